@@ -1,0 +1,1 @@
+"""Compiled loops over bare arrays; each has a slow, obvious oracle in its test."""

@@ -1,0 +1,198 @@
+"""Where a grid of voxels lies in the patient.
+
+One rule, never broken: voxel things are (z, y, x); world things are (x, y, z) in LPS millimetres
+(x grows to the patient's left, y to the back, z to the head), as DICOM and ITK have it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from hilum.errors import GeometryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+Vector = tuple[float, float, float]
+IDENTITY_DIRECTION: tuple[Vector, Vector, Vector] = (
+    (0.0, 0.0, 1.0),
+    (0.0, 1.0, 0.0),
+    (1.0, 0.0, 0.0),
+)
+"""Array axes z, y, x along the patient's head, back and left: a plain supine axial scan."""
+
+_UNIT_TOLERANCE = 1e-3
+"""Direction cosines come as decimal text with four digits at worst; beyond that they are no unit vectors."""
+
+_ORTHOGONAL_TOLERANCE = 2e-3
+"""Cosine of the angle between two axes (0.1 degrees); beyond that the grid is sheared, not rounded."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A regular grid in the patient's space.
+
+    Parameters
+    ----------
+    shape : tuple of int, (z, y, x)
+        Number of voxels along each array axis.
+    spacing : tuple of float, (z, y, x), mm
+        Distance between neighboring voxel centers along each array axis.
+    origin : tuple of float, (x, y, z), LPS mm
+        World position of the center of voxel (0, 0, 0).
+    direction : three unit vectors (x, y, z), LPS
+        The world direction of each array axis, in the order z, y, x.
+
+    Raises
+    ------
+    GeometryError
+        If a size is below one, a spacing is not positive and finite, the origin is not finite, or the
+        directions are not unit vectors at right angles.
+    """
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    direction: tuple[Vector, Vector, Vector] = IDENTITY_DIRECTION
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        object.__setattr__(self, "spacing", _vector(self.spacing, "spacing"))
+        object.__setattr__(self, "origin", _vector(self.origin, "origin"))
+        object.__setattr__(self, "direction", tuple(_vector(v, "direction") for v in self.direction))
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise GeometryError(f"shape (z, y, x) is {self.shape}, expected three sizes of at least 1")
+        if min(self.spacing) <= 0:
+            raise GeometryError(f"spacing (z, y, x) is {self.spacing} mm, expected three positive numbers")
+        axes = np.array(self.direction)
+        if axes.shape != (3, 3) or np.abs(np.linalg.norm(axes, axis=1) - 1).max() > _UNIT_TOLERANCE:
+            raise GeometryError(f"direction {self.direction} is not three unit vectors")
+        if np.abs((axes @ axes.T)[np.triu_indices(3, 1)]).max() > _ORTHOGONAL_TOLERANCE:
+            raise GeometryError(f"direction {self.direction} is not at right angles: the grid is sheared")
+
+    @cached_property
+    def affine(self) -> NDArray[np.float64]:
+        """Matrix from a voxel index to the world, shape (4, 4): (z, y, x, 1) to (x, y, z, 1), LPS mm."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.array(self.direction).T * self.spacing
+        matrix[:3, 3] = self.origin
+        matrix.flags.writeable = False
+        return matrix
+
+    @cached_property
+    def inverse_affine(self) -> NDArray[np.float64]:
+        """Matrix from the world to a voxel index, shape (4, 4): (x, y, z, 1), LPS mm, to (z, y, x, 1)."""
+        matrix: NDArray[np.float64] = np.linalg.inv(self.affine).astype(np.float64)
+        matrix.flags.writeable = False
+        return matrix
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of one voxel in cubic millimetres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    @property
+    def center(self) -> tuple[float, float, float]:
+        """World position of the grid's center, (x, y, z), LPS mm."""
+        return cast("Vector", tuple(self.index_to_world((np.array(self.shape) - 1) / 2).tolist()))
+
+    def index_to_world(self, index: ArrayLike) -> NDArray[np.float64]:
+        """World position of (fractional) voxel indices.
+
+        Parameters
+        ----------
+        index : array_like, shape (..., 3), (z, y, x)
+            Voxel indices; integers are voxel centers.
+
+        Returns
+        -------
+        ndarray, shape (..., 3), (x, y, z), LPS mm
+
+        Examples
+        --------
+        >>> Geometry((10, 20, 30), (2.0, 0.5, 0.5), (-7.0, -5.0, 100.0)).index_to_world((1, 0, 2))
+        array([ -6.,  -5., 102.])
+        """
+        return _apply(self.affine, index)
+
+    def world_to_index(self, world: ArrayLike) -> NDArray[np.float64]:
+        """Fractional voxel index of world positions; the inverse of `index_to_world`.
+
+        Parameters
+        ----------
+        world : array_like, shape (..., 3), (x, y, z), LPS mm
+
+        Returns
+        -------
+        ndarray, shape (..., 3), (z, y, x)
+            Not rounded and not clipped: a position outside the grid gives an index outside it.
+        """
+        return _apply(self.inverse_affine, world)
+
+    def contains(self, world: ArrayLike) -> NDArray[np.bool_]:
+        """Whether world positions lie in the grid, voxel edges included.
+
+        Parameters
+        ----------
+        world : array_like, shape (..., 3), (x, y, z), LPS mm
+
+        Returns
+        -------
+        ndarray of bool, shape (...)
+        """
+        index = self.world_to_index(world)
+        return cast("NDArray[np.bool_]", np.all((index >= -0.5) & (index <= np.array(self.shape) - 0.5), axis=-1))
+
+    def crop(self, start: Sequence[int], stop: Sequence[int]) -> Geometry:
+        """The grid of a box of voxels.
+
+        Parameters
+        ----------
+        start, stop : sequence of int, (z, y, x)
+            First voxel, and one past the last, as in a slice. The box may reach beyond the grid (padding).
+
+        Returns
+        -------
+        Geometry
+            Every voxel keeps its place in the world.
+        """
+        origin = self.index_to_world(np.asarray(start, float))
+        shape = tuple(int(b) - int(a) for a, b in zip(start, stop, strict=True))
+        return Geometry(cast("tuple[int, int, int]", shape), self.spacing, _vector(origin, "origin"), self.direction)
+
+    def isclose(self, other: Geometry, *, tolerance: float = 1e-3) -> bool:
+        """Whether two grids put every voxel at the same place.
+
+        Parameters
+        ----------
+        other : Geometry
+        tolerance : float, voxels
+            The largest distance allowed between the same corner of both grids, as a share of a voxel.
+
+        Returns
+        -------
+        bool
+        """
+        if self.shape != other.shape:
+            return False
+        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape])).reshape(3, -1).T
+        moved = self.world_to_index(other.index_to_world(corners)) - corners
+        along = self.world_to_index(other.index_to_world(corners + np.eye(3)[:, None])) - corners - np.eye(3)[:, None]
+        return bool(max(np.abs(moved).max(), np.abs(along).max()) <= tolerance)
+
+
+def _vector(values: ArrayLike, name: str) -> tuple[float, float, float]:
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    if flat.size != 3 or not np.isfinite(flat).all():
+        raise GeometryError(f"{name} is {flat.tolist()}, expected three finite numbers")
+    return cast("Vector", tuple(flat.tolist()))
+
+
+def _apply(matrix: NDArray[np.float64], points: ArrayLike) -> NDArray[np.float64]:
+    return np.asarray(points, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]

@@ -1,0 +1,1 @@
+"""Volume to volume: resampling, intensity, lungs, nodules; arrays and geometry in, the same out."""

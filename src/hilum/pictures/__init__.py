@@ -1,0 +1,1 @@
+"""Pictures of scans and masks, for a person to check them by."""

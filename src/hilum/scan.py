@@ -1,0 +1,124 @@
+"""A scan, what is known about it, and the ticket by which a batch names it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hilum.errors import AnnotationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hilum.geometry import Vector
+    from hilum.volume import Mask, Volume
+
+
+@dataclass(frozen=True)
+class Note:
+    """One oddity met in a scan, and what was done about it.
+
+    Parameters
+    ----------
+    code : str
+        Short and stable: ``"padding-to-air"``, ``"duplicate-slices"``.
+    text : str
+        One line for a person; never a patient's name or other free text from a file.
+    """
+
+    code: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.text}"
+
+
+@dataclass(frozen=True, eq=False)
+class Nodule:
+    """A nodule in the patient's space, independent of any grid.
+
+    Parameters
+    ----------
+    center : tuple of float, (x, y, z), LPS mm
+    diameter_mm : float
+        A diameter, not a radius.
+    contours : tuple of ndarray, each shape (n, 3), LPS mm
+        Outlines drawn by a reader, one array an outline; empty where only a sphere is known.
+    scores : mapping of str to float
+        Readers' ratings (malignancy, subtlety, ...), or a detector's probability.
+
+    Raises
+    ------
+    AnnotationError
+        If the center is not finite or the diameter is not positive and finite.
+    """
+
+    center: Vector
+    diameter_mm: float
+    contours: tuple[NDArray[np.float64], ...] = ()
+    scores: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if len(self.center) != 3 or not np.isfinite(self.center).all():
+            raise AnnotationError(f"nodule center {self.center} is not a finite (x, y, z) position in mm")
+        if not (np.isfinite(self.diameter_mm) and self.diameter_mm > 0):
+            raise AnnotationError(f"nodule diameter is {self.diameter_mm} mm, expected a positive number")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild through the constructor; a read-only mapping does not pickle by itself."""
+        return Nodule, (self.center, self.diameter_mm, self.contours, dict(self.scores))
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One CT scan with all that belongs to it.
+
+    Parameters
+    ----------
+    series_uid : str
+        The DICOM Series Instance UID, or the file's stem where there is none.
+    ct : Volume
+        int16 Hounsfield units on the scan's own grid.
+    nodules : tuple of Nodule
+    lungs : Mask or None
+        Labels 1 right and 2 left, on any grid, where the source carries them.
+    notes : tuple of Note
+        Every oddity met, and what was done about it.
+    """
+
+    series_uid: str
+    ct: Volume
+    nodules: tuple[Nodule, ...] = ()
+    lungs: Mask | None = None
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True)
+class ScanRef:
+    """The unit of work of a batch: enough to load one scan, and tiny.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of the adapter that loads it, a key of ``hilum.datasets.DATASETS``.
+    scan_id : str
+        Made by hilum of ``[A-Za-z0-9._-]``; names the scan's output folder.
+    path : Path
+        The file or folder to read.
+    series_uid : str
+        Which series of a folder; empty where the path holds one scan.
+    annotations : Path or None
+        Where the scan's nodules are listed.
+    """
+
+    dataset: str
+    scan_id: str
+    path: Path
+    series_uid: str = ""
+    annotations: Path | None = None

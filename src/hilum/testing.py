@@ -1,0 +1,138 @@
+"""Help for tests of code that uses hilum: Hypothesis strategies and comparisons that say what differs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from hypothesis import strategies as st
+
+from hilum.geometry import Geometry
+from hilum.volume import Mask, Volume
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def assert_same_geometry(got: Geometry, want: Geometry, *, tolerance: float = 1e-3) -> None:
+    """Fail, with the difference in words, unless two grids put every voxel at the same place.
+
+    Parameters
+    ----------
+    got, want : Geometry
+    tolerance : float, voxels
+
+    Raises
+    ------
+    AssertionError
+    """
+    if got.isclose(want, tolerance=tolerance):
+        return
+    if got.shape != want.shape:
+        raise AssertionError(f"shape (z, y, x) is {got.shape}, not {want.shape}")
+    far = np.array(got.shape) - 1
+    moved = [np.round(got.index_to_world(i) - want.index_to_world(i), 4).tolist() for i in (far * 0, far)]
+    raise AssertionError(f"first voxel off by {moved[0]} mm, last by {moved[1]} mm; spacing {got.spacing}")
+
+
+def _rotation(quaternion: tuple[float, float, float, float]) -> NDArray[np.float64]:
+    w, x, y, z = np.array(quaternion) / np.linalg.norm(quaternion)
+    return np.array([
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ])  # fmt: skip
+
+
+def directions(*, oblique: bool = True) -> st.SearchStrategy[tuple[tuple[float, float, float], ...]]:
+    """Directions of three axes: permuted, flipped (left-handed too) and, where asked, rotated.
+
+    Parameters
+    ----------
+    oblique : bool
+        Whether the axes may lie off the patient's axes.
+
+    Returns
+    -------
+    SearchStrategy
+        Three unit vectors as `Geometry` takes them.
+    """
+    part = st.floats(-1, 1).map(lambda v: round(v, 3))
+    turns = st.tuples(part, part, part, part).filter(lambda q: np.linalg.norm(q) > 0.1)
+    still = st.just((1.0, 0.0, 0.0, 0.0))
+
+    def build(parts: tuple[tuple[float, ...], list[int], list[float]]) -> tuple[tuple[float, float, float], ...]:
+        quaternion, order, signs = parts
+        axes = _rotation(quaternion)[order] * np.array(signs)[:, None]  # type: ignore[arg-type]
+        return tuple(tuple(axis) for axis in axes.tolist())
+
+    signs = st.lists(st.sampled_from([1.0, -1.0]), min_size=3, max_size=3)
+    return st.tuples(turns if oblique else still, st.permutations([2, 1, 0]), signs).map(build)
+
+
+@st.composite
+def geometries(draw: st.DrawFn, *, max_size: int = 24, min_size: int = 1, oblique: bool = True) -> Geometry:
+    """Grids of every handedness and orientation, with spacings from 0.3 to 8 mm.
+
+    Parameters
+    ----------
+    max_size, min_size : int
+        Bounds of the number of voxels along each axis.
+    oblique : bool
+        Whether the axes may lie off the patient's axes.
+
+    Returns
+    -------
+    Geometry
+    """
+    sizes = st.integers(min_size, max_size)
+    spacings = st.floats(0.3, 8.0).map(lambda v: round(v, 4))
+    places = st.floats(-900, 900).map(lambda v: round(v, 3))
+    return Geometry(
+        shape=draw(st.tuples(sizes, sizes, sizes)),
+        spacing=draw(st.tuples(spacings, spacings, spacings)),
+        origin=draw(st.tuples(places, places, places)),
+        direction=draw(directions(oblique=oblique)),  # type: ignore[arg-type]
+    )
+
+
+@st.composite
+def volumes(draw: st.DrawFn, *, max_size: int = 12, min_size: int = 1, oblique: bool = True) -> Volume:
+    """CT volumes of noise in Hounsfield units, int16, on any grid.
+
+    Parameters
+    ----------
+    max_size, min_size : int
+        Bounds of the number of voxels along each axis.
+    oblique : bool
+        Whether the axes may lie off the patient's axes.
+
+    Returns
+    -------
+    Volume
+    """
+    geometry = draw(geometries(max_size=max_size, min_size=min_size, oblique=oblique))
+    noise = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return Volume(noise.integers(-1024, 3072, geometry.shape, dtype=np.int16), geometry)
+
+
+@st.composite
+def masks(draw: st.DrawFn, *, max_size: int = 12, labels: int = 2, oblique: bool = True) -> Mask:
+    """Masks of random labels on any grid.
+
+    Parameters
+    ----------
+    max_size : int
+        Upper bound of the number of voxels along each axis.
+    labels : int
+        The highest label.
+    oblique : bool
+        Whether the axes may lie off the patient's axes.
+
+    Returns
+    -------
+    Mask
+    """
+    geometry = draw(geometries(max_size=max_size, oblique=oblique))
+    noise = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    return Mask(noise.integers(0, labels + 1, geometry.shape, dtype=np.uint8), geometry)
