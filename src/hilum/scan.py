@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -86,17 +86,35 @@ class Scan:
     ct : Volume
         int16 Hounsfield units on the scan's own grid.
     nodules : tuple of Nodule
+    annotated : bool
+        Whether somebody looked for nodules: no nodule in an annotated scan is knowledge, elsewhere it is none.
     lungs : Mask or None
-        Labels 1 right and 2 left, on any grid, where the source carries them.
+        Labels 1 right and 2 left, where they are known.
+    nodule_mask : Mask or None
+        Labels 1, 2, ... in the order of `nodules`, where they were drawn on a grid.
     notes : tuple of Note
         Every oddity met, and what was done about it.
+    figures : mapping of str to float
+        What was measured on the scan, each name ending in its unit: ``lung_right_ml``, ``lung_mean_hu``.
     """
 
     series_uid: str
     ct: Volume
     nodules: tuple[Nodule, ...] = ()
+    annotated: bool = False
     lungs: Mask | None = None
+    nodule_mask: Mask | None = None
     notes: tuple[Note, ...] = ()
+    figures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild through the constructor; a read-only mapping does not pickle by itself."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _rebuild_scan, ({**values, "figures": dict(self.figures)},)
+
+
+def _rebuild_scan(values: dict[str, Any]) -> Scan:
+    return Scan(**values)
 
 
 @dataclass(frozen=True)

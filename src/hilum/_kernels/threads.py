@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ def run_slabs(work: Callable[[int, int], object], count: int, *, workers: int = 
     """
     pieces = min(count, slabs or 16)
     edges = [count * k // pieces for k in range(pieces + 1)] if pieces else []
-    ranges = list(zip(edges, edges[1:], strict=False))
+    ranges = list(itertools.pairwise(edges))
     threads = min(count_workers(workers), len(ranges))
     if threads <= 1:
         for start, stop in ranges:

@@ -1,1 +1,186 @@
-"""Files in and out: one module a format, each the only place that knows it."""
+"""Files in and out: one module a format, each the only place that knows it.
+
+`read` and `write` look a path up in the two tables below; the module of a format is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hilum.errors import FormatError, InputError, MissingInputError, UnsupportedError
+
+if TYPE_CHECKING:
+    from hilum.scan import Scan
+    from hilum.volume import Volume
+
+READERS: dict[str, tuple[str, str]] = {
+    ".mhd": ("hilum.io.metaimage", "read_metaimage"),
+    ".mha": ("hilum.io.metaimage", "read_metaimage"),
+    ".nii": ("hilum.io.nifti", "read_nifti"),
+    ".nii.gz": ("hilum.io.nifti", "read_nifti"),
+    ".nrrd": ("hilum.io.nrrd", "read_nrrd"),
+    ".nhdr": ("hilum.io.nrrd", "read_nrrd"),
+}
+"""Which function reads a volume file, by its suffix; a folder, and any other file, is read as DICOM."""
+
+WRITERS: dict[str, tuple[str, str]] = {
+    ".nii": ("hilum.io.nifti", "write_nifti"),
+    ".nii.gz": ("hilum.io.nifti", "write_nifti"),
+    ".nrrd": ("hilum.io.nrrd", "write_nrrd"),
+    ".mha": ("hilum.io.metaimage", "write_metaimage"),
+    ".mhd": ("hilum.io.metaimage", "write_metaimage"),
+    ".npy": ("hilum.io.npy", "write_npy"),
+}
+"""Which function writes a volume, by the suffix of its path."""
+
+_NO_SCAN = {".csv", ".gz", ".jpeg", ".jpg", ".json", ".png", ".raw", ".tar", ".toml", ".txt", ".xml", ".zip", ".zraw"}
+"""Suffixes that are surely no scan by themselves: said at once, rather than tried as DICOM."""
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix that decides a file's format, lower case, ``.nii.gz`` as one.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        With its dot; empty where there is none.
+    """
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+
+
+def read(path: str | Path, *, series: str = "", annotations: str | Path | None = None) -> Scan:
+    """Read one CT scan, whatever its format, into Hounsfield units with its geometry.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder that holds a DICOM series (searched with its subfolders), one DICOM file, or a ``.mhd``,
+        ``.mha``, ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.nhdr`` file.
+    series : str
+        The Series Instance UID wanted, where a folder holds several; without it the largest chest-like CT
+        series is taken and the choice noted.
+    annotations : str or Path, optional
+        A LUNA16 ``annotations.csv``; its rows of this very series become the scan's nodules.
+
+    Returns
+    -------
+    Scan
+        ``scan.ct`` is int16 HU on the scan's own grid; ``scan.notes`` says what was odd.
+
+    Raises
+    ------
+    InputError
+        If there is no such path, nothing readable in it, or the scan cannot be trusted: one line with the
+        reason and the next step. `MissingInputError`, `FormatError`, `UnsupportedError`, `SeriesError`,
+        `GeometryError` and `AnnotationError` are all kinds of it.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingInputError("there is no such file or folder", where=path, do="check the path")
+    suffix = suffix_of(path)
+    if path.is_dir() or suffix not in READERS:
+        scan = _read_dicom(path, series=series, suffix=suffix)
+    elif series:
+        raise InputError("a series can be chosen in a DICOM folder only", where=path, do="leave the series out")
+    else:
+        scan = _function(READERS[suffix])(path)
+    return annotate(scan, annotations) if annotations is not None else scan
+
+
+def annotate(scan: Scan, annotations: str | Path) -> Scan:
+    """Give a scan the nodules that an annotation file lists for it.
+
+    Parameters
+    ----------
+    scan : Scan
+    annotations : str or Path
+        A LUNA16 ``annotations.csv``.
+
+    Returns
+    -------
+    Scan
+        With its nodules, in world millimetres, and a note on each row that was odd.
+
+    Raises
+    ------
+    AnnotationError, MissingInputError, UnsupportedError
+        If the file is absent, of an unknown kind, or cannot be trusted.
+    """
+    path = Path(annotations)
+    if not path.is_file():
+        raise MissingInputError("there is no such annotation file", where=path, do="check the path")
+    if suffix_of(path) != ".csv":
+        raise UnsupportedError("annotations are read from a LUNA16 .csv", where=path, do="give an annotations.csv")
+    nodules, notes = import_module("hilum.io.luna").read_annotations(path, series_uid=scan.series_uid)
+    return replace(scan, nodules=nodules, annotated=True, notes=(*scan.notes, *notes))
+
+
+def write(volume: Volume, path: str | Path) -> None:
+    """Write a volume or mask with its geometry; the file appears only when it is whole.
+
+    Parameters
+    ----------
+    volume : Volume or Mask
+    path : str or Path
+        Ends in ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mhd`` (its voxels go to a ``.raw`` beside it) or
+        ``.npy`` (its geometry goes to a ``.json`` beside it).
+
+    Raises
+    ------
+    UnsupportedError
+        If the suffix is none of these.
+    OutputError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    _function(WRITERS[check_output(path)])(volume, path)
+
+
+def check_output(path: Path) -> str:
+    """Check that a path names a format that can be written, before any work is done for it.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        Its suffix, a key of `WRITERS`.
+
+    Raises
+    ------
+    UnsupportedError
+        If it names none.
+    """
+    suffix = suffix_of(path)
+    if suffix not in WRITERS:
+        raise UnsupportedError(
+            f"cannot write {suffix or 'a file without suffix'}", where=path, do=f"use {' '.join(WRITERS)}"
+        )
+    return suffix
+
+
+def _read_dicom(path: Path, *, series: str, suffix: str) -> Scan:
+    if path.is_file() and suffix in _NO_SCAN:
+        raise UnsupportedError(
+            f"a {suffix} file is not a scan that hilum reads",
+            where=path,
+            do="give a DICOM folder, .mhd, .mha, .nii or .nrrd",
+        )
+    if not path.is_dir() and not path.is_file():
+        raise FormatError("neither a file nor a folder", where=path, do="give a DICOM folder or a volume file")
+    scan: Scan = _function(("hilum.io.dicom", "read_dicom"))(path, series=series)
+    return scan
+
+
+def _function(home: tuple[str, str]) -> Any:
+    return getattr(import_module(home[0]), home[1])

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Set-up and everyday tasks on a fresh machine; needs Python 3.11 or newer and nothing else.
+
+    python3 dev.py demo      the main job on a phantom scan
+    python3 dev.py test      the tests (what follows goes to pytest)
+    python3 dev.py lint      ruff, mypy and the rooms of the architecture
+    python3 dev.py lock      renew the lock files in requirements/
+    python3 dev.py bench     agreement with the tutorial, start-up times
+    python3 dev.py run ...   any hilum command
+
+Each does its own set-up: a virtual environment in .venv, the locked packages with their hashes, hilum itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+LOCKS = {"run": "requirements/run.txt", "dev": "requirements/dev.txt"}
+OLDEST = (3, 11)
+
+
+def main(words: list[str]) -> int:
+    """Run one task and return its exit status."""
+    tasks = {"demo": demo, "test": test, "lint": lint, "lock": lock, "bench": bench, "run": run}
+    if sys.version_info < OLDEST:
+        print(f"hilum needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {sys.version.split()[0]}", file=sys.stderr)
+        return 2
+    if not words or words[0] not in tasks:
+        print(__doc__, file=sys.stderr)
+        return 2
+    return tasks[words[0]](words[1:])
+
+
+def demo(words: list[str]) -> int:
+    """Preprocess a phantom scan."""
+    set_up("run")
+    return call(PYTHON, "-m", "hilum.cli", "demo", *words)
+
+
+def run(words: list[str]) -> int:
+    """Run any hilum command."""
+    set_up("run")
+    return call(PYTHON, "-m", "hilum.cli", *words)
+
+
+def test(words: list[str]) -> int:
+    """Run the tests."""
+    set_up("dev")
+    return call(PYTHON, "-m", "pytest", *words)
+
+
+def lint(_words: list[str]) -> int:
+    """Check style, types and rooms; all are run, whatever the first says."""
+    set_up("dev")
+    checks = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports", "--no-cache"])
+    return max(call(BIN / check[0], *check[1:]) for check in checks)
+
+
+def bench(words: list[str]) -> int:
+    """Print start-up times, and agreement with the tutorial on a folder given."""
+    set_up("dev")
+    status = call(PYTHON, "bench/startup.py")
+    return max(status, call(PYTHON, "bench/agreement.py", *words)) if words else status
+
+
+def lock(_words: list[str]) -> int:
+    """Resolve the dependencies anew; records no host."""
+    set_up("dev")
+    common = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate",
+              "--no-emit-index-url", "--upgrade", "-o"]  # fmt: skip
+    compile_ = [BIN / "uv", "pip", "compile"]
+    run_lock = ["--extra", "plots", "--extra", "viewer", "--group", "build"]
+    dev_lock = ["--all-extras", "--group", "dev", "-c", LOCKS["run"]]
+    return max(
+        call(*compile_, "requirements/bootstrap.in", *common, "requirements/bootstrap.txt"),
+        call(*compile_, "pyproject.toml", *run_lock, *common, LOCKS["run"]),
+        call(*compile_, "pyproject.toml", *dev_lock, *common, LOCKS["dev"]),
+    )
+
+
+def set_up(which: str) -> None:
+    """Make the environment as a lock says; instant where nothing changed."""
+    stamp = VENV / f".stamp-{which}"
+    inputs = [ROOT / LOCKS[which], ROOT / "requirements/bootstrap.txt", ROOT / "pyproject.toml"]
+    state = hashlib.sha256(b"".join(path.read_bytes() for path in inputs) + str(ROOT).encode()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == state and PYTHON.exists():
+        return
+    if not PYTHON.exists():
+        say("making .venv")
+        must(sys.executable, "-m", "venv", VENV)
+    if not (BIN / "uv").exists():
+        must(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes",
+             "-r", "requirements/bootstrap.txt")  # fmt: skip
+    say(f"installing {LOCKS[which]}")
+    must(BIN / "uv", "pip", "install", "--quiet", "--require-hashes", "-r", LOCKS[which])
+    must(BIN / "uv", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", ".")
+    say(f"installed: {size_mb(VENV)} MB in .venv")
+    say("compiling the kernels (once; they are kept beside the source)")
+    must(PYTHON, "-c", "from hilum.demo import compile_kernels; compile_kernels()")
+    stamp.write_text(state)
+
+
+def size_mb(folder: Path) -> int:
+    """Size of a folder's files in MB."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) // 10**6
+
+
+def call(*words: str | Path) -> int:
+    """Run a command in the project's root and return its exit status."""
+    clean = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "PYTHONPATH"}}
+    clean["VIRTUAL_ENV"] = str(VENV)
+    return subprocess.run([str(word) for word in words], cwd=ROOT, env=clean, check=False).returncode
+
+
+def must(*words: str | Path) -> None:
+    """Run a command of the set-up, and stop with its name where it fails."""
+    status = call(*words)
+    if status:
+        shown = " ".join(str(word) for word in words)
+        sys.exit(f"set-up stopped: '{shown}' ended with {status}; mend that and run this again")
+
+
+def say(text: str) -> None:
+    """Tell what the set-up does; it can take a minute."""
+    print(f"dev.py: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,303 @@
+"""Dilation and erosion of sets of voxels by an ellipsoid, and other neighborhood work, on bits.
+
+An ellipsoid is a pile of rods along x: for every (dz, dy) inside it the rod reaches ``half`` voxels either way.
+Dilating a set is then, for every different length of rod, widening each row once and joining the widened rows of
+all (dz, dy) with that length: whole planes of words at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import njit
+
+from hilum._kernels.bits import box, complement, tail_mask
+from hilum._kernels.threads import run_slabs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hilum._kernels.bits import Bits, Shape
+
+SLACK = 1e-9
+"""Share by which a squared distance may exceed the squared radius: 5 * 0.7 mm is no less than 3.5 mm."""
+
+
+def ellipsoid(radius: float, spacing: tuple[float, float, float], shape: Shape) -> NDArray[np.int64]:
+    """The rods of all voxels whose centers lie within a distance of the center voxel's.
+
+    Parameters
+    ----------
+    radius : float
+        In the unit of the spacing. Negative for none.
+    spacing : tuple of float, (z, y, x)
+        Infinity along an axis keeps the ellipsoid flat.
+    shape : tuple of int, (z, y, x)
+        Offsets that reach beyond a volume of this shape are left out.
+
+    Returns
+    -------
+    ndarray of int64, shape (n, 3)
+        dz, dy and the half length along x, ordered by half length.
+    """
+    limit = radius * radius * (1 + SLACK)
+    reach = [min(n - 1, math.floor(radius / s * (1 + SLACK))) for n, s in zip(shape, spacing, strict=True)]
+    rods = []
+    for dz in range(-reach[0], reach[0] + 1):
+        for dy in range(-reach[1], reach[1] + 1):
+            rest = limit - sum((d * s) ** 2 if d else 0.0 for d, s in ((dz, spacing[0]), (dy, spacing[1])))
+            if rest < 0:
+                continue
+            half = min(reach[2], math.floor(math.sqrt(rest) / spacing[2]))
+            rods.append((half, dz, dy))
+    return np.array([(dz, dy, half) for half, dz, dy in sorted(rods)], np.int64).reshape(-1, 3)
+
+
+SMALL = 1 << 22
+"""Words of work below which threads cost more than they bring."""
+
+
+@njit(nogil=True, cache=True)
+def _widen(planes: Any, amount: int, last: Any) -> None:
+    """Widen the rows of planes by an amount of voxels on both sides, in place."""
+    nw = planes.shape[2]
+    old = np.empty(nw, np.uint64)
+    new = np.empty(nw, np.uint64)
+    for z in range(planes.shape[0]):
+        for y in range(planes.shape[1]):
+            some = np.uint64(0)
+            for j in range(nw):
+                old[j] = planes[z, y, j]
+                some |= old[j]
+            if some == np.uint64(0):
+                continue
+            reached = 0
+            while reached < amount:
+                step = min(2 * reached + 1, amount - reached, 63)
+                up, down = np.uint64(step), np.uint64(64 - step)
+                before = np.uint64(0)
+                for j in range(nw):
+                    word = old[j]
+                    after = old[j + 1] if j < nw - 1 else np.uint64(0)
+                    new[j] = word | (word << up) | (word >> up) | (before >> down) | (after << down)
+                    before = word
+                new[nw - 1] &= last
+                old, new = new, old
+                reached += step
+            for j in range(nw):
+                planes[z, y, j] = old[j]
+
+
+@njit(nogil=True, cache=True)
+def _dilate(
+    bits: Any, rods: Any, out: Any, rows: tuple[int, int], planes: tuple[int, int], last: Any, start: int, stop: int
+) -> None:
+    """The output planes ``start:stop``; the set lies in `planes` and `rows`."""
+    ny, nw = bits.shape[1], bits.shape[2]
+    reach = rods[:, 0].max()
+    low, high = max(planes[0], start - reach), min(planes[1], stop + reach)
+    if low >= high:
+        return
+    wide = bits[low:high, rows[0] : rows[1]].copy()
+    reached = 0
+    for i in range(rods.shape[0]):
+        if rods[i, 2] > reached:
+            _widen(wide, rods[i, 2] - reached, last)
+            reached = rods[i, 2]
+        dz, dy = rods[i, 0], rods[i, 1]
+        first, end = max(rows[0], dy), min(rows[1], ny + dy)
+        length = (end - first) * nw
+        if length <= 0:
+            continue
+        for z in range(max(start, low - dz), min(stop, high - dz)):
+            target = out[z].reshape(-1)[(first - dy) * nw :]
+            source = wide[z + dz - low].reshape(-1)[(first - rows[0]) * nw :]
+            for k in range(length):
+                target[k] |= source[k]
+
+
+def dilate(bits: Bits, nx: int, rods: NDArray[np.int64], *, workers: int = 0) -> Bits:
+    """Dilate a set by a pile of rods; outside the volume there is nothing.
+
+    Parameters
+    ----------
+    bits : ndarray of uint64, shape (z, y, ceil(x / 64))
+    nx : int
+    rods : ndarray of int64, shape (n, 3)
+        As `ellipsoid` gives them; symmetric.
+    workers : int
+
+    Returns
+    -------
+    ndarray of uint64
+    """
+    out = np.zeros_like(bits)
+    inside = box(bits)
+    if inside is None or not len(rods):
+        return out
+    rows, planes = ((s.start, s.stop) for s in (inside[1], inside[0]))
+    reach = int(rods[:, 0].max())
+    first, last = max(0, planes[0] - reach), min(len(bits), planes[1] + reach)
+    words = (last - first) * (rows[1] - rows[0]) * bits.shape[2] * len(rods)
+    run_slabs(
+        lambda a, b: _dilate(bits, rods, out, rows, planes, tail_mask(nx), a + first, b + first),
+        last - first,
+        workers=workers if words > SMALL else 1,
+        slabs=max(1, min(16, (last - first) // (2 * reach + 1))),  # the reach is widened once more by each slab
+    )
+    return out
+
+
+def erode(bits: Bits, nx: int, rods: NDArray[np.int64], *, workers: int = 0) -> Bits:
+    """Erode a set by a pile of rods; what lies outside the volume counts as set.
+
+    Parameters
+    ----------
+    bits : ndarray of uint64, shape (z, y, ceil(x / 64))
+    nx : int
+    rods : ndarray of int64, shape (n, 3)
+        As `ellipsoid` gives them; symmetric.
+    workers : int
+
+    Returns
+    -------
+    ndarray of uint64
+    """
+    return complement(dilate(complement(bits, nx), nx, rods, workers=workers), nx)
+
+
+def close(bits: Bits, nx: int, rods: NDArray[np.int64], *, workers: int = 0) -> Bits:
+    """Dilate, then erode, each with its own view of the border as `dilate` and `erode` have it.
+
+    Parameters
+    ----------
+    bits : ndarray of uint64, shape (z, y, ceil(x / 64))
+    nx : int
+    rods : ndarray of int64, shape (n, 3)
+        As `ellipsoid` gives them; symmetric.
+    workers : int
+
+    Returns
+    -------
+    ndarray of uint64
+    """
+    out = np.zeros_like(bits)
+    inside = box(bits)
+    if inside is None or not len(rods):
+        return out
+    # A closing stays within the box of the set, or fills the gap to the border of the volume where the rods reach
+    # it; the work needs the reach of the rods around it, and no more.
+    reach = [int(n) for n in rods.max(axis=0)]
+    margin = (reach[0], reach[1], (reach[2] + 63) // 64)
+    near = tuple(
+        slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in zip(inside, margin, bits.shape, strict=True)
+    )
+    length = min(nx, 64 * near[2].stop) - 64 * near[2].start
+    closed = erode(
+        dilate(np.ascontiguousarray(bits[near]), length, rods, workers=workers), length, rods, workers=workers
+    )
+    kept = tuple(
+        slice(0 if n.start == 0 else s.start, size if n.stop == size else s.stop)
+        for s, n, size in zip(inside, near, bits.shape, strict=True)
+    )
+    out[kept] = closed[tuple(slice(k.start - n.start, k.stop - n.start) for k, n in zip(kept, near, strict=True))]
+    return out
+
+
+def open_(bits: Bits, nx: int, rods: NDArray[np.int64], *, workers: int = 0) -> Bits:
+    """What a pile of rods fits into: erode, then dilate, with the borders as `erode` and `dilate` have them."""
+    return dilate(erode(bits, nx, rods, workers=workers), nx, rods, workers=workers)
+
+
+@njit(nogil=True, cache=True)
+def _edges(bits: Any, out: Any, nx: int) -> None:
+    nz, ny, nw = bits.shape
+    top = np.uint64((nx - 1) & 63)
+    here = np.empty(nw, np.uint64)
+    below = np.empty(nw, np.uint64)
+    for z in range(nz):
+        for y in range(ny):
+            under = min(y + 1, ny - 1)
+            for j in range(nw):  # each row moved one voxel down the x axis, its last voxel repeated
+                here[j] = bits[z, y, j] >> np.uint64(1)
+                below[j] = bits[z, under, j] >> np.uint64(1)
+                if j < nw - 1:
+                    here[j] |= bits[z, y, j + 1] << np.uint64(63)
+                    below[j] |= bits[z, under, j + 1] << np.uint64(63)
+                else:
+                    here[j] |= bits[z, y, j] & (np.uint64(1) << top)
+                    below[j] |= bits[z, under, j] & (np.uint64(1) << top)
+            for j in range(nw):
+                out[z, y, j] = (bits[z, y, j] ^ below[j]) | (here[j] ^ bits[z, under, j])
+
+
+def roberts_edges(bits: Bits, nx: int) -> Bits:
+    """Voxels where the Roberts cross of a plane is not zero: one of the two diagonals of a 2x2 square changes.
+
+    Parameters
+    ----------
+    bits : ndarray of uint64, shape (z, y, ceil(x / 64))
+    nx : int
+
+    Returns
+    -------
+    ndarray of uint64
+    """
+    out = np.empty_like(bits)
+    _edges(np.ascontiguousarray(bits), out, nx)
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _nearest(labels: Any, places: Any, offsets: Any, ranks: Any, found: Any, start: int, stop: int) -> None:
+    nz, ny, nx = labels.shape
+    for i in range(start, stop):
+        best, rank = 0, -1
+        for k in range(offsets.shape[0]):
+            if best and ranks[k] != rank:
+                break
+            z, y, x = places[i, 0] + offsets[k, 0], places[i, 1] + offsets[k, 1], places[i, 2] + offsets[k, 2]
+            if z < 0 or y < 0 or x < 0 or z >= nz or y >= ny or x >= nx:
+                continue
+            label = labels[z, y, x]
+            if label and (best == 0 or label < best):
+                best, rank = label, ranks[k]
+        found[i] = best
+
+
+def nearest_label(
+    labels: NDArray[np.uint8],
+    places: NDArray[np.int64],
+    rods: NDArray[np.int64],
+    spacing: tuple[float, float, float],
+    *,
+    workers: int = 0,
+) -> NDArray[np.uint8]:
+    """The label nearest to each of some voxels; of labels at the same distance the lowest.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (z, y, x)
+    places : ndarray of int64, shape (n, 3)
+    rods : ndarray of int64, shape (m, 3)
+        Where to look, as `ellipsoid` gives it.
+    spacing : tuple of float, (z, y, x)
+    workers : int
+
+    Returns
+    -------
+    ndarray of uint8, shape (n,)
+        0 where no label is in reach.
+    """
+    offsets = np.array([(dz, dy, dx) for dz, dy, half in rods.tolist() for dx in range(-half, half + 1)], np.int64)
+    far = ((offsets * np.array(spacing)) ** 2).sum(axis=1)
+    order = np.argsort(far, kind="stable")
+    gaps = np.diff(far[order]) > SLACK * far.max()
+    ranks = np.concatenate([[0], np.cumsum(gaps)]).astype(np.int64)
+    found = np.zeros(len(places), np.uint8)
+    labels = np.ascontiguousarray(labels).view()
+    labels.flags.writeable = False
+    run_slabs(lambda a, b: _nearest(labels, places, offsets[order], ranks, found, a, b), len(places), workers=workers)
+    return found

@@ -1,0 +1,199 @@
+"""Compiled loops of the spline: filter and weigh many neighboring lines at once.
+
+Each kernel is serial, releases the interpreter lock and keeps to the slab it is given. Rows of the working buffer
+lie `WIDTH` apart, a constant, and are addressed with unsigned numbers: so the compiler sees that they do not overlap
+and need no wrap-around, and makes vector instructions of every inner loop. Four rows are done in one go, for a row
+read from the buffer costs more than the two multiply-adds it is read for.
+
+`taps` is (first row, weights, pole) of one axis, `finish` is (level to add, lowest, highest, whether to round).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+PAD = 2
+"""Coefficients kept beyond each end: four taps around a position up to half a voxel outside."""
+
+WIDTH = 64
+"""Lines filtered side by side: 512 samples of them, in double precision, stay in a level-2 cache."""
+
+_FAST = {"contract"}
+"""Fused multiply-adds only; the order of a sum stays as written, so the bytes depend on nothing else."""
+
+_U = np.uint64
+_W1, _W2, _W3, _W4 = (np.uint64(k * WIDTH) for k in (1, 2, 3, 4))
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _forward(src: Any, k: Any, left: Any, right: Any, work: Any, row: Any, pole: Any, level: Any) -> None:
+    """Run the filter over four samples from `k` on, into the four rows after `row`."""
+    s1, s2, s3, s4 = src[k, left:right], src[k + 1, left:right], src[k + 2, left:right], src[k + 3, left:right]
+    for i in range(_U(right - left)):
+        v = pole * work[row + i] + (np.float64(s1[i]) - level)
+        work[row + _W1 + i] = v
+        v = pole * v + (np.float64(s2[i]) - level)
+        work[row + _W2 + i] = v
+        v = pole * v + (np.float64(s3[i]) - level)
+        work[row + _W3 + i] = v
+        v = pole * v + (np.float64(s4[i]) - level)
+        work[row + _W4 + i] = v
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _backward(work: Any, row: Any, count: Any, pole: Any) -> None:
+    """Run the filter back over the four rows from `row` on."""
+    for i in range(_U(count)):
+        v = pole * work[row + _W4 + i] + work[row + _W3 + i]
+        work[row + _W3 + i] = v
+        v = pole * v + work[row + _W2 + i]
+        work[row + _W2 + i] = v
+        v = pole * v + work[row + _W1 + i]
+        work[row + _W1 + i] = v
+        work[row + i] = pole * v + work[row + i]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _emit(work: Any, row: Any, weight: Any, out: Any, finish: Any) -> None:
+    """Store the weighted sum of four rows from `row` on; rounding is half away from zero."""
+    level, low, high, rounds = finish
+    w0, w1, w2, w3 = weight[0], weight[1], weight[2], weight[3]
+    if not rounds:
+        for i in range(_U(out.size)):
+            v = w0 * work[row + i] + w3 * work[row + _W3 + i] + w1 * work[row + _W1 + i] + w2 * work[row + _W2 + i]
+            out[i] = v + level
+        return
+    for i in range(_U(out.size)):
+        v = w0 * work[row + i] + w3 * work[row + _W3 + i] + w1 * work[row + _W1 + i] + w2 * work[row + _W2 + i]
+        v += level
+        v += 0.5 if v > 0 else -0.5
+        out[i] = min(max(v, low), high)
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _lines(
+    src: Any, dst: Any, begin: Any, end: Any, shift: Any, work: Any, taps: Any, level: Any, finish: Any
+) -> None:
+    """Interpolate the columns `begin` to `end` of `src` along axis 0 into those of `dst`, `shift` to the right."""
+    first, weights, pole = taps
+    n = src.shape[0]
+    start = 1 / (1 - pole)
+    tail = 1 / (1 - pole * pole)
+    for left in range(begin, end, WIDTH):
+        right = min(left + WIDTH, end)
+        count = right - left
+        s = src[0, left:right]
+        for i in range(_U(count)):
+            work[_W2 + i] = (np.float64(s[i]) - level) * start
+        k = 1
+        while k + 4 <= n:
+            _forward(src, k, left, right, work, _U((PAD + k - 1) * WIDTH), pole, level)
+            k += 4
+        while k < n:
+            s = src[k, left:right]
+            row = _U((PAD + k - 1) * WIDTH)
+            for i in range(_U(count)):
+                work[row + _W1 + i] = pole * work[row + i] + (np.float64(s[i]) - level)
+            k += 1
+        # Beyond the last sample both filters see a constant, for which their sums have a closed form.
+        s = src[n - 1, left:right]
+        row = _U((PAD + n - 1) * WIDTH)
+        for i in range(_U(count)):
+            flat = (np.float64(s[i]) - level) * start
+            rest = (work[row + i] - flat) * tail
+            flat *= start
+            work[row + i] = flat + rest
+            work[row + _W1 + i] = flat + rest * pole
+            work[row + _W2 + i] = flat + rest * pole * pole
+        # Back to front, an output is summed as soon as its foremost coefficient is there.
+        j = first.size - 1
+        k = PAD + n - 1
+        while k - 4 >= PAD:
+            k -= 4
+            _backward(work, _U(k * WIDTH), count, pole)
+            while j >= 0 and first[j] >= k:
+                _emit(work, _U(first[j] * WIDTH), weights[j], dst[j, left + shift : right + shift], finish)
+                j -= 1
+        while k > PAD:
+            k -= 1
+            row = _U(k * WIDTH)
+            for i in range(_U(count)):
+                work[row + i] += pole * work[row + _W1 + i]
+        s = src[0, left:right]
+        for i in range(_U(count)):
+            flat = (np.float64(s[i]) - level) * start * start
+            rest = work[_W2 + i] - flat
+            work[_W1 + i] = flat + rest * pole
+            work[i] = flat + rest * pole * pole
+        while j >= 0:
+            _emit(work, _U(first[j] * WIDTH), weights[j], dst[j, left + shift : right + shift], finish)
+            j -= 1
+
+
+@njit(nogil=True, cache=True)
+def _transpose(src: Any, dst: Any, rows: Any, columns: Any) -> None:
+    """``dst[i, j] = src[j, i]``, in tiles that fit the nearest cache."""
+    for left in range(0, columns, 16):
+        right = min(left + 16, columns)
+        for j in range(rows):
+            for i in range(left, right):
+                dst[i, j] = src[j, i]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def planes(src: Any, dst: Any, top: Any, bottom: Any, y_taps: Any, x_taps: Any, level: Any) -> None:
+    """Interpolate the rows `top` to `bottom` of every slice, less `level`, along y, then x; no taps skip an axis."""
+    columns = src.shape[2]
+    depth, high, wide = dst.shape
+    plane = np.empty((high, columns), np.float32)
+    work = np.empty((max(bottom - top, columns) + 2 * PAD) * WIDTH, np.float64)
+    x_in = np.empty((columns, WIDTH), np.float32)
+    x_out = np.empty((wide, WIDTH), np.float32)
+    keep = (0.0, 0.0, 0.0, False)
+    for z in range(depth):
+        if y_taps[0].size:
+            _lines(src[z, top:bottom], plane, 0, columns, 0, work, y_taps, level, keep)
+        else:
+            for y in range(high):
+                for x in range(columns):
+                    plane[y, x] = np.float64(src[z, top + y, x]) - level
+        if not x_taps[0].size:
+            dst[z] = plane
+            continue
+        for at in range(0, high, WIDTH):
+            count = min(WIDTH, high - at)
+            _transpose(plane[at : at + count], x_in, count, columns)
+            _lines(x_in, x_out, 0, count, 0, work, x_taps, 0.0, keep)
+            _transpose(x_out, dst[z, at : at + count], wide, count)
+
+
+@njit(nogil=True, cache=True)
+def settle(src: Any, dst: Any, finish: Any) -> None:
+    """Store values as the output wants them: moved by a level, rounded half away from zero, within bounds."""
+    level, low, high, rounds = finish
+    half = 0.5 if rounds else 0.0
+    for y in range(src.shape[0]):
+        for x in range(src.shape[1]):
+            v = src[y, x] + level
+            v += half if v > 0 else -half
+            dst[y, x] = min(max(v, low), high)
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def stack(src: Any, dst: Any, begin: Any, end: Any, shift: Any, taps: Any, level: Any, finish: Any) -> None:
+    """Interpolate along z the columns `begin` to `end` of slices laid out flat."""
+    work = np.empty((src.shape[0] + 2 * PAD) * WIDTH, np.float64)
+    _lines(src, dst, begin, end, shift, work, taps, level, finish)
+
+
+@njit(nogil=True, cache=True)
+def pick(src: Any, dst: Any, begin: Any, end: Any, z_index: Any, y_index: Any, x_index: Any) -> None:
+    """Copy single voxels: ``dst[z, y, x] = src[z_index[z], y_index[y], x_index[x]]`` for z from `begin` to `end`."""
+    for z in range(begin, end):
+        for y in range(y_index.size):
+            s, d = src[z_index[z], y_index[y]], dst[z, y]
+            for x in range(x_index.size):
+                d[x] = s[x_index[x]]

@@ -1,0 +1,354 @@
+"""The command line: a command parses, calls once, prints."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+import hilum
+from hilum.errors import HilumError, InputError, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from hilum.io.ledger import Row
+    from hilum.scan import Scan
+
+ALL_WELL, REFUSED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+app = App(
+    name="hilum",
+    help="Chest CT scans in, training-ready and geometry-true data out.",
+    version=hilum.__version__,
+    help_format="plaintext",  # a renderer of markup costs more than all the rest of the start
+)
+recipes = App(name="recipe", help="Look at recipes, and check your own.", help_format="plaintext")
+app.command(recipes)
+
+Method = Literal["hilum", "tutorial3d", "tutorial2d"]
+
+
+@app.command
+def run(
+    inputs: Annotated[list[Path], Parameter(negative="")],
+    /,
+    *,
+    out: Path,
+    recipe: str = "default",
+    file_format: Annotated[Literal["nifti", "npy"] | None, Parameter(name="--format")] = None,
+    dataset: Literal["auto", "folder"] = "auto",
+    annotations: Path | None = None,
+    workers: int = 1,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Preprocess scans: files, folders or whole data sets into training-ready output.
+
+    Parameters
+    ----------
+    inputs
+        DICOM folders, volume files, or folders of them.
+    out
+        The output folder.
+    recipe
+        Name of a recipe that ships, or a TOML file; see 'hilum recipe list'.
+    file_format
+        Format of volumes and masks, in place of the recipe's.
+    dataset
+        Kind of input.
+    annotations
+        A LUNA16 annotations.csv.
+    workers
+        Scans at a time, each in its own process; 0 for one per core.
+    overwrite
+        Replace finished scans of another recipe or input.
+    """
+    from hilum import batch
+    from hilum.recipes import recipe as find_recipe
+    from hilum.recipes import with_options
+
+    chosen = with_options(find_recipe(recipe), file_format=file_format)
+    refs, refused = batch.index(inputs, dataset=dataset, annotations=annotations)
+    for row in refused:
+        _complain(row.reason)
+    if not refs:
+        return REFUSED
+    with _progress(len(refs)) as report:
+        rows = batch.run(refs, chosen, out, workers=workers, overwrite=overwrite, refused=refused, report=report)
+    _say(_balance(rows, out))
+    return ALL_WELL if all(row.status in {"done", "repaired"} for row in rows) else REFUSED
+
+
+@app.command
+def demo(*, out: Path = Path("hilum-demo")) -> int:
+    """Make a phantom scan, preprocess it and draw a picture: no input needed.
+
+    Parameters
+    ----------
+    out
+        The folder to fill.
+    """
+    from hilum.demo import demo as make
+
+    _say(make(out))
+    return ALL_WELL
+
+
+@app.command
+def info(source: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """Say what a file or folder holds, what is odd about it, and what would be done.
+
+    Parameters
+    ----------
+    source
+        A DICOM folder or a volume file.
+    json
+        Print JSON for programs in place of text.
+    """
+    from hilum.io.inspect import inspect, inspection_json, inspection_text
+
+    found = inspect(source)
+    _say(inspection_json(found) if json else inspection_text(found))
+    return ALL_WELL if any(series.usable for series in found) else REFUSED
+
+
+@app.command
+def convert(source: Path, output: Path, /, *, series: str = "") -> int:
+    """Write a scan in Hounsfield units on its own grid.
+
+    Parameters
+    ----------
+    source
+        A DICOM folder or a volume file.
+    output
+        Ends in .nii, .nii.gz, .nrrd, .mha, .mhd or .npy.
+    series
+        Series Instance UID, where the folder holds several.
+    """
+    from hilum import io
+
+    io.check_output(output)
+    scan = _read(source, series=series)
+    io.write(scan.ct, output)
+    _say(f"{output}: {_describe(scan)}")
+    return ALL_WELL
+
+
+@app.command
+def lungs(source: Path, output: Path, /, *, method: Method = "hilum", dilate_mm: float = 0.0, series: str = "") -> int:
+    """Write a lung mask on the scan's own grid: 1 right, 2 left.
+
+    Parameters
+    ----------
+    source
+        A DICOM folder or a volume file.
+    output
+        Ends in .nii, .nii.gz, .nrrd, .mha, .mhd or .npy.
+    method
+        The tutorial's methods do not tell sides: their lungs are all 1.
+    dilate_mm
+        Growth of the mask in mm.
+    series
+        Series Instance UID, where the folder holds several.
+    """
+    from hilum import io
+    from hilum.ops.lungs import segment_lungs
+    from hilum.ops.morphology import dilate
+
+    io.check_output(output)
+    scan = _read(source, series=series)
+    mask = segment_lungs(scan.ct, method=method)
+    if not mask.array.any():
+        raise InputError(
+            "no lung was found", where=source, do="look at the scan, or try another --method", code="lungs"
+        )
+    io.write(dilate(mask, radius_mm=dilate_mm) if dilate_mm else mask, output)
+    _say(f"{output}: {mask.volume_ml(1):.0f} ml labelled 1, {mask.volume_ml(2):.0f} ml labelled 2")
+    return ALL_WELL
+
+
+@app.command
+def nodules(source: Path, annotations: Path, output: Path, /, *, series: str = "") -> int:
+    """Write a nodule mask on the scan's own grid.
+
+    Parameters
+    ----------
+    source
+        A DICOM folder or a volume file.
+    annotations
+        A LUNA16 annotations.csv.
+    output
+        Ends in .nii, .nii.gz, .nrrd, .mha, .mhd or .npy.
+    series
+        Series Instance UID, where the folder holds several.
+    """
+    from hilum import io
+    from hilum.ops.nodules import mask_nodules, nodules_outside
+
+    io.check_output(output)
+    scan = _read(source, series=series, annotations=annotations)
+    for number in nodules_outside(scan.ct.geometry, scan.nodules):
+        _warn(f"nodule-outside: nodule {number + 1} at {scan.nodules[number].center} mm lies outside the scan")
+    mask = mask_nodules(scan.ct.geometry, scan.nodules)
+    io.write(mask, output)
+    _say(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
+    return ALL_WELL
+
+
+@app.command
+def stats(folder: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """Print mean, standard deviation and percentiles of the voxels of a finished output.
+
+    Parameters
+    ----------
+    folder
+        An output folder of 'hilum run'.
+    json
+        Print JSON for programs in place of text.
+    """
+    from hilum.stats import stats_json, stats_text, voxel_stats
+
+    found = voxel_stats(folder)
+    _say(stats_json(found) if json else stats_text(found))
+    return ALL_WELL
+
+
+@recipes.command(name="list")
+def list_recipes() -> int:
+    """List the recipes that ship."""
+    from hilum.recipes import RECIPES
+
+    _say("\n".join(RECIPES))
+    return ALL_WELL
+
+
+@recipes.command
+def show(name: str, /) -> int:
+    """Print a whole recipe as TOML, defaults included.
+
+    Parameters
+    ----------
+    name
+        Of a recipe that ships, or a TOML file.
+    """
+    from hilum.recipes import recipe, recipe_toml
+
+    _say(recipe_toml(recipe(name)).rstrip())
+    return ALL_WELL
+
+
+@recipes.command
+def check(file: Path, /) -> int:
+    """Check a recipe file.
+
+    Parameters
+    ----------
+    file
+        A TOML file.
+    """
+    from hilum.recipes import recipe, recipe_fingerprint
+
+    _say(f"{file}: a valid recipe, fingerprint {recipe_fingerprint(recipe(file))[:16]}")
+    return ALL_WELL
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        In place of the process's own.
+
+    Returns
+    -------
+    int
+        0 all well; 1 something was refused or failed; 2 usage.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as problem:
+        _complain(f"{problem}; see 'hilum --help'")
+        return USAGE
+    except HilumError as refusal:
+        if debug:
+            raise
+        _complain(str(refusal))
+        return REFUSED
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
+    except (MemoryError, OSError) as problem:
+        if debug:
+            raise
+        _complain(f"{type(problem).__name__}: {problem}; give --debug to see where")
+        return REFUSED
+    return status if isinstance(status, int) else ALL_WELL
+
+
+def _read(source: Path, *, series: str = "", annotations: Path | None = None) -> Scan:
+    scan = hilum.read(source, series=series, annotations=annotations)
+    for note in scan.notes:
+        _warn(str(note))
+    return scan
+
+
+def _describe(scan: Scan) -> str:
+    sizes = " x ".join(str(n) for n in scan.ct.shape)
+    steps = " x ".join(f"{s:g}" for s in scan.ct.spacing)
+    return f"{sizes} voxels of {steps} mm (z, y, x), {scan.ct.array.min()} to {scan.ct.array.max()} HU"
+
+
+def _balance(rows: Sequence[Row], out: Path) -> str:
+    counts = {status: sum(row.status == status for row in rows) for status in ("done", "repaired", "refused", "failed")}
+    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    return f"{out}: {len(rows)} in, {told}"
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[Row], None]]:
+    """Show a bar on a terminal, and say in one line on stderr what is odd or refused."""
+
+    def tell(row: Row) -> None:
+        for note in row.notes:
+            _warn(f"{row.id}: {note}")
+        if row.reason and not row.id.startswith("input-"):
+            _complain(f"{row.id}: {row.reason}")
+
+    if not sys.stderr.isatty():
+        yield tell
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(),
+                  console=Console(stderr=True)) as bar:  # fmt: skip
+        task = bar.add_task("scans", total=total)
+
+        def step(row: Row) -> None:
+            tell(row)
+            bar.advance(task)
+
+        yield step
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _warn(text: str) -> None:
+    sys.stderr.write(f"note: {one_line(text, limit=290)}\n")
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(one_line(text) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Any file, or any folder: every volume file and every CT series in it is a scan."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from hilum.errors import MissingInputError
+from hilum.io import READERS, read, suffix_of
+from hilum.scan import Scan, ScanRef
+
+_UID = re.compile(r"^[0-9]+(\.[0-9]+){3,}$")
+_ID_DIGITS = 16
+
+
+def index(root: Path, annotations: Path | None = None) -> list[ScanRef]:
+    """List the scans of a file or folder, reading headers only.
+
+    Parameters
+    ----------
+    root : Path
+        A volume file, a DICOM file, or a folder that is searched with its subfolders.
+    annotations : Path, optional
+        A LUNA16 csv that every scan listed gets.
+
+    Returns
+    -------
+    list of ScanRef
+        Volume files first, then CT series, each in a fixed order; ids are unique.
+
+    Raises
+    ------
+    InputError
+        If there is no such path or nothing in it that could be a scan.
+    """
+    if not root.exists():
+        raise MissingInputError("there is no such file or folder", where=root, do="check the path")
+    if root.is_file():
+        return [_ref(root, "", annotations, tag=root.stem)]
+    found = [_ref(path, "", annotations, tag=str(path.relative_to(root))) for path in _volume_files(root)]
+    found += _dicom_series(root, annotations, quiet=bool(found))
+    return _unique(found)
+
+
+def load(ref: ScanRef) -> Scan:
+    """Load a scan that `index` listed.
+
+    Parameters
+    ----------
+    ref : ScanRef
+
+    Returns
+    -------
+    Scan
+
+    Raises
+    ------
+    InputError
+        As `hilum.read` does.
+    """
+    return read(ref.path, series=ref.series_uid, annotations=ref.annotations)
+
+
+def scan_id_of(series_uid: str) -> str:
+    """Name a scan's output folder after its series, without showing any text of the file.
+
+    Parameters
+    ----------
+    series_uid : str
+        A Series Instance UID, or whatever stands for it.
+
+    Returns
+    -------
+    str
+        ``ct-`` and 16 hexadecimal digits of a SHA-256.
+    """
+    return "ct-" + hashlib.sha256(series_uid.encode("utf-8", "replace")).hexdigest()[:_ID_DIGITS]
+
+
+def _ref(path: Path, series_uid: str, annotations: Path | None, *, tag: str) -> ScanRef:
+    stem = path.name[: -len(suffix_of(path))] if suffix_of(path) else path.name
+    uid = series_uid or (stem if _UID.match(stem) else "")
+    return ScanRef("folder", scan_id_of(uid or tag), path, series_uid, annotations)
+
+
+def _volume_files(root: Path) -> list[Path]:
+    found = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = [Path(folder, name) for name in sorted(files) if not name.startswith(".")]
+        found += [path for path in paths if suffix_of(path) in READERS and path.is_file()]
+    return found
+
+
+def _dicom_series(root: Path, annotations: Path | None, *, quiet: bool) -> list[ScanRef]:
+    """List the CT series; `quiet` where other scans were found, so that a folder without DICOM is no error."""
+    from hilum.io.dicom import index_dicom
+
+    try:
+        series = index_dicom(root)
+    except MissingInputError:
+        if quiet:
+            return []
+        raise
+    return [_ref(root, one.series_uid, annotations, tag=one.series_uid) for one in series]
+
+
+def _unique(refs: list[ScanRef]) -> list[ScanRef]:
+    seen: dict[str, int] = {}
+    out = []
+    for ref in refs:
+        seen[ref.scan_id] = count = seen.get(ref.scan_id, 0) + 1
+        renamed = ref.scan_id if count == 1 else f"{ref.scan_id}-{count}"
+        out.append(ScanRef(ref.dataset, renamed, ref.path, ref.series_uid, ref.annotations))
+    return out

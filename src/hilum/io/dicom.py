@@ -1,0 +1,254 @@
+"""DICOM series to a scan in Hounsfield units.
+
+The steps: `hilum.io.dicom_files` lists what may be DICOM, `hilum.io.dicom_headers` reads what each file says,
+`hilum.io.series` and `hilum.io.dicom_stack` decide from the headers alone which slices make a volume,
+`hilum.io.dicom_pixels` reads their pixels and `hilum.io.dicom_hu` turns them into Hounsfield units.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+import warnings
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hilum._kernels.threads import run_slabs
+from hilum.errors import FormatError, InputError, MissingInputError, SeriesError, UnsupportedError, one_line
+from hilum.io.dicom_files import find_files
+from hilum.io.dicom_headers import read_headers
+from hilum.io.dicom_hu import LOW, Done, to_hu
+from hilum.io.dicom_pixels import stored_frames
+from hilum.io.dicom_records import Finding, Header, Sorted, Stack
+from hilum.io.dicom_stack import judge
+from hilum.io.series import choose, group, name_some, refuse, sort_out
+from hilum.scan import Note, Scan
+from hilum.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_UNSUPPORTED = {"unsupported-bits", "not-hounsfield", "unplaced-frames", "gantry-tilt"}
+
+
+@dataclass(frozen=True)
+class _Index:
+    """A folder read by its headers."""
+
+    root: Path
+    sorted_out: Sorted
+    findings: tuple[Finding, ...]
+    stacks: tuple[Stack, ...]
+
+
+def read_dicom(path: Path, *, series: str = "") -> Scan:
+    """Read one CT series.
+
+    Parameters
+    ----------
+    path : Path
+        A folder, searched with its subfolders (linked folders are not followed), or one multi-frame file.
+    series : str
+        The Series Instance UID to read; without it the largest chest-like CT series is taken and noted.
+
+    Returns
+    -------
+    Scan
+        int16 Hounsfield units; slices ascend along the normal (row direction x column direction). Padding is
+        -1024 HU (`hilum.io.dicom_hu` says what counts as padding).
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such path, or no file in it.
+    FormatError
+        If pixels are damaged or cut off.
+    UnsupportedError
+        If the images are no CT, or of a kind that is not read.
+    SeriesError
+        If the slices do not make one trustworthy volume: missing slices, two images of one place, spacing or
+        matrix that differ, a tilted gantry, no positions, no rescale.
+    """
+    index = _index(Path(path))
+    if not index.stacks:
+        raise _nothing(path, index)
+    stack, left_out = choose(index.stacks, series=series)
+    if stack.refusal is not None:
+        raise _refusal(path, stack, index)
+    array, notes = _read_pixels(index.root, stack)
+    if stack.geometry is None:
+        raise SeriesError("slices without a grid", where=path, code="bad-geometry")
+    findings = (*index.findings, *left_out, *stack.findings)
+    texts = (*(Note(f.code, f.text) for f in findings), *notes)
+    return Scan(stack.series_uid or _made_up_uid(stack), Volume(array, stack.geometry), notes=texts)
+
+
+def index_dicom(path: Path) -> list[Stack]:
+    """Judge every CT stack of a folder by its headers; no pixels are read.
+
+    Parameters
+    ----------
+    path : Path
+        A folder, searched with its subfolders, or one file.
+
+    Returns
+    -------
+    list of Stack
+        Largest first; `Stack.refusal` says why one cannot be read, `Stack.findings` what is odd. Empty where
+        there is no CT slice.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such path, or no file in it.
+    UnsupportedError
+        If the path is an archive, or neither a file nor a folder.
+    """
+    index = _index(Path(path))
+    shared = tuple(f for f in index.findings if f.action != "refused")
+    stacks = [replace(s, findings=(*s.findings, *shared)) for s in index.stacks]
+    return sorted(stacks, key=lambda s: (-len(s.slices), s.series_uid))
+
+
+def _index(path: Path) -> _Index:
+    root, names, findings = _names(path)
+    headers: list[Header] = []
+    junk: list[str] = []
+    locked: list[str] = []
+    for name in names:
+        try:
+            read = read_headers(root, name)
+        except OSError:
+            locked.append(name)
+            continue
+        if read is None:
+            junk.append(name)
+        else:
+            headers.extend(read)
+    if junk:
+        text = f"{len(junk)} files that are not DICOM ignored: {name_some(junk)}"
+        findings.append(Finding("ignored-files", text, "ignored", tuple(junk)))
+    if locked:
+        text = f"{len(locked)} files could not be opened: {name_some(locked)}"
+        findings.append(Finding("unreadable-files", text, "ignored", tuple(locked)))
+    sorted_out = sort_out(headers)
+    stacks = tuple(judge(members) for members in group(sorted_out.slices))
+    return _Index(root, sorted_out, (*findings, *sorted_out.findings), stacks)
+
+
+def _names(path: Path) -> tuple[Path, list[str], list[Finding]]:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise MissingInputError("there is no such file or folder", where=path, do="check the path") from error
+    if stat.S_ISREG(mode):
+        with path.open("rb") as file:
+            if file.read(4) == b"PK\x03\x04":
+                raise UnsupportedError("a zip archive is not read", where=path, do="unpack it and give the folder")
+        return path.parent, [path.name], []
+    if not stat.S_ISDIR(mode):
+        raise UnsupportedError("neither a file nor a folder", where=path, do="give a DICOM folder")
+    found = find_files(path)
+    findings = []
+    if found.links:
+        findings.append(Finding("ignored-links", f"{found.links} linked folders not followed, ignored", "ignored"))
+    if found.locked:
+        findings.append(Finding("unreadable-folders", f"{found.locked} folders could not be opened", "ignored"))
+    if not found.files:
+        raise MissingInputError(
+            "no files in this folder", where=path, do="give the folder of a series", code="no-files"
+        )
+    return path, found.files, findings
+
+
+def _nothing(path: Path, index: _Index) -> InputError:
+    if not index.sorted_out.findings:
+        kind = FormatError if path.is_file() else SeriesError
+        return kind("no DICOM images found", where=path, do="give the folder of a CT series", code="no-dicom")
+    error = refuse(index.sorted_out)
+    return type(error)(error.what, where=path, do=error.do, code=error.code)
+
+
+def _refusal(path: Path, stack: Stack, index: _Index) -> InputError:
+    finding = stack.refusal
+    if finding is None:
+        raise ValueError("only a refused stack has a refusal")
+    damaged = [f for f in index.findings if f.code in {"ignored-damaged-file", "unreadable-files"}]
+    do = ""
+    if damaged and finding.code in {"missing-slices", "nonuniform-spacing"}:
+        do = one_line(damaged[0].text, limit=90)
+    elif finding.code in {"missing-slices", "truncated", "no-pixels"}:
+        do = "get the series again, complete"
+    elif finding.code == "single-slice" and path.is_file():
+        do = "give the folder that holds the series"
+    kind = UnsupportedError if finding.code in _UNSUPPORTED else SeriesError
+    return kind(finding.text, where=path, do=do, code=finding.code)
+
+
+def _made_up_uid(stack: Stack) -> str:
+    """A stable name for a series without a UID; never made of a folder's name, which can be a patient's."""
+    digest = hashlib.sha256(repr([(h.sop_uid, h.position) for h in stack.slices]).encode()).hexdigest()
+    return f"no-uid-{digest[:16]}"
+
+
+def _read_pixels(root: Path, stack: Stack) -> tuple[NDArray[np.int16], list[Note]]:
+    first = stack.slices[0]
+    shape = (len(stack.slices), first.rows, first.columns)
+    try:
+        volume = np.empty(shape, np.int16)
+    except MemoryError as error:
+        size = np.prod(shape, dtype=float) * 2 / 1e9
+        raise InputError(f"the volume of {shape} voxels needs {size:.1f} GB", where=root, code="too-large") from error
+    files: defaultdict[str, list[tuple[int, Header]]] = defaultdict(list)
+    for k, header in enumerate(stack.slices):
+        files[header.path].append((k, header))
+    units = [part for members in files.values() for part in _parts(members)]
+    done: list[Done] = [Done(0, 0, 0)] * len(stack.slices)
+
+    def fill(start: int, stop: int) -> None:
+        for unit in units[start:stop]:
+            frames = stored_frames(root, [h for _, h in unit], [volume[k] for k, _ in unit])
+            for (k, header), stored in zip(unit, frames, strict=True):
+                done[k] = to_hu(stored, header, volume[k])
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # decoders warn of what is checked here anyway
+        fill(0, 1)  # a wrong matrix or a missing decoder is met before all of the memory is touched
+        run_slabs(lambda a, b: fill(a + 1, b + 1), len(units) - 1)
+        _compare_copies(root, stack, volume)
+    return volume, _pixel_notes(done)
+
+
+def _parts(members: list[tuple[int, Header]]) -> list[list[tuple[int, Header]]]:
+    """Frames of one file in parts for threads; compressed ones stay together, as the file is parsed once."""
+    size = 16 if members[0][1].pixel_offset >= 0 else len(members)
+    return [members[k : k + size] for k in range(0, len(members), size)]
+
+
+def _compare_copies(root: Path, stack: Stack, volume: NDArray[np.int16]) -> None:
+    other = np.empty(volume.shape[1:], np.int16)
+    for k, header in stack.copies:
+        for stored in stored_frames(root, [header], [other]):
+            to_hu(stored, header, other)
+        if not np.array_equal(other, volume[k]):
+            pair = name_some([stack.slices[k].path, header.path])
+            what = f"conflicting duplicate slices, different pixels at the same position: {pair}"
+            raise SeriesError(what, where=root, do="remove one of each pair", code="conflicting-duplicates")
+
+
+def _pixel_notes(done: Sequence[Done]) -> list[Note]:
+    padding, clipped, low = (sum(counts) for counts in zip(*done, strict=True))
+    notes = []
+    if padding:
+        notes.append(Note("padding-to-air", f"{padding} voxels of padding outside the scanned field set to -1024 HU"))
+    if clipped:
+        notes.append(Note("clipped-hu", f"{clipped} voxels beyond int16 clipped to its range"))
+    if low:
+        notes.append(Note("low-hu", f"{low} voxels below {LOW} HU: unknown padding, or damaged pixels"))
+    return notes

@@ -1,0 +1,51 @@
+"""What one file says about its frames: the quick way for a plain header, pydicom for the rest."""
+
+from __future__ import annotations
+
+import io
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from hilum.io.dicom_fields import header_from
+from hilum.io.dicom_files import PEEK, start_of
+from hilum.io.dicom_walk import HEAD, walk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hilum.io.dicom_records import Header
+
+
+def read_headers(root: Path, name: str) -> list[Header] | None:
+    """Read what one file says about its frames.
+
+    Parameters
+    ----------
+    root : Path
+        The folder searched.
+    name : str
+        The file, relative to it.
+
+    Returns
+    -------
+    list of Header or None
+        One per frame, without any value if the file is too damaged to tell; empty for a DICOM directory;
+        None for what is not DICOM.
+
+    Raises
+    ------
+    OSError
+        If the file may not be read.
+    """
+    with (root / name).open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        head = file.read(HEAD)
+        start = start_of(head[:PEEK])
+        if start < 0:
+            return None
+        walked = walk(head, size)
+        if walked is not None:
+            return [header_from(walked.fields, name, walked.syntax, walked.place)]
+        headers: list[Header] = import_module("hilum.io.dicom_dialects").headers_by_pydicom(file, name, start, size)
+        return headers

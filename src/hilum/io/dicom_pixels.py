@@ -1,0 +1,78 @@
+"""Frames of DICOM files as stored: native pixels read in place, compressed ones through pydicom's decoders."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hilum.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hilum.io.dicom_records import Header
+
+
+def stored_frames(root: Path, headers: Sequence[Header], into: Sequence[NDArray[np.int16]]) -> Iterator[NDArray[Any]]:
+    """Read frames of one file as stored.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that header paths are relative to.
+    headers : sequence of Header
+        Frames of one file.
+    into : sequence of ndarray of int16, shape (row, column)
+        One contiguous buffer per frame; uncompressed 16-bit frames are read straight into it.
+
+    Yields
+    ------
+    ndarray, shape (row, column)
+        Stored values in native byte order, unused bits as they are; may lie in the buffer.
+
+    Raises
+    ------
+    FormatError
+        If the pixels are damaged.
+    UnsupportedError
+        If no decoder for their compression is installed.
+    """
+    first = headers[0]
+    path = root / first.path
+    if first.pixel_offset >= 0:
+        yield from _native_frames(path, headers, into)
+        return
+    yield from import_module("hilum.io.dicom_dialects").decode_frames(path, headers)
+
+
+def _native_frames(path: Path, headers: Sequence[Header], into: Sequence[NDArray[np.int16]]) -> Iterator[NDArray[Any]]:
+    with path.open("rb", buffering=0) as file:
+        for h, buffer in zip(headers, into, strict=True):
+            file.seek(h.pixel_offset + h.frame * h.frame_bytes)
+            if h.bits_allocated != 16:
+                yield _shaped(file.read(h.frame_bytes), h, path)
+                continue
+            got = file.readinto(buffer.data)
+            if got != h.frame_bytes:
+                raise _too_short(got or 0, h, path)
+            stored = buffer if h.signed else buffer.view(np.uint16)
+            yield stored if h.big_endian == (sys.byteorder == "big") else stored.byteswap(inplace=True)
+
+
+def _too_short(got: int, h: Header, path: Path) -> FormatError:
+    what = f"{got} of {h.frame_bytes} bytes of pixels"
+    return FormatError(what, where=path, do="get it again", code="truncated")
+
+
+def _shaped(data: bytes, h: Header, path: Path) -> NDArray[Any]:
+    if len(data) < h.frame_bytes:
+        raise _too_short(len(data), h, path)
+    kind = np.dtype(f"{'i' if h.signed else 'u'}{h.bits_allocated // 8}").newbyteorder(">" if h.big_endian else "<")
+    array = np.frombuffer(data, kind).reshape(h.rows, h.columns)
+    return array.astype(kind.newbyteorder("="), copy=False)

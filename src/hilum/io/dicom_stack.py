@@ -1,0 +1,244 @@
+"""The verdict on one stack of slices: order, spacing, gaps, tilt, and everything that forbids reading it.
+
+Pure logic on `hilum.io.dicom_records.Header` records, as that module.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from hilum.errors import GeometryError
+from hilum.geometry import Geometry
+from hilum.io.dicom_records import Finding, Header, Stack
+from hilum.io.series import name_some
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+UNIFORM_TOLERANCE = 0.1
+"""How far a slice may lie from its place on the regular grid, as a share of the slice spacing."""
+
+NOTED_TOLERANCE = 0.02
+"""From this share on the deviation is noted."""
+
+SAME_PLACE = 0.01
+"""Slices closer than this share of the spacing lie at the same place."""
+
+LATERAL_TOLERANCE = 0.5
+"""How far a slice's first pixel may lie beside the stack's normal, in pixels, over the whole stack."""
+
+_LARGEST_MATRIX = 16384
+_PLAUSIBLE_MM = 1e5
+_NOT_HU = frozenset({"OD", "ED", "EDW", "Z_EFF", "MGML", "PCT"})
+
+
+class Refused(Exception):  # noqa: N818 - a verdict on its way out of `judge`, not an error that anyone sees
+    """A stack that cannot be read, with the finding that says why."""
+
+    def __init__(self, code: str, text: str, members: Iterable[Header] = ()) -> None:
+        super().__init__(text)
+        self.finding = Finding(code, text, "refused", tuple(h.path for h in members))
+
+
+class _Line(NamedTuple):
+    """Slices in order along the normal, one per place, and the rest."""
+
+    slices: tuple[Header, ...]
+    copies: tuple[tuple[int, Header], ...]
+    points: NDArray[np.float64]
+    heights: NDArray[np.float64]
+
+
+def judge(members: Sequence[Header]) -> Stack:
+    """Order the slices of one stack and say what is odd about them.
+
+    Parameters
+    ----------
+    members : sequence of Header
+        At least one; a list of `hilum.io.series.group`.
+
+    Returns
+    -------
+    Stack
+        Check its `refusal` before reading. Spacing comes from positions alone, never from SliceThickness
+        (DICOM PS3.3 C.7.6.2.1.1). With missing slices the geometry is that of the whole grid and `slots`
+        says which places are filled.
+    """
+    ordered = tuple(sorted(members, key=lambda h: (h.position, h.instance_number or 0, h.path, h.frame)))
+    uid = members[0].series_uid
+    try:
+        _check_pixels(ordered)
+        _check_rescale(ordered)
+        _check_matrix(ordered)
+        row, column = _directions(ordered)
+        line = _order(ordered, np.cross(row, column))
+        _check_sideways(line, np.cross(row, column))
+    except Refused as refused:
+        return Stack(uid, ordered, findings=(refused.finding,))
+    return _place(uid, line, row, column)
+
+
+def _check_pixels(members: Sequence[Header]) -> None:
+    empty = [h for h in members if not h.has_pixels]
+    if empty:
+        what = f"{len(empty)} of {len(members)} slices without pixel data: {name_some(h.path for h in empty)}"
+        raise Refused("no-pixels", what, empty)
+    odd = [h for h in members if h.rows < 1 or h.columns < 1 or max(h.rows, h.columns) > _LARGEST_MATRIX]
+    short = [h for h in members if not h.whole]
+    if short:
+        worst = short[0]
+        have, want = worst.pixel_bytes, worst.frame_bytes * worst.frames
+        what = f"pixel data too short (truncated) in {len(short)} slices: {name_some(h.path for h in short)}"
+        raise Refused("truncated", f"{what}; {have} of {want} bytes", short)
+    if odd:
+        raise Refused("bad-matrix", f"a matrix of {odd[0].rows} x {odd[0].columns}: {name_some([odd[0].path])}", odd)
+    many = [h for h in members if h.frames > 1 and not h.position]
+    if many:
+        raise Refused("unplaced-frames", f"{many[0].frames} frames in one file without a position of each", many)
+    bits = [h for h in members if not _readable_bits(h)]
+    if bits:
+        h = bits[0]
+        raise Refused(
+            "unsupported-bits", f"{h.bits_stored} bits stored in {h.bits_allocated}, high bit {h.high_bit}", bits
+        )
+
+
+def _readable_bits(h: Header) -> bool:
+    return h.bits_allocated in {8, 16, 32} and 1 <= h.bits_stored <= h.high_bit + 1 <= h.bits_allocated
+
+
+def _check_rescale(members: Sequence[Header]) -> None:
+    absent = [h for h in members if h.slope is None or h.intercept is None]
+    if absent:
+        what = f"no rescale slope or intercept in {len(absent)} slices, so Hounsfield units are unknown"
+        raise Refused("no-rescale", what, absent)
+    values = np.array([(h.slope, h.intercept) for h in members], np.float64)
+    wrong = ~np.isfinite(values).all(axis=1) | (values[:, 0] == 0) | (np.abs(values).max(axis=1) > 1e9)
+    if wrong.any():
+        k = int(np.argmax(wrong))
+        what = f"rescale slope {values[k, 0]:g} and intercept {values[k, 1]:g} in {int(wrong.sum())} slices"
+        raise Refused("bad-rescale", what, [h for h, w in zip(members, wrong, strict=True) if w])
+    foreign = [h for h in members if h.rescale_type in _NOT_HU]
+    if foreign:
+        raise Refused(
+            "not-hounsfield", f"values are rescaled to {foreign[0].rescale_type}, not Hounsfield units", foreign
+        )
+
+
+def _check_matrix(members: Sequence[Header]) -> None:
+    sizes = sorted({(h.rows, h.columns) for h in members})
+    if len(sizes) > 1:
+        what = f"slices of different matrix in one series: {sizes[0]} and {sizes[-1]} (rows, columns)"
+        raise Refused("mixed-matrix", what, [h for h in members if (h.rows, h.columns) != sizes[-1]])
+    for name, count in (("pixel_spacing", 2), ("position", 3), ("orientation", 6)):
+        values = [getattr(h, name) for h in members]
+        absent = [h for h, v in zip(members, values, strict=True) if len(v) != count]
+        if absent:
+            what = f"no {name.replace('_', ' ')} in {len(absent)} of {len(members)} slices"
+            raise Refused("no-" + name.replace("_", "-"), f"{what}: {name_some(h.path for h in absent)}", absent)
+        wild = [v for v in values if any(not abs(x) < _PLAUSIBLE_MM for x in v)]  # nan is wild, too
+        if wild:
+            raise Refused("bad-geometry", f"a {name.replace('_', ' ')} of {list(wild[0])}", members)
+    _check_spacings(members)
+
+
+def _check_spacings(members: Sequence[Header]) -> None:
+    spacings = np.array([h.pixel_spacing for h in members])
+    if spacings.min() <= 0:
+        raise Refused("bad-geometry", f"pixel spacing {spacings.min():g} mm, expected a positive number", members)
+    span = np.ptp(spacings, axis=0)
+    if (span > 1e-3 * spacings.min(axis=0)).any():
+        low, high = spacings.min(axis=0), spacings.max(axis=0)
+        what = f"pixel spacing differs within the series: {low.tolist()} to {high.tolist()} mm"
+        raise Refused("mixed-spacing", what, members)
+
+
+def _directions(members: Sequence[Header]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Row and column direction as perpendicular unit vectors; rounding of the decimal text is taken out."""
+    cosines = np.array(members[0].orientation)
+    row, column = cosines[:3], cosines[3:]
+    lengths = np.linalg.norm(row), np.linalg.norm(column)
+    if abs(np.array(lengths) - 1).max() > 1e-2 or abs(row @ column) > 1e-2:
+        raise Refused("bad-geometry", f"orientation {cosines.tolist()} is not two perpendicular unit vectors", members)
+    row = row / lengths[0]
+    column = column - (column @ row) * row
+    return row, column / np.linalg.norm(column)
+
+
+def _order(members: tuple[Header, ...], normal: NDArray[np.float64]) -> _Line:
+    points = np.array([h.position for h in members], np.float64)
+    heights = points @ normal
+    by = np.argsort(heights, kind="stable")
+    steps = np.diff(heights[by])
+    moved = steps[steps > 1e-3]
+    if not moved.size:
+        if len(members) == 1:
+            raise Refused("single-slice", "a single slice is no volume", members)
+        raise Refused("one-position", f"all {len(members)} slices lie at the same position", members)
+    new = np.concatenate(([True], steps > SAME_PLACE * np.median(moved)))
+    first = by[new]
+    owner = np.cumsum(new) - 1
+    copies = [(int(owner[k]), members[by[k]]) for k in np.flatnonzero(~new)]
+    for (k, copy), index in zip(copies, by[~new], strict=True):
+        if np.abs(points[index] - points[first[k]]).max() > SAME_PLACE * np.median(moved) + 1e-3:
+            both = [members[first[k]], copy]
+            what = f"two slices at the same height but not the same place: {name_some(h.path for h in both)}"
+            raise Refused("conflicting-duplicates", what, both)
+    return _Line(tuple(members[k] for k in first), tuple(copies), points[first], heights[first])
+
+
+def _check_sideways(line: _Line, normal: NDArray[np.float64]) -> None:
+    beside = line.points - line.points[0] - np.outer(line.heights - line.heights[0], normal)
+    drift = np.linalg.norm(beside, axis=1)
+    if drift.max() <= LATERAL_TOLERANCE * min(line.slices[0].pixel_spacing):
+        return
+    slope = beside[-1] / (line.heights[-1] - line.heights[0])
+    straight = np.abs(beside - np.outer(line.heights - line.heights[0], slope)).max()
+    if straight <= LATERAL_TOLERANCE * min(line.slices[0].pixel_spacing):
+        angle = np.degrees(np.arctan(np.linalg.norm(slope)))
+        what = f"slices are sheared by {angle:.1f} degrees (tilted gantry): not stacked along their normal"
+        raise Refused("gantry-tilt", what, line.slices)
+    raise Refused("shifted-slices", f"slices shifted sideways by up to {drift.max():.2f} mm", line.slices)
+
+
+def _place(uid: str, line: _Line, row: NDArray[np.float64], column: NDArray[np.float64]) -> Stack:
+    """Fit the regular grid, and name what does not lie on it."""
+    steps = np.diff(line.heights)
+    slots = np.concatenate(([0], np.cumsum(np.maximum(np.rint(steps / np.median(steps)), 1)))).astype(int)
+    spacing = round(float((line.heights[-1] - line.heights[0]) / slots[-1]), 9)  # 1.0, not 0.9999999999999998
+    off = float(np.abs(line.heights - line.heights[0] - spacing * slots).max() / spacing)
+    findings = []
+    if line.copies:
+        files = tuple(h.path for _, h in line.copies)
+        text = f"{len(files)} duplicate slices dropped, same position and same pixels: {name_some(files)}"
+        findings.append(Finding("duplicate-slices", text, "dropped", files))
+    if off > UNIFORM_TOLERANCE or slots[-1] + 1 > 2 * len(line.slices):
+        text = f"slice spacing is not uniform: {steps.min():.4g} to {steps.max():.4g} mm, median {np.median(steps):.4g}"
+        findings.append(Finding("nonuniform-spacing", text, "refused"))
+        return Stack(uid, line.slices, None, (), line.copies, tuple(findings))
+    gaps = np.flatnonzero(np.diff(slots) > 1)
+    if gaps.size:
+        missing = int(slots[-1] + 1 - len(line.slices))
+        text = f"missing slices: {missing} absent at {gaps.size} places; the first gap is {steps[gaps[0]]:.4g} mm"
+        around = (line.slices[gaps[0]].path, line.slices[gaps[0] + 1].path)
+        text += f" between {name_some(around[:1])} and {name_some(around[1:])}, spacing {spacing:.4g} mm"
+        findings.append(Finding("missing-slices", text, "refused", around))
+    elif off > NOTED_TOLERANCE:
+        text = f"slice spacing varies: slices lie up to {off:.0%} of {spacing:.4g} mm off the regular grid"
+        findings.append(Finding("uneven-spacing", text, "noted"))
+    first = line.slices[0]
+    try:
+        grid = Geometry(
+            (int(slots[-1]) + 1, first.rows, first.columns),
+            (spacing, first.pixel_spacing[0], first.pixel_spacing[1]),
+            (line.points[0][0], line.points[0][1], line.points[0][2]),
+            (tuple(np.cross(row, column)), tuple(column), tuple(row)),
+        )
+    except GeometryError as error:  # what the checks above let through
+        findings.append(Finding("bad-geometry", error.what, "refused"))
+        return Stack(uid, line.slices, None, (), line.copies, tuple(findings))
+    return Stack(uid, line.slices, grid, tuple(slots.tolist()), line.copies, tuple(findings))

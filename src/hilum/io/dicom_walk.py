@@ -1,0 +1,161 @@
+"""The quick way through a plain DICOM header: one pass over its first bytes, no data set built.
+
+It understands Part 10 files in the little endian syntaxes and gives up (None) on whatever is unusual, so that
+pydicom decides: elements out of order, unknown value representations, functional groups, a header longer than
+`HEAD`, a file that ends before its pixels. What it does return is what `hilum.io.dicom_headers` reads with pydicom.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from hilum.io.dicom_fields import BIG_ENDIAN, DEFLATED, IMPLICIT, TAGS, UNDEFINED, Fields, PixelPlace, text_of
+from hilum.io.dicom_files import PEEK, PREAMBLE
+
+HEAD = 32768
+"""How much of a file is read at once; CT headers take 2 to 12 kB."""
+
+_PIXELS = 0x7FE00010
+_GROUPS = 0x52009229
+_META_SYNTAX, _META_CLASS = 0x00020010, 0x00020002
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_WANTED = frozenset(TAGS.values())
+_LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+_SHORT = frozenset((
+    b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL",
+    b"SS", b"ST", b"TM", b"UI", b"UL", b"US",
+))  # fmt: skip
+"""Value representations with a length of four bytes and of two (PS3.5 table 7.1-1)."""
+
+_explicit = struct.Struct("<HH2sH").unpack_from
+_implicit = struct.Struct("<HHL").unpack_from
+_long = struct.Struct("<L").unpack_from
+
+
+class Walked(NamedTuple):
+    """What a plain header holds: wanted elements, transfer syntax, and where the pixels lie."""
+
+    fields: Fields
+    syntax: str
+    place: PixelPlace
+
+
+class _Element(NamedTuple):
+    tag: int
+    kind: bytes
+    start: int
+    length: int
+
+
+def walk(head: bytes, size: int) -> Walked | None:
+    """Read the elements that decide from the first bytes of a file.
+
+    Parameters
+    ----------
+    head : bytes
+        The first `HEAD` bytes, or the whole file if it is shorter.
+    size : int
+        Bytes of the file.
+
+    Returns
+    -------
+    Walked or None
+        None for anything unusual.
+    """
+    if head[PREAMBLE:PEEK] != b"DICM":
+        return None
+    try:
+        meta, start = _meta(head)
+        syntax = text_of(meta.get(_META_SYNTAX, b""))
+        if not syntax.startswith(IMPLICIT) or syntax in {BIG_ENDIAN, DEFLATED}:
+            return None  # private syntaxes may be anything
+        return _dataset(head, start, size, syntax)
+    except (struct.error, ValueError):  # the header goes on beyond `head`, or is malformed
+        return None
+
+
+def _meta(head: bytes) -> tuple[Fields, int]:
+    fields: Fields = {}
+    at = PEEK
+    while head[at : at + 2] == b"\x02\x00":
+        element = _element(head, at, explicit=True)
+        at = _end_of(head, element)
+        fields[element.tag] = head[element.start : at]
+    return fields, at
+
+
+def _element(head: bytes, at: int, *, explicit: bool) -> _Element:
+    """The element header at an offset.
+
+    Raises
+    ------
+    ValueError
+        If its value representation is unknown.
+    struct.error
+        If it lies beyond the bytes at hand.
+    """
+    if not explicit:
+        group, number, length = _implicit(head, at)
+        return _Element(group << 16 | number, b"", at + 8, length)
+    group, number, kind, length = _explicit(head, at)
+    if kind in _SHORT:
+        return _Element(group << 16 | number, kind, at + 8, length)
+    if kind not in _LONG:
+        raise ValueError("unknown value representation")
+    return _Element(group << 16 | number, kind, at + 12, _long(head, at + 8)[0])
+
+
+def _end_of(head: bytes, element: _Element) -> int:
+    end = element.start + element.length
+    if element.length == UNDEFINED or end > len(head):
+        raise ValueError("the value is not at hand")
+    return end
+
+
+def _dataset(head: bytes, at: int, size: int, syntax: str) -> Walked | None:
+    fields: Fields = {}
+    explicit = syntax != IMPLICIT
+    last = 0x0007FFFF
+    while True:
+        element = _element(head, at, explicit=explicit)
+        tag, _, start, length = element
+        if tag <= last or tag == _GROUPS:
+            return None
+        if tag >= _PIXELS:
+            if tag != _PIXELS or (explicit and element.kind not in {b"OB", b"OW"}):
+                return None
+            left = size - start
+            return Walked(fields, syntax, PixelPlace(start, length, left if length == UNDEFINED else min(length, left)))
+        last = tag
+        if length == UNDEFINED:
+            at = _after_sequence(head, element, explicit=explicit)
+            continue
+        at = start + length
+        if tag in _WANTED:
+            if at > len(head):
+                return None
+            fields[tag] = head[start:at]
+
+
+def _after_sequence(head: bytes, element: _Element, *, explicit: bool) -> int:
+    """Where a sequence of undefined length ends; nested ones are counted, not entered one by one."""
+    if explicit and element.kind != b"SQ":
+        raise ValueError("only sequences end with a delimiter before the pixels")
+    depth, at = 1, element.start
+    while depth:
+        group, number, length = _implicit(head, at)
+        tag = group << 16 | number
+        if tag in {_ITEM, _ITEM_END, _SEQUENCE_END}:
+            depth -= tag == _SEQUENCE_END
+            at += 8 + (length if tag == _ITEM and length != UNDEFINED else 0)
+            continue
+        inner = _element(head, at, explicit=explicit)
+        if inner.length == UNDEFINED:
+            if explicit and inner.kind != b"SQ":
+                raise ValueError("only sequences end with a delimiter before the pixels")
+            depth += 1
+            at = inner.start
+        else:
+            at = inner.start + inner.length
+    return at

@@ -1,0 +1,289 @@
+"""NIfTI-1 and NIfTI-2, the only place that knows RAS; NIfTI-1 is written.
+
+A NIfTI affine leads to RAS millimetres (x grows to the right, y to the front); hilum's world is LPS, so the first
+two rows change their sign on the way in and on the way out. The first NIfTI index is the fastest in the file, hence
+the bytes of an array (z, y, x) are those of the file. The header is read with nibabel, and written by hand: nibabel
+loads pydicom, more than half a second, and 348 bytes do not need it (its reading of them is held against ours in
+the tests).
+
+Source: R. W. Cox et al., "A (sort of) new image data format standard: NIfTI-1", 2004; nifti1.h, nifti2.h.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hilum.errors import FormatError, GeometryError, UnsupportedError
+from hilum.io.atomic import atomic_path
+from hilum.io.blocks import GZIP_MAGIC, Block, check_size, open_file, write_gzip
+from hilum.io.values import geometry_from_steps, to_scan
+from hilum.scan import Note
+from hilum.volume import Volume
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hilum.geometry import Geometry
+    from hilum.scan import Scan
+
+_HEADER_1 = struct.Struct("<i10s18sihcb8h3fhhhh8ffffhbbffffii80s24shh6f12f16s4s")
+"""nifti1.h, field by field; 348 bytes."""
+
+_DATATYPES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768, "i8": 1024, "u8": 1280}
+
+_UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+"""Millimetres in a unit of length: unknown, metre, millimetre, micrometre."""
+
+_OFFSET_LIMIT = 2**24
+
+
+class _Stored(NamedTuple):
+    array: NDArray[Any]
+    geometry: Geometry
+    slope: float
+    intercept: float
+    notes: tuple[Note, ...]
+
+
+def read_nifti(path: Path) -> Scan:
+    """Read a CT from a .nii or .nii.gz file.
+
+    Parameters
+    ----------
+    path : Path
+        Of Hounsfield units; of one volume.
+
+    Returns
+    -------
+    Scan
+        int16 HU in the order in which the file stores them, axes reversed to (z, y, x); named after the file.
+
+    Raises
+    ------
+    FormatError, UnsupportedError, GeometryError, InputError
+        If the file is damaged or truncated, holds no single volume of real numbers, or does not say how it lies.
+    """
+    stored = _load(path)
+    return to_scan(
+        stored.array,
+        stored.geometry,
+        where=path,
+        slope=stored.slope,
+        intercept=stored.intercept,
+        notes=stored.notes,
+    )
+
+
+def read_nifti_volume(path: Path) -> Volume:
+    """Read a .nii or .nii.gz file of anything, a mask for example, with the numbers that it holds.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Volume
+        Of the file's own type; of float64 where the file scales its numbers.
+
+    Raises
+    ------
+    FormatError, UnsupportedError, GeometryError, InputError
+        As `read_nifti`.
+    """
+    array, geometry, slope, intercept, _ = _load(path)
+    return Volume(array if (slope, intercept) == (1.0, 0.0) else array * slope + intercept, geometry)
+
+
+def write_nifti(volume: Volume, path: Path) -> None:
+    """Write a volume or mask as .nii or .nii.gz; the same volume gives the same bytes.
+
+    The affine is stored in single precision, as NIfTI-1 has it.
+
+    Parameters
+    ----------
+    volume : Volume
+        Of integers or floats.
+    path : Path
+        Ends in .nii or .nii.gz. Appears only when complete.
+
+    Raises
+    ------
+    UnsupportedError
+        If the name, the type of the voxels or a size over 32767 does not fit the format.
+    OutputError
+        If the file cannot be written.
+    """
+    if not path.name.endswith((".nii", ".nii.gz")):
+        raise UnsupportedError("a NIfTI file ends in .nii or .nii.gz", where=path)
+    array = volume.array.view(np.uint8) if volume.array.dtype == np.bool_ else volume.array
+    kind = array.dtype.str[1:]
+    if kind not in _DATATYPES or max(volume.shape) > 32767:
+        raise UnsupportedError(f"NIfTI-1 holds no {array.dtype} of shape {volume.shape}", where=path)
+    voxels = memoryview(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data)
+    head = _header(volume.geometry, kind) + bytes(4)  # four zeros: no extensions follow
+    with atomic_path(path) as temporary, temporary.open("wb") as out:
+        if path.name.endswith(".nii"):
+            out.write(head)
+            out.write(voxels)
+        else:
+            write_gzip(out, (head, voxels))
+
+
+def _header(geometry: Geometry, kind: str) -> bytes:
+    affine = np.diag([-1.0, -1.0, 1.0]) @ geometry.affine[:3]  # LPS to RAS
+    # Rounded to what will be stored (columns x, y, z, origin; no negative zeros), and all else derived from that:
+    # what is read from the file is then written with the same bytes.
+    affine = (affine[:, [2, 1, 0, 3]] + 0.0).astype(np.float32).astype(np.float64)
+    spacing = np.linalg.norm(affine[:, :3], axis=0)
+    flip, quaternion = _quaternion(affine[:, :3] / spacing)
+    return _HEADER_1.pack(
+        348, b"", b"", 0, 0, b"r", 0,
+        3, *geometry.shape[::-1], 1, 1, 1, 1,
+        0, 0, 0, 0, _DATATYPES[kind], 8 * int(kind[1]), 0,
+        flip, *spacing, 1, 1, 1, 1,
+        352, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, b"", b"",
+        1, 1, *quaternion, *affine[:, 3], *affine.ravel(),
+        b"", b"n+1",
+    )  # fmt: skip
+
+
+def _quaternion(matrix: NDArray[np.float64]) -> tuple[float, tuple[float, float, float]]:
+    """``qfac`` and (b, c, d) of the rotation nearest to three unit columns, a >= 0 as nifti1.h wants it."""
+    left, _, right = np.linalg.svd(matrix)
+    turn = left @ right
+    flip = -1.0 if np.linalg.det(turn) < 0 else 1.0
+    turn[:, 2] *= flip
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = turn.tolist()
+    # The column of 4 q qT with the largest diagonal entry gives q without cancellation (Shepperd 1978).
+    columns = (
+        (1 + xx + yy + zz, zy - yz, xz - zx, yx - xy),
+        (zy - yz, 1 + xx - yy - zz, xy + yx, xz + zx),
+        (xz - zx, xy + yx, 1 - xx + yy - zz, yz + zy),
+        (yx - xy, xz + zx, yz + zy, 1 - xx - yy + zz),
+    )
+    best = max(range(4), key=lambda k: columns[k][k])
+    a, b, c, d = np.array(columns[best]) / math.hypot(*columns[best])
+    sign = -1.0 if a < 0 else 1.0
+    return flip, (float(sign * b), float(sign * c), float(sign * d))
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What a header says, checked, before a voxel is read."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int
+    geometry: Geometry
+    slope: float
+    intercept: float
+    notes: tuple[Note, ...]
+
+
+def _load(path: Path) -> _Stored:
+    with open_file(path) as handle:
+        packed = handle.read(2) == GZIP_MAGIC  # the content decides, names lie
+        handle.seek(0)
+        block = Block(handle, "gzip" if packed else "raw", where=path)
+        first = _take(block, 348)
+        size, order = _header_size(first, path)
+        head = _read_header(first + _take(block, size - 348), order, path)
+        nbytes = check_size(math.prod(head.shape), head.dtype, where=path)
+        block.expect(head.offset + nbytes)
+        _take(block, head.offset - size)
+        array = np.empty(head.shape, head.dtype)
+        block.fill(array)
+        notes = head.notes + block.finish()
+    if not array.dtype.isnative:
+        array = array.byteswap(inplace=True).view(array.dtype.newbyteorder())
+    return _Stored(array, head.geometry, head.slope, head.intercept, notes)
+
+
+def _take(block: Block, size: int) -> bytes:
+    part = np.empty(size, np.uint8)
+    block.fill(part)
+    return part.tobytes()
+
+
+def _header_size(first: bytes, path: Path) -> tuple[int, str]:
+    """348 or 540 as the header begins, and the byte order in which it does."""
+    for size, magic, single in ((348, first[344:348], b"n+1\0"), (540, first[4:8], b"n+2\0")):
+        for order in "<>":
+            if struct.unpack(order + "i", first[:4])[0] == size:
+                if magic == single:
+                    return size, order
+                if magic in (b"ni1\0", b"ni2\0"):
+                    raise UnsupportedError("is half of a .hdr/.img pair", where=path, do="convert it to one .nii file")
+    raise FormatError("is not a NIfTI file: no header of its kind", where=path)
+
+
+def _read_header(raw: bytes, order: str, path: Path) -> _Head:
+    import nibabel as nib  # late: slow to load, and writing does not need it
+    from nibabel.spatialimages import HeaderDataError
+
+    # Without nibabel's own check: it repairs in silence, or prints.
+    header: Any = (nib.Nifti1Header if len(raw) == 348 else nib.Nifti2Header)(raw, order, check=False)  # type: ignore[no-untyped-call]  # nibabel has few types
+    code = int(header["datatype"])
+    kind = next((name for name, number in _DATATYPES.items() if number == code), "")
+    if not kind:
+        raise UnsupportedError(f"holds voxels of data type {code}, not one real number each", where=path)
+    try:
+        slope, intercept = header.get_slope_inter()
+    except HeaderDataError as error:
+        raise FormatError(f"header: {error}", where=path, do="convert it again", code="header") from error
+    count = int(header["dim"][0])
+    sizes = [int(n) for n in header["dim"][1 : count + 1]] if 1 <= count <= 7 else []
+    if not sizes or min(sizes) < 1:
+        raise FormatError(f"header: dim is {header['dim'].tolist()}", where=path, do="convert it again", code="header")
+    if count < 3 or max(sizes[3:], default=1) > 1:
+        raise UnsupportedError(
+            f"has {count} dimensions of sizes {sizes}, expected one 3-D volume", where=path, do="split it into volumes"
+        )
+    offset = float(header["vox_offset"]) or len(raw) + 4.0  # zero where a careless writer left it
+    if not (offset.is_integer() and len(raw) + 4 <= offset <= _OFFSET_LIMIT):
+        raise FormatError(f"header: vox_offset is {offset}", where=path, do="convert it again", code="header")
+    shape = tuple(sizes[2::-1])
+    geometry, notes = _geometry(header, shape, path)
+    return _Head(
+        shape, np.dtype(order + kind), int(offset), geometry, 1.0 if slope is None else slope, intercept or 0.0, notes
+    )
+
+
+def _geometry(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Geometry, tuple[Note, ...]]:
+    """The sform's grid, else the qform's: what nifti1.h calls methods 3 and 2; method 1 has no orientation."""
+    from nibabel.spatialimages import HeaderDataError  # late, as above
+
+    if header["pixdim"][0] == 0:
+        header["pixdim"][0] = 1  # nifti1.h: a qfac of 0 stands for 1
+    scale = _UNITS.get(int(header["xyzt_units"]) & 7)
+    if scale is None:
+        raise FormatError("header: unknown unit of length", where=path, do="convert it again", code="header")
+    notes = [] if scale == 1 else [Note("units", f"lengths are stored in units of {scale:g} mm and were converted")]
+    grids = []
+    for code, form in (("sform_code", header.get_sform), ("qform_code", header.get_qform)):
+        if header[code] > 0:
+            try:
+                affine = form() * [[-scale], [-scale], [scale], [1]]  # RAS to LPS, in mm
+                grids.append(geometry_from_steps(shape, steps=affine[:3, 2::-1].T, origin=affine[:3, 3], where=path))
+            except (GeometryError, HeaderDataError, ValueError) as error:
+                if grids:
+                    notes.append(Note("qform-unusable", "the qform is no grid; the sform was used"))
+                elif isinstance(error, GeometryError):
+                    raise
+                else:
+                    raise GeometryError(f"header: {code[:5]}: {error}", where=path, do="convert it again") from error
+    if not grids:
+        raise GeometryError(
+            "orientation unknown: neither sform nor qform is set", where=path, do="convert it from DICOM again"
+        )
+    if len(grids) == 2 and not grids[0].isclose(grids[1], tolerance=0.5):
+        notes.append(Note("forms-differ", "sform and qform place the voxels differently; the sform was used"))
+    return grids[0], tuple(notes)

@@ -1,0 +1,135 @@
+"""An array as .npy and its place in the world as .json beside it: ``ct.npy`` and ``ct.json``.
+
+The plainest store for training: numpy maps the array, and reads a patch of it, without this library.
+Source: NEP 1, "A simple file format for NumPy arrays".
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+import numpy as np
+
+from hilum.errors import FormatError, MissingInputError, UnsupportedError
+from hilum.io.atomic import atomic_path
+from hilum.io.blocks import HEADER_LIMIT, Block, check_size, open_file
+from hilum.io.values import make_geometry
+from hilum.volume import Mask, Volume
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import BinaryIO
+
+_Triple = tuple[float, float, float]
+
+
+class _Record(msgspec.Struct, frozen=True):
+    """What the .json holds: voxel things (z, y, x), world things (x, y, z) in LPS mm, as in `Geometry`."""
+
+    kind: Literal["volume", "mask"]
+    shape: tuple[int, int, int]
+    spacing: _Triple
+    origin: _Triple
+    direction: tuple[_Triple, _Triple, _Triple]
+
+
+def write_npy(volume: Volume, path: Path) -> None:
+    """Write a volume or mask as .npy with a .json of its geometry beside it.
+
+    Parameters
+    ----------
+    volume : Volume
+        Of numbers or bool.
+    path : Path
+        Ends in .npy; the .json gets the same name. Each appears only when complete, the .json last.
+
+    Raises
+    ------
+    UnsupportedError
+        If the name does not end in .npy.
+    OutputError
+        If a file cannot be written.
+    """
+    if path.suffix != ".npy":
+        raise UnsupportedError("a numpy file ends in .npy", where=path)
+    geometry = volume.geometry
+    kind: Literal["volume", "mask"] = "mask" if isinstance(volume, Mask) else "volume"
+    record = _Record(kind, geometry.shape, geometry.spacing, geometry.origin, geometry.direction)
+    with atomic_path(path) as temporary, temporary.open("wb") as out:
+        np.lib.format.write_array(out, np.ascontiguousarray(volume.array), version=(1, 0), allow_pickle=False)
+    with atomic_path(path.with_suffix(".json")) as temporary:
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+
+
+def read_npy(path: Path) -> Volume:
+    """Read a volume or mask from a .npy file and the .json beside it.
+
+    Parameters
+    ----------
+    path : Path
+        The .npy file.
+
+    Returns
+    -------
+    Volume
+        A `Mask` where one was written; voxels of the file's own type.
+
+    Raises
+    ------
+    FormatError, GeometryError, MissingInputError, UnsupportedError
+        If a file is damaged, is not there, disagrees with the other, or holds anything but numbers.
+    """
+    record = _read_record(path.with_suffix(".json"))
+    with open_file(path) as handle:
+        shape, fortran, dtype = _read_header(handle, path)
+        if dtype.kind not in "iufb":
+            raise UnsupportedError(f"holds {dtype}, expected numbers", where=path)
+        if shape != record.shape:
+            raise FormatError(f"has shape {shape}, but its .json says {record.shape}", where=path, code="shape")
+        geometry = make_geometry(
+            shape, spacing=record.spacing, origin=record.origin, direction=record.direction, where=path
+        )
+        block = Block(handle, "raw", where=path)
+        block.expect(check_size(math.prod(shape), dtype, where=path))
+        array = np.empty(shape[::-1] if fortran else shape, dtype)
+        block.fill(array)
+    array = array.T if fortran else array
+    if record.kind == "mask":
+        if dtype not in (np.dtype(np.uint8), np.dtype(np.bool_)):
+            raise FormatError(f"holds {dtype}, but its .json says it is a mask", where=path, code="type")
+        return Mask(array, geometry)
+    return Volume(array, geometry)
+
+
+def _read_record(path: Path) -> _Record:
+    try:
+        with open_file(path) as handle:
+            text = handle.read(HEADER_LIMIT + 1)
+    except MissingInputError as error:
+        raise MissingInputError(
+            "the geometry of the array is missing", where=path, do="keep the .json beside its .npy"
+        ) from error
+    if len(text) > HEADER_LIMIT:
+        raise FormatError(f"is longer than {HEADER_LIMIT} bytes, no geometry", where=path)
+    try:
+        return msgspec.json.decode(text, type=_Record)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FormatError(f"is not a geometry: {error}", where=path, do="write the volume again") from error
+
+
+def _read_header(handle: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """Shape, whether the first axis is the fastest, and type, before anything is allocated."""
+    try:
+        version = np.lib.format.read_magic(handle)
+        if version == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
+        else:
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(handle)
+    except Exception as error:
+        # The header is a Python literal: numpy lets whatever its parser raises through.
+        raise FormatError(f"is not a numpy file: {error}", where=path) from error
+    if len(shape) != 3 or min(shape) < 1:
+        raise FormatError(f"has shape {shape}, expected (z, y, x)", where=path, code="shape")
+    return shape, fortran, dtype

@@ -1,0 +1,206 @@
+"""From slice headers to a verdict: which slices make a volume, where it lies, and what is odd about it.
+
+Pure logic on `Header` records (`hilum.io.dicom_records`); no file is opened here. The steps, in order:
+
+1. `sort_out` sets aside what is no CT slice: localizers, secondary captures, reports, other modalities.
+2. `group` forms stacks: one per series, orientation and, where two acquisitions cover the same places, acquisition.
+3. `judge` (in `hilum.io.dicom_stack`) orders each stack along its normal, and lists its `Finding` records.
+4. `choose` picks the stack a reader is after: by UID, or the largest that looks like a chest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from hilum.errors import InputError, SeriesError, UnsupportedError, one_line
+from hilum.io.dicom_records import Finding, Header, Sorted, Stack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_SCREEN_TYPES = frozenset({"SCREEN SAVE", "DOSE_INFO", "DOSE INFO"})
+_SAME_DIRECTION = 2e-3
+"""Largest difference of direction cosines within a stack: 0.1 degrees, far above the rounding of decimal text."""
+
+
+def name_some(paths: Iterable[str], limit: int = 3) -> str:
+    """Name a few files, safely, and count the rest."""
+    names = [one_line(p.rsplit("/", 1)[-1], limit=40) for p in paths]
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest
+
+
+def _foreign_kind(header: Header) -> str:
+    """What a frame is, if not a CT slice; empty for a CT slice."""
+    types = {t.upper() for t in header.image_type}
+    if not header.has_pixels and (not header.modality or not header.series_uid or not header.position):
+        return "other modality" if header.modality not in {"", "CT"} else "damaged file"
+    if header.modality != "CT":
+        return "other modality"
+    if "LOCALIZER" in types or "SCOUT" in types:
+        return "localizer"
+    if header.samples != 1:
+        return "color image"
+    placed = header.position and header.orientation and header.slope is not None
+    if types & _SCREEN_TYPES or (header.sop_class.startswith(_SECONDARY_CAPTURE) and not placed):
+        return "secondary capture"
+    return ""
+
+
+def sort_out(headers: Iterable[Header]) -> Sorted:
+    """Set aside what is no CT slice.
+
+    Parameters
+    ----------
+    headers : iterable of Header
+
+    Returns
+    -------
+    Sorted
+        CT slices, and one finding per kind of what is ignored.
+    """
+    everything = list(headers)
+    complete = {(h.sop_uid, h.position) for h in everything if h.whole and h.sop_uid}
+    known = {uid for uid, _ in complete}
+    slices: list[Header] = []
+    aside: defaultdict[str, list[Header]] = defaultdict(list)
+    for header in everything:
+        if header.has_pixels:
+            copied = not header.whole and (header.sop_uid, header.position) in complete
+        else:  # its position may be cut off
+            copied = header.sop_uid in known
+        kind = _foreign_kind(header)
+        kind = "incomplete copy" if copied and kind in {"", "damaged file"} else kind
+        (aside[kind] if kind else slices).append(header)
+    found = []
+    for kind, members in sorted(aside.items()):
+        files = tuple(sorted({h.path for h in members}))
+        code = "ignored-" + kind.replace(" ", "-")
+        found.append(
+            Finding(code, f"{len(files)} files ignored, not CT slices ({kind}): {name_some(files)}", "ignored", files)
+        )
+    modalities = {h.modality for h in aside["other modality"]}
+    return Sorted(tuple(slices), tuple(found), tuple(sorted(m if _is_code(m) else "unknown" for m in modalities)))
+
+
+def _is_code(modality: str) -> bool:
+    return modality.isascii() and modality.isalnum() and modality.isupper() and len(modality) <= 16
+
+
+def group(slices: Iterable[Header]) -> list[list[Header]]:
+    """Form stacks: by series, by orientation, and by acquisition where acquisitions overlap.
+
+    Parameters
+    ----------
+    slices : iterable of Header
+        CT slices, as `sort_out` returns them.
+
+    Returns
+    -------
+    list of list of Header
+        Not ordered; `judge` does that. Slices without an orientation stay with the largest group of their
+        series, so that none is lost in silence.
+    """
+    series: defaultdict[str, list[Header]] = defaultdict(list)
+    for header in slices:
+        series[header.series_uid].append(header)
+    stacks = []
+    for _, members in sorted(series.items()):
+        for part in _split_orientations(members):
+            stacks.extend(_split_acquisitions(part))
+    return stacks
+
+
+def _split_orientations(members: list[Header]) -> list[list[Header]]:
+    parts: list[list[Header]] = []
+    unknown = []
+    for header in members:
+        if len(header.orientation) != 6 or not all(map(math.isfinite, header.orientation)):
+            unknown.append(header)
+            continue
+        for part in parts:
+            apart = zip(part[0].orientation, header.orientation, strict=True)
+            if max(abs(a - b) for a, b in apart) <= _SAME_DIRECTION:
+                part.append(header)
+                break
+        else:
+            parts.append([header])
+    parts.sort(key=len, reverse=True)
+    if not parts:
+        return [unknown]
+    parts[0].extend(unknown)
+    return parts
+
+
+def _split_acquisitions(members: list[Header]) -> list[list[Header]]:
+    """Part acquisitions only where one of them covers the places of the others (a scan repeated in time).
+
+    Acquisitions that continue one another are one stack; those that merely overlap stay together too, and
+    `judge` refuses them, since either one alone would be half a chest.
+    """
+    numbers = Counter(h.acquisition_number for h in members)
+    places = {h.position for h in members}
+    if len(numbers) < 2 or len(places) == len(members):
+        return [members]
+    parts = [[h for h in members if h.acquisition_number == n] for n in numbers]
+    parts.sort(key=len, reverse=True)
+    distinct = all(len({h.position for h in p}) == len(p) for p in parts)
+    return parts if distinct and len(parts[0]) == len(places) else [members]
+
+
+def choose(stacks: Sequence[Stack], *, series: str = "") -> tuple[Stack, tuple[Finding, ...]]:
+    """Pick the stack to read.
+
+    With `series` the largest stack of that UID; otherwise the largest chest-like stack (axial, at least
+    `CHEST_EXTENT_MM` high), or the largest of all where none is. A refused stack is never passed over in
+    favor of a smaller one: what is wrong with it has to be said.
+
+    Parameters
+    ----------
+    stacks : sequence of Stack
+    series : str
+        A Series Instance UID, exact; empty for no choice.
+
+    Returns
+    -------
+    stack : Stack
+    findings : tuple of Finding
+        What the choice left out.
+
+    Raises
+    ------
+    SeriesError
+        If `series` is not there, or there is no stack at all.
+    """
+    wanted = one_line(series, limit=1000)
+    found = len({s.series_uid for s in stacks})
+    pool = [s for s in stacks if not wanted or s.series_uid == wanted]
+    if not pool:
+        what = f"none of the {found} CT series here has that Series Instance UID" if wanted else "no CT series here"
+        raise SeriesError(what, do="`hilum info` lists the series", code="no-such-series")
+    best = max(pool, key=lambda s: (s.chest_like, len(s.slices), s.slices[0].rows * s.slices[0].columns, s.series_uid))
+    notes = []
+    others = {s.series_uid for s in stacks} - {best.series_uid}
+    if others and not wanted:
+        text = f"{found} CT series here: took the one of {len(best.slices)} slices, left out {len(others)}"
+        notes.append(Finding("chose-series", text, "ignored"))
+    parts = [s for s in stacks if s.series_uid == best.series_uid and s is not best]
+    if parts:
+        count = sum(len(s.slices) for s in parts)
+        files = tuple(h.path for s in parts for h in s.slices)
+        text = f"the series mixes orientations or acquisitions: took {len(best.slices)} slices, ignored {count} others"
+        notes.append(Finding("split-series", text, "ignored", files))
+    return best, tuple(notes)
+
+
+def refuse(sorted_out: Sorted) -> InputError:
+    """Say why there is nothing to read, when no CT slice is left."""
+    if sorted_out.modalities:
+        kinds = ", ".join(sorted_out.modalities[:4])
+        return UnsupportedError(f"only images of modality {kinds}; Hounsfield units need CT", code="not-ct")
+    if sorted_out.findings:
+        return SeriesError("no CT slices: " + sorted_out.findings[0].text, code="no-ct-slices")
+    return SeriesError("no CT slices", do="name the folder that holds the series", code="no-ct-slices")

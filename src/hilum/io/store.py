@@ -1,0 +1,263 @@
+"""The output folder: one folder a scan, which appears under its name only when it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+import hilum
+from hilum.errors import OutputError, one_line
+from hilum.io import write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hilum.geometry import Geometry
+    from hilum.scan import Scan
+
+FORMATS = {"nifti": ".nii.gz", "npy": ".npy"}
+"""The suffix of volumes and masks, by the format's name in a recipe."""
+
+HU, UNIT_RANGE = "HU", "unit range"
+"""What the voxels of a stored scan are."""
+
+PARTIAL = ".partial-"
+"""How the name of an unfinished scan folder begins; never the name of a finished one."""
+
+
+class GridRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A `Geometry` as it stands in ``scan.json``."""
+
+    shape_zyx: tuple[int, int, int]
+    spacing_zyx_mm: tuple[float, float, float]
+    origin_xyz_lps_mm: tuple[float, float, float]
+    direction_zyx_lps: tuple[tuple[float, float, float], ...]
+
+
+class NoduleRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A nodule in the world and on the output's grid; `label` is its value in the nodule mask."""
+
+    label: int
+    world_xyz_lps_mm: tuple[float, float, float]
+    voxel_zyx: tuple[float, float, float]
+    diameter_mm: float
+    inside: bool
+
+
+class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Size and SHA-256 of one file of a finished scan."""
+
+    bytes: int
+    sha256: str
+
+
+class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """All that ``scan.json`` says of a finished scan."""
+
+    scan_id: str
+    series_uid: str
+    version: str
+    recipe: str
+    recipe_sha256: str
+    fingerprint: str
+    unit: str
+    geometry: GridRecord
+    source_geometry: GridRecord
+    nodules: list[NoduleRecord]
+    notes: list[dict[str, str]]
+    figures: dict[str, float]
+    files: dict[str, FileRecord]
+
+
+def store_scan(
+    scan: Scan,
+    folder: Path,
+    *,
+    scan_id: str,
+    file_format: str,
+    source: Geometry,
+    recipe_name: str,
+    recipe_sha256: str,
+    fingerprint: str,
+) -> ScanRecord:
+    """Write a preprocessed scan to its folder, all of it or nothing.
+
+    Parameters
+    ----------
+    scan : Scan
+        From `hilum.preprocess`.
+    folder : Path
+        The run's ``scans`` folder; made where it is missing.
+    scan_id : str
+        Name of the scan's folder in it; one that is there already is replaced.
+    file_format : str
+        A key of `FORMATS`.
+    source : Geometry
+        The grid the scan was read on.
+    recipe_name, recipe_sha256, fingerprint : str
+        What the result came from.
+
+    Returns
+    -------
+    ScanRecord
+        What ``scan.json`` holds.
+
+    Raises
+    ------
+    OutputError
+        If anything cannot be written; no folder of that name is left unfinished.
+    """
+    with whole_folder(folder / scan_id) as partial:
+        suffix = FORMATS[file_format]
+        for name, volume in (("ct", scan.ct), ("lungs", scan.lungs), ("nodules", scan.nodule_mask)):
+            if volume is not None:
+                write(volume, partial / (name + suffix))
+        record = ScanRecord(
+            scan_id=scan_id,
+            series_uid=one_line(scan.series_uid, limit=128),
+            version=hilum.__version__,
+            recipe=recipe_name,
+            recipe_sha256=recipe_sha256,
+            fingerprint=fingerprint,
+            unit=HU if scan.ct.array.dtype.kind == "i" else UNIT_RANGE,
+            geometry=grid_record(scan.ct.geometry),
+            source_geometry=grid_record(source),
+            nodules=_nodule_records(scan),
+            notes=[{"code": note.code, "text": note.text} for note in scan.notes],
+            figures=dict(scan.figures),
+            files={path.name: _file_record(path) for path in sorted(partial.iterdir())},
+        )
+        (partial / "scan.json").write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+    return record
+
+
+@contextmanager
+def whole_folder(final: Path) -> Iterator[Path]:
+    """Give a temporary folder that takes its final name only when the block ends well.
+
+    Parameters
+    ----------
+    final : Path
+        The name it gets; a folder already there is replaced at that moment.
+
+    Yields
+    ------
+    Path
+        An empty folder on the same file system.
+
+    Raises
+    ------
+    OutputError
+        If the file system refuses; the temporary folder is removed.
+    """
+    partial = final.with_name(f"{PARTIAL}{final.name}-{os.getpid()}")
+    retired = final.with_name(f"{PARTIAL}old-{final.name}-{os.getpid()}")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        for path in (*partial.iterdir(), partial):
+            _fsync(path)
+        if final.exists():
+            final.rename(retired)
+        partial.rename(final)
+        _fsync(final.parent)
+    except OSError as problem:
+        if isinstance(problem, OutputError):
+            raise
+        reason = problem.strerror or str(problem)
+        raise OutputError(f"cannot be written: {reason}", where=final, do="check space and permissions") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(retired, ignore_errors=True)
+
+
+def read_record(folder: Path) -> ScanRecord | None:
+    """Read the ``scan.json`` of a finished scan.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    ScanRecord or None
+        None where the folder holds no finished scan of this version's form.
+    """
+    try:
+        return msgspec.json.decode((folder / "scan.json").read_bytes(), type=ScanRecord)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def finished_scans(folder: Path) -> Iterator[tuple[Path, ScanRecord]]:
+    """Go through the finished scans of a run's output.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's output folder.
+
+    Yields
+    ------
+    tuple of Path and ScanRecord
+        In the order of their ids.
+    """
+    scans = folder / "scans"
+    for path in sorted(scans.iterdir()) if scans.is_dir() else ():
+        record = None if path.name.startswith(PARTIAL) else read_record(path)
+        if record is not None:
+            yield path, record
+
+
+def grid_record(geometry: Geometry) -> GridRecord:
+    """Write a geometry as a record.
+
+    Parameters
+    ----------
+    geometry : Geometry
+
+    Returns
+    -------
+    GridRecord
+    """
+    return GridRecord(
+        shape_zyx=geometry.shape,
+        spacing_zyx_mm=geometry.spacing,
+        origin_xyz_lps_mm=geometry.origin,
+        direction_zyx_lps=geometry.direction,
+    )
+
+
+def _nodule_records(scan: Scan) -> list[NoduleRecord]:
+    grid = scan.ct.geometry
+    return [
+        NoduleRecord(
+            label=number,
+            world_xyz_lps_mm=nodule.center,
+            voxel_zyx=tuple(grid.world_to_index(nodule.center).tolist()),
+            diameter_mm=nodule.diameter_mm,
+            inside=bool(grid.contains(nodule.center)),
+        )
+        for number, nodule in enumerate(scan.nodules, start=1)
+    ]
+
+
+def _file_record(path: Path) -> FileRecord:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileRecord(bytes=path.stat().st_size, sha256=digest)
+
+
+def _fsync(path: Path) -> None:
+    handle: Any = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,223 @@
+"""Hounsfield units to what a network or a screen takes, and the statistics of a data set's voxels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from hilum.errors import InputError
+from hilum.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+AIR_HU = -1024
+"""What stands for voxels outside the scanner's circle: the lowest value of the usual 12-bit scale."""
+
+WindowFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A range of Hounsfield units to be shown.
+
+    Parameters
+    ----------
+    center : float
+        The value shown as middle gray.
+    width : float
+        The extent shown with less than full black or white.
+    """
+
+    center: float
+    width: float
+
+
+WINDOW_PRESETS: Mapping[str, Window] = MappingProxyType(
+    {
+        "lung": Window(-600.0, 1500.0),
+        "mediastinum": Window(40.0, 400.0),
+        "soft-tissue": Window(50.0, 350.0),
+        "bone": Window(400.0, 1800.0),
+    }
+)
+"""Customary windows for reading a chest CT, as radiology textbooks and viewers give them (Radiopaedia, "Windowing
+(CT)", lists lungs 1500/-600, mediastinum and abdomen soft tissue 350-400/40-50, bone 1800/400). They are habits of
+readers, not a standard."""
+
+
+def padding_to_air(volume: Volume, *, air: int = AIR_HU) -> Volume:
+    """Set voxels below air, such as the padding outside the scanner's circle, to air.
+
+    Parameters
+    ----------
+    volume : Volume, shape (z, y, x), HU
+    air : int, HU
+        The lowest value kept.
+
+    Returns
+    -------
+    Volume
+        The input itself where there is nothing to do.
+    """
+    if volume.array.min() >= air:
+        return volume
+    return Volume(np.maximum(volume.array, volume.array.dtype.type(air)), volume.geometry)
+
+
+def normalize(volume: Volume, *, lower: float = -1000.0, upper: float = 400.0) -> Volume:
+    """Map a range of Hounsfield units to [0, 1], cut off at both ends.
+
+    Parameters
+    ----------
+    volume : Volume, shape (z, y, x), HU
+    lower, upper : float, HU
+        What becomes 0 and 1; the range of the 2017 tutorials by default, above which bone is all alike.
+
+    Returns
+    -------
+    Volume of float32
+        ``clip((hu - lower) / (upper - lower), 0, 1)``.
+
+    Raises
+    ------
+    InputError
+        If `lower` is not below `upper`.
+
+    Examples
+    --------
+    >>> from hilum.geometry import Geometry
+    >>> hu = Volume(np.array([[[-2000, -1000, -300, 3000]]], np.int16), Geometry((1, 1, 4), (1.0, 1.0, 1.0)))
+    >>> normalize(hu).array
+    array([[[0. , 0. , 0.5, 1. ]]], dtype=float32)
+    """
+    if not (np.isfinite([lower, upper]).all() and lower < upper):
+        raise InputError(f"the range from {lower} to {upper} HU is empty, expected lower < upper", code="option")
+
+    def scale(values: NDArray[Any]) -> NDArray[np.float64]:
+        return np.clip((values.astype(np.float64) - lower) / (upper - lower), 0.0, 1.0)
+
+    return _mapped(volume, scale, np.float32)
+
+
+def zero_center(volume: Volume, *, mean: float = 0.25) -> Volume:
+    """Subtract the mean of a data set's normalized voxels.
+
+    Parameters
+    ----------
+    volume : Volume, shape (z, y, x)
+        As `normalize` gives it.
+    mean : float
+        The mean of the data set, not of this scan; 0.25 is that of LUNA16 with the default range. `HuHistogram`
+        finds it for other data.
+
+    Returns
+    -------
+    Volume of float32
+
+    Raises
+    ------
+    InputError
+        If `mean` is not finite.
+    """
+    if not np.isfinite(mean):
+        raise InputError(f"mean is {mean}, expected a finite number", code="option")
+    return Volume(np.subtract(volume.array, np.float32(mean), dtype=np.float32), volume.geometry)
+
+
+def window(
+    volume: Volume,
+    *,
+    center: float | None = None,
+    width: float | None = None,
+    preset: str = "",
+    function: WindowFunction = "LINEAR",
+) -> Volume:
+    """Gray values for a screen, 0 to 255, by a DICOM window.
+
+    There is no way back: a gray value is the end of a chain (stored value, rescale, window, presentation), and of the
+    Hounsfield units it tells no more than bounds; those at either end not even that. Keep the volume in HU.
+
+    Parameters
+    ----------
+    volume : Volume, shape (z, y, x), HU
+    center, width : float, HU
+        The window, as in Window Center (0028,1050) and Window Width (0028,1051).
+    preset : str
+        A name of `WINDOW_PRESETS` in place of both.
+    function : {"LINEAR", "LINEAR_EXACT", "SIGMOID"}
+        VOI LUT Function (0028,1056). ``LINEAR`` spans from c - 0.5 - (w - 1) / 2 to c - 0.5 + (w - 1) / 2.
+
+    Returns
+    -------
+    Volume of uint8
+        The real number of the standard's formula, rounded to the nearest integer, halves up.
+
+    Raises
+    ------
+    InputError
+        If there is no such preset or function, if neither or both of preset and window are given, or the width is
+        too small (below 1 for ``LINEAR``, not positive otherwise).
+
+    Notes
+    -----
+    DICOM PS3.3, C.11.2.1.2 (Window Center and Window Width) and C.11.2.1.3 (VOI LUT Function), for output from 0 to 255.
+
+    Examples
+    --------
+    >>> from hilum.geometry import Geometry
+    >>> hu = Volume(np.array([[[-1400, -600, 100, 300]]], np.int16), Geometry((1, 1, 4), (1.0, 1.0, 1.0)))
+    >>> window(hu, preset="lung").array
+    array([[[  0, 128, 247, 255]]], dtype=uint8)
+    """
+    c, w = _window_of(center, width, preset)
+    low, high = c - 0.5 - (w - 1) / 2, c - 0.5 + (w - 1) / 2
+    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        raise InputError(f"window function {function!r} is not LINEAR, LINEAR_EXACT or SIGMOID", code="option")
+    if not (np.isfinite([c, w]).all() and (w >= 1 if function == "LINEAR" else w > 0)):
+        least = "at least 1" if function == "LINEAR" else "above 0"
+        raise InputError(f"window center {c} and width {w}: {function} needs a width {least}", code="option")
+
+    def linear(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        middle = ((x - (c - 0.5)) / (w - 1) + 0.5) * 255 if w > 1 else np.zeros_like(x)
+        return np.where(x <= low, 0.0, np.where(x > high, 255.0, middle))
+
+    def exact(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(x <= c - w / 2, 0.0, np.where(x > c + w / 2, 255.0, ((x - c) / w + 0.5) * 255))
+
+    def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        # Beyond +-700 the result is 0 or 255 to the last bit, and exp would overflow.
+        return 255 / (1 + np.exp(np.clip(-4 * (x - c) / w, -700, 700)))
+
+    curve = {"LINEAR": linear, "LINEAR_EXACT": exact, "SIGMOID": sigmoid}[function]
+    return _mapped(volume, lambda x: np.floor(curve(x.astype(np.float64)) + 0.5), np.uint8)
+
+
+def _window_of(center: float | None, width: float | None, preset: str) -> tuple[float, float]:
+    if preset and center is None and width is None:
+        if preset not in WINDOW_PRESETS:
+            raise InputError(f"window preset {preset!r} is not one of {', '.join(WINDOW_PRESETS)}", code="option")
+        return WINDOW_PRESETS[preset].center, WINDOW_PRESETS[preset].width
+    if preset or center is None or width is None:
+        raise InputError("a window is either a preset or both center and width", code="option")
+    return float(center), float(width)
+
+
+def _mapped(volume: Volume, curve: Callable[[NDArray[Any]], NDArray[np.float64]], dtype: type[np.generic]) -> Volume:
+    """Apply a curve to every voxel; for integers by a table of its values, which is exact and faster."""
+    array = volume.array
+    if array.dtype.kind not in "iu" or array.dtype.itemsize > 2:
+        flat = np.stack([curve(part).astype(dtype) for part in array])
+        return Volume(flat, volume.geometry)
+    low, high = int(array.min()), int(array.max())
+    table = curve(np.arange(low, high + 1)).astype(dtype)
+    out = np.empty(array.shape, dtype)
+    for source, target in zip(array, out, strict=True):
+        # int32 holds every difference of two 16-bit numbers.
+        np.take(table, np.subtract(source, low, dtype=np.int32), out=target, mode="clip")
+    return Volume(out, volume.geometry)

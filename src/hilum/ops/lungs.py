@@ -1,0 +1,92 @@
+"""Where the lungs are: one function, a visible table of methods."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from hilum.errors import InputError
+from hilum.volume import Mask
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hilum.volume import Volume
+
+RIGHT, LEFT = 1, 2
+"""Labels of the lungs: the patient's right is where LPS x is smaller."""
+
+
+class Method(Protocol):
+    """A way to find the lungs: labels of uint8, shape (z, y, x), on the volume's grid."""
+
+    def __call__(self, volume: Volume, *, fill: bool, workers: int) -> NDArray[np.uint8]: ...  # noqa: D102
+
+
+def _hilum(volume: Volume, *, fill: bool, workers: int) -> NDArray[np.uint8]:
+    from hilum.ops.lungs_hilum import both_lungs  # noqa: PLC0415 - numba is slow to import
+
+    return both_lungs(volume, fill=fill, workers=workers)
+
+
+def _tutorial3d(volume: Volume, *, fill: bool, workers: int) -> NDArray[np.uint8]:
+    from hilum.ops.lungs_tutorial import largest_pocket  # noqa: PLC0415 - numba is slow to import
+
+    return largest_pocket(volume.array, fill=fill, workers=workers)
+
+
+def _tutorial2d(volume: Volume, *, fill: bool, workers: int) -> NDArray[np.uint8]:
+    from hilum.ops.lungs2d import lungs_by_slice  # noqa: PLC0415 - numba is slow to import
+
+    if not fill:
+        raise InputError("tutorial2d fills holes in its seventh step", do="leave fill at True", code="option")
+    return lungs_by_slice(volume.array, workers=workers)
+
+
+METHODS: dict[str, Method] = {"hilum": _hilum, "tutorial3d": _tutorial3d, "tutorial2d": _tutorial2d}
+"""Every method by name. The tutorial's two know no sides and label all with 1."""
+
+
+def segment_lungs(
+    volume: Volume, *, method: str = "hilum", fill: bool = True, dilate_mm: float = 0.0, workers: int = 0
+) -> Mask:
+    """Label the lungs of a chest CT.
+
+    Parameters
+    ----------
+    volume : Volume
+        HU, int16.
+    method : str
+        A key of `METHODS`. ``"hilum"`` finds right and left lung from world directions, whatever the order of the
+        array's axes (see `hilum.ops.lungs_hilum`); ``"tutorial3d"`` and ``"tutorial2d"`` do what the 2017 tutorial
+        does, along axis 0 of the array (see `hilum.ops.lungs_tutorial`, `hilum.ops.lungs2d`).
+    fill : bool
+        Whether vessels, nodules and other solid parts inside the lungs belong to the mask.
+    dilate_mm : float, mm
+        The mask is grown by this distance at the end (`hilum.ops.morphology.dilate`), for nodules at the wall.
+    workers : int
+        Threads; 0 for one per available core. The result does not depend on it.
+
+    Returns
+    -------
+    Mask
+        On the volume's grid: 1 right and 2 left for ``"hilum"``, 1 for the others. Without any label where no lung
+        was found: that is the caller's to notice (``not mask.array.any()``).
+
+    Raises
+    ------
+    InputError
+        If the method is unknown, or an option is not one it has.
+    """
+    if method not in METHODS:
+        raise InputError(f"no lung method {method!r}, expected one of {', '.join(METHODS)}", code="method")
+    if not (math.isfinite(dilate_mm) and dilate_mm >= 0):
+        raise InputError(f"dilate_mm is {dilate_mm}, expected a distance of 0 mm or more", code="radius")
+    mask = Mask(METHODS[method](volume, fill=fill, workers=workers), volume.geometry)
+    if not dilate_mm:
+        return mask
+    from hilum.ops.morphology import dilate  # noqa: PLC0415 - only where it is asked for
+
+    return dilate(mask, radius_mm=dilate_mm, workers=workers)

@@ -1,0 +1,122 @@
+"""Which air is lung, decided on cells of some 3 mm; axes run to the head, the back and the left.
+
+1. Air outside: dark cells joined to a side of their axial plane. Seen plane by plane, an open mouth or a windpipe that
+   leaves the scan at the top does not drain the lungs.
+2. The body: the largest solid piece that is left when thin shells (tables, blankets) are worn off.
+3. Air inside: not outside, and with body in at least three of the four directions of its plane; the foam of a table
+   has body in one.
+4. The windpipe (`hilum.ops.lungs_airway`) is taken out.
+5. What remains is parted into right, left and other (`hilum.ops.lungs_sides`).
+6. Domes of the diaphragm are found (`hilum.ops.lungs_dome`), lest they are filled like a nodule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hilum.ops.lungs_airway import find_airway
+from hilum.ops.lungs_dome import find_domes
+from hilum.ops.lungs_sides import AIR_UP_TO, LEFT, OTHER, RIGHT, Size, part_sides
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hilum._kernels.bits import Bits, Shape
+
+CELL_MM = 3.0
+SHELL_MM = 6.0
+"""Solid parts thinner than twice this are no body: tables, blankets, tubes."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What the cells tell.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (cz, cy, cx)
+        1 right, 2 left, and a margin of a cell or two around them; 0 elsewhere.
+    factors : tuple of int, (z, y, x)
+        Voxels in a cell along each axis.
+    airway : ndarray of int32, shape (n, 3)
+        Voxels of the air in the windpipe and bronchi.
+    domes : ndarray of uint8, shape (cz, cy, cx)
+        1 where liver or spleen bulge into a lung, and a cell around them.
+    """
+
+    labels: NDArray[np.uint8]
+    factors: Shape
+    airway: NDArray[np.int32]
+    domes: NDArray[np.uint8]
+
+
+def find_lungs(hu: NDArray[np.int16], spacing: tuple[float, float, float], *, workers: int = 0) -> Cells:
+    """Right and left lung on cells, and the windpipe on voxels.
+
+    Parameters
+    ----------
+    hu : ndarray of int16, shape (z, y, x), HU
+        Axes to the head, the back and the left.
+    spacing : tuple of float, (z, y, x), mm
+    workers : int
+
+    Returns
+    -------
+    Cells
+    """
+    from hilum._kernels import coarse  # noqa: PLC0415 - numba is slow to import
+
+    factors: Shape = tuple(max(1, round(CELL_MM / s)) for s in spacing)  # type: ignore[assignment]  # three of them
+    size: Size = tuple(s * f for s, f in zip(spacing, factors, strict=True))  # type: ignore[assignment]  # as above
+    cells = coarse.cell_means(hu, factors, workers=workers)
+    outside, body, inside = air_inside(cells, size)
+    columns = (body | inside).sum(axis=(0, 1))
+    middle = float(np.average(np.arange(columns.size), weights=columns)) if columns.any() else columns.size / 2
+    airway = find_airway(hu, spacing, cells, factors, inside, middle)
+    tube = coarse.shares(airway, factors, inside.shape)
+    labels = part_sides(cells, inside & (tube < 0.2), size, middle)
+    margin = coarse.grow(labels, ~outside & (tube < 0.6), steps=2)
+    margin[margin == OTHER] = 0
+    domes = find_domes(cells > AIR_UP_TO, (labels == RIGHT) | (labels == LEFT), size)
+    return Cells(margin, factors, airway, domes)
+
+
+def air_inside(cells: NDArray[np.int16], size: Size) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Air outside the patient, the solid body, and the air inside it.
+
+    Parameters
+    ----------
+    cells : ndarray of int16, shape (cz, cy, cx), HU
+    size : tuple of float, (z, y, x), mm
+        Of a cell.
+
+    Returns
+    -------
+    outside, body, inside : ndarray of bool, shape (cz, cy, cx)
+    """
+    from hilum._kernels import bits, coarse, components, morphology  # noqa: PLC0415 - numba is slow to import
+
+    shape: Shape = cells.shape  # type: ignore[assignment]  # three axes, numpy does not tell
+    dark = bits.at_most(cells, AIR_UP_TO, workers=1)
+    planes = components.find_components(dark, shape, corners=False, planes=True, workers=1)
+    at_side = components.faces(components.boxes(planes), shape)[:, [1, 2, 4, 5]].any(axis=1)
+    outside = _unpacked(components.select(planes, at_side, workers=1), shape)
+    ball = morphology.ellipsoid(SHELL_MM, (np.inf, *size[1:]), shape)
+    solid = bits.complement(dark, shape[2])
+    core = components.find_components(
+        morphology.erode(solid, shape[2], ball, workers=1), shape, corners=False, workers=1
+    )
+    trunk = components.sizes(core) == components.sizes(core).max(initial=1)
+    worn = components.select(core, trunk, workers=1)
+    body = _unpacked(morphology.dilate(worn, shape[2], ball, workers=1) & solid, shape)
+    rays = coarse.look_around(body)
+    return outside, body, (cells <= AIR_UP_TO) & ~outside & (rays >= 3)
+
+
+def _unpacked(voxels: Bits, shape: Shape) -> NDArray[np.bool_]:
+    from hilum._kernels import bits  # noqa: PLC0415 - numba is slow to import
+
+    return bits.paint(voxels, np.zeros(shape, np.uint8), workers=1).view(np.bool_)

@@ -1,0 +1,192 @@
+"""hilum's own lungs: right and left, on any orientation and slice thickness, without trained weights.
+
+1. The volume is turned so that its axes point to the head, the back and the left.
+2. On cells of some 3 mm (`hilum.ops.lungs_cells`): the body, the air inside it, the windpipe, and which air is right
+   lung, left lung or neither.
+3. The windpipe and main bronchi are grown on voxels and taken out.
+4. On voxels: air within the cells of each lung. Where the lungs touch, the border runs along the brightest surface
+   nearby, the double pleura (a watershed).
+5. Small fragments go, holes of axial planes are filled, dents at the wall are closed by a ball.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hilum._kernels.bits import Bits, Shape
+    from hilum.geometry import Geometry
+    from hilum.ops.lungs_cells import Cells
+    from hilum.volume import Volume
+
+AIR_UP_TO = -400
+"""HU half way between lung and soft tissue: the boundary of a lung on voxels."""
+
+CLOSE_MM = 5.0
+"""Radius of the ball that closes dents of the wall, and vessels that enter from the hilum."""
+
+WALL_MM = 2.5
+"""Thickness of what is taken out around the air of the windpipe: its wall, half dark from both sides."""
+
+CONTACT_CELLS = 3.0
+"""Where right and left touch, the border between them is sought within this many cells."""
+
+WIDE_MM = 3.5
+"""Radius of a ball that fits into the main bronchi, and not into the branches inside the lungs."""
+
+FRAGMENT_ML = 0.5
+"""Pieces of lung smaller than this that touch nothing are noise."""
+
+
+def both_lungs(volume: Volume, *, fill: bool, workers: int = 0) -> NDArray[np.uint8]:
+    """Labels of the right (1) and left (2) lung.
+
+    Parameters
+    ----------
+    volume : Volume
+        HU.
+    fill : bool
+        Whether vessels and nodules belong to it, and dents of the wall are closed.
+    workers : int
+        Threads; 0 for one per available core.
+
+    Returns
+    -------
+    ndarray of uint8, shape (z, y, x)
+        All 0 where no lung was found.
+    """
+    order, flips = body_axes(volume.geometry)
+    turned = _turn(volume.array, order, flips)
+    hu = np.ascontiguousarray(_as_int16(turned))
+    spacing = tuple(volume.spacing[axis] for axis in order)
+    labels = _segment(hu, spacing, fill=fill, workers=workers)  # type: ignore[arg-type]  # three of them
+    back = np.transpose(labels[tuple(slice(None, None, -1 if flip else 1) for flip in flips)], np.argsort(order))
+    return np.ascontiguousarray(back)
+
+
+def body_axes(geometry: Geometry) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """Which array axes run along the body, and which against it.
+
+    Parameters
+    ----------
+    geometry : Geometry
+
+    Returns
+    -------
+    order : tuple of int
+        The array axes closest to the directions to the head, the back and the left.
+    flips : tuple of bool
+        Whether each of them points the other way.
+    """
+    along = np.array(geometry.direction)[:, ::-1]  # array axis by (head, back, left)
+    best = max(permutations(range(3)), key=lambda p: sum(abs(along[axis, i]) for i, axis in enumerate(p)))
+    flips = tuple(bool(along[axis, i] < 0) for i, axis in enumerate(best))
+    return best, flips  # type: ignore[return-value]  # three of each
+
+
+def _turn(array: NDArray[np.int16], order: tuple[int, ...], flips: tuple[bool, ...]) -> NDArray[np.int16]:
+    return np.transpose(array, order)[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
+
+
+def _as_int16(hu: NDArray[np.int16]) -> NDArray[np.int16]:
+    return hu if hu.dtype == np.int16 else np.clip(np.rint(hu), -32768, 32767).astype(np.int16)
+
+
+def _segment(
+    hu: NDArray[np.int16], spacing: tuple[float, float, float], *, fill: bool, workers: int
+) -> NDArray[np.uint8]:
+    from hilum._kernels import bits, coarse  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels.airway import mark  # noqa: PLC0415 - as above
+    from hilum.ops.lungs_cells import find_lungs  # noqa: PLC0415 - as above
+
+    shape: Shape = hu.shape  # type: ignore[assignment]  # three axes, numpy does not tell
+    out = np.zeros(shape, np.uint8)
+    cells = find_lungs(hu, spacing, workers=workers)
+    if not cells.labels.any():
+        return out
+    airway = mark(cells.airway, shape)
+    air = bits.at_most(hu, AIR_UP_TO, workers=workers) & ~_with_wall(airway, spacing, shape, workers=workers)
+    sides = [air & coarse.expand(cells.labels, label, cells.factors, shape, workers=workers) for label in (1, 2)]
+    _part_contact(hu, sides, cells, workers=workers)
+    taken = _with_wall(_wide(airway, spacing, shape, workers=workers), spacing, shape, workers=workers)
+    domes = coarse.expand(cells.domes, 1, cells.factors, shape, workers=workers)
+    for label, side in enumerate(sides, 1):
+        lung = _finish(side, domes, shape, spacing, fill=fill, workers=workers)
+        if fill:
+            lung &= ~taken
+            taken |= lung
+        bits.paint(lung, out, label=label, workers=workers)
+    return out
+
+
+def _part_contact(hu: NDArray[np.int16], sides: list[Bits], cells: Cells, *, workers: int) -> None:
+    """Move the border between touching lungs, in place, from the edges of cells to the brightest surface nearby."""
+    from hilum._kernels import bits, coarse, morphology, watershed  # noqa: PLC0415 - numba is slow to import
+
+    shape: Shape = cells.labels.shape  # type: ignore[assignment]  # three axes, numpy does not tell
+    right, left = (bits.between(cells.labels, label, label, workers=1) for label in (1, 2))
+    ball = morphology.ellipsoid(CONTACT_CELLS, (1.0, 1.0, 1.0), shape)
+    around = [morphology.dilate(side, shape[2], ball, workers=1) for side in (right, left)]
+    contact = bits.paint((around[0] & left) | (around[1] & right), np.zeros(shape, np.uint8), workers=1)
+    band = coarse.expand(contact, 1, cells.factors, hu.shape, workers=workers)  # type: ignore[arg-type]  # as above
+    inside = bits.box(band)
+    if inside is None:
+        return
+    near = bits.margin(inside, (1, 1, 1), band.shape)
+    span = slice(64 * near[2].start, min(hu.shape[2], 64 * near[2].stop))
+    local = hu[near[0], near[1], span]
+    free = (sides[0] | sides[1]) & band
+    labels = np.full(local.shape, 255, np.uint8)
+    for voxels, label in ((free, 0), (sides[0] & ~band, 1), (sides[1] & ~band, 2)):
+        bits.paint(np.ascontiguousarray(voxels[near]), labels, label=label, workers=1)
+    grown = watershed.flood(local, labels)
+    for label, side in enumerate(sides, 1):
+        side[near] = bits.between(grown, label, label, workers=1)
+
+
+def _finish(
+    side: Bits, domes: Bits, shape: Shape, spacing: tuple[float, float, float], *, fill: bool, workers: int
+) -> Bits:
+    """One lung without fragments and, with `fill`, without holes and dents."""
+    from hilum._kernels import bits, components, morphology  # noqa: PLC0415 - numba is slow to import
+
+    lung = np.zeros_like(side)
+    inside = bits.box(side)
+    if inside is None:
+        return lung
+    ball = morphology.ellipsoid(CLOSE_MM, spacing, shape)
+    reach = [int(n) + 1 for n in ball.max(axis=0)]  # so that the closing sees its end
+    near = bits.margin(inside, (reach[0], reach[1], 1 + reach[2] // 64), side.shape)
+    part = np.ascontiguousarray(side[near])
+    length = min(shape[2], 64 * near[2].stop) - 64 * near[2].start
+    small: Shape = (*part.shape[:2], length)
+    pieces = components.find_components(part, small, corners=True, workers=workers)
+    large = components.sizes(pieces) * float(np.prod(spacing)) >= 1000 * FRAGMENT_ML
+    part = components.select(pieces, large, workers=workers)
+    if fill:
+        never = domes[near]
+        part |= components.fill_planes(part, small, workers=workers) & ~never
+        part = morphology.close(part, length, ball, workers=workers)
+        part |= components.fill_planes(part, small, workers=workers) & ~never
+    lung[near] = part
+    return lung
+
+
+def _with_wall(airway: Bits, spacing: tuple[float, float, float], shape: Shape, *, workers: int) -> Bits:
+    from hilum._kernels import morphology  # noqa: PLC0415 - numba is slow to import
+
+    wall = morphology.ellipsoid(WALL_MM, spacing, shape)
+    return morphology.dilate(airway, shape[2], wall, workers=workers)
+
+
+def _wide(airway: Bits, spacing: tuple[float, float, float], shape: Shape, *, workers: int) -> Bits:
+    """The windpipe and main bronchi; the branches narrower than these belong to the lungs."""
+    from hilum._kernels import morphology  # noqa: PLC0415 - numba is slow to import
+
+    ball = morphology.ellipsoid(WIDE_MM, spacing, shape)
+    return morphology.open_(airway, shape[2], ball, workers=workers)

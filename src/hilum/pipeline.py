@@ -1,0 +1,88 @@
+"""From a scan as it was read to a scan as a training run wants it; the one place that chooses the order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from hilum.ops.intensity import normalize, zero_center
+from hilum.ops.lungs import segment_lungs
+from hilum.ops.morphology import dilate
+from hilum.ops.nodules import mask_nodules, nodules_outside
+from hilum.ops.quality import judge, measure
+from hilum.ops.reorient import reorient
+from hilum.ops.resample import resample
+from hilum.scan import Note
+
+if TYPE_CHECKING:
+    from hilum.recipes import Intensity, Lungs, Recipe, Resample
+    from hilum.scan import Scan
+    from hilum.volume import Mask, Volume
+
+
+def preprocess(scan: Scan, recipe: Recipe) -> Scan:
+    """Turn a scan into training-ready data as a recipe says.
+
+    The axes are turned to the patient's, the volume is resampled, the lungs are found and the nodules drawn on
+    the new grid, what can be measured is measured, and the intensities are brought to the range asked for.
+
+    Parameters
+    ----------
+    scan : Scan
+        As `hilum.read` gives it: HU on the scan's own grid.
+    recipe : Recipe
+        Every choice; see `hilum.recipe`.
+
+    Returns
+    -------
+    Scan
+        ``ct`` is int16 HU, or float32 where the recipe asks for the unit range; ``lungs`` and ``nodule_mask`` lie on
+        the same grid; ``nodules`` stay in world millimetres; ``notes`` and ``figures`` say what was met and measured.
+
+    Raises
+    ------
+    HilumError
+        If the grid asked for is not possible.
+    """
+    workers = recipe.compute.workers
+    ct = reorient(scan.ct) if recipe.orient.axes == "patient" else scan.ct
+    ct = _regrid(ct, recipe.resample, workers)
+    lungs = _find_lungs(ct, recipe.lungs, workers)
+    drawn = mask_nodules(ct.geometry, scan.nodules) if scan.annotated and recipe.nodules.mask else None
+    figures = measure(ct, lungs, drawn)
+    return replace(
+        scan,
+        ct=_set_range(ct, recipe.intensity),
+        lungs=lungs,
+        nodule_mask=drawn,
+        notes=(*scan.notes, *_outside(scan, ct), *judge(figures)),
+        figures=MappingProxyType(figures),
+    )
+
+
+def _regrid(ct: Volume, step: Resample, workers: int) -> Volume:
+    if step.grid == "native":
+        return ct
+    return resample(ct, spacing=step.spacing_mm, order=step.order, grid=step.grid, workers=workers)
+
+
+def _find_lungs(ct: Volume, step: Lungs, workers: int) -> Mask | None:
+    if step.method == "none":
+        return None
+    lungs = segment_lungs(ct, method=step.method, fill=step.fill, workers=workers)
+    return dilate(lungs, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else lungs
+
+
+def _set_range(ct: Volume, step: Intensity) -> Volume:
+    if step.output == "hu":
+        return ct
+    return zero_center(normalize(ct, lower=step.lower, upper=step.upper), mean=step.mean)
+
+
+def _outside(scan: Scan, ct: Volume) -> tuple[Note, ...]:
+    lost = nodules_outside(ct.geometry, scan.nodules)
+    if not lost:
+        return ()
+    places = "; ".join(str(tuple(round(v, 1) for v in scan.nodules[i].center)) for i in lost[:3])
+    return (Note("nodule-outside", f"{len(lost)} of {len(scan.nodules)} nodules lie outside the scan: {places} mm"),)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+import pytest
+
+from hilum.errors import FormatError, OutputError
+from hilum.io.atomic import atomic_path
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_the_file_appears_only_when_it_is_complete(tmp_path):
+    with atomic_path(tmp_path / "ct.nii.gz") as temporary:
+        temporary.write_bytes(b"half")
+        assert temporary.parent == tmp_path
+        assert temporary.name.startswith(".")
+        assert temporary.name.endswith(".nii.gz")
+        assert not (tmp_path / "ct.nii.gz").exists()
+        temporary.write_bytes(b"whole")
+    assert names(tmp_path) == ["ct.nii.gz"]
+    assert (tmp_path / "ct.nii.gz").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), FormatError("x")])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    (tmp_path / "a.txt").write_text("old")
+
+    def interrupted():
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.write_text("new")
+            raise error
+
+    with pytest.raises(type(error)):
+        interrupted()
+    assert names(tmp_path) == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    with pytest.raises(OutputError, match="No space left") as caught, atomic_path(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert "a.txt" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert names(tmp_path) == []
+
+
+def test_a_missing_folder_is_one_line(tmp_path):
+    with pytest.raises(OutputError, match="No such file or directory"), atomic_path(tmp_path / "no" / "a.txt"):
+        pytest.fail("the block must not start")
+
+
+def test_a_folder_in_the_way_is_one_line(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(OutputError), atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path):
+    (tmp_path / "plain").write_text("x")
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("x")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "a.txt")]
+    assert modes[0] == modes[1]
+
+
+def test_bytes_are_forced_to_the_disk_before_the_name(tmp_path, monkeypatch):
+    calls = []
+    sync, replace = os.fsync, type(tmp_path).replace
+    monkeypatch.setattr("os.fsync", lambda handle: (calls.append("sync"), sync(handle))[1])
+    monkeypatch.setattr(type(tmp_path), "replace", lambda a, b: (calls.append("rename"), replace(a, b))[1])
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("x")
+    assert calls == ["sync", "rename", "sync"]

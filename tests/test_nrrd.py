@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import bz2
+import gzip
+
+import nrrd
+import numpy as np
+import pytest
+import SimpleITK
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from itk_oracle import itk_image, itk_read
+
+from hilum.errors import FormatError, GeometryError, HilumError, InputError, MissingInputError, UnsupportedError
+from hilum.geometry import Geometry
+from hilum.io.nrrd import read_nrrd, read_nrrd_volume, write_nrrd
+from hilum.testing import assert_same_geometry, volumes
+from hilum.volume import Volume
+
+GRID = Geometry((3, 4, 5), (2.5, 0.5, 0.75), (-10.0, 20.0, 30.0))
+VOXELS = np.arange(60, dtype="<i2").reshape(GRID.shape)
+BLOCK = VOXELS.tobytes()
+FIELDS = {
+    "type": "short",
+    "dimension": "3",
+    "space": "left-posterior-superior",
+    "sizes": "5 4 3",
+    "space directions": "(0.75,0,0) (0,0.5,0) (0,0,2.5)",
+    "kinds": "domain domain domain",
+    "endian": "little",
+    "encoding": "raw",
+    "space origin": "(-10,20,30)",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _: None)  # hundreds of files: no waiting for the disk
+        yield tmp_path_factory.mktemp("nrrd")
+
+
+def header(**changes):
+    fields = {**FIELDS, **{key.replace("_", " "): value for key, value in changes.items()}}
+    lines = [f"{key}: {value}\n" for key, value in fields.items() if value is not None]
+    return ("NRRD0004\n# a comment\n" + "".join(lines)).encode()
+
+
+def make(folder, data=BLOCK, **changes):
+    (folder / "scan.nrrd").write_bytes(header(**changes) + b"\n" + data)
+    return folder / "scan.nrrd"
+
+
+@given(volumes())
+@settings(max_examples=50)
+def test_what_is_written_is_read(folder, volume):
+    write_nrrd(volume, folder / "a.nrrd")
+    scan = read_nrrd(folder / "a.nrrd")
+    assert np.array_equal(scan.ct.array, volume.array)
+    assert_same_geometry(scan.ct.geometry, volume.geometry, tolerance=1e-9)
+    assert scan.notes == ()
+
+
+@given(volumes(oblique=False))
+@settings(max_examples=30)
+def test_a_grid_along_the_axes_is_kept_bit_for_bit(folder, volume):
+    write_nrrd(volume, folder / "b.nrrd")
+    assert read_nrrd(folder / "b.nrrd").ct.geometry == volume.geometry
+
+
+@given(volumes())
+@settings(max_examples=50)
+def test_simpleitk_and_pynrrd_read_what_is_written(folder, volume):
+    write_nrrd(volume, folder / "c.nrrd")
+    got = itk_read(folder / "c.nrrd")
+    assert np.array_equal(got.array, volume.array)
+    assert_same_geometry(got.geometry, volume.geometry, tolerance=1e-6)
+    array, fields = nrrd.read(str(folder / "c.nrrd"), index_order="C")
+    assert np.array_equal(array, volume.array)
+    assert np.allclose(fields["space directions"], volume.geometry.affine[:3, 2::-1].T)
+
+
+@given(volumes(), st.booleans(), st.sampled_from(["d.nrrd", "d.nhdr"]))
+@settings(max_examples=50)
+def test_files_of_simpleitk_are_read(folder, volume, packed, name):
+    SimpleITK.WriteImage(itk_image(volume), str(folder / name), packed)
+    scan = read_nrrd(folder / name)
+    assert np.array_equal(scan.ct.array, volume.array)
+    assert_same_geometry(scan.ct.geometry, volume.geometry, tolerance=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8", ">i2", "?"])
+def test_every_type_is_kept(folder, dtype):
+    volume = Volume(VOXELS.astype(dtype), GRID)
+    write_nrrd(volume, folder / "e.nrrd")
+    got = read_nrrd_volume(folder / "e.nrrd").array
+    assert np.array_equal(got, volume.array)
+    assert got.dtype == (np.uint8 if dtype == "?" else np.dtype(dtype).newbyteorder("="))
+
+
+@pytest.mark.parametrize(
+    ("space", "signs"),
+    [
+        ("left-posterior-superior", (1, 1, 1)),
+        ("LPS", (1, 1, 1)),
+        ("right-anterior-superior", (-1, -1, 1)),
+        ("RAS", (-1, -1, 1)),
+        ("left-anterior-superior", (1, -1, 1)),
+        ("LAS", (1, -1, 1)),
+    ],
+)
+def test_spaces_are_converted(folder, space, signs):
+    geometry = read_nrrd(make(folder, space=space)).ct.geometry
+    assert geometry.origin == tuple(np.multiply((-10, 20, 30), signs))
+    assert np.array_equal(np.diag(geometry.direction[::-1]), signs)
+    assert geometry.spacing == GRID.spacing
+
+
+@pytest.mark.parametrize(
+    ("changes", "data", "codes"),
+    [
+        ({"encoding": "gzip"}, gzip.compress(BLOCK), ()),
+        ({"encoding": "gz"}, gzip.compress(BLOCK), ()),
+        ({"encoding": "bzip2"}, bz2.compress(BLOCK), ()),
+        ({"endian": "big"}, VOXELS.astype(">i2").tobytes(), ()),
+        ({"byte_skip": "3"}, b"abc" + BLOCK, ()),
+        ({"byte_skip": "-1"}, b"abc" * 9 + BLOCK, ()),
+        ({"encoding": "gzip", "byte_skip": "3"}, gzip.compress(b"abc" + BLOCK), ()),
+        ({"kinds": None}, BLOCK, ()),
+        ({"kinds": "space space space"}, BLOCK, ()),
+        ({"space_units": '"mm" "mm" "mm"'}, BLOCK, ()),
+        ({"type": "float"}, VOXELS.astype("<f4").tobytes(), ()),
+        ({}, BLOCK + b"x", ("trailing-bytes",)),
+    ],
+)
+def test_spellings_of_the_same_volume(folder, changes, data, codes):
+    scan = read_nrrd(make(folder, data, **changes))
+    assert np.array_equal(scan.ct.array, VOXELS)
+    assert scan.ct.geometry == GRID
+    assert tuple(note.code for note in scan.notes) == codes
+
+
+def test_no_origin_is_zero_with_a_note(folder):
+    scan = read_nrrd(make(folder, space_origin=None))
+    assert scan.ct.geometry.origin == (0, 0, 0)
+    assert [note.code for note in scan.notes] == ["no-origin"]
+
+
+@pytest.mark.parametrize("ending", [b"", b"\n"])
+def test_detached_data(folder, ending):
+    (folder / "f.raw").write_bytes(BLOCK)
+    (folder / "f.nhdr").write_bytes(header(data_file="f.raw") + ending)
+    assert np.array_equal(read_nrrd(folder / "f.nhdr").ct.array, VOXELS)
+
+
+BAD = [
+    ("no space", {"space": None}, GeometryError, "orientation unknown"),
+    ("other space", {"space": "scanner-xyz"}, GeometryError, "orientation unknown"),
+    ("spacings only", {"space_directions": None, "spacings": "1 1 1"}, GeometryError, "orientation unknown"),
+    ("no sizes", {"sizes": None}, FormatError, "sizes is missing"),
+    ("no type", {"type": None}, FormatError, "type is missing"),
+    ("no dimension", {"dimension": None}, FormatError, "dimension is missing"),
+    ("no encoding", {"encoding": None}, FormatError, "encoding is missing"),
+    ("no endian", {"endian": None}, FormatError, "endian"),
+    ("block", {"type": "block"}, UnsupportedError, "holds block"),
+    ("text", {"encoding": "ascii"}, UnsupportedError, "as ascii"),
+    ("hex", {"encoding": "hex"}, UnsupportedError, "as hex"),
+    ("sizes negative", {"sizes": "5 -4 3"}, FormatError, "sizes is"),
+    ("sizes zero", {"sizes": "5 0 3"}, FormatError, "sizes is"),
+    ("sizes text", {"sizes": "5 four 3"}, FormatError, "header"),
+    ("sizes beyond", {"sizes": "5 4 1e40"}, FormatError, "header"),
+    ("sizes huge", {"sizes": "2000000 2000000 2000000"}, UnsupportedError, "GiB"),
+    ("dimension differs", {"dimension": "4"}, FormatError, "dimension 4"),
+    ("two dims", {"dimension": "2", "sizes": "5 12", "kinds": "domain domain"}, UnsupportedError, "3-D"),
+    ("vectors", {"kinds": "vector domain domain"}, UnsupportedError, "3-D"),
+    ("colors", {"kinds": "RGB-color domain domain"}, UnsupportedError, "3-D"),
+    ("time", {"kinds": "domain domain time"}, UnsupportedError, "3-D"),
+    ("none", {"space_directions": "none (0,1,0) (0,0,1)"}, GeometryError, "steps"),
+    ("zero", {"space_directions": "(0,0,0) (0,1,0) (0,0,1)"}, GeometryError, "steps"),
+    ("nan", {"space_directions": "(nan,0,0) (0,1,0) (0,0,1)"}, GeometryError, "steps"),
+    ("sheared", {"space_directions": "(1,0,0) (1,1,0) (0,0,1)"}, GeometryError, "sheared"),
+    ("two vectors", {"space_directions": "(1,0,0) (0,1,0)"}, FormatError, "three vectors"),
+    ("no vectors", {"space_directions": "1 0 0"}, FormatError, "header"),
+    ("origin nan", {"space_origin": "(nan,0,0)"}, GeometryError, "origin"),
+    ("origin short", {"space_origin": "(0,0)"}, FormatError, "three vectors"),
+    ("meters", {"space_units": '"m" "m" "m"'}, UnsupportedError, "another unit"),
+    ("line skip", {"line_skip": "1"}, UnsupportedError, "line skip"),
+    ("byte skip", {"byte_skip": "-2"}, FormatError, "byte skip"),
+    ("byte skip huge", {"byte_skip": "99999999999"}, FormatError, "byte skip"),
+    ("byte skip text", {"byte_skip": "x"}, FormatError, "header"),
+    ("truncated", {"sizes": "5 4 4"}, FormatError, "end after 120 of 160"),
+    ("not packed", {"encoding": "gzip"}, FormatError, "damaged"),
+    ("not packed 2", {"encoding": "bzip2"}, FormatError, "damaged"),
+    ("absolute", {"data_file": "/etc/hostname"}, FormatError, "not inside"),
+    ("parent", {"data_file": "../x.raw"}, FormatError, "not inside"),
+    ("missing", {"data_file": "x.raw"}, MissingInputError, "does not exist"),
+    ("list", {"data_file": "LIST"}, UnsupportedError, "lists"),
+    ("pattern", {"data_file": "x%d.raw 1 3 1"}, UnsupportedError, "lists"),
+]
+
+
+@pytest.mark.parametrize(("changes", "error", "text"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+def test_bad_headers_are_refused_in_one_line(folder, changes, error, text):
+    with pytest.raises(error, match=text) as caught:
+        read_nrrd(make(folder, **changes))
+    assert len(str(caught.value)) <= 300
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (b"", "not a NRRD"),
+        (b"NRRD1004\n" + header()[9:], "not a NRRD"),
+        (b"NRRD0009\n" + header()[9:], "header"),
+        (header() + b"type: short\n\n" + BLOCK, "header"),
+        (header() + b"no field\n\n" + BLOCK, "header"),
+        (header() + b"content: " + b"x" * 70000, "does not end"),
+    ],
+    ids=["empty", "later", "version", "twice", "free text", "long"],
+)
+def test_what_is_no_header_is_refused(folder, text, what):
+    (folder / "g.nrrd").write_bytes(text)
+    with pytest.raises(FormatError, match=what):
+        read_nrrd(folder / "g.nrrd")
+
+
+def test_a_bomb_is_refused(folder):
+    with pytest.raises(FormatError, match="end after"):
+        read_nrrd(make(folder, gzip.compress(bytes(2**22)), sizes="900 900 900", encoding="gzip"))
+    with pytest.raises(FormatError, match="no scan packs so well"):
+        read_nrrd(make(folder, bz2.compress(bytes(2**22)), sizes="900 900 900", encoding="bzip2"))
+
+
+@given(st.data())
+@settings(max_examples=60)
+def test_no_truncation_goes_unnoticed(folder, data):
+    write_nrrd(Volume(VOXELS, GRID), folder / "h.nrrd")
+    whole = (folder / "h.nrrd").read_bytes()
+    (folder / "h.nrrd").write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+    with pytest.raises(InputError):
+        read_nrrd(folder / "h.nrrd")
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), min_size=1, max_size=4))
+@settings(max_examples=150)
+def test_any_header_is_read_or_refused_but_never_crashes(folder, changes):
+    whole = bytearray(header() + b"\n" + BLOCK)
+    for offset, value in changes:
+        whole[offset % len(whole)] = value
+    (folder / "i.nrrd").write_bytes(bytes(whole))
+    try:
+        got = read_nrrd(folder / "i.nrrd")
+    except HilumError as error:
+        assert len(str(error)) <= 300  # noqa: PT017 - reading is allowed to succeed
+    else:
+        assert got.ct.array.dtype == np.int16
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("a.nhdr", "i2"), ("a.nrrd", "c8")])
+def test_what_the_format_cannot_hold_is_not_written(tmp_path, name, dtype):
+    with pytest.raises(UnsupportedError):
+        write_nrrd(Volume(VOXELS.astype(dtype), GRID), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.real
+def test_real_files_are_read_as_simpleitk_does_or_refused(real_data):
+    paths = [*(real_data / "oddities" / "panimg" / "nrrd").glob("*.n*"), *(real_data / "cip-ct64").glob("*.nrrd")]
+    refused = []
+    for path in sorted(paths):
+        try:
+            got = read_nrrd_volume(path)
+        except FormatError:
+            refused.append(path.stem)
+            continue
+        want = itk_read(path)
+        assert np.array_equal(got.array, want.array)
+        assert_same_geometry(got.geometry, want.geometry)
+    assert refused == ["image10x11x12_unsupported_version"]
+    assert len(paths) == 8

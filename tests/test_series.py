@@ -1,0 +1,324 @@
+"""The verdict on slices, from header records alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from hilum.errors import SeriesError, UnsupportedError
+from hilum.geometry import Geometry
+from hilum.io.dicom_records import Header
+from hilum.io.dicom_stack import judge
+from hilum.io.series import choose, group, name_some, refuse, sort_out
+from hilum.testing import assert_same_geometry, geometries
+
+CT = "1.2.840.10008.5.1.4.1.1.2"
+SECONDARY = "1.2.840.10008.5.1.4.1.1.7"
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+def headers(count=40, step=3.0, *, uid="1.2.3", orientation=AXIAL, **fields):
+    normal = np.cross(orientation[:3], orientation[3:])
+    return [
+        Header(
+            f"s{k:03d}.dcm",
+            sop_uid=f"{uid}.{k}",
+            series_uid=uid,
+            modality="CT",
+            sop_class=CT,
+            image_type=("ORIGINAL", "PRIMARY", "AXIAL"),
+            rows=8,
+            columns=10,
+            pixel_spacing=(0.7, 0.8),
+            position=tuple(np.array([-5.0, -6.0, 100.0]) + k * step * normal),
+            orientation=orientation,
+            instance_number=k + 1,
+            slope=1.0,
+            intercept=-1024.0,
+            pixel_bytes=160,
+            **fields,
+        )
+        for k in range(count)
+    ]
+
+
+def refusal(members):
+    found = judge(members).refusal
+    return found.code if found else ""
+
+
+def moved(header, delta):
+    return replace(header, position=tuple(np.array(header.position) + delta))
+
+
+def with_field(members, index, **change):
+    return [replace(h, **change) if k == index else h for k, h in enumerate(members)]
+
+
+def test_a_plain_stack_is_ordered_and_placed():
+    stack = judge(headers()[::-1])
+    assert stack.refusal is None
+    assert not stack.findings
+    assert [h.path for h in stack.slices] == [f"s{k:03d}.dcm" for k in range(40)]
+    assert_same_geometry(stack.geometry, Geometry((40, 8, 10), (3.0, 0.7, 0.8), (-5.0, -6.0, 100.0)))
+    assert stack.slots == tuple(range(40))
+
+
+@given(geometries(min_size=2), st.randoms(use_true_random=False))
+def test_any_right_handed_grid_is_found_again_from_shuffled_slices(grid, random):
+    z, y, x = (np.array(v) for v in grid.direction)
+    assume(np.dot(np.cross(x, y), z) > 0)  # slices ascend along row x column
+    members = [
+        replace(
+            headers(1)[0],
+            path=f"{k}",
+            rows=grid.shape[1],
+            columns=grid.shape[2],
+            pixel_spacing=grid.spacing[1:],
+            position=tuple(float(f"{v:.6f}") for v in grid.index_to_world((k, 0, 0))),
+            orientation=(*grid.direction[2], *grid.direction[1]),
+            pixel_bytes=2 * grid.shape[1] * grid.shape[2],
+        )
+        for k in range(grid.shape[0])
+    ]
+    random.shuffle(members)
+    stack = judge(members)
+    assert stack.refusal is None
+    assert_same_geometry(stack.geometry, grid)
+
+
+def test_the_order_does_not_hang_on_names_or_numbers():
+    members = headers(12)
+    jumbled = [replace(h, path=f"{(7 * k) % 12}", instance_number=-k) for k, h in enumerate(members)]
+    assert [h.position for h in judge(jumbled).slices] == [h.position for h in members]
+
+
+def test_feet_first_or_prone_slices_ascend_along_their_own_normal():
+    stack = judge(headers(5, orientation=(1.0, 0.0, 0.0, 0.0, -1.0, 0.0)))
+    assert stack.geometry.direction[0] == (0.0, 0.0, -1.0)
+    assert stack.geometry.origin == (-5.0, -6.0, 100.0)
+
+
+@pytest.mark.parametrize("gone", [[20], [10, 11, 12], [5, 30]])
+def test_missing_slices_are_refused_and_their_places_known(gone):
+    stack = judge([h for k, h in enumerate(headers()) if k not in gone])
+    assert stack.refusal.code == "missing-slices"
+    assert f"missing slices: {len(gone)}" in stack.refusal.text
+    assert set(range(40)) - set(stack.slots) == set(gone)
+    assert stack.geometry.shape[0] == 40
+
+
+def test_slices_absent_at_the_ends_are_a_shorter_scan():
+    stack = judge(headers()[1:-2])
+    assert stack.refusal is None
+    assert stack.geometry.shape[0] == 37
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.01, 0.03, 0.09])
+def test_small_jitter_is_accepted_and_noted(jitter):
+    members = [moved(h, (0, 0, 3.0 * jitter * (-1) ** k * (0 < k < 39))) for k, h in enumerate(headers())]
+    stack = judge(members)
+    assert stack.refusal is None
+    assert [f.code for f in stack.findings] == (["uneven-spacing"] if jitter > 0.02 else [])
+
+
+@pytest.mark.parametrize("jitter", [0.12, 0.3])
+def test_large_jitter_is_refused(jitter):
+    members = [moved(h, (0, 0, 3.0 * jitter * (-1) ** k * (0 < k < 39))) for k, h in enumerate(headers())]
+    assert refusal(members) == "nonuniform-spacing"
+
+
+def test_spacing_that_changes_half_way_is_refused():
+    members = headers(20) + [moved(h, (0, 0, 60 + 0.2 * k)) for k, h in enumerate(headers(20))]
+    assert refusal(members) == "nonuniform-spacing"
+    coarse = [moved(h, (0, 0, 60 + 3 * k)) for k, h in enumerate(headers(20))]
+    assert refusal(headers(20) + coarse) in {"nonuniform-spacing", "missing-slices"}
+
+
+@pytest.mark.parametrize("step", [0.4, 3.0, 10.0])
+def test_the_tolerance_is_relative_to_the_spacing(step):
+    members = headers(step=step)
+    assert refusal([moved(h, (0, 0, 0.05 * step * (k == 9))) for k, h in enumerate(members)]) == ""
+    assert refusal([moved(h, (0, 0, 0.4 * step * (k == 9))) for k, h in enumerate(members)]) == "nonuniform-spacing"
+
+
+def test_copies_at_one_place_are_reported_not_stacked():
+    members = headers(10)
+    stack = judge([*members, replace(members[4], path="copy.dcm", sop_uid="9", instance_number=99)])
+    assert stack.refusal is None
+    assert stack.geometry.shape[0] == 10
+    assert [(k, h.path) for k, h in stack.copies] == [(4, "copy.dcm")]
+    assert [(f.code, f.action) for f in stack.findings] == [("duplicate-slices", "dropped")]
+
+
+def test_two_slices_of_one_height_side_by_side_are_refused():
+    members = headers(10)
+    assert refusal([*members, moved(replace(members[4], path="beside.dcm"), (2.0, 0, 0))]) == "conflicting-duplicates"
+
+
+def test_a_tilted_gantry_is_refused_with_its_angle():
+    tilt = np.radians(12)
+    members = headers(orientation=(1.0, 0.0, 0.0, 0.0, float(np.cos(tilt)), float(np.sin(tilt))))
+    upright = [replace(h, position=(-5.0, -6.0, 100.0 + 3 * k)) for k, h in enumerate(members)]
+    found = judge(upright).refusal
+    assert found.code == "gantry-tilt"
+    assert "12.0 degrees" in found.text
+    assert refusal(members) == ""
+
+
+def test_a_slice_shifted_sideways_is_refused():
+    members = headers()
+    assert refusal(with_field(members, 7, position=(-2.0, -6.0, 121.0))) == "shifted-slices"
+    assert refusal(with_field(members, 7, position=(-5.1, -6.0, 121.0))) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"position": ()}, "no-position"),
+        ({"position": (1.0, 2.0)}, "no-position"),
+        ({"position": (float("nan"), 0.0, 0.0)}, "bad-geometry"),
+        ({"position": (0.0, 0.0, 1e308)}, "bad-geometry"),
+        ({"orientation": ()}, "no-orientation"),
+        ({"pixel_spacing": ()}, "no-pixel-spacing"),
+        ({"pixel_spacing": (0.7, 0.81)}, "mixed-spacing"),
+        ({"pixel_spacing": (-0.7, 0.8)}, "bad-geometry"),
+        ({"pixel_spacing": (float("inf"), 0.8)}, "bad-geometry"),
+        ({"rows": 7, "pixel_bytes": 140}, "mixed-matrix"),
+        ({"rows": 0}, "bad-matrix"),
+        ({"rows": 65535, "columns": 65535}, "truncated"),
+        ({"pixel_bytes": 0}, "no-pixels"),
+        ({"pixel_bytes": 159}, "truncated"),
+        ({"frames": 2**31 - 1}, "truncated"),
+        ({"bits_allocated": 12}, "unsupported-bits"),
+        ({"bits_stored": 17, "high_bit": 16}, "unsupported-bits"),
+        ({"slope": None}, "no-rescale"),
+        ({"intercept": None}, "no-rescale"),
+        ({"slope": 0.0}, "bad-rescale"),
+        ({"intercept": float("nan")}, "bad-rescale"),
+        ({"slope": float("inf")}, "bad-rescale"),
+        ({"rescale_type": "Z_EFF"}, "not-hounsfield"),
+    ],
+)
+def test_one_bad_slice_refuses_the_stack(change, code):
+    members = headers()
+    assert refusal(members) == ""
+    assert refusal(with_field(members, 11, **change)) == code
+
+
+@pytest.mark.parametrize(
+    "orientation", [(0.0,) * 6, (1.0, 0.0, 0.0, 0.6, 0.8, 0.0), (2.0, 0.0, 0.0, 0.0, 2.0, 0.0), (1.0, 0, 0, 1.0, 0, 0)]
+)
+def test_directions_that_are_no_axes_are_refused(orientation):
+    assert refusal([replace(h, orientation=orientation) for h in headers()]) == "bad-geometry"
+
+
+def test_directions_rounded_to_four_digits_are_accepted():
+    a = np.radians(7.3)
+    exact = (float(np.cos(a)), float(np.sin(a)), 0.0, float(-np.sin(a)), float(np.cos(a)), 0.0)
+    members = [replace(h, orientation=tuple(round(v, 4) for v in exact)) for h in headers()]
+    assert refusal(members) == ""
+
+
+def test_one_slice_and_one_position_are_no_volume():
+    assert refusal(headers(1)) == "single-slice"
+    assert refusal([replace(h, position=(0.0, 0.0, 5.0)) for h in headers(9)]) == "one-position"
+
+
+def test_what_is_no_ct_slice_is_set_aside_by_kind():
+    plain = headers(5)
+    odd = {
+        "localizer": replace(plain[0], path="scout", image_type=("ORIGINAL", "PRIMARY", "LOCALIZER")),
+        "color-image": replace(plain[0], path="dose", samples=3),
+        "secondary-capture": replace(plain[0], path="shot", sop_class=SECONDARY, position=()),
+        "other-modality": replace(plain[0], path="report", modality="SR", pixel_bytes=0),
+        "damaged-file": Header("broken"),
+    }
+    found = sort_out([*plain, *odd.values()])
+    assert found.slices == tuple(plain)
+    assert {f.code: f.files for f in found.findings} == {f"ignored-{k}": (h.path,) for k, h in odd.items()}
+    assert found.modalities == ("SR",)
+    assert all("ignored" in f.text for f in found.findings)
+
+
+def test_a_secondary_capture_with_place_and_rescale_counts_as_a_slice():
+    members = headers(5)
+    derived = [replace(h, sop_class=SECONDARY + ".3") for h in members]
+    assert sort_out(derived).slices == tuple(derived)
+
+
+@pytest.mark.parametrize("bytes_left", [0, 90])
+def test_a_broken_copy_of_a_whole_slice_is_ignored_but_a_broken_slice_is_not(bytes_left):
+    members = headers(5)
+    part = replace(members[2], path="s002.dcm.part", pixel_bytes=bytes_left)
+    found = sort_out([*members, part])
+    assert found.slices == tuple(members)
+    assert found.findings[0].code == "ignored-incomplete-copy"
+    assert part in sort_out([h for h in members if h is not members[2]] + [part]).slices
+
+
+def test_series_and_orientations_are_parted():
+    axial, other = headers(9), headers(6, uid="4.5")
+    coronal = headers(3, orientation=(1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
+    stacks = group([*axial, *other, *coronal])
+    assert sorted(map(len, stacks)) == [3, 6, 9]
+    lost = replace(axial[4], path="lost", orientation=())
+    assert sorted(map(len, group([*axial, *coronal, lost]))) == [3, 10]  # not dropped in silence
+
+
+def test_acquisitions_are_parted_only_where_one_covers_the_others():
+    first = headers(20, acquisition_number=1)
+    again = [replace(h, sop_uid=h.sop_uid + ".2", acquisition_number=2) for h in first]
+    assert sorted(map(len, group([*first, *again]))) == [20, 20]
+    assert sorted(map(len, group([*first, *again[4:9]]))) == [5, 20]
+    following = [moved(replace(h, acquisition_number=2), (0, 0, 60)) for h in first]
+    assert list(map(len, group([*first, *following]))) == [40]
+    overlapping = [moved(replace(h, acquisition_number=2), (0, 0, 30)) for h in first]
+    assert list(map(len, group([*first, *overlapping]))) == [40]  # neither alone is the chest: judged together
+
+
+def test_the_largest_chest_is_chosen_and_said():
+    chest, thin = judge(headers(40)), judge(headers(60, 0.5, uid="thin"))
+    coronal = judge(headers(90, 2.0, uid="mpr", orientation=(1.0, 0.0, 0.0, 0.0, 0.0, -1.0)))
+    stack, notes = choose([thin, chest, coronal])
+    assert stack is chest
+    assert [f.code for f in notes] == ["chose-series"]
+    assert "series" in notes[0].text
+    assert choose([thin, coronal])[0] is coronal  # none is a chest: the largest
+
+
+def test_a_refused_chest_is_not_passed_over_for_a_smaller_series():
+    torn = judge([h for k, h in enumerate(headers(80)) if k != 40])
+    assert choose([torn, judge(headers(50, uid="small"))])[0] is torn
+
+
+def test_a_series_is_picked_by_its_exact_uid():
+    a, b = judge(headers(40, uid="1.2.3")), judge(headers(5, uid="1.2.33"))
+    stack, notes = choose([a, b], series="1.2.33")
+    assert stack is b
+    assert not notes
+    with pytest.raises(SeriesError, match="none of the 2 CT series"):
+        choose([a, b], series="1.2")
+
+
+def test_parts_of_the_chosen_series_that_are_left_out_are_said():
+    axial = headers(40)
+    coronal = headers(3, orientation=(1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
+    stack, notes = choose([judge(m) for m in group([*axial, *coronal])])
+    assert len(stack.slices) == 40
+    assert [f.code for f in notes] == ["split-series"]
+
+
+def test_nothing_to_read_says_what_there_was():
+    assert isinstance(refuse(sort_out([replace(h, modality="MR") for h in headers(3)])), UnsupportedError)
+    assert "MR" in str(refuse(sort_out([replace(h, modality="MR") for h in headers(3)])))
+    assert "unknown" in str(refuse(sort_out([replace(h, modality="J^DOE\x1b") for h in headers(3)])))
+    assert "damaged" in str(refuse(sort_out([Header("x")])))
+
+
+def test_names_of_files_are_made_safe():
+    assert name_some(["a/b\x1b[2J.dcm", "c\nd", "e", "f"]) == "b?[2J.dcm, c d, e and 1 more"
