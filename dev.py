@@ -76,7 +76,7 @@ def lock(_words: list[str]) -> int:
     set_up("dev")
     common = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate",
               "--no-emit-index-url", "--upgrade", "-o"]  # fmt: skip
-    compile_ = [BIN / "uv", "pip", "compile"]
+    compile_: list[str | Path] = [BIN / "uv", "pip", "compile"]
     run_lock = ["--extra", "plots", "--extra", "viewer", "--group", "build"]
     dev_lock = ["--all-extras", "--group", "dev", "-c", LOCKS["run"]]
     return max(

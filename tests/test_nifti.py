@@ -131,6 +131,14 @@ def test_a_view_is_written_as_it_looks(folder):
     assert np.array_equal(read_nifti(folder / "v.nii").ct.array, volume.array)
 
 
+@pytest.mark.parametrize("name", ["UP.NII", "UP.NII.GZ"])
+def test_suffixes_in_upper_case_are_the_same(folder, name):
+    write_nifti(small(), folder / name)
+    assert np.array_equal(read_nifti(folder / name).ct.array, small().array)
+    assert read_nifti(folder / name).series_uid == "UP"
+    assert ((folder / name).read_bytes()[:2] == b"\x1f\x8b") == name.endswith("GZ")
+
+
 def test_the_gzip_stream_holds_no_time_and_no_name(folder):
     write_nifti(small(), folder / "g.nii.gz")
     assert (folder / "g.nii.gz").read_bytes()[3:8] == bytes(5)  # RFC 1952: flags, then the time

@@ -53,6 +53,17 @@ def test_labels_agree_with_brute_force_on_any_grid(scene):
     assert mask.geometry == geometry
 
 
+def test_axes_that_are_rounded_off_right_angles_are_followed():
+    tilt = 1.8e-3  # the most that a Geometry lets pass is 2e-3
+    geometry = Geometry((1, 101, 101), (1, 1, 1), direction=((0, 0, 1), (tilt, 1, 0), (1, 0, 0)))
+    nodules = [Nodule((50.0, 50.0, 0.0), 90.0)]
+    want, unsure = brute_force(geometry, nodules)
+    got = mask_nodules(geometry, nodules).array
+    assert np.array_equal(got[~unsure], want[~unsure])
+    straight = mask_nodules(Geometry((1, 101, 101), (1, 1, 1)), nodules).array
+    assert not np.array_equal(got, straight)
+
+
 def test_the_oracle_tells_a_radius_from_a_diameter():
     geometry = Geometry((20, 20, 20), (1, 1, 1))
     want, unsure = brute_force(geometry, [Nodule((10.0, 10.0, 10.0), 5.0)])

@@ -66,10 +66,10 @@ def test_notes_count_voxels_over_all_slabs(monkeypatch):
     ]
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf])
-def test_infinity_is_refused(value):
+@pytest.mark.parametrize(("value", "slope"), [(np.inf, 1.0), (-np.inf, 1.0), (1e308, 100.0)])
+def test_infinity_is_refused(value, slope):
     with pytest.raises(FormatError, match="infinite"):
-        to_hu(line([0, value], "f4"), where=HERE)
+        to_hu(line([0, value], "f8"), slope=slope, where=HERE)
 
 
 @pytest.mark.parametrize("dtype", ["c8", "U1", "?"])

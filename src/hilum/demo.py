@@ -11,7 +11,7 @@ from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_dicom_series
 from hilum.errors import OutputError
 from hilum.io import read
-from hilum.io.store import read_record
+from hilum.io.store import read_finished, read_record
 from hilum.pipeline import preprocess
 from hilum.recipes import RECIPES, recipe
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hilum.datasets.phantom import Phantom
+    from hilum.io.records import ScanRecord
 
 SHAPE, SPACING = (140, 256, 256), (2.5, 1.4, 1.4)
 """A grid, (z, y, x) and mm, that a laptop preprocesses in about a second."""
@@ -54,14 +55,17 @@ def demo(out: Path) -> str:
     rows = batch.run(refs, chosen, out / "output")
     if any(row.reason for row in rows):
         raise OutputError(rows[0].reason, where=out)
-    scan = preprocess(read(series, annotations=annotations), chosen)
-    lines = [_told(out, rows[0].id)]
+    folder = out / "output" / "scans" / rows[0].id
+    record = read_record(folder)
+    if record is None:
+        raise OutputError("the run left no finished scan", where=folder)
+    lines = [_told(folder, record)]
     try:
         from hilum.pictures.overview import overview
     except ImportError:
         lines.append("no picture: matplotlib is missing (pip install 'hilum[plots]')")
     else:
-        overview(scan).savefig(out / "overview.png", dpi=110)
+        overview(read_finished(folder, record)).savefig(out / "overview.png", dpi=80)
         lines.append(f"look at {out / 'overview.png'}")
     return "\n".join(lines)
 
@@ -82,11 +86,7 @@ def _write_annotations(phantom: Phantom, path: Path, series_uid: str) -> Path:
     return path
 
 
-def _told(out: Path, scan_id: str) -> str:
-    folder = out / "output" / "scans" / scan_id
-    record = read_record(folder)
-    if record is None:
-        raise OutputError("the run left no finished scan", where=folder)
+def _told(folder: Path, record: ScanRecord) -> str:
     grid, source = record.geometry, record.source_geometry
     return "\n".join([
         f"{folder}: {', '.join(record.files)}, scan.json",

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from hilum.errors import InputError, MissingInputError
-from hilum.io.store import FORMATS, HU, finished_scans
+from hilum.io.store import HU, finished_scans, read_stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,19 +113,9 @@ def stats_text(found: VoxelStats) -> str:
 
 def _arrays(folder: Path) -> Iterator[NDArray[np.generic]]:
     for path, record in finished_scans(folder):
-        names = [name for suffix in FORMATS.values() if (name := "ct" + suffix) in record.files]
-        if names:
-            yield _array(path / names[0])
-
-
-def _array(path: Path) -> NDArray[np.generic]:
-    if path.suffix == ".npy":
-        from hilum.io.npy import read_npy
-
-        return read_npy(path).array
-    from hilum.io.nifti import read_nifti_volume
-
-    return read_nifti_volume(path).array
+        volume = read_stored(path, record, "ct")
+        if volume is not None:
+            yield volume.array
 
 
 def _percentiles(folder: Path, low: float, high: float, *, whole: bool) -> dict[str, float]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @njit(nogil=True, cache=True)
-def _smooth(volume: Any, z: int, y: int, x: int, reach: tuple[int, int, int]) -> int:
+def _smooth(volume: Any, z: int, y: int, x: int, reach: tuple[int, int, int]) -> Any:
     nz, ny, nx = volume.shape
     z0, z1 = max(0, z - reach[0]), min(nz, z + reach[0] + 1)
     y0, y1 = max(0, y - reach[1]), min(ny, y + reach[1] + 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]  # ships none
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, int, int]
 
 
-@intrinsic
-def count_trailing_zeros(context: Any, word: Any) -> Any:  # noqa: ARG001 - numba's protocol
+def _count_trailing_zeros(context: Any, word: Any) -> Any:  # noqa: ARG001 - numba's protocol
     """Position of the lowest set bit of a uint64, one machine instruction; 64 for 0."""
 
     def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -33,14 +32,18 @@ def count_trailing_zeros(context: Any, word: Any) -> Any:  # noqa: ARG001 - numb
     return types.uint64(types.uint64), code
 
 
-@intrinsic
-def count_ones(context: Any, word: Any) -> Any:  # noqa: ARG001 - numba's protocol
+def _count_ones(context: Any, word: Any) -> Any:  # noqa: ARG001 - numba's protocol
     """Number of set bits of a uint64, one machine instruction."""
 
     def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), code
+
+
+# Typed as Any: to the type checker they take the arguments of numba's protocol, in kernels they take a word.
+count_trailing_zeros: Any = intrinsic(_count_trailing_zeros)
+count_ones: Any = intrinsic(_count_ones)
 
 
 @njit(nogil=True, cache=True)

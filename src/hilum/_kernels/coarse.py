@@ -121,27 +121,13 @@ def means(runs: Runs, cells: NDArray[np.int16], middle: float) -> NDArray[np.flo
 
     Returns
     -------
-    ndarray of float64, shape (count, 5)
+    ndarray of float64, shape (number, 5)
         Center z, y, x; mean HU; share of cells with x below `middle`.
     """
-    sums = np.zeros((runs.count, 5))
+    sums = np.zeros((runs.number, 5))
     _sums(runs.first, runs.start, runs.stop, runs.component, np.ascontiguousarray(cells), middle, sums)
     out: NDArray[np.float64] = sums / sizes(runs)[:, None]
     return out
-
-
-@njit(nogil=True, cache=True)
-def _set_names(first: Any, start: Any, stop: Any, component: Any, names: Any, out: Any) -> None:
-    for row in range(out.shape[0]):
-        for run in range(first[row], first[row + 1]):
-            out[row, start[run] : stop[run]] = names[component[run]]
-
-
-def select_labels(runs: Runs, names: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The label of each component painted on its cells, shape (z, y, x); `names` has one a component."""
-    out = np.zeros((runs.first.size - 1, runs.shape[2]), np.uint8)
-    _set_names(runs.first, runs.start, runs.stop, runs.component, names, out)
-    return out.reshape(runs.shape)
 
 
 @njit(nogil=True, cache=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from hilum._kernels.bits import complement, count_ones, count_trailing_zeros
+from hilum._kernels.bits import count_ones, count_trailing_zeros
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Runs(NamedTuple):
         First voxel of a run, and one past its last.
     component : ndarray of int32, shape (n,)
         From 0, in raster order of the components' first voxels.
-    count : int
+    number : int
         Number of components.
     """
 
@@ -43,7 +43,7 @@ class Runs(NamedTuple):
     start: NDArray[np.int32]
     stop: NDArray[np.int32]
     component: NDArray[np.int32]
-    count: int
+    number: int
 
 
 @njit(nogil=True, cache=True)
@@ -162,54 +162,6 @@ def _boxes(first: Any, start: Any, stop: Any, component: Any, ny: int, boxes: An
             b[2], b[5] = min(b[2], start[run]), max(b[5], stop[run])
 
 
-@njit(nogil=True, cache=True)
-def _keep_largest(sizes: Any, planes: Any, keep: int, wanted: Any) -> None:
-    """Components come plane by plane; ties go to the first for keep 1, and are all kept for keep 2."""
-    begin = 0
-    while begin < sizes.size:
-        end, best, second = begin, begin, 0
-        while end < sizes.size and planes[end] == planes[begin]:
-            if sizes[end] > sizes[best]:
-                second = sizes[best]
-                best = end
-            elif end != best:
-                second = max(second, sizes[end])
-            end += 1
-        if keep == 1:
-            wanted[best] = True
-        else:
-            for i in range(begin, end):
-                wanted[i] = sizes[i] >= second
-        begin = end
-
-
-@njit(nogil=True, cache=True)
-def _set_labels(first: Any, start: Any, stop: Any, component: Any, out: Any) -> None:
-    for row in range(out.shape[0]):
-        for run in range(first[row], first[row + 1]):
-            out[row, start[run] : stop[run]] = component[run] + 1
-
-
-@njit(nogil=True, cache=True)
-def _set_runs(first: Any, start: Any, stop: Any, component: Any, wanted: Any, bits: Any, begin: int, end: int) -> None:
-    every = ~np.uint64(0)
-    for row in range(begin, end):
-        for run in range(first[row], first[row + 1]):
-            if not wanted[component[run]]:
-                continue
-            a, b = start[run], stop[run] - 1
-            low, high = a >> 6, b >> 6
-            head = every << np.uint64(a & 63)
-            tail = every >> np.uint64(63 - (b & 63))
-            if low == high:
-                bits[row, low] |= head & tail
-                continue
-            bits[row, low] |= head
-            for j in range(low + 1, high):
-                bits[row, j] = every
-            bits[row, high] |= tail
-
-
 def find_components(bits: Bits, shape: Shape, *, corners: bool, planes: bool = False, workers: int = 0) -> Runs:
     """Connected components of a set of voxels.
 
@@ -249,98 +201,38 @@ def find_components(bits: Bits, shape: Shape, *, corners: bool, planes: bool = F
 
 
 def sizes(runs: Runs) -> NDArray[np.int64]:
-    """Number of voxels of each component, shape (count,)."""
-    out = np.zeros(runs.count, np.int64)
+    """Number of voxels of each component, shape (number,)."""
+    out = np.zeros(runs.number, np.int64)
     _sizes(runs.start, runs.stop, runs.component, out)
     return out
 
 
 def boxes(runs: Runs) -> NDArray[np.int32]:
-    """Bounding box of each component, shape (count, 6): first z, y, x, and one past the last z, y, x."""
-    out = np.zeros((runs.count, 6), np.int32)
+    """Bounding box of each component, shape (number, 6): first z, y, x, and one past the last z, y, x."""
+    out = np.zeros((runs.number, 6), np.int32)
     out[:, :3] = np.iinfo(np.int32).max
     _boxes(runs.first, runs.start, runs.stop, runs.component, runs.shape[1], out)
     return out
 
 
 def faces(boxes: NDArray[np.int32], shape: Shape) -> NDArray[np.bool_]:
-    """Which faces of the volume each component touches, shape (count, 6): first z, y, x, last z, y, x.
+    """Which faces of the volume each component touches, shape (number, 6): first z, y, x, last z, y, x.
 
     Parameters
     ----------
-    boxes : ndarray of int32, shape (count, 6)
+    boxes : ndarray of int32, shape (number, 6)
         As `boxes` gives them.
     shape : tuple of int, (z, y, x)
 
     Returns
     -------
-    ndarray of bool, shape (count, 6)
+    ndarray of bool, shape (number, 6)
     """
     touching: NDArray[np.bool_] = boxes == np.array([0, 0, 0, *shape])
     return touching
 
 
-def select(runs: Runs, wanted: NDArray[np.bool_], *, workers: int = 0) -> Bits:
-    """The voxels of some components, as a set.
-
-    Parameters
-    ----------
-    runs : Runs
-    wanted : ndarray of bool, shape (count,)
-    workers : int
-
-    Returns
-    -------
-    ndarray of uint64, shape (z, y, ceil(x / 64))
-    """
-    nz, ny, nx = runs.shape
-    bits = np.zeros((nz * ny, (nx + 63) // 64), np.uint64)
-    parts = (runs.first, runs.start, runs.stop, runs.component)
-    run_slabs(lambda a, b: _set_runs(*parts, wanted, bits, a * ny, b * ny), nz, workers=workers)
-    return bits.reshape(nz, ny, -1)
-
-
-def largest_by_plane(runs: Runs, *, keep: int) -> NDArray[np.bool_]:
-    """Which components are the largest of their plane.
-
-    Parameters
-    ----------
-    runs : Runs
-        Found with ``planes=True``.
-    keep : int
-        1 for the largest, of several the first in raster order; 2 for the two largest, and others as large as the
-        second.
-
-    Returns
-    -------
-    ndarray of bool, shape (count,)
-    """
-    wanted = np.zeros(runs.count, np.bool_)
-    _keep_largest(sizes(runs), np.ascontiguousarray(boxes(runs)[:, 0]), keep, wanted)
-    return wanted
-
-
-def label_image(runs: Runs) -> NDArray[np.int32]:
-    """The component of each voxel, from 1; 0 where there is none. Shape (z, y, x)."""
-    nz, ny, nx = runs.shape
-    out = np.zeros((nz * ny, nx), np.int32)
-    _set_labels(runs.first, runs.start, runs.stop, runs.component, out)
-    return out.reshape(runs.shape)
-
-
-def fill_planes(bits: Bits, shape: Shape, *, workers: int = 0) -> Bits:
-    """The set with the holes of each plane filled: what no path over faces joins to the border of the plane.
-
-    Parameters
-    ----------
-    bits : ndarray of uint64, shape (z, y, ceil(x / 64))
-    shape : tuple of int, (z, y, x)
-    workers : int
-
-    Returns
-    -------
-    ndarray of uint64
-    """
-    outside = find_components(complement(bits, shape[2]), shape, corners=False, planes=True, workers=workers)
-    holes = ~faces(boxes(outside), shape)[:, [1, 2, 4, 5]].any(axis=1)
-    return bits | select(outside, holes, workers=workers)
+def at_side(runs: Runs) -> NDArray[np.bool_]:
+    """Which components touch one of the four sides of their plane, shape (number,)."""
+    touching = faces(boxes(runs), runs.shape)
+    return touching[:, 1] | touching[:, 2] | touching[:, 4] | touching[:, 5]

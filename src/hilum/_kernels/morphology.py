@@ -75,7 +75,7 @@ def _widen(planes: Any, amount: int, last: Any) -> None:
                 continue
             reached = 0
             while reached < amount:
-                step = min(2 * reached + 1, amount - reached, 63)
+                step = min(reached + 1, amount - reached, 63)  # a run cut off by the border is no wider than this
                 up, down = np.uint64(step), np.uint64(64 - step)
                 before = np.uint64(0)
                 for j in range(nw):
@@ -209,45 +209,6 @@ def close(bits: Bits, nx: int, rods: NDArray[np.int64], *, workers: int = 0) -> 
 def open_(bits: Bits, nx: int, rods: NDArray[np.int64], *, workers: int = 0) -> Bits:
     """What a pile of rods fits into: erode, then dilate, with the borders as `erode` and `dilate` have them."""
     return dilate(erode(bits, nx, rods, workers=workers), nx, rods, workers=workers)
-
-
-@njit(nogil=True, cache=True)
-def _edges(bits: Any, out: Any, nx: int) -> None:
-    nz, ny, nw = bits.shape
-    top = np.uint64((nx - 1) & 63)
-    here = np.empty(nw, np.uint64)
-    below = np.empty(nw, np.uint64)
-    for z in range(nz):
-        for y in range(ny):
-            under = min(y + 1, ny - 1)
-            for j in range(nw):  # each row moved one voxel down the x axis, its last voxel repeated
-                here[j] = bits[z, y, j] >> np.uint64(1)
-                below[j] = bits[z, under, j] >> np.uint64(1)
-                if j < nw - 1:
-                    here[j] |= bits[z, y, j + 1] << np.uint64(63)
-                    below[j] |= bits[z, under, j + 1] << np.uint64(63)
-                else:
-                    here[j] |= bits[z, y, j] & (np.uint64(1) << top)
-                    below[j] |= bits[z, under, j] & (np.uint64(1) << top)
-            for j in range(nw):
-                out[z, y, j] = (bits[z, y, j] ^ below[j]) | (here[j] ^ bits[z, under, j])
-
-
-def roberts_edges(bits: Bits, nx: int) -> Bits:
-    """Voxels where the Roberts cross of a plane is not zero: one of the two diagonals of a 2x2 square changes.
-
-    Parameters
-    ----------
-    bits : ndarray of uint64, shape (z, y, ceil(x / 64))
-    nx : int
-
-    Returns
-    -------
-    ndarray of uint64
-    """
-    out = np.empty_like(bits)
-    _edges(np.ascontiguousarray(bits), out, nx)
-    return out
 
 
 @njit(nogil=True, cache=True)

@@ -19,6 +19,7 @@ single precision, and a constant array stays exactly constant.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,7 +138,7 @@ def interpolate(
     bands = -(-len(array) * shape[1] * shape[2] * 4 // _BAND_BYTES)
     edges = [shape[1] * k // bands for k in range(bands + 1)]
     room = np.empty(len(array) * shape[2] * max(np.diff(edges)), np.float32)
-    for top, bottom in zip(edges, edges[1:], strict=False):
+    for top, bottom in pairwise(edges):
         band = room[: len(array) * shape[2] * (bottom - top)].reshape(len(array), bottom - top, shape[2])
         _band(source, band, (top, bottom), y, x, level, workers)
         _along_z(band, out, top, z, (0.0, finish), workers)

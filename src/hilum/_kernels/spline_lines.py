@@ -74,9 +74,7 @@ def _emit(work: Any, row: Any, weight: Any, out: Any, finish: Any) -> None:
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _lines(
-    src: Any, dst: Any, begin: Any, end: Any, shift: Any, work: Any, taps: Any, level: Any, finish: Any
-) -> None:
+def _lines(src: Any, dst: Any, begin: Any, end: Any, shift: Any, work: Any, taps: Any, level: Any, finish: Any) -> None:
     """Interpolate the columns `begin` to `end` of `src` along axis 0 into those of `dst`, `shift` to the right."""
     first, weights, pole = taps
     n = src.shape[0]
@@ -111,26 +109,26 @@ def _lines(
         # Back to front, an output is summed as soon as its foremost coefficient is there.
         j = first.size - 1
         k = PAD + n - 1
-        while k - 4 >= PAD:
-            k -= 4
-            _backward(work, _U(k * WIDTH), count, pole)
+        while j >= 0:
+            if k - 4 >= PAD:
+                k -= 4
+                _backward(work, _U(k * WIDTH), count, pole)
+            elif k > PAD:
+                k -= 1
+                row = _U(k * WIDTH)
+                for i in range(_U(count)):
+                    work[row + i] += pole * work[row + _W1 + i]
+            else:
+                k = 0
+                s = src[0, left:right]
+                for i in range(_U(count)):
+                    flat = (np.float64(s[i]) - level) * start * start
+                    rest = work[_W2 + i] - flat
+                    work[_W1 + i] = flat + rest * pole
+                    work[i] = flat + rest * pole * pole
             while j >= 0 and first[j] >= k:
                 _emit(work, _U(first[j] * WIDTH), weights[j], dst[j, left + shift : right + shift], finish)
                 j -= 1
-        while k > PAD:
-            k -= 1
-            row = _U(k * WIDTH)
-            for i in range(_U(count)):
-                work[row + i] += pole * work[row + _W1 + i]
-        s = src[0, left:right]
-        for i in range(_U(count)):
-            flat = (np.float64(s[i]) - level) * start * start
-            rest = work[_W2 + i] - flat
-            work[_W1 + i] = flat + rest * pole
-            work[i] = flat + rest * pole * pole
-        while j >= 0:
-            _emit(work, _U(first[j] * WIDTH), weights[j], dst[j, left + shift : right + shift], finish)
-            j -= 1
 
 
 @njit(nogil=True, cache=True)

@@ -6,10 +6,14 @@ import hashlib
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hilum.errors import MissingInputError
+from hilum.errors import InputError, MissingInputError
 from hilum.io import READERS, read, suffix_of
 from hilum.scan import Scan, ScanRef
+
+if TYPE_CHECKING:
+    from hilum.io.dicom_records import Stack
 
 _UID = re.compile(r"^[0-9]+(\.[0-9]+){3,}$")
 _ID_DIGITS = 16
@@ -99,12 +103,22 @@ def _dicom_series(root: Path, annotations: Path | None, *, quiet: bool) -> list[
     from hilum.io.dicom import index_dicom
 
     try:
-        series = index_dicom(root)
-    except MissingInputError:
+        stacks = index_dicom(root)
+    except InputError:
         if quiet:
             return []
         raise
-    return [_ref(root, one.series_uid, annotations, tag=one.series_uid) for one in series]
+    # A series that was split into several stacks is one scan: reading it takes the largest, and says so.
+    first_of = {stack.series_uid: stack for stack in reversed(stacks)}
+    return [
+        _ref(_folder_of(root, stack), uid, annotations, tag=f"{stack.slices[0].sop_uid} {stack.slices[0].path}")
+        for uid, stack in sorted(first_of.items())
+    ]
+
+
+def _folder_of(root: Path, stack: Stack) -> Path:
+    """The deepest folder that holds all slices: loading one series need not walk the whole tree again."""
+    return root / os.path.commonpath([os.path.dirname(header.path) or "." for header in stack.slices])
 
 
 def _unique(refs: list[ScanRef]) -> list[ScanRef]:

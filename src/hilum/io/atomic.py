@@ -37,7 +37,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         If the system refuses: no space, no permission, no such folder. Nothing is left behind.
     """
     final = Path(path)
-    suffixes = ".nii.gz" if final.name.endswith(".nii.gz") else final.suffix
+    suffixes = final.name[-7:] if final.name.lower().endswith(".nii.gz") else final.suffix
     temporary = final.with_name(f".{secrets.token_hex(8)}.part{suffixes}")
     try:
         # Opened by hand, not with tempfile: the file gets the permissions that the umask asks for, not 0600.

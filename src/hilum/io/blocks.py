@@ -1,20 +1,18 @@
-"""Blocks of voxels in files: opened only where that is safe, and read only as far as declared.
+"""Blocks of voxels in files: read only as far as declared, and unpacked piece by piece.
 
-A header can declare petabytes, name a file of another owner or a pipe, and a few megabytes can unpack to any size.
-So every reader (1) opens regular files only, (2) opens data files only inside the folder of their header,
-(3) compares what is declared with what is there before it allocates, and (4) unpacks piece by piece.
+A header can declare petabytes, and a few megabytes can unpack to any size. So what is declared is compared with
+what is there before anything is allocated, and no more is unpacked than was asked for.
 """
 
 from __future__ import annotations
 
 import bz2
 import os
-import stat
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from hilum.errors import FormatError, InputError, MissingInputError, UnsupportedError, one_line
+from hilum.errors import FormatError, UnsupportedError
 from hilum.scan import Note
 
 if TYPE_CHECKING:
@@ -27,9 +25,6 @@ if TYPE_CHECKING:
 Packing = Literal["raw", "gzip", "zlib", "bzip2"]
 
 GZIP_MAGIC = b"\x1f\x8b"
-
-HEADER_LIMIT = 65536
-"""The longest text header read, in bytes; real ones have some hundred."""
 
 BYTES_LIMIT = 2**32
 """The largest volume read, in bytes: 4096 slices of 512 by 512 as 32-bit numbers."""
@@ -44,76 +39,6 @@ _PLAIN_RATIO = 100
 _PIECE = 65536
 _COMPRESSION = 1
 _DRAIN_LIMIT = 2**24
-
-
-def open_file(path: Path, *, named: str = "") -> BinaryIO:
-    """Open a regular file for reading; a pipe or a device is refused without waiting for it.
-
-    Parameters
-    ----------
-    path : Path
-    named : str, optional
-        What a header calls the file, for the message.
-
-    Returns
-    -------
-    BinaryIO
-        Unbuffered.
-
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InputError
-        If it is no regular file, or may not be read.
-    """
-    what = f"the data file {one_line(named, limit=60)}" if named else "the file"
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingInputError(f"{what} does not exist", where=path, do="check the path and the download") from error
-    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{what} cannot be opened: {reason}", where=path, code="unreadable") from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise InputError(f"{what} is not a regular file", where=path, do="give a file", code="unreadable")
-    return os.fdopen(handle, "rb", buffering=0)
-
-
-def data_path(header: Path, name: str) -> Path:
-    """Where a detached data file lies, if a header may name it.
-
-    Parameters
-    ----------
-    header : Path
-        The header that names the file.
-    name : str
-        As it stands in the header.
-
-    Returns
-    -------
-    Path
-        Inside the header's folder or below it, links followed.
-
-    Raises
-    ------
-    FormatError
-        If the name is empty, absolute, climbs with ``..`` or leads out of the folder over a link.
-    """
-    shown = repr(one_line(name, limit=60))
-    do = "put the data file beside its header and name it without a folder"
-    parts = name.replace("\\", "/").split("/")
-    if not name or "\0" in name or name[0] in "/\\" or ".." in parts or name[1:2] == ":":
-        raise FormatError(f"data file {shown} is not inside the header's folder", where=header, do=do, code="path")
-    try:
-        folder = header.parent.resolve()
-        target = (folder / name).resolve()
-    except (OSError, RuntimeError) as error:  # a name too long for the system, or links in a loop
-        raise FormatError(f"data file {shown} cannot be followed", where=header, do=do, code="path") from error
-    if not target.is_relative_to(folder):
-        raise FormatError(f"data file {shown} leads out of the header's folder", where=header, do=do, code="path")
-    return target
 
 
 def check_size(count: int, dtype: np.dtype[np.generic], *, where: Path) -> int:

@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hilum._kernels.threads import run_slabs
-from hilum.errors import FormatError, InputError, MissingInputError, SeriesError, UnsupportedError, one_line
+from hilum.errors import (
+    FormatError,
+    GeometryError,
+    InputError,
+    MissingInputError,
+    SeriesError,
+    UnsupportedError,
+    one_line,
+)
 from hilum.io.dicom_files import find_files
 from hilum.io.dicom_headers import read_headers
 from hilum.io.dicom_hu import LOW, Done, to_hu
@@ -34,7 +42,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_UNSUPPORTED = {"unsupported-bits", "not-hounsfield", "unplaced-frames", "gantry-tilt"}
+_KINDS: dict[str, type[InputError]] = {
+    "bad-geometry": GeometryError,
+    "gantry-tilt": UnsupportedError,
+    "no-pixels": FormatError,
+    "not-hounsfield": UnsupportedError,
+    "truncated": FormatError,
+    "unplaced-frames": UnsupportedError,
+    "unsupported-bits": UnsupportedError,
+}
+"""Which error a refusal becomes, where it is no SeriesError."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +85,19 @@ def read_dicom(path: Path, *, series: str = "") -> Scan:
     MissingInputError
         If there is no such path, or no file in it.
     FormatError
-        If pixels are damaged or cut off.
+        If pixels are damaged, cut off or absent.
+    GeometryError
+        If a position, direction or spacing is none.
     UnsupportedError
-        If the images are no CT, or of a kind that is not read.
+        If the images are no CT, or of a kind that is not read, such as a tilted gantry.
     SeriesError
         If the slices do not make one trustworthy volume: missing slices, two images of one place, spacing or
-        matrix that differ, a tilted gantry, no positions, no rescale.
+        matrix that differ, no positions, no rescale.
     """
     index = _index(Path(path))
     if not index.stacks:
         raise _nothing(path, index)
-    stack, left_out = choose(index.stacks, series=series)
+    stack, left_out = choose(index.stacks, series=series, where=path)
     if stack.refusal is not None:
         raise _refusal(path, stack, index)
     array, notes = _read_pixels(index.root, stack)
@@ -100,17 +119,20 @@ def index_dicom(path: Path) -> list[Stack]:
     Returns
     -------
     list of Stack
-        Largest first; `Stack.refusal` says why one cannot be read, `Stack.findings` what is odd. Empty where
-        there is no CT slice.
+        Largest first, at least one; `Stack.refusal` says why one cannot be read, `Stack.findings` what is odd.
 
     Raises
     ------
     MissingInputError
         If there is no such path, or no file in it.
+    FormatError, SeriesError
+        If there is no CT slice.
     UnsupportedError
-        If the path is an archive, or neither a file nor a folder.
+        If the images are of another modality, or the path is an archive, or neither a file nor a folder.
     """
     index = _index(Path(path))
+    if not index.stacks:
+        raise _nothing(path, index)
     shared = tuple(f for f in index.findings if f.action != "refused")
     stacks = [replace(s, findings=(*s.findings, *shared)) for s in index.stacks]
     return sorted(stacks, key=lambda s: (-len(s.slices), s.series_uid))
@@ -148,9 +170,13 @@ def _names(path: Path) -> tuple[Path, list[str], list[Finding]]:
     except OSError as error:
         raise MissingInputError("there is no such file or folder", where=path, do="check the path") from error
     if stat.S_ISREG(mode):
-        with path.open("rb") as file:
-            if file.read(4) == b"PK\x03\x04":
-                raise UnsupportedError("a zip archive is not read", where=path, do="unpack it and give the folder")
+        try:
+            with path.open("rb") as file:
+                start = file.read(4)
+        except OSError as error:
+            raise FormatError("the file cannot be opened", where=path, do="check its permissions") from error
+        if start == b"PK\x03\x04":
+            raise UnsupportedError("a zip archive is not read", where=path, do="unpack it and give the folder")
         return path.parent, [path.name], []
     if not stat.S_ISDIR(mode):
         raise UnsupportedError("neither a file nor a folder", where=path, do="give a DICOM folder")
@@ -187,8 +213,7 @@ def _refusal(path: Path, stack: Stack, index: _Index) -> InputError:
         do = "get the series again, complete"
     elif finding.code == "single-slice" and path.is_file():
         do = "give the folder that holds the series"
-    kind = UnsupportedError if finding.code in _UNSUPPORTED else SeriesError
-    return kind(finding.text, where=path, do=do, code=finding.code)
+    return _KINDS.get(finding.code, SeriesError)(finding.text, where=path, do=do, code=finding.code)
 
 
 def _made_up_uid(stack: Stack) -> str:

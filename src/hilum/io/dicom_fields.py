@@ -94,9 +94,10 @@ def header_from(fields: Fields, name: str, syntax: str, place: PixelPlace) -> He
     # Inside a deflated stream offsets mean nothing; it unpacked, so it is whole.
     present = place.length if syntax == DEFLATED else place.present
     usable = (place.length == UNDEFINED) != (syntax in NATIVE)  # compressed pixels have no defined length
+    frames = max(_whole(raw("frames")) or 1, 1)
     return Header(
         path=name,
-        frames=max(_count(raw("frames"), 1), 1),
+        frames=frames,
         sop_uid=text_of(raw("sop_uid")),
         series_uid=text_of(raw("series_uid")),
         modality=text_of(raw("modality")),
@@ -107,7 +108,7 @@ def header_from(fields: Fields, name: str, syntax: str, place: PixelPlace) -> He
         columns=integer("columns"),
         samples=integer("samples", 1),
         pixel_spacing=numbers_of(raw("pixel_spacing")),
-        position=numbers_of(raw("position")),
+        position=numbers_of(raw("position")) if frames == 1 else (),  # one place for many frames is none
         orientation=numbers_of(raw("orientation")),
         instance_number=_whole(raw("instance_number")),
         acquisition_number=_whole(raw("acquisition_number")),
@@ -136,12 +137,10 @@ def text_of(value: bytes) -> str:
 
 def numbers_of(value: bytes) -> tuple[float, ...]:
     """Decimal strings as numbers; empty where any of them is none."""
+    if not value.strip(b"\0 "):
+        return ()
     try:
-        return (
-            tuple(float(part.strip(b"\0 ").decode("ascii")) for part in value.split(b"\\"))
-            if value.strip(b"\0 ")
-            else ()
-        )
+        return tuple(float(part.strip(b"\0 ").decode("ascii")) for part in value.split(b"\\"))
     except ValueError:
         return ()
 
@@ -157,11 +156,6 @@ def number_of(value: bytes) -> float | None:
 def _whole(value: bytes) -> int | None:
     number = number_of(value)
     return int(number) if number is not None and abs(number) < 2**53 else None
-
-
-def _count(value: bytes, default: int) -> int:
-    number = _whole(value)
-    return default if number is None else number
 
 
 def _pixel_value(value: bytes, order: Any, bits: int, *, signed: bool) -> int | None:

@@ -46,7 +46,10 @@ def stored_frames(root: Path, headers: Sequence[Header], into: Sequence[NDArray[
     first = headers[0]
     path = root / first.path
     if first.pixel_offset >= 0:
-        yield from _native_frames(path, headers, into)
+        try:
+            yield from _native_frames(path, headers, into)
+        except OSError as error:
+            raise FormatError("the file can no longer be read", where=path, do="get it again") from error
         return
     yield from import_module("hilum.io.dicom_dialects").decode_frames(path, headers)
 

@@ -18,7 +18,7 @@ HEAD = 32768
 
 _PIXELS = 0x7FE00010
 _GROUPS = 0x52009229
-_META_SYNTAX, _META_CLASS = 0x00020010, 0x00020002
+_META_SYNTAX = 0x00020010
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _WANTED = frozenset(TAGS.values())
 _LONG = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
@@ -41,11 +41,7 @@ class Walked(NamedTuple):
     place: PixelPlace
 
 
-class _Element(NamedTuple):
-    tag: int
-    kind: bytes
-    start: int
-    length: int
+_Element = tuple[int, bytes, int, int]  # tag, value representation, start of the value, its length
 
 
 def walk(head: bytes, size: int) -> Walked | None:
@@ -79,9 +75,11 @@ def _meta(head: bytes) -> tuple[Fields, int]:
     fields: Fields = {}
     at = PEEK
     while head[at : at + 2] == b"\x02\x00":
-        element = _element(head, at, explicit=True)
-        at = _end_of(head, element)
-        fields[element.tag] = head[element.start : at]
+        tag, _, start, length = _element(head, at, explicit=True)
+        at = start + length
+        if at > len(head):
+            raise ValueError("the value is not at hand")
+        fields[tag] = head[start:at]
     return fields, at
 
 
@@ -97,20 +95,13 @@ def _element(head: bytes, at: int, *, explicit: bool) -> _Element:
     """
     if not explicit:
         group, number, length = _implicit(head, at)
-        return _Element(group << 16 | number, b"", at + 8, length)
+        return group << 16 | number, b"", at + 8, length
     group, number, kind, length = _explicit(head, at)
     if kind in _SHORT:
-        return _Element(group << 16 | number, kind, at + 8, length)
+        return group << 16 | number, kind, at + 8, length
     if kind not in _LONG:
         raise ValueError("unknown value representation")
-    return _Element(group << 16 | number, kind, at + 12, _long(head, at + 8)[0])
-
-
-def _end_of(head: bytes, element: _Element) -> int:
-    end = element.start + element.length
-    if element.length == UNDEFINED or end > len(head):
-        raise ValueError("the value is not at hand")
-    return end
+    return group << 16 | number, kind, at + 12, _long(head, at + 8)[0]
 
 
 def _dataset(head: bytes, at: int, size: int, syntax: str) -> Walked | None:
@@ -118,18 +109,17 @@ def _dataset(head: bytes, at: int, size: int, syntax: str) -> Walked | None:
     explicit = syntax != IMPLICIT
     last = 0x0007FFFF
     while True:
-        element = _element(head, at, explicit=explicit)
-        tag, _, start, length = element
+        tag, kind, start, length = _element(head, at, explicit=explicit)
         if tag <= last or tag == _GROUPS:
             return None
         if tag >= _PIXELS:
-            if tag != _PIXELS or (explicit and element.kind not in {b"OB", b"OW"}):
+            if tag != _PIXELS or (explicit and kind not in {b"OB", b"OW"}):
                 return None
             left = size - start
             return Walked(fields, syntax, PixelPlace(start, length, left if length == UNDEFINED else min(length, left)))
         last = tag
         if length == UNDEFINED:
-            at = _after_sequence(head, element, explicit=explicit)
+            at = _after_sequence(head, start, kind, explicit=explicit)
             continue
         at = start + length
         if tag in _WANTED:
@@ -138,11 +128,11 @@ def _dataset(head: bytes, at: int, size: int, syntax: str) -> Walked | None:
             fields[tag] = head[start:at]
 
 
-def _after_sequence(head: bytes, element: _Element, *, explicit: bool) -> int:
+def _after_sequence(head: bytes, at: int, kind: bytes, *, explicit: bool) -> int:
     """Where a sequence of undefined length ends; nested ones are counted, not entered one by one."""
-    if explicit and element.kind != b"SQ":
+    if explicit and kind != b"SQ":
         raise ValueError("only sequences end with a delimiter before the pixels")
-    depth, at = 1, element.start
+    depth = 1
     while depth:
         group, number, length = _implicit(head, at)
         tag = group << 16 | number
@@ -150,12 +140,11 @@ def _after_sequence(head: bytes, element: _Element, *, explicit: bool) -> int:
             depth -= tag == _SEQUENCE_END
             at += 8 + (length if tag == _ITEM and length != UNDEFINED else 0)
             continue
-        inner = _element(head, at, explicit=explicit)
-        if inner.length == UNDEFINED:
-            if explicit and inner.kind != b"SQ":
-                raise ValueError("only sequences end with a delimiter before the pixels")
-            depth += 1
-            at = inner.start
+        _, kind, at, length = _element(head, at, explicit=explicit)
+        if length != UNDEFINED:
+            at += length
+        elif explicit and kind != b"SQ":
+            raise ValueError("only sequences end with a delimiter before the pixels")
         else:
-            at = inner.start + inner.length
+            depth += 1
     return at

@@ -9,10 +9,10 @@ import msgspec
 
 from hilum.errors import HilumError, MissingInputError, one_line
 from hilum.io import READERS, read, suffix_of
-from hilum.io.store import GridRecord, grid_record
+from hilum.io.records import GridRecord, grid_record
 
 if TYPE_CHECKING:
-    from hilum.io.series import Stack
+    from hilum.io.dicom_records import Stack
 
 
 class FindingRecord(msgspec.Struct, frozen=True, kw_only=True):

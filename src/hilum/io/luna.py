@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from hilum.errors import AnnotationError, one_line
-from hilum.io.blocks import open_file
+from hilum.io.files import open_file
 from hilum.scan import Nodule, Note
 
 if TYPE_CHECKING:

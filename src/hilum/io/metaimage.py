@@ -17,7 +17,8 @@ import numpy as np
 
 from hilum.errors import FormatError, OutputError, UnsupportedError
 from hilum.io.atomic import atomic_path
-from hilum.io.blocks import GZIP_MAGIC, Block, check_size, data_path, open_file
+from hilum.io.blocks import GZIP_MAGIC, Block, check_size
+from hilum.io.files import data_path, open_file
 from hilum.io.metaimage_header import MET_TYPES, Header, read_header
 from hilum.io.values import to_scan
 from hilum.volume import Volume
@@ -94,7 +95,7 @@ def write_metaimage(volume: Volume, path: Path) -> None:
     OutputError
         If a file cannot be written.
     """
-    if path.suffix not in (".mhd", ".mha"):
+    if path.suffix.lower() not in (".mhd", ".mha"):
         raise UnsupportedError("a MetaImage ends in .mhd or .mha", where=path)
     array = volume.array.view(np.uint8) if volume.array.dtype == np.bool_ else volume.array
     element = next((name for name, code in MET_TYPES.items() if code == array.dtype.str[1:]), "")
@@ -104,7 +105,7 @@ def write_metaimage(volume: Volume, path: Path) -> None:
     if not raw.name.isprintable() or "%" in raw.name or raw.name != raw.name.strip():
         raise OutputError("this file name cannot stand in a MetaImage header", where=path, do="choose a plain name")
     voxels = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    local = path.suffix == ".mha"
+    local = path.suffix.lower() == ".mha"
     text = _header_text(volume.geometry, element, "LOCAL" if local else raw.name).encode()
     with atomic_path(path) as temporary:
         if local:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hilum.errors import FormatError, UnsupportedError, one_line
-from hilum.io.blocks import HEADER_LIMIT
+from hilum.io.files import HEADER_LIMIT
 from hilum.io.values import make_geometry
 from hilum.scan import Note
 

@@ -20,7 +20,8 @@ import numpy as np
 
 from hilum.errors import FormatError, GeometryError, UnsupportedError
 from hilum.io.atomic import atomic_path
-from hilum.io.blocks import GZIP_MAGIC, Block, check_size, open_file, write_gzip
+from hilum.io.blocks import GZIP_MAGIC, Block, check_size, write_gzip
+from hilum.io.files import open_file
 from hilum.io.values import geometry_from_steps, to_scan
 from hilum.scan import Note
 from hilum.volume import Volume
@@ -121,7 +122,8 @@ def write_nifti(volume: Volume, path: Path) -> None:
     OutputError
         If the file cannot be written.
     """
-    if not path.name.endswith((".nii", ".nii.gz")):
+    name = path.name.lower()
+    if not name.endswith((".nii", ".nii.gz")):
         raise UnsupportedError("a NIfTI file ends in .nii or .nii.gz", where=path)
     array = volume.array.view(np.uint8) if volume.array.dtype == np.bool_ else volume.array
     kind = array.dtype.str[1:]
@@ -130,7 +132,7 @@ def write_nifti(volume: Volume, path: Path) -> None:
     voxels = memoryview(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data)
     head = _header(volume.geometry, kind) + bytes(4)  # four zeros: no extensions follow
     with atomic_path(path) as temporary, temporary.open("wb") as out:
-        if path.name.endswith(".nii"):
+        if name.endswith(".nii"):
             out.write(head)
             out.write(voxels)
         else:

@@ -14,7 +14,8 @@ import numpy as np
 
 from hilum.errors import FormatError, MissingInputError, UnsupportedError
 from hilum.io.atomic import atomic_path
-from hilum.io.blocks import HEADER_LIMIT, Block, check_size, open_file
+from hilum.io.blocks import Block, check_size
+from hilum.io.files import HEADER_LIMIT, open_file
 from hilum.io.values import make_geometry
 from hilum.volume import Mask, Volume
 
@@ -52,7 +53,7 @@ def write_npy(volume: Volume, path: Path) -> None:
     OutputError
         If a file cannot be written.
     """
-    if path.suffix != ".npy":
+    if path.suffix.lower() != ".npy":
         raise UnsupportedError("a numpy file ends in .npy", where=path)
     geometry = volume.geometry
     kind: Literal["volume", "mask"] = "mask" if isinstance(volume, Mask) else "volume"

@@ -18,7 +18,8 @@ import numpy as np
 
 from hilum.errors import FormatError, GeometryError, UnsupportedError, one_line
 from hilum.io.atomic import atomic_path
-from hilum.io.blocks import HEADER_LIMIT, Block, check_size, data_path, open_file, write_gzip
+from hilum.io.blocks import Block, check_size, write_gzip
+from hilum.io.files import HEADER_LIMIT, data_path, open_file
 from hilum.io.values import geometry_from_steps, to_scan
 from hilum.scan import Note
 from hilum.volume import Volume
@@ -135,7 +136,7 @@ def write_nrrd(volume: Volume, path: Path) -> None:
     OutputError
         If the file cannot be written.
     """
-    if path.suffix != ".nrrd":
+    if path.suffix.lower() != ".nrrd":
         raise UnsupportedError("a NRRD file ends in .nrrd", where=path)
     array = volume.array.view(np.uint8) if volume.array.dtype == np.bool_ else volume.array
     name = next((name for name, code in _TYPES.items() if code == array.dtype.str[1:]), "")

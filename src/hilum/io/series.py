@@ -19,6 +19,7 @@ from hilum.io.dicom_records import Finding, Header, Sorted, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import PurePath
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _SCREEN_TYPES = frozenset({"SCREEN SAVE", "DOSE_INFO", "DOSE INFO"})
@@ -151,7 +152,9 @@ def _split_acquisitions(members: list[Header]) -> list[list[Header]]:
     return parts if distinct and len(parts[0]) == len(places) else [members]
 
 
-def choose(stacks: Sequence[Stack], *, series: str = "") -> tuple[Stack, tuple[Finding, ...]]:
+def choose(
+    stacks: Sequence[Stack], *, series: str = "", where: PurePath | None = None
+) -> tuple[Stack, tuple[Finding, ...]]:
     """Pick the stack to read.
 
     With `series` the largest stack of that UID; otherwise the largest chest-like stack (axial, at least
@@ -163,6 +166,8 @@ def choose(stacks: Sequence[Stack], *, series: str = "") -> tuple[Stack, tuple[F
     stacks : sequence of Stack
     series : str
         A Series Instance UID, exact; empty for no choice.
+    where : path, optional
+        What an error names.
 
     Returns
     -------
@@ -180,7 +185,7 @@ def choose(stacks: Sequence[Stack], *, series: str = "") -> tuple[Stack, tuple[F
     pool = [s for s in stacks if not wanted or s.series_uid == wanted]
     if not pool:
         what = f"none of the {found} CT series here has that Series Instance UID" if wanted else "no CT series here"
-        raise SeriesError(what, do="`hilum info` lists the series", code="no-such-series")
+        raise SeriesError(what, where=where, do="`hilum info` lists the series", code="no-such-series")
     best = max(pool, key=lambda s: (s.chest_like, len(s.slices), s.slices[0].rows * s.slices[0].columns, s.series_uid))
     notes = []
     others = {s.series_uid for s in stacks} - {best.series_uid}

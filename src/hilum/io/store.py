@@ -6,20 +6,24 @@ import hashlib
 import os
 import shutil
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 import hilum
-from hilum.errors import OutputError, one_line
+from hilum.errors import MissingInputError, OutputError, one_line
 from hilum.io import write
+from hilum.io.records import FileRecord, NoduleRecord, ScanRecord, grid_record
+from hilum.scan import Nodule, Note, Scan
+from hilum.volume import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from hilum.geometry import Geometry
-    from hilum.scan import Scan
+    from hilum.volume import Volume
 
 FORMATS = {"nifti": ".nii.gz", "npy": ".npy"}
 """The suffix of volumes and masks, by the format's name in a recipe."""
@@ -29,50 +33,6 @@ HU, UNIT_RANGE = "HU", "unit range"
 
 PARTIAL = ".partial-"
 """How the name of an unfinished scan folder begins; never the name of a finished one."""
-
-
-class GridRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A `Geometry` as it stands in ``scan.json``."""
-
-    shape_zyx: tuple[int, int, int]
-    spacing_zyx_mm: tuple[float, float, float]
-    origin_xyz_lps_mm: tuple[float, float, float]
-    direction_zyx_lps: tuple[tuple[float, float, float], ...]
-
-
-class NoduleRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A nodule in the world and on the output's grid; `label` is its value in the nodule mask."""
-
-    label: int
-    world_xyz_lps_mm: tuple[float, float, float]
-    voxel_zyx: tuple[float, float, float]
-    diameter_mm: float
-    inside: bool
-
-
-class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Size and SHA-256 of one file of a finished scan."""
-
-    bytes: int
-    sha256: str
-
-
-class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """All that ``scan.json`` says of a finished scan."""
-
-    scan_id: str
-    series_uid: str
-    version: str
-    recipe: str
-    recipe_sha256: str
-    fingerprint: str
-    unit: str
-    geometry: GridRecord
-    source_geometry: GridRecord
-    nodules: list[NoduleRecord]
-    notes: list[dict[str, str]]
-    figures: dict[str, float]
-    files: dict[str, FileRecord]
 
 
 def store_scan(
@@ -216,23 +176,78 @@ def finished_scans(folder: Path) -> Iterator[tuple[Path, ScanRecord]]:
             yield path, record
 
 
-def grid_record(geometry: Geometry) -> GridRecord:
-    """Write a geometry as a record.
+def read_finished(folder: Path, record: ScanRecord) -> Scan:
+    """Read a finished scan back, as `hilum.preprocess` gave it.
 
     Parameters
     ----------
-    geometry : Geometry
+    folder : Path
+        The scan's folder.
+    record : ScanRecord
+        Its ``scan.json``.
 
     Returns
     -------
-    GridRecord
+    Scan
+        Voxels exactly as stored.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged.
     """
-    return GridRecord(
-        shape_zyx=geometry.shape,
-        spacing_zyx_mm=geometry.spacing,
-        origin_xyz_lps_mm=geometry.origin,
-        direction_zyx_lps=geometry.direction,
+    parts = {name: read_stored(folder, record, name) for name in ("ct", "lungs", "nodules")}
+    ct = parts["ct"]
+    if ct is None:
+        raise MissingInputError("the scan's folder holds no ct file", where=folder, do="run it again with --overwrite")
+    masks = {
+        name: None if part is None else Mask(part.array, part.geometry)
+        for name, part in parts.items()
+        if part is not ct
+    }
+    return Scan(
+        series_uid=record.series_uid,
+        ct=ct,
+        nodules=tuple(Nodule(center=n.world_xyz_lps_mm, diameter_mm=n.diameter_mm) for n in record.nodules),
+        annotated=masks["nodules"] is not None,
+        lungs=masks["lungs"],
+        nodule_mask=masks["nodules"],
+        notes=tuple(Note(note["code"], note["text"]) for note in record.notes),
+        figures=MappingProxyType(record.figures),
     )
+
+
+def read_stored(folder: Path, record: ScanRecord, name: str) -> Volume | None:
+    """Read one volume of a finished scan, with the type it was stored in.
+
+    Parameters
+    ----------
+    folder : Path
+        The scan's folder.
+    record : ScanRecord
+        Its ``scan.json``.
+    name : str
+        ``ct``, ``lungs`` or ``nodules``.
+
+    Returns
+    -------
+    Volume or None
+        None where the scan has no such volume.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged.
+    """
+    if name + FORMATS["npy"] in record.files:
+        from hilum.io.npy import read_npy
+
+        return read_npy(folder / (name + FORMATS["npy"]))
+    if name + FORMATS["nifti"] in record.files:
+        from hilum.io.nifti import read_nifti_volume
+
+        return read_nifti_volume(folder / (name + FORMATS["nifti"]))
+    return None
 
 
 def _nodule_records(scan: Scan) -> list[NoduleRecord]:

@@ -24,7 +24,8 @@ AIR_HU = -1024
 
 MOST_HU = 32767
 
-_SLAB_VOXELS = 2**20
+_SLAB_VOXELS = 2**17
+"""Small enough for a processor's cache."""
 
 
 def to_hu(
@@ -65,10 +66,13 @@ def to_hu(
     for part in _slabs(array.shape):
         values = array[part]
         if values.dtype.kind == "f" or scaled:
-            values = values.astype(np.float64)
-            if scaled:
-                values *= slope
-                values += intercept
+            # A copy, of float32 where that is enough: it rounds as exactly.
+            wide = np.dtype(np.float64) if scaled else np.promote_types(values.dtype, np.float32)
+            with np.errstate(over="ignore", invalid="ignore"):  # what comes out infinite is refused below
+                values = values.astype(wide)
+                if scaled:
+                    values *= slope
+                    values += intercept
             unknown = np.isnan(values)
             if here := int(np.count_nonzero(unknown)):
                 missing += here
@@ -94,7 +98,7 @@ def to_hu(
 
 
 def _slabs(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Slices along the first axis that hold about a million voxels, so that temporaries stay small."""
+    """Slices along the first axis that hold about `_SLAB_VOXELS` voxels, so that temporaries stay small."""
     step = max(1, _SLAB_VOXELS // max(1, math.prod(shape[1:])))
     return (slice(start, start + step) for start in range(0, shape[0], step))
 
@@ -177,7 +181,8 @@ def series_name(path: Path) -> str:
     str
         The name without its suffix, of ``[A-Za-z0-9._-]``, at most 64 characters.
     """
-    stem = path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+    name = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
+    stem = name.rpartition(".")[0] or name
     return re.sub(r"[^A-Za-z0-9._-]+", "_", stem)[:64]
 
 

@@ -166,7 +166,7 @@ def window(
 
     Notes
     -----
-    DICOM PS3.3, C.11.2.1.2 (Window Center and Window Width) and C.11.2.1.3 (VOI LUT Function), for output from 0 to 255.
+    DICOM PS3.3, C.11.2.1.2 (Window Center and Window Width) and C.11.2.1.3 (VOI LUT Function); output 0 to 255.
 
     Examples
     --------

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from hilum.errors import InputError
 from hilum.volume import Mask
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from hilum.volume import Volume
@@ -26,19 +25,19 @@ class Method(Protocol):
 
 
 def _hilum(volume: Volume, *, fill: bool, workers: int) -> NDArray[np.uint8]:
-    from hilum.ops.lungs_hilum import both_lungs  # noqa: PLC0415 - numba is slow to import
+    from hilum.ops.lungs_hilum import both_lungs
 
     return both_lungs(volume, fill=fill, workers=workers)
 
 
 def _tutorial3d(volume: Volume, *, fill: bool, workers: int) -> NDArray[np.uint8]:
-    from hilum.ops.lungs_tutorial import largest_pocket  # noqa: PLC0415 - numba is slow to import
+    from hilum.ops.lungs_tutorial import largest_pocket
 
     return largest_pocket(volume.array, fill=fill, workers=workers)
 
 
 def _tutorial2d(volume: Volume, *, fill: bool, workers: int) -> NDArray[np.uint8]:
-    from hilum.ops.lungs2d import lungs_by_slice  # noqa: PLC0415 - numba is slow to import
+    from hilum.ops.lungs2d import lungs_by_slice
 
     if not fill:
         raise InputError("tutorial2d fills holes in its seventh step", do="leave fill at True", code="option")
@@ -87,6 +86,6 @@ def segment_lungs(
     mask = Mask(METHODS[method](volume, fill=fill, workers=workers), volume.geometry)
     if not dilate_mm:
         return mask
-    from hilum.ops.morphology import dilate  # noqa: PLC0415 - only where it is asked for
+    from hilum.ops.morphology import dilate
 
     return dilate(mask, radius_mm=dilate_mm, workers=workers)

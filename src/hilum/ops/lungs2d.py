@@ -90,19 +90,20 @@ def steps2d(slice_hu: NDArray[np.int16]) -> Steps2D:
     """
     if slice_hu.ndim != 2 or not slice_hu.size:
         raise InputError(f"array of shape {slice_hu.shape}, expected one slice (y, x)", code="shape")
-    from hilum._kernels import bits, components  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import bits, selection
 
     stages = _stages(slice_hu[None], workers=1)
     shape = (1, *slice_hu.shape)
 
     def picture(voxels: Bits) -> NDArray[np.bool_]:
-        return bits.paint(voxels, np.zeros(shape, np.uint8), workers=1)[0].astype(bool)
+        flat: NDArray[np.bool_] = bits.paint(voxels, np.zeros(shape, np.uint8), workers=1)[0].view(np.bool_)
+        return flat
 
     mask = picture(stages.filled)
     return Steps2D(
         air=picture(stages.air),
         cleared=picture(stages.cleared),
-        labeled=components.label_image(stages.areas)[0],
+        labeled=selection.label_image(stages.areas)[0],
         largest=picture(stages.largest),
         eroded=picture(stages.eroded),
         closed=picture(stages.closed),
@@ -125,30 +126,30 @@ def lungs_by_slice(hu: NDArray[np.int16], *, workers: int = 0) -> NDArray[np.uin
     ndarray of uint8, shape (z, y, x)
         1 in the lungs.
     """
-    from hilum._kernels import bits  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import bits
 
     return bits.paint(_stages(hu, workers=workers).filled, np.zeros(hu.shape, np.uint8), workers=workers)
 
 
 def _stages(hu: NDArray[np.int16], *, workers: int) -> _Stages:
-    from hilum._kernels import bits, components, morphology  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import bits, components, edges, morphology, selection
 
-    shape: Shape = hu.shape  # type: ignore[assignment]  # three axes, numpy does not tell
+    shape: Shape = hu.shape
     nx = shape[2]
     air = bits.below(hu, AIR_BELOW, workers=workers)
     everything = components.find_components(air, shape, corners=True, planes=True, workers=workers)
-    inside = ~components.faces(components.boxes(everything), shape)[:, [1, 2, 4, 5]].any(axis=1)
-    cleared = components.select(everything, inside, workers=workers)
+    inside = ~components.at_side(everything)
+    cleared = selection.select(everything, inside, workers=workers)
     areas = components.find_components(cleared, shape, corners=True, planes=True, workers=workers)
-    largest = components.select(areas, components.largest_by_plane(areas, keep=2), workers=workers)
+    largest = selection.select(areas, selection.largest_by_plane(areas, keep=2), workers=workers)
     eroded = morphology.erode(largest, nx, _disk(ERODE_RADIUS, shape), workers=workers)
     closed = morphology.close(eroded, nx, _disk(CLOSE_RADIUS, shape), workers=workers)
-    edges = morphology.roberts_edges(closed, nx)
-    filled = components.fill_planes(edges, shape, workers=workers)
+    outline = edges.roberts_edges(closed, nx)
+    filled = selection.fill_planes(outline, shape, workers=workers)
     return _Stages(air, areas, cleared, largest, eroded, closed, filled)
 
 
 def _disk(radius: int, shape: Shape) -> NDArray[np.int64]:
-    from hilum._kernels import morphology  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import morphology
 
     return morphology.ellipsoid(radius, (np.inf, 1.0, 1.0), shape)

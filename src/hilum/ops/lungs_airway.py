@@ -74,9 +74,9 @@ def find_airway(
     ndarray of int32, shape (n, 3)
         Voxels. None where no windpipe was found, or where it could not be told from the lungs.
     """
-    from hilum._kernels import airway  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import airway
 
-    shape: Shape = hu.shape  # type: ignore[assignment]  # three axes, numpy does not tell
+    shape: Shape = hu.shape
     size = tuple(s * f for s, f in zip(spacing, factors, strict=True))
     seeds = _seeds(cells, inside, size, middle)  # type: ignore[arg-type]  # three of them
     if not len(seeds):
@@ -99,18 +99,18 @@ def _seeds(
     cells: NDArray[np.int16], inside: NDArray[np.bool_], size: tuple[float, float, float], middle: float
 ) -> NDArray[np.int64]:
     """The darkest cells of the windpipe, shape (n, 3)."""
-    from hilum._kernels import bits, components  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import bits, components, selection
 
-    shape: Shape = cells.shape  # type: ignore[assignment]  # three axes, numpy does not tell
+    shape: Shape = cells.shape
     dark = inside & (cells <= LUMEN_UP_TO)
     runs = components.find_components(
         bits.between(dark.view(np.uint8), 1, 1, workers=1), shape, corners=False, planes=True, workers=1
     )
-    labeled = components.label_image(runs)
+    labeled = selection.label_image(runs)
     chain = _chain(_spots(components.sizes(runs), components.boxes(runs), size, middle), size, shape[0])
     if not chain:
         return np.zeros((0, 3), np.int64)
-    wanted = np.zeros(runs.count + 1, np.bool_)
+    wanted = np.zeros(runs.number + 1, np.bool_)
     wanted[[spot.component + 1 for spot in chain]] = True
     places = np.argwhere(wanted[labeled])
     values = cells[tuple(places.T)]

@@ -3,8 +3,8 @@
 1. Air outside: dark cells joined to a side of their axial plane. Seen plane by plane, an open mouth or a windpipe that
    leaves the scan at the top does not drain the lungs.
 2. The body: the largest solid piece that is left when thin shells (tables, blankets) are worn off.
-3. Air inside: not outside, and with body in at least three of the four directions of its plane; the foam of a table
-   has body in one.
+3. Air inside: pockets in an axial plane that are not outside, and with body in at least three of the four directions
+   for half of their cells; the foam of a table has body in one.
 4. The windpipe (`hilum.ops.lungs_airway`) is taken out.
 5. What remains is parted into right, left and other (`hilum.ops.lungs_sides`).
 6. Domes of the diaphragm are found (`hilum.ops.lungs_dome`), lest they are filled like a nodule.
@@ -27,8 +27,14 @@ if TYPE_CHECKING:
     from hilum._kernels.bits import Bits, Shape
 
 CELL_MM = 3.0
-SHELL_MM = 6.0
+SHELL_MM = 4.0
 """Solid parts thinner than twice this are no body: tables, blankets, tubes."""
+
+REGAIN_CELLS = 3
+"""How far the body is grown back from its thick parts, so that a thin chest wall belongs to it."""
+
+ENCLOSED = 3
+"""Air inside the body has body in at least so many of the four directions of its plane, in half of its cells."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def find_lungs(hu: NDArray[np.int16], spacing: tuple[float, float, float], *, wo
     -------
     Cells
     """
-    from hilum._kernels import coarse  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import coarse
 
     factors: Shape = tuple(max(1, round(CELL_MM / s)) for s in spacing)  # type: ignore[assignment]  # three of them
     size: Size = tuple(s * f for s, f in zip(spacing, factors, strict=True))  # type: ignore[assignment]  # as above
@@ -97,26 +103,32 @@ def air_inside(cells: NDArray[np.int16], size: Size) -> tuple[NDArray[np.bool_],
     -------
     outside, body, inside : ndarray of bool, shape (cz, cy, cx)
     """
-    from hilum._kernels import bits, coarse, components, morphology  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import bits, coarse, components, morphology, selection
 
-    shape: Shape = cells.shape  # type: ignore[assignment]  # three axes, numpy does not tell
+    shape: Shape = cells.shape
     dark = bits.at_most(cells, AIR_UP_TO, workers=1)
     planes = components.find_components(dark, shape, corners=False, planes=True, workers=1)
-    at_side = components.faces(components.boxes(planes), shape)[:, [1, 2, 4, 5]].any(axis=1)
-    outside = _unpacked(components.select(planes, at_side, workers=1), shape)
+    drained = selection.select(planes, components.at_side(planes), workers=1)
+    outside = _unpacked(drained, shape)
     ball = morphology.ellipsoid(SHELL_MM, (np.inf, *size[1:]), shape)
     solid = bits.complement(dark, shape[2])
     core = components.find_components(
         morphology.erode(solid, shape[2], ball, workers=1), shape, corners=False, workers=1
     )
     trunk = components.sizes(core) == components.sizes(core).max(initial=1)
-    worn = components.select(core, trunk, workers=1)
-    body = _unpacked(morphology.dilate(worn, shape[2], ball, workers=1) & solid, shape)
-    rays = coarse.look_around(body)
-    return outside, body, (cells <= AIR_UP_TO) & ~outside & (rays >= 3)
+    worn = selection.select(core, trunk, workers=1)
+    thick = bits.paint(worn, np.zeros(shape, np.uint8), workers=1)
+    body = coarse.grow(thick, _unpacked(solid, shape), steps=REGAIN_CELLS).view(np.bool_)
+    enclosed = coarse.look_around(body) >= ENCLOSED
+    pockets = components.find_components(
+        bits.complement(solid, shape[2]) & ~drained, shape, corners=False, planes=True, workers=1
+    )
+    share = coarse.means(pockets, enclosed.astype(np.int16) * 100, 0.0)[:, 3]
+    inside = _unpacked(selection.select(pockets, share >= 50, workers=1), shape)
+    return outside, body, inside
 
 
 def _unpacked(voxels: Bits, shape: Shape) -> NDArray[np.bool_]:
-    from hilum._kernels import bits  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import bits
 
     return bits.paint(voxels, np.zeros(shape, np.uint8), workers=1).view(np.bool_)

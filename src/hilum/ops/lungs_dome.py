@@ -43,25 +43,25 @@ def find_domes(
     ndarray of uint8, shape (cz, cy, cx)
         1 in the domes and a cell around them in each plane.
     """
-    from hilum._kernels import bits, coarse, components, morphology  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import bits, components, morphology, selection
 
-    shape: Shape = solid.shape  # type: ignore[assignment]  # three axes, numpy does not tell
+    shape: Shape = solid.shape
     none = np.zeros(shape, np.uint8)
     air = bits.between(lungs.view(np.uint8), 1, 1, workers=1)
-    holes = components.fill_planes(air, shape, workers=1) & ~air
+    holes = selection.fill_planes(air, shape, workers=1) & ~air
     disk = morphology.ellipsoid(THICK_MM, (np.inf, *size[1:]), shape)
     tissue = bits.between(solid.view(np.uint8), 1, 1, workers=1)
     thick = morphology.open_(tissue, shape[2], disk, workers=1) & tissue
     runs = components.find_components(thick & holes, shape, corners=False, planes=True, workers=1)
     planes = np.flatnonzero(lungs.any(axis=(1, 2)))
-    if not runs.count or not planes.size:
+    if not runs.number or not planes.size:
         return none
     top = planes[0] + HIGH * (planes[-1] + 1 - planes[0])
     below = bits.paint(thick & ~holes, none.copy(), workers=1).view(np.bool_)
-    labeled = components.label_image(runs)
+    labeled = selection.label_image(runs)
     sizes, boxes = components.sizes(runs), components.boxes(runs)
-    domes = np.zeros(runs.count, np.uint8)
-    for index in range(runs.count):  # numbered plane by plane, from the feet up
+    domes = np.zeros(runs.number, np.uint8)
+    for index in range(runs.number):  # numbered plane by plane, from the feet up
         z, y0, x0, _, y1, x1 = boxes[index].tolist()
         if z == 0 or z > top:
             continue
@@ -69,6 +69,6 @@ def find_domes(
         if np.count_nonzero(part & below[z - 1, y0:y1, x0:x1]) >= RESTS * sizes[index]:
             domes[index] = 1
             below[z, y0:y1, x0:x1] |= part
-    found = bits.between(coarse.select_labels(runs, domes), 1, 1, workers=1)
+    found = bits.between(selection.named_image(runs, domes), 1, 1, workers=1)
     ring = morphology.ellipsoid(1.0, (np.inf, 1.0, 1.0), shape)
     return bits.paint(morphology.dilate(found, shape[2], ring, workers=1), none, workers=1)

@@ -100,11 +100,11 @@ def _as_int16(hu: NDArray[np.int16]) -> NDArray[np.int16]:
 def _segment(
     hu: NDArray[np.int16], spacing: tuple[float, float, float], *, fill: bool, workers: int
 ) -> NDArray[np.uint8]:
-    from hilum._kernels import bits, coarse  # noqa: PLC0415 - numba is slow to import
-    from hilum._kernels.airway import mark  # noqa: PLC0415 - as above
-    from hilum.ops.lungs_cells import find_lungs  # noqa: PLC0415 - as above
+    from hilum._kernels import bits, coarse
+    from hilum._kernels.airway import mark
+    from hilum.ops.lungs_cells import find_lungs
 
-    shape: Shape = hu.shape  # type: ignore[assignment]  # three axes, numpy does not tell
+    shape: Shape = hu.shape
     out = np.zeros(shape, np.uint8)
     cells = find_lungs(hu, spacing, workers=workers)
     if not cells.labels.any():
@@ -126,14 +126,14 @@ def _segment(
 
 def _part_contact(hu: NDArray[np.int16], sides: list[Bits], cells: Cells, *, workers: int) -> None:
     """Move the border between touching lungs, in place, from the edges of cells to the brightest surface nearby."""
-    from hilum._kernels import bits, coarse, morphology, watershed  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import bits, coarse, morphology, watershed
 
-    shape: Shape = cells.labels.shape  # type: ignore[assignment]  # three axes, numpy does not tell
+    shape: Shape = cells.labels.shape
     right, left = (bits.between(cells.labels, label, label, workers=1) for label in (1, 2))
     ball = morphology.ellipsoid(CONTACT_CELLS, (1.0, 1.0, 1.0), shape)
     around = [morphology.dilate(side, shape[2], ball, workers=1) for side in (right, left)]
     contact = bits.paint((around[0] & left) | (around[1] & right), np.zeros(shape, np.uint8), workers=1)
-    band = coarse.expand(contact, 1, cells.factors, hu.shape, workers=workers)  # type: ignore[arg-type]  # as above
+    band = coarse.expand(contact, 1, cells.factors, hu.shape, workers=workers)
     inside = bits.box(band)
     if inside is None:
         return
@@ -153,7 +153,7 @@ def _finish(
     side: Bits, domes: Bits, shape: Shape, spacing: tuple[float, float, float], *, fill: bool, workers: int
 ) -> Bits:
     """One lung without fragments and, with `fill`, without holes and dents."""
-    from hilum._kernels import bits, components, morphology  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import bits, components, morphology, selection
 
     lung = np.zeros_like(side)
     inside = bits.box(side)
@@ -167,18 +167,18 @@ def _finish(
     small: Shape = (*part.shape[:2], length)
     pieces = components.find_components(part, small, corners=True, workers=workers)
     large = components.sizes(pieces) * float(np.prod(spacing)) >= 1000 * FRAGMENT_ML
-    part = components.select(pieces, large, workers=workers)
+    part = selection.select(pieces, large, workers=workers)
     if fill:
         never = domes[near]
-        part |= components.fill_planes(part, small, workers=workers) & ~never
+        part |= selection.fill_planes(part, small, workers=workers) & ~never
         part = morphology.close(part, length, ball, workers=workers)
-        part |= components.fill_planes(part, small, workers=workers) & ~never
+        part |= selection.fill_planes(part, small, workers=workers) & ~never
     lung[near] = part
     return lung
 
 
 def _with_wall(airway: Bits, spacing: tuple[float, float, float], shape: Shape, *, workers: int) -> Bits:
-    from hilum._kernels import morphology  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import morphology
 
     wall = morphology.ellipsoid(WALL_MM, spacing, shape)
     return morphology.dilate(airway, shape[2], wall, workers=workers)
@@ -186,7 +186,7 @@ def _with_wall(airway: Bits, spacing: tuple[float, float, float], shape: Shape, 
 
 def _wide(airway: Bits, spacing: tuple[float, float, float], shape: Shape, *, workers: int) -> Bits:
     """The windpipe and main bronchi; the branches narrower than these belong to the lungs."""
-    from hilum._kernels import morphology  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import morphology
 
     ball = morphology.ellipsoid(WIDE_MM, spacing, shape)
     return morphology.open_(airway, shape[2], ball, workers=workers)

@@ -67,7 +67,7 @@ def part_sides(cells: NDArray[np.int16], air: NDArray[np.bool_], size: Size, mid
     ndarray of uint8, shape (cz, cy, cx)
         0, 1 right, 2 left, 3 other.
     """
-    from hilum._kernels import coarse, watershed  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import selection, watershed
 
     whole = _pieces(cells, air, size, middle, wear=0.0)
     if not len(whole.sizes) or whole.sizes.max() * float(np.prod(size)) < 1000 * LEAST_ML:
@@ -83,7 +83,7 @@ def part_sides(cells: NDArray[np.int16], air: NDArray[np.bool_], size: Size, mid
             best = pieces, names
     if best is None:
         return _halves(air, middle)
-    seeds = coarse.select_labels(best[0].runs, best[1])
+    seeds = selection.named_image(best[0].runs, best[1])
     labels = watershed.flood(cells, np.where(air, seeds, np.uint8(255)))
     return np.where(labels == 0, _loose(whole, labels, size, middle), labels)
 
@@ -100,9 +100,9 @@ class _Pieces(NamedTuple):
 
 
 def _pieces(cells: NDArray[np.int16], air: NDArray[np.bool_], size: Size, middle: float, *, wear: float) -> _Pieces:
-    from hilum._kernels import bits, coarse, components, morphology  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import bits, coarse, components, morphology
 
-    shape: Shape = air.shape  # type: ignore[assignment]  # three axes, numpy does not tell
+    shape: Shape = air.shape
     worn = bits.between(air.view(np.uint8), 1, 1, workers=1)
     if wear:
         worn = morphology.erode(worn, shape[2], morphology.ellipsoid(wear, size, shape), workers=1)
@@ -144,7 +144,7 @@ def _halves(air: NDArray[np.bool_], middle: float) -> NDArray[np.uint8]:
 
 def _loose(whole: _Pieces, labels: NDArray[np.uint8], size: Size, middle: float) -> NDArray[np.uint8]:
     """Pieces of lung that hang together with no core: beside the middle, not low, of some size."""
-    from hilum._kernels import coarse  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import selection
 
     planes = np.flatnonzero(((labels == RIGHT) | (labels == LEFT)).any(axis=(1, 2)))
     low, high = planes[0], planes[-1] + 1
@@ -152,4 +152,4 @@ def _loose(whole: _Pieces, labels: NDArray[np.uint8], size: Size, middle: float)
     fits = (np.abs(off) >= OFF_MIDDLE_MM) & (whole.sizes * float(np.prod(size)) >= 1000 * PIECE_ML)
     fits &= (whole.centers[:, 0] >= low + LOW * (high - low)) & (whole.centers[:, 0] < high)
     names = np.where(off < 0, RIGHT, LEFT).astype(np.uint8) * fits
-    return coarse.select_labels(whole.runs, names)
+    return selection.named_image(whole.runs, names)

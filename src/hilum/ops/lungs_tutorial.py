@@ -40,30 +40,30 @@ def largest_pocket(hu: NDArray[np.int16], *, fill: bool, workers: int = 0) -> ND
     ndarray of uint8, shape (z, y, x)
         1 in the lungs; the tutorial does not tell right from left.
     """
-    from hilum._kernels import bits, components  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import bits, components, selection
 
-    shape: Shape = hu.shape  # type: ignore[assignment]  # three axes, numpy does not tell
+    shape: Shape = hu.shape
     air = bits.at_most(hu, AIR_UP_TO, workers=workers)
     pockets = components.find_components(air, shape, corners=True, workers=workers)
-    wanted = np.ones(pockets.count, np.bool_)
+    wanted = np.ones(pockets.number, np.bool_)
     if air[0, 0, 0] & np.uint64(1):
         wanted[0] = False  # components are numbered in raster order
     if fill:
-        inside = _without_largest_solid(components.select(pockets, wanted, workers=workers), shape, workers=workers)
+        inside = _without_largest_solid(selection.select(pockets, wanted, workers=workers), shape, workers=workers)
         pockets = components.find_components(inside, shape, corners=True, workers=workers)
-        wanted = np.ones(pockets.count, np.bool_)
+        wanted = np.ones(pockets.number, np.bool_)
     voxels = components.sizes(pockets) * wanted
     wanted[:] = False
     if voxels.any():
         wanted[np.argmax(voxels)] = True
-    return bits.paint(components.select(pockets, wanted, workers=workers), np.zeros(shape, np.uint8), workers=workers)
+    return bits.paint(selection.select(pockets, wanted, workers=workers), np.zeros(shape, np.uint8), workers=workers)
 
 
 def _without_largest_solid(pockets: Bits, shape: Shape, *, workers: int) -> Bits:
-    from hilum._kernels import bits, components  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import bits, components, selection
 
     solid = components.find_components(
         bits.complement(pockets, shape[2]), shape, corners=True, planes=True, workers=workers
     )
-    first = components.largest_by_plane(solid, keep=1)
-    return bits.complement(components.select(solid, first, workers=workers), shape[2])
+    first = selection.largest_by_plane(solid, keep=1)
+    return bits.complement(selection.select(solid, first, workers=workers), shape[2])

@@ -40,21 +40,21 @@ def dilate(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
         If the radius is negative or not finite.
     """
     _check(radius_mm)
-    from hilum._kernels import bits as b, morphology  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import bits, morphology
 
-    labels = b.labels_in(mask.array, workers=workers)
+    labels = bits.labels_in(mask.array, workers=workers)
     if not labels or radius_mm < min(mask.spacing):
         return mask
     rods = morphology.ellipsoid(radius_mm, mask.spacing, mask.shape)
-    free = b.between(mask.array, 0, 0, workers=workers)
+    free = bits.between(mask.array, 0, 0, workers=workers)
     grown = []
     for label in labels:
-        seed = b.between(mask.array, label, label, workers=workers)
+        seed = bits.between(mask.array, label, label, workers=workers)
         grown.append(morphology.dilate(seed, mask.shape[2], rods, workers=workers) & free)
     out = mask.array.copy()
     for label, voxels in zip(labels, grown, strict=True):
-        b.paint(voxels, out, label=label, workers=workers)
-    places = b.places(_reached_twice(grown))
+        bits.paint(voxels, out, label=label, workers=workers)
+    places = bits.places(_reached_twice(grown))
     if len(places):
         found = morphology.nearest_label(mask.array, places, rods, mask.spacing, workers=workers)
         out[tuple(places.T)] = found
@@ -85,13 +85,13 @@ def erode(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
         If the radius is negative or not finite.
     """
     _check(radius_mm)
-    from hilum._kernels import bits as b, morphology  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import bits, morphology
 
     rods = morphology.ellipsoid(radius_mm, mask.spacing, mask.shape)
     out = np.zeros(mask.shape, np.uint8)
-    for label in b.labels_in(mask.array, workers=workers):
-        chosen = b.between(mask.array, label, label, workers=workers)
-        b.paint(morphology.erode(chosen, mask.shape[2], rods, workers=workers), out, label=label, workers=workers)
+    for label in bits.labels_in(mask.array, workers=workers):
+        chosen = bits.between(mask.array, label, label, workers=workers)
+        bits.paint(morphology.erode(chosen, mask.shape[2], rods, workers=workers), out, label=label, workers=workers)
     return Mask(out, mask.geometry)
 
 
@@ -119,13 +119,13 @@ def close(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
         If the radius is negative or not finite.
     """
     _check(radius_mm)
-    from hilum._kernels import bits as b, morphology  # noqa: PLC0415 - numba is slow to import
+    from hilum._kernels import bits, morphology
 
     rods = morphology.ellipsoid(radius_mm, mask.spacing, mask.shape)
     out = np.zeros(mask.shape, np.uint8)
-    for label in reversed(b.labels_in(mask.array, workers=workers)):
-        chosen = b.between(mask.array, label, label, workers=workers)
-        b.paint(morphology.close(chosen, mask.shape[2], rods, workers=workers), out, label=label, workers=workers)
+    for label in reversed(bits.labels_in(mask.array, workers=workers)):
+        chosen = bits.between(mask.array, label, label, workers=workers)
+        bits.paint(morphology.close(chosen, mask.shape[2], rods, workers=workers), out, label=label, workers=workers)
     np.copyto(out, mask.array, where=mask.array != 0)
     return Mask(out, mask.geometry)
 

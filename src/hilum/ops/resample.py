@@ -153,8 +153,10 @@ def resample(
     return type(volume)(kernel(array, positions, order, workers), new)
 
 
-def _nearest(array: NDArray[np.generic], positions: list[NDArray[np.float64]], _order: int, workers: int) -> NDArray[np.generic]:
-    from hilum._kernels.spline import nearest  # noqa: PLC0415 - numba is imported only when it is needed
+def _nearest(
+    array: NDArray[np.generic], positions: list[NDArray[np.float64]], _order: int, workers: int
+) -> NDArray[np.generic]:
+    from hilum._kernels.spline import nearest  # late: numba takes a while to import
 
     picks = [np.clip(np.floor(p + 0.5), 0, n - 1).astype(np.int64) for p, n in zip(positions, array.shape, strict=True)]
     return nearest(array, *picks, workers=workers)
@@ -163,11 +165,13 @@ def _nearest(array: NDArray[np.generic], positions: list[NDArray[np.float64]], _
 def _interpolated(
     array: NDArray[np.generic], positions: list[NDArray[np.float64]], order: int, workers: int
 ) -> NDArray[np.generic]:
-    from hilum._kernels.spline import interpolate, make_taps  # noqa: PLC0415 - as above
+    from hilum._kernels.spline import interpolate, make_taps  # late, as above
 
     if array.dtype.kind == "f" and not np.isfinite([array.min(), array.max()]).all():
         do = "replace these voxels by the value of air first"
-        raise InputError("the volume holds NaN or infinity, which would spread along whole lines", do=do, code="not-finite")
+        raise InputError(
+            "the volume holds NaN or infinity, which would spread along whole lines", do=do, code="not-finite"
+        )
     taps = [make_taps(p, size=n, order=order) for p, n in zip(positions, array.shape, strict=True)]
     return interpolate(array, *taps, workers=workers)
 
@@ -178,7 +182,7 @@ def _positions(n: int, s: float, m: int, t: float, grid: Grid) -> NDArray[np.flo
     if grid == "corner":
         return steps * ((n - 1) / (m - 1) if m > 1 else 1.0)  # the product scipy forms, to the last bit
     # Rounding takes the noise off positions that are samples, or in the middle of two.
-    return np.round((n - 1) / 2 + (steps - (m - 1) / 2) * (t / s), 9)
+    return cast("NDArray[np.float64]", np.round((n - 1) / 2 + (steps - (m - 1) / 2) * (t / s), 9))
 
 
 def _spacing(spacing: float | Sequence[float]) -> tuple[float, float, float]:

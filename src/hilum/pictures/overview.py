@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -38,8 +38,8 @@ def overview(scan: Scan, *, slices: int = 5, preset: str = "lung") -> Figure:
     matplotlib.figure.Figure
         In the radiologist's view: the patient's right is on the picture's left, the head on top.
     """
-    center, width = WINDOW_PRESETS[preset]
-    low, high = center - width / 2, center + width / 2
+    shown = WINDOW_PRESETS[preset]
+    low, high = shown.center - shown.width / 2, shown.center + shown.width / 2
     extent = np.array(scan.ct.shape) * scan.ct.spacing
     heights = [extent[1] / extent[2], extent[0] / extent[2], extent[0] / extent[1]]
     figure = Figure(figsize=(2.4 * slices, 2.4 * sum(heights) + 0.6), layout="constrained", facecolor="black")
@@ -65,7 +65,7 @@ def _places(scan: Scan, axis: int, slices: int) -> NDArray[np.int64]:
 
 def _plane(array: NDArray[np.generic], axis: int, place: int) -> NDArray[np.generic]:
     """Cut a slice so that row 0 is on top: the front in axial pictures, the head in the others."""
-    cut = np.take(array, place, axis=axis)
+    cut: NDArray[np.generic] = np.take(array, place, axis=axis)
     return cut if axis == 0 else cut[::-1]
 
 
@@ -84,9 +84,14 @@ def _panel(panel: Axes, scan: Scan, axis: int, place: int, low: float, high: flo
         _ring(panel, scan, nodule.center, nodule.diameter_mm, (axis, rows, columns), place)
     name, first, last = _PLANES[axis]
     panel.set_axis_off()
+    style: dict[str, Any] = {
+        "transform": panel.transAxes,
+        "color": "white",
+        "bbox": {"facecolor": "black", "pad": 1, "linewidth": 0},
+    }
     for text, x, align in ((first, 0.02, "left"), (last, 0.98, "right")):
-        panel.text(x, 0.5, text, transform=panel.transAxes, color="white", fontsize=7, ha=align, va="center")
-    panel.text(0.02, 0.02, f"{name} {place + 1}/{shape[axis]}", transform=panel.transAxes, color="white", fontsize=6)
+        panel.text(x, 0.5, text, fontsize=7, ha=align, va="center", **style)
+    panel.text(0.02, 0.02, f"{name} {place + 1}/{shape[axis]}", fontsize=6, **style)
 
 
 def _ring(

@@ -1,0 +1,89 @@
+"""Opening files that strangers made: regular ones only, and data files only beside their header.
+
+A header can name a file of another owner, a pipe that never ends, or a link that leads out of its folder.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from hilum.errors import FormatError, InputError, MissingInputError, one_line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import BinaryIO
+
+HEADER_LIMIT = 65536
+"""The longest text header read, in bytes; real ones have some hundred."""
+
+
+def open_file(path: Path, *, named: str = "") -> BinaryIO:
+    """Open a regular file for reading; a pipe or a device is refused without waiting for it.
+
+    Parameters
+    ----------
+    path : Path
+    named : str, optional
+        What a header calls the file, for the message.
+
+    Returns
+    -------
+    BinaryIO
+        Unbuffered.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    InputError
+        If it is no regular file, or may not be read.
+    """
+    what = f"the data file {one_line(named, limit=60)}" if named else "the file"
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingInputError(f"{what} does not exist", where=path, do="check the path and the download") from error
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{what} cannot be opened: {reason}", where=path, code="unreadable") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise InputError(f"{what} is not a regular file", where=path, do="give a file", code="unreadable")
+    return os.fdopen(handle, "rb", buffering=0)
+
+
+def data_path(header: Path, name: str) -> Path:
+    """Where a detached data file lies, if a header may name it.
+
+    Parameters
+    ----------
+    header : Path
+        The header that names the file.
+    name : str
+        As it stands in the header.
+
+    Returns
+    -------
+    Path
+        Inside the header's folder or below it, links followed.
+
+    Raises
+    ------
+    FormatError
+        If the name is empty, absolute, climbs with ``..`` or leads out of the folder over a link.
+    """
+    shown = repr(one_line(name, limit=60))
+    do = "put the data file beside its header and name it without a folder"
+    parts = name.replace("\\", "/").split("/")
+    if not name or "\0" in name or name[0] in "/\\" or ".." in parts or name[1:2] == ":":
+        raise FormatError(f"data file {shown} is not inside the header's folder", where=header, do=do, code="path")
+    try:
+        folder = header.parent.resolve()
+        target = (folder / name).resolve()
+    except (OSError, RuntimeError) as error:  # a name too long for the system, or links in a loop
+        raise FormatError(f"data file {shown} cannot be followed", where=header, do=do, code="path") from error
+    if not target.is_relative_to(folder):
+        raise FormatError(f"data file {shown} leads out of the header's folder", where=header, do=do, code="path")
+    return target

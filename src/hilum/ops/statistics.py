@@ -1,0 +1,217 @@
+"""Mean, spread and percentiles of the voxels of one scan or of a whole data set, exact and in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hilum.errors import InputError, UnsupportedError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hilum.volume import Volume
+
+_VALUES = 1 << 16
+_LOWEST = -(1 << 15)
+
+
+@dataclass(frozen=True, eq=False)
+class HuHistogram:
+    """How often each int16 value occurs; histograms of many scans add up, and everything follows from the sum.
+
+    Parameters
+    ----------
+    counts : ndarray of int64, shape (65536,)
+        ``counts[v + 32768]`` is the number of voxels of v HU. Without it, an empty histogram to begin a sum with.
+
+    Examples
+    --------
+    >>> from hilum.geometry import Geometry
+    >>> from hilum.volume import Volume
+    >>> hu = Volume(np.array([[[-1000, -1000, 40, 400]]], np.int16), Geometry((1, 1, 4), (1.0, 1.0, 1.0)))
+    >>> both = count_hu(hu) + count_hu(hu)
+    >>> both.total, both.mean(), both.mean(lower=-1000, upper=400), both.percentile(50)
+    (8, -390.0, 0.43571428571428567, -1000.0)
+    """
+
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_VALUES, np.int64))
+
+    def __post_init__(self) -> None:
+        if self.counts.shape != (_VALUES,) or self.counts.dtype != np.int64 or self.counts.min() < 0:
+            raise InputError(f"a histogram is {_VALUES} counts of int64, not {self.counts.shape} {self.counts.dtype}")
+        view = self.counts.view()
+        view.flags.writeable = False
+        object.__setattr__(self, "counts", view)
+
+    def __add__(self, other: HuHistogram) -> HuHistogram:
+        return HuHistogram(self.counts + other.counts)
+
+    @property
+    def total(self) -> int:
+        """Number of voxels counted."""
+        return int(self.counts.sum())
+
+    def mean(self, *, lower: float | None = None, upper: float | None = None) -> float:
+        """Mean in HU, or of the voxels as `hilum.normalize` would scale them.
+
+        Parameters
+        ----------
+        lower, upper : float, HU, optional
+            The range that becomes [0, 1]; give both or none.
+
+        Returns
+        -------
+        float
+            What `hilum.zero_center` takes, where a range is given.
+
+        Raises
+        ------
+        InputError
+            If the histogram is empty, or the range is.
+        """
+        values = _scaled(lower, upper)
+        return float(self.counts @ values / self._some())
+
+    def std(self, *, lower: float | None = None, upper: float | None = None) -> float:
+        """Standard deviation of the voxels (divided by their number), in HU or scaled as for `mean`.
+
+        Parameters
+        ----------
+        lower, upper : float, HU, optional
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        InputError
+            If the histogram is empty, or the range is.
+        """
+        values = _scaled(lower, upper) - self.mean(lower=lower, upper=upper)
+        return float(np.sqrt(self.counts @ values**2 / self._some()))
+
+    def percentile(self, percent: float) -> float:
+        """The lowest value that at least `percent` of the voxels do not exceed.
+
+        Parameters
+        ----------
+        percent : float
+            0 to 100.
+
+        Returns
+        -------
+        float, HU
+            A value that occurs (numpy's method ``"inverted_cdf"``).
+
+        Raises
+        ------
+        InputError
+            If the histogram is empty or `percent` is out of range.
+        """
+        if not 0 <= percent <= 100:
+            raise InputError(f"percentile {percent} is not between 0 and 100", code="option")
+        rank = max(1, int(np.ceil(self._some() * (percent / 100))))
+        return float(np.searchsorted(np.cumsum(self.counts), rank) + _LOWEST)
+
+    def _some(self) -> int:
+        if not self.total:
+            raise InputError("no voxel has been counted, so there are no statistics", do="add a volume first")
+        return self.total
+
+
+def count_hu(volume: Volume) -> HuHistogram:
+    """Count the values of a CT.
+
+    Parameters
+    ----------
+    volume : Volume of int16, shape (z, y, x), HU
+
+    Returns
+    -------
+    HuHistogram
+
+    Raises
+    ------
+    UnsupportedError
+        If the voxels are not int16; see `measure_moments` for the others.
+    """
+    if volume.array.dtype.newbyteorder("=") != np.int16:
+        raise UnsupportedError(f"Hounsfield units are counted as int16, not {volume.array.dtype}")
+    counts = np.zeros(_VALUES, np.int64)
+    for part in volume.array:
+        counts += np.bincount(np.subtract(part, _LOWEST, dtype=np.int64).ravel(), minlength=_VALUES)
+    return HuHistogram(counts)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and spread of voxels of any type; those of several scans add up.
+
+    Parameters
+    ----------
+    total : int
+        Number of voxels.
+    mean : float
+    squares : float
+        Sum of the squared deviations from the mean.
+    lowest, highest : float
+    """
+
+    total: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    lowest: float = float("inf")
+    highest: float = float("-inf")
+
+    def __add__(self, other: Moments) -> Moments:
+        # Chan, Golub, LeVeque (The American Statistician 37(3):242-247, 1983): sums of squares are never subtracted.
+        total = self.total + other.total
+        if not total:
+            return self
+        step = other.mean - self.mean
+        return Moments(
+            total,
+            self.mean + step * (other.total / total),
+            self.squares + other.squares + step * step * (self.total * (other.total / total)),
+            min(self.lowest, other.lowest),
+            max(self.highest, other.highest),
+        )
+
+    @property
+    def std(self) -> float:
+        """Standard deviation (divided by the number of voxels); 0 where there is none."""
+        return float(np.sqrt(self.squares / self.total)) if self.total else 0.0
+
+
+def measure_moments(volume: Volume) -> Moments:
+    """Mean and spread of a volume's voxels, summed in double precision.
+
+    Parameters
+    ----------
+    volume : Volume, shape (z, y, x)
+        Of any type, such as the float32 of `hilum.normalize`.
+
+    Returns
+    -------
+    Moments
+    """
+    moments = Moments()
+    for part in volume.array:
+        values = part.astype(np.float64)
+        mean = float(values.mean())
+        squares = float(np.square(values - mean).sum())
+        moments += Moments(values.size, mean, squares, float(values.min()), float(values.max()))
+    return moments
+
+
+def _scaled(lower: float | None, upper: float | None) -> NDArray[np.float64]:
+    values = np.arange(_LOWEST, _LOWEST + _VALUES, dtype=np.float64)
+    if lower is None and upper is None:
+        return values
+    if lower is None or upper is None or not lower < upper:
+        raise InputError(f"the range from {lower} to {upper} HU is empty, expected lower < upper", code="option")
+    return np.clip((values - lower) / (upper - lower), 0.0, 1.0)
