@@ -118,7 +118,7 @@ def _dicom_series(root: Path, annotations: Path | None, *, quiet: bool) -> list[
 
 def _folder_of(root: Path, stack: Stack) -> Path:
     """The deepest folder that holds all slices: loading one series need not walk the whole tree again."""
-    return root / os.path.commonpath([os.path.dirname(header.path) or "." for header in stack.slices])
+    return root / os.path.commonpath([Path(header.path).parent for header in stack.slices])
 
 
 def _unique(refs: list[ScanRef]) -> list[ScanRef]:
