@@ -126,10 +126,13 @@ def test_phantoms_with_disease_and_noise(options):
 
 def test_nodules_on_the_wall_are_mostly_kept():
     chest = make_phantom(seed=1, spacing=(1.5, 1.2, 1.2), options=PhantomOptions(nodules=("wall",) * 4 + ("inside",)))
-    got = segment_lungs(chest.scan.ct)
+    got, truth = segment_lungs(chest.scan.ct).array > 0, chest.lungs.array > 0
+    geometry = chest.scan.ct.geometry
+    world = geometry.index_to_world(np.argwhere(truth))
     for nodule in chest.nodules:
-        index = np.rint(got.geometry.world_to_index(nodule.nodule.center)).astype(int)
-        assert got.array[tuple(index)] or chest.lungs.array[tuple(index)] == 0, nodule.kind
+        near = np.linalg.norm(world - nodule.nodule.center, axis=1) <= nodule.nodule.diameter_mm / 2
+        assert near.sum() > 20
+        assert got[truth][near].mean() > 0.7, nodule.kind
 
 
 def test_a_dome_of_the_diaphragm_is_not_filled():
@@ -219,7 +222,7 @@ def test_unfilled_lungs_lie_in_the_filled_and_leave_the_vessels_out():
     ct = make_phantom(seed=2, spacing=SMALL).scan.ct
     full, open_ = segment_lungs(ct).array, segment_lungs(ct, fill=False).array
     assert (ct.array[open_ > 0] <= -400).all()
-    assert np.count_nonzero(full) > 1.02 * np.count_nonzero(open_)
+    assert np.count_nonzero(full) > 1.005 * np.count_nonzero(open_)
     assert np.count_nonzero((open_ > 0) & (full == 0)) < 0.01 * np.count_nonzero(open_)
 
 

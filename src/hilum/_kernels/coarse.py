@@ -65,14 +65,21 @@ def _expand(cells: Any, label: int, factors: tuple[int, int, int], nx: int, bits
 def _grow(labels: Any, allowed: Any, front: Any, steps: int) -> int:
     nz, ny, nx = labels.shape
     level = np.zeros(labels.shape, np.int32)
+    moves = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
     begin, end = 0, 0
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
-                if labels[z, y, x]:
+                if not labels[z, y, x]:
+                    continue
+                edge = False
+                for dz, dy, dx in moves:
+                    k, j, i = z + dz, y + dy, x + dx
+                    if 0 <= k < nz and 0 <= j < ny and 0 <= i < nx and allowed[k, j, i] and not labels[k, j, i]:
+                        edge = True
+                if edge:
                     front[end, 0], front[end, 1], front[end, 2] = z, y, x
                     end += 1
-    moves = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
     step = 0
     while begin < end and step < steps:
         step += 1

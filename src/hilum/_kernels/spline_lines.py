@@ -29,24 +29,23 @@ _W1, _W2, _W3, _W4 = (np.uint64(k * WIDTH) for k in (1, 2, 3, 4))
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _forward(src: Any, k: Any, left: Any, right: Any, work: Any, row: Any, pole: Any, level: Any) -> None:
+def _forward(src: Any, k: Any, left: Any, count: Any, work: Any, row: Any, pole: Any, level: Any) -> None:
     """Run the filter over four samples from `k` on, into the four rows after `row`."""
-    s1, s2, s3, s4 = src[k, left:right], src[k + 1, left:right], src[k + 2, left:right], src[k + 3, left:right]
-    for i in range(_U(right - left)):
-        v = pole * work[row + i] + (np.float64(s1[i]) - level)
+    for i in range(count):
+        v = pole * work[row + i] + (np.float64(src[k, left + i]) - level)
         work[row + _W1 + i] = v
-        v = pole * v + (np.float64(s2[i]) - level)
+        v = pole * v + (np.float64(src[k + _U(1), left + i]) - level)
         work[row + _W2 + i] = v
-        v = pole * v + (np.float64(s3[i]) - level)
+        v = pole * v + (np.float64(src[k + _U(2), left + i]) - level)
         work[row + _W3 + i] = v
-        v = pole * v + (np.float64(s4[i]) - level)
+        v = pole * v + (np.float64(src[k + _U(3), left + i]) - level)
         work[row + _W4 + i] = v
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
 def _backward(work: Any, row: Any, count: Any, pole: Any) -> None:
     """Run the filter back over the four rows from `row` on."""
-    for i in range(_U(count)):
+    for i in range(count):
         v = pole * work[row + _W4 + i] + work[row + _W3 + i]
         work[row + _W3 + i] = v
         v = pole * v + work[row + _W2 + i]
@@ -57,20 +56,20 @@ def _backward(work: Any, row: Any, count: Any, pole: Any) -> None:
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _emit(work: Any, row: Any, weight: Any, out: Any, finish: Any) -> None:
+def _emit(work: Any, row: Any, weight: Any, dst: Any, j: Any, left: Any, count: Any, finish: Any) -> None:
     """Store the weighted sum of four rows from `row` on; rounding is half away from zero."""
     level, low, high, rounds = finish
     w0, w1, w2, w3 = weight[0], weight[1], weight[2], weight[3]
     if not rounds:
-        for i in range(_U(out.size)):
+        for i in range(count):
             v = w0 * work[row + i] + w3 * work[row + _W3 + i] + w1 * work[row + _W1 + i] + w2 * work[row + _W2 + i]
-            out[i] = v + level
+            dst[j, left + i] = v + level
         return
-    for i in range(_U(out.size)):
+    for i in range(count):
         v = w0 * work[row + i] + w3 * work[row + _W3 + i] + w1 * work[row + _W1 + i] + w2 * work[row + _W2 + i]
         v += level
         v += 0.5 if v > 0 else -0.5
-        out[i] = min(max(v, low), high)
+        dst[j, left + i] = min(max(v, low), high)
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
@@ -80,27 +79,24 @@ def _lines(src: Any, dst: Any, begin: Any, end: Any, shift: Any, work: Any, taps
     n = src.shape[0]
     start = 1 / (1 - pole)
     tail = 1 / (1 - pole * pole)
-    for left in range(begin, end, WIDTH):
-        right = min(left + WIDTH, end)
-        count = right - left
-        s = src[0, left:right]
-        for i in range(_U(count)):
-            work[_W2 + i] = (np.float64(s[i]) - level) * start
+    top, last = _U(0), _U(n - 1)
+    for left in range(_U(begin), _U(end), _U(WIDTH)):
+        count = min(_U(WIDTH), _U(end) - left)
+        for i in range(count):
+            work[_W2 + i] = (np.float64(src[top, left + i]) - level) * start
         k = 1
         while k + 4 <= n:
-            _forward(src, k, left, right, work, _U((PAD + k - 1) * WIDTH), pole, level)
+            _forward(src, _U(k), left, count, work, _U((PAD + k - 1) * WIDTH), pole, level)
             k += 4
         while k < n:
-            s = src[k, left:right]
             row = _U((PAD + k - 1) * WIDTH)
-            for i in range(_U(count)):
-                work[row + _W1 + i] = pole * work[row + i] + (np.float64(s[i]) - level)
+            for i in range(count):
+                work[row + _W1 + i] = pole * work[row + i] + (np.float64(src[_U(k), left + i]) - level)
             k += 1
         # Beyond the last sample both filters see a constant, for which their sums have a closed form.
-        s = src[n - 1, left:right]
         row = _U((PAD + n - 1) * WIDTH)
-        for i in range(_U(count)):
-            flat = (np.float64(s[i]) - level) * start
+        for i in range(count):
+            flat = (np.float64(src[last, left + i]) - level) * start
             rest = (work[row + i] - flat) * tail
             flat *= start
             work[row + i] = flat + rest
@@ -116,18 +112,17 @@ def _lines(src: Any, dst: Any, begin: Any, end: Any, shift: Any, work: Any, taps
             elif k > PAD:
                 k -= 1
                 row = _U(k * WIDTH)
-                for i in range(_U(count)):
+                for i in range(count):
                     work[row + i] += pole * work[row + _W1 + i]
             else:
                 k = 0
-                s = src[0, left:right]
-                for i in range(_U(count)):
-                    flat = (np.float64(s[i]) - level) * start * start
+                for i in range(count):
+                    flat = (np.float64(src[top, left + i]) - level) * start * start
                     rest = work[_W2 + i] - flat
                     work[_W1 + i] = flat + rest * pole
                     work[i] = flat + rest * pole * pole
             while j >= 0 and first[j] >= k:
-                _emit(work, _U(first[j] * WIDTH), weights[j], dst[j, left + shift : right + shift], finish)
+                _emit(work, _U(first[j] * WIDTH), weights[j], dst, _U(j), left + _U(shift), count, finish)
                 j -= 1
 
 

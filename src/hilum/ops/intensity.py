@@ -46,9 +46,8 @@ WINDOW_PRESETS: Mapping[str, Window] = MappingProxyType(
         "bone": Window(400.0, 1800.0),
     }
 )
-"""Customary windows for reading a chest CT, as radiology textbooks and viewers give them (Radiopaedia, "Windowing
-(CT)", lists lungs 1500/-600, mediastinum and abdomen soft tissue 350-400/40-50, bone 1800/400). They are habits of
-readers, not a standard."""
+"""Customary windows for a chest CT, (center, width) in HU. Lung, soft tissue and bone are those that Radiopaedia lists
+under "Windowing (CT)"; mediastinum is what many scanners write into their headers. Habits of readers, no standard."""
 
 
 def padding_to_air(volume: Volume, *, air: int = AIR_HU) -> Volume:

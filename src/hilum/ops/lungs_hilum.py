@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 AIR_UP_TO = -400
 """HU half way between lung and soft tissue: the boundary of a lung on voxels."""
 
-CLOSE_MM = 5.0
+CLOSE_MM = 8.0
 """Radius of the ball that closes dents of the wall, and vessels that enter from the hilum."""
 
 WALL_MM = 2.5
@@ -159,8 +159,9 @@ def _finish(
     inside = bits.box(side)
     if inside is None:
         return lung
-    ball = morphology.ellipsoid(CLOSE_MM, spacing, shape)
-    reach = [int(n) + 1 for n in ball.max(axis=0)]  # so that the closing sees its end
+    times = 2 if CLOSE_MM > 6 * max(spacing[1:]) else 1
+    ball = morphology.ellipsoid(CLOSE_MM / times, spacing, shape)
+    reach = [times * int(n) + 1 for n in ball.max(axis=0)]  # so that the closing sees its end
     near = bits.margin(inside, (reach[0], reach[1], 1 + reach[2] // 64), side.shape)
     part = np.ascontiguousarray(side[near])
     length = min(shape[2], 64 * near[2].stop) - 64 * near[2].start
@@ -171,7 +172,7 @@ def _finish(
     if fill:
         never = domes[near]
         part |= selection.fill_planes(part, small, workers=workers) & ~never
-        part = morphology.close(part, length, ball, workers=workers)
+        part = morphology.close(part, length, ball, times=times, workers=workers)
         part |= selection.fill_planes(part, small, workers=workers) & ~never
     lung[near] = part
     return lung

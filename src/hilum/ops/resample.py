@@ -62,7 +62,7 @@ def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], 
     >>> resampled_geometry(scan, spacing=1.0).shape
     (300, 384, 384)
     >>> [round(s, 5) for s in resampled_geometry(scan, spacing=1.0, grid="corner").spacing]
-    [0.99916, 1.0007, 1.0007]
+    [0.99916, 1.00065, 1.00065]
     """
     if grid not in ("center", "corner"):
         raise InputError(f"grid is {grid!r}, expected center or corner", code="option")
@@ -178,9 +178,10 @@ def _interpolated(
 
 def _positions(n: int, s: float, m: int, t: float, grid: Grid) -> NDArray[np.float64]:
     """Centers of the `m` new voxels of size `t`, in units of the `n` old ones of size `s`."""
-    steps = np.arange(m)
+    steps = np.arange(m, dtype=np.float64)
     if grid == "corner":
-        return steps * ((n - 1) / (m - 1) if m > 1 else 1.0)  # the product scipy forms, to the last bit
+        scale = (n - 1) / (m - 1) if m > 1 else 1.0
+        return steps * scale  # the product scipy forms, to the last bit
     # Rounding takes the noise off positions that are samples, or in the middle of two.
     return cast("NDArray[np.float64]", np.round((n - 1) / 2 + (steps - (m - 1) / 2) * (t / s), 9))
 
