@@ -104,7 +104,7 @@ def set_up(which: str) -> None:
     must(BIN / "uv", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", ".")
     say(f"installed: {size_mb(VENV)} MB in .venv")
     say("compiling the kernels (once; they are kept beside the source)")
-    must(PYTHON, "-c", "from hilum.demo import compile_kernels; compile_kernels()")
+    must(PYTHON, "-c", "import hilum.cli; from hilum.demo import compile_kernels; compile_kernels()")
     stamp.write_text(state)
 
 
@@ -115,7 +115,9 @@ def size_mb(folder: Path) -> int:
 
 def call(*words: str | Path) -> int:
     """Run a command in the project's root and return its exit status."""
-    clean = {name: value for name, value in os.environ.items() if name not in {"VIRTUAL_ENV", "PYTHONPATH"}}
+    # Bytecode is kept even where the caller asked for none: without it every start compiles numba's source anew.
+    dropped = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
+    clean = {name: value for name, value in os.environ.items() if name not in dropped}
     clean["VIRTUAL_ENV"] = str(VENV)
     return subprocess.run([str(word) for word in words], cwd=ROOT, env=clean, check=False).returncode
 

@@ -154,7 +154,7 @@ def test_usage_is_status_two_and_one_line(capsys, words):
     assert (status, out, err.count("\n")) == (2, "", 1)
 
 
-def test_debug_shows_the_traceback(series, tmp_path):
+def test_debug_shows_the_traceback(tmp_path):
     with pytest.raises(hilum.MissingInputError):
         cli.main(["convert", str(tmp_path / "gone"), str(tmp_path / "a.nii"), "--debug"])
 

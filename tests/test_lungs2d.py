@@ -62,7 +62,7 @@ def disks(shape, parts):
     return hu
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(slices())
 def test_every_step_is_scikit_images(hu):
     assert_same_steps(hu)
@@ -104,6 +104,7 @@ def test_a_nodule_on_the_wall_is_kept_by_the_closing_and_a_border_pixel_of_420_i
     assert steps2d(np.full((9, 9), -421, np.int16)).air.all()
 
 
+@settings(max_examples=15)
 @given(slices(), slices(), st.sampled_from([1, 3]))
 def test_planes_of_a_volume_are_taken_one_by_one(first, second, workers):
     shape = tuple(min(a, b) for a, b in zip(first.shape, second.shape, strict=True))

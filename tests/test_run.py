@@ -176,9 +176,13 @@ def test_a_nodule_outside_the_scan_and_a_scan_without_lungs_are_noted(phantom):
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
-    with pytest.raises(OutputError), whole_folder(tmp_path / "scans" / "x") as partial:
-        (partial / "half").touch(exist_ok=False)
-        (partial / "half").touch(exist_ok=False)
+    def spoil():
+        with whole_folder(tmp_path / "scans" / "x") as partial:
+            (partial / "half").touch()
+            (partial / "half" / "beneath a file").touch()
+
+    with pytest.raises(OutputError):
+        spoil()
     assert os.listdir(tmp_path / "scans") == []
     with whole_folder(tmp_path / "scans" / "x") as partial:
         assert partial.name.startswith(PARTIAL)
@@ -186,7 +190,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert os.listdir(tmp_path / "scans") == ["x"]
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="cannot be written"), whole_folder(tmp_path / "file" / "x"):
-        pass
+        raise AssertionError("a folder beneath a file")
 
 
 def test_the_ledger_survives_a_cut_line_and_keeps_the_last_word(tmp_path):
@@ -219,7 +223,9 @@ def test_statistics_equal_numpy_on_all_voxels(inputs, tmp_path, text):
     assert np.isclose(found.std, voxels.std(), rtol=1e-6)
     for name, value in found.percentiles.items():
         exact = np.percentile(voxels, float(name), method="inverted_cdf")
-        assert abs(value - exact) <= np.ptp(voxels) / 65535
+        assert abs(value - exact) <= (0 if found.unit == "HU" else 1 / 16384)
+    centered = np.clip((voxels + 1000) / 1400, 0, 1).mean()
+    assert found.unit_mean is None if found.unit != "HU" else np.isclose(found.unit_mean, centered, rtol=1e-9)
 
 
 def test_statistics_refuse_an_empty_folder_and_mixed_units(inputs, tmp_path):

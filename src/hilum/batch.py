@@ -217,6 +217,10 @@ def _in_turn(refs: Sequence[ScanRef], recipe: Recipe, out: Path, overwrite: bool
         yield run_one(ref, recipe, out, overwrite=overwrite)
 
 
+_PRELOADED = ["hilum.batch", "hilum.io.dicom", "hilum._kernels.spline", "hilum._kernels.morphology"]
+"""Imported once by the server that forks the workers: numba alone takes a second."""
+
+
 @dataclass(frozen=True)
 class _Job:
     ref: ScanRef
@@ -227,6 +231,7 @@ class _Job:
 def _at_once(refs: Sequence[ScanRef], recipe: Recipe, out: Path, overwrite: bool, processes: int) -> Iterator[Row]:
     """Run one process per scan, `processes` of them alive: one that dies takes its own scan with it, no other."""
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
     threads = recipe.compute.workers or max(1, count_workers(0) // processes)
     shared = msgspec.structs.replace(recipe, compute=Compute(workers=threads))
     waiting, alive = list(refs)[::-1], list[_Job]()

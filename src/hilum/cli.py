@@ -156,16 +156,15 @@ def lungs(source: Path, output: Path, /, *, method: Method = "hilum", dilate_mm:
     """
     from hilum import io
     from hilum.ops.lungs import segment_lungs
-    from hilum.ops.morphology import dilate
 
     io.check_output(output)
     scan = _read(source, series=series)
-    mask = segment_lungs(scan.ct, method=method)
+    mask = segment_lungs(scan.ct, method=method, dilate_mm=dilate_mm)
     if not mask.array.any():
         raise InputError(
             "no lung was found", where=source, do="look at the scan, or try another --method", code="lungs"
         )
-    io.write(dilate(mask, radius_mm=dilate_mm) if dilate_mm else mask, output)
+    io.write(mask, output)
     _say(f"{output}: {mask.volume_ml(1):.0f} ml labelled 1, {mask.volume_ml(2):.0f} ml labelled 2")
     return ALL_WELL
 

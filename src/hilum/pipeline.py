@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from hilum.ops.intensity import normalize, zero_center
 from hilum.ops.lungs import segment_lungs
-from hilum.ops.morphology import dilate
 from hilum.ops.nodules import mask_nodules, nodules_outside
 from hilum.ops.quality import judge, measure
 from hilum.ops.reorient import reorient
@@ -70,8 +69,7 @@ def _regrid(ct: Volume, step: Resample, workers: int) -> Volume:
 def _find_lungs(ct: Volume, step: Lungs, workers: int) -> Mask | None:
     if step.method == "none":
         return None
-    lungs = segment_lungs(ct, method=step.method, fill=step.fill, workers=workers)
-    return dilate(lungs, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else lungs
+    return segment_lungs(ct, method=step.method, fill=step.fill, dilate_mm=step.dilate_mm, workers=workers)
 
 
 def _set_range(ct: Volume, step: Intensity) -> Volume:

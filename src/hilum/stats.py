@@ -9,20 +9,25 @@ import numpy as np
 
 from hilum.errors import InputError, MissingInputError
 from hilum.io.store import HU, finished_scans, read_stored
+from hilum.ops.statistics import HuHistogram, Moments, count_hu, measure_moments
+from hilum.recipes import Intensity
+from hilum.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
 PERCENTILES = (0.5, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.5)
 
-_BINS = 1 << 16  # as many as int16 has values
+_FINE = 1 << 14
+"""Steps per unit in which the unit range, at most [-1, 2], is counted for its percentiles."""
 
 
 class VoxelStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Statistics over voxels, in the unit of the output: HU, or the unit range."""
+    """Statistics over voxels, in the unit of the output: HU, or the unit range.
+
+    `unit_mean` is the mean of the voxels after ``[-1000, 400]`` HU is brought to [0, 1]: what ``intensity.mean`` of a
+    recipe takes. It is None for an output that is in the unit range already.
+    """
 
     scans: int
     voxels: int
@@ -31,11 +36,12 @@ class VoxelStats(msgspec.Struct, frozen=True, kw_only=True):
     std: float
     minimum: float
     maximum: float
+    unit_mean: float | None
     percentiles: dict[str, float]
 
 
 def voxel_stats(folder: Path) -> VoxelStats:
-    """Measure every voxel of every finished scan of a run.
+    """Measure every voxel of every finished scan of a run, one scan in memory at a time.
 
     Parameters
     ----------
@@ -45,7 +51,7 @@ def voxel_stats(folder: Path) -> VoxelStats:
     Returns
     -------
     VoxelStats
-        Exact for integer volumes; for float volumes the percentiles are exact to 1/65536 of the range.
+        Exact, but for the percentiles of the unit range, which are exact to 1/16384.
 
     Raises
     ------
@@ -54,27 +60,31 @@ def voxel_stats(folder: Path) -> VoxelStats:
     InputError
         If the scans are in different units, which have no common mean.
     """
-    units = {record.unit for _, record in finished_scans(folder)}
-    if not units:
+    units, scans, moments, counts = set[str](), 0, Moments(), HuHistogram()
+    for path, record in finished_scans(folder):
+        volume = read_stored(path, record, "ct")
+        if volume is None:
+            continue
+        units.add(record.unit)
+        scans += 1
+        moments += measure_moments(volume)
+        counts += count_hu(volume if record.unit == HU else _fine(volume))
+    if not scans:
         raise MissingInputError("no finished scan here", where=folder, do="give the --out folder of 'hilum run'")
     if len(units) > 1:
         raise InputError(f"scans in different units: {', '.join(sorted(units))}", where=folder, do="measure one recipe")
-    scans, count, total, squares, low, high = 0, 0, 0.0, 0.0, np.inf, -np.inf
-    for array in _arrays(folder):
-        wide = array.astype(np.float64).ravel()
-        scans, count = scans + 1, count + wide.size
-        total, squares = total + float(wide.sum()), squares + float(wide @ wide)
-        low, high = min(low, float(wide.min())), max(high, float(wide.max()))
-    mean, unit = total / count, units.pop()
+    unit, usual = units.pop(), Intensity()
+    step = 1.0 if unit == HU else 1.0 / _FINE
     return VoxelStats(
         scans=scans,
-        voxels=count,
+        voxels=moments.total,
         unit=unit,
-        mean=mean,
-        std=float(np.sqrt(max(squares / count - mean * mean, 0.0))),
-        minimum=low,
-        maximum=high,
-        percentiles=_percentiles(folder, low, high, whole=unit == HU),
+        mean=moments.mean,
+        std=moments.std,
+        minimum=moments.lowest,
+        maximum=moments.highest,
+        unit_mean=counts.mean(lower=usual.lower, upper=usual.upper) if unit == HU else None,
+        percentiles={f"{p:g}": round(counts.percentile(p) * step, 6) for p in PERCENTILES},
     )
 
 
@@ -103,29 +113,15 @@ def stats_text(found: VoxelStats) -> str:
     -------
     str
     """
-    steps = "  ".join(f"{name} % {value:.4g}" for name, value in found.percentiles.items())
-    return (
-        f"{found.scans} scans, {found.voxels} voxels, in {found.unit}\n"
-        f"mean {found.mean:.6g}  std {found.std:.6g}  range {found.minimum:.6g} to {found.maximum:.6g}\n"
-        f"percentiles: {steps}"
-    )
+    lines = [
+        f"{found.scans} scans, {found.voxels} voxels, in {found.unit}",
+        f"mean {found.mean:.6g}  std {found.std:.6g}  range {found.minimum:.6g} to {found.maximum:.6g}",
+        "percentiles: " + "  ".join(f"{name} % {value:.4g}" for name, value in found.percentiles.items()),
+    ]
+    if found.unit_mean is not None:
+        lines.append(f"after [-1000, 400] HU is brought to [0, 1] the mean is {found.unit_mean:.6g}, to center by")
+    return "\n".join(lines)
 
 
-def _arrays(folder: Path) -> Iterator[NDArray[np.generic]]:
-    for path, record in finished_scans(folder):
-        volume = read_stored(path, record, "ct")
-        if volume is not None:
-            yield volume.array
-
-
-def _percentiles(folder: Path, low: float, high: float, *, whole: bool) -> dict[str, float]:
-    """Percentiles from a histogram, in which each whole number has a bin of its own."""
-    step = 1.0 if whole else max(high - low, 1e-12) / (_BINS - 1)
-    counts = np.zeros(_BINS, np.int64)
-    for array in _arrays(folder):
-        bins = np.rint((array.astype(np.float64).ravel() - low) / step).astype(np.int64)
-        counts += np.bincount(bins, minlength=_BINS)
-    reached = np.cumsum(counts)
-    ranks = np.ceil(np.array(PERCENTILES) / 100 * reached[-1])
-    values = low + step * np.searchsorted(reached, ranks)
-    return {f"{p:g}": round(float(v), 6) for p, v in zip(PERCENTILES, values, strict=True)}
+def _fine(volume: Volume) -> Volume:
+    return Volume(np.rint(volume.array * _FINE).astype(np.int16), volume.geometry)

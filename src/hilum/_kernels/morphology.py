@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from hilum._kernels.bits import box, complement, tail_mask
+from hilum._kernels.bits import box, complement, margin, tail_mask
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -165,7 +165,22 @@ def erode(bits: Bits, nx: int, rods: NDArray[np.int64], *, workers: int = 0) -> 
     -------
     ndarray of uint64
     """
-    return complement(dilate(complement(bits, nx), nx, rods, workers=workers), nx)
+    out = np.zeros_like(bits)
+    inside = box(bits)
+    if inside is None or not len(rods):
+        return bits | out
+    # What lies farther from the set than the rods reach has no part in it.
+    near = margin(inside, _reach(rods), bits.shape)
+    length = min(nx, 64 * near[2].stop) - 64 * near[2].start
+    others = complement(np.ascontiguousarray(bits[near]), length)
+    out[near] = complement(dilate(others, length, rods, workers=workers), length)
+    return out
+
+
+def _reach(rods: NDArray[np.int64], times: int = 1) -> tuple[int, int, int]:
+    """How many planes, rows and words the rods reach."""
+    planes, rows, voxels = (times * int(n) for n in rods.max(axis=0))
+    return planes, rows, (voxels + 63) // 64
 
 
 def close(bits: Bits, nx: int, rods: NDArray[np.int64], *, times: int = 1, workers: int = 0) -> Bits:
@@ -191,11 +206,7 @@ def close(bits: Bits, nx: int, rods: NDArray[np.int64], *, times: int = 1, worke
         return out
     # A closing stays within the box of the set, or fills the gap to the border of the volume where the rods reach
     # it; the work needs the reach of the rods around it, and no more.
-    reach = [times * int(n) for n in rods.max(axis=0)]
-    margin = (reach[0], reach[1], (reach[2] + 63) // 64)
-    near = tuple(
-        slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in zip(inside, margin, bits.shape, strict=True)
-    )
+    near = margin(inside, _reach(rods, times), bits.shape)
     length = min(nx, 64 * near[2].stop) - 64 * near[2].start
     closed = np.ascontiguousarray(bits[near])
     for step in [dilate] * times + [erode] * times:

@@ -18,8 +18,8 @@ from numba import njit
 PAD = 2
 """Coefficients kept beyond each end: four taps around a position up to half a voxel outside."""
 
-WIDTH = 64
-"""Lines filtered side by side: 512 samples of them, in double precision, stay in a level-2 cache."""
+WIDTH = 128
+"""Lines filtered side by side. Half as many take a tenth longer, a quarter as many half as long again."""
 
 _FAST = {"contract"}
 """Fused multiply-adds only; the order of a sum stays as written, so the bytes depend on nothing else."""

@@ -92,7 +92,7 @@ def steps2d(slice_hu: NDArray[np.int16]) -> Steps2D:
         raise InputError(f"array of shape {slice_hu.shape}, expected one slice (y, x)", code="shape")
     from hilum._kernels import bits, selection
 
-    stages = _stages(slice_hu[None], workers=1)
+    stages = _stages(slice_hu[None])
     shape = (1, *slice_hu.shape)
 
     def picture(voxels: Bits) -> NDArray[np.bool_]:
@@ -127,25 +127,30 @@ def lungs_by_slice(hu: NDArray[np.int16], *, workers: int = 0) -> NDArray[np.uin
         1 in the lungs.
     """
     from hilum._kernels import bits
+    from hilum._kernels.threads import run_slabs
 
-    return bits.paint(_stages(hu, workers=workers).filled, np.zeros(hu.shape, np.uint8), workers=workers)
+    out = np.zeros(hu.shape, np.uint8)
+    run_slabs(
+        lambda a, b: bits.paint(_stages(hu[a:b]).filled, out[a:b], workers=1), hu.shape[0], workers=workers, slabs=32
+    )
+    return out
 
 
-def _stages(hu: NDArray[np.int16], *, workers: int) -> _Stages:
+def _stages(hu: NDArray[np.int16]) -> _Stages:
     from hilum._kernels import bits, components, edges, morphology, selection
 
     shape: Shape = hu.shape
     nx = shape[2]
-    air = bits.below(hu, AIR_BELOW, workers=workers)
-    everything = components.find_components(air, shape, corners=True, planes=True, workers=workers)
+    air = bits.below(hu, AIR_BELOW, workers=1)
+    everything = components.find_components(air, shape, corners=True, planes=True, workers=1)
     inside = ~components.at_side(everything)
-    cleared = selection.select(everything, inside, workers=workers)
-    areas = components.find_components(cleared, shape, corners=True, planes=True, workers=workers)
-    largest = selection.select(areas, selection.largest_by_plane(areas, keep=2), workers=workers)
-    eroded = morphology.erode(largest, nx, _disk(ERODE_RADIUS, shape), workers=workers)
-    closed = morphology.close(eroded, nx, _disk(CLOSE_RADIUS, shape), workers=workers)
+    cleared = selection.select(everything, inside, workers=1)
+    areas = components.find_components(cleared, shape, corners=True, planes=True, workers=1)
+    largest = selection.select(areas, selection.largest_by_plane(areas, keep=2), workers=1)
+    eroded = morphology.erode(largest, nx, _disk(ERODE_RADIUS, shape), workers=1)
+    closed = morphology.close(eroded, nx, _disk(CLOSE_RADIUS, shape), workers=1)
     outline = edges.roberts_edges(closed, nx)
-    filled = selection.fill_planes(outline, shape, workers=workers)
+    filled = selection.fill_planes(outline, shape, workers=1)
     return _Stages(air, areas, cleared, largest, eroded, closed, filled)
 
 

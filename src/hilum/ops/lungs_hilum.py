@@ -11,16 +11,16 @@
 
 from __future__ import annotations
 
-from itertools import permutations
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from hilum.ops.reorient import body_axes, reorient
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum._kernels.bits import Bits, Shape
-    from hilum.geometry import Geometry
     from hilum.ops.lungs_cells import Cells
     from hilum.volume import Volume
 
@@ -61,36 +61,11 @@ def both_lungs(volume: Volume, *, fill: bool, workers: int = 0) -> NDArray[np.ui
         All 0 where no lung was found.
     """
     order, flips = body_axes(volume.geometry)
-    turned = _turn(volume.array, order, flips)
-    hu = np.ascontiguousarray(_as_int16(turned))
-    spacing = tuple(volume.spacing[axis] for axis in order)
-    labels = _segment(hu, spacing, fill=fill, workers=workers)  # type: ignore[arg-type]  # three of them
+    turned = reorient(volume)
+    hu = np.ascontiguousarray(_as_int16(turned.array))
+    labels = _segment(hu, turned.spacing, fill=fill, workers=workers)
     back = np.transpose(labels[tuple(slice(None, None, -1 if flip else 1) for flip in flips)], np.argsort(order))
     return np.ascontiguousarray(back)
-
-
-def body_axes(geometry: Geometry) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
-    """Which array axes run along the body, and which against it.
-
-    Parameters
-    ----------
-    geometry : Geometry
-
-    Returns
-    -------
-    order : tuple of int
-        The array axes closest to the directions to the head, the back and the left.
-    flips : tuple of bool
-        Whether each of them points the other way.
-    """
-    along = np.array(geometry.direction)[:, ::-1]  # array axis by (head, back, left)
-    best = max(permutations(range(3)), key=lambda p: sum(abs(along[axis, i]) for i, axis in enumerate(p)))
-    flips = tuple(bool(along[axis, i] < 0) for i, axis in enumerate(best))
-    return best, flips  # type: ignore[return-value]  # three of each
-
-
-def _turn(array: NDArray[np.int16], order: tuple[int, ...], flips: tuple[bool, ...]) -> NDArray[np.int16]:
-    return np.transpose(array, order)[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
 
 
 def _as_int16(hu: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -102,6 +77,7 @@ def _segment(
 ) -> NDArray[np.uint8]:
     from hilum._kernels import bits, coarse
     from hilum._kernels.airway import mark
+    from hilum._kernels.threads import run_slabs
     from hilum.ops.lungs_cells import find_lungs
 
     shape: Shape = hu.shape
@@ -115,11 +91,17 @@ def _segment(
     _part_contact(hu, sides, cells, workers=workers)
     taken = _with_wall(_wide(airway, spacing, shape, workers=workers), spacing, shape, workers=workers)
     domes = coarse.expand(cells.domes, 1, cells.factors, shape, workers=workers)
-    for label, side in enumerate(sides, 1):
-        lung = _finish(side, domes, shape, spacing, fill=fill, workers=workers)
-        if fill:
-            lung &= ~taken
-            taken |= lung
+    lungs = list(sides)
+
+    def finish(first: int, stop: int) -> None:
+        for i in range(first, stop):
+            lungs[i] = _finish(sides[i], domes, shape, spacing, fill=fill)
+
+    run_slabs(finish, 2, workers=workers)
+    if fill:  # closing may have filled the windpipe, or have made the lungs overlap
+        lungs[0] &= ~taken
+        lungs[1] &= ~(taken | lungs[0])
+    for label, lung in enumerate(lungs, 1):
         bits.paint(lung, out, label=label, workers=workers)
     return out
 
@@ -149,9 +131,7 @@ def _part_contact(hu: NDArray[np.int16], sides: list[Bits], cells: Cells, *, wor
         side[near] = bits.between(grown, label, label, workers=1)
 
 
-def _finish(
-    side: Bits, domes: Bits, shape: Shape, spacing: tuple[float, float, float], *, fill: bool, workers: int
-) -> Bits:
+def _finish(side: Bits, domes: Bits, shape: Shape, spacing: tuple[float, float, float], *, fill: bool) -> Bits:
     """One lung without fragments and, with `fill`, without holes and dents."""
     from hilum._kernels import bits, components, morphology, selection
 
@@ -159,21 +139,21 @@ def _finish(
     inside = bits.box(side)
     if inside is None:
         return lung
-    times = 2 if CLOSE_MM > 6 * max(spacing[1:]) else 1
+    times = 2 if 6 * max(spacing[1:]) < CLOSE_MM else 1
     ball = morphology.ellipsoid(CLOSE_MM / times, spacing, shape)
     reach = [times * int(n) + 1 for n in ball.max(axis=0)]  # so that the closing sees its end
     near = bits.margin(inside, (reach[0], reach[1], 1 + reach[2] // 64), side.shape)
     part = np.ascontiguousarray(side[near])
     length = min(shape[2], 64 * near[2].stop) - 64 * near[2].start
     small: Shape = (*part.shape[:2], length)
-    pieces = components.find_components(part, small, corners=True, workers=workers)
+    pieces = components.find_components(part, small, corners=True, workers=1)
     large = components.sizes(pieces) * float(np.prod(spacing)) >= 1000 * FRAGMENT_ML
-    part = selection.select(pieces, large, workers=workers)
+    part = selection.select(pieces, large, workers=1)
     if fill:
         never = domes[near]
-        part |= selection.fill_planes(part, small, workers=workers) & ~never
-        part = morphology.close(part, length, ball, times=times, workers=workers)
-        part |= selection.fill_planes(part, small, workers=workers) & ~never
+        part |= selection.fill_planes(part, small, workers=1) & ~never
+        part = morphology.close(part, length, ball, times=times, workers=1)
+        part |= selection.fill_planes(part, small, workers=1) & ~never
     lung[near] = part
     return lung
 

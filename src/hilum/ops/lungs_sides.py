@@ -82,7 +82,7 @@ def part_sides(cells: NDArray[np.int16], air: NDArray[np.bool_], size: Size, mid
         if best is None and names.any():
             best = pieces, names
     if best is None:
-        return _halves(air, middle)
+        return _halves(whole, middle)
     seeds = selection.named_image(best[0].runs, best[1])
     labels = watershed.flood(cells, np.where(air, seeds, np.uint8(255)))
     return np.where(labels == 0, _loose(whole, labels, size, middle), labels)
@@ -136,10 +136,14 @@ def _name_cores(pieces: _Pieces, size: Size) -> NDArray[np.uint8]:
     return names
 
 
-def _halves(air: NDArray[np.bool_], middle: float) -> NDArray[np.uint8]:
-    """Right and left of the middle, where nothing else parts the lungs."""
-    side = np.where(np.arange(air.shape[2]) < middle, RIGHT, LEFT).astype(np.uint8)
-    return side * air
+def _halves(whole: _Pieces, middle: float) -> NDArray[np.uint8]:
+    """Right and left of the middle in the largest piece, where nothing else parts the lungs."""
+    from hilum._kernels import selection
+
+    main = np.zeros(len(whole.sizes), np.uint8)
+    main[np.argmax(whole.sizes)] = 1
+    side = np.where(np.arange(whole.runs.shape[2]) < middle, RIGHT, LEFT).astype(np.uint8)
+    return side * selection.named_image(whole.runs, main)
 
 
 def _loose(whole: _Pieces, labels: NDArray[np.uint8], size: Size, middle: float) -> NDArray[np.uint8]:

@@ -46,11 +46,16 @@ def dilate(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
     if not labels or radius_mm < min(mask.spacing):
         return mask
     rods = morphology.ellipsoid(radius_mm, mask.spacing, mask.shape)
-    free = bits.between(mask.array, 0, 0, workers=workers)
     grown = []
     for label in labels:
         seed = bits.between(mask.array, label, label, workers=workers)
-        grown.append(morphology.dilate(seed, mask.shape[2], rods, workers=workers) & free)
+        grown.append(morphology.dilate(seed, mask.shape[2], rods, workers=workers))
+    if len(labels) == 1:
+        return Mask(
+            bits.paint(grown[0], np.zeros(mask.shape, np.uint8), label=labels[0], workers=workers), mask.geometry
+        )
+    free = bits.between(mask.array, 0, 0, workers=workers)
+    grown = [voxels & free for voxels in grown]
     out = mask.array.copy()
     for label, voxels in zip(labels, grown, strict=True):
         bits.paint(voxels, out, label=label, workers=workers)

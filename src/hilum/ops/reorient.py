@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from itertools import permutations
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TypeVar, cast
 
 import numpy as np
 
 from hilum.geometry import Geometry, Vector
 from hilum.volume import Volume
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 AnyVolume = TypeVar("AnyVolume", bound=Volume)
 
@@ -38,7 +35,7 @@ def reorient(volume: AnyVolume) -> AnyVolume:
     (0.0, 0.0, -5.0)
     """
     old = volume.geometry
-    order, flips = _turn(np.array(old.direction))
+    order, flips = body_axes(old)
     if order == (0, 1, 2) and not any(flips):
         return volume
     far = [old.shape[axis] - 1 if flip else 0 for axis, flip in zip(order, flips, strict=True)]
@@ -58,9 +55,21 @@ def reorient(volume: AnyVolume) -> AnyVolume:
     return type(volume)(volume.array.transpose(order)[step], geometry)
 
 
-def _turn(direction: NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
-    """Which old axis becomes z, y and x, and which of them is flipped."""
-    along = direction[:, ::-1]  # an axis's part along head, back and left
+def body_axes(geometry: Geometry) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """Which array axes run along the body, and which of them the other way.
+
+    Parameters
+    ----------
+    geometry : Geometry
+
+    Returns
+    -------
+    order : tuple of int
+        The array axes closest to the directions to the head, the back and the left.
+    flips : tuple of bool
+        Whether each of them points the other way.
+    """
+    along = np.array(geometry.direction)[:, ::-1]  # an axis's part along head, back and left
     best = max(permutations(range(3)), key=lambda order: sum(abs(along[axis, k]) for k, axis in enumerate(order)))
     flips = tuple(bool(along[axis, k] < 0) for k, axis in enumerate(best))
     return cast("tuple[int, int, int]", best), cast("tuple[bool, bool, bool]", flips)
