@@ -58,20 +58,20 @@ def test_a_run_writes_what_it_says(inputs, phantom, tmp_path):
         done = tmp_path / "scans" / ref.scan_id
         record = json.loads((done / "scan.json").read_text())
         image = nibabel.load(done / "ct.nii.gz")
-        assert list(image.shape[::-1]) == record["geometry"]["shape_zyx"]
+        assert list(image.shape[::-1]) == record["geometry"]["shape"]
         assert np.allclose(image.header.get_zooms(), 4.0)
         for name, facts in record["files"].items():
             assert hashlib.sha256((done / name).read_bytes()).hexdigest() == facts["sha256"]
             assert (done / name).stat().st_size == facts["bytes"]
         assert set(record["files"]) == {"ct.nii.gz", "lungs.nii.gz", "nodules.nii.gz"}
-        assert record["source_geometry"]["shape_zyx"] == list(phantom.scan.ct.shape)
+        assert record["source_geometry"]["shape"] == list(phantom.scan.ct.shape)
     first, second = (json.loads((tmp_path / "scans" / ref.scan_id / "scan.json").read_text()) for ref in refs)
     assert len(first["nodules"]) == len(phantom.scan.nodules)
     assert second["nodules"] == []
     grid = hilum.read(tmp_path / "scans" / refs[0].scan_id / "ct.nii.gz").ct.geometry
     for told, nodule in zip(first["nodules"], phantom.scan.nodules, strict=True):
-        assert np.allclose(told["world_xyz_lps_mm"], nodule.center)
-        assert np.allclose(grid.index_to_world(told["voxel_zyx"]), nodule.center, atol=1e-3)
+        assert np.allclose(told["world"], nodule.center)
+        assert np.allclose(grid.index_to_world(told["voxel"]), nodule.center, atol=1e-3)
 
 
 def test_workers_do_not_change_a_byte(inputs, tmp_path):
@@ -91,9 +91,9 @@ def test_a_finished_scan_is_kept_refused_or_replaced(inputs, tmp_path):
     row = batch.run(refs, other, tmp_path)[0]
     assert (row.status, row.code) == ("refused", "exists")
     assert "--overwrite" in row.reason
-    assert read_record(tmp_path / "scans" / refs[0].scan_id).geometry.spacing_zyx_mm == (4.0, 4.0, 4.0)
+    assert read_record(tmp_path / "scans" / refs[0].scan_id).geometry.spacing == (4.0, 4.0, 4.0)
     batch.run(refs, other, tmp_path, overwrite=True)
-    assert read_record(tmp_path / "scans" / refs[0].scan_id).geometry.spacing_zyx_mm == (8.0, 8.0, 8.0)
+    assert read_record(tmp_path / "scans" / refs[0].scan_id).geometry.spacing == (8.0, 8.0, 8.0)
     assert len(read_ledger(tmp_path)) == 1
 
 

@@ -90,7 +90,7 @@ def _told(folder: Path, record: ScanRecord) -> str:
     grid, source = record.geometry, record.source_geometry
     return "\n".join([
         f"{folder}: {', '.join(record.files)}, scan.json",
-        f"  read      {source.shape_zyx} voxels of {source.spacing_zyx_mm} mm (z, y, x)",
-        f"  written   {grid.shape_zyx} voxels of {grid.spacing_zyx_mm} mm, HU",
+        f"  read      {source.shape} voxels of {source.spacing} mm (z, y, x)",
+        f"  written   {grid.shape} voxels of {grid.spacing} mm, HU",
         *[f"  {name:24s}{value:g}" for name, value in record.figures.items()],
     ])  # fmt: skip

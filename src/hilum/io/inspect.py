@@ -93,9 +93,9 @@ def inspection_text(found: list[SeriesRecord]) -> str:
         verdict = "would be read" if series.usable else "would be refused"
         lines.append(f"{number}. {series.format}, {series.slices} slices, {verdict}: {series.series_uid}")
         if series.geometry is not None:
-            sizes = " x ".join(str(n) for n in series.geometry.shape_zyx)
-            steps = " x ".join(f"{s:.6g}" for s in series.geometry.spacing_zyx_mm)
-            place = ", ".join(f"{v:.6g}" for v in series.geometry.origin_xyz_lps_mm)
+            sizes = " x ".join(str(n) for n in series.geometry.shape)
+            steps = " x ".join(f"{s:.6g}" for s in series.geometry.spacing)
+            place = ", ".join(f"{v:.6g}" for v in series.geometry.origin)
             lines.append(f"   {sizes} voxels of {steps} mm (z, y, x), first voxel at ({place}) mm (x, y, z)")
         lines += [f"   {finding.action:9s}{finding.code}: {finding.text}" for finding in series.findings]
     return "\n".join(lines)

@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 
 class GridRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A `Geometry` as it stands in ``scan.json``."""
+    """A `Geometry` in JSON: shape and spacing (z, y, x), mm; origin (x, y, z), LPS mm; a unit vector per array axis."""
 
-    shape_zyx: tuple[int, int, int]
-    spacing_zyx_mm: tuple[float, float, float]
-    origin_xyz_lps_mm: tuple[float, float, float]
-    direction_zyx_lps: tuple[tuple[float, float, float], ...]
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    direction: tuple[tuple[float, float, float], ...]
 
 
 class NoduleRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A nodule in the world and on the output's grid; `label` is its value in the nodule mask."""
+    """A nodule: its value in the mask, center in the world (x, y, z), LPS mm, and as a fractional voxel (z, y, x)."""
 
     label: int
-    world_xyz_lps_mm: tuple[float, float, float]
-    voxel_zyx: tuple[float, float, float]
+    world: tuple[float, float, float]
+    voxel: tuple[float, float, float]
     diameter_mm: float
     inside: bool
 
@@ -66,8 +66,8 @@ def grid_record(geometry: Geometry) -> GridRecord:
     GridRecord
     """
     return GridRecord(
-        shape_zyx=geometry.shape,
-        spacing_zyx_mm=geometry.spacing,
-        origin_xyz_lps_mm=geometry.origin,
-        direction_zyx_lps=geometry.direction,
+        shape=geometry.shape,
+        spacing=geometry.spacing,
+        origin=geometry.origin,
+        direction=geometry.direction,
     )

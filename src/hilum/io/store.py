@@ -208,7 +208,7 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
     return Scan(
         series_uid=record.series_uid,
         ct=ct,
-        nodules=tuple(Nodule(center=n.world_xyz_lps_mm, diameter_mm=n.diameter_mm) for n in record.nodules),
+        nodules=tuple(Nodule(center=n.world, diameter_mm=n.diameter_mm) for n in record.nodules),
         annotated=masks["nodules"] is not None,
         lungs=masks["lungs"],
         nodule_mask=masks["nodules"],
@@ -255,8 +255,8 @@ def _nodule_records(scan: Scan) -> list[NoduleRecord]:
     return [
         NoduleRecord(
             label=number,
-            world_xyz_lps_mm=nodule.center,
-            voxel_zyx=tuple(grid.world_to_index(nodule.center).tolist()),
+            world=nodule.center,
+            voxel=tuple(grid.world_to_index(nodule.center).tolist()),
             diameter_mm=nodule.diameter_mm,
             inside=bool(grid.contains(nodule.center)),
         )
