@@ -22,10 +22,9 @@ from hilum.datasets.phantom import (
     PhantomOptions,
     make_phantom,
     outside_field,
-    write_dicom_series,
-    write_luna16,
 )
-from hilum.datasets.phantom_files import DIALECTS, Dialect, reverse_in_plane
+from hilum.datasets.phantom_dialects import DIALECTS, Dialect
+from hilum.datasets.phantom_files import reverse_in_plane, write_dicom_series, write_luna16
 from hilum.datasets.phantom_shapes import Tubes, cover, ellipse
 from hilum.errors import GeometryError, InputError, OutputError
 from hilum.geometry import IDENTITY_DIRECTION, Geometry

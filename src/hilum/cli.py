@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 import hilum
-from hilum.errors import HilumError, InputError, one_line
+from hilum.console import balance, complain, describe, progress, say, warn
+from hilum.errors import HilumError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from hilum.io.ledger import Row
     from hilum.scan import Scan
 
 ALL_WELL, REFUSED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -73,12 +72,12 @@ def run(
     chosen = with_options(find_recipe(recipe), file_format=file_format)
     refs, refused = batch.index(inputs, dataset=dataset, annotations=annotations)
     for row in refused:
-        _complain(row.reason)
+        complain(row.reason)
     if not refs:
         return REFUSED
-    with _progress(len(refs)) as report:
+    with progress(len(refs)) as report:
         rows = batch.run(refs, chosen, out, workers=workers, overwrite=overwrite, refused=refused, report=report)
-    _say(_balance(rows, out))
+    say(balance(rows, out))
     return ALL_WELL if all(row.status in {"done", "repaired"} for row in rows) else REFUSED
 
 
@@ -93,7 +92,7 @@ def demo(*, out: Path = Path("hilum-demo")) -> int:
     """
     from hilum.demo import demo as make
 
-    _say(make(out))
+    say(make(out))
     return ALL_WELL
 
 
@@ -111,7 +110,7 @@ def info(source: Path, /, *, json: Annotated[bool, Parameter(negative="")] = Fal
     from hilum.io.inspect import inspect, inspection_json, inspection_text
 
     found = inspect(source)
-    _say(inspection_json(found) if json else inspection_text(found))
+    say(inspection_json(found) if json else inspection_text(found))
     return ALL_WELL if any(series.usable for series in found) else REFUSED
 
 
@@ -133,7 +132,7 @@ def convert(source: Path, output: Path, /, *, series: str = "") -> int:
     io.check_output(output)
     scan = _read(source, series=series)
     io.write(scan.ct, output)
-    _say(f"{output}: {_describe(scan)}")
+    say(f"{output}: {describe(scan)}")
     return ALL_WELL
 
 
@@ -165,7 +164,7 @@ def lungs(source: Path, output: Path, /, *, method: Method = "hilum", dilate_mm:
             "no lung was found", where=source, do="look at the scan, or try another --method", code="lungs"
         )
     io.write(mask, output)
-    _say(f"{output}: {mask.volume_ml(1):.0f} ml labelled 1, {mask.volume_ml(2):.0f} ml labelled 2")
+    say(f"{output}: {mask.volume_ml(1):.0f} ml labelled 1, {mask.volume_ml(2):.0f} ml labelled 2")
     return ALL_WELL
 
 
@@ -190,10 +189,10 @@ def nodules(source: Path, annotations: Path, output: Path, /, *, series: str = "
     io.check_output(output)
     scan = _read(source, series=series, annotations=annotations)
     for number in nodules_outside(scan.ct.geometry, scan.nodules):
-        _warn(f"nodule-outside: nodule {number + 1} at {scan.nodules[number].center} mm lies outside the scan")
+        warn(f"nodule-outside: nodule {number + 1} at {scan.nodules[number].center} mm lies outside the scan")
     mask = mask_nodules(scan.ct.geometry, scan.nodules)
     io.write(mask, output)
-    _say(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
+    say(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
     return ALL_WELL
 
 
@@ -211,7 +210,7 @@ def stats(folder: Path, /, *, json: Annotated[bool, Parameter(negative="")] = Fa
     from hilum.stats import stats_json, stats_text, voxel_stats
 
     found = voxel_stats(folder)
-    _say(stats_json(found) if json else stats_text(found))
+    say(stats_json(found) if json else stats_text(found))
     return ALL_WELL
 
 
@@ -220,7 +219,7 @@ def list_recipes() -> int:
     """List the recipes that ship."""
     from hilum.recipes import RECIPES
 
-    _say("\n".join(RECIPES))
+    say("\n".join(RECIPES))
     return ALL_WELL
 
 
@@ -235,7 +234,7 @@ def show(name: str, /) -> int:
     """
     from hilum.recipes import recipe, recipe_toml
 
-    _say(recipe_toml(recipe(name)).rstrip())
+    say(recipe_toml(recipe(name)).rstrip())
     return ALL_WELL
 
 
@@ -250,7 +249,7 @@ def check(file: Path, /) -> int:
     """
     from hilum.recipes import recipe, recipe_fingerprint
 
-    _say(f"{file}: a valid recipe, fingerprint {recipe_fingerprint(recipe(file))[:16]}")
+    say(f"{file}: a valid recipe, fingerprint {recipe_fingerprint(recipe(file))[:16]}")
     return ALL_WELL
 
 
@@ -273,20 +272,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as problem:
-        _complain(f"{problem}; see 'hilum --help'")
+        complain(f"{problem}; see 'hilum --help'")
         return USAGE
     except HilumError as refusal:
         if debug:
             raise
-        _complain(str(refusal))
+        complain(str(refusal))
         return REFUSED
     except KeyboardInterrupt:
-        _complain("interrupted")
+        complain("interrupted")
         return INTERRUPTED
     except (MemoryError, OSError) as problem:
         if debug:
             raise
-        _complain(f"{type(problem).__name__}: {problem}; give --debug to see where")
+        complain(f"{type(problem).__name__}: {problem}; give --debug to see where")
         return REFUSED
     return status if isinstance(status, int) else ALL_WELL
 
@@ -294,59 +293,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _read(source: Path, *, series: str = "", annotations: Path | None = None) -> Scan:
     scan = hilum.read(source, series=series, annotations=annotations)
     for note in scan.notes:
-        _warn(str(note))
+        warn(str(note))
     return scan
-
-
-def _describe(scan: Scan) -> str:
-    sizes = " x ".join(str(n) for n in scan.ct.shape)
-    steps = " x ".join(f"{s:g}" for s in scan.ct.spacing)
-    return f"{sizes} voxels of {steps} mm (z, y, x), {scan.ct.array.min()} to {scan.ct.array.max()} HU"
-
-
-def _balance(rows: Sequence[Row], out: Path) -> str:
-    counts = {status: sum(row.status == status for row in rows) for status in ("done", "repaired", "refused", "failed")}
-    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    return f"{out}: {len(rows)} in, {told}"
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[Row], None]]:
-    """Show a bar on a terminal, and say in one line on stderr what is odd or refused."""
-
-    def tell(row: Row) -> None:
-        for note in row.notes:
-            _warn(f"{row.id}: {note}")
-        if row.reason and not row.id.startswith("input-"):
-            _complain(f"{row.id}: {row.reason}")
-
-    if not sys.stderr.isatty():
-        yield tell
-        return
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(),
-                  console=Console(stderr=True)) as bar:  # fmt: skip
-        task = bar.add_task("scans", total=total)
-
-        def step(row: Row) -> None:
-            tell(row)
-            bar.advance(task)
-
-        yield step
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-
-
-def _warn(text: str) -> None:
-    sys.stderr.write(f"note: {one_line(text, limit=290)}\n")
-
-
-def _complain(text: str) -> None:
-    sys.stderr.write(one_line(text) + "\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import numpy as np
 
 from hilum._kernels.threads import run_slabs
 from hilum.datasets.phantom_anatomy import FIELD_OF_VIEW_MM, PATIENT_CENTER, outside_field
-from hilum.datasets.phantom_files import write_dicom_series, write_luna16
 from hilum.datasets.phantom_growth import NODULE_HU, Anatomy, NoduleKind, check_kinds, grow, stream
 from hilum.datasets.phantom_lungs import Disease, Slab
 from hilum.datasets.phantom_shapes import Sampler
@@ -46,8 +45,6 @@ __all__ = [
     "make_phantom",
     "outside_field",
     "series_uid",
-    "write_dicom_series",
-    "write_luna16",
 ]
 
 

@@ -11,7 +11,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID
 
-from hilum.datasets.phantom_files import BIG_ENDIAN, EXPLICIT, IMPLICIT, RLE
+from hilum.datasets.phantom_dialects import BIG_ENDIAN, EXPLICIT, IMPLICIT, RLE
 from hilum.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.datasets.phantom_files import Dialect
+    from hilum.datasets.phantom_dialects import Dialect
     from hilum.volume import Volume
 
 _CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
