@@ -42,13 +42,13 @@ def main(words: list[str]) -> int:
 def demo(words: list[str]) -> int:
     """Preprocess a phantom scan."""
     set_up("run")
-    return call(PYTHON, "-m", "hilum.cli", "demo", *words)
+    return call(PYTHON, "-m", "hilum.cli", "demo", *words, folder=Path.cwd())
 
 
 def run(words: list[str]) -> int:
     """Run any hilum command."""
     set_up("run")
-    return call(PYTHON, "-m", "hilum.cli", *words)
+    return call(PYTHON, "-m", "hilum.cli", *words, folder=Path.cwd())
 
 
 def test(words: list[str]) -> int:
@@ -68,7 +68,8 @@ def bench(words: list[str]) -> int:
     """Print start-up times, and agreement with the tutorial on a folder given."""
     set_up("dev")
     status = call(PYTHON, "bench/startup.py")
-    return max(status, call(PYTHON, "bench/agreement.py", *words)) if words else status
+    agreement = ROOT / "bench/agreement.py"
+    return max(status, call(PYTHON, agreement, *words, folder=Path.cwd())) if words else status
 
 
 def lock(_words: list[str]) -> int:
@@ -104,7 +105,8 @@ def set_up(which: str) -> None:
     must(BIN / "uv", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", ".")
     say(f"installed: {size_mb(VENV)} MB in .venv")
     say("compiling the kernels (once; they are kept beside the source)")
-    must(PYTHON, "-c", "import hilum.cli; from hilum.demo import compile_kernels; compile_kernels()")
+    must(PYTHON, "-c", "from hilum.demo import compile_kernels; compile_kernels()")
+    must(PYTHON, "-m", "hilum.cli", "--help", quiet=True)  # its bytecode too
     stamp.write_text(state)
 
 
@@ -113,18 +115,19 @@ def size_mb(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file()) // 10**6
 
 
-def call(*words: str | Path) -> int:
-    """Run a command in the project's root and return its exit status."""
+def call(*words: str | Path, folder: Path = ROOT, quiet: bool = False) -> int:
+    """Run a command, in the project's root where no folder is given, and return its exit status."""
     # Bytecode is kept even where the caller asked for none: without it every start compiles numba's source anew.
     dropped = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
     clean = {name: value for name, value in os.environ.items() if name not in dropped}
     clean["VIRTUAL_ENV"] = str(VENV)
-    return subprocess.run([str(word) for word in words], cwd=ROOT, env=clean, check=False).returncode
+    out = subprocess.DEVNULL if quiet else None
+    return subprocess.run([str(word) for word in words], cwd=folder, env=clean, stdout=out, check=False).returncode
 
 
-def must(*words: str | Path) -> None:
+def must(*words: str | Path, quiet: bool = False) -> None:
     """Run a command of the set-up, and stop with its name where it fails."""
-    status = call(*words)
+    status = call(*words, quiet=quiet)
     if status:
         shown = " ".join(str(word) for word in words)
         sys.exit(f"set-up stopped: '{shown}' ended with {status}; mend that and run this again")

@@ -159,6 +159,17 @@ def test_debug_shows_the_traceback(tmp_path):
         cli.main(["convert", str(tmp_path / "gone"), str(tmp_path / "a.nii"), "--debug"])
 
 
+def test_what_nobody_foresaw_is_one_line_too(capsys, series, tmp_path, monkeypatch):
+    def broken(*_args, **_options):
+        raise ZeroDivisionError("a\nbug")
+
+    monkeypatch.setattr("hilum.io.nifti.write_nifti", broken)
+    err = refused(capsys, tmp_path, "convert", series, tmp_path / "a.nii")
+    assert "ZeroDivisionError: a bug" in err
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["convert", str(series), str(tmp_path / "a.nii"), "--debug"])
+
+
 def test_the_installed_command_answers(tmp_path):
     done = subprocess.run([sys.executable, "-m", "hilum.cli", "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0

@@ -282,10 +282,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED
-    except (MemoryError, OSError) as problem:
+    except Exception as problem:  # the last resort: a person gets one line, a developer --debug
         if debug:
             raise
-        complain(f"{type(problem).__name__}: {problem}; give --debug to see where")
+        complain(f"failed, which it should not: {type(problem).__name__}: {problem}; give --debug to see where")
         return REFUSED
     return status if isinstance(status, int) else ALL_WELL
 
