@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813 - the name everybody uses
 
 import hilum
 from hilum import cli
@@ -75,6 +76,26 @@ def test_lungs_and_nodules_lie_on_the_scans_own_grid(capsys, series, annotations
     for number, nodule in enumerate(phantom.scan.nodules, start=1):
         voxel = tuple(np.rint(nodules.geometry.world_to_index(nodule.center)).astype(int))
         assert nodules.array[voxel] == number
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.nrrd", "a.mha", "a.mhd"])
+def test_a_converted_scan_still_finds_its_annotations(capsys, series, annotations, phantom, tmp_path, name):
+    call(capsys, "convert", series, tmp_path / name)
+    assert hilum.read(tmp_path / name).series_uid == hilum.read(series).series_uid
+    image = sitk.ReadImage(tmp_path / name)  # the extra key disturbs nobody else
+    assert image.GetSize() == phantom.scan.ct.shape[::-1]
+    assert call(capsys, "nodules", tmp_path / name, annotations, tmp_path / "mask.nrrd")[0] == 0
+    assert set(np.unique(hilum.read(tmp_path / "mask.nrrd").ct.array)) == set(range(len(phantom.scan.nodules) + 1))
+
+
+def test_a_scan_of_unknown_series_gets_no_annotations_by_chance(capsys, series, annotations, phantom, tmp_path):
+    hilum.write(phantom.scan.ct, tmp_path / "mine.nii", series_uid="../../not a uid")
+    assert hilum.read(tmp_path / "mine.nii").series_uid == "mine"
+    err = refused(capsys, tmp_path, "nodules", tmp_path / "mine.nii", annotations, tmp_path / "mask.nii")
+    assert "--series-uid" in err
+    uid = hilum.read(series).series_uid
+    words = ("nodules", tmp_path / "mine.nii", annotations, tmp_path / "mask.nii", "--series-uid", uid)
+    assert call(capsys, *words)[0] == 0
 
 
 def test_run_info_stats_and_recipe_answer(capsys, series, annotations, tmp_path):

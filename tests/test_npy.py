@@ -53,7 +53,10 @@ def test_a_stranger_finds_the_geometry_in_the_json(folder):
         "spacing": [2.5, 0.7, 0.8],
         "origin": [-10.0, 20.0, 30.0],
         "direction": [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]],
+        "series_uid": "",
     }
+    write_npy(Volume(VOXELS, GRID), folder / "b.npy", series_uid="1.2.840.1")
+    assert json.loads((folder / "b.json").read_text())["series_uid"] == "1.2.840.1"
 
 
 @pytest.mark.parametrize("array", [np.asfortranarray(VOXELS), VOXELS.astype(">i2"), VOXELS.astype("f4"), VOXELS > 3])

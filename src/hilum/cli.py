@@ -131,7 +131,7 @@ def convert(source: Path, output: Path, /, *, series: str = "") -> int:
 
     io.check_output(output)
     scan = _read(source, series=series)
-    io.write(scan.ct, output)
+    io.write(scan.ct, output, series_uid=scan.series_uid)
     say(f"{output}: {describe(scan)}")
     return ALL_WELL
 
@@ -163,13 +163,13 @@ def lungs(source: Path, output: Path, /, *, method: Method = "hilum", dilate_mm:
         raise InputError(
             "no lung was found", where=source, do="look at the scan, or try another --method", code="lungs"
         )
-    io.write(mask, output)
+    io.write(mask, output, series_uid=scan.series_uid)
     say(f"{output}: {mask.volume_ml(1):.0f} ml labelled 1, {mask.volume_ml(2):.0f} ml labelled 2")
     return ALL_WELL
 
 
 @app.command
-def nodules(source: Path, annotations: Path, output: Path, /, *, series: str = "") -> int:
+def nodules(source: Path, annotations: Path, output: Path, /, *, series: str = "", series_uid: str = "") -> int:
     """Write a nodule mask on the scan's own grid.
 
     Parameters
@@ -182,16 +182,18 @@ def nodules(source: Path, annotations: Path, output: Path, /, *, series: str = "
         Ends in .nii, .nii.gz, .nrrd, .mha, .mhd or .npy.
     series
         Series Instance UID, where the folder holds several.
+    series_uid
+        Series Instance UID, where the file does not know its own.
     """
     from hilum import io
     from hilum.ops.nodules import mask_nodules, nodules_outside
 
     io.check_output(output)
-    scan = _read(source, series=series, annotations=annotations)
+    scan = _read(source, series=series, annotations=annotations, series_uid=series_uid)
     for number in nodules_outside(scan.ct.geometry, scan.nodules):
         warn(f"nodule-outside: nodule {number + 1} at {scan.nodules[number].center} mm lies outside the scan")
     mask = mask_nodules(scan.ct.geometry, scan.nodules)
-    io.write(mask, output)
+    io.write(mask, output, series_uid=scan.series_uid)
     say(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
     return ALL_WELL
 
@@ -290,8 +292,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status if isinstance(status, int) else ALL_WELL
 
 
-def _read(source: Path, *, series: str = "", annotations: Path | None = None) -> Scan:
-    scan = hilum.read(source, series=series, annotations=annotations)
+def _read(source: Path, *, series: str = "", annotations: Path | None = None, series_uid: str = "") -> Scan:
+    scan = hilum.read(source, series=series, annotations=annotations, series_uid=series_uid)
     for note in scan.notes:
         warn(str(note))
     return scan

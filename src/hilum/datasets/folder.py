@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hilum.errors import InputError, MissingInputError
 from hilum.io import READERS, read, suffix_of
+from hilum.io.values import is_uid
 from hilum.scan import Scan, ScanRef
 
 if TYPE_CHECKING:
     from hilum.io.dicom_records import Stack
 
-_UID = re.compile(r"^[0-9]+(\.[0-9]+){3,}$")
 _ID_DIGITS = 16
 
 
@@ -85,7 +84,7 @@ def scan_id_of(series_uid: str) -> str:
 
 def _ref(path: Path, series_uid: str, annotations: Path | None, *, tag: str) -> ScanRef:
     stem = path.name[: -len(suffix_of(path))] if suffix_of(path) else path.name
-    uid = series_uid or (stem if _UID.match(stem) else "")
+    uid = series_uid or (stem if is_uid(stem) else "")
     return ScanRef("folder", scan_id_of(uid or tag), path, series_uid, annotations)
 
 

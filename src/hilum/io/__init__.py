@@ -10,7 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hilum.errors import FormatError, InputError, MissingInputError, UnsupportedError
+from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
+from hilum.io.values import is_uid
 
 if TYPE_CHECKING:
     from hilum.scan import Scan
@@ -56,7 +57,7 @@ def suffix_of(path: Path) -> str:
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
-def read(path: str | Path, *, series: str = "", annotations: str | Path | None = None) -> Scan:
+def read(path: str | Path, *, series: str = "", annotations: str | Path | None = None, series_uid: str = "") -> Scan:
     """Read one CT scan, whatever its format, into Hounsfield units with its geometry.
 
     Parameters
@@ -69,6 +70,8 @@ def read(path: str | Path, *, series: str = "", annotations: str | Path | None =
         series is taken and the choice noted.
     annotations : str or Path, optional
         A LUNA16 ``annotations.csv``; its rows of this very series become the scan's nodules.
+    series_uid : str
+        What to call the scan where its file does not know its Series Instance UID.
 
     Returns
     -------
@@ -92,6 +95,7 @@ def read(path: str | Path, *, series: str = "", annotations: str | Path | None =
         raise InputError("a series can be chosen in a DICOM folder only", where=path, do="leave the series out")
     else:
         scan = _function(READERS[suffix])(path)
+    scan = replace(scan, series_uid=series_uid) if series_uid else scan
     return annotate(scan, annotations) if annotations is not None else scan
 
 
@@ -119,11 +123,14 @@ def annotate(scan: Scan, annotations: str | Path) -> Scan:
         raise MissingInputError("there is no such annotation file", where=path, do="check the path")
     if suffix_of(path) != ".csv":
         raise UnsupportedError("annotations are read from a LUNA16 .csv", where=path, do="give an annotations.csv")
+    if not is_uid(scan.series_uid):
+        what = f"rows are found by series UID, and the scan is only known as {one_line(scan.series_uid, limit=40)!r}"
+        raise AnnotationError(what, where=path, do="state its UID (--series-uid), or name the file by it")
     nodules, notes = import_module("hilum.io.luna").read_annotations(path, series_uid=scan.series_uid)
     return replace(scan, nodules=nodules, annotated=True, notes=(*scan.notes, *notes))
 
 
-def write(volume: Volume, path: str | Path) -> None:
+def write(volume: Volume, path: str | Path, *, series_uid: str = "") -> None:
     """Write a volume or mask with its geometry; the file appears only when it is whole.
 
     Parameters
@@ -132,6 +139,8 @@ def write(volume: Volume, path: str | Path) -> None:
     path : str or Path
         Ends in ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mhd`` (its voxels go to a ``.raw`` beside it) or
         ``.npy`` (its geometry goes to a ``.json`` beside it).
+    series_uid : str
+        The Series Instance UID, kept in the header, by which `read` names the scan and finds its annotations.
 
     Raises
     ------
@@ -141,7 +150,7 @@ def write(volume: Volume, path: str | Path) -> None:
         If the file cannot be written.
     """
     path = Path(path)
-    _function(WRITERS[check_output(path)])(volume, path)
+    _function(WRITERS[check_output(path)])(volume, path, series_uid=series_uid)
 
 
 def check_output(path: Path) -> str:

@@ -20,7 +20,7 @@ from hilum.io.atomic import atomic_path
 from hilum.io.blocks import GZIP_MAGIC, Block, check_size
 from hilum.io.files import data_path, open_file
 from hilum.io.metaimage_header import MET_TYPES, Header, read_header
-from hilum.io.values import to_scan
+from hilum.io.values import is_uid, to_scan
 from hilum.volume import Volume
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def read_metaimage(path: Path) -> Scan:
     Returns
     -------
     Scan
-        int16 HU in the order in which the file stores them; named after the file, which LUNA16 names by series UID.
+        int16 HU in the order in which the file stores them; named by the key SeriesInstanceUID where the header has
+        one, or after the file, which LUNA16 names by series UID.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def read_metaimage(path: Path) -> Scan:
         If header or data are damaged, truncated or missing, name a file elsewhere, or hold no 3-D volume of numbers.
     """
     array, header = _load(path)
-    return to_scan(array, header.geometry, where=path, notes=header.notes)
+    return to_scan(array, header.geometry, where=path, notes=header.notes, series_uid=header.series_uid)
 
 
 def read_metaimage_volume(path: Path) -> Volume:
@@ -78,7 +79,7 @@ def read_metaimage_volume(path: Path) -> Volume:
     return Volume(array, header.geometry)
 
 
-def write_metaimage(volume: Volume, path: Path) -> None:
+def write_metaimage(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     """Write a volume or mask as .mha, or as .mhd with a .raw beside it; geometry and voxels are kept bit for bit.
 
     Parameters
@@ -87,6 +88,8 @@ def write_metaimage(volume: Volume, path: Path) -> None:
         Of integers, floats or bool.
     path : Path
         Ends in .mhd or .mha. Each file appears only when complete, the header after its data.
+    series_uid : str
+        Kept in the header as the key SeriesInstanceUID, where it is a UID.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def write_metaimage(volume: Volume, path: Path) -> None:
         raise OutputError("this file name cannot stand in a MetaImage header", where=path, do="choose a plain name")
     voxels = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     local = path.suffix.lower() == ".mha"
-    text = _header_text(volume.geometry, element, "LOCAL" if local else raw.name).encode()
+    text = _header_text(volume.geometry, element, "LOCAL" if local else raw.name, series_uid).encode()
     with atomic_path(path) as temporary:
         if local:
             with temporary.open("wb") as out:
@@ -118,7 +121,7 @@ def write_metaimage(volume: Volume, path: Path) -> None:
             beside.write_bytes(voxels.data)
 
 
-def _header_text(geometry: Geometry, element: str, data: str) -> str:
+def _header_text(geometry: Geometry, element: str, data: str, series_uid: str) -> str:
     def row(values: Sequence[float]) -> str:
         return " ".join(repr(v) for v in values)  # the shortest text that reads back as the same number
 
@@ -134,6 +137,7 @@ def _header_text(geometry: Geometry, element: str, data: str) -> str:
         "ElementSpacing": row(geometry.spacing[::-1]),
         "DimSize": row(geometry.shape[::-1]),
         "ElementType": element,
+        **({"SeriesInstanceUID": series_uid} if is_uid(series_uid) else {}),
         "ElementDataFile": data,
     }
     return "".join(f"{key} = {value}\n" for key, value in lines.items())

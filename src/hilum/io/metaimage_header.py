@@ -68,6 +68,8 @@ class Header:
     offset : int
         Bytes of the header itself.
     notes : tuple of Note
+    series_uid : str
+        As the key SeriesInstanceUID has it; empty where it is missing.
     """
 
     geometry: Geometry
@@ -78,6 +80,7 @@ class Header:
     files: tuple[str, ...]
     offset: int
     notes: tuple[Note, ...] = ()
+    series_uid: str = ""
 
     def with_notes(self, notes: Iterable[Note]) -> Header:
         """The same header with more notes."""
@@ -140,6 +143,7 @@ def read_header(handle: BinaryIO, path: Path) -> Header:
         files,
         offset,
         notes,
+        keys.text("SeriesInstanceUID") if keys.has("SeriesInstanceUID") else "",
     )
 
 

@@ -22,7 +22,7 @@ from hilum.errors import FormatError, GeometryError, UnsupportedError
 from hilum.io.atomic import atomic_path
 from hilum.io.blocks import GZIP_MAGIC, Block, check_size, write_gzip
 from hilum.io.files import open_file
-from hilum.io.values import geometry_from_steps, to_scan
+from hilum.io.values import geometry_from_steps, is_uid, to_scan
 from hilum.scan import Note
 from hilum.volume import Volume
 
@@ -42,6 +42,9 @@ _DATATYPES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 51
 _UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 """Millimetres in a unit of length: unknown, metre, millimetre, micrometre."""
 
+_SERIES = "series "
+"""What stands before a Series Instance UID in the header's 80 bytes of description."""
+
 _OFFSET_LIMIT = 2**24
 
 
@@ -51,6 +54,7 @@ class _Stored(NamedTuple):
     slope: float
     intercept: float
     notes: tuple[Note, ...]
+    series_uid: str
 
 
 def read_nifti(path: Path) -> Scan:
@@ -64,7 +68,8 @@ def read_nifti(path: Path) -> Scan:
     Returns
     -------
     Scan
-        int16 HU in the order in which the file stores them, axes reversed to (z, y, x); named after the file.
+        int16 HU in the order in which the file stores them, axes reversed to (z, y, x); named by the series UID
+        that `write_nifti` left in the header, or after the file.
 
     Raises
     ------
@@ -79,6 +84,7 @@ def read_nifti(path: Path) -> Scan:
         slope=stored.slope,
         intercept=stored.intercept,
         notes=stored.notes,
+        series_uid=stored.series_uid,
     )
 
 
@@ -99,11 +105,12 @@ def read_nifti_volume(path: Path) -> Volume:
     FormatError, UnsupportedError, GeometryError, InputError
         As `read_nifti`.
     """
-    array, geometry, slope, intercept, _ = _load(path)
-    return Volume(array if (slope, intercept) == (1.0, 0.0) else array * slope + intercept, geometry)
+    stored = _load(path)
+    plain = (stored.slope, stored.intercept) == (1.0, 0.0)
+    return Volume(stored.array if plain else stored.array * stored.slope + stored.intercept, stored.geometry)
 
 
-def write_nifti(volume: Volume, path: Path) -> None:
+def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     """Write a volume or mask as .nii or .nii.gz; the same volume gives the same bytes.
 
     The affine is stored in single precision, as NIfTI-1 has it.
@@ -114,6 +121,8 @@ def write_nifti(volume: Volume, path: Path) -> None:
         Of integers or floats.
     path : Path
         Ends in .nii or .nii.gz. Appears only when complete.
+    series_uid : str
+        Kept in the header's ``descrip``, where it is a UID.
 
     Raises
     ------
@@ -130,7 +139,9 @@ def write_nifti(volume: Volume, path: Path) -> None:
     if kind not in _DATATYPES or max(volume.shape) > 32767:
         raise UnsupportedError(f"NIfTI-1 holds no {array.dtype} of shape {volume.shape}", where=path)
     voxels = memoryview(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data)
-    head = _header(volume.geometry, kind) + bytes(4)  # four zeros: no extensions follow
+    head = _header(volume.geometry, kind, _SERIES + series_uid if is_uid(series_uid) else "") + bytes(
+        4
+    )  # four zeros: no extensions follow
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         if name.endswith(".nii"):
             out.write(head)
@@ -139,7 +150,7 @@ def write_nifti(volume: Volume, path: Path) -> None:
             write_gzip(out, (head, voxels))
 
 
-def _header(geometry: Geometry, kind: str) -> bytes:
+def _header(geometry: Geometry, kind: str, description: str) -> bytes:
     affine = np.diag([-1.0, -1.0, 1.0]) @ geometry.affine[:3]  # LPS to RAS
     # Rounded to what will be stored (columns x, y, z, origin; no negative zeros), and all else derived from that:
     # what is read from the file is then written with the same bytes.
@@ -151,7 +162,7 @@ def _header(geometry: Geometry, kind: str) -> bytes:
         3, *geometry.shape[::-1], 1, 1, 1, 1,
         0, 0, 0, 0, _DATATYPES[kind], 8 * int(kind[1]), 0,
         flip, *spacing, 1, 1, 1, 1,
-        352, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, b"", b"",
+        352, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, description.encode(), b"",
         1, 1, *quaternion, *affine[:, 3], *affine.ravel(),
         b"", b"n+1",
     )  # fmt: skip
@@ -188,6 +199,7 @@ class _Head:
     slope: float
     intercept: float
     notes: tuple[Note, ...]
+    series_uid: str
 
 
 def _load(path: Path) -> _Stored:
@@ -206,7 +218,7 @@ def _load(path: Path) -> _Stored:
         notes = head.notes + block.finish()
     if not array.dtype.isnative:
         array = array.byteswap(inplace=True).view(array.dtype.newbyteorder())
-    return _Stored(array, head.geometry, head.slope, head.intercept, notes)
+    return _Stored(array, head.geometry, head.slope, head.intercept, notes, head.series_uid)
 
 
 def _take(block: Block, size: int) -> bytes:
@@ -254,9 +266,9 @@ def _read_header(raw: bytes, order: str, path: Path) -> _Head:
         raise FormatError(f"header: vox_offset is {offset}", where=path, do="convert it again", code="header")
     shape = tuple(sizes[2::-1])
     geometry, notes = _geometry(header, shape, path)
-    return _Head(
-        shape, np.dtype(order + kind), int(offset), geometry, 1.0 if slope is None else slope, intercept or 0.0, notes
-    )
+    uid = bytes(header["descrip"]).partition(b"\0")[0].decode("ascii", "replace").removeprefix(_SERIES)
+    slope = 1.0 if slope is None else slope
+    return _Head(shape, np.dtype(order + kind), int(offset), geometry, slope, intercept or 0.0, notes, uid)
 
 
 def _geometry(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Geometry, tuple[Note, ...]]:

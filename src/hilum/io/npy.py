@@ -16,7 +16,7 @@ from hilum.errors import FormatError, MissingInputError, UnsupportedError
 from hilum.io.atomic import atomic_path
 from hilum.io.blocks import Block, check_size
 from hilum.io.files import HEADER_LIMIT, open_file
-from hilum.io.values import make_geometry
+from hilum.io.values import is_uid, make_geometry
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
@@ -34,9 +34,10 @@ class _Record(msgspec.Struct, frozen=True):
     spacing: _Triple
     origin: _Triple
     direction: tuple[_Triple, _Triple, _Triple]
+    series_uid: str = ""
 
 
-def write_npy(volume: Volume, path: Path) -> None:
+def write_npy(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     """Write a volume or mask as .npy with a .json of its geometry beside it.
 
     Parameters
@@ -45,6 +46,8 @@ def write_npy(volume: Volume, path: Path) -> None:
         Of numbers or bool.
     path : Path
         Ends in .npy; the .json gets the same name. Each appears only when complete, the .json last.
+    series_uid : str
+        Kept in the .json, where it is a UID.
 
     Raises
     ------
@@ -57,7 +60,8 @@ def write_npy(volume: Volume, path: Path) -> None:
         raise UnsupportedError("a numpy file ends in .npy", where=path)
     geometry = volume.geometry
     kind: Literal["volume", "mask"] = "mask" if isinstance(volume, Mask) else "volume"
-    record = _Record(kind, geometry.shape, geometry.spacing, geometry.origin, geometry.direction)
+    uid = series_uid if is_uid(series_uid) else ""
+    record = _Record(kind, geometry.shape, geometry.spacing, geometry.origin, geometry.direction, uid)
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         np.lib.format.write_array(out, np.ascontiguousarray(volume.array), version=(1, 0), allow_pickle=False)
     with atomic_path(path.with_suffix(".json")) as temporary:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from hilum.errors import FormatError, GeometryError, UnsupportedError, one_line
 from hilum.io.atomic import atomic_path
 from hilum.io.blocks import Block, check_size, write_gzip
 from hilum.io.files import HEADER_LIMIT, data_path, open_file
-from hilum.io.values import geometry_from_steps, to_scan
+from hilum.io.values import geometry_from_steps, is_uid, to_scan
 from hilum.scan import Note
 from hilum.volume import Volume
 
@@ -84,7 +84,8 @@ def read_nrrd(path: Path) -> Scan:
     Returns
     -------
     Scan
-        int16 HU in the order in which the file stores them; named after the file.
+        int16 HU in the order in which the file stores them; named by the series UID that `write_nrrd` left in the
+        header, or after the file.
 
     Raises
     ------
@@ -93,7 +94,7 @@ def read_nrrd(path: Path) -> Scan:
         do not say how it lies in the patient.
     """
     array, header = _load(path)
-    return to_scan(array, header.geometry, where=path, notes=header.notes)
+    return to_scan(array, header.geometry, where=path, notes=header.notes, series_uid=header.series_uid)
 
 
 def read_nrrd_volume(path: Path) -> Volume:
@@ -117,7 +118,7 @@ def read_nrrd_volume(path: Path) -> Volume:
     return Volume(array, header.geometry)
 
 
-def write_nrrd(volume: Volume, path: Path) -> None:
+def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     """Write a volume or mask as .nrrd, packed with gzip; the same volume gives the same bytes.
 
     The format stores steps, direction times spacing: of an oblique grid the last bit of either can change.
@@ -128,6 +129,8 @@ def write_nrrd(volume: Volume, path: Path) -> None:
         Of integers, floats or bool.
     path : Path
         Ends in .nrrd. Appears only when complete.
+    series_uid : str
+        Kept in the header as the key ``series_uid``, where it is a UID.
 
     Raises
     ------
@@ -147,8 +150,9 @@ def write_nrrd(volume: Volume, path: Path) -> None:
     text = (
         f"NRRD0004\ntype: {name}\ndimension: 3\nspace: left-posterior-superior\n"
         f"sizes: {' '.join(map(str, geometry.shape[::-1]))}\nspace directions: {' '.join(vectors[:3])}\n"
-        f"kinds: domain domain domain\nendian: little\nencoding: gzip\nspace origin: {vectors[3]}\n\n"
+        f"kinds: domain domain domain\nendian: little\nencoding: gzip\nspace origin: {vectors[3]}\n"
     )
+    text += f"series_uid:={series_uid}\n\n" if is_uid(series_uid) else "\n"
     voxels = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         out.write(text.encode())
@@ -165,6 +169,7 @@ class _Header:
     skip: int
     file: str
     notes: tuple[Note, ...]
+    series_uid: str
 
 
 def _load(path: Path) -> tuple[NDArray[Any], _Header]:
@@ -187,7 +192,7 @@ def _load(path: Path) -> tuple[NDArray[Any], _Header]:
             notes = (*header.notes, *block.finish())
     if not array.dtype.isnative:
         array = array.byteswap(inplace=True).view(array.dtype.newbyteorder())
-    return array, _Header(header.geometry, header.dtype, header.packing, header.skip, header.file, notes)
+    return array, replace(header, notes=notes)
 
 
 def _read_header(handle: BinaryIO, path: Path) -> _Header:
@@ -215,7 +220,7 @@ def _read_header(handle: BinaryIO, path: Path) -> _Header:
     if not (0 <= skip <= _SKIP_LIMIT or (skip == -1 and packing == "raw")):
         raise _wrong("byte skip", str(skip), path)
     geometry, notes = _geometry(fields, sizes, path)
-    return _Header(geometry, dtype, packing, skip, file, notes)
+    return _Header(geometry, dtype, packing, skip, file, notes, str(fields.get("series_uid", "")))
 
 
 def _element(fields: dict[str, Any], path: Path) -> tuple[np.dtype[Any], Packing]:

@@ -77,7 +77,7 @@ def store_scan(
         suffix = FORMATS[file_format]
         for name, volume in (("ct", scan.ct), ("lungs", scan.lungs), ("nodules", scan.nodule_mask)):
             if volume is not None:
-                write(volume, partial / (name + suffix))
+                write(volume, partial / (name + suffix), series_uid=scan.series_uid)
         record = ScanRecord(
             scan_id=scan_id,
             series_uid=one_line(scan.series_uid, limit=128),

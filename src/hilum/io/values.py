@@ -141,8 +141,9 @@ def to_scan(
     slope: float = 1.0,
     intercept: float = 0.0,
     notes: tuple[Note, ...] = (),
+    series_uid: str = "",
 ) -> Scan:
-    """A file's voxels as a scan, named after the file.
+    """A file's voxels as a scan, named as the file says, or after the file.
 
     Parameters
     ----------
@@ -155,6 +156,8 @@ def to_scan(
         As for `to_hu`.
     notes : tuple of Note
         What the reader met.
+    series_uid : str
+        What the file says of its series; anything but a UID is passed over.
 
     Returns
     -------
@@ -166,7 +169,22 @@ def to_scan(
         As `to_hu`.
     """
     hu, more = to_hu(array, slope=slope, intercept=intercept, where=where)
-    return Scan(series_name(where), Volume(hu, geometry), notes=notes + more)
+    uid = series_uid if is_uid(series_uid) else series_name(where)
+    return Scan(uid, Volume(hu, geometry), notes=notes + more)
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text is a DICOM UID (PS3.5 section 9.1), or near enough: numbers and dots, three parts at least.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    bool
+    """
+    return len(text) <= 64 and re.fullmatch(r"[0-9]+(\.[0-9]+){2,}", text) is not None
 
 
 def series_name(path: Path) -> str:
