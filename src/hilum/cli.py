@@ -75,7 +75,7 @@ def run(
         complain(row.reason)
     if not refs:
         return REFUSED
-    with progress(len(refs)) as report:
+    with progress(len(refs) + len(refused)) as report:
         rows = batch.run(refs, chosen, out, workers=workers, overwrite=overwrite, refused=refused, report=report)
     say(balance(rows, out))
     return ALL_WELL if all(row.status in {"done", "repaired"} for row in rows) else REFUSED
