@@ -36,6 +36,9 @@ def test_any_valid_recipe_survives_toml(spacing, order, dilate):
         ("[resampel]\norder = 1", "resampel"),
         ("[lungs]\ndilate = 5", "dilate"),
         ("[lungs]\ndilate_mm = -5.0", "dilate_mm"),
+        ("[read]\nmax_gap_mm = -1.0", "max_gap_mm"),
+        ("[read]\nmax_gap_mm = nan", "max_gap_mm"),
+        ("[read]\nmax_gap = 1.0", "max_gap"),
         ("[intensity]\nlower = 400.0", "not below"),
         ('name = "../x"', "name"),
         ("not toml", "="),
@@ -68,6 +71,7 @@ def test_the_fingerprint_follows_what_decides_the_result_and_nothing_else():
     assert base == recipe_fingerprint(parse_recipe('name = "other"\n[compute]\nworkers = 3'))
     changed = [
         "[resample]\nspacing_mm = 2.0", "[resample]\norder = 1", "[lungs]\ndilate_mm = 1.0", '[orient]\naxes = "keep"',
+        "[read]\nmax_gap_mm = 4.0",
         "[nodules]\nmask = false", '[intensity]\noutput = "unit"', '[output]\nformat = "npy"',
     ]  # fmt: skip
     marks = {base, *(recipe_fingerprint(parse_recipe(text)) for text in changed)}

@@ -112,6 +112,81 @@ def test_missing_slices_are_refused_and_their_places_known(gone):
     assert stack.geometry.shape[0] == 40
 
 
+@pytest.mark.parametrize(
+    ("gone", "limit", "mended"),
+    [
+        ([20], 6.0, True),
+        ([20], 5.9, False),
+        ([20, 21], 6.0, False),
+        ([20, 21], 9.0, True),
+        ([5, 20, 22], 6.0, True),
+        ([5, 20, 21], 6.0, False),
+        ([1, 38], 6.0, True),
+    ],
+)
+def test_a_gap_up_to_the_limit_is_mended_and_told(gone, limit, mended):
+    stack = judge([h for k, h in enumerate(headers()) if k not in gone], max_gap_mm=limit)
+    (found,) = stack.findings
+    assert (found.code, found.action) == ("missing-slices", "mended" if mended else "refused")
+    assert (stack.refusal is None) == mended
+    assert_same_geometry(stack.geometry, judge(headers()).geometry)
+    assert set(range(40)) - set(stack.slots) == set(gone)
+    assert "missing" in found.text
+    assert ("interpolated" in found.text) == mended
+    for k in gone:
+        assert (f"{100 + 3 * k:.2f}" in found.text) == mended
+
+
+@pytest.mark.parametrize("axes", [(1.0, 0, 0, 0, -1.0, 0), (1.0, 0, 0, 0, 0, -1.0), (0, 1.0, 0, 0, 0, -1.0)])
+def test_the_place_of_a_gap_is_told_in_world_millimetres(axes):
+    whole = headers(orientation=axes)
+    stack = judge([h for k, h in enumerate(whole) if k != 7], max_gap_mm=6.0)
+    axis = int(np.argmax(np.abs(stack.geometry.direction[0])))
+    assert f"{'xyz'[axis]} = {whole[7].position[axis]:.2f} mm" in stack.findings[0].text
+
+
+def test_a_gap_that_is_no_multiple_of_the_spacing_is_refused():
+    members = [h for k, h in enumerate(headers()) if k != 20]
+    uneven = [moved(h, (0, 0, 1.2 if h.instance_number > 20 else 0)) for h in members]
+    assert judge(uneven, max_gap_mm=50.0).refusal.code == "nonuniform-spacing"
+
+
+@pytest.mark.parametrize("start", [0, 15, 30])
+def test_another_spacing_over_a_stretch_is_no_gap(start):
+    members = [h for k, h in enumerate(headers()) if not (start <= k < start + 10 and k % 2)]
+    assert judge(members, max_gap_mm=50.0).refusal.code == "nonuniform-spacing"
+
+
+def test_jitter_beside_a_gap_is_noted_too():
+    members = [moved(h, (0, 0, 0.15 * (-1) ** k * (0 < k < 39))) for k, h in enumerate(headers()) if k != 9]
+    stack = judge(members, max_gap_mm=6.0)
+    assert {f.code for f in stack.findings} == {"missing-slices", "uneven-spacing"}
+
+
+@pytest.mark.parametrize("change", [{"pixel_bytes": 0}, {"pixel_bytes": 159}, {"rows": 65535}])
+def test_a_damaged_slice_between_others_is_a_gap_and_named(change):
+    damaged = with_field(headers(), 11, **change)
+    stack = judge(damaged, max_gap_mm=6.0)
+    assert stack.refusal is None
+    assert set(range(40)) - set(stack.slots) == {11}
+    assert "s011.dcm" in stack.findings[0].text
+    assert "s011.dcm" in stack.findings[0].files
+    assert judge(damaged, max_gap_mm=5.9).refusal.code in {"no-pixels", "truncated"}
+
+
+@pytest.mark.parametrize("place", [0, 39])
+def test_a_damaged_slice_at_an_end_is_never_made_up(place):
+    assert judge(with_field(headers(), place, pixel_bytes=100), max_gap_mm=50.0).refusal.code == "truncated"
+
+
+def test_a_damaged_slice_beside_a_whole_one_or_without_a_place_is_refused():
+    members = headers()
+    copy = replace(members[11], path="copy.dcm", sop_uid="9", pixel_bytes=100)
+    assert judge([*members, copy], max_gap_mm=6.0).refusal.code == "truncated"
+    nowhere = with_field(members, 11, pixel_bytes=100, position=())
+    assert judge(nowhere, max_gap_mm=6.0).refusal.code == "truncated"
+
+
 def test_slices_absent_at_the_ends_are_a_shorter_scan():
     stack = judge(headers()[1:-2])
     assert stack.refusal is None
@@ -279,6 +354,45 @@ def test_acquisitions_are_parted_only_where_one_covers_the_others():
     assert list(map(len, group([*first, *following]))) == [40]
     overlapping = [moved(replace(h, acquisition_number=2), (0, 0, 30)) for h in first]
     assert list(map(len, group([*first, *overlapping]))) == [40]  # neither alone is the chest: judged together
+
+
+def shuffled(members):
+    return [members[k] for k in np.random.default_rng(5).permutation(len(members))]
+
+
+def test_interleaved_acquisitions_are_parted_and_a_repeated_slice_fills_its_gap():
+    first = headers(20, acquisition_number=1)
+    between = [moved(replace(h, acquisition_number=2), (0, 0, 1.5)) for h in first]
+    assert sorted(map(len, group(shuffled([*first, *between])))) == [20, 20]
+    again = [*first[:8], replace(first[8], acquisition_number=2), *first[9:]]
+    assert list(map(len, group(again))) == [20]
+    turns = [replace(h, acquisition_number=h.instance_number // 4) for h in first]
+    assert list(map(len, group(turns))) == [20]
+    next_one = moved(replace(first[-1], acquisition_number=2), (0, 0, 2.99))
+    assert list(map(len, group([*first, next_one]))) == [21]
+
+
+@pytest.mark.parametrize("field", ["acquisition_time", "content_time"])
+def test_repeated_places_are_parted_by_time_where_the_rounds_follow_each_other(field):
+    first = [replace(h, **{field: f"1015{h.instance_number:02d}.5"}) for h in headers(20)]
+    again = [replace(h, **{field: f"1020{h.instance_number:02d}"}, sop_uid=h.sop_uid + ".2") for h in first]
+    stacks = group(shuffled([*first, *again]))
+    assert [{getattr(h, field)[:4] for h in part} for part in stacks] == [{"1015"}, {"1020"}]
+    assert list(map(len, stacks)) == [20, 20]
+    mixed = [replace(h, **{field: f"1015{h.instance_number:02d}.7"}) for h in again]
+    assert list(map(len, group([*first, *mixed]))) == [40]
+    assert list(map(len, group([*first, *again[1:]]))) == [39]
+    unknown = [replace(h, **{field: ""}) for h in first]
+    assert list(map(len, group([*unknown, *again]))) == [40]
+
+
+def test_of_two_acquisitions_the_first_is_taken_whatever_the_order_of_files():
+    first = headers(40, acquisition_number=3)
+    again = [replace(h, sop_uid=h.sop_uid + ".2", acquisition_number=4) for h in first]
+    for members in ([*first, *again], [*again, *first], shuffled([*first, *again])):
+        stack, notes = choose([judge(m) for m in group(members)])
+        assert {h.acquisition_number for h in stack.slices} == {3}
+        assert [f.code for f in notes] == ["split-series"]
 
 
 def test_the_largest_chest_is_chosen_and_said():

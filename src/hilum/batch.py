@@ -165,7 +165,7 @@ def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool) -> tuple[str
     if kept is not None and not overwrite:
         folder = out / "scans" / ref.scan_id
         raise OutputError("holds another result for this scan", where=folder, do="give --overwrite", code="exists")
-    scan = DATASETS[ref.dataset].load(ref)
+    scan = DATASETS[ref.dataset].load(ref, max_gap_mm=recipe.read.max_gap_mm)
     ready = preprocess(scan, recipe)
     store_scan(
         ready,

@@ -115,7 +115,7 @@ def info(source: Path, /, *, json: Annotated[bool, Parameter(negative="")] = Fal
 
 
 @app.command
-def convert(source: Path, output: Path, /, *, series: str = "") -> int:
+def convert(source: Path, output: Path, /, *, series: str = "", slice_spacing_mm: float | None = None) -> int:
     """Write a scan in Hounsfield units on its own grid.
 
     Parameters
@@ -126,11 +126,14 @@ def convert(source: Path, output: Path, /, *, series: str = "") -> int:
         Ends in .nii, .nii.gz, .nrrd, .mha, .mhd or .npy.
     series
         Series Instance UID, where the folder holds several.
+    slice_spacing_mm
+        For DICOM slices without positions: distance from one InstanceNumber to the next in mm, negative where they
+        count from head to feet.
     """
     from hilum import io
 
     io.check_output(output)
-    scan = _read(source, series=series)
+    scan = _read(source, series=series, slice_spacing_mm=slice_spacing_mm)
     io.write(scan.ct, output, series_uid=scan.series_uid)
     say(f"{output}: {describe(scan)}")
     return ALL_WELL
@@ -292,8 +295,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status if isinstance(status, int) else ALL_WELL
 
 
-def _read(source: Path, *, series: str = "", annotations: Path | None = None, series_uid: str = "") -> Scan:
-    scan = hilum.read(source, series=series, annotations=annotations, series_uid=series_uid)
+def _read(
+    source: Path,
+    *,
+    series: str = "",
+    annotations: Path | None = None,
+    series_uid: str = "",
+    slice_spacing_mm: float | None = None,
+) -> Scan:
+    scan = hilum.read(
+        source, series=series, annotations=annotations, series_uid=series_uid, slice_spacing_mm=slice_spacing_mm
+    )
     for note in scan.notes:
         warn(str(note))
     return scan

@@ -21,6 +21,15 @@ _COARSEST_MM = 100.0
 Hounsfield = Annotated[float, Meta(ge=-32768, le=32767)]
 
 
+class Read(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a series is read: neighboring slices up to ``max_gap_mm`` apart are bridged where some are missing between.
+
+    What is missing is interpolated linearly along z and noted; a wider gap is refused, and 0 refuses every gap.
+    """
+
+    max_gap_mm: Annotated[float, Meta(ge=0, le=100)] = 5.0
+
+
 class Orient(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the array axes lie in the patient: ``patient`` turns them to head, back and left; ``keep`` does not."""
 
@@ -82,6 +91,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every choice of a run, one section a step."""
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "default"
+    read: Read = Read()
     orient: Orient = Orient()
     resample: Resample = Resample()
     lungs: Lungs = Lungs()

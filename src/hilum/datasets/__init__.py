@@ -7,7 +7,7 @@ that loads a listed scan.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hilum.datasets import folder
 
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hilum.scan import Scan, ScanRef
+
+
+class Load(Protocol):
+    """How a listed scan is loaded; the options are those of the recipe's section ``read``."""
+
+    def __call__(self, ref: ScanRef, /, *, max_gap_mm: float) -> Scan:
+        """Load one scan."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +34,11 @@ class Dataset:
     index : callable
         From the root and the annotation file (or None) to a list of `ScanRef`, reading headers only.
     load : callable
-        From a `ScanRef` to its `Scan`.
+        From a `ScanRef` and the options of reading to its `Scan`.
     """
 
     index: Callable[[Path, Path | None], list[ScanRef]]
-    load: Callable[[ScanRef], Scan]
+    load: Load
 
 
 DATASETS: dict[str, Dataset] = {

@@ -47,12 +47,14 @@ def index(root: Path, annotations: Path | None = None) -> list[ScanRef]:
     return _unique(found)
 
 
-def load(ref: ScanRef) -> Scan:
+def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     """Load a scan that `index` listed.
 
     Parameters
     ----------
     ref : ScanRef
+    max_gap_mm : float, optional
+        As `hilum.read` takes it.
 
     Returns
     -------
@@ -63,7 +65,7 @@ def load(ref: ScanRef) -> Scan:
     InputError
         As `hilum.read` does.
     """
-    return read(ref.path, series=ref.series_uid, annotations=ref.annotations)
+    return read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)
 
 
 def scan_id_of(series_uid: str) -> str:

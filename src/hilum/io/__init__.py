@@ -57,7 +57,15 @@ def suffix_of(path: Path) -> str:
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
-def read(path: str | Path, *, series: str = "", annotations: str | Path | None = None, series_uid: str = "") -> Scan:
+def read(
+    path: str | Path,
+    *,
+    series: str = "",
+    annotations: str | Path | None = None,
+    series_uid: str = "",
+    max_gap_mm: float | None = None,
+    slice_spacing_mm: float | None = None,
+) -> Scan:
     """Read one CT scan, whatever its format, into Hounsfield units with its geometry.
 
     Parameters
@@ -72,6 +80,13 @@ def read(path: str | Path, *, series: str = "", annotations: str | Path | None =
         A LUNA16 ``annotations.csv``; its rows of this very series become the scan's nodules.
     series_uid : str
         What to call the scan where its file does not know its Series Instance UID.
+    max_gap_mm : float, optional
+        Where slices of a DICOM series are missing or damaged, their neighbors may be this far apart: what is
+        between them is interpolated linearly and noted. 0 refuses every gap; without it the limit is that of
+        the recipe ``default``.
+    slice_spacing_mm : float, optional
+        For a DICOM series without positions: the distance from one InstanceNumber to the next, negative where
+        they count from head to feet. Order and place are then stated, not read, and a note says so.
 
     Returns
     -------
@@ -90,9 +105,12 @@ def read(path: str | Path, *, series: str = "", annotations: str | Path | None =
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     suffix = suffix_of(path)
     if path.is_dir() or suffix not in READERS:
-        scan = _read_dicom(path, series=series, suffix=suffix)
+        scan = _read_dicom(path, suffix=suffix, series=series, max_gap_mm=max_gap_mm, slice_spacing_mm=slice_spacing_mm)
     elif series:
         raise InputError("a series can be chosen in a DICOM folder only", where=path, do="leave the series out")
+    elif slice_spacing_mm is not None:
+        what = "a slice spacing can be stated for a DICOM series only"
+        raise InputError(what, where=path, do="leave it out: the header decides", code="option")
     else:
         scan = _function(READERS[suffix])(path)
     scan = replace(scan, series_uid=series_uid) if series_uid else scan
@@ -178,7 +196,7 @@ def check_output(path: Path) -> str:
     return suffix
 
 
-def _read_dicom(path: Path, *, series: str, suffix: str) -> Scan:
+def _read_dicom(path: Path, *, suffix: str, **options: Any) -> Scan:
     if path.is_file() and suffix in _NO_SCAN:
         raise UnsupportedError(
             f"a {suffix} file is not a scan that hilum reads",
@@ -187,7 +205,7 @@ def _read_dicom(path: Path, *, series: str, suffix: str) -> Scan:
         )
     if not path.is_dir() and not path.is_file():
         raise FormatError("neither a file nor a folder", where=path, do="give a DICOM folder or a volume file")
-    scan: Scan = _function(("hilum.io.dicom", "read_dicom"))(path, series=series)
+    scan: Scan = _function(("hilum.io.dicom", "read_dicom"))(path, **options)
     return scan
 
 

@@ -28,11 +28,12 @@ from hilum.errors import (
     one_line,
 )
 from hilum.io.dicom_files import find_files
+from hilum.io.dicom_gaps import check_spacing, fill_gaps, gap_limit, state_positions
 from hilum.io.dicom_headers import read_headers
 from hilum.io.dicom_hu import LOW, Done, to_hu
 from hilum.io.dicom_pixels import stored_frames
 from hilum.io.dicom_records import Finding, Header, Sorted, Stack
-from hilum.io.dicom_stack import judge
+from hilum.io.dicom_stack import judge, leave_out, name_damaged
 from hilum.io.series import choose, group, name_some, refuse, sort_out
 from hilum.scan import Note, Scan
 from hilum.volume import Volume
@@ -64,7 +65,9 @@ class _Index:
     stacks: tuple[Stack, ...]
 
 
-def read_dicom(path: Path, *, series: str = "") -> Scan:
+def read_dicom(
+    path: Path, *, series: str = "", max_gap_mm: float | None = None, slice_spacing_mm: float | None = None
+) -> Scan:
     """Read one CT series.
 
     Parameters
@@ -73,6 +76,12 @@ def read_dicom(path: Path, *, series: str = "") -> Scan:
         A folder, searched with its subfolders (linked folders are not followed), or one multi-frame file.
     series : str
         The Series Instance UID to read; without it the largest chest-like CT series is taken and noted.
+    max_gap_mm : float, optional
+        Where slices are missing or damaged, their neighbors may be this far apart: what is between them is
+        interpolated linearly and noted. 0 refuses every gap; the default is that of the recipe ``default``.
+    slice_spacing_mm : float, optional
+        For slices without positions alone: the distance from one InstanceNumber to the next along the normal,
+        negative where they count against it (from head to feet). Noted; the world position is arbitrary.
 
     Returns
     -------
@@ -93,14 +102,21 @@ def read_dicom(path: Path, *, series: str = "") -> Scan:
     SeriesError
         If the slices do not make one trustworthy volume: missing slices, two images of one place, spacing or
         matrix that differ, no positions, no rescale.
+    InputError
+        If an option is out of range, or a slice spacing is stated for slices that have positions.
     """
-    index = _index(Path(path))
+    max_gap_mm = gap_limit(max_gap_mm)
+    check_spacing(slice_spacing_mm)
+    index = _index(Path(path), max_gap_mm, slice_spacing_mm)
     if not index.stacks:
         raise _nothing(path, index)
     stack, left_out = choose(index.stacks, series=series, where=path)
     if stack.refusal is not None:
         raise _refusal(path, stack, index)
-    array, notes = _read_pixels(index.root, stack)
+    if slice_spacing_mm is not None and not any(f.code == "assumed-positions" for f in stack.findings):
+        what = "a slice spacing is stated, but the slices have positions"
+        raise InputError(what, where=path, do="leave it out: positions decide", code="option")
+    stack, array, notes = _read_whole_slices(index.root, stack, max_gap_mm)
     if stack.geometry is None:
         raise SeriesError("slices without a grid", where=path, code="bad-geometry")
     findings = (*index.findings, *left_out, *stack.findings)
@@ -108,13 +124,15 @@ def read_dicom(path: Path, *, series: str = "") -> Scan:
     return Scan(stack.series_uid or _made_up_uid(stack), Volume(array, stack.geometry), notes=texts)
 
 
-def index_dicom(path: Path) -> list[Stack]:
+def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
     """Judge every CT stack of a folder by its headers; no pixels are read.
 
     Parameters
     ----------
     path : Path
         A folder, searched with its subfolders, or one file.
+    max_gap_mm : float, optional
+        As `read_dicom` takes it.
 
     Returns
     -------
@@ -130,7 +148,7 @@ def index_dicom(path: Path) -> list[Stack]:
     UnsupportedError
         If the images are of another modality, or the path is an archive, or neither a file nor a folder.
     """
-    index = _index(Path(path))
+    index = _index(Path(path), gap_limit(max_gap_mm), None)
     if not index.stacks:
         raise _nothing(path, index)
     shared = tuple(f for f in index.findings if f.action != "refused")
@@ -138,7 +156,7 @@ def index_dicom(path: Path) -> list[Stack]:
     return sorted(stacks, key=lambda s: (-len(s.slices), s.series_uid))
 
 
-def _index(path: Path) -> _Index:
+def _index(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) -> _Index:
     root, names, findings = _names(path)
     headers: list[Header] = []
     junk: list[str] = []
@@ -160,8 +178,13 @@ def _index(path: Path) -> _Index:
         text = f"{len(locked)} files could not be opened: {name_some(locked)}"
         findings.append(Finding("unreadable-files", text, "ignored", tuple(locked)))
     sorted_out = sort_out(headers)
-    stacks = tuple(judge(members) for members in group(sorted_out.slices))
-    return _Index(root, sorted_out, (*findings, *sorted_out.findings), stacks)
+    lost = [name for f in sorted_out.findings if f.code == "ignored-damaged-file" for name in f.files] + locked
+    stacks = []
+    for members in group(sorted_out.slices):
+        placed, assumed = state_positions(members, slice_spacing_mm)
+        stack = name_damaged(judge(placed, max_gap_mm=max_gap_mm), lost)
+        stacks.append(stack if assumed is None else replace(stack, findings=(assumed, *stack.findings)))
+    return _Index(root, sorted_out, (*findings, *sorted_out.findings), tuple(stacks))
 
 
 def _names(path: Path) -> tuple[Path, list[str], list[Finding]]:
@@ -211,6 +234,8 @@ def _refusal(path: Path, stack: Stack, index: _Index) -> InputError:
         do = one_line(damaged[0].text, limit=90)
     elif finding.code in {"missing-slices", "truncated", "no-pixels"}:
         do = "get the series again, complete"
+    elif finding.code == "no-position" and not any(h.position for h in stack.slices):
+        do = "if you know the spacing, give slice_spacing_mm (hilum convert --slice-spacing-mm)"
     elif finding.code == "single-slice" and path.is_file():
         do = "give the folder that holds the series"
     return _KINDS.get(finding.code, SeriesError)(finding.text, where=path, do=do, code=finding.code)
@@ -222,9 +247,23 @@ def _made_up_uid(stack: Stack) -> str:
     return f"no-uid-{digest[:16]}"
 
 
-def _read_pixels(root: Path, stack: Stack) -> tuple[NDArray[np.int16], list[Note]]:
+def _read_whole_slices(root: Path, stack: Stack, max_gap_mm: float) -> tuple[Stack, NDArray[np.int16], list[Note]]:
+    """Read the pixels; slices whose pixels turn out to be damaged are left out, if that leaves a gap to be bridged."""
+    damaged: dict[Header, FormatError] = {}
+    array, notes = _read_pixels(root, stack, damaged)
+    if not damaged:
+        return stack, array, notes
+    rest = leave_out([*stack.slices, *(h for _, h in stack.copies)], list(damaged), max_gap_mm=max_gap_mm)
+    if rest is None:
+        raise next(damaged[h] for h in stack.slices if h in damaged)
+    kept = tuple(f for f in stack.findings if f.code == "assumed-positions")
+    return _read_whole_slices(root, replace(rest, findings=(*kept, *rest.findings)), max_gap_mm)
+
+
+def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -> tuple[NDArray[np.int16], list[Note]]:
     first = stack.slices[0]
-    shape = (len(stack.slices), first.rows, first.columns)
+    slots = stack.slots
+    shape = (slots[-1] + 1, first.rows, first.columns)
     try:
         volume = np.empty(shape, np.int16)
     except MemoryError as error:
@@ -238,15 +277,24 @@ def _read_pixels(root: Path, stack: Stack) -> tuple[NDArray[np.int16], list[Note
 
     def fill(start: int, stop: int) -> None:
         for unit in units[start:stop]:
-            frames = stored_frames(root, [h for _, h in unit], [volume[k] for k, _ in unit])
+            frames = stored_frames(root, [h for _, h in unit], [volume[slots[k]] for k, _ in unit])
             for (k, header), stored in zip(unit, frames, strict=True):
-                done[k] = to_hu(stored, header, volume[k])
+                done[k] = to_hu(stored, header, volume[slots[k]])
+
+    def fill_rest(start: int, stop: int) -> None:
+        for part in range(start, stop):
+            try:
+                fill(part, part + 1)
+            except FormatError as error:
+                damaged.update((header, error) for _, header in units[part])
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoders warn of what is checked here anyway
         fill(0, 1)  # a wrong matrix or a missing decoder is met before all of the memory is touched
-        run_slabs(lambda a, b: fill(a + 1, b + 1), len(units) - 1)
-        _compare_copies(root, stack, volume)
+        run_slabs(lambda a, b: fill_rest(a + 1, b + 1), len(units) - 1)
+        if not damaged:
+            _compare_copies(root, stack, volume)
+            fill_gaps(volume, slots)
     return volume, _pixel_notes(done)
 
 
@@ -261,7 +309,7 @@ def _compare_copies(root: Path, stack: Stack, volume: NDArray[np.int16]) -> None
     for k, header in stack.copies:
         for stored in stored_frames(root, [header], [other]):
             to_hu(stored, header, other)
-        if not np.array_equal(other, volume[k]):
+        if not np.array_equal(other, volume[stack.slots[k]]):
             pair = name_some([stack.slices[k].path, header.path])
             what = f"conflicting duplicate slices, different pixels at the same position: {pair}"
             raise SeriesError(what, where=root, do="remove one of each pair", code="conflicting-duplicates")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from hilum.geometry import Geometry
 
-Action = Literal["refused", "dropped", "ignored", "noted"]
+Action = Literal["refused", "mended", "dropped", "ignored", "noted"]
 
 CHEST_EXTENT_MM = 100.0
 """A stack of axial slices that covers at least this much can be a chest; lungs are 200 to 300 mm high."""
@@ -39,6 +39,8 @@ class Header:
     orientation : tuple of float
         Direction along a row, then down a column, LPS; empty where absent or not numbers.
     instance_number, acquisition_number : int or None
+    acquisition_time, content_time : str
+        As written, ``HHMMSS.FFFFFF``; empty where absent.
     slope, intercept : float or None
         Stored value to Hounsfield units; None where absent, nan where it is no number.
     rescale_type : str
@@ -71,6 +73,8 @@ class Header:
     orientation: tuple[float, ...] = ()
     instance_number: int | None = None
     acquisition_number: int | None = None
+    acquisition_time: str = ""
+    content_time: str = ""
     slope: float | None = None
     intercept: float | None = None
     rescale_type: str = ""
@@ -111,8 +115,8 @@ class Finding:
         Short and stable: ``"missing-slices"``.
     text : str
         One line for a person.
-    action : {"refused", "dropped", "ignored", "noted"}
-        ``"refused"`` stops the stack from being read.
+    action : {"refused", "mended", "dropped", "ignored", "noted"}
+        ``"refused"`` stops the stack from being read; ``"mended"`` makes voxels that no file holds.
     files : tuple of str
         The files concerned.
     """
@@ -135,7 +139,8 @@ class Stack:
     geometry : Geometry or None
         The grid; with missing slices the whole grid, gaps included; None where there is none.
     slots : tuple of int
-        The place of each slice in that grid; ``range(n)`` where nothing is missing.
+        The place of each slice in that grid; ``range(n)`` where nothing is missing. Places that are not in it
+        are interpolated, if the stack is not refused.
     copies : tuple of (int, Header)
         Further slices at the place of ``slices[i]``: droppable if the pixels are the same.
     findings : tuple of Finding

@@ -5,12 +5,12 @@ Pure logic on `hilum.io.dicom_records.Header` records, as that module.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hilum.errors import GeometryError
-from hilum.geometry import Geometry
+from hilum.io.dicom_grid import UNIFORM_TOLERANCE, Line, place
 from hilum.io.dicom_records import Finding, Header, Stack
 from hilum.io.series import name_some
 
@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-UNIFORM_TOLERANCE = 0.1
-"""How far a slice may lie from its place on the regular grid, as a share of the slice spacing."""
-
-NOTED_TOLERANCE = 0.02
-"""From this share on the deviation is noted."""
+    from hilum.geometry import Geometry
 
 SAME_PLACE = 0.01
 """Slices closer than this share of the spacing lie at the same place."""
@@ -44,22 +40,15 @@ class Refused(Exception):  # noqa: N818 - a verdict on its way out of `judge`, n
         self.finding = Finding(code, text, "refused", tuple(h.path for h in members))
 
 
-class _Line(NamedTuple):
-    """Slices in order along the normal, one per place, and the rest."""
-
-    slices: tuple[Header, ...]
-    copies: tuple[tuple[int, Header], ...]
-    points: NDArray[np.float64]
-    heights: NDArray[np.float64]
-
-
-def judge(members: Sequence[Header]) -> Stack:
+def judge(members: Sequence[Header], *, max_gap_mm: float = 0.0) -> Stack:
     """Order the slices of one stack and say what is odd about them.
 
     Parameters
     ----------
     members : sequence of Header
         At least one; a list of `hilum.io.series.group`.
+    max_gap_mm : float
+        Where slices are missing, or damaged, their neighbors may be this far apart; 0 refuses every gap.
 
     Returns
     -------
@@ -68,6 +57,73 @@ def judge(members: Sequence[Header]) -> Stack:
         (DICOM PS3.3 C.7.6.2.1.1). With missing slices the geometry is that of the whole grid and `slots`
         says which places are filled.
     """
+    damaged = [h for h in members if not h.whole]
+    mended = leave_out(members, damaged, max_gap_mm=max_gap_mm) if damaged else None
+    return mended or _judge(members, max_gap_mm)
+
+
+def leave_out(members: Sequence[Header], damaged: Sequence[Header], *, max_gap_mm: float) -> Stack | None:
+    """Judge a stack without its damaged slices.
+
+    Parameters
+    ----------
+    members : sequence of Header
+    damaged : sequence of Header
+        Some of them.
+    max_gap_mm : float
+        As `judge` takes it.
+
+    Returns
+    -------
+    Stack or None
+        None unless every damaged slice leaves a gap between others that is bridged; at the ends there is
+        nothing to bridge from, and beside a whole slice of the same place nothing tells which one is right.
+    """
+    gone = {(h.path, h.frame) for h in damaged}
+    whole = [h for h in members if (h.path, h.frame) not in gone]
+    if not whole or max_gap_mm <= 0:
+        return None
+    stack = _judge(whole, max_gap_mm)
+    if stack.refusal is not None or stack.geometry is None:
+        return None
+    if not all(_in_a_gap(h, stack.geometry, stack.slots) for h in damaged):
+        return None
+    return name_damaged(stack, [h.path for h in damaged])
+
+
+def name_damaged(stack: Stack, files: Sequence[str]) -> Stack:
+    """Add the names of damaged files to what is said of the gaps that were mended.
+
+    Parameters
+    ----------
+    stack : Stack
+    files : sequence of str
+
+    Returns
+    -------
+    Stack
+        `stack` itself where no gap was mended or no file is given.
+    """
+    if not files or not any(f.action == "mended" for f in stack.findings):
+        return stack
+    told = tuple(
+        replace(f, text=f"{f.text}; damaged: {name_some(files)}", files=(*f.files, *files))
+        if f.action == "mended"
+        else f
+        for f in stack.findings
+    )
+    return replace(stack, findings=told)
+
+
+def _in_a_gap(header: Header, grid: Geometry, slots: Sequence[int]) -> bool:
+    if len(header.position) != 3 or not np.isfinite(header.position).all():
+        return False
+    at = float(grid.world_to_index(header.position)[0])
+    near = round(at)
+    return abs(at - near) <= UNIFORM_TOLERANCE and 0 < near < grid.shape[0] - 1 and near not in slots
+
+
+def _judge(members: Sequence[Header], max_gap_mm: float) -> Stack:
     ordered = tuple(sorted(members, key=lambda h: (h.position, h.instance_number or 0, h.path, h.frame)))
     uid = members[0].series_uid
     try:
@@ -79,7 +135,7 @@ def judge(members: Sequence[Header]) -> Stack:
         _check_sideways(line, np.cross(row, column))
     except Refused as refused:
         return Stack(uid, ordered, findings=(refused.finding,))
-    return _place(uid, line, row, column)
+    return place(uid, line, (row, column), max_gap_mm)
 
 
 def _check_pixels(members: Sequence[Header]) -> None:
@@ -169,7 +225,7 @@ def _directions(members: Sequence[Header]) -> tuple[NDArray[np.float64], NDArray
     return row, column / np.linalg.norm(column)
 
 
-def _order(members: tuple[Header, ...], normal: NDArray[np.float64]) -> _Line:
+def _order(members: tuple[Header, ...], normal: NDArray[np.float64]) -> Line:
     points = np.array([h.position for h in members], np.float64)
     heights = points @ normal
     by = np.argsort(heights, kind="stable")
@@ -188,10 +244,10 @@ def _order(members: tuple[Header, ...], normal: NDArray[np.float64]) -> _Line:
             both = [members[first[k]], copy]
             what = f"two slices at the same height but not the same place: {name_some(h.path for h in both)}"
             raise Refused("conflicting-duplicates", what, both)
-    return _Line(tuple(members[k] for k in first), tuple(copies), points[first], heights[first])
+    return Line(tuple(members[k] for k in first), tuple(copies), points[first], heights[first])
 
 
-def _check_sideways(line: _Line, normal: NDArray[np.float64]) -> None:
+def _check_sideways(line: Line, normal: NDArray[np.float64]) -> None:
     beside = line.points - line.points[0] - np.outer(line.heights - line.heights[0], normal)
     drift = np.linalg.norm(beside, axis=1)
     if drift.max() <= LATERAL_TOLERANCE * min(line.slices[0].pixel_spacing):
@@ -203,42 +259,3 @@ def _check_sideways(line: _Line, normal: NDArray[np.float64]) -> None:
         what = f"slices are sheared by {angle:.1f} degrees (tilted gantry): not stacked along their normal"
         raise Refused("gantry-tilt", what, line.slices)
     raise Refused("shifted-slices", f"slices shifted sideways by up to {drift.max():.2f} mm", line.slices)
-
-
-def _place(uid: str, line: _Line, row: NDArray[np.float64], column: NDArray[np.float64]) -> Stack:
-    """Fit the regular grid, and name what does not lie on it."""
-    steps = np.diff(line.heights)
-    slots = np.concatenate(([0], np.cumsum(np.maximum(np.rint(steps / np.median(steps)), 1)))).astype(int)
-    spacing = round(float((line.heights[-1] - line.heights[0]) / slots[-1]), 9)  # 1.0, not 0.9999999999999998
-    off = float(np.abs(line.heights - line.heights[0] - spacing * slots).max() / spacing)
-    findings = []
-    if line.copies:
-        files = tuple(h.path for _, h in line.copies)
-        text = f"{len(files)} duplicate slices dropped, same position and same pixels: {name_some(files)}"
-        findings.append(Finding("duplicate-slices", text, "dropped", files))
-    if off > UNIFORM_TOLERANCE or slots[-1] + 1 > 2 * len(line.slices):
-        text = f"slice spacing is not uniform: {steps.min():.4g} to {steps.max():.4g} mm, median {np.median(steps):.4g}"
-        findings.append(Finding("nonuniform-spacing", text, "refused"))
-        return Stack(uid, line.slices, None, (), line.copies, tuple(findings))
-    gaps = np.flatnonzero(np.diff(slots) > 1)
-    if gaps.size:
-        missing = int(slots[-1] + 1 - len(line.slices))
-        text = f"missing slices: {missing} absent at {gaps.size} places; the first gap is {steps[gaps[0]]:.4g} mm"
-        around = (line.slices[gaps[0]].path, line.slices[gaps[0] + 1].path)
-        text += f" between {name_some(around[:1])} and {name_some(around[1:])}, spacing {spacing:.4g} mm"
-        findings.append(Finding("missing-slices", text, "refused", around))
-    elif off > NOTED_TOLERANCE:
-        text = f"slice spacing varies: slices lie up to {off:.0%} of {spacing:.4g} mm off the regular grid"
-        findings.append(Finding("uneven-spacing", text, "noted"))
-    first = line.slices[0]
-    try:
-        grid = Geometry(
-            (int(slots[-1]) + 1, first.rows, first.columns),
-            (spacing, first.pixel_spacing[0], first.pixel_spacing[1]),
-            (line.points[0][0], line.points[0][1], line.points[0][2]),
-            (tuple(np.cross(row, column)), tuple(column), tuple(row)),
-        )
-    except GeometryError as error:  # what the checks above let through
-        findings.append(Finding("bad-geometry", error.what, "refused"))
-        return Stack(uid, line.slices, None, (), line.copies, tuple(findings))
-    return Stack(uid, line.slices, grid, tuple(slots.tolist()), line.copies, tuple(findings))

@@ -3,7 +3,7 @@
 Pure logic on `Header` records (`hilum.io.dicom_records`); no file is opened here. The steps, in order:
 
 1. `sort_out` sets aside what is no CT slice: localizers, secondary captures, reports, other modalities.
-2. `group` forms stacks: one per series, orientation and, where two acquisitions cover the same places, acquisition.
+2. `group` forms stacks: one per series, orientation and, where one acquisition covers another, acquisition.
 3. `judge` (in `hilum.io.dicom_stack`) orders each stack along its normal, and lists its `Finding` records.
 4. `choose` picks the stack a reader is after: by UID, or the largest that looks like a chest.
 """
@@ -11,11 +11,13 @@ Pure logic on `Header` records (`hilum.io.dicom_records`); no file is opened her
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
+from itertools import pairwise
+from statistics import median
 from typing import TYPE_CHECKING
 
 from hilum.errors import InputError, SeriesError, UnsupportedError, one_line
-from hilum.io.dicom_records import Finding, Header, Sorted, Stack
+from hilum.io.dicom_records import Finding, Header, Sorted, Stack, normal_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -137,19 +139,56 @@ def _split_orientations(members: list[Header]) -> list[list[Header]]:
 
 
 def _split_acquisitions(members: list[Header]) -> list[list[Header]]:
-    """Part acquisitions only where one of them covers the places of the others (a scan repeated in time).
+    """Part acquisitions only where one of them covers the others (a scan repeated in time).
 
+    They are told by AcquisitionNumber or, where every place is there several times, by their times.
     Acquisitions that continue one another are one stack; those that merely overlap stay together too, and
     `judge` refuses them, since either one alone would be half a chest.
     """
-    numbers = Counter(h.acquisition_number for h in members)
-    places = {h.position for h in members}
-    if len(numbers) < 2 or len(places) == len(members):
-        return [members]
-    parts = [[h for h in members if h.acquisition_number == n] for n in numbers]
-    parts.sort(key=len, reverse=True)
-    distinct = all(len({h.position for h in p}) == len(p) for p in parts)
-    return parts if distinct and len(parts[0]) == len(places) else [members]
+    places = {_place(h) for h in members}
+    acquisitions: defaultdict[int | None, list[Header]] = defaultdict(list)
+    for header in members:
+        acquisitions[header.acquisition_number].append(header)
+    parts = sorted(acquisitions.values(), key=lambda p: (-len(p), p[0].acquisition_number or 0))
+    if len(parts) > 1 and all(len({_place(h) for h in part}) == len(part) for part in parts):
+        repeated = len(parts[0]) == len(places) < len(members)
+        if repeated or (len(places) == len(members) and _fills(parts[0], members)):
+            return parts
+    if len(places) < len(members):
+        for times in ([h.acquisition_time for h in members], [h.content_time for h in members]):
+            rounds = _rounds(members, times, len(places))
+            if rounds:
+                return rounds
+    return [members]
+
+
+def _place(header: Header) -> tuple[float, ...]:
+    return tuple(round(v, 2) for v in header.position)
+
+
+def _fills(part: list[Header], members: list[Header]) -> bool:
+    """Whether some slices are a stack without gaps by themselves, and the others lie within it, at other places."""
+    if any(len(h.position) != 3 or len(h.orientation) != 6 for h in members):
+        return False
+    normal = normal_of(part[0].orientation)
+    height = {h: sum(p * n for p, n in zip(h.position, normal, strict=True)) for h in members}
+    own = sorted(height[h] for h in part)
+    steps = [b - a for a, b in pairwise(own)]
+    if len(steps) < 2 or not max(steps) < 1.5 * median(steps):
+        return False
+    step = 0.75 * median(steps)  # a slice further on continues the stack
+    return own[0] - step < min(height.values()) and max(height.values()) < own[-1] + step
+
+
+def _rounds(members: list[Header], times: list[str], size: int) -> list[list[Header]]:
+    """Part slices into rounds, one after the other in time, each with every place once; empty where that fails."""
+    ordered = sorted(zip(times, members, strict=True), key=lambda pair: pair[0])
+    if not ordered[0][0] or len(ordered) % size:
+        return []
+    rounds = [ordered[k : k + size] for k in range(0, len(ordered), size)]
+    apart = all(before[-1][0] < after[0][0] for before, after in pairwise(rounds))
+    whole = all(len({_place(h) for _, h in one}) == size for one in rounds)
+    return [[h for _, h in one] for one in rounds] if apart and whole else []
 
 
 def choose(
