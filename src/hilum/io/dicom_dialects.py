@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from pydicom.dataelem import RawDataElement
 from pydicom.filereader import dcmread, read_partial
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import UID, JPEGExtended12Bit
+from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGExtended12Bit
 
 from hilum.errors import FormatError, UnsupportedError, one_line
 from hilum.io.dicom_fields import (
@@ -172,7 +172,9 @@ def decode_frames(path: Path, headers: Sequence[Header]) -> list[NDArray[Any]]:
     try:
         with path.open("rb") as file:
             dataset = dcmread(open_dicom(file, start_of(file.read(PEEK))), force=True)
-        frames = list(iter_pixels(dataset, indices=[h.frame for h in headers], raw=True))
+        # For JPEG 2000 gdcm comes first otherwise, and writes to stderr of what is damaged.
+        decoder = "pylibjpeg" if syntax in JPEG2000TransferSyntaxes else ""
+        frames = list(iter_pixels(dataset, indices=[h.frame for h in headers], raw=True, decoding_plugin=decoder))
     except Exception as error:  # pydicom and the decoders raise whatever malformed bytes lead them to
         name = syntax.name if syntax.is_transfer_syntax else "an unknown compression"
         what = f"pixels stored as {one_line(name, limit=80)} cannot be decoded"
