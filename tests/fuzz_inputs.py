@@ -26,7 +26,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless
 
 from hilum import Geometry, Volume
-from hilum.datasets.phantom_files import DIALECTS, write_dicom_series
+from hilum.datasets.phantom_dialects import DIALECTS
+from hilum.datasets.phantom_files import write_dicom_series
 from hilum.io.metaimage import write_metaimage
 from hilum.io.nifti import write_nifti
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 GRID = Geometry((6, 16, 16), (2.5, 0.7, 0.8), (-5.0, -6.0, 80.0))
 UID_ROOT = "1.2.826.0.1.3680043.10.9999"
+SERIES_UID = "9.8.7.6"
 SECRET = "Phantom^Chest"  # noqa: S105 - the patient's name in every DICOM file here; no message may show it
 
 _DECIDES = frozenset((
@@ -255,7 +257,7 @@ _NRRD_INERT = re.compile(rb"(#.*|content: .*|\w+:=.*)")
 
 
 def _meta_base(folder: Path, volume: Volume, raw: bytes, packed: bool) -> Base:
-    write_metaimage(volume, folder / "a.mhd")
+    write_metaimage(volume, folder / "a.mhd", series_uid=SERIES_UID)
     header = b"Comment = a scan\nAnatomicalOrientation = RAI\n" + (folder / "a.mhd").read_bytes()
     data, name = raw, "a.raw"
     if packed:
@@ -277,7 +279,8 @@ def _meta_base(folder: Path, volume: Volume, raw: bytes, packed: bool) -> Base:
 def _csv_part() -> Part:
     rows = [b"seriesuid,coordX,coordY,coordZ,diameter_mm"]
     rows += [b"%s.%d,%d.5,-2.25,85.0,6.5" % (UID_ROOT.encode(), k, k) for k in (7, 8)]
-    rows += [b"a,-3.5,-2.25,85.0,4.5", b"a,1e0,2.0,90.0,7", b"1.2.3,4,5,6,-1"]
+    ours = SERIES_UID.encode()
+    rows += [ours + b",-3.5,-2.25,85.0,4.5", ours + b",1e0,2.0,90.0,7", b"1.2.3,4,5,6,-1"]
     lines = _text_part("luna.csv", b"\n".join(rows) + b"\n", 10**6, re.compile(rb"1\.2\..*"))
     return replace(lines, kind="table")
 
