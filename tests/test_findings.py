@@ -1,0 +1,106 @@
+"""The page of findings lists exactly the codes that the source gives."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import hilum
+
+SOURCE = Path(hilum.__file__).parent
+PAGE = SOURCE.parents[1] / "docs" / "findings.md"
+
+CODE_FIRST = {"Finding", "Note", "Refused"}
+"""Calls whose first argument is a code; elsewhere it is the keyword ``code``."""
+
+COMPUTED = {
+    ("io/series.py", "code"): {
+        "ignored-color-image",
+        "ignored-damaged-file",
+        "ignored-incomplete-copy",
+        "ignored-localizer",
+        "ignored-other-modality",
+        "ignored-secondary-capture",
+    },
+    ("io/dicom_stack.py", "'no-' + name.replace('_', '-')"): {"no-pixel-spacing", "no-position", "no-orientation"},
+    ("io/values.py", "code"): {"padding-to-air", "saturated", "nan-to-air"},
+    ("io/metaimage_header.py", "code"): {"no-direction", "no-origin"},
+}
+"""Codes that are put together: file, expression, and what it can be."""
+
+PASSED_ON = re.compile(r"\w+\.code|note\['code'\]|type\(failure\)\.__name__")
+"""Expressions that hand a code on, and Python's own names of what broke."""
+
+PARAMETERS = {("errors.py", "code"), ("io/dicom_stack.py", "code")}
+"""Constructors that take a code from their caller."""
+
+
+def codes_of(name, text):
+    """Every code of a module, and what is computed there but not known here."""
+    found, unknown = set(), set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call):
+            called = node.func.id if isinstance(node.func, ast.Name) else ""
+            given = [k.value for k in node.keywords if k.arg == "code"]
+            given += node.args[:1] if called in CODE_FIRST else []
+        elif isinstance(node, ast.ClassDef):
+            given = [s.value for s in node.body if isinstance(s, ast.Assign) and ast.unparse(s.targets[0]) == "code"]
+        else:
+            continue
+        for value in given:
+            if isinstance(value, ast.Constant):
+                found.add(value.value)
+            elif (name, ast.unparse(value)) in COMPUTED:
+                found |= COMPUTED[name, ast.unparse(value)]
+            elif (name, ast.unparse(value)) not in PARAMETERS and not PASSED_ON.fullmatch(ast.unparse(value)):
+                unknown.add((name, ast.unparse(value)))
+    return found, unknown
+
+
+def codes_in_source():
+    found, unknown = set(), set()
+    for path in sorted(SOURCE.rglob("*.py")):
+        more, odd = codes_of(path.relative_to(SOURCE).as_posix(), path.read_text())
+        found |= more
+        unknown |= odd
+    assert not unknown, f"codes that this test cannot tell: {unknown}"
+    return found
+
+
+def codes_on_page():
+    return re.findall(r"^\| `([^`]+)` \|", PAGE.read_text(), flags=re.MULTILINE)
+
+
+def test_the_page_lists_every_code_of_the_source_and_no_other():
+    listed, given = set(codes_on_page()), codes_in_source()
+    assert given - listed == set(), "codes that docs/findings.md does not explain"
+    assert listed - given == set(), "codes that docs/findings.md explains and the source does not give"
+
+
+def test_each_code_stands_once_with_its_meaning_and_what_is_done():
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    assert len({row.split("|")[1] for row in rows}) == len(rows)
+    for row in rows:
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert len(cells) == 3, row
+        assert all(len(cell) >= 8 for cell in cells[1:]), row
+
+
+def test_what_is_computed_is_really_in_the_source():
+    kinds = set(re.findall(r'"([a-z]+ [a-z]+|localizer)"', (SOURCE / "io" / "series.py").read_text()))
+    for code in COMPUTED["io/series.py", "code"]:
+        assert code.removeprefix("ignored-").replace("-", " ") in kinds
+    for name, expression in COMPUTED:
+        text = (SOURCE / name).read_text()
+        assert expression in {ast.unparse(n) for n in ast.walk(ast.parse(text)) if isinstance(n, ast.expr)}
+    for name in ("io/values.py", "io/metaimage_header.py"):
+        assert all(f'"{code}"' in (SOURCE / name).read_text() for code in COMPUTED[name, "code"])
+
+
+def test_a_new_code_would_be_seen():
+    found, unknown = codes_of(
+        "x.py", "Note('fresh', t)\nraise E(t, code='raised')\nFinding(made(), t)\nf(code=x)\ng(code=y.code)"
+    )
+    assert found == {"fresh", "raised"}
+    assert unknown == {("x.py", "made()"), ("x.py", "x")}
