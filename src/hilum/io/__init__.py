@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hilum.errors import FormatError, InputError, MissingInputError, UnsupportedError
+from hilum.io.files import is_there
 
 if TYPE_CHECKING:
     from hilum.scan import Scan
@@ -83,7 +84,7 @@ def read(path: str | Path, *, series: str = "", annotations: str | Path | None =
         `GeometryError` and `AnnotationError` are all kinds of it.
     """
     path = Path(path)
-    if not path.exists():
+    if not is_there(path):
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     suffix = suffix_of(path)
     if path.is_dir() or suffix not in READERS:
