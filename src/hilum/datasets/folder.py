@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hilum.errors import InputError, MissingInputError
 from hilum.io import READERS, read, suffix_of
+from hilum.io.files import is_there
 from hilum.io.values import is_uid
 from hilum.scan import Scan, ScanRef
 
@@ -38,7 +39,7 @@ def index(root: Path, annotations: Path | None = None) -> list[ScanRef]:
     InputError
         If there is no such path or nothing in it that could be a scan.
     """
-    if not root.exists():
+    if not is_there(root):
         raise MissingInputError("there is no such file or folder", where=root, do="check the path")
     if root.is_file():
         return [_ref(root, "", annotations, tag=root.stem)]

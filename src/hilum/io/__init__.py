@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
+from hilum.io.files import is_there
 from hilum.io.values import is_uid
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def read(
         `GeometryError` and `AnnotationError` are all kinds of it.
     """
     path = Path(path)
-    if not path.exists():
+    if not is_there(path):
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     suffix = suffix_of(path)
     if path.is_dir() or suffix not in READERS:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import io
 import warnings
+import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from pydicom.dataelem import RawDataElement
-from pydicom.filereader import dcmread, read_partial
+from pydicom.filereader import _read_file_meta_info, dcmread, read_partial, read_preamble
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGExtended12Bit
 
 from hilum.errors import FormatError, UnsupportedError, one_line
 from hilum.io.dicom_fields import (
     BIG_ENDIAN,
+    DEFLATED,
     EXPLICIT,
     IMPLICIT,
     TAGS,
@@ -55,11 +57,44 @@ _PER_FRAME_FIELDS: dict[str, tuple[int, int, Callable[[bytes], Any]]] = {
 
 _WANTED = [*TAGS.values(), _SHARED, _PER_FRAME]
 
+_PLAIN_INFLATED = 2**26
+_PLAIN_RATIO = 20
+"""More than 64 MiB of a deflated data set that packed to less than a twentieth is a bomb; CT packs to a half."""
+
+_PIECE = 2**16
+
 
 def open_dicom(file: BinaryIO, start: int) -> BinaryIO:
     """The file as pydicom wants it: with a preamble, if it lost one."""
     file.seek(start)
     return io.BytesIO(bytes(PREAMBLE) + b"DICM" + file.read()) if start else file
+
+
+def check_inflated(source: BinaryIO) -> None:
+    """Refuse a deflated file (PS3.5 A.5) that would fill the memory, since pydicom inflates without bound.
+
+    Parameters
+    ----------
+    source : binary file
+        As `open_dicom` returns it; stands at its start afterwards.
+
+    Raises
+    ------
+    ValueError
+        If it inflates to more than `_PLAIN_INFLATED` and `_PLAIN_RATIO` times its size.
+    """
+    if read_preamble(source, force=True) is not None:
+        meta = _read_file_meta_info(source)
+        if str(meta.get("TransferSyntaxUID", "")) == DEFLATED:
+            packed, inflated, inflater = b"", 0, zlib.decompressobj(-zlib.MAX_WBITS)
+            at, size = source.tell(), source.seek(0, io.SEEK_END)
+            limit = max(_PLAIN_INFLATED, _PLAIN_RATIO * (size - at))
+            source.seek(at)
+            while not inflater.eof and (packed := inflater.unconsumed_tail or source.read(_PIECE)):
+                inflated += len(inflater.decompress(packed, _PIECE))
+                if inflated > limit:
+                    raise ValueError(f"inflates to more than {limit} bytes")
+    source.seek(0)
 
 
 def headers_by_pydicom(file: BinaryIO, name: str, start: int, size: int) -> list[Header]:
@@ -95,6 +130,7 @@ def headers_by_pydicom(file: BinaryIO, name: str, start: int, size: int) -> list
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            check_inflated(source)
             dataset = read_partial(source, stop_when=at_pixels, force=True, specific_tags=cast("list[Any]", _WANTED))
             return _from_dataset(dataset, name, places[0] if places else PixelPlace(-1, 0, 0))
     except OSError:

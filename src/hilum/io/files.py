@@ -54,6 +54,24 @@ def open_file(path: Path, *, named: str = "") -> BinaryIO:
     return os.fdopen(handle, "rb", buffering=0)
 
 
+def is_there(path: Path) -> bool:
+    """Whether a path can be looked at; what no file could be called, or lies in a locked folder, is not there.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+    """
+    try:
+        path.stat()
+    except (OSError, ValueError):  # ValueError: a null byte in the name
+        return False
+    return True
+
+
 def data_path(header: Path, name: str) -> Path:
     """Where a detached data file lies, if a header may name it.
 

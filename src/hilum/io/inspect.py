@@ -9,6 +9,7 @@ import msgspec
 
 from hilum.errors import HilumError, MissingInputError, one_line
 from hilum.io import READERS, read, suffix_of
+from hilum.io.files import is_there
 from hilum.io.records import GridRecord, grid_record
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def inspect(path: Path) -> list[SeriesRecord]:
     InputError
         If there is no such path or nothing in it that could be a scan.
     """
-    if not path.exists():
+    if not is_there(path):
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     if path.is_file() and suffix_of(path) in READERS:
         return [_inspect_file(path)]

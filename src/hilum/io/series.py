@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _SCREEN_TYPES = frozenset({"SCREEN SAVE", "DOSE_INFO", "DOSE INFO"})
+_MODALITIES = frozenset((
+    "AR", "AU", "BI", "BMD", "CFM", "CR", "DG", "DMS", "DOC", "DX", "ECG", "EEG", "ES", "FID", "GM", "HC", "HD", "IO",
+    "IVOCT", "IVUS", "KER", "KO", "LS", "M3D", "MG", "MR", "NM", "OAM", "OCT", "OP", "OPM", "OPT", "OPV", "OSS", "OT",
+    "PA", "PLAN", "PR", "PT", "PX", "REG", "RESP", "RF", "RG", "RTDOSE", "RTIMAGE", "RTPLAN", "RTRECORD", "RTSTRUCT",
+    "RWV", "SC", "SEG", "SM", "SMR", "SR", "STAIN", "TG", "US", "VA", "XA", "XC",
+))  # fmt: skip
 _SAME_DIRECTION = 2e-3
 """Largest difference of direction cosines within a stack: 0.1 degrees, far above the rounding of decimal text."""
 
@@ -90,7 +96,8 @@ def sort_out(headers: Iterable[Header]) -> Sorted:
 
 
 def _is_code(modality: str) -> bool:
-    return modality.isascii() and modality.isalnum() and modality.isupper() and len(modality) <= 16
+    """Whether a modality may be shown: what is no defined term (PS3.3 C.7.3.1.1.1) can be any text, a name too."""
+    return modality in _MODALITIES
 
 
 def group(slices: Iterable[Header]) -> list[list[Header]]:
