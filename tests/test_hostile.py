@@ -266,3 +266,14 @@ def test_a_folder_that_the_system_does_not_open_is_said(tmp_path, monkeypatch):
     with pytest.raises(HilumError) as caught:
         hilum.read(tmp_path / "locked")
     assert fit(str(caught.value))
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_voxel_size_that_is_none_is_refused_without_a_warning(tmp_path, value):
+    data = bytearray(FILES["nii"]["a.nii"])
+    data[80:84] = data[88:92] = struct.pack("<f", value)
+    data[254:256] = bytes(2)  # the qform alone
+    (tmp_path / "a.nii").write_bytes(data)
+    with pytest.raises(HilumError) as caught:
+        hilum.read(tmp_path / "a.nii")
+    assert fit(str(caught.value))

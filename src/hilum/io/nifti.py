@@ -285,7 +285,8 @@ def _geometry(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Geometry
     for code, form in (("sform_code", header.get_sform), ("qform_code", header.get_qform)):
         if header[code] > 0:
             try:
-                affine = form() * [[-scale], [-scale], [scale], [1]]  # RAS to LPS, in mm
+                with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
+                    affine = form() * [[-scale], [-scale], [scale], [1]]  # RAS to LPS, in mm
                 grids.append(geometry_from_steps(shape, steps=affine[:3, 2::-1].T, origin=affine[:3, 3], where=path))
             except (GeometryError, HeaderDataError, ValueError) as error:
                 if grids:
