@@ -7,7 +7,8 @@ from fuzz_inputs import GRID, truth
 from test_dicom import both_ways, by_pydicom
 
 from hilum import Volume
-from hilum.datasets.phantom_files import BIG_ENDIAN, DEFLATED, DIALECTS, write_dicom_series
+from hilum.datasets.phantom_dialects import BIG_ENDIAN, DEFLATED, DIALECTS
+from hilum.datasets.phantom_files import write_dicom_series
 from hilum.io.dicom import read_dicom
 from hilum.io.dicom_files import find_files
 
