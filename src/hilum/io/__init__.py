@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hilum.errors import FormatError, InputError, MissingInputError, UnsupportedError
+from hilum.ops.plausibility import question_values
 
 if TYPE_CHECKING:
     from hilum.scan import Scan
@@ -92,6 +93,7 @@ def read(path: str | Path, *, series: str = "", annotations: str | Path | None =
         raise InputError("a series can be chosen in a DICOM folder only", where=path, do="leave the series out")
     else:
         scan = _function(READERS[suffix])(path)
+    scan = replace(scan, notes=(*scan.notes, *question_values(scan.ct)))
     return annotate(scan, annotations) if annotations is not None else scan
 
 
