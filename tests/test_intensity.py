@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hilum.errors import InputError, UnsupportedError
 from hilum.geometry import Geometry
-from hilum.ops.intensity import WINDOW_PRESETS, normalize, padding_to_air, window, zero_center
+from hilum.ops.intensity import WINDOW_PRESETS, apply_voi_lut, normalize, padding_to_air, window, zero_center
 from hilum.ops.statistics import HuHistogram, Moments, count_hu, measure_moments
 from hilum.testing import volumes
 from hilum.volume import Volume
@@ -119,6 +119,69 @@ def test_windows_agree_with_pydicom(function):
     share = (apply_windowing(values, header) + 4096) / 8191
     got = window(as_volume(values.astype(np.int16).reshape(1, 1, -1)), preset="lung", function=function)
     assert np.abs(got.array.ravel() - share * 255).max() <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+@pytest.mark.parametrize(("center", "width"), [(-600, 1500), (40, 400), (400, 1800), (50.5, 351), (0, 2), (-3, 17)])
+def test_windows_are_pydicoms_to_the_digit(function, center, width):
+    from pydicom.dataset import Dataset
+    from pydicom.pixels import apply_windowing
+
+    values = np.arange(-2048, 2048)
+    header = Dataset()
+    header.PhotometricInterpretation, header.BitsStored, header.PixelRepresentation = "MONOCHROME2", 8, 0
+    header.WindowCenter, header.WindowWidth, header.VOILUTFunction = center, width, function
+    with np.errstate(over="ignore"):
+        want = np.floor(apply_windowing(values, header) + 0.5)  # from 0 to 255, as 8 bits hold
+    got = window(as_volume(values.astype(np.int16).reshape(1, 1, -1)), center=center, width=width, function=function)
+    np.testing.assert_array_equal(got.array.ravel(), want)
+
+
+@given(st.data())
+def test_a_voi_lut_is_pydicoms_to_the_digit(data):
+    from pydicom.dataset import Dataset
+    from pydicom.pixels import apply_voi
+    from pydicom.sequence import Sequence
+
+    bits = data.draw(st.sampled_from([8, *range(10, 17)]))
+    table = data.draw(st.lists(st.integers(0, (1 << bits) - 1), min_size=2, max_size=60))
+    first = data.draw(st.integers(-1200, 1200))
+    # Nearer than 256 to the first entry: with 8 bits pydicom wraps what lies further beyond the table.
+    values = np.array(data.draw(st.lists(st.integers(first - 300, first + 255), min_size=1, max_size=60)), np.int16)
+    item, header = Dataset(), Dataset()
+    item.add_new(0x00283002, "SS" if first < 0 else "US", [len(table), first, bits])
+    item.add_new(0x00283006, "US", table)
+    header.VOILUTSequence = Sequence([item])
+    got = apply_voi_lut(as_volume(values.reshape(1, 1, -1)), table=table, first=first, bits=bits).array
+    np.testing.assert_array_equal(got.ravel(), apply_voi(values, header))
+    assert got.dtype == (np.uint8 if bits == 8 else np.uint16)
+
+
+def test_every_value_takes_its_entry_of_a_voi_lut_and_those_beyond_its_ends_the_end_entries():
+    got = apply_voi_lut(as_volume(EVERY_HU), table=[7, 1, 9], first=-1, bits=8).array.ravel()
+    want = [7 if v <= -1 else 1 if v == 0 else 9 for v in EVERY_HU.ravel()]
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"table": []},
+        {"table": [0.5, 1.0]},
+        {"table": [[1, 2]]},
+        {"table": [0, 256]},
+        {"table": [-1, 5]},
+        {"table": [0, 1024], "bits": 10},
+        {"table": [0, 1], "bits": 9},
+        {"table": [0, 1], "bits": 17},
+        {"table": np.zeros(65537, int)},
+    ],
+)
+def test_a_voi_lut_that_is_none_is_refused(options):
+    with pytest.raises(InputError):
+        apply_voi_lut(as_volume(EVERY_HU), **{"first": 0, **options})
+    with pytest.raises(InputError, match="float32"):
+        apply_voi_lut(reals([0]), table=[0, 1], first=0)
 
 
 def test_a_linear_window_is_not_an_exact_one():

@@ -123,6 +123,23 @@ def test_a_scan_that_breaks_is_named_and_the_others_finish(inputs, tmp_path):
     assert {row.status for row in rows[1:]} <= {"done", "repaired"}
 
 
+def abort_on_poison(question, ref, recipe, out, overwrite):
+    if ref.scan_id == "ct-poison":
+        os.abort()
+    batch._work(question, ref, recipe, out, overwrite)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_crash_costs_one_scan_with_any_number_of_workers(inputs, tmp_path, monkeypatch, workers):
+    refs, _ = batch.index([inputs])
+    monkeypatch.setattr(batch, "_work", abort_on_poison)
+    poisoned = [refs[0].__class__("folder", "ct-poison", refs[0].path), *refs]
+    rows = batch.run(poisoned, parse_recipe(COARSE), tmp_path, workers=workers)
+    assert (rows[0].status, rows[0].code) == ("failed", "process-died")
+    assert {row.status for row in rows[1:]} <= {"done", "repaired"}
+    assert len(read_ledger(tmp_path)) == 3
+
+
 def test_two_files_of_one_name_are_two_scans(inputs, tmp_path):
     for sub in ("a", "b"):
         (tmp_path / sub).mkdir()

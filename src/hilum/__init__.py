@@ -20,7 +20,7 @@ _HOMES = {
     "hilum.io": "read write",
     "hilum.ops.resample": "resample resampled_geometry",
     "hilum.ops.reorient": "reorient",
-    "hilum.ops.intensity": "normalize zero_center window WINDOW_PRESETS",
+    "hilum.ops.intensity": "normalize zero_center window apply_voi_lut WINDOW_PRESETS",
     "hilum.ops.lungs": "segment_lungs",
     "hilum.ops.morphology": "dilate",
     "hilum.ops.nodules": "mask_nodules",

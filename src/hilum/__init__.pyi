@@ -13,6 +13,7 @@ from hilum.geometry import Geometry as Geometry
 from hilum.io import read as read
 from hilum.io import write as write
 from hilum.ops.intensity import WINDOW_PRESETS as WINDOW_PRESETS
+from hilum.ops.intensity import apply_voi_lut as apply_voi_lut
 from hilum.ops.intensity import normalize as normalize
 from hilum.ops.intensity import window as window
 from hilum.ops.intensity import zero_center as zero_center

@@ -95,7 +95,8 @@ def run(
     out : Path
         The output folder, made where it is missing: ``recipe.toml``, ``ledger.jsonl`` and ``scans/``.
     workers : int
-        Scans at a time, each in a process of its own; 1 stays in this process, 0 is one per core.
+        Scans at a time, each in a process of its own, so that one that crashes costs itself alone; 0 is one per
+        core. A single scan stays in this process.
     overwrite : bool
         Whether finished scans of another recipe, input or version are replaced; without it they are refused.
         A finished scan with the same fingerprint is kept as it is.
@@ -117,8 +118,8 @@ def run(
     _prepare(out, recipe)
     rows = read_ledger(out)
     processes = min(count_workers(workers), len(refs))
-    together = processes > 1
-    made = _at_once(refs, recipe, out, overwrite, processes) if together else _in_turn(refs, recipe, out, overwrite)
+    several = len(refs) > 1
+    made = _at_once(refs, recipe, out, overwrite, processes) if several else _in_turn(refs, recipe, out, overwrite)
     for row in itertools.chain(refused, made):
         rows[row.id] = row
         append_row(out, row)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hilum.ops.intensity import normalize, zero_center
 from hilum.ops.lungs import segment_lungs
 from hilum.ops.nodules import mask_nodules, nodules_outside
+from hilum.ops.plausibility import question_values
 from hilum.ops.quality import judge, measure
 from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
@@ -50,12 +51,14 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     lungs = _find_lungs(ct, recipe.lungs, workers)
     drawn = mask_nodules(ct.geometry, scan.nodules) if scan.annotated and recipe.nodules.mask else None
     figures = measure(ct, lungs, drawn)
+    asked = any(note.code == "not-hu" for note in scan.notes)  # `hilum.read` did, and found something
+    odd = () if asked else question_values(scan.ct)
     return replace(
         scan,
         ct=_set_range(ct, recipe.intensity),
         lungs=lungs,
         nodule_mask=drawn,
-        notes=(*scan.notes, *_outside(scan, ct), *judge(figures)),
+        notes=(*scan.notes, *_outside(scan, ct), *odd, *judge(figures)),
         figures=MappingProxyType(figures),
     )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
 from hilum.io.files import is_there
 from hilum.io.values import is_uid
+from hilum.ops.plausibility import question_values
 
 if TYPE_CHECKING:
     from hilum.scan import Scan
@@ -114,7 +115,8 @@ def read(
         raise InputError(what, where=path, do="leave it out: the header decides", code="option")
     else:
         scan = _function(READERS[suffix])(path)
-    scan = replace(scan, series_uid=series_uid) if series_uid else scan
+    notes = (*scan.notes, *question_values(scan.ct))
+    scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
     return annotate(scan, annotations) if annotations is not None else scan
 
 

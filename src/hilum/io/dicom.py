@@ -27,13 +27,15 @@ from hilum.errors import (
     UnsupportedError,
     one_line,
 )
+from hilum.io.dicom_child import decoders
 from hilum.io.dicom_files import find_files
 from hilum.io.dicom_gaps import check_spacing, fill_gaps, gap_limit, state_positions
 from hilum.io.dicom_headers import read_headers
-from hilum.io.dicom_hu import LOW, Done, to_hu
+from hilum.io.dicom_hu import LOW, Done, count_wrong_ends, to_hu
+from hilum.io.dicom_lut import judge_with_luts
 from hilum.io.dicom_pixels import stored_frames
 from hilum.io.dicom_records import Finding, Header, Sorted, Stack
-from hilum.io.dicom_stack import judge, leave_out, name_damaged
+from hilum.io.dicom_stack import leave_out, name_damaged
 from hilum.io.series import choose, group, name_some, refuse, sort_out
 from hilum.scan import Note, Scan
 from hilum.volume import Volume
@@ -43,9 +45,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hilum.io.dicom_child import Decode
+
 _KINDS: dict[str, type[InputError]] = {
     "bad-geometry": GeometryError,
+    "bad-modality-lut": FormatError,
     "gantry-tilt": UnsupportedError,
+    "lut-and-rescale": FormatError,
     "no-pixels": FormatError,
     "not-hounsfield": UnsupportedError,
     "truncated": FormatError,
@@ -182,7 +188,7 @@ def _index(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) -> _In
     stacks = []
     for members in group(sorted_out.slices):
         placed, assumed = state_positions(members, slice_spacing_mm)
-        stack = name_damaged(judge(placed, max_gap_mm=max_gap_mm), lost)
+        stack = name_damaged(judge_with_luts(placed, max_gap_mm=max_gap_mm), lost)
         stacks.append(stack if assumed is None else replace(stack, findings=(assumed, *stack.findings)))
     return _Index(root, sorted_out, (*findings, *sorted_out.findings), tuple(stacks))
 
@@ -277,7 +283,8 @@ def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -
 
     def fill(start: int, stop: int) -> None:
         for unit in units[start:stop]:
-            frames = stored_frames(root, [h for _, h in unit], [volume[slots[k]] for k, _ in unit])
+            places = [volume[slots[k]] for k, _ in unit]
+            frames = stored_frames(root, [h for _, h in unit], places, decode=decode)
             for (k, header), stored in zip(unit, frames, strict=True):
                 done[k] = to_hu(stored, header, volume[slots[k]])
 
@@ -288,14 +295,14 @@ def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -
             except FormatError as error:
                 damaged.update((header, error) for _, header in units[part])
 
-    with warnings.catch_warnings():
+    with decoders() as decode, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoders warn of what is checked here anyway
         fill(0, 1)  # a wrong matrix or a missing decoder is met before all of the memory is touched
         run_slabs(lambda a, b: fill_rest(a + 1, b + 1), len(units) - 1)
         if not damaged:
-            _compare_copies(root, stack, volume)
+            _compare_copies(root, stack, volume, decode)
             fill_gaps(volume, slots)
-    return volume, _pixel_notes(done)
+    return volume, _pixel_notes(stack.slices, done)
 
 
 def _parts(members: list[tuple[int, Header]]) -> list[list[tuple[int, Header]]]:
@@ -304,10 +311,10 @@ def _parts(members: list[tuple[int, Header]]) -> list[list[tuple[int, Header]]]:
     return [members[k : k + size] for k in range(0, len(members), size)]
 
 
-def _compare_copies(root: Path, stack: Stack, volume: NDArray[np.int16]) -> None:
+def _compare_copies(root: Path, stack: Stack, volume: NDArray[np.int16], decode: Decode) -> None:
     other = np.empty(volume.shape[1:], np.int16)
     for k, header in stack.copies:
-        for stored in stored_frames(root, [header], [other]):
+        for stored in stored_frames(root, [header], [other], decode=decode):
             to_hu(stored, header, other)
         if not np.array_equal(other, volume[stack.slots[k]]):
             pair = name_some([stack.slices[k].path, header.path])
@@ -315,8 +322,8 @@ def _compare_copies(root: Path, stack: Stack, volume: NDArray[np.int16]) -> None
             raise SeriesError(what, where=root, do="remove one of each pair", code="conflicting-duplicates")
 
 
-def _pixel_notes(done: Sequence[Done]) -> list[Note]:
-    padding, clipped, low = (sum(counts) for counts in zip(*done, strict=True))
+def _pixel_notes(slices: Sequence[Header], done: Sequence[Done]) -> list[Note]:
+    padding, clipped, low = sum(d.padding for d in done), sum(d.clipped for d in done), sum(d.low for d in done)
     notes = []
     if padding:
         notes.append(Note("padding-to-air", f"{padding} voxels of padding outside the scanned field set to -1024 HU"))
@@ -324,4 +331,8 @@ def _pixel_notes(done: Sequence[Done]) -> list[Note]:
         notes.append(Note("clipped-hu", f"{clipped} voxels beyond int16 clipped to its range"))
     if low:
         notes.append(Note("low-hu", f"{low} voxels below {LOW} HU: unknown padding, or damaged pixels"))
+    wrong = count_wrong_ends(slices, done)
+    if wrong:
+        text = f"Smallest or Largest Image Pixel Value is not what was read in {wrong} of {len(slices)} slices; unused"
+        notes.append(Note("minmax-tags-disagree", text))
     return notes

@@ -33,7 +33,8 @@ from hilum.io.dicom_fields import (
     text_of,
 )
 from hilum.io.dicom_files import PEEK, PREAMBLE, start_of
-from hilum.io.dicom_records import Header
+from hilum.io.dicom_lut import parse_lut
+from hilum.io.dicom_records import Header, ModalityLut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -55,7 +56,8 @@ _PER_FRAME_FIELDS: dict[str, tuple[int, int, Callable[[bytes], Any]]] = {
 }
 """Header field: functional group, element in it, how it is read (PS3.3 C.7.6.16.2)."""
 
-_WANTED = [*TAGS.values(), _SHARED, _PER_FRAME]
+_LUTS, _LUT_DESCRIPTOR, _LUT_TYPE, _LUT_DATA = 0x00283000, 0x00283002, 0x00283004, 0x00283006
+_WANTED = [*TAGS.values(), _LUTS, _SHARED, _PER_FRAME]
 
 _PLAIN_INFLATED = 2**26
 _PLAIN_RATIO = 20
@@ -146,7 +148,24 @@ def _from_dataset(dataset: Any, name: str, place: PixelPlace) -> list[Header]:
     implicit, little = dataset.original_encoding
     syntax = text_of(meta.get(0x00020010, b"")) or (IMPLICIT if implicit else EXPLICIT if little else BIG_ENDIAN)
     header = header_from(raw_fields(dataset, TAGS.values()), name, syntax, place)
+    header = replace(header, lut=_modality_lut(dataset, header))
     return _frames(dataset, header) if _PER_FRAME in dataset else [header]
+
+
+def _modality_lut(dataset: Any, header: Header) -> ModalityLut | None:
+    items = list(dataset[_LUTS].value or ()) if _LUTS in dataset else []
+    if not items:
+        return None
+    raw = raw_fields(items[0], (_LUT_DESCRIPTOR, _LUT_TYPE, _LUT_DATA))
+    data = items[0].get_item(_LUT_DATA)
+    return parse_lut(
+        raw.get(_LUT_DESCRIPTOR, b""),
+        raw.get(_LUT_DATA, b""),
+        text_of(raw.get(_LUT_TYPE, b"")).upper(),
+        order="big" if header.big_endian else "little",
+        signed=header.signed,
+        negative=data is not None and data.VR == "SS",
+    )
 
 
 def raw_fields(dataset: Any, tags: Iterable[int]) -> Fields:

@@ -43,6 +43,8 @@ TAGS = {
     "bits_stored": 0x00280101,
     "high_bit": 0x00280102,
     "signed": 0x00280103,
+    "smallest": 0x00280106,
+    "largest": 0x00280107,
     "padding": 0x00280120,
     "padding_limit": 0x00280121,
     "intercept": 0x00281052,
@@ -126,6 +128,8 @@ def header_from(fields: Fields, name: str, syntax: str, place: PixelPlace) -> He
         big_endian=order == "big",
         padding=_pixel_value(raw("padding"), order, bits, signed=signed),
         padding_limit=_pixel_value(raw("padding_limit"), order, bits, signed=signed),
+        smallest=_pixel_value(raw("smallest"), order, bits, signed=signed),
+        largest=_pixel_value(raw("largest"), order, bits, signed=signed),
         native=syntax in NATIVE,
         pixel_offset=place.offset if direct and not swapped_bytes else -1,
         pixel_bytes=present if usable else 0,
@@ -163,7 +167,7 @@ def _whole(value: bytes) -> int | None:
 
 
 def _pixel_value(value: bytes, order: Any, bits: int, *, signed: bool) -> int | None:
-    """A padding value in the pixels' own sign: 63536 with signed pixels is the -2000 that was meant."""
+    """A pixel's value in the pixels' own sign: 63536 with signed pixels is the -2000 that was meant."""
     if bits not in {8, 16, 32} or len(value) not in {2, 4}:
         return None
     wide = np.int64(int.from_bytes(value, order, signed=signed)) & np.int64((1 << bits) - 1)

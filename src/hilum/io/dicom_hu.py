@@ -18,14 +18,20 @@ Any other value below -1024 HU is noise and stays.
 from __future__ import annotations
 
 import functools
+from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hilum.io.dicom_lut import look_up
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from hilum.io.dicom_records import Header
+    from hilum.io.dicom_records import Header, ModalityLut
 
 AIR = -1024
 """What padding becomes, HU."""
@@ -50,11 +56,14 @@ class Done(NamedTuple):
         Beyond int16, clipped to its range.
     low : int
         Below `LOW` for no known reason, kept.
+    ends : tuple of int
+        Smallest and largest stored value, padding included; not a count of voxels.
     """
 
     padding: int
     clipped: int
     low: int
+    ends: tuple[int, int] = (0, 0)
 
 
 def to_hu(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) -> Done:
@@ -76,18 +85,61 @@ def to_hu(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) -> Done:
     -------
     Done
     """
-    slope, intercept = _rescale(header)
     padding = _odd_words(stored, header)
     values = significant_bits(stored, header)
-    low, high = int(values.min()), int(values.max())
+    words = values if padding is None else stored
+    met = int(words.min()), int(words.max())  # before `out` is filled, which may be the same memory
+    if header.lut is not None:
+        values, padding, header = _mapped(values, padding, header, header.lut)
+    slope, intercept = _rescale(header)
+    low, high = (int(values.min()), int(values.max())) if values is not words else met
     ends = sorted((slope * low + intercept, slope * high + intercept))
-    found = _padding(values, header, ends)
-    padding = found if padding is None else padding if found is None else padding | found
+    padding = _both(padding, _padding(values, header, ends))
     clipped = _fill(values, header, out, ends, padding)
     if padding is not None:
         out[padding] = AIR
     low = int(np.count_nonzero(out < LOW)) if ends[0] < LOW else 0
-    return Done(0 if padding is None else int(np.count_nonzero(padding)), clipped, low)
+    return Done(0 if padding is None else int(np.count_nonzero(padding)), clipped, low, met)
+
+
+def _mapped(
+    values: NDArray[Any], padding: NDArray[np.bool_] | None, header: Header, lut: ModalityLut
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None, Header]:
+    """Values through their table, as if they had been stored so; declared padding is told by the stored values."""
+    if header.padding is not None and _fits(header.padding, header):
+        limit = header.padding_limit if header.padding_limit is not None else header.padding
+        low, high = sorted((header.padding, limit))
+        ends = look_up(lut, np.array([low, high]))
+        padding = _both(padding, _declared(values, (low, high), sorted(ends.tolist())))
+    return look_up(lut, values), padding, replace(header, padding=None, lut=None)
+
+
+def count_wrong_ends(slices: Sequence[Header], done: Sequence[Done]) -> int:
+    """Count the slices whose Smallest or Largest Image Pixel Value is not what was read.
+
+    Parameters
+    ----------
+    slices : sequence of Header
+    done : sequence of Done
+        One per slice.
+
+    Returns
+    -------
+    int
+        The values of a multi-frame file are those of all its frames (PS3.3 C.7.6.3), which must all be here to be
+        compared; after lossy compression nothing is.
+    """
+    files: defaultdict[str, list[tuple[Header, Done]]] = defaultdict(list)
+    for header, this in zip(slices, done, strict=True):
+        if (header.smallest, header.largest) != (None, None) and header.transfer_syntax not in _LOSSY:
+            files[header.path].append((header, this))
+    wrong = 0
+    for members in files.values():
+        header = members[0][0]
+        low, high = min(d.ends[0] for _, d in members), max(d.ends[1] for _, d in members)
+        right = header.smallest in {None, low} and header.largest in {None, high}
+        wrong += 0 if right or len(members) < header.frames else len(members)
+    return wrong
 
 
 def _rescale(header: Header) -> tuple[float, float]:
@@ -146,7 +198,8 @@ def _padding(values: NDArray[Any], header: Header, ends: list[float]) -> NDArray
     if header.padding is not None and _fits(header.padding, header):
         limit = header.padding_limit if header.padding_limit is not None else header.padding
         low, high = sorted((header.padding, limit))
-        masks.append(_declared(values, low, high, slope, intercept))
+        hu = sorted((slope * low + intercept, slope * high + intercept))
+        masks.append(_declared(values, (low, high), hu))
     if header.transfer_syntax in _LOSSY and ends[0] < LOW:
         masks.append(values * slope + intercept < (ends[0] + AIR) / 2)
     if _impossible(ends[0]) or _impossible(ends[1]):
@@ -158,10 +211,10 @@ def _padding(values: NDArray[Any], header: Header, ends: list[float]) -> NDArray
     return _union(masks)
 
 
-def _declared(values: NDArray[Any], low: int, high: int, slope: float, intercept: float) -> NDArray[np.bool_] | None:
-    ends = sorted((slope * low + intercept, slope * high + intercept))
-    inside: NDArray[np.bool_] = (values >= low) & (values <= high)
-    if ends[1] < AIR or ends[0] > HIGHEST:
+def _declared(values: NDArray[Any], span: tuple[int, int], hu: Sequence[float]) -> NDArray[np.bool_] | None:
+    """Where declared padding is: stored values of a span, which become the Hounsfield units `hu`."""
+    inside: NDArray[np.bool_] = (values >= span[0]) & (values <= span[1])
+    if hu[1] < AIR or hu[0] > HIGHEST:
         return inside
     corners = inside[[0, 0, -1, -1], [0, -1, 0, -1]]
     return inside & _outside_circle(values.shape) if corners.all() else None
@@ -180,6 +233,10 @@ def _odd_words(stored: NDArray[Any], header: Header) -> NDArray[np.bool_] | None
     corner = _common_corner(stored)
     words = {header.padding, corner if corner in _PADDING_WORDS else None} - {None}
     return _union([stored == word for word in words if not _fits(int(word or 0), header)])
+
+
+def _both(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    return other if one is None else one if other is None else one | other
 
 
 def _union(masks: list[NDArray[np.bool_] | None]) -> NDArray[np.bool_] | None:

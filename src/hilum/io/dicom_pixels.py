@@ -1,4 +1,4 @@
-"""Frames of DICOM files as stored: native pixels read in place, compressed ones through pydicom's decoders."""
+"""Frames of DICOM files as stored: native pixels read in place, compressed ones through decoders."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hilum.io.dicom_child import Decode
     from hilum.io.dicom_records import Header
 
 
-def stored_frames(root: Path, headers: Sequence[Header], into: Sequence[NDArray[np.int16]]) -> Iterator[NDArray[Any]]:
+def stored_frames(
+    root: Path, headers: Sequence[Header], into: Sequence[NDArray[np.int16]], *, decode: Decode | None = None
+) -> Iterator[NDArray[Any]]:
     """Read frames of one file as stored.
 
     Parameters
@@ -30,6 +33,8 @@ def stored_frames(root: Path, headers: Sequence[Header], into: Sequence[NDArray[
         Frames of one file.
     into : sequence of ndarray of int16, shape (row, column)
         One contiguous buffer per frame; uncompressed 16-bit frames are read straight into it.
+    decode : callable, optional
+        From `hilum.io.dicom_child.decoders`, for what cannot be read in place; in this very process without it.
 
     Yields
     ------
@@ -51,7 +56,8 @@ def stored_frames(root: Path, headers: Sequence[Header], into: Sequence[NDArray[
         except OSError as error:
             raise FormatError("the file can no longer be read", where=path, do="get it again") from error
         return
-    yield from import_module("hilum.io.dicom_dialects").decode_frames(path, headers)
+    decode = decode or import_module("hilum.io.dicom_dialects").decode_frames
+    yield from decode(path, headers)
 
 
 def _native_frames(path: Path, headers: Sequence[Header], into: Sequence[NDArray[np.int16]]) -> Iterator[NDArray[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,6 +15,24 @@ Action = Literal["refused", "mended", "dropped", "ignored", "noted"]
 
 CHEST_EXTENT_MM = 100.0
 """A stack of axial slices that covers at least this much can be a chest; lungs are 200 to 300 mm high."""
+
+
+class ModalityLut(NamedTuple):
+    """A table that maps stored values to other units (PS3.3 C.11.1).
+
+    Parameters
+    ----------
+    kind : str
+        Modality LUT Type: ``"HU"`` for Hounsfield units, ``"US"`` for unspecified ones.
+    first : int
+        The stored value that the first entry maps.
+    table : bytes
+        Entries as int32 in the machine's own byte order; empty for a table that is none.
+    """
+
+    kind: str
+    first: int
+    table: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +68,10 @@ class Header:
         Whether the pixels are stored uncompressed (they may be deflated as a whole).
     padding, padding_limit : int or None
         Pixel Padding Value and Range Limit, sign as the pixels have it.
+    smallest, largest : int or None
+        Smallest and Largest Image Pixel Value, of all frames of the file; sign as the pixels have it.
+    lut : ModalityLut or None
+        In place of slope and intercept.
     pixel_offset : int
         Where the pixel data's value starts in the file; -1 where it cannot be read by offset.
     pixel_bytes : int
@@ -85,6 +107,9 @@ class Header:
     big_endian: bool = False
     padding: int | None = None
     padding_limit: int | None = None
+    smallest: int | None = None
+    largest: int | None = None
+    lut: ModalityLut | None = None
     native: bool = True
     pixel_offset: int = -1
     pixel_bytes: int = 0

@@ -1,8 +1,9 @@
 """The quick way through a plain DICOM header: one pass over its first bytes, no data set built.
 
 It understands Part 10 files in the little endian syntaxes and gives up (None) on whatever is unusual, so that
-pydicom decides: elements out of order, unknown value representations, functional groups, a header longer than
-`HEAD`, a file that ends before its pixels. What it does return is what `hilum.io.dicom_headers` reads with pydicom.
+pydicom decides: elements out of order, unknown value representations, functional groups, a Modality LUT, a header
+longer than `HEAD`, a file that ends before its pixels. What it does return is what `hilum.io.dicom_headers` reads
+with pydicom.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ HEAD = 32768
 """How much of a file is read at once; CT headers take 2 to 12 kB."""
 
 _PIXELS = 0x7FE00010
-_GROUPS = 0x52009229
+_LEFT_ALONE = frozenset({0x00283000, 0x52009229})
+"""Modality LUT Sequence, Shared Functional Groups Sequence: what is inside them decides."""
+
 _META_SYNTAX = 0x00020010
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _WANTED = frozenset(TAGS.values())
@@ -110,7 +113,7 @@ def _dataset(head: bytes, at: int, size: int, syntax: str) -> Walked | None:
     last = 0x0007FFFF
     while True:
         tag, kind, start, length = _element(head, at, explicit=explicit)
-        if tag <= last or tag == _GROUPS:
+        if tag <= last or tag in _LEFT_ALONE:
             return None
         if tag >= _PIXELS:
             if tag != _PIXELS or (explicit and kind not in {b"OB", b"OW"}):

@@ -12,7 +12,7 @@ from hilum.errors import InputError
 from hilum.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -195,6 +195,62 @@ def window(
 
     curve = {"LINEAR": linear, "LINEAR_EXACT": exact, "SIGMOID": sigmoid}[function]
     return _mapped(volume, lambda x: np.floor(curve(x.astype(np.float64)) + 0.5), np.uint8)
+
+
+def apply_voi_lut(volume: Volume, *, table: Sequence[int] | NDArray[Any], first: int, bits: int = 8) -> Volume:
+    """Gray values for a screen, by an item of a DICOM VOI LUT Sequence.
+
+    There is no way back: a table need not be one to one, and what lies beyond its ends is cut off. Keep the volume in
+    HU.
+
+    Parameters
+    ----------
+    volume : Volume of int, shape (z, y, x), HU
+    table : sequence of int
+        LUT Data (0028,3006).
+    first : int, HU
+        The value that the first entry maps, the second number of the LUT Descriptor (0028,3002). Values below it
+        take the first entry, those beyond the table its last.
+    bits : int
+        Of an entry, the third number of the LUT Descriptor: 8, or 10 to 16.
+
+    Returns
+    -------
+    Volume of uint8 or uint16
+        uint8 for 8 bits.
+
+    Raises
+    ------
+    InputError
+        If the voxels are not integers, the table is empty or too long, or an entry does not fit the bits.
+
+    Notes
+    -----
+    DICOM PS3.3, C.11.2.1.1 (VOI LUT Sequence).
+
+    Examples
+    --------
+    >>> from hilum.geometry import Geometry
+    >>> hu = Volume(np.array([[[-2000, -1000, -999, 3000]]], np.int16), Geometry((1, 1, 4), (1.0, 1.0, 1.0)))
+    >>> apply_voi_lut(hu, table=[0, 100, 255], first=-1000).array
+    array([[[  0,   0, 100, 255]]], dtype=uint8)
+    """
+    entries = np.asarray(table)
+    if volume.array.dtype.kind not in "iu":
+        raise InputError(f"a VOI LUT maps integers, not {volume.array.dtype}", do="apply it to HU", code="option")
+    if bits not in {8, *range(10, 17)}:
+        raise InputError(f"a VOI LUT of {bits} bits, expected 8 or 10 to 16", code="option")
+    if entries.ndim != 1 or not 1 <= entries.size <= 65536 or entries.dtype.kind not in "iu":
+        raise InputError(
+            f"a VOI LUT has 1 to 65536 integer entries, not {entries.shape} {entries.dtype}", code="option"
+        )
+    if entries.min() < 0 or int(entries.max()) >> bits:
+        raise InputError(f"VOI LUT entries {entries.min()} to {entries.max()} do not fit {bits} bits", code="option")
+    entries = entries.astype(np.uint8 if bits == 8 else np.uint16)
+    out = np.empty(volume.array.shape, entries.dtype)
+    for source, target in zip(volume.array, out, strict=True):
+        np.take(entries, np.subtract(source, int(first), dtype=np.int64), out=target, mode="clip")
+    return Volume(out, volume.geometry)
 
 
 def _window_of(center: float | None, width: float | None, preset: str) -> tuple[float, float]:

@@ -19,9 +19,6 @@ SMALLEST_LUNG_ML = 200.0
 LARGEST_LUNG_ML = 6000.0
 """A lung above this volume has leaked out of the chest."""
 
-AIR_HU = -300
-"""A chest CT without a voxel below this holds no air at all, so its numbers are hardly Hounsfield units."""
-
 
 def measure(ct: Volume, lungs: Mask | None, nodule_mask: Mask | None) -> dict[str, float]:
     """Measure a scan in Hounsfield units.
@@ -78,8 +75,6 @@ def judge(figures: Mapping[str, float]) -> tuple[Note, ...]:
         Empty where all is plausible.
     """
     found = []
-    if figures["lowest_hu"] > AIR_HU:
-        found.append(Note("not-hu", f"no voxel is below {AIR_HU} HU: these are probably not Hounsfield units"))
     if "lung_ml" in figures:
         sides = [figures.get("lung_right_ml"), figures.get("lung_left_ml")]
         if not figures["lung_ml"]:

@@ -1,0 +1,122 @@
+"""Whether a volume's numbers look like Hounsfield units of a chest, and what they probably are instead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hilum.scan import Note
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hilum.volume import Volume
+
+SAMPLE = 400_000
+"""Voxels looked at: enough to tell a share of a thousandth, and counted in milliseconds."""
+
+LEAST = 4096
+"""Fewer voxels than this are no chest, and nothing is said of them."""
+
+AIR_HU = (-1150, -600)
+"""Air and aerated lung. Air alone is not asked for: a tight field of view shows none outside the body."""
+
+TISSUE_HU = (-150, 150)
+"""Fat to muscle and blood."""
+
+SHARE = 1e-3
+"""The least share of the voxels that must be air, and that must be tissue."""
+
+_INTERCEPTS = (1024, 1000)
+_LABELS = 64
+_LOWEST = -(1 << 15)
+_WORDS = 1 << 16
+
+
+def question_values(volume: Volume) -> tuple[Note, ...]:
+    """Ask whether the numbers of a chest CT are Hounsfield units.
+
+    A chest holds air and aerated lung near -1000 to -600 HU and soft tissue near 0. Where a sample of the voxels holds
+    next to nothing of one of them, or much more of both once an intercept is added or taken away, the likely cause
+    is named.
+
+    Parameters
+    ----------
+    volume : Volume of int16, shape (z, y, x), HU
+
+    Returns
+    -------
+    tuple of Note
+        One of code ``not-hu``, or none where all is plausible or there is too little to judge.
+
+    Examples
+    --------
+    >>> from hilum.geometry import Geometry
+    >>> from hilum.volume import Volume
+    >>> noise = np.random.default_rng(0)
+    >>> hu = (noise.choice([-1000, 40], (40, 40, 40)) + noise.normal(0, 20, (40, 40, 40))).astype(np.int16)
+    >>> question_values(Volume(hu, Geometry(hu.shape, (1.0, 1.0, 1.0))))
+    ()
+    >>> print(*question_values(Volume(hu + np.int16(1024), Geometry(hu.shape, (1.0, 1.0, 1.0)))))
+    not-hu: these are probably not Hounsfield units: air lies near 25, as if rescale had never been applied
+    """
+    values = _sample(volume.array)
+    if volume.array.dtype.newbyteorder("=") != np.int16 or values.size < LEAST:
+        return ()
+    counts = np.bincount(np.subtract(values, _LOWEST, dtype=np.int64), minlength=_WORDS)
+    cause = _cause(counts)
+    return (Note("not-hu", f"these are probably not Hounsfield units: {cause}"),) if cause else ()
+
+
+def _sample(array: NDArray[Any]) -> NDArray[Any]:
+    """Whole rows, evenly spread over the volume."""
+    z, y, x = array.shape
+    rows = max(1, SAMPLE // x)
+    planes = min(z, max(1, round(np.sqrt(rows * z / y))))
+    at_z = np.unique(np.linspace(0, z - 1, planes).round().astype(int))
+    at_y = np.unique(np.linspace(0, y - 1, min(y, max(1, rows // planes))).round().astype(int))
+    return np.concatenate([array[k][at_y].ravel() for k in at_z])
+
+
+def _cause(counts: NDArray[np.int64]) -> str:
+    """What the numbers are instead of Hounsfield units; empty where they look like them."""
+    met = np.flatnonzero(counts) + _LOWEST
+    bare = counts.copy()
+    bare[met[0] - _LOWEST] = 0  # padding, perhaps: it must not pass for air
+    raw, shift_raw = max((_fit(bare, -shift), shift) for shift in _INTERCEPTS)
+    twice, shift_twice = max((_fit(bare, shift), shift) for shift in _INTERCEPTS)
+    if _fit(counts, 0) >= SHARE and max(raw, twice) < max(20 * _fit(bare, 0), SHARE):
+        return ""
+    if met.size <= _LABELS and met[0] >= 0:
+        return f"{met.size} different values from {met[0]} to {met[-1]}, as in a label map or mask"
+    if met[0] >= 0 and met[-1] <= 255:
+        return f"all values lie between {met[0]} and {met[-1]}, as in 8-bit display values"
+    if raw >= max(twice, SHARE):
+        return f"air lies near {_peak(counts, shift_raw)}, as if rescale had never been applied"
+    if twice >= SHARE:
+        return f"air lies near {_peak(counts, -shift_twice)}, as if rescale had been applied twice"
+    missing = zip(("air near -1000", "soft tissue near 0"), _shares(counts, 0), strict=True)
+    return "no " + " and no ".join(name for name, share in missing if share < SHARE)
+
+
+def _fit(counts: NDArray[np.int64], shift: int) -> float:
+    """How much of a chest the values are after a shift: the smaller share of air and of tissue."""
+    return min(_shares(counts, shift))
+
+
+def _shares(counts: NDArray[np.int64], shift: int) -> tuple[float, float]:
+    total = max(int(counts.sum()), 1)
+    air, tissue = (int(counts[_span(span, -shift)].sum()) / total for span in (AIR_HU, TISSUE_HU))
+    return air, tissue
+
+
+def _span(hu: tuple[int, int], offset: int) -> slice:
+    return slice(hu[0] + offset - _LOWEST, hu[1] + offset + 1 - _LOWEST)
+
+
+def _peak(counts: NDArray[np.int64], offset: int) -> int:
+    """The most common value of where air lies, found in a smoothed histogram."""
+    span = _span((AIR_HU[0], -850), offset)
+    smooth = np.convolve(counts[span], np.ones(25), mode="same")
+    return int(np.argmax(smooth)) + AIR_HU[0] + offset

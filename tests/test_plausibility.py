@@ -1,0 +1,131 @@
+"""Whether numbers are Hounsfield units: silent on scans and phantoms of any kind, outspoken on spoiled ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import hilum
+from hilum.datasets.phantom import PhantomOptions, make_phantom
+from hilum.io.dicom import index_dicom, read_dicom
+from hilum.ops.plausibility import question_values
+from hilum.volume import Volume
+
+SPOILED = {
+    "never applied": lambda hu: hu + 1024,
+    "never applied, -1000": lambda hu: hu + 1000,
+    "applied twice": lambda hu: np.maximum(hu - 1024, -32768),
+    "applied twice, -1000": lambda hu: np.maximum(hu - 1000, -32768),
+    "8-bit lung": lambda hu: np.rint(np.clip((hu + 1350) / 1500, 0, 1) * 255),
+    "8-bit mediastinum": lambda hu: np.rint(np.clip((hu + 160) / 400, 0, 1) * 255),
+    "mask": lambda hu: hu > -400,
+    "display mask": lambda hu: (hu > -400) * 255,
+    "labels": lambda hu: np.digitize(hu, [-900, -400, 0, 200]),
+    "constant": lambda hu: hu * 0,
+    "ten times": lambda hu: np.clip(hu * 10 + 30000, -32768, 32767),
+}
+SAYS = {
+    "never applied": "never been applied",
+    "never applied, -1000": "never been applied",
+    "applied twice": "applied twice",
+    "applied twice, -1000": "applied twice",
+    "8-bit lung": "8-bit display values",
+    "8-bit mediastinum": "8-bit display values",
+    "mask": "2 different values from 0 to 1, as in a label map or mask",
+    "display mask": "label map or mask",
+    "labels": "label map or mask",
+    "constant": "label map or mask",
+    "ten times": "no ",
+}
+
+KINDS = {
+    "thick": {},
+    "noisy and sharp": {"options": PhantomOptions(kernel="sharp", noise_hu=60.0)},
+    "without noise": {"options": PhantomOptions(noise_hu=0.0)},
+    "without a table or circle": {"options": PhantomOptions(table=False, field_of_view=False)},
+    "ill": {"options": PhantomOptions(consolidation=True, effusion=True, emphysema=True)},
+    "soft": {"options": PhantomOptions(kernel="soft")},
+    "padded": {"options": PhantomOptions(padding_hu=-2000)},
+    "thin": {"shape": (40, 200, 200), "spacing": (0.6, 1.9, 1.9)},
+    "tight": {"shape": (60, 90, 90), "spacing": (4.0, 3.0, 3.0)},
+    "few slices": {"shape": (4, 128, 128), "spacing": (8.0, 3.0, 3.0)},
+}
+
+
+def asked(array, like):
+    return question_values(Volume(array.astype(np.int16), like.geometry))
+
+
+@pytest.fixture(scope="module")
+def phantoms():
+    coarse = {"shape": (60, 120, 120), "spacing": (5.0, 3.2, 3.2)}
+    return {name: make_phantom(seed=k, **coarse | more).scan.ct for k, (name, more) in enumerate(KINDS.items())}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_phantoms_are_plausible_until_they_are_spoiled(phantoms, kind):
+    ct = phantoms[kind]
+    assert not question_values(ct)
+    for how, spoil in SPOILED.items():
+        (note,) = asked(spoil(ct.array.astype(np.float64)), ct)
+        assert note.code == "not-hu"
+        assert SAYS[how] in note.text, (how, note.text)
+
+
+def test_a_field_of_view_inside_the_body_is_plausible(phantoms):
+    ct = phantoms["thick"]
+    z, y, x = (slice(n // 3, 2 * n // 3) for n in ct.shape)
+    inside = ct.array[z, y, x]
+    assert not question_values(Volume(inside, hilum.Geometry(inside.shape, (5.0, 3.2, 3.2))))
+
+
+def test_the_cause_names_where_air_lies(phantoms):
+    ct = phantoms["thick"]
+    (note,) = asked(ct.array + 1024, ct)
+    assert abs(int(note.text.split("near ")[1].split(",")[0]) - 24) < 25
+
+
+def test_too_few_voxels_or_other_types_are_not_judged(phantoms):
+    ct = phantoms["thick"]
+    tiny = np.zeros((2, 3, 4), np.int16)
+    assert not question_values(Volume(tiny, hilum.Geometry(tiny.shape, (1.0, 1.0, 1.0))))
+    assert not question_values(Volume(ct.array.astype(np.float32) + 9999, ct.geometry))
+
+
+def test_reading_says_it_once_whatever_the_format(phantoms, tmp_path):
+    ct = phantoms["thick"]
+    raw = Volume(ct.array + np.int16(1024), ct.geometry)
+    for name in ("a.mhd", "a.nii.gz", "a.nrrd"):
+        hilum.write(ct, tmp_path / name)
+        assert not hilum.read(tmp_path / name).notes
+        hilum.write(raw, tmp_path / name)
+        scan = hilum.read(tmp_path / name)
+        assert [note.code for note in scan.notes] == ["not-hu"]
+        recipe = hilum.recipe("default")
+        assert [n.code for n in hilum.preprocess(scan, recipe).notes].count("not-hu") == 1
+
+
+@pytest.mark.real
+def test_real_scans_are_plausible_until_they_are_spoiled(real_data):
+    folders = ["lidc-idri-0314/image", "cip-ct64/ct-64Dicom", "lung-pet-ct-dx-A0002"]
+    folders += [f"lidc-idri-partial/small/LIDC-IDRI-000{k}" for k in (1, 2, 3)]
+    cts = [
+        read_dicom(real_data / name, series=stack.series_uid).ct
+        for name in folders
+        for stack in index_dicom(real_data / name)
+    ]
+    cts.append(hilum.read(real_data / "cip-ct64" / "ct-64.nrrd").ct)
+    assert len(cts) == 8
+    for ct in cts:
+        assert not question_values(ct)
+        small = Volume(ct.array[:, ::4, ::4], hilum.Geometry(ct.array[:, ::4, ::4].shape, (1.0, 1.0, 1.0)))
+        for how, spoil in SPOILED.items():
+            (note,) = asked(spoil(small.array.astype(np.float64)), small)
+            assert SAYS[how] in note.text, (how, note.text)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["lm-64.nrrd", "wholeLung-64.nrrd"])
+def test_real_label_maps_are_known_as_such(real_data, name):
+    (note,) = hilum.read(real_data / "cip-ct64" / name).notes
+    assert "label map or mask" in note.text
