@@ -95,8 +95,8 @@ def run(
     out : Path
         The output folder, made where it is missing: ``recipe.toml``, ``ledger.jsonl`` and ``scans/``.
     workers : int
-        Scans at a time, each in a process of its own, so that one that crashes costs itself alone; 0 is one per
-        core. A single scan stays in this process.
+        Scans at a time; 0 is one per core. From two on each has a process of its own, so that one that crashes
+        costs itself alone; with 1 all stay in this process, and no scan pays for starting another.
     overwrite : bool
         Whether finished scans of another recipe, input or version are replaced; without it they are refused.
         A finished scan with the same fingerprint is kept as it is.
@@ -118,8 +118,8 @@ def run(
     _prepare(out, recipe)
     rows = read_ledger(out)
     processes = min(count_workers(workers), len(refs))
-    several = len(refs) > 1
-    made = _at_once(refs, recipe, out, overwrite, processes) if several else _in_turn(refs, recipe, out, overwrite)
+    together = processes > 1
+    made = _at_once(refs, recipe, out, overwrite, processes) if together else _in_turn(refs, recipe, out, overwrite)
     for row in itertools.chain(refused, made):
         rows[row.id] = row
         append_row(out, row)
