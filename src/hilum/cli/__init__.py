@@ -1,0 +1,91 @@
+"""The command line: a command parses, calls once, prints."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from cyclopts import App, CycloptsError
+
+import hilum
+from hilum.cli import recipes, runs, scans
+from hilum.cli.status import ALL_WELL, INTERRUPTED, REFUSED, USAGE
+from hilum.console import complain
+from hilum.errors import HilumError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+COMMANDS: tuple[Callable[..., int], ...] = (
+    runs.run,
+    runs.demo,
+    scans.info,
+    scans.convert,
+    scans.lungs,
+    scans.nodules,
+    runs.stats,
+)
+"""Every command, by the name of its function."""
+
+RECIPE_COMMANDS: dict[str, Callable[..., int]] = {
+    "list": recipes.list_recipes,
+    "show": recipes.show,
+    "check": recipes.check,
+}
+"""Every command of ``hilum recipe``."""
+
+
+def _app() -> App:
+    program = App(
+        name="hilum",
+        help="Chest CT scans in, training-ready and geometry-true data out.",
+        version=hilum.__version__,
+        help_format="plaintext",  # a renderer of markup costs more than all the rest of the start
+    )
+    for command in COMMANDS:
+        program.command(command)
+    group = App(name="recipe", help="Look at recipes, and check your own.", help_format="plaintext")
+    for name, command in RECIPE_COMMANDS.items():
+        group.command(command, name=name)
+    program.command(group)
+    return program
+
+
+app = _app()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        In place of the process's own.
+
+    Returns
+    -------
+    int
+        0 all well; 1 something was refused or failed; 2 usage.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as problem:
+        complain(f"{problem}; see 'hilum --help'")
+        return USAGE
+    except HilumError as refusal:
+        if debug:
+            raise
+        complain(str(refusal))
+        return REFUSED
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return INTERRUPTED
+    except Exception as problem:  # the last resort: a person gets one line, a developer --debug
+        if debug:
+            raise
+        complain(f"failed, which it should not: {type(problem).__name__}: {problem}; give --debug to see where")
+        return REFUSED
+    return status if isinstance(status, int) else ALL_WELL

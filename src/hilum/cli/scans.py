@@ -1,0 +1,135 @@
+"""Commands on one scan: look at it, convert it, find its lungs, draw its nodules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+import hilum
+from hilum.cli.status import ALL_WELL, REFUSED
+from hilum.console import describe, say, warn
+from hilum.errors import InputError
+
+if TYPE_CHECKING:
+    from hilum.scan import Scan
+
+Method = Literal["hilum", "tutorial3d", "tutorial2d"]
+
+
+def info(source: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """Say what a file or folder holds, what is odd about it, and what would be done.
+
+    Parameters
+    ----------
+    source
+        A DICOM folder or a volume file.
+    json
+        Print JSON for programs in place of text.
+    """
+    from hilum.io.inspect import inspect, inspection_json, inspection_text
+
+    found = inspect(source)
+    say(inspection_json(found) if json else inspection_text(found))
+    return ALL_WELL if any(series.usable for series in found) else REFUSED
+
+
+def convert(source: Path, output: Path, /, *, series: str = "", slice_spacing_mm: float | None = None) -> int:
+    """Write a scan in Hounsfield units on its own grid.
+
+    Parameters
+    ----------
+    source
+        A DICOM folder or a volume file.
+    output
+        Ends in .nii, .nii.gz, .nrrd, .mha, .mhd or .npy.
+    series
+        Series Instance UID, where the folder holds several.
+    slice_spacing_mm
+        For DICOM slices without positions: distance from one InstanceNumber to the next in mm, negative where they
+        count from head to feet.
+    """
+    from hilum import io
+
+    io.check_output(output)
+    scan = _read(source, series=series, slice_spacing_mm=slice_spacing_mm)
+    io.write(scan.ct, output, series_uid=scan.series_uid)
+    say(f"{output}: {describe(scan)}")
+    return ALL_WELL
+
+
+def lungs(source: Path, output: Path, /, *, method: Method = "hilum", dilate_mm: float = 0.0, series: str = "") -> int:
+    """Write a lung mask on the scan's own grid: 1 right, 2 left.
+
+    Parameters
+    ----------
+    source
+        A DICOM folder or a volume file.
+    output
+        Ends in .nii, .nii.gz, .nrrd, .mha, .mhd or .npy.
+    method
+        The tutorial's methods do not tell sides: their lungs are all 1.
+    dilate_mm
+        Growth of the mask in mm.
+    series
+        Series Instance UID, where the folder holds several.
+    """
+    from hilum import io
+    from hilum.ops.lungs import segment_lungs
+
+    io.check_output(output)
+    scan = _read(source, series=series)
+    mask = segment_lungs(scan.ct, method=method, dilate_mm=dilate_mm)
+    if not mask.array.any():
+        raise InputError(
+            "no lung was found", where=source, do="look at the scan, or try another --method", code="lungs"
+        )
+    io.write(mask, output, series_uid=scan.series_uid)
+    say(f"{output}: {mask.volume_ml(1):.0f} ml labelled 1, {mask.volume_ml(2):.0f} ml labelled 2")
+    return ALL_WELL
+
+
+def nodules(source: Path, annotations: Path, output: Path, /, *, series: str = "", series_uid: str = "") -> int:
+    """Write a nodule mask on the scan's own grid.
+
+    Parameters
+    ----------
+    source
+        A DICOM folder or a volume file.
+    annotations
+        A LUNA16 annotations.csv.
+    output
+        Ends in .nii, .nii.gz, .nrrd, .mha, .mhd or .npy.
+    series
+        Series Instance UID, where the folder holds several.
+    series_uid
+        Series Instance UID, where the file does not know its own.
+    """
+    from hilum import io
+    from hilum.ops.nodules import mask_nodules, nodules_outside
+
+    io.check_output(output)
+    scan = _read(source, series=series, annotations=annotations, series_uid=series_uid)
+    for number in nodules_outside(scan.ct.geometry, scan.nodules):
+        warn(f"nodule-outside: nodule {number + 1} at {scan.nodules[number].center} mm lies outside the scan")
+    mask = mask_nodules(scan.ct.geometry, scan.nodules)
+    io.write(mask, output, series_uid=scan.series_uid)
+    say(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
+    return ALL_WELL
+
+
+def _read(
+    source: Path,
+    *,
+    series: str = "",
+    annotations: Path | None = None,
+    series_uid: str = "",
+    slice_spacing_mm: float | None = None,
+) -> Scan:
+    scan = hilum.read(
+        source, series=series, annotations=annotations, series_uid=series_uid, slice_spacing_mm=slice_spacing_mm
+    )
+    for note in scan.notes:
+        warn(str(note))
+    return scan
