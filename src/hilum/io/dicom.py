@@ -27,7 +27,7 @@ from hilum.errors import (
     UnsupportedError,
     one_line,
 )
-from hilum.io.dicom_child import decoders
+from hilum.io.dicom_child import decode
 from hilum.io.dicom_files import find_files
 from hilum.io.dicom_gaps import check_spacing, fill_gaps, gap_limit, state_positions
 from hilum.io.dicom_headers import read_headers
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.dicom_child import Decode
 
 _KINDS: dict[str, type[InputError]] = {
     "bad-geometry": GeometryError,
@@ -295,12 +294,12 @@ def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -
             except FormatError as error:
                 damaged.update((header, error) for _, header in units[part])
 
-    with decoders() as decode, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoders warn of what is checked here anyway
         fill(0, 1)  # a wrong matrix or a missing decoder is met before all of the memory is touched
         run_slabs(lambda a, b: fill_rest(a + 1, b + 1), len(units) - 1)
         if not damaged:
-            _compare_copies(root, stack, volume, decode)
+            _compare_copies(root, stack, volume)
             fill_gaps(volume, slots)
     return volume, _pixel_notes(stack.slices, done)
 
@@ -311,7 +310,7 @@ def _parts(members: list[tuple[int, Header]]) -> list[list[tuple[int, Header]]]:
     return [members[k : k + size] for k in range(0, len(members), size)]
 
 
-def _compare_copies(root: Path, stack: Stack, volume: NDArray[np.int16], decode: Decode) -> None:
+def _compare_copies(root: Path, stack: Stack, volume: NDArray[np.int16]) -> None:
     other = np.empty(volume.shape[1:], np.int16)
     for k, header in stack.copies:
         for stored in stored_frames(root, [header], [other], decode=decode):
