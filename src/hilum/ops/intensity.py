@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-AIR_HU = -1024
-"""What stands for voxels outside the scanner's circle: the lowest value of the usual 12-bit scale."""
-
 WindowFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 
 
@@ -48,25 +45,6 @@ WINDOW_PRESETS: Mapping[str, Window] = MappingProxyType(
 )
 """Customary windows for a chest CT, (center, width) in HU. Lung, soft tissue and bone are those that Radiopaedia lists
 under "Windowing (CT)"; mediastinum is what many scanners write into their headers. Habits of readers, no standard."""
-
-
-def padding_to_air(volume: Volume, *, air: int = AIR_HU) -> Volume:
-    """Set voxels below air, such as the padding outside the scanner's circle, to air.
-
-    Parameters
-    ----------
-    volume : Volume, shape (z, y, x), HU
-    air : int, HU
-        The lowest value kept.
-
-    Returns
-    -------
-    Volume
-        The input itself where there is nothing to do.
-    """
-    if volume.array.min() >= air:
-        return volume
-    return Volume(np.maximum(volume.array, volume.array.dtype.type(air)), volume.geometry)
 
 
 def normalize(volume: Volume, *, lower: float = -1000.0, upper: float = 400.0) -> Volume:
