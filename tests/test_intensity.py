@@ -57,6 +57,16 @@ def test_an_empty_range_is_refused(bounds):
         normalize(reals([0]), lower=bounds[0], upper=bounds[1])
 
 
+@pytest.mark.parametrize("mean", [0.25, -0.1, 1 / 3])
+def test_a_mean_subtracted_in_the_same_pass_gives_the_same_bits(mean):
+    for volume in (as_volume(EVERY_HU), reals([-2000.5, -300.25, 12.5])):
+        want = zero_center(normalize(volume), mean=mean)
+        np.testing.assert_array_equal(normalize(volume, mean=mean).array, want.array)
+        assert (normalize(volume, mean=mean).array != normalize(volume).array).all()
+    with pytest.raises(InputError, match="mean"):
+        normalize(reals([0]), mean=float("inf"))
+
+
 def test_zero_center_subtracts_in_float32():
     unit = normalize(as_volume(EVERY_HU))
     got = zero_center(unit, mean=0.25)

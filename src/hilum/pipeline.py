@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from hilum.ops.intensity import normalize, zero_center
+from hilum.ops.intensity import normalize
 from hilum.ops.lungs import segment_lungs
 from hilum.ops.nodules import mask_nodules, nodules_outside
 from hilum.ops.plausibility import question_values
@@ -78,7 +78,7 @@ def _find_lungs(ct: Volume, step: Lungs, workers: int) -> Mask | None:
 def _set_range(ct: Volume, step: Intensity) -> Volume:
     if step.output == "hu":
         return ct
-    return zero_center(normalize(ct, lower=step.lower, upper=step.upper), mean=step.mean)
+    return normalize(ct, lower=step.lower, upper=step.upper, mean=step.mean)
 
 
 def _outside(scan: Scan, ct: Volume) -> tuple[Note, ...]:
