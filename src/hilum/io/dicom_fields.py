@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,6 +141,7 @@ def header_from(fields: Fields, name: str, syntax: str, place: PixelPlace) -> He
     )
 
 
+@lru_cache(maxsize=1024)  # the slices of a series say the same again and again
 def text_of(value: bytes) -> str:
     """A value as safe text: padding off, no control characters, bounded."""
     text = value.decode("latin-1").strip("\0 ")
@@ -147,6 +149,7 @@ def text_of(value: bytes) -> str:
     return " ".join(text.split()) if text.isprintable() and len(text) <= 1000 else one_line(text, limit=1000)
 
 
+@lru_cache(maxsize=1024)
 def numbers_of(value: bytes) -> tuple[float, ...]:
     """Decimal strings as numbers; empty where any of them is none."""
     if not value.strip(b"\0 "):
