@@ -16,7 +16,7 @@ from hilum.ops.resample import resample
 from hilum.scan import Note
 
 if TYPE_CHECKING:
-    from hilum.recipes import Intensity, Lungs, Recipe, Resample
+    from hilum.recipes import Intensity, Lungs, Nodules, Recipe, Resample
     from hilum.scan import Scan
     from hilum.volume import Mask, Volume
 
@@ -49,7 +49,7 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     ct = reorient(scan.ct) if recipe.orient.axes == "patient" else scan.ct
     ct = _regrid(ct, recipe.resample, workers)
     lungs = _find_lungs(ct, recipe.lungs, workers)
-    drawn = mask_nodules(ct.geometry, scan.nodules) if scan.annotated and recipe.nodules.mask else None
+    drawn = _draw_nodules(scan, ct, recipe.nodules)
     figures = measure(ct, lungs, drawn)
     asked = any(note.code == "not-hu" for note in scan.notes)  # `hilum.read` did, and found something
     odd = () if asked else question_values(scan.ct)
@@ -73,6 +73,12 @@ def _find_lungs(ct: Volume, step: Lungs, workers: int) -> Mask | None:
     if step.method == "none":
         return None
     return segment_lungs(ct, method=step.method, fill=step.fill, dilate_mm=step.dilate_mm, workers=workers)
+
+
+def _draw_nodules(scan: Scan, ct: Volume, step: Nodules) -> Mask | None:
+    if not (scan.annotated and step.mask):
+        return None
+    return mask_nodules(ct.geometry, scan.nodules, level=step.consensus, contour_pixel=step.contour_pixel)
 
 
 def _set_range(ct: Volume, step: Intensity) -> Volume:

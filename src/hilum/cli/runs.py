@@ -38,7 +38,7 @@ def run(
     dataset
         Kind of input.
     annotations
-        A LUNA16 annotations.csv.
+        A LUNA16 annotations.csv, or a reading of LIDC-IDRI in .xml.
     workers
         Scans at a time, each in its own process; 0 for one per core.
     overwrite

@@ -20,13 +20,20 @@ class GridRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NoduleRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A nodule: its value in the mask, center in the world (x, y, z), LPS mm, and as a fractional voxel (z, y, x)."""
+    """A nodule: its value in the mask, center in the world (x, y, z), LPS mm, and as a fractional voxel (z, y, x).
+
+    ``readers`` outlined it, 0 where only a sphere is known; ``agreement`` is the mean Dice coefficient of their pairs;
+    ``scores`` are their mean ratings.
+    """
 
     label: int
     world: tuple[float, float, float]
     voxel: tuple[float, float, float]
     diameter_mm: float
     inside: bool
+    readers: int = 0
+    agreement: float | None = None
+    scores: dict[str, float] = {}
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):

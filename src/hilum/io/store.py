@@ -15,6 +15,7 @@ import hilum
 from hilum.errors import MissingInputError, OutputError, one_line
 from hilum.io import write
 from hilum.io.records import FileRecord, NoduleRecord, ScanRecord, grid_record
+from hilum.ops.readings import mean_agreement
 from hilum.scan import Nodule, Note, Scan
 from hilum.volume import Mask
 
@@ -208,7 +209,9 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
     return Scan(
         series_uid=record.series_uid,
         ct=ct,
-        nodules=tuple(Nodule(center=n.world, diameter_mm=n.diameter_mm) for n in record.nodules),
+        nodules=tuple(
+            Nodule(center=n.world, diameter_mm=n.diameter_mm, scores=MappingProxyType(n.scores)) for n in record.nodules
+        ),
         annotated=masks["nodules"] is not None,
         lungs=masks["lungs"],
         nodule_mask=masks["nodules"],
@@ -259,6 +262,9 @@ def _nodule_records(scan: Scan) -> list[NoduleRecord]:
             voxel=tuple(grid.world_to_index(nodule.center).tolist()),
             diameter_mm=nodule.diameter_mm,
             inside=bool(grid.contains(nodule.center)),
+            readers=len({reading.reader for reading in nodule.readings}),
+            agreement=round(mean_agreement(nodule), 4) if len(nodule.readings) > 1 else None,
+            scores=dict(nodule.scores),
         )
         for number, nodule in enumerate(scan.nodules, start=1)
     ]
