@@ -18,7 +18,7 @@ def run(
     out: Path,
     recipe: str = "default",
     file_format: Annotated[Literal["nifti", "npy"] | None, Parameter(name="--format")] = None,
-    dataset: Literal["auto", "folder"] = "auto",
+    dataset: Literal["auto", "folder", "lidc"] = "auto",
     annotations: Path | None = None,
     workers: int = 1,
     overwrite: Annotated[bool, Parameter(negative="")] = False,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from hilum.datasets import folder
+from hilum.datasets import folder, lidc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,5 +43,6 @@ class Dataset:
 
 DATASETS: dict[str, Dataset] = {
     "folder": Dataset(index=folder.index, load=folder.load),
+    "lidc": Dataset(index=lidc.index, load=lidc.load),
 }
 """Every kind of input, by the name that ``--dataset`` takes."""

@@ -1,0 +1,142 @@
+"""LIDC-IDRI as The Cancer Imaging Archive gives it: DICOM series in folders, their readers' XML anywhere among them.
+
+A reading belongs to the series that it names; names of files and folders decide nothing, but a folder that is called
+after a case lends its name to the scan.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hilum.datasets import folder
+from hilum.errors import InputError, MissingInputError
+from hilum.io import READERS, read, suffix_of
+from hilum.io.files import is_there
+from hilum.io.lidc_xml import series_of
+from hilum.io.values import is_uid
+from hilum.scan import Note, Scan, ScanRef
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CASE = re.compile(r"LIDC-IDRI-[0-9]{4}")
+
+
+@dataclass
+class _Readings:
+    """XML files by the series they read; those of whose series nothing could be read, by their folder."""
+
+    of_series: defaultdict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    damaged: defaultdict[Path, list[Path]] = field(default_factory=lambda: defaultdict(list))
+
+
+def index(root: Path, annotations: Path | None = None) -> list[ScanRef]:
+    """List the CT series of a tree, each with its reading; headers are read, no voxels.
+
+    A series gets the reading that names its Series Instance UID. Where none does and an XML file that cannot be read
+    lies in the folder of that series alone, it counts as its reading, so that the scan is refused and not taken for
+    one that nobody read. Readings of X-ray images, and of series that are not there, belong to no scan.
+
+    Parameters
+    ----------
+    root : Path
+        A folder that is searched with its subfolders.
+    annotations : Path, optional
+        An XML file, or a folder of them, in place of those in `root`.
+
+    Returns
+    -------
+    list of ScanRef
+        Ids begin with the case where a folder is called after one (``LIDC-IDRI-0001``).
+
+    Raises
+    ------
+    InputError
+        If there is no such path, or nothing in it that could be a scan.
+    """
+    readings = _find_readings(root if annotations is None else annotations)
+    refs = folder.index(root)
+    alone = defaultdict(list)
+    for ref in refs:
+        alone[ref.path if ref.path.is_dir() else ref.path.parent].append(ref)
+    return [_pair(ref, root, readings, alone) for ref in refs]
+
+
+def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
+    """Load a scan that `index` listed.
+
+    Parameters
+    ----------
+    ref : ScanRef
+    max_gap_mm : float, optional
+        As `hilum.read` takes it.
+
+    Returns
+    -------
+    Scan
+        Annotated where a reading was found; elsewhere a note says that there is none.
+
+    Raises
+    ------
+    InputError
+        As `hilum.read` does.
+    """
+    scan = read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)
+    return replace(scan, notes=(*scan.notes, *ref.notes))
+
+
+def _pair(ref: ScanRef, root: Path, readings: _Readings, alone: dict[Path, list[ScanRef]]) -> ScanRef:
+    uid = ref.series_uid or _stem(ref.path)
+    found = readings.of_series.get(uid, [])
+    home = ref.path if ref.path.is_dir() else ref.path.parent
+    if not found and len(alone[home]) == 1:
+        found = readings.damaged.get(home.resolve(), [])
+    notes = []
+    if not found:
+        notes.append(Note("no-reading", "no reading of this series was found: nobody is known to have looked"))
+    if len(found) > 1 and len({path.read_bytes() for path in found}) > 1:
+        what = f"{len(found)} different readings of this series: took the first by path, {found[0].name}"
+        notes.append(Note("several-readings", what))
+    case = next((part for part in ref.path.relative_to(root).parts if _CASE.fullmatch(part)), "")
+    name = f"{case}-{ref.scan_id.removeprefix('ct-')}" if case else ref.scan_id
+    return replace(ref, dataset="lidc", scan_id=name, annotations=found[0] if found else None, notes=tuple(notes))
+
+
+def _find_readings(root: Path) -> _Readings:
+    if not is_there(root):
+        raise MissingInputError("there is no such file or folder", where=root, do="check the path")
+    found = _Readings()
+    for path in _xml_files(root):
+        try:
+            uid = series_of(path)
+        except InputError as refusal:
+            if refusal.code != "xray-message":
+                found.damaged[path.parent.resolve()].append(path)
+            continue
+        if uid:
+            found.of_series[uid].append(path)
+        else:
+            found.damaged[path.parent.resolve()].append(path)
+    return found
+
+
+def _xml_files(root: Path) -> Iterator[Path]:
+    if root.is_file():
+        yield root
+        return
+    for parent, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if name.lower().endswith(".xml") and not name.startswith("."):
+                yield Path(parent, name)
+
+
+def _stem(path: Path) -> str:
+    """The series that a volume file is called after."""
+    stem = path.name[: -len(suffix_of(path))] if suffix_of(path) in READERS else path.name
+    return stem if is_uid(stem) else ""
