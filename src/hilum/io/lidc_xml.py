@@ -220,6 +220,8 @@ class _Reader:
     def feed(self, raw: bytes, *, final: bool) -> None:
         try:
             self.parser.Parse(raw, final)
+        except AnnotationError:  # raised by a handler; it is a ValueError, too
+            raise
         except expat.ExpatError as error:
             what = f"line {error.lineno}: not well-formed XML: {expat.ErrorString(error.code)}"
             raise AnnotationError(what, where=self.path, do=_AGAIN) from None
