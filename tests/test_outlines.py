@@ -15,7 +15,7 @@ from hilum import Geometry, Nodule, Reading, agreement, consensus_mask, cover_no
 from hilum.errors import AnnotationError, InputError
 from hilum.ops.interpolation import _distance_to, distances
 from hilum.ops.outlines import fill_polygon, reading_diameter_mm, reading_volume_mm3
-from hilum.ops.readings import cluster_readings, mean_agreement, nodule_of
+from hilum.ops.readings import cluster_readings, least_distance, mean_agreement, nodule_of
 from hilum.testing import geometries
 from hilum.volume import Mask
 
@@ -295,6 +295,18 @@ def test_readings_are_grouped_by_the_distance_of_their_outlines(places):
     assert {frozenset(position[id(r)] for r in group) for group in got} == group_at_once(readings, 2.5, 8)
     heights = [np.mean([r.contours[0][0, 2] for r in group]) for group in got]
     assert heights == sorted(heights)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.01, 0.3, 4.0]), st.booleans())
+@settings(max_examples=30)
+def test_the_least_distance_is_that_of_all_pairs(seed, limit, crowded):
+    chance = np.random.default_rng(seed)
+    one, other = (chance.uniform(0, chance.uniform(1, 30), (chance.integers(1, 900), 3)) for _ in range(2))
+    if crowded:
+        one, other = np.round(one), np.concatenate([np.round(other) + 0.25, np.full((400, 3), 0.5)])
+    want = cdist(one, other).min()
+    got = least_distance(one, other, limit=limit)
+    assert got == pytest.approx(want, abs=1e-12) if want <= limit else got > limit
 
 
 def test_a_group_larger_than_its_readers_is_parted_and_no_other():

@@ -85,7 +85,11 @@ def read_lidc(path: Path, *, scan: Scan) -> tuple[tuple[Nodule, ...], tuple[Note
     groups = cluster_readings(readings, tolerance_mm=tolerance, readers=len(message.sessions))
     counts["crowded"] = sum(len(group) > len(message.sessions) for group in groups)
     counts["nodules"] = len(groups)
-    return tuple(nodule_of(group) for group in groups), _notes(counts + place.counts)
+    try:
+        nodules = tuple(nodule_of(group) for group in groups)
+    except AnnotationError as error:  # outlines that fit the scan each, and make no nodule together
+        raise AnnotationError(error.what, where=path, do="give the reading of this very series") from error
+    return nodules, _notes(counts + place.counts)
 
 
 class _Place:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _SIZE_LIMIT = 2**26
 _DEPTH_LIMIT = 64
 _TEXT_LIMIT = 256
-_MOST_POINTS = 500_000
+_MOST_POINTS = 200_000
 _LARGEST = 1e5
 """Pixels and millimetres beyond this are in no image and no patient."""
 

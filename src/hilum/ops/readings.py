@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import product
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 _SHRINK = 0.9
 _LEAST_MM = 0.1
-_PAIRS_AT_ONCE = 2**22
+_ROUNDED = 1e-6
+_SMALLEST_CELL_MM = 1e-3
+_SAMPLE = 256
+_PAIRS_AT_ONCE = 2**20
 
 
 def cluster_readings(readings: Sequence[Reading], *, tolerance_mm: float, readers: int) -> list[list[Reading]]:
@@ -135,48 +139,96 @@ def mean_agreement(nodule: Nodule) -> float:
 
 
 def _grouped(members: list[int], away: NDArray[np.float64], tolerance: float, most: int) -> list[list[int]]:
+    near = away[np.ix_(members, members)] <= tolerance
+    waiting = np.ones(len(members), bool)
     out = []
-    waiting = set(members)
-    while waiting:
-        group, edge = set[int](), {min(waiting)}
-        while edge:
-            group |= edge
-            waiting -= edge
-            edge = {k for k in waiting if min(away[k, j] for j in edge) <= tolerance}
-        if len(group) > most and tolerance * _SHRINK >= _LEAST_MM:
-            out += _grouped(sorted(group), away, tolerance * _SHRINK, most)
+    while waiting.any():
+        group = np.zeros(len(members), bool)
+        group[np.argmax(waiting)] = True
+        edge = group
+        while edge.any():
+            waiting &= ~edge
+            edge = near[edge].any(axis=0) & waiting
+            group = group | edge
+        found = [members[k] for k in np.flatnonzero(group)]
+        if len(found) > most and tolerance * _SHRINK >= _LEAST_MM:
+            out += _grouped(found, away, tolerance * _SHRINK, most)
         else:
-            out.append(sorted(group))
+            out.append(found)
     return out
 
 
 def _distances(readings: Sequence[Reading], tolerance: float) -> NDArray[np.float64]:
     """Least distance of the points of each pair of readings; infinite where it is surely beyond the tolerance."""
     clouds = [np.unique(np.concatenate(r.contours), axis=0) for r in readings]
+    low = np.array([cloud.min(axis=0) for cloud in clouds]).reshape(-1, 3)
+    high = np.array([cloud.max(axis=0) for cloud in clouds]).reshape(-1, 3)
     out = np.full((len(clouds), len(clouds)), np.inf)
     for i, one in enumerate(clouds):
-        for j, other in enumerate(clouds[:i]):
-            out[i, j] = out[j, i] = _least_distance(_within(one, other, tolerance), _within(other, one, tolerance))
+        gap = np.maximum(low[i] - high[:i], low[:i] - high[i]).max(axis=1)
+        for j in np.flatnonzero(gap <= tolerance + _ROUNDED):
+            inner = _within(one, low[j], high[j], tolerance), _within(clouds[j], low[i], high[i], tolerance)
+            # 2.5 mm between slices is 2.5, whatever the world coordinates.
+            out[i, j] = out[j, i] = round(least_distance(*inner, limit=tolerance + _ROUNDED), 6)
     return out
 
 
-def _within(points: NDArray[np.float64], others: NDArray[np.float64], distance: float) -> NDArray[np.float64]:
-    low, high = others.min(axis=0) - distance - 1e-9, others.max(axis=0) + distance + 1e-9
-    kept: NDArray[np.float64] = points[((points >= low) & (points <= high)).all(axis=1)]
+def _within(
+    points: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64], distance: float
+) -> NDArray[np.float64]:
+    reach = distance + _ROUNDED
+    kept: NDArray[np.float64] = points[((points >= low - reach) & (points <= high + reach)).all(axis=1)]
     return kept
 
 
-def _least_distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    least = np.inf
+def least_distance(one: NDArray[np.float64], other: NDArray[np.float64], *, limit: float) -> float:
+    """Distance of the two nearest points of two clouds.
+
+    Parameters
+    ----------
+    one, other : ndarray, shape (n, 3), mm
+    limit : float
+        Above 0: a distance beyond it need not be known.
+
+    Returns
+    -------
+    float
+        Exact up to the limit, beyond it any distance beyond it; infinite where a cloud is empty.
+    """
     if not len(one) or not len(other):
+        return float("inf")
+    # A few points tell a first distance; with cells of that size only neighboring cells can hold anything nearer.
+    least = _least_of_all(one[:: -(-len(one) // _SAMPLE)], other)
+    if len(one) <= _SAMPLE or least == 0:
         return least
+    side = max(min(least, limit), _SMALLEST_CELL_MM)
+    corner = np.minimum(one.min(axis=0), other.min(axis=0)) - side
+    cells, home = (np.floor((points - corner) / side).astype(np.int64) for points in (one, other))
+    size = np.maximum(cells.max(axis=0), home.max(axis=0)) + 2
+    steps = np.array([size[1] * size[2], size[2], 1])
+    order = np.argsort(home @ steps)
+    keys = (home @ steps)[order]
+    for shift in product((-1, 0, 1), repeat=3):
+        wanted = (cells + shift) @ steps
+        first, stop = np.searchsorted(keys, wanted), np.searchsorted(keys, wanted, side="right")
+        count = stop - first
+        for k in np.flatnonzero(count > _SAMPLE):  # crowded cells, one by one
+            least = min(least, _least_of_all(one[k : k + 1], other[order[first[k] : stop[k]]]))
+        count[count > _SAMPLE] = 0
+        mine = np.repeat(np.arange(len(one)), count)
+        theirs = np.arange(len(mine)) - np.repeat(np.cumsum(count) - count, count) + first[mine]
+        if len(mine):
+            least = min(least, float(np.linalg.norm(one[mine] - other[order[theirs]], axis=1).min()))
+    return least
+
+
+def _least_of_all(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    least = np.inf
     step = max(1, _PAIRS_AT_ONCE // len(other))
     for k in range(0, len(one), step):
         apart = one[k : k + step, None] - other
         least = min(least, float(np.einsum("ijk,ijk->ij", apart, apart).min()))
-        if least < 1e-12:
-            break
-    return round(float(np.sqrt(least)), 6)  # 2.5 mm between slices is 2.5, whatever the world coordinates
+    return float(np.sqrt(least))
 
 
 def _height(reading: Reading) -> float:
