@@ -240,6 +240,21 @@ def test_a_dicom_series_and_the_command_line_agree(tmp_path, prone, capsys):
     assert "level of consensus" in capsys.readouterr().err
 
 
+def test_an_outline_on_a_slice_that_is_missing_is_placed_by_height(tmp_path):
+    write_dicom_series(Volume(np.full(GRID.shape, -900, np.int16), GRID), tmp_path / "series", series_uid=SERIES)
+    whole = hilum.read(tmp_path / "series")
+    gone = next(
+        path for path in (tmp_path / "series").rglob("*.dcm") if whole.slice_uids[4].encode() in path.read_bytes()
+    )
+    gone.unlink()
+    text = message(nodule(drawn(3, uid=False), roi(height(4), uid=whole.slice_uids[4])))
+    (tmp_path / "a.xml").write_text(text)
+    mended = hilum.read(tmp_path / "series", annotations=tmp_path / "a.xml")
+    assert mended.slice_uids == (*whole.slice_uids[:4], "", *whole.slice_uids[5:])
+    assert "unknown-slices" in codes(mended.notes)
+    assert mask_nodules(mended.ct.geometry, mended.nodules).array.sum() == 18
+
+
 def test_an_annotation_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(hilum.UnsupportedError, match=r"a LUNA16 \.csv or a LIDC-IDRI \.xml"):
