@@ -122,6 +122,11 @@ def test_the_consensus_counts_readers_not_readings():
         assert np.array_equal(consensus_mask(nodule(*three), level=level).array > 0, count >= needed), level
 
 
+def test_readers_may_be_many():
+    many = nodule(*(reading(k, slices=(4,), low=10, high=12) for k in range(300)))
+    assert consensus_mask(many, level=1.0).array.sum() == 1
+
+
 @pytest.mark.parametrize("level", [0, -1, 1.01, float("nan")])
 def test_a_level_that_is_none_is_refused(level):
     for draw in (lambda: consensus_mask(nodule(reading()), level=level), lambda: mask_nodules(GRID, [], level=level)):

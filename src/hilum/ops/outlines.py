@@ -192,13 +192,13 @@ def _box(readings: Iterable[Reading]) -> tuple[tuple[int, int, int], tuple[int, 
     return (int(low[0]), int(low[1]), int(low[2])), (int(high[0]), int(high[1]), int(high[2]))
 
 
-def _count(readings: tuple[Reading, ...], contour_pixel: ContourPixel) -> tuple[NDArray[np.uint8], Geometry, int]:
+def _count(readings: tuple[Reading, ...], contour_pixel: ContourPixel) -> tuple[NDArray[np.int32], Geometry, int]:
     """How many readers drew each voxel; the box it is in; how many readers there are."""
     if not readings:
         raise AnnotationError("a nodule without outlines has no consensus", do="mask_nodules draws it as a sphere")
     grid = readings[0].grid
     low, high = _box(readings)
-    count = np.zeros([b - a for a, b in zip(low, high, strict=True)], np.uint8)
+    count = np.zeros([b - a for a, b in zip(low, high, strict=True)], np.int32)
     readers = sorted({r.reader for r in readings})
     for reader in readers:
         drawn = np.zeros(count.shape, bool)
