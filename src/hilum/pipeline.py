@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hilum.ops.intensity import normalize
+from hilum.ops.landing import agreement, measure_nodules
 from hilum.ops.lungs import segment_lungs
 from hilum.ops.nodules import mask_nodules, nodules_outside
 from hilum.ops.plausibility import question_values
@@ -38,7 +39,8 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     -------
     Scan
         ``ct`` is int16 HU, or float32 where the recipe asks for the unit range; ``lungs`` and ``nodule_mask`` lie on
-        the same grid; ``nodules`` stay in world millimetres; ``notes`` and ``figures`` say what was met and measured.
+        the same grid; ``nodules`` stay in world millimetres; ``notes``, ``figures`` and ``nodule_figures`` say what
+        was met and measured. Lungs that the scan came with are not used: ``figures`` tells how well both agree.
 
     Raises
     ------
@@ -51,6 +53,8 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     lungs = _find_lungs(ct, recipe.lungs, workers)
     drawn = mask_nodules(ct.geometry, scan.nodules) if scan.annotated and recipe.nodules.mask else None
     figures = measure(ct, lungs, drawn)
+    if lungs is not None and scan.lungs is not None:
+        figures |= agreement(lungs, _like(scan.lungs, recipe))
     asked = any(note.code == "not-hu" for note in scan.notes)  # `hilum.read` did, and found something
     odd = () if asked else question_values(scan.ct)
     return replace(
@@ -60,7 +64,17 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
         nodule_mask=drawn,
         notes=(*scan.notes, *_outside(scan, ct), *odd, *judge(figures)),
         figures=MappingProxyType(figures),
+        nodule_figures=() if drawn is None else measure_nodules(ct, lungs, drawn, count=len(scan.nodules)),
     )
+
+
+def _like(given: Mask, recipe: Recipe) -> Mask:
+    """A mask on the scan's own grid, brought to the grid of the output."""
+    turned = reorient(given) if recipe.orient.axes == "patient" else given
+    step = recipe.resample
+    if step.grid == "native":
+        return turned
+    return resample(turned, spacing=step.spacing_mm, grid=step.grid, workers=recipe.compute.workers)
 
 
 def _regrid(ct: Volume, step: Resample, workers: int) -> Volume:
