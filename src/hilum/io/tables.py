@@ -7,7 +7,7 @@ import io
 import os
 import re
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from hilum.errors import AnnotationError
 from hilum.io.files import open_file
@@ -59,11 +59,11 @@ def read_rows(
     MissingInputError, InputError
         If the file does not exist or cannot be opened.
     """
-    with open_file(path) as handle:
+    with open_file(path) as handle, cast("io.FileIO", handle) as raw, io.BufferedReader(raw, 2**18) as buffered:
         size = os.fstat(handle.fileno()).st_size
         if size > _SIZE_LIMIT:
             raise AnnotationError(f"is larger than {_SIZE_LIMIT} bytes", where=path, do=do)
-        reader = csv.reader(_lines(io.BufferedReader(handle), path), strict=True)  # type: ignore[arg-type]
+        reader = csv.reader(_lines(buffered, path), strict=True)
         try:
             head = next((fields for fields in reader if _filled(fields)), None)
             if head is None:
@@ -109,7 +109,7 @@ def _filled(fields: list[str]) -> bool:
     return bool(fields) and (len(fields) > 1 or bool(fields[0].strip()))
 
 
-def _lines(handle: io.BufferedReader, path: Path) -> Iterator[str]:
+def _lines(handle: io.BufferedReader[io.FileIO], path: Path) -> Iterator[str]:
     """Decode line by line, so that an error knows its line; a byte order mark is passed over."""
     do = "save it as CSV in UTF-8"
     number = 0
