@@ -184,7 +184,7 @@ def fingerprint(ref: ScanRef, recipe: Recipe) -> str:
     for kind, values in sorted(known.locations.items()):
         digest.update(kind.encode() + values.tobytes())
     for root in (ref.path, ref.annotations, known.lungs):
-        if root is not None:
+        if root is not None and root.exists():  # one that is not is the reader's to refuse
             for path in sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else (root,):
                 found = path.stat()
                 digest.update(f"\n{path.relative_to(root)} {found.st_size} {found.st_mtime_ns}".encode())
