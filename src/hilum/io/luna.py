@@ -113,6 +113,7 @@ def read_series_rows(path: Path, kind: Kind, *, only: str | None = None) -> dict
     """
     rule = _RULES[kind]
     found: dict[str, SeriesRows] = {}
+    once = kind == "annotations"
     names = ("seriesuid", "coordX", "coordY", "coordZ", rule.column)
     for row in read_rows(path, names, do=f"give LUNA16's {_FILES[kind]}"):
         if only is not None and row.key != only:
@@ -123,7 +124,7 @@ def read_series_rows(path: Path, kind: Kind, *, only: str | None = None) -> dict
         of_series.rows += 1
         if of_series.refusal is None:
             try:
-                of_series.add(_numbers(row, names, rule, path), once=kind == "annotations")
+                of_series.add(_numbers(row, names, rule, path), once=once)
             except AnnotationError as refusal:
                 of_series.refusal = refusal
     return found
@@ -199,7 +200,7 @@ def _numbers(row: Row, names: tuple[str, ...], rule: _Rule, path: Path) -> tuple
     except ValueError:
         name, text = next((n, t) for n, t in zip(names[1:], texts, strict=True) if not _is_number(t))
         raise wrong_line(path, row.line, f"{name} is {one_line(text.strip(), limit=30)!r}, expected a number") from None
-    if max(abs(x), abs(y), abs(z)) > _FARTHEST_MM:
+    if not (-_FARTHEST_MM <= x <= _FARTHEST_MM and -_FARTHEST_MM <= y <= _FARTHEST_MM and abs(z) <= _FARTHEST_MM):
         name, far = next((n, v) for n, v in zip(names[1:], numbers, strict=False) if abs(v) > _FARTHEST_MM)
         raise wrong_line(path, row.line, f"{name} is {far:g} mm, no place in a patient")
     if not rule.above < value <= rule.most or (rule.whole and value != int(value)):

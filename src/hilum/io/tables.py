@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import re
+from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -26,7 +27,7 @@ class Row(NamedTuple):
 
     line: int
     key: str
-    values: list[str] | None
+    values: tuple[str, ...] | None
     what: str
 
 
@@ -91,15 +92,17 @@ def wrong_line(path: Path, line: int, what: str) -> AnnotationError:
 
 
 def _project(reader: Iterator[list[str]], columns: list[int], width: int, path: Path) -> Iterator[Row]:
-    key = columns[0]
+    key, pick = columns[0], itemgetter(*columns)
     for fields in reader:
+        found = len(fields)
+        if found == width and found > 1:
+            values = pick(fields)
+            yield Row(reader.line_num, values[0].strip(), values, "")  # type: ignore[attr-defined]
+            continue
         if not _filled(fields):
             continue
         line: int = reader.line_num  # type: ignore[attr-defined]
-        found = len(fields)
-        if found == width:
-            yield Row(line, fields[key].strip(), [fields[k] for k in columns], "")
-        elif found > key:
+        if found > key:
             yield Row(line, fields[key].strip(), None, f"{found} fields, expected {width}")
         else:
             raise wrong_line(path, line, f"{found} fields, expected {width}")
