@@ -85,7 +85,7 @@ def _stored_affine(path: Path) -> NDArray[np.float64]:
         from hilum.io.npy import read_npy_geometry
 
         return read_npy_geometry(path).affine
-    from hilum.io.nifti import read_nifti_affine
+    from hilum.io.nifti_header import read_nifti_affine
 
     return read_nifti_affine(path)
 

@@ -11,7 +11,6 @@ Source: R. W. Cox et al., "A (sort of) new image data format standard: NIfTI-1",
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
 from dataclasses import dataclass
@@ -43,9 +42,6 @@ _SERIES = "series "
 """What stands before a Series Instance UID in the header's 80 bytes of description."""
 
 _OFFSET_LIMIT = 2**24
-
-_ROWS_AT = 280
-"""Where srow_x, srow_y and srow_z stand in the header."""
 
 
 class _Stored(NamedTuple):
@@ -108,25 +104,6 @@ def read_nifti_volume(path: Path) -> Volume:
     stored = _load(path)
     plain = (stored.slope, stored.intercept) == (1.0, 0.0)
     return Volume(stored.array if plain else stored.array * stored.slope + stored.intercept, stored.geometry)
-
-
-def read_nifti_affine(path: Path) -> NDArray[np.float64]:
-    """Read where a file that `write_nifti` made puts its voxels, from its header alone.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    ndarray, shape (4, 4)
-        From (z, y, x, 1) to (x, y, z, 1), LPS mm, as `Geometry.affine`.
-    """
-    with path.open("rb") as raw, gzip.open(raw) if path.suffix.lower() == ".gz" else raw as file:
-        rows = np.frombuffer(file.read(_HEADER_1.size), "<f4", count=12, offset=_ROWS_AT).reshape(3, 4)
-    affine = np.eye(4)
-    affine[:3] = np.diag([-1.0, -1.0, 1.0]) @ rows.astype(np.float64)[:, [2, 1, 0, 3]]  # RAS to LPS
-    return affine
 
 
 def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
