@@ -215,6 +215,21 @@ def test_two_subsets_given_apart_are_one_data_set(few, tmp_path):
     assert (table.rows_of_scans, table.rows_without_scan) == (10, 45)
 
 
+def test_workers_do_not_change_a_byte(few, tmp_path):
+    found = batch.survey([few])
+    rows = [
+        batch.run(found.refs, parse_recipe(COARSE), tmp_path / str(workers), workers=workers, found=found)
+        for workers in (1, 2)
+    ]
+    assert [row.status for row in rows[1]] == [row.status for row in rows[0]] == ["done", "done"]
+    one, two = (
+        {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != "ledger.jsonl"}
+        for root in (tmp_path / "1", tmp_path / "2")
+    )
+    assert one == two
+    assert "dataset.json" in one
+
+
 def test_an_index_reads_no_voxel_and_each_table_once(few, monkeypatch):
     for raw in few.rglob("*.raw"):
         raw.write_bytes(b"")

@@ -68,6 +68,7 @@ class SeriesRows:
     repeats: int = 0
     refusal: AnnotationError | None = None
     _numbers: array[float] = field(default_factory=lambda: array("d"))
+    _seen: set[tuple[float, ...]] = field(default_factory=set)
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -80,10 +81,12 @@ class SeriesRows:
 
     def add(self, numbers: tuple[float, ...], *, once: bool) -> None:
         """Take one row's numbers, `once` only if they are not there already."""
-        if once and numbers in {tuple(self._numbers[k : k + 4]) for k in range(0, len(self._numbers), 4)}:
+        if once and numbers in self._seen:
             self.repeats += 1
-        else:
-            self._numbers.extend(numbers)
+            return
+        if once:
+            self._seen.add(numbers)
+        self._numbers.extend(numbers)
 
 
 def read_series_rows(path: Path, kind: Kind, *, only: str | None = None) -> dict[str, SeriesRows]:
