@@ -22,7 +22,7 @@ from hilum.io.ledger import read_ledger
 from hilum.io.records import TableRecord
 from hilum.io.store import FORMATS, finished_scans, read_finished, read_record
 from hilum.io.summary import merge_tables, read_summary
-from hilum.ops.landing import agreement, measure_nodules
+from hilum.ops.landing import agreement, measure_each_nodule
 from hilum.recipes import parse_recipe
 from hilum.volume import Mask, Volume
 
@@ -169,8 +169,8 @@ def test_candidates_and_excluded_findings_come_along(finished, tree):
 def test_the_given_lungs_are_compared_on_the_same_grid(finished, phantoms, few):
     dice = [record.figures["given_lungs_dice"] for _, record in finished_scans(finished)]
     covered = [record.figures["given_lungs_covered"] for _, record in finished_scans(finished)]
-    assert min(dice) > 0.75  # a mask grown by 5 mm on voxels of 8 to 10 mm
-    assert min(covered) > 0.9
+    assert min(dice) > 0.85  # on voxels of 8 to 10 mm
+    assert min(covered) > 0.85
     folder = few / "seg-lungs-LUNA16"
     folder.mkdir()
     uid = luna16.index(few).refs[0].series_uid
@@ -185,6 +185,26 @@ def test_the_given_lungs_are_compared_on_the_same_grid(finished, phantoms, few):
 
 def replace_shape(mask):
     return Mask(mask.array[:-1].copy(), mask.geometry.crop((0, 0, 0), tuple(np.array(mask.shape) - (1, 0, 0))))
+
+
+def test_the_trees_tables_and_masks_are_true(tree, phantoms):
+    rows = [line.split(",") for line in (tree / "candidates.csv").read_text().splitlines()[1:]]
+    for number in (1, 2):
+        phantom = phantoms[number]
+        mask = sitk.ReadImage(tree / "seg-lungs-LUNA16" / f"{phantom.scan.series_uid}.mhd")
+        labels = sitk.GetArrayFromImage(mask)
+        labels = labels[:, ::-1, ::-1] if number in FLIPPED else labels
+        airway, lungs = phantom.airways.array > 0, phantom.lungs.array
+        assert np.array_equal(labels == 5, airway)
+        assert np.array_equal(labels == 4, (lungs == 1) & ~airway)
+        assert np.array_equal(labels == 3, (lungs == 2) & ~airway)
+        mine = [[float(v) for v in row[1:]] for row in rows if row[0] == phantom.scan.series_uid]
+        others = [place[:3] for place in mine if place[3] == 0]
+        assert len(others) == 3
+        for place in others:
+            index = tuple(np.rint(phantom.lungs.geometry.world_to_index(place)).astype(int))
+            assert lungs[index] > 0
+            assert all(np.linalg.norm(np.subtract(place, n.center)) > n.diameter_mm / 2 for n in phantom.scan.nodules)
 
 
 def test_the_command_says_what_it_took_and_what_did_not_fit(capsys, few, phantoms, tmp_path):
@@ -465,7 +485,7 @@ def test_figures_of_nodules_and_agreement_against_loops():
     grid = hilum.Geometry((5, 6, 7), (1.0, 1.0, 1.0))
     ct = Volume(rng.integers(-1000, 500, grid.shape).astype(np.int16), grid)
     labels, lungs, given = (Mask(rng.integers(0, 3, grid.shape).astype(np.uint8), grid) for _ in range(3))
-    figures = measure_nodules(ct, lungs, labels, count=3)
+    figures = measure_each_nodule(ct, lungs, labels, count=3)
     for label in (1, 2):
         where = [k for k in np.ndindex(grid.shape) if labels.array[k] == label]
         assert figures[label - 1]["voxels"] == len(where)
@@ -475,7 +495,7 @@ def test_figures_of_nodules_and_agreement_against_loops():
         share = sum(lungs.array[k] > 0 for k in where) / len(where)
         assert figures[label - 1]["inside_lungs"] == pytest.approx(share, abs=1e-4)
     assert figures[2] == {"voxels": 0.0}
-    assert "inside_lungs" not in measure_nodules(ct, None, labels, count=2)[0]
+    assert "inside_lungs" not in measure_each_nodule(ct, None, labels, count=2)[0]
     a, b = lungs.array > 0, given.array > 0
     told = agreement(lungs, given)
     assert told["given_lungs_dice"] == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()), abs=1e-4)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hilum.errors import one_line
 from hilum.scan import Note
 
 if TYPE_CHECKING:
@@ -117,4 +118,4 @@ def _passed_over(found: list[Path]) -> list[Note]:
     if not different:
         return []
     names = ", ".join(sorted({f"{path.parent.name}/{path.name}" for path in different}))
-    return [Note("chose-table", f"took {taken.parent.name}/{taken.name}, and not {names}")]
+    return [Note("chose-table", one_line(f"took {taken.parent.name}/{taken.name}, and not {names}", limit=200))]

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from hilum.volume import Mask, Volume
 
 
-def measure_nodules(ct: Volume, lungs: Mask | None, nodule_mask: Mask, *, count: int) -> tuple[dict[str, float], ...]:
+def measure_each_nodule(
+    ct: Volume, lungs: Mask | None, nodule_mask: Mask, *, count: int
+) -> tuple[dict[str, float], ...]:
     """Measure each nodule of a mask.
 
     Parameters
