@@ -42,7 +42,7 @@ def main() -> int:
     known = {
         scan["series_uid"]: (name, scan) for name, scan in json.loads(asked.reference.read_text())["scans"].items()
     }
-    refs = {ref.series_uid: ref for root in asked.roots for ref in lidc.index(root)}
+    refs = {ref.series_uid: ref for root in asked.roots for ref in lidc.index(root).refs}
     good = True
     for uid, (name, scan) in known.items():
         if uid not in refs:

@@ -11,7 +11,7 @@ from lidc_message import SERIES, SQUARE, message, nodule, other, roi, slice_uid,
 import hilum
 from hilum import Geometry, Scan, Volume, consensus_mask, mask_nodules, reading_mask
 from hilum.cli import main
-from hilum.datasets import lidc
+from hilum.datasets import lidc, recognize
 from hilum.datasets.phantom_files import write_dicom_series
 from hilum.errors import AnnotationError, MissingInputError
 from hilum.io import annotate
@@ -291,11 +291,11 @@ def archive(tmp_path_factory):
 
 
 def test_each_series_gets_the_reading_that_names_it(archive):
-    refs = {ref.series_uid.rpartition(".")[2]: ref for ref in lidc.index(archive)}
+    refs = {ref.series_uid.rpartition(".")[2]: ref for ref in lidc.index(archive).refs}
     assert {k: ref.annotations and ref.annotations.name for k, ref in refs.items()} == {
         "1": "069.XML", "2": "a.xml", "3": "cut.xml", "4": None,
     }  # fmt: skip
-    assert {k: codes(ref.notes) for k, ref in refs.items()} == {
+    assert {k: codes(ref.known.notes) for k, ref in refs.items()} == {
         "1": [], "2": ["several-readings"], "3": [], "4": ["no-reading"],
     }  # fmt: skip
     assert {ref.dataset for ref in refs.values()} == {"lidc"}
@@ -310,11 +310,29 @@ def test_each_series_gets_the_reading_that_names_it(archive):
         lidc.load(refs["3"])
 
 
+def test_readings_of_no_scan_are_counted_and_named(archive, tmp_path):
+    assert [str(note) for note in lidc.index(archive).notes] == [
+        "readings-without-scan: 1 XML files read series that are not here: c.xml",
+        "xray-readings: 1 readings of X-ray images belong to no CT: ignored",
+    ]
+    shutil.copy(archive / "plain" / "series" / "cut.xml", tmp_path)
+    told = [str(note) for note in lidc.index(archive, tmp_path).notes]
+    assert told == ["readings-without-scan: 1 XML files are damaged or name no series: cut.xml"]
+
+
+def test_a_tree_is_known_by_its_readings(archive, tmp_path):
+    assert recognize(archive) == "lidc"
+    assert recognize(archive / "plain") == recognize(tmp_path) == recognize(archive / "xml" / "a.xml") == "folder"
+    shutil.copy(archive / "LIDC-IDRI-0004" / "x" / "xray.xml", tmp_path)
+    assert recognize(tmp_path) == "folder"
+    assert not lidc.recognize(tmp_path / "gone")
+
+
 def test_readings_may_lie_elsewhere(archive, tmp_path):
     shutil.copy(archive / "xml" / "b.xml", tmp_path)
-    refs = {ref.series_uid.rpartition(".")[2]: ref for ref in lidc.index(archive, tmp_path)}
+    refs = {ref.series_uid.rpartition(".")[2]: ref for ref in lidc.index(archive, tmp_path).refs}
     assert [k for k, ref in refs.items() if ref.annotations] == ["2"]
-    assert [k for k, ref in {r.series_uid[-1]: r for r in lidc.index(archive, tmp_path / "b.xml")}.items()
+    assert [k for k, ref in {r.series_uid[-1]: r for r in lidc.index(archive, tmp_path / "b.xml").refs}.items()
             if ref.annotations] == ["2"]  # fmt: skip
     with pytest.raises(MissingInputError):
         lidc.index(archive, tmp_path / "gone")
@@ -324,7 +342,7 @@ def test_readings_may_lie_elsewhere(archive, tmp_path):
 
 def test_a_volume_file_is_paired_by_its_name(archive, tmp_path):
     hilum.write(Volume(np.zeros(GRID.shape, np.int16), GRID), tmp_path / f"{SERIES}.2.mhd")
-    (ref,) = lidc.index(tmp_path, archive / "xml" / "a.xml")
+    (ref,) = lidc.index(tmp_path, archive / "xml" / "a.xml").refs
     assert len(lidc.load(ref).nodules) == 1
 
 
@@ -342,7 +360,7 @@ def test_a_run_carries_readers_scores_and_agreement(archive, tmp_path, capsys):
     assert (record["readers"], record["agreement"]) == (1, None)
     assert record["scores"] == {"subtlety": 4.0, "malignancy": 3.0}
     made = hilum.read(next(out.glob("scans/LIDC-IDRI-0001*/nodules.nii.gz"))).ct
-    (ref,) = [ref for ref in lidc.index(archive) if ref.scan_id.startswith("LIDC-IDRI-0001")]
+    (ref,) = [ref for ref in lidc.index(archive).refs if ref.scan_id.startswith("LIDC-IDRI-0001")]
     nodules = lidc.load(ref).nodules
     asked = mask_nodules(made.geometry, nodules, level=1.0, contour_pixel="include").array
     assert np.array_equal(made.array, asked)
@@ -354,9 +372,9 @@ def cases(real_data):
     """The real readings, the blocks of slices there are, and what pylidc computed from the readings."""
     known = json.loads((real_data / "lidc-reference.json").read_text())["scans"]
     root = real_data / "lidc-idri-partial"
-    refs = lidc.index(real_data / "lidc-idri-0314")
+    refs = lidc.index(real_data / "lidc-idri-0314").refs
     for case in ("LIDC-IDRI-0001", "LIDC-IDRI-0002", "LIDC-IDRI-0003"):
-        refs += lidc.index(root / "small" / case, root / "full" / case)
+        refs += lidc.index(root / "small" / case, root / "full" / case).refs
     return {ref.series_uid: lidc.load(ref) for ref in refs}, known
 
 

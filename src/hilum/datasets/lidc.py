@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hilum.datasets import folder
+from hilum.datasets.listing import Listing
 from hilum.errors import InputError, MissingInputError
 from hilum.io import READERS, read, suffix_of
 from hilum.io.files import is_there
 from hilum.io.lidc_xml import series_of
 from hilum.io.values import is_uid
-from hilum.scan import Note, Scan, ScanRef
+from hilum.scan import Known, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,9 +34,32 @@ class _Readings:
 
     of_series: defaultdict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     damaged: defaultdict[Path, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    xrays: int = 0
 
 
-def index(root: Path, annotations: Path | None = None) -> list[ScanRef]:
+def recognize(root: Path) -> bool:
+    """Whether a path has the shape of LIDC-IDRI: a folder in which the first XML file is a reading.
+
+    Parameters
+    ----------
+    root : Path
+
+    Returns
+    -------
+    bool
+    """
+    if not is_there(root) or not root.is_dir():
+        return False
+    for path in _xml_files(root):
+        try:
+            return bool(series_of(path))
+        except InputError as refusal:
+            if refusal.code != "xray-message":
+                return False
+    return False
+
+
+def index(root: Path, annotations: Path | None = None) -> Listing:
     """List the CT series of a tree, each with its reading; headers are read, no voxels.
 
     A series gets the reading that names its Series Instance UID. Where none does and an XML file that cannot be read
@@ -51,8 +75,9 @@ def index(root: Path, annotations: Path | None = None) -> list[ScanRef]:
 
     Returns
     -------
-    list of ScanRef
-        Ids begin with the case where a folder is called after one (``LIDC-IDRI-0001``).
+    Listing
+        Ids begin with the case where a folder is called after one (``LIDC-IDRI-0001``); readings that belong to no
+        scan are counted.
 
     Raises
     ------
@@ -64,7 +89,8 @@ def index(root: Path, annotations: Path | None = None) -> list[ScanRef]:
     alone = defaultdict(list)
     for ref in refs:
         alone[ref.path if ref.path.is_dir() else ref.path.parent].append(ref)
-    return [_pair(ref, root, readings, alone) for ref in refs]
+    paired = [_pair(ref, root, readings, alone) for ref in refs]
+    return Listing(paired, notes=_left_over(readings, paired))
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
@@ -87,7 +113,7 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
         As `hilum.read` does.
     """
     scan = read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)
-    return replace(scan, notes=(*scan.notes, *ref.notes))
+    return replace(scan, notes=(*scan.notes, *(ref.known or Known()).notes))
 
 
 def _pair(ref: ScanRef, root: Path, readings: _Readings, alone: dict[Path, list[ScanRef]]) -> ScanRef:
@@ -104,7 +130,24 @@ def _pair(ref: ScanRef, root: Path, readings: _Readings, alone: dict[Path, list[
         notes.append(Note("several-readings", what))
     case = next((part for part in ref.path.relative_to(root).parts if _CASE.fullmatch(part)), "")
     name = f"{case}-{ref.scan_id.removeprefix('ct-')}" if case else ref.scan_id
-    return replace(ref, dataset="lidc", scan_id=name, annotations=found[0] if found else None, notes=tuple(notes))
+    return replace(
+        ref, dataset="lidc", scan_id=name, annotations=found[0] if found else None, known=Known(notes=tuple(notes))
+    )
+
+
+def _left_over(readings: _Readings, refs: list[ScanRef]) -> list[Note]:
+    used = {ref.series_uid or _stem(ref.path) for ref in refs}
+    absent = [paths[0].name for uid, paths in sorted(readings.of_series.items()) if uid not in used]
+    taken = {ref.annotations for ref in refs}
+    damaged = [path.name for paths in readings.damaged.values() for path in paths if path not in taken]
+    notes = []
+    for names, what in ((absent, "read series that are not here"), (damaged, "are damaged or name no series")):
+        if names:
+            rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            notes.append(Note("readings-without-scan", f"{len(names)} XML files {what}: {', '.join(names[:3])}{rest}"))
+    if readings.xrays:
+        notes.append(Note("xray-readings", f"{readings.xrays} readings of X-ray images belong to no CT: ignored"))
+    return notes
 
 
 def _find_readings(root: Path) -> _Readings:
@@ -115,7 +158,9 @@ def _find_readings(root: Path) -> _Readings:
         try:
             uid = series_of(path)
         except InputError as refusal:
-            if refusal.code != "xray-message":
+            if refusal.code == "xray-message":
+                found.xrays += 1
+            else:
                 found.damaged[path.parent.resolve()].append(path)
             continue
         if uid:
