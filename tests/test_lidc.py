@@ -340,6 +340,27 @@ def test_readings_may_lie_elsewhere(archive, tmp_path):
         lidc.index(tmp_path / "gone")
 
 
+def test_a_reading_beside_its_slices_is_no_ignored_file(tmp_path):
+    write_dicom_series(Volume(np.full(GRID.shape, -900, np.int16), GRID), tmp_path, series_uid=SERIES)
+    (tmp_path / "069.xml").write_text(message(*(n.replace(slice_uid(3), "").replace(slice_uid(4), "") for n in FOUR)))
+    (ref,) = lidc.index(tmp_path).refs
+    assert "ignored-files" not in codes(lidc.load(ref).notes)
+    assert "ignored-files" in codes(hilum.read(tmp_path).notes)
+    (tmp_path / "notes.txt").write_text("x" * 300)
+    (ref,) = lidc.index(tmp_path).refs
+    assert "ignored-files" in codes(lidc.load(ref).notes)
+
+
+def test_a_luna16_table_goes_to_every_scan(archive, tmp_path):
+    table = tmp_path / "annotations.csv"
+    x, y, z = GRID.center
+    table.write_text(f"seriesuid,coordX,coordY,coordZ,diameter_mm\n{SERIES}.4,{x},{y},{z},5\n")
+    refs = lidc.index(archive, table).refs
+    assert [ref.annotations for ref in refs] == [table] * 4
+    assert [len(lidc.load(ref).nodules) for ref in refs] == [int(ref.series_uid.endswith(".4")) for ref in refs]
+    assert sum(ref.scan_id.startswith("LIDC-IDRI-000") for ref in refs) == 3
+
+
 def test_a_volume_file_is_paired_by_its_name(archive, tmp_path):
     hilum.write(Volume(np.zeros(GRID.shape, np.int16), GRID), tmp_path / f"{SERIES}.2.mhd")
     (ref,) = lidc.index(tmp_path, archive / "xml" / "a.xml").refs

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from hilum.datasets import folder
 from hilum.datasets.listing import Listing
-from hilum.errors import InputError, MissingInputError
+from hilum.errors import InputError, MissingInputError, one_line
 from hilum.io import READERS, read, suffix_of
 from hilum.io.files import is_there
 from hilum.io.lidc_xml import series_of
@@ -71,7 +71,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     root : Path
         A folder that is searched with its subfolders.
     annotations : Path, optional
-        An XML file, or a folder of them, in place of those in `root`.
+        An XML file, or a folder of them, in place of those in `root`; a LUNA16 csv goes to every scan.
 
     Returns
     -------
@@ -84,6 +84,8 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     InputError
         If there is no such path, or nothing in it that could be a scan.
     """
+    if annotations is not None and annotations.suffix.lower() == ".csv":
+        return Listing([_named(ref, root, annotations) for ref in folder.index(root)])
     readings = _find_readings(root if annotations is None else annotations)
     refs = folder.index(root)
     alone = defaultdict(list)
@@ -113,7 +115,15 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
         As `hilum.read` does.
     """
     scan = read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)
-    return replace(scan, notes=(*scan.notes, *(ref.known or Known()).notes))
+    own = [note for note in scan.notes if not _tells_of_the_reading(note, ref)]
+    return replace(scan, notes=(*own, *(ref.known or Known()).notes))
+
+
+def _tells_of_the_reading(note: Note, ref: ScanRef) -> bool:
+    """Whether a note says that the reading, and nothing else, was ignored because it is not DICOM."""
+    name = ref.annotations.name if ref.annotations else ""
+    alone = note.text.startswith("1 files ") and note.text.endswith(f": {one_line(name, limit=40)}")
+    return note.code == "ignored-files" and bool(name) and alone
 
 
 def _pair(ref: ScanRef, root: Path, readings: _Readings, alone: dict[Path, list[ScanRef]]) -> ScanRef:
@@ -128,11 +138,14 @@ def _pair(ref: ScanRef, root: Path, readings: _Readings, alone: dict[Path, list[
     if len(found) > 1 and len({path.read_bytes() for path in found}) > 1:
         what = f"{len(found)} different readings of this series: took the first by path, {found[0].name}"
         notes.append(Note("several-readings", what))
+    return _named(replace(ref, known=Known(notes=tuple(notes))), root, found[0] if found else None)
+
+
+def _named(ref: ScanRef, root: Path, annotations: Path | None) -> ScanRef:
+    """A scan of this data set, called after its case where a folder tells it."""
     case = next((part for part in ref.path.relative_to(root).parts if _CASE.fullmatch(part)), "")
     name = f"{case}-{ref.scan_id.removeprefix('ct-')}" if case else ref.scan_id
-    return replace(
-        ref, dataset="lidc", scan_id=name, annotations=found[0] if found else None, known=Known(notes=tuple(notes))
-    )
+    return replace(ref, dataset="lidc", scan_id=name, annotations=annotations)
 
 
 def _left_over(readings: _Readings, refs: list[ScanRef]) -> list[Note]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SIZE_LIMIT = 2**26
+_HEAD_LIMIT = 2**22
 _DEPTH_LIMIT = 64
 _TEXT_LIMIT = 256
 _MOST_POINTS = 200_000
@@ -174,7 +175,7 @@ def series_of(path: Path) -> str:
     Returns
     -------
     str
-        Its Series Instance UID; empty where the first reading begins before one is named.
+        Its Series Instance UID; empty where the first reading begins before one is named, or 4 MB go by.
 
     Raises
     ------
@@ -185,7 +186,7 @@ def series_of(path: Path) -> str:
     """
     reader = _Reader(path)
     with open_file(path) as handle:
-        while not reader.message.sessions and not reader.message.series_uid:
+        while not reader.message.sessions and not reader.message.series_uid and handle.tell() < _HEAD_LIMIT:
             part = handle.read(2**14)
             reader.feed(part, final=not part)
             if not part:
