@@ -193,10 +193,10 @@ def _mark(
         if not inside.any():
             continue
         reached = True
-        taken = np.unique(box[inside])
-        squared = _squared_distance(low, high, shape.center, gram) if taken.any() else None
-        for other in taken:
-            if other and squared is not None:
+        taken = box[inside]
+        if taken.any():
+            squared = _squared_distance(low, high, shape.center, gram)
+            for other in np.unique(taken[taken > 0]):
                 nearer = squared < _squared_distance(low, high, shapes[other - 1].center, gram)
                 inside &= (box != other) | nearer
         box[inside] = k + 1
@@ -236,8 +236,9 @@ def _squared_distance(
     """Squared distance in mm of each voxel of a box from a center given as an index; shape (z, y, x) of the box."""
     z, y, x = (axis - c for axis, c in zip(_axes(low, high), center, strict=True))
     along = gram[0, 0] * z * z + gram[1, 1] * y * y + 2 * gram[0, 1] * z * y
-    across = gram[2, 2] * x * x + 2 * (gram[0, 2] * z + gram[1, 2] * y) * x
-    squared: NDArray[np.float64] = along + across
+    squared: NDArray[np.float64] = along + gram[2, 2] * x * x
+    if gram[0, 2] or gram[1, 2]:
+        squared += 2 * (gram[0, 2] * z + gram[1, 2] * y) * x
     return squared
 
 
