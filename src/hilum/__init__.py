@@ -23,6 +23,7 @@ _HOMES = {
     "hilum.ops.intensity": "normalize zero_center window apply_voi_lut WINDOW_PRESETS",
     "hilum.ops.lungs": "segment_lungs",
     "hilum.ops.morphology": "dilate",
+    "hilum.ops.froc": "froc Froc",
     "hilum.ops.nodules": "mask_nodules",
     "hilum.recipes": "Recipe RECIPES recipe",
     "hilum.pipeline": "preprocess",
