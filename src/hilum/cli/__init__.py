@@ -24,6 +24,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     scans.lungs,
     scans.nodules,
     runs.stats,
+    training.slices,
     training.froc,
 )
 """Every command, by the name of its function."""

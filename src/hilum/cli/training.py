@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from hilum.cli.status import ALL_WELL
+from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import say, warn
 from hilum.errors import InputError, UnsupportedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hilum.train.runs import Skip
 
 
 def froc(
@@ -72,6 +77,47 @@ def froc(
             froc_curve(found.score).savefig(temporary, dpi=120)
     say(evaluation_json(found) if json else evaluation_text(found))
     return ALL_WELL
+
+
+def slices(
+    folder: Path,
+    /,
+    *,
+    out: Path,
+    every: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    pixels: Literal["stored", "uint8", "int16", "uint16"] = "stored",
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Write three slices round the biggest nodule of each scan, and its mask in them, as .npy.
+
+    Parameters
+    ----------
+    folder
+        An output folder of 'hilum run'.
+    out
+        A folder for images_N.npy, masks_N.npy, index.csv and summary.json.
+    every
+        All nodules of a scan, not the biggest alone.
+    pixels
+        Values as stored, or each slice stretched over 0 to 255, 0 to 32767 or 0 to 65535.
+    overwrite
+        Replace an earlier result.
+    """
+    from hilum.train.slices import write_slices
+
+    made = write_slices(folder, out, every=every, pixels=pixels, overwrite=overwrite)
+    say(f"{out}: {made.nodules} nodules of {made.scans} scans, three slices each")
+    return _tell(made.skipped)
+
+
+def _tell(skipped: Sequence[Skip]) -> int:
+    """Say what was left out, a line a reason, and the exit status: damage is a failure, having no nodule is none."""
+    for code in dict.fromkeys(skip.code for skip in skipped):
+        same = [skip for skip in skipped if skip.code == code]
+        names = list(dict.fromkeys(skip.scan for skip in same))
+        more = ", ..." if len(names) > 3 else ""
+        warn(f"{code}: {len(same)} left out: {same[0].reason}: {', '.join(names[:3])}{more}")
+    return REFUSED if any(skip.code == "damaged-scan" for skip in skipped) else ALL_WELL
 
 
 def _check_plot(plot: Path) -> None:

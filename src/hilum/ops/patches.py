@@ -1,0 +1,100 @@
+"""Boxes of a given size out of a volume, padded where they reach beyond it; each voxel keeps its place in the world."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from hilum.errors import GeometryError
+from hilum.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
+AnyVolume = TypeVar("AnyVolume", bound=Volume)
+
+Box = tuple[int, int, int]
+
+
+def patch_start(center: ArrayLike, size: Sequence[int]) -> Box:
+    """The first voxel of the box whose center comes nearest to a place.
+
+    Parameters
+    ----------
+    center : array_like, shape (3,), (z, y, x)
+        A fractional voxel index.
+    size : sequence of int, (z, y, x)
+
+    Returns
+    -------
+    tuple of int, (z, y, x)
+        May be negative. The box's center, ``start + (size - 1) / 2``, is at most half a voxel away along each axis.
+    """
+    first = np.rint(np.asarray(center, np.float64) - (np.asarray(size) - 1) / 2).astype(int)
+    return int(first[0]), int(first[1]), int(first[2])
+
+
+def cut_patch(volume: AnyVolume, start: Sequence[int], size: Sequence[int], *, fill: float = 0) -> AnyVolume:
+    """Copy a box out of a volume, `fill` where it reaches beyond.
+
+    Only the voxels asked for are read: a memory-mapped array is touched nowhere else.
+
+    Parameters
+    ----------
+    volume : Volume or Mask
+    start : sequence of int, (z, y, x)
+        First voxel; may lie outside.
+    size : sequence of int, (z, y, x)
+        At least 1 along each axis.
+    fill : float
+        The value of voxels outside the volume.
+
+    Returns
+    -------
+    Volume or Mask
+        Of the same type, its geometry that of the box.
+
+    Raises
+    ------
+    GeometryError
+        If a size is below 1.
+
+    Examples
+    --------
+    >>> from hilum.geometry import Geometry
+    >>> volume = Volume(np.arange(8).reshape(2, 2, 2), Geometry((2, 2, 2), (1.0, 1.0, 1.0)))
+    >>> patch = cut_patch(volume, (1, 1, 1), (1, 1, 2), fill=-1)
+    >>> patch.array.tolist(), patch.geometry.origin
+    ([[[7, -1]]], (1.0, 1.0, 1.0))
+    """
+    if min(size) < 1:
+        raise GeometryError(f"patch size (z, y, x) is {tuple(size)}, expected at least 1 along each axis")
+    stop = [a + n for a, n in zip(start, size, strict=True)]
+    low = [min(max(a, 0), n) for a, n in zip(start, volume.shape, strict=True)]
+    high = [min(max(b, 0), n) for b, n in zip(stop, volume.shape, strict=True)]
+    patch = np.full(tuple(size), fill, volume.array.dtype)
+    inner = tuple(slice(p - a, max(q, p) - a) for p, q, a in zip(low, high, start, strict=True))
+    outer = tuple(slice(p, max(q, p)) for p, q in zip(low, high, strict=True))
+    if all(p < q for p, q in zip(low, high, strict=True)):
+        patch[inner] = volume.array[outer]
+    return type(volume)(patch, volume.geometry.crop(start, stop))
+
+
+def padded_voxels(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -> int:
+    """How many voxels of a box lie outside a volume.
+
+    Parameters
+    ----------
+    shape : sequence of int, (z, y, x)
+        Of the volume.
+    start, size : sequence of int, (z, y, x)
+
+    Returns
+    -------
+    int
+    """
+    spans = [max(0, min(a + n, m) - max(a, 0)) for a, n, m in zip(start, size, shape, strict=True)]
+    return int(np.prod(size)) - int(np.prod(spans))
