@@ -25,6 +25,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     scans.nodules,
     runs.stats,
     training.slices,
+    training.patches,
     training.froc,
 )
 """Every command, by the name of its function."""

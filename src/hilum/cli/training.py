@@ -110,13 +110,70 @@ def slices(
     return _tell(made.skipped)
 
 
+def patches(
+    folder: Path,
+    /,
+    *,
+    out: Path,
+    size: int = 64,
+    jitter_mm: float = 5.0,
+    per_nodule: int = 1,
+    negatives: int = 4,
+    distance_mm: float = 20.0,
+    candidates: Path | None = None,
+    excluded: Path | None = None,
+    seed: int = 0,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Cut patches at the nodules of a finished output and at places that are none, with an index.
+
+    Parameters
+    ----------
+    folder
+        An output folder of 'hilum run'.
+    out
+        A folder for images_SCAN.npy, masks_SCAN.npy, index.csv and summary.json.
+    size
+        Voxels along each edge.
+    jitter_mm
+        How far a patch may be moved off its nodule, along each axis.
+    per_nodule
+        Patches at each nodule.
+    negatives
+        Patches per scan that are at no nodule.
+    distance_mm
+        Distance of their centers from every nodule's surface, at least.
+    candidates
+        A LUNA16 candidates.csv: negatives are drawn from its class 0.
+    excluded
+        A LUNA16 annotations_excluded.csv: negatives are drawn from it too. Without a table: from the lungs.
+    seed
+        Same seed, same bytes.
+    overwrite
+        Replace an earlier result.
+    """
+    from hilum.train.patches import PatchOptions, write_patches
+
+    chosen = PatchOptions(
+        size=size,
+        jitter_mm=jitter_mm,
+        per_nodule=per_nodule,
+        negatives=negatives,
+        distance_mm=distance_mm,
+        seed=seed,
+    )
+    made = write_patches(folder, out, chosen, candidates=candidates, excluded=excluded, overwrite=overwrite)
+    say(f"{out}: {made.positives} patches at nodules and {made.negatives} elsewhere, from {len(made.scans)} scans")
+    return _tell(made.skipped)
+
+
 def _tell(skipped: Sequence[Skip]) -> int:
     """Say what was left out, a line a reason, and the exit status: damage is a failure, having no nodule is none."""
     for code in dict.fromkeys(skip.code for skip in skipped):
         same = [skip for skip in skipped if skip.code == code]
-        names = list(dict.fromkeys(skip.scan for skip in same))
-        more = ", ..." if len(names) > 3 else ""
-        warn(f"{code}: {len(same)} left out: {same[0].reason}: {', '.join(names[:3])}{more}")
+        names = list(dict.fromkeys(skip.scan for skip in same if skip.scan))
+        where = f": {', '.join(names[:3])}" + (", ..." if len(names) > 3 else "") if names else ""
+        warn(f"{code}: {sum(skip.count for skip in same)} left out: {same[0].reason}{where}")
     return REFUSED if any(skip.code == "damaged-scan" for skip in skipped) else ALL_WELL
 
 

@@ -59,12 +59,13 @@ class RunScan:
 
 
 class Skip(msgspec.Struct, frozen=True, kw_only=True):
-    """What was left out, and why; `nodule` is 0 where the whole scan was."""
+    """What was left out, how many of it, and why; `nodule` is its label where it is one."""
 
     scan: str
     code: str
     reason: str
     nodule: int = 0
+    count: int = 1
 
 
 class _Labels(msgspec.Struct):
