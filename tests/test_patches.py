@@ -20,7 +20,8 @@ from hilum.io.store import read_finished, read_record
 from hilum.ops.patches import cut_patch, padded_voxels, patch_start
 from hilum.recipes import parse_recipe
 from hilum.testing import directions
-from hilum.train.patches import PatchOptions, write_patches
+from hilum.train.patch_records import PatchOptions
+from hilum.train.patches import write_patches
 
 FLIPPED = ((0.0, 0.0, -1.0), (0.0, -1.0, 0.0), (1.0, 0.0, 0.0))
 

@@ -27,6 +27,8 @@ _HOMES = {
     "hilum.ops.nodules": "mask_nodules",
     "hilum.recipes": "Recipe RECIPES recipe",
     "hilum.pipeline": "preprocess",
+    "hilum.train.dataset": "PatchDataset batches",
+    "hilum.train.folder": "PatchFolder",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -33,6 +33,9 @@ from hilum.scan import Nodule as Nodule
 from hilum.scan import Note as Note
 from hilum.scan import Scan as Scan
 from hilum.scan import ScanRef as ScanRef
+from hilum.train.dataset import PatchDataset as PatchDataset
+from hilum.train.dataset import batches as batches
+from hilum.train.folder import PatchFolder as PatchFolder
 from hilum.volume import Mask as Mask
 from hilum.volume import Volume as Volume
 

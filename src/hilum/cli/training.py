@@ -152,7 +152,8 @@ def patches(
     overwrite
         Replace an earlier result.
     """
-    from hilum.train.patches import PatchOptions, write_patches
+    from hilum.train.patch_records import PatchOptions
+    from hilum.train.patches import write_patches
 
     chosen = PatchOptions(
         size=size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from hilum.volume import Volume
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 AnyVolume = TypeVar("AnyVolume", bound=Volume)
 
@@ -73,14 +73,31 @@ def cut_patch(volume: AnyVolume, start: Sequence[int], size: Sequence[int], *, f
     if min(size) < 1:
         raise GeometryError(f"patch size (z, y, x) is {tuple(size)}, expected at least 1 along each axis")
     stop = [a + n for a, n in zip(start, size, strict=True)]
-    low = [min(max(a, 0), n) for a, n in zip(start, volume.shape, strict=True)]
-    high = [min(max(b, 0), n) for b, n in zip(stop, volume.shape, strict=True)]
-    patch = np.full(tuple(size), fill, volume.array.dtype)
-    inner = tuple(slice(p - a, max(q, p) - a) for p, q, a in zip(low, high, start, strict=True))
-    outer = tuple(slice(p, max(q, p)) for p, q in zip(low, high, strict=True))
-    if all(p < q for p, q in zip(low, high, strict=True)):
-        patch[inner] = volume.array[outer]
-    return type(volume)(patch, volume.geometry.crop(start, stop))
+    return type(volume)(cut_array(volume.array, start, size, fill=fill), volume.geometry.crop(start, stop))
+
+
+def cut_array(array: NDArray[Any], start: Sequence[int], size: Sequence[int], *, fill: float = 0) -> NDArray[Any]:
+    """Copy a box out of an array, `fill` where it reaches beyond: `cut_patch` for bare voxels.
+
+    Parameters
+    ----------
+    array : ndarray, shape (z, y, x)
+    start, size : sequence of int, (z, y, x)
+    fill : float
+
+    Returns
+    -------
+    ndarray, shape `size`
+        Its own memory, C-contiguous.
+    """
+    spans = [(min(max(a, 0), m), min(max(a + n, 0), m), a) for a, n, m in zip(start, size, array.shape, strict=True)]
+    inside = array[tuple(slice(low, high) for low, high, _ in spans)]
+    if inside.shape == tuple(size):
+        return np.array(inside, order="C")
+    patch = np.full(tuple(size), fill, array.dtype)
+    if inside.size:
+        patch[tuple(slice(low - a, high - a) for low, high, a in spans)] = inside
+    return patch
 
 
 def padded_voxels(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from hilum.errors import FormatError, HilumError, MissingInputError, OutputError, one_line
 from hilum.geometry import Geometry
@@ -19,6 +20,8 @@ from hilum.scan import Nodule
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from hilum.io.records import ScanRecord
 
@@ -160,6 +163,30 @@ def check_files(scan: RunScan, *, digest: bool = True) -> None:
             if isinstance(problem, HilumError):
                 raise
             raise MissingInputError("cannot be read", where=path, do="run the scan again") from None
+
+
+def map_array(path: Path) -> NDArray[Any]:
+    """Map a .npy file into memory, to read of it what is asked for.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    ndarray
+        Read-only.
+
+    Raises
+    ------
+    FormatError
+        If it is gone or no array.
+    """
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as problem:
+        raise FormatError(f"cannot be mapped: {one_line(problem, limit=80)}", where=path, do="make it again") from None
+    return array
 
 
 @contextmanager
