@@ -17,7 +17,7 @@ from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.store import read_finished, read_record
 from hilum.train.dataset import PatchDataset, batches
 from hilum.train.folder import PatchFolder
-from hilum.train.intensity import apply_table, unit_table
+from hilum.train.intensity import Scaling, scale
 from hilum.train.patch_records import PatchOptions
 from hilum.train.patches import write_patches
 
@@ -199,8 +199,17 @@ def test_a_folder_of_patches_gives_the_volumes_voxels(run, folder):
 def test_intensity_is_that_of_normalize_and_zero_center(run, folder):
     values = np.arange(-32768, 32768, dtype=np.int16).reshape(16, 64, 64)
     grid = hilum.Geometry(values.shape, (1, 1, 1))
-    want = hilum.zero_center(hilum.normalize(hilum.Volume(values, grid), lower=-1200, upper=600), mean=0.31).array
-    assert np.array_equal(apply_table(unit_table((-1200, 600), 0.31), values), want)
+    for lower, upper, mean in (
+        (-1000, 400, 0.25),
+        (-1200, 600, 0.31),
+        (-1, 0, 0.0),
+        (-32768, 32767, 0.5),
+        (-7.3, 9.1, 0),
+    ):
+        want = hilum.normalize(hilum.Volume(values, grid), lower=lower, upper=upper)
+        made = scale(values, Scaling(lower, upper, mean))
+        gap = np.abs(made - hilum.zero_center(want, mean=mean).array).max()
+        assert gap == 0 if lower == round(lower) else gap < 1e-6
     options = {"window": (-1200, 600), "mean": 0.31}
     for plain, made in (
         (PatchDataset(run, size=8, jitter_mm=1), PatchDataset(run, size=8, jitter_mm=1, **options)),

@@ -17,7 +17,7 @@ from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.store import FORMATS, read_stored
 from hilum.ops.nodules import mask_nodules
 from hilum.ops.patches import cut_array, patch_start
-from hilum.train.intensity import apply_table, choose_table
+from hilum.train.intensity import choose_scaling, scale
 from hilum.train.patches import air_value
 from hilum.train.places import Nodules, Place, check_jitter, lung_place, nodule_place, nodules_of
 from hilum.train.runs import RunScan, check_files, list_run, map_array
@@ -138,7 +138,7 @@ class PatchDataset:
             raise MissingInputError(what, where=self.folder, do="check the run's annotations and the folds")
         once = {"nodules": len(self._nodules), "balanced": 2 * len(self._nodules)}.get(rule, len(self.scans))
         self.length = once if length is None else length
-        self._table = choose_table(window, mean, {scan.record.unit for scan in self.scans}, self.folder)
+        self._scaling = choose_scaling(window, mean, {scan.record.unit for scan in self.scans}, self.folder)
         self._opened: OrderedDict[int, _Opened] = OrderedDict()
 
     @property
@@ -188,7 +188,7 @@ class PatchDataset:
         scan, opened = self.scans[k], self._open(k)
         image = cut_array(opened.ct, place.start, self._box, fill=opened.air)
         return {
-            "image": image if self._table is None else apply_table(self._table, image),
+            "image": image if self._scaling is None else scale(image, self._scaling),
             "mask": cut_array(opened.labels, place.start, self._box),
             "label": int(place.nodule > 0),
             "kind": place.kind,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hilum.errors import FormatError, MissingInputError
-from hilum.train.intensity import apply_table, choose_table
+from hilum.train.intensity import choose_scaling, scale
 from hilum.train.patch_records import read_patches
 from hilum.train.runs import map_array
 
@@ -58,7 +58,7 @@ class PatchFolder:
         self.rows = [row for row in rows if wanted is None or row["fold"] in wanted]
         if not self.rows:
             raise MissingInputError("no patch of the folds asked for", where=self.folder, do="check the folds")
-        self._table = choose_table(window, mean, {scan.unit for scan in told.scans}, self.folder)
+        self._scaling = choose_scaling(window, mean, {scan.unit for scan in told.scans}, self.folder)
         self._opened: dict[str, NDArray[Any]] = {}
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ class PatchFolder:
         row = self.rows[index]
         image, mask = (np.array(self._open(row[name])[int(row["row"])]) for name in ("images", "masks"))
         return {
-            "image": image if self._table is None else apply_table(self._table, image),
+            "image": image if self._scaling is None else scale(image, self._scaling),
             "mask": mask,
             "label": int(row["label"]),
             "kind": row["kind"],

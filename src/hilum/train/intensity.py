@@ -1,16 +1,13 @@
-"""Hounsfield units to what a network takes, patch by patch: a table of all int16 values, made once."""
+"""Hounsfield units to what a network takes, patch by patch, in place."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from hilum.errors import InputError
-from hilum.geometry import Geometry
 from hilum.io.store import HU
-from hilum.ops.intensity import normalize, zero_center
-from hilum.volume import Volume
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,49 +15,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def unit_table(window: tuple[float, float], mean: float) -> NDArray[np.float32]:
-    """What `hilum.normalize` and then `hilum.zero_center` make of each int16 value.
+class Scaling(NamedTuple):
+    """What becomes 0 and 1, HU, and what is subtracted then."""
 
-    Parameters
-    ----------
-    window : tuple of float, HU
-        What becomes 0 and 1, before the mean is subtracted.
-    mean : float
-
-    Returns
-    -------
-    ndarray of float32, shape (65536,)
-        At the value's bits read as uint16, as `apply_table` looks them up.
-
-    Raises
-    ------
-    InputError
-        If the window is empty or the mean is not finite.
-    """
-    values = np.arange(65536, dtype=np.uint16).view(np.int16).reshape(16, 64, 64)
-    made = normalize(Volume(values, Geometry(values.shape, (1.0, 1.0, 1.0))), lower=window[0], upper=window[1])
-    return np.array(zero_center(made, mean=mean).array.ravel(), np.float32)
+    lower: float
+    upper: float
+    mean: float
 
 
-def apply_table(table: NDArray[np.float32], hu: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Look every voxel up.
-
-    Parameters
-    ----------
-    table : ndarray of float32, shape (65536,)
-    hu : ndarray of int16, C-contiguous
-
-    Returns
-    -------
-    ndarray of float32, of the same shape
-    """
-    return table[hu.view(np.uint16)]
-
-
-def choose_table(
-    window: tuple[float, float] | None, mean: float, units: set[str], where: Path
-) -> NDArray[np.float32] | None:
-    """The table for voxels in one unit; None where they stay as stored.
+def choose_scaling(window: tuple[float, float] | None, mean: float, units: set[str], where: Path) -> Scaling | None:
+    """Check a window for voxels in one unit; None where they stay as stored.
 
     Parameters
     ----------
@@ -73,12 +37,13 @@ def choose_table(
 
     Returns
     -------
-    ndarray of float32, shape (65536,), or None
+    Scaling or None
 
     Raises
     ------
     InputError
-        If the units differ, or a window is asked for where voxels are in no HU.
+        If the units differ, the window is empty, the mean is not finite, or a window is asked for where voxels are
+        in no HU.
     """
     if len(units) > 1:
         raise InputError(f"scans in different units: {', '.join(sorted(units))}", where=where, do="use one recipe")
@@ -87,4 +52,30 @@ def choose_table(
     if units != {HU}:
         what = "a window is for Hounsfield units, and these voxels are in the unit range already"
         raise InputError(what, where=where, do="leave the window out", code="option")
-    return unit_table(window, mean)
+    lower, upper = window
+    if not (np.isfinite([lower, upper, mean]).all() and lower < upper):
+        what = f"window from {lower} to {upper} HU, mean {mean}: expected finite numbers, lower < upper"
+        raise InputError(what, code="option")
+    return Scaling(float(lower), float(upper), float(mean))
+
+
+def scale(hu: NDArray[np.int16], to: Scaling) -> NDArray[np.float32]:
+    """What `hilum.normalize` and then `hilum.zero_center` make of voxels, in float32 all the way.
+
+    Parameters
+    ----------
+    hu : ndarray of int16
+    to : Scaling
+
+    Returns
+    -------
+    ndarray of float32, of the same shape
+        Equal to the two functions' for whole numbers as bounds, to 1e-6 for others.
+    """
+    unit: NDArray[np.float32] = np.subtract(hu, np.float32(to.lower), dtype=np.float32)
+    np.divide(unit, np.float32(to.upper - to.lower), out=unit)
+    np.maximum(unit, 0, out=unit)
+    np.minimum(unit, 1, out=unit)
+    if to.mean:
+        np.subtract(unit, np.float32(to.mean), out=unit)
+    return unit

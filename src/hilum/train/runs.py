@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -42,7 +43,7 @@ class RunScan:
         """The series UID; empty where the scan is known by another name, which may be anything."""
         return self.record.series_uid if is_uid(self.record.series_uid) else ""
 
-    @property
+    @cached_property
     def geometry(self) -> Geometry:
         """The grid of its volumes."""
         grid = self.record.geometry
