@@ -229,6 +229,9 @@ def test_a_folder_that_is_in_use_is_left_alone(tmp_path):
     run = make_run(tmp_path / "run")
     with pytest.raises(OutputError, match="in use"):
         write_patches(run, run)
+    with pytest.raises(OutputError, match="among the scans"):
+        write_patches(run, run / "scans" / "patches")
+    assert len(os.listdir(run / "scans")) == 4
     with pytest.raises(InputError, match="no finished scan"):
         write_patches(tmp_path, tmp_path / "out")
 

@@ -81,7 +81,7 @@ def write_patches(
         check_jitter(scan.geometry, size, options.jitter_mm)
     pool = _pool(candidates, excluded, {scan.uid for scan in scans}, skipped)
     made, first = list[ScanPatches](), 0
-    with output_folder(out, overwrite=overwrite) as partial:
+    with output_folder(out, run=folder, overwrite=overwrite) as partial:
         with (partial / "index.csv").open("w", newline="", encoding="utf-8") as file:
             index = csv.writer(file, lineterminator="\n")
             index.writerow(COLUMNS)
@@ -246,7 +246,7 @@ def _negatives(
 def _row(scan: RunScan, place: Place, size: Box, nodule_voxels: int) -> list[Any]:
     grid, center = scan.geometry, place.center(size)
     world = grid.index_to_world(center)
-    diameter = scan.record.nodules[place.nodule - 1].diameter_mm if place.nodule else ""
+    diameter = scan.diameter_mm(place.nodule) if place.nodule else ""
     return [
         *(place.kind, int(place.nodule > 0), scan.fold, scan.record.scan_id, scan.uid, place.nodule or "", diameter),
         *(*place.start, *center.tolist(), *world.tolist(), *place.target),

@@ -55,6 +55,10 @@ class RunScan:
         """Its nodules, as spheres, in the order of their labels."""
         return tuple(Nodule(one.world, one.diameter_mm) for one in self.record.nodules)
 
+    def diameter_mm(self, label: int) -> float:
+        """The diameter of the nodule of a label."""
+        return next(one.diameter_mm for one in self.record.nodules if one.label == label)
+
     @property
     def annotated(self) -> bool:
         """Whether somebody looked for nodules in it."""
@@ -191,12 +195,14 @@ def map_array(path: Path) -> NDArray[Any]:
 
 
 @contextmanager
-def output_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def output_folder(out: Path, *, run: Path, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary folder that becomes `out` when the block ends well, and never replaces what is not ours.
 
     Parameters
     ----------
     out : Path
+    run : Path
+        The finished run: nothing is put among its scans.
     overwrite : bool
         Whether an earlier output, known by its `SUMMARY`, is replaced.
 
@@ -210,6 +216,8 @@ def output_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     OutputError
         If `out` is in use, or the file system refuses.
     """
+    if out.resolve().is_relative_to((run / "scans").resolve()):
+        raise OutputError("lies among the scans of the run", where=out, do="choose another --out", code="exists")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not (out / SUMMARY).is_file():
             raise OutputError("is in use by something else", where=out, do="choose another --out", code="exists")

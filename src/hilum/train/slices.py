@@ -84,7 +84,7 @@ def write_slices(
         raise InputError(f"there is no scaling {pixels!r}", do=f"use {', '.join(get_args(Pixels))}", code="option")
     scans, skipped = list_run(folder)
     used, number = 0, 0
-    with output_folder(out, overwrite=overwrite) as partial:
+    with output_folder(out, run=folder, overwrite=overwrite) as partial:
         with (partial / "index.csv").open("w", newline="", encoding="utf-8") as file:
             index = csv.writer(file, lineterminator="\n")
             index.writerow(COLUMNS)
@@ -94,7 +94,7 @@ def write_slices(
                     names = f"images_{number}.npy", f"masks_{number}.npy"
                     np.save(partial / names[0], scale_slices(images, pixels))
                     np.save(partial / names[1], masks)
-                    size = scan.record.nodules[label - 1].diameter_mm
+                    size = scan.diameter_mm(label)
                     whose = (scan.record.scan_id, scan.uid, scan.fold, label, size)
                     index.writerows([number, *names, row, *whose, *fact] for row, fact in enumerate(facts))
                     number += 1
