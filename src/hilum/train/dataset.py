@@ -234,7 +234,8 @@ class PatchDataset:
             return self._opened[k]
         scan = self.scans[k]
         mapped = "ct" + FORMATS["npy"] in scan.record.files
-        ct, lungs, drawn = (_voxels(scan, part, mapped=mapped) for part in ("ct", "lungs", "nodules"))
+        ct, drawn = (_voxels(scan, part, mapped=mapped) for part in ("ct", "nodules"))
+        lungs = _voxels(scan, "lungs", mapped=mapped) if self.rule in {"lungs", "balanced"} else None
         if ct is None:
             raise MissingInputError("the scan's folder holds no ct file", where=scan.folder, do="run it again")
         labels = mask_nodules(scan.geometry, scan.nodules).array if drawn is None else drawn
