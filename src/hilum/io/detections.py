@@ -5,13 +5,17 @@ The forms are those of LUNA16: seriesuid, coordX, coordY, coordZ and one more co
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from hilum.errors import AnnotationError, one_line
-from hilum.io.luna import _NUMBER, _number, _rows, _text, _wrong
+from hilum.io.files import open_file
+from hilum.io.tables import read_rows, wrong_line
 from hilum.io.values import is_uid
 from hilum.scan import Note
 
@@ -21,15 +25,34 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.luna import _Row
+    from hilum.io.tables import Row
+
+Kind = Literal["detections", "nodules", "excluded", "candidates"]
 
 _PLACE = ("seriesuid", "coordX", "coordY", "coordZ")
+_VALUE: dict[Kind, str] = {
+    "detections": "probability",
+    "nodules": "diameter_mm",
+    "excluded": "diameter_mm",
+    "candidates": "class",
+}
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_LARGEST_DIAMETER_MM = 500.0
+_PLAIN = re.compile(r"[0-9eE+\-. ]+")
+"""What numbers are written with: Python's own float also takes ``nan``, ``1_0`` and digits of other scripts."""
+_FARTHEST_MM = 1e9
+_LARGEST_MM = 500.0 + 1e-9
+_RANGE: dict[Kind, tuple[float, float, str]] = {
+    "detections": (-math.inf, math.inf, "a finite number"),
+    "nodules": (0.0, _LARGEST_MM, "more than 0 and at most 500"),
+    "excluded": (-math.inf, _LARGEST_MM, "at most 500, or -1 where it is unknown"),
+    "candidates": (-1.0, 2.0, "0 or 1"),
+}
+"""What the number beside a place lies between, and how a message puts that."""
+_LIST_LIMIT = 2**24
 
 
 class Points(NamedTuple):
-    """By series: rows (x, y, z, value), LPS mm, in the order of the file; and what was odd."""
+    """By series: rows (x, y, z, value), LPS mm, in the order of the file, equal rows together; and what was odd."""
 
     tables: dict[str, NDArray[np.float64]]
     notes: tuple[Note, ...]
@@ -57,7 +80,7 @@ def read_detections(path: Path) -> Points:
     InputError
         If it cannot be opened.
     """
-    tables, repeated = _points(path, "probability")
+    tables, repeated = _points(path, "detections")
     notes = []
     if repeated:
         what = f"{repeated} marks repeat another to the digit; each counts, as in the official evaluation"
@@ -88,7 +111,7 @@ def read_findings(path: Path, *, excluded: bool = False) -> Points:
     AnnotationError, InputError
         As for `read_detections`, and for a diameter that is none.
     """
-    tables, repeated = _points(path, "diameter_mm", unknown=excluded, once=True)
+    tables, repeated = _points(path, "excluded" if excluded else "nodules")
     notes = (Note("duplicate-nodules", f"{repeated} rows repeat a nodule and were ignored"),) if repeated else ()
     return Points(tables, notes)
 
@@ -111,7 +134,7 @@ def read_candidates(path: Path) -> Points:
     AnnotationError, InputError
         As for `read_detections`, and for a class that is neither 0 nor 1.
     """
-    return Points(_points(path, "class")[0], ())
+    return Points(_points(path, "candidates")[0], ())
 
 
 def read_series(path: Path) -> tuple[tuple[str, ...], tuple[Note, ...]]:
@@ -133,10 +156,19 @@ def read_series(path: Path) -> tuple[tuple[str, ...], tuple[Note, ...]]:
     AnnotationError, InputError
         If the file is empty or a line names no series.
     """
-    rows = list(_rows(_text(path), path))
-    head = [field.strip().lower() for field in rows[0].fields]
+    with open_file(path) as handle:
+        raw = handle.read(_LIST_LIMIT + 1)
+    try:
+        text = raw.decode("utf-8-sig") if len(raw) <= _LIST_LIMIT else ""
+        rows = [(k, fields) for k, fields in enumerate(csv.reader(io.StringIO(text)), 1) if "".join(fields).strip()]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise AnnotationError(f"is no list of series: {error}", where=path, do="save it as CSV in UTF-8") from None
+    head = [field.strip().lower() for field in rows[0][1]] if rows else []
     column = head.index("seriesuid") if "seriesuid" in head else 0
-    found = [_series(row, column, path) for row in (rows[1:] if "seriesuid" in head else rows)]
+    found = [
+        _series(fields[column] if len(fields) > column else "", line, path)
+        for line, fields in (rows[1:] if "seriesuid" in head else rows)
+    ]
     if not found:
         raise AnnotationError("lists no series", where=path, do="give one series UID a line")
     unique = tuple(dict.fromkeys(found))
@@ -161,54 +193,57 @@ def name_series(names: Iterable[str]) -> str:
     return ", ".join(shown) + (", ..." if len(listed) > len(shown) and shown else "") if shown else "no UIDs"
 
 
-def _points(
-    path: Path, value: str, *, unknown: bool = False, once: bool = False
-) -> tuple[dict[str, NDArray[np.float64]], int]:
-    rows = _rows(_text(path), path)
-    columns, width = _heads(next(rows, None), (*_PLACE, value), path)
-    found: dict[str, list[tuple[float, ...]]] = {}
-    seen = set[tuple[str, tuple[float, ...]]]()
-    repeated = 0
-    for row in rows:
-        if len(row.fields) != width:
-            raise _wrong(row, f"{len(row.fields)} fields, expected {width}", path)
-        name = _series(row, columns[0], path)
-        place = (_number(row, n, row.fields[k], path) for n, k in zip(_PLACE[1:], columns[1:], strict=False))
-        numbers = (*place, _value(row, value, row.fields[columns[4]], path, unknown=unknown))
-        new = (name, numbers) not in seen
-        repeated += not new
-        seen.add((name, numbers))
-        if new or not once:
-            found.setdefault(name, []).append(numbers)
-    return {name: np.array(rows) for name, rows in found.items()}, repeated
+def _points(path: Path, kind: Kind) -> tuple[dict[str, NDArray[np.float64]], int]:
+    """Rows by series, and how many repeat another: marks and candidates stay, nodules and findings count once."""
+    names = (*_PLACE, _VALUE[kind])
+    found: dict[str, dict[tuple[float, ...], int]] = {}
+    for row in read_rows(path, names, do=f"give {','.join(names)}"):
+        table = found.get(row.key)
+        if table is None:
+            table = found.setdefault(_series(row.key, row.line, path), {})
+        numbers = _numbers(row, names, kind, path)
+        table[numbers] = table.get(numbers, 0) + 1
+    repeats = sum(times - 1 for table in found.values() for times in table.values())
+    each = kind in {"detections", "candidates"}
+    return {
+        name: np.array([row for row, times in table.items() for _ in range(times if each else 1)])
+        for name, table in found.items()
+    }, repeats
 
 
-def _value(row: _Row, name: str, text: str, path: Path, *, unknown: bool) -> float:
-    if not _NUMBER.fullmatch(text.strip()) or not np.isfinite(float(text)):
-        raise _wrong(row, f"{name} is {one_line(text, limit=30)!r}, expected a number", path)
-    value = float(text)
-    if name == "diameter_mm" and not (0 < value <= _LARGEST_DIAMETER_MM or (unknown and value < 0)):
-        raise _wrong(row, f"diameter_mm is {value:g}, expected more than 0 and at most 500", path)
-    if name == "class" and value not in {0.0, 1.0}:
-        raise _wrong(row, f"class is {value:g}, expected 0 or 1", path)
-    return value
+def _numbers(row: Row, names: tuple[str, ...], kind: Kind, path: Path) -> tuple[float, ...]:
+    if row.values is None:
+        raise wrong_line(path, row.line, row.what)
+    texts = row.values[1:]
+    try:
+        numbers = tuple(map(float, texts)) if _PLAIN.fullmatch("".join(texts)) else ()
+    except ValueError:
+        numbers = ()
+    if not numbers:
+        name, text = next((n, t) for n, t in zip(names[1:], texts, strict=True) if not _is_number(t))
+        raise wrong_line(path, row.line, f"{name} is {one_line(text.strip(), limit=30)!r}, expected a number")
+    x, y, z, value = numbers
+    if not (abs(x) <= _FARTHEST_MM and abs(y) <= _FARTHEST_MM and abs(z) <= _FARTHEST_MM):
+        name, far = next((n, v) for n, v in zip(names[1:], numbers, strict=False) if abs(v) > _FARTHEST_MM)
+        raise wrong_line(path, row.line, f"{name} is {far:g} mm, no place in a patient")
+    low, high, told = _RANGE[kind]
+    if not low < value < high or (kind == "candidates" and value not in {0.0, 1.0}):
+        raise wrong_line(path, row.line, f"{names[4]} is {value:g}, expected {told}")
+    if kind == "excluded" and value == 0:
+        raise wrong_line(path, row.line, "diameter_mm is 0, expected more, or -1 where it is unknown")
+    return numbers
 
 
-def _series(row: _Row, column: int, path: Path) -> str:
-    text = row.fields[column].strip() if len(row.fields) > column else ""
-    if not _NAME.fullmatch(text):
-        raise _wrong(row, f"seriesuid is {one_line(text, limit=30)!r}, expected a series UID", path)
-    return text
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return _PLAIN.fullmatch(text) is not None
 
 
-def _heads(head: _Row | None, wanted: tuple[str, ...], path: Path) -> tuple[list[int], int]:
-    """Where the columns stand, and how many there are."""
-    names = [name.strip().lower() for name in (head.fields if head else [])]
-    if len(names) == 1 and any(sign in names[0] for sign in ";\t|"):
-        what = "separates its columns by something else than commas"
-        raise AnnotationError(what, where=path, do="save it with commas and decimal points")
-    for name in wanted:
-        if names.count(name.lower()) != 1:
-            what = "missing" if name.lower() not in names else "there twice"
-            raise AnnotationError(f"column {name} is {what}", where=path, do=f"give {','.join(wanted)}")
-    return [names.index(name.lower()) for name in wanted], len(names)
+def _series(text: str, line: int, path: Path) -> str:
+    name = text.strip()
+    if not _NAME.fullmatch(name):
+        raise wrong_line(path, line, f"seriesuid is {one_line(name, limit=30)!r}, expected a series UID")
+    return name
