@@ -225,14 +225,18 @@ def test_folds_choose_the_scans(tmp_path):
     run = make_run(tmp_path / "run")
     for name, fold in (("ct-a", 3), ("ct-b", 3), ("ct-d", 4)):
         path = run / "scans" / name / "scan.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "labels": {"fold": fold}}))
+        labels = {"fold": fold, "patient_fold": 0}
+        path.write_text(json.dumps({**json.loads(path.read_text()), "labels": labels}))
     write_patches(run, tmp_path / "out", PatchOptions(size=16, negatives=1))
     for make in (lambda **o: PatchDataset(run, size=16, **o), lambda **o: PatchFolder(tmp_path / "out", **o)):
         assert {item["scan"] for item in make(folds=[4])} == {"ct-d"}
         assert {item["fold"] for item in make(folds={"3"})} == {"3"}
         assert len(make(folds=["3", "4"])) == len(make())
-        with pytest.raises(MissingInputError, match="folds"):
+        with pytest.raises(MissingInputError, match=r"no (scan|nodule|patch)"):
             make(folds=["9"])
+    assert {item["fold"] for item in PatchDataset(run, size=16, fold_by="patient_fold", folds=[0])} == {"0"}
+    write_patches(run, tmp_path / "whole", PatchOptions(size=16), fold_by="patient_fold")
+    assert {item["fold"] for item in PatchFolder(tmp_path / "whole")} == {"0"}
 
 
 def test_what_is_damaged_is_refused_and_not_trained_on(tmp_path):

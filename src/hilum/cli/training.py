@@ -86,6 +86,7 @@ def slices(
     out: Path,
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,
     pixels: Literal["stored", "uint8", "int16", "uint16"] = "stored",
+    fold_by: str = "fold",
     overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Write three slices round the biggest nodule of each scan, and its mask in them, as .npy.
@@ -100,12 +101,14 @@ def slices(
         All nodules of a scan, not the biggest alone.
     pixels
         Values as stored, or each slice stretched over 0 to 255, 0 to 32767 or 0 to 65535.
+    fold_by
+        The label in scan.json that is told as the fold: 'fold', or 'patient_fold'.
     overwrite
         Replace an earlier result.
     """
     from hilum.train.slices import write_slices
 
-    made = write_slices(folder, out, every=every, pixels=pixels, overwrite=overwrite)
+    made = write_slices(folder, out, every=every, pixels=pixels, fold_by=fold_by, overwrite=overwrite)
     say(f"{out}: {made.nodules} nodules of {made.scans} scans, three slices each")
     return _tell(made.skipped)
 
@@ -122,6 +125,7 @@ def patches(
     distance_mm: float = 20.0,
     candidates: Path | None = None,
     excluded: Path | None = None,
+    fold_by: str = "fold",
     seed: int = 0,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -147,6 +151,8 @@ def patches(
         A LUNA16 candidates.csv: negatives are drawn from its class 0.
     excluded
         A LUNA16 annotations_excluded.csv: negatives are drawn from it too. Without a table: from the lungs.
+    fold_by
+        The label in scan.json that is told as the fold: 'fold', or 'patient_fold'.
     seed
         Same seed, same bytes.
     overwrite
@@ -163,7 +169,9 @@ def patches(
         distance_mm=distance_mm,
         seed=seed,
     )
-    made = write_patches(folder, out, chosen, candidates=candidates, excluded=excluded, overwrite=overwrite)
+    made = write_patches(
+        folder, out, chosen, candidates=candidates, excluded=excluded, fold_by=fold_by, overwrite=overwrite
+    )
     say(f"{out}: {made.positives} patches at nodules and {made.negatives} elsewhere, from {len(made.scans)} scans")
     return _tell(made.skipped)
 

@@ -73,6 +73,8 @@ class PatchDataset:
         The data set's own, which ``hilum stats`` prints.
     folds : collection of str, optional
         Only scans of these folds.
+    fold_by : str
+        The label of a scan that is its fold: ``patient_fold`` keeps a patient's scans together.
     seed : int
     cache : int
         NIfTI scans kept in memory.
@@ -107,6 +109,7 @@ class PatchDataset:
         window: tuple[float, float] | None = None,
         mean: float = 0.0,
         folds: Collection[str] | None = None,
+        fold_by: str = "fold",
         seed: int = 0,
         cache: int = 4,
     ) -> None:
@@ -117,7 +120,7 @@ class PatchDataset:
             raise InputError(what, code="option")
         self.folder, self.size, self.rule, self.seed, self.epoch = Path(folder), size, rule, seed, 0
         self.jitter_mm, self.distance_mm, self.cache = jitter_mm, distance_mm, cache
-        listed, self.skipped = list_run(self.folder)
+        listed, self.skipped = list_run(self.folder, fold_by=fold_by)
         knows = rule in {"nodules", "balanced"}
         self.scans = [
             scan

@@ -36,6 +36,7 @@ def write_patches(
     *,
     candidates: Path | None = None,
     excluded: Path | None = None,
+    fold_by: str = "fold",
     overwrite: bool = False,
 ) -> Patches:
     """Cut patches out of a finished run: positives at the nodules, negatives elsewhere, masks beside both.
@@ -57,6 +58,8 @@ def write_patches(
         LUNA16's candidates.csv; class 1 is passed over, as those are nodules.
     excluded : Path, optional
         LUNA16's annotations_excluded.csv.
+    fold_by : str
+        The label of a scan that the index tells as its fold: ``patient_fold`` keeps a patient's scans together.
     overwrite : bool
         Replace an earlier result.
 
@@ -75,7 +78,7 @@ def write_patches(
         If `out` is in use or cannot be written.
     """
     options = options or PatchOptions()
-    scans, skipped = list_run(folder)
+    scans, skipped = list_run(folder, fold_by=fold_by)
     size = (options.size,) * 3
     for scan in scans:
         check_jitter(scan.geometry, size, options.jitter_mm)

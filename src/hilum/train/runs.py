@@ -82,13 +82,15 @@ class _Labels(msgspec.Struct):
     labels: Any = None
 
 
-def list_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
+def list_run(folder: Path, *, fold_by: str = "fold") -> tuple[list[RunScan], list[Skip]]:
     """List the finished scans of a run, and name every other.
 
     Parameters
     ----------
     folder : Path
         The output folder of ``hilum run``.
+    fold_by : str
+        Which of a scan's labels is its fold: ``fold``, or ``patient_fold`` where a data set tells patients apart.
 
     Returns
     -------
@@ -112,7 +114,7 @@ def list_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
             reason = "its scan.json is absent or damaged; run it again"
             skipped.append(Skip(scan=one_line(path.name, limit=80), code="damaged-scan", reason=reason))
         else:
-            scans.append(RunScan(folder=path, record=record, fold=_fold(path)))
+            scans.append(RunScan(folder=path, record=record, fold=_fold(path, fold_by)))
     if not scans:
         raise MissingInputError("no finished scan here", where=folder, do="give the --out folder of 'hilum run'")
     there = {path.folder.name for path in scans} | {skip.scan for skip in skipped}
@@ -232,10 +234,10 @@ def output_folder(out: Path, *, run: Path, overwrite: bool = False) -> Iterator[
         yield partial
 
 
-def _fold(path: Path) -> str:
+def _fold(path: Path, name: str) -> str:
     try:
         found = msgspec.json.decode((path / "scan.json").read_bytes(), type=_Labels).labels
     except (OSError, msgspec.DecodeError):
         return ""
-    fold = found.get("fold", "") if isinstance(found, dict) else ""
+    fold = found.get(name, "") if isinstance(found, dict) else ""
     return one_line(fold, limit=32) if isinstance(fold, str | int) else ""

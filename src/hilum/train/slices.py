@@ -45,7 +45,13 @@ class Slices(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_slices(
-    folder: Path, out: Path, *, every: bool = False, pixels: Pixels = "stored", overwrite: bool = False
+    folder: Path,
+    out: Path,
+    *,
+    every: bool = False,
+    pixels: Pixels = "stored",
+    fold_by: str = "fold",
+    overwrite: bool = False,
 ) -> Slices:
     """Write three slices round the biggest nodule of each scan of a finished run, or round every one.
 
@@ -64,6 +70,8 @@ def write_slices(
         All nodules of a scan in place of the biggest.
     pixels : {"stored", "uint8", "int16", "uint16"}
         See `Pixels`.
+    fold_by : str
+        The label of a scan that the index tells as its fold.
     overwrite : bool
         Replace an earlier result.
 
@@ -82,7 +90,7 @@ def write_slices(
     """
     if pixels not in get_args(Pixels):
         raise InputError(f"there is no scaling {pixels!r}", do=f"use {', '.join(get_args(Pixels))}", code="option")
-    scans, skipped = list_run(folder)
+    scans, skipped = list_run(folder, fold_by=fold_by)
     used, number = 0, 0
     with output_folder(out, run=folder, overwrite=overwrite) as partial:
         with (partial / "index.csv").open("w", newline="", encoding="utf-8") as file:
