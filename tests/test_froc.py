@@ -266,6 +266,29 @@ def test_a_wrong_table_of_marks_is_refused_by_its_line(tmp_path, text, said):
     assert len(str(caught.value)) <= 300
 
 
+@settings(max_examples=150)
+@given(data=st.data())
+def test_a_mangled_table_is_read_or_refused_and_nothing_else(data, tmp_path_factory):
+    reader = data.draw(st.sampled_from([read_detections, read_findings, read_candidates, read_series]))
+    head = {read_findings: "diameter_mm", read_candidates: "class"}.get(reader, "probability")
+    raw = bytearray(f"seriesuid,coordX,coordY,coordZ,{head}\n{A},1,2,3,1\n{B},4,5,6,0\n".encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(raw)))
+        cut = data.draw(st.integers(0, 3))
+        new = st.sampled_from([b'"', b"\n", b"\r", b",", b"\0", b"\xff", b"nan", b"-", b"9" * 400, b"e999", b";", b" "])
+        raw[at : at + cut] = data.draw(new)
+    path = write(tmp_path_factory.getbasetemp(), bytes(raw), "mangled.csv")
+    refusal, found = "", None
+    try:
+        found = reader(path)[0]
+    except InputError as error:
+        refusal = str(error)
+    assert "\n" not in refusal
+    assert len(refusal) <= 300
+    assert (found is None) == bool(refusal)
+    assert all(np.isfinite(table).all() for table in (found.values() if isinstance(found, dict) else ()))
+
+
 def test_repeated_marks_count_and_repeated_nodules_do_not(tmp_path):
     twice = lines(MARKS) + "\n".join(lines(MARKS).splitlines()[1:])
     found = read_detections(write(tmp_path, twice))

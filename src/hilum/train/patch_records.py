@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, InputError, MissingInputError
-from hilum.io.records import FileRecord, GridRecord  # noqa: TC001 - msgspec looks the types up at run time
+from hilum.io.records import FileRecord, GridRecord
 from hilum.train.runs import SUMMARY, Skip
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class Patches(msgspec.Struct, frozen=True, kw_only=True):
     options: PatchOptions
     positives: int
     negatives: int
+    index: FileRecord
     scans: list[ScanPatches]
     skipped: list[Skip]
 
@@ -116,6 +118,23 @@ def read_patches(folder: Path) -> Patches:
             path = folder / name
             if not path.is_file() or path.stat().st_size != facts.bytes:
                 raise FormatError("is not of the size that it was written in", where=path, do="cut the patches again")
-    if not (folder / "index.csv").is_file():
-        raise MissingInputError("the index of the patches is missing", where=folder, do="cut the patches again")
+    index = folder / "index.csv"
+    if not index.is_file() or file_record(index) != told.index:
+        raise FormatError("does not match its checksum", where=index, do="cut the patches again")
     return told
+
+
+def file_record(path: Path) -> FileRecord:
+    """Size and SHA-256 of a file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    FileRecord
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileRecord(bytes=path.stat().st_size, sha256=digest)

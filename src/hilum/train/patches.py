@@ -12,13 +12,12 @@ import numpy as np
 import hilum
 from hilum.errors import HilumError, InputError, one_line
 from hilum.io.detections import read_candidates, read_findings
-from hilum.io.records import FileRecord
 from hilum.io.store import HU, read_stored
 from hilum.io.values import AIR_HU
 from hilum.ops.nodules import mask_nodules
 from hilum.ops.patches import Box, cut_patch, padded_voxels
 from hilum.recipes import recipe, recipe_fingerprint
-from hilum.train.patch_records import COLUMNS, Patches, PatchOptions, ScanPatches
+from hilum.train.patch_records import COLUMNS, Patches, PatchOptions, ScanPatches, file_record
 from hilum.train.places import Place, candidate_places, check_jitter, lung_place, nodule_place, nodules_of
 from hilum.train.runs import SUMMARY, RunScan, Skip, check_files, list_run, no_nodules, output_folder
 from hilum.volume import Mask, Volume
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from hilum.io.records import FileRecord
 
 
 def write_patches(
@@ -104,6 +105,7 @@ def write_patches(
             options=options,
             positives=sum(one.positives for one in made),
             negatives=sum(one.negatives for one in made),
+            index=file_record(partial / "index.csv"),
             scans=made,
             skipped=skipped,
         )
@@ -163,7 +165,7 @@ def _of_scan(
     for file, array in files.items():
         np.save(partial / file, array)
     rows = [[*files, k, *_row(scan, place, size, int(np.count_nonzero(masks[k])))] for k, place in enumerate(places)]
-    return _told(scan, places, air, {file: _record(partial / file) for file in files}), rows
+    return _told(scan, places, air, {file: file_record(partial / file) for file in files}), rows
 
 
 def air_value(scan: RunScan, folder: Path) -> float:
@@ -270,8 +272,3 @@ def _told(scan: RunScan, places: list[Place], air: float, files: dict[str, FileR
         geometry=scan.record.geometry,
         files=files,
     )
-
-
-def _record(path: Path) -> FileRecord:
-    raw = path.read_bytes()
-    return FileRecord(bytes=len(raw), sha256=hashlib.sha256(raw).hexdigest())
