@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hilum.geometry import Vector
     from hilum.io.records import FileRecord
+    from hilum.train.places import Points
 
 
 def write_patches(
@@ -90,7 +92,7 @@ def write_patches(
             index = csv.writer(file, lineterminator="\n")
             index.writerow(COLUMNS)
             for scan in scans:
-                points = None if pool is None else pool.get(scan.uid, np.empty((0, 3)))
+                points = None if pool is None else pool.get(scan.uid, [])
                 try:
                     one, rows = _of_scan(scan, folder, partial, options, points, skipped)
                 except HilumError as problem:
@@ -115,23 +117,28 @@ def write_patches(
 
 def _pool(
     candidates: Path | None, excluded: Path | None, known: set[str], skipped: list[Skip]
-) -> dict[str, NDArray[np.float64]] | None:
-    """Points for negatives, by series, from the tables given; None where none is."""
+) -> dict[str, list[tuple[str, Vector]]] | None:
+    """Points for negatives, by series, each with the kind of its table; None where no table is given."""
     if candidates is None and excluded is None:
         return None
-    found: dict[str, list[NDArray[np.float64]]] = {}
+    tables = []
     if candidates is not None:
-        for uid, table in read_candidates(candidates).tables.items():
-            found.setdefault(uid, []).append(table[table[:, 3] == 0, :3])
+        found = read_candidates(candidates).tables.items()
+        tables.append(("candidate", {uid: table[table[:, 3] == 0] for uid, table in found}))
     if excluded is not None:
-        for uid, table in read_findings(excluded, excluded=True).tables.items():
-            found.setdefault(uid, []).append(table[:, :3])
-    others = {uid: tables for uid, tables in found.items() if uid not in known}
+        tables.append(("excluded", read_findings(excluded, excluded=True).tables))
+    pool: dict[str, list[tuple[str, Vector]]] = {}
+    others: dict[str, int] = {}
+    for kind, by_series in tables:
+        for uid, table in by_series.items():
+            if uid in known:
+                pool.setdefault(uid, []).extend((kind, (x, y, z)) for x, y, z, _ in table.tolist())
+            else:
+                others[uid] = others.get(uid, 0) + len(table)
     if others:
-        rows = sum(len(table) for tables in others.values() for table in tables)
         reason = f"rows of {len(others)} series that are not in this run"
-        skipped.append(Skip(scan="", code="other-series", reason=reason, count=rows))
-    return {uid: np.concatenate(tables) for uid, tables in found.items() if uid in known}
+        skipped.append(Skip(scan="", code="other-series", reason=reason, count=sum(others.values())))
+    return pool
 
 
 def _of_scan(
@@ -139,7 +146,7 @@ def _of_scan(
     folder: Path,
     partial: Path,
     options: PatchOptions,
-    points: NDArray[np.float64] | None,
+    points: Points | None,
     skipped: list[Skip],
 ) -> tuple[ScanPatches, list[list[Any]]]:
     """Write one scan's patches; what they are, and a row of the index each."""
@@ -216,7 +223,7 @@ def _negatives(
     options: PatchOptions,
     generator: np.random.Generator,
     lungs: NDArray[np.uint8] | None,
-    points: NDArray[np.float64] | None,
+    points: Points | None,
     skipped: list[Skip],
 ) -> list[Place]:
     name, size, far = scan.record.scan_id, (options.size,) * 3, options.distance_mm

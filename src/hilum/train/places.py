@@ -11,10 +11,14 @@ from hilum.errors import InputError
 from hilum.ops.patches import Box, patch_start
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
     from hilum.geometry import Geometry, Vector
     from hilum.train.runs import RunScan
+
+    Points = Sequence[tuple[str, Vector]]
 
 _BATCH, _TRIES = 64, 4096
 """Voxels tried at a time, and in all, before a place in the lungs is given up."""
@@ -26,7 +30,7 @@ class Place:
 
     Parameters
     ----------
-    kind : {"nodule", "candidate", "lung", "uniform"}
+    kind : {"nodule", "candidate", "excluded", "lung", "uniform"}
     start : tuple of int, (z, y, x)
         First voxel; may lie outside the volume.
     target : tuple of float, (x, y, z), LPS mm
@@ -163,14 +167,15 @@ def lung_place(
 
 
 def candidate_places(
-    grid: Geometry, points: NDArray[np.float64], nodules: Nodules, size: Box, distance_mm: float
+    grid: Geometry, points: Points, nodules: Nodules, size: Box, distance_mm: float
 ) -> tuple[list[Place], int, int]:
     """Patches at a table's points that lie in the scan and far from every nodule.
 
     Parameters
     ----------
     grid : Geometry
-    points : ndarray, shape (n, 3), (x, y, z), LPS mm
+    points : sequence of pairs
+        Of a kind of place and a position (x, y, z), LPS mm.
     nodules : Nodules
     size : tuple of int, (z, y, x)
     distance_mm : float
@@ -183,14 +188,15 @@ def candidate_places(
     outside, near : int
         How many points are outside the scan, and how many of the others too near to a nodule.
     """
-    inside = np.asarray(grid.contains(points)).reshape(-1)
-    kept, near = [], 0
-    for point in points[inside]:
-        start = patch_start(grid.world_to_index(point), size)
+    kept, outside, near = [], 0, 0
+    for kind, (x, y, z) in points:
+        if not grid.contains((x, y, z)):
+            outside += 1
+            continue
+        start = patch_start(grid.world_to_index((x, y, z)), size)
         center = grid.index_to_world(np.asarray(start) + (np.asarray(size) - 1) / 2)
         if nodules.clear(center[None], distance_mm)[0]:
-            x, y, z = point.tolist()
-            kept.append(Place("candidate", start, (x, y, z)))
+            kept.append(Place(kind, start, (x, y, z)))
         else:
             near += 1
-    return kept, int((~inside).sum()), near
+    return kept, outside, near
