@@ -78,6 +78,8 @@ class PatchDataset:
     seed : int
     cache : int
         NIfTI scans kept in memory.
+    verify : bool
+        Whether every file is held against its checksum at the start; without it against its size.
 
     Attributes
     ----------
@@ -112,6 +114,7 @@ class PatchDataset:
         fold_by: str = "fold",
         seed: int = 0,
         cache: int = 4,
+        verify: bool = False,
     ) -> None:
         if rule not in get_args(Rule):
             raise InputError(f"there is no rule {rule!r}", do=f"use {', '.join(get_args(Rule))}", code="option")
@@ -128,7 +131,7 @@ class PatchDataset:
             if (folds is None or scan.fold in {str(fold) for fold in folds}) and (scan.annotated or not knows)
         ]
         for scan in self.scans:
-            check_files(scan, digest=False)
+            check_files(scan, digest=verify)
             check_jitter(scan.geometry, self._box, jitter_mm if knows else 0.0)
         self._nodules = [
             (k, number)
