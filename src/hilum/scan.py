@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hilum.errors import HilumError
     from hilum.geometry import Vector
     from hilum.volume import Mask, Volume
+
+Label = int | float | str
+"""What a data set may say of a scan: a fold, a diagnosis."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,13 @@ class Scan:
         Every oddity met, and what was done about it.
     figures : mapping of str to float
         What was measured on the scan, each name ending in its unit: ``lung_right_ml``, ``lung_mean_hu``.
+    nodule_figures : tuple of mapping of str to float
+        What was measured on each nodule, in the order of `nodules`: ``voxels``, ``mean_hu``, ``inside_lungs``.
+    labels : mapping of str to number or str
+        What a data set says of the whole scan: ``fold``, ``cancer``.
+    locations : mapping of str to ndarray, each shape (n, 4)
+        Places that are no nodules, by kind: x, y, z in LPS mm and one number. ``candidates`` have their class (1 at a
+        nodule, 0 elsewhere), ``excluded`` findings their diameter in mm, -1 where it is unknown.
     """
 
     series_uid: str
@@ -106,15 +117,49 @@ class Scan:
     nodule_mask: Mask | None = None
     notes: tuple[Note, ...] = ()
     figures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    nodule_figures: tuple[Mapping[str, float], ...] = ()
+    labels: Mapping[str, Label] = field(default_factory=lambda: MappingProxyType({}))
+    locations: Mapping[str, NDArray[np.float64]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild through the constructor; a read-only mapping does not pickle by itself."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return _rebuild_scan, ({**values, "figures": dict(self.figures)},)
+        plain = {name: dict(values[name]) for name in ("figures", "labels", "locations")}
+        return _rebuild_scan, ({**values, **plain, "nodule_figures": tuple(map(dict, self.nodule_figures))},)
 
 
 def _rebuild_scan(values: dict[str, Any]) -> Scan:
     return Scan(**values)
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What the tables of a data set say of one scan, read once for all of its scans.
+
+    Parameters
+    ----------
+    annotated : bool
+        Whether the data set lists nodules, of this scan or of others.
+    nodules : tuple of Nodule
+    labels : mapping of str to number or str
+        As `Scan` has them.
+    locations : mapping of str to ndarray, each shape (n, 4)
+        As `Scan` has them.
+    lungs : Path or None
+        A lung mask that comes with the data set.
+    notes : tuple of Note
+        What was odd in the scan's rows.
+    refusal : HilumError or None
+        Why the scan cannot be used: raised when it is loaded, so that it costs this scan alone.
+    """
+
+    annotated: bool = False
+    nodules: tuple[Nodule, ...] = ()
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    locations: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    lungs: Path | None = None
+    notes: tuple[Note, ...] = ()
+    refusal: HilumError | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +178,8 @@ class ScanRef:
         Which series of a folder; empty where the path holds one scan.
     annotations : Path or None
         Where the scan's nodules are listed.
+    known : Known or None
+        What the data set's tables say of it, where they were read for all scans at once.
     """
 
     dataset: str
@@ -140,3 +187,4 @@ class ScanRef:
     path: Path
     series_uid: str = ""
     annotations: Path | None = None
+    known: Known | None = field(default=None, compare=False)

@@ -1,7 +1,8 @@
-"""The header of a NIfTI-1 file, as hilum writes it."""
+"""The header of a NIfTI-1 file, as hilum writes it, and what it says of places."""
 
 from __future__ import annotations
 
+import gzip
 import math
 import struct
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from hilum.geometry import Geometry
@@ -18,6 +21,9 @@ _HEADER_1 = struct.Struct("<i10s18sihcb8h3fhhhh8ffffhbbffffii80s24shh6f12f16s4s"
 
 DATATYPES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768, "i8": 1024, "u8": 1280}
 """Code of each type of voxel, by numpy's name without byte order (nifti1.h)."""
+
+_ROWS_AT = 280
+"""Where srow_x, srow_y and srow_z stand."""
 
 
 def pack_header(geometry: Geometry, kind: str, description: str) -> bytes:
@@ -51,6 +57,25 @@ def pack_header(geometry: Geometry, kind: str, description: str) -> bytes:
         1, 1, *quaternion, *affine[:, 3], *affine.ravel(),
         b"", b"n+1",
     )  # fmt: skip
+
+
+def read_nifti_affine(path: Path) -> NDArray[np.float64]:
+    """Read where a file that hilum wrote puts its voxels, from its header alone.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    ndarray, shape (4, 4)
+        From (z, y, x, 1) to (x, y, z, 1), LPS mm, as `Geometry.affine`.
+    """
+    with path.open("rb") as raw, gzip.open(raw) if path.suffix.lower() == ".gz" else raw as file:
+        rows = np.frombuffer(file.read(_HEADER_1.size), "<f4", count=12, offset=_ROWS_AT).reshape(3, 4)
+    affine = np.eye(4)
+    affine[:3] = np.diag([-1.0, -1.0, 1.0]) @ rows.astype(np.float64)[:, [2, 1, 0, 3]]  # RAS to LPS
+    return affine
 
 
 def _quaternion(matrix: NDArray[np.float64]) -> tuple[float, tuple[float, float, float]]:
