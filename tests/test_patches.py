@@ -14,6 +14,7 @@ from training_inputs import NODULES, OBLIQUE, index_of, make_run
 import hilum
 from hilum import batch, cli
 from hilum.datasets.phantom import make_phantom
+from hilum.datasets.phantom_files import write_luna16
 from hilum.errors import AnnotationError, GeometryError, InputError, OutputError
 from hilum.geometry import IDENTITY_DIRECTION
 from hilum.io.store import read_finished, read_record
@@ -156,6 +157,34 @@ def test_negatives_come_from_the_tables_given(tmp_path):
     assert not (tmp_path / "no").exists()
 
 
+def test_a_tree_of_luna16_becomes_patches_with_folds_and_its_own_candidates(tmp_path):
+    chests = [make_phantom(seed=s, shape=(24, 48, 48), spacing=(13.0, 8.0, 8.0)) for s in range(3)]
+    tree = write_luna16(chests, tmp_path / "tree", subsets=3, flipped=(1,), candidates=6)
+    refs, _ = batch.index([tree], dataset="luna16")
+    batch.run(refs, parse_recipe('[resample]\nspacing_mm = 4.0\n[output]\nformat = "npy"\n'), tmp_path / "run")
+    options = PatchOptions(size=24, negatives=5, distance_mm=2.0)
+    made = write_patches(tmp_path / "run", tmp_path / "out", options, kept=True)
+    rows, _ = hold_to_the_volume(tmp_path / "run", tmp_path / "out")
+    found = {(r["series_uid"], r["fold"]) for r in rows}
+    assert found == {(c.scan.series_uid, str(k)) for k, c in enumerate(chests)}
+    for chest in chests:
+        ours = [r for r in rows if r["series_uid"] == chest.scan.series_uid]
+        lost = {s.nodule for s in made.skipped if s.nodule and s.scan == ours[0]["scan"]}
+        positive = [r for r in ours if r["label"] == "1"]
+        assert len(positive) + len(lost) == len(chest.scan.nodules)
+        for row in positive:  # on flipped and unflipped scans alike
+            nodule = chest.scan.nodules[int(row["nodule"]) - 1]
+            assert np.allclose(world_of(row, "target_world"), nodule.center, atol=1e-6)
+            assert np.abs(world_of(row, "center_world") - nodule.center).max() <= 5.0 + 2.0 + 1e-6
+    truth = {r.split(",")[1][:9] for r in (tree / "candidates.csv").read_text().splitlines() if r.endswith(",0")}
+    drawn = [r for r in rows if r["label"] == "0"]
+    assert {r["kind"] for r in drawn} <= {"candidate", "excluded"}
+    assert drawn
+    assert all(any(float(t) == pytest.approx(world_of(r, "target_world")[0], abs=1e-3) for t in truth) for r in drawn)
+    with pytest.raises(InputError, match="both the run's own tables"):
+        write_patches(tmp_path / "run", tmp_path / "no", options, kept=True, excluded=tree / "annotations_excluded.csv")
+
+
 def test_lungs_without_room_or_absent_are_named(tmp_path):
     run = make_run(tmp_path / "run")
     made = write_patches(run, tmp_path / "far", PatchOptions(size=8, jitter_mm=1.0, negatives=2, distance_mm=500.0))
@@ -198,6 +227,8 @@ def test_the_command_tells_what_was_cut_and_what_was_not(tmp_path, capsys):
     assert "give --overwrite" in capsys.readouterr().err
     assert cli.main([*words, "--overwrite", "--seed", "5"]) == 0
     capsys.readouterr()
+    assert cli.main([*words, "--overwrite", "--kept"]) == 0
+    assert "few-negatives: 12 left out: only 0 of 4 negatives were found: ct-a, ct-b, ct-d" in capsys.readouterr().err
     (run / "scans" / "ct-d" / "ct.npy").unlink()
     assert cli.main([*words, "--overwrite"]) == 1
     assert "damaged-scan: 1 left out: cannot be read: ct-d" in capsys.readouterr().err

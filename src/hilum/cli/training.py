@@ -125,6 +125,7 @@ def patches(
     distance_mm: float = 20.0,
     candidates: Path | None = None,
     excluded: Path | None = None,
+    kept: Annotated[bool, Parameter(negative="")] = False,
     fold_by: str = "fold",
     seed: int = 0,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
@@ -151,6 +152,8 @@ def patches(
         A LUNA16 candidates.csv: negatives are drawn from its class 0.
     excluded
         A LUNA16 annotations_excluded.csv: negatives are drawn from it too. Without a table: from the lungs.
+    kept
+        Draw negatives from the candidates and excluded findings that a run of LUNA16 keeps with each scan.
     fold_by
         The label in scan.json that is told as the fold: 'fold', or 'patient_fold'.
     seed
@@ -170,7 +173,7 @@ def patches(
         seed=seed,
     )
     made = write_patches(
-        folder, out, chosen, candidates=candidates, excluded=excluded, fold_by=fold_by, overwrite=overwrite
+        folder, out, chosen, candidates=candidates, excluded=excluded, kept=kept, fold_by=fold_by, overwrite=overwrite
     )
     say(f"{out}: {made.positives} patches at nodules and {made.negatives} elsewhere, from {len(made.scans)} scans")
     return _tell(made.skipped)

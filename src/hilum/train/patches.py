@@ -12,6 +12,7 @@ import numpy as np
 import hilum
 from hilum.errors import HilumError, InputError, one_line
 from hilum.io.detections import read_candidates, read_findings
+from hilum.io.landing import read_locations
 from hilum.io.store import HU, read_stored
 from hilum.io.values import AIR_HU
 from hilum.ops.nodules import mask_nodules
@@ -39,6 +40,7 @@ def write_patches(
     *,
     candidates: Path | None = None,
     excluded: Path | None = None,
+    kept: bool = False,
     fold_by: str = "fold",
     overwrite: bool = False,
 ) -> Patches:
@@ -61,6 +63,8 @@ def write_patches(
         LUNA16's candidates.csv; class 1 is passed over, as those are nodules.
     excluded : Path, optional
         LUNA16's annotations_excluded.csv.
+    kept : bool
+        Draw negatives from the candidates and excluded findings that the run keeps with each scan.
     fold_by : str
         The label of a scan that the index tells as its fold: ``patient_fold`` keeps a patient's scans together.
     overwrite : bool
@@ -81,6 +85,8 @@ def write_patches(
         If `out` is in use or cannot be written.
     """
     options = options or PatchOptions()
+    if kept and (candidates is not None or excluded is not None):
+        raise InputError("both the run's own tables and others are asked for", do="leave one out", code="option")
     scans, skipped = list_run(folder, fold_by=fold_by)
     size = (options.size,) * 3
     for scan in scans:
@@ -92,8 +98,9 @@ def write_patches(
             index = csv.writer(file, lineterminator="\n")
             index.writerow(COLUMNS)
             for scan in scans:
-                points = None if pool is None else pool.get(scan.uid, [])
                 try:
+                    points = None if pool is None else pool.get(scan.uid, [])
+                    points = _kept(scan) if kept else points
                     one, rows = _of_scan(scan, folder, partial, options, points, skipped)
                 except HilumError as problem:
                     code = "unknown-air" if problem.code == "unknown-air" else "damaged-scan"
@@ -139,6 +146,17 @@ def _pool(
         reason = f"rows of {len(others)} series that are not in this run"
         skipped.append(Skip(scan="", code="other-series", reason=reason, count=sum(others.values())))
     return pool
+
+
+def _kept(scan: RunScan) -> list[tuple[str, Vector]]:
+    """Points for negatives that the run keeps with a scan."""
+    found = read_locations(scan.folder, scan.record)
+    return [
+        ("candidate" if kind == "candidates" else kind, (x, y, z))
+        for kind, table in found.items()
+        for x, y, z, value in table.tolist()
+        if kind != "candidates" or value == 0
+    ]
 
 
 def _of_scan(
