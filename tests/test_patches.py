@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813 - the name everybody uses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from training_inputs import NODULES, OBLIQUE, index_of, make_run
@@ -297,3 +298,22 @@ def test_a_patch_of_nothing_is_refused():
     volume = hilum.Volume(np.zeros((2, 2, 2), np.int16), hilum.Geometry((2, 2, 2), (1, 1, 1)))
     with pytest.raises(GeometryError, match="at least 1"):
         cut_patch(volume, (0, 0, 0), (2, 0, 2))
+
+
+@pytest.mark.real
+def test_a_real_nodule_is_where_itk_finds_it(real_data, tmp_path):
+    """LIDC-IDRI-0314 on its own grid: the patch at LUNA16's nodule, read a second time by ITK."""
+    source = real_data / "lidc-idri-0314" / "image"
+    refs, _ = batch.index([source], annotations=real_data / "luna16" / "annotations.csv")
+    text = '[orient]\naxes = "keep"\n[resample]\ngrid = "native"\n[lungs]\nmethod = "none"\n[output]\nformat = "npy"\n'
+    batch.run(refs, parse_recipe(text), tmp_path / "run")
+    write_patches(tmp_path / "run", tmp_path / "out", PatchOptions(size=25, jitter_mm=2.0, negatives=0))
+    (row,) = index_of(tmp_path / "out")
+    patch = np.load(tmp_path / "out" / row["images"])[0]
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(source), row["series_uid"], False, True)
+    image = sitk.ReadImage(names)
+    found = image.TransformPhysicalPointToIndex(world_of(row, "center_world").tolist())
+    box = sitk.RegionOfInterest(image, [25, 25, 25], [k - 12 for k in found])
+    assert np.array_equal(np.maximum(sitk.GetArrayFromImage(box), -1024), patch)
+    center = box.TransformPhysicalPointToIndex(world_of(row, "target_world").tolist())
+    assert patch[center[::-1]] > -300
