@@ -18,6 +18,7 @@ _HOMES = {
     "hilum.volume": "Volume Mask",
     "hilum.scan": "Scan ScanRef Nodule Note",
     "hilum.io": "read write",
+    "hilum.ops.froc": "froc Froc",
     "hilum.ops.resample": "resample resampled_geometry",
     "hilum.ops.reorient": "reorient",
     "hilum.ops.intensity": "normalize zero_center window apply_voi_lut WINDOW_PRESETS",
@@ -26,6 +27,8 @@ _HOMES = {
     "hilum.ops.nodules": "mask_nodules",
     "hilum.recipes": "Recipe RECIPES recipe",
     "hilum.pipeline": "preprocess",
+    "hilum.train.dataset": "PatchDataset batches",
+    "hilum.train.folder": "PatchFolder",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
