@@ -18,6 +18,7 @@ _HOMES = {
     "hilum.volume": "Volume Mask",
     "hilum.scan": "Scan ScanRef Nodule Reading Note",
     "hilum.io": "read write",
+    "hilum.ops.froc": "froc Froc",
     "hilum.ops.resample": "resample resampled_geometry",
     "hilum.ops.reorient": "reorient",
     "hilum.ops.intensity": "normalize zero_center window apply_voi_lut WINDOW_PRESETS",
@@ -28,6 +29,8 @@ _HOMES = {
     "hilum.ops.readings": "agreement",
     "hilum.recipes": "Recipe RECIPES recipe",
     "hilum.pipeline": "preprocess",
+    "hilum.train.dataset": "PatchDataset batches",
+    "hilum.train.folder": "PatchFolder",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

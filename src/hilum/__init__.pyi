@@ -12,6 +12,8 @@ from hilum.errors import UnsupportedError as UnsupportedError
 from hilum.geometry import Geometry as Geometry
 from hilum.io import read as read
 from hilum.io import write as write
+from hilum.ops.froc import Froc as Froc
+from hilum.ops.froc import froc as froc
 from hilum.ops.intensity import WINDOW_PRESETS as WINDOW_PRESETS
 from hilum.ops.intensity import apply_voi_lut as apply_voi_lut
 from hilum.ops.intensity import normalize as normalize
@@ -36,6 +38,9 @@ from hilum.scan import Note as Note
 from hilum.scan import Reading as Reading
 from hilum.scan import Scan as Scan
 from hilum.scan import ScanRef as ScanRef
+from hilum.train.dataset import PatchDataset as PatchDataset
+from hilum.train.dataset import batches as batches
+from hilum.train.folder import PatchFolder as PatchFolder
 from hilum.volume import Mask as Mask
 from hilum.volume import Volume as Volume
 
