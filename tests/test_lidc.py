@@ -155,10 +155,10 @@ def test_nodules_are_told_apart_and_go_from_feet_to_head(tmp_path):
 @pytest.mark.parametrize(
     ("text", "match", "code"),
     [
-        (message(*FOUR, series=SERIES + "1"), "another series", "other-series"),
-        (message(*FOUR, series=SERIES[:-1] + "2"), "another series", "other-series"),
-        (message(nodule(drawn(3, uid=False)), series=""), "does not say which series", "other-series"),
-        (message("", series=""), "does not say which series", "other-series"),
+        (message(*FOUR, series=SERIES + "1"), "another series", "not-this-series"),
+        (message(*FOUR, series=SERIES[:-1] + "2"), "another series", "not-this-series"),
+        (message(nodule(drawn(3, uid=False)), series=""), "does not say which series", "not-this-series"),
+        (message("", series=""), "does not say which series", "not-this-series"),
         (message(nodule(drawn(3, uid=False, off=1.2))), "line 2: imageZposition -91.3 mm is no slice", "annotation"),
         (message(nodule(drawn(2000, uid=False))), "is no slice of the scan", "annotation"),
         (message(nodule(drawn(3).replace("imageZ", "z").replace(slice_uid(3), "?"))), "names no slice", "annotation"),

@@ -148,7 +148,7 @@ def _check_series(message: Message, scan: Scan, place: _Place) -> None:
     else:
         what = "does not say which series it reads, nor do its slices"
     do = "give the reading of this very series" if place.from_slices else "say which series the file is: series_uid"
-    raise AnnotationError(what, where=place.path, do=do, code="other-series")
+    raise AnnotationError(what, where=place.path, do=do, code="not-this-series")
 
 
 def _check_pixels(grid: Geometry, path: Path) -> None:
