@@ -21,7 +21,11 @@ from hilum.ops.intensity import window as window
 from hilum.ops.intensity import zero_center as zero_center
 from hilum.ops.lungs import segment_lungs as segment_lungs
 from hilum.ops.morphology import dilate as dilate
+from hilum.ops.nodules import cover_nodules as cover_nodules
 from hilum.ops.nodules import mask_nodules as mask_nodules
+from hilum.ops.outlines import consensus_mask as consensus_mask
+from hilum.ops.outlines import reading_mask as reading_mask
+from hilum.ops.readings import agreement as agreement
 from hilum.ops.reorient import reorient as reorient
 from hilum.ops.resample import resample as resample
 from hilum.ops.resample import resampled_geometry as resampled_geometry
@@ -31,6 +35,7 @@ from hilum.recipes import Recipe as Recipe
 from hilum.recipes import recipe as recipe
 from hilum.scan import Nodule as Nodule
 from hilum.scan import Note as Note
+from hilum.scan import Reading as Reading
 from hilum.scan import Scan as Scan
 from hilum.scan import ScanRef as ScanRef
 from hilum.train.dataset import PatchDataset as PatchDataset

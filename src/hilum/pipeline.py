@@ -18,7 +18,7 @@ from hilum.ops.resample import resample
 from hilum.scan import Note
 
 if TYPE_CHECKING:
-    from hilum.recipes import Intensity, Lungs, Recipe, Resample
+    from hilum.recipes import Intensity, Lungs, Nodules, Recipe, Resample
     from hilum.scan import Scan
     from hilum.volume import Mask, Volume
 
@@ -54,7 +54,7 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     ct = _regrid(ct, recipe.resample, workers)
     given = None if scan.lungs is None else _like(scan.lungs, recipe)
     lungs, agreed = _find_lungs(ct, recipe.lungs, given, workers)
-    drawn = mask_nodules(ct.geometry, scan.nodules) if scan.annotated and recipe.nodules.mask else None
+    drawn = _draw_nodules(scan, ct, recipe.nodules)
     figures = measure(ct, lungs, drawn) | agreed
     asked = any(note.code == "not-hu" for note in scan.notes)  # `hilum.read` did, and found something
     odd = () if asked else question_values(scan.ct)
@@ -91,6 +91,12 @@ def _find_lungs(ct: Volume, step: Lungs, given: Mask | None, workers: int) -> tu
     mask = segment_lungs(ct, method=step.method, fill=step.fill, workers=workers)
     agreed = {} if given is None else agreement(mask, given)
     return dilate(mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else mask, agreed
+
+
+def _draw_nodules(scan: Scan, ct: Volume, step: Nodules) -> Mask | None:
+    if not (scan.annotated and step.mask):
+        return None
+    return mask_nodules(ct.geometry, scan.nodules, level=step.consensus, contour_pixel=step.contour_pixel)
 
 
 def _set_range(ct: Volume, step: Intensity) -> Volume:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum.errors import HilumError
-    from hilum.geometry import Vector
+    from hilum.geometry import Geometry, Vector
     from hilum.volume import Mask, Volume
 
 Label = int | float | str
@@ -44,6 +44,54 @@ class Note:
 
 
 @dataclass(frozen=True, eq=False)
+class Reading:
+    """One reader's outlines of one nodule, slice by slice.
+
+    Parameters
+    ----------
+    reader : int
+        1, 2, ...: tells the readers of one scan apart, and nobody across scans.
+    grid : Geometry
+        The slices on which the outlines were drawn. The outlines may lie on slices beyond it.
+    contours : tuple of ndarray, each shape (n, 3), (x, y, z), LPS mm
+        What the reader outlined: a closed line along centers of pixels of one slice each.
+    holes : tuple of ndarray, each shape (n, 3), (x, y, z), LPS mm
+        What the reader took out of it again.
+    scores : mapping of str to float
+        The reader's ratings (malignancy, subtlety, ...).
+
+    Raises
+    ------
+    AnnotationError
+        If an outline is no list of finite points, or there is none but holes.
+    """
+
+    reader: int
+    grid: Geometry
+    contours: tuple[NDArray[np.float64], ...]
+    holes: tuple[NDArray[np.float64], ...] = ()
+    scores: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if not self.contours:
+            raise AnnotationError("a reading without an outline")
+        object.__setattr__(self, "contours", tuple(map(_outline, self.contours)))
+        object.__setattr__(self, "holes", tuple(map(_outline, self.holes)))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild through the constructor; a read-only mapping does not pickle by itself."""
+        return Reading, (self.reader, self.grid, self.contours, self.holes, dict(self.scores))
+
+
+def _outline(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    kept = np.array(points, np.float64)
+    if kept.ndim != 2 or kept.shape[1] != 3 or not len(kept) or not np.isfinite(kept).all():
+        raise AnnotationError(f"an outline of shape {kept.shape} is not a list of finite (x, y, z) points in mm")
+    kept.flags.writeable = False
+    return kept
+
+
+@dataclass(frozen=True, eq=False)
 class Nodule:
     """A nodule in the patient's space, independent of any grid.
 
@@ -52,10 +100,10 @@ class Nodule:
     center : tuple of float, (x, y, z), LPS mm
     diameter_mm : float
         A diameter, not a radius.
-    contours : tuple of ndarray, each shape (n, 3), LPS mm
-        Outlines drawn by a reader, one array an outline; empty where only a sphere is known.
+    readings : tuple of Reading
+        What each reader outlined; empty where only a sphere is known.
     scores : mapping of str to float
-        Readers' ratings (malignancy, subtlety, ...), or a detector's probability.
+        Ratings (malignancy, subtlety, ...), the readers' means; or a detector's probability.
 
     Raises
     ------
@@ -65,7 +113,7 @@ class Nodule:
 
     center: Vector
     diameter_mm: float
-    contours: tuple[NDArray[np.float64], ...] = ()
+    readings: tuple[Reading, ...] = ()
     scores: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
@@ -76,7 +124,7 @@ class Nodule:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild through the constructor; a read-only mapping does not pickle by itself."""
-        return Nodule, (self.center, self.diameter_mm, self.contours, dict(self.scores))
+        return Nodule, (self.center, self.diameter_mm, self.readings, dict(self.scores))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +155,9 @@ class Scan:
     locations : mapping of str to ndarray, each shape (n, 4)
         Places that are no nodules, by kind: x, y, z in LPS mm and one number. ``candidates`` have their class (1 at a
         nodule, 0 elsewhere), ``excluded`` findings their diameter in mm, -1 where it is unknown.
+    slice_uids : tuple of str
+        The SOP Instance UID of each slice of the scan as it was read, by which readers name slices; empty text for
+        a slice that no file holds. Empty where the scan was not read from DICOM slices.
     """
 
     series_uid: str
@@ -120,6 +171,7 @@ class Scan:
     nodule_figures: tuple[Mapping[str, float], ...] = ()
     labels: Mapping[str, Label] = field(default_factory=lambda: MappingProxyType({}))
     locations: Mapping[str, NDArray[np.float64]] = field(default_factory=lambda: MappingProxyType({}))
+    slice_uids: tuple[str, ...] = ()
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild through the constructor; a read-only mapping does not pickle by itself."""

@@ -18,7 +18,7 @@ def run(
     out: Path,
     recipe: str = "default",
     file_format: Annotated[Literal["nifti", "npy"] | None, Parameter(name="--format")] = None,
-    dataset: Literal["auto", "folder", "luna16", "dsb2017"] = "auto",
+    dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017"] = "auto",
     annotations: Path | None = None,
     workers: int = 1,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
@@ -38,7 +38,8 @@ def run(
     dataset
         Kind of input; auto tells it by its shape.
     annotations
-        A LUNA16 annotations.csv, or the data set's own table, where it does not lie in the data set.
+        A LUNA16 annotations.csv, a reading of LIDC-IDRI in .xml, or the data set's own table or readings, where they do
+        not lie in the data set.
     workers
         Scans at a time, each in its own process; 0 for one per core.
     overwrite

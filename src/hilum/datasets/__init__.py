@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from hilum.datasets import dsb2017, folder, luna16
+from hilum.datasets import dsb2017, folder, lidc, luna16
 from hilum.datasets.listing import Listing
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def _list_folder(root: Path, annotations: Path | None) -> Listing:
 DATASETS: dict[str, Dataset] = {
     "luna16": Dataset(recognize=luna16.recognize, index=luna16.index, load=luna16.load),
     "dsb2017": Dataset(recognize=dsb2017.recognize, index=dsb2017.index, load=dsb2017.load),
+    "lidc": Dataset(recognize=lidc.recognize, index=lidc.index, load=lidc.load),
     "folder": Dataset(recognize=lambda _: True, index=_list_folder, load=folder.load),
 }
 """Every kind of input, by the name that ``--dataset`` takes; ``auto`` takes the first that recognizes the path."""

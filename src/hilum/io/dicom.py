@@ -113,7 +113,13 @@ def read_dicom(
         raise SeriesError("slices without a grid", where=path, code="bad-geometry")
     findings = (*index.findings, *left_out, *stack.findings)
     texts = (*(Note(f.code, f.text) for f in findings), *notes)
-    return Scan(stack.series_uid or _made_up_uid(stack), Volume(array, stack.geometry), notes=texts)
+    uids = dict(zip(stack.slots, (h.sop_uid for h in stack.slices), strict=True))
+    return Scan(
+        stack.series_uid or _made_up_uid(stack),
+        Volume(array, stack.geometry),
+        notes=texts,
+        slice_uids=tuple(uids.get(k, "") for k in range(len(array))),
+    )
 
 
 def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:

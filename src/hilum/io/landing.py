@@ -9,6 +9,7 @@ import numpy as np
 
 from hilum.errors import FormatError, OutputError
 from hilum.io.records import NoduleRecord
+from hilum.ops.readings import mean_agreement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,6 +76,9 @@ def nodule_records(scan: Scan, *, source: Geometry, stored: Path) -> list[Nodule
                 voxels=int(figures.get("voxels", 0)),
                 mean_hu=figures.get("mean_hu"),
                 inside_lungs=figures.get("inside_lungs"),
+                readers=len({reading.reader for reading in nodule.readings}),
+                agreement=round(mean_agreement(nodule), 4) if len(nodule.readings) > 1 else None,
+                scores=dict(nodule.scores),
             )
         )
     return records

@@ -26,6 +26,8 @@ class NoduleRecord(msgspec.Struct, frozen=True, kw_only=True):
     grid, and of the grid that the scan was read on; whether the center lies in the stored grid. ``round_trip_mm`` is
     the distance between the world center and the place where the stored file itself puts that voxel. ``mean_hu`` and
     ``inside_lungs`` (a share from 0 to 1) are over the nodule's ``voxels`` in the mask, where there are any.
+    ``readers`` outlined it, 0 where only a sphere is known; ``agreement`` is the mean Dice coefficient of their pairs;
+    ``scores`` are their mean ratings.
     """
 
     label: int
@@ -38,6 +40,9 @@ class NoduleRecord(msgspec.Struct, frozen=True, kw_only=True):
     voxels: int = 0
     mean_hu: float | None = None
     inside_lungs: float | None = None
+    readers: int = 0
+    agreement: float | None = None
+    scores: dict[str, float] = {}
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -217,7 +217,9 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
     return Scan(
         series_uid=record.series_uid,
         ct=ct,
-        nodules=tuple(Nodule(center=n.world, diameter_mm=n.diameter_mm) for n in record.nodules),
+        nodules=tuple(
+            Nodule(center=n.world, diameter_mm=n.diameter_mm, scores=MappingProxyType(n.scores)) for n in record.nodules
+        ),
         annotated=masks["nodules"] is not None,
         lungs=masks["lungs"],
         nodule_mask=masks["nodules"],
