@@ -33,7 +33,9 @@ def _ball_distance(mask, chest):
 
 def _blobs(chest, random, mm):
     """A smooth random field of unit deviation."""
-    noise = random.standard_normal([max(2, round(n * s / mm)) for n, s in zip(chest.hu.shape, chest.spacing, strict=True)])
+    noise = random.standard_normal(
+        [max(2, round(n * s / mm)) for n, s in zip(chest.hu.shape, chest.spacing, strict=True)]
+    )
     field = ndimage.zoom(noise, np.array(chest.hu.shape) / noise.shape, order=1)
     return field / field.std()
 
@@ -64,7 +66,9 @@ def dilate(chest, random):
 def shift(chest, random):
     move = random.standard_normal(3)
     move *= random.uniform(15, 30) / np.linalg.norm(move)
-    return chest.hu, np.roll(chest.lungs, [round(m / s) for m, s in zip(move, chest.spacing, strict=True)], axis=(0, 1, 2))
+    return chest.hu, np.roll(
+        chest.lungs, [round(m / s) for m, s in zip(move, chest.spacing, strict=True)], axis=(0, 1, 2)
+    )
 
 
 def swap_sides(chest, random):  # noqa: ARG001
@@ -88,7 +92,9 @@ def leak_out(chest, random):
     side = int(random.integers(1, 3))
     part = outside & ((np.arange(chest.hu.shape[2]) < middle) == (side == 1))
     low = np.argwhere(lungs == side)[:, 0]
-    part[: int(np.quantile(low, random.uniform(0.1, 0.4)))] = part[int(np.quantile(low, random.uniform(0.6, 0.9))) :] = False
+    part[: int(np.quantile(low, random.uniform(0.1, 0.4)))] = part[
+        int(np.quantile(low, random.uniform(0.6, 0.9))) :
+    ] = False
     lungs[part & (lungs == 0)] = side
     return chest.hu, lungs
 
@@ -170,7 +176,9 @@ def patches_missing(chest, random):
 
 def blobs(chest, random):
     found = _blobs(chest, random, 60.0) > 0.8
-    return chest.hu, np.where(found, np.where(np.arange(chest.hu.shape[2]) < chest.hu.shape[2] // 2, 1, 2), 0).astype(np.uint8)
+    return chest.hu, np.where(found, np.where(np.arange(chest.hu.shape[2]) < chest.hu.shape[2] // 2, 1, 2), 0).astype(
+        np.uint8
+    )
 
 
 def slices_missing(chest, random):
@@ -233,14 +241,16 @@ def nothing(chest, random):  # noqa: ARG001
 def sides_by_front_and_back(chest, random):  # noqa: ARG001
     """Labels told along the wrong axis."""
     y = np.arange(chest.hu.shape[1])[:, None]
-    return chest.hu, np.where(chest.lungs > 0, np.where(y < np.argwhere(chest.lungs)[:, 1].mean(), 1, 2), 0).astype(np.uint8)
+    return chest.hu, np.where(chest.lungs > 0, np.where(y < np.argwhere(chest.lungs)[:, 1].mean(), 1, 2), 0).astype(
+        np.uint8
+    )
 
 
 TUNED = (
     lose_side, lose_lower_part, erode, dilate, shift, swap_sides, flip_up, leak_out, speckle, only_bowel_and_windpipe,
-    whole_body, patches_missing, values_off,
+    whole_body, patches_missing, values_off, heart_taken,
 )  # fmt: skip
 HELD_OUT = (
-    merge_sides, lose_a_slab, lost_lung_for_bowel, table_gap, heart_taken, liver_taken, blobs, slices_missing,
+    merge_sides, lose_a_slab, lost_lung_for_bowel, table_gap, liver_taken, blobs, slices_missing,
     transposed, mirrored, wrong_size, rings, only_core, nothing, sides_by_front_and_back,
 )  # fmt: skip

@@ -53,11 +53,15 @@ class Resample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The lung mask: its method (``none`` for no mask), vessels filled or not, growth in mm."""
+    """The lung mask: its method (``none`` for no mask), vessels filled or not, growth in mm.
+
+    With ``fallback`` a mask that is probably wrong makes hilum try other settings, and say so.
+    """
 
     method: Literal["hilum", "tutorial3d", "tutorial2d", "none"] = "hilum"
     fill: bool = True
     dilate_mm: Annotated[float, Meta(ge=0, le=50)] = 0.0
+    fallback: bool = True
 
 
 class Nodules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,7 +121,7 @@ RECIPES: dict[str, Recipe] = {
         name="tutorial2017",
         orient=Orient(axes="keep"),
         resample=Resample(grid="corner"),
-        lungs=Lungs(method="tutorial3d"),
+        lungs=Lungs(method="tutorial3d", fallback=False),
         intensity=Intensity(output="unit", mean=0.25),
     ),
     "luna16": Recipe(name="luna16", lungs=Lungs(dilate_mm=5.0)),

@@ -19,7 +19,9 @@ THIN, PADDED = 4, 5
 
 
 @njit(nogil=True, cache=True)
-def _kind(volume: Any, labels: Any, air: tuple[Any, Any], place: tuple[int, int, int], move: tuple[int, int, int]) -> int:
+def _kind(
+    volume: Any, labels: Any, air: tuple[Any, Any], place: tuple[int, int, int], move: tuple[int, int, int]
+) -> int:
     """Kind of the face that is met by a step of one voxel from `place`, looking `move` to both sides of it."""
     sz, sy, sx = np.sign(move[0]), np.sign(move[1]), np.sign(move[2])
     inside = labels[place] != 0
@@ -97,7 +99,8 @@ def borders(
     -------
     ndarray of int64, shape (3, 6)
         For faces across z, y and x, how many are: dark on both sides; dark inside, bright outside; bright inside, dark
-        outside; bright on both sides; thin (`THIN`): a mask or a gap that ends within `reach`; beside padding (`PADDED`).
+        outside; bright on both sides; thin (`THIN`): a mask or a gap that ends within `reach`; beside padding
+        (`PADDED`).
     """
     volume, labels = np.ascontiguousarray(volume).view(), np.ascontiguousarray(labels).view()
     volume.flags.writeable = labels.flags.writeable = False  # one compiled kernel, whoever calls
@@ -105,4 +108,5 @@ def borders(
     faces = np.zeros((planes, 3, 6), np.int64)
     bounds = (np.int16(padding), np.int16(air))
     run_slabs(lambda a, b: _borders(volume, labels, steps, reach, bounds, faces, a, b), planes, workers=workers)
-    return faces.sum(axis=0)
+    total: NDArray[np.int64] = faces.sum(axis=0)
+    return total

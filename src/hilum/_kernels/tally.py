@@ -55,7 +55,7 @@ def _whole_row(row: Any, mask: Any, totals: Any) -> bool:
         totals[3] += two
         totals[4] += some
         totals[5] += here
-    return some != 0
+    return bool(some)
 
 
 @njit(nogil=True, cache=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -77,15 +78,22 @@ def lungs(source: Path, output: Path, /, *, method: Method = "hilum", dilate_mm:
         Series Instance UID, where the folder holds several.
     """
     from hilum import io
-    from hilum.ops.lungs import segment_lungs
+    from hilum.ops.lungs import WITHOUT_SIDES, segment_lungs
+    from hilum.ops.lungs_ladder import find_lungs
+    from hilum.ops.morphology import dilate
+    from hilum.ops.quality import judge
 
     io.check_output(output)
     scan = _read(source, series=series)
-    mask = segment_lungs(scan.ct, method=method, dilate_mm=dilate_mm)
-    if not mask.array.any():
+    sides = method not in WITHOUT_SIDES
+    found = find_lungs(scan.ct, partial(segment_lungs, method=method), sides=sides, fallback=method == "hilum")
+    if not found.mask.array.any():
         raise InputError(
             "no lung was found", where=source, do="look at the scan, or try another --method", code="lungs"
         )
+    for note in (*found.notes, *judge(found.figures)):
+        warn(str(note))
+    mask = dilate(found.mask, radius_mm=dilate_mm) if dilate_mm else found.mask
     io.write(mask, output, series_uid=scan.series_uid)
     say(f"{output}: {mask.volume_ml(1):.0f} ml labelled 1, {mask.volume_ml(2):.0f} ml labelled 2")
     return ALL_WELL

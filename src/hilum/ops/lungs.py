@@ -47,6 +47,9 @@ def _tutorial2d(volume: Volume, *, fill: bool, workers: int) -> NDArray[np.uint8
 METHODS: dict[str, Method] = {"hilum": _hilum, "tutorial3d": _tutorial3d, "tutorial2d": _tutorial2d}
 """Every method by name. The tutorial's two know no sides and label all with 1."""
 
+WITHOUT_SIDES = frozenset({"tutorial3d", "tutorial2d"})
+"""Methods that do not tell right from left."""
+
 
 def segment_lungs(
     volume: Volume, *, method: str = "hilum", fill: bool = True, dilate_mm: float = 0.0, workers: int = 0

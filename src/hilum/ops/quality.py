@@ -24,8 +24,8 @@ LARGEST_LUNG_ML = 6000.0
 ALARM_BELOW = 0.5
 """A score below this says that the mask is probably wrong."""
 
-CROPPED_SHARE, DENSE_SHARE, AIRWAY_ML = 0.1, 0.25, 15.0
-"""From here on a scan is cropped, a lung dense, the windpipe in the mask: facts of the scan that a right mask may have."""
+CROPPED_SHARE, DENSE_SHARE, AIRWAY_ML = 0.1, 0.25, 8.0
+"""From here on a scan is cropped, a lung dense, the windpipe in the mask: a right mask may be all that."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,36 @@ class Check:
 
 CHECKS = (
     Check("lung_missed_share", 0.03, 0.13, code="missed-lung", text="{:.0%} of the lungs' air is outside the mask"),
-    Check("lung_edge_air_share", 0.05, 0.25, code="border-in-lung", text="{:.0%} of the mask's border run through air"),
-    Check("lung_edge_solid_share", 0.15, 0.45, code="border-in-tissue", text="{:.0%} of the mask's border run through tissue"),
+    Check("lung_edge_air_share", 0.04, 0.2, code="border-in-lung", text="{:.0%} of the mask's border run through air"),
+    Check(
+        "lung_edge_solid_share",
+        0.15,
+        0.45,
+        code="border-in-tissue",
+        text="{:.0%} of the mask's border run through tissue",
+    ),
     Check("lung_edge_thin_share", 0.15, 0.55, code="ragged", text="{:.0%} of the mask's border are thinner than 6 mm"),
+    Check(
+        "lung_heart_share", 0.01, 0.05, code="heart-included", text="{:.0%} of the mask are solid, between the lungs"
+    ),
     Check("lung_outside_share", 0.01, 0.07, code="leak", text="{:.0%} of the mask are air outside the patient"),
     Check("lung_gas_share", 0.4, 0.8, code="not-lung", text="{:.0%} of the mask are air without tissue"),
     Check("lung_mean_hu", -650.0, -250.0, code="not-lung", text="the mask's mean is {:.0f} HU, too bright for lungs"),
     Check("lung_mean_hu", -935.0, -985.0, code="not-lung", text="the mask's mean is {:.0f} HU, too dark for lungs"),
-    Check("lung_crossed_share", 0.08, 0.28, code="sides-mixed", text="{:.0%} of the labels lie on the other lung's side"),
-    Check("lung_side_ratio", 0.2, 0.0, code="one-lung", text="one lung has {:.0%} of the other's volume: absent, diseased or missed"),
+    Check(
+        "lung_crossed_share", 0.08, 0.28, code="sides-mixed", text="{:.0%} of the labels lie on the other lung's side"
+    ),
+    Check(
+        "lung_side_ratio",
+        0.2,
+        0.0,
+        code="one-lung",
+        text="one lung has {:.0%} of the other's volume: absent, diseased or missed",
+    ),
     Check("lung_largest_ml", 5000.0, 7000.0, code="leak", text="a lung of {:.0f} ml: the mask has left the chest"),
     Check("lung_parts", 6.0, 20.0, code="ragged", text="the mask is in {:.0f} parts"),
 )
-"""What is checked on a lung mask. Bounds lie between what 100 right and 100 spoiled masks showed (bench/selfcheck.py)."""
+"""What is checked on a lung mask; the bounds lie between what right and spoiled masks show (bench/selfcheck.py)."""
 
 ALARMS = frozenset({"lungs-not-found", "small-lung", *(check.code for check in CHECKS)})
 """Codes that say that the mask is probably wrong; the other codes of `judge` are remarks on the scan."""
@@ -101,17 +118,27 @@ def measure(
         from 1, all plausible, to 0, certainly wrong; with nodules ``nodule_mean_hu`` and ``nodule_inside_lungs`` (share
         of voxels).
     """
-    if lungs is None:
-        figures = {"lowest_hu": float(ct.array.min()), "highest_hu": float(ct.array.max())}
-    else:
-        figures = lung_figures(ct, lungs, sides=sides, workers=workers)
-        figures["lung_score"] = lung_score(figures)
-    if nodule_mask is not None and nodule_mask.array.any():
-        where = np.nonzero(nodule_mask.array)
-        figures["nodule_mean_hu"] = float(ct.array[where].mean(dtype=np.float64))
-        if lungs is not None:
-            figures["nodule_inside_lungs"] = float((lungs.array[where] > 0).mean())
+    figures = measure_lungs(ct, lungs, sides=sides, workers=workers) | measure_nodules(ct, lungs, nodule_mask)
     return {name: round(value, 4) for name, value in figures.items()}
+
+
+def measure_lungs(ct: Volume, lungs: Mask | None, *, sides: bool = True, workers: int = 0) -> dict[str, float]:
+    """The part of `measure` that needs no nodules, not rounded."""
+    if lungs is None:
+        return {"lowest_hu": float(ct.array.min()), "highest_hu": float(ct.array.max())}
+    figures = lung_figures(ct, lungs, sides=sides, workers=workers)
+    return {**figures, "lung_score": lung_score(figures)}
+
+
+def measure_nodules(ct: Volume, lungs: Mask | None, nodule_mask: Mask | None) -> dict[str, float]:
+    """The part of `measure` that is about nodules, not rounded."""
+    if nodule_mask is None or not nodule_mask.array.any():
+        return {}
+    where = np.nonzero(nodule_mask.array)
+    figures = {"nodule_mean_hu": float(ct.array[where].mean(dtype=np.float64))}
+    if lungs is not None:
+        figures["nodule_inside_lungs"] = float((lungs.array[where] > 0).mean())
+    return figures
 
 
 def lung_score(figures: Mapping[str, float]) -> float:
@@ -160,7 +187,9 @@ def judge(figures: Mapping[str, float]) -> tuple[Note, ...]:
         text = f"a lung below {SMALLEST_LUNG_ML:.0f} ml: diseased, a child's or missed"
         found["small-lung"] = Note("small-lung", text)
     if figures.get("lung_cropped_share", 0) >= CROPPED_SHARE:
-        found["cropped"] = Note("cropped", "the lungs reach the edge of the scan: their volumes are of what was scanned")
+        found["cropped"] = Note(
+            "cropped", "the lungs reach the edge of the scan: their volumes are of what was scanned"
+        )
     if figures.get("lung_above_500_share", 0) >= DENSE_SHARE:
         share = figures["lung_above_500_share"]
         found["dense-lung"] = Note("dense-lung", f"{share:.0%} of the mask are above -500 HU: consolidated, or no lung")
@@ -173,15 +202,12 @@ def judge(figures: Mapping[str, float]) -> tuple[Note, ...]:
 def _checked(figures: Mapping[str, float]) -> list[tuple[Check, float]]:
     """Every check whose figure is there, with its value."""
     sides = [figures[name] for name in ("lung_right_ml", "lung_left_ml") if name in figures]
-    more = {"lung_largest_ml": max(sides) if sides else figures["lung_ml"] / 2}
-    if sides and max(sides):
-        more["lung_side_ratio"] = min(sides) / max(sides)
-    known = {**figures, **more}
+    known = {**figures, "lung_largest_ml": max(sides, default=figures["lung_ml"] / 2)}
     return [(check, known[check.figure]) for check in CHECKS if check.figure in known]
 
 
 def _small(figures: Mapping[str, float]) -> bool:
     """Whether a lung is too small, in a scan that shows it whole."""
     sides = [figures[name] for name in ("lung_right_ml", "lung_left_ml") if name in figures]
-    smallest = min(sides) if sides else figures["lung_ml"] / 2
+    smallest = min(sides, default=figures["lung_ml"] / 2)
     return smallest < SMALLEST_LUNG_ML and figures.get("lung_cropped_share", 0) < CROPPED_SHARE

@@ -1,6 +1,6 @@
 """What a lung mask tells about itself, measured without the method that made it.
 
-1. One pass over the volume counts what the mask holds, and sums it up on cells of some 4 mm.
+1. One pass over the volume counts what the mask holds, and sums it up on cells of some 5 mm.
 2. On cells: the air outside the patient, the body, and the air inside it. What of the mask lies outside is a leak; air
    inside that the mask leaves out, and that is neither windpipe nor gas of the bowel, is a missed part of a lung.
 3. On sampled rows: what lies 3 mm to both sides of the mask's surface. A lung's surface has air inside and tissue
@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,15 +27,21 @@ if TYPE_CHECKING:
 
     Size = tuple[float, float, float]
 
-CELL_MM = 4.0
+CELL_MM = 5.0
 AIR_UP_TO = -400
 """HU half way between lung and soft tissue."""
 
 PURE_AIR = -940
-"""Mean HU of a cell below which it is air, not lung: healthy lung lies near -850, emphysema above -950 but for holes."""
+"""Mean HU of a cell below which it is air, not lung: healthy lung lies near -850, most of emphysema above -950."""
 
 GAS = -960
 """As `PURE_AIR`, for gas in the bowel and the windpipe, told from lung by its share of a pocket."""
+
+SOLID_FROM = -300
+"""Mean HU of a cell above which there is no air to speak of."""
+
+WINDPIPE = -975
+"""Mean HU of a cell within the windpipe: nothing but air, unlike most of emphysema."""
 
 GAS_SHARE = 0.35
 """A pocket of air with more of its cells below `GAS` is no lung."""
@@ -89,14 +96,18 @@ def lung_figures(ct: Volume, lungs: Mask, *, sides: bool = True, workers: int = 
     Returns
     -------
     dict of str to float
-        ``lowest_hu`` and ``highest_hu`` of the volume; ``lung_ml``, and ``lung_right_ml`` and ``lung_left_ml`` where
-        sides are told. Where there is any label also ``lung_mean_hu``; shares of the mask
-        ``lung_below_950_share``, ``lung_above_500_share``, ``lung_gas_share`` (in cells of pure air),
-        ``lung_outside_share`` (outside the body); ``lung_threshold_dice`` (agreement of thresholds -600 and -300 HU
-        inside); ``lung_missed_share`` (air left out, of mask and air); shares of the surface ``lung_edge_air_share``,
-        ``lung_edge_solid_share``, ``lung_edge_thin_share``; ``lung_cropped_share`` (contact with the first and last
-        plane and the sides, of the largest cross-section); ``lung_parts``; ``lung_airway_ml``;
-        ``lung_crossed_share`` (of the labels, on the other lung's side) where sides are told.
+        ``lowest_hu`` and ``highest_hu`` of the volume; ``lung_ml``, and where sides are told ``lung_right_ml``,
+        ``lung_left_ml`` and ``lung_side_ratio`` of the smaller to the larger. Where there is any label also:
+
+        * ``lung_mean_hu``, and of the mask the shares ``lung_below_950_share``, ``lung_above_500_share``,
+          ``lung_gas_share`` (in cells of pure air), ``lung_outside_share`` (outside the body), ``lung_heart_share``
+          (in solid cells in the body's middle) and, where sides are told, ``lung_crossed_share`` (on the other lung's
+          side); ``lung_threshold_dice``, the agreement of the thresholds -600 and -300 HU inside;
+        * ``lung_missed_share``, the air left out, of mask and air;
+        * of the surface the shares ``lung_edge_air_share``, ``lung_edge_solid_share`` (on both sides),
+          ``lung_edge_thin_share`` and ``lung_edge_padded_share``;
+        * ``lung_cropped_share``, the contact with the faces of the volume, of the largest cross-section;
+        * ``lung_parts``, how many, and ``lung_airway_ml``, what looks like windpipe.
     """
     from hilum._kernels.tally import tally
 
@@ -110,6 +121,7 @@ def lung_figures(ct: Volume, lungs: Mask, *, sides: bool = True, workers: int = 
     sides |= two > 0
     if sides:
         found |= {"lung_right_ml": one * voxel_ml, "lung_left_ml": two * voxel_ml}
+        found["lung_side_ratio"] = min(one, two) / max(one, two, 1)
     if not every:
         return found
     found["lung_mean_hu"] = total / every
@@ -137,7 +149,7 @@ def _edges(hu: NDArray[np.int16], lungs: Mask, workers: int) -> dict[str, float]
 
     spacing = lungs.spacing
     steps = (max(1, round(EVERY_MM[0] / spacing[0])), max(1, round(EVERY_MM[1] / max(spacing[1:]))))
-    reach: Shape = tuple(max(1, round(EDGE_MM / s)) for s in spacing)  # type: ignore[assignment]  # three of them
+    reach: Shape = tuple(math.ceil(EDGE_MM / s) for s in spacing)  # type: ignore[assignment]  # three of them
     faces = borders(hu, lungs.array, air=AIR_UP_TO, padding=PADDING_UP_TO, steps=steps, reach=reach, workers=workers)
     areas = [spacing[1] * spacing[2], spacing[0] * spacing[2], spacing[0] * spacing[1]]
     air, _, inverted, solid, thin, padded = (np.array(areas) @ faces).tolist()
@@ -157,10 +169,12 @@ def _chest(counted: Tally, ct: Volume, factors: Shape) -> _Chest:
 
     order, flips = body_axes(ct.geometry)
     step = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
-    hu, right, inside, missed = (np.ascontiguousarray(part.transpose(order)[step]) for part in counted[1:])
+    hu = np.ascontiguousarray(counted.hu.transpose(order)[step])
+    shares = (counted.right, counted.inside, counted.missed)
+    right, inside, missed = (np.ascontiguousarray(part.transpose(order)[step]) for part in shares)
     size: Size = tuple(ct.spacing[axis] * factors[axis] for axis in order)  # type: ignore[assignment]  # three of them
     shape: Shape = hu.shape
-    pure = components.find_components(bits.below(hu, PURE_AIR), shape, corners=False, planes=True, workers=1)
+    pure = components.find_components(bits.below(hu, PURE_AIR, workers=1), shape, corners=False, planes=True, workers=1)
     drained = selection.select(pure, components.at_side(pure), workers=1)
     solid = bits.complement(bits.at_most(hu, AIR_UP_TO, workers=1), shape[2])
     ball = morphology.ellipsoid(CELL_MM, (np.inf, *size[1:]), shape)
@@ -195,14 +209,19 @@ def _places(chest: _Chest, *, sides: bool) -> dict[str, float]:
     half = chest.inside >= 0.5
     gas = chest.inside[chest.hu < GAS].sum()
     outside = chest.inside[chest.outside].sum()
-    parts = components.find_components(bits.between(half.view(np.uint8), 1, 1, workers=1), shape, corners=True)
+    parts = components.find_components(
+        bits.between(half.view(np.uint8), 1, 1, workers=1), shape, corners=True, workers=1
+    )
     x = np.arange(shape[2]) - chest.middle[:, None]
     near = np.abs(x * chest.size[2]) < MIDLINE_MM
-    tube = (chest.hu < GAS) & half & near[:, None, :]
+    near = np.broadcast_to(near[:, None, :], shape)
+    tube = (chest.hu < WINDPIPE) & half & near
+    heart = (chest.hu > SOLID_FROM) & near
     found = {
         "lung_gas_share": float(gas) / mask,
         "lung_outside_share": float(outside) / mask,
         "lung_missed_share": _missed(chest, mask),
+        "lung_heart_share": float(chest.inside[heart].sum()) / mask,
         "lung_parts": float((components.sizes(parts) * chest.cell_ml >= SMALLEST_ML).sum()),
         "lung_airway_ml": float(np.count_nonzero(tube)) * chest.cell_ml,
     }
