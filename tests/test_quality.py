@@ -247,6 +247,11 @@ def test_real_masks_are_fine_and_spoiled_ones_are_not(real_data, name):
 
     (path,) = real_data.glob(name)
     ct = read(path).ct
+    assert not alarms(ct, segment_lungs(ct))
+    step = 1 if ct.shape[1] < 100 else 3  # a third of the matrix spoils in a ninth of the time
+    spacing = (ct.spacing[0], step * ct.spacing[1], step * ct.spacing[2])
+    thin = np.ascontiguousarray(ct.array[:, ::step, ::step])
+    ct = Volume(thin, Geometry(thin.shape, spacing, ct.geometry.origin, ct.geometry.direction))
     mask = segment_lungs(ct)
     assert not alarms(ct, mask)
     none = np.zeros_like(mask.array)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hilum.ops.lungs import LEFT, RIGHT, segment_lungs
-from hilum.ops.quality import ALARM_BELOW, measure_lungs
+from hilum.ops.quality import ALARM_BELOW, lung_rank, measure_lungs
 from hilum.ops.reorient import body_axes
 from hilum.scan import Note
 from hilum.volume import Mask, Volume
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 STEP_HU = 150
 """By so much the thresholds are moved."""
 
+SOLID_FROM = -300
+"""HU of body, without lungs."""
+
 CLEARLY = 0.05
-"""A mask that is not plausible is taken for the first one only where its score is higher by more than this."""
+"""A mask is taken for the first one only where its rank (`hilum.ops.quality.lung_rank`) is higher by more than this."""
 
 
 def _moved(ct: Volume, by: int) -> Volume:
@@ -58,19 +61,17 @@ def _default(ct: Volume, segment: Segment, workers: int) -> Mask:  # noqa: ARG00
 
 
 def _tutorial(ct: Volume, segment: Segment, workers: int) -> Mask:  # noqa: ARG001 - as above
-    """The tutorial's largest pocket of air, its sides told by the middle of the mask."""
+    """The tutorial's largest pocket of air, its sides told by the middle of the body."""
     mask = segment_lungs(ct, method="tutorial3d", workers=workers)
     return Mask(_with_sides(mask.array, ct), ct.geometry)
 
 
 def _with_sides(mask: NDArray[np.uint8], ct: Volume) -> NDArray[np.uint8]:
-    """Label 1 where the patient's right is, from the middle of what is labelled on."""
+    """Label 1 where the patient's right is, as seen from the middle of all that is solid."""
     (_, _, across), (_, _, flip) = body_axes(ct.geometry)
-    along = np.count_nonzero(mask, axis=tuple({0, 1, 2} - {across}))
-    if not along.any():
-        return mask.copy()
-    low, high = np.flatnonzero(along)[[0, -1]]
-    right = np.arange(along.size) <= (low + high) / 2
+    along = np.count_nonzero(ct.array > SOLID_FROM, axis=tuple({0, 1, 2} - {across}))
+    middle = float(np.average(np.arange(along.size), weights=along)) if along.any() else along.size / 2
+    right = np.arange(along.size) <= middle
     sides = np.where(right != flip, RIGHT, LEFT).astype(np.uint8)
     shape = [1, 1, 1]
     shape[across] = -1
@@ -133,20 +134,20 @@ def find_lungs(ct: Volume, segment: Segment, *, sides: bool = True, fallback: bo
 
 
 def _climb(ct: Volume, first: Found, segment: Segment, workers: int) -> Found:
-    best, taken, before = first, "", first.figures["lung_score"]
+    best, taken = first, ""
     for name, rung in RUNGS.items():
         mask = rung(ct, segment, workers)
         if np.array_equal(mask.array, first.mask.array):
             continue
         tried = Found(mask, measure_lungs(ct, mask, workers=workers))
         margin = 0.0 if taken else CLEARLY
-        if tried.figures["lung_score"] > best.figures["lung_score"] + margin:
+        if lung_rank(tried.figures) > lung_rank(best.figures) + margin:
             best, taken = tried, name
         if best.figures["lung_score"] >= ALARM_BELOW:
             break
+    before, after = (f"{found.figures['lung_score']:.2f}" for found in (first, best))
     if not taken:
-        text = f"the mask's score is {before:.2f} of 1, and none of {len(RUNGS)} other settings gave a better one"
+        text = f"the mask's score is {before} of 1, and none of {len(RUNGS)} other settings gave a better one"
         return first._replace(notes=(Note("lungs-doubtful", text),))
-    after = best.figures["lung_score"]
-    text = f"the mask's score was {before:.2f} of 1; with {taken} it is {after:.2f}, and that one was taken"
+    text = f"the mask's score was {before} of 1; one made with {taken} was taken in its place, with a score of {after}"
     return best._replace(notes=(Note("lungs-fallback", text),))

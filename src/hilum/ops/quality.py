@@ -53,7 +53,7 @@ class Check:
 
     def score(self, value: float) -> float:
         """How far from wrong a value is, 0 to 1."""
-        return float(np.clip((self.wrong - value) / (self.wrong - self.fine), 0, 1))
+        return float(np.clip((self.wrong - value) / (self.wrong - self.fine), 0, 1)) + 0.0
 
 
 CHECKS = (
@@ -79,8 +79,8 @@ CHECKS = (
     ),
     Check(
         "lung_side_ratio",
-        0.2,
-        0.0,
+        0.3,
+        -0.1,
         code="one-lung",
         text="one lung has {:.0%} of the other's volume: absent, diseased or missed",
     ),
@@ -158,6 +158,13 @@ def lung_score(figures: Mapping[str, float]) -> float:
         return 0.0
     scores = [check.score(value) for check, value in _checked(figures)]
     return min([*scores, ALARM_BELOW / 2 if _small(figures) else 1.0])
+
+
+def lung_rank(figures: Mapping[str, float]) -> float:
+    """Order lung masks that all are in doubt: the mean over all checks, 0 to 1; 0 without any lung."""
+    if not figures["lung_ml"]:
+        return 0.0
+    return float(np.mean([check.score(value) for check, value in _checked(figures)]))
 
 
 def judge(figures: Mapping[str, float]) -> tuple[Note, ...]:
