@@ -3,7 +3,7 @@
     python bench/lungs.py [--seeds 8] [--spacings 0.8 2.5 8] [--methods hilum tutorial3d tutorial2d] [--json FILE]
     python bench/lungs.py --data ../shared/data [--annotations annotations.csv]
 
-Without --data, over phantoms of random disease, noise and field of view, all with nodules on the wall. With --data, over
+Without --data, over phantoms of random disease, noise and field of view, with nodules on the wall. With --data, over
 every chest scan found in that folder: against a label map that lies beside it (named like *lung*.nrrd) where there is
 one, and with the nodules of LIDC XML files beside the scan or of a LUNA16 csv. Per method: Dice of both lungs, of the
 right and of the left, and the worst side's; normalized surface distance at 2 mm; 95 % Hausdorff distance, mm; the share

@@ -21,6 +21,10 @@ _COARSEST_MM = 100.0
 Hounsfield = Annotated[float, Meta(ge=-32768, le=32767)]
 
 
+LUNG_METHOD = r"^(hilum|tutorial3d|tutorial2d|none|onnx:[^\x00-\x1f\x7f]{1,4000})$"
+"""The lung methods: a name, or ``onnx:`` and the path of a model."""
+
+
 class Read(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a series is read: neighboring slices up to ``max_gap_mm`` apart are bridged where some are missing between.
 
@@ -53,12 +57,12 @@ class Resample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The lung mask: its method (``none`` for no mask), vessels filled or not, growth in mm.
+    """The lung mask: its method (``none`` for no mask, ``onnx:PATH`` for a model), vessels filled or not, growth in mm.
 
     With ``fallback`` a mask that is probably wrong makes hilum try other settings, and say so.
     """
 
-    method: Literal["hilum", "tutorial3d", "tutorial2d", "none"] = "hilum"
+    method: Annotated[str, Meta(pattern=LUNG_METHOD)] = "hilum"
     fill: bool = True
     dilate_mm: Annotated[float, Meta(ge=0, le=50)] = 0.0
     fallback: bool = True

@@ -16,8 +16,19 @@ from hilum.errors import InputError
 if TYPE_CHECKING:
     from hilum.scan import Scan
 
-Method = Literal["hilum", "tutorial3d", "tutorial2d"]
+
 ContourPixel = Literal["exclude", "include"]
+
+
+def _known(_type: object, method: str) -> None:
+    """Refuse a method that there is not, as a mistake of usage."""
+    from hilum.ops.lungs import METHODS, MODEL
+
+    if method not in METHODS and not method.startswith(MODEL):
+        raise ValueError(f"expected one of {', '.join(METHODS)}, {MODEL}PATH")
+
+
+Method = Annotated[str, Parameter(validator=_known)]
 
 
 def info(source: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
@@ -71,7 +82,8 @@ def lungs(source: Path, output: Path, /, *, method: Method = "hilum", dilate_mm:
     output
         Ends in .nii, .nii.gz, .nrrd, .mha, .mhd or .npy.
     method
-        The tutorial's methods do not tell sides: their lungs are all 1.
+        hilum, tutorial3d, tutorial2d, or onnx:PATH for a model of yours. The tutorial's methods do not tell sides:
+        their lungs are all 1.
     dilate_mm
         Growth of the mask in mm.
     series

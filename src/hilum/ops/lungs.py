@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from hilum.errors import InputError
+from hilum.errors import InputError, one_line
 from hilum.volume import Mask
 
 if TYPE_CHECKING:
@@ -44,8 +46,17 @@ def _tutorial2d(volume: Volume, *, fill: bool, workers: int) -> NDArray[np.uint8
     return lungs_by_slice(volume.array, workers=workers)
 
 
+def _by_model(path: Path, volume: Volume, *, fill: bool, workers: int) -> NDArray[np.uint8]:
+    from hilum.ops.lungs_onnx import lungs_by_model
+
+    return lungs_by_model(volume, path=path, fill=fill, workers=workers)
+
+
 METHODS: dict[str, Method] = {"hilum": _hilum, "tutorial3d": _tutorial3d, "tutorial2d": _tutorial2d}
 """Every method by name. The tutorial's two know no sides and label all with 1."""
+
+MODEL = "onnx:"
+"""How the name of a method begins that is a model of the user's; the path of its ONNX file follows."""
 
 WITHOUT_SIDES = frozenset({"tutorial3d", "tutorial2d"})
 """Methods that do not tell right from left."""
@@ -63,7 +74,8 @@ def segment_lungs(
     method : str
         A key of `METHODS`. ``"hilum"`` finds right and left lung from world directions, whatever the order of the
         array's axes (see `hilum.ops.lungs_hilum`); ``"tutorial3d"`` and ``"tutorial2d"`` do what the 2017 tutorial
-        does, along axis 0 of the array (see `hilum.ops.lungs_tutorial`, `hilum.ops.lungs2d`).
+        does, along axis 0 of the array (see `hilum.ops.lungs_tutorial`, `hilum.ops.lungs2d`); ``"onnx:PATH"`` runs a
+        model (see `hilum.ops.lungs_onnx`).
     fill : bool
         Whether vessels, nodules and other solid parts inside the lungs belong to the mask.
     dilate_mm : float, mm
@@ -74,19 +86,21 @@ def segment_lungs(
     Returns
     -------
     Mask
-        On the volume's grid: 1 right and 2 left for ``"hilum"``, 1 for the others. Without any label where no lung
-        was found: that is the caller's to notice (``not mask.array.any()``).
+        On the volume's grid: 1 right and 2 left for ``"hilum"`` and models, 1 for the tutorial's. Without any
+        label where no lung was found: that is the caller's to notice (``not mask.array.any()``).
 
     Raises
     ------
     InputError
         If the method is unknown, or an option is not one it has.
     """
-    if method not in METHODS:
-        raise InputError(f"no lung method {method!r}, expected one of {', '.join(METHODS)}", code="method")
+    if method not in METHODS and not method.startswith(MODEL):
+        known = f"{', '.join(METHODS)}, {MODEL}PATH"
+        raise InputError(f"no lung method {one_line(method, limit=60)!r}, expected one of {known}", code="method")
     if not (math.isfinite(dilate_mm) and dilate_mm >= 0):
         raise InputError(f"dilate_mm is {dilate_mm}, expected a distance of 0 mm or more", code="radius")
-    mask = Mask(METHODS[method](volume, fill=fill, workers=workers), volume.geometry)
+    find = partial(_by_model, Path(method.removeprefix(MODEL))) if method.startswith(MODEL) else METHODS[method]
+    mask = Mask(find(volume, fill=fill, workers=workers), volume.geometry)
     if not dilate_mm:
         return mask
     from hilum.ops.morphology import dilate
