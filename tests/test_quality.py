@@ -52,21 +52,22 @@ def cases(draw):
 
 
 @settings(max_examples=60)
-@given(cases(), st.sampled_from([1, 2]))
+@given(cases(), st.sampled_from([1, 2, 3]))
 def test_the_tally_is_numpys(case, step):
     hu, labels, factors = case
     limits = (-950, -300, 32767)
     got = tally(hu, labels, factors, air=-400, limits=limits, step=step)
     z, y, _ = np.indices(hu.shape)
     chosen = (z % factors[0] + y % factors[1]) % step == 0
-    want = [hu.min(), hu.max(), (labels == 1).sum(), (labels == 2).sum(), (labels > 0).sum(), hu[labels > 0].sum()]
-    assert got.totals.tolist() == [*want, *(((labels > 0) & chosen & (hu <= limit)).sum() for limit in limits)]
+    lung = (labels == 1) | (labels == 2)
+    want = [hu.min(), hu.max(), (labels == 1).sum(), (labels == 2).sum(), lung.sum(), hu[lung].sum()]
+    assert got.totals.tolist() == [*want, *((lung & chosen & (hu <= limit)).sum() for limit in limits)]
     for cell in np.ndindex(got.hu.shape):
         box = tuple(slice(c * f, c * f + f) for c, f in zip(cell, factors, strict=True))
         use = chosen[box]
         assert got.hu[cell] == np.floor(hu[box][use].mean())
         for name, voxels in (
-            ("right", labels == 1), ("inside", labels > 0), ("missed", (labels == 0) & (hu <= -400)),
+            ("right", labels == 1), ("inside", lung), ("missed", (labels == 0) & (hu <= -400)),
         ):  # fmt: skip
             assert getattr(got, name)[cell] == pytest.approx(voxels[box][use].mean(), abs=1e-6)
 
@@ -74,6 +75,7 @@ def test_the_tally_is_numpys(case, step):
 def slow_borders(hu, labels, *, air, padding, steps, reach):
     """Every face by its own: the voxel before and behind it, and those `reach` away."""
     faces = np.zeros((3, 6), int)
+    lung = (labels == 1) | (labels == 2)
     for axis in range(3):
         for place in np.ndindex(hu.shape):
             before = list(place)
@@ -81,13 +83,13 @@ def slow_borders(hu, labels, *, air, padding, steps, reach):
             seen = [place[0] % steps[0] == 0, place[1] % steps[1] == 0, place[2] % steps[1] == 0]
             if before[axis] < 0 or not seen[0] or not seen[2 if axis == 1 else 1]:
                 continue
-            if (labels[place] > 0) == (labels[tuple(before)] > 0):
+            if lung[place] == lung[tuple(before)]:
                 continue
             ahead, behind = list(place), list(before)
             ahead[axis] = min(place[axis] + reach[axis] - 1, hu.shape[axis] - 1)
             behind[axis] = max(before[axis] - reach[axis] + 1, 0)
-            inner, outer = (ahead, behind) if labels[place] > 0 else (behind, ahead)
-            if labels[tuple(inner)] == 0 or labels[tuple(outer)] > 0:
+            inner, outer = (ahead, behind) if lung[place] else (behind, ahead)
+            if not lung[tuple(inner)] or labels[tuple(outer)] > 0:
                 kind = 4
             elif hu[tuple(outer)] <= padding:
                 kind = 5
@@ -194,6 +196,14 @@ def test_dense_lungs_and_windpipes_are_remarks(chest):
     with_airways = np.maximum(chest.lungs.array, chest.airways.array)
     assert codes(chest.scan.ct, Mask(with_airways, chest.lungs.geometry)) == {"airway-included"}
     assert not {"dense-lung", "airway-included", "cropped"} & ALARMS
+
+
+def test_airways_with_a_label_of_their_own_are_no_lung(chest):
+    three = np.where(chest.airways.array > 0, 3, chest.lungs.array).astype(np.uint8)
+    got, want = (measure(chest.scan.ct, Mask(a, chest.lungs.geometry), None) for a in (three, chest.lungs.array))
+    assert judge(got) == ()
+    for name in ("lung_ml", "lung_mean_hu", "lung_right_ml", "lung_airway_ml"):
+        assert got[name] == want[name], name
 
 
 def test_a_method_without_sides_is_not_blamed_for_it(chest):

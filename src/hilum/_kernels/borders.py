@@ -19,18 +19,29 @@ THIN, PADDED = 4, 5
 
 
 @njit(nogil=True, cache=True)
+def _lung(label: Any) -> Any:
+    """Whether a label is that of a lung: 1 or 2; others are airways and the like."""
+    return (label == 1) | (label == 2)
+
+
+@njit(nogil=True, cache=True)
 def _kind(
     volume: Any, labels: Any, air: tuple[Any, Any], place: tuple[int, int, int], move: tuple[int, int, int]
 ) -> int:
     """Kind of the face that is met by a step of one voxel from `place`, looking `move` to both sides of it."""
     sz, sy, sx = np.sign(move[0]), np.sign(move[1]), np.sign(move[2])
-    inside = labels[place] != 0
+    inside = _lung(labels[place])
     z, y, x = place[0] + move[0], place[1] + move[1], place[2] + move[2]
     k, j, i = place[0] - move[0] + sz, place[1] - move[1] + sy, place[2] - move[2] + sx
     nz, ny, nx = labels.shape
     z, y, x = min(max(z, 0), nz - 1), min(max(y, 0), ny - 1), min(max(x, 0), nx - 1)
     k, j, i = min(max(k, 0), nz - 1), min(max(j, 0), ny - 1), min(max(i, 0), nx - 1)
-    if (labels[z, y, x] != 0) == inside or (labels[k, j, i] != 0) != inside:
+    if (
+        _lung(labels[z, y, x]) == inside
+        or _lung(labels[k, j, i]) != inside
+        or labels[z, y, x] > 2
+        or labels[k, j, i] > 2
+    ):
         return 4
     here, there = volume[k, j, i], volume[z, y, x]
     if not inside:
@@ -57,15 +68,15 @@ def _borders(
             row = labels[z, y]
             before = False
             for x in range(nx):
-                inside = row[x] != 0
+                inside = _lung(row[x])
                 if inside != before and x:
                     found[2, _kind(volume, labels, air, (z, y, x - 1), (0, 0, reach[2]))] += 1
                 before = inside
-                if z and inside != (labels[z - 1, y, x] != 0):
+                if z and inside != _lung(labels[z - 1, y, x]):
                     found[0, _kind(volume, labels, air, (z - 1, y, x), (reach[0], 0, 0))] += 1
         for y in range(1, ny):
             for x in range(0, nx, steps[1]):
-                if (labels[z, y, x] != 0) != (labels[z, y - 1, x] != 0):
+                if _lung(labels[z, y, x]) != _lung(labels[z, y - 1, x]):
                     found[1, _kind(volume, labels, air, (z, y - 1, x), (0, reach[1], 0))] += 1
 
 
@@ -79,7 +90,7 @@ def borders(
     reach: Shape,
     workers: int = 0,
 ) -> NDArray[np.int64]:
-    """Sort the faces between a mask and the rest by what lies on both sides.
+    """Sort the faces between the labels 1 and 2 and the rest by what lies on both sides.
 
     Parameters
     ----------
@@ -99,8 +110,8 @@ def borders(
     -------
     ndarray of int64, shape (3, 6)
         For faces across z, y and x, how many are: dark on both sides; dark inside, bright outside; bright inside, dark
-        outside; bright on both sides; thin (`THIN`): a mask or a gap that ends within `reach`; beside padding
-        (`PADDED`).
+        outside; bright on both sides; thin (`THIN`): a mask or a gap that ends within `reach`, or another
+        label outside; beside padding (`PADDED`).
     """
     volume, labels = np.ascontiguousarray(volume).view(), np.ascontiguousarray(labels).view()
     volume.flags.writeable = labels.flags.writeable = False  # one compiled kernel, whoever calls

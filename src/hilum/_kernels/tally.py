@@ -21,12 +21,12 @@ class Tally(NamedTuple):
     Parameters
     ----------
     totals : ndarray of int64, shape (6 + len(limits),)
-        Lowest and highest HU; voxels of label 1, of label 2, of all labels, and the sum of their HU; then, for each
+        Lowest and highest HU; voxels of label 1, of label 2, of both, and the sum of their HU; then, for each
         limit, how many voxels of the mask are at most as bright, on the sampled rows.
     hu : ndarray of int16, shape (cz, cy, cx)
         Mean of each block.
     right, inside, missed : ndarray of float32, shape (cz, cy, cx)
-        Share of each block with label 1; with any label; with none, but as dark as air.
+        Share of each block with label 1; with label 1 or 2; without any label, but as dark as air.
     """
 
     totals: NDArray[np.int64]
@@ -37,44 +37,64 @@ class Tally(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def _whole_row(row: Any, mask: Any, totals: Any) -> bool:
-    """Add a row to lowest, highest, label 1, label 2, all labels and their sum; whether it holds a label."""
-    low, high = np.int16(32767), np.int16(-32768)
-    one, two, some = np.int32(0), np.int32(0), np.int32(0)
-    for x in range(row.size):
-        low, high = min(low, row[x]), max(high, row[x])
-        one += mask[x] == 1
-        two += mask[x] == 2
-        some += mask[x] != 0
-    totals[0], totals[1] = min(totals[0], low), max(totals[1], high)
-    if some:
-        here = np.int32(0)
-        for x in range(row.size):
-            here += row[x] * np.int32(mask[x] != 0)
-        totals[2] += one
-        totals[3] += two
-        totals[4] += some
-        totals[5] += here
-    return bool(some)
+def _span(mask: Any) -> tuple[int, int]:
+    """First voxel of a row with a label, and one past the last; 0 and 0 for a row without."""
+    every = np.uint8(0)
+    for x in range(mask.size):
+        every |= mask[x]
+    if every == 0:
+        return 0, 0
+    first, stop = 0, mask.size
+    while mask[first] == 0:
+        first += 1
+    while mask[stop - 1] == 0:
+        stop -= 1
+    return first, stop
 
 
 @njit(nogil=True, cache=True)
-def _sampled_row(row: Any, mask: Any, air: Any, sums: Any) -> None:
+def _whole_row(row: Any, mask: Any, span: tuple[int, int], totals: Any) -> None:
+    """Add a row to lowest, highest, label 1, label 2, both and their sum."""
+    low, high = np.int16(32767), np.int16(-32768)
+    for x in range(row.size):
+        low, high = min(low, row[x]), max(high, row[x])
+    totals[0], totals[1] = min(totals[0], low), max(totals[1], high)
+    one, two, here = np.int32(0), np.int32(0), np.int32(0)
+    for x in range(span[0], span[1]):
+        first, second = mask[x] == 1, mask[x] == 2
+        one += first
+        two += second
+        here += row[x] * np.int32(first | second)
+    totals[2] += one
+    totals[3] += two
+    totals[4] += one + two
+    totals[5] += here
+
+
+@njit(nogil=True, cache=True)
+def _sampled_row(row: Any, mask: Any, air: Any, span: tuple[int, int], sums: Any) -> None:
     """Add a row to the columns of its blocks."""
     total, right, inside, missed = sums[0], sums[1], sums[2], sums[3]
     for x in range(row.size):
         total[x] += row[x]
-        right[x] += mask[x] == 1
-        inside[x] += mask[x] != 0
         missed[x] += (row[x] <= air) & (mask[x] == 0)
+    for x in range(span[0], span[1]):
+        right[x] += mask[x] == 1
+        inside[x] += (mask[x] == 1) | (mask[x] == 2)
 
 
 @njit(nogil=True, cache=True)
-def _below(row: Any, mask: Any, limits: Any, counts: Any) -> None:
+def _below(row: Any, mask: Any, limits: Any, span: tuple[int, int], lung: Any, counts: Any) -> None:
+    """Add a row to the counts below each limit; `lung` is scratch for its voxels in the lungs."""
+    count = 0
+    for x in range(span[0], span[1]):
+        inside = (mask[x] == 1) | (mask[x] == 2)
+        lung[count] = row[x]
+        count += inside
     for k in range(limits.size):
         limit, dark = limits[k], np.int32(0)
-        for x in range(row.size):
-            dark += (row[x] <= limit) & (mask[x] != 0)
+        for x in range(count):
+            dark += lung[x] <= limit
         counts[k] += dark
 
 
@@ -94,7 +114,7 @@ def _tally(
     nz, ny, nx = volume.shape
     fz, fy, fx = factors
     hu, right, inside, missed = blocks
-    sums = np.empty((4, nx), np.int32)
+    sums, lung = np.empty((4, nx), np.int32), np.empty(nx, np.int16)
     for cz in range(start, stop):
         mine = totals[cz]
         for cy in range(hu.shape[1]):
@@ -102,12 +122,12 @@ def _tally(
             rows = 0
             for z in range(cz * fz, min(nz, cz * fz + fz)):
                 for y in range(cy * fy, min(ny, cy * fy + fy)):
-                    some = _whole_row(volume[z, y], labels[z, y], mine)
+                    span = _span(labels[z, y])
+                    _whole_row(volume[z, y], labels[z, y], span, mine)
                     if (z - cz * fz + y - cy * fy) % step == 0:
                         rows += 1
-                        _sampled_row(volume[z, y], labels[z, y], air, sums)
-                        if some:
-                            _below(volume[z, y], labels[z, y], limits, mine[6:])
+                        _sampled_row(volume[z, y], labels[z, y], air, span, sums)
+                        _below(volume[z, y], labels[z, y], limits, span, lung, mine[6:])
             for cx in range(hu.shape[2]):
                 total, one, every, dark = 0, 0, 0, 0
                 x1 = min(nx, cx * fx + fx)
@@ -144,7 +164,8 @@ def tally(
         What is at most this bright counts as dark.
     limits : tuple of int, HU
     step : int
-        Blocks and limits are counted on every row (1), or on every second one (2) in the pattern of a chessboard.
+        Blocks and limits are counted on every row (1), or on every second (2) or third (3) one, not the same in each
+        plane.
     workers : int
 
     Returns
