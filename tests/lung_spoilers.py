@@ -246,6 +246,67 @@ def sides_by_front_and_back(chest, random):  # noqa: ARG001
     )
 
 
+def other_patient(chest, random):
+    """A mask of somebody else, on the same grid."""
+    from hilum.datasets.phantom import make_phantom
+
+    seed = int(random.integers(2**31))
+    return chest.hu, make_phantom(seed=seed, shape=chest.hu.shape, spacing=chest.spacing).lungs.array
+
+
+def stretched(chest, random):
+    """The slices of another spacing than stated: too low or too high, about the middle."""
+    factor = random.uniform(0.7, 0.85) if random.random() < 0.5 else random.uniform(1.2, 1.4)
+    n = chest.lungs.shape[0]
+    picked = np.rint((np.arange(n) - n / 2) / factor + n / 2).astype(int)
+    lungs = chest.lungs[np.clip(picked, 0, n - 1)]
+    lungs[(picked < 0) | (picked >= n)] = 0
+    return chest.hu, lungs
+
+
+def rotated(chest, random):
+    angle = random.uniform(12, 30) * random.choice([-1, 1])
+    return chest.hu, ndimage.rotate(chest.lungs, angle, axes=(1, 2), reshape=False, order=0)
+
+
+def lobe_lost(chest, random):
+    """All below or above an oblique plane, of one lung."""
+    lungs = chest.lungs.copy()
+    side = int(random.integers(1, 3))
+    at = np.argwhere(lungs == side)
+    z, y, _ = np.ogrid[tuple(slice(n) for n in lungs.shape)]
+    height = 0.8 * z * chest.spacing[0] - 0.6 * y * chest.spacing[1]
+    middle = np.median(0.8 * at[:, 0] * chest.spacing[0] - 0.6 * at[:, 1] * chest.spacing[1])
+    beyond = height < middle if random.random() < 0.5 else height > middle
+    lungs[beyond & (lungs == side)] = 0
+    return chest.hu, lungs
+
+
+def sides_changed_below(chest, random):
+    """The labels are swapped in the lower part of both lungs."""
+    lungs = chest.lungs.copy()
+    there = np.flatnonzero(lungs.any(axis=(1, 2)))
+    cut = there[0] + round(there.size * random.uniform(0.3, 0.7))
+    lungs[:cut] = np.array([0, 2, 1], np.uint8)[lungs[:cut]]
+    return chest.hu, lungs
+
+
+def only_dark(chest, random):
+    """A threshold far too low: emphysema and the middle of the lungs."""
+    return chest.hu, chest.lungs * (ndimage.uniform_filter(chest.hu.astype(np.float32), 3) < random.uniform(-860, -840))
+
+
+def closed_too_far(chest, random):
+    """Dents are closed by a ball as large as the heart."""
+    lungs, mm = chest.lungs.copy(), random.uniform(45, 60)
+    grown = ndimage.distance_transform_edt(lungs == 0, sampling=chest.spacing) < mm
+    whole = _ball_distance(np.pad(grown, 1, constant_values=True), chest)[1:-1, 1:-1, 1:-1] >= mm
+    x = np.arange(lungs.shape[2])
+    return chest.hu, np.where(whole & (lungs == 0), np.where(x < np.argwhere(lungs)[:, 2].mean(), 1, 2), lungs).astype(
+        np.uint8
+    )
+
+
 TUNED = (
     lose_side, lose_lower_part, erode, dilate, shift, swap_sides, flip_up, leak_out, speckle, only_bowel_and_windpipe,
     whole_body, patches_missing, values_off, heart_taken,
@@ -253,4 +314,5 @@ TUNED = (
 HELD_OUT = (
     merge_sides, lose_a_slab, lost_lung_for_bowel, table_gap, liver_taken, blobs, slices_missing,
     transposed, mirrored, wrong_size, rings, only_core, nothing, sides_by_front_and_back,
+    other_patient, stretched, rotated, lobe_lost, sides_changed_below, only_dark, closed_too_far,
 )  # fmt: skip

@@ -62,11 +62,15 @@ def test_a_plausible_mask_costs_nothing_more(chest, monkeypatch):
 def test_a_lost_lung_is_found_again_and_told(chest):
     lost = np.where(chest.lungs.array == 2, 0, chest.lungs.array)
     segment = Counted(chest.scan.ct, lost)
-    found = find_lungs(chest.scan.ct, segment)
+    found = find_lungs(chest.scan.ct, segment, own=False)
     assert [note.code for note in found.notes] == ["lungs-fallback"]
     assert next(iter(RUNGS)) in found.notes[0].text
     assert segment.calls == 1  # the first rung is hilum's own method
     assert both_sides(found.mask, chest.lungs) > 0.97
+    other = find_lungs(chest.scan.ct, segment, own=True)  # the next rung asks the method once more
+    assert segment.calls == 3
+    assert next(iter(RUNGS)) not in other.notes[0].text
+    assert both_sides(other.mask, chest.lungs) > 0.93
     kept = find_lungs(chest.scan.ct, segment, fallback=False)
     assert kept.notes == ()
     assert np.array_equal(kept.mask.array, lost)
@@ -128,6 +132,21 @@ def test_notes_and_score_stand_in_the_record_and_the_ledger(chest, tmp_path):
     assert well["notes"] == []
     assert well["figures"]["lung_score"] > 0.75
     assert rows[refs[1].scan_id].status == "done"
+
+
+def test_the_command_line_warns_and_writes_the_mask(chest, tmp_path, capsys):
+    from hilum.cli import main
+
+    block = chest.scan.ct.crop((30, 0, 0), (45, *chest.scan.ct.shape[1:]))
+    hilum.write(block, tmp_path / "block.nii")
+    assert main(["lungs", str(tmp_path / "block.nii"), str(tmp_path / "lungs.nii")]) == 0
+    told = capsys.readouterr().err
+    assert "cropped: " in told
+    assert len(told.splitlines()) == 1
+    assert set(np.unique(hilum.read(tmp_path / "lungs.nii").ct.array)) == {0, 1, 2}
+    hilum.write(chest.scan.ct, tmp_path / "whole.nii")
+    assert main(["lungs", str(tmp_path / "whole.nii"), str(tmp_path / "lungs.nii"), "--dilate-mm", "12"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_growth_is_no_alarm_and_does_not_change_the_figures(chest):

@@ -98,7 +98,8 @@ def lungs(source: Path, output: Path, /, *, method: Method = "hilum", dilate_mm:
     io.check_output(output)
     scan = _read(source, series=series)
     sides = method not in WITHOUT_SIDES
-    found = find_lungs(scan.ct, partial(segment_lungs, method=method), sides=sides, fallback=method == "hilum")
+    own = method == "hilum"
+    found = find_lungs(scan.ct, partial(segment_lungs, method=method), own=own, sides=sides, fallback=own)
     if not found.mask.array.any():
         raise InputError(
             "no lung was found", where=source, do="look at the scan, or try another --method", code="lungs"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Segment = Callable[[Volume], Mask]
+    Rung = Callable[[Volume, Segment, int], Mask]
 
 STEP_HU = 150
 """By so much the thresholds are moved."""
@@ -79,7 +80,7 @@ def _with_sides(mask: NDArray[np.uint8], ct: Volume) -> NDArray[np.uint8]:
     return labels
 
 
-RUNGS: dict[str, Callable[[Volume, Segment, int], Mask]] = {
+RUNGS: dict[str, Rung] = {
     "the method 'hilum'": _default,
     f"thresholds {STEP_HU} HU higher": _brighter,
     f"thresholds {STEP_HU} HU lower": _darker,
@@ -106,7 +107,9 @@ class Found(NamedTuple):
     notes: tuple[Note, ...] = ()
 
 
-def find_lungs(ct: Volume, segment: Segment, *, sides: bool = True, fallback: bool = True, workers: int = 0) -> Found:
+def find_lungs(
+    ct: Volume, segment: Segment, *, own: bool = True, sides: bool = True, fallback: bool = True, workers: int = 0
+) -> Found:
     """Find the lungs, judge the mask, and look for a better one where it is probably wrong.
 
     Parameters
@@ -115,6 +118,8 @@ def find_lungs(ct: Volume, segment: Segment, *, sides: bool = True, fallback: bo
         HU, int16.
     segment : callable
         From a volume to a mask: a method with its options, without growth, which the verdict would take for an error.
+    own : bool
+        Whether that is the method ``"hilum"``, which then need not be tried once more.
     sides : bool
         Whether the method tells sides.
     fallback : bool
@@ -130,12 +135,13 @@ def find_lungs(ct: Volume, segment: Segment, *, sides: bool = True, fallback: bo
     first = Found(mask, measure_lungs(ct, mask, sides=sides, workers=workers))
     if not fallback or first.figures["lung_score"] >= ALARM_BELOW:
         return first
-    return _climb(ct, first, segment, workers)
+    rungs = {name: rung for name, rung in RUNGS.items() if not (own and rung is _default)}
+    return _climb(ct, first, segment, rungs, workers)
 
 
-def _climb(ct: Volume, first: Found, segment: Segment, workers: int) -> Found:
+def _climb(ct: Volume, first: Found, segment: Segment, rungs: dict[str, Rung], workers: int) -> Found:
     best, taken = first, ""
-    for name, rung in RUNGS.items():
+    for name, rung in rungs.items():
         mask = rung(ct, segment, workers)
         if np.array_equal(mask.array, first.mask.array):
             continue
@@ -147,7 +153,7 @@ def _climb(ct: Volume, first: Found, segment: Segment, workers: int) -> Found:
             break
     before, after = (f"{found.figures['lung_score']:.2f}" for found in (first, best))
     if not taken:
-        text = f"the mask's score is {before} of 1, and none of {len(RUNGS)} other settings gave a better one"
+        text = f"the mask's score is {before} of 1, and none of {len(rungs)} other settings gave a better one"
         return first._replace(notes=(Note("lungs-doubtful", text),))
     text = f"the mask's score was {before} of 1; one made with {taken} was taken in its place, with a score of {after}"
     return best._replace(notes=(Note("lungs-fallback", text),))
