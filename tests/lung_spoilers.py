@@ -307,9 +307,20 @@ def closed_too_far(chest, random):
     )
 
 
+def dense_lung_left_out(chest, random):
+    """A third and more of the lungs is consolidated or hazy, in patches at the back, and the mask leaves it out."""
+    hu, lungs = chest.hu.copy(), chest.lungs.copy()
+    y = np.arange(hu.shape[1])[:, None] * chest.spacing[1]
+    field = _blobs(chest, random, 35.0) + (y - y.mean()) / 60
+    dense = (field > np.quantile(field[lungs > 0], random.uniform(0.5, 0.68))) & (lungs > 0)
+    hu[dense] = random.normal(random.choice([-300, 20]), 30, np.count_nonzero(dense)).astype(np.int16)
+    lungs[dense] = 0
+    return hu, lungs
+
+
 TUNED = (
     lose_side, lose_lower_part, erode, dilate, shift, swap_sides, flip_up, leak_out, speckle, only_bowel_and_windpipe,
-    whole_body, patches_missing, values_off, heart_taken,
+    whole_body, patches_missing, values_off, heart_taken, dense_lung_left_out,
 )  # fmt: skip
 HELD_OUT = (
     merge_sides, lose_a_slab, lost_lung_for_bowel, table_gap, liver_taken, blobs, slices_missing,

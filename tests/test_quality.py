@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lung_spoilers import HELD_OUT, TUNED, Chest
 
 from hilum._kernels.borders import borders
+from hilum._kernels.outline import dents
 from hilum._kernels.tally import tally
 from hilum.datasets.phantom import PhantomOptions, make_phantom
 from hilum.geometry import Geometry
@@ -111,6 +112,33 @@ def test_borders_are_sorted_as_one_by_one(case, steps):
     assert np.array_equal(borders(hu, labels, **options), slow_borders(hu, labels, **options))
 
 
+def slow_dents(shape, outward, smallest):
+    """Every point of an outline against every line between two others."""
+    total = 0.0
+    for plane in shape:
+        if plane.sum() < smallest:
+            continue
+        rows = [(y, max(outward * x for x in np.flatnonzero(row))) for y, row in enumerate(plane) if row.any()]
+        columns = [(x, np.flatnonzero(column).max()) for x, column in enumerate(plane.T) if column.any()]
+        for points in (rows, columns):
+            for at, reach in points:
+                lines = [
+                    a + (b - a) * (at - p) / (q - p) for p, a in points for q, b in points if p < q and p <= at <= q
+                ]
+                total += max(0.0, max([*lines, reach]) - reach - 1)
+    return total
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([-1, 1]), st.sampled_from([1, 20]))
+def test_dents_are_measured_as_line_by_line(seed, outward, smallest):
+    random = np.random.default_rng(seed)
+    shape = random.random(random.integers(1, 12, 3)) < random.choice([0.1, 0.5, 0.95])
+    got = dents(shape, outward=outward, smallest=smallest)
+    assert got == pytest.approx(slow_dents(shape, outward, smallest), abs=1e-9)
+    assert dents(np.ones((3, 8, 9), bool), outward=outward, smallest=1) == 0
+
+
 @pytest.mark.parametrize(
     ("options", "spacing"),
     [
@@ -153,6 +181,7 @@ def test_a_spoiled_mask_raises_an_alarm(chest, found, spoil):
         ("merge_sides", "sides-mixed"),
         ("speckle", "ragged"),
         ("heart_taken", "heart-included"),
+        ("dense_lung_left_out", "dented"),
         ("whole_body", "not-lung"),
         ("nothing", "lungs-not-found"),
         ("lose_lower_part", "missed-lung"),
@@ -237,7 +266,7 @@ def test_the_same_verdict_in_every_order_of_the_axes(direction):
         assert got[name] == pytest.approx(want[name], rel=0.02, abs=0.002), name
     assert judge(got) == ()
     swapped = Mask(np.array([0, 2, 1], np.uint8)[lungs], geometry)
-    assert alarms(Volume(ct, geometry), swapped) == {"sides-mixed"}
+    assert "sides-mixed" in alarms(Volume(ct, geometry), swapped)
 
 
 def test_any_number_of_threads_gives_the_same(chest, found):

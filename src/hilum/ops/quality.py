@@ -62,9 +62,16 @@ CHECKS = (
     Check(
         "lung_edge_solid_share",
         0.15,
-        0.45,
+        0.55,
         code="border-in-tissue",
         text="{:.0%} of the mask's border run through tissue",
+    ),
+    Check(
+        "lung_dent_share",
+        0.1,
+        0.24,
+        code="dented",
+        text="{:.0%} of the mask lack in dents: dense lung left out, or fluid",
     ),
     Check("lung_edge_thin_share", 0.15, 0.55, code="ragged", text="{:.0%} of the mask's border are thinner than 6 mm"),
     Check(

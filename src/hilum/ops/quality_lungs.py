@@ -57,6 +57,9 @@ LIMITS = (-950, -600, -500, -300, 32767)
 SMALLEST_ML = 5.0
 """Pieces and missed pockets below this are not counted: 17 mm cubed."""
 
+SMALLEST_PLANE_MM2 = 1000.0
+"""A plane with less of a lung, at its top and bottom, tells nothing of its outline."""
+
 MIDLINE_MM = 15.0
 """A windpipe lies within this of the body's middle; a lung with more than this beyond it is on both sides."""
 
@@ -106,6 +109,7 @@ def lung_figures(ct: Volume, lungs: Mask, *, sides: bool = True, workers: int = 
         * ``lung_missed_share``, the air left out, of mask and air;
         * of the surface the shares ``lung_edge_air_share``, ``lung_edge_solid_share`` (on both sides),
           ``lung_edge_thin_share`` and ``lung_edge_padded_share``;
+        * ``lung_dent_share``, what lies in dents of the outlines along the ribs, of the mask;
         * ``lung_cropped_share``, the contact with the faces of the volume, of the largest cross-section;
         * ``lung_parts``, how many, and ``lung_airway_ml``, what looks like windpipe.
     """
@@ -226,6 +230,7 @@ def _places(chest: _Chest, *, sides: bool) -> dict[str, float]:
         "lung_parts": float((components.sizes(parts) * chest.cell_ml >= SMALLEST_ML).sum()),
         "lung_airway_ml": float(np.count_nonzero(tube)) * chest.cell_ml,
     }
+    found["lung_dent_share"] = _dented(chest, x[:, None, :], mask, sides=sides)
     if sides:
         far = (x * chest.size[2])[:, None, :]
         left = chest.inside - chest.right
@@ -250,6 +255,17 @@ def _missed(chest: _Chest, mask: float) -> float:
     size = components.sizes(pockets)
     lung = size[(gas <= GAS_SHARE) & (size * chest.cell_ml >= SMALLEST_ML)].sum()
     return float(lung / (lung + mask))
+
+
+def _dented(chest: _Chest, x: NDArray[np.float64], mask: float, *, sides: bool) -> float:
+    """What lies in dents of the outlines along the ribs, of the mask: a lung is convex there, whatever its shape."""
+    from hilum._kernels.outline import dents
+
+    half = chest.inside >= 0.5
+    right = half & (chest.right >= 0.5 * chest.inside) if sides else half & (x < 0)
+    smallest = max(1, round(SMALLEST_PLANE_MM2 / (chest.size[1] * chest.size[2])))
+    lack = dents(right, outward=-1, smallest=smallest) + dents(half & ~right, outward=1, smallest=smallest)
+    return lack / mask
 
 
 def _cropped(chest: _Chest) -> float:
