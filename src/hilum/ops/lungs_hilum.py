@@ -95,7 +95,7 @@ def _segment(
 
     def finish(first: int, stop: int) -> None:
         for i in range(first, stop):
-            lungs[i] = _finish(sides[i], domes, shape, spacing, fill=fill)
+            lungs[i] = _finish(hu, sides[i], domes, spacing, fill=fill)
 
     run_slabs(finish, 2, workers=workers)
     if fill:  # closing may have filled the windpipe, or have made the lungs overlap
@@ -131,11 +131,14 @@ def _part_contact(hu: NDArray[np.int16], sides: list[Bits], cells: Cells, *, wor
         side[near] = bits.between(grown, label, label, workers=1)
 
 
-def _finish(side: Bits, domes: Bits, shape: Shape, spacing: tuple[float, float, float], *, fill: bool) -> Bits:
+def _finish(
+    hu: NDArray[np.int16], side: Bits, domes: Bits, spacing: tuple[float, float, float], *, fill: bool
+) -> Bits:
     """One lung without fragments and, with `fill`, without holes and dents."""
     from hilum._kernels import bits, components, morphology, selection
+    from hilum.ops.lungs_wall import complete_nodules
 
-    lung = np.zeros_like(side)
+    lung, shape = np.zeros_like(side), hu.shape
     inside = bits.box(side)
     if inside is None:
         return lung
@@ -150,10 +153,12 @@ def _finish(side: Bits, domes: Bits, shape: Shape, spacing: tuple[float, float, 
     large = components.sizes(pieces) * float(np.prod(spacing)) >= 1000 * FRAGMENT_ML
     part = selection.select(pieces, large, workers=1)
     if fill:
-        never = domes[near]
-        part |= selection.fill_planes(part, small, workers=1) & ~never
+        never, air = domes[near], part
+        part = part | selection.fill_planes(part, small, workers=1) & ~never
         part = morphology.close(part, length, ball, times=times, workers=1)
         part |= selection.fill_planes(part, small, workers=1) & ~never
+        columns = slice(64 * near[2].start, 64 * near[2].start + length)
+        complete_nodules(part, air, hu[near[0], near[1], columns], spacing, never=never)
     lung[near] = part
     return lung
 
