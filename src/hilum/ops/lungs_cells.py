@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hilum.ops.lungs_airway import find_airway
+from hilum.ops.lungs_dense import find_dense
 from hilum.ops.lungs_dome import find_domes
 from hilum.ops.lungs_sides import AIR_UP_TO, LEFT, OTHER, RIGHT, Size, part_sides
 
@@ -51,15 +52,20 @@ class Cells:
         Voxels of the air in the windpipe and bronchi.
     domes : ndarray of uint8, shape (cz, cy, cx)
         1 where liver or spleen bulge into a lung, and a cell around them.
+    dense : ndarray of uint8, shape (cz, cy, cx)
+        1 and 2 in parts of the right and left lung that are as dense as soft tissue.
     """
 
     labels: NDArray[np.uint8]
     factors: Shape
     airway: NDArray[np.int32]
     domes: NDArray[np.uint8]
+    dense: NDArray[np.uint8]
 
 
-def find_lungs(hu: NDArray[np.int16], spacing: tuple[float, float, float], *, workers: int = 0) -> Cells:
+def find_lungs(
+    hu: NDArray[np.int16], spacing: tuple[float, float, float], *, dense: bool = True, workers: int = 0
+) -> Cells:
     """Right and left lung on cells, and the windpipe on voxels.
 
     Parameters
@@ -67,6 +73,8 @@ def find_lungs(hu: NDArray[np.int16], spacing: tuple[float, float, float], *, wo
     hu : ndarray of int16, shape (z, y, x), HU
         Axes to the head, the back and the left.
     spacing : tuple of float, (z, y, x), mm
+    dense : bool
+        Whether dense parts of the lungs are looked for.
     workers : int
 
     Returns
@@ -87,7 +95,9 @@ def find_lungs(hu: NDArray[np.int16], spacing: tuple[float, float, float], *, wo
     margin = coarse.grow(labels, ~outside & (tube < 0.6), steps=2)
     margin[margin == OTHER] = 0
     domes = find_domes(cells > AIR_UP_TO, (labels == RIGHT) | (labels == LEFT), size)
-    return Cells(margin, factors, airway, domes)
+    lungs = np.where(labels == OTHER, np.uint8(0), labels)
+    filled = find_dense(cells, lungs, body, size, middle, workers=workers) if dense else np.zeros_like(lungs)
+    return Cells(margin, factors, airway, domes, filled)
 
 
 def air_inside(cells: NDArray[np.int16], size: Size) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:

@@ -43,7 +43,7 @@ FRAGMENT_ML = 0.5
 """Pieces of lung smaller than this that touch nothing are noise."""
 
 
-def both_lungs(volume: Volume, *, fill: bool, workers: int = 0) -> NDArray[np.uint8]:
+def both_lungs(volume: Volume, *, fill: bool = True, dense: bool = True, workers: int = 0) -> NDArray[np.uint8]:
     """Labels of the right (1) and left (2) lung.
 
     Parameters
@@ -52,6 +52,8 @@ def both_lungs(volume: Volume, *, fill: bool, workers: int = 0) -> NDArray[np.ui
         HU.
     fill : bool
         Whether vessels and nodules belong to it, and dents of the wall are closed.
+    dense : bool
+        Whether consolidated and hazy parts belong to it.
     workers : int
         Threads; 0 for one per available core.
 
@@ -63,7 +65,7 @@ def both_lungs(volume: Volume, *, fill: bool, workers: int = 0) -> NDArray[np.ui
     order, flips = body_axes(volume.geometry)
     turned = reorient(volume)
     hu = np.ascontiguousarray(_as_int16(turned.array))
-    labels = _segment(hu, turned.spacing, fill=fill, workers=workers)
+    labels = _segment(hu, turned.spacing, fill=fill, dense=dense, workers=workers)
     back = np.transpose(labels[tuple(slice(None, None, -1 if flip else 1) for flip in flips)], np.argsort(order))
     return np.ascontiguousarray(back)
 
@@ -73,7 +75,7 @@ def _as_int16(hu: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def _segment(
-    hu: NDArray[np.int16], spacing: tuple[float, float, float], *, fill: bool, workers: int
+    hu: NDArray[np.int16], spacing: tuple[float, float, float], *, fill: bool, dense: bool, workers: int
 ) -> NDArray[np.uint8]:
     from hilum._kernels import bits, coarse
     from hilum._kernels.airway import mark
@@ -82,13 +84,15 @@ def _segment(
 
     shape: Shape = hu.shape
     out = np.zeros(shape, np.uint8)
-    cells = find_lungs(hu, spacing, workers=workers)
+    cells = find_lungs(hu, spacing, dense=dense, workers=workers)
     if not cells.labels.any():
         return out
     airway = mark(cells.airway, shape)
     air = bits.at_most(hu, AIR_UP_TO, workers=workers) & ~_with_wall(airway, spacing, shape, workers=workers)
     sides = [air & coarse.expand(cells.labels, label, cells.factors, shape, workers=workers) for label in (1, 2)]
     _part_contact(hu, sides, cells, workers=workers)
+    for label, side in enumerate(sides, 1):
+        side |= coarse.expand(cells.dense, label, cells.factors, shape, workers=workers)
     taken = _with_wall(_wide(airway, spacing, shape, workers=workers), spacing, shape, workers=workers)
     domes = coarse.expand(cells.domes, 1, cells.factors, shape, workers=workers)
     lungs = list(sides)
