@@ -82,6 +82,7 @@ def find_lungs(
     Cells
     """
     from hilum._kernels import coarse
+    from hilum._kernels.threads import run_slabs
 
     factors: Shape = tuple(max(1, round(CELL_MM / s)) for s in spacing)  # type: ignore[assignment]  # three of them
     size: Size = tuple(s * f for s, f in zip(spacing, factors, strict=True))  # type: ignore[assignment]  # as above
@@ -92,12 +93,27 @@ def find_lungs(
     airway = find_airway(hu, spacing, cells, factors, inside, middle)
     tube = coarse.shares(airway, factors, inside.shape)
     labels = part_sides(cells, inside & (tube < 0.2), size, middle)
-    margin = coarse.grow(labels, ~outside & (tube < 0.6), steps=2)
-    margin[margin == OTHER] = 0
-    domes = find_domes(cells > AIR_UP_TO, (labels == RIGHT) | (labels == LEFT), size)
     lungs = np.where(labels == OTHER, np.uint8(0), labels)
-    filled = find_dense(cells, lungs, body, size, middle, workers=workers) if dense else np.zeros_like(lungs)
-    return Cells(margin, factors, airway, domes, filled)
+
+    def find_margin() -> NDArray[np.uint8]:
+        margin = coarse.grow(labels, ~outside & (tube < 0.6), steps=2)
+        margin[margin == OTHER] = 0
+        return margin
+
+    def find_parts() -> NDArray[np.uint8]:
+        return find_dense(cells, lungs, body, size, middle) if dense else np.zeros_like(lungs)
+
+    def find_rounded() -> NDArray[np.uint8]:
+        return find_domes(cells > AIR_UP_TO, lungs > 0, size)
+
+    tasks = (find_parts, find_margin, find_rounded)
+    done: dict[int, NDArray[np.uint8]] = {}
+
+    def work(first: int, stop: int) -> None:
+        done.update((k, tasks[k]()) for k in range(first, stop))
+
+    run_slabs(work, len(tasks), workers=workers)
+    return Cells(done[1], factors, airway, done[2], done[0])
 
 
 def air_inside(cells: NDArray[np.int16], size: Size) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:

@@ -48,6 +48,9 @@ HEART_MM = 24.0
 MIDDLE_MM = 35.0
 """Spine, aorta and gullet lie nearer to the middle than this."""
 
+COARSE_MM = 6.0
+"""Cells for them need not be smaller."""
+
 CORNER_MM = 14.0
 """What is so near to heart and liver is the corner between them and the chest wall."""
 
@@ -60,6 +63,9 @@ HIGH = 0.62
 TALL_MM = 130.0
 """Lungs that are less tall are cut off; then no plane is known to lie high."""
 
+AROUND_MM = 30.0
+"""The ribs lie so close around the lungs."""
+
 LIVER_MM2 = 600.0
 BACKWARD = 0.5
 """Directions with a larger part to the back than this look backward (60 degrees to either side)."""
@@ -68,7 +74,7 @@ APEX_MM = 25.0
 """Under the tip of the lung muscles lie between it and the ribs."""
 
 LEAST_ML = 3.0
-FLUID_HU = 14.0
+FLUID_HU = 16.0
 """Fluid in the pleural space is darker than this on the whole, consolidated lung brighter."""
 
 
@@ -78,8 +84,6 @@ def find_dense(
     body: NDArray[np.bool_],
     size: Size,
     middle: float,
-    *,
-    workers: int = 0,
 ) -> NDArray[np.uint8]:
     """Cells of dense lung.
 
@@ -101,42 +105,117 @@ def find_dense(
     ndarray of uint8, shape (cz, cy, cx)
         1 or 2 in dense parts of that lung.
     """
-    from hilum._kernels import bits, morphology, rays
-
-    shape: Shape = cells.shape
-    solid = (cells > FAT_HU) & (cells < BRIGHT_HU)
-    bone = bits.between(cells, BONE_HU, 32767, workers=1)
-    upright = morphology.ellipsoid(RIBS_MM, (size[0], np.inf, np.inf), shape)
-    cage = bits.paint(morphology.dilate(bone, shape[2], upright, workers=1), np.zeros(shape, np.uint8), workers=1)
-    tissue = (cells > -400)
-    off = (np.arange(shape[2]) - middle) * size[2]
-    room = bits.between((tissue & ~cage.view(np.bool_)).view(np.uint8), 1, 1, workers=1)
-    heart = morphology.open_(room, shape[2], morphology.ellipsoid(HEART_MM, size, shape), workers=1)
-    near = morphology.dilate(heart, shape[2], morphology.ellipsoid(CORNER_MM, size, shape), workers=1)
-    organs = bits.paint(near, np.zeros(shape, np.uint8), workers=1).view(np.bool_)
-    haze = _haze(cells, body, size)
-    out = np.zeros(shape, np.uint8)
-    for label, side in ((1, -1.0), (2, 1.0)):
-        lung = labels == label
-        centers, (allowed, high) = _centers(lung, size), _directions(lung, side, organs & (side * off >= ASIDE_MM), size)
-        found = rays.between(
-            labels, label, tissue, cage.view(np.bool_), centers, allowed, (size[1], size[2]), gap=WALL_MM, workers=workers
-        )
-        found &= solid & (side * off >= MIDDLE_MM) & ~(organs & ~high[:, None, None])
-        part = _parts(cells, found, size) | (haze & (side * off >= MIDDLE_MM))
-        out[part & (out == 0)] = label
+    out = np.zeros(cells.shape, np.uint8)
+    near = _around(labels, size)
+    if near is not None:
+        off = (np.arange(cells.shape[2]) - middle)[near[2]] * size[2]
+        local = (np.ascontiguousarray(whole[near]) for whole in (cells, labels, body))
+        out[near] = _find_local(*local, size, off)  # type: ignore[arg-type]  # three of them
     return out
 
 
-def _haze(cells: NDArray[np.int16], body: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
-    """Hazy cells of the body, several together."""
-    from hilum._kernels import bits, morphology
+def _around(labels: NDArray[np.uint8], size: Size) -> tuple[slice, slice, slice] | None:
+    """The box of the lungs with the ribs around them."""
+    from hilum._kernels import bits
+
+    packed = bits.between(labels, 1, 2, workers=1)
+    inside = bits.box(packed)
+    if inside is None:
+        return None
+    columns = np.flatnonzero(np.bitwise_or.reduce(packed, axis=(0, 1)))  # words, refined below
+    x = np.flatnonzero(labels[:, :, 64 * columns[0] : 64 * columns[-1] + 64].any(axis=(0, 1))) + 64 * columns[0]
+    spans = [(s.start, s.stop) for s in inside[:2]] + [(int(x[0]), int(x[-1]) + 1)]
+    room = [round(AROUND_MM / s) for s in size]
+    z, y, x = (slice(max(0, a - r), min(n, b + r)) for (a, b), r, n in zip(spans, room, labels.shape, strict=True))
+    return z, y, x
+
+
+def _find_local(
+    cells: NDArray[np.int16],
+    labels: NDArray[np.uint8],
+    body: NDArray[np.bool_],
+    size: Size,
+    off: NDArray[np.float64],
+) -> NDArray[np.uint8]:
+    """`find_dense` in the box of the lungs; `off` is how far left of the middle each column of cells lies, mm."""
+    from hilum._kernels import bits, morphology, rays
+
+    shape: Shape = cells.shape
+    solid, tissue = (cells > FAT_HU) & (cells < BRIGHT_HU), cells > HAZE_HU[0]
+    bone = bits.between(cells, BONE_HU, 32767, workers=1)
+    upright = morphology.ellipsoid(RIBS_MM, (size[0], np.inf, np.inf), shape)
+    cage = bits.paint(morphology.dilate(bone, shape[2], upright, workers=1), np.zeros(shape, np.uint8), workers=1)
+    ring = cage.view(np.bool_)
+    organs, near = _organs(tissue & ~ring, labels, np.abs(off), size)
+    back = rays.directions()[:, 0] >= BACKWARD
+    out = _haze(cells, labels, body, size)
+    for label, side in ((1, -1.0), (2, 1.0)):
+        lung = labels == label
+        centers, (allowed, high) = _centers(lung, size), _directions(lung, side, near & (side * off >= ASIDE_MM), size)
+        found = np.zeros(shape, np.bool_)
+        for looked, other in ((back, organs), (~back, near)):
+            some = rays.between(
+                labels, label, tissue, ring, centers, allowed & looked, size[1:], gap=WALL_MM, workers=1
+            )
+            some[~high] &= ~other[~high]
+            found |= some
+        found &= solid & (side * off >= MIDDLE_MM)
+        out[_parts(cells, found, size) & (out == 0)] = label
+    return out
+
+
+def _organs(
+    room: NDArray[np.bool_], labels: NDArray[np.uint8], off: NDArray[np.float64], size: Size
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Heart and liver, and the same with the corners between them and the chest wall.
+
+    They reach to the middle of the body or below the lungs; a dense lung as thick does neither.
+    """
+    from hilum._kernels import bits, coarse, components, morphology, selection
+
+    shape: Shape = room.shape
+    factors: Shape = tuple(max(1, round(COARSE_MM / s)) for s in size)  # type: ignore[assignment]  # three of them
+    coarser = tuple(s * f for s, f in zip(size, factors, strict=True))
+    full = coarse.cell_means(room.astype(np.int16) * 64, factors, workers=1) == 64
+    packed = bits.between(full.view(np.uint8), 1, 1, workers=1)
+    ball, wide = (
+        morphology.ellipsoid(r, coarser, full.shape)  # type: ignore[arg-type]  # three of each
+        for r in (HEART_MM, HEART_MM + CORNER_MM)
+    )
+    core = morphology.erode(packed, full.shape[2], ball, workers=1)
+    runs = components.find_components(core, full.shape, corners=False, workers=1)  # type: ignore[arg-type]  # as above
+    named = selection.label_image(runs)
+    wanted = np.zeros(runs.number + 1, np.bool_)
+    wanted[np.unique(named[:, :, off[:: factors[2]] < MIDDLE_MM])] = True
+    planes = np.flatnonzero(labels.any(axis=(1, 2)))
+    if planes.size:
+        wanted[np.unique(named[: planes[0] // factors[0] + 1])] = True
+    core = selection.select(runs, wanted[1:], workers=1)
+    found = []
+    for rods in (ball, wide):
+        grown = bits.paint(morphology.dilate(core, full.shape[2], rods, workers=1), np.zeros(full.shape, np.uint8))
+        cells = coarse.expand(grown, 1, factors, shape, workers=1)
+        found.append(bits.paint(cells, np.zeros(shape, np.uint8), workers=1).view(np.bool_))
+    return found[0], found[1]
+
+
+def _haze(
+    cells: NDArray[np.int16], labels: NDArray[np.uint8], body: NDArray[np.bool_], size: Size
+) -> NDArray[np.uint8]:
+    """Hazy cells of the body, several together, that hang together with a lung; its label."""
+    from hilum._kernels import bits, coarse, morphology
 
     shape: Shape = cells.shape
     some = (cells > HAZE_HU[0]) & (cells <= HAZE_HU[1]) & body
     packed = bits.between(some.view(np.uint8), 1, 1, workers=1)
-    together = morphology.open_(packed, shape[2], morphology.ellipsoid(HAZE_MM, size, shape), workers=1)
-    return bits.paint(together, np.zeros(shape, np.uint8), workers=1).view(np.bool_)
+    # Of thick slices at least three: a diaphragm seen half in one is as gray.
+    ball = morphology.ellipsoid(HAZE_MM, (min(size[0], HAZE_MM), *size[1:]), shape)
+    together = morphology.open_(packed, shape[2], ball, workers=1)
+    if not together.any():
+        return np.zeros(shape, np.uint8)
+    reached = coarse.grow(labels, some)
+    reached[bits.paint(together, np.zeros(shape, np.uint8), workers=1) == 0] = 0
+    return reached
 
 
 def _centers(lung: NDArray[np.bool_], size: Size) -> NDArray[np.float64]:
