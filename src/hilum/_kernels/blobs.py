@@ -47,8 +47,6 @@ def _surfaces(
                     a = (z - base[0] + 0.5 * dz) * spacing[0]
                     b = (y - base[1] + 0.5 * dy) * spacing[1]
                     c = (x - base[2] + 0.5 * dx) * spacing[2]
-                    if flat:
-                        a = 0.0
                     far = a * a + b * b + c * c
                     part[2] += area * a
                     part[3] += area * b
@@ -80,7 +78,7 @@ def surfaces(
         A face towards air is bare; one towards neither belongs to the foot.
     spacing : tuple of float, (z, y, x), mm
     flat : bool
-        Whether faces towards other planes do not count.
+        Whether faces towards other planes do not count: in thick slices nobody knows where they lie.
 
     Returns
     -------
@@ -107,7 +105,7 @@ def balls(
     boxes : ndarray of int32, shape (number, 6)
     spacing : tuple of float, (z, y, x), mm
     flat : bool
-        Whether a disk in the plane is sought.
+        As in `surfaces`; a blob in a single plane then is taken for the middle of its ball.
 
     Returns
     -------
@@ -124,8 +122,9 @@ def balls(
     mean, cubic = s[:, :3].T, s[:, 9:12].T
     power = s[:, 3] + s[:, 6] + s[:, 8]
     spread = square - mean[:, None] * mean[None]
+    single = boxes[used, 3] - boxes[used, 0] == 1
     if flat:
-        spread[0, 0] = 1.0
+        spread[0, 0, single] = 1.0
     right = cubic - mean * power
     matrix = np.moveaxis(spread, 2, 0)
     able = np.abs(np.linalg.det(matrix)) > 1e-6
@@ -145,32 +144,75 @@ def balls(
 
 
 @njit(nogil=True, cache=True)
-def _draw(
-    bits: Any, hu: Any, centers: Any, radii: Any, lows: Any, highs: Any, spacing: Any, limit: int, shape: Shape
-) -> None:
-    for n in range(centers.shape[0]):
-        for z in range(max(0, lows[n, 0]), min(shape[0], highs[n, 0])):
-            for y in range(max(0, lows[n, 1]), min(shape[1], highs[n, 1])):
-                a, b = z * spacing[0] - centers[n, 0], y * spacing[1] - centers[n, 1]
-                rest = radii[n] * radii[n] - a * a - b * b
-                if rest < 0:
-                    continue
-                half = np.sqrt(rest)
-                low = max(lows[n, 2], int(np.ceil((centers[n, 2] - half) / spacing[2])), 0)
-                high = min(highs[n, 2] - 1, int(np.floor((centers[n, 2] + half) / spacing[2])), shape[2] - 1)
-                for x in range(low, high + 1):
+def _row(ball: Any, spacing: Any, z: int, y: int, nx: int) -> tuple[int, int]:
+    """First voxel of a row in a ball, and one past the last."""
+    a, b = z * spacing[0] - ball[0], y * spacing[1] - ball[1]
+    rest = ball[3] * ball[3] - a * a - b * b
+    if rest < 0:
+        return 0, 0
+    half = np.sqrt(rest)
+    return max(0, int(np.ceil((ball[2] - half) / spacing[2]))), min(nx, int(np.floor((ball[2] + half) / spacing[2])) + 1)
+
+
+@njit(nogil=True, cache=True)
+def _span(ball: Any, spacing: Any, axis: int, n: int) -> tuple[int, int]:
+    low, high = (ball[axis] - ball[3]) / spacing[axis], (ball[axis] + ball[3]) / spacing[axis]
+    return max(0, int(np.ceil(low))), min(n, int(np.floor(high)) + 1)
+
+
+@njit(nogil=True, cache=True)
+def _outside(bits: Any, balls: Any, spacing: Any, nx: int, shares: Any) -> None:
+    for n in range(balls.shape[0]):
+        some, out = 0, 0
+        first, last = _span(balls[n], spacing, 0, bits.shape[0])
+        for z in range(first, last):
+            low, high = _span(balls[n], spacing, 1, bits.shape[1])
+            for y in range(low, high):
+                start, stop = _row(balls[n], spacing, z, y, nx)
+                for x in range(start, stop):
+                    some += 1
+                    out += not bits[z, y, x >> 6] & (np.uint64(1) << np.uint64(x & 63))
+        shares[n] = out / some if some else 1.0
+
+
+def outside(
+    bits: Bits, balls: NDArray[np.float64], spacing: tuple[float, float, float], shape: Shape
+) -> NDArray[np.float64]:
+    """Which share of each ball's voxels is not in a set.
+
+    Parameters
+    ----------
+    bits : ndarray of uint64, shape (z, y, ceil(x / 64))
+    balls : ndarray of float64, shape (n, 4 or more)
+        Center z, y, x and radius, mm.
+    spacing : tuple of float, (z, y, x), mm
+    shape : tuple of int, (z, y, x)
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        1 for a ball without voxels.
+    """
+    shares = np.ones(len(balls))
+    _outside(bits, np.ascontiguousarray(balls), np.array(spacing), shape[2], shares)
+    return shares
+
+
+@njit(nogil=True, cache=True)
+def _draw(bits: Any, hu: Any, balls: Any, spacing: Any, limit: int) -> None:
+    for n in range(balls.shape[0]):
+        first, last = _span(balls[n], spacing, 0, hu.shape[0])
+        for z in range(first, last):
+            low, high = _span(balls[n], spacing, 1, hu.shape[1])
+            for y in range(low, high):
+                start, stop = _row(balls[n], spacing, z, y, hu.shape[2])
+                for x in range(start, stop):
                     if hu[z, y, x] <= limit:
                         bits[z, y, x >> 6] |= np.uint64(1) << np.uint64(x & 63)
 
 
 def draw(
-    bits: Bits,
-    hu: NDArray[np.int16],
-    found: NDArray[np.float64],
-    within: NDArray[np.int64],
-    spacing: tuple[float, float, float],
-    *,
-    limit: int,
+    bits: Bits, hu: NDArray[np.int16], balls: NDArray[np.float64], spacing: tuple[float, float, float], *, limit: int
 ) -> None:
     """Add balls to a set, in place, where the volume is not brighter than a limit.
 
@@ -178,15 +220,11 @@ def draw(
     ----------
     bits : ndarray of uint64, shape (z, y, ceil(x / 64))
     hu : ndarray of int16, shape (z, y, x), HU
-    found : ndarray of float64, shape (n, 4 or more)
+    balls : ndarray of float64, shape (n, 4 or more)
         Center z, y, x and radius, mm.
-    within : ndarray of int64, shape (n, 6)
-        A box for each ball, nothing is drawn outside of it: first z, y, x, and one past the last.
     spacing : tuple of float, (z, y, x), mm
     limit : int, HU
     """
     hu = hu.view()
     hu.flags.writeable = False
-    centers, radii = np.ascontiguousarray(found[:, :3]), np.ascontiguousarray(found[:, 3])
-    lows, highs = np.ascontiguousarray(within[:, :3]), np.ascontiguousarray(within[:, 3:])
-    _draw(bits, hu, centers, radii, lows, highs, np.array(spacing), limit, hu.shape)
+    _draw(bits, hu, np.ascontiguousarray(balls), np.array(spacing), limit)

@@ -13,16 +13,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hilum.ops.lungs_airway import find_airway
 from hilum.ops.lungs_dense import find_dense
 from hilum.ops.lungs_dome import find_domes
-from hilum.ops.lungs_sides import AIR_UP_TO, LEFT, OTHER, RIGHT, Size, part_sides
+from hilum.ops.lungs_sides import AIR_UP_TO, OTHER, Size, part_sides
+from hilum.ops.lungs_wall import find_masses
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from hilum._kernels.bits import Bits, Shape
@@ -54,6 +57,10 @@ class Cells:
         1 where liver or spleen bulge into a lung, and a cell around them.
     dense : ndarray of uint8, shape (cz, cy, cx)
         1 and 2 in parts of the right and left lung that are as dense as soft tissue.
+    masses : ndarray of uint8, shape (cz, cy, cx)
+        1 and 2 in large nodules at the wall of the right and of the left lung.
+    balls : two ndarray of float64, shape (n, 4)
+        The balls that these are part of: center z, y, x from the first voxel, and radius, mm.
     """
 
     labels: NDArray[np.uint8]
@@ -61,6 +68,8 @@ class Cells:
     airway: NDArray[np.int32]
     domes: NDArray[np.uint8]
     dense: NDArray[np.uint8]
+    masses: NDArray[np.uint8]
+    balls: tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def find_lungs(
@@ -93,6 +102,7 @@ def find_lungs(
     airway = find_airway(hu, spacing, cells, factors, inside, middle)
     tube = coarse.shares(airway, factors, inside.shape)
     labels = part_sides(cells, inside & (tube < 0.2), size, middle)
+    first: Size = tuple(0.5 * (f - 1) * s for s, f in zip(spacing, factors, strict=True))  # type: ignore[assignment]
     lungs = np.where(labels == OTHER, np.uint8(0), labels)
 
     def find_margin() -> NDArray[np.uint8]:
@@ -103,17 +113,19 @@ def find_lungs(
     def find_parts() -> NDArray[np.uint8]:
         return find_dense(cells, lungs, body, size, middle) if dense else np.zeros_like(lungs)
 
-    def find_rounded() -> NDArray[np.uint8]:
-        return find_domes(cells > AIR_UP_TO, lungs > 0, size)
+    def find_rounded() -> tuple[Any, ...]:
+        domes = find_domes(cells > AIR_UP_TO, lungs > 0, size)
+        return domes, *find_masses(lungs, domes, size, first)
 
-    tasks = (find_parts, find_margin, find_rounded)
-    done: dict[int, NDArray[np.uint8]] = {}
+    tasks: tuple[Callable[[], Any], ...] = (find_parts, find_margin, find_rounded)
+    done: dict[int, Any] = {}
 
     def work(first: int, stop: int) -> None:
         done.update((k, tasks[k]()) for k in range(first, stop))
 
     run_slabs(work, len(tasks), workers=workers)
-    return Cells(done[1], factors, airway, done[2], done[0])
+    domes, masses, balls = done[2]
+    return Cells(done[1], factors, airway, domes, done[0], masses, balls)
 
 
 def air_inside(cells: NDArray[np.int16], size: Size) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:

@@ -36,7 +36,7 @@ BRIGHT_HU = 160
 RIBS_MM = 13.0
 """Half the distance of two ribs: bone so far up and down closes the gaps between them."""
 
-WALL_MM = 4.0
+WALL_MM = 3.0
 """Muscle and pleura inside the ribs."""
 
 THICK_MM = 5.0
@@ -74,6 +74,7 @@ APEX_MM = 25.0
 """Under the tip of the lung muscles lie between it and the ribs."""
 
 LEAST_ML = 3.0
+BLOCK_MM = 12.0
 FLUID_HU = 16.0
 """Fluid in the pleural space is darker than this on the whole, consolidated lung brighter."""
 
@@ -256,12 +257,26 @@ def _directions(
     return allowed, high
 
 
+def _fluid(cells: NDArray[np.int16], found: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
+    """Blocks of cells whose candidates are as bright as water on the average."""
+    from hilum._kernels import bits, coarse
+
+    shape: Shape = found.shape
+    factors: Shape = tuple(max(1, round(BLOCK_MM / s)) for s in size)  # type: ignore[assignment]  # three of them
+    bright = coarse.cell_means(found * cells * np.int16(16), factors, workers=1)
+    some = coarse.cell_means(found * np.int16(16), factors, workers=1)
+    water = (bright < FLUID_HU * some).view(np.uint8)
+    return bits.paint(
+        coarse.expand(water, 1, factors, shape, workers=1), np.zeros(shape, np.uint8), workers=1
+    ).view(np.bool_)
+
+
 def _parts(cells: NDArray[np.int16], found: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
     """Of the candidates what is thick, but no heart or liver, large enough, and no fluid."""
     from hilum._kernels import bits, coarse, components, morphology, selection
 
     shape: Shape = found.shape
-    packed = bits.between(found.view(np.uint8), 1, 1, workers=1)
+    packed = bits.between((found & ~_fluid(cells, found, size)).view(np.uint8), 1, 1, workers=1)
     kept = morphology.open_(packed, shape[2], morphology.ellipsoid(THICK_MM, size, shape), workers=1)
     runs = components.find_components(kept, shape, corners=False, workers=1)
     if not runs.number:

@@ -81,6 +81,7 @@ def _segment(
     from hilum._kernels.airway import mark
     from hilum._kernels.threads import run_slabs
     from hilum.ops.lungs_cells import find_lungs
+    from hilum.ops.lungs_wall import draw_nodules
 
     shape: Shape = hu.shape
     out = np.zeros(shape, np.uint8)
@@ -96,10 +97,14 @@ def _segment(
     taken = _with_wall(_wide(airway, spacing, shape, workers=workers), spacing, shape, workers=workers)
     domes = coarse.expand(cells.domes, 1, cells.factors, shape, workers=workers)
     lungs = list(sides)
+    masses = [coarse.expand(cells.masses, label, cells.factors, shape, workers=workers) for label in (1, 2)]
 
     def finish(first: int, stop: int) -> None:
         for i in range(first, stop):
             lungs[i] = _finish(hu, sides[i], domes, spacing, fill=fill)
+            if fill:
+                lungs[i] |= masses[i]
+                draw_nodules(lungs[i], hu, cells.balls[i], spacing)
 
     run_slabs(finish, 2, workers=workers)
     if fill:  # closing may have filled the windpipe, or have made the lungs overlap
@@ -136,7 +141,12 @@ def _part_contact(hu: NDArray[np.int16], sides: list[Bits], cells: Cells, *, wor
 
 
 def _finish(
-    hu: NDArray[np.int16], side: Bits, domes: Bits, spacing: tuple[float, float, float], *, fill: bool
+    hu: NDArray[np.int16],
+    side: Bits,
+    domes: Bits,
+    spacing: tuple[float, float, float],
+    *,
+    fill: bool,
 ) -> Bits:
     """One lung without fragments and, with `fill`, without holes and dents."""
     from hilum._kernels import bits, components, morphology, selection

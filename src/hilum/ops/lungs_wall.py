@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum._kernels.bits import Bits, Shape
+    from hilum._kernels.components import Runs
+
+Size = tuple[float, float, float]
 
 THIN_MM = 1.7
 """Radius of the ball that must fit into a nodule; what is thinner is vessel, fissure or rim."""
@@ -31,6 +34,9 @@ BARE_SHARE = 1.15
 """The bare surface of a nodule over that of its foot; a ridge or a corner has less than 1."""
 
 RADIUS_MM = (2.0, 18.0)
+MASS_CLOSE_MM = 20.0
+MASS_THIN_MM = 4.0
+MASS_RADIUS_MM = (6.0, 18.0)
 GAP_MM = 0.8
 GAP_SHARE = 0.2
 """The bare side of a nodule lies so close to a ball, in mm and as a share of the ball's radius; else it is no ball."""
@@ -41,11 +47,17 @@ RIM_MM = 1.0
 BONE_HU = 300
 
 THICK_SLICE_MM = 3.5
-"""In slices thicker than this disks are sought slice by slice."""
+"""In slices thicker than this the ball is laid through the outlines in the slices alone."""
+
+FLAT_CLOSE_MM = 14.0
+BEHIND = 0.45
+"""No more of the ball than this share lies behind the surface that bridges it; of a mass, which a larger ball bridges, less."""
+
+MASS_BEHIND = 0.3
 
 
 def complete_nodules(
-    lung: Bits, air: Bits, hu: NDArray[np.int16], spacing: tuple[float, float, float], *, never: Bits
+    lung: Bits, air: Bits, hu: NDArray[np.int16], spacing: Size, *, never: Bits
 ) -> None:
     """Add to a lung, in place, what belongs to the nodules that it bridges.
 
@@ -60,28 +72,110 @@ def complete_nodules(
     never : ndarray of uint64
         Where no nodule is looked for.
     """
+    from hilum._kernels import morphology
+
+    bridged = lung
+    if spacing[0] > THICK_SLICE_MM:  # planes of a ball bridge less than the ball
+        rods = morphology.ellipsoid(FLAT_CLOSE_MM / 2, (np.inf, *spacing[1:]), hu.shape)
+        bridged = lung | (morphology.close(lung, hu.shape[2], rods, times=2, workers=1) & ~never)
+    found, _, _ = find_nodules(bridged, air, hu.shape, spacing, never=never, thin=THIN_MM, radii=RADIUS_MM, behind=BEHIND)
+    draw_nodules(lung, hu, found, spacing)
+
+
+def find_masses(
+    lungs: NDArray[np.uint8], domes: NDArray[np.uint8], size: Size, first: Size
+) -> tuple[NDArray[np.uint8], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Nodules too large for the ball that closes dents of voxels, on cells.
+
+    Parameters
+    ----------
+    lungs : ndarray of uint8, shape (cz, cy, cx)
+        1 and 2 in the air of the right and the left lung.
+    domes : ndarray of uint8
+        1 where no nodule is looked for.
+    size : tuple of float, (z, y, x), mm
+        Of a cell.
+    first : tuple of float, (z, y, x), mm
+        From the middle of the first voxel to that of the first cell.
+
+    Returns
+    -------
+    masses : ndarray of uint8, shape (cz, cy, cx)
+        1 and 2 in the cells of nodules of the right and the left lung.
+    balls : two ndarray of float64, shape (n, 4)
+        As `find_nodules` gives them, of the right and of the left lung.
+    """
+    from hilum._kernels import bits, morphology, selection
+
+    shape: Shape = lungs.shape
+    masses = np.zeros(shape, np.uint8)
+    never = bits.between(domes, 1, 1, workers=1)
+    balls = []
+    for label in (1, 2):
+        air = bits.between(lungs, label, label, workers=1)
+        rods = morphology.ellipsoid(MASS_CLOSE_MM / 2, size, shape)
+        closed = morphology.close(air, shape[2], rods, times=2, workers=1)
+        found, runs, fits = find_nodules(
+            closed, air, shape, size, never=never, thin=MASS_THIN_MM, radii=MASS_RADIUS_MM, behind=MASS_BEHIND
+        )
+        if runs is not None:
+            bits.paint(selection.select(runs, fits, workers=1), masses, label=label, workers=1)
+        found[:, :3] += first
+        balls.append(found)
+    return masses, (balls[0], balls[1])
+
+
+def find_nodules(
+    lung: Bits, air: Bits, shape: Shape, spacing: Size, *, never: Bits, thin: float, radii: tuple[float, float], behind: float
+) -> tuple[NDArray[np.float64], Runs | None, NDArray[np.bool_]]:
+    """The balls that bridged nodules are part of.
+
+    Parameters
+    ----------
+    lung, air, never : ndarray of uint64, shape (z, y, ceil(x / 64))
+        As in `complete_nodules`.
+    shape : tuple of int, (z, y, x)
+    spacing : tuple of float, (z, y, x), mm
+    thin : float, mm
+        Radius of the ball that must fit into a nodule.
+    radii : tuple of float, mm
+        The smallest and largest nodule.
+    behind : float
+        The largest share of a ball that may lie outside of `lung`.
+
+    Returns
+    -------
+    found : ndarray of float64, shape (n, 4)
+        Center z, y, x in mm from the first voxel, and radius, mm.
+    blobs : Runs or None
+        All that a small ball fits into.
+    fits : ndarray of bool
+        Which of them are nodules.
+    """
     from hilum._kernels import blobs, components, morphology
 
-    shape: Shape = hu.shape
     flat = spacing[0] > THICK_SLICE_MM
-    ball = morphology.ellipsoid(THIN_MM, (np.inf if flat else spacing[0], *spacing[1:]), shape)
+    ball = morphology.ellipsoid(thin, (np.inf if flat else spacing[0], *spacing[1:]), shape)
     solid = morphology.open_(lung & ~air & ~never, shape[2], ball, workers=1)
-    runs = components.find_components(solid, shape, corners=False, planes=flat, workers=1)
+    runs = components.find_components(solid, shape, corners=False, workers=1)
     if not runs.number:
-        return
+        return np.zeros((0, 4)), None, np.zeros(0, np.bool_)
     boxes = components.boxes(runs)
     sums = blobs.surfaces(runs, boxes, air, lung, spacing, flat=flat)
-    extent = (boxes[:, 3:] - boxes[:, :3]) * np.array(spacing)
-    long = extent[:, 1:].max(axis=1) if flat else extent.max(axis=1)
+    long = ((boxes[:, 3:] - boxes[:, :3]) * np.array(spacing)).max(axis=1)
     fits = (sums[:, blobs.FOOT] > 0) & (sums[:, blobs.BARE] >= BARE_SHARE * sums[:, blobs.FOOT])
-    fits &= (long >= SIZE_MM[0]) & (long <= SIZE_MM[1])
+    fits &= (long >= SIZE_MM[0]) & (long <= SIZE_MM[1] + spacing[0])
     found = blobs.balls(sums, boxes, spacing, flat=flat)
     gap = np.maximum(GAP_MM, GAP_SHARE * found[:, 3])
-    fits &= (found[:, 3] >= RADIUS_MM[0]) & (found[:, 3] <= RADIUS_MM[1]) & (found[:, 4] <= gap)
-    found, within = found[fits], boxes[fits].astype(np.int64)
-    found[:, 3] += RIM_MM
-    around = np.ceil((0.75 * found[:, 3:4] + RIM_MM) / np.array(spacing)).astype(np.int64)
-    if flat:
-        around[:, 0] = 0
-        found[:, 0] = within[:, 0] * spacing[0]
-    blobs.draw(lung, hu, found, np.hstack([within[:, :3] - around, within[:, 3:] + around]), spacing, limit=BONE_HU)
+    fits &= (found[:, 3] >= radii[0]) & (found[:, 3] <= radii[1]) & (found[:, 4] <= gap)
+    fits[fits] = blobs.outside(lung, found[fits], spacing, shape) <= behind
+    return found[fits, :4], runs, fits
+
+
+def draw_nodules(lung: Bits, hu: NDArray[np.int16], found: NDArray[np.float64], spacing: Size) -> None:
+    """Add balls, as `find_nodules` gives them, with a rim to a lung, in place; bone is left out."""
+    from hilum._kernels import blobs
+
+    wide = found.copy()
+    wide[:, 3] += RIM_MM
+    blobs.draw(lung, hu, wide, spacing, limit=BONE_HU)
