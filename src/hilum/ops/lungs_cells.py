@@ -1,7 +1,7 @@
 """Which air is lung, decided on cells of some 3 mm; axes run to the head, the back and the left.
 
-1. Air outside: dark cells joined to a side of their axial plane. Seen plane by plane, an open mouth or a windpipe that
-   leaves the scan at the top does not drain the lungs.
+1. Air outside: dark cells joined to a side of their axial plane, unless that cuts through a lung. Seen plane by
+   plane, an open mouth or a windpipe that leaves the scan at the top does not drain the lungs.
 2. The body: the largest solid piece that is left when thin shells (tables, blankets) are worn off.
 3. Air inside: pockets in an axial plane that are not outside, and with body in at least three of the four directions
    for half of their cells; the foam of a table has body in one.
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum._kernels.bits import Bits, Shape
+    from hilum._kernels.components import Runs
 
 CELL_MM = 3.0
 SHELL_MM = 4.0
@@ -37,6 +38,10 @@ SHELL_MM = 4.0
 REGAIN_CELLS = 3
 """How far the body is grown back from its thick parts, so that a thin chest wall belongs to it."""
 
+LUNG_HU = -940
+"""The air around a patient is darker on the average, whatever lies in it; lungs are brighter."""
+
+LEAST_MM2 = 150.0
 ENCLOSED = 3
 """Air inside the body has body in at least so many of the four directions of its plane, in half of its cells."""
 
@@ -146,8 +151,6 @@ def air_inside(cells: NDArray[np.int16], size: Size) -> tuple[NDArray[np.bool_],
     shape: Shape = cells.shape
     dark = bits.at_most(cells, AIR_UP_TO, workers=1)
     planes = components.find_components(dark, shape, corners=False, planes=True, workers=1)
-    drained = selection.select(planes, components.at_side(planes), workers=1)
-    outside = _unpacked(drained, shape)
     ball = morphology.ellipsoid(SHELL_MM, (np.inf, *size[1:]), shape)
     solid = bits.complement(dark, shape[2])
     core = components.find_components(
@@ -157,13 +160,34 @@ def air_inside(cells: NDArray[np.int16], size: Size) -> tuple[NDArray[np.bool_],
     worn = selection.select(core, trunk, workers=1)
     thick = bits.paint(worn, np.zeros(shape, np.uint8), workers=1)
     body = coarse.grow(thick, _unpacked(solid, shape), steps=REGAIN_CELLS).view(np.bool_)
-    enclosed = coarse.look_around(body) >= ENCLOSED
-    pockets = components.find_components(
-        bits.complement(solid, shape[2]) & ~drained, shape, corners=False, planes=True, workers=1
-    )
-    share = coarse.means(pockets, enclosed.astype(np.int16) * 100, 0.0)[:, 3]
-    inside = _unpacked(selection.select(pockets, share >= 50, workers=1), shape)
+    seen = coarse.look_around(body).astype(np.int16)
+    side, cut = components.at_side(planes), _cut_lungs(cells, planes, seen, size)
+    enclosed = coarse.means(planes, (seen >= ENCLOSED) * np.int16(100), 0.0)[:, 3] >= 50
+    outside = _unpacked(selection.select(planes, side & ~cut, workers=1), shape)
+    inside = _unpacked(selection.select(planes, (enclosed & ~side) | cut, workers=1), shape)
     return outside, body, inside
+
+
+def _cut_lungs(
+    cells: NDArray[np.int16], planes: Runs, seen: NDArray[np.int16], size: Size
+) -> NDArray[np.bool_]:
+    """Which dark parts of planes are lung, though they reach the side of a volume that cuts through the chest.
+
+    They are as bright as lung away from their rim, and have body in two of the four directions or more.
+    """
+    from hilum._kernels import coarse, components
+
+    hu, around = (coarse.means(planes, values, 0.0)[:, 3] for values in (cells, (seen >= 2) * np.int16(100)))
+    lung = components.at_side(planes) & (hu > LUNG_HU) & (around >= 50)
+    lung &= components.sizes(planes) * size[1] * size[2] >= LEAST_MM2
+    boxes = components.boxes(planes)
+    for index in np.flatnonzero(lung).tolist():
+        z, y0, x0, _, y1, x1 = boxes[index].tolist()
+        local = cells[z, y0:y1, x0:x1]
+        inner = np.pad(local <= AIR_UP_TO, 1, mode="edge")
+        inner = inner[1:-1, 1:-1] & inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
+        lung[index] = inner.any() and local[inner].mean() > LUNG_HU
+    return lung
 
 
 def _unpacked(voxels: Bits, shape: Shape) -> NDArray[np.bool_]:
