@@ -13,7 +13,7 @@ from hilum._kernels.threads import run_slabs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-RAYS = 360
+RAYS = 288
 """Directions in a plane."""
 
 
@@ -22,7 +22,7 @@ def _cast(
     labels: Any, label: int, solid: Any, bone: Any, centers: Any, allowed: Any, turn: Any, size: Any, gap: float, out: Any, start: int, stop: int
 ) -> None:
     ny, nx = labels.shape[1:]
-    step = 0.5 * min(size[0], size[1])
+    step = 0.7 * min(size[0], size[1])
     for z in range(start, stop):
         if centers[z, 0] < 0:
             continue

@@ -20,7 +20,7 @@ import numpy as np
 from hilum.ops.lungs_airway import find_airway
 from hilum.ops.lungs_dense import find_dense
 from hilum.ops.lungs_dome import find_domes
-from hilum.ops.lungs_sides import AIR_UP_TO, OTHER, Size, part_sides
+from hilum.ops.lungs_sides import AIR_UP_TO, LEFT, OTHER, RIGHT, Size, part_sides
 from hilum.ops.lungs_wall import find_masses
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def find_lungs(
     -------
     Cells
     """
-    from hilum._kernels import coarse
+    from hilum._kernels import bits, coarse, morphology
     from hilum._kernels.threads import run_slabs
 
     factors: Shape = tuple(max(1, round(CELL_MM / s)) for s in spacing)  # type: ignore[assignment]  # three of them
@@ -111,9 +111,11 @@ def find_lungs(
     lungs = np.where(labels == OTHER, np.uint8(0), labels)
 
     def find_margin() -> NDArray[np.uint8]:
-        margin = coarse.grow(labels, ~outside & (tube < 0.6), steps=2)
-        margin[margin == OTHER] = 0
-        return margin
+        sets = [bits.between(labels, label, label, workers=1) for label in (RIGHT, LEFT, OTHER)]
+        allowed = bits.between((~outside & (tube < 0.6)).view(np.uint8), 1, 1, workers=1)
+        grown = morphology.grow(sets, allowed, labels.shape[2], steps=2)
+        margin = bits.paint(grown[0], np.zeros(labels.shape, np.uint8), label=RIGHT, workers=1)
+        return bits.paint(grown[1], margin, label=LEFT, workers=1)
 
     def find_parts() -> NDArray[np.uint8]:
         return find_dense(cells, lungs, body, size, middle) if dense else np.zeros_like(lungs)
@@ -158,8 +160,7 @@ def air_inside(cells: NDArray[np.int16], size: Size) -> tuple[NDArray[np.bool_],
     )
     trunk = components.sizes(core) == components.sizes(core).max(initial=1)
     worn = selection.select(core, trunk, workers=1)
-    thick = bits.paint(worn, np.zeros(shape, np.uint8), workers=1)
-    body = coarse.grow(thick, _unpacked(solid, shape), steps=REGAIN_CELLS).view(np.bool_)
+    body = _unpacked(morphology.grow([worn], solid, shape[2], steps=REGAIN_CELLS)[0], shape)
     seen = coarse.look_around(body).astype(np.int16)
     side, cut = components.at_side(planes), _cut_lungs(cells, planes, seen, size)
     enclosed = coarse.means(planes, (seen >= ENCLOSED) * np.int16(100), 0.0)[:, 3] >= 50

@@ -92,18 +92,21 @@ def _segment(
     air = bits.at_most(hu, AIR_UP_TO, workers=workers) & ~_with_wall(airway, spacing, shape, workers=workers)
     sides = [air & coarse.expand(cells.labels, label, cells.factors, shape, workers=workers) for label in (1, 2)]
     _part_contact(hu, sides, cells, workers=workers)
-    for label, side in enumerate(sides, 1):
-        side |= coarse.expand(cells.dense, label, cells.factors, shape, workers=workers)
+    for label in bits.labels_in(cells.dense, workers=1):
+        sides[label - 1] |= coarse.expand(cells.dense, label, cells.factors, shape, workers=workers)
     taken = _with_wall(_wide(airway, spacing, shape, workers=workers), spacing, shape, workers=workers)
     domes = coarse.expand(cells.domes, 1, cells.factors, shape, workers=workers)
     lungs = list(sides)
-    masses = [coarse.expand(cells.masses, label, cells.factors, shape, workers=workers) for label in (1, 2)]
+    masses = {
+        label: coarse.expand(cells.masses, label, cells.factors, shape, workers=workers)
+        for label in bits.labels_in(cells.masses, workers=1)
+    }
 
     def finish(first: int, stop: int) -> None:
         for i in range(first, stop):
             lungs[i] = _finish(hu, sides[i], domes, spacing, fill=fill)
             if fill:
-                lungs[i] |= masses[i]
+                lungs[i] |= masses.get(i + 1, np.uint64(0))
                 draw_nodules(lungs[i], hu, cells.balls[i], spacing)
 
     run_slabs(finish, 2, workers=workers)
@@ -168,7 +171,6 @@ def _finish(
     part = selection.select(pieces, large, workers=1)
     if fill:
         never, air = domes[near], part
-        part = part | selection.fill_planes(part, small, workers=1) & ~never
         part = morphology.close(part, length, ball, times=times, workers=1)
         part |= selection.fill_planes(part, small, workers=1) & ~never
         columns = slice(64 * near[2].start, 64 * near[2].start + length)
