@@ -72,7 +72,16 @@ def _regrid(ct: Volume, step: Resample, workers: int) -> Volume:
 def _find_lungs(ct: Volume, step: Lungs, workers: int) -> Mask | None:
     if step.method == "none":
         return None
-    return segment_lungs(ct, method=step.method, fill=step.fill, dilate_mm=step.dilate_mm, workers=workers)
+    return segment_lungs(
+        ct,
+        method=step.method,
+        fill=step.fill,
+        dilate_mm=step.dilate_mm,
+        pathology=step.pathology,
+        airways=step.airways,
+        background=step.background,
+        workers=workers,
+    )
 
 
 def _set_range(ct: Volume, step: Intensity) -> Volume:

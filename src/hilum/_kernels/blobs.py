@@ -21,7 +21,16 @@ _FIRST = 2
 
 @njit(nogil=True, cache=True)
 def _surfaces(
-    first: Any, start: Any, stop: Any, component: Any, air: Any, lung: Any, spacing: Any, corner: Any, flat: bool, sums: Any
+    first: Any,
+    start: Any,
+    stop: Any,
+    component: Any,
+    air: Any,
+    lung: Any,
+    spacing: Any,
+    corner: Any,
+    flat: bool,
+    sums: Any,
 ) -> None:
     nz, ny, nx = lung.shape[0], lung.shape[1], 64 * lung.shape[2]
     moves = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
@@ -151,7 +160,9 @@ def _row(ball: Any, spacing: Any, z: int, y: int, nx: int) -> tuple[int, int]:
     if rest < 0:
         return 0, 0
     half = np.sqrt(rest)
-    return max(0, int(np.ceil((ball[2] - half) / spacing[2]))), min(nx, int(np.floor((ball[2] + half) / spacing[2])) + 1)
+    return max(0, int(np.ceil((ball[2] - half) / spacing[2]))), min(
+        nx, int(np.floor((ball[2] + half) / spacing[2])) + 1
+    )
 
 
 @njit(nogil=True, cache=True)

@@ -250,7 +250,7 @@ def grow(sets: list[Bits], allowed: Bits, nx: int, *, steps: int) -> list[Bits]:
     for _ in range(steps):
         for part, wider in zip(grown, [dilate(part, nx, FACES, workers=1) for part in grown], strict=True):
             new = wider & free
-            part |= new
+            np.bitwise_or(part, new, out=part)
             free &= ~new
     return grown
 

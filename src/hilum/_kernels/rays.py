@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,10 +18,22 @@ RAYS = 288
 
 @njit(nogil=True, cache=True)
 def _cast(
-    labels: Any, label: int, solid: Any, bone: Any, centers: Any, allowed: Any, turn: Any, size: Any, gap: float, out: Any, start: int, stop: int
+    labels: Any,
+    label: int,
+    solid: Any,
+    bone: Any,
+    centers: Any,
+    allowed: Any,
+    turn: Any,
+    size: Any,
+    gap: float,
+    out: Any,
+    start: int,
+    stop: int,
 ) -> None:
     ny, nx = labels.shape[1:]
     step = 0.7 * min(size[0], size[1])
+    margin = int(np.ceil(gap / step))
     for z in range(start, stop):
         if centers[z, 0] < 0:
             continue
@@ -33,7 +44,14 @@ def _cast(
             lung, rib, n = -1, -1, 0
             while True:
                 y, x = int(centers[z, 0] + n * dy + 0.5), int(centers[z, 1] + n * dx + 0.5)
-                if y < 0 or x < 0 or y >= ny or x >= nx or centers[z, 0] + n * dy < -0.5 or centers[z, 1] + n * dx < -0.5:
+                if (
+                    y < 0
+                    or x < 0
+                    or y >= ny
+                    or x >= nx
+                    or centers[z, 0] + n * dy < -0.5
+                    or centers[z, 1] + n * dx < -0.5
+                ):
                     break
                 if labels[z, y, x] == label:
                     lung, rib = n, -1
@@ -45,7 +63,7 @@ def _cast(
                         rib = n
                         break
                 n += 1
-            last = rib - int(math.ceil(gap / step))
+            last = rib - margin
             for n in range(lung + 1, last):
                 y, x = int(centers[z, 0] + n * dy + 0.5), int(centers[z, 1] + n * dx + 0.5)
                 out[z, y, x] = True

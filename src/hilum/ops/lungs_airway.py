@@ -113,7 +113,8 @@ def _seeds(
     wanted[[spot.component for spot in chain]] = True
     places = bits.places(selection.select(runs, wanted, workers=1))
     values = cells[tuple(places.T)]
-    return places[values <= np.percentile(values, 50)]
+    seeds: NDArray[np.int64] = places[values <= np.percentile(values, 50)]
+    return seeds
 
 
 def _spots(

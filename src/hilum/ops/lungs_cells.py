@@ -169,9 +169,7 @@ def air_inside(cells: NDArray[np.int16], size: Size) -> tuple[NDArray[np.bool_],
     return outside, body, inside
 
 
-def _cut_lungs(
-    cells: NDArray[np.int16], planes: Runs, seen: NDArray[np.int16], size: Size
-) -> NDArray[np.bool_]:
+def _cut_lungs(cells: NDArray[np.int16], planes: Runs, seen: NDArray[np.int16], size: Size) -> NDArray[np.bool_]:
     """Which dark parts of planes are lung, though they reach the side of a volume that cuts through the chest.
 
     They are as bright as lung away from their rim, and have body in two of the four directions or more.

@@ -18,7 +18,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bits import Bits, Shape
+    from hilum._kernels.bits import Shape
 
 Size = tuple[float, float, float]
 
@@ -110,8 +110,8 @@ def find_dense(
     near = _around(labels, size)
     if near is not None:
         off = (np.arange(cells.shape[2]) - middle)[near[2]] * size[2]
-        local = (np.ascontiguousarray(whole[near]) for whole in (cells, labels, body))
-        out[near] = _find_local(*local, size, off)  # type: ignore[arg-type]  # three of them
+        local = np.ascontiguousarray(cells[near]), np.ascontiguousarray(labels[near]), np.ascontiguousarray(body[near])
+        out[near] = _find_local(*local, size, off)
     return out
 
 
@@ -184,7 +184,7 @@ def _organs(
         for r in (HEART_MM, HEART_MM + CORNER_MM)
     )
     core = morphology.erode(packed, full.shape[2], ball, workers=1)
-    runs = components.find_components(core, full.shape, corners=False, workers=1)  # type: ignore[arg-type]  # as above
+    runs = components.find_components(core, full.shape, corners=False, workers=1)
     named = selection.label_image(runs)
     wanted = np.zeros(runs.number + 1, np.bool_)
     wanted[np.unique(named[:, :, off[:: factors[2]] < MIDDLE_MM])] = True
@@ -266,9 +266,9 @@ def _fluid(cells: NDArray[np.int16], found: NDArray[np.bool_], size: Size) -> ND
     bright = coarse.cell_means(found * cells * np.int16(16), factors, workers=1)
     some = coarse.cell_means(found * np.int16(16), factors, workers=1)
     water = (bright < FLUID_HU * some).view(np.uint8)
-    return bits.paint(
-        coarse.expand(water, 1, factors, shape, workers=1), np.zeros(shape, np.uint8), workers=1
-    ).view(np.bool_)
+    return bits.paint(coarse.expand(water, 1, factors, shape, workers=1), np.zeros(shape, np.uint8), workers=1).view(
+        np.bool_
+    )
 
 
 def _parts(cells: NDArray[np.int16], found: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:

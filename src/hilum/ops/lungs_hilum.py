@@ -43,7 +43,9 @@ FRAGMENT_ML = 0.5
 """Pieces of lung smaller than this that touch nothing are noise."""
 
 
-def both_lungs(volume: Volume, *, fill: bool = True, dense: bool = True, workers: int = 0) -> NDArray[np.uint8]:
+def both_lungs(
+    volume: Volume, *, fill: bool = True, dense: bool = True, airways: bool = False, workers: int = 0
+) -> NDArray[np.uint8]:
     """Labels of the right (1) and left (2) lung.
 
     Parameters
@@ -54,6 +56,8 @@ def both_lungs(volume: Volume, *, fill: bool = True, dense: bool = True, workers
         Whether vessels and nodules belong to it, and dents of the wall are closed.
     dense : bool
         Whether consolidated and hazy parts belong to it.
+    airways : bool
+        Whether the windpipe and main bronchi, with their walls, are labeled 3.
     workers : int
         Threads; 0 for one per available core.
 
@@ -65,7 +69,7 @@ def both_lungs(volume: Volume, *, fill: bool = True, dense: bool = True, workers
     order, flips = body_axes(volume.geometry)
     turned = reorient(volume)
     hu = np.ascontiguousarray(_as_int16(turned.array))
-    labels = _segment(hu, turned.spacing, fill=fill, dense=dense, workers=workers)
+    labels = _segment(hu, turned.spacing, fill=fill, dense=dense, airways=airways, workers=workers)
     back = np.transpose(labels[tuple(slice(None, None, -1 if flip else 1) for flip in flips)], np.argsort(order))
     return np.ascontiguousarray(back)
 
@@ -75,7 +79,13 @@ def _as_int16(hu: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def _segment(
-    hu: NDArray[np.int16], spacing: tuple[float, float, float], *, fill: bool, dense: bool, workers: int
+    hu: NDArray[np.int16],
+    spacing: tuple[float, float, float],
+    *,
+    fill: bool,
+    dense: bool,
+    airways: bool,
+    workers: int,
 ) -> NDArray[np.uint8]:
     from hilum._kernels import bits, coarse
     from hilum._kernels.airway import mark
@@ -115,6 +125,8 @@ def _segment(
         lungs[1] &= ~(taken | lungs[0])
     for label, lung in enumerate(lungs, 1):
         bits.paint(lung, out, label=label, workers=workers)
+    if airways:
+        bits.paint(taken & ~(lungs[0] | lungs[1]), out, label=3, workers=workers)
     return out
 
 

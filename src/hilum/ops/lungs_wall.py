@@ -51,14 +51,11 @@ THICK_SLICE_MM = 3.5
 
 FLAT_CLOSE_MM = 14.0
 BEHIND = 0.45
-"""No more of the ball than this share lies behind the surface that bridges it; of a mass, which a larger ball bridges, less."""
-
 MASS_BEHIND = 0.3
+"""No more than these shares of a ball lie behind the surface that bridges it; a mass is bridged by a larger ball."""
 
 
-def complete_nodules(
-    lung: Bits, air: Bits, hu: NDArray[np.int16], spacing: Size, *, never: Bits
-) -> None:
+def complete_nodules(lung: Bits, air: Bits, hu: NDArray[np.int16], spacing: Size, *, never: Bits) -> None:
     """Add to a lung, in place, what belongs to the nodules that it bridges.
 
     Parameters
@@ -78,7 +75,9 @@ def complete_nodules(
     if spacing[0] > THICK_SLICE_MM:  # planes of a ball bridge less than the ball
         rods = morphology.ellipsoid(FLAT_CLOSE_MM / 2, (np.inf, *spacing[1:]), hu.shape)
         bridged = lung | (morphology.close(lung, hu.shape[2], rods, times=2, workers=1) & ~never)
-    found, _, _ = find_nodules(bridged, air, hu.shape, spacing, never=never, thin=THIN_MM, radii=RADIUS_MM, behind=BEHIND)
+    found, _, _ = find_nodules(
+        bridged, air, hu.shape, spacing, never=never, thin=THIN_MM, radii=RADIUS_MM, behind=BEHIND
+    )
     draw_nodules(lung, hu, found, spacing)
 
 
@@ -126,7 +125,15 @@ def find_masses(
 
 
 def find_nodules(
-    lung: Bits, air: Bits, shape: Shape, spacing: Size, *, never: Bits, thin: float, radii: tuple[float, float], behind: float
+    lung: Bits,
+    air: Bits,
+    shape: Shape,
+    spacing: Size,
+    *,
+    never: Bits,
+    thin: float,
+    radii: tuple[float, float],
+    behind: float,
 ) -> tuple[NDArray[np.float64], Runs | None, NDArray[np.bool_]]:
     """The balls that bridged nodules are part of.
 
