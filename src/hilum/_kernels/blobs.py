@@ -143,7 +143,7 @@ def balls(
     center = 0.5 * np.linalg.solve(matrix[able], right.T[:, :, None])[:, :, 0].T
     rest = power - 2 * (center * mean).sum(axis=0)
     radius = np.sqrt(np.maximum(rest + (center**2).sum(axis=0), zero))
-    # The mean square of |p|^2 - 2 c p - k, with k = rest, from the sums alone; near the surface it is 2 r times the gap.
+    # The mean square of |p|^2 - 2 c p - rest, from the sums alone; near the surface it is 2 r times the gap.
     spread_used, right_used = spread[:, :, able], right
     along = np.einsum("in,ijn,jn->n", center, spread_used, center)
     square_error = s[:, 12] - power**2 - 4 * (center * right_used).sum(axis=0) + 4 * along

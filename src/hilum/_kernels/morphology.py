@@ -228,7 +228,7 @@ FACES = np.array([(-1, 0, 0), (0, -1, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1)], np.i
 """The rods of a voxel and the six that share a face with it."""
 
 
-def grow(sets: list[Bits], allowed: Bits, nx: int, *, steps: int) -> list[Bits]:
+def grow(sets: list[Bits], allowed: Bits, nx: int, *, steps: int, planes: bool = False) -> list[Bits]:
     """Grow several sets over the faces of allowed voxels, all at the same pace.
 
     Parameters
@@ -239,6 +239,8 @@ def grow(sets: list[Bits], allowed: Bits, nx: int, *, steps: int) -> list[Bits]:
     nx : int
     steps : int
         How many voxels far.
+    planes : bool
+        Whether every plane is taken for itself.
 
     Returns
     -------
@@ -246,9 +248,10 @@ def grow(sets: list[Bits], allowed: Bits, nx: int, *, steps: int) -> list[Bits]:
         A voxel reached by several sets in the same step belongs to the first of them.
     """
     grown = [part.copy() for part in sets]
+    rods = FACES[FACES[:, 0] == 0] if planes else FACES
     free = allowed & ~np.bitwise_or.reduce(grown)
     for _ in range(steps):
-        for part, wider in zip(grown, [dilate(part, nx, FACES, workers=1) for part in grown], strict=True):
+        for part, wider in zip(grown, [dilate(part, nx, rods, workers=1) for part in grown], strict=True):
             new = wider & free
             np.bitwise_or(part, new, out=part)
             free &= ~new

@@ -42,6 +42,7 @@ LUNG_HU = -940
 """The air around a patient is darker on the average, whatever lies in it; lungs are brighter."""
 
 LEAST_MM2 = 150.0
+THICK_MM = 4.5
 ENCLOSED = 3
 """Air inside the body has body in at least so many of the four directions of its plane, in half of its cells."""
 
@@ -113,7 +114,8 @@ def find_lungs(
     def find_margin() -> NDArray[np.uint8]:
         sets = [bits.between(labels, label, label, workers=1) for label in (RIGHT, LEFT, OTHER)]
         allowed = bits.between((~outside & (tube < 0.6)).view(np.uint8), 1, 1, workers=1)
-        grown = morphology.grow(sets, allowed, labels.shape[2], steps=2)
+        # Two of thick slices would reach through the diaphragm into gas.
+        grown = morphology.grow(sets, allowed, labels.shape[2], steps=2, planes=size[0] > THICK_MM)
         margin = bits.paint(grown[0], np.zeros(labels.shape, np.uint8), label=RIGHT, workers=1)
         return bits.paint(grown[1], margin, label=LEFT, workers=1)
 
@@ -121,8 +123,8 @@ def find_lungs(
         return find_dense(cells, lungs, body, size, middle) if dense else np.zeros_like(lungs)
 
     def find_rounded() -> tuple[Any, ...]:
-        domes = find_domes(cells > AIR_UP_TO, lungs > 0, size)
-        return domes, *find_masses(lungs, domes, size, first)
+        domes, gas = find_domes(cells > AIR_UP_TO, lungs > 0, size)
+        return domes, gas, *find_masses(lungs, domes, size, first)
 
     tasks: tuple[Callable[[], Any], ...] = (find_parts, find_margin, find_rounded)
     done: dict[int, Any] = {}
@@ -131,7 +133,9 @@ def find_lungs(
         done.update((k, tasks[k]()) for k in range(first, stop))
 
     run_slabs(work, len(tasks), workers=workers)
-    domes, masses, balls = done[2]
+    domes, gas, masses, balls = done[2]
+    for parts in (done[0], done[1]):
+        parts[gas > 0] = 0
     return Cells(done[1], factors, airway, domes, done[0], masses, balls)
 
 
