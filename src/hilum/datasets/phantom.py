@@ -18,7 +18,6 @@ from hilum._kernels.threads import run_slabs
 from hilum.datasets.phantom_anatomy import FIELD_OF_VIEW_MM, PATIENT_CENTER, outside_field
 from hilum.datasets.phantom_disease import Disease, Missing
 from hilum.datasets.phantom_growth import NODULE_HU, Anatomy, NoduleKind, check_kinds, grow, stream
-from hilum.datasets.phantom_lungs import Slab
 from hilum.datasets.phantom_shapes import Sampler
 from hilum.datasets.phantom_tissue import paint_slab
 from hilum.errors import InputError
@@ -29,6 +28,7 @@ from hilum.volume import Mask, Volume
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hilum.datasets.phantom_lungs import Slab
     from hilum.datasets.phantom_shapes import Floats
 
 COVERED_MM = (300.0, FIELD_OF_VIEW_MM, FIELD_OF_VIEW_MM)

@@ -54,7 +54,8 @@ def fluid(points: Points, build: Build, disease: Disease) -> Floats:
         level = np.float32(44) - np.float32(disease.back) * y + np.float32(0.25) * (z + 40)
         parts.append(np.maximum(level, middle - x))
     if disease.missing != "none":
-        parts.append(x - middle if disease.missing == "right" else middle - x)
+        side = x - middle - np.float32(0.03) * z  # as the membrane between the lungs lies
+        parts.append(side if disease.missing == "right" else -side)
     distance = parts[0]
     for part in parts[1:]:
         distance = np.minimum(distance, part)

@@ -109,7 +109,7 @@ def find_dense(
     out = np.zeros(cells.shape, np.uint8)
     near = _around(labels, size)
     if near is not None:
-        off: NDArray[np.float64] = (np.arange(cells.shape[2]) - middle)[near[2]] * size[2]
+        off = np.asarray((np.arange(cells.shape[2]) - middle)[near[2]] * size[2], np.float64)
         local = np.ascontiguousarray(cells[near]), np.ascontiguousarray(labels[near]), np.ascontiguousarray(body[near])
         out[near] = _find_local(*local, size, off)
     return out

@@ -33,7 +33,7 @@ SIZE_MM = (3.0, 45.0)
 BARE_SHARE = 1.15
 """The bare surface of a nodule over that of its foot; a ridge or a corner has less than 1."""
 
-RADIUS_MM = (2.0, 18.0)
+RADIUS_MM = (1.5, 18.0)
 MASS_CLOSE_MM = 20.0
 MASS_THIN_MM = 4.0
 MASS_RADIUS_MM = (6.0, 18.0)
@@ -41,8 +41,9 @@ GAP_MM = 0.8
 GAP_SHARE = 0.2
 """The bare side of a nodule lies so close to a ball, in mm and as a share of the ball's radius; else it is no ball."""
 
-RIM_MM = 1.0
-"""The completed ball is larger by this: the border of a nodule is drawn by the eye outside of its half height."""
+RIM_MM, RIM_VOXELS, RIM_SLICES = 1.0, 0.9, 0.3
+"""The completed ball is larger by this: the border of a nodule is drawn by the eye outside of its half height.
+On coarse grids it is larger by these shares of a voxel in the plane, or of a slice, as the ball is known no better."""
 
 BONE_HU = 300
 
@@ -173,6 +174,9 @@ def find_nodules(
     fits = (sums[:, blobs.FOOT] > 0) & (sums[:, blobs.BARE] >= BARE_SHARE * sums[:, blobs.FOOT])
     fits &= (long >= SIZE_MM[0]) & (long <= SIZE_MM[1] + spacing[0])
     found = blobs.balls(sums, boxes, spacing, flat=flat)
+    if not flat:  # a ball seen in a single plane ends somewhere in the next ones
+        single = boxes[:, 3] - boxes[:, 0] == 1
+        found[single, 3] = np.hypot(found[single, 3], 0.5 * spacing[0])
     gap = np.maximum(GAP_MM, GAP_SHARE * found[:, 3])
     fits &= (found[:, 3] >= radii[0]) & (found[:, 3] <= radii[1]) & (found[:, 4] <= gap)
     fits[fits] = blobs.outside(lung, found[fits], spacing, shape) <= behind
@@ -184,5 +188,5 @@ def draw_nodules(lung: Bits, hu: NDArray[np.int16], found: NDArray[np.float64], 
     from hilum._kernels import blobs
 
     wide = found.copy()
-    wide[:, 3] += RIM_MM
+    wide[:, 3] += max(RIM_MM, RIM_VOXELS * max(spacing[1:]), RIM_SLICES * spacing[0])
     blobs.draw(lung, hu, wide, spacing, limit=BONE_HU)
