@@ -27,12 +27,13 @@ def _surfaces(
     component: Any,
     air: Any,
     lung: Any,
+    nx: int,
     spacing: Any,
     corner: Any,
     flat: bool,
     sums: Any,
 ) -> None:
-    nz, ny, nx = lung.shape[0], lung.shape[1], 64 * lung.shape[2]
+    nz, ny = lung.shape[:2]
     moves = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
     volume = spacing[0] * spacing[1] * spacing[2]
     for row in range(first.size - 1):
@@ -98,7 +99,7 @@ def surfaces(
     sums = np.zeros((runs.number, 15))
     corner = np.ascontiguousarray(boxes[:, :3])
     parts = (runs.first, runs.start, runs.stop, runs.component)
-    _surfaces(*parts, air, lung, np.array(spacing), corner, flat, sums)
+    _surfaces(*parts, air, lung, runs.shape[2], np.array(spacing), corner, flat, sums)
     return sums
 
 

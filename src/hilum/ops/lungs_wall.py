@@ -52,7 +52,7 @@ THICK_SLICE_MM = 3.5
 
 FLAT_CLOSE_MM = 14.0
 BEHIND = 0.45
-MASS_BEHIND = 0.3
+MASS_BEHIND = 0.36
 """No more than these shares of a ball lie behind the surface that bridges it; a mass is bridged by a larger ball."""
 
 
