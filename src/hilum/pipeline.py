@@ -93,7 +93,15 @@ def _find_lungs(
     """The mask, what was measured on it before it is grown, and what a search for a better one came to."""
     if step.method == "none":
         return None, measure_lungs(ct, None), ()
-    segment = partial(segment_lungs, method=step.method, fill=step.fill, workers=workers)
+    segment = partial(
+        segment_lungs,
+        method=step.method,
+        fill=step.fill,
+        pathology=step.pathology,
+        airways=step.airways,
+        background=step.background,
+        workers=workers,
+    )
     known = {"own": step.method == "hilum", "sides": step.method not in WITHOUT_SIDES}
     found = find_lungs(ct, segment, **known, fallback=step.fallback, workers=workers)
     agreed = {} if given is None else agreement(found.mask, given)

@@ -59,13 +59,26 @@ class Resample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The lung mask: its method (``none`` for no mask, ``onnx:PATH`` for a model), vessels filled or not, growth in mm.
 
+    ``pathology`` keeps consolidated lung or not, and ``airways`` labels windpipe and main bronchi with 3, both in the
+    method hilum alone; ``background`` is what tutorial3d takes for the air around the patient.
+
     With ``fallback`` a mask that is probably wrong makes hilum try other settings, and say so.
     """
 
     method: Annotated[str, Meta(pattern=LUNG_METHOD)] = "hilum"
     fill: bool = True
     dilate_mm: Annotated[float, Meta(ge=0, le=50)] = 0.0
+    pathology: Literal["include", "exclude"] = "include"
+    airways: bool = False
+    background: Literal["corner", "sides"] = "corner"
     fallback: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse options that the method does not have."""
+        if self.method != "hilum" and (self.pathology != "include" or self.airways):
+            raise ValueError(f"lungs.pathology and lungs.airways are of the method hilum, not of {self.method}")
+        if self.method != "tutorial3d" and self.background != "corner":
+            raise ValueError(f"lungs.background is of the method tutorial3d, not of {self.method}")
 
 
 class Nodules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

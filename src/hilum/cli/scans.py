@@ -72,7 +72,18 @@ def convert(source: Path, output: Path, /, *, series: str = "", slice_spacing_mm
     return ALL_WELL
 
 
-def lungs(source: Path, output: Path, /, *, method: Method = "hilum", dilate_mm: float = 0.0, series: str = "") -> int:
+def lungs(
+    source: Path,
+    output: Path,
+    /,
+    *,
+    method: Method = "hilum",
+    dilate_mm: float = 0.0,
+    pathology: Literal["include", "exclude"] = "include",
+    airways: bool = False,
+    background: Literal["corner", "sides"] = "corner",
+    series: str = "",
+) -> int:
     """Write a lung mask on the scan's own grid: 1 right, 2 left.
 
     Parameters
@@ -86,6 +97,12 @@ def lungs(source: Path, output: Path, /, *, method: Method = "hilum", dilate_mm:
         their lungs are all 1.
     dilate_mm
         Growth of the mask in mm.
+    pathology
+        Whether consolidated and hazy lung belongs to the mask (method hilum); fluid never does.
+    airways
+        Label windpipe and main bronchi with 3 (method hilum).
+    background
+        Air around the patient: joined with the first voxel, or with any side (method tutorial3d).
     series
         Series Instance UID, where the folder holds several.
     """
@@ -99,7 +116,8 @@ def lungs(source: Path, output: Path, /, *, method: Method = "hilum", dilate_mm:
     scan = _read(source, series=series)
     sides = method not in WITHOUT_SIDES
     own = method == "hilum"
-    found = find_lungs(scan.ct, partial(segment_lungs, method=method), own=own, sides=sides, fallback=own)
+    segment = partial(segment_lungs, method=method, pathology=pathology, airways=airways, background=background)
+    found = find_lungs(scan.ct, segment, own=own, sides=sides, fallback=own)
     if not found.mask.array.any():
         raise InputError(
             "no lung was found", where=source, do="look at the scan, or try another --method", code="lungs"
