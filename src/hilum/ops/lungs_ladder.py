@@ -82,10 +82,10 @@ def _with_sides(mask: NDArray[np.uint8], ct: Volume) -> NDArray[np.uint8]:
 
 RUNGS: dict[str, Rung] = {
     "the method 'hilum'": _default,
-    f"thresholds {STEP_HU} HU higher": _brighter,
-    f"thresholds {STEP_HU} HU lower": _darker,
     "a smoothed scan": _smoothed,
+    f"thresholds {STEP_HU} HU lower": _darker,
     "the method 'tutorial3d', parted in two": _tutorial,
+    f"thresholds {STEP_HU} HU higher": _brighter,
 }
 """Every setting that is tried, in this order, by what it is called in the note."""
 
