@@ -321,6 +321,7 @@ def test_sharp_kernel_overshoots_at_edges(quiet):
         ({"noise_hu": float("nan")}, "noise_hu"),
         ({"padding_hu": 40000}, "padding_hu"),
         ({"kernel": "crisp"}, "crisp"),
+        ({"missing": "both"}, "both"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(wrong, word):

@@ -8,6 +8,7 @@ import multiprocessing
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,6 +21,8 @@ from hilum.errors import HilumError, OutputError, one_line
 from hilum.io.ledger import Row, append_row, read_ledger, rewrite_ledger
 from hilum.io.store import read_record, store_scan
 from hilum.io.summary import summarize, write_summary
+from hilum.ops.lungs import MODEL
+from hilum.ops.lungs_onnx import model_digest
 from hilum.pipeline import preprocess
 from hilum.recipes import Compute, Recipe, recipe_fingerprint, recipe_toml
 from hilum.scan import Known
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerProcess
-    from pathlib import Path
 
     from hilum.io.records import ScanRecord
     from hilum.scan import ScanRef
@@ -172,6 +174,7 @@ def fingerprint(ref: ScanRef, recipe: Recipe) -> str:
         Its files are known by name, size and time of change; their bytes are not read. What the tables of its data
         set say of this one scan counts, not the rest of them.
     recipe : Recipe
+        Where its lung method is a model, that file's bytes count.
 
     Returns
     -------
@@ -179,6 +182,8 @@ def fingerprint(ref: ScanRef, recipe: Recipe) -> str:
         64 hexadecimal digits.
     """
     digest = hashlib.sha256(f"{hilum.__version__} {recipe_fingerprint(recipe)} {ref.series_uid}".encode())
+    if recipe.lungs.method.startswith(MODEL):
+        digest.update(model_digest(Path(recipe.lungs.method.removeprefix(MODEL))).encode())
     known = ref.known or Known()
     digest.update(repr((sorted(known.labels.items()), [(n.center, n.diameter_mm) for n in known.nodules])).encode())
     for kind, values in sorted(known.locations.items()):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hilum.ops.intensity import normalize
 from hilum.ops.landing import agreement, measure_each_nodule
-from hilum.ops.lungs import segment_lungs
+from hilum.ops.lungs import WITHOUT_SIDES, segment_lungs
+from hilum.ops.lungs_ladder import find_lungs
 from hilum.ops.morphology import dilate
 from hilum.ops.nodules import mask_nodules, nodules_outside
 from hilum.ops.plausibility import question_values
-from hilum.ops.quality import judge, measure
+from hilum.ops.quality import judge, measure_lungs, measure_nodules
 from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
 from hilum.scan import Note
@@ -41,8 +43,8 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     Scan
         ``ct`` is int16 HU, or float32 where the recipe asks for the unit range; ``lungs`` and ``nodule_mask`` lie on
         the same grid; ``nodules`` stay in world millimetres; ``notes``, ``figures`` and ``nodule_figures`` say what
-        was met and measured. Lungs that the scan came with are not used: ``figures`` tells how well both agree,
-        before the mask is grown.
+        was met and measured. Lungs that the scan came with are not used: ``figures`` tells how well both agree. What
+        the figures say of the lungs is of the mask before it is grown by ``lungs.dilate_mm``.
 
     Raises
     ------
@@ -53,9 +55,10 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     ct = reorient(scan.ct) if recipe.orient.axes == "patient" else scan.ct
     ct = _regrid(ct, recipe.resample, workers)
     given = None if scan.lungs is None else _like(scan.lungs, recipe)
-    lungs, agreed = _find_lungs(ct, recipe.lungs, given, workers)
+    lungs, figures, doubts = _find_lungs(ct, recipe.lungs, given, workers)
     drawn = _draw_nodules(scan, ct, recipe.nodules)
-    figures = measure(ct, lungs, drawn) | agreed
+    figures |= measure_nodules(ct, lungs, drawn)
+    figures = {name: round(value, 4) for name, value in figures.items()}
     asked = any(note.code == "not-hu" for note in scan.notes)  # `hilum.read` did, and found something
     odd = () if asked else question_values(scan.ct)
     return replace(
@@ -63,7 +66,7 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
         ct=_set_range(ct, recipe.intensity),
         lungs=lungs,
         nodule_mask=drawn,
-        notes=(*scan.notes, *_outside(scan, ct), *odd, *judge(figures)),
+        notes=(*scan.notes, *_outside(scan, ct), *odd, *doubts, *judge(figures)),
         figures=MappingProxyType(figures),
         nodule_figures=() if drawn is None else measure_each_nodule(ct, lungs, drawn, count=len(scan.nodules)),
     )
@@ -84,13 +87,26 @@ def _regrid(ct: Volume, step: Resample, workers: int) -> Volume:
     return resample(ct, spacing=step.spacing_mm, order=step.order, grid=step.grid, workers=workers)
 
 
-def _find_lungs(ct: Volume, step: Lungs, given: Mask | None, workers: int) -> tuple[Mask | None, dict[str, float]]:
-    """The mask, and how well it agrees with a given one before it is grown."""
+def _find_lungs(
+    ct: Volume, step: Lungs, given: Mask | None, workers: int
+) -> tuple[Mask | None, dict[str, float], tuple[Note, ...]]:
+    """The mask, what was measured on it before it is grown, and what a search for a better one came to."""
     if step.method == "none":
-        return None, {}
-    mask = segment_lungs(ct, method=step.method, fill=step.fill, workers=workers)
-    agreed = {} if given is None else agreement(mask, given)
-    return dilate(mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else mask, agreed
+        return None, measure_lungs(ct, None), ()
+    segment = partial(
+        segment_lungs,
+        method=step.method,
+        fill=step.fill,
+        pathology=step.pathology,
+        airways=step.airways,
+        background=step.background,
+        workers=workers,
+    )
+    known = {"own": step.method == "hilum", "sides": step.method not in WITHOUT_SIDES}
+    found = find_lungs(ct, segment, **known, fallback=step.fallback, workers=workers)
+    agreed = {} if given is None else agreement(found.mask, given)
+    grown = dilate(found.mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else found.mask
+    return grown, found.figures | agreed, found.notes
 
 
 def _draw_nodules(scan: Scan, ct: Volume, step: Nodules) -> Mask | None:

@@ -21,6 +21,10 @@ _COARSEST_MM = 100.0
 Hounsfield = Annotated[float, Meta(ge=-32768, le=32767)]
 
 
+LUNG_METHOD = r"^(hilum|tutorial3d|tutorial2d|none|onnx:[^\x00-\x1f\x7f]{1,4000})$"
+"""The lung methods: a name, or ``onnx:`` and the path of a model."""
+
+
 class Read(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a series is read: neighboring slices up to ``max_gap_mm`` apart are bridged where some are missing between.
 
@@ -53,11 +57,28 @@ class Resample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The lung mask: its method (``none`` for no mask), vessels filled or not, growth in mm."""
+    """The lung mask: its method (``none`` for no mask, ``onnx:PATH`` for a model), vessels filled or not, growth in mm.
 
-    method: Literal["hilum", "tutorial3d", "tutorial2d", "none"] = "hilum"
+    ``pathology`` keeps consolidated lung or not, and ``airways`` labels windpipe and main bronchi with 3, both in the
+    method hilum alone; ``background`` is what tutorial3d takes for the air around the patient.
+
+    With ``fallback`` a mask that is probably wrong makes hilum try other settings, and say so.
+    """
+
+    method: Annotated[str, Meta(pattern=LUNG_METHOD)] = "hilum"
     fill: bool = True
     dilate_mm: Annotated[float, Meta(ge=0, le=50)] = 0.0
+    pathology: Literal["include", "exclude"] = "include"
+    airways: bool = False
+    background: Literal["corner", "sides"] = "corner"
+    fallback: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse options that the method does not have."""
+        if self.method != "hilum" and (self.pathology != "include" or self.airways):
+            raise ValueError(f"lungs.pathology and lungs.airways are of the method hilum, not of {self.method}")
+        if self.method != "tutorial3d" and self.background != "corner":
+            raise ValueError(f"lungs.background is of the method tutorial3d, not of {self.method}")
 
 
 class Nodules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,7 +138,7 @@ RECIPES: dict[str, Recipe] = {
         name="tutorial2017",
         orient=Orient(axes="keep"),
         resample=Resample(grid="corner"),
-        lungs=Lungs(method="tutorial3d"),
+        lungs=Lungs(method="tutorial3d", fallback=False),
         intensity=Intensity(output="unit", mean=0.25),
     ),
     "luna16": Recipe(name="luna16", lungs=Lungs(dilate_mm=5.0)),

@@ -62,40 +62,49 @@ def _expand(cells: Any, label: int, factors: tuple[int, int, int], nx: int, bits
 
 
 @njit(nogil=True, cache=True)
+def _borders(labels: Any, allowed: Any, z: int, y: int, x: int) -> bool:
+    nz, ny, nx = labels.shape
+    return bool(
+        (z > 0 and allowed[z - 1, y, x] and not labels[z - 1, y, x])
+        or (z < nz - 1 and allowed[z + 1, y, x] and not labels[z + 1, y, x])
+        or (y > 0 and allowed[z, y - 1, x] and not labels[z, y - 1, x])
+        or (y < ny - 1 and allowed[z, y + 1, x] and not labels[z, y + 1, x])
+        or (x > 0 and allowed[z, y, x - 1] and not labels[z, y, x - 1])
+        or (x < nx - 1 and allowed[z, y, x + 1] and not labels[z, y, x + 1])
+    )
+
+
+@njit(nogil=True, cache=True)
 def _grow(labels: Any, allowed: Any, front: Any, steps: int) -> int:
     nz, ny, nx = labels.shape
-    level = np.zeros(labels.shape, np.int32)
+    # The step in which a cell was reached, modulo 255: neighbors' steps differ by one at most.
+    level = np.zeros(labels.shape, np.uint8)
     moves = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
     begin, end = 0, 0
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
-                if not labels[z, y, x]:
-                    continue
-                edge = False
-                for dz, dy, dx in moves:
-                    k, j, i = z + dz, y + dy, x + dx
-                    if 0 <= k < nz and 0 <= j < ny and 0 <= i < nx and allowed[k, j, i] and not labels[k, j, i]:
-                        edge = True
-                if edge:
-                    front[end, 0], front[end, 1], front[end, 2] = z, y, x
+                if labels[z, y, x] and _borders(labels, allowed, z, y, x):
+                    front[end] = (z * ny + y) * nx + x
                     end += 1
     step = 0
     while begin < end and step < steps:
         step += 1
+        mark = np.uint8(1 + step % 255)
         last = end
         for i in range(begin, last):
-            label = labels[front[i, 0], front[i, 1], front[i, 2]]
+            k, j, h = front[i] // (ny * nx), front[i] // nx % ny, front[i] % nx
+            label = labels[k, j, h]
             for dz, dy, dx in moves:
-                z, y, x = front[i, 0] + dz, front[i, 1] + dy, front[i, 2] + dx
+                z, y, x = k + dz, j + dy, h + dx
                 if z < 0 or y < 0 or x < 0 or z >= nz or y >= ny or x >= nx or not allowed[z, y, x]:
                     continue
                 if labels[z, y, x] == 0:
                     labels[z, y, x] = label
-                    level[z, y, x] = step
-                    front[end, 0], front[end, 1], front[end, 2] = z, y, x
+                    level[z, y, x] = mark
+                    front[end] = (z * ny + y) * nx + x
                     end += 1
-                elif level[z, y, x] == step and label < labels[z, y, x]:
+                elif level[z, y, x] == mark and label < labels[z, y, x]:
                     labels[z, y, x] = label
         begin = last
     return step
@@ -250,6 +259,6 @@ def grow(labels: NDArray[np.uint8], allowed: NDArray[np.bool_], *, steps: int = 
         A cell reached by several labels in the same step gets the lowest.
     """
     grown = np.ascontiguousarray(labels).copy()
-    front = np.empty((grown.size, 3), np.int32)
+    front = np.empty(grown.size, np.int64)
     _grow(grown, np.ascontiguousarray(allowed), front, steps)
     return grown

@@ -224,6 +224,40 @@ def open_(bits: Bits, nx: int, rods: NDArray[np.int64], *, workers: int = 0) -> 
     return dilate(erode(bits, nx, rods, workers=workers), nx, rods, workers=workers)
 
 
+FACES = np.array([(-1, 0, 0), (0, -1, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1)], np.int64)
+"""The rods of a voxel and the six that share a face with it."""
+
+
+def grow(sets: list[Bits], allowed: Bits, nx: int, *, steps: int, planes: bool = False) -> list[Bits]:
+    """Grow several sets over the faces of allowed voxels, all at the same pace.
+
+    Parameters
+    ----------
+    sets : list of ndarray of uint64, shape (z, y, ceil(x / 64))
+        Without common voxels.
+    allowed : ndarray of uint64
+    nx : int
+    steps : int
+        How many voxels far.
+    planes : bool
+        Whether every plane is taken for itself.
+
+    Returns
+    -------
+    list of ndarray of uint64
+        A voxel reached by several sets in the same step belongs to the first of them.
+    """
+    grown = [part.copy() for part in sets]
+    rods = FACES[FACES[:, 0] == 0] if planes else FACES
+    free = allowed & ~np.bitwise_or.reduce(grown)
+    for _ in range(steps):
+        for part, wider in zip(grown, [dilate(part, nx, rods, workers=1) for part in grown], strict=True):
+            new = wider & free
+            np.bitwise_or(part, new, out=part)
+            free &= ~new
+    return grown
+
+
 @njit(nogil=True, cache=True)
 def _nearest(labels: Any, places: Any, offsets: Any, ranks: Any, found: Any, start: int, stop: int) -> None:
     nz, ny, nx = labels.shape

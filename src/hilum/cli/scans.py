@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,8 +16,19 @@ from hilum.errors import InputError
 if TYPE_CHECKING:
     from hilum.scan import Scan
 
-Method = Literal["hilum", "tutorial3d", "tutorial2d"]
+
 ContourPixel = Literal["exclude", "include"]
+
+
+def _known(_type: object, method: str) -> None:
+    """Refuse a method that there is not, as a mistake of usage."""
+    from hilum.ops.lungs import METHODS, MODEL
+
+    if method not in METHODS and not method.startswith(MODEL):
+        raise ValueError(f"expected one of {', '.join(METHODS)}, {MODEL}PATH")
+
+
+Method = Annotated[str, Parameter(validator=_known)]
 
 
 def info(source: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
@@ -60,7 +72,18 @@ def convert(source: Path, output: Path, /, *, series: str = "", slice_spacing_mm
     return ALL_WELL
 
 
-def lungs(source: Path, output: Path, /, *, method: Method = "hilum", dilate_mm: float = 0.0, series: str = "") -> int:
+def lungs(
+    source: Path,
+    output: Path,
+    /,
+    *,
+    method: Method = "hilum",
+    dilate_mm: float = 0.0,
+    pathology: Literal["include", "exclude"] = "include",
+    airways: bool = False,
+    background: Literal["corner", "sides"] = "corner",
+    series: str = "",
+) -> int:
     """Write a lung mask on the scan's own grid: 1 right, 2 left.
 
     Parameters
@@ -70,22 +93,38 @@ def lungs(source: Path, output: Path, /, *, method: Method = "hilum", dilate_mm:
     output
         Ends in .nii, .nii.gz, .nrrd, .mha, .mhd or .npy.
     method
-        The tutorial's methods do not tell sides: their lungs are all 1.
+        hilum, tutorial3d, tutorial2d, or onnx:PATH for a model of yours. The tutorial's methods do not tell sides:
+        their lungs are all 1.
     dilate_mm
         Growth of the mask in mm.
+    pathology
+        Whether consolidated and hazy lung belongs to the mask (method hilum); fluid never does.
+    airways
+        Label windpipe and main bronchi with 3 (method hilum).
+    background
+        Air around the patient: joined with the first voxel, or with any side (method tutorial3d).
     series
         Series Instance UID, where the folder holds several.
     """
     from hilum import io
-    from hilum.ops.lungs import segment_lungs
+    from hilum.ops.lungs import WITHOUT_SIDES, segment_lungs
+    from hilum.ops.lungs_ladder import find_lungs
+    from hilum.ops.morphology import dilate
+    from hilum.ops.quality import judge
 
     io.check_output(output)
     scan = _read(source, series=series)
-    mask = segment_lungs(scan.ct, method=method, dilate_mm=dilate_mm)
-    if not mask.array.any():
+    sides = method not in WITHOUT_SIDES
+    own = method == "hilum"
+    segment = partial(segment_lungs, method=method, pathology=pathology, airways=airways, background=background)
+    found = find_lungs(scan.ct, segment, own=own, sides=sides, fallback=own)
+    if not found.mask.array.any():
         raise InputError(
             "no lung was found", where=source, do="look at the scan, or try another --method", code="lungs"
         )
+    for note in (*found.notes, *judge(found.figures)):
+        warn(str(note))
+    mask = dilate(found.mask, radius_mm=dilate_mm) if dilate_mm else found.mask
     io.write(mask, output, series_uid=scan.series_uid)
     say(f"{output}: {mask.volume_ml(1):.0f} ml labelled 1, {mask.volume_ml(2):.0f} ml labelled 2")
     return ALL_WELL

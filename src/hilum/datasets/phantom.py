@@ -16,8 +16,8 @@ import numpy as np
 
 from hilum._kernels.threads import run_slabs
 from hilum.datasets.phantom_anatomy import FIELD_OF_VIEW_MM, PATIENT_CENTER, outside_field
+from hilum.datasets.phantom_disease import Disease, Missing
 from hilum.datasets.phantom_growth import NODULE_HU, Anatomy, NoduleKind, check_kinds, grow, stream
-from hilum.datasets.phantom_lungs import Disease, Slab
 from hilum.datasets.phantom_shapes import Sampler
 from hilum.datasets.phantom_tissue import paint_slab
 from hilum.errors import InputError
@@ -28,6 +28,7 @@ from hilum.volume import Mask, Volume
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hilum.datasets.phantom_lungs import Slab
     from hilum.datasets.phantom_shapes import Floats
 
 COVERED_MM = (300.0, FIELD_OF_VIEW_MM, FIELD_OF_VIEW_MM)
@@ -67,6 +68,12 @@ class PhantomOptions:
         of lost lung in the upper halves.
     noise_hu : float
         Standard deviation of the noise, HU.
+    haze, mass : bool
+        Patches of hazy and of solid lung in its lower parts; a large mass at the right hilum.
+    missing : {"none", "right", "left"}
+        A lung that fluid has taken the place of (no lung in the truth).
+    prone : bool
+        Whether the patient lies on the front: table, fluid, and gas in the stomach change sides.
     kernel : {"standard", "soft", "sharp"}
         White noise; noise that neighbors in a slice share; noise and edges amplified as a bone kernel does.
 
@@ -85,6 +92,10 @@ class PhantomOptions:
     emphysema: bool = False
     noise_hu: float = 20.0
     kernel: Kernel = "standard"
+    haze: bool = False
+    mass: bool = False
+    missing: Missing = "none"
+    prone: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodules", tuple(self.nodules))
@@ -95,6 +106,21 @@ class PhantomOptions:
             raise InputError(f"padding_hu is {self.padding_hu}, expected an int16", code="bad-option")
         if self.kernel not in get_args(Kernel):
             raise InputError(f"kernel {self.kernel!r} is none of {', '.join(get_args(Kernel))}", code="bad-option")
+        if self.missing not in get_args(Missing):
+            raise InputError(f"missing {self.missing!r} is none of {', '.join(get_args(Missing))}", code="bad-option")
+
+    @property
+    def disease(self) -> Disease:
+        """What is painted of it in the patient."""
+        return Disease(
+            consolidation=self.consolidation,
+            effusion=self.effusion,
+            emphysema=self.emphysema,
+            haze=self.haze,
+            mass=self.mass,
+            missing=self.missing,
+            prone=self.prone,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +227,7 @@ def make_phantom(
         geometry = _grid(shape, spacing, direction)
     elif shape is not None or spacing is not None or direction != IDENTITY_DIRECTION:
         raise InputError("a geometry and a shape, spacing or direction are given", do="give one", code="bad-option")
-    anatomy = grow(seed, options.nodules)
+    anatomy = grow(seed, options.nodules, options.disease)
     sampler = Sampler(geometry, PATIENT_CENTER, anatomy.build.scale)
     hu = np.empty(geometry.shape, np.int16)
     lungs, airways, bowel = (np.empty(geometry.shape, np.uint8) for _ in range(3))
@@ -258,9 +284,8 @@ def _world_nodules(anatomy: Anatomy) -> tuple[PhantomNodule, ...]:
 def _scan_slab(sampler: Sampler, anatomy: Anatomy, options: PhantomOptions, seed: int, span: tuple[int, int]) -> Slab:
     """Paint slices and put the scanner's noise and kernel on them, slice by slice with a stream of its own."""
     _, ny, nx = sampler.geometry.shape
-    disease = Disease(options.consolidation, options.effusion, options.emphysema)
     box = (slice(*span), slice(0, ny), slice(0, nx))
-    slab = paint_slab(sampler, anatomy, disease, box, table=options.table)
+    slab = paint_slab(sampler, anatomy, options.disease, box, table=options.table)
     if options.kernel == "sharp":
         slab.hu[:] += np.float32(1.2) * (slab.hu - _blur(slab.hu))
     if options.noise_hu:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 
 from hilum.datasets.phantom_anatomy import LEFT, RIGHT, Build, draw_build, lung_depths, mediastinum, thorax
+from hilum.datasets.phantom_disease import Disease, clear
 from hilum.datasets.phantom_shapes import Tubes
 from hilum.errors import InputError
 
@@ -27,6 +28,7 @@ NoduleKind = Literal["inside", "wall", "vessel", "ground-glass"]
 
 NODULE_HU = {"inside": 60.0, "wall": 60.0, "vessel": 60.0, "ground-glass": -600.0}
 
+SOLID_HU = 35.0
 _TIP_MM = 0.65  # radius of the last twigs
 _MURRAY = 2.3  # a vessel's radius to this power is the sum of its branches' radii to this power
 _TWIGS = 420  # branching points of one tree; each lung has an arterial and a venous tree
@@ -75,6 +77,8 @@ class Anatomy:
     lesions : tuple of Lesion
     emphysema : ndarray, shape (n, 4)
         Centers (x, y, z) and radii of the patches of lost lung.
+    haze : ndarray, shape (n, 5)
+        Centers, radii and HU of patches of hazy and solid lung.
     """
 
     build: Build
@@ -83,6 +87,7 @@ class Anatomy:
     lobar_airways: Tubes
     lesions: tuple[Lesion, ...]
     emphysema: NDArray[np.float64]
+    haze: NDArray[np.float64]
 
 
 def stream(seed: int, name: str) -> np.random.Generator:
@@ -90,8 +95,11 @@ def stream(seed: int, name: str) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
+HEALTHY = Disease()
+
+
 @lru_cache(maxsize=16)
-def grow(seed: int, kinds: tuple[NoduleKind, ...]) -> Anatomy:
+def grow(seed: int, kinds: tuple[NoduleKind, ...], disease: Disease = HEALTHY) -> Anatomy:
     """Grow a patient.
 
     Parameters
@@ -100,6 +108,8 @@ def grow(seed: int, kinds: tuple[NoduleKind, ...]) -> Anatomy:
         At least 0.
     kinds : tuple of str
         One for each nodule.
+    disease : Disease
+        No nodule lies in consolidated lung, in fluid or in a mass.
 
     Returns
     -------
@@ -118,9 +128,20 @@ def grow(seed: int, kinds: tuple[NoduleKind, ...]) -> Anatomy:
     patches = _scatter(random, build, 6000)
     patches = patches[patches[:, 2] > 0][:70]
     main, lobar = _airway(_MAIN), _airway(_LOBAR)
-    lesions = _place_lesions(stream(seed, "nodules"), build, vessels, kinds)
+    haze = _draw_haze(stream(seed, "haze"), build, disease)
+    ill = haze[:, :4] if disease.haze else haze[:0, :4]
+    lesions = _place_lesions(stream(seed, "nodules"), build, vessels, kinds, disease, ill)
     radii = random.uniform(4, 11, (len(patches), 1))
-    return Anatomy(build, vessels.split(10.0), main, lobar, lesions, np.hstack([patches, radii]))
+    return Anatomy(build, vessels.split(10.0), main, lobar, lesions, np.hstack([patches, radii]), haze)
+
+
+def _draw_haze(random: np.random.Generator, build: Build, disease: Disease) -> NDArray[np.float64]:
+    """Patches in the lower parts of the lungs, as in `Anatomy.haze`; some have gone all solid."""
+    spots = _scatter(random, build, 600)
+    spots = spots[(spots[:, 1] * disease.back > -5) & (spots[:, 2] < 40)][:12]
+    haze = np.hstack([spots, random.uniform((12, -620), (27, -120), (len(spots), 2))])
+    haze[::4, 4] = SOLID_HU
+    return haze
 
 
 def _airway(table: tuple[tuple[Vector, Vector, float, float], ...]) -> Tubes:
@@ -177,13 +198,22 @@ def _tube_clearance(tubes: Tubes, places: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def _place_lesions(
-    random: np.random.Generator, build: Build, vessels: Tubes, kinds: tuple[NoduleKind, ...]
+    random: np.random.Generator,
+    build: Build,
+    vessels: Tubes,
+    kinds: tuple[NoduleKind, ...],
+    disease: Disease,
+    patches: NDArray[np.float64],
 ) -> tuple[Lesion, ...]:
+    """Nodules of some kinds, clear of airways, of each other and of disease; `patches` are balls (x, y, z, radius)."""
     airways = _airway(_MAIN + _LOBAR)
     placed: list[Lesion] = []
     for kind in kinds:
         radius = float(random.uniform(*((6.0, 9.0) if kind == "ground-glass" else (3.5, 7.0))))
         places = _candidates(random, build, vessels, kind, radius)
+        places = places[clear(_columns(places), build, disease) > radius + 4]
+        gaps = np.linalg.norm(places[:, None] - patches[:, :3], axis=-1) - patches[:, 3]
+        places = places[gaps.min(axis=1, initial=np.inf) > radius + 4]
         taken = np.array([lesion.center for lesion in placed]).reshape(-1, 3)
         apart = np.linalg.norm(places[:, None] - taken, axis=-1).min(axis=1, initial=np.inf) > 28
         free = places[apart][:40]

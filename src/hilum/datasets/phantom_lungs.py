@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hilum.datasets.phantom_anatomy import LEFT
+from hilum.datasets.phantom_disease import fluid, tumor, wedge
 from hilum.datasets.phantom_growth import NODULE_HU
 from hilum.datasets.phantom_shapes import clip_box, cover, ellipsoid, inner_box, paint, paint_denser, width_along
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hilum.datasets.phantom_disease import Disease
     from hilum.datasets.phantom_growth import Anatomy
     from hilum.datasets.phantom_shapes import Box, Floats, Points, Sampler, Tubes
     from hilum.geometry import Vector
@@ -21,18 +22,9 @@ if TYPE_CHECKING:
 AIR = -1000.0
 BLOOD = 40.0
 LUNG = -858.0
+CONSOLIDATED, TUMOR, WATER = 20.0, 45.0, 8.0
 
 _VESSEL_BATCH = 200_000  # voxels worked off together: a few megabytes of scratch
-_WEDGE_TIP, _WEDGE_AXIS, _WEDGE_SLOPE = (-52.0, 34.0, -22.0), (-0.62, 0.55, -0.56), 0.5
-
-
-@dataclass(frozen=True)
-class Disease:
-    """Which diseases are painted."""
-
-    consolidation: bool
-    effusion: bool
-    emphysema: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +59,17 @@ def paint_lungs(points: Points, anatomy: Anatomy, disease: Disease, hu: Floats, 
     """Lung tissue: denser towards the back where the blood lies, a little uneven, with fissures."""
     x, y, z = points
     uneven = np.sin(x * np.float32(0.31)) * np.sin(y * np.float32(0.27) + 1) * np.sin(z * np.float32(0.23) + 2)
-    tissue = np.float32(LUNG) + np.float32(0.38) * y + np.float32(14) * uneven
+    tissue = np.float32(LUNG) + np.float32(0.38 * disease.back) * y + np.float32(14) * uneven
     if disease.emphysema:
         tissue = np.broadcast_to(tissue, share.shape).copy()
         for *center, radius in anatomy.emphysema.tolist():
             hole = cover(ellipsoid(points, (center[0], center[1], center[2]), (radius,) * 3), 2.0)
             paint(tissue, hole, -965.0)
+    if disease.haze:
+        tissue = np.broadcast_to(tissue, share.shape).copy()
+        for *center, radius, value in anatomy.haze.tolist():
+            patch = cover(ellipsoid(points, (center[0], center[1], center[2]), (radius,) * 3), 5.0)
+            paint_denser(tissue, patch, value)
     paint(hu, share, tissue)
     # The oblique fissures: 0.8 mm sheets from high behind to low in front.
     sheet = np.abs(np.float32(0.8) * (z - 5) - np.float32(0.6) * (y - 10) + np.float32(0.001) * x * x)
@@ -134,7 +131,7 @@ def paint_airways(sampler: Sampler, anatomy: Anatomy, slab: Slab) -> None:
 
 
 def paint_lesions(sampler: Sampler, anatomy: Anatomy, disease: Disease, slab: Slab) -> None:
-    """Nodules, a wedge of consolidated lung, fluid behind the left lung; all only where lung was."""
+    """Nodules, a wedge of consolidated lung, a mass, fluid; all only where lung was."""
     for lesion in anatomy.lesions:
         radius = lesion.radius
         found = part_of(sampler, slab, *box_around(lesion.center, (radius + 4,) * 3))
@@ -146,14 +143,13 @@ def paint_lesions(sampler: Sampler, anatomy: Anatomy, disease: Disease, slab: Sl
             paint_denser(slab.hu[inner], share, NODULE_HU[lesion.kind])
     across = float(sampler.widths.mean())
     points = sampler.points(slab.box)
-    middle = np.float32(anatomy.build.junction)
+    build = anatomy.build
     if disease.consolidation:
-        rel = [p - np.float32(c) for p, c in zip(points, _WEDGE_TIP, strict=True)]
-        along = sum((r * np.float32(c) for r, c in zip(rel, _WEDGE_AXIS, strict=True)), np.float32(0))
-        far = np.sqrt(np.maximum(rel[0] ** 2 + rel[1] ** 2 + rel[2] ** 2 - along * along, 0))
-        wedge = far - along * np.float32(_WEDGE_SLOPE)
-        paint_denser(slab.hu, cover(wedge, across) * (slab.share > 0) * (points[0] < middle), 20.0)
-    if disease.effusion:
-        level = np.float32(44) - points[1] + np.float32(0.25) * (points[2] + 40)
-        paint_denser(slab.hu, cover(level, across) * (slab.share > 0) * (points[0] > middle), 8.0)
-        slab.lungs[(slab.lungs == LEFT) & (level < 0)] = 0
+        share = cover(wedge(points, build), across) * (slab.share > 0)
+        paint_denser(slab.hu, share, CONSOLIDATED)
+    if disease.mass:
+        paint_denser(slab.hu, cover(tumor(points), across) * (slab.share > 0), TUMOR)
+    if disease.effusion or disease.missing != "none":
+        distance = fluid(points, build, disease)
+        paint_denser(slab.hu, cover(distance, across) * (slab.share > 0), WATER)
+        slab.lungs[distance < 0] = 0

@@ -18,7 +18,6 @@ import numpy as np
 from hilum.datasets.phantom_anatomy import CAGE, LEFT, RIGHT, diaphragm, lung_sides, mediastinum, thorax
 from hilum.datasets.phantom_lungs import (
     AIR,
-    Disease,
     Slab,
     box_around,
     paint_airways,
@@ -39,6 +38,7 @@ from hilum.datasets.phantom_shapes import (
 )
 
 if TYPE_CHECKING:
+    from hilum.datasets.phantom_disease import Disease
     from hilum.datasets.phantom_growth import Anatomy
     from hilum.datasets.phantom_shapes import Box, Floats, Points, Sampler
     from hilum.geometry import Vector
@@ -52,7 +52,7 @@ _BOWEL: tuple[tuple[Vector, Vector], ...] = (
     ((38.0, -62.0, -143.0), (24.0, 11.0, 9.0)),
 )
 _STOMACH: tuple[Vector, Vector] = ((60.0, -12.0, -109.0), (38.0, 40.0, 31.0))
-_FUNDUS_LEVEL = -14.0  # gas rises to the front of a patient on the back
+_FUNDUS_LEVEL = -14.0  # gas rises, to the front of a patient on the back
 _COLLARBONES = Tubes(
     np.array([(-20.0, -66.0, 104.0), (20.0, -66.0, 104.0)]),
     np.array([(-150.0, -14.0, 128.0), (150.0, -14.0, 128.0)]),
@@ -85,7 +85,7 @@ def paint_slab(sampler: Sampler, anatomy: Anatomy, disease: Disease, box: Box, *
         np.zeros(shape, np.bool_),
     )
     if table:
-        _paint_table(sampler, slab)
+        _paint_table(sampler, disease, slab)
     _paint_body(sampler, anatomy, slab)
     _paint_chest(sampler, anatomy, disease, slab)
     paint_vessels(sampler, anatomy.vessels, slab)
@@ -95,14 +95,15 @@ def paint_slab(sampler: Sampler, anatomy: Anatomy, disease: Disease, box: Box, *
     return slab
 
 
-def _paint_table(sampler: Sampler, slab: Slab) -> None:
+def _paint_table(sampler: Sampler, disease: Disease, slab: Slab) -> None:
     """A shell of two dense skins over foam, hollowed towards the back, some millimetres under it."""
-    found = part_of(sampler, slab, (-210.0, 85.0, -1e4), (210.0, 150.0, 1e4))
+    low, high = sorted((disease.back * 85.0, disease.back * 150.0))
+    found = part_of(sampler, slab, (-210.0, low, -1e4), (210.0, high, 1e4))
     if found is None:
         return
     inner, (x, y, _) = found
     wy = sampler.widths[1]
-    depth = y - (np.float32(121) - x * x * np.float32(1 / 1500))
+    depth = np.float32(disease.back) * y - (np.float32(121) - x * x * np.float32(1 / 1500))
     aside = cover(np.abs(x) - np.float32(186), sampler.widths[0])
     hu = slab.hu[inner]
     paint(hu, (cover(-depth, wy) - cover(np.float32(16) - depth, wy)) * aside, -900.0)
@@ -177,7 +178,7 @@ def _paint_chest(sampler: Sampler, anatomy: Anatomy, disease: Disease, slab: Sla
     between = mediastinum(points, anatomy.build)
     right, left = lung_sides(points, anatomy.build, between, (wx, wy, wz))
     if np.any(points[2] < -45):
-        _paint_abdomen(sampler, anatomy, slab, inner, cage)
+        _paint_abdomen(sampler, anatomy, disease, slab, inner, cage)
     rim = cover(np.abs(between + np.float32(3)) - np.float32(2), 4.0) * np.float32(0.55)
     paint(hu, rim * (cage < -6) * (points[2] > -70), FAT)
     share = slab.share[inner]
@@ -203,7 +204,7 @@ def _paint_ribs(anatomy: Anatomy, points: Points, cage: Floats, hu: Floats, acro
     hu[shell] = values
 
 
-def _paint_abdomen(sampler: Sampler, anatomy: Anatomy, slab: Slab, inner: Box, cage: Floats) -> None:
+def _paint_abdomen(sampler: Sampler, anatomy: Anatomy, disease: Disease, slab: Slab, inner: Box, cage: Floats) -> None:
     """Liver on the right, spleen, stomach and bowel on the left, fat between them."""
     box = tuple(slice(i.start + w.start, i.stop + w.start) for i, w in zip(inner, slab.box, strict=True))
     points = sampler.points((box[0], box[1], box[2]))
@@ -218,7 +219,7 @@ def _paint_abdomen(sampler: Sampler, anatomy: Anatomy, slab: Slab, inner: Box, c
     paint(hu, cover(spleen, across), 50.0)
     stomach = np.maximum(cavity + np.float32(1), ellipsoid(points, *_STOMACH))
     paint(hu, cover(stomach, across), 30.0)
-    gas = np.maximum(stomach + np.float32(4), y - np.float32(_FUNDUS_LEVEL))
+    gas = np.maximum(stomach + np.float32(4), np.float32(disease.back) * y - np.float32(_FUNDUS_LEVEL))
     paint(hu, cover(gas, across), -985.0)
     slab.bowel[inner] |= gas < 0
     for center, radii in _BOWEL:

@@ -106,15 +106,15 @@ def _seeds(
     runs = components.find_components(
         bits.between(dark.view(np.uint8), 1, 1, workers=1), shape, corners=False, planes=True, workers=1
     )
-    labeled = selection.label_image(runs)
     chain = _chain(_spots(components.sizes(runs), components.boxes(runs), size, middle), size, shape[0])
     if not chain:
         return np.zeros((0, 3), np.int64)
-    wanted = np.zeros(runs.number + 1, np.bool_)
-    wanted[[spot.component + 1 for spot in chain]] = True
-    places = np.argwhere(wanted[labeled])
+    wanted = np.zeros(runs.number, np.bool_)
+    wanted[[spot.component for spot in chain]] = True
+    places = bits.places(selection.select(runs, wanted, workers=1))
     values = cells[tuple(places.T)]
-    return places[values <= np.percentile(values, 50)]
+    seeds: NDArray[np.int64] = places[values <= np.percentile(values, 50)]
+    return seeds
 
 
 def _spots(

@@ -1,7 +1,7 @@
 """Which air is lung, decided on cells of some 3 mm; axes run to the head, the back and the left.
 
-1. Air outside: dark cells joined to a side of their axial plane. Seen plane by plane, an open mouth or a windpipe that
-   leaves the scan at the top does not drain the lungs.
+1. Air outside: dark cells joined to a side of their axial plane, unless that cuts through a lung. Seen plane by
+   plane, an open mouth or a windpipe that leaves the scan at the top does not drain the lungs.
 2. The body: the largest solid piece that is left when thin shells (tables, blankets) are worn off.
 3. Air inside: pockets in an axial plane that are not outside, and with body in at least three of the four directions
    for half of their cells; the foam of a table has body in one.
@@ -13,18 +13,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hilum.ops.lungs_airway import find_airway
+from hilum.ops.lungs_dense import find_dense
 from hilum.ops.lungs_dome import find_domes
 from hilum.ops.lungs_sides import AIR_UP_TO, LEFT, OTHER, RIGHT, Size, part_sides
+from hilum.ops.lungs_wall import find_masses
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from hilum._kernels.bits import Bits, Shape
+    from hilum._kernels.components import Runs
 
 CELL_MM = 3.0
 SHELL_MM = 4.0
@@ -33,6 +38,11 @@ SHELL_MM = 4.0
 REGAIN_CELLS = 3
 """How far the body is grown back from its thick parts, so that a thin chest wall belongs to it."""
 
+LUNG_HU = -940
+"""The air around a patient is darker on the average, whatever lies in it; lungs are brighter."""
+
+LEAST_MM2 = 150.0
+THICK_MM = 4.5
 ENCLOSED = 3
 """Air inside the body has body in at least so many of the four directions of its plane, in half of its cells."""
 
@@ -51,15 +61,26 @@ class Cells:
         Voxels of the air in the windpipe and bronchi.
     domes : ndarray of uint8, shape (cz, cy, cx)
         1 where liver or spleen bulge into a lung, and a cell around them.
+    dense : ndarray of uint8, shape (cz, cy, cx)
+        1 and 2 in parts of the right and left lung that are as dense as soft tissue.
+    masses : ndarray of uint8, shape (cz, cy, cx)
+        1 and 2 in large nodules at the wall of the right and of the left lung.
+    balls : two ndarray of float64, shape (n, 4)
+        The balls that these are part of: center z, y, x from the first voxel, and radius, mm.
     """
 
     labels: NDArray[np.uint8]
     factors: Shape
     airway: NDArray[np.int32]
     domes: NDArray[np.uint8]
+    dense: NDArray[np.uint8]
+    masses: NDArray[np.uint8]
+    balls: tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def find_lungs(hu: NDArray[np.int16], spacing: tuple[float, float, float], *, workers: int = 0) -> Cells:
+def find_lungs(
+    hu: NDArray[np.int16], spacing: tuple[float, float, float], *, dense: bool = True, workers: int = 0
+) -> Cells:
     """Right and left lung on cells, and the windpipe on voxels.
 
     Parameters
@@ -67,13 +88,16 @@ def find_lungs(hu: NDArray[np.int16], spacing: tuple[float, float, float], *, wo
     hu : ndarray of int16, shape (z, y, x), HU
         Axes to the head, the back and the left.
     spacing : tuple of float, (z, y, x), mm
+    dense : bool
+        Whether dense parts of the lungs are looked for.
     workers : int
 
     Returns
     -------
     Cells
     """
-    from hilum._kernels import coarse
+    from hilum._kernels import bits, coarse, morphology
+    from hilum._kernels.threads import run_slabs
 
     factors: Shape = tuple(max(1, round(CELL_MM / s)) for s in spacing)  # type: ignore[assignment]  # three of them
     size: Size = tuple(s * f for s, f in zip(spacing, factors, strict=True))  # type: ignore[assignment]  # as above
@@ -84,10 +108,35 @@ def find_lungs(hu: NDArray[np.int16], spacing: tuple[float, float, float], *, wo
     airway = find_airway(hu, spacing, cells, factors, inside, middle)
     tube = coarse.shares(airway, factors, inside.shape)
     labels = part_sides(cells, inside & (tube < 0.2), size, middle)
-    margin = coarse.grow(labels, ~outside & (tube < 0.6), steps=2)
-    margin[margin == OTHER] = 0
-    domes = find_domes(cells > AIR_UP_TO, (labels == RIGHT) | (labels == LEFT), size)
-    return Cells(margin, factors, airway, domes)
+    first: Size = tuple(0.5 * (f - 1) * s for s, f in zip(spacing, factors, strict=True))  # type: ignore[assignment]
+    lungs = np.where(labels == OTHER, np.uint8(0), labels)
+
+    def find_margin() -> NDArray[np.uint8]:
+        sets = [bits.between(labels, label, label, workers=1) for label in (RIGHT, LEFT, OTHER)]
+        allowed = bits.between((~outside & (tube < 0.6)).view(np.uint8), 1, 1, workers=1)
+        # Two of thick slices would reach through the diaphragm into gas.
+        grown = morphology.grow(sets, allowed, labels.shape[2], steps=2, planes=size[0] > THICK_MM)
+        margin = bits.paint(grown[0], np.zeros(labels.shape, np.uint8), label=RIGHT, workers=1)
+        return bits.paint(grown[1], margin, label=LEFT, workers=1)
+
+    def find_parts() -> NDArray[np.uint8]:
+        return find_dense(cells, lungs, body, size, middle) if dense else np.zeros_like(lungs)
+
+    def find_rounded() -> tuple[Any, ...]:
+        domes, gas = find_domes(cells > AIR_UP_TO, lungs > 0, size)
+        return domes, gas, *find_masses(lungs, domes, size, first)
+
+    tasks: tuple[Callable[[], Any], ...] = (find_parts, find_margin, find_rounded)
+    done: dict[int, Any] = {}
+
+    def work(first: int, stop: int) -> None:
+        done.update((k, tasks[k]()) for k in range(first, stop))
+
+    run_slabs(work, len(tasks), workers=workers)
+    domes, gas, masses, balls = done[2]
+    for parts in (done[0], done[1]):
+        parts[gas > 0] = 0
+    return Cells(done[1], factors, airway, domes, done[0], masses, balls)
 
 
 def air_inside(cells: NDArray[np.int16], size: Size) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
@@ -108,8 +157,6 @@ def air_inside(cells: NDArray[np.int16], size: Size) -> tuple[NDArray[np.bool_],
     shape: Shape = cells.shape
     dark = bits.at_most(cells, AIR_UP_TO, workers=1)
     planes = components.find_components(dark, shape, corners=False, planes=True, workers=1)
-    drained = selection.select(planes, components.at_side(planes), workers=1)
-    outside = _unpacked(drained, shape)
     ball = morphology.ellipsoid(SHELL_MM, (np.inf, *size[1:]), shape)
     solid = bits.complement(dark, shape[2])
     core = components.find_components(
@@ -117,15 +164,33 @@ def air_inside(cells: NDArray[np.int16], size: Size) -> tuple[NDArray[np.bool_],
     )
     trunk = components.sizes(core) == components.sizes(core).max(initial=1)
     worn = selection.select(core, trunk, workers=1)
-    thick = bits.paint(worn, np.zeros(shape, np.uint8), workers=1)
-    body = coarse.grow(thick, _unpacked(solid, shape), steps=REGAIN_CELLS).view(np.bool_)
-    enclosed = coarse.look_around(body) >= ENCLOSED
-    pockets = components.find_components(
-        bits.complement(solid, shape[2]) & ~drained, shape, corners=False, planes=True, workers=1
-    )
-    share = coarse.means(pockets, enclosed.astype(np.int16) * 100, 0.0)[:, 3]
-    inside = _unpacked(selection.select(pockets, share >= 50, workers=1), shape)
+    body = _unpacked(morphology.grow([worn], solid, shape[2], steps=REGAIN_CELLS)[0], shape)
+    seen = coarse.look_around(body).astype(np.int16)
+    side, cut = components.at_side(planes), _cut_lungs(cells, planes, seen, size)
+    enclosed = coarse.means(planes, (seen >= ENCLOSED) * np.int16(100), 0.0)[:, 3] >= 50
+    outside = _unpacked(selection.select(planes, side & ~cut, workers=1), shape)
+    inside = _unpacked(selection.select(planes, (enclosed & ~side) | cut, workers=1), shape)
     return outside, body, inside
+
+
+def _cut_lungs(cells: NDArray[np.int16], planes: Runs, seen: NDArray[np.int16], size: Size) -> NDArray[np.bool_]:
+    """Which dark parts of planes are lung, though they reach the side of a volume that cuts through the chest.
+
+    They are as bright as lung away from their rim, and have body in two of the four directions or more.
+    """
+    from hilum._kernels import coarse, components
+
+    hu, around = (coarse.means(planes, values, 0.0)[:, 3] for values in (cells, (seen >= 2) * np.int16(100)))
+    lung = components.at_side(planes) & (hu > LUNG_HU) & (around >= 50)
+    lung &= components.sizes(planes) * size[1] * size[2] >= LEAST_MM2
+    boxes = components.boxes(planes)
+    for index in np.flatnonzero(lung).tolist():
+        z, y0, x0, _, y1, x1 = boxes[index].tolist()
+        local = cells[z, y0:y1, x0:x1]
+        inner = np.pad(local <= AIR_UP_TO, 1, mode="edge")
+        inner = inner[1:-1, 1:-1] & inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
+        lung[index] = inner.any() and local[inner].mean() > LUNG_HU
+    return lung
 
 
 def _unpacked(voxels: Bits, shape: Shape) -> NDArray[np.bool_]:

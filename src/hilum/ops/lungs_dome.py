@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bits import Shape
+    from hilum._kernels.bits import Bits, Shape
 
 THICK_MM = 6.4
 """Radius of the disk; thinner solid parts in the lungs are vessels and nodules."""
@@ -28,8 +28,8 @@ HIGH = 0.6
 
 def find_domes(
     solid: NDArray[np.bool_], lungs: NDArray[np.bool_], size: tuple[float, float, float]
-) -> NDArray[np.uint8]:
-    """Cells of the domes of the diaphragm.
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Cells of the domes of the diaphragm, and of gas within them.
 
     Parameters
     ----------
@@ -40,8 +40,10 @@ def find_domes(
 
     Returns
     -------
-    ndarray of uint8, shape (cz, cy, cx)
-        1 in the domes and a cell around them in each plane.
+    domes : ndarray of uint8, shape (cz, cy, cx)
+        1 in the domes, what they enclose, and a cell around them in each plane.
+    gas : ndarray of uint8, shape (cz, cy, cx)
+        1 in what the domes enclose in a plane and a cell around it: gas in the stomach.
     """
     from hilum._kernels import bits, components, morphology, selection
 
@@ -55,7 +57,7 @@ def find_domes(
     runs = components.find_components(thick & holes, shape, corners=False, planes=True, workers=1)
     planes = np.flatnonzero(lungs.any(axis=(1, 2)))
     if not runs.number or not planes.size:
-        return none
+        return none, none.copy()
     top = planes[0] + HIGH * (planes[-1] + 1 - planes[0])
     below = bits.paint(thick & ~holes, none.copy(), workers=1).view(np.bool_)
     labeled = selection.label_image(runs)
@@ -71,4 +73,11 @@ def find_domes(
             below[z, y0:y1, x0:x1] |= part
     found = bits.between(selection.named_image(runs, domes), 1, 1, workers=1)
     ring = morphology.ellipsoid(1.0, (np.inf, 1.0, 1.0), shape)
-    return bits.paint(morphology.dilate(found, shape[2], ring, workers=1), none, workers=1)
+    gas = selection.fill_planes(found, shape, workers=1) & ~found
+    return _grown(found | gas, ring, none), _grown(gas, ring, none)
+
+
+def _grown(part: Bits, rods: NDArray[np.int64], none: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    from hilum._kernels import bits, morphology
+
+    return bits.paint(morphology.dilate(part, none.shape[2], rods, workers=1), none.copy(), workers=1)

@@ -43,7 +43,9 @@ FRAGMENT_ML = 0.5
 """Pieces of lung smaller than this that touch nothing are noise."""
 
 
-def both_lungs(volume: Volume, *, fill: bool, workers: int = 0) -> NDArray[np.uint8]:
+def both_lungs(
+    volume: Volume, *, fill: bool = True, dense: bool = True, airways: bool = False, workers: int = 0
+) -> NDArray[np.uint8]:
     """Labels of the right (1) and left (2) lung.
 
     Parameters
@@ -52,6 +54,10 @@ def both_lungs(volume: Volume, *, fill: bool, workers: int = 0) -> NDArray[np.ui
         HU.
     fill : bool
         Whether vessels and nodules belong to it, and dents of the wall are closed.
+    dense : bool
+        Whether consolidated and hazy parts belong to it.
+    airways : bool
+        Whether the windpipe and main bronchi, with their walls, are labeled 3.
     workers : int
         Threads; 0 for one per available core.
 
@@ -63,7 +69,7 @@ def both_lungs(volume: Volume, *, fill: bool, workers: int = 0) -> NDArray[np.ui
     order, flips = body_axes(volume.geometry)
     turned = reorient(volume)
     hu = np.ascontiguousarray(_as_int16(turned.array))
-    labels = _segment(hu, turned.spacing, fill=fill, workers=workers)
+    labels = _segment(hu, turned.spacing, fill=fill, dense=dense, airways=airways, workers=workers)
     back = np.transpose(labels[tuple(slice(None, None, -1 if flip else 1) for flip in flips)], np.argsort(order))
     return np.ascontiguousarray(back)
 
@@ -73,29 +79,45 @@ def _as_int16(hu: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def _segment(
-    hu: NDArray[np.int16], spacing: tuple[float, float, float], *, fill: bool, workers: int
+    hu: NDArray[np.int16],
+    spacing: tuple[float, float, float],
+    *,
+    fill: bool,
+    dense: bool,
+    airways: bool,
+    workers: int,
 ) -> NDArray[np.uint8]:
     from hilum._kernels import bits, coarse
     from hilum._kernels.airway import mark
     from hilum._kernels.threads import run_slabs
     from hilum.ops.lungs_cells import find_lungs
+    from hilum.ops.lungs_wall import draw_nodules
 
     shape: Shape = hu.shape
     out = np.zeros(shape, np.uint8)
-    cells = find_lungs(hu, spacing, workers=workers)
+    cells = find_lungs(hu, spacing, dense=dense, workers=workers)
     if not cells.labels.any():
         return out
     airway = mark(cells.airway, shape)
     air = bits.at_most(hu, AIR_UP_TO, workers=workers) & ~_with_wall(airway, spacing, shape, workers=workers)
     sides = [air & coarse.expand(cells.labels, label, cells.factors, shape, workers=workers) for label in (1, 2)]
     _part_contact(hu, sides, cells, workers=workers)
+    for label in bits.labels_in(cells.dense, workers=1):
+        sides[label - 1] |= coarse.expand(cells.dense, label, cells.factors, shape, workers=workers)
     taken = _with_wall(_wide(airway, spacing, shape, workers=workers), spacing, shape, workers=workers)
     domes = coarse.expand(cells.domes, 1, cells.factors, shape, workers=workers)
     lungs = list(sides)
+    masses = {
+        label: coarse.expand(cells.masses, label, cells.factors, shape, workers=workers)
+        for label in bits.labels_in(cells.masses, workers=1)
+    }
 
     def finish(first: int, stop: int) -> None:
         for i in range(first, stop):
-            lungs[i] = _finish(sides[i], domes, shape, spacing, fill=fill)
+            lungs[i] = _finish(hu, sides[i], domes, spacing, fill=fill)
+            if fill:
+                lungs[i] |= masses.get(i + 1, np.uint64(0))
+                draw_nodules(lungs[i], hu, cells.balls[i], spacing)
 
     run_slabs(finish, 2, workers=workers)
     if fill:  # closing may have filled the windpipe, or have made the lungs overlap
@@ -103,6 +125,8 @@ def _segment(
         lungs[1] &= ~(taken | lungs[0])
     for label, lung in enumerate(lungs, 1):
         bits.paint(lung, out, label=label, workers=workers)
+    if airways:
+        bits.paint(taken & ~(lungs[0] | lungs[1]), out, label=3, workers=workers)
     return out
 
 
@@ -131,11 +155,19 @@ def _part_contact(hu: NDArray[np.int16], sides: list[Bits], cells: Cells, *, wor
         side[near] = bits.between(grown, label, label, workers=1)
 
 
-def _finish(side: Bits, domes: Bits, shape: Shape, spacing: tuple[float, float, float], *, fill: bool) -> Bits:
+def _finish(
+    hu: NDArray[np.int16],
+    side: Bits,
+    domes: Bits,
+    spacing: tuple[float, float, float],
+    *,
+    fill: bool,
+) -> Bits:
     """One lung without fragments and, with `fill`, without holes and dents."""
     from hilum._kernels import bits, components, morphology, selection
+    from hilum.ops.lungs_wall import complete_nodules
 
-    lung = np.zeros_like(side)
+    lung, shape = np.zeros_like(side), hu.shape
     inside = bits.box(side)
     if inside is None:
         return lung
@@ -150,10 +182,11 @@ def _finish(side: Bits, domes: Bits, shape: Shape, spacing: tuple[float, float, 
     large = components.sizes(pieces) * float(np.prod(spacing)) >= 1000 * FRAGMENT_ML
     part = selection.select(pieces, large, workers=1)
     if fill:
-        never = domes[near]
-        part |= selection.fill_planes(part, small, workers=1) & ~never
+        never, air = domes[near], part
         part = morphology.close(part, length, ball, times=times, workers=1)
         part |= selection.fill_planes(part, small, workers=1) & ~never
+        columns = slice(64 * near[2].start, 64 * near[2].start + length)
+        complete_nodules(part, air, hu[near[0], near[1], columns], spacing, never=never)
     lung[near] = part
     return lung
 

@@ -2,7 +2,8 @@
 
 1. Voxels above -320 HU are tissue, the others air.
 2. Air connected (over corners) with the voxel [0, 0, 0] is the air around the patient, and counts as tissue. Where
-   that voxel is tissue, or the table cuts the air in two, the air around the patient stays, and may win step 5.
+   that voxel is tissue, or the table cuts the air in two, the air around the patient stays, and may win step 5;
+   with `sides` all air connected with a side of the volume goes.
 3. With `fill`, whatever is not the largest solid structure of a plane (connected over corners) becomes lung: vessels,
    nodules, and of two arms the smaller.
 4. The rest is turned around: what is not tissue is a pocket.
@@ -24,7 +25,7 @@ AIR_UP_TO = -320.0
 """HU; tissue is above it."""
 
 
-def largest_pocket(hu: NDArray[np.int16], *, fill: bool, workers: int = 0) -> NDArray[np.uint8]:
+def largest_pocket(hu: NDArray[np.int16], *, fill: bool, sides: bool = False, workers: int = 0) -> NDArray[np.uint8]:
     """The tutorial's lung mask, voxel for voxel.
 
     Parameters
@@ -32,6 +33,9 @@ def largest_pocket(hu: NDArray[np.int16], *, fill: bool, workers: int = 0) -> ND
     hu : ndarray of int16 or float32, shape (z, y, x), HU
     fill : bool
         Whether vessels and nodules become part of it.
+    sides : bool
+        Whether all air connected with the four sides of the planes counts as the air around the patient in step 2, and
+        not the voxel [0, 0, 0]'s alone. A lung that a side cuts through is then lost.
     workers : int
         Threads; 0 for one per available core.
 
@@ -46,7 +50,9 @@ def largest_pocket(hu: NDArray[np.int16], *, fill: bool, workers: int = 0) -> ND
     air = bits.at_most(hu, AIR_UP_TO, workers=workers)
     pockets = components.find_components(air, shape, corners=True, workers=workers)
     wanted = np.ones(pockets.number, np.bool_)
-    if air[0, 0, 0] & np.uint64(1):
+    if sides:
+        wanted &= ~components.at_side(pockets)
+    elif air[0, 0, 0] & np.uint64(1):
         wanted[0] = False  # components are numbered in raster order
     if fill:
         inside = _without_largest_solid(selection.select(pockets, wanted, workers=workers), shape, workers=workers)

@@ -1,0 +1,102 @@
+"""Exact Euclidean distances to a set of voxels, one axis after the other.
+
+Source: P. Felzenszwalb, D. Huttenlocher, "Distance transforms of sampled functions", Theory of Computing 8, 2012.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import njit
+
+from hilum._kernels.threads import run_slabs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@njit(nogil=True, cache=True)
+def _line(values: Any, step: float, place: Any, edge: Any, out: Any) -> None:
+    """Lower envelope of parabolas of a line of squared distances; infinite values are no parabola."""
+    last = -1
+    for q in range(values.size):
+        if values[q] == np.inf:
+            continue
+        height, x = values[q], q * step
+        start = -np.inf
+        while last >= 0:
+            before = place[last] * step
+            start = (height + x * x - values[place[last]] - before * before) / (2 * (x - before))
+            if start > edge[last]:
+                break
+            last -= 1
+        if last < 0:
+            start = -np.inf
+        last += 1
+        place[last], edge[last] = q, start
+    if last < 0:
+        out[:] = np.inf
+        return
+    k = 0
+    for q in range(values.size):
+        x = q * step
+        while k < last and edge[k + 1] < x:
+            k += 1
+        far = x - place[k] * step
+        out[q] = far * far + values[place[k]]
+
+
+@njit(nogil=True, cache=True)
+def _planes(squared: Any, step: float, along: int, start: int, stop: int) -> None:
+    """Along rows (axis 2) or columns (axis 1) of some planes."""
+    count = squared.shape[along]
+    place, edge = np.empty(count, np.int64), np.empty(count)
+    values, out = np.empty(count), np.empty(count)
+    others = squared.shape[1] if along == 2 else squared.shape[2]
+    for z in range(start, stop):
+        for k in range(others):
+            if along == 2:
+                values[:] = squared[z, k]
+                _line(values, step, place, edge, out)
+                squared[z, k] = out
+            else:
+                values[:] = squared[z, :, k]
+                _line(values, step, place, edge, out)
+                squared[z, :, k] = out
+
+
+@njit(nogil=True, cache=True)
+def _stack(squared: Any, step: float, start: int, stop: int) -> None:
+    """Along axis 0, for some rows of every plane."""
+    count = squared.shape[0]
+    place, edge = np.empty(count, np.int64), np.empty(count)
+    values, out = np.empty(count), np.empty(count)
+    for y in range(start, stop):
+        for x in range(squared.shape[2]):
+            values[:] = squared[:, y, x]
+            _line(values, step, place, edge, out)
+            squared[:, y, x] = out
+
+
+def squared_distance(
+    chosen: NDArray[np.bool_], spacing: tuple[float, float, float], *, workers: int = 0
+) -> NDArray[np.float64]:
+    """Squared distance of each voxel from the nearest chosen one.
+
+    Parameters
+    ----------
+    chosen : ndarray of bool, shape (z, y, x)
+    spacing : tuple of float, (z, y, x), mm
+    workers : int
+
+    Returns
+    -------
+    ndarray of float64, shape (z, y, x)
+        mm squared; infinite where nothing is chosen.
+    """
+    squared = np.where(chosen, 0.0, np.inf)
+    run_slabs(lambda a, b: _planes(squared, spacing[2], 2, a, b), squared.shape[0], workers=workers)
+    run_slabs(lambda a, b: _planes(squared, spacing[1], 1, a, b), squared.shape[0], workers=workers)
+    run_slabs(lambda a, b: _stack(squared, spacing[0], a, b), squared.shape[1], workers=workers)
+    return squared
