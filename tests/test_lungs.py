@@ -15,6 +15,7 @@ from hilum.datasets.phantom import PhantomOptions, make_phantom
 from hilum.errors import InputError
 from hilum.geometry import Geometry
 from hilum.ops.lungs import AIRWAYS, LEFT, METHODS, RIGHT, segment_lungs
+from hilum.ops.nodules import mask_nodules
 from hilum.ops.reorient import body_axes
 from hilum.testing import directions, volumes
 from hilum.volume import Volume
@@ -126,11 +127,10 @@ def test_phantoms_with_disease_and_noise(options):
 
 def nodule_shares(chest, got):
     """Of each wall nodule the share of its ball that lies in the mask: all of it, and of what was lung."""
-    geometry = chest.scan.ct.geometry
-    world = geometry.index_to_world(np.argwhere(np.ones(geometry.shape, bool))).reshape(*geometry.shape, 3)
-    for nodule in chest.nodules:
+    drawn = mask_nodules(chest.scan.ct.geometry, chest.scan.nodules).array
+    for label, nodule in enumerate(chest.nodules, 1):
         if nodule.kind == "wall":
-            near = np.linalg.norm(world - nodule.nodule.center, axis=-1) <= nodule.nodule.diameter_mm / 2
+            near = drawn == label
             yield got[near].mean(), got[near & (chest.lungs.array > 0)].mean()
 
 
