@@ -119,14 +119,14 @@ def main(words: list[str]) -> int:
     """Judge every STEP-th input from START to STOP."""
     seed, start, stop, step = map(int, words[:4])
     module, _, function = (words[4] if len(words) > 4 else "hilum:read").partition(":")
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))  # before a decoder's process starts and inherits it
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     out = os.fdopen(os.dup(1), "w", buffering=1)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as stray:
         judge = Judge(Path(folder), getattr(import_module(module), function))
         check_bases(judge)
         os.dup2(stray.fileno(), 1)
         os.dup2(stray.fileno(), 2)  # a reader and its decoders print nothing
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         said = 0
         for number in range(start, stop, step):
             mutant = make(seed, number)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import threading
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -18,6 +21,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless, RLELossless
 from test_dicom import GRID, by_pydicom, codes, enhanced, noise, raises, save, slice_of, write
 
+import hilum
 from hilum.errors import FormatError, UnsupportedError
 from hilum.io import dicom_child
 from hilum.io.dicom import read_dicom
@@ -278,6 +282,14 @@ def test_damaged_frames_are_refused_in_one_line_and_nothing_else_is_printed(tmp_
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.fixture
+def no_child():
+    dicom_child._end_all()
+    yield
+    dicom_child._end_all()
+
+
+@pytest.mark.usefixtures("no_child")
 @pytest.mark.parametrize(
     ("program", "says"),
     [("import os; os.abort()", "signal 6"), ("raise SystemExit(3)", "exit status 3"), ("print(1/0)", "exit status 1")],
@@ -289,6 +301,7 @@ def test_a_decoder_that_crashes_costs_its_scan_alone(tmp_path, monkeypatch, capf
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.usefixtures("no_child")
 def test_a_decoder_that_hangs_is_stopped(tmp_path, monkeypatch):
     write(tmp_path, syntax=RLELossless)
     monkeypatch.setattr(dicom_child, "_PROGRAM", "import time; time.sleep(600)  # {path!r} {number}")
@@ -296,23 +309,71 @@ def test_a_decoder_that_hangs_is_stopped(tmp_path, monkeypatch):
     assert "does not end" in raises(FormatError, "damaged", tmp_path)
 
 
-def test_a_child_decodes_as_this_process_does_and_is_gone_afterwards(tmp_path):
+def test_a_child_decodes_as_this_process_does(tmp_path):
     write(tmp_path, syntax=RLELossless)
     headers = [read_headers(tmp_path, p.name)[0] for p in sorted(tmp_path.iterdir())]
     plain = dicom_child.import_module("hilum.io.dicom_dialects").decode_frames
-    met = {}
-    with dicom_child.decoders() as decode:
-        threads = [
-            threading.Thread(target=lambda h=h: met.update({h.path: decode(tmp_path / h.path, [h])})) for h in headers
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    for h in headers:
-        np.testing.assert_array_equal(met[h.path], plain(tmp_path / h.path, [h]))
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    with ThreadPoolExecutor(3) as pool:
+        met = list(pool.map(lambda h: dicom_child.decode(tmp_path / h.path, [h]), headers))
+    for h, frames in zip(headers, met, strict=True):
+        np.testing.assert_array_equal(frames, plain(tmp_path / h.path, [h]))
+
+
+@pytest.mark.usefixtures("no_child")
+def test_a_child_is_kept_for_the_next_read_and_through_refusals_but_not_through_a_crash(tmp_path):
+    write(tmp_path, syntax=RLELossless)
+    hilum.read(tmp_path)
+    kept = {child.process.pid for child in dicom_child._idle.queue}
+    assert kept
+    path = min(tmp_path.iterdir())
+    header = read_headers(tmp_path, path.name)[0]
+    with pytest.raises(FormatError, match="cannot be decoded"):
+        dicom_child.decode(tmp_path / "gone.dcm", [header])
+    hilum.read(tmp_path)
+    assert {child.process.pid for child in dicom_child._idle.queue} == kept
+    for child in dicom_child._idle.queue:
+        child.process.kill()
+        child.process.wait()
+    with pytest.raises(FormatError, match=r"crashed .signal 9."):
+        dicom_child.decode(path, [header])
+    dicom_child._end_all()
+    assert len(dicom_child.decode(path, [header])) == 1
+
+
+PARENT = """
+import os, sys
+import hilum
+from hilum.io import dicom_child
+hilum.read(sys.argv[1])
+print(*[child.process.pid for child in dicom_child._idle.queue], flush=True)
+if sys.argv[2] == "fork":
+    if (fork := os.fork()) == 0:
+        assert not dicom_child._idle.queue
+        hilum.read(sys.argv[1])
+        assert dicom_child._idle.queue
+        sys.exit(0)
+    assert os.waitpid(fork, 0)[1] == 0
+if sys.argv[2] == "killed":
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("ending", ["normal", "fork", "killed"])
+def test_no_child_outlives_the_process_that_started_it(tmp_path, ending):
+    write(tmp_path, syntax=RLELossless)
+    words = [sys.executable, "-W", "error", "-c", PARENT, tmp_path, ending]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == (-9 if ending == "killed" else 0)
+    assert done.stderr == ""
+    children = [int(word) for word in done.stdout.split()]
+    assert children
+    for pid in children:
+        for _ in range(1000):  # a killed parent's child sees its line closed, and ends by itself
+            if not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes():
+                break
+            time.sleep(0.01)
+        else:
+            pytest.fail(f"child {pid} lives on")
 
 
 def test_what_a_child_refuses_is_refused_here_with_its_words(tmp_path):
@@ -320,8 +381,8 @@ def test_what_a_child_refuses_is_refused_here_with_its_words(tmp_path):
     path = min(tmp_path.iterdir())
     header = read_headers(tmp_path, path.name)[0]
     path.unlink()
-    with dicom_child.decoders() as decode, pytest.raises(FormatError, match="RLE Lossless cannot be decoded"):
-        decode(path, [header])
+    with pytest.raises(FormatError, match="RLE Lossless cannot be decoded"):
+        dicom_child.decode(path, [header])
 
 
 @pytest.mark.real
@@ -334,6 +395,6 @@ def test_real_frames_that_crash_the_decoder_are_refused(real_data, tmp_path, cap
         data[at + place] = byte
     (tmp_path / "hurt.dcm").write_bytes(data)
     (header,) = read_headers(tmp_path, "hurt.dcm")
-    with dicom_child.decoders() as decode, pytest.raises(FormatError, match=r"crashed .signal 6.|cannot be decoded"):
-        decode(tmp_path / "hurt.dcm", [header])
+    with pytest.raises(FormatError, match=r"crashed .signal 6.|cannot be decoded"):
+        dicom_child.decode(tmp_path / "hurt.dcm", [header])
     assert capfd.readouterr() == ("", "")

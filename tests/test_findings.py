@@ -26,6 +26,8 @@ COMPUTED = {
     ("io/dicom_stack.py", "'no-' + name.replace('_', '-')"): {"no-pixel-spacing", "no-position", "no-orientation"},
     ("io/values.py", "code"): {"padding-to-air", "saturated", "nan-to-air"},
     ("io/metaimage_header.py", "code"): {"no-direction", "no-origin"},
+    ("train/patches.py", "code"): {"unknown-air", "damaged-scan"},
+    ("train/runs.py", "f'run-{row.status}'"): {"run-refused", "run-failed"},
 }
 """Codes that are put together: file, expression, and what it can be."""
 

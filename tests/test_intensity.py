@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hilum.errors import InputError, UnsupportedError
 from hilum.geometry import Geometry
-from hilum.ops.intensity import WINDOW_PRESETS, apply_voi_lut, normalize, padding_to_air, window, zero_center
+from hilum.ops.intensity import WINDOW_PRESETS, apply_voi_lut, normalize, window, zero_center
 from hilum.ops.statistics import HuHistogram, Moments, count_hu, measure_moments
 from hilum.testing import volumes
 from hilum.volume import Volume
@@ -57,6 +57,16 @@ def test_an_empty_range_is_refused(bounds):
         normalize(reals([0]), lower=bounds[0], upper=bounds[1])
 
 
+@pytest.mark.parametrize("mean", [0.25, -0.1, 1 / 3])
+def test_a_mean_subtracted_in_the_same_pass_gives_the_same_bits(mean):
+    for volume in (as_volume(EVERY_HU), reals([-2000.5, -300.25, 12.5])):
+        want = zero_center(normalize(volume), mean=mean)
+        np.testing.assert_array_equal(normalize(volume, mean=mean).array, want.array)
+        assert (normalize(volume, mean=mean).array != normalize(volume).array).all()
+    with pytest.raises(InputError, match="mean"):
+        normalize(reals([0]), mean=float("inf"))
+
+
 def test_zero_center_subtracts_in_float32():
     unit = normalize(as_volume(EVERY_HU))
     got = zero_center(unit, mean=0.25)
@@ -65,14 +75,6 @@ def test_zero_center_subtracts_in_float32():
     assert zero_center(reals([0.25])).array.item() == 0
     with pytest.raises(InputError, match="mean"):
         zero_center(unit, mean=float("nan"))
-
-
-def test_padding_becomes_air_and_nothing_else_changes():
-    volume = as_volume(np.array([[[-3024, -2000, -1025, -1024, -1000, 3071]]], np.int16))
-    got = padding_to_air(volume)
-    assert got.array.ravel().tolist() == [-1024, -1024, -1024, -1024, -1000, 3071]
-    assert got.array.dtype == np.int16
-    assert padding_to_air(got) is got
 
 
 # Windows --------------------------------------------------------------------------------------------------------------

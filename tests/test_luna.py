@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import csv
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hilum.errors import AnnotationError, InputError, MissingInputError
-from hilum.io.luna import read_annotations
+from hilum.io import tables
+from hilum.io.luna import read_annotations, read_series_rows
 
 UID = "1.3.6.1.4.1.14519.5.2.1.6279.6001.1"
 HEAD = "seriesuid,coordX,coordY,coordZ,diameter_mm"
@@ -112,7 +116,7 @@ def test_a_wrong_row_is_named_by_its_line(tmp_path, row, text):
         (HEAD.encode("utf-16"), "UTF-16"),
         (HEAD.encode("utf-16-be"), "UTF-16"),
         (HEAD.encode() + b"\n\0\0", "no text"),
-        (HEAD.encode() + b"\n\xff,1,2,3,4", "not UTF-8: byte 43"),
+        (HEAD.encode() + b"\n\xff,1,2,3,4", "not UTF-8: line 2, byte 0"),
         (HEAD.encode() + b'\n"an open quote\n' + ROWS[0].encode(), "line 3: "),
         (HEAD.encode() + b"\n" + b"x" * 200000, "line 2: "),
     ],
@@ -123,6 +127,83 @@ def test_what_is_no_such_file_is_refused(tmp_path, raw, text):
     path.write_bytes(raw)
     with pytest.raises(AnnotationError, match=text):
         centers(path)
+
+
+@pytest.mark.parametrize("kind", ["annotations", "candidates", "excluded"])
+def test_a_table_is_read_once_for_all_series_and_a_wrong_row_costs_its_own(tmp_path, kind):
+    number = {"annotations": "5", "candidates": "1", "excluded": "-1"}[kind]
+    head = "seriesuid,coordX,coordY,coordZ," + ("class" if kind == "candidates" else "diameter_mm")
+    rows = [f"1.2.3,1,2,3,{number}", f"1.2.4,7,8,9,{number}", "1.2.4,x,1,1,1", "1.2.4,y,1,1,1", "1.2.5,1,2"]
+    found = read_series_rows(make(tmp_path, *rows, f"1.2.3,4,5,6,{number}", head=head), kind)
+    assert list(found) == ["1.2.3", "1.2.4", "1.2.5"]
+    assert found["1.2.3"].values.tolist() == [[1, 2, 3, float(number)], [4, 5, 6, float(number)]]
+    assert found["1.2.3"].refusal is None
+    assert [found[uid].rows for uid in found] == [2, 3, 1]
+    assert "line 4: coordX is 'x'" in str(found["1.2.4"].refusal)
+    assert "line 6: 3 fields, expected 5" in str(found["1.2.5"].refusal)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "fine"),
+    [
+        ("candidates", "0", True),
+        ("candidates", "1", True),
+        ("candidates", "1.0", True),
+        ("candidates", "2", False),
+        ("candidates", "-1", False),
+        ("candidates", "0.5", False),
+        ("candidates", "", False),
+        ("excluded", "-1", True),
+        ("excluded", "-1.0", True),
+        ("excluded", "3.5", True),
+        ("excluded", "nan", False),
+        ("excluded", "501", False),
+        ("annotations", "-1", False),
+    ],
+)
+def test_each_kind_of_table_has_its_own_range(tmp_path, kind, number, fine):
+    head = "seriesuid,coordX,coordY,coordZ," + ("class" if kind == "candidates" else "diameter_mm")
+    found = read_series_rows(make(tmp_path, f"{UID},1,2,3,{number}", head=head), kind)[UID]
+    assert (found.refusal is None) == fine
+    assert len(found.values) == fine
+
+
+def test_candidates_that_repeat_are_kept(tmp_path):
+    head = "seriesuid,coordX,coordY,coordZ,class"
+    rows = [f"{UID},1,2,3,0"] * 3
+    assert len(read_series_rows(make(tmp_path, *rows, head=head), "candidates")[UID].values) == 3
+
+
+def test_line_ends_of_old_macs_and_endless_lines(tmp_path, monkeypatch):
+    assert centers(make(tmp_path, *ROWS, end="\r")) == CENTERS
+    with pytest.raises(AnnotationError, match="line 2: is longer than"):
+        centers(make(tmp_path, "x" * (2**20 + 1)))
+    monkeypatch.setattr(tables, "_SIZE_LIMIT", 50)
+    with pytest.raises(AnnotationError, match="larger than 50 bytes"):
+        centers(make(tmp_path, *ROWS))
+
+
+PLACES = st.tuples(*[st.floats(-1e6, 1e6)] * 3, st.floats(1e-3, 500))
+
+
+@given(
+    rows=st.lists(st.tuples(st.sampled_from(["1.2.3", "1.2.30", "1.2"]), PLACES), max_size=20),
+    order=st.permutations(range(5)),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    mark=st.booleans(),
+    gap=st.sampled_from(["", " ", "  "]),
+)
+def test_whatever_is_written_is_read(tmp_path_factory, rows, order, end, mark, gap):
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    lines = [HEAD.split(","), *([uid, *map(repr, place)] for uid, place in rows)]
+    text = end.join((gap + "," + gap).join(line[k] for k in order) for line in lines) + end
+    path.write_bytes(("\ufeff" * mark + text).encode())
+    found = read_series_rows(path, "annotations")
+    assert sum(series.rows for series in found.values()) == len(rows)
+    for uid, series in found.items():
+        once = list(dict.fromkeys(place for name, place in rows if name == uid))
+        assert np.array_equal(series.values, np.array(once).reshape(-1, 4))
+        assert [(*n.center, n.diameter_mm) for n in series.nodules()] == once
 
 
 def test_a_row_too_short_to_name_its_series_is_refused(tmp_path):

@@ -229,6 +229,8 @@ BAD = [
     ("spacing grouped", {"ElementSpacing": "1 1 1_0"}, FormatError, "expected 3 numbers"),
     ("spacing comma", {"ElementSpacing": "0,8 0,7 2,5"}, FormatError, "expected 3 numbers"),
     ("offset inf", {"Offset": "inf 0 0"}, GeometryError, "origin"),
+    ("offset huge", {"Offset": "0 0 3e38"}, GeometryError, "no patient"),
+    ("spacing huge", {"ElementSpacing": "1 1 1e6"}, GeometryError, "no patient"),
     ("matrix zero", {"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, GeometryError, "unit vectors"),
     ("matrix sheared", {"TransformMatrix": "1 0 0 0.6 0.8 0 0 0 1"}, GeometryError, "sheared"),
     ("matrix nan", {"TransformMatrix": "1 0 0 0 nan 0 0 0 1"}, GeometryError, "finite"),

@@ -235,6 +235,8 @@ BAD = [
     ("no form", 252, struct.pack("<hh", 0, 0), GeometryError, "orientation unknown"),
     ("nan affine", 280, struct.pack("<f", np.nan), GeometryError, "steps"),
     ("nan origin", 292, struct.pack("<f", np.nan), GeometryError, "origin"),
+    ("huge origin", 292, struct.pack("<f", 3e38), GeometryError, "no patient"),
+    ("huge steps", 280, struct.pack("<f", 3e38), GeometryError, "no patient"),
     ("zero affine", 280, bytes(48), GeometryError, "steps"),
     ("sheared", 284, struct.pack("<f", 0.4), GeometryError, "sheared"),
     ("unit", 123, b"\7", FormatError, "unit"),

@@ -25,7 +25,8 @@ def brute_force(geometry, nodules):
         unsure |= np.abs(distance - nodule.diameter_mm / 2) < 1e-6
         if not inside.any() and geometry.contains(nodule.center):
             inside = distance == distance.min()
-            unsure |= (distance < distance.min() + 1e-6) & ~(inside & (inside.sum() == 1))
+            near = distance < distance.min() + 1e-6
+            unsure |= near & (near.sum() > 1)
         unsure |= inside & (np.abs(distance - best) < 1e-6)
         take = inside & (distance < best)
         labels[take], best[take] = k, distance[take]

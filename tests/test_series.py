@@ -354,6 +354,29 @@ def test_acquisitions_are_parted_only_where_one_covers_the_others():
     assert list(map(len, group([*first, *following]))) == [40]
     overlapping = [moved(replace(h, acquisition_number=2), (0, 0, 30)) for h in first]
     assert list(map(len, group([*first, *overlapping]))) == [40]  # neither alone is the chest: judged together
+    longer = [moved(replace(h, acquisition_number=2), (0, 0, 12)) for h in first]
+    assert list(map(len, group([*first, *longer]))) == [20, 20]  # 57 of 69 mm
+    holed = [h for h in first if h.instance_number not in {9, 10, 11}]
+    assert list(map(len, group([*holed, *longer[1:-4]]))) == [32]  # no stack by itself
+
+
+def test_tags_that_contradict_the_positions_are_told_and_not_used():
+    plain = headers(20)
+    agree = [replace(h, slice_step=3.0, slice_location=500 - 3.0 * k) for k, h in enumerate(plain)]
+    assert judge(agree) == replace(judge(plain), slices=tuple(agree))
+    for step in (5.0, -1.0, 0.0, float("nan")):
+        stack = judge([replace(h, slice_step=step) for h in plain])
+        assert stack.geometry == judge(plain).geometry
+        (finding,) = stack.findings
+        assert (finding.code, finding.action) == ("spacing-tag-disagrees", "noted")
+        assert "in 20 slices, positions say 3 mm" in finding.text
+    assert not judge([replace(h, slice_step=-3.0) for h in plain]).findings
+    for location in (lambda k: 5.0 * k, lambda _: 0.0, lambda k: 1e308 * (-1) ** k):
+        stack = judge([replace(h, slice_location=location(k)) for k, h in enumerate(plain)])
+        assert stack.geometry == judge(plain).geometry
+        assert [f.code for f in stack.findings] == ["location-tag-disagrees"]
+    lost = [replace(h, slice_location=3.0 * k) for k, h in enumerate(plain) if k != 7]
+    assert [f.code for f in judge(lost, max_gap_mm=6).findings] == ["missing-slices"]
 
 
 def shuffled(members):

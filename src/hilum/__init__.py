@@ -16,16 +16,21 @@ _HOMES = {
     ),
     "hilum.geometry": "Geometry",
     "hilum.volume": "Volume Mask",
-    "hilum.scan": "Scan ScanRef Nodule Note",
+    "hilum.scan": "Scan ScanRef Nodule Reading Note",
     "hilum.io": "read write",
+    "hilum.ops.froc": "froc Froc",
     "hilum.ops.resample": "resample resampled_geometry",
     "hilum.ops.reorient": "reorient",
     "hilum.ops.intensity": "normalize zero_center window apply_voi_lut WINDOW_PRESETS",
     "hilum.ops.lungs": "segment_lungs",
     "hilum.ops.morphology": "dilate",
-    "hilum.ops.nodules": "mask_nodules",
+    "hilum.ops.nodules": "mask_nodules cover_nodules",
+    "hilum.ops.outlines": "consensus_mask reading_mask",
+    "hilum.ops.readings": "agreement",
     "hilum.recipes": "Recipe RECIPES recipe",
     "hilum.pipeline": "preprocess",
+    "hilum.train.dataset": "PatchDataset batches",
+    "hilum.train.folder": "PatchFolder",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -12,6 +12,8 @@ from hilum.errors import UnsupportedError as UnsupportedError
 from hilum.geometry import Geometry as Geometry
 from hilum.io import read as read
 from hilum.io import write as write
+from hilum.ops.froc import Froc as Froc
+from hilum.ops.froc import froc as froc
 from hilum.ops.intensity import WINDOW_PRESETS as WINDOW_PRESETS
 from hilum.ops.intensity import apply_voi_lut as apply_voi_lut
 from hilum.ops.intensity import normalize as normalize
@@ -19,7 +21,11 @@ from hilum.ops.intensity import window as window
 from hilum.ops.intensity import zero_center as zero_center
 from hilum.ops.lungs import segment_lungs as segment_lungs
 from hilum.ops.morphology import dilate as dilate
+from hilum.ops.nodules import cover_nodules as cover_nodules
 from hilum.ops.nodules import mask_nodules as mask_nodules
+from hilum.ops.outlines import consensus_mask as consensus_mask
+from hilum.ops.outlines import reading_mask as reading_mask
+from hilum.ops.readings import agreement as agreement
 from hilum.ops.reorient import reorient as reorient
 from hilum.ops.resample import resample as resample
 from hilum.ops.resample import resampled_geometry as resampled_geometry
@@ -29,8 +35,12 @@ from hilum.recipes import Recipe as Recipe
 from hilum.recipes import recipe as recipe
 from hilum.scan import Nodule as Nodule
 from hilum.scan import Note as Note
+from hilum.scan import Reading as Reading
 from hilum.scan import Scan as Scan
 from hilum.scan import ScanRef as ScanRef
+from hilum.train.dataset import PatchDataset as PatchDataset
+from hilum.train.dataset import batches as batches
+from hilum.train.folder import PatchFolder as PatchFolder
 from hilum.volume import Mask as Mask
 from hilum.volume import Volume as Volume
 

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import multiprocessing
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
@@ -15,64 +15,25 @@ import msgspec
 import hilum
 from hilum._kernels.threads import count_workers
 from hilum.datasets import DATASETS
+from hilum.datasets.survey import Survey, index, survey
 from hilum.errors import HilumError, OutputError, one_line
 from hilum.io.ledger import Row, append_row, read_ledger, rewrite_ledger
 from hilum.io.store import read_record, store_scan
+from hilum.io.summary import summarize, write_summary
 from hilum.pipeline import preprocess
 from hilum.recipes import Compute, Recipe, recipe_fingerprint, recipe_toml
+from hilum.scan import Known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerProcess
     from pathlib import Path
 
+    from hilum.io.records import ScanRecord
     from hilum.scan import ScanRef
 
-
-def index(
-    inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path | None = None
-) -> tuple[list[ScanRef], list[Row]]:
-    """List the scans of several inputs, and refuse those that hold none.
-
-    Parameters
-    ----------
-    inputs : sequence of Path
-        Files, folders, roots of data sets.
-    dataset : str
-        A key of `DATASETS`, or ``auto``.
-    annotations : Path, optional
-        A LUNA16 csv for all of them.
-
-    Returns
-    -------
-    refs : list of ScanRef
-        With unique ids; a scan reached by two inputs is listed once.
-    refused : list of Row
-        One for each input that holds no scan.
-    """
-    kind = DATASETS["folder" if dataset == "auto" else dataset]
-    refs: dict[str, ScanRef] = {}
-    refused = []
-    for path in inputs:
-        try:
-            found = kind.index(path, annotations)
-        except HilumError as refusal:
-            tag = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-            refused.append(Row(id=f"input-{tag}", status="refused", code=refusal.code, reason=str(refusal)))
-            continue
-        for ref in found:
-            _add(refs, ref)
-    return list(refs.values()), refused
-
-
-def _add(refs: dict[str, ScanRef], ref: ScanRef) -> None:
-    """Add a scan, under another id where the id is taken by another file: nothing may vanish."""
-    number, name = 1, ref.scan_id
-    while name in refs and (refs[name].path.resolve(), refs[name].series_uid) != (ref.path.resolve(), ref.series_uid):
-        number += 1
-        name = f"{ref.scan_id}-{number}"
-    refs[name] = replace(ref, scan_id=name)
+__all__ = ["Survey", "fingerprint", "index", "run", "run_one", "survey"]
 
 
 def run(
@@ -83,6 +44,7 @@ def run(
     workers: int = 1,
     overwrite: bool = False,
     refused: Sequence[Row] = (),
+    found: Survey | None = None,
     report: Callable[[Row], None] = lambda _: None,
 ) -> list[Row]:
     """Preprocess scans into an output folder.
@@ -93,7 +55,8 @@ def run(
         From a data set's ``index``; their ids must differ.
     recipe : Recipe
     out : Path
-        The output folder, made where it is missing: ``recipe.toml``, ``ledger.jsonl`` and ``scans/``.
+        The output folder, made where it is missing: ``recipe.toml``, ``ledger.jsonl``, ``dataset.json`` and
+        ``scans/``.
     workers : int
         Scans at a time; 0 is one per core. From two on each has a process of its own, so that one that crashes
         costs itself alone; with 1 all stay in this process, and no scan pays for starting another.
@@ -102,6 +65,8 @@ def run(
         A finished scan with the same fingerprint is kept as it is.
     refused : sequence of Row
         Inputs that `index` refused; they stand in the ledger too.
+    found : Survey, optional
+        Where `refs` come from: what it tells of tables goes to ``dataset.json``.
     report : callable
         Called with each row as soon as it is known.
 
@@ -125,7 +90,23 @@ def run(
         append_row(out, row)
         report(row)
     rewrite_ledger(out, rows.values())
+    _summarize(refs, rows, out, found or Survey([], []))
     return [*refused, *(rows[ref.scan_id] for ref in refs)]
+
+
+def _summarize(refs: Sequence[ScanRef], rows: Mapping[str, Row], out: Path, found: Survey) -> None:
+    """Count, for each data set of this run, what became of its nodules."""
+    made: dict[str, list[ScanRecord | None]] = {ref.dataset: [] for ref in refs}
+    for ref in refs:
+        finished = rows[ref.scan_id].status in {"done", "repaired"}
+        made[ref.dataset].append(read_record(out / "scans" / ref.scan_id) if finished else None)
+    write_summary(
+        out,
+        [
+            summarize(name, records, tables=found.tables.get(name, ()), notes=found.notes.get(name, ()))
+            for name, records in made.items()
+        ],
+    )
 
 
 def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False) -> Row:
@@ -177,6 +158,7 @@ def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool) -> tuple[str
         recipe_name=recipe.name,
         recipe_sha256=recipe_fingerprint(recipe),
         fingerprint=mark,
+        dataset=ref.dataset,
     )
     return mark, [str(note) for note in ready.notes]
 
@@ -187,7 +169,8 @@ def fingerprint(ref: ScanRef, recipe: Recipe) -> str:
     Parameters
     ----------
     ref : ScanRef
-        Its files are known by name, size and time of change; their bytes are not read.
+        Its files are known by name, size and time of change; their bytes are not read. What the tables of its data
+        set say of this one scan counts, not the rest of them.
     recipe : Recipe
 
     Returns
@@ -196,8 +179,12 @@ def fingerprint(ref: ScanRef, recipe: Recipe) -> str:
         64 hexadecimal digits.
     """
     digest = hashlib.sha256(f"{hilum.__version__} {recipe_fingerprint(recipe)} {ref.series_uid}".encode())
-    for root in (ref.path, ref.annotations):
-        if root is not None:
+    known = ref.known or Known()
+    digest.update(repr((sorted(known.labels.items()), [(n.center, n.diameter_mm) for n in known.nodules])).encode())
+    for kind, values in sorted(known.locations.items()):
+        digest.update(kind.encode() + values.tobytes())
+    for root in (ref.path, ref.annotations, known.lungs):
+        if root is not None and root.exists():  # one that is not is the reader's to refuse
             for path in sorted(p for p in root.rglob("*") if p.is_file()) if root.is_dir() else (root,):
                 found = path.stat()
                 digest.update(f"\n{path.relative_to(root)} {found.st_size} {found.st_mtime_ns}".encode())

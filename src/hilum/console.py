@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hilum.io.ledger import Row
+    from hilum.io.records import DatasetRecord
     from hilum.scan import Scan
 
 
@@ -48,6 +49,30 @@ def balance(rows: Sequence[Row], out: Path) -> str:
     counts = {status: sum(row.status == status for row in rows) for status in ("done", "repaired", "refused", "failed")}
     told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     return f"{out}: {len(rows)} in, {told}"
+
+
+def landing(datasets: Sequence[DatasetRecord]) -> str:
+    """Say, a line for each data set with annotations, how many nodules landed in the volumes and in the lungs.
+
+    Parameters
+    ----------
+    datasets : sequence of DatasetRecord
+
+    Returns
+    -------
+    str
+        Empty where there is no nodule.
+    """
+    lines = []
+    for told in datasets:
+        if told.nodules:
+            lungs = "" if told.inside_lungs is None else f", {told.inside_lungs} in the lung mask"
+            scans = f"{told.scans_with_nodules} of {told.finished} scans"
+            lines.append(
+                f"{told.dataset}: {told.nodules} nodules in {scans}, {told.landed} landed in the volume{lungs}, "
+                f"at most {told.largest_round_trip_mm:.1g} mm beside their annotation"
+            )
+    return "\n".join(lines)
 
 
 @contextmanager

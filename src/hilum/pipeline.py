@@ -6,8 +6,10 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from hilum.ops.intensity import normalize, zero_center
+from hilum.ops.intensity import normalize
+from hilum.ops.landing import agreement, measure_each_nodule
 from hilum.ops.lungs import segment_lungs
+from hilum.ops.morphology import dilate
 from hilum.ops.nodules import mask_nodules, nodules_outside
 from hilum.ops.plausibility import question_values
 from hilum.ops.quality import judge, measure
@@ -16,7 +18,7 @@ from hilum.ops.resample import resample
 from hilum.scan import Note
 
 if TYPE_CHECKING:
-    from hilum.recipes import Intensity, Lungs, Recipe, Resample
+    from hilum.recipes import Intensity, Lungs, Nodules, Recipe, Resample
     from hilum.scan import Scan
     from hilum.volume import Mask, Volume
 
@@ -38,7 +40,9 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     -------
     Scan
         ``ct`` is int16 HU, or float32 where the recipe asks for the unit range; ``lungs`` and ``nodule_mask`` lie on
-        the same grid; ``nodules`` stay in world millimetres; ``notes`` and ``figures`` say what was met and measured.
+        the same grid; ``nodules`` stay in world millimetres; ``notes``, ``figures`` and ``nodule_figures`` say what
+        was met and measured. Lungs that the scan came with are not used: ``figures`` tells how well both agree,
+        before the mask is grown.
 
     Raises
     ------
@@ -48,9 +52,10 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     workers = recipe.compute.workers
     ct = reorient(scan.ct) if recipe.orient.axes == "patient" else scan.ct
     ct = _regrid(ct, recipe.resample, workers)
-    lungs = _find_lungs(ct, recipe.lungs, workers)
-    drawn = mask_nodules(ct.geometry, scan.nodules) if scan.annotated and recipe.nodules.mask else None
-    figures = measure(ct, lungs, drawn)
+    given = None if scan.lungs is None else _like(scan.lungs, recipe)
+    lungs, agreed = _find_lungs(ct, recipe.lungs, given, workers)
+    drawn = _draw_nodules(scan, ct, recipe.nodules)
+    figures = measure(ct, lungs, drawn) | agreed
     asked = any(note.code == "not-hu" for note in scan.notes)  # `hilum.read` did, and found something
     odd = () if asked else question_values(scan.ct)
     return replace(
@@ -60,7 +65,17 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
         nodule_mask=drawn,
         notes=(*scan.notes, *_outside(scan, ct), *odd, *judge(figures)),
         figures=MappingProxyType(figures),
+        nodule_figures=() if drawn is None else measure_each_nodule(ct, lungs, drawn, count=len(scan.nodules)),
     )
+
+
+def _like(given: Mask, recipe: Recipe) -> Mask:
+    """A mask on the scan's own grid, brought to the grid of the output."""
+    turned = reorient(given) if recipe.orient.axes == "patient" else given
+    step = recipe.resample
+    if step.grid == "native":
+        return turned
+    return resample(turned, spacing=step.spacing_mm, grid=step.grid, workers=recipe.compute.workers)
 
 
 def _regrid(ct: Volume, step: Resample, workers: int) -> Volume:
@@ -69,25 +84,33 @@ def _regrid(ct: Volume, step: Resample, workers: int) -> Volume:
     return resample(ct, spacing=step.spacing_mm, order=step.order, grid=step.grid, workers=workers)
 
 
-def _find_lungs(ct: Volume, step: Lungs, workers: int) -> Mask | None:
+def _find_lungs(ct: Volume, step: Lungs, given: Mask | None, workers: int) -> tuple[Mask | None, dict[str, float]]:
+    """The mask, and how well it agrees with a given one before it is grown."""
     if step.method == "none":
-        return None
-    return segment_lungs(
+        return None, {}
+    mask = segment_lungs(
         ct,
         method=step.method,
         fill=step.fill,
-        dilate_mm=step.dilate_mm,
         pathology=step.pathology,
         airways=step.airways,
         background=step.background,
         workers=workers,
     )
+    agreed = {} if given is None else agreement(mask, given)
+    return dilate(mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else mask, agreed
+
+
+def _draw_nodules(scan: Scan, ct: Volume, step: Nodules) -> Mask | None:
+    if not (scan.annotated and step.mask):
+        return None
+    return mask_nodules(ct.geometry, scan.nodules, level=step.consensus, contour_pixel=step.contour_pixel)
 
 
 def _set_range(ct: Volume, step: Intensity) -> Volume:
     if step.output == "hu":
         return ct
-    return zero_center(normalize(ct, lower=step.lower, upper=step.upper), mean=step.mean)
+    return normalize(ct, lower=step.lower, upper=step.upper, mean=step.mean)
 
 
 def _outside(scan: Scan, ct: Volume) -> tuple[Note, ...]:

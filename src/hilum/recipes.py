@@ -75,9 +75,14 @@ class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Nodules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whether nodule masks are drawn where annotations are given."""
+    """Whether nodule masks are drawn where annotations are given; of outlines, where a share of their readers agree.
+
+    ``contour_pixel`` says whether the pixels on an outline belong to the nodule: LIDC's readers kept outside of it.
+    """
 
     mask: bool = True
+    consensus: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    contour_pixel: Literal["exclude", "include"] = "exclude"
 
 
 class Intensity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

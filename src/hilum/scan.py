@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.geometry import Vector
+    from hilum.errors import HilumError
+    from hilum.geometry import Geometry, Vector
     from hilum.volume import Mask, Volume
+
+Label = int | float | str
+"""What a data set may say of a scan: a fold, a diagnosis."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,54 @@ class Note:
 
 
 @dataclass(frozen=True, eq=False)
+class Reading:
+    """One reader's outlines of one nodule, slice by slice.
+
+    Parameters
+    ----------
+    reader : int
+        1, 2, ...: tells the readers of one scan apart, and nobody across scans.
+    grid : Geometry
+        The slices on which the outlines were drawn. The outlines may lie on slices beyond it.
+    contours : tuple of ndarray, each shape (n, 3), (x, y, z), LPS mm
+        What the reader outlined: a closed line along centers of pixels of one slice each.
+    holes : tuple of ndarray, each shape (n, 3), (x, y, z), LPS mm
+        What the reader took out of it again.
+    scores : mapping of str to float
+        The reader's ratings (malignancy, subtlety, ...).
+
+    Raises
+    ------
+    AnnotationError
+        If an outline is no list of finite points, or there is none but holes.
+    """
+
+    reader: int
+    grid: Geometry
+    contours: tuple[NDArray[np.float64], ...]
+    holes: tuple[NDArray[np.float64], ...] = ()
+    scores: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if not self.contours:
+            raise AnnotationError("a reading without an outline")
+        object.__setattr__(self, "contours", tuple(map(_outline, self.contours)))
+        object.__setattr__(self, "holes", tuple(map(_outline, self.holes)))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild through the constructor; a read-only mapping does not pickle by itself."""
+        return Reading, (self.reader, self.grid, self.contours, self.holes, dict(self.scores))
+
+
+def _outline(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    kept = np.array(points, np.float64)
+    if kept.ndim != 2 or kept.shape[1] != 3 or not len(kept) or not np.isfinite(kept).all():
+        raise AnnotationError(f"an outline of shape {kept.shape} is not a list of finite (x, y, z) points in mm")
+    kept.flags.writeable = False
+    return kept
+
+
+@dataclass(frozen=True, eq=False)
 class Nodule:
     """A nodule in the patient's space, independent of any grid.
 
@@ -48,10 +100,10 @@ class Nodule:
     center : tuple of float, (x, y, z), LPS mm
     diameter_mm : float
         A diameter, not a radius.
-    contours : tuple of ndarray, each shape (n, 3), LPS mm
-        Outlines drawn by a reader, one array an outline; empty where only a sphere is known.
+    readings : tuple of Reading
+        What each reader outlined; empty where only a sphere is known.
     scores : mapping of str to float
-        Readers' ratings (malignancy, subtlety, ...), or a detector's probability.
+        Ratings (malignancy, subtlety, ...), the readers' means; or a detector's probability.
 
     Raises
     ------
@@ -61,7 +113,7 @@ class Nodule:
 
     center: Vector
     diameter_mm: float
-    contours: tuple[NDArray[np.float64], ...] = ()
+    readings: tuple[Reading, ...] = ()
     scores: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
@@ -72,7 +124,7 @@ class Nodule:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild through the constructor; a read-only mapping does not pickle by itself."""
-        return Nodule, (self.center, self.diameter_mm, self.contours, dict(self.scores))
+        return Nodule, (self.center, self.diameter_mm, self.readings, dict(self.scores))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +148,16 @@ class Scan:
         Every oddity met, and what was done about it.
     figures : mapping of str to float
         What was measured on the scan, each name ending in its unit: ``lung_right_ml``, ``lung_mean_hu``.
+    nodule_figures : tuple of mapping of str to float
+        What was measured on each nodule, in the order of `nodules`: ``voxels``, ``mean_hu``, ``inside_lungs``.
+    labels : mapping of str to number or str
+        What a data set says of the whole scan: ``fold``, ``cancer``.
+    locations : mapping of str to ndarray, each shape (n, 4)
+        Places that are no nodules, by kind: x, y, z in LPS mm and one number. ``candidates`` have their class (1 at a
+        nodule, 0 elsewhere), ``excluded`` findings their diameter in mm, -1 where it is unknown.
+    slice_uids : tuple of str
+        The SOP Instance UID of each slice of the scan as it was read, by which readers name slices; empty text for
+        a slice that no file holds. Empty where the scan was not read from DICOM slices.
     """
 
     series_uid: str
@@ -106,15 +168,50 @@ class Scan:
     nodule_mask: Mask | None = None
     notes: tuple[Note, ...] = ()
     figures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    nodule_figures: tuple[Mapping[str, float], ...] = ()
+    labels: Mapping[str, Label] = field(default_factory=lambda: MappingProxyType({}))
+    locations: Mapping[str, NDArray[np.float64]] = field(default_factory=lambda: MappingProxyType({}))
+    slice_uids: tuple[str, ...] = ()
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild through the constructor; a read-only mapping does not pickle by itself."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return _rebuild_scan, ({**values, "figures": dict(self.figures)},)
+        plain = {name: dict(values[name]) for name in ("figures", "labels", "locations")}
+        return _rebuild_scan, ({**values, **plain, "nodule_figures": tuple(map(dict, self.nodule_figures))},)
 
 
 def _rebuild_scan(values: dict[str, Any]) -> Scan:
     return Scan(**values)
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What the tables of a data set say of one scan, read once for all of its scans.
+
+    Parameters
+    ----------
+    annotated : bool
+        Whether the data set lists nodules, of this scan or of others.
+    nodules : tuple of Nodule
+    labels : mapping of str to number or str
+        As `Scan` has them.
+    locations : mapping of str to ndarray, each shape (n, 4)
+        As `Scan` has them.
+    lungs : Path or None
+        A lung mask that comes with the data set.
+    notes : tuple of Note
+        What was odd in the scan's rows.
+    refusal : HilumError or None
+        Why the scan cannot be used: raised when it is loaded, so that it costs this scan alone.
+    """
+
+    annotated: bool = False
+    nodules: tuple[Nodule, ...] = ()
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    locations: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    lungs: Path | None = None
+    notes: tuple[Note, ...] = ()
+    refusal: HilumError | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +230,8 @@ class ScanRef:
         Which series of a folder; empty where the path holds one scan.
     annotations : Path or None
         Where the scan's nodules are listed.
+    known : Known or None
+        What the data set's tables say of it, where they were read for all scans at once.
     """
 
     dataset: str
@@ -140,3 +239,4 @@ class ScanRef:
     path: Path
     series_uid: str = ""
     annotations: Path | None = None
+    known: Known | None = field(default=None, compare=False)

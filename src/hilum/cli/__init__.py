@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App, CycloptsError
 
 import hilum
-from hilum.cli import recipes, runs, scans
+from hilum.cli import recipes, runs, scans, training
 from hilum.cli.status import ALL_WELL, INTERRUPTED, REFUSED, USAGE
 from hilum.console import complain
 from hilum.errors import HilumError
@@ -24,6 +24,9 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     scans.lungs,
     scans.nodules,
     runs.stats,
+    training.slices,
+    training.patches,
+    training.froc,
 )
 """Every command, by the name of its function."""
 

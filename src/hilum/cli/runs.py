@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from hilum.cli.status import ALL_WELL, REFUSED
-from hilum.console import balance, complain, progress, say
+from hilum.console import balance, complain, landing, progress, say, warn
 
 
 def run(
@@ -18,7 +18,7 @@ def run(
     out: Path,
     recipe: str = "default",
     file_format: Annotated[Literal["nifti", "npy"] | None, Parameter(name="--format")] = None,
-    dataset: Literal["auto", "folder"] = "auto",
+    dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017"] = "auto",
     annotations: Path | None = None,
     workers: int = 1,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
@@ -36,27 +36,39 @@ def run(
     file_format
         Format of volumes and masks, in place of the recipe's.
     dataset
-        Kind of input.
+        Kind of input; auto tells it by its shape.
     annotations
-        A LUNA16 annotations.csv.
+        A LUNA16 annotations.csv, a reading of LIDC-IDRI in .xml, or the data set's own table or readings, where they do
+        not lie in the data set.
     workers
         Scans at a time, each in its own process; 0 for one per core.
     overwrite
         Replace finished scans of another recipe or input.
     """
     from hilum import batch
+    from hilum.io.summary import read_summary
     from hilum.recipes import recipe as find_recipe
     from hilum.recipes import with_options
 
     chosen = with_options(find_recipe(recipe), file_format=file_format)
-    refs, refused = batch.index(inputs, dataset=dataset, annotations=annotations)
+    found = batch.survey(inputs, dataset=dataset, annotations=annotations)
+    refs, refused = found.refs, found.refused
     for row in refused:
         complain(row.reason)
+    for name, notes in found.notes.items():
+        if dataset == "auto" and name != "folder":
+            warn(f"taken as {name}, by its shape (--dataset says otherwise)")
+        for note in notes:
+            warn(f"{name}: {note}")
     if not refs:
         return REFUSED
     with progress(len(refs) + len(refused)) as report:
-        rows = batch.run(refs, chosen, out, workers=workers, overwrite=overwrite, refused=refused, report=report)
+        rows = batch.run(
+            refs, chosen, out, workers=workers, overwrite=overwrite, refused=refused, found=found, report=report
+        )
     say(balance(rows, out))
+    if told := landing(read_summary(out)):
+        say(told)
     return ALL_WELL if all(row.status in {"done", "repaired"} for row in rows) else REFUSED
 
 

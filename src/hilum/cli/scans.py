@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hilum.scan import Scan
 
 Method = Literal["hilum", "tutorial3d", "tutorial2d"]
+ContourPixel = Literal["exclude", "include"]
 
 
 def info(source: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
@@ -109,7 +110,17 @@ def lungs(
     return ALL_WELL
 
 
-def nodules(source: Path, annotations: Path, output: Path, /, *, series: str = "", series_uid: str = "") -> int:
+def nodules(
+    source: Path,
+    annotations: Path,
+    output: Path,
+    /,
+    *,
+    consensus: float = 0.5,
+    contour_pixel: ContourPixel = "exclude",
+    series: str = "",
+    series_uid: str = "",
+) -> int:
     """Write a nodule mask on the scan's own grid.
 
     Parameters
@@ -117,9 +128,13 @@ def nodules(source: Path, annotations: Path, output: Path, /, *, series: str = "
     source
         A DICOM folder or a volume file.
     annotations
-        A LUNA16 annotations.csv.
+        A LUNA16 annotations.csv, or a reading of LIDC-IDRI in .xml.
     output
         Ends in .nii, .nii.gz, .nrrd, .mha, .mhd or .npy.
+    consensus
+        The share of a nodule's readers who must have drawn a place: above 0, at most 1.
+    contour_pixel
+        Whether the pixels on an outline belong to the nodule; LIDC-IDRI's readers kept just outside of it.
     series
         Series Instance UID, where the folder holds several.
     series_uid
@@ -127,12 +142,14 @@ def nodules(source: Path, annotations: Path, output: Path, /, *, series: str = "
     """
     from hilum import io
     from hilum.ops.nodules import mask_nodules, nodules_outside
+    from hilum.ops.outlines import check_level
 
     io.check_output(output)
+    check_level(consensus)
     scan = _read(source, series=series, annotations=annotations, series_uid=series_uid)
     for number in nodules_outside(scan.ct.geometry, scan.nodules):
         warn(f"nodule-outside: nodule {number + 1} at {scan.nodules[number].center} mm lies outside the scan")
-    mask = mask_nodules(scan.ct.geometry, scan.nodules)
+    mask = mask_nodules(scan.ct.geometry, scan.nodules, level=consensus, contour_pixel=contour_pixel)
     io.write(mask, output, series_uid=scan.series_uid)
     say(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
     return ALL_WELL

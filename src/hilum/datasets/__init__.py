@@ -1,7 +1,7 @@
 """What is known of each kind of input: where its scans lie and how one is loaded.
 
-`DATASETS` is the whole list; an adapter is two functions, one that lists scans without reading voxels and one
-that loads a listed scan.
+`DATASETS` is the whole list; an adapter is three functions: one that knows its kind by its shape, one that lists its
+scans without reading voxels, and one that loads a listed scan.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from hilum.datasets import folder
+from hilum.datasets import dsb2017, folder, lidc, luna16
+from hilum.datasets.listing import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,21 +28,47 @@ class Load(Protocol):
 
 @dataclass(frozen=True)
 class Dataset:
-    """How the scans of one kind of input are listed and loaded.
+    """How the scans of one kind of input are recognized, listed and loaded.
 
     Parameters
     ----------
+    recognize : callable
+        Whether a path has the shape of this kind; quick, and never wrong about a folder of plain scans.
     index : callable
-        From the root and the annotation file (or None) to a list of `ScanRef`, reading headers only.
+        From the root and the annotation file (or None) to its `Listing`, reading headers and tables only.
     load : callable
         From a `ScanRef` and the options of reading to its `Scan`.
     """
 
-    index: Callable[[Path, Path | None], list[ScanRef]]
+    recognize: Callable[[Path], bool]
+    index: Callable[[Path, Path | None], Listing]
     load: Load
 
 
+def _list_folder(root: Path, annotations: Path | None) -> Listing:
+    return Listing(folder.index(root, annotations))
+
+
 DATASETS: dict[str, Dataset] = {
-    "folder": Dataset(index=folder.index, load=folder.load),
+    "luna16": Dataset(recognize=luna16.recognize, index=luna16.index, load=luna16.load),
+    "dsb2017": Dataset(recognize=dsb2017.recognize, index=dsb2017.index, load=dsb2017.load),
+    "lidc": Dataset(recognize=lidc.recognize, index=lidc.index, load=lidc.load),
+    "folder": Dataset(recognize=lambda _: True, index=_list_folder, load=folder.load),
 }
-"""Every kind of input, by the name that ``--dataset`` takes."""
+"""Every kind of input, by the name that ``--dataset`` takes; ``auto`` takes the first that recognizes the path."""
+
+
+def recognize(root: Path) -> str:
+    """Tell the kind of an input by its shape.
+
+    Parameters
+    ----------
+    root : Path
+        A file or folder; one that is not there is a ``folder``, whose refusal says so.
+
+    Returns
+    -------
+    str
+        A key of `DATASETS`.
+    """
+    return next(name for name, kind in DATASETS.items() if kind.recognize(root))

@@ -79,7 +79,8 @@ def read(
         The Series Instance UID wanted, where a folder holds several; without it the largest chest-like CT
         series is taken and the choice noted.
     annotations : str or Path, optional
-        A LUNA16 ``annotations.csv``; its rows of this very series become the scan's nodules.
+        A LUNA16 ``annotations.csv``, whose rows of this very series become the scan's nodules, or a reading of
+        LIDC-IDRI in ``.xml``, whose outlines do.
     series_uid : str
         What to call the scan where its file does not know its Series Instance UID.
     max_gap_mm : float, optional
@@ -126,13 +127,14 @@ def annotate(scan: Scan, annotations: str | Path) -> Scan:
     Parameters
     ----------
     scan : Scan
+        On its own grid, as `read` gives it.
     annotations : str or Path
-        A LUNA16 ``annotations.csv``.
+        A LUNA16 ``annotations.csv``, or a reading of LIDC-IDRI in ``.xml``.
 
     Returns
     -------
     Scan
-        With its nodules, in world millimetres, and a note on each row that was odd.
+        With its nodules, in world millimetres, and a note on whatever was odd.
 
     Raises
     ------
@@ -142,12 +144,17 @@ def annotate(scan: Scan, annotations: str | Path) -> Scan:
     path = Path(annotations)
     if not path.is_file():
         raise MissingInputError("there is no such annotation file", where=path, do="check the path")
-    if suffix_of(path) != ".csv":
-        raise UnsupportedError("annotations are read from a LUNA16 .csv", where=path, do="give an annotations.csv")
-    if not is_uid(scan.series_uid):
-        what = f"rows are found by series UID, and the scan is only known as {one_line(scan.series_uid, limit=40)!r}"
+    suffix = suffix_of(path)
+    if suffix not in {".csv", ".xml"}:
+        what = "annotations are read from a LUNA16 .csv or a LIDC-IDRI .xml"
+        raise UnsupportedError(what, where=path, do="give one of them")
+    if not is_uid(scan.series_uid) and not (suffix == ".xml" and scan.slice_uids):
+        what = f"nodules are found by series UID, and the scan is only known as {one_line(scan.series_uid, limit=40)!r}"
         raise AnnotationError(what, where=path, do="state its UID (--series-uid), or name the file by it")
-    nodules, notes = import_module("hilum.io.luna").read_annotations(path, series_uid=scan.series_uid)
+    if suffix == ".xml":
+        nodules, notes = import_module("hilum.io.lidc").read_lidc(path, scan=scan)
+    else:
+        nodules, notes = import_module("hilum.io.luna").read_annotations(path, series_uid=scan.series_uid)
     return replace(scan, nodules=nodules, annotated=True, notes=(*scan.notes, *notes))
 
 

@@ -8,10 +8,9 @@ The steps: `hilum.io.dicom_files` lists what may be DICOM, `hilum.io.dicom_heade
 from __future__ import annotations
 
 import hashlib
-import stat
 import warnings
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,21 +21,17 @@ from hilum.errors import (
     FormatError,
     GeometryError,
     InputError,
-    MissingInputError,
     SeriesError,
     UnsupportedError,
     one_line,
 )
-from hilum.io.dicom_child import decoders
-from hilum.io.dicom_files import find_files
-from hilum.io.dicom_gaps import check_spacing, fill_gaps, gap_limit, state_positions
-from hilum.io.dicom_headers import read_headers
+from hilum.io.dicom_child import decode
+from hilum.io.dicom_gaps import check_spacing, fill_gaps, gap_limit
 from hilum.io.dicom_hu import LOW, Done, count_wrong_ends, to_hu
-from hilum.io.dicom_lut import judge_with_luts
+from hilum.io.dicom_index import Index, index_folder
 from hilum.io.dicom_pixels import stored_frames
-from hilum.io.dicom_records import Finding, Header, Sorted, Stack
-from hilum.io.dicom_stack import leave_out, name_damaged
-from hilum.io.series import choose, group, name_some, refuse, sort_out
+from hilum.io.dicom_stack import leave_out
+from hilum.io.series import choose, name_some, refuse
 from hilum.scan import Note, Scan
 from hilum.volume import Volume
 
@@ -45,7 +40,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.dicom_child import Decode
+    from hilum.io.dicom_records import Header, Stack
+
 
 _KINDS: dict[str, type[InputError]] = {
     "bad-geometry": GeometryError,
@@ -59,16 +55,6 @@ _KINDS: dict[str, type[InputError]] = {
     "unsupported-bits": UnsupportedError,
 }
 """Which error a refusal becomes, where it is no SeriesError."""
-
-
-@dataclass(frozen=True)
-class _Index:
-    """A folder read by its headers."""
-
-    root: Path
-    sorted_out: Sorted
-    findings: tuple[Finding, ...]
-    stacks: tuple[Stack, ...]
 
 
 def read_dicom(
@@ -113,7 +99,7 @@ def read_dicom(
     """
     max_gap_mm = gap_limit(max_gap_mm)
     check_spacing(slice_spacing_mm)
-    index = _index(Path(path), max_gap_mm, slice_spacing_mm)
+    index = index_folder(Path(path), max_gap_mm, slice_spacing_mm)
     if not index.stacks:
         raise _nothing(path, index)
     stack, left_out = choose(index.stacks, series=series, where=path)
@@ -127,7 +113,13 @@ def read_dicom(
         raise SeriesError("slices without a grid", where=path, code="bad-geometry")
     findings = (*index.findings, *left_out, *stack.findings)
     texts = (*(Note(f.code, f.text) for f in findings), *notes)
-    return Scan(stack.series_uid or _made_up_uid(stack), Volume(array, stack.geometry), notes=texts)
+    uids = dict(zip(stack.slots, (h.sop_uid for h in stack.slices), strict=True))
+    return Scan(
+        stack.series_uid or _made_up_uid(stack),
+        Volume(array, stack.geometry),
+        notes=texts,
+        slice_uids=tuple(uids.get(k, "") for k in range(len(array))),
+    )
 
 
 def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
@@ -154,7 +146,7 @@ def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
     UnsupportedError
         If the images are of another modality, or the path is an archive, or neither a file nor a folder.
     """
-    index = _index(Path(path), gap_limit(max_gap_mm), None)
+    index = index_folder(Path(path), gap_limit(max_gap_mm), None)
     if not index.stacks:
         raise _nothing(path, index)
     shared = tuple(f for f in index.findings if f.action != "refused")
@@ -162,67 +154,7 @@ def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
     return sorted(stacks, key=lambda s: (-len(s.slices), s.series_uid))
 
 
-def _index(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) -> _Index:
-    root, names, findings = _names(path)
-    headers: list[Header] = []
-    junk: list[str] = []
-    locked: list[str] = []
-    for name in names:
-        try:
-            read = read_headers(root, name)
-        except OSError:
-            locked.append(name)
-            continue
-        if read is None:
-            junk.append(name)
-        else:
-            headers.extend(read)
-    if junk:
-        text = f"{len(junk)} files that are not DICOM ignored: {name_some(junk)}"
-        findings.append(Finding("ignored-files", text, "ignored", tuple(junk)))
-    if locked:
-        text = f"{len(locked)} files could not be opened: {name_some(locked)}"
-        findings.append(Finding("unreadable-files", text, "ignored", tuple(locked)))
-    sorted_out = sort_out(headers)
-    lost = [name for f in sorted_out.findings if f.code == "ignored-damaged-file" for name in f.files] + locked
-    stacks = []
-    for members in group(sorted_out.slices):
-        placed, assumed = state_positions(members, slice_spacing_mm)
-        stack = name_damaged(judge_with_luts(placed, max_gap_mm=max_gap_mm), lost)
-        stacks.append(stack if assumed is None else replace(stack, findings=(assumed, *stack.findings)))
-    return _Index(root, sorted_out, (*findings, *sorted_out.findings), tuple(stacks))
-
-
-def _names(path: Path) -> tuple[Path, list[str], list[Finding]]:
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise MissingInputError("there is no such file or folder", where=path, do="check the path") from error
-    if stat.S_ISREG(mode):
-        try:
-            with path.open("rb") as file:
-                start = file.read(4)
-        except OSError as error:
-            raise FormatError("the file cannot be opened", where=path, do="check its permissions") from error
-        if start == b"PK\x03\x04":
-            raise UnsupportedError("a zip archive is not read", where=path, do="unpack it and give the folder")
-        return path.parent, [path.name], []
-    if not stat.S_ISDIR(mode):
-        raise UnsupportedError("neither a file nor a folder", where=path, do="give a DICOM folder")
-    found = find_files(path)
-    findings = []
-    if found.links:
-        findings.append(Finding("ignored-links", f"{found.links} linked folders not followed, ignored", "ignored"))
-    if found.locked:
-        findings.append(Finding("unreadable-folders", f"{found.locked} folders could not be opened", "ignored"))
-    if not found.files:
-        raise MissingInputError(
-            "no files in this folder", where=path, do="give the folder of a series", code="no-files"
-        )
-    return path, found.files, findings
-
-
-def _nothing(path: Path, index: _Index) -> InputError:
+def _nothing(path: Path, index: Index) -> InputError:
     if not index.sorted_out.findings:
         kind = FormatError if path.is_file() else SeriesError
         return kind("no DICOM images found", where=path, do="give the folder of a CT series", code="no-dicom")
@@ -230,7 +162,7 @@ def _nothing(path: Path, index: _Index) -> InputError:
     return type(error)(error.what, where=path, do=error.do, code=error.code)
 
 
-def _refusal(path: Path, stack: Stack, index: _Index) -> InputError:
+def _refusal(path: Path, stack: Stack, index: Index) -> InputError:
     finding = stack.refusal
     if finding is None:
         raise ValueError("only a refused stack has a refusal")
@@ -295,12 +227,12 @@ def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -
             except FormatError as error:
                 damaged.update((header, error) for _, header in units[part])
 
-    with decoders() as decode, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoders warn of what is checked here anyway
         fill(0, 1)  # a wrong matrix or a missing decoder is met before all of the memory is touched
         run_slabs(lambda a, b: fill_rest(a + 1, b + 1), len(units) - 1)
         if not damaged:
-            _compare_copies(root, stack, volume, decode)
+            _compare_copies(root, stack, volume)
             fill_gaps(volume, slots)
     return volume, _pixel_notes(stack.slices, done)
 
@@ -311,7 +243,7 @@ def _parts(members: list[tuple[int, Header]]) -> list[list[tuple[int, Header]]]:
     return [members[k : k + size] for k in range(0, len(members), size)]
 
 
-def _compare_copies(root: Path, stack: Stack, volume: NDArray[np.int16], decode: Decode) -> None:
+def _compare_copies(root: Path, stack: Stack, volume: NDArray[np.int16]) -> None:
     other = np.empty(volume.shape[1:], np.int16)
     for k, header in stack.copies:
         for stored in stored_frames(root, [header], [other], decode=decode):

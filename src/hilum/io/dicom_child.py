@@ -6,9 +6,11 @@ The child is started as a plain interpreter, not by `multiprocessing`, which wou
 
 from __future__ import annotations
 
+import atexit
+import os
+import signal
 import subprocess
 import sys
-from contextlib import contextmanager
 from importlib import import_module
 from multiprocessing.connection import Connection, Pipe
 from queue import Empty, LifoQueue
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hilum.errors import FormatError, HilumError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -37,38 +39,71 @@ class _Child(NamedTuple):
     line: Connection
 
 
-@contextmanager
-def decoders() -> Iterator[Decode]:
-    """Provide a decoder that cannot bring this process down; threads may share it, each then gets a child.
+_idle: LifoQueue[_Child] = LifoQueue()
+"""Children that wait for work: starting one takes half a second, so that they are kept until the process ends."""
 
-    Yields
+
+def decode(path: Path, headers: Sequence[Header]) -> list[NDArray[Any]]:
+    """Decode frames of one file where it cannot bring this process down; threads may call it at once.
+
+    Parameters
+    ----------
+    path : Path
+    headers : sequence of Header
+        Frames of that file. Uncompressed ones are read in this process.
+
+    Returns
+    -------
+    list of ndarray, shape (row, column)
+        Stored values.
+
+    Raises
     ------
-    callable
-        As `hilum.io.dicom_dialects.decode_frames`, with its errors. Uncompressed frames are read in this process.
+    FormatError
+        If the file or its pixels are damaged, or their decoder crashes or hangs.
+    UnsupportedError
+        If no decoder for their compression is installed.
     """
-    idle: LifoQueue[_Child] = LifoQueue()
-    children: list[_Child] = []
-
-    def decode(path: Path, headers: Sequence[Header]) -> list[NDArray[Any]]:
-        if headers[0].native:
-            frames: list[NDArray[Any]] = import_module("hilum.io.dicom_dialects").decode_frames(path, headers)
-            return frames
-        try:
-            child = idle.get_nowait()
-        except Empty:
-            child = _start()
-            children.append(child)
-        frames = _ask(child, path, headers)
-        idle.put(child)  # not after an error: the read ends there
+    if headers[0].native:
+        frames: list[NDArray[Any]] = import_module("hilum.io.dicom_dialects").decode_frames(path, headers)
         return frames
-
     try:
-        yield decode
-    finally:
-        for child in children:
-            child.line.close()
-            child.process.kill()
-            child.process.wait()
+        child = _idle.get_nowait()
+    except Empty:
+        child = _start()
+    try:
+        answer = _ask(child, path, headers)
+    except BaseException:  # whatever ended the talk, an interrupt included: what comes next is no answer
+        _end(child)
+        raise
+    _idle.put(child)
+    if isinstance(answer, HilumError):
+        raise answer
+    return answer
+
+
+def _end(child: _Child) -> None:
+    child.line.close()
+    child.process.kill()
+    child.process.wait()
+
+
+def _end_all() -> None:
+    while not _idle.empty():
+        _end(_idle.get_nowait())
+
+
+def _disown() -> None:
+    """Leave the children to the process that started them; its fork must not hold their lines open."""
+    global _idle  # noqa: PLW0603 - another thread may have held the queue's lock at the fork
+    for child in _idle.queue:
+        child.line.close()
+        child.process.returncode = 0  # not ours to wait for
+    _idle = LifoQueue()
+
+
+atexit.register(_end_all)
+os.register_at_fork(after_in_child=_disown)
 
 
 def _start() -> _Child:
@@ -86,19 +121,20 @@ def _start() -> _Child:
     return _Child(process, here)
 
 
-def _ask(child: _Child, path: Path, headers: Sequence[Header]) -> list[NDArray[Any]]:
+def _ask(child: _Child, path: Path, headers: Sequence[Header]) -> list[NDArray[Any]] | HilumError:
     try:
         child.line.send((path, list(headers)))
-        if not child.line.poll(SECONDS_PER_FRAME * (1 + len(headers))):
+        if not child.line.poll(_limit(headers)):
             raise FormatError("the decoder of its pixels does not end", where=path, do="get it again", code="damaged")
-        answer = child.line.recv()
+        answer: list[NDArray[Any]] | HilumError = child.line.recv()
     except (EOFError, ConnectionError) as error:
         what = f"the decoder of its pixels crashed ({_ending(child.process)})"
         raise FormatError(what, where=path, do="get it again", code="damaged") from error
-    if isinstance(answer, HilumError):
-        raise answer
-    frames: list[NDArray[Any]] = answer
-    return frames
+    return answer
+
+
+def _limit(headers: Sequence[Header]) -> float:
+    return SECONDS_PER_FRAME * (1 + len(headers))
 
 
 def _ending(process: subprocess.Popen[bytes]) -> str:
@@ -124,8 +160,10 @@ def serve(number: int) -> None:
                 path, headers = line.recv()
             except EOFError:
                 return
+            signal.alarm(int(_limit(headers)) + 1)  # a decoder that hangs outlives nobody, not even a killed parent
             try:
                 answer = decode(path, headers)
             except HilumError as error:
                 answer = error
+            signal.alarm(0)
             line.send(answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,11 +30,13 @@ TAGS = {
     "acquisition_time": 0x00080032,
     "content_time": 0x00080033,
     "modality": 0x00080060,
+    "slice_step": 0x00180088,
     "series_uid": 0x0020000E,
     "acquisition_number": 0x00200012,
     "instance_number": 0x00200013,
     "position": 0x00200032,
     "orientation": 0x00200037,
+    "slice_location": 0x00201041,
     "samples": 0x00280002,
     "frames": 0x00280008,
     "rows": 0x00280010,
@@ -118,6 +121,8 @@ def header_from(fields: Fields, name: str, syntax: str, place: PixelPlace) -> He
         acquisition_number=_whole(raw("acquisition_number")),
         acquisition_time=text_of(raw("acquisition_time")),
         content_time=text_of(raw("content_time")),
+        slice_step=number_of(raw("slice_step")),
+        slice_location=number_of(raw("slice_location")),
         slope=number_of(raw("slope")),
         intercept=number_of(raw("intercept")),
         rescale_type=text_of(raw("rescale_type")).upper(),
@@ -136,6 +141,7 @@ def header_from(fields: Fields, name: str, syntax: str, place: PixelPlace) -> He
     )
 
 
+@lru_cache(maxsize=1024)  # the slices of a series say the same again and again
 def text_of(value: bytes) -> str:
     """A value as safe text: padding off, no control characters, bounded."""
     text = value.decode("latin-1").strip("\0 ")
@@ -143,6 +149,7 @@ def text_of(value: bytes) -> str:
     return " ".join(text.split()) if text.isprintable() and len(text) <= 1000 else one_line(text, limit=1000)
 
 
+@lru_cache(maxsize=1024)
 def numbers_of(value: bytes) -> tuple[float, ...]:
     """Decimal strings as numbers; empty where any of them is none."""
     if not value.strip(b"\0 "):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -74,6 +75,7 @@ def place(uid: str, line: Line, axes: tuple[NDArray[np.float64], NDArray[np.floa
     if off > NOTED_TOLERANCE:
         text = f"slice spacing varies: slices lie up to {off:.0%} of {spacing:.4g} mm off the regular grid"
         findings.append(Finding("uneven-spacing", text, "noted"))
+    findings.extend(_tag_findings(line, spacing))
     first = line.slices[0]
     try:
         grid = Geometry(
@@ -86,6 +88,25 @@ def place(uid: str, line: Line, axes: tuple[NDArray[np.float64], NDArray[np.floa
         findings.append(Finding("bad-geometry", error.what, "refused"))
         return Stack(uid, line.slices, None, (), line.copies, tuple(findings))
     return Stack(uid, line.slices, grid, tuple(slots.tolist()), line.copies, tuple(findings))
+
+
+def _tag_findings(line: Line, spacing: float) -> list[Finding]:
+    """Say where SpacingBetweenSlices or SliceLocation tell of another spacing than the positions, which decide."""
+    findings = []
+    stated = [h.slice_step for h in line.slices if h.slice_step is not None]
+    wrong = [s for s in stated if not abs(abs(s) - spacing) <= UNIFORM_TOLERANCE * spacing]  # nan is wrong, too
+    if wrong:
+        text = f"SpacingBetweenSlices says {wrong[0]:.4g} mm in {len(wrong)} slices, positions say {spacing:.4g} mm"
+        findings.append(Finding("spacing-tag-disagrees", f"{text}; positions are used", "noted"))
+    locations = np.array([math.nan if h.slice_location is None else h.slice_location for h in line.slices])
+    told = np.isfinite(locations)
+    with np.errstate(over="ignore"):
+        moves = np.abs(np.diff(locations[told]))
+    off = np.abs(moves - np.abs(np.diff(line.heights[told]))) > UNIFORM_TOLERANCE * spacing
+    if off.any():
+        text = f"SliceLocation tells of other distances than the positions at {int(off.sum())} of {off.size} places"
+        findings.append(Finding("location-tag-disagrees", f"{text}; positions are used", "noted"))
+    return findings
 
 
 def _gap_finding(line: Line, slots: NDArray[np.int64], step: NDArray[np.float64], max_gap_mm: float) -> Finding:

@@ -34,7 +34,7 @@ def stored_frames(
     into : sequence of ndarray of int16, shape (row, column)
         One contiguous buffer per frame; uncompressed 16-bit frames are read straight into it.
     decode : callable, optional
-        From `hilum.io.dicom_child.decoders`, for what cannot be read in place; in this very process without it.
+        From `hilum.io.dicom_child.decode`, for what cannot be read in place; in this very process without it.
 
     Yields
     ------

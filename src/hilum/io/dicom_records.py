@@ -59,6 +59,8 @@ class Header:
     instance_number, acquisition_number : int or None
     acquisition_time, content_time : str
         As written, ``HHMMSS.FFFFFF``; empty where absent.
+    slice_step, slice_location : float or None, mm
+        SpacingBetweenSlices and SliceLocation, which decide nothing: positions do.
     slope, intercept : float or None
         Stored value to Hounsfield units; None where absent, nan where it is no number.
     rescale_type : str
@@ -97,6 +99,8 @@ class Header:
     acquisition_number: int | None = None
     acquisition_time: str = ""
     content_time: str = ""
+    slice_step: float | None = None
+    slice_location: float | None = None
     slope: float | None = None
     intercept: float | None = None
     rescale_type: str = ""

@@ -111,8 +111,17 @@ def _dataset(head: bytes, at: int, size: int, syntax: str) -> Walked | None:
     fields: Fields = {}
     explicit = syntax != IMPLICIT
     last = 0x0007FFFF
+    kind = b""
     while True:
-        tag, kind, start, length = _element(head, at, explicit=explicit)
+        if explicit:
+            group, number, kind, length = _explicit(head, at)
+            if kind in _SHORT:  # most elements: a call of `_element` for each would double the time
+                tag, start = group << 16 | number, at + 8
+            else:
+                tag, kind, start, length = _element(head, at, explicit=True)
+        else:
+            group, number, length = _implicit(head, at)
+            tag, start = group << 16 | number, at + 8
         if tag <= last or tag in _LEFT_ALONE:
             return None
         if tag >= _PIXELS:

@@ -1,4 +1,4 @@
-"""LUNA16's annotations.csv: one nodule a row, its center in world millimetres and its diameter.
+"""LUNA16's tables: one nodule, candidate or excluded finding a row, its center in world millimetres and a number.
 
 Source: A. Setio et al., "Validation, comparison, and combination of algorithms for automatic detection of pulmonary
 nodules in computed tomography images: the LUNA16 challenge", Medical Image Analysis 42, 2017.
@@ -6,29 +6,138 @@ nodules in computed tomography images: the LUNA16 challenge", Medical Image Anal
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from array import array
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
 
 from hilum.errors import AnnotationError, one_line
-from hilum.io.files import open_file
+from hilum.io.tables import read_rows, wrong_line
 from hilum.scan import Nodule, Note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
     from pathlib import Path
 
-_COLUMNS = ("seriesuid", "coordx", "coordy", "coordz", "diameter_mm")
-_NAMES = ("seriesuid", "coordX", "coordY", "coordZ", "diameter_mm")
-_SIZE_LIMIT = 2**26
+    from numpy.typing import NDArray
+
+    from hilum.io.tables import Row
+
+Kind = Literal["annotations", "candidates", "excluded"]
+
 _LARGEST_DIAMETER_MM = 500.0
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_FARTHEST_MM = 1e9
+_PLAIN = re.compile(r"[0-9eE+\-. ]+")
+"""What a number is written with: Python's own float also takes ``nan``, ``1_0`` and digits of other scripts."""
 
 
-class _Row(NamedTuple):
-    line: int
-    fields: list[str]
+class _Rule(NamedTuple):
+    """The column of the number beside a center, the range it must be in, and how a message puts that."""
+
+    column: str
+    above: float
+    most: float
+    told: str
+    whole: bool
+
+
+_RULES: Mapping[Kind, _Rule] = {
+    "annotations": _Rule("diameter_mm", 0.0, _LARGEST_DIAMETER_MM, "more than 0 and at most 500", False),
+    "candidates": _Rule("class", -1.0, 1.0, "0 or 1", True),
+    "excluded": _Rule("diameter_mm", -np.inf, _LARGEST_DIAMETER_MM, "at most 500, or -1 where it is unknown", False),
+}
+
+
+@dataclass
+class SeriesRows:
+    """The rows of one series.
+
+    Parameters
+    ----------
+    rows : int
+        How many there are, repeated and wrong ones included.
+    repeats : int
+        How many repeat another one and were left out; only annotations are told apart.
+    refusal : AnnotationError or None
+        What is wrong with the first wrong row.
+    """
+
+    rows: int = 0
+    repeats: int = 0
+    refusal: AnnotationError | None = None
+    _numbers: array[float] = field(default_factory=lambda: array("d"))
+    _seen: set[tuple[float, ...]] = field(default_factory=set)
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """Shape (n, 4): x, y, z in LPS mm and the diameter or class, in the order of the file."""
+        return np.array(self._numbers, np.float64).reshape(-1, 4)
+
+    def nodules(self) -> tuple[Nodule, ...]:
+        """The rows as nodules, in the order of the file."""
+        return tuple(Nodule((x, y, z), diameter) for x, y, z, diameter in self.values.tolist())
+
+    def add(self, numbers: tuple[float, ...], *, once: bool) -> None:
+        """Take one row's numbers, `once` only if they are not there already."""
+        if once and numbers in self._seen:
+            self.repeats += 1
+            return
+        if once:
+            self._seen.add(numbers)
+        self._numbers.extend(numbers)
+
+
+def read_series_rows(path: Path, kind: Kind, *, only: str | None = None) -> dict[str, SeriesRows]:
+    """Read a LUNA16 table once, for all series.
+
+    Parameters
+    ----------
+    path : Path
+        UTF-8 text with the columns seriesuid, coordX, coordY, coordZ and diameter_mm (candidates: class), in any
+        order, separated by commas, with decimal points.
+    kind : {"annotations", "candidates", "excluded"}
+        What the rows are: annotations need a diameter, excluded findings may have -1 for none.
+    only : str, optional
+        The whole UID of the one series whose rows are looked at.
+
+    Returns
+    -------
+    dict of str to SeriesRows
+        By series UID; a wrong row is the `SeriesRows.refusal` of its series, and costs no other.
+
+    Raises
+    ------
+    AnnotationError
+        If the file is empty, no such csv, or a row is too short to name its series.
+    MissingInputError, InputError
+        If the file does not exist or cannot be opened.
+    """
+    rule = _RULES[kind]
+    found: dict[str, SeriesRows] = {}
+    once = kind == "annotations"
+    names = ("seriesuid", "coordX", "coordY", "coordZ", rule.column)
+    for row in read_rows(path, names, do=f"give LUNA16's {_FILES[kind]}"):
+        if only is not None and row.key != only:
+            continue
+        of_series = found.get(row.key)
+        if of_series is None:
+            of_series = found[row.key] = SeriesRows()
+        of_series.rows += 1
+        if of_series.refusal is None:
+            try:
+                of_series.add(_numbers(row, names, rule, path), once=once)
+            except AnnotationError as refusal:
+                of_series.refusal = refusal
+    return found
+
+
+_FILES: Mapping[Kind, str] = {
+    "annotations": "annotations.csv",
+    "candidates": "candidates.csv",
+    "excluded": "annotations_excluded.csv",
+}
 
 
 def read_annotations(path: Path, *, series_uid: str) -> tuple[tuple[Nodule, ...], tuple[Note, ...]]:
@@ -39,8 +148,7 @@ def read_annotations(path: Path, *, series_uid: str) -> tuple[tuple[Nodule, ...]
     Parameters
     ----------
     path : Path
-        UTF-8 text with the columns seriesuid, coordX, coordY, coordZ and diameter_mm, in any order, separated by
-        commas, with decimal points.
+        As `read_series_rows` takes it.
     series_uid : str
         The whole Series Instance UID; a part of one matches nothing.
 
@@ -59,86 +167,53 @@ def read_annotations(path: Path, *, series_uid: str) -> tuple[tuple[Nodule, ...]
     MissingInputError, InputError
         If the file does not exist or cannot be opened.
     """
-    rows = _rows(_text(path), path)
-    columns, width = _columns(next(rows, None), path)
-    uid = columns[0]
-    found: dict[tuple[float, ...], Nodule] = {}
-    duplicates = 0
-    for row in rows:
-        if len(row.fields) <= uid:
-            raise _wrong(row, f"{len(row.fields)} fields, expected {width}", path)
-        if row.fields[uid].strip() != series_uid:
-            continue
-        if len(row.fields) != width:
-            raise _wrong(row, f"{len(row.fields)} fields, expected {width}", path)
-        x, y, z, diameter = (
-            _number(row, name, row.fields[k], path) for name, k in zip(_NAMES[1:], columns[1:], strict=True)
-        )
-        if not 0 < diameter <= _LARGEST_DIAMETER_MM:
-            raise _wrong(row, f"diameter_mm is {diameter:g}, expected more than 0 and at most 500", path)
-        duplicates += (x, y, z, diameter) in found
-        found.setdefault((x, y, z, diameter), Nodule((x, y, z), diameter))
-    notes = []
-    if not found:
-        notes.append(Note("no-nodules", "the annotations list no nodule of this series"))
-    if duplicates:
-        notes.append(Note("duplicate-nodules", f"{duplicates} rows repeat a nodule and were ignored"))
-    return tuple(found.values()), tuple(notes)
+    found = read_series_rows(path, "annotations", only=series_uid).get(series_uid)
+    if found is None:
+        return (), (Note("no-nodules", "the annotations list no nodule of this series"),)
+    if found.refusal is not None:
+        raise found.refusal
+    return found.nodules(), duplicate_notes(found)
 
 
-def _text(path: Path) -> str:
-    with open_file(path) as handle:
-        raw = handle.read(_SIZE_LIMIT + 1)
-    do = "save it as CSV in UTF-8"
-    if len(raw) > _SIZE_LIMIT:
-        raise AnnotationError(f"is larger than {_SIZE_LIMIT} bytes", where=path, do="give LUNA16's annotations.csv")
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw:
-        raise AnnotationError("is UTF-16 or no text at all, expected UTF-8", where=path, do=do)
+def duplicate_notes(found: SeriesRows) -> tuple[Note, ...]:
+    """Say how many rows of a series repeat a nodule.
+
+    Parameters
+    ----------
+    found : SeriesRows
+
+    Returns
+    -------
+    tuple of Note
+        Code ``"duplicate-nodules"``; empty where none does.
+    """
+    if not found.repeats:
+        return ()
+    return (Note("duplicate-nodules", f"{found.repeats} rows repeat a nodule and were ignored"),)
+
+
+def _numbers(row: Row, names: tuple[str, ...], rule: _Rule, path: Path) -> tuple[float, ...]:
+    if row.values is None:
+        raise wrong_line(path, row.line, row.what)
+    texts = row.values[1:]
     try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"is not UTF-8: byte {error.start}", where=path, do=do) from error
-    if not text.strip():
-        raise AnnotationError("is empty, expected annotations", where=path, do="download it again")
-    return text
+        if not _PLAIN.fullmatch("".join(texts)):
+            raise ValueError  # noqa: TRY301 - one way out for both kinds of what is no number
+        x, y, z, value = numbers = tuple(map(float, texts))
+    except ValueError:
+        name, text = next((n, t) for n, t in zip(names[1:], texts, strict=True) if not _is_number(t))
+        raise wrong_line(path, row.line, f"{name} is {one_line(text.strip(), limit=30)!r}, expected a number") from None
+    if not (-_FARTHEST_MM <= x <= _FARTHEST_MM and -_FARTHEST_MM <= y <= _FARTHEST_MM and abs(z) <= _FARTHEST_MM):
+        name, far = next((n, v) for n, v in zip(names[1:], numbers, strict=False) if abs(v) > _FARTHEST_MM)
+        raise wrong_line(path, row.line, f"{name} is {far:g} mm, no place in a patient")
+    if not rule.above < value <= rule.most or (rule.whole and value != int(value)):
+        raise wrong_line(path, row.line, f"{rule.column} is {value:g}, expected {rule.told}")
+    return numbers
 
 
-def _rows(text: str, path: Path) -> Iterator[_Row]:
-    """Rows that are not blank, with the number of the line on which each ends."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+def _is_number(text: str) -> bool:
     try:
-        for fields in reader:
-            if fields and (len(fields) > 1 or fields[0].strip()):
-                yield _Row(reader.line_num, fields)
-    except csv.Error as error:
-        raise AnnotationError(f"line {reader.line_num}: {error}", where=path, do="correct the line") from error
-
-
-def _columns(head: _Row | None, path: Path) -> tuple[list[int], int]:
-    """Where the columns stand, and how many there are."""
-    fields = head.fields if head else []
-    names = [name.strip().lower() for name in fields]
-    if len(names) == 1 and any(sign in names[0] for sign in ";\t|"):
-        raise AnnotationError(
-            "separates its columns by something else than commas",
-            where=path,
-            do="save it with commas and decimal points",
-        )
-    for name, written in zip(_COLUMNS, _NAMES, strict=True):
-        if names.count(name) != 1:
-            what = "missing" if name not in names else "there twice"
-            raise AnnotationError(f"column {written} is {what}", where=path, do="give LUNA16's annotations.csv")
-    return [names.index(name) for name in _COLUMNS], len(names)
-
-
-def _number(row: _Row, name: str, text: str, path: Path) -> float:
-    if not _NUMBER.fullmatch(text.strip()):
-        raise _wrong(row, f"{name} is {one_line(text, limit=30)!r}, expected a number", path)
-    number = float(text)
-    if abs(number) > 1e9 and name != "diameter_mm":
-        raise _wrong(row, f"{name} is {number:g} mm, no place in a patient", path)
-    return number
-
-
-def _wrong(row: _Row, what: str, path: Path) -> AnnotationError:
-    return AnnotationError(f"line {row.line}: {what}", where=path, do="correct the line")
+        float(text)
+    except ValueError:
+        return False
+    return _PLAIN.fullmatch(text) is not None

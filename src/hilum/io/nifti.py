@@ -22,6 +22,7 @@ from hilum.errors import FormatError, GeometryError, UnsupportedError
 from hilum.io.atomic import atomic_path
 from hilum.io.blocks import GZIP_MAGIC, Block, check_size, write_gzip
 from hilum.io.files import open_file
+from hilum.io.nifti_header import DATATYPES, pack_header
 from hilum.io.values import geometry_from_steps, is_uid, to_scan
 from hilum.scan import Note
 from hilum.volume import Volume
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
 
     from hilum.geometry import Geometry
     from hilum.scan import Scan
-
-_HEADER_1 = struct.Struct("<i10s18sihcb8h3fhhhh8ffffhbbffffii80s24shh6f12f16s4s")
-"""nifti1.h, field by field; 348 bytes."""
-
-_DATATYPES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768, "i8": 1024, "u8": 1280}
 
 _UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 """Millimetres in a unit of length: unknown, metre, millimetre, micrometre."""
@@ -136,10 +132,10 @@ def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
         raise UnsupportedError("a NIfTI file ends in .nii or .nii.gz", where=path)
     array = volume.array.view(np.uint8) if volume.array.dtype == np.bool_ else volume.array
     kind = array.dtype.str[1:]
-    if kind not in _DATATYPES or max(volume.shape) > 32767:
+    if kind not in DATATYPES or max(volume.shape) > 32767:
         raise UnsupportedError(f"NIfTI-1 holds no {array.dtype} of shape {volume.shape}", where=path)
     voxels = memoryview(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data)
-    head = _header(volume.geometry, kind, _SERIES + series_uid if is_uid(series_uid) else "") + bytes(
+    head = pack_header(volume.geometry, kind, _SERIES + series_uid if is_uid(series_uid) else "") + bytes(
         4
     )  # four zeros: no extensions follow
     with atomic_path(path) as temporary, temporary.open("wb") as out:
@@ -148,44 +144,6 @@ def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
             out.write(voxels)
         else:
             write_gzip(out, (head, voxels))
-
-
-def _header(geometry: Geometry, kind: str, description: str) -> bytes:
-    affine = np.diag([-1.0, -1.0, 1.0]) @ geometry.affine[:3]  # LPS to RAS
-    # Rounded to what will be stored (columns x, y, z, origin; no negative zeros), and all else derived from that:
-    # what is read from the file is then written with the same bytes.
-    affine = (affine[:, [2, 1, 0, 3]] + 0.0).astype(np.float32).astype(np.float64)
-    spacing = np.linalg.norm(affine[:, :3], axis=0)
-    flip, quaternion = _quaternion(affine[:, :3] / spacing)
-    return _HEADER_1.pack(
-        348, b"", b"", 0, 0, b"r", 0,
-        3, *geometry.shape[::-1], 1, 1, 1, 1,
-        0, 0, 0, 0, _DATATYPES[kind], 8 * int(kind[1]), 0,
-        flip, *spacing, 1, 1, 1, 1,
-        352, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, description.encode(), b"",
-        1, 1, *quaternion, *affine[:, 3], *affine.ravel(),
-        b"", b"n+1",
-    )  # fmt: skip
-
-
-def _quaternion(matrix: NDArray[np.float64]) -> tuple[float, tuple[float, float, float]]:
-    """``qfac`` and (b, c, d) of the rotation nearest to three unit columns, a >= 0 as nifti1.h wants it."""
-    left, _, right = np.linalg.svd(matrix)
-    turn = left @ right
-    flip = -1.0 if np.linalg.det(turn) < 0 else 1.0
-    turn[:, 2] *= flip
-    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = turn.tolist()
-    # The column of 4 q qT with the largest diagonal entry gives q without cancellation (Shepperd 1978).
-    columns = (
-        (1 + xx + yy + zz, zy - yz, xz - zx, yx - xy),
-        (zy - yz, 1 + xx - yy - zz, xy + yx, xz + zx),
-        (xz - zx, xy + yx, 1 - xx + yy - zz, yz + zy),
-        (yx - xy, xz + zx, yz + zy, 1 - xx - yy + zz),
-    )
-    best = max(range(4), key=lambda k: columns[k][k])
-    a, b, c, d = np.array(columns[best]) / math.hypot(*columns[best])
-    sign = -1.0 if a < 0 else 1.0
-    return flip, (float(sign * b), float(sign * c), float(sign * d))
 
 
 @dataclass(frozen=True)
@@ -246,7 +204,7 @@ def _read_header(raw: bytes, order: str, path: Path) -> _Head:
     # Without nibabel's own check: it repairs in silence, or prints.
     header: Any = (nib.Nifti1Header if len(raw) == 348 else nib.Nifti2Header)(raw, order, check=False)  # type: ignore[no-untyped-call]  # nibabel has few types
     code = int(header["datatype"])
-    kind = next((name for name, number in _DATATYPES.items() if number == code), "")
+    kind = next((name for name, number in DATATYPES.items() if number == code), "")
     if not kind:
         raise UnsupportedError(f"holds voxels of data type {code}, not one real number each", where=path)
     try:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from hilum.geometry import Geometry
+
 _Triple = tuple[float, float, float]
 
 
@@ -106,6 +108,29 @@ def read_npy(path: Path) -> Volume:
             raise FormatError(f"holds {dtype}, but its .json says it is a mask", where=path, code="type")
         return Mask(array, geometry)
     return Volume(array, geometry)
+
+
+def read_npy_geometry(path: Path) -> Geometry:
+    """Read where a .npy file that `write_npy` made puts its voxels, from the .json beside it.
+
+    Parameters
+    ----------
+    path : Path
+        The .npy file.
+
+    Returns
+    -------
+    Geometry
+
+    Raises
+    ------
+    FormatError, GeometryError, MissingInputError
+        If the .json is damaged or not there.
+    """
+    record = _read_record(path.with_suffix(".json"))
+    return make_geometry(
+        record.shape, spacing=record.spacing, origin=record.origin, direction=record.direction, where=path
+    )
 
 
 def _read_record(path: Path) -> _Record:

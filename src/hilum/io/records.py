@@ -20,13 +20,29 @@ class GridRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NoduleRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A nodule: its value in the mask, center in the world (x, y, z), LPS mm, and as a fractional voxel (z, y, x)."""
+    """A nodule, and the proof that it is where the annotation says.
+
+    Its value in the mask; its center in the world (x, y, z), LPS mm, as a fractional voxel (z, y, x) of the stored
+    grid, and of the grid that the scan was read on; whether the center lies in the stored grid. ``round_trip_mm`` is
+    the distance between the world center and the place where the stored file itself puts that voxel. ``mean_hu`` and
+    ``inside_lungs`` (a share from 0 to 1) are over the nodule's ``voxels`` in the mask, where there are any.
+    ``readers`` outlined it, 0 where only a sphere is known; ``agreement`` is the mean Dice coefficient of their pairs;
+    ``scores`` are their mean ratings.
+    """
 
     label: int
     world: tuple[float, float, float]
     voxel: tuple[float, float, float]
+    source_voxel: tuple[float, float, float]
+    round_trip_mm: float
     diameter_mm: float
     inside: bool
+    voxels: int = 0
+    mean_hu: float | None = None
+    inside_lungs: float | None = None
+    readers: int = 0
+    agreement: float | None = None
+    scores: dict[str, float] = {}
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,10 +53,12 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """All that ``scan.json`` says of a finished scan."""
+    """All that ``scan.json`` says of a finished scan; ``labels`` is what its data set says, such as fold or cancer."""
 
     scan_id: str
     series_uid: str
+    dataset: str = ""
+    labels: dict[str, int | float | str] = {}
     version: str
     recipe: str
     recipe_sha256: str
@@ -52,6 +70,37 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[dict[str, str]]
     figures: dict[str, float]
     files: dict[str, FileRecord]
+
+
+class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One csv of a data set: how many of its rows belong to a scan that is there, and to which series the others."""
+
+    name: str
+    rows: int
+    rows_of_scans: int
+    rows_without_scan: int
+    series_without_scan: dict[str, int]
+    scans_without_rows: list[str]
+
+
+class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a data set's nodules in a run; only finished scans have nodules that are counted here.
+
+    ``nodules`` were annotated, ``landed`` have their center in the stored volume, ``inside_lungs`` at least half of
+    their voxels in the lung mask (null where no mask was made); ``largest_round_trip_mm`` is the worst of them.
+    """
+
+    dataset: str
+    scans: int
+    finished: int
+    scans_with_nodules: int
+    nodules: int
+    landed: int
+    inside_lungs: int | None
+    largest_round_trip_mm: float
+    folds: dict[str, int] = {}
+    tables: list[TableRecord] = []
+    notes: list[str] = []
 
 
 def grid_record(geometry: Geometry) -> GridRecord:

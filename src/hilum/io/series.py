@@ -31,6 +31,9 @@ _MODALITIES = frozenset((
     "PA", "PLAN", "PR", "PT", "PX", "REG", "RESP", "RF", "RG", "RTDOSE", "RTIMAGE", "RTPLAN", "RTRECORD", "RTSTRUCT",
     "RWV", "SC", "SEG", "SM", "SMR", "SR", "STAIN", "TG", "US", "VA", "XA", "XC",
 ))  # fmt: skip
+NEARLY = 0.8
+"""An acquisition of this share of the height of all is a scan by itself: what is beyond it is noted as left out."""
+
 _SAME_DIRECTION = 2e-3
 """Largest difference of direction cosines within a stack: 0.1 degrees, far above the rounding of decimal text."""
 
@@ -149,8 +152,9 @@ def _split_acquisitions(members: list[Header]) -> list[list[Header]]:
     """Part acquisitions only where one of them covers the others (a scan repeated in time).
 
     They are told by AcquisitionNumber or, where every place is there several times, by their times.
-    Acquisitions that continue one another are one stack; those that merely overlap stay together too, and
-    `judge` refuses them, since either one alone would be half a chest.
+    Acquisitions that continue one another are one stack. Of those that share places in part, one that is nearly
+    as long as all of them together is a scan by itself; otherwise they stay together too, and `judge` refuses
+    them where their pixels differ, since either one alone would be half a chest.
     """
     places = {_place(h) for h in members}
     acquisitions: defaultdict[int | None, list[Header]] = defaultdict(list)
@@ -160,6 +164,8 @@ def _split_acquisitions(members: list[Header]) -> list[list[Header]]:
     if len(parts) > 1 and all(len({_place(h) for h in part}) == len(part) for part in parts):
         repeated = len(parts[0]) == len(places) < len(members)
         if repeated or (len(places) == len(members) and _fills(parts[0], members)):
+            return parts
+        if len(places) < len(members) and _nearly_covers(parts[0], members):
             return parts
     if len(places) < len(members):
         for times in ([h.acquisition_time for h in members], [h.content_time for h in members]):
@@ -173,13 +179,28 @@ def _place(header: Header) -> tuple[float, ...]:
     return tuple(round(v, 2) for v in header.position)
 
 
+def _nearly_covers(part: list[Header], members: list[Header]) -> bool:
+    """Whether some slices are a stack without gaps by themselves, almost as high as all of them."""
+    heights = _heights(members)
+    own = sorted(heights[h] for h in part if h in heights)
+    steps = [b - a for a, b in pairwise(own)]
+    if len(steps) < 2 or not max(steps) < 1.5 * median(steps):
+        return False
+    return own[-1] - own[0] >= NEARLY * (max(heights.values()) - min(heights.values()))
+
+
+def _heights(members: list[Header]) -> dict[Header, float]:
+    """Where each slice lies along the normal; empty where that is not known of all."""
+    if any(len(h.position) != 3 or len(h.orientation) != 6 for h in members):
+        return {}
+    normal = normal_of(members[0].orientation)
+    return {h: sum(p * n for p, n in zip(h.position, normal, strict=True)) for h in members}
+
+
 def _fills(part: list[Header], members: list[Header]) -> bool:
     """Whether some slices are a stack without gaps by themselves, and the others lie within it, at other places."""
-    if any(len(h.position) != 3 or len(h.orientation) != 6 for h in members):
-        return False
-    normal = normal_of(part[0].orientation)
-    height = {h: sum(p * n for p, n in zip(h.position, normal, strict=True)) for h in members}
-    own = sorted(height[h] for h in part)
+    height = _heights(members)
+    own = sorted(height[h] for h in part if h in height)
     steps = [b - a for a, b in pairwise(own)]
     if len(steps) < 2 or not max(steps) < 1.5 * median(steps):
         return False

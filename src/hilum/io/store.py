@@ -14,7 +14,8 @@ import msgspec
 import hilum
 from hilum.errors import MissingInputError, OutputError, one_line
 from hilum.io import write
-from hilum.io.records import FileRecord, NoduleRecord, ScanRecord, grid_record
+from hilum.io.landing import nodule_records, read_locations, write_locations
+from hilum.io.records import FileRecord, ScanRecord, grid_record
 from hilum.scan import Nodule, Note, Scan
 from hilum.volume import Mask
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hilum.geometry import Geometry
+    from hilum.io.records import NoduleRecord
     from hilum.volume import Volume
 
 FORMATS = {"nifti": ".nii.gz", "npy": ".npy"}
@@ -45,6 +47,7 @@ def store_scan(
     recipe_name: str,
     recipe_sha256: str,
     fingerprint: str,
+    dataset: str = "",
 ) -> ScanRecord:
     """Write a preprocessed scan to its folder, all of it or nothing.
 
@@ -62,6 +65,8 @@ def store_scan(
         The grid the scan was read on.
     recipe_name, recipe_sha256, fingerprint : str
         What the result came from.
+    dataset : str
+        The kind of input, a key of ``hilum.datasets.DATASETS``.
 
     Returns
     -------
@@ -71,16 +76,20 @@ def store_scan(
     Raises
     ------
     OutputError
-        If anything cannot be written; no folder of that name is left unfinished.
+        If anything cannot be written, or the written file would put a nodule elsewhere; no folder of that name is
+        left unfinished.
     """
     with whole_folder(folder / scan_id) as partial:
         suffix = FORMATS[file_format]
         for name, volume in (("ct", scan.ct), ("lungs", scan.lungs), ("nodules", scan.nodule_mask)):
             if volume is not None:
                 write(volume, partial / (name + suffix), series_uid=scan.series_uid)
+        write_locations(scan, partial)
         record = ScanRecord(
             scan_id=scan_id,
             series_uid=one_line(scan.series_uid, limit=128),
+            dataset=dataset,
+            labels=dict(scan.labels),
             version=hilum.__version__,
             recipe=recipe_name,
             recipe_sha256=recipe_sha256,
@@ -88,7 +97,7 @@ def store_scan(
             unit=HU if scan.ct.array.dtype.kind == "i" else UNIT_RANGE,
             geometry=grid_record(scan.ct.geometry),
             source_geometry=grid_record(source),
-            nodules=_nodule_records(scan),
+            nodules=nodule_records(scan, source=source, stored=partial / ("ct" + suffix)),
             notes=[{"code": note.code, "text": note.text} for note in scan.notes],
             figures=dict(scan.figures),
             files={path.name: _file_record(path) for path in sorted(partial.iterdir())},
@@ -208,12 +217,17 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
     return Scan(
         series_uid=record.series_uid,
         ct=ct,
-        nodules=tuple(Nodule(center=n.world, diameter_mm=n.diameter_mm) for n in record.nodules),
+        nodules=tuple(
+            Nodule(center=n.world, diameter_mm=n.diameter_mm, scores=MappingProxyType(n.scores)) for n in record.nodules
+        ),
         annotated=masks["nodules"] is not None,
         lungs=masks["lungs"],
         nodule_mask=masks["nodules"],
         notes=tuple(Note(note["code"], note["text"]) for note in record.notes),
         figures=MappingProxyType(record.figures),
+        nodule_figures=tuple(map(_figures_of, record.nodules)) if masks["nodules"] is not None else (),
+        labels=MappingProxyType(record.labels),
+        locations=MappingProxyType(read_locations(folder, record)),
     )
 
 
@@ -250,18 +264,9 @@ def read_stored(folder: Path, record: ScanRecord, name: str) -> Volume | None:
     return None
 
 
-def _nodule_records(scan: Scan) -> list[NoduleRecord]:
-    grid = scan.ct.geometry
-    return [
-        NoduleRecord(
-            label=number,
-            world=nodule.center,
-            voxel=tuple(grid.world_to_index(nodule.center).tolist()),
-            diameter_mm=nodule.diameter_mm,
-            inside=bool(grid.contains(nodule.center)),
-        )
-        for number, nodule in enumerate(scan.nodules, start=1)
-    ]
+def _figures_of(nodule: NoduleRecord) -> dict[str, float]:
+    known = {"voxels": float(nodule.voxels), "mean_hu": nodule.mean_hu, "inside_lungs": nodule.inside_lungs}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _file_record(path: Path) -> FileRecord:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+_PLAUSIBLE_MM = 1e5
+"""What a scanner's room could hold: beyond it, a header is damaged or in other units."""
+
 AIR_HU = -1024
 """The lowest value of a CT; what stands below it is a scanner's mark for 'outside the field of view'."""
 
@@ -232,9 +235,14 @@ def make_geometry(
     GeometryError
     """
     try:
-        return Geometry(tuple(shape), tuple(spacing), tuple(origin), tuple(tuple(v) for v in direction))  # type: ignore[arg-type]  # Geometry checks the lengths
+        grid = Geometry(tuple(shape), tuple(spacing), tuple(origin), tuple(tuple(v) for v in direction))  # type: ignore[arg-type]  # Geometry checks the lengths
     except GeometryError as error:
         raise GeometryError(error.what, where=where, do="correct the file's header") from error
+    for name, values in (("spacing", grid.spacing), ("origin", grid.origin)):
+        if max(map(abs, values)) >= _PLAUSIBLE_MM:
+            what = f"{name} {values} mm is that of no patient"
+            raise GeometryError(what, where=where, do="correct the file's header")
+    return grid
 
 
 def geometry_from_steps(shape: Sequence[int], *, steps: ArrayLike, origin: Sequence[float], where: Path) -> Geometry:

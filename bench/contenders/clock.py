@@ -1,0 +1,41 @@
+"""What every contender shares: a clock for stages, the peak of memory, and the line that `bench/speed.py` reads."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Stages = dict[str, float]
+
+
+@contextmanager
+def stage(stages: Stages, name: str) -> Iterator[None]:
+    """Add the seconds spent inside to a stage."""
+    start = time.perf_counter()
+    yield
+    stages[name] = stages.get(name, 0.0) + time.perf_counter() - start
+
+
+def peak_gib() -> float:
+    """Most memory that this process ever held; ru_maxrss would begin with the size of its parent."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
+
+
+def tell(scans: list[Stages], **more: float) -> None:
+    """Print the stages of each scan for the caller."""
+    print(json.dumps({"scans": scans, "peak_gib": peak_gib(), **more}))
+
+
+def folders() -> tuple[list[Path], Path]:
+    """The folders to read and the one to write to, from the command line."""
+    *sources, out = map(Path, sys.argv[1:])
+    out.mkdir(parents=True, exist_ok=True)
+    return sources, out

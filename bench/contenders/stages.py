@@ -1,0 +1,72 @@
+"""Stage by stage on one scan, hilum and the tutorial in turn, beside a plain copy of the volume.
+
+    python bench/contenders/stages.py FOLDER OUT [--runs 5] [--once]
+
+Prints JSON: for every stage the seconds of each run. The tutorial's stages are run once for every three of hilum's
+runs, for they take as long as a hundred of them. ``--once`` leaves the tutorial out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hilum_tutorial
+import numpy as np
+import tutorial
+
+import hilum
+from hilum.ops.lungs import segment_lungs
+
+if TYPE_CHECKING:
+    from clock import Stages
+
+EVERY = 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--runs", type=int, default=9)
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    made = hilum_tutorial.work(asked.folder, asked.out, {})  # kernels are loaded, files are in the page cache
+    segment_lungs(made["even"])
+    told: dict[str, dict[str, list[float]]] = {"hilum": {}, "tutorial": {}, "copy": {}}
+    for run in range(asked.runs):
+        stages: Stages = {}
+        made = hilum_tutorial.work(asked.folder, asked.out, stages)
+        stages["hilum lungs"] = _seconds(lambda made=made: segment_lungs(made["even"]))
+        stages["nii.gz, one core"] = _seconds(lambda made=made: _write(made["even"], asked.out / "ct.nii.gz"))
+        _add(told["hilum"], stages)
+        for name in ("scan", "even"):
+            array = made["scan"].ct.array if name == "scan" else made["even"].array
+            _add(told["copy"], {name: _seconds(lambda array=array: np.copy(array))})
+        if run % EVERY == 0:
+            stages = {}
+            tutorial.work(asked.folder, asked.out, stages)
+            _add(told["tutorial"], stages)
+    print(json.dumps(told))
+
+
+def _write(volume: hilum.Volume, path: Path) -> None:
+    hilum.write(volume, path)
+
+
+def _seconds(work: object) -> float:
+    start = time.perf_counter()
+    work()  # type: ignore[operator]  # a script
+    return time.perf_counter() - start
+
+
+def _add(told: dict[str, list[float]], stages: Stages) -> None:
+    for name, seconds in stages.items():
+        told.setdefault(name, []).append(seconds)
+
+
+if __name__ == "__main__":
+    main()

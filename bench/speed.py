@@ -1,0 +1,247 @@
+"""Times hilum against the 2017 tutorial and its peers, in turn on the same scans, and prints ratios.
+
+    python bench/speed.py [--folder DICOM_FOLDER ...] [--rounds 3] [--slices 100 240 400] [--out DIR]
+
+1. Whole processes, cold but with compiled kernels: each contender on one scan, one after the other, round by round.
+2. Scans inside a batch: one process, eight phantoms of 240 slices, the median of all but the first.
+3. Stages on one scan inside one process, beside a plain copy of the volume.
+4. Growth: seconds and peak memory of whole processes from the fewest to the most slices.
+
+Ratios are what counts: both sides of each were measured in this run. Writes speed.md, speed.json and speed.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).resolve().parent
+CONTENDERS = HERE / "contenders"
+BATCH, BATCH_SLICES = 8, 240
+
+PEERS = {
+    "hilum": ("hilum_tutorial.py", "hilum", ""),
+    "tutorial": ("tutorial.py", "skimage", "pip install scikit-image scipy"),
+    "SimpleITK": ("simpleitk.py", "SimpleITK", "pip install SimpleITK"),
+    "MONAI": ("monai_transforms.py", "monai", "pip install monai itk torch"),
+    "TorchIO": ("torchio_transforms.py", "torchio", "pip install torchio torch"),
+}
+"""Contender: its script, the module it needs, how to add that."""
+
+
+class Mark(NamedTuple):
+    """What hilum wants to reach: a name, what was measured, the bound, and whether more is better."""
+
+    name: str
+    value: float
+    bound: float
+    more: bool = True
+
+    @property
+    def holds(self) -> bool:
+        """Whether the bound is met."""
+        return self.value >= self.bound if self.more else self.value <= self.bound
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, nargs="*", default=[], help="DICOM folders of real scans")
+    parser.add_argument("--slices", type=int, nargs="*", default=[100, 240, 400], help="of the phantoms")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", help="contenders")
+    parser.add_argument("--out", type=Path, default=Path("bench-speed"))
+    asked = parser.parse_args()
+    peers = [name for name in PEERS if (not asked.only or name in asked.only) and _there(name)]
+    asked.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        told = measure(asked, peers, Path(scratch))
+    (asked.out / "speed.json").write_text(json.dumps(told, indent=1))
+    text = table(told)
+    (asked.out / "speed.md").write_text(text)
+    print(text)
+    plot(told, asked.out / "speed.png")
+    return 0 if all(mark.holds for mark in marks(told)) else 1
+
+
+def _there(name: str) -> bool:
+    _, module, add = PEERS[name]
+    if find_spec(module) is None:
+        print(f"{name} is not installed and left out; to add it: {add}", file=sys.stderr)
+        return False
+    return True
+
+
+def measure(asked: argparse.Namespace, peers: list[str], scratch: Path) -> dict[str, Any]:
+    """All four parts; seconds and GiB of every run."""
+    print("writing phantoms", file=sys.stderr)
+    for count in sorted({*asked.slices, BATCH_SLICES}):
+        seeds = range(BATCH) if count == BATCH_SLICES else range(1)
+        _run("phantoms.py", scratch, count, *seeds)
+    scans = {f"phantom of {count}": scratch / f"{count}-0" for count in sorted({*asked.slices, BATCH_SLICES})}
+    scans |= {folder.parent.name if folder.name == "image" else folder.name: folder for folder in asked.folder}
+    told: dict[str, Any] = {
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    }
+    told["whole"] = {name: {peer: [] for peer in peers} for name in scans}
+    for turn in range(asked.rounds):
+        for name, folder in scans.items():
+            for peer in peers:
+                print(f"round {turn + 1}: {peer}, {name}", file=sys.stderr)
+                told["whole"][name][peer].append(_process(peer, [folder], scratch / "out"))
+    batch = [scratch / f"{BATCH_SLICES}-{k}" for k in range(BATCH)]
+    told["batch"] = {peer: [] for peer in ("hilum", "tutorial") if peer in peers}
+    for turn in range(asked.rounds):
+        for peer in told["batch"]:
+            print(f"round {turn + 1}: batch, {peer}", file=sys.stderr)
+            # The tutorial needs minutes for eight: two tell as much, since each of its scans costs the same.
+            sources = batch if peer == "hilum" else batch[:2]
+            scans_of = _process(peer, sources, scratch / "out")["scans"]
+            told["batch"][peer].append(median(sum(stages.values()) for stages in scans_of[1:]))
+    print("stages", file=sys.stderr)
+    told["stages"] = json.loads(_run("stages.py", batch[0], scratch / "out", "--runs", 3 * asked.rounds))
+    return told
+
+
+def _process(peer: str, sources: list[Path], out: Path) -> dict[str, Any]:
+    start = time.perf_counter()
+    said: dict[str, Any] = json.loads(_run(PEERS[peer][0], *sources, out).splitlines()[-1])
+    return {"seconds": time.perf_counter() - start, **said}
+
+
+def _run(script: str, *words: object) -> str:
+    # Bytecode is kept even where the caller asked for none: a user's machine has it.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, CONTENDERS / script, *map(str, words)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    return done.stdout
+
+
+def seconds_of(told: dict[str, Any], scan: str, peer: str) -> float:
+    """Median seconds of a whole process."""
+    return median(run["seconds"] for run in told["whole"][scan][peer])
+
+
+def growth(told: dict[str, Any], key: str) -> tuple[float, float]:
+    """How often more slices there are in the largest phantom than in the smallest, and how often more `key`."""
+    counts = sorted(int(name.rsplit(" ", 1)[1]) for name in told["whole"] if name.startswith("phantom"))
+    ends = [median(run[key] for run in told["whole"][f"phantom of {n}"]["hilum"]) for n in (counts[0], counts[-1])]
+    return counts[-1] / counts[0], ends[1] / ends[0]
+
+
+def marks(told: dict[str, Any]) -> list[Mark]:
+    """What was reached beside what is wanted."""
+    found = []
+    stages = {peer: {name: median(runs) for name, runs in told["stages"][peer].items()} for peer in told["stages"]}
+    one = f"phantom of {BATCH_SLICES}"
+    whole = told["whole"][one]
+    if "tutorial" in whole:
+        batch = {peer: median(runs) for peer, runs in told["batch"].items()}
+        found.append(Mark("a scan inside a batch, x the tutorial", batch["tutorial"] / batch["hilum"], 100))
+        found.append(Mark("one cold process, x the tutorial", _ratio(told, one, "tutorial"), 40))
+        found += [
+            Mark(f"a cold process on {scan}, x the tutorial", _ratio(told, scan, "tutorial"), 60)
+            for scan in told["whole"]
+            if not scan.startswith("phantom")
+        ]
+    if "SimpleITK" in whole:
+        found.append(Mark("one cold process, x SimpleITK", _ratio(told, one, "SimpleITK"), 6))
+    for name, bound in (("load", 8), ("resample", 100), ("tutorial3d", 100), ("tutorial2d", 300), ("dilate", 150)):
+        found.append(Mark(f"{name}, x the tutorial", stages["tutorial"][name] / stages["hilum"][name], bound))
+    slower = stages["hilum"]["hilum lungs"] / stages["hilum"]["tutorial3d"]
+    found.append(Mark("default lungs, x hilum's tutorial3d", slower, 10, more=False))
+    found.append(
+        Mark("resample, copies of the input", stages["hilum"]["resample"] / stages["copy"]["scan"], 8, more=False)
+    )
+    found.append(Mark("ct.nii.gz, seconds", stages["hilum"]["nii.gz, one core"], 0.4, more=False))
+    peak = median(run["peak_gib"] for run in whole["hilum"])
+    found.append(Mark(f"peak memory at {BATCH_SLICES} slices, GiB", peak, 0.7, more=False))
+    for key, name in (("seconds", "time"), ("peak_gib", "memory")):
+        slices, more = growth(told, key)
+        found.append(Mark(f"exponent of {name} over slices", math.log(more) / math.log(slices), 1.0, more=False))
+    return found
+
+
+def _ratio(told: dict[str, Any], scan: str, peer: str) -> float:
+    """Median of the ratios of runs of the same round: a machine's drift falls out."""
+    runs = zip(told["whole"][scan][peer], told["whole"][scan]["hilum"], strict=True)
+    return median(other["seconds"] / ours["seconds"] for other, ours in runs)
+
+
+def table(told: dict[str, Any]) -> str:
+    """All of it as Markdown."""
+    lines = [
+        f"Measured on {told['machine']}; medians, ratios to hilum in the same round.",
+        "",
+        "## Whole processes",
+        "",
+    ]
+    lines += ["| scan | contender | seconds | spread | peak GiB | x hilum |", "| --- | --- | --- | --- | --- | --- |"]
+    for scan, peers in told["whole"].items():
+        for peer, runs in peers.items():
+            times = [run["seconds"] for run in runs]
+            peak = median(run["peak_gib"] for run in runs)
+            spread = f"{min(times):.2f}-{max(times):.2f}"
+            ratio = _ratio(told, scan, peer) if "hilum" in peers else math.nan
+            lines.append(f"| {scan} | {peer} | {median(times):.2f} | {spread} | {peak:.2f} | {ratio:.1f} |")
+    stages = told["stages"]
+    copies = {name: median(runs) for name, runs in stages["copy"].items()}
+    lines += ["", f"## Stages, {BATCH_SLICES} slices, one process, warm", ""]
+    lines += [
+        "| stage | hilum ms | spread | tutorial ms | x | copies of the scan |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, runs in stages["hilum"].items():
+        ours = median(runs)
+        theirs = median(stages["tutorial"].get(name, [math.nan]))
+        spread = f"{1000 * min(runs):.0f}-{1000 * max(runs):.0f}"
+        far = ours / copies["scan"]
+        lines.append(
+            f"| {name} | {1000 * ours:.0f} | {spread} | {1000 * theirs:.0f} | {theirs / ours:.0f} | {far:.1f} |"
+        )
+    lines.append(f"| one copy | {1000 * copies['scan']:.1f} | | | | 1.0 |")
+    lines += ["", "## Marks", "", "| mark | measured | wanted | |", "| --- | --- | --- | --- |"]
+    for mark in marks(told):
+        sign = ">=" if mark.more else "<="
+        lines.append(
+            f"| {mark.name} | {mark.value:.2f} | {sign} {mark.bound:g} | {'holds' if mark.holds else 'FAILS'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def plot(told: dict[str, Any], path: Path) -> None:
+    """Draw seconds of whole processes over the contenders, on a log scale."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    scans = list(told["whole"])
+    peers = list(told["whole"][scans[0]])
+    width = 0.8 / len(peers)
+    for k, peer in enumerate(peers):
+        heights = [seconds_of(told, scan, peer) for scan in scans]
+        places = [x + k * width for x in range(len(scans))]
+        axes.bar(places, heights, width, label=peer)
+        for x, height in zip(places, heights, strict=True):
+            axes.annotate(f"{height:.1f}", (x, height), ha="center", va="bottom", fontsize=7)
+    axes.set_yscale("log")
+    axes.set_ylabel("seconds, whole process")
+    axes.set_xticks([x + 0.4 - width / 2 for x in range(len(scans))], scans)
+    axes.legend()
+    figure.savefig(path, dpi=130)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""LIDC-IDRI as The Cancer Imaging Archive gives it: DICOM series in folders, their readers' XML anywhere among them.
+
+A reading belongs to the series that it names; names of files and folders decide nothing, but a folder that is called
+after a case lends its name to the scan.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hilum.datasets import folder
+from hilum.datasets.listing import Listing
+from hilum.errors import InputError, MissingInputError, one_line
+from hilum.io import READERS, read, suffix_of
+from hilum.io.files import is_there
+from hilum.io.lidc_xml import series_of
+from hilum.io.values import is_uid
+from hilum.scan import Known, Note, Scan, ScanRef
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CASE = re.compile(r"LIDC-IDRI-[0-9]{4}")
+
+
+@dataclass
+class _Readings:
+    """XML files by the series they read; those of whose series nothing could be read, by their folder."""
+
+    of_series: defaultdict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    damaged: defaultdict[Path, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    xrays: int = 0
+
+
+def recognize(root: Path) -> bool:
+    """Whether a path has the shape of LIDC-IDRI: a folder in which the first XML file is a reading.
+
+    Parameters
+    ----------
+    root : Path
+
+    Returns
+    -------
+    bool
+    """
+    if not is_there(root) or not root.is_dir():
+        return False
+    for path in _xml_files(root):
+        try:
+            return bool(series_of(path))
+        except InputError as refusal:
+            if refusal.code != "xray-message":
+                return False
+    return False
+
+
+def index(root: Path, annotations: Path | None = None) -> Listing:
+    """List the CT series of a tree, each with its reading; headers are read, no voxels.
+
+    A series gets the reading that names its Series Instance UID. Where none does and an XML file that cannot be read
+    lies in the folder of that series alone, it counts as its reading, so that the scan is refused and not taken for
+    one that nobody read. Readings of X-ray images, and of series that are not there, belong to no scan.
+
+    Parameters
+    ----------
+    root : Path
+        A folder that is searched with its subfolders.
+    annotations : Path, optional
+        An XML file, or a folder of them, in place of those in `root`; a LUNA16 csv goes to every scan.
+
+    Returns
+    -------
+    Listing
+        Ids begin with the case where a folder is called after one (``LIDC-IDRI-0001``); readings that belong to no
+        scan are counted.
+
+    Raises
+    ------
+    InputError
+        If there is no such path, or nothing in it that could be a scan.
+    """
+    if annotations is not None and annotations.suffix.lower() == ".csv":
+        return Listing([_named(ref, root, annotations) for ref in folder.index(root)])
+    readings = _find_readings(root if annotations is None else annotations)
+    refs = folder.index(root)
+    alone = defaultdict(list)
+    for ref in refs:
+        alone[ref.path if ref.path.is_dir() else ref.path.parent].append(ref)
+    paired = [_pair(ref, root, readings, alone) for ref in refs]
+    return Listing(paired, notes=_left_over(readings, paired))
+
+
+def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
+    """Load a scan that `index` listed.
+
+    Parameters
+    ----------
+    ref : ScanRef
+    max_gap_mm : float, optional
+        As `hilum.read` takes it.
+
+    Returns
+    -------
+    Scan
+        Annotated where a reading was found; elsewhere a note says that there is none.
+
+    Raises
+    ------
+    InputError
+        As `hilum.read` does.
+    """
+    scan = read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)
+    own = [note for note in scan.notes if not _tells_of_the_reading(note, ref)]
+    return replace(scan, notes=(*own, *(ref.known or Known()).notes))
+
+
+def _tells_of_the_reading(note: Note, ref: ScanRef) -> bool:
+    """Whether a note says that the reading, and nothing else, was ignored because it is not DICOM."""
+    name = ref.annotations.name if ref.annotations else ""
+    alone = note.text.startswith("1 files ") and note.text.endswith(f": {one_line(name, limit=40)}")
+    return note.code == "ignored-files" and bool(name) and alone
+
+
+def _pair(ref: ScanRef, root: Path, readings: _Readings, alone: dict[Path, list[ScanRef]]) -> ScanRef:
+    uid = ref.series_uid or _stem(ref.path)
+    found = readings.of_series.get(uid, [])
+    home = ref.path if ref.path.is_dir() else ref.path.parent
+    if not found and len(alone[home]) == 1:
+        found = readings.damaged.get(home.resolve(), [])
+    notes = []
+    if not found:
+        notes.append(Note("no-reading", "no reading of this series was found: nobody is known to have looked"))
+    if len(found) > 1 and len({path.read_bytes() for path in found}) > 1:
+        what = f"{len(found)} different readings of this series: took the first by path, {found[0].name}"
+        notes.append(Note("several-readings", what))
+    return _named(replace(ref, known=Known(notes=tuple(notes))), root, found[0] if found else None)
+
+
+def _named(ref: ScanRef, root: Path, annotations: Path | None) -> ScanRef:
+    """A scan of this data set, called after its case where a folder tells it."""
+    case = next((part for part in ref.path.relative_to(root).parts if _CASE.fullmatch(part)), "")
+    name = f"{case}-{ref.scan_id.removeprefix('ct-')}" if case else ref.scan_id
+    return replace(ref, dataset="lidc", scan_id=name, annotations=annotations)
+
+
+def _left_over(readings: _Readings, refs: list[ScanRef]) -> list[Note]:
+    used = {ref.series_uid or _stem(ref.path) for ref in refs}
+    absent = [paths[0].name for uid, paths in sorted(readings.of_series.items()) if uid not in used]
+    taken = {ref.annotations for ref in refs}
+    damaged = [path.name for paths in readings.damaged.values() for path in paths if path not in taken]
+    notes = []
+    for names, what in ((absent, "read series that are not here"), (damaged, "are damaged or name no series")):
+        if names:
+            rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            notes.append(Note("readings-without-scan", f"{len(names)} XML files {what}: {', '.join(names[:3])}{rest}"))
+    if readings.xrays:
+        notes.append(Note("xray-readings", f"{readings.xrays} readings of X-ray images belong to no CT: ignored"))
+    return notes
+
+
+def _find_readings(root: Path) -> _Readings:
+    if not is_there(root):
+        raise MissingInputError("there is no such file or folder", where=root, do="check the path")
+    found = _Readings()
+    for path in _xml_files(root):
+        try:
+            uid = series_of(path)
+        except InputError as refusal:
+            if refusal.code == "xray-message":
+                found.xrays += 1
+            else:
+                found.damaged[path.parent.resolve()].append(path)
+            continue
+        if uid:
+            found.of_series[uid].append(path)
+        else:
+            found.damaged[path.parent.resolve()].append(path)
+    return found
+
+
+def _xml_files(root: Path) -> Iterator[Path]:
+    if root.is_file():
+        yield root
+        return
+    for parent, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if name.lower().endswith(".xml") and not name.startswith("."):
+                yield Path(parent, name)
+
+
+def _stem(path: Path) -> str:
+    """The series that a volume file is called after."""
+    stem = path.name[: -len(suffix_of(path))] if suffix_of(path) in READERS else path.name
+    return stem if is_uid(stem) else ""

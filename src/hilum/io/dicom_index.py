@@ -1,0 +1,118 @@
+"""A folder of DICOM files to stacks of slices and a verdict on each, from headers alone."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from hilum.errors import FormatError, MissingInputError, UnsupportedError
+from hilum.io.dicom_files import find_files
+from hilum.io.dicom_gaps import state_positions
+from hilum.io.dicom_headers import read_headers
+from hilum.io.dicom_lut import judge_with_luts
+from hilum.io.dicom_records import Finding, Header, Sorted, Stack
+from hilum.io.dicom_stack import name_damaged
+from hilum.io.series import group, name_some, sort_out
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Index:
+    """A folder judged by its headers alone.
+
+    Parameters
+    ----------
+    root : Path
+        What the paths of slices are relative to.
+    sorted_out : Sorted
+    findings : tuple of Finding
+        On the folder as a whole.
+    stacks : tuple of Stack
+    """
+
+    root: Path
+    sorted_out: Sorted
+    findings: tuple[Finding, ...]
+    stacks: tuple[Stack, ...]
+
+
+def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) -> Index:
+    """Read the headers of a folder or file, and judge every CT stack in it.
+
+    Parameters
+    ----------
+    path : Path
+    max_gap_mm : float
+        As `hilum.io.dicom.read_dicom` takes it.
+    slice_spacing_mm : float or None
+        For slices without positions.
+
+    Returns
+    -------
+    Index
+
+    Raises
+    ------
+    MissingInputError, FormatError, UnsupportedError
+        If there is no such path, no file in it, or it is an archive, or neither a file nor a folder.
+    """
+    root, names, findings = _names(path)
+    headers: list[Header] = []
+    junk: list[str] = []
+    locked: list[str] = []
+    for name in names:
+        try:
+            read = read_headers(root, name)
+        except OSError:
+            locked.append(name)
+            continue
+        if read is None:
+            junk.append(name)
+        else:
+            headers.extend(read)
+    if junk:
+        text = f"{len(junk)} files that are not DICOM ignored: {name_some(junk)}"
+        findings.append(Finding("ignored-files", text, "ignored", tuple(junk)))
+    if locked:
+        text = f"{len(locked)} files could not be opened: {name_some(locked)}"
+        findings.append(Finding("unreadable-files", text, "ignored", tuple(locked)))
+    sorted_out = sort_out(headers)
+    lost = [name for f in sorted_out.findings if f.code == "ignored-damaged-file" for name in f.files] + locked
+    stacks = []
+    for members in group(sorted_out.slices):
+        placed, assumed = state_positions(members, slice_spacing_mm)
+        stack = name_damaged(judge_with_luts(placed, max_gap_mm=max_gap_mm), lost)
+        stacks.append(stack if assumed is None else replace(stack, findings=(assumed, *stack.findings)))
+    return Index(root, sorted_out, (*findings, *sorted_out.findings), tuple(stacks))
+
+
+def _names(path: Path) -> tuple[Path, list[str], list[Finding]]:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise MissingInputError("there is no such file or folder", where=path, do="check the path") from error
+    if stat.S_ISREG(mode):
+        try:
+            with path.open("rb") as file:
+                start = file.read(4)
+        except OSError as error:
+            raise FormatError("the file cannot be opened", where=path, do="check its permissions") from error
+        if start == b"PK\x03\x04":
+            raise UnsupportedError("a zip archive is not read", where=path, do="unpack it and give the folder")
+        return path.parent, [path.name], []
+    if not stat.S_ISDIR(mode):
+        raise UnsupportedError("neither a file nor a folder", where=path, do="give a DICOM folder")
+    found = find_files(path)
+    findings = []
+    if found.links:
+        findings.append(Finding("ignored-links", f"{found.links} linked folders not followed, ignored", "ignored"))
+    if found.locked:
+        findings.append(Finding("unreadable-folders", f"{found.locked} folders could not be opened", "ignored"))
+    if not found.files:
+        raise MissingInputError(
+            "no files in this folder", where=path, do="give the folder of a series", code="no-files"
+        )
+    return path, found.files, findings

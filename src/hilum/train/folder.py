@@ -1,0 +1,104 @@
+"""The patches that ``hilum patches`` wrote, for a training loop."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hilum.errors import MissingInputError
+from hilum.train.intensity import choose_scaling, scale
+from hilum.train.patch_records import read_patches
+from hilum.train.runs import map_array
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from numpy.typing import NDArray
+
+    Item = dict[str, Any]
+
+
+class PatchFolder:
+    """The patches that ``hilum patches`` wrote, memory-mapped.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Its output.
+    window, mean
+        As for `PatchDataset`.
+    folds : collection of str, optional
+        Only patches of these folds.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no finished patches, or one of its files is not of the size it was written in.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        window: tuple[float, float] | None = None,
+        mean: float = 0.0,
+        folds: Collection[str] | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        told = read_patches(self.folder)
+        wanted = None if folds is None else {str(fold) for fold in folds}
+        with (self.folder / "index.csv").open(newline="", encoding="utf-8") as file:
+            self.rows = [row for row in csv.DictReader(file) if wanted is None or row["fold"] in wanted]
+        if not self.rows:
+            raise MissingInputError("no patch of the folds asked for", where=self.folder, do="check the folds")
+        self._scaling = choose_scaling(window, mean, {scan.unit for scan in told.scans}, self.folder)
+        self._opened: dict[str, NDArray[Any]] = {}
+
+    def __len__(self) -> int:
+        """Number of patches."""
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Item:
+        """One patch, in the form of `PatchDataset`.
+
+        Parameters
+        ----------
+        index : int
+
+        Returns
+        -------
+        dict
+
+        Raises
+        ------
+        IndexError
+            If there is no such item.
+        """
+        if not 0 <= index < len(self.rows):
+            raise IndexError(f"item {index} of {len(self.rows)}")
+        row = self.rows[index]
+        image, mask = (np.array(self._open(row[name])[int(row["row"])]) for name in ("images", "masks"))
+        return {
+            "image": image if self._scaling is None else scale(image, self._scaling),
+            "mask": mask,
+            "label": int(row["label"]),
+            "kind": row["kind"],
+            "nodule": int(row["nodule"] or 0),
+            "scan": row["scan"],
+            "fold": row["fold"],
+            "start": np.array([int(row[f"start_{axis}"]) for axis in "zyx"], np.int64),
+            "center_world": np.array([float(row[f"center_world_{axis}"]) for axis in "xyz"]),
+            "target_world": np.array([float(row[f"target_world_{axis}"]) for axis in "xyz"]),
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the open files: another process opens its own."""
+        return {**self.__dict__, "_opened": {}}
+
+    def _open(self, name: str) -> NDArray[Any]:
+        if name not in self._opened:
+            self._opened[name] = map_array(self.folder / name)
+        return self._opened[name]

@@ -1,0 +1,450 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from lidc_message import SERIES, SQUARE, message, nodule, other, roi, slice_uid, square
+
+import hilum
+from hilum import Geometry, Scan, Volume, consensus_mask, mask_nodules, reading_mask
+from hilum.cli import main
+from hilum.datasets import lidc, recognize
+from hilum.datasets.phantom_files import write_dicom_series
+from hilum.errors import AnnotationError, MissingInputError
+from hilum.io import annotate
+from hilum.io.lidc import read_lidc
+from hilum.ops.outlines import reading_diameter_mm, reading_volume_mm3
+
+GRID = Geometry((12, 40, 48), (2.5, 0.7, 0.8), (-20.0, 5.0, -100.0))
+UIDS = tuple(slice_uid(k) for k in range(12))
+
+
+def height(k):
+    return GRID.origin[2] + 2.5 * k
+
+
+def scan(grid=GRID, *, uids=UIDS, series=SERIES):
+    return Scan(series, Volume(np.zeros(grid.shape, np.int16), grid), slice_uids=uids)
+
+
+def drawn(k, points=SQUARE, *, off=0.0, uid=True, **options):
+    """An outline on a slice, named by its UID, its height or both."""
+    return roi(height(k) + off, points, uid=slice_uid(k) if uid else "", **options)
+
+
+def read(folder, text, of=None):
+    path = folder / "reading.xml"
+    path.write_text(text)
+    return read_lidc(path, scan=scan() if of is None else of)
+
+
+def codes(notes):
+    return [note.code for note in notes]
+
+
+FOUR = [nodule(drawn(3), drawn(4), scores={"malignancy": k}) for k in (1, 5, 4, 3)]
+
+
+def test_outlines_come_to_their_pixels_and_slices(tmp_path):
+    (found,), notes = read(tmp_path, message(*FOUR))
+    assert notes == ()
+    assert found.center == pytest.approx(GRID.index_to_world((3.5, 12, 12)))
+    assert [r.reader for r in found.readings] == [1, 2, 3, 4]
+    assert [dict(r.scores) for r in found.readings] == [{"malignancy": float(k)} for k in (1, 5, 4, 3)]
+    assert found.scores == {"malignancy": 3.25}
+    points = [GRID.index_to_world((3, y, x)) for x, y in SQUARE]
+    assert np.allclose(found.readings[0].contours[0], points)
+    marked = np.argwhere(mask_nodules(GRID, [found]).array)
+    assert marked.min(axis=0).tolist() == [3, 11, 11]
+    assert marked.max(axis=0).tolist() == [4, 13, 13]
+    assert len(marked) == 18
+    assert mask_nodules(GRID, [found], contour_pixel="include").array.sum() == 50
+
+
+def test_x_is_the_column_and_y_the_row(tmp_path):
+    points = [(x + 20, y) for x, y in SQUARE]
+    (found,), _ = read(tmp_path, message(nodule(drawn(3, points))))
+    assert np.argwhere(mask_nodules(GRID, [found]).array).mean(axis=0).tolist() == [3, 12, 32]
+
+
+def test_holes_are_taken_out(tmp_path):
+    text = message(nodule(drawn(3, square(10, 10, 8)), drawn(3, square(13, 13, 1), inclusion="FALSE")))
+    (found,), _ = read(tmp_path, text)
+    assert len(found.readings[0].holes) == 1
+    assert mask_nodules(GRID, [found]).array.sum() == 49 - 4
+
+
+def test_the_height_decides_where_no_slice_is_named(tmp_path):
+    for off in (0.0, 0.04, -0.6):
+        (found,), notes = read(tmp_path, message(nodule(drawn(3, uid=False, off=off))))
+        assert np.unique(np.argwhere(mask_nodules(GRID, [found]).array)[:, 0]).tolist() == [3]
+        assert notes == ()
+
+
+def test_slices_that_were_exported_again_are_told(tmp_path):
+    (found,), notes = read(tmp_path, message(nodule(roi(height(3), uid="1.2.3.4"), drawn(4))))
+    assert mask_nodules(GRID, [found]).array.sum() == 18
+    assert [str(n) for n in notes] == ["unknown-slices: 1 of 2 outlines name no slice of this series: placed by height"]
+
+
+def test_the_slice_that_is_named_decides_against_the_height(tmp_path):
+    (found,), notes = read(tmp_path, message(nodule(drawn(3, off=2.5), drawn(4, off=0.5))))
+    assert np.unique(np.argwhere(mask_nodules(GRID, [found]).array)[:, 0]).tolist() == [3, 4]
+    assert codes(notes) == ["slice-position-differs"]
+    assert "1 of 2 outlines" in notes[0].text
+    named = message(nodule(f"<roi><imageSOP_UID>{slice_uid(3)}</imageSOP_UID>{drawn(3)[5:]}"))
+    assert codes(read(tmp_path, named)[1]) == []
+
+
+def test_outlines_beyond_the_scan_are_counted_and_kept(tmp_path):
+    (found,), notes = read(tmp_path, message(nodule(*(drawn(k) for k in range(9, 15)))))
+    assert len(found.readings[0].contours) == 6
+    assert reading_mask(found.readings[0]).array.sum() == 54
+    assert mask_nodules(GRID, [found]).array.sum() == 27
+    assert [str(n) for n in notes] == [
+        "outlines-beyond: 3 of 6 outlines lie on slices beyond the scan: kept, not drawn"
+    ]
+
+
+def test_marks_without_outline_are_counted(tmp_path):
+    small = nodule(drawn(6, [(30, 30)]), scores={})
+    found, notes = read(tmp_path, message(FOUR[0] + small, small + other(height(2), 3, 4), other(height(2), 3, 4)))
+    assert len(found) == 1
+    assert codes(notes) == ["marks-not-drawn"]
+    assert "2 marks of nodules under 3 mm and 2 of what is no nodule" in notes[0].text
+
+
+def test_nobody_found_anything_is_an_answer(tmp_path):
+    found, notes = read(tmp_path, message("", "", "", ""))
+    assert found == ()
+    assert codes(notes) == ["no-nodules"]
+
+
+def test_what_is_there_twice_counts_once(tmp_path):
+    text = message(FOUR[0] + FOUR[0] + nodule(drawn(8), drawn(8), drawn(9, [])))
+    found, notes = read(tmp_path, text)
+    assert [len(n.readings) for n in found] == [1, 1]
+    assert [len(n.readings[0].contours) for n in found] == [2, 1]
+    assert codes(notes) == ["duplicate-nodules", "useless-outlines"]
+    assert "1 outlines repeat one of the same nodule, 1 are empty" in notes[1].text
+
+
+def test_ratings_that_are_none_are_told(tmp_path):
+    (found,), notes = read(tmp_path, message(nodule(drawn(3), scores={"malignancy": 9, "margin": 2})))
+    assert found.scores == {"margin": 2.0}
+    assert codes(notes) == ["bad-scores"]
+
+
+def test_a_nodule_of_more_readings_than_readers_is_told(tmp_path):
+    wide = nodule(drawn(3), drawn(4, square(9, 9, 7)))
+    (found,), notes = read(tmp_path, message(FOUR[0] + wide))
+    assert len(found.readings) == 2
+    assert codes(notes) == ["crowded-nodule"]
+
+
+def test_nodules_are_told_apart_and_go_from_feet_to_head(tmp_path):
+    text = message(nodule(drawn(8)) + nodule(drawn(1)), nodule(drawn(2, square(11, 11, 3))))
+    found, _ = read(tmp_path, text)
+    assert [len(n.readings) for n in found] == [2, 1]
+    assert set(np.unique(mask_nodules(GRID, found).array)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "match", "code"),
+    [
+        (message(*FOUR, series=SERIES + "1"), "another series", "not-this-series"),
+        (message(*FOUR, series=SERIES[:-1] + "2"), "another series", "not-this-series"),
+        (message(nodule(drawn(3, uid=False)), series=""), "does not say which series", "not-this-series"),
+        (message("", series=""), "does not say which series", "not-this-series"),
+        (message(nodule(drawn(3, uid=False, off=1.2))), "line 2: imageZposition -91.3 mm is no slice", "annotation"),
+        (message(nodule(drawn(2000, uid=False))), "is no slice of the scan", "annotation"),
+        (message(nodule(drawn(3).replace("imageZ", "z").replace(slice_uid(3), "?"))), "names no slice", "annotation"),
+        (message(nodule(drawn(3, square(36, 10, 12)))), "leaves the image of 40 rows and 48 columns", "annotation"),
+        (message(nodule(drawn(3, square(10, 30, 10)))), "leaves the image", "annotation"),
+        (message(nodule(drawn(3, [(-1, 3), (4, 4)]))), "leaves the image", "annotation"),
+        (message(nodule(drawn(3, [(1e4, 3), (4, 4)]))), "leaves the image", "annotation"),
+    ],
+    ids=range(11),
+)  # fmt: skip
+def test_what_does_not_fit_the_scan_is_refused(tmp_path, text, match, code):
+    with pytest.raises(AnnotationError, match=match) as caught:
+        read(tmp_path, text)
+    assert caught.value.code == code
+    assert len(str(caught.value)) <= 300
+
+
+def test_slices_tell_the_series_where_the_reading_does_not(tmp_path):
+    (found,), notes = read(tmp_path, message(*FOUR, series=""))
+    assert len(found.readings) == 4
+    assert notes == ()
+
+
+@pytest.mark.parametrize("up", [1, -1])
+def test_a_volume_file_takes_outlines_by_height_and_says_so(tmp_path, up):
+    """Slices from head to feet are at home at the same heights."""
+    grid = (
+        GRID if up > 0 else replace(GRID, origin=(-20.0, 5.0, height(11)), direction=((0, 0, -1), *GRID.direction[1:]))
+    )
+    (found,), notes = read(tmp_path, message(*FOUR), scan(grid, uids=()))
+    assert found.center == pytest.approx(GRID.index_to_world((3.5, 12, 12)))
+    assert codes(notes) == ["assumed-pixels"]
+
+
+@pytest.mark.parametrize("axes", [((0, -1, 0), (-1, 0, 0)), ((0, 1, 0), (-1, 0, 0)), ((1, 0, 0), (0, 1, 0))])
+def test_a_volume_file_whose_rows_are_turned_is_refused(tmp_path, axes):
+    turned = scan(replace(GRID, direction=((0, 0, 1), *axes)), uids=())
+    with pytest.raises(AnnotationError, match="rows and columns are turned") as caught:
+        read(tmp_path, message(*FOUR), turned)
+    assert caught.value.code == "turned-pixels"
+
+
+def test_resampled_slices_are_refused(tmp_path):
+    finer = scan(replace(GRID, shape=(30, 40, 48), spacing=(1.0, 0.7, 0.8)), uids=())
+    with pytest.raises(AnnotationError, match="no slice of the scan"):
+        read(tmp_path, message(*FOUR), finer)
+
+
+@pytest.mark.parametrize("prone", [False, True])
+def test_a_dicom_series_and_the_command_line_agree(tmp_path, prone, capsys):
+    """In a prone patient rows and columns run the other way; the outlines count pixels all the same."""
+    axes = ((0.0, -1.0, 0.0), (-1.0, 0.0, 0.0)) if prone else GRID.direction[1:]
+    grid = replace(GRID, direction=((0.0, 0.0, 1.0), *axes))
+    voxels = np.full(grid.shape, -900, np.int16)
+    voxels[3:5, 11:14, 11:14] = 50
+    series = tmp_path / "series"
+    write_dicom_series(Volume(voxels, grid), series, series_uid=SERIES)
+    (tmp_path / "a.xml").write_text(message(*(n.replace(slice_uid(3), "").replace(slice_uid(4), "") for n in FOUR)))
+    ready = hilum.read(series, annotations=tmp_path / "a.xml")
+    assert len(set(ready.slice_uids)) == 12
+    assert np.array_equal(mask_nodules(ready.ct.geometry, ready.nodules).array > 0, ready.ct.array > 0)
+    # The same, each outline named by its slice alone.
+    text = message(*FOUR)
+    for k, uid in enumerate(ready.slice_uids):
+        text = text.replace(slice_uid(k), uid) if k in {3, 4} else text
+    (tmp_path / "b.xml").write_text(text.replace("imageZposition", "where"))
+    named = hilum.read(series, annotations=tmp_path / "b.xml")
+    assert np.array_equal(mask_nodules(named.ct.geometry, named.nodules).array > 0, named.ct.array > 0)
+    assert main(["nodules", str(series), str(tmp_path / "b.xml"), str(tmp_path / "mask.nii.gz")]) == 0
+    assert (
+        main(
+            ["nodules", str(series), str(tmp_path / "a.xml"), str(tmp_path / "wide.nii"), "--contour-pixel", "include"]
+        )
+        == 0
+    )
+    assert (hilum.read(tmp_path / "mask.nii.gz").ct.array > 0).sum() == 18
+    assert (hilum.read(tmp_path / "wide.nii").ct.array > 0).sum() == 50
+    assert main(["nodules", str(series), str(tmp_path / "a.xml"), str(tmp_path / "x.nii"), "--consensus", "0"]) == 1
+    assert "level of consensus" in capsys.readouterr().err
+
+
+def test_an_outline_on_a_slice_that_is_missing_is_placed_by_height(tmp_path):
+    write_dicom_series(Volume(np.full(GRID.shape, -900, np.int16), GRID), tmp_path / "series", series_uid=SERIES)
+    whole = hilum.read(tmp_path / "series")
+    gone = next(
+        path for path in (tmp_path / "series").rglob("*.dcm") if whole.slice_uids[4].encode() in path.read_bytes()
+    )
+    gone.unlink()
+    text = message(nodule(drawn(3, uid=False), roi(height(4), uid=whole.slice_uids[4])))
+    (tmp_path / "a.xml").write_text(text)
+    mended = hilum.read(tmp_path / "series", annotations=tmp_path / "a.xml")
+    assert mended.slice_uids == (*whole.slice_uids[:4], "", *whole.slice_uids[5:])
+    assert "unknown-slices" in codes(mended.notes)
+    assert mask_nodules(mended.ct.geometry, mended.nodules).array.sum() == 18
+
+
+def test_an_annotation_file_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(hilum.UnsupportedError, match=r"a LUNA16 \.csv or a LIDC-IDRI \.xml"):
+        annotate(scan(), tmp_path / "a.json")
+    (tmp_path / "a.xml").write_text(message(*FOUR))
+    with pytest.raises(AnnotationError, match="found by series UID"):
+        annotate(scan(uids=(), series="scan"), tmp_path / "a.xml")
+    assert annotate(scan(series="no-uid-1"), _named(tmp_path)).annotated
+
+
+def _named(folder):
+    (folder / "b.xml").write_text(message(*FOUR, series=""))
+    return folder / "b.xml"
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Four series: read, read of another folder, with a damaged reading, and not read; and readings of no series."""
+    root = tmp_path_factory.mktemp("archive")
+    voxels = Volume(np.full(GRID.shape, -900, np.int16), GRID)
+    homes = ["LIDC-IDRI-0001/study/series", "LIDC-IDRI-0002/study/series", "plain/series", "LIDC-IDRI-0004/x"]
+    for k, home in enumerate(homes, start=1):
+        write_dicom_series(voxels, root / home, series_uid=f"{SERIES}.{k}")
+    one = [nodule(drawn(3, uid=False), drawn(4, uid=False))]
+    (root / homes[0] / "069.xml").write_text(message(*one, series=f"{SERIES}.1"))
+    (root / homes[0] / "069.XML").write_text(message(*one, series=f"{SERIES}.1"))
+    (root / "xml").mkdir()
+    (root / "xml" / "a.xml").write_text(message(*one, series=f"{SERIES}.2"))
+    (root / "xml" / "b.xml").write_text(message(*one, *one, series=f"{SERIES}.2"))
+    (root / "xml" / "c.xml").write_text(message(*one, series=f"{SERIES}.9"))
+    (root / homes[3] / "xray.xml").write_text(message(series=f"{SERIES}.4").replace("LidcRead", "IdriRead"))
+    (root / homes[2] / "cut.xml").write_text(message(*one)[:60])
+    return root
+
+
+def test_each_series_gets_the_reading_that_names_it(archive):
+    refs = {ref.series_uid.rpartition(".")[2]: ref for ref in lidc.index(archive).refs}
+    assert {k: ref.annotations and ref.annotations.name for k, ref in refs.items()} == {
+        "1": "069.XML", "2": "a.xml", "3": "cut.xml", "4": None,
+    }  # fmt: skip
+    assert {k: codes(ref.known.notes) for k, ref in refs.items()} == {
+        "1": [], "2": ["several-readings"], "3": [], "4": ["no-reading"],
+    }  # fmt: skip
+    assert {ref.dataset for ref in refs.values()} == {"lidc"}
+    assert [refs[k].scan_id[:15] for k in "124"] == ["LIDC-IDRI-0001-", "LIDC-IDRI-0002-", "LIDC-IDRI-0004-"]
+    assert refs["3"].scan_id.startswith("ct-")
+    first = lidc.load(refs["1"])
+    assert (first.annotated, len(first.nodules)) == (True, 1)
+    assert "several-readings" in codes(lidc.load(refs["2"]).notes)
+    fourth = lidc.load(refs["4"])
+    assert (fourth.annotated, codes(fourth.notes)[-1]) == (False, "no-reading")
+    with pytest.raises(AnnotationError, match="not well-formed"):
+        lidc.load(refs["3"])
+
+
+def test_readings_of_no_scan_are_counted_and_named(archive, tmp_path):
+    assert [str(note) for note in lidc.index(archive).notes] == [
+        "readings-without-scan: 1 XML files read series that are not here: c.xml",
+        "xray-readings: 1 readings of X-ray images belong to no CT: ignored",
+    ]
+    shutil.copy(archive / "plain" / "series" / "cut.xml", tmp_path)
+    told = [str(note) for note in lidc.index(archive, tmp_path).notes]
+    assert told == ["readings-without-scan: 1 XML files are damaged or name no series: cut.xml"]
+
+
+def test_a_tree_is_known_by_its_readings(archive, tmp_path):
+    assert recognize(archive) == "lidc"
+    assert recognize(archive / "plain") == recognize(tmp_path) == recognize(archive / "xml" / "a.xml") == "folder"
+    shutil.copy(archive / "LIDC-IDRI-0004" / "x" / "xray.xml", tmp_path)
+    assert recognize(tmp_path) == "folder"
+    assert not lidc.recognize(tmp_path / "gone")
+
+
+def test_readings_may_lie_elsewhere(archive, tmp_path):
+    shutil.copy(archive / "xml" / "b.xml", tmp_path)
+    refs = {ref.series_uid.rpartition(".")[2]: ref for ref in lidc.index(archive, tmp_path).refs}
+    assert [k for k, ref in refs.items() if ref.annotations] == ["2"]
+    assert [k for k, ref in {r.series_uid[-1]: r for r in lidc.index(archive, tmp_path / "b.xml").refs}.items()
+            if ref.annotations] == ["2"]  # fmt: skip
+    with pytest.raises(MissingInputError):
+        lidc.index(archive, tmp_path / "gone")
+    with pytest.raises(MissingInputError):
+        lidc.index(tmp_path / "gone")
+
+
+def test_a_reading_beside_its_slices_is_no_ignored_file(tmp_path):
+    write_dicom_series(Volume(np.full(GRID.shape, -900, np.int16), GRID), tmp_path, series_uid=SERIES)
+    (tmp_path / "069.xml").write_text(message(*(n.replace(slice_uid(3), "").replace(slice_uid(4), "") for n in FOUR)))
+    (ref,) = lidc.index(tmp_path).refs
+    assert "ignored-files" not in codes(lidc.load(ref).notes)
+    assert "ignored-files" in codes(hilum.read(tmp_path).notes)
+    (tmp_path / "notes.txt").write_text("x" * 300)
+    (ref,) = lidc.index(tmp_path).refs
+    assert "ignored-files" in codes(lidc.load(ref).notes)
+
+
+def test_a_luna16_table_goes_to_every_scan(archive, tmp_path):
+    table = tmp_path / "annotations.csv"
+    x, y, z = GRID.center
+    table.write_text(f"seriesuid,coordX,coordY,coordZ,diameter_mm\n{SERIES}.4,{x},{y},{z},5\n")
+    refs = lidc.index(archive, table).refs
+    assert [ref.annotations for ref in refs] == [table] * 4
+    assert [len(lidc.load(ref).nodules) for ref in refs] == [int(ref.series_uid.endswith(".4")) for ref in refs]
+    assert sum(ref.scan_id.startswith("LIDC-IDRI-000") for ref in refs) == 3
+
+
+def test_a_volume_file_is_paired_by_its_name(archive, tmp_path):
+    hilum.write(Volume(np.zeros(GRID.shape, np.int16), GRID), tmp_path / f"{SERIES}.2.mhd")
+    (ref,) = lidc.index(tmp_path, archive / "xml" / "a.xml").refs
+    assert len(lidc.load(ref).nodules) == 1
+
+
+def test_a_run_carries_readers_scores_and_agreement(archive, tmp_path, capsys):
+    recipe = tmp_path / "coarse.toml"
+    recipe.write_text(
+        'name = "coarse"\n[lungs]\nmethod = "none"\n[nodules]\nconsensus = 1.0\ncontour_pixel = "include"\n'
+    )
+    out = tmp_path / "out"
+    assert main(["run", str(archive), "--dataset", "lidc", "--recipe", str(recipe), "--out", str(out)]) == 1
+    assert "not well-formed" in capsys.readouterr().err
+    found = [json.loads(path.read_text()) for path in sorted(out.glob("scans/*/scan.json"))]
+    assert len(found) == 3
+    (record,) = found[0]["nodules"]
+    assert (record["readers"], record["agreement"]) == (1, None)
+    assert record["scores"] == {"subtlety": 4.0, "malignancy": 3.0}
+    made = hilum.read(next(out.glob("scans/LIDC-IDRI-0001*/nodules.nii.gz"))).ct
+    (ref,) = [ref for ref in lidc.index(archive).refs if ref.scan_id.startswith("LIDC-IDRI-0001")]
+    nodules = lidc.load(ref).nodules
+    asked = mask_nodules(made.geometry, nodules, level=1.0, contour_pixel="include").array
+    assert np.array_equal(made.array, asked)
+    assert not np.array_equal(made.array, mask_nodules(made.geometry, nodules).array)
+
+
+@pytest.fixture(scope="session")
+def cases(real_data):
+    """The real readings, the blocks of slices there are, and what pylidc computed from the readings."""
+    known = json.loads((real_data / "lidc-reference.json").read_text())["scans"]
+    root = real_data / "lidc-idri-partial"
+    refs = lidc.index(real_data / "lidc-idri-0314").refs
+    for case in ("LIDC-IDRI-0001", "LIDC-IDRI-0002", "LIDC-IDRI-0003"):
+        refs += lidc.index(root / "small" / case, root / "full" / case).refs
+    return {ref.series_uid: lidc.load(ref) for ref in refs}, known
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("case", ["LIDC-IDRI-0314", "LIDC-IDRI-0001", "LIDC-IDRI-0002", "LIDC-IDRI-0003"])
+def test_the_real_readings_are_those_of_pylidc(cases, case):
+    scans, known = cases
+    theirs = known[case]["nodules"]
+    ours = scans[known[case]["series_uid"]].nodules
+    assert [len(n.readings) for n in ours] == [n["readers"] for n in theirs]
+    for found, want in zip(ours, theirs, strict=True):
+        for reading, numbers in zip(found.readings, want["readings"], strict=True):
+            assert len(reading.contours) + len(reading.holes) == numbers["contours"]
+            assert reading.scores["malignancy"] == numbers["malignancy"]
+            assert reading.scores["subtlety"] == numbers["subtlety"]
+            assert reading_volume_mm3(reading) == pytest.approx(numbers["volume_mm3"], abs=0.01)
+            assert reading_diameter_mm(reading) == pytest.approx(numbers["diameter_mm"], abs=0.001)
+            assert reading_mask(reading).array.sum() == numbers["mask_voxels"]
+            middle = np.concatenate([reading.grid.world_to_index(c) for c in (*reading.contours, *reading.holes)])
+            assert middle.mean(axis=0)[[1, 2]] == pytest.approx(numbers["centroid_ijk"][:2], abs=0.01)
+            heights = [c[0, 2] for c in reading.contours]
+            assert [min(heights), max(heights)] == pytest.approx(numbers["z_mm"], abs=0.01)
+            assert reading_mask(reading, contour_pixel="include").array.sum() > 1.1 * numbers["mask_voxels"]
+        assert consensus_mask(found).array.sum() == want["consensus50_voxels"]
+
+
+@pytest.mark.real
+def test_the_real_blocks_tell_what_lies_beyond_them(cases):
+    scans, known = cases
+    beyond = {case: [n.text[:18] for n in scans[one["series_uid"]].notes if n.code == "outlines-beyond"]
+              for case, one in known.items()}  # fmt: skip
+    assert beyond == {
+        "LIDC-IDRI-0314": [], "LIDC-IDRI-0001": [], "LIDC-IDRI-0002": ["39 of 53 outlines "],
+        "LIDC-IDRI-0003": ["45 of 76 outlines "],
+    }  # fmt: skip
+
+
+@pytest.mark.real
+def test_the_real_consensus_lies_where_luna16_puts_its_sphere(cases, real_data):
+    scans, known = cases
+    one = scans[known["LIDC-IDRI-0314"]["series_uid"]]
+    sphere = annotate(one, real_data / "luna16" / "annotations.csv").nodules[0]
+    (ours,) = one.nodules
+    assert np.linalg.norm(np.subtract(sphere.center, ours.center)) < 0.3
+    assert ours.diameter_mm == pytest.approx(sphere.diameter_mm, rel=0.01)
+    grid = one.ct.geometry
+    drawn, ball = (mask_nodules(grid, [n]).array > 0 for n in (ours, sphere))
+    assert 2 * (drawn & ball).sum() / (drawn.sum() + ball.sum()) > 0.75
+    # The tissue is inside, the lung around it is not.
+    assert one.ct.array[drawn].mean() > -200
+    ring = (mask_nodules(grid, [ours], contour_pixel="include").array > 0) & ~drawn
+    assert one.ct.array[ring].mean() < -400

@@ -1,0 +1,56 @@
+"""A finished run for the tests of what training reads: small scans of noise, with nodules where they are stated."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+
+import hilum
+from hilum.geometry import IDENTITY_DIRECTION
+from hilum.io.store import store_scan
+from hilum.scan import Note
+
+OBLIQUE = ((0.0, 0.6, 0.8), (0.0, -0.8, 0.6), (-1.0, 0.0, 0.0))
+NODULES = (
+    hilum.Nodule((3.2, 1.7, -5.1), 9.0),
+    hilum.Nodule((-14.0, 6.0, 12.0), 17.0),
+    hilum.Nodule((400.0, 0.0, 0.0), 21.0),
+)
+
+
+def make_run(folder, *, file_format="npy", direction=IDENTITY_DIRECTION, spacing=(2.0, 1.0, 1.5)):
+    """Four scans as a run leaves them: annotated, annotated without a nodule, not annotated, nodules at the ends."""
+    grid = hilum.Geometry((30, 48, 40), spacing, direction=direction)
+    grid = hilum.Geometry(grid.shape, spacing, tuple(-c for c in grid.center), direction)
+    ends = tuple(hilum.Nodule(tuple(grid.index_to_world((z, 20, 20)).tolist()), 7.0) for z in (0.2, 28.9))
+    kinds = {
+        "ct-a": (NODULES, True, ()),
+        "ct-b": ((), True, (Note("no-nodules", "the annotations list no nodule of this series"),)),
+        "ct-c": ((), False, ()),
+        "ct-d": (ends, True, ()),
+    }
+    for seed, (name, (nodules, annotated, notes)) in enumerate(kinds.items()):
+        values = np.random.default_rng(seed).integers(-1024, 400, grid.shape).astype(np.int16)
+        lungs = np.zeros(grid.shape, np.uint8)
+        lungs[4:26, 8:40, 5:18], lungs[4:26, 8:40, 22:35] = 1, 2
+        scan = hilum.Scan(
+            series_uid=f"1.2.3.{seed}",
+            ct=hilum.Volume(values, grid),
+            nodules=nodules,
+            annotated=annotated,
+            lungs=hilum.Mask(lungs, grid),
+            nodule_mask=hilum.mask_nodules(grid, nodules) if annotated else None,
+            notes=notes,
+        )
+        names = {"scan_id": name, "file_format": file_format, "recipe_name": "x", "recipe_sha256": "0"}
+        store_scan(scan, folder / "scans", source=grid, fingerprint="0", **names)
+    row = {"id": "ct-e", "status": "refused", "code": "gantry-tilt", "reason": "tilted"}
+    (folder / "ledger.jsonl").write_text(json.dumps(row) + "\n")
+    return folder
+
+
+def index_of(folder):
+    with (folder / "index.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
