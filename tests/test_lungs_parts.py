@@ -218,7 +218,7 @@ def test_a_mass_on_the_wall_is_found_on_cells_and_a_ridge_is_not():
     shape, size = (40, 50, 60), (3.0, 3.0, 3.0)
     places = world(shape, size)
     air = places[..., 2] > 30
-    center = np.array([60.0, 105.0, 38.0])
+    center = np.array([60.0, 105.0, 41.0])
     mass = ((places - center) ** 2).sum(axis=-1) <= 14**2
     ridge = (places[..., 1] - 24) ** 2 + (places[..., 2] - 32) ** 2 <= 14**2
     lungs = (air & ~mass & ~ridge).astype(np.uint8)

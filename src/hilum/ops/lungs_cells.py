@@ -7,7 +7,8 @@
    for half of their cells; the foam of a table has body in one.
 4. The windpipe (`hilum.ops.lungs_airway`) is taken out.
 5. What remains is parted into right, left and other (`hilum.ops.lungs_sides`).
-6. Domes of the diaphragm are found (`hilum.ops.lungs_dome`), lest they are filled like a nodule.
+6. Domes of the diaphragm are found (`hilum.ops.lungs_dome`), lest they are filled like a nodule; dense lung
+   (`hilum.ops.lungs_dense`) and masses at the wall (`hilum.ops.lungs_wall`), lest they are lost.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@
 3. The windpipe and main bronchi are grown on voxels and taken out.
 4. On voxels: air within the cells of each lung. Where the lungs touch, the border runs along the brightest surface
    nearby, the double pleura (a watershed).
-5. Small fragments go, holes of axial planes are filled, dents at the wall are closed by a ball.
+5. Dense lung up to the ribs (`hilum.ops.lungs_dense`) is added.
+6. Small fragments go, dents at the wall are closed by a ball, holes of axial planes are filled, and nodules at the wall
+   are completed with what lies in the wall (`hilum.ops.lungs_wall`).
 """
 
 from __future__ import annotations

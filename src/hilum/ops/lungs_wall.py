@@ -12,7 +12,7 @@ and then the ball that fits its bare side best is added, with the part of it beh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -24,19 +24,46 @@ if TYPE_CHECKING:
 
 Size = tuple[float, float, float]
 
-THIN_MM = 1.7
-"""Radius of the ball that must fit into a nodule; what is thinner is vessel, fissure or rim."""
 
-SIZE_MM = (3.0, 45.0)
-"""A nodule with its vicinity is at least and at most so long."""
+class Search(NamedTuple):
+    """How nodules of one order of size are looked for.
 
-BARE_SHARE = 1.15
-"""The bare surface of a nodule over that of its foot; a ridge or a corner has less than 1."""
+    Parameters
+    ----------
+    close : float, mm
+        Radius of the ball that bridges them.
+    thin : float, mm
+        Radius of the ball that fits into them; what is thinner is vessel, fissure or rim.
+    radii : tuple of float, mm
+        Of the smallest and the largest.
+    bare : float
+        Their bare surface over that of their foot is at least this; a ridge or a corner has less than 1.
+    behind : float
+        No more than this share of the ball lies behind the surface that bridges it.
+    tight : bool
+        Whether that surface follows the lung closely; if not, the blob itself must fill the ball.
+    """
 
-RADIUS_MM = (1.5, 18.0)
-MASS_CLOSE_MM = 20.0
-MASS_THIN_MM = 4.0
-MASS_RADIUS_MM = (6.0, 18.0)
+    close: float
+    thin: float
+    radii: tuple[float, float]
+    bare: float
+    behind: float
+    tight: bool
+
+
+NODULES = Search(14.0, 1.7, (1.5, 18.0), 1.15, 0.45, tight=True)
+"""On voxels: bridged when the lung was closed, and in thick slices again."""
+
+MASSES = (
+    Search(20.0, 4.0, (6.0, 18.0), 1.15, 0.42, tight=False),
+    Search(34.0, 9.0, (14.0, 32.0), 1.6, 0.3, tight=False),
+)
+"""On cells."""
+
+SHORTEST_MM, LONGEST = 3.0, 2.5
+"""A blob is at least so long, and at most so many radii of the largest ball."""
+
 GAP_MM = 0.8
 GAP_SHARE = 0.2
 """The bare side of a nodule lies so close to a ball, in mm and as a share of the ball's radius; else it is no ball."""
@@ -45,15 +72,11 @@ RIM_MM, RIM_VOXELS, RIM_SLICES = 1.0, 0.9, 0.3
 """The completed ball is larger by this: the border of a nodule is drawn by the eye outside of its half height.
 On coarse grids it is larger by these shares of a voxel in the plane, or of a slice, as the ball is known no better."""
 
+WIDEST_RIM_MM = 1.6
 BONE_HU = 300
 
 THICK_SLICE_MM = 3.5
 """In slices thicker than this the ball is laid through the outlines in the slices alone."""
-
-FLAT_CLOSE_MM = 14.0
-BEHIND = 0.45
-MASS_BEHIND = 0.36
-"""No more than these shares of a ball lie behind the surface that bridges it; a mass is bridged by a larger ball."""
 
 
 def complete_nodules(lung: Bits, air: Bits, hu: NDArray[np.int16], spacing: Size, *, never: Bits) -> None:
@@ -74,11 +97,9 @@ def complete_nodules(lung: Bits, air: Bits, hu: NDArray[np.int16], spacing: Size
 
     bridged = lung
     if spacing[0] > THICK_SLICE_MM:  # planes of a ball bridge less than the ball
-        rods = morphology.ellipsoid(FLAT_CLOSE_MM / 2, (np.inf, *spacing[1:]), hu.shape)
+        rods = morphology.ellipsoid(NODULES.close / 2, (np.inf, *spacing[1:]), hu.shape)
         bridged = lung | (morphology.close(lung, hu.shape[2], rods, times=2, workers=1) & ~never)
-    found, _, _ = find_nodules(
-        bridged, air, hu.shape, spacing, never=never, thin=THIN_MM, radii=RADIUS_MM, behind=BEHIND
-    )
+    found, _, _ = find_nodules(bridged, air, hu.shape, spacing, NODULES, never=never)
     draw_nodules(lung, hu, found, spacing)
 
 
@@ -112,29 +133,21 @@ def find_masses(
     never = bits.between(domes, 1, 1, workers=1)
     balls = []
     for label in (1, 2):
-        air = bits.between(lungs, label, label, workers=1)
-        rods = morphology.ellipsoid(MASS_CLOSE_MM / 2, size, shape)
-        closed = morphology.close(air, shape[2], rods, times=2, workers=1)
-        found, runs, fits = find_nodules(
-            closed, air, shape, size, never=never, thin=MASS_THIN_MM, radii=MASS_RADIUS_MM, behind=MASS_BEHIND
-        )
-        if runs is not None:
-            bits.paint(selection.select(runs, fits, workers=1), masses, label=label, workers=1)
-        found[:, :3] += first
-        balls.append(found)
+        air, parts = bits.between(lungs, label, label, workers=1), []
+        for search in MASSES:
+            rods = morphology.ellipsoid(search.close / 2, size, shape)
+            closed = morphology.close(air, shape[2], rods, times=2, workers=1)
+            found, runs, fits = find_nodules(closed, air, shape, size, search, never=never)
+            if runs is not None:
+                bits.paint(selection.select(runs, fits, workers=1), masses, label=label, workers=1)
+            found[:, :3] += first
+            parts.append(found)
+        balls.append(np.concatenate(parts))
     return masses, (balls[0], balls[1])
 
 
 def find_nodules(
-    lung: Bits,
-    air: Bits,
-    shape: Shape,
-    spacing: Size,
-    *,
-    never: Bits,
-    thin: float,
-    radii: tuple[float, float],
-    behind: float,
+    lung: Bits, air: Bits, shape: Shape, spacing: Size, search: Search, *, never: Bits
 ) -> tuple[NDArray[np.float64], Runs | None, NDArray[np.bool_]]:
     """The balls that bridged nodules are part of.
 
@@ -144,12 +157,7 @@ def find_nodules(
         As in `complete_nodules`.
     shape : tuple of int, (z, y, x)
     spacing : tuple of float, (z, y, x), mm
-    thin : float, mm
-        Radius of the ball that must fit into a nodule.
-    radii : tuple of float, mm
-        The smallest and largest nodule.
-    behind : float
-        The largest share of a ball that may lie outside of `lung`.
+    search : Search
 
     Returns
     -------
@@ -163,7 +171,7 @@ def find_nodules(
     from hilum._kernels import blobs, components, morphology
 
     flat = spacing[0] > THICK_SLICE_MM
-    ball = morphology.ellipsoid(thin, (np.inf if flat else spacing[0], *spacing[1:]), shape)
+    ball = morphology.ellipsoid(search.thin, (np.inf if flat else spacing[0], *spacing[1:]), shape)
     solid = morphology.open_(lung & ~air & ~never, shape[2], ball, workers=1)
     runs = components.find_components(solid, shape, corners=False, workers=1)
     if not runs.number:
@@ -171,15 +179,15 @@ def find_nodules(
     boxes = components.boxes(runs)
     sums = blobs.surfaces(runs, boxes, air, lung, spacing, flat=flat)
     long = ((boxes[:, 3:] - boxes[:, :3]) * np.array(spacing)).max(axis=1)
-    fits = (sums[:, blobs.FOOT] > 0) & (sums[:, blobs.BARE] >= BARE_SHARE * sums[:, blobs.FOOT])
-    fits &= (long >= SIZE_MM[0]) & (long <= SIZE_MM[1] + spacing[0])
+    fits = (sums[:, blobs.FOOT] > 0) & (sums[:, blobs.BARE] >= search.bare * sums[:, blobs.FOOT])
+    fits &= (long >= SHORTEST_MM) & (long <= LONGEST * search.radii[1] + spacing[0])
     found = blobs.balls(sums, boxes, spacing, flat=flat)
     if not flat:  # a ball seen in a single plane ends somewhere in the next ones
         single = boxes[:, 3] - boxes[:, 0] == 1
         found[single, 3] = np.hypot(found[single, 3], 0.5 * spacing[0])
     gap = np.maximum(GAP_MM, GAP_SHARE * found[:, 3])
-    fits &= (found[:, 3] >= radii[0]) & (found[:, 3] <= radii[1]) & (found[:, 4] <= gap)
-    fits[fits] = blobs.outside(lung, found[fits], spacing, shape) <= behind
+    fits &= (found[:, 3] >= search.radii[0]) & (found[:, 3] <= search.radii[1]) & (found[:, 4] <= gap)
+    fits[fits] = blobs.outside(lung if search.tight else air | solid, found[fits], spacing, shape) <= search.behind
     return found[fits, :4], runs, fits
 
 
@@ -188,5 +196,5 @@ def draw_nodules(lung: Bits, hu: NDArray[np.int16], found: NDArray[np.float64], 
     from hilum._kernels import blobs
 
     wide = found.copy()
-    wide[:, 3] += max(RIM_MM, RIM_VOXELS * max(spacing[1:]), RIM_SLICES * spacing[0])
+    wide[:, 3] += max(RIM_MM, min(RIM_VOXELS * max(spacing[1:]), WIDEST_RIM_MM), RIM_SLICES * min(spacing[0], 8.0))
     blobs.draw(lung, hu, wide, spacing, limit=BONE_HU)
