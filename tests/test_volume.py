@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hilum.errors import AnnotationError, GeometryError
 from hilum.geometry import Geometry
-from hilum.scan import Nodule, Note, Scan
+from hilum.scan import Nodule, Note, Reading, Scan
 from hilum.testing import masks, volumes
 from hilum.volume import Mask, Volume
 
@@ -93,13 +93,15 @@ def test_a_mask_knows_its_volume():
 
 def test_a_scan_travels_whole():
     contour = np.array([[1.0, 2.0, 3.0]])
-    nodule = Nodule((1.0, 2.0, 3.0), 5.0, (contour,), {"malignancy": 4.0})
+    reading = Reading(2, GRID, (contour,), scores={"malignancy": 4.0})
+    nodule = Nodule((1.0, 2.0, 3.0), 5.0, (reading,), {"malignancy": 4.0})
     scan = Scan("1.2.3", Volume(np.zeros(GRID.shape, np.int16), GRID), nodules=(nodule,), notes=(Note("code", "text"),))
     copy = travelled(scan)
     assert (copy.series_uid, copy.notes, str(copy.notes[0])) == ("1.2.3", scan.notes, "code: text")
     assert (copy.nodules[0].center, copy.nodules[0].diameter_mm) == ((1.0, 2.0, 3.0), 5.0)
     assert dict(copy.nodules[0].scores) == {"malignancy": 4.0}
-    np.testing.assert_array_equal(copy.nodules[0].contours[0], contour)
+    np.testing.assert_array_equal(copy.nodules[0].readings[0].contours[0], contour)
+    assert (copy.nodules[0].readings[0].reader, copy.nodules[0].readings[0].grid) == (2, GRID)
 
 
 @pytest.mark.parametrize("diameter", [0.0, -1.0, float("nan"), float("inf")])
