@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Stages = dict[str, float]
 
@@ -29,13 +29,12 @@ def peak_gib() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
 
 
-def tell(scans: list[Stages], **more: float) -> None:
-    """Print the stages of each scan for the caller."""
-    print(json.dumps({"scans": scans, "peak_gib": peak_gib(), **more}))
-
-
-def folders() -> tuple[list[Path], Path]:
-    """The folders to read and the one to write to, from the command line."""
+def run(work: Callable[[Path, Path, Stages], object]) -> None:
+    """Do a contender's work on the folders of the command line, and tell the caller."""
     *sources, out = map(Path, sys.argv[1:])
     out.mkdir(parents=True, exist_ok=True)
-    return sources, out
+    scans: list[Stages] = []
+    for source in sources:
+        scans.append({})
+        work(source, out, scans[-1])
+    print(json.dumps({"scans": scans, "peak_gib": peak_gib()}))

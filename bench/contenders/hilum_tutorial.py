@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from clock import Stages, folders, stage, tell
+from clock import Stages, run, stage
 
 import hilum
 from hilum.ops.morphology import dilate
@@ -37,15 +37,5 @@ def work(folder: Path, out: Path, stages: Stages) -> dict[str, Any]:
     return {"scan": scan, "even": even, "lungs": lungs, "flat": flat, "grown": grown, "unit": unit}
 
 
-def main() -> None:
-    sources, out = folders()
-    scans: list[Stages] = []
-    for source in sources:
-        stages: Stages = {}
-        work(source, out, stages)
-        scans.append(stages)
-    tell(scans)
-
-
 if __name__ == "__main__":
-    main()
+    run(work)

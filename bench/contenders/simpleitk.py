@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - as everybody calls it
-from clock import Stages, folders, stage, tell
+from clock import Stages, run, stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,15 +40,5 @@ def work(folder: Path, out: Path, stages: Stages) -> None:
         np.save(out / "unit.npy", sitk.GetArrayViewFromImage(unit))
 
 
-def main() -> None:
-    sources, out = folders()
-    scans: list[Stages] = []
-    for source in sources:
-        stages: Stages = {}
-        work(source, out, stages)
-        scans.append(stages)
-    tell(scans)
-
-
 if __name__ == "__main__":
-    main()
+    run(work)

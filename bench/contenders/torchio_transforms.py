@@ -9,7 +9,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-from clock import Stages, folders, stage, tell
+from clock import Stages, run, stage
 
 warnings.simplefilter("ignore")  # of torch's own making
 
@@ -32,15 +32,5 @@ def work(folder: Path, out: Path, stages: Stages) -> None:
         np.save(out / "unit.npy", unit.numpy())
 
 
-def main() -> None:
-    sources, out = folders()
-    scans: list[Stages] = []
-    for source in sources:
-        stages: Stages = {}
-        work(source, out, stages)
-        scans.append(stages)
-    tell(scans)
-
-
 if __name__ == "__main__":
-    main()
+    run(work)

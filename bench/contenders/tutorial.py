@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
-from clock import Stages, folders, stage, tell
+from clock import Stages, run, stage
 from scipy import ndimage
 from skimage import filters, measure, morphology, segmentation
 
@@ -111,15 +111,5 @@ def work(folder: Path, out: Path, stages: Stages) -> dict[str, Any]:
     return {"hu": hu, "even": even, "lungs": lungs, "flat": flat, "grown": grown, "unit": unit}
 
 
-def main() -> None:
-    sources, out = folders()
-    scans: list[Stages] = []
-    for source in sources:
-        stages: Stages = {}
-        work(source, out, stages)
-        scans.append(stages)
-    tell(scans)
-
-
 if __name__ == "__main__":
-    main()
+    run(work)

@@ -15,7 +15,7 @@ import numpy as np
 
 from hilum.errors import AnnotationError, one_line
 from hilum.io.files import open_file
-from hilum.io.tables import read_rows, wrong_line
+from hilum.io.tables import place_and_value, read_rows, wrong_line
 from hilum.io.values import is_uid
 from hilum.scan import Note
 
@@ -37,9 +37,6 @@ _VALUE: dict[Kind, str] = {
     "candidates": "class",
 }
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_PLAIN = re.compile(r"[0-9eE+\-. ]+")
-"""What numbers are written with: Python's own float also takes ``nan``, ``1_0`` and digits of other scripts."""
-_FARTHEST_MM = 1e9
 _LARGEST_MM = 500.0 + 1e-9
 _RANGE: dict[Kind, tuple[float, float, str]] = {
     "detections": (-math.inf, math.inf, "a finite number"),
@@ -212,34 +209,14 @@ def _points(path: Path, kind: Kind) -> tuple[dict[str, NDArray[np.float64]], int
 
 
 def _numbers(row: Row, names: tuple[str, ...], kind: Kind, path: Path) -> tuple[float, ...]:
-    if row.values is None:
-        raise wrong_line(path, row.line, row.what)
-    texts = row.values[1:]
-    try:
-        numbers = tuple(map(float, texts)) if _PLAIN.fullmatch("".join(texts)) else ()
-    except ValueError:
-        numbers = ()
-    if not numbers:
-        name, text = next((n, t) for n, t in zip(names[1:], texts, strict=True) if not _is_number(t))
-        raise wrong_line(path, row.line, f"{name} is {one_line(text.strip(), limit=30)!r}, expected a number")
-    x, y, z, value = numbers
-    if not (abs(x) <= _FARTHEST_MM and abs(y) <= _FARTHEST_MM and abs(z) <= _FARTHEST_MM):
-        name, far = next((n, v) for n, v in zip(names[1:], numbers, strict=False) if abs(v) > _FARTHEST_MM)
-        raise wrong_line(path, row.line, f"{name} is {far:g} mm, no place in a patient")
+    numbers = place_and_value(row, names, path)
+    value = numbers[3]
     low, high, told = _RANGE[kind]
     if not low < value < high or (kind == "candidates" and value not in {0.0, 1.0}):
         raise wrong_line(path, row.line, f"{names[4]} is {value:g}, expected {told}")
     if kind == "excluded" and value == 0:
         raise wrong_line(path, row.line, "diameter_mm is 0, expected more, or -1 where it is unknown")
     return numbers
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return _PLAIN.fullmatch(text) is not None
 
 
 def _series(text: str, line: int, path: Path) -> str:

@@ -6,15 +6,14 @@ nodules in computed tomography images: the LUNA16 challenge", Medical Image Anal
 
 from __future__ import annotations
 
-import re
 from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from hilum.errors import AnnotationError, one_line
-from hilum.io.tables import read_rows, wrong_line
+from hilum.errors import AnnotationError
+from hilum.io.tables import place_and_value, read_rows, wrong_line
 from hilum.scan import Nodule, Note
 
 if TYPE_CHECKING:
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 Kind = Literal["annotations", "candidates", "excluded"]
 
 _LARGEST_DIAMETER_MM = 500.0
-_FARTHEST_MM = 1e9
-_PLAIN = re.compile(r"[0-9eE+\-. ]+")
-"""What a number is written with: Python's own float also takes ``nan``, ``1_0`` and digits of other scripts."""
 
 
 class _Rule(NamedTuple):
@@ -193,27 +189,8 @@ def duplicate_notes(found: SeriesRows) -> tuple[Note, ...]:
 
 
 def _numbers(row: Row, names: tuple[str, ...], rule: _Rule, path: Path) -> tuple[float, ...]:
-    if row.values is None:
-        raise wrong_line(path, row.line, row.what)
-    texts = row.values[1:]
-    try:
-        if not _PLAIN.fullmatch("".join(texts)):
-            raise ValueError  # noqa: TRY301 - one way out for both kinds of what is no number
-        x, y, z, value = numbers = tuple(map(float, texts))
-    except ValueError:
-        name, text = next((n, t) for n, t in zip(names[1:], texts, strict=True) if not _is_number(t))
-        raise wrong_line(path, row.line, f"{name} is {one_line(text.strip(), limit=30)!r}, expected a number") from None
-    if not (-_FARTHEST_MM <= x <= _FARTHEST_MM and -_FARTHEST_MM <= y <= _FARTHEST_MM and abs(z) <= _FARTHEST_MM):
-        name, far = next((n, v) for n, v in zip(names[1:], numbers, strict=False) if abs(v) > _FARTHEST_MM)
-        raise wrong_line(path, row.line, f"{name} is {far:g} mm, no place in a patient")
+    numbers = place_and_value(row, names, path)
+    value = numbers[3]
     if not rule.above < value <= rule.most or (rule.whole and value != int(value)):
         raise wrong_line(path, row.line, f"{rule.column} is {value:g}, expected {rule.told}")
     return numbers
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return _PLAIN.fullmatch(text) is not None

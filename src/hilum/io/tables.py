@@ -10,13 +10,17 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from hilum.errors import AnnotationError
+from hilum.errors import AnnotationError, one_line
 from hilum.io.files import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+_PLAIN = re.compile(r"[0-9eE+\-. ]+")
+"""What numbers are written with: Python's own float also takes ``nan``, ``1_0`` and digits of other scripts."""
+
+_FARTHEST_MM = 1e9
 _SIZE_LIMIT = 2**28
 _LINE_LIMIT = 2**20
 _OLD_LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
@@ -73,6 +77,52 @@ def read_rows(
             yield from _project(reader, columns, len(head), path)
         except csv.Error as error:
             raise wrong_line(path, reader.line_num, str(error)) from error
+
+
+def place_and_value(row: Row, names: Sequence[str], path: Path) -> tuple[float, ...]:
+    """The four numbers of a row: a place in the world, and what is said of it.
+
+    Parameters
+    ----------
+    row : Row
+        As `read_rows` gives it for five columns, the first of which is its key.
+    names : sequence of str
+        Of the five columns.
+    path : Path
+
+    Returns
+    -------
+    tuple of float
+        x, y, z, LPS mm; the value, whatever its range.
+
+    Raises
+    ------
+    AnnotationError
+        If one is no number, or the place is in no patient. The message names the line.
+    """
+    if row.values is None:
+        raise wrong_line(path, row.line, row.what)
+    texts = row.values[1:]
+    try:
+        numbers = tuple(map(float, texts)) if _PLAIN.fullmatch("".join(texts)) else ()
+    except ValueError:
+        numbers = ()
+    if not numbers:
+        name, text = next((n, t) for n, t in zip(names[1:], texts, strict=True) if not _is_number(t))
+        raise wrong_line(path, row.line, f"{name} is {one_line(text.strip(), limit=30)!r}, expected a number")
+    x, y, z, _ = numbers
+    if not (abs(x) <= _FARTHEST_MM and abs(y) <= _FARTHEST_MM and abs(z) <= _FARTHEST_MM):
+        name, far = next((n, v) for n, v in zip(names[1:], numbers, strict=False) if abs(v) > _FARTHEST_MM)
+        raise wrong_line(path, row.line, f"{name} is {far:g} mm, no place in a patient")
+    return numbers
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return _PLAIN.fullmatch(text) is not None
 
 
 def wrong_line(path: Path, line: int, what: str) -> AnnotationError:
