@@ -22,7 +22,7 @@ from hilum.io.ledger import read_ledger
 from hilum.io.records import TableRecord
 from hilum.io.store import FORMATS, finished_scans, read_finished, read_record
 from hilum.io.summary import merge_tables, read_summary
-from hilum.ops.landing import agreement, measure_each_nodule
+from hilum.ops.landing import compare_with_given, measure_each_nodule
 from hilum.recipes import parse_recipe
 from hilum.volume import Mask, Volume
 
@@ -497,11 +497,11 @@ def test_figures_of_nodules_and_agreement_against_loops():
     assert figures[2] == {"voxels": 0.0}
     assert "inside_lungs" not in measure_each_nodule(ct, None, labels, count=2)[0]
     a, b = lungs.array > 0, given.array > 0
-    told = agreement(lungs, given)
+    told = compare_with_given(lungs, given)
     assert told["given_lungs_dice"] == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()), abs=1e-4)
     assert told["given_lungs_covered"] == pytest.approx((a & b).sum() / b.sum(), abs=1e-4)
-    assert agreement(lungs, Mask(np.zeros(grid.shape, np.uint8), grid)) == {}
-    assert agreement(lungs, lungs) == {"given_lungs_dice": 1.0, "given_lungs_covered": 1.0}
+    assert compare_with_given(lungs, Mask(np.zeros(grid.shape, np.uint8), grid)) == {}
+    assert compare_with_given(lungs, lungs) == {"given_lungs_dice": 1.0, "given_lungs_covered": 1.0}
 
 
 def test_copies_of_a_table_are_joined_and_others_kept_apart():

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hilum.ops.intensity import normalize
-from hilum.ops.landing import agreement, measure_each_nodule
+from hilum.ops.landing import compare_with_given, measure_each_nodule
 from hilum.ops.lungs import WITHOUT_SIDES, segment_lungs
 from hilum.ops.lungs_ladder import find_lungs
 from hilum.ops.morphology import dilate
@@ -104,7 +104,7 @@ def _find_lungs(
     )
     known = {"own": step.method == "hilum", "sides": step.method not in WITHOUT_SIDES}
     found = find_lungs(ct, segment, **known, fallback=step.fallback, workers=workers)
-    agreed = {} if given is None else agreement(found.mask, given)
+    agreed = {} if given is None else compare_with_given(found.mask, given)
     grown = dilate(found.mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else found.mask
     return grown, found.figures | agreed, found.notes
 

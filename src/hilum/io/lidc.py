@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum.geometry import Geometry
-    from hilum.io.lidc_xml import Marked, Message, Outline
+    from hilum.io.lidc_records import Marked, Message, Outline
     from hilum.scan import Nodule, Scan
 
 SLICE_TOLERANCE = 0.25

@@ -47,7 +47,7 @@ def measure_each_nodule(
     return tuple(figures)
 
 
-def agreement(mask: Mask, given: Mask) -> dict[str, float]:
+def compare_with_given(mask: Mask, given: Mask) -> dict[str, float]:
     """How well a lung mask agrees with a given one, sides not asked for.
 
     Parameters
