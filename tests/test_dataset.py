@@ -15,7 +15,8 @@ from training_inputs import OBLIQUE, make_run
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.store import read_finished, read_record
-from hilum.train.dataset import PatchDataset, batches
+from hilum.train.batches import batches
+from hilum.train.dataset import PatchDataset
 from hilum.train.folder import PatchFolder
 from hilum.train.intensity import Scaling, scale
 from hilum.train.patch_records import PatchOptions

@@ -29,7 +29,8 @@ _HOMES = {
     "hilum.ops.readings": "agreement",
     "hilum.recipes": "Recipe RECIPES recipe",
     "hilum.pipeline": "preprocess",
-    "hilum.train.dataset": "PatchDataset batches",
+    "hilum.train.batches": "batches",
+    "hilum.train.dataset": "PatchDataset",
     "hilum.train.folder": "PatchFolder",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}

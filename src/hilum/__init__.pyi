@@ -38,8 +38,8 @@ from hilum.scan import Note as Note
 from hilum.scan import Reading as Reading
 from hilum.scan import Scan as Scan
 from hilum.scan import ScanRef as ScanRef
+from hilum.train.batches import batches as batches
 from hilum.train.dataset import PatchDataset as PatchDataset
-from hilum.train.dataset import batches as batches
 from hilum.train.folder import PatchFolder as PatchFolder
 from hilum.volume import Mask as Mask
 from hilum.volume import Volume as Volume

@@ -23,11 +23,9 @@ from hilum.train.places import Nodules, Place, check_jitter, lung_place, nodule_
 from hilum.train.runs import RunScan, check_files, list_run, map_array
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from numpy.typing import NDArray
-
-    from hilum.train.folder import PatchFolder
 
     Item = dict[str, Any]
 
@@ -250,52 +248,6 @@ class PatchDataset:
             while len(self._opened) > self.cache:
                 self._opened.popitem(last=False)
         return self._opened[k]
-
-
-def batches(
-    data: PatchDataset | PatchFolder,
-    size: int,
-    *,
-    seed: int = 0,
-    shuffle: bool = True,
-    worker: int = 0,
-    workers: int = 1,
-) -> Iterator[Item]:
-    """Loop over a data set once, in batches, without any framework.
-
-    Parameters
-    ----------
-    data : PatchDataset or PatchFolder
-    size : int
-        Items of a batch; the last may have fewer.
-    seed : int
-        Of the order; give another for each epoch.
-    shuffle : bool
-    worker, workers : int
-        Gives every batch whose number leaves the remainder `worker`, so that `workers` processes share an epoch
-        without a batch twice.
-
-    Yields
-    ------
-    dict
-        Arrays stacked along a new first axis, other values in lists.
-
-    Raises
-    ------
-    InputError
-        If a number is out of range.
-    """
-    if size < 1 or not 0 <= worker < workers:
-        raise InputError(f"batches of {size}, worker {worker} of {workers}: out of range", code="option")
-    order = np.random.default_rng(seed).permutation(len(data)) if shuffle else np.arange(len(data))
-    for first in range(worker * size, len(data), workers * size):
-        items = [data[int(index)] for index in order[first : first + size]]
-        yield {
-            name: np.stack([item[name] for item in items])
-            if isinstance(items[0][name], np.ndarray)
-            else [item[name] for item in items]
-            for name in items[0]
-        }
 
 
 def _voxels(scan: RunScan, part: str, *, mapped: bool) -> NDArray[Any] | None:

@@ -1,0 +1,61 @@
+"""A loop over a data set of patches, without any framework."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hilum.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hilum.train.dataset import Item, PatchDataset
+    from hilum.train.folder import PatchFolder
+
+
+def batches(
+    data: PatchDataset | PatchFolder,
+    size: int,
+    *,
+    seed: int = 0,
+    shuffle: bool = True,
+    worker: int = 0,
+    workers: int = 1,
+) -> Iterator[Item]:
+    """Loop over a data set once, in batches, without any framework.
+
+    Parameters
+    ----------
+    data : PatchDataset or PatchFolder
+    size : int
+        Items of a batch; the last may have fewer.
+    seed : int
+        Of the order; give another for each epoch.
+    shuffle : bool
+    worker, workers : int
+        Gives every batch whose number leaves the remainder `worker`, so that `workers` processes share an epoch
+        without a batch twice.
+
+    Yields
+    ------
+    dict
+        Arrays stacked along a new first axis, other values in lists.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range.
+    """
+    if size < 1 or not 0 <= worker < workers:
+        raise InputError(f"batches of {size}, worker {worker} of {workers}: out of range", code="option")
+    order = np.random.default_rng(seed).permutation(len(data)) if shuffle else np.arange(len(data))
+    for first in range(worker * size, len(data), workers * size):
+        items = [data[int(index)] for index in order[first : first + size]]
+        yield {
+            name: np.stack([item[name] for item in items])
+            if isinstance(items[0][name], np.ndarray)
+            else [item[name] for item in items]
+            for name in items[0]
+        }
