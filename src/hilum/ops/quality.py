@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 SMALLEST_LUNG_ML = 200.0
 """A lung below this volume is a remnant or a miss: adult lungs hold 1000 to 4000 ml each in inspiration."""
 
-LARGEST_LUNG_ML = 6000.0
-"""A lung above this volume has leaked out of the chest."""
-
 ALARM_BELOW = 0.5
 """A score below this says that the mask is probably wrong."""
 
