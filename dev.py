@@ -117,7 +117,7 @@ def size_mb(folder: Path) -> int:
 
 def call(*words: str | Path, folder: Path = ROOT, quiet: bool = False) -> int:
     """Run a command, in the project's root where no folder is given, and return its exit status."""
-    # Bytecode is kept even where the caller asked for none: without it every start compiles numba's source anew.
+    # Bytecode is kept even where the caller asked for none: without it every start compiles all source anew.
     dropped = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"}
     clean = {name: value for name, value in os.environ.items() if name not in dropped}
     clean["VIRTUAL_ENV"] = str(VENV)

@@ -71,7 +71,7 @@ def demo(out: Path) -> str:
 
 
 def compile_kernels() -> None:
-    """Run every recipe once on a tiny phantom, so that the compiled kernels lie in numba's cache."""
+    """Run every recipe once on a tiny phantom, so that their compiled kernels are kept."""
     scan = make_phantom(seed=1, shape=(40, 64, 64), spacing=(8.0, 6.0, 6.0)).scan
     for chosen in RECIPES.values():
         preprocess(scan, chosen)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from hilum._kernels.kernel import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from hilum._kernels.bits import Bits, Shape
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _smooth(volume: Any, z: int, y: int, x: int, reach: tuple[int, int, int]) -> Any:
     nz, ny, nx = volume.shape
     z0, z1 = max(0, z - reach[0]), min(nz, z + reach[0] + 1)
@@ -27,14 +28,13 @@ def _smooth(volume: Any, z: int, y: int, x: int, reach: tuple[int, int, int]) ->
     return total // ((z1 - z0) * (y1 - y0) * (x1 - x0))
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _flood(
-    volume: Any, seeds: Any, thresholds: Any, reach: tuple[int, int, int], limit: int, seen: Any, counts: Any
-) -> Any:
-    """Voxels in the order in which the rising threshold lets them in; counts[i] of them at threshold i."""
+    volume: Any, seeds: Any, thresholds: Any, reach: Any, seen: Any, counts: Any, order: Any, waiting: Any
+) -> int:
+    """Store voxels in the order in which the rising threshold lets them in, counts[i] of them at threshold i."""
     nz, ny, nx = volume.shape
-    order = np.empty((limit, 3), np.int32)
-    waiting = np.empty((6 * limit + seeds.shape[0], 4), np.int32)  # a voxel is seen once, from one of 6 sides
+    limit = order.shape[0]
     waits = 0
     for s in range(seeds.shape[0]):
         z, y, x = seeds[s, 0], seeds[s, 1], seeds[s, 2]
@@ -51,11 +51,12 @@ def _flood(
         for w in range(waits):  # those whom this threshold lets in, the others wait on
             if waiting[w, 3] <= thresholds[t]:
                 if found == limit:
-                    return order[:found]
-                order[found] = waiting[w, :3]
+                    return found
+                order[found, 0], order[found, 1], order[found, 2] = waiting[w, 0], waiting[w, 1], waiting[w, 2]
                 found += 1
             else:
-                waiting[still] = waiting[w]
+                for k in range(4):
+                    waiting[still, k] = waiting[w, k]
                 still += 1
         waits = still
         while done < found:
@@ -70,7 +71,7 @@ def _flood(
                 value = _smooth(volume, z, y, x, reach)
                 if value <= thresholds[t]:
                     if found == limit:
-                        return order[:found]
+                        return found
                     order[found, 0], order[found, 1], order[found, 2] = z, y, x
                     found += 1
                 elif value <= thresholds[-1]:
@@ -78,7 +79,7 @@ def _flood(
                     waits += 1
             done += 1
         counts[t] = found
-    return order[:found]
+    return found
 
 
 def flood(
@@ -114,11 +115,13 @@ def flood(
     volume.flags.writeable = False
     counts = np.full(len(thresholds), -1, np.int64)
     seen: Bits = np.zeros((*volume.shape[:2], (volume.shape[2] + 63) // 64), np.uint64)
-    order = _flood(volume, seeds, thresholds, reach, max(limit, len(seeds)), seen, counts)
-    return order, counts
+    order = np.empty((max(limit, len(seeds)), 3), np.int32)
+    waiting = np.empty((6 * len(order) + len(seeds), 4), np.int32)  # a voxel is seen once, from one of 6 sides
+    found = _flood(volume, seeds, thresholds, reach, seen, counts, order, waiting)
+    return order[:found], counts
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _mark(places: Any, bits: Any) -> None:
     for i in range(places.shape[0]):
         bits[places[i, 0], places[i, 1], places[i, 2] >> 6] |= np.uint64(1) << np.uint64(places[i, 2] & 63)

@@ -9,10 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]  # ships none
-from numba import njit, types
-from numba.extending import intrinsic
 
+from hilum._kernels.kernel import Intrinsic, kernel
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -25,6 +23,8 @@ Shape = tuple[int, int, int]
 
 def _count_trailing_zeros(context: Any, word: Any) -> Any:  # noqa: ARG001 - numba's protocol
     """Position of the lowest set bit of a uint64, one machine instruction; 64 for 0."""
+    from llvmlite import ir
+    from numba import types
 
     def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
@@ -34,6 +34,7 @@ def _count_trailing_zeros(context: Any, word: Any) -> Any:  # noqa: ARG001 - num
 
 def _count_ones(context: Any, word: Any) -> Any:  # noqa: ARG001 - numba's protocol
     """Number of set bits of a uint64, one machine instruction."""
+    from numba import types
 
     def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
@@ -41,12 +42,11 @@ def _count_ones(context: Any, word: Any) -> Any:  # noqa: ARG001 - numba's proto
     return types.uint64(types.uint64), code
 
 
-# Typed as Any: to the type checker they take the arguments of numba's protocol, in kernels they take a word.
-count_trailing_zeros: Any = intrinsic(_count_trailing_zeros)
-count_ones: Any = intrinsic(_count_ones)
+count_trailing_zeros = Intrinsic(_count_trailing_zeros)
+count_ones = Intrinsic(_count_ones)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _pack(volume: Any, low: Any, high: Any, bits: Any, start: int, stop: int) -> None:
     nx = volume.shape[2]
     full = nx // 64
@@ -67,7 +67,7 @@ def _pack(volume: Any, low: Any, high: Any, bits: Any, start: int, stop: int) ->
                 bits[z, y, full] = word
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _unpack(bits: Any, label: Any, out: Any, start: int, stop: int) -> None:
     nx = out.shape[2]
     for z in range(start, stop):
@@ -85,7 +85,7 @@ def _unpack(bits: Any, label: Any, out: Any, start: int, stop: int) -> None:
                         out[z, y, base + k] = label
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _count(bits: Any, counts: Any, start: int, stop: int) -> None:
     for z in range(start, stop):
         total = np.uint64(0)
@@ -95,7 +95,7 @@ def _count(bits: Any, counts: Any, start: int, stop: int) -> None:
         counts[z] = np.int64(total)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _combine(volume: Any, seen: Any, start: int, stop: int) -> None:
     for z in range(start, stop):
         every = np.uint8(0)
@@ -221,10 +221,9 @@ def count(bits: Bits, *, workers: int = 0) -> NDArray[np.int64]:
     return counts
 
 
-@njit(nogil=True, cache=True)
-def _bounds(bits: Any) -> Any:
+@kernel()
+def _bounds(bits: Any, bounds: Any) -> None:
     nz, ny, nw = bits.shape
-    bounds = np.array([nz, ny, nw, 0, 0, 0])
     for z in range(nz):
         for y in range(ny):
             for j in range(nw):
@@ -232,16 +231,17 @@ def _bounds(bits: Any) -> Any:
                     bounds[0], bounds[3] = min(bounds[0], z), z + 1
                     bounds[1], bounds[4] = min(bounds[1], y), max(bounds[4], y + 1)
                     bounds[2], bounds[5] = min(bounds[2], j), max(bounds[5], j + 1)
-    return bounds
 
 
 def box(bits: Bits) -> tuple[slice, slice, slice] | None:
     """Planes, rows and words between which all voxels of the set lie, or None for an empty set."""
-    z0, y0, w0, z1, y1, w1 = _bounds(bits).tolist()
+    bounds = np.array([*bits.shape, 0, 0, 0])
+    _bounds(bits, bounds)
+    z0, y0, w0, z1, y1, w1 = bounds.tolist()
     return (slice(z0, z1), slice(y0, y1), slice(w0, w1)) if z1 else None
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _list(bits: Any, places: Any) -> None:
     at = 0
     for z in range(bits.shape[0]):

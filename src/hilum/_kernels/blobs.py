@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from hilum._kernels.kernel import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +20,7 @@ BARE, FOOT = 0, 1
 _FIRST = 2
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _surfaces(
     first: Any,
     start: Any,
@@ -153,7 +154,7 @@ def balls(
     return found
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _row(ball: Any, spacing: Any, z: int, y: int, nx: int) -> tuple[int, int]:
     """First voxel of a row in a ball, and one past the last."""
     a, b = z * spacing[0] - ball[0], y * spacing[1] - ball[1]
@@ -166,13 +167,13 @@ def _row(ball: Any, spacing: Any, z: int, y: int, nx: int) -> tuple[int, int]:
     )
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _span(ball: Any, spacing: Any, axis: int, n: int) -> tuple[int, int]:
     low, high = (ball[axis] - ball[3]) / spacing[axis], (ball[axis] + ball[3]) / spacing[axis]
     return max(0, int(np.ceil(low))), min(n, int(np.floor(high)) + 1)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _outside(bits: Any, balls: Any, spacing: Any, nx: int, shares: Any) -> None:
     for n in range(balls.shape[0]):
         some, out = 0, 0
@@ -210,7 +211,7 @@ def outside(
     return shares
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _draw(bits: Any, hu: Any, balls: Any, spacing: Any, limit: int) -> None:
     for n in range(balls.shape[0]):
         first, last = _span(balls[n], spacing, 0, hu.shape[0])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
+from hilum._kernels.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ THIN, PADDED = 4, 5
 """Columns of the faces that tell nothing: mask or gap thinner than the distance looked at; padding outside."""
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _lung(label: Any) -> Any:
     """Whether a label is that of a lung: 1 or 2; others are airways and the like."""
     return (label == 1) | (label == 2)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _kind(
     volume: Any, labels: Any, air: tuple[Any, Any], place: tuple[int, int, int], move: tuple[int, int, int]
 ) -> int:
@@ -49,7 +49,7 @@ def _kind(
     return 5 if there <= air[0] else 2 * (here > air[1]) + (there > air[1])
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _borders(
     volume: Any,
     labels: Any,

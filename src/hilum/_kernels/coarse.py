@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from hilum._kernels.components import sizes
+from hilum._kernels.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     from hilum._kernels.components import Runs
 
 
-@njit(nogil=True, cache=True)
-def _means(volume: Any, factors: tuple[int, int, int], cells: Any, start: int, stop: int) -> None:
+@kernel()
+def _means(volume: Any, factors: tuple[int, int, int], cells: Any, column: Any, start: int, stop: int) -> None:
     nz, ny, nx = volume.shape
     fz, fy, fx = factors
-    column = np.empty(nx, np.int32)
     for cz in range(start, stop):
         z0, z1 = cz * fz, min(nz, cz * fz + fz)
         for cy in range(cells.shape[1]):
@@ -41,11 +40,10 @@ def _means(volume: Any, factors: tuple[int, int, int], cells: Any, start: int, s
                 cells[cz, cy, cx] = total // ((z1 - z0) * (y1 - y0) * (x1 - x0))
 
 
-@njit(nogil=True, cache=True)
-def _expand(cells: Any, label: int, factors: tuple[int, int, int], nx: int, bits: Any, start: int, stop: int) -> None:
+@kernel()
+def _expand(cells: Any, label: int, factors: Any, nx: int, bits: Any, row: Any, start: int, stop: int) -> None:
     nz, ny, nw = bits.shape
     fz, fy, fx = factors
-    row = np.empty(nw, np.uint64)
     for cz in range(start, stop):
         for cy in range(cells.shape[1]):
             row[:] = 0
@@ -58,10 +56,11 @@ def _expand(cells: Any, label: int, factors: tuple[int, int, int], nx: int, bits
             if some:
                 for z in range(cz * fz, min(nz, cz * fz + fz)):
                     for y in range(cy * fy, min(ny, cy * fy + fy)):
-                        bits[z, y] = row
+                        for j in range(nw):
+                            bits[z, y, j] = row[j]
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _borders(labels: Any, allowed: Any, z: int, y: int, x: int) -> bool:
     nz, ny, nx = labels.shape
     return bool(
@@ -74,11 +73,9 @@ def _borders(labels: Any, allowed: Any, z: int, y: int, x: int) -> bool:
     )
 
 
-@njit(nogil=True, cache=True)
-def _grow(labels: Any, allowed: Any, front: Any, steps: int) -> int:
+@kernel()
+def _grow(labels: Any, allowed: Any, front: Any, level: Any, steps: int) -> None:
     nz, ny, nx = labels.shape
-    # The step in which a cell was reached, modulo 255: neighbors' steps differ by one at most.
-    level = np.zeros(labels.shape, np.uint8)
     moves = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
     begin, end = 0, 0
     for z in range(nz):
@@ -107,10 +104,9 @@ def _grow(labels: Any, allowed: Any, front: Any, steps: int) -> int:
                 elif level[z, y, x] == mark and label < labels[z, y, x]:
                     labels[z, y, x] = label
         begin = last
-    return step
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _sums(first: Any, start: Any, stop: Any, component: Any, cells: Any, middle: float, sums: Any) -> None:
     ny = cells.shape[1]
     for row in range(first.size - 1):
@@ -146,16 +142,15 @@ def means(runs: Runs, cells: NDArray[np.int16], middle: float) -> NDArray[np.flo
     return out
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _tally(places: Any, factors: tuple[int, int, int], counts: Any) -> None:
     for i in range(places.shape[0]):
         counts[places[i, 0] // factors[0], places[i, 1] // factors[1], places[i, 2] // factors[2]] += 1
 
 
-@njit(nogil=True, cache=True)
-def _look(body: Any, seen: Any) -> None:
+@kernel()
+def _look(body: Any, seen: Any, ahead: Any) -> None:
     nz, ny, nx = body.shape
-    ahead = np.empty(nx, np.bool_)
     for z in range(nz):
         for backward in (False, True):
             ahead[:] = False
@@ -176,7 +171,7 @@ def _look(body: Any, seen: Any) -> None:
 def look_around(body: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """In how many of the four directions of its plane each cell has body, shape (z, y, x), 0 to 4."""
     seen = np.zeros(body.shape, np.uint8)
-    _look(body, seen)
+    _look(body, seen, np.empty(body.shape[2], np.bool_))
     return seen
 
 
@@ -219,7 +214,11 @@ def cell_means(volume: NDArray[np.int16], factors: Shape, *, workers: int = 0) -
     cells = np.empty(shape, np.int16)
     volume = volume.view()
     volume.flags.writeable = False
-    run_slabs(lambda a, b: _means(volume, factors, cells, a, b), shape[0], workers=workers)
+
+    def work(start: int, stop: int) -> None:
+        _means(volume, factors, cells, np.empty(volume.shape[2], np.int32), start, stop)
+
+    run_slabs(work, shape[0], workers=workers)
     return cells
 
 
@@ -239,7 +238,11 @@ def expand(cells: NDArray[np.uint8], label: int, factors: Shape, shape: Shape, *
     ndarray of uint64, shape (z, y, ceil(x / 64))
     """
     bits = np.zeros((*shape[:2], (shape[2] + 63) // 64), np.uint64)
-    run_slabs(lambda a, b: _expand(cells, label, factors, shape[2], bits, a, b), cells.shape[0], workers=workers)
+
+    def work(start: int, stop: int) -> None:
+        _expand(cells, label, factors, shape[2], bits, np.empty(bits.shape[2], np.uint64), start, stop)
+
+    run_slabs(work, cells.shape[0], workers=workers)
     return bits
 
 
@@ -260,5 +263,7 @@ def grow(labels: NDArray[np.uint8], allowed: NDArray[np.bool_], *, steps: int = 
     """
     grown = np.ascontiguousarray(labels).copy()
     front = np.empty(grown.size, np.int64)
-    _grow(grown, np.ascontiguousarray(allowed), front, steps)
+    # The step in which a cell was reached, modulo 255: neighbors' steps differ by one at most.
+    level = np.zeros_like(grown)
+    _grow(grown, np.ascontiguousarray(allowed), front, level, steps)
     return grown

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from hilum._kernels.bits import count_ones, count_trailing_zeros
+from hilum._kernels.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Runs(NamedTuple):
     number: int
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _count_runs(bits: Any, first: Any, begin: int, end: int) -> None:
     for row in range(begin, end):
         carry = np.uint64(0)
@@ -58,7 +58,7 @@ def _count_runs(bits: Any, first: Any, begin: int, end: int) -> None:
         first[row + 1] = np.int64(changes + carry) >> 1
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _find_runs(bits: Any, first: Any, start: Any, stop: Any, parent: Any, begin: int, end: int, nx: int) -> None:
     for row in range(begin, end):
         at = first[row]
@@ -84,7 +84,7 @@ def _find_runs(bits: Any, first: Any, start: Any, stop: Any, parent: Any, begin:
             stop[at] = nx
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _root(parent: Any, run: int) -> int:
     while parent[run] != run:
         parent[run] = parent[parent[run]]
@@ -92,7 +92,7 @@ def _root(parent: Any, run: int) -> int:
     return run
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _join_rows(first: Any, start: Any, stop: Any, parent: Any, row: int, other: int, reach: int) -> None:
     """Join the runs of two rows that overlap, or with reach 1 touch at a corner."""
     a, a_end = first[row], first[row + 1]
@@ -110,7 +110,7 @@ def _join_rows(first: Any, start: Any, stop: Any, parent: Any, row: int, other: 
             b += 1
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _join_back(
     first: Any, start: Any, stop: Any, parent: Any, ny: int, planes: Any, corners: bool, in_plane: bool
 ) -> None:
@@ -133,7 +133,7 @@ def _join_back(
                     _join_rows(first, start, stop, parent, row, row - ny + 1, reach)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _number(parent: Any, component: Any) -> int:
     count = 0
     for run in range(parent.size):
@@ -145,13 +145,13 @@ def _number(parent: Any, component: Any) -> int:
     return count
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _sizes(start: Any, stop: Any, component: Any, sizes: Any) -> None:
     for run in range(start.size):
         sizes[component[run]] += stop[run] - start[run]
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _boxes(first: Any, start: Any, stop: Any, component: Any, ny: int, boxes: Any) -> None:
     for row in range(first.size - 1):
         z, y = row // ny, row % ny

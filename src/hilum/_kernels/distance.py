@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
+from hilum._kernels.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _line(values: Any, step: float, place: Any, edge: Any, out: Any) -> None:
     """Lower envelope of parabolas of a line of squared distances; infinite values are no parabola."""
     last = -1
@@ -47,36 +47,34 @@ def _line(values: Any, step: float, place: Any, edge: Any, out: Any) -> None:
         out[q] = far * far + values[place[k]]
 
 
-@njit(nogil=True, cache=True)
-def _planes(squared: Any, step: float, along: int, start: int, stop: int) -> None:
+@kernel()
+def _transform(line: Any, step: float, place: Any, edge: Any, values: Any, out: Any) -> None:
+    """Do it in place, by way of buffers that lie side by side in memory."""
+    for i in range(line.size):
+        values[i] = line[i]
+    _line(values, step, place, edge, out)
+    for i in range(line.size):
+        line[i] = out[i]
+
+
+@kernel()
+def _planes(squared: Any, step: float, along: int, place: Any, lines: Any, start: int, stop: int) -> None:
     """Along rows (axis 2) or columns (axis 1) of some planes."""
-    count = squared.shape[along]
-    place, edge = np.empty(count, np.int64), np.empty(count)
-    values, out = np.empty(count), np.empty(count)
+    edge, values, out = lines[0], lines[1], lines[2]
     others = squared.shape[1] if along == 2 else squared.shape[2]
     for z in range(start, stop):
         for k in range(others):
-            if along == 2:
-                values[:] = squared[z, k]
-                _line(values, step, place, edge, out)
-                squared[z, k] = out
-            else:
-                values[:] = squared[z, :, k]
-                _line(values, step, place, edge, out)
-                squared[z, :, k] = out
+            line = squared[z, k] if along == 2 else squared[z, :, k]
+            _transform(line, step, place, edge, values, out)
 
 
-@njit(nogil=True, cache=True)
-def _stack(squared: Any, step: float, start: int, stop: int) -> None:
+@kernel()
+def _stack(squared: Any, step: float, place: Any, lines: Any, start: int, stop: int) -> None:
     """Along axis 0, for some rows of every plane."""
-    count = squared.shape[0]
-    place, edge = np.empty(count, np.int64), np.empty(count)
-    values, out = np.empty(count), np.empty(count)
+    edge, values, out = lines[0], lines[1], lines[2]
     for y in range(start, stop):
         for x in range(squared.shape[2]):
-            values[:] = squared[:, y, x]
-            _line(values, step, place, edge, out)
-            squared[:, y, x] = out
+            _transform(squared[:, y, x], step, place, edge, values, out)
 
 
 def squared_distance(
@@ -96,7 +94,11 @@ def squared_distance(
         mm squared; infinite where nothing is chosen.
     """
     squared = np.where(chosen, 0.0, np.inf)
-    run_slabs(lambda a, b: _planes(squared, spacing[2], 2, a, b), squared.shape[0], workers=workers)
-    run_slabs(lambda a, b: _planes(squared, spacing[1], 1, a, b), squared.shape[0], workers=workers)
-    run_slabs(lambda a, b: _stack(squared, spacing[0], a, b), squared.shape[1], workers=workers)
+
+    def room(along: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        return np.empty(squared.shape[along], np.int64), np.empty((3, squared.shape[along]))
+
+    run_slabs(lambda a, b: _planes(squared, spacing[2], 2, *room(2), a, b), squared.shape[0], workers=workers)
+    run_slabs(lambda a, b: _planes(squared, spacing[1], 1, *room(1), a, b), squared.shape[0], workers=workers)
+    run_slabs(lambda a, b: _stack(squared, spacing[0], *room(0), a, b), squared.shape[1], workers=workers)
     return squared

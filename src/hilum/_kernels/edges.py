@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from hilum._kernels.kernel import kernel
 
 if TYPE_CHECKING:
     from hilum._kernels.bits import Bits
 
 
-@njit(nogil=True, cache=True)
-def _edges(bits: Any, out: Any, nx: int) -> None:
+@kernel()
+def _edges(bits: Any, out: Any, rows: Any, nx: int) -> None:
     nz, ny, nw = bits.shape
     top = np.uint64((nx - 1) & 63)
-    here = np.empty(nw, np.uint64)
-    below = np.empty(nw, np.uint64)
+    here, below = rows[0], rows[1]
     for z in range(nz):
         for y in range(ny):
             under = min(y + 1, ny - 1)
@@ -46,5 +46,5 @@ def roberts_edges(bits: Bits, nx: int) -> Bits:
     ndarray of uint64
     """
     out = np.empty_like(bits)
-    _edges(np.ascontiguousarray(bits), out, nx)
+    _edges(np.ascontiguousarray(bits), out, np.empty((2, bits.shape[2]), np.uint64), nx)
     return out

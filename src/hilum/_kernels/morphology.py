@@ -11,9 +11,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from hilum._kernels.bits import box, complement, margin, tail_mask
+from hilum._kernels.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -59,52 +59,49 @@ SMALL = 1 << 22
 """Words of work below which threads cost more than they bring."""
 
 
-@njit(nogil=True, cache=True)
-def _widen(planes: Any, amount: int, last: Any) -> None:
+@kernel()
+def _widen(planes: Any, amount: int, last: Any, rows: Any) -> None:
     """Widen the rows of planes by an amount of voxels on both sides, in place."""
     nw = planes.shape[2]
-    old = np.empty(nw, np.uint64)
-    new = np.empty(nw, np.uint64)
     for z in range(planes.shape[0]):
         for y in range(planes.shape[1]):
-            some = np.uint64(0)
+            some, now = np.uint64(0), 0
             for j in range(nw):
-                old[j] = planes[z, y, j]
-                some |= old[j]
+                rows[0, j] = planes[z, y, j]
+                some |= rows[0, j]
             if some == np.uint64(0):
                 continue
             reached = 0
             while reached < amount:
                 step = min(reached + 1, amount - reached, 63)  # a run cut off by the border is no wider than this
                 up, down = np.uint64(step), np.uint64(64 - step)
-                before = np.uint64(0)
+                before, old, new = np.uint64(0), rows[now], rows[1 - now]
                 for j in range(nw):
                     word = old[j]
                     after = old[j + 1] if j < nw - 1 else np.uint64(0)
                     new[j] = word | (word << up) | (word >> up) | (before >> down) | (after << down)
                     before = word
                 new[nw - 1] &= last
-                old, new = new, old
+                now = 1 - now
                 reached += step
             for j in range(nw):
-                planes[z, y, j] = old[j]
+                planes[z, y, j] = rows[now, j]
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _dilate(
-    bits: Any, rods: Any, out: Any, rows: tuple[int, int], planes: tuple[int, int], last: Any, start: int, stop: int
+    wide: Any, rods: Any, out: Any, flat: Any, room: Any, rows: Any, low: int, last: Any, start: int, stop: int
 ) -> None:
-    """The output planes ``start:stop``; the set lies in `planes` and `rows`."""
-    ny, nw = bits.shape[1], bits.shape[2]
-    reach = rods[:, 0].max()
-    low, high = max(planes[0], start - reach), min(planes[1], stop + reach)
-    if low >= high:
-        return
-    wide = bits[low:high, rows[0] : rows[1]].copy()
+    """The output planes ``start:stop``; `wide`, a copy to work in, is the set's planes from `low` on, in `rows`.
+
+    `flat` is both anew, in one dimension.
+    """
+    ny, nw, high = out.shape[1], out.shape[2], low + wide.shape[0]
+    flat_wide, flat_out = flat
     reached = 0
     for i in range(rods.shape[0]):
         if rods[i, 2] > reached:
-            _widen(wide, rods[i, 2] - reached, last)
+            _widen(wide, rods[i, 2] - reached, last, room)
             reached = rods[i, 2]
         dz, dy = rods[i, 0], rods[i, 1]
         first, end = max(rows[0], dy), min(rows[1], ny + dy)
@@ -112,8 +109,8 @@ def _dilate(
         if length <= 0:
             continue
         for z in range(max(start, low - dz), min(stop, high - dz)):
-            target = out[z].reshape(-1)[(first - dy) * nw :]
-            source = wide[z + dz - low].reshape(-1)[(first - rows[0]) * nw :]
+            target = flat_out[(z * ny + first - dy) * nw :]
+            source = flat_wide[((z + dz - low) * wide.shape[1] + first - rows[0]) * nw :]
             for k in range(length):
                 target[k] |= source[k]
 
@@ -133,7 +130,7 @@ def dilate(bits: Bits, nx: int, rods: NDArray[np.int64], *, workers: int = 0) ->
     -------
     ndarray of uint64
     """
-    out = np.zeros_like(bits)
+    out = np.zeros(bits.shape, np.uint64)
     inside = box(bits)
     if inside is None or not len(rods):
         return out
@@ -141,8 +138,16 @@ def dilate(bits: Bits, nx: int, rods: NDArray[np.int64], *, workers: int = 0) ->
     reach = int(rods[:, 0].max())
     first, last = max(0, planes[0] - reach), min(len(bits), planes[1] + reach)
     words = (last - first) * (rows[1] - rows[0]) * bits.shape[2] * len(rods)
+
+    def work(start: int, stop: int) -> None:
+        low, high = max(planes[0], start + first - reach), min(planes[1], stop + first + reach)
+        if low < high:
+            wide, room = bits[low:high, slice(*rows)].copy(), np.empty((2, bits.shape[2]), np.uint64)
+            flat = wide.reshape(-1), out.reshape(-1)
+            _dilate(wide, rods, out, flat, room, rows, low, tail_mask(nx), start + first, stop + first)
+
     run_slabs(
-        lambda a, b: _dilate(bits, rods, out, rows, planes, tail_mask(nx), a + first, b + first),
+        work,
         last - first,
         workers=workers if words > SMALL else 1,
         slabs=max(1, min(16, (last - first) // (2 * reach + 1))),  # the reach is widened once more by each slab
@@ -258,7 +263,7 @@ def grow(sets: list[Bits], allowed: Bits, nx: int, *, steps: int, planes: bool =
     return grown
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _nearest(labels: Any, places: Any, offsets: Any, ranks: Any, found: Any, start: int, stop: int) -> None:
     nz, ny, nx = labels.shape
     for i in range(start, stop):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from hilum._kernels.kernel import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _lack(at: Any, reach: Any, count: int, hull: Any) -> float:
     """Sum, over points of an outline, of what lies between them and their upper convex hull, but for one cell."""
     size = 0
@@ -32,15 +33,14 @@ def _lack(at: Any, reach: Any, count: int, hull: Any) -> float:
     return total
 
 
-@njit(nogil=True, cache=True)
-def _dents(shape: Any, outward: int, smallest: int) -> float:
+@kernel()
+def _dents(shape: Any, outward: int, smallest: int, points: Any, indices: Any) -> float:
     nz, ny, nx = shape.shape
-    at, reach, hull = np.empty(max(ny, nx)), np.empty(max(ny, nx)), np.empty(max(ny, nx), np.int64)
-    back = np.empty(nx, np.int64)
+    at, reach, hull, back = points[0], points[1], indices[0], indices[1]
     total = 0.0
     for z in range(nz):
         rows, cells = 0, 0
-        back[:] = -1
+        back[:nx] = -1
         for y in range(ny):
             far = -nx
             for x in range(nx):
@@ -79,4 +79,6 @@ def dents(shape: NDArray[np.bool_], *, outward: int, smallest: int) -> float:
     -------
     float
     """
-    return float(_dents(np.ascontiguousarray(shape), outward, smallest))
+    longest = max(shape.shape[1:])
+    points, indices = np.empty((2, longest)), np.empty((2, longest), np.int64)
+    return float(_dents(np.ascontiguousarray(shape), outward, smallest, points, indices))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
+from hilum._kernels.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ RAYS = 288
 """Directions in a plane."""
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _cast(
     labels: Any,
     label: int,

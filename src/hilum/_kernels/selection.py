@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from hilum._kernels.bits import complement
 from hilum._kernels.components import at_side, boxes, find_components, sizes
+from hilum._kernels.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hilum._kernels.components import Runs
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _keep_largest(sizes: Any, planes: Any, keep: int, wanted: Any) -> None:
     """Components come plane by plane; ties go to the first for keep 1, and are all kept for keep 2."""
     begin = 0
@@ -39,14 +39,14 @@ def _keep_largest(sizes: Any, planes: Any, keep: int, wanted: Any) -> None:
         begin = end
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _set_labels(first: Any, start: Any, stop: Any, component: Any, out: Any) -> None:
     for row in range(out.shape[0]):
         for run in range(first[row], first[row + 1]):
             out[row, start[run] : stop[run]] = component[run] + 1
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _set_runs(first: Any, start: Any, stop: Any, component: Any, wanted: Any, bits: Any, begin: int, end: int) -> None:
     every = ~np.uint64(0)
     for row in range(begin, end):
@@ -131,7 +131,7 @@ def fill_planes(bits: Bits, shape: Shape, *, workers: int = 0) -> Bits:
     return bits | select(outside, ~at_side(outside), workers=workers)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _set_names(first: Any, start: Any, stop: Any, component: Any, names: Any, out: Any) -> None:
     for row in range(out.shape[0]):
         for run in range(first[row], first[row + 1]):

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.spline_lines import PAD, pick, planes, settle, stack
+from hilum._kernels.spline_lines import PAD, WIDTH, pick, planes, settle, stack
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -179,6 +179,15 @@ def _none(taps: Taps | None) -> tuple[Any, ...]:
     return empty if taps is None else (taps.first, taps.weights, taps.pole)
 
 
+def _room(rows: int, columns: int, out: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
+    """Buffers of `planes`: a plane after y, the filter's lines, a block of columns before and after x."""
+    _, high, wide = out.shape
+    lines = (max(rows, columns) + 2 * PAD) * WIDTH
+    shapes: tuple[tuple[int, ...], ...] = ((high, columns), (columns, WIDTH), (wide, WIDTH))
+    plane, before, after = (np.empty(shape, np.float32) for shape in shapes)
+    return plane, np.empty(lines), before, after
+
+
 def _slices(
     source: NDArray[Any], out: NDArray[Any], y: Taps | None, x: Taps | None, finish: Finish, workers: int
 ) -> None:
@@ -186,9 +195,10 @@ def _slices(
 
     def work(a: int, b: int) -> None:
         slab = np.empty((1, *out.shape[1:]), np.float32)
+        room = _room(source.shape[1], source.shape[2], slab)
         for k in range(a, b):
             one = np.ascontiguousarray(source[k : k + 1])
-            planes(one, slab, 0, source.shape[1], _none(y), _none(x), finish[0])
+            planes(one, slab, 0, source.shape[1], _none(y), _none(x), finish[0], room)
             settle(slab[0], out[k], finish)
 
     run_slabs(work, len(source), workers=workers)
@@ -208,9 +218,10 @@ def _band(
 
     def work(a: int, b: int) -> None:
         slab = np.ascontiguousarray(source[a:b])  # a copy only for a turned or cropped view, and only of a slab
-        planes(slab, band[a:b], top, bottom, y_taps, _none(x), level)
+        room = _room(bottom - top, source.shape[2], band)
+        planes(slab, band[a:b], top, bottom, y_taps, _none(x), level, room)
 
-    run_slabs(work, len(source), workers=workers)
+    run_slabs(work, len(source), workers=workers, slabs=16)  # as many with one thread, for the copy's sake
 
 
 def _along_z(
@@ -224,7 +235,11 @@ def _along_z(
     """Interpolate along z into the rows of `out` from `top` on."""
     flat, flat_out, shift = source.reshape(len(source), -1), out.reshape(len(out), -1), top * out.shape[2]
     taps = (z.first, z.weights, z.pole)
-    run_slabs(lambda a, b: stack(flat, flat_out, a, b, shift, taps, *ends), flat.shape[1], workers=workers)
+
+    def work(a: int, b: int) -> None:
+        stack(flat, flat_out, a, b, shift, taps, *ends, np.empty((len(flat) + 2 * PAD) * WIDTH))
+
+    run_slabs(work, flat.shape[1], workers=workers)
 
 
 def _middle(array: NDArray[Any]) -> float:

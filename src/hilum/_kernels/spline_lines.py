@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from hilum._kernels.kernel import kernel
 
 PAD = 2
 """Coefficients kept beyond each end: four taps around a position up to half a voxel outside."""
@@ -21,14 +22,14 @@ PAD = 2
 WIDTH = 128
 """Lines filtered side by side. Half as many take a tenth longer, a quarter as many half as long again."""
 
-_FAST = {"contract"}
+_FAST = frozenset({"contract"})
 """Fused multiply-adds only; the order of a sum stays as written, so the bytes depend on nothing else."""
 
 _U = np.uint64
 _W1, _W2, _W3, _W4 = (np.uint64(k * WIDTH) for k in (1, 2, 3, 4))
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
+@kernel(fastmath=_FAST)
 def _forward(src: Any, k: Any, left: Any, count: Any, work: Any, row: Any, pole: Any, level: Any) -> None:
     """Run the filter over four samples from `k` on, into the four rows after `row`."""
     for i in range(count):
@@ -42,7 +43,7 @@ def _forward(src: Any, k: Any, left: Any, count: Any, work: Any, row: Any, pole:
         work[row + _W4 + i] = v
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
+@kernel(fastmath=_FAST)
 def _backward(work: Any, row: Any, count: Any, pole: Any) -> None:
     """Run the filter back over the four rows from `row` on."""
     for i in range(count):
@@ -55,7 +56,7 @@ def _backward(work: Any, row: Any, count: Any, pole: Any) -> None:
         work[row + i] = pole * v + work[row + i]
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
+@kernel(fastmath=_FAST)
 def _emit(work: Any, row: Any, weight: Any, dst: Any, j: Any, left: Any, count: Any, finish: Any) -> None:
     """Store the weighted sum of four rows from `row` on; rounding is half away from zero."""
     level, low, high, rounds = finish
@@ -72,7 +73,7 @@ def _emit(work: Any, row: Any, weight: Any, dst: Any, j: Any, left: Any, count: 
         dst[j, left + i] = min(max(v, low), high)
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
+@kernel(fastmath=_FAST)
 def _lines(src: Any, dst: Any, begin: Any, end: Any, shift: Any, work: Any, taps: Any, level: Any, finish: Any) -> None:
     """Interpolate the columns `begin` to `end` of `src` along axis 0 into those of `dst`, `shift` to the right."""
     first, weights, pole = taps
@@ -126,7 +127,7 @@ def _lines(src: Any, dst: Any, begin: Any, end: Any, shift: Any, work: Any, taps
                 j -= 1
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _transpose(src: Any, dst: Any, rows: Any, columns: Any) -> None:
     """``dst[i, j] = src[j, i]``, in tiles that fit the nearest cache."""
     for left in range(0, columns, 16):
@@ -136,15 +137,12 @@ def _transpose(src: Any, dst: Any, rows: Any, columns: Any) -> None:
                 dst[i, j] = src[j, i]
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def planes(src: Any, dst: Any, top: Any, bottom: Any, y_taps: Any, x_taps: Any, level: Any) -> None:
+@kernel(fastmath=_FAST)
+def planes(src: Any, dst: Any, top: Any, bottom: Any, y_taps: Any, x_taps: Any, level: Any, room: Any) -> None:
     """Interpolate the rows `top` to `bottom` of every slice, less `level`, along y, then x; no taps skip an axis."""
     columns = src.shape[2]
     depth, high, wide = dst.shape
-    plane = np.empty((high, columns), np.float32)
-    work = np.empty((max(bottom - top, columns) + 2 * PAD) * WIDTH, np.float64)
-    x_in = np.empty((columns, WIDTH), np.float32)
-    x_out = np.empty((wide, WIDTH), np.float32)
+    plane, work, x_in, x_out = room
     keep = (0.0, 0.0, 0.0, False)
     for z in range(depth):
         if y_taps[0].size:
@@ -154,7 +152,9 @@ def planes(src: Any, dst: Any, top: Any, bottom: Any, y_taps: Any, x_taps: Any, 
                 for x in range(columns):
                     plane[y, x] = np.float64(src[z, top + y, x]) - level
         if not x_taps[0].size:
-            dst[z] = plane
+            for y in range(high):
+                for x in range(columns):
+                    dst[z, y, x] = plane[y, x]
             continue
         for at in range(0, high, WIDTH):
             count = min(WIDTH, high - at)
@@ -163,7 +163,7 @@ def planes(src: Any, dst: Any, top: Any, bottom: Any, y_taps: Any, x_taps: Any, 
             _transpose(x_out, dst[z, at : at + count], wide, count)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def settle(src: Any, dst: Any, finish: Any) -> None:
     """Store values as the output wants them: moved by a level, rounded half away from zero, within bounds."""
     level, low, high, rounds = finish
@@ -175,14 +175,13 @@ def settle(src: Any, dst: Any, finish: Any) -> None:
             dst[y, x] = min(max(v, low), high)
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def stack(src: Any, dst: Any, begin: Any, end: Any, shift: Any, taps: Any, level: Any, finish: Any) -> None:
-    """Interpolate along z the columns `begin` to `end` of slices laid out flat."""
-    work = np.empty((src.shape[0] + 2 * PAD) * WIDTH, np.float64)
+@kernel(fastmath=_FAST)
+def stack(src: Any, dst: Any, begin: Any, end: Any, shift: Any, taps: Any, level: Any, finish: Any, work: Any) -> None:
+    """Interpolate along z the columns `begin` to `end` of slices laid out flat; `work` has PAD rows at both ends."""
     _lines(src, dst, begin, end, shift, work, taps, level, finish)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def pick(src: Any, dst: Any, begin: Any, end: Any, z_index: Any, y_index: Any, x_index: Any) -> None:
     """Copy single voxels: ``dst[z, y, x] = src[z_index[z], y_index[y], x_index[x]]`` for z from `begin` to `end`."""
     for z in range(begin, end):

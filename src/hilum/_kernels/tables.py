@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
+from hilum._kernels.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def look_up(values: NDArray[Any], table: NDArray[Any], low: int, *, workers: int
     return out
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _look_up(values: NDArray[Any], table: NDArray[Any], low: int, out: NDArray[Any]) -> None:
     for y in range(values.shape[0]):
         for x in range(values.shape[1]):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from hilum._kernels.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Tally(NamedTuple):
     missed: NDArray[np.float32]
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _span(mask: Any) -> tuple[int, int]:
     """First voxel of a row with a label, and one past the last; 0 and 0 for a row without."""
     every = np.uint8(0)
@@ -52,7 +52,7 @@ def _span(mask: Any) -> tuple[int, int]:
     return first, stop
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _whole_row(row: Any, mask: Any, span: tuple[int, int], totals: Any) -> None:
     """Add a row to lowest, highest, label 1, label 2, both and their sum."""
     low, high = np.int16(32767), np.int16(-32768)
@@ -71,7 +71,7 @@ def _whole_row(row: Any, mask: Any, span: tuple[int, int], totals: Any) -> None:
     totals[5] += here
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _sampled_row(row: Any, mask: Any, air: Any, span: tuple[int, int], sums: Any) -> None:
     """Add a row to the columns of its blocks."""
     total, right, inside, missed = sums[0], sums[1], sums[2], sums[3]
@@ -83,7 +83,7 @@ def _sampled_row(row: Any, mask: Any, air: Any, span: tuple[int, int], sums: Any
         inside[x] += (mask[x] == 1) | (mask[x] == 2)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _below(row: Any, mask: Any, limits: Any, span: tuple[int, int], lung: Any, counts: Any) -> None:
     """Add a row to the counts below each limit; `lung` is scratch for its voxels in the lungs."""
     count = 0
@@ -98,7 +98,7 @@ def _below(row: Any, mask: Any, limits: Any, span: tuple[int, int], lung: Any, c
         counts[k] += dark
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _tally(
     volume: Any,
     labels: Any,
@@ -108,13 +108,14 @@ def _tally(
     limits: Any,
     blocks: Any,
     totals: Any,
+    room: Any,
     start: int,
     stop: int,
 ) -> None:
     nz, ny, nx = volume.shape
     fz, fy, fx = factors
     hu, right, inside, missed = blocks
-    sums, lung = np.empty((4, nx), np.int32), np.empty(nx, np.int16)
+    sums, lung = room
     for cz in range(start, stop):
         mine = totals[cz]
         for cy in range(hu.shape[1]):
@@ -179,11 +180,12 @@ def tally(
     volume, labels = np.ascontiguousarray(volume).view(), np.ascontiguousarray(labels).view()
     volume.flags.writeable = labels.flags.writeable = False  # one compiled kernel, whoever calls
     bounds = np.array(limits, np.int16)
-    run_slabs(
-        lambda a, b: _tally(volume, labels, factors, step, np.int16(air), bounds, blocks, totals, a, b),
-        shape[0],
-        workers=workers,
-    )
+
+    def work(start: int, stop: int) -> None:
+        room = np.empty((4, volume.shape[2]), np.int32), np.empty(volume.shape[2], np.int16)
+        _tally(volume, labels, factors, step, np.int16(air), bounds, blocks, totals, room, start, stop)
+
+    run_slabs(work, shape[0], workers=workers)
     whole = totals.sum(axis=0)
     whole[:2] = totals[:, 0].min(), totals[:, 1].max()
     return Tally(whole, *blocks)

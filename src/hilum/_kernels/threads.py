@@ -35,8 +35,7 @@ def count_workers(workers: int) -> int:
 def run_slabs(work: Callable[[int, int], object], count: int, *, workers: int = 0, slabs: int = 0) -> None:
     """Call ``work(start, stop)`` for consecutive ranges that cover ``range(count)``, on threads.
 
-    The ranges depend on `count` and `slabs` alone, never on the number of threads, so that a kernel which
-    keeps to its slab gives the same bytes for any number of workers.
+    A kernel has to keep to its slab: then its bytes depend neither on the ranges nor on the number of threads.
 
     Parameters
     ----------
@@ -47,17 +46,18 @@ def run_slabs(work: Callable[[int, int], object], count: int, *, workers: int = 
     workers : int
         Threads; 0 for one per available core.
     slabs : int
-        How many ranges; 0 for 16 (enough that one slow range does not leave the other threads idle).
+        How many ranges; 0 for 16 (enough that one slow range does not leave the other threads idle), or for one
+        where there is one thread.
 
     Raises
     ------
     Exception
         The first one that `work` raised.
     """
-    pieces = min(count, slabs or 16)
+    threads = min(count_workers(workers), count)
+    pieces = min(count, slabs or (16 if threads > 1 else 1))
     edges = [count * k // pieces for k in range(pieces + 1)] if pieces else []
     ranges = list(itertools.pairwise(edges))
-    threads = min(count_workers(workers), len(ranges))
     if threads <= 1:
         for start, stop in ranges:
             work(start, stop)

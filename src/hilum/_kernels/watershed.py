@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from hilum._kernels.kernel import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,7 +15,7 @@ LEVEL_HU = 8
 """Values that differ by less count as the same height."""
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _append(first: Any, last: Any, after: Any, level: int, place: int) -> None:
     if first[level] < 0:
         first[level] = place
@@ -24,12 +25,10 @@ def _append(first: Any, last: Any, after: Any, level: int, place: int) -> None:
     after[place] = -1
 
 
-@njit(nogil=True, cache=True)
-def _flood(heights: Any, labels: Any, first: Any, last: Any, after: Any) -> None:
-    """Labels 0 are to be reached, 255 is a wall. Queues are lists of places, one for each height."""
+@kernel()
+def _flood(high: Any, labels: Any, flat: Any, first: Any, last: Any, after: Any) -> None:
+    """Labels 0 are to be reached, 255 is a wall; `flat` is `labels` anew. Queues are lists of places, one a height."""
     nz, ny, nx = labels.shape
-    flat = labels.reshape(-1)
-    high = heights.reshape(-1)
     moves = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
     for z in range(nz):
         for y in range(ny):
@@ -77,6 +76,6 @@ def flood(hu: NDArray[np.int16], labels: NDArray[np.uint8]) -> NDArray[np.uint8]
     heights = np.clip((hu.astype(np.int32) + 1024) // LEVEL_HU, 0, 255).astype(np.uint8)
     grown = labels.copy()
     first, last = np.full(256, -1, np.int64), np.full(256, -1, np.int64)
-    _flood(heights, grown, first, last, np.empty(grown.size, np.int64))
+    _flood(heights.reshape(-1), grown, grown.reshape(-1), first, last, np.empty(grown.size, np.int64))
     grown[grown == 255] = 0
     return grown

@@ -1,0 +1,156 @@
+"""Compiled kernels that start without their compiler.
+
+A kernel is a Python function in numba's subset, marked with `kernel`. numba compiles it once for each combination of
+argument types on a machine; the machine code is kept in a file, and from then on a process loads that file through
+llvmlite in a millisecond and never imports numba, which alone takes half a second
+(docs/decisions/0005-kernels-without-their-compiler.md).
+
+The machine code takes one table of 8-byte slots, a slot for a number and one for the address of an array, and reads
+the array's data, shape and strides from numpy's own record of it. A kernel releases the interpreter lock, returns
+nothing or one number, and allocates nothing: buffers are handed in.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Kind = Any
+"""Type of an argument: a numpy type of `NUMBERS`, (type, dimensions, flags) of an array, or a tuple of kinds."""
+
+Entry = tuple[Any, struct.Struct, Any]
+"""The machine code as a function of ctypes, the layout of its table, the ctypes type of its result (None for none)."""
+
+NUMBERS: dict[str, tuple[str, Any]] = {
+    "|b1": ("q", ctypes.c_bool), "|i1": ("q", ctypes.c_int8), "|u1": ("q", ctypes.c_uint8),
+    "<i2": ("q", ctypes.c_int16), "<u2": ("q", ctypes.c_uint16), "<i4": ("q", ctypes.c_int32),
+    "<u4": ("q", ctypes.c_uint32), "<i8": ("q", ctypes.c_int64), "<u8": ("Q", ctypes.c_uint64),
+    "<f4": ("d", ctypes.c_float), "<f8": ("d", ctypes.c_double),
+}  # fmt: skip
+"""How a number fills its slot, and its C type as a result. The machines numba runs on are all little-endian."""
+
+C_ORDER, F_ORDER, ALIGNED, WRITABLE = 0x1, 0x2, 0x100, 0x400
+"""The flags of an array, as numpy counts them, that the code of a kernel depends on."""
+
+_FLAGS = C_ORDER | F_ORDER | ALIGNED | WRITABLE
+
+_DONE = (0, -2)
+"""Statuses of a kernel that returned a number, or nothing."""
+
+_lock = threading.RLock()
+
+
+class Kernel:
+    """A function of numba's subset, and its machine code by argument types."""
+
+    def __init__(self, function: Callable[..., Any], *, fastmath: frozenset[str]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.fastmath = fastmath
+        self._entries: dict[tuple[Kind, ...], Entry] = {}
+
+    def __call__(self, *args: Any) -> Any:
+        """Run the machine code on these arguments; compiled first where this machine never has."""
+        values: list[Any] = []
+        kinds = _flatten(args, values)
+        entry = self._entries.get(kinds)
+        if entry is None:
+            with _lock:
+                entry = self._entries.get(kinds) or self._entries.setdefault(kinds, _entry(self, kinds))
+        function, table, result = entry
+        if result is None:
+            status, out = function(None, table.pack(*values)), None
+        else:
+            place = result()
+            status = function(ctypes.byref(place), table.pack(*values))
+            out = place.value
+        if status not in _DONE:
+            raise ArithmeticError(f"kernel {self.function.__name__} failed with status {status}")
+        return out
+
+
+class Intrinsic:
+    """One machine instruction, for use inside kernels: a function of the protocol of numba's ``intrinsic``."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, _word: Any) -> Any:
+        """Stand in for the instruction where a type checker looks."""
+        raise TypeError(f"{self.function.__name__} is an instruction of compiled kernels; call it from one")
+
+
+def kernel(*, fastmath: frozenset[str] = frozenset()) -> Callable[[F], F]:
+    """Mark a function as a kernel.
+
+    Parameters
+    ----------
+    fastmath : frozenset of str
+        LLVM's fast-math flags; ``contract`` allows fused multiply-adds and nothing else.
+
+    Returns
+    -------
+    callable
+        Makes a `Kernel` of a function; to the type checker the function stays what it is.
+    """
+
+    def mark(function: F) -> F:
+        return cast("F", Kernel(function, fastmath=fastmath))
+
+    return mark
+
+
+def is_array(kind: Kind) -> bool:
+    """Whether a kind that is no number's is an array's, and not a tuple's."""
+    return len(kind) > 1 and isinstance(kind[1], int)
+
+
+def slots(kinds: tuple[Kind, ...]) -> Iterator[Kind]:
+    """The kind of each slot of the table: a number's or an array's."""
+    for kind in kinds:
+        if isinstance(kind, str) or is_array(kind):
+            yield kind
+        else:
+            yield from slots(kind)
+
+
+def _flatten(args: tuple[Any, ...], values: list[Any]) -> tuple[Kind, ...]:
+    """Append what fills the slots of the arguments to `values`; returns the arguments' kinds."""
+    kinds: list[Kind] = []
+    for arg in args:
+        if isinstance(arg, np.ndarray):
+            kinds.append((arg.dtype.str, arg.ndim, arg.flags.num & _FLAGS))
+            values.append(id(arg))
+        elif isinstance(arg, tuple):
+            kinds.append(_flatten(arg, values))
+        elif isinstance(arg, np.generic):
+            kinds.append(arg.dtype.str)
+            values.append(arg.item())
+        elif type(arg) in _PLAIN:
+            kinds.append(_PLAIN[type(arg)])
+            values.append(arg)
+        else:
+            raise TypeError(f"a kernel takes arrays, numbers and tuples of them, not {type(arg).__name__}")
+    return tuple(kinds)
+
+
+_PLAIN = {bool: "|b1", int: "<i8", float: "<f8"}
+"""How Python's own numbers are passed."""
+
+
+def _entry(asked: Kernel, kinds: tuple[Kind, ...]) -> Entry:
+    """Load the machine code for these kinds, from its file or fresh from the compiler."""
+    from hilum._kernels import objects
+
+    address, result = objects.load(asked, kinds)
+    layout = "".join(NUMBERS[kind][0] if isinstance(kind, str) else "P" for kind in slots(kinds))
+    function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_char_p)(address)
+    return function, struct.Struct(layout), NUMBERS[result][1] if result else None

@@ -1,0 +1,173 @@
+"""Machine code of kernels: kept in files, loaded through llvmlite.
+
+A file's name holds a digest of everything the code depends on: the kernel's bytecode and that of the kernels it
+calls, the constants both use, the argument types, the versions of the compiler, and the processor with its features.
+What is found under the name is therefore current, and a checksum within tells a damaged file from a whole one.
+Files lie in ``__pycache__`` beside the source, or, where that cannot be written, in the user's cache folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import logging
+import os
+import sys
+import tempfile
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import llvmlite
+import llvmlite.binding as llvm
+import numpy as np
+
+from hilum._kernels.kernel import Intrinsic, Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hilum._kernels.kernel import Kind
+
+SYMBOL = "hilum_kernel"
+"""Name of the entry point in every object file."""
+
+_DIGEST = 32
+"""Bytes of the checksum in front of a file's content."""
+
+_log = logging.getLogger("hilum")
+_engines: list[Any] = []
+"""Owners of the machine code in use: it lives as long as they do."""
+
+
+def load(asked: Kernel, kinds: tuple[Kind, ...]) -> tuple[int, str]:
+    """Address of a kernel's machine code for these argument types, and the kind of its result ("" for none).
+
+    Raises
+    ------
+    TypeError
+        If the compiler refuses the kernel, or its code breaks the calling convention.
+    """
+    name = _file_name(asked, kinds)
+    folders = [Path(asked.function.__code__.co_filename).parent / "__pycache__", _user_folder()]
+    content = next((found for folder in folders if (found := _read(folder / name))), None)
+    if content is None:
+        from hilum._kernels import compiler
+
+        _tell()
+        code, result = compiler.compile_kernel(asked, kinds)
+        content = result.encode() + b"\n" + code
+        _write(folders, name, content)
+    head, _, code = content.partition(b"\n")
+    return _link(code), head.decode()
+
+
+@functools.cache
+def target() -> Any:
+    """The machine to generate code for: this one. LLVM's just-in-time engine on x86 asks for static relocation."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    found = llvm.Target.from_default_triple()
+    name, features = processor()
+    reloc = "static" if found.name.startswith("x86") else "default"
+    return found, {"cpu": name, "features": features, "opt": 3, "reloc": reloc, "codemodel": "jitdefault", "jit": True}
+
+
+@functools.cache
+def processor() -> tuple[str, str]:
+    """Name and features of this machine's processor."""
+    try:
+        features = llvm.get_host_cpu_features().flatten()
+    except RuntimeError:  # LLVM does not know them on every system
+        features = ""
+    return llvm.get_host_cpu_name(), features
+
+
+def make_machine() -> Any:
+    """Make a code generator; an engine takes over the one it is given."""
+    found, options = target()
+    return found.create_target_machine(**options)
+
+
+def _link(code: bytes) -> int:
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), make_machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _engines.append(engine)
+    address: int = engine.get_function_address(SYMBOL)
+    return address
+
+
+def _file_name(asked: Kernel, kinds: tuple[Kind, ...]) -> str:
+    function = asked.function
+    parts = [_stamp(), repr(kinds), *_identity(asked, set())]
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+    return f"{function.__module__.rpartition('.')[2]}.{function.__name__}.{digest}.kernel"
+
+
+@functools.cache
+def _stamp() -> str:
+    versions = (sys.version, importlib.metadata.version("numba"), llvmlite.__version__)
+    return repr((versions, processor(), SYMBOL))
+
+
+def _identity(asked: Kernel | Intrinsic, seen: set[int]) -> Iterator[str]:
+    """Everything in the source that decides on the machine code."""
+    if id(asked) in seen:
+        return
+    seen.add(id(asked))
+    yield repr(sorted(getattr(asked, "fastmath", ())))
+    scope, code = asked.function.__globals__, asked.function.__code__
+    yield from _bytecode(code)
+    for name in code.co_names:
+        value = scope.get(name)
+        if isinstance(value, (Kernel, Intrinsic)):
+            yield from _identity(value, seen)
+        elif isinstance(value, (bool, int, float, str, tuple, np.generic)):
+            yield f"{name}={value!r}"
+
+
+def _bytecode(code: types.CodeType) -> Iterator[str]:
+    yield repr((code.co_name, code.co_varnames, code.co_names, code.co_code))
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _bytecode(constant)
+        else:
+            yield repr(constant)
+
+
+def _user_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hilum" / "kernels"
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        held = path.read_bytes()
+    except OSError:
+        return None
+    content = held[_DIGEST:]
+    return content if hashlib.sha256(content).digest() == held[:_DIGEST] else None
+
+
+def _write(folders: list[Path], name: str, content: bytes) -> None:
+    """Keep a file in the first folder that takes it; whole or not at all, whoever else writes it."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=name, delete=False) as file:
+                file.write(hashlib.sha256(content).digest() + content)
+            Path(file.name).replace(folder / name)
+        except OSError:
+            continue
+        return
+    _log.warning("compiled kernels cannot be kept: neither %s nor %s can be written; every start will compile them "
+                 "anew until XDG_CACHE_HOME names a folder that can", *folders)  # fmt: skip
+
+
+@functools.cache
+def _tell() -> None:
+    """Say once in a process why it takes its time."""
+    _log.info("compiling kernels for this machine (once; later starts load them)")
+    if sys.stderr is not None and sys.stderr.isatty():
+        sys.stderr.write("hilum: compiling kernels for this machine (once; later starts load them)\n")
