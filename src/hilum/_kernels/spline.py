@@ -40,7 +40,7 @@ _SETTLE = 16
 """Rows after which the filter has forgotten its start: the pole to the 16th power is 7e-10."""
 
 _BAND_BYTES = 64 << 20
-"""Most memory for the buffer between the axes, whatever the size of the array."""
+"""Memory that the buffer between the axes may take in any case."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,7 @@ def interpolate(
     if z is None:
         _slices(source, out, y, x, finish, workers)
         return out
-    bands = -(-len(array) * shape[1] * shape[2] * 4 // _BAND_BYTES)
+    bands = -(-len(array) * shape[1] * shape[2] * 4 // _most_bytes(array))
     edges = [shape[1] * k // bands for k in range(bands + 1)]
     room = np.empty(len(array) * shape[2] * max(np.diff(edges)), np.float32)
     for top, bottom in pairwise(edges):
@@ -172,6 +172,11 @@ def nearest(
     out = np.empty((len(z), len(y), len(x)), array.dtype)
     run_slabs(lambda a, b: pick(source, out, a, b, z, y, x), len(out), workers=workers)
     return out
+
+
+def _most_bytes(array: NDArray[Any]) -> int:
+    """Most memory for the buffer between the axes: no more than the array itself takes, where that is much."""
+    return max(_BAND_BYTES, array.nbytes)
 
 
 def _none(taps: Taps | None) -> tuple[Any, ...]:

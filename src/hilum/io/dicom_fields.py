@@ -84,61 +84,85 @@ def header_from(fields: Fields, name: str, syntax: str, place: PixelPlace) -> He
     -------
     Header
     """
-    order: Any = "big" if syntax == BIG_ENDIAN else "little"
+    shared = _shared(syntax, *[fields.get(tag, b"") for tag in _SHARED_TAGS])
+    order, bits, signed = shared.order, shared.values["bits_allocated"], shared.values["signed"]
 
     def raw(field: str) -> bytes:
         return fields.get(TAGS[field], b"")
 
-    def integer(field: str, default: int = 0) -> int:
-        value = raw(field)[:2]
-        return int.from_bytes(value, order) if len(value) == 2 else default
-
-    bits = integer("bits_allocated")
-    stored = integer("bits_stored", bits)
-    signed = integer("signed") == 1
     direct = syntax in NATIVE - {DEFLATED} and place.length != UNDEFINED
     swapped_bytes = order == "big" and bits == 8  # in 16-bit words, or not: pydicom knows
     # Inside a deflated stream offsets mean nothing; it unpacked, so it is whole.
     present = place.length if syntax == DEFLATED else place.present
     usable = (place.length == UNDEFINED) != (syntax in NATIVE)  # compressed pixels have no defined length
-    frames = max(_whole(raw("frames")) or 1, 1)
     return Header(
         path=name,
-        frames=frames,
         sop_uid=text_of(raw("sop_uid")),
-        series_uid=text_of(raw("series_uid")),
-        modality=text_of(raw("modality")),
-        sop_class=text_of(raw("sop_class")),
-        transfer_syntax=syntax,
-        image_type=tuple(text_of(part) for part in raw("image_type").split(b"\\")),
-        rows=integer("rows"),
-        columns=integer("columns"),
-        samples=integer("samples", 1),
-        pixel_spacing=numbers_of(raw("pixel_spacing")),
-        position=numbers_of(raw("position")) if frames == 1 else (),  # one place for many frames is none
-        orientation=numbers_of(raw("orientation")),
+        position=numbers_of(raw("position")) if shared.values["frames"] == 1 else (),  # one place for many is none
         instance_number=_whole(raw("instance_number")),
-        acquisition_number=_whole(raw("acquisition_number")),
         acquisition_time=text_of(raw("acquisition_time")),
         content_time=text_of(raw("content_time")),
-        slice_step=number_of(raw("slice_step")),
         slice_location=number_of(raw("slice_location")),
-        slope=number_of(raw("slope")),
-        intercept=number_of(raw("intercept")),
-        rescale_type=text_of(raw("rescale_type")).upper(),
-        bits_allocated=bits,
-        bits_stored=stored,
-        high_bit=integer("high_bit", max(stored - 1, 0)),
-        signed=signed,
-        big_endian=order == "big",
-        padding=_pixel_value(raw("padding"), order, bits, signed=signed),
-        padding_limit=_pixel_value(raw("padding_limit"), order, bits, signed=signed),
         smallest=_pixel_value(raw("smallest"), order, bits, signed=signed),
         largest=_pixel_value(raw("largest"), order, bits, signed=signed),
-        native=syntax in NATIVE,
         pixel_offset=place.offset if direct and not swapped_bytes else -1,
         pixel_bytes=present if usable else 0,
+        **shared.values,
     )
+
+
+_OWN = frozenset({"sop_uid", "position", "instance_number", "acquisition_time", "content_time", "slice_location",
+                  "smallest", "largest"})  # fmt: skip
+"""What the slices of a series say each for itself."""
+
+_SHARED = tuple(field for field in TAGS if field not in _OWN)
+_SHARED_TAGS = tuple(TAGS[field] for field in _SHARED)
+
+
+class _Shared(NamedTuple):
+    order: Any
+    values: dict[str, Any]
+
+
+@lru_cache(maxsize=64)  # the slices of a series say the same again and again
+def _shared(syntax: str, *raw_values: bytes) -> _Shared:
+    """Fields that are the same in all slices of a series, as a rule."""
+    raw = dict(zip(_SHARED, raw_values, strict=True))
+    order: Any = "big" if syntax == BIG_ENDIAN else "little"
+
+    def integer(field: str, default: int = 0) -> int:
+        value = raw[field][:2]
+        return int.from_bytes(value, order) if len(value) == 2 else default
+
+    bits = integer("bits_allocated")
+    stored = integer("bits_stored", bits)
+    signed = integer("signed") == 1
+    return _Shared(order, {
+        "frames": max(_whole(raw["frames"]) or 1, 1),
+        "series_uid": text_of(raw["series_uid"]),
+        "modality": text_of(raw["modality"]),
+        "sop_class": text_of(raw["sop_class"]),
+        "transfer_syntax": syntax,
+        "image_type": tuple(text_of(part) for part in raw["image_type"].split(b"\\")),
+        "rows": integer("rows"),
+        "columns": integer("columns"),
+        "samples": integer("samples", 1),
+        "pixel_spacing": numbers_of(raw["pixel_spacing"]),
+        "orientation": numbers_of(raw["orientation"]),
+        "acquisition_number": _whole(raw["acquisition_number"]),
+        "slice_step": number_of(raw["slice_step"]),
+        "slope": number_of(raw["slope"]),
+        "intercept": number_of(raw["intercept"]),
+        "rescale_type": text_of(raw["rescale_type"]).upper(),
+        "bits_allocated": bits,
+        "bits_stored": stored,
+        "high_bit": integer("high_bit", max(stored - 1, 0)),
+        "signed": signed,
+        "big_endian": order == "big",
+        "padding": _pixel_value(raw["padding"], order, bits, signed=signed),
+        "padding_limit": _pixel_value(raw["padding_limit"], order, bits, signed=signed),
+        "native": syntax in NATIVE,
+    })  # fmt: skip
 
 
 @lru_cache(maxsize=1024)  # the slices of a series say the same again and again

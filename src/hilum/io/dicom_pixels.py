@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ def stored_frames(
 
 
 def _native_frames(path: Path, headers: Sequence[Header], into: Sequence[NDArray[np.int16]]) -> Iterator[NDArray[Any]]:
-    with path.open("rb", buffering=0) as file:
+    with io.FileIO(path) as file:
         for h, buffer in zip(headers, into, strict=True):
             file.seek(h.pixel_offset + h.frame * h.frame_bytes)
             if h.bits_allocated != 16:
