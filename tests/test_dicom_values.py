@@ -23,7 +23,7 @@ from test_dicom import GRID, by_pydicom, codes, enhanced, noise, raises, save, s
 
 import hilum
 from hilum.errors import FormatError, UnsupportedError
-from hilum.io import dicom_child
+from hilum.io import dicom_child, dicom_hu
 from hilum.io.dicom import read_dicom
 from hilum.io.dicom_headers import read_headers
 from hilum.io.dicom_hu import to_hu
@@ -398,3 +398,30 @@ def test_real_frames_that_crash_the_decoder_are_refused(real_data, tmp_path, cap
     with pytest.raises(FormatError, match=r"crashed .signal 6.|cannot be decoded"):
         dicom_child.decode(tmp_path / "hurt.dcm", [header])
     assert capfd.readouterr() == ("", "")
+
+
+@given(st.data())
+def test_plain_frames_get_in_one_go_what_they_get_step_by_step(data):
+    signed = data.draw(st.booleans())
+    bits = data.draw(st.sampled_from([8, 12, 16]))
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    value = st.integers(low, high)
+    intercept = data.draw(st.sampled_from([-1024.0, 0.0, -1000.5, 300.0, -32768.0]))
+    header = Header(
+        "a.dcm", rows=3, columns=4, slope=data.draw(st.sampled_from([1.0, 1.0, 2.0])), intercept=intercept,
+        bits_stored=bits, high_bit=bits - 1, signed=signed,
+        padding=data.draw(st.none() | value | st.sampled_from([-2000, low, high])),
+        padding_limit=data.draw(st.none() | value),
+    )  # fmt: skip
+    few = st.sampled_from([low, high, 0, 5, header.padding if header.padding is not None else 1])
+    words = data.draw(st.lists(few | value | few, min_size=12, max_size=12))
+    if data.draw(st.booleans()):  # padding that is possible as a value counts where it fills all corners
+        words[0], words[3], words[8], words[11] = [data.draw(few)] * 4
+    stored = np.array(words).astype("<i2" if signed else "<u2").reshape(3, 4)
+    stored.flags.writeable = False
+    quick, slow = np.empty((3, 4), np.int16), np.empty((3, 4), np.int16)
+    done = dicom_hu.to_hu(stored, header, quick)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dicom_hu, "_plain", lambda *_: None)
+        assert dicom_hu.to_hu(stored, header, slow) == done
+    np.testing.assert_array_equal(quick, slow)
