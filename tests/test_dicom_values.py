@@ -415,8 +415,9 @@ def test_plain_frames_get_in_one_go_what_they_get_step_by_step(data):
     )  # fmt: skip
     few = st.sampled_from([low, high, 0, 5, header.padding if header.padding is not None else 1])
     words = data.draw(st.lists(few | value | few, min_size=12, max_size=12))
-    if data.draw(st.booleans()):  # padding that is possible as a value counts where it fills all corners
-        words[0], words[3], words[8], words[11] = [data.draw(few)] * 4
+    corner = header.padding
+    if corner is not None and low <= corner <= high and data.draw(st.booleans()):
+        words[0] = words[3] = words[8] = words[11] = corner  # a possible value is padding where it fills all corners
     stored = np.array(words).astype("<i2" if signed else "<u2").reshape(3, 4)
     stored.flags.writeable = False
     quick, slow = np.empty((3, 4), np.int16), np.empty((3, 4), np.int16)
