@@ -5,7 +5,7 @@
     python3 dev.py test      the tests (what follows goes to pytest)
     python3 dev.py lint      ruff, mypy and the rooms of the architecture
     python3 dev.py lock      renew the lock files in requirements/
-    python3 dev.py bench     agreement with the tutorial, start-up times
+    python3 dev.py bench     speed beside the tutorial and the peers, about 40 minutes (DICOM folders may follow)
     python3 dev.py run ...   any hilum command
 
 Each does its own set-up: a virtual environment in .venv, the locked packages with their hashes, hilum itself.
@@ -65,11 +65,10 @@ def lint(_words: list[str]) -> int:
 
 
 def bench(words: list[str]) -> int:
-    """Print start-up times, and agreement with the tutorial on a folder given."""
+    """Print start-up times, then speed and agreement beside the tutorial and peers, on phantoms and given folders."""
     set_up("dev")
     status = call(PYTHON, "bench/startup.py")
-    agreement = ROOT / "bench/agreement.py"
-    return max(status, call(PYTHON, agreement, *words, folder=Path.cwd())) if words else status
+    return max(status, call(PYTHON, ROOT / "bench/speed.py", *words, folder=Path.cwd()))
 
 
 def lock(_words: list[str]) -> int:

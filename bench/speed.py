@@ -1,11 +1,12 @@
 """Times hilum against the 2017 tutorial and its peers, in turn on the same scans, and prints ratios.
 
-    python bench/speed.py [--folder DICOM_FOLDER ...] [--rounds 3] [--slices 100 240 400] [--out DIR]
+    python bench/speed.py [DICOM_FOLDER ...] [--rounds 3] [--slices 100 240 400] [--long 2000] [--out DIR]
 
 1. Whole processes, cold but with compiled kernels: each contender on one scan, one after the other, round by round.
 2. Scans inside a batch: one process, eight phantoms of 240 slices, the median of all but the first.
 3. Stages on one scan inside one process, beside a plain copy of the volume.
-4. Growth: seconds and peak memory of whole processes from the fewest to the most slices.
+4. Growth: seconds and peak memory of whole processes from the fewest to the most slices; one very long scan.
+5. Agreement with the tutorial's own code, where that is at hand: what is fast has to be the same.
 
 Ratios are what counts: both sides of each were measured in this run. Writes speed.md, speed.json and speed.png.
 """
@@ -56,11 +57,12 @@ class Mark(NamedTuple):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, nargs="*", default=[], help="DICOM folders of real scans")
+    parser.add_argument("folders", type=Path, nargs="*", help="DICOM folders of real scans")
     parser.add_argument("--slices", type=int, nargs="*", default=[100, 240, 400], help="of the phantoms")
+    parser.add_argument("--long", type=int, default=2000, help="slices of a scan for hilum alone; 0 for none")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="contenders")
-    parser.add_argument("--out", type=Path, default=Path("bench-speed"))
+    parser.add_argument("--out", type=Path, default=HERE / "results")
     asked = parser.parse_args()
     peers = [name for name in PEERS if (not asked.only or name in asked.only) and _there(name)]
     asked.out.mkdir(parents=True, exist_ok=True)
@@ -89,7 +91,7 @@ def measure(asked: argparse.Namespace, peers: list[str], scratch: Path) -> dict[
         seeds = range(BATCH) if count == BATCH_SLICES else range(1)
         _run("phantoms.py", scratch, count, *seeds)
     scans = {f"phantom of {count}": scratch / f"{count}-0" for count in sorted({*asked.slices, BATCH_SLICES})}
-    scans |= {folder.parent.name if folder.name == "image" else folder.name: folder for folder in asked.folder}
+    scans |= {folder.parent.name if folder.name == "image" else folder.name: folder for folder in asked.folders}
     told: dict[str, Any] = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     }
@@ -110,6 +112,23 @@ def measure(asked: argparse.Namespace, peers: list[str], scratch: Path) -> dict[
             told["batch"][peer].append(median(sum(stages.values()) for stages in scans_of[1:]))
     print("stages", file=sys.stderr)
     told["stages"] = json.loads(_run("stages.py", batch[0], scratch / "out", "--runs", 3 * asked.rounds))
+    told["agreement"] = {} if "tutorial" not in peers else _agreement(scans)
+    if asked.long:
+        print(f"{asked.long} slices", file=sys.stderr)
+        _run("phantoms.py", scratch, asked.long, 0)
+        told["long"] = {"slices": asked.long, **_process("hilum", [scratch / f"{asked.long}-0"], scratch / "out")}
+    return told
+
+
+def _agreement(scans: dict[str, Path]) -> dict[str, list[str]]:
+    """What `agreement.py` says of the phantom that the stages ran on, and of the real scans."""
+    told = {}
+    for name, folder in scans.items():
+        if not name.startswith("phantom") or name == f"phantom of {BATCH_SLICES}":
+            print(f"agreement: {name}", file=sys.stderr)
+            command = [sys.executable, HERE / "agreement.py", folder]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+            told[name] = [*done.stdout.splitlines()] if done.stdout else ["not compared"]
     return told
 
 
@@ -166,6 +185,15 @@ def marks(told: dict[str, Any]) -> list[Mark]:
     found.append(Mark("ct.nii.gz, seconds", stages["hilum"]["nii.gz, one core"], 0.4, more=False))
     peak = median(run["peak_gib"] for run in whole["hilum"])
     found.append(Mark(f"peak memory at {BATCH_SLICES} slices, GiB", peak, 0.7, more=False))
+    if "long" in told:
+        found.append(
+            Mark(f"peak memory at {told['long']['slices']} slices, GiB", told["long"]["peak_gib"], 6, more=False)
+        )
+    lines = [line for said in told["agreement"].values() for line in said]
+    if lines:
+        found.append(
+            Mark("agreement lines that do not hold", sum(" holds " not in f"{n} " for n in lines), 0, more=False)
+        )
     for key, name in (("seconds", "time"), ("peak_gib", "memory")):
         slices, more = growth(told, key)
         found.append(Mark(f"exponent of {name} over slices", math.log(more) / math.log(slices), 1.0, more=False))
@@ -210,6 +238,12 @@ def table(told: dict[str, Any]) -> str:
             f"| {name} | {1000 * ours:.0f} | {spread} | {1000 * theirs:.0f} | {theirs / ours:.0f} | {far:.1f} |"
         )
     lines.append(f"| one copy | {1000 * copies['scan']:.1f} | | | | 1.0 |")
+    worst = max(
+        (name for name in stages["hilum"] if name in stages["tutorial"]), key=lambda n: median(stages["hilum"][n])
+    )
+    lines += ["", f"Furthest from a copy, of the tutorial's stages: {worst}."]
+    for name, said in told["agreement"].items():
+        lines += ["", f"## Agreement with the tutorial's code: {name}", "", *(f"    {line}" for line in said)]
     lines += ["", "## Marks", "", "| mark | measured | wanted | |", "| --- | --- | --- | --- |"]
     for mark in marks(told):
         sign = ">=" if mark.more else "<="
