@@ -84,18 +84,20 @@ def read_preview(folder: Path, record: ScanRecord) -> tuple[PreviewRecord, bytes
     try:
         return msgspec.json.decode(facts, type=PreviewRecord), picture
     except msgspec.DecodeError as problem:
-        raise FormatError(f"not a preview: {problem}", where=folder / FACTS) from None
+        raise FormatError(f"{FACTS} is no preview: {problem}", where=folder / FACTS) from None
 
 
 def _read_checked(path: Path, record: ScanRecord) -> bytes:
     told = record.files[path.name]
     try:
         if told.bytes > LARGEST or path.stat().st_size != told.bytes:
-            raise FormatError("not of the size that scan.json tells", where=path, do="run the scan again")
+            raise FormatError(
+                f"{path.name} is not of the size that scan.json tells", where=path, do="run the scan again"
+            )
         data = path.read_bytes()
     except OSError as problem:
         reason = problem.strerror or str(problem)
-        raise FormatError(f"cannot be read: {reason}", where=path, do="run the scan again") from None
+        raise FormatError(f"{path.name} cannot be read: {reason}", where=path, do="run the scan again") from None
     if hashlib.sha256(data).hexdigest() != told.sha256:
-        raise FormatError("not the bytes that were written", where=path, do="run the scan again")
+        raise FormatError(f"{path.name} is not what was written", where=path, do="run the scan again")
     return data
