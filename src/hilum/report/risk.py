@@ -23,8 +23,8 @@ CHECKED_FIRST = ALARMS | {"not-hu", "nodule-outside"}
 """Notes that say that something is probably wrong."""
 
 LOOKED_AT = frozenset({
-    "airway-included", "crowded-nodule", "cropped", "dense-lung", "low-hu", "lungs-fallback", "missing-slices",
-    "outlines-beyond", "saturated", "several-readings",
+    "airway-included", "crowded-nodule", "cropped", "dense-lung", "low-hu", "lungs-doubtful", "lungs-fallback",
+    "missing-slices", "outlines-beyond", "saturated", "several-readings",
 })  # fmt: skip
 """Notes on what may be right, and changes what the data are; all other notes are of oddities that were mended."""
 

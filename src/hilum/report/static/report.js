@@ -26,16 +26,15 @@
 
   const figure = (name) => (scan) => scan.figures[name];
   const columns = [
-    { name: "Risk", first: -1, sort: (scan) => scan.risk, cell: riskCell },
+    { name: "Risk", first: -1, sort: (scan) => scan.risk, cell: riskCell, style: "short" },
     { name: "Scan", sort: (scan) => scan.id, cell: scanCell, style: "scan" },
-    { name: "Status", sort: (scan) => scan.status, cell: (scan) => scan.status },
-    { name: "Pictures", cell: pictureCell, style: "strip" },
+    { name: "Status", sort: (scan) => scan.status, cell: (scan) => scan.status, style: "short" },
+    { name: "Findings", first: -1, sort: (scan) => scan.flags.length, cell: findingsCell, style: "findings" },
     { name: "Score", sort: figure("lung_score"), cell: (scan) => fixed(scan.figures.lung_score, 2), style: "number" },
     { name: "Right ml", sort: figure("lung_right_ml"), cell: (scan) => fixed(scan.figures.lung_right_ml, 0), style: "number" },
     { name: "Left ml", sort: figure("lung_left_ml"), cell: (scan) => fixed(scan.figures.lung_left_ml, 0), style: "number" },
     { name: "Nodules", first: -1, sort: (scan) => (scan.geometry ? scan.nodules.length : undefined),
       cell: (scan) => (scan.geometry ? String(scan.nodules.length) : "-"), style: "number" },
-    { name: "Findings", first: -1, sort: (scan) => scan.flags.length, cell: flagCell, style: "flags" },
   ];
 
   function riskCell(scan) {
@@ -50,24 +49,22 @@
     ];
   }
 
-  function flagCell(scan) {
-    return scan.flags.map((flag) => make("span", { class: `chip risk${flag.level}`, title: flag.text, dir: "auto" }, flag.name));
-  }
-
-  function pictureCell(scan, number) {
-    if (!scan.preview) return make("span", {}, scan.no_picture || (scan.geometry ? "no pictures" : "not made"));
+  function findingsCell(scan, number) {
+    const chips = scan.flags.map((flag) => make("span", { class: `chip risk${flag.level}`, title: flag.text, dir: "auto" }, flag.name));
+    const told = scan.no_picture || (scan.geometry ? "" : scan.flags.map((flag) => flag.text)[0]);
+    const text = told ? [make("span", { class: "told", dir: "auto" }, told)] : [];
+    if (!scan.preview) return [...chips, ...text];
     const picture = make("img", { width: scan.preview.width, height: scan.preview.height, alt: describe(scan) });
     picture.dataset.number = number;
-    return picture;
+    return [...chips, ...text, make("div", { class: "strip" }, picture)];
   }
 
   function describe(scan) {
-    const names = { coronal: "slice {} from the front", axial: "slice {} from the feet" };
-    const told = scan.preview.panels.map((panel) =>
-      panel.plane === "nodule"
-        ? `nodule ${panel.nodule} close up, 50 mm wide`
-        : `${panel.plane} ${(names[panel.plane] || "slice {}").replace("{}", panel.place + 1)}`);
-    return told.join("; ");
+    const of = (plane) => scan.preview.panels.filter((panel) => panel.plane === plane);
+    const slices = (plane) => of(plane).map((panel) => panel.place + 1).join(", ");
+    const close = of("nodule").map((panel) => panel.nodule).join(", ");
+    return `Coronal slice ${slices("coronal")} from the front; axial slices ${slices("axial")} from the feet`
+      + (close ? `; close-ups, 50 mm wide, of nodules ${close} (down, then right).` : ".");
   }
 
   // ---- rows: made once, then shown, hidden and put in order
@@ -113,10 +110,9 @@
   }
 
   const heads = columns.map((column, index) => {
-    const head = make("th", { scope: "col" });
+    const head = make("th", column.style ? { scope: "col", class: column.style } : { scope: "col" });
     if (!column.sort) {
       head.append(column.name);
-      head.className = column.style;
       return head;
     }
     const button = make("button", { type: "button" }, column.name, make("span", { "aria-hidden": "true" }));
@@ -194,7 +190,7 @@
   }
 
   function histogram(preview) {
-    const [width, height, left, bottom, top] = [460, 190, 44, 22, 8];
+    const [width, height, left, bottom, top] = [360, 170, 46, 20, 8];
     const total = preview.counts.reduce((sum, count) => sum + count, preview.below + preview.above) || 1;
     const least = -5; // the smallest share shown, as a power of ten
     const end = preview.hu_from + preview.hu_step * preview.counts.length;
@@ -212,7 +208,7 @@
     });
     drawn.append(make("svg:path", { class: "bar", d: `M${left} ${height - bottom}${line.join("")}V${height - bottom}Z` }));
     for (let hu = -1000; hu < end; hu += 500) {
-      drawn.append(make("svg:text", { x: x(hu), y: height - 6, "text-anchor": "middle" }, `${hu} HU`));
+      drawn.append(make("svg:text", { x: x(hu), y: height - 6, "text-anchor": hu + 100 > end ? "end" : "middle" }, `${hu}`));
     }
     drawn.append(make("svg:path", { class: "axis", d: `M${left} ${top}V${height - bottom}H${width - 8}` }));
     return drawn;
@@ -236,7 +232,7 @@
       big.dataset.number = number;
       load(big);
       parts.append(make("section", { class: "all" }, make("div", { class: "wide" }, big),
-        make("p", { class: "hint" }, `${describe(scan)}.`)));
+        make("p", { class: "hint" }, describe(scan))));
     } else if (scan.no_picture) {
       parts.append(make("section", { class: "all" }, make("p", { class: "hint" }, scan.no_picture)));
     }
@@ -253,10 +249,10 @@
         ["score of the mask", `${fixed(scan.figures.lung_score, 2)} of 1`]])));
     }
     if (scan.preview) {
-      const told = Object.entries(scan.preview.percentiles).map(([name, value]) => `${name} %: ${value}`).join(", ");
+      const told = Object.entries(scan.preview.percentiles).map(([name, value]) => `${name}\u00a0%:\u00a0${value}`).join(", ");
       const cut = scan.preview.cut ? ` The recipe cut values off at ${scan.preview.cut.join(" and ")} HU.` : "";
       parts.append(block("Hounsfield units", histogram(scan.preview),
-        make("p", { class: "hint" }, `Share of voxels in each ${scan.preview.hu_step} HU, logarithmic. Percentiles: ${told} HU.${cut}`)));
+        make("p", { class: "hint" }, `Share of the voxels in each ${scan.preview.hu_step} HU, on a logarithmic axis. Percentiles in HU: ${told}.${cut}`)));
     }
     if (scan.nodules.length) {
       const proof = block("Nodules", nodules(scan));
@@ -274,7 +270,7 @@
       ...Object.entries(scan.labels).map(([name, value]) => [name, String(value)]),
       ["seconds", brief(scan.seconds)], ["hilum", scan.version || "-"], ["recipe", scan.recipe || "-"],
       ["fingerprint", scan.fingerprint.slice(0, 16) || "-"],
-      ["files", Object.entries(scan.files).map(([name, bytes]) => `${name} ${(bytes / 1e6).toFixed(2)} MB`).join(", ") || "-"]])));
+      ["files", Object.entries(scan.files).map(([name, bytes]) => `${name} ${bytes < 1e5 ? (bytes / 1e3).toFixed(1) + " kB" : (bytes / 1e6).toFixed(1) + " MB"}`).join(", ") || "-"]])));
     const figures = Object.entries(scan.figures);
     if (figures.length) {
       parts.append(block("All figures", make("details", {}, make("summary", {}, `${figures.length} figures`),
