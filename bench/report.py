@@ -43,12 +43,16 @@ KINDS = {
     "tutorial2017": RECIPES["tutorial2017"],
 }
 
-OPENED = """new Promise(done => requestAnimationFrame(() => setTimeout(() => {
-  const paint = performance.getEntriesByName("first-contentful-paint")[0];
-  done({drawn: performance.now(), painted: paint ? paint.startTime : -1,
-        rows: document.querySelectorAll("tbody .open").length,
-        pictures: [...document.querySelectorAll("tbody img")].filter(one => one.naturalWidth > 0).length});
-})))"""
+OPENED = """new Promise(done => {
+  const wanted = JSON.parse(document.getElementById("scans").textContent).length;
+  (function look() {
+    const rows = document.querySelectorAll("tbody .open").length;
+    if (rows < wanted) return requestAnimationFrame(look);
+    const paint = performance.getEntriesByName("first-contentful-paint")[0];
+    document.body.offsetHeight;
+    done({rows, drawn: performance.now(), painted: paint ? paint.startTime : -1});
+  })();
+})"""
 
 
 def main() -> int:

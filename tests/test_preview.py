@@ -58,11 +58,16 @@ def test_every_value_is_counted_once(volume, workers):
     assert np.array_equal(count_values(volume, workers=workers), expected)
 
 
-@given(hnp.arrays(np.float32, (5, 4, 3), elements=st.floats(-2, 2, width=32)), st.sampled_from([1, 2]))
-def test_scaled_values_are_counted_as_numpy_rounds_them(volume, workers):
-    values = np.clip(np.rint(volume * np.float32(20000) + np.float32(-650)), -32768, 32767).astype(np.int64)
+@given(
+    hnp.arrays(np.int32, (5, 4, 3), elements=st.integers(-40000, 40000)),
+    st.floats(-0.4, 0.4),
+    st.sampled_from([1, 2]),
+)
+def test_scaled_values_are_counted_as_the_nearest_whole_number(values, beside, workers):
+    volume = ((values + beside + 650) / 20000).astype(np.float32)
     found = count_scaled(volume, scale=20000.0, offset=-650.0, workers=workers)
-    assert np.array_equal(found, np.bincount(values.ravel() + 32768, minlength=65536))
+    expected = np.clip(values, -32768, 32767).ravel().astype(np.int64) + 32768
+    assert np.array_equal(found, np.bincount(expected, minlength=65536))
 
 
 def test_the_right_lung_is_on_the_left_and_the_head_on_top(made):

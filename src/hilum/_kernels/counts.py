@@ -33,8 +33,8 @@ def _count_scaled(volume: Any, scale: Any, offset: Any, counts: Any, edges: Any,
         for z in range(edges[part], edges[part + 1]):
             for y in range(volume.shape[1]):
                 for x in range(volume.shape[2]):
-                    value = np.rint(volume[z, y, x] * scale + offset)
-                    mine[np.int64(min(max(value, np.float32(-32768)), np.float32(32767))) + 32768] += 1
+                    place = np.int32(volume[z, y, x] * scale + offset)
+                    mine[min(max(place, 0), 65535)] += 1
 
 
 def count_values(volume: NDArray[np.int16], *, workers: int = 0) -> NDArray[np.int64]:
@@ -67,7 +67,8 @@ def count_scaled(volume: NDArray[np.float32], *, scale: float, offset: float, wo
     volume : ndarray of float32, shape (z, y, x)
         Finite.
     scale, offset : float
-        What is counted is ``value * scale + offset`` in single precision; beyond int16 its ends.
+        What is counted is ``value * scale + offset`` in single precision, within 1/128 of the true value; beyond int16
+        its ends. At most some 1e9 in size.
     workers : int
         Threads; 0 for one per available core. The result does not depend on it.
 
@@ -79,7 +80,7 @@ def count_scaled(volume: NDArray[np.float32], *, scale: float, offset: float, wo
     volume = np.ascontiguousarray(volume, np.float32).view()
     volume.flags.writeable = False
     edges, counts = _parts(volume.shape[0])
-    by, plus = np.float32(scale), np.float32(offset)
+    by, plus = np.float32(scale), np.float32(offset + 32768.5)  # what is above 0 is rounded by cutting it off
     run_slabs(lambda a, b: _count_scaled(volume, by, plus, counts, edges, a, b), _SLABS, workers=workers)
     whole: NDArray[np.int64] = counts.sum(axis=0)
     return whole

@@ -28,9 +28,9 @@
   const columns = [
     { name: "Risk", first: -1, sort: (scan) => scan.risk, cell: riskCell, style: "short" },
     { name: "Scan", sort: (scan) => scan.id, cell: scanCell, style: "scan" },
-    { name: "Status", sort: (scan) => scan.status, cell: (scan) => scan.status, style: "short" },
+    { name: "Status", sort: (scan) => scan.status, cell: (scan) => scan.status, style: "short status" },
     { name: "Findings", first: -1, sort: (scan) => scan.flags.length, cell: findingsCell, style: "findings" },
-    { name: "Score", sort: figure("lung_score"), cell: (scan) => fixed(scan.figures.lung_score, 2), style: "number" },
+    { name: "Score", sort: figure("lung_score"), cell: (scan) => fixed(scan.figures.lung_score, 2), style: "number score" },
     { name: "Right ml", sort: figure("lung_right_ml"), cell: (scan) => fixed(scan.figures.lung_right_ml, 0), style: "number" },
     { name: "Left ml", sort: figure("lung_left_ml"), cell: (scan) => fixed(scan.figures.lung_left_ml, 0), style: "number" },
     { name: "Nodules", first: -1, sort: (scan) => (scan.geometry ? scan.nodules.length : undefined),
@@ -95,7 +95,10 @@
     }
   }, { rootMargin: "800px" });
   for (const { row } of rows) for (const picture of row.querySelectorAll("img")) watcher.observe(picture);
-  addEventListener("beforeprint", () => body.querySelectorAll("img[data-number]").forEach(load));
+  addEventListener("beforeprint", () => {
+    finish();
+    body.querySelectorAll("img[data-number]").forEach(load);
+  });
 
   // ---- sorting
 
@@ -144,9 +147,22 @@
       && words.every((word) => text.includes(word));
   }
 
+  // A screen of rows at once, the others in the next moments: laying out a thousand takes the better part of a second.
+  let turn = 0;
+  let finish = () => {};
+
   function show() {
     const shown = rows.filter(wanted).sort(compare);
-    body.replaceChildren(...shown.flatMap(({ row, detail }) => (detail ? [row, detail] : [row])));
+    const waiting = shown.flatMap(({ row, detail }) => (detail ? [row, detail] : [row]));
+    const mine = (turn += 1);
+    const draw = (count) => {
+      if (mine !== turn) return; // sorted or filtered anew in between
+      body.append(...waiting.splice(0, count));
+      if (waiting.length) requestAnimationFrame(() => setTimeout(draw, 0, 200));
+    };
+    finish = () => draw(waiting.length);
+    body.replaceChildren();
+    draw(40);
     byId("count").textContent = `${shown.length} of ${rows.length} scans`;
     heads.forEach((head, index) => {
       const mine = index === sorted.column;
