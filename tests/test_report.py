@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import unicodedata
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -214,6 +215,14 @@ def test_nodules_beside_the_lungs_and_low_scores_are_flagged(tmp_path):
     assert [(f.name, f.level) for f in first.flags] == [("low-score", LOOK)]
     assert [(f.name, f.level) for f in second.flags] == [("nodule-beside-lungs", CHECK)]
     assert second.flags[0].text.endswith("lung mask: 1")
+
+
+def test_the_guide_names_every_level():
+    guide = Path(__file__).resolve().parents[1] / "docs" / "report.md"
+    if not guide.is_file():
+        pytest.skip("the tests of an installed package come without the pages")
+    rows = re.findall(r"^\| ([a-z ]+) \|", guide.read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows == ["risk", *reversed(LEVELS)]
 
 
 # ---- text and charts
