@@ -62,9 +62,10 @@
   function describe(scan) {
     const of = (plane) => scan.preview.panels.filter((panel) => panel.plane === plane);
     const slices = (plane) => of(plane).map((panel) => panel.place + 1).join(", ");
-    const close = of("nodule").map((panel) => panel.nodule).join(", ");
+    const nodules = of("nodule").map((panel) => panel.nodule);
+    const close = nodules.length > 1 ? `nodules ${nodules.join(", ")} (down, then right)` : `nodule ${nodules[0]}`;
     return `Coronal slice ${slices("coronal")} from the front; axial slices ${slices("axial")} from the feet`
-      + (close ? `; close-ups, 50 mm wide, of nodules ${close} (down, then right).` : ".");
+      + (nodules.length ? `; close up, 50 mm wide: ${close}.` : ".");
   }
 
   // ---- rows: made once, then shown, hidden and put in order
@@ -198,7 +199,8 @@
   function grid(head, lines) {
     return make("div", { class: "scroll" }, make("table", {},
       make("thead", {}, make("tr", {}, ...head.map((name) => make("th", { scope: "col" }, name)))),
-      make("tbody", {}, ...lines.map((line) => make("tr", {}, ...line.map((value) => make("td", { class: "number" }, value)))))));
+      make("tbody", {}, ...lines.map((line) => make("tr", {}, ...line.map((value, k) =>
+        make("td", { class: k < line.length - 1 ? "number" : "words", dir: "auto" }, value)))))));
   }
 
   function block(title, ...children) {
