@@ -106,7 +106,8 @@ def test_run_info_stats_and_recipe_answer(capsys, series, annotations, tmp_path)
     assert "1 in, 1 " in out
     (done,) = (tmp_path / "out" / "scans").iterdir()
     assert sorted(os.listdir(done)) == sorted(
-        ["ct.npy", "ct.json", "lungs.npy", "lungs.json", "nodules.npy", "nodules.json", "scan.json"]
+        [f"{name}.{kind}" for name in ("ct", "lungs", "nodules") for kind in ("json", "npy")]
+        + ["preview.json", "preview.png", "scan.json"]
     )
     assert np.load(done / "ct.npy").dtype == np.int16
     status, out, _ = call(capsys, "stats", tmp_path / "out", "--json")

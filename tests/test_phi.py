@@ -123,6 +123,7 @@ def test_no_secret_of_a_header_is_in_any_output(tmp_path, scan, hilum):
         hilum("info", folder),
         hilum("info", folder, "--json"),
         hilum("stats", out / "run"),
+        hilum("report", out / "run"),
     ]
     assert [status for status, _ in done] == [0] * len(done), done
     assert leaks(*everything(out), *(told for _, told in done)) == []

@@ -63,7 +63,8 @@ def test_a_run_writes_what_it_says(inputs, phantom, tmp_path):
         for name, facts in record["files"].items():
             assert hashlib.sha256((done / name).read_bytes()).hexdigest() == facts["sha256"]
             assert (done / name).stat().st_size == facts["bytes"]
-        assert set(record["files"]) == {"ct.nii.gz", "lungs.nii.gz", "nodules.nii.gz"}
+        pictures = {"preview.json", "preview.png"}
+        assert set(record["files"]) == {"ct.nii.gz", "lungs.nii.gz", "nodules.nii.gz"} | pictures
         assert record["source_geometry"]["shape"] == list(phantom.scan.ct.shape)
     first, second = (json.loads((tmp_path / "scans" / ref.scan_id / "scan.json").read_text()) for ref in refs)
     assert len(first["nodules"]) == len(phantom.scan.nodules)

@@ -23,7 +23,7 @@ from hilum.io.store import read_record, store_scan
 from hilum.io.summary import summarize, write_summary
 from hilum.ops.lungs import MODEL
 from hilum.ops.lungs_onnx import model_digest
-from hilum.pipeline import preprocess
+from hilum.pipeline import preprocess, preview_of
 from hilum.recipes import Compute, Recipe, recipe_fingerprint, recipe_toml
 from hilum.scan import Known
 
@@ -161,6 +161,7 @@ def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool) -> tuple[str
         recipe_sha256=recipe_fingerprint(recipe),
         fingerprint=mark,
         dataset=ref.dataset,
+        preview=preview_of(ready, recipe),
     )
     return mark, [str(note) for note in ready.notes]
 

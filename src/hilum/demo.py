@@ -12,7 +12,7 @@ from hilum.datasets.phantom_files import write_dicom_series
 from hilum.errors import OutputError
 from hilum.io import read
 from hilum.io.store import read_finished, read_record
-from hilum.pipeline import preprocess
+from hilum.pipeline import preprocess, preview_of
 from hilum.recipes import RECIPES, recipe
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def compile_kernels() -> None:
     """Run every recipe once on a tiny phantom, so that their compiled kernels are kept."""
     scan = make_phantom(seed=1, shape=(40, 64, 64), spacing=(8.0, 6.0, 6.0)).scan
     for chosen in RECIPES.values():
-        preprocess(scan, chosen)
+        preview_of(preprocess(scan, chosen), chosen)
 
 
 def _write_annotations(phantom: Phantom, path: Path, series_uid: str) -> Path:

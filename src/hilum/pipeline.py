@@ -14,12 +14,14 @@ from hilum.ops.lungs_ladder import find_lungs
 from hilum.ops.morphology import dilate
 from hilum.ops.nodules import mask_nodules, nodules_outside
 from hilum.ops.plausibility import question_values
+from hilum.ops.preview import UnitRange, draw_preview
 from hilum.ops.quality import judge, measure_lungs, measure_nodules
 from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
 from hilum.scan import Note
 
 if TYPE_CHECKING:
+    from hilum.ops.preview import Preview
     from hilum.recipes import Intensity, Lungs, Nodules, Recipe, Resample
     from hilum.scan import Scan
     from hilum.volume import Mask, Volume
@@ -70,6 +72,25 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
         figures=MappingProxyType(figures),
         nodule_figures=() if drawn is None else measure_each_nodule(ct, lungs, drawn, count=len(scan.nodules)),
     )
+
+
+def preview_of(scan: Scan, recipe: Recipe) -> Preview:
+    """Draw a preprocessed scan small, and count its Hounsfield units.
+
+    Parameters
+    ----------
+    scan : Scan
+        From `preprocess`.
+    recipe : Recipe
+        The one that made it: where its output is the unit range, that is turned back into HU.
+
+    Returns
+    -------
+    Preview
+    """
+    step = recipe.intensity
+    scale = None if step.output == "hu" else UnitRange(step.lower, step.upper, step.mean)
+    return draw_preview(scan, unit_range=scale, workers=recipe.compute.workers)
 
 
 def _like(given: Mask, recipe: Recipe) -> Mask:

@@ -24,6 +24,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     scans.lungs,
     scans.nodules,
     runs.stats,
+    runs.report,
     training.slices,
     training.patches,
     training.froc,

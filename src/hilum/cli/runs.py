@@ -101,3 +101,20 @@ def stats(folder: Path, /, *, json: Annotated[bool, Parameter(negative="")] = Fa
     found = voxel_stats(folder)
     say(stats_json(found) if json else stats_text(found))
     return ALL_WELL
+
+
+def report(folder: Path, /, *, out: Path | None = None) -> int:
+    """Write one offline HTML page of a finished output: its scans by risk, with pictures.
+
+    Parameters
+    ----------
+    folder
+        An output folder of 'hilum run'.
+    out
+        The file to write; report.html in the folder without it.
+    """
+    from hilum.report import write_report
+
+    made = write_report(folder, out)
+    say(f"{made.path}: {made.scans} scans, {made.pictures} with pictures, {made.size / 1e6:.1f} MB")
+    return ALL_WELL

@@ -72,6 +72,41 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, FileRecord]
 
 
+class PanelRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One picture of a scan's ``preview.png``: what it shows, and where in the file it lies, in pixels.
+
+    ``plane`` is ``coronal``, ``axial`` or ``nodule`` (an axial close-up of nodule number ``nodule``); ``place`` is the
+    slice, counted from the front (``coronal``) or the feet.
+    """
+
+    plane: str
+    left: int
+    top: int
+    width: int
+    height: int
+    place: int
+    nodule: int = 0
+
+
+class PreviewRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A scan's ``preview.json``: what ``preview.png`` shows, and how often its voxels have which HU.
+
+    ``counts`` are of steps of ``hu_step`` from ``hu_from``; ``below`` and ``above`` are what lies beyond them. The
+    ``percentiles`` are of single HU. ``cut`` are the HU beyond which the recipe cut off values before.
+    """
+
+    width: int
+    height: int
+    panels: list[PanelRecord]
+    hu_from: int
+    hu_step: int
+    counts: list[int]
+    below: int
+    above: int
+    percentiles: dict[str, float]
+    cut: tuple[float, float] | None = None
+
+
 class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One csv of a data set: how many of its rows belong to a scan that is there, and to which series the others."""
 

@@ -15,6 +15,7 @@ import hilum
 from hilum.errors import MissingInputError, OutputError, one_line
 from hilum.io import write
 from hilum.io.landing import nodule_records, read_locations, write_locations
+from hilum.io.preview import write_preview
 from hilum.io.records import FileRecord, ScanRecord, grid_record
 from hilum.scan import Nodule, Note, Scan
 from hilum.volume import Mask
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from hilum.geometry import Geometry
     from hilum.io.records import NoduleRecord
+    from hilum.ops.preview import Preview
     from hilum.volume import Volume
 
 FORMATS = {"nifti": ".nii.gz", "npy": ".npy"}
@@ -48,6 +50,7 @@ def store_scan(
     recipe_sha256: str,
     fingerprint: str,
     dataset: str = "",
+    preview: Preview | None = None,
 ) -> ScanRecord:
     """Write a preprocessed scan to its folder, all of it or nothing.
 
@@ -67,6 +70,8 @@ def store_scan(
         What the result came from.
     dataset : str
         The kind of input, a key of ``hilum.datasets.DATASETS``.
+    preview : Preview, optional
+        Small pictures and a histogram of the scan, from `hilum.ops.preview.draw_preview`.
 
     Returns
     -------
@@ -85,6 +90,8 @@ def store_scan(
             if volume is not None:
                 write(volume, partial / (name + suffix), series_uid=scan.series_uid)
         write_locations(scan, partial)
+        if preview is not None:
+            write_preview(preview, partial)
         record = ScanRecord(
             scan_id=scan_id,
             series_uid=one_line(scan.series_uid, limit=128),

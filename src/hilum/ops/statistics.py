@@ -123,12 +123,14 @@ class HuHistogram:
         return self.total
 
 
-def count_hu(volume: Volume) -> HuHistogram:
+def count_hu(volume: Volume, *, workers: int = 0) -> HuHistogram:
     """Count the values of a CT.
 
     Parameters
     ----------
     volume : Volume of int16, shape (z, y, x), HU
+    workers : int
+        Threads; 0 for one per available core. The result does not depend on it.
 
     Returns
     -------
@@ -141,10 +143,9 @@ def count_hu(volume: Volume) -> HuHistogram:
     """
     if volume.array.dtype.newbyteorder("=") != np.int16:
         raise UnsupportedError(f"Hounsfield units are counted as int16, not {volume.array.dtype}")
-    counts = np.zeros(_VALUES, np.int64)
-    for part in volume.array:
-        counts += np.bincount(np.subtract(part, _LOWEST, dtype=np.int64).ravel(), minlength=_VALUES)
-    return HuHistogram(counts)
+    from hilum._kernels.counts import count_values
+
+    return HuHistogram(count_values(volume.array, workers=workers))
 
 
 @dataclass(frozen=True)

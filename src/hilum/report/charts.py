@@ -1,0 +1,178 @@
+"""Distributions as inline SVG: no library, no script, readable in print and without colors."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hilum.report.text import html
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hilum.io.records import PreviewRecord
+    from hilum.report.gather import Entry
+
+WIDTH, HEIGHT = 320, 150
+_LEFT, _RIGHT, _TOP, _BOTTOM = 38, 10, 10, 22
+_BINS = 24
+_NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
+_LEAST = 1e-5
+"""The smallest share of voxels on the logarithmic axis."""
+
+
+def charts(entries: Sequence[Entry]) -> list[str]:
+    """Draw the distributions of a run's finished scans.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+
+    Returns
+    -------
+    list of str
+        An HTML figure each; those without any value say so.
+    """
+    read = [e.source_geometry for e in entries if e.source_geometry is not None]
+    previews = [e.preview for e in entries if e.preview is not None]
+    nodules = [n.diameter_mm for e in entries for n in e.nodules]
+    drawn = [
+        histogram("Slice distance, as read", [g.spacing[0] for g in read], "mm", "scans"),
+        histogram("Pixel spacing in the slice, as read", [g.spacing[2] for g in read], "mm", "scans"),
+        histogram("Slices, as read", [float(g.shape[0]) for g in read], "", "scans"),
+        histogram("Height of the scan", [g.shape[0] * g.spacing[0] for g in read], "mm", "scans"),
+    ]
+    for title, name, unit in (
+        ("Right lung", "lung_right_ml", "ml"),
+        ("Left lung", "lung_left_ml", "ml"),
+        ("Mean of the lungs", "lung_mean_hu", "HU"),
+        ("Score of the lung mask", "lung_score", "of 1"),
+    ):
+        drawn.append(histogram(title, [e.figures[name] for e in entries if name in e.figures], unit, "scans"))
+    for percent in ("5", "50", "95"):
+        values = [p.percentiles[percent] for p in previews if percent in p.percentiles]
+        drawn.append(histogram(f"{percent} % of the voxels are up to", values, "HU", "scans"))
+    drawn.append(histogram("Nodule diameter", nodules, "mm", "nodules"))
+    drawn.append(histogram("Time", [e.seconds for e in entries if e.seconds], "s", "scans"))
+    drawn.append(hu_curve(previews))
+    return drawn
+
+
+def histogram(title: str, values: Sequence[float], unit: str, what: str) -> str:
+    """Draw how often values occur, in steps of a round number.
+
+    Parameters
+    ----------
+    title : str
+    values : sequence of float
+        Those that are not finite are left out.
+    unit : str
+    what : str
+        What is counted, in the plural.
+
+    Returns
+    -------
+    str
+        An HTML figure with a caption that says the same in numbers.
+    """
+    known = np.array([v for v in values if math.isfinite(v)], np.float64)
+    if not known.size:
+        return _figure(title, "", f"no {what}")
+    step = nice_step((known.max() - known.min()) / _BINS) if np.ptp(known) else nice_step(abs(known[0]) / 10 or 1.0)
+    first = math.floor(known.min() / step + 1e-9)
+    where = np.floor(known / step + 1e-9).astype(np.int64) - first
+    counts = np.bincount(where)
+    wide = (WIDTH - _LEFT - _RIGHT) / max(len(counts), 4)
+    bars = [
+        f'<rect class="bar" x="{_LEFT + k * wide + 0.5:.1f}" y="{_y(n / counts.max()):.1f}" '
+        f'width="{max(wide - 1, 1):.1f}" height="{_y(0) - _y(n / counts.max()):.1f}">'
+        f"<title>{html(f'{(first + k) * step:.6g} to {(first + k + 1) * step:.6g} {unit}: {n} {what}')}</title></rect>"
+        for k, n in enumerate(counts.tolist())
+        if n
+    ]
+    labels = [_text(_LEFT - 4, _TOP + 4, str(counts.max()), "end"), _text(_LEFT - 4, _y(0), "0", "end")]
+    every = max(1, math.ceil(len(counts) / 4))
+    labels += [
+        _text(_LEFT + k * wide, HEIGHT - 8, f"{(first + k) * step:.6g}", "middle")
+        for k in range(0, len(counts) + 1, every)
+    ]
+    caption = f"{known.size} {what}: {known.min():.4g} to {known.max():.4g}, median {np.median(known):.4g} {unit}"
+    return _figure(
+        f"{title} ({unit})" if unit else title, _svg([*bars, _axis(), *labels], f"{title}: {caption}"), caption
+    )
+
+
+def hu_curve(previews: Sequence[PreviewRecord]) -> str:
+    """Draw the mean share of voxels at each HU over all scans, on a logarithmic axis.
+
+    Parameters
+    ----------
+    previews : sequence of PreviewRecord
+
+    Returns
+    -------
+    str
+        An HTML figure.
+    """
+    title = "Hounsfield units of all scans"
+    forms = {(p.hu_from, p.hu_step, len(p.counts)) for p in previews}
+    if len(forms) != 1:
+        return _figure(title, "", "no histograms" if not forms else "histograms of several kinds, which do not add up")
+    start, step, count = forms.pop()
+    shares = np.mean([np.array(p.counts) / max(1, sum(p.counts) + p.below + p.above) for p in previews], axis=0)
+    x = _LEFT + (np.arange(count) + 0.5) * (WIDTH - _LEFT - _RIGHT) / count
+    y = [_y(max(0.0, 1 - math.log10(max(s, _LEAST)) / math.log10(_LEAST))) for s in shares]
+    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    end = start + step * count
+    labels = [
+        _text(_LEFT + (hu - start) / (end - start) * (WIDTH - _LEFT - _RIGHT), HEIGHT - 8, str(hu), "middle")
+        for hu in range(-1000, end, 500)
+    ]
+    labels += [_text(_LEFT - 4, _y(1 - k / 5) + 4, f"{10.0 ** (2 - k):g} %", "end") for k in range(0, 5, 2)]
+    caption = f"mean share of the voxels in each {step} HU of {len(previews)} scans, on a logarithmic axis"
+    return _figure(
+        f"{title} (HU)", _svg([f'<polyline class="curve" points="{points}"/>', _axis(), *labels], caption), caption
+    )
+
+
+def nice_step(rough: float) -> float:
+    """The smallest of 1, 2, 2.5, 5 times a power of ten that is not below a number.
+
+    Parameters
+    ----------
+    rough : float
+        Above 0.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> nice_step(0.013), nice_step(2.1), nice_step(70)
+    (0.02, 2.5, 100.0)
+    """
+    power = 10.0 ** math.floor(math.log10(max(rough, 1e-9)))
+    return next(nice * power for nice in _NICE if nice * power >= rough * (1 - 1e-9))
+
+
+def _y(share: float) -> float:
+    return _TOP + (1 - share) * (HEIGHT - _TOP - _BOTTOM)
+
+
+def _axis() -> str:
+    return f'<path class="axis" d="M{_LEFT} {_TOP}V{_y(0):.0f}H{WIDTH - _RIGHT}"/>'
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html(text)}</text>'
+
+
+def _svg(parts: Sequence[str], told: str) -> str:
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html(told)}">{"".join(parts)}</svg>'
+
+
+def _figure(title: str, drawn: str, caption: str) -> str:
+    return f"<figure><h3>{html(title)}</h3>{drawn}<figcaption>{html(caption)}</figcaption></figure>"

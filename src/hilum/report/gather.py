@@ -1,0 +1,178 @@
+"""A run's folder, read into what the page shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from hilum.errors import FormatError, MissingInputError
+from hilum.io import ledger
+from hilum.io.preview import read_preview
+from hilum.io.store import finished_scans
+from hilum.io.summary import read_summary
+from hilum.report.risk import Flag, flags, risk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hilum.io.ledger import Row
+    from hilum.io.records import DatasetRecord, GridRecord, NoduleRecord, PreviewRecord, ScanRecord
+
+UNLISTED = "unlisted"
+"""In place of a status, for a finished scan that the ledger does not have."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One scan, as the page's script gets it; what comes from ``scan.json`` is as `ScanRecord` has it."""
+
+    id: str
+    status: str
+    risk: int
+    flags: list[Flag]
+    seconds: float
+    dataset: str = ""
+    series_uid: str = ""
+    labels: dict[str, int | float | str] = {}
+    version: str = ""
+    recipe: str = ""
+    recipe_sha256: str = ""
+    fingerprint: str = ""
+    unit: str = ""
+    geometry: GridRecord | None = None
+    source_geometry: GridRecord | None = None
+    nodules: list[NoduleRecord] = []
+    figures: dict[str, float] = {}
+    files: dict[str, int] = {}
+    preview: PreviewRecord | None = None
+    no_picture: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Everything the page shows of a run.
+
+    Parameters
+    ----------
+    name : str
+        Of its folder.
+    entries : list of Entry
+        Those that want a look foremost.
+    pictures : dict of str to bytes
+        The PNG of each scan that has one, by its id.
+    rows : int
+        Scans in the ledger.
+    unreadable : int
+        Lines of the ledger that are none, as one that a crash cut off.
+    written : float
+        When the ledger was last written, seconds since 1970.
+    recipe : str
+        The text of ``recipe.toml``; empty where there is none.
+    datasets : list of DatasetRecord
+    """
+
+    name: str
+    entries: list[Entry]
+    pictures: dict[str, bytes]
+    rows: int
+    unreadable: int
+    written: float
+    recipe: str
+    datasets: list[DatasetRecord]
+
+
+def gather(folder: Path) -> Run:
+    """Read the output folder of a run; it may still be going on.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    MissingInputError
+        If there is no ledger.
+    """
+    book = folder / ledger.NAME
+    if not book.is_file():
+        raise MissingInputError(f"no {ledger.NAME} here", where=folder, do="give the --out folder of 'hilum run'")
+    rows = ledger.read_ledger(folder)
+    finished = {path.name: (path, record) for path, record in finished_scans(folder)}
+    pictures: dict[str, bytes] = {}
+    entries = [_entry(scan_id, rows.get(scan_id), finished.get(scan_id), pictures) for scan_id in {**rows, **finished}]
+    entries.sort(key=lambda entry: (-entry.risk, entry.figures.get("lung_score", 1.0), entry.id))
+    return Run(
+        name=folder.resolve().name,
+        entries=entries,
+        pictures=pictures,
+        rows=len(rows),
+        unreadable=_unreadable(book),
+        written=book.stat().st_mtime,
+        recipe=_text(folder / "recipe.toml"),
+        datasets=read_summary(folder),
+    )
+
+
+def _entry(
+    scan_id: str, row: Row | None, finished: tuple[Path, ScanRecord] | None, pictures: dict[str, bytes]
+) -> Entry:
+    path, record = finished or (None, None)
+    found = flags(row, record)
+    entry = Entry(
+        id=scan_id,
+        status=UNLISTED if row is None else row.status,
+        risk=risk(found),
+        flags=found,
+        seconds=0.0 if row is None else row.seconds,
+    )
+    if path is None or record is None:
+        return entry
+    preview, missing = None, ""
+    try:
+        if (read := read_preview(path, record)) is not None:
+            preview, pictures[scan_id] = read
+        else:
+            missing = "no pictures: this scan was made by a version of hilum that did not draw them"
+    except FormatError as problem:
+        missing = f"no pictures: {problem.what}"
+    return msgspec.structs.replace(
+        entry,
+        dataset=record.dataset,
+        series_uid=record.series_uid,
+        labels=record.labels,
+        version=record.version,
+        recipe=record.recipe,
+        recipe_sha256=record.recipe_sha256,
+        fingerprint=record.fingerprint,
+        unit=record.unit,
+        geometry=record.geometry,
+        source_geometry=record.source_geometry,
+        nodules=record.nodules,
+        figures=record.figures,
+        files={name: file.bytes for name, file in record.files.items()},
+        preview=preview,
+        no_picture=missing,
+    )
+
+
+def _unreadable(book: Path) -> int:
+    """Count the lines of a ledger that `read_ledger` passes over."""
+    count = 0
+    for line in book.read_bytes().splitlines():
+        try:
+            msgspec.json.decode(line, type=ledger.Row)
+        except msgspec.DecodeError:
+            count += 1
+    return count
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

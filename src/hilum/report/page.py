@@ -1,0 +1,208 @@
+"""The page: a template, a style and a script that lie beside this module, and a run's data in them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from dataclasses import dataclass
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING
+
+from hilum.io.atomic import atomic_path
+from hilum.report.charts import charts
+from hilum.report.gather import UNLISTED, gather
+from hilum.report.risk import LEVELS
+from hilum.report.text import html, json_block
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from hilum.report.gather import Run
+
+NAME = "report.html"
+
+STATUSES = {
+    "done": "all well",
+    "repaired": "written, after something odd was mended or passed over",
+    "refused": "the input cannot be trusted",
+    "failed": "hilum or the machine broke",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written: the file, its size in bytes, how many scans it lists and how many of them have pictures."""
+
+    path: Path
+    size: int
+    scans: int
+    pictures: int
+
+
+def write_report(folder: Path, out: Path | None = None) -> Report:
+    """Write the page of a run.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder of ``hilum run``.
+    out : Path, optional
+        The file; without it ``report.html`` in the folder.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    MissingInputError
+        If the folder holds no ledger.
+    OutputError
+        If the file cannot be written.
+    """
+    run = gather(folder)
+    path = folder / NAME if out is None else out
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(page(run))
+    return Report(path, path.stat().st_size, len(run.entries), len(run.pictures))
+
+
+def page(run: Run) -> Iterator[str]:
+    """Put a page together, piece by piece.
+
+    Parameters
+    ----------
+    run : Run
+
+    Yields
+    ------
+    str
+        HTML; the same run gives the same text.
+    """
+    style, script = _static("report.css"), _static("report.js")
+    yield Template(_static("report.html")).substitute(
+        title=html(f"hilum: {run.name}"),
+        policy=html(
+            f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+            "base-uri 'none'; form-action 'none'"
+        ),
+        style=style,
+        name=html(run.name),
+        facts=_facts(run),
+        balance=_balance(run),
+        datasets=_datasets(run),
+        recipe=html_lines(run.recipe) or "no recipe.toml here",
+        charts="\n".join(charts(run.entries)),
+        levels=json_block(LEVELS),
+    )
+    yield '<script type="application/json" id="scans">'
+    yield json_block(run.entries)
+    yield "</script>\n"
+    for number, entry in enumerate(run.entries):
+        if entry.id in run.pictures:
+            packed = base64.b64encode(run.pictures[entry.id]).decode()
+            yield f'<script type="text/plain" id="picture-{number}">{packed}</script>\n'
+    yield f"<script>{script}</script>\n</body>\n</html>\n"
+
+
+def html_lines(text: str) -> str:
+    """Text of several lines as HTML for a ``pre``.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
+    return "\n".join(map(html, text.splitlines()))
+
+
+def _static(name: str) -> str:
+    return files("hilum.report").joinpath("static", name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """How a content security policy names the one script, or style, that it allows."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _facts(run: Run) -> str:
+    finished = [entry for entry in run.entries if entry.geometry is not None]
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(run.written))
+    pairs = {
+        "Scans": f"{run.rows} in, {len(finished)} finished, {len(run.pictures)} with pictures",
+        "Recipe": ", ".join(sorted({entry.recipe for entry in finished})) or "-",
+        "Made by hilum": ", ".join(sorted({entry.version for entry in finished})) or "-",
+        "Voxels hold": ", ".join(sorted({entry.unit for entry in finished})) or "-",
+        "Nodules": str(sum(len(entry.nodules) for entry in finished)),
+        "Time": f"{sum(entry.seconds for entry in run.entries):.0f} s over all scans",
+        "Ledger written": when,
+    }
+    return "".join(f"<div><dt>{html(name)}</dt><dd>{html(value)}</dd></div>" for name, value in pairs.items())
+
+
+def _balance(run: Run) -> str:
+    counts = {status: sum(entry.status == status for entry in run.entries) for status in STATUSES}
+    rows = [(status, counts[status], told) for status, told in STATUSES.items()]
+    rows.append(("sum", sum(counts.values()), f"of {run.rows} that went in"))
+    lost = sum(e.status in {"done", "repaired"} and e.geometry is None for e in run.entries)
+    unlisted = sum(entry.status == UNLISTED for entry in run.entries)
+    problems = {
+        f"{lost} scans are done by the ledger, and no finished scan is there": lost,
+        f"{unlisted} finished scans are not in the ledger": unlisted,
+        f"{run.unreadable} lines of the ledger cannot be read": run.unreadable,
+        f"{run.rows - sum(counts.values())} have no status": run.rows - sum(counts.values()),
+    }
+    met = [text for text, count in problems.items() if count]
+    told = " + ".join(f"{count} {status}" for status, count in counts.items())
+    verdict = "The balance does not hold: " + "; ".join(met) if met else f"The balance holds: {run.rows} in = {told}."
+    table = _table(("status", "scans", "meaning"), rows)
+    return f'<p class="{"bad" if met else "good"}" id="verdict">{html(verdict)}</p>{table}'
+
+
+def _datasets(run: Run) -> str:
+    if not run.datasets:
+        return ""
+    head = (
+        "data set",
+        "scans",
+        "finished",
+        "with nodules",
+        "nodules",
+        "landed",
+        "in the lungs",
+        "farthest (mm)",
+        "folds",
+    )
+    rows = [
+        (
+            one.dataset,
+            one.scans,
+            one.finished,
+            one.scans_with_nodules,
+            one.nodules,
+            one.landed,
+            "-" if one.inside_lungs is None else one.inside_lungs,
+            f"{one.largest_round_trip_mm:.1g}",
+            ", ".join(f"{name}: {count}" for name, count in one.folds.items()) or "-",
+        )
+        for one in run.datasets
+    ]
+    notes = "".join(f"<li>{html(f'{one.dataset}: {note}')}</li>" for one in run.datasets for note in one.notes)
+    told = "<p>Of the last run: nodules whose center is in the volume have landed.</p>"
+    return f"<h3>Data sets</h3>{_table(head, rows)}{told}" + (f"<ul>{notes}</ul>" if notes else "")
+
+
+def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    names = "".join(f'<th scope="col">{html(name)}</th>' for name in head)
+    lines = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{lines}</tbody></table></div>'
+
+
+def _cell(value: object) -> str:
+    return f'<td class="number">{value}</td>' if isinstance(value, int) else f"<td>{html(value)}</td>"

@@ -1,0 +1,143 @@
+"""A headless Chromium, driven over its own pipe (Chrome DevTools Protocol): no driver, no port, no network."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+# The browser reads commands from 3 and writes answers to 4.
+START = """
+import fcntl, os, sys
+high = [fcntl.fcntl(int(one), fcntl.F_DUPFD, 10) for one in sys.argv[1:3]]
+for old, new in zip(high, (3, 4)):
+    os.dup2(old, new, inheritable=True)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+
+
+def find():
+    """The path of a Chromium, or None."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+class Page:
+    """One page of the browser, and everything that it asked for or complained about."""
+
+    def __init__(self, commands, answers):
+        self.commands, self.answers = commands, answers
+        self.number, self.session, self.rest = 0, None, b""
+        self.events = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Network", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method, **parameters):
+        """Send a command and wait for its answer; events on the way are kept."""
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": parameters}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.commands, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._read(60)
+            if answer.get("id") == self.number:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']}")
+                return answer["result"]
+            self.events.append(answer)
+
+    def wait(self, event, seconds=60):
+        """Wait for an event; those before it are kept too."""
+        until = time.monotonic() + seconds
+        while not any(e.get("method") == event for e in self.events):
+            self.events.append(self._read(until - time.monotonic()))
+
+    def _read(self, seconds):
+        while b"\0" not in self.rest:
+            ready, _, _ = select.select([self.answers], [], [], max(0.0, seconds))
+            if not ready:
+                raise TimeoutError(f"the browser said nothing for {seconds:.0f} s")
+            data = os.read(self.answers, 1 << 20)
+            if not data:
+                raise EOFError("the browser ended")
+            self.rest += data
+        line, self.rest = self.rest.split(b"\0", 1)
+        return json.loads(line)
+
+    def open(self, path):
+        """Load a file of this machine."""
+        self.events.clear()
+        self.call("Page.navigate", url=Path(path).resolve().as_uri())
+        self.wait("Page.loadEventFired")
+
+    def run(self, script):
+        """The value of an expression of JavaScript, awaited where it is a promise."""
+        told = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in told:
+            raise RuntimeError(str(told["exceptionDetails"]))
+        return told["result"].get("value")
+
+    def press(self, key, code=0, text=""):
+        """Press one key."""
+        parts = {"key": key, "windowsVirtualKeyCode": code, "text": text}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **parts)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **parts)
+
+    def requests(self):
+        """Addresses that the page asked for."""
+        return [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
+
+    def complaints(self):
+        """Whatever came to the console, and exceptions."""
+        kinds = {"Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"}
+        return [e["params"] for e in self.events if e.get("method") in kinds]
+
+    def look(self, path, **emulated):
+        """Take a screenshot of what is in the window."""
+        Path(path).write_bytes(base64.b64decode(self.call("Page.captureScreenshot", **emulated)["data"]))
+
+
+@contextmanager
+def browser(*, width=1400, height=900):
+    """Start Chromium and give a page; it is ended, with all that it wrote, when the block ends."""
+    program = find()
+    to_read, commands = os.pipe()
+    answers, to_write = os.pipe()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        words = [program, "--headless=new", "--remote-debugging-pipe", f"--user-data-dir={profile}", "--disable-gpu",
+                 f"--window-size={width},{height}", "--no-first-run", "--disable-background-networking",
+                 "--disable-dev-shm-usage", "--hide-scrollbars"]  # fmt: skip
+        words += ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+        process = subprocess.Popen(
+            [sys.executable, "-c", START, str(to_read), str(to_write), *words],
+            pass_fds=(to_read, to_write),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(to_read)
+        os.close(to_write)
+        try:
+            page = Page(commands, answers)
+            yield page
+        finally:
+            try:
+                page.session = None
+                page.call("Browser.close")
+                process.wait(10)
+            except (EOFError, OSError, TimeoutError, UnboundLocalError, subprocess.TimeoutExpired):
+                process.kill()
+                process.wait()
+            os.close(commands)
+            os.close(answers)
