@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
+from hilum._kernels.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ _SLABS = 16
 """The volume is counted in this many parts, each in a row of its own: threads never write the same one."""
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _count(volume: Any, counts: Any, edges: Any, start: int, stop: int) -> None:
     for part in range(start, stop):
         mine = counts[part]
@@ -26,7 +26,7 @@ def _count(volume: Any, counts: Any, edges: Any, start: int, stop: int) -> None:
                     mine[np.int64(volume[z, y, x]) + 32768] += 1
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def _count_scaled(volume: Any, scale: Any, offset: Any, counts: Any, edges: Any, start: int, stop: int) -> None:
     for part in range(start, stop):
         mine = counts[part]
