@@ -1,9 +1,10 @@
 """How right each lung method is, and what it costs: Dice, surface distances, nodules kept, time.
 
-    python bench/lungs.py [--seeds 8] [--spacings 0.8 2.5 8] [--methods hilum tutorial3d tutorial2d] [--json FILE]
+    python bench/lungs.py [--seeds 8] [--spacings 0.8 2.5 8] [--methods hilum tutorial3d tutorial2d] [--ill] [--json FILE]
     python bench/lungs.py --data ../shared/data [--annotations annotations.csv]
 
-Without --data, over phantoms of random disease, noise and field of view, with nodules on the wall. With --data, over
+Without --data, over phantoms of random disease, noise and field of view, with four nodules on the wall that count
+with all of their balls, also with what lies in the wall (--ill: every phantom has every disease). With --data, over
 every chest scan found in that folder: against a label map that lies beside it (named like *lung*.nrrd) where there is
 one, and with the nodules of LIDC XML files beside the scan or of a LUNA16 csv. Per method: Dice of both lungs, of the
 right and of the left, and the worst side's; normalized surface distance at 2 mm; 95 % Hausdorff distance, mm; the share
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 KEPT_FROM = 0.99
 """A nodule counts as kept with this share of its voxels inside the mask."""
 
+WALL = 4
+DISEASES = ("consolidation", "effusion", "emphysema", "haze")
+
 FEWEST_SLICES, NARROWEST_MM = 8, 180.0
 """What is less is no chest, nor a block of one."""
 
@@ -47,6 +51,7 @@ def main() -> int:
         "--spacings", type=float, nargs="*", default=[1.0, 2.5, 5.0, 8.0], help="of slices, mm; in turn"
     )
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    parser.add_argument("--ill", action="store_true", help="every phantom has every disease")
     parser.add_argument("--data", type=Path, help="a folder of real scans")
     parser.add_argument("--annotations", type=Path, help="a LUNA16 csv; DATA/luna16/annotations.csv without it")
     parser.add_argument("--json", type=Path, help="write every row here")
@@ -75,9 +80,9 @@ def phantom_cases(asked: argparse.Namespace) -> Iterator[Case]:
     for number in range(asked.seeds):
         seed = asked.first + number
         random = np.random.default_rng(seed)
-        disease = {name: bool(random.random() < 0.5) for name in ("consolidation", "effusion", "emphysema")}
+        disease = {name: bool(random.random() < 0.5) or asked.ill for name in DISEASES}
         options = PhantomOptions(
-            nodules=("wall", "wall", "wall", "vessel", "inside", "ground-glass"),
+            nodules=("wall",) * WALL + ("vessel", "inside"),
             table=bool(random.random() < 0.8),
             field_of_view=bool(random.random() < 0.8),
             noise_hu=float(random.uniform(5, 60)),
@@ -86,11 +91,9 @@ def phantom_cases(asked: argparse.Namespace) -> Iterator[Case]:
         )
         spacing = asked.spacings[number % len(asked.spacings)]
         chest = make_phantom(seed=seed, spacing=(spacing, 1.2, 1.2), options=options)
-        # Nodules stand out into the chest wall; what lies beyond the lung is not the mask's to hold.
-        drawn = hilum.mask_nodules(chest.scan.ct.geometry, chest.scan.nodules)
-        inside = hilum.Mask(np.where(chest.lungs.array > 0, drawn.array, 0).astype(np.uint8), drawn.geometry)
+        drawn = hilum.mask_nodules(chest.scan.ct.geometry, chest.scan.nodules[:WALL])
         told = "+".join(name for name, there in disease.items() if there) or "healthy"
-        yield f"phantom {seed}, {spacing:g} mm, {told}", chest.scan.ct, chest.lungs, inside
+        yield f"phantom {seed}, {spacing:g} mm, {told}", chest.scan.ct, chest.lungs, drawn
 
 
 def real_cases(data: Path, annotations: Path | None) -> Iterator[Case]:

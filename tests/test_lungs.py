@@ -148,6 +148,21 @@ def test_nodules_on_the_wall_are_kept_with_what_lies_in_the_wall(seed, spacing):
 
 
 @pytest.mark.parametrize(
+    ("seed", "spacing", "worst"), [(26, 5.0, 0.91), (6, 5.0, 0.85), (29, 8.0, 0.85), (48, 8.0, 0.9)]
+)
+def test_nodules_on_the_wall_are_kept_in_thick_slices(seed, spacing, worst, monkeypatch):
+    # Beside the front of the mediastinum, faint between two slices, beside the heart.
+    options = PhantomOptions(nodules=("wall",) * 4, noise_hu=25)
+    chest = make_phantom(seed=seed, spacing=(spacing, 0.9, 0.9), options=options)
+    got = segment_lungs(chest.scan.ct).array > 0
+    assert min(whole for whole, _ in nodule_shares(chest, got)) >= 0.99
+    assert dice(got, chest.lungs.array > 0) > 0.985
+    monkeypatch.setattr("hilum.ops.lungs_thick.find_in_planes", lambda *_, **__: np.zeros((0, 4)))
+    without = segment_lungs(chest.scan.ct).array > 0
+    assert min(whole for whole, _ in nodule_shares(chest, without)) < worst
+
+
+@pytest.mark.parametrize(
     ("options", "kept"),
     [
         (PhantomOptions(consolidation=True, nodules=()), 0.85),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from hilum._kernels import bits, blobs, coarse, components, morphology, rays
-from hilum.ops import lungs_dense, lungs_wall
+from hilum.ops import lungs_dense, lungs_thick, lungs_wall
 
 FACE_MOVES = [(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)]
 
@@ -232,3 +232,30 @@ def test_a_mass_on_the_wall_is_found_on_cells_and_a_ridge_is_not():
     nothing, (right, _) = lungs_wall.find_masses(lungs, np.ones_like(lungs), size, (0.0, 0.0, 0.0))
     assert not len(right)
     assert not nothing.any()
+
+
+def test_a_calcified_nodule_is_drawn_and_bone_around_it_is_not():
+    shape, spacing = (24, 24, 24), (1.0, 1.0, 1.0)
+    center, radius = np.array([12.0, 12.0, 12.0]), 5.0
+    far = np.linalg.norm(world(shape, spacing) - center, axis=-1)
+    lung = pack(np.zeros(shape, bool))
+    hu = np.full(shape, 800, np.int16)
+    hu[:, :12] = 40
+    lungs_wall.draw_nodules(lung, hu, np.array([[*center, radius]]), spacing)
+    got = unpack(lung, shape)
+    rim = lungs_wall.RIM_MM
+    assert np.array_equal(got, far <= np.where(hu > lungs_wall.BONE_HU, radius + rim / 2, radius + rim))
+
+
+def test_a_disk_is_followed_into_a_slice_that_it_fills_in_half_and_not_into_lung():
+    shape, spacing = (5, 60, 70), (5.0, 1.0, 1.0)
+    lung = pack(np.ones(shape, bool))
+    hu = np.full(shape, -870, np.int16)
+    disk = np.array([10.0, 30.0, 35.0, 6.0])
+    inside = np.linalg.norm(world(shape[1:], spacing[1:]) - disk[1:3], axis=-1) <= disk[3]
+    hu[2][inside], hu[3][inside] = 40, -400
+    found = lungs_thick._in_next_slices(disk[None], lung, hu, spacing)
+    assert found.tolist() == [[15.0, *disk[1:]]]
+    assert not len(lungs_thick._in_next_slices(disk[None], pack(np.zeros(shape, bool)), hu, spacing))
+    hu[3][inside] = -700
+    assert not len(lungs_thick._in_next_slices(disk[None], lung, hu, spacing))

@@ -93,13 +93,12 @@ def complete_nodules(lung: Bits, air: Bits, hu: NDArray[np.int16], spacing: Size
     never : ndarray of uint64
         Where no nodule is looked for.
     """
-    from hilum._kernels import morphology
+    from hilum.ops.lungs_thick import find_in_planes
 
-    bridged = lung
-    if spacing[0] > THICK_SLICE_MM:  # planes of a ball bridge less than the ball
-        rods = morphology.ellipsoid(NODULES.close / 2, (np.inf, *spacing[1:]), hu.shape)
-        bridged = lung | (morphology.close(lung, hu.shape[2], rods, times=2, workers=1) & ~never)
-    found, _, _ = find_nodules(bridged, air, hu.shape, spacing, NODULES, never=never)
+    if spacing[0] > THICK_SLICE_MM:
+        found = find_in_planes(lung, air, hu, spacing, never=never)
+    else:
+        found, _, _ = find_nodules(lung, air, hu.shape, spacing, NODULES, never=never)
     draw_nodules(lung, hu, found, spacing)
 
 
@@ -179,7 +178,8 @@ def find_nodules(
     boxes = components.boxes(runs)
     sums = blobs.surfaces(runs, boxes, air, lung, spacing, flat=flat)
     long = ((boxes[:, 3:] - boxes[:, :3]) * np.array(spacing)).max(axis=1)
-    fits = (sums[:, blobs.FOOT] > 0) & (sums[:, blobs.BARE] >= search.bare * sums[:, blobs.FOOT])
+    fits = sums[:, blobs.FOOT] > 0
+    fits &= sums[:, blobs.BARE] >= search.bare * sums[:, blobs.FOOT]
     fits &= (long >= SHORTEST_MM) & (long <= LONGEST * search.radii[1] + spacing[0])
     found = blobs.balls(sums, boxes, spacing, flat=flat)
     if not flat:  # a ball seen in a single plane ends somewhere in the next ones
@@ -192,9 +192,14 @@ def find_nodules(
 
 
 def draw_nodules(lung: Bits, hu: NDArray[np.int16], found: NDArray[np.float64], spacing: Size) -> None:
-    """Add balls, as `find_nodules` gives them, with a rim to a lung, in place; bone is left out."""
+    """Add balls, as `find_nodules` gives them, with a rim to a lung, in place; its outer half leaves out bone.
+
+    What is as bright as bone further inside is a calcified nodule, or the edge of the rib that it lies on.
+    """
     from hilum._kernels import blobs
 
-    wide = found.copy()
-    wide[:, 3] += max(RIM_MM, min(RIM_VOXELS * max(spacing[1:]), WIDEST_RIM_MM), RIM_SLICES * min(spacing[0], 8.0))
-    blobs.draw(lung, hu, wide, spacing, limit=BONE_HU)
+    rim = max(RIM_MM, min(RIM_VOXELS * max(spacing[1:]), WIDEST_RIM_MM), RIM_SLICES * min(spacing[0], 8.0))
+    for share, limit in ((0.5, int(np.iinfo(hu.dtype).max)), (1.0, BONE_HU)):
+        wide = found.copy()
+        wide[:, 3] += share * rim
+        blobs.draw(lung, hu, wide, spacing, limit=limit)
