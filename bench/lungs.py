@@ -1,6 +1,6 @@
 """How right each lung method is, and what it costs: Dice, surface distances, nodules kept, time.
 
-    python bench/lungs.py [--seeds 8] [--spacings 0.8 2.5 8] [--methods hilum tutorial3d tutorial2d] [--ill] [--json FILE]
+    python bench/lungs.py [--seeds 8] [--spacings 0.8 2.5 8] [--methods hilum tutorial3d] [--ill] [--json FILE]
     python bench/lungs.py --data ../shared/data [--annotations annotations.csv]
 
 Without --data, over phantoms of random disease, noise and field of view, with four nodules on the wall that count
