@@ -60,32 +60,40 @@ SMALL = 1 << 22
 
 
 @kernel()
-def _widen(planes: Any, amount: int, last: Any, rows: Any) -> None:
-    """Widen the rows of planes by an amount of voxels on both sides, in place."""
-    nw = planes.shape[2]
+def _widen_once(old: Any, new: Any, step: int, nw: int, last: Any) -> None:
+    """Widen the rows of a plane, given as one row of words, by less than a word on both sides."""
+    up, down = np.uint64(step), np.uint64(64 - step)
+    inner = new[1:-1]
+    before, here, after = old[:-2], old[1:-1], old[2:]
+    # One pass over all words, as wide as the processor can; the ends of rows, where other rows leak in, come after.
+    for k in range(inner.size):
+        inner[k] = here[k] | (here[k] << up) | (here[k] >> up) | (before[k] >> down) | (after[k] << down)
+    for first in range(0, old.size, nw):
+        end = first + nw - 1
+        head, tail = old[first], old[end]
+        new[first] = head | (head << up) | (head >> up) | (old[first + 1] << down if nw > 1 else np.uint64(0))
+        if nw > 1:
+            new[end] = tail | (tail << up) | (tail >> up) | (old[end - 1] >> down)
+        new[end] &= last
+
+
+@kernel()
+def _widen(planes: Any, amount: int, last: Any, room: Any, nw: int) -> None:
+    """Widen the rows of planes by an amount of voxels on both sides, in place; `planes` has a row of words each."""
     for z in range(planes.shape[0]):
-        for y in range(planes.shape[1]):
-            some, now = np.uint64(0), 0
-            for j in range(nw):
-                rows[0, j] = planes[z, y, j]
-                some |= rows[0, j]
-            if some == np.uint64(0):
-                continue
-            reached = 0
-            while reached < amount:
-                step = min(reached + 1, amount - reached, 63)  # a run cut off by the border is no wider than this
-                up, down = np.uint64(step), np.uint64(64 - step)
-                before, old, new = np.uint64(0), rows[now], rows[1 - now]
-                for j in range(nw):
-                    word = old[j]
-                    after = old[j + 1] if j < nw - 1 else np.uint64(0)
-                    new[j] = word | (word << up) | (word >> up) | (before >> down) | (after << down)
-                    before = word
-                new[nw - 1] &= last
-                now = 1 - now
-                reached += step
-            for j in range(nw):
-                planes[z, y, j] = rows[now, j]
+        here, reached = planes[z], 0
+        inside = False
+        while reached < amount:
+            step = min(reached + 1, amount - reached, 63)  # a run cut off by the border is no wider than this
+            if inside:
+                _widen_once(room, here, step, nw, last)
+            else:
+                _widen_once(here, room, step, nw, last)
+            inside = not inside
+            reached += step
+        if inside:
+            for k in range(here.size):
+                here[k] = room[k]
 
 
 @kernel()
@@ -94,14 +102,14 @@ def _dilate(
 ) -> None:
     """The output planes ``start:stop``; `wide`, a copy to work in, is the set's planes from `low` on, in `rows`.
 
-    `flat` is both anew, in one dimension.
+    `wide` has a row of words for each plane; `flat` is both anew, in one dimension; `room` has space for a plane.
     """
     ny, nw, high = out.shape[1], out.shape[2], low + wide.shape[0]
     flat_wide, flat_out = flat
     reached = 0
     for i in range(rods.shape[0]):
         if rods[i, 2] > reached:
-            _widen(wide, rods[i, 2] - reached, last, room)
+            _widen(wide, rods[i, 2] - reached, last, room, nw)
             reached = rods[i, 2]
         dz, dy = rods[i, 0], rods[i, 1]
         first, end = max(rows[0], dy), min(rows[1], ny + dy)
@@ -110,7 +118,7 @@ def _dilate(
             continue
         for z in range(max(start, low - dz), min(stop, high - dz)):
             target = flat_out[(z * ny + first - dy) * nw :]
-            source = flat_wide[((z + dz - low) * wide.shape[1] + first - rows[0]) * nw :]
+            source = flat_wide[(z + dz - low) * wide.shape[1] + (first - rows[0]) * nw :]
             for k in range(length):
                 target[k] |= source[k]
 
@@ -142,7 +150,8 @@ def dilate(bits: Bits, nx: int, rods: NDArray[np.int64], *, workers: int = 0) ->
     def work(start: int, stop: int) -> None:
         low, high = max(planes[0], start + first - reach), min(planes[1], stop + first + reach)
         if low < high:
-            wide, room = bits[low:high, slice(*rows)].copy(), np.empty((2, bits.shape[2]), np.uint64)
+            wide = bits[low:high, slice(*rows)].copy().reshape(high - low, -1)
+            room = np.empty(wide.shape[1], np.uint64)
             flat = wide.reshape(-1), out.reshape(-1)
             _dilate(wide, rods, out, flat, room, rows, low, tail_mask(nx), start + first, stop + first)
 
