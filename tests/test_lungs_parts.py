@@ -243,7 +243,7 @@ def test_a_calcified_nodule_is_drawn_and_bone_around_it_is_not():
     hu[:, :12] = 40
     lungs_wall.draw_nodules(lung, hu, np.array([[*center, radius]]), spacing)
     got = unpack(lung, shape)
-    rim = lungs_wall.RIM_MM
+    rim = max(lungs_wall.RIM_MM, lungs_wall.RIM_VOXELS * 1.0)
     assert np.array_equal(got, far <= np.where(hu > lungs_wall.BONE_HU, radius + rim / 2, radius + rim))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from hilum._kernels.bits import Bits, Shape
     from hilum._kernels.components import Runs
+
+
+Name = TypeVar("Name", np.uint8, np.int32)
 
 
 @kernel()
@@ -37,13 +40,6 @@ def _keep_largest(sizes: Any, planes: Any, keep: int, wanted: Any) -> None:
             for i in range(begin, end):
                 wanted[i] = sizes[i] >= second
         begin = end
-
-
-@kernel()
-def _set_labels(first: Any, start: Any, stop: Any, component: Any, out: Any) -> None:
-    for row in range(out.shape[0]):
-        for run in range(first[row], first[row + 1]):
-            out[row, start[run] : stop[run]] = component[run] + 1
 
 
 @kernel()
@@ -86,7 +82,7 @@ def select(runs: Runs, wanted: NDArray[np.bool_], *, workers: int = 0) -> Bits:
     return bits.reshape(nz, ny, -1)
 
 
-def largest_by_plane(runs: Runs, *, keep: int) -> NDArray[np.bool_]:
+def largest_by_plane(runs: Runs, *, keep: int, among: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
     """Which components are the largest of their plane.
 
     Parameters
@@ -96,22 +92,26 @@ def largest_by_plane(runs: Runs, *, keep: int) -> NDArray[np.bool_]:
     keep : int
         1 for the largest, of several the first in raster order; 2 for the two largest, and others as large as the
         second.
+    among : ndarray of bool, shape (number,), optional
+        Those that count.
 
     Returns
     -------
     ndarray of bool, shape (number,)
     """
+    counts = sizes(runs) if among is None else sizes(runs) * among
     wanted = np.zeros(runs.number, np.bool_)
-    _keep_largest(sizes(runs), np.ascontiguousarray(boxes(runs)[:, 0]), keep, wanted)
-    return wanted
+    _keep_largest(counts, np.ascontiguousarray(boxes(runs)[:, 0]), keep, wanted)
+    return wanted if among is None else wanted & among
 
 
-def label_image(runs: Runs) -> NDArray[np.int32]:
-    """The component of each voxel, from 1; 0 where there is none. Shape (z, y, x)."""
-    nz, ny, nx = runs.shape
-    out = np.zeros((nz * ny, nx), np.int32)
-    _set_labels(runs.first, runs.start, runs.stop, runs.component, out)
-    return out.reshape(runs.shape)
+def label_image(runs: Runs, *, only: NDArray[np.bool_] | None = None) -> NDArray[np.int32]:
+    """The component of each voxel, from 1; 0 where there is none. Shape (z, y, x).
+
+    With `only`, of shape (number,), those components alone count, and are numbered without gaps.
+    """
+    names = np.arange(1, runs.number + 1) if only is None else np.cumsum(only) * only
+    return named_image(runs, names.astype(np.int32))
 
 
 def fill_planes(bits: Bits, shape: Shape, *, workers: int = 0) -> Bits:
@@ -138,8 +138,8 @@ def _set_names(first: Any, start: Any, stop: Any, component: Any, names: Any, ou
             out[row, start[run] : stop[run]] = names[component[run]]
 
 
-def named_image(runs: Runs, names: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The label of each component painted on its cells, shape (z, y, x); `names` has one a component."""
-    out = np.zeros((runs.first.size - 1, runs.shape[2]), np.uint8)
+def named_image(runs: Runs, names: NDArray[Name]) -> NDArray[Name]:
+    """The name of each component painted on its cells, shape (z, y, x); `names` has one a component."""
+    out = np.zeros((runs.first.size - 1, runs.shape[2]), names.dtype)
     _set_names(runs.first, runs.start, runs.stop, runs.component, names, out)
     return out.reshape(runs.shape)

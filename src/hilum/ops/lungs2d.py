@@ -64,7 +64,7 @@ class _Stages(NamedTuple):
 
     air: Bits
     areas: Runs
-    cleared: Bits
+    inside: NDArray[np.bool_]
     largest: Bits
     eroded: Bits
     closed: Bits
@@ -102,8 +102,8 @@ def steps2d(slice_hu: NDArray[np.int16]) -> Steps2D:
     mask = picture(stages.filled)
     return Steps2D(
         air=picture(stages.air),
-        cleared=picture(stages.cleared),
-        labeled=selection.label_image(stages.areas)[0],
+        cleared=picture(selection.select(stages.areas, stages.inside, workers=1)),
+        labeled=selection.label_image(stages.areas, only=stages.inside)[0],
         largest=picture(stages.largest),
         eroded=picture(stages.eroded),
         closed=picture(stages.closed),
@@ -131,7 +131,7 @@ def lungs_by_slice(hu: NDArray[np.int16], *, workers: int = 0) -> NDArray[np.uin
 
     out = np.zeros(hu.shape, np.uint8)
     run_slabs(
-        lambda a, b: bits.paint(_stages(hu[a:b]).filled, out[a:b], workers=1), hu.shape[0], workers=workers, slabs=32
+        lambda a, b: bits.paint(_stages(hu[a:b]).filled, out[a:b], workers=1), hu.shape[0], workers=workers, slabs=16
     )
     return out
 
@@ -142,16 +142,16 @@ def _stages(hu: NDArray[np.int16]) -> _Stages:
     shape: Shape = hu.shape
     nx = shape[2]
     air = bits.below(hu, AIR_BELOW, workers=1)
-    everything = components.find_components(air, shape, corners=True, planes=True, workers=1)
-    inside = ~components.at_side(everything)
-    cleared = selection.select(everything, inside, workers=1)
-    areas = components.find_components(cleared, shape, corners=True, planes=True, workers=1)
-    largest = selection.select(areas, selection.largest_by_plane(areas, keep=2), workers=1)
+    areas = components.find_components(air, shape, corners=True, planes=True, workers=1)
+    inside = ~components.at_side(areas)
+    # What is left once all at the border is cleared would get the same areas if it were labeled anew.
+    kept = selection.largest_by_plane(areas, keep=2, among=inside)
+    largest = selection.select(areas, kept, workers=1)
     eroded = morphology.erode(largest, nx, _disk(ERODE_RADIUS, shape), workers=1)
     closed = morphology.close(eroded, nx, _disk(CLOSE_RADIUS, shape), workers=1)
     outline = edges.roberts_edges(closed, nx)
     filled = selection.fill_planes(outline, shape, workers=1)
-    return _Stages(air, areas, cleared, largest, eroded, closed, filled)
+    return _Stages(air, areas, inside, largest, eroded, closed, filled)
 
 
 def _disk(radius: int, shape: Shape) -> NDArray[np.int64]:
