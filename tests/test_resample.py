@@ -286,7 +286,8 @@ def test_any_number_of_threads_gives_the_same_bytes(order, spacing, monkeypatch)
     one = resample(volume, spacing=spacing, order=order, workers=1).array.tobytes()
     assert {resample(volume, spacing=spacing, order=order, workers=n).array.tobytes() for n in (0, 2, 3, 7)} == {one}
     # Nor does it matter, but for a last bit before rounding, into how many bands a big volume is cut.
-    monkeypatch.setattr(spline, "_most_bytes", lambda _: 37 * 70 * 4 * 10)
+    monkeypatch.setattr(spline, "_BAND_BYTES", 37 * 70 * 4 * 10)
+    monkeypatch.setattr(spline, "_BAND_ROWS", 1)
     banded = resample(volume, spacing=spacing, order=order, workers=2).array
     assert_equal_share(banded, np.frombuffer(one, np.int16).reshape(banded.shape), share=0.9999)
 

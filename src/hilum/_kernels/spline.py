@@ -39,8 +39,9 @@ _POLES = {3: 3.0**0.5 - 2.0, 1: 0.0}
 _SETTLE = 16
 """Rows after which the filter has forgotten its start: the pole to the 16th power is 7e-10."""
 
-_BAND_BYTES = 64 << 20
-"""Memory that the buffer between the axes may take in any case."""
+_BAND_BYTES, _BAND_ROWS = 64 << 20, 64
+"""Memory that the buffer between the axes may take, as fresh memory costs more than the rows done twice; and rows that
+a band has at the least, so that those are few beside its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +136,7 @@ def interpolate(
     if z is None:
         _slices(source, out, y, x, finish, workers)
         return out
-    bands = -(-len(array) * shape[1] * shape[2] * 4 // _most_bytes(array))
+    bands = max(1, min(-(-len(array) * shape[1] * shape[2] * 4 // _BAND_BYTES), shape[1] // _BAND_ROWS))
     edges = [shape[1] * k // bands for k in range(bands + 1)]
     room = np.empty(len(array) * shape[2] * max(np.diff(edges)), np.float32)
     for top, bottom in pairwise(edges):
@@ -172,11 +173,6 @@ def nearest(
     out = np.empty((len(z), len(y), len(x)), array.dtype)
     run_slabs(lambda a, b: pick(source, out, a, b, z, y, x), len(out), workers=workers)
     return out
-
-
-def _most_bytes(array: NDArray[Any]) -> int:
-    """Most memory for the buffer between the axes: no more than the array itself takes, where that is much."""
-    return max(_BAND_BYTES, array.nbytes)
 
 
 def _none(taps: Taps | None) -> tuple[Any, ...]:
