@@ -68,7 +68,7 @@ GAP_MM = 0.8
 GAP_SHARE = 0.2
 """The bare side of a nodule lies so close to a ball, in mm and as a share of the ball's radius; else it is no ball."""
 
-RIM_MM, RIM_VOXELS, RIM_SLICES = 1.0, 1.2, 0.3
+RIM_MM, RIM_VOXELS, RIM_SLICES = 1.0, 1.25, 0.3
 """The completed ball is larger by this: the border of a nodule is drawn by the eye outside of its half height.
 On coarse grids it is larger by these shares of a voxel in the plane, or of a slice, as the ball is known no better."""
 
