@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -39,7 +39,7 @@ from hilum.errors import (
     UnsupportedError,
 )
 from hilum.geometry import Geometry
-from hilum.io import dicom_dialects, dicom_headers
+from hilum.io import dicom_dialects, dicom_headers, dicom_walk
 from hilum.io.dicom import index_dicom, read_dicom
 from hilum.io.dicom_fields import header_from
 from hilum.io.dicom_files import find_files
@@ -725,6 +725,34 @@ def test_the_quick_walk_survives_any_bytes(junk, cut):
     head = meta + junk
     walked = walk(head[: len(meta) + cut], len(head))
     assert walked is None or walked.place.present <= len(junk)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_known_layout_reads_what_a_walk_reads(tmp_path, data):
+    if not any(tmp_path.iterdir()):
+        write(tmp_path, syntax=ExplicitVRLittleEndian)
+    whole = min(tmp_path.iterdir()).read_bytes()
+    head = whole[:HEAD]
+    dicom_walk._layouts.clear()
+    first = walk(head, len(whole))
+    assert dicom_walk._layouts
+    assert walk(head, len(whole)) == first
+    pixels = first.place.offset
+    changed = bytearray(head)
+    for _ in range(data.draw(st.integers(1, 3))):
+        changed[data.draw(st.integers(128, pixels - 1))] = data.draw(st.integers(0, 255))
+    quick = walk(bytes(changed), len(whole))
+    dicom_walk._layouts.clear()
+    assert walk(bytes(changed), len(whole)) == quick
+
+
+def test_the_layouts_kept_are_few():
+    meta = bytes(128) + b"DICM" + struct.pack("<HH2sH", 2, 0x10, b"UI", 18) + b"1.2.840.10008.1.2\0"
+    for size in range(3 * dicom_walk._MOST_LAYOUTS):
+        head = meta + struct.pack("<HHL", 0x7FE0, 0x10, size) + bytes(size)
+        assert walk(head, len(head)).place.length == size
+        assert 0 < len(dicom_walk._layouts) <= dicom_walk._MOST_LAYOUTS
 
 
 def by_pydicom(monkeypatch, folder):

@@ -4,15 +4,22 @@ It understands Part 10 files in the little endian syntaxes and gives up (None) o
 pydicom decides: elements out of order, unknown value representations, functional groups, a Modality LUT, a header
 longer than `HEAD`, a file that ends before its pixels. What it does return is what `hilum.io.dicom_headers` reads
 with pydicom.
+
+Most slices of a series are laid out alike: the same elements, each as long as in the slice before. A `Layout` says
+where they lie; a file of the same size that holds the same tags and lengths at the same places has its values there.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hilum.io.dicom_fields import BIG_ENDIAN, DEFLATED, IMPLICIT, TAGS, UNDEFINED, Fields, PixelPlace, text_of
 from hilum.io.dicom_files import PEEK, PREAMBLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HEAD = 32768
 """How much of a file is read at once; CT headers take 2 to 12 kB."""
@@ -47,6 +54,33 @@ class Walked(NamedTuple):
 _Element = tuple[int, bytes, int, int]  # tag, value representation, start of the value, its length
 
 
+class Layout(NamedTuple):
+    """Where the elements of a header lie, and how to tell that another header is laid out alike.
+
+    Parameters
+    ----------
+    structure : callable
+        Gives all bytes that are no values of single elements: of tags, representations, lengths, whole sequences.
+    expected : tuple of bytes
+        What it gives.
+    wanted : tuple of tuple of int and slice
+        Tag and place of each element that decides.
+    syntax : str
+    place : PixelPlace
+    """
+
+    structure: Callable[[bytes], Any]
+    expected: Any
+    wanted: tuple[tuple[int, slice], ...]
+    syntax: str
+    place: PixelPlace
+
+
+_MOST_LAYOUTS = 64
+_layouts: dict[int, Layout] = {}
+"""The newest by size of file: what they lead to does not depend on what else was read before, only how soon."""
+
+
 def walk(head: bytes, size: int) -> Walked | None:
     """Read the elements that decide from the first bytes of a file.
 
@@ -64,25 +98,39 @@ def walk(head: bytes, size: int) -> Walked | None:
     """
     if head[PREAMBLE:PEEK] != b"DICM":
         return None
+    known = _layouts.get(size)
+    if known is not None and known.structure(head) == known.expected:
+        return Walked({tag: head[place] for tag, place in known.wanted}, known.syntax, known.place)
     try:
-        meta, start = _meta(head)
+        spans = [slice(PREAMBLE, PEEK)]
+        meta, start = _meta(head, spans)
         syntax = text_of(meta.get(_META_SYNTAX, b""))
         if not syntax.startswith(IMPLICIT) or syntax in {BIG_ENDIAN, DEFLATED}:
             return None  # private syntaxes may be anything
-        return _dataset(head, start, size, syntax)
+        found = _dataset(head, start, size, syntax, spans)
     except (struct.error, ValueError):  # the header goes on beyond `head`, or is malformed
         return None
+    if found is None:
+        return None
+    wanted, place = found
+    structure = itemgetter(*spans)
+    if len(_layouts) >= _MOST_LAYOUTS:
+        _layouts.clear()
+    _layouts[size] = Layout(structure, structure(head), tuple(wanted.items()), syntax, place)
+    return Walked({tag: head[part] for tag, part in wanted.items()}, syntax, place)
 
 
-def _meta(head: bytes) -> tuple[Fields, int]:
+def _meta(head: bytes, spans: list[slice]) -> tuple[Fields, int]:
     fields: Fields = {}
     at = PEEK
     while head[at : at + 2] == b"\x02\x00":
         tag, _, start, length = _element(head, at, explicit=True)
-        at = start + length
-        if at > len(head):
+        end = start + length
+        if end > len(head):
             raise ValueError("the value is not at hand")
-        fields[tag] = head[start:at]
+        fields[tag] = head[start:end]
+        spans.append(slice(at, end if tag == _META_SYNTAX else start))
+        at = end
     return fields, at
 
 
@@ -107,8 +155,11 @@ def _element(head: bytes, at: int, *, explicit: bool) -> _Element:
     return group << 16 | number, kind, at + 12, _long(head, at + 8)[0]
 
 
-def _dataset(head: bytes, at: int, size: int, syntax: str) -> Walked | None:
-    fields: Fields = {}
+def _dataset(
+    head: bytes, at: int, size: int, syntax: str, spans: list[slice]
+) -> tuple[dict[int, slice], PixelPlace] | None:
+    """The places of the wanted elements and of the pixels; appends what is structure to `spans`."""
+    wanted: dict[int, slice] = {}
     explicit = syntax != IMPLICIT
     last = 0x0007FFFF
     kind = b""
@@ -124,20 +175,22 @@ def _dataset(head: bytes, at: int, size: int, syntax: str) -> Walked | None:
             tag, start = group << 16 | number, at + 8
         if tag <= last or tag in _LEFT_ALONE:
             return None
+        spans.append(slice(at, start))
         if tag >= _PIXELS:
             if tag != _PIXELS or (explicit and kind not in {b"OB", b"OW"}):
                 return None
             left = size - start
-            return Walked(fields, syntax, PixelPlace(start, length, left if length == UNDEFINED else min(length, left)))
+            return wanted, PixelPlace(start, length, left if length == UNDEFINED else min(length, left))
         last = tag
         if length == UNDEFINED:
             at = _after_sequence(head, start, kind, explicit=explicit)
+            spans[-1] = slice(spans[-1].start, at)
             continue
         at = start + length
         if tag in _WANTED:
             if at > len(head):
                 return None
-            fields[tag] = head[start:at]
+            wanted[tag] = slice(start, at)
 
 
 def _after_sequence(head: bytes, at: int, kind: bytes, *, explicit: bool) -> int:
