@@ -247,11 +247,12 @@ def test_a_calcified_nodule_is_drawn_and_bone_around_it_is_not():
     assert np.array_equal(got, far <= np.where(hu > lungs_wall.BONE_HU, radius + rim / 2, radius + rim))
 
 
-def test_a_disk_is_followed_into_a_slice_that_it_fills_in_half_and_not_into_lung():
+@pytest.mark.parametrize("x", [35.0, 2.0, 69.0])
+def test_a_disk_is_followed_into_a_slice_that_it_fills_in_half_and_not_into_lung(x):
     shape, spacing = (5, 60, 70), (5.0, 1.0, 1.0)
     lung = pack(np.ones(shape, bool))
     hu = np.full(shape, -870, np.int16)
-    disk = np.array([10.0, 30.0, 35.0, 6.0])
+    disk = np.array([10.0, 30.0, x, 6.0])
     inside = np.linalg.norm(world(shape[1:], spacing[1:]) - disk[1:3], axis=-1) <= disk[3]
     hu[2][inside], hu[3][inside] = 40, -400
     found = lungs_thick._in_next_slices(disk[None], lung, hu, spacing)

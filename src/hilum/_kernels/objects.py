@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import logging
 import os
 import sys
-import tempfile
 import types
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,8 +107,16 @@ def _file_name(asked: Kernel, kinds: tuple[Kind, ...]) -> str:
 
 @functools.cache
 def _stamp() -> str:
-    versions = (sys.version, importlib.metadata.version("numba"), llvmlite.__version__)
+    versions = (sys.version, _numba_version(), llvmlite.__version__)
     return repr((versions, processor(), SYMBOL))
+
+
+def _numba_version() -> str:
+    """What tells numba's versions apart, without importing it: the digest of the file that holds its version."""
+    found = find_spec("numba")
+    if found is None or found.origin is None:
+        return "none"
+    return hashlib.sha256(Path(found.origin).with_name("_version.py").read_bytes()).hexdigest()
 
 
 def _identity(asked: Kernel | Intrinsic, seen: set[int]) -> Iterator[str]:
@@ -152,6 +159,8 @@ def _read(path: Path) -> bytes | None:
 
 def _write(folders: list[Path], name: str, content: bytes) -> None:
     """Keep a file in the first folder that takes it; whole or not at all, whoever else writes it."""
+    import tempfile
+
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import warnings
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from hilum.errors import (
     UnsupportedError,
     one_line,
 )
-from hilum.io.dicom_child import decode
 from hilum.io.dicom_gaps import check_spacing, fill_gaps, gap_limit
 from hilum.io.dicom_hu import LOW, Done, count_wrong_ends, to_hu
 from hilum.io.dicom_index import Index, index_folder
@@ -198,6 +197,13 @@ def _read_whole_slices(root: Path, stack: Stack, max_gap_mm: float) -> tuple[Sta
     return _read_whole_slices(root, replace(rest, findings=(*kept, *rest.findings)), max_gap_mm)
 
 
+def _decode(path: Path, headers: Sequence[Header]) -> list[NDArray[Any]]:
+    """Decode compressed frames; what starts processes is imported only where there are such."""
+    from hilum.io.dicom_child import decode
+
+    return decode(path, headers)
+
+
 def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -> tuple[NDArray[np.int16], list[Note]]:
     first = stack.slices[0]
     slots = stack.slots
@@ -216,7 +222,7 @@ def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -
     def fill(start: int, stop: int) -> None:
         for unit in units[start:stop]:
             places = [volume[slots[k]] for k, _ in unit]
-            frames = stored_frames(root, [h for _, h in unit], places, decode=decode)
+            frames = stored_frames(root, [h for _, h in unit], places, decode=_decode)
             for (k, header), stored in zip(unit, frames, strict=True):
                 done[k] = to_hu(stored, header, volume[slots[k]])
 
@@ -246,7 +252,7 @@ def _parts(members: list[tuple[int, Header]]) -> list[list[tuple[int, Header]]]:
 def _compare_copies(root: Path, stack: Stack, volume: NDArray[np.int16]) -> None:
     other = np.empty(volume.shape[1:], np.int16)
     for k, header in stack.copies:
-        for stored in stored_frames(root, [header], [other], decode=decode):
+        for stored in stored_frames(root, [header], [other], decode=_decode):
             to_hu(stored, header, other)
         if not np.array_equal(other, volume[stack.slots[k]]):
             pair = name_some([stack.slices[k].path, header.path])

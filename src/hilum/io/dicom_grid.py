@@ -37,6 +37,12 @@ class Line(NamedTuple):
     heights: NDArray[np.float64]
 
 
+def median(values: NDArray[np.float64]) -> float:
+    """The median of an array that is not empty; numpy's own imports masked arrays, a tenth of reading a scan."""
+    ordered = np.sort(values, axis=None)
+    return float(ordered[(ordered.size - 1) // 2] + ordered[ordered.size // 2]) / 2
+
+
 def place(uid: str, line: Line, axes: tuple[NDArray[np.float64], NDArray[np.float64]], max_gap_mm: float) -> Stack:
     """Fit the regular grid, and name what does not lie on it.
 
@@ -56,7 +62,7 @@ def place(uid: str, line: Line, axes: tuple[NDArray[np.float64], NDArray[np.floa
     """
     row, column = axes
     steps = np.diff(line.heights)
-    slots = np.concatenate(([0], np.cumsum(np.maximum(np.rint(steps / np.median(steps)), 1)))).astype(int)
+    slots = np.concatenate(([0], np.cumsum(np.maximum(np.rint(steps / median(steps)), 1)))).astype(int)
     spacing = round(float((line.heights[-1] - line.heights[0]) / slots[-1]), 9)  # 1.0, not 0.9999999999999998
     off = float(np.abs(line.heights - line.heights[0] - spacing * slots).max() / spacing)
     findings = []
@@ -67,7 +73,7 @@ def place(uid: str, line: Line, axes: tuple[NDArray[np.float64], NDArray[np.floa
     gaps = np.flatnonzero(np.diff(slots) > 1)
     in_a_row = bool((gaps[SPARSE_RUN - 1 :] - gaps[: 1 - SPARSE_RUN] == SPARSE_RUN - 1).any())
     if off > UNIFORM_TOLERANCE or slots[-1] + 1 > 2 * len(line.slices) or in_a_row:
-        text = f"slice spacing is not uniform: {steps.min():.4g} to {steps.max():.4g} mm, median {np.median(steps):.4g}"
+        text = f"slice spacing is not uniform: {steps.min():.4g} to {steps.max():.4g} mm, median {median(steps):.4g}"
         findings.append(Finding("nonuniform-spacing", text, "refused"))
         return Stack(uid, line.slices, None, (), line.copies, tuple(findings))
     if gaps.size:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hilum.io.dicom_grid import UNIFORM_TOLERANCE, Line, place
+from hilum.io.dicom_grid import UNIFORM_TOLERANCE, Line, median, place
 from hilum.io.dicom_records import Finding, Header, Stack
 from hilum.io.series import name_some
 
@@ -235,12 +235,12 @@ def _order(members: tuple[Header, ...], normal: NDArray[np.float64]) -> Line:
         if len(members) == 1:
             raise Refused("single-slice", "a single slice is no volume", members)
         raise Refused("one-position", f"all {len(members)} slices lie at the same position", members)
-    new = np.concatenate(([True], steps > SAME_PLACE * np.median(moved)))
+    new = np.concatenate(([True], steps > SAME_PLACE * median(moved)))
     first = by[new]
     owner = np.cumsum(new) - 1
     copies = [(int(owner[k]), members[by[k]]) for k in np.flatnonzero(~new)]
     for (k, copy), index in zip(copies, by[~new], strict=True):
-        if np.abs(points[index] - points[first[k]]).max() > SAME_PLACE * np.median(moved) + 1e-3:
+        if np.abs(points[index] - points[first[k]]).max() > SAME_PLACE * median(moved) + 1e-3:
             both = [members[first[k]], copy]
             what = f"two slices at the same height but not the same place: {name_some(h.path for h in both)}"
             raise Refused("conflicting-duplicates", what, both)

@@ -89,6 +89,7 @@ def _contrast(disk: NDArray[np.float64], z: int, lung: Bits, hu: NDArray[np.int1
     down = np.arange(rows.start, rows.start + values.shape[0]) * spacing[1] - y
     across = np.arange(columns.start, columns.start + values.shape[1]) * spacing[2] - x
     far = np.hypot(down[:, None], across)
-    inside = np.unpackbits(lung[z, rows].view(np.uint8), axis=1, bitorder="little")[:, columns] == 1
+    words = lung[z, rows].view(np.uint8)
+    inside = np.unpackbits(words, axis=1, count=hu.shape[2], bitorder="little")[:, columns] == 1
     inner, ring = inside & (far <= INNER * radius), inside & (far >= AROUND * radius) & (values <= AIR_UP_TO)
     return float(values[inner].mean() - values[ring].mean()) if inner.any() and ring.any() else float("nan")

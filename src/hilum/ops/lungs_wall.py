@@ -42,6 +42,8 @@ class Search(NamedTuple):
         No more than this share of the ball lies behind the surface that bridges it.
     tight : bool
         Whether that surface follows the lung closely; if not, the blob itself must fill the ball.
+    thick : float, mm
+        In slices thicker than this the ball is laid through the outlines in the slices alone.
     """
 
     close: float
@@ -50,14 +52,15 @@ class Search(NamedTuple):
     bare: float
     behind: float
     tight: bool
+    thick: float
 
 
-NODULES = Search(14.0, 1.7, (1.5, 18.0), 1.15, 0.45, tight=True)
+NODULES = Search(14.0, 1.7, (1.5, 18.0), 1.15, 0.45, tight=True, thick=2.8)
 """On voxels: bridged when the lung was closed, and in thick slices again."""
 
 MASSES = (
-    Search(20.0, 4.0, (6.0, 18.0), 1.15, 0.42, tight=False),
-    Search(34.0, 9.0, (14.0, 32.0), 1.6, 0.3, tight=False),
+    Search(20.0, 4.0, (6.0, 18.0), 1.15, 0.42, tight=False, thick=3.5),
+    Search(34.0, 9.0, (14.0, 32.0), 1.6, 0.3, tight=False, thick=3.5),
 )
 """On cells."""
 
@@ -74,9 +77,6 @@ On coarse grids it is larger by these shares of a voxel in the plane, or of a sl
 
 WIDEST_RIM_MM = 1.6
 BONE_HU = 300
-
-THICK_SLICE_MM = 3.5
-"""In slices thicker than this the ball is laid through the outlines in the slices alone."""
 
 
 def complete_nodules(lung: Bits, air: Bits, hu: NDArray[np.int16], spacing: Size, *, never: Bits) -> None:
@@ -95,7 +95,7 @@ def complete_nodules(lung: Bits, air: Bits, hu: NDArray[np.int16], spacing: Size
     """
     from hilum.ops.lungs_thick import find_in_planes
 
-    if spacing[0] > THICK_SLICE_MM:
+    if spacing[0] > NODULES.thick:
         found = find_in_planes(lung, air, hu, spacing, never=never)
     else:
         found, _, _ = find_nodules(lung, air, hu.shape, spacing, NODULES, never=never)
@@ -169,7 +169,7 @@ def find_nodules(
     """
     from hilum._kernels import blobs, components, morphology
 
-    flat = spacing[0] > THICK_SLICE_MM
+    flat = spacing[0] > search.thick
     ball = morphology.ellipsoid(search.thin, (np.inf if flat else spacing[0], *spacing[1:]), shape)
     solid = morphology.open_(lung & ~air & ~never, shape[2], ball, workers=1)
     runs = components.find_components(solid, shape, corners=False, workers=1)
