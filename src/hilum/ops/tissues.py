@@ -81,7 +81,7 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
     Raises
     ------
     InputError
-        If the voxels are not integers, there are more tissues than labels, or a range is empty.
+        If the voxels are not int16, there are more tissues than labels, or a range is empty.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
     >>> [TISSUES[label - 1].name if label else "" for label in tissue_map(hu).array.ravel()]
     ['air', 'lung', '', 'muscle', 'liver']
     """
-    if volume.array.dtype.kind not in "iu" or volume.array.dtype.itemsize > 2:
+    if volume.array.dtype.newbyteorder("=") != np.int16:
         raise InputError(f"tissues are told by HU as int16, not {volume.array.dtype}", do="keep the volume in HU")
     if len(tissues) > 255:
         raise InputError(f"{len(tissues)} tissues, but a mask holds at most 255 labels", code="option")

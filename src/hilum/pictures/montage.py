@@ -114,7 +114,7 @@ def montage(
     count = scan.ct.shape[shown.axis]
     step = scan.ct.spacing[shown.axis] * every
     told = f"{plane} slices 1 to {places[-1] + 1} of {count}, {step:.4g} mm apart; window {preset}"
-    told += f", {gray.low:g} to {gray.high:g} HU; {describe(scan)}"
+    told += f" {gray.low:g} to {gray.high:g} HU; {describe(scan)}"
     figure.suptitle(plain(told), color="white", fontsize=min(9.0, 0.9 * inches), y=1 - band / 2, va="center")
     return figure
 
@@ -154,6 +154,7 @@ def _shrink(pixels: NDArray[Any], count: int, axis: int) -> NDArray[Any]:
 def _letters(panel: Any, plane: Plane, size: tuple[float, float]) -> None:
     height, width = size
     style: dict[str, Any] = {"color": "white", "fontsize": 8, "fontweight": "bold"}
+    style["bbox"] = {"facecolor": "black", "pad": 1, "linewidth": 0}
     places = (
         (0.02 * width, height / 2, "left", "center"),
         (0.98 * width, height / 2, "right", "center"),
