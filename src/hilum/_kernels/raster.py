@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-
 @kernel()
 def _draw(points: Any, normals: Any, faces: Any, depth: Any, seen: Any) -> None:
     height, width = depth.shape

@@ -1,8 +1,8 @@
 """Meshes as STL, PLY and GLB; all three binary, all with vertices in LPS millimetres.
 
-STL has no names and no colors: its parts are one list of triangles. PLY gives each vertex the color of its part. GLB has
-a node for each part; the scene turns and scales it from LPS mm to glTF's meters with +Y up and +Z to the front, so
-that a viewer shows the head on top while the stored numbers stay the patient's.
+STL has no names and no colors: its parts are one list of triangles. PLY gives each vertex the color of its part. GLB
+has a node for each part; the scene turns and scales it from LPS mm to glTF's meters with +Y up and +Z to the front,
+so that a viewer shows the head on top while the stored numbers stay the patient's.
 """
 
 from __future__ import annotations
@@ -163,7 +163,11 @@ def pack_glb(parts: Sequence[Part]) -> bytes:
         indices = add(mesh.faces.astype("<u4").ravel(), _FACES, componentType=_UINT, type="SCALAR")
         meshes.append({"primitives": [{"attributes": attributes, "indices": indices, "material": number}]})
         nodes.append({"name": mesh.name, "mesh": number})
-        seen = {"baseColorFactor": [*(c**2.2 for c in color[:3]), color[3]], "metallicFactor": 0, "roughnessFactor": 0.7}
+        seen = {
+            "baseColorFactor": [*(c**2.2 for c in color[:3]), color[3]],
+            "metallicFactor": 0,
+            "roughnessFactor": 0.7,
+        }
         glass = {"alphaMode": "BLEND"} if color[3] < 1 else {}
         materials.append({"name": mesh.name, "pbrMetallicRoughness": seen, **glass})
     root = {"name": "LPS mm", "matrix": _UP_IN_METERS, "children": list(range(len(nodes)))}

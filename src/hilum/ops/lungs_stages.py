@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hilum.ops.lungs_cells import CELL_MM, air_inside, find_lungs
+from hilum.ops.lungs_cells import air_inside, find_lungs
 from hilum.ops.lungs_hilum import both_lungs
 from hilum.ops.reorient import reorient
 
@@ -77,6 +77,3 @@ def lung_stages(volume: Volume, *, workers: int = 0) -> Stages:
         dense=np.maximum(found.dense, found.masses)[at],
         lungs=both_lungs(turned, workers=workers),
     )
-
-
-__all__ = ["CELL_MM", "Stages", "lung_stages"]

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -148,7 +148,8 @@ def marching_cubes(volume: Volume, level: float, *, name: str = "", outside: flo
     if not (volume.array > level).any():
         return Mesh(name, np.empty((0, 3)), np.empty((0, 3), np.int64))
     padded = np.pad(volume.array.astype(np.float32), 1, constant_values=outside)
-    index, faces, _, _ = cubes(padded, level, allow_degenerate=False)
+    found: Any = cubes
+    index, faces, _, _ = found(padded, level, allow_degenerate=False)
     mesh = Mesh(name, volume.geometry.index_to_world(index - 1.0), faces.astype(np.int64))
     return mesh if mesh.volume_ml >= 0 else Mesh(name, mesh.vertices, np.ascontiguousarray(mesh.faces[:, ::-1]))
 
@@ -189,7 +190,10 @@ def _in_body(ct: Volume, shape: Shape, cell_mm: float, workers: int) -> NDArray[
     patient = body | inside
     if not patient.any():
         return np.ones(shape, np.bool_)
-    at = [np.minimum((np.arange(n) * f + f // 2) // c, m - 1) for n, f, c, m in zip(shape, fine, coarse, body.shape, strict=True)]
+    at = [
+        np.minimum((np.arange(n) * f + f // 2) // c, m - 1)
+        for n, f, c, m in zip(shape, fine, coarse, body.shape, strict=True)
+    ]
     found: NDArray[np.bool_] = patient[np.ix_(*at)]
     return found
 

@@ -58,7 +58,8 @@ def histogram(volume: Volume, *, mask: Mask | None = None, bins: int = 80) -> Fi
     figure = Figure(figsize=(11.0, 5.6), layout="constrained")
     grid = figure.subplots(2, 2, sharex="col", gridspec_kw={"height_ratios": (1.5, 1.0), "width_ratios": (1.6, 1.0)})
     for column, (low, high) in enumerate((RANGE_HU, NEAR_WATER_HU)):
-        edges = np.linspace(low, high, bins + 1) if column == 0 else np.arange(low, high + 1) - 0.5
+        ends = (low, high, bins + 1) if column == 0 else (low - 0.5, high - 0.5, high - low + 1)
+        edges = np.linspace(*ends, dtype=np.float64)
         shares = 100 * _binned(counted, edges) / counted.total
         upper, lower = grid[0, column], grid[1, column]
         upper.stairs(shares, edges, fill=True, color=_INK, alpha=0.85)

@@ -143,7 +143,8 @@ def _shrink(pixels: NDArray[Any], count: int, axis: int) -> NDArray[Any]:
     """Bring an axis to a number of pixels: means of neighbors, or the nearest where there are fewer voxels."""
     size = pixels.shape[axis]
     if size <= count:
-        return np.take(pixels, (2 * np.arange(count) + 1) * size // (2 * count), axis=axis)
+        taken: NDArray[Any] = np.take(pixels, (2 * np.arange(count) + 1) * size // (2 * count), axis=axis)
+        return taken
     starts = np.arange(count) * size // count
     sums = np.add.reduceat(pixels, starts, axis=axis, dtype=np.float32)
     lengths = np.diff(np.append(starts, size)).astype(np.float32)

@@ -26,13 +26,12 @@ from hilum.pictures.planes import (
     size_mm,
     upright,
 )
-from hilum.volume import Mask
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
 
     from hilum.scan import Nodule, Scan
-    from hilum.volume import Volume
+    from hilum.volume import Mask, Volume
 
 LEAST_MM, TIMES = 40.0, 2.5
 """What is shown around a nodule: so many times its diameter, and no less than this."""
@@ -81,7 +80,8 @@ def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int =
     blocks = figure.subfigures(rows, columns, squeeze=False).ravel()
     for block, number in zip(blocks, shown, strict=False):
         _block(block, turned, number, preset, level)
-    told = f"{len(shown)} of {len(scan.nodules)} nodules, window {preset}"
+    some = "the nodule" if len(scan.nodules) == 1 else f"{len(shown)} of {len(scan.nodules)} nodules, the largest first"
+    told = f"{some}; window {preset}"
     if len(scan.nodules) > len(inside):
         told += f"; {len(scan.nodules) - len(inside)} lie outside the scan"
     figure.suptitle(plain(told), fontsize=11)
@@ -120,8 +120,11 @@ def _block(block: SubFigure, scan: Scan, number: int, preset: str, level: float)
     volume = 1000 * mask.volume_ml()
     readers = len({reading.reader for reading in nodule.readings})
     drawn = f"{readers} readers, consensus {level:g}" if readers else "a sphere"
-    told = f"nodule {number + 1}: diameter {nodule.diameter_mm:.1f} mm, {volume:.0f} mm³ ({drawn})"
-    block.suptitle(plain(f"{told}\nat") + f" ({x:.1f}, {y:.1f}, {z:.1f}) mm, LPS", fontsize=9)
+    told = (
+        f"nodule {number + 1}: diameter {nodule.diameter_mm:.1f} mm, {volume:.0f} mm³",
+        f"{drawn}, at ({x:.1f}, {y:.1f}, {z:.1f}) mm, LPS",
+    )
+    block.suptitle("\n".join(map(plain, told)), fontsize=9)
 
 
 def _surroundings(ct: Volume, nodule: Nodule) -> tuple[Volume, tuple[int, ...]]:

@@ -213,7 +213,8 @@ def outlines(inside: NDArray[np.bool_], spacing: tuple[float, float]) -> list[ND
     part = np.pad(inside[top : rows[-1] + 1, left : columns[-1] + 1], 1).astype(np.float32)
     found = contour_generator(z=part).lines(0.5)
     # Pixel 0 of the padded part is the one before `left`, and a pixel's center lies half a pixel from its edge.
-    return [(np.asarray(line) + (left - 0.5, top - 0.5)) * (spacing[1], spacing[0]) for line in found]
+    corner, scale = np.array([left - 0.5, top - 0.5]), np.array([spacing[1], spacing[0]])
+    return [(np.asarray(line) + corner) * scale for line in found]
 
 
 def ring(geometry: Geometry, plane: Plane, place: int, nodule: Nodule) -> NDArray[np.float64] | None:
@@ -330,9 +331,13 @@ def draw_letters(panel: Axes, plane: Plane, *, all_sides: bool = False, fontsize
     fontsize : float
         In points.
     """
-    places = ((0.02, 0.5, "left", "center"), (0.98, 0.5, "right", "center"))
-    places += ((0.5, 0.98, "center", "top"), (0.5, 0.02, "center", "bottom")) if all_sides else ()
-    for letter, (x, y, across, down) in zip(plane.letters, places, strict=False):
+    places = (
+        (0.02, 0.5, "left", "center"),
+        (0.98, 0.5, "right", "center"),
+        (0.5, 0.98, "center", "top"),
+        (0.5, 0.02, "center", "bottom"),
+    )
+    for letter, (x, y, across, down) in zip(plane.letters, places[: 4 if all_sides else 2], strict=False):
         draw_note(panel, x, y, letter, fontsize=fontsize, ha=across, va=down)
 
 

@@ -26,13 +26,14 @@ from hilum.pictures.planes import (
     plain,
     size_mm,
 )
-from hilum.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
+
+    from hilum.volume import Volume
 
 METHODS = ("tutorial2d", "hilum")
 
@@ -123,10 +124,12 @@ def _tutorial(ct: Volume, index: int | None) -> tuple[int, list[tuple[str, Any]]
 
 
 def _own(ct: Volume, index: int | None) -> tuple[int, list[tuple[str, Any]]]:
-    from hilum.ops.lungs_stages import CELL_MM, lung_stages
+    from hilum.ops.lungs_cells import CELL_MM
+    from hilum.ops.lungs_stages import lung_stages
 
     found = lung_stages(ct)
     place = _fullest(found.lungs) if index is None else index
+    dense = np.count_nonzero(found.dense) * ct.geometry.voxel_volume / 1000
 
     def over(marks: Sequence[tuple[NDArray[np.bool_], str]]) -> Any:
         return _gray(ct, place, marks=[(mark[place], color) for mark, color in marks])
@@ -141,7 +144,7 @@ def _own(ct: Volume, index: int | None) -> tuple[int, list[tuple[str, Any]]]:
         ("2. body, and the air inside it", over([(found.body, "#cc79a7"), (found.air, BAND)])),
         ("3. windpipe and bronchi", over([(found.airway, AIRWAYS)])),
         ("4. right and left, with a margin", over(both(found.sides))),
-        ("5. dense lung and masses", over(both(found.dense))),
+        (f"5. dense lung and masses: {dense:.0f} ml in all", over(both(found.dense))),
         ("6. on voxels: parted, closed, filled", over(both(found.lungs))),
         ("the finished lungs, outlined", _gray(ct, place, drawn=finished)),
     ]

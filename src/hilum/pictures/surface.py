@@ -141,7 +141,8 @@ def render(
     shape = tuple(max(_FINER, _FINER * round(length * dots_per_mm)) for length in size)
     right, away = _axes(turn_deg)
     camera = np.stack([right, (0.0, 0.0, -1.0), away])
-    solid, glass = [], []
+    solid: list[tuple[NDArray[np.float64], NDArray[np.float64], Color]] = []
+    glass: list[tuple[NDArray[np.float64], NDArray[np.float64], Color]] = []
     for mesh, color in parts:
         seen = (mesh.vertices - middle) @ camera.T
         seen[:, 0] = (seen[:, 0] + size[1] / 2) * fine - 0.5
