@@ -122,12 +122,12 @@ def surface(
     *,
     out: Path | None = None,
     mesh: Path | None = None,
-    kind: Literal["skeleton", "lungs"] = "skeleton",
+    kind: Literal["lungs", "skeleton"] = "lungs",
     threshold_hu: float = 400.0,
     cell_mm: float = 2.0,
     options: Options = _USUAL,
 ) -> int:
-    """Draw the skeleton, or the lungs with their nodules, in three dimensions; or write them as a mesh.
+    """Draw the lungs with their nodules, or the skeleton, in three dimensions; or write them as a mesh.
 
     Parameters
     ----------
@@ -315,7 +315,7 @@ def save_picture(figure: Figure, out: Path, *, dpi: int | None = None) -> None:
     if dpi is not None and not 10 <= dpi <= 1200:
         raise InputError(f"dpi is {dpi}, expected 10 to 1200", code="option")
     with atomic_path(out) as temporary:
-        quick = {"pil_kwargs": {"compress_level": 3}} if out.suffix.lower() == ".png" else {}
+        quick = {"pil_kwargs": {"compress_level": 1}} if out.suffix.lower() == ".png" else {}
         figure.savefig(temporary, dpi="figure" if dpi is None else dpi, **quick)
 
 

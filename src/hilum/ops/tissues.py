@@ -64,8 +64,8 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
 
     Ranges overlap, and the order of the table decides: 35 HU is in the range of muscle and of blood, and becomes
     muscle, which comes first. With the whole of `TISSUES` the head's tissues are never met, as muscle, blood and liver
-    hold all their values; give others, or another order, where the picture is not of a chest. Values in no range (between
-    fat and lung, where voxels hold some of each; around 0) stay 0.
+    hold all their values; give others, or another order, where the picture is not of a chest. Values in no range
+    (between fat and lung, where voxels hold some of each; around 0) stay 0.
 
     Parameters
     ----------

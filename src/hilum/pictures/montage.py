@@ -127,16 +127,20 @@ def _mosaic(
     height, width = size_mm(scan.ct.geometry, plane)
     rows = math.ceil(len(places) / columns)
     size = [max(1, round(length * dots_per_mm)) for length in (height, width)]
-    steps = [round((length + gap) * dots_per_mm) for length in (height, width)]
-    pixels = np.full((rows * steps[0], columns * steps[1]), -32768, np.float32)
+    pitch = (height + gap, width + gap)
+    # Each slice is placed by itself: steps of whole pixels would lead it away from its outlines, slice by slice.
+    sheet = [
+        round((n - 1) * step * dots_per_mm) + part for n, step, part in zip((rows, columns), pitch, size, strict=True)
+    ]
+    pixels = np.full(sheet, -32768, np.float32)
     corners = []
     for number, place in enumerate(places):
         row, column = divmod(number, columns)
+        top, left = round(row * pitch[0] * dots_per_mm), round(column * pitch[1] * dots_per_mm)
         part = _shrink(_shrink(cut(scan.ct.array, plane, place), size[0], 0), size[1], 1)
-        pixels[row * steps[0] : row * steps[0] + size[0], column * steps[1] : column * steps[1] + size[1]] = part
-        corners.append((column * (width + gap), row * (height + gap)))
-    sheet = [round((n * (length + gap) - gap) * dots_per_mm) for n, length in ((rows, height), (columns, width))]
-    return pixels[: sheet[0], : sheet[1]], corners
+        pixels[top : top + size[0], left : left + size[1]] = part
+        corners.append((column * pitch[1], row * pitch[0]))
+    return pixels, corners
 
 
 def _shrink(pixels: NDArray[Any], count: int, axis: int) -> NDArray[Any]:
@@ -146,7 +150,7 @@ def _shrink(pixels: NDArray[Any], count: int, axis: int) -> NDArray[Any]:
         taken: NDArray[Any] = np.take(pixels, (2 * np.arange(count) + 1) * size // (2 * count), axis=axis)
         return taken
     starts = np.arange(count) * size // count
-    sums = np.add.reduceat(pixels, starts, axis=axis, dtype=np.float32)
+    sums = np.add.reduceat(pixels.astype(np.float32), starts, axis=axis)
     lengths = np.diff(np.append(starts, size)).astype(np.float32)
     means: NDArray[Any] = sums / (lengths[:, None] if axis == 0 else lengths)
     return means
