@@ -16,7 +16,7 @@ from PIL import Image
 
 import hilum
 from hilum.datasets.phantom import make_phantom
-from hilum.errors import GeometryError, InputError
+from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.ops.habits import corner_shift, direction_shift, order_shift
 from hilum.ops.lungs2d import steps2d
@@ -305,6 +305,7 @@ def test_habits_miss_by_what_their_arithmetic_says():
 def test_what_cannot_be_drawn_is_refused(scan):
     other = Mask(np.zeros((2, 2, 2), np.uint8), Geometry((2, 2, 2), (1.0, 1.0, 1.0)))
     empty = Mask(np.zeros(scan.ct.shape, np.uint8), scan.ct.geometry)
+    unit = hilum.normalize(scan.ct)
     for call, error in (
         (lambda: montage(scan.ct, plane="oblique"), InputError),
         (lambda: montage(scan.ct, preset="brain"), InputError),
@@ -317,6 +318,11 @@ def test_what_cannot_be_drawn_is_refused(scan):
         (lambda: steps(scan.ct, method="tutorial3d"), InputError),
         (lambda: nodules(replace(scan, nodules=())), InputError),
         (lambda: nodules(replace(scan, nodules=(Nodule((0.0, 0.0, 9e5), 5.0),))), InputError),
+        (lambda: montage(unit), UnsupportedError),
+        (lambda: overview(replace(scan, ct=unit)), UnsupportedError),
+        (lambda: steps(unit), UnsupportedError),
+        (lambda: histogram(unit), UnsupportedError),
+        (lambda: surface(replace(scan, ct=unit), kind="skeleton"), UnsupportedError),
         (lambda: window(scan, index=-1), InputError),
         (lambda: window(scan, rescale=(0.0, 1.0)), InputError),
     ):

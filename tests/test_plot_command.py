@@ -127,7 +127,10 @@ def test_a_refusal_is_one_line_and_leaves_nothing(capsys, inputs, tmp_path):
         (("steps", inputs["file"], "--slice", "41", "--out", out), "no slice 40"),
         (("surface", inputs["file"]), "--out for a picture"),
         (("surface", inputs["file"], "--mesh", tmp_path / "a.obj"), ".stl .ply .glb"),
-        (("surface", inputs["file"], "--kind", "skeleton", "--threshold-hu", "9000", "--out", out), "nothing is above"),
+        (
+            ("surface", inputs["file"], "--kind", "skeleton", "--threshold-hu", "9000", "--out", out),
+            "nothing in the body is above",
+        ),
         (("compare", inputs["file"], "--recipe", "none", "--out", out), "no recipe"),
     ):
         status, said, err = call(capsys, *words)

@@ -116,7 +116,7 @@ def test_what_has_no_surface_is_refused(phantom):
     for wrong, told in (
         ({"kind": "skin"}, "expected skeleton or lungs"),
         ({"kind": "lungs"}, "no lungs"),
-        ({"kind": "skeleton", "threshold_hu": 5000.0}, "nothing is above"),
+        ({"kind": "skeleton", "threshold_hu": 5000.0}, "nothing in the body is above"),
         ({"kind": "skeleton", "cell_mm": 0.0}, "cell_mm"),
     ):
         with pytest.raises(InputError, match=told):

@@ -2,8 +2,8 @@
 Every slice on one sheet
 ========================
 
-:func:`hilum.pictures.montage.montage` draws every n-th slice in any plane, true to scale, lungs and nodules outlined: the
-right lung blue, the left one orange, nodules red. The patient's right is on the left, as radiologists have it.
+:func:`hilum.pictures.montage.montage` draws every n-th slice in any plane, true to scale, lungs and nodules outlined:
+the right lung blue, the left one orange, nodules red. The patient's right is on the left, as radiologists have it.
 """
 
 import hilum

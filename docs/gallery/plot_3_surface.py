@@ -2,7 +2,8 @@
 Lungs, nodules and bones as solid bodies
 ========================================
 
-:func:`hilum.pictures.surface.surface` draws the lungs like glass, with the nodules inside, or all bone above a threshold.
+:func:`hilum.pictures.surface.surface` draws the lungs like glass, with the nodules inside, or all bone above a
+threshold.
 """
 
 from dataclasses import replace

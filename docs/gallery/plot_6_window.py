@@ -3,8 +3,8 @@ From stored values to gray
 ==========================
 
 A gray value is the end of a chain: stored value, modality LUT, Hounsfield units, VOI LUT (the window).
-:func:`hilum.pictures.window.window` draws one slice in every window of :data:`hilum.WINDOW_PRESETS`, and the curves. There
-is no way back from gray, so hilum keeps HU.
+:func:`hilum.pictures.window.window` draws one slice in every window of :data:`hilum.WINDOW_PRESETS`, and the curves.
+There is no way back from gray, so hilum keeps HU.
 """
 
 from hilum.datasets.phantom import make_phantom

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum.errors import InputError, one_line
+from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.geometry import IDENTITY_DIRECTION, Geometry
 from hilum.ops.nodules import cover_nodules
 from hilum.ops.reorient import reorient
@@ -107,12 +107,16 @@ def surfaces(
     ------
     InputError
         If there is no such kind, no lung, or nothing above the threshold.
+    UnsupportedError
+        If the voxels are not int16, for the skeleton.
     """
     if kind not in KINDS:
         raise InputError(f"no surface {one_line(kind, limit=40)!r}, expected {' or '.join(KINDS)}", code="option")
     if not 0 < cell_mm <= 100:
         raise InputError(f"cell_mm is {cell_mm}, expected more than 0 and at most 100 mm", code="option")
     if kind == "skeleton":
+        if scan.ct.array.dtype.newbyteorder("=") != np.int16:
+            raise UnsupportedError(f"bone is found in HU as int16, not {scan.ct.array.dtype}", do="give the scan in HU")
         found = [_above(scan.ct, threshold_hu, cell_mm, workers)]
     elif scan.lungs is None:
         raise InputError("the scan has no lungs to draw", do="find them first: hilum.segment_lungs", code="lungs")
@@ -121,7 +125,7 @@ def surfaces(
         found += [_of_nodule(nodule, f"nodule {k}") for k, nodule in enumerate(scan.nodules, 1)]
     kept = tuple(mesh for mesh in found if len(mesh.faces))
     if not kept:
-        what = f"nothing is above {threshold_hu:g} HU" if kind == "skeleton" else "the lung mask is empty"
+        what = f"nothing in the body is above {threshold_hu:g} HU" if kind == "skeleton" else "the lung mask is empty"
         raise InputError(f"{what}, so there is no surface", do="look at the scan, or lower the threshold", code="empty")
     return kept
 

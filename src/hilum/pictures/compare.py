@@ -117,7 +117,7 @@ def compare_results(scan: Scan, first: Recipe, second: Recipe) -> Comparison:
     Comparison
         Axes to the head, the back and the left; ``dice`` is None where a recipe finds no lungs at all.
     """
-    results = [_in_hu(upright(preprocess(scan, chosen)), chosen) for chosen in (first, second)]
+    results = [upright(_in_hu(preprocess(scan, chosen), chosen)) for chosen in (first, second)]
     ranges = [(r.intensity.lower, r.intensity.upper) for r in (first, second) if r.intensity.output == "unit"]
     limits = (max([-32768.0, *(low for low, _ in ranges)]), min([32767.0, *(high for _, high in ranges)]))
     return Comparison(results[0], results[1], limits, _dice(*results))

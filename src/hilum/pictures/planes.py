@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hilum.errors import InputError, one_line
+from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.reorient import reorient
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from hilum.geometry import Geometry
     from hilum.scan import Nodule, Scan
+    from hilum.volume import Volume
 
 RIGHT, LEFT, AIRWAYS, NODULE = "#0072b2", "#e69f00", "#009e73", "#d55e00"
 """Colors told apart by color-blind eyes (Okabe and Ito 2008): right lung, left lung, airways, nodule."""
@@ -123,13 +124,37 @@ def upright(scan: Scan) -> Scan:
     Returns
     -------
     Scan
+
+    Raises
+    ------
+    UnsupportedError
+        If the voxels are no HU.
     """
+    check_hu(scan.ct)
     return replace(
         scan,
         ct=reorient(scan.ct),
         lungs=None if scan.lungs is None else reorient(scan.lungs),
         nodule_mask=None if scan.nodule_mask is None else reorient(scan.nodule_mask),
     )
+
+
+def check_hu(volume: Volume) -> None:
+    """Refuse voxels that were brought to the unit range: a window of HU would show them all alike.
+
+    Parameters
+    ----------
+    volume : Volume
+
+    Raises
+    ------
+    UnsupportedError
+        If they are floating-point numbers from -1 to 2.
+    """
+    array = volume.array
+    if array.dtype.kind == "f" and array.min() >= -1 and array.max() <= 2:
+        what = f"voxels from {array.min():.3g} to {array.max():.3g} are no HU but the unit range"
+        raise UnsupportedError(what, do="draw the scan in HU", code="unit")
 
 
 def cut(array: NDArray[Any], plane: Plane, place: int) -> NDArray[Any]:

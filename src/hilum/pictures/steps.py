@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from hilum.errors import InputError, one_line
+from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.ops.lungs2d import AIR_BELOW, CLOSE_RADIUS, ERODE_RADIUS, OUTSIDE, steps2d
 from hilum.pictures.planes import (
     AIRWAYS,
@@ -63,11 +63,15 @@ def steps(volume: Volume, *, method: str = "tutorial2d", index: int | None = Non
     ------
     InputError
         If there is no such method or slice.
+    UnsupportedError
+        If the voxels are not int16.
     """
     from hilum.ops.reorient import reorient
 
     if method not in METHODS:
         raise InputError(f"no steps of {one_line(method, limit=40)!r}, expected {', '.join(METHODS)}", code="option")
+    if volume.array.dtype.newbyteorder("=") != np.int16:
+        raise UnsupportedError(f"lungs are found in HU as int16, not {volume.array.dtype}", do="give the scan in HU")
     ct = reorient(volume)
     count = ct.shape[0]
     if index is not None and not 0 <= index < count:
