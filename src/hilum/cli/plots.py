@@ -315,8 +315,13 @@ def save_picture(figure: Figure, out: Path, *, dpi: int | None = None) -> None:
     if dpi is not None and not 10 <= dpi <= 1200:
         raise InputError(f"dpi is {dpi}, expected 10 to 1200", code="option")
     with atomic_path(out) as temporary:
-        quick = {"compress_level": 1} if out.suffix.lower() == ".png" else None
-        figure.savefig(temporary, dpi="figure" if dpi is None else dpi, pil_kwargs=quick)
+        dots: int | Literal["figure"] = "figure" if dpi is None else dpi
+        if out.suffix.lower() == ".png":
+            figure.savefig(
+                temporary, dpi=dots, pil_kwargs={"compress_level": 1}
+            )  # packing well takes longer than drawing
+        else:
+            figure.savefig(temporary, dpi=dots)
 
 
 def _need(module: str, package: str) -> None:
