@@ -105,7 +105,8 @@ def set_up(which: str) -> None:
     say(f"installed: {size_mb(VENV)} MB in .venv")
     say("compiling the kernels (once; they are kept beside the source)")
     must(PYTHON, "-c", "from hilum.demo import compile_kernels; compile_kernels()")
-    must(PYTHON, "-m", "hilum.cli", "--help", quiet=True)  # its bytecode too
+    must(PYTHON, "-m", "hilum.cli", "--help", quiet=True)  # its bytecode too, and that of the slowest to compile
+    must(PYTHON, "-c", "import matplotlib.backends.backend_agg, matplotlib.figure, contourpy, skimage.measure")
     stamp.write_text(state)
 
 

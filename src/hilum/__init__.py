@@ -27,6 +27,7 @@ _HOMES = {
     "hilum.ops.nodules": "mask_nodules cover_nodules",
     "hilum.ops.outlines": "consensus_mask reading_mask",
     "hilum.ops.readings": "agreement",
+    "hilum.ops.tissues": "TISSUES Tissue tissue_map",
     "hilum.recipes": "Recipe RECIPES recipe",
     "hilum.pipeline": "preprocess",
     "hilum.train.batches": "batches",

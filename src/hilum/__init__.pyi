@@ -29,6 +29,9 @@ from hilum.ops.readings import agreement as agreement
 from hilum.ops.reorient import reorient as reorient
 from hilum.ops.resample import resample as resample
 from hilum.ops.resample import resampled_geometry as resampled_geometry
+from hilum.ops.tissues import TISSUES as TISSUES
+from hilum.ops.tissues import Tissue as Tissue
+from hilum.ops.tissues import tissue_map as tissue_map
 from hilum.pipeline import preprocess as preprocess
 from hilum.recipes import RECIPES as RECIPES
 from hilum.recipes import Recipe as Recipe

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App, CycloptsError
 
 import hilum
-from hilum.cli import recipes, runs, scans, training
+from hilum.cli import plots, recipes, runs, scans, training
 from hilum.cli.status import ALL_WELL, INTERRUPTED, REFUSED, USAGE
 from hilum.console import complain
 from hilum.errors import HilumError
@@ -38,6 +38,18 @@ RECIPE_COMMANDS: dict[str, Callable[..., int]] = {
 }
 """Every command of ``hilum recipe``."""
 
+PLOT_COMMANDS: tuple[Callable[..., int], ...] = (
+    plots.histogram,
+    plots.montage,
+    plots.surface,
+    plots.steps,
+    plots.nodules,
+    plots.window,
+    plots.compare,
+    plots.overview,
+)
+"""Every command of ``hilum plot``, by the name of its function."""
+
 
 def _app() -> App:
     program = App(
@@ -52,6 +64,10 @@ def _app() -> App:
     for name, command in RECIPE_COMMANDS.items():
         group.command(command, name=name)
     program.command(group)
+    drawn = App(name="plot", help="Draw a picture of a scan.", help_format="plaintext")
+    for command in PLOT_COMMANDS:
+        drawn.command(command)
+    program.command(drawn)
     return program
 
 

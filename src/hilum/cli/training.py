@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from hilum.cli.plots import check_picture, save_picture
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import say, warn
-from hilum.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +56,7 @@ def froc(
     from hilum.train.evaluation import evaluate_detections, evaluation_json, evaluation_text
 
     if plot is not None:
-        _check_plot(plot)
+        check_picture(plot)
     found = evaluate_detections(
         detections,
         annotations,
@@ -70,11 +69,9 @@ def froc(
     for note in found.notes:
         warn(str(note))
     if plot is not None:
-        from hilum.io.atomic import atomic_path
         from hilum.pictures.froc import froc_curve
 
-        with atomic_path(plot) as temporary:
-            froc_curve(found.score).savefig(temporary, dpi=120)
+        save_picture(froc_curve(found.score), plot, dpi=120)
     say(evaluation_json(found) if json else evaluation_text(found))
     return ALL_WELL
 
@@ -187,12 +184,3 @@ def _tell(skipped: Sequence[Skip]) -> int:
         where = f": {', '.join(names[:3])}" + (", ..." if len(names) > 3 else "") if names else ""
         warn(f"{code}: {sum(skip.count for skip in same)} left out: {same[0].reason}{where}")
     return REFUSED if any(skip.code == "damaged-scan" for skip in skipped) else ALL_WELL
-
-
-def _check_plot(plot: Path) -> None:
-    """Refuse a picture that cannot be drawn before any work is done for it."""
-    if plot.suffix.lower() not in {".png", ".svg", ".pdf"}:
-        raise UnsupportedError("a plot ends in .png, .svg or .pdf", where=plot)
-    if find_spec("matplotlib") is None:
-        do = "pip install 'hilum[plots]'"
-        raise InputError("a plot needs matplotlib, which is not installed", where=plot, do=do, code="option")

@@ -1,0 +1,13 @@
+"""
+A whole scan at a glance
+========================
+
+:func:`hilum.pictures.overview.overview` draws a preprocessed scan in three planes.
+"""
+
+import hilum
+from hilum.datasets.phantom import make_phantom
+from hilum.pictures.overview import overview
+
+scan = make_phantom(seed=1, shape=(80, 128, 128)).scan
+figure = overview(hilum.preprocess(scan, hilum.recipe("default")), slices=4)

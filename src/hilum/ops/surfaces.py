@@ -1,0 +1,246 @@
+"""Surfaces of a scan as triangles: bone at a threshold, lungs, nodules.
+
+1. The volume is brought to cells of some 2 mm, each the mean of its voxels, which also takes noise off. For bone, what
+   is not of the body (tables) and small pieces are taken out.
+2. What lies below the threshold at the sides of the volume is added around it, so that every surface is closed.
+3. Marching cubes, in the variant of T. Lewiner et al. (Journal of Graphics Tools 8(2), 2003), which leaves no holes.
+4. Corners are carried to the patient's space, and triangles turned so that their front is outside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hilum.errors import InputError, UnsupportedError, one_line
+from hilum.geometry import IDENTITY_DIRECTION, Geometry
+from hilum.ops.nodules import cover_nodules
+from hilum.ops.reorient import reorient
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hilum._kernels.bits import Shape
+    from hilum.scan import Nodule, Scan
+    from hilum.volume import Mask, Volume
+
+BONE_HU = 400.0
+"""HU from which the 2017 tutorial calls it bone."""
+
+PIECE_ML = 1.0
+"""Pieces of bone smaller than this are noise, or contrast in a vessel."""
+
+_CELLS_PER_DIAMETER = 20
+_FULL = 1000
+"""A cell that a mask fills, in the integers that cells are averaged in."""
+
+KINDS = ("skeleton", "lungs")
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A surface of triangles in the patient's space.
+
+    Parameters
+    ----------
+    name : str
+        What it is of: ``right lung``, ``nodule 1``.
+    vertices : ndarray of float64, shape (n, 3), (x, y, z), LPS mm
+    faces : ndarray of int64, shape (m, 3)
+        The corners of each triangle, counterclockwise as seen from outside.
+    """
+
+    name: str
+    vertices: NDArray[np.float64]
+    faces: NDArray[np.int64]
+
+    @property
+    def volume_ml(self) -> float:
+        """What the surface encloses, by the divergence theorem; negative where it is inside out."""
+        if not len(self.faces):
+            return 0.0
+        a, b, c = (self.vertices[self.faces[:, k]] - self.vertices[0] for k in range(3))
+        return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6000)
+
+    @property
+    def normals(self) -> NDArray[np.float64]:
+        """Unit vectors that point out of the surface at each vertex, means over its triangles by their area."""
+        a, b, c = (self.vertices[self.faces[:, k]] for k in range(3))
+        across = np.cross(b - a, c - a)
+        sums = np.stack(
+            [
+                sum(np.bincount(self.faces[:, k], across[:, axis], len(self.vertices)) for k in range(3))
+                for axis in range(3)
+            ],
+            axis=-1,
+        )
+        lengths = np.linalg.norm(sums, axis=-1, keepdims=True)
+        units: NDArray[np.float64] = sums / np.where(lengths > 0, lengths, 1.0)
+        return units
+
+
+def surfaces(
+    scan: Scan, *, kind: str = "lungs", threshold_hu: float = BONE_HU, cell_mm: float = 2.0, workers: int = 0
+) -> tuple[Mesh, ...]:
+    """The surfaces of a scan's skeleton, or of its lungs and nodules.
+
+    Parameters
+    ----------
+    scan : Scan
+        In HU, with ``lungs`` for their surface.
+    kind : {"lungs", "skeleton"}
+        ``"skeleton"`` is all in the body above the threshold, whatever it is: bone, contrast, metal.
+    threshold_hu : float
+        For the skeleton.
+    cell_mm : float
+        About the size of the triangles: voxels are averaged in cells of this size, where they are smaller.
+    workers : int
+
+    Returns
+    -------
+    tuple of Mesh
+        ``skeleton``; or ``right lung``, ``left lung`` and every nodule. Closed; empty ones are left out.
+
+    Raises
+    ------
+    InputError
+        If there is no such kind, no lung, or nothing above the threshold.
+    UnsupportedError
+        If the voxels are not int16, for the skeleton.
+    """
+    if kind not in KINDS:
+        raise InputError(f"no surface {one_line(kind, limit=40)!r}, expected {' or '.join(KINDS)}", code="option")
+    if not 0 < cell_mm <= 100:
+        raise InputError(f"cell_mm is {cell_mm}, expected more than 0 and at most 100 mm", code="option")
+    if kind == "skeleton":
+        if scan.ct.array.dtype.newbyteorder("=") != np.int16:
+            raise UnsupportedError(f"bone is found in HU as int16, not {scan.ct.array.dtype}", do="give the scan in HU")
+        found = [_above(scan.ct, threshold_hu, cell_mm, workers)]
+    elif scan.lungs is None:
+        raise InputError("the scan has no lungs to draw", do="find them first: hilum.segment_lungs", code="lungs")
+    else:
+        found = [_of_label(scan.lungs, label, name, cell_mm, workers) for label, name in _sides(scan.lungs)]
+        found += [_of_nodule(nodule, f"nodule {k}") for k, nodule in enumerate(scan.nodules, 1)]
+    kept = tuple(mesh for mesh in found if len(mesh.faces))
+    if not kept:
+        what = f"nothing in the body is above {threshold_hu:g} HU" if kind == "skeleton" else "the lung mask is empty"
+        raise InputError(f"{what}, so there is no surface", do="look at the scan, or lower the threshold", code="empty")
+    return kept
+
+
+def marching_cubes(volume: Volume, level: float, *, name: str = "", outside: float = 0.0) -> Mesh:
+    """The closed surface around what lies above a level.
+
+    Parameters
+    ----------
+    volume : Volume
+    level : float
+    name : str
+        Of the mesh.
+    outside : float
+        What is around the volume, below the level.
+
+    Returns
+    -------
+    Mesh
+        Without triangles where nothing lies above the level.
+    """
+    from skimage.measure import marching_cubes as cubes
+
+    if not (volume.array > level).any():
+        return Mesh(name, np.empty((0, 3)), np.empty((0, 3), np.int64))
+    padded = np.pad(volume.array.astype(np.float32), 1, constant_values=outside)
+    found: Any = cubes
+    index, faces, _, _ = found(padded, level, allow_degenerate=False)
+    mesh = Mesh(name, volume.geometry.index_to_world(index - 1.0), faces.astype(np.int64))
+    return mesh if mesh.volume_ml >= 0 else Mesh(name, mesh.vertices, np.ascontiguousarray(mesh.faces[:, ::-1]))
+
+
+def _sides(lungs: Mask) -> tuple[tuple[int, str], ...]:
+    """Labels and names; a mask of one label, from a method that tells no sides, is of both lungs."""
+    return ((1, "right lung"), (2, "left lung")) if (lungs.array == 2).any() else ((1, "lungs"),)
+
+
+def _above(ct: Volume, threshold: float, cell_mm: float, workers: int) -> Mesh:
+    from hilum._kernels import bits, components, selection
+    from hilum.volume import Volume as Cells
+
+    turned = reorient(ct)
+    cells = _cells(turned.array, turned.geometry, cell_mm, workers)
+    shape: Shape = cells.shape
+    lowest = int(np.floor(threshold)) + 1
+    inside = np.where(_in_body(turned, cells.shape, cell_mm, workers), cells.array, np.int16(-1000))
+    pieces = components.find_components(
+        bits.between(inside, lowest, 32767, workers=workers), shape, corners=True, workers=workers
+    )
+    small = components.sizes(pieces) * cells.geometry.voxel_volume < 1000 * PIECE_ML
+    noise = bits.paint(selection.select(pieces, small, workers=workers), np.zeros(shape, np.uint8), workers=workers)
+    clean = np.where(noise, np.int16(lowest - 1), inside)
+    # Between two whole numbers, so that no cell lies on the surface.
+    return marching_cubes(Cells(clean, cells.geometry), lowest - 0.5, name="skeleton", outside=min(-1000.0, lowest - 1))
+
+
+def _in_body(ct: Volume, shape: Shape, cell_mm: float, workers: int) -> NDArray[np.bool_]:
+    """Which cells lie in the patient, and not in the table; all, where there is no body to be seen."""
+    from hilum._kernels.coarse import cell_means
+    from hilum.ops.lungs_cells import CELL_MM, air_inside
+
+    coarse, fine = _factors(ct.geometry, CELL_MM), _factors(ct.geometry, cell_mm)
+    size = tuple(s * f for s, f in zip(ct.spacing, coarse, strict=True))
+    means = cell_means(np.ascontiguousarray(ct.array, np.int16), coarse, workers=workers)
+    _, body, inside = air_inside(means, size)  # type: ignore[arg-type]  # three of them
+    patient = body | inside
+    if not patient.any():
+        return np.ones(shape, np.bool_)
+    at = [
+        np.minimum((np.arange(n) * f + f // 2) // c, m - 1)
+        for n, f, c, m in zip(shape, fine, coarse, body.shape, strict=True)
+    ]
+    found: NDArray[np.bool_] = patient[np.ix_(*at)]
+    return found
+
+
+def _of_label(mask: Mask, label: int, name: str, cell_mm: float, workers: int) -> Mesh:
+    inside = mask.array == label
+    if not inside.any():
+        return Mesh(name, np.empty((0, 3)), np.empty((0, 3), np.int64))
+    spans = [np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
+    box = tuple(slice(int(s[0]), int(s[-1]) + 1) for s in spans)
+    geometry = mask.geometry.crop([s.start for s in box], [s.stop for s in box])
+    cells = _cells(inside[box] * np.int16(_FULL), geometry, cell_mm, workers)
+    return marching_cubes(cells, _FULL / 2, name=name)
+
+
+def _of_nodule(nodule: Nodule, name: str) -> Mesh:
+    """A nodule's outlines or sphere on a grid of its own, fine enough for its size."""
+    reach = nodule.diameter_mm / 2
+    points = [points for reading in nodule.readings for points in reading.contours]
+    if points:
+        reach = max(reach, float(np.linalg.norm(np.concatenate(points) - nodule.center, axis=-1).max()))
+        reach += max(reading.grid.spacing[0] for reading in nodule.readings)
+    step = nodule.diameter_mm / _CELLS_PER_DIAMETER
+    count = min(160, 2 * int(np.ceil(reach / step)) + 5)
+    step = max(step, 2 * reach / (count - 4))
+    x, y, z = (c - (count - 1) / 2 * step for c in nodule.center)
+    grid = Geometry((count, count, count), (step, step, step), (x, y, z), IDENTITY_DIRECTION)
+    return marching_cubes(cover_nodules(grid, [nodule], samples=2), 0.5, name=name)
+
+
+def _cells(array: NDArray[np.int16], geometry: Geometry, cell_mm: float, workers: int) -> Volume:
+    """Means over cells; a last cell may have fewer voxels than the others."""
+    from hilum._kernels.coarse import cell_means
+    from hilum.volume import Volume as Cells
+
+    factors = _factors(geometry, cell_mm)
+    means = cell_means(np.ascontiguousarray(array, np.int16), factors, workers=workers)
+    first = geometry.index_to_world([(f - 1) / 2 for f in factors])
+    spacing = [s * f for s, f in zip(geometry.spacing, factors, strict=True)]
+    x, y, z = first.tolist()
+    return Cells(means, Geometry(means.shape, (spacing[0], spacing[1], spacing[2]), (x, y, z), geometry.direction))
+
+
+def _factors(geometry: Geometry, cell_mm: float) -> Shape:
+    z, y, x = (max(1, round(cell_mm / s)) for s in geometry.spacing)
+    return z, y, x

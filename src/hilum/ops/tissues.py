@@ -1,0 +1,107 @@
+"""What Hounsfield units a tissue has: a table, and a volume labeled by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hilum.errors import InputError
+from hilum.volume import Mask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hilum.volume import Volume
+
+_TABLE = "the HU table of the 2017 tutorial"
+_AIR = f"{_TABLE} (-1000), with 50 HU of noise and padding either way, up to where lung begins"
+_LUNG = (
+    "from -950, below which lung is counted as emphysema (Gevenois et al., Am J Respir Crit Care Med 154, 1996), to "
+    "-500, the end of normally aerated lung (Gattinoni et al., Am J Respir Crit Care Med 164, 2001)"
+)
+_LEAST, _MOST = -32768, 32767
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """A tissue and its range of Hounsfield units.
+
+    Parameters
+    ----------
+    name : str
+    lower, upper : float, HU
+        Both belong to it.
+    source : str
+        Where the range is from.
+    """
+
+    name: str
+    lower: float
+    upper: float
+    source: str
+
+
+TISSUES: tuple[Tissue, ...] = (
+    Tissue("air", -1050, -951, _AIR),
+    Tissue("lung", -950, -500, _LUNG),
+    Tissue("fat", -100, -50, _TABLE),
+    Tissue("muscle", 10, 40, _TABLE),
+    Tissue("blood", 30, 45, _TABLE),
+    Tissue("liver", 40, 60, _TABLE),
+    Tissue("soft tissue with contrast", 100, 300, _TABLE),
+    Tissue("bone", 700, 3000, _TABLE),
+    Tissue("CSF", 15, 15, _TABLE),
+    Tissue("white matter", 20, 30, _TABLE),
+    Tissue("gray matter", 37, 45, _TABLE),
+)
+"""Tissues by their Hounsfield units, those of a chest first. Their ranges overlap: no HU value proves a tissue."""
+
+
+def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
+    """Label each voxel by the first tissue whose range holds its value.
+
+    Ranges overlap, and the order of the table decides: 35 HU is in the range of muscle and of blood, and becomes
+    muscle, which comes first. With the whole of `TISSUES` the head's tissues are never met, as muscle, blood and liver
+    hold all their values; give others, or another order, where the picture is not of a chest. Values in no range
+    (between fat and lung, where voxels hold some of each; around 0) stay 0.
+
+    Parameters
+    ----------
+    volume : Volume, shape (z, y, x), HU
+    tissues : sequence of Tissue
+        At most 255.
+
+    Returns
+    -------
+    Mask
+        On the volume's grid: 1 for the first tissue of `tissues`, 2 for the second, ...; 0 where none fits.
+
+    Raises
+    ------
+    InputError
+        If the voxels are not int16, there are more tissues than labels, or a range is empty.
+
+    Examples
+    --------
+    >>> from hilum.geometry import Geometry
+    >>> from hilum.volume import Volume
+    >>> hu = Volume(np.array([[[-1000, -800, -300, 35, 50]]], np.int16), Geometry((1, 1, 5), (1.0, 1.0, 1.0)))
+    >>> [TISSUES[label - 1].name if label else "" for label in tissue_map(hu).array.ravel()]
+    ['air', 'lung', '', 'muscle', 'liver']
+    """
+    if volume.array.dtype.newbyteorder("=") != np.int16:
+        raise InputError(f"tissues are told by HU as int16, not {volume.array.dtype}", do="keep the volume in HU")
+    if len(tissues) > 255:
+        raise InputError(f"{len(tissues)} tissues, but a mask holds at most 255 labels", code="option")
+    table = np.zeros(_MOST - _LEAST + 1, np.uint8)
+    values = np.arange(_LEAST, _MOST + 1)
+    for label in range(len(tissues), 0, -1):
+        tissue = tissues[label - 1]
+        if not tissue.lower <= tissue.upper:
+            raise InputError(f"{tissue.name} from {tissue.lower} to {tissue.upper} HU is no range", code="option")
+        table[(values >= tissue.lower) & (values <= tissue.upper)] = label
+    from hilum._kernels.tables import look_up
+
+    return Mask(look_up(volume.array, table, _LEAST), volume.geometry)

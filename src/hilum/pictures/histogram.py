@@ -1,0 +1,125 @@
+"""How often each Hounsfield value occurs, beside the ranges of tissues."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from hilum.errors import GeometryError, InputError
+from hilum.ops.statistics import HuHistogram, count_hu
+from hilum.ops.tissues import TISSUES
+from hilum.pictures.planes import BAND
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from hilum.volume import Mask, Volume
+
+RANGE_HU = (-1100, 1500)
+"""What is drawn; what lies beyond is counted and told."""
+
+NEAR_WATER_HU = (-130, 130)
+"""The range of soft tissues, drawn once more and wider."""
+
+_INK = "#0072b2"
+
+
+def histogram(volume: Volume, *, mask: Mask | None = None, bins: int = 80) -> Figure:
+    """Draw the histogram of a volume in HU, with the ranges of `hilum.TISSUES` below it.
+
+    Parameters
+    ----------
+    volume : Volume of int16, HU
+    mask : Mask, optional
+        On the volume's grid: the voxels it marks are counted alone.
+    bins : int
+        Of equal width, from -1100 to 1500 HU.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        On the left the whole range, on a logarithmic axis; on the right soft tissues, each HU value for itself.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to count, or bins is out of range.
+    GeometryError
+        If the mask lies on another grid.
+    UnsupportedError
+        If the voxels are not int16.
+    """
+    if not 2 <= bins <= RANGE_HU[1] - RANGE_HU[0]:
+        raise InputError(f"bins is {bins}, expected 2 to {RANGE_HU[1] - RANGE_HU[0]}", code="option")
+    counted = _count(volume, mask)
+    figure = Figure(figsize=(11.0, 5.6), layout="constrained")
+    grid = figure.subplots(2, 2, sharex="col", gridspec_kw={"height_ratios": (1.5, 1.0), "width_ratios": (1.6, 1.0)})
+    for column, (low, high) in enumerate((RANGE_HU, NEAR_WATER_HU)):
+        ends = (low, high, bins + 1) if column == 0 else (low - 0.5, high - 0.5, high - low + 1)
+        edges = np.linspace(*ends, dtype=np.float64)
+        shares = 100 * _binned(counted, edges) / counted.total
+        upper, lower = grid[0, column], grid[1, column]
+        upper.stairs(shares, edges, fill=True, color=_INK, alpha=0.85)
+        upper.set_ylabel(f"% of voxels per {edges[1] - edges[0]:.3g} HU")
+        upper.set_xlim(low, high)
+        _bands(lower, upper, (low, high))
+        lower.set_xlabel("Hounsfield units (HU)")
+    grid[0, 0].set_yscale("log")
+    grid[0, 1].set_ylim(bottom=0)
+    inside = _binned(counted, np.array(RANGE_HU, float)).sum()
+    grid[0, 0].set_title(f"{counted.total:,} voxels, {counted.total - inside:,} beyond this range", fontsize=9)
+    grid[0, 1].set_title("soft tissue, every HU value", fontsize=9)
+    what = "marked voxels" if mask is not None else "all voxels"
+    percentiles = ", ".join(f"{p} %: {counted.percentile(p):g}" for p in (5, 50, 95))
+    figure.suptitle(f"HU of {what}: mean {counted.mean():.1f}, percentiles {percentiles}", fontsize=11)
+    return figure
+
+
+def _count(volume: Volume, mask: Mask | None) -> HuHistogram:
+    if mask is None:
+        return count_hu(volume)
+    if not mask.geometry.isclose(volume.geometry):
+        raise GeometryError("the mask is not on the volume's grid", do="resample the mask")
+    chosen = volume.array[mask.array > 0]
+    if not chosen.size:
+        raise InputError("the mask marks no voxel, so there is nothing to count", code="empty")
+    from hilum.geometry import Geometry
+    from hilum.volume import Volume as Line
+
+    return count_hu(Line(chosen[None, None], Geometry((1, 1, chosen.size), (1.0, 1.0, 1.0))))
+
+
+def _binned(counted: HuHistogram, edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Voxels from each edge, which is included, to the next, which is not."""
+    before = np.concatenate([[0], np.cumsum(counted.counts)])
+    at = np.clip(np.ceil(edges).astype(np.int64) + 32768, 0, 65536)
+    return np.diff(before[at])
+
+
+def _bands(panel: Axes, above: Axes, limits: tuple[float, float]) -> None:
+    """A bar for each tissue in sight, its name beside it; a faint band goes up through the histogram."""
+    seen = [t for t in TISSUES if t.upper >= limits[0] and t.lower <= limits[1]]
+    narrow = 0.004 * (limits[1] - limits[0])
+    for row, tissue in enumerate(seen):
+        low, high = max(tissue.lower - 0.5, limits[0]), min(tissue.upper + 0.5, limits[1])
+        middle, width = (low + high) / 2, max(high - low, narrow)
+        panel.barh(row, width, left=middle - width / 2, height=0.7, color=BAND)
+        above.axvspan(low, high, color="0.5", alpha=0.12, linewidth=0)
+        span = f"{tissue.lower:g}" if tissue.lower == tissue.upper else f"{tissue.lower:g} to {tissue.upper:g}"
+        right = middle > (limits[0] + limits[1]) / 2
+        panel.annotate(
+            f"{tissue.name}, {span}",
+            (middle - width / 2 if right else middle + width / 2, row),
+            xytext=(-4 if right else 4, 0),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            va="center",
+            fontsize=7,
+        )
+    panel.set_ylim(len(seen) - 0.4, -0.6)
+    panel.set_yticks([])
+    for side in ("left", "right", "top"):
+        panel.spines[side].set_visible(False)
