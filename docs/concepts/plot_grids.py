@@ -1,0 +1,9 @@
+"""
+Grids
+=====
+
+x
+"""
+
+import hilum
+print(hilum.__version__)
