@@ -48,15 +48,19 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "show_memory": False,
     "write_computation_times": False,
+    "capture_repr": ("_repr_html_",),  # a figure is shown, its name is not
     "min_reported_time": 10**6,  # seconds: how long an example took on one machine tells nobody anything
     "plot_gallery": "True",
 }
 
 html_theme = "pydata_sphinx_theme"
 html_title = "hilum"
+html_context = {"default_mode": "auto"}
 html_copy_source = False
 html_show_sourcelink = False
-html_sidebars = {"index": [], "changelog": [], "contributing": []}
+html_static_path = ["_static"]
+html_css_files = ["hilum.css"]
+html_sidebars = {"index": [], "get-started": [], "zh/get-started": []}
 html_theme_options = {
     "navigation_with_keys": False,
     "show_prev_next": False,
