@@ -8,7 +8,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "_extensions"))
 os.environ["MPLBACKEND"] = "agg"
 
-import hilum  # noqa: E402 - after the path is set
+import hilum
 
 project = "hilum"
 author = "The hilum developers"

@@ -2,7 +2,8 @@
 
 ``python`` is executed, one set of names for the whole page; lines of ``sh`` are commands of hilum, which end well or as
 their comment says (``# exit status 1``); ``toml`` is written to the file that its first line names (``# name.toml``);
-``text`` is what the block before it printed, ``...`` standing for anything. A second word names a library (``python torch``): the block runs where that is installed. Other kinds do not run.
+``text`` is what the block before it printed, ``...`` standing for anything. A second word names a library (``python
+torch``): the block runs where that is installed. Other kinds do not run.
 """
 
 from __future__ import annotations

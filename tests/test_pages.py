@@ -84,9 +84,9 @@ def test_a_page_runs_and_prints_what_it_shows(name, prepare, tmp_path, monkeypat
     assert ran["python"] + ran["sh"] >= 2
     for kind in ("sh", "toml", "text"):
         assert ran[kind] == kinds.count(kind)
-    libraries = {fence.split()[1] for fence in kinds if fence.startswith("python ")}
-    left_out = {name for name in libraries if find_spec(name) is None}
-    assert ran["python"] == sum(fence.split()[:1] == ["python"] and fence.split()[-1] not in left_out for fence in kinds)
+    libraries = [fence.split()[1] for fence in kinds if fence.startswith("python ")]
+    left_out = {library for library in libraries if find_spec(library) is None}
+    assert ran["python"] == kinds.count("python") + sum(library not in left_out for library in libraries)
     assert left_out <= {"torch", "monai", "torchio"}
     assert text.lower().count("*not run in the build") >= len(left_out)
 

@@ -6,6 +6,7 @@ import inspect
 import io
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 from cyclopts import App
@@ -84,7 +85,7 @@ def describe_constant(_sphinx, what, name, value, _options, lines):
 def constant_text(module, name):
     """The string that follows an assignment in a module's source."""
     body = ast.parse(inspect.getsource(module)).body
-    for node, after in zip(body, body[1:], strict=False):
+    for node, after in pairwise(body):
         target = getattr(node, "target", None) or next(iter(getattr(node, "targets", [])), None)
         told = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else None
         if getattr(target, "id", "") == name and isinstance(told, str):

@@ -2,9 +2,9 @@
 Coordinates in one picture
 ==========================
 
-One rule holds everywhere in hilum: **voxel things are (z, y, x); world things are (x, y, z) in LPS millimeters.** LPS
-means that x grows to the patient's left, y to the back (posterior) and z to the head (superior), as in DICOM and ITK. NIfTI
-has RAS: x to the right, y to the front. Only the signs of x and y differ.
+One rule holds everywhere in hilum: **voxel things are (z, y, x); world things are (x, y, z) in LPS millimeters.**
+LPS means that x grows to the patient's left, y to the back (posterior) and z to the head (superior), as in DICOM
+and ITK. NIfTI has RAS: x to the right, y to the front. Only the signs of x and y differ.
 """
 
 # %%
@@ -29,9 +29,9 @@ print("voxel (z, y, x):        ", voxel.round(1))
 print("world (x, y, z), RAS mm:", np.round(nodule.center, 1) * (-1, -1, 1))
 
 # %%
-# Blue arrows show where a coordinate grows; the circle with a cross is an arrow into the page, that with a dot one out of
-# it. Both rows show the patient as a radiologist sees them, the right side on the left: from the feet above, from the front
-# below.
+# Blue arrows show where a coordinate grows; the circle with a cross is an arrow into the page, that with a dot one
+# out of it. Both rows show the patient as a radiologist sees them, the right side on the left: from the feet above,
+# from the front below.
 
 gray = hilum.window(scan.ct, preset="lung").array
 k, j, i = voxel.round().astype(int)
@@ -90,9 +90,9 @@ figure
 # A voxel has a center
 # --------------------
 #
-# The origin of a grid is the position of the **center** of voxel (0, 0, 0), as in DICOM's Image Position (Patient) and ITK.
-# An integer index is the center of a voxel, and the grid reaches half a voxel beyond its first and last centers. Whether
-# a position lies in a scan is asked of the voxels' edges:
+# The origin of a grid is the position of the **center** of voxel (0, 0, 0), as in DICOM's Image Position (Patient)
+# and ITK. An integer index is the center of a voxel, and the grid reaches half a voxel beyond its first and last
+# centers. Whether a position lies in a scan is asked of the voxels' edges:
 
 outer = np.array([-0.5, -0.5, -0.5])
 print("center of voxel (0, 0, 0):", grid.index_to_world((0, 0, 0)))
@@ -120,8 +120,8 @@ figure
 # ----------------
 #
 # The axes of an array need not run to head, back and left. Some scans of LUNA16 are stored with x and y reversed
-# (``TransformMatrix = -1 0 0 0 -1 0 0 0 1``). The nodule is at another index there, and at the same place in the world. Who
-# computes ``(world - origin) / spacing`` without the direction misses it:
+# (``TransformMatrix = -1 0 0 0 -1 0 0 0 1``). The nodule is at another index there, and at the same place in the
+# world. Who computes ``(world - origin) / spacing`` without the direction misses it:
 
 from hilum.datasets.phantom_files import reverse_in_plane
 
@@ -142,7 +142,8 @@ print("again:", turned.geometry.world_to_index(nodule.center).round(1), np.array
 # In a NIfTI file
 # ---------------
 #
-# A NIfTI file counts voxels (x, y, z) and the world in RAS. hilum changes both when it writes and reads, and nowhere else:
+# A NIfTI file counts voxels (x, y, z) and the world in RAS. hilum changes both when it writes and reads, and
+# nowhere else:
 
 import tempfile
 from pathlib import Path

@@ -2,18 +2,18 @@
 Grids: center and corner
 ========================
 
-Resampling to another voxel size asks two questions: how many voxels, and where do they lie? Two answers are common. They
-put the same anatomy at different indices, and an index that is computed for one and used on the other is wrong by up to the
-difference of the voxel sizes.
+Resampling to another voxel size asks two questions: how many voxels, and where do they lie? Two answers are common.
+They put the same anatomy at different indices, and an index that is computed for one and used on the other is wrong
+by up to the difference of the voxel sizes.
 """
 
 # %%
 # Sixty slices of 5 mm, to be resampled to 1 mm:
 #
-# * the **center** grid (hilum's default) has exactly the spacing asked for, and its center is that of the scan. It reaches to
-#   the outer edges of the scan's voxels, as the Image Biomarker Standardisation Initiative prescribes;
-# * the **corner** grid is what ``scipy.ndimage.zoom`` gives: the first and last voxel *centers* stay where they are, and
-#   the spacing comes out slightly different from what was asked for.
+# * the **center** grid (hilum's default) has exactly the spacing asked for, and its center is that of the scan. It
+#   covers the scan's voxels to their outer edges, as the Image Biomarker Standardisation Initiative prescribes;
+# * the **corner** grid is what ``scipy.ndimage.zoom`` gives: the first and last voxel *centers* stay where they are,
+#   and the spacing comes out slightly different from what was asked for.
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -25,7 +25,9 @@ center = hilum.resampled_geometry(scan, spacing=1.0, grid="center")
 corner = hilum.resampled_geometry(scan, spacing=1.0, grid="corner")
 for name, grid in (("scan", scan), ("center", center), ("corner", corner)):
     first, last = grid.index_to_world([(0, 0, 0), (grid.shape[0] - 1, 0, 0)])[:, 2]
-    print(f"{name:7s}{grid.shape[0]:4d} slices of {grid.spacing[0]:.5f} mm, first at {first:7.3f}, last at {last:.3f} mm")
+    print(
+        f"{name:7s}{grid.shape[0]:4d} slices of {grid.spacing[0]:.5f} mm, first at {first:4.1f}, last at {last:.1f} mm"
+    )
 
 # %%
 # Seen from the side, with fewer voxels (three of 5 mm) so that each is visible. Dots are centers, boxes are voxels:
@@ -48,8 +50,9 @@ for row, (name, grid, color) in enumerate(rows):
     axes.text(-4.4, row, name, ha="right", va="center", color=color)
 for edge in (-2.5, 12.5):
     axes.axvline(edge, color="0.7", linewidth=0.8, linestyle="--", zorder=0)
-axes.set(xlim=(-10.5, 14), ylim=(2.6, -0.6), xlabel="z in mm; dashed: the outer edges of the scan", yticks=[])
+axes.set(xlim=(-8.5, 13.5), ylim=(2.6, -0.6), xlabel="z in mm; dashed: the outer edges of the scan", yticks=[])
 axes.set_xticks(range(-3, 14))
+axes.spines["bottom"].set_bounds(-3, 13)
 for side in ("top", "left", "right"):
     axes.spines[side].set_visible(False)
 figure
@@ -58,8 +61,8 @@ figure
 # What v * s / s' does
 # --------------------
 #
-# Much copied code takes an annotation's voxel v on the old grid (spacing s) to v * s / s' on the new one. That is right on
-# neither grid. Measured, in millimeters along z:
+# Much copied code takes an annotation's voxel v on the old grid (spacing s) to v * s / s' on the new one. That is
+# right on neither grid. Measured, in millimeters along z:
 
 s, wanted = scan.spacing[0], 1.0
 voxels = np.arange(scan.shape[0])
@@ -68,7 +71,8 @@ errors = {}
 for name, grid in (("center", center), ("corner", corner)):
     true = grid.world_to_index(world)[:, 0]
     errors[name] = (true - voxels * s / wanted) * grid.spacing[0]
-    print(f"{name} grid: too low by {errors[name].min():.2f} to {errors[name].max():.2f} mm; s - s' = {s - wanted:g} mm")
+    least, most = errors[name].min(), errors[name].max()
+    print(f"{name} grid: too low by {least:.2f} to {most:.2f} mm; s - s' = {s - wanted:g} mm")
 
 figure = Figure(figsize=(8, 3.4), layout="constrained")
 axes = figure.subplots()
@@ -81,20 +85,21 @@ axes.grid(color="0.9", linewidth=0.6)
 figure
 
 # %%
-# At the last slices a nodule of 4 mm is missed by its own diameter. hilum never carries an index from grid to grid: a nodule
-# stays in world millimeters, and each grid is asked where that is.
+# At the last slices a nodule of 4 mm is missed by its own diameter. hilum never carries an index from grid to grid:
+# a nodule stays in world millimeters, and each grid is asked where that is.
 
 point = scan.index_to_world((57, 50, 50))
 for name, grid in (("scan", scan), ("center", center), ("corner", corner)):
-    print(f"{name:7s} z index {grid.world_to_index(point)[0]:8.3f}  back in the world {grid.index_to_world(grid.world_to_index(point))}")
+    index = grid.world_to_index(point)
+    print(f"{name:7s} z index {index[0]:8.3f}, back in the world {grid.index_to_world(index)}")
 
 # %%
 # Both grids carry their true geometry
 # ------------------------------------
 #
-# Whichever grid is chosen, the file that is written says where its voxels are. So both put structures at the same place in the
-# patient, here the center of mass of a phantom's nodule drawn on each; and the corner grid is there for results that must
-# match those of the 2017 tutorials.
+# Whichever grid is chosen, the file that is written says where its voxels are. So both put structures at the same
+# place in the patient, here the center of mass of a phantom's nodule drawn on each; and the corner grid is there
+# for results that must match those of the 2017 tutorials.
 
 from hilum.datasets.phantom import make_phantom
 
