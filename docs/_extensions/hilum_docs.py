@@ -9,6 +9,7 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 from cyclopts import App
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -25,6 +26,7 @@ def setup(sphinx):
     """Register the hooks."""
     sphinx.connect("builder-inited", write_command_page)
     sphinx.connect("autodoc-process-docstring", describe_constant)
+    sphinx.connect("autodoc-process-docstring", describe_sections)
     sphinx.connect("autodoc-process-docstring", name_what_has_no_page)
     sphinx.connect("html-page-context", tell_language)
     return {"parallel_read_safe": True}
@@ -79,7 +81,7 @@ def describe_constant(_sphinx, what, name, value, _options, lines):
         return
     module = importlib.import_module(hilum._HOME_OF[constant])  # noqa: SLF001 - the table of public names
     lines[:] = constant_text(module, constant).splitlines()
-    lines += ["", *(f"* ``{key!r}``: ``{_short(entry)}``" for key, entry in _entries(value)), ""]
+    lines += ["", *(f"* ``{key!r}``: {_told(entry)}" for key, entry in _entries(value)), ""]
 
 
 def constant_text(module, name):
@@ -97,9 +99,29 @@ def _entries(value):
     return value.items() if hasattr(value, "items") else ()
 
 
-def _short(entry, limit=200):
-    text = repr(entry)
-    return text if len(text) <= limit else f"{type(entry).__name__}(...)"
+def _told(entry):
+    if not isinstance(entry, hilum.Recipe):
+        return f"``{entry!r}``"
+    usual, own = (msgspec.to_builtins(recipe) for recipe in (hilum.recipe("default"), entry))
+    others = [
+        f"``{section}.{option} = {value!r}``"
+        for section, options in own.items()
+        if section != "name"
+        for option, value in options.items()
+        if value != usual[section][option]
+    ]
+    return ", ".join(others) or "every default"
+
+
+def describe_sections(_sphinx, _what, _name, value, _options, lines):
+    """Say what each section of a recipe holds, in the words of its class."""
+    if value is not hilum.Recipe:
+        return
+    for section in value.__struct_fields__:
+        told = inspect.getdoc(type(getattr(hilum.recipe("default"), section)))
+        if section != "name":
+            lines += ["", f"``{section}``", *(f"   {line}" for line in told.splitlines())]
+    lines.append("")
 
 
 def name_what_has_no_page(_sphinx, _what, _name, value, _options, lines):

@@ -17,7 +17,7 @@ phantom = make_phantom(seed=2017, shape=(140, 256, 256), spacing=(2.5, 1.4, 1.4)
 scan = hilum.preprocess(phantom.scan, hilum.recipe("luna16"))
 
 # %%
-# The right lung blue, the left one orange, nodules red; the patient's right is on the picture's left. An axial slice
+# The right lung blue, the left one orange, nodules vermilion; the patient's right is on the picture's left. A slice
 # shows the ring of a nodule only where it cuts its sphere.
 
 overview(scan)
