@@ -106,6 +106,15 @@ def test_every_public_name_is_described():
         assert name.isupper() or " ".join(summary)[:20].split()[0] in words, name
 
 
+def test_functions_that_draw_are_described():
+    text = (HTML / "_generated" / "pictures.html").read_text(encoding="utf-8")
+    for name in ("overview.overview", "froc.froc_curve"):
+        assert f'href="api/hilum.pictures.{name}.html"' in text
+        page = (HTML / "_generated" / "api" / f"hilum.pictures.{name}.html").read_text(encoding="utf-8")
+        assert "Parameters" in page
+        assert "matplotlib.figure.Figure" in page
+
+
 def test_every_example_has_left_its_picture():
     for folder in ("gallery", "concepts"):
         for script in (pages.DOCS / folder).glob("plot_*.py"):

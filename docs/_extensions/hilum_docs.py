@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import io
+import pkgutil
 import re
 import sys
 from itertools import pairwise
@@ -16,6 +17,7 @@ from rich.console import Console
 from sphinx_gallery.scrapers import figure_rst
 
 import hilum
+import hilum.pictures
 from hilum.cli import app as program
 
 WIDTH = 88
@@ -24,7 +26,7 @@ CHINESE = "zh/"
 
 def setup(sphinx):
     """Register the hooks."""
-    sphinx.connect("builder-inited", write_command_page)
+    sphinx.connect("config-inited", write_generated_pages)
     sphinx.connect("autodoc-process-docstring", describe_constant)
     sphinx.connect("autodoc-process-docstring", describe_sections)
     sphinx.connect("autodoc-process-docstring", name_what_has_no_page)
@@ -32,14 +34,40 @@ def setup(sphinx):
     return {"parallel_read_safe": True}
 
 
-def write_command_page(sphinx):
-    """Ask every command for its help, and write the answers as one page."""
+def write_generated_pages(sphinx, _config):
+    """Write the pages that make themselves, before Sphinx looks which pages there are."""
     folder = Path(sphinx.srcdir, "_generated")
     folder.mkdir(exist_ok=True)
-    text = command_page()
-    page = folder / "commands.md"
-    if not page.is_file() or page.read_text(encoding="utf-8") != text:
-        page.write_text(text, encoding="utf-8")
+    for name, text in (("commands.md", command_page()), ("pictures.rst", pictures_page())):
+        page = folder / name
+        if not page.is_file() or page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")
+
+
+def pictures_page():
+    """The page of every function that draws, as reStructuredText."""
+    return f"""Pictures
+========
+
+Each function returns a matplotlib Figure and shows nothing on a screen. They need ``pip install 'hilum[plots]'``, and
+are imported by their whole names. The :doc:`gallery <gallery/index>` shows what they draw.
+
+.. autosummary::
+   :toctree: api
+   :template: autosummary/base.rst
+
+{chr(10).join(f"   {name}" for name in every_figure())}
+"""
+
+
+def every_figure():
+    """The whole name of each public function of `hilum.pictures` that returns a Figure."""
+    for found in sorted(info.name for info in pkgutil.iter_modules(hilum.pictures.__path__)):
+        module = importlib.import_module(f"hilum.pictures.{found}")
+        for name, value in vars(module).items():
+            own = inspect.isfunction(value) and value.__module__ == module.__name__
+            if own and not name.startswith("_") and value.__annotations__.get("return") == "Figure":
+                yield f"{module.__name__}.{name}"
 
 
 def command_page():
@@ -81,7 +109,10 @@ def describe_constant(_sphinx, what, name, value, _options, lines):
         return
     module = importlib.import_module(hilum._HOME_OF[constant])  # noqa: SLF001 - the table of public names
     lines[:] = constant_text(module, constant).splitlines()
-    lines += ["", *(f"* ``{key!r}``: {_told(entry)}" for key, entry in _entries(value)), ""]
+    if hasattr(value, "items"):
+        lines += ["", *(f"* ``{key!r}``: {_told(entry)}" for key, entry in value.items()), ""]
+    elif isinstance(value, tuple):
+        lines += ["", *(f"* {_told(entry)}" for entry in value), ""]
 
 
 def constant_text(module, name):
@@ -93,10 +124,6 @@ def constant_text(module, name):
         if getattr(target, "id", "") == name and isinstance(told, str):
             return inspect.cleandoc(told)
     raise LookupError(f"{module.__name__}.{name} is not described after its assignment")
-
-
-def _entries(value):
-    return value.items() if hasattr(value, "items") else ()
 
 
 def _told(entry):

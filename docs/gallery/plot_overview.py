@@ -2,7 +2,8 @@
 One scan in one picture
 =======================
 
-A preprocessed scan in three planes, the lungs outlined and the nodules ringed to scale.
+:func:`hilum.pictures.overview.overview` draws a preprocessed scan in three planes, the lungs outlined and the nodules
+ringed to scale.
 """
 
 # %%
