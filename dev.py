@@ -4,6 +4,7 @@
     python3 dev.py demo      the main job on a phantom scan
     python3 dev.py test      the tests (what follows goes to pytest)
     python3 dev.py lint      ruff, mypy and the rooms of the architecture
+    python3 dev.py docs      run every example of the documentation, build it into docs/_build/html, and check it
     python3 dev.py lock      renew the lock files in requirements/
     python3 dev.py bench     speed beside the tutorial and the peers, about 40 minutes (DICOM folders may follow)
     python3 dev.py run ...   any hilum command
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,12 +26,13 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 LOCKS = {"run": "requirements/run.txt", "dev": "requirements/dev.txt"}
+DOCS = ROOT / "docs"
 OLDEST = (3, 11)
 
 
 def main(words: list[str]) -> int:
     """Run one task and return its exit status."""
-    tasks = {"demo": demo, "test": test, "lint": lint, "lock": lock, "bench": bench, "run": run}
+    tasks = {"demo": demo, "test": test, "lint": lint, "docs": docs, "lock": lock, "bench": bench, "run": run}
     if sys.version_info < OLDEST:
         print(f"hilum needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {sys.version.split()[0]}", file=sys.stderr)
         return 2
@@ -62,6 +65,21 @@ def lint(_words: list[str]) -> int:
     set_up("dev")
     checks = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"], ["lint-imports", "--no-cache"])
     return max(call(BIN / check[0], *check[1:]) for check in checks)
+
+
+def docs(words: list[str]) -> int:
+    """Run the pages and the docstrings, build the HTML with warnings as errors, and look at what was built."""
+    set_up("dev")
+    for made in (DOCS / "_build", DOCS / "_generated"):
+        shutil.rmtree(made, ignore_errors=True)
+    pages = [] if "--pages-have-run" in words else [ROOT / "tests/test_readme.py", *ROOT.glob("tests/test_*page*.py")]
+    html = DOCS / "_build" / "html"
+    status = call(PYTHON, "-m", "pytest", "-q", "--doctest-modules", "src/hilum", *sorted(pages))
+    status = max(status, call(PYTHON, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-b", "html", DOCS, html))
+    status = max(status, call(PYTHON, "-m", "pytest", "-q", "tests/test_built_docs.py"))
+    if status == 0:
+        say(f"look at {html / 'index.html'}")
+    return status
 
 
 def bench(words: list[str]) -> int:

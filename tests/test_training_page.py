@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import re
 import shlex
-from pathlib import Path
 
+import pages
 import pytest
 
 from hilum import batch, cli
@@ -16,8 +16,7 @@ from hilum.datasets.phantom_files import write_dicom_series
 from hilum.io import read
 from hilum.recipes import parse_recipe
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "training.md"
-TEXT = PAGE.read_text() if PAGE.is_file() else ""
+TEXT = pages.read_page("training.md")
 RECIPE = '[resample]\nspacing_mm = 2.5\n[output]\nformat = "npy"\n'
 HEAD = ["seriesuid", "coordX", "coordY", "coordZ"]
 
@@ -48,7 +47,7 @@ def folder(tmp_path_factory):
 
 def test_the_commands_and_examples_run_in_their_order(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
-    blocks = re.findall(r"^```([^\n]*)\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+    blocks = pages.blocks(TEXT)
     names: dict[str, object] = {}
     for kind, block in blocks:
         if kind == "python":

@@ -96,8 +96,8 @@ def zero_center(volume: Volume, *, mean: float = 0.25) -> Volume:
     volume : Volume, shape (z, y, x)
         As `normalize` gives it.
     mean : float
-        The mean of the data set, not of this scan; 0.25 is that of LUNA16 with the default range. `HuHistogram`
-        finds it for other data.
+        The mean of the data set, not of this scan; 0.25 is that of LUNA16 with the default range.
+        `hilum.ops.statistics.HuHistogram` finds it for other data.
 
     Returns
     -------

@@ -1,0 +1,173 @@
+"""The pages of the documentation: their blocks run, languages agree, links resolve, every public name has its place."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pages
+import pytest
+from conftest import DATA
+from lidc_message import message, nodule, roi, square
+
+import hilum
+from hilum.cli import app
+from hilum.datasets.phantom import make_phantom
+from hilum.datasets.phantom_files import write_dicom_series, write_dsb2017
+
+pytestmark = pytest.mark.skipif(not pages.read_page("index.md"), reason="an installed package comes without the pages")
+
+CASE = DATA / "lidc-idri-0314"
+TRANSLATIONS = ("zh/get-started.md",)
+PAGES = sorted(p.relative_to(pages.DOCS).as_posix() for p in pages.DOCS.rglob("*.md") if "_" not in p.parts[-2][:1])
+
+
+def small(seed):
+    return make_phantom(seed=seed, shape=(48, 96, 96), spacing=(6.25, 4.0, 4.0))
+
+
+def a_scan():
+    write_dicom_series(small(1), "scan")
+
+
+def patients():
+    write_dsb2017([small(seed) for seed in (1, 2, 3)], "DSB2017", labels={0: 1, 1: 0})
+
+
+def scan_of_get_started():
+    """The scan and the table that the first page makes, so that both pages tell of the same one."""
+    first = next(code for kind, code in pages.blocks(pages.read_page("get-started.md")) if kind == "python")
+    pages.run_block("python", first, {})
+
+
+def lidc_case():
+    """The case that the page tells of, where it is there; else a phantom with two readers."""
+    series = Path("LIDC/LIDC-IDRI-0314/series")
+    series.parent.mkdir(parents=True)
+    if CASE.is_dir():
+        shutil.copytree(CASE / "image", series)
+        shutil.copy(CASE / "053.xml", series.parent)
+        return
+    phantom = small(1)
+    write_dicom_series(phantom, series)
+    z, y, x = phantom.scan.ct.geometry.world_to_index(phantom.scan.nodules[0].center).round().astype(int)
+    height = phantom.scan.ct.geometry.index_to_world((z, y, x))[2]
+    drawn = nodule(roi(f"{height:.4f}", square(x - 2, y - 2, 4)))
+    (series.parent / "053.xml").write_text(message(drawn, drawn, series=phantom.scan.series_uid))
+
+
+def nothing():
+    pass
+
+
+@pytest.mark.parametrize(
+    ("name", "prepare"),
+    [
+        ("get-started.md", nothing),
+        ("dicom.md", nothing),
+        ("your-recipe.md", a_scan),
+        ("dsb2017.md", patients),
+        ("lidc.md", lidc_case),
+        ("frameworks.md", scan_of_get_started),
+    ],
+)
+def test_a_page_runs_and_prints_what_it_shows(name, prepare, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prepare()
+    text = pages.read_page(name)
+    _, ran = pages.run_page(text, compared=name != "lidc.md" or CASE.is_dir())
+    kinds = [fence for fence, _ in pages.blocks(text)]
+    assert ran["python"] + ran["sh"] >= 2
+    for kind in ("sh", "toml", "text"):
+        assert ran[kind] == kinds.count(kind)
+    libraries = [fence.split()[1] for fence in kinds if fence.startswith("python ")]
+    left_out = {library for library in libraries if find_spec(library) is None}
+    assert ran["python"] == kinds.count("python") + sum(library not in left_out for library in libraries)
+    assert left_out <= {"torch", "monai", "torchio"}
+    assert text.lower().count("*not run in the build") >= len(left_out)
+
+
+def test_a_page_that_shows_something_else_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = "```python\nprint(1 + 1)\n```\n\n```text\n{}\n```\n"
+    pages.run_page(page.format(2))
+    with pytest.raises(AssertionError, match="what was printed is"):
+        pages.run_page(page.format(3))
+    with pytest.raises(AssertionError, match="hilum recipe check no"):
+        pages.run_page("```sh\nhilum recipe check no.toml\n```\n")
+
+
+@pytest.mark.parametrize("name", TRANSLATIONS)
+def test_a_translation_has_the_same_code(name):
+    ours, theirs = pages.read_page(Path(name).name), pages.read_page(name)
+    assert pages.blocks(theirs) == pages.blocks(ours)
+    assert len(pages.blocks(ours)) > 10
+    wanted = {Path(link).name for link in pages.links(ours)} - {Path(name).name}
+    assert {Path(link).name for link in pages.links(theirs)} - {Path(name).name} == wanted
+    heads = [[line.split()[0] for line in re.findall(r"^#+ .*$", text, re.MULTILINE)] for text in (ours, theirs)]
+    assert heads[0][:5] == heads[1][:5]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name):
+    text = pages.read_page(name)
+    for link in pages.links(text):
+        path, _, anchor = link.partition("#")
+        if "_generated/" in path:  # made when the documentation is built, which checks it
+            continue
+        target = (pages.DOCS / name).parent / path if path else pages.DOCS / name
+        assert target.exists(), link
+        assert not anchor or anchor in pages.anchors(target.read_text(encoding="utf-8")), link
+
+
+def test_a_link_that_leads_nowhere_would_be_told():
+    text = "See [a](nowhere.md#here) and [b](https://example.org).\n\n```\n[c](d)\n```\n# A title, of `x_y`\n"
+    assert pages.links(text) == ["nowhere.md#here"]
+    assert pages.anchors(text) == {"a-title-of-x_y"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_commands_that_pages_name_exist(name):
+    text = pages.read_page(name)
+    code = "".join(code for kind, code in pages.blocks(text) if not kind.startswith(("python", "toml")))
+    named = set(re.findall(r"^(?:\$ )?hilum ([a-z]+)", code, re.MULTILINE)) | set(re.findall(r"`hilum ([a-z]+)", text))
+    assert named <= set(app)
+
+
+def test_every_public_name_is_in_the_reference():
+    text = pages.read_page("reference/api.rst")
+    listed = re.findall(r"^   (\w+)$", text, re.MULTILINE) + re.findall(r"py:data:: (\w+)", text)
+    assert len(listed) == len(set(listed))
+    missing = set(hilum.__all__) - set(listed)
+    assert not missing, f"add to docs/reference/api.rst, under what they are for: {sorted(missing)}"
+    assert set(listed) <= set(hilum.__all__)
+
+
+def test_every_page_is_reached_from_the_index():
+    named = set()
+    for name in ("index.md", "how-to.md", "reference/index.md"):
+        for _, tree in re.findall(r"^```{(toctree)}\n(.*?)^```$", pages.read_page(name), re.DOTALL | re.MULTILINE):
+            lines = [re.sub(r".*<(.*)>", r"\1", line) for line in tree.splitlines()]
+            named |= {os.path.normpath(Path(name).parent / line) + ".md" for line in lines if line}
+    told = {name for name in PAGES if not re.match(r"decisions/0", name)}
+    assert told - named == {"index.md"}
+
+
+def test_sections_of_the_recipe_page_are_those_of_a_recipe():
+    text = pages.read_page("your-recipe.md")
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.MULTILINE)
+    assert [row[0] for row in rows] == [f for f in hilum.Recipe.__struct_fields__ if f != "name"]
+    for section, told in rows:
+        for option in type(getattr(hilum.recipe("default"), section)).__struct_fields__:
+            assert f"`{option}`" in told, (section, option)
+
+
+def test_the_table_of_the_first_page_is_one_that_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scan_of_get_started()
+    with Path("annotations.csv").open(newline="") as table:
+        assert len(list(csv.DictReader(table))) == 5
