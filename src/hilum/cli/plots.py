@@ -352,7 +352,7 @@ def _load(source: Path, options: Options) -> Scan:
         raise InputError("scan.json is none of this version", where=folder, do="run the scan again")
     if record.unit != HU:
         what = f"this scan is stored in the {record.unit}, and pictures are drawn of HU"
-        raise InputError(what, where=folder, do="give the scan that it was made from", code="unit")
+        raise InputError(what, where=folder, do="give the scan that it was made from", code="not-in-hu")
     scan = read_finished(folder, record)
     return scan if options.annotations is None else annotate(scan, options.annotations)
 

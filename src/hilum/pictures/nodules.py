@@ -67,12 +67,14 @@ def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int =
     if most < 1:
         raise InputError(f"most is {most}, expected 1 or more", code="option")
     if not scan.nodules:
-        raise InputError("the scan has no nodule to draw", do="give its annotations", code="nodules")
+        raise InputError("the scan has no nodule to draw", do="give its annotations", code="nothing-to-draw")
     find_gray(preset)
     turned = upright(scan)
     inside = [k for k, n in enumerate(scan.nodules) if turned.ct.geometry.contains(n.center)]
     if not inside:
-        raise InputError("every nodule lies outside the scan", do="check which scan they belong to", code="nodules")
+        raise InputError(
+            "every nodule lies outside the scan", do="check which scan they belong to", code="nothing-to-draw"
+        )
     shown = sorted(inside, key=lambda k: (-scan.nodules[k].diameter_mm, k))[:most]
     columns = min(2, len(shown))
     rows = -(-len(shown) // columns)

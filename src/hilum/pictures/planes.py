@@ -154,7 +154,7 @@ def check_hu(volume: Volume) -> None:
     array = volume.array
     if array.dtype.kind == "f" and array.min() >= -1 and array.max() <= 2:
         what = f"voxels from {array.min():.3g} to {array.max():.3g} are no HU but the unit range"
-        raise UnsupportedError(what, do="draw the scan in HU", code="unit")
+        raise UnsupportedError(what, do="draw the scan in HU", code="not-in-hu")
 
 
 def cut(array: NDArray[Any], plane: Plane, place: int) -> NDArray[Any]:

@@ -72,7 +72,7 @@ def surface(
     """
     found = tuple(meshes) if meshes is not None else surfaces(scan, kind=kind, threshold_hu=threshold_hu)
     if not found or not turns_deg:
-        raise InputError("there is no surface or no view of it to draw", code="empty")
+        raise InputError("there is no surface or no view of it to draw", code="nothing-to-draw")
     parts = [(mesh, part_color(mesh)) for mesh in found]
     corners = np.concatenate([mesh.vertices for mesh in found])
     low, high = corners.min(axis=0), corners.max(axis=0)
