@@ -9,23 +9,8 @@ from matplotlib.figure import Figure
 
 from hilum.errors import InputError
 from hilum.ops.nodules import mask_nodules
-from hilum.pictures.planes import (
-    NODULE,
-    PLANES,
-    SIDES,
-    cut,
-    draw_image,
-    draw_letters,
-    draw_lines,
-    draw_note,
-    draw_scale_bar,
-    find_gray,
-    outlines,
-    plain,
-    ring,
-    size_mm,
-    upright,
-)
+from hilum.pictures.drawing import draw_image, draw_letters, draw_lines, draw_note, draw_scale_bar, plain
+from hilum.pictures.planes import NODULE, PLANES, SIDES, cut, find_gray, outlines, ring, size_mm, upright
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure

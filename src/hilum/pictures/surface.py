@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from hilum.errors import InputError
 from hilum.ops.surfaces import surfaces
-from hilum.pictures.planes import LEFT, NODULE, RIGHT, plain
+from hilum.pictures.drawing import plain
+from hilum.pictures.planes import LEFT, NODULE, RIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
