@@ -413,7 +413,7 @@ def test_what_cannot_be_scored_is_one_line(capsys, files, tmp_path):
 
 def test_without_matplotlib_the_extra_is_named(capsys, files, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr("hilum.cli.plots.find_spec", lambda _name: None)
+    monkeypatch.setattr("hilum.cli.plot_files.find_spec", lambda _name: None)
     status, _, err = call(capsys, files["marks"], files["nodules"], "--plot", tmp_path / "a.png")
     assert (status, "pip install 'hilum[plots]'" in err) == (1, True)
 

@@ -22,11 +22,12 @@ from hilum.ops.habits import corner_shift, direction_shift, order_shift
 from hilum.ops.lungs2d import steps2d
 from hilum.pictures import FIGURES, find_figure
 from hilum.pictures.compare import Comparison, compare, compare_results, difference, sample
+from hilum.pictures.drawing import plain
 from hilum.pictures.histogram import RANGE_HU, histogram
 from hilum.pictures.montage import montage
 from hilum.pictures.nodules import nodules
 from hilum.pictures.overview import overview
-from hilum.pictures.planes import LEFT, NODULE, PLANES, RIGHT, on_paper, outlines, plain, ring, slice_outlines, upright
+from hilum.pictures.planes import LEFT, NODULE, PLANES, RIGHT, on_paper, outlines, ring, slice_outlines, upright
 from hilum.pictures.steps import steps
 from hilum.pictures.surface import surface
 from hilum.pictures.window import gray_curve, window

@@ -144,7 +144,7 @@ def test_a_refusal_is_one_line_and_leaves_nothing(capsys, inputs, tmp_path):
 
 
 def test_without_the_extra_it_is_named(capsys, inputs, tmp_path, monkeypatch):
-    monkeypatch.setattr("hilum.cli.plots.find_spec", lambda _name: None)
+    monkeypatch.setattr("hilum.cli.plot_files.find_spec", lambda _name: None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for kind in (*KINDS, "compare"):
         status, _, err = call(capsys, kind, inputs["file"], "--out", tmp_path / "a.png")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from hilum.cli.plots import check_picture, save_picture
+from hilum.cli.plot_files import check_picture, save_picture
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import say, warn
 

@@ -126,7 +126,9 @@ def surfaces(
     kept = tuple(mesh for mesh in found if len(mesh.faces))
     if not kept:
         what = f"nothing in the body is above {threshold_hu:g} HU" if kind == "skeleton" else "the lung mask is empty"
-        raise InputError(f"{what}, so there is no surface", do="look at the scan, or lower the threshold", code="empty")
+        raise InputError(
+            f"{what}, so there is no surface", do="look at the scan, or lower the threshold", code="nothing-to-draw"
+        )
     return kept
 
 

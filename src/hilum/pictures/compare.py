@@ -12,20 +12,8 @@ from matplotlib.figure import Figure
 from hilum.ops.habits import place_shifts
 from hilum.ops.nodules import mask_nodules
 from hilum.ops.preview import UnitRange
-from hilum.pictures.planes import (
-    NODULE,
-    PLANES,
-    cut,
-    draw_image,
-    draw_letters,
-    draw_lines,
-    draw_note,
-    find_gray,
-    plain,
-    size_mm,
-    slice_outlines,
-    upright,
-)
+from hilum.pictures.drawing import draw_image, draw_letters, draw_lines, draw_note, plain
+from hilum.pictures.planes import NODULE, PLANES, cut, find_gray, size_mm, slice_outlines, upright
 from hilum.pipeline import preprocess
 from hilum.scan import Nodule, Scan
 from hilum.volume import Volume

@@ -85,7 +85,7 @@ def _count(volume: Volume, mask: Mask | None) -> HuHistogram:
         raise GeometryError("the mask is not on the volume's grid", do="resample the mask")
     chosen = volume.array[mask.array > 0]
     if not chosen.size:
-        raise InputError("the mask marks no voxel, so there is nothing to count", code="empty")
+        raise InputError("the mask marks no voxel, so there is nothing to count", code="nothing-to-draw")
     from hilum.geometry import Geometry
     from hilum.volume import Volume as Line
 

@@ -9,18 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hilum.errors import GeometryError, InputError
-from hilum.pictures.planes import (
-    cut,
-    describe,
-    draw_image,
-    draw_lines,
-    find_gray,
-    find_plane,
-    plain,
-    size_mm,
-    slice_outlines,
-    upright,
-)
+from hilum.pictures.drawing import describe, draw_image, draw_lines, plain
+from hilum.pictures.planes import cut, find_gray, find_plane, size_mm, slice_outlines, upright
 from hilum.scan import Scan
 
 if TYPE_CHECKING:

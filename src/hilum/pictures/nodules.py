@@ -9,23 +9,8 @@ from matplotlib.figure import Figure
 
 from hilum.errors import InputError
 from hilum.ops.nodules import mask_nodules
-from hilum.pictures.planes import (
-    NODULE,
-    PLANES,
-    SIDES,
-    cut,
-    draw_image,
-    draw_letters,
-    draw_lines,
-    draw_note,
-    draw_scale_bar,
-    find_gray,
-    outlines,
-    plain,
-    ring,
-    size_mm,
-    upright,
-)
+from hilum.pictures.drawing import draw_image, draw_letters, draw_lines, draw_note, draw_scale_bar, plain
+from hilum.pictures.planes import NODULE, PLANES, SIDES, cut, find_gray, outlines, ring, size_mm, upright
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
@@ -67,12 +52,14 @@ def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int =
     if most < 1:
         raise InputError(f"most is {most}, expected 1 or more", code="option")
     if not scan.nodules:
-        raise InputError("the scan has no nodule to draw", do="give its annotations", code="nodules")
+        raise InputError("the scan has no nodule to draw", do="give its annotations", code="nothing-to-draw")
     find_gray(preset)
     turned = upright(scan)
     inside = [k for k, n in enumerate(scan.nodules) if turned.ct.geometry.contains(n.center)]
     if not inside:
-        raise InputError("every nodule lies outside the scan", do="check which scan they belong to", code="nodules")
+        raise InputError(
+            "every nodule lies outside the scan", do="check which scan they belong to", code="nothing-to-draw"
+        )
     shown = sorted(inside, key=lambda k: (-scan.nodules[k].diameter_mm, k))[:most]
     columns = min(2, len(shown))
     rows = -(-len(shown) // columns)

@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from hilum.pictures.planes import (
-    PLANES,
-    describe,
-    draw_letters,
-    draw_note,
-    draw_slice,
-    find_gray,
-    size_mm,
-    upright,
-)
+from hilum.pictures.drawing import describe, draw_letters, draw_note, draw_slice
+from hilum.pictures.planes import PLANES, find_gray, size_mm, upright
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

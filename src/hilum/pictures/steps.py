@@ -10,22 +10,8 @@ from matplotlib.figure import Figure
 
 from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.ops.lungs2d import AIR_BELOW, CLOSE_RADIUS, ERODE_RADIUS, OUTSIDE, steps2d
-from hilum.pictures.planes import (
-    AIRWAYS,
-    BAND,
-    LEFT,
-    NODULE,
-    PLANES,
-    RIGHT,
-    cut,
-    draw_image,
-    draw_letters,
-    draw_lines,
-    find_gray,
-    outlines,
-    plain,
-    size_mm,
-)
+from hilum.pictures.drawing import draw_image, draw_letters, draw_lines, plain
+from hilum.pictures.planes import AIRWAYS, BAND, LEFT, NODULE, PLANES, RIGHT, cut, find_gray, outlines, size_mm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

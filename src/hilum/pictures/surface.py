@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from hilum.errors import InputError
 from hilum.ops.surfaces import surfaces
-from hilum.pictures.planes import LEFT, NODULE, RIGHT, plain
+from hilum.pictures.drawing import plain
+from hilum.pictures.planes import LEFT, NODULE, RIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +73,7 @@ def surface(
     """
     found = tuple(meshes) if meshes is not None else surfaces(scan, kind=kind, threshold_hu=threshold_hu)
     if not found or not turns_deg:
-        raise InputError("there is no surface or no view of it to draw", code="empty")
+        raise InputError("there is no surface or no view of it to draw", code="nothing-to-draw")
     parts = [(mesh, part_color(mesh)) for mesh in found]
     corners = np.concatenate([mesh.vertices for mesh in found])
     low, high = corners.min(axis=0), corners.max(axis=0)

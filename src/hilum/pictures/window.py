@@ -11,16 +11,8 @@ from hilum.errors import InputError
 from hilum.geometry import Geometry
 from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.intensity import window as gray_values
-from hilum.pictures.planes import (
-    PLANES,
-    cut,
-    draw_image,
-    draw_letters,
-    find_gray,
-    plain,
-    size_mm,
-    upright,
-)
+from hilum.pictures.drawing import draw_image, draw_letters, plain
+from hilum.pictures.planes import PLANES, cut, find_gray, size_mm, upright
 from hilum.volume import Volume
 
 if TYPE_CHECKING:
