@@ -21,7 +21,8 @@ from hilum.geometry import Geometry
 from hilum.ops.habits import corner_shift, direction_shift, order_shift
 from hilum.ops.lungs2d import steps2d
 from hilum.pictures import FIGURES, find_figure
-from hilum.pictures.compare import Comparison, compare, compare_results, difference, sample
+from hilum.pictures.compare import compare
+from hilum.pictures.comparison import Comparison, compare_results, difference, sample
 from hilum.pictures.drawing import plain
 from hilum.pictures.histogram import RANGE_HU, histogram
 from hilum.pictures.montage import montage
