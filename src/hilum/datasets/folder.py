@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _ID_DIGITS = 16
 
+_LEVELS = 3
+"""How deep subfolders are indexed each by itself: patients, studies, series."""
+
 
 def index(root: Path, annotations: Path | None = None) -> list[ScanRef]:
     """List the scans of a file or folder, reading headers only.
@@ -101,21 +104,48 @@ def _volume_files(root: Path) -> list[Path]:
 
 
 def _dicom_series(root: Path, annotations: Path | None, *, quiet: bool) -> list[ScanRef]:
-    """List the CT series; `quiet` where other scans were found, so that a folder without DICOM is no error."""
+    """List the CT series; `quiet` where other scans were found, so that a folder without DICOM is no error.
+
+    Folder by folder: the headers of thousands of series need not be in memory at once.
+    """
     from hilum.io.dicom import index_dicom
 
+    parts = _parts(root)
+    found: dict[str, tuple[Path, str]] = {}
+    for part in parts:
+        try:
+            stacks = index_dicom(part)
+        except InputError:
+            if len(parts) == 1 and not quiet:
+                raise
+            continue
+        # A series that was split into several stacks is one scan: reading it takes the largest, and says so.
+        for stack in sorted(stacks, key=lambda stack: stack.series_uid):
+            folder, tag = found.get(stack.series_uid, (None, f"{stack.slices[0].sop_uid} {stack.slices[0].path}"))
+            here = _folder_of(part, stack)
+            found[stack.series_uid] = (here if folder is None else Path(os.path.commonpath([folder, here])), tag)
+    if not found and not quiet:
+        index_dicom(root)  # says why
+    return [_ref(path, uid, annotations, tag=tag) for uid, (path, tag) in sorted(found.items())]
+
+
+def _parts(root: Path) -> list[Path]:
+    """The folders that hold everything below a root, as small as a few levels of looking find them."""
+    parts = [root]
+    for _ in range(_LEVELS):
+        parts = [sub for part in parts for sub in _subfolders(part)]
+    return parts
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder; itself where files lie beside them."""
     try:
-        stacks = index_dicom(root)
-    except InputError:
-        if quiet:
-            return []
-        raise
-    # A series that was split into several stacks is one scan: reading it takes the largest, and says so.
-    first_of = {stack.series_uid: stack for stack in reversed(stacks)}
-    return [
-        _ref(_folder_of(root, stack), uid, annotations, tag=f"{stack.slices[0].sop_uid} {stack.slices[0].path}")
-        for uid, stack in sorted(first_of.items())
-    ]
+        with os.scandir(folder) as entries:
+            listed = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
+            folders = [Path(entry.path) for entry in listed if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return [folder]
+    return folders if folders and len(folders) == len(listed) else [folder]
 
 
 def _folder_of(root: Path, stack: Stack) -> Path:
