@@ -91,7 +91,7 @@ def _own_files(folder: Path) -> Iterator[Fault]:
         if not path.is_file():
             yield _fault(path, "missing", FormatError("missing", where=path, do=AGAIN))
         elif told and told.get(name) != sums.file_sha256(path):
-            yield _fault(path, "checksum", FormatError("does not match its checksum", where=path, do=AGAIN))
+            yield _fault(path, "checksum", FormatError(f"does not match {sums.NAME}", where=path, do=AGAIN))
     path = folder / ledger.NAME
     if not path.is_file():
         yield _fault(path, "missing", FormatError("missing", where=path, do=AGAIN))

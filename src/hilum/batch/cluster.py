@@ -22,7 +22,7 @@ from hilum.io.ledger import Row
 from hilum.recipes import Compute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from hilum.batch.task import Task
 
@@ -52,7 +52,7 @@ def make_on_cluster(
     workers: int,
     limits: Limits,
     watch: Callable[[tuple[str, ...]], None],
-) -> Iterator[Row]:
+) -> Generator[Row]:
     """Have scans made by the workers of a Dask scheduler.
 
     Parameters
@@ -103,7 +103,7 @@ def make_on_cluster(
         refill()
         for future in queue:
             task, attempt = running.pop(future)
-            row = _row_of(future, task, attempt)
+            row = _row_of(future, task)
             if row.code == DIED and row.attempts == 0 and attempt <= limits.retries:
                 hand_out(task, attempt + 1)
             else:
@@ -158,7 +158,7 @@ def _connect(client: Any, scheduler: str, workers: int, stack: ExitStack) -> Any
             from distributed import LocalCluster
 
             cluster = LocalCluster(  # type: ignore[no-untyped-call]
-                n_workers=count_processes(workers), threads_per_worker=1, processes=False, dashboard_address=None
+                n_workers=count_processes(workers), threads_per_worker=1, processes=False, dashboard_address=":0"
             )
             return client(stack.enter_context(cluster))
         made = client(scheduler, timeout=_WAIT_SECONDS)
@@ -176,7 +176,7 @@ def _forgive_nothing(dask_scheduler: Any) -> None:
     dask_scheduler.WORKER_SATURATION = SETTINGS["distributed.scheduler.worker-saturation"]
 
 
-def _row_of(future: Any, task: Task, attempt: int) -> Row:
+def _row_of(future: Any, task: Task) -> Row:
     problem = future.exception()
     if problem is None:
         row: Row = future.result()

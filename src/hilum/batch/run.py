@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import msgspec
 from hilum._kernels.threads import count_workers
 from hilum.batch.limits import Limits, count_processes
 from hilum.batch.lock import hold
-from hilum.batch.task import Task, finished_row, run_task, stamp
+from hilum.batch.task import Task, record_sha256, run_task, stamp
 from hilum.datasets.survey import Survey
 from hilum.errors import OutputError, RecipeError
 from hilum.io import summary, sums
@@ -22,7 +22,7 @@ from hilum.io.store import PARTIAL, is_whole, read_record
 from hilum.recipes import Compute, Recipe, parse_recipe, recipe_fingerprint, recipe_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from hilum.io.records import DatasetRecord, ScanRecord
@@ -91,7 +91,7 @@ def process(
     refused: Sequence[Row] = (),
     found: Survey | None = None,
     watch: Callable[[tuple[str, ...]], None] = lambda _: None,
-) -> Iterator[Row]:
+) -> Generator[Row]:
     """Preprocess scans into an output folder, and tell of each as soon as it is known.
 
     What an earlier run finished from the same input, recipe and version is kept; what changed is made anew; what was
@@ -145,6 +145,7 @@ def process(
         _settle_recipe(out, recipe, overwrite=overwrite)
         changed = False
         made = _make(refs, recipe, out, book, workers, limits or Limits(), scheduler, overwrite, watch)
+        stack.callback(made.close)  # ends the workers first
         for row, is_new in _both(refused, made, book):
             if is_new:
                 if not changed:
@@ -173,7 +174,7 @@ def _make(
     scheduler: str,
     overwrite: bool,
     watch: Callable[[tuple[str, ...]], None],
-) -> Iterator[tuple[Row, bool]]:
+) -> Generator[tuple[Row, bool]]:
     """Every scan's row, and whether it is new to the ledger: first those that are kept, then those that are made."""
     waiting: list[ScanRef] = []
     for ref in refs:
@@ -181,7 +182,7 @@ def _make(
         if row is None:
             waiting.append(ref)
         else:
-            yield row, book.get(row.id) != row
+            yield row, False
     if not waiting:
         return
     if scheduler:
@@ -190,14 +191,15 @@ def _make(
         tasks = (Task(replace(ref, path=ref.path.resolve()), recipe, out.resolve(), overwrite) for ref in waiting)
         rows = make_on_cluster(tasks, scheduler=scheduler, workers=workers or 0, limits=limits, watch=watch)
     elif workers is None:
-        rows = map(run_task, (Task(ref, recipe, out, overwrite) for ref in waiting))
+        rows = (run_task(Task(ref, recipe, out, overwrite)) for ref in waiting)
     else:
         rows = _at_once(waiting, recipe, out, min(count_processes(workers), len(waiting)), limits, overwrite, watch)
-    for row in rows:
-        if row.code == DISK_FULL:  # no other scan will fare better
-            do = "make room and run again: what is finished stays"
-            raise OutputError("cannot be written: No space left on the disk", where=out, do=do, code=DISK_FULL)
-        yield row, True
+    with closing(rows):
+        for row in rows:
+            if row.code == DISK_FULL:  # no other scan will fare better
+                do = "make room and run again: what is finished stays"
+                raise OutputError("cannot be written: No space left on the disk", where=out, do=do, code=DISK_FULL)
+            yield row, True
 
 
 def _at_once(
@@ -208,7 +210,7 @@ def _at_once(
     limits: Limits,
     overwrite: bool,
     watch: Callable[[tuple[str, ...]], None],
-) -> Iterator[Row]:
+) -> Generator[Row]:
     from hilum.batch.supervisor import Crew
 
     threads = recipe.compute.workers or max(1, count_workers(0) // processes)
@@ -223,11 +225,10 @@ def _kept(ref: ScanRef, recipe: Recipe, out: Path, book: Ledger) -> Row | None:
     folder = out / "scans" / ref.scan_id
     if row is None or row.status not in FINISHED or row.stamp != stamp(ref, recipe):
         return None
-    record = read_record(folder)
-    if record is None or record.fingerprint != row.fingerprint or not is_whole(folder, record):
+    if record_sha256(folder) != row.scan_sha256:
         return None
-    now = finished_row(folder, record, stamp=row.stamp)
-    return row if now.scan_sha256 == row.scan_sha256 else None
+    record = read_record(folder)
+    return row if record is not None and is_whole(folder, record) else None
 
 
 def _settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:

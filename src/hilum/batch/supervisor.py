@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -68,7 +68,7 @@ class Crew:
         self._again: list[tuple[Task, int]] = []
         self._false_starts = 0
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> Self:
         """Give itself."""
         return self
 

@@ -142,8 +142,27 @@ def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
         notes=[f"{note['code']}: {note['text']}" for note in record.notes],
         fingerprint=record.fingerprint,
         stamp=stamp,
-        scan_sha256=file_sha256(folder / "scan.json"),
+        scan_sha256=record_sha256(folder),
     )
+
+
+def record_sha256(folder: Path) -> str:
+    """Hash a scan's ``scan.json``.
+
+    Parameters
+    ----------
+    folder : Path
+        The scan's folder.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits; empty where there is no such file.
+    """
+    try:
+        return hashlib.sha256((folder / "scan.json").read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def fingerprint(ref: ScanRef, recipe: Recipe) -> str:

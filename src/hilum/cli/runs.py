@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from hilum.cli.status import ALL_WELL, REFUSED
+from hilum.cli.status import ALL_WELL, INTERRUPTED, REFUSED
 from hilum.console import complain, landing, say, warn
 from hilum.progress import progress
 
@@ -78,10 +79,29 @@ def run(
             warn(f"{name}: {note}")
     if not found.refs:
         return REFUSED
-    with progress(len(found.refs) + len(found.refused)) as shown:
-        for row in batch.process(found.refs, chosen, out, workers=workers, limits=limits, scheduler=scheduler,
-                                 overwrite=overwrite, refused=found.refused, found=found, watch=shown.watch):  # fmt: skip
-            shown.add(row)
+    with ExitStack() as stack:
+        shown = stack.enter_context(progress(len(found.refs) + len(found.refused)))
+        rows = batch.process(
+            found.refs,
+            chosen,
+            out,
+            workers=workers,
+            limits=limits,
+            scheduler=scheduler,
+            overwrite=overwrite,
+            refused=found.refused,
+            found=found,
+            watch=shown.watch,
+        )
+        stack.enter_context(closing(rows))
+        try:
+            for row in rows:
+                shown.add(row)
+        except KeyboardInterrupt:
+            complain(
+                f"{out}: interrupted after {shown.tally.count} of {shown.tally.total} scans; run it again to go on"
+            )
+            return INTERRUPTED
     if json:
         say(shown.tally.as_json(out))
         return ALL_WELL if shown.tally.well else REFUSED

@@ -108,25 +108,39 @@ def _dicom_series(root: Path, annotations: Path | None, *, quiet: bool) -> list[
 
     Folder by folder: the headers of thousands of series need not be in memory at once.
     """
-    from hilum.io.dicom import index_dicom
-
     parts = _parts(root)
     found: dict[str, tuple[Path, str]] = {}
     for part in parts:
         try:
-            stacks = index_dicom(part)
+            listed = _list_part(part)
         except InputError:
             if len(parts) == 1 and not quiet:
                 raise
             continue
-        # A series that was split into several stacks is one scan: reading it takes the largest, and says so.
-        for stack in sorted(stacks, key=lambda stack: stack.series_uid):
-            folder, tag = found.get(stack.series_uid, (None, f"{stack.slices[0].sop_uid} {stack.slices[0].path}"))
-            here = _folder_of(part, stack)
-            found[stack.series_uid] = (here if folder is None else Path(os.path.commonpath([folder, here])), tag)
+        for uid, (folder, tag) in listed.items():
+            if uid in found:
+                before, tag = found[uid]  # noqa: PLW2901 - a series in several folders
+                folder = Path(os.path.commonpath([before, folder]))  # noqa: PLW2901 - as above
+            found[uid] = folder, tag
     if not found and not quiet:
-        index_dicom(root)  # says why
+        _list_part(root)  # says why
     return [_ref(path, uid, annotations, tag=tag) for uid, (path, tag) in sorted(found.items())]
+
+
+def _list_part(part: Path) -> dict[str, tuple[Path, str]]:
+    """The CT series below a folder, by their UIDs: where each lies, and what it is called where it has none."""
+    from hilum.io.dicom import index_dicom
+    from hilum.io.dicom_index import list_series
+
+    series = list_series(part)
+    if series and "" not in series:
+        return {uid: (folder, "") for uid, folder in series.items()}
+    # A series that was split into several stacks is one scan: reading it takes the largest, and says so.
+    first_of = {stack.series_uid: stack for stack in reversed(index_dicom(part))}
+    return {
+        uid: (_folder_of(part, stack), f"{stack.slices[0].sop_uid} {stack.slices[0].path}")
+        for uid, stack in first_of.items()
+    }
 
 
 def _parts(root: Path) -> list[Path]:

@@ -25,6 +25,8 @@ FINISHED = ("done", "repaired")
 
 NAME = "ledger.jsonl"
 
+_USUAL_LINE = 2048
+
 _CHECK, _DIGITS = b',"check":"', 16
 
 
@@ -179,9 +181,12 @@ class Ledger:
         """The last row of a scan; None where it has none."""
         if scan_id not in self._places:
             return None
-        file = self._open()
-        file.seek(self._places[scan_id])
-        return decode_row(file.readline())
+        handle, line, size = self._open().fileno(), b"", _USUAL_LINE
+        while b"\n" not in line and len(line) < (size := 2 * size):
+            line = os.pread(handle, size, self._places[scan_id])
+            if len(line) < size:
+                break
+        return decode_row(line[: line.find(b"\n") + 1])
 
     def rows(self) -> Iterator[Row]:
         """The last row of every scan, by their ids in order."""

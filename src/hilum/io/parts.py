@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from hilum.errors import HilumError
-from hilum.io.files import data_path, open_file
+from hilum.io.files import HEADER_LIMIT, data_path, open_file
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_DATA_FILE = re.compile(rb"^ElementDataFile[ \t]*=[ \t]*([^\r\n]+)", re.MULTILINE)
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+
+_SPECIAL = frozenset({"LOCAL", "LIST"})
 
 
 def list_parts(root: Path) -> list[tuple[str, Path]]:
@@ -34,6 +41,8 @@ def list_parts(root: Path) -> list[tuple[str, Path]]:
 def _named_by(header: Path) -> list[tuple[str, Path]]:
     """The data files of a MetaImage or NRRD header."""
     kind = header.suffix.lower()
+    if kind == ".mhd" and (plain := _plain_name(header)):
+        return [(plain, header.with_name(plain))]
     names: tuple[str, ...] = ()
     try:
         if kind == ".mhd":
@@ -48,3 +57,17 @@ def _named_by(header: Path) -> list[tuple[str, Path]]:
         return [(name, data_path(header, name)) for name in names]
     except (HilumError, OSError):
         return []
+
+
+def _plain_name(header: Path) -> str:
+    """The one data file of a MetaImage header that lies beside it, as nearly all do; empty where it is not so plain.
+
+    A run that goes on asks this of thousands of scans, and no more than this.
+    """
+    try:
+        with open_file(header) as handle:
+            match = _DATA_FILE.search(handle.read(HEADER_LIMIT))
+    except (HilumError, OSError):
+        return ""
+    name = match[1].decode("utf-8", "replace").strip() if match else ""
+    return "" if name.upper() in _SPECIAL or not _PLAIN.fullmatch(name) else name
