@@ -1,4 +1,4 @@
-"""What becomes of a run that is killed, starved, sabotaged or spoiled, and what supervision costs; on this machine only.
+"""What becomes of a run that is killed, starved, sabotaged or spoiled, and what supervision costs; on this machine.
 
     python bench/faults.py kill [--times 200]       SIGKILL for the whole process group at random moments, then resume
     python bench/faults.py full [--levels 50]       a tmpfs that fills up at many levels (asks for root, to mount it)
@@ -41,7 +41,7 @@ FAULTY = Path(__file__).resolve().parents[1] / "tests" / "faulty"
 RECIPE = "[resample]\nspacing_mm = 8.0\n"
 WORKERS = 2
 SPEED_UP, OVERHEAD_S, NOTHING_S, GROWTH = 1.6, 0.060, 5.0, 0.25
-"""Bounds: two workers beside one; seconds a scan; seconds of an idle rerun; of memory from a tenth of the scans to all."""
+"""Bounds: two workers beside one; seconds a scan; of an idle rerun; growth of memory from a tenth of the scans to all."""
 
 
 def main() -> int:
@@ -146,8 +146,8 @@ def kill(asked: argparse.Namespace, scratch: Path) -> bool:
             print(f"  {turn + 1} kills, {same} resumed to the same bytes", flush=True)
     spread = ", ".join(f"{sum(low <= n < low + 5 for n in done_at)} at {low}-{low + 4}" for low in (0, 5, 10, 15))
     print(f"killed {times} times (scans there at that moment: {spread}, {done_at.count(20)} at 20)")
-    print(f"{same} of {times} resumed to the bytes of an undisturbed run; {broken} incomplete folders under a final name; "
-          f"{unsound} outputs that verify complains of; {redone} scans begun twice, at most {most_redone} in a run "
+    print(f"{same} of {times} resumed to the bytes of an undisturbed run; {broken} incomplete folders under a final "
+          f"name; {unsound} outputs that verify complains of; {redone} scans begun twice, at most {most_redone} in a run "
           f"(bound: {WORKERS}, one a worker)")  # fmt: skip
     return same == times and not broken and not unsound and most_redone <= WORKERS
 
@@ -187,8 +187,10 @@ def full(asked: argparse.Namespace, scratch: Path) -> bool:
                 print(f"level {level} ({size} of {need} bytes): status {status}, {told!r}; then {again}, {later!r}; "
                       f"broken {broken}, half-done {partial}")  # fmt: skip
         (scratch / "disk").rmdir()
-    print(f"disk full at {levels} levels from {need // levels} to {int(need * 0.98)} bytes: {clear} ended with status 1 "
-          f"and one line, {complete} without an incomplete folder, {finished_later} finished when there was room")  # fmt: skip
+    print(
+        f"disk full at {levels} levels from {need // levels} to {int(need * 0.98)} bytes: {clear} ended with status "
+        f"1 and one line, {complete} without an incomplete folder, {finished_later} finished when there was room"
+    )
     return clear == complete == finished_later == levels
 
 
@@ -227,7 +229,8 @@ def guilty(asked: argparse.Namespace, scratch: Path) -> bool:  # noqa: ARG001 - 
             rest = {n: mark for n, mark in content(out).items() if n.split("/")[1:2] and n.split("/")[1] not in ids}
             here = status == 1 and failed.keys() == ids.keys() and right and rest == whole and len(rows) == 30
             well &= here
-            print(f"{place}: {len(failed)} of {len(rows)} failed, {'exactly the five' if failed.keys() == ids.keys() else 'WRONG ONES'}, "
+            five = failed.keys() == ids.keys()
+            print(f"{place}: {len(failed)} of {len(rows)} failed, {'exactly the five' if five else 'WRONG ONES'}, "
                   f"{'the right reasons' if right else 'WRONG REASONS'}, "
                   f"{'the other 25 as in a clean run' if rest == whole else 'OTHERS DIFFER'}")  # fmt: skip
             for name, row in sorted(failed.items(), key=lambda item: ids.get(item[0], "")):
@@ -331,8 +334,8 @@ def throughput(asked: argparse.Namespace, scratch: Path) -> bool:
             shutil.rmtree(scratch / "out")
             print(f"  round {turn}: {workers} workers {seconds[workers][-1]:.1f} s", flush=True)
     ratio = median(one / two for one, two in zip(seconds[1], seconds[2], strict=True))
-    print(f"{count} scans of 240 x 512 x 512: {median(seconds[1]):.1f} s with one worker, {median(seconds[2]):.1f} s with "
-          f"two: {ratio:.2f} x (bound {SPEED_UP})")  # fmt: skip
+    print(f"{count} scans of 240 x 512 x 512: {median(seconds[1]):.1f} s with one worker, {median(seconds[2]):.1f} s "
+          f"with two: {ratio:.2f} x (bound {SPEED_UP})")  # fmt: skip
     return ratio >= SPEED_UP
 
 
@@ -365,7 +368,8 @@ def overhead(asked: argparse.Namespace, scratch: Path) -> bool:
     each = [1000 * (w - h) / count for h, w in zip(seconds["here"], seconds["worker"], strict=True)]
     print(f"{count} tiny scans: {1000 * median(seconds['here']) / count:.1f} ms each in this process, "
           f"{1000 * median(seconds['worker']) / count:.1f} ms in a worker, its start included: "
-          f"{median(each):.1f} ms more a scan ({min(each):.1f} to {max(each):.1f}; bound {1000 * OVERHEAD_S:g})")  # fmt: skip
+          f"{median(each):.1f} ms more a scan ({min(each):.1f} to {max(each):.1f}; "
+          f"bound {1000 * OVERHEAD_S:g})")  # fmt: skip
     return median(each) <= 1000 * OVERHEAD_S
 
 
@@ -405,14 +409,15 @@ def thousands(asked: argparse.Namespace, scratch: Path) -> bool:
                 seconds = time.perf_counter() - started
                 memory[part, turn] = float(told[4])
                 print(f"{kind}, {turn}: {told[0]} scans, {seconds:.1f} s of which index {told[1]} s; resident MB: "
-                      f"{told[2]} at start, {told[3]} indexed, {told[4]} at the end, peak {told[5]}", flush=True)  # fmt: skip
+                      f"{told[2]} at start, {told[3]} indexed, {told[4]} at the end, peak {told[5]}",
+                      flush=True)  # fmt: skip
         started = time.perf_counter()
         status, told = hilum(command(inputs, root / "out"))
         seconds = time.perf_counter() - started
         grown = memory[count, "rerun"] / memory[count // 10, "rerun"] - 1
         each = 1000 * (memory[count, "rerun"] - memory[count // 10, "rerun"]) / (count - count // 10)
-        print(f"{kind}: 'hilum run' with nothing to do for {count} scans: {seconds:.2f} s (bound {NOTHING_S:g}), status "
-              f"{status}; memory from {count // 10} to {count} scans {grown:+.1%}, {each:.2f} kB a scan (bound "
+        print(f"{kind}: 'hilum run' with nothing to do for {count} scans: {seconds:.2f} s (bound {NOTHING_S:g}), "
+              f"status {status}; memory from {count // 10} to {count} scans {grown:+.1%}, {each:.2f} kB a scan (bound "
               f"{GROWTH:.0%})")  # fmt: skip
         well &= status == 0 and seconds < NOTHING_S and grown < GROWTH
         shutil.rmtree(root)
@@ -426,7 +431,7 @@ def few_slices(folder: Path, count: int, *, dicom: bool) -> Path:
     model = folder.parent / "model"
     if dicom and not model.is_dir():
         write_dicom_series(phantom, model)
-    for k in range(len(os.listdir(folder)) if dicom else len(list(folder.glob("*.mhd"))), count):
+    for k in range(len(list(folder.glob("*" if dicom else "*.mhd"))), count):
         if not dicom:
             write(phantom.scan.ct, folder / f"1.2.{k}.mhd")
             continue

@@ -17,14 +17,12 @@ import msgspec
 from hilum._kernels.threads import count_workers
 from hilum.batch.limits import Limits, count_processes, free_memory
 from hilum.batch.supervisor import DIED, Crew
+from hilum.batch.task import Task, with_threads
 from hilum.errors import HilumError, InputError, one_line
 from hilum.io.ledger import Row
-from hilum.recipes import Compute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-
-    from hilum.batch.task import Task
 
 LOCAL = "local"
 
@@ -91,7 +89,7 @@ def make_on_cluster(
         running: dict[Any, tuple[Task, int]] = {}
 
         def hand_out(task: Task, attempt: int) -> None:
-            future = client.submit(make_here, task, limits, run, pure=False, retries=0)
+            future = client.submit(make_here, _absolute(task), limits, run, pure=False, retries=0)
             running[future] = (task, attempt)
             queue.add(future)  # type: ignore[no-untyped-call]
 
@@ -135,9 +133,7 @@ def make_here(task: Task, limits: Limits, run: str) -> Row:
         limit = getattr(dask_worker.memory_manager, "memory_limit", 0) or free_memory()
         limits = replace(limits, memory=limits.memory or min(limit, free_memory() or limit) // threads)
         crew = _crews[run, threading.get_ident()] = Crew(1, limits)
-    compute = Compute(workers=task.recipe.compute.workers or max(1, count_workers(0) // threads))
-    task = replace(task, recipe=msgspec.structs.replace(task.recipe, compute=compute))
-    return next(crew.make(iter([task])))
+    return next(crew.make(iter([with_threads(task, max(1, count_workers(0) // threads))])))
 
 
 def dismiss(run: str) -> None:
@@ -149,6 +145,16 @@ def dismiss(run: str) -> None:
     """
     for key in [key for key in _crews if key[0] == run]:
         _crews.pop(key).__exit__()
+
+
+def _absolute(task: Task) -> Task:
+    """The same task for a process that may stand in another folder."""
+    ref, known = task.ref, task.ref.known
+    if known is not None and known.lungs is not None:
+        known = replace(known, lungs=known.lungs.absolute())
+    annotations = None if ref.annotations is None else ref.annotations.absolute()
+    ref = replace(ref, path=ref.path.absolute(), annotations=annotations, known=known)
+    return replace(task, ref=ref, out=task.out.absolute())
 
 
 def _connect(client: Any, scheduler: str, workers: int, stack: ExitStack) -> Any:

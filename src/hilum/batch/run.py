@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from hilum._kernels.threads import count_workers
 from hilum.batch.limits import Limits, count_processes
 from hilum.batch.lock import hold
-from hilum.batch.task import Task, record_sha256, run_task, stamp
+from hilum.batch.task import Task, record_sha256, run_task, stamp, with_threads
 from hilum.datasets.survey import Survey
 from hilum.errors import OutputError, RecipeError
 from hilum.io import summary, sums
 from hilum.io.atomic import DISK_FULL, atomic_path, write_refused
 from hilum.io.ledger import FINISHED, Ledger, Row
 from hilum.io.store import PARTIAL, is_whole, read_record
-from hilum.recipes import Compute, Recipe, parse_recipe, recipe_fingerprint, recipe_toml
+from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -176,24 +173,23 @@ def _make(
     watch: Callable[[tuple[str, ...]], None],
 ) -> Generator[tuple[Row, bool]]:
     """Every scan's row, and whether it is new to the ledger: first those that are kept, then those that are made."""
-    waiting: list[ScanRef] = []
+    waiting: list[Task] = []
     for ref in refs:
-        row = _kept(ref, recipe, out, book)
-        if row is None:
-            waiting.append(ref)
-        else:
+        row = book.get(ref.scan_id)
+        if row is not None and _is_kept(row, ref, recipe, out):
             yield row, False
+        else:
+            waiting.append(Task(ref, recipe, out, overwrite, "" if row is None else row.scan_sha256))
     if not waiting:
         return
     if scheduler:
         from hilum.batch.cluster import make_on_cluster
 
-        tasks = (Task(replace(ref, path=ref.path.resolve()), recipe, out.resolve(), overwrite) for ref in waiting)
-        rows = make_on_cluster(tasks, scheduler=scheduler, workers=workers or 0, limits=limits, watch=watch)
+        rows = make_on_cluster(iter(waiting), scheduler=scheduler, workers=workers or 0, limits=limits, watch=watch)
     elif workers is None:
-        rows = (run_task(Task(ref, recipe, out, overwrite)) for ref in waiting)
+        rows = (run_task(task) for task in waiting)
     else:
-        rows = _at_once(waiting, recipe, out, min(count_processes(workers), len(waiting)), limits, overwrite, watch)
+        rows = _at_once(waiting, min(count_processes(workers), len(waiting)), limits, watch)
     with closing(rows):
         for row in rows:
             if row.code == DISK_FULL:  # no other scan will fare better
@@ -203,32 +199,22 @@ def _make(
 
 
 def _at_once(
-    refs: Sequence[ScanRef],
-    recipe: Recipe,
-    out: Path,
-    processes: int,
-    limits: Limits,
-    overwrite: bool,
-    watch: Callable[[tuple[str, ...]], None],
+    tasks: Sequence[Task], processes: int, limits: Limits, watch: Callable[[tuple[str, ...]], None]
 ) -> Generator[Row]:
     from hilum.batch.supervisor import Crew
 
-    threads = recipe.compute.workers or max(1, count_workers(0) // processes)
-    shared = msgspec.structs.replace(recipe, compute=Compute(workers=threads))
+    threads = max(1, count_workers(0) // processes)
     with Crew(processes, limits) as crew:
-        yield from crew.make((Task(ref, shared, out, overwrite) for ref in refs), watch)
+        yield from crew.make((with_threads(task, threads) for task in tasks), watch)
 
 
-def _kept(ref: ScanRef, recipe: Recipe, out: Path, book: Ledger) -> Row | None:
-    """The row of a scan that is finished and whose input nobody touched since; None where that is not sure."""
-    row = book.get(ref.scan_id)
+def _is_kept(row: Row, ref: ScanRef, recipe: Recipe, out: Path) -> bool:
+    """Whether a scan is finished, its folder is what the ledger says, and nobody touched its input since."""
     folder = out / "scans" / ref.scan_id
-    if row is None or row.status not in FINISHED or row.stamp != stamp(ref, recipe):
-        return None
-    if record_sha256(folder) != row.scan_sha256:
-        return None
+    if row.status not in FINISHED or row.stamp != stamp(ref, recipe) or record_sha256(folder) != row.scan_sha256:
+        return False
     record = read_record(folder)
-    return row if record is not None and is_whole(folder, record) else None
+    return record is not None and is_whole(folder, record)
 
 
 def _settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from hilum.io.sums import file_sha256
 from hilum.ops.lungs import MODEL
 from hilum.ops.lungs_onnx import model_digest
 from hilum.pipeline import preprocess, preview_of
-from hilum.recipes import Recipe, recipe_fingerprint
+from hilum.recipes import Compute, Recipe, recipe_fingerprint
 from hilum.scan import Known, ScanRef
 
 if TYPE_CHECKING:
@@ -36,12 +36,32 @@ OUT_OF_MEMORY = "out-of-memory"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One scan to be made: its place, the recipe, the run's output folder."""
+    """One scan to be made: its place, the recipe, the run's output folder.
+
+    ``written`` is the SHA-256 of its ``scan.json`` as the ledger has it; empty where it has none.
+    """
 
     ref: ScanRef
     recipe: Recipe
     out: Path
     overwrite: bool = False
+    written: str = ""
+
+
+def with_threads(task: Task, threads: int) -> Task:
+    """Give a task its share of the cores, unless its recipe says how many threads it takes.
+
+    Parameters
+    ----------
+    task : Task
+    threads : int
+
+    Returns
+    -------
+    Task
+    """
+    compute = Compute(workers=task.recipe.compute.workers or threads)
+    return replace(task, recipe=msgspec.structs.replace(task.recipe, compute=compute))
 
 
 def run_task(task: Task) -> Row:
@@ -55,10 +75,10 @@ def run_task(task: Task) -> Row:
     -------
     Row
     """
-    return run_one(task.ref, task.recipe, task.out, overwrite=task.overwrite)
+    return run_one(task.ref, task.recipe, task.out, overwrite=task.overwrite, written=task.written)
 
 
-def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False) -> Row:
+def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False, written: str = "") -> Row:
     """Load, preprocess and store one scan, and never raise for what is wrong with it.
 
     A finished scan with the same fingerprint is kept; one of the same recipe whose input or version changed is made
@@ -72,6 +92,8 @@ def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False)
         The run's output folder.
     overwrite : bool
         Whether a finished scan of another recipe is replaced; without it the scan is refused.
+    written : str
+        SHA-256 of the ``scan.json`` of a finished scan, where the ledger has it: one that differs is not kept.
 
     Returns
     -------
@@ -80,7 +102,7 @@ def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False)
     """
     started = time.perf_counter()
     try:
-        row = _make(ref, recipe, out, overwrite)
+        row = _make(ref, recipe, out, overwrite, written)
     except HilumError as problem:
         status: Status = "failed" if problem.code == DISK_FULL else "refused"
         row = Row(id=ref.scan_id, status=status, code=problem.code, reason=str(problem))
@@ -93,12 +115,13 @@ def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False)
     return msgspec.structs.replace(row, seconds=round(time.perf_counter() - started, 3))
 
 
-def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool) -> Row:
+def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str) -> Row:
     """Make one scan's output, or find it made."""
     seen, mark = stamp(ref, recipe), fingerprint(ref, recipe)
     folder = out / "scans" / ref.scan_id
     kept = read_record(folder)
-    if kept is not None and kept.fingerprint == mark and is_whole(folder, kept):
+    sound = kept is not None and is_whole(folder, kept) and written in {"", record_sha256(folder)}
+    if kept is not None and sound and kept.fingerprint == mark:
         return finished_row(folder, kept, stamp=seen)
     decided = recipe_fingerprint(recipe)
     if kept is not None and kept.recipe_sha256 != decided and not overwrite:

@@ -95,7 +95,7 @@ def list_series(path: Path) -> dict[str, Path]:
 
 
 def _read(path: Path) -> tuple[Path, Sorted, list[Finding], list[str]]:
-    """Read all headers; returns the root, its slices sorted out, findings on its files, and which could not be opened."""
+    """Read all headers: the root, its slices sorted out, findings on its files, and which could not be opened."""
     root, names, findings = _names(path)
     headers: list[Header] = []
     junk: list[str] = []
