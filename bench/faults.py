@@ -41,7 +41,7 @@ FAULTY = Path(__file__).resolve().parents[1] / "tests" / "faulty"
 RECIPE = "[resample]\nspacing_mm = 8.0\n"
 WORKERS = 2
 SPEED_UP, OVERHEAD_S, NOTHING_S, GROWTH = 1.6, 0.060, 5.0, 0.25
-"""Bounds: two workers beside one; seconds a scan; of an idle rerun; growth of memory from a tenth of the scans to all."""
+"""Bounds: two workers beside one; seconds a scan; of an idle rerun; growth of memory from a tenth of them to all."""
 
 
 def main() -> int:
@@ -147,8 +147,8 @@ def kill(asked: argparse.Namespace, scratch: Path) -> bool:
     spread = ", ".join(f"{sum(low <= n < low + 5 for n in done_at)} at {low}-{low + 4}" for low in (0, 5, 10, 15))
     print(f"killed {times} times (scans there at that moment: {spread}, {done_at.count(20)} at 20)")
     print(f"{same} of {times} resumed to the bytes of an undisturbed run; {broken} incomplete folders under a final "
-          f"name; {unsound} outputs that verify complains of; {redone} scans begun twice, at most {most_redone} in a run "
-          f"(bound: {WORKERS}, one a worker)")  # fmt: skip
+          f"name; {unsound} outputs that verify complains of; {redone} scans begun twice, at most {most_redone} in "
+          f"a run (bound: {WORKERS}, one a worker)")  # fmt: skip
     return same == times and not broken and not unsound and most_redone <= WORKERS
 
 

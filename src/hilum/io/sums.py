@@ -78,5 +78,5 @@ def read_sums(folder: Path) -> dict[str, str]:
     lines = path.read_bytes().decode("ascii", "replace").splitlines(keepends=True)
     found = [_LINE.fullmatch(line) for line in lines]
     if not all(found):
-        raise FormatError("a line is not a checksum and a name", where=path, do="run again", code="damaged")
+        raise FormatError("a line is not a checksum and a name", where=path, do="run it again with the same command")
     return {match[2]: match[1] for match in found if match is not None}
