@@ -288,12 +288,14 @@ def test_a_scan_that_lost_or_changed_a_file_is_made_anew(refs, clean, finished, 
 
 def test_what_a_dead_run_left_is_removed(refs, clean, finished):
     (finished / "scans" / f"{PARTIAL}ct-x-1").mkdir()
-    (finished / ".0123.part.jsonl").write_text("half")
+    (finished / ".0123456789abcdef.part.jsonl").write_text("half")
+    (finished / ".mine.part").write_text("not ours")
     with (finished / "ledger.jsonl").open("ab") as file:
         file.write(b'{"id": "cut o')
     shutil.rmtree(finished / "scans" / refs[0].scan_id)
     assert {"partial", "missing", "damaged"} <= {fault.code for fault in faults(finished)}
     batch.run(refs, RECIPE, finished)
+    (finished / ".mine.part").unlink()  # still there
     assert content(finished) == content(clean)
     assert not faults(finished)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from hilum.scan import ScanRef
 
 RECIPE = "recipe.toml"
+
+_PART = re.compile(r"\.[0-9a-f]{16}\.part(\.[a-z]+)*")
+"""What `hilum.io.atomic` calls a file that is being written."""
 
 OWN_FILES = (RECIPE, summary.NAME)
 """What `hilum.io.sums` keeps the checksums of when a run has ended; the ledger's lines check themselves."""
@@ -244,7 +248,7 @@ def _sweep(out: Path) -> None:
         if name.startswith(PARTIAL):
             shutil.rmtree(out / "scans" / name, ignore_errors=True)
     for name in _names(out):
-        if name.startswith(".") and ".part" in name:
+        if _PART.fullmatch(name):
             (out / name).unlink(missing_ok=True)
 
 

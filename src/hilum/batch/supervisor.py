@@ -198,10 +198,17 @@ class Crew:
         return None
 
 
+_COMMAND = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from hilum.batch.worker import main; main({}, {})"
+)
+"""The terminal's Ctrl-C goes to workers as well, from their first moment: what to do about it is the supervisor's."""
+
+
 def _start() -> Worker:
     here, there = Pipe()
-    command = [sys.executable, "-P", "-m", "hilum.batch.worker", str(there.fileno()), str(os.getpid())]
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[there.fileno()])  # noqa: S603 - ourselves
+    command = [sys.executable, "-P", "-c", _COMMAND.format(there.fileno(), os.getpid())]
+    # What a library prints goes to stderr: stdout is for results.
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[there.fileno()])  # noqa: S603 - us
     there.close()
     return Worker(process, here)
 

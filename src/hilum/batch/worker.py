@@ -1,8 +1,6 @@
 """The process that makes scans for a supervisor, one after the other, until it is told to stop, or killed.
 
-    python -P -m hilum.batch.worker HANDLE PARENT
-
-HANDLE is a socket shared with the supervisor, process PARENT: tasks come in, rows go out.
+It is started by `hilum.batch.supervisor` and shares a socket with it: tasks come in, rows go out.
 """
 
 from __future__ import annotations
@@ -10,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
@@ -57,7 +54,3 @@ def _prepare() -> None:
     import hilum.io.metaimage
     import hilum.io.nifti
     import hilum.pipeline  # noqa: F401 - as above
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 DISK_FULL = "disk-full"
 """The code of an output that found no space: no other scan will fare better."""
+
+_SHORT = re.compile(r"^\d+ requested and \d+ written$")
+"""All that numpy says when a file takes no more."""
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -76,7 +80,7 @@ def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
     -------
     OutputError
     """
-    full = problem.errno in FULL
+    full = problem.errno in FULL or (problem.errno is None and _SHORT.search(str(problem)) is not None)
     do = "make room and run again: what is finished stays" if full else "check the folder, its permissions and space"
     text = f"{what} cannot be written: {problem.strerror or problem}".strip()
     return OutputError(text, where=where, do=do, code=DISK_FULL if full else "")
