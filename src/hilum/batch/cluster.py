@@ -84,7 +84,6 @@ def make_on_cluster(
         client = stack.enter_context(_connect(Client, scheduler, workers, stack))
         run = secrets.token_hex(8)
         stack.callback(client.run, dismiss, run)
-        threads = sum(client.nthreads().values())
         queue = as_completed()  # type: ignore[no-untyped-call]
         running: dict[Any, tuple[Task, int]] = {}
 
@@ -94,6 +93,7 @@ def make_on_cluster(
             queue.add(future)  # type: ignore[no-untyped-call]
 
         def refill() -> None:
+            threads = sum(client.nthreads().values()) or 1  # asked each time: workers come and go
             while len(running) < threads * _AHEAD and (task := next(tasks, None)) is not None:
                 hand_out(task, 1)
             watch(tuple(task.ref.scan_id for task, _ in running.values()))
@@ -105,7 +105,7 @@ def make_on_cluster(
             if row.code == DIED and row.attempts == 0 and attempt <= limits.retries:
                 hand_out(task, attempt + 1)
             else:
-                yield row if row.attempts else msgspec.structs.replace(row, attempts=attempt)
+                yield msgspec.structs.replace(row, attempts=max(1, row.attempts) + attempt - 1)
             future.release()
             refill()
 
