@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from browser import browser, find
 
 from hilum import batch
+from hilum.batch import task
 from hilum.datasets.phantom import PhantomOptions, make_phantom
 from hilum.datasets.phantom_files import write_dicom_series, write_luna16
 from hilum.io import store
@@ -74,7 +75,7 @@ def shares(asked: argparse.Namespace, scratch: Path) -> bool:
     places = {"phantom of 240": write_dicom_series(make_phantom(seed=1, shape=(240, 512, 512)), scratch / "phantom")}
     places |= {str(Path(*folder.parts[-2:])): folder for folder in asked.folder}
     spent = [0.0]
-    batch.preview_of, store.write_preview = (timed(one, spent) for one in (batch.preview_of, store.write_preview))
+    task.preview_of, store.write_preview = (timed(one, spent) for one in (task.preview_of, store.write_preview))
     print(f"{'scan':28s}{'recipe':18s}{'run s':>8s}{'pictures s':>12s}{'share':>8s}")
     worst = 0.0
     for name, place in places.items():

@@ -77,3 +77,12 @@ def test_bytes_are_forced_to_the_disk_before_the_name(tmp_path, monkeypatch):
     with atomic_path(tmp_path / "a.txt") as temporary:
         temporary.write_text("x")
     assert calls == ["sync", "rename", "sync"]
+
+
+def test_numpy_tells_of_a_full_disk_in_its_own_words(tmp_path):
+    with pytest.raises(OutputError) as caught, atomic_path(tmp_path / "a.npy"):
+        raise OSError("1000 requested and 12 written")
+    assert caught.value.code == "disk-full"
+    with pytest.raises(OutputError) as caught, atomic_path(tmp_path / "a.npy"):
+        raise OSError("something else")
+    assert caught.value.code == "output"

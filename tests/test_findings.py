@@ -27,6 +27,11 @@ COMPUTED = {
     ("io/values.py", "code"): {"padding-to-air", "saturated", "nan-to-air"},
     ("io/metaimage_header.py", "code"): {"no-direction", "no-origin"},
     ("train/patches.py", "code"): {"unknown-air", "damaged-scan"},
+    ("batch/supervisor.py", "code"): {"process-died", "timeout", "out-of-memory"},
+    ("batch/task.py", "OUT_OF_MEMORY"): {"out-of-memory"},
+    ("batch/cluster.py", "code"): {"process-died"},
+    ("batch/run.py", "DISK_FULL"): {"disk-full"},
+    ("io/atomic.py", "DISK_FULL if full else ''"): {"disk-full"},
     ("train/runs.py", "f'run-{row.status}'"): {"run-refused", "run-failed"},
 }
 """Codes that are put together: file, expression, and what it can be."""

@@ -214,7 +214,7 @@ class Known:
     refusal: HilumError | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScanRef:
     """The unit of work of a batch: enough to load one scan, and tiny.
 

@@ -25,6 +25,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     scans.nodules,
     runs.stats,
     runs.report,
+    runs.verify,
     training.slices,
     training.patches,
     training.froc,

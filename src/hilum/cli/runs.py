@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from hilum.cli.status import ALL_WELL, REFUSED
-from hilum.console import balance, complain, landing, progress, say, warn
+from hilum.cli.status import ALL_WELL, INTERRUPTED, REFUSED
+from hilum.console import complain, landing, say, warn
+from hilum.progress import progress
 
 
 def run(
@@ -20,7 +22,12 @@ def run(
     file_format: Annotated[Literal["nifti", "npy"] | None, Parameter(name="--format")] = None,
     dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017"] = "auto",
     annotations: Path | None = None,
-    workers: int = 1,
+    workers: int = 0,
+    scheduler: str = "",
+    timeout: float = 30.0,
+    memory: float = 0.0,
+    retries: Literal[0, 1] = 1,
+    json: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Preprocess scans: files, folders or whole data sets into training-ready output.
@@ -41,9 +48,19 @@ def run(
         A LUNA16 annotations.csv, a reading of LIDC-IDRI in .xml, or the data set's own table or readings, where they do
         not lie in the data set.
     workers
-        Scans at a time, each in its own process; 0 for one per core.
+        Scans at a time, each in a process of its own; 0 for one per core where there is memory for as many.
+    scheduler
+        Address of a Dask scheduler whose workers make the scans, or 'local' to start one here; see docs/cluster.md.
+    timeout
+        Minutes that one scan may take; 0 for no limit.
+    memory
+        GB of memory that one scan may take; 0 for an equal share of what is free.
+    retries
+        How often a scan is tried again whose process died: 0 or 1.
+    json
+        Print a summary in JSON for programs in place of text.
     overwrite
-        Replace finished scans of another recipe or input.
+        Replace the results of another recipe.
     """
     from hilum import batch
     from hilum.io.summary import read_summary
@@ -51,25 +68,47 @@ def run(
     from hilum.recipes import with_options
 
     chosen = with_options(find_recipe(recipe), file_format=file_format)
+    limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
     found = batch.survey(inputs, dataset=dataset, annotations=annotations)
-    refs, refused = found.refs, found.refused
-    for row in refused:
+    for row in found.refused:
         complain(row.reason)
     for name, notes in found.notes.items():
         if dataset == "auto" and name != "folder":
             warn(f"taken as {name}, by its shape (--dataset says otherwise)")
         for note in notes:
             warn(f"{name}: {note}")
-    if not refs:
+    if not found.refs:
         return REFUSED
-    with progress(len(refs) + len(refused)) as report:
-        rows = batch.run(
-            refs, chosen, out, workers=workers, overwrite=overwrite, refused=refused, found=found, report=report
+    with ExitStack() as stack:
+        shown = stack.enter_context(progress(len(found.refs) + len(found.refused)))
+        rows = batch.process(
+            found.refs,
+            chosen,
+            out,
+            workers=workers,
+            limits=limits,
+            scheduler=scheduler,
+            overwrite=overwrite,
+            refused=found.refused,
+            found=found,
+            watch=shown.watch,
         )
-    say(balance(rows, out))
+        stack.enter_context(closing(rows))
+        try:
+            for row in rows:
+                shown.add(row)
+        except KeyboardInterrupt:
+            complain(
+                f"{out}: interrupted after {shown.tally.count} of {shown.tally.total} scans; run it again to go on"
+            )
+            return INTERRUPTED
+    if json:
+        say(shown.tally.as_json(out))
+        return ALL_WELL if shown.tally.well else REFUSED
+    say(shown.tally.balance(out))
     if told := landing(read_summary(out)):
         say(told)
-    return ALL_WELL if all(row.status in {"done", "repaired"} for row in rows) else REFUSED
+    return ALL_WELL if shown.tally.well else REFUSED
 
 
 def demo(*, out: Path = Path("hilum-demo")) -> int:
@@ -118,3 +157,32 @@ def report(folder: Path, /, *, out: Path | None = None) -> int:
     made = write_report(folder, out)
     say(f"{made.path}: {made.scans} scans, {made.pictures} with pictures, {made.size / 1e6:.1f} MB")
     return ALL_WELL
+
+
+def verify(folder: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """Hold a finished output against its checksums and its ledger: one line for every fault.
+
+    Parameters
+    ----------
+    folder
+        An output folder of 'hilum run'.
+    json
+        Print JSON for programs in place of text, a line for each fault and one for the verdict.
+    """
+    import msgspec
+
+    from hilum.verify import Fault
+    from hilum.verify import verify as check
+
+    faults = 0
+    for found in check(folder):
+        is_fault = isinstance(found, Fault)
+        faults += is_fault
+        if json:
+            say(msgspec.json.encode(found).decode())
+        elif isinstance(found, Fault):
+            complain(found.text)
+        else:
+            told = f"{found.scans} scans, {found.files} files, {found.bytes / 1e6:.1f} MB"
+            say(f"{folder}: {told}: " + (f"{faults} faults" if faults else "all as they were written"))
+    return REFUSED if faults else ALL_WELL

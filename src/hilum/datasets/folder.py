@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _ID_DIGITS = 16
 
+_LEVELS = 3
+"""How deep subfolders are indexed each by itself: patients, studies, series."""
+
 
 def index(root: Path, annotations: Path | None = None) -> list[ScanRef]:
     """List the scans of a file or folder, reading headers only.
@@ -101,21 +104,62 @@ def _volume_files(root: Path) -> list[Path]:
 
 
 def _dicom_series(root: Path, annotations: Path | None, *, quiet: bool) -> list[ScanRef]:
-    """List the CT series; `quiet` where other scans were found, so that a folder without DICOM is no error."""
-    from hilum.io.dicom import index_dicom
+    """List the CT series; `quiet` where other scans were found, so that a folder without DICOM is no error.
 
-    try:
-        stacks = index_dicom(root)
-    except InputError:
-        if quiet:
-            return []
-        raise
+    Folder by folder: the headers of thousands of series need not be in memory at once.
+    """
+    parts = _parts(root)
+    found: dict[str, tuple[Path, str]] = {}
+    for part in parts:
+        try:
+            listed = _list_part(part)
+        except InputError:
+            if len(parts) == 1 and not quiet:
+                raise
+            continue
+        for uid, (folder, tag) in listed.items():
+            if uid in found:
+                before, tag = found[uid]  # noqa: PLW2901 - a series in several folders
+                folder = Path(os.path.commonpath([before, folder]))  # noqa: PLW2901 - as above
+            found[uid] = folder, tag
+    if not found and not quiet:
+        _list_part(root)  # says why
+    return [_ref(path, uid, annotations, tag=tag) for uid, (path, tag) in sorted(found.items())]
+
+
+def _list_part(part: Path) -> dict[str, tuple[Path, str]]:
+    """The CT series below a folder, by their UIDs: where each lies, and what it is called where it has none."""
+    from hilum.io.dicom import index_dicom
+    from hilum.io.dicom_index import list_series
+
+    series = list_series(part)
+    if series and "" not in series:
+        return {uid: (folder, "") for uid, folder in series.items()}
     # A series that was split into several stacks is one scan: reading it takes the largest, and says so.
-    first_of = {stack.series_uid: stack for stack in reversed(stacks)}
-    return [
-        _ref(_folder_of(root, stack), uid, annotations, tag=f"{stack.slices[0].sop_uid} {stack.slices[0].path}")
-        for uid, stack in sorted(first_of.items())
-    ]
+    first_of = {stack.series_uid: stack for stack in reversed(index_dicom(part))}
+    return {
+        uid: (_folder_of(part, stack), f"{stack.slices[0].sop_uid} {stack.slices[0].path}")
+        for uid, stack in first_of.items()
+    }
+
+
+def _parts(root: Path) -> list[Path]:
+    """The folders that hold everything below a root, as small as a few levels of looking find them."""
+    parts = [root]
+    for _ in range(_LEVELS):
+        parts = [sub for part in parts for sub in _subfolders(part)]
+    return parts
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder; itself where files lie beside them."""
+    try:
+        with os.scandir(folder) as entries:
+            listed = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
+            folders = [Path(entry.path) for entry in listed if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return [folder]
+    return folders if folders and len(folders) == len(listed) else [folder]
 
 
 def _folder_of(root: Path, stack: Stack) -> Path:

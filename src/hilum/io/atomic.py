@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,14 @@ from hilum.errors import HilumError, OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+DISK_FULL = "disk-full"
+"""The code of an output that found no space: no other scan will fare better."""
+
+_SHORT = re.compile(r"^\d+ requested and \d+ written$")
+"""All that numpy says when a file takes no more."""
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextmanager
@@ -53,9 +63,27 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     except HilumError:
         raise
     except OSError as error:
-        raise OutputError(
-            f"cannot write: {error.strerror or error}", where=final, do="check the folder, its permissions and space"
-        ) from error
+        raise write_refused("", error, where=final) from error
+
+
+def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
+    """Say that something cannot be written; where the disk is full, the code says so.
+
+    Parameters
+    ----------
+    what : str
+        What could not be written; empty where the path says it.
+    problem : OSError
+    where : Path
+
+    Returns
+    -------
+    OutputError
+    """
+    full = problem.errno in FULL or (problem.errno is None and _SHORT.search(str(problem)) is not None)
+    do = "make room and run again: what is finished stays" if full else "check the folder, its permissions and space"
+    text = f"{what} cannot be written: {problem.strerror or problem}".strip()
+    return OutputError(text, where=where, do=do, code=DISK_FULL if full else "")
 
 
 def _sync(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -59,6 +60,42 @@ def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) 
     MissingInputError, FormatError, UnsupportedError
         If there is no such path, no file in it, or it is an archive, or neither a file nor a folder.
     """
+    root, sorted_out, findings, locked = _read(path)
+    lost = [name for f in sorted_out.findings if f.code == "ignored-damaged-file" for name in f.files] + locked
+    stacks = []
+    for members in group(sorted_out.slices):
+        placed, assumed = state_positions(members, slice_spacing_mm)
+        stack = name_damaged(judge_with_luts(placed, max_gap_mm=max_gap_mm), lost)
+        stacks.append(stack if assumed is None else replace(stack, findings=(assumed, *stack.findings)))
+    return Index(root, sorted_out, (*findings, *sorted_out.findings), tuple(stacks))
+
+
+def list_series(path: Path) -> dict[str, Path]:
+    """List the CT series of a folder without judging them: a data set may have thousands.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    dict of str to Path
+        By Series Instance UID (empty text for slices without one), the deepest folder that holds all of its slices.
+
+    Raises
+    ------
+    InputError
+        As `index_folder` raises it.
+    """
+    root, sorted_out, _, _ = _read(path)
+    folders: dict[str, set[str]] = {}
+    for header in sorted_out.slices:
+        folders.setdefault(header.series_uid, set()).add(os.path.dirname(header.path))  # noqa: PTH120 - of thousands
+    return {uid: root / os.path.commonpath(sorted(found)) for uid, found in folders.items()}
+
+
+def _read(path: Path) -> tuple[Path, Sorted, list[Finding], list[str]]:
+    """Read all headers: the root, its slices sorted out, findings on its files, and which could not be opened."""
     root, names, findings = _names(path)
     headers: list[Header] = []
     junk: list[str] = []
@@ -79,14 +116,7 @@ def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) 
     if locked:
         text = f"{len(locked)} files could not be opened: {name_some(locked)}"
         findings.append(Finding("unreadable-files", text, "ignored", tuple(locked)))
-    sorted_out = sort_out(headers)
-    lost = [name for f in sorted_out.findings if f.code == "ignored-damaged-file" for name in f.files] + locked
-    stacks = []
-    for members in group(sorted_out.slices):
-        placed, assumed = state_positions(members, slice_spacing_mm)
-        stack = name_damaged(judge_with_luts(placed, max_gap_mm=max_gap_mm), lost)
-        stacks.append(stack if assumed is None else replace(stack, findings=(assumed, *stack.findings)))
-    return Index(root, sorted_out, (*findings, *sorted_out.findings), tuple(stacks))
+    return root, sort_out(headers), findings, locked
 
 
 def _names(path: Path) -> tuple[Path, list[str], list[Finding]]:

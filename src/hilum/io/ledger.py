@@ -1,28 +1,42 @@
-"""The ledger of a run: one line per scan that went in, whatever became of it."""
+"""The ledger of a run: one line per scan that went in, whatever became of it.
+
+Each line ends with a check of its own bytes, so that a line that was cut off or changed is known for one.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from typing import TYPE_CHECKING, Literal
+from contextlib import suppress
+from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 import msgspec
 
-from hilum.errors import OutputError
+from hilum.io.atomic import atomic_path, write_refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 Status = Literal["done", "repaired", "refused", "failed"]
 
+FINISHED = ("done", "repaired")
+"""The statuses of a scan that has its folder."""
+
 NAME = "ledger.jsonl"
+
+_USUAL_LINE = 2048
+
+_CHECK, _DIGITS = b',"check":"', 16
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one scan.
 
     ``done``: all well; ``repaired``: written, after something odd was mended or passed over, which `notes` names;
-    ``refused``: the input cannot be trusted, `reason` says why; ``failed``: hilum or the machine broke.
+    ``refused``: the input cannot be trusted, `reason` says why; ``failed``: hilum or the machine broke, in the last
+    of `attempts`. ``fingerprint`` is of the input's content, the recipe and the version; ``stamp`` of the same with
+    the names, sizes and times of the input's files in place of their content; ``scan_sha256`` of ``scan.json``.
     """
 
     id: str
@@ -32,6 +46,51 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     notes: list[str] = []
     fingerprint: str = ""
+    stamp: str = ""
+    scan_sha256: str = ""
+    attempts: int = 1
+
+
+def encode_row(row: Row) -> bytes:
+    """Write a row as a line of the ledger, with its check.
+
+    Parameters
+    ----------
+    row : Row
+
+    Returns
+    -------
+    bytes
+        With its line break.
+    """
+    body = msgspec.json.encode(row)[:-1]
+    return body + _CHECK + _digest(body) + b'"}\n'
+
+
+def decode_row(line: bytes, *, strict: bool = False) -> Row | None:
+    """Read a line of the ledger.
+
+    Parameters
+    ----------
+    line : bytes
+        With or without its line break.
+    strict : bool
+        Whether a line without a check, as older versions wrote them, is none.
+
+    Returns
+    -------
+    Row or None
+        None where the line is cut off, changed or of another form.
+    """
+    body, check, end = line.removesuffix(b"\n").rpartition(_CHECK)
+    if strict and not line.endswith(b"\n"):
+        return None
+    if (check and end != _digest(body) + b'"}') or (strict and not check):
+        return None
+    try:
+        return msgspec.json.decode(line, type=Row)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def read_ledger(folder: Path) -> dict[str, Row]:
@@ -47,18 +106,11 @@ def read_ledger(folder: Path) -> dict[str, Row]:
     dict of str to Row
         By scan id; empty where there is no ledger.
     """
-    rows: dict[str, Row] = {}
     try:
-        lines = (folder / NAME).read_bytes().splitlines()
+        with (folder / NAME).open("rb") as file:
+            return {row.id: row for row in map(decode_row, file) if row is not None}
     except FileNotFoundError:
-        return rows
-    for line in lines:
-        try:
-            row = msgspec.json.decode(line, type=Row)
-        except msgspec.DecodeError:
-            continue
-        rows[row.id] = row
-    return rows
+        return {}
 
 
 def append_row(folder: Path, row: Row) -> None:
@@ -75,13 +127,8 @@ def append_row(folder: Path, row: Row) -> None:
     OutputError
         If it cannot be written.
     """
-    try:
-        with (folder / NAME).open("ab") as file:
-            file.write(msgspec.json.encode(row) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as problem:
-        raise _refused(folder, problem) from None
+    with Ledger(folder) as book:
+        book.append(row)
 
 
 def rewrite_ledger(folder: Path, rows: Iterable[Row]) -> None:
@@ -98,18 +145,107 @@ def rewrite_ledger(folder: Path, rows: Iterable[Row]) -> None:
     OutputError
         If it cannot be written; the old ledger stays.
     """
-    partial = folder / f".{NAME}-{os.getpid()}"
-    try:
-        with partial.open("wb") as file:
-            file.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / NAME)
-    except OSError as problem:
-        partial.unlink(missing_ok=True)
-        raise _refused(folder, problem) from None
+    with atomic_path(folder / NAME) as partial, partial.open("wb") as file:
+        file.writelines(map(encode_row, rows))
 
 
-def _refused(folder: Path, problem: OSError) -> OutputError:
-    reason = problem.strerror or str(problem)
-    return OutputError(f"the ledger cannot be written: {reason}", where=folder / NAME, do="check space and permissions")
+class Ledger:
+    """A ledger that is being read and added to; its rows stay on the disk, memory holds where each begins."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._file: BinaryIO | None = None
+        self._places: dict[str, int] = {}
+        self._lines = self._end = 0
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                for line in file:
+                    if line.endswith(b"\n"):  # a last line without is one that a crash cut off
+                        self._note(decode_row(line), len(line))
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __len__(self) -> int:
+        """How many scans have a row."""
+        return len(self._places)
+
+    def get(self, scan_id: str) -> Row | None:
+        """The last row of a scan; None where it has none."""
+        if scan_id not in self._places:
+            return None
+        handle, line, size = self._open().fileno(), b"", _USUAL_LINE
+        while b"\n" not in line and len(line) < (size := 2 * size):
+            line = os.pread(handle, size, self._places[scan_id])
+            if len(line) < size:
+                break
+        return decode_row(line[: line.find(b"\n") + 1])
+
+    def rows(self) -> Iterator[Row]:
+        """The last row of every scan, by their ids in order."""
+        for scan_id in sorted(self._places):
+            if (row := self.get(scan_id)) is not None:
+                yield row
+
+    def append(self, row: Row) -> None:
+        """Add a row, and have it on the disk before going on.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written; no part of it stays.
+        """
+        line = encode_row(row)
+        try:
+            file = self._open()
+            file.seek(self._end)
+            file.truncate()  # what a crash cut off
+            try:
+                file.write(line)
+                os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    file.truncate(self._end)
+                raise
+        except OSError as problem:
+            raise write_refused("the ledger", problem, where=self._path) from None
+        self._note(row, len(line))
+
+    def compact(self) -> None:
+        """Leave one line per scan, in the order of their ids, at one stroke.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written; the old ledger stays.
+        """
+        places = list(self._places.values())
+        tidy = self._lines == len(places) and places == sorted(places) and list(self._places) == sorted(self._places)
+        if tidy and self._path.exists() and self._path.stat().st_size == self._end:
+            return
+        rewrite_ledger(self._path.parent, self.rows())
+        self.__exit__()
+        self.__init__(self._path.parent)  # type: ignore[misc] # where the rows begin now
+
+    def _note(self, row: Row | None, length: int) -> None:
+        if row is not None:
+            self._places[row.id] = self._end
+        self._lines += 1
+        self._end += length
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+            self._file = os.fdopen(handle, "r+b", buffering=0)
+        return self._file
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest()[:_DIGITS].encode()

@@ -172,6 +172,27 @@ class _Header:
     series_uid: str
 
 
+def data_file(path: Path) -> str:
+    """Read which data file a header names.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        As it stands in the header; empty where the voxels follow it.
+
+    Raises
+    ------
+    HilumError
+        If it is no header.
+    """
+    with open_file(path) as handle:
+        return _read_header(handle, path).file
+
+
 def _load(path: Path) -> tuple[NDArray[Any], _Header]:
     with open_file(path) as handle:
         header = _read_header(handle, path)

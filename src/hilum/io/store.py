@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import secrets
 import shutil
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -14,9 +14,11 @@ import msgspec
 import hilum
 from hilum.errors import MissingInputError, OutputError, one_line
 from hilum.io import write
+from hilum.io.atomic import write_refused
 from hilum.io.landing import nodule_records, read_locations, write_locations
 from hilum.io.preview import write_preview
 from hilum.io.records import FileRecord, ScanRecord, grid_record
+from hilum.io.sums import file_sha256
 from hilum.scan import Nodule, Note, Scan
 from hilum.volume import Mask
 
@@ -132,10 +134,10 @@ def whole_folder(final: Path) -> Iterator[Path]:
     OutputError
         If the file system refuses; the temporary folder is removed.
     """
-    partial = final.with_name(f"{PARTIAL}{final.name}-{os.getpid()}")
-    retired = final.with_name(f"{PARTIAL}old-{final.name}-{os.getpid()}")
+    token = secrets.token_hex(4)  # not the process id: on a cluster two machines may have the same
+    partial = final.with_name(f"{PARTIAL}{final.name}-{token}")
+    retired = final.with_name(f"{PARTIAL}old-{final.name}-{token}")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
         for path in (*partial.iterdir(), partial):
@@ -147,8 +149,7 @@ def whole_folder(final: Path) -> Iterator[Path]:
     except OSError as problem:
         if isinstance(problem, OutputError):
             raise
-        reason = problem.strerror or str(problem)
-        raise OutputError(f"cannot be written: {reason}", where=final, do="check space and permissions") from None
+        raise write_refused("", problem, where=final) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(retired, ignore_errors=True)
@@ -170,6 +171,26 @@ def read_record(folder: Path) -> ScanRecord | None:
         return msgspec.json.decode((folder / "scan.json").read_bytes(), type=ScanRecord)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def is_whole(folder: Path, record: ScanRecord) -> bool:
+    """Whether a finished scan's files are all there, with the sizes that its ``scan.json`` says.
+
+    Parameters
+    ----------
+    folder : Path
+        The scan's folder.
+    record : ScanRecord
+
+    Returns
+    -------
+    bool
+        Their bytes are not read; `hilum.verify` does that.
+    """
+    try:
+        return all((folder / name).stat().st_size == facts.bytes for name, facts in record.files.items())
+    except (OSError, ValueError):
+        return False
 
 
 def finished_scans(folder: Path) -> Iterator[tuple[Path, ScanRecord]]:
@@ -277,9 +298,7 @@ def _figures_of(nodule: NoduleRecord) -> dict[str, float]:
 
 
 def _file_record(path: Path) -> FileRecord:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileRecord(bytes=path.stat().st_size, sha256=digest)
+    return FileRecord(bytes=path.stat().st_size, sha256=file_sha256(path))
 
 
 def _fsync(path: Path) -> None:

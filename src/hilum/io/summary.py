@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.errors import OutputError
+from hilum.io.atomic import atomic_path
 from hilum.io.records import DatasetRecord, TableRecord
 
 if TYPE_CHECKING:
@@ -43,24 +42,34 @@ def summarize(
     -------
     DatasetRecord
     """
-    scans = list(records)
-    finished = [record for record in scans if record is not None]
-    nodules = [nodule for record in finished for nodule in record.nodules]
-    shares = [n.inside_lungs for n in nodules if n.inside and n.inside_lungs is not None]
+    scans = finished = with_nodules = nodules = landed = inside = measured = 0
+    worst = 0.0
     folds: dict[str, int] = {}
-    for record in finished:
+    for record in records:  # one at a time: there may be thousands
+        scans += 1
+        if record is None:
+            continue
+        finished += 1
+        with_nodules += bool(record.nodules)
+        nodules += len(record.nodules)
+        there = [nodule for nodule in record.nodules if nodule.inside]
+        landed += len(there)
+        shares = [nodule.inside_lungs for nodule in there if nodule.inside_lungs is not None]
+        measured += len(shares)
+        inside += sum(share >= MOSTLY for share in shares)
+        worst = max([worst, *(nodule.round_trip_mm for nodule in there)])
         if "fold" in record.labels:
             fold = str(record.labels["fold"])
             folds[fold] = folds.get(fold, 0) + 1
     return DatasetRecord(
         dataset=dataset,
-        scans=len(scans),
-        finished=len(finished),
-        scans_with_nodules=sum(bool(record.nodules) for record in finished),
-        nodules=len(nodules),
-        landed=sum(nodule.inside for nodule in nodules),
-        inside_lungs=sum(share >= MOSTLY for share in shares) if shares or not nodules else None,
-        largest_round_trip_mm=max((n.round_trip_mm for n in nodules if n.inside), default=0.0),
+        scans=scans,
+        finished=finished,
+        scans_with_nodules=with_nodules,
+        nodules=nodules,
+        landed=landed,
+        inside_lungs=inside if measured or not nodules else None,
+        largest_round_trip_mm=worst,
         folds=dict(sorted(folds.items(), key=lambda item: (len(item[0]), item[0]))),
         tables=merge_tables(tables),
         notes=list(notes),
@@ -113,14 +122,8 @@ def write_summary(folder: Path, datasets: Sequence[DatasetRecord]) -> None:
     OutputError
         If it cannot be written.
     """
-    partial = folder / f".{NAME}-{os.getpid()}"
-    try:
+    with atomic_path(folder / NAME) as partial:
         partial.write_bytes(msgspec.json.format(msgspec.json.encode(list(datasets))) + b"\n")
-        partial.replace(folder / NAME)
-    except OSError as problem:
-        partial.unlink(missing_ok=True)
-        reason = problem.strerror or str(problem)
-        raise OutputError(f"cannot be written: {reason}", where=folder / NAME, do="check the disk") from None
 
 
 def read_summary(folder: Path) -> list[DatasetRecord]:

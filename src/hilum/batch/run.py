@@ -1,0 +1,273 @@
+"""A run: what is done already is kept, the rest is made, and the ledger's books balance at its end."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
+
+from hilum._kernels.threads import count_workers
+from hilum.batch.limits import Limits, count_processes
+from hilum.batch.lock import hold
+from hilum.batch.task import Task, record_sha256, run_task, stamp, with_threads
+from hilum.datasets.survey import Survey
+from hilum.errors import OutputError, RecipeError
+from hilum.io import summary, sums
+from hilum.io.atomic import DISK_FULL, atomic_path, write_refused
+from hilum.io.ledger import FINISHED, Ledger, Row
+from hilum.io.store import PARTIAL, is_whole, read_record
+from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from hilum.io.records import DatasetRecord, ScanRecord
+    from hilum.scan import ScanRef
+
+RECIPE = "recipe.toml"
+
+_PART = re.compile(r"\.[0-9a-f]{16}\.part(\.[a-z]+)*")
+"""What `hilum.io.atomic` calls a file that is being written."""
+
+OWN_FILES = (RECIPE, summary.NAME)
+"""What `hilum.io.sums` keeps the checksums of when a run has ended; the ledger's lines check themselves."""
+
+
+def run(
+    refs: Sequence[ScanRef],
+    recipe: Recipe,
+    out: Path,
+    *,
+    workers: int | None = None,
+    overwrite: bool = False,
+    refused: Sequence[Row] = (),
+    found: Survey | None = None,
+    report: Callable[[Row], None] = lambda _: None,
+) -> list[Row]:
+    """Preprocess scans into an output folder; `process` gives the rows one by one, and takes more options.
+
+    Parameters
+    ----------
+    refs : sequence of ScanRef
+        From a data set's ``index``; their ids must differ.
+    recipe : Recipe
+    out : Path
+        The output folder.
+    workers : int, optional
+    overwrite : bool
+    refused : sequence of Row
+    found : Survey, optional
+        As `process` takes them.
+    report : callable
+        Called with each row as soon as it is known.
+
+    Returns
+    -------
+    list of Row
+        One per input refused and one per ref, in their order; the ledger holds them too, beside those of earlier runs.
+
+    Raises
+    ------
+    OutputError
+        As `process` does.
+    """
+    rows = {}
+    for row in process(refs, recipe, out, workers=workers, overwrite=overwrite, refused=refused, found=found):
+        rows[row.id] = row
+        report(row)
+    return [*refused, *(rows[ref.scan_id] for ref in refs)]
+
+
+def process(
+    refs: Sequence[ScanRef],
+    recipe: Recipe,
+    out: Path,
+    *,
+    workers: int | None = None,
+    limits: Limits | None = None,
+    scheduler: str = "",
+    overwrite: bool = False,
+    refused: Sequence[Row] = (),
+    found: Survey | None = None,
+    watch: Callable[[tuple[str, ...]], None] = lambda _: None,
+) -> Generator[Row]:
+    """Preprocess scans into an output folder, and tell of each as soon as it is known.
+
+    What an earlier run finished from the same input, recipe and version is kept; what changed is made anew; what was
+    left half-done is removed. While it runs no other run may write to the folder.
+
+    Parameters
+    ----------
+    refs : sequence of ScanRef
+        From a data set's ``index``; their ids must differ.
+    recipe : Recipe
+    out : Path
+        The output folder, made where it is missing: ``recipe.toml``, ``ledger.jsonl``, ``dataset.json``,
+        ``SHA256SUMS`` and ``scans/``.
+    workers : int, optional
+        Processes, which make one scan each at a time, so that one that crashes costs itself alone; 0 for one per core
+        where there is memory for as many. Without it all scans are made one after the other in this process.
+    limits : Limits, optional
+        What one scan may take, where it has a process of its own.
+    scheduler : str
+        The address of a Dask scheduler, whose workers make the scans; ``local`` starts one with `workers` of them.
+        Both folders, of the input and of the output, have to be there for all of them under the same path.
+    overwrite : bool
+        Whether results of another recipe are replaced; without it a folder that holds some is refused.
+    refused : sequence of Row
+        Inputs that `index` refused; they stand in the ledger too.
+    found : Survey, optional
+        Where `refs` come from: what it tells of tables goes to ``dataset.json``.
+    watch : callable
+        Called with the ids of the scans that are being made whenever they change.
+
+    Yields
+    ------
+    Row
+        One per input refused, then one per ref, in the order in which they are known.
+
+    Raises
+    ------
+    OutputError
+        If the output folder cannot be written, its disk is full, another run writes to it, or it holds results of
+        another recipe.
+    """
+    try:
+        (out / "scans").mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise write_refused("", problem, where=out) from None
+    with ExitStack() as stack:
+        stack.enter_context(hold(out))
+        stack.callback(_sweep, out)
+        _sweep(out)
+        book = stack.enter_context(Ledger(out))
+        _settle_recipe(out, recipe, overwrite=overwrite)
+        changed = False
+        made = _make(refs, recipe, out, book, workers, limits or Limits(), scheduler, overwrite, watch)
+        stack.callback(made.close)  # ends the workers first
+        for row, is_new in _both(refused, made, book):
+            if is_new:
+                if not changed:
+                    (out / sums.NAME).unlink(missing_ok=True)  # of what the folder was
+                changed = True
+                book.append(row)
+            yield row
+        book.compact()
+        summary.write_summary(out, _summaries(refs, book, out, found or Survey([], [])))
+        sums.write_sums(out, OWN_FILES)
+
+
+def _both(refused: Iterable[Row], made: Iterable[tuple[Row, bool]], book: Ledger) -> Iterator[tuple[Row, bool]]:
+    for row in refused:
+        yield row, book.get(row.id) != row
+    yield from made
+
+
+def _make(
+    refs: Sequence[ScanRef],
+    recipe: Recipe,
+    out: Path,
+    book: Ledger,
+    workers: int | None,
+    limits: Limits,
+    scheduler: str,
+    overwrite: bool,
+    watch: Callable[[tuple[str, ...]], None],
+) -> Generator[tuple[Row, bool]]:
+    """Every scan's row, and whether it is new to the ledger: first those that are kept, then those that are made."""
+    waiting: list[Task] = []
+    for ref in refs:
+        row = book.get(ref.scan_id)
+        if row is not None and _is_kept(row, ref, recipe, out):
+            yield row, False
+        else:
+            waiting.append(Task(ref, recipe, out, overwrite, "" if row is None else row.scan_sha256))
+    if not waiting:
+        return
+    if scheduler:
+        from hilum.batch.cluster import make_on_cluster
+
+        rows = make_on_cluster(iter(waiting), scheduler=scheduler, workers=workers or 0, limits=limits, watch=watch)
+    elif workers is None:
+        rows = (run_task(task) for task in waiting)
+    else:
+        rows = _at_once(waiting, min(count_processes(workers), len(waiting)), limits, watch)
+    with closing(rows):
+        for row in rows:
+            if row.code == DISK_FULL:  # no other scan will fare better
+                do = "make room and run again: what is finished stays"
+                raise OutputError("cannot be written: No space left on the disk", where=out, do=do, code=DISK_FULL)
+            yield row, True
+
+
+def _at_once(
+    tasks: Sequence[Task], processes: int, limits: Limits, watch: Callable[[tuple[str, ...]], None]
+) -> Generator[Row]:
+    from hilum.batch.supervisor import Crew
+
+    threads = max(1, count_workers(0) // processes)
+    with Crew(processes, limits) as crew:
+        yield from crew.make((with_threads(task, threads) for task in tasks), watch)
+
+
+def _is_kept(row: Row, ref: ScanRef, recipe: Recipe, out: Path) -> bool:
+    """Whether a scan is finished, its folder is what the ledger says, and nobody touched its input since."""
+    folder = out / "scans" / ref.scan_id
+    if row.status not in FINISHED or row.stamp != stamp(ref, recipe) or record_sha256(folder) != row.scan_sha256:
+        return False
+    record = read_record(folder)
+    return record is not None and is_whole(folder, record)
+
+
+def _settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
+    """Write the recipe; refuse a folder whose results are of another one, unless they may go."""
+    path, text = out / RECIPE, recipe_toml(recipe)
+    try:
+        before = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        before = ""
+    if before == text:
+        return
+    if before and not overwrite and any(not name.startswith(".") for name in _names(out / "scans")):
+        try:
+            same = recipe_fingerprint(parse_recipe(before)) == recipe_fingerprint(recipe)
+        except RecipeError:
+            same = True  # damaged: each scan's own record says which recipe made it
+        if not same:
+            raise OutputError("holds results of another recipe", where=out,
+                              do="give --overwrite to replace them, or another --out", code="exists")  # fmt: skip
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _sweep(out: Path) -> None:
+    """Remove what a run that died left half-done; only while the folder is held."""
+    for name in _names(out / "scans"):
+        if name.startswith(PARTIAL):
+            shutil.rmtree(out / "scans" / name, ignore_errors=True)
+    for name in _names(out):
+        if _PART.fullmatch(name):
+            (out / name).unlink(missing_ok=True)
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+
+
+def _summaries(refs: Sequence[ScanRef], book: Ledger, out: Path, found: Survey) -> list[DatasetRecord]:
+    """Count, for each data set of this run, what became of its nodules."""
+
+    def records(name: str) -> Iterator[ScanRecord | None]:
+        for ref in refs:
+            if ref.dataset == name:
+                row = book.get(ref.scan_id)
+                finished = row is not None and row.status in FINISHED
+                yield read_record(out / "scans" / ref.scan_id) if finished else None
+
+    names = list(dict.fromkeys(ref.dataset for ref in refs))
+    return [
+        summary.summarize(name, records(name), tables=found.tables.get(name, ()), notes=found.notes.get(name, ()))
+        for name in names
+    ]

@@ -1,0 +1,234 @@
+"""Scans on one machine: a few worker processes, and what is done about one that crashes, hangs or takes too much.
+
+A worker makes one scan after the other, so that no scan pays for the start of a process; one that dies takes the scan
+it was making with it, no other, and a new one takes its place. A worker is watched from outside: neither time nor
+memory is left to its own good will.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from hilum.batch.limits import resident, share_memory
+from hilum.batch.worker import READY
+from hilum.errors import OutputError, one_line
+from hilum.io.ledger import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
+
+    from hilum.batch.limits import Limits
+    from hilum.batch.task import Task
+
+DIED, TIMEOUT, OUT_OF_MEMORY = "process-died", "timeout", "out-of-memory"
+"""The codes of scans whose process was lost."""
+
+_LOOK = 0.05
+"""Seconds between two looks at the memory of workers at work."""
+
+_RESTING = 0.25
+"""The share of its limit that a worker may hold between scans; one that holds more is replaced."""
+
+_FALSE_STARTS = 3
+"""Workers that die before they are ready, in a row, after which no more are started."""
+
+
+@dataclass(eq=False)
+class Worker:
+    """A worker process, and what it is at."""
+
+    process: subprocess.Popen[bytes]
+    pipe: Connection
+    ready: bool = False
+    task: Task | None = None
+    attempt: int = 1
+    started: float = 0.0
+
+
+class Crew:
+    """Worker processes that are kept: started when first needed, replaced when they die, ended with the crew."""
+
+    def __init__(self, processes: int, limits: Limits) -> None:
+        self.processes = processes
+        self.limits = limits
+        self.memory = limits.memory or share_memory(processes)
+        self._workers: list[Worker] = []
+        self._again: list[tuple[Task, int]] = []
+        self._false_starts = 0
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill the workers, whatever they are at."""
+        for worker in list(self._workers):
+            self._kill(worker)
+
+    def make(self, tasks: Iterator[Task], watch: Callable[[tuple[str, ...]], None] = lambda _: None) -> Iterator[Row]:
+        """Have scans made.
+
+        Parameters
+        ----------
+        tasks : iterator of Task
+            Taken as workers get free.
+        watch : callable
+            Called with the ids of the scans that are being made whenever they change.
+
+        Yields
+        ------
+        Row
+            One per task, as they end.
+
+        Raises
+        ------
+        OutputError
+            If no worker process comes up.
+        """
+        coming = ((task, 1) for task in tasks)
+        while True:
+            while worker := self._idle():
+                taken = self._again.pop() if self._again else next(coming, None)
+                if taken is None:
+                    break
+                self._give(worker, *taken)
+            running = tuple(worker.task.ref.scan_id for worker in self._workers if worker.task)
+            watch(running)
+            if not running and not self._again:
+                return
+            for worker in self._changed():
+                row = self._collect(worker)
+                if row is not None:
+                    yield row
+
+    def _idle(self) -> Worker | None:
+        """A worker without a task, or a new one where there may be one more; None where all are at work."""
+        for worker in [worker for worker in self._workers if worker.task is None]:
+            if worker.process.poll() is None:
+                return worker
+            self._kill(worker)  # it died between two scans: no scan is to blame
+        if len(self._workers) < self.processes:
+            self._workers.append(_start())
+            return self._workers[-1]
+        return None
+
+    def _give(self, worker: Worker, task: Task, attempt: int) -> None:
+        worker.task, worker.attempt, worker.started = task, attempt, time.monotonic()
+        with suppress(OSError):  # it died this very moment: its pipe tells
+            worker.pipe.send(task)
+
+    def _changed(self) -> list[Worker]:
+        """Wait until a worker answers, ends, or has to be ended."""
+        while True:
+            busy = [worker for worker in self._workers if worker.task]
+            answered = set(wait([worker.pipe for worker in busy], _LOOK))
+            found = [worker for worker in busy if worker.pipe in answered or self._excess(worker)]
+            if found:
+                return found
+
+    def _collect(self, worker: Worker) -> Row | None:
+        """The row of a worker's scan; None where there is none yet."""
+        try:
+            answer = worker.pipe.recv() if worker.pipe.poll() else None
+        except (EOFError, OSError):
+            return self._bury(worker)
+        if answer == READY:
+            worker.ready, worker.started, self._false_starts = True, time.monotonic(), 0
+            return None
+        if isinstance(answer, Row):
+            worker.task = None
+            if self.memory and resident(worker.process.pid) > self.memory * _RESTING:
+                self._kill(worker)
+            return msgspec.structs.replace(answer, attempts=worker.attempt)
+        excess = self._excess(worker)
+        if excess is not None:
+            self._kill(worker)
+        return excess
+
+    def _bury(self, worker: Worker) -> Row | None:
+        """What is to be said of the scan of a worker that died; None where it is tried again."""
+        with suppress(subprocess.TimeoutExpired):  # a pipe closes a moment before its process is gone
+            worker.process.wait(1.0)
+        status = self._kill(worker)
+        task = worker.task
+        if task is None:
+            return None
+        if not worker.ready:
+            self._false_starts += 1
+            if self._false_starts >= _FALSE_STARTS:
+                raise OutputError(f"worker processes do not start: each {_told(status)}", do="see the message above")
+            self._again.append((task, worker.attempt))
+            return None
+        if worker.attempt <= self.limits.retries:
+            self._again.append((task, worker.attempt + 1))
+            return None
+        return _failed(worker, task, DIED, f"{task.ref.path}: its process {_told(status)}")
+
+    def _kill(self, worker: Worker) -> int:
+        """End a worker and return its exit status, negative for a signal; that of one that had ended is its own."""
+        self._workers.remove(worker)
+        worker.pipe.close()
+        if worker.process.poll() is None:
+            worker.process.kill()
+        return worker.process.wait()
+
+    def _excess(self, worker: Worker) -> Row | None:
+        """The row of a worker's scan where that takes too much; else None."""
+        task = worker.task
+        if task is None or not worker.ready:
+            return None
+        if time.monotonic() - worker.started > self.limits.seconds:
+            text = f"not done after {self.limits.seconds:g} s, ended; give --timeout if it needs more"
+            return _failed(worker, task, TIMEOUT, f"{task.ref.path}: {text}")
+        if self.memory and resident(worker.process.pid) > self.memory:
+            text = f"took more than {self.memory >> 20} MB of memory, ended; give --memory, or fewer --workers"
+            return _failed(worker, task, OUT_OF_MEMORY, f"{task.ref.path}: {text}")
+        return None
+
+
+_COMMAND = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from hilum.batch.worker import main; main({}, {})"
+)
+"""The terminal's Ctrl-C goes to workers as well, from their first moment: what to do about it is the supervisor's."""
+
+
+def _start() -> Worker:
+    here, there = Pipe()
+    command = [sys.executable, "-P", "-c", _COMMAND.format(there.fileno(), os.getpid())]
+    # What a library prints goes to stderr: stdout is for results.
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[there.fileno()])  # noqa: S603 - us
+    there.close()
+    return Worker(process, here)
+
+
+def _failed(worker: Worker, task: Task, code: str, text: str) -> Row:
+    seconds = round(time.monotonic() - worker.started, 3)
+    return Row(
+        id=task.ref.scan_id,
+        status="failed",
+        code=code,
+        reason=one_line(text),
+        seconds=seconds,
+        attempts=worker.attempt,
+    )
+
+
+def _told(status: int) -> str:
+    """Say how a process ended."""
+    if status >= 0:
+        return f"ended with exit code {status}"
+    name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+    by = ", by hand or by the kernel for want of memory" if name == "SIGKILL" else ""
+    return f"was killed by {name} (exit code {status}){by}"

@@ -1,0 +1,82 @@
+"""``SHA256SUMS``: the checksums of a run's own files, in the form that ``sha256sum --check`` reads."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING
+
+from hilum.errors import FormatError
+from hilum.io.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+NAME = "SHA256SUMS"
+
+_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._-]+)\n")
+
+
+def file_sha256(path: Path) -> str:
+    """Hash a file's content.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_sums(folder: Path, names: Sequence[str]) -> None:
+    """Write the checksums of files of a folder; the file is left as it is where they are the same.
+
+    Parameters
+    ----------
+    folder : Path
+    names : sequence of str
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    text = "".join(f"{file_sha256(folder / name)}  {name}\n" for name in names)
+    path = folder / NAME
+    if path.is_file() and path.read_bytes() == text.encode():
+        return
+    with atomic_path(path) as partial:
+        partial.write_text(text)
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Read the checksums of a folder's files.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    dict of str to str
+        The SHA-256 of each file, by its name; empty where there is no such file.
+
+    Raises
+    ------
+    FormatError
+        If a line is not of the form.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return {}
+    lines = path.read_bytes().decode("ascii", "replace").splitlines(keepends=True)
+    found = [_LINE.fullmatch(line) for line in lines]
+    if not all(found):
+        raise FormatError("a line is not a checksum and a name", where=path, do="run it again with the same command")
+    return {match[2]: match[1] for match in found if match is not None}
