@@ -129,12 +129,27 @@ def _lines(src: Any, dst: Any, begin: Any, end: Any, shift: Any, work: Any, taps
 
 @kernel()
 def _transpose(src: Any, dst: Any, rows: Any, columns: Any) -> None:
-    """``dst[i, j] = src[j, i]``, in tiles that fit the nearest cache."""
-    for left in range(0, columns, 16):
-        right = min(left + 16, columns)
-        for j in range(rows):
-            for i in range(left, right):
-                dst[i, j] = src[j, i]
+    """``dst[i, j] = src[j, i]``, four by four: all read before any is written, which the compiler makes shuffles of."""
+    one, two, three = _U(1), _U(2), _U(3)
+    whole_rows, whole_columns = _U(rows - rows % 4), _U(columns - columns % 4)
+    for left in range(_U(0), whole_columns, _U(16)):  # a cache line of the source, sixteen of the copy
+        for j in range(_U(0), whole_rows, _U(4)):
+            for i in range(left, min(left + _U(16), whole_columns), _U(4)):
+                a0, a1, a2, a3 = src[j, i], src[j, i + one], src[j, i + two], src[j, i + three]
+                b0, b1, b2, b3 = src[j + one, i], src[j + one, i + one], src[j + one, i + two], src[j + one, i + three]
+                c0, c1, c2, c3 = src[j + two, i], src[j + two, i + one], src[j + two, i + two], src[j + two, i + three]
+                d0, d1, d2, d3 = (
+                    src[j + three, i], src[j + three, i + one], src[j + three, i + two], src[j + three, i + three]
+                )  # fmt: skip
+                dst[i, j], dst[i, j + one], dst[i, j + two], dst[i, j + three] = a0, b0, c0, d0
+                dst[i + one, j], dst[i + one, j + one], dst[i + one, j + two], dst[i + one, j + three] = a1, b1, c1, d1
+                dst[i + two, j], dst[i + two, j + one], dst[i + two, j + two], dst[i + two, j + three] = a2, b2, c2, d2
+                dst[i + three, j], dst[i + three, j + one], dst[i + three, j + two], dst[i + three, j + three] = (
+                    a3, b3, c3, d3
+                )  # fmt: skip
+    for j in range(rows):
+        for i in range(whole_columns if j < whole_rows else _U(0), columns):
+            dst[i, j] = src[j, i]
 
 
 @kernel(fastmath=_FAST)
