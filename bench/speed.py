@@ -1,8 +1,11 @@
 """Times hilum against the 2017 tutorial and its peers, in turn on the same scans, and prints ratios.
 
     python bench/speed.py [DICOM_FOLDER ...] [--rounds 3] [--slices 100 240 400] [--long 2000] [--out DIR]
+                          [--parts whole batch stages agreement long]
 
 1. Whole processes, cold but with compiled kernels: each contender on one scan, one after the other, round by round.
+   All find the same machine: the scan's files in the page cache, and free memory that was touched a moment ago. Else
+   the first of a round would wait for the disk, and who runs after a long pause for memory (`clock.touch_memory`).
 2. Scans inside a batch: one process, eight phantoms of 240 slices, the median of all but the first.
 3. Stages on one scan inside one process, beside a plain copy of the volume.
 4. Growth: seconds and peak memory of whole processes from the fewest to the most slices; one very long scan.
@@ -27,6 +30,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+from contenders.clock import touch_memory
+
 HERE = Path(__file__).resolve().parent
 CONTENDERS = HERE / "contenders"
 BATCH, BATCH_SLICES = 8, 240
@@ -39,6 +44,9 @@ PEERS = {
     "TorchIO": ("torchio_transforms.py", "torchio", "pip install torchio torch"),
 }
 """Contender: its script, the module it needs, how to add that."""
+
+
+PARTS = ("whole", "batch", "stages", "agreement", "long")
 
 
 class Mark(NamedTuple):
@@ -62,6 +70,7 @@ def main() -> int:
     parser.add_argument("--long", type=int, default=2000, help="slices of a scan for hilum alone; 0 for none")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="contenders")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS), help="of the five")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     asked = parser.parse_args()
     peers = [name for name in PEERS if (not asked.only or name in asked.only) and _there(name)]
@@ -72,7 +81,8 @@ def main() -> int:
     text = table(told)
     (asked.out / "speed.md").write_text(text)
     print(text)
-    plot(told, asked.out / "speed.png")
+    if told["whole"]:
+        plot(told, asked.out / "speed.png")
     return 0 if all(mark.holds for mark in marks(told)) else 1
 
 
@@ -95,14 +105,14 @@ def measure(asked: argparse.Namespace, peers: list[str], scratch: Path) -> dict[
     told: dict[str, Any] = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     }
-    told["whole"] = {name: {peer: [] for peer in peers} for name in scans}
-    for turn in range(asked.rounds):
+    told["whole"] = {name: {peer: [] for peer in peers} for name in scans if "whole" in asked.parts}
+    for turn in range(asked.rounds if "whole" in asked.parts else 0):
         for name, folder in scans.items():
             for peer in peers:
                 print(f"round {turn + 1}: {peer}, {name}", file=sys.stderr)
                 told["whole"][name][peer].append(_process(peer, [folder], scratch / "out"))
     batch = [scratch / f"{BATCH_SLICES}-{k}" for k in range(BATCH)]
-    told["batch"] = {peer: [] for peer in ("hilum", "tutorial") if peer in peers}
+    told["batch"] = {peer: [] for peer in ("hilum", "tutorial") if peer in peers and "batch" in asked.parts}
     for turn in range(asked.rounds):
         for peer in told["batch"]:
             print(f"round {turn + 1}: batch, {peer}", file=sys.stderr)
@@ -110,10 +120,12 @@ def measure(asked: argparse.Namespace, peers: list[str], scratch: Path) -> dict[
             sources = batch if peer == "hilum" else batch[:2]
             scans_of = _process(peer, sources, scratch / "out")["scans"]
             told["batch"][peer].append(median(sum(stages.values()) for stages in scans_of[1:]))
-    print("stages", file=sys.stderr)
-    told["stages"] = json.loads(_run("stages.py", batch[0], scratch / "out", "--runs", 3 * asked.rounds))
-    told["agreement"] = {} if "tutorial" not in peers else _agreement(scans)
-    if asked.long:
+    told["stages"] = {}
+    if "stages" in asked.parts:
+        print("stages", file=sys.stderr)
+        told["stages"] = json.loads(_run("stages.py", batch[0], scratch / "out", "--runs", 3 * asked.rounds))
+    told["agreement"] = _agreement(scans) if "tutorial" in peers and "agreement" in asked.parts else {}
+    if asked.long and "long" in asked.parts:
         print(f"{asked.long} slices", file=sys.stderr)
         _run("phantoms.py", scratch, asked.long, 0)
         told["long"] = {"slices": asked.long, **_process("hilum", [scratch / f"{asked.long}-0"], scratch / "out")}
@@ -133,9 +145,18 @@ def _agreement(scans: dict[str, Path]) -> dict[str, list[str]]:
 
 
 def _process(peer: str, sources: list[Path], out: Path) -> dict[str, Any]:
+    _even_out(sources)
     start = time.perf_counter()
     said: dict[str, Any] = json.loads(_run(PEERS[peer][0], *sources, out).splitlines()[-1])
     return {"seconds": time.perf_counter() - start, **said}
+
+
+def _even_out(sources: list[Path]) -> None:
+    """Bring the machine to the state that every contender starts from."""
+    for source in sources:
+        for file in source.iterdir():
+            file.read_bytes()
+    touch_memory()
 
 
 def _run(script: str, *words: object) -> str:
@@ -161,12 +182,12 @@ def growth(told: dict[str, Any], key: str) -> tuple[float, float]:
 def marks(told: dict[str, Any]) -> list[Mark]:
     """What was reached beside what is wanted."""
     found = []
-    stages = {peer: {name: median(runs) for name, runs in told["stages"][peer].items()} for peer in told["stages"]}
     one = f"phantom of {BATCH_SLICES}"
-    whole = told["whole"][one]
-    if "tutorial" in whole:
+    whole = told["whole"].get(one, {})
+    if len(told["batch"]) > 1:
         batch = {peer: median(runs) for peer, runs in told["batch"].items()}
         found.append(Mark("a scan inside a batch, x the tutorial", batch["tutorial"] / batch["hilum"], 100))
+    if "tutorial" in whole:
         found.append(Mark("one cold process, x the tutorial", _ratio(told, one, "tutorial"), 40))
         found += [
             Mark(f"a cold process on {scan}, x the tutorial", _ratio(told, scan, "tutorial"), 60)
@@ -175,16 +196,10 @@ def marks(told: dict[str, Any]) -> list[Mark]:
         ]
     if "SimpleITK" in whole:
         found.append(Mark("one cold process, x SimpleITK", _ratio(told, one, "SimpleITK"), 6))
-    for name, bound in (("load", 8), ("resample", 100), ("tutorial3d", 100), ("tutorial2d", 300), ("dilate", 150)):
-        found.append(Mark(f"{name}, x the tutorial", stages["tutorial"][name] / stages["hilum"][name], bound))
-    slower = stages["hilum"]["hilum lungs"] / stages["hilum"]["tutorial3d"]
-    found.append(Mark("default lungs, x hilum's tutorial3d", slower, 10, more=False))
-    found.append(
-        Mark("resample, copies of the input", stages["hilum"]["resample"] / stages["copy"]["scan"], 8, more=False)
-    )
-    found.append(Mark("ct.nii.gz, seconds", stages["hilum"]["nii.gz, one core"], 0.4, more=False))
-    peak = median(run["peak_gib"] for run in whole["hilum"])
-    found.append(Mark(f"peak memory at {BATCH_SLICES} slices, GiB", peak, 0.7, more=False))
+    found += _stage_marks(told["stages"]) if told["stages"] else []
+    if whole:
+        peak = median(run["peak_gib"] for run in whole["hilum"])
+        found.append(Mark(f"peak memory at {BATCH_SLICES} slices, GiB", peak, 0.7, more=False))
     if "long" in told:
         found.append(
             Mark(f"peak memory at {told['long']['slices']} slices, GiB", told["long"]["peak_gib"], 6, more=False)
@@ -194,9 +209,24 @@ def marks(told: dict[str, Any]) -> list[Mark]:
         found.append(
             Mark("agreement lines that do not hold", sum(" holds " not in f"{n} " for n in lines), 0, more=False)
         )
-    for key, name in (("seconds", "time"), ("peak_gib", "memory")):
-        slices, more = growth(told, key)
-        found.append(Mark(f"exponent of {name} over slices", math.log(more) / math.log(slices), 1.0, more=False))
+    if sum(name.startswith("phantom") for name in told["whole"]) > 1:
+        for key, name in (("seconds", "time"), ("peak_gib", "memory")):
+            slices, more = growth(told, key)
+            found.append(Mark(f"exponent of {name} over slices", math.log(more) / math.log(slices), 1.0, more=False))
+    return found
+
+
+def _stage_marks(runs: dict[str, dict[str, list[float]]]) -> list[Mark]:
+    """The marks of single stages."""
+    stages = {peer: {name: median(times) for name, times in runs[peer].items()} for peer in runs}
+    ours = stages["hilum"]
+    wanted = (("load", 8), ("resample", 100), ("tutorial3d", 100), ("tutorial2d", 300), ("dilate", 150))
+    found = [Mark(f"{name}, x the tutorial", stages["tutorial"][name] / ours[name], bound) for name, bound in wanted]
+    slower = ours["hilum lungs"] / ours["tutorial3d"]
+    found.append(Mark("default lungs, x hilum's tutorial3d", slower, 10, more=False))
+    copies = ours["resample"] / stages["copy"]["scan"]
+    found.append(Mark("resample, copies of the input", copies, 8, more=False))
+    found.append(Mark("ct.nii.gz, seconds", ours["nii.gz, one core"], 0.4, more=False))
     return found
 
 
@@ -222,9 +252,22 @@ def table(told: dict[str, Any]) -> str:
             spread = f"{min(times):.2f}-{max(times):.2f}"
             ratio = _ratio(told, scan, peer) if "hilum" in peers else math.nan
             lines.append(f"| {scan} | {peer} | {median(times):.2f} | {spread} | {peak:.2f} | {ratio:.1f} |")
-    stages = told["stages"]
+    lines += _stage_lines(told["stages"]) if told["stages"] else []
+    for name, said in told["agreement"].items():
+        lines += ["", f"## Agreement with the tutorial's code: {name}", "", *(f"    {line}" for line in said)]
+    lines += ["", "## Marks", "", "| mark | measured | wanted | |", "| --- | --- | --- | --- |"]
+    for mark in marks(told):
+        sign = ">=" if mark.more else "<="
+        lines.append(
+            f"| {mark.name} | {mark.value:.2f} | {sign} {mark.bound:g} | {'holds' if mark.holds else 'FAILS'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _stage_lines(stages: dict[str, dict[str, list[float]]]) -> list[str]:
+    """The stages as Markdown."""
     copies = {name: median(runs) for name, runs in stages["copy"].items()}
-    lines += ["", f"## Stages, {BATCH_SLICES} slices, one process, warm", ""]
+    lines = ["", f"## Stages, {BATCH_SLICES} slices, one process, warm", ""]
     lines += [
         "| stage | hilum ms | spread | tutorial ms | x | copies of the scan |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -238,19 +281,9 @@ def table(told: dict[str, Any]) -> str:
             f"| {name} | {1000 * ours:.0f} | {spread} | {1000 * theirs:.0f} | {theirs / ours:.0f} | {far:.1f} |"
         )
     lines.append(f"| one copy | {1000 * copies['scan']:.1f} | | | | 1.0 |")
-    worst = max(
-        (name for name in stages["hilum"] if name in stages["tutorial"]), key=lambda n: median(stages["hilum"][n])
-    )
-    lines += ["", f"Furthest from a copy, of the tutorial's stages: {worst}."]
-    for name, said in told["agreement"].items():
-        lines += ["", f"## Agreement with the tutorial's code: {name}", "", *(f"    {line}" for line in said)]
-    lines += ["", "## Marks", "", "| mark | measured | wanted | |", "| --- | --- | --- | --- |"]
-    for mark in marks(told):
-        sign = ">=" if mark.more else "<="
-        lines.append(
-            f"| {mark.name} | {mark.value:.2f} | {sign} {mark.bound:g} | {'holds' if mark.holds else 'FAILS'} |"
-        )
-    return "\n".join(lines) + "\n"
+    shared = [name for name in stages["hilum"] if name in stages["tutorial"]]
+    worst = max(shared, key=lambda name: median(stages["hilum"][name]))
+    return [*lines, "", f"Furthest from a copy, of the tutorial's stages: {worst}."]
 
 
 def plot(told: dict[str, Any], path: Path) -> None:
