@@ -117,7 +117,7 @@ def test_a_refusal_is_one_line_and_leaves_nothing(capsys, inputs, tmp_path):
     for words, told in (
         (("montage", tmp_path / "gone", "--out", out), "no such file"),
         (("montage", inputs["file"], "--out", tmp_path / "a.jpg"), ".png, .svg, .pdf"),
-        (("montage", inputs["file"], "--out", tmp_path / "no" / "a.png"), "cannot write"),
+        (("montage", inputs["file"], "--out", tmp_path / "no" / "a.png"), "cannot be written"),
         (("montage", inputs["unit"], "--out", out), "unit range"),
         (("montage", empty, "--out", out), "0 finished scans"),
         (("montage", inputs["file"], "--every", "0", "--out", out), "every is 0"),
