@@ -83,7 +83,7 @@ class Intrinsic:
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
 
-    def __call__(self, _word: Any) -> Any:
+    def __call__(self, *_operands: Any) -> Any:
         """Stand in for the instruction where a type checker looks."""
         raise TypeError(f"{self.function.__name__} is an instruction of compiled kernels; call it from one")
 

@@ -3,7 +3,8 @@
 Each kernel is serial, releases the interpreter lock and keeps to the slab it is given. Rows of the working buffer
 lie `WIDTH` apart, a constant, and are addressed with unsigned numbers: so the compiler sees that they do not overlap
 and need no wrap-around, and makes vector instructions of every inner loop. Four rows are done in one go, for a row
-read from the buffer costs more than the two multiply-adds it is read for.
+read from the buffer costs more than the two multiply-adds it is read for. What is read from a slice, and written to a
+transposed one, is asked for a step ahead: without that a seventh of the time is waiting.
 
 `taps` is (first row, weights, pole) of one axis, `finish` is (level to add, lowest, highest, whether to round).
 """
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from hilum._kernels.kernel import kernel
+from hilum._kernels.prefetch import LINE, fetch, fetch_to_write
 
 PAD = 2
 """Coefficients kept beyond each end: four taps around a position up to half a voxel outside."""
@@ -80,13 +82,17 @@ def _lines(src: Any, dst: Any, begin: Any, end: Any, shift: Any, work: Any, taps
     n = src.shape[0]
     start = 1 / (1 - pole)
     tail = 1 / (1 - pole * pole)
-    top, last = _U(0), _U(n - 1)
+    top, last, step = _U(0), _U(n - 1), _U(LINE // src.itemsize)
     for left in range(_U(begin), _U(end), _U(WIDTH)):
         count = min(_U(WIDTH), _U(end) - left)
         for i in range(count):
             work[_W2 + i] = (np.float64(src[top, left + i]) - level) * start
         k = 1
         while k + 4 <= n:
+            if k + 8 <= n:
+                for ahead in range(_U(k + 4), _U(k + 8)):
+                    for i in range(_U(0), count, step):
+                        fetch(src, ahead, left + i)
             _forward(src, _U(k), left, count, work, _U((PAD + k - 1) * WIDTH), pole, level)
             k += 4
         while k < n:
@@ -134,6 +140,9 @@ def _transpose(src: Any, dst: Any, rows: Any, columns: Any) -> None:
     whole_rows, whole_columns = _U(rows - rows % 4), _U(columns - columns % 4)
     for left in range(_U(0), whole_columns, _U(16)):  # a cache line of the source, sixteen of the copy
         for j in range(_U(0), whole_rows, _U(4)):
+            if left + _U(32) <= whole_columns:  # the next sixteen rows of the copy, four at a step, where they begin
+                for i in range(_U(4)):
+                    fetch_to_write(dst, left + _U(16) + j % _U(16) + i, j)
             for i in range(left, min(left + _U(16), whole_columns), _U(4)):
                 a0, a1, a2, a3 = src[j, i], src[j, i + one], src[j, i + two], src[j, i + three]
                 b0, b1, b2, b3 = src[j + one, i], src[j + one, i + one], src[j + one, i + two], src[j + one, i + three]

@@ -1,0 +1,47 @@
+"""Asking for memory before it is needed: one machine instruction, a hint that changes no result.
+
+The processor foresees a loop that goes straight through memory. It does not foresee one that takes a few cache lines
+of each row of a slice, or writes a block of a transposed one: there every line is waited for, unless it was asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hilum._kernels.kernel import Intrinsic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LINE = 64
+"""Bytes of a cache line."""
+
+
+def _asker(*, to_write: bool) -> Callable[..., Any]:
+    def ask(_context: Any, array: Any, row: Any, column: Any) -> Any:
+        from llvmlite import ir
+        from numba import types
+        from numba.core import cgutils as typed
+
+        cgutils: Any = typed  # its functions have no types
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            kind, number, nothing = signature.args[0], ir.IntType(32), ir.VoidType()
+            view = context.make_array(kind)(context, builder, arguments[0])
+            place = cgutils.get_item_pointer(context, builder, kind, view, arguments[1:], wraparound=False)
+            byte = builder.bitcast(place, ir.IntType(8).as_pointer())
+            told = ir.FunctionType(nothing, [byte.type, number, number, number])
+            hint = cgutils.get_or_insert_function(builder.module, told, "llvm.prefetch.p0")
+            builder.call(hint, [byte, number(int(to_write)), number(3), number(1)])  # into the nearest cache; data
+            return context.get_dummy_value()
+
+        return types.void(array, row, column), code
+
+    return ask
+
+
+fetch = Intrinsic(_asker(to_write=False))
+"""``fetch(array, row, column)``: the cache line of an element of a two-dimensional array will be read."""
+
+fetch_to_write = Intrinsic(_asker(to_write=True))
+"""``fetch_to_write(array, row, column)``: it will be written."""
