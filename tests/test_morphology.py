@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.morphology import ball
 
-from hilum._kernels import bits, edges, morphology
+from hilum._kernels import bits, edges, flat, morphology
 from hilum.errors import InputError
 from hilum.geometry import Geometry
 from hilum.ops.morphology import close, dilate, erode
@@ -164,3 +164,24 @@ def test_edges_are_where_the_roberts_cross_is_not_zero(seed, nx, ny):
         edges.roberts_edges(bits.between(array.astype(np.uint8), 1, 1), nx), np.zeros(array.shape, np.uint8)
     )
     assert np.array_equal(found, np.stack([roberts(plane.astype(float)) != 0 for plane in array]))
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 140)),
+    st.lists(st.tuples(st.sampled_from(["dilate", "erode"]), st.sampled_from([0, 1, 2.5, 7, 10, 70])), max_size=3),
+    st.sampled_from([0.02, 0.5, 0.98]),
+)
+def test_planes_changed_one_by_one_are_scipys(seed, shape, steps, share):
+    array = np.random.default_rng(seed).random(shape) < share
+    rods = [(kind, morphology.ellipsoid(radius, (math.inf, 1.0, 1.0), shape)) for kind, radius in steps]
+    start = bits.between(array.astype(np.uint8), 1, 1)
+    found = flat.change(start, shape[2], rods, workers=2) if rods else start
+    y, x = np.indices((141, 141)) - 70
+    want = array
+    for kind, radius in steps:
+        disk = (y**2 + x**2 <= radius**2)[None]
+        ops = {"dilate": ndimage.binary_dilation, "erode": ndimage.binary_erosion}
+        want = ops[kind](want, disk, border_value=int(kind == "erode"))
+    assert np.array_equal(bits.paint(found, np.zeros(shape, np.uint8)), want)

@@ -162,6 +162,27 @@ def _boxes(first: Any, start: Any, stop: Any, component: Any, ny: int, boxes: An
             b[2], b[5] = min(b[2], start[run]), max(b[5], stop[run])
 
 
+@kernel()
+def _at_side(first: Any, start: Any, stop: Any, component: Any, ny: int, nx: int, touching: Any) -> None:
+    for plane in range(0, first.size - 1, ny):
+        begin, end = first[plane], first[plane + ny]
+        for run in range(begin, end):
+            if start[run] == 0 or stop[run] == nx:
+                touching[component[run]] = True
+        for run in range(begin, first[plane + 1]):
+            touching[component[run]] = True
+        for run in range(first[plane + ny - 1], end):
+            touching[component[run]] = True
+
+
+@kernel()
+def _sizes_by_plane(first: Any, start: Any, stop: Any, component: Any, ny: int, sizes: Any, planes: Any) -> None:
+    for plane in range((first.size - 1) // ny):
+        for run in range(first[plane * ny], first[plane * ny + ny]):
+            sizes[component[run]] += stop[run] - start[run]
+            planes[component[run]] = plane
+
+
 def find_components(bits: Bits, shape: Shape, *, corners: bool, planes: bool = False, workers: int = 0) -> Runs:
     """Connected components of a set of voxels.
 
@@ -207,6 +228,13 @@ def sizes(runs: Runs) -> NDArray[np.int64]:
     return out
 
 
+def sizes_by_plane(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Number of voxels, and the plane, of each component of runs found with ``planes=True``; shape (number,) each."""
+    out, planes = np.zeros(runs.number, np.int64), np.empty(runs.number, np.int32)
+    _sizes_by_plane(runs.first, runs.start, runs.stop, runs.component, runs.shape[1], out, planes)
+    return out, planes
+
+
 def boxes(runs: Runs) -> NDArray[np.int32]:
     """Bounding box of each component, shape (number, 6): first z, y, x, and one past the last z, y, x."""
     out = np.zeros((runs.number, 6), np.int32)
@@ -234,5 +262,6 @@ def faces(boxes: NDArray[np.int32], shape: Shape) -> NDArray[np.bool_]:
 
 def at_side(runs: Runs) -> NDArray[np.bool_]:
     """Which components touch one of the four sides of their plane, shape (number,)."""
-    touching = faces(boxes(runs), runs.shape)
-    return touching[:, 1] | touching[:, 2] | touching[:, 4] | touching[:, 5]
+    touching = np.zeros(runs.number, np.bool_)
+    _at_side(runs.first, runs.start, runs.stop, runs.component, runs.shape[1], runs.shape[2], touching)
+    return touching

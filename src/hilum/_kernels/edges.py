@@ -20,6 +20,11 @@ def _edges(bits: Any, out: Any, rows: Any, nx: int) -> None:
     for z in range(nz):
         for y in range(ny):
             under = min(y + 1, ny - 1)
+            every = np.uint64(0)
+            for j in range(nw):
+                every |= bits[z, y, j] | bits[z, under, j]
+            if every == np.uint64(0):
+                continue
             for j in range(nw):  # each row moved one voxel down the x axis, its last voxel repeated
                 here[j] = bits[z, y, j] >> np.uint64(1)
                 below[j] = bits[z, under, j] >> np.uint64(1)
@@ -45,6 +50,6 @@ def roberts_edges(bits: Bits, nx: int) -> Bits:
     -------
     ndarray of uint64
     """
-    out = np.empty_like(bits)
+    out = np.zeros_like(bits)
     _edges(np.ascontiguousarray(bits), out, np.empty((2, bits.shape[2]), np.uint64), nx)
     return out

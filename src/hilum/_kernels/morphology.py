@@ -78,22 +78,21 @@ def _widen_once(old: Any, new: Any, step: int, nw: int, last: Any) -> None:
 
 
 @kernel()
-def _widen(planes: Any, amount: int, last: Any, room: Any, nw: int) -> None:
-    """Widen the rows of planes by an amount of voxels on both sides, in place; `planes` has a row of words each."""
-    for z in range(planes.shape[0]):
-        here, reached = planes[z], 0
-        inside = False
-        while reached < amount:
-            step = min(reached + 1, amount - reached, 63)  # a run cut off by the border is no wider than this
-            if inside:
-                _widen_once(room, here, step, nw, last)
-            else:
-                _widen_once(here, room, step, nw, last)
-            inside = not inside
-            reached += step
+def widen(here: Any, amount: int, last: Any, room: Any, nw: int) -> None:
+    """Widen the rows of a plane by an amount of voxels on both sides, in place; `here` is one row of all its words."""
+    reached = 0
+    inside = False
+    while reached < amount:
+        step = min(reached + 1, amount - reached, 63)  # a run cut off by the border is no wider than this
         if inside:
-            for k in range(here.size):
-                here[k] = room[k]
+            _widen_once(room, here, step, nw, last)
+        else:
+            _widen_once(here, room, step, nw, last)
+        inside = not inside
+        reached += step
+    if inside:
+        for k in range(here.size):
+            here[k] = room[k]
 
 
 @kernel()
@@ -109,7 +108,8 @@ def _dilate(
     reached = 0
     for i in range(rods.shape[0]):
         if rods[i, 2] > reached:
-            _widen(wide, rods[i, 2] - reached, last, room, nw)
+            for z in range(wide.shape[0]):
+                widen(wide[z], rods[i, 2] - reached, last, room, nw)
             reached = rods[i, 2]
         dz, dy = rods[i, 0], rods[i, 1]
         first, end = max(rows[0], dy), min(rows[1], ny + dy)

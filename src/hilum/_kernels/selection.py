@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from hilum._kernels.bits import complement
-from hilum._kernels.components import at_side, boxes, find_components, sizes
+from hilum._kernels.components import at_side, find_components, sizes_by_plane
 from hilum._kernels.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
@@ -99,9 +99,9 @@ def largest_by_plane(runs: Runs, *, keep: int, among: NDArray[np.bool_] | None =
     -------
     ndarray of bool, shape (number,)
     """
-    counts = sizes(runs) if among is None else sizes(runs) * among
+    counts, planes = sizes_by_plane(runs)
     wanted = np.zeros(runs.number, np.bool_)
-    _keep_largest(counts, np.ascontiguousarray(boxes(runs)[:, 0]), keep, wanted)
+    _keep_largest(counts if among is None else counts * among, planes, keep, wanted)
     return wanted if among is None else wanted & among
 
 

@@ -137,7 +137,7 @@ def lungs_by_slice(hu: NDArray[np.int16], *, workers: int = 0) -> NDArray[np.uin
 
 
 def _stages(hu: NDArray[np.int16]) -> _Stages:
-    from hilum._kernels import bits, components, edges, morphology, selection
+    from hilum._kernels import bits, components, edges, flat, selection
 
     shape: Shape = hu.shape
     nx = shape[2]
@@ -147,8 +147,9 @@ def _stages(hu: NDArray[np.int16]) -> _Stages:
     # What is left once all at the border is cleared would get the same areas if it were labeled anew.
     kept = selection.largest_by_plane(areas, keep=2, among=inside)
     largest = selection.select(areas, kept, workers=1)
-    eroded = morphology.erode(largest, nx, _disk(ERODE_RADIUS, shape), workers=1)
-    closed = morphology.close(eroded, nx, _disk(CLOSE_RADIUS, shape), workers=1)
+    near, far = _disk(ERODE_RADIUS, shape), _disk(CLOSE_RADIUS, shape)
+    eroded = flat.change(largest, nx, [("erode", near)], workers=1)
+    closed = flat.change(eroded, nx, [("dilate", far), ("erode", far)], workers=1)
     outline = edges.roberts_edges(closed, nx)
     filled = selection.fill_planes(outline, shape, workers=1)
     return _Stages(air, areas, inside, largest, eroded, closed, filled)
