@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hilum.io.dicom_fields import header_from
 from hilum.io.dicom_files import PEEK, start_of
-from hilum.io.dicom_walk import HEAD, walk
+from hilum.io.dicom_walk import HEAD, first_look, walk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,13 +39,19 @@ def read_headers(root: Path, name: str) -> list[Header] | None:
         If the file may not be read.
     """
     path = f"{root}{os.sep}{name}"  # a Path made of each name takes longer than opening the file
-    with io.FileIO(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        head = file.read(HEAD)
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(file).st_size
+        head = os.read(file, first_look(size))
+        walked = walk(head, size)
+        if walked is None and len(head) < min(size, HEAD):
+            head += os.read(file, HEAD - len(head))
+            walked = walk(head, size)
+    finally:
+        os.close(file)
     start = start_of(head[:PEEK])
     if start < 0:
         return None
-    walked = walk(head, size)
     if walked is not None:
         return [header_from(walked.fields, name, walked.syntax, walked.place)]
     with io.BufferedReader(io.FileIO(path)) as source:

@@ -81,13 +81,19 @@ _layouts: dict[int, Layout] = {}
 """The newest by size of file: what they lead to does not depend on what else was read before, only how soon."""
 
 
+def first_look(size: int) -> int:
+    """How much of a file to read at first: all before its pixels where the last one of this size had them there."""
+    known = _layouts.get(size)
+    return HEAD if known is None else known.place.offset
+
+
 def walk(head: bytes, size: int) -> Walked | None:
     """Read the elements that decide from the first bytes of a file.
 
     Parameters
     ----------
     head : bytes
-        The first `HEAD` bytes, or the whole file if it is shorter.
+        The first `HEAD` bytes, or the whole file if it is shorter; fewer may do, see `first_look`.
     size : int
         Bytes of the file.
 
