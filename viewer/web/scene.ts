@@ -1,0 +1,129 @@
+// What the 3-D pane shows, and what it says while it cannot.
+
+import { getBytes } from "./api";
+import { reduced } from "./reduce";
+import type { Scene, Surface, Tissue } from "./render";
+import { LUNG_COLORS, NODULE_COLOR } from "./slice";
+import { element, make, state } from "./state";
+
+type Kind = "surfaces" | "bones" | "body" | "vessels";
+
+const KINDS: Record<Kind, string> = { surfaces: "Lungs and nodules", bones: "Bones", body: "Body", vessels: "Vessels in the lungs" };
+
+const TISSUES: Record<Exclude<Kind, "surfaces">, Tissue> = {
+  bones: { name: "hilum-bones", min: 140, max: 700, R: [60, 200, 255], G: [30, 160, 250], B: [20, 120, 230], A: [0, 90, 220], I: [0, 90, 255] },
+  body: { name: "hilum-body", min: -350, max: 400, R: [120, 205, 255], G: [80, 160, 245], B: [60, 130, 225], A: [0, 130, 230], I: [0, 90, 255] },
+  vessels: { name: "hilum-vessels", min: -650, max: 100, R: [40, 190, 255], G: [60, 90, 235], B: [90, 80, 220], A: [0, 50, 200], I: [0, 110, 255] },
+};
+
+const SURFACES: Record<string, { color: [number, number, number]; opacity: number }> = {
+  nodules: { color: NODULE_COLOR, opacity: 1 },
+  right: { color: LUNG_COLORS[1], opacity: 0.3 },
+  left: { color: LUNG_COLORS[2], opacity: 0.3 },
+  lungs: { color: LUNG_COLORS[1], opacity: 0.3 },
+};
+
+/** Azimuth and elevation in degrees: from the front, a little from above. */
+const VIEWPOINT: [number, number] = [180, 10];
+
+let scene: Promise<Scene> | null = null;
+let turn = 0;
+
+function say(text: string, how: "waiting" | "working" | "drawn" | "failed"): void {
+  element("render").dataset.state = how;
+  element("render-message").textContent = text;
+}
+
+/** Where the browser has no WebGL2 the planes still work; the pane says why it is empty. */
+function hasWebGl2(): boolean {
+  const canvas = document.createElement("canvas");
+  const context = canvas.getContext("webgl2");
+  context?.getExtension("WEBGL_lose_context")?.loseContext();
+  return context !== null;
+}
+
+export function setUpScene(): void {
+  const choice = element<HTMLSelectElement>("scene");
+  for (const [kind, label] of Object.entries(KINDS)) {
+    const option = make("option", label);
+    option.value = kind;
+    choice.append(option);
+  }
+  choice.addEventListener("change", () => void showScene());
+}
+
+/** Choose what a new scan is first shown as. */
+export function startScene(): void {
+  const choice = element<HTMLSelectElement>("scene");
+  const surfaces = Object.values(state.facts?.surfaces ?? {}).some(Boolean);
+  for (const option of choice.options) {
+    option.disabled = option.value === "surfaces" ? !surfaces : option.value === "vessels" ? !state.facts?.volumes.lungs : false;
+  }
+  if (choice.selectedOptions[0]?.disabled) choice.value = "bones";
+  void showScene();
+}
+
+export function nextScene(): void {
+  const choice = element<HTMLSelectElement>("scene");
+  const open = [...choice.options].filter((option) => !option.disabled);
+  choice.value = open[(open.indexOf(choice.selectedOptions[0]) + 1) % open.length].value;
+  void showScene();
+}
+
+export async function showScene(): Promise<void> {
+  const mine = ++turn;
+  const stale = () => mine !== turn;
+  const kind = element<HTMLSelectElement>("scene").value as Kind;
+  if (!hasWebGl2()) {
+    element<HTMLSelectElement>("scene").disabled = true;
+    return say("No 3-D view: this browser has no WebGL2, or it is switched off. The three planes work without it.", "failed");
+  }
+  try {
+    say("drawing the 3-D view", "working");
+    scene ??= import("./render.js").then(({ createScene }) => createScene(element("render").querySelector("canvas")!));
+    const view = await scene;
+    if (stale()) return;
+    const done = kind === "surfaces" ? await showSurfaces(view, stale) : await showTissue(view, kind, stale);
+    if (!done || stale()) return;
+    view.turn(...VIEWPOINT);
+    performance.mark("hilum:render");
+    say("", "drawn");
+  } catch (error) {
+    if (!stale()) say(`No 3-D view: ${(error as Error).message}`, "failed");
+  }
+}
+
+async function showSurfaces(view: Scene, stale: () => boolean): Promise<boolean> {
+  const wanted = Object.entries(state.facts?.surfaces ?? {}).filter(([name, url]) => url && SURFACES[name]);
+  const opaqueFirst = wanted.sort(([one], [other]) => SURFACES[other].opacity - SURFACES[one].opacity);
+  const surfaces: Surface[] = await Promise.all(opaqueFirst.map(async ([name, url]) => ({ name, stl: await getBytes(url!), ...SURFACES[name] })));
+  if (stale()) return false;
+  await view.showSurfaces(surfaces.filter(({ stl }) => stl.byteLength > 84));
+  return true;
+}
+
+async function showTissue(view: Scene, kind: Exclude<Kind, "surfaces">, stale: () => boolean): Promise<boolean> {
+  const { ct, lungs } = state;
+  if (!ct || (kind === "vessels" && !lungs)) {
+    say("3-D view: waiting for the lungs", "waiting");
+    return false;
+  }
+  const file = await reduced(ct, kind === "vessels" ? lungs : null, stale);
+  if (!file || stale()) return false;
+  await view.showVolume(file, TISSUES[kind]);
+  return true;
+}
+
+/** The scan is gone: nothing of it may stay in the pane. */
+export async function clearScene(): Promise<void> {
+  turn++;
+  say("3-D view: waiting for the scan", "waiting");
+  (await scene)?.clear();
+}
+
+/** The pane's canvas, drawn in this very moment: its pixels do not outlive a frame. */
+export async function freshRender(): Promise<HTMLCanvasElement | null> {
+  if (element("render").dataset.state !== "drawn" || !scene) return null;
+  (await scene).draw();
+  return element("render").querySelector("canvas");
+}
