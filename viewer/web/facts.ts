@@ -71,13 +71,16 @@ function showFigures(): void {
   const { row, facts } = state;
   const lines: [string, string][] = [];
   if (row) lines.push(["Status", row.status]);
-  if (row?.shape) lines.push(["Voxels (z, y, x)", row.shape.join(" x ")]);
-  if (row?.spacing) lines.push(["Spacing, mm", row.spacing.map((mm) => Number(mm.toFixed(3))).join(" x ")]);
+  if (row?.shape) lines.push(["Voxels z×y×x", row.shape.join("×")]);
+  if (row?.spacing) lines.push(["Spacing, mm", row.spacing.map((mm) => Number(mm.toFixed(3))).join("×")]);
   if (row?.right_ml != null) lines.push(["Right lung, ml", row.right_ml.toFixed(0)]);
   if (row?.left_ml != null) lines.push(["Left lung, ml", row.left_ml.toFixed(0)]);
   if (row?.risk != null) lines.push(["Risk", String(number(row.risk))]);
-  for (const [name, value] of [...flat(facts?.figures), ...flat(facts?.labels)]) lines.push([plain(name), value]);
-  element("figures").replaceChildren(...lines.flatMap(([name, value]) => [make("dt", name), make("dd", value)]));
+  for (const [name, value] of flat(facts?.labels)) lines.push([plain(name), value]);
+  const all = flat(facts?.figures).map(([name, value]): [string, string] => [plain(name), value]);
+  element("figures").replaceChildren(...pairs(lines));
+  element("all-figures").replaceChildren(...pairs(all));
+  element("more").hidden = all.length === 0;
   element("notes").replaceChildren(...(facts?.notes ?? []).map((note) => {
     const item = make("li");
     item.append(make("strong", note.code), ` ${note.text}`);
@@ -86,6 +89,10 @@ function showFigures(): void {
   const recipe = facts?.recipe ?? state.session?.recipe ?? null;
   element("recipe").hidden = !recipe;
   element("recipe-text").textContent = recipe ?? "";
+}
+
+function pairs(lines: [string, string][]): HTMLElement[] {
+  return lines.flatMap(([name, value]) => [make("dt", name), make("dd", value)]);
 }
 
 /** Numbers and words of a record; what is deeper than one level is left to the report. */

@@ -8,7 +8,7 @@ import { openOriginal, openScan, trouble } from "./loading";
 import { PlaneView, views } from "./plane";
 import { listen, zoom } from "./pointing";
 import { setUpReview, toggleVerdict } from "./review";
-import { setUpScans, stepScan } from "./scans";
+import { firstScan, setUpScans, stepScan } from "./scans";
 import { nextScene, setUpScene } from "./scene";
 import { screenshot } from "./screenshot";
 import { change, element, state, watch } from "./state";
@@ -69,6 +69,7 @@ function setUpButtons(): void {
   opacity.addEventListener("input", () => change({ opacity: Number(opacity.value) / 100, masks: true }));
   element("compare").addEventListener("click", toggleCompare);
   element("shot").addEventListener("click", () => void screenshot());
+  element("close").addEventListener("click", () => element<HTMLDialogElement>("help").close());
   element("keys").addEventListener("click", () => element<HTMLDialogElement>("help").showModal());
 }
 
@@ -124,7 +125,7 @@ async function start(): Promise<void> {
     element("version").textContent = `hilum ${session.version}`;
     element("run").hidden = session.kind !== "run";
     change({ session });
-    const first = session.scans.find((row) => row.viewable) ?? session.scans[0];
+    const first = firstScan();
     if (first) await openScan(first);
     else trouble("There is no scan in this folder.");
   } catch (error) {

@@ -226,7 +226,7 @@ export class PlaneView {
     const place = index === null ? "outside" : `${index + 1} / ${volume.geometry.shape[axes.through]}`;
     const before = this.source === "original" ? "before" : state.compare ? "after" : "";
     this.word(`${this.plane[0].toUpperCase()}${this.plane.slice(1)} ${before}`, 8 * ratio, 15 * ratio, ratio);
-    this.word(place, 8 * ratio, 31 * ratio, ratio, "#9aa7b4");
+    this.word(place, 8 * ratio, 31 * ratio, ratio);
     this.word(left, 8 * ratio, height / 2, ratio);
     this.word(right, width - 8 * ratio, height / 2, ratio, INK, "right");
     this.word(top, width / 2, 15 * ratio, ratio, INK, "center");
@@ -234,7 +234,7 @@ export class PlaneView {
     const bar = 50 * this.scale();
     this.context.fillStyle = INK;
     this.context.fillRect(width - 10 * ratio - bar, height - 8 * ratio, bar, 2 * ratio);
-    this.word("50 mm", width - 10 * ratio, height - 13 * ratio, ratio, "#9aa7b4", "right");
+    this.word("50 mm", width - 10 * ratio, height - 13 * ratio, ratio, INK, "right");
   }
 
   private word(text: string, x: number, y: number, ratio: number, color = INK, align: CanvasTextAlign = "left"): void {
@@ -242,7 +242,7 @@ export class PlaneView {
     paint.font = `${12 * ratio}px system-ui, "DejaVu Sans", sans-serif`;
     paint.textAlign = align;
     paint.lineWidth = 3 * ratio;
-    paint.strokeStyle = "#000c";
+    paint.strokeStyle = "#000";
     paint.strokeText(text, x, y);
     paint.fillStyle = color;
     paint.fillText(text, x, y);

@@ -10,7 +10,7 @@ export interface Surface { name: string; stl: ArrayBuffer; color: [number, numbe
 export interface Scene {
   showVolume(file: ArrayBuffer, tissue: Tissue): Promise<void>;
   showSurfaces(surfaces: Surface[]): Promise<void>;
-  turn(azimuth: number, elevation: number): void;
+  look(azimuth: number, elevation: number, scale: number): void;
   clear(): void;
   draw(): void;
 }
@@ -36,7 +36,7 @@ export async function createScene(canvas: HTMLCanvasElement): Promise<Scene> {
       });
       empty();
       view.addVolume(image);
-      await view.setVolumeRenderIllumination(0.6);
+      await view.setVolumeRenderIllumination(0.5);
     },
     async showSurfaces(surfaces) {
       const gl = view.gl;
@@ -45,7 +45,10 @@ export async function createScene(canvas: HTMLCanvasElement): Promise<Scene> {
       empty();
       meshes.forEach((mesh) => view.addMesh(mesh));
     },
-    turn: (azimuth, elevation) => view.setRenderAzimuthElevation(azimuth, elevation),
+    look(azimuth, elevation, scale) {
+      view.volScaleMultiplier = scale;
+      view.setRenderAzimuthElevation(azimuth, elevation);
+    },
     clear: empty,
     draw: () => view.drawScene(),
   };

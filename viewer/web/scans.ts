@@ -38,6 +38,12 @@ export function setUpScans(show: (row: ScanRow) => void): void {
   watch(["row"], mark);
 }
 
+/** The first of the list that can be shown. */
+export function firstScan(): ScanRow | undefined {
+  list();
+  return shown.find((row) => row.viewable) ?? shown[0];
+}
+
 /** One scan's row anew, after its review was saved. */
 export function replaceRow(row: ScanRow): void {
   const session = state.session!;

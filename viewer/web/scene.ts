@@ -1,26 +1,29 @@
 // What the 3-D pane shows, and what it says while it cannot.
 
 import { getBytes } from "./api";
-import { reduced } from "./reduce";
+import { ofBody, ofLungs, reduced, type Reduced } from "./reduce";
 import type { Scene, Surface, Tissue } from "./render";
+import type { Volume } from "./nifti";
 import { LUNG_COLORS, NODULE_COLOR } from "./slice";
 import { element, make, state } from "./state";
 
-type Kind = "surfaces" | "bones" | "body" | "vessels";
+type Kind = "surfaces" | "bones" | "vessels";
 
-const KINDS: Record<Kind, string> = { surfaces: "Lungs and nodules", bones: "Bones", body: "Body", vessels: "Vessels in the lungs" };
+const KINDS: Record<Kind, string> = { surfaces: "Lungs and nodules", bones: "Bones", vessels: "Vessels in the lungs" };
 
 const TISSUES: Record<Exclude<Kind, "surfaces">, Tissue> = {
-  bones: { name: "hilum-bones", min: 140, max: 700, R: [60, 200, 255], G: [30, 160, 250], B: [20, 120, 230], A: [0, 90, 220], I: [0, 90, 255] },
-  body: { name: "hilum-body", min: -350, max: 400, R: [120, 205, 255], G: [80, 160, 245], B: [60, 130, 225], A: [0, 130, 230], I: [0, 90, 255] },
-  vessels: { name: "hilum-vessels", min: -650, max: 100, R: [40, 190, 255], G: [60, 90, 235], B: [90, 80, 220], A: [0, 50, 200], I: [0, 110, 255] },
+  bones: { name: "hilum-bones", min: 150, max: 700, R: [60, 200, 255], G: [30, 160, 250], B: [20, 120, 230], A: [0, 90, 220], I: [0, 90, 255] },
+  vessels: { name: "hilum-vessels", min: -550, max: 50, R: [40, 200, 255], G: [60, 90, 225], B: [90, 80, 205], A: [0, 60, 230], I: [0, 130, 255] },
 };
+
+/** What is left out under the surface of the lungs: their wall, and what the recipe dilated them by. */
+const WALL_MM = 3;
 
 const SURFACES: Record<string, { color: [number, number, number]; opacity: number }> = {
   nodules: { color: NODULE_COLOR, opacity: 1 },
-  right: { color: LUNG_COLORS[1], opacity: 0.3 },
-  left: { color: LUNG_COLORS[2], opacity: 0.3 },
-  lungs: { color: LUNG_COLORS[1], opacity: 0.3 },
+  right: { color: LUNG_COLORS[1], opacity: 0.4 },
+  left: { color: LUNG_COLORS[2], opacity: 0.4 },
+  lungs: { color: LUNG_COLORS[1], opacity: 0.4 },
 };
 
 /** Azimuth and elevation in degrees: from the front, a little from above. */
@@ -85,7 +88,7 @@ export async function showScene(): Promise<void> {
     if (stale()) return;
     const done = kind === "surfaces" ? await showSurfaces(view, stale) : await showTissue(view, kind, stale);
     if (!done || stale()) return;
-    view.turn(...VIEWPOINT);
+    view.look(...VIEWPOINT, kind === "surfaces" ? 1 : kind === "bones" ? 1.25 : 1.5);
     performance.mark("hilum:render");
     say("", "drawn");
   } catch (error) {
@@ -102,14 +105,21 @@ async function showSurfaces(view: Scene, stale: () => boolean): Promise<boolean>
   return true;
 }
 
+let small: { of: Volume; copy: Reduced } | null = null;
+
 async function showTissue(view: Scene, kind: Exclude<Kind, "surfaces">, stale: () => boolean): Promise<boolean> {
   const { ct, lungs } = state;
   if (!ct || (kind === "vessels" && !lungs)) {
     say("3-D view: waiting for the lungs", "waiting");
     return false;
   }
-  const file = await reduced(ct, kind === "vessels" ? lungs : null, stale);
-  if (!file || stale()) return false;
+  if (small?.of !== ct) {
+    const copy = await reduced(ct, stale);
+    if (!copy || stale()) return false;
+    small = { of: ct, copy };
+  }
+  const dilated = Number(/^dilate_mm\s*=\s*([\d.]+)/m.exec(state.facts?.recipe ?? state.session?.recipe ?? "")?.[1] ?? 0);
+  const file = kind === "bones" ? ofBody(small.copy) : ofLungs(small.copy, ct, lungs!, WALL_MM + dilated);
   await view.showVolume(file, TISSUES[kind]);
   return true;
 }
@@ -117,6 +127,7 @@ async function showTissue(view: Scene, kind: Exclude<Kind, "surfaces">, stale: (
 /** The scan is gone: nothing of it may stay in the pane. */
 export async function clearScene(): Promise<void> {
   turn++;
+  small = null;
   say("3-D view: waiting for the scan", "waiting");
   (await scene)?.clear();
 }
