@@ -1,5 +1,6 @@
 // The gray window: the presets of hilum.WINDOW_PRESETS, and the whole range of the scan.
 
+import { distance } from "./geometry";
 import type { Volume } from "./nifti";
 import { change, element, make, state, watch, type Tool } from "./state";
 
@@ -31,6 +32,7 @@ export function setUpWindows(): void {
   }
   watch(["center", "width", "ct"], show);
   watch(["tool"], showTool);
+  watch(["measures"], showMeasure);
   show();
   showTool();
 }
@@ -73,6 +75,11 @@ function show(): void {
     const known = PRESETS.find(([name]) => name === button.dataset.preset);
     button.setAttribute("aria-pressed", String(known?.[1] === state.center && known[2] === state.width));
   }
+}
+
+function showMeasure(): void {
+  const last = state.measures.at(-1);
+  element("measured").textContent = last ? `${distance(last.from, last.to).toFixed(1)} mm` : "";
 }
 
 function showTool(): void {
