@@ -8,7 +8,7 @@ import { change, element, make, state, watch } from "./state";
 
 export function setUpFacts(): void {
   watch(["facts"], showNodules);
-  watch(["facts", "row"], showFigures);
+  watch(["facts", "row", "ct"], showFigures);
   watch(["nodule"], markNodule);
   watch(["crosshair", "ct", "original"], showCrosshair);
   watch(["pointer", "ct", "original"], showPointer);
@@ -71,8 +71,10 @@ function showFigures(): void {
   const { row, facts } = state;
   const lines: [string, string][] = [];
   if (row) lines.push(["Status", row.status]);
-  if (row?.shape) lines.push(["Voxels z×y×x", row.shape.join("×")]);
-  if (row?.spacing) lines.push(["Spacing, mm", row.spacing.map((mm) => Number(mm.toFixed(3))).join("×")]);
+  const shape = state.ct?.geometry.shape ?? row?.shape;
+  const spacing = state.ct?.geometry.spacing ?? row?.spacing;
+  if (shape) lines.push(["Voxels z×y×x", shape.join("×")]);
+  if (spacing) lines.push(["Spacing, mm", spacing.map((mm) => Number(mm.toFixed(3))).join("×")]);
   if (row?.right_ml != null) lines.push(["Right lung, ml", row.right_ml.toFixed(0)]);
   if (row?.left_ml != null) lines.push(["Left lung, ml", row.left_ml.toFixed(0)]);
   if (row?.risk != null) lines.push(["Risk", String(number(row.risk))]);

@@ -112,7 +112,7 @@ watch(["alone", "compare"], arrange);
 watch(["ct"], startWindow);
 watch(["facts"], () => {
   const offered = Boolean(state.facts?.volumes.original);
-  element("compare").hidden = !offered;
+  element<HTMLButtonElement>("compare").disabled = !offered;
   if (!offered) change({ compare: false });
   else if (state.compare) void openOriginal();
 });
@@ -124,11 +124,15 @@ async function start(): Promise<void> {
     element("title").title = session.name;
     element("version").textContent = `hilum ${session.version}`;
     element("run").hidden = session.kind !== "run";
+    element("review").hidden = !session.reviews;
+    element("compare").hidden = session.kind !== "run";
+    document.body.classList.remove("starting");
     change({ session });
     const first = firstScan();
     if (first) await openScan(first);
     else trouble("There is no scan in this folder.");
   } catch (error) {
+    document.body.classList.remove("starting");
     trouble((error as Error).message);
   }
 }

@@ -21,9 +21,9 @@ const WALL_MM = 3;
 
 const SURFACES: Record<string, { color: [number, number, number]; opacity: number }> = {
   nodules: { color: NODULE_COLOR, opacity: 1 },
-  right: { color: LUNG_COLORS[1], opacity: 0.4 },
-  left: { color: LUNG_COLORS[2], opacity: 0.4 },
-  lungs: { color: LUNG_COLORS[1], opacity: 0.4 },
+  right: { color: LUNG_COLORS[1], opacity: 0.5 },
+  left: { color: LUNG_COLORS[2], opacity: 0.5 },
+  lungs: { color: LUNG_COLORS[1], opacity: 0.5 },
 };
 
 /** Azimuth and elevation in degrees: from the front, a little from above. */
