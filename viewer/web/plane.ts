@@ -123,6 +123,12 @@ export class PlaneView {
     const high = Math.round(this.section.clientHeight * ratio);
     if (wide === 0 || high === 0) return;
     if (this.canvas.width !== wide || this.canvas.height !== high) Object.assign(this.canvas, { width: wide, height: high });
+    // A pane may begin or end between two pixels; its canvas does not, so that nothing is blurred.
+    const box = this.section.getBoundingClientRect();
+    Object.assign(this.canvas.style, {
+      left: `${Math.round(box.left * ratio) / ratio - box.left}px`, top: `${Math.round(box.top * ratio) / ratio - box.top}px`,
+      width: `${wide / ratio}px`, height: `${high / ratio}px`,
+    });
     this.context.fillStyle = "#000";
     this.context.fillRect(0, 0, wide, high);
     this.section.classList.toggle("active", state.plane === this.plane && this.source === "ct");
