@@ -3,8 +3,8 @@
     python bench/viewer_page.py SCAN [SCAN ...]
 
 Each SCAN is opened five times, each time by a new server and a new Chromium; medians in seconds. ``server`` is from the
-command to the address it prints (the scan is read by then), ``browser`` from opening that address to the first slices on
-the screen, ``page`` the part of it that the page itself counts, ``3-D`` from opening the address to the 3-D view.
+command to the address it prints (the scan is read by then), ``browser`` from opening that address to the first slices
+on the screen, ``page`` the part of it that the page itself counts, ``3-D`` from opening the address to the 3-D view.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ function plain(name: string): string {
 function showCrosshair(): void {
   const place = element("at-crosshair");
   if (!state.ct) { place.textContent = ""; return; }
-  place.textContent = `＋ ${reading(state.ct, state.crosshair, valueAt, unit())}`;
+  place.textContent = `crosshair  ${reading(state.ct, state.crosshair, valueAt, unit())}`;
   place.dataset.voxel = nearest(state.ct.geometry, state.crosshair)?.join(",") ?? "";
   place.dataset.world = state.crosshair.join(",");
 }
@@ -127,7 +127,7 @@ function showPointer(): void {
   const { ct, original, pointer } = state;
   const before = original && pointer && nearest(original.geometry, pointer);
   element("at-pointer").textContent = ct && pointer
-    ? `⌖ ${reading(ct, pointer, valueAt, unit())}${before ? `   before ${valueAt(original, before).toFixed(0)} HU` : ""}` : "";
+    ? `pointer  ${reading(ct, pointer, valueAt, unit())}${before ? `   before ${valueAt(original, before).toFixed(0)} HU` : ""}` : "";
 }
 
 function unit(): string {

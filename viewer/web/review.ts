@@ -40,7 +40,7 @@ async function save(verdict: Review["verdict"]): Promise<void> {
   if (!row || !session?.reviews) return;
   const told = element("saved");
   const say = (text: string, cls: string) => {
-    if (state.row?.id === row.id) Object.assign(told, { textContent: text, className: cls });
+    if (state.row?.id === row.id) Object.assign(told, { textContent: text, title: text, className: cls });
   };
   say("saving", "");
   try {

@@ -66,7 +66,7 @@ function list(): void {
   const words = element<HTMLInputElement>("search").value.toLowerCase().split(/\s+/).filter(Boolean);
   const { of } = ORDERS[element<HTMLSelectElement>("sort").value] ?? ORDERS.name;
   shown = all.filter((row) => words.every((word) => text(row).includes(word))).sort((a, b) => compare(of(a), of(b)) || compare(a.name, b.name));
-  element("count").textContent = shown.length === all.length ? `${all.length} scans` : `${shown.length} of ${all.length} scans`;
+  element("count").textContent = shown.length === all.length ? `${all.length} scan${all.length === 1 ? "" : "s"}` : `${shown.length} of ${all.length} scans`;
   element("scans").replaceChildren(...shown.map(line));
   mark();
 }
