@@ -5,6 +5,7 @@
     python3 dev.py test      the tests (what follows goes to pytest)
     python3 dev.py lint      ruff, mypy and the rooms of the architecture
     python3 dev.py docs      run every example of the documentation, build it into docs/_build/html, and check it
+    python3 dev.py page      build the page of `hilum view` (needs node; done by the set-up too, where node is found)
     python3 dev.py lock      renew the lock files in requirements/
     python3 dev.py bench     speed beside the tutorial and the peers, about 40 minutes (DICOM folders may follow)
     python3 dev.py run ...   any hilum command
@@ -27,12 +28,14 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 LOCKS = {"run": "requirements/run.txt", "dev": "requirements/dev.txt"}
 DOCS = ROOT / "docs"
+WEB, PAGE = ROOT / "viewer/web", ROOT / "src/hilum/viewer/page"
 OLDEST = (3, 11)
 
 
 def main(words: list[str]) -> int:
     """Run one task and return its exit status."""
-    tasks = {"demo": demo, "test": test, "lint": lint, "docs": docs, "lock": lock, "bench": bench, "run": run}
+    tasks = {"demo": demo, "test": test, "lint": lint, "docs": docs, "page": page, "lock": lock, "bench": bench,
+             "run": run}  # fmt: skip
     if sys.version_info < OLDEST:
         print(f"hilum needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {sys.version.split()[0]}", file=sys.stderr)
         return 2
@@ -82,6 +85,34 @@ def docs(words: list[str]) -> int:
     return status
 
 
+def page(_words: list[str]) -> int:
+    """Build the page of the viewer, and check its types."""
+    npm = shutil.which("npm")
+    if npm is None:
+        say("the page of `hilum view` needs node and npm to be built; without it the other commands work")
+        return 1
+    say("building the page of `hilum view`")
+    for words in (["ci"], ["run", "check"], ["run", "build"]):
+        status = call(npm, *words, "--silent", folder=WEB)
+        if status:
+            say(f"the page was not built: 'npm {' '.join(words)}' in {WEB} ended with {status}")
+            return status
+    (WEB / "node_modules" / ".built").write_text(page_state())
+    return 0
+
+
+def page_state() -> str:
+    """What the page is made from."""
+    parts = [path for path in sorted(WEB.rglob("*")) if "node_modules" not in path.parts and path.is_file()]
+    return hashlib.sha256(b"".join(str(path).encode() + path.read_bytes() for path in parts)).hexdigest()
+
+
+def page_is_built() -> bool:
+    """Tell whether the page stands as its sources are."""
+    built = WEB / "node_modules" / ".built"
+    return (PAGE / "index.html").is_file() and built.is_file() and built.read_text() == page_state()
+
+
 def bench(words: list[str]) -> int:
     """Print start-up times, then speed and agreement beside the tutorial and peers, on phantoms and given folders."""
     set_up("dev")
@@ -105,7 +136,14 @@ def lock(_words: list[str]) -> int:
 
 
 def set_up(which: str) -> None:
-    """Make the environment as a lock says; instant where nothing changed."""
+    """Make the environment as a lock says, and the viewer's page where node is found; instant where nothing changed."""
+    set_up_environment(which)
+    if shutil.which("npm") and not page_is_built():
+        page([])  # the other commands work without it, and `hilum view` says what is missing
+
+
+def set_up_environment(which: str) -> None:
+    """Make the environment as a lock says."""
     stamp = VENV / f".stamp-{which}"
     inputs = [ROOT / LOCKS[which], ROOT / "requirements/bootstrap.txt", ROOT / "pyproject.toml"]
     state = hashlib.sha256(b"".join(path.read_bytes() for path in inputs) + str(ROOT).encode()).hexdigest()

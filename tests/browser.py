@@ -77,9 +77,10 @@ class Page:
         return json.loads(line)
 
     def open(self, path):
-        """Load a file of this machine."""
+        """Load a file of this machine, or an address of it."""
         self.events.clear()
-        self.call("Page.navigate", url=Path(path).resolve().as_uri())
+        local = isinstance(path, str) and path.startswith("http://127.0.0.1:")
+        self.call("Page.navigate", url=path if local else Path(path).resolve().as_uri())
         self.wait("Page.loadEventFired")
 
     def run(self, script):
@@ -94,6 +95,20 @@ class Page:
         parts = {"key": key, "windowsVirtualKeyCode": code, "text": text}
         self.call("Input.dispatchKeyEvent", type="keyDown", **parts)
         self.call("Input.dispatchKeyEvent", type="keyUp", **parts)
+
+    def mouse(self, kind, x, y, *, button="none", buttons=0, **more):
+        """One event of the mouse; a drag is pressed, moved, released."""
+        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, buttons=buttons, clickCount=1, **more)
+
+    def drag(self, start, end, *, button="left"):
+        """Press at one place, move in steps to another, and let go."""
+        held = {"left": 1, "right": 2}[button]
+        self.mouse("mouseMoved", *start)
+        self.mouse("mousePressed", *start, button=button, buttons=held)
+        for k in range(1, 5):
+            at = [a + (b - a) * k / 4 for a, b in zip(start, end, strict=True)]
+            self.mouse("mouseMoved", *at, button=button, buttons=held)
+        self.mouse("mouseReleased", *end, button=button)
 
     def requests(self):
         """Addresses that the page asked for."""
@@ -110,7 +125,7 @@ class Page:
 
 
 @contextmanager
-def browser(*, width=1400, height=900):
+def browser(*, width=1400, height=900, flags=()):
     """Start Chromium and give a page; it is ended, with all that it wrote, when the block ends."""
     program = find()
     to_read, commands = os.pipe()
@@ -118,7 +133,7 @@ def browser(*, width=1400, height=900):
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         words = [program, "--headless=new", "--remote-debugging-pipe", f"--user-data-dir={profile}", "--disable-gpu",
                  f"--window-size={width},{height}", "--no-first-run", "--disable-background-networking",
-                 "--disable-dev-shm-usage", "--hide-scrollbars"]  # fmt: skip
+                 "--disable-dev-shm-usage", "--hide-scrollbars", "--enable-unsafe-swiftshader", *flags]  # fmt: skip
         words += ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
         process = subprocess.Popen(
             [sys.executable, "-c", START, str(to_read), str(to_write), *words],

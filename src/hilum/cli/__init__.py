@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App, CycloptsError
 
 import hilum
-from hilum.cli import plots, recipes, runs, scans, training
+from hilum.cli import plots, recipes, runs, scans, training, viewing
 from hilum.cli.status import ALL_WELL, INTERRUPTED, REFUSED, USAGE
 from hilum.console import complain
 from hilum.errors import HilumError
@@ -29,6 +29,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     training.slices,
     training.patches,
     training.froc,
+    viewing.view,
 )
 """Every command, by the name of its function."""
 

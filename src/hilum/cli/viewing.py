@@ -1,0 +1,61 @@
+"""The command that opens a browser."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from hilum.cli.status import ALL_WELL
+from hilum.console import say
+
+
+def view(
+    source: Path,
+    /,
+    *,
+    annotations: Path | None = None,
+    original: Path | None = None,
+    series: str = "",
+    port: int = 0,
+    browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
+) -> int:
+    """Look at a scan or a finished output in the browser: slices, lungs, nodules, 3-D; nothing leaves the machine.
+
+    Parameters
+    ----------
+    source
+        A DICOM folder, a volume file, or an output folder of 'hilum run'.
+    annotations
+        For one scan: a LUNA16 annotations.csv, or a reading of LIDC-IDRI in .xml.
+    original
+        For an output folder: the input of that run, to be shown beside what was made of it.
+    series
+        Series Instance UID, where a DICOM folder holds several.
+    port
+        Of 127.0.0.1; 0 for one that is free.
+    browser
+        Whether a browser is opened; the address is printed either way.
+    """
+    from hilum.viewer import view as serve
+    from hilum.viewer.server import check
+
+    def ready(address: str) -> None:
+        say(f"{address}\nCtrl-C ends it")
+        sys.stdout.flush()
+        if browser:
+            _open(address)
+
+    check()
+    serve(source, annotations=annotations, original=original, series=series, port=port, ready=ready)
+    return ALL_WELL
+
+
+def _open(address: str) -> None:
+    """Start the browser beside the server: some wait until it is closed."""
+    import threading
+    import webbrowser
+
+    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

@@ -1,0 +1,233 @@
+"""One scan as the page takes it: volumes as NIfTI, surfaces as STL, and what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hilum.errors import HilumError, InputError, RecipeError
+from hilum.io.meshes import pack_stl
+from hilum.io.nifti_header import pack_header
+from hilum.io.records import grid_record
+from hilum.io.store import HU, UNIT_RANGE
+from hilum.ops.lungs import segment_lungs
+from hilum.ops.lungs_ladder import find_lungs
+from hilum.ops.nodules import mask_nodules
+from hilum.ops.preview import UnitRange
+from hilum.ops.surfaces import surfaces
+from hilum.recipes import parse_recipe
+from hilum.report.text import all_visible
+from hilum.volume import Mask, Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hilum.io.records import NoduleRecord, ScanRecord
+    from hilum.ops.surfaces import Mesh
+    from hilum.scan import Scan, ScanRef
+
+VOXELS_AT = 352
+"""Where a NIfTI file's voxels begin."""
+
+CHUNK = 1 << 22
+
+SIDES = {"right": "right lung", "left": "left lung", "lungs": "lungs"}
+"""Which mesh is which surface; ``lungs`` where a mask tells no sides."""
+
+_WHITE = (1.0, 1.0, 1.0, 1.0)  # STL has no color
+
+
+@dataclass(eq=False)
+class Shown:
+    """A scan that is being looked at; what takes long is made when it is first asked for.
+
+    Parameters
+    ----------
+    scan : Scan
+    unit : str
+        What the voxels of ``scan.ct`` are now.
+    facts : dict
+        Nodules, notes and figures.
+    original : ScanRef or None
+        Where the scan that this was made of lies.
+    """
+
+    scan: Scan
+    unit: str
+    facts: dict[str, Any]
+    original: ScanRef | None = None
+    made: dict[str, Volume | bytes] = field(default_factory=dict)
+
+    def volume(self, name: str) -> Volume | None:
+        """``ct``, ``original``, ``lungs`` or ``nodules``."""
+        if name not in self.made:
+            found = self._make(name)
+            if found is None:
+                return None
+            self.made[name] = found
+        made = self.made[name]
+        return made if isinstance(made, Volume) else None
+
+    def _make(self, name: str) -> Volume | None:
+        scan = self.scan
+        if name == "ct":
+            return scan.ct
+        if name == "lungs" and scan.lungs is None and self.unit == HU and scan.ct.array.dtype == np.int16:
+            mask = find_lungs(scan.ct, segment_lungs).mask
+            return mask if mask.array.any() else None
+        if name == "nodules" and scan.nodule_mask is None and scan.nodules:
+            return mask_nodules(scan.ct.geometry, scan.nodules)
+        if name == "original" and self.original is not None:
+            from hilum.datasets import DATASETS
+            from hilum.recipes import recipe
+
+            load = DATASETS[self.original.dataset].load
+            return as_hu(load(self.original, max_gap_mm=recipe().read.max_gap_mm).ct)
+        return {"lungs": scan.lungs, "nodules": scan.nodule_mask}.get(name)
+
+    def surface(self, name: str) -> bytes | None:
+        """``right``, ``left``, ``lungs`` or ``nodules`` as STL, RAS mm."""
+        if "surfaces" not in self.made:
+            self._make_surfaces()
+        made = self.made.get(f"{name}.stl")
+        return made if isinstance(made, bytes) else None
+
+    def _make_surfaces(self) -> None:
+
+        lungs = self.volume("lungs")
+        meshes: tuple[Mesh, ...] = ()
+        if lungs is not None:
+            try:
+                meshes = surfaces(replace(self.scan, lungs=Mask(lungs.array, lungs.geometry)))
+            except InputError:
+                meshes = ()  # nothing to draw
+        for name in (*SIDES, "nodules"):
+            wanted = [m for m in meshes if (m.name == SIDES[name] if name in SIDES else m.name.startswith("nodule"))]
+            if wanted:
+                self.made[f"{name}.stl"] = pack_stl([(_ras(mesh), _WHITE) for mesh in wanted])
+        self.made["surfaces"] = b""
+
+    def told(self, number: int) -> dict[str, Any]:
+        """What the page is told of this scan; the lungs may still have to be found."""
+        place = f"api/scans/{number}"
+        scan = self.scan
+        lungs = scan.lungs is not None or (self.unit == HU and scan.ct.array.dtype == np.int16)
+        there = {"ct": True, "original": self.original is not None, "lungs": lungs,
+                 "nodules": scan.nodule_mask is not None or bool(scan.nodules)}  # fmt: skip
+        volumes = {name: self._volume_told(name, f"{place}/{name}.nii") if yes else None for name, yes in there.items()}
+        one = scan.lungs is not None and not (scan.lungs.array == 2).any()
+        names = {"right": lungs and not one, "left": lungs and not one, "lungs": lungs and one,
+                 "nodules": lungs and bool(scan.nodules)}  # fmt: skip
+        urls = {name: f"{place}/{name}.stl" if yes else None for name, yes in names.items()}
+        grid = grid_record(scan.ct.geometry)
+        geometry = {name: getattr(grid, name) for name in ("shape", "spacing", "origin", "direction")}
+        return {**all_visible(self.facts), "geometry": geometry, "volumes": volumes, "surfaces": urls}
+
+    def _volume_told(self, name: str, url: str) -> dict[str, Any] | None:
+        """The original's size is known when it was read: only then can its progress be told, so it is read now."""
+        found = self.volume("original") if name == "original" else self.scan.ct
+        if found is None:
+            return None
+        size = found.array.size * (found.array.itemsize if name in {"ct", "original"} else 1)
+        unit = {"ct": self.unit, "original": HU}.get(name)
+        return {"url": url, "bytes": VOXELS_AT + size, "shape": list(found.shape), "unit": unit}
+
+
+def show_read(scan: Scan) -> Shown:
+    """Show a scan as it was read."""
+    ct = as_hu(scan.ct)
+    nodules = [
+        {
+            "label": number,
+            "world": list(nodule.center),
+            "voxel": ct.geometry.world_to_index(nodule.center).tolist(),
+            "diameter_mm": nodule.diameter_mm,
+            "inside_lungs": None,
+            "mean_hu": None,
+            "voxels": None,
+            "readers": [dict(reading.scores) for reading in nodule.readings],
+            "scores": dict(nodule.scores),
+        }
+        for number, nodule in enumerate(scan.nodules, 1)
+    ]
+    notes = [{"code": note.code, "text": note.text} for note in scan.notes]
+    facts = {"nodules": nodules, "notes": notes, "figures": dict(scan.figures), "labels": dict(scan.labels)}
+
+    return Shown(replace(scan, ct=ct), HU, facts | {"status": "repaired" if notes else "done", "recipe": None})
+
+
+def show_stored(scan: Scan, record: ScanRecord, *, recipe: str, original: ScanRef | None) -> Shown:
+    """Show a finished scan; what a recipe turned into the unit range is turned back into HU, where it can be."""
+    ct, unit = scan.ct, record.unit
+    if unit == UNIT_RANGE:
+        try:
+            step = parse_recipe(recipe).intensity
+            scale = UnitRange(step.lower, step.upper, step.mean)
+            ct, unit = Volume(np.rint(scale.to_hu(ct.array)).astype(np.int16), ct.geometry), HU
+        except RecipeError:
+            ct = Volume(ct.array.astype(np.float32), ct.geometry)
+    facts = {
+        "nodules": [_nodule(nodule) for nodule in record.nodules],
+        "notes": record.notes,
+        "figures": record.figures,
+        "labels": record.labels,
+        "recipe": None,
+    }
+    return Shown(replace(scan, ct=ct), unit, facts, original)
+
+
+def _nodule(nodule: NoduleRecord) -> dict[str, Any]:
+    scores: dict[str, float] = dict(nodule.scores)
+    if nodule.readers:
+        scores = {"readers": nodule.readers, **scores}
+    if nodule.agreement is not None:
+        scores["agreement"] = nodule.agreement
+    return {
+        "label": nodule.label,
+        "world": nodule.world,
+        "voxel": nodule.voxel,
+        "diameter_mm": nodule.diameter_mm,
+        "inside_lungs": nodule.inside_lungs,
+        "mean_hu": nodule.mean_hu,
+        "voxels": nodule.voxels,
+        "readers": [],
+        "scores": scores,
+    }
+
+
+def as_hu(ct: Volume) -> Volume:
+    """A volume of a type that the page takes: int16 as it is, everything else as float32."""
+    return ct if ct.array.dtype == np.int16 else Volume(ct.array.astype(np.float32), ct.geometry)
+
+
+def nifti_chunks(volume: Volume) -> Iterator[bytes]:
+    """A volume as an uncompressed NIfTI-1 file, piece by piece.
+
+    Parameters
+    ----------
+    volume : Volume
+        Of int16, float32, or labels that fit uint8.
+
+    Yields
+    ------
+    bytes
+    """
+    array = volume.array if volume.array.dtype.kind == "f" or volume.array.dtype == np.int16 else _labels(volume.array)
+    array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    yield pack_header(volume.geometry, array.dtype.str[1:], "") + bytes(4)
+    flat = memoryview(array.reshape(-1).view(np.uint8).data)
+    for start in range(0, len(flat), CHUNK):
+        yield bytes(flat[start : start + CHUNK])
+
+
+def _labels(array: Any) -> Any:
+    if array.size and not 0 <= array.min() <= array.max() <= 255:
+        raise HilumError("a mask has labels beyond 255")
+    return array.astype(np.uint8, copy=False)
+
+
+def _ras(mesh: Mesh) -> Mesh:
+
+    return replace(mesh, vertices=mesh.vertices * [-1.0, -1.0, 1.0])

@@ -1,0 +1,80 @@
+// What the server says, and how it is asked. All addresses are relative to the page's own.
+
+import type { Triple } from "./geometry";
+import { readNifti, type Volume } from "./nifti";
+
+export interface Review { verdict: "accept" | "reject" | ""; comment: string; when?: string }
+
+export interface ScanRow {
+  id: string; name: string; status: string; reason: string; flags: string[]; risk: number | null; nodules: number | null;
+  right_ml: number | null; left_ml: number | null; shape: Triple | null; spacing: Triple | null;
+  viewable: boolean; thumbnail: boolean; review: Review | null;
+}
+
+export interface Session {
+  kind: "scan" | "run"; name: string; version: string; recipe: string | null; reviews: boolean; scans: ScanRow[];
+}
+
+export interface Nodule {
+  label: number; world: Triple; voxel: Triple; diameter_mm: number; inside_lungs: number | null; mean_hu: number | null;
+  voxels: number | null; readers: Record<string, unknown>[]; scores: Record<string, unknown>;
+}
+
+export interface Part { url: string; bytes: number; shape: Triple; unit?: string }
+
+export interface ScanFacts {
+  id: string; name: string; status: string; notes: { code: string; text: string }[];
+  labels: Record<string, unknown>; figures: Record<string, unknown>;
+  volumes: { ct: Part; original: Part | null; lungs: Part | null; nodules: Part | null };
+  surfaces: Record<string, string | null>;
+  nodules: Nodule[]; recipe: string | null;
+}
+
+export async function getJson<T>(url: string, signal?: AbortSignal): Promise<T> {
+  const answer = await ask(url, { signal });
+  return (await answer.json()) as T;
+}
+
+export async function getBytes(url: string, signal?: AbortSignal): Promise<ArrayBuffer> {
+  return (await ask(url, { signal })).arrayBuffer();
+}
+
+/** A volume, read piece by piece so that its progress can be told (from 0 to 1). */
+export async function getVolume(part: Part, signal: AbortSignal, progress: (share: number) => void): Promise<Volume> {
+  const answer = await ask(part.url, { signal });
+  const reader = answer.body!.getReader();
+  const whole = new Uint8Array(part.bytes);
+  let length = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    if (length + value.length > part.bytes) throw new Error("more came than the server had said");
+    whole.set(value, length);
+    length += value.length;
+    progress(length / part.bytes);
+  }
+  if (length < part.bytes) throw new Error("the volume came cut short");
+  return readNifti(whole.buffer);
+}
+
+export async function saveReview(id: string, review: Review): Promise<Review> {
+  const body = JSON.stringify({ verdict: review.verdict, comment: review.comment });
+  const answer = await ask(`api/scans/${encodeURIComponent(id)}/review`, {
+    method: "POST", body, headers: { "Content-Type": "application/json" },
+  });
+  return (await answer.json()) as Review;
+}
+
+/** Ask the server; what went wrong becomes an error of one line for the user. */
+async function ask(url: string, options: RequestInit): Promise<Response> {
+  let answer: Response;
+  try {
+    answer = await fetch(url, { ...options, cache: "no-store", redirect: "error" });
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    throw new Error("The server does not answer. Was `hilum view` ended? Start it again and open the address that it prints.");
+  }
+  if (answer.ok) return answer;
+  const told = (await answer.json().catch(() => null)) as { error?: string } | null;
+  throw new Error(told?.error ?? `the server answered ${answer.status}`);
+}

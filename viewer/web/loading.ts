@@ -1,0 +1,101 @@
+// A scan is opened: first its volume, so that the planes stand; then masks, then what is far more work.
+
+import { getJson, getVolume, type Part, type ScanFacts, type ScanRow } from "./api";
+import { toWorld, type Triple } from "./geometry";
+import type { Volume } from "./nifti";
+import { clearScene, startScene } from "./scene";
+import { change, element, state } from "./state";
+
+let running: AbortController | null = null;
+
+export async function openScan(row: ScanRow): Promise<void> {
+  running?.abort();
+  const mine = (running = new AbortController());
+  void clearScene();
+  change({ row, facts: null, ct: null, original: null, lungs: null, noduleMask: null, nodule: null, measures: [], pointer: null });
+  trouble("");
+  busy("");
+  document.title = `${row.name} - hilum`;
+  if (!row.viewable) return trouble(`${row.name}: ${row.status}. ${row.reason}`);
+  try {
+    loading("opening the scan", 0);
+    const facts = await getJson<ScanFacts>(`api/scans/${encodeURIComponent(row.id)}`, mine.signal);
+    change({ facts });
+    const ct = await getVolume(facts.volumes.ct, mine.signal, (share) => loading(`loading ${megabytes(facts.volumes.ct)}`, share));
+    performance.mark("hilum:ct-here");
+    const middle = ct.geometry.shape.map((n) => Math.floor(n / 2)) as Triple;
+    change({ ct, crosshair: toWorld(ct.geometry, middle) });
+    loading(null, 0);
+    // Let the planes be drawn before anything else asks for the processor.
+    await new Promise((resume) => requestAnimationFrame(() => setTimeout(resume, 0)));
+    await openMasks(facts, ct, mine.signal);
+  } catch (error) {
+    if (mine.signal.aborted) return;
+    loading(null, 0);
+    trouble(`${row.name}: ${(error as Error).message}`);
+  }
+}
+
+/** A mask that cannot be had is said at the foot of the page; the scan is shown without it. */
+async function openMasks(facts: ScanFacts, ct: Volume, signal: AbortSignal): Promise<void> {
+  const missing: string[] = [];
+  const mask = async (part: Part | null, name: string) => {
+    if (!part) return null;
+    busy(`${name} ...`);
+    try {
+      const volume = await getVolume(part, signal, () => undefined);
+      if (volume.geometry.shape.some((n, axis) => n !== ct.geometry.shape[axis])) throw new Error("not on the scan's grid");
+      return volume;
+    } catch (error) {
+      if (!signal.aborted) missing.push(`no ${name}: ${(error as Error).message}`);
+      return null;
+    }
+  };
+  const noduleMask = await mask(facts.volumes.nodules, "nodule mask");
+  if (!signal.aborted) change({ noduleMask });
+  const lungs = await mask(facts.volumes.lungs, "lung mask");
+  if (signal.aborted) return;
+  change({ lungs });
+  busy(missing.join("; "), missing.length > 0);
+  performance.mark("hilum:masks");
+  startScene();
+}
+
+/** The original is fetched only where it is asked for: it is as big as the scan. */
+export async function openOriginal(): Promise<void> {
+  const part = state.facts?.volumes.original;
+  if (!part || state.original || !running) return;
+  const { signal } = running;
+  try {
+    const original = await getVolume(part, signal, (share) => loading(`loading the original, ${megabytes(part)}`, share));
+    change({ original });
+  } catch (error) {
+    if (!signal.aborted) trouble((error as Error).message);
+  } finally {
+    if (!signal.aborted) loading(null, 0);
+  }
+}
+
+
+function megabytes(part: Part): string {
+  return `${Math.max(1, Math.round(part.bytes / 1e6))} MB`;
+}
+
+function loading(text: string | null, share: number): void {
+  element("loading").hidden = text === null;
+  if (text === null) return;
+  element("loading-text").textContent = text;
+  element<HTMLProgressElement>("progress").value = share;
+}
+
+export function trouble(text: string): void {
+  element("trouble").hidden = text === "";
+  element("trouble").textContent = text;
+}
+
+export function busy(text: string, bad = false): void {
+  const place = element("busy");
+  place.textContent = text;
+  place.title = text;
+  place.className = bad ? "bad" : text ? "spin" : "";
+}

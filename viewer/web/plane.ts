@@ -1,0 +1,264 @@
+// One plane of one volume on a 2-D canvas: the slice, the masks, the rings, the lines and the letters.
+
+import type { Nodule } from "./api";
+import { distance, nearest, planeAxes, toVoxel, toWorld, type PlaneAxes, type PlaneName, type Triple } from "./geometry";
+import type { Volume } from "./nifti";
+import { drawSlice, Grays, LUNG_COLORS, NODULE_COLOR, type Overlay } from "./slice";
+import { element, make, state, type Measure } from "./state";
+
+/** Zoom and pan, shared by the same plane before and after; the pan is in screen millimeters. */
+export const views: Record<PlaneName, { zoom: number; pan: [number, number] }> = {
+  axial: { zoom: 1, pan: [0, 0] }, coronal: { zoom: 1, pan: [0, 0] }, sagittal: { zoom: 1, pan: [0, 0] },
+};
+
+const INK = "#e6edf3";
+const LINE = "#5fd0a8";
+const RING = "#f0e442";
+const MEASURE = "#ff9bd2";
+
+export class PlaneView {
+  readonly canvas = make("canvas");
+  readonly section: HTMLElement;
+  private readonly context = this.canvas.getContext("2d", { alpha: false, willReadFrequently: true })!;
+  private readonly sheet = document.createElement("canvas");
+  private readonly grays = new Grays();
+  private image: ImageData | null = null;
+  private axesOf: Volume | null = null;
+  private axes: PlaneAxes | null = null;
+
+  constructor(readonly plane: PlaneName, readonly source: "ct" | "original") {
+    this.section = element(source === "ct" ? plane : `${plane}-before`);
+    this.canvas.tabIndex = 0;
+    this.canvas.setAttribute("role", "img");
+    this.canvas.setAttribute("aria-label", `${plane} plane`);
+    this.section.append(this.canvas);
+    new ResizeObserver(() => this.draw()).observe(this.section);
+  }
+
+  get volume(): Volume | null {
+    return state[this.source];
+  }
+
+  private way(volume: Volume): PlaneAxes {
+    if (this.axesOf !== volume || !this.axes) {
+      this.axes = planeAxes(volume.geometry, this.plane);
+      this.axesOf = volume;
+    }
+    return this.axes;
+  }
+
+  /** Device pixels for a millimeter: the whole of the resampled scan fits at zoom 1. */
+  private scale(): number {
+    const whole = state.ct ?? this.volume!;
+    const axes = planeAxes(whole.geometry, this.plane);
+    const { shape, spacing } = whole.geometry;
+    const fit = Math.min(this.canvas.width / (shape[axes.across] * spacing[axes.across]), this.canvas.height / (shape[axes.down] * spacing[axes.down]));
+    return fit * views[this.plane].zoom;
+  }
+
+  /** What stands in the middle of the pane at pan 0: the middle of the resampled scan. */
+  private middle(volume: Volume): Triple {
+    const at = (state.ct ?? volume).geometry;
+    return toVoxel(volume.geometry, toWorld(at, at.shape.map((n) => (n - 1) / 2) as Triple));
+  }
+
+  /** Where a voxel coordinate (z, y, x) is on the canvas, in device pixels. */
+  private at(volume: Volume, voxel: Triple): [number, number] {
+    const axes = this.way(volume);
+    const { spacing } = volume.geometry;
+    const middle = this.middle(volume);
+    const [panX, panY] = views[this.plane].pan;
+    const scale = this.scale();
+    return [
+      this.canvas.width / 2 + (axes.acrossSign * (voxel[axes.across] - middle[axes.across]) * spacing[axes.across] + panX) * scale,
+      this.canvas.height / 2 + (axes.downSign * (voxel[axes.down] - middle[axes.down]) * spacing[axes.down] + panY) * scale,
+    ];
+  }
+
+  /** The world's place under a point of the pane (CSS pixels), in the slice that is shown. */
+  world(x: number, y: number): Triple | null {
+    const volume = this.volume;
+    if (!volume) return null;
+    const axes = this.way(volume);
+    const { spacing } = volume.geometry;
+    const middle = this.middle(volume);
+    const ratio = this.canvas.width / this.section.clientWidth;
+    const [panX, panY] = views[this.plane].pan;
+    const scale = this.scale();
+    const voxel: Triple = [0, 0, 0];
+    voxel[axes.across] = middle[axes.across] + (axes.acrossSign * ((x * ratio - this.canvas.width / 2) / scale - panX)) / spacing[axes.across];
+    voxel[axes.down] = middle[axes.down] + (axes.downSign * ((y * ratio - this.canvas.height / 2) / scale - panY)) / spacing[axes.down];
+    voxel[axes.through] = this.index(volume) ?? Math.round(toVoxel(volume.geometry, state.crosshair)[axes.through]);
+    return toWorld(volume.geometry, voxel);
+  }
+
+  /** Millimeters of the world for a CSS pixel. */
+  millimeters(): number {
+    return this.canvas.width / this.section.clientWidth / this.scale();
+  }
+
+  /** The slice through the crosshair, or null where this volume has none there. */
+  private index(volume: Volume): number | null {
+    const through = this.way(volume).through;
+    const at = Math.round(toVoxel(volume.geometry, state.crosshair)[through]);
+    return at >= 0 && at < volume.geometry.shape[through] ? at : null;
+  }
+
+  /** Move the crosshair through the slices. */
+  step(count: number): Triple | null {
+    const volume = this.volume;
+    if (!volume) return null;
+    const axes = this.way(volume);
+    const voxel = toVoxel(volume.geometry, state.crosshair);
+    // Towards the head, the front and the right is up; the sign is that of the world, whatever the file's order.
+    const ahead = Math.sign(volume.geometry.step[axes.through][{ axial: 2, coronal: 1, sagittal: 0 }[this.plane]]);
+    const wanted = Math.round(voxel[axes.through]) + count * (this.plane === "axial" ? ahead : -ahead);
+    voxel[axes.through] = Math.min(Math.max(wanted, 0), volume.geometry.shape[axes.through] - 1);
+    return toWorld(volume.geometry, voxel);
+  }
+
+  draw(): void {
+    const ratio = window.devicePixelRatio || 1;
+    const wide = Math.round(this.section.clientWidth * ratio);
+    const high = Math.round(this.section.clientHeight * ratio);
+    if (wide === 0 || high === 0) return;
+    if (this.canvas.width !== wide || this.canvas.height !== high) Object.assign(this.canvas, { width: wide, height: high });
+    // A pane may begin or end between two pixels; its canvas does not, so that nothing is blurred.
+    const box = this.section.getBoundingClientRect();
+    Object.assign(this.canvas.style, {
+      left: `${Math.round(box.left * ratio) / ratio - box.left}px`, top: `${Math.round(box.top * ratio) / ratio - box.top}px`,
+      width: `${wide / ratio}px`, height: `${high / ratio}px`,
+    });
+    this.context.fillStyle = "#000";
+    this.context.fillRect(0, 0, wide, high);
+    this.section.classList.toggle("active", state.plane === this.plane && this.source === "ct");
+    const volume = this.volume;
+    if (!volume) return;
+    const index = this.index(volume);
+    this.canvas.dataset.index = index === null ? "" : String(index);
+    this.canvas.dataset.scale = String(this.scale());
+    if (index !== null) {
+      this.drawImage(volume, index);
+      if (state.rings) state.facts?.nodules.forEach((nodule) => this.drawRing(volume, index, nodule, ratio));
+      state.measures.forEach((measure) => this.drawMeasure(volume, index, measure, ratio));
+    }
+    if (state.lines) this.drawLines(volume, ratio);
+    this.drawWords(volume, index, ratio);
+  }
+
+  private drawImage(volume: Volume, index: number): void {
+    const axes = this.way(volume);
+    const { shape } = volume.geometry;
+    const columns = shape[axes.across];
+    const rows = shape[axes.down];
+    if (this.image?.width !== columns || this.image.height !== rows) {
+      Object.assign(this.sheet, { width: columns, height: rows });
+      this.image = new ImageData(columns, rows);
+    }
+    drawSlice(volume, axes, index, this.image, this.grays, state.center, state.width, this.overlays(), state.masks ? state.opacity : 0);
+    this.sheet.getContext("2d")!.putImageData(this.image, 0, 0);
+    const first: Triple = [0, 0, 0];
+    const last: Triple = [0, 0, 0];
+    first[axes.across] = axes.acrossSign > 0 ? -0.5 : columns - 0.5;
+    last[axes.across] = axes.acrossSign > 0 ? columns - 0.5 : -0.5;
+    first[axes.down] = axes.downSign > 0 ? -0.5 : rows - 0.5;
+    last[axes.down] = axes.downSign > 0 ? rows - 0.5 : -0.5;
+    const [left, top] = this.at(volume, first);
+    const [right, bottom] = this.at(volume, last);
+    this.context.imageSmoothingEnabled = state.smooth;
+    this.context.drawImage(this.sheet, left, top, right - left, bottom - top);
+  }
+
+  private overlays(): Overlay[] {
+    if (this.source !== "ct") return [];
+    const found: Overlay[] = [];
+    if (state.lungs) found.push({ volume: state.lungs, color: (label) => LUNG_COLORS[label] ?? null });
+    if (state.noduleMask) found.push({ volume: state.noduleMask, color: () => NODULE_COLOR });
+    return found;
+  }
+
+  /** The sphere of a nodule, cut by this slice. The slice is as thick as its spacing: the widest cut within it is drawn. */
+  private drawRing(volume: Volume, index: number, nodule: Nodule, ratio: number): void {
+    const axes = this.way(volume);
+    const voxel = toVoxel(volume.geometry, nodule.world);
+    const away = Math.max(0, Math.abs(voxel[axes.through] - index) - 0.5) * volume.geometry.spacing[axes.through];
+    const radius = nodule.diameter_mm / 2;
+    if (!(away < radius)) return;
+    const [x, y] = this.at(volume, voxel);
+    this.context.strokeStyle = RING;
+    this.context.lineWidth = (state.nodule?.label === nodule.label ? 2 : 1) * ratio;
+    this.context.beginPath();
+    this.context.arc(x, y, Math.sqrt(radius ** 2 - away ** 2) * this.scale(), 0, 2 * Math.PI);
+    this.context.stroke();
+  }
+
+  private drawMeasure(volume: Volume, index: number, measure: Measure, ratio: number): void {
+    if (measure.plane !== this.plane) return;
+    const through = this.way(volume).through;
+    const ends = [measure.from, measure.to].map((world) => toVoxel(volume.geometry, world));
+    if (ends.some((voxel) => Math.abs(voxel[through] - index) > 0.51)) return;
+    const [[x, y], [u, v]] = ends.map((voxel) => this.at(volume, voxel));
+    const paint = this.context;
+    paint.strokeStyle = MEASURE;
+    paint.lineWidth = 1.5 * ratio;
+    paint.beginPath();
+    paint.moveTo(x, y);
+    paint.lineTo(u, v);
+    paint.stroke();
+    for (const [a, b] of [[x, y], [u, v]]) paint.strokeRect(a - 3 * ratio, b - 3 * ratio, 6 * ratio, 6 * ratio);
+    this.word(`${distance(measure.from, measure.to).toFixed(1)} mm`, u + 8 * ratio, v - 8 * ratio, ratio, MEASURE);
+  }
+
+  private drawLines(volume: Volume, ratio: number): void {
+    const [x, y] = this.at(volume, toVoxel(volume.geometry, state.crosshair));
+    const gap = 14 * ratio;
+    const paint = this.context;
+    paint.strokeStyle = LINE;
+    paint.lineWidth = ratio;
+    paint.globalAlpha = 0.7;
+    paint.beginPath();
+    for (const [a, b, c, d] of [[0, y, x - gap, y], [x + gap, y, this.canvas.width, y], [x, 0, x, y - gap], [x, y + gap, x, this.canvas.height]]) {
+      paint.moveTo(a, b);
+      paint.lineTo(c, d);
+    }
+    paint.stroke();
+    paint.globalAlpha = 1;
+  }
+
+  private drawWords(volume: Volume, index: number | null, ratio: number): void {
+    const axes = this.way(volume);
+    const { width, height } = this.canvas;
+    const { left, right, top, bottom } = axes.letters;
+    const place = index === null ? "outside" : `${index + 1} / ${volume.geometry.shape[axes.through]}`;
+    const before = this.source === "original" ? "before" : state.compare ? "after" : "";
+    this.word(`${this.plane[0].toUpperCase()}${this.plane.slice(1)} ${before}`, 8 * ratio, 15 * ratio, ratio);
+    this.word(place, 8 * ratio, 31 * ratio, ratio);
+    this.word(left, 8 * ratio, height / 2, ratio);
+    this.word(right, width - 8 * ratio, height / 2, ratio, INK, "right");
+    this.word(top, width / 2, 15 * ratio, ratio, INK, "center");
+    this.word(bottom, width / 2, height - 8 * ratio, ratio, INK, "center");
+    const bar = 50 * this.scale();
+    this.context.fillStyle = INK;
+    this.context.fillRect(width - 10 * ratio - bar, height - 8 * ratio, bar, 2 * ratio);
+    this.word("50 mm", width - 10 * ratio, height - 13 * ratio, ratio, INK, "right");
+  }
+
+  private word(text: string, x: number, y: number, ratio: number, color = INK, align: CanvasTextAlign = "left"): void {
+    const paint = this.context;
+    paint.font = `${12 * ratio}px system-ui, "DejaVu Sans", sans-serif`;
+    paint.textAlign = align;
+    paint.lineWidth = 3 * ratio;
+    paint.strokeStyle = "#000";
+    paint.strokeText(text, x, y);
+    paint.fillStyle = color;
+    paint.fillText(text, x, y);
+  }
+}
+
+/** The value shown for a place: HU of the nearest voxel, its place in the world and in the volume. */
+export function reading(volume: Volume, world: Triple, value: (volume: Volume, voxel: Triple) => number, unit: string): string {
+  const [x, y, z] = world.map((one) => one.toFixed(1));
+  const voxel = nearest(volume.geometry, world);
+  const number = voxel ? value(volume, voxel).toFixed(unit === "HU" ? 0 : 3) : "outside";
+  return `${number}${voxel ? ` ${unit}` : ""}   x ${x}  y ${y}  z ${z} mm   voxel ${voxel ? `(${voxel.join(", ")})` : "none"}`;
+}

@@ -1,0 +1,99 @@
+// What the mouse does on a plane: crosshair, window, measure, pan; the wheel goes through the slices.
+
+import { distance, type Triple } from "./geometry";
+import { views, type PlaneView } from "./plane";
+import { change, state } from "./state";
+
+type Drag = "crosshair" | "window" | "measure" | "pan";
+
+export function listen(view: PlaneView, redraw: () => void, maximize: (id: string) => void): void {
+  const { canvas } = view;
+  let drag: Drag | null = null;
+  let last: [number, number] = [0, 0];
+  let from: Triple | null = null;
+
+  canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+  canvas.addEventListener("pointerenter", () => change({ plane: view.plane }));
+  canvas.addEventListener("pointerleave", () => change({ pointer: null }));
+  canvas.addEventListener("dblclick", () => { if (state.tool === "crosshair") maximize(view.section.id); });
+
+  canvas.addEventListener("pointerdown", (event) => {
+    const world = view.world(event.offsetX, event.offsetY);
+    if (!world) return;
+    canvas.focus({ preventScroll: true });
+    canvas.setPointerCapture(event.pointerId);
+    drag = event.button === 2 ? "window" : event.button === 1 || event.shiftKey ? "pan" : state.tool;
+    last = [event.clientX, event.clientY];
+    if (event.button === 1) event.preventDefault();
+    if (drag === "crosshair") change({ crosshair: world });
+    if (drag === "measure") from = world;
+  });
+
+  canvas.addEventListener("pointermove", (event) => {
+    const world = view.world(event.offsetX, event.offsetY);
+    change({ pointer: world });
+    if (!drag || !world) return;
+    const [dx, dy] = [event.clientX - last[0], event.clientY - last[1]];
+    last = [event.clientX, event.clientY];
+    if (drag === "crosshair") change({ crosshair: world });
+    if (drag === "window") shiftWindow(dx, dy);
+    if (drag === "pan") {
+      const view_ = views[view.plane];
+      const mm = view.millimeters();
+      view_.pan = [view_.pan[0] + dx * mm, view_.pan[1] + dy * mm];
+      redraw();
+    }
+    if (drag === "measure" && from) stretch(view, from, world);
+  });
+
+  const end = (event: PointerEvent) => {
+    if (drag === "measure" && from) finish(from);
+    drag = from = null;
+    if (canvas.hasPointerCapture(event.pointerId)) canvas.releasePointerCapture(event.pointerId);
+  };
+  canvas.addEventListener("pointerup", end);
+  canvas.addEventListener("pointercancel", end);
+
+  let turned = 0;
+  canvas.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    // A notch of a wheel is a slice; a trackpad's small steps add up to one.
+    turned += event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? event.deltaY / 50 : event.deltaY;
+    const count = Math.abs(event.deltaY) >= 50 && event.deltaMode === WheelEvent.DOM_DELTA_PIXEL ? Math.sign(turned) : Math.trunc(turned);
+    if (count === 0) return;
+    turned = 0;
+    if (event.ctrlKey) return zoom(view, count > 0 ? 1 / 1.15 : 1.15, redraw);
+    const world = view.step(-count);
+    if (world) change({ crosshair: world });
+  }, { passive: false });
+}
+
+/** To the right is wider, down is brighter (a lower center); the step grows with the width. */
+function shiftWindow(dx: number, dy: number): void {
+  const step = Math.max(state.width, 50) / 250;
+  const width = Math.min(Math.max(state.width + dx * step, 1), 8000);
+  const center = Math.min(Math.max(state.center + dy * step, -2000), 6000);
+  change({ width: Math.round(width), center: Math.round(center) });
+}
+
+export function zoom(view: PlaneView, factor: number, redraw: () => void): void {
+  const at = views[view.plane];
+  at.zoom = Math.min(Math.max(at.zoom * factor, 0.5), 20);
+  if (at.zoom <= 1) at.pan = [0, 0];
+  redraw();
+}
+
+let stretching = false;
+
+/** The measure under way is the last of the list. */
+function stretch(view: PlaneView, from: Triple, to: Triple): void {
+  const kept = stretching ? state.measures.slice(0, -1) : state.measures;
+  stretching = true;
+  change({ measures: [...kept, { plane: view.plane, from, to }] });
+}
+
+function finish(from: Triple): void {
+  const last = state.measures.at(-1);
+  if (stretching && last && distance(from, last.to) < 0.1) change({ measures: state.measures.slice(0, -1) });
+  stretching = false;
+}

@@ -1,0 +1,140 @@
+// What the 3-D pane shows, and what it says while it cannot.
+
+import { getBytes } from "./api";
+import { ofBody, ofLungs, reduced, type Reduced } from "./reduce";
+import type { Scene, Surface, Tissue } from "./render";
+import type { Volume } from "./nifti";
+import { LUNG_COLORS, NODULE_COLOR } from "./slice";
+import { element, make, state } from "./state";
+
+type Kind = "surfaces" | "bones" | "vessels";
+
+const KINDS: Record<Kind, string> = { surfaces: "Lungs and nodules", bones: "Bones", vessels: "Vessels in the lungs" };
+
+const TISSUES: Record<Exclude<Kind, "surfaces">, Tissue> = {
+  bones: { name: "hilum-bones", min: 150, max: 700, R: [60, 200, 255], G: [30, 160, 250], B: [20, 120, 230], A: [0, 90, 220], I: [0, 90, 255] },
+  vessels: { name: "hilum-vessels", min: -550, max: 50, R: [40, 200, 255], G: [60, 90, 225], B: [90, 80, 205], A: [0, 60, 230], I: [0, 130, 255] },
+};
+
+/** What is left out under the surface of the lungs: their wall, and what the recipe dilated them by. */
+const WALL_MM = 3;
+
+const SURFACES: Record<string, { color: [number, number, number]; opacity: number }> = {
+  nodules: { color: NODULE_COLOR, opacity: 1 },
+  right: { color: LUNG_COLORS[1], opacity: 0.5 },
+  left: { color: LUNG_COLORS[2], opacity: 0.5 },
+  lungs: { color: LUNG_COLORS[1], opacity: 0.5 },
+};
+
+/** Azimuth and elevation in degrees: from the front, a little from above. */
+const VIEWPOINT: [number, number] = [180, 10];
+
+let scene: Promise<Scene> | null = null;
+let turn = 0;
+
+function say(text: string, how: "waiting" | "working" | "drawn" | "failed"): void {
+  element("render").dataset.state = how;
+  element("render-message").textContent = text;
+}
+
+/** Where the browser has no WebGL2 the planes still work; the pane says why it is empty. */
+function hasWebGl2(): boolean {
+  const canvas = document.createElement("canvas");
+  const context = canvas.getContext("webgl2");
+  context?.getExtension("WEBGL_lose_context")?.loseContext();
+  return context !== null;
+}
+
+export function setUpScene(): void {
+  const choice = element<HTMLSelectElement>("scene");
+  for (const [kind, label] of Object.entries(KINDS)) {
+    const option = make("option", label);
+    option.value = kind;
+    choice.append(option);
+  }
+  choice.addEventListener("change", () => void showScene());
+}
+
+/** Choose what a new scan is first shown as. */
+export function startScene(): void {
+  const choice = element<HTMLSelectElement>("scene");
+  const surfaces = Object.values(state.facts?.surfaces ?? {}).some(Boolean);
+  for (const option of choice.options) {
+    option.disabled = option.value === "surfaces" ? !surfaces : option.value === "vessels" ? !state.facts?.volumes.lungs : false;
+  }
+  if (choice.selectedOptions[0]?.disabled) choice.value = "bones";
+  void showScene();
+}
+
+export function nextScene(): void {
+  const choice = element<HTMLSelectElement>("scene");
+  const open = [...choice.options].filter((option) => !option.disabled);
+  choice.value = open[(open.indexOf(choice.selectedOptions[0]) + 1) % open.length].value;
+  void showScene();
+}
+
+export async function showScene(): Promise<void> {
+  const mine = ++turn;
+  const stale = () => mine !== turn;
+  const kind = element<HTMLSelectElement>("scene").value as Kind;
+  if (!hasWebGl2()) {
+    element<HTMLSelectElement>("scene").disabled = true;
+    return say("No 3-D view: this browser has no WebGL2, or it is switched off. The three planes work without it.", "failed");
+  }
+  try {
+    say("drawing the 3-D view", "working");
+    scene ??= import("./render.js").then(({ createScene }) => createScene(element("render").querySelector("canvas")!));
+    const view = await scene;
+    if (stale()) return;
+    const done = kind === "surfaces" ? await showSurfaces(view, stale) : await showTissue(view, kind, stale);
+    if (!done || stale()) return;
+    view.look(...VIEWPOINT, kind === "surfaces" ? 1 : kind === "bones" ? 1.25 : 1.5);
+    performance.mark("hilum:render");
+    say("", "drawn");
+  } catch (error) {
+    if (!stale()) say(`No 3-D view: ${(error as Error).message}`, "failed");
+  }
+}
+
+async function showSurfaces(view: Scene, stale: () => boolean): Promise<boolean> {
+  const wanted = Object.entries(state.facts?.surfaces ?? {}).filter(([name, url]) => url && SURFACES[name]);
+  const opaqueFirst = wanted.sort(([one], [other]) => SURFACES[other].opacity - SURFACES[one].opacity);
+  const surfaces: Surface[] = await Promise.all(opaqueFirst.map(async ([name, url]) => ({ name, stl: await getBytes(url!), ...SURFACES[name] })));
+  if (stale()) return false;
+  await view.showSurfaces(surfaces.filter(({ stl }) => stl.byteLength > 84));
+  return true;
+}
+
+let small: { of: Volume; copy: Reduced } | null = null;
+
+async function showTissue(view: Scene, kind: Exclude<Kind, "surfaces">, stale: () => boolean): Promise<boolean> {
+  const { ct, lungs } = state;
+  if (!ct || (kind === "vessels" && !lungs)) {
+    say("3-D view: waiting for the lungs", "waiting");
+    return false;
+  }
+  if (small?.of !== ct) {
+    const copy = await reduced(ct, stale);
+    if (!copy || stale()) return false;
+    small = { of: ct, copy };
+  }
+  const dilated = Number(/^dilate_mm\s*=\s*([\d.]+)/m.exec(state.facts?.recipe ?? state.session?.recipe ?? "")?.[1] ?? 0);
+  const file = kind === "bones" ? ofBody(small.copy) : ofLungs(small.copy, ct, lungs!, WALL_MM + dilated);
+  await view.showVolume(file, TISSUES[kind]);
+  return true;
+}
+
+/** The scan is gone: nothing of it may stay in the pane. */
+export async function clearScene(): Promise<void> {
+  turn++;
+  small = null;
+  say("3-D view: waiting for the scan", "waiting");
+  (await scene)?.clear();
+}
+
+/** The pane's canvas, drawn in this very moment: its pixels do not outlive a frame. */
+export async function freshRender(): Promise<HTMLCanvasElement | null> {
+  if (element("render").dataset.state !== "drawn" || !scene) return null;
+  (await scene).draw();
+  return element("render").querySelector("canvas");
+}

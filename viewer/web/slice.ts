@@ -1,0 +1,91 @@
+// One slice of a volume as pixels: gray by the window, colored where a mask has a label.
+
+import type { PlaneAxes } from "./geometry";
+import type { Volume, Voxels } from "./nifti";
+
+export type Color = [number, number, number];
+
+/** The colors of hilum's other previews: right lung, left lung, airways; the nodules' mask. */
+export const LUNG_COLORS: Record<number, Color> = { 1: [86, 180, 233], 2: [230, 159, 0], 3: [0, 158, 115] };
+export const NODULE_COLOR: Color = [240, 228, 66];
+
+export interface Overlay { volume: Volume; color: (label: number) => Color | null }
+
+/** Gray values of an int16's 65536 numbers, made anew only when the window or the rescale changes. */
+export class Grays {
+  private readonly table = new Uint8Array(65536);
+  private made = "";
+
+  of(volume: Volume, center: number, width: number): Uint8Array {
+    const name = `${center} ${width} ${volume.slope} ${volume.intercept}`;
+    if (name !== this.made) {
+      const low = center - width / 2;
+      for (let stored = -32768; stored < 32768; stored++) {
+        const share = (volume.slope * stored + volume.intercept - low) / width;
+        this.table[stored + 32768] = Math.round(255 * Math.min(Math.max(share, 0), 1));
+      }
+      this.made = name;
+    }
+    return this.table;
+  }
+}
+
+interface Walk { columns: number; rows: number; start: number; right: number; down: number }
+
+/** How a slice is walked through in memory, so that it comes out as it is shown. */
+function walk(volume: Volume, axes: PlaneAxes, index: number): Walk {
+  const { shape } = volume.geometry;
+  const strides = [shape[1] * shape[2], shape[2], 1];
+  const columns = shape[axes.across];
+  const rows = shape[axes.down];
+  const right = strides[axes.across] * axes.acrossSign;
+  const down = strides[axes.down] * axes.downSign;
+  let start = index * strides[axes.through];
+  if (axes.acrossSign < 0) start += (columns - 1) * strides[axes.across];
+  if (axes.downSign < 0) start += (rows - 1) * strides[axes.down];
+  return { columns, rows, start, right, down };
+}
+
+/** Draw a slice; overlays lie on the volume's own grid. */
+export function drawSlice(volume: Volume, axes: PlaneAxes, index: number, image: ImageData, grays: Grays,
+  center: number, width: number, overlays: Overlay[], opacity: number): void {
+  const { columns, rows, start, right, down } = walk(volume, axes, index);
+  const pixels = new Uint32Array(image.data.buffer);
+  const gray = grayOf(volume, grays, center, width);
+  let out = 0;
+  for (let row = 0; row < rows; row++) {
+    let at = start + row * down;
+    for (let column = 0; column < columns; column++, at += right) {
+      pixels[out++] = 0xff000000 | (gray(at) * 0x010101);
+    }
+  }
+  if (opacity <= 0) return;
+  for (const overlay of overlays) blend(overlay, image.data, { columns, rows, start, right, down }, opacity);
+}
+
+function grayOf(volume: Volume, grays: Grays, center: number, width: number): (at: number) => number {
+  const data: Voxels = volume.data;
+  if (data instanceof Int16Array) {
+    const table = grays.of(volume, center, width);
+    return (at) => table[data[at] + 32768];
+  }
+  const low = center - width / 2;
+  return (at) => Math.round(255 * Math.min(Math.max((volume.slope * data[at] + volume.intercept - low) / width, 0), 1));
+}
+
+function blend(overlay: Overlay, bytes: Uint8ClampedArray, way: Walk, opacity: number): void {
+  const labels = overlay.volume.data;
+  const colors: (Color | null)[] = [];
+  let out = 0;
+  for (let row = 0; row < way.rows; row++) {
+    let at = way.start + row * way.down;
+    for (let column = 0; column < way.columns; column++, at += way.right, out += 4) {
+      const label = labels[at];
+      if (label === 0) continue;
+      if (colors[label] === undefined) colors[label] = overlay.color(label);
+      const color = colors[label];
+      if (!color) continue;
+      for (let c = 0; c < 3; c++) bytes[out + c] += (color[c] - bytes[out + c]) * opacity;
+    }
+  }
+}

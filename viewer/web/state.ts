@@ -1,0 +1,82 @@
+// What the page shows, in one place; whoever draws it is told when it changes.
+
+import type { Nodule, ScanFacts, ScanRow, Session } from "./api";
+import type { PlaneName, Triple } from "./geometry";
+import type { Volume } from "./nifti";
+
+export type Tool = "crosshair" | "window" | "measure";
+
+export interface Measure { plane: PlaneName; from: Triple; to: Triple }
+
+export interface State {
+  session: Session | null;
+  row: ScanRow | null;
+  facts: ScanFacts | null;
+  ct: Volume | null;
+  original: Volume | null;
+  lungs: Volume | null;
+  noduleMask: Volume | null;
+  /** World mm, LPS. */
+  crosshair: Triple;
+  pointer: Triple | null;
+  nodule: Nodule | null;
+  center: number;
+  width: number;
+  masks: boolean;
+  opacity: number;
+  rings: boolean;
+  lines: boolean;
+  smooth: boolean;
+  tool: Tool;
+  plane: PlaneName;
+  /** One pane over all others. */
+  alone: string | null;
+  compare: boolean;
+  measures: Measure[];
+}
+
+export const state: State = {
+  session: null, row: null, facts: null, ct: null, original: null, lungs: null, noduleMask: null,
+  crosshair: [0, 0, 0], pointer: null, nodule: null, center: -600, width: 1500,
+  masks: true, opacity: 0.35, rings: true, lines: true, smooth: true, tool: "crosshair", plane: "axial", alone: null,
+  compare: false, measures: [],
+};
+
+type Key = keyof State;
+const watchers: { keys: Set<Key>; tell: () => void }[] = [];
+let waiting = new Set<Key>();
+
+/** Call `tell` once a frame in which any of these changed. */
+export function watch(keys: Key[], tell: () => void): void {
+  watchers.push({ keys: new Set(keys), tell });
+}
+
+export function change(part: Partial<State>): void {
+  const keys = (Object.keys(part) as Key[]).filter((key) => state[key] !== part[key]);
+  Object.assign(state, part);
+  if (keys.length === 0) return;
+  if (waiting.size === 0) requestAnimationFrame(settle);
+  keys.forEach((key) => waiting.add(key));
+}
+
+function settle(): void {
+  const changed = waiting;
+  waiting = new Set();
+  for (const { keys, tell } of watchers) {
+    if ([...changed].some((key) => keys.has(key))) tell();
+  }
+}
+
+export function element<T extends HTMLElement = HTMLElement>(id: string): T {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`the page lacks #${id}`);
+  return found as T;
+}
+
+/** Make an element with text; text from the server goes in this way alone. */
+export function make<K extends keyof HTMLElementTagNameMap>(tag: K, text = "", cls = ""): HTMLElementTagNameMap[K] {
+  const made = document.createElement(tag);
+  if (text) made.textContent = text;
+  if (cls) made.className = cls;
+  return made;
+}
