@@ -8,7 +8,8 @@ import msgspec
 
 from hilum.errors import FormatError, MissingInputError, OutputError
 from hilum.io import ledger, sums
-from hilum.io.store import PARTIAL, read_record
+from hilum.io.atomic import PARTIAL
+from hilum.io.store import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

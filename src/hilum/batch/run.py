@@ -14,9 +14,9 @@ from hilum.batch.task import Task, record_sha256, run_task, stamp, with_threads
 from hilum.datasets.survey import Survey
 from hilum.errors import OutputError, RecipeError
 from hilum.io import summary, sums
-from hilum.io.atomic import DISK_FULL, atomic_path, write_refused
+from hilum.io.atomic import DISK_FULL, PARTIAL, atomic_path, write_refused
 from hilum.io.ledger import FINISHED, Ledger, Row
-from hilum.io.store import PARTIAL, is_whole, read_record
+from hilum.io.store import is_whole, read_record
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
 
 if TYPE_CHECKING:

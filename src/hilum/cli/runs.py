@@ -19,7 +19,7 @@ def run(
     *,
     out: Path,
     recipe: str = "default",
-    file_format: Annotated[Literal["nifti", "npy"] | None, Parameter(name="--format")] = None,
+    file_format: Annotated[Literal["nifti", "npy", "zarr", "b2nd"] | None, Parameter(name="--format")] = None,
     dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017"] = "auto",
     annotations: Path | None = None,
     workers: int = 0,

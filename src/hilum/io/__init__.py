@@ -36,6 +36,8 @@ WRITERS: dict[str, tuple[str, str]] = {
     ".mha": ("hilum.io.metaimage", "write_metaimage"),
     ".mhd": ("hilum.io.metaimage", "write_metaimage"),
     ".npy": ("hilum.io.npy", "write_npy"),
+    ".b2nd": ("hilum.io.b2nd", "write_b2nd"),
+    ".zarr": ("hilum.io.ome_zarr", "write_zarr"),
 }
 """Which function writes a volume, by the suffix of its path."""
 

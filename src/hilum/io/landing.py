@@ -9,6 +9,7 @@ import numpy as np
 
 from hilum.errors import FormatError, OutputError
 from hilum.io.records import NoduleRecord
+from hilum.io.stores import FORMATS, read_place
 from hilum.ops.readings import mean_agreement
 
 if TYPE_CHECKING:
@@ -85,13 +86,11 @@ def nodule_records(scan: Scan, *, source: Geometry, stored: Path) -> list[Nodule
 
 
 def _stored_affine(path: Path) -> NDArray[np.float64]:
-    if path.suffix == ".npy":
-        from hilum.io.npy import read_npy_geometry
+    if path.name.endswith(FORMATS["nifti"]):
+        from hilum.io.nifti_header import read_nifti_affine
 
-        return read_npy_geometry(path).affine
-    from hilum.io.nifti_header import read_nifti_affine
-
-    return read_nifti_affine(path)
+        return read_nifti_affine(path)
+    return read_place(path).affine
 
 
 def write_locations(scan: Scan, folder: Path) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 
 from hilum.errors import FormatError, HilumError, MissingInputError, OutputError, one_line
 from hilum.geometry import Geometry
+from hilum.io.atomic import PARTIAL, whole_folder
 from hilum.io.ledger import read_ledger
-from hilum.io.store import PARTIAL, read_record, whole_folder
+from hilum.io.store import read_record
 from hilum.io.values import is_uid
 from hilum.scan import Nodule
 
