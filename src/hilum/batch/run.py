@@ -15,6 +15,7 @@ from hilum.datasets.survey import Survey
 from hilum.errors import OutputError, RecipeError
 from hilum.io import summary, sums
 from hilum.io.atomic import DISK_FULL, PARTIAL, atomic_path, write_refused
+from hilum.io.extras import check_extra
 from hilum.io.ledger import FINISHED, Ledger, Row
 from hilum.io.store import is_whole, read_record
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
@@ -133,7 +134,10 @@ def process(
     OutputError
         If the output folder cannot be written, its disk is full, another run writes to it, or it holds results of
         another recipe.
+    InputError
+        If the recipe's format needs a package that is not installed.
     """
+    check_extra(recipe.output.format)
     try:
         (out / "scans").mkdir(parents=True, exist_ok=True)
     except OSError as problem:

@@ -63,11 +63,13 @@ def run(
         Replace the results of another recipe.
     """
     from hilum import batch
+    from hilum.io.extras import check_extra
     from hilum.io.summary import read_summary
     from hilum.recipes import recipe as find_recipe
     from hilum.recipes import with_options
 
     chosen = with_options(find_recipe(recipe), file_format=file_format)
+    check_extra(chosen.output.format)
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
     found = batch.survey(inputs, dataset=dataset, annotations=annotations)
     for row in found.refused:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.geometry import Geometry
     from hilum.io.boxes import Box
     from hilum.io.placement import Placement
     from hilum.volume import Volume
@@ -124,7 +123,7 @@ def read_b2nd(path: Path) -> Volume:
     return placed_volume(stored.placement, stored.read((0, 0, 0), stored.shape), where=path)
 
 
-def read_b2nd_geometry(path: Path) -> Geometry:
+def read_b2nd_placement(path: Path) -> Placement:
     """Read where a .b2nd file that `write_b2nd` made puts its voxels; blosc2 is not needed.
 
     Parameters
@@ -133,14 +132,14 @@ def read_b2nd_geometry(path: Path) -> Geometry:
 
     Returns
     -------
-    Geometry
+    Placement
 
     Raises
     ------
-    FormatError, GeometryError, MissingInputError, UnsupportedError
+    FormatError, MissingInputError, UnsupportedError
         As `read_b2nd`.
     """
-    return placed_geometry(_read_header(path).placement, where=path)
+    return _read_header(path).placement
 
 
 class StoredB2nd:

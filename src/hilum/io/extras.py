@@ -11,6 +11,23 @@ EXTRAS: dict[str, tuple[str, ...]] = {"b2nd": ("blosc2",), "zarr": ("zarr", "num
 """The modules of each extra; the first is what `need` gives."""
 
 
+def check_extra(name: str) -> None:
+    """Refuse a format whose package is not installed, before any work is done for it.
+
+    Parameters
+    ----------
+    name : str
+        Of a format; one that is no key of `EXTRAS` needs nothing.
+
+    Raises
+    ------
+    InputError
+        If it needs one that is not there.
+    """
+    if name in EXTRAS:
+        need(name)
+
+
 def need(extra: str) -> Any:
     """Import what an extra installs.
 

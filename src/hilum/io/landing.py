@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from hilum.errors import FormatError, OutputError
+from hilum.io.placement import placed_geometry
 from hilum.io.records import NoduleRecord
 from hilum.io.stores import FORMATS, read_place
 from hilum.ops.readings import mean_agreement
@@ -90,7 +91,7 @@ def _stored_affine(path: Path) -> NDArray[np.float64]:
         from hilum.io.nifti_header import read_nifti_affine
 
         return read_nifti_affine(path)
-    return read_place(path).affine
+    return placed_geometry(read_place(path), where=path).affine
 
 
 def write_locations(scan: Scan, folder: Path) -> None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from hilum.geometry import Geometry
     from hilum.io.placement import Placement
     from hilum.volume import Volume
 
@@ -74,7 +73,7 @@ def read_npy(path: Path) -> Volume:
     FormatError, GeometryError, MissingInputError, UnsupportedError
         If a file is damaged, is not there, disagrees with the other, or holds anything but numbers.
     """
-    record = _read_placement(path.with_suffix(".json"))
+    record = read_npy_placement(path)
     with open_file(path) as handle:
         shape, fortran, dtype = _read_header(handle, path)
         if dtype.kind not in "iufb":
@@ -103,7 +102,7 @@ def open_npy(path: Path) -> StoredArray:
     InputError
         As `read_npy`.
     """
-    record = _read_placement(path.with_suffix(".json"))
+    record = read_npy_placement(path)
     with open_file(path) as handle:
         shape, fortran, dtype = _read_header(handle, path)
         if dtype.kind not in "iufb":
@@ -115,7 +114,7 @@ def open_npy(path: Path) -> StoredArray:
     return StoredArray(array, placed_geometry(record, where=path), resident=False)
 
 
-def read_npy_geometry(path: Path) -> Geometry:
+def read_npy_placement(path: Path) -> Placement:
     """Read where a .npy file that `write_npy` made puts its voxels, from the .json beside it.
 
     Parameters
@@ -125,17 +124,14 @@ def read_npy_geometry(path: Path) -> Geometry:
 
     Returns
     -------
-    Geometry
+    Placement
 
     Raises
     ------
-    FormatError, GeometryError, MissingInputError
+    FormatError, MissingInputError
         If the .json is damaged or not there.
     """
-    return placed_geometry(_read_placement(path.with_suffix(".json")), where=path)
-
-
-def _read_placement(path: Path) -> Placement:
+    path = path.with_suffix(".json")
     try:
         with open_file(path) as handle:
             text = handle.read(HEADER_LIMIT + 1)

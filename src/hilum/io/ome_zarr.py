@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 CHUNK = 48
 """Edge of the cubes that are packed one by one: measured, as their packing, in docs/decisions/0008."""
 
+__all__ = ["StoredZarr", "read_zarr", "read_zarr_placement", "write_zarr"]
+
 LEVELS, SMALL = 3, 96
 """At most so many sizes of the volume; no more where its longest edge is at most `SMALL` voxels."""
 
@@ -98,25 +100,6 @@ def read_zarr(path: Path) -> Volume:
     """
     stored = StoredZarr(path)
     return placed_volume(stored.placement, stored.read((0, 0, 0), stored.shape), where=path)
-
-
-def read_zarr_geometry(path: Path) -> Geometry:
-    """Read where a .zarr folder that `write_zarr` made puts its voxels; zarr is not needed.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    Geometry
-
-    Raises
-    ------
-    FormatError, GeometryError, MissingInputError, UnsupportedError
-        As `read_zarr`.
-    """
-    return read_zarr_placement(path)[1]
 
 
 def _write_array(group: Any, name: str, volume: Volume) -> None:

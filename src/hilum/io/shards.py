@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.geometry import Geometry
     from hilum.io.boxes import Box
     from hilum.io.placement import Placement
 
@@ -74,8 +73,8 @@ class _Array(msgspec.Struct, frozen=True):
     storage_transformers: list[Any] = []
 
 
-def read_zarr_placement(path: Path) -> tuple[Placement, Geometry]:
-    """Read where a .zarr folder puts its voxels.
+def read_zarr_placement(path: Path) -> Placement:
+    """Read where a .zarr folder puts its voxels; zarr is not needed.
 
     Parameters
     ----------
@@ -84,19 +83,18 @@ def read_zarr_placement(path: Path) -> tuple[Placement, Geometry]:
 
     Returns
     -------
-    tuple of Placement and Geometry
+    Placement
 
     Raises
     ------
-    FormatError, GeometryError, MissingInputError, UnsupportedError
+    FormatError, MissingInputError, UnsupportedError
         If the folder is none of ours, or damaged.
     """
     group = _decode(path, HEADER, _Group)
     if not isinstance(found := group.attributes.get(ATTRIBUTE), dict):
         raise UnsupportedError("is not one that hilum wrote: it does not say how it lies", where=path,
                                do="give the scan it was made from", code="not-ours")  # fmt: skip
-    placement = decode_placement(found, where=path)
-    return placement, placed_geometry(placement, where=path)
+    return decode_placement(found, where=path)
 
 
 class StoredZarr:
@@ -117,7 +115,8 @@ class StoredZarr:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.placement, self.geometry = read_zarr_placement(path)
+        self.placement = read_zarr_placement(path)
+        self.geometry = placed_geometry(self.placement, where=path)
         need("zarr")
         header = _decode(path, f"{ARRAY}/{HEADER}", _Array)
         self.shape: Box = header.shape

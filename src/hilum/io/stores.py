@@ -5,22 +5,26 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hilum.errors import FormatError
-from hilum.io.extras import EXTRAS, need
+import numpy as np
+
+from hilum.errors import FormatError, UnsupportedError
+from hilum.io.values import to_scan
+from hilum.volume import Mask
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hilum.geometry import Geometry
     from hilum.io.boxes import Stored
+    from hilum.io.placement import Placement
     from hilum.io.records import ScanRecord
+    from hilum.scan import Scan
     from hilum.volume import Volume
 
 
 class Format(NamedTuple):
     """A store: its suffix, the file in it that shows it is there, its module, and what of that reads it.
 
-    ``read`` gives the whole volume, ``place`` its geometry alone, ``open`` what boxes are read from.
+    ``read`` gives the whole volume, ``place`` its placement alone, ``open`` what boxes are read from.
     """
 
     suffix: str
@@ -33,9 +37,9 @@ class Format(NamedTuple):
 
 STORES: dict[str, Format] = {
     "nifti": Format(".nii.gz", "", "hilum.io.nifti", "read_nifti_volume", "", "open_nifti"),
-    "npy": Format(".npy", "", "hilum.io.npy", "read_npy", "read_npy_geometry", "open_npy"),
-    "zarr": Format(".zarr", "/zarr.json", "hilum.io.ome_zarr", "read_zarr", "read_zarr_geometry", "StoredZarr"),
-    "b2nd": Format(".b2nd", "", "hilum.io.b2nd", "read_b2nd", "read_b2nd_geometry", "StoredB2nd"),
+    "npy": Format(".npy", "", "hilum.io.npy", "read_npy", "read_npy_placement", "open_npy"),
+    "zarr": Format(".zarr", "/zarr.json", "hilum.io.ome_zarr", "read_zarr", "read_zarr_placement", "StoredZarr"),
+    "b2nd": Format(".b2nd", "", "hilum.io.b2nd", "read_b2nd", "read_b2nd_placement", "StoredB2nd"),
 }
 """Every store, by its name in a recipe."""
 
@@ -44,23 +48,6 @@ FORMATS = {name: store.suffix for name, store in STORES.items()}
 
 PARTS = ("ct", "lungs", "nodules")
 """The volumes of a scan."""
-
-
-def check_format(name: str) -> None:
-    """Refuse a format whose package is not installed, before any work is done for it.
-
-    Parameters
-    ----------
-    name : str
-        A key of `STORES`.
-
-    Raises
-    ------
-    InputError
-        If it needs one that is not there.
-    """
-    if name in EXTRAS:
-        need(name)
 
 
 def format_of(record: ScanRecord, part: str = "ct") -> str:
@@ -139,8 +126,32 @@ def open_stored(folder: Path, record: ScanRecord, part: str) -> Stored | None:
     return stored
 
 
-def read_place(path: Path) -> Geometry:
-    """Read where the file of a store puts its voxels.
+def read_scan(path: Path) -> Scan:
+    """Read a CT from a store, wherever it lies.
+
+    Parameters
+    ----------
+    path : Path
+        With one of the suffixes of `FORMATS`, but for NIfTI, which has a reader of its own.
+
+    Returns
+    -------
+    Scan
+        int16 HU, named by the series UID in it, or after the file.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, not one that hilum wrote, or holds labels; or a package is not installed that it needs.
+    """
+    volume = _function(_named_by(path), "read")(path)
+    if isinstance(volume, Mask):
+        raise UnsupportedError("holds labels, no scan", where=path, do="give the ct beside it")
+    return to_scan(np.array(volume.array), volume.geometry, where=path, series_uid=read_place(path).series_uid)
+
+
+def read_place(path: Path) -> Placement:
+    """Read where a store puts its voxels.
 
     Parameters
     ----------
@@ -149,16 +160,19 @@ def read_place(path: Path) -> Geometry:
 
     Returns
     -------
-    Geometry
+    Placement
 
     Raises
     ------
     InputError
         If it is damaged.
     """
-    name = next(name for name, store in STORES.items() if store.place and path.name.endswith(store.suffix))
-    geometry: Geometry = _function(name, "place")(path)
-    return geometry
+    placement: Placement = _function(_named_by(path), "place")(path)
+    return placement
+
+
+def _named_by(path: Path) -> str:
+    return next(name for name, store in STORES.items() if store.place and path.name.lower().endswith(store.suffix))
 
 
 def _function(name: str, task: str) -> Any:
