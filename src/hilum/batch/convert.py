@@ -22,7 +22,7 @@ from hilum.io import summary, sums
 from hilum.io.atomic import DISK_FULL, write_refused
 from hilum.io.convert import convert_scan
 from hilum.io.extras import check_extra
-from hilum.io.ledger import FINISHED, NAME, Ledger, Row
+from hilum.io.ledger import FINISHED, NAME, Ledger, Row, read_ledger
 from hilum.io.store import is_whole, read_record
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
 
@@ -70,9 +70,9 @@ def convert_run(folder: Path, out: Path, *, file_format: str) -> Generator[Row]:
         stack.callback(sweep, out)
         sweep(out)
         settle_recipe(out, recipe, overwrite=False)
-        told, book = stack.enter_context(Ledger(folder)), stack.enter_context(Ledger(out))
+        book = stack.enter_context(Ledger(out))
         well = True
-        for row in told.rows():
+        for _, row in sorted(read_ledger(folder).items()):
             new = _convert(row, folder, before, out, recipe, book) if row.status in FINISHED else row
             if new.code == DISK_FULL:
                 raise OutputError("cannot be written: No space left on the disk", where=out,

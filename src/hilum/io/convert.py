@@ -6,7 +6,6 @@ import shutil
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from hilum.errors import GeometryError, OutputError
 from hilum.io import write
@@ -70,11 +69,7 @@ def convert_scan(folder: Path, record: ScanRecord, scans: Path, *, file_format: 
         )
         for part, volume in written.items():
             again = read_stored(partial, new, part)
-            if (
-                again is None
-                or not np.array_equal(again.array, volume.array)
-                or again.array.dtype != volume.array.dtype
-            ):
+            if again is None or again.array.dtype != volume.array.dtype or (again.array != volume.array).any():
                 raise OutputError(f"{part} is not the same when it is read again", where=scans / folder.name)
             _check_place(again, record, scans / folder.name)
         write_record(new, partial)

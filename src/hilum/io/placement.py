@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -32,6 +32,9 @@ class Placement(msgspec.Struct, frozen=True):
     series_uid: str = ""
 
 
+_P = TypeVar("_P", bound=Placement)
+
+
 def placement_of(volume: Volume, *, series_uid: str = "") -> Placement:
     """Say where a volume lies.
 
@@ -51,7 +54,7 @@ def placement_of(volume: Volume, *, series_uid: str = "") -> Placement:
     return Placement(kind, grid.shape, grid.spacing, grid.origin, grid.direction, uid)
 
 
-def decode_placement(text: bytes | str | dict[str, Any], *, where: Path) -> Placement:
+def decode_placement(text: bytes | str | dict[str, Any], *, where: Path, kind: type[_P] = Placement) -> _P:  # type: ignore[assignment]  # the default is what it says
     """Read a placement from JSON.
 
     Parameters
@@ -60,6 +63,8 @@ def decode_placement(text: bytes | str | dict[str, Any], *, where: Path) -> Plac
         The JSON, or what it decodes to.
     where : Path
         For messages.
+    kind : type
+        `Placement`, or one that holds more.
 
     Returns
     -------
@@ -72,8 +77,8 @@ def decode_placement(text: bytes | str | dict[str, Any], *, where: Path) -> Plac
     """
     try:
         if isinstance(text, dict):
-            return msgspec.convert(text, Placement)
-        return msgspec.json.decode(text, type=Placement)
+            return msgspec.convert(text, kind)
+        return msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FormatError(f"is not a geometry: {error}", where=where, do="write the volume again") from error
 
