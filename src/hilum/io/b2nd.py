@@ -26,8 +26,9 @@ from hilum.io.boxes import check_box
 from hilum.io.extras import need
 from hilum.io.files import HEADER_LIMIT, open_file
 from hilum.io.placement import (
-    Placement,
+    TypedPlacement,
     check_placed,
+    check_type,
     decode_placement,
     placed_geometry,
     placed_volume,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum.io.boxes import Box
+    from hilum.io.placement import Placement
     from hilum.volume import Volume
 
 CHUNK, BLOCK, CODEC, LEVEL, FILTER = 128, 32, "LZ4", 5, "BITSHUFFLE"
@@ -55,8 +57,8 @@ _CHUNK_LIMIT = 2**26
 """The largest chunk read, in bytes; ours of 64-bit voxels have 2**24."""
 
 
-class _Layer(Placement, frozen=True, kw_only=True):
-    """What our layer of the header holds, as JSON: the placement, and the CRC-32 of the voxels in C order."""
+class _Layer(TypedPlacement, frozen=True, kw_only=True):
+    """What our layer of the header holds, as JSON: place, type, and the CRC-32 of the voxels in C order."""
 
     crc32: int
 
@@ -107,7 +109,7 @@ def write_b2nd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
             "nthreads": 1,  # several give the same voxels, but other bytes each time
         },
         dparams={"nthreads": 1},
-        meta={_LAYER: msgspec.json.encode({**place, "crc32": _crc32(array)}).decode()},
+        meta={_LAYER: msgspec.json.encode({**place, "dtype": array.dtype.name, "crc32": _crc32(array)}).decode()},
     )
     frame = packed.to_cframe()
     with atomic_path(path) as temporary:  # by hand: the library does not say when the disk is full
@@ -261,5 +263,6 @@ def _parse(head: bytes, path: Path, there: int) -> _Header:
         raise FormatError(f"holds {nbytes} bytes unpacked, expected {padded}", where=path, code="damaged")
     layer = decode_placement(msgspec.msgpack.decode(layers[_LAYER], type=str), where=path, kind=_Layer)
     place = (shape[1], shape[2], shape[3])
+    check_type(layer, dtype, where=path)
     check_placed(layer, place, dtype, where=path)
     return _Header(place, dtype, layer)

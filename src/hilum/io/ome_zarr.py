@@ -145,7 +145,7 @@ def _attributes(sizes: list[Volume], path: Path, series_uid: str) -> dict[str, A
         colors = [{"label-value": n, "rgba": list(color)} for n, color in enumerate(_COLORS, start=1)]
         ome["image-label"] = {"colors": colors, "source": {"image": f"../{_IMAGE}"}}
     placement = placement_of(sizes[0], series_uid=series_uid)
-    return {"ome": ome, ATTRIBUTE: msgspec.to_builtins(placement)}
+    return {"ome": ome, ATTRIBUTE: {**msgspec.to_builtins(placement), "dtype": sizes[0].array.dtype.name}}
 
 
 def _transforms(size: Geometry, whole: Geometry) -> list[dict[str, Any]]:

@@ -32,6 +32,12 @@ class Placement(msgspec.Struct, frozen=True):
     series_uid: str = ""
 
 
+class TypedPlacement(Placement, frozen=True, kw_only=True):
+    """The same where the voxels are packed: their type is told twice, for one changed letter makes floats of HU."""
+
+    dtype: str
+
+
 _P = TypeVar("_P", bound=Placement)
 
 
@@ -81,6 +87,25 @@ def decode_placement(text: bytes | str | dict[str, Any], *, where: Path, kind: t
         return msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FormatError(f"is not a geometry: {error}", where=where, do="write the volume again") from error
+
+
+def check_type(place: TypedPlacement, dtype: np.dtype[Any], *, where: Path) -> None:
+    """Hold the type that a file declares against its placement.
+
+    Parameters
+    ----------
+    place : TypedPlacement
+    dtype : dtype
+    where : Path
+
+    Raises
+    ------
+    FormatError
+        If the two disagree.
+    """
+    if place.dtype != dtype.name:
+        what = f"holds {dtype.name}, but its geometry says {place.dtype[:20]}"
+        raise FormatError(what, where=where, do="write it again", code="type")
 
 
 def placed_geometry(place: Placement, *, where: Path) -> Geometry:
