@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from hilum.io.placement import Placement
     from hilum.volume import Volume
 
-CHUNK, BLOCK, CODEC, LEVEL, FILTER = 128, 32, "LZ4", 5, "BITSHUFFLE"
+CHUNK, BLOCK, CODEC, LEVEL, FILTER = 128, 16, "LZ4", 5, "BITSHUFFLE"
 """Edges of the cubes that are packed together and one by one, and how: measured, in docs/decisions/0008."""
 
 _LAYER = "hilum"
