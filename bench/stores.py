@@ -129,7 +129,7 @@ def measure_formats(folder: Path, out: dict[str, Path], scan: hilum.Scan) -> Non
             assert np.array_equal(got, scan.ct.array[box])  # noqa: S101 - what is timed is right
 
         line(
-            f"hilum {name}",
+            f"{name}, as hilum stores it",
             weight(path / f"ct{FORMATS[name]}"),
             wrote,
             cost(patch, 3 if name == "nifti" else PATCHES),
