@@ -104,7 +104,7 @@ class Intensity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The file format of volumes and masks."""
 
-    format: Literal["nifti", "npy"] = "nifti"
+    format: Literal["nifti", "npy", "zarr", "b2nd"] = "nifti"
 
 
 class Compute(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

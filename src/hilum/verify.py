@@ -8,7 +8,9 @@ import msgspec
 
 from hilum.errors import FormatError, MissingInputError, OutputError
 from hilum.io import ledger, sums
-from hilum.io.store import PARTIAL, read_record
+from hilum.io.atomic import PARTIAL
+from hilum.io.parts import list_parts
+from hilum.io.store import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,8 +122,8 @@ def _scan(folder: Path, row: Row) -> Iterator[Fault | int]:
         yield _fault(path, "fingerprint", FormatError("is of another input than the ledger's", where=path, do=AGAIN))
     for name, facts in record.files.items():
         yield _file(folder / name, facts)
-    for extra in sorted(folder.iterdir()):
-        if extra.name not in record.files and extra.name != "scan.json":
+    for name, extra in list_parts(folder):
+        if name not in record.files and name != "scan.json":
             yield _fault(extra, "extra", FormatError("no scan.json knows it", where=extra, do="take it elsewhere"))
 
 

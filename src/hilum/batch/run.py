@@ -14,9 +14,10 @@ from hilum.batch.task import Task, record_sha256, run_task, stamp, with_threads
 from hilum.datasets.survey import Survey
 from hilum.errors import OutputError, RecipeError
 from hilum.io import summary, sums
-from hilum.io.atomic import DISK_FULL, atomic_path, write_refused
+from hilum.io.atomic import DISK_FULL, PARTIAL, atomic_path, write_refused
+from hilum.io.extras import check_extra
 from hilum.io.ledger import FINISHED, Ledger, Row
-from hilum.io.store import PARTIAL, is_whole, read_record
+from hilum.io.store import is_whole, read_record
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
 
 if TYPE_CHECKING:
@@ -133,17 +134,20 @@ def process(
     OutputError
         If the output folder cannot be written, its disk is full, another run writes to it, or it holds results of
         another recipe.
+    InputError
+        If the recipe's format needs a package that is not installed.
     """
+    check_extra(recipe.output.format)
     try:
         (out / "scans").mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise write_refused("", problem, where=out) from None
     with ExitStack() as stack:
         stack.enter_context(hold(out))
-        stack.callback(_sweep, out)
-        _sweep(out)
+        stack.callback(sweep, out)
+        sweep(out)
         book = stack.enter_context(Ledger(out))
-        _settle_recipe(out, recipe, overwrite=overwrite)
+        settle_recipe(out, recipe, overwrite=overwrite)
         changed = False
         made = _make(refs, recipe, out, book, workers, limits or Limits(), scheduler, overwrite, watch)
         stack.callback(made.close)  # ends the workers first
@@ -221,8 +225,21 @@ def _is_kept(row: Row, ref: ScanRef, recipe: Recipe, out: Path) -> bool:
     return record is not None and is_whole(folder, record)
 
 
-def _settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
-    """Write the recipe; refuse a folder whose results are of another one, unless they may go."""
+def settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
+    """Write the recipe; refuse a folder whose results are of another one, unless they may go.
+
+    Parameters
+    ----------
+    out : Path
+        The output folder.
+    recipe : Recipe
+    overwrite : bool
+
+    Raises
+    ------
+    OutputError
+        If it holds results of another recipe.
+    """
     path, text = out / RECIPE, recipe_toml(recipe)
     try:
         before = path.read_text(encoding="utf-8", errors="replace")
@@ -242,8 +259,14 @@ def _settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def _sweep(out: Path) -> None:
-    """Remove what a run that died left half-done; only while the folder is held."""
+def sweep(out: Path) -> None:
+    """Remove what a run that died left half-done; only while the folder is held.
+
+    Parameters
+    ----------
+    out : Path
+        The output folder.
+    """
     for name in _names(out / "scans"):
         if name.startswith(PARTIAL):
             shutil.rmtree(out / "scans" / name, ignore_errors=True)

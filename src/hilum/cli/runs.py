@@ -19,7 +19,7 @@ def run(
     *,
     out: Path,
     recipe: str = "default",
-    file_format: Annotated[Literal["nifti", "npy"] | None, Parameter(name="--format")] = None,
+    file_format: Annotated[Literal["nifti", "npy", "zarr", "b2nd"] | None, Parameter(name="--format")] = None,
     dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017"] = "auto",
     annotations: Path | None = None,
     workers: int = 0,
@@ -63,11 +63,13 @@ def run(
         Replace the results of another recipe.
     """
     from hilum import batch
+    from hilum.io.extras import check_extra
     from hilum.io.summary import read_summary
     from hilum.recipes import recipe as find_recipe
     from hilum.recipes import with_options
 
     chosen = with_options(find_recipe(recipe), file_format=file_format)
+    check_extra(chosen.output.format)
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
     found = batch.survey(inputs, dataset=dataset, annotations=annotations)
     for row in found.refused:
@@ -108,6 +110,45 @@ def run(
     say(shown.tally.balance(out))
     if told := landing(read_summary(out)):
         say(told)
+    return ALL_WELL if shown.tally.well else REFUSED
+
+
+def store(
+    folder: Path,
+    /,
+    *,
+    file_format: Annotated[Literal["nifti", "npy", "zarr", "b2nd"], Parameter(name="--format")],
+    out: Path | None = None,
+) -> int:
+    """Store the volumes of a finished output in another format, in a folder of its own; the first one stays.
+
+    Parameters
+    ----------
+    folder
+        An output folder of 'hilum run'.
+    file_format
+        Format of volumes and masks.
+    out
+        The new output folder; without it the old one's name and the format, beside it: OUT-b2nd. Interrupted, the same
+        command goes on.
+    """
+    from hilum import batch
+    from hilum.io.ledger import read_ledger
+
+    target = folder.with_name(f"{folder.resolve().name}-{file_format}") if out is None else out
+    total = len(read_ledger(folder))
+    with ExitStack() as stack:
+        shown = stack.enter_context(progress(total))
+        rows = stack.enter_context(closing(batch.convert_run(folder, target, file_format=file_format)))
+        try:
+            for row in rows:
+                shown.add(row)
+        except KeyboardInterrupt:
+            complain(
+                f"{target}: interrupted after {shown.tally.count} of {total} scans; give the command again to go on"
+            )
+            return INTERRUPTED
+    say(shown.tally.balance(target))
     return ALL_WELL if shown.tally.well else REFUSED
 
 

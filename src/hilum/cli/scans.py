@@ -56,7 +56,7 @@ def convert(source: Path, output: Path, /, *, series: str = "", slice_spacing_mm
     source
         A DICOM folder or a volume file.
     output
-        Ends in .nii, .nii.gz, .nrrd, .mha, .mhd or .npy.
+        Ends in .nii, .nii.gz, .nrrd, .mha, .mhd, .npy, .zarr or .b2nd.
     series
         Series Instance UID, where the folder holds several.
     slice_spacing_mm
@@ -91,7 +91,7 @@ def lungs(
     source
         A DICOM folder or a volume file.
     output
-        Ends in .nii, .nii.gz, .nrrd, .mha, .mhd or .npy.
+        Ends in .nii, .nii.gz, .nrrd, .mha, .mhd, .npy, .zarr or .b2nd.
     method
         hilum, tutorial3d, tutorial2d, or onnx:PATH for a model of yours. The tutorial's methods do not tell sides:
         their lungs are all 1.
@@ -150,7 +150,7 @@ def nodules(
     annotations
         A LUNA16 annotations.csv, or a reading of LIDC-IDRI in .xml.
     output
-        Ends in .nii, .nii.gz, .nrrd, .mha, .mhd or .npy.
+        Ends in .nii, .nii.gz, .nrrd, .mha, .mhd, .npy, .zarr or .b2nd.
     consensus
         The share of a nodule's readers who must have drawn a place: above 0, at most 1.
     contour_pixel

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hilum.errors import InputError, MissingInputError
-from hilum.io import READERS, read, suffix_of
+from hilum.io import READERS, is_volume, read, suffix_of
 from hilum.io.files import is_there
 from hilum.io.values import is_uid
 from hilum.scan import Scan, ScanRef
@@ -44,7 +44,7 @@ def index(root: Path, annotations: Path | None = None) -> list[ScanRef]:
     """
     if not is_there(root):
         raise MissingInputError("there is no such file or folder", where=root, do="check the path")
-    if root.is_file():
+    if root.is_file() or is_volume(root):
         return [_ref(root, "", annotations, tag=root.stem)]
     found = [_ref(path, "", annotations, tag=str(path.relative_to(root))) for path in _volume_files(root)]
     found += _dicom_series(root, annotations, quiet=bool(found))

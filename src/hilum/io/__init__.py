@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
+from hilum.io.extras import check_extra
 from hilum.io.files import is_there
 from hilum.io.values import is_uid
 from hilum.ops.plausibility import question_values
@@ -29,6 +30,9 @@ READERS: dict[str, tuple[str, str]] = {
 }
 """Which function reads a volume file, by its suffix; a folder, and any other file, is read as DICOM."""
 
+STORE_READERS: dict[str, tuple[str, str]] = dict.fromkeys((".npy", ".b2nd", ".zarr"), ("hilum.io.stores", "read_scan"))
+"""Which function reads what a run stores for training; it is read where it is named, and not searched for."""
+
 WRITERS: dict[str, tuple[str, str]] = {
     ".nii": ("hilum.io.nifti", "write_nifti"),
     ".nii.gz": ("hilum.io.nifti", "write_nifti"),
@@ -36,6 +40,8 @@ WRITERS: dict[str, tuple[str, str]] = {
     ".mha": ("hilum.io.metaimage", "write_metaimage"),
     ".mhd": ("hilum.io.metaimage", "write_metaimage"),
     ".npy": ("hilum.io.npy", "write_npy"),
+    ".b2nd": ("hilum.io.b2nd", "write_b2nd"),
+    ".zarr": ("hilum.io.ome_zarr", "write_zarr"),
 }
 """Which function writes a volume, by the suffix of its path."""
 
@@ -74,7 +80,8 @@ def read(
     ----------
     path : str or Path
         A folder that holds a DICOM series (searched with its subfolders), one DICOM file, or a ``.mhd``,
-        ``.mha``, ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.nhdr`` file.
+        ``.mha``, ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.nhdr`` file; or a ``.npy``, ``.b2nd`` or ``.zarr`` that
+        hilum wrote.
     series : str
         The Series Instance UID wanted, where a folder holds several; without it the largest chest-like CT
         series is taken and the choice noted.
@@ -107,7 +114,7 @@ def read(
     if not is_there(path):
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     suffix = suffix_of(path)
-    if path.is_dir() or suffix not in READERS:
+    if not is_volume(path):
         scan = _read_dicom(path, suffix=suffix, series=series, max_gap_mm=max_gap_mm, slice_spacing_mm=slice_spacing_mm)
     elif series:
         raise InputError("a series can be chosen in a DICOM folder only", where=path, do="leave the series out")
@@ -115,7 +122,7 @@ def read(
         what = "a slice spacing can be stated for a DICOM series only"
         raise InputError(what, where=path, do="leave it out: the header decides", code="option")
     else:
-        scan = _function(READERS[suffix])(path)
+        scan = _function({**READERS, **STORE_READERS}[suffix])(path)
     notes = (*scan.notes, *question_values(scan.ct))
     scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
     return annotate(scan, annotations) if annotations is not None else scan
@@ -165,8 +172,8 @@ def write(volume: Volume, path: str | Path, *, series_uid: str = "") -> None:
     ----------
     volume : Volume or Mask
     path : str or Path
-        Ends in ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mhd`` (its voxels go to a ``.raw`` beside it) or
-        ``.npy`` (its geometry goes to a ``.json`` beside it).
+        Ends in ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mhd`` (its voxels go to a ``.raw`` beside it),
+        ``.npy`` (its geometry goes to a ``.json`` beside it), ``.b2nd`` or ``.zarr`` (a folder).
     series_uid : str
         The Series Instance UID, kept in the header, by which `read` names the scan and finds its annotations.
 
@@ -176,6 +183,8 @@ def write(volume: Volume, path: str | Path, *, series_uid: str = "") -> None:
         If the suffix is none of these.
     OutputError
         If the file cannot be written.
+    InputError
+        If the format needs a package that is not installed.
     """
     path = Path(path)
     _function(WRITERS[check_output(path)])(volume, path, series_uid=series_uid)
@@ -197,13 +206,34 @@ def check_output(path: Path) -> str:
     ------
     UnsupportedError
         If it names none.
+    InputError
+        If it needs a package that is not installed.
     """
     suffix = suffix_of(path)
     if suffix not in WRITERS:
         raise UnsupportedError(
             f"cannot write {suffix or 'a file without suffix'}", where=path, do=f"use {' '.join(WRITERS)}"
         )
+    check_extra(suffix.removeprefix("."))
     return suffix
+
+
+def is_volume(path: Path) -> bool:
+    """Whether a path is that of a volume, by its suffix: anything else is read as DICOM.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+        A ``.zarr`` is a folder.
+    """
+    suffix = suffix_of(path)
+    if suffix == ".zarr" and path.is_dir():
+        return (path / "zarr.json").is_file()
+    return suffix in {**READERS, **STORE_READERS} and not path.is_dir()
 
 
 def _read_dicom(path: Path, *, suffix: str, **options: Any) -> Scan:

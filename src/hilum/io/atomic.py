@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are complete."""
+"""Files and folders that appear under their name only when they are complete."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 DISK_FULL = "disk-full"
 """The code of an output that found no space: no other scan will fare better."""
+
+PARTIAL = ".partial-"
+"""How the name of an unfinished folder begins; never the name of a finished one."""
 
 _SHORT = re.compile(r"^\d+ requested and \d+ written$")
 """All that numpy says when a file takes no more."""
@@ -64,6 +68,46 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise
     except OSError as error:
         raise write_refused("", error, where=final) from error
+
+
+@contextmanager
+def whole_folder(final: Path) -> Iterator[Path]:
+    """Give a temporary folder that takes its final name only when the block ends well.
+
+    Parameters
+    ----------
+    final : Path
+        The name it gets; a folder already there is replaced at that moment.
+
+    Yields
+    ------
+    Path
+        An empty folder on the same file system.
+
+    Raises
+    ------
+    OutputError
+        If the file system refuses; the temporary folder is removed.
+    """
+    token = secrets.token_hex(4)  # not the process id: on a cluster two machines may have the same
+    partial = final.with_name(f"{PARTIAL}{final.name}-{token}")
+    retired = final.with_name(f"{PARTIAL}old-{final.name}-{token}")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        for path in (*partial.rglob("*"), partial):
+            _sync(path)
+        if final.exists():
+            final.rename(retired)
+        partial.rename(final)
+        _sync(final.parent)
+    except OSError as problem:
+        if isinstance(problem, OutputError):
+            raise
+        raise write_refused("", problem, where=final) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(retired, ignore_errors=True)
 
 
 def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:

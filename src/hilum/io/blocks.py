@@ -73,6 +73,28 @@ def check_size(count: int, dtype: np.dtype[np.generic], *, where: Path) -> int:
     return size
 
 
+def check_packed(size: int, present: int, *, where: Path) -> None:
+    """Refuse packed bytes that declare far more than any scan's would.
+
+    Parameters
+    ----------
+    size : int
+        Bytes declared, unpacked.
+    present : int
+        Bytes there, packed.
+    where : Path
+        For messages.
+
+    Raises
+    ------
+    FormatError
+        If they are a bomb.
+    """
+    if size > max(_PLAIN_UNPACKED, _PLAIN_RATIO * present):
+        what = f"{present} packed bytes declare {size} unpacked: no scan packs so well"
+        raise FormatError(what, where=where, code="too-large")
+
+
 class _Decoder(Protocol):
     @property
     def needs_input(self) -> bool: ...
@@ -134,12 +156,8 @@ class Block:
                 raise _truncated(self._present, size, self._where)
         elif self._packing != "bzip2" and size > _DEFLATE_RATIO * self._present:
             raise _truncated(_DEFLATE_RATIO * self._present, size, self._where)
-        elif size > max(_PLAIN_UNPACKED, _PLAIN_RATIO * self._present):
-            raise FormatError(
-                f"{self._present} packed bytes declare {size} unpacked: no scan packs so well",
-                where=self._where,
-                code="too-large",
-            )
+        else:
+            check_packed(size, self._present, where=self._where)
 
     def fill(self, target: NDArray[np.generic]) -> None:
         """Read exactly as many bytes as an array holds.

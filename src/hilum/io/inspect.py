@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import HilumError, MissingInputError, one_line
-from hilum.io import READERS, read, suffix_of
+from hilum.io import is_volume, read, suffix_of
 from hilum.io.files import is_there
 from hilum.io.records import GridRecord, grid_record
 
@@ -57,7 +57,7 @@ def inspect(path: Path) -> list[SeriesRecord]:
     """
     if not is_there(path):
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
-    if path.is_file() and suffix_of(path) in READERS:
+    if is_volume(path):
         return [_inspect_file(path)]
     from hilum.io.dicom import index_dicom
 

@@ -21,6 +21,7 @@ import numpy as np
 from hilum.errors import FormatError, GeometryError, UnsupportedError
 from hilum.io.atomic import atomic_path
 from hilum.io.blocks import GZIP_MAGIC, Block, check_size, write_gzip
+from hilum.io.boxes import StoredArray
 from hilum.io.files import open_file
 from hilum.io.nifti_header import DATATYPES, pack_header
 from hilum.io.values import geometry_from_steps, is_uid, to_scan
@@ -104,6 +105,26 @@ def read_nifti_volume(path: Path) -> Volume:
     stored = _load(path)
     plain = (stored.slope, stored.intercept) == (1.0, 0.0)
     return Volume(stored.array if plain else stored.array * stored.slope + stored.intercept, stored.geometry)
+
+
+def open_nifti(path: Path) -> StoredArray:
+    """Read a .nii or .nii.gz file of a finished scan, to take boxes of it: packed as one, it is unpacked whole.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    StoredArray
+
+    Raises
+    ------
+    InputError
+        As `read_nifti_volume`.
+    """
+    volume = read_nifti_volume(path)
+    return StoredArray(volume.array, volume.geometry, resident=True)
 
 
 def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:

@@ -7,7 +7,7 @@ Source: NEP 1, "A simple file format for NumPy arrays".
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -15,28 +15,16 @@ import numpy as np
 from hilum.errors import FormatError, MissingInputError, UnsupportedError
 from hilum.io.atomic import atomic_path
 from hilum.io.blocks import Block, check_size
+from hilum.io.boxes import StoredArray
 from hilum.io.files import HEADER_LIMIT, open_file
-from hilum.io.values import is_uid, make_geometry
-from hilum.volume import Mask, Volume
+from hilum.io.placement import check_placed, decode_placement, placed_geometry, placed_volume, placement_of
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from hilum.geometry import Geometry
-
-_Triple = tuple[float, float, float]
-
-
-class _Record(msgspec.Struct, frozen=True):
-    """What the .json holds: voxel things (z, y, x), world things (x, y, z) in LPS mm, as in `Geometry`."""
-
-    kind: Literal["volume", "mask"]
-    shape: tuple[int, int, int]
-    spacing: _Triple
-    origin: _Triple
-    direction: tuple[_Triple, _Triple, _Triple]
-    series_uid: str = ""
+    from hilum.io.placement import Placement
+    from hilum.volume import Volume
 
 
 def write_npy(volume: Volume, path: Path, *, series_uid: str = "") -> None:
@@ -60,10 +48,7 @@ def write_npy(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     """
     if path.suffix.lower() != ".npy":
         raise UnsupportedError("a numpy file ends in .npy", where=path)
-    geometry = volume.geometry
-    kind: Literal["volume", "mask"] = "mask" if isinstance(volume, Mask) else "volume"
-    uid = series_uid if is_uid(series_uid) else ""
-    record = _Record(kind, geometry.shape, geometry.spacing, geometry.origin, geometry.direction, uid)
+    record = placement_of(volume, series_uid=series_uid)
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         np.lib.format.write_array(out, np.ascontiguousarray(volume.array), version=(1, 0), allow_pickle=False)
     with atomic_path(path.with_suffix(".json")) as temporary:
@@ -88,29 +73,48 @@ def read_npy(path: Path) -> Volume:
     FormatError, GeometryError, MissingInputError, UnsupportedError
         If a file is damaged, is not there, disagrees with the other, or holds anything but numbers.
     """
-    record = _read_record(path.with_suffix(".json"))
+    record = read_npy_placement(path)
     with open_file(path) as handle:
         shape, fortran, dtype = _read_header(handle, path)
         if dtype.kind not in "iufb":
             raise UnsupportedError(f"holds {dtype}, expected numbers", where=path)
-        if shape != record.shape:
-            raise FormatError(f"has shape {shape}, but its .json says {record.shape}", where=path, code="shape")
-        geometry = make_geometry(
-            shape, spacing=record.spacing, origin=record.origin, direction=record.direction, where=path
-        )
+        check_placed(record, shape, dtype, where=path)
         block = Block(handle, "raw", where=path)
         block.expect(check_size(math.prod(shape), dtype, where=path))
         array = np.empty(shape[::-1] if fortran else shape, dtype)
         block.fill(array)
-    array = array.T if fortran else array
-    if record.kind == "mask":
-        if dtype not in (np.dtype(np.uint8), np.dtype(np.bool_)):
-            raise FormatError(f"holds {dtype}, but its .json says it is a mask", where=path, code="type")
-        return Mask(array, geometry)
-    return Volume(array, geometry)
+    return placed_volume(record, array.T if fortran else array, where=path)
 
 
-def read_npy_geometry(path: Path) -> Geometry:
+def open_npy(path: Path) -> StoredArray:
+    """Map a .npy file that `write_npy` made into memory: of it is read what is asked for.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    StoredArray
+
+    Raises
+    ------
+    InputError
+        As `read_npy`.
+    """
+    record = read_npy_placement(path)
+    with open_file(path) as handle:
+        shape, fortran, dtype = _read_header(handle, path)
+        if dtype.kind not in "iufb":
+            raise UnsupportedError(f"holds {dtype}, expected numbers", where=path)
+        check_placed(record, shape, dtype, where=path)
+        Block(handle, "raw", where=path).expect(check_size(math.prod(shape), dtype, where=path))
+        offset = handle.tell()
+        array = np.memmap(handle, dtype, "r", offset, shape, "F" if fortran else "C")
+    return StoredArray(array, placed_geometry(record, where=path), resident=False)
+
+
+def read_npy_placement(path: Path) -> Placement:
     """Read where a .npy file that `write_npy` made puts its voxels, from the .json beside it.
 
     Parameters
@@ -120,20 +124,14 @@ def read_npy_geometry(path: Path) -> Geometry:
 
     Returns
     -------
-    Geometry
+    Placement
 
     Raises
     ------
-    FormatError, GeometryError, MissingInputError
+    FormatError, MissingInputError
         If the .json is damaged or not there.
     """
-    record = _read_record(path.with_suffix(".json"))
-    return make_geometry(
-        record.shape, spacing=record.spacing, origin=record.origin, direction=record.direction, where=path
-    )
-
-
-def _read_record(path: Path) -> _Record:
+    path = path.with_suffix(".json")
     try:
         with open_file(path) as handle:
             text = handle.read(HEADER_LIMIT + 1)
@@ -143,10 +141,7 @@ def _read_record(path: Path) -> _Record:
         ) from error
     if len(text) > HEADER_LIMIT:
         raise FormatError(f"is longer than {HEADER_LIMIT} bytes, no geometry", where=path)
-    try:
-        return msgspec.json.decode(text, type=_Record)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FormatError(f"is not a geometry: {error}", where=path, do="write the volume again") from error
+    return decode_placement(text, where=path)
 
 
 def _read_header(handle: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:

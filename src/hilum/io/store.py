@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
-from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 import hilum
-from hilum.errors import MissingInputError, OutputError, one_line
+from hilum.errors import FormatError, MissingInputError, one_line
 from hilum.io import write
-from hilum.io.atomic import write_refused
+from hilum.io.atomic import PARTIAL, whole_folder
 from hilum.io.landing import nodule_records, read_locations, write_locations
+from hilum.io.parts import list_parts
 from hilum.io.preview import write_preview
 from hilum.io.records import FileRecord, ScanRecord, grid_record
+from hilum.io.stores import FORMATS, PARTS, read_stored
 from hilum.io.sums import file_sha256
 from hilum.scan import Nodule, Note, Scan
 from hilum.volume import Mask
@@ -29,16 +27,9 @@ if TYPE_CHECKING:
     from hilum.geometry import Geometry
     from hilum.io.records import NoduleRecord
     from hilum.ops.preview import Preview
-    from hilum.volume import Volume
-
-FORMATS = {"nifti": ".nii.gz", "npy": ".npy"}
-"""The suffix of volumes and masks, by the format's name in a recipe."""
 
 HU, UNIT_RANGE = "HU", "unit range"
 """What the voxels of a stored scan are."""
-
-PARTIAL = ".partial-"
-"""How the name of an unfinished scan folder begins; never the name of a finished one."""
 
 
 def store_scan(
@@ -65,7 +56,7 @@ def store_scan(
     scan_id : str
         Name of the scan's folder in it; one that is there already is replaced.
     file_format : str
-        A key of `FORMATS`.
+        A key of `hilum.io.stores.STORES`.
     source : Geometry
         The grid the scan was read on.
     recipe_name, recipe_sha256, fingerprint : str
@@ -109,50 +100,37 @@ def store_scan(
             nodules=nodule_records(scan, source=source, stored=partial / ("ct" + suffix)),
             notes=[{"code": note.code, "text": note.text} for note in scan.notes],
             figures=dict(scan.figures),
-            files={path.name: _file_record(path) for path in sorted(partial.iterdir())},
+            files=list_files(partial),
         )
-        (partial / "scan.json").write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+        write_record(record, partial)
     return record
 
 
-@contextmanager
-def whole_folder(final: Path) -> Iterator[Path]:
-    """Give a temporary folder that takes its final name only when the block ends well.
+def list_files(folder: Path) -> dict[str, FileRecord]:
+    """Size and checksum of every file of a scan's folder, but for its ``scan.json``, which there is none yet.
 
     Parameters
     ----------
-    final : Path
-        The name it gets; a folder already there is replaced at that moment.
+    folder : Path
 
-    Yields
-    ------
-    Path
-        An empty folder on the same file system.
-
-    Raises
-    ------
-    OutputError
-        If the file system refuses; the temporary folder is removed.
+    Returns
+    -------
+    dict of str to FileRecord
+        By the name below the folder, parts separated by ``/``: a .zarr is a folder of files.
     """
-    token = secrets.token_hex(4)  # not the process id: on a cluster two machines may have the same
-    partial = final.with_name(f"{PARTIAL}{final.name}-{token}")
-    retired = final.with_name(f"{PARTIAL}old-{final.name}-{token}")
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        for path in (*partial.iterdir(), partial):
-            _fsync(path)
-        if final.exists():
-            final.rename(retired)
-        partial.rename(final)
-        _fsync(final.parent)
-    except OSError as problem:
-        if isinstance(problem, OutputError):
-            raise
-        raise write_refused("", problem, where=final) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(retired, ignore_errors=True)
+    return {name: FileRecord(bytes=path.stat().st_size, sha256=file_sha256(path)) for name, path in list_parts(folder)}
+
+
+def write_record(record: ScanRecord, folder: Path) -> None:
+    """Write a scan's ``scan.json``.
+
+    Parameters
+    ----------
+    record : ScanRecord
+    folder : Path
+        The scan's folder, not yet under its final name.
+    """
+    (folder / "scan.json").write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
 
 
 def read_record(folder: Path) -> ScanRecord | None:
@@ -191,6 +169,35 @@ def is_whole(folder: Path, record: ScanRecord) -> bool:
         return all((folder / name).stat().st_size == facts.bytes for name, facts in record.files.items())
     except (OSError, ValueError):
         return False
+
+
+def check_files(folder: Path, record: ScanRecord, *, digest: bool = True) -> None:
+    """Hold a finished scan's files against the sizes and checksums of its ``scan.json``.
+
+    Parameters
+    ----------
+    folder : Path
+        The scan's folder.
+    record : ScanRecord
+    digest : bool
+        Whether their bytes are read, or their sizes only.
+
+    Raises
+    ------
+    MissingInputError, FormatError
+        If a file is gone or is not what was written.
+    """
+    for name, facts in record.files.items():
+        path = folder / name
+        try:
+            if path.stat().st_size != facts.bytes:
+                raise FormatError("is not of the size that scan.json says", where=path, do="run the scan again")
+            if digest and file_sha256(path) != facts.sha256:
+                raise FormatError("does not match its checksum", where=path, do="run the scan again", code="checksum")
+        except (OSError, ValueError) as problem:
+            if isinstance(problem, FormatError):
+                raise
+            raise MissingInputError("cannot be read", where=path, do="run the scan again") from None
 
 
 def finished_scans(folder: Path) -> Iterator[tuple[Path, ScanRecord]]:
@@ -233,7 +240,7 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
     InputError
         If a file is missing or damaged.
     """
-    parts = {name: read_stored(folder, record, name) for name in ("ct", "lungs", "nodules")}
+    parts = {name: read_stored(folder, record, name) for name in PARTS}
     ct = parts["ct"]
     if ct is None:
         raise MissingInputError("the scan's folder holds no ct file", where=folder, do="run it again with --overwrite")
@@ -259,51 +266,6 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
     )
 
 
-def read_stored(folder: Path, record: ScanRecord, name: str) -> Volume | None:
-    """Read one volume of a finished scan, with the type it was stored in.
-
-    Parameters
-    ----------
-    folder : Path
-        The scan's folder.
-    record : ScanRecord
-        Its ``scan.json``.
-    name : str
-        ``ct``, ``lungs`` or ``nodules``.
-
-    Returns
-    -------
-    Volume or None
-        None where the scan has no such volume.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or damaged.
-    """
-    if name + FORMATS["npy"] in record.files:
-        from hilum.io.npy import read_npy
-
-        return read_npy(folder / (name + FORMATS["npy"]))
-    if name + FORMATS["nifti"] in record.files:
-        from hilum.io.nifti import read_nifti_volume
-
-        return read_nifti_volume(folder / (name + FORMATS["nifti"]))
-    return None
-
-
 def _figures_of(nodule: NoduleRecord) -> dict[str, float]:
     known = {"voxels": float(nodule.voxels), "mean_hu": nodule.mean_hu, "inside_lungs": nodule.inside_lungs}
     return {name: value for name, value in known.items() if value is not None}
-
-
-def _file_record(path: Path) -> FileRecord:
-    return FileRecord(bytes=path.stat().st_size, sha256=file_sha256(path))
-
-
-def _fsync(path: Path) -> None:
-    handle: Any = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

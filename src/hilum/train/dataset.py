@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from hilum.errors import FormatError, InputError, MissingInputError
-from hilum.io.store import FORMATS, read_stored
+from hilum.errors import InputError, MissingInputError
+from hilum.io.boxes import Stored, StoredArray, cut_stored, read_all
+from hilum.io.stores import open_stored
 from hilum.ops.nodules import mask_nodules
-from hilum.ops.patches import cut_array, patch_start
+from hilum.ops.patches import patch_start
 from hilum.train.intensity import choose_scaling, scale
 from hilum.train.patches import air_value
 from hilum.train.places import Nodules, Place, check_jitter, lung_place, nodule_place, nodules_of
-from hilum.train.runs import RunScan, check_files, list_run, map_array
+from hilum.train.runs import check_files, list_run
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -37,8 +38,8 @@ Rule = Literal["nodules", "balanced", "lungs", "uniform"]
 class _Opened:
     """A scan's voxels, memory-mapped where its store allows."""
 
-    ct: NDArray[Any]
-    labels: NDArray[np.uint8]
+    ct: Stored
+    labels: Stored
     lungs: NDArray[np.uint8] | None
     air: float
 
@@ -47,8 +48,8 @@ class PatchDataset:
     """Random patches of a finished run, cut when they are asked for.
 
     An item depends on the seed, the epoch and its index alone: the same patch in whatever process, in whatever order.
-    Volumes stored as npy are memory-mapped, and only the voxels of a patch are read; NIfTI volumes are unpacked whole,
-    and `cache` of them kept (of each process).
+    Volumes stored as npy are memory-mapped, and only the voxels of a patch are read; of b2nd and zarr the chunks it
+    touches are unpacked; NIfTI volumes are unpacked whole, and `cache` of them kept (of each process).
 
     Parameters
     ----------
@@ -190,10 +191,10 @@ class PatchDataset:
         generator = np.random.default_rng((self.seed, self.epoch, int(index)))
         k, place = self._place(int(index), generator)
         scan, opened = self.scans[k], self._open(k)
-        image = cut_array(opened.ct, place.start, self._box, fill=opened.air)
+        image = cut_stored(opened.ct, place.start, self._box, fill=opened.air)
         return {
             "image": image if self._scaling is None else scale(image, self._scaling),
-            "mask": cut_array(opened.labels, place.start, self._box),
+            "mask": cut_stored(opened.labels, place.start, self._box),
             "label": int(place.nodule > 0),
             "kind": place.kind,
             "nodule": place.nodule,
@@ -237,27 +238,14 @@ class PatchDataset:
             self._opened.move_to_end(k)
             return self._opened[k]
         scan = self.scans[k]
-        mapped = "ct" + FORMATS["npy"] in scan.record.files
-        ct, drawn = (_voxels(scan, part, mapped=mapped) for part in ("ct", "nodules"))
-        lungs = _voxels(scan, "lungs", mapped=mapped) if self.rule in {"lungs", "balanced"} else None
+        ct, drawn = (open_stored(scan.folder, scan.record, part) for part in ("ct", "nodules"))
         if ct is None:
             raise MissingInputError("the scan's folder holds no ct file", where=scan.folder, do="run it again")
-        labels = mask_nodules(scan.geometry, scan.nodules).array if drawn is None else drawn
+        inside = open_stored(scan.folder, scan.record, "lungs") if self.rule in {"lungs", "balanced"} else None
+        lungs = None if inside is None else read_all(inside)
+        labels = drawn or StoredArray(mask_nodules(scan.geometry, scan.nodules).array, scan.geometry, resident=True)
         self._opened[k] = _Opened(ct, labels, lungs, air_value(scan, self.folder))
-        if not mapped or drawn is None:
+        if ct.array is None or ct.resident or labels.resident:
             while len(self._opened) > self.cache:
                 self._opened.popitem(last=False)
         return self._opened[k]
-
-
-def _voxels(scan: RunScan, part: str, *, mapped: bool) -> NDArray[Any] | None:
-    if not mapped:
-        stored = read_stored(scan.folder, scan.record, part)
-        return None if stored is None else stored.array
-    name = part + FORMATS["npy"]
-    if name not in scan.record.files:
-        return None
-    array = map_array(scan.folder / name)
-    if array.shape != scan.record.geometry.shape:
-        raise FormatError(f"has shape {array.shape}, not that of scan.json", where=scan.folder / name, code="shape")
-    return array

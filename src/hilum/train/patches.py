@@ -13,7 +13,8 @@ import hilum
 from hilum.errors import HilumError, InputError, one_line
 from hilum.io.detections import read_candidates, read_findings
 from hilum.io.landing import read_locations
-from hilum.io.store import HU, read_stored
+from hilum.io.store import HU
+from hilum.io.stores import read_stored
 from hilum.io.values import AIR_HU
 from hilum.ops.nodules import mask_nodules
 from hilum.ops.patches import Box, cut_patch, padded_voxels

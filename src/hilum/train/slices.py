@@ -14,7 +14,7 @@ import numpy as np
 
 import hilum
 from hilum.errors import HilumError, InputError, one_line
-from hilum.io.store import read_stored
+from hilum.io.stores import read_stored
 from hilum.ops.nodules import mask_nodules
 from hilum.train.runs import SUMMARY, RunScan, Skip, check_files, list_run, no_nodules, output_folder
 
