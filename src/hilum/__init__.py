@@ -33,6 +33,7 @@ _HOMES = {
     "hilum.train.batches": "batches",
     "hilum.train.dataset": "PatchDataset",
     "hilum.train.folder": "PatchFolder",
+    "hilum.viewer.notebook": "show",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 

@@ -44,6 +44,7 @@ from hilum.scan import ScanRef as ScanRef
 from hilum.train.batches import batches as batches
 from hilum.train.dataset import PatchDataset as PatchDataset
 from hilum.train.folder import PatchFolder as PatchFolder
+from hilum.viewer.notebook import show as show
 from hilum.volume import Mask as Mask
 from hilum.volume import Volume as Volume
 

@@ -1,0 +1,168 @@
+"""A scan in a notebook: the widget of ipyniivue, given the voxels as they are and their place."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hilum.errors import InputError
+from hilum.ops.intensity import WINDOW_PRESETS
+from hilum.ops.nodules import mask_nodules
+from hilum.ops.preview import COLORS
+from hilum.scan import Scan
+from hilum.viewer.shown import as_hu, nifti_chunks
+from hilum.volume import Mask, Volume
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from ipyniivue import NiiVue
+
+    from hilum.geometry import Geometry, Vector
+
+_SIDES = COLORS[:3]
+"""Labels 1, 2 and 3 of a lung mask: right lung, left lung, airways."""
+
+_NODULE = COLORS[3]
+
+_LEAST_SPAN = 0.01
+"""Voxels that span less of a window than this are one gray: they are in another unit."""
+
+
+def show(
+    scan: Scan | Volume, *, window: str | tuple[float, float] = "lung", opacity: float = 0.4, height: int = 480
+) -> NiiVue:
+    """Show a scan in a Jupyter notebook: three planes and a 3-D view, with its lungs and nodules over them.
+
+    The patient is seen from the feet and from the front (radiological convention), slices follow the axes of the
+    volume, voxels are not smoothed. The crosshair starts at the first nodule. Of a `Scan`, the lung mask is shown if
+    it has one (the right lung blue, the left one orange, airways green), and nodules (yellow) by its mask, or else as
+    `mask_nodules` draws them. It needs the extra ``notebook``; no file is written.
+
+    Parameters
+    ----------
+    scan : Scan or Volume, shape (z, y, x), HU
+        A volume of int16 is given as it is, every other as float32.
+    window : str or (low, high)
+        A key of `WINDOW_PRESETS`, or what is black and what is white, in the unit of the voxels (HU, or what a recipe
+        made of them).
+    opacity : float
+        Of the masks, from 0 to 1.
+    height : int
+        Of the widget, in pixels.
+
+    Returns
+    -------
+    ipyniivue.NiiVue
+        The widget, which a notebook shows where it is the last line of a cell; ``widget.volumes`` are CT, lungs and
+        nodules, as far as there are any.
+
+    Raises
+    ------
+    InputError
+        If it is neither a scan nor a volume of voxels, a value is out of its range, the window would show all voxels
+        in one gray, or ipyniivue is not installed.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("series/", annotations="annotations.csv")  # doctest: +SKIP
+    >>> hilum.show(scan, window="mediastinum")  # doctest: +SKIP
+    >>> hilum.show(hilum.normalize(scan.ct), window=(0, 1))  # doctest: +SKIP
+    """
+    if isinstance(scan, Mask) or not isinstance(scan, Scan | Volume):
+        what = f"a {type(scan).__name__} cannot be shown, expected a Scan or a Volume"
+        raise InputError(what, do="give what hilum.read gives; a mask is shown over its scan's CT", code="option")
+    ct = as_hu(scan.ct if isinstance(scan, Scan) else scan)
+    low, high = _limits(window, ct)
+    if not 0 <= opacity <= 1:
+        raise InputError(f"an opacity of {opacity}, expected 0 to 1", code="option")
+    if height < 1:
+        raise InputError(f"a height of {height} pixels, expected at least 1", code="option")
+    niivue = _ipyniivue()
+    widget = niivue.NiiVue(
+        height=height, is_radiological_convention=True, is_nearest_interpolation=True, drag_and_drop_enabled=False
+    )
+    volumes = [{"data": _nifti(ct), "name": "ct.nii", "colormap": "gray", "cal_min": low, "cal_max": high}]
+    if isinstance(scan, Scan):
+        volumes += [_overlay(niivue, name, mask, opacity) for name, mask in _masks(scan)]
+        if scan.nodules:
+            widget.scene.crosshair_pos = _fractions(ct.geometry, scan.nodules[0].center)
+    widget.load_volumes(volumes)
+    return widget
+
+
+def _ipyniivue() -> ModuleType:
+    try:
+        import ipyniivue
+    except ImportError:
+        raise InputError(
+            "hilum.show needs ipyniivue, which is not installed", do="pip install 'hilum[notebook]'", code="no-notebook"
+        ) from None
+    return ipyniivue  # type: ignore[no-any-return]
+
+
+def _limits(window: str | tuple[float, float], ct: Volume) -> tuple[float, float]:
+    """What is black and what is white."""
+    if isinstance(window, str):
+        if window not in WINDOW_PRESETS:
+            raise InputError(f"window preset {window!r} is not one of {', '.join(WINDOW_PRESETS)}", code="option")
+        preset = WINDOW_PRESETS[window]
+        low, high = preset.center - preset.width / 2, preset.center + preset.width / 2
+    else:
+        try:
+            low, high = map(float, window)
+        except (TypeError, ValueError):
+            raise InputError(f"a window is a preset's name or (low, high), not {window!r}", code="option") from None
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise InputError(f"a window from {low:g} to {high:g}, expected low below high", code="option")
+    least, most = float(ct.array.min()), float(ct.array.max())
+    if 0 < most - least < _LEAST_SPAN * (high - low):
+        what = f"voxels from {least:g} to {most:g} are one gray in a window from {low:g} to {high:g}"
+        raise InputError(what, do=f"give window=({least:g}, {most:g}), or the scan in HU", code="option")
+    return low, high
+
+
+def _masks(scan: Scan) -> list[tuple[str, Mask]]:
+    """What lies over the CT, by name."""
+    nodules = scan.nodule_mask
+    if nodules is None and scan.nodules:
+        nodules = mask_nodules(scan.ct.geometry, scan.nodules)
+    both = {"lungs": scan.lungs, "nodules": nodules}
+    return [(name, mask) for name, mask in both.items() if mask is not None and mask.array.any()]
+
+
+def _overlay(niivue: ModuleType, name: str, mask: Mask, opacity: float) -> dict[str, Any]:
+    """A mask with one color for each label, none for 0."""
+    labels = int(mask.array.max())
+    table = [0, 0, 0, 0]
+    for label in range(1, labels + 1):
+        color = _SIDES[(label - 1) % len(_SIDES)] if name == "lungs" else _NODULE
+        table += [*color, 255]
+    lut = niivue.LUT(lut=table, min=0, max=labels)
+    return {"data": _nifti(mask), "name": f"{name}.nii", "opacity": float(opacity), "colormap_label": lut,
+            "cal_min": 0.0, "cal_max": float(labels), "colorbar_visible": False}  # fmt: skip
+
+
+def _nifti(volume: Volume) -> bytes:
+    return b"".join(nifti_chunks(volume))
+
+
+def _fractions(geometry: Geometry, world: Vector) -> list[float]:
+    """A place as the widget's crosshair takes it.
+
+    That is a share of the volume along each of its axes, from edge to edge, the axes in the order and the direction of
+    right, anterior and head that they lie nearest to. Which is nearest is settled as the widget does it: for the
+    file's first axis first, then for its second one.
+    """
+    columns = (np.diag([-1.0, -1.0, 1.0]) @ geometry.affine[:3, :3])[:, ::-1]  # LPS to RAS; (z, y, x) to (x, y, z)
+    index, shape = geometry.world_to_index(world)[::-1], geometry.shape[::-1]
+    free, found = [0, 1, 2], [0.5, 0.5, 0.5]
+    for axis in range(3):
+        along = max(free, key=lambda way: abs(float(columns[way, axis])))
+        free.remove(along)
+        share = (float(index[axis]) + 0.5) / shape[axis]
+        found[along] = min(max(share if columns[along, axis] > 0 else 1 - share, 0.0), 1.0)
+    return found
