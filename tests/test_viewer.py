@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import http.client
 import json
 import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager, suppress
 
+import httpx
 import nibabel
 import numpy as np
 import pytest
 
 import hilum
 from hilum import cli
+from hilum.batch.lock import hold
 from hilum.datasets.phantom import make_phantom
-from hilum.errors import FormatError
+from hilum.errors import FormatError, OutputError
 from hilum.io.ledger import Row, append_row
+from hilum.io.nifti import write_nifti
 from hilum.io.store import store_scan
-from hilum.viewer import app
+from hilum.viewer import app, reviews
 from hilum.viewer.reviews import COLUMNS, NAME, read_reviews, save_review
+from hilum.viewer.sources import open_source
+
+REVIEW = {"verdict": "reject", "comment": ""}
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +64,26 @@ def started(*words):
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
+
+
+def ended(process, sig=signal.SIGINT):
+    """The status a process ends with; the time only guards against a test that hangs."""
+    process.send_signal(sig)
+    return process.wait(120)
+
+
+@pytest.fixture
+def untouched(run):
+    """Holds that a test writes nothing: a review that stands is there before and after, and no file beside it."""
+    save_review(run, "ct-a", verdict="accept", comment="stands")
+    before = written(run)
+    yield
+    assert written(run) == before
+    save_review(run, "ct-a", verdict="", comment="")
+
+
+def written(run):
+    return {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +139,10 @@ def test_what_is_asked_rightly_is_answered(served):
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost:1", "127.0.0.1", None])
+@pytest.mark.usefixtures("untouched")
 def test_a_forged_host_is_turned_away(served, host):
     assert ask(served[0], f"{served[1]}api/session", Host=host)[0] in {400, 403}
+    assert post(served, REVIEW, Host=host)[0] in {400, 403}
 
 
 @pytest.mark.parametrize(
@@ -120,11 +150,14 @@ def test_a_forged_host_is_turned_away(served, host):
     [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "https://127.0.0.1"},
      {"Sec_Fetch_Site": "cross-site"}, {"Sec_Fetch_Site": "same-site"}],
 )  # fmt: skip
+@pytest.mark.usefixtures("untouched")
 def test_a_foreign_origin_is_turned_away(served, headers):
+    assert post(served, REVIEW, **headers)[0] == 403
     status, _, body = ask(served[0], f"{served[1]}api/session", **headers)
     assert (status, body) == (403, b"")
 
 
+@pytest.mark.usefixtures("untouched")
 def test_no_token_and_a_wrong_one_are_turned_away(served):
     host, base = served
     wrong = base[:-2] + ("A" if base[-2] != "A" else "B") + "/"
@@ -138,6 +171,8 @@ def test_no_token_and_a_wrong_one_are_turned_away(served):
         base.lower() + "api/session",
     ):
         assert ask(host, path)[0] == 404, path
+    assert post((host, wrong), REVIEW)[0] == 404
+    assert post((host, "/"), REVIEW)[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -145,9 +180,12 @@ def test_no_token_and_a_wrong_one_are_turned_away(served):
     ["..%2f..%2fetc/passwd", "page/..%2fapp.py", "page/../app.py", "page/app.py", "page/%2e%2e/app.py", "/etc/passwd",
      "api/scans//etc/passwd", "api/scans/%2fetc%2fpasswd", "api/scans/..%2f0", "api/scans/00", "api/scans/-1",
      "api/scans/2", "api/scans/1e0", "api/scans/99999999999999999999", "api/scans/0/ct.nii.gz", "api/scans/0/scan.json",
-     "api/scans/0/ct.npy", "page/viewer.js\\..", "api/scans/ct-a", "x" * 300],
+     "api/scans/0/ct.npy", "page/viewer.js\\..", "api/scans/ct-a", "x" * 300,
+     "api/session%00", "page/viewer.js%00", "page/%00", "api/scans/0%00", "api/scans/0/ct.nii%00.png"],
 )  # fmt: skip
+@pytest.mark.usefixtures("untouched")
 def test_no_path_leads_elsewhere(served, path):
+    assert post(served, REVIEW, path=f"{path}/review")[0] in {404, 405}
     status, _, body = ask(served[0], served[1] + path)
     assert status == 404
     assert b"root:" not in body
@@ -155,10 +193,13 @@ def test_no_path_leads_elsewhere(served, path):
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "HEAD", "BREW"])
+@pytest.mark.usefixtures("untouched")
 def test_other_methods_are_turned_away(served, method):
+    assert ask(served[0], f"{served[1]}api/scans/0/review", method)[0] == 405
     assert ask(served[0], f"{served[1]}api/session", method)[0] == 405
 
 
+@pytest.mark.usefixtures("untouched")
 def test_a_post_elsewhere_and_a_get_of_the_review_are_turned_away(served):
     assert post(served, {"verdict": "accept", "comment": ""}, path="api/session")[0] == 405
     assert ask(served[0], f"{served[1]}api/scans/0/review")[0] in {404, 405}
@@ -178,10 +219,17 @@ def test_a_post_elsewhere_and_a_get_of_the_review_are_turned_away(served):
         ({"verdict": "accept", "comment": ""}, {"Origin": "http://evil.example"}, 403),
     ],
 )
-def test_a_review_that_is_none_is_refused_and_nothing_is_written(served, run, body, headers, status):
-    before = sorted(path.name for path in run.iterdir())
+@pytest.mark.usefixtures("untouched")
+def test_a_review_that_is_none_is_refused_and_nothing_is_written(served, body, headers, status):
     assert post(served, body, **headers)[0] == status
-    assert sorted(path.name for path in run.iterdir()) == before
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_body_that_does_not_tell_its_length_is_cut_off_too(served):
+    # One JSON object within the bound of a comment, and blanks to no end: only its length is wrong.
+    chunks = [json.dumps(REVIEW).encode(), *[b" " * 1000] * 5]
+    body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+    assert post(served, body, Transfer_Encoding="chunked", Content_Length=None)[0] == 413
 
 
 def test_a_review_is_saved_safe_for_spreadsheets(served, run):
@@ -205,6 +253,98 @@ def test_a_review_file_of_another_kind_is_left_alone(tmp_path):
     with pytest.raises(FormatError, match="its columns are not"):
         save_review(tmp_path, "ct-a", verdict="accept", comment="")
     assert (tmp_path / NAME).read_text() == "name,opinion\nct-a,good\n"
+
+
+HEAD = ",".join(COLUMNS) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (HEAD + "ct-b,accept,fine\n", "line 2 has 3 cells instead of 4"),
+        (HEAD + "ct-b,accept,fine,now\nct-c,reject,a,b,c\n", "line 3 has 5 cells instead of 4"),
+        (HEAD + "\nct-b,accept,fine,now\n", "line 2 has 0 cells"),
+        (HEAD + "ct-b,perhaps\x1b[2J,,now\n", r"line 2: 'perhaps\u{1b}[2J' is neither accept nor reject"),
+        (HEAD + "ct-b,accept,,now\nct-b,reject,,now\n", "line 3: a second line of its scan"),
+        (HEAD + "=b,accept,,now\n'=b,reject,,now\n", "line 3: a second line of its scan"),
+        (HEAD + ",accept,,now\n", "line 2: no scan_id"),
+        (HEAD + 'ct-b,accept,"never closed,now\n', "cannot be read"),
+        (HEAD + 'ct-b,accept,"clo"sed,now\n', "cannot be read"),
+        (HEAD + "ct-b,accept,\udcff,now\n", "cannot be read"),
+        (HEAD + f"ct-b,accept,{'x' * 140_000},now\n", "cannot be read"),
+        ("\ufeff" + HEAD, "its columns are not"),
+        ("", "its columns are not"),
+        (HEAD + "ct-b,accept,fine,now\n" * 40_000, "it has more than 0 MB"),
+    ],
+)
+def test_a_damaged_review_file_is_refused_and_left_byte_for_byte(tmp_path, monkeypatch, text, told):
+    monkeypatch.setattr(reviews, "LARGEST", 500_000)
+    raw = text.encode(errors="surrogateescape")
+    (tmp_path / NAME).write_bytes(raw)
+    for refused in (
+        lambda: read_reviews(tmp_path),
+        lambda: save_review(tmp_path, "ct-a", verdict="accept", comment=""),
+    ):
+        with pytest.raises(FormatError) as caught:
+            refused()
+        line = str(caught.value)
+        assert told in line
+        assert len(line) <= 300
+        assert line.isprintable()
+    assert (tmp_path / NAME).read_bytes() == raw
+    assert not [name for name in os.listdir(tmp_path) if ".part" in name]
+
+
+def test_a_review_file_that_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / NAME)
+    with pytest.raises(FormatError, match="it is no file"):
+        read_reviews(tmp_path)
+
+
+def test_two_viewers_of_a_run_lose_none_of_each_others_reviews(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from hilum.viewer.reviews import save_review; sys.stdin.readline()\n"
+        "for n in range(50): save_review(Path(sys.argv[1]), sys.argv[2] + str(n), verdict='accept', comment='')"
+    )
+    command = [sys.executable, "-c", code, tmp_path]
+    both = [subprocess.Popen([*command, name], stdin=subprocess.PIPE) for name in "ab"]
+    for process in both:  # both have imported by the time that they are told to go
+        process.stdin.write(b"go\n")
+        process.stdin.close()
+    assert [process.wait(120) for process in both] == [0, 0]
+    assert set(read_reviews(tmp_path)) == {f"{name}{n}" for name in "ab" for n in range(50)}
+    assert sorted(os.listdir(tmp_path)) == [reviews.LOCK, NAME]
+    assert (tmp_path / reviews.LOCK).read_bytes() == b""
+
+
+def test_a_review_that_another_viewer_keeps_from_being_saved_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(reviews, "PATIENCE", 0.0)
+    with hold(tmp_path, name=reviews.LOCK), pytest.raises(OutputError, match="another viewer is saving a review"):
+        save_review(tmp_path, "ct-a", verdict="accept", comment="")
+    assert not (tmp_path / NAME).exists()
+
+
+def test_without_scikit_image_only_the_surfaces_are_missing(run, monkeypatch):
+    served_here = httpx.ASGITransport(app.make_app(open_source(run)))
+
+    def get(url):
+        async def answer():
+            async with httpx.AsyncClient(transport=served_here, base_url="http://here") as client:
+                return await client.get(url)
+
+        return asyncio.run(answer())
+
+    facts = get("/api/scans/0").json()
+    urls = [url for url in facts["surfaces"].values() if url]
+    assert len(urls) >= 2
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "skimage", None)
+        for url in urls:
+            answer = get(f"/{url}")
+            assert answer.status_code == 422
+            assert answer.json() == {"error": "surfaces need scikit-image; pip install 'hilum[viewer]'"}
+        assert get(f"/{facts['volumes']['lungs']['url']}").status_code == 200
+    assert get(f"/{urls[0]}").status_code == 200
 
 
 def test_volumes_and_surfaces_are_what_was_stored(served, run, tmp_path):
@@ -236,12 +376,44 @@ def test_ctrl_c_ends_it_at_once_and_a_second_viewer_takes_another_port(run, serv
     with started(run) as (process, host, token), started(run) as (_, other, _):
         assert len({host, other, served[0]}) == 3
         assert ask(host, f"/{token}/api/session")[0] == 200
-        start = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
-        assert time.monotonic() - start < 15
-        assert process.stderr.read() == ""
+        assert ended(process) == 0
+        assert process.stderr.read() == "Ctrl-C ends it\n"
+        assert process.stdout.read() == ""
         assert ask(other, "/")[0] == 404
+
+
+@pytest.mark.usefixtures("served")
+def test_sigterm_ends_it_well_too(run):
+    with started(run) as (process, _, _):
+        assert ended(process, signal.SIGTERM) == 0
+
+
+@pytest.mark.usefixtures("served")
+def test_ctrl_c_does_not_wait_for_an_answer_that_is_going_out(run):
+    with started(run) as (process, host, token), asked(host, f"/{token}/api/scans/0/ct.nii") as link:
+        assert link.recv(12) == b"HTTP/1.1 200"  # and nobody takes the rest, 80 MB
+        assert ended(process) == 0
+
+
+@pytest.mark.usefixtures("served")
+def test_ctrl_c_does_not_wait_for_lungs_that_are_being_found(tmp_path):
+    ct = make_phantom(seed=2, shape=(200, 320, 320), spacing=(1.5, 1.2, 1.2)).scan.ct
+    write_nifti(ct, tmp_path / "ct.nii")
+    with started(tmp_path / "ct.nii") as (process, host, token):
+        assert ask(host, f"/{token}/api/scans/0")[0] == 200
+        with asked(host, f"/{token}/api/scans/0/lungs.nii") as link:
+            assert ask(host, f"/{token}/api/session")[0] == 200
+            assert not select.select([link], [], [], 0)[0], "the lungs were found too fast for this test"
+            assert ended(process) == 0
+
+
+@contextmanager
+def asked(host, path):
+    """A socket on which a page was asked for, and no answer was read yet."""
+    name, _, port = host.partition(":")
+    with socket.create_connection((name, int(port)), timeout=120) as link:
+        link.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        yield link
 
 
 def test_what_cannot_be_seen_is_one_line(run, tmp_path, capsys, monkeypatch, served):

@@ -40,27 +40,40 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def hold(out: Path) -> Iterator[None]:
+def hold(
+    out: Path,
+    *,
+    name: str = NAME,
+    patience: float = _PATIENCE,
+    what: str = "another run writes here",
+    do: str = "wait for it, or choose another --out",
+) -> Iterator[None]:
     """Hold an output folder for the time of the block.
 
     Parameters
     ----------
     out : Path
         An output folder; it exists.
+    name : str
+        The lock's file. It stays, empty: were it removed, one process could hold the old file and another the new.
+    patience : float
+        Seconds for which a lock that is taken is waited for.
+    what, do : str
+        What is said where it stays taken.
 
     Raises
     ------
     OutputError
-        If another run holds it, or the lock's file cannot be made.
+        If another process holds it, or the lock's file cannot be made.
     """
-    path = out / NAME
+    path = out / name
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
     except OSError as problem:
         raise write_refused("", problem, where=path) from None
     try:
-        if not _lock(handle):
-            raise _taken(path, "wait for it, or choose another --out")
+        if not _lock(handle, patience):
+            raise _taken(path, what, do)
         with suppress(OSError):  # a full disk: the lock holds without the note
             os.ftruncate(handle, 0)
             os.pwrite(handle, msgspec.json.encode(Owner(socket.gethostname(), os.getpid())), 0)
@@ -71,8 +84,8 @@ def hold(out: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _lock(handle: int) -> bool:
-    until = time.monotonic() + _PATIENCE
+def _lock(handle: int, patience: float) -> bool:
+    until = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,7 +114,7 @@ def _read(note: bytes) -> Owner | None:
         return None
 
 
-def _taken(path: Path, do: str) -> OutputError:
+def _taken(path: Path, what: str, do: str) -> OutputError:
     owner = _read(path.read_bytes())
     who = f"process {owner.pid} on {owner.host}" if owner else "a process that left no name"
-    return OutputError(f"another run writes here: {who}", where=path.parent, do=do, code="locked")
+    return OutputError(f"{what}: {who}", where=path.parent, do=do, code="locked")

@@ -43,8 +43,9 @@ def view(
     from hilum.viewer.server import check
 
     def ready(address: str) -> None:
-        say(f"{address}\nCtrl-C ends it")
+        say(address)
         sys.stdout.flush()
+        sys.stderr.write("Ctrl-C ends it\n")
         if browser:
             _open(address)
 

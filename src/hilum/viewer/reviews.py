@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from hilum.batch.lock import hold
 from hilum.errors import FormatError, InputError
 from hilum.io.atomic import atomic_path
 from hilum.report.text import visible
@@ -16,6 +18,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "review.csv"
+LOCK = ".review.lock"
+"""Held, across processes, from reading the reviews to writing them; the file stays, hidden and empty."""
+
+PATIENCE = 10.0
+"""Seconds for which another viewer may be writing."""
+
+LARGEST = 64 << 20
+"""Bytes of a file that is read: a hundred thousand scans with comments fit."""
+
 COLUMNS = ("scan_id", "verdict", "comment", "when")
 VERDICTS = ("accept", "reject", "")
 LONGEST_COMMENT = 1000
@@ -56,22 +67,44 @@ def read_reviews(run: Path) -> dict[str, Review]:
     Raises
     ------
     FormatError
-        If the file is none of ours.
+        If the file is none of ours, or damaged.
     """
     path = run / NAME
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            table = csv.DictReader(file)
-            if tuple(table.fieldnames or ()) != COLUMNS:
-                raise FormatError(f"its columns are not {', '.join(COLUMNS)}", where=path, do="move it elsewhere")
-            return {
-                _plain(row["scan_id"]): Review(row["verdict"] or "", _plain(row["comment"] or ""), row["when"] or "")
-                for row in table
-            }
+        if not path.is_file() and path.exists():
+            raise _none_of_ours(path, "it is no file")
+        with path.open("rb") as file:
+            raw = file.read(LARGEST + 1)
+        if len(raw) > LARGEST:
+            raise _none_of_ours(path, f"it has more than {LARGEST >> 20} MB")
+        return _parse(raw.decode(), path)
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise FormatError(f"cannot be read: {problem}", where=path, do="move it elsewhere") from None
+        raise _none_of_ours(path, f"cannot be read: {problem}") from None
+
+
+def _parse(text: str, path: Path) -> dict[str, Review]:
+    """Every line, or a refusal: a line that was left out would be gone with the next review that is saved."""
+    table = csv.reader(io.StringIO(text, newline=""), strict=True)
+    if tuple(next(table, ())) != COLUMNS:
+        raise _none_of_ours(path, f"its columns are not {', '.join(COLUMNS)}")
+    reviews: dict[str, Review] = {}
+    for cells in table:
+        where = f"line {table.line_num}"
+        if len(cells) != len(COLUMNS):
+            raise _none_of_ours(path, f"{where} has {len(cells)} cells instead of {len(COLUMNS)}")
+        name, verdict, comment, when = (_plain(cell) for cell in cells)
+        if verdict not in VERDICTS:
+            raise _none_of_ours(path, f"{where}: '{visible(verdict, limit=20)}' is neither accept nor reject")
+        if not name or name in reviews:
+            raise _none_of_ours(path, f"{where}: {'a second line of its scan' if name else 'no scan_id'}")
+        reviews[name] = Review(verdict, comment, when)
+    return reviews
+
+
+def _none_of_ours(path: Path, what: str) -> FormatError:
+    return FormatError(what, where=path, do="mend it, or move it elsewhere")
 
 
 def save_review(run: Path, name: str, *, verdict: str, comment: str) -> Review:
@@ -96,9 +129,9 @@ def save_review(run: Path, name: str, *, verdict: str, comment: str) -> Review:
     InputError
         If there is no such verdict, or the comment is too long.
     FormatError
-        If the file that is there is none of ours; it stays as it is.
+        If the file that is there is none of ours, or damaged; it stays as it is.
     OutputError
-        If it cannot be written.
+        If it cannot be written, or another process goes on writing it.
     """
     if verdict not in VERDICTS:
         raise InputError("a verdict is accept, reject or empty", code="option")
@@ -106,7 +139,9 @@ def save_review(run: Path, name: str, *, verdict: str, comment: str) -> Review:
         raise InputError(f"a comment has at most {LONGEST_COMMENT} characters", code="option")
     text = " ".join(visible(line, limit=LONGEST_COMMENT) for line in comment.splitlines())
     review = Review(verdict, text, datetime.now(UTC).isoformat(timespec="seconds"))
-    with saving:
+    # The lock of the processes comes first: who only waits for it can be ended with Ctrl-C.
+    what, do = "another viewer is saving a review", "save again in a moment"
+    with hold(run, name=LOCK, patience=PATIENCE, what=what, do=do), saving:
         reviews = read_reviews(run)
         reviews[name] = review
         if not verdict and not text:

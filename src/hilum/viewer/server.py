@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 import socket
-import sys
+import threading
 from typing import TYPE_CHECKING
 
 from hilum.errors import InputError, MissingInputError
@@ -67,13 +67,10 @@ def serve(source: Source, *, port: int, ready: Callable[[str], None]) -> None:
     from hilum.viewer.guard import Guard
 
     class Server(uvicorn.Server):
-        """One that does not wait for what is under way, but for a review that is being written."""
+        """One that does not wait for what is under way."""
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            del frame
-            with saving:
-                sys.stdout.flush()
-                os._exit(0 if sig == signal.SIGINT else 128 + sig)
+            _end(sig, frame)
 
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
         try:
@@ -88,5 +85,15 @@ def serve(source: Source, *, port: int, ready: Callable[[str], None]) -> None:
             app, log_level="critical", access_log=False, server_header=False, date_header=False, lifespan="off",
             ws="none", limit_concurrency=64, timeout_keep_alive=30, h11_max_incomplete_event_size=16384,
         )  # fmt: skip
+        if threading.current_thread() is threading.main_thread():
+            for sig in (signal.SIGINT, signal.SIGTERM):  # from the moment on that the address is out
+                signal.signal(sig, _end)
         ready(f"http://{host}/{token}/")
         Server(settings).run(sockets=[taken])
+
+
+def _end(sig: int, frame: FrameType | None) -> None:
+    """End well at once, with Ctrl-C as with SIGTERM, but for a review that is being written: that is waited for."""
+    del sig, frame
+    with saving:
+        os._exit(0)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum.errors import HilumError, InputError, RecipeError
+from hilum.errors import HilumError, InputError, RecipeError, UnsupportedError
 from hilum.io.meshes import pack_stl
 from hilum.io.nifti_header import pack_header
 from hilum.io.records import grid_record
@@ -95,7 +96,9 @@ class Shown:
         return made if isinstance(made, bytes) else None
 
     def _make_surfaces(self) -> None:
-
+        if find_spec("skimage") is None:
+            what, do = "surfaces need scikit-image", "pip install 'hilum[viewer]'"
+            raise UnsupportedError(what, do=do, code="no-viewer")
         lungs = self.volume("lungs")
         meshes: tuple[Mesh, ...] = ()
         if lungs is not None:
