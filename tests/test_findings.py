@@ -31,6 +31,8 @@ COMPUTED = {
     ("batch/task.py", "OUT_OF_MEMORY"): {"out-of-memory"},
     ("batch/cluster.py", "code"): {"process-died"},
     ("batch/run.py", "DISK_FULL"): {"disk-full"},
+    ("batch/convert.py", "DISK_FULL"): {"disk-full"},
+    ("io/extras.py", "f'no-{extra}'"): {"no-zarr", "no-b2nd"},
     ("io/atomic.py", "DISK_FULL if full else ''"): {"disk-full"},
     ("train/runs.py", "f'run-{row.status}'"): {"run-refused", "run-failed"},
 }

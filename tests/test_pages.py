@@ -70,6 +70,7 @@ def nothing():
         ("get-started.md", nothing),
         ("dicom.md", nothing),
         ("your-recipe.md", a_scan),
+        ("stores.md", a_scan),
         ("dsb2017.md", patients),
         ("lidc.md", lidc_case),
         ("frameworks.md", scan_of_get_started),

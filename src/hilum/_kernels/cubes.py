@@ -25,6 +25,21 @@ def cut_scaled(src: Any, start: Any, out: Any, lower: Any, width: Any, mean: Any
 
 
 @kernel()
+def arrange(src: Any, base: Any, steps: Any, out: Any) -> None:
+    """Copy a flat cube with its axes swapped and mirrored: so many voxels on for each step along the axes of `out`."""
+    for z in range(out.shape[0]):
+        for y in range(out.shape[1]):
+            at = base + z * steps[0] + y * steps[1]
+            row = out[z, y]
+            if steps[2] == 1:
+                for x in range(out.shape[2]):
+                    row[x] = src[_U(at) + _U(x)]
+            else:
+                for x in range(out.shape[2]):
+                    row[x] = src[_U(at + x * steps[2])]
+
+
+@kernel()
 def reach_of(words: Any, base: Any, strides: Any, counts: Any, reach: Any) -> None:
     """First and one past the last voxel (z, y, x) of a box between which labels may be; eight are looked at at once.
 

@@ -1,8 +1,20 @@
 """Many scans: each is loaded, preprocessed and stored, and whatever becomes of it stands in the ledger."""
 
+from hilum.batch.convert import convert_run
 from hilum.batch.limits import Limits, limits_of
 from hilum.batch.run import process, run
 from hilum.batch.task import fingerprint, run_one
 from hilum.datasets.survey import Survey, index, survey
 
-__all__ = ["Limits", "Survey", "fingerprint", "index", "limits_of", "process", "run", "run_one", "survey"]
+__all__ = [
+    "Limits",
+    "Survey",
+    "convert_run",
+    "fingerprint",
+    "index",
+    "limits_of",
+    "process",
+    "run",
+    "run_one",
+    "survey",
+]

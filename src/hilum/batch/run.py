@@ -144,10 +144,10 @@ def process(
         raise write_refused("", problem, where=out) from None
     with ExitStack() as stack:
         stack.enter_context(hold(out))
-        stack.callback(_sweep, out)
-        _sweep(out)
+        stack.callback(sweep, out)
+        sweep(out)
         book = stack.enter_context(Ledger(out))
-        _settle_recipe(out, recipe, overwrite=overwrite)
+        settle_recipe(out, recipe, overwrite=overwrite)
         changed = False
         made = _make(refs, recipe, out, book, workers, limits or Limits(), scheduler, overwrite, watch)
         stack.callback(made.close)  # ends the workers first
@@ -225,8 +225,21 @@ def _is_kept(row: Row, ref: ScanRef, recipe: Recipe, out: Path) -> bool:
     return record is not None and is_whole(folder, record)
 
 
-def _settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
-    """Write the recipe; refuse a folder whose results are of another one, unless they may go."""
+def settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
+    """Write the recipe; refuse a folder whose results are of another one, unless they may go.
+
+    Parameters
+    ----------
+    out : Path
+        The output folder.
+    recipe : Recipe
+    overwrite : bool
+
+    Raises
+    ------
+    OutputError
+        If it holds results of another recipe.
+    """
     path, text = out / RECIPE, recipe_toml(recipe)
     try:
         before = path.read_text(encoding="utf-8", errors="replace")
@@ -246,8 +259,14 @@ def _settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def _sweep(out: Path) -> None:
-    """Remove what a run that died left half-done; only while the folder is held."""
+def sweep(out: Path) -> None:
+    """Remove what a run that died left half-done; only while the folder is held.
+
+    Parameters
+    ----------
+    out : Path
+        The output folder.
+    """
     for name in _names(out / "scans"):
         if name.startswith(PARTIAL):
             shutil.rmtree(out / "scans" / name, ignore_errors=True)

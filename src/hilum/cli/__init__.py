@@ -26,6 +26,7 @@ COMMANDS: tuple[Callable[..., int], ...] = (
     runs.stats,
     runs.report,
     runs.verify,
+    runs.store,
     training.slices,
     training.patches,
     training.froc,

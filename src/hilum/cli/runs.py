@@ -113,6 +113,45 @@ def run(
     return ALL_WELL if shown.tally.well else REFUSED
 
 
+def store(
+    folder: Path,
+    /,
+    *,
+    file_format: Annotated[Literal["nifti", "npy", "zarr", "b2nd"], Parameter(name="--format")],
+    out: Path | None = None,
+) -> int:
+    """Store the volumes of a finished output in another format, in a folder of its own; the first one stays.
+
+    Parameters
+    ----------
+    folder
+        An output folder of 'hilum run'.
+    file_format
+        Format of volumes and masks.
+    out
+        The new output folder; without it the old one's name and the format, beside it: OUT-b2nd. Interrupted, the same
+        command goes on.
+    """
+    from hilum import batch
+    from hilum.io.ledger import read_ledger
+
+    target = folder.with_name(f"{folder.resolve().name}-{file_format}") if out is None else out
+    total = len(read_ledger(folder))
+    with ExitStack() as stack:
+        shown = stack.enter_context(progress(total))
+        rows = stack.enter_context(closing(batch.convert_run(folder, target, file_format=file_format)))
+        try:
+            for row in rows:
+                shown.add(row)
+        except KeyboardInterrupt:
+            complain(
+                f"{target}: interrupted after {shown.tally.count} of {total} scans; give the command again to go on"
+            )
+            return INTERRUPTED
+    say(shown.tally.balance(target))
+    return ALL_WELL if shown.tally.well else REFUSED
+
+
 def demo(*, out: Path = Path("hilum-demo")) -> int:
     """Make a phantom scan, preprocess it and draw a picture: no input needed.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING, cast
 
+import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, OutputError
@@ -14,9 +15,10 @@ from hilum.io.stores import FORMATS, read_place
 from hilum.ops.readings import mean_agreement
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from hilum.geometry import Geometry, Vector
     from hilum.io.records import ScanRecord
@@ -60,11 +62,9 @@ def nodule_records(scan: Scan, *, source: Geometry, stored: Path) -> list[Nodule
     records = []
     for number, nodule in enumerate(scan.nodules, start=1):
         voxel = grid.world_to_index(nodule.center)
-        error = float(np.linalg.norm(affine[:3, :3] @ voxel + affine[:3, 3] - nodule.center))
         inside = bool(grid.contains(nodule.center))
-        if inside and error > ROUND_TRIP_VOXELS * min(grid.spacing):
-            what = f"nodule {number} would be stored {error:.3g} mm beside its annotation"
-            raise OutputError(what, where=stored.name, do="choose another output format", code="round-trip")
+        error = _round_trip(affine, voxel, nodule.center)
+        _check_landing(error, number, inside=inside, spacing=grid.spacing, stored=stored)
         figures = scan.nodule_figures[number - 1] if scan.nodule_figures else {}
         records.append(
             NoduleRecord(
@@ -72,7 +72,7 @@ def nodule_records(scan: Scan, *, source: Geometry, stored: Path) -> list[Nodule
                 world=nodule.center,
                 voxel=cast("Vector", tuple(voxel.tolist())),
                 source_voxel=cast("Vector", tuple(source.world_to_index(nodule.center).tolist())),
-                round_trip_mm=float(f"{error:.3g}"),
+                round_trip_mm=error,
                 diameter_mm=nodule.diameter_mm,
                 inside=inside,
                 voxels=int(figures.get("voxels", 0)),
@@ -84,6 +84,48 @@ def nodule_records(scan: Scan, *, source: Geometry, stored: Path) -> list[Nodule
             )
         )
     return records
+
+
+def landed_again(record: ScanRecord, *, stored: Path) -> list[NoduleRecord]:
+    """Say of a finished scan's nodules how near another stored file puts them to their annotations.
+
+    Parameters
+    ----------
+    record : ScanRecord
+        Of the scan as it was stored before.
+    stored : Path
+        The new ct file, on the same grid.
+
+    Returns
+    -------
+    list of NoduleRecord
+        As they were, but for ``round_trip_mm``.
+
+    Raises
+    ------
+    OutputError
+        As `nodule_records`.
+    """
+    if not record.nodules:
+        return []
+    affine, records = _stored_affine(stored), []
+    for one in record.nodules:
+        error = _round_trip(affine, one.voxel, one.world)
+        _check_landing(error, one.label, inside=one.inside, spacing=record.geometry.spacing, stored=stored)
+        records.append(msgspec.structs.replace(one, round_trip_mm=error))
+    return records
+
+
+def _round_trip(affine: NDArray[np.float64], voxel: ArrayLike, world: Vector) -> float:
+    """How far a file puts a nodule from where it is, in mm, to three digits."""
+    error = np.linalg.norm(affine[:3, :3] @ np.asarray(voxel, np.float64) + affine[:3, 3] - world)
+    return float(f"{error:.3g}")
+
+
+def _check_landing(error: float, number: int, *, inside: bool, spacing: Sequence[float], stored: Path) -> None:
+    if inside and error > ROUND_TRIP_VOXELS * min(spacing):
+        what = f"nodule {number} would be stored {error:.3g} mm beside its annotation"
+        raise OutputError(what, where=stored.name, do="choose another output format", code="round-trip")
 
 
 def _stored_affine(path: Path) -> NDArray[np.float64]:

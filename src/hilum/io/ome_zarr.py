@@ -35,6 +35,9 @@ CHUNK = 48
 
 __all__ = ["StoredZarr", "read_zarr", "read_zarr_placement", "write_zarr"]
 
+_IMAGE = "ct.zarr"
+"""What the labels beside it are of."""
+
 LEVELS, SMALL = 3, 96
 """At most so many sizes of the volume; no more where its longest edge is at most `SMALL` voxels."""
 
@@ -138,11 +141,11 @@ def _attributes(sizes: list[Volume], path: Path, series_uid: str) -> dict[str, A
             }
         ],
     }
-    if is_mask:
+    if is_mask and (path.parent / _IMAGE).is_dir():
         colors = [{"label-value": n, "rgba": list(color)} for n, color in enumerate(_COLORS, start=1)]
-        ome["image-label"] = {"colors": colors, "source": {"image": "../ct.zarr"}}
+        ome["image-label"] = {"colors": colors, "source": {"image": f"../{_IMAGE}"}}
     placement = placement_of(sizes[0], series_uid=series_uid)
-    return {"ome": ome, ATTRIBUTE: msgspec.to_builtins(placement)}
+    return {"ome": ome, ATTRIBUTE: {**msgspec.to_builtins(placement), "dtype": sizes[0].array.dtype.name}}
 
 
 def _transforms(size: Geometry, whole: Geometry) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -32,6 +32,15 @@ class Placement(msgspec.Struct, frozen=True):
     series_uid: str = ""
 
 
+class TypedPlacement(Placement, frozen=True, kw_only=True):
+    """The same where the voxels are packed: their type is told twice, for one changed letter makes floats of HU."""
+
+    dtype: str
+
+
+_P = TypeVar("_P", bound=Placement)
+
+
 def placement_of(volume: Volume, *, series_uid: str = "") -> Placement:
     """Say where a volume lies.
 
@@ -51,7 +60,7 @@ def placement_of(volume: Volume, *, series_uid: str = "") -> Placement:
     return Placement(kind, grid.shape, grid.spacing, grid.origin, grid.direction, uid)
 
 
-def decode_placement(text: bytes | str | dict[str, Any], *, where: Path) -> Placement:
+def decode_placement(text: bytes | str | dict[str, Any], *, where: Path, kind: type[_P] = Placement) -> _P:  # type: ignore[assignment]  # the default is what it says
     """Read a placement from JSON.
 
     Parameters
@@ -60,6 +69,8 @@ def decode_placement(text: bytes | str | dict[str, Any], *, where: Path) -> Plac
         The JSON, or what it decodes to.
     where : Path
         For messages.
+    kind : type
+        `Placement`, or one that holds more.
 
     Returns
     -------
@@ -72,10 +83,29 @@ def decode_placement(text: bytes | str | dict[str, Any], *, where: Path) -> Plac
     """
     try:
         if isinstance(text, dict):
-            return msgspec.convert(text, Placement)
-        return msgspec.json.decode(text, type=Placement)
+            return msgspec.convert(text, kind)
+        return msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FormatError(f"is not a geometry: {error}", where=where, do="write the volume again") from error
+
+
+def check_type(place: TypedPlacement, dtype: np.dtype[Any], *, where: Path) -> None:
+    """Hold the type that a file declares against its placement.
+
+    Parameters
+    ----------
+    place : TypedPlacement
+    dtype : dtype
+    where : Path
+
+    Raises
+    ------
+    FormatError
+        If the two disagree.
+    """
+    if place.dtype != dtype.name:
+        what = f"holds {dtype.name}, but its geometry says {place.dtype[:20]}"
+        raise FormatError(what, where=where, do="write it again", code="type")
 
 
 def placed_geometry(place: Placement, *, where: Path) -> Geometry:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
-if TYPE_CHECKING:
-    from hilum.geometry import Geometry
+from hilum.geometry import Geometry
 
 
 class GridRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +133,21 @@ class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
     folds: dict[str, int] = {}
     tables: list[TableRecord] = []
     notes: list[str] = []
+
+
+def grid_of(record: GridRecord) -> Geometry:
+    """Read a geometry from a record.
+
+    Parameters
+    ----------
+    record : GridRecord
+
+    Returns
+    -------
+    Geometry
+    """
+    first, second, third = record.direction
+    return Geometry(record.shape, record.spacing, record.origin, (first, second, third))
 
 
 def grid_record(geometry: Geometry) -> GridRecord:

@@ -21,7 +21,7 @@ from hilum.io.blocks import check_packed, check_size
 from hilum.io.boxes import check_box
 from hilum.io.extras import need
 from hilum.io.files import HEADER_LIMIT, open_file
-from hilum.io.placement import check_placed, decode_placement, placed_geometry
+from hilum.io.placement import TypedPlacement, check_placed, check_type, decode_placement, placed_geometry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum.io.boxes import Box
-    from hilum.io.placement import Placement
 
 HEADER, ATTRIBUTE = "zarr.json", "hilum"
 
@@ -73,7 +72,7 @@ class _Array(msgspec.Struct, frozen=True):
     storage_transformers: list[Any] = []
 
 
-def read_zarr_placement(path: Path) -> Placement:
+def read_zarr_placement(path: Path) -> TypedPlacement:
     """Read where a .zarr folder puts its voxels; zarr is not needed.
 
     Parameters
@@ -83,7 +82,7 @@ def read_zarr_placement(path: Path) -> Placement:
 
     Returns
     -------
-    Placement
+    TypedPlacement
 
     Raises
     ------
@@ -94,7 +93,7 @@ def read_zarr_placement(path: Path) -> Placement:
     if not isinstance(found := group.attributes.get(ATTRIBUTE), dict):
         raise UnsupportedError("is not one that hilum wrote: it does not say how it lies", where=path,
                                do="give the scan it was made from", code="not-ours")  # fmt: skip
-    return decode_placement(found, where=path)
+    return decode_placement(found, where=path, kind=TypedPlacement)
 
 
 class StoredZarr:
@@ -121,6 +120,7 @@ class StoredZarr:
         header = _decode(path, f"{ARRAY}/{HEADER}", _Array)
         self.shape: Box = header.shape
         self.dtype, self._edges = _form(header, path / ARRAY / HEADER)
+        check_type(self.placement, self.dtype, where=path)
         check_placed(self.placement, self.shape, self.dtype, where=path)
         self._chunk_bytes = math.prod(self._edges) * self.dtype.itemsize
         self._counts = tuple(-(-n // c) for n, c in zip(self.shape, self._edges, strict=True))

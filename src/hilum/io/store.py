@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import hilum
-from hilum.errors import MissingInputError, one_line
+from hilum.errors import FormatError, MissingInputError, one_line
 from hilum.io import write
 from hilum.io.atomic import PARTIAL, whole_folder
 from hilum.io.landing import nodule_records, read_locations, write_locations
@@ -100,10 +100,37 @@ def store_scan(
             nodules=nodule_records(scan, source=source, stored=partial / ("ct" + suffix)),
             notes=[{"code": note.code, "text": note.text} for note in scan.notes],
             figures=dict(scan.figures),
-            files={name: _file_record(path) for name, path in list_parts(partial)},
+            files=list_files(partial),
         )
-        (partial / "scan.json").write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
+        write_record(record, partial)
     return record
+
+
+def list_files(folder: Path) -> dict[str, FileRecord]:
+    """Size and checksum of every file of a scan's folder, but for its ``scan.json``, which there is none yet.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    dict of str to FileRecord
+        By the name below the folder, parts separated by ``/``: a .zarr is a folder of files.
+    """
+    return {name: FileRecord(bytes=path.stat().st_size, sha256=file_sha256(path)) for name, path in list_parts(folder)}
+
+
+def write_record(record: ScanRecord, folder: Path) -> None:
+    """Write a scan's ``scan.json``.
+
+    Parameters
+    ----------
+    record : ScanRecord
+    folder : Path
+        The scan's folder, not yet under its final name.
+    """
+    (folder / "scan.json").write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
 
 
 def read_record(folder: Path) -> ScanRecord | None:
@@ -142,6 +169,38 @@ def is_whole(folder: Path, record: ScanRecord) -> bool:
         return all((folder / name).stat().st_size == facts.bytes for name, facts in record.files.items())
     except (OSError, ValueError):
         return False
+
+
+def check_files(folder: Path, record: ScanRecord, *, digest: bool = True) -> None:
+    """Hold a finished scan's files against the sizes and checksums of its ``scan.json``.
+
+    Parameters
+    ----------
+    folder : Path
+        The scan's folder.
+    record : ScanRecord
+    digest : bool
+        Whether all their bytes are read; without it their sizes are looked at, and the bytes of files that are newer
+        than ``scan.json``, which is written last.
+
+    Raises
+    ------
+    MissingInputError, FormatError
+        If a file is gone or is not what was written.
+    """
+    written = (folder / "scan.json").stat().st_mtime_ns
+    for name, facts in record.files.items():
+        path = folder / name
+        try:
+            found = path.stat()
+            if found.st_size != facts.bytes:
+                raise FormatError("is not of the size that scan.json says", where=path, do="run the scan again")
+            if (digest or found.st_mtime_ns > written) and file_sha256(path) != facts.sha256:
+                raise FormatError("does not match its checksum", where=path, do="run the scan again", code="checksum")
+        except (OSError, ValueError) as problem:
+            if isinstance(problem, FormatError):
+                raise
+            raise MissingInputError("cannot be read", where=path, do="run the scan again") from None
 
 
 def finished_scans(folder: Path) -> Iterator[tuple[Path, ScanRecord]]:
@@ -213,7 +272,3 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
 def _figures_of(nodule: NoduleRecord) -> dict[str, float]:
     known = {"voxels": float(nodule.voxels), "mean_hu": nodule.mean_hu, "inside_lungs": nodule.inside_lungs}
     return {name: value for name, value in known.items() if value is not None}
-
-
-def _file_record(path: Path) -> FileRecord:
-    return FileRecord(bytes=path.stat().st_size, sha256=file_sha256(path))

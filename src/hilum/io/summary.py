@@ -8,6 +8,7 @@ import msgspec
 
 from hilum.io.atomic import atomic_path
 from hilum.io.records import DatasetRecord, TableRecord
+from hilum.io.store import finished_scans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,6 +107,28 @@ def merge_tables(tables: Iterable[TableRecord]) -> list[TableRecord]:
             scans_without_rows=sorted({*before.scans_without_rows, *table.scans_without_rows}),
         )
     return list(merged.values())
+
+
+def landed_again(before: Path, after: Path) -> list[DatasetRecord]:
+    """What became of the data sets of a run that was stored again in another format.
+
+    Parameters
+    ----------
+    before, after : Path
+        The output folders; all that is finished in the first is in the second.
+
+    Returns
+    -------
+    list of DatasetRecord
+        As the first has it, but for how near its nodules are to their annotations.
+    """
+    worst: dict[str, float] = {}
+    for _, record in finished_scans(after):
+        trips = (nodule.round_trip_mm for nodule in record.nodules if nodule.inside)
+        worst[record.dataset] = max([worst.get(record.dataset, 0.0), *trips])
+    return [
+        msgspec.structs.replace(one, largest_round_trip_mm=worst.get(one.dataset, 0.0)) for one in read_summary(before)
+    ]
 
 
 def write_summary(folder: Path, datasets: Sequence[DatasetRecord]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.cubes import reach_of, turn_labels
+from hilum._kernels.cubes import arrange, reach_of, turn_labels
 from hilum._kernels.turning import LANES, MARGIN, turn
 from hilum.errors import GeometryError
 from hilum.ops.patches import cut_array
@@ -192,9 +192,15 @@ def turned(patch: NDArray[Any], matrix: Matrix) -> NDArray[Any]:
     """
     if matrix == IDENTITY:
         return patch
-    axes = [next(row for row in range(3) if matrix[row][column]) for column in range(3)]
-    steps = tuple(slice(None, None, int(matrix[axis][column])) for column, axis in enumerate(axes))
-    return np.ascontiguousarray(patch.transpose(axes)[steps])
+    n = len(patch)
+    steps, base = [], 0
+    for column in range(3):
+        axis = next(row for row in range(3) if matrix[row][column])
+        steps.append(int(matrix[axis][column]) * n ** (2 - axis))
+        base -= min(steps[-1], 0) * (n - 1)
+    out = np.empty_like(patch)
+    arrange(patch.reshape(-1), base, tuple(steps), out)
+    return out
 
 
 def _part(pose: Pose, reach: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from hilum.errors import FormatError, HilumError, MissingInputError, OutputError, one_line
-from hilum.geometry import Geometry
+from hilum.errors import FormatError, MissingInputError, OutputError, one_line
 from hilum.io.atomic import PARTIAL, whole_folder
 from hilum.io.ledger import read_ledger
+from hilum.io.records import grid_of
+from hilum.io.store import check_files as _check_files
 from hilum.io.store import read_record
 from hilum.io.values import is_uid
 from hilum.scan import Nodule
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hilum.geometry import Geometry
     from hilum.io.records import ScanRecord
 
 SUMMARY = "summary.json"
@@ -47,9 +48,7 @@ class RunScan:
     @cached_property
     def geometry(self) -> Geometry:
         """The grid of its volumes."""
-        grid = self.record.geometry
-        first, second, third = grid.direction
-        return Geometry(grid.shape, grid.spacing, grid.origin, (first, second, third))
+        return grid_of(self.record.geometry)
 
     @property
     def nodules(self) -> tuple[Nodule, ...]:
@@ -159,21 +158,7 @@ def check_files(scan: RunScan, *, digest: bool = True) -> None:
     MissingInputError, FormatError
         If a file is gone or is not what was written.
     """
-    written = 0 if digest else (scan.folder / "scan.json").stat().st_mtime_ns
-    for name, facts in scan.record.files.items():
-        path = scan.folder / name
-        try:
-            found = path.stat()
-            if found.st_size != facts.bytes:
-                raise FormatError("is not of the size that scan.json says", where=path, do="run the scan again")
-            if digest or found.st_mtime_ns > written:
-                with path.open("rb") as file:
-                    if hashlib.file_digest(file, "sha256").hexdigest() != facts.sha256:
-                        raise FormatError("does not match its checksum", where=path, do="run the scan again")
-        except OSError as problem:
-            if isinstance(problem, HilumError):
-                raise
-            raise MissingInputError("cannot be read", where=path, do="run the scan again") from None
+    _check_files(scan.folder, scan.record, digest=digest)
 
 
 def map_array(path: Path) -> NDArray[Any]:
