@@ -15,7 +15,6 @@ import hilum
 from hilum._kernels.turning import MARGIN
 from hilum.errors import GeometryError, InputError
 from hilum.io.store import read_finished, read_record
-from hilum.ops.patches import cut_array
 from hilum.ops.poses import KEEP, ROUND, Pose, cut_from, pick, sample, turned
 from hilum.train.augment import Augment, boxes_of
 from hilum.train.dataset import PatchDataset
@@ -124,9 +123,13 @@ def test_flips_and_turns_alone_move_voxels_and_change_none(seed):
     array = np.random.default_rng(seed).integers(-1024, 1500, (30, 40, 50)).astype(np.int16)
     pose = draw(seed, center=(14.5, 18.5, 22.5), size=12, augment=Augment(flip="zyx", turn90=True))
     assert not pose.resampled
-    made = turned(cut_array(array, (9, 13, 17), (12, 12, 12)), pose.matrix)
-    index = places(pose)
-    assert np.array_equal(made, array[tuple(index.astype(int))])
+    want = array[tuple(places(pose).astype(int))]
+    for whole in (array, None):
+        made, unit = np.empty((12, 12, 12), np.int16), np.empty((12, 12, 12), np.float32)
+        turned(whole, array.shape, cut_from(array, AIR), pose, made, KEEP)
+        turned(whole, array.shape, cut_from(array, AIR), pose, unit, (1, -1000.0, 1400.0, 0.25))
+        assert np.array_equal(made, want)
+        assert np.allclose(unit, np.clip((want + 1000) / 1400, 0, 1) - 0.25, atol=1e-6)
 
 
 def test_a_pose_about_no_axis_is_refused():

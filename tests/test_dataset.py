@@ -165,14 +165,6 @@ def test_a_loader_with_workers_gives_what_one_without_gives(run, folder):
         assert all(same(one, two) for one, two in zip(alone, shared, strict=True))
 
 
-def test_torchs_own_loader_takes_it_where_torch_is_there(run):
-    torch = pytest.importorskip("torch")
-    data = PatchDataset(run, size=12, jitter_mm=2.0)
-    (batch,) = torch.utils.data.DataLoader(data, batch_size=4, num_workers=2)
-    assert tuple(batch["image"].shape) == (4, 12, 12, 12)
-    assert np.array_equal(batch["image"][1].numpy(), data[1]["image"])
-
-
 def test_batches_are_shared_among_workers_without_loss(folder):
     data = PatchFolder(folder)
     whole = list(batches(data, 3, seed=4))

@@ -40,6 +40,20 @@ def arrange(src: Any, base: Any, steps: Any, out: Any) -> None:
 
 
 @kernel()
+def arrange_scaled(src: Any, base: Any, steps: Any, out: Any, lower: Any, width: Any, mean: Any) -> None:
+    """What `arrange` copies, brought to the range of `cut_scaled`."""
+    low, wide, less = np.float32(lower), np.float32(width), np.float32(mean)
+    zero, one = np.float32(0), np.float32(1)
+    for z in range(out.shape[0]):
+        for y in range(out.shape[1]):
+            at = base + z * steps[0] + y * steps[1]
+            row = out[z, y]
+            for x in range(out.shape[2]):
+                v = (np.float32(src[_U(at + x * steps[2])]) - low) / wide
+                row[x] = min(max(v, zero), one) - less
+
+
+@kernel()
 def reach_of(words: Any, base: Any, strides: Any, counts: Any, reach: Any) -> None:
     """First and one past the last voxel (z, y, x) of a box between which labels may be; eight are looked at at once.
 

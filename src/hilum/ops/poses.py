@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.cubes import arrange, reach_of, turn_labels
+from hilum._kernels.cubes import arrange, arrange_scaled, reach_of, turn_labels
 from hilum._kernels.turning import LANES, MARGIN, turn
 from hilum.errors import GeometryError
 from hilum.ops.patches import cut_array
@@ -176,31 +176,38 @@ def pick(
     return out
 
 
-def turned(patch: NDArray[Any], matrix: Matrix) -> NDArray[Any]:
-    """A cube cut upright, as it looks to a pose whose matrix only mirrors and swaps axes.
+def turned(
+    array: NDArray[Any] | None,
+    shape: Box,
+    cut: Callable[[Box, Box], NDArray[Any]],
+    pose: Pose,
+    out: NDArray[Any],
+    finish: Finish,
+) -> None:
+    """Copy a patch whose voxels are those of the volume, mirrored and with axes swapped; parameters as for `sample`.
 
     Parameters
     ----------
-    patch : ndarray, shape (size, size, size)
-    matrix : three tuples of float
-        Of whole numbers.
-
-    Returns
-    -------
-    ndarray
-        Of the same shape, its own memory, C-contiguous; the patch itself where the matrix changes nothing.
+    array, shape, cut
+        As for `sample`, or of labels.
+    pose : Pose
+        Not `Pose.resampled`.
+    out : ndarray, shape (size, size, size)
+        Of the array's type, or float32 to be scaled.
+    finish : Finish
     """
-    if matrix == IDENTITY:
-        return patch
-    n = len(patch)
-    steps, base = [], 0
+    n, matrix = pose.size, pose.matrix
+    start = [round(c - (n - 1) / 2) for c in pose.center]
+    flat, corner, strides = _flat(array, shape, cut, (start[0], start[1], start[2]), (n, n, n))
+    steps = []
     for column in range(3):
         axis = next(row for row in range(3) if matrix[row][column])
-        steps.append(int(matrix[axis][column]) * n ** (2 - axis))
-        base -= min(steps[-1], 0) * (n - 1)
-    out = np.empty_like(patch)
-    arrange(patch.reshape(-1), base, tuple(steps), out)
-    return out
+        steps.append(int(matrix[axis][column]) * strides[axis])
+        corner -= min(steps[-1], 0) * (n - 1)
+    if finish[0] == 1:
+        arrange_scaled(flat, corner, tuple(steps), out, *finish[1:])
+    else:
+        arrange(flat, corner, tuple(steps), out)
 
 
 def _part(pose: Pose, reach: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:

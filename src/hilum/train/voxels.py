@@ -12,7 +12,7 @@ from hilum.errors import MissingInputError
 from hilum.io.boxes import StoredArray, cut_stored, read_all
 from hilum.io.stores import open_stored
 from hilum.ops.nodules import mask_nodules
-from hilum.ops.poses import KEEP, ROUND, pick, sample, turned
+from hilum.ops.poses import IDENTITY, KEEP, ROUND, pick, sample, turned
 from hilum.train.intensity import scale
 from hilum.train.patches import air_value
 
@@ -67,16 +67,15 @@ class Opened:
         cut_scaled(box, corner, image, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
         return image, mask
 
-    def view(self, pose: Pose, start: Box, scaling: Scaling | None) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """The same of a patch that lies as `pose` says; `start` is where it would begin if it lay upright."""
+    def view(self, pose: Pose, scaling: Scaling | None) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """The same of a patch that lies as `pose` says."""
         size = (pose.size, pose.size, pose.size)
-        if not pose.resampled:
-            image, mask = self.cut(start, size, scaling)
-            return turned(image, pose.matrix), turned(mask, pose.matrix)
-        rounds = scaling is None and self.ct.dtype == np.int16
-        image = np.empty(size, np.int16 if rounds else np.float32)
+        if not pose.resampled and pose.matrix == IDENTITY:
+            z, y, x = pose.first
+            return self.cut((round(z), round(y), round(x)), size, scaling)
+        ct, labels = (self.ct_array, self.ct.shape), (self.labels_array, self.labels.shape)
         finish = KEEP if scaling is None else (1, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
-        array = self.ct_array
+        image = np.empty(size, self.ct.dtype if scaling is None else np.float32)
 
         def cut_image(first: Box, wide: Box) -> NDArray[Any]:
             return cut_stored(self.ct, first, wide, fill=self.air)
@@ -84,8 +83,13 @@ class Opened:
         def cut_labels(first: Box, wide: Box) -> NDArray[Any]:
             return cut_stored(self.labels, first, wide)
 
-        sample(array, self.ct.shape, cut_image, pose, image, ROUND if rounds else finish)
-        return image, pick(self.labels_array, self.labels.shape, cut_labels, pose)
+        if pose.resampled:
+            sample(*ct, cut_image, pose, image, ROUND if image.dtype == np.int16 else finish)
+            return image, pick(*labels, cut_labels, pose)
+        mask = np.empty(size, np.uint8)
+        turned(*ct, cut_image, pose, image, finish)
+        turned(*labels, cut_labels, pose, mask, KEEP)
+        return image, mask
 
 
 def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> Opened:
