@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import pickle
 import subprocess
 import sys
@@ -164,14 +165,6 @@ def test_a_loader_with_workers_gives_what_one_without_gives(run, folder):
         assert all(same(one, two) for one, two in zip(alone, shared, strict=True))
 
 
-def test_torchs_own_loader_takes_it_where_torch_is_there(run):
-    torch = pytest.importorskip("torch")
-    data = PatchDataset(run, size=12, jitter_mm=2.0)
-    (batch,) = torch.utils.data.DataLoader(data, batch_size=4, num_workers=2)
-    assert tuple(batch["image"].shape) == (4, 12, 12, 12)
-    assert np.array_equal(batch["image"][1].numpy(), data[1]["image"])
-
-
 def test_batches_are_shared_among_workers_without_loss(folder):
     data = PatchFolder(folder)
     whole = list(batches(data, 3, seed=4))
@@ -255,6 +248,9 @@ def test_what_is_damaged_is_refused_and_not_trained_on(tmp_path):
         path.write_bytes(b"\0" + whole[1:])  # of the same size, but no array any more
         if path.is_relative_to(run):
             with pytest.raises(FormatError, match="does not match its checksum"):
+                make()  # newer than its scan.json
+            os.utime(path, ns=(0, (run / "scans" / "ct-a" / "scan.json").stat().st_mtime_ns))
+            with pytest.raises(FormatError, match="does not match its checksum"):
                 PatchDataset(run, verify=True)
         with pytest.raises(FormatError, match=r"cannot be mapped|is not a numpy file"):
             make()[0]
@@ -297,11 +293,13 @@ def test_lungs_without_room_are_refused(run):
         data[1]
 
 
-def test_neither_torch_nor_a_kernel_is_imported(run):
+def test_neither_torch_nor_a_compiler_is_imported(run):
     code = (
         "import sys, hilum\n"
-        f"item = hilum.PatchDataset({str(run)!r}, size=8, jitter_mm=1, window=(-1000, 400))[0]\n"
+        f"options = dict(size=8, jitter_mm=1, window=(-1000, 400))\n"
+        f"item = hilum.PatchDataset({str(run)!r}, augment=hilum.Augment(rotate_degrees=9), **options)[0]\n"
         "print(sorted({'torch', 'numba', 'pydicom', 'nibabel', 'scipy', 'matplotlib'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for _ in range(2):  # the first may have to compile a kernel on this machine
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -30,6 +30,7 @@ _HOMES = {
     "hilum.ops.tissues": "TISSUES Tissue tissue_map",
     "hilum.recipes": "Recipe RECIPES recipe",
     "hilum.pipeline": "preprocess",
+    "hilum.train.augment": "Augment",
     "hilum.train.batches": "batches",
     "hilum.train.dataset": "PatchDataset",
     "hilum.train.folder": "PatchFolder",

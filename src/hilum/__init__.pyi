@@ -41,6 +41,7 @@ from hilum.scan import Note as Note
 from hilum.scan import Reading as Reading
 from hilum.scan import Scan as Scan
 from hilum.scan import ScanRef as ScanRef
+from hilum.train.augment import Augment as Augment
 from hilum.train.batches import batches as batches
 from hilum.train.dataset import PatchDataset as PatchDataset
 from hilum.train.folder import PatchFolder as PatchFolder

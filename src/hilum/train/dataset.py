@@ -7,41 +7,31 @@ opens its files where it is used. Nothing here imports torch.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from hilum.errors import InputError, MissingInputError
-from hilum.io.boxes import Stored, StoredArray, cut_stored, read_all
-from hilum.io.stores import open_stored
-from hilum.ops.nodules import mask_nodules
 from hilum.ops.patches import patch_start
-from hilum.train.intensity import choose_scaling, scale
-from hilum.train.patches import air_value
+from hilum.ops.poses import Pose
+from hilum.train.augment import Augment, boxes_of
+from hilum.train.intensity import choose_scaling
 from hilum.train.places import Nodules, Place, check_jitter, lung_place, nodule_place, nodules_of
 from hilum.train.runs import check_files, list_run
+from hilum.train.voxels import Opened, open_scan
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from numpy.typing import NDArray
 
+    from hilum.train.runs import RunScan
+
     Item = dict[str, Any]
 
 Rule = Literal["nodules", "balanced", "lungs", "uniform"]
 """Where patches are: at nodules; at nodules and, in turn, in the lungs far from all; in the lungs; anywhere."""
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """A scan's voxels, memory-mapped where its store allows."""
-
-    ct: Stored
-    labels: Stored
-    lungs: NDArray[np.uint8] | None
-    air: float
 
 
 class PatchDataset:
@@ -70,15 +60,18 @@ class PatchDataset:
         Brings this range to [0, 1] as float32, less `mean`; without it voxels come as stored.
     mean : float
         The data set's own, which ``hilum stats`` prints.
+    augment : Augment, optional
+        How patches are mirrored, turned and zoomed; their places stay those of the data set without it.
     folds : collection of str, optional
         Only scans of these folds.
     fold_by : str
         The label of a scan that is its fold: ``patient_fold`` keeps a patient's scans together.
     seed : int
     cache : int
-        NIfTI scans kept in memory.
+        Scans kept open where that takes memory or a file each: NIfTI, b2nd, zarr.
     verify : bool
-        Whether every file is held against its checksum at the start; without it against its size.
+        Whether every file is held against its checksum at the start; without it against its size, and against its
+        checksum where it is newer than the ``scan.json`` beside it.
 
     Attributes
     ----------
@@ -109,6 +102,7 @@ class PatchDataset:
         distance_mm: float = 20.0,
         window: tuple[float, float] | None = None,
         mean: float = 0.0,
+        augment: Augment | None = None,
         folds: Collection[str] | None = None,
         fold_by: str = "fold",
         seed: int = 0,
@@ -121,7 +115,7 @@ class PatchDataset:
             what = f"size {size}, cache {cache}, seed {seed} or distance {distance_mm} is out of range"
             raise InputError(what, code="option")
         self.folder, self.size, self.rule, self.seed, self.epoch = Path(folder), size, rule, seed, 0
-        self.jitter_mm, self.distance_mm, self.cache = jitter_mm, distance_mm, cache
+        self.jitter_mm, self.distance_mm, self.cache, self.augment = jitter_mm, distance_mm, cache, augment
         listed, self.skipped = list_run(self.folder, fold_by=fold_by)
         knows = rule in {"nodules", "balanced"}
         self.scans = [
@@ -131,7 +125,10 @@ class PatchDataset:
         ]
         for scan in self.scans:
             check_files(scan, digest=verify)
-            check_jitter(scan.geometry, self._box, jitter_mm if knows else 0.0)
+            farther = 1.0 if augment is None else augment.reach
+            check_jitter(scan.geometry, self._box, jitter_mm if knows else 0.0, reach=farther)
+        if augment is not None:
+            augment.check(self.scans)
         self._nodules = [
             (k, number)
             for k, scan in enumerate(self.scans)
@@ -144,7 +141,9 @@ class PatchDataset:
         once = {"nodules": len(self._nodules), "balanced": 2 * len(self._nodules)}.get(rule, len(self.scans))
         self.length = once if length is None else length
         self._scaling = choose_scaling(window, mean, {scan.record.unit for scan in self.scans}, self.folder)
-        self._opened: OrderedDict[int, _Opened] = OrderedDict()
+        self._found = [_found(scan) for scan in self.scans]
+        self._most = max(len(found.diameters) for found in self._found)
+        self._opened: OrderedDict[int, Opened] = OrderedDict()
 
     @property
     def _box(self) -> tuple[int, int, int]:
@@ -177,7 +176,15 @@ class PatchDataset:
         dict
             ``image`` and ``mask`` (uint8, the labels of nodules), shape (size, size, size); ``label`` (1 at a nodule),
             ``kind``, ``nodule`` (its label, or 0), ``scan``, ``fold``; ``start``, int64, shape (3,), the first voxel
-            (z, y, x); ``center_world`` and ``target_world``, float64, shape (3,), (x, y, z), LPS mm.
+            (z, y, x) of the scan, before the patch is augmented; ``center_world`` and ``target_world``, float64,
+            shape (3,), (x, y, z), LPS mm; ``affine``, float64, shape (4, 4), from a voxel of the patch (z, y, x, 1)
+            to the world (x, y, z, 1), however the patch lies.
+
+            Of the nodules whose centers lie in the patch ``boxes``, float32, shape (n, 6): first and last corner
+            (z, y, x, z, y, x), in voxels of the patch with whole numbers at their centers, a sphere's diameter wide
+            and not clipped; ``boxes_world``, float64, shape (n, 4): center (x, y, z), LPS mm, and diameter, mm, in
+            the patient; ``box_nodules``, int64, shape (n,): their labels. n is the most that a scan of the data set
+            holds, so that items form batches; rows without a nodule are 0.
 
         Raises
         ------
@@ -190,20 +197,43 @@ class PatchDataset:
             raise IndexError(f"item {index} of {self.length}")
         generator = np.random.default_rng((self.seed, self.epoch, int(index)))
         k, place = self._place(int(index), generator)
-        scan, opened = self.scans[k], self._open(k)
-        image = cut_stored(opened.ct, place.start, self._box, fill=opened.air)
+        scan, opened, grid = self.scans[k], self._open(k), self.scans[k].geometry
+        half = (self.size - 1) / 2
+        z, y, x = place.start
+        pose = Pose((z + half, y + half, x + half), self.size)
+        if self.augment is None:
+            image, mask = opened.cut(place.start, self._box, self._scaling)
+        else:
+            pose = self.augment.draw(grid, pose.center, self.size, generator)
+            image, mask = opened.view(pose, self._scaling)
         return {
-            "image": image if self._scaling is None else scale(image, self._scaling),
-            "mask": cut_stored(opened.labels, place.start, self._box),
+            "image": image,
+            "mask": mask,
             "label": int(place.nodule > 0),
             "kind": place.kind,
             "nodule": place.nodule,
             "scan": scan.record.scan_id,
             "fold": scan.fold,
             "start": np.array(place.start, np.int64),
-            "center_world": scan.geometry.index_to_world(place.center(self._box)),
+            "center_world": grid.index_to_world(pose.center),
             "target_world": np.array(place.target, np.float64),
+            "affine": pose.affine(grid),
+            **self._boxes(k, pose),
         }
+
+    def _boxes(self, k: int, pose: Pose) -> Item:
+        found = self._found[k]
+        which, boxes = boxes_of(pose, self.scans[k].geometry.spacing, found.voxels, found.diameters)
+        count = len(which)
+        item: Item = {
+            "boxes": np.zeros((self._most, 6), np.float32),
+            "boxes_world": np.zeros((self._most, 4)),
+            "box_nodules": np.zeros(self._most, np.int64),
+        }
+        if count:
+            item["boxes"][:count], item["boxes_world"][:count] = boxes, found.spheres[which]
+            item["box_nodules"][:count] = found.labels[which]
+        return item
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the open files: another process opens its own."""
@@ -233,19 +263,28 @@ class PatchDataset:
                     return k, place
         raise InputError("no lung of any scan has room so far from its nodules", where=self.folder, code="option")
 
-    def _open(self, k: int) -> _Opened:
+    def _open(self, k: int) -> Opened:
         if k in self._opened:
             self._opened.move_to_end(k)
             return self._opened[k]
-        scan = self.scans[k]
-        ct, drawn = (open_stored(scan.folder, scan.record, part) for part in ("ct", "nodules"))
-        if ct is None:
-            raise MissingInputError("the scan's folder holds no ct file", where=scan.folder, do="run it again")
-        inside = open_stored(scan.folder, scan.record, "lungs") if self.rule in {"lungs", "balanced"} else None
-        lungs = None if inside is None else read_all(inside)
-        labels = drawn or StoredArray(mask_nodules(scan.geometry, scan.nodules).array, scan.geometry, resident=True)
-        self._opened[k] = _Opened(ct, labels, lungs, air_value(scan, self.folder))
-        if ct.array is None or ct.resident or labels.resident:
+        opened = self._opened[k] = open_scan(self.scans[k], self.folder, lungs=self.rule in {"lungs", "balanced"})
+        if opened.kept:
             while len(self._opened) > self.cache:
                 self._opened.popitem(last=False)
-        return self._opened[k]
+        return opened
+
+
+class _Found(NamedTuple):
+    """The nodules of a scan: voxels (z, y, x); diameters, mm; (x, y, z) and diameter, mm; labels."""
+
+    voxels: NDArray[np.float64]
+    diameters: NDArray[np.float64]
+    spheres: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+
+def _found(scan: RunScan) -> _Found:
+    inside = [nodule for nodule in scan.record.nodules if nodule.inside]
+    spheres = np.array([(*nodule.world, nodule.diameter_mm) for nodule in inside], np.float64).reshape(-1, 4)
+    labels = np.array([nodule.label for nodule in inside], np.int64)
+    return _Found(scan.geometry.world_to_index(spheres[:, :3]), spheres[:, 3], spheres, labels)

@@ -79,7 +79,7 @@ def nodules_of(scan: RunScan) -> Nodules:
     return Nodules(centers, np.array([one.diameter_mm / 2 for one in found], np.float64))
 
 
-def check_jitter(grid: Geometry, size: Box, jitter_mm: float) -> None:
+def check_jitter(grid: Geometry, size: Box, jitter_mm: float, *, reach: float = 1.0) -> None:
     """Refuse a jitter that could move a nodule's center out of its patch.
 
     Parameters
@@ -87,13 +87,15 @@ def check_jitter(grid: Geometry, size: Box, jitter_mm: float) -> None:
     grid : Geometry
     size : tuple of int, (z, y, x)
     jitter_mm : float
+    reach : float
+        By how much augmentation may move it farther.
 
     Raises
     ------
     InputError
         If it is negative, or half the patch or more along an axis.
     """
-    room = min((n / 2 - 1) * s for n, s in zip(size, grid.spacing, strict=True))
+    room = min((n / 2 - 1) * s for n, s in zip(size, grid.spacing, strict=True)) / reach
     if not 0 <= jitter_mm <= max(room, 0.0):
         what = f"jitter of {jitter_mm:g} mm, but a nodule stays inside such a patch up to {max(room, 0.0):g} mm"
         raise InputError(what, do="use less jitter or larger patches", code="option")

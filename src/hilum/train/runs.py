@@ -150,7 +150,8 @@ def check_files(scan: RunScan, *, digest: bool = True) -> None:
     ----------
     scan : RunScan
     digest : bool
-        Whether their bytes are read, or their sizes only.
+        Whether all their bytes are read; without it their sizes are looked at, and the bytes of files that are newer
+        than ``scan.json``, which is written last.
 
     Raises
     ------

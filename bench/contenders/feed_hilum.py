@@ -1,0 +1,84 @@
+"""Patches of hilum: plain, mirrored, turned and zoomed; one process and two; torch's loader where torch is there.
+
+python bench/contenders/feed_hilum.py NPY NIFTI SECONDS ROUNDS [torch]
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from patch_clock import MEAN, SIZE, WINDOW, forever, measure, tell
+
+import hilum
+
+OPTIONS: dict[str, Any] = {"size": SIZE, "window": WINDOW, "mean": MEAN}
+
+
+def one_process(npy: Path, nifti: Path, seconds: float, rounds: int) -> None:
+    ways = {
+        "hilum": (npy, None),
+        "hilum, .nii.gz store, kept": (nifti, None),
+        "hilum, flips and 90 degrees": (npy, hilum.Augment(flip="zyx", turn90=True)),
+        "hilum, rotated and zoomed": (npy, hilum.Augment(rotate_degrees=15, scale=(0.9, 1.1))),
+        "hilum, a fifth rotated and zoomed": (npy, hilum.Augment(rotate_degrees=15, scale=(0.9, 1.1), share=0.2)),
+        "hilum, all": (npy, hilum.Augment(flip="zyx", turn90=True, rotate_degrees=15, scale=(0.9, 1.1))),
+    }
+    for way, (folder, augment) in ways.items():
+        data = hilum.PatchDataset(folder, length=10**7, augment=augment, **OPTIONS)
+        indices = iter(range(10**7))
+        measure(way, lambda data=data, indices=indices: data[next(indices)], seconds=seconds, rounds=rounds)
+
+
+def share(folder: Path, worker: int, workers: int, seconds: float, answer: Any, ready: Any) -> None:
+    """One of several processes that share the batches of an epoch."""
+    data = hilum.PatchDataset(folder, length=10**5, **OPTIONS)
+    loop = hilum.batches(data, 4, shuffle=False, worker=worker, workers=workers)
+    next(loop)
+    ready.wait()
+    started, count = time.perf_counter(), 0
+    while time.perf_counter() - started < seconds:
+        count += len(next(loop)["label"])
+    answer.put(count / (time.perf_counter() - started))
+
+
+def together(folder: Path, workers: int, seconds: float) -> float:
+    context = multiprocessing.get_context("spawn")
+    answer, ready = context.Queue(), context.Barrier(workers)
+    alive = [context.Process(target=share, args=(folder, k, workers, seconds, answer, ready)) for k in range(workers)]
+    for process in alive:
+        process.start()
+    rates = [answer.get() for _ in alive]
+    for process in alive:
+        process.join()
+    return sum(rates)
+
+
+def through_torch(npy: Path, seconds: float, rounds: int) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    for workers in (0, 1, 2):
+        data = hilum.PatchDataset(npy, length=10**5, **OPTIONS)
+        loader = torch.utils.data.DataLoader(data, batch_size=16, shuffle=True, num_workers=workers)
+        loop = forever(lambda _, loader=loader: loader)
+        way = f"hilum, torch's DataLoader, {workers} workers"
+        measure(way, lambda loop=loop: next(loop), seconds=seconds, rounds=rounds, patches=16)
+
+
+if __name__ == "__main__":
+    npy, nifti = map(Path, sys.argv[1:3])
+    seconds, rounds = float(sys.argv[3]), int(sys.argv[4])
+    if sys.argv[5:] == ["torch"]:
+        through_torch(npy, seconds, rounds)
+    else:
+        one_process(npy, nifti, seconds, rounds)
+        by_workers: dict[int, list[float]] = {1: [], 2: []}
+        for _ in range(rounds):
+            for workers, rates in by_workers.items():
+                rates.append(together(npy, workers, seconds))
+        for workers, rates in by_workers.items():
+            tell(f"hilum, batches, {workers} processes", rates, [], [])

@@ -1,0 +1,47 @@
+"""What the contenders of `bench/feed.py` share: patches a second, round by round, and memory beside them."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SIZE, WINDOW, MEAN = 64, (-1000.0, 400.0), 0.25
+
+
+def resident_mib() -> float:
+    """Memory of this process now, mapped files not counted: those the system may drop."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) / 1024
+
+
+def measure(way: str, take: Callable[[], object], *, seconds: float, rounds: int, patches: int = 1) -> None:
+    """Call `take`, which gives so many patches, for some seconds a round; print one line of JSON."""
+    take()
+    rates, costs, memory = [], [], []
+    for _ in range(rounds):
+        started, worked, count = time.perf_counter(), time.process_time(), 0
+        while not count or time.perf_counter() - started < seconds:
+            take()
+            count += patches
+        rates.append(count / (time.perf_counter() - started))
+        costs.append((time.process_time() - worked) / count * 1000)
+        memory.append(resident_mib())
+    tell(way, rates, costs, memory)
+
+
+def tell(way: str, rates: list[float], costs: list[float], memory: list[float]) -> None:
+    """Print what was measured: patches a second, processor ms a patch, MiB, each by round."""
+    print(json.dumps({"way": way, "rates": rates, "costs": costs, "memory": memory}), flush=True)
+
+
+def forever(loop: Callable[[int], Any]) -> Iterator[Any]:
+    """Epoch after epoch of a loop."""
+    epoch = 0
+    while True:
+        yield from loop(epoch)
+        epoch += 1

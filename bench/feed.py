@@ -1,0 +1,120 @@
+"""How many random 64^3 patches a second a finished run feeds to training, beside MONAI and TorchIO on the same files.
+
+    python bench/feed.py [--peers PYTHON] [--seconds 2] [--rounds 5] [--scans 1] [--only hilum monai torchio torch]
+
+Phantom scans of 300 x 400 x 400 voxels at 1 mm are run into npy and .nii.gz. A patch is int16 brought to float32 and
+the mask beside it, at a nodule drawn at random. Each contender (`bench/contenders/feed_*.py`) is a process of its own:
+
+* hilum: plain; mirrored and turned by 90 degrees; rotated by up to 15 degrees about any axis and zoomed by 0.9 to 1.1
+  (the cubic spline, boxes moved along); one process of `hilum.batches` and two.
+* MONAI: LoadImaged and RandCropByPosNegLabeld, not cached; CacheDataset, and that with the indices of voxels cached.
+* TorchIO: Queue with LabelSampler, 16 patches a volume.
+* torch: hilum under torch's DataLoader with 0, 1 and 2 workers.
+
+The last three want torch, which hilum does not: give an environment that has it with `--peers`, for example
+
+    python -m venv PEERS && PEERS/bin/pip install torch monai torchio . && python bench/feed.py --peers PEERS/bin/python
+
+Printed are medians of the rounds, their range, processor time, and the memory of the first and the last round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import hilum
+from hilum import batch
+from hilum.datasets.phantom import make_phantom
+from hilum.recipes import parse_recipe
+
+CONTENDERS = Path(__file__).resolve().parent / "contenders"
+NEEDS = {"monai": "monai", "torchio": "torchio", "torch": "torch"}
+
+
+def make(folder: Path, scans: int) -> dict[str, Path]:
+    """The same phantom scans, run into both stores."""
+    (folder / "scans").mkdir()
+    rows = ["seriesuid,coordX,coordY,coordZ,diameter_mm"]
+    for seed in range(1, scans + 1):
+        phantom = make_phantom(seed=seed, shape=(150, 200, 200), spacing=(2.0, 2.0, 2.0))
+        hilum.write(phantom.scan.ct, folder / "scans" / f"1.2.{seed}.mhd")
+        rows += [f"1.2.{seed},{','.join(map(str, n.center))},{n.diameter_mm}" for n in phantom.scan.nodules]
+    (folder / "a.csv").write_text("\n".join([*rows, ""]))
+    refs, _ = batch.index([folder / "scans"], annotations=folder / "a.csv")
+    for store in ("npy", "nifti"):
+        batch.run(refs, parse_recipe(f'[output]\nformat = "{store}"\n'), folder / store)
+    return {store: folder / store for store in ("npy", "nifti")}
+
+
+def missing(python: str, name: str) -> str:
+    """What to install for a contender, empty where all is there."""
+    module = NEEDS.get(name)
+    if module is None:
+        return ""
+    test = f"import importlib.util as u; print(all(u.find_spec(m) for m in ('hilum', {module!r})))"
+    found = subprocess.run([python, "-c", test], capture_output=True, text=True, check=False).stdout.strip()
+    return "" if found == "True" else f"{name}: not installed; --peers wants a Python with hilum, torch and {module}"
+
+
+def run(name: str, stores: dict[str, Path], args: argparse.Namespace) -> list[dict]:
+    """The lines of one contender."""
+    python = args.peers if name in NEEDS else sys.executable
+    where = [stores["nifti"]] if name in {"monai", "torchio"} else [stores["npy"], stores["nifti"]]
+    script = CONTENDERS / f"feed_{'hilum' if name == 'torch' else name}.py"
+    command = [python, script, *where, str(args.seconds), str(args.rounds), *(["torch"] if name == "torch" else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"{name} failed: {done.stderr.strip().splitlines()[-1]}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def table(told: list[dict]) -> None:
+    first = next((one for one in told if one["way"] == "hilum"), None)
+    print("| way | patches/s | range | processor ms | hilum is x as fast | MiB first, last round |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for one in told:
+        rates, costs, memory = one["rates"], one["costs"], one["memory"]
+        spread = f"{min(rates):.3g} to {max(rates):.3g}"
+        ratio = f"{median(first['rates']) / median(rates):.3g}" if first else ""
+        spent = f"{median(costs):.3g}" if costs else ""
+        grown = f"{memory[0]:.0f}, {memory[-1]:.0f}" if memory else ""
+        print(f"| {one['way']} | {median(rates):.4g} | {spread} | {spent} | {ratio} | {grown} |")
+    by_way = {one["way"]: one for one in told}
+    pairs = (("hilum, batches, {} processes", "hilum.batches"), ("hilum, torch's DataLoader, {} workers", "DataLoader"))
+    for pattern, called in pairs:
+        one, two = (by_way.get(pattern.format(n)) for n in (1, 2))
+        if one and two:
+            print(f"\n{called}: two workers are {median(two['rates']) / median(one['rates']):.2f} x one")
+    turned = by_way.get("hilum, rotated and zoomed")
+    if first and turned:
+        print(f"\na rotated and zoomed patch costs {median(turned['costs']) / median(first['costs']):.2f} x plain")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", default=sys.executable, help="Python of an environment with torch, MONAI, TorchIO")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scans", type=int, default=1)
+    parser.add_argument("--only", nargs="*", choices=["hilum", *NEEDS], default=["hilum", *NEEDS])
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        stores = make(Path(name), args.scans)
+        told: list[dict] = []
+        for contender in args.only:
+            wanted = missing(args.peers, contender)
+            if wanted:
+                print(wanted)
+            else:
+                told += run(contender, stores, args)
+        table(told)
+
+
+if __name__ == "__main__":
+    main()

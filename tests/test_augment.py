@@ -1,0 +1,263 @@
+"""Augmented patches: the whole volume's spline at the right place, boxes and world positions moved along."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from training_inputs import OBLIQUE, make_run
+
+import hilum
+from hilum._kernels.turning import MARGIN
+from hilum.errors import GeometryError, InputError
+from hilum.io.store import read_finished, read_record
+from hilum.ops.poses import KEEP, ROUND, Pose, cut_from, pick, sample, turned
+from hilum.train.augment import Augment, boxes_of
+from hilum.train.dataset import PatchDataset
+
+AIR = -1024.0
+ALL = Augment(flip="zyx", turn90=True, rotate_degrees=20, scale=(0.8, 1.2))
+
+
+def places(pose):
+    """Where each voxel of a patch is, (3, n, n, n): the definition of a pose, written out."""
+    offset = np.indices((pose.size,) * 3) - (pose.size - 1) / 2
+    return np.tensordot(np.array(pose.matrix), offset, 1) + np.array(pose.center)[:, None, None, None]
+
+
+def spline(array, pose, *, pad=40):
+    """The interpolating cubic spline of scipy, in double precision, through the whole volume with air around."""
+    wide = np.pad(array.astype(np.float64), pad, constant_values=AIR)
+    return ndimage.map_coordinates(wide, places(pose) + pad, order=3, mode="nearest")
+
+
+def nearest(array, pose):
+    index = np.floor(places(pose) + 0.5).astype(int)
+    inside = np.all((index >= 0) & (index < np.array(array.shape)[:, None, None, None]), axis=0)
+    return np.where(inside, array[tuple(np.clip(index, 0, np.array(array.shape)[:, None, None, None] - 1))], 0)
+
+
+def sampled(array, pose, finish=KEEP, dtype=np.float32):
+    out = np.full((pose.size,) * 3, 77, dtype)
+    sample(array, array.shape, cut_from(array, AIR), pose, out, finish)
+    return out
+
+
+def draw(seed, *, center, size, spacing=(2.0, 0.7, 0.7), augment=ALL):
+    grid = hilum.Geometry((40, 60, 50), spacing)
+    return augment.draw(grid, center, size, np.random.default_rng(seed))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.tuples(st.floats(-5, 45), st.floats(-5, 65), st.floats(-5, 55)),
+    st.sampled_from([1, 2, 7, 16, 33]),
+    st.sampled_from([np.int16, np.float32]),
+)
+def test_a_patch_is_the_whole_volumes_spline(seed, center, size, dtype):
+    array = np.random.default_rng(seed).integers(-1024, 1500, (40, 60, 50)).astype(dtype)
+    pose = draw(seed, center=center, size=size)
+    want = spline(array, pose)
+    assert np.abs(sampled(array, pose) - want).max() < 0.5
+    unit = sampled(array, pose, (1, -1000.0, 1400.0, 0.25))
+    assert np.abs(unit - (np.clip((want + 1000) / 1400, 0, 1) - 0.25)).max() < 0.5 / 1400
+    if dtype == np.int16:
+        rounded = sampled(array, pose, ROUND, np.int16)
+        assert np.abs(rounded - want).max() <= 1.0
+    other = draw(seed + 1, center=center, size=size)
+    assert size == 1 or other.matrix == pose.matrix or np.abs(sampled(array, other) - want).max() > 0.5
+
+
+@pytest.mark.parametrize("size", [64, 70, 130])
+def test_patches_of_more_lanes_than_one_block(size):
+    array = np.random.default_rng(3).integers(-1024, 1500, (80, 90, 100)).astype(np.int16)
+    for about in "zyx":
+        augment = Augment(rotate_degrees=15, rotate_about=about, scale=(0.9, 1.1), flip="zyx")
+        pose = augment.draw(
+            hilum.Geometry((80, 90, 100), (1.0,) * 3), (40.2, 44.1, 51.7), size, np.random.default_rng(1)
+        )
+        assert np.abs(sampled(array, pose) - spline(array, pose, pad=70)).max() < 0.1
+        labels = (array > 1000).astype(np.uint8)
+        assert np.array_equal(pick(labels, labels.shape, cut_from(labels, 0), pose), nearest(labels, pose))
+
+
+def seen_beyond(margin, seed):
+    """How much of 4095 HU, which begin so many voxels beyond a patch's coefficients, its spline holds."""
+    generator = np.random.default_rng(seed)
+    center = tuple((35 + generator.random(3)).tolist())
+    augment = Augment(rotate_degrees=9 * (seed % 2), scale=(0.9, 1.1))
+    pose = augment.draw(hilum.Geometry((70, 70, 70), (1.0,) * 3), center, 12, generator)
+    start, size = pose.box(1 + margin)
+    inside = tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))
+    bone, air = np.full((70, 70, 70), 3071, np.int16), np.full((70, 70, 70), -1024, np.int16)
+    bone[inside] = -1024
+    return np.abs(sampled(air, pose) - spline(bone, pose, pad=10)).max()
+
+
+def test_what_lies_beyond_the_margin_is_seen_by_less_than_half_a_hu():
+    assert max(seen_beyond(MARGIN, seed) for seed in range(8)) < 0.5
+    assert max(seen_beyond(MARGIN - 2, seed) for seed in range(8)) > 0.5  # so less would not do
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.tuples(st.floats(-5, 45), st.floats(-5, 65), st.floats(-5, 55)))
+def test_labels_are_those_of_the_nearest_voxels(seed, center):
+    generator = np.random.default_rng(seed)
+    labels = np.zeros((39, 61, 53), np.uint8)
+    for label in range(1, 4):
+        at = generator.integers(0, labels.shape)
+        labels[tuple(slice(max(a - 3, 0), a + 4) for a in at)] = label
+    labels[-1, -1, -1] = 9  # among the last voxels, which fill no word of eight
+    pose = draw(seed, center=center, size=24)
+    found = pick(labels, labels.shape, cut_from(labels, 0), pose)
+    assert np.array_equal(found, nearest(labels, pose))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_flips_and_turns_alone_move_voxels_and_change_none(seed):
+    array = np.random.default_rng(seed).integers(-1024, 1500, (30, 40, 50)).astype(np.int16)
+    pose = draw(seed, center=(14.5, 18.5, 22.5), size=12, augment=Augment(flip="zyx", turn90=True))
+    assert not pose.resampled
+    want = array[tuple(places(pose).astype(int))]
+    for whole in (array, None):
+        made, unit = np.empty((12, 12, 12), np.int16), np.empty((12, 12, 12), np.float32)
+        turned(whole, array.shape, cut_from(array, AIR), pose, made, KEEP)
+        turned(whole, array.shape, cut_from(array, AIR), pose, unit, (1, -1000.0, 1400.0, 0.25))
+        assert np.array_equal(made, want)
+        assert np.allclose(unit, np.clip((want + 1000) / 1400, 0, 1) - 0.25, atol=1e-6)
+
+
+def test_a_pose_about_no_axis_is_refused():
+    rows = ((0.9, 0.1, 0.1), (0.1, 0.9, 0.1), (0.1, 0.1, 0.9))
+    with pytest.raises(GeometryError, match="no axis of the patch"):
+        sampled(np.zeros((9, 9, 9), np.int16), Pose((4.0, 4.0, 4.0), 4, rows))
+
+
+@given(st.integers(0, 10**6))
+def test_a_pose_turns_by_the_angle_and_zooms_in_the_patient(seed):
+    spacing = (2.0, 0.7, 0.7)
+    pose = draw(seed, center=(20.0, 30.0, 25.0), size=8)
+    metric = (
+        np.diag(spacing) @ np.array(pose.matrix) @ np.diag(1 / np.array(spacing))
+    )  # mm of the patch to mm of the scan
+    zoom = np.linalg.norm(metric, axis=0)
+    assert np.ptp(zoom) < 1e-9
+    assert 0.8 <= 1 / zoom[0] <= 1.2
+    turn = metric / zoom[0]
+    assert np.allclose(turn @ turn.T, np.eye(3))
+    nearest_axis = np.abs(turn).max(axis=0)
+    assert np.all(nearest_axis >= np.cos(np.radians(20)) - 1e-9)
+
+
+@given(st.integers(0, 10**6), st.tuples(*[st.floats(0, 30)] * 3), st.floats(2, 25))
+def test_a_box_holds_the_turned_sphere_and_no_more(seed, voxel, diameter):
+    spacing = (2.0, 0.7, 0.7)
+    pose = draw(seed, center=(15.0, 15.0, 15.0), size=32)
+    which, boxes = boxes_of(pose, spacing, np.array([voxel]), np.array([diameter]))
+    back = np.linalg.inv(pose.matrix)
+    place = back @ (np.array(voxel) - pose.center) + 15.5
+    assert len(which) == (np.all((place > -0.5) & (place < 31.5)))
+    if not len(which):
+        return
+    points = np.random.default_rng(0).normal(size=(4000, 3))
+    points *= diameter / 2 / np.linalg.norm(points, axis=1)[:, None] / spacing
+    inside = (points + voxel - pose.center) @ back.T + 15.5
+    assert np.all(inside >= boxes[0, :3] - 1e-4)
+    assert np.all(inside <= boxes[0, 3:] + 1e-4)
+    reached = np.concatenate([inside.min(axis=0), inside.max(axis=0)])
+    assert np.abs(reached - boxes[0]).max() < 0.05 * diameter / min(spacing)
+
+
+# --- in the data set -------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("npy") / "run", direction=OBLIQUE, spacing=(2.0, 1.0, 1.0))
+
+
+def same(one, two):
+    return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("augment", [None, Augment(flip="x", turn90=True), ALL], ids=["plain", "flips", "all"])
+def test_items_keep_the_world(run, augment):
+    data = PatchDataset(run, size=20, length=30, jitter_mm=2.0, augment=augment, seed=4)
+    plain = PatchDataset(run, size=20, length=30, jitter_mm=2.0, seed=4)
+    moved = 0
+    for item, upright in zip(data, plain, strict=True):
+        scan = read_finished(run / "scans" / item["scan"], read_record(run / "scans" / item["scan"]))
+        grid, affine = scan.ct.geometry, item["affine"]
+        assert np.array_equal(item["start"], upright["start"])
+        index = np.indices((20,) * 3).reshape(3, -1).T
+        voxel = grid.world_to_index(index @ affine[:3, :3].T + affine[:3, 3])
+        wide = np.pad(scan.ct.array.astype(np.float64), 40, constant_values=AIR)
+        want = ndimage.map_coordinates(wide, voxel.T + 40, order=3).reshape((20,) * 3)
+        assert np.abs(item["image"] - want).max() <= 1.0
+        marks = np.pad(scan.nodule_mask.array, 40)
+        sure = np.abs(voxel - np.floor(voxel) - 0.5).min(axis=1) > 1e-6
+        picked = marks[tuple(np.floor(voxel + 40.5).astype(int).T)]
+        assert np.array_equal(item["mask"].reshape(-1)[sure], picked[sure])
+        middle = affine @ (9.5, 9.5, 9.5, 1)
+        assert np.allclose(middle[:3], item["center_world"])
+        assert item["nodule"] in item["box_nodules"]  # its own nodule never leaves the patch
+        for box, sphere, label in zip(item["boxes"], item["boxes_world"], item["box_nodules"], strict=True):
+            if not label:
+                assert not box.any()
+                assert not sphere.any()
+                continue
+            nodule = scan.nodules[label - 1]
+            assert np.allclose(sphere, (*nodule.center, nodule.diameter_mm))
+            center = affine @ (*(box[:3] + box[3:]) / 2, 1)
+            assert np.abs(center[:3] - nodule.center).max() < 1e-4
+        moved += not np.array_equal(item["image"], upright["image"])
+    assert moved == 0 if augment is None else moved > 15
+    assert max(np.count_nonzero(item["box_nodules"]) for item in data) >= 1
+
+
+def test_seed_epoch_and_index_decide_with_augmentation(run):
+    data = PatchDataset(run, size=12, length=12, jitter_mm=2.0, augment=ALL, window=(-1000, 400), seed=1)
+    first = [data[k] for k in range(12)]
+    again = pickle.loads(pickle.dumps(data))  # noqa: S301 - our own
+    assert all(same(again[k], first[k]) for k in reversed(range(12)))
+    data.set_epoch(1)
+    assert sum(not same(data[k], first[k]) for k in range(12)) == 12
+    parts = [list(hilum.batches(again, 2, seed=3, worker=k, workers=2)) for k in range(2)]
+    for number, batch in enumerate(hilum.batches(again, 2, seed=3)):
+        assert same(batch, parts[number % 2][number // 2])
+
+
+def test_an_option_changes_nothing_that_another_draws(run):
+    options = {"size": 12, "length": 20, "jitter_mm": 2.0}
+    turns = PatchDataset(run, augment=Augment(rotate_degrees=10), **options)
+    some = PatchDataset(run, augment=Augment(rotate_degrees=10, share=0.5), **options)
+    plain = PatchDataset(run, **options)
+    kinds = [(same(s, p), same(s, t)) for s, t, p in zip(some, turns, plain, strict=True)]
+    assert set(kinds) == {(True, False), (False, True)}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"flip": "q"}, "flip is 'q'"), ({"flip": "xx"}, "flip is 'xx'"), ({"rotate_degrees": 46}, "out of range"),
+        ({"rotate_degrees": float("nan")}, "out of range"), ({"scale": (1.1, 0.9)}, "out of range"),
+        ({"scale": (0.4, 1.0)}, "out of range"), ({"share": 1.5}, "out of range"),
+        ({"rotate_degrees": 5, "rotate_about": ""}, "about no axis"),
+    ],
+)  # fmt: skip
+def test_options_out_of_range_are_refused(options, said):
+    with pytest.raises(InputError, match=said):
+        Augment(**options)
+
+
+def test_what_the_geometry_does_not_allow_is_refused(tmp_path):
+    run = make_run(tmp_path / "run")  # pixels of 1 by 1.5 mm
+    with pytest.raises(InputError, match=r"its pixels are 1 by 1.5 mm"):
+        PatchDataset(run, size=16, jitter_mm=1.0, augment=Augment(turn90=True))
+    assert len(PatchDataset(run, size=16, jitter_mm=1.0, augment=Augment(rotate_degrees=10)))
+    with pytest.raises(InputError, match="a nodule stays inside such a patch up to"):
+        PatchDataset(run, size=16, jitter_mm=6.5, augment=Augment(rotate_degrees=45))
+    assert len(PatchDataset(run, size=16, jitter_mm=6.5))
