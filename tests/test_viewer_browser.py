@@ -629,3 +629,15 @@ def test_a_real_scan_as_dicom_and_as_a_finished_output(real_data, tmp_path):
                 assert viewer.reading() == round(float(ct.array[voxel])) > -300
             viewer.is_quiet()
     shutil.rmtree(tmp_path / "out")
+
+
+def test_without_scikit_image_the_page_says_so_and_shows_the_rest(run, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['skimage'] = None\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with served(run) as (address, _), browser(width=WIDE, height=HIGH) as page:
+        viewer = Viewer(page, address)
+        viewer.open()
+        viewer.settle()
+        assert not drawn(viewer)
+        assert "surfaces need scikit-image; pip install 'hilum[viewer]'" in viewer.text("render-message")
+        assert viewer.picture("axial").std() > 10
