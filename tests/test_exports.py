@@ -230,7 +230,8 @@ def read_back(path):
     spacing = [float(value) for value in shared.PixelMeasuresSequence[0].PixelSpacing]
     for frame, group in zip(frames, made.PerFrameFunctionalGroupsSequence, strict=True):
         place = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
-        number = int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        told = group if "SegmentIdentificationSequence" in group else shared  # shared where there is one segment
+        number = int(told.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
         y, x = np.argwhere(frame).T
         yield number, place + x[:, None] * spacing[1] * row + y[:, None] * spacing[0] * column
 
