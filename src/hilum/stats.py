@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PERCENTILES = (0.5, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.5)
 
-_FINE = 1 << 14
+FINE = 1 << 14
 """Steps per unit in which the unit range, at most [-1, 2], is counted for its percentiles."""
 
 
@@ -69,13 +69,39 @@ def voxel_stats(folder: Path) -> VoxelStats:
         units.add(record.unit)
         scans += 1
         moments += measure_moments(volume)
-        counts += count_hu(volume if record.unit == HU else _fine(volume))
+        counts += count_hu(volume if record.unit == HU else fine(volume))
     if not scans:
         raise MissingInputError("no finished scan here", where=folder, do="give the --out folder of 'hilum run'")
+    return summarize(scans, moments, counts, units, folder=folder)
+
+
+def summarize(scans: int, moments: Moments, counts: HuHistogram, units: set[str], *, folder: Path) -> VoxelStats:
+    """Sum up what was counted over the scans of a run.
+
+    Parameters
+    ----------
+    scans : int
+    moments : Moments
+    counts : HuHistogram
+        Of HU, or of `fine` steps of the unit range.
+    units : set of str
+        Of the scans.
+    folder : Path
+        What an error names.
+
+    Returns
+    -------
+    VoxelStats
+
+    Raises
+    ------
+    InputError
+        If there are several units, which have no common mean.
+    """
     if len(units) > 1:
         raise InputError(f"scans in different units: {', '.join(sorted(units))}", where=folder, do="measure one recipe")
-    unit, usual = units.pop(), Intensity()
-    step = 1.0 if unit == HU else 1.0 / _FINE
+    (unit,), usual = units, Intensity()
+    step = 1.0 if unit == HU else 1.0 / FINE
     return VoxelStats(
         scans=scans,
         voxels=moments.total,
@@ -87,20 +113,6 @@ def voxel_stats(folder: Path) -> VoxelStats:
         unit_mean=counts.mean(lower=usual.lower, upper=usual.upper) if unit == HU else None,
         percentiles={f"{p:g}": round(counts.percentile(p) * step, 6) for p in PERCENTILES},
     )
-
-
-def stats_json(found: VoxelStats) -> str:
-    """Write statistics as JSON.
-
-    Parameters
-    ----------
-    found : VoxelStats
-
-    Returns
-    -------
-    str
-    """
-    return msgspec.json.format(msgspec.json.encode(found)).decode()
 
 
 def stats_text(found: VoxelStats) -> str:
@@ -124,5 +136,17 @@ def stats_text(found: VoxelStats) -> str:
     return "\n".join(lines)
 
 
-def _fine(volume: Volume) -> Volume:
-    return Volume(np.rint(volume.array * _FINE).astype(np.int16), volume.geometry)
+def fine(volume: Volume) -> Volume:
+    """Bring the unit range to whole numbers that a `HuHistogram` counts.
+
+    Parameters
+    ----------
+    volume : Volume
+        In the unit range.
+
+    Returns
+    -------
+    Volume of int16
+        `FINE` steps a unit.
+    """
+    return Volume(np.rint(volume.array * FINE).astype(np.int16), volume.geometry)

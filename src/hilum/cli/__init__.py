@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cyclopts import App, CycloptsError
 
 import hilum
-from hilum.cli import plots, recipes, runs, scans, training, viewing
+from hilum.cli import exports, plots, recipes, runs, scans, training, viewing
 from hilum.cli.status import ALL_WELL, INTERRUPTED, REFUSED, USAGE
 from hilum.console import complain
 from hilum.errors import HilumError
@@ -53,6 +53,15 @@ PLOT_COMMANDS: tuple[Callable[..., int], ...] = (
 )
 """Every command of ``hilum plot``, by the name of its function."""
 
+EXPORT_COMMANDS: tuple[Callable[..., int], ...] = (
+    exports.nnunet,
+    exports.monai,
+    exports.seg,
+    exports.coco3d,
+    exports.csv,
+)
+"""Every command of ``hilum export``, by the name of its function."""
+
 
 def _app() -> App:
     program = App(
@@ -71,6 +80,10 @@ def _app() -> App:
     for command in PLOT_COMMANDS:
         drawn.command(command)
     program.command(drawn)
+    given = App(name="export", help="Bring a finished output into another program's form.", help_format="plaintext")
+    for command in EXPORT_COMMANDS:
+        given.command(command)
+    program.command(given)
     return program
 
 

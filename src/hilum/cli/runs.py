@@ -167,7 +167,7 @@ def demo(*, out: Path = Path("hilum-demo")) -> int:
 
 
 def stats(folder: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
-    """Print mean, standard deviation and percentiles of the voxels of a finished output.
+    """Print a finished output's fingerprint: gray values of the whole and inside the masks, grids, classes.
 
     Parameters
     ----------
@@ -176,10 +176,11 @@ def stats(folder: Path, /, *, json: Annotated[bool, Parameter(negative="")] = Fa
     json
         Print JSON for programs in place of text.
     """
-    from hilum.stats import stats_json, stats_text, voxel_stats
+    from hilum.fingerprint import fingerprint, fingerprint_json, fingerprint_text
+    from hilum.stats import stats_text
 
-    found = voxel_stats(folder)
-    say(stats_json(found) if json else stats_text(found))
+    found = fingerprint(folder)
+    say(fingerprint_json(found) if json else f"{stats_text(found.whole)}\n{fingerprint_text(found)}")
     return ALL_WELL
 
 

@@ -107,7 +107,7 @@ def slices(
 
     made = write_slices(folder, out, every=every, pixels=pixels, fold_by=fold_by, overwrite=overwrite)
     say(f"{out}: {made.nodules} nodules of {made.scans} scans, three slices each")
-    return _tell(made.skipped)
+    return tell(made.skipped)
 
 
 def patches(
@@ -173,11 +173,20 @@ def patches(
         folder, out, chosen, candidates=candidates, excluded=excluded, kept=kept, fold_by=fold_by, overwrite=overwrite
     )
     say(f"{out}: {made.positives} patches at nodules and {made.negatives} elsewhere, from {len(made.scans)} scans")
-    return _tell(made.skipped)
+    return tell(made.skipped)
 
 
-def _tell(skipped: Sequence[Skip]) -> int:
-    """Say what was left out, a line a reason, and the exit status: damage is a failure, having no nodule is none."""
+def tell(skipped: Sequence[Skip]) -> int:
+    """Say what was left out, a line a reason, and the exit status: damage is a failure, having no nodule is none.
+
+    Parameters
+    ----------
+    skipped : sequence of Skip
+
+    Returns
+    -------
+    int
+    """
     for code in dict.fromkeys(skip.code for skip in skipped):
         same = [skip for skip in skipped if skip.code == code]
         names = list(dict.fromkeys(skip.scan for skip in same if skip.scan))
