@@ -17,7 +17,7 @@ import numpy as np
 import hilum
 from hilum.export.finished import check_free, checked_run, fold_of
 from hilum.io.atomic import atomic_path
-from hilum.io.store import FORMATS
+from hilum.io.stores import FORMATS, format_of
 from hilum.train.runs import Skip, no_nodules
 
 if TYPE_CHECKING:
@@ -228,7 +228,8 @@ def stored_name(scan: RunScan, name: str) -> str:
     str
         Empty where the scan has none.
     """
-    return next((name + suffix for suffix in FORMATS.values() if name + suffix in scan.record.files), "")
+    kind = format_of(scan.record, name)
+    return name + FORMATS[kind] if kind else ""
 
 
 def _image(number: int, scan: RunScan) -> dict[str, Any]:

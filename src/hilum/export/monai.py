@@ -15,7 +15,7 @@ from hilum.errors import FormatError, InputError
 from hilum.export.boxes import Exported, boxes_of, outside, stored_name
 from hilum.export.finished import check_free, checked_run, fold_of
 from hilum.io.atomic import atomic_path
-from hilum.io.store import FORMATS
+from hilum.io.stores import FORMATS
 from hilum.train.runs import Skip, no_nodules
 
 if TYPE_CHECKING:

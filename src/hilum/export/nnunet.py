@@ -15,8 +15,8 @@ import hilum
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.export.finished import checked_run, fold_of, refuse_unit_range
 from hilum.io import write
-from hilum.io.atomic import write_refused
-from hilum.io.store import FORMATS, read_stored, whole_folder
+from hilum.io.atomic import whole_folder, write_refused
+from hilum.io.stores import FORMATS, read_stored
 from hilum.train.runs import Skip, no_nodules
 from hilum.volume import Mask, Volume
 

@@ -18,7 +18,8 @@ import hilum
 from hilum.errors import FormatError, HilumError, InputError, OutputError, one_line
 from hilum.export.finished import checked_run
 from hilum.export.seg_source import find_source, index_sources
-from hilum.io.store import read_stored, whole_folder
+from hilum.io.atomic import whole_folder
+from hilum.io.stores import read_stored
 from hilum.ops.regrid import place_mask
 from hilum.train.runs import Skip
 from hilum.volume import Mask
