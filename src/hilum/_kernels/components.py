@@ -243,23 +243,6 @@ def boxes(runs: Runs) -> NDArray[np.int32]:
     return out
 
 
-def faces(boxes: NDArray[np.int32], shape: Shape) -> NDArray[np.bool_]:
-    """Which faces of the volume each component touches, shape (number, 6): first z, y, x, last z, y, x.
-
-    Parameters
-    ----------
-    boxes : ndarray of int32, shape (number, 6)
-        As `boxes` gives them.
-    shape : tuple of int, (z, y, x)
-
-    Returns
-    -------
-    ndarray of bool, shape (number, 6)
-    """
-    touching: NDArray[np.bool_] = boxes == np.array([0, 0, 0, *shape])
-    return touching
-
-
 def at_side(runs: Runs) -> NDArray[np.bool_]:
     """Which components touch one of the four sides of their plane, shape (number,)."""
     touching = np.zeros(runs.number, np.bool_)

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.batch.lock import hold
-from hilum.batch.run import OWN_FILES, RECIPE, settle_recipe, sweep
+from hilum.batch.run import OWN_FILES, RECIPE, claimed, settle_recipe
 from hilum.batch.task import record_sha256
 from hilum.errors import FormatError, HilumError, InputError, MissingInputError, OutputError
 from hilum.io import summary, sums
-from hilum.io.atomic import DISK_FULL, write_refused
+from hilum.io.atomic import DISK_FULL
 from hilum.io.convert import convert_scan
 from hilum.io.extras import check_extra
 from hilum.io.ledger import FINISHED, NAME, Ledger, Row, read_ledger
@@ -61,14 +60,8 @@ def convert_run(folder: Path, out: Path, *, file_format: str) -> Generator[Row]:
     before = _check_run(folder, file_format)
     recipe = with_options(before, file_format=file_format)
     _check_out(folder, out)
-    try:
-        (out / "scans").mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise write_refused("", problem, where=out) from None
     with ExitStack() as stack:
-        stack.enter_context(hold(out))
-        stack.callback(sweep, out)
-        sweep(out)
+        stack.enter_context(claimed(out))
         settle_recipe(out, recipe, overwrite=False)
         book = stack.enter_context(Ledger(out))
         well = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from hilum._kernels.threads import count_workers
@@ -138,14 +138,8 @@ def process(
         If the recipe's format needs a package that is not installed.
     """
     check_extra(recipe.output.format)
-    try:
-        (out / "scans").mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise write_refused("", problem, where=out) from None
     with ExitStack() as stack:
-        stack.enter_context(hold(out))
-        stack.callback(sweep, out)
-        sweep(out)
+        stack.enter_context(claimed(out))
         book = stack.enter_context(Ledger(out))
         settle_recipe(out, recipe, overwrite=overwrite)
         changed = False
@@ -257,6 +251,35 @@ def settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
                               do="give --overwrite to replace them, or another --out", code="exists")  # fmt: skip
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def claimed(out: Path) -> Iterator[None]:
+    """Hold an output folder, made where it is not there, and leave no half-written thing in it.
+
+    Parameters
+    ----------
+    out : Path
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made, or another run holds it.
+    """
+    try:
+        (out / "scans").mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise write_refused("", problem, where=out) from None
+    with hold(out):
+        try:
+            sweep(out)
+            yield
+        finally:
+            sweep(out)
 
 
 def sweep(out: Path) -> None:

@@ -11,13 +11,11 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
 import hilum
-from hilum.export.finished import check_free, checked_run, fold_of
+from hilum.export.finished import annotated_run, check_free, checked_run, fold_of, image_name, json_bytes
 from hilum.io.atomic import atomic_path
-from hilum.io.stores import FORMATS, format_of
 from hilum.train.runs import Skip, no_nodules
 
 if TYPE_CHECKING:
@@ -194,9 +192,7 @@ def write_coco3d(folder: Path, out: Path, *, overwrite: bool = False) -> Exporte
         If `out` is taken, or cannot be written.
     """
     check_free(out, overwrite=overwrite)
-    scans, skipped = checked_run(folder)
-    used = [scan for scan in scans if scan.annotated]
-    skipped += [no_nodules(scan) for scan in scans if not scan.annotated]
+    used, skipped = annotated_run(folder)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, scan in enumerate(used, start=1):
@@ -210,26 +206,8 @@ def write_coco3d(folder: Path, out: Path, *, overwrite: bool = False) -> Exporte
         "categories": [{"id": 1, "name": "nodule"}],
     }
     with atomic_path(out) as partial:
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(told)) + b"\n")
+        partial.write_bytes(json_bytes(told))
     return Exported(scans=len(used), nodules=len(annotations), skipped=skipped)
-
-
-def stored_name(scan: RunScan, name: str) -> str:
-    """The name of a scan's stored volume.
-
-    Parameters
-    ----------
-    scan : RunScan
-    name : str
-        ``ct``, ``lungs`` or ``nodules``.
-
-    Returns
-    -------
-    str
-        Empty where the scan has none.
-    """
-    kind = format_of(scan.record, name)
-    return name + FORMATS[kind] if kind else ""
 
 
 def _image(number: int, scan: RunScan) -> dict[str, Any]:
@@ -237,7 +215,7 @@ def _image(number: int, scan: RunScan) -> dict[str, Any]:
     depth, height, width = grid.shape
     return {
         "id": number,
-        "file_name": f"scans/{scan.folder.name}/{stored_name(scan, 'ct')}",
+        "file_name": image_name(scan),
         "width": width,
         "height": height,
         "depth": depth,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hilum.errors import FormatError, OutputError
 from hilum.io.store import HU
-from hilum.train.runs import list_run
+from hilum.io.stores import FORMATS, format_of
+from hilum.train.runs import list_run, no_nodules
 from hilum.verify import AGAIN, Fault, verify
 
 if TYPE_CHECKING:
@@ -45,6 +48,57 @@ def checked_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
             what = f"{found.code}: the run is not whole, and nothing of it is exported"
             raise FormatError(what, where=found.where, do=AGAIN, code=found.code)
     return list_run(folder)
+
+
+def annotated_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
+    """List those scans of a checked run in which nodules were looked for.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    scans : list of RunScan
+    skipped : list of Skip
+        The others too.
+
+    Raises
+    ------
+    InputError
+        As `checked_run`.
+    """
+    scans, skipped = checked_run(folder)
+    left_out = [no_nodules(scan) for scan in scans if not scan.annotated]
+    return [scan for scan in scans if scan.annotated], [*skipped, *left_out]
+
+
+def image_name(scan: RunScan) -> str:
+    """The name of a scan's CT, relative to the run's folder.
+
+    Parameters
+    ----------
+    scan : RunScan
+
+    Returns
+    -------
+    str
+    """
+    return f"scans/{scan.folder.name}/ct{FORMATS[format_of(scan.record)]}"
+
+
+def json_bytes(value: object) -> bytes:
+    """A value as the JSON of a file that people read too.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    bytes
+    """
+    return msgspec.json.format(msgspec.json.encode(value)) + b"\n"
 
 
 def refuse_unit_range(scans: list[RunScan], *, program: str) -> None:

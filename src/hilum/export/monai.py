@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from hilum.errors import FormatError, InputError
-from hilum.export.boxes import Exported, boxes_of, outside, stored_name
-from hilum.export.finished import check_free, checked_run, fold_of
+from hilum.export.boxes import Exported, boxes_of, outside
+from hilum.export.finished import annotated_run, check_free, fold_of, image_name, json_bytes
 from hilum.io.atomic import atomic_path
-from hilum.io.stores import FORMATS
-from hilum.train.runs import Skip, no_nodules
+from hilum.io.stores import format_of
+from hilum.train.runs import Skip
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,11 +53,9 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
         If `out` is taken, or cannot be written.
     """
     check_free(out, overwrite=overwrite)
-    scans, skipped = checked_run(folder)
-    used = [scan for scan in scans if scan.annotated]
-    skipped += [no_nodules(scan) for scan in scans if not scan.annotated]
+    used, skipped = annotated_run(folder)
     for scan in used:
-        if not stored_name(scan, "ct").endswith(FORMATS["nifti"]):
+        if format_of(scan.record) != "nifti":
             what = "is not stored as NIfTI, from which MONAI reads where voxels lie"
             raise FormatError(what, where=scan.folder, do="export a run of --format nifti")
         skipped += outside(scan)
@@ -70,7 +66,7 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
     for scan in used:
         told["validation" if held_out and fold_of(scan) == held_out else "training"].append(_entry(scan))
     with atomic_path(out) as partial:
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(told)) + b"\n")
+        partial.write_bytes(json_bytes(told))
     nodules = sum(len(entry["label"]) for part in told.values() for entry in part)
     return Exported(scans=len(used), nodules=nodules, skipped=skipped)
 
@@ -86,7 +82,7 @@ def _choose(scans: list[RunScan], validation: str, folder: Path) -> str:
 def _entry(scan: RunScan) -> dict[str, Any]:
     boxes = list(boxes_of(scan))
     return {
-        "image": f"scans/{scan.folder.name}/{stored_name(scan, 'ct')}",
+        "image": image_name(scan),
         "box": [[*map(float, box.center_world), *[box.diameter_mm] * 3] for box in boxes],
         "label": [NODULE] * len(boxes),
     }

@@ -13,10 +13,10 @@ import numpy as np
 
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
-from hilum.export.finished import checked_run, fold_of, refuse_unit_range
+from hilum.export.finished import checked_run, fold_of, json_bytes, refuse_unit_range
 from hilum.io import write
 from hilum.io.atomic import whole_folder, write_refused
-from hilum.io.stores import FORMATS, read_stored
+from hilum.io.stores import FORMATS, format_of, read_stored
 from hilum.train.runs import Skip, no_nodules
 from hilum.volume import Mask, Volume
 
@@ -110,9 +110,9 @@ def write_nnunet(
             (partial / part).mkdir()
         for scan in used:
             _write_case(scan, partial, labels)
-        (partial / "dataset.json").write_bytes(_json(_about(name, labels, len(used))))
+        (partial / "dataset.json").write_bytes(json_bytes(_about(name, labels, len(used))))
         if splits:
-            (partial / SPLITS).write_bytes(_json(splits))
+            (partial / SPLITS).write_bytes(json_bytes(splits))
     return NnunetDataset(folder=final, cases=len(used), folds=len(splits), skipped=[*skipped, *left_out])
 
 
@@ -136,7 +136,7 @@ def _usable(scans: list[RunScan], labels: Labels) -> tuple[list[RunScan], list[S
     used: list[RunScan] = []
     left_out: list[Skip] = []
     for scan in scans:
-        if labels != "nodules" and not any(file.startswith("lungs.") for file in scan.record.files):
+        if labels != "nodules" and not format_of(scan.record, "lungs"):
             left_out.append(Skip(scan=scan.record.scan_id, code="no-lungs", reason="no lung mask was made of it"))
         elif labels != "lungs" and not scan.annotated:
             left_out.append(no_nodules(scan))
@@ -148,7 +148,7 @@ def _usable(scans: list[RunScan], labels: Labels) -> tuple[list[RunScan], list[S
 def _write_case(scan: RunScan, partial: Path, labels: Labels) -> None:
     case = scan.record.scan_id
     image = partial / "imagesTr" / f"{case}_0000{ENDING}"
-    if f"ct{ENDING}" in scan.record.files:
+    if format_of(scan.record) == "nifti":
         _link(scan.folder / f"ct{ENDING}", image)
     else:
         write(_stored(scan, "ct"), image)
@@ -156,7 +156,7 @@ def _write_case(scan: RunScan, partial: Path, labels: Labels) -> None:
     values = CLASSES[labels]
     if "lung_right" in values:
         drawn[:] = _labels(scan, "lungs")
-    if "nodule" in values and any(file.startswith("nodules.") for file in scan.record.files):
+    if "nodule" in values and format_of(scan.record, "nodules"):
         drawn[_labels(scan, "nodules") > 0] = values["nodule"]
     write(Mask(drawn, scan.geometry), partial / "labelsTr" / f"{case}{ENDING}")
 
@@ -205,7 +205,3 @@ def _splits(scans: list[RunScan]) -> list[dict[str, list[str]]]:
         {"train": [n for n, f in folds.items() if f != fold], "val": [n for n, f in folds.items() if f == fold]}
         for fold in names
     ]
-
-
-def _json(value: object) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(value)) + b"\n"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from hilum.errors import InputError
+from hilum.ops.patches import cut_box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,13 +134,4 @@ def cut_stored(stored: Stored, start: Sequence[int], size: Sequence[int], *, fil
     ndarray, shape `size`
         Its own memory, C-contiguous.
     """
-    low = [min(max(a, 0), m) for a, m in zip(start, stored.shape, strict=True)]
-    high = [min(max(a + n, 0), m) for a, n, m in zip(start, size, stored.shape, strict=True)]
-    span = [b - a for a, b in zip(low, high, strict=True)]
-    if span == list(size):
-        return stored.read(low, span)
-    patch = np.full(tuple(size), fill, stored.dtype)
-    if min(span) > 0:
-        place = tuple(slice(a - s, a - s + n) for a, s, n in zip(low, start, span, strict=True))
-        patch[place] = stored.read(low, span)
-    return patch
+    return cut_box(stored.read, stored.shape, stored.dtype, start, size, fill=fill)

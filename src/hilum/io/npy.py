@@ -75,10 +75,7 @@ def read_npy(path: Path) -> Volume:
     """
     record = read_npy_placement(path)
     with open_file(path) as handle:
-        shape, fortran, dtype = _read_header(handle, path)
-        if dtype.kind not in "iufb":
-            raise UnsupportedError(f"holds {dtype}, expected numbers", where=path)
-        check_placed(record, shape, dtype, where=path)
+        shape, fortran, dtype = _declared(handle, record, path)
         block = Block(handle, "raw", where=path)
         block.expect(check_size(math.prod(shape), dtype, where=path))
         array = np.empty(shape[::-1] if fortran else shape, dtype)
@@ -104,10 +101,7 @@ def open_npy(path: Path) -> StoredArray:
     """
     record = read_npy_placement(path)
     with open_file(path) as handle:
-        shape, fortran, dtype = _read_header(handle, path)
-        if dtype.kind not in "iufb":
-            raise UnsupportedError(f"holds {dtype}, expected numbers", where=path)
-        check_placed(record, shape, dtype, where=path)
+        shape, fortran, dtype = _declared(handle, record, path)
         Block(handle, "raw", where=path).expect(check_size(math.prod(shape), dtype, where=path))
         offset = handle.tell()
         array = np.memmap(handle, dtype, "r", offset, shape, "F" if fortran else "C")
@@ -142,6 +136,15 @@ def read_npy_placement(path: Path) -> Placement:
     if len(text) > HEADER_LIMIT:
         raise FormatError(f"is longer than {HEADER_LIMIT} bytes, no geometry", where=path)
     return decode_placement(text, where=path)
+
+
+def _declared(handle: BinaryIO, record: Placement, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """What `_read_header` gives, where it is numbers and what the .json says."""
+    shape, fortran, dtype = _read_header(handle, path)
+    if dtype.kind not in "iufb":
+        raise UnsupportedError(f"holds {dtype}, expected numbers", where=path)
+    check_placed(record, shape, dtype, where=path)
+    return shape, fortran, dtype
 
 
 def _read_header(handle: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:

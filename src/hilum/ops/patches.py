@@ -10,7 +10,7 @@ from hilum.errors import GeometryError
 from hilum.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -90,13 +90,47 @@ def cut_array(array: NDArray[Any], start: Sequence[int], size: Sequence[int], *,
     ndarray, shape `size`
         Its own memory, C-contiguous.
     """
-    spans = [(min(max(a, 0), m), min(max(a + n, 0), m), a) for a, n, m in zip(start, size, array.shape, strict=True)]
-    inside = array[tuple(slice(low, high) for low, high, _ in spans)]
-    if inside.shape == tuple(size):
-        return np.array(inside, order="C")
-    patch = np.full(tuple(size), fill, array.dtype)
-    if inside.size:
-        patch[tuple(slice(low - a, high - a) for low, high, a in spans)] = inside
+
+    def copy(low: Sequence[int], span: Sequence[int]) -> NDArray[Any]:
+        return np.array(array[tuple(slice(a, a + n) for a, n in zip(low, span, strict=True))], order="C")
+
+    return cut_box(copy, array.shape, array.dtype, start, size, fill=fill)
+
+
+def cut_box(
+    copy: Callable[[Sequence[int], Sequence[int]], NDArray[Any]],
+    shape: Sequence[int],
+    dtype: np.dtype[Any],
+    start: Sequence[int],
+    size: Sequence[int],
+    *,
+    fill: float = 0,
+) -> NDArray[Any]:
+    """Have a box copied out of a volume, `fill` where it reaches beyond, wherever its voxels are kept.
+
+    Parameters
+    ----------
+    copy : callable
+        Takes the first voxel and the size of a box inside the volume, and gives a copy of it.
+    shape, dtype
+        Of the volume.
+    start, size : sequence of int, (z, y, x)
+    fill : float
+
+    Returns
+    -------
+    ndarray, shape `size`
+        Its own memory, C-contiguous.
+    """
+    low = [min(max(a, 0), m) for a, m in zip(start, shape, strict=True)]
+    high = [min(max(a + n, 0), m) for a, n, m in zip(start, size, shape, strict=True)]
+    span = [b - a for a, b in zip(low, high, strict=True)]
+    if span == list(size):
+        return copy(low, span)
+    patch = np.full(tuple(size), fill, dtype)
+    if min(span) > 0:
+        place = tuple(slice(a - s, a - s + n) for a, s, n in zip(low, start, span, strict=True))
+        patch[place] = copy(low, span)
     return patch
 
 
