@@ -524,10 +524,10 @@ def test_pixels_that_vanish_between_header_and_read_are_an_error(tmp_path):
     header = read_headers(tmp_path, path.name)[0]
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(FormatError, match="235 of 240 bytes"):
-        list(stored_frames(tmp_path, [header], [np.empty((12, 10), np.int16)]))
+        list(stored_frames(tmp_path, [header], np.empty((12, 10), np.int16)))
     path.unlink()
     with pytest.raises(FormatError, match="no longer"):
-        list(stored_frames(tmp_path, [header], [np.empty((12, 10), np.int16)]))
+        list(stored_frames(tmp_path, [header], np.empty((12, 10), np.int16)))
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
@@ -857,7 +857,7 @@ def test_real_transfer_syntaxes_agree_or_are_refused(real_data):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                for stored in stored_frames(root, [header], [np.empty((512, 512), np.int16)]):
+                for stored in stored_frames(root, [header], np.empty((512, 512), np.int16)):
                     done = to_hu(stored, header, out[path.name])
             seen[header.transfer_syntax] = (np.abs(out[path.name] - 1.0 * out["CTImage.dcm"]).max(), done.padding)
         except InputError as error:

@@ -36,7 +36,7 @@ def one_frame(path):
     """HU of the first frame of one file, as a volume would get it, and the voxels of padding."""
     header = read_headers(path.parent, path.name)[0]
     out = np.empty((header.rows, header.columns), np.int16)
-    (stored,) = stored_frames(path.parent, [header], [np.empty_like(out)])
+    (stored,) = stored_frames(path.parent, [header], np.empty_like(out))
     return out, to_hu(stored, header, out).padding
 
 

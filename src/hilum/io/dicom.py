@@ -219,24 +219,24 @@ def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -
     units = [part for members in files.values() for part in _parts(members)]
     done: list[Done] = [Done(0, 0, 0)] * len(stack.slices)
 
-    def fill(start: int, stop: int) -> None:
-        for unit in units[start:stop]:
-            places = [volume[slots[k]] for k, _ in unit]
-            frames = stored_frames(root, [h for _, h in unit], places, decode=_decode)
-            for (k, header), stored in zip(unit, frames, strict=True):
-                done[k] = to_hu(stored, header, volume[slots[k]])
+    def fill(unit: list[tuple[int, Header]], scratch: NDArray[np.int16]) -> None:
+        frames = stored_frames(root, [h for _, h in unit], scratch, decode=_decode)
+        for (k, header), stored in zip(unit, frames, strict=True):
+            done[k] = to_hu(stored, header, volume[slots[k]])
 
     def fill_rest(start: int, stop: int) -> None:
-        for part in range(start, stop):
+        scratch = np.empty(shape[1:], np.int16)
+        for unit in units[start + 1 : stop + 1]:
             try:
-                fill(part, part + 1)
+                fill(unit, scratch)
             except FormatError as error:
-                damaged.update((header, error) for _, header in units[part])
+                damaged.update((header, error) for _, header in unit)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # decoders warn of what is checked here anyway
-        fill(0, 1)  # a wrong matrix or a missing decoder is met before all of the memory is touched
-        run_slabs(lambda a, b: fill_rest(a + 1, b + 1), len(units) - 1)
+        # A wrong matrix or a missing decoder is met before all of the memory is touched.
+        fill(units[0], np.empty(shape[1:], np.int16))
+        run_slabs(fill_rest, len(units) - 1)
         if not damaged:
             _compare_copies(root, stack, volume)
             fill_gaps(volume, slots)
@@ -250,9 +250,9 @@ def _parts(members: list[tuple[int, Header]]) -> list[list[tuple[int, Header]]]:
 
 
 def _compare_copies(root: Path, stack: Stack, volume: NDArray[np.int16]) -> None:
-    other = np.empty(volume.shape[1:], np.int16)
+    scratch, other = np.empty(volume.shape[1:], np.int16), np.empty(volume.shape[1:], np.int16)
     for k, header in stack.copies:
-        for stored in stored_frames(root, [header], [other], decode=_decode):
+        for stored in stored_frames(root, [header], scratch, decode=_decode):
             to_hu(stored, header, other)
         if not np.array_equal(other, volume[stack.slots[k]]):
             pair = name_some([stack.slices[k].path, header.path])

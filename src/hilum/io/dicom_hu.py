@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hilum._kernels.rescale import shift
 from hilum.io.dicom_lut import look_up
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def to_hu(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) -> Done:
     header : Header
         With a finite slope and intercept.
     out : ndarray of int16, shape (row, column), HU
-        Filled.
+        Filled; memory of its own, for `stored` may be needed again.
 
     Returns
     -------
@@ -91,7 +92,7 @@ def to_hu(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) -> Done:
     padding = _odd_words(stored, header)
     values = significant_bits(stored, header)
     words = values if padding is None else stored
-    met = int(words.min()), int(words.max())  # before `out` is filled, which may be the same memory
+    met = int(words.min()), int(words.max())
     if header.lut is not None:
         values, padding, header = _mapped(values, padding, header, header.lut)
     slope, intercept = _rescale(header)
@@ -108,28 +109,36 @@ def to_hu(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) -> Done:
 def _plain(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) -> Done | None:
     """Most frames, in one go: a slope of 1, no stray bits, no impossible values, none that is declared as padding.
 
-    None, and `out` as it was, for all others.
+    None for all others, and `out` may hold anything.
     """
-    slope, intercept, bits = header.slope, header.intercept, header.bits_stored
-    if (
-        stored.dtype.itemsize != 2 or not stored.dtype.isnative or stored.ndim != 2 or not stored.size
-        or header.high_bit + 1 != bits or header.lut is not None or header.transfer_syntax in _LOSSY
-        or slope != 1 or intercept is None or intercept != int(intercept)
-    ):  # fmt: skip
+    if stored.dtype.itemsize != 2 or not stored.dtype.isnative or stored.ndim != 2 or not stored.size:
+        return None
+    plan = _plan(
+        header.slope, header.intercept, header.bits_stored, header.high_bit, stored.dtype.kind == "i", header.padding,
+        header.padding_limit, header.lut is not None or header.transfer_syntax in _LOSSY,
+    )  # fmt: skip
+    if plan is None:
+        return None
+    by, low, high = plan
+    met = shift(stored, by=by, out=out)
+    return Done(0, 0, 0, met) if low <= met[0] and met[1] <= high else None
+
+
+@functools.lru_cache(maxsize=64)  # the frames of a series say the same again and again
+def _plan(
+    slope: float | None, intercept: float | None, bits: int, high_bit: int, signed: bool, padding: int | None,
+    padding_limit: int | None, special: bool,
+) -> tuple[int, int, int] | None:  # fmt: skip
+    """What to add to the 16-bit words of a frame, and between which all of them have to lie; None for no such way."""
+    if special or high_bit + 1 != bits or slope != 1 or intercept is None or not LOWEST <= intercept <= HIGHEST:
         return None
     by = int(intercept)
-    low, high = _span(bits, signed=stored.dtype.kind == "i")
+    low, high = _span(bits, signed=signed)
     low, high = max(low, AIR - by), min(high, HIGHEST - by)
-    if header.padding is not None:
-        limit = header.padding_limit if header.padding_limit is not None else header.padding
-        first, last = sorted((header.padding, limit))
+    if padding is not None:
+        first, last = sorted((padding, padding if padding_limit is None else padding_limit))
         low, high = (max(low, last + 1), high) if first + last < low + high else (low, min(high, first - 1))
-    if low > high or not LOWEST <= by <= HIGHEST:
-        return None
-    from hilum._kernels.rescale import shift
-
-    met = shift(stored, low, high, by=by, out=out)
-    return Done(0, 0, 0, met) if low <= met[0] and met[1] <= high else None
+    return (by, low, high) if low <= high and by == intercept else None
 
 
 def _span(bits: int, *, signed: bool) -> tuple[int, int]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +15,6 @@ from hilum.errors import FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def stored_frames(
-    root: Path, headers: Sequence[Header], into: Sequence[NDArray[np.int16]], *, decode: Decode | None = None
+    root: Path, headers: Sequence[Header], scratch: NDArray[np.int16], *, decode: Decode | None = None
 ) -> Iterator[NDArray[Any]]:
     """Read frames of one file as stored.
 
@@ -32,15 +33,16 @@ def stored_frames(
         The folder that header paths are relative to.
     headers : sequence of Header
         Frames of one file.
-    into : sequence of ndarray of int16, shape (row, column)
-        One contiguous buffer per frame; uncompressed 16-bit frames are read straight into it.
+    scratch : ndarray of int16, shape (row, column)
+        Contiguous; uncompressed 16-bit frames are read into it one after the other. Small enough for a cache, where
+        the volume is not: what is read there and rescaled into the volume crosses the memory once.
     decode : callable, optional
         From `hilum.io.dicom_child.decode`, for what cannot be read in place; in this very process without it.
 
     Yields
     ------
     ndarray, shape (row, column)
-        Stored values in native byte order, unused bits as they are; may lie in the buffer.
+        Stored values in native byte order, unused bits as they are; good until the next frame is asked for.
 
     Raises
     ------
@@ -50,29 +52,28 @@ def stored_frames(
         If no decoder for their compression is installed.
     """
     first = headers[0]
-    path = root / first.path
-    if first.pixel_offset >= 0:
-        try:
-            yield from _native_frames(path, headers, into)
-        except OSError as error:
-            raise FormatError("the file can no longer be read", where=path, do="get it again") from error
-        return
-    decode = decode or import_module("hilum.io.dicom_dialects").decode_frames
-    yield from decode(path, headers)
+    if first.pixel_offset < 0:
+        decode = decode or import_module("hilum.io.dicom_dialects").decode_frames
+        return iter(decode(root / first.path, headers))
+    return _native_frames(root, headers, scratch)
 
 
-def _native_frames(path: Path, headers: Sequence[Header], into: Sequence[NDArray[np.int16]]) -> Iterator[NDArray[Any]]:
-    with io.FileIO(path) as file:
-        for h, buffer in zip(headers, into, strict=True):
-            file.seek(h.pixel_offset + h.frame * h.frame_bytes)
-            if h.bits_allocated != 16:
-                yield _shaped(file.read(h.frame_bytes), h, path)
-                continue
-            got = file.readinto(buffer.data)
-            if got != h.frame_bytes:
-                raise _too_short(got or 0, h, path)
-            stored = buffer if h.signed else buffer.view(np.uint16)
-            yield stored if h.big_endian == (sys.byteorder == "big") else stored.byteswap(inplace=True)
+def _native_frames(root: Path, headers: Sequence[Header], scratch: NDArray[np.int16]) -> Iterator[NDArray[Any]]:
+    path = f"{root}{os.sep}{headers[0].path}"  # with a Path of each name the threads would wait for each other
+    try:
+        with io.FileIO(path) as file:
+            for h in headers:
+                file.seek(h.pixel_offset + h.frame * h.frame_bytes)
+                if h.bits_allocated != 16:
+                    yield _shaped(file.read(h.frame_bytes), h, Path(path))
+                    continue
+                got = file.readinto(scratch.data)
+                if got != h.frame_bytes:
+                    raise _too_short(got or 0, h, Path(path))
+                stored = scratch if h.signed else scratch.view(np.uint16)
+                yield stored if h.big_endian == (sys.byteorder == "big") else stored.byteswap(inplace=True)
+    except OSError as error:
+        raise FormatError("the file can no longer be read", where=path, do="get it again") from error
 
 
 def _too_short(got: int, h: Header, path: Path) -> FormatError:

@@ -136,7 +136,8 @@ def _split_orientations(members: list[Header]) -> list[list[Header]]:
             continue
         for part in parts:
             apart = zip(part[0].orientation, header.orientation, strict=True)
-            if max(abs(a - b) for a, b in apart) <= _SAME_DIRECTION:
+            same = part[0].orientation == header.orientation  # as nearly everywhere, and sooner told
+            if same or max(abs(a - b) for a, b in apart) <= _SAME_DIRECTION:
                 part.append(header)
                 break
         else:
