@@ -17,8 +17,14 @@ LINE = 64
 """Bytes of a cache line."""
 
 
-def _asker(*, to_write: bool) -> Callable[..., Any]:
-    def ask(_context: Any, array: Any, row: Any, column: Any) -> Any:
+def _asker(*, to_write: bool, flat: bool = False) -> Callable[..., Any]:
+    def of_flat(_context: Any, array: Any, at: Any) -> Any:
+        return declared(array, at)
+
+    def of_plane(_context: Any, array: Any, row: Any, column: Any) -> Any:
+        return declared(array, row, column)
+
+    def declared(*operands: Any) -> Any:
         from llvmlite import ir
         from numba import types
         from numba.core import cgutils as typed
@@ -35,13 +41,16 @@ def _asker(*, to_write: bool) -> Callable[..., Any]:
             builder.call(hint, [byte, number(int(to_write)), number(3), number(1)])  # into the nearest cache; data
             return context.get_dummy_value()
 
-        return types.void(array, row, column), code
+        return types.void(*operands), code
 
-    return ask
+    return of_flat if flat else of_plane
 
 
 fetch = Intrinsic(_asker(to_write=False))
 """``fetch(array, row, column)``: the cache line of an element of a two-dimensional array will be read."""
+
+fetch_flat = Intrinsic(_asker(to_write=False, flat=True))
+"""``fetch_flat(array, at)``: the cache line of an element of a one-dimensional array will be read."""
 
 fetch_to_write = Intrinsic(_asker(to_write=True))
 """``fetch_to_write(array, row, column)``: it will be written."""

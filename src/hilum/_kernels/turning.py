@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from hilum._kernels.kernel import kernel
+from hilum._kernels.transpose import turn_over
 
 LANES = 64
 """Outputs along the axis that are done side by side."""
@@ -30,7 +31,7 @@ MARGIN = 6
 _FAST = frozenset({"contract"})
 _U = np.uint64
 _LANES = np.uint64(LANES)
-_W1, _W2, _W3, _W4 = (np.uint64(k * LANES) for k in (1, 2, 3, 4))
+_W2, _W3 = (np.uint64(k * LANES) for k in (2, 3))
 
 _POLE = np.float32(3.0**0.5 - 2.0)
 _START = np.float32(1 / (3.0 - 3.0**0.5))
@@ -41,108 +42,88 @@ _GAIN = (3.0 - 3.0**0.5) ** 2
 
 
 @kernel(fastmath=_FAST)
-def _back(work: Any, row: Any, count: Any, wide: Any) -> None:
+def _back(work: Any, row: Any, pitch: Any, count: Any, wide: Any) -> None:
     """The filter's second half: back over the rows that the first has run over."""
-    row += (count - _U(1)) * _LANES
+    p2, p3, p4 = pitch + pitch, pitch * _U(3), pitch * _U(4)
+    row += (count - _U(1)) * pitch
     for i in range(wide):
         work[row + i] *= _START
     k = _U(1)
     while k + _U(4) <= count:
-        row -= _W4
+        row -= p4
         for i in range(wide):
-            v = _POLE * work[row + _W4 + i] + work[row + _W3 + i]
-            work[row + _W3 + i] = v
-            v = _POLE * v + work[row + _W2 + i]
-            work[row + _W2 + i] = v
-            v = _POLE * v + work[row + _W1 + i]
-            work[row + _W1 + i] = v
+            v = _POLE * work[row + p4 + i] + work[row + p3 + i]
+            work[row + p3 + i] = v
+            v = _POLE * v + work[row + p2 + i]
+            work[row + p2 + i] = v
+            v = _POLE * v + work[row + pitch + i]
+            work[row + pitch + i] = v
             work[row + i] += _POLE * v
         k += _U(4)
     while k < count:
-        row -= _W1
+        row -= pitch
         for i in range(wide):
-            work[row + i] += _POLE * work[row + _W1 + i]
+            work[row + i] += _POLE * work[row + pitch + i]
         k += _U(1)
 
 
 @kernel(fastmath=_FAST)
-def _load(src: Any, at: Any, pitch: Any, count: Any, wide: Any, work: Any) -> None:
-    """The filter's first half over rows of a volume, `pitch` apart, into the working rows."""
+def _load(src: Any, at: Any, stride: Any, count: Any, wide: Any, work: Any, pitch: Any) -> None:
+    """The filter's first half over rows of a volume, `stride` apart, into the working rows."""
+    p2, p3, p4 = pitch + pitch, pitch * _U(3), pitch * _U(4)
     for i in range(wide):
         work[i] = _START * np.float32(src[at + i])
     row, k = _U(0), _U(1)
-    p2, p3 = pitch + pitch, pitch * _U(3)
+    s2, s3 = stride + stride, stride * _U(3)
     while k + _U(4) <= count:
-        at += pitch
+        at += stride
         for i in range(wide):
             v = _POLE * work[row + i] + np.float32(src[at + i])
-            work[row + _W1 + i] = v
-            v = _POLE * v + np.float32(src[at + pitch + i])
-            work[row + _W2 + i] = v
-            v = _POLE * v + np.float32(src[at + p2 + i])
-            work[row + _W3 + i] = v
-            work[row + _W4 + i] = _POLE * v + np.float32(src[at + p3 + i])
-        at += p3
-        row += _W4
+            work[row + pitch + i] = v
+            v = _POLE * v + np.float32(src[at + stride + i])
+            work[row + p2 + i] = v
+            v = _POLE * v + np.float32(src[at + s2 + i])
+            work[row + p3 + i] = v
+            work[row + p4 + i] = _POLE * v + np.float32(src[at + s3 + i])
+        at += s3
+        row += p4
         k += _U(4)
     while k < count:
-        at += pitch
+        at += stride
         for i in range(wide):
-            work[row + _W1 + i] = _POLE * work[row + i] + np.float32(src[at + i])
-        row += _W1
+            work[row + pitch + i] = _POLE * work[row + i] + np.float32(src[at + i])
+        row += pitch
         k += _U(1)
 
 
 @kernel(fastmath=_FAST)
-def _filter(work: Any, row: Any, count: Any, wide: Any) -> None:
-    """Run the filter forth and back over `count` rows of `wide` values, `LANES` apart, from `row` on.
+def _filter(work: Any, row: Any, pitch: Any, count: Any, wide: Any) -> None:
+    """Run the filter forth and back over `count` rows of `wide` values, `pitch` apart, from `row` on.
 
     Four rows are done in one go, for a row read costs more than the multiply-add it is read for.
     """
+    p2, p3, p4 = pitch + pitch, pitch * _U(3), pitch * _U(4)
     start = row
     for i in range(wide):
         work[row + i] *= _START
     k = _U(1)
     while k + _U(4) <= count:
         for i in range(wide):
-            v = _POLE * work[row + i] + work[row + _W1 + i]
-            work[row + _W1 + i] = v
-            v = _POLE * v + work[row + _W2 + i]
-            work[row + _W2 + i] = v
-            v = _POLE * v + work[row + _W3 + i]
-            work[row + _W3 + i] = v
-            work[row + _W4 + i] += _POLE * v
-        row += _W4
+            v = _POLE * work[row + i] + work[row + pitch + i]
+            work[row + pitch + i] = v
+            v = _POLE * v + work[row + p2 + i]
+            work[row + p2 + i] = v
+            v = _POLE * v + work[row + p3 + i]
+            work[row + p3 + i] = v
+            work[row + p4 + i] += _POLE * v
+        row += p4
         k += _U(4)
     while k < count:
         for i in range(wide):
-            work[row + _W1 + i] += _POLE * work[row + i]
-        row += _W1
+            work[row + pitch + i] += _POLE * work[row + i]
+        row += pitch
         k += _U(1)
-    _back(work, start, count, wide)
-
-
-@kernel()
-def _turn_over(src: Any, row: Any, src_pitch: Any, dst: Any, to: Any, dst_pitch: Any, rows: Any, columns: Any) -> None:
-    """``dst[to + i * dst_pitch + j] = src[row + j * src_pitch + i]``, four by four."""
-    p1, p2, p3 = src_pitch, src_pitch + src_pitch, src_pitch * _U(3)
-    q1, q2, q3 = dst_pitch, dst_pitch + dst_pitch, dst_pitch * _U(3)
-    one, two, three = _U(1), _U(2), _U(3)
-    whole_rows, whole_columns = rows - rows % _U(4), columns - columns % _U(4)
-    for i in range(_U(0), whole_columns, _U(4)):  # rows of a patch lie a power of two apart: one after the other
-        for j in range(_U(0), whole_rows, _U(4)):
-            s, d = row + j * src_pitch + i, to + i * dst_pitch + j
-            a0, a1, a2, a3 = src[s], src[s + one], src[s + two], src[s + three]
-            b0, b1, b2, b3 = src[s + p1], src[s + p1 + one], src[s + p1 + two], src[s + p1 + three]
-            c0, c1, c2, c3 = src[s + p2], src[s + p2 + one], src[s + p2 + two], src[s + p2 + three]
-            d0, d1, d2, d3 = src[s + p3], src[s + p3 + one], src[s + p3 + two], src[s + p3 + three]
-            dst[d], dst[d + one], dst[d + two], dst[d + three] = a0, b0, c0, d0
-            dst[d + q1], dst[d + q1 + one], dst[d + q1 + two], dst[d + q1 + three] = a1, b1, c1, d1
-            dst[d + q2], dst[d + q2 + one], dst[d + q2 + two], dst[d + q2 + three] = a2, b2, c2, d2
-            dst[d + q3], dst[d + q3 + one], dst[d + q3 + two], dst[d + q3 + three] = a3, b3, c3, d3
-    for j in range(_U(0), rows):
-        for i in range(whole_columns if j < whole_rows else _U(0), columns):
-            dst[to + i * dst_pitch + j] = src[row + j * src_pitch + i]
+    _back(work, start, pitch, count, wide)
 
 
 @kernel(fastmath=_FAST)
@@ -155,13 +136,26 @@ def _weigh(work: Any, row: Any, pitch: Any, w: Any, at: Any, wide: Any, out: Any
 
 
 @kernel()
-def _spline_weights(t: Any, w: Any) -> None:
-    """The four weights of a place `t` beyond the second coefficient, the filter's gain made good."""
-    s = 1.0 - t
-    w[0] = np.float32(_GAIN * (s * s * s / 6.0))
-    w[1] = np.float32(_GAIN * (2.0 / 3.0 - t * t * (2.0 - t) / 2.0))
-    w[2] = np.float32(_GAIN * (2.0 / 3.0 - s * s * (2.0 - s) / 2.0))
-    w[3] = np.float32(_GAIN * (t * t * t / 6.0))
+def _places(plane: Any, j: Any, pitch: Any, at: Any, w: Any) -> None:
+    """For every place of row `j` of the patch its first coefficient and eight weights, the filter's gain made good."""
+    (bj, bk, b0, cj, ck, c0), _, wide = plane
+    for k in range(wide):
+        b = bj * j + bk * k + b0
+        c = cj * j + ck * k + c0
+        ib, ic = np.floor(b), np.floor(c)
+        at[k] = (np.int64(ib) - 1) * pitch + (np.int64(ic) - 1) * LANES
+        t = b - ib
+        s = 1.0 - t
+        w[k, 0] = np.float32(_GAIN * (s * s * s / 6.0))
+        w[k, 1] = np.float32(_GAIN * (2.0 / 3.0 - t * t * (2.0 - t) / 2.0))
+        w[k, 2] = np.float32(_GAIN * (2.0 / 3.0 - s * s * (2.0 - s) / 2.0))
+        w[k, 3] = np.float32(_GAIN * (t * t * t / 6.0))
+        t = c - ic
+        s = 1.0 - t
+        w[k, 4] = np.float32(_GAIN * (s * s * s / 6.0))
+        w[k, 5] = np.float32(_GAIN * (2.0 / 3.0 - t * t * (2.0 - t) / 2.0))
+        w[k, 6] = np.float32(_GAIN * (2.0 / 3.0 - s * s * (2.0 - s) / 2.0))
+        w[k, 7] = np.float32(_GAIN * (t * t * t / 6.0))
 
 
 @kernel()
@@ -209,20 +203,19 @@ def _planes(
         row = b * nc * _LANES
         if start >= stop:
             continue
-        for left in range(start, stop, _LANES):
-            wide = min(_LANES, stop - left)
-            at = base + b * sb + left * sc
-            even = (wide + _U(7)) // _U(8) * _U(8)  # whole vectors; what is in the others, nobody reads
-            if sc == _U(1):
-                _load(src, at, sa, na, wide, tile)
-                _back(tile, _U(0), na, even)
-            else:
-                _turn_over(src, at, sc, tile, _U(0), _LANES, wide, na)
-                _filter(tile, _U(0), na, even)
-            for j in range(lanes):
-                _weigh(tile, _U(first[j]) * _LANES, _LANES, weights, j, even, sums, j * _LANES)
-            _turn_over(sums, _U(0), _LANES, coefficients, row + left * _LANES, _LANES, lanes, wide)
-        _filter(coefficients, row + start * _LANES, stop - start, _LANES)
+        wide = stop - start
+        even = (wide + _U(15)) // _U(16) * _U(16)  # whole vectors; what is in the others, nobody reads
+        at = base + b * sb + start * sc
+        if sc == _U(1):
+            _load(src, at, sa, na, wide, tile, even)
+            _back(tile, _U(0), even, na, even)
+        else:
+            turn_over(src, at, sc, tile, _U(0), even, wide, na)
+            _filter(tile, _U(0), even, na, even)
+        for j in range(lanes):
+            _weigh(tile, _U(first[j]) * even, even, weights, j, even, sums, j * even)
+        turn_over(sums, _U(0), even, coefficients, row + start * _LANES, _LANES, lanes, wide)
+        _filter(coefficients, row + start * _LANES, _LANES, wide, _LANES)
         above = (spans[b - _U(1), 0], spans[b - _U(1), 1]) if b > _U(0) else none
         _down(coefficients, row, row - nc * _LANES, (spans[b, 0], spans[b, 1]), above)
     for k in range(_U(1), nb + _U(1)):
@@ -233,16 +226,16 @@ def _planes(
 
 
 @kernel(fastmath=_FAST)
-def _sixteen(c: Any, at: Any, pitch: Any, u: Any, v: Any, out: Any, to: Any) -> None:
+def _sixteen(c: Any, at: Any, pitch: Any, w: Any, k: Any, out: Any, to: Any) -> None:
     """A row of lanes from four times four rows of coefficients."""
-    u0, u1, u2, u3 = u[0], u[1], u[2], u[3]
-    v0, v1, v2, v3 = v[0], v[1], v[2], v[3]
+    u0, u1, u2, u3 = w[k, _U(0)], w[k, _U(1)], w[k, _U(2)], w[k, _U(3)]
+    v0, v1, v2, v3 = w[k, _U(4)], w[k, _U(5)], w[k, _U(6)], w[k, _U(7)]
     e, f, g = at + pitch, at + pitch + pitch, at + pitch * _U(3)
     for i in range(_LANES):
-        r = u0 * (v0 * c[at + i] + v1 * c[at + _W1 + i] + v2 * c[at + _W2 + i] + v3 * c[at + _W3 + i])
-        r += u1 * (v0 * c[e + i] + v1 * c[e + _W1 + i] + v2 * c[e + _W2 + i] + v3 * c[e + _W3 + i])
-        r += u2 * (v0 * c[f + i] + v1 * c[f + _W1 + i] + v2 * c[f + _W2 + i] + v3 * c[f + _W3 + i])
-        r += u3 * (v0 * c[g + i] + v1 * c[g + _W1 + i] + v2 * c[g + _W2 + i] + v3 * c[g + _W3 + i])
+        r = u0 * (v0 * c[at + i] + v1 * c[at + _LANES + i] + v2 * c[at + _W2 + i] + v3 * c[at + _W3 + i])
+        r += u1 * (v0 * c[e + i] + v1 * c[e + _LANES + i] + v2 * c[e + _W2 + i] + v3 * c[e + _W3 + i])
+        r += u2 * (v0 * c[f + i] + v1 * c[f + _LANES + i] + v2 * c[f + _W2 + i] + v3 * c[f + _W3 + i])
+        r += u3 * (v0 * c[g + i] + v1 * c[g + _LANES + i] + v2 * c[g + _W2 + i] + v3 * c[g + _W3 + i])
         out[to + i] = r
 
 
@@ -271,28 +264,21 @@ def turn(
     Of every triple the first belongs to the axis, the others to the plane across it. `plane` maps place (j, k) of the
     patch to the box: (bj, bk, b0, cj, ck, c0), and its numbers of places; one of the patch's strides is 1.
     """
-    spans, tile, sums, coefficients, row, four = room
+    spans, tile, sums, coefficients, row, places, weights = room
     _spans(plane, counts, spans)
     _planes(src, _U(base), strides, counts, taps, spans, tile, sums, coefficients)
-    (bj, bk, b0, cj, ck, c0), tall, broad = plane
-    high, wide = _U(tall), _U(broad)
+    high, wide = _U(plane[1]), _U(plane[2])
     oa, ob, oc = _U(out_strides[0]), _U(out_strides[1]), _U(out_strides[2])
     lanes = _U(taps[0].size)
     pitch = _U(counts[2]) * _LANES
-    u, v = four[0], four[1]
     for j in range(_U(0), high):
+        _places(plane, np.float64(j), np.int64(pitch), places, weights)
         for k in range(_U(0), wide):
-            b = bj * j + bk * k + b0
-            c = cj * j + ck * k + c0
-            ib, ic = np.floor(b), np.floor(c)
-            _spline_weights(b - ib, u)
-            _spline_weights(c - ic, v)
-            at = (_U(ib) - _U(1)) * pitch + (_U(ic) - _U(1)) * _LANES
-            _sixteen(coefficients, at, pitch, u, v, row, k * _LANES)
+            _sixteen(coefficients, _U(places[k]), pitch, weights, k, row, k * _LANES)
         _settle(row, wide * _LANES, finish)
         start = _U(to) + j * ob
         if oc == _U(1):
-            _turn_over(row, _U(0), _LANES, out, start, oa, wide, lanes)
+            turn_over(row, _U(0), _LANES, out, start, oa, wide, lanes)
         else:
             for k in range(_U(0), wide):
                 for i in range(lanes):

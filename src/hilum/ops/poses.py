@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from math import floor
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,17 @@ class Pose:
         half = (self.size - 1) / 2
         z, y, x = (c - half * (row[0] + row[1] + row[2]) for c, row in zip(self.center, self.matrix, strict=True))
         return z, y, x
+
+    @cached_property
+    def inverse(self) -> Matrix:
+        """Rows are the patch's axes z, y, x, columns the volume's."""
+        (a, b, c), (d, e, f), (g, h, i) = self.matrix
+        one = 1.0 / (a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
+        return (
+            (one * (e * i - f * h), one * (c * h - b * i), one * (b * f - c * e)),
+            (one * (f * g - d * i), one * (a * i - c * g), one * (c * d - a * f)),
+            (one * (d * h - e * g), one * (b * g - a * h), one * (a * e - b * d)),
+        )
 
     @property
     def resampled(self) -> bool:
@@ -171,7 +183,7 @@ def pick(
     reach_of(flat[: flat.size // 8 * 8].view(np.uint64), corner, strides, size, reach)
     if reach[0, 1]:
         offset = tuple(value - low + 0.5 for value, low in zip(pose.first, start, strict=True))
-        part = _part(pose, reach + np.array(start)[:, None])
+        part = _part(pose, start, reach.tolist())
         turn_labels(flat, corner, strides, reach, pose.matrix, offset, part, out)
     return out
 
@@ -210,13 +222,16 @@ def turned(
         arrange(flat, corner, tuple(steps), out)
 
 
-def _part(pose: Pose, reach: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
-    """First and one past the last voxel of the patch, by axis, that can be nearest to one of the volume's in a box."""
-    back = np.linalg.inv(pose.matrix)
-    middle = back @ ((reach[:, 0] + reach[:, 1] - 1) / 2 - pose.center) + (pose.size - 1) / 2
-    half = np.abs(back) @ ((reach[:, 1] - reach[:, 0]) / 2)
-    ends = zip((middle - half).tolist(), (middle + half).tolist(), strict=True)
-    return tuple((max(floor(low), 0), min(floor(high) + 2, pose.size)) for low, high in ends)
+def _part(pose: Pose, start: Box, reach: list[list[int]]) -> tuple[tuple[int, int], ...]:
+    """First and one past the last voxel of the patch, by axis, that can be nearest to one within `reach` of a box."""
+    middle = [low + (first + last - 1) / 2 - c for low, (first, last), c in zip(start, reach, pose.center, strict=True)]
+    half = [(last - first) / 2 for first, last in reach]
+    part = []
+    for row in pose.inverse:
+        at = sum(factor * value for factor, value in zip(row, middle, strict=True)) + (pose.size - 1) / 2
+        wide = sum(abs(factor) * value for factor, value in zip(row, half, strict=True))
+        part.append((max(floor(at - wide), 0), min(floor(at + wide) + 2, pose.size)))
+    return tuple(part)
 
 
 def _line(matrix: Matrix) -> tuple[int, int]:
@@ -262,13 +277,15 @@ def _buffers(plane: int, line: int, size: int) -> tuple[NDArray[Any], ...]:
     if any(n > m for n, m in zip(wanted, getattr(_room, "made", (0, 0, 0)), strict=True)):
         made = tuple(max(n, m) for n, m in zip(wanted, getattr(_room, "made", (0, 0, 0)), strict=True))
         _room.made = made
+        even = made[1] + 15  # rows are brought to whole vectors
         _room.arrays = (
             np.empty((made[1], 2), np.int64),
-            np.zeros(made[1] * LANES, np.float32),
-            np.empty(LANES * LANES, np.float32),
+            np.zeros(made[1] * even, np.float32),
+            np.empty(LANES * even, np.float32),
             np.zeros(made[0] * LANES, np.float32),
             np.empty(made[2] * LANES, np.float32),
-            np.empty((2, 4), np.float32),
+            np.empty(made[2], np.int64),
+            np.empty((made[2], 8), np.float32),
         )
     arrays: tuple[NDArray[Any], ...] = _room.arrays
     return arrays

@@ -156,7 +156,7 @@ def boxes_of(
     if pose.matrix == IDENTITY:
         placed, widths = offset, np.divide(1.0, spacing)
     else:
-        back = np.linalg.inv(pose.matrix)
+        back = np.array(pose.inverse)
         placed, widths = offset @ back.T, np.sqrt(((back / spacing) ** 2).sum(axis=1))
     which = np.flatnonzero((np.abs(placed) <= pose.size / 2).all(axis=1))
     middle = placed[which] + (pose.size - 1) / 2
