@@ -6,7 +6,7 @@ Phantom scans of 300 x 400 x 400 voxels at 1 mm are run into npy and .nii.gz. A 
 the mask beside it, at a nodule drawn at random. Each contender (`bench/contenders/feed_*.py`) is a process of its own:
 
 * hilum: plain; mirrored and turned by 90 degrees; rotated by up to 15 degrees about any axis and zoomed by 0.9 to 1.1
-  (the cubic spline, boxes moved along); one process of `hilum.batches` and two.
+  (by the cubic spline and linearly, boxes moved along); one process of `hilum.batches` and two.
 * MONAI: LoadImaged and RandCropByPosNegLabeld, not cached; CacheDataset, and that with the indices of voxels cached.
 * TorchIO: Queue with LabelSampler, 16 patches a volume.
 * torch: hilum under torch's DataLoader with 0, 1 and 2 workers.
@@ -91,9 +91,14 @@ def table(told: list[dict]) -> None:
         one, two = (by_way.get(pattern.format(n)) for n in (1, 2))
         if one and two:
             print(f"\n{called}: two workers are {median(two['rates']) / median(one['rates']):.2f} x one")
-    turned = by_way.get("hilum, rotated and zoomed")
-    if first and turned:
-        print(f"\na rotated and zoomed patch costs {median(turned['costs']) / median(first['costs']):.2f} x plain")
+    for way, how in (
+        ("hilum, rotated and zoomed", "by the cubic spline"),
+        ("hilum, rotated and zoomed linearly", "linearly"),
+    ):
+        turned = by_way.get(way)
+        if first and turned:
+            cost = median(turned["costs"]) / median(first["costs"])
+            print(f"\na rotated and zoomed patch, {how}, costs {cost:.2f} x plain")
 
 
 def main() -> None:

@@ -29,10 +29,10 @@ def places(pose):
     return np.tensordot(np.array(pose.matrix), offset, 1) + np.array(pose.center)[:, None, None, None]
 
 
-def spline(array, pose, *, pad=40):
-    """The interpolating cubic spline of scipy, in double precision, through the whole volume with air around."""
+def spline(array, pose, *, pad=40, order=3):
+    """The interpolating spline of scipy, in double precision, through the whole volume with air around."""
     wide = np.pad(array.astype(np.float64), pad, constant_values=AIR)
-    return ndimage.map_coordinates(wide, places(pose) + pad, order=3, mode="nearest")
+    return ndimage.map_coordinates(wide, places(pose) + pad, order=order, mode="nearest")
 
 
 def nearest(array, pose):
@@ -41,9 +41,9 @@ def nearest(array, pose):
     return np.where(inside, array[tuple(np.clip(index, 0, np.array(array.shape)[:, None, None, None] - 1))], 0)
 
 
-def sampled(array, pose, finish=KEEP, dtype=np.float32):
+def sampled(array, pose, finish=KEEP, dtype=np.float32, *, order=3):
     out = np.full((pose.size,) * 3, 77, dtype)
-    sample(array, array.shape, cut_from(array, AIR), pose, out, finish)
+    sample(array, array.shape, cut_from(array, AIR), pose, out, finish, order=order)
     return out
 
 
@@ -71,6 +71,38 @@ def test_a_patch_is_the_whole_volumes_spline(seed, center, size, dtype):
         assert np.abs(rounded - want).max() <= 1.0
     other = draw(seed + 1, center=center, size=size)
     assert size == 1 or other.matrix == pose.matrix or np.abs(sampled(array, other) - want).max() > 0.5
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(0, 10**6),
+    st.tuples(st.floats(-5, 45), st.floats(-5, 65), st.floats(-5, 55)),
+    st.sampled_from([1, 2, 7, 16, 33, 70]),
+    st.sampled_from([np.int16, np.float32]),
+)
+def test_a_linear_patch_lies_between_its_eight_voxels(seed, center, size, dtype):
+    array = np.random.default_rng(seed).integers(-1024, 1500, (40, 60, 50)).astype(dtype)
+    pose = draw(seed, center=center, size=size)
+    want = spline(array, pose, order=1, pad=70)
+    assert np.abs(sampled(array, pose, order=1) - want).max() < 0.02
+    if dtype == np.int16:
+        rounded = sampled(array, pose, ROUND, np.int16, order=1)
+        assert np.abs(rounded - want).max() <= 0.52
+    assert size < 7 or np.abs(sampled(array, pose, order=1) - sampled(array, pose)).max() > 0.02 or not pose.resampled
+
+
+def test_items_are_sampled_by_the_order_asked_for(tmp_path):
+    folder = make_run(tmp_path / "run")
+    turns = {"rotate_degrees": 15, "scale": (0.9, 1.1)}
+    cubic, linear, other = (
+        PatchDataset(folder, size=16, augment=Augment(**turns, **o)) for o in ({}, {"order": 1}, {})
+    )
+    for index in range(len(cubic)):
+        one, two, three = cubic[index], linear[index], other[index]
+        assert np.array_equal(one["image"], three["image"])
+        assert not np.array_equal(one["image"], two["image"])
+        for name in ("mask", "boxes", "affine", "center_world"):
+            assert np.array_equal(one[name], two[name])
 
 
 @pytest.mark.parametrize("size", [64, 70, 130])
@@ -242,6 +274,7 @@ def test_an_option_changes_nothing_that_another_draws(run):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"order": 2}, "order is 2"), ({"order": True}, "order is True"),
         ({"flip": "q"}, "flip is 'q'"), ({"flip": "xx"}, "flip is 'xx'"), ({"rotate_degrees": 46}, "out of range"),
         ({"rotate_degrees": float("nan")}, "out of range"), ({"scale": (1.1, 0.9)}, "out of range"),
         ({"scale": (0.4, 1.0)}, "out of range"), ({"share": 1.5}, "out of range"),

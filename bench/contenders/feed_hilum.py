@@ -24,6 +24,7 @@ def one_process(npy: Path, nifti: Path, seconds: float, rounds: int) -> None:
         "hilum, .nii.gz store, kept": (nifti, None),
         "hilum, flips and 90 degrees": (npy, hilum.Augment(flip="zyx", turn90=True)),
         "hilum, rotated and zoomed": (npy, hilum.Augment(rotate_degrees=15, scale=(0.9, 1.1))),
+        "hilum, rotated and zoomed linearly": (npy, hilum.Augment(rotate_degrees=15, scale=(0.9, 1.1), order=1)),
         "hilum, a fifth rotated and zoomed": (npy, hilum.Augment(rotate_degrees=15, scale=(0.9, 1.1), share=0.2)),
         "hilum, all": (npy, hilum.Augment(flip="zyx", turn90=True, rotate_degrees=15, scale=(0.9, 1.1))),
     }

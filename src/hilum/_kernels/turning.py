@@ -136,31 +136,34 @@ def _weigh(work: Any, row: Any, pitch: Any, w: Any, at: Any, wide: Any, out: Any
 
 
 @kernel()
+def _weights(t: Any, w: Any, k: Any, at: Any) -> None:
+    """The four weights of a place `t` beyond the second coefficient, the filter's gain made good."""
+    s = 1.0 - t
+    w[k, at] = np.float32(_GAIN * (s * s * s / 6.0))
+    w[k, at + 1] = np.float32(_GAIN * (2.0 / 3.0 - t * t * (2.0 - t) / 2.0))
+    w[k, at + 2] = np.float32(_GAIN * (2.0 / 3.0 - s * s * (2.0 - s) / 2.0))
+    w[k, at + 3] = np.float32(_GAIN * (t * t * t / 6.0))
+
+
+@kernel()
 def _places(plane: Any, j: Any, pitch: Any, at: Any, w: Any) -> None:
-    """For every place of row `j` of the patch its first coefficient and eight weights, the filter's gain made good."""
+    """For every place of row `j` of the patch its first coefficient and eight weights."""
     (bj, bk, b0, cj, ck, c0), _, wide = plane
     for k in range(wide):
         b = bj * j + bk * k + b0
         c = cj * j + ck * k + c0
         ib, ic = np.floor(b), np.floor(c)
         at[k] = (np.int64(ib) - 1) * pitch + (np.int64(ic) - 1) * LANES
-        t = b - ib
-        s = 1.0 - t
-        w[k, 0] = np.float32(_GAIN * (s * s * s / 6.0))
-        w[k, 1] = np.float32(_GAIN * (2.0 / 3.0 - t * t * (2.0 - t) / 2.0))
-        w[k, 2] = np.float32(_GAIN * (2.0 / 3.0 - s * s * (2.0 - s) / 2.0))
-        w[k, 3] = np.float32(_GAIN * (t * t * t / 6.0))
-        t = c - ic
-        s = 1.0 - t
-        w[k, 4] = np.float32(_GAIN * (s * s * s / 6.0))
-        w[k, 5] = np.float32(_GAIN * (2.0 / 3.0 - t * t * (2.0 - t) / 2.0))
-        w[k, 6] = np.float32(_GAIN * (2.0 / 3.0 - s * s * (2.0 - s) / 2.0))
-        w[k, 7] = np.float32(_GAIN * (t * t * t / 6.0))
+        _weights(b - ib, w, k, 0)
+        _weights(c - ic, w, k, 4)
 
 
 @kernel()
-def _spans(plane: Any, counts: Any, spans: Any) -> None:
-    """Which coefficients of each row of the plane are needed, as first and one past the last: a turned square."""
+def find_spans(plane: Any, counts: Any, before: Any, after: Any, spans: Any) -> None:
+    """Which coefficients of each row of the plane are needed, as first and one past the last: a turned square.
+
+    A place wants so many voxels before the one it lies in, and so many from that one on.
+    """
     (bj, bk, b0, cj, ck, c0), high, wide = plane
     for b in range(counts[1]):
         spans[b, 0], spans[b, 1] = counts[2], 0
@@ -170,9 +173,9 @@ def _spans(plane: Any, counts: Any, spans: Any) -> None:
         else:
             j, k = (n - 2 * wide) // 2, (n % 2) * (wide - 1)
         b, c = int(np.floor(bj * j + bk * k + b0)), int(np.floor(cj * j + ck * k + c0))
-        for row in range(max(b - 1 - MARGIN, 0), min(b + 3 + MARGIN, counts[1])):
-            spans[row, 0] = min(spans[row, 0], max(c - 1 - MARGIN, 0))
-            spans[row, 1] = max(spans[row, 1], min(c + 3 + MARGIN, counts[2]))
+        for row in range(max(b - before, 0), min(b + after, counts[1])):
+            spans[row, 0] = min(spans[row, 0], max(c - before, 0))
+            spans[row, 1] = max(spans[row, 1], min(c + after, counts[2]))
 
 
 @kernel(fastmath=_FAST)
@@ -191,13 +194,19 @@ def _down(work: Any, row: Any, other: Any, span: Any, beside: Any) -> None:
 
 @kernel(fastmath=_FAST)
 def _planes(
-    src: Any, base: Any, strides: Any, counts: Any, taps: Any, spans: Any, tile: Any, sums: Any, coefficients: Any
-) -> None:
+    src: Any, base: Any, strides: Any, counts: Any, line: Any, spans: Any, taps: Any, tile: Any, sums: Any,
+    coefficients: Any,
+) -> None:  # fmt: skip
     """Steps 1 and 2: coefficients across the axis, of values interpolated along it."""
     sa, sb, sc = _U(strides[0]), _U(strides[1]), _U(strides[2])
     na, nb, nc = _U(counts[0]), _U(counts[1]), _U(counts[2])
+    place, step, count = line
     first, weights = taps
-    lanes, none = _U(first.size), (0, 0)
+    for j in range(count):
+        at = place + step * j
+        first[j] = np.int64(np.floor(at)) - 1
+        _weights(at - np.floor(at), weights, j, 0)
+    lanes, none = _U(count), (0, 0)
     for b in range(_U(0), nb):
         start, stop = _U(spans[b, 0]), _U(spans[b, 1])
         row = b * nc * _LANES
@@ -240,7 +249,7 @@ def _sixteen(c: Any, at: Any, pitch: Any, w: Any, k: Any, out: Any, to: Any) -> 
 
 
 @kernel()
-def _settle(row: Any, size: Any, finish: Any) -> None:
+def settle(row: Any, size: Any, finish: Any) -> None:
     """Bring the sums of a row to their range: scaled, or rounded half away from zero."""
     mode, lower, width, mean = finish
     low, wide, less = np.float32(lower), np.float32(width), np.float32(mean)
@@ -254,32 +263,38 @@ def _settle(row: Any, size: Any, finish: Any) -> None:
             row[i] = min(max(v, np.float32(-32768)), np.float32(32767))
 
 
+@kernel()
+def lay(row: Any, wide: Any, lanes: Any, out: Any, to: Any, along: Any, across: Any) -> None:
+    """Lay a row of the plane, `LANES` values for each of its places, into the patch, where one of two strides is 1."""
+    if across == _U(1):
+        turn_over(row, _U(0), _LANES, out, to, along, wide, lanes)
+        return
+    for k in range(_U(0), wide):
+        for i in range(lanes):
+            out[to + k * across + i] = row[k * _LANES + i]
+
+
 @kernel(fastmath=_FAST)
 def turn(
-    src: Any, base: Any, strides: Any, counts: Any, taps: Any, plane: Any, finish: Any, room: Any,
+    src: Any, base: Any, strides: Any, counts: Any, line: Any, plane: Any, finish: Any, room: Any,
     out: Any, to: Any, out_strides: Any,
 ) -> None:  # fmt: skip
     """Sample a box of a flat volume, turned about one of its axes, into a block of a flat patch.
 
-    Of every triple the first belongs to the axis, the others to the plane across it. `plane` maps place (j, k) of the
-    patch to the box: (bj, bk, b0, cj, ck, c0), and its numbers of places; one of the patch's strides is 1.
+    Of the other triples the first belongs to the axis, the rest to the plane across it. `line` says where along the
+    axis the first place of the block lies, how far apart they are, and how many there are. `plane` maps place (j, k)
+    of the patch to the box: (bj, bk, b0, cj, ck, c0), and its numbers of places; one of the patch's strides is 1.
     """
-    spans, tile, sums, coefficients, row, places, weights = room
-    _spans(plane, counts, spans)
-    _planes(src, _U(base), strides, counts, taps, spans, tile, sums, coefficients)
+    spans, taps, tile, sums, coefficients, row, places, weights = room
+    find_spans(plane, counts, 1 + MARGIN, 3 + MARGIN, spans)
+    _planes(src, _U(base), strides, counts, line, spans, taps, tile, sums, coefficients)
     high, wide = _U(plane[1]), _U(plane[2])
     oa, ob, oc = _U(out_strides[0]), _U(out_strides[1]), _U(out_strides[2])
-    lanes = _U(taps[0].size)
+    lanes = _U(line[2])
     pitch = _U(counts[2]) * _LANES
     for j in range(_U(0), high):
         _places(plane, np.float64(j), np.int64(pitch), places, weights)
         for k in range(_U(0), wide):
             _sixteen(coefficients, _U(places[k]), pitch, weights, k, row, k * _LANES)
-        _settle(row, wide * _LANES, finish)
-        start = _U(to) + j * ob
-        if oc == _U(1):
-            turn_over(row, _U(0), _LANES, out, start, oa, wide, lanes)
-        else:
-            for k in range(_U(0), wide):
-                for i in range(lanes):
-                    out[start + k * oc + i] = row[k * _LANES + i]
+        settle(row, wide * _LANES, finish)
+        lay(row, wide, lanes, out, _U(to) + j * ob, oa, oc)

@@ -6,13 +6,15 @@ import threading
 from dataclasses import dataclass
 from functools import cached_property
 from math import floor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hilum._kernels.cubes import arrange, arrange_scaled, reach_of, turn_labels
-from hilum._kernels.turning import LANES, MARGIN, turn
+from hilum._kernels import turning, turning_linear
+from hilum._kernels.cubes import arrange, arrange_scaled, turn_labels
+from hilum._kernels.turning import LANES
 from hilum.errors import GeometryError
+from hilum.ops.label_tiles import LabelTiles, Reach, reach_in
 from hilum.ops.patches import cut_array
 
 if TYPE_CHECKING:
@@ -33,6 +35,15 @@ Finish = tuple[int, float, float, float]
 
 KEEP: Finish = (0, 0.0, 1.0, 0.0)
 ROUND: Finish = (2, 0.0, 1.0, 0.0)
+
+Order = Literal[1, 3]
+"""Of the spline that a patch is sampled with: linear, or cubic."""
+
+_KERNELS: dict[int, tuple[int, int, Callable[..., None]]] = {
+    1: (turning_linear.MARGIN, 2 + turning_linear.MARGIN, turning_linear.turn_linear),
+    3: (1 + turning.MARGIN, 3 + turning.MARGIN, turning.turn),
+}
+"""By order: how many voxels a place wants before the one it lies in and from that one on, and the kernel."""
 
 _room = threading.local()
 
@@ -105,8 +116,10 @@ def sample(
     pose: Pose,
     out: NDArray[Any],
     finish: Finish,
+    *,
+    order: Order = 3,
 ) -> None:
-    """Sample a patch of a volume by the interpolating cubic B-spline, at once to what a network takes.
+    """Sample a patch of a volume by the interpolating cubic B-spline or linearly, at once to what a network takes.
 
     The filter that makes spline coefficients of voxels sees six voxels beyond those that the patch's own spline
     needs, and what lies further as their continuation: that differs from the spline of the whole volume by less
@@ -124,6 +137,8 @@ def sample(
     out : ndarray, shape (size, size, size)
         C-contiguous; filled. int16 wants the finish `ROUND`.
     finish : Finish
+    order : {1, 3}
+        Of the spline: linear, which wants no filter, or cubic.
 
     Raises
     ------
@@ -138,7 +153,8 @@ def sample(
     a, ours = _line(pose.matrix)
     b, c = (0, 1) if a == 2 else (1 - a, 2)
     j, k = (axis for axis in range(3) if axis != ours)
-    start, size = pose.box(1 + MARGIN)
+    before, after, kernel = _KERNELS[order]
+    start, size = pose.box(before)
     flat, corner, strides = _flat(array, shape, cut, start, size)
     matrix, first, n = pose.matrix, pose.first, pose.size
     plane = (
@@ -151,18 +167,25 @@ def sample(
     filled = out.reshape(-1)
     for block in range(0, n, LANES):
         lanes = min(LANES, n - block)
-        places = first[a] + matrix[a][ours] * np.arange(block, block + lanes) - start[a]
-        begin = max(floor(min(places[0], places[-1])) - 1 - MARGIN, 0)
-        count = min(floor(max(places[0], places[-1])) + 3 + MARGIN, size[a]) - begin
-        turn(
+        step = matrix[a][ours]
+        place = first[a] - start[a] + step * block
+        low, high = sorted((place, place + step * (lanes - 1)))
+        begin = max(floor(low) - before, 0)
+        count = min(floor(high) + after, size[a]) - begin
+        kernel(
             flat, corner + begin * strides[a], (strides[a], strides[b], strides[c]), (count, size[b], size[c]),
-            _taps(places - begin), plane, finish, room,
+            (place - begin, step, lanes), plane, finish, room,
             filled, block * pitch[ours], (pitch[ours], pitch[j], pitch[k]),
         )  # fmt: skip
 
 
 def pick(
-    array: NDArray[np.uint8] | None, shape: Box, cut: Callable[[Box, Box], NDArray[Any]], pose: Pose
+    array: NDArray[np.uint8] | None,
+    shape: Box,
+    cut: Callable[[Box, Box], NDArray[Any]],
+    pose: Pose,
+    *,
+    tiles: LabelTiles | None = None,
 ) -> NDArray[np.uint8]:
     """The labels of a patch: of the nearest voxel each, 0 outside.
 
@@ -170,6 +193,8 @@ def pick(
     ----------
     array, shape, cut, pose
         As for `sample`, of labels.
+    tiles : LabelTiles, optional
+        What is known of where the array holds any.
 
     Returns
     -------
@@ -179,12 +204,12 @@ def pick(
     flat, corner, strides = _flat(array, shape, cut, start, size)
     n = pose.size
     out = np.zeros((n, n, n), np.uint8)
-    reach = np.empty((3, 2), np.int64)
-    reach_of(flat[: flat.size // 8 * 8].view(np.uint64), corner, strides, size, reach)
-    if reach[0, 1]:
+    known = tiles if _within(start, size, shape) else None
+    reach = reach_in(flat, corner, strides, size) if known is None else known.reach(start, size)
+    if reach is not None:
         offset = tuple(value - low + 0.5 for value, low in zip(pose.first, start, strict=True))
-        part = _part(pose, start, reach.tolist())
-        turn_labels(flat, corner, strides, reach, pose.matrix, offset, part, out)
+        part = _part(pose, start, reach)
+        turn_labels(flat, corner, strides, np.array(reach), pose.matrix, offset, part, out)
     return out
 
 
@@ -222,7 +247,7 @@ def turned(
         arrange(flat, corner, tuple(steps), out)
 
 
-def _part(pose: Pose, start: Box, reach: list[list[int]]) -> tuple[tuple[int, int], ...]:
+def _part(pose: Pose, start: Box, reach: Reach) -> tuple[tuple[int, int], ...]:
     """First and one past the last voxel of the patch, by axis, that can be nearest to one within `reach` of a box."""
     middle = [low + (first + last - 1) / 2 - c for low, (first, last), c in zip(start, reach, pose.center, strict=True)]
     half = [(last - first) / 2 for first, last in reach]
@@ -246,12 +271,16 @@ def _line(matrix: Matrix) -> tuple[int, int]:
     raise GeometryError(f"no axis of the patch runs along one of the volume's in {matrix}")
 
 
+def _within(start: Box, size: Box, shape: Box) -> bool:
+    """Whether a box lies in the volume."""
+    return all(s >= 0 and s + n <= m for s, n, m in zip(start, size, shape, strict=True))
+
+
 def _flat(
     array: NDArray[Any] | None, shape: Box, cut: Callable[[Box, Box], NDArray[Any]], start: Box, size: Box
 ) -> tuple[NDArray[Any], int, Box]:
     """The volume's voxels in a line, where in it the box starts, and the strides; a padded copy where it must be."""
-    whole = all(s >= 0 and s + n <= m for s, n, m in zip(start, size, shape, strict=True))
-    if array is None or not whole:
+    if array is None or not _within(start, size, shape):
         box = cut(start, size)
         flat, corner, strides = box.reshape(-1), 0, (size[1] * size[2], size[2], 1)
     else:
@@ -262,16 +291,7 @@ def _flat(
     return flat, corner, strides
 
 
-def _taps(places: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """First coefficients and weights of places on a line, the gain of the spline's filter made good."""
-    base = np.floor(places)
-    t = places - base
-    s = 1 - t
-    weights = np.stack([s**3 / 6, 2 / 3 - t**2 * (2 - t) / 2, 2 / 3 - s**2 * (2 - s) / 2, t**3 / 6], axis=1)
-    return base.astype(np.int64) - 1, (weights * (3 - 3**0.5) ** 2).astype(np.float32)
-
-
-def _buffers(plane: int, line: int, size: int) -> tuple[NDArray[Any], ...]:
+def _buffers(plane: int, line: int, size: int) -> tuple[Any, ...]:
     """Working memory of the kernel, kept by each thread."""
     wanted = (plane, line, size)
     if any(n > m for n, m in zip(wanted, getattr(_room, "made", (0, 0, 0)), strict=True)):
@@ -280,6 +300,7 @@ def _buffers(plane: int, line: int, size: int) -> tuple[NDArray[Any], ...]:
         even = made[1] + 15  # rows are brought to whole vectors
         _room.arrays = (
             np.empty((made[1], 2), np.int64),
+            (np.empty(LANES, np.int64), np.empty((LANES, 4), np.float32)),
             np.zeros(made[1] * even, np.float32),
             np.empty(LANES * even, np.float32),
             np.zeros(made[0] * LANES, np.float32),
@@ -287,7 +308,7 @@ def _buffers(plane: int, line: int, size: int) -> tuple[NDArray[Any], ...]:
             np.empty(made[2], np.int64),
             np.empty((made[2], 8), np.float32),
         )
-    arrays: tuple[NDArray[Any], ...] = _room.arrays
+    arrays: tuple[Any, ...] = _room.arrays
     return arrays
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import cos, radians, sin
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from hilum.errors import InputError
-from hilum.ops.poses import IDENTITY, Matrix, Pose
+from hilum.ops.poses import IDENTITY, Matrix, Order, Pose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +44,9 @@ class Augment:
         A patch is zoomed by a factor between these; 1.1 makes a nodule appear a tenth larger. From 0.5 to 2.
     share : float
         The part of the patches that are rotated and zoomed; the others cost no interpolation.
+    order : {3, 1}
+        How rotated and zoomed patches are sampled: by the interpolating cubic spline, or linearly, which is sooner
+        done and blurs a little, as most frameworks do. Labels are those of the nearest voxels either way.
 
     Raises
     ------
@@ -62,8 +65,11 @@ class Augment:
     rotate_about: str = "zyx"
     scale: tuple[float, float] = (1.0, 1.0)
     share: float = 1.0
+    order: Order = 3
 
     def __post_init__(self) -> None:
+        if isinstance(self.order, bool) or self.order not in get_args(Order):
+            raise InputError(f"order is {self.order!r}, expected 3 (cubic) or 1 (linear)", code="option")
         for name, axes in (("flip", self.flip), ("rotate_about", self.rotate_about)):
             if set(axes) - set("zyx") or len(set(axes)) != len(axes):
                 raise InputError(f"{name} is {axes!r}", do='use some letters of "zyx"', code="option")

@@ -205,7 +205,7 @@ class PatchDataset:
             image, mask = opened.cut(place.start, self._box, self._scaling)
         else:
             pose = self.augment.draw(grid, pose.center, self.size, generator)
-            image, mask = opened.view(pose, self._scaling)
+            image, mask = opened.view(pose, self._scaling, self.augment.order)
         return {
             "image": image,
             "mask": mask,

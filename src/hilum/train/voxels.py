@@ -11,6 +11,7 @@ from hilum._kernels.cubes import cut_scaled
 from hilum.errors import MissingInputError
 from hilum.io.boxes import StoredArray, cut_stored, read_all
 from hilum.io.stores import open_stored
+from hilum.ops.label_tiles import LabelTiles
 from hilum.ops.nodules import mask_nodules
 from hilum.ops.poses import IDENTITY, KEEP, ROUND, pick, sample, turned
 from hilum.train.intensity import scale
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from hilum.io.boxes import Stored
     from hilum.ops.patches import Box
-    from hilum.ops.poses import Pose
+    from hilum.ops.poses import Order, Pose
     from hilum.train.intensity import Scaling
     from hilum.train.runs import RunScan
 
@@ -46,6 +47,7 @@ class Opened:
     air: float
     ct_array: NDArray[Any] | None
     labels_array: NDArray[Any] | None
+    tiles: LabelTiles | None
 
     @property
     def kept(self) -> bool:
@@ -67,8 +69,8 @@ class Opened:
         cut_scaled(box, corner, image, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
         return image, mask
 
-    def view(self, pose: Pose, scaling: Scaling | None) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """The same of a patch that lies as `pose` says."""
+    def view(self, pose: Pose, scaling: Scaling | None, order: Order) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """The same of a patch that lies as `pose` says, by a spline of this order where it lies between voxels."""
         size = (pose.size, pose.size, pose.size)
         if not pose.resampled and pose.matrix == IDENTITY:
             z, y, x = pose.first
@@ -84,8 +86,8 @@ class Opened:
             return cut_stored(self.labels, first, wide)
 
         if pose.resampled:
-            sample(*ct, cut_image, pose, image, ROUND if image.dtype == np.int16 else finish)
-            return image, pick(*labels, cut_labels, pose)
+            sample(*ct, cut_image, pose, image, ROUND if image.dtype == np.int16 else finish, order=order)
+            return image, pick(*labels, cut_labels, pose, tiles=self.tiles)
         mask = np.empty(size, np.uint8)
         turned(*ct, cut_image, pose, image, finish)
         turned(*labels, cut_labels, pose, mask, KEEP)
@@ -117,13 +119,15 @@ def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> Opened:
         raise MissingInputError("the scan's folder holds no ct file", where=scan.folder, do="run it again")
     inside = open_stored(scan.folder, scan.record, "lungs") if lungs else None
     labels = drawn or StoredArray(mask_nodules(scan.geometry, scan.nodules).array, scan.geometry, resident=True)
+    plain = _as_it_lies(labels)
     return Opened(
         ct=ct,
         labels=labels,
         lungs=None if inside is None else np.asarray(read_all(inside)),
         air=air_value(scan, folder),
         ct_array=_as_it_lies(ct),
-        labels_array=_as_it_lies(labels),
+        labels_array=plain,
+        tiles=None if plain is None else LabelTiles(plain.reshape(-1), labels.shape),
     )
 
 

@@ -1,0 +1,48 @@
+"""Where labels lie, remembered by tiles: never less than there are, and next to nothing more."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hilum.ops.label_tiles import TILE, LabelTiles, reach_in
+
+SHAPE = (70, 130, 90)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_all_labels_of_a_box_lie_within_its_reach(data):
+    generator = np.random.default_rng(data.draw(st.integers(0, 10**6)))
+    labels = np.zeros(SHAPE, np.uint8)
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = generator.integers(0, SHAPE)
+        labels[tuple(slice(a, a + w) for a, w in zip(at, generator.integers(1, 12, 3), strict=True))] = 3
+    tiles = LabelTiles(labels.reshape(-1), SHAPE)
+    for _ in range(4):
+        start = tuple(int(generator.integers(0, n)) for n in SHAPE)
+        size = tuple(int(generator.integers(1, n - s + 1)) for s, n in zip(start, SHAPE, strict=True))
+        inside = np.argwhere(labels[tuple(slice(s, s + n) for s, n in zip(start, size, strict=True))])
+        found = tiles.reach(start, size)
+        if len(inside):
+            assert all(
+                a <= low and high < b for (a, b), low, high in zip(found, inside.min(0), inside.max(0), strict=True)
+            )
+        if found is not None:
+            assert all(0 <= a < b <= n for (a, b), n in zip(found, size, strict=True))
+
+
+def test_tiles_without_labels_are_out_of_reach_and_looked_at_once():
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[3, 5, 80] = 1
+    tiles = LabelTiles(labels.reshape(-1), SHAPE)
+    assert tiles.reach((0, 0, 0), (64, 64, 64)) is None
+    assert tiles.reach((0, 64, 0), (64, 64, 64)) is None
+    z, y, x = tiles.reach((0, 0, 0), SHAPE)
+    assert (z, y) == ([3, 4], [5, 6])
+    assert x[0] <= 80 < x[1] <= 90
+    assert x[1] - x[0] <= 16  # words of eight
+    labels[3, 5, 80] = 0  # never done, but shows what is remembered
+    assert tiles.reach((0, 0, TILE), (10, 10, 26)) is not None
+    assert reach_in(labels.reshape(-1), 0, (130 * 90, 90, 1), SHAPE) is None
