@@ -61,7 +61,7 @@ def run_page(text, *, compared=True):
                 if library:
                     warnings.simplefilter("ignore")  # those of the library are its own
                 if kind == "sh" and library:
-                    print(run_script(code), end="")
+                    stream.write(run_script(code))
                 else:
                     run_block(kind, code, names)
             told = stream.getvalue()
