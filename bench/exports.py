@@ -3,7 +3,7 @@
     python bench/exports.py [--peers PYTHON] [SERIES ANNOTATIONS.csv]
 
 * nnU-Net: ``nnUNetv2_extract_fingerprint --verify_dataset_integrity`` on the export. PYTHON is that of an environment
-  with nnunetv2; without it this is left out.
+  with nnunetv2, as `python3 dev.py frameworks` makes it; without it this is left out.
 * DICOM-SEG: ``dciodvfy`` (Debian's dicom3tools) on every file; and the voxels of each segment, found again by the
   file's own headers with pydicom alone, on the grid that SimpleITK reads of the series, beside the run's mask brought
   to that grid by SimpleITK.
@@ -171,9 +171,9 @@ def main() -> None:
         folder = Path(name)
         inputs = {"12 phantoms": phantoms(folder / "phantoms", 12)}
         if args.series:
-            inputs[args.series.name] = (args.series, args.annotations)
+            inputs[str(args.series)] = (args.series, args.annotations)
         for number, (title, (series, table)) in enumerate(inputs.items()):
-            print(title, flush=True)
+            print(f"{title}:", flush=True)
             refs, _ = batch.index([series], annotations=table)
             run = folder / f"run{number}"
             batch.run(refs, recipe("default"), run)

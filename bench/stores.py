@@ -6,7 +6,7 @@
 
 Without SCAN a phantom is measured. Patches are 64^3 at random places, one thread, files in the page cache; the
 figures are medians of processor time, so that a busy machine changes them little. MONAI and TorchIO want torch, which
-hilum does not: PYTHON is that of an environment that has them, as `bench/feed.py` says how to make it.
+hilum does not: PYTHON is that of an environment that has them, as `python3 dev.py frameworks` makes it.
 """
 
 from __future__ import annotations
