@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Set-up and everyday tasks on a fresh machine; needs Python 3.11 or newer and nothing else.
 
-    python3 dev.py demo      the main job on a phantom scan
-    python3 dev.py test      the tests (what follows goes to pytest)
-    python3 dev.py lint      ruff, mypy and the rooms of the architecture
-    python3 dev.py docs      run every example of the documentation, build it into docs/_build/html, and check it
-    python3 dev.py page      build the page of `hilum view` (needs node; done by the set-up too, where node is found)
-    python3 dev.py lock      renew the lock files in requirements/
-    python3 dev.py bench     speed beside the tutorial and the peers, about 40 minutes (DICOM folders may follow)
-    python3 dev.py run ...   any hilum command
+    python3 dev.py demo        the main job on a phantom scan
+    python3 dev.py test        the tests (what follows goes to pytest)
+    python3 dev.py lint        ruff, mypy and the rooms of the architecture
+    python3 dev.py docs        run every example of the documentation, build it into docs/_build/html, and check it
+    python3 dev.py frameworks  what torch, MONAI, TorchIO and nnU-Net say of hilum's files (they take 6 GB)
+    python3 dev.py page        build the page of `hilum view` (needs node; done by the set-up too, where node is found)
+    python3 dev.py lock        renew the lock files in requirements/
+    python3 dev.py bench       speed beside the tutorial and the peers, about 40 minutes (DICOM folders may follow)
+    python3 dev.py run ...     any hilum command
 
 Each does its own set-up: a virtual environment in .venv, the locked packages with their hashes, hilum itself.
 """
@@ -30,12 +31,20 @@ LOCKS = {"run": "requirements/run.txt", "dev": "requirements/dev.txt"}
 DOCS = ROOT / "docs"
 WEB, PAGE = ROOT / "viewer/web", ROOT / "src/hilum/viewer/page"
 OLDEST = (3, 11)
+PEERS = ROOT / ".venv-frameworks"
+FRAMEWORKS = ["torch", "monai", "torchio", "nnunetv2"]
+ASK_FRAMEWORKS = [
+    "tests/test_frameworks.py",
+    "tests/test_exports_frameworks.py",
+    "tests/test_training_page.py::test_torchs_loader_runs_where_torch_is_there",
+    "tests/test_pages.py::test_a_page_runs_and_prints_what_it_shows",
+]
 
 
 def main(words: list[str]) -> int:
     """Run one task and return its exit status."""
-    tasks = {"demo": demo, "test": test, "lint": lint, "docs": docs, "page": page, "lock": lock, "bench": bench,
-             "run": run}  # fmt: skip
+    tasks = {"demo": demo, "test": test, "lint": lint, "docs": docs, "frameworks": frameworks, "page": page,
+             "lock": lock, "bench": bench, "run": run}  # fmt: skip
     if sys.version_info < OLDEST:
         print(f"hilum needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {sys.version.split()[0]}", file=sys.stderr)
         return 2
@@ -83,6 +92,24 @@ def docs(words: list[str]) -> int:
     if status == 0:
         say(f"look at {html / 'index.html'}")
     return status
+
+
+def frameworks(words: list[str]) -> int:
+    """Run the tests and pages that want other people's frameworks, in an environment that has them: none skips."""
+    set_up("dev")
+    python, stamp = PEERS / PYTHON.relative_to(VENV), PEERS / ".stamp"
+    state = (VENV / ".stamp-dev").read_text() + " ".join(FRAMEWORKS)
+    if not stamp.is_file() or stamp.read_text() != state:
+        must(sys.executable, "-m", "venv", PEERS)
+        install: list[str | Path] = [BIN / "uv", "pip", "install", "--quiet", "--python", python]
+        say(f"installing {LOCKS['dev']}, then {', '.join(FRAMEWORKS)}, into {PEERS.name}: some minutes, 6 GB")
+        must(*install, "--require-hashes", "-r", LOCKS["dev"])
+        must(*install, "--no-deps", "--no-build-isolation", "-e", ".")
+        must(*install, *FRAMEWORKS)  # not locked: the newest that fit beside what is
+        stamp.write_text(state)
+    told = f"from importlib.metadata import version as v; print(*(f'{{n}} {{v(n)}}' for n in {FRAMEWORKS}), sep=', ')"
+    must(python, "-c", told)
+    return call(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ASK_FRAMEWORKS, *words)
 
 
 def page(_words: list[str]) -> int:

@@ -2,15 +2,20 @@
 
     python bench/stores.py [SCAN [ANNOTATIONS.csv]]          what the formats cost, as hilum writes them and otherwise
     python bench/stores.py --check [SCAN [ANNOTATIONS.csv]]  12 phantom scans, and SCAN, in every format, held together
+    python bench/stores.py --check --peers PYTHON ...        and every nodule's place, as MONAI and TorchIO see it
 
 Without SCAN a phantom is measured. Patches are 64^3 at random places, one thread, files in the page cache; the
-figures are medians of processor time, so that a busy machine changes them little.
+figures are medians of processor time, so that a busy machine changes them little. MONAI and TorchIO want torch, which
+hilum does not: PYTHON is that of an environment that has them, as `python3 dev.py frameworks` makes it.
 """
 
 from __future__ import annotations
 
+import argparse
+import csv
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -38,6 +43,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIZE, PATCHES, WHOLES = 64, 40, 3
+
+TOLERANCE = 0.01
+"""Millimeters within which a place is the same."""
+
+CONTENDERS = Path(__file__).resolve().parent / "contenders"
 
 B2ND = [
     ("zstd", 1, "bitshuffle", 64, 32),
@@ -220,20 +230,60 @@ def check(out: dict[str, Path]) -> None:
             nodules += 0 if told is None else len(told.nodules)
     print(f"{volumes} volumes, {voxels / 1e6:.0f} million voxels equal; {nodules} nodules told")
     print("farthest corner from its place, mm: " + ", ".join(f"{name} {mm:.2g}" for name, mm in worst.items()))
-    if max(worst.values()) > 0.01:
+    if max(worst.values()) > TOLERANCE:
         sys.exit("geometries differ")
 
 
+def nodules_of(run_folder: Path, table: Path) -> Iterator[dict[str, Any]]:
+    """Every nodule of a run: where the table has it, its voxel (x, y, z), and the middle of its mask in the world."""
+    with table.open(newline="") as file:
+        rows = [(row["seriesuid"], *(float(row[f"coord{axis}"]) for axis in "XYZ")) for row in csv.DictReader(file)]
+    for folder, record in finished_scans(run_folder):
+        scan, known = read_finished(folder, record), [row[1:] for row in rows if row[0] == record.series_uid]
+        if len(known) != len(record.nodules) or scan.nodule_mask is None:
+            sys.exit(f"{folder}: {len(record.nodules)} nodules, and {len(known)} in {table}")
+        for nodule, world in zip(record.nodules, known, strict=True):
+            marked = np.argwhere(scan.nodule_mask.array == nodule.label)
+            middle = scan.nodule_mask.geometry.index_to_world(marked.mean(axis=0)).tolist() if len(marked) else None
+            told = {"scan": folder.name, "label": nodule.label, "world": world, "middle": middle}
+            yield {**told, "voxel": nodule.voxel[::-1]}
+
+
+def check_places(out: dict[str, Path], table: Path, python: str) -> None:
+    """Ask MONAI and TorchIO where the nodules of the .nii.gz are; the table, and the .npy, know."""
+    told = json.dumps(list(nodules_of(out["npy"], table)))
+    words = [python, str(CONTENDERS / "places.py"), str(out["nifti"])]
+    done = subprocess.run(words, input=told, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{python} could not look: {done.stderr.strip().splitlines()[-1]}")
+    for one in map(json.loads, done.stdout.splitlines()):
+        text = "{reader}: {nodules} centers, the farthest {center:.2g} mm from the table's place; "
+        text += "{masks} masks, the farthest middle {middle:.2g} mm; 0.1 voxel away: at least {moved:.2g} mm"
+        print(text.format(**one))
+        if max(one["center"], one["middle"]) > TOLERANCE:
+            sys.exit("a nodule is seen elsewhere")
+        if one["moved"] <= TOLERANCE:
+            sys.exit("a shift of 0.1 voxel went unnoticed")
+
+
 def main() -> None:
-    words = [word for word in sys.argv[1:] if word != "--check"]
-    scan, table = (Path(words[0]) if words else None), (Path(words[1]) if len(words) > 1 else None)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scan", type=Path, nargs="?")
+    parser.add_argument("annotations", type=Path, nargs="?")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--peers", default="", help="Python of an environment with torch, MONAI and TorchIO")
+    args = parser.parse_args()
+    scan, table = args.scan, args.annotations
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if "--check" in sys.argv:
+        if args.check:
             made = phantoms(folder / "in", range(12), (60, 120, 120), (5.0, 3.0, 3.0))
-            check({form: run(folder / "phantoms", [made], made / "annotations.csv", form) for form in FORMATS})
-            if scan is not None:
-                check({form: run(folder / "scan", [scan], table, form) for form in FORMATS})
+            inputs = {"phantoms": (made, made / "annotations.csv"), **({"scan": (scan, table)} if scan else {})}
+            for part, (where, notes) in inputs.items():
+                out = {form: run(folder / part, [where], notes, form) for form in FORMATS}
+                check(out)
+                if args.peers and notes:
+                    check_places(out, notes, args.peers)
             return
         if scan is None:
             scan = phantoms(folder / "in", range(1), (150, 200, 200), (2.0, 2.0, 2.0))

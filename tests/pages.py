@@ -3,15 +3,20 @@
 ``python`` is executed, one set of names for the whole page; lines of ``sh`` are commands of hilum, which end well or as
 their comment says (``# exit status 1``); ``toml`` is written to the file that its first line names (``# name.toml``);
 ``text`` is what the block before it printed, ``...`` standing for anything. A second word names a library (``python
-torch``): the block runs where that is installed. Other kinds do not run.
+torch``): the block runs where that is installed. ``sh`` with a library is a script, given to the shell whole: the
+library's programs are not hilum's. Other kinds do not run.
 """
 
 from __future__ import annotations
 
 import doctest
 import io
+import os
 import re
 import shlex
+import subprocess
+import sys
+import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,10 +57,29 @@ def run_page(text, *, compared=True):
             Path(name[1]).write_text(code, encoding="utf-8")
         else:
             stream = io.StringIO()
-            with redirect_stdout(stream), redirect_stderr(stream):
-                run_block(kind, code, names)
+            with redirect_stdout(stream), redirect_stderr(stream), warnings.catch_warnings():
+                if library:
+                    warnings.simplefilter("ignore")  # those of the library are its own
+                if kind == "sh" and library:
+                    stream.write(run_script(code))
+                else:
+                    run_block(kind, code, names)
             told = stream.getvalue()
     return names, ran
+
+
+def run_script(code):
+    """Give a block to the shell, as somebody who pastes it there, and return what it printed; it has to end well."""
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["sh", "-e", "-c", code],  # noqa: S607 - the shell of the system
+        env={**os.environ, "PATH": programs},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 def run_block(kind, code, names):

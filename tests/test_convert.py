@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from hilum import batch
 from hilum.cli import main
 from hilum.datasets.phantom import make_phantom
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
-from hilum.io.ledger import read_ledger
+from hilum.io.ledger import FINISHED, read_ledger
 from hilum.io.store import finished_scans, read_finished, read_record
 from hilum.io.stores import FORMATS
 from hilum.recipes import parse_recipe
@@ -100,33 +102,71 @@ def test_the_command_names_its_folder_and_goes_on_where_it_was(inputs, tmp_path,
     run = make(inputs, tmp_path / "out", "npy")
     from hilum.batch import convert
 
-    real, calls = convert.convert_scan, []
+    real = batch.convert_run
 
     def once(*args, **more):
-        if calls:
-            raise KeyboardInterrupt
-        calls.append(1)
-        return real(*args, **more)
+        with closing(real(*args, **more)) as rows:
+            for row in rows:
+                yield row
+                if row.status in FINISHED:
+                    raise KeyboardInterrupt
 
-    monkeypatch.setattr(convert, "convert_scan", once)
-    assert main(["store", str(run), "--format", "b2nd"]) == 130
+    monkeypatch.setattr(batch, "convert_run", once)
+    assert main(["store", str(run), "--format", "b2nd", "--workers", "1"]) == 130
     out = tmp_path / "out-b2nd"
     assert "again" in capsys.readouterr().err
     assert len(os.listdir(out / "scans")) == 1
     assert {found.code for found in faults(out)} >= {"unfinished"}
     seen = tree(out / "scans")
-    monkeypatch.setattr(convert, "convert_scan", real)
+    monkeypatch.setattr(batch, "convert_run", real)
     assert main(["store", str(run), "--format", "b2nd"]) == 1  # the refused scan is told again
     assert tree(out / "scans").items() >= seen.items()
     assert not faults(out)
     whole = tree(out)
-    monkeypatch.setattr(convert, "convert_scan", None)  # all is there: nothing is made
+    monkeypatch.setattr(convert, "Conversion", None)  # all is there: nothing is made
     assert main(["store", str(run), "--format", "b2nd"]) == 1
     assert tree(out) == whole
 
 
-def test_a_conversion_killed_at_any_moment_goes_on(runs, tmp_path):
+def test_the_number_of_workers_changes_nothing(runs, tmp_path):
+    made = {}
+    for workers in (None, 1, 2):
+        out = tmp_path / str(workers)
+        rows = list(batch.convert_run(runs["nifti"], out, file_format="npy", workers=workers))
+        assert [row.attempts for row in rows] == [1, 1, 1]
+        assert not faults(out)
+        made[workers] = tree(out)
+        made[workers] = {name: data for name, data in made[workers].items() if name not in {".lock", "ledger.jsonl"}}
+        made[workers]["rows"] = {key: msgspec.structs.replace(r, seconds=0) for key, r in read_ledger(out).items()}
+    assert made[None] == made[1] == made[2]
+
+
+def test_a_conversion_that_breaks_in_a_worker_costs_itself_alone(runs, tmp_path):
+    from hilum.batch.convert import Conversion
+    from hilum.batch.limits import Limits
+    from hilum.batch.supervisor import Crew
+    from hilum.scan import ScanRef
+
+    (_, good), _, _ = sorted(read_ledger(runs["nifti"]).items())
+    recipes = {"before": read_record(runs["nifti"] / "scans" / good.id).recipe_sha256, "after": "x"}
+    ref = ScanRef("", good.id, runs["nifti"] / "scans" / good.id)
+    (tmp_path / "scans").mkdir()
+    tasks = [
+        Conversion(ref, good, out=tmp_path, file_format=name, **recipes)
+        for name in ("no such format", "npy")  # the first raises what nobody expected
+    ]
+    with Crew(1, Limits()) as crew:
+        broken, whole = crew.make(iter(tasks))
+    assert (broken.status, broken.code) == ("failed", "KeyError")
+    assert len(broken.reason) <= 300
+    assert whole.status == good.status
+    assert read_record(tmp_path / "scans" / good.id) is not None
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_conversion_killed_at_any_moment_goes_on(runs, tmp_path, workers):
     words = [sys.executable, "-m", "hilum.cli", "store", str(runs["nifti"]), "--format", "zarr", "--out", str(tmp_path)]
+    words += ["--workers", str(workers)]
     for _ in range(3):
         victim = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 60
@@ -134,9 +174,9 @@ def test_a_conversion_killed_at_any_moment_goes_on(runs, tmp_path):
             time.sleep(0.002)
         victim.send_signal(signal.SIGKILL)
         victim.wait()
-        for folder in (tmp_path / "scans").iterdir():
+        for folder in tmp_path.glob("scans/*"):
             assert folder.name.startswith(".partial-") or read_record(folder) is not None
-    list(batch.convert_run(runs["nifti"], tmp_path, file_format="zarr"))
+    list(batch.convert_run(runs["nifti"], tmp_path, file_format="zarr", workers=workers))
     assert not faults(tmp_path)
     for folder, record in finished_scans(tmp_path):
         origin = runs["nifti"] / "scans" / folder.name

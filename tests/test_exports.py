@@ -16,6 +16,7 @@ import pytest
 import SimpleITK
 
 import hilum
+from hilum import batch
 from hilum.cli import main
 from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_dicom_series, write_luna16
@@ -186,8 +187,10 @@ def test_monai_reads_images_and_boxes_of_the_world(work, tmp_path):
         assert entry["label"] == [0] * len(record.nodules)
         assert [box[:3] for box in entry["box"]] == [list(n.world) for n in record.nodules]
         assert [box[3:] for box in entry["box"]] == [[n.diameter_mm] * 3 for n in record.nodules]
-    with pytest.raises(FormatError, match="NIfTI"):
+    with pytest.raises(FormatError, match=r"NPY: .* NIfTI.*'hilum store DIR --format nifti'"):
         write_monai(work / "NPY", tmp_path / "other.json")
+    list(batch.convert_run(work / "NPY", tmp_path / "again", file_format="nifti"))  # what it says to do
+    assert write_monai(tmp_path / "again", tmp_path / "again.json").scans == 2
     with pytest.raises(InputError, match="no scan of the fold"):
         write_monai(work / "RUN", tmp_path / "other.json", validation="7")
     assert not (tmp_path / "other.json").exists()

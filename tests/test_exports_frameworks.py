@@ -1,7 +1,6 @@
 """Exports in the programs that they are for: an optional job, for an environment that has them.
 
-``pip install nnunetv2 monai torchio`` beside the test group, in an environment of its own (they bring torch), then
-``python -m pytest tests/test_exports_frameworks.py``. Elsewhere these tests skip.
+``python3 dev.py frameworks`` makes an environment that has them, and runs these tests. Elsewhere they skip.
 """
 
 from __future__ import annotations

@@ -81,14 +81,12 @@ def test_a_page_runs_and_prints_what_it_shows(name, prepare, tmp_path, monkeypat
     prepare()
     text = pages.read_page(name)
     _, ran = pages.run_page(text, compared=name != "lidc.md" or CASE.is_dir())
-    kinds = [fence for fence, _ in pages.blocks(text)]
+    fences = [fence.partition(" ")[::2] for fence, _ in pages.blocks(text)]
+    left_out = {library for _, library in fences if library and find_spec(library) is None}
+    here = [kind for kind, library in fences if library not in left_out]
     assert ran["python"] + ran["sh"] >= 2
-    for kind in ("sh", "toml", "text"):
-        assert ran[kind] == kinds.count(kind)
-    libraries = [fence.split()[1] for fence in kinds if fence.startswith("python ")]
-    left_out = {library for library in libraries if find_spec(library) is None}
-    assert ran["python"] == kinds.count("python") + sum(library not in left_out for library in libraries)
-    assert left_out <= {"torch", "monai", "torchio"}
+    assert ran == {kind: here.count(kind) for kind in pages.KINDS}
+    assert left_out <= {"torch", "monai", "torchio", "nnunetv2"}
     assert text.lower().count("*not run in the build") >= len(left_out)
 
 
@@ -100,6 +98,12 @@ def test_a_page_that_shows_something_else_is_told(tmp_path, monkeypatch):
         pages.run_page(page.format(3))
     with pytest.raises(AssertionError, match="hilum recipe check no"):
         pages.run_page("```sh\nhilum recipe check no.toml\n```\n")
+    script = "```sh pytest\npython -c 'print(6 * 7)'{}\n```\n\n```text pytest\n42\n```\n"
+    pages.run_page(script.format(""))
+    with pytest.raises(AssertionError, match="exit 3"):
+        pages.run_page(script.format("; exit 3"))
+    _, ran = pages.run_page(script.format("; exit 3").replace("pytest", "no_such_library"))
+    assert set(ran.values()) == {0}
 
 
 @pytest.mark.parametrize("name", TRANSLATIONS)

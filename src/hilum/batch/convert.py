@@ -2,20 +2,22 @@
 
 1. The run must have ended, and its own files must be what its checksums say.
 2. The new folder gets the recipe, with the other format in it, and is held while it is written.
-3. Scans that are there already, of the same origin and whole, are kept; the others are converted one by one.
+3. Scans that are there already, of the same origin and whole, are kept; the others are converted, some at a time.
 4. When all are there: one ledger line a scan, ``dataset.json`` and ``SHA256SUMS``, as at the end of a run.
 """
 
 from __future__ import annotations
 
-import time
+import itertools
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from hilum.batch.limits import Limits, count_processes
 from hilum.batch.run import OWN_FILES, RECIPE, claimed, settle_recipe
-from hilum.batch.task import record_sha256
+from hilum.batch.task import guarded, record_sha256
 from hilum.errors import FormatError, HilumError, InputError, MissingInputError, OutputError
 from hilum.io import summary, sums
 from hilum.io.atomic import DISK_FULL
@@ -24,15 +26,40 @@ from hilum.io.extras import check_extra
 from hilum.io.ledger import FINISHED, NAME, Ledger, Row, read_ledger
 from hilum.io.store import is_whole, read_record
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
+from hilum.scan import ScanRef
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
 AGAIN = "run it again with the same command, then convert it"
 
 
-def convert_run(folder: Path, out: Path, *, file_format: str) -> Generator[Row]:
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """One scan to be stored anew: where it is, its ledger line, both recipes' fingerprints, where it goes, and how."""
+
+    ref: ScanRef
+    row: Row
+    before: str
+    after: str
+    out: Path
+    file_format: str
+
+    def make(self) -> Row:
+        """Convert it; what is wrong with it stands in the row."""
+        return guarded(self.ref, lambda: _convert(self))
+
+
+def convert_run(
+    folder: Path,
+    out: Path,
+    *,
+    file_format: str,
+    workers: int | None = None,
+    limits: Limits | None = None,
+    watch: Callable[[tuple[str, ...]], None] = lambda _: None,
+) -> Generator[Row]:
     """Store a finished run's volumes in another format, in a folder of its own; what is there already is kept.
 
     Parameters
@@ -43,11 +70,19 @@ def convert_run(folder: Path, out: Path, *, file_format: str) -> Generator[Row]:
         The new output folder, as ``hilum run`` with this format would have left it.
     file_format : str
         A key of `hilum.io.stores.STORES`.
+    workers : int, optional
+        Processes, which convert one scan each at a time; 0 for one per core where there is memory for as many. Without
+        it all scans are converted one after the other in this process. What is written is the same.
+    limits : Limits, optional
+        What one scan may take, where it has a process of its own.
+    watch : callable
+        Called with the ids of the scans that are being converted whenever they change.
 
     Yields
     ------
     Row
-        One for each of the run's ledger, in their order: refused and failed scans as they stand there.
+        One for each of the run's ledger: first refused and failed scans as they stand there and those that are kept,
+        then the others as they are done.
 
     Raises
     ------
@@ -64,14 +99,26 @@ def convert_run(folder: Path, out: Path, *, file_format: str) -> Generator[Row]:
         stack.enter_context(claimed(out))
         settle_recipe(out, recipe, overwrite=False)
         book = stack.enter_context(Ledger(out))
-        well = True
-        for _, row in sorted(read_ledger(folder).items()):
-            new = _convert(row, folder, before, out, recipe, book) if row.status in FINISHED else row
+        well, rows = True, read_ledger(folder)
+        known: list[Row] = []
+        waiting: list[Conversion] = []
+        for _, row in sorted(rows.items()):
+            kept = row if row.status not in FINISHED else _kept(row, book.get(row.id), out)
+            if kept is not None:
+                known.append(kept)
+            else:
+                ref = ScanRef("", row.id, folder / "scans" / row.id)
+                waiting.append(
+                    Conversion(ref, row, recipe_fingerprint(before), recipe_fingerprint(recipe), out, file_format)
+                )
+        made = _make(waiting, workers, limits or Limits(), watch)
+        stack.callback(made.close)  # ends the workers first
+        for new in itertools.chain(known, made):
             if new.code == DISK_FULL:
                 raise OutputError("cannot be written: No space left on the disk", where=out,
                                   do="make room and convert again: what is there stays", code=DISK_FULL)  # fmt: skip
-            well = well and (new.status in FINISHED or row.status not in FINISHED)
-            if book.get(row.id) != new:
+            well = well and (new.status in FINISHED or rows[new.id].status not in FINISHED)
+            if book.get(new.id) != new:
                 (out / sums.NAME).unlink(missing_ok=True)  # of what the folder was
                 book.append(new)
             yield new
@@ -109,29 +156,40 @@ def _check_out(folder: Path, out: Path) -> None:
             raise OutputError("is in use by something else", where=out, do="choose another --out", code="exists")
 
 
-def _convert(row: Row, folder: Path, before: Recipe, out: Path, recipe: Recipe, book: Ledger) -> Row:
-    """The new row of one scan: kept, converted, or failed for a reason of its own."""
-    started, place = time.perf_counter(), folder / "scans" / row.id
-    kept = book.get(row.id)
-    if kept is not None and kept.status in FINISHED and kept.fingerprint == row.fingerprint:
-        made = read_record(out / "scans" / row.id)
-        sound = kept.scan_sha256 == record_sha256(out / "scans" / row.id)
-        if made is not None and sound and is_whole(out / "scans" / row.id, made):
-            return kept
+def _kept(row: Row, kept: Row | None, out: Path) -> Row | None:
+    """The new ledger's row of a scan that is there already, of the same origin and whole; else None."""
+    folder = out / "scans" / row.id
+    if kept is None or kept.status not in FINISHED or kept.fingerprint != row.fingerprint:
+        return None
+    made = read_record(folder)
+    sound = kept.scan_sha256 == record_sha256(folder)
+    return kept if made is not None and sound and is_whole(folder, made) else None
+
+
+def _make(
+    waiting: Sequence[Conversion], workers: int | None, limits: Limits, watch: Callable[[tuple[str, ...]], None]
+) -> Generator[Row]:
+    if workers is None or not waiting:
+        for task in waiting:
+            yield task.make()
+        return
+    from hilum.batch.supervisor import Crew
+
+    with Crew(min(count_processes(workers), len(waiting)), limits) as crew:
+        yield from crew.make(iter(waiting), watch)
+
+
+def _convert(task: Conversion) -> Row:
+    """The new row of one scan: converted, or failed for a reason of its own."""
+    row, place, scans = task.row, task.ref.path, task.out / "scans"
     try:
         record = read_record(place)
         if record is None or record_sha256(place) != row.scan_sha256:
             raise FormatError("scan.json is not what the ledger says", where=place, do=AGAIN, code="checksum")
-        if record.recipe_sha256 != recipe_fingerprint(before):
+        if record.recipe_sha256 != task.before:
             raise InputError("was made by another recipe than the run's", where=place, do=AGAIN, code="recipe")
-        convert_scan(
-            place, record, out / "scans", file_format=recipe.output.format, recipe_sha256=recipe_fingerprint(recipe)
-        )
+        convert_scan(place, record, scans, file_format=task.file_format, recipe_sha256=task.after)
     except HilumError as problem:
         return Row(id=row.id, status="failed", code=problem.code, reason=str(problem))
-    return msgspec.structs.replace(
-        row,
-        stamp="",  # of a run with this format, which knows the input's files
-        scan_sha256=record_sha256(out / "scans" / row.id),
-        seconds=round(time.perf_counter() - started, 3),
-    )
+    # The stamp is that of a run with this format, which knows the input's files.
+    return msgspec.structs.replace(row, stamp="", scan_sha256=record_sha256(scans / row.id), attempts=1)

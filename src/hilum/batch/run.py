@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hilum._kernels.threads import count_workers
 from hilum.batch.limits import Limits, count_processes
 from hilum.batch.lock import hold
-from hilum.batch.task import Task, record_sha256, run_task, stamp, with_threads
+from hilum.batch.task import Task, record_sha256, stamp, with_threads
 from hilum.datasets.survey import Survey
 from hilum.errors import OutputError, RecipeError
 from hilum.io import summary, sums
@@ -189,7 +189,7 @@ def _make(
 
         rows = make_on_cluster(iter(waiting), scheduler=scheduler, workers=workers or 0, limits=limits, watch=watch)
     elif workers is None:
-        rows = (run_task(task) for task in waiting)
+        rows = (task.make() for task in waiting)
     else:
         rows = _at_once(waiting, min(count_processes(workers), len(waiting)), limits, watch)
     with closing(rows):

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import msgspec
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from hilum.batch.limits import Limits
-    from hilum.batch.task import Task
+    from hilum.scan import ScanRef
 
 DIED, TIMEOUT, OUT_OF_MEMORY = "process-died", "timeout", "out-of-memory"
 """The codes of scans whose process was lost."""
@@ -45,6 +45,19 @@ _FALSE_STARTS = 3
 """Workers that die before they are ready, in a row, after which no more are started."""
 
 
+class Job(Protocol):
+    """What a worker is given: it survives pickling, and makes the row of one scan without raising."""
+
+    @property
+    def ref(self) -> ScanRef:
+        """The scan."""
+        ...
+
+    def make(self) -> Row:
+        """Make it."""
+        ...
+
+
 @dataclass(eq=False)
 class Worker:
     """A worker process, and what it is at."""
@@ -52,7 +65,7 @@ class Worker:
     process: subprocess.Popen[bytes]
     pipe: Connection
     ready: bool = False
-    task: Task | None = None
+    task: Job | None = None
     attempt: int = 1
     started: float = 0.0
 
@@ -65,7 +78,7 @@ class Crew:
         self.limits = limits
         self.memory = limits.memory or share_memory(processes)
         self._workers: list[Worker] = []
-        self._again: list[tuple[Task, int]] = []
+        self._again: list[tuple[Job, int]] = []
         self._false_starts = 0
 
     def __enter__(self) -> Self:
@@ -77,12 +90,12 @@ class Crew:
         for worker in list(self._workers):
             self._kill(worker)
 
-    def make(self, tasks: Iterator[Task], watch: Callable[[tuple[str, ...]], None] = lambda _: None) -> Iterator[Row]:
+    def make(self, tasks: Iterator[Job], watch: Callable[[tuple[str, ...]], None] = lambda _: None) -> Iterator[Row]:
         """Have scans made.
 
         Parameters
         ----------
-        tasks : iterator of Task
+        tasks : iterator of Job
             Taken as workers get free.
         watch : callable
             Called with the ids of the scans that are being made whenever they change.
@@ -124,7 +137,7 @@ class Crew:
             return self._workers[-1]
         return None
 
-    def _give(self, worker: Worker, task: Task, attempt: int) -> None:
+    def _give(self, worker: Worker, task: Job, attempt: int) -> None:
         worker.task, worker.attempt, worker.started = task, attempt, time.monotonic()
         with suppress(OSError):  # it died this very moment: its pipe tells
             worker.pipe.send(task)
@@ -213,7 +226,7 @@ def _start() -> Worker:
     return Worker(process, here)
 
 
-def _failed(worker: Worker, task: Task, code: str, text: str) -> Row:
+def _failed(worker: Worker, task: Job, code: str, text: str) -> Row:
     seconds = round(time.monotonic() - worker.started, 3)
     return Row(
         id=task.ref.scan_id,

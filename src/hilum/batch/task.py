@@ -26,7 +26,7 @@ from hilum.recipes import Compute, Recipe, recipe_fingerprint
 from hilum.scan import Known, ScanRef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hilum.io.ledger import Status
     from hilum.io.records import ScanRecord
@@ -47,6 +47,10 @@ class Task:
     overwrite: bool = False
     written: str = ""
 
+    def make(self) -> Row:
+        """Make the scan, as `run_one` does."""
+        return run_one(self.ref, self.recipe, self.out, overwrite=self.overwrite, written=self.written)
+
 
 def with_threads(task: Task, threads: int) -> Task:
     """Give a task its share of the cores, unless its recipe says how many threads it takes.
@@ -62,20 +66,6 @@ def with_threads(task: Task, threads: int) -> Task:
     """
     compute = Compute(workers=task.recipe.compute.workers or threads)
     return replace(task, recipe=msgspec.structs.replace(task.recipe, compute=compute))
-
-
-def run_task(task: Task) -> Row:
-    """Make a scan, as `run_one` does.
-
-    Parameters
-    ----------
-    task : Task
-
-    Returns
-    -------
-    Row
-    """
-    return run_one(task.ref, task.recipe, task.out, overwrite=task.overwrite, written=task.written)
 
 
 def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False, written: str = "") -> Row:
@@ -100,9 +90,25 @@ def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False,
     Row
         The ledger's line.
     """
+    return guarded(ref, lambda: _make(ref, recipe, out, overwrite, written))
+
+
+def guarded(ref: ScanRef, make: Callable[[], Row]) -> Row:
+    """Make a scan's row, and turn whatever it raises into a row that says so.
+
+    Parameters
+    ----------
+    ref : ScanRef
+    make : callable
+
+    Returns
+    -------
+    Row
+        With the seconds that it took.
+    """
     started = time.perf_counter()
     try:
-        row = _make(ref, recipe, out, overwrite, written)
+        row = make()
     except HilumError as problem:
         status: Status = "failed" if problem.code == DISK_FULL else "refused"
         row = Row(id=ref.scan_id, status=status, code=problem.code, reason=str(problem))

@@ -31,13 +31,11 @@ def main(handle: int, parent: int) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):  # of the terminal: the supervisor decides
         signal.signal(number, signal.SIG_IGN)
     _prepare()
-    from hilum.batch.task import run_task
-
     pipe = Connection(handle)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(READY)
         while True:
-            pipe.send(run_task(pipe.recv()))
+            pipe.send(pipe.recv().make())
 
 
 def _die_with(parent: int) -> None:
@@ -50,6 +48,7 @@ def _die_with(parent: int) -> None:
 
 def _prepare() -> None:
     """Import what a scan needs before the first one comes."""
+    import hilum.batch.task
     import hilum.io.dicom
     import hilum.io.metaimage
     import hilum.io.nifti

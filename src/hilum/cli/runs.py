@@ -119,6 +119,9 @@ def store(
     *,
     file_format: Annotated[Literal["nifti", "npy", "zarr", "b2nd"], Parameter(name="--format")],
     out: Path | None = None,
+    workers: int = 0,
+    timeout: float = 30.0,
+    memory: float = 0.0,
 ) -> int:
     """Store the volumes of a finished output in another format, in a folder of its own; the first one stays.
 
@@ -131,15 +134,25 @@ def store(
     out
         The new output folder; without it the old one's name and the format, beside it: OUT-b2nd. Interrupted, the same
         command goes on.
+    workers
+        Scans at a time, each in a process of its own; 0 for one per core where there is memory for as many.
+    timeout
+        Minutes that one scan may take; 0 for no limit.
+    memory
+        GB of memory that one scan may take; 0 for an equal share of what is free.
     """
     from hilum import batch
     from hilum.io.ledger import read_ledger
 
     target = folder.with_name(f"{folder.resolve().name}-{file_format}") if out is None else out
     total = len(read_ledger(folder))
+    limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=1)
     with ExitStack() as stack:
         shown = stack.enter_context(progress(total))
-        rows = stack.enter_context(closing(batch.convert_run(folder, target, file_format=file_format)))
+        rows = batch.convert_run(
+            folder, target, file_format=file_format, workers=workers, limits=limits, watch=shown.watch
+        )
+        stack.enter_context(closing(rows))
         try:
             for row in rows:
                 shown.add(row)

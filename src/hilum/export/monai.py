@@ -57,7 +57,7 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
     for scan in used:
         if format_of(scan.record) != "nifti":
             what = "is not stored as NIfTI, from which MONAI reads where voxels lie"
-            raise FormatError(what, where=scan.folder, do="export a run of --format nifti")
+            raise FormatError(what, where=folder, do="export what 'hilum store DIR --format nifti' makes of it")
         skipped += outside(scan)
     held_out = _choose(used, validation, folder)
     if not held_out:

@@ -1,0 +1,186 @@
+"""Exports of 12 phantom series, and of SERIES, asked of the programs that they are for; what they say is printed.
+
+    python bench/exports.py [--peers PYTHON] [SERIES ANNOTATIONS.csv]
+
+* nnU-Net: ``nnUNetv2_extract_fingerprint --verify_dataset_integrity`` on the export. PYTHON is that of an environment
+  with nnunetv2, as `python3 dev.py frameworks` makes it; without it this is left out.
+* DICOM-SEG: ``dciodvfy`` (Debian's dicom3tools) on every file; and the voxels of each segment, found again by the
+  file's own headers with pydicom alone, on the grid that SimpleITK reads of the series, beside the run's mask brought
+  to that grid by SimpleITK.
+
+Each is asked about something broken too: a label that nnU-Net is not told of, a segmentation without its segments, one
+that says it lies a pixel farther.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pydicom
+import SimpleITK
+
+from hilum import batch
+from hilum.datasets.phantom import make_phantom
+from hilum.datasets.phantom_files import write_dicom_series
+from hilum.export.nnunet import write_nnunet
+from hilum.export.seg import write_segmentations
+from hilum.recipes import recipe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NNUNET = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+
+
+def phantoms(folder: Path, count: int) -> tuple[Path, Path]:
+    """Series of phantoms, a folder each, and the table of their nodules."""
+    rows = ["seriesuid,coordX,coordY,coordZ,diameter_mm"]
+    for seed in range(count):
+        made = make_phantom(seed=seed, shape=(60, 120, 120), spacing=(5.0, 3.0, 3.0))
+        write_dicom_series(made, folder / "series" / f"s{seed}")
+        rows += [f"{made.scan.series_uid},{','.join(map(str, n.center))},{n.diameter_mm}" for n in made.scan.nodules]
+    (folder / "annotations.csv").write_text("\n".join([*rows, ""]))
+    return folder / "series", folder / "annotations.csv"
+
+
+def ask_nnunet(run: Path, folder: Path, python: str) -> None:
+    """Have nnU-Net check the export, and one whose labels are others than it says."""
+    for name in NNUNET:
+        (folder / name).mkdir(parents=True)
+    made = write_nnunet(run, folder / NNUNET[0])
+    program = Path(python).with_name("nnUNetv2_extract_fingerprint")
+    words = [program, "-d", "501", "--verify_dataset_integrity", "-np", "2", "--clean"]
+    places = {name: str(folder / name) for name in NNUNET}
+
+    def passes() -> bool:
+        done = subprocess.run(words, env={**os.environ, **places}, capture_output=True, text=True, check=False)
+        return done.returncode == 0 and "verify_dataset_integrity Done" in done.stdout
+
+    if not passes():
+        sys.exit(f"nnU-Net finds fault with {made.folder}")
+    found = json.loads(next((folder / NNUNET[1]).rglob("dataset_fingerprint.json")).read_text())
+    first, label = found["spacings"][0], next((made.folder / "labelsTr").iterdir())
+    print(f"nnU-Net: {made.cases} cases whole, the first of {found['shapes_after_crop'][0]} voxels at {first} mm")
+    mask = SimpleITK.ReadImage(label)
+    mask[0, 0, 0] = 9
+    SimpleITK.WriteImage(mask, label)
+    if passes():
+        sys.exit("nnU-Net did not notice a label that it was not told of")
+
+
+def errors(path: Path) -> tuple[int, int]:
+    """How many errors and warnings dciodvfy has of a file."""
+    done = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)  # noqa: S607 - of the system
+    told = (done.stdout + done.stderr).splitlines()
+    if not any("Segmentation" in line for line in told):
+        sys.exit(f"{path}: dciodvfy takes it for something else")
+    return sum(line.startswith("Error") for line in told), sum(line.startswith("Warning") for line in told)
+
+
+def by_headers(made: pydicom.Dataset, grid: SimpleITK.Image) -> NDArray[np.uint8]:
+    """The segments of a DICOM-SEG on a grid, each pixel put where the file says that it lies."""
+    array = np.zeros(grid.GetSize()[::-1], np.uint8)
+    shared = made.SharedFunctionalGroupsSequence[0]
+    row, column = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float).reshape(2, 3)
+    down, across = (float(value) for value in shared.PixelMeasuresSequence[0].PixelSpacing)
+    step = np.array(grid.GetDirection()).reshape(3, 3) * grid.GetSpacing()
+    frames = made.pixel_array.reshape(-1, made.Rows, made.Columns)
+    for frame, group in zip(frames, made.PerFrameFunctionalGroupsSequence, strict=True):
+        place = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
+        told = group if "SegmentIdentificationSequence" in group else shared
+        y, x = np.nonzero(frame)
+        points = place + x[:, None] * across * row + y[:, None] * down * column
+        voxels = np.linalg.solve(step, (points - grid.GetOrigin()).T).T
+        whole = voxels.round().astype(int)
+        if len(whole) and np.abs(voxels - whole).max() > 0.01:
+            sys.exit("a pixel of the segmentation lies between those of the series")
+        array[tuple(whole[:, ::-1].T)] = told.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+    return array
+
+
+def series_of(folder: Path, uid: str) -> SimpleITK.Image:
+    """A DICOM series as SimpleITK reads it."""
+    for place in {path.parent for path in folder.rglob("*") if path.is_file()}:
+        if uid in SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(place)):
+            return SimpleITK.ReadImage(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(place), uid))
+    return sys.exit(f"{folder}: no series {uid}")
+
+
+def ask_of_segmentations(run: Path, series: Path, folder: Path) -> None:
+    """Have dciodvfy check every file, and hold its voxels against the run's masks."""
+    made = write_segmentations(run, folder, sources=[series])
+    wrong, told, differ, voxels, moved = 0, 0, 0, 0, []
+    for path in sorted(folder.rglob("*.dcm")):
+        mistakes, hints = errors(path)
+        wrong, told = wrong + mistakes, told + hints
+        scan, seg = run / "scans" / path.parent.name, pydicom.dcmread(path)
+        grid = series_of(series, json.loads((scan / "scan.json").read_text())["series_uid"])
+        mask = SimpleITK.ReadImage(scan / f"{path.stem}.nii.gz")
+        nearest = SimpleITK.Resample(mask, grid, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor)
+        wanted = SimpleITK.GetArrayFromImage(nearest)
+        numbers = np.unique(wanted)  # segments are numbered one by one, where a label may have lost its last voxel
+        wanted = np.searchsorted(numbers, wanted).astype(np.uint8)
+        differ += int((by_headers(seg, grid) != wanted).sum())
+        voxels += wanted.size
+        moved.append(int((by_headers(a_pixel_farther(seg), grid) != wanted).sum()))
+    print(f"DICOM-SEG: {made.files} files of {made.scans} scans, {made.segments} segments; dciodvfy: {wrong} errors, "
+          f"{told} warnings; {differ} of {voxels} voxels differ (a pixel farther: at least {min(moved)})")  # fmt: skip
+    del seg.SegmentSequence
+    seg.save_as(folder / "broken.dcm")
+    if wrong or differ or not min(moved) or not errors(folder / "broken.dcm")[0]:
+        sys.exit("a segmentation is not what it should be, or what is broken went unnoticed")
+
+
+def a_pixel_farther(seg: pydicom.Dataset) -> pydicom.Dataset:
+    """The same segmentation, which says that it lies one pixel farther along its rows."""
+    other = pydicom.Dataset(seg)
+    other.file_meta = seg.file_meta
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    row = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient[:3], float)
+    step = row * float(shared.PixelMeasuresSequence[0].PixelSpacing[1])
+    other.PerFrameFunctionalGroupsSequence = [_moved(group, step) for group in seg.PerFrameFunctionalGroupsSequence]
+    return other
+
+
+def _moved(group: Any, step: NDArray[np.float64]) -> pydicom.Dataset:
+    place = pydicom.Dataset()
+    place.ImagePositionPatient = list(np.array(group.PlanePositionSequence[0].ImagePositionPatient, float) + step)
+    moved = pydicom.Dataset(group)
+    moved.PlanePositionSequence = [place]
+    return moved
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("series", type=Path, nargs="?")
+    parser.add_argument("annotations", type=Path, nargs="?")
+    parser.add_argument("--peers", default="", help="Python of an environment with nnunetv2")
+    args = parser.parse_args()
+    if shutil.which("dciodvfy") is None:
+        sys.exit("dciodvfy is not installed: it is in Debian's dicom3tools")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        inputs = {"12 phantoms": phantoms(folder / "phantoms", 12)}
+        if args.series:
+            inputs[str(args.series)] = (args.series, args.annotations)
+        for number, (title, (series, table)) in enumerate(inputs.items()):
+            print(f"{title}:", flush=True)
+            refs, _ = batch.index([series], annotations=table)
+            run = folder / f"run{number}"
+            batch.run(refs, recipe("default"), run)
+            ask_of_segmentations(run, series, folder / f"seg{number}")
+            if args.peers:
+                ask_nnunet(run, folder / f"nnunet{number}", args.peers)
+
+
+if __name__ == "__main__":
+    main()
