@@ -28,6 +28,9 @@ LANES = 64
 MARGIN = 6
 """Of a step of 4095 HU all round the box 0.13 HU are seen within; with one voxel less 0.49, with two less 1.8."""
 
+BEFORE, AFTER = 1 + MARGIN, 3 + MARGIN
+"""How many voxels a place wants before the one it lies in, and from that one on."""
+
 _FAST = frozenset({"contract"})
 _U = np.uint64
 _LANES = np.uint64(LANES)
@@ -286,7 +289,7 @@ def turn(
     of the patch to the box: (bj, bk, b0, cj, ck, c0), and its numbers of places; one of the patch's strides is 1.
     """
     spans, taps, tile, sums, coefficients, row, places, weights = room
-    find_spans(plane, counts, 1 + MARGIN, 3 + MARGIN, spans)
+    find_spans(plane, counts, BEFORE, AFTER, spans)
     _planes(src, _U(base), strides, counts, line, spans, taps, tile, sums, coefficients)
     high, wide = _U(plane[1]), _U(plane[2])
     oa, ob, oc = _U(out_strides[0]), _U(out_strides[1]), _U(out_strides[2])

@@ -1,7 +1,7 @@
 """Patches of a volume, turned about one of the axes and zoomed, by linear interpolation: two and four voxels a place.
 
-The steps of `hilum._kernels.turning`, without its filter and the margin that the filter wants. `MARGIN` is one voxel,
-for a place that is rounded up to the next.
+The steps of `hilum._kernels.turning`, without its filter and the margin that the filter wants: one voxel
+round the two, for a place that is rounded up to the next.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from hilum._kernels.kernel import kernel
 from hilum._kernels.transpose import turn_over
 from hilum._kernels.turning import LANES, find_spans, lay, settle
 
-MARGIN = 1
+BEFORE, AFTER = 1, 3
+"""As in `hilum._kernels.turning`."""
 
 _FAST = frozenset({"contract"})
 _U = np.uint64
@@ -92,7 +93,7 @@ def turn_linear(
 ) -> None:  # fmt: skip
     """What `hilum._kernels.turning.turn` does, with the same arguments, linearly."""
     spans, taps, tile, sums, values, row, places, weights = room
-    find_spans(plane, counts, MARGIN, 2 + MARGIN, spans)
+    find_spans(plane, counts, BEFORE, AFTER, spans)
     _planes(src, _U(base), strides, counts, line, spans, taps, tile, sums, values)
     high, wide = _U(plane[1]), _U(plane[2])
     oa, ob, oc = _U(out_strides[0]), _U(out_strides[1]), _U(out_strides[2])

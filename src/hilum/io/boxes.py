@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from hilum.errors import InputError
-from hilum.ops.patches import cut_box
+from hilum.ops.patches import cut_box, lies_inside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +100,7 @@ def check_box(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -
     InputError
         If it is not.
     """
-    if not all(a >= 0 and n >= 1 and a + n <= m for a, n, m in zip(start, size, shape, strict=True)):
+    if min(size) < 1 or not lies_inside(shape, start, size):
         what = f"a box of {tuple(map(int, size))} voxels at {tuple(map(int, start))} is not inside {tuple(shape)}"
         raise InputError(what, do="cut it at the volume's borders, or pad it with cut_stored", code="option")
 

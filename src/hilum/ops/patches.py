@@ -19,6 +19,11 @@ AnyVolume = TypeVar("AnyVolume", bound=Volume)
 Box = tuple[int, int, int]
 
 
+def lies_inside(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -> bool:
+    """Whether a box, by its first voxel and its size, (z, y, x), reaches nowhere beyond a volume."""
+    return all(a >= 0 and a + n <= m for a, n, m in zip(start, size, shape, strict=True))
+
+
 def patch_start(center: ArrayLike, size: Sequence[int]) -> Box:
     """The first voxel of the box whose center comes nearest to a place.
 

@@ -15,7 +15,7 @@ from hilum._kernels.cubes import arrange, arrange_scaled, turn_labels
 from hilum._kernels.turning import LANES
 from hilum.errors import GeometryError
 from hilum.ops.label_tiles import LabelTiles, Reach, reach_in
-from hilum.ops.patches import cut_array
+from hilum.ops.patches import cut_array, lies_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +40,8 @@ Order = Literal[1, 3]
 """Of the spline that a patch is sampled with: linear, or cubic."""
 
 _KERNELS: dict[int, tuple[int, int, Callable[..., None]]] = {
-    1: (turning_linear.MARGIN, 2 + turning_linear.MARGIN, turning_linear.turn_linear),
-    3: (1 + turning.MARGIN, 3 + turning.MARGIN, turning.turn),
+    1: (turning_linear.BEFORE, turning_linear.AFTER, turning_linear.turn_linear),
+    3: (turning.BEFORE, turning.AFTER, turning.turn),
 }
 """By order: how many voxels a place wants before the one it lies in and from that one on, and the kernel."""
 
@@ -204,7 +204,7 @@ def pick(
     flat, corner, strides = _flat(array, shape, cut, start, size)
     n = pose.size
     out = np.zeros((n, n, n), np.uint8)
-    known = tiles if _within(start, size, shape) else None
+    known = tiles if lies_inside(shape, start, size) else None
     reach = reach_in(flat, corner, strides, size) if known is None else known.reach(start, size)
     if reach is not None:
         offset = tuple(value - low + 0.5 for value, low in zip(pose.first, start, strict=True))
@@ -271,16 +271,11 @@ def _line(matrix: Matrix) -> tuple[int, int]:
     raise GeometryError(f"no axis of the patch runs along one of the volume's in {matrix}")
 
 
-def _within(start: Box, size: Box, shape: Box) -> bool:
-    """Whether a box lies in the volume."""
-    return all(s >= 0 and s + n <= m for s, n, m in zip(start, size, shape, strict=True))
-
-
 def _flat(
     array: NDArray[Any] | None, shape: Box, cut: Callable[[Box, Box], NDArray[Any]], start: Box, size: Box
 ) -> tuple[NDArray[Any], int, Box]:
     """The volume's voxels in a line, where in it the box starts, and the strides; a padded copy where it must be."""
-    if array is None or not _within(start, size, shape):
+    if array is None or not lies_inside(shape, start, size):
         box = cut(start, size)
         flat, corner, strides = box.reshape(-1), 0, (size[1] * size[2], size[2], 1)
     else:

@@ -13,6 +13,7 @@ from hilum.io.boxes import StoredArray, cut_stored, read_all
 from hilum.io.stores import open_stored
 from hilum.ops.label_tiles import LabelTiles
 from hilum.ops.nodules import mask_nodules
+from hilum.ops.patches import lies_inside
 from hilum.ops.poses import IDENTITY, KEEP, ROUND, pick, sample, turned
 from hilum.train.intensity import scale
 from hilum.train.patches import air_value
@@ -39,6 +40,8 @@ class Opened:
     lungs : ndarray of uint8, shape (z, y, x), or None
     air : float
         What lies outside the volume, in its own unit.
+    tiles : LabelTiles or None
+        Where the labels' array holds any.
     """
 
     ct: Stored
@@ -58,7 +61,7 @@ class Opened:
         """The image, scaled where it shall be, and the labels of a box."""
         mask: NDArray[np.uint8] = cut_stored(self.labels, start, size)
         box, corner = self.ct_array, start
-        if scaling is None or box is None or not _inside(start, size, self.ct.shape):
+        if scaling is None or box is None or not lies_inside(self.ct.shape, start, size):
             box, corner = cut_stored(self.ct, start, size, fill=self.air), (0, 0, 0)
             if scaling is None:
                 return box, mask
@@ -139,7 +142,3 @@ def _as_it_lies(stored: Stored) -> NDArray[Any] | None:
     plain = np.asarray(array).view()
     plain.flags.writeable = False
     return plain
-
-
-def _inside(start: Box, size: Box, shape: Box) -> bool:
-    return all(a >= 0 and a + n <= m for a, n, m in zip(start, size, shape, strict=True))
