@@ -6,12 +6,17 @@ import csv
 import shutil
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hilum import batch
+from hilum._kernels.rescale import shift
 from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_dicom_series
 from hilum.errors import OutputError
 from hilum.io import read
 from hilum.io.store import read_finished, read_record
+from hilum.ops.lungs import segment_lungs
+from hilum.ops.resample import resample
 from hilum.pipeline import preprocess, preview_of
 from hilum.recipes import RECIPES, recipe
 
@@ -71,10 +76,14 @@ def demo(out: Path) -> str:
 
 
 def compile_kernels() -> None:
-    """Run every recipe once on a tiny phantom, so that their compiled kernels are kept."""
+    """Do once on a tiny phantom what scans and recipes can ask for, so that the compiled kernels are kept."""
     scan = make_phantom(seed=1, shape=(40, 64, 64), spacing=(8.0, 6.0, 6.0)).scan
     for chosen in RECIPES.values():
         preview_of(preprocess(scan, chosen), chosen)
+    fine = resample(scan.ct, spacing=(8.0, 3.0, 3.0))  # slices that lie as asked for are passed on another way
+    segment_lungs(fine, method="tutorial2d")
+    for stored in (np.int16, np.uint16):  # DICOM's pixels
+        shift(np.zeros((2, 2), stored), by=0, out=np.empty((2, 2), np.int16))
 
 
 def _write_annotations(phantom: Phantom, path: Path, series_uid: str) -> Path:
