@@ -1,4 +1,4 @@
-"""Start-up: `import hilum` and `hilum --help` beside `import numpy`, in turn, medians and ratios.
+"""Start-up: `import hilum`, `hilum --help` and compiled kernels beside `import numpy`, in turn, medians and ratios.
 
 python bench/startup.py [--runs 15]
 """
@@ -12,10 +12,24 @@ import sys
 import time
 from pathlib import Path
 
+import hilum
+
+KEPT = Path(hilum.__file__).parent / "_kernels" / "__pycache__"
+
+LINK = """
+import pathlib, sys
+from hilum._kernels import objects
+for path in sorted(pathlib.Path(sys.argv[1]).glob("*.kernel"))[:int(sys.argv[2])]:
+    objects._link(objects._read(path).partition(b"\\n")[2])
+"""
+"""Brings so many kept kernels into the process, as their first call does."""
+
 COMMANDS = {
     "import numpy": [sys.executable, "-c", "import numpy"],
     "import numpy, hilum": [sys.executable, "-c", "import numpy, hilum"],
     "hilum --help": [str(Path(sys.executable).with_name("hilum")), "--help"],
+    "the first kernel": [sys.executable, "-c", LINK, str(KEPT), "1"],
+    "twenty-one kernels": [sys.executable, "-c", LINK, str(KEPT), "21"],
 }
 
 
