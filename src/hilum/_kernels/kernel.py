@@ -126,19 +126,22 @@ def _flatten(args: tuple[Any, ...], values: list[Any]) -> tuple[Kind, ...]:
     """Append what fills the slots of the arguments to `values`; returns the arguments' kinds."""
     kinds: list[Kind] = []
     for arg in args:
-        if isinstance(arg, np.ndarray):
+        kind = type(arg)
+        if kind in _PLAIN:
+            kinds.append(_PLAIN[kind])
+            values.append(arg)
+        elif kind is tuple:
+            kinds.append(_flatten(arg, values))
+        elif isinstance(arg, np.ndarray):
             kinds.append((arg.dtype.str, arg.ndim, arg.flags.num & _FLAGS))
             values.append(id(arg))
-        elif isinstance(arg, tuple):
-            kinds.append(_flatten(arg, values))
         elif isinstance(arg, np.generic):
             kinds.append(arg.dtype.str)
             values.append(arg.item())
-        elif type(arg) in _PLAIN:
-            kinds.append(_PLAIN[type(arg)])
-            values.append(arg)
+        elif isinstance(arg, tuple):
+            kinds.append(_flatten(arg, values))
         else:
-            raise TypeError(f"a kernel takes arrays, numbers and tuples of them, not {type(arg).__name__}")
+            raise TypeError(f"a kernel takes arrays, numbers and tuples of them, not {kind.__name__}")
     return tuple(kinds)
 
 

@@ -124,20 +124,29 @@ def _numba_version() -> str:
     return hashlib.sha256(Path(found.origin).with_name("_version.py").read_bytes()).hexdigest()
 
 
-def _identity(asked: Kernel | Intrinsic, seen: set[int]) -> Iterator[str]:
+def _identity(asked: Kernel | Intrinsic | types.FunctionType, seen: set[int]) -> Iterator[str]:
     """Everything in the source that decides on the machine code."""
     if id(asked) in seen:
         return
     seen.add(id(asked))
     yield repr(sorted(getattr(asked, "fastmath", ())))
-    scope, code = asked.function.__globals__, asked.function.__code__
+    function = asked if isinstance(asked, types.FunctionType) else asked.function
+    scope, code = function.__globals__, function.__code__
     yield from _bytecode(code)
-    for name in code.co_names:
+    for name in _names(code):
         value = scope.get(name)
-        if isinstance(value, (Kernel, Intrinsic)):
+        if isinstance(value, (Kernel, Intrinsic, types.FunctionType)):
             yield from _identity(value, seen)
         elif isinstance(value, (bool, int, float, str, tuple, np.generic)):
             yield f"{name}={value!r}"
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    """What a function, and those within it, may take from its module."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
 
 
 def _bytecode(code: types.CodeType) -> Iterator[str]:

@@ -1,17 +1,23 @@
-"""Asking for memory before it is needed: one machine instruction, a hint that changes no result.
+"""Memory as the processor's caches like it: asked for before it is needed, and beginning where a cache line does.
 
+To ask is one machine instruction, a hint that changes no result.
 The processor foresees a loop that goes straight through memory. It does not foresee one that takes a few cache lines
 of each row of a slice, or writes a block of a transposed one: there every line is waited for, unless it was asked for.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from hilum._kernels.kernel import Intrinsic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import DTypeLike, NDArray
 
 LINE = 64
 """Bytes of a cache line."""
@@ -54,3 +60,11 @@ fetch_flat = Intrinsic(_asker(to_write=False, flat=True))
 
 fetch_to_write = Intrinsic(_asker(to_write=True))
 """``fetch_to_write(array, row, column)``: it will be written."""
+
+
+def aligned(shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]:
+    """An empty array that begins with a cache line: vectors that straddle two cost a fifth of the time."""
+    size = math.prod(shape) * np.dtype(kind).itemsize
+    raw = np.empty(size + LINE, np.uint8)
+    begin = -raw.ctypes.data % LINE
+    return raw[begin : begin + size].view(kind).reshape(shape)

@@ -18,14 +18,13 @@ single precision, and a constant array stays exactly constant.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.prefetch import LINE
+from hilum._kernels.prefetch import aligned
 from hilum._kernels.spline_lines import PAD, WIDTH, pick, planes, settle, stack
 from hilum._kernels.threads import run_slabs
 
@@ -187,16 +186,8 @@ def _room(rows: int, columns: int, out: NDArray[np.float32]) -> tuple[NDArray[An
     _, high, wide = out.shape
     lines = (max(rows, columns) + 2 * PAD) * WIDTH
     shapes: tuple[tuple[int, ...], ...] = ((high, columns), (columns, WIDTH), (wide, WIDTH))
-    plane, before, after = (_aligned(shape, np.float32) for shape in shapes)
-    return plane, _aligned((lines,), np.float64), before, after
-
-
-def _aligned(shape: tuple[int, ...], kind: type[np.floating[Any]]) -> NDArray[Any]:
-    """An empty array that begins with a cache line: vectors that straddle two cost a fifth of the time."""
-    size = math.prod(shape) * np.dtype(kind).itemsize
-    raw = np.empty(size + LINE, np.uint8)
-    begin = -raw.ctypes.data % LINE
-    return raw[begin : begin + size].view(kind).reshape(shape)
+    plane, before, after = (aligned(shape, np.float32) for shape in shapes)
+    return plane, aligned((lines,), np.float64), before, after
 
 
 def _slices(
@@ -248,7 +239,7 @@ def _along_z(
     taps = (z.first, z.weights, z.pole)
 
     def work(a: int, b: int) -> None:
-        stack(flat, flat_out, a, b, shift, taps, *ends, _aligned(((len(flat) + 2 * PAD) * WIDTH,), np.float64))
+        stack(flat, flat_out, a, b, shift, taps, *ends, aligned(((len(flat) + 2 * PAD) * WIDTH,), np.float64))
 
     run_slabs(work, flat.shape[1], workers=workers)
 

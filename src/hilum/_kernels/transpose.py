@@ -1,8 +1,8 @@
 """Transposing blocks of arrays in vector registers: rows of eight are loaded, exchanged pair by pair, and stored.
 
 Element by element a transposition costs a load and a store for each, as much as the arithmetic of a cubic spline. A
-block of eight by eight takes three rounds of exchanges between pairs of rows, each row one instruction: in the round of
-distance d rows k and k + d swap the parts of d elements that lie across their diagonal.
+block of eight by eight takes three rounds of exchanges between pairs of rows. Where the rows to be transposed are
+themselves weighted sums of rows, these are made on the way, and never stored.
 """
 
 from __future__ import annotations
@@ -12,62 +12,78 @@ from typing import Any
 import numpy as np
 
 from hilum._kernels.kernel import Intrinsic, kernel
+from hilum._kernels.registers import exchange, flat, load, multiply_add, spread, step, store
 
 BLOCK = 8
 """Rows and columns of a block; eight float32 are one register of AVX2."""
 
+_FAST = frozenset({"contract"})
 _U = np.uint64
 _BLOCK = np.uint64(BLOCK)
 
 
 def _block(_context: Any, src: Any, at: Any, pitch: Any, dst: Any, to: Any, dst_pitch: Any) -> Any:
-    from llvmlite import ir
     from numba import types
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source, target = (context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 3))
-        kinds = [context.get_data_type(signature.args[k].dtype) for k in (0, 3)]
-        vectors = [ir.VectorType(kind, BLOCK) for kind in kinds]
-
-        whole = [isinstance(signature.args[k].dtype, types.Integer) for k in (0, 3)]
-        convert = None if kinds[0] == kinds[1] else "sitofp" if whole[0] else "fptosi"
-
-        def place(view: Any, kind: int, start: Any, step: Any, row: int) -> Any:
-            index = builder.add(start, builder.mul(step, ir.Constant(step.type, row)))
-            return builder.bitcast(builder.gep(view.data, [index]), vectors[kind].as_pointer())
-
-        def pick(a: Any, b: Any, lanes: list[int]) -> Any:
-            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), BLOCK), lanes))
-
-        rows = []
-        for k in range(BLOCK):
-            row = builder.load(place(source, 0, arguments[1], arguments[2], k), align=_bytes(signature.args[0]))
-            rows.append(row if convert is None else getattr(builder, convert)(row, vectors[1]))
-        distance = 1
-        while distance < BLOCK:
-            for k in range(BLOCK):
-                if not k & distance:
-                    a, b = rows[k], rows[k + distance]
-                    low = [lane if not lane & distance else BLOCK + lane - distance for lane in range(BLOCK)]
-                    high = [lane + distance if not lane & distance else BLOCK + lane for lane in range(BLOCK)]
-                    rows[k], rows[k + distance] = pick(a, b, low), pick(a, b, high)
-            distance *= 2
-        for k, row in enumerate(rows):
-            builder.store(row, place(target, 1, arguments[4], arguments[5], k), align=_bytes(signature.args[3]))
+        source, target = (flat(context, builder, signature.args[k], arguments[k]) for k in (0, 3))
+        _, at, pitch, _, to, dst_pitch = arguments
+        rows = [load(builder, source, step(builder, at, pitch, k), BLOCK) for k in range(BLOCK)]
+        for k, row in enumerate(exchange(builder, rows)):
+            store(builder, target, step(builder, to, dst_pitch, k), row)
         return context.get_dummy_value()
 
     return types.void(src, at, pitch, dst, to, dst_pitch), code
-
-
-def _bytes(array: Any) -> int:
-    """Bytes of an element: rows of a block begin anywhere."""
-    return int(array.dtype.bitwidth // 8)
 
 
 transpose_block = Intrinsic(_block)
 """``transpose_block(src, at, pitch, dst, to, dst_pitch)``: what `turn_over` does, of one block.
 
 Places and pitches are uint64. int16 becomes float32, and whole numbers in float32 become int16, where the target is.
+"""
+
+
+def _weigh_two(
+    _context: Any, src: Any, at: Any, pitch: Any, places: Any, weights: Any, apart: Any, first: Any, dst: Any, to: Any,
+    dst_pitch: Any,
+) -> Any:  # fmt: skip
+    return _weigh(2, src, at, pitch, places, weights, apart, first, dst, to, dst_pitch)
+
+
+def _weigh_four(
+    _context: Any, src: Any, at: Any, pitch: Any, places: Any, weights: Any, apart: Any, first: Any, dst: Any, to: Any,
+    dst_pitch: Any,
+) -> Any:  # fmt: skip
+    return _weigh(4, src, at, pitch, places, weights, apart, first, dst, to, dst_pitch)
+
+
+def _weigh(taps: int, *operands: Any) -> Any:
+    from numba import types
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        src, places, weights, dst = (flat(context, builder, signature.args[k], arguments[k]) for k in (0, 3, 4, 7))
+        _, at, pitch, _, _, apart, first, _, to, dst_pitch = arguments
+        rows = []
+        for k in range(BLOCK):
+            index = builder.add(first, first.type(k))
+            place = builder.add(at, builder.mul(builder.load(builder.gep(places.data, [index])), pitch))
+            total = None
+            for tap in range(taps):
+                number = builder.load(builder.gep(weights.data, [step(builder, index, apart, tap)]))
+                weight = spread(builder, number, BLOCK)
+                row = load(builder, src, step(builder, place, pitch, tap), BLOCK)
+                total = builder.fmul(weight, row) if total is None else multiply_add(builder, weight, row, total)
+            rows.append(total)
+        for k, row in enumerate(exchange(builder, rows)):
+            store(builder, dst, step(builder, to, dst_pitch, k), row)
+        return context.get_dummy_value()
+
+    return types.void(*operands), code
+
+
+weigh_two_block, weigh_four_block = Intrinsic(_weigh_two), Intrinsic(_weigh_four)
+"""``(src, at, pitch, places, weights, apart, first, dst, to, dst_pitch)``: what `weigh_two` and `weigh_four` do, of the
+block whose first row is `first`; the weights of one tap lie `apart`.
 """
 
 
@@ -87,3 +103,47 @@ def turn_over(src: Any, at: Any, pitch: Any, dst: Any, to: Any, dst_pitch: Any, 
         for other in range(_U(0), rows, _BLOCK):
             j = min(other, rows - _BLOCK)
             transpose_block(src, at + j * pitch + i, pitch, dst, to + i * dst_pitch + j, dst_pitch)
+
+
+@kernel(fastmath=_FAST)
+def weigh_four(
+    src: Any, at: Any, pitch: Any, places: Any, weights: Any, dst: Any, to: Any, dst_pitch: Any, rows: Any, columns: Any
+) -> None:
+    """Turn over rows that are weighted sums of four.
+
+    ``dst[to + i * dst_pitch + j]`` is the sum of ``weights[k, j] * src[at + (places[j] + k) * pitch + i]``.
+    """
+    if rows < _BLOCK or columns < _BLOCK:
+        for j in range(rows):
+            for i in range(columns):
+                total = np.float32(0)
+                for k in range(_U(4)):
+                    total += weights[k, j] * np.float32(src[at + (_U(places[j]) + k) * pitch + i])
+                dst[to + i * dst_pitch + j] = total
+        return
+    apart = _U(weights.shape[1])
+    for block in range(_U(0), columns, _BLOCK):
+        i = min(block, columns - _BLOCK)
+        for other in range(_U(0), rows, _BLOCK):
+            j = min(other, rows - _BLOCK)
+            weigh_four_block(src, at + i, pitch, places, weights, apart, j, dst, to + i * dst_pitch + j, dst_pitch)
+
+
+@kernel(fastmath=_FAST)
+def weigh_two(
+    src: Any, at: Any, pitch: Any, places: Any, weights: Any, dst: Any, to: Any, dst_pitch: Any, rows: Any, columns: Any
+) -> None:
+    """What `weigh_four` does, with sums of two."""
+    if rows < _BLOCK or columns < _BLOCK:
+        for j in range(rows):
+            for i in range(columns):
+                place = at + _U(places[j]) * pitch + i
+                total = weights[0, j] * np.float32(src[place]) + weights[1, j] * np.float32(src[place + pitch])
+                dst[to + i * dst_pitch + j] = total
+        return
+    apart = _U(weights.shape[1])
+    for block in range(_U(0), columns, _BLOCK):
+        i = min(block, columns - _BLOCK)
+        for other in range(_U(0), rows, _BLOCK):
+            j = min(other, rows - _BLOCK)
+            weigh_two_block(src, at + i, pitch, places, weights, apart, j, dst, to + i * dst_pitch + j, dst_pitch)

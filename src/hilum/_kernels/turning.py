@@ -19,8 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from hilum._kernels.kernel import kernel
-from hilum._kernels.transpose import turn_over
+from hilum._kernels.kernel import Intrinsic, kernel
+from hilum._kernels.recursion import GAIN, POLE, START, VECTOR, run_filter
+from hilum._kernels.registers import flat, load, multiply_add, spread, step, store
+from hilum._kernels.transpose import turn_over, weigh_four
 
 LANES = 64
 """Outputs along the axis that are done side by side."""
@@ -36,129 +38,36 @@ _U = np.uint64
 _LANES = np.uint64(LANES)
 _W2, _W3 = (np.uint64(k * LANES) for k in (2, 3))
 
-_POLE = np.float32(3.0**0.5 - 2.0)
-_START = np.float32(1 / (3.0 - 3.0**0.5))
-"""What a constant becomes in one run of the filter: 1 / (1 - pole)."""
-
-_GAIN = (3.0 - 3.0**0.5) ** 2
-"""Of both runs, which the weights make good."""
-
-
-@kernel(fastmath=_FAST)
-def _back(work: Any, row: Any, pitch: Any, count: Any, wide: Any) -> None:
-    """The filter's second half: back over the rows that the first has run over."""
-    p2, p3, p4 = pitch + pitch, pitch * _U(3), pitch * _U(4)
-    row += (count - _U(1)) * pitch
-    for i in range(wide):
-        work[row + i] *= _START
-    k = _U(1)
-    while k + _U(4) <= count:
-        row -= p4
-        for i in range(wide):
-            v = _POLE * work[row + p4 + i] + work[row + p3 + i]
-            work[row + p3 + i] = v
-            v = _POLE * v + work[row + p2 + i]
-            work[row + p2 + i] = v
-            v = _POLE * v + work[row + pitch + i]
-            work[row + pitch + i] = v
-            work[row + i] += _POLE * v
-        k += _U(4)
-    while k < count:
-        row -= pitch
-        for i in range(wide):
-            work[row + i] += _POLE * work[row + pitch + i]
-        k += _U(1)
-
-
-@kernel(fastmath=_FAST)
-def _load(src: Any, at: Any, stride: Any, count: Any, wide: Any, work: Any, pitch: Any) -> None:
-    """The filter's first half over rows of a volume, `stride` apart, into the working rows."""
-    p2, p3, p4 = pitch + pitch, pitch * _U(3), pitch * _U(4)
-    for i in range(wide):
-        work[i] = _START * np.float32(src[at + i])
-    row, k = _U(0), _U(1)
-    s2, s3 = stride + stride, stride * _U(3)
-    while k + _U(4) <= count:
-        at += stride
-        for i in range(wide):
-            v = _POLE * work[row + i] + np.float32(src[at + i])
-            work[row + pitch + i] = v
-            v = _POLE * v + np.float32(src[at + stride + i])
-            work[row + p2 + i] = v
-            v = _POLE * v + np.float32(src[at + s2 + i])
-            work[row + p3 + i] = v
-            work[row + p4 + i] = _POLE * v + np.float32(src[at + s3 + i])
-        at += s3
-        row += p4
-        k += _U(4)
-    while k < count:
-        at += stride
-        for i in range(wide):
-            work[row + pitch + i] = _POLE * work[row + i] + np.float32(src[at + i])
-        row += pitch
-        k += _U(1)
-
-
-@kernel(fastmath=_FAST)
-def _filter(work: Any, row: Any, pitch: Any, count: Any, wide: Any) -> None:
-    """Run the filter forth and back over `count` rows of `wide` values, `pitch` apart, from `row` on.
-
-    Four rows are done in one go, for a row read costs more than the multiply-add it is read for.
-    """
-    p2, p3, p4 = pitch + pitch, pitch * _U(3), pitch * _U(4)
-    start = row
-    for i in range(wide):
-        work[row + i] *= _START
-    k = _U(1)
-    while k + _U(4) <= count:
-        for i in range(wide):
-            v = _POLE * work[row + i] + work[row + pitch + i]
-            work[row + pitch + i] = v
-            v = _POLE * v + work[row + p2 + i]
-            work[row + p2 + i] = v
-            v = _POLE * v + work[row + p3 + i]
-            work[row + p3 + i] = v
-            work[row + p4 + i] += _POLE * v
-        row += p4
-        k += _U(4)
-    while k < count:
-        for i in range(wide):
-            work[row + pitch + i] += _POLE * work[row + i]
-        row += pitch
-        k += _U(1)
-    _back(work, start, pitch, count, wide)
-
-
-@kernel(fastmath=_FAST)
-def _weigh(work: Any, row: Any, pitch: Any, w: Any, at: Any, wide: Any, out: Any, to: Any) -> None:
-    """``out[to + i]`` from four rows of `work`, `pitch` apart."""
-    w0, w1, w2, w3 = w[at, _U(0)], w[at, _U(1)], w[at, _U(2)], w[at, _U(3)]
-    p1, p2, p3 = pitch, pitch + pitch, pitch * _U(3)
-    for i in range(wide):
-        out[to + i] = w0 * work[row + i] + w1 * work[row + p1 + i] + w2 * work[row + p2 + i] + w3 * work[row + p3 + i]
-
 
 @kernel()
-def _weights(t: Any, w: Any, k: Any, at: Any) -> None:
-    """The four weights of a place `t` beyond the second coefficient, the filter's gain made good."""
-    s = 1.0 - t
-    w[k, at] = np.float32(_GAIN * (s * s * s / 6.0))
-    w[k, at + 1] = np.float32(_GAIN * (2.0 / 3.0 - t * t * (2.0 - t) / 2.0))
-    w[k, at + 2] = np.float32(_GAIN * (2.0 / 3.0 - s * s * (2.0 - s) / 2.0))
-    w[k, at + 3] = np.float32(_GAIN * (t * t * t / 6.0))
+def _weights(w: Any, at: Any, count: Any) -> None:
+    """Four rows of weights of places, the filter's gain made good.
+
+    The first row says how far beyond their second coefficient the places lie.
+    """
+    sixth, third = np.float32(GAIN / 6), np.float32(GAIN * 2 / 3)
+    one, half = np.float32(GAIN), np.float32(GAIN / 2)
+    for k in range(count):
+        t = w[at, k]
+        s = np.float32(1) - t
+        w[at, k] = sixth * s * s * s
+        w[at + _U(1), k] = third - t * t * (one - half * t)
+        w[at + _U(2), k] = third - s * s * (one - half * s)
+        w[at + _U(3), k] = sixth * t * t * t
 
 
 @kernel()
 def _places(plane: Any, j: Any, pitch: Any, at: Any, w: Any) -> None:
-    """For every place of row `j` of the patch its first coefficient and eight weights."""
+    """For every place of row `j` of the patch its first coefficient and a column of eight weights."""
     (bj, bk, b0, cj, ck, c0), _, wide = plane
-    for k in range(wide):
-        b = bj * j + bk * k + b0
-        c = cj * j + ck * k + c0
+    for k in range(_U(wide)):
+        b = bj * j + (bk * np.float64(k) + b0)
+        c = cj * j + (ck * np.float64(k) + c0)
         ib, ic = np.floor(b), np.floor(c)
         at[k] = (np.int64(ib) - 1) * pitch + (np.int64(ic) - 1) * LANES
-        _weights(b - ib, w, k, 0)
-        _weights(c - ic, w, k, 4)
+        w[_U(0), k], w[_U(4), k] = np.float32(b - ib), np.float32(c - ic)
+    _weights(w, _U(0), _U(wide))
+    _weights(w, _U(4), _U(wide))
 
 
 @kernel()
@@ -188,16 +97,16 @@ def _down(work: Any, row: Any, other: Any, span: Any, beside: Any) -> None:
     left = min(max(_U(beside[0]) * _LANES, first), last)
     right = max(min(_U(beside[1]) * _LANES, last), left)
     for i in range(first, left):
-        work[row + i] *= _START
+        work[row + i] *= START
     for i in range(left, right):
-        work[row + i] += _POLE * work[other + i]
+        work[row + i] += POLE * work[other + i]
     for i in range(right, last):
-        work[row + i] *= _START
+        work[row + i] *= START
 
 
 @kernel(fastmath=_FAST)
 def _planes(
-    src: Any, base: Any, strides: Any, counts: Any, line: Any, spans: Any, taps: Any, tile: Any, sums: Any,
+    src: Any, base: Any, strides: Any, counts: Any, line: Any, spans: Any, taps: Any, tile: Any, other: Any,
     coefficients: Any,
 ) -> None:  # fmt: skip
     """Steps 1 and 2: coefficients across the axis, of values interpolated along it."""
@@ -205,29 +114,28 @@ def _planes(
     na, nb, nc = _U(counts[0]), _U(counts[1]), _U(counts[2])
     place, step, count = line
     first, weights = taps
-    for j in range(count):
-        at = place + step * j
+    for j in range(_LANES):
+        at = place + step * min(np.float64(j), np.float64(count - 1))
         first[j] = np.int64(np.floor(at)) - 1
-        _weights(at - np.floor(at), weights, j, 0)
-    lanes, none = _U(count), (0, 0)
+        weights[_U(0), j] = np.float32(at - np.floor(at))
+    _weights(weights, _U(0), _LANES)
+    none = (0, 0)
     for b in range(_U(0), nb):
         start, stop = _U(spans[b, 0]), _U(spans[b, 1])
         row = b * nc * _LANES
         if start >= stop:
             continue
         wide = stop - start
-        even = (wide + _U(15)) // _U(16) * _U(16)  # whole vectors; what is in the others, nobody reads
+        even = (wide + _U(15)) // _U(16) * _U(16)  # rows begin with a cache line
         at = base + b * sb + start * sc
         if sc == _U(1):
-            _load(src, at, sa, na, wide, tile, even)
-            _back(tile, _U(0), even, na, even)
+            run_filter(src, at, sa, tile, _U(0), even, na, wide)
         else:
-            turn_over(src, at, sc, tile, _U(0), even, wide, na)
-            _filter(tile, _U(0), even, na, even)
-        for j in range(lanes):
-            _weigh(tile, _U(first[j]) * even, even, weights, j, even, sums, j * even)
-        turn_over(sums, _U(0), even, coefficients, row + start * _LANES, _LANES, lanes, wide)
-        _filter(coefficients, row + start * _LANES, _LANES, wide, _LANES)
+            turn_over(src, at, sc, other, _U(0), even, wide, na)
+            run_filter(other, _U(0), even, tile, _U(0), even, na, wide)
+        weigh_four(tile, _U(0), even, first, weights, coefficients, row + start * _LANES, _LANES, _LANES, wide)
+        place = row + start * _LANES
+        run_filter(coefficients, place, _LANES, coefficients, place, _LANES, wide, _LANES)
         above = (spans[b - _U(1), 0], spans[b - _U(1), 1]) if b > _U(0) else none
         _down(coefficients, row, row - nc * _LANES, (spans[b, 0], spans[b, 1]), above)
     for k in range(_U(1), nb + _U(1)):
@@ -237,29 +145,58 @@ def _planes(
         _down(coefficients, row, row + nc * _LANES, (spans[last, 0], spans[last, 1]), below)
 
 
-@kernel(fastmath=_FAST)
-def _sixteen(c: Any, at: Any, pitch: Any, w: Any, k: Any, out: Any, to: Any) -> None:
-    """A row of lanes from four times four rows of coefficients."""
-    u0, u1, u2, u3 = w[k, _U(0)], w[k, _U(1)], w[k, _U(2)], w[k, _U(3)]
-    v0, v1, v2, v3 = w[k, _U(4)], w[k, _U(5)], w[k, _U(6)], w[k, _U(7)]
-    e, f, g = at + pitch, at + pitch + pitch, at + pitch * _U(3)
-    for i in range(_LANES):
-        r = u0 * (v0 * c[at + i] + v1 * c[at + _LANES + i] + v2 * c[at + _W2 + i] + v3 * c[at + _W3 + i])
-        r += u1 * (v0 * c[e + i] + v1 * c[e + _LANES + i] + v2 * c[e + _W2 + i] + v3 * c[e + _W3 + i])
-        r += u2 * (v0 * c[f + i] + v1 * c[f + _LANES + i] + v2 * c[f + _W2 + i] + v3 * c[f + _W3 + i])
-        r += u3 * (v0 * c[g + i] + v1 * c[g + _LANES + i] + v2 * c[g + _W2 + i] + v3 * c[g + _W3 + i])
-        out[to + i] = r
+def _sum_sixteen(
+    _context: Any, c: Any, at: Any, pitch: Any, w: Any, apart: Any, k: Any, ends: Any, out: Any, to: Any
+) -> Any:
+    from numba import types
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        coefficients, weights, target = (flat(context, builder, signature.args[n], arguments[n]) for n in (0, 3, 7))
+        _, at, pitch, _, apart, k, ends, _, to = arguments
+
+        def weight(row: int) -> Any:
+            return builder.load(builder.gep(weights.data, [step(builder, k, apart, row)]))
+
+        factor, offset, low, high, less = (spread(builder, builder.extract_value(ends, n), VECTOR) for n in range(5))
+        across = [weight(4 + n) for n in range(4)]
+        numbers = [[spread(builder, builder.fmul(u, v), VECTOR) for v in across] for u in (weight(n) for n in range(4))]
+        rows = [step(builder, at, pitch, n) for n in range(4)]
+        for lane in range(0, LANES, VECTOR):
+            total = None
+            for row, four in zip(rows, numbers, strict=True):
+                for n, number in enumerate(four):
+                    values = load(builder, coefficients, builder.add(row, row.type(n * LANES + lane)), VECTOR)
+                    total = (
+                        builder.fmul(number, values) if total is None else multiply_add(builder, number, values, total)
+                    )
+            value = builder.fsub(builder.fmul(total, factor, flags=["contract"]), offset, flags=["contract"])
+            value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
+            value = builder.select(builder.fcmp_ordered(">", value, high), high, value)
+            store(builder, target, builder.add(to, to.type(lane)), builder.fsub(value, less))
+        return context.get_dummy_value()
+
+    return types.void(c, at, pitch, w, apart, k, ends, out, to), code
+
+
+_sixteen = Intrinsic(_sum_sixteen)
+"""A row of lanes from four times four rows of coefficients, brought to its range."""
 
 
 @kernel()
-def settle(row: Any, size: Any, finish: Any) -> None:
-    """Bring the sums of a row to their range: scaled, or rounded half away from zero."""
+def ends_of(finish: Any) -> Any:
+    """What makes sums into values: factor and offset, lowest and highest, and what is subtracted at last."""
     mode, lower, width, mean = finish
-    low, wide, less = np.float32(lower), np.float32(width), np.float32(mean)
     if mode == 1:
-        for i in range(size):
-            row[i] = min(max((row[i] - low) / wide, np.float32(0)), np.float32(1)) - less
-    elif mode == 2:
+        factor, low, high = 1 / width, np.float32(0), np.float32(1)
+    else:
+        factor, low, high = 1.0, np.float32(-np.inf), np.float32(np.inf)
+    return np.float32(factor), np.float32(lower * factor), low, high, np.float32(mean)
+
+
+@kernel()
+def settle(row: Any, size: Any, mode: Any) -> None:
+    """Round a row half away from zero where that is asked for, within the range of int16."""
+    if mode == 2:
         for i in range(size):
             v = row[i]
             v += np.float32(0.5) if v > np.float32(0) else np.float32(-0.5)
@@ -288,16 +225,16 @@ def turn(
     axis the first place of the block lies, how far apart they are, and how many there are. `plane` maps place (j, k)
     of the patch to the box: (bj, bk, b0, cj, ck, c0), and its numbers of places; one of the patch's strides is 1.
     """
-    spans, taps, tile, sums, coefficients, row, places, weights = room
+    spans, taps, tile, other, coefficients, row, places, weights = room
     find_spans(plane, counts, BEFORE, AFTER, spans)
-    _planes(src, _U(base), strides, counts, line, spans, taps, tile, sums, coefficients)
+    _planes(src, _U(base), strides, counts, line, spans, taps, tile, other, coefficients)
     high, wide = _U(plane[1]), _U(plane[2])
     oa, ob, oc = _U(out_strides[0]), _U(out_strides[1]), _U(out_strides[2])
     lanes = _U(line[2])
-    pitch = _U(counts[2]) * _LANES
+    pitch, ends = _U(counts[2]) * _LANES, ends_of(finish)
     for j in range(_U(0), high):
         _places(plane, np.float64(j), np.int64(pitch), places, weights)
         for k in range(_U(0), wide):
-            _sixteen(coefficients, _U(places[k]), pitch, weights, k, row, k * _LANES)
-        settle(row, wide * _LANES, finish)
+            _sixteen(coefficients, _U(places[k]), pitch, weights, _U(weights.shape[1]), k, ends, row, k * _LANES)
+        settle(row, wide * _LANES, finish[0])
         lay(row, wide, lanes, out, _U(to) + j * ob, oa, oc)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hilum._kernels.cubes import reach_of
+from hilum._kernels.cubes import UNKNOWN, reach_of, reach_of_tiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum.ops.patches import Box
-
-Reach = list[list[int]]
-"""First and one past the last voxel by axis, [[z, z], [y, y], [x, x]], between which all labels lie."""
 
 TILE = 64
 """Voxels along a tile's edge. Patches at one nodule share their tiles, so that most of them look at no voxel."""
@@ -35,9 +32,14 @@ class LabelTiles:
 
     flat: NDArray[np.uint8]
     shape: Box
-    _found: dict[Box, Reach | None] = field(default_factory=dict)
 
-    def reach(self, start: Box, size: Box) -> Reach | None:
+    @cached_property
+    def _known(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """The voxels in words of eight, and by tile what was found: first and one past the last voxel by axis."""
+        tiles = [-(-n // TILE) for n in self.shape]
+        return _words(self.flat), np.full((*tiles, 3, 2), UNKNOWN, np.int64)
+
+    def reach(self, start: Box, size: Box) -> NDArray[np.int64]:
         """Where in a box inside the volume labels may be, from the box's first voxel on: never too little.
 
         Parameters
@@ -46,41 +48,17 @@ class LabelTiles:
 
         Returns
         -------
-        list of list of int, or None
-            None where there are none.
+        ndarray of int64, shape (3, 2)
+            First and one past the last voxel by axis, between which all labels lie; ends of 0 where there are none.
         """
-        ranges = [range(s // TILE, (s + n - 1) // TILE + 1) for s, n in zip(start, size, strict=True)]
-        total: Reach | None = None
-        for z, y, x in product(*ranges):
-            found = self._tile((z, y, x))
-            if found is None:
-                continue
-            near = [
-                [min(max(a - s, 0), n), min(max(b - s, 0), n)] for (a, b), s, n in zip(found, start, size, strict=True)
-            ]
-            if any(a >= b for a, b in near):
-                continue
-            if total is None:
-                total = near
-            else:
-                total = [[min(a, c), max(b, d)] for (a, b), (c, d) in zip(total, near, strict=True)]
-        return total
-
-    def _tile(self, tile: Box) -> Reach | None:
-        """Where in the volume the labels of a tile may be."""
-        if tile not in self._found:
-            corner = [k * TILE for k in tile]
-            counts = [min(TILE, n - a) for a, n in zip(corner, self.shape, strict=True)]
-            strides = (self.shape[1] * self.shape[2], self.shape[2], 1)
-            base = sum(a * step for a, step in zip(corner, strides, strict=True))
-            near = reach_in(self.flat, base, strides, (counts[0], counts[1], counts[2]))
-            moved = None if near is None else [[a + c, b + c] for (a, b), c in zip(near, corner, strict=True)]
-            self._found[tile] = moved
-        return self._found[tile]
+        words, table = self._known
+        found, reach = np.empty((3, 2), np.int64), np.empty((3, 2), np.int64)
+        reach_of_tiles(words, table, self.shape, TILE, start, size, found, reach)
+        return reach
 
 
-def reach_in(flat: NDArray[np.uint8], base: int, strides: Box, counts: Box) -> Reach | None:
-    """Where in a box of a flat volume labels may be; None where there are none.
+def reach_in(flat: NDArray[np.uint8], base: int, strides: Box, counts: Box) -> NDArray[np.int64]:
+    """Where in a box of a flat volume labels may be.
 
     Parameters
     ----------
@@ -91,8 +69,14 @@ def reach_in(flat: NDArray[np.uint8], base: int, strides: Box, counts: Box) -> R
 
     Returns
     -------
-    list of list of int, or None
+    ndarray of int64, shape (3, 2)
+        As of `LabelTiles.reach`.
     """
     reach = np.empty((3, 2), np.int64)
-    reach_of(flat[: flat.size // 8 * 8].view(np.uint64), base, strides, counts, reach)
-    return reach.tolist() if reach[0, 1] else None
+    reach_of(_words(flat), base, strides, counts, reach)
+    return reach
+
+
+def _words(flat: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Eight voxels each; those that fill no word are left out."""
+    return flat[: flat.size // 8 * 8].view(np.uint64)

@@ -12,9 +12,10 @@ import numpy as np
 
 from hilum._kernels import turning, turning_linear
 from hilum._kernels.cubes import arrange, arrange_scaled, turn_labels
+from hilum._kernels.prefetch import aligned
 from hilum._kernels.turning import LANES
 from hilum.errors import GeometryError
-from hilum.ops.label_tiles import LabelTiles, Reach, reach_in
+from hilum.ops.label_tiles import LabelTiles, reach_in
 from hilum.ops.patches import cut_array, lies_inside
 
 if TYPE_CHECKING:
@@ -206,10 +207,9 @@ def pick(
     out = np.zeros((n, n, n), np.uint8)
     known = tiles if lies_inside(shape, start, size) else None
     reach = reach_in(flat, corner, strides, size) if known is None else known.reach(start, size)
-    if reach is not None:
-        offset = tuple(value - low + 0.5 for value, low in zip(pose.first, start, strict=True))
-        part = _part(pose, start, reach)
-        turn_labels(flat, corner, strides, np.array(reach), pose.matrix, offset, part, out)
+    if reach[0, 1]:
+        center = tuple(value - low for value, low in zip(pose.center, start, strict=True))
+        turn_labels(flat, corner, strides, reach, pose.matrix, pose.inverse, center, np.empty(n, np.int64), out)
     return out
 
 
@@ -247,18 +247,6 @@ def turned(
         arrange(flat, corner, tuple(steps), out)
 
 
-def _part(pose: Pose, start: Box, reach: Reach) -> tuple[tuple[int, int], ...]:
-    """First and one past the last voxel of the patch, by axis, that can be nearest to one within `reach` of a box."""
-    middle = [low + (first + last - 1) / 2 - c for low, (first, last), c in zip(start, reach, pose.center, strict=True)]
-    half = [(last - first) / 2 for first, last in reach]
-    part = []
-    for row in pose.inverse:
-        at = sum(factor * value for factor, value in zip(row, middle, strict=True)) + (pose.size - 1) / 2
-        wide = sum(abs(factor) * value for factor, value in zip(row, half, strict=True))
-        part.append((max(floor(at - wide), 0), min(floor(at + wide) + 2, pose.size)))
-    return tuple(part)
-
-
 def _line(matrix: Matrix) -> tuple[int, int]:
     """The volume's axis and the patch's that run along each other, across all others."""
     for row in range(3):
@@ -292,16 +280,16 @@ def _buffers(plane: int, line: int, size: int) -> tuple[Any, ...]:
     if any(n > m for n, m in zip(wanted, getattr(_room, "made", (0, 0, 0)), strict=True)):
         made = tuple(max(n, m) for n, m in zip(wanted, getattr(_room, "made", (0, 0, 0)), strict=True))
         _room.made = made
-        even = made[1] + 15  # rows are brought to whole vectors
+        even = made[1] + 15  # rows begin with a cache line
         _room.arrays = (
             np.empty((made[1], 2), np.int64),
-            (np.empty(LANES, np.int64), np.empty((LANES, 4), np.float32)),
-            np.zeros(made[1] * even, np.float32),
-            np.empty(LANES * even, np.float32),
-            np.zeros(made[0] * LANES, np.float32),
-            np.empty(made[2] * LANES, np.float32),
+            (np.empty(LANES, np.int64), np.empty((4, LANES), np.float32)),
+            aligned((made[1] * even,), np.float32),
+            aligned((made[1] * even,), np.float32),
+            aligned((made[0] * LANES,), np.float32),
+            aligned((made[2] * LANES,), np.float32),
             np.empty(made[2], np.int64),
-            np.empty((made[2], 8), np.float32),
+            np.empty((8, made[2]), np.float32),
         )
     arrays: tuple[Any, ...] = _room.arrays
     return arrays

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hilum._kernels.cubes import cut_scaled
+from hilum._kernels.prefetch import aligned
 from hilum.errors import MissingInputError
 from hilum.io.boxes import StoredArray, cut_stored, read_all
 from hilum.io.stores import open_stored
@@ -80,7 +81,7 @@ class Opened:
             return self.cut((round(z), round(y), round(x)), size, scaling)
         ct, labels = (self.ct_array, self.ct.shape), (self.labels_array, self.labels.shape)
         finish = KEEP if scaling is None else (1, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
-        image = np.empty(size, self.ct.dtype if scaling is None else np.float32)
+        image = aligned(size, self.ct.dtype if scaling is None else np.float32)
 
         def cut_image(first: Box, wide: Box) -> NDArray[Any]:
             return cut_stored(self.ct, first, wide, fill=self.air)
