@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis.extra import numpy as arrays
 
 from hilum._kernels import bits, objects
-from hilum._kernels.kernel import Kernel, kernel
+from hilum._kernels.kernel import Intrinsic, Kernel, kernel
 
 
 @kernel()
@@ -130,6 +130,28 @@ def test_the_name_of_a_file_follows_everything_the_code_depends_on():
     assert len(set(names)) == len(names)
     assert objects._file_name(_fresh(), kinds) == names[0]
     assert objects._file_name(_outer, kinds) != objects._file_name(_inner, kinds)
+
+
+def test_the_name_follows_the_functions_an_instruction_is_built_with():
+    def made(step: int) -> Kernel:
+        scope = {"kernel": kernel, "Intrinsic": Intrinsic, "__name__": "hilum._kernels.fresh"}
+        exec(
+            f"""
+def helper(): return {step}
+def build(context, x):
+    def code(): return helper()
+    return code
+one = Intrinsic(build)
+@kernel()
+def f(x): return one(x)
+""",
+            scope,
+        )  # noqa: S102
+        return scope["f"]
+
+    names = [objects._file_name(made(step), ("<i8",)) for step in (1, 2, 1)]
+    assert names[0] != names[1]
+    assert names[0] == names[2]
 
 
 PROGRAM = """

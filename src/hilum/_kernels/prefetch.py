@@ -23,7 +23,7 @@ LINE = 64
 """Bytes of a cache line."""
 
 
-def _asker(*, to_write: bool, flat: bool = False) -> Callable[..., Any]:
+def _asker(*, to_write: bool, flat: bool = False, near: int = 3) -> Callable[..., Any]:
     def of_flat(_context: Any, array: Any, at: Any) -> Any:
         return declared(array, at)
 
@@ -44,7 +44,7 @@ def _asker(*, to_write: bool, flat: bool = False) -> Callable[..., Any]:
             byte = builder.bitcast(place, ir.IntType(8).as_pointer())
             told = ir.FunctionType(nothing, [byte.type, number, number, number])
             hint = cgutils.get_or_insert_function(builder.module, told, "llvm.prefetch.p0")
-            builder.call(hint, [byte, number(int(to_write)), number(3), number(1)])  # into the nearest cache; data
+            builder.call(hint, [byte, number(int(to_write)), number(near), number(1)])  # the last: data
             return context.get_dummy_value()
 
         return types.void(*operands), code
@@ -57,6 +57,11 @@ fetch = Intrinsic(_asker(to_write=False))
 
 fetch_flat = Intrinsic(_asker(to_write=False, flat=True))
 """``fetch_flat(array, at)``: the cache line of an element of a one-dimensional array will be read."""
+
+fetch_far = Intrinsic(_asker(to_write=False, flat=True, near=2))
+"""As `fetch_flat`, but into the second cache. The first takes up two dozen lines at a time and forgets what is asked
+beyond: where many are, only the second is of use.
+"""
 
 fetch_to_write = Intrinsic(_asker(to_write=True))
 """``fetch_to_write(array, row, column)``: it will be written."""

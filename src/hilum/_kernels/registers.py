@@ -11,6 +11,13 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 
+def widest() -> int:
+    """How many float32 a register of this processor holds, 8 or 16, of which there are enough for a square."""
+    from hilum._kernels.objects import processor
+
+    return 16 if "+avx512f" in processor()[1].split(",") else 8
+
+
 class Flat(NamedTuple):
     """A one-dimensional array in the code that is being built: its first element, LLVM's type of one, its bytes."""
 

@@ -22,7 +22,8 @@ import numpy as np
 from hilum._kernels.kernel import Intrinsic, kernel
 from hilum._kernels.recursion import GAIN, POLE, START, VECTOR, run_filter
 from hilum._kernels.registers import flat, load, multiply_add, spread, step, store
-from hilum._kernels.transpose import turn_over, weigh_four
+from hilum._kernels.transpose import turn_over
+from hilum._kernels.weighing import weigh_four
 
 LANES = 64
 """Outputs along the axis that are done side by side."""
@@ -133,7 +134,9 @@ def _planes(
         else:
             turn_over(src, at, sc, other, _U(0), even, wide, na)
             run_filter(other, _U(0), even, tile, _U(0), even, na, wide)
-        weigh_four(tile, _U(0), even, first, weights, coefficients, row + start * _LANES, _LANES, _LANES, wide)
+        below = at + sb * _U(b + _U(1) < nb)
+        ahead = (src, below, sa, na, wide) if sc == _U(1) else (src, below, sc, wide, na)
+        weigh_four(tile, _U(0), even, first, weights, coefficients, row + start * _LANES, _LANES, _LANES, wide, ahead)
         place = row + start * _LANES
         run_filter(coefficients, place, _LANES, coefficients, place, _LANES, wide, _LANES)
         above = (spans[b - _U(1), 0], spans[b - _U(1), 1]) if b > _U(0) else none

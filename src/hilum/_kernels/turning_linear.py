@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from hilum._kernels.kernel import kernel
-from hilum._kernels.transpose import turn_over, weigh_two
+from hilum._kernels.transpose import turn_over
 from hilum._kernels.turning import LANES, ends_of, find_spans, lay, settle
+from hilum._kernels.weighing import weigh_two
 
 BEFORE, AFTER = 1, 3
 """As in `hilum._kernels.turning`."""
@@ -31,24 +32,24 @@ def _planes(
     na, nb, nc = _U(counts[0]), _U(counts[1]), _U(counts[2])
     place, step, count = line
     first, weights = taps
-    for j in range(count):
-        at = place + step * j
+    for j in range(LANES):
+        at = place + step * min(j, count - 1)
         first[j] = np.int64(np.floor(at))
         weights[1, j] = np.float32(at - np.floor(at))
         weights[0, j] = np.float32(1) - weights[1, j]
-    lanes = _U(count)
     for b in range(_U(0), nb):
         start, stop = _U(spans[b, 0]), _U(spans[b, 1])
         if start >= stop:
             continue
         wide = stop - start
         at, to = base + b * sb + start * sc, (b * nc + start) * _LANES
+        below = at + sb * _U(b + _U(1) < nb)
         if sc == _U(1):
-            weigh_two(src, at, sa, first, weights, values, to, _LANES, lanes, wide)
+            weigh_two(src, at, sa, first, weights, values, to, _LANES, _LANES, wide, (src, below, sa, na, wide))
         else:
             even = (wide + _U(15)) // _U(16) * _U(16)  # rows begin with a cache line
             turn_over(src, at, sc, tile, _U(0), even, wide, na)
-            weigh_two(tile, _U(0), even, first, weights, values, to, _LANES, lanes, wide)
+            weigh_two(tile, _U(0), even, first, weights, values, to, _LANES, _LANES, wide, (src, below, sc, wide, na))
 
 
 @kernel()
