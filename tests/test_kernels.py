@@ -135,8 +135,7 @@ def test_the_name_of_a_file_follows_everything_the_code_depends_on():
 def test_the_name_follows_the_functions_an_instruction_is_built_with():
     def made(step: int) -> Kernel:
         scope = {"kernel": kernel, "Intrinsic": Intrinsic, "__name__": "hilum._kernels.fresh"}
-        exec(
-            f"""
+        text = f"""
 def helper(): return {step}
 def build(context, x):
     def code(): return helper()
@@ -144,9 +143,8 @@ def build(context, x):
 one = Intrinsic(build)
 @kernel()
 def f(x): return one(x)
-""",
-            scope,
-        )  # noqa: S102
+"""
+        exec(text, scope)  # noqa: S102
         return scope["f"]
 
     names = [objects._file_name(made(step), ("<i8",)) for step in (1, 2, 1)]

@@ -6,9 +6,16 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum.ops.label_tiles import TILE, LabelTiles, reach_in
+from hilum._kernels.cubes import reach_of, reach_of_tiles
+from hilum.ops.label_tiles import TILE, LabelTiles, in_words
 
 SHAPE = (70, 130, 90)
+
+
+def reach(tiles, start, size):
+    found, told = np.empty((3, 2), np.int64), np.empty((3, 2), np.int64)
+    reach_of_tiles(*tiles.known.arrays, SHAPE, TILE, start, size, found, told)
+    return told
 
 
 @settings(max_examples=60, deadline=None)
@@ -24,7 +31,7 @@ def test_all_labels_of_a_box_lie_within_its_reach(data):
         start = tuple(int(generator.integers(0, n)) for n in SHAPE)
         size = tuple(int(generator.integers(1, n - s + 1)) for s, n in zip(start, SHAPE, strict=True))
         inside = np.argwhere(labels[tuple(slice(s, s + n) for s, n in zip(start, size, strict=True))])
-        found = tiles.reach(start, size)
+        found = reach(tiles, start, size)
         if len(inside):
             assert all(
                 a <= low and high < b for (a, b), low, high in zip(found, inside.min(0), inside.max(0), strict=True)
@@ -37,12 +44,14 @@ def test_tiles_without_labels_are_out_of_reach_and_looked_at_once():
     labels = np.zeros(SHAPE, np.uint8)
     labels[3, 5, 80] = 1
     tiles = LabelTiles(labels.reshape(-1), SHAPE)
-    assert not tiles.reach((0, 0, 0), (64, 64, 64))[:, 1].any()
-    assert not tiles.reach((0, 64, 0), (64, 64, 64))[:, 1].any()
-    z, y, x = tiles.reach((0, 0, 0), SHAPE).tolist()
+    assert not reach(tiles, (0, 0, 0), (64, 64, 64))[:, 1].any()
+    assert not reach(tiles, (0, 64, 0), (64, 64, 64))[:, 1].any()
+    z, y, x = reach(tiles, (0, 0, 0), SHAPE).tolist()
     assert (z, y) == ([3, 4], [5, 6])
     assert x[0] <= 80 < x[1] <= 90
     assert x[1] - x[0] <= 16  # words of eight
     labels[3, 5, 80] = 0  # never done, but shows what is remembered
-    assert tiles.reach((0, 0, TILE), (10, 10, 26))[:, 1].all()
-    assert not reach_in(labels.reshape(-1), 0, (130 * 90, 90, 1), SHAPE)[:, 1].any()
+    assert reach(tiles, (0, 0, TILE), (10, 10, 26))[:, 1].all()
+    told = np.empty((3, 2), np.int64)
+    reach_of(in_words(labels.reshape(-1)), 0, (130 * 90, 90, 1), SHAPE, told)
+    assert not told[:, 1].any()

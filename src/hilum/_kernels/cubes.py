@@ -180,3 +180,18 @@ def turn_labels(
             for n in range(count):
                 if places[n] >= 0:
                     row[first + n] = src[_U(places[n])]
+
+
+@kernel()
+def turn_known_labels(
+    src: Any, known: Any, shape: Any, tile: Any, start: Any, size: Any, lines: Any, back: Any, center: Any, room: Any,
+    out: Any,
+) -> None:  # fmt: skip
+    """What `turn_labels` does in a box of a whole volume, within the reach that `reach_of_tiles` finds."""
+    words, table = known
+    found, reach, places = room
+    reach_of_tiles(words, table, shape, tile, start, size, found, reach)
+    if reach[0, 1]:
+        strides = (shape[1] * shape[2], shape[2], 1)
+        base = start[0] * strides[0] + start[1] * strides[1] + start[2]
+        turn_labels(src, base, strides, reach, lines, back, center, places, out)

@@ -77,6 +77,15 @@ class Kernel:
         return out
 
 
+class Held:
+    """Arrays that are handed to kernels again and again: a tuple to a kernel, looked at once and not at every call."""
+
+    def __init__(self, *arrays: Any) -> None:
+        self.arrays = arrays
+        self.values: list[Any] = []
+        self.kinds = _flatten(arrays, self.values)
+
+
 class Intrinsic:
     """One machine instruction, for use inside kernels: a function of the protocol of numba's ``intrinsic``."""
 
@@ -132,6 +141,9 @@ def _flatten(args: tuple[Any, ...], values: list[Any]) -> tuple[Kind, ...]:
             values.append(arg)
         elif kind is tuple:
             kinds.append(_flatten(arg, values))
+        elif kind is Held:
+            kinds.append(arg.kinds)
+            values += arg.values
         elif isinstance(arg, np.ndarray):
             kinds.append((arg.dtype.str, arg.ndim, arg.flags.num & _FLAGS))
             values.append(id(arg))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hilum._kernels.cubes import UNKNOWN, reach_of, reach_of_tiles
+from hilum._kernels.cubes import UNKNOWN
+from hilum._kernels.kernel import Held
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class LabelTiles:
     Parameters
     ----------
     flat : ndarray of uint8, shape (z * y * x,)
-        C-contiguous; it must not change.
+        C-contiguous and read-only.
     shape : tuple of int, (z, y, x)
     """
 
@@ -34,49 +35,15 @@ class LabelTiles:
     shape: Box
 
     @cached_property
-    def _known(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """The voxels in words of eight, and by tile what was found: first and one past the last voxel by axis."""
-        tiles = [-(-n // TILE) for n in self.shape]
-        return _words(self.flat), np.full((*tiles, 3, 2), UNKNOWN, np.int64)
+    def known(self) -> Held:
+        """The voxels in words of eight, and for each tile what was found: first and one past the last voxel by axis.
 
-    def reach(self, start: Box, size: Box) -> NDArray[np.int64]:
-        """Where in a box inside the volume labels may be, from the box's first voxel on: never too little.
-
-        Parameters
-        ----------
-        start, size : tuple of int, (z, y, x)
-
-        Returns
-        -------
-        ndarray of int64, shape (3, 2)
-            First and one past the last voxel by axis, between which all labels lie; ends of 0 where there are none.
+        Both as `hilum._kernels.cubes.reach_of_tiles` takes them, which fills the second.
         """
-        words, table = self._known
-        found, reach = np.empty((3, 2), np.int64), np.empty((3, 2), np.int64)
-        reach_of_tiles(words, table, self.shape, TILE, start, size, found, reach)
-        return reach
+        tiles = [-(-n // TILE) for n in self.shape]
+        return Held(in_words(self.flat), np.full((*tiles, 3, 2), UNKNOWN, np.int64))
 
 
-def reach_in(flat: NDArray[np.uint8], base: int, strides: Box, counts: Box) -> NDArray[np.int64]:
-    """Where in a box of a flat volume labels may be.
-
-    Parameters
-    ----------
-    flat : ndarray of uint8, shape (n,)
-    base : int
-        The box's first voxel.
-    strides, counts : tuple of int, (z, y, x)
-
-    Returns
-    -------
-    ndarray of int64, shape (3, 2)
-        As of `LabelTiles.reach`.
-    """
-    reach = np.empty((3, 2), np.int64)
-    reach_of(_words(flat), base, strides, counts, reach)
-    return reach
-
-
-def _words(flat: NDArray[np.uint8]) -> NDArray[np.uint64]:
+def in_words(flat: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Eight voxels each; those that fill no word are left out."""
     return flat[: flat.size // 8 * 8].view(np.uint64)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hilum._kernels import turning, turning_linear
-from hilum._kernels.cubes import arrange, arrange_scaled, turn_labels
+from hilum._kernels.cubes import arrange, arrange_scaled, reach_of, turn_known_labels, turn_labels
+from hilum._kernels.kernel import Held
 from hilum._kernels.prefetch import aligned
 from hilum._kernels.turning import LANES
 from hilum.errors import GeometryError
-from hilum.ops.label_tiles import LabelTiles, reach_in
+from hilum.ops.label_tiles import TILE, LabelTiles, in_words
 from hilum.ops.patches import cut_array, lies_inside
 
 if TYPE_CHECKING:
@@ -202,14 +203,19 @@ def pick(
     ndarray of uint8, shape (size, size, size)
     """
     start, size = pose.box(0)
-    flat, corner, strides = _flat(array, shape, cut, start, size)
-    n = pose.size
+    n, matrix, back = pose.size, pose.matrix, pose.inverse
+    (z, y, x), (at_z, at_y, at_x) = pose.center, start
+    center = (z - at_z, y - at_y, x - at_x)
     out = np.zeros((n, n, n), np.uint8)
-    known = tiles if lies_inside(shape, start, size) else None
-    reach = reach_in(flat, corner, strides, size) if known is None else known.reach(start, size)
+    room = _label_room(n)
+    if tiles is not None and lies_inside(shape, start, size):
+        turn_known_labels(tiles.flat, tiles.known, shape, TILE, start, size, matrix, back, center, room, out)
+        return out
+    flat, corner, strides = _flat(array, shape, cut, start, size)
+    _, reach, places = room.arrays
+    reach_of(in_words(flat), corner, strides, size, reach)
     if reach[0, 1]:
-        center = tuple(value - low for value, low in zip(pose.center, start, strict=True))
-        turn_labels(flat, corner, strides, reach, pose.matrix, pose.inverse, center, np.empty(n, np.int64), out)
+        turn_labels(flat, corner, strides, reach, matrix, back, center, places, out)
     return out
 
 
@@ -274,14 +280,14 @@ def _flat(
     return flat, corner, strides
 
 
-def _buffers(plane: int, line: int, size: int) -> tuple[Any, ...]:
+def _buffers(plane: int, line: int, size: int) -> Held:
     """Working memory of the kernel, kept by each thread."""
     wanted = (plane, line, size)
     if any(n > m for n, m in zip(wanted, getattr(_room, "made", (0, 0, 0)), strict=True)):
         made = tuple(max(n, m) for n, m in zip(wanted, getattr(_room, "made", (0, 0, 0)), strict=True))
         _room.made = made
         even = made[1] + 15  # rows begin with a cache line
-        _room.arrays = (
+        _room.held = Held(
             np.empty((made[1], 2), np.int64),
             (np.empty(LANES, np.int64), np.empty((4, LANES), np.float32)),
             aligned((made[1] * even,), np.float32),
@@ -291,8 +297,17 @@ def _buffers(plane: int, line: int, size: int) -> tuple[Any, ...]:
             np.empty(made[2], np.int64),
             np.empty((8, made[2]), np.float32),
         )
-    arrays: tuple[Any, ...] = _room.arrays
-    return arrays
+    held: Held = _room.held
+    return held
+
+
+def _label_room(size: int) -> Held:
+    """Working memory of the kernels that turn labels, kept by each thread."""
+    if getattr(_room, "labels_size", 0) < size:
+        _room.labels_size = size
+        _room.labels = Held(np.empty((3, 2), np.int64), np.empty((3, 2), np.int64), np.empty(size, np.int64))
+    held: Held = _room.labels
+    return held
 
 
 def cut_from(array: NDArray[Any], fill: float) -> Callable[[Box, Box], NDArray[Any]]:
