@@ -150,14 +150,18 @@ def test_labels_are_those_of_the_nearest_voxels(seed, center):
     assert np.array_equal(found, nearest(labels, pose))
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_flips_and_turns_alone_move_voxels_and_change_none(seed):
+@pytest.mark.parametrize("size", [12, 16, 21])
+@pytest.mark.parametrize("seed", range(20))
+def test_flips_and_turns_alone_move_voxels_and_change_none(seed, size):
     array = np.random.default_rng(seed).integers(-1024, 1500, (30, 40, 50)).astype(np.int16)
-    pose = draw(seed, center=(14.5, 18.5, 22.5), size=12, augment=Augment(flip="zyx", turn90=True))
+    center = tuple(corner + (size - 1) / 2 for corner in (6, 13, 18))
+    pose = draw(seed, center=center, size=size, augment=Augment(flip="zyx", turn90=True))
     assert not pose.resampled
     want = array[tuple(places(pose).astype(int))]
+    labels = (array % 5).astype(np.uint8)
+    assert np.array_equal(pick(labels, labels.shape, cut_from(labels, 0), pose), want % 5)
     for whole in (array, None):
-        made, unit = np.empty((12, 12, 12), np.int16), np.empty((12, 12, 12), np.float32)
+        made, unit = np.empty((size,) * 3, np.int16), np.empty((size,) * 3, np.float32)
         turned(whole, array.shape, cut_from(array, AIR), pose, made, KEEP)
         turned(whole, array.shape, cut_from(array, AIR), pose, unit, (1, -1000.0, 1400.0, 0.25))
         assert np.array_equal(made, want)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hilum._kernels import turning, turning_linear
-from hilum._kernels.cubes import arrange, arrange_scaled, reach_of, turn_known_labels, turn_labels
+from hilum._kernels.cubes import arrange, reach_of, turn_known_labels, turn_labels
 from hilum._kernels.kernel import Held
 from hilum._kernels.prefetch import aligned
 from hilum._kernels.turning import LANES
@@ -232,7 +232,7 @@ def turned(
     Parameters
     ----------
     array, shape, cut
-        As for `sample`, or of labels.
+        As for `sample`.
     pose : Pose
         Not `Pose.resampled`.
     out : ndarray, shape (size, size, size)
@@ -247,10 +247,7 @@ def turned(
         axis = next(row for row in range(3) if matrix[row][column])
         steps.append(int(matrix[axis][column]) * strides[axis])
         corner -= min(steps[-1], 0) * (n - 1)
-    if finish[0] == 1:
-        arrange_scaled(flat, corner, tuple(steps), out, *finish[1:])
-    else:
-        arrange(flat, corner, tuple(steps), out)
+    arrange(flat, corner, tuple(steps), out.reshape(-1), n, finish)
 
 
 def _line(matrix: Matrix) -> tuple[int, int]:

@@ -91,11 +91,9 @@ class Opened:
 
         if pose.resampled:
             sample(*ct, cut_image, pose, image, ROUND if image.dtype == np.int16 else finish, order=order)
-            return image, pick(*labels, cut_labels, pose, tiles=self.tiles)
-        mask = np.empty(size, np.uint8)
-        turned(*ct, cut_image, pose, image, finish)
-        turned(*labels, cut_labels, pose, mask, KEEP)
-        return image, mask
+        else:
+            turned(*ct, cut_image, pose, image, finish)
+        return image, pick(*labels, cut_labels, pose, tiles=self.tiles)
 
 
 def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> Opened:
