@@ -1,9 +1,9 @@
 """Stage by stage on one scan, hilum and the tutorial in turn, beside a plain copy of the volume.
 
-    python bench/contenders/stages.py FOLDER OUT [--runs 5] [--once]
+    python bench/contenders/stages.py FOLDER OUT [--runs 9]
 
 Prints JSON: for every stage the seconds of each run. The tutorial's stages are run once for every three of hilum's
-runs, for they take as long as a hundred of them. ``--once`` leaves the tutorial out.
+runs, for they take as long as a hundred of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hilum_tutorial
 import numpy as np
@@ -34,20 +34,21 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=9)
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    made = hilum_tutorial.work(asked.folder, asked.out, {})  # kernels are loaded, files are in the page cache
-    segment_lungs(made["even"])
+    segment_lungs(hilum_tutorial.work(asked.folder, asked.out, {})["even"])  # kernels loaded, files in the page cache
     told: dict[str, dict[str, list[float]]] = {"hilum": {}, "tutorial": {}, "copy": {}}
     for run in range(asked.runs):
         stages: Stages = {}
+        made: dict[str, Any] = {}  # what the run before made is given back just before it is wanted again
         made = hilum_tutorial.work(asked.folder, asked.out, stages)
         stages["hilum lungs"] = _seconds(lambda made=made: segment_lungs(made["even"]))
         stages["nii.gz, one core"] = _seconds(lambda made=made: _write(made["even"], asked.out / "ct.nii.gz"))
         _add(told["hilum"], stages)
         for name in ("scan", "even"):
             array = made["scan"].ct.array if name == "scan" else made["even"].array
+            np.copy(array)  # leaves the memory that the next one takes: a stage finds the memory of the run before
             _add(told["copy"], {name: _seconds(lambda array=array: np.copy(array))})
         if run % EVERY == 0:
-            stages = {}
+            made, stages = {}, {}
             tutorial.work(asked.folder, asked.out, stages)
             _add(told["tutorial"], stages)
             # The memory it gave back has to be had anew before hilum's next run is a warm one.
