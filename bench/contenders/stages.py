@@ -48,11 +48,12 @@ def main() -> None:
             array = made["scan"].ct.array if name == "scan" else made["even"].array
             np.copy(array)  # leaves the memory that the next one takes: a stage finds the memory of the run before
             _add(told["copy"], {name: _seconds(lambda array=array: np.copy(array))})
+        made.clear()
+        del array
         if run % EVERY == 0:
             stages = {}
-            tutorial.work(asked.folder, asked.out, stages)
+            tutorial.work(asked.folder, asked.out, stages)  # it, too, finds memory that was given back just now
             _add(told["tutorial"], stages)
-        made.clear()
     print(json.dumps(told))
 
 
