@@ -12,8 +12,8 @@ import numpy as np
 
 from hilum._kernels.kernel import kernel
 from hilum._kernels.transpose import turn_over
-from hilum._kernels.turning import LANES, ends_of, find_spans, lay, settle
-from hilum._kernels.weighing import weigh_two
+from hilum._kernels.turning import ends_of, find_spans, lay, settle
+from hilum._kernels.weighing import LANES, weigh
 
 BEFORE, AFTER = 1, 3
 """As in `hilum._kernels.turning`."""
@@ -43,13 +43,15 @@ def _planes(
             continue
         wide = stop - start
         at, to = base + b * sb + start * sc, (b * nc + start) * _LANES
-        below = at + sb * _U(b + _U(1) < nb)
+        under = at + sb * _U(b + _U(1) < nb)
         if sc == _U(1):
-            weigh_two(src, at, sa, first, weights, values, to, _LANES, _LANES, wide, (src, below, sa, na, wide))
+            ahead = (src, under, sa, na, wide)
+            weigh(src, at, sa, first, weights, (0, 1), values, to, _LANES, _LANES, wide, ahead)
         else:
+            ahead = (src, under, sc, wide, na)
             even = (wide + _U(15)) // _U(16) * _U(16)  # rows begin with a cache line
             turn_over(src, at, sc, tile, _U(0), even, wide, na)
-            weigh_two(tile, _U(0), even, first, weights, values, to, _LANES, _LANES, wide, (src, below, sc, wide, na))
+            weigh(tile, _U(0), even, first, weights, (0, 1), values, to, _LANES, _LANES, wide, ahead)
 
 
 @kernel()

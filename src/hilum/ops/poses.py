@@ -14,7 +14,7 @@ from hilum._kernels import turning, turning_linear
 from hilum._kernels.cubes import arrange, reach_of, turn_known_labels, turn_labels
 from hilum._kernels.kernel import Held
 from hilum._kernels.prefetch import aligned
-from hilum._kernels.turning import LANES
+from hilum._kernels.weighing import LANES
 from hilum.errors import GeometryError
 from hilum.ops.label_tiles import TILE, LabelTiles, in_words
 from hilum.ops.patches import cut_array, lies_inside
