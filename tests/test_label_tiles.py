@@ -6,21 +6,21 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum._kernels.cubes import reach_of, reach_of_tiles
+from hilum._kernels.turning_labels import reach_of, reach_of_tile
 from hilum.ops.label_tiles import TILE, LabelTiles, in_words
 
 SHAPE = (70, 130, 90)
 
 
-def reach(tiles, start, size):
-    found, told = np.empty((3, 2), np.int64), np.empty((3, 2), np.int64)
-    reach_of_tiles(*tiles.known.arrays, SHAPE, TILE, start, size, found, told)
-    return told
+def reach(tiles, place, start, size):
+    told = np.empty((3, 2), np.int64)
+    some = reach_of_tile(*tiles.known.arrays, SHAPE, TILE, place, start, size, told)
+    return told if some else None
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_all_labels_of_a_box_lie_within_its_reach(data):
+def test_all_labels_of_a_box_lie_within_the_reach_of_a_tile(data):
     generator = np.random.default_rng(data.draw(st.integers(0, 10**6)))
     labels = np.zeros(SHAPE, np.uint8)
     for _ in range(data.draw(st.integers(0, 4))):
@@ -30,28 +30,34 @@ def test_all_labels_of_a_box_lie_within_its_reach(data):
     for _ in range(4):
         start = tuple(int(generator.integers(0, n)) for n in SHAPE)
         size = tuple(int(generator.integers(1, n - s + 1)) for s, n in zip(start, SHAPE, strict=True))
-        inside = np.argwhere(labels[tuple(slice(s, s + n) for s, n in zip(start, size, strict=True))])
-        found = reach(tiles, start, size)
-        if len(inside):
-            assert all(
-                a <= low and high < b for (a, b), low, high in zip(found, inside.min(0), inside.max(0), strict=True)
-            )
-        if found[0, 1]:
+        left = np.zeros(SHAPE, np.uint8)
+        box = tuple(slice(s, s + n) for s, n in zip(start, size, strict=True))
+        left[box] = labels[box]
+        for place in np.ndindex(*(-(-n // TILE) for n in SHAPE)):
+            found = reach(tiles, place, start, size)
+            if found is None:
+                continue
             assert all(0 <= a < b <= n for (a, b), n in zip(found, size, strict=True))
+            part = tuple(slice(s + a, s + b) for s, (a, b) in zip(start, found, strict=True))
+            assert all(p * TILE <= k.start and k.stop <= (p + 1) * TILE for p, k in zip(place, part, strict=True))
+            left[part] = 0
+        assert not left.any()
 
 
 def test_tiles_without_labels_are_out_of_reach_and_looked_at_once():
     labels = np.zeros(SHAPE, np.uint8)
     labels[3, 5, 80] = 1
     tiles = LabelTiles(labels.reshape(-1), SHAPE)
-    assert not reach(tiles, (0, 0, 0), (64, 64, 64))[:, 1].any()
-    assert not reach(tiles, (0, 64, 0), (64, 64, 64))[:, 1].any()
-    z, y, x = reach(tiles, (0, 0, 0), SHAPE).tolist()
+    whole = (0, 0, 0), SHAPE
+    assert reach(tiles, (0, 0, 0), *whole) is None
+    assert reach(tiles, (0, 1, 0), *whole) is None
+    z, y, x = reach(tiles, (0, 0, 1), *whole).tolist()
     assert (z, y) == ([3, 4], [5, 6])
     assert x[0] <= 80 < x[1] <= 90
     assert x[1] - x[0] <= 16  # words of eight
+    assert reach(tiles, (0, 0, 1), (4, 0, 0), (66, 130, 90)) is None  # a box below it
     labels[3, 5, 80] = 0  # never done, but shows what is remembered
-    assert reach(tiles, (0, 0, TILE), (10, 10, 26))[:, 1].all()
+    assert reach(tiles, (0, 0, 1), (0, 0, TILE), (10, 10, 26)) is not None
     told = np.empty((3, 2), np.int64)
     reach_of(in_words(labels.reshape(-1)), 0, (130 * 90, 90, 1), SHAPE, told)
     assert not told[:, 1].any()

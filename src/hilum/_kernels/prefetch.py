@@ -71,5 +71,5 @@ def aligned(shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]:
     """An empty array that begins with a cache line: vectors that straddle two cost a fifth of the time."""
     size = math.prod(shape) * np.dtype(kind).itemsize
     raw = np.empty(size + LINE, np.uint8)
-    begin = -raw.ctypes.data % LINE
+    begin = -raw.__array_interface__["data"][0] % LINE
     return raw[begin : begin + size].view(kind).reshape(shape)

@@ -2,7 +2,8 @@
 
 Each row is the pole times the row before it, plus its own: first forth, then back. Column by column the rows follow one
 another in a register each and are written once on the way; plain loops over rows, one row at a time, would read what
-they have just written.
+they have just written. Where rows lie in the rows of a plane, the way back along them and the way forth across them
+are one pass: most of the time goes into writing.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from hilum._kernels.registers import flat, load, multiply_add, spread, store
 
 WIDTH, VECTOR = 32, 16
 """Columns that are done side by side, of which each vector holds so many: no row waits for the one before alone."""
+
+LANES = 64
+"""Numbers that lie side by side in a row of those whose filter runs from row to row, `run_forth` and `back_rows`."""
 
 POLE = np.float32(3.0**0.5 - 2.0)
 START = np.float32(1 / (3.0 - 3.0**0.5))
@@ -67,6 +71,82 @@ def _block(_context: Any, src: Any, at: Any, stride: Any, dst: Any, to: Any, pit
 
 filter_block = Intrinsic(_block)
 """``filter_block(src, at, stride, dst, to, pitch, count)``: what `run_filter` does, of `WIDTH` columns."""
+
+
+def _forth(_context: Any, rows: Any, at: Any, count: Any) -> Any:
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils as typed
+
+    cgutils: Any = typed  # its functions have no types
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        work = flat(context, builder, signature.args[0], arguments[0])
+        _, at, count = arguments
+        pole, start = (spread(builder, ir.Constant(ir.FloatType(), float(value)), VECTOR) for value in (POLE, START))
+        states = [cgutils.alloca_once(builder, pole.type) for _ in range(LANES // VECTOR)]
+        places = [builder.add(at, at.type(k * VECTOR)) for k in range(len(states))]
+        for state, place in zip(states, places, strict=True):
+            made = builder.fmul(start, load(builder, work, place, VECTOR))
+            builder.store(made, state)
+            store(builder, work, place, made)
+        with cgutils.for_range(builder, builder.sub(count, at.type(1))) as loop:
+            on = builder.mul(builder.add(loop.index, at.type(1)), at.type(LANES))
+            for state, first in zip(states, places, strict=True):
+                place = builder.add(first, on)
+                made = multiply_add(builder, pole, builder.load(state), load(builder, work, place, VECTOR))
+                builder.store(made, state)
+                store(builder, work, place, made)
+        return context.get_dummy_value()
+
+    return types.void(rows, at, count), code
+
+
+run_forth = Intrinsic(_forth)
+"""``run_forth(rows, at, count)``: run the filter forth over so many rows of `LANES`, one after the other, in place."""
+
+
+def _back(_context: Any, rows: Any, at: Any, count: Any, other: Any, states: Any) -> Any:
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils as typed
+
+    cgutils: Any = typed  # its functions have no types
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        work, held = (flat(context, builder, signature.args[k], arguments[k]) for k in (0, 4))
+        _, at, count, other, _ = arguments
+        pole, start = (spread(builder, ir.Constant(ir.FloatType(), float(value)), VECTOR) for value in (POLE, START))
+        states = [cgutils.alloca_once(builder, pole.type) for _ in range(LANES // VECTOR)]
+        lanes = [at.type(k * VECTOR) for k in range(len(states))]
+        for state, lane in zip(states, lanes, strict=True):
+            builder.store(load(builder, held, lane, VECTOR), state)
+        with cgutils.for_range(builder, count) as loop:
+            row = builder.sub(at, builder.mul(loop.index, at.type(LANES)))
+            for state, lane in zip(states, lanes, strict=True):
+                place = builder.add(row, lane)
+                made = multiply_add(builder, pole, builder.load(state), load(builder, work, place, VECTOR))
+                builder.store(made, state)
+                if alone:
+                    made = builder.fmul(start, made)
+                else:
+                    beside = load(builder, work, builder.add(place, other), VECTOR)
+                    made = multiply_add(builder, pole, beside, made)
+                store(builder, work, place, made)
+        for state, lane in zip(states, lanes, strict=True):
+            store(builder, held, lane, builder.load(state))
+        return context.get_dummy_value()
+
+    alone = isinstance(other, types.NoneType)
+    return types.void(rows, at, count, other, states), code
+
+
+back_rows = Intrinsic(_back)
+"""``back_rows(rows, at, count, other, states)``: run the filter back over so many rows of `LANES`, that at `at` first,
+and across them at once: forth from the rows that lie `other` on, or anew where that is None.
+
+`states`, `LANES` numbers, are what the filter back has come to, before and after.
+"""
 
 
 @kernel(fastmath=frozenset({"contract"}))

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from hilum._kernels.kernel import Intrinsic, kernel
-from hilum._kernels.recursion import GAIN, POLE, START, VECTOR, run_filter
+from hilum._kernels.recursion import GAIN, LANES, POLE, START, VECTOR, WIDTH, back_rows, run_filter, run_forth
 from hilum._kernels.registers import flat, load, multiply_add, spread, step, store
 from hilum._kernels.transpose import turn_over
-from hilum._kernels.weighing import LANES, weigh
+from hilum._kernels.weighing import weigh
 
 MARGIN = 6
 """Of a step of 4095 HU all round the box 0.13 HU are seen within; with one voxel less 0.49, with two less 1.8."""
@@ -31,9 +31,14 @@ MARGIN = 6
 BEFORE, AFTER = 1 + MARGIN, 3 + MARGIN
 """How many voxels a place wants before the one it lies in, and from that one on."""
 
+WEIGHTS = 24
+"""Of a place: four along each axis and sixteen products."""
+
 _FAST = frozenset({"contract"})
 _U = np.uint64
 _LANES = np.uint64(LANES)
+_PRODUCTS = np.uint64(8)
+"""Where in a column of weights the products begin."""
 
 
 @kernel()
@@ -55,7 +60,10 @@ def _weights(w: Any, at: Any, count: Any) -> None:
 
 @kernel()
 def _places(plane: Any, j: Any, pitch: Any, at: Any, w: Any) -> None:
-    """For every place of row `j` of the patch its first coefficient and a column of eight weights."""
+    """For every place of row `j` of the patch its first coefficient and a column of weights.
+
+    Those of the spline along both axes, four and four, and then their products, sixteen.
+    """
     (bj, bk, b0, cj, ck, c0), _, wide = plane
     for k in range(_U(wide)):
         b = bj * j + (bk * np.float64(k) + b0)
@@ -65,26 +73,39 @@ def _places(plane: Any, j: Any, pitch: Any, at: Any, w: Any) -> None:
         w[_U(0), k], w[_U(4), k] = np.float32(b - ib), np.float32(c - ic)
     _weights(w, _U(0), _U(wide))
     _weights(w, _U(4), _U(wide))
+    for m in range(_U(4)):
+        for n in range(_U(4)):
+            for k in range(_U(wide)):
+                w[_PRODUCTS + m * _U(4) + n, k] = w[m, k] * w[_U(4) + n, k]
 
 
 @kernel()
-def find_spans(plane: Any, counts: Any, before: Any, after: Any, spans: Any) -> None:
+def find_spans(plane: Any, counts: Any, before: Any, after: Any, least: Any, spans: Any) -> None:
     """Which coefficients of each row of the plane are needed, as first and one past the last: a turned square.
 
-    A place wants so many voxels before the one it lies in, and so many from that one on.
+    A place wants so many voxels before the one it lies in, and so many from that one on. Rows of which any is needed
+    get at least so many, where the box holds them: what has to be done in parts of a vector is done slowly.
     """
     (bj, bk, b0, cj, ck, c0), high, wide = plane
-    for b in range(counts[1]):
-        spans[b, 0], spans[b, 1] = counts[2], 0
-    for n in range(2 * (high + wide)):
+    rows, columns = counts[1], counts[2]
+    for b in range(rows):
+        spans[b, 2], spans[b, 3] = columns, 0
+    for n in range(2 * (high + wide)):  # the edges of the square
         if n < 2 * wide:
             j, k = (n % 2) * (high - 1), n // 2
         else:
             j, k = (n - 2 * wide) // 2, (n % 2) * (wide - 1)
-        b, c = int(np.floor(bj * j + bk * k + b0)), int(np.floor(cj * j + ck * k + c0))
-        for row in range(max(b - before, 0), min(b + after, counts[1])):
-            spans[row, 0] = min(spans[row, 0], max(c - before, 0))
-            spans[row, 1] = max(spans[row, 1], min(c + after, counts[2]))
+        b, c = int(np.floor(bj * j + (bk * k + b0))), int(np.floor(cj * j + (ck * k + c0)))
+        row = min(max(b, 0), rows - 1)
+        spans[row, 2], spans[row, 3] = min(spans[row, 2], c - before), max(spans[row, 3], c + after)
+    for b in range(rows):
+        first, last = columns, 0
+        for row in range(max(b - after + 1, 0), min(b + before + 1, rows)):
+            first, last = min(first, spans[row, 2]), max(last, spans[row, 3])
+        if first < last:
+            last = max(min(last, columns), min(max(first, 0) + least, columns))
+            first = max(min(first, last - least), 0)
+        spans[b, 0], spans[b, 1] = first, last
 
 
 @kernel(fastmath=_FAST)
@@ -102,11 +123,26 @@ def _down(work: Any, row: Any, other: Any, span: Any, beside: Any) -> None:
 
 
 @kernel(fastmath=_FAST)
+def _along(work: Any, row: Any, pitch: Any, span: Any, above: Any, states: Any) -> None:
+    """Run the filter along a row of the plane, forth and back, and from the row above, where that one reached."""
+    first, last = _U(span[0]), _U(span[1])
+    left = min(max(_U(above[0]), first), last)
+    right = max(min(_U(above[1]), last), left)
+    run_forth(work, row + first * _LANES, last - first)
+    before = row - _LANES
+    for i in range(_LANES):
+        states[i] = START * work[before + last * _LANES + i]
+    back_rows(work, before + last * _LANES, last - right, None, states)
+    back_rows(work, before + right * _LANES, right - left, _U(0) - pitch, states)
+    back_rows(work, before + left * _LANES, left - first, None, states)
+
+
+@kernel(fastmath=_FAST)
 def _planes(
     src: Any, base: Any, strides: Any, counts: Any, line: Any, spans: Any, taps: Any, tile: Any, other: Any,
-    coefficients: Any,
+    coefficients: Any, states: Any,
 ) -> None:  # fmt: skip
-    """Steps 1 and 2: coefficients across the axis, of values interpolated along it."""
+    """Step 1, and 2 but for the filter back across the rows: coefficients of values interpolated along the axis."""
     sa, sb, sc = _U(strides[0]), _U(strides[1]), _U(strides[2])
     na, nb, nc = _U(counts[0]), _U(counts[1]), _U(counts[2])
     origin, apart, count = line
@@ -134,14 +170,18 @@ def _planes(
         under = at + sb * _U(b + _U(1) < nb)
         ahead = (src, under, sa, na, wide) if sc == _U(1) else (src, under, sc, wide, na)
         weigh(tile, _U(0), even, first, weights, (0, 1, 2, 3), coefficients, place, _LANES, _LANES, wide, ahead)
-        run_filter(coefficients, place, _LANES, coefficients, place, _LANES, wide, _LANES)
         above = (spans[b - _U(1), 0], spans[b - _U(1), 1]) if b > _U(0) else none
-        _down(coefficients, row, row - nc * _LANES, (spans[b, 0], spans[b, 1]), above)
-    for k in range(_U(1), nb + _U(1)):
-        last = nb - k
-        row = last * nc * _LANES
-        below = (spans[last + _U(1), 0], spans[last + _U(1), 1]) if k > _U(1) else none
-        _down(coefficients, row, row + nc * _LANES, (spans[last, 0], spans[last, 1]), below)
+        _along(coefficients, row, nc * _LANES, (spans[b, 0], spans[b, 1]), above, states)
+
+
+@kernel(fastmath=_FAST)
+def _up(coefficients: Any, counts: Any, spans: Any, last: Any, first: Any) -> None:
+    """Run the filter back across the rows of the plane, from one before `last` to `first`."""
+    pitch = _U(counts[2]) * _LANES
+    for k in range(last - first):
+        b = last - k - 1
+        below = (spans[b + 1, 0], spans[b + 1, 1]) if b + 1 < counts[1] else (0, 0)
+        _down(coefficients, _U(b) * pitch, _U(b + 1) * pitch, (spans[b, 0], spans[b, 1]), below)
 
 
 def _sum_sixteen(
@@ -157,17 +197,19 @@ def _sum_sixteen(
             return builder.load(builder.gep(weights.data, [step(builder, k, apart, row)]))
 
         factor, offset, low, high, less = (spread(builder, builder.extract_value(ends, n), VECTOR) for n in range(5))
-        across = [weight(4 + n) for n in range(4)]
-        numbers = [[spread(builder, builder.fmul(u, v), VECTOR) for v in across] for u in (weight(n) for n in range(4))]
+        numbers = [[spread(builder, weight(int(_PRODUCTS) + 4 * m + n), VECTOR) for n in range(4)] for m in range(4)]
         rows = [step(builder, at, pitch, n) for n in range(4)]
-        for lane in range(0, LANES, VECTOR):
-            total = None
-            for row, four in zip(rows, numbers, strict=True):
-                for n, number in enumerate(four):
-                    values = load(builder, coefficients, builder.add(row, row.type(n * LANES + lane)), VECTOR)
-                    total = (
-                        builder.fmul(number, values) if total is None else multiply_add(builder, number, values, total)
-                    )
+        lanes, totals = range(0, LANES, VECTOR), list[Any]()
+        for row, four in zip(rows, numbers, strict=True):
+            for n, number in enumerate(four):
+                columns = [
+                    load(builder, coefficients, builder.add(row, row.type(n * LANES + k)), VECTOR) for k in lanes
+                ]
+                totals = [
+                    multiply_add(builder, number, column, total)
+                    for column, total in zip(columns, totals, strict=True)
+                ] if totals else [builder.fmul(number, column) for column in columns]  # fmt: skip
+        for lane, total in zip(lanes, totals, strict=True):
             value = builder.fsub(builder.fmul(total, factor, flags=["contract"]), offset, flags=["contract"])
             value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
             value = builder.select(builder.fcmp_ordered(">", value, high), high, value)
@@ -225,13 +267,18 @@ def turn(
     of the patch to the box: (bj, bk, b0, cj, ck, c0), and its numbers of places; one of the patch's strides is 1.
     """
     spans, taps, tile, other, coefficients, row, places, weights = room
-    find_spans(plane, counts, BEFORE, AFTER, spans)
-    _planes(src, _U(base), strides, counts, line, spans, taps, tile, other, coefficients)
+    find_spans(plane, counts, BEFORE, AFTER, WIDTH, spans)
+    _planes(src, _U(base), strides, counts, line, spans, taps, tile, other, coefficients, row)
     high, wide = _U(plane[1]), _U(plane[2])
     oa, ob, oc = _U(out_strides[0]), _U(out_strides[1]), _U(out_strides[2])
     lanes = _U(line[2])
     pitch, ends = _U(counts[2]) * _LANES, ends_of(finish)
-    for j in range(_U(0), high):
+    (bj, bk, b0, _, _, _), last = plane[0], counts[1]
+    for n in range(_U(0), high):
+        j = high - _U(1) - n if bj > 0 else n
+        first = max(int(np.floor(bj * np.float64(j) + b0 + min(bk * (np.float64(wide) - 1), 0.0))) - 2, 0)
+        _up(coefficients, counts, spans, last, first)
+        last = min(last, first)
         _places(plane, np.float64(j), np.int64(pitch), places, weights)
         for k in range(_U(0), wide):
             _sixteen(coefficients, _U(places[k]), pitch, weights, _U(weights.shape[1]), k, ends, row, k * _LANES)

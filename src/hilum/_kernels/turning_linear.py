@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from hilum._kernels.kernel import kernel
-from hilum._kernels.transpose import turn_over
+from hilum._kernels.recursion import LANES
+from hilum._kernels.transpose import BLOCK, turn_over
 from hilum._kernels.turning import ends_of, find_spans, lay, settle
-from hilum._kernels.weighing import LANES, weigh
+from hilum._kernels.weighing import weigh
 
 BEFORE, AFTER = 1, 3
 """As in `hilum._kernels.turning`."""
@@ -86,7 +87,7 @@ def turn_linear(
 ) -> None:  # fmt: skip
     """What `hilum._kernels.turning.turn` does, with the same arguments, linearly."""
     spans, taps, tile, _, values, row, places, weights = room
-    find_spans(plane, counts, BEFORE, AFTER, spans)
+    find_spans(plane, counts, BEFORE, AFTER, BLOCK, spans)
     _planes(src, _U(base), strides, counts, line, spans, taps, tile, values)
     high, wide = _U(plane[1]), _U(plane[2])
     oa, ob, oc = _U(out_strides[0]), _U(out_strides[1]), _U(out_strides[2])

@@ -12,11 +12,9 @@ import numpy as np
 
 from hilum._kernels.kernel import Intrinsic, kernel
 from hilum._kernels.prefetch import LINE, fetch_far
+from hilum._kernels.recursion import LANES
 from hilum._kernels.registers import exchange, flat, load, multiply_add, spread, step, store, widest
 from hilum._kernels.transpose import BLOCK
-
-LANES = 64
-"""Outputs that are done side by side, and their weights in a row."""
 
 _FAST = frozenset({"contract"})
 _U = np.uint64
@@ -73,11 +71,6 @@ def _ask(ahead: Any, first: Any, count: Any) -> None:
             fetch_far(src, row + i)
 
 
-@kernel()
-def _blocks(rows: Any, columns: Any) -> Any:
-    return ((rows + _BLOCK - _U(1)) // _BLOCK) * ((columns + _BLOCK - _U(1)) // _BLOCK)
-
-
 @kernel(fastmath=_FAST)
 def weigh(
     src: Any, at: Any, pitch: Any, places: Any, weights: Any, taps: Any, dst: Any, to: Any, dst_pitch: Any, rows: Any,
@@ -96,12 +89,11 @@ def weigh(
                     total += weights[k, j] * np.float32(src[at + (_U(places[j]) + k) * pitch + i])
                 dst[to + i * dst_pitch + j] = total
         return
-    blocks = ((rows + _BLOCK - _U(1)) // _BLOCK) * ((columns + _BLOCK - _U(1)) // _BLOCK)
-    share, asked = ahead[3] // blocks + _U(1), _U(0)
+    share, asked = ahead[3] // ((columns + _BLOCK - _U(1)) // _BLOCK) + _U(1), _U(0)
     for block in range(_U(0), columns, _BLOCK):
         i = min(block, columns - _BLOCK)
         for other in range(_U(0), rows, _BLOCK):
             j = min(other, rows - _BLOCK)
             weigh_block(src, at + i, pitch, places, weights, taps, j, dst, to + i * dst_pitch + j, dst_pitch)
-            _ask(ahead, asked, share)
-            asked += share
+        _ask(ahead, asked, share)
+        asked += share

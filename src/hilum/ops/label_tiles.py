@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hilum._kernels.cubes import UNKNOWN
 from hilum._kernels.kernel import Held
+from hilum._kernels.turning_labels import UNKNOWN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class LabelTiles:
     def known(self) -> Held:
         """The voxels in words of eight, and for each tile what was found: first and one past the last voxel by axis.
 
-        Both as `hilum._kernels.cubes.reach_of_tiles` takes them, which fills the second.
+        Both as `hilum._kernels.turning_labels.reach_of_tile` takes them, which fills the second.
         """
         tiles = [-(-n // TILE) for n in self.shape]
         return Held(in_words(self.flat), np.full((*tiles, 3, 2), UNKNOWN, np.int64))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hilum._kernels import turning, turning_linear
-from hilum._kernels.cubes import arrange, reach_of, turn_known_labels, turn_labels
+from hilum._kernels.cubes import arrange
 from hilum._kernels.kernel import Held
 from hilum._kernels.prefetch import aligned
-from hilum._kernels.weighing import LANES
+from hilum._kernels.recursion import LANES
+from hilum._kernels.turning_labels import reach_of, turn_known_labels, turn_labels
 from hilum.errors import GeometryError
 from hilum.ops.label_tiles import TILE, LabelTiles, in_words
 from hilum.ops.patches import cut_array, lies_inside
@@ -47,6 +48,8 @@ _KERNELS: dict[int, tuple[int, int, Callable[..., None]]] = {
 }
 """By order: how many voxels a place wants before the one it lies in and from that one on, and the kernel."""
 
+_WHOLE = frozenset({0.0, 1.0, -1.0})
+
 _room = threading.local()
 
 
@@ -69,7 +72,7 @@ class Pose:
     size: int
     matrix: Matrix = IDENTITY
 
-    @property
+    @cached_property
     def first(self) -> Vector:
         """The volume's voxel, (z, y, x), at which voxel (0, 0, 0) of the patch is."""
         half = (self.size - 1) / 2
@@ -90,8 +93,8 @@ class Pose:
     @property
     def resampled(self) -> bool:
         """Whether its voxels lie between those of the volume."""
-        whole = all(value in {0.0, 1.0, -1.0} for row in self.matrix for value in row)
-        return not (whole and all(value == floor(value) for value in self.first))
+        z, y, x = self.matrix
+        return not (_WHOLE.issuperset(z + y + x) and all(map(float.is_integer, self.first)))
 
     def affine(self, grid: Geometry) -> NDArray[np.float64]:
         """Matrix from a voxel of the patch to the world, shape (4, 4): (z, y, x, 1) to (x, y, z, 1), LPS mm."""
@@ -212,7 +215,7 @@ def pick(
         turn_known_labels(tiles.flat, tiles.known, shape, TILE, start, size, matrix, back, center, room, out)
         return out
     flat, corner, strides = _flat(array, shape, cut, start, size)
-    _, reach, places = room.arrays
+    reach, places = room.arrays
     reach_of(in_words(flat), corner, strides, size, reach)
     if reach[0, 1]:
         turn_labels(flat, corner, strides, reach, matrix, back, center, places, out)
@@ -252,13 +255,10 @@ def turned(
 
 def _line(matrix: Matrix) -> tuple[int, int]:
     """The volume's axis and the patch's that run along each other, across all others."""
-    for row in range(3):
-        for column in range(3):
-            across = [matrix[row][k] for k in range(3) if k != column] + [
-                matrix[k][column] for k in range(3) if k != row
-            ]
-            if matrix[row][column] and not any(across):
-                return row, column
+    for row, line in enumerate(matrix):
+        along = [column for column in range(3) if line[column]]
+        if len(along) == 1 and not any(other[along[0]] for other in matrix if other is not line):
+            return row, along[0]
     raise GeometryError(f"no axis of the patch runs along one of the volume's in {matrix}")
 
 
@@ -285,14 +285,14 @@ def _buffers(plane: int, line: int, size: int) -> Held:
         _room.made = made
         even = made[1] + 15  # rows begin with a cache line
         _room.held = Held(
-            np.empty((made[1], 2), np.int64),
+            np.empty((made[1], 4), np.int64),
             (np.empty(LANES, np.int64), np.empty((4, LANES), np.float32)),
             aligned((made[1] * even,), np.float32),
             aligned((made[1] * even,), np.float32),
             aligned((made[0] * LANES,), np.float32),
             aligned((made[2] * LANES,), np.float32),
             np.empty(made[2], np.int64),
-            np.empty((8, made[2]), np.float32),
+            np.empty((turning.WEIGHTS, made[2]), np.float32),
         )
     held: Held = _room.held
     return held
@@ -302,7 +302,7 @@ def _label_room(size: int) -> Held:
     """Working memory of the kernels that turn labels, kept by each thread."""
     if getattr(_room, "labels_size", 0) < size:
         _room.labels_size = size
-        _room.labels = Held(np.empty((3, 2), np.int64), np.empty((3, 2), np.int64), np.empty(size, np.int64))
+        _room.labels = Held(np.empty((3, 2), np.int64), np.empty(size, np.int64))
     held: Held = _room.labels
     return held
 
