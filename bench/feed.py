@@ -15,7 +15,9 @@ The last three want torch, which hilum does not: give an environment that has it
 
     python -m venv PEERS && PEERS/bin/pip install torch monai torchio . && python bench/feed.py --peers PEERS/bin/python
 
-Printed are medians of the rounds, their range, processor time, and the memory of the first and the last round.
+The ways of one process take turns in every round. Printed are medians of the rounds, their range, processor time, and
+the memory of their process after the first and the last round; what a turned patch costs is the median of the ratios
+within the rounds.
 """
 
 from __future__ import annotations
@@ -97,7 +99,7 @@ def table(told: list[dict]) -> None:
     ):
         turned = by_way.get(way)
         if first and turned:
-            cost = median(turned["costs"]) / median(first["costs"])
+            cost = median(a / b for a, b in zip(turned["costs"], first["costs"], strict=True))  # of the same round
             print(f"\na rotated and zoomed patch, {how}, costs {cost:.2f} x plain")
 
 

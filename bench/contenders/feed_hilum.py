@@ -5,15 +5,19 @@ python bench/contenders/feed_hilum.py NPY NIFTI SECONDS ROUNDS [torch]
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from patch_clock import MEAN, SIZE, WINDOW, forever, measure, tell
+from patch_clock import MEAN, SIZE, WINDOW, forever, measure, measure_together, tell
 
 import hilum
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 OPTIONS: dict[str, Any] = {"size": SIZE, "window": WINDOW, "mean": MEAN}
 
@@ -28,10 +32,16 @@ def one_process(npy: Path, nifti: Path, seconds: float, rounds: int) -> None:
         "hilum, a fifth rotated and zoomed": (npy, hilum.Augment(rotate_degrees=15, scale=(0.9, 1.1), share=0.2)),
         "hilum, all": (npy, hilum.Augment(flip="zyx", turn90=True, rotate_degrees=15, scale=(0.9, 1.1))),
     }
-    for way, (folder, augment) in ways.items():
-        data = hilum.PatchDataset(folder, length=10**7, augment=augment, **OPTIONS)
-        indices = iter(range(10**7))
-        measure(way, lambda data=data, indices=indices: data[next(indices)], seconds=seconds, rounds=rounds)
+    takes = {
+        way: one_after_the_other(hilum.PatchDataset(folder, length=10**7, augment=augment, **OPTIONS))
+        for way, (folder, augment) in ways.items()
+    }
+    measure_together(takes, seconds=seconds, rounds=rounds)
+
+
+def one_after_the_other(data: hilum.PatchDataset) -> Callable[[], object]:
+    indices = itertools.count()
+    return lambda: data[next(indices)]
 
 
 def share(folder: Path, worker: int, workers: int, seconds: float, answer: Any, ready: Any) -> None:

@@ -21,17 +21,26 @@ def resident_mib() -> float:
 
 def measure(way: str, take: Callable[[], object], *, seconds: float, rounds: int, patches: int = 1) -> None:
     """Call `take`, which gives so many patches, for some seconds a round; print one line of JSON."""
-    take()
-    rates, costs, memory = [], [], []
+    measure_together({way: take}, seconds=seconds, rounds=rounds, patches=patches)
+
+
+def measure_together(ways: dict[str, Callable[[], object]], *, seconds: float, rounds: int, patches: int = 1) -> None:
+    """The same for several ways, each in its turn in every round: what slows a round down slows all of them."""
+    told: dict[str, tuple[list[float], list[float], list[float]]] = {way: ([], [], []) for way in ways}
+    for take in ways.values():
+        take()
     for _ in range(rounds):
-        started, worked, count = time.perf_counter(), time.process_time(), 0
-        while not count or time.perf_counter() - started < seconds:
-            take()
-            count += patches
-        rates.append(count / (time.perf_counter() - started))
-        costs.append((time.process_time() - worked) / count * 1000)
-        memory.append(resident_mib())
-    tell(way, rates, costs, memory)
+        for way, take in ways.items():
+            rates, costs, memory = told[way]
+            started, worked, count = time.perf_counter(), time.process_time(), 0
+            while not count or time.perf_counter() - started < seconds:
+                take()
+                count += patches
+            rates.append(count / (time.perf_counter() - started))
+            costs.append((time.process_time() - worked) / count * 1000)
+            memory.append(resident_mib())
+    for way, lists in told.items():
+        tell(way, *lists)
 
 
 def tell(way: str, rates: list[float], costs: list[float], memory: list[float]) -> None:
