@@ -108,12 +108,20 @@ def find_spans(plane: Any, counts: Any, before: Any, after: Any, least: Any, spa
         spans[b, 0], spans[b, 1] = first, last
 
 
+@kernel()
+def _core(spans: Any, b: Any, rows: Any) -> Any:
+    """Of the coefficients of a row those that are summed: others are only there for the filter along it to begin."""
+    if b < 0 or b >= rows or spans[b, 0] >= spans[b, 1]:
+        return _U(0), _U(0)
+    return _U(spans[b, 0] + MARGIN), _U(spans[b, 1] - MARGIN)
+
+
 @kernel(fastmath=_FAST)
 def _down(work: Any, row: Any, other: Any, span: Any, beside: Any) -> None:
     """Run the filter from one row of the plane to the next, which begins anew where the one did not reach."""
-    first, last = _U(span[0]) * _LANES, _U(span[1]) * _LANES
-    left = min(max(_U(beside[0]) * _LANES, first), last)
-    right = max(min(_U(beside[1]) * _LANES, last), left)
+    first, last = span[0] * _LANES, span[1] * _LANES
+    left = min(max(beside[0] * _LANES, first), last)
+    right = max(min(beside[1] * _LANES, last), left)
     for i in range(first, left):
         work[row + i] *= START
     for i in range(left, right):
@@ -123,18 +131,18 @@ def _down(work: Any, row: Any, other: Any, span: Any, beside: Any) -> None:
 
 
 @kernel(fastmath=_FAST)
-def _along(work: Any, row: Any, pitch: Any, span: Any, above: Any, states: Any) -> None:
+def _along(work: Any, row: Any, pitch: Any, span: Any, core: Any, above: Any, states: Any) -> None:
     """Run the filter along a row of the plane, forth and back, and from the row above, where that one reached."""
     first, last = _U(span[0]), _U(span[1])
-    left = min(max(_U(above[0]), first), last)
-    right = max(min(_U(above[1]), last), left)
+    left = min(max(above[0], core[0]), core[1])
+    right = max(min(above[1], core[1]), left)
     run_forth(work, row + first * _LANES, last - first)
     before = row - _LANES
     for i in range(_LANES):
         states[i] = START * work[before + last * _LANES + i]
     back_rows(work, before + last * _LANES, last - right, None, states)
     back_rows(work, before + right * _LANES, right - left, _U(0) - pitch, states)
-    back_rows(work, before + left * _LANES, left - first, None, states)
+    back_rows(work, before + left * _LANES, left - core[0], None, states)
 
 
 @kernel(fastmath=_FAST)
@@ -152,7 +160,6 @@ def _planes(
         first[j] = np.int64(np.floor(at)) - 1
         weights[_U(0), j] = np.float32(at - np.floor(at))
     _weights(weights, _U(0), _LANES)
-    none = (0, 0)
     for b in range(_U(0), nb):
         start, stop = _U(spans[b, 0]), _U(spans[b, 1])
         row = b * nc * _LANES
@@ -170,8 +177,8 @@ def _planes(
         under = at + sb * _U(b + _U(1) < nb)
         ahead = (src, under, sa, na, wide) if sc == _U(1) else (src, under, sc, wide, na)
         weigh(tile, _U(0), even, first, weights, (0, 1, 2, 3), coefficients, place, _LANES, _LANES, wide, ahead)
-        above = (spans[b - _U(1), 0], spans[b - _U(1), 1]) if b > _U(0) else none
-        _along(coefficients, row, nc * _LANES, (spans[b, 0], spans[b, 1]), above, states)
+        core, above = _core(spans, np.int64(b), counts[1]), _core(spans, np.int64(b) - 1, counts[1])
+        _along(coefficients, row, nc * _LANES, (start, stop), core, above, states)
 
 
 @kernel(fastmath=_FAST)
@@ -180,8 +187,8 @@ def _up(coefficients: Any, counts: Any, spans: Any, last: Any, first: Any) -> No
     pitch = _U(counts[2]) * _LANES
     for k in range(last - first):
         b = last - k - 1
-        below = (spans[b + 1, 0], spans[b + 1, 1]) if b + 1 < counts[1] else (0, 0)
-        _down(coefficients, _U(b) * pitch, _U(b + 1) * pitch, (spans[b, 0], spans[b, 1]), below)
+        core, below = _core(spans, b, counts[1]), _core(spans, b + 1, counts[1])
+        _down(coefficients, _U(b) * pitch, _U(b + 1) * pitch, core, below)
 
 
 def _sum_sixteen(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, radians, sin
+from math import cos, hypot, radians, sin
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -162,8 +162,9 @@ def boxes_of(
     if pose.matrix == IDENTITY:
         placed, widths = offset, np.divide(1.0, spacing)
     else:
-        back = np.array(pose.inverse)
-        placed, widths = offset @ back.T, np.sqrt(((back / spacing) ** 2).sum(axis=1))
+        placed = offset @ np.array(pose.inverse).T
+        dz, dy, dx = spacing
+        widths = np.array([hypot(z / dz, y / dy, x / dx) for z, y, x in pose.inverse])
     which = np.flatnonzero((np.abs(placed) <= pose.size / 2).all(axis=1))
     middle = placed[which] + (pose.size - 1) / 2
     half = diameters[which, None] / 2 * widths
