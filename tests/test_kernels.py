@@ -152,6 +152,39 @@ def f(x): return one(x)
     assert names[0] == names[2]
 
 
+MAKERS = {
+    "number": """
+def maker(step):
+    def build(context, x): return step
+    return build
+one = Intrinsic(maker({step}))""",
+    "function": """
+def maker(step):
+    def helper(): return step
+    def build(context, x): return helper()
+    return build
+one = Intrinsic(maker({step}))""",
+    "default": """
+def build(context, x, step={step}): return step
+one = Intrinsic(build)""",
+    "named default": """
+def build(context, x, *, step={step}): return step
+one = Intrinsic(build)""",
+}
+
+
+@pytest.mark.parametrize("text", MAKERS.values(), ids=MAKERS)
+def test_the_name_follows_what_the_maker_of_an_instruction_was_given(text):
+    def made(step: int) -> Kernel:
+        scope = {"kernel": kernel, "Intrinsic": Intrinsic, "__name__": "hilum._kernels.fresh"}
+        exec(text.format(step=step) + "\n@kernel()\ndef f(x): return one(x)\n", scope)  # noqa: S102
+        return scope["f"]
+
+    names = [objects._file_name(made(step), ("<i8",)) for step in (1, 2, 1)]
+    assert names[0] != names[1]
+    assert names[0] == names[2]
+
+
 PROGRAM = """
 import logging, sys
 logging.basicConfig(format="%(message)s", level="INFO")

@@ -131,14 +131,22 @@ def _identity(asked: Kernel | Intrinsic | types.FunctionType, seen: set[int]) ->
     seen.add(id(asked))
     yield repr(sorted(getattr(asked, "fastmath", ())))
     function = asked if isinstance(asked, types.FunctionType) else asked.function
-    scope, code = function.__globals__, function.__code__
-    yield from _bytecode(code)
-    for name in _names(code):
-        value = scope.get(name)
+    yield from _bytecode(function.__code__)
+    for name, value in _values(function):
         if isinstance(value, (Kernel, Intrinsic, types.FunctionType)):
             yield from _identity(value, seen)
         elif isinstance(value, (bool, int, float, str, tuple, np.generic)):
             yield f"{name}={value!r}"
+
+
+def _values(function: Any) -> Iterator[tuple[str, Any]]:
+    """What a function takes from its module, from the function that made it, and from its own defaults."""
+    scope, code = function.__globals__, function.__code__
+    yield from ((name, scope.get(name)) for name in _names(code))
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        yield name, cell.cell_contents
+    yield from (("default", value) for value in function.__defaults__ or ())
+    yield from sorted((function.__kwdefaults__ or {}).items())
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
