@@ -8,12 +8,15 @@ are one pass: most of the time goes into writing.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hilum._kernels.kernel import Intrinsic, kernel
 from hilum._kernels.registers import flat, load, multiply_add, spread, store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 WIDTH, VECTOR = 32, 16
 """Columns that are done side by side, of which each vector holds so many: no row waits for the one before alone."""
@@ -29,48 +32,56 @@ GAIN = (3.0 - 3.0**0.5) ** 2
 """Of both runs, which the weights of the spline make good."""
 
 _U = np.uint64
-_WIDTH = np.uint64(WIDTH)
+_WIDTH, _VECTOR = np.uint64(WIDTH), np.uint64(VECTOR)
 
 
-def _block(_context: Any, src: Any, at: Any, stride: Any, dst: Any, to: Any, pitch: Any, count: Any) -> Any:
-    from llvmlite import ir
-    from numba import types
-    from numba.core import cgutils as typed
+def _of_width(width: int) -> Callable[..., Any]:
+    def block(_context: Any, src: Any, at: Any, stride: Any, dst: Any, to: Any, pitch: Any, count: Any) -> Any:
+        from llvmlite import ir
+        from numba import types
+        from numba.core import cgutils as typed
 
-    cgutils: Any = typed  # its functions have no types
+        cgutils: Any = typed  # its functions have no types
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source, target = (flat(context, builder, signature.args[k], arguments[k]) for k in (0, 3))
-        _, at, stride, _, to, pitch, count = arguments
-        number, single = at.type, ir.FloatType()
-        pole, start = (spread(builder, ir.Constant(single, float(value)), VECTOR) for value in (POLE, START))
-        states = [cgutils.alloca_once(builder, pole.type) for _ in range(WIDTH // VECTOR)]
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            source, target = (flat(context, builder, signature.args[k], arguments[k]) for k in (0, 3))
+            _, at, stride, _, to, pitch, count = arguments
+            number, single = at.type, ir.FloatType()
+            pole, start = (spread(builder, ir.Constant(single, float(value)), VECTOR) for value in (POLE, START))
+            states = [cgutils.alloca_once(builder, pole.type) for _ in range(width // VECTOR)]
 
-        def row(read: Any, begin: Any, lay: Any, *, first: bool) -> None:
-            for k, state in enumerate(states):
-                values = load(builder, read, builder.add(begin, number(k * VECTOR)), VECTOR)
-                before = builder.load(state)
-                made = builder.fmul(start, values) if first else multiply_add(builder, pole, before, values)
-                builder.store(made, state)
-                store(builder, target, builder.add(lay, number(k * VECTOR)), made)
+            def row(read: Any, begin: Any, lay: Any, *, first: bool) -> None:
+                for k, state in enumerate(states):
+                    values = load(builder, read, builder.add(begin, number(k * VECTOR)), VECTOR)
+                    before = builder.load(state)
+                    made = builder.fmul(start, values) if first else multiply_add(builder, pole, before, values)
+                    builder.store(made, state)
+                    store(builder, target, builder.add(lay, number(k * VECTOR)), made)
 
-        last = builder.sub(count, number(1))
-        row(source, at, to, first=True)
-        with cgutils.for_range(builder, last) as loop:
-            k = builder.add(loop.index, number(1))
-            row(source, builder.add(at, builder.mul(k, stride)), builder.add(to, builder.mul(k, pitch)), first=False)
-        end = builder.add(to, builder.mul(last, pitch))
-        row(target, end, end, first=True)
-        with cgutils.for_range(builder, last) as loop:
-            place = builder.sub(end, builder.mul(builder.add(loop.index, number(1)), pitch))
-            row(target, place, place, first=False)
-        return context.get_dummy_value()
+            last = builder.sub(count, number(1))
+            row(source, at, to, first=True)
+            with cgutils.for_range(builder, last) as loop:
+                k = builder.add(loop.index, number(1))
+                row(
+                    source, builder.add(at, builder.mul(k, stride)), builder.add(to, builder.mul(k, pitch)), first=False
+                )
+            end = builder.add(to, builder.mul(last, pitch))
+            row(target, end, end, first=True)
+            with cgutils.for_range(builder, last) as loop:
+                place = builder.sub(end, builder.mul(builder.add(loop.index, number(1)), pitch))
+                row(target, place, place, first=False)
+            return context.get_dummy_value()
 
-    return types.void(src, at, stride, dst, to, pitch, count), code
+        return types.void(src, at, stride, dst, to, pitch, count), code
+
+    return block
 
 
-filter_block = Intrinsic(_block)
+filter_block = Intrinsic(_of_width(WIDTH))
 """``filter_block(src, at, stride, dst, to, pitch, count)``: what `run_filter` does, of `WIDTH` columns."""
+
+filter_wide_block = Intrinsic(_of_width(WIDTH + VECTOR))
+"""The same of half as many columns more."""
 
 
 def _forth(_context: Any, rows: Any, at: Any, count: Any) -> Any:
@@ -156,7 +167,11 @@ def run_filter(src: Any, at: Any, stride: Any, dst: Any, to: Any, pitch: Any, co
     The last block of columns lies across the one before; in place, columns have to be a whole number of blocks.
     """
     if columns >= _WIDTH:
-        for block in range(_U(0), columns, _WIDTH):
+        begin = _U(0)
+        if columns >= _WIDTH + _VECTOR and _U(0) < columns % _WIDTH <= _VECTOR:  # so that less is done twice
+            filter_wide_block(src, at, stride, dst, to, pitch, count)
+            begin = _WIDTH + _VECTOR
+        for block in range(begin, columns, _WIDTH):
             i = min(block, columns - _WIDTH)
             filter_block(src, at + i, stride, dst, to + i, pitch, count)
         return
