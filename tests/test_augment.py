@@ -15,7 +15,8 @@ import hilum
 from hilum._kernels.turning import MARGIN
 from hilum.errors import GeometryError, InputError
 from hilum.io.store import read_finished, read_record
-from hilum.ops.poses import KEEP, ROUND, Pose, cut_from, pick, sample, turned
+from hilum.ops.poses import Pose
+from hilum.ops.sampling import KEEP, ROUND, cut_from, pick, sample, turned
 from hilum.train.augment import Augment, boxes_of
 from hilum.train.dataset import PatchDataset
 

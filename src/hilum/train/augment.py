@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from hilum.errors import InputError
-from hilum.ops.poses import IDENTITY, Matrix, Order, Pose
+from hilum.ops.poses import IDENTITY, Matrix, Pose
+from hilum.ops.sampling import Order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

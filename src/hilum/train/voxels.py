@@ -15,7 +15,8 @@ from hilum.io.stores import open_stored
 from hilum.ops.label_tiles import LabelTiles
 from hilum.ops.nodules import mask_nodules
 from hilum.ops.patches import lies_inside
-from hilum.ops.poses import IDENTITY, KEEP, ROUND, pick, sample, turned
+from hilum.ops.poses import IDENTITY
+from hilum.ops.sampling import KEEP, ROUND, pick, sample, turned
 from hilum.train.intensity import scale
 from hilum.train.patches import air_value
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from hilum.io.boxes import Stored
     from hilum.ops.patches import Box
-    from hilum.ops.poses import Order, Pose
+    from hilum.ops.poses import Pose
+    from hilum.ops.sampling import Order
     from hilum.train.intensity import Scaling
     from hilum.train.runs import RunScan
 
