@@ -90,6 +90,13 @@ class Page:
             raise RuntimeError(str(told["exceptionDetails"]))
         return told["result"].get("value")
 
+    def until(self, script, want, seconds=30):
+        """The value of an expression as soon as it is the one wanted, or when the time is over."""
+        until = time.monotonic() + seconds
+        while (value := self.run(script)) != want and time.monotonic() < until:
+            time.sleep(0.05)
+        return value
+
     def press(self, key, code=0, text=""):
         """Press one key."""
         parts = {"key": key, "windowsVirtualKeyCode": code, "text": text}

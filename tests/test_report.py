@@ -310,18 +310,17 @@ def choose(name, value):
     return f"{{{set_it}; one.dispatchEvent(new Event('change'))}}"
 
 
-def search(page, words):
+def search(page, words, want):
+    """Type words, and wait until the table holds what is wanted: it waits for the end of the word."""
     page.run(
         f"{{const one = document.getElementById('find'); one.value = {words!r}; one.dispatchEvent(new Event('input'))}}"
     )
-    time.sleep(0.3)  # it waits for the end of the word
-    return page.run(IDS)
+    assert page.until(IDS, want) == want
 
 
 def clear(page):
     page.run("document.getElementById('find').form.reset()")
-    time.sleep(0.1)
-    assert len(page.run(IDS)) == 7
+    assert page.until(f"{IDS}.length", 7) == 7
 
 
 @needs_browser
@@ -342,9 +341,9 @@ def test_the_table_sorts(page):
 
 @needs_browser
 def test_the_table_filters(page):
-    assert search(page, "tilted") == ["ct-f"]
-    assert search(page, "LEAK repaired") == ["ct-c"]
-    assert search(page, "no such thing") == []
+    search(page, "tilted", ["ct-f"])
+    search(page, "LEAK repaired", ["ct-c"])
+    search(page, "no such thing", [])
     assert page.run("document.getElementById('count').textContent") == "0 of 7 scans"
     clear(page)
     page.run(choose("status", "repaired"))
@@ -357,7 +356,8 @@ def test_the_table_filters(page):
 @needs_browser
 def test_pictures_show_and_keys_open_a_scan(page):
     page.run("document.getElementById('table').scrollIntoView()")
-    time.sleep(0.5)
+    shown = "[...document.querySelectorAll('tbody img')].filter(one => one.naturalWidth > 0).length"
+    assert page.until(shown, 4) == 4
     sizes = page.run("[...document.querySelectorAll('tbody img')].map(one => [one.naturalWidth, one.naturalHeight])")
     assert len(sizes) == 4
     assert all(width > 300 and height == 128 for width, height in sizes)
@@ -366,9 +366,8 @@ def test_pictures_show_and_keys_open_a_scan(page):
         page.press("ArrowDown", 40)
     assert page.run("document.activeElement.textContent") == "ct-d"
     page.press("Enter", 13, "\r")
-    time.sleep(0.2)
     assert page.run("document.activeElement.getAttribute('aria-expanded')") == "true"
-    assert page.run("document.querySelector('.detail img').naturalWidth") > 300
+    assert page.until("document.querySelector('.detail img').naturalWidth > 300", want=True)
     assert page.run("document.querySelectorAll('.detail .all tbody tr').length") == 2  # nodules
     path = page.run("document.querySelector('.detail svg .bar').getAttribute('d')")
     assert len(re.findall("L", path)) == 165
@@ -381,7 +380,7 @@ def test_pictures_show_and_keys_open_a_scan(page):
 @needs_browser
 def test_hostile_text_is_text(page):
     page.run("document.querySelectorAll('.open').forEach(one => one.click())")
-    time.sleep(0.3)
+    assert page.until("document.querySelectorAll('.detail').length", 7) == 7
     seen = page.run("document.body.textContent")
     for text in (EVIL, SHOWN, FORMULA):
         assert text in seen
@@ -427,7 +426,7 @@ def test_real_scans_and_phantoms_show(real_data, tmp_path):
     assert (made.scans, made.pictures) == (len(rows), finished)
     with browser() as opened:
         opened.open(made.path)
-        assert len(opened.run(IDS)) == len(rows)
+        assert opened.until(f"{IDS}.length", len(rows)) == len(rows)  # forty at first
         opened.run("dispatchEvent(new Event('beforeprint'))")  # every picture is loaded for the printer
         images = "[...document.querySelectorAll('tbody img')]"
         widths = opened.run(f"Promise.all({images}.map(one => one.decode().then(() => one.naturalWidth)))")
