@@ -117,20 +117,6 @@ def _core(spans: Any, b: Any, rows: Any) -> Any:
 
 
 @kernel(fastmath=_FAST)
-def _down(work: Any, row: Any, other: Any, span: Any, beside: Any) -> None:
-    """Run the filter from one row of the plane to the next, which begins anew where the one did not reach."""
-    first, last = span[0] * _LANES, span[1] * _LANES
-    left = min(max(beside[0] * _LANES, first), last)
-    right = max(min(beside[1] * _LANES, last), left)
-    for i in range(first, left):
-        work[row + i] *= START
-    for i in range(left, right):
-        work[row + i] += POLE * work[other + i]
-    for i in range(right, last):
-        work[row + i] *= START
-
-
-@kernel(fastmath=_FAST)
 def _along(work: Any, row: Any, pitch: Any, span: Any, core: Any, above: Any, states: Any) -> None:
     """Run the filter along a row of the plane, forth and back, and from the row above, where that one reached."""
     first, last = _U(span[0]), _U(span[1])
@@ -182,13 +168,21 @@ def _planes(
 
 
 @kernel(fastmath=_FAST)
-def _up(coefficients: Any, counts: Any, spans: Any, last: Any, first: Any) -> None:
-    """Run the filter back across the rows of the plane, from one before `last` to `first`."""
+def _up(work: Any, counts: Any, spans: Any, last: Any, first: Any) -> None:
+    """Run the filter back across the rows of the plane, from the one before `last` to `first`; anew where none lies."""
     pitch = _U(counts[2]) * _LANES
     for k in range(last - first):
         b = last - k - 1
         core, below = _core(spans, b, counts[1]), _core(spans, b + 1, counts[1])
-        _down(coefficients, _U(b) * pitch, _U(b + 1) * pitch, core, below)
+        row, begin, end = _U(b) * pitch, core[0] * _LANES, core[1] * _LANES
+        left = min(max(below[0] * _LANES, begin), end)
+        right = max(min(below[1] * _LANES, end), left)
+        for i in range(begin, left):
+            work[row + i] *= START
+        for i in range(left, right):
+            work[row + i] += POLE * work[row + pitch + i]
+        for i in range(right, end):
+            work[row + i] *= START
 
 
 def _sum_sixteen(

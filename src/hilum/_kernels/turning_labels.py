@@ -123,7 +123,6 @@ def turn_labels(
     size = out.shape[0]
     i_first, i_last = _part(back[0], middle, half, size)
     j_first, j_last = _part(back[1], middle, half, size)
-    k_first, k_last = _part(back[2], middle, half, size)
     edge = 0.5 * (size - 1)
     step = (lines[0][2], lines[1][2], lines[2][2])
     for i in range(i_first, i_last):
@@ -134,7 +133,7 @@ def turn_labels(
                 lines[1][0] * di + lines[1][1] * dj - step[1] * edge + center[1] + 0.5,
                 lines[2][0] * di + lines[2][1] * dj - step[2] * edge + center[2] + 0.5,
             )
-            k, stop = k_first, max(k_last, k_first)
+            k, stop = 0, size
             for axis in range(3):
                 k, stop = _narrow(begin[axis], step[axis], reach[axis, 0], reach[axis, 1], k, stop)
             while k < stop and not _inside(begin, step, np.float64(k), reach):
