@@ -423,6 +423,6 @@ def test_plain_frames_get_in_one_go_what_they_get_step_by_step(data):
     quick, slow = np.empty((3, 4), np.int16), np.empty((3, 4), np.int16)
     done = dicom_hu.to_hu(stored, header, quick)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dicom_hu, "_plain", lambda *_: None)
+        patch.setattr(dicom_hu, "rescale_plain", lambda *_: None)
         assert dicom_hu.to_hu(stored, header, slow) == done
     np.testing.assert_array_equal(quick, slow)

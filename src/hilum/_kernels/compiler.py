@@ -17,7 +17,7 @@ from hilum._kernels.objects import SYMBOL, make_machine
 numba: Any = typed_numba
 """Its own types know fewer options and calls than it has."""
 
-SUPPLIED = frozenset({"memcpy", "memmove", "memset", "floor", "ceil", "sqrt", "fma", "fmod"})
+SUPPLIED = frozenset({"memcpy", "memmove", "memset", "floor", "ceil", "sqrt", "fma", "fmod", "pread"})
 """Functions of the C library that a kernel's code may call."""
 
 _HEAD = object.__basicsize__

@@ -26,9 +26,10 @@ from hilum.errors import (
     one_line,
 )
 from hilum.io.dicom_gaps import check_spacing, fill_gaps, gap_limit
-from hilum.io.dicom_hu import LOW, Done, count_wrong_ends, to_hu
+from hilum.io.dicom_hu import LOW, count_wrong_ends, to_hu
 from hilum.io.dicom_index import Index, index_folder
 from hilum.io.dicom_pixels import stored_frames
+from hilum.io.dicom_plain import Done, read_plain
 from hilum.io.dicom_stack import leave_out
 from hilum.io.series import choose, name_some, refuse
 from hilum.scan import Note, Scan
@@ -214,19 +215,23 @@ def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -
         size = np.prod(shape, dtype=float) * 2 / 1e9
         raise InputError(f"the volume of {shape} voxels needs {size:.1f} GB", where=root, code="too-large") from error
     files: defaultdict[str, list[tuple[int, Header]]] = defaultdict(list)
-    for k, header in enumerate(stack.slices):
-        files[header.path].append((k, header))
+    for plane, header in zip(slots, stack.slices, strict=True):
+        files[header.path].append((plane, header))
     units = [part for members in files.values() for part in _parts(members)]
-    done: list[Done] = [Done(0, 0, 0)] * len(stack.slices)
+    done: dict[int, Done] = {}
 
     def fill(unit: list[tuple[int, Header]], scratch: NDArray[np.int16]) -> None:
         frames = stored_frames(root, [h for _, h in unit], scratch, decode=_decode)
-        for (k, header), stored in zip(unit, frames, strict=True):
-            done[k] = to_hu(stored, header, volume[slots[k]])
+        for (plane, header), stored in zip(unit, frames, strict=True):
+            done[plane] = to_hu(stored, header, volume[plane])
 
     def fill_rest(start: int, stop: int) -> None:
         scratch = np.empty(shape[1:], np.int16)
-        for unit in units[start + 1 : stop + 1]:
+        some = units[start + 1 : stop + 1]
+        done.update(read_plain(root, [frame for unit in some for frame in unit], scratch, volume))
+        for unit in some:
+            if all(plane in done for plane, _ in unit):
+                continue
             try:
                 fill(unit, scratch)
             except FormatError as error:
@@ -240,7 +245,7 @@ def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -
         if not damaged:
             _compare_copies(root, stack, volume)
             fill_gaps(volume, slots)
-    return volume, _pixel_notes(stack.slices, done)
+    return volume, _pixel_notes(stack.slices, [done.get(plane, Done(0, 0, 0)) for plane in slots])
 
 
 def _parts(members: list[tuple[int, Header]]) -> list[list[tuple[int, Header]]]:

@@ -20,12 +20,12 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.rescale import shift
 from hilum.io.dicom_lut import look_up
+from hilum.io.dicom_plain import AIR, HIGHEST, LOSSY, LOWEST, Done, rescale_plain, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,37 +34,11 @@ if TYPE_CHECKING:
 
     from hilum.io.dicom_records import Header, ModalityLut
 
-AIR = -1024
-"""What padding becomes, HU."""
-
 LOW = -1500
 """Below this is neither tissue nor noise, HU."""
 
-LOWEST, HIGHEST = -32768, 32767
-_LOSSY = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 81, 91, 110, 112, 203))
 _PADDING_WORDS = (-2000, -3024, -32768, 63536)
 _PADDING_HU = (-2000, -3024)
-
-
-class Done(NamedTuple):
-    """What happened to a frame, in voxels.
-
-    Parameters
-    ----------
-    padding : int
-        Set to air.
-    clipped : int
-        Beyond int16, clipped to its range.
-    low : int
-        Below `LOW` for no known reason, kept.
-    ends : tuple of int
-        Smallest and largest stored value, padding included; not a count of voxels.
-    """
-
-    padding: int
-    clipped: int
-    low: int
-    ends: tuple[int, int] = (0, 0)
 
 
 def to_hu(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) -> Done:
@@ -86,7 +60,7 @@ def to_hu(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) -> Done:
     -------
     Done
     """
-    plain = _plain(stored, header, out)
+    plain = rescale_plain(stored, header, out)
     if plain is not None:
         return plain
     padding = _odd_words(stored, header)
@@ -104,46 +78,6 @@ def to_hu(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) -> Done:
         out[padding] = AIR
     low = int(np.count_nonzero(out < LOW)) if ends[0] < LOW else 0
     return Done(0 if padding is None else int(np.count_nonzero(padding)), clipped, low, met)
-
-
-def _plain(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) -> Done | None:
-    """Most frames, in one go: a slope of 1, no stray bits, no impossible values, none that is declared as padding.
-
-    None for all others, and `out` may hold anything.
-    """
-    if stored.dtype.itemsize != 2 or not stored.dtype.isnative or stored.ndim != 2 or not stored.size:
-        return None
-    plan = _plan(
-        header.slope, header.intercept, header.bits_stored, header.high_bit, stored.dtype.kind == "i", header.padding,
-        header.padding_limit, header.lut is not None or header.transfer_syntax in _LOSSY,
-    )  # fmt: skip
-    if plan is None:
-        return None
-    by, low, high = plan
-    met = shift(stored, by=by, out=out)
-    return Done(0, 0, 0, met) if low <= met[0] and met[1] <= high else None
-
-
-@functools.lru_cache(maxsize=64)  # the frames of a series say the same again and again
-def _plan(
-    slope: float | None, intercept: float | None, bits: int, high_bit: int, signed: bool, padding: int | None,
-    padding_limit: int | None, special: bool,
-) -> tuple[int, int, int] | None:  # fmt: skip
-    """What to add to the 16-bit words of a frame, and between which all of them have to lie; None for no such way."""
-    if special or high_bit + 1 != bits or slope != 1 or intercept is None or not LOWEST <= intercept <= HIGHEST:
-        return None
-    by = int(intercept)
-    low, high = _span(bits, signed=signed)
-    low, high = max(low, AIR - by), min(high, HIGHEST - by)
-    if padding is not None:
-        first, last = sorted((padding, padding if padding_limit is None else padding_limit))
-        low, high = (max(low, last + 1), high) if first + last < low + high else (low, min(high, first - 1))
-    return (by, low, high) if low <= high and by == intercept else None
-
-
-def _span(bits: int, *, signed: bool) -> tuple[int, int]:
-    """The numbers that so many bits hold."""
-    return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
 
 
 def _mapped(
@@ -175,7 +109,7 @@ def count_wrong_ends(slices: Sequence[Header], done: Sequence[Done]) -> int:
     """
     files: defaultdict[str, list[tuple[Header, Done]]] = defaultdict(list)
     for header, this in zip(slices, done, strict=True):
-        if (header.smallest, header.largest) != (None, None) and header.transfer_syntax not in _LOSSY:
+        if (header.smallest, header.largest) != (None, None) and header.transfer_syntax not in LOSSY:
             files[header.path].append((header, this))
     wrong = 0
     for members in files.values():
@@ -217,7 +151,7 @@ def significant_bits(stored: NDArray[Any], header: Header) -> NDArray[Any]:
 
 def _within(stored: NDArray[Any], bits: int) -> bool:
     """Whether every word is a number of so many bits as it stands: no other bit is set, the sign is extended."""
-    low, high = _span(bits, signed=stored.dtype.kind == "i")
+    low, high = span(bits, signed=stored.dtype.kind == "i")
     return bool(stored.min() >= low and stored.max() <= high)
 
 
@@ -254,7 +188,7 @@ def _padding(values: NDArray[Any], header: Header, ends: list[float]) -> NDArray
         low, high = sorted((header.padding, limit))
         hu = sorted((slope * low + intercept, slope * high + intercept))
         masks.append(_declared(values, (low, high), hu))
-    if header.transfer_syntax in _LOSSY and ends[0] < LOW:
+    if header.transfer_syntax in LOSSY and ends[0] < LOW:
         masks.append(values * slope + intercept < (ends[0] + AIR) / 2)
     if _impossible(ends[0]) or _impossible(ends[1]):
         known = {*_PADDING_WORDS, *((hu - intercept) / slope for hu in _PADDING_HU)}
@@ -276,7 +210,7 @@ def _declared(values: NDArray[Any], span: tuple[int, int], hu: Sequence[float]) 
 
 def _fits(value: int, header: Header) -> bool:
     """Whether a value can be told within the stored bits."""
-    low, high = _span(header.bits_stored, signed=header.signed)
+    low, high = span(header.bits_stored, signed=header.signed)
     return low <= value <= high
 
 

@@ -1,0 +1,175 @@
+"""Plain frames: those whose stored words become Hounsfield units by adding one number. Nearly all of CT is plain.
+
+A slope of 1, a whole intercept, no stray bits, no impossible value, none that is declared as padding. What is plain by
+its header is read, rescaled and looked at in one pass; if a value turns out to be none of those, the frame is left to
+`hilum.io.dicom_hu`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hilum._kernels.rescale import shift, shift_from
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hilum.io.dicom_records import Header
+
+AIR = -1024
+"""What padding becomes, HU."""
+
+LOWEST, HIGHEST = -32768, 32767
+
+LOSSY = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 81, 91, 110, 112, 203))
+"""Transfer syntaxes that change values."""
+
+_OPEN_AT_ONCE = 16
+"""Files of one thread: some systems allow 256 in all."""
+
+
+class Done(NamedTuple):
+    """What happened to a frame, in voxels.
+
+    Parameters
+    ----------
+    padding : int
+        Set to air.
+    clipped : int
+        Beyond int16, clipped to its range.
+    low : int
+        Below `LOW` for no known reason, kept.
+    ends : tuple of int
+        Smallest and largest stored value, padding included; not a count of voxels.
+    """
+
+    padding: int
+    clipped: int
+    low: int
+    ends: tuple[int, int] = (0, 0)
+
+
+def rescale_plain(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) -> Done | None:
+    """Rescale a frame, if it is plain.
+
+    Parameters
+    ----------
+    stored : ndarray of int or uint, shape (row, column)
+        As stored.
+    header : Header
+    out : ndarray of int16, shape (row, column), HU
+        Filled; memory of its own.
+
+    Returns
+    -------
+    Done or None
+        None for a frame that is not plain; then `out` may hold anything.
+    """
+    if stored.dtype.itemsize != 2 or not stored.dtype.isnative or stored.ndim != 2 or not stored.size:
+        return None
+    plan = _plan_of(header, signed=stored.dtype.kind == "i")
+    if plan is None:
+        return None
+    met = shift(stored, by=plan.by, out=out)
+    return Done(0, 0, 0, met) if plan.low <= met[0] and met[1] <= plan.high else None
+
+
+def read_plain(
+    root: Path, frames: Sequence[tuple[int, Header]], scratch: NDArray[np.int16], out: NDArray[np.int16]
+) -> dict[int, Done]:
+    """Read the plain ones among frames.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that header paths are relative to.
+    frames : sequence of tuple of int and Header
+        A plane of `out` for each.
+    scratch : ndarray of int16, shape (row, column)
+        Contiguous; small enough for a cache, where the volume is not: what is read there and rescaled into the
+        volume crosses the memory once.
+    out : ndarray of int16, shape (plane, row, column), HU
+
+    Returns
+    -------
+    dict of int to Done
+        By plane. One that is not in it may hold anything: its frame is not plain, or could not be read.
+    """
+    plain = []
+    signed = bool(frames) and frames[0][1].signed
+    for plane, h in frames:
+        usual = h.signed == signed and h.bits_allocated == 16 and h.big_endian == (sys.byteorder == "big")
+        if usual and h.pixel_offset >= 0 and h.frame_bytes == scratch.nbytes:
+            plan = _plan_of(h, signed=signed)
+            if plan is not None:
+                plain.append((plane, h, plan))
+    words = scratch if signed else scratch.view(np.uint16)
+    told: dict[int, Done] = {}
+    for start in range(0, len(plain), _OPEN_AT_ONCE):
+        told.update(_read_some(root, plain[start : start + _OPEN_AT_ONCE], words, out))
+    return told
+
+
+def _read_some(root: Path, frames: list[tuple[int, Header, _Plan]], words: NDArray[Any], out: Any) -> dict[int, Done]:
+    files: dict[str, int] = {}
+    try:
+        for _, h, _ in frames:
+            if h.path not in files:  # a Path made of each name takes longer than opening the file
+                files[h.path] = os.open(f"{root}{os.sep}{h.path}", os.O_RDONLY | os.O_CLOEXEC)
+        table = [(files[h.path], h.pixel_offset + h.frame * h.frame_bytes, plane, plan.by) for plane, h, plan in frames]
+        ends = shift_from(np.array(table, np.int64), words, out=out)
+    except OSError:  # whose reading for itself says why
+        return {}
+    finally:
+        for file in files.values():
+            os.close(file)
+    return {
+        plane: Done(0, 0, 0, (low, high))
+        for (plane, _, plan), (low, high) in zip(frames, ends, strict=True)
+        if plan.low <= low <= high <= plan.high
+    }
+
+
+class _Plan(NamedTuple):
+    """What to add to the 16-bit words of a frame, and between which all of them have to lie."""
+
+    by: int
+    low: int
+    high: int
+
+
+def _plan_of(header: Header, *, signed: bool) -> _Plan | None:
+    return _plan(
+        header.slope, header.intercept, header.bits_stored, header.high_bit, signed, header.padding,
+        header.padding_limit, header.lut is not None or header.transfer_syntax in LOSSY,
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=64)  # the frames of a series say the same again and again
+def _plan(
+    slope: float | None, intercept: float | None, bits: int, high_bit: int, signed: bool, padding: int | None,
+    padding_limit: int | None, special: bool,
+) -> _Plan | None:  # fmt: skip
+    """None for a frame that is not plain."""
+    if special or high_bit + 1 != bits or slope != 1 or intercept is None or not LOWEST <= intercept <= HIGHEST:
+        return None
+    by = int(intercept)
+    low, high = span(bits, signed=signed)
+    low, high = max(low, AIR - by), min(high, HIGHEST - by)
+    if padding is not None:
+        first, last = sorted((padding, padding if padding_limit is None else padding_limit))
+        low, high = (max(low, last + 1), high) if first + last < low + high else (low, min(high, first - 1))
+    return _Plan(by, low, high) if low <= high and by == intercept else None
+
+
+def span(bits: int, *, signed: bool) -> tuple[int, int]:
+    """The smallest and the largest number that so many bits hold."""
+    return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)

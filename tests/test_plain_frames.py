@@ -1,0 +1,110 @@
+"""Plain frames, several files at a time: the same as frame by frame, and nothing of what is damaged or not plain."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hilum.io.dicom_plain import read_plain, rescale_plain
+from hilum.io.dicom_records import Header
+
+ROWS, COLUMNS = 3, 5
+SIZE = 2 * ROWS * COLUMNS
+
+
+def _header(path: str, **fields: object) -> Header:
+    plain = {"rows": ROWS, "columns": COLUMNS, "slope": 1.0, "intercept": -1024.0, "pixel_offset": 0}
+    return Header(path, pixel_bytes=SIZE, **{**plain, **fields})  # type: ignore[arg-type]
+
+
+def _write(folder: Path, name: str, values: object, *, before: int = 0) -> None:
+    (folder / name).write_bytes(b"\xff" * before + np.asarray(values).astype("<u2").tobytes())
+
+
+def _read(root: Path, frames: list[tuple[int, Header]], planes: int) -> tuple[dict, np.ndarray]:
+    out = np.full((planes, ROWS, COLUMNS), -9, np.int16)
+    return read_plain(root, frames, np.empty((ROWS, COLUMNS), np.int16), out), out
+
+
+@given(st.data())
+def test_files_give_what_their_frames_give_one_by_one(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("frames")
+    count = data.draw(st.sampled_from([1, 3, 15, 16, 17, 40]))
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    odd = st.fixed_dictionaries(
+        {},
+        optional={
+            "slope": st.just(2.0), "intercept": st.sampled_from([-1000.0, -0.5, None]), "padding": st.just(7),
+            "bits_stored": st.just(12), "signed": st.booleans(), "bits_allocated": st.just(8),
+            "pixel_offset": st.just(-1), "big_endian": st.just(True), "samples": st.just(3),
+        },
+    )  # fmt: skip
+    frames, stored = [], {}
+    for k, plane in enumerate(random.permutation(count + 2)[:count].tolist()):
+        before = int(random.integers(0, 9))
+        fields = {"pixel_offset": before, **(data.draw(odd) if k % 4 == 3 else {})}
+        words = random.integers(0, 3000, (ROWS, COLUMNS))
+        words[0, 0] = 40000 if k % 7 == 5 else words[0, 0]  # more than int16 holds, or below it
+        _write(folder, f"{k}.dcm", words, before=before)
+        header = _header(f"{k}.dcm", **fields)
+        frames.append((plane, header))
+        stored[plane] = words.astype("<u2").view("<i2" if header.signed else "<u2")
+    done, out = _read(folder, frames, count + 2)
+    for plane, header in frames:
+        alone = np.empty((ROWS, COLUMNS), np.int16)
+        usual = header.bits_allocated == 16 and not header.big_endian and header.samples == 1
+        usual = usual and header.pixel_offset >= 0 and header.signed == frames[0][1].signed
+        told = rescale_plain(stored[plane], header, alone) if usual else None
+        assert done.get(plane) == told
+        if told is not None:
+            np.testing.assert_array_equal(out[plane], alone)
+
+
+def _words() -> np.ndarray:
+    return np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS)
+
+
+def test_a_file_cut_short_is_left_out_and_its_neighbors_are_not(tmp_path):
+    for k in range(3):
+        _write(tmp_path, f"{k}.dcm", _words() + k)
+    (tmp_path / "1.dcm").write_bytes((tmp_path / "1.dcm").read_bytes()[:-1])
+    done, out = _read(tmp_path, [(k, _header(f"{k}.dcm")) for k in range(3)], 3)
+    assert sorted(done) == [0, 2]
+    np.testing.assert_array_equal(out[2], _words() + 2 - 1024)
+
+
+def test_a_folder_opened_as_a_file_is_left_out(tmp_path):
+    (tmp_path / "0.dcm").mkdir()
+    _write(tmp_path, "1.dcm", _words())
+    done, _ = _read(tmp_path, [(k, _header(f"{k}.dcm")) for k in range(2)], 2)
+    assert list(done) == [1]
+
+
+def test_a_file_that_is_gone_leaves_no_other_open(tmp_path):
+    _write(tmp_path, "0.dcm", _words())
+    before = (
+        os.listdir("/proc/self/fd") if Path("/proc/self/fd").is_dir() else pytest.skip("no /proc to count files in")
+    )
+    for _ in range(3):
+        done, _ = _read(tmp_path, [(0, _header("0.dcm")), (1, _header("1.dcm"))], 2)
+        assert done == {}
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_frames_of_one_file_are_read_each_at_its_place(tmp_path):
+    many = np.arange(20 * ROWS * COLUMNS).reshape(20, ROWS, COLUMNS)
+    _write(tmp_path, "many.dcm", many, before=6)
+    frames = [(19 - k, _header("many.dcm", frame=k, frames=20, pixel_offset=6)) for k in range(20)]
+    done, out = _read(tmp_path, frames, 20)
+    assert len(done) == 20
+    np.testing.assert_array_equal(out, many[::-1] - 1024)
+    assert done[0].ends == (int(many[19].min()), int(many[19].max()))
+
+
+def test_nothing_is_read_of_nothing(tmp_path):
+    assert _read(tmp_path, [], 1)[0] == {}
