@@ -2,7 +2,8 @@
 
 The steps: `hilum.io.dicom_files` lists what may be DICOM, `hilum.io.dicom_headers` reads what each file says,
 `hilum.io.series` and `hilum.io.dicom_stack` decide from the headers alone which slices make a volume,
-`hilum.io.dicom_pixels` reads their pixels and `hilum.io.dicom_hu` turns them into Hounsfield units.
+`hilum.io.dicom_plain` reads plain pixels as Hounsfield units; of all others `hilum.io.dicom_pixels` reads what is
+stored, and `hilum.io.dicom_hu` turns it into Hounsfield units.
 """
 
 from __future__ import annotations
