@@ -88,7 +88,7 @@ def shift(stored: NDArray[Any], *, by: int, out: NDArray[np.int16]) -> tuple[int
     return int(ends[0]), int(ends[1])
 
 
-def shift_from(frames: NDArray[np.int64], scratch: NDArray[Any], *, out: NDArray[np.int16]) -> list[tuple[int, int]]:
+def shift_from(frames: NDArray[np.int64], scratch: NDArray[Any], *, out: NDArray[np.int16]) -> NDArray[np.int64]:
     """Read frames from open files, add a whole number to every value of each, and find their ends.
 
     One call for many frames: threads that go through Python for each wait for each other.
@@ -104,9 +104,9 @@ def shift_from(frames: NDArray[np.int64], scratch: NDArray[Any], *, out: NDArray
 
     Returns
     -------
-    list of tuple of int
+    ndarray of int64, shape (n, 2)
         The smallest and the largest stored value of each; (1, 0) for one that could not be read, or not all of it.
     """
     ends = np.empty((len(frames), 2), np.int64)
     _shift_from(frames, scratch, out, ends)
-    return [(low, high) for low, high in ends.tolist()]
+    return ends

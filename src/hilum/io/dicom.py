@@ -210,11 +210,7 @@ def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -
     first = stack.slices[0]
     slots = stack.slots
     shape = (slots[-1] + 1, first.rows, first.columns)
-    try:
-        volume = np.empty(shape, np.int16)
-    except MemoryError as error:
-        size = np.prod(shape, dtype=float) * 2 / 1e9
-        raise InputError(f"the volume of {shape} voxels needs {size:.1f} GB", where=root, code="too-large") from error
+    volume = _room_for(shape, root)
     files: defaultdict[str, list[tuple[int, Header]]] = defaultdict(list)
     for plane, header in zip(slots, stack.slices, strict=True):
         files[header.path].append((plane, header))
@@ -229,7 +225,8 @@ def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -
     def fill_rest(start: int, stop: int) -> None:
         scratch = np.empty(shape[1:], np.int16)
         some = units[start + 1 : stop + 1]
-        done.update(read_plain(root, [frame for unit in some for frame in unit], scratch, volume))
+        if not padded:
+            done.update(read_plain(root, [frame for unit in some for frame in unit], scratch, volume))
         for unit in some:
             if all(plane in done for plane, _ in unit):
                 continue
@@ -242,11 +239,20 @@ def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -
         warnings.simplefilter("ignore")  # decoders warn of what is checked here anyway
         # A wrong matrix or a missing decoder is met before all of the memory is touched.
         fill(units[0], np.empty(shape[1:], np.int16))
+        padded = any(did.padding for did in done.values())  # as all slices are then, which would be read in vain
         run_slabs(fill_rest, len(units) - 1)
         if not damaged:
             _compare_copies(root, stack, volume)
             fill_gaps(volume, slots)
     return volume, _pixel_notes(stack.slices, [done.get(plane, Done(0, 0, 0)) for plane in slots])
+
+
+def _room_for(shape: tuple[int, int, int], root: Path) -> NDArray[np.int16]:
+    try:
+        return np.empty(shape, np.int16)
+    except MemoryError as error:
+        size = np.prod(shape, dtype=float) * 2 / 1e9
+        raise InputError(f"the volume of {shape} voxels needs {size:.1f} GB", where=root, code="too-large") from error
 
 
 def _parts(members: list[tuple[int, Header]]) -> list[list[tuple[int, Header]]]:

@@ -46,7 +46,7 @@ class Done(NamedTuple):
     clipped : int
         Beyond int16, clipped to its range.
     low : int
-        Below `LOW` for no known reason, kept.
+        Below `hilum.io.dicom_hu.LOW` for no known reason, kept.
     ends : tuple of int
         Smallest and largest stored value, padding included; not a count of voxels.
     """
@@ -78,8 +78,7 @@ def rescale_plain(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) 
     plan = _plan_of(header, signed=stored.dtype.kind == "i")
     if plan is None:
         return None
-    met = shift(stored, by=plan.by, out=out)
-    return Done(0, 0, 0, met) if plan.low <= met[0] and met[1] <= plan.high else None
+    return _told(plan, *shift(stored, by=plan.by, out=out))
 
 
 def read_plain(
@@ -94,8 +93,7 @@ def read_plain(
     frames : sequence of tuple of int and Header
         A plane of `out` for each.
     scratch : ndarray of int16, shape (row, column)
-        Contiguous; small enough for a cache, where the volume is not: what is read there and rescaled into the
-        volume crosses the memory once.
+        As `hilum.io.dicom_pixels.stored_frames` takes it.
     out : ndarray of int16, shape (plane, row, column), HU
 
     Returns
@@ -131,11 +129,8 @@ def _read_some(root: Path, frames: list[tuple[int, Header, _Plan]], words: NDArr
     finally:
         for file in files.values():
             os.close(file)
-    return {
-        plane: Done(0, 0, 0, (low, high))
-        for (plane, _, plan), (low, high) in zip(frames, ends, strict=True)
-        if plan.low <= low <= high <= plan.high
-    }
+    told = {plane: _told(plan, *met) for (plane, _, plan), met in zip(frames, ends.tolist(), strict=True)}
+    return {plane: done for plane, done in told.items() if done is not None}
 
 
 class _Plan(NamedTuple):
@@ -144,6 +139,11 @@ class _Plan(NamedTuple):
     by: int
     low: int
     high: int
+
+
+def _told(plan: _Plan, lowest: int, highest: int) -> Done | None:
+    """What happened to a frame with these ends; None if a value turned out to be odd, or nothing was read."""
+    return Done(0, 0, 0, (lowest, highest)) if plan.low <= lowest <= highest <= plan.high else None
 
 
 def _plan_of(header: Header, *, signed: bool) -> _Plan | None:
