@@ -23,48 +23,45 @@ LINE = 64
 """Bytes of a cache line."""
 
 
-def _asker(*, to_write: bool, flat: bool = False, near: int = 3) -> Callable[..., Any]:
-    def of_flat(_context: Any, array: Any, at: Any) -> Any:
-        return declared(array, at)
+def ask(builder: Any, place: Any, *, to_write: bool = False, near: int = 3) -> None:
+    """Ask for the cache line of a place in the code that is being built; 3 means the first cache, 2 the second."""
+    from llvmlite import ir
+    from numba.core import cgutils as typed
 
-    def of_plane(_context: Any, array: Any, row: Any, column: Any) -> Any:
-        return declared(array, row, column)
+    cgutils: Any = typed  # its functions have no types
+    number = ir.IntType(32)
+    byte = builder.bitcast(place, ir.IntType(8).as_pointer())
+    told = ir.FunctionType(ir.VoidType(), [byte.type, number, number, number])
+    hint = cgutils.get_or_insert_function(builder.module, told, "llvm.prefetch.p0")
+    builder.call(hint, [byte, number(int(to_write)), number(near), number(1)])  # the last: data
 
-    def declared(*operands: Any) -> Any:
-        from llvmlite import ir
+
+def _asker(*, near: int) -> Callable[..., Any]:
+    def declared(_context: Any, array: Any, at: Any) -> Any:
         from numba import types
         from numba.core import cgutils as typed
 
         cgutils: Any = typed  # its functions have no types
 
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            kind, number, nothing = signature.args[0], ir.IntType(32), ir.VoidType()
+            kind = signature.args[0]
             view = context.make_array(kind)(context, builder, arguments[0])
             place = cgutils.get_item_pointer(context, builder, kind, view, arguments[1:], wraparound=False)
-            byte = builder.bitcast(place, ir.IntType(8).as_pointer())
-            told = ir.FunctionType(nothing, [byte.type, number, number, number])
-            hint = cgutils.get_or_insert_function(builder.module, told, "llvm.prefetch.p0")
-            builder.call(hint, [byte, number(int(to_write)), number(near), number(1)])  # the last: data
+            ask(builder, place, near=near)
             return context.get_dummy_value()
 
-        return types.void(*operands), code
+        return types.void(array, at), code
 
-    return of_flat if flat else of_plane
+    return declared
 
 
-fetch = Intrinsic(_asker(to_write=False))
-"""``fetch(array, row, column)``: the cache line of an element of a two-dimensional array will be read."""
+fetch = Intrinsic(_asker(near=3))
+"""``fetch(array, at)``: the cache line of an element of a flat array will be read."""
 
-fetch_flat = Intrinsic(_asker(to_write=False, flat=True))
-"""``fetch_flat(array, at)``: the cache line of an element of a one-dimensional array will be read."""
-
-fetch_far = Intrinsic(_asker(to_write=False, flat=True, near=2))
-"""As `fetch_flat`, but into the second cache. The first takes up two dozen lines at a time and forgets what is asked
-beyond: where many are, only the second is of use.
+fetch_far = Intrinsic(_asker(near=2))
+"""As `fetch`, but into the second cache. The first takes up two dozen lines at a time and forgets what is asked beyond:
+where many are, only the second is of use.
 """
-
-fetch_to_write = Intrinsic(_asker(to_write=True))
-"""``fetch_to_write(array, row, column)``: it will be written."""
 
 
 def aligned(shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]:

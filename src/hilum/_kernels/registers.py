@@ -19,11 +19,12 @@ def widest() -> int:
 
 
 class Flat(NamedTuple):
-    """A one-dimensional array in the code that is being built: its first element, LLVM's type of one, its bytes."""
+    """An array in the code that is being built: its first element, LLVM's type of one, its sign and bytes."""
 
     data: Any
     kind: Any
     whole: bool
+    signed: bool
     size: int
 
 
@@ -33,24 +34,52 @@ def flat(context: Any, builder: Any, kind: Any, value: Any) -> Flat:
 
     data = context.make_array(kind)(context, builder, value).data
     whole = isinstance(kind.dtype, types.Integer)
-    return Flat(data, context.get_data_type(kind.dtype), whole, int(kind.dtype.bitwidth) // 8)
+    signed = whole and bool(kind.dtype.signed)
+    return Flat(data, context.get_data_type(kind.dtype), whole, signed, int(kind.dtype.bitwidth) // 8)
 
 
-def load(builder: Any, array: Flat, at: Any, width: int) -> Any:
-    """So many elements from a place on, as float32."""
+def load(builder: Any, array: Flat, at: Any, width: int, number: Any = None) -> Any:
+    """So many elements from a place on, as float32 or another of LLVM's floating types."""
     from llvmlite import ir
 
-    row = builder.load(_place(builder, array, at, width), align=array.size)
-    return builder.sitofp(row, ir.VectorType(ir.FloatType(), width)) if array.whole else row
+    row = builder.load(_vector(builder, array, at, width), align=array.size)
+    wanted = ir.VectorType(number or ir.FloatType(), width)
+    if array.whole:
+        return (builder.sitofp if array.signed else builder.uitofp)(row, wanted)
+    return row if row.type == wanted else builder.fpext(row, wanted)
 
 
 def store(builder: Any, array: Flat, at: Any, row: Any) -> None:
-    """Write a vector of float32, whole numbers where the array holds such."""
+    """Write a vector of floats; where the array holds whole numbers, of such."""
     from llvmlite import ir
 
-    width = row.type.count
-    made = builder.fptosi(row, ir.VectorType(array.kind, width)) if array.whole else row
-    builder.store(made, _place(builder, array, at, width), align=array.size)
+    wanted = ir.VectorType(array.kind, row.type.count)
+    made = row
+    if row.type != wanted:
+        made = builder.fptosi(row, wanted) if array.whole else builder.fptrunc(row, wanted)
+    builder.store(made, _vector(builder, array, at, row.type.count), align=array.size)
+
+
+def round_off(builder: Any, array: Flat, row: Any) -> Any:
+    """float64 within the range of int32 as the whole numbers that an array holds.
+
+    Rounded half away from zero, and kept within the array's range.
+    """
+    from llvmlite import ir
+    from numba.core import cgutils as typed
+
+    cgutils: Any = typed  # its functions have no types
+    width, bits = row.type.count, 8 * array.size
+    half = spread(builder, row.type.element(0.5), width)
+    told = ir.FunctionType(row.type, [row.type] * 2)
+    sign = cgutils.get_or_insert_function(builder.module, told, f"llvm.copysign.v{width}f64")
+    wide = ir.VectorType(ir.IntType(32), width)
+    made = builder.fptosi(builder.fadd(row, builder.call(sign, [half, row])), wide)
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if array.signed else (0, (1 << bits) - 1)
+    for bound, over in ((low, "<"), (high, ">")):
+        limit = ir.Constant(wide, [bound] * width)
+        made = builder.select(builder.icmp_signed(over, made, limit), limit, made)
+    return builder.trunc(made, ir.VectorType(array.kind, width))
 
 
 def spread(builder: Any, number: Any, width: int) -> Any:
@@ -97,7 +126,12 @@ def step(builder: Any, start: Any, pitch: Any, count: int) -> Any:
     return builder.add(start, builder.mul(pitch, pitch.type(count)))
 
 
-def _place(builder: Any, array: Flat, at: Any, width: int) -> Any:
+def place(builder: Any, array: Flat, at: Any) -> Any:
+    """Where an element lies."""
+    return builder.gep(array.data, [at])
+
+
+def _vector(builder: Any, array: Flat, at: Any, width: int) -> Any:
     from llvmlite import ir
 
-    return builder.bitcast(builder.gep(array.data, [at]), ir.VectorType(array.kind, width).as_pointer())
+    return builder.bitcast(place(builder, array, at), ir.VectorType(array.kind, width).as_pointer())

@@ -6,11 +6,12 @@ coefficients an axis. Beyond its edges the array goes on forever with its edge s
 directions of the filter start from a closed form, so nothing is padded.
 
 1. An axis whose positions are the samples themselves is left out.
-2. y and x are done slice by slice. Along y neighboring lines lie side by side in memory, which suits vector
-   instructions; for x a block of rows is transposed into a buffer first, and back afterwards.
-3. Where z is left, the result goes to a float32 buffer for a band of rows, and from there along z into the output,
+2. Lines are done in blocks that lie side by side in memory, as vector registers like it. Each block goes forth into a
+   buffer that the second cache holds, and back from there into the outputs.
+3. y and x are done slice by slice; for x a block of rows is transposed into a buffer first, and back afterwards.
+4. Where z is left, the result goes to a float32 buffer for a band of rows, and from there along z into the output,
    rounded in the same pass. A band needs some rows more than its own for the filter to settle.
-4. The filter's gain is part of the weights, so that a coefficient costs two multiply-adds.
+5. The filter's gain is part of the weights, so that a coefficient costs two multiply-adds.
 
 Sums are made in double precision of values relative to a level near the mean: what is stored between axes is
 single precision, and a constant array stays exactly constant.
@@ -25,14 +26,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hilum._kernels.prefetch import aligned
-from hilum._kernels.spline_lines import PAD, WIDTH, pick, planes, settle, stack
+from hilum._kernels.spline_blocks import PAD, TAPS, WIDTH
+from hilum._kernels.spline_lines import pick, planes, settle, stack
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Finish = tuple[float, float, float, bool]
-"""Level to add, lowest and highest value, and whether to round."""
+Finish = tuple[float, float, float, float]
+"""Level to add, lowest and highest value, and what is added before a value is cut to a whole number: half, or zero."""
 
 _POLES = {3: 3.0**0.5 - 2.0, 1: 0.0}
 """Pole of the recursive filter; lines need none, and with a pole of zero the filter does nothing."""
@@ -55,8 +57,8 @@ class Taps:
         Number of input samples.
     first : ndarray of int64, shape (n,)
         First of the four coefficients of each output, counted from the start of the padded line; ascending.
-    weights : ndarray of float64, shape (n, 4)
-        The filter's gain included.
+    weights : ndarray of float64, shape (4 n,)
+        Four for each output, the filter's gain included.
     pole : float
     """
 
@@ -69,7 +71,7 @@ class Taps:
         """The samples that the outputs `start` to `stop` need, as first and one past the last, and their taps."""
         begin = max(0, int(self.first[start]) - PAD - _SETTLE)
         end = min(self.size, int(self.first[stop - 1]) - PAD + 4 + _SETTLE)
-        return begin, end, (self.first[start:stop] - begin, self.weights[start:stop], self.pole)
+        return begin, end, (self.first[start:stop] - begin, self.weights[TAPS * start : TAPS * stop], self.pole)
 
 
 def make_taps(positions: NDArray[np.float64], *, size: int, order: int) -> Taps | None:
@@ -99,7 +101,7 @@ def make_taps(positions: NDArray[np.float64], *, size: int, order: int) -> Taps 
     else:
         weights = np.stack([0 * t, s, t, 0 * t], axis=1)
     pole = _POLES[order]
-    return Taps(size, base.astype(np.int64) - 1 + PAD, weights * (1 - pole) ** 2, pole)
+    return Taps(size, base.astype(np.int64) - 1 + PAD, (weights * (1 - pole) ** 2).reshape(-1), pole)
 
 
 def interpolate(
@@ -127,10 +129,10 @@ def interpolate(
     source.flags.writeable = False  # one compiled version, for writable arrays as for a volume's
     level = _middle(source)
     bounds = np.iinfo(array.dtype) if array.dtype.kind in "iu" else None
-    finish = (level, float(bounds.min), float(bounds.max), True) if bounds else (level, -np.inf, np.inf, False)
+    finish = (level, float(bounds.min), float(bounds.max), 0.5) if bounds else (level, -np.inf, np.inf, 0.0)
     if y is None and x is None:
         if z is not None:
-            _along_z(np.ascontiguousarray(source), out, 0, z, (level, finish), workers)
+            _along_z(np.ascontiguousarray(source), out, 0, z, level, finish, workers)
         else:
             out[...] = array
         return out
@@ -143,7 +145,7 @@ def interpolate(
     for top, bottom in pairwise(edges):
         band = room[: len(array) * shape[2] * (bottom - top)].reshape(len(array), bottom - top, shape[2])
         _band(source, band, (top, bottom), y, x, level, workers)
-        _along_z(band, out, top, z, (0.0, finish), workers)
+        _along_z(band, out, top, z, 0.0, finish, workers)
     return out
 
 
@@ -177,31 +179,37 @@ def nearest(
 
 
 def _none(taps: Taps | None) -> tuple[Any, ...]:
-    empty = (np.empty(0, np.int64), np.empty((0, 4)), 0.0)
+    empty = (np.empty(0, np.int64), np.empty(0), 0.0)
     return empty if taps is None else (taps.first, taps.weights, taps.pole)
 
 
-def _room(rows: int, columns: int, out: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
-    """Buffers of `planes`: a plane after y, the filter's lines, a block of columns before and after x."""
-    _, high, wide = out.shape
-    lines = (max(rows, columns) + 2 * PAD) * WIDTH
-    shapes: tuple[tuple[int, ...], ...] = ((high, columns), (columns, WIDTH), (wide, WIDTH))
-    plane, before, after = (aligned(shape, np.float32) for shape in shapes)
-    return plane, aligned((lines,), np.float64), before, after
+def _room(rows: int, columns: int, made: tuple[int, int]) -> tuple[NDArray[Any], ...]:
+    """Buffers of `planes`: a plane after y, the filter's lines, a block of lines before and after x."""
+    high, wide = made
+    plane, before, after = (
+        aligned((size,), np.float32) for size in (high * columns, columns * WIDTH, wide * WIDTH)
+    )  # fmt: skip
+    return plane, _working(max(rows, columns)), before, after
+
+
+def _working(samples: int) -> NDArray[np.float64]:
+    return aligned(((samples + 2 * PAD) * WIDTH,), np.float64)
 
 
 def _slices(
     source: NDArray[Any], out: NDArray[Any], y: Taps | None, x: Taps | None, finish: Finish, workers: int
 ) -> None:
     """Interpolate along y and x only, and round."""
+    rows, columns = source.shape[1:]
+    made, flat_out = out.shape[1:], out.reshape(-1)
 
     def work(a: int, b: int) -> None:
-        slab = np.empty((1, *out.shape[1:]), np.float32)
-        room = _room(source.shape[1], source.shape[2], slab)
+        one = np.empty(made[0] * made[1], np.float32)
+        room = _room(rows, columns, made)
         for k in range(a, b):
-            one = np.ascontiguousarray(source[k : k + 1])
-            planes(one, slab, 0, source.shape[1], _none(y), _none(x), finish[0], room)
-            settle(slab[0], out[k], finish)
+            flat = np.ascontiguousarray(source[k]).reshape(-1)
+            planes(flat, (1, rows, columns), (0, rows), one, made, _none(y), _none(x), finish[0], room)
+            settle(one, flat_out, k * one.size, finish)
 
     run_slabs(work, len(source), workers=workers)
 
@@ -217,31 +225,31 @@ def _band(
 ) -> None:
     """Interpolate along y and x into a buffer for the output's rows from the first to one before the second."""
     top, bottom, y_taps = (*rows, _none(None)) if y is None else y.part(*rows)
+    made = band.shape[1:]
 
     def work(a: int, b: int) -> None:
         slab = np.ascontiguousarray(source[a:b])  # a copy only for a turned or cropped view, and only of a slab
-        room = _room(bottom - top, source.shape[2], band)
-        planes(slab, band[a:b], top, bottom, y_taps, _none(x), level, room)
+        room = _room(bottom - top, source.shape[2], made)
+        flat, flat_band = slab.reshape(-1), band[a:b].reshape(-1)
+        planes(flat, slab.shape, (top, bottom), flat_band, made, y_taps, _none(x), level, room)
 
     run_slabs(work, len(source), workers=workers, slabs=16)  # as many with one thread, for the copy's sake
 
 
 def _along_z(
-    source: NDArray[Any],
-    out: NDArray[Any],
-    top: int,
-    z: Taps,
-    ends: tuple[float, Finish],
-    workers: int,
+    source: NDArray[Any], out: NDArray[Any], top: int, z: Taps, level: float, finish: Finish, workers: int
 ) -> None:
-    """Interpolate along z into the rows of `out` from `top` on."""
-    flat, flat_out, shift = source.reshape(len(source), -1), out.reshape(len(out), -1), top * out.shape[2]
-    taps = (z.first, z.weights, z.pole)
+    """Interpolate along z, less a level, into the rows of `out` from `top` on."""
+    depth, columns = len(source), source[0].size
+    flat, flat_out, taps = source.reshape(-1), out.reshape(-1), _none(z)
+    sizes = (depth, columns, out[0].size, top * out.shape[2])
+    blocks = max(1, columns // WIDTH)  # the last has what is left over, too
 
     def work(a: int, b: int) -> None:
-        stack(flat, flat_out, a, b, shift, taps, *ends, aligned(((len(flat) + 2 * PAD) * WIDTH,), np.float64))
+        end = columns if b == blocks else b * WIDTH
+        stack(flat, flat_out, a * WIDTH, end, sizes, taps, level, finish, _working(depth))
 
-    run_slabs(work, flat.shape[1], workers=workers)
+    run_slabs(work, blocks, workers=workers)
 
 
 def _middle(array: NDArray[Any]) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hilum._kernels.kernel import kernel
-from hilum._kernels.prefetch import fetch_flat
+from hilum._kernels.prefetch import fetch
 
 _U = np.uint64
 _AHEAD = 12
@@ -31,8 +31,8 @@ def reach_of(words: Any, base: Any, strides: Any, counts: Any, reach: Any) -> No
         for y in range(counts[1]):
             at = _U(base + z * strides[0] + y * strides[1])
             ahead = min((at + _U(_AHEAD * strides[1])) >> eight, total - _U(1))
-            fetch_flat(words, ahead)
-            fetch_flat(words, min(ahead + _U(8), total - _U(1)))
+            fetch(words, ahead)
+            fetch(words, min(ahead + _U(8), total - _U(1)))
             first, last = at >> eight, ((at + _U(counts[2]) - _U(1)) >> eight) + _U(1)
             found = _U(last > total)
             for k in range(first, min(last, total)):
