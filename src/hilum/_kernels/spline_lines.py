@@ -41,9 +41,8 @@ def _line(src: Any, at: Any, pitch: Any, count: Any, taps: Any, level: Any, work
     pole = taps[2]
     start = 1 / (1 - pole)
     state = (np.float64(src[at]) - level) * start
-    for k in range(_PAD):
+    for k in range(_PAD + _ONE):
         work[k] = state
-    work[_PAD] = state
     for k in range(_ONE, count):
         state = pole * state + (np.float64(src[at + k * pitch]) - level)
         work[k + _PAD] = state
