@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.io.dicom_plain import read_plain, rescale_plain
+from hilum.io import dicom_hu
+from hilum.io.dicom_plain import AIR, Done, read_plain, rescale_plain
 from hilum.io.dicom_records import Header
 
 ROWS, COLUMNS = 3, 5
@@ -107,3 +108,91 @@ def test_frames_of_one_file_are_read_each_at_its_place(tmp_path):
 
 def test_nothing_is_read_of_nothing(tmp_path):
     assert _read(tmp_path, [], 1)[0] == {}
+
+
+# Padding --------------------------------------------------------------------------------------------------------------
+
+
+def _quick_and_slow(stored, header):
+    """What a frame becomes in one go, and what step by step; the quick one is None where it is left to the slow one."""
+    quick, slow = np.empty(stored.shape, np.int16), np.empty(stored.shape, np.int16)
+    done = rescale_plain(stored, header, quick)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dicom_hu, "rescale_plain", lambda *_: None)
+        want = dicom_hu.to_hu(stored, header, slow)
+    if done is not None:
+        assert done == want
+        np.testing.assert_array_equal(quick, slow)
+    return done, want
+
+
+@given(st.data())
+def test_padding_is_what_it_is_step_by_step(data):
+    signed = data.draw(st.booleans())
+    bits = data.draw(st.sampled_from([12, 16, 16]))
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    odd = [w for w in (-2000, -3024, -32768, 63536, -976, -2001, -1400, low, high, 0) if low <= w <= high]
+    header = Header(
+        "a.dcm", slope=1.0, intercept=data.draw(st.sampled_from([-1024.0, 0.0, -1000.0, 30.0, 32767.0, -32768.0])),
+        bits_stored=bits, high_bit=bits - 1, signed=signed, padding=data.draw(st.none() | st.sampled_from(odd)),
+        padding_limit=data.draw(st.none() | st.sampled_from(odd)),
+    )  # fmt: skip
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    palette = data.draw(st.lists(st.sampled_from(odd) | st.integers(low, high) | st.integers(0, 2000), min_size=1))
+    words = random.choice(palette, (data.draw(st.sampled_from([2, 5])), data.draw(st.sampled_from([2, 31, 70]))))
+    if data.draw(st.booleans()):
+        words[[0, 0, -1, -1], [0, -1, 0, -1]] = data.draw(st.sampled_from(palette))
+    _quick_and_slow(words.astype("<i2" if signed else "<u2"), header)
+
+
+@pytest.mark.parametrize(
+    ("signed", "word", "fields"),
+    [
+        (True, -2000, {"padding": -2000}),
+        (True, -2000, {}),
+        (True, -3024, {"padding": -2000}),
+        (False, 63536, {}),
+        (False, 63536, {"padding": 63536}),
+        (False, 63536, {"intercept": -1000.0}),
+        (True, -4000, {}),  # undeclared and unknown, but in all corners
+        (True, -1500, {"padding": -2000, "padding_limit": -1100}),
+        (True, -2000, {"intercept": 0.0}),
+    ],
+)
+def test_usual_padding_is_set_in_one_go_and_counted(signed, word, fields):
+    header = Header("a.dcm", **{"slope": 1.0, "intercept": -1024.0, "bits_stored": 16, "signed": signed, **fields})
+    stored = np.random.default_rng(3).integers(1, 3000, (40, 70)).astype("<i2" if signed else "<u2")
+    rows, columns = np.ogrid[:40, :70]
+    outside = (rows - 19.5) ** 2 + (columns - 34.5) ** 2 > 30**2
+    stored[outside] = word
+    done, _ = _quick_and_slow(stored, header)
+    assert done == Done(int(outside.sum()), 0, 0, (min(word, int(stored.min())), int(stored.max())))
+    whole = np.empty(stored.shape, np.int16)
+    rescale_plain(stored, header, whole)
+    assert (whole[outside] == AIR).all()
+    assert (whole[~outside] > AIR).all()
+
+
+def test_what_lies_below_air_for_no_known_reason_stays_and_is_counted_where_it_is_low():
+    stored = np.arange(12, dtype="<i2").reshape(3, 4)
+    stored[1] = [-100, -700, -900, -2000]
+    done, _ = _quick_and_slow(stored, Header("a.dcm", slope=1.0, intercept=-1024.0, signed=True))
+    assert done == Done(1, 0, 2, (-2000, 11))
+
+
+@pytest.mark.parametrize("kind", ["i2", "u2"])
+def test_a_frame_with_words_from_end_to_end_is_left_to_the_slow_way(kind):
+    ends = np.iinfo(kind)
+    stored = np.arange(ends.min, ends.max + 1).astype(f"<{kind}").reshape(256, 256)
+    done, want = _quick_and_slow(stored, Header("a.dcm", slope=1.0, intercept=0.0, signed=kind == "i2"))
+    assert done is None
+    assert want.padding
+
+
+def test_padded_files_give_what_their_frames_give(tmp_path):
+    padded = np.where(np.eye(ROWS, COLUMNS) > 0, -2000, _words())
+    for k in range(3):
+        _write(tmp_path, f"{k}.dcm", (padded + 0 if k == 1 else _words()).astype("<i2").view("<u2"))
+    done, out = _read(tmp_path, [(k, _header(f"{k}.dcm", signed=True)) for k in range(3)], 3)
+    assert [done[k].padding for k in range(3)] == [0, ROWS, 0]
+    np.testing.assert_array_equal(out[1], np.where(padded == -2000, AIR, padded - 1024))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hilum import batch
-from hilum._kernels.rescale import shift, shift_from
+from hilum._kernels.rescale import RULE, shift, shift_from
 from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_dicom_series
 from hilum.errors import OutputError
@@ -83,8 +83,10 @@ def compile_kernels() -> None:
     fine = resample(scan.ct, spacing=(8.0, 3.0, 3.0))  # slices that lie as asked for are passed on another way
     segment_lungs(fine, method="tutorial2d")
     for stored in (np.int16, np.uint16):  # DICOM's pixels
-        shift(np.zeros((2, 2), stored), by=0, out=np.empty((2, 2), np.int16))
-        shift_from(np.empty((0, 4), np.int64), np.zeros((2, 2), stored), out=np.empty((0, 2, 2), np.int16))
+        frame = np.zeros((2, 2), stored)
+        shift(frame, np.zeros(RULE, np.int64), out=np.empty((2, 2), np.int16))
+        none = np.empty((0, 3), np.int64), np.empty((0, RULE), np.int64)
+        shift_from(*none, frame, out=np.empty((0, 2, 2), np.int16))
 
 
 def _write_annotations(phantom: Phantom, path: Path, series_uid: str) -> Path:

@@ -27,10 +27,10 @@ from hilum.errors import (
     one_line,
 )
 from hilum.io.dicom_gaps import check_spacing, fill_gaps, gap_limit
-from hilum.io.dicom_hu import LOW, count_wrong_ends, to_hu
+from hilum.io.dicom_hu import count_wrong_ends, to_hu
 from hilum.io.dicom_index import Index, index_folder
 from hilum.io.dicom_pixels import stored_frames
-from hilum.io.dicom_plain import Done, read_plain
+from hilum.io.dicom_plain import LOW, Done, read_plain
 from hilum.io.dicom_stack import leave_out
 from hilum.io.series import choose, name_some, refuse
 from hilum.scan import Note, Scan
@@ -225,8 +225,7 @@ def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -
     def fill_rest(start: int, stop: int) -> None:
         scratch = np.empty(shape[1:], np.int16)
         some = units[start + 1 : stop + 1]
-        if not padded:
-            done.update(read_plain(root, [frame for unit in some for frame in unit], scratch, volume))
+        done.update(read_plain(root, [frame for unit in some for frame in unit], scratch, volume))
         for unit in some:
             if all(plane in done for plane, _ in unit):
                 continue
@@ -239,7 +238,6 @@ def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -
         warnings.simplefilter("ignore")  # decoders warn of what is checked here anyway
         # A wrong matrix or a missing decoder is met before all of the memory is touched.
         fill(units[0], np.empty(shape[1:], np.int16))
-        padded = any(did.padding for did in done.values())  # as all slices are then, which would be read in vain
         run_slabs(fill_rest, len(units) - 1)
         if not damaged:
             _compare_copies(root, stack, volume)

@@ -25,7 +25,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hilum.io.dicom_lut import look_up
-from hilum.io.dicom_plain import AIR, HIGHEST, LOSSY, LOWEST, Done, rescale_plain, span
+from hilum.io.dicom_plain import (
+    AIR,
+    HIGHEST,
+    LOSSY,
+    LOW,
+    LOWEST,
+    PADDING_HU,
+    PADDING_WORDS,
+    Done,
+    impossible,
+    rescale_plain,
+    span,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,12 +45,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum.io.dicom_records import Header, ModalityLut
-
-LOW = -1500
-"""Below this is neither tissue nor noise, HU."""
-
-_PADDING_WORDS = (-2000, -3024, -32768, 63536)
-_PADDING_HU = (-2000, -3024)
 
 
 def to_hu(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) -> Done:
@@ -175,10 +181,6 @@ def _fill(
     return int(np.count_nonzero(beyond if padding is None else beyond & ~padding))
 
 
-def _impossible(hu: float) -> bool:
-    return hu < AIR or hu > HIGHEST
-
-
 def _padding(values: NDArray[Any], header: Header, ends: list[float]) -> NDArray[np.bool_] | None:
     """Where a frame is padded, or None for nowhere."""
     slope, intercept = _rescale(header)
@@ -190,12 +192,12 @@ def _padding(values: NDArray[Any], header: Header, ends: list[float]) -> NDArray
         masks.append(_declared(values, (low, high), hu))
     if header.transfer_syntax in LOSSY and ends[0] < LOW:
         masks.append(values * slope + intercept < (ends[0] + AIR) / 2)
-    if _impossible(ends[0]) or _impossible(ends[1]):
-        known = {*_PADDING_WORDS, *((hu - intercept) / slope for hu in _PADDING_HU)}
+    if impossible(ends[0]) or impossible(ends[1]):
+        known = {*PADDING_WORDS, *((hu - intercept) / slope for hu in PADDING_HU)}
         corner = _common_corner(values)
         if corner is not None and slope * corner + intercept < AIR:
             known.add(corner)
-        masks.extend(values == word for word in sorted(known) if _impossible(slope * word + intercept))
+        masks.extend(values == word for word in sorted(known) if impossible(slope * word + intercept))
     return _union(masks)
 
 
@@ -219,7 +221,7 @@ def _odd_words(stored: NDArray[Any], header: Header) -> NDArray[np.bool_] | None
     if header.bits_stored == stored.dtype.itemsize * 8 or header.high_bit + 1 != header.bits_stored:
         return None
     corner = _common_corner(stored)
-    words = {header.padding, corner if corner in _PADDING_WORDS else None} - {None}
+    words = {header.padding, corner if corner in PADDING_WORDS else None} - {None}
     return _union([stored == word for word in words if not _fits(int(word or 0), header)])
 
 

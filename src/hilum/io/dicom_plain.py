@@ -1,8 +1,8 @@
 """Plain frames: those whose stored words become Hounsfield units by adding one number. Nearly all of CT is plain.
 
-A slope of 1, a whole intercept, no stray bits, no impossible value, none that is declared as padding. What is plain by
-its header is read, rescaled and looked at in one pass; if a value turns out to be none of those, the frame is left to
-`hilum.io.dicom_hu`.
+A slope of 1, a whole intercept, no stray bits, and no padding but what is told by its value alone, which no tissue has.
+What is plain by its header is read, rescaled and looked at in one pass, and padding set to air in a second; if a value
+turns out to be none of those, the frame is left to `hilum.io.dicom_hu`, which says what padding is.
 """
 
 from __future__ import annotations
@@ -27,10 +27,23 @@ if TYPE_CHECKING:
 AIR = -1024
 """What padding becomes, HU."""
 
+LOW = -1500
+"""Below this is neither tissue nor noise, HU."""
+
 LOWEST, HIGHEST = -32768, 32767
+
+PADDING_WORDS = (-2000, -3024, -32768, 63536)
+PADDING_HU = (-2000, -3024)
+"""Undeclared padding, where it is impossible otherwise: stored words, and what they become."""
 
 LOSSY = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 81, 91, 110, 112, 203))
 """Transfer syntaxes that change values."""
+
+_NO_WORD = 1 << 20
+"""No word of 16 bits."""
+
+_NONE = (1, 0)
+"""A span of nothing."""
 
 _OPEN_AT_ONCE = 16
 """Files of one thread: some systems allow 256 in all."""
@@ -46,7 +59,7 @@ class Done(NamedTuple):
     clipped : int
         Beyond int16, clipped to its range.
     low : int
-        Below `hilum.io.dicom_hu.LOW` for no known reason, kept.
+        Below `LOW` for no known reason, kept.
     ends : tuple of int
         Smallest and largest stored value, padding included; not a count of voxels.
     """
@@ -78,7 +91,7 @@ def rescale_plain(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) 
     plan = _plan_of(header, signed=stored.dtype.kind == "i")
     if plan is None:
         return None
-    return _told(plan, *shift(stored, by=plan.by, out=out))
+    return _told(plan, *shift(stored, np.array(plan.rule), out=out).tolist())
 
 
 def read_plain(
@@ -122,28 +135,38 @@ def _read_some(root: Path, frames: list[tuple[int, Header, _Plan]], words: NDArr
         for _, h, _ in frames:
             if h.path not in files:  # a Path made of each name takes longer than opening the file
                 files[h.path] = os.open(f"{root}{os.sep}{h.path}", os.O_RDONLY | os.O_CLOEXEC)
-        table = [(files[h.path], h.pixel_offset + h.frame * h.frame_bytes, plane, plan.by) for plane, h, plan in frames]
-        ends = shift_from(np.array(table, np.int64), words, out=out)
+        table = [(files[h.path], h.pixel_offset + h.frame * h.frame_bytes, plane) for plane, h, _ in frames]
+        met = shift_from(np.array(table), np.array([plan.rule for _, _, plan in frames]), words, out=out)
     except OSError:  # whose reading for itself says why
         return {}
     finally:
         for file in files.values():
             os.close(file)
-    told = {plane: _told(plan, *met) for (plane, _, plan), met in zip(frames, ends.tolist(), strict=True)}
+    told = {plane: _told(plan, *one) for (plane, _, plan), one in zip(frames, met.tolist(), strict=True)}
     return {plane: done for plane, done in told.items() if done is not None}
 
 
 class _Plan(NamedTuple):
-    """What to add to the 16-bit words of a frame, and between which all of them have to lie."""
+    """What `hilum._kernels.rescale` does to the words of a frame, and what it may meet.
 
-    by: int
-    low: int
-    high: int
+    Parameters
+    ----------
+    rule : tuple of int
+    held : tuple of int
+        Between which all words have to lie.
+    others : tuple of int
+        Between which those have to lie that are no padding.
+    """
+
+    rule: tuple[int, ...]
+    held: tuple[int, int]
+    others: tuple[int, int]
 
 
-def _told(plan: _Plan, lowest: int, highest: int) -> Done | None:
-    """What happened to a frame with these ends; None if a value turned out to be odd, or nothing was read."""
-    return Done(0, 0, 0, (lowest, highest)) if plan.low <= lowest <= highest <= plan.high else None
+def _told(plan: _Plan, lowest: int, highest: int, padding: int, low: int, least: int, most: int) -> Done | None:
+    """What happened to a frame that held these words; None if one turned out to be odd, or nothing was read."""
+    plain = plan.held[0] <= lowest <= highest <= plan.held[1] and plan.others[0] <= least and most <= plan.others[1]
+    return Done(padding, 0, low, (lowest, highest)) if plain else None
 
 
 def _plan_of(header: Header, *, signed: bool) -> _Plan | None:
@@ -162,12 +185,23 @@ def _plan(
     if special or high_bit + 1 != bits or slope != 1 or intercept is None or not LOWEST <= intercept <= HIGHEST:
         return None
     by = int(intercept)
-    low, high = span(bits, signed=signed)
-    low, high = max(low, AIR - by), min(high, HIGHEST - by)
-    if padding is not None:
+    held = span(bits, signed=signed)
+    low, high = max(held[0], LOWEST - by), min(held[1], HIGHEST - by)
+    words = [word for word in sorted({*PADDING_WORDS, *(hu - by for hu in PADDING_HU)}) if impossible(word + by)]
+    first, last = _NONE
+    if padding is not None and held[0] <= padding <= held[1]:
         first, last = sorted((padding, padding if padding_limit is None else padding_limit))
-        low, high = (max(low, last + 1), high) if first + last < low + high else (low, min(high, first - 1))
-    return _Plan(by, low, high) if low <= high and by == intercept else None
+        if last + by >= AIR and first + by <= HIGHEST:  # a tissue may have it, too: where there is any, it is not plain
+            low, high = (max(low, last + 1), high) if first + last < low + high else (low, min(high, first - 1))
+            first, last = _NONE
+    spare = [_NO_WORD] * (len(PADDING_WORDS) + len(PADDING_HU) - len(words))
+    rule = (by, max(low, AIR - by), high, AIR, LOW, first, last, *words, *spare)
+    return _Plan(rule, held, (low, high)) if low <= high and by == intercept else None
+
+
+def impossible(hu: float) -> bool:
+    """Whether neither tissue nor air can have this value, HU."""
+    return hu < AIR or hu > HIGHEST
 
 
 def span(bits: int, *, signed: bool) -> tuple[int, int]:
