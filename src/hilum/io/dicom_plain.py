@@ -91,7 +91,7 @@ def rescale_plain(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) 
     plan = _plan_of(header, signed=stored.dtype.kind == "i")
     if plan is None:
         return None
-    return _told(plan, *shift(stored, np.array(plan.rule), out=out).tolist())
+    return _told(plan, *shift(stored, np.array(plan.rule, np.int64), out=out).tolist())
 
 
 def read_plain(
@@ -136,7 +136,8 @@ def _read_some(root: Path, frames: list[tuple[int, Header, _Plan]], words: NDArr
             if h.path not in files:  # a Path made of each name takes longer than opening the file
                 files[h.path] = os.open(f"{root}{os.sep}{h.path}", os.O_RDONLY | os.O_CLOEXEC)
         table = [(files[h.path], h.pixel_offset + h.frame * h.frame_bytes, plane) for plane, h, _ in frames]
-        met = shift_from(np.array(table), np.array([plan.rule for _, _, plan in frames]), words, out=out)
+        rules = [plan.rule for _, _, plan in frames]
+        met = shift_from(np.array(table, np.int64), np.array(rules, np.int64), words, out=out)
     except OSError:  # whose reading for itself says why
         return {}
     finally:
