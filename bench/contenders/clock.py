@@ -20,9 +20,13 @@ TOUCHED_BYTES = 3 << 30
 def touch_memory() -> None:
     """Have free memory that was used a moment ago, as who runs back to back has it.
 
-    A virtual machine hands free memory back to its host; who runs after a pause waits for it, half a second a GiB.
+    A virtual machine hands free memory back to its host; who runs after a pause waits for it, half a second a GiB and
+    more. Touched in huge pages where the system has them, as numpy asks for: memory touched in small ones is given to
+    the next large array only by chance.
     """
-    touched = bytearray(b"1") * TOUCHED_BYTES
+    import numpy as np  # late: what is timed begins before its imports
+
+    touched = np.ones(TOUCHED_BYTES, np.uint8)
     del touched
 
 
