@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -24,8 +26,6 @@ def touch_memory() -> None:
     more. Touched in huge pages where the system has them, as numpy asks for: memory touched in small ones is given to
     the next large array only by chance.
     """
-    import numpy as np  # late: what is timed begins before its imports
-
     touched = np.ones(TOUCHED_BYTES, np.uint8)
     del touched
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hilum._kernels.kernel import Intrinsic
+from hilum._kernels.registers import flat, place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,14 +24,14 @@ LINE = 64
 """Bytes of a cache line."""
 
 
-def ask(builder: Any, place: Any, *, to_write: bool = False, near: int = 3) -> None:
+def ask(builder: Any, where: Any, *, to_write: bool = False, near: int = 3) -> None:
     """Ask for the cache line of a place in the code that is being built; 3 means the first cache, 2 the second."""
     from llvmlite import ir
     from numba.core import cgutils as typed
 
     cgutils: Any = typed  # its functions have no types
     number = ir.IntType(32)
-    byte = builder.bitcast(place, ir.IntType(8).as_pointer())
+    byte = builder.bitcast(where, ir.IntType(8).as_pointer())
     told = ir.FunctionType(ir.VoidType(), [byte.type, number, number, number])
     hint = cgutils.get_or_insert_function(builder.module, told, "llvm.prefetch.p0")
     builder.call(hint, [byte, number(int(to_write)), number(near), number(1)])  # the last: data
@@ -39,15 +40,10 @@ def ask(builder: Any, place: Any, *, to_write: bool = False, near: int = 3) -> N
 def _asker(*, near: int) -> Callable[..., Any]:
     def declared(_context: Any, array: Any, at: Any) -> Any:
         from numba import types
-        from numba.core import cgutils as typed
-
-        cgutils: Any = typed  # its functions have no types
 
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            kind = signature.args[0]
-            view = context.make_array(kind)(context, builder, arguments[0])
-            place = cgutils.get_item_pointer(context, builder, kind, view, arguments[1:], wraparound=False)
-            ask(builder, place, near=near)
+            view = flat(context, builder, signature.args[0], arguments[0])
+            ask(builder, place(builder, view, arguments[1]), near=near)
             return context.get_dummy_value()
 
         return types.void(array, at), code

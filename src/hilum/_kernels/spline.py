@@ -178,7 +178,7 @@ def nearest(
     return out
 
 
-def _none(taps: Taps | None) -> tuple[Any, ...]:
+def _arrays(taps: Taps | None) -> tuple[Any, ...]:
     empty = (np.empty(0, np.int64), np.empty(0), 0.0)
     return empty if taps is None else (taps.first, taps.weights, taps.pole)
 
@@ -186,9 +186,8 @@ def _none(taps: Taps | None) -> tuple[Any, ...]:
 def _room(rows: int, columns: int, made: tuple[int, int]) -> tuple[NDArray[Any], ...]:
     """Buffers of `planes`: a plane after y, the filter's lines, a block of lines before and after x."""
     high, wide = made
-    plane, before, after = (
-        aligned((size,), np.float32) for size in (high * columns, columns * WIDTH, wide * WIDTH)
-    )  # fmt: skip
+    sizes = (high * columns, columns * WIDTH, wide * WIDTH)
+    plane, before, after = (aligned((size,), np.float32) for size in sizes)
     return plane, _working(max(rows, columns)), before, after
 
 
@@ -208,7 +207,7 @@ def _slices(
         room = _room(rows, columns, made)
         for k in range(a, b):
             flat = np.ascontiguousarray(source[k]).reshape(-1)
-            planes(flat, (1, rows, columns), (0, rows), one, made, _none(y), _none(x), finish[0], room)
+            planes(flat, (1, rows, columns), (0, rows), one, made, _arrays(y), _arrays(x), finish[0], room)
             settle(one, flat_out, k * one.size, finish)
 
     run_slabs(work, len(source), workers=workers)
@@ -224,14 +223,14 @@ def _band(
     workers: int,
 ) -> None:
     """Interpolate along y and x into a buffer for the output's rows from the first to one before the second."""
-    top, bottom, y_taps = (*rows, _none(None)) if y is None else y.part(*rows)
+    top, bottom, y_taps = (*rows, _arrays(None)) if y is None else y.part(*rows)
     made = band.shape[1:]
 
     def work(a: int, b: int) -> None:
         slab = np.ascontiguousarray(source[a:b])  # a copy only for a turned or cropped view, and only of a slab
         room = _room(bottom - top, source.shape[2], made)
         flat, flat_band = slab.reshape(-1), band[a:b].reshape(-1)
-        planes(flat, slab.shape, (top, bottom), flat_band, made, y_taps, _none(x), level, room)
+        planes(flat, slab.shape, (top, bottom), flat_band, made, y_taps, _arrays(x), level, room)
 
     run_slabs(work, len(source), workers=workers, slabs=16)  # as many with one thread, for the copy's sake
 
@@ -241,7 +240,7 @@ def _along_z(
 ) -> None:
     """Interpolate along z, less a level, into the rows of `out` from `top` on."""
     depth, columns = len(source), source[0].size
-    flat, flat_out, taps = source.reshape(-1), out.reshape(-1), _none(z)
+    flat, flat_out, taps = source.reshape(-1), out.reshape(-1), _arrays(z)
     sizes = (depth, columns, out[0].size, top * out.shape[2])
     blocks = max(1, columns // WIDTH)  # the last has what is left over, too
 
