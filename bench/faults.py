@@ -14,7 +14,6 @@ Each prints its figures and ends with status 1 where a bound is missed. All is w
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import random
 import shutil
@@ -28,18 +27,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+from trials.runs import (
+    FAULTY,
+    HILUM,
+    RECIPE,
+    WORKERS,
+    command,
+    content,
+    faults_of,
+    finished,
+    hilum,
+    small_scans,
+)
+
 from hilum import batch, write
 from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_dicom_series
 from hilum.io.ledger import read_ledger
-from hilum.io.store import PARTIAL, is_whole, read_record
+from hilum.io.store import PARTIAL
 from hilum.recipes import parse_recipe
-from hilum.verify import Fault, verify
 
-HILUM = [sys.executable, "-m", "hilum.cli"]
-FAULTY = Path(__file__).resolve().parents[1] / "tests" / "faulty"
-RECIPE = "[resample]\nspacing_mm = 8.0\n"
-WORKERS = 2
 SPEED_UP, OVERHEAD_S, NOTHING_S, GROWTH = 1.6, 0.060, 5.0, 0.25
 """Bounds: two workers beside one; seconds a scan; of an idle rerun; growth of memory from a tenth of them to all."""
 
@@ -56,55 +63,6 @@ def main() -> int:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=asked.scratch) as scratch:
         return 0 if COMMANDS[asked.what](asked, Path(scratch)) else 1
-
-
-def small_scans(folder: Path, count: int) -> Path:
-    """Write tiny phantoms as volume files, and the recipe beside their folder."""
-    folder.mkdir()
-    (folder.parent / "recipe.toml").write_text(RECIPE)
-    for k in range(count):
-        phantom = make_phantom(seed=k, shape=(24, 48, 48), spacing=(12.0, 8.0, 8.0))
-        write(phantom.scan.ct, folder / f"1.2.{k}.mhd")
-    return folder
-
-
-def command(inputs: Path, out: Path, *words: str, workers: int = WORKERS) -> list[str]:
-    recipe = () if "--recipe" in words else ("--recipe", str(inputs.parent / "recipe.toml"))
-    return [*HILUM, "run", str(inputs), "--out", str(out), *recipe, "--workers", str(workers), *words]
-
-
-def hilum(words: list[str], **environment: str) -> tuple[int, str]:
-    """Run a command; its status, and what it said on stderr without notes."""
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, **environment})
-    return done.returncode, "".join(x for x in done.stderr.splitlines(True) if not x.startswith("note: "))
-
-
-def content(out: Path) -> dict[str, str]:
-    """Every file of an output that has to be the same each time: the ledger holds seconds."""
-    paths = (path for path in out.rglob("*") if path.is_file() and path.name not in {"ledger.jsonl", ".lock"})
-    return {str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-
-
-def finished(out: Path) -> tuple[dict[str, int], list[str], list[str]]:
-    """Scans under a final name with their inode, those among them that are not whole, and what is half-done."""
-    there, broken, partial = {}, [], []
-    for path in (out / "scans").iterdir() if (out / "scans").is_dir() else ():
-        if path.name.startswith(PARTIAL):
-            partial.append(path.name)
-            continue
-        record = read_record(path)
-        sound = record is not None and is_whole(path, record)
-        if sound:
-            sums = {name: hashlib.sha256((path / name).read_bytes()).hexdigest() for name in record.files}
-            sound = sums == {name: facts.sha256 for name, facts in record.files.items()}
-        if not sound:
-            broken.append(path.name)
-        there[path.name] = path.stat().st_ino
-    return there, broken, partial
-
-
-def faults_of(out: Path) -> list[Fault]:
-    return [found for found in verify(out) if isinstance(found, Fault)]
 
 
 def kill(asked: argparse.Namespace, scratch: Path) -> bool:
