@@ -25,7 +25,8 @@ from hilum.export.boxes import write_boxes_csv, write_coco3d
 from hilum.export.monai import write_monai
 from hilum.export.nnunet import write_nnunet
 from hilum.export.seg import write_segmentations
-from hilum.io.store import finished_scans, read_stored
+from hilum.io.finished import finished_scans
+from hilum.io.store import read_stored
 from hilum.ops.regrid import place_mask
 
 

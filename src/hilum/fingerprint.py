@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, MissingInputError
-from hilum.io.store import HU, finished_scans
+from hilum.io.finished import finished_scans
+from hilum.io.store import HU
 from hilum.io.stores import read_stored
 from hilum.ops.statistics import HuHistogram, Moments, count_hu, measure_moments
 from hilum.stats import FINE, PERCENTILES, VoxelStats, fine, summarize

@@ -93,6 +93,21 @@ def preview_of(scan: Scan, recipe: Recipe) -> Preview:
     return draw_preview(scan, unit_range=scale, workers=recipe.compute.workers)
 
 
+def promised_parts(recipe: Recipe) -> list[str]:
+    """Tell which parts a recipe promises of every scan; nodules depend on whether it has annotations.
+
+    Parameters
+    ----------
+    recipe : Recipe
+
+    Returns
+    -------
+    list of str
+        As `hilum.io.records.ScanRecord` names them.
+    """
+    return ["ct", *(["lungs"] if recipe.lungs.method != "none" else []), "preview"]
+
+
 def _like(given: Mask, recipe: Recipe) -> Mask:
     """A mask on the scan's own grid, brought to the grid of the output."""
     turned = reorient(given) if recipe.orient.axes == "patient" else given

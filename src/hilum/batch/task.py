@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import hilum
+from hilum.batch.lock import check_run
 from hilum.datasets import DATASETS
-from hilum.errors import HilumError, OutputError, one_line
+from hilum.errors import HilumError, InputError, OutputError, one_line
 from hilum.io.atomic import DISK_FULL
+from hilum.io.finished import check_files, files_stamp, read_record, record_sha256
 from hilum.io.ledger import Row
 from hilum.io.parts import list_parts
-from hilum.io.store import is_whole, read_record, store_scan
+from hilum.io.store import store_scan
 from hilum.io.sums import file_sha256
 from hilum.ops.lungs import MODEL
 from hilum.ops.lungs_onnx import model_digest
-from hilum.pipeline import preprocess, preview_of
+from hilum.pipeline import preprocess, preview_of, promised_parts
 from hilum.recipes import Compute, Recipe, recipe_fingerprint
 from hilum.scan import Known, ScanRef
 
@@ -38,7 +40,8 @@ OUT_OF_MEMORY = "out-of-memory"
 class Task:
     """One scan to be made: its place, the recipe, the run's output folder.
 
-    ``written`` is the SHA-256 of its ``scan.json`` as the ledger has it; empty where it has none.
+    ``written`` is the SHA-256 of its ``scan.json`` as the ledger has it; empty where it has none. ``run`` is the name
+    of the run that holds the output folder, as `hilum.batch.lock.hold` gives it.
     """
 
     ref: ScanRef
@@ -46,10 +49,11 @@ class Task:
     out: Path
     overwrite: bool = False
     written: str = ""
+    run: str = ""
 
     def make(self) -> Row:
         """Make the scan, as `run_one` does."""
-        return run_one(self.ref, self.recipe, self.out, overwrite=self.overwrite, written=self.written)
+        return run_one(self.ref, self.recipe, self.out, overwrite=self.overwrite, written=self.written, run=self.run)
 
 
 def with_threads(task: Task, threads: int) -> Task:
@@ -68,11 +72,13 @@ def with_threads(task: Task, threads: int) -> Task:
     return replace(task, recipe=msgspec.structs.replace(task.recipe, compute=compute))
 
 
-def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False, written: str = "") -> Row:
+def run_one(
+    ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False, written: str = "", run: str = ""
+) -> Row:
     """Load, preprocess and store one scan, and never raise for what is wrong with it.
 
-    A finished scan with the same fingerprint is kept; one of the same recipe whose input or version changed is made
-    anew.
+    A finished scan with the same fingerprint is kept, if every file matches its checksum; one of the same recipe whose
+    input or version changed is made anew.
 
     Parameters
     ----------
@@ -84,13 +90,16 @@ def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False,
         Whether a finished scan of another recipe is replaced; without it the scan is refused.
     written : str
         SHA-256 of the ``scan.json`` of a finished scan, where the ledger has it: one that differs is not kept.
+    run : str
+        The run that the scan is made for: nothing takes its place once another run holds the folder. Empty where
+        nobody holds it.
 
     Returns
     -------
     Row
         The ledger's line.
     """
-    return guarded(ref, lambda: _make(ref, recipe, out, overwrite, written))
+    return guarded(ref, lambda: _make(ref, recipe, out, overwrite, written, run))
 
 
 def guarded(ref: ScanRef, make: Callable[[], Row]) -> Row:
@@ -121,13 +130,12 @@ def guarded(ref: ScanRef, make: Callable[[], Row]) -> Row:
     return msgspec.structs.replace(row, seconds=round(time.perf_counter() - started, 3))
 
 
-def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str) -> Row:
+def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str, run: str) -> Row:
     """Make one scan's output, or find it made."""
     seen, mark = stamp(ref, recipe), fingerprint(ref, recipe)
     folder = out / "scans" / ref.scan_id
     kept = read_record(folder)
-    sound = kept is not None and is_whole(folder, kept) and written in {"", record_sha256(folder)}
-    if kept is not None and sound and kept.fingerprint == mark:
+    if kept is not None and kept.fingerprint == mark and _is_sound(folder, kept, written):
         return finished_row(folder, kept, stamp=seen)
     decided = recipe_fingerprint(recipe)
     if kept is not None and kept.recipe_sha256 != decided and not overwrite:
@@ -145,8 +153,21 @@ def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str
         fingerprint=mark,
         dataset=ref.dataset,
         preview=preview_of(ready, recipe),
+        promised=promised_parts(recipe),
+        before=lambda: check_run(out, run),
     )
     return finished_row(folder, record, stamp=seen)
+
+
+def _is_sound(folder: Path, record: ScanRecord, written: str) -> bool:
+    """Whether a finished scan is what the ledger says, down to the last byte."""
+    if written not in {"", record_sha256(folder)}:
+        return False
+    try:
+        check_files(folder, record)
+    except InputError:
+        return False
+    return True
 
 
 def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
@@ -172,26 +193,8 @@ def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
         fingerprint=record.fingerprint,
         stamp=stamp,
         scan_sha256=record_sha256(folder),
+        files_stamp=files_stamp(folder, record),
     )
-
-
-def record_sha256(folder: Path) -> str:
-    """Hash a scan's ``scan.json``.
-
-    Parameters
-    ----------
-    folder : Path
-        The scan's folder.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits; empty where there is no such file.
-    """
-    try:
-        return hashlib.sha256((folder / "scan.json").read_bytes()).hexdigest()
-    except OSError:
-        return ""
 
 
 def fingerprint(ref: ScanRef, recipe: Recipe) -> str:

@@ -86,7 +86,8 @@ def save(figure: Figure, out: Path, options: Options) -> int:
 def load(source: Path, options: Options) -> Scan:
     """Read a scan, finished or not, in HU."""
     from hilum.io import annotate
-    from hilum.io.store import HU, read_finished, read_record
+    from hilum.io.finished import read_record
+    from hilum.io.store import HU, read_finished
 
     folder = finished_folder(source)
     if folder is None:
@@ -106,7 +107,7 @@ def load(source: Path, options: Options) -> Scan:
 
 def finished_folder(source: Path) -> Path | None:
     """The folder of a finished scan: the one given, or the only one of a run's output."""
-    from hilum.io.store import finished_scans
+    from hilum.io.finished import finished_scans
 
     if (source / "scan.json").is_file():
         return source

@@ -8,7 +8,7 @@ import os
 import re
 from operator import itemgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from hilum.errors import AnnotationError, one_line
 from hilum.io.files import open_file
@@ -64,8 +64,8 @@ def read_rows(
     MissingInputError, InputError
         If the file does not exist or cannot be opened.
     """
-    with open_file(path) as handle, cast("io.FileIO", handle) as raw, io.BufferedReader(raw, 2**18) as buffered:
-        size = os.fstat(handle.fileno()).st_size
+    with open_file(path) as raw, io.BufferedReader(raw, 2**18) as buffered:
+        size = os.fstat(raw.fileno()).st_size
         if size > _SIZE_LIMIT:
             raise AnnotationError(f"is larger than {_SIZE_LIMIT} bytes", where=path, do=do)
         reader = csv.reader(_lines(buffered, path), strict=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import hilum
 from hilum.errors import InputError, MissingInputError
 from hilum.io import ledger
+from hilum.io.finished import look_up_scans, read_record
 from hilum.io.preview import read_preview
-from hilum.io.store import finished_scans, read_finished, read_record
+from hilum.io.store import read_finished
 from hilum.report.risk import flags, risk
 from hilum.report.text import all_visible, visible
 from hilum.viewer.shown import Shown, show_read, show_stored
@@ -146,7 +147,7 @@ def open_source(
 
 def _open_run(folder: Path, original: Path | None) -> Source:
     rows = ledger.read_ledger(folder)
-    finished = {path.name: (path, record) for path, record in finished_scans(folder)}
+    finished = {path.name: (path, record) for path, record in look_up_scans(folder, unlisted=True) if record}
     items = []
     for name in sorted({**rows, **finished}):
         path, record = finished.get(name, (None, None))
