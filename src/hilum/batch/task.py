@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-import hilum
+from hilum.batch.identity import CHANGED, Look, check_still, fingerprint, look, stamp
 from hilum.datasets import DATASETS
-from hilum.errors import HilumError, OutputError, one_line
+from hilum.errors import HilumError, InputError, OutputError, one_line
 from hilum.io.atomic import DISK_FULL
 from hilum.io.ledger import Row
-from hilum.io.parts import list_parts
 from hilum.io.store import is_whole, read_record, store_scan
-from hilum.io.sums import file_sha256
-from hilum.ops.lungs import MODEL
-from hilum.ops.lungs_onnx import model_digest
 from hilum.pipeline import preprocess, preview_of
 from hilum.recipes import Compute, Recipe, recipe_fingerprint
-from hilum.scan import Known, ScanRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
     from hilum.io.ledger import Status
     from hilum.io.records import ScanRecord
+    from hilum.scan import Scan, ScanRef
 
 OUT_OF_MEMORY = "out-of-memory"
 
@@ -123,7 +118,8 @@ def guarded(ref: ScanRef, make: Callable[[], Row]) -> Row:
 
 def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str) -> Row:
     """Make one scan's output, or find it made."""
-    seen, mark = stamp(ref, recipe), fingerprint(ref, recipe)
+    before, seen = look(ref), stamp(ref, recipe)
+    mark = fingerprint(ref, recipe, before)
     folder = out / "scans" / ref.scan_id
     kept = read_record(folder)
     sound = kept is not None and is_whole(folder, kept) and written in {"", record_sha256(folder)}
@@ -132,7 +128,12 @@ def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str
     decided = recipe_fingerprint(recipe)
     if kept is not None and kept.recipe_sha256 != decided and not overwrite:
         raise OutputError("holds this scan by another recipe", where=folder, do="give --overwrite", code="exists")
-    scan = DATASETS[ref.dataset].load(ref, max_gap_mm=recipe.read.max_gap_mm)
+    try:
+        scan = _load(ref, recipe, before)
+    except InputError as problem:
+        if problem.code != CHANGED:
+            raise
+        return Row(id=ref.scan_id, status="failed", code=CHANGED, reason=str(problem))
     ready = preprocess(scan, recipe)
     record = store_scan(
         ready,
@@ -147,6 +148,17 @@ def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str
         preview=preview_of(ready, recipe),
     )
     return finished_row(folder, record, stamp=seen)
+
+
+def _load(ref: ScanRef, recipe: Recipe, before: Look) -> Scan:
+    """Load a scan; one whose files changed meanwhile is neither trusted nor called bad."""
+    try:
+        scan = DATASETS[ref.dataset].load(ref, max_gap_mm=recipe.read.max_gap_mm)
+    except HilumError:
+        check_still(ref, before)
+        raise
+    check_still(ref, before)
+    return scan
 
 
 def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
@@ -192,84 +204,3 @@ def record_sha256(folder: Path) -> str:
         return hashlib.sha256((folder / "scan.json").read_bytes()).hexdigest()
     except OSError:
         return ""
-
-
-def fingerprint(ref: ScanRef, recipe: Recipe) -> str:
-    """Hash of everything a result comes from: the content of the input's files, the recipe, the version.
-
-    Parameters
-    ----------
-    ref : ScanRef
-        Its files are read; neither their times nor where the data set lies count. What the tables of its data set say
-        of this one scan counts, not the rest of them.
-    recipe : Recipe
-        Where its lung method is a model, that file's bytes count.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-    """
-    digest = _origin(ref, recipe)
-    if (model := _model(recipe)) is not None:
-        digest.update(model_digest(model).encode())
-    for root in _roots(ref):
-        for name, path in list_parts(root):
-            try:
-                digest.update(f"\n{name} {file_sha256(path)}".encode("utf-8", "surrogateescape"))
-            except OSError:  # the reader's to refuse
-                digest.update(f"\n{name} unreadable".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def stamp(ref: ScanRef, recipe: Recipe) -> str:
-    """Hash of the same, with the size and time of change of the input's files in place of their content.
-
-    Where it is unchanged nothing is; where it changed, `fingerprint` decides.
-
-    Parameters
-    ----------
-    ref : ScanRef
-    recipe : Recipe
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-    """
-    digest = _origin(ref, recipe)
-    model = _model(recipe)
-    for root in (*_roots(ref), *([model] if model is not None and model.exists() else [])):
-        for name, path in list_parts(root):
-            try:
-                found = path.stat()
-            except OSError:
-                continue
-            text = f"\n{name} {found.st_size} {found.st_mtime_ns}"
-            digest.update(text.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def _origin(ref: ScanRef, recipe: Recipe) -> hashlib._Hash:
-    digest = hashlib.sha256(f"{hilum.__version__} {_decided(recipe)} {ref.series_uid}".encode())
-    known = ref.known or Known()
-    digest.update(repr((sorted(known.labels.items()), [(n.center, n.diameter_mm) for n in known.nodules])).encode())
-    for kind, values in sorted(known.locations.items()):
-        digest.update(kind.encode() + values.tobytes())
-    return digest
-
-
-_decided = functools.lru_cache(maxsize=4)(recipe_fingerprint)
-"""The same for every scan of a run."""
-
-
-def _model(recipe: Recipe) -> Path | None:
-    method = recipe.lungs.method
-    return Path(method.removeprefix(MODEL)) if method.startswith(MODEL) else None
-
-
-def _roots(ref: ScanRef) -> Iterator[Path]:
-    """Where a scan's files lie; what is not there is the reader's to refuse."""
-    for root in (ref.path, ref.annotations, (ref.known or Known()).lungs):
-        if root is not None and root.exists():
-            yield root

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hilum.errors import FormatError, MissingInputError, UnsupportedError
 from hilum.io.dicom_files import find_files
@@ -17,6 +19,7 @@ from hilum.io.dicom_stack import name_damaged
 from hilum.io.series import group, name_some, sort_out
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -38,6 +41,21 @@ class Index:
     sorted_out: Sorted
     findings: tuple[Finding, ...]
     stacks: tuple[Stack, ...]
+
+
+class Series(NamedTuple):
+    """Where a series lies.
+
+    Parameters
+    ----------
+    folder : Path
+        The deepest folder that holds all of its slices.
+    files : tuple of str
+        The files of its slices, relative to the folder, sorted.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
 
 
 def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) -> Index:
@@ -70,7 +88,7 @@ def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) 
     return Index(root, sorted_out, (*findings, *sorted_out.findings), tuple(stacks))
 
 
-def list_series(path: Path) -> dict[str, Path]:
+def list_series(path: Path) -> dict[str, Series]:
     """List the CT series of a folder without judging them: a data set may have thousands.
 
     Parameters
@@ -79,8 +97,8 @@ def list_series(path: Path) -> dict[str, Path]:
 
     Returns
     -------
-    dict of str to Path
-        By Series Instance UID (empty text for slices without one), the deepest folder that holds all of its slices.
+    dict of str to Series
+        By Series Instance UID (empty text for slices without one).
 
     Raises
     ------
@@ -88,10 +106,41 @@ def list_series(path: Path) -> dict[str, Path]:
         As `index_folder` raises it.
     """
     root, sorted_out, _, _ = _read(path)
-    folders: dict[str, set[str]] = {}
+    names: dict[str, set[str]] = {}
     for header in sorted_out.slices:
-        folders.setdefault(header.series_uid, set()).add(os.path.dirname(header.path))  # noqa: PTH120 - of thousands
-    return {uid: root / os.path.commonpath(sorted(found)) for uid, found in folders.items()}
+        names.setdefault(header.series_uid, set()).add(header.path)
+    return {uid: _place(root, found) for uid, found in names.items()}
+
+
+def _place(root: Path, names: set[str]) -> Series:
+    common = os.path.commonpath({os.path.dirname(name) for name in names})  # noqa: PTH120 - of thousands
+    skip = len(common) + 1 if common else 0
+    # Many series name their files alike: thousands of lists hold each name once.
+    return Series(root / common, tuple(sys.intern(name[skip:]) for name in sorted(names)))
+
+
+def list_slices(root: Path, series_uid: str, names: Iterable[str]) -> list[str]:
+    """List those of a folder's files that a reader takes for slices of a series, by their headers.
+
+    Parameters
+    ----------
+    root : Path
+        A folder.
+    series_uid : str
+        Empty for every CT slice: where no series is named, the reader chooses by all of them.
+    names : iterable of str
+        The files to look at, relative to the folder.
+
+    Returns
+    -------
+    list of str
+        Sorted; empty where there is none.
+    """
+    headers: list[Header] = []
+    for name in names:
+        with suppress(OSError):  # the reader tells of it
+            headers.extend(read_headers(root, name) or ())
+    return sorted({h.path for h in sort_out(headers).slices if not series_uid or h.series_uid == series_uid})
 
 
 def _read(path: Path) -> tuple[Path, Sorted, list[Finding], list[str]]:
