@@ -85,7 +85,7 @@ def test_a_file_that_is_no_slice_changes_no_fingerprint(flat):
 
 
 def test_a_slice_that_joins_changes_the_fingerprint_of_its_series_alone(flat):
-    late = sorted(flat.glob("1-*"))[0]
+    late = min(flat.glob("1-*"))
     content = late.read_bytes()
     late.unlink()
     before, refs = marks(flat), folder.index(flat)
@@ -196,7 +196,7 @@ def touch(path):
 def test_an_input_that_changes_while_it_is_read_is_not_stored(flat, tmp_path, monkeypatch, what):
     table = tmp_path / "nodules.csv"
     table.write_text(f"seriesuid,coordX,coordY,coordZ,diameter_mm\n{UIDS[0]},1,2,3,9\n")
-    one, *_ = sorted(flat.glob("0-*"))
+    one = min(flat.glob("0-*"))
     spare = tmp_path / "spare.dcm"
     shutil.copy(one, spare)
     if what == "joined":

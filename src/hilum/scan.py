@@ -134,7 +134,7 @@ class Scan:
     Parameters
     ----------
     series_uid : str
-        The DICOM Series Instance UID, or the file's stem where there is none.
+        The DICOM Series Instance UID; where there is none the file's stem, if that shows no person, or a made-up name.
     ct : Volume
         int16 Hounsfield units on the scan's own grid.
     nodules : tuple of Nodule

@@ -23,7 +23,8 @@ from hilum.io import summary, sums
 from hilum.io.atomic import DISK_FULL
 from hilum.io.convert import convert_scan
 from hilum.io.extras import check_extra
-from hilum.io.ledger import FINISHED, NAME, Ledger, Row, read_ledger
+from hilum.io.ledger import FINISHED, NAME, Ledger, Row, read_ledger, stored
+from hilum.io.reasons import reason_of
 from hilum.io.store import is_whole, read_record
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
 from hilum.scan import ScanRef
@@ -118,7 +119,7 @@ def convert_run(
                 raise OutputError("cannot be written: No space left on the disk", where=out,
                                   do="make room and convert again: what is there stays", code=DISK_FULL)  # fmt: skip
             well = well and (new.status in FINISHED or rows[new.id].status not in FINISHED)
-            if book.get(new.id) != new:
+            if book.get(new.id) != stored(new):
                 (out / sums.NAME).unlink(missing_ok=True)  # of what the folder was
                 book.append(new)
             yield new
@@ -190,6 +191,7 @@ def _convert(task: Conversion) -> Row:
             raise InputError("was made by another recipe than the run's", where=place, do=AGAIN, code="recipe")
         convert_scan(place, record, scans, file_format=task.file_format, recipe_sha256=task.after)
     except HilumError as problem:
-        return Row(id=row.id, status="failed", code=problem.code, reason=str(problem))
+        reason = reason_of(problem, path=place)
+        return Row(id=row.id, status="failed", code=problem.code, reason=reason, shown=str(problem))
     # The stamp is that of a run with this format, which knows the input's files.
     return msgspec.structs.replace(row, stamp="", scan_sha256=record_sha256(scans / row.id), attempts=1)

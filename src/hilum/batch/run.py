@@ -12,12 +12,12 @@ from hilum.batch.identity import stamp
 from hilum.batch.limits import Limits, count_processes
 from hilum.batch.lock import hold
 from hilum.batch.task import Task, record_sha256, with_threads
-from hilum.datasets.survey import Survey
+from hilum.datasets.survey import Survey, hide_row, hide_series
 from hilum.errors import OutputError, RecipeError
 from hilum.io import summary, sums
 from hilum.io.atomic import DISK_FULL, PARTIAL, atomic_path, write_refused
 from hilum.io.extras import check_extra
-from hilum.io.ledger import FINISHED, Ledger, Row
+from hilum.io.ledger import FINISHED, Ledger, Row, stored
 from hilum.io.store import is_whole, read_record
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
 
@@ -139,6 +139,9 @@ def process(
         If the recipe's format needs a package that is not installed.
     """
     check_extra(recipe.output.format)
+    found = found or Survey([], [])
+    if recipe.output.series_uid == "hash":
+        found, refused = hide_series(found), [hide_row(row) for row in refused]
     with ExitStack() as stack:
         stack.enter_context(claimed(out))
         book = stack.enter_context(Ledger(out))
@@ -154,13 +157,13 @@ def process(
                 book.append(row)
             yield row
         book.compact()
-        summary.write_summary(out, _summaries(refs, book, out, found or Survey([], [])))
+        summary.write_summary(out, _summaries(refs, book, out, found))
         sums.write_sums(out, OWN_FILES)
 
 
 def _both(refused: Iterable[Row], made: Iterable[tuple[Row, bool]], book: Ledger) -> Iterator[tuple[Row, bool]]:
     for row in refused:
-        yield row, book.get(row.id) != row
+        yield row, book.get(row.id) != stored(row)
     yield from made
 
 

@@ -11,12 +11,17 @@ import msgspec
 
 from hilum.batch.identity import CHANGED, Look, check_still, fingerprint, look, stamp
 from hilum.datasets import DATASETS
+from hilum.datasets.survey import hide_row
 from hilum.errors import HilumError, InputError, OutputError, one_line
 from hilum.io.atomic import DISK_FULL
 from hilum.io.ledger import Row
+from hilum.io.names import hashed_uid, hide_uids
+from hilum.io.reasons import broken_at, reason_of
 from hilum.io.store import is_whole, read_record, store_scan
+from hilum.io.values import is_uid
 from hilum.pipeline import preprocess, preview_of
 from hilum.recipes import Compute, Recipe, recipe_fingerprint
+from hilum.scan import Note
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +90,8 @@ def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False,
     Row
         The ledger's line.
     """
-    return guarded(ref, lambda: _make(ref, recipe, out, overwrite, written))
+    row = guarded(ref, lambda: _make(ref, recipe, out, overwrite, written))
+    return row if recipe.output.series_uid == "keep" else hide_row(row)
 
 
 def guarded(ref: ScanRef, make: Callable[[], Row]) -> Row:
@@ -106,14 +112,22 @@ def guarded(ref: ScanRef, make: Callable[[], Row]) -> Row:
         row = make()
     except HilumError as problem:
         status: Status = "failed" if problem.code == DISK_FULL else "refused"
-        row = Row(id=ref.scan_id, status=status, code=problem.code, reason=str(problem))
+        row = _told(ref, problem, status)
     except MemoryError:
-        text = f"{ref.path}: the machine had no memory for it; give fewer --workers"
-        row = Row(id=ref.scan_id, status="failed", code=OUT_OF_MEMORY, reason=one_line(text))
+        text = "the machine had no memory for it; give fewer --workers"
+        shown = one_line(f"{ref.path}: {text}")
+        row = Row(id=ref.scan_id, status="failed", code=OUT_OF_MEMORY, reason=text, shown=shown)
     except Exception as failure:  # noqa: BLE001 - one scan may break in any way; the others go on and the ledger tells
-        text = f"{ref.path}: {type(failure).__name__}: {failure}"
-        row = Row(id=ref.scan_id, status="failed", code=type(failure).__name__, reason=one_line(text))
+        shown = one_line(f"{ref.path}: {type(failure).__name__}: {failure}")
+        reason = broken_at(failure)
+        row = Row(id=ref.scan_id, status="failed", code=type(failure).__name__, reason=reason, shown=shown)
     return msgspec.structs.replace(row, seconds=round(time.perf_counter() - started, 3))
+
+
+def _told(ref: ScanRef, problem: HilumError, status: Status) -> Row:
+    """The row of a scan that was not made, for a reason that is known."""
+    reason = reason_of(problem, path=ref.path, annotations=ref.annotations)
+    return Row(id=ref.scan_id, status=status, code=problem.code, reason=reason, shown=str(problem))
 
 
 def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str) -> Row:
@@ -133,8 +147,10 @@ def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str
     except InputError as problem:
         if problem.code != CHANGED:
             raise
-        return Row(id=ref.scan_id, status="failed", code=CHANGED, reason=str(problem))
+        return _told(ref, problem, "failed")
     ready = preprocess(scan, recipe)
+    if recipe.output.series_uid == "hash":
+        ready = _hide_series(ready)
     record = store_scan(
         ready,
         out / "scans",
@@ -159,6 +175,13 @@ def _load(ref: ScanRef, recipe: Recipe, before: Look) -> Scan:
         raise
     check_still(ref, before)
     return scan
+
+
+def _hide_series(scan: Scan) -> Scan:
+    """A scan as it leaves where its series UID must not: what is written of it is written of this one."""
+    notes = tuple(Note(note.code, hide_uids(note.text)) for note in scan.notes)
+    uid = hashed_uid(scan.series_uid) if is_uid(scan.series_uid) else scan.series_uid
+    return replace(scan, series_uid=uid, notes=notes)
 
 
 def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:

@@ -16,10 +16,11 @@ from hilum.io.dicom_headers import read_headers
 from hilum.io.dicom_lut import judge_with_luts
 from hilum.io.dicom_records import Finding, Header, Sorted, Stack
 from hilum.io.dicom_stack import name_damaged
+from hilum.io.names import count_place, safe_name
 from hilum.io.series import group, name_some, sort_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 
@@ -78,8 +79,9 @@ def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) 
     MissingInputError, FormatError, UnsupportedError
         If there is no such path, no file in it, or it is an archive, or neither a file nor a folder.
     """
-    root, sorted_out, findings, locked = _read(path)
-    lost = [name for f in sorted_out.findings if f.code == "ignored-damaged-file" for name in f.files] + locked
+    root, sorted_out, findings, called = _read(path)
+    codes = {"ignored-damaged-file", "unreadable-files"}
+    lost = {name: called(name) for f in (*sorted_out.findings, *findings) if f.code in codes for name in f.files}
     stacks = []
     for members in group(sorted_out.slices):
         placed, assumed = state_positions(members, slice_spacing_mm)
@@ -105,7 +107,7 @@ def list_series(path: Path) -> dict[str, Series]:
     InputError
         As `index_folder` raises it.
     """
-    root, sorted_out, _, _ = _read(path)
+    root, sorted_out, _, _ = _read(path, told=False)
     names: dict[str, set[str]] = {}
     for header in sorted_out.slices:
         names.setdefault(header.series_uid, set()).add(header.path)
@@ -143,9 +145,17 @@ def list_slices(root: Path, series_uid: str, names: Iterable[str]) -> list[str]:
     return sorted({h.path for h in sort_out(headers).slices if not series_uid or h.series_uid == series_uid})
 
 
-def _read(path: Path) -> tuple[Path, Sorted, list[Finding], list[str]]:
-    """Read all headers: the root, its slices sorted out, findings on its files, and which could not be opened."""
+def _read(path: Path, *, told: bool = True) -> tuple[Path, Sorted, list[Finding], Callable[[str], str]]:
+    """Read all headers: the root, its slices sorted out, findings on its files, and what each file is called.
+
+    Not `told`: messages are not wanted, and no file's place is counted.
+    """
     root, names, findings = _names(path)
+    places = {name: count_place(k, len(names)) for k, name in enumerate(names) if told and not safe_name(name)}
+
+    def called(name: str) -> str:
+        return safe_name(name) or places.get(name, "a file")
+
     headers: list[Header] = []
     junk: list[str] = []
     locked: list[str] = []
@@ -157,15 +167,17 @@ def _read(path: Path) -> tuple[Path, Sorted, list[Finding], list[str]]:
             continue
         if read is None:
             junk.append(name)
+        elif name in places:
+            headers.extend(replace(header, place=places[name]) for header in read)
         else:
             headers.extend(read)
     if junk:
-        text = f"{len(junk)} files that are not DICOM ignored: {name_some(junk)}"
+        text = f"{len(junk)} files that are not DICOM ignored: {name_some(map(called, junk))}"
         findings.append(Finding("ignored-files", text, "ignored", tuple(junk)))
     if locked:
-        text = f"{len(locked)} files could not be opened: {name_some(locked)}"
+        text = f"{len(locked)} files could not be opened: {name_some(map(called, locked))}"
         findings.append(Finding("unreadable-files", text, "ignored", tuple(locked)))
-    return root, sort_out(headers), findings, locked
+    return root, sort_out(headers), findings, called
 
 
 def _names(path: Path) -> tuple[Path, list[str], list[Finding]]:

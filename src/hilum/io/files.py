@@ -40,7 +40,7 @@ def open_file(path: Path, *, named: str = "") -> BinaryIO:
     InputError
         If it is no regular file, or may not be read.
     """
-    what = f"the data file {one_line(named, limit=60)}" if named else "the file"
+    what = f"the data file {one_line(named, limit=60)!r}" if named else "the file"
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (FileNotFoundError, NotADirectoryError) as error:

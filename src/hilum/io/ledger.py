@@ -37,6 +37,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ``refused``: the input cannot be trusted, `reason` says why; ``failed``: hilum or the machine broke, in the last
     of `attempts`. ``fingerprint`` is of the input's content, the recipe and the version; ``stamp`` of the same with
     the names, sizes and times of the input's files in place of their content; ``scan_sha256`` of ``scan.json``.
+
+    ``shown`` is the reason as the screen shows it, with paths and names; it is never written.
     """
 
     id: str
@@ -49,6 +51,21 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     stamp: str = ""
     scan_sha256: str = ""
     attempts: int = 1
+    shown: str = ""
+
+
+def stored(row: Row) -> Row:
+    """A row as a ledger gives it back.
+
+    Parameters
+    ----------
+    row : Row
+
+    Returns
+    -------
+    Row
+    """
+    return msgspec.structs.replace(row, shown="") if row.shown else row
 
 
 def encode_row(row: Row) -> bytes:
@@ -63,7 +80,9 @@ def encode_row(row: Row) -> bytes:
     bytes
         With its line break.
     """
-    body = msgspec.json.encode(row)[:-1]
+    body = msgspec.json.encode({name: value for name, value in msgspec.structs.asdict(row).items() if name != "shown"})[
+        :-1
+    ]
     return body + _CHECK + _digest(body) + b'"}\n'
 
 
