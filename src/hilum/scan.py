@@ -134,7 +134,7 @@ class Scan:
     Parameters
     ----------
     series_uid : str
-        The DICOM Series Instance UID, or the file's stem where there is none.
+        The DICOM Series Instance UID; where there is none the file's stem, if that shows no person, or a made-up name.
     ct : Volume
         int16 Hounsfield units on the scan's own grid.
     nodules : tuple of Nodule
@@ -232,6 +232,8 @@ class ScanRef:
         Where the scan's nodules are listed.
     known : Known or None
         What the data set's tables say of it, where they were read for all scans at once.
+    files : tuple of str
+        The files of the series, relative to `path`, as the listing found them; empty where it opened none.
     """
 
     dataset: str
@@ -240,3 +242,4 @@ class ScanRef:
     series_uid: str = ""
     annotations: Path | None = None
     known: Known | None = field(default=None, compare=False)
+    files: tuple[str, ...] = field(default=(), compare=False, repr=False)

@@ -25,7 +25,8 @@ from hilum.io.atomic import DISK_FULL
 from hilum.io.convert import convert_scan
 from hilum.io.extras import check_extra
 from hilum.io.finished import check_files, files_stamp, is_whole, read_record, record_sha256, scans_folder
-from hilum.io.ledger import FINISHED, NAME, Ledger, Row, read_ledger
+from hilum.io.ledger import FINISHED, NAME, Ledger, Row, read_ledger, stored
+from hilum.io.reasons import reason_of
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
 from hilum.scan import ScanRef
 
@@ -119,7 +120,7 @@ def convert_run(
                 raise OutputError("cannot be written: No space left on the disk", where=out,
                                   do="make room and convert again: what is there stays", code=DISK_FULL)  # fmt: skip
             well = well and (new.status in FINISHED or rows[new.id].status not in FINISHED)
-            if book.get(new.id) != new:
+            if book.get(new.id) != stored(new):
                 sums.remove_sums(out)  # of what the folder was
                 book.append(new)
             yield new
@@ -205,7 +206,8 @@ def _convert(task: Conversion) -> Row:
             before=lambda: check_run(task.out, task.run),
         )
     except HilumError as problem:
-        return Row(id=row.id, status="failed", code=problem.code, reason=str(problem))
+        reason = reason_of(problem, path=place)
+        return Row(id=row.id, status="failed", code=problem.code, reason=reason, shown=str(problem))
     # The stamp is that of a run with this format, which knows the input's files.
     folder = scans / row.id
     return msgspec.structs.replace(

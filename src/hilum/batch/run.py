@@ -6,17 +6,18 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from hilum._kernels.threads import count_workers
+from hilum.batch.identity import stamp
 from hilum.batch.limits import Limits, count_processes
 from hilum.batch.lock import hold
-from hilum.batch.task import Task, stamp, with_threads
-from hilum.datasets.survey import Survey
+from hilum.batch.task import Task, with_threads
+from hilum.datasets.survey import Survey, hide_row, hide_series
 from hilum.errors import InputError, OutputError, RecipeError
 from hilum.io import summary, sums
 from hilum.io.atomic import DISK_FULL, atomic_path, sweep, write_refused
 from hilum.io.extras import check_extra
 from hilum.io.files import read_small
 from hilum.io.finished import files_stamp, is_whole, read_record, record_sha256, scans_folder
-from hilum.io.ledger import FINISHED, Ledger, Row
+from hilum.io.ledger import FINISHED, Ledger, Row, stored
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
 
 if TYPE_CHECKING:
@@ -136,6 +137,9 @@ def process(
         If the recipe's format needs a package that is not installed.
     """
     check_extra(recipe.output.format)
+    found = found or Survey([], [])
+    if recipe.output.series_uid == "hash":
+        found, refused = hide_series(found), [hide_row(row) for row in refused]
     with ExitStack() as stack:
         name = stack.enter_context(claimed(out))
         book = stack.enter_context(Ledger(out))
@@ -151,13 +155,13 @@ def process(
                 book.append(row)
             yield row
         book.compact()
-        summary.write_summary(out, _summaries(refs, book, out, found or Survey([], [])))
+        summary.write_summary(out, _summaries(refs, book, out, found))
         sums.write_sums(out, OWN_FILES)
 
 
 def _both(refused: Iterable[Row], made: Iterable[tuple[Row, bool]], book: Ledger) -> Iterator[tuple[Row, bool]]:
     for row in refused:
-        yield row, book.get(row.id) != row
+        yield row, book.get(row.id) != stored(row)
     yield from made
 
 

@@ -73,7 +73,7 @@ def run(
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
     found = batch.survey(inputs, dataset=dataset, annotations=annotations)
     for row in found.refused:
-        complain(row.reason)
+        complain(row.shown or row.reason)
     for name, notes in found.notes.items():
         if dataset == "auto" and name != "folder":
             warn(f"taken as {name}, by its shape (--dataset says otherwise)")

@@ -14,6 +14,7 @@ from hilum.datasets.listing import Listing
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
 from hilum.io import read
 from hilum.io.files import is_there
+from hilum.io.names import safe_name
 from hilum.io.records import TableRecord
 from hilum.io.tables import read_rows, wrong_line
 from hilum.scan import Known, Note, Scan, ScanRef
@@ -77,7 +78,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     for path in [annotations] if annotations is not None else _label_files(root):
         found = _read_labels(path)
         known |= {name: _both(known.get(name), found[name][0], path) for name in sorted(names & found.keys())}
-        tables.append(_record(path.name, found, names))
+        tables.append(_record(safe_name(path.name) or "labels", found, names))
     unlabeled = sorted(names - known.keys())
     refs = [ScanRef("dsb2017", _scan_id(path), path, "", None, known.get(path.name, Known())) for path in patients]
     return Listing(refs, tables, _notes(tables, len(unlabeled), len(patients)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hilum.errors import InputError, MissingInputError
 from hilum.io import READERS, is_volume, read, suffix_of
@@ -20,6 +21,14 @@ _ID_DIGITS = 16
 
 _LEVELS = 3
 """How deep subfolders are indexed each by itself: patients, studies, series."""
+
+
+class _Listed(NamedTuple):
+    """Where a series lies, what it is called where it has no UID, and its files relative to the folder."""
+
+    folder: Path
+    tag: str
+    files: tuple[str, ...]
 
 
 def index(root: Path, annotations: Path | None = None) -> list[ScanRef]:
@@ -88,10 +97,10 @@ def scan_id_of(series_uid: str) -> str:
     return "ct-" + hashlib.sha256(series_uid.encode("utf-8", "replace")).hexdigest()[:_ID_DIGITS]
 
 
-def _ref(path: Path, series_uid: str, annotations: Path | None, *, tag: str) -> ScanRef:
+def _ref(path: Path, series_uid: str, annotations: Path | None, *, tag: str, files: tuple[str, ...] = ()) -> ScanRef:
     stem = path.name[: -len(suffix_of(path))] if suffix_of(path) else path.name
     uid = series_uid or (stem if is_uid(stem) else "")
-    return ScanRef("folder", scan_id_of(uid or tag), path, series_uid, annotations)
+    return ScanRef("folder", scan_id_of(uid or tag), path, series_uid, annotations, files=files)
 
 
 def _volume_files(root: Path) -> list[Path]:
@@ -109,7 +118,7 @@ def _dicom_series(root: Path, annotations: Path | None, *, quiet: bool) -> list[
     Folder by folder: the headers of thousands of series need not be in memory at once.
     """
     parts = _parts(root)
-    found: dict[str, tuple[Path, str]] = {}
+    found: dict[str, _Listed] = {}
     for part in parts:
         try:
             listed = _list_part(part)
@@ -117,30 +126,33 @@ def _dicom_series(root: Path, annotations: Path | None, *, quiet: bool) -> list[
             if len(parts) == 1 and not quiet:
                 raise
             continue
-        for uid, (folder, tag) in listed.items():
-            if uid in found:
-                before, tag = found[uid]  # noqa: PLW2901 - a series in several folders
-                folder = Path(os.path.commonpath([before, folder]))  # noqa: PLW2901 - as above
-            found[uid] = folder, tag
+        for uid, one in listed.items():
+            found[uid] = _joined(found[uid], one) if uid in found else one
     if not found and not quiet:
         _list_part(root)  # says why
-    return [_ref(path, uid, annotations, tag=tag) for uid, (path, tag) in sorted(found.items())]
+    return [_ref(one.folder, uid, annotations, tag=one.tag, files=one.files) for uid, one in sorted(found.items())]
 
 
-def _list_part(part: Path) -> dict[str, tuple[Path, str]]:
-    """The CT series below a folder, by their UIDs: where each lies, and what it is called where it has none."""
+def _joined(first: _Listed, second: _Listed) -> _Listed:
+    """A series that lies in several folders."""
+    folder = Path(os.path.commonpath([first.folder, second.folder]))
+    names = [(one.folder / name).relative_to(folder).as_posix() for one in (first, second) for name in one.files]
+    return _Listed(folder, first.tag, tuple(sorted(names)))
+
+
+def _list_part(part: Path) -> dict[str, _Listed]:
+    """The CT series below a folder, by their UIDs."""
     from hilum.io.dicom import index_dicom
     from hilum.io.dicom_index import list_series
 
     series = list_series(part)
+    found = {uid: _Listed(one.folder, "", one.files) for uid, one in series.items() if uid}
     if series and "" not in series:
-        return {uid: (folder, "") for uid, folder in series.items()}
+        return found
     # A series that was split into several stacks is one scan: reading it takes the largest, and says so.
-    first_of = {stack.series_uid: stack for stack in reversed(index_dicom(part))}
-    return {
-        uid: (_folder_of(part, stack), f"{stack.slices[0].sop_uid} {stack.slices[0].path}")
-        for uid, stack in first_of.items()
-    }
+    first = next(stack for stack in index_dicom(part) if not stack.series_uid)
+    tag = f"{first.slices[0].sop_uid} {first.slices[0].path}"
+    return {**found, "": _Listed(_folder_of(part, first), tag, ())}
 
 
 def _parts(root: Path) -> list[Path]:
@@ -173,5 +185,5 @@ def _unique(refs: list[ScanRef]) -> list[ScanRef]:
     for ref in refs:
         seen[ref.scan_id] = count = seen.get(ref.scan_id, 0) + 1
         renamed = ref.scan_id if count == 1 else f"{ref.scan_id}-{count}"
-        out.append(ScanRef(ref.dataset, renamed, ref.path, ref.series_uid, ref.annotations))
+        out.append(replace(ref, scan_id=renamed))
     return out

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hilum.errors import one_line
+from hilum.io.names import safe_name
 from hilum.scan import Note
 
 if TYPE_CHECKING:
@@ -117,5 +118,10 @@ def _passed_over(found: list[Path]) -> list[Note]:
     different = [path for path in others if not filecmp.cmp(taken, path, shallow=False)]
     if not different:
         return []
-    names = ", ".join(sorted({f"{path.parent.name}/{path.name}" for path in different}))
-    return [Note("chose-table", one_line(f"took {taken.parent.name}/{taken.name}, and not {names}", limit=200))]
+    names = ", ".join(sorted({_called(path) for path in different}))
+    return [Note("chose-table", one_line(f"took {_called(taken)}, and not {names}", limit=200))]
+
+
+def _called(path: Path) -> str:
+    """A table and its folder, where the folder's name may be shown."""
+    return f"{(safe_name(path.parent.name.removesuffix('FILES')) and path.parent.name) or '(a folder)'}/{path.name}"

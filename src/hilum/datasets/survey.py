@@ -6,9 +6,14 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hilum.datasets import DATASETS, recognize
 from hilum.errors import HilumError
 from hilum.io.ledger import Row
+from hilum.io.names import hashed_uid, hide_uids
+from hilum.io.reasons import reason_of
+from hilum.io.values import is_uid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,13 +93,63 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
             found = DATASETS[name].index(path, annotations)
         except HilumError as refusal:
             tag = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-            refused.append(Row(id=f"input-{tag}", status="refused", code=refusal.code, reason=str(refusal)))
+            reason = reason_of(refusal, path=path, annotations=annotations)
+            refused.append(
+                Row(id=f"input-{tag}", status="refused", code=refusal.code, reason=reason, shown=str(refusal))
+            )
             continue
         for ref in found.refs:
             _add(refs, ref)
         tables.setdefault(name, []).extend(found.tables)
         notes.setdefault(name, []).extend(str(note) for note in found.notes)
     return Survey(list(refs.values()), refused, tables, notes)
+
+
+def hide_series(found: Survey) -> Survey:
+    """What a survey tells of tables and refusals, as it leaves where series UIDs must not.
+
+    Parameters
+    ----------
+    found : Survey
+
+    Returns
+    -------
+    Survey
+        The scans are the same, for they are still to be read.
+    """
+    return replace(
+        found,
+        refused=[hide_row(row) for row in found.refused],
+        tables={name: [_hide_table(table) for table in tables] for name, tables in found.tables.items()},
+        notes={name: list(map(hide_uids, notes)) for name, notes in found.notes.items()},
+    )
+
+
+def hide_row(row: Row) -> Row:
+    """A ledger's row, as it leaves where series UIDs must not.
+
+    Parameters
+    ----------
+    row : Row
+
+    Returns
+    -------
+    Row
+    """
+    return msgspec.structs.replace(row, reason=hide_uids(row.reason))
+
+
+def _hide_table(table: TableRecord) -> TableRecord:
+    return msgspec.structs.replace(
+        table,
+        name=hide_uids(table.name),
+        series_without_scan={_hidden(uid): count for uid, count in table.series_without_scan.items()},
+        scans_without_rows=sorted(map(_hidden, table.scans_without_rows)),
+    )
+
+
+def _hidden(uid: str) -> str:
+    return hashed_uid(uid) if is_uid(uid) else uid
 
 
 def _add(refs: dict[str, ScanRef], ref: ScanRef) -> None:

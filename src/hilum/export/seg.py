@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import hilum
+from hilum.batch.run import RECIPE
 from hilum.errors import FormatError, HilumError, InputError, OutputError, one_line
 from hilum.export.finished import checked_run
 from hilum.export.seg_source import find_source, index_sources
 from hilum.io.atomic import whole_folder
 from hilum.io.stores import read_stored
 from hilum.ops.regrid import place_mask
+from hilum.recipes import recipe
 from hilum.train.runs import Skip
 from hilum.volume import Mask
 
@@ -81,12 +83,15 @@ def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], ove
     ------
     InputError
         If highdicom is not installed, the run is not whole, or a scan's series is not there, or is not the series
-        that was read: before anything is written.
+        that was read, or the run's recipe hides the series: before anything is written.
     OutputError
         If a folder is there already, or the file system refuses.
     """
     highdicom = _highdicom()
     scans, skipped = checked_run(folder)
+    if recipe(folder / RECIPE).output.series_uid == "hash":
+        what = "its recipe hides the series UID, and a segmentation names its series"
+        raise InputError(what, where=folder, do="run with output.series_uid = 'keep'", code="hidden-series")
     found = index_sources(sources)
     used = []
     for scan in scans:

@@ -8,7 +8,6 @@ stored, and `hilum.io.dicom_hu` turns it into Hounsfield units.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections import defaultdict
 from dataclasses import replace
@@ -32,6 +31,7 @@ from hilum.io.dicom_index import Index, index_folder
 from hilum.io.dicom_pixels import stored_frames
 from hilum.io.dicom_plain import LOW, Done, read_plain
 from hilum.io.dicom_stack import leave_out
+from hilum.io.names import made_up_name
 from hilum.io.series import choose, name_some, refuse
 from hilum.scan import Note, Scan
 from hilum.volume import Volume
@@ -182,8 +182,7 @@ def _refusal(path: Path, stack: Stack, index: Index) -> InputError:
 
 def _made_up_uid(stack: Stack) -> str:
     """A stable name for a series without a UID; never made of a folder's name, which can be a patient's."""
-    digest = hashlib.sha256(repr([(h.sop_uid, h.position) for h in stack.slices]).encode()).hexdigest()
-    return f"no-uid-{digest[:16]}"
+    return made_up_name(repr([(h.sop_uid, h.position) for h in stack.slices]))
 
 
 def _read_whole_slices(root: Path, stack: Stack, max_gap_mm: float) -> tuple[Stack, NDArray[np.int16], list[Note]]:
@@ -265,7 +264,7 @@ def _compare_copies(root: Path, stack: Stack, volume: NDArray[np.int16]) -> None
         for stored in stored_frames(root, [header], scratch, decode=_decode):
             to_hu(stored, header, other)
         if not np.array_equal(other, volume[stack.slots[k]]):
-            pair = name_some([stack.slices[k].path, header.path])
+            pair = name_some([stack.slices[k].shown, header.shown])
             what = f"conflicting duplicate slices, different pixels at the same position: {pair}"
             raise SeriesError(what, where=root, do="remove one of each pair", code="conflicting-duplicates")
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hilum.errors import FormatError, MissingInputError, UnsupportedError
 from hilum.io.dicom_files import find_files
@@ -14,9 +16,11 @@ from hilum.io.dicom_headers import read_headers
 from hilum.io.dicom_lut import judge_with_luts
 from hilum.io.dicom_records import Finding, Header, Sorted, Stack
 from hilum.io.dicom_stack import name_damaged
+from hilum.io.names import count_place, safe_name
 from hilum.io.series import group, name_some, sort_out
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 
@@ -40,6 +44,21 @@ class Index:
     stacks: tuple[Stack, ...]
 
 
+class Series(NamedTuple):
+    """Where a series lies.
+
+    Parameters
+    ----------
+    folder : Path
+        The deepest folder that holds all of its slices.
+    files : tuple of str
+        The files of its slices, relative to the folder, sorted.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+
+
 def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) -> Index:
     """Read the headers of a folder or file, and judge every CT stack in it.
 
@@ -60,8 +79,9 @@ def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) 
     MissingInputError, FormatError, UnsupportedError
         If there is no such path, no file in it, or it is an archive, or neither a file nor a folder.
     """
-    root, sorted_out, findings, locked = _read(path)
-    lost = [name for f in sorted_out.findings if f.code == "ignored-damaged-file" for name in f.files] + locked
+    root, sorted_out, findings, called = _read(path)
+    codes = {"ignored-damaged-file", "unreadable-files"}
+    lost = {name: called(name) for f in (*sorted_out.findings, *findings) if f.code in codes for name in f.files}
     stacks = []
     for members in group(sorted_out.slices):
         placed, assumed = state_positions(members, slice_spacing_mm)
@@ -70,7 +90,7 @@ def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) 
     return Index(root, sorted_out, (*findings, *sorted_out.findings), tuple(stacks))
 
 
-def list_series(path: Path) -> dict[str, Path]:
+def list_series(path: Path) -> dict[str, Series]:
     """List the CT series of a folder without judging them: a data set may have thousands.
 
     Parameters
@@ -79,24 +99,63 @@ def list_series(path: Path) -> dict[str, Path]:
 
     Returns
     -------
-    dict of str to Path
-        By Series Instance UID (empty text for slices without one), the deepest folder that holds all of its slices.
+    dict of str to Series
+        By Series Instance UID (empty text for slices without one).
 
     Raises
     ------
     InputError
         As `index_folder` raises it.
     """
-    root, sorted_out, _, _ = _read(path)
-    folders: dict[str, set[str]] = {}
+    root, sorted_out, _, _ = _read(path, told=False)
+    names: dict[str, set[str]] = {}
     for header in sorted_out.slices:
-        folders.setdefault(header.series_uid, set()).add(os.path.dirname(header.path))  # noqa: PTH120 - of thousands
-    return {uid: root / os.path.commonpath(sorted(found)) for uid, found in folders.items()}
+        names.setdefault(header.series_uid, set()).add(header.path)
+    return {uid: _place(root, found) for uid, found in names.items()}
 
 
-def _read(path: Path) -> tuple[Path, Sorted, list[Finding], list[str]]:
-    """Read all headers: the root, its slices sorted out, findings on its files, and which could not be opened."""
+def _place(root: Path, names: set[str]) -> Series:
+    common = os.path.commonpath({os.path.dirname(name) for name in names})  # noqa: PTH120 - of thousands
+    skip = len(common) + 1 if common else 0
+    # Many series name their files alike: thousands of lists hold each name once.
+    return Series(root / common, tuple(sys.intern(name[skip:]) for name in sorted(names)))
+
+
+def list_slices(root: Path, series_uid: str, names: Iterable[str]) -> list[str]:
+    """List those of a folder's files that a reader takes for slices of a series, by their headers.
+
+    Parameters
+    ----------
+    root : Path
+        A folder.
+    series_uid : str
+        Empty for every CT slice: where no series is named, the reader chooses by all of them.
+    names : iterable of str
+        The files to look at, relative to the folder.
+
+    Returns
+    -------
+    list of str
+        Sorted; empty where there is none.
+    """
+    headers: list[Header] = []
+    for name in names:
+        with suppress(OSError):  # the reader tells of it
+            headers.extend(read_headers(root, name) or ())
+    return sorted({h.path for h in sort_out(headers).slices if not series_uid or h.series_uid == series_uid})
+
+
+def _read(path: Path, *, told: bool = True) -> tuple[Path, Sorted, list[Finding], Callable[[str], str]]:
+    """Read all headers: the root, its slices sorted out, findings on its files, and what each file is called.
+
+    Not `told`: messages are not wanted, and no file's place is counted.
+    """
     root, names, findings = _names(path)
+    places = {name: count_place(k, len(names)) for k, name in enumerate(names) if told and not safe_name(name)}
+
+    def called(name: str) -> str:
+        return safe_name(name) or places.get(name, "a file")
+
     headers: list[Header] = []
     junk: list[str] = []
     locked: list[str] = []
@@ -108,15 +167,17 @@ def _read(path: Path) -> tuple[Path, Sorted, list[Finding], list[str]]:
             continue
         if read is None:
             junk.append(name)
+        elif name in places:
+            headers.extend(replace(header, place=places[name]) for header in read)
         else:
             headers.extend(read)
     if junk:
-        text = f"{len(junk)} files that are not DICOM ignored: {name_some(junk)}"
+        text = f"{len(junk)} files that are not DICOM ignored: {name_some(map(called, junk))}"
         findings.append(Finding("ignored-files", text, "ignored", tuple(junk)))
     if locked:
-        text = f"{len(locked)} files could not be opened: {name_some(locked)}"
+        text = f"{len(locked)} files could not be opened: {name_some(map(called, locked))}"
         findings.append(Finding("unreadable-files", text, "ignored", tuple(locked)))
-    return root, sort_out(headers), findings, locked
+    return root, sort_out(headers), findings, called
 
 
 def _names(path: Path) -> tuple[Path, list[str], list[Finding]]:

@@ -42,7 +42,7 @@ def open_file(path: Path, *, named: str = "", follow: bool = True) -> FileIO:
     InputError
         If it is no regular file, or may not be read.
     """
-    what = f"the data file {one_line(named, limit=60)}" if named else "the file"
+    what = f"the data file {one_line(named, limit=60)!r}" if named else "the file"
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         handle = os.open(path, flags if follow else flags | getattr(os, "O_NOFOLLOW", 0))

@@ -10,10 +10,15 @@ import msgspec
 from hilum.errors import HilumError, MissingInputError, one_line
 from hilum.io import is_volume, read, suffix_of
 from hilum.io.files import is_there
+from hilum.io.names import safe_name
 from hilum.io.records import GridRecord, grid_record
 
 if TYPE_CHECKING:
     from hilum.io.dicom_records import Stack
+
+
+_NAMED = 3
+"""How many files a finding names for a person; the JSON has all."""
 
 
 class FindingRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,8 +103,17 @@ def inspection_text(found: list[SeriesRecord]) -> str:
             steps = " x ".join(f"{s:.6g}" for s in series.geometry.spacing)
             place = ", ".join(f"{v:.6g}" for v in series.geometry.origin)
             lines.append(f"   {sizes} voxels of {steps} mm (z, y, x), first voxel at ({place}) mm (x, y, z)")
-        lines += [f"   {finding.action:9s}{finding.code}: {finding.text}" for finding in series.findings]
+        for finding in series.findings:
+            lines.append(f"   {finding.action:9s}{finding.code}: {finding.text}")
+            lines += [f"            {name}" for name in _names(finding.files)]
     return "\n".join(lines)
+
+
+def _names(files: list[str]) -> list[str]:
+    """The files that a finding's text tells by their place alone: whoever asks here holds them."""
+    names = [name for name in files if not safe_name(name)]
+    rest = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return names[:_NAMED] + rest
 
 
 def _inspect_file(path: Path) -> SeriesRecord:

@@ -44,6 +44,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     of `attempts`. ``fingerprint`` is of the input's content, the recipe and the version; ``stamp`` of the same with
     the names, sizes and times of the input's files in place of their content; ``scan_sha256`` of ``scan.json``;
     ``files_stamp`` of the sizes and times of the files that were written.
+
+    ``shown`` is the reason as the screen shows it, with paths and names; it is never written.
     """
 
     id: str
@@ -57,6 +59,21 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     scan_sha256: str = ""
     files_stamp: str = ""
     attempts: int = 1
+    shown: str = ""
+
+
+def stored(row: Row) -> Row:
+    """A row as a ledger gives it back.
+
+    Parameters
+    ----------
+    row : Row
+
+    Returns
+    -------
+    Row
+    """
+    return msgspec.structs.replace(row, shown="") if row.shown else row
 
 
 def encode_row(row: Row) -> bytes:
@@ -71,7 +88,9 @@ def encode_row(row: Row) -> bytes:
     bytes
         With its line break.
     """
-    body = msgspec.json.encode(row)[:-1]
+    body = msgspec.json.encode({name: value for name, value in msgspec.structs.asdict(row).items() if name != "shown"})[
+        :-1
+    ]
     return body + _CHECK + _digest(body) + b'"}\n'
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hilum.batch.lock import hold
 from hilum.errors import FormatError, InputError
 from hilum.io.atomic import atomic_path
+from hilum.io.tables import plain_cell, safe_cells
 from hilum.report.text import visible
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ LARGEST = 64 << 20
 COLUMNS = ("scan_id", "verdict", "comment", "when")
 VERDICTS = ("accept", "reject", "")
 LONGEST_COMMENT = 1000
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
-"""A spreadsheet takes what begins so for a formula, or for an escape; such a cell is written with ' before it."""
 
 saving = threading.Lock()
 """Held while the file is written: the program does not end in between."""
@@ -94,7 +92,7 @@ def _parse(text: str, path: Path) -> dict[str, Review]:
         where = f"line {table.line_num}"
         if len(cells) != len(COLUMNS):
             raise _none_of_ours(path, f"{where} has {len(cells)} cells instead of {len(COLUMNS)}")
-        name, verdict, comment, when = (_plain(cell) for cell in cells)
+        name, verdict, comment, when = map(plain_cell, cells)
         if verdict not in VERDICTS:
             raise _none_of_ours(path, f"{where}: '{visible(verdict, limit=20)}' is neither accept nor reject")
         if not name or name in reviews:
@@ -150,13 +148,5 @@ def save_review(run: Path, name: str, *, verdict: str, comment: str) -> Review:
             table = csv.writer(file)
             table.writerow(COLUMNS)
             for scan_id, one in sorted(reviews.items()):
-                table.writerow([_safe(cell) for cell in (scan_id, one.verdict, one.comment, one.when)])
+                table.writerow(safe_cells((scan_id, one.verdict, one.comment, one.when)))
     return review
-
-
-def _safe(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
-
-
-def _plain(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
