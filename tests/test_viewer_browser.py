@@ -7,6 +7,7 @@ import csv
 import io
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import nibabel
 import numpy as np
@@ -579,6 +582,42 @@ def test_a_measure_on_an_oblique_grid_is_right_in_mm(oblique):
         viewer.key("Backspace")
         assert viewer.text("measured") != ""
         viewer.is_quiet()
+
+
+# ---- how the browser gets there
+
+
+def test_the_private_file_leads_into_the_viewer_and_a_second_tab_and_a_reload_work(run, tmp_path, monkeypatch):
+    (tmp_path / "told.py").write_text("import os, sys; open(os.environ['TOLD'], 'w').write(sys.argv[1])")
+    os.mkfifo(tmp_path / "told")
+    monkeypatch.setenv("TOLD", str(tmp_path / "told"))
+    monkeypatch.setenv("BROWSER", f"{sys.executable} {tmp_path / 'told.py'} %s")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    words = [sys.executable, "-m", "hilum.cli", "view", str(run)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            printed = process.stdout.readline().strip()
+            file = Path(url2pathname(urlsplit((tmp_path / "told").read_text()).path))
+            with browser(width=WIDE, height=HIGH) as page:
+                page.open(file)
+                here = page.run("location.href")
+                assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[A-Za-z0-9_-]{22}/", here)
+                viewer = Viewer(page, here)
+                page.call("Page.reload")
+                page.wait("Page.loadEventFired")
+                viewer.wait("document.getElementById('at-crosshair')?.textContent")
+                page.open(printed)  # its own code
+                assert page.run("location.href") == here
+                viewer.is_quiet()
+            assert not file.parent.exists()
+            with browser() as other:
+                other.open(here)
+                assert "Open the newest address" in other.run("document.body.textContent")
+                other.open(printed)
+                assert "Open the newest address" in other.run("document.body.textContent")
+        finally:
+            process.terminate()
+            process.wait(20)
 
 
 # ---- what may go wrong
