@@ -18,9 +18,9 @@ JAR = {}
 
 
 @contextmanager
-def closed(*words, flags=("--no-browser",), **env):
-    """A viewer's process, its host and the code of the address that it prints."""
-    command = [sys.executable, "-m", "hilum.cli", "view", *map(str, words), *flags]
+def closed(*words, flags=("--no-browser",), before=(), **env):
+    """A viewer's process, its host and the code of the address that it prints; ``before`` starts it another way."""
+    command = [*before, sys.executable, "-m", "hilum.cli", "view", *map(str, words), *flags]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **pipes, text=True, env=os.environ | env) as process:
         try:
@@ -34,9 +34,9 @@ def closed(*words, flags=("--no-browser",), **env):
 
 
 @contextmanager
-def started(*words):
+def started(*words, **options):
     """A viewer's process, its host and the folder of its page; `ask` has the cookie."""
-    with closed(*words) as (process, host, code):
+    with closed(*words, **options) as (process, host, code):
         yield process, host, let_in(host, code)
 
 

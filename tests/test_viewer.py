@@ -211,12 +211,14 @@ def test_a_review_file_of_another_kind_is_left_alone(tmp_path):
     assert (tmp_path / NAME).read_text() == "name,opinion\nct-a,good\n"
 
 
-HEAD = ",".join(COLUMNS) + "\n"
+HEAD = ",".join(reviews.OLDER) + "\n"
+NEWER = ",".join(COLUMNS) + "\n"
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        (NEWER + "ct-b,accept,fine,now\n", "line 2 has 4 cells instead of 5"),
         (HEAD + "ct-b,accept,fine\n", "line 2 has 3 cells instead of 4"),
         (HEAD + "ct-b,accept,fine,now\nct-c,reject,a,b,c\n", "line 3 has 5 cells instead of 4"),
         (HEAD + "\nct-b,accept,fine,now\n", "line 2 has 0 cells"),
@@ -230,7 +232,7 @@ HEAD = ",".join(COLUMNS) + "\n"
         (HEAD + f"ct-b,accept,{'x' * 140_000},now\n", "cannot be read"),
         ("\ufeff" + HEAD, "its columns are not"),
         ("", "its columns are not"),
-        (HEAD + "ct-b,accept,fine,now\n" * 40_000, "it has more than 0 MB"),
+        (HEAD + "ct-b,accept,fine,now\n" * 40_000, "is longer than 500000 bytes"),
     ],
 )
 def test_a_damaged_review_file_is_refused_and_left_byte_for_byte(tmp_path, monkeypatch, text, told):
@@ -253,7 +255,7 @@ def test_a_damaged_review_file_is_refused_and_left_byte_for_byte(tmp_path, monke
 
 def test_a_review_file_that_is_no_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / NAME)
-    with pytest.raises(FormatError, match="it is no file"):
+    with pytest.raises(FormatError, match="is not a regular file"):
         read_reviews(tmp_path)
 
 

@@ -632,6 +632,28 @@ def test_without_webgl2_the_planes_stand_and_the_pane_says_why(run):
         viewer.is_quiet()
 
 
+def test_a_swapped_scan_is_not_shown_and_one_that_nothing_vouches_for_has_a_word(run, tmp_path):
+    shutil.copytree(run, tmp_path / "out")
+    first, second = sorted(os.listdir(run / "scans"))
+    ct, ledger = tmp_path / "out" / "scans" / first / "ct.nii.gz", tmp_path / "out" / "ledger.jsonl"
+    size = ct.stat().st_size
+    ct.write_bytes((run / "scans" / second / "ct.nii.gz").read_bytes()[:size].ljust(size, b"\0"))
+    rows = [row for row in ledger.read_text().splitlines(keepends=True) if second not in row]
+    ledger.write_text("".join(rows))
+    with served(tmp_path / "out") as (address, _), browser(width=WIDE, height=HIGH) as page:
+        page.call("Emulation.setDeviceMetricsOverride", width=WIDE, height=HIGH, deviceScaleFactor=1, mobile=False)
+        page.open(address)
+        told = f"{first}: scans/{first}/ct.nii.gz: does not match its checksum; run the scan again"
+        assert page.until("document.getElementById('trouble').textContent", told) == told
+        assert page.run("document.getElementById('at-crosshair').textContent") == ""
+        assert page.run("document.getElementById('doubt').hidden")
+        page.press("n")
+        doubt = "Not checked: the ledger does not list this scan. This may not be what the run wrote."
+        assert page.until("document.getElementById('doubt').textContent", doubt) == doubt
+        assert page.until("document.getElementById('at-crosshair').textContent !== ''", want=True)
+        assert page.run("document.getElementById('doubt').checkVisibility()")
+
+
 def test_a_server_that_is_gone_is_said(run):
     with served(run) as (address, process), browser(width=WIDE, height=HIGH) as page:
         viewer = Viewer(page, address)
