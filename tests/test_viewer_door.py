@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import select
 import socket
 import sys
@@ -295,7 +294,3 @@ def in_a_thread(monkeypatch, scan):
     threading.Thread(target=viewer.view, args=(scan,), kwargs={"ready": ready}, daemon=True).start()
     assert there.wait(60)
     return addresses[0].split("/")[2]
-
-
-def test_there_are_files_enough_for_these_tests():
-    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 256

@@ -54,7 +54,7 @@ def read_small(path: Path, *, limit: int) -> bytes:
         If it is a link, a pipe or a device, is longer, or may not be read.
     """
     if path.is_symlink():
-        raise InputError("is a link", where=path, do="give the folder that hilum wrote", code="link")
+        raise InputError("is a link", where=path, do="give the folder that hilum wrote", code="unreadable")
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
     except (FileNotFoundError, NotADirectoryError) as problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -114,11 +115,13 @@ class Source:
         if item.folder is None:
             raise MissingInputError("this scan has no output", where=item.name, do="see the run's ledger")
         checked = self._checked(item, item.folder)
-        check_files(item.folder, checked.record)
-        original = self.originals.get(item.name)
-        return show_stored(
-            read_finished(item.folder, checked.record), checked, recipe=self.recipe or "", original=original
-        )
+        with ThreadPoolExecutor(1) as beside:  # 0.5 s for 150 MB, while they are read
+            check = beside.submit(check_files, item.folder, checked.record)
+            try:
+                scan = read_finished(item.folder, checked.record)
+            finally:
+                check.result()  # where both fail, this one says why
+        return show_stored(scan, checked, recipe=self.recipe or "", original=self.originals.get(item.name))
 
     def thumbnail(self, number: int) -> bytes | None:
         """The PNG that the run drew of a scan, where it did."""
