@@ -175,13 +175,15 @@ def is_unfinished(name: str) -> bool:
     return name.startswith(PARTIAL) or _FILE.fullmatch(name) is not None
 
 
-def is_abandoned(path: Path) -> bool:
+def is_abandoned(path: Path, *, nameless: bool = True) -> bool:
     """Whether an unfinished file or folder was left by a process that is dead.
 
     Parameters
     ----------
     path : Path
         With a name for which `is_unfinished` holds.
+    nameless : bool
+        What to say of a name that tells no process, as older versions gave, where nothing of it changed for an hour.
 
     Returns
     -------
@@ -197,20 +199,24 @@ def is_abandoned(path: Path) -> bool:
         locked = _is_locked(path)
         if locked or (locked is False and is_here(writer)):
             return not locked
+    elif not nameless:
+        return False
     return 0.0 < newest_change(path) < time.time() - SILENCE_S
 
 
-def sweep(folder: Path) -> None:
+def sweep(folder: Path, *, nameless: bool = True) -> None:
     """Remove what dead processes left half-written in a folder.
 
     Parameters
     ----------
     folder : Path
         Its subfolders are not looked into.
+    nameless : bool
+        Whether the folder is ours, so that what older versions left goes too.
     """
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if is_unfinished(entry.name) and is_abandoned(path := Path(entry.path)):
+            if is_unfinished(entry.name) and is_abandoned(path := Path(entry.path), nameless=nameless):
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(path, ignore_errors=True)
                 else:
@@ -231,7 +237,7 @@ def sweep_once(folder: Path) -> None:
     key = os.getpid(), str(folder.absolute())
     if key not in _swept and not is_unfinished(folder.name):  # what this process is making itself holds nothing old
         _swept.add(key)
-        sweep(folder)
+        sweep(folder, nameless=False)
 
 
 def open_own(path: Path) -> int:

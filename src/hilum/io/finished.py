@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 RECORD = "scan.json"
 
-_LARGEST_RECORD = 1 << 26
+LARGEST_RECORD = 1 << 26
 """Bytes beyond which a ``scan.json`` is none of ours: one with a thousand nodules takes a megabyte."""
 
 AGAIN = "run it again with the same command: that makes it anew"
@@ -43,7 +43,7 @@ def read_record(folder: Path) -> ScanRecord | None:
     ScanRecord or None
         None where the folder is a link, or holds no finished scan of this version's form with all of its parts.
     """
-    return _decode(_record_bytes(folder))
+    return decode_record(_record_bytes(folder))
 
 
 def record_sha256(folder: Path) -> str:
@@ -65,12 +65,23 @@ def record_sha256(folder: Path) -> str:
 
 def _record_bytes(folder: Path) -> bytes:
     try:
-        return b"" if folder.is_symlink() else read_small(folder / RECORD, limit=_LARGEST_RECORD)
+        return b"" if folder.is_symlink() else read_small(folder / RECORD, limit=LARGEST_RECORD)
     except (OSError, ValueError):
         return b""
 
 
-def _decode(data: bytes) -> ScanRecord | None:
+def decode_record(data: bytes) -> ScanRecord | None:
+    """Decode what a ``scan.json`` holds.
+
+    Parameters
+    ----------
+    data : bytes
+
+    Returns
+    -------
+    ScanRecord or None
+        None where it is no record of this version's form, or one that lacks a part.
+    """
     try:
         record = msgspec.json.decode(data, type=ScanRecord)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -218,7 +229,7 @@ def look_up_scans(folder: Path, *, unlisted: bool = False) -> Iterator[Found]:
                 place = scans / row.id
                 data = _record_bytes(place)
                 same = row.scan_sha256 in {"", hashlib.sha256(data).hexdigest()}  # older versions did not keep it
-                record = _decode(data) if same else None
+                record = decode_record(data) if same else None
                 yield Found(place, record if record is not None and record.scan_id == row.id else None)
         if unlisted or not (folder / ledger.NAME).exists():
             for place in sorted(scans.iterdir()) if scans.is_dir() else ():
