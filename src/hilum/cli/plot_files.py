@@ -86,7 +86,7 @@ def save(figure: Figure, out: Path, options: Options) -> int:
 def load(source: Path, options: Options) -> Scan:
     """Read a scan, finished or not, in HU."""
     from hilum.io import annotate
-    from hilum.io.store import HU, read_finished, read_record
+    from hilum.io.store import HU, check_files, read_finished, read_record
 
     folder = finished_folder(source)
     if folder is None:
@@ -100,6 +100,7 @@ def load(source: Path, options: Options) -> Scan:
     if record.unit != HU:
         what = f"this scan is stored in the {record.unit}, and pictures are drawn of HU"
         raise InputError(what, where=folder, do="give the scan that it was made from", code="not-in-hu")
+    check_files(folder, record)
     scan = read_finished(folder, record)
     return scan if options.annotations is None else annotate(scan, options.annotations)
 
