@@ -194,6 +194,8 @@ def _set_origin(made: Any, header: Any, *, organization: str) -> None:
         told = (header.get(f"{of}{kind}") for of in ("Content", "Acquisition", "Series", "Study"))
         setattr(made, f"Content{kind}", next((str(value) for value in told if value), unknown))
         delattr(made, f"InstanceCreation{kind}")
+    for item in made.get("ContributingEquipmentSequence", ()):  # highdicom's own
+        item.pop("ContributionDateTime", None)
     for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization
 

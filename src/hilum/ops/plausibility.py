@@ -35,7 +35,9 @@ VOXEL_MM = (0.1, 25.0)
 LARGEST_MM = 2500.0
 """No scanner's table moves a person farther."""
 
-_USUAL_MM = (0.3, 10.0)
+_USUAL_MM = (0.3, 2.0, 10.0)
+"""The least and the largest size of a usual scan's voxels, and in the middle the largest that pixels have."""
+
 _UNITS = (("cm", 10.0), ("m", 1000.0), ("micrometers", 0.001))
 _INTERCEPTS = (1024, 1000)
 _LABELS = 64
@@ -108,9 +110,10 @@ def question_size(geometry: Geometry) -> tuple[Note, ...]:
 
 def _unit(geometry: Geometry) -> str:
     """What the spacing would be right in."""
-    low, high = _USUAL_MM
+    low, pixel, high = _USUAL_MM
+    first, second, third = sorted(geometry.spacing)
     for unit, factor in _UNITS:
-        if all(low <= s * factor <= high for s in geometry.spacing):
+        if low <= first * factor and second * factor <= pixel and third * factor <= high:
             return f"the spacing seems to be in {unit}"
     return "the spacing seems to be wrong"
 
