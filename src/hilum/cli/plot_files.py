@@ -66,7 +66,16 @@ def save_picture(figure: Figure, out: Path, *, dpi: int | None = None) -> None:
                 temporary, dpi=dots, pil_kwargs={"compress_level": 1}
             )  # packing well takes longer than drawing
         else:
-            figure.savefig(temporary, dpi=dots)
+            _save_vectors(figure, temporary, dots)
+
+
+def _save_vectors(figure: Figure, path: Path, dots: int | Literal["figure"]) -> None:
+    """Write lines and letters without a date and without random names: the same picture has the same bytes."""
+    import matplotlib as mpl
+
+    when = "Date" if path.suffix.lower() == ".svg" else "CreationDate"
+    with mpl.rc_context({"svg.hashsalt": "hilum"}):
+        figure.savefig(path, dpi=dots, metadata={when: None})
 
 
 def need(module: str, package: str) -> None:
