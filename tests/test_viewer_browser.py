@@ -28,6 +28,7 @@ import hilum
 from hilum import cli
 from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_luna16
+from hilum.io.finished import AGAIN
 
 BUILT = Path(hilum.__file__).parent / "viewer" / "page" / "viewer.js"
 
@@ -643,7 +644,7 @@ def test_a_swapped_scan_is_not_shown_and_one_that_nothing_vouches_for_has_a_word
     with served(tmp_path / "out") as (address, _), browser(width=WIDE, height=HIGH) as page:
         page.call("Emulation.setDeviceMetricsOverride", width=WIDE, height=HIGH, deviceScaleFactor=1, mobile=False)
         page.open(address)
-        told = f"{first}: scans/{first}/ct.nii.gz: does not match its checksum; run it again with the same command: that makes it anew"
+        told = f"{first}: scans/{first}/ct.nii.gz: does not match its checksum; {AGAIN}"
         assert page.until("document.getElementById('trouble').textContent", told) == told
         assert page.run("document.getElementById('at-crosshair').textContent") == ""
         assert page.run("document.getElementById('doubt').hidden")

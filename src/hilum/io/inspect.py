@@ -12,6 +12,7 @@ from hilum.io import is_volume, read, suffix_of
 from hilum.io.files import is_there
 from hilum.io.names import safe_name
 from hilum.io.records import GridRecord, grid_record
+from hilum.ops.plausibility import question_size
 
 if TYPE_CHECKING:
     from hilum.io.dicom_records import Stack
@@ -153,5 +154,9 @@ def _inspect_stack(path: Path, stack: Stack) -> SeriesRecord:
                 files=[one_line(Path(name).name, limit=100) for name in finding.files],
             )
             for finding in stack.findings
+        ]
+        + [
+            FindingRecord(code=note.code, text=note.text, action="noted")
+            for note in (() if stack.geometry is None else question_size(stack.geometry))
         ],
     )
