@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hilum.errors import one_line
@@ -71,7 +73,7 @@ def warn(text: str) -> None:
     ----------
     text : str
     """
-    sys.stderr.write(f"note: {one_line(text, limit=290)}\n")
+    tell(f"note: {one_line(text, limit=290)}")
 
 
 def complain(text: str) -> None:
@@ -81,4 +83,30 @@ def complain(text: str) -> None:
     ----------
     text : str
     """
-    sys.stderr.write(one_line(text) + "\n")
+    tell(one_line(text))
+
+
+def tell(line: str) -> None:
+    """Print a line on stderr; where nobody takes it, work goes on without.
+
+    Parameters
+    ----------
+    line : str
+    """
+    with suppress(OSError):
+        sys.stderr.write(line + "\n")
+
+
+def open_stderr() -> None:
+    """Give a program that was started without stderr one that goes nowhere.
+
+    Else the next file that is opened would get its number, and what libraries print there would go into that file.
+    """
+    if sys.stderr is None:
+        try:
+            os.fstat(2)
+        except OSError:
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != 2:
+                os.dup2(handle, 2)
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the life of the process

@@ -8,15 +8,16 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from hilum._kernels.threads import count_workers
-from hilum.batch.limits import Limits, count_processes
+from hilum.batch.limits import NO_MEMORY, Limits, check_workers, count_processes
 from hilum.batch.lock import hold
 from hilum.batch.task import Task, record_sha256, stamp, with_threads
 from hilum.datasets.survey import Survey
 from hilum.errors import OutputError, RecipeError
 from hilum.io import summary, sums
-from hilum.io.atomic import DISK_FULL, PARTIAL, atomic_path, write_refused
+from hilum.io.atomic import PARTIAL, atomic_path, write_refused
 from hilum.io.extras import check_extra
 from hilum.io.ledger import FINISHED, Ledger, Row
+from hilum.io.machine import STOPS
 from hilum.io.store import is_whole, read_record
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
 
@@ -132,11 +133,14 @@ def process(
     Raises
     ------
     OutputError
-        If the output folder cannot be written, its disk is full, another run writes to it, or it holds results of
-        another recipe.
+        If the output folder cannot be written, the machine has a fault that every scan would meet, another run writes
+        to the folder, or it holds results of another recipe.
     InputError
-        If the recipe's format needs a package that is not installed.
+        If the recipe's format needs a package that is not installed, or the number of workers is negative.
+    HilumError
+        If the machine has no memory for a single scan.
     """
+    check_workers(workers)
     check_extra(recipe.output.format)
     with ExitStack() as stack:
         stack.enter_context(claimed(out))
@@ -148,7 +152,7 @@ def process(
         for row, is_new in _both(refused, made, book):
             if is_new:
                 if not changed:
-                    (out / sums.NAME).unlink(missing_ok=True)  # of what the folder was
+                    unsettle(out)
                 changed = True
                 book.append(row)
             yield row
@@ -191,12 +195,10 @@ def _make(
     elif workers is None:
         rows = (task.make() for task in waiting)
     else:
-        rows = _at_once(waiting, min(count_processes(workers), len(waiting)), limits, watch)
+        rows = _at_once(waiting, min(count_processes(workers, memory=limits.memory), len(waiting)), limits, watch)
     with closing(rows):
         for row in rows:
-            if row.code == DISK_FULL:  # no other scan will fare better
-                do = "make room and run again: what is finished stays"
-                raise OutputError("cannot be written: No space left on the disk", where=out, do=do, code=DISK_FULL)
+            check_row(row)
             yield row, True
 
 
@@ -217,6 +219,42 @@ def _is_kept(row: Row, ref: ScanRef, recipe: Recipe, out: Path) -> bool:
         return False
     record = read_record(folder)
     return record is not None and is_whole(folder, record)
+
+
+def check_row(row: Row) -> None:
+    """End a run where the machine has a fault that every other scan would meet as well.
+
+    Parameters
+    ----------
+    row : Row
+        As it was made; it is not booked then, so that its scan is made by the next run.
+
+    Raises
+    ------
+    OutputError
+        If it tells of such a fault.
+    """
+    if row.status == "failed" and row.code in STOPS | {NO_MEMORY}:
+        raise OutputError(row.reason, code=row.code)
+
+
+def unsettle(out: Path) -> None:
+    """Remove the checksums of an output that changes.
+
+    Parameters
+    ----------
+    out : Path
+        The output folder.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be removed.
+    """
+    try:
+        (out / sums.NAME).unlink(missing_ok=True)
+    except OSError as problem:
+        raise write_refused("", problem, where=out / sums.NAME) from None
 
 
 def settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +14,9 @@ import msgspec
 
 import hilum
 from hilum.datasets import DATASETS
-from hilum.errors import HilumError, OutputError, one_line
-from hilum.io.atomic import DISK_FULL
+from hilum.errors import HilumError, MissingInputError, OutputError, one_line
 from hilum.io.ledger import Row
+from hilum.io.machine import read_fault
 from hilum.io.parts import list_parts
 from hilum.io.store import is_whole, read_record, store_scan
 from hilum.io.sums import file_sha256
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from hilum.io.records import ScanRecord
 
 OUT_OF_MEMORY = "out-of-memory"
+
+VANISHED = "vanished"
+"""The code of an input that was there when the run began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +97,15 @@ def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False,
     return guarded(ref, lambda: _make(ref, recipe, out, overwrite, written))
 
 
-def guarded(ref: ScanRef, make: Callable[[], Row]) -> Row:
+def guarded(ref: ScanRef, make: Callable[[], Row], *, doubtful: Status = "refused") -> Row:
     """Make a scan's row, and turn whatever it raises into a row that says so.
 
     Parameters
     ----------
     ref : ScanRef
     make : callable
+    doubtful : str
+        The status where what was read cannot be trusted. Where the output or the machine is to blame it is ``failed``.
 
     Returns
     -------
@@ -109,16 +115,28 @@ def guarded(ref: ScanRef, make: Callable[[], Row]) -> Row:
     started = time.perf_counter()
     try:
         row = make()
-    except HilumError as problem:
-        status: Status = "failed" if problem.code == DISK_FULL else "refused"
-        row = Row(id=ref.scan_id, status=status, code=problem.code, reason=str(problem))
+    except OutputError as problem:
+        row = Row(id=ref.scan_id, status="failed", code=problem.code, reason=str(problem))
     except MemoryError:
         text = f"{ref.path}: the machine had no memory for it; give fewer --workers"
         row = Row(id=ref.scan_id, status="failed", code=OUT_OF_MEMORY, reason=one_line(text))
     except Exception as failure:  # noqa: BLE001 - one scan may break in any way; the others go on and the ledger tells
-        text = f"{ref.path}: {type(failure).__name__}: {failure}"
-        row = Row(id=ref.scan_id, status="failed", code=type(failure).__name__, reason=one_line(text))
+        row = _unread(ref, failure, doubtful)
     return msgspec.structs.replace(row, seconds=round(time.perf_counter() - started, 3))
+
+
+def _unread(ref: ScanRef, problem: Exception, doubtful: Status) -> Row:
+    """The row of a scan that came to no result: for want of its input, by the machine's fault, its own, or hilum's."""
+    status: Status = "failed"
+    code, text = type(problem).__name__, f"{ref.path}: {type(problem).__name__}: {problem}"
+    if (fault := read_fault(problem)) is not None:
+        code, text = fault.code, f"{problem if isinstance(problem, HilumError) else text}; {fault.do}"
+    elif gone := [path for path in (ref.path, ref.annotations) if path is not None and not os.path.lexists(path)]:
+        what, do = "was there when the run began and is gone, or cannot be seen from here", "check its disk or mount"
+        code, text = VANISHED, str(MissingInputError(what, where=gone[0], do=f"{do}, and run again", code="vanished"))
+    elif isinstance(problem, HilumError):
+        status, code, text = doubtful, problem.code, str(problem)
+    return Row(id=ref.scan_id, status=status, code=code, reason=one_line(text))
 
 
 def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str) -> Row:

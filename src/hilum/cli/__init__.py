@@ -9,8 +9,9 @@ from cyclopts import App, CycloptsError
 
 import hilum
 from hilum.cli import exports, plots, recipes, runs, scans, training, viewing
-from hilum.cli.status import ALL_WELL, INTERRUPTED, REFUSED, USAGE
-from hilum.console import complain
+from hilum.cli.ending import ended_by_signals, ending, status_of
+from hilum.cli.status import ALL_WELL, REFUSED, USAGE
+from hilum.console import complain, open_stderr
 from hilum.errors import HilumError
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def _app() -> App:
         help="Chest CT scans in, training-ready and geometry-true data out.",
         version=hilum.__version__,
         help_format="plaintext",  # a renderer of markup costs more than all the rest of the start
+        suppress_keyboard_interrupt=False,  # it would end the program without a word
     )
     for command in COMMANDS:
         program.command(command)
@@ -101,13 +103,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 all well; 1 something was refused or failed; 2 usage.
+        0 all well; 1 something was refused or failed; 2 usage; 130 and 143 interrupted, by Ctrl-C and by SIGTERM.
     """
+    open_stderr()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        with ended_by_signals():
+            status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as problem:
         complain(f"{problem}; see 'hilum --help'")
         return USAGE
@@ -116,9 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         complain(str(refusal))
         return REFUSED
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return INTERRUPTED
+    except KeyboardInterrupt as asked:
+        complain(ending(asked))
+        return status_of(asked)
     except Exception as problem:  # the last resort: a person gets one line, a developer --debug
         if debug:
             raise

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import secrets
 import shutil
 from contextlib import contextmanager
@@ -12,20 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hilum.errors import HilumError, OutputError
+from hilum.io.machine import write_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DISK_FULL = "disk-full"
-"""The code of an output that found no space: no other scan will fare better."""
-
 PARTIAL = ".partial-"
 """How the name of an unfinished folder begins; never the name of a finished one."""
-
-_SHORT = re.compile(r"^\d+ requested and \d+ written$")
-"""All that numpy says when a file takes no more."""
-
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextmanager
@@ -111,7 +102,7 @@ def whole_folder(final: Path) -> Iterator[Path]:
 
 
 def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
-    """Say that something cannot be written; where the disk is full, the code says so.
+    """Say that something cannot be written; where the machine is to blame, the code says so.
 
     Parameters
     ----------
@@ -124,10 +115,11 @@ def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
     -------
     OutputError
     """
-    full = problem.errno in FULL or (problem.errno is None and _SHORT.search(str(problem)) is not None)
-    do = "make room and run again: what is finished stays" if full else "check the folder, its permissions and space"
-    text = f"{what} cannot be written: {problem.strerror or problem}".strip()
-    return OutputError(text, where=where, do=do, code=DISK_FULL if full else "")
+    fault = write_fault(problem, where=where)
+    do = fault.do if fault else "check the folder, its permissions and space"
+    said = problem.strerror or (fault.text if fault else "") or problem
+    text = f"{what} cannot be written: {said}".strip()
+    return OutputError(text, where=where, do=do, code=fault.code if fault else "")
 
 
 def _sync(path: Path) -> None:
