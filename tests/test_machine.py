@@ -372,11 +372,17 @@ def test_a_store_that_cannot_be_written_ends_the_conversion_too(clean, tmp_path,
     assert not [row for row in read_ledger(tmp_path / "new").values() if row.status == "failed"]
 
 
-def test_an_input_that_is_gone_is_no_refusal(refs, inputs, tmp_path):
-    gone = hilum.ScanRef(refs[0].dataset, refs[0].scan_id, inputs / "was-here.mhd", refs[0].series_uid)
-    rows = batch.run([gone, refs[1]], RECIPE, tmp_path / "out")
-    assert [(row.status, row.code) for row in rows] == [("failed", "vanished"), ("done", "")]
-    assert "was there when the run began" in rows[0].reason
+def test_an_input_that_is_gone_is_no_refusal(inputs, tmp_path):
+    root = Path(shutil.copytree(inputs, tmp_path / "in"))
+    refs, _ = batch.index([root])
+    rows = process(refs, RECIPE, tmp_path / "out")
+    assert next(rows).status == "done"
+    refs[1].path.unlink()
+    after = list(rows)
+    assert [(row.status, row.code) for row in after] == [("failed", "vanished"), ("done", "")]
+    assert "was there when the run began" in after[0].reason
+    (again,) = (row for row in batch.run(refs, RECIPE, tmp_path / "out") if row.status != "done")
+    assert (again.status, again.code) == ("refused", "missing")  # it was not there when this run began
 
 
 @pytest.mark.parametrize(("number", "status", "code"), [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from contextlib import ExitStack, closing, contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from hilum._kernels.threads import count_workers
 from hilum.batch.limits import NO_MEMORY, Limits, check_workers, count_processes
 from hilum.batch.lock import hold
-from hilum.batch.task import Task, record_sha256, stamp, with_threads
+from hilum.batch.task import Task, inputs_of, record_sha256, stamp, with_threads
 from hilum.datasets.survey import Survey
 from hilum.errors import OutputError, RecipeError
 from hilum.io import summary, sums
@@ -185,7 +186,8 @@ def _make(
         if row is not None and _is_kept(row, ref, recipe, out):
             yield row, False
         else:
-            waiting.append(Task(ref, recipe, out, overwrite, "" if row is None else row.scan_sha256))
+            seen = all(map(os.path.lexists, inputs_of(ref)))
+            waiting.append(Task(ref, recipe, out, overwrite, "" if row is None else row.scan_sha256, seen))
     if not waiting:
         return
     if scheduler:

@@ -42,7 +42,8 @@ VANISHED = "vanished"
 class Task:
     """One scan to be made: its place, the recipe, the run's output folder.
 
-    ``written`` is the SHA-256 of its ``scan.json`` as the ledger has it; empty where it has none.
+    ``written`` is the SHA-256 of its ``scan.json`` as the ledger has it; empty where it has none. ``seen`` says whether
+    its input was there when the run began.
     """
 
     ref: ScanRef
@@ -50,10 +51,11 @@ class Task:
     out: Path
     overwrite: bool = False
     written: str = ""
+    seen: bool = False
 
     def make(self) -> Row:
         """Make the scan, as `run_one` does."""
-        return run_one(self.ref, self.recipe, self.out, overwrite=self.overwrite, written=self.written)
+        return run_one(self.ref, self.recipe, self.out, overwrite=self.overwrite, written=self.written, seen=self.seen)
 
 
 def with_threads(task: Task, threads: int) -> Task:
@@ -72,7 +74,9 @@ def with_threads(task: Task, threads: int) -> Task:
     return replace(task, recipe=msgspec.structs.replace(task.recipe, compute=compute))
 
 
-def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False, written: str = "") -> Row:
+def run_one(
+    ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False, written: str = "", seen: bool = False
+) -> Row:
     """Load, preprocess and store one scan, and never raise for what is wrong with it.
 
     A finished scan with the same fingerprint is kept; one of the same recipe whose input or version changed is made
@@ -88,16 +92,18 @@ def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False,
         Whether a finished scan of another recipe is replaced; without it the scan is refused.
     written : str
         SHA-256 of the ``scan.json`` of a finished scan, where the ledger has it: one that differs is not kept.
+    seen : bool
+        Whether its input was there when the run began: one that is gone since has failed, and is not refused.
 
     Returns
     -------
     Row
         The ledger's line.
     """
-    return guarded(ref, lambda: _make(ref, recipe, out, overwrite, written))
+    return guarded(ref, lambda: _make(ref, recipe, out, overwrite, written), seen=seen)
 
 
-def guarded(ref: ScanRef, make: Callable[[], Row], *, doubtful: Status = "refused") -> Row:
+def guarded(ref: ScanRef, make: Callable[[], Row], *, doubtful: Status = "refused", seen: bool = False) -> Row:
     """Make a scan's row, and turn whatever it raises into a row that says so.
 
     Parameters
@@ -106,6 +112,8 @@ def guarded(ref: ScanRef, make: Callable[[], Row], *, doubtful: Status = "refuse
     make : callable
     doubtful : str
         The status where what was read cannot be trusted. Where the output or the machine is to blame it is ``failed``.
+    seen : bool
+        As `run_one` takes it.
 
     Returns
     -------
@@ -121,22 +129,36 @@ def guarded(ref: ScanRef, make: Callable[[], Row], *, doubtful: Status = "refuse
         text = f"{ref.path}: the machine had no memory for it; give fewer --workers"
         row = Row(id=ref.scan_id, status="failed", code=OUT_OF_MEMORY, reason=one_line(text))
     except Exception as failure:  # noqa: BLE001 - one scan may break in any way; the others go on and the ledger tells
-        row = _unread(ref, failure, doubtful)
+        row = _unread(ref, failure, doubtful, seen)
     return msgspec.structs.replace(row, seconds=round(time.perf_counter() - started, 3))
 
 
-def _unread(ref: ScanRef, problem: Exception, doubtful: Status) -> Row:
+def _unread(ref: ScanRef, problem: Exception, doubtful: Status, seen: bool) -> Row:
     """The row of a scan that came to no result: for want of its input, by the machine's fault, its own, or hilum's."""
     status: Status = "failed"
     code, text = type(problem).__name__, f"{ref.path}: {type(problem).__name__}: {problem}"
     if (fault := read_fault(problem)) is not None:
         code, text = fault.code, f"{problem if isinstance(problem, HilumError) else text}; {fault.do}"
-    elif gone := [path for path in (ref.path, ref.annotations) if path is not None and not os.path.lexists(path)]:
+    elif seen and (gone := [path for path in inputs_of(ref) if not os.path.lexists(path)]):
         what, do = "was there when the run began and is gone, or cannot be seen from here", "check its disk or mount"
         code, text = VANISHED, str(MissingInputError(what, where=gone[0], do=f"{do}, and run again", code="vanished"))
     elif isinstance(problem, HilumError):
         status, code, text = doubtful, problem.code, str(problem)
     return Row(id=ref.scan_id, status=status, code=code, reason=one_line(text))
+
+
+def inputs_of(ref: ScanRef) -> list[Path]:
+    """Where a scan is read from.
+
+    Parameters
+    ----------
+    ref : ScanRef
+
+    Returns
+    -------
+    list of Path
+    """
+    return [path for path in (ref.path, ref.annotations) if path is not None]
 
 
 def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str) -> Row:

@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-DISK_FULL = "disk-full"
-"""The code of an output that found no space."""
-
 
 @dataclass(frozen=True, slots=True)
 class MachineFault:
