@@ -9,6 +9,7 @@
     python bench/faults.py throughput [--scans 24]  two workers beside one, phantoms of 240 slices
     python bench/faults.py overhead [--rounds 5]    tiny scans in worker processes beside the same in this process
     python bench/faults.py thousands [--scans 5000] memory of index and ledger, and a rerun that has nothing to do
+    python bench/faults.py container [--times 100]  nested containers full of file cache (asks for root, to make them)
 
 Each prints its figures and ends with status 1 where a bound is missed. All is written below --scratch and removed.
 """
@@ -30,6 +31,7 @@ from pathlib import Path
 from statistics import median
 
 from trials.cluster import running_cluster
+from trials.container import container
 from trials.hostile_run import hostile_run
 from trials.runs import (
     FAULTY,
@@ -399,6 +401,7 @@ COMMANDS = {
     "throughput": throughput,
     "overhead": overhead,
     "thousands": thousands,
+    "container": container,
 }
 
 if __name__ == "__main__":

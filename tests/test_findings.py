@@ -31,10 +31,10 @@ COMPUTED = {
     ("batch/task.py", "OUT_OF_MEMORY"): {"out-of-memory"},
     ("batch/identity.py", "CHANGED"): {"changed"},
     ("batch/cluster.py", "code"): {"process-died"},
-    ("batch/run.py", "DISK_FULL"): {"disk-full"},
-    ("batch/convert.py", "DISK_FULL"): {"disk-full"},
+    ("batch/task.py", "code"): {"vanished"},  # and codes that are passed on
+    ("batch/limits.py", "NO_MEMORY"): {"no-memory"},
     ("io/extras.py", "f'no-{extra}'"): {"no-zarr", "no-b2nd"},
-    ("io/atomic.py", "DISK_FULL if full else ''"): {"disk-full"},
+    ("io/atomic.py", "fault.code if fault else ''"): set(),  # those of io/machine.py
     ("train/runs.py", "f'run-{row.status}'"): {"run-refused", "run-failed"},
 }
 """Codes that are put together: file, expression, and what it can be."""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from hilum._kernels.threads import count_workers
 from hilum.batch.identity import stamp
-from hilum.batch.limits import Limits, count_processes
+from hilum.batch.limits import NO_MEMORY, Limits, check_workers, count_processes
 from hilum.batch.lock import hold
-from hilum.batch.task import Task, with_threads
+from hilum.batch.task import Task, inputs_of, with_threads
 from hilum.datasets.survey import Survey, hide_row, hide_series
 from hilum.errors import InputError, OutputError, RecipeError
 from hilum.io import summary, sums
-from hilum.io.atomic import DISK_FULL, atomic_path, sweep, write_refused
+from hilum.io.atomic import atomic_path, sweep, write_refused
 from hilum.io.extras import check_extra
 from hilum.io.files import read_small
 from hilum.io.finished import files_stamp, is_whole, read_record, record_sha256, scans_folder
 from hilum.io.ledger import FINISHED, Ledger, Row, stored
+from hilum.io.machine import STOPS
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
 
 if TYPE_CHECKING:
@@ -131,11 +133,14 @@ def process(
     Raises
     ------
     OutputError
-        If the output folder cannot be written, its disk is full, another run writes to it, or it holds results of
-        another recipe.
+        If the output folder cannot be written, the machine has a fault that every scan would meet, another run writes
+        to the folder, or it holds results of another recipe.
     InputError
-        If the recipe's format needs a package that is not installed.
+        If the recipe's format needs a package that is not installed, or the number of workers is negative.
+    HilumError
+        If the machine has no memory for a single scan.
     """
+    check_workers(workers)
     check_extra(recipe.output.format)
     found = found or Survey([], [])
     if recipe.output.series_uid == "hash":
@@ -184,7 +189,8 @@ def _make(
         if row is not None and _is_kept(row, ref, recipe, out):
             yield row, False
         else:
-            waiting.append(Task(ref, recipe, out, overwrite, "" if row is None else row.scan_sha256, run))
+            seen = all(map(os.path.lexists, inputs_of(ref)))
+            waiting.append(Task(ref, recipe, out, overwrite, "" if row is None else row.scan_sha256, run, seen))
     if not waiting:
         return
     if scheduler:
@@ -194,12 +200,10 @@ def _make(
     elif workers is None:
         rows = (task.make() for task in waiting)
     else:
-        rows = _at_once(waiting, min(count_processes(workers), len(waiting)), limits, watch)
+        rows = _at_once(waiting, min(count_processes(workers, memory=limits.memory), len(waiting)), limits, watch)
     with closing(rows):
         for row in rows:
-            if row.code == DISK_FULL:  # no other scan will fare better
-                do = "make room and run again: what is finished stays"
-                raise OutputError("cannot be written: No space left on the disk", where=out, do=do, code=DISK_FULL)
+            check_row(row)
             yield row, True
 
 
@@ -223,6 +227,23 @@ def _is_kept(row: Row, ref: ScanRef, recipe: Recipe, out: Path) -> bool:
         return False
     record = read_record(folder)
     return record is not None and is_whole(folder, record) and row.files_stamp == files_stamp(folder, record)
+
+
+def check_row(row: Row) -> None:
+    """End a run where the machine has a fault that every other scan would meet as well.
+
+    Parameters
+    ----------
+    row : Row
+        As it was made; it is not booked then, so that its scan is made by the next run.
+
+    Raises
+    ------
+    OutputError
+        If it tells of such a fault.
+    """
+    if row.status == "failed" and row.code in STOPS | {NO_MEMORY}:
+        raise OutputError(row.shown or row.reason, code=row.code)
 
 
 def settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:

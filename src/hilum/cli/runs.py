@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from hilum.cli.status import ALL_WELL, INTERRUPTED, REFUSED
+from hilum.cli.ending import ending, status_of
+from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import complain, landing, say, warn
 from hilum.progress import progress
 
@@ -99,11 +100,11 @@ def run(
         try:
             for row in rows:
                 shown.add(row)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as asked:
             complain(
-                f"{out}: interrupted after {shown.tally.count} of {shown.tally.total} scans; run it again to go on"
+                f"{out}: {ending(asked)} after {shown.tally.count} of {shown.tally.total} scans; run it again to go on"
             )
-            return INTERRUPTED
+            return status_of(asked)
     if json:
         say(shown.tally.as_json(out))
         return ALL_WELL if shown.tally.well else REFUSED
@@ -156,11 +157,11 @@ def store(
         try:
             for row in rows:
                 shown.add(row)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as asked:
             complain(
-                f"{target}: interrupted after {shown.tally.count} of {total} scans; give the command again to go on"
+                f"{target}: {ending(asked)} after {shown.tally.count} of {total} scans; give the command again to go on"
             )
-            return INTERRUPTED
+            return status_of(asked)
     say(shown.tally.balance(target))
     return ALL_WELL if shown.tally.well else REFUSED
 
