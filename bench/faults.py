@@ -3,6 +3,7 @@
     python bench/faults.py kill [--times 200]       SIGKILL for the whole process group at random moments, then resume
     python bench/faults.py full [--levels 50]       a tmpfs that fills up at many levels (asks for root, to mount it)
     python bench/faults.py guilty                   5 of 30 scans crash, hang, hoard or are garbage; locally and on Dask
+    python bench/faults.py dask                     Dask workers that see or have something else, and lost ones
     python bench/faults.py flip [--times 100]       one byte of a finished output is changed; verify has to find it
     python bench/faults.py throughput [--scans 24]  two workers beside one, phantoms of 240 slices
     python bench/faults.py overhead [--rounds 5]    tiny scans in worker processes beside the same in this process
@@ -27,6 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+from trials.dask import dask
 from trials.runs import (
     FAULTY,
     HILUM,
@@ -411,6 +413,7 @@ COMMANDS = {
     "kill": kill,
     "full": full,
     "guilty": guilty,
+    "dask": dask,
     "flip": flip,
     "throughput": throughput,
     "overhead": overhead,

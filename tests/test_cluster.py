@@ -211,7 +211,10 @@ def test_a_run_waits_for_workers_for_a_stated_time(refs, cluster, tmp_path, monk
     assert content(out) == content(tmp_path / "clean")
 
 
-def test_a_lost_scheduler_is_one_line(refs, cluster, tmp_path):
+def test_a_lost_scheduler_is_one_line(refs, cluster, tmp_path, monkeypatch):
+    from_dask, log = [], logging.getLogger("distributed.client")
+    monkeypatch.setattr(log, "handlers", [handler := logging.NullHandler()])
+    monkeypatch.setattr(handler, "handle", from_dask.append)
     scheduler = cluster.scheduler()
     cluster.wait(cluster.worker())
     with run(refs, tmp_path / "out", cluster) as rows:
@@ -221,6 +224,7 @@ def test_a_lost_scheduler_is_one_line(refs, cluster, tmp_path):
         with pytest.raises(InputError, match="the Dask scheduler was lost; start it and run again") as caught:
             list(rows)
     one_line_of(caught)
+    assert not from_dask  # such as a traceback of its attempts to connect again
 
 
 def test_a_killed_command_leaves_no_process_at_a_scan(inputs, cluster, tmp_path):

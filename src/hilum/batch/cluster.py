@@ -13,9 +13,10 @@ crashes, hangs or takes too much costs that scan alone, and the Dask worker live
 
 from __future__ import annotations
 
+import logging
 import secrets
 import warnings
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -78,10 +79,26 @@ def make_on_cluster(
 
     waiting = [_absolute(task) for task in tasks]
     with ExitStack() as stack:
+        stack.enter_context(_told_once())
         contract = stack.enter_context(contract_of(waiting, secrets.token_hex(8)))
         client = stack.enter_context(_connect(scheduler, workers, stack))
         dispatch = stack.enter_context(Dispatch(Link(client, scheduler), contract, limits))
         yield from dispatch.make(waiting, watch)
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """Keep Dask's client from telling with a traceback of a lost scheduler, which is told here in one line."""
+
+    def drop(_: logging.LogRecord) -> bool:
+        return False
+
+    log = logging.getLogger("distributed.client")
+    log.addFilter(drop)
+    try:
+        yield
+    finally:
+        log.removeFilter(drop)
 
 
 def _absolute(task: Task) -> Task:
