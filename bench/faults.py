@@ -3,6 +3,7 @@
     python bench/faults.py kill [--times 200]       SIGKILL for the whole process group at random moments, then resume
     python bench/faults.py full [--levels 50]       a tmpfs that fills up at many levels (asks for root, to mount it)
     python bench/faults.py guilty                   5 of 30 scans crash, hang, hoard or are garbage; locally and on Dask
+    python bench/faults.py dask                     Dask workers that see or have something else, and lost ones
     python bench/faults.py flip [--times 100]       one byte of a finished output is changed; verify has to find it
     python bench/faults.py sweep [--times 100]      a folder is claimed while others write to it; clients are killed
     python bench/faults.py hostile-run [--times 2000]  spoiled records and links, opened by every command
@@ -32,6 +33,7 @@ from statistics import median
 
 from trials.cluster import running_cluster
 from trials.container import container
+from trials.dask import dask
 from trials.hostile_run import hostile_run
 from trials.runs import (
     FAULTY,
@@ -395,6 +397,7 @@ COMMANDS = {
     "kill": kill,
     "full": full,
     "guilty": guilty,
+    "dask": dask,
     "flip": flip,
     "sweep": sweep,
     "hostile-run": hostile_run,

@@ -158,9 +158,9 @@ def _unread(ref: ScanRef, problem: Exception, doubtful: Status, seen: bool) -> R
     if isinstance(problem, HilumError):
         row = _told(ref, problem, doubtful if fault is None else "failed")
     else:
-        kind = type(problem).__name__
-        shown = one_line(f"{ref.path}: {kind}: {problem}")
-        row = Row(id=ref.scan_id, status="failed", code=kind, reason=broken_at(problem), shown=shown)
+        shown = one_line(f"{ref.path}: {type(problem).__name__}: {problem}")
+        reason = broken_at(problem)
+        row = Row(id=ref.scan_id, status="failed", code=type(problem).__name__, reason=reason, shown=shown)
     if fault is None:
         return row
     reason, shown = (one_line(f"{text}; {fault.do}") for text in (row.reason, row.shown))

@@ -72,7 +72,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     final = Path(path)
     sweep_once(final.parent)
     suffixes = final.name[-7:] if final.name.lower().endswith(".nii.gz") else final.suffix
-    temporary = final.with_name(f".{this_process()}-{secrets.token_hex(4)}.part{suffixes}")
+    temporary = final.with_name(unfinished_name(suffixes))
     try:
         # Opened by hand, not with tempfile: the file gets the permissions that the umask asks for, not 0600.
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
@@ -136,6 +136,21 @@ def whole_folder(final: Path) -> Iterator[Path]:
         if handle >= 0:
             os.close(handle)
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def unfinished_name(suffixes: str = "") -> str:
+    """Make up a name for a file that this process is writing; if it dies, the next writer removes the file.
+
+    Parameters
+    ----------
+    suffixes : str
+        At the end of the name.
+
+    Returns
+    -------
+    str
+    """
+    return f".{this_process()}-{secrets.token_hex(4)}.part{suffixes}"
 
 
 def final_name(partial: str) -> str:
