@@ -7,6 +7,7 @@
     python bench/faults.py throughput [--scans 24]  two workers beside one, phantoms of 240 slices
     python bench/faults.py overhead [--rounds 5]    tiny scans in worker processes beside the same in this process
     python bench/faults.py thousands [--scans 5000] memory of index and ledger, and a rerun that has nothing to do
+    python bench/faults.py users                    code planted by other users, images made by root, no home folder
 
 Each prints its figures and ends with status 1 where a bound is missed. All is written below --scratch and removed.
 """
@@ -39,6 +40,7 @@ from trials.runs import (
     hilum,
     small_scans,
 )
+from trials.users import users
 
 from hilum import batch, write
 from hilum.datasets.phantom import make_phantom
@@ -415,6 +417,7 @@ COMMANDS = {
     "throughput": throughput,
     "overhead": overhead,
     "thousands": thousands,
+    "users": users,
 }
 
 if __name__ == "__main__":

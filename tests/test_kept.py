@@ -63,7 +63,7 @@ def shared():
 
 def _keep(user: int, home: Path) -> Path:
     """Let a user keep a file in the cache of a home folder; returns it."""
-    _as(user, "kept.write(NAME, NOWHERE, CODE)", HOME=home, TMPDIR=home / "missing")
+    _as(user, "kept.write(NAME, NOWHERE, CODE)", HOME=home)
     return home / FOLDER / NAME
 
 
@@ -236,7 +236,9 @@ def home(tmp_path, monkeypatch):
     """This user's home folder, in an environment that names no other."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "open"))  # to all, and so it is not taken
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "home"
 
@@ -246,7 +248,7 @@ def test_a_relative_cache_folder_is_ignored(home, tmp_path, monkeypatch, named):
     monkeypatch.setenv("XDG_CACHE_HOME", named)
     kept.write(NAME, NOWHERE, CODE)
     assert (home / FOLDER / NAME).is_file()
-    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "open"]
 
 
 @posix_only
@@ -259,7 +261,7 @@ def test_a_relative_home_is_ignored(tmp_path, monkeypatch, named):
     monkeypatch.setattr(pwd, "getpwuid", lambda _: SimpleNamespace(pw_dir=str(tmp_path / "entry")))
     kept.write(NAME, NOWHERE, CODE)
     assert (tmp_path / "entry" / FOLDER / NAME).is_file()
-    assert [path.name for path in tmp_path.iterdir()] == ["entry"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["entry", "open"]
 
 
 @pytest.mark.usefixtures("home")
@@ -273,6 +275,26 @@ def test_a_file_under_the_name_of_another_is_damaged(home):
     kept.write(NAME, NOWHERE, CODE)
     (home / FOLDER / NAME).rename(home / FOLDER / "other")
     assert kept.read("other", NOWHERE) is None
+
+
+@posix_only
+def test_a_folder_that_links_to_itself_is_no_folder(home, caplog):
+    home.mkdir()
+    (home / ".cache").symlink_to(home / ".cache")
+    kept._warn.cache_clear()
+    kept.write(NAME, NOWHERE, CODE)
+    assert kept.read(NAME, NOWHERE) is None
+    assert "Too many levels of symbolic links" in caplog.text
+
+
+@posix_only
+def test_a_home_that_is_a_link_is_followed_and_looked_at(home, tmp_path):
+    (tmp_path / "disk").mkdir(0o700)
+    home.symlink_to(tmp_path / "disk")
+    kept.write(NAME, NOWHERE, CODE)
+    assert kept.read(NAME, NOWHERE) == CODE
+    (tmp_path / "disk").chmod(0o777)
+    assert kept.read(NAME, NOWHERE) is None
 
 
 @posix_only

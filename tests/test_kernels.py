@@ -251,7 +251,9 @@ def test_code_goes_to_the_users_folder_where_the_program_cannot_be_written(copie
 def test_where_nothing_can_be_written_it_works_and_says_so_once(copied, tmp_path):
     (copied / "hilum/_kernels/__pycache__").write_text("in the way")
     (tmp_path / "cache").write_text("in the way")
-    told = _start(copied, tmp_path / "cache", TMPDIR=str(tmp_path / "cache"))
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    told = _start(copied, tmp_path / "cache", TMPDIR=str(tmp_path / "open"))
     assert told.stdout.strip() == "True"
     assert told.stderr.count("compiled kernels cannot be kept") == 1
     assert f"{tmp_path / 'cache/hilum'}: Not a directory" in told.stderr

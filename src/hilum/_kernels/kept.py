@@ -144,7 +144,8 @@ def _places(source: Path) -> Iterator[Place]:
 def _temporary() -> Path | None:
     """Where code is kept for a user without a cache folder; its name is known, and so its owner is asked for."""
     named = Path(os.environ.get("TMPDIR", ""))
-    return (named if named.is_absolute() else Path("/tmp")) / f"hilum-{_me()}" / "kernels" if POSIX else None  # noqa: S108
+    folder = named if named.is_absolute() and named.is_dir() else Path("/tmp")  # noqa: S108 - as Python's tempfile does
+    return folder / f"hilum-{_me()}" / "kernels" if POSIX else None
 
 
 def _me() -> int:
@@ -164,7 +165,7 @@ def _read(place: Place, name: str) -> bytes:
                 raise _refused("can be written by others", place.folder / name)
         held = file.read()
     content = held[_CHECKSUM:]
-    if _sum(name, content) != held[:_CHECKSUM]:
+    if checksum(name, content) != held[:_CHECKSUM]:
         raise _refused("is damaged", place.folder / name)
     return content
 
@@ -174,7 +175,7 @@ def _write(place: Place, name: str, content: bytes) -> None:
     opened = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o600)
     try:
         with os.fdopen(opened, "wb") as file:
-            file.write(_sum(name, content) + content)
+            file.write(checksum(name, content) + content)
         made.chmod(_mode(place) & 0o644)
         made.replace(place.folder / name)
     except BaseException:
@@ -182,7 +183,7 @@ def _write(place: Place, name: str, content: bytes) -> None:
         raise
 
 
-def _sum(name: str, content: bytes) -> bytes:
+def checksum(name: str, content: bytes) -> bytes:
     """Checksum of a file; one that was copied or renamed to the name of another kernel is damaged, too."""
     return hashlib.sha256(name.encode() + b"\n" + content).digest()
 
@@ -235,7 +236,7 @@ def _insist_alone(folder: Path, *, below: int | None = None) -> None:
     """Refuse a folder where, or above which, anybody but this user and root can write; `below` owns what it holds."""
     ours = {_me(), _ROOT}
     system = Path("/").lstat().st_uid  # not root in a container that knows no root; it owns the folders above, then
-    real = folder.resolve(strict=True)
+    real = Path(os.path.realpath(folder, strict=True))
     for place in (real, *real.parents):
         found = place.lstat()
         if found.st_uid not in (ours if below is None else {*ours, system}):
