@@ -173,6 +173,24 @@ def test_a_user_without_home_and_entry_keeps_code_in_a_private_folder_and_hears_
     assert modes == [0o700, 0o600, 0o600]
 
 
+@posix_only
+def test_who_did_not_make_the_private_folder_leaves_the_line_to_who_did(home, monkeypatch, caplog):
+    monkeypatch.setenv("TMPDIR", str(home.parent))
+    home.write_text("in the way")
+    place = kept.Place(home.parent / f"hilum-{os.geteuid()}" / "kernels")
+    made = Path.mkdir
+
+    def beaten(folder: Path, mode: int = 0o777) -> None:
+        made(folder, mode)
+        raise FileExistsError
+
+    monkeypatch.setattr(Path, "mkdir", beaten)
+    kept._warn.cache_clear()
+    kept.write(NAME, NOWHERE, CODE)
+    assert (place.folder / NAME).is_file()
+    assert not caplog.messages
+
+
 @needs_users
 def test_a_private_folder_that_somebody_else_made_first_is_not_taken(shared):
     (shared / f"hilum-{ALICE}").mkdir()

@@ -196,20 +196,22 @@ def _mode(place: Place) -> int:
 
 
 def _make(place: Place) -> bool:
-    """Make what is missing of a folder, where nobody else can interfere; returns whether anything was."""
+    """Make what is missing of a folder, where nobody else can interfere; returns whether this process made it."""
     missing, folder = [], place.folder
     while not os.path.lexists(folder):
         missing.append(folder)
         folder = folder.parent
     if missing and place.source is None:
         _insist_alone(folder, below=_me())
+    made = False
     for folder in reversed(missing):
         try:
             folder.mkdir(0o700)
             folder.chmod(_mode(place))
+            made = True
         except FileExistsError:  # another process was quicker
-            continue
-    return bool(missing)
+            made = False
+    return made
 
 
 def _insist(place: Place) -> None:
