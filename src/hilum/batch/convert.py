@@ -17,7 +17,8 @@ import msgspec
 
 from hilum.batch.limits import Limits, check_workers, count_processes
 from hilum.batch.lock import check_run
-from hilum.batch.run import OWN_FILES, RECIPE, check_row, claimed, settle_recipe
+from hilum.batch.place import RECIPE, claimed, settle_recipe
+from hilum.batch.run import OWN_FILES, check_row
 from hilum.batch.task import guarded
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io import summary, sums

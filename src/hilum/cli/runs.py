@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -12,6 +12,9 @@ from hilum.cli.ending import ending, status_of
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import complain, landing, say, warn
 from hilum.progress import progress
+
+if TYPE_CHECKING:
+    from hilum.batch.books import Pruned
 
 
 def run(
@@ -30,6 +33,7 @@ def run(
     retries: Literal[0, 1] = 1,
     json: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
+    prune: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Preprocess scans: files, folders or whole data sets into training-ready output.
 
@@ -61,7 +65,10 @@ def run(
     json
         Print a summary in JSON for programs in place of text.
     overwrite
-        Replace the results of another recipe.
+        Replace the results of another recipe, and remove nodules and labels that this run does not have.
+    prune
+        At the end, remove from the output what belongs to no finished scan and to no input given: lines of scans that
+        are gone, and folders of scans that are not finished.
     """
     from hilum import batch
     from hilum.io.extras import check_extra
@@ -94,6 +101,7 @@ def run(
             overwrite=overwrite,
             refused=found.refused,
             found=found,
+            pruned=_tell_pruned if prune else None,
             watch=shown.watch,
         )
         stack.enter_context(closing(rows))
@@ -112,6 +120,10 @@ def run(
     if told := landing(read_summary(out)):
         say(told)
     return ALL_WELL if shown.tally.well else REFUSED
+
+
+def _tell_pruned(gone: Pruned) -> None:
+    warn(f"pruned: {gone.rows} lines of the ledger and {gone.folders} folders that belonged to no finished scan")
 
 
 def store(
