@@ -56,8 +56,8 @@ from trials.users import users
 from hilum import batch, write
 from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_dicom_series
-from hilum.io.atomic import final_name
 from hilum.io.ledger import read_ledger
+from hilum.io.unfinished import final_name
 from hilum.recipes import parse_recipe
 
 SPEED_UP, OVERHEAD_S, NOTHING_S, GROWTH = 1.6, 0.060, 5.0, 0.25

@@ -15,7 +15,8 @@ import hilum
 from hilum.cli import main
 from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_luna16
-from hilum.io.atomic import PARTIAL, atomic_path, whole_folder
+from hilum.io.atomic import atomic_path, whole_folder
+from hilum.io.unfinished import PARTIAL
 from hilum.recipes import recipe, recipe_toml
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")

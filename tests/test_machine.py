@@ -27,9 +27,9 @@ from hilum.batch.run import process
 from hilum.batch.supervisor import Crew
 from hilum.datasets.phantom import make_phantom
 from hilum.errors import HilumError, InputError, OutputError
-from hilum.io.atomic import PARTIAL
 from hilum.io.ledger import Row, read_ledger
 from hilum.io.machine import STOPS
+from hilum.io.unfinished import PARTIAL
 from hilum.recipes import parse_recipe
 from hilum.scan import ScanRef
 

@@ -25,10 +25,11 @@ from hilum.batch.task import Task
 from hilum.datasets.phantom import make_phantom
 from hilum.errors import OutputError
 from hilum.export.finished import checked_run
-from hilum.io import atomic, store
-from hilum.io.atomic import PARTIAL, atomic_path, is_abandoned, sweep, whole_folder
+from hilum.io import store
+from hilum.io.atomic import atomic_path, whole_folder
 from hilum.io.finished import finished_scans, read_record
 from hilum.io.ledger import NAME, read_ledger
+from hilum.io.unfinished import PARTIAL, is_abandoned, sweep
 from hilum.recipes import parse_recipe, with_options
 from hilum.stats import voxel_stats
 from hilum.train.runs import list_run
@@ -446,7 +447,3 @@ def test_a_run_that_may_only_be_read_is_read(finished, monkeypatch):
     assert not (finished / NAME).exists()
     assert {"missing"} <= {fault.code for fault in faults(finished)}
     assert not (finished / NAME).exists()  # a reader makes none
-
-
-def test_the_hour_of_silence_is_an_hour():
-    assert atomic.SILENCE_S == 3600.0

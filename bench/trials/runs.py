@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hilum import write
 from hilum.datasets.phantom import make_phantom
-from hilum.io.atomic import PARTIAL
 from hilum.io.finished import is_whole, read_record
+from hilum.io.unfinished import PARTIAL
 from hilum.verify import Fault, verify
 
 HILUM = [sys.executable, "-m", "hilum.cli"]

@@ -8,10 +8,10 @@ import msgspec
 
 from hilum.errors import FormatError, MissingInputError, OutputError
 from hilum.io import ledger, sums
-from hilum.io.atomic import is_abandoned, is_unfinished
 from hilum.io.files import is_own_file, read_small
 from hilum.io.finished import AGAIN, RECORD, files_stamp, read_record, record_sha256, scans_folder
 from hilum.io.parts import list_parts
+from hilum.io.unfinished import is_abandoned, is_unfinished
 from hilum.pipeline import promised_parts
 from hilum.recipes import parse_recipe, recipe_fingerprint
 

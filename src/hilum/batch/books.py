@@ -7,9 +7,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from hilum.errors import OutputError
-from hilum.io.atomic import is_unfinished, write_refused
+from hilum.io.atomic import write_refused
 from hilum.io.finished import RECORD, read_record, scans_folder
 from hilum.io.ledger import FINISHED
+from hilum.io.unfinished import is_unfinished
 from hilum.scan import Known
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import hilum
 from hilum.batch import look
 from hilum.errors import HilumError, InputError
-from hilum.io.atomic import unfinished_name, write_refused
+from hilum.io.atomic import write_refused
 from hilum.io.parts import list_parts
+from hilum.io.unfinished import unfinished_name
 from hilum.ops.lungs import MODEL
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from hilum.batch.lock import hold
 from hilum.errors import InputError, OutputError, RecipeError
 from hilum.io import sums
-from hilum.io.atomic import atomic_path, sweep, write_refused
+from hilum.io.atomic import atomic_path, write_refused
 from hilum.io.files import read_small
 from hilum.io.finished import scans_folder
+from hilum.io.unfinished import sweep
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
 
 if TYPE_CHECKING:

@@ -1,47 +1,28 @@
 """Files and folders that appear under their name only when they are complete.
 
-1. What is being written has a hidden name that tells which process writes it: ``.partial-PROCESS-TOKEN-NAME`` for a
-   folder, ``.PROCESS-TOKEN.part.SUFFIX`` for a file; and it is locked, where the file system has locks.
+1. What is being written has a hidden name that tells which process writes it (`hilum.io.unfinished`), and is locked
+   where the file system has locks.
 2. When it is complete its bytes are forced to the disk, and it takes its name.
-3. What a dead process left is removed by the next one that writes to the same folder; what a living one is writing is
-   never touched. A process on this machine is known by its number and its start. Of one on another machine, or in
-   another container, the lock tells; where there is none, an hour in which nothing of it changed.
-4. A writer whose folder was taken away under its hands fails: nothing takes its name that was touched.
+3. A writer whose folder was taken away under its hands fails: nothing takes its name that was touched.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
-import secrets
 import shutil
 import stat
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hilum._os import is_alive, is_here, lock_handle, newest_change, parse_process, sync_folder, this_process
+from hilum._os import lock_handle, sync_folder
 from hilum.errors import HilumError, OutputError
 from hilum.io.machine import write_fault
+from hilum.io.unfinished import sweep_once, unfinished_folder, unfinished_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-PARTIAL = ".partial-"
-"""How the name of an unfinished folder begins; never the name of a finished one."""
-
-SILENCE_S = 3600.0
-"""Seconds without a change after which a writer that cannot be asked counts as dead."""
-
-_FILE = re.compile(r"\.(?:([0-9a-f]+(?:-[0-9a-f]+){3})-)?[0-9a-f]{8,16}\.part(\.[a-z0-9]+)*")
-"""The name of an unfinished file: the process that writes it, which older versions did not tell, and a token."""
-
-_FOLDER = re.compile(r"\.partial-(?:([0-9a-f]{8}(?:-[0-9a-f]+){3})-[0-9a-f]{8}-)?(.+)")
-
-_NAME = 50
-"""Characters of a final name in that of the unfinished folder: a name must not get too long for the file system."""
 
 _TRIES = 100
 """How often a folder is put in the place of another, where others do the same at the same time."""
@@ -113,7 +94,7 @@ def whole_folder(final: Path) -> Iterator[Path]:
         If the file system refuses, or somebody took the temporary folder away; nothing of it stays.
     """
     sweep_once(final.parent)
-    partial = _hidden(final)
+    partial = unfinished_folder(final)
     handle = -1
     try:
         partial.mkdir(parents=True)
@@ -136,116 +117,6 @@ def whole_folder(final: Path) -> Iterator[Path]:
         if handle >= 0:
             os.close(handle)
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def unfinished_name(suffixes: str = "") -> str:
-    """Make up a name for a file that this process is writing; if it dies, the next writer removes the file.
-
-    Parameters
-    ----------
-    suffixes : str
-        At the end of the name.
-
-    Returns
-    -------
-    str
-    """
-    return f".{this_process()}-{secrets.token_hex(4)}.part{suffixes}"
-
-
-def final_name(partial: str) -> str:
-    """Tell which name an unfinished folder would get.
-
-    Parameters
-    ----------
-    partial : str
-        A name that begins with `PARTIAL`.
-
-    Returns
-    -------
-    str
-    """
-    match = _FOLDER.fullmatch(partial)
-    return match[2] if match else partial
-
-
-def is_unfinished(name: str) -> bool:
-    """Whether a name is that of a file or folder that is being written, or was when its writer died.
-
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    bool
-    """
-    return name.startswith(PARTIAL) or _FILE.fullmatch(name) is not None
-
-
-def is_abandoned(path: Path, *, nameless: bool = True) -> bool:
-    """Whether an unfinished file or folder was left by a process that is dead.
-
-    Parameters
-    ----------
-    path : Path
-        With a name for which `is_unfinished` holds.
-    nameless : bool
-        What to say of a name that tells no process, as older versions gave, where nothing of it changed for an hour.
-
-    Returns
-    -------
-    bool
-        False where the writer lives, or may.
-    """
-    match = _FOLDER.fullmatch(path.name) or _FILE.fullmatch(path.name)
-    writer = parse_process(match[1]) if match and match[1] else None
-    if writer is not None:
-        lives = is_alive(writer)
-        if lives is not None:
-            return not lives
-        locked = _is_locked(path)
-        if locked or (locked is False and is_here(writer)):
-            return not locked
-    elif not nameless:
-        return False
-    return 0.0 < newest_change(path) < time.time() - SILENCE_S
-
-
-def sweep(folder: Path, *, nameless: bool = True) -> None:
-    """Remove what dead processes left half-written in a folder.
-
-    Parameters
-    ----------
-    folder : Path
-        Its subfolders are not looked into.
-    nameless : bool
-        Whether the folder is ours, so that what older versions left goes too.
-    """
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if is_unfinished(entry.name) and is_abandoned(path := Path(entry.path), nameless=nameless):
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    with suppress(OSError):
-                        path.unlink()
-
-
-_swept: set[tuple[int, str]] = set()
-
-
-def sweep_once(folder: Path) -> None:
-    """Sweep a folder the first time that this process writes to it.
-
-    Parameters
-    ----------
-    folder : Path
-    """
-    key = os.getpid(), str(folder.absolute())
-    if key not in _swept and not is_unfinished(folder.name):  # what this process is making itself holds nothing old
-        _swept.add(key)
-        sweep(folder, nameless=False)
 
 
 def open_own(path: Path) -> int:
@@ -303,14 +174,10 @@ def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
     return OutputError(text, where=where, do=do, code=fault.code if fault else "")
 
 
-def _hidden(final: Path) -> Path:
-    return final.with_name(f"{PARTIAL}{this_process()}-{secrets.token_hex(4)}-{final.name[:_NAME]}")
-
-
 def _replace(partial: Path, final: Path) -> None:
     """Put a folder in the place of another; of two that do so at the same time the last one wins."""
     for _ in range(_TRIES):
-        retired = _hidden(final)
+        retired = unfinished_folder(final)
         with suppress(FileNotFoundError):
             final.rename(retired)
         try:
@@ -330,19 +197,6 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     else:
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_locked(path: Path) -> bool | None:
-    """Whether another process holds the lock of an unfinished file or folder; None where that cannot be told."""
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    except OSError:
-        return None
-    try:
-        got = lock_handle(handle)
-        return None if got is None else not got
-    finally:
-        os.close(handle)
 
 
 def _touched(final: Path) -> OutputError:

@@ -13,11 +13,11 @@ import msgspec
 
 from hilum.errors import FormatError, MissingInputError
 from hilum.io import ledger
-from hilum.io.atomic import is_unfinished
 from hilum.io.files import is_own_file, read_small
 from hilum.io.records import ScanRecord
 from hilum.io.stores import lacking
 from hilum.io.sums import file_sha256
+from hilum.io.unfinished import is_unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
