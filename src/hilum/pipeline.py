@@ -7,13 +7,14 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from hilum.errors import UnsupportedError
 from hilum.ops.intensity import normalize
 from hilum.ops.landing import compare_with_given, measure_each_nodule
 from hilum.ops.lungs import WITHOUT_SIDES, segment_lungs
 from hilum.ops.lungs_ladder import find_lungs
 from hilum.ops.morphology import dilate
 from hilum.ops.nodules import mask_nodules, nodules_outside
-from hilum.ops.plausibility import question_values
+from hilum.ops.plausibility import question_values, surely_not_hu
 from hilum.ops.preview import UnitRange, draw_preview
 from hilum.ops.quality import judge, measure_lungs, measure_nodules
 from hilum.ops.reorient import reorient
@@ -51,8 +52,10 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     Raises
     ------
     HilumError
-        If the grid asked for is not possible.
+        If the grid asked for is not possible, or the volume is surely no CT in Hounsfield units, such as a label map.
     """
+    if cause := surely_not_hu(scan.ct):
+        raise UnsupportedError(f"these are no Hounsfield units: {cause}", do="give the CT itself", code="not-hu")
     workers = recipe.compute.workers
     ct = reorient(scan.ct) if recipe.orient.axes == "patient" else scan.ct
     ct = _regrid(ct, recipe.resample, workers)

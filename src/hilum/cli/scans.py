@@ -11,7 +11,7 @@ from cyclopts import Parameter
 import hilum
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import describe, say, warn
-from hilum.errors import InputError
+from hilum.errors import AnnotationError, InputError
 
 if TYPE_CHECKING:
     from hilum.scan import Scan
@@ -158,7 +158,7 @@ def nodules(
     series
         Series Instance UID, where the folder holds several.
     series_uid
-        Series Instance UID, where the file does not know its own.
+        What the annotations call the scan, where its file does not know its Series Instance UID.
     """
     from hilum import io
     from hilum.ops.nodules import mask_nodules, nodules_outside
@@ -183,9 +183,16 @@ def _read(
     series_uid: str = "",
     slice_spacing_mm: float | None = None,
 ) -> Scan:
+    from hilum.io import check_is_ct
+
     scan = hilum.read(
         source, series=series, annotations=annotations, series_uid=series_uid, slice_spacing_mm=slice_spacing_mm
     )
+    check_is_ct(scan, source)
+    if annotations is not None and not scan.annotated:
+        what = f"no row is of {scan.series_uid}, so that nothing is known of its nodules"
+        do = "check the table, or state what it calls the scan (--series-uid)"
+        raise AnnotationError(what, where=annotations, do=do, code="no-row-fits")
     for note in scan.notes:
         warn(str(note))
     return scan

@@ -1,54 +1,86 @@
-"""Any file, or any folder: every volume file and every CT series in it is a scan."""
+"""Any file, or any folder: every volume file and every CT series in it is a scan.
+
+A folder is searched once. Whatever in it looks like a scan and cannot be one is refused by name; the rest is counted.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hilum.datasets.listing import Listing
 from hilum.errors import InputError, MissingInputError
-from hilum.io import READERS, is_volume, read, suffix_of
+from hilum.io import READERS, check_is_ct, is_volume, read, suffix_of
 from hilum.io.files import is_there
+from hilum.io.outputs import output_kind
+from hilum.io.tree import Tree, find_files
+from hilum.io.unread import locked_folder, looks_like_dicom, not_downloaded, packed_files, unusable
 from hilum.io.values import is_uid
-from hilum.scan import Scan, ScanRef
+from hilum.scan import Known, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
-    from hilum.io.dicom_records import Stack
+    from hilum.io.dicom_index import Files
 
 _ID_DIGITS = 16
 
 _LEVELS = 3
-"""How deep subfolders are indexed each by itself: patients, studies, series."""
+"""How deep subfolders are indexed each by itself, so that the headers of thousands of series are not in memory at once:
+patients, studies, series."""
+
+_SHOWN = 5
+"""How many outputs are named."""
 
 
-def index(root: Path, annotations: Path | None = None) -> list[ScanRef]:
+def index(root: Path) -> Listing:
     """List the scans of a file or folder, reading headers only.
 
     Parameters
     ----------
     root : Path
-        A volume file, a DICOM file, or a folder that is searched with its subfolders.
-    annotations : Path, optional
-        A LUNA16 csv that every scan listed gets.
+        A volume file, a DICOM file, or a folder that is searched with its subfolders. What hilum wrote itself is not
+        searched.
 
     Returns
     -------
-    list of ScanRef
-        Volume files first, then CT series, each in a fixed order; ids are unique.
+    Listing
+        Volume files first, then CT series, each in a fixed order; ids are unique. Folders of files that should be
+        slices and are none, files that are links to nothing, and folders that may not be opened are refused.
 
     Raises
     ------
     InputError
-        If there is no such path or nothing in it that could be a scan.
+        If there is no such path, nothing in it that could be a scan, or it is an output of hilum.
     """
     if not is_there(root):
+        if os.path.islink(root):  # noqa: PTH114 - no path is too odd to be asked
+            raise not_downloaded(root, [root.name])
         raise MissingInputError("there is no such file or folder", where=root, do="check the path")
     if root.is_file() or is_volume(root):
-        return [_ref(root, "", annotations, tag=root.stem)]
-    found = [_ref(path, "", annotations, tag=str(path.relative_to(root))) for path in _volume_files(root)]
-    found += _dicom_series(root, annotations, quiet=bool(found))
-    return _unique(found)
+        return Listing([_ref(root, "", tag=root.stem)])
+    if kind := output_kind(root):
+        what = f"is an output of hilum ({kind}), and no input"
+        do = "name a volume in it (scans/ID/ct.nii.gz), or the folder that it was made from"
+        raise InputError(what, where=root, do=do, code="own-output")
+    tree = find_files(root)
+    names, copies = _volumes(root, tree)
+    refs = [_ref(root / name, "", tag=name) for name in names]
+    refused: list[InputError] = [not_downloaded(root / n, [n]) for n in tree.dangling if suffix_of(Path(n)) in READERS]
+    found = _search(root, tree)
+    refs += found.series(root)
+    refused += [*found.refused, *(locked_folder(root / name) for name in tree.locked)]
+    notes = _notes(root, tree)
+    if copies:
+        notes.append(Note("same-file", f"{copies} links to volume files that are listed anyway, not taken twice"))
+    if found.aside and refs:
+        told = ", ".join(f"{count} {kind}" for kind, count in sorted(found.aside.items()))
+        notes.append(Note("no-ct-images", f"DICOM files that are no CT slices were left out: {told}"))
+    if not refs and len(refused) < 2:
+        raise refused[0] if refused else _nothing(root)
+    return Listing(_unique(refs), notes=notes, refused=list(refused))
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
@@ -67,9 +99,16 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     Raises
     ------
     InputError
-        As `hilum.read` does.
+        What was found wrong in its rows when it was listed, or as `hilum.read` does.
     """
-    return read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)
+    known = ref.known or Known()
+    if known.refusal is not None:
+        raise known.refusal
+    scan = read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)
+    check_is_ct(scan, ref.path)
+    if not known.annotated:
+        return scan
+    return replace(scan, nodules=known.nodules, annotated=True, notes=(*scan.notes, *known.notes))
 
 
 def scan_id_of(series_uid: str) -> str:
@@ -88,83 +127,137 @@ def scan_id_of(series_uid: str) -> str:
     return "ct-" + hashlib.sha256(series_uid.encode("utf-8", "replace")).hexdigest()[:_ID_DIGITS]
 
 
-def _ref(path: Path, series_uid: str, annotations: Path | None, *, tag: str) -> ScanRef:
+def _ref(path: Path, series_uid: str, *, tag: str) -> ScanRef:
     stem = path.name[: -len(suffix_of(path))] if suffix_of(path) else path.name
     uid = series_uid or (stem if is_uid(stem) else "")
-    return ScanRef("folder", scan_id_of(uid or tag), path, series_uid, annotations)
+    return ScanRef("folder", scan_id_of(uid or tag), path, series_uid)
 
 
-def _volume_files(root: Path) -> list[Path]:
-    found = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = [Path(folder, name) for name in sorted(files) if not name.startswith(".")]
-        found += [path for path in paths if suffix_of(path) in READERS and path.is_file()]
+def _volumes(root: Path, tree: Tree) -> tuple[list[str], int]:
+    """The volume files in the order of a walk, and how many links to one of them were left out."""
+    names = [name for name in tree.files if suffix_of(Path(name)) in READERS]
+    linked = {name for name in names if (root / name).is_symlink()}
+    own = {os.path.realpath(root / name) for name in names if name not in linked}
+    kept = [name for name in names if name not in linked or os.path.realpath(root / name) not in own]
+    return sorted(kept, key=lambda name: Path(name).parts), len(names) - len(kept)
+
+
+class _Found:
+    """What the DICOM files of a tree are."""
+
+    def __init__(self) -> None:
+        self.homes: defaultdict[str, set[str]] = defaultdict(set)
+        self.tags: dict[str, str] = {}
+        self.aside: defaultdict[str, int] = defaultdict(int)
+        self.settled: set[str] = set()
+        self.refused: list[InputError] = []
+
+    def series(self, root: Path) -> list[ScanRef]:
+        """The CT series, each where its slices lie."""
+        refs = []
+        for key, folders in sorted(self.homes.items()):
+            uid = "" if key.startswith("/") else key
+            refs.append(_ref(root / os.path.commonpath(sorted(folders)), uid, tag=self.tags.get(key, "")))
+        return refs
+
+
+def _search(root: Path, tree: Tree) -> _Found:
+    """List the CT series, and the folders whose files should be one."""
+    from hilum.io.dicom_index import read_files
+    from hilum.io.series import sort_out
+
+    found = _Found()
+    headers = {_home(name) for name in tree.files if name.lower().endswith((".mhd", ".nhdr"))}
+    for names in _parts(tree.files):
+        files = read_files(root, names)
+        sorted_out = sort_out(files.headers)
+        for header in sorted_out.slices:
+            home = _home(header.path)
+            key = header.series_uid or f"/{home}"  # slices without a UID are told apart by their folder
+            found.homes[key].add(home)
+            found.settled.add(home)
+            if not header.series_uid:
+                tag = f"{header.sop_uid} {header.path}"
+                found.tags[key] = min(found.tags.get(key, tag), tag)
+        damaged: list[str] = []
+        for finding in sorted_out.findings:
+            if finding.code == "ignored-damaged-file":
+                damaged += finding.files
+            else:
+                found.aside[finding.code.removeprefix("ignored-").replace("-", " ")] += len(finding.files)
+        _refuse_folders(root, found, files, damaged, headers)
+    _refuse_links(root, found, tree)
     return found
 
 
-def _dicom_series(root: Path, annotations: Path | None, *, quiet: bool) -> list[ScanRef]:
-    """List the CT series; `quiet` where other scans were found, so that a folder without DICOM is no error.
-
-    Folder by folder: the headers of thousands of series need not be in memory at once.
-    """
-    parts = _parts(root)
-    found: dict[str, tuple[Path, str]] = {}
-    for part in parts:
-        try:
-            listed = _list_part(part)
-        except InputError:
-            if len(parts) == 1 and not quiet:
-                raise
-            continue
-        for uid, (folder, tag) in listed.items():
-            if uid in found:
-                before, tag = found[uid]  # noqa: PLW2901 - a series in several folders
-                folder = Path(os.path.commonpath([before, folder]))  # noqa: PLW2901 - as above
-            found[uid] = folder, tag
-    if not found and not quiet:
-        _list_part(root)  # says why
-    return [_ref(path, uid, annotations, tag=tag) for uid, (path, tag) in sorted(found.items())]
+def _home(name: str) -> str:
+    return os.path.dirname(name)  # noqa: PTH120 - of thousands
 
 
-def _list_part(part: Path) -> dict[str, tuple[Path, str]]:
-    """The CT series below a folder, by their UIDs: where each lies, and what it is called where it has none."""
+def _parts(names: list[str]) -> list[list[str]]:
+    """Files by the folders in which they lie, down to a few levels."""
+    parts: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name in names:
+        parts[tuple(name.split("/")[:-1][:_LEVELS])].append(name)
+    return [parts[key] for key in sorted(parts)]
+
+
+def _refuse_folders(root: Path, found: _Found, files: Files, damaged: list[str], headers: set[str]) -> None:
+    """Refuse each folder without a CT slice in which files look like slices; `headers` have data files beside them."""
+    groups: defaultdict[str, tuple[list[str], list[str], list[str]]] = defaultdict(lambda: ([], [], []))
+    for k, names in enumerate((files.junk, damaged, files.locked)):
+        for name in names:
+            home = _home(name)
+            if suffix_of(Path(name)) not in READERS and looks_like_dicom(name, bare=home not in headers):
+                groups[home][k].append(name)
+    others = {_home(header.path) for header in files.headers if header.path not in damaged}
+    for folder, (junk, broken, locked) in sorted(groups.items()):
+        if folder in found.settled or (folder in others and not broken and not locked):
+            continue  # slices tell of what lies beside them; of another kind of image a file or two is no matter
+        found.refused.append(unusable(root, folder, junk=junk, damaged=broken, locked=locked))
+        found.settled.add(folder)
+
+
+def _refuse_links(root: Path, found: _Found, tree: Tree) -> None:
+    """Refuse each folder in which slices, or all there is, are links to content that is not there."""
+    lost: defaultdict[str, list[str]] = defaultdict(list)
+    for name in tree.dangling:
+        if suffix_of(Path(name)) not in READERS:
+            lost[_home(name)].append(name)
+    beside = {_home(name) for name in tree.files}
+    for folder, names in sorted(lost.items()):
+        if folder not in found.settled and (folder not in beside or any(map(looks_like_dicom, names))):
+            found.refused.append(not_downloaded(root / folder, names))
+
+
+def _notes(root: Path, tree: Tree) -> list[Note]:
+    notes = [
+        Note("own-output", f"{root.name}/{name} is an output of hilum: left out") for name in tree.outputs[:_SHOWN]
+    ]
+    if len(tree.outputs) > _SHOWN:
+        notes.append(Note("own-output", f"{len(tree.outputs) - _SHOWN} more outputs of hilum: left out"))
+    if tree.again:
+        text = f"{len(tree.again)} linked folders lead to folders that are searched anyway: not searched twice"
+        notes.append(Note("ignored-links", text))
+    if tables := [name for name in tree.files if name.rsplit("/", 1)[-1].lower() == "annotations.csv"]:
+        what = f"no scan gets the rows of {root.name}/{tables[0]}: give it with --annotations"
+        notes.append(Note("unused-table", what))
+    if packed := packed_files(tree.files):
+        notes.append(
+            Note("ignored-archives", f"{len(packed)} packed files (zip, tar, gzip) are not searched: unpack them")
+        )
+    return notes
+
+
+def _nothing(root: Path) -> InputError:
+    """Why a folder holds no scan."""
     from hilum.io.dicom import index_dicom
-    from hilum.io.dicom_index import list_series
 
-    series = list_series(part)
-    if series and "" not in series:
-        return {uid: (folder, "") for uid, folder in series.items()}
-    # A series that was split into several stacks is one scan: reading it takes the largest, and says so.
-    first_of = {stack.series_uid: stack for stack in reversed(index_dicom(part))}
-    return {
-        uid: (_folder_of(part, stack), f"{stack.slices[0].sop_uid} {stack.slices[0].path}")
-        for uid, stack in first_of.items()
-    }
-
-
-def _parts(root: Path) -> list[Path]:
-    """The folders that hold everything below a root, as small as a few levels of looking find them."""
-    parts = [root]
-    for _ in range(_LEVELS):
-        parts = [sub for part in parts for sub in _subfolders(part)]
-    return parts
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder; itself where files lie beside them."""
     try:
-        with os.scandir(folder) as entries:
-            listed = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
-            folders = [Path(entry.path) for entry in listed if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return [folder]
-    return folders if folders and len(folders) == len(listed) else [folder]
-
-
-def _folder_of(root: Path, stack: Stack) -> Path:
-    """The deepest folder that holds all slices: loading one series need not walk the whole tree again."""
-    return root / os.path.commonpath([Path(header.path).parent for header in stack.slices])
+        index_dicom(root)
+    except InputError as error:
+        return error
+    raise AssertionError(root)  # a search that found no slice found one
 
 
 def _unique(refs: list[ScanRef]) -> list[ScanRef]:
@@ -173,5 +266,5 @@ def _unique(refs: list[ScanRef]) -> list[ScanRef]:
     for ref in refs:
         seen[ref.scan_id] = count = seen.get(ref.scan_id, 0) + 1
         renamed = ref.scan_id if count == 1 else f"{ref.scan_id}-{count}"
-        out.append(ScanRef(ref.dataset, renamed, ref.path, ref.series_uid, ref.annotations))
+        out.append(ScanRef(ref.dataset, renamed, ref.path, ref.series_uid))
     return out

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import stat
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hilum.errors import FormatError, MissingInputError, UnsupportedError
-from hilum.io.dicom_files import find_files
 from hilum.io.dicom_gaps import state_positions
 from hilum.io.dicom_headers import read_headers
 from hilum.io.dicom_lut import judge_with_luts
 from hilum.io.dicom_records import Finding, Header, Sorted, Stack
 from hilum.io.dicom_stack import name_damaged
 from hilum.io.series import group, name_some, sort_out
+from hilum.io.tree import Tree, find_files
+from hilum.io.unread import locked_folder, not_downloaded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -32,12 +33,31 @@ class Index:
     findings : tuple of Finding
         On the folder as a whole.
     stacks : tuple of Stack
+    files : Files
     """
 
     root: Path
     sorted_out: Sorted
     findings: tuple[Finding, ...]
     stacks: tuple[Stack, ...]
+    files: Files
+
+
+@dataclass(frozen=True)
+class Files:
+    """What the files of a folder are, by their headers; all names are relative to one root.
+
+    Parameters
+    ----------
+    headers : list of Header
+        Of every frame.
+    junk, locked : list of str
+        What is no DICOM, and what could not be opened.
+    """
+
+    headers: list[Header] = field(default_factory=list)
+    junk: list[str] = field(default_factory=list)
+    locked: list[str] = field(default_factory=list)
 
 
 def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) -> Index:
@@ -57,69 +77,82 @@ def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) 
 
     Raises
     ------
-    MissingInputError, FormatError, UnsupportedError
-        If there is no such path, no file in it, or it is an archive, or neither a file nor a folder.
+    MissingInputError, FormatError, UnsupportedError, InputError
+        If there is no such path, no file in it, it may not be opened, it is an archive, or neither a file nor a
+        folder; or if none of its files has content.
     """
-    root, sorted_out, findings, locked = _read(path)
-    lost = [name for f in sorted_out.findings if f.code == "ignored-damaged-file" for name in f.files] + locked
+    root, tree = _names(path)
+    files = read_files(root, tree.files)
+    sorted_out = sort_out(files.headers)
+    damaged = [name for f in sorted_out.findings if f.code == "ignored-damaged-file" for name in f.files]
+    if not sorted_out.slices and tree.dangling:
+        raise not_downloaded(path, tree.dangling, len(tree.files))
+    lost = damaged + files.locked + tree.dangling
     stacks = []
     for members in group(sorted_out.slices):
         placed, assumed = state_positions(members, slice_spacing_mm)
         stack = name_damaged(judge_with_luts(placed, max_gap_mm=max_gap_mm), lost)
         stacks.append(stack if assumed is None else replace(stack, findings=(assumed, *stack.findings)))
-    return Index(root, sorted_out, (*findings, *sorted_out.findings), tuple(stacks))
+    findings = (*_on_the_folder(tree), *_on_the_files(files), *sorted_out.findings)
+    return Index(root, sorted_out, findings, tuple(stacks), files)
 
 
-def list_series(path: Path) -> dict[str, Path]:
-    """List the CT series of a folder without judging them: a data set may have thousands.
+def read_files(root: Path, names: Iterable[str]) -> Files:
+    """Read the headers of files.
 
     Parameters
     ----------
-    path : Path
+    root : Path
+    names : iterable of str
+        Relative to it.
 
     Returns
     -------
-    dict of str to Path
-        By Series Instance UID (empty text for slices without one), the deepest folder that holds all of its slices.
-
-    Raises
-    ------
-    InputError
-        As `index_folder` raises it.
+    Files
     """
-    root, sorted_out, _, _ = _read(path)
-    folders: dict[str, set[str]] = {}
-    for header in sorted_out.slices:
-        folders.setdefault(header.series_uid, set()).add(os.path.dirname(header.path))  # noqa: PTH120 - of thousands
-    return {uid: root / os.path.commonpath(sorted(found)) for uid, found in folders.items()}
-
-
-def _read(path: Path) -> tuple[Path, Sorted, list[Finding], list[str]]:
-    """Read all headers: the root, its slices sorted out, findings on its files, and which could not be opened."""
-    root, names, findings = _names(path)
-    headers: list[Header] = []
-    junk: list[str] = []
-    locked: list[str] = []
+    found = Files()
     for name in names:
         try:
             read = read_headers(root, name)
         except OSError:
-            locked.append(name)
+            found.locked.append(name)
             continue
         if read is None:
-            junk.append(name)
+            found.junk.append(name)
         else:
-            headers.extend(read)
-    if junk:
-        text = f"{len(junk)} files that are not DICOM ignored: {name_some(junk)}"
-        findings.append(Finding("ignored-files", text, "ignored", tuple(junk)))
-    if locked:
-        text = f"{len(locked)} files could not be opened: {name_some(locked)}"
-        findings.append(Finding("unreadable-files", text, "ignored", tuple(locked)))
-    return root, sort_out(headers), findings, locked
+            found.headers.extend(read)
+    return found
 
 
-def _names(path: Path) -> tuple[Path, list[str], list[Finding]]:
+def _on_the_folder(tree: Tree) -> list[Finding]:
+    """What a search met beside files."""
+    findings = []
+    if tree.again:
+        text = f"{len(tree.again)} links to folders that are searched anyway, not searched twice"
+        findings.append(Finding("ignored-links", text, "ignored", tuple(tree.again)))
+    if tree.locked:
+        text = f"{len(tree.locked)} folders could not be opened"
+        findings.append(Finding("unreadable-folders", text, "ignored", tuple(tree.locked)))
+    if tree.dangling:
+        text = f"{len(tree.dangling)} files could not be read, links to content that is not here"
+        findings.append(
+            Finding("dangling-links", f"{text}: {name_some(tree.dangling)}", "ignored", tuple(tree.dangling))
+        )
+    return findings
+
+
+def _on_the_files(files: Files) -> list[Finding]:
+    findings = []
+    if files.junk:
+        text = f"{len(files.junk)} files that are not DICOM ignored: {name_some(files.junk)}"
+        findings.append(Finding("ignored-files", text, "ignored", tuple(files.junk)))
+    if files.locked:
+        text = f"{len(files.locked)} files could not be opened: {name_some(files.locked)}"
+        findings.append(Finding("unreadable-files", text, "ignored", tuple(files.locked)))
+    return findings
+
+
+def _names(path: Path) -> tuple[Path, Tree]:
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -132,17 +165,14 @@ def _names(path: Path) -> tuple[Path, list[str], list[Finding]]:
             raise FormatError("the file cannot be opened", where=path, do="check its permissions") from error
         if start == b"PK\x03\x04":
             raise UnsupportedError("a zip archive is not read", where=path, do="unpack it and give the folder")
-        return path.parent, [path.name], []
+        return path.parent, Tree([path.name], [], [], [], [])
     if not stat.S_ISDIR(mode):
         raise UnsupportedError("neither a file nor a folder", where=path, do="give a DICOM folder")
-    found = find_files(path)
-    findings = []
-    if found.links:
-        findings.append(Finding("ignored-links", f"{found.links} linked folders not followed, ignored", "ignored"))
-    if found.locked:
-        findings.append(Finding("unreadable-folders", f"{found.locked} folders could not be opened", "ignored"))
-    if not found.files:
+    tree = find_files(path)
+    if "" in tree.locked:
+        raise locked_folder(path)
+    if not tree.files and not tree.dangling:
         raise MissingInputError(
             "no files in this folder", where=path, do="give the folder of a series", code="no-files"
         )
-    return path, found.files, findings
+    return path, tree

@@ -30,6 +30,9 @@ SHARE = 1e-3
 
 _INTERCEPTS = (1024, 1000)
 _LABELS = 64
+_BYTE = 255
+_NEAR_ZERO = 32
+"""Normalized scans lie within a few units of 0: a chest in Hounsfield units does not."""
 _LOWEST = -(1 << 15)
 _WORDS = 1 << 16
 
@@ -69,6 +72,75 @@ def question_values(volume: Volume) -> tuple[Note, ...]:
     return (Note("not-hu", f"these are probably not Hounsfield units: {cause}"),) if cause else ()
 
 
+def surely_not_hu(volume: Volume) -> str:
+    """Tell a volume that cannot be a CT in Hounsfield units, whatever it shows.
+
+    Unlike `question_values` this is no guess: air is missing, and all voxels, not a sample of them, are a few small
+    whole numbers as in a label map, values of one byte as on a screen, or numbers near 0 as after a normalization.
+
+    Parameters
+    ----------
+    volume : Volume of int16, shape (z, y, x), HU
+
+    Returns
+    -------
+    str
+        What the numbers are instead; empty for anything that could be Hounsfield units, and for too few voxels.
+
+    Examples
+    --------
+    >>> from hilum.geometry import Geometry
+    >>> from hilum.volume import Volume
+    >>> labels = np.random.default_rng(0).integers(0, 3, (20, 20, 20)).astype(np.int16)
+    >>> surely_not_hu(Volume(labels, Geometry(labels.shape, (1.0, 1.0, 1.0))))
+    '3 different values from 0 to 2, as in a label map or mask'
+    >>> surely_not_hu(Volume(labels - np.int16(1000), Geometry(labels.shape, (1.0, 1.0, 1.0))))
+    ''
+    """
+    array = volume.array
+    if array.dtype.newbyteorder("=") != np.int16 or array.size < LEAST:
+        return ""
+    quick = _sample(array)
+    if int(quick.min()) < -_NEAR_ZERO or _is_wide(quick):
+        return ""
+    low, high = int(array.min()), int(array.max())
+    if low < -_NEAR_ZERO or (low < 0 and high > _NEAR_ZERO):
+        return ""
+    if low < 0 or high <= 1:
+        return _few(low, high) if high > 0 or low < 0 else f"all values are {low}"
+    count = _count(array)
+    if count <= _LABELS:
+        return _label_map(count, low, high)
+    return _display(low, high) if high <= _BYTE else ""
+
+
+def _count(array: NDArray[Any]) -> int:
+    """How many different values there are, counted no further than is asked."""
+    met: set[int] = set()
+    for plane in array:
+        met.update(np.unique(plane).tolist())
+        if len(met) > _LABELS:
+            break
+    return len(met)
+
+
+def _is_wide(values: NDArray[Any]) -> bool:
+    """Whether a sample holds more values than labels, and larger ones than a byte."""
+    return int(values.max()) > _BYTE and np.unique(values).size > _LABELS
+
+
+def _label_map(count: int, low: int, high: int) -> str:
+    return f"{count} different values from {low} to {high}, as in a label map or mask"
+
+
+def _display(low: int, high: int) -> str:
+    return f"all values lie between {low} and {high}, as in 8-bit display values"
+
+
+def _few(low: int, high: int) -> str:
+    return f"all values lie between {low} and {high}, as in a label map, a mask or a normalized scan"
+
+
 def _sample(array: NDArray[Any]) -> NDArray[Any]:
     """Whole rows, evenly spread over the volume."""
     z, y, x = array.shape
@@ -89,9 +161,9 @@ def _cause(counts: NDArray[np.int64]) -> str:
     if _fit(counts, 0) >= SHARE and max(raw, twice) < max(20 * _fit(bare, 0), SHARE):
         return ""
     if met.size <= _LABELS and met[0] >= 0:
-        return f"{met.size} different values from {met[0]} to {met[-1]}, as in a label map or mask"
-    if met[0] >= 0 and met[-1] <= 255:
-        return f"all values lie between {met[0]} and {met[-1]}, as in 8-bit display values"
+        return _label_map(met.size, met[0], met[-1])
+    if met[0] >= 0 and met[-1] <= _BYTE:
+        return _display(met[0], met[-1])
     if raw >= max(twice, SHARE):
         return f"air lies near {_peak(counts, shift_raw)}, as if rescale had never been applied"
     if twice >= SHARE:
