@@ -31,19 +31,36 @@ def _known(_type: object, method: str) -> None:
 Method = Annotated[str, Parameter(validator=_known)]
 
 
-def info(source: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+def info(
+    source: Path,
+    /,
+    *,
+    headers: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
     """Say what a file or folder holds, what is odd about it, and what would be done.
 
     Parameters
     ----------
     source
-        A DICOM folder or a volume file.
+        A DICOM folder, a volume file, or a folder of them.
+    headers
+        Look at the headers of DICOM series alone: sooner, and what only the pixels tell is not known.
     json
         Print JSON for programs in place of text.
     """
+    from hilum.datasets import folder
+    from hilum.io import is_volume
     from hilum.io.inspect import inspect, inspection_json, inspection_text
 
-    found = inspect(source)
+    if source.is_dir() and not is_volume(source):
+        listing = folder.index(source)
+        for note in listing.notes:
+            warn(str(note))
+        volumes = [ref.path for ref in listing.refs if is_volume(ref.path)]
+        found = inspect(source, pixels=not headers, volumes=volumes, refused=listing.refused)
+    else:
+        found = inspect(source, pixels=not headers)
     say(inspection_json(found) if json else inspection_text(found))
     return ALL_WELL if any(series.usable for series in found) else REFUSED
 

@@ -127,6 +127,33 @@ def read_dicom(
     )
 
 
+def read_stack(root: Path, stack: Stack, *, max_gap_mm: float | None = None) -> Scan:
+    """Read the pixels of one stack of `index_dicom`.
+
+    Parameters
+    ----------
+    root : Path
+        What the paths of its slices are relative to.
+    stack : Stack
+    max_gap_mm : float, optional
+        As `read_dicom` takes it.
+
+    Returns
+    -------
+    Scan
+        With the notes of its pixels alone.
+
+    Raises
+    ------
+    InputError
+        As `read_dicom` does for what only the pixels tell.
+    """
+    stack, array, notes = _read_whole_slices(root, stack, gap_limit(max_gap_mm))
+    if stack.geometry is None:
+        raise SeriesError("slices without a grid", where=root, code="bad-geometry")
+    return Scan(stack.series_uid or _made_up_uid(stack), Volume(array, stack.geometry), notes=tuple(notes))
+
+
 def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
     """Judge every CT stack of a folder by its headers; no pixels are read.
 
