@@ -436,7 +436,7 @@ def test_info_is_one_table_with_each_finding_once(capsys, patients, phantom):
     lines = out.splitlines()
     assert lines[0].split()[:3] == ["folder", "series", "kernel"]
     assert [line.split()[1] for line in lines[1:5]] == ["P1", "m.nrrd", "other.nrrd", "P2"]
-    assert "can be read, taken first" in lines[1]
+    assert "can be read (the default)" in lines[1]
     assert ["refused" in line for line in lines[1:5]] == [False, True, False, True]
     assert out.count("ignored-files") == 1
     told = json.loads(call(capsys, "info", patients, "--json")[1])

@@ -131,7 +131,7 @@ def inspection_text(found: list[SeriesRecord]) -> str:
     -------
     str
     """
-    rows = [_COLUMNS, *(_row(number, series) for number, series in enumerate(found, start=1))]
+    rows = [_COLUMNS, *(_row(number, series, alone=len(found) == 1) for number, series in enumerate(found, start=1))]
     kept = [k for k in range(len(_COLUMNS)) if k == 0 or any(row[k] for row in rows[1:])]
     widths = {k: max(len(row[k]) for row in rows) for k in kept}
     lines = ["  ".join(row[k].ljust(widths[k]) for k in kept).rstrip() for row in rows]
@@ -146,7 +146,7 @@ def inspection_text(found: list[SeriesRecord]) -> str:
     return "\n".join(lines)
 
 
-def _row(number: int, series: SeriesRecord) -> tuple[str, ...]:
+def _row(number: int, series: SeriesRecord, *, alone: bool) -> tuple[str, ...]:
     grid = series.geometry
     return (
         str(number),
@@ -156,7 +156,7 @@ def _row(number: int, series: SeriesRecord) -> tuple[str, ...]:
         str(series.slices or ""),
         "" if grid is None else f"{grid.shape[1]} x {grid.shape[2]}",
         "" if grid is None else " x ".join(f"{step:.4g}" for step in grid.spacing),
-        _verdict(series),
+        _verdict(series, alone=alone),
         series.series_uid,
     )
 
@@ -167,11 +167,11 @@ def _end_of(folder: str) -> str:
     return name if len(name) <= _FOLDER_WIDTH else "…" + name[1 - _FOLDER_WIDTH :]
 
 
-def _verdict(series: SeriesRecord) -> str:
+def _verdict(series: SeriesRecord, *, alone: bool) -> str:
     if not series.usable:
         return "left out" if not any(f.action == "refused" for f in series.findings) else "refused"
     ready = "can be read" if series.pixels_read else "headers can be read, pixels not looked at"
-    return f"{ready}, taken first" if series.chosen else ready
+    return f"{ready} (the default)" if series.chosen and not alone else ready
 
 
 def _inspect_file(root: Path, path: Path) -> SeriesRecord:

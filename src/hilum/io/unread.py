@@ -158,10 +158,12 @@ def unusable(
     kinds.update(_what(root / name) for name in junk[:_LOOKED_AT])
     told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4) if count)
     what = f"none of {total} files is a slice that can be read: {told}"
-    do = "check the permissions" if len(locked) == total else "download it again"
+    if len(locked) == total:
+        return SeriesError(what, where=root / folder, do="check the permissions", code="unreadable")
+    do = "download it again"
     if any("pointers" in kind for kind in kinds):
         do = "download the content (git lfs pull, git annex get)"
-    return SeriesError(what, where=root / folder, do=do, code="unreadable" if len(locked) == total else "no-dicom")
+    return SeriesError(what, where=root / folder, do=do, code="no-dicom")
 
 
 def _what(path: Path) -> str:
