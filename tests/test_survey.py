@@ -17,7 +17,7 @@ from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_dicom_series, write_luna16
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
 from hilum.io.ledger import read_ledger
-from hilum.io.outputs import is_run, output_kind
+from hilum.io.outputs import check_out, is_run, output_kind
 from hilum.io.tree import find_files
 
 GRID = Geometry((30, 48, 48), (10.0, 8.0, 8.0))
@@ -217,6 +217,24 @@ def test_a_folder_with_a_recipe_or_scans_of_its_own_is_not_ours(tmp_path):
     for name, text in (("recipe.toml", ""), ("scan.json", '{"a": 1}'), ("dataset.json", "[]"), ("summary.json", "{}")):
         (tmp_path / name).write_text(text)
     assert output_kind(tmp_path) == ""
+
+
+def test_an_output_is_put_over_nothing_else(capsys, patients, tmp_path):
+    before = sorted(path for path in patients.rglob("*"))
+    for out in (patients, patients / "P1", tmp_path / "DATA" / ".." / "DATA"):
+        status, _, err = call(capsys, "run", patients, "--out", out)
+        assert (status, err.count("\n")) == (1, 1)
+        assert "choose" in err
+    assert sorted(path for path in patients.rglob("*")) == before
+    for name in ("new", "empty", "begun"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    (tmp_path / "begun" / "scans" / ".part-of-one").mkdir(parents=True)
+    (tmp_path / "begun" / "recipe.toml").touch()
+    for name in ("absent", "empty", "begun"):
+        check_out(tmp_path / name, [patients])
+    (tmp_path / "begun" / "scans" / "mine").mkdir()
+    with pytest.raises(hilum.OutputError, match="no run wrote"):
+        check_out(tmp_path / "begun", [patients])
 
 
 # Volumes that are no CT.
