@@ -58,7 +58,7 @@ def give_rows(refs: Sequence[ScanRef], path: Path) -> tuple[list[ScanRef], Table
     Returns
     -------
     refs : list of ScanRef
-        In their order; those with rows are annotated.
+        In their order; those with rows are annotated, and none by anything but the table.
     table : TableRecord
     notes : list of Note
 
@@ -78,13 +78,12 @@ def give_rows(refs: Sequence[ScanRef], path: Path) -> tuple[list[ScanRef], Table
     for number, ref in enumerate(refs):
         key, by_uid = keys.get(number, ("", True))
         found = rows.get(key)
-        if found is None:
-            given.append(ref)
-            continue
-        notes = (*(() if by_uid else matched_notes()), *duplicate_notes(found))
-        before = ref.known or Known()
-        more = replace(before, annotated=True, nodules=found.nodules(), notes=(*before.notes, *notes))
-        given.append(replace(ref, known=replace(more, refusal=found.refusal)))
+        known = None  # what else was known, such as a reading beside the scan, is what the table stands in place of
+        if found is not None:
+            notes = (*(() if by_uid else matched_notes()), *duplicate_notes(found))
+            nodules = () if found.refusal else found.nodules()
+            known = Known(annotated=True, nodules=nodules, notes=notes, refusal=found.refusal)
+        given.append(replace(ref, annotations=None, known=known))
     used = {key for key, _ in keys.values()}
     lacking = [ref for number, ref in enumerate(refs) if number not in keys]
     table = table_record(path.name, rows, used, [ref.series_uid or ref.scan_id for ref in lacking])
