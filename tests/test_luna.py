@@ -61,6 +61,11 @@ def test_no_row_is_an_answer(tmp_path):
     assert [n.code for n in notes] == ["no-rows"]
 
 
+def test_a_row_with_nothing_but_a_series_says_that_nothing_was_found(tmp_path):
+    assert read_annotations(make(tmp_path, f"{UID},,,,"), series_uid=UID) == ((), ())
+    assert centers(make(tmp_path, f"{UID}, , , ,", *ROWS)) == CENTERS
+
+
 def test_a_repeated_row_counts_once(tmp_path):
     nodules, notes = read_annotations(make(tmp_path, *ROWS, ROWS[0], ROWS[0].replace("5.65", "5.650")), series_uid=UID)
     assert [n.center for n in nodules] == CENTERS

@@ -92,7 +92,8 @@ def read_series_rows(path: Path, kind: Kind, *, only: Collection[str] | None = N
     ----------
     path : Path
         UTF-8 text with the columns seriesuid, coordX, coordY, coordZ and diameter_mm (candidates: class), in any
-        order, separated by commas, with decimal points.
+        order, separated by commas, with decimal points. A row of annotations with nothing but a series says that
+        somebody looked at it and found no nodule.
     kind : {"annotations", "candidates", "excluded"}
         What the rows are: annotations need a diameter, excluded findings may have -1 for none.
     only : collection of str, optional
@@ -121,6 +122,8 @@ def read_series_rows(path: Path, kind: Kind, *, only: Collection[str] | None = N
         if of_series is None:
             of_series = found[row.key] = SeriesRows()
         of_series.rows += 1
+        if once and row.values is not None and not any(text.strip() for text in row.values[1:]):
+            continue  # looked at, and nothing found
         if of_series.refusal is None:
             try:
                 of_series.add(_numbers(row, names, rule, path), once=once)
