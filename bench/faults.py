@@ -4,6 +4,8 @@
     python bench/faults.py full [--levels 50]       a tmpfs that fills up at many levels (asks for root, to mount it)
     python bench/faults.py guilty                   5 of 30 scans crash, hang, hoard or are garbage; locally and on Dask
     python bench/faults.py flip [--times 100]       one byte of a finished output is changed; verify has to find it
+    python bench/faults.py sweep [--times 100]      a folder is claimed while others write to it; clients are killed
+    python bench/faults.py hostile-run [--times 2000]  spoiled records and links, opened by every command
     python bench/faults.py throughput [--scans 24]  two workers beside one, phantoms of 240 slices
     python bench/faults.py overhead [--rounds 5]    tiny scans in worker processes beside the same in this process
     python bench/faults.py thousands [--scans 5000] memory of index and ledger, and a rerun that has nothing to do
@@ -27,6 +29,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+from trials.cluster import running_cluster
+from trials.hostile_run import hostile_run
 from trials.runs import (
     FAULTY,
     HILUM,
@@ -39,12 +43,13 @@ from trials.runs import (
     hilum,
     small_scans,
 )
+from trials.sweep import sweep
 
 from hilum import batch, write
 from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_dicom_series
+from hilum.io.atomic import final_name
 from hilum.io.ledger import read_ledger
-from hilum.io.store import PARTIAL
 from hilum.recipes import parse_recipe
 
 SPEED_UP, OVERHEAD_S, NOTHING_S, GROWTH = 1.6, 0.060, 5.0, 0.25
@@ -88,7 +93,7 @@ def kill(asked: argparse.Namespace, scratch: Path) -> bool:
         status, told = hilum(command(inputs, out))
         after, _, left = finished(out)
         again = sum(after.get(name) != inode for name, inode in before.items()) + len(
-            {name.removeprefix(PARTIAL).removeprefix("old-").rpartition("-")[0] for name in partial}
+            {final_name(name) for name in partial}
         )
         good = status == 0 and content(out) == whole and len(read_ledger(out)) == 20
         same += good
@@ -217,29 +222,6 @@ def killer(pids: Path):  # noqa: ANN201 - a context manager
     finally:
         ended.set()
         thread.join()
-
-
-CLUSTER = """
-from distributed import LocalCluster
-if __name__ == "__main__":
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
-        print(cluster.scheduler_address, flush=True)
-        input()
-"""
-
-
-@contextmanager
-def running_cluster(environment: dict[str, str]):  # noqa: ANN201 - a context manager of an address
-    """A Dask cluster with two worker processes, as somebody else would have started it."""
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder, "cluster.py")
-        script.write_text(CLUSTER)
-        started = subprocess.Popen([sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                   text=True, env={**os.environ, **environment}, cwd=folder)  # fmt: skip
-        try:
-            yield started.stdout.readline().strip()
-        finally:
-            started.communicate("\n")
 
 
 def flip(asked: argparse.Namespace, scratch: Path) -> bool:
@@ -412,6 +394,8 @@ COMMANDS = {
     "full": full,
     "guilty": guilty,
     "flip": flip,
+    "sweep": sweep,
+    "hostile-run": hostile_run,
     "throughput": throughput,
     "overhead": overhead,
     "thousands": thousands,

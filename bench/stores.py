@@ -33,7 +33,8 @@ import hilum
 from hilum import batch
 from hilum.datasets.phantom import make_phantom
 from hilum.io.boxes import read_all
-from hilum.io.store import finished_scans, read_finished, read_record
+from hilum.io.finished import finished_scans, read_record
+from hilum.io.store import read_finished
 from hilum.io.stores import FORMATS, open_stored
 from hilum.recipes import parse_recipe
 

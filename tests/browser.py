@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -77,11 +77,18 @@ class Page:
         return json.loads(line)
 
     def open(self, path):
-        """Load a file of this machine, or an address of it."""
+        """Load a file of this machine, or an address of it, and go along where it leads to another one."""
         self.events.clear()
         local = isinstance(path, str) and path.startswith("http://127.0.0.1:")
         self.call("Page.navigate", url=path if local else Path(path).resolve().as_uri())
         self.wait("Page.loadEventFired")
+        arrived = "document.readyState === 'complete' && !document.querySelector('meta[http-equiv=refresh]')"
+        for _ in range(600):
+            with suppress(RuntimeError):  # between one page and the next
+                if self.run(arrived):
+                    return
+            time.sleep(0.05)
+        raise TimeoutError(f"{path} never led anywhere")
 
     def run(self, script):
         """The value of an expression of JavaScript, awaited where it is a promise."""

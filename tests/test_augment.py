@@ -14,7 +14,8 @@ from training_inputs import OBLIQUE, make_run
 import hilum
 from hilum._kernels.turning import MARGIN
 from hilum.errors import GeometryError, InputError
-from hilum.io.store import read_finished, read_record
+from hilum.io.finished import read_record
+from hilum.io.store import read_finished
 from hilum.ops.poses import Pose
 from hilum.ops.sampling import KEEP, ROUND, cut_from, pick, sample, turned
 from hilum.train.augment import Augment, boxes_of

@@ -11,20 +11,22 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import hilum
-from hilum import batch, cli
+from hilum import _os, batch, cli
+from hilum._os import this_process
 from hilum.batch.limits import count_processes, free_memory, limits_of
 from hilum.batch.lock import hold
 from hilum.batch.run import process
 from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_dicom_series
 from hilum.errors import InputError, MissingInputError, OutputError
+from hilum.io.atomic import PARTIAL
 from hilum.io.ledger import Ledger, Row, decode_row, encode_row, read_ledger
-from hilum.io.store import PARTIAL
 from hilum.progress import Tally
 from hilum.recipes import parse_recipe
 from hilum.verify import Fault, verify
@@ -236,10 +238,20 @@ def test_where_the_file_system_has_no_locks_the_note_decides(finished, monkeypat
         raise OSError(errno.ENOLCK, "no locks")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    note = finished / ".lock"
-    for host, pid, free in (("elsewhere", 1, False), (socket.gethostname(), os.getpid(), False),
-                            (socket.gethostname(), 2**22 + 1, True)):  # fmt: skip
-        note.write_text(json.dumps({"host": host, "pid": pid}))
+    note, here, this = finished / ".lock", socket.gethostname(), this_process()
+    dead, reused = replace(this, pid=2**22 + 1), replace(this, pid=os.getppid(), started=1)
+    alive = replace(this, pid=os.getppid(), started=_os._started(os.getppid()))
+    far = replace(this, machine="00000000")
+    for host, owner, free in (
+        ("elsewhere", far, False),
+        (here, alive, False),
+        (here, dead, True),
+        (here, reused, True),
+        (here, this, True),  # a note that this process could not remove
+        ("elsewhere", None, False),  # as an older version wrote it
+        (here, None, True),
+    ):
+        note.write_text(json.dumps({"host": host, "pid": 1, "process": str(owner or "")}))
         if free:
             with hold(finished):
                 pass
@@ -247,11 +259,14 @@ def test_where_the_file_system_has_no_locks_the_note_decides(finished, monkeypat
             with pytest.raises(OutputError, match="another run"), hold(finished):
                 raise AssertionError
     note.write_text("")
-    with hold(finished):
-        pass
+    with hold(finished), pytest.raises(OutputError, match="another run"), hold(finished):
+        raise AssertionError("twice in one process")
 
 
 def test_a_rerun_touches_nothing_that_is_done(refs, finished):
+    copied = inodes(finished)
+    batch.run(refs, RECIPE, finished)  # of a copy every byte is looked at, once
+    assert inodes(finished) == copied
     before, book = inodes(finished), (finished / "ledger.jsonl").read_bytes()
     rows = batch.run(refs, RECIPE, finished, workers=2)
     assert [row.id for row in rows] == [ref.scan_id for ref in refs]
@@ -288,8 +303,17 @@ def test_a_scan_that_lost_or_changed_a_file_is_made_anew(refs, clean, finished, 
 
 
 def test_what_a_dead_run_left_is_removed(refs, clean, finished):
-    (finished / "scans" / f"{PARTIAL}ct-x-1").mkdir()
-    (finished / ".0123456789abcdef.part.jsonl").write_text("half")
+    dead = replace(this_process(), pid=2**22 + 1)
+    old = (
+        finished / "scans" / f"{PARTIAL}ct-x-0123abcd",
+        finished / ".0123456789abcdef.part.jsonl",
+    )  # of older versions
+    old[0].mkdir()
+    old[1].write_text("half")
+    for path in old:
+        os.utime(path, (1e9, 1e9))
+    (finished / "scans" / f"{PARTIAL}{dead}-0123abcd-ct-x").mkdir()
+    (finished / f".{dead}-0123abcd.part.jsonl").write_text("half")
     (finished / ".mine.part").write_text("not ours")
     with (finished / "ledger.jsonl").open("ab") as file:
         file.write(b'{"id": "cut o')

@@ -11,11 +11,12 @@ import sys
 
 import numpy as np
 import pytest
-from training_inputs import OBLIQUE, make_run
+from training_inputs import OBLIQUE, make_run, tell
 
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
-from hilum.io.store import read_finished, read_record
+from hilum.io.finished import read_record
+from hilum.io.store import read_finished
 from hilum.train.batches import batches
 from hilum.train.dataset import PatchDataset
 from hilum.train.folder import PatchFolder
@@ -220,7 +221,7 @@ def test_folds_choose_the_scans(tmp_path):
     for name, fold in (("ct-a", 3), ("ct-b", 3), ("ct-d", 4)):
         path = run / "scans" / name / "scan.json"
         labels = {"fold": fold, "patient_fold": 0}
-        path.write_text(json.dumps({**json.loads(path.read_text()), "labels": labels}))
+        tell(run, name, {**json.loads(path.read_text()), "labels": labels})
     write_patches(run, tmp_path / "out", PatchOptions(size=16, negatives=1))
     for make in (lambda **o: PatchDataset(run, size=16, **o), lambda **o: PatchFolder(tmp_path / "out", **o)):
         assert {item["scan"] for item in make(folds=[4])} == {"ct-d"}

@@ -14,8 +14,8 @@ from hilum.datasets.folder import scan_id_of
 from hilum.datasets.phantom import PhantomOptions, make_phantom
 from hilum.datasets.phantom_files import write_dicom_series, write_dsb2017
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
+from hilum.io.finished import finished_scans, read_record
 from hilum.io.ledger import read_ledger
-from hilum.io.store import finished_scans, read_record
 from hilum.io.summary import read_summary
 from hilum.recipes import parse_recipe
 

@@ -25,7 +25,8 @@ from hilum.export.boxes import write_boxes_csv, write_coco3d
 from hilum.export.monai import write_monai
 from hilum.export.nnunet import write_nnunet
 from hilum.export.seg import write_segmentations
-from hilum.io.store import finished_scans, read_stored
+from hilum.io.finished import finished_scans
+from hilum.io.store import read_stored
 from hilum.ops.regrid import place_mask
 
 
@@ -344,3 +345,37 @@ def test_a_mask_on_another_grid_is_what_simpleitk_makes_of_it():
 class Grids:
     def __init__(self, geometry, source_geometry):
         self.geometry, self.source_geometry = geometry, source_geometry
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_every_export_made_twice_has_the_same_bytes(work, tmp_path):
+    for number in (1, 2):
+        out = tmp_path / str(number)
+        out.mkdir()
+        write_nnunet(work / "RUN", out)
+        write_segmentations(work / "RUN", out / "seg", sources=[work / "dicom"])
+        write_monai(work / "RUN", out / "monai.json")
+        write_boxes_csv(work / "RUN", out / "boxes.csv")
+        write_coco3d(work / "RUN", out / "coco.json")
+    once, twice = contents(tmp_path / "1"), contents(tmp_path / "2")
+    assert {name.rpartition(".")[2] for name in once} >= {"gz", "json", "dcm", "csv"}
+    assert [name for name in once if once[name] != twice.get(name)] == []
+
+
+def test_a_segmentation_has_a_date_even_where_its_series_has_none(work, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(work / "dicom", bare)
+    for path in bare.rglob("*.dcm"):
+        header = pydicom.dcmread(path)
+        for word in ("ContentDate", "ContentTime", "AcquisitionDate", "AcquisitionTime", "SeriesDate", "SeriesTime"):
+            if word in header:
+                del header[word]
+        header.StudyDate = header.StudyTime = ""
+        header.save_as(path)
+    write_segmentations(work / "RUN", tmp_path / "seg", sources=[bare])
+    made = pydicom.dcmread(next((tmp_path / "seg").rglob("lungs.dcm")), stop_before_pixels=True)
+    assert (made.ContentDate, made.ContentTime) == ("19000101", "000000")
+    assert not [e.keyword for e in made.iterall() if e.keyword in {"InstanceCreationDate", "ContributionDateTime"}]

@@ -21,7 +21,7 @@ import hilum
 from hilum.cli import main
 from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_luna16
-from hilum.io.store import finished_scans
+from hilum.io.finished import finished_scans
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the programs are theirs
 

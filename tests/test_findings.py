@@ -29,6 +29,7 @@ COMPUTED = {
     ("train/patches.py", "code"): {"unknown-air", "damaged-scan"},
     ("batch/supervisor.py", "code"): {"process-died", "timeout", "out-of-memory"},
     ("batch/task.py", "OUT_OF_MEMORY"): {"out-of-memory"},
+    ("batch/identity.py", "CHANGED"): {"changed"},
     ("batch/cluster.py", "code"): {"process-died"},
     ("batch/run.py", "DISK_FULL"): {"disk-full"},
     ("batch/convert.py", "DISK_FULL"): {"disk-full"},

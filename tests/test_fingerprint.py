@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from training_inputs import make_run
 from hilum.cli import main
 from hilum.errors import FormatError, MissingInputError
 from hilum.fingerprint import fingerprint, fingerprint_json
-from hilum.io.store import finished_scans, read_stored
+from hilum.io.finished import finished_scans
+from hilum.io.store import read_stored
 from hilum.stats import voxel_stats
 
 
@@ -83,3 +85,19 @@ def test_what_cannot_be_measured_is_refused(tmp_path):
     np.save(run / "scans" / "ct-a" / "lungs.npy", np.zeros((3, 3, 3), np.uint8))
     with pytest.raises(FormatError):
         fingerprint(run)
+
+
+def test_a_file_that_is_not_what_was_written_is_refused_by_statistics_and_pictures(run, tmp_path, capsys):
+    copy = tmp_path / "RUN"
+    shutil.copytree(run, copy)
+    path, record = next(iter(finished_scans(copy)))
+    stored = next(path / name for name in record.files if name.startswith("ct.") and not name.endswith(".json"))
+    content = bytearray(stored.read_bytes())
+    content[-9] ^= 4
+    stored.write_bytes(content)
+    for read in (voxel_stats, fingerprint):
+        with pytest.raises(FormatError, match="does not match its checksum"):
+            read(copy)
+    for words in (["stats", str(copy)], ["plot", "histogram", str(path), "--out", str(tmp_path / "a.png")]):
+        assert main(words) == 1
+        assert "does not match its checksum" in capsys.readouterr().err

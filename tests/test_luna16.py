@@ -17,10 +17,11 @@ from hilum.datasets.phantom import PhantomOptions, make_phantom
 from hilum.datasets.phantom_files import write_luna16
 from hilum.errors import AnnotationError, InputError, MissingInputError, OutputError
 from hilum.io import landing
+from hilum.io.finished import finished_scans, read_record
 from hilum.io.landing import read_locations
 from hilum.io.ledger import read_ledger
 from hilum.io.records import TableRecord
-from hilum.io.store import FORMATS, finished_scans, read_finished, read_record
+from hilum.io.store import FORMATS, read_finished
 from hilum.io.summary import merge_tables, read_summary
 from hilum.ops.landing import compare_with_given, measure_each_nodule
 from hilum.recipes import parse_recipe
@@ -268,7 +269,7 @@ def test_half_a_scan_is_a_refused_row(few, tmp_path, missing):
     rows = batch.run(found.refs, parse_recipe(COARSE), tmp_path / "out", found=found)
     assert [row.status for row in rows] == ["done", "refused"]
     assert rows[1].code == "missing"
-    assert gone.stem[:20] in rows[1].reason
+    assert gone.stem[:20] in rows[1].shown
     assert len(read_ledger(tmp_path / "out")) == 2
     assert read_summary(tmp_path / "out")[0].finished == 1
 

@@ -10,7 +10,7 @@ import pytest
 from hilum import cli
 from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_dsb2017, write_luna16
-from hilum.io.store import finished_scans
+from hilum.io.finished import finished_scans
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "luna16.md"
 TEXT = PAGE.read_text() if PAGE.is_file() else ""

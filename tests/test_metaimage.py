@@ -106,7 +106,7 @@ def test_the_file_names_the_series(folder):
     write_metaimage(Volume(VOXELS, GRID), folder / f"{UID}.mhd")
     assert read_metaimage(folder / f"{UID}.mhd").series_uid == UID
     write_metaimage(Volume(VOXELS, GRID), folder / "a b;c.mha")
-    assert read_metaimage(folder / "a b;c.mha").series_uid == "a_b_c"
+    assert read_metaimage(folder / "a b;c.mha").series_uid.startswith("no-uid-")
 
 
 def test_rows_of_the_matrix_are_the_axes(folder):

@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 - the name everybody uses
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training_inputs import NODULES, OBLIQUE, index_of, make_run
+from training_inputs import NODULES, OBLIQUE, index_of, make_run, tell
 
 import hilum
 from hilum import batch, cli
@@ -18,7 +18,8 @@ from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_luna16
 from hilum.errors import AnnotationError, GeometryError, InputError, OutputError
 from hilum.geometry import IDENTITY_DIRECTION
-from hilum.io.store import read_finished, read_record
+from hilum.io.finished import read_record
+from hilum.io.store import read_finished
 from hilum.ops.patches import cut_patch, padded_voxels, patch_start
 from hilum.recipes import parse_recipe
 from hilum.testing import directions
@@ -194,7 +195,8 @@ def test_lungs_without_room_or_absent_are_named(tmp_path):
     path = run / "scans" / "ct-a" / "scan.json"
     told = json.loads(path.read_text())
     told["files"] = {name: facts for name, facts in told["files"].items() if not name.startswith("lungs")}
-    path.write_text(json.dumps(told))
+    told["parts"].remove("lungs")
+    tell(run, "ct-a", told)
     made = write_patches(run, tmp_path / "bare", PatchOptions(size=8, jitter_mm=1.0, negatives=2, distance_mm=0.0))
     assert [(s.scan, s.count) for s in made.skipped if s.code == "no-lungs"] == [("ct-a", 2)]
 
@@ -232,7 +234,7 @@ def test_the_command_tells_what_was_cut_and_what_was_not(tmp_path, capsys):
     assert "few-negatives: 12 left out: only 0 of 4 negatives were found: ct-a, ct-b, ct-d" in capsys.readouterr().err
     (run / "scans" / "ct-d" / "ct.npy").unlink()
     assert cli.main([*words, "--overwrite"]) == 1
-    assert "damaged-scan: 1 left out: cannot be read: ct-d" in capsys.readouterr().err
+    assert "damaged-scan: 1 left out: is missing or no regular file: ct-d" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

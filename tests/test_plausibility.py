@@ -7,8 +7,11 @@ import pytest
 
 import hilum
 from hilum.datasets.phantom import PhantomOptions, make_phantom
+from hilum.datasets.phantom_files import write_dicom_series
+from hilum.errors import GeometryError
 from hilum.io.dicom import index_dicom, read_dicom
-from hilum.ops.plausibility import question_values
+from hilum.io.inspect import inspect
+from hilum.ops.plausibility import question_size, question_values
 from hilum.volume import Volume
 
 SPOILED = {
@@ -103,6 +106,58 @@ def test_reading_says_it_once_whatever_the_format(phantoms, tmp_path):
         assert [note.code for note in scan.notes] == ["not-hu"]
         recipe = hilum.recipe("default")
         assert [n.code for n in hilum.preprocess(scan, recipe).notes].count("not-hu") == 1
+
+
+def grid(*spacing, shape=(40, 64, 64)):
+    return hilum.Geometry(shape, spacing)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "says"),
+    [
+        (grid(0.00125, 0.0007, 0.0007), "the spacing seems to be in m"),
+        (
+            grid(0.125, 0.07, 0.07),
+            "64 voxels of 0.07 mm along y are 4.48 mm, no CT of a person: the spacing seems to be in cm",
+        ),
+        (grid(1250.0, 700.0, 700.0), "the spacing seems to be in micrometers"),
+        (
+            grid(0.05, 0.7, 0.7),
+            "40 voxels of 0.05 mm along z are 2 mm, no CT of a person: the spacing seems to be wrong",
+        ),
+        (grid(100.0, 0.7, 0.7), "voxels of 100 mm along z"),
+        (grid(1.0, 10.0, 10.0, shape=(4, 300, 300)), "300 voxels of 10 mm along y are 3000 mm"),
+    ],
+)
+def test_a_size_that_no_person_has_is_told_with_its_cause(geometry, says):
+    (note,) = question_size(geometry)
+    assert note.code == "implausible-size"
+    assert says in note.text
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [grid(1.25, 0.7, 0.7), grid(0.2, 0.11, 0.11), grid(0.05, 0.7, 0.7, shape=(1, 9, 9)), grid(20.0, 1.0, 1.0)],
+)
+def test_the_size_of_a_person_is_plausible(geometry):
+    assert not question_size(geometry)
+
+
+@pytest.mark.parametrize("name", ["a.mha", "a.nii.gz", "a.nrrd", "a.npy"])
+def test_an_implausible_size_is_noted_where_it_is_read_and_refused_where_it_is_preprocessed(name, tmp_path):
+    hu = np.random.default_rng(0).integers(-1000, 400, (16, 16, 16)).astype(np.int16)
+    hilum.write(Volume(hu, hilum.Geometry(hu.shape, (0.05, 0.05, 0.05))), tmp_path / name)
+    scan = hilum.read(tmp_path / name)
+    assert "implausible-size" in {note.code for note in scan.notes}
+    with pytest.raises(GeometryError, match=r"16 voxels of 0\.05 mm along z are 0\.8 mm") as caught:
+        hilum.preprocess(scan, hilum.recipe("default"))
+    assert caught.value.code == "implausible-size"
+
+
+def test_info_tells_the_size_of_a_dicom_series_by_its_headers(tmp_path):
+    small = make_phantom(seed=1, shape=(4, 16, 16), spacing=(0.05, 3.2, 3.2))
+    write_dicom_series(small, tmp_path / "series")
+    assert "implausible-size" in {one.code for series in inspect(tmp_path / "series") for one in series.findings}
 
 
 @pytest.mark.real

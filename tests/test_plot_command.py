@@ -78,6 +78,14 @@ def test_files_series_and_whole_runs_are_drawn_and_vectors_too(capsys, inputs, t
     assert (tmp_path / "b.svg").read_text().rstrip().endswith("</svg>")
 
 
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
+def test_a_picture_drawn_twice_has_the_same_bytes(capsys, inputs, tmp_path, suffix, monkeypatch):
+    for number in ("1", "2"):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", number + "000000000")  # what the clock says, years apart
+        assert call(capsys, "histogram", inputs["file"], "--out", tmp_path / (number + suffix))[0] == 0
+    assert (tmp_path / ("1" + suffix)).read_bytes() == (tmp_path / ("2" + suffix)).read_bytes()
+
+
 def test_the_slope_and_intercept_are_the_files(capsys, inputs, tmp_path):
     assert call(capsys, "window", inputs["series"], "--out", tmp_path / "a.svg")[0] == 0
     assert "an example" not in (tmp_path / "a.svg").read_text()

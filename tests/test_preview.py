@@ -19,9 +19,10 @@ from hilum._kernels.counts import count_scaled, count_values
 from hilum.datasets.phantom import make_phantom
 from hilum.errors import FormatError
 from hilum.geometry import Geometry
+from hilum.io.finished import finished_scans, read_record
 from hilum.io.png import png_bytes
 from hilum.io.preview import FACTS, PICTURE, read_preview
-from hilum.io.store import finished_scans, read_stored
+from hilum.io.store import read_stored
 from hilum.ops.preview import COLORS, GRAYS, HEIGHT, LEFT, NODULE, PALETTE, RIGHT, UnitRange, draw_preview
 from hilum.pipeline import preview_of
 from hilum.recipes import parse_recipe
@@ -206,5 +207,7 @@ def test_a_preview_is_kept_with_its_scan_and_watched(tmp_path):
     told = json.loads((folder / "scan.json").read_text())
     del told["files"][PICTURE]
     (folder / "scan.json").write_text(json.dumps(told))
-    ((folder, record),) = finished_scans(tmp_path / "out")
-    assert read_preview(folder, record) is None
+    assert read_record(folder) is None  # it promises a preview
+    told["parts"].remove("preview")
+    (folder / "scan.json").write_text(json.dumps(told))
+    assert read_preview(folder, read_record(folder)) is None

@@ -48,6 +48,22 @@ def assert_rounded(got, real, slack=5e-3):
     assert np.abs(got - np.clip(real, -32768, 32767)).max() <= 0.5 + slack
 
 
+def test_many_voxels_that_would_end_as_one_are_refused_and_a_small_patch_is_not():
+    for grid in ("center", "corner"):
+        with pytest.raises(
+            GeometryError, match=r"512 voxels of 0\.0007 mm along y are 0\.3584 mm, and would end as one"
+        ):
+            resampled_geometry(Geometry((300, 512, 512), (1.0, 0.0007, 0.0007)), spacing=1.0, grid=grid)
+        assert resampled_geometry(Geometry((4, 4, 4), (0.2, 0.2, 0.2)), spacing=1.0, grid=grid).shape == (1, 1, 1)
+
+
+def test_a_grid_that_no_memory_holds_is_refused_and_its_size_is_told():
+    with pytest.raises(GeometryError) as caught:
+        resampled_geometry(Geometry((300, 512, 512), (100.0, 0.7, 0.7)), spacing=1.0)
+    assert "gives 3e+04 x 358.4 x 358.4 voxels, 7.71 GB, from voxels of 100 x 0.7 x 0.7 mm" in str(caught.value)
+    assert len(str(caught.value)) <= 300
+
+
 # Geometry -------------------------------------------------------------------------------------------------------------
 
 

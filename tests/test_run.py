@@ -17,8 +17,10 @@ from hilum import batch
 from hilum.datasets import folder
 from hilum.datasets.phantom import make_phantom
 from hilum.errors import MissingInputError, OutputError
+from hilum.io.atomic import PARTIAL
+from hilum.io.finished import finished_scans, read_record
 from hilum.io.ledger import Row, append_row, read_ledger, rewrite_ledger
-from hilum.io.store import PARTIAL, finished_scans, read_record, whole_folder
+from hilum.io.store import whole_folder
 from hilum.recipes import parse_recipe, recipe
 from hilum.stats import voxel_stats
 

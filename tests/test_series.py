@@ -458,4 +458,5 @@ def test_nothing_to_read_says_what_there_was():
 
 
 def test_names_of_files_are_made_safe():
-    assert name_some(["a/b\x1b[2J.dcm", "c\nd", "e", "f"]) == "b?[2J.dcm, c d, e and 1 more"
+    odd = Header("a/b\x1b[2J.dcm"), Header("c/SMITH_JOHN.dcm", place="file 2 of 9"), Header("d/IM7"), Header("IM8")
+    assert name_some(h.shown for h in odd) == "a file, file 2 of 9, IM7 and 1 more"

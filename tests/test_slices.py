@@ -7,12 +7,13 @@ import os
 
 import numpy as np
 import pytest
-from training_inputs import OBLIQUE, index_of, make_run
+from training_inputs import OBLIQUE, index_of, make_run, tell
 
 import hilum
 from hilum import cli
 from hilum.errors import OutputError
-from hilum.io.store import read_finished, read_record
+from hilum.io.finished import read_record
+from hilum.io.store import read_finished
 from hilum.train.runs import list_run
 from hilum.train.slices import scale_slices, write_slices
 
@@ -97,10 +98,10 @@ def test_a_fold_is_carried_where_a_data_set_gave_one(run):
     path = run / "scans" / "ct-a" / "scan.json"
     told = json.loads(path.read_text())
     told.pop("labels", None)  # an older output has none
-    path.write_text(json.dumps(told))
+    tell(run, "ct-a", told)
     assert [scan.fold for scan in list_run(run)[0]] == ["", "", "", ""]
     for labels, fold in (({"fold": 3}, "3"), ({"fold": "subset7"}, "subset7"), ({}, ""), ({"cancer": 1}, "")):
-        path.write_text(json.dumps({**told, "labels": labels}))
+        tell(run, "ct-a", {**told, "labels": labels})
         assert [scan.fold for scan in list_run(run)[0]] == [fold, "", "", ""]
 
 

@@ -51,11 +51,11 @@ def call(capsys, *words):
 
 
 def refusals(found):
-    return {row.code: row.reason for row in found.refused}
+    return {row.code: row.shown for row in found.refused}
 
 
 def notes(found):
-    return [note for several in found.notes.values() for note in several]
+    return [note for several in found.told.values() for note in several]
 
 
 def link_slices(series, target, broken=lambda _: True):
@@ -144,7 +144,7 @@ def test_a_failed_download_is_refused_by_name(patients, name, content, says):
     found = batch.survey([patients])
     assert len(found.refs) == 1
     (row,) = found.refused
-    assert row.reason.startswith(f"{patients}/P2: none of 3 files is a slice that can be read: {says}")
+    assert row.shown.startswith(f"{patients}/P2: none of 3 files is a slice that can be read: {says}")
 
 
 def test_what_is_not_called_like_a_slice_is_no_scan(patients):
@@ -235,6 +235,9 @@ def test_an_output_is_put_over_nothing_else(capsys, patients, tmp_path):
     (tmp_path / "begun" / "scans" / "mine").mkdir()
     with pytest.raises(hilum.OutputError, match="no run wrote"):
         check_out(tmp_path / "begun", [patients])
+    with pytest.raises(hilum.OutputError, match="no run wrote"):
+        batch.run(batch.survey([patients]).refs, hilum.recipe("default"), patients)
+    assert sorted(path for path in patients.rglob("*")) == before
 
 
 # Volumes that are no CT.
@@ -258,7 +261,7 @@ def test_a_label_map_and_gray_values_are_refused_with_their_cause(phantom, tmp_p
     assert {row.code for row in rows if row.status == "refused"} == {"not-hu"}
     for name, text in says.items():
         assert call(capsys, "convert", tmp_path / "in" / f"{name}.nrrd", tmp_path / "x.nii")[0] == 1
-        assert any(f"{name}.nrrd" in row.reason and text in row.reason for row in rows)
+        assert any(f"{name}.nrrd" in row.shown and text in row.reason for row in rows)
     with pytest.raises(hilum.UnsupportedError, match="no Hounsfield units"):
         hilum.preprocess(hilum.read(tmp_path / "in" / "mask.nrrd"), hilum.recipe("default"))
 

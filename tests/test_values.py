@@ -104,9 +104,12 @@ def test_other_numbers_are_none(value, dtype):
     [
         ("1.2.840.113.mhd", "1.2.840.113"),
         ("ct.nii.gz", "ct"),
-        ("a b/../c\n\x1b[2J.nrrd", "c_2J"),
-        ("x" * 300 + ".mha", "x" * 64),
-        ("noend", "noend"),
+        ("a b/../c\n\x1b[2J.nrrd", "no-uid-3ef074f4b900dbc2"),
+        ("x" * 300 + ".mha", "no-uid-0d4e2ca9e9cbced7"),
+        ("SMITH_JOHN.nii.gz", "no-uid-0bc131f79f1c387b"),
+        ("17.5.1933.mhd", "no-uid-7305e01724dfe4f9"),
+        ("LIDC-IDRI-0001.nii.gz", "LIDC-IDRI-0001"),
+        ("scan", "scan"),
     ],
 )
 def test_series_are_named_after_their_file(name, series):

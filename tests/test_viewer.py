@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import csv
-import http.client
 import json
 import os
-import re
 import select
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import httpx
 import nibabel
 import numpy as np
 import pytest
+from served import ADDRESS, JAR, ask, ended, post, started
 
 import hilum
 from hilum import cli
@@ -51,27 +50,6 @@ def run(tmp_path_factory):
     return folder
 
 
-@contextmanager
-def started(*words):
-    """A viewer's process and its address."""
-    command = [sys.executable, "-m", "hilum.cli", "view", *map(str, words), "--no-browser"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            line = process.stdout.readline()
-            found = re.fullmatch(r"http://(127\.0\.0\.1:\d+)/([A-Za-z0-9_-]{32,})/\n", line)
-            assert found, (line, process.stderr.read())
-            yield process, found[1], found[2]
-        finally:
-            with suppress(ProcessLookupError):
-                process.kill()
-
-
-def ended(process, sig=signal.SIGINT):
-    """The status a process ends with; the time only guards against a test that hangs."""
-    process.send_signal(sig)
-    return process.wait(120)
-
-
 @pytest.fixture
 def untouched(run):
     """Holds that a test writes nothing: a review that stands is there before and after, and no file beside it."""
@@ -91,31 +69,8 @@ def served(run):
     # The server answers though the page is not built; only the command refuses then.
     if not (app.PAGE / "index.html").is_file():
         pytest.skip("the page is not built (python3 dev.py page; needs node)")
-    with started(run) as (_, host, token):
-        yield host, f"/{token}/"
-
-
-def ask(host, path, method="GET", body=None, **headers):
-    """Status, headers and body; Host and others as they are given, nothing is made nicer on the way."""
-    link = http.client.HTTPConnection(host, timeout=30)
-    link.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-    given = {"Host": host} | {name.replace("_", "-"): value for name, value in headers.items()}
-    if body is not None:
-        given.setdefault("Content-Length", str(len(body)))
-    for name, value in given.items():
-        if value is not None:
-            link.putheader(name, value)
-    link.endheaders(body)
-    answer = link.getresponse()
-    got = answer.status, dict(answer.getheaders()), answer.read()
-    link.close()
-    return got
-
-
-def post(served, body, path="api/scans/0/review", **headers):
-    host, base = served
-    given = {"Origin": f"http://{host}", "Content_Type": "application/json"} | headers
-    return ask(host, base + path, "POST", body if isinstance(body, bytes) else json.dumps(body).encode(), **given)
+    with started(run) as (_, host, folder):
+        yield host, f"/{folder}/"
 
 
 def test_what_is_asked_rightly_is_answered(served):
@@ -158,7 +113,7 @@ def test_a_foreign_origin_is_turned_away(served, headers):
 
 
 @pytest.mark.usefixtures("untouched")
-def test_no_token_and_a_wrong_one_are_turned_away(served):
+def test_no_folder_and_a_wrong_one_are_turned_away(served):
     host, base = served
     wrong = base[:-2] + ("A" if base[-2] != "A" else "B") + "/"
     for path in (
@@ -170,7 +125,8 @@ def test_no_token_and_a_wrong_one_are_turned_away(served):
         f"/x{base}",
         base.lower() + "api/session",
     ):
-        assert ask(host, path)[0] == 404, path
+        assert ask(host, path, Cookie=None)[0] == 404, path
+    assert ask(host, f"{wrong}api/session")[0] == 404
     assert post((host, wrong), REVIEW)[0] == 404
     assert post((host, "/"), REVIEW)[0] == 404
 
@@ -255,12 +211,14 @@ def test_a_review_file_of_another_kind_is_left_alone(tmp_path):
     assert (tmp_path / NAME).read_text() == "name,opinion\nct-a,good\n"
 
 
-HEAD = ",".join(COLUMNS) + "\n"
+HEAD = ",".join(reviews.OLDER) + "\n"
+NEWER = ",".join(COLUMNS) + "\n"
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        (NEWER + "ct-b,accept,fine,now\n", "line 2 has 4 cells instead of 5"),
         (HEAD + "ct-b,accept,fine\n", "line 2 has 3 cells instead of 4"),
         (HEAD + "ct-b,accept,fine,now\nct-c,reject,a,b,c\n", "line 3 has 5 cells instead of 4"),
         (HEAD + "\nct-b,accept,fine,now\n", "line 2 has 0 cells"),
@@ -274,7 +232,7 @@ HEAD = ",".join(COLUMNS) + "\n"
         (HEAD + f"ct-b,accept,{'x' * 140_000},now\n", "cannot be read"),
         ("\ufeff" + HEAD, "its columns are not"),
         ("", "its columns are not"),
-        (HEAD + "ct-b,accept,fine,now\n" * 40_000, "it has more than 0 MB"),
+        (HEAD + "ct-b,accept,fine,now\n" * 40_000, "is longer than 500000 bytes"),
     ],
 )
 def test_a_damaged_review_file_is_refused_and_left_byte_for_byte(tmp_path, monkeypatch, text, told):
@@ -297,7 +255,7 @@ def test_a_damaged_review_file_is_refused_and_left_byte_for_byte(tmp_path, monke
 
 def test_a_review_file_that_is_no_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / NAME)
-    with pytest.raises(FormatError, match="it is no file"):
+    with pytest.raises(FormatError, match="is not a regular file"):
         read_reviews(tmp_path)
 
 
@@ -377,7 +335,9 @@ def test_ctrl_c_ends_it_at_once_and_a_second_viewer_takes_another_port(run, serv
         assert len({host, other, served[0]}) == 3
         assert ask(host, f"/{token}/api/session")[0] == 200
         assert ended(process) == 0
-        assert process.stderr.read() == "Ctrl-C ends it\n"
+        first, second, rest = process.stderr.read().partition("for another browser: ")
+        assert (first, bool(second)) == ("Ctrl-C ends it\n", True)
+        assert ADDRESS.fullmatch(rest)
         assert process.stdout.read() == ""
         assert ask(other, "/")[0] == 404
 
@@ -412,7 +372,7 @@ def asked(host, path):
     """A socket on which a page was asked for, and no answer was read yet."""
     name, _, port = host.partition(":")
     with socket.create_connection((name, int(port)), timeout=120) as link:
-        link.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        link.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {JAR[host]}\r\n\r\n".encode())
         yield link
 
 

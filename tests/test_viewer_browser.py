@@ -7,6 +7,7 @@ import csv
 import io
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import nibabel
 import numpy as np
@@ -25,6 +28,7 @@ import hilum
 from hilum import cli
 from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_luna16
+from hilum.io.finished import AGAIN
 
 BUILT = Path(hilum.__file__).parent / "viewer" / "page" / "viewer.js"
 
@@ -581,6 +585,42 @@ def test_a_measure_on_an_oblique_grid_is_right_in_mm(oblique):
         viewer.is_quiet()
 
 
+# ---- how the browser gets there
+
+
+def test_the_private_file_leads_into_the_viewer_and_a_second_tab_and_a_reload_work(run, tmp_path, monkeypatch):
+    (tmp_path / "told.py").write_text("import os, sys; open(os.environ['TOLD'], 'w').write(sys.argv[1])")
+    os.mkfifo(tmp_path / "told")
+    monkeypatch.setenv("TOLD", str(tmp_path / "told"))
+    monkeypatch.setenv("BROWSER", f"{sys.executable} {tmp_path / 'told.py'} %s")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    words = [sys.executable, "-m", "hilum.cli", "view", str(run)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            printed = process.stdout.readline().strip()
+            file = Path(url2pathname(urlsplit((tmp_path / "told").read_text()).path))
+            with browser(width=WIDE, height=HIGH) as page:
+                page.open(file)
+                here = page.run("location.href")
+                assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[A-Za-z0-9_-]{22}/", here)
+                viewer = Viewer(page, here)
+                page.call("Page.reload")
+                page.wait("Page.loadEventFired")
+                viewer.wait("document.getElementById('at-crosshair')?.textContent")
+                page.open(printed)  # its own code
+                assert page.run("location.href") == here
+                viewer.is_quiet()
+            assert not file.parent.exists()
+            with browser() as other:
+                other.open(here)
+                assert "Open the newest address" in other.run("document.body.textContent")
+                other.open(printed)
+                assert "Open the newest address" in other.run("document.body.textContent")
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
 # ---- what may go wrong
 
 
@@ -591,6 +631,28 @@ def test_without_webgl2_the_planes_stand_and_the_pane_says_why(run):
         assert "no WebGL2" in viewer.text("render-message")
         assert is_lively(viewer.picture("axial"))
         viewer.is_quiet()
+
+
+def test_a_swapped_scan_is_not_shown_and_one_that_nothing_vouches_for_has_a_word(run, tmp_path):
+    shutil.copytree(run, tmp_path / "out")
+    first, second = sorted(os.listdir(run / "scans"))
+    ct, ledger = tmp_path / "out" / "scans" / first / "ct.nii.gz", tmp_path / "out" / "ledger.jsonl"
+    size = ct.stat().st_size
+    ct.write_bytes((run / "scans" / second / "ct.nii.gz").read_bytes()[:size].ljust(size, b"\0"))
+    rows = [row for row in ledger.read_text().splitlines(keepends=True) if second not in row]
+    ledger.write_text("".join(rows))
+    with served(tmp_path / "out") as (address, _), browser(width=WIDE, height=HIGH) as page:
+        page.call("Emulation.setDeviceMetricsOverride", width=WIDE, height=HIGH, deviceScaleFactor=1, mobile=False)
+        page.open(address)
+        told = f"{first}: scans/{first}/ct.nii.gz: does not match its checksum; {AGAIN}"
+        assert page.until("document.getElementById('trouble').textContent", told) == told
+        assert page.run("document.getElementById('at-crosshair').textContent") == ""
+        assert page.run("document.getElementById('doubt').hidden")
+        page.press("n")
+        doubt = "Not checked: the ledger does not list this scan. This may not be what the run wrote."
+        assert page.until("document.getElementById('doubt').textContent", doubt) == doubt
+        assert page.until("document.getElementById('at-crosshair').textContent !== ''", want=True)
+        assert page.run("document.getElementById('doubt').checkVisibility()")
 
 
 def test_a_server_that_is_gone_is_said(run):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
-import urllib.request
 import zipfile
 from pathlib import Path
 
 import pytest
+from served import ADDRESS, ask, let_in
 
 import hilum
 from hilum.datasets.phantom import make_phantom
@@ -61,18 +60,18 @@ def test_it_shows_a_scan_without_node(installed, tmp_path):
     command = [sys.executable, "-P", "-m", "hilum.cli", "view", "--no-browser", scan]
     with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as process:
         try:
-            address = process.stdout.readline().strip()
-            assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\S+/", address)
-            assert b"<!doctype html>" in fetched(address)
-            assert fetched(f"{address}page/viewer.js") == (app.PAGE / "viewer.js").read_bytes()
-            assert b'"viewable":true' in fetched(f"{address}api/session")
+            host, code = ADDRESS.fullmatch(process.stdout.readline()).groups()
+            base = f"/{let_in(host, code)}/"
+            assert b"<!doctype html>" in fetched(host, base)
+            assert fetched(host, f"{base}page/viewer.js") == (app.PAGE / "viewer.js").read_bytes()
+            assert b'"viewable":true' in fetched(host, f"{base}api/session")
         finally:
             process.terminate()
             assert process.wait(60) == 0
 
 
-def fetched(address):
+def fetched(host, path):
     """What is answered; any status but 200 is an error."""
-    with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310 - an address that was just checked
-        assert answer.status == 200
-        return answer.read()
+    status, _, body = ask(host, path)
+    assert status == 200
+    return body

@@ -8,7 +8,10 @@ import json
 import numpy as np
 
 import hilum
+from hilum.batch.task import finished_row
 from hilum.geometry import IDENTITY_DIRECTION
+from hilum.io.finished import read_record
+from hilum.io.ledger import Row, append_row
 from hilum.io.store import store_scan
 from hilum.scan import Note
 
@@ -45,10 +48,17 @@ def make_run(folder, *, file_format="npy", direction=IDENTITY_DIRECTION, spacing
             notes=notes,
         )
         names = {"scan_id": name, "file_format": file_format, "recipe_name": "x", "recipe_sha256": "0"}
-        store_scan(scan, folder / "scans", source=grid, fingerprint="0", **names)
-    row = {"id": "ct-e", "status": "refused", "code": "gantry-tilt", "reason": "tilted"}
-    (folder / "ledger.jsonl").write_text(json.dumps(row) + "\n")
+        record = store_scan(scan, folder / "scans", source=grid, fingerprint="0", **names)
+        append_row(folder, finished_row(folder / "scans" / name, record, stamp=""))
+    append_row(folder, Row(id="ct-e", status="refused", code="gantry-tilt", reason="tilted"))
     return folder
+
+
+def tell(run, name, told):
+    """Give a scan another ``scan.json``, as a run with other inputs would have."""
+    folder = run / "scans" / name
+    (folder / "scan.json").write_text(json.dumps(told))
+    append_row(run, finished_row(folder, read_record(folder), stamp=""))
 
 
 def index_of(folder):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from hilum import write
 from hilum.datasets.phantom import make_phantom
-from hilum.io.store import PARTIAL, is_whole, read_record
+from hilum.io.atomic import PARTIAL
+from hilum.io.finished import is_whole, read_record
 from hilum.verify import Fault, verify
 
 HILUM = [sys.executable, "-m", "hilum.cli"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import sys
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from hilum.errors import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from hilum.io.records import DatasetRecord
     from hilum.scan import Scan
@@ -54,6 +58,72 @@ def landing(datasets: Sequence[DatasetRecord]) -> str:
     return "\n".join(lines)
 
 
+class OutputLostError(Exception):
+    """Stdout took no more of a result that is printed and kept nowhere else."""
+
+    def __init__(self, problem: OSError) -> None:
+        super().__init__(problem.strerror or str(problem))
+        self.closed = problem.errno in _CLOSED
+
+
+_CLOSED = frozenset({errno.EPIPE, errno.EBADF, errno.EINVAL})
+"""Nobody reads any more: ``hilum info ... | head -1``. Windows says EINVAL."""
+
+
+class _Lenient:
+    """A standard stream that is given up at the first refusal: what follows is dropped, or nobody needs to go on."""
+
+    def __init__(self, stream: TextIO | None, *, needed: bool = False) -> None:
+        self._stream = stream if stream is not None else io.StringIO()
+        self._lost = None if stream is not None else OSError(errno.EBADF, "it is closed")
+        self._needed = needed
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the stream's own."""
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write at once, where that is possible."""
+        if self._lost is None:
+            try:
+                self._stream.write(text)
+                self._stream.flush()
+            except OSError as problem:
+                self._lost = problem
+                _lead_nowhere(self._stream)
+        if self._lost is not None and self._needed:
+            raise OutputLostError(self._lost)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+@contextmanager
+def lenient_streams(*, needed: bool) -> Iterator[None]:
+    """Have results and notes printed on any terminal, pipe or file, whatever becomes of it.
+
+    Characters that its encoding lacks are written as escapes. A stream that is closed or full ends no work that leaves
+    files: what would be printed on it is dropped.
+
+    Parameters
+    ----------
+    needed : bool
+        Whether what is printed on stdout is all that comes of the work, which then ends when stdout does.
+
+    Raises
+    ------
+    OutputLostError
+        If it is needed and takes no more.
+    """
+    _open_standard()
+    out, err = (cast("TextIO", _Lenient(s, needed=n)) for s, n in ((sys.stdout, needed), (sys.stderr, False)))
+    with redirect_stdout(out), redirect_stderr(err):
+        yield
+
+
 def say(text: str) -> None:
     """Print a result on stdout.
 
@@ -82,3 +152,20 @@ def complain(text: str) -> None:
     text : str
     """
     sys.stderr.write(one_line(text) + "\n")
+
+
+def _lead_nowhere(stream: TextIO) -> None:
+    """Give a stream the null device for its file: what it still holds would fail once more when Python ends."""
+    with suppress(OSError, ValueError):  # a stream in memory has no file
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+def _open_standard() -> None:
+    """Open the null device where a standard stream was closed: the next file opened would get its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one

@@ -14,7 +14,8 @@ from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_dicom_series
 from hilum.errors import OutputError
 from hilum.io import read
-from hilum.io.store import read_finished, read_record
+from hilum.io.finished import read_record
+from hilum.io.store import read_finished
 from hilum.ops.lungs import segment_lungs
 from hilum.ops.resample import resample
 from hilum.pipeline import preprocess, preview_of

@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, MissingInputError
-from hilum.io.store import HU, finished_scans
+from hilum.io.finished import check_files, finished_scans
+from hilum.io.store import HU
 from hilum.io.stores import read_stored
 from hilum.ops.statistics import HuHistogram, Moments, count_hu, measure_moments
 from hilum.stats import FINE, PERCENTILES, VoxelStats, fine, summarize
@@ -121,6 +122,7 @@ def fingerprint(folder: Path) -> Fingerprint:
     regions = {name: _Region() for name in REGIONS}
     classes = dict.fromkeys(("background", "lung_right", "lung_left", "nodule"), 0)
     for path, record in finished_scans(folder):
+        check_files(path, record)
         ct = read_stored(path, record, "ct")
         if ct is None:
             continue

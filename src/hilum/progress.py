@@ -108,7 +108,7 @@ class Progress:
         for note in row.notes:
             warn(f"{row.id}: {note}")
         if row.reason and not row.id.startswith("input-"):
-            complain(f"{row.id}: {row.reason}")
+            complain(f"{row.id}: {row.shown or row.reason}")
         self._show()
 
     def watch(self, names: tuple[str, ...]) -> None:

@@ -102,9 +102,14 @@ class Intensity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The file format of volumes and masks."""
+    """The file format of volumes and masks, and whether the Series Instance UID leaves with them.
+
+    ``hash`` writes another UID in its place everywhere, made from it by SHA-256: results of one series still find each
+    other, and who has the series can tell them.
+    """
 
     format: Literal["nifti", "npy", "zarr", "b2nd"] = "nifti"
+    series_uid: Literal["keep", "hash"] = "keep"
 
 
 class Compute(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -241,6 +246,8 @@ def recipe_fingerprint(chosen: Recipe) -> str:
     """
     values: dict[str, Any] = msgspec.to_builtins(chosen)
     decisive = {k: v for k, v in values.items() if k not in {"name", "compute"}}
+    if decisive["output"]["series_uid"] == "keep":  # as before there was this choice: finished runs stay valid
+        del decisive["output"]["series_uid"]
     return hashlib.sha256(msgspec.json.encode(decisive, order="deterministic")).hexdigest()
 
 

@@ -34,13 +34,22 @@ class Note:
         Short and stable: ``"padding-to-air"``, ``"duplicate-slices"``.
     text : str
         One line for a person; never a patient's name or other free text from a file.
+    shown : str
+        The same for the person at the screen, where it names files or folders whose names must not leave; it is
+        never written.
     """
 
     code: str
     text: str
+    shown: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.text}"
+
+    @property
+    def told(self) -> str:
+        """The note as the screen has it."""
+        return f"{self.code}: {self.shown or self.text}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +143,7 @@ class Scan:
     Parameters
     ----------
     series_uid : str
-        The DICOM Series Instance UID, or the file's stem where there is none.
+        The DICOM Series Instance UID; where there is none the file's stem, if that shows no person, or a made-up name.
     ct : Volume
         int16 Hounsfield units on the scan's own grid.
     nodules : tuple of Nodule
@@ -232,6 +241,8 @@ class ScanRef:
         Where the scan's nodules are listed.
     known : Known or None
         What the data set's tables say of it, where they were read for all scans at once.
+    files : tuple of str
+        The files of the series, relative to `path`, as the listing found them; empty where it opened none.
     """
 
     dataset: str
@@ -240,3 +251,4 @@ class ScanRef:
     series_uid: str = ""
     annotations: Path | None = None
     known: Known | None = field(default=None, compare=False)
+    files: tuple[str, ...] = field(default=(), compare=False, repr=False)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from hilum.errors import InputError, MissingInputError
-from hilum.io.store import HU, finished_scans
+from hilum.io.finished import check_files, finished_scans
+from hilum.io.store import HU
 from hilum.io.stores import read_stored
+from hilum.ops.finite import as_hu
 from hilum.ops.statistics import HuHistogram, Moments, count_hu, measure_moments
 from hilum.recipes import Intensity
 from hilum.volume import Volume
@@ -59,10 +60,11 @@ def voxel_stats(folder: Path) -> VoxelStats:
     MissingInputError
         If there is no finished scan.
     InputError
-        If the scans are in different units, which have no common mean.
+        If the scans are in different units, which have no common mean, or a stored file is not what was written.
     """
     units, scans, moments, counts = set[str](), 0, Moments(), HuHistogram()
     for path, record in finished_scans(folder):
+        check_files(path, record)
         volume = read_stored(path, record, "ct")
         if volume is None:
             continue
@@ -149,4 +151,4 @@ def fine(volume: Volume) -> Volume:
     Volume of int16
         `FINE` steps a unit.
     """
-    return Volume(np.rint(volume.array * FINE).astype(np.int16), volume.geometry)
+    return Volume(as_hu(volume.array * FINE), volume.geometry)

@@ -8,9 +8,12 @@ import msgspec
 
 from hilum.errors import FormatError, MissingInputError, OutputError
 from hilum.io import ledger, sums
-from hilum.io.atomic import PARTIAL
+from hilum.io.atomic import is_abandoned, is_unfinished
+from hilum.io.files import is_own_file, read_small
+from hilum.io.finished import AGAIN, RECORD, files_stamp, read_record, record_sha256, scans_folder
 from hilum.io.parts import list_parts
-from hilum.io.store import read_record
+from hilum.pipeline import promised_parts
+from hilum.recipes import parse_recipe, recipe_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +25,9 @@ if TYPE_CHECKING:
 
 OWN_FILES = ("recipe.toml", "dataset.json")
 
-AGAIN = "run it again with the same command: that makes it anew"
+ANEW = "remove the scan's folder, then run it again with the same command"
+
+_LONGEST_RECIPE = 1 << 20
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -59,21 +64,23 @@ def verify(folder: Path) -> Iterator[Fault | Verdict]:
     MissingInputError
         If there is no output of a run.
     """
-    if not (folder / ledger.NAME).is_file() and not (folder / "scans").is_dir():
+    scans_at = scans_folder(folder)
+    if not (folder / ledger.NAME).is_file() and not scans_at.is_dir():
         raise MissingInputError("no output of a run here", where=folder, do="give the --out folder of 'hilum run'")
     yield from _own_files(folder)
     files = size = scans = 0
+    promised = _promised(folder)
     with ledger.Ledger(folder) as book:
         for row in book.rows():
             if row.status in ledger.FINISHED:
                 scans += 1
-                for found in _scan(folder / "scans" / row.id, row):
+                for found in _scan(scans_at / row.id, row, promised):
                     if isinstance(found, Fault):
                         yield found
                     else:
                         files += 1
                         size += found
-        yield from _unlisted(folder / "scans", book)
+        yield from _unlisted(scans_at, book)
     yield Verdict(scans=scans, files=files + len(OWN_FILES) + 2, bytes=size)
 
 
@@ -92,59 +99,84 @@ def _own_files(folder: Path) -> Iterator[Fault]:
         path = folder / name
         if not path.is_file():
             yield _fault(path, "missing", FormatError("missing", where=path, do=AGAIN))
-        elif told and told.get(name) != sums.file_sha256(path):
+        elif told and told.get(name) != _sha256(path):
             yield _fault(path, "checksum", FormatError(f"does not match {sums.NAME}", where=path, do=AGAIN))
     path = folder / ledger.NAME
     if not path.is_file():
         yield _fault(path, "missing", FormatError("missing", where=path, do=AGAIN))
     else:
-        with path.open("rb") as file:
-            bad = [str(n) for n, line in enumerate(file, start=1) if ledger.decode_row(line, strict=True) is None]
+        lines = enumerate(ledger.read_lines(folder), start=1)
+        bad = [str(n) for n, line in lines if ledger.decode_row(line, strict=True) is None]
         if bad:
             what = f"{len(bad)} lines are not as they were written: {', '.join(bad[:5])}"
             yield _fault(path, "damaged", FormatError(what, where=path, do=AGAIN))
 
 
-def _scan(folder: Path, row: Row) -> Iterator[Fault | int]:
+def _promised(folder: Path) -> dict[str, list[str]]:
+    """What the run's recipe promises of each scan, by the recipe's fingerprint; empty where it cannot be read."""
+    path = folder / "recipe.toml"
+    try:
+        recipe = parse_recipe(read_small(path, limit=_LONGEST_RECIPE).decode(), where=path)
+    except (OSError, ValueError):
+        return {}
+    return {recipe_fingerprint(recipe): promised_parts(recipe)}
+
+
+def _scan(folder: Path, row: Row, promised: dict[str, list[str]]) -> Iterator[Fault | int]:
     """The faults of one scan, and the size of each file that is as it was written."""
-    path = folder / "scan.json"
-    if not path.is_file():
+    path = folder / RECORD
+    if folder.is_symlink() or not is_own_file(folder, RECORD):
         yield _fault(path, "missing", FormatError(f"missing, and the ledger says {row.status}", where=path, do=AGAIN))
         return
-    if sums.file_sha256(path) != row.scan_sha256:
+    if record_sha256(folder) != row.scan_sha256:
         yield _fault(path, "checksum", FormatError("is not what the ledger says", where=path, do=AGAIN))
     else:
         yield path.stat().st_size
     record = read_record(folder)
     if record is None:
-        return  # said above: what was written could be read
+        what = "cannot be read, or names not all files of a scan"
+        yield _fault(path, "damaged", FormatError(what, where=path, do=AGAIN))
+        return
     if (record.scan_id, record.fingerprint) != (row.id, row.fingerprint):
         yield _fault(path, "fingerprint", FormatError("is of another input than the ledger's", where=path, do=AGAIN))
+    if record.parts and (lost := set(promised.get(record.recipe_sha256, ())) - set(record.parts)):
+        what = f"lacks {', '.join(sorted(lost))}, which the recipe asks for"
+        yield _fault(path, "damaged", FormatError(what, where=path, do=ANEW))
+    # What shows that it was written to is made anew by itself; damage of the disk shows in the bytes alone.
+    do = ANEW if files_stamp(folder, record) == row.files_stamp else AGAIN
     for name, facts in record.files.items():
-        yield _file(folder / name, facts)
+        yield _file(folder, name, facts, do=do)
     for name, extra in list_parts(folder):
-        if name not in record.files and name != "scan.json":
+        if name not in record.files and name != RECORD:
             yield _fault(extra, "extra", FormatError("no scan.json knows it", where=extra, do="take it elsewhere"))
 
 
-def _file(path: Path, facts: FileRecord) -> Fault | int:
+def _file(folder: Path, name: str, facts: FileRecord, *, do: str) -> Fault | int:
+    path = folder / name
+    if not is_own_file(folder, name):
+        return _fault(path, "missing", FormatError("is missing or no regular file", where=path, do=AGAIN))
+    if path.stat().st_size == facts.bytes and _sha256(path) == facts.sha256:
+        return facts.bytes
+    return _fault(path, "checksum", FormatError("does not match its checksum", where=path, do=do))
+
+
+def _sha256(path: Path) -> str:
+    """The checksum of a file; empty where it cannot be read, which no checksum is."""
     try:
-        size = path.stat().st_size
-        if size == facts.bytes and sums.file_sha256(path) == facts.sha256:
-            return size
-    except (OSError, ValueError) as problem:
-        told = getattr(problem, "strerror", None) or problem
-        return _fault(path, "missing", FormatError(f"cannot be read: {told}", where=path, do=AGAIN))
-    return _fault(path, "checksum", FormatError("does not match its checksum", where=path, do=AGAIN))
+        return sums.file_sha256(path)
+    except (OSError, ValueError):
+        return ""
 
 
 def _unlisted(scans: Path, book: ledger.Ledger) -> Iterator[Fault]:
     """What lies among the scans and is none that the ledger calls finished."""
     for path in sorted(scans.iterdir()) if scans.is_dir() else ():
         row = book.get(path.name)
-        if path.name.startswith(PARTIAL):
-            what = OutputError("left half-done by a run that died", where=path, do="the next run removes it")
-            yield _fault(path, "partial", what)
+        if is_unfinished(path.name):
+            dead = is_abandoned(path)
+            what = "left half-done by a process that died" if dead else "being written, or left so on another machine"
+            do = "the next run removes it" if dead else "wait; after an hour of silence a run removes it"
+            yield _fault(path, "partial", OutputError(what, where=path, do=do))
         elif row is None or row.status not in ledger.FINISHED:
             said = "does not know it" if row is None else f"says {row.status}"
             yield _fault(path, "unlisted", OutputError(f"the ledger {said}", where=path, do="run again, or remove it"))

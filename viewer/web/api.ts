@@ -3,7 +3,7 @@
 import type { Triple } from "./geometry";
 import { readNifti, type Volume } from "./nifti";
 
-export interface Review { verdict: "accept" | "reject" | ""; comment: string; when?: string }
+export interface Review { verdict: "accept" | "reject" | ""; comment: string; when?: string; current?: boolean | null }
 
 export interface ScanRow {
   id: string; name: string; status: string; reason: string; flags: string[]; risk: number | null; nodules: number | null;
@@ -28,6 +28,10 @@ export interface ScanFacts {
   volumes: { ct: Part; original: Part | null; lungs: Part | null; nodules: Part | null };
   surfaces: Record<string, string | null>;
   nodules: Nodule[]; recipe: string | null;
+  /** Why nothing vouches for what is shown; empty where the ledger does. */
+  doubt: string;
+  /** Which output is shown. */
+  scan_sha256: string;
 }
 
 export async function getJson<T>(url: string, signal?: AbortSignal): Promise<T> {
@@ -57,8 +61,8 @@ export async function getVolume(part: Part, signal: AbortSignal, progress: (shar
   return readNifti(whole.buffer);
 }
 
-export async function saveReview(id: string, review: Review): Promise<Review> {
-  const body = JSON.stringify({ verdict: review.verdict, comment: review.comment });
+export async function saveReview(id: string, review: Review, seen: string): Promise<Review> {
+  const body = JSON.stringify({ verdict: review.verdict, comment: review.comment, scan_sha256: seen });
   const answer = await ask(`api/scans/${encodeURIComponent(id)}/review`, {
     method: "POST", body, headers: { "Content-Type": "application/json" },
   });
@@ -75,6 +79,15 @@ async function ask(url: string, options: RequestInit): Promise<Response> {
     throw new Error("The server does not answer. Was `hilum view` ended? Start it again and open the address that it prints.");
   }
   if (answer.ok) return answer;
-  const told = (await answer.json().catch(() => null)) as { error?: string } | null;
-  throw new Error(told?.error ?? `the server answered ${answer.status}`);
+  const text = await answer.text().catch(() => "");
+  throw new Error(told(text) || `the server answered ${answer.status}`);
+}
+
+/** The server's own words: JSON where it refuses something, a plain line where it does not know this browser. */
+function told(text: string): string {
+  try {
+    return (JSON.parse(text) as { error?: string }).error ?? "";
+  } catch {
+    return text.trim();
+  }
 }

@@ -9,6 +9,7 @@ import { change, element, make, state, watch } from "./state";
 export function setUpFacts(): void {
   watch(["facts"], showNodules);
   watch(["facts", "row", "ct"], showFigures);
+  watch(["facts"], showDoubt);
   watch(["nodule"], markNodule);
   watch(["crosshair", "ct", "original"], showCrosshair);
   watch(["pointer", "ct", "original"], showPointer);
@@ -24,6 +25,12 @@ export function stepNodule(by: number): void {
   if (all.length === 0) return;
   const now = all.findIndex((nodule) => nodule.label === state.nodule?.label);
   jumpTo(all[now < 0 ? (by > 0 ? 0 : all.length - 1) : (now + by + all.length) % all.length]);
+}
+
+function showDoubt(): void {
+  const doubt = state.facts?.doubt ?? "";
+  element("doubt").hidden = doubt === "";
+  element("doubt").textContent = doubt && `Not checked: ${doubt}. This may not be what the run wrote.`;
 }
 
 function showNodules(): void {

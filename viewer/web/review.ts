@@ -25,7 +25,8 @@ function show(): void {
   // What is being typed stays, unless another scan was opened.
   if (shownFor !== row.id) {
     element<HTMLTextAreaElement>("comment").value = row.review?.comment ?? "";
-    element("saved").textContent = row.review?.when ? `saved ${row.review.when.slice(0, 16).replace("T", " ")}` : "";
+    const told = row.review?.when ? `saved ${row.review.when.slice(0, 16).replace("T", " ")}${row.review.current === false ? ", of an earlier output" : ""}` : "";
+    Object.assign(element("saved"), { textContent: told, title: told, className: "" });
     shownFor = row.id;
   }
 }
@@ -36,7 +37,7 @@ export function toggleVerdict(verdict: "accept" | "reject"): void {
 }
 
 async function save(verdict: Review["verdict"]): Promise<void> {
-  const { row, session } = state;
+  const { row, session, facts } = state;
   if (!row || !session?.reviews) return;
   const told = element("saved");
   const say = (text: string, cls: string) => {
@@ -44,7 +45,7 @@ async function save(verdict: Review["verdict"]): Promise<void> {
   };
   say("saving", "");
   try {
-    const review = await saveReview(row.id, { verdict, comment: element<HTMLTextAreaElement>("comment").value });
+    const review = await saveReview(row.id, { verdict, comment: element<HTMLTextAreaElement>("comment").value }, facts?.scan_sha256 ?? "");
     const saved: ScanRow = { ...row, review };
     if (state.row?.id === row.id) replaceRow(saved);
     else session.scans = session.scans.map((one) => (one.id === row.id ? saved : one));

@@ -97,7 +97,9 @@ function line(row: ScanRow): HTMLLIElement {
   const verdict = row.review?.verdict ? { accept: "✓ accepted", reject: "✗ rejected" }[row.review.verdict] : "";
   const status = make("p", "", "small");
   status.append(make("span", row.status, good ? "good" : "bad"));
-  if (verdict) status.append(" · ", make("span", verdict, row.review?.verdict === "accept" ? "good" : "bad"));
+  const current = row.review?.current !== false;
+  if (verdict) status.append(" · ", make("span", current ? verdict : `${verdict[0]} before`, current ? (row.review?.verdict === "accept" ? "good" : "bad") : ""));
+  if (verdict && !current) status.title = "The review is of an earlier output of this scan";
   if (row.nodules) status.append(` · ${row.nodules} nodule${row.nodules > 1 ? "s" : ""}`);
   const name = make("p", row.name, "name");
   const flags = make("p", good ? row.flags.join(", ") : row.reason, "small");

@@ -1,9 +1,10 @@
 """Many scans: each is loaded, preprocessed and stored, and whatever becomes of it stands in the ledger."""
 
 from hilum.batch.convert import convert_run
+from hilum.batch.identity import fingerprint
 from hilum.batch.limits import Limits, limits_of
 from hilum.batch.run import process, run
-from hilum.batch.task import fingerprint, run_one
+from hilum.batch.task import run_one
 from hilum.datasets.survey import Survey, index, survey
 
 __all__ = [

@@ -20,6 +20,7 @@ from hilum.batch.supervisor import DIED, Crew
 from hilum.batch.task import Task, with_threads
 from hilum.errors import HilumError, InputError, one_line
 from hilum.io.ledger import Row
+from hilum.io.reasons import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -188,7 +189,9 @@ def _row_of(future: Any, task: Task) -> Row:
         row: Row = future.result()
         return row
     # No attempt of the scan's own process: its Dask worker, or the way there, was lost.
-    code, what = DIED, f"its Dask worker was lost: {type(problem).__name__}: {problem}"
+    code, what = DIED, f"its Dask worker was lost: {type(problem).__name__}"
+    reason, shown = what, f"{what}: {problem}"
     if isinstance(problem, HilumError):
-        code, what = problem.code, str(problem)
-    return Row(id=task.ref.scan_id, status="failed", code=code, reason=one_line(f"{task.ref.path}: {what}"), attempts=0)
+        code, reason, shown = problem.code, reason_of(problem, path=task.ref.path), str(problem)
+    shown = one_line(f"{task.ref.path}: {shown}")
+    return Row(id=task.ref.scan_id, status="failed", code=code, reason=reason, shown=shown, attempts=0)

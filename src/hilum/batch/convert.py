@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.batch.limits import Limits, count_processes
+from hilum.batch.lock import check_run
 from hilum.batch.run import OWN_FILES, RECIPE, claimed, settle_recipe
-from hilum.batch.task import guarded, record_sha256
+from hilum.batch.task import guarded
 from hilum.errors import FormatError, HilumError, InputError, MissingInputError, OutputError
 from hilum.io import summary, sums
 from hilum.io.atomic import DISK_FULL
 from hilum.io.convert import convert_scan
 from hilum.io.extras import check_extra
-from hilum.io.ledger import FINISHED, NAME, Ledger, Row, read_ledger
-from hilum.io.store import is_whole, read_record
+from hilum.io.finished import check_files, files_stamp, is_whole, read_record, record_sha256, scans_folder
+from hilum.io.ledger import FINISHED, NAME, Ledger, Row, read_ledger, stored
+from hilum.io.reasons import reason_of
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
 from hilum.scan import ScanRef
 
@@ -45,6 +47,7 @@ class Conversion:
     after: str
     out: Path
     file_format: str
+    run: str = ""
 
     def make(self) -> Row:
         """Convert it; what is wrong with it stands in the row."""
@@ -96,7 +99,7 @@ def convert_run(
     recipe = with_options(before, file_format=file_format)
     _check_out(folder, out)
     with ExitStack() as stack:
-        stack.enter_context(claimed(out))
+        run = stack.enter_context(claimed(out))
         settle_recipe(out, recipe, overwrite=False)
         book = stack.enter_context(Ledger(out))
         well, rows = True, read_ledger(folder)
@@ -107,10 +110,9 @@ def convert_run(
             if kept is not None:
                 known.append(kept)
             else:
-                ref = ScanRef("", row.id, folder / "scans" / row.id)
-                waiting.append(
-                    Conversion(ref, row, recipe_fingerprint(before), recipe_fingerprint(recipe), out, file_format)
-                )
+                ref = ScanRef("", row.id, scans_folder(folder) / row.id)
+                marks = recipe_fingerprint(before), recipe_fingerprint(recipe)
+                waiting.append(Conversion(ref, row, *marks, out, file_format, run))
         made = _make(waiting, workers, limits or Limits(), watch)
         stack.callback(made.close)  # ends the workers first
         for new in itertools.chain(known, made):
@@ -118,8 +120,8 @@ def convert_run(
                 raise OutputError("cannot be written: No space left on the disk", where=out,
                                   do="make room and convert again: what is there stays", code=DISK_FULL)  # fmt: skip
             well = well and (new.status in FINISHED or rows[new.id].status not in FINISHED)
-            if book.get(new.id) != new:
-                (out / sums.NAME).unlink(missing_ok=True)  # of what the folder was
+            if book.get(new.id) != stored(new):
+                sums.remove_sums(out)  # of what the folder was
                 book.append(new)
             yield new
         book.compact()
@@ -162,8 +164,15 @@ def _kept(row: Row, kept: Row | None, out: Path) -> Row | None:
     if kept is None or kept.status not in FINISHED or kept.fingerprint != row.fingerprint:
         return None
     made = read_record(folder)
-    sound = kept.scan_sha256 == record_sha256(folder)
-    return kept if made is not None and sound and is_whole(folder, made) else None
+    if made is None or kept.scan_sha256 != record_sha256(folder) or not is_whole(folder, made):
+        return None
+    if kept.files_stamp == files_stamp(folder, made):
+        return kept
+    try:
+        check_files(folder, made)  # somebody wrote to one of its files
+    except InputError:
+        return None
+    return msgspec.structs.replace(kept, files_stamp=files_stamp(folder, made))
 
 
 def _make(
@@ -188,8 +197,19 @@ def _convert(task: Conversion) -> Row:
             raise FormatError("scan.json is not what the ledger says", where=place, do=AGAIN, code="checksum")
         if record.recipe_sha256 != task.before:
             raise InputError("was made by another recipe than the run's", where=place, do=AGAIN, code="recipe")
-        convert_scan(place, record, scans, file_format=task.file_format, recipe_sha256=task.after)
+        made = convert_scan(
+            place,
+            record,
+            scans,
+            file_format=task.file_format,
+            recipe_sha256=task.after,
+            before=lambda: check_run(task.out, task.run),
+        )
     except HilumError as problem:
-        return Row(id=row.id, status="failed", code=problem.code, reason=str(problem))
+        reason = reason_of(problem, path=place)
+        return Row(id=row.id, status="failed", code=problem.code, reason=reason, shown=str(problem))
     # The stamp is that of a run with this format, which knows the input's files.
-    return msgspec.structs.replace(row, stamp="", scan_sha256=record_sha256(scans / row.id), attempts=1)
+    folder = scans / row.id
+    return msgspec.structs.replace(
+        row, stamp="", scan_sha256=record_sha256(folder), files_stamp=files_stamp(folder, made), attempts=1
+    )

@@ -1,42 +1,48 @@
 """One run at a time writes to an output folder.
 
-The lock is the kernel's (``flock``): it ends with the last process that holds it, however that dies, so none is left
-stale. On a file system without locks the note in the file decides: a run of this machine by whether its process
-lives; one of another machine has to be vouched for by a person.
+The lock is the kernel's: it ends with the process that holds it, however that dies, so none is left stale. On a file
+system without locks the note in the file decides: a process of this machine by its number and its start; one of another
+machine has to be vouched for by a person.
+
+The note also names the run. A worker on another machine may outlive the run that it works for, and asks before it puts
+anything in its place (`check_run`).
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
+import secrets
 import socket
 import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from hilum._os import is_alive, is_here, lock_handle, parse_process, this_process
 from hilum.errors import OutputError
-from hilum.io.atomic import write_refused
+from hilum.io.atomic import open_own
+from hilum.io.files import read_small
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 NAME = ".lock"
 
 _PATIENCE = 1.0
 """Seconds for which the processes of a run that was just killed may go on holding the lock."""
 
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+_NOTE = 4096
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """Who holds a lock."""
+    """Who holds a lock: ``process`` is as `hilum._os.Process` writes it, ``run`` differs for each time it is held."""
 
     host: str
     pid: int
+    process: str = ""
+    run: str = ""
 
 
 @contextmanager
@@ -47,7 +53,7 @@ def hold(
     patience: float = _PATIENCE,
     what: str = "another run writes here",
     do: str = "wait for it, or choose another --out",
-) -> Iterator[None]:
+) -> Iterator[str]:
     """Hold an output folder for the time of the block.
 
     Parameters
@@ -61,60 +67,115 @@ def hold(
     what, do : str
         What is said where it stays taken.
 
+    Yields
+    ------
+    str
+        The name of this run, for `check_run`; empty where the disk is too full for it.
+
     Raises
     ------
     OutputError
-        If another process holds it, or the lock's file cannot be made.
+        If another process holds it, or the lock's file cannot be made, or is a link.
     """
-    path = out / name
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-    except OSError as problem:
-        raise write_refused("", problem, where=path) from None
+    path, run = out / name, secrets.token_hex(8)
+    handle = open_own(path)
     try:
         if not _lock(handle, patience):
             raise _taken(path, what, do)
-        with suppress(OSError):  # a full disk: the lock holds without the note
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, msgspec.json.encode(Owner(socket.gethostname(), os.getpid())), 0)
-        yield
-        with suppress(OSError):
-            os.ftruncate(handle, 0)
+        place = _place(handle)
+        _held.add(place)
+        try:
+            yield run if _write(handle, run) else ""
+        finally:
+            _held.discard(place)
+            with suppress(OSError):
+                os.ftruncate(handle, 0)
     finally:
         os.close(handle)
+
+
+def check_run(out: Path, run: str) -> None:
+    """Refuse to write for a run that no longer holds its output folder.
+
+    Parameters
+    ----------
+    out : Path
+    run : str
+        As `hold` gave it; empty where nobody holds the folder, as in a program of one's own.
+
+    Raises
+    ------
+    OutputError
+        If another run holds it now, or none does.
+    """
+    if not run:
+        return
+    try:
+        owner = _read(read_small(out / NAME, limit=_NOTE))
+    except (OSError, ValueError):
+        owner = None
+    if owner is None or owner.run != run:
+        what = "the run that this scan was made for has ended, or another holds the folder"
+        raise OutputError(what, where=out, do="run it again with the same command", code="orphan")
+
+
+_held: set[tuple[int, int]] = set()
+"""The lock files that this process holds, by device and number."""
+
+
+def _place(handle: int) -> tuple[int, int]:
+    found = os.fstat(handle)
+    return found.st_dev, found.st_ino
+
+
+def _write(handle: int, run: str) -> bool:
+    """Write the note; the lock holds without it, too."""
+    note = Owner(socket.gethostname(), os.getpid(), str(this_process()), run)
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, msgspec.json.encode(note), 0)
+        os.fsync(handle)  # workers on other machines read it
+    except OSError:
+        return False
+    return True
 
 
 def _lock(handle: int, patience: float) -> bool:
     until = time.monotonic() + patience
     while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as problem:
-            if problem.errno in _NO_LOCKS:
-                return not _vouched_for(os.pread(handle, 4096, 0))
-            if time.monotonic() > until:
-                return False
-            time.sleep(0.02)
-        else:
-            return True
+        locked = lock_handle(handle)
+        if locked is None:
+            return _place(handle) not in _held and not _may_be_alive(os.pread(handle, _NOTE, 0))
+        if locked or time.monotonic() > until:
+            return locked
+        time.sleep(0.02)
 
 
-def _vouched_for(note: bytes) -> bool:
-    """Whether a note, where the file system has no locks, is of a run that may be going on."""
+def _may_be_alive(note: bytes) -> bool:
+    """Whether a note, where the file system has no locks, is of a process that may be at work."""
     owner = _read(note)
     if owner is None:
         return False
-    return owner.host != socket.gethostname() or Path(f"/proc/{owner.pid}").exists()
+    process = parse_process(owner.process)
+    if process is None:
+        return owner.host != socket.gethostname()
+    if process == this_process():
+        return False  # a note that could not be removed: what this process holds, it knows
+    lives = is_alive(process)
+    return lives if lives is not None else (owner.host != socket.gethostname() or is_here(process))
 
 
 def _read(note: bytes) -> Owner | None:
     try:
         return msgspec.json.decode(note, type=Owner)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
 def _taken(path: Path, what: str, do: str) -> OutputError:
-    owner = _read(path.read_bytes())
+    try:
+        owner = _read(read_small(path, limit=_NOTE))
+    except (OSError, ValueError):
+        owner = None
     who = f"process {owner.pid} on {owner.host}" if owner else "a process that left no name"
     return OutputError(f"{what}: {who}", where=path.parent, do=do, code="locked")

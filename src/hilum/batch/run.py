@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from hilum._kernels.threads import count_workers
+from hilum.batch.identity import stamp
 from hilum.batch.limits import Limits, count_processes
 from hilum.batch.lock import hold
-from hilum.batch.task import Task, record_sha256, stamp, with_threads
-from hilum.datasets.survey import Survey
-from hilum.errors import OutputError, RecipeError
+from hilum.batch.task import Task, with_threads
+from hilum.datasets.survey import Survey, hide_row, hide_series
+from hilum.errors import InputError, OutputError, RecipeError
 from hilum.io import summary, sums
-from hilum.io.atomic import DISK_FULL, PARTIAL, atomic_path, write_refused
+from hilum.io.atomic import DISK_FULL, atomic_path, sweep, write_refused
 from hilum.io.extras import check_extra
-from hilum.io.ledger import FINISHED, Ledger, Row
-from hilum.io.store import is_whole, read_record
+from hilum.io.files import read_small
+from hilum.io.finished import files_stamp, is_whole, read_record, record_sha256, scans_folder
+from hilum.io.ledger import FINISHED, Ledger, Row, stored
+from hilum.io.outputs import check_out
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 
 RECIPE = "recipe.toml"
 
-_PART = re.compile(r"\.[0-9a-f]{16}\.part(\.[a-z]+)*")
-"""What `hilum.io.atomic` calls a file that is being written."""
+_LONGEST_RECIPE = 1 << 20
 
 OWN_FILES = (RECIPE, summary.NAME)
 """What `hilum.io.sums` keeps the checksums of when a run has ended; the ledger's lines check themselves."""
@@ -133,33 +133,37 @@ def process(
     ------
     OutputError
         If the output folder cannot be written, its disk is full, another run writes to it, or it holds results of
-        another recipe.
+        another recipe or what no run wrote.
     InputError
         If the recipe's format needs a package that is not installed.
     """
     check_extra(recipe.output.format)
+    check_out(out)
+    found = found or Survey([], [])
+    if recipe.output.series_uid == "hash":
+        found, refused = hide_series(found), [hide_row(row) for row in refused]
     with ExitStack() as stack:
-        stack.enter_context(claimed(out))
+        name = stack.enter_context(claimed(out))
         book = stack.enter_context(Ledger(out))
         settle_recipe(out, recipe, overwrite=overwrite)
         changed = False
-        made = _make(refs, recipe, out, book, workers, limits or Limits(), scheduler, overwrite, watch)
+        made = _make(refs, recipe, out, name, book, workers, limits or Limits(), scheduler, overwrite, watch)
         stack.callback(made.close)  # ends the workers first
         for row, is_new in _both(refused, made, book):
             if is_new:
                 if not changed:
-                    (out / sums.NAME).unlink(missing_ok=True)  # of what the folder was
+                    sums.remove_sums(out)  # of what the folder was
                 changed = True
                 book.append(row)
             yield row
         book.compact()
-        summary.write_summary(out, _summaries(refs, book, out, found or Survey([], [])))
+        summary.write_summary(out, _summaries(refs, book, out, found))
         sums.write_sums(out, OWN_FILES)
 
 
 def _both(refused: Iterable[Row], made: Iterable[tuple[Row, bool]], book: Ledger) -> Iterator[tuple[Row, bool]]:
     for row in refused:
-        yield row, book.get(row.id) != row
+        yield row, book.get(row.id) != stored(row)
     yield from made
 
 
@@ -167,6 +171,7 @@ def _make(
     refs: Sequence[ScanRef],
     recipe: Recipe,
     out: Path,
+    run: str,
     book: Ledger,
     workers: int | None,
     limits: Limits,
@@ -181,7 +186,7 @@ def _make(
         if row is not None and _is_kept(row, ref, recipe, out):
             yield row, False
         else:
-            waiting.append(Task(ref, recipe, out, overwrite, "" if row is None else row.scan_sha256))
+            waiting.append(Task(ref, recipe, out, overwrite, "" if row is None else row.scan_sha256, run))
     if not waiting:
         return
     if scheduler:
@@ -211,12 +216,15 @@ def _at_once(
 
 
 def _is_kept(row: Row, ref: ScanRef, recipe: Recipe, out: Path) -> bool:
-    """Whether a scan is finished, its folder is what the ledger says, and nobody touched its input since."""
+    """Whether a scan is finished, its folder is what the ledger says, and nobody touched its files or its input since.
+
+    Where somebody may have, `hilum.batch.task.run_one` reads the bytes.
+    """
     folder = out / "scans" / ref.scan_id
     if row.status not in FINISHED or row.stamp != stamp(ref, recipe) or record_sha256(folder) != row.scan_sha256:
         return False
     record = read_record(folder)
-    return record is not None and is_whole(folder, record)
+    return record is not None and is_whole(folder, record) and row.files_stamp == files_stamp(folder, record)
 
 
 def settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
@@ -236,12 +244,13 @@ def settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
     """
     path, text = out / RECIPE, recipe_toml(recipe)
     try:
-        before = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        before = read_small(path, limit=_LONGEST_RECIPE).decode("utf-8", "replace")
+    except (OSError, ValueError):
         before = ""
     if before == text:
         return
-    if before and not overwrite and any(not name.startswith(".") for name in _names(out / "scans")):
+    finished = any(not name.startswith(".") for name in _names(out / "scans"))
+    if before and finished and not overwrite and _is_as_written(path):
         try:
             same = recipe_fingerprint(parse_recipe(before)) == recipe_fingerprint(recipe)
         except RecipeError:
@@ -253,8 +262,16 @@ def settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def _is_as_written(path: Path) -> bool:
+    """Whether a run's recipe is what its checksum says; a damaged one decides nothing, each scan's record does."""
+    try:
+        return sums.read_sums(path.parent).get(path.name) in {None, sums.file_sha256(path)}
+    except InputError:
+        return True
+
+
 @contextmanager
-def claimed(out: Path) -> Iterator[None]:
+def claimed(out: Path) -> Iterator[str]:
     """Hold an output folder, made where it is not there, and leave no half-written thing in it.
 
     Parameters
@@ -263,39 +280,27 @@ def claimed(out: Path) -> Iterator[None]:
 
     Yields
     ------
-    None
+    str
+        The name of this run, as `hilum.batch.lock.hold` gives it.
 
     Raises
     ------
     OutputError
-        If it cannot be made, or another run holds it.
+        If it cannot be made, its ``scans`` is a link, or another run holds it.
     """
     try:
-        (out / "scans").mkdir(parents=True, exist_ok=True)
+        scans = scans_folder(out)
+        scans.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise write_refused("", problem, where=out) from None
-    with hold(out):
+    with hold(out) as name:
+        for folder in (out, scans):
+            sweep(folder)
         try:
-            sweep(out)
-            yield
+            yield name
         finally:
-            sweep(out)
-
-
-def sweep(out: Path) -> None:
-    """Remove what a run that died left half-done; only while the folder is held.
-
-    Parameters
-    ----------
-    out : Path
-        The output folder.
-    """
-    for name in _names(out / "scans"):
-        if name.startswith(PARTIAL):
-            shutil.rmtree(out / "scans" / name, ignore_errors=True)
-    for name in _names(out):
-        if _PART.fullmatch(name):
-            (out / name).unlink(missing_ok=True)
+            for folder in (out, scans):
+                sweep(folder)
 
 
 def _names(folder: Path) -> list[str]:

@@ -187,7 +187,7 @@ class Crew:
         if worker.attempt <= self.limits.retries:
             self._again.append((task, worker.attempt + 1))
             return None
-        return _failed(worker, task, DIED, f"{task.ref.path}: its process {_told(status)}")
+        return _failed(worker, task, DIED, f"its process {_told(status)}")
 
     def _kill(self, worker: Worker) -> int:
         """End a worker and return its exit status, negative for a signal; that of one that had ended is its own."""
@@ -204,10 +204,10 @@ class Crew:
             return None
         if time.monotonic() - worker.started > self.limits.seconds:
             text = f"not done after {self.limits.seconds:g} s, ended; give --timeout if it needs more"
-            return _failed(worker, task, TIMEOUT, f"{task.ref.path}: {text}")
+            return _failed(worker, task, TIMEOUT, text)
         if self.memory and resident(worker.process.pid) > self.memory:
             text = f"took more than {self.memory >> 20} MB of memory, ended; give --memory, or fewer --workers"
-            return _failed(worker, task, OUT_OF_MEMORY, f"{task.ref.path}: {text}")
+            return _failed(worker, task, OUT_OF_MEMORY, text)
         return None
 
 
@@ -233,6 +233,7 @@ def _failed(worker: Worker, task: Job, code: str, text: str) -> Row:
         status="failed",
         code=code,
         reason=one_line(text),
+        shown=one_line(f"{task.ref.path}: {text}"),
         seconds=seconds,
         attempts=worker.attempt,
     )

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-import hilum
+from hilum.batch.identity import CHANGED, Look, check_still, fingerprint, look, stamp
+from hilum.batch.lock import check_run
 from hilum.datasets import DATASETS
-from hilum.errors import HilumError, OutputError, one_line
+from hilum.datasets.survey import hide_row
+from hilum.errors import HilumError, InputError, OutputError, one_line
 from hilum.io.atomic import DISK_FULL
+from hilum.io.finished import check_files, files_stamp, read_record, record_sha256
 from hilum.io.ledger import Row
-from hilum.io.parts import list_parts
-from hilum.io.store import is_whole, read_record, store_scan
-from hilum.io.sums import file_sha256
-from hilum.ops.lungs import MODEL
-from hilum.ops.lungs_onnx import model_digest
-from hilum.pipeline import preprocess, preview_of
+from hilum.io.names import hashed_uid, hide_uids
+from hilum.io.reasons import broken_at, reason_of
+from hilum.io.store import store_scan
+from hilum.io.values import is_uid
+from hilum.pipeline import preprocess, preview_of, promised_parts
 from hilum.recipes import Compute, Recipe, recipe_fingerprint
-from hilum.scan import Known, ScanRef
+from hilum.scan import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
     from hilum.io.ledger import Status
     from hilum.io.records import ScanRecord
+    from hilum.scan import Scan, ScanRef
 
 OUT_OF_MEMORY = "out-of-memory"
 
@@ -38,7 +39,8 @@ OUT_OF_MEMORY = "out-of-memory"
 class Task:
     """One scan to be made: its place, the recipe, the run's output folder.
 
-    ``written`` is the SHA-256 of its ``scan.json`` as the ledger has it; empty where it has none.
+    ``written`` is the SHA-256 of its ``scan.json`` as the ledger has it; empty where it has none. ``run`` is the name
+    of the run that holds the output folder, as `hilum.batch.lock.hold` gives it.
     """
 
     ref: ScanRef
@@ -46,10 +48,11 @@ class Task:
     out: Path
     overwrite: bool = False
     written: str = ""
+    run: str = ""
 
     def make(self) -> Row:
         """Make the scan, as `run_one` does."""
-        return run_one(self.ref, self.recipe, self.out, overwrite=self.overwrite, written=self.written)
+        return run_one(self.ref, self.recipe, self.out, overwrite=self.overwrite, written=self.written, run=self.run)
 
 
 def with_threads(task: Task, threads: int) -> Task:
@@ -68,11 +71,13 @@ def with_threads(task: Task, threads: int) -> Task:
     return replace(task, recipe=msgspec.structs.replace(task.recipe, compute=compute))
 
 
-def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False, written: str = "") -> Row:
+def run_one(
+    ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False, written: str = "", run: str = ""
+) -> Row:
     """Load, preprocess and store one scan, and never raise for what is wrong with it.
 
-    A finished scan with the same fingerprint is kept; one of the same recipe whose input or version changed is made
-    anew.
+    A finished scan with the same fingerprint is kept, if every file matches its checksum; one of the same recipe whose
+    input or version changed is made anew.
 
     Parameters
     ----------
@@ -84,13 +89,17 @@ def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False,
         Whether a finished scan of another recipe is replaced; without it the scan is refused.
     written : str
         SHA-256 of the ``scan.json`` of a finished scan, where the ledger has it: one that differs is not kept.
+    run : str
+        The run that the scan is made for: nothing takes its place once another run holds the folder. Empty where
+        nobody holds it.
 
     Returns
     -------
     Row
         The ledger's line.
     """
-    return guarded(ref, lambda: _make(ref, recipe, out, overwrite, written))
+    row = guarded(ref, lambda: _make(ref, recipe, out, overwrite, written, run))
+    return row if recipe.output.series_uid == "keep" else hide_row(row)
 
 
 def guarded(ref: ScanRef, make: Callable[[], Row]) -> Row:
@@ -111,29 +120,44 @@ def guarded(ref: ScanRef, make: Callable[[], Row]) -> Row:
         row = make()
     except HilumError as problem:
         status: Status = "failed" if problem.code == DISK_FULL else "refused"
-        row = Row(id=ref.scan_id, status=status, code=problem.code, reason=str(problem))
+        row = _told(ref, problem, status)
     except MemoryError:
-        text = f"{ref.path}: the machine had no memory for it; give fewer --workers"
-        row = Row(id=ref.scan_id, status="failed", code=OUT_OF_MEMORY, reason=one_line(text))
+        text = "the machine had no memory for it; give fewer --workers"
+        shown = one_line(f"{ref.path}: {text}")
+        row = Row(id=ref.scan_id, status="failed", code=OUT_OF_MEMORY, reason=text, shown=shown)
     except Exception as failure:  # noqa: BLE001 - one scan may break in any way; the others go on and the ledger tells
-        text = f"{ref.path}: {type(failure).__name__}: {failure}"
-        row = Row(id=ref.scan_id, status="failed", code=type(failure).__name__, reason=one_line(text))
+        shown = one_line(f"{ref.path}: {type(failure).__name__}: {failure}")
+        reason = broken_at(failure)
+        row = Row(id=ref.scan_id, status="failed", code=type(failure).__name__, reason=reason, shown=shown)
     return msgspec.structs.replace(row, seconds=round(time.perf_counter() - started, 3))
 
 
-def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str) -> Row:
+def _told(ref: ScanRef, problem: HilumError, status: Status) -> Row:
+    """The row of a scan that was not made, for a reason that is known."""
+    reason = reason_of(problem, path=ref.path, annotations=ref.annotations)
+    return Row(id=ref.scan_id, status=status, code=problem.code, reason=reason, shown=str(problem))
+
+
+def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str, run: str) -> Row:
     """Make one scan's output, or find it made."""
-    seen, mark = stamp(ref, recipe), fingerprint(ref, recipe)
+    before, seen = look(ref), stamp(ref, recipe)
+    mark = fingerprint(ref, recipe, before)
     folder = out / "scans" / ref.scan_id
     kept = read_record(folder)
-    sound = kept is not None and is_whole(folder, kept) and written in {"", record_sha256(folder)}
-    if kept is not None and sound and kept.fingerprint == mark:
+    if kept is not None and kept.fingerprint == mark and _is_sound(folder, kept, written):
         return finished_row(folder, kept, stamp=seen)
     decided = recipe_fingerprint(recipe)
     if kept is not None and kept.recipe_sha256 != decided and not overwrite:
         raise OutputError("holds this scan by another recipe", where=folder, do="give --overwrite", code="exists")
-    scan = DATASETS[ref.dataset].load(ref, max_gap_mm=recipe.read.max_gap_mm)
+    try:
+        scan = _load(ref, recipe, before)
+    except InputError as problem:
+        if problem.code != CHANGED:
+            raise
+        return _told(ref, problem, "failed")
     ready = preprocess(scan, recipe)
+    if recipe.output.series_uid == "hash":
+        ready = _hide_series(ready)
     record = store_scan(
         ready,
         out / "scans",
@@ -145,8 +169,39 @@ def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str
         fingerprint=mark,
         dataset=ref.dataset,
         preview=preview_of(ready, recipe),
+        promised=promised_parts(recipe),
+        before=lambda: check_run(out, run),
     )
     return finished_row(folder, record, stamp=seen)
+
+
+def _is_sound(folder: Path, record: ScanRecord, written: str) -> bool:
+    """Whether a finished scan is what the ledger says, down to the last byte."""
+    if written not in {"", record_sha256(folder)}:
+        return False
+    try:
+        check_files(folder, record)
+    except InputError:
+        return False
+    return True
+
+
+def _load(ref: ScanRef, recipe: Recipe, before: Look) -> Scan:
+    """Load a scan; one whose files changed meanwhile is neither trusted nor called bad."""
+    try:
+        scan = DATASETS[ref.dataset].load(ref, max_gap_mm=recipe.read.max_gap_mm)
+    except HilumError:
+        check_still(ref, before)
+        raise
+    check_still(ref, before)
+    return scan
+
+
+def _hide_series(scan: Scan) -> Scan:
+    """A scan as it leaves where its series UID must not: what is written of it is written of this one."""
+    notes = tuple(Note(note.code, hide_uids(note.text)) for note in scan.notes)
+    uid = hashed_uid(scan.series_uid) if is_uid(scan.series_uid) else scan.series_uid
+    return replace(scan, series_uid=uid, notes=notes)
 
 
 def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
@@ -172,104 +227,5 @@ def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
         fingerprint=record.fingerprint,
         stamp=stamp,
         scan_sha256=record_sha256(folder),
+        files_stamp=files_stamp(folder, record),
     )
-
-
-def record_sha256(folder: Path) -> str:
-    """Hash a scan's ``scan.json``.
-
-    Parameters
-    ----------
-    folder : Path
-        The scan's folder.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits; empty where there is no such file.
-    """
-    try:
-        return hashlib.sha256((folder / "scan.json").read_bytes()).hexdigest()
-    except OSError:
-        return ""
-
-
-def fingerprint(ref: ScanRef, recipe: Recipe) -> str:
-    """Hash of everything a result comes from: the content of the input's files, the recipe, the version.
-
-    Parameters
-    ----------
-    ref : ScanRef
-        Its files are read; neither their times nor where the data set lies count. What the tables of its data set say
-        of this one scan counts, not the rest of them.
-    recipe : Recipe
-        Where its lung method is a model, that file's bytes count.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-    """
-    digest = _origin(ref, recipe)
-    if (model := _model(recipe)) is not None:
-        digest.update(model_digest(model).encode())
-    for root in _roots(ref):
-        for name, path in list_parts(root):
-            try:
-                digest.update(f"\n{name} {file_sha256(path)}".encode("utf-8", "surrogateescape"))
-            except OSError:  # the reader's to refuse
-                digest.update(f"\n{name} unreadable".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def stamp(ref: ScanRef, recipe: Recipe) -> str:
-    """Hash of the same, with the size and time of change of the input's files in place of their content.
-
-    Where it is unchanged nothing is; where it changed, `fingerprint` decides.
-
-    Parameters
-    ----------
-    ref : ScanRef
-    recipe : Recipe
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-    """
-    digest = _origin(ref, recipe)
-    model = _model(recipe)
-    for root in (*_roots(ref), *([model] if model is not None and model.exists() else [])):
-        for name, path in list_parts(root):
-            try:
-                found = path.stat()
-            except OSError:
-                continue
-            text = f"\n{name} {found.st_size} {found.st_mtime_ns}"
-            digest.update(text.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def _origin(ref: ScanRef, recipe: Recipe) -> hashlib._Hash:
-    digest = hashlib.sha256(f"{hilum.__version__} {_decided(recipe)} {ref.series_uid}".encode())
-    known = ref.known or Known()
-    digest.update(repr((sorted(known.labels.items()), [(n.center, n.diameter_mm) for n in known.nodules])).encode())
-    for kind, values in sorted(known.locations.items()):
-        digest.update(kind.encode() + values.tobytes())
-    return digest
-
-
-_decided = functools.lru_cache(maxsize=4)(recipe_fingerprint)
-"""The same for every scan of a run."""
-
-
-def _model(recipe: Recipe) -> Path | None:
-    method = recipe.lungs.method
-    return Path(method.removeprefix(MODEL)) if method.startswith(MODEL) else None
-
-
-def _roots(ref: ScanRef) -> Iterator[Path]:
-    """Where a scan's files lie; what is not there is the reader's to refuse."""
-    for root in (ref.path, ref.annotations, (ref.known or Known()).lungs):
-        if root is not None and root.exists():
-            yield root

@@ -9,8 +9,8 @@ from cyclopts import App, CycloptsError
 
 import hilum
 from hilum.cli import exports, plots, recipes, runs, scans, training, viewing
-from hilum.cli.status import ALL_WELL, INTERRUPTED, REFUSED, USAGE
-from hilum.console import complain
+from hilum.cli.status import ALL_WELL, INTERRUPTED, REFUSED, UNREAD, USAGE
+from hilum.console import OutputLostError, complain, lenient_streams
 from hilum.errors import HilumError
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ EXPORT_COMMANDS: tuple[Callable[..., int], ...] = (
 """Every command of ``hilum export``, by the name of its function."""
 
 
+PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc", "--help", "-h", "--version"})
+"""Commands and options that print what they find: without stdout they end. All others leave files, and go on."""
+
+
 def _app() -> App:
     program = App(
         name="hilum",
@@ -101,16 +105,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 all well; 1 something was refused or failed; 2 usage.
+        0 all well; 1 something was refused or failed; 2 usage; 130 interrupted; 141 nobody read what was printed.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    with lenient_streams(needed=not words or not PRINTING.isdisjoint(words)):
+        try:
+            return _run(words, debug=debug)
+        except OutputLostError as lost:
+            if lost.closed:
+                return UNREAD
+            complain(f"stdout takes no more: {lost}; make room, or send it elsewhere")
+            return REFUSED
+
+
+def _run(words: list[str], *, debug: bool) -> int:
+    """Run a command, and say in one line what came in its way."""
     try:
         status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as problem:
         complain(f"{problem}; see 'hilum --help'")
         return USAGE
+    except OutputLostError:
+        raise
     except HilumError as refusal:
         if debug:
             raise

@@ -66,7 +66,16 @@ def save_picture(figure: Figure, out: Path, *, dpi: int | None = None) -> None:
                 temporary, dpi=dots, pil_kwargs={"compress_level": 1}
             )  # packing well takes longer than drawing
         else:
-            figure.savefig(temporary, dpi=dots)
+            _save_vectors(figure, temporary, dots)
+
+
+def _save_vectors(figure: Figure, path: Path, dots: int | Literal["figure"]) -> None:
+    """Write lines and letters without a date and without random names: the same picture has the same bytes."""
+    import matplotlib as mpl
+
+    when = "Date" if path.suffix.lower() == ".svg" else "CreationDate"
+    with mpl.rc_context({"svg.hashsalt": "hilum"}):
+        figure.savefig(path, dpi=dots, metadata={when: None})
 
 
 def need(module: str, package: str) -> None:
@@ -86,7 +95,8 @@ def save(figure: Figure, out: Path, options: Options) -> int:
 def load(source: Path, options: Options) -> Scan:
     """Read a scan, finished or not, in HU."""
     from hilum.io import annotate
-    from hilum.io.store import HU, read_finished, read_record
+    from hilum.io.finished import check_files, read_record
+    from hilum.io.store import HU, read_finished
 
     folder = finished_folder(source)
     if folder is None:
@@ -100,13 +110,14 @@ def load(source: Path, options: Options) -> Scan:
     if record.unit != HU:
         what = f"this scan is stored in the {record.unit}, and pictures are drawn of HU"
         raise InputError(what, where=folder, do="give the scan that it was made from", code="not-in-hu")
+    check_files(folder, record)
     scan = read_finished(folder, record)
     return scan if options.annotations is None else annotate(scan, options.annotations)
 
 
 def finished_folder(source: Path) -> Path | None:
     """The folder of a finished scan: the one given, or the only one of a run's output."""
-    from hilum.io.store import finished_scans
+    from hilum.io.finished import finished_scans
 
     if (source / "scan.json").is_file():
         return source

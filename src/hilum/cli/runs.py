@@ -75,8 +75,8 @@ def run(
     check_out(out, inputs)
     found = batch.survey(inputs, dataset=dataset, annotations=annotations)
     for row in found.refused:
-        complain(row.reason)
-    for name, notes in found.notes.items():
+        complain(row.shown or row.reason)
+    for name, notes in found.told.items():
         if dataset == "auto" and name != "folder":
             warn(f"taken as {name}, by its shape (--dataset says otherwise)")
         for note in notes:

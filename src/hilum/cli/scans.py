@@ -56,7 +56,7 @@ def info(
     if source.is_dir() and not is_volume(source):
         listing = folder.index(source)
         for note in listing.notes:
-            warn(str(note))
+            warn(note.told)
         volumes = [ref.path for ref in listing.refs if is_volume(ref.path)]
         found = inspect(source, pixels=not headers, volumes=volumes, refused=listing.refused)
     else:

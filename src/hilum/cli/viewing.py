@@ -37,7 +37,7 @@ def view(
     port
         Of 127.0.0.1; 0 for one that is free.
     browser
-        Whether a browser is opened; the address is printed either way.
+        Whether a browser is opened; an address that lets one browser in is printed either way.
     """
     from hilum.viewer import view as serve
     from hilum.viewer.server import check
@@ -46,17 +46,16 @@ def view(
         say(address)
         sys.stdout.flush()
         sys.stderr.write("Ctrl-C ends it\n")
-        if browser:
-            _open(address)
+
+    def again(address: str) -> None:
+        sys.stderr.write(f"for another browser: {address}\n")
+
+    def failed() -> None:
+        sys.stderr.write("no browser could be started: open the address above\n")
 
     check()
-    serve(source, annotations=annotations, original=original, series=series, port=port, ready=ready)
+    serve(
+        source, annotations=annotations, original=original, series=series, port=port, browser=browser,
+        ready=ready, again=again, failed=failed,
+    )  # fmt: skip
     return ALL_WELL
-
-
-def _open(address: str) -> None:
-    """Start the browser beside the server: some wait until it is closed."""
-    import threading
-    import webbrowser
-
-    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()

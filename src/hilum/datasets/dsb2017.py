@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hilum.datasets.folder import scan_id_of
-from hilum.datasets.listing import Listing
+from hilum.datasets.listing import Listing, left_out
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
 from hilum.io import check_is_ct, read
 from hilum.io.files import is_there
+from hilum.io.names import safe_name
 from hilum.io.outputs import output_kind
 from hilum.io.records import TableRecord
 from hilum.io.tables import read_rows, wrong_line
@@ -78,12 +79,11 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     for path in [annotations] if annotations is not None else _label_files(root):
         found = _read_labels(path)
         known |= {name: _both(known.get(name), found[name][0], path) for name in sorted(names & found.keys())}
-        tables.append(_record(path.name, found, names))
+        tables.append(_record(safe_name(path.name) or "labels", found, names))
     unlabeled = sorted(names - known.keys())
     refs = [ScanRef("dsb2017", _scan_id(path), path, "", None, known.get(path.name, Known())) for path in patients]
-    outputs = [path.name for path in root.iterdir() if output_kind(path)]
-    left_out = [Note("own-output", f"{name} is an output of hilum: left out") for name in sorted(outputs)]
-    return Listing(refs, tables, [*left_out, *_notes(tables, len(unlabeled), len(patients))])
+    outputs = sorted(path.name for path in root.iterdir() if output_kind(path))
+    return Listing(refs, tables, [*left_out(root, outputs), *_notes(tables, len(unlabeled), len(patients))])
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hilum.datasets.listing import Listing
+from hilum.datasets.listing import Listing, left_out
 from hilum.errors import InputError, MissingInputError
 from hilum.io import READERS, check_is_ct, is_volume, read, suffix_of
 from hilum.io.files import is_there
@@ -23,6 +24,8 @@ from hilum.io.values import is_uid
 from hilum.scan import Known, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hilum.io.dicom_index import Files
 
 _ID_DIGITS = 16
@@ -30,9 +33,6 @@ _ID_DIGITS = 16
 _LEVELS = 3
 """How deep subfolders are indexed each by itself, so that the headers of thousands of series are not in memory at once:
 patients, studies, series."""
-
-_SHOWN = 5
-"""How many outputs are named."""
 
 
 def index(root: Path) -> Listing:
@@ -127,10 +127,10 @@ def scan_id_of(series_uid: str) -> str:
     return "ct-" + hashlib.sha256(series_uid.encode("utf-8", "replace")).hexdigest()[:_ID_DIGITS]
 
 
-def _ref(path: Path, series_uid: str, *, tag: str) -> ScanRef:
+def _ref(path: Path, series_uid: str, *, tag: str, files: tuple[str, ...] = ()) -> ScanRef:
     stem = path.name[: -len(suffix_of(path))] if suffix_of(path) else path.name
     uid = series_uid or (stem if is_uid(stem) else "")
-    return ScanRef("folder", scan_id_of(uid or tag), path, series_uid)
+    return ScanRef("folder", scan_id_of(uid or tag), path, series_uid, files=files)
 
 
 def _volumes(root: Path, tree: Tree) -> tuple[list[str], int]:
@@ -146,7 +146,7 @@ class _Found:
     """What the DICOM files of a tree are."""
 
     def __init__(self) -> None:
-        self.homes: defaultdict[str, set[str]] = defaultdict(set)
+        self.slices: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         self.tags: dict[str, str] = {}
         self.aside: defaultdict[str, int] = defaultdict(int)
         self.settled: set[str] = set()
@@ -155,10 +155,22 @@ class _Found:
     def series(self, root: Path) -> list[ScanRef]:
         """The CT series, each where its slices lie."""
         refs = []
-        for key, folders in sorted(self.homes.items()):
-            uid = "" if key.startswith("/") else key
-            refs.append(_ref(root / os.path.commonpath(sorted(folders)), uid, tag=self.tags.get(key, "")))
+        for key, homes in sorted(self.slices.items()):
+            common = os.path.commonpath(sorted(homes))
+            if key.startswith("/"):  # no UID tells these slices: the reader chooses among all that lie there
+                refs.append(_ref(root / common, "", tag=self.tags[key]))
+            else:
+                refs.append(_ref(root / common, key, tag="", files=_below(common, homes)))
         return refs
+
+
+def _below(common: str, homes: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """The files of some folders, relative to one in which all of them lie."""
+    names: list[str] = []
+    for home, files in homes.items():
+        inner = home[len(common) :].removeprefix("/")
+        names += [f"{inner}/{name}" for name in files] if inner else files
+    return tuple(sorted(names))
 
 
 def _search(root: Path, tree: Tree) -> _Found:
@@ -172,9 +184,10 @@ def _search(root: Path, tree: Tree) -> _Found:
         files = read_files(root, names)
         sorted_out = sort_out(files.headers)
         for header in sorted_out.slices:
-            home = _home(header.path)
+            home, name = os.path.split(header.path)
             key = header.series_uid or f"/{home}"  # slices without a UID are told apart by their folder
-            found.homes[key].add(home)
+            # Many series name their files alike: thousands of lists hold each name once.
+            found.slices[key][sys.intern(home)].add(sys.intern(name))
             found.settled.add(home)
             if not header.series_uid:
                 tag = f"{header.sop_uid} {header.path}"
@@ -231,17 +244,14 @@ def _refuse_links(root: Path, found: _Found, tree: Tree) -> None:
 
 
 def _notes(root: Path, tree: Tree) -> list[Note]:
-    notes = [
-        Note("own-output", f"{root.name}/{name} is an output of hilum: left out") for name in tree.outputs[:_SHOWN]
-    ]
-    if len(tree.outputs) > _SHOWN:
-        notes.append(Note("own-output", f"{len(tree.outputs) - _SHOWN} more outputs of hilum: left out"))
+    notes = left_out(root, tree.outputs)
     if tree.again:
         text = f"{len(tree.again)} linked folders lead to folders that are searched anyway: not searched twice"
         notes.append(Note("ignored-links", text))
     if tables := [name for name in tree.files if name.rsplit("/", 1)[-1].lower() == "annotations.csv"]:
-        what = f"no scan gets the rows of {root.name}/{tables[0]}: give it with --annotations"
-        notes.append(Note("unused-table", what))
+        what, do = "no scan gets the rows of", "give it with --annotations"
+        name = tables[0].rsplit("/", 1)[-1]
+        notes.append(Note("unused-table", f"{what} {name}: {do}", f"{what} {root.name}/{tables[0]}: {do}"))
     if packed := packed_files(tree.files):
         notes.append(
             Note("ignored-archives", f"{len(packed)} packed files (zip, tar, gzip) are not searched: unpack them")
@@ -266,5 +276,5 @@ def _unique(refs: list[ScanRef]) -> list[ScanRef]:
     for ref in refs:
         seen[ref.scan_id] = count = seen.get(ref.scan_id, 0) + 1
         renamed = ref.scan_id if count == 1 else f"{ref.scan_id}-{count}"
-        out.append(ScanRef(ref.dataset, renamed, ref.path, ref.series_uid))
+        out.append(replace(ref, scan_id=renamed))
     return out

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from hilum.datasets import folder
 from hilum.datasets.listing import Listing
-from hilum.errors import InputError, MissingInputError, one_line
+from hilum.errors import InputError, MissingInputError
 from hilum.io import header_uid, is_volume, names_of
 from hilum.io.files import is_there
 from hilum.io.lidc_xml import series_of
+from hilum.io.names import safe_name
 from hilum.io.tree import find_files
 from hilum.io.values import is_uid
 from hilum.scan import Known, Note, Scan, ScanRef
@@ -122,9 +123,8 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
 
 def _tells_of_the_reading(note: Note, ref: ScanRef) -> bool:
     """Whether a note says that the reading, and nothing else, was ignored because it is not DICOM."""
-    name = ref.annotations.name if ref.annotations else ""
-    alone = note.text.startswith("1 files ") and note.text.endswith(f": {one_line(name, limit=40)}")
-    return note.code == "ignored-files" and bool(name) and alone
+    beside = ref.annotations is not None and ref.annotations.is_relative_to(ref.path)
+    return note.code == "ignored-files" and beside and note.text.startswith("1 files ")
 
 
 def _pair(ref: ScanRef, root: Path, readings: _Readings, alone: dict[Path, list[ScanRef]]) -> ScanRef:
@@ -136,7 +136,7 @@ def _pair(ref: ScanRef, root: Path, readings: _Readings, alone: dict[Path, list[
     if not found:
         notes.append(Note("no-reading", "no reading of this series was found: nobody is known to have looked"))
     if len(found) > 1 and len({path.read_bytes() for path in found}) > 1:
-        what = f"{len(found)} different readings of this series: took the first by path, {found[0].name}"
+        what = f"{len(found)} different readings of this series: took the first by path{_called(found[0])}"
         notes.append(Note("several-readings", what))
     return _named(replace(ref, known=Known(notes=tuple(notes))), root, found[0] if found else None)
 
@@ -150,17 +150,24 @@ def _named(ref: ScanRef, root: Path, annotations: Path | None) -> ScanRef:
 
 def _left_over(readings: _Readings, refs: list[ScanRef]) -> list[Note]:
     used = {_uid(ref) for ref in refs}
-    absent = [paths[0].name for uid, paths in sorted(readings.of_series.items()) if uid not in used]
+    absent = [paths[0] for uid, paths in sorted(readings.of_series.items()) if uid not in used]
     taken = {ref.annotations for ref in refs}
-    damaged = [path.name for paths in readings.damaged.values() for path in paths if path not in taken]
+    damaged = [path for paths in readings.damaged.values() for path in paths if path not in taken]
     notes = []
-    for names, what in ((absent, "read series that are not here"), (damaged, "are damaged or name no series")):
-        if names:
-            rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            notes.append(Note("readings-without-scan", f"{len(names)} XML files {what}: {', '.join(names[:3])}{rest}"))
+    for paths, what in ((absent, "read series that are not here"), (damaged, "are damaged or name no series")):
+        if paths:
+            names = [name for path in paths if (name := safe_name(path.name))][:3]
+            rest = f" and {len(paths) - len(names)} more" if names and len(paths) > len(names) else ""
+            some = f": {', '.join(names)}{rest}" if names else ""
+            notes.append(Note("readings-without-scan", f"{len(paths)} XML files {what}{some}"))
     if readings.xrays:
         notes.append(Note("xray-readings", f"{readings.xrays} readings of X-ray images belong to no CT: ignored"))
     return notes
+
+
+def _called(path: Path) -> str:
+    """The name of a file where that may be shown, to stand after a comma."""
+    return f", {safe_name(path.name)}" if safe_name(path.name) else ""
 
 
 def _find_readings(root: Path) -> _Readings:

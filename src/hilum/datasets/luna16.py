@@ -21,6 +21,8 @@ from hilum.errors import AnnotationError, HilumError, InputError, MissingInputEr
 from hilum.io import check_is_ct, read
 from hilum.io.files import is_there
 from hilum.io.luna import duplicate_notes, read_series_rows
+from hilum.io.names import safe_name
+from hilum.io.reasons import reason_of
 from hilum.io.unread import locked_folder, not_downloaded
 from hilum.io.values import is_uid
 from hilum.scan import Known, Note, Scan, ScanRef
@@ -107,7 +109,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         known = _known(uid, tables, labels, files.lungs.get(uid))
         twin = first.setdefault(uid, path)
         if twin != path:
-            what = f"this series is there already, in {twin.parent.name}"
+            what = f"this series is there already, in {safe_name(twin.parent.name) or 'another folder'}"
             known = replace(known, refusal=InputError(what, where=path, do="keep one of both", code="series-twice"))
         elif path in absent:
             known = replace(known, refusal=not_downloaded(path, [path.name]))
@@ -117,7 +119,12 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         tag = uid if twin == path and is_uid(uid) else str(path.relative_to(root))
         refs.append(ScanRef("luna16", scan_id_of(tag), path, uid if is_uid(uid) else "", None, known))
     records = [
-        table_record(tables.paths[kind].name, rows, first, [uid for uid in first if uid not in rows and is_uid(uid)])
+        table_record(
+            safe_name(tables.paths[kind].name) or kind,
+            rows,
+            first,
+            [uid for uid in first if uid not in rows and is_uid(uid)],
+        )
         for kind, rows in tables.rows.items()
     ]
     if annotations is not None and not any(uid in rows for rows in tables.rows.values() for uid in first):
@@ -229,7 +236,8 @@ def _read_lungs(path: Path | None, scan: Scan) -> tuple[Mask | None, tuple[Note,
     try:
         given = read_metaimage_volume(path)
     except HilumError as refusal:
-        return None, (Note("given-lungs", f"the lung mask of the data set was left out: {refusal}"),)
+        why = reason_of(refusal, path=path)
+        return None, (Note("given-lungs", f"the lung mask of the data set was left out: {why}"),)
     if not given.geometry.isclose(scan.ct.geometry, tolerance=0.01):
         return None, (Note("given-lungs", "the lung mask of the data set lies on another grid and was left out"),)
     return Mask(np.isin(given.array, _LUNG_LABELS).astype(np.uint8), scan.ct.geometry), ()

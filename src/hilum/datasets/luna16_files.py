@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hilum.datasets.listing import left_out
 from hilum.errors import one_line
 from hilum.io import READERS, suffix_of
+from hilum.io.names import safe_name
 from hilum.io.tree import Tree
 from hilum.io.tree import find_files as search
 from hilum.io.unread import looks_like_dicom
@@ -88,14 +90,19 @@ def find_files(root: Path) -> Files:
             found = sorted((p for p in beside if p.name.lower() in names), key=lambda path: _rank(path, names))
             found = [path for path in found if _is_of(path, uids)]
             notes += [
-                Note("table-beside", f"took {path.parent.name}/{path.name}, which lies beside") for path in found[:1]
+                Note(
+                    "table-beside",
+                    f"took {_called(path)}, which lies beside",
+                    f"took {path.parent.name}/{path.name}, which lies beside",
+                )
+                for path in found[:1]
             ]
         if found:
             tables[kind] = found[0]
             notes += _passed_over(found)
     if not masks:
         masks = {path for path in beside if path.suffix.lower() in _SCANS}
-    return Files(scans, {path.stem: path for path in sorted(masks)}, tables, [*notes, *_told(tree)], tree)
+    return Files(scans, {path.stem: path for path in sorted(masks)}, tables, [*notes, *_told(root, tree)], tree)
 
 
 def looks_like_luna16(root: Path) -> bool:
@@ -178,12 +185,12 @@ def _root_of(line: str) -> str:
     return uid.rpartition(".")[0] if is_uid(uid) else ""
 
 
-def _told(tree: Tree) -> list[Note]:
+def _told(root: Path, tree: Tree) -> list[Note]:
     notes = []
     if tree.again:
         text = f"{len(tree.again)} linked folders lead to folders that are searched anyway: not searched twice"
         notes.append(Note("ignored-links", text))
-    notes += [Note("own-output", f"{name} is an output of hilum: left out") for name in tree.outputs]
+    notes += left_out(root, tree.outputs)
     if others := [name for name in tree.files if _is_other_scan(name)]:
         what = f"{len(others)} files of other kinds that may be scans were left out; --dataset folder takes them"
         notes.append(Note("not-luna16", what))
@@ -209,5 +216,10 @@ def _passed_over(found: list[Path]) -> list[Note]:
     different = [path for path in others if not filecmp.cmp(taken, path, shallow=False)]
     if not different:
         return []
-    names = ", ".join(sorted({f"{path.parent.name}/{path.name}" for path in different}))
-    return [Note("chose-table", one_line(f"took {taken.parent.name}/{taken.name}, and not {names}", limit=200))]
+    names = ", ".join(sorted({_called(path) for path in different}))
+    return [Note("chose-table", one_line(f"took {_called(taken)}, and not {names}", limit=200))]
+
+
+def _called(path: Path) -> str:
+    """A table and its folder, where the folder's name may be shown."""
+    return f"{(safe_name(path.parent.name.removesuffix('FILES')) and path.parent.name) or '(a folder)'}/{path.name}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError, one_line
 from hilum.io import header_uid, is_volume, names_of, suffix_of
 from hilum.io.luna import duplicate_notes, matched_notes, read_series_rows
+from hilum.io.names import safe_name
 from hilum.io.records import TableRecord
 from hilum.io.values import is_uid
 from hilum.scan import Known, Note, ScanRef
@@ -86,8 +87,9 @@ def give_rows(refs: Sequence[ScanRef], path: Path) -> tuple[list[ScanRef], Table
         given.append(replace(ref, annotations=None, known=known))
     used = {key for key, _ in keys.values()}
     lacking = [ref for number, ref in enumerate(refs) if number not in keys]
-    table = table_record(path.name, rows, used, [ref.series_uid or ref.scan_id for ref in lacking])
-    return given, table, _notes(path.name, table, len(refs), sum(not by_uid for _, by_uid in keys.values()))
+    name = safe_name(path.name) or "annotations"
+    table = table_record(name, rows, used, [ref.series_uid or ref.scan_id for ref in lacking])
+    return given, table, _notes(name, table, len(refs), sum(not by_uid for _, by_uid in keys.values()))
 
 
 def table_record(

@@ -7,11 +7,16 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hilum.datasets import DATASETS, recognize
 from hilum.datasets.rows import check_annotations, give_rows
 from hilum.errors import AnnotationError, HilumError
 from hilum.io import is_volume
 from hilum.io.ledger import Row
+from hilum.io.names import hashed_uid, hide_uids
+from hilum.io.reasons import reason_of
+from hilum.io.values import is_uid
 from hilum.scan import Note
 
 if TYPE_CHECKING:
@@ -35,13 +40,16 @@ class Survey:
     tables : dict of str to list of TableRecord
         By data set, what its csv tables hold for scans that are there and for others.
     notes : dict of str to list of str
-        By data set, what was odd about it as a whole.
+        By data set, what was odd about it as a whole, without names that must not leave.
+    told : dict of str to list of str
+        The same for the person at the screen, with all names; it is never written.
     """
 
     refs: list[ScanRef]
     refused: list[Row]
     tables: dict[str, list[TableRecord]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
+    told: dict[str, list[str]] = field(default_factory=dict)
 
 
 def index(
@@ -92,7 +100,7 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
     refs: dict[str, ScanRef] = {}
     refused: dict[str, Row] = {}
     tables: dict[str, list[TableRecord]] = {}
-    notes: dict[str, list[str]] = {}
+    notes: dict[str, list[Note]] = {}
     met: Counter[str] = Counter()
     for path in inputs:
         name = _kind_of(path, dataset, annotations)
@@ -100,20 +108,69 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
         try:
             found = kind.index(path, annotations if kind.reads_csv or not _is_csv(annotations) else None)
         except HilumError as refusal:
-            row = _refused(refusal, path)
+            row = _refused(refusal, path, annotations)
             refused[row.id] = row
             continue
         met.update(_add(refs, ref) for ref in found.refs)
-        refused |= {row.id: row for row in (_refused(error, path) for error in found.refused)}
+        refused |= {row.id: row for row in (_refused(error, path, annotations) for error in found.refused)}
         tables.setdefault(name, []).extend(found.tables)
         notes.setdefault(name, []).extend(
-            str(note) for note in found.notes if annotations is None or note.code != "unused-table"
+            note for note in found.notes if annotations is None or note.code != "unused-table"
         )
     if annotations is not None:
         _give_annotations(refs, annotations, tables, notes)
     for note in _met_twice(met):
-        notes.setdefault(next(iter(notes)), []).append(str(note))
-    return Survey(list(refs.values()), list(refused.values()), tables, notes)
+        notes.setdefault(next(iter(notes)), []).append(note)
+    kept = {name: list(map(str, several)) for name, several in notes.items()}
+    told = {name: [note.told for note in several] for name, several in notes.items()}
+    return Survey(list(refs.values()), list(refused.values()), tables, kept, told)
+
+
+def hide_series(found: Survey) -> Survey:
+    """What a survey tells of tables and refusals, as it leaves where series UIDs must not.
+
+    Parameters
+    ----------
+    found : Survey
+
+    Returns
+    -------
+    Survey
+        The scans are the same, for they are still to be read.
+    """
+    return replace(
+        found,
+        refused=[hide_row(row) for row in found.refused],
+        tables={name: [_hide_table(table) for table in tables] for name, tables in found.tables.items()},
+        notes={name: list(map(hide_uids, notes)) for name, notes in found.notes.items()},
+    )
+
+
+def hide_row(row: Row) -> Row:
+    """A ledger's row, as it leaves where series UIDs must not.
+
+    Parameters
+    ----------
+    row : Row
+
+    Returns
+    -------
+    Row
+    """
+    return msgspec.structs.replace(row, reason=hide_uids(row.reason))
+
+
+def _hide_table(table: TableRecord) -> TableRecord:
+    return msgspec.structs.replace(
+        table,
+        name=hide_uids(table.name),
+        series_without_scan={_hidden(uid): count for uid, count in table.series_without_scan.items()},
+        scans_without_rows=sorted(map(_hidden, table.scans_without_rows)),
+    )
+
+
+def _hidden(uid: str) -> str:
+    return hashed_uid(uid) if is_uid(uid) else uid
 
 
 def _kind_of(path: Path, dataset: str, annotations: Path | None) -> str:
@@ -129,15 +186,16 @@ def _is_csv(annotations: Path | None) -> bool:
     return annotations is not None and annotations.suffix.lower() == ".csv"
 
 
-def _refused(error: HilumError, path: Path) -> Row:
+def _refused(error: HilumError, path: Path, annotations: Path | None) -> Row:
     """The ledger's line of a folder or file that is no scan, named by where it lies."""
     where = path if error.where is None else error.where
     tag = hashlib.sha256(str(where).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return Row(id=f"input-{tag}", status="refused", code=error.code, reason=str(error))
+    reason = reason_of(error, path=path, annotations=annotations)
+    return Row(id=f"input-{tag}", status="refused", code=error.code, reason=reason, shown=str(error))
 
 
 def _give_annotations(
-    refs: dict[str, ScanRef], path: Path, tables: dict[str, list[TableRecord]], notes: dict[str, list[str]]
+    refs: dict[str, ScanRef], path: Path, tables: dict[str, list[TableRecord]], notes: dict[str, list[Note]]
 ) -> None:
     """Give the scans of kinds that do not read tables themselves their rows, all of them at once."""
     mine = [name for name, ref in refs.items() if not DATASETS[ref.dataset].reads_csv]
@@ -152,7 +210,7 @@ def _give_annotations(
     given, table, told = give_rows([refs[name] for name in mine], path)
     refs |= dict(zip(mine, given, strict=True))
     tables.setdefault(given[0].dataset, []).append(table)
-    notes.setdefault(given[0].dataset, []).extend(str(note) for note in told)
+    notes.setdefault(given[0].dataset, []).extend(told)
 
 
 _NEW, _SAME, _COPY = "new", "same", "copy"

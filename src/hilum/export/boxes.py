@@ -16,6 +16,7 @@ import numpy as np
 import hilum
 from hilum.export.finished import annotated_run, check_free, checked_run, fold_of, image_name, json_bytes
 from hilum.io.atomic import atomic_path
+from hilum.io.tables import safe_cells
 from hilum.train.runs import Skip, no_nodules
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def write_boxes_csv(folder: Path, out: Path, *, overwrite: bool = False) -> Expo
                 np.array(scan.geometry.spacing),
             )
             told = (scan.record.scan_id, scan.uid, fold_of(scan), box.nodule, "nodule", f"{box.diameter_mm:.6g}")
-            table.writerow((*told, *(f"{value:.6f}" for part in places for value in part)))
+            table.writerow(safe_cells((*told, *(f"{value:.6f}" for part in places for value in part))))
     with atomic_path(out) as partial:
         partial.write_text(text.getvalue(), encoding="utf-8")
     return Exported(scans=len(scans), nodules=rows, skipped=skipped)

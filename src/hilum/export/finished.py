@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import FormatError, OutputError
+from hilum.io.finished import AGAIN
 from hilum.io.store import HU
 from hilum.io.stores import FORMATS, format_of
 from hilum.train.runs import list_run, no_nodules
-from hilum.verify import AGAIN, Fault, verify
+from hilum.verify import Fault, verify
 
 if TYPE_CHECKING:
     from pathlib import Path

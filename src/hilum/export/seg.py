@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import hilum
+from hilum.batch.run import RECIPE
 from hilum.errors import FormatError, HilumError, InputError, OutputError, one_line
 from hilum.export.finished import checked_run
 from hilum.export.seg_source import find_source, index_sources
 from hilum.io.atomic import whole_folder
 from hilum.io.stores import read_stored
 from hilum.ops.regrid import place_mask
+from hilum.recipes import recipe
 from hilum.train.runs import Skip
 from hilum.volume import Mask
 
@@ -58,6 +60,8 @@ class _Segment(NamedTuple):
 def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], overwrite: bool = False) -> Segmentations:
     """Write ``lungs.dcm`` and ``nodules.dcm`` for each scan of a run, on the grid of its DICOM series.
 
+    The same run and series give the same UIDs and the same bytes: the content's date is that of the series.
+
     A segmentation holds the patient's and the study's data of its source, as DICOM wants it: it is as identifying as
     the series is.
 
@@ -81,12 +85,15 @@ def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], ove
     ------
     InputError
         If highdicom is not installed, the run is not whole, or a scan's series is not there, or is not the series
-        that was read: before anything is written.
+        that was read, or the run's recipe hides the series: before anything is written.
     OutputError
         If a folder is there already, or the file system refuses.
     """
     highdicom = _highdicom()
     scans, skipped = checked_run(folder)
+    if recipe(folder / RECIPE).output.series_uid == "hash":
+        what = "its recipe hides the series UID, and a segmentation names its series"
+        raise InputError(what, where=folder, do="run with output.series_uid = 'keep'", code="hidden-series")
     found = index_sources(sources)
     used = []
     for scan in scans:
@@ -176,10 +183,26 @@ def _segmentation(
             content_description=f"{name} by hilum",
             series_description=f"{name} by hilum",
         )
+    _set_origin(made, source.headers[0], organization=generate_uid(entropy_srcs=[*seeds, "dimensions"]))
     if name == "lungs":
         for one, item in zip(segments, made.SegmentSequence, strict=True):
             _set_side(highdicom, item, one.side)
     return made
+
+
+def _set_origin(made: Any, header: Any, *, organization: str) -> None:
+    """Put the source's date in place of the clock's, and a UID that follows from the input in place of a random one.
+
+    The same input then gives the same bytes, and an instance of one UID has one content, as DICOM wants it.
+    """
+    for kind, unknown in (("Date", "19000101"), ("Time", "000000")):
+        told = (header.get(f"{of}{kind}") for of in ("Content", "Acquisition", "Series", "Study"))
+        setattr(made, f"Content{kind}", next((str(value) for value in told if value), unknown))
+        delattr(made, f"InstanceCreation{kind}")
+    for item in made.get("ContributingEquipmentSequence", ()):  # highdicom's own
+        item.pop("ContributionDateTime", None)
+    for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
+        item.DimensionOrganizationUID = organization
 
 
 def _lung(value: int) -> _Segment:

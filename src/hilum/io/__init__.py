@@ -23,7 +23,7 @@ from hilum.errors import (
 from hilum.io.extras import check_extra
 from hilum.io.files import is_there
 from hilum.io.values import is_uid
-from hilum.ops.plausibility import question_values, surely_not_hu
+from hilum.ops.plausibility import question_size, question_values, surely_not_hu
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,7 +140,7 @@ def read(
         raise InputError(what, where=path, do="leave it out: the header decides", code="option")
     else:
         scan = _function({**READERS, **STORE_READERS}[suffix])(path)
-    notes = (*scan.notes, *question_values(scan.ct))
+    notes = (*scan.notes, *question_size(scan.ct.geometry), *question_values(scan.ct))
     scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
     names = () if series_uid else names_of(path)
     return annotate(scan, annotations, names=names) if annotations is not None else scan

@@ -1,4 +1,13 @@
-"""Files and folders that appear under their name only when they are complete."""
+"""Files and folders that appear under their name only when they are complete.
+
+1. What is being written has a hidden name that tells which process writes it: ``.partial-PROCESS-TOKEN-NAME`` for a
+   folder, ``.PROCESS-TOKEN.part.SUFFIX`` for a file; and it is locked, where the file system has locks.
+2. When it is complete its bytes are forced to the disk, and it takes its name.
+3. What a dead process left is removed by the next one that writes to the same folder; what a living one is writing is
+   never touched. A process on this machine is known by its number and its start. Of one on another machine, or in
+   another container, the lock tells; where there is none, an hour in which nothing of it changed.
+4. A writer whose folder was taken away under its hands fails: nothing takes its name that was touched.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +16,13 @@ import os
 import re
 import secrets
 import shutil
-from contextlib import contextmanager
+import stat
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hilum._os import is_alive, is_here, lock_handle, newest_change, parse_process, sync_folder, this_process
 from hilum.errors import HilumError, OutputError
 
 if TYPE_CHECKING:
@@ -22,10 +34,24 @@ DISK_FULL = "disk-full"
 PARTIAL = ".partial-"
 """How the name of an unfinished folder begins; never the name of a finished one."""
 
+SILENCE_S = 3600.0
+"""Seconds without a change after which a writer that cannot be asked counts as dead."""
+
+_FILE = re.compile(r"\.(?:([0-9a-f]+(?:-[0-9a-f]+){3})-)?[0-9a-f]{8,16}\.part(\.[a-z0-9]+)*")
+"""The name of an unfinished file: the process that writes it, which older versions did not tell, and a token."""
+
+_FOLDER = re.compile(r"\.partial-(?:([0-9a-f]{8}(?:-[0-9a-f]+){3})-[0-9a-f]{8}-)?(.+)")
+
 _SHORT = re.compile(r"^\d+ requested and \d+ written$")
 """All that numpy says when a file takes no more."""
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+_NAME = 50
+"""Characters of a final name in that of the unfinished folder: a name must not get too long for the file system."""
+
+_TRIES = 100
+"""How often a folder is put in the place of another, where others do the same at the same time."""
 
 
 @contextmanager
@@ -51,11 +77,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         If the system refuses: no space, no permission, no such folder. Nothing is left behind.
     """
     final = Path(path)
+    sweep_once(final.parent)
     suffixes = final.name[-7:] if final.name.lower().endswith(".nii.gz") else final.suffix
-    temporary = final.with_name(f".{secrets.token_hex(8)}.part{suffixes}")
+    temporary = final.with_name(f".{this_process()}-{secrets.token_hex(4)}.part{suffixes}")
     try:
         # Opened by hand, not with tempfile: the file gets the permissions that the umask asks for, not 0600.
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+        lock_handle(handle)
         try:
             yield temporary
             _sync(temporary)
@@ -63,7 +91,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         except BaseException:  # an interrupt must not leave a part behind either
             temporary.unlink(missing_ok=True)
             raise
-        _sync(final.parent)
+        finally:
+            os.close(handle)
+        sync_folder(final.parent)
     except HilumError:
         raise
     except OSError as error:
@@ -87,27 +117,161 @@ def whole_folder(final: Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        If the file system refuses; the temporary folder is removed.
+        If the file system refuses, or somebody took the temporary folder away; nothing of it stays.
     """
-    token = secrets.token_hex(4)  # not the process id: on a cluster two machines may have the same
-    partial = final.with_name(f"{PARTIAL}{final.name}-{token}")
-    retired = final.with_name(f"{PARTIAL}old-{final.name}-{token}")
+    sweep_once(final.parent)
+    partial = _hidden(final)
+    handle = -1
     try:
         partial.mkdir(parents=True)
+        handle = os.open(partial, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        lock_handle(handle)
         yield partial
         for path in (*partial.rglob("*"), partial):
             _sync(path)
-        if final.exists():
-            final.rename(retired)
-        partial.rename(final)
-        _sync(final.parent)
+        if not os.path.samestat(os.fstat(handle), partial.lstat()):
+            raise _touched(final)
+        _replace(partial, final)
+        sync_folder(final.parent)
     except OSError as problem:
         if isinstance(problem, OutputError):
             raise
+        if handle >= 0 and not partial.is_dir():
+            raise _touched(final) from None
         raise write_refused("", problem, where=final) from None
     finally:
+        if handle >= 0:
+            os.close(handle)
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(retired, ignore_errors=True)
+
+
+def final_name(partial: str) -> str:
+    """Tell which name an unfinished folder would get.
+
+    Parameters
+    ----------
+    partial : str
+        A name that begins with `PARTIAL`.
+
+    Returns
+    -------
+    str
+    """
+    match = _FOLDER.fullmatch(partial)
+    return match[2] if match else partial
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a name is that of a file or folder that is being written, or was when its writer died.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    bool
+    """
+    return name.startswith(PARTIAL) or _FILE.fullmatch(name) is not None
+
+
+def is_abandoned(path: Path, *, nameless: bool = True) -> bool:
+    """Whether an unfinished file or folder was left by a process that is dead.
+
+    Parameters
+    ----------
+    path : Path
+        With a name for which `is_unfinished` holds.
+    nameless : bool
+        What to say of a name that tells no process, as older versions gave, where nothing of it changed for an hour.
+
+    Returns
+    -------
+    bool
+        False where the writer lives, or may.
+    """
+    match = _FOLDER.fullmatch(path.name) or _FILE.fullmatch(path.name)
+    writer = parse_process(match[1]) if match and match[1] else None
+    if writer is not None:
+        lives = is_alive(writer)
+        if lives is not None:
+            return not lives
+        locked = _is_locked(path)
+        if locked or (locked is False and is_here(writer)):
+            return not locked
+    elif not nameless:
+        return False
+    return 0.0 < newest_change(path) < time.time() - SILENCE_S
+
+
+def sweep(folder: Path, *, nameless: bool = True) -> None:
+    """Remove what dead processes left half-written in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Its subfolders are not looked into.
+    nameless : bool
+        Whether the folder is ours, so that what older versions left goes too.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if is_unfinished(entry.name) and is_abandoned(path := Path(entry.path), nameless=nameless):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    with suppress(OSError):
+                        path.unlink()
+
+
+_swept: set[tuple[int, str]] = set()
+
+
+def sweep_once(folder: Path) -> None:
+    """Sweep a folder the first time that this process writes to it.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+    key = os.getpid(), str(folder.absolute())
+    if key not in _swept and not is_unfinished(folder.name):  # what this process is making itself holds nothing old
+        _swept.add(key)
+        sweep(folder, nameless=False)
+
+
+def open_own(path: Path) -> int:
+    """Open a file of hilum's own for reading and writing, made where it is not there; never what a link leads to.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    int
+        A file descriptor.
+
+    Raises
+    ------
+    OutputError
+        If it is a link, has a second name, or is no regular file; or the system refuses.
+    """
+    flags = os.O_RDWR | os.O_CREAT
+    for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
+        flags |= getattr(os, name, 0)
+    do = "this folder is not as hilum made it: look at it, then remove that file"
+    try:
+        handle = os.open(path, flags, 0o666)
+    except OSError as problem:
+        if path.is_symlink():
+            raise OutputError("is a link, and would be written through", where=path, do=do, code="link") from None
+        raise write_refused("", problem, where=path) from None
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(handle)
+        raise OutputError("is not a file of its own", where=path, do=do, code="link")
+    return handle
 
 
 def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
@@ -130,7 +294,57 @@ def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
     return OutputError(text, where=where, do=do, code=DISK_FULL if full else "")
 
 
+def _hidden(final: Path) -> Path:
+    return final.with_name(f"{PARTIAL}{this_process()}-{secrets.token_hex(4)}-{final.name[:_NAME]}")
+
+
+def _replace(partial: Path, final: Path) -> None:
+    """Put a folder in the place of another; of two that do so at the same time the last one wins."""
+    for _ in range(_TRIES):
+        retired = _hidden(final)
+        with suppress(FileNotFoundError):
+            final.rename(retired)
+        try:
+            partial.rename(final)
+        except OSError as problem:
+            if problem.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+                raise
+        else:
+            return
+        finally:
+            _remove(retired)
+    raise OutputError("is being replaced by others all the time", where=final, do="let one process write it")
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_locked(path: Path) -> bool | None:
+    """Whether another process holds the lock of an unfinished file or folder; None where that cannot be told."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return None
+    try:
+        got = lock_handle(handle)
+        return None if got is None else not got
+    finally:
+        os.close(handle)
+
+
+def _touched(final: Path) -> OutputError:
+    what = "somebody removed or replaced files while it was being written"
+    return OutputError(what, where=final, do="run it again; let nothing else clean this folder", code="touched")
+
+
 def _sync(path: Path) -> None:
+    if path.is_dir():
+        sync_folder(path)
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -10,19 +10,29 @@ import msgspec
 from hilum.errors import GeometryError, OutputError
 from hilum.io import write
 from hilum.io.atomic import whole_folder
+from hilum.io.finished import check_files
 from hilum.io.landing import landed_again
 from hilum.io.records import grid_of
-from hilum.io.store import check_files, list_files, write_record
+from hilum.io.store import Inventory
 from hilum.io.stores import FORMATS, PARTS, format_of, read_stored
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from hilum.io.records import ScanRecord
 
 
-def convert_scan(folder: Path, record: ScanRecord, scans: Path, *, file_format: str, recipe_sha256: str) -> ScanRecord:
+def convert_scan(
+    folder: Path,
+    record: ScanRecord,
+    scans: Path,
+    *,
+    file_format: str,
+    recipe_sha256: str,
+    before: Callable[[], None] = lambda: None,
+) -> ScanRecord:
     """Write a finished scan again in another format, all of it or nothing.
 
     Parameters
@@ -37,6 +47,8 @@ def convert_scan(folder: Path, record: ScanRecord, scans: Path, *, file_format: 
         A key of `hilum.io.stores.STORES`.
     recipe_sha256 : str
         Of the recipe with this format.
+    before : callable
+        As `hilum.io.store.store_scan` takes it.
 
     Returns
     -------
@@ -54,6 +66,7 @@ def convert_scan(folder: Path, record: ScanRecord, scans: Path, *, file_format: 
     suffix = FORMATS[file_format]
     written = {}
     with whole_folder(scans / folder.name) as partial:
+        seen = Inventory(partial)
         for part in PARTS:
             if (volume := _read(folder, record, part)) is not None:
                 written[part] = volume
@@ -61,18 +74,20 @@ def convert_scan(folder: Path, record: ScanRecord, scans: Path, *, file_format: 
         for name in record.files:
             if not _is_of_volumes(name, record):
                 shutil.copyfile(folder / name, partial / name)
+        seen.add()
         new = msgspec.structs.replace(
             record,
             recipe_sha256=recipe_sha256,
             nodules=landed_again(record, stored=partial / ("ct" + suffix)),
-            files=list_files(partial),
+            files=seen.files,
         )
         for part, volume in written.items():
             again = read_stored(partial, new, part)
             if again is None or again.array.dtype != volume.array.dtype or (again.array != volume.array).any():
                 raise OutputError(f"{part} is not the same when it is read again", where=scans / folder.name)
             _check_place(again, record, scans / folder.name)
-        write_record(new, partial)
+        seen.finish(new)
+        before()
     return new
 
 

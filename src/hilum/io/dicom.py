@@ -8,7 +8,6 @@ stored, and `hilum.io.dicom_hu` turns it into Hounsfield units.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections import defaultdict
 from dataclasses import replace
@@ -32,6 +31,7 @@ from hilum.io.dicom_index import Index, index_folder
 from hilum.io.dicom_pixels import stored_frames
 from hilum.io.dicom_plain import LOW, Done, read_plain
 from hilum.io.dicom_stack import leave_out
+from hilum.io.names import made_up_name
 from hilum.io.series import choose, name_some, refuse
 from hilum.io.unread import looks_like_dicom, unusable, what_else_lies
 from hilum.scan import Note, Scan
@@ -189,7 +189,7 @@ def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
 def _nothing(path: Path, index: Index) -> InputError:
     if not index.sorted_out.findings:
         files = index.files
-        if (lies := what_else_lies(files.junk)) and path.is_dir():
+        if (lies := what_else_lies(files.junk, files.shown)) and path.is_dir():
             return SeriesError(f"no DICOM here: {lies.what}", where=path, do=lies.do, code="no-dicom")
         if files.locked or (path.is_dir() and any(map(looks_like_dicom, files.junk))):
             return unusable(index.root, "", junk=files.junk, damaged=(), locked=files.locked)
@@ -218,8 +218,7 @@ def _refusal(path: Path, stack: Stack, index: Index) -> InputError:
 
 def _made_up_uid(stack: Stack) -> str:
     """A stable name for a series without a UID; never made of a folder's name, which can be a patient's."""
-    digest = hashlib.sha256(repr([(h.sop_uid, h.position) for h in stack.slices]).encode()).hexdigest()
-    return f"no-uid-{digest[:16]}"
+    return made_up_name(repr([(h.sop_uid, h.position) for h in stack.slices]))
 
 
 def _read_whole_slices(root: Path, stack: Stack, max_gap_mm: float) -> tuple[Stack, NDArray[np.int16], list[Note]]:
@@ -301,7 +300,7 @@ def _compare_copies(root: Path, stack: Stack, volume: NDArray[np.int16]) -> None
         for stored in stored_frames(root, [header], scratch, decode=_decode):
             to_hu(stored, header, other)
         if not np.array_equal(other, volume[stack.slots[k]]):
-            pair = name_some([stack.slices[k].path, header.path])
+            pair = name_some([stack.slices[k].shown, header.shown])
             what = f"conflicting duplicate slices, different pixels at the same position: {pair}"
             raise SeriesError(what, where=root, do="remove one of each pair", code="conflicting-duplicates")
 

@@ -68,7 +68,8 @@ def place(uid: str, line: Line, axes: tuple[NDArray[np.float64], NDArray[np.floa
     findings = []
     if line.copies:
         files = tuple(h.path for _, h in line.copies)
-        text = f"{len(files)} duplicate slices dropped, same position and same pixels: {name_some(files)}"
+        names = name_some(h.shown for _, h in line.copies)
+        text = f"{len(files)} duplicate slices dropped, same position and same pixels: {names}"
         findings.append(Finding("duplicate-slices", text, "dropped", files))
     gaps = np.flatnonzero(np.diff(slots) > 1)
     in_a_row = bool((gaps[SPARSE_RUN - 1 :] - gaps[: 1 - SPARSE_RUN] == SPARSE_RUN - 1).any())
@@ -123,10 +124,11 @@ def _gap_finding(line: Line, slots: NDArray[np.int64], step: NDArray[np.float64]
     wide = np.diff(slots)[gaps] * spacing  # on the grid: positions are often rounded to a tenth
     if wide.max() > max_gap_mm + _LIMIT_SLACK_MM:
         worst = gaps[np.argmax(wide)]
-        around = (line.slices[worst].path, line.slices[worst + 1].path)
+        below, above = line.slices[worst], line.slices[worst + 1]
         text = f"missing slices: {absent.size} absent at {gaps.size} places; the widest gap is {wide.max():.4g} mm"
-        text += f" between {name_some(around[:1])} and {name_some(around[1:])}, spacing {spacing:.4g} mm"
-        return Finding("missing-slices", f"{text}; up to {max_gap_mm:.4g} mm is bridged", "refused", around)
+        text += f" between {below.shown} and {above.shown}, spacing {spacing:.4g} mm"
+        text += f"; up to {max_gap_mm:.4g} mm is bridged"
+        return Finding("missing-slices", text, "refused", (below.path, above.path))
     axis = int(np.argmax(np.abs(step)))
     places = [f"{line.points[0][axis] + k * step[axis]:.2f}" for k in absent[:_NAMED_PLACES]]
     more = f" and {absent.size - _NAMED_PLACES} more" if absent.size > _NAMED_PLACES else ""

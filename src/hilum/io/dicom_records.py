@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from hilum.io.names import safe_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -78,6 +80,8 @@ class Header:
         Where the pixel data's value starts in the file; -1 where it cannot be read by offset.
     pixel_bytes : int
         Bytes of pixel data that the file really holds; 0 for none.
+    place : str
+        What a message calls the file where its name may not be shown; empty where that was not counted.
     """
 
     path: str
@@ -117,6 +121,12 @@ class Header:
     native: bool = True
     pixel_offset: int = -1
     pixel_bytes: int = 0
+    place: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What a message calls the file."""
+        return safe_name(self.path) or self.place or "a file"
 
     @property
     def has_pixels(self) -> bool:

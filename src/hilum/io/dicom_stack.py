@@ -15,7 +15,7 @@ from hilum.io.dicom_records import Finding, Header, Stack
 from hilum.io.series import name_some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -88,16 +88,17 @@ def leave_out(members: Sequence[Header], damaged: Sequence[Header], *, max_gap_m
         return None
     if not all(_in_a_gap(h, stack.geometry, stack.slots) for h in damaged):
         return None
-    return name_damaged(stack, [h.path for h in damaged])
+    return name_damaged(stack, {h.path: h.shown for h in damaged})
 
 
-def name_damaged(stack: Stack, files: Sequence[str]) -> Stack:
+def name_damaged(stack: Stack, files: Mapping[str, str]) -> Stack:
     """Add the names of damaged files to what is said of the gaps that were mended.
 
     Parameters
     ----------
     stack : Stack
-    files : sequence of str
+    files : mapping of str to str
+        What each is called in messages, by its path.
 
     Returns
     -------
@@ -107,7 +108,7 @@ def name_damaged(stack: Stack, files: Sequence[str]) -> Stack:
     if not files or not any(f.action == "mended" for f in stack.findings):
         return stack
     told = tuple(
-        replace(f, text=f"{f.text}; damaged: {name_some(files)}", files=(*f.files, *files))
+        replace(f, text=f"{f.text}; damaged: {name_some(files.values())}", files=(*f.files, *files))
         if f.action == "mended"
         else f
         for f in stack.findings
@@ -141,17 +142,17 @@ def _judge(members: Sequence[Header], max_gap_mm: float) -> Stack:
 def _check_pixels(members: Sequence[Header]) -> None:
     empty = [h for h in members if not h.has_pixels]
     if empty:
-        what = f"{len(empty)} of {len(members)} slices without pixel data: {name_some(h.path for h in empty)}"
+        what = f"{len(empty)} of {len(members)} slices without pixel data: {name_some(h.shown for h in empty)}"
         raise Refused("no-pixels", what, empty)
     odd = [h for h in members if h.rows < 1 or h.columns < 1 or max(h.rows, h.columns) > _LARGEST_MATRIX]
     short = [h for h in members if not h.whole]
     if short:
         worst = short[0]
         have, want = worst.pixel_bytes, worst.frame_bytes * worst.frames
-        what = f"pixel data too short (truncated) in {len(short)} slices: {name_some(h.path for h in short)}"
+        what = f"pixel data too short (truncated) in {len(short)} slices: {name_some(h.shown for h in short)}"
         raise Refused("truncated", f"{what}; {have} of {want} bytes", short)
     if odd:
-        raise Refused("bad-matrix", f"a matrix of {odd[0].rows} x {odd[0].columns}: {name_some([odd[0].path])}", odd)
+        raise Refused("bad-matrix", f"a matrix of {odd[0].rows} x {odd[0].columns}: {odd[0].shown}", odd)
     many = [h for h in members if h.frames > 1 and not h.position]
     if many:
         raise Refused("unplaced-frames", f"{many[0].frames} frames in one file without a position of each", many)
@@ -195,7 +196,7 @@ def _check_matrix(members: Sequence[Header]) -> None:
         absent = [h for h, v in zip(members, values, strict=True) if len(v) != count]
         if absent:
             what = f"no {name.replace('_', ' ')} in {len(absent)} of {len(members)} slices"
-            raise Refused("no-" + name.replace("_", "-"), f"{what}: {name_some(h.path for h in absent)}", absent)
+            raise Refused("no-" + name.replace("_", "-"), f"{what}: {name_some(h.shown for h in absent)}", absent)
         wild = [v for v in values if any(not abs(x) < _PLAUSIBLE_MM for x in v)]  # nan is wild, too
         if wild:
             raise Refused("bad-geometry", f"a {name.replace('_', ' ')} of {list(wild[0])}", members)
@@ -242,7 +243,7 @@ def _order(members: tuple[Header, ...], normal: NDArray[np.float64]) -> Line:
     for (k, copy), index in zip(copies, by[~new], strict=True):
         if np.abs(points[index] - points[first[k]]).max() > SAME_PLACE * median(moved) + 1e-3:
             both = [members[first[k]], copy]
-            what = f"two slices at the same height but not the same place: {name_some(h.path for h in both)}"
+            what = f"two slices at the same height but not the same place: {name_some(h.shown for h in both)}"
             raise Refused("conflicting-duplicates", what, both)
     return Line(tuple(members[k] for k in first), tuple(copies), points[first], heights[first])
 

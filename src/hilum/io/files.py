@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import os
 import stat
+from io import FileIO
 from typing import TYPE_CHECKING
 
 from hilum.errors import FormatError, InputError, MissingInputError, one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import BinaryIO
 
 HEADER_LIMIT = 65536
 """The longest text header read, in bytes; real ones have some hundred."""
 
 
-def open_file(path: Path, *, named: str = "") -> BinaryIO:
+def open_file(path: Path, *, named: str = "", follow: bool = True) -> FileIO:
     """Open a regular file for reading; a pipe or a device is refused without waiting for it.
 
     Parameters
@@ -27,10 +27,12 @@ def open_file(path: Path, *, named: str = "") -> BinaryIO:
     path : Path
     named : str, optional
         What a header calls the file, for the message.
+    follow : bool
+        Whether a link is opened as what it leads to.
 
     Returns
     -------
-    BinaryIO
+    FileIO
         Unbuffered.
 
     Raises
@@ -40,9 +42,10 @@ def open_file(path: Path, *, named: str = "") -> BinaryIO:
     InputError
         If it is no regular file, or may not be read.
     """
-    what = f"the data file {one_line(named, limit=60)}" if named else "the file"
+    what = f"the data file {one_line(named, limit=60)!r}" if named else "the file"
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        handle = os.open(path, flags if follow else flags | getattr(os, "O_NOFOLLOW", 0))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingInputError(f"{what} does not exist", where=path, do="check the path and the download") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
@@ -51,7 +54,64 @@ def open_file(path: Path, *, named: str = "") -> BinaryIO:
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise InputError(f"{what} is not a regular file", where=path, do="give a file", code="unreadable")
-    return os.fdopen(handle, "rb", buffering=0)
+    return FileIO(handle, "rb")
+
+
+def read_small(path: Path, *, limit: int) -> bytes:
+    """Read a small file of a finished output, which a stranger may have made.
+
+    Parameters
+    ----------
+    path : Path
+        Its last name must not be a link.
+    limit : int
+        The most bytes that such a file has.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    InputError
+        If it is a link, a pipe or a device, is longer, or may not be read.
+    """
+    if path.is_symlink():
+        raise InputError("is a link", where=path, do="give the folder that hilum wrote", code="link")
+    with open_file(path, follow=False) as file:
+        data = bytearray()
+        while len(data) <= limit and (part := file.read(limit + 1 - len(data))):
+            data += part
+    if len(data) > limit:
+        raise FormatError(f"is longer than {limit} bytes", where=path, code="size")
+    return bytes(data)
+
+
+def is_own_file(folder: Path, name: str) -> bool:
+    """Whether a name below a folder is that of a regular file, and no link leads there.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Parts separated by ``/``.
+
+    Returns
+    -------
+    bool
+    """
+    path, mode = folder, 0
+    try:
+        for part in name.split("/"):
+            path = path / part
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                return False
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(mode)
 
 
 def is_there(path: Path) -> bool:

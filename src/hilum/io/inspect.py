@@ -14,18 +14,24 @@ import msgspec
 from hilum.errors import HilumError, MissingInputError, one_line
 from hilum.io import check_is_ct, is_volume, read, suffix_of
 from hilum.io.files import is_there
+from hilum.io.names import safe_name
 from hilum.io.records import GridRecord, grid_record
+from hilum.ops.plausibility import question_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from hilum.io.dicom_records import Stack
-    from hilum.scan import Scan
+    from hilum.scan import Note, Scan
 
 _KERNEL = re.compile(
     r"[A-Z]{1,2}|[A-Z]{1,2}[a-z]?\d{1,3}[a-z]{0,2}|STANDARD|SOFT|LUNG|CHEST|DETAIL|BONE|BONEPLUS|EDGE|ULTRA"
 )
 """What makers call their kernels (B70f, Br40d, FC51, LUNG, YA); other text could be of a person, and is not shown."""
+
+
+_NAMED = 3
+"""How many files a finding names for a person; the JSON has all."""
 
 
 class FindingRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,15 +141,24 @@ def inspection_text(found: list[SeriesRecord]) -> str:
     kept = [k for k in range(len(_COLUMNS)) if k == 0 or any(row[k] for row in rows[1:])]
     widths = {k: max(len(row[k]) for row in rows) for k in kept}
     lines = ["  ".join(row[k].ljust(widths[k]) for k in kept).rstrip() for row in rows]
-    whose: dict[tuple[str, str, str], list[int]] = {}
+    whose: dict[tuple[str, str, str, tuple[str, ...]], list[int]] = {}
     for number, series in enumerate(found, start=1):
         for finding in series.findings:
-            whose.setdefault((finding.action, finding.code, finding.text), []).append(number)
-    for (action, code, text), numbers in whose.items():
+            key = finding.action, finding.code, finding.text, _unsaid(finding)
+            whose.setdefault(key, []).append(number)
+    for (action, code, text, files), numbers in whose.items():
         every = len(numbers) == len(found) > 1
         names = "all" if every else ", ".join(map(str, numbers))
         lines.append(f"{names}: {action}, {code}: {text}")
+        lines += [f"{'':12}{name}" for name in files]
     return "\n".join(lines)
+
+
+def _unsaid(finding: FindingRecord) -> tuple[str, ...]:
+    """The files that a finding's text tells by their place alone: whoever asks here holds them."""
+    names = [name for name in finding.files if not safe_name(name)]
+    rest = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return (*names[:_NAMED], *rest)
 
 
 def _row(number: int, series: SeriesRecord, *, alone: bool) -> tuple[str, ...]:
@@ -227,7 +242,11 @@ def _refusal(error: HilumError) -> FindingRecord:
 
 
 def _noted(scan: Scan) -> list[FindingRecord]:
-    return [FindingRecord(code=note.code, text=note.text, action="noted") for note in scan.notes]
+    return [_note(note) for note in scan.notes]
+
+
+def _note(note: Note) -> FindingRecord:
+    return FindingRecord(code=note.code, text=note.text, action="noted")
 
 
 def _inspect_series(path: Path, *, pixels: bool) -> list[SeriesRecord]:
@@ -246,6 +265,8 @@ def _inspect_series(path: Path, *, pixels: bool) -> list[SeriesRecord]:
 def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, chosen: bool) -> SeriesRecord:
     root = path if path.is_dir() else path.parent
     found = list(_findings(stack))
+    if stack.geometry is not None:
+        found += [_note(note) for note in question_size(stack.geometry)]
     usable, geometry = stack.refusal is None and is_read, stack.geometry
     if not is_read:
         text = "another part of this series is larger, and is read in its place"

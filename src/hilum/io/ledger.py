@@ -8,11 +8,15 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
+from io import BufferedReader
 from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 import msgspec
 
-from hilum.io.atomic import atomic_path, write_refused
+from hilum.errors import InputError, OutputError
+from hilum.io.atomic import atomic_path, open_own, write_refused
+from hilum.io.files import open_file
+from hilum.io.records import is_plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +31,8 @@ NAME = "ledger.jsonl"
 
 _USUAL_LINE = 2048
 
+_LONGEST_LINE = 1 << 22
+
 _CHECK, _DIGITS = b',"check":"', 16
 
 
@@ -36,7 +42,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     ``done``: all well; ``repaired``: written, after something odd was mended or passed over, which `notes` names;
     ``refused``: the input cannot be trusted, `reason` says why; ``failed``: hilum or the machine broke, in the last
     of `attempts`. ``fingerprint`` is of the input's content, the recipe and the version; ``stamp`` of the same with
-    the names, sizes and times of the input's files in place of their content; ``scan_sha256`` of ``scan.json``.
+    the names, sizes and times of the input's files in place of their content; ``scan_sha256`` of ``scan.json``;
+    ``files_stamp`` of the sizes and times of the files that were written.
+
+    ``shown`` is the reason as the screen shows it, with paths and names; it is never written.
     """
 
     id: str
@@ -48,7 +57,23 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: str = ""
     stamp: str = ""
     scan_sha256: str = ""
+    files_stamp: str = ""
     attempts: int = 1
+    shown: str = ""
+
+
+def stored(row: Row) -> Row:
+    """A row as a ledger gives it back.
+
+    Parameters
+    ----------
+    row : Row
+
+    Returns
+    -------
+    Row
+    """
+    return msgspec.structs.replace(row, shown="") if row.shown else row
 
 
 def encode_row(row: Row) -> bytes:
@@ -63,7 +88,9 @@ def encode_row(row: Row) -> bytes:
     bytes
         With its line break.
     """
-    body = msgspec.json.encode(row)[:-1]
+    body = msgspec.json.encode({name: value for name, value in msgspec.structs.asdict(row).items() if name != "shown"})[
+        :-1
+    ]
     return body + _CHECK + _digest(body) + b'"}\n'
 
 
@@ -80,7 +107,7 @@ def decode_row(line: bytes, *, strict: bool = False) -> Row | None:
     Returns
     -------
     Row or None
-        None where the line is cut off, changed or of another form.
+        None where the line is cut off, changed or of another form, or its id is no name of a folder.
     """
     body, check, end = line.removesuffix(b"\n").rpartition(_CHECK)
     if strict and not line.endswith(b"\n"):
@@ -88,9 +115,10 @@ def decode_row(line: bytes, *, strict: bool = False) -> Row | None:
     if (check and end != _digest(body) + b'"}') or (strict and not check):
         return None
     try:
-        return msgspec.json.decode(line, type=Row)
+        row = msgspec.json.decode(line, type=Row)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    return row if is_plain_name(row.id) else None
 
 
 def read_ledger(folder: Path) -> dict[str, Row]:
@@ -106,11 +134,37 @@ def read_ledger(folder: Path) -> dict[str, Row]:
     dict of str to Row
         By scan id; empty where there is no ledger.
     """
-    try:
-        with (folder / NAME).open("rb") as file:
-            return {row.id: row for row in map(decode_row, file) if row is not None}
-    except FileNotFoundError:
-        return {}
+    return {row.id: row for row in map(decode_row, read_lines(folder)) if row is not None}
+
+
+def read_lines(folder: Path) -> Iterator[bytes]:
+    """Read the lines of a run's ledger, whatever is in them.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's output folder.
+
+    Yields
+    ------
+    bytes
+        With their line breaks. Of one that is longer than any of ours only the beginning comes, without.
+
+    Raises
+    ------
+    InputError
+        If the ledger is a link or no regular file.
+    """
+    path = folder / NAME
+    if path.is_symlink():
+        raise InputError("is a link", where=path, do="give the folder that hilum wrote", code="link")
+    if not path.exists():
+        return
+    with open_file(path, follow=False) as raw, BufferedReader(raw) as file:
+        while line := file.readline(_LONGEST_LINE):
+            yield line
+            while len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
+                line = file.readline(_LONGEST_LINE)
 
 
 def append_row(folder: Path, row: Row) -> None:
@@ -150,18 +204,21 @@ def rewrite_ledger(folder: Path, rows: Iterable[Row]) -> None:
 
 
 class Ledger:
-    """A ledger that is being read and added to; its rows stay on the disk, memory holds where each begins."""
+    """A ledger that is being read and added to; its rows stay on the disk, memory holds where each begins.
+
+    One that is only read need not be writable, and is not made where there is none.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
-        self._file: BinaryIO | None = None
+        self._reader: BinaryIO | None = None
+        self._writer: BinaryIO | None = None
         self._places: dict[str, int] = {}
         self._lines = self._end = 0
-        if self._path.exists():
-            with self._path.open("rb") as file:
-                for line in file:
-                    if line.endswith(b"\n"):  # a last line without is one that a crash cut off
-                        self._note(decode_row(line), len(line))
+        for line in read_lines(folder):
+            if not line.endswith(b"\n"):  # one that a crash cut off, or that is none of ours: what follows is not read
+                break
+            self._note(decode_row(line), len(line))
 
     def __enter__(self) -> Self:
         """Give itself."""
@@ -169,9 +226,10 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        for file in (self._reader, self._writer):
+            if file is not None:
+                file.close()
+        self._reader = self._writer = None
 
     def __len__(self) -> int:
         """How many scans have a row."""
@@ -181,7 +239,9 @@ class Ledger:
         """The last row of a scan; None where it has none."""
         if scan_id not in self._places:
             return None
-        handle, line, size = self._open().fileno(), b"", _USUAL_LINE
+        if self._reader is None:
+            self._reader = open_file(self._path, follow=False)
+        handle, line, size = self._reader.fileno(), b"", _USUAL_LINE
         while b"\n" not in line and len(line) < (size := 2 * size):
             line = os.pread(handle, size, self._places[scan_id])
             if len(line) < size:
@@ -204,7 +264,9 @@ class Ledger:
         """
         line = encode_row(row)
         try:
-            file = self._open()
+            if self._writer is None:
+                self._writer = os.fdopen(open_own(self._path), "r+b", buffering=0)
+            file = self._writer
             file.seek(self._end)
             file.truncate()  # what a crash cut off
             try:
@@ -215,6 +277,8 @@ class Ledger:
                     file.truncate(self._end)
                 raise
         except OSError as problem:
+            if isinstance(problem, OutputError):
+                raise
             raise write_refused("the ledger", problem, where=self._path) from None
         self._note(row, len(line))
 
@@ -239,12 +303,6 @@ class Ledger:
             self._places[row.id] = self._end
         self._lines += 1
         self._end += length
-
-    def _open(self) -> BinaryIO:
-        if self._file is None:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-            self._file = os.fdopen(handle, "r+b", buffering=0)
-        return self._file
 
 
 def _digest(body: bytes) -> bytes:

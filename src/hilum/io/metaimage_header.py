@@ -289,7 +289,8 @@ def _read_keys(handle: BinaryIO, path: Path) -> tuple[_Keys, int]:
         if not separator:
             continue  # free text between the keys, which other readers ignore as well
         if values.setdefault(key, value) != value:
-            raise FormatError(f"header: {one_line(key, limit=40)} stands twice, differently", where=path, code="header")
+            what = f"header: {one_line(key, limit=40)!r} stands twice, differently"
+            raise FormatError(what, where=path, code="header")
         if key == "ElementDataFile" and (raw.endswith((b"\n", b"\r")) or len(head) < HEADER_LIMIT):
             handle.seek(bom + position)
             return _Keys(values, path), bom + position

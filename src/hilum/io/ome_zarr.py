@@ -19,6 +19,7 @@ from hilum.errors import OutputError, UnsupportedError
 from hilum.geometry import IDENTITY_DIRECTION
 from hilum.io.atomic import whole_folder
 from hilum.io.extras import need
+from hilum.io.parts import list_parts
 from hilum.io.placement import placed_volume, placement_of
 from hilum.io.shards import ATTRIBUTE, HEADER, StoredZarr, read_zarr_placement
 from hilum.ops.pyramid import halve
@@ -79,6 +80,16 @@ def write_zarr(volume: Volume, path: Path, *, series_uid: str = "") -> None:
         group = zarr.create_group(partial, zarr_format=3, attributes=_attributes(sizes, path, series_uid))
         for number, size in enumerate(sizes):
             _write_array(group, str(number), size)
+        _check_files(partial, sizes=len(sizes), final=path)
+
+
+def _check_files(folder: Path, *, sizes: int, final: Path) -> None:
+    """Make sure that all is there: a reader of Zarr takes chunks that are missing for zeros, and says nothing."""
+    parts = ("zarr.json", "c/0/0/0")
+    wanted = {HEADER, *(f"{number}/{part}" for number in range(sizes) for part in parts)}
+    if lost := wanted ^ {name for name, _ in list_parts(folder)}:
+        what = f"somebody removed or added {', '.join(sorted(lost)[:3])} while it was being written"
+        raise OutputError(what, where=final, do="run it again; let nothing else clean this folder", code="touched")
 
 
 def read_zarr(path: Path) -> Volume:

@@ -32,7 +32,7 @@ def is_run(folder: Path) -> bool:
     return output_kind(folder) == "run"
 
 
-def check_out(out: Path, inputs: Iterable[Path]) -> None:
+def check_out(out: Path, inputs: Iterable[Path] = ()) -> None:
     """Refuse an output folder that a run would spoil: one of its inputs, or a folder that holds something else.
 
     Parameters

@@ -34,6 +34,9 @@ def list_parts(root: Path) -> list[tuple[str, Path]]:
     """
     if root.is_dir():
         return [(path.relative_to(root).as_posix(), path) for path in sorted(root.rglob("*")) if path.is_file()]
+    if root.suffix.lower() == ".npy":  # its place lies beside it
+        beside = root.with_suffix(".json")
+        return [(path.name, path) for path in (root, beside) if path == root or path.is_file()]
     named = _named_by(root)
     return [(root.name, root), *((name, path) for name, path in named if path.is_file())]
 

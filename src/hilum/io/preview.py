@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import FormatError
+from hilum.io.files import read_small
 from hilum.io.png import png_bytes
 from hilum.io.records import PanelRecord, PreviewRecord
 from hilum.ops.preview import PALETTE
@@ -90,14 +91,12 @@ def read_preview(folder: Path, record: ScanRecord) -> tuple[PreviewRecord, bytes
 def _read_checked(path: Path, record: ScanRecord) -> bytes:
     told = record.files[path.name]
     try:
-        if told.bytes > LARGEST or path.stat().st_size != told.bytes:
-            raise FormatError(
-                f"{path.name} is not of the size that scan.json tells", where=path, do="run the scan again"
-            )
-        data = path.read_bytes()
-    except OSError as problem:
-        reason = problem.strerror or str(problem)
+        data = read_small(path, limit=LARGEST)
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "what", None) or problem
         raise FormatError(f"{path.name} cannot be read: {reason}", where=path, do="run the scan again") from None
+    if len(data) != told.bytes:
+        raise FormatError(f"{path.name} is not of the size that scan.json tells", where=path, do="run the scan again")
     if hashlib.sha256(data).hexdigest() != told.sha256:
         raise FormatError(f"{path.name} is not what was written", where=path, do="run the scan again")
     return data

@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 import msgspec
 
 from hilum.geometry import Geometry
+
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+
+_DEEPEST = 12
+
+
+def is_plain_name(name: str, *, deepest: int = 1) -> bool:
+    """Whether a name from a record can only be that of something inside the folder it is looked up in.
+
+    Parameters
+    ----------
+    name : str
+    deepest : int
+        Parts, separated by ``/``, that it may have.
+
+    Returns
+    -------
+    bool
+    """
+    parts = name.split("/")
+    return len(parts) <= deepest and all(_PART.fullmatch(part) for part in parts)
 
 
 class GridRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -14,6 +38,11 @@ class GridRecord(msgspec.Struct, frozen=True, kw_only=True):
     spacing: tuple[float, float, float]
     origin: tuple[float, float, float]
     direction: tuple[tuple[float, float, float], ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a record that is no grid."""
+        if min(self.shape) < 1 or not all(0.0 < step < math.inf for step in self.spacing) or len(self.direction) != 3:
+            raise ValueError("is not a grid")
 
 
 class NoduleRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +79,11 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """All that ``scan.json`` says of a finished scan; ``labels`` is what its data set says, such as fold or cancer."""
+    """All that ``scan.json`` says of a finished scan.
+
+    ``labels`` is what its data set says, such as fold or cancer; ``parts`` is what the recipe promised of it: ``ct``,
+    ``lungs``, ``nodules``, ``preview``, ``candidates``, ``excluded``.
+    """
 
     scan_id: str
     series_uid: str
@@ -67,6 +100,14 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[dict[str, str]]
     figures: dict[str, float]
     files: dict[str, FileRecord]
+    parts: list[str] = []
+
+    def __post_init__(self) -> None:
+        """Refuse names that could lead out of the scan's folder."""
+        if not is_plain_name(self.scan_id):
+            raise ValueError("scan_id is not a plain name")
+        if not all(is_plain_name(name, deepest=_DEEPEST) for name in self.files):
+            raise ValueError("files names something outside the scan's folder")
 
 
 class PanelRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,9 +38,9 @@ _SAME_DIRECTION = 2e-3
 """Largest difference of direction cosines within a stack: 0.1 degrees, far above the rounding of decimal text."""
 
 
-def name_some(paths: Iterable[str], limit: int = 3) -> str:
-    """Name a few files, safely, and count the rest."""
-    names = [one_line(p.rsplit("/", 1)[-1], limit=40) for p in paths]
+def name_some(shown: Iterable[str], limit: int = 3) -> str:
+    """Name a few files, by `Header.shown`, and count the rest."""
+    names = list(dict.fromkeys(shown))
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + rest
 
@@ -89,11 +89,10 @@ def sort_out(headers: Iterable[Header]) -> Sorted:
         (aside[kind] if kind else slices).append(header)
     found = []
     for kind, members in sorted(aside.items()):
-        files = tuple(sorted({h.path for h in members}))
+        files = {h.path: h.shown for h in sorted(members, key=lambda h: h.path)}
         code = "ignored-" + kind.replace(" ", "-")
-        found.append(
-            Finding(code, f"{len(files)} files ignored, not CT slices ({kind}): {name_some(files)}", "ignored", files)
-        )
+        text = f"{len(files)} files ignored, not CT slices ({kind}): {name_some(files.values())}"
+        found.append(Finding(code, text, "ignored", tuple(files)))
     modalities = {h.modality for h in aside["other modality"]}
     return Sorted(tuple(slices), tuple(found), tuple(sorted(m if _is_code(m) else "unknown" for m in modalities)))
 

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 import hilum
-from hilum.errors import FormatError, MissingInputError, one_line
+from hilum.errors import MissingInputError, OutputError, one_line
 from hilum.io import write
-from hilum.io.atomic import PARTIAL, whole_folder
+from hilum.io.atomic import whole_folder
+from hilum.io.finished import RECORD, check_files
 from hilum.io.landing import nodule_records, read_locations, write_locations
 from hilum.io.parts import list_parts
 from hilum.io.preview import write_preview
 from hilum.io.records import FileRecord, ScanRecord, grid_record
-from hilum.io.stores import FORMATS, PARTS, read_stored
+from hilum.io.stores import FORMATS, PARTS, lacking, read_stored
 from hilum.io.sums import file_sha256
 from hilum.scan import Nodule, Note, Scan
 from hilum.volume import Mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from hilum.geometry import Geometry
@@ -44,6 +45,8 @@ def store_scan(
     fingerprint: str,
     dataset: str = "",
     preview: Preview | None = None,
+    promised: Sequence[str] = (),
+    before: Callable[[], None] = lambda: None,
 ) -> ScanRecord:
     """Write a preprocessed scan to its folder, all of it or nothing.
 
@@ -65,6 +68,10 @@ def store_scan(
         The kind of input, a key of ``hilum.datasets.DATASETS``.
     preview : Preview, optional
         Small pictures and a histogram of the scan, from `hilum.ops.preview.draw_preview`.
+    promised : sequence of str
+        The parts that the recipe promises, as `ScanRecord` names them.
+    before : callable
+        Called when all is written, just before the folder takes its name; what it raises keeps it from that.
 
     Returns
     -------
@@ -74,17 +81,19 @@ def store_scan(
     Raises
     ------
     OutputError
-        If anything cannot be written, or the written file would put a nodule elsewhere; no folder of that name is
-        left unfinished.
+        If anything cannot be written, a part is missing, somebody else touched the folder meanwhile, or the written
+        file would put a nodule elsewhere; no folder of that name is left unfinished.
     """
     with whole_folder(folder / scan_id) as partial:
-        suffix = FORMATS[file_format]
+        suffix, seen = FORMATS[file_format], Inventory(partial)
         for name, volume in (("ct", scan.ct), ("lungs", scan.lungs), ("nodules", scan.nodule_mask)):
             if volume is not None:
                 write(volume, partial / (name + suffix), series_uid=scan.series_uid)
+                seen.add()
         write_locations(scan, partial)
         if preview is not None:
             write_preview(preview, partial)
+        seen.add()
         record = ScanRecord(
             scan_id=scan_id,
             series_uid=one_line(scan.series_uid, limit=128),
@@ -100,127 +109,73 @@ def store_scan(
             nodules=nodule_records(scan, source=source, stored=partial / ("ct" + suffix)),
             notes=[{"code": note.code, "text": note.text} for note in scan.notes],
             figures=dict(scan.figures),
-            files=list_files(partial),
+            files=seen.files,
+            parts=_parts(scan, preview, promised, where=folder / scan_id),
         )
-        write_record(record, partial)
+        seen.finish(record)
+        before()
     return record
 
 
-def list_files(folder: Path) -> dict[str, FileRecord]:
-    """Size and checksum of every file of a scan's folder, but for its ``scan.json``, which there is none yet.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    dict of str to FileRecord
-        By the name below the folder, parts separated by ``/``: a .zarr is a folder of files.
-    """
-    return {name: FileRecord(bytes=path.stat().st_size, sha256=file_sha256(path)) for name, path in list_parts(folder)}
+def _parts(scan: Scan, preview: Preview | None, promised: Sequence[str], *, where: Path) -> list[str]:
+    """What a scan has, of which nothing may be missing that was promised."""
+    held = {"ct": scan.ct, "lungs": scan.lungs, "nodules": scan.nodule_mask, "preview": preview, **scan.locations}
+    parts = [name for name, value in held.items() if value is not None]
+    if lost := set(promised) - set(parts):
+        what = f"the recipe asks for {', '.join(sorted(lost))}, and none was made"
+        raise OutputError(what, where=where, do="report this: it is a fault of hilum", code="parts")
+    return parts
 
 
-def write_record(record: ScanRecord, folder: Path) -> None:
-    """Write a scan's ``scan.json``.
+class Inventory:
+    """What a writer put into its folder: each file's size and checksum, taken as soon as the file is written."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: dict[str, FileRecord] = {}
+        self._stats: dict[str, tuple[int, ...]] = {}
+
+    def add(self) -> None:
+        """Take down the files that are new."""
+        for name, path in list_parts(self.folder):
+            if name not in self.files:
+                self._stats[name] = _stat(path)
+                self.files[name] = FileRecord(bytes=path.stat().st_size, sha256=file_sha256(path))
+
+    def finish(self, record: ScanRecord) -> None:
+        """Write ``scan.json``, and make sure that every file is there as it was when it was taken down.
+
+        Raises
+        ------
+        OutputError
+            If somebody removed, replaced or added a file meanwhile, or a part of the scan has not all of its files.
+        """
+        there = {name: _stat(path) for name, path in list_parts(self.folder)}
+        if there != self._stats or lacking(record):
+            changed = sorted({n for n in there.keys() | self._stats if there.get(n) != self._stats.get(n)})
+            what = f"somebody changed {', '.join(changed[:3] or lacking(record))} while it was being written"
+            raise OutputError(what, where=self.folder, do="run it again; let nothing else clean this folder",
+                              code="touched")  # fmt: skip
+        (self.folder / RECORD).write_bytes(encode_record(record))
+
+
+def _stat(path: Path) -> tuple[int, ...]:
+    found = path.lstat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def encode_record(record: ScanRecord) -> bytes:
+    """Write a record as the text of a ``scan.json``.
 
     Parameters
     ----------
     record : ScanRecord
-    folder : Path
-        The scan's folder, not yet under its final name.
-    """
-    (folder / "scan.json").write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
-
-
-def read_record(folder: Path) -> ScanRecord | None:
-    """Read the ``scan.json`` of a finished scan.
-
-    Parameters
-    ----------
-    folder : Path
 
     Returns
     -------
-    ScanRecord or None
-        None where the folder holds no finished scan of this version's form.
+    bytes
     """
-    try:
-        return msgspec.json.decode((folder / "scan.json").read_bytes(), type=ScanRecord)
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
-def is_whole(folder: Path, record: ScanRecord) -> bool:
-    """Whether a finished scan's files are all there, with the sizes that its ``scan.json`` says.
-
-    Parameters
-    ----------
-    folder : Path
-        The scan's folder.
-    record : ScanRecord
-
-    Returns
-    -------
-    bool
-        Their bytes are not read; `hilum.verify` does that.
-    """
-    try:
-        return all((folder / name).stat().st_size == facts.bytes for name, facts in record.files.items())
-    except (OSError, ValueError):
-        return False
-
-
-def check_files(folder: Path, record: ScanRecord, *, digest: bool = True) -> None:
-    """Hold a finished scan's files against the sizes and checksums of its ``scan.json``.
-
-    Parameters
-    ----------
-    folder : Path
-        The scan's folder.
-    record : ScanRecord
-    digest : bool
-        Whether all their bytes are read; without it their sizes are looked at, and the bytes of files that are newer
-        than ``scan.json``, which is written last.
-
-    Raises
-    ------
-    MissingInputError, FormatError
-        If a file is gone or is not what was written.
-    """
-    written = (folder / "scan.json").stat().st_mtime_ns
-    for name, facts in record.files.items():
-        path = folder / name
-        try:
-            found = path.stat()
-            if found.st_size != facts.bytes:
-                raise FormatError("is not of the size that scan.json says", where=path, do="run the scan again")
-            if (digest or found.st_mtime_ns > written) and file_sha256(path) != facts.sha256:
-                raise FormatError("does not match its checksum", where=path, do="run the scan again", code="checksum")
-        except (OSError, ValueError) as problem:
-            if isinstance(problem, FormatError):
-                raise
-            raise MissingInputError("cannot be read", where=path, do="run the scan again") from None
-
-
-def finished_scans(folder: Path) -> Iterator[tuple[Path, ScanRecord]]:
-    """Go through the finished scans of a run's output.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's output folder.
-
-    Yields
-    ------
-    tuple of Path and ScanRecord
-        In the order of their ids.
-    """
-    scans = folder / "scans"
-    for path in sorted(scans.iterdir()) if scans.is_dir() else ():
-        record = None if path.name.startswith(PARTIAL) else read_record(path)
-        if record is not None:
-            yield path, record
+    return msgspec.json.format(msgspec.json.encode(record)) + b"\n"
 
 
 def read_finished(folder: Path, record: ScanRecord) -> Scan:
@@ -241,8 +196,10 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
     Raises
     ------
     InputError
-        If a file is missing or damaged.
+        If a file is missing or damaged, is a link, or was written to since the scan was stored and does not match its
+        checksum.
     """
+    check_files(folder, record, digest=False)
     parts = {name: read_stored(folder, record, name) for name in PARTS}
     ct = parts["ct"]
     if ct is None:

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 
 class Format(NamedTuple):
-    """A store: its suffix, the file in it that shows it is there, its module, and what of that reads it.
+    """A store: its suffix, the files that a volume has at least, its module, and what of that reads it.
 
-    ``read`` gives the whole volume, ``place`` its placement alone, ``open`` what boxes are read from.
+    Of ``files`` the first shows that the volume is there; each is the part's name and one of these. ``read`` gives the
+    whole volume, ``place`` its placement alone, ``open`` what boxes are read from.
     """
 
     suffix: str
-    mark: str
+    files: tuple[str, ...]
     module: str
     read: str
     place: str
@@ -36,10 +37,17 @@ class Format(NamedTuple):
 
 
 STORES: dict[str, Format] = {
-    "nifti": Format(".nii.gz", "", "hilum.io.nifti", "read_nifti_volume", "", "open_nifti"),
-    "npy": Format(".npy", "", "hilum.io.npy", "read_npy", "read_npy_placement", "open_npy"),
-    "zarr": Format(".zarr", "/zarr.json", "hilum.io.ome_zarr", "read_zarr", "read_zarr_placement", "StoredZarr"),
-    "b2nd": Format(".b2nd", "", "hilum.io.b2nd", "read_b2nd", "read_b2nd_placement", "StoredB2nd"),
+    "nifti": Format(".nii.gz", (".nii.gz",), "hilum.io.nifti", "read_nifti_volume", "", "open_nifti"),
+    "npy": Format(".npy", (".npy", ".json"), "hilum.io.npy", "read_npy", "read_npy_placement", "open_npy"),
+    "zarr": Format(
+        ".zarr",
+        (".zarr/zarr.json", ".zarr/0/zarr.json", ".zarr/0/c/0/0/0"),
+        "hilum.io.ome_zarr",
+        "read_zarr",
+        "read_zarr_placement",
+        "StoredZarr",
+    ),
+    "b2nd": Format(".b2nd", (".b2nd",), "hilum.io.b2nd", "read_b2nd", "read_b2nd_placement", "StoredB2nd"),
 }
 """Every store, by its name in a recipe."""
 
@@ -48,6 +56,14 @@ FORMATS = {name: store.suffix for name, store in STORES.items()}
 
 PARTS = ("ct", "lungs", "nodules")
 """The volumes of a scan."""
+
+
+EXTRA_PARTS: dict[str, tuple[str, ...]] = {
+    "preview": ("preview.png", "preview.json"),
+    "candidates": ("candidates.csv",),
+    "excluded": ("excluded.csv",),
+}
+"""What a scan has besides its volumes, and the files of each."""
 
 
 def format_of(record: ScanRecord, part: str = "ct") -> str:
@@ -65,7 +81,30 @@ def format_of(record: ScanRecord, part: str = "ct") -> str:
     str
         A key of `STORES`; empty where it has no such volume.
     """
-    return next((name for name, store in STORES.items() if part + store.suffix + store.mark in record.files), "")
+    return next((name for name, store in STORES.items() if part + store.files[0] in record.files), "")
+
+
+def lacking(record: ScanRecord) -> list[str]:
+    """Tell what a finished scan lacks of what its recipe promised.
+
+    Parameters
+    ----------
+    record : ScanRecord
+        Its ``scan.json``; one of an older version says of no part that it was promised, and has a ct all the same.
+
+    Returns
+    -------
+    list of str
+        Those of its ``parts`` of which a file is not in ``files``.
+    """
+
+    def is_there(part: str) -> bool:
+        if part in EXTRA_PARTS:
+            return record.files.keys() >= set(EXTRA_PARTS[part])
+        held = format_of(record, part)
+        return bool(held) and record.files.keys() >= {part + file for file in STORES[held].files}
+
+    return [part for part in dict.fromkeys(("ct", *record.parts)) if not is_there(part)]
 
 
 def read_stored(folder: Path, record: ScanRecord, part: str) -> Volume | None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.io.atomic import atomic_path
+from hilum.io.files import read_small
+from hilum.io.finished import finished_scans
 from hilum.io.records import DatasetRecord, TableRecord
-from hilum.io.store import finished_scans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from hilum.io.records import ScanRecord
 
 NAME = "dataset.json"
+
+LARGEST = 1 << 28
+"""Bytes beyond which it is none of ours: 75,000 scans without a row take some megabytes."""
 
 MOSTLY = 0.5
 """The share of a nodule's voxels that lie in the lung mask from which it counts as inside."""
@@ -163,6 +167,6 @@ def read_summary(folder: Path) -> list[DatasetRecord]:
         Empty where there is none of this version's form.
     """
     try:
-        return msgspec.json.decode((folder / NAME).read_bytes(), type=list[DatasetRecord])
-    except (OSError, msgspec.DecodeError):
+        return msgspec.json.decode(read_small(folder / NAME, limit=LARGEST), type=list[DatasetRecord])
+    except (OSError, ValueError, msgspec.DecodeError):
         return []

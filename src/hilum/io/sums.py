@@ -7,13 +7,16 @@ import re
 from typing import TYPE_CHECKING
 
 from hilum.errors import FormatError
-from hilum.io.atomic import atomic_path
+from hilum.io.atomic import atomic_path, write_refused
+from hilum.io.files import open_file, read_small
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
 NAME = "SHA256SUMS"
+
+_LARGEST = 1 << 16
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._-]+)\n")
 
@@ -29,8 +32,13 @@ def file_sha256(path: Path) -> str:
     -------
     str
         64 hexadecimal digits.
+
+    Raises
+    ------
+    InputError
+        If it is gone, is no regular file, or may not be read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -55,6 +63,25 @@ def write_sums(folder: Path, names: Sequence[str]) -> None:
         partial.write_text(text)
 
 
+def remove_sums(folder: Path) -> None:
+    """Remove the checksums of a folder whose files are about to change.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    OutputError
+        If the system refuses.
+    """
+    path = folder / NAME
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as problem:
+        raise write_refused("", problem, where=path) from None
+
+
 def read_sums(folder: Path) -> dict[str, str]:
     """Read the checksums of a folder's files.
 
@@ -69,13 +96,13 @@ def read_sums(folder: Path) -> dict[str, str]:
 
     Raises
     ------
-    FormatError
-        If a line is not of the form.
+    FormatError, InputError
+        If a line is not of the form, or the file is no regular one.
     """
     path = folder / NAME
     if not path.is_file():
         return {}
-    lines = path.read_bytes().decode("ascii", "replace").splitlines(keepends=True)
+    lines = read_small(path, limit=_LARGEST).decode("ascii", "replace").splitlines(keepends=True)
     found = [_LINE.fullmatch(line) for line in lines]
     if not all(found):
         raise FormatError("a line is not a checksum and a name", where=path, do="run it again with the same command")

@@ -8,17 +8,25 @@ import os
 import re
 from operator import itemgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from hilum.errors import AnnotationError, one_line
 from hilum.io.files import open_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _PLAIN = re.compile(r"[0-9eE+\-. ]+")
 """What numbers are written with: Python's own float also takes ``nan``, ``1_0`` and digits of other scripts."""
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a cell begins with that a spreadsheet computes instead of showing it; the last four are the wide ones of CJK.
+
+An apostrophe is among them, so that the one put in front can be told from one that was there.
+"""
 
 _FARTHEST_MM = 1e9
 _SIZE_LIMIT = 2**28
@@ -33,6 +41,44 @@ class Row(NamedTuple):
     key: str
     values: tuple[str, ...] | None
     what: str
+
+
+def safe_cells(row: Iterable[object]) -> list[object]:
+    """Cells of a csv of ours, none of which a spreadsheet takes for a formula.
+
+    Parameters
+    ----------
+    row : iterable of object
+
+    Returns
+    -------
+    list of object
+        Text that begins like a formula has an apostrophe in front; numbers stay as they are, written out too.
+
+    Examples
+    --------
+    >>> safe_cells(["=1+1", "-12.5", -12.5, "fold"])
+    ["'=1+1", '-12.5', -12.5, 'fold']
+    """
+    return [f"'{cell}" if isinstance(cell, str) and _is_formula(cell) else cell for cell in row]
+
+
+def plain_cell(cell: str) -> str:
+    """A cell that `safe_cells` wrote, as it was before.
+
+    Parameters
+    ----------
+    cell : str
+
+    Returns
+    -------
+    str
+    """
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
+
+
+def _is_formula(cell: str) -> bool:
+    return cell.startswith(FORMULA) and not _NUMBER.fullmatch(cell)
 
 
 def read_rows(
@@ -64,8 +110,8 @@ def read_rows(
     MissingInputError, InputError
         If the file does not exist or cannot be opened.
     """
-    with open_file(path) as handle, cast("io.FileIO", handle) as raw, io.BufferedReader(raw, 2**18) as buffered:
-        size = os.fstat(handle.fileno()).st_size
+    with open_file(path) as raw, io.BufferedReader(raw, 2**18) as buffered:
+        size = os.fstat(raw.fileno()).st_size
         if size > _SIZE_LIMIT:
             raise AnnotationError(f"is larger than {_SIZE_LIMIT} bytes", where=path, do=do)
         reader = csv.reader(_lines(buffered, path), strict=True)

@@ -10,7 +10,7 @@ from hilum.errors import InputError, MissingInputError, SeriesError
 from hilum.io.series import name_some
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -59,13 +59,15 @@ class Lies(NamedTuple):
     do: str
 
 
-def what_else_lies(names: Sequence[str]) -> Lies | None:
+def what_else_lies(names: Sequence[str], shown: Callable[[str], str]) -> Lies | None:
     """Tell what lies in a folder without DICOM, where that is volumes or packed files.
 
     Parameters
     ----------
     names : sequence of str
         Its files.
+    shown : callable
+        From a file to what messages call it.
 
     Returns
     -------
@@ -74,11 +76,11 @@ def what_else_lies(names: Sequence[str]) -> Lies | None:
     volumes = [name for name in names if name.lower().endswith(_VOLUMES)]
     if volumes:
         what = f"{len(volumes)} volume files lie in it" if len(volumes) > 1 else "a volume file lies in it"
-        return Lies(f"{what}: {name_some(volumes)}", "give the file itself; hilum run takes all of them")
+        return Lies(f"{what}: {name_some(map(shown, volumes))}", "give the file itself; hilum run takes all of them")
     packed = packed_files(names)
     if packed:
         what = f"{len(packed)} packed files (gzip, zip, tar) lie in it" if len(packed) > 1 else "an archive lies in it"
-        return Lies(f"{what}: {name_some(packed)}", "unpack them, and give the folder")
+        return Lies(f"{what}: {name_some(map(shown, packed))}", "unpack them, and give the folder")
     return None
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from hilum.errors import FormatError, GeometryError
 from hilum.geometry import Geometry
+from hilum.io.names import made_up_name, safe_name
 from hilum.scan import Note, Scan
 from hilum.volume import Mask, Volume
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 _PLAUSIBLE_MM = 1e5
 """What a scanner's room could hold: beyond it, a header is damaged or in other units."""
+
+_DATE = re.compile(r"[0-9]{1,4}\.[0-9]{1,2}\.[0-9]{1,4}")
+"""What three numbers with dots can be, too."""
 
 AIR_HU = -1024
 """The lowest value of a CT; what stands below it is a scanner's mark for 'outside the field of view'."""
@@ -200,11 +204,12 @@ def series_name(path: Path) -> str:
     Returns
     -------
     str
-        The name without its suffix, of ``[A-Za-z0-9._-]``, at most 64 characters.
+        The name without its suffix, where that is a UID or `hilum.io.names` lets it pass; a made-up one otherwise.
     """
     name = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
     stem = name.rpartition(".")[0] or name
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", stem)[:64]
+    passes = safe_name(stem) or (is_uid(stem) and not _DATE.fullmatch(stem))
+    return stem if passes and len(stem) <= 64 else made_up_name(stem)
 
 
 def make_geometry(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from hilum.errors import InputError
+from hilum.ops.finite import check_finite
 from hilum.volume import Volume
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def normalize(volume: Volume, *, lower: float = -1000.0, upper: float = 400.0, m
     Raises
     ------
     InputError
-        If `lower` is not below `upper`, or `mean` is not finite.
+        If `lower` is not below `upper`, `mean` is not finite, or a float volume holds NaN or infinity.
 
     Examples
     --------
@@ -106,10 +107,11 @@ def zero_center(volume: Volume, *, mean: float = 0.25) -> Volume:
     Raises
     ------
     InputError
-        If `mean` is not finite.
+        If `mean` is not finite, or the volume holds NaN or infinity.
     """
     if not np.isfinite(mean):
         raise InputError(f"mean is {mean}, expected a finite number", code="option")
+    check_finite(volume.array)
     return Volume(np.subtract(volume.array, np.float32(mean), dtype=np.float32), volume.geometry)
 
 
@@ -145,7 +147,7 @@ def window(
     ------
     InputError
         If there is no such preset or function, if neither or both of preset and window are given, or the width is
-        too small (below 1 for ``LINEAR``, not positive otherwise).
+        too small (below 1 for ``LINEAR``, not positive otherwise), or a float volume holds NaN or infinity.
 
     Notes
     -----
@@ -250,6 +252,7 @@ def _window_of(center: float | None, width: float | None, preset: str) -> tuple[
 def _mapped(volume: Volume, curve: Callable[[NDArray[Any]], NDArray[Any]], dtype: type[np.generic]) -> Volume:
     """Apply a curve to every voxel; for integers by a table of its values, which is exact and faster."""
     array = volume.array
+    check_finite(array)
     if array.dtype.kind not in "iu" or array.dtype.itemsize > 2:
         flat = np.stack([curve(part).astype(dtype) for part in array])
         return Volume(flat, volume.geometry)

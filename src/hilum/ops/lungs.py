@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from hilum.errors import InputError, one_line
+from hilum.ops.finite import check_finite
 from hilum.volume import Mask
 
 if TYPE_CHECKING:
@@ -150,13 +151,14 @@ def segment_lungs(
     Raises
     ------
     InputError
-        If the method is unknown, or an option is not one it has.
+        If the method is unknown, an option is not one it has, or a float volume holds NaN or infinity.
     """
     if method not in METHODS and not method.startswith(MODEL):
         known = f"{', '.join(METHODS)}, {MODEL}PATH"
         raise InputError(f"no lung method {one_line(method, limit=60)!r}, expected one of {known}", code="method")
     if not (math.isfinite(dilate_mm) and dilate_mm >= 0):
         raise InputError(f"dilate_mm is {dilate_mm}, expected a distance of 0 mm or more", code="radius")
+    check_finite(volume.array)
     options = LungOptions(fill=fill, pathology=pathology, airways=airways, background=background)
     _refuse_others(method, options)
     find = partial(_by_model, Path(method.removeprefix(MODEL))) if method.startswith(MODEL) else METHODS[method]

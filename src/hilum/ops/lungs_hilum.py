@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum.ops.finite import as_hu
 from hilum.ops.reorient import body_axes, reorient
 
 if TYPE_CHECKING:
@@ -70,14 +71,10 @@ def both_lungs(
     """
     order, flips = body_axes(volume.geometry)
     turned = reorient(volume)
-    hu = np.ascontiguousarray(_as_int16(turned.array))
+    hu = np.ascontiguousarray(as_hu(turned.array))
     labels = _segment(hu, turned.spacing, fill=fill, dense=dense, airways=airways, workers=workers)
     back = np.transpose(labels[tuple(slice(None, None, -1 if flip else 1) for flip in flips)], np.argsort(order))
     return np.ascontiguousarray(back)
-
-
-def _as_int16(hu: NDArray[np.int16]) -> NDArray[np.int16]:
-    return hu if hu.dtype == np.int16 else np.clip(np.rint(hu), -32768, 32767).astype(np.int16)
 
 
 def _segment(

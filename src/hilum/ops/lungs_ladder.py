@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from hilum.ops.finite import as_hu
 from hilum.ops.lungs import LEFT, RIGHT, segment_lungs
 from hilum.ops.quality import ALARM_BELOW, lung_rank, measure_lungs
 from hilum.ops.reorient import body_axes
@@ -131,6 +132,7 @@ def find_lungs(
     -------
     Found
     """
+    ct = Volume(as_hu(ct.array), ct.geometry)
     mask = segment(ct)
     first = Found(mask, measure_lungs(ct, mask, sides=sides, workers=workers))
     if not fallback or first.figures["lung_score"] >= ALARM_BELOW:

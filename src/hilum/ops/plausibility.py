@@ -1,4 +1,4 @@
-"""Whether a volume's numbers look like Hounsfield units of a chest, and what they probably are instead."""
+"""Whether a volume's numbers look like Hounsfield units of a chest, its size like a person's, and the likely cause."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hilum.scan import Note
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from hilum.geometry import Geometry
     from hilum.volume import Volume
 
 SAMPLE = 400_000
@@ -28,6 +29,16 @@ TISSUE_HU = (-150, 150)
 SHARE = 1e-3
 """The least share of the voxels that must be air, and that must be tissue."""
 
+VOXEL_MM = (0.1, 25.0)
+"""Voxels of a person's CT: finest in photon counting at 0.1 mm, thickest in old screening at 10 to 20 mm."""
+
+LARGEST_MM = 2500.0
+"""No scanner's table moves a person farther."""
+
+_USUAL_MM = (0.3, 2.0, 10.0)
+"""The least and the largest size of a usual scan's voxels, and in the middle the largest that pixels have."""
+
+_UNITS = (("cm", 10.0), ("m", 1000.0), ("micrometers", 0.001))
 _INTERCEPTS = (1024, 1000)
 _LABELS = 64
 _BYTE = 255
@@ -72,6 +83,34 @@ def question_values(volume: Volume) -> tuple[Note, ...]:
     return (Note("not-hu", f"these are probably not Hounsfield units: {cause}"),) if cause else ()
 
 
+def question_size(geometry: Geometry) -> tuple[Note, ...]:
+    """Ask whether a grid has the size of a CT of a person.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        The scan's own grid.
+
+    Returns
+    -------
+    tuple of Note
+        One of code ``implausible-size``, which names the axis and the likely cause, or none.
+
+    Examples
+    --------
+    >>> from hilum.geometry import Geometry
+    >>> question_size(Geometry((240, 512, 512), (1.25, 0.7, 0.7)))
+    ()
+    >>> print(*question_size(Geometry((240, 512, 512), (0.00125, 0.0007, 0.0007))))
+    implausible-size: 240 voxels of 0.00125 mm along z are 0.3 mm, no CT of a person: the spacing seems to be in m
+    """
+    for axis, n, s in zip("zyx", geometry.shape, geometry.spacing, strict=True):
+        if (n > 1 and s < VOXEL_MM[0]) or s > VOXEL_MM[1] or n * s > LARGEST_MM:
+            text = f"{n} voxels of {s:.4g} mm along {axis} are {n * s:.4g} mm, no CT of a person"
+            return (Note("implausible-size", f"{text}: {_unit(geometry)}"),)
+    return ()
+
+
 def surely_not_hu(volume: Volume) -> str:
     """Tell a volume that cannot be a CT in Hounsfield units, whatever it shows.
 
@@ -112,6 +151,16 @@ def surely_not_hu(volume: Volume) -> str:
     if count <= _LABELS:
         return _label_map(count, low, high)
     return _display(low, high) if high <= _BYTE else ""
+
+
+def _unit(geometry: Geometry) -> str:
+    """What the spacing would be right in."""
+    low, pixel, high = _USUAL_MM
+    first, second, third = sorted(geometry.spacing)
+    for unit, factor in _UNITS:
+        if low <= first * factor and second * factor <= pixel and third * factor <= high:
+            return f"the spacing seems to be in {unit}"
+    return "the spacing seems to be wrong"
 
 
 def _count(array: NDArray[Any]) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hilum.ops.finite import check_finite
 from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.reorient import reorient
 from hilum.ops.statistics import HuHistogram, count_hu
@@ -143,7 +144,13 @@ def draw_preview(scan: Scan, *, unit_range: UnitRange | None = None, workers: in
     Preview
         In the radiologist's view: the patient's right on the left, the head or the front on top. The lungs are
         outlined, nodules ringed; the same scan gives the same bytes.
+
+    Raises
+    ------
+    InputError
+        If the voxels hold NaN or infinity.
     """
+    check_finite(scan.ct.array)
     ct = reorient(scan.ct)
     view = _View(
         ct=ct,

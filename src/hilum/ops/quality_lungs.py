@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum.ops.finite import as_hu
 from hilum.ops.reorient import body_axes
 
 if TYPE_CHECKING:
@@ -115,11 +117,12 @@ def lung_figures(ct: Volume, lungs: Mask, *, sides: bool = True, workers: int = 
     """
     from hilum._kernels.tally import tally
 
-    hu = ct.array if ct.array.dtype == np.int16 else np.clip(np.rint(ct.array), -32768, 32767).astype(np.int16)
+    hu = as_hu(ct.array)
     factors: Shape = tuple(max(1, round(CELL_MM / s)) for s in ct.spacing)  # type: ignore[assignment]  # three of them
     rows = factors[0] * factors[1]  # of a block: some of them tell its mean and its shares
     step = 1 if rows < 4 else 2 if rows < 9 else 3
-    counted = tally(hu, lungs.array, factors, air=AIR_UP_TO, limits=LIMITS, step=step, workers=workers)
+    count = partial(tally, hu, lungs.array, factors, air=AIR_UP_TO, limits=LIMITS, workers=workers)
+    counted = count(step=step)
     low, high, one, two, every, total = counted.totals[:6].tolist()
     voxel_ml = lungs.geometry.voxel_volume / 1000
     found = {"lowest_hu": float(low), "highest_hu": float(high), "lung_ml": (one + two) * voxel_ml}
@@ -129,6 +132,8 @@ def lung_figures(ct: Volume, lungs: Mask, *, sides: bool = True, workers: int = 
         found["lung_side_ratio"] = min(one, two) / max(one, two, 1)
     if not every:
         return found
+    if not counted.inside.any():  # none of the rows that were sampled meets so small a mask
+        counted = count(step=1)
     found["lung_mean_hu"] = total / every
     found |= _brightness(counted)
     found |= _edges(hu, lungs, workers)

@@ -9,6 +9,7 @@ import numpy as np
 
 from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.geometry import Geometry
+from hilum.ops.finite import check_finite
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ _DTYPES = ("int16", "uint8", "float32")
 _SLACK = 1e-6
 """512 voxels of 0.78125 mm make 400 of 1 mm, not 401, even where the spacing comes from decimal text."""
 
-_MOST_VOXELS = 4_000_000_000
+_MOST_VOXELS = 2_000_000_000
+"""The largest grid made: 4 GB of int16, a whole body at 0.6 mm."""
+
+_MANY = 32
+"""So many voxels do not end as one: their spacing is wrong, or the one asked for is. Fewer may be a small patch."""
 
 
 def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], grid: Grid = "center") -> Geometry:
@@ -52,7 +57,8 @@ def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], 
     Raises
     ------
     GeometryError
-        If the spacing is not positive and finite, or gives more than 4e9 voxels.
+        If the spacing is not positive and finite, gives more than 2e9 voxels (4 GB of int16), or makes one voxel of
+        32 or more along an axis.
     InputError
         If there is no such grid.
 
@@ -68,17 +74,15 @@ def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], 
         raise InputError(f"grid is {grid!r}, expected center or corner", code="option")
     wanted = _spacing(spacing)
     ratios = [n * s / t for n, s, t in zip(geometry.shape, geometry.spacing, wanted, strict=True)]
-    if not prod(max(1.0, ratio) for ratio in ratios) <= _MOST_VOXELS:
-        do = "choose a larger spacing"
-        raise GeometryError(f"spacing {wanted} mm of a grid of {geometry.shape} gives over 4e9 voxels", do=do)
+    _check_size(geometry, wanted, ratios)
     if grid == "corner":
-        shape = tuple(max(1, round(ratio)) for ratio in ratios)
+        shape = _checked(geometry, wanted, tuple(max(1, round(ratio)) for ratio in ratios))
         steps = tuple(
             s * (n - 1) / (m - 1) if min(n, m) > 1 else s * n / m
             for n, s, m in zip(geometry.shape, geometry.spacing, shape, strict=True)
         )
         return Geometry(cast("tuple[int, int, int]", shape), _three(steps), geometry.origin, geometry.direction)
-    shape = tuple(max(1, int(np.ceil(ratio * (1 - _SLACK)))) for ratio in ratios)
+    shape = _checked(geometry, wanted, tuple(max(1, int(np.ceil(ratio * (1 - _SLACK)))) for ratio in ratios))
     if shape == geometry.shape and wanted == geometry.spacing:
         return geometry
     first = [_positions(*axis, grid)[0] for axis in zip(geometry.shape, geometry.spacing, shape, wanted, strict=True)]
@@ -123,7 +127,8 @@ def resample(
     Raises
     ------
     GeometryError
-        If the spacing is not positive and finite, or gives more than 4e9 voxels.
+        If the spacing is not positive and finite, gives more than 2e9 voxels (4 GB of int16), or makes one voxel of
+        32 or more along an axis.
     InputError
         If there is no such order or grid, or a float volume holds NaN or infinity.
     UnsupportedError
@@ -153,6 +158,28 @@ def resample(
     return type(volume)(kernel(array, positions, order, workers), new)
 
 
+def _check_size(geometry: Geometry, wanted: Sequence[float], ratios: Sequence[float]) -> None:
+    """Refuse a grid that no memory holds."""
+    voxels = prod(max(1.0, ratio) for ratio in ratios)
+    if voxels <= _MOST_VOXELS:
+        return
+    old, new = " x ".join(f"{s:.4g}" for s in geometry.spacing), " x ".join(f"{t:.4g}" for t in wanted)
+    sizes = " x ".join(f"{max(1.0, ratio):.4g}" for ratio in ratios)
+    what = f"spacing {new} mm gives {sizes} voxels, {voxels * 2 / 1e9:.3g} GB, from voxels of {old} mm"
+    raise GeometryError(
+        f"{what}; at most 2e9 voxels are made", do="check the spacing of the scan, or ask for a larger one"
+    )
+
+
+def _checked(geometry: Geometry, wanted: Sequence[float], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Refuse an axis of many voxels that would end as one."""
+    for axis, n, s, m, t in zip("zyx", geometry.shape, geometry.spacing, shape, wanted, strict=True):
+        if m == 1 and n >= _MANY:
+            what = f"{n} voxels of {s:.4g} mm along {axis} are {n * s:.4g} mm, and would end as one voxel of {t:.4g} mm"
+            raise GeometryError(what, do="check the spacing of the scan, or ask for a smaller one")
+    return shape
+
+
 def _nearest(
     array: NDArray[np.generic], positions: list[NDArray[np.float64]], _order: int, workers: int
 ) -> NDArray[np.generic]:
@@ -167,11 +194,7 @@ def _interpolated(
 ) -> NDArray[np.generic]:
     from hilum._kernels.spline import interpolate, make_taps  # late, as above
 
-    if array.dtype.kind == "f" and not np.isfinite([array.min(), array.max()]).all():
-        do = "replace these voxels by the value of air first"
-        raise InputError(
-            "the volume holds NaN or infinity, which would spread along whole lines", do=do, code="not-finite"
-        )
+    check_finite(array)  # one such voxel would spread along whole lines
     taps = [make_taps(p, size=n, order=order) for p, n in zip(positions, array.shape, strict=True)]
     return interpolate(array, *taps, workers=workers)
 

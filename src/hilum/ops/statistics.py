@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hilum.errors import InputError, UnsupportedError
+from hilum.ops.finite import check_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -199,7 +200,13 @@ def measure_moments(volume: Volume) -> Moments:
     Returns
     -------
     Moments
+
+    Raises
+    ------
+    InputError
+        If the voxels hold NaN or infinity.
     """
+    check_finite(volume.array)
     moments = Moments()
     for part in volume.array:
         values = part.astype(np.float64)

@@ -67,9 +67,10 @@ def histogram(volume: Volume, *, mask: Mask | None = None, bins: int = 80) -> Fi
         upper.set_xlim(low, high)
         _bands(lower, upper, (low, high))
         lower.set_xlabel("Hounsfield units (HU)")
-    grid[0, 0].set_yscale("log")
-    grid[0, 1].set_ylim(bottom=0)
     inside = _binned(counted, np.array(RANGE_HU, float)).sum()
+    if inside:  # a scale of logarithms needs something to show
+        grid[0, 0].set_yscale("log")
+    grid[0, 1].set_ylim(bottom=0)
     grid[0, 0].set_title(f"{counted.total:,} voxels, {counted.total - inside:,} beyond this range", fontsize=9)
     grid[0, 1].set_title("soft tissue, every HU value", fontsize=9)
     what = "marked voxels" if mask is not None else "all voxels"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hilum.errors import InputError, UnsupportedError, one_line
+from hilum.ops.finite import check_finite
 from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.reorient import reorient
 
@@ -136,7 +137,7 @@ def upright(scan: Scan) -> Scan:
 
 
 def check_hu(volume: Volume) -> None:
-    """Refuse voxels that were brought to the unit range: a window of HU would show them all alike.
+    """Refuse voxels that are no numbers, or were brought to the unit range: a window of HU would show them all alike.
 
     Parameters
     ----------
@@ -146,8 +147,11 @@ def check_hu(volume: Volume) -> None:
     ------
     UnsupportedError
         If they are floating-point numbers from -1 to 2.
+    InputError
+        If they hold NaN or infinity.
     """
     array = volume.array
+    check_finite(array)
     if array.dtype.kind == "f" and array.min() >= -1 and array.max() <= 2:
         what = f"voxels from {array.min():.3g} to {array.max():.3g} are no HU but the unit range"
         raise UnsupportedError(what, do="draw the scan in HU", code="not-in-hu")

@@ -9,8 +9,9 @@ import msgspec
 
 from hilum.errors import FormatError, MissingInputError
 from hilum.io import ledger
+from hilum.io.files import read_small
+from hilum.io.finished import look_up_scans
 from hilum.io.preview import read_preview
-from hilum.io.store import finished_scans
 from hilum.io.summary import read_summary
 from hilum.report.risk import Flag, flags, risk
 
@@ -102,7 +103,7 @@ def gather(folder: Path) -> Run:
     if not book.is_file():
         raise MissingInputError(f"no {ledger.NAME} here", where=folder, do="give the --out folder of 'hilum run'")
     rows = ledger.read_ledger(folder)
-    finished = {path.name: (path, record) for path, record in finished_scans(folder)}
+    finished = {path.name: (path, record) for path, record in look_up_scans(folder, unlisted=True) if record}
     pictures: dict[str, bytes] = {}
     entries = [_entry(scan_id, rows.get(scan_id), finished.get(scan_id), pictures) for scan_id in {**rows, **finished}]
     entries.sort(key=lambda entry: (-entry.risk, entry.figures.get("lung_score", 1.0), entry.id))
@@ -162,12 +163,11 @@ def _entry(
 
 def _unreadable(book: Path) -> int:
     """Count the lines of a ledger that `read_ledger` passes over."""
-    with book.open("rb") as file:
-        return sum(ledger.decode_row(line) is None for line in file)
+    return sum(ledger.decode_row(line) is None for line in ledger.read_lines(book.parent))
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        return read_small(path, limit=1 << 20).decode("utf-8", "replace")
+    except (OSError, ValueError):
         return ""

@@ -19,7 +19,7 @@ FINE, MENDED, LOOK, CHECK, NOTHING = range(5)
 LEVELS = ("fine", "mended", "look", "check first", "no output")
 """Names of the levels of risk, from the least."""
 
-CHECKED_FIRST = ALARMS | {"not-hu", "nodule-outside"}
+CHECKED_FIRST = ALARMS | {"implausible-size", "not-hu", "nodule-outside"}
 """Notes that say that something is probably wrong."""
 
 LOOKED_AT = frozenset({

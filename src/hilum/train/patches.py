@@ -15,6 +15,7 @@ from hilum.io.detections import read_candidates, read_findings
 from hilum.io.landing import read_locations
 from hilum.io.store import HU
 from hilum.io.stores import read_stored
+from hilum.io.tables import safe_cells
 from hilum.io.values import AIR_HU
 from hilum.ops.nodules import mask_nodules
 from hilum.ops.patches import Box, cut_patch, padded_voxels
@@ -108,7 +109,7 @@ def write_patches(
                     skipped.append(Skip(scan=scan.record.scan_id, code=code, reason=one_line(problem.what)))
                     continue
                 made += [one] if rows else []
-                index.writerows([first + k, *row] for k, row in enumerate(rows))
+                index.writerows(safe_cells([first + k, *row]) for k, row in enumerate(rows))
                 first += len(rows)
         told = Patches(
             version=hilum.__version__,

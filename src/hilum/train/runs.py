@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, MissingInputError, OutputError, one_line
-from hilum.io.atomic import PARTIAL, whole_folder
+from hilum.io.atomic import whole_folder
+from hilum.io.finished import check_files as _check_files
+from hilum.io.finished import look_up_scans
 from hilum.io.ledger import read_ledger
 from hilum.io.records import grid_of
-from hilum.io.store import check_files as _check_files
-from hilum.io.store import read_record
 from hilum.io.values import is_uid
 from hilum.scan import Nodule
 
@@ -76,12 +76,6 @@ class Skip(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 1
 
 
-class _Labels(msgspec.Struct):
-    """What a data set knew of a scan, read as it comes: an older output has none of it."""
-
-    labels: Any = None
-
-
 def list_run(folder: Path, *, fold_by: str = "fold") -> tuple[list[RunScan], list[Skip]]:
     """List the finished scans of a run, and name every other.
 
@@ -105,16 +99,12 @@ def list_run(folder: Path, *, fold_by: str = "fold") -> tuple[list[RunScan], lis
         If no scan is finished.
     """
     scans, skipped = [], []
-    places = folder / "scans"
-    for path in sorted(places.iterdir()) if places.is_dir() else ():
-        if path.name.startswith(PARTIAL) or not path.is_dir():
-            continue
-        record = read_record(path)
+    for path, record in look_up_scans(folder):
         if record is None:
             reason = "its scan.json is absent or damaged; run it again"
             skipped.append(Skip(scan=one_line(path.name, limit=80), code="damaged-scan", reason=reason))
         else:
-            scans.append(RunScan(folder=path, record=record, fold=_fold(path, fold_by)))
+            scans.append(RunScan(folder=path, record=record, fold=_fold(record, fold_by)))
     if not scans:
         raise MissingInputError("no finished scan here", where=folder, do="give the --out folder of 'hilum run'")
     there = {path.folder.name for path in scans} | {skip.scan for skip in skipped}
@@ -223,10 +213,6 @@ def output_folder(out: Path, *, run: Path, overwrite: bool = False) -> Iterator[
         yield partial
 
 
-def _fold(path: Path, name: str) -> str:
-    try:
-        found = msgspec.json.decode((path / "scan.json").read_bytes(), type=_Labels).labels
-    except (OSError, msgspec.DecodeError):
-        return ""
-    fold = found.get(name, "") if isinstance(found, dict) else ""
+def _fold(record: ScanRecord, name: str) -> str:
+    fold = record.labels.get(name, "")
     return one_line(fold, limit=32) if isinstance(fold, str | int) else ""

@@ -15,6 +15,7 @@ import numpy as np
 import hilum
 from hilum.errors import HilumError, InputError, one_line
 from hilum.io.stores import read_stored
+from hilum.io.tables import safe_cells
 from hilum.ops.nodules import mask_nodules
 from hilum.train.runs import SUMMARY, RunScan, Skip, check_files, list_run, no_nodules, output_folder
 
@@ -104,7 +105,7 @@ def write_slices(
                     np.save(partial / names[1], masks)
                     size = scan.diameter_mm(label)
                     whose = (scan.record.scan_id, scan.uid, scan.fold, label, size)
-                    index.writerows([number, *names, row, *whose, *fact] for row, fact in enumerate(facts))
+                    index.writerows(safe_cells([number, *names, row, *whose, *fact]) for row, fact in enumerate(facts))
                     number += 1
                 used += number > before
         made = Slices(version=hilum.__version__, pixels=pixels, scans=used, nodules=number, skipped=skipped)

@@ -21,7 +21,10 @@ def view(
     annotations: Path | None = None,
     original: Path | None = None,
     series: str = "",
+    browser: bool = False,
     ready: Callable[[str], None],
+    again: Callable[[str], None] = lambda _: None,
+    failed: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve a scan or a finished run to the browser of this machine, until Ctrl-C.
 
@@ -37,8 +40,15 @@ def view(
         For a run: its input, to be shown beside what was made of it.
     series : str
         For a DICOM folder that holds several: the Series Instance UID.
+    browser : bool
+        Whether the browser of this machine is started; it gets an address of its own, in a file that nobody else can
+        read.
     ready : callable
-        Called with the address once it answers.
+        Called with an address once it answers. It lets one browser in, once.
+    again : callable
+        Called with the next such address when one was used.
+    failed : callable
+        Called where no browser could be started.
 
     Raises
     ------
@@ -48,4 +58,5 @@ def view(
     from hilum.viewer.server import serve
     from hilum.viewer.sources import open_source
 
-    serve(open_source(path, annotations=annotations, original=original, series=series), port=port, ready=ready)
+    source = open_source(path, annotations=annotations, original=original, series=series)
+    serve(source, port=port, browser=browser, ready=ready, again=again, failed=failed)

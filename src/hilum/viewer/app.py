@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -48,6 +48,7 @@ KEPT = 2
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
     verdict: str
     comment: str
+    scan_sha256: str = ""
 
 
 class Shelf:
@@ -61,6 +62,8 @@ class Shelf:
     def part(self, number: int, kind: str, name: str) -> Any:
         """The facts (``told``), a ``volume`` or a ``surface`` of a scan; one after the other, for they share work."""
         with self._lock:
+            if kind == "told" and number in self._kept and self._kept[number].sha256 != self._source.digest(number):
+                del self._kept[number]  # it was made anew since it was read
             if number not in self._kept:
                 while len(self._kept) >= KEPT:
                     self._kept.popitem(last=False)
@@ -136,10 +139,12 @@ class Answers:
         try:
             asked = msgspec.json.decode(body, type=_Body)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return _told("a review is {verdict, comment}", 400)
+            return _told("a review is {verdict, comment, scan_sha256}", 400)
         name = self._source.items[number].name
-        saved = await run_in_threadpool(save_review, run, name, verdict=asked.verdict, comment=asked.comment)
-        return _json(saved.told())
+        saved = await run_in_threadpool(
+            save_review, run, name, verdict=asked.verdict, comment=asked.comment, scan_sha256=asked.scan_sha256
+        )
+        return _json(self._source.review(number, saved))
 
 
 def make_app(source: Source) -> Starlette:
@@ -162,16 +167,33 @@ def make_app(source: Source) -> Starlette:
         Route("/api/scans/{id}/review", answers.review, methods=["POST"]),
         Route("/api/scans/{id}/{file}", answers.part),
     ]
-    return Starlette(routes=routes, exception_handlers={HilumError: _refusal})
+
+    def refusal(_: Request, problem: Exception) -> Response:
+        """One line, whatever went wrong."""
+        if not isinstance(problem, HilumError):
+            return _told(_fault(problem), 500)
+        return _told(_line(problem, source.run), 404 if isinstance(problem, MissingInputError) else 422)
+
+    return Starlette(routes=routes, exception_handlers={HilumError: refusal, Exception: refusal})
 
 
 def _bytes(found: bytes | None, media_type: str) -> Response | None:
     return None if found is None else Response(found, media_type=media_type)
 
 
-def _refusal(_: Request, problem: Exception) -> Response:
-    """What hilum refuses is one line; nothing else is told."""
-    return _told(str(problem), 404 if isinstance(problem, MissingInputError) else 422)
+def _line(problem: HilumError, run: Path | None) -> str:
+    """A refusal without places of this machine, which can name patients; files of the run are named from there."""
+    where = problem.where
+    if isinstance(where, PurePath) or (where is not None and PurePath(where).is_absolute()):
+        inside = run is not None and PurePath(where).is_relative_to(run)
+        below = PurePath(where).relative_to(run) if run is not None and inside else PurePath()
+        where = below if below.parts else None
+    return str(HilumError(problem.what, where=where, do=problem.do))
+
+
+def _fault(problem: Exception) -> str:
+    """What hilum did not expect, without a text that might name a place."""
+    return f"hilum failed: {getattr(problem, 'strerror', None) or type(problem).__name__}"
 
 
 def _told(text: str, status: int) -> Response:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import re
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from hilum.batch.lock import hold
-from hilum.errors import FormatError, InputError
+from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io.atomic import atomic_path
+from hilum.io.files import read_small
+from hilum.io.tables import plain_cell, safe_cells
 from hilum.report.text import visible
 
 if TYPE_CHECKING:
@@ -27,12 +31,16 @@ PATIENCE = 10.0
 LARGEST = 64 << 20
 """Bytes of a file that is read: a hundred thousand scans with comments fit."""
 
-COLUMNS = ("scan_id", "verdict", "comment", "when")
+COLUMNS = ("scan_id", "verdict", "comment", "when", "scan_sha256")
+"""The last says which output of the scan was seen, by its ``scan.json``."""
+
+OLDER = COLUMNS[:4]
+"""What older versions wrote."""
+
 VERDICTS = ("accept", "reject", "")
 LONGEST_COMMENT = 1000
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
-"""A spreadsheet takes what begins so for a formula, or for an escape; such a cell is written with ' before it."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 saving = threading.Lock()
 """Held while the file is written: the program does not end in between."""
@@ -45,6 +53,7 @@ class Review:
     verdict: str
     comment: str
     when: str
+    scan_sha256: str = ""
 
     def told(self) -> dict[str, Any]:
         """As the page takes it."""
@@ -71,35 +80,34 @@ def read_reviews(run: Path) -> dict[str, Review]:
     """
     path = run / NAME
     try:
-        if not path.is_file() and path.exists():
-            raise _none_of_ours(path, "it is no file")
-        with path.open("rb") as file:
-            raw = file.read(LARGEST + 1)
-        if len(raw) > LARGEST:
-            raise _none_of_ours(path, f"it has more than {LARGEST >> 20} MB")
-        return _parse(raw.decode(), path)
-    except FileNotFoundError:
+        raw = read_small(path, limit=LARGEST)
+    except MissingInputError:
         return {}
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+    except InputError as problem:
+        raise _none_of_ours(path, problem.what) from None
+    try:
+        return _parse(raw.decode(), path)
+    except (UnicodeDecodeError, csv.Error) as problem:
         raise _none_of_ours(path, f"cannot be read: {problem}") from None
 
 
 def _parse(text: str, path: Path) -> dict[str, Review]:
     """Every line, or a refusal: a line that was left out would be gone with the next review that is saved."""
     table = csv.reader(io.StringIO(text, newline=""), strict=True)
-    if tuple(next(table, ())) != COLUMNS:
+    columns = tuple(next(table, ()))
+    if columns not in (COLUMNS, OLDER):
         raise _none_of_ours(path, f"its columns are not {', '.join(COLUMNS)}")
     reviews: dict[str, Review] = {}
     for cells in table:
         where = f"line {table.line_num}"
-        if len(cells) != len(COLUMNS):
-            raise _none_of_ours(path, f"{where} has {len(cells)} cells instead of {len(COLUMNS)}")
-        name, verdict, comment, when = (_plain(cell) for cell in cells)
+        if len(cells) != len(columns):
+            raise _none_of_ours(path, f"{where} has {len(cells)} cells instead of {len(columns)}")
+        name, verdict, comment, when, *sha256 = map(plain_cell, cells)
         if verdict not in VERDICTS:
             raise _none_of_ours(path, f"{where}: '{visible(verdict, limit=20)}' is neither accept nor reject")
         if not name or name in reviews:
             raise _none_of_ours(path, f"{where}: {'a second line of its scan' if name else 'no scan_id'}")
-        reviews[name] = Review(verdict, comment, when)
+        reviews[name] = Review(verdict, comment, when, *sha256)
     return reviews
 
 
@@ -107,7 +115,7 @@ def _none_of_ours(path: Path, what: str) -> FormatError:
     return FormatError(what, where=path, do="mend it, or move it elsewhere")
 
 
-def save_review(run: Path, name: str, *, verdict: str, comment: str) -> Review:
+def save_review(run: Path, name: str, *, verdict: str, comment: str, scan_sha256: str = "") -> Review:
     """Write a review beside those that are there.
 
     Parameters
@@ -119,6 +127,8 @@ def save_review(run: Path, name: str, *, verdict: str, comment: str) -> Review:
     verdict : {"accept", "reject", ""}
         Without verdict and comment the scan's line goes.
     comment : str
+    scan_sha256 : str
+        Of the ``scan.json`` of what was looked at.
 
     Returns
     -------
@@ -137,8 +147,12 @@ def save_review(run: Path, name: str, *, verdict: str, comment: str) -> Review:
         raise InputError("a verdict is accept, reject or empty", code="option")
     if len(comment) > LONGEST_COMMENT:
         raise InputError(f"a comment has at most {LONGEST_COMMENT} characters", code="option")
+    if scan_sha256 and not _SHA256.fullmatch(scan_sha256):
+        raise InputError("scan_sha256 is not a SHA-256", code="option")
     text = " ".join(visible(line, limit=LONGEST_COMMENT) for line in comment.splitlines())
-    review = Review(verdict, text, datetime.now(UTC).isoformat(timespec="seconds"))
+    review = Review(verdict, text, datetime.now(UTC).isoformat(timespec="seconds"), scan_sha256)
+    if not os.access(run, os.W_OK):
+        raise OutputError("this run may only be read: no review is saved", where=run, do="ask whom it belongs to")
     # The lock of the processes comes first: who only waits for it can be ended with Ctrl-C.
     what, do = "another viewer is saving a review", "save again in a moment"
     with hold(run, name=LOCK, patience=PATIENCE, what=what, do=do), saving:
@@ -150,13 +164,5 @@ def save_review(run: Path, name: str, *, verdict: str, comment: str) -> Review:
             table = csv.writer(file)
             table.writerow(COLUMNS)
             for scan_id, one in sorted(reviews.items()):
-                table.writerow([_safe(cell) for cell in (scan_id, one.verdict, one.comment, one.when)])
+                table.writerow(safe_cells((scan_id, one.verdict, one.comment, one.when, one.scan_sha256)))
     return review
-
-
-def _safe(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
-
-
-def _plain(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell

@@ -25,9 +25,10 @@ from hilum.volume import Mask, Volume
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hilum.io.records import NoduleRecord, ScanRecord
+    from hilum.io.records import NoduleRecord
     from hilum.ops.surfaces import Mesh
     from hilum.scan import Scan, ScanRef
+    from hilum.viewer.checks import Checked
 
 VOXELS_AT = 352
 """Where a NIfTI file's voxels begin."""
@@ -53,12 +54,15 @@ class Shown:
         Nodules, notes and figures.
     original : ScanRef or None
         Where the scan that this was made of lies.
+    sha256 : str
+        Of the ``scan.json`` of what is shown; empty for a scan of no run.
     """
 
     scan: Scan
     unit: str
     facts: dict[str, Any]
     original: ScanRef | None = None
+    sha256: str = ""
     made: dict[str, Volume | bytes] = field(default_factory=dict)
 
     def volume(self, name: str) -> Volume | None:
@@ -158,11 +162,16 @@ def show_read(scan: Scan) -> Shown:
     notes = [{"code": note.code, "text": note.text} for note in scan.notes]
     facts = {"nodules": nodules, "notes": notes, "figures": dict(scan.figures), "labels": dict(scan.labels)}
 
-    return Shown(replace(scan, ct=ct), HU, facts | {"status": "repaired" if notes else "done", "recipe": None})
+    return Shown(
+        replace(scan, ct=ct),
+        HU,
+        facts | {"status": "repaired" if notes else "done", "recipe": None, "doubt": "", "scan_sha256": ""},
+    )
 
 
-def show_stored(scan: Scan, record: ScanRecord, *, recipe: str, original: ScanRef | None) -> Shown:
+def show_stored(scan: Scan, checked: Checked, *, recipe: str, original: ScanRef | None) -> Shown:
     """Show a finished scan; what a recipe turned into the unit range is turned back into HU, where it can be."""
+    record = checked.record
     ct, unit = scan.ct, record.unit
     if unit == UNIT_RANGE:
         try:
@@ -177,8 +186,10 @@ def show_stored(scan: Scan, record: ScanRecord, *, recipe: str, original: ScanRe
         "figures": record.figures,
         "labels": record.labels,
         "recipe": None,
+        "doubt": checked.doubt,
+        "scan_sha256": checked.sha256,
     }
-    return Shown(replace(scan, ct=ct), unit, facts, original)
+    return Shown(replace(scan, ct=ct), unit, facts, original, checked.sha256)
 
 
 def _nodule(nodule: NoduleRecord) -> dict[str, Any]:

@@ -21,7 +21,7 @@ const shot = async (pane, name) => {
 };
 const open = async () => {
   await page.goto(address);
-  await page.waitForFunction(() => document.getElementById("at-crosshair").textContent !== "");
+  await page.waitForFunction(() => document.getElementById("at-crosshair")?.textContent);
   await page.waitForFunction(() => document.getElementById("busy").textContent === "");
   await page.waitForFunction(() => document.getElementById("render").dataset.state === "drawn");
 };

@@ -1,0 +1,154 @@
+"""Which names of files may leave with a result: those that a program made up or a data set published, and no others.
+
+People call files after patients. What hilum writes names a file only where its name fits a rule below; a name that fits
+none is told as its place among the files, which the person who holds them can count, and nobody else can guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+_SUFFIX = (
+    r"(?:\.(?:dcm|dicom|ima|img|mhd|mha|raw|zraw|nii|nrrd|nhdr|npy|b2nd|zarr|csv|xml|json|toml|txt|log|db|ini|html|pdf|"
+    r"png|jpe?g|zip|tar))?(?:\.gz)?"
+)
+
+_WORD = (
+    r"(?:ct|mr|im|img|image|i|z|slice|slices|scan|series|study|file|vol|volume|case|chest|lungs?|nodules?|mask|seg|"
+    r"dicom|phantom|export|subset|part|copy)"
+)
+
+_NUMBER = r"0*[0-9]{1,4}"
+"""Four digits count slices; eight can be a birth date, or the number of a patient."""
+
+_UID = r"[0-2](?:\.(?:0|[1-9][0-9]*)){4,}"
+"""Five parts at least: three can be a date."""
+
+_PUBLIC = r"(?:LIDC-IDRI-[0-9]{4}|LNDb-[0-9]{4}|LUNA16|TCIA_LIDC-IDRI(?:_[0-9]{8})?)"
+
+_TABLES = (
+    r"(?:annotations|annotations_excluded|candidates|candidates_v2|patients|metadata|(?:stage[12]|sample)_"
+    r"(?:labels|solution|images)|list3\.2|sampleSubmission)"
+)
+
+_FILES = r"(?:DICOMDIR|LICENSE|README|VERSION|Thumbs|desktop|\.DS_Store)"
+
+_SAFE = re.compile(
+    rf"(?:{_UID}|{_WORD}?[._-]?{_UID}|{_WORD}[ ._-]?|[a-z]|(?:{_WORD}|[a-z])?[ ._-]?{_NUMBER}(?:[._-]{_NUMBER})?|"
+    rf"(?=[0-9a-f]*[a-f])[0-9a-f]{{16,64}}|[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|{_PUBLIC}|{_TABLES}|"
+    rf"{_FILES}){_SUFFIX}",
+    re.IGNORECASE,
+)
+
+_PATHS = re.compile(r"[^\s'\"(),;]*[/\\][^\s'\"(),;:]+")
+_FILE_NAMES = re.compile(
+    r"[^\s'\"(),;:]+\.(?:dcm|ima|mhd|mha|z?raw|nii(?:\.gz)?|nrrd|nhdr|npy|csv|xml)\b", re.IGNORECASE
+)
+
+_QUOTED = re.compile(r"(?<!\w)(?:'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\")")
+"""What messages quote stood in a file; an apostrophe in a word opens nothing."""
+
+_HIDEABLE = re.compile(r"(?<![0-9])(?<![0-9]\.)[0-2](?:\.[0-9]+){3,}(?!\.?[0-9])")
+
+_HEX_DIGITS = 16
+
+
+def safe_name(path: str) -> str:
+    """The name of a file, where it may leave.
+
+    Parameters
+    ----------
+    path : str
+        A name, or a path whose parts are separated by ``/``.
+
+    Returns
+    -------
+    str
+        Its last part; empty where that fits no rule of this module.
+
+    Examples
+    --------
+    >>> safe_name("a/IM-0001-0012.dcm"), safe_name("SMITH_JOHN.dcm"), safe_name("19330517.dcm")
+    ('IM-0001-0012.dcm', '', '')
+    """
+    name = path.rsplit("/", 1)[-1]
+    return name if _SAFE.fullmatch(name) else ""
+
+
+def count_place(number: int, total: int) -> str:
+    """What a file is called whose name stays where it is: its place among the sorted files.
+
+    Parameters
+    ----------
+    number : int
+        From 0.
+    total : int
+
+    Returns
+    -------
+    str
+    """
+    return f"file {number + 1} of {total}" if total > 1 else "the file"
+
+
+def scrub(text: str) -> str:
+    """Take what a message quotes, paths, and names of files out of it, unless `safe_name` lets them pass.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
+    bare = _QUOTED.sub(lambda found: found[0] if safe_name(found[1] or found[2] or "") else "(a text)", text)
+    bare = _PATHS.sub("(a path)", bare)
+    return _FILE_NAMES.sub(lambda found: found[0] if safe_name(found[0]) else "(a file)", bare)
+
+
+def made_up_name(text: str) -> str:
+    """A stable name for a series without a UID, which shows nothing of the text that it is made from.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+        ``no-uid-`` and 16 hexadecimal digits of a SHA-256.
+    """
+    return f"no-uid-{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:_HEX_DIGITS]}"
+
+
+def hashed_uid(uid: str) -> str:
+    """Another UID for a UID, the same wherever it is made: by it results of one series find each other.
+
+    Parameters
+    ----------
+    uid : str
+
+    Returns
+    -------
+    str
+        A UUID of version 8 made from the SHA-256, as DICOM writes one (PS3.5 section B.2): ``2.25.`` and a number.
+    """
+    number = int.from_bytes(hashlib.sha256(uid.encode("utf-8", "surrogateescape")).digest()[:16])
+    number = number & ~(0xF << 76) | 8 << 76  # the version
+    return f"2.25.{number & ~(0x3 << 62) | 2 << 62}"  # the variant
+
+
+def hide_uids(text: str) -> str:
+    """Replace every UID in a text by its `hashed_uid`.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
+    return _HIDEABLE.sub(lambda found: hashed_uid(found[0]), text)
