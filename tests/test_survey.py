@@ -19,6 +19,7 @@ from hilum.errors import AnnotationError, HilumError, InputError, MissingInputEr
 from hilum.io.ledger import read_ledger
 from hilum.io.outputs import check_out, is_run, output_kind
 from hilum.io.tree import find_files
+from hilum.recipes import parse_recipe
 
 GRID = Geometry((30, 48, 48), (10.0, 8.0, 8.0))
 HEAD = "seriesuid,coordX,coordY,coordZ,diameter_mm"
@@ -425,6 +426,16 @@ def test_what_only_resembles_luna16_is_not_taken_for_it(luna, phantom):
     for path in root.glob("*.csv"):
         path.unlink()
     assert recognize(root) == "folder"
+
+
+def test_short_numbers_with_points_are_no_luna16(phantom, tmp_path):
+    (tmp_path / "in").mkdir()
+    hilum.write(phantom.scan.ct, tmp_path / "in" / "1.2.0.mhd")
+    table = write_table(tmp_path / "in" / "annotations.csv", ["1.2.0"], phantom)
+    assert recognize(tmp_path / "in") == "folder"
+    found = batch.survey([tmp_path / "in"], annotations=table)
+    (row,) = batch.run(found.refs, parse_recipe(COARSE), tmp_path / "out", found=found)
+    assert row.status in {"done", "repaired"}
 
 
 def test_luna16_tells_what_it_leaves_out_and_refuses_a_table_of_others(luna, series, phantom, tmp_path):

@@ -124,11 +124,11 @@ def looks_like_luna16(root: Path) -> bool:
     near = [*folders, *deeper]
     if any(SUBSET.fullmatch(folder.resolve().name) and any(folder.glob("*.mhd")) for folder in near):
         return True
-    if not any(is_uid(path.stem) for folder in near if not _MASK.match(folder.name) for path in folder.glob("*.mhd")):
+    if not any(_is_series(path) for folder in near if not _MASK.match(folder.name) for path in folder.glob("*.mhd")):
         return False
     files = find_files(root)
     others = [name for name in files.tree.files if _is_other_scan(name)]
-    named = bool(files.scans) and all(is_uid(path.stem) for path in files.scans)
+    named = bool(files.scans) and all(map(_is_series, files.scans))
     given = {kind: path for kind, path in files.tables.items() if kind != "patients"}
     uids = {path.stem for path in files.scans}
     return named and not others and (bool(files.lungs) or any(_is_of(path, uids) for path in given.values()))
@@ -137,6 +137,14 @@ def looks_like_luna16(root: Path) -> bool:
 _PART = re.compile(r"subset\d{1,3}$|.*luna", re.IGNORECASE)
 _MASK = re.compile(_MASKS, re.IGNORECASE)
 _SERIES = re.compile(r"series[ _]?(instance)?uid", re.IGNORECASE)
+
+
+_SHORTEST_UID = 17
+
+
+def _is_series(path: Path) -> bool:
+    """Whether a file is called by a series UID; what is shorter could be a date, or a number that somebody gave."""
+    return is_uid(path.stem) and len(path.stem) >= _SHORTEST_UID
 
 
 def _folders(root: Path) -> list[Path]:
