@@ -3,12 +3,16 @@
     python bench/faults.py kill [--times 200]       SIGKILL for the whole process group at random moments, then resume
     python bench/faults.py full [--levels 50]       a tmpfs that fills up at many levels (asks for root, to mount it)
     python bench/faults.py guilty                   5 of 30 scans crash, hang, hoard or are garbage; locally and on Dask
-    python bench/faults.py flip [--times 100]       one byte of a finished output is changed; verify has to find it
+    python bench/faults.py dask                     Dask workers that see or have something else, and lost ones
+    python bench/faults.py flip [--times 100]       one byte of a finished output is changed; found, and mended
     python bench/faults.py sweep [--times 100]      a folder is claimed while others write to it; clients are killed
+    python bench/faults.py readonly                 a run on a disk that one may only read (asks for root, to mount it)
     python bench/faults.py hostile-run [--times 2000]  spoiled records and links, opened by every command
     python bench/faults.py throughput [--scans 24]  two workers beside one, phantoms of 240 slices
     python bench/faults.py overhead [--rounds 5]    tiny scans in worker processes beside the same in this process
     python bench/faults.py thousands [--scans 5000] memory of index and ledger, and a rerun that has nothing to do
+    python bench/faults.py container [--times 100]  nested containers full of file cache (asks for root, to make them)
+    python bench/faults.py users                    code planted by other users, images made by root, no home folder
 
 Each prints its figures and ends with status 1 where a bound is missed. All is written below --scratch and removed.
 """
@@ -30,7 +34,10 @@ from pathlib import Path
 from statistics import median
 
 from trials.cluster import running_cluster
+from trials.container import container
+from trials.dask import dask
 from trials.hostile_run import hostile_run
+from trials.readonly import readonly
 from trials.runs import (
     FAULTY,
     HILUM,
@@ -44,6 +51,7 @@ from trials.runs import (
     small_scans,
 )
 from trials.sweep import sweep
+from trials.users import users
 
 from hilum import batch, write
 from hilum.datasets.phantom import make_phantom
@@ -225,29 +233,34 @@ def killer(pids: Path):  # noqa: ANN201 - a context manager
 
 
 def flip(asked: argparse.Namespace, scratch: Path) -> bool:
-    """Change one byte at a time, anywhere in a finished output."""
+    """Change one byte at a time, anywhere in a finished output: verify has to find it, the same command to mend it."""
     times, rng = asked.times or 100, random.Random(asked.seed)  # noqa: S311 - places, no secrets
     inputs, out = small_scans(scratch / "in", 5), scratch / "out"
-    hilum(command(inputs, out))
+    again = command(inputs, out, workers=1)
+    hilum(again)
+    whole = content(out)
     print(f"untouched: {len(faults_of(out))} faults")
-    well, found = not faults_of(out), 0
-    files = sorted(path for path in out.rglob("*") if path.is_file() and path.name != ".lock")
+    well, found, mended = not faults_of(out), 0, 0
     kinds: dict[str, int] = {}
     for turn in range(times):
+        files = sorted(path for path in out.rglob("*") if path.is_file() and path.name != ".lock")
         path = files[turn % len(files)]  # each file has its turn: small ones would hardly be met by chance
-        held = bytearray(path.read_bytes())
+        held, kept = bytearray(path.read_bytes()), path.stat()
         place = rng.randrange(len(held))
         held[place] ^= 1 << rng.randrange(8)
-        plain = path.read_bytes()
         path.write_bytes(held)
+        if turn % 2:  # as a tool that keeps the times would
+            os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
         told = hilum([*HILUM, "verify", str(out)])
-        path.write_bytes(plain)
-        found += told[0] == 1 and path.name in told[1]
+        seen = told[0] == 1 and path.name in told[1]
+        status, said = hilum(again)
+        whole_again = status == 0 and content(out) == whole and not faults_of(out)
+        found, mended = found + seen, mended + whole_again
         kinds[path.name] = kinds.get(path.name, 0) + 1
-        if told[0] != 1 or path.name not in told[1]:
-            print(f"NOT FOUND: byte {place} of {path.relative_to(out)}: {told}")
-    print(f"one flipped byte: {found} of {times} found, in {kinds}")
-    return well and found == times
+        if not (seen and whole_again):
+            print(f"byte {place} of {path.relative_to(out)}: verify {told}; run {status} {said}")
+    print(f"one flipped byte: {found} of {times} found, {mended} mended by the same command, in {kinds}")
+    return well and found == mended == times
 
 
 def throughput(asked: argparse.Namespace, scratch: Path) -> bool:
@@ -393,12 +406,16 @@ COMMANDS = {
     "kill": kill,
     "full": full,
     "guilty": guilty,
+    "dask": dask,
     "flip": flip,
     "sweep": sweep,
     "hostile-run": hostile_run,
+    "readonly": readonly,
     "throughput": throughput,
     "overhead": overhead,
     "thousands": thousands,
+    "container": container,
+    "users": users,
 }
 
 if __name__ == "__main__":

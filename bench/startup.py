@@ -18,9 +18,10 @@ KEPT = Path(hilum.__file__).parent / "_kernels" / "__pycache__"
 
 LINK = """
 import pathlib, sys
-from hilum._kernels import objects
-for path in sorted(pathlib.Path(sys.argv[1]).glob("*.kernel"))[:int(sys.argv[2])]:
-    objects._link(objects._read(path).partition(b"\\n")[2])
+from hilum._kernels import kept, objects
+folder = pathlib.Path(sys.argv[1])
+for path in sorted(folder.glob("*.kernel"))[:int(sys.argv[2])]:
+    objects._link(kept.read(path.name, folder.parent).partition(b"\\n")[2])
 """
 """Brings so many kept kernels into the process, as their first call does."""
 

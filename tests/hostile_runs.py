@@ -36,7 +36,7 @@ LINKS = ("scan.json", "ct.npy", "ct.json", "preview.png", "preview.json", "lungs
 KINDS = ("link", "dangling", "fifo", "folder", "empty", "hard")
 
 
-SCAN = "ct-" + hashlib.sha256(b"1.2.0").hexdigest()[:16]
+SCAN = "ct-" + hashlib.sha256(b"1.2.3.0").hexdigest()[:16]
 """One of the run's scans."""
 
 
@@ -53,9 +53,9 @@ def prepare(folder: Path) -> Path:
         table.write("seriesuid,coordX,coordY,coordZ,diameter_mm\n")
         for k in range(2):
             phantom = make_phantom(seed=k, shape=(24, 48, 48), spacing=(12.0, 8.0, 8.0))
-            hilum.write(phantom.scan.ct, folder / "in" / f"1.2.{k}.mhd")
+            hilum.write(phantom.scan.ct, folder / "in" / f"1.2.3.{k}.mhd")
             for nodule in phantom.scan.nodules[:2]:
-                table.write(f"1.2.{k},{','.join(map(str, nodule.center))},{nodule.diameter_mm}\n")
+                table.write(f"1.2.3.{k},{','.join(map(str, nodule.center))},{nodule.diameter_mm}\n")
     text = '[resample]\nspacing_mm = 8.0\n[output]\nformat = "npy"\n'
     (folder / "recipe.toml").write_text(text)
     found = batch.survey([folder / "in"], annotations=folder / "in" / "annotations.csv")

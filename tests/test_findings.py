@@ -30,16 +30,18 @@ COMPUTED = {
     ("batch/supervisor.py", "code"): {"process-died", "timeout", "out-of-memory"},
     ("batch/task.py", "OUT_OF_MEMORY"): {"out-of-memory"},
     ("batch/identity.py", "CHANGED"): {"changed"},
-    ("batch/cluster.py", "code"): {"process-died"},
-    ("batch/run.py", "DISK_FULL"): {"disk-full"},
-    ("batch/convert.py", "DISK_FULL"): {"disk-full"},
+    ("batch/task.py", "VANISHED"): {"vanished"},
+    ("batch/limits.py", "NO_MEMORY"): {"no-memory"},
+    ("batch/contract.py", "CODE"): {"cluster"},
+    ("batch/roster.py", "CODE"): {"cluster"},
+    ("batch/dispatch.py", "code"): {"process-died", "unseen"},
     ("io/extras.py", "f'no-{extra}'"): {"no-zarr", "no-b2nd"},
-    ("io/atomic.py", "DISK_FULL if full else ''"): {"disk-full"},
+    ("io/atomic.py", "fault.code if fault else ''"): set(),  # those of io/machine.py
     ("train/runs.py", "f'run-{row.status}'"): {"run-refused", "run-failed"},
 }
 """Codes that are put together: file, expression, and what it can be."""
 
-PASSED_ON = re.compile(r"\w+\.code|note\['code'\]|type\(failure\)\.__name__")
+PASSED_ON = re.compile(r"\w+\.code|note\['code'\]|type\((failure|problem)\)\.__name__")
 """Expressions that hand a code on, and Python's own names of what broke."""
 
 PARAMETERS = {("errors.py", "code"), ("io/dicom_stack.py", "code")}

@@ -195,12 +195,13 @@ print("numba" in sys.modules)
 """
 
 
-def _start(source: Path, cache: Path) -> subprocess.CompletedProcess[str]:
+def _start(source: Path, cache: Path, **more: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "PYTHONPATH": str(source),
         "XDG_CACHE_HOME": str(cache),
         "PYTHONDONTWRITEBYTECODE": "1",
+        **more,
     }
     command = [sys.executable, "-c", PROGRAM]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -247,10 +248,32 @@ def test_code_goes_to_the_users_folder_where_the_program_cannot_be_written(copie
     assert len(list((tmp_path / "cache/hilum/kernels").glob("*.kernel"))) == 2
 
 
-def test_where_nothing_can_be_written_it_works_and_says_so(copied, tmp_path):
+def test_where_nothing_can_be_written_it_works_and_says_so_once(copied, tmp_path):
     (copied / "hilum/_kernels/__pycache__").write_text("in the way")
     (tmp_path / "cache").write_text("in the way")
-    told = _start(copied, tmp_path / "cache")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    told = _start(copied, tmp_path / "cache", TMPDIR=str(tmp_path / "open"))
     assert told.stdout.strip() == "True"
-    assert "compiled kernels cannot be kept: neither" in told.stderr
+    assert told.stderr.count("compiled kernels cannot be kept") == 1
+    assert f"{tmp_path / 'cache/hilum'}: Not a directory" in told.stderr
     assert "XDG_CACHE_HOME" in told.stderr
+
+
+def test_numbas_debugging_switch_for_a_persons_own_code_does_not_stop_the_compiler(copied, tmp_path):
+    assert _start(copied, tmp_path / "cache", NUMBA_DISABLE_JIT="1").stdout.strip() == "True"
+
+
+def test_code_that_numbas_variables_make_another_is_kept_under_another_name(copied, tmp_path):
+    for settings in ({}, {"NUMBA_OPT": "0"}, {"NUMBA_CACHE_DIR": "/nowhere", "NUMBA_NUM_THREADS": "1"}):
+        _start(copied, tmp_path / "cache", **settings)
+    assert len(list((copied / "hilum/_kernels/__pycache__").glob("*._count.*.kernel"))) == 2
+
+
+def test_an_array_of_one_row_takes_the_code_of_any_other(monkeypatch):
+    asked = []
+    monkeypatch.setattr(objects, "load", lambda _, kinds: asked.append(kinds) or 1 / 0)
+    for rows in (0, 1, 2):
+        with pytest.raises(ZeroDivisionError):
+            kernel()(lambda *_: None)(np.zeros((rows, 3)), (1.0, np.zeros((rows, 3))))
+    assert asked[0] == asked[1] == asked[2]

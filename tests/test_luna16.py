@@ -465,7 +465,7 @@ def test_a_file_that_would_move_a_nodule_is_not_kept(few, tmp_path, monkeypatch)
 
     monkeypatch.setattr(landing, "_stored_affine", moved)
     rows = batch.run(luna16.index(few).refs[:1], parse_recipe(COARSE), tmp_path / "out")
-    assert (rows[0].status, rows[0].code) == ("refused", "round-trip")
+    assert (rows[0].status, rows[0].code) == ("failed", "round-trip")
     assert list((tmp_path / "out" / "scans").iterdir()) == []
     assert issubclass(OutputError, hilum.HilumError)
 

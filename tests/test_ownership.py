@@ -20,7 +20,7 @@ import hilum
 from hilum import _os, batch
 from hilum._os import is_alive, parse_process, this_process
 from hilum.batch.lock import check_run, hold
-from hilum.batch.run import claimed
+from hilum.batch.place import claimed
 from hilum.batch.task import Task
 from hilum.datasets.phantom import make_phantom
 from hilum.errors import OutputError

@@ -37,7 +37,7 @@ CLAIMER = """
 import sys, time
 
 from pathlib import Path
-from hilum.batch.run import claimed
+from hilum.batch.place import claimed
 for line in sys.stdin:
     folder, delay = line.split()
     time.sleep(float(delay))

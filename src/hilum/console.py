@@ -141,7 +141,7 @@ def warn(text: str) -> None:
     ----------
     text : str
     """
-    sys.stderr.write(f"note: {one_line(text, limit=290)}\n")
+    tell(f"note: {one_line(text, limit=290)}")
 
 
 def complain(text: str) -> None:
@@ -151,7 +151,18 @@ def complain(text: str) -> None:
     ----------
     text : str
     """
-    sys.stderr.write(one_line(text) + "\n")
+    tell(one_line(text))
+
+
+def tell(line: str) -> None:
+    """Print a line on stderr.
+
+    Parameters
+    ----------
+    line : str
+    """
+    with suppress(OSError):  # a progress bar takes the stream for itself: work goes on where nobody reads it
+        sys.stderr.write(line + "\n")
 
 
 def _lead_nowhere(stream: TextIO) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hilum.console import complain, warn
+from hilum.console import complain, tell, warn
 from hilum.errors import one_line
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Progress:
             )
         elif time.monotonic() - self._told >= _EVERY and tally.count < tally.total:
             self._told = time.monotonic()
-            sys.stderr.write(f"{tally.count} of {tally.total} scans, {rate}, {left}: {tally.counts()}\n")
+            tell(f"{tally.count} of {tally.total} scans, {rate}, {left}: {tally.counts()}")
 
 
 @contextmanager

@@ -138,7 +138,11 @@ def _dispatcher(asked: Kernel) -> Any:
     copy = types.FunctionType(asked.function.__code__, scope, asked.function.__name__)
     copy.__module__ = asked.function.__module__
     fastmath = set(asked.fastmath) if asked.fastmath else False
-    return numba.njit(copy, nogil=True, fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    disabled, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, 0  # said of a person's own functions, to debug them
+    try:
+        return numba.njit(copy, nogil=True, fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    finally:
+        numba.config.DISABLE_JIT = disabled
 
 
 def _numba_type(kind: Kind) -> Any:

@@ -157,6 +157,16 @@ def _flatten(args: tuple[Any, ...], values: list[Any]) -> tuple[Kind, ...]:
     return tuple(kinds)
 
 
+def _as_compiled(kind: Kind) -> Kind:
+    """What the code depends on: an array of one row, or none, is in both orders, and takes the code of any in C's."""
+    if isinstance(kind, str):
+        return kind
+    if is_array(kind):
+        dtype, dimensions, flags = kind
+        return dtype, dimensions, flags & ~F_ORDER if flags & C_ORDER else flags
+    return tuple(_as_compiled(part) for part in kind)
+
+
 _PLAIN = {bool: "|b1", int: "<i8", float: "<f8"}
 """How Python's own numbers are passed."""
 
@@ -165,7 +175,7 @@ def _entry(asked: Kernel, kinds: tuple[Kind, ...]) -> Entry:
     """Load the machine code for these kinds, from its file or fresh from the compiler."""
     from hilum._kernels import objects
 
-    address, result = objects.load(asked, kinds)
+    address, result = objects.load(asked, tuple(_as_compiled(kind) for kind in kinds))
     layout = "".join(NUMBERS[kind][0] if isinstance(kind, str) else "P" for kind in slots(kinds))
     function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_char_p)(address)
     return function, struct.Struct(layout), NUMBERS[result][1] if result else None

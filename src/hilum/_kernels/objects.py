@@ -2,8 +2,7 @@
 
 A file's name holds a digest of everything the code depends on: the kernel's bytecode and that of the kernels it
 calls, the constants both use, the argument types, the versions of the compiler, and the processor with its features.
-What is found under the name is therefore current, and a checksum within tells a damaged file from a whole one.
-Files lie in ``__pycache__`` beside the source, or, where that cannot be written, in the user's cache folder.
+What is found under the name is therefore current; where files lie, and whose are loaded, `hilum._kernels.kept` says.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import llvmlite
 import llvmlite.binding as llvm
 import numpy as np
 
+from hilum._kernels import kept
 from hilum._kernels.kernel import Intrinsic, Kernel
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 SYMBOL = "hilum_kernel"
 """Name of the entry point in every object file."""
 
-_DIGEST = 32
-"""Bytes of the checksum in front of a file's content."""
+DECIDING = ("BOUNDSCHECK", "CPU_FEATURES", "CPU_NAME", "DEBUGINFO", "DISABLE_INTEL_SVML", "ENABLE_AVX",
+            "EXTEND_VARIABLE_LIFETIMES", "LOOP_VECTORIZE", "OPT", "SLP_VECTORIZE")  # fmt: skip
+"""What of numba's environment variables, NUMBA_ before them, changes the code: such code is kept under another name."""
 
 _log = logging.getLogger("hilum")
 _libraries: list[Any] = []
@@ -49,15 +50,15 @@ def load(asked: Kernel, kinds: tuple[Kind, ...]) -> tuple[int, str]:
         If the compiler refuses the kernel, or its code breaks the calling convention.
     """
     name = _file_name(asked, kinds)
-    folders = [Path(asked.function.__code__.co_filename).parent / "__pycache__", _user_folder()]
-    content = next((found for folder in folders if (found := _read(folder / name))), None)
+    source = Path(asked.function.__code__.co_filename).parent
+    content = kept.read(name, source)
     if content is None:
         from hilum._kernels import compiler
 
         _tell()
         code, result = compiler.compile_kernel(asked, kinds)
         content = result.encode() + b"\n" + code
-        _write(folders, name, content)
+        kept.write(name, source, content)
     head, _, code = content.partition(b"\n")
     return _link(code), head.decode()
 
@@ -113,7 +114,8 @@ def _file_name(asked: Kernel, kinds: tuple[Kind, ...]) -> str:
 @functools.cache
 def _stamp() -> str:
     versions = (sys.version, _numba_version(), llvmlite.__version__)
-    return repr((versions, processor(), SYMBOL))
+    settings = [f"{name}={value}" for name in DECIDING if (value := os.environ.get(f"NUMBA_{name}")) is not None]
+    return repr((versions, processor(), SYMBOL, settings))
 
 
 def _numba_version() -> str:
@@ -164,36 +166,6 @@ def _bytecode(code: types.CodeType) -> Iterator[str]:
             yield from _bytecode(constant)
         else:
             yield repr(constant)
-
-
-def _user_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hilum" / "kernels"
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        held = path.read_bytes()
-    except OSError:
-        return None
-    content = held[_DIGEST:]
-    return content if hashlib.sha256(content).digest() == held[:_DIGEST] else None
-
-
-def _write(folders: list[Path], name: str, content: bytes) -> None:
-    """Keep a file in the first folder that takes it; whole or not at all, whoever else writes it."""
-    import tempfile
-
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=name, delete=False) as file:
-                file.write(hashlib.sha256(content).digest() + content)
-            Path(file.name).replace(folder / name)
-        except OSError:
-            continue
-        return
-    _log.warning("compiled kernels cannot be kept: neither %s nor %s can be written; every start will compile them "
-                 "anew until XDG_CACHE_HOME names a folder that can", *folders)  # fmt: skip
 
 
 @functools.cache

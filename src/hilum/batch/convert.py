@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.batch.limits import Limits, count_processes
+from hilum.batch.limits import Limits, check_workers, count_processes
 from hilum.batch.lock import check_run
-from hilum.batch.run import OWN_FILES, RECIPE, claimed, settle_recipe
+from hilum.batch.place import RECIPE, claimed, settle_recipe
+from hilum.batch.run import OWN_FILES, check_row
 from hilum.batch.task import guarded
-from hilum.errors import FormatError, HilumError, InputError, MissingInputError, OutputError
+from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io import summary, sums
-from hilum.io.atomic import DISK_FULL
 from hilum.io.convert import convert_scan
 from hilum.io.extras import check_extra
 from hilum.io.finished import check_files, files_stamp, is_whole, read_record, record_sha256, scans_folder
 from hilum.io.ledger import FINISHED, NAME, Ledger, Row, read_ledger, stored
-from hilum.io.reasons import reason_of
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
 from hilum.scan import ScanRef
 
@@ -51,7 +50,7 @@ class Conversion:
 
     def make(self) -> Row:
         """Convert it; what is wrong with it stands in the row."""
-        return guarded(self.ref, lambda: _convert(self))
+        return guarded(self.ref, lambda: _convert(self), doubtful="failed")
 
 
 def convert_run(
@@ -92,8 +91,10 @@ def convert_run(
     InputError
         If the run did not end, its own files are damaged, it is stored so already, or a package is not installed.
     OutputError
-        If the new folder cannot be written, its disk is full, or it is in use by something else.
+        If the new folder cannot be written, the machine has a fault that every scan would meet, or the folder is in
+        use by something else.
     """
+    check_workers(workers)
     check_extra(file_format)
     before = _check_run(folder, file_format)
     recipe = with_options(before, file_format=file_format)
@@ -116,9 +117,7 @@ def convert_run(
         made = _make(waiting, workers, limits or Limits(), watch)
         stack.callback(made.close)  # ends the workers first
         for new in itertools.chain(known, made):
-            if new.code == DISK_FULL:
-                raise OutputError("cannot be written: No space left on the disk", where=out,
-                                  do="make room and convert again: what is there stays", code=DISK_FULL)  # fmt: skip
+            check_row(new)
             well = well and (new.status in FINISHED or rows[new.id].status not in FINISHED)
             if book.get(new.id) != stored(new):
                 sums.remove_sums(out)  # of what the folder was
@@ -184,30 +183,27 @@ def _make(
         return
     from hilum.batch.supervisor import Crew
 
-    with Crew(min(count_processes(workers), len(waiting)), limits) as crew:
+    processes = min(count_processes(workers, memory=limits.memory), len(waiting))
+    with Crew(processes, limits) as crew:
         yield from crew.make(iter(waiting), watch)
 
 
 def _convert(task: Conversion) -> Row:
     """The new row of one scan: converted, or failed for a reason of its own."""
     row, place, scans = task.row, task.ref.path, task.out / "scans"
-    try:
-        record = read_record(place)
-        if record is None or record_sha256(place) != row.scan_sha256:
-            raise FormatError("scan.json is not what the ledger says", where=place, do=AGAIN, code="checksum")
-        if record.recipe_sha256 != task.before:
-            raise InputError("was made by another recipe than the run's", where=place, do=AGAIN, code="recipe")
-        made = convert_scan(
-            place,
-            record,
-            scans,
-            file_format=task.file_format,
-            recipe_sha256=task.after,
-            before=lambda: check_run(task.out, task.run),
-        )
-    except HilumError as problem:
-        reason = reason_of(problem, path=place)
-        return Row(id=row.id, status="failed", code=problem.code, reason=reason, shown=str(problem))
+    record = read_record(place)
+    if record is None or record_sha256(place) != row.scan_sha256:
+        raise FormatError("scan.json is not what the ledger says", where=place, do=AGAIN, code="checksum")
+    if record.recipe_sha256 != task.before:
+        raise InputError("was made by another recipe than the run's", where=place, do=AGAIN, code="recipe")
+    made = convert_scan(
+        place,
+        record,
+        scans,
+        file_format=task.file_format,
+        recipe_sha256=task.after,
+        before=lambda: check_run(task.out, task.run),
+    )
     # The stamp is that of a run with this format, which knows the input's files.
     folder = scans / row.id
     return msgspec.structs.replace(

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing, contextmanager
+import os
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from hilum._kernels.threads import count_workers
+from hilum.batch.books import prune, refuse_losses
 from hilum.batch.identity import stamp
-from hilum.batch.limits import Limits, count_processes
-from hilum.batch.lock import hold
-from hilum.batch.task import Task, with_threads
+from hilum.batch.limits import NO_MEMORY, Limits, check_workers, count_processes
+from hilum.batch.place import RECIPE, claimed, settle_recipe
+from hilum.batch.task import Task, inputs_of, with_threads
 from hilum.datasets.survey import Survey, hide_row, hide_series
-from hilum.errors import InputError, OutputError, RecipeError
+from hilum.errors import OutputError
 from hilum.io import summary, sums
-from hilum.io.atomic import DISK_FULL, atomic_path, sweep, write_refused
 from hilum.io.extras import check_extra
-from hilum.io.files import read_small
-from hilum.io.finished import files_stamp, is_whole, read_record, record_sha256, scans_folder
+from hilum.io.finished import files_stamp, is_whole, read_record, record_sha256
 from hilum.io.ledger import FINISHED, Ledger, Row, stored
+from hilum.io.machine import STOPS
 from hilum.io.outputs import check_out
-from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from hilum.batch.books import Pruned
     from hilum.io.records import DatasetRecord, ScanRecord
+    from hilum.recipes import Recipe
     from hilum.scan import ScanRef
-
-RECIPE = "recipe.toml"
-
-_LONGEST_RECIPE = 1 << 20
 
 OWN_FILES = (RECIPE, summary.NAME)
 """What `hilum.io.sums` keeps the checksums of when a run has ended; the ledger's lines check themselves."""
@@ -92,6 +90,7 @@ def process(
     overwrite: bool = False,
     refused: Sequence[Row] = (),
     found: Survey | None = None,
+    pruned: Callable[[Pruned], None] | None = None,
     watch: Callable[[tuple[str, ...]], None] = lambda _: None,
 ) -> Generator[Row]:
     """Preprocess scans into an output folder, and tell of each as soon as it is known.
@@ -116,11 +115,15 @@ def process(
         The address of a Dask scheduler, whose workers make the scans; ``local`` starts one with `workers` of them.
         Both folders, of the input and of the output, have to be there for all of them under the same path.
     overwrite : bool
-        Whether results of another recipe are replaced; without it a folder that holds some is refused.
+        Whether results of another recipe are replaced, and nodules, labels or findings of finished scans go where this
+        run has none of them; without it a folder that holds some is refused.
     refused : sequence of Row
         Inputs that `index` refused; they stand in the ledger too.
     found : Survey, optional
         Where `refs` come from: what it tells of tables goes to ``dataset.json``.
+    pruned : callable, optional
+        Where it is given, lines of the ledger and folders that belong to no finished scan and to no input of this run
+        are removed at the end, as `hilum.batch.books.prune` does, and it is told how many.
     watch : callable
         Called with the ids of the scans that are being made whenever they change.
 
@@ -132,11 +135,14 @@ def process(
     Raises
     ------
     OutputError
-        If the output folder cannot be written, its disk is full, another run writes to it, or it holds results of
-        another recipe or what no run wrote.
+        If the output folder cannot be written, the machine has a fault that every scan would meet, another run writes
+        to the folder, or it holds results of another recipe, what no run wrote, or what this run would take away.
     InputError
-        If the recipe's format needs a package that is not installed.
+        If the recipe's format needs a package that is not installed, or the number of workers is negative.
+    HilumError
+        If the machine has no memory for a single scan.
     """
+    check_workers(workers)
     check_extra(recipe.output.format)
     check_out(out)
     found = found or Survey([], [])
@@ -156,6 +162,8 @@ def process(
                 changed = True
                 book.append(row)
             yield row
+        if pruned is not None:
+            pruned(prune(out, book, keep={row.id for row in refused} | {ref.scan_id for ref in refs}))
         book.compact()
         summary.write_summary(out, _summaries(refs, book, out, found))
         sums.write_sums(out, OWN_FILES)
@@ -180,13 +188,20 @@ def _make(
     watch: Callable[[tuple[str, ...]], None],
 ) -> Generator[tuple[Row, bool]]:
     """Every scan's row, and whether it is new to the ledger: first those that are kept, then those that are made."""
+    kept: list[str] = []
     waiting: list[Task] = []
     for ref in refs:
         row = book.get(ref.scan_id)
         if row is not None and _is_kept(row, ref, recipe, out):
-            yield row, False
+            kept.append(ref.scan_id)
         else:
-            waiting.append(Task(ref, recipe, out, overwrite, "" if row is None else row.scan_sha256, run))
+            seen = all(map(os.path.lexists, inputs_of(ref)))
+            waiting.append(Task(ref, recipe, out, overwrite, "" if row is None else row.scan_sha256, run, seen))
+    if not overwrite:
+        refuse_losses(out, book, [task.ref for task in waiting])
+    for scan_id in kept:
+        if (row := book.get(scan_id)) is not None:
+            yield row, False
     if not waiting:
         return
     if scheduler:
@@ -196,12 +211,10 @@ def _make(
     elif workers is None:
         rows = (task.make() for task in waiting)
     else:
-        rows = _at_once(waiting, min(count_processes(workers), len(waiting)), limits, watch)
+        rows = _at_once(waiting, min(count_processes(workers, memory=limits.memory), len(waiting)), limits, watch)
     with closing(rows):
         for row in rows:
-            if row.code == DISK_FULL:  # no other scan will fare better
-                do = "make room and run again: what is finished stays"
-                raise OutputError("cannot be written: No space left on the disk", where=out, do=do, code=DISK_FULL)
+            check_row(row)
             yield row, True
 
 
@@ -227,84 +240,21 @@ def _is_kept(row: Row, ref: ScanRef, recipe: Recipe, out: Path) -> bool:
     return record is not None and is_whole(folder, record) and row.files_stamp == files_stamp(folder, record)
 
 
-def settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
-    """Write the recipe; refuse a folder whose results are of another one, unless they may go.
+def check_row(row: Row) -> None:
+    """End a run where the machine has a fault that every other scan would meet as well.
 
     Parameters
     ----------
-    out : Path
-        The output folder.
-    recipe : Recipe
-    overwrite : bool
+    row : Row
+        As it was made; it is not booked then, so that its scan is made by the next run.
 
     Raises
     ------
     OutputError
-        If it holds results of another recipe.
+        If it tells of such a fault.
     """
-    path, text = out / RECIPE, recipe_toml(recipe)
-    try:
-        before = read_small(path, limit=_LONGEST_RECIPE).decode("utf-8", "replace")
-    except (OSError, ValueError):
-        before = ""
-    if before == text:
-        return
-    finished = any(not name.startswith(".") for name in _names(out / "scans"))
-    if before and finished and not overwrite and _is_as_written(path):
-        try:
-            same = recipe_fingerprint(parse_recipe(before)) == recipe_fingerprint(recipe)
-        except RecipeError:
-            same = True  # damaged: each scan's own record says which recipe made it
-        if not same:
-            raise OutputError("holds results of another recipe", where=out,
-                              do="give --overwrite to replace them, or another --out", code="exists")  # fmt: skip
-    with atomic_path(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
-def _is_as_written(path: Path) -> bool:
-    """Whether a run's recipe is what its checksum says; a damaged one decides nothing, each scan's record does."""
-    try:
-        return sums.read_sums(path.parent).get(path.name) in {None, sums.file_sha256(path)}
-    except InputError:
-        return True
-
-
-@contextmanager
-def claimed(out: Path) -> Iterator[str]:
-    """Hold an output folder, made where it is not there, and leave no half-written thing in it.
-
-    Parameters
-    ----------
-    out : Path
-
-    Yields
-    ------
-    str
-        The name of this run, as `hilum.batch.lock.hold` gives it.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be made, its ``scans`` is a link, or another run holds it.
-    """
-    try:
-        scans = scans_folder(out)
-        scans.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise write_refused("", problem, where=out) from None
-    with hold(out) as name:
-        for folder in (out, scans):
-            sweep(folder)
-        try:
-            yield name
-        finally:
-            for folder in (out, scans):
-                sweep(folder)
-
-
-def _names(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if row.status == "failed" and row.code in STOPS | {NO_MEMORY}:
+        raise OutputError(row.shown or row.reason, code=row.code)
 
 
 def _summaries(refs: Sequence[ScanRef], book: Ledger, out: Path, found: Survey) -> list[DatasetRecord]:

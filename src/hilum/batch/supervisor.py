@@ -7,27 +7,24 @@ memory is left to its own good will.
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Protocol, Self
 
 import msgspec
 
-from hilum.batch.limits import resident, share_memory
+from hilum.batch.limits import check_memory, is_stopped, resident, share_memory
+from hilum.batch.start import Worker, start
 from hilum.batch.worker import READY
 from hilum.errors import OutputError, one_line
 from hilum.io.ledger import Row
+from hilum.io.machine import start_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from multiprocessing.connection import Connection
 
     from hilum.batch.limits import Limits
     from hilum.scan import ScanRef
@@ -37,6 +34,15 @@ DIED, TIMEOUT, OUT_OF_MEMORY = "process-died", "timeout", "out-of-memory"
 
 _LOOK = 0.05
 """Seconds between two looks at the memory of workers at work."""
+
+_LOOK_AT_MOST = 1.0
+"""Seconds that count between two looks: beyond them the machine slept, the run stood still, or its caller was busy."""
+
+_START = 600.0
+"""Seconds in which a worker gets ready; one that does not hangs."""
+
+_LAST_WAIT = 5.0
+"""Seconds for a killed worker to end; one that waits for a disk that does not answer stays until that answers."""
 
 _RESTING = 0.25
 """The share of its limit that a worker may hold between scans; one that holds more is replaced."""
@@ -58,18 +64,6 @@ class Job(Protocol):
         ...
 
 
-@dataclass(eq=False)
-class Worker:
-    """A worker process, and what it is at."""
-
-    process: subprocess.Popen[bytes]
-    pipe: Connection
-    ready: bool = False
-    task: Job | None = None
-    attempt: int = 1
-    started: float = 0.0
-
-
 class Crew:
     """Worker processes that are kept: started when first needed, replaced when they die, ended with the crew."""
 
@@ -77,7 +71,9 @@ class Crew:
         self.processes = processes
         self.limits = limits
         self.memory = limits.memory or share_memory(processes)
+        check_memory(self.memory)
         self._workers: list[Worker] = []
+        self._lost: list[subprocess.Popen[bytes]] = []
         self._again: list[tuple[Job, int]] = []
         self._false_starts = 0
 
@@ -133,12 +129,18 @@ class Crew:
                 return worker
             self._kill(worker)  # it died between two scans: no scan is to blame
         if len(self._workers) < self.processes:
-            self._workers.append(_start())
+            try:
+                self._workers.append(start())
+            except OSError as problem:  # no more processes or files
+                if not self._workers:
+                    raise _no_start(problem) from None
+                self.processes = len(self._workers)  # those that there are do the work
+                return None
             return self._workers[-1]
         return None
 
     def _give(self, worker: Worker, task: Job, attempt: int) -> None:
-        worker.task, worker.attempt, worker.started = task, attempt, time.monotonic()
+        worker.task, worker.attempt, worker.seconds, worker.looked = task, attempt, 0.0, time.monotonic()
         with suppress(OSError):  # it died this very moment: its pipe tells
             worker.pipe.send(task)
 
@@ -147,9 +149,20 @@ class Crew:
         while True:
             busy = [worker for worker in self._workers if worker.task]
             answered = set(wait([worker.pipe for worker in busy], _LOOK))
-            found = [worker for worker in busy if worker.pipe in answered or self._excess(worker)]
+            self._count(busy)
+            found = [
+                worker for worker in busy if worker.pipe in answered or self._hangs(worker) or self._excess(worker)
+            ]
             if found:
                 return found
+
+    def _count(self, busy: list[Worker]) -> None:
+        """Add the time since the last look to that of the workers which could use it."""
+        now = time.monotonic()
+        for worker in busy:
+            if not is_stopped(worker.process.pid):
+                worker.seconds += min(now - worker.looked, _LOOK_AT_MOST)
+            worker.looked = now
 
     def _collect(self, worker: Worker) -> Row | None:
         """The row of a worker's scan; None where there is none yet."""
@@ -158,13 +171,15 @@ class Crew:
         except (EOFError, OSError):
             return self._bury(worker)
         if answer == READY:
-            worker.ready, worker.started, self._false_starts = True, time.monotonic(), 0
+            worker.ready, worker.seconds, self._false_starts = True, 0.0, 0
             return None
         if isinstance(answer, Row):
             worker.task = None
             if self.memory and resident(worker.process.pid) > self.memory * _RESTING:
                 self._kill(worker)
             return msgspec.structs.replace(answer, attempts=worker.attempt)
+        if not worker.ready and self._hangs(worker):
+            return self._bury(worker)
         excess = self._excess(worker)
         if excess is not None:
             self._kill(worker)
@@ -172,8 +187,10 @@ class Crew:
 
     def _bury(self, worker: Worker) -> Row | None:
         """What is to be said of the scan of a worker that died; None where it is tried again."""
-        with suppress(subprocess.TimeoutExpired):  # a pipe closes a moment before its process is gone
-            worker.process.wait(1.0)
+        hung = self._hangs(worker)
+        if not hung:
+            with suppress(subprocess.TimeoutExpired):  # a pipe closes a moment before its process is gone
+                worker.process.wait(1.0)
         status = self._kill(worker)
         task = worker.task
         if task is None:
@@ -181,7 +198,8 @@ class Crew:
         if not worker.ready:
             self._false_starts += 1
             if self._false_starts >= _FALSE_STARTS:
-                raise OutputError(f"worker processes do not start: each {_told(status)}", do="see the message above")
+                end = f"was not ready after {_START:g} s" if hung else _told(status)
+                raise OutputError(f"worker processes do not start: each {end}", do="see the message above")
             self._again.append((task, worker.attempt))
             return None
         if worker.attempt <= self.limits.retries:
@@ -195,14 +213,22 @@ class Crew:
         worker.pipe.close()
         if worker.process.poll() is None:
             worker.process.kill()
-        return worker.process.wait()
+        try:
+            return worker.process.wait(_LAST_WAIT)
+        except subprocess.TimeoutExpired:
+            self._lost.append(worker.process)
+            return -signal.SIGKILL
+
+    def _hangs(self, worker: Worker) -> bool:
+        """Whether a worker does not get ready."""
+        return worker.task is not None and not worker.ready and worker.seconds > _START
 
     def _excess(self, worker: Worker) -> Row | None:
         """The row of a worker's scan where that takes too much; else None."""
         task = worker.task
         if task is None or not worker.ready:
             return None
-        if time.monotonic() - worker.started > self.limits.seconds:
+        if worker.seconds > self.limits.seconds:
             text = f"not done after {self.limits.seconds:g} s, ended; give --timeout if it needs more"
             return _failed(worker, task, TIMEOUT, text)
         if self.memory and resident(worker.process.pid) > self.memory:
@@ -211,30 +237,20 @@ class Crew:
         return None
 
 
-_COMMAND = (
-    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from hilum.batch.worker import main; main({}, {})"
-)
-"""The terminal's Ctrl-C goes to workers as well, from their first moment: what to do about it is the supervisor's."""
-
-
-def _start() -> Worker:
-    here, there = Pipe()
-    command = [sys.executable, "-P", "-c", _COMMAND.format(there.fileno(), os.getpid())]
-    # What a library prints goes to stderr: stdout is for results.
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[there.fileno()])  # noqa: S603 - us
-    there.close()
-    return Worker(process, here)
+def _no_start(problem: OSError) -> OutputError:
+    """Say that the system starts no process."""
+    fault = start_fault(problem)
+    return OutputError(f"no worker process can be started: {problem.strerror or problem}", do=fault.do, code=fault.code)
 
 
 def _failed(worker: Worker, task: Job, code: str, text: str) -> Row:
-    seconds = round(time.monotonic() - worker.started, 3)
     return Row(
         id=task.ref.scan_id,
         status="failed",
         code=code,
         reason=one_line(text),
         shown=one_line(f"{task.ref.path}: {text}"),
-        seconds=seconds,
+        seconds=round(worker.seconds, 3),
         attempts=worker.attempt,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,10 +13,10 @@ from hilum.batch.identity import CHANGED, Look, check_still, fingerprint, look, 
 from hilum.batch.lock import check_run
 from hilum.datasets import DATASETS
 from hilum.datasets.survey import hide_row
-from hilum.errors import HilumError, InputError, OutputError, one_line
-from hilum.io.atomic import DISK_FULL
+from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
 from hilum.io.finished import check_files, files_stamp, read_record, record_sha256
 from hilum.io.ledger import Row
+from hilum.io.machine import read_fault
 from hilum.io.names import hashed_uid, hide_uids
 from hilum.io.reasons import broken_at, reason_of
 from hilum.io.store import store_scan
@@ -34,13 +35,17 @@ if TYPE_CHECKING:
 
 OUT_OF_MEMORY = "out-of-memory"
 
+VANISHED = "vanished"
+"""The code of an input that was there when the run began."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """One scan to be made: its place, the recipe, the run's output folder.
 
     ``written`` is the SHA-256 of its ``scan.json`` as the ledger has it; empty where it has none. ``run`` is the name
-    of the run that holds the output folder, as `hilum.batch.lock.hold` gives it.
+    of the run that holds the output folder, as `hilum.batch.lock.hold` gives it. ``seen`` says whether its input was
+    there when the run began.
     """
 
     ref: ScanRef
@@ -49,10 +54,12 @@ class Task:
     overwrite: bool = False
     written: str = ""
     run: str = ""
+    seen: bool = False
 
     def make(self) -> Row:
         """Make the scan, as `run_one` does."""
-        return run_one(self.ref, self.recipe, self.out, overwrite=self.overwrite, written=self.written, run=self.run)
+        known = {"written": self.written, "run": self.run}
+        return run_one(self.ref, self.recipe, self.out, overwrite=self.overwrite, seen=self.seen, **known)
 
 
 def with_threads(task: Task, threads: int) -> Task:
@@ -72,7 +79,14 @@ def with_threads(task: Task, threads: int) -> Task:
 
 
 def run_one(
-    ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False, written: str = "", run: str = ""
+    ref: ScanRef,
+    recipe: Recipe,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    written: str = "",
+    run: str = "",
+    seen: bool = False,
 ) -> Row:
     """Load, preprocess and store one scan, and never raise for what is wrong with it.
 
@@ -92,23 +106,29 @@ def run_one(
     run : str
         The run that the scan is made for: nothing takes its place once another run holds the folder. Empty where
         nobody holds it.
+    seen : bool
+        Whether its input was there when the run began: one that is gone since has failed, and is not refused.
 
     Returns
     -------
     Row
         The ledger's line.
     """
-    row = guarded(ref, lambda: _make(ref, recipe, out, overwrite, written, run))
+    row = guarded(ref, lambda: _make(ref, recipe, out, overwrite, written, run), seen=seen)
     return row if recipe.output.series_uid == "keep" else hide_row(row)
 
 
-def guarded(ref: ScanRef, make: Callable[[], Row]) -> Row:
+def guarded(ref: ScanRef, make: Callable[[], Row], *, doubtful: Status = "refused", seen: bool = False) -> Row:
     """Make a scan's row, and turn whatever it raises into a row that says so.
 
     Parameters
     ----------
     ref : ScanRef
     make : callable
+    doubtful : str
+        The status where what was read cannot be trusted. Where the output or the machine is to blame it is ``failed``.
+    seen : bool
+        As `run_one` takes it.
 
     Returns
     -------
@@ -118,18 +138,47 @@ def guarded(ref: ScanRef, make: Callable[[], Row]) -> Row:
     started = time.perf_counter()
     try:
         row = make()
-    except HilumError as problem:
-        status: Status = "failed" if problem.code == DISK_FULL else "refused"
-        row = _told(ref, problem, status)
+    except OutputError as problem:
+        row = _told(ref, problem, "failed")
     except MemoryError:
         text = "the machine had no memory for it; give fewer --workers"
         shown = one_line(f"{ref.path}: {text}")
         row = Row(id=ref.scan_id, status="failed", code=OUT_OF_MEMORY, reason=text, shown=shown)
     except Exception as failure:  # noqa: BLE001 - one scan may break in any way; the others go on and the ledger tells
-        shown = one_line(f"{ref.path}: {type(failure).__name__}: {failure}")
-        reason = broken_at(failure)
-        row = Row(id=ref.scan_id, status="failed", code=type(failure).__name__, reason=reason, shown=shown)
+        row = _unread(ref, failure, doubtful, seen)
     return msgspec.structs.replace(row, seconds=round(time.perf_counter() - started, 3))
+
+
+def _unread(ref: ScanRef, problem: Exception, doubtful: Status, seen: bool) -> Row:
+    """The row of a scan that came to no result: for want of its input, by the machine's fault, its own, or hilum's."""
+    fault = read_fault(problem)
+    if fault is None and seen and (gone := [path for path in inputs_of(ref) if not os.path.lexists(path)]):
+        what, do = "was there when the run began and is gone, or cannot be seen from here", "check its disk or mount"
+        return _told(ref, MissingInputError(what, where=gone[0], do=f"{do}, and run again", code=VANISHED), "failed")
+    if isinstance(problem, HilumError):
+        row = _told(ref, problem, doubtful if fault is None else "failed")
+    else:
+        shown = one_line(f"{ref.path}: {type(problem).__name__}: {problem}")
+        reason = broken_at(problem)
+        row = Row(id=ref.scan_id, status="failed", code=type(problem).__name__, reason=reason, shown=shown)
+    if fault is None:
+        return row
+    reason, shown = (one_line(f"{text}; {fault.do}") for text in (row.reason, row.shown))
+    return msgspec.structs.replace(row, code=fault.code, reason=reason, shown=shown)
+
+
+def inputs_of(ref: ScanRef) -> list[Path]:
+    """Where a scan is read from.
+
+    Parameters
+    ----------
+    ref : ScanRef
+
+    Returns
+    -------
+    list of Path
+    """
+    return [path for path in (ref.path, ref.annotations) if path is not None]
 
 
 def _told(ref: ScanRef, problem: HilumError, status: Status) -> Row:

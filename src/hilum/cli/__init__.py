@@ -9,7 +9,8 @@ from cyclopts import App, CycloptsError
 
 import hilum
 from hilum.cli import exports, plots, recipes, runs, scans, training, viewing
-from hilum.cli.status import ALL_WELL, INTERRUPTED, REFUSED, UNREAD, USAGE
+from hilum.cli.ending import ended_by_signals, ending, status_of
+from hilum.cli.status import ALL_WELL, REFUSED, UNREAD, USAGE
 from hilum.console import OutputLostError, complain, lenient_streams
 from hilum.errors import HilumError
 
@@ -63,8 +64,11 @@ EXPORT_COMMANDS: tuple[Callable[..., int], ...] = (
 """Every command of ``hilum export``, by the name of its function."""
 
 
-PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc", "--help", "-h", "--version"})
-"""Commands and options that print what they find: without stdout they end. All others leave files, and go on."""
+PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc"})
+"""Commands that print what they find: without stdout they end. All others leave files, and go on."""
+
+HELP = frozenset({"--help", "-h", "--version"})
+"""What makes any command print, and no more."""
 
 
 def _app() -> App:
@@ -73,6 +77,7 @@ def _app() -> App:
         help="Chest CT scans in, training-ready and geometry-true data out.",
         version=hilum.__version__,
         help_format="plaintext",  # a renderer of markup costs more than all the rest of the start
+        suppress_keyboard_interrupt=False,  # it would end the program without a word
     )
     for command in COMMANDS:
         program.command(command)
@@ -105,12 +110,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 all well; 1 something was refused or failed; 2 usage; 130 interrupted; 141 nobody read what was printed.
+        0 all well; 1 something was refused or failed; 2 usage; 130 and 143 interrupted, by Ctrl-C and by SIGTERM; 141
+        nobody read what was printed.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    with lenient_streams(needed=not words or not PRINTING.isdisjoint(words)):
+    with lenient_streams(needed=_only_prints(words)):
         try:
             return _run(words, debug=debug)
         except OutputLostError as lost:
@@ -120,10 +126,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return REFUSED
 
 
+def _only_prints(words: list[str]) -> bool:
+    """Whether all that comes of a command is what it prints."""
+    return not words or words[0] in PRINTING or not HELP.isdisjoint(words)
+
+
 def _run(words: list[str], *, debug: bool) -> int:
     """Run a command, and say in one line what came in its way."""
     try:
-        status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        with ended_by_signals():
+            status = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as problem:
         complain(f"{problem}; see 'hilum --help'")
         return USAGE
@@ -134,9 +146,9 @@ def _run(words: list[str], *, debug: bool) -> int:
             raise
         complain(str(refusal))
         return REFUSED
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return INTERRUPTED
+    except KeyboardInterrupt as asked:
+        complain(ending(asked))
+        return status_of(asked)
     except Exception as problem:  # the last resort: a person gets one line, a developer --debug
         if debug:
             raise

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from hilum.cli.status import ALL_WELL, INTERRUPTED, REFUSED
+from hilum.cli.ending import ending, status_of
+from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import complain, landing, say, warn
 from hilum.progress import progress
+
+if TYPE_CHECKING:
+    from hilum.batch.books import Pruned
 
 
 def run(
@@ -29,6 +33,7 @@ def run(
     retries: Literal[0, 1] = 1,
     json: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
+    prune: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Preprocess scans: files, folders or whole data sets into training-ready output.
 
@@ -60,7 +65,10 @@ def run(
     json
         Print a summary in JSON for programs in place of text.
     overwrite
-        Replace the results of another recipe.
+        Replace the results of another recipe, and remove nodules and labels that this run does not have.
+    prune
+        At the end, remove from the output what belongs to no finished scan and to no input given: lines of scans that
+        are gone, and folders of scans that are not finished.
     """
     from hilum import batch
     from hilum.io.extras import check_extra
@@ -95,17 +103,18 @@ def run(
             overwrite=overwrite,
             refused=found.refused,
             found=found,
+            pruned=_tell_pruned if prune else None,
             watch=shown.watch,
         )
         stack.enter_context(closing(rows))
         try:
             for row in rows:
                 shown.add(row)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as asked:
             complain(
-                f"{out}: interrupted after {shown.tally.count} of {shown.tally.total} scans; run it again to go on"
+                f"{out}: {ending(asked)} after {shown.tally.count} of {shown.tally.total} scans; run it again to go on"
             )
-            return INTERRUPTED
+            return status_of(asked)
     if json:
         say(shown.tally.as_json(out))
         return ALL_WELL if shown.tally.well else REFUSED
@@ -113,6 +122,10 @@ def run(
     if told := landing(read_summary(out)):
         say(told)
     return ALL_WELL if shown.tally.well else REFUSED
+
+
+def _tell_pruned(gone: Pruned) -> None:
+    warn(f"pruned: {gone.rows} lines of the ledger and {gone.folders} folders that belonged to no finished scan")
 
 
 def store(
@@ -158,11 +171,11 @@ def store(
         try:
             for row in rows:
                 shown.add(row)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as asked:
             complain(
-                f"{target}: interrupted after {shown.tally.count} of {total} scans; give the command again to go on"
+                f"{target}: {ending(asked)} after {shown.tally.count} of {total} scans; give the command again to go on"
             )
-            return INTERRUPTED
+            return status_of(asked)
     say(shown.tally.balance(target))
     return ALL_WELL if shown.tally.well else REFUSED
 

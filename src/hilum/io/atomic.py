@@ -24,12 +24,10 @@ from typing import TYPE_CHECKING
 
 from hilum._os import is_alive, is_here, lock_handle, newest_change, parse_process, sync_folder, this_process
 from hilum.errors import HilumError, OutputError
+from hilum.io.machine import write_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-DISK_FULL = "disk-full"
-"""The code of an output that found no space: no other scan will fare better."""
 
 PARTIAL = ".partial-"
 """How the name of an unfinished folder begins; never the name of a finished one."""
@@ -41,11 +39,6 @@ _FILE = re.compile(r"\.(?:([0-9a-f]+(?:-[0-9a-f]+){3})-)?[0-9a-f]{8,16}\.part(\.
 """The name of an unfinished file: the process that writes it, which older versions did not tell, and a token."""
 
 _FOLDER = re.compile(r"\.partial-(?:([0-9a-f]{8}(?:-[0-9a-f]+){3})-[0-9a-f]{8}-)?(.+)")
-
-_SHORT = re.compile(r"^\d+ requested and \d+ written$")
-"""All that numpy says when a file takes no more."""
-
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _NAME = 50
 """Characters of a final name in that of the unfinished folder: a name must not get too long for the file system."""
@@ -79,7 +72,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     final = Path(path)
     sweep_once(final.parent)
     suffixes = final.name[-7:] if final.name.lower().endswith(".nii.gz") else final.suffix
-    temporary = final.with_name(f".{this_process()}-{secrets.token_hex(4)}.part{suffixes}")
+    temporary = final.with_name(unfinished_name(suffixes))
     try:
         # Opened by hand, not with tempfile: the file gets the permissions that the umask asks for, not 0600.
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
@@ -143,6 +136,21 @@ def whole_folder(final: Path) -> Iterator[Path]:
         if handle >= 0:
             os.close(handle)
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def unfinished_name(suffixes: str = "") -> str:
+    """Make up a name for a file that this process is writing; if it dies, the next writer removes the file.
+
+    Parameters
+    ----------
+    suffixes : str
+        At the end of the name.
+
+    Returns
+    -------
+    str
+    """
+    return f".{this_process()}-{secrets.token_hex(4)}.part{suffixes}"
 
 
 def final_name(partial: str) -> str:
@@ -275,7 +283,7 @@ def open_own(path: Path) -> int:
 
 
 def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
-    """Say that something cannot be written; where the disk is full, the code says so.
+    """Say that something cannot be written; where the machine is to blame, the code says so.
 
     Parameters
     ----------
@@ -288,10 +296,11 @@ def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
     -------
     OutputError
     """
-    full = problem.errno in FULL or (problem.errno is None and _SHORT.search(str(problem)) is not None)
-    do = "make room and run again: what is finished stays" if full else "check the folder, its permissions and space"
-    text = f"{what} cannot be written: {problem.strerror or problem}".strip()
-    return OutputError(text, where=where, do=do, code=DISK_FULL if full else "")
+    fault = write_fault(problem, where=where)
+    do = fault.do if fault else "check the folder, its permissions and space"
+    said = problem.strerror or (fault.text if fault else "") or problem
+    text = f"{what} cannot be written: {said}".strip()
+    return OutputError(text, where=where, do=do, code=fault.code if fault else "")
 
 
 def _hidden(final: Path) -> Path:

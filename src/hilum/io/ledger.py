@@ -282,6 +282,10 @@ class Ledger:
             raise write_refused("the ledger", problem, where=self._path) from None
         self._note(row, len(line))
 
+    def drop(self, scan_id: str) -> None:
+        """Forget a scan; its lines go when the ledger is compacted."""
+        self._places.pop(scan_id, None)
+
     def compact(self) -> None:
         """Leave one line per scan, in the order of their ids, at one stroke.
 

@@ -6,9 +6,13 @@ matplotlib Figure: ``from hilum.pictures.montage import montage``. Nothing is sh
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hilum._kernels import kept
 from hilum.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -51,3 +55,29 @@ def find_figure(name: str) -> Callable[..., Any]:
     module, function = FIGURES[name]
     found: Callable[..., Any] = getattr(import_module(module), function)
     return found
+
+
+def _find_room_for_matplotlib() -> None:
+    """Name a folder for matplotlib's list of fonts where the home folder takes none.
+
+    matplotlib would make one for each process, list the fonts anew, and complain in two lines.
+    """
+    if "matplotlib" in sys.modules or os.environ.get("MPLCONFIGDIR") or not sys.platform.startswith("linux"):
+        return
+    home = os.environ.get("HOME") or kept.home()  # matplotlib takes a relative one, too
+    named = [os.environ.get(f"XDG_{kind}_HOME") or (home and f"{home}/.{kind.lower()}") for kind in ("CONFIG", "CACHE")]
+    if all(path and _takes_files(Path(path)) for path in named):
+        return
+    folder = kept.private_folder("matplotlib")
+    if folder is not None:
+        os.environ["MPLCONFIGDIR"] = str(folder)
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether files can be written into a folder, or it can be made."""
+    folder /= "matplotlib"
+    there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
+    return folder.is_absolute() and there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
+_find_room_for_matplotlib()
