@@ -134,17 +134,16 @@ def looks_like_luna16(root: Path) -> bool:
     return named and not others and (bool(files.lungs) or any(_is_of(path, uids) for path in given.values()))
 
 
+_LONGEST_DATE = 16
+
 _PART = re.compile(r"subset\d{1,3}$|.*luna", re.IGNORECASE)
 _MASK = re.compile(_MASKS, re.IGNORECASE)
 _SERIES = re.compile(r"series[ _]?(instance)?uid", re.IGNORECASE)
 
 
-_SHORTEST_UID = 17
-
-
 def _is_series(path: Path) -> bool:
-    """Whether a file is called by a series UID; what is shorter could be a date, or a number that somebody gave."""
-    return is_uid(path.stem) and len(path.stem) >= _SHORTEST_UID
+    """Whether a file is called by a series UID; one that is short could be a date, or a number that somebody gave."""
+    return is_uid(path.stem) and (bool(safe_name(path.stem)) or len(path.stem) > _LONGEST_DATE)
 
 
 def _folders(root: Path) -> list[Path]:
