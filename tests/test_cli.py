@@ -115,7 +115,7 @@ def test_run_info_stats_and_recipe_answer(capsys, series, annotations, tmp_path)
     assert "mean" in call(capsys, "stats", tmp_path / "out")[1]
     status, out, _ = call(capsys, "info", series, "--json")
     assert (status, json.loads(out)[0]["slices"]) == (0, 40)
-    assert "would be read" in call(capsys, "info", series)[1]
+    assert "can be read" in call(capsys, "info", series)[1]
     assert call(capsys, "recipe", "list")[1].split() == ["default", "tutorial2017", "luna16"]
     assert "[resample]" in call(capsys, "recipe", "show", "luna16")[1]
     assert "valid" in call(capsys, "recipe", "check", tmp_path / "mine.toml")[1]

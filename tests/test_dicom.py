@@ -42,12 +42,12 @@ from hilum.geometry import Geometry
 from hilum.io import dicom_dialects, dicom_headers, dicom_walk
 from hilum.io.dicom import index_dicom, read_dicom
 from hilum.io.dicom_fields import header_from
-from hilum.io.dicom_files import find_files
 from hilum.io.dicom_headers import read_headers
 from hilum.io.dicom_hu import to_hu
 from hilum.io.dicom_pixels import stored_frames
 from hilum.io.dicom_records import Header
 from hilum.io.dicom_walk import HEAD, walk
+from hilum.io.tree import find_files
 from hilum.testing import assert_same_geometry
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -347,20 +347,22 @@ def test_folders_are_searched_and_what_is_beside_the_slices_is_noted(tmp_path):
     assert "\x1b" not in scan.notes[0].text
 
 
-def test_links_are_not_followed_out_or_around(tmp_path):
+def test_linked_folders_are_followed_once_and_not_around(tmp_path):
     write(tmp_path / "in")
-    write(tmp_path / "out", uid=f"{UID}.2")
+    write(tmp_path / "out", noise(seed=4), grid=replace(GRID, shape=(3, 12, 10)), uid=f"{UID}.2")
     (tmp_path / "in" / "loop").symlink_to(".")
     (tmp_path / "in" / "away").symlink_to("../out")
     (tmp_path / "in" / "gone.dcm").symlink_to("nowhere")
     (tmp_path / "in" / "self.dcm").symlink_to("self.dcm")
     os.mkfifo(tmp_path / "in" / "pipe.dcm")
     found = find_files(tmp_path / "in")
-    assert len(found.files) == GRID.shape[0]
-    assert found.links == 2
+    assert len(found.files) == GRID.shape[0] + 3
+    assert (found.again, found.dangling) == (["loop"], ["gone.dcm", "self.dcm"])
     scan = read_dicom(tmp_path / "in")
-    assert codes(scan) == ["ignored-links"]
+    assert codes(scan) == ["ignored-links", "dangling-links", "chose-series"]
+    assert "2 files could not be read" in scan.notes[1].text
     assert scan.series_uid == f"{UID}.1"
+    assert read_dicom(tmp_path / "in", series=f"{UID}.2").ct.shape[0] == 3
 
 
 def test_a_dicom_directory_is_not_followed(tmp_path):

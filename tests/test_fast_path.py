@@ -10,7 +10,7 @@ from hilum import Volume
 from hilum.datasets.phantom_dialects import BIG_ENDIAN, DEFLATED, DIALECTS
 from hilum.datasets.phantom_files import write_dicom_series
 from hilum.io.dicom import read_dicom
-from hilum.io.dicom_files import find_files
+from hilum.io.tree import find_files
 
 
 @pytest.mark.parametrize("name", DIALECTS)

@@ -10,6 +10,7 @@ import pytest
 
 import hilum
 from hilum import batch
+from hilum.batch.identity import look, stamp
 from hilum.datasets import DATASETS, folder
 from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_dicom_series
@@ -62,8 +63,12 @@ def hashed(monkeypatch):
     return opened
 
 
-def marks(place, **options):
-    return {ref.series_uid: batch.fingerprint(ref, RECIPE) for ref in folder.index(place, **options)}
+def listed(place, annotations=None):
+    return [replace(ref, annotations=annotations) for ref in folder.index(place).refs]
+
+
+def marks(place, annotations=None):
+    return {ref.series_uid: batch.fingerprint(ref, RECIPE) for ref in listed(place, annotations)}
 
 
 def add_rubbish(place):
@@ -88,7 +93,7 @@ def test_a_slice_that_joins_changes_the_fingerprint_of_its_series_alone(flat):
     late = min(flat.glob("1-*"))
     content = late.read_bytes()
     late.unlink()
-    before, refs = marks(flat), folder.index(flat)
+    before, refs = marks(flat), listed(flat)
     late.write_bytes(content)
     after = marks(flat)
     assert [uid for uid in UIDS if after[uid] != before[uid]] == [UIDS[1]]
@@ -98,19 +103,19 @@ def test_a_slice_that_joins_changes_the_fingerprint_of_its_series_alone(flat):
 
 def test_rubbish_does_not_make_a_finished_scan_again(flat, tmp_path):
     out = tmp_path / "out"
-    batch.run(folder.index(flat), RECIPE, out)
+    batch.run(listed(flat), RECIPE, out)
     before = {path: path.stat().st_mtime_ns for path in out.glob("scans/*/scan.json")}
     add_rubbish(flat)
-    rows = batch.run(folder.index(flat), RECIPE, out)
+    rows = batch.run(listed(flat), RECIPE, out)
     assert {row.status for row in rows} <= {"done", "repaired"}
     assert {path: path.stat().st_mtime_ns for path in out.glob("scans/*/scan.json")} == before
 
 
 def test_rubbish_beside_the_slices_is_not_even_looked_at_again(flat, tmp_path, hashed):
-    batch.run(folder.index(flat), RECIPE, tmp_path / "out")
+    batch.run(listed(flat), RECIPE, tmp_path / "out")
     hashed.clear()
     add_rubbish(flat)
-    batch.run(folder.index(flat), RECIPE, tmp_path / "out")
+    batch.run(listed(flat), RECIPE, tmp_path / "out")
     assert hashed == []
 
 
@@ -132,7 +137,7 @@ def test_a_series_in_several_folders_names_its_files_from_the_one_above(series, 
         place = tmp_path / "patient" / f"part{k % 2}"
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, place)
-    (ref,) = folder.index(tmp_path)
+    (ref,) = listed(tmp_path)
     assert len(ref.files) == len(paths)
     assert all((ref.path / name).is_file() for name in ref.files)
 
@@ -145,6 +150,43 @@ def test_rows_of_another_series_do_not_count(flat, tmp_path):
     table.write_text(f"{head}{UIDS[0]},1,2,3,9\n{UIDS[1]},1,2,3,9\n")
     after = marks(flat, annotations=table)
     assert [uid for uid in UIDS if after[uid] != before[uid]] == [UIDS[1]]
+
+
+def test_what_a_survey_finds_in_a_table_counts_for_the_scans_it_names(flat, tmp_path):
+    table = tmp_path / "nodules.csv"
+    head = "seriesuid,coordX,coordY,coordZ,diameter_mm\n"
+    marked = []
+    for rows in ("1,2,3,9", "1,2,3,10"):
+        table.write_text(f"{head}{UIDS[0]},{rows}\n{UIDS[1]},1,2,3,9\n")
+        refs = batch.survey([flat], annotations=table).refs
+        marked.append({ref.series_uid: batch.fingerprint(ref, RECIPE) for ref in refs})
+    assert [uid for uid in UIDS if marked[0][uid] != marked[1][uid]] == [UIDS[0]]
+
+
+def test_slices_behind_links_count(series, tmp_path):
+    shutil.copytree(series / UIDS[0], tmp_path / "elsewhere")
+    (tmp_path / "in" / "own").mkdir(parents=True)
+    for k, path in enumerate(sorted((tmp_path / "elsewhere").iterdir())):
+        if k % 2:
+            path.rename(tmp_path / "in" / "own" / path.name)
+    (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (ref,) = listed(tmp_path / "in")
+    assert {name.split("/")[0] for name in ref.files} == {"own", "linked"}
+    before = batch.fingerprint(ref, RECIPE), stamp(ref, RECIPE)
+    changed = next((tmp_path / "elsewhere").iterdir())
+    changed.write_bytes(changed.read_bytes() + b"\0\0")
+    assert (batch.fingerprint(ref, RECIPE) != before[0], stamp(ref, RECIPE) != before[1]) == (True, True)
+
+
+def test_an_output_beside_the_slices_changes_no_fingerprint(series, tmp_path):
+    shutil.copytree(series / UIDS[0], tmp_path / "in")
+    refs = listed(tmp_path / "in")
+    before = batch.fingerprint(refs[0], RECIPE)
+    batch.run(refs, RECIPE, tmp_path / "in" / "out")
+    (ref,) = listed(tmp_path / "in")
+    assert batch.fingerprint(ref, RECIPE) == before
+    case = replace(ref, series_uid="", files=())
+    assert not any("out/" in name for name, _ in look(case).files)
 
 
 def test_rows_count_of_a_volume_file_whose_header_names_its_series(phantom, tmp_path):
@@ -167,7 +209,7 @@ def test_the_place_of_an_npy_counts(phantom, tmp_path):
 
 
 def test_that_somebody_looked_for_nodules_counts(flat):
-    ref = folder.index(flat)[0]
+    ref = listed(flat)[0]
     looked, not_looked = (replace(ref, known=Known(annotated=told)) for told in (True, False))
     assert batch.fingerprint(looked, RECIPE) != batch.fingerprint(not_looked, RECIPE)
 
@@ -201,7 +243,7 @@ def test_an_input_that_changes_while_it_is_read_is_not_stored(flat, tmp_path, mo
     shutil.copy(one, spare)
     if what == "joined":
         one.unlink()
-    ref = folder.index(flat, annotations=table)[0]
+    ref = listed(flat, table)[0]
 
     def swap():  # the same size and time, another file
         shutil.copystat(one, spare)
@@ -218,7 +260,7 @@ def test_an_input_that_changes_while_it_is_read_is_not_stored(flat, tmp_path, mo
     assert (row.status, row.code) == ("failed", "changed")
     assert "changed while it was read; run it again" in row.reason
     assert list((tmp_path / "out" / "scans").iterdir()) == []
-    (again,) = batch.run(folder.index(flat, annotations=table)[:1], RECIPE, tmp_path / "out")
+    (again,) = batch.run(listed(flat, table)[:1], RECIPE, tmp_path / "out")
     assert again.status in {"done", "repaired"}
     assert read_ledger(tmp_path / "out")[again.id].fingerprint == batch.fingerprint(ref, RECIPE)
 
@@ -229,5 +271,5 @@ def test_what_happens_to_another_series_disturbs_no_reading(flat, tmp_path, monk
         shutil.copy(next(flat.glob("2-*")), flat / "2-copy.dcm")
         add_rubbish(flat)
 
-    row = disturbed(monkeypatch, happen, folder.index(flat)[0], tmp_path / "out")
+    row = disturbed(monkeypatch, happen, listed(flat)[0], tmp_path / "out")
     assert row.status in {"done", "repaired"}

@@ -9,7 +9,7 @@ import pytest
 from lidc_message import SERIES, SQUARE, message, nodule, other, roi, slice_uid, square
 
 import hilum
-from hilum import Geometry, Scan, Volume, consensus_mask, mask_nodules, reading_mask
+from hilum import Geometry, Scan, Volume, batch, consensus_mask, mask_nodules, reading_mask
 from hilum.cli import main
 from hilum.datasets import lidc, recognize
 from hilum.datasets.phantom_files import write_dicom_series
@@ -260,7 +260,7 @@ def test_an_annotation_file_of_another_kind_is_refused(tmp_path):
     with pytest.raises(hilum.UnsupportedError, match=r"a LUNA16 \.csv or a LIDC-IDRI \.xml"):
         annotate(scan(), tmp_path / "a.json")
     (tmp_path / "a.xml").write_text(message(*FOUR))
-    with pytest.raises(AnnotationError, match="found by series UID"):
+    with pytest.raises(AnnotationError, match="belongs to a series UID"):
         annotate(scan(uids=(), series="scan"), tmp_path / "a.xml")
     assert annotate(scan(series="no-uid-1"), _named(tmp_path)).annotated
 
@@ -351,18 +351,23 @@ def test_a_reading_beside_its_slices_is_no_ignored_file(tmp_path):
     assert "ignored-files" in codes(lidc.load(ref).notes)
 
 
-def test_a_luna16_table_goes_to_every_scan(archive, tmp_path):
+def test_of_a_luna16_table_only_the_scans_that_it_names_are_annotated(archive, tmp_path):
     table = tmp_path / "annotations.csv"
     x, y, z = GRID.center
     table.write_text(f"seriesuid,coordX,coordY,coordZ,diameter_mm\n{SERIES}.4,{x},{y},{z},5\n")
-    refs = lidc.index(archive, table).refs
-    assert [ref.annotations for ref in refs] == [table] * 4
-    assert [len(lidc.load(ref).nodules) for ref in refs] == [int(ref.series_uid.endswith(".4")) for ref in refs]
+    found = batch.survey([archive], dataset="lidc", annotations=table)
+    refs = found.refs
+    assert len(refs) == 4
+    scans = {ref.series_uid: lidc.load(ref) for ref in refs}
+    assert {uid: (s.annotated, len(s.nodules)) for uid, s in scans.items()} == {
+        ref.series_uid: (True, 1) if ref.series_uid.endswith(".4") else (False, 0) for ref in refs
+    }
+    assert any("3 of 4 scans are in no row of annotations.csv" in note for note in found.notes["lidc"])
     assert sum(ref.scan_id.startswith("LIDC-IDRI-000") for ref in refs) == 3
 
 
 def test_a_volume_file_is_paired_by_its_name(archive, tmp_path):
-    hilum.write(Volume(np.zeros(GRID.shape, np.int16), GRID), tmp_path / f"{SERIES}.2.mhd")
+    hilum.write(Volume(np.full(GRID.shape, -900, np.int16), GRID), tmp_path / f"{SERIES}.2.mhd")
     (ref,) = lidc.index(tmp_path, archive / "xml" / "a.xml").refs
     assert len(lidc.load(ref).nodules) == 1
 

@@ -57,8 +57,13 @@ def test_rows_of_other_series_are_not_judged(tmp_path):
 
 def test_no_row_is_an_answer(tmp_path):
     nodules, notes = read_annotations(make(tmp_path, "1.2,0,0,0,9"), series_uid=UID)
-    assert nodules == ()
-    assert [n.code for n in notes] == ["no-nodules"]
+    assert nodules is None
+    assert [n.code for n in notes] == ["no-rows"]
+
+
+def test_a_row_with_nothing_but_a_series_says_that_nothing_was_found(tmp_path):
+    assert read_annotations(make(tmp_path, f"{UID},,,,"), series_uid=UID) == ((), ())
+    assert centers(make(tmp_path, f"{UID}, , , ,", *ROWS)) == CENTERS
 
 
 def test_a_repeated_row_counts_once(tmp_path):
@@ -238,4 +243,4 @@ def test_excluded_findings_are_no_nodules(real_data):
     uid = path.read_text().splitlines()[1].partition(",")[0]
     with pytest.raises(AnnotationError, match="line 2: diameter_mm is -1"):
         read_annotations(path, series_uid=uid)
-    assert read_annotations(path, series_uid="1.2")[0] == ()
+    assert read_annotations(path, series_uid="1.2")[0] is None

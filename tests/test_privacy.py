@@ -202,6 +202,45 @@ def test_readings_and_tables_are_named_by_the_same_rule(phantom, tmp_path):
     assert b"annotations" in told
 
 
+def test_no_name_that_a_search_meets_is_in_an_output_and_the_screen_has_them(phantom, tmp_path, capsys):
+    root = tmp_path / "QZXSMITH data"
+    write_dicom_series(phantom, root / "QZXJOHN 1")
+    (root / "QZXJOHN 1" / "QZXSMITH slice.dcm").symlink_to("gone")
+    for name in ("QZXJOHN lost", "QZXJOHN zeros"):
+        (root / name).mkdir()
+    (root / "QZXJOHN lost" / "QZXSMITH 1.dcm").symlink_to("gone")
+    (root / "QZXJOHN zeros" / "QZXSMITH 1.dcm").write_bytes(bytes(400))
+    (root / "QZXSMITH QZXJOHN.nii.gz").symlink_to("gone")
+    (root / "QZXJOHN letters.zip").write_bytes(b"PK")
+    (root / "QZXJOHN tables").mkdir()
+    (root / "QZXJOHN tables" / "annotations.csv").write_text("seriesuid\n")
+    (tmp_path / "c.toml").write_text("[resample]\nspacing_mm = 8.0\n")
+    words = ["run", str(root), "--recipe", str(tmp_path / "c.toml"), "--out"]
+    for out in (root / "QZXSMITH out", tmp_path / "out"):
+        assert cli.main([*words, str(out)]) == 1
+    err = capsys.readouterr().err
+    assert "QZXSMITH data/QZXSMITH out is an output of hilum: left out" in err
+    assert "no scan gets the rows of QZXSMITH data/QZXJOHN tables/annotations.csv" in err
+    assert all(f"{root}/QZXJOHN {name}: " in err for name in ("lost", "zeros"))
+    assert f"{root}/QZXSMITH QZXJOHN.nii.gz: " in err
+    assert smiths(tmp_path / "out") == set()
+    rows = list(read_ledger(tmp_path / "out").values())
+    assert sorted(row.code for row in rows if row.status == "refused") == ["no-dicom", *["not-downloaded"] * 2]
+    assert sum(row.reason.startswith("a folder of it: ") for row in rows) == 2
+    (note,) = [note for row in rows for note in row.notes if note.startswith("dangling-links")]
+    assert re.search(r": file \d+ of \d+$", note)
+    told = "\n".join(read_summary(tmp_path / "out")[0].notes)
+    assert {line.split(":")[0] for line in told.splitlines()} == {"ignored-archives", "own-output", "unused-table"}
+    assert "a folder is an output of hilum: left out" in told
+
+
+def test_what_lies_in_place_of_slices_is_told_by_its_place(tmp_path):
+    for name in ("QZXSMITH a.nii", "QZXJOHN b.nrrd"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match="2 volume files lie in it: file 1 of 2, file 2 of 2"):
+        hilum.read(tmp_path)
+
+
 def test_what_breaks_unforeseen_is_told_by_its_line_of_code():
     with pytest.raises(ValueError, match="QZXSMITH") as caught:
         raise ValueError("QZXSMITH_QZXJOHN")

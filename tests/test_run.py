@@ -133,7 +133,7 @@ def test_two_files_of_one_name_are_two_scans(inputs, tmp_path):
     for sub in ("a", "b"):
         (tmp_path / sub).mkdir()
         hilum.write(hilum.read(inputs / "1.2.826.0.1.111.mhd").ct, tmp_path / sub / "image.nii")
-    inside = folder.index(tmp_path)
+    inside = folder.index(tmp_path).refs
     assert len({ref.scan_id for ref in inside}) == 2
     apart, _ = batch.index([tmp_path / "a" / "image.nii", tmp_path / "b" / "image.nii"])
     assert len({ref.scan_id for ref in apart}) == 2
@@ -174,7 +174,8 @@ def test_a_nodule_outside_the_scan_and_a_scan_without_lungs_are_noted(phantom):
     odd = replace(phantom.scan, nodules=(*phantom.scan.nodules, far), annotated=True)
     codes = {note.code for note in hilum.preprocess(odd, parse_recipe(COARSE)).notes}
     assert "nodule-outside" in codes
-    water = replace(phantom.scan, ct=hilum.Volume(np.zeros(phantom.scan.ct.shape, np.int16), phantom.scan.ct.geometry))
+    noise = np.random.default_rng(0).normal(0, 20, phantom.scan.ct.shape).astype(np.int16)
+    water = replace(phantom.scan, ct=hilum.Volume(noise, phantom.scan.ct.geometry))
     codes = {note.code for note in hilum.preprocess(water, parse_recipe(COARSE)).notes}
     assert {"lungs-not-found", "not-hu"} <= codes
     good = {note.code for note in hilum.preprocess(phantom.scan, parse_recipe(COARSE)).notes}

@@ -7,7 +7,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from hilum.errors import GeometryError
+from hilum.errors import GeometryError, UnsupportedError
 from hilum.ops.finite import check_finite
 from hilum.ops.intensity import normalize
 from hilum.ops.landing import compare_with_given, measure_each_nodule
@@ -15,7 +15,7 @@ from hilum.ops.lungs import WITHOUT_SIDES, segment_lungs
 from hilum.ops.lungs_ladder import find_lungs
 from hilum.ops.morphology import dilate
 from hilum.ops.nodules import mask_nodules, nodules_outside
-from hilum.ops.plausibility import question_size, question_values
+from hilum.ops.plausibility import question_size, question_values, surely_not_hu
 from hilum.ops.preview import UnitRange, draw_preview
 from hilum.ops.quality import judge, measure_lungs, measure_nodules
 from hilum.ops.reorient import reorient
@@ -53,8 +53,8 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     Raises
     ------
     HilumError
-        If the grid asked for is not possible, the scan has not the size of a person's, or its voxels hold NaN or
-        infinity.
+        If the grid asked for is not possible, the scan has not the size of a person's, its voxels hold NaN or
+        infinity, or it is surely no CT in Hounsfield units, such as a label map.
     """
     _refuse_nonsense(scan)
     workers = recipe.compute.workers
@@ -113,10 +113,12 @@ def promised_parts(recipe: Recipe) -> list[str]:
 
 
 def _refuse_nonsense(scan: Scan) -> None:
-    """Refuse what no step can make anything right of: a grid in another unit than mm, voxels that are no numbers."""
+    """Refuse what no step can make anything right of: a grid in another unit than mm, voxels that are no CT."""
     for note in question_size(scan.ct.geometry):
         raise GeometryError(note.text, where=scan.series_uid, do="correct the spacing in its header", code=note.code)
     check_finite(scan.ct.array)
+    if cause := surely_not_hu(scan.ct):
+        raise UnsupportedError(f"these are no Hounsfield units: {cause}", do="give the CT itself", code="not-hu")
 
 
 def _like(given: Mask, recipe: Recipe) -> Mask:

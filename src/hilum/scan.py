@@ -34,13 +34,22 @@ class Note:
         Short and stable: ``"padding-to-air"``, ``"duplicate-slices"``.
     text : str
         One line for a person; never a patient's name or other free text from a file.
+    shown : str
+        The same for the person at the screen, where it names files or folders whose names must not leave; it is
+        never written.
     """
 
     code: str
     text: str
+    shown: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.text}"
+
+    @property
+    def told(self) -> str:
+        """The note as the screen has it."""
+        return f"{self.code}: {self.shown or self.text}"
 
 
 @dataclass(frozen=True, eq=False)

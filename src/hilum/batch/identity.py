@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING
 
 import hilum
 from hilum.errors import HilumError, InputError
-from hilum.io import is_volume, suffix_of
-from hilum.io.dicom_files import find_files
-from hilum.io.files import open_file
+from hilum.io import header_uid, is_volume, names_of, suffix_of
 from hilum.io.parts import list_parts
 from hilum.io.sums import file_sha256
-from hilum.io.values import is_uid
+from hilum.io.tree import find_files
 from hilum.ops.lungs import MODEL
 from hilum.ops.lungs_onnx import model_digest
 from hilum.recipes import recipe_fingerprint
@@ -210,27 +208,15 @@ def _mark(path: Path) -> _Mark:
 
 def _told_of(ref: ScanRef, path: Path) -> str:
     """What a csv of nodules says of one series; empty where the series is not known before it is read: all counts."""
-    uid = ref.series_uid or _uid_of_volume(ref.path)
-    if suffix_of(path) != ".csv" or not uid:
+    volume = is_volume(ref.path)
+    if suffix_of(path) != ".csv" or not (ref.series_uid or volume):
         return ""
     from hilum.io.luna import read_series_rows
 
+    # What `hilum.read` looks for; which of these names the table has is the reader's to say.
+    names = dict.fromkeys((ref.series_uid, header_uid(ref.path) if volume else "", *names_of(ref.path)))
     try:
-        found = read_series_rows(path, "annotations", only=uid).get(uid)
+        rows = read_series_rows(path, "annotations", only=set(filter(None, names)))
     except HilumError:  # the reader's to refuse
         return ""
-    return "no row" if found is None else repr((found.rows, found.values.tolist(), str(found.refusal)))
-
-
-def _uid_of_volume(path: Path) -> str:
-    """The series of a MetaImage file, by its header, or else by its name; other formats tell when they are read."""
-    if suffix_of(path) not in {".mhd", ".mha"}:
-        return ""
-    from hilum.io.metaimage_header import read_header
-
-    try:
-        with open_file(path) as handle:
-            uid = read_header(handle, path).series_uid
-    except HilumError:
-        return ""
-    return next((name for name in (uid, path.stem) if is_uid(name)), "")
+    return repr([(name, row.rows, row.values.tolist(), str(row.refusal)) for name, row in rows.items()])

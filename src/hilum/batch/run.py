@@ -19,6 +19,7 @@ from hilum.io.extras import check_extra
 from hilum.io.finished import files_stamp, is_whole, read_record, record_sha256
 from hilum.io.ledger import FINISHED, Ledger, Row, stored
 from hilum.io.machine import STOPS
+from hilum.io.outputs import check_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -135,7 +136,7 @@ def process(
     ------
     OutputError
         If the output folder cannot be written, the machine has a fault that every scan would meet, another run writes
-        to the folder, or it holds results of another recipe or what this run would take away.
+        to the folder, or it holds results of another recipe, what no run wrote, or what this run would take away.
     InputError
         If the recipe's format needs a package that is not installed, or the number of workers is negative.
     HilumError
@@ -143,6 +144,7 @@ def process(
     """
     check_workers(workers)
     check_extra(recipe.output.format)
+    check_out(out)
     found = found or Survey([], [])
     if recipe.output.series_uid == "hash":
         found, refused = hide_series(found), [hide_row(row) for row in refused]

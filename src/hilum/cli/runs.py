@@ -72,6 +72,7 @@ def run(
     """
     from hilum import batch
     from hilum.io.extras import check_extra
+    from hilum.io.outputs import check_out
     from hilum.io.summary import read_summary
     from hilum.recipes import recipe as find_recipe
     from hilum.recipes import with_options
@@ -79,10 +80,11 @@ def run(
     chosen = with_options(find_recipe(recipe), file_format=file_format)
     check_extra(chosen.output.format)
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
+    check_out(out, inputs)
     found = batch.survey(inputs, dataset=dataset, annotations=annotations)
     for row in found.refused:
         complain(row.shown or row.reason)
-    for name, notes in found.notes.items():
+    for name, notes in found.told.items():
         if dataset == "auto" and name != "folder":
             warn(f"taken as {name}, by its shape (--dataset says otherwise)")
         for note in notes:

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 import hilum
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import describe, say, warn
-from hilum.errors import InputError
+from hilum.errors import AnnotationError, InputError
 
 if TYPE_CHECKING:
     from hilum.scan import Scan
@@ -31,19 +31,36 @@ def _known(_type: object, method: str) -> None:
 Method = Annotated[str, Parameter(validator=_known)]
 
 
-def info(source: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+def info(
+    source: Path,
+    /,
+    *,
+    headers: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
     """Say what a file or folder holds, what is odd about it, and what would be done.
 
     Parameters
     ----------
     source
-        A DICOM folder or a volume file.
+        A DICOM folder, a volume file, or a folder of them.
+    headers
+        Look at the headers of DICOM series alone: sooner, and what only the pixels tell is not known.
     json
         Print JSON for programs in place of text.
     """
+    from hilum.datasets import folder
+    from hilum.io import is_volume
     from hilum.io.inspect import inspect, inspection_json, inspection_text
 
-    found = inspect(source)
+    if source.is_dir() and not is_volume(source):
+        listing = folder.index(source)
+        for note in listing.notes:
+            warn(note.told)
+        volumes = [ref.path for ref in listing.refs if is_volume(ref.path)]
+        found = inspect(source, pixels=not headers, volumes=volumes, refused=listing.refused)
+    else:
+        found = inspect(source, pixels=not headers)
     say(inspection_json(found) if json else inspection_text(found))
     return ALL_WELL if any(series.usable for series in found) else REFUSED
 
@@ -158,7 +175,7 @@ def nodules(
     series
         Series Instance UID, where the folder holds several.
     series_uid
-        Series Instance UID, where the file does not know its own.
+        What the annotations call the scan, where its file does not know its Series Instance UID.
     """
     from hilum import io
     from hilum.ops.nodules import mask_nodules, nodules_outside
@@ -183,9 +200,16 @@ def _read(
     series_uid: str = "",
     slice_spacing_mm: float | None = None,
 ) -> Scan:
+    from hilum.io import check_is_ct
+
     scan = hilum.read(
         source, series=series, annotations=annotations, series_uid=series_uid, slice_spacing_mm=slice_spacing_mm
     )
+    check_is_ct(scan, source)
+    if annotations is not None and not scan.annotated:
+        what = f"no row is of {scan.series_uid}, so that nothing is known of its nodules"
+        do = "check the table, or state what it calls the scan (--series-uid)"
+        raise AnnotationError(what, where=annotations, do=do, code="no-row-fits")
     for note in scan.notes:
         warn(str(note))
     return scan

@@ -6,16 +6,16 @@ scans without reading voxels, and one that loads a listed scan.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from hilum.datasets import dsb2017, folder, lidc, luna16
-from hilum.datasets.listing import Listing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from hilum.datasets.listing import Listing
     from hilum.scan import Scan, ScanRef
 
 
@@ -38,22 +38,26 @@ class Dataset:
         From the root and the annotation file (or None) to its `Listing`, reading headers and tables only.
     load : callable
         From a `ScanRef` and the options of reading to its `Scan`.
+    reads_csv : bool
+        Whether `index` reads a csv of annotations itself; for other kinds `hilum.datasets.survey` finds the rows.
     """
 
     recognize: Callable[[Path], bool]
     index: Callable[[Path, Path | None], Listing]
     load: Load
+    reads_csv: bool = True
 
 
 def _list_folder(root: Path, annotations: Path | None) -> Listing:
-    return Listing(folder.index(root, annotations))
+    listing = folder.index(root)
+    return replace(listing, refs=[replace(ref, annotations=annotations) for ref in listing.refs])
 
 
 DATASETS: dict[str, Dataset] = {
     "luna16": Dataset(recognize=luna16.recognize, index=luna16.index, load=luna16.load),
     "dsb2017": Dataset(recognize=dsb2017.recognize, index=dsb2017.index, load=dsb2017.load),
-    "lidc": Dataset(recognize=lidc.recognize, index=lidc.index, load=lidc.load),
-    "folder": Dataset(recognize=lambda _: True, index=_list_folder, load=folder.load),
+    "lidc": Dataset(recognize=lidc.recognize, index=lidc.index, load=lidc.load, reads_csv=False),
+    "folder": Dataset(recognize=lambda _: True, index=_list_folder, load=folder.load, reads_csv=False),
 }
 """Every kind of input, by the name that ``--dataset`` takes; ``auto`` takes the first that recognizes the path."""
 

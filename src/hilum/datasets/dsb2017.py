@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hilum.datasets.folder import scan_id_of
-from hilum.datasets.listing import Listing
+from hilum.datasets.listing import Listing, left_out
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
-from hilum.io import read
+from hilum.io import check_is_ct, read
 from hilum.io.files import is_there
 from hilum.io.names import safe_name
+from hilum.io.outputs import output_kind
 from hilum.io.records import TableRecord
 from hilum.io.tables import read_rows, wrong_line
 from hilum.scan import Known, Note, Scan, ScanRef
@@ -81,7 +82,8 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         tables.append(_record(safe_name(path.name) or "labels", found, names))
     unlabeled = sorted(names - known.keys())
     refs = [ScanRef("dsb2017", _scan_id(path), path, "", None, known.get(path.name, Known())) for path in patients]
-    return Listing(refs, tables, _notes(tables, len(unlabeled), len(patients)))
+    outputs = sorted(path.name for path in root.iterdir() if output_kind(path))
+    return Listing(refs, tables, [*left_out(root, outputs), *_notes(tables, len(unlabeled), len(patients))])
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
@@ -106,7 +108,7 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     known = ref.known or Known()
     if known.refusal is not None:
         raise known.refusal
-    scan = read(ref.path, max_gap_mm=max_gap_mm)
+    scan = check_is_ct(read(ref.path, max_gap_mm=max_gap_mm), ref.path)
     return replace(scan, labels=known.labels, notes=(*scan.notes, *known.notes))
 
 
@@ -122,9 +124,12 @@ def _patients(root: Path) -> list[Path]:
 
 def _folders(path: Path) -> list[Path]:
     try:
-        return sorted(inner for inner in path.iterdir() if inner.is_dir() and not inner.name.startswith("."))
+        inside = sorted(inner for inner in path.iterdir() if not inner.name.startswith("."))
     except OSError:  # may not be opened: nothing to find in it
         return []
+    there = [inner for inner in inside if inner.is_dir() and not output_kind(inner)]
+    lost = [inner for inner in inside if inner.is_symlink() and not inner.exists() and _CASE.fullmatch(inner.name)]
+    return sorted([*there, *lost])  # reading one that is lost says that its content is not there
 
 
 def _label_files(root: Path) -> list[Path]:

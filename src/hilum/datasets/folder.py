@@ -1,63 +1,86 @@
-"""Any file, or any folder: every volume file and every CT series in it is a scan."""
+"""Any file, or any folder: every volume file and every CT series in it is a scan.
+
+A folder is searched once. Whatever in it looks like a scan and cannot be one is refused by name; the rest is counted.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from hilum.datasets.listing import Listing, left_out
 from hilum.errors import InputError, MissingInputError
-from hilum.io import READERS, is_volume, read, suffix_of
+from hilum.io import READERS, check_is_ct, is_volume, read, suffix_of
 from hilum.io.files import is_there
+from hilum.io.outputs import output_kind
+from hilum.io.tree import Tree, find_files
+from hilum.io.unread import locked_folder, looks_like_dicom, not_downloaded, packed_files, unusable
 from hilum.io.values import is_uid
-from hilum.scan import Scan, ScanRef
+from hilum.scan import Known, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
-    from hilum.io.dicom_records import Stack
+    from collections.abc import Mapping
+
+    from hilum.io.dicom_index import Files
 
 _ID_DIGITS = 16
 
 _LEVELS = 3
-"""How deep subfolders are indexed each by itself: patients, studies, series."""
+"""How deep subfolders are indexed each by itself, so that the headers of thousands of series are not in memory at once:
+patients, studies, series."""
 
 
-class _Listed(NamedTuple):
-    """Where a series lies, what it is called where it has no UID, and its files relative to the folder."""
-
-    folder: Path
-    tag: str
-    files: tuple[str, ...]
-
-
-def index(root: Path, annotations: Path | None = None) -> list[ScanRef]:
+def index(root: Path) -> Listing:
     """List the scans of a file or folder, reading headers only.
 
     Parameters
     ----------
     root : Path
-        A volume file, a DICOM file, or a folder that is searched with its subfolders.
-    annotations : Path, optional
-        A LUNA16 csv that every scan listed gets.
+        A volume file, a DICOM file, or a folder that is searched with its subfolders. What hilum wrote itself is not
+        searched.
 
     Returns
     -------
-    list of ScanRef
-        Volume files first, then CT series, each in a fixed order; ids are unique.
+    Listing
+        Volume files first, then CT series, each in a fixed order; ids are unique. Folders of files that should be
+        slices and are none, files that are links to nothing, and folders that may not be opened are refused.
 
     Raises
     ------
     InputError
-        If there is no such path or nothing in it that could be a scan.
+        If there is no such path, nothing in it that could be a scan, or it is an output of hilum.
     """
     if not is_there(root):
+        if os.path.islink(root):  # noqa: PTH114 - no path is too odd to be asked
+            raise not_downloaded(root, [root.name])
         raise MissingInputError("there is no such file or folder", where=root, do="check the path")
     if root.is_file() or is_volume(root):
-        return [_ref(root, "", annotations, tag=root.stem)]
-    found = [_ref(path, "", annotations, tag=str(path.relative_to(root))) for path in _volume_files(root)]
-    found += _dicom_series(root, annotations, quiet=bool(found))
-    return _unique(found)
+        return Listing([_ref(root, "", tag=root.stem)])
+    if kind := output_kind(root):
+        what = f"is an output of hilum ({kind}), and no input"
+        do = "name a volume in it (scans/ID/ct.nii.gz), or the folder that it was made from"
+        raise InputError(what, where=root, do=do, code="own-output")
+    tree = find_files(root)
+    names, copies = _volumes(root, tree)
+    refs = [_ref(root / name, "", tag=name) for name in names]
+    refused: list[InputError] = [not_downloaded(root / n, [n]) for n in tree.dangling if suffix_of(Path(n)) in READERS]
+    found = _search(root, tree)
+    refs += found.series(root)
+    refused += [*found.refused, *(locked_folder(root / name) for name in tree.locked)]
+    notes = _notes(root, tree)
+    if copies:
+        notes.append(Note("same-file", f"{copies} links to volume files that are listed anyway, not taken twice"))
+    if found.aside and refs:
+        told = ", ".join(f"{count} {kind}" for kind, count in sorted(found.aside.items()))
+        notes.append(Note("no-ct-images", f"DICOM files that are no CT slices were left out: {told}"))
+    if not refs and len(refused) < 2:
+        raise refused[0] if refused else _nothing(root)
+    return Listing(_unique(refs), notes=notes, refused=list(refused))
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
@@ -76,9 +99,16 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     Raises
     ------
     InputError
-        As `hilum.read` does.
+        What was found wrong in its rows when it was listed, or as `hilum.read` does.
     """
-    return read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)
+    known = ref.known or Known()
+    if known.refusal is not None:
+        raise known.refusal
+    scan = read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)
+    check_is_ct(scan, ref.path)
+    if not known.annotated:
+        return scan
+    return replace(scan, nodules=known.nodules, annotated=True, notes=(*scan.notes, *known.notes))
 
 
 def scan_id_of(series_uid: str) -> str:
@@ -97,86 +127,147 @@ def scan_id_of(series_uid: str) -> str:
     return "ct-" + hashlib.sha256(series_uid.encode("utf-8", "replace")).hexdigest()[:_ID_DIGITS]
 
 
-def _ref(path: Path, series_uid: str, annotations: Path | None, *, tag: str, files: tuple[str, ...] = ()) -> ScanRef:
+def _ref(path: Path, series_uid: str, *, tag: str, files: tuple[str, ...] = ()) -> ScanRef:
     stem = path.name[: -len(suffix_of(path))] if suffix_of(path) else path.name
     uid = series_uid or (stem if is_uid(stem) else "")
-    return ScanRef("folder", scan_id_of(uid or tag), path, series_uid, annotations, files=files)
+    return ScanRef("folder", scan_id_of(uid or tag), path, series_uid, files=files)
 
 
-def _volume_files(root: Path) -> list[Path]:
-    found = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = [Path(folder, name) for name in sorted(files) if not name.startswith(".")]
-        found += [path for path in paths if suffix_of(path) in READERS and path.is_file()]
+def _volumes(root: Path, tree: Tree) -> tuple[list[str], int]:
+    """The volume files in the order of a walk, and how many links to one of them were left out."""
+    names = [name for name in tree.files if suffix_of(Path(name)) in READERS]
+    linked = {name for name in names if (root / name).is_symlink()}
+    own = {os.path.realpath(root / name) for name in names if name not in linked}
+    kept = [name for name in names if name not in linked or os.path.realpath(root / name) not in own]
+    return sorted(kept, key=lambda name: Path(name).parts), len(names) - len(kept)
+
+
+class _Found:
+    """What the DICOM files of a tree are."""
+
+    def __init__(self) -> None:
+        self.slices: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        self.tags: dict[str, str] = {}
+        self.aside: defaultdict[str, int] = defaultdict(int)
+        self.settled: set[str] = set()
+        self.refused: list[InputError] = []
+
+    def series(self, root: Path) -> list[ScanRef]:
+        """The CT series, each where its slices lie."""
+        refs = []
+        for key, homes in sorted(self.slices.items()):
+            common = os.path.commonpath(sorted(homes))
+            if key.startswith("/"):  # no UID tells these slices: the reader chooses among all that lie there
+                refs.append(_ref(root / common, "", tag=self.tags[key]))
+            else:
+                refs.append(_ref(root / common, key, tag="", files=_below(common, homes)))
+        return refs
+
+
+def _below(common: str, homes: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """The files of some folders, relative to one in which all of them lie."""
+    names: list[str] = []
+    for home, files in homes.items():
+        inner = home[len(common) :].removeprefix("/")
+        names += [f"{inner}/{name}" for name in files] if inner else files
+    return tuple(sorted(names))
+
+
+def _search(root: Path, tree: Tree) -> _Found:
+    """List the CT series, and the folders whose files should be one."""
+    from hilum.io.dicom_index import read_files
+    from hilum.io.series import sort_out
+
+    found = _Found()
+    headers = {_home(name) for name in tree.files if name.lower().endswith((".mhd", ".nhdr"))}
+    for names in _parts(tree.files):
+        files = read_files(root, names)
+        sorted_out = sort_out(files.headers)
+        for header in sorted_out.slices:
+            home, name = os.path.split(header.path)
+            key = header.series_uid or f"/{home}"  # slices without a UID are told apart by their folder
+            # Many series name their files alike: thousands of lists hold each name once.
+            found.slices[key][sys.intern(home)].add(sys.intern(name))
+            found.settled.add(home)
+            if not header.series_uid:
+                tag = f"{header.sop_uid} {header.path}"
+                found.tags[key] = min(found.tags.get(key, tag), tag)
+        damaged: list[str] = []
+        for finding in sorted_out.findings:
+            if finding.code == "ignored-damaged-file":
+                damaged += finding.files
+            else:
+                found.aside[finding.code.removeprefix("ignored-").replace("-", " ")] += len(finding.files)
+        _refuse_folders(root, found, files, damaged, headers)
+    _refuse_links(root, found, tree)
     return found
 
 
-def _dicom_series(root: Path, annotations: Path | None, *, quiet: bool) -> list[ScanRef]:
-    """List the CT series; `quiet` where other scans were found, so that a folder without DICOM is no error.
-
-    Folder by folder: the headers of thousands of series need not be in memory at once.
-    """
-    parts = _parts(root)
-    found: dict[str, _Listed] = {}
-    for part in parts:
-        try:
-            listed = _list_part(part)
-        except InputError:
-            if len(parts) == 1 and not quiet:
-                raise
-            continue
-        for uid, one in listed.items():
-            found[uid] = _joined(found[uid], one) if uid in found else one
-    if not found and not quiet:
-        _list_part(root)  # says why
-    return [_ref(one.folder, uid, annotations, tag=one.tag, files=one.files) for uid, one in sorted(found.items())]
+def _home(name: str) -> str:
+    return os.path.dirname(name)  # noqa: PTH120 - of thousands
 
 
-def _joined(first: _Listed, second: _Listed) -> _Listed:
-    """A series that lies in several folders."""
-    folder = Path(os.path.commonpath([first.folder, second.folder]))
-    names = [(one.folder / name).relative_to(folder).as_posix() for one in (first, second) for name in one.files]
-    return _Listed(folder, first.tag, tuple(sorted(names)))
+def _parts(names: list[str]) -> list[list[str]]:
+    """Files by the folders in which they lie, down to a few levels."""
+    parts: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    for name in names:
+        parts[tuple(name.split("/")[:-1][:_LEVELS])].append(name)
+    return [parts[key] for key in sorted(parts)]
 
 
-def _list_part(part: Path) -> dict[str, _Listed]:
-    """The CT series below a folder, by their UIDs."""
+def _refuse_folders(root: Path, found: _Found, files: Files, damaged: list[str], headers: set[str]) -> None:
+    """Refuse each folder without a CT slice in which files look like slices; `headers` have data files beside them."""
+    groups: defaultdict[str, tuple[list[str], list[str], list[str]]] = defaultdict(lambda: ([], [], []))
+    for k, names in enumerate((files.junk, damaged, files.locked)):
+        for name in names:
+            home = _home(name)
+            if suffix_of(Path(name)) not in READERS and looks_like_dicom(name, bare=home not in headers):
+                groups[home][k].append(name)
+    others = {_home(header.path) for header in files.headers if header.path not in damaged}
+    for folder, (junk, broken, locked) in sorted(groups.items()):
+        if folder in found.settled or (folder in others and not broken and not locked):
+            continue  # slices tell of what lies beside them; of another kind of image a file or two is no matter
+        found.refused.append(unusable(root, folder, junk=junk, damaged=broken, locked=locked))
+        found.settled.add(folder)
+
+
+def _refuse_links(root: Path, found: _Found, tree: Tree) -> None:
+    """Refuse each folder in which slices, or all there is, are links to content that is not there."""
+    lost: defaultdict[str, list[str]] = defaultdict(list)
+    for name in tree.dangling:
+        if suffix_of(Path(name)) not in READERS:
+            lost[_home(name)].append(name)
+    beside = {_home(name) for name in tree.files}
+    for folder, names in sorted(lost.items()):
+        if folder not in found.settled and (folder not in beside or any(map(looks_like_dicom, names))):
+            found.refused.append(not_downloaded(root / folder, names))
+
+
+def _notes(root: Path, tree: Tree) -> list[Note]:
+    notes = left_out(root, tree.outputs)
+    if tree.again:
+        text = f"{len(tree.again)} linked folders lead to folders that are searched anyway: not searched twice"
+        notes.append(Note("ignored-links", text))
+    if tables := [name for name in tree.files if name.rsplit("/", 1)[-1].lower() == "annotations.csv"]:
+        what, do = "no scan gets the rows of", "give it with --annotations"
+        name = tables[0].rsplit("/", 1)[-1]
+        notes.append(Note("unused-table", f"{what} {name}: {do}", f"{what} {root.name}/{tables[0]}: {do}"))
+    if packed := packed_files(tree.files):
+        notes.append(
+            Note("ignored-archives", f"{len(packed)} packed files (zip, tar, gzip) are not searched: unpack them")
+        )
+    return notes
+
+
+def _nothing(root: Path) -> InputError:
+    """Why a folder holds no scan."""
     from hilum.io.dicom import index_dicom
-    from hilum.io.dicom_index import list_series
 
-    series = list_series(part)
-    found = {uid: _Listed(one.folder, "", one.files) for uid, one in series.items() if uid}
-    if series and "" not in series:
-        return found
-    # A series that was split into several stacks is one scan: reading it takes the largest, and says so.
-    first = next(stack for stack in index_dicom(part) if not stack.series_uid)
-    tag = f"{first.slices[0].sop_uid} {first.slices[0].path}"
-    return {**found, "": _Listed(_folder_of(part, first), tag, ())}
-
-
-def _parts(root: Path) -> list[Path]:
-    """The folders that hold everything below a root, as small as a few levels of looking find them."""
-    parts = [root]
-    for _ in range(_LEVELS):
-        parts = [sub for part in parts for sub in _subfolders(part)]
-    return parts
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder; itself where files lie beside them."""
     try:
-        with os.scandir(folder) as entries:
-            listed = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
-            folders = [Path(entry.path) for entry in listed if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return [folder]
-    return folders if folders and len(folders) == len(listed) else [folder]
-
-
-def _folder_of(root: Path, stack: Stack) -> Path:
-    """The deepest folder that holds all slices: loading one series need not walk the whole tree again."""
-    return root / os.path.commonpath([Path(header.path).parent for header in stack.slices])
+        index_dicom(root)
+    except InputError as error:
+        return error
+    raise AssertionError(root)  # a search that found no slice found one
 
 
 def _unique(refs: list[ScanRef]) -> list[ScanRef]:

@@ -6,25 +6,25 @@ after a case lends its name to the scan.
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hilum.datasets import folder
 from hilum.datasets.listing import Listing
 from hilum.errors import InputError, MissingInputError
-from hilum.io import READERS, read, suffix_of
+from hilum.io import header_uid, is_volume, names_of
 from hilum.io.files import is_there
 from hilum.io.lidc_xml import series_of
 from hilum.io.names import safe_name
+from hilum.io.tree import find_files
 from hilum.io.values import is_uid
 from hilum.scan import Known, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _CASE = re.compile(r"LIDC-IDRI-[0-9]{4}")
 
@@ -72,7 +72,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     root : Path
         A folder that is searched with its subfolders.
     annotations : Path, optional
-        An XML file, or a folder of them, in place of those in `root`; a LUNA16 csv goes to every scan.
+        An XML file, or a folder of them, in place of those in `root`.
 
     Returns
     -------
@@ -85,15 +85,15 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     InputError
         If there is no such path, or nothing in it that could be a scan.
     """
-    if annotations is not None and annotations.suffix.lower() == ".csv":
-        return Listing([_named(ref, root, annotations) for ref in folder.index(root)])
     readings = _find_readings(root if annotations is None else annotations)
-    refs = folder.index(root)
+    listing = folder.index(root)
+    refs = listing.refs
     alone = defaultdict(list)
     for ref in refs:
         alone[ref.path if ref.path.is_dir() else ref.path.parent].append(ref)
     paired = [_pair(ref, root, readings, alone) for ref in refs]
-    return Listing(paired, notes=_left_over(readings, paired))
+    notes = [*listing.notes, *_left_over(readings, paired)]
+    return Listing(paired, notes=notes, refused=listing.refused)
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
@@ -115,9 +115,10 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     InputError
         As `hilum.read` does.
     """
-    scan = read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)
+    known = ref.known or Known()
+    scan = folder.load(ref, max_gap_mm=max_gap_mm)
     own = [note for note in scan.notes if not _tells_of_the_reading(note, ref)]
-    return replace(scan, notes=(*own, *(ref.known or Known()).notes))
+    return replace(scan, notes=tuple(own) if known.annotated else (*own, *known.notes))
 
 
 def _tells_of_the_reading(note: Note, ref: ScanRef) -> bool:
@@ -127,8 +128,7 @@ def _tells_of_the_reading(note: Note, ref: ScanRef) -> bool:
 
 
 def _pair(ref: ScanRef, root: Path, readings: _Readings, alone: dict[Path, list[ScanRef]]) -> ScanRef:
-    uid = ref.series_uid or _stem(ref.path)
-    found = readings.of_series.get(uid, [])
+    found = readings.of_series.get(_uid(ref), [])
     home = ref.path if ref.path.is_dir() else ref.path.parent
     if not found and len(alone[home]) == 1:
         found = readings.damaged.get(home.resolve(), [])
@@ -149,7 +149,7 @@ def _named(ref: ScanRef, root: Path, annotations: Path | None) -> ScanRef:
 
 
 def _left_over(readings: _Readings, refs: list[ScanRef]) -> list[Note]:
-    used = {ref.series_uid or _stem(ref.path) for ref in refs}
+    used = {_uid(ref) for ref in refs}
     absent = [paths[0] for uid, paths in sorted(readings.of_series.items()) if uid not in used]
     taken = {ref.annotations for ref in refs}
     damaged = [path for paths in readings.damaged.values() for path in paths if path not in taken]
@@ -194,14 +194,14 @@ def _xml_files(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root
         return
-    for parent, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if name.lower().endswith(".xml") and not name.startswith("."):
-                yield Path(parent, name)
+    for name in find_files(root).files:
+        if name.lower().endswith(".xml"):
+            yield root / name
 
 
-def _stem(path: Path) -> str:
-    """The series that a volume file is called after."""
-    stem = path.name[: -len(suffix_of(path))] if suffix_of(path) in READERS else path.name
-    return stem if is_uid(stem) else ""
+def _uid(ref: ScanRef) -> str:
+    """The series of a listed scan; a volume file is called after it, or names it in its header."""
+    if ref.series_uid or not is_volume(ref.path):
+        return ref.series_uid
+    stem = names_of(ref.path)[0]
+    return stem if is_uid(stem) else header_uid(ref.path)

@@ -7,7 +7,6 @@ Source: https://luna16.grand-challenge.org/Data/ and A. Setio et al., Medical Im
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -15,15 +14,16 @@ import numpy as np
 
 from hilum.datasets.folder import scan_id_of
 from hilum.datasets.listing import Listing
-from hilum.datasets.luna16_files import Files, find_files
+from hilum.datasets.luna16_files import SUBSET, Files, find_files, looks_like_luna16
 from hilum.datasets.luna16_patients import PATIENTS, read_patients, whole_folds
+from hilum.datasets.rows import lost_rows, table_record
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
-from hilum.io import read
+from hilum.io import check_is_ct, read
 from hilum.io.files import is_there
 from hilum.io.luna import duplicate_notes, read_series_rows
 from hilum.io.names import safe_name
 from hilum.io.reasons import reason_of
-from hilum.io.records import TableRecord
+from hilum.io.unread import locked_folder, not_downloaded
 from hilum.io.values import is_uid
 from hilum.scan import Known, Note, Scan, ScanRef
 from hilum.volume import Mask
@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum.io.luna import Kind, SeriesRows
+    from hilum.io.records import TableRecord
     from hilum.scan import Label
-
-_SUBSET = re.compile(r"subset(\d{1,3})", re.IGNORECASE)
 
 _LUNG_LABELS = (3, 4)
 """What the masks of seg-lungs-LUNA16 call the two lungs; 5 is the trachea."""
@@ -63,13 +62,7 @@ def recognize(root: Path) -> bool:
     -------
     bool
     """
-    if not is_there(root) or not root.is_dir():
-        return False
-    try:
-        folders = [root, *(path for path in root.iterdir() if path.is_dir())]
-        return any(_SUBSET.fullmatch(path.resolve().name) and any(path.glob("*.mhd")) for path in folders)
-    except OSError:  # may not be opened: no shape to see
-        return False
+    return is_there(root) and root.is_dir() and looks_like_luna16(root)
 
 
 def index(root: Path, annotations: Path | None = None) -> Listing:
@@ -78,8 +71,8 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     Parameters
     ----------
     root : Path
-        The folder that holds ``subset0``, ``subset1``, ...; or one of them, its tables then beside it. Tables may lie
-        at the root or in a subfolder.
+        The folder that holds ``subset0``, ``subset1``, ...; or one of them; or scans without such folders, which then
+        have no fold. Tables and lung masks may lie in it, in a subfolder, or beside it.
     annotations : Path, optional
         In place of the ``annotations.csv`` in the tree.
 
@@ -106,6 +99,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     folds = {path: fold for path in files.scans if (fold := _fold(root, path)) is not None}
     groups = whole_folds({path.stem: fold for path, fold in folds.items()}, {**PATIENTS, **tables.patients})
     first: dict[str, Path] = {}
+    absent = {root / name for name in files.tree.dangling}
     refs = []
     for path in files.scans:
         uid = path.stem
@@ -117,13 +111,28 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         if twin != path:
             what = f"this series is there already, in {safe_name(twin.parent.name) or 'another folder'}"
             known = replace(known, refusal=InputError(what, where=path, do="keep one of both", code="series-twice"))
+        elif path in absent:
+            known = replace(known, refusal=not_downloaded(path, [path.name]))
         elif not is_uid(uid):
             what = "is not named by its series UID, so that no row can be found for it"
             known = replace(known, refusal=AnnotationError(what, where=path, do="give it LUNA16's name back"))
         tag = uid if twin == path and is_uid(uid) else str(path.relative_to(root))
         refs.append(ScanRef("luna16", scan_id_of(tag), path, uid if is_uid(uid) else "", None, known))
-    records = [_record(safe_name(tables.paths[kind].name) or kind, rows, first) for kind, rows in tables.rows.items()]
-    return Listing(refs, records, [*files.notes, *notes, *groups.notes, *_balance(records, len(first))])
+    records = [
+        table_record(
+            safe_name(tables.paths[kind].name) or kind,
+            rows,
+            first,
+            [uid for uid in first if uid not in rows and is_uid(uid)],
+        )
+        for kind, rows in tables.rows.items()
+    ]
+    if annotations is not None and not any(uid in rows for rows in tables.rows.values() for uid in first):
+        what = f"no row is of any of the {len(first)} scans"
+        do = "give the table of these scans, or leave --annotations out"
+        raise AnnotationError(what, where=annotations, do=do, code="no-row-fits")
+    locked = [locked_folder(root / name) for name in files.tree.locked]
+    return Listing(refs, records, [*files.notes, *notes, *groups.notes, *_balance(records, len(first))], list(locked))
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:  # noqa: ARG001 - a volume file has no gaps
@@ -148,7 +157,7 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:  # noqa: ARG
     known = ref.known or Known()
     if known.refusal is not None:
         raise known.refusal
-    scan = read(ref.path)
+    scan = check_is_ct(read(ref.path), ref.path)
     if scan.series_uid != ref.series_uid:
         what = "the header names another series than the file"
         raise AnnotationError(what, where=ref.path, do="give the file its own name back")
@@ -167,7 +176,7 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:  # noqa: ARG
 def _fold(root: Path, path: Path) -> int | None:
     """The number of the nearest subset folder that holds a file."""
     names = [root.resolve().name, *path.relative_to(root).parent.parts]
-    found = [match for name in reversed(names) if (match := _SUBSET.fullmatch(name))]
+    found = [match for name in reversed(names) if (match := SUBSET.fullmatch(name))]
     return int(found[0][1]) if found else None
 
 
@@ -208,30 +217,10 @@ def _known(uid: str, tables: _Tables, labels: dict[str, Label], lungs: Path | No
     )
 
 
-def _record(name: str, rows: Mapping[str, SeriesRows], scans: Mapping[str, Path]) -> TableRecord:
-    """Count the rows of one table; what is no UID is counted under one name, for it could be anything."""
-    lost: dict[str, int] = {}
-    for uid, found in rows.items():
-        if uid not in scans:
-            shown = uid if is_uid(uid) else "(no series UID)"
-            lost[shown] = lost.get(shown, 0) + found.rows
-    total = sum(found.rows for found in rows.values())
-    return TableRecord(
-        name=name,
-        rows=total,
-        rows_of_scans=total - sum(lost.values()),
-        rows_without_scan=sum(lost.values()),
-        series_without_scan=dict(sorted(lost.items())),
-        scans_without_rows=sorted(uid for uid in scans if uid not in rows and is_uid(uid)),
-    )
-
-
 def _balance(records: list[TableRecord], scans: int) -> list[Note]:
     notes = []
     for table in records:
-        if table.rows_without_scan:
-            what = f"{table.rows_without_scan} of {table.rows} rows are of {len(table.series_without_scan)} series"
-            notes.append(Note("rows-without-scan", f"{table.name}: {what} that are not here; dataset.json names them"))
+        notes += lost_rows(table)
         if table.scans_without_rows:
             what = f"{len(table.scans_without_rows)} of {scans} scans have no row"
             notes.append(Note("scans-without-rows", f"{table.name}: {what}; dataset.json names them"))

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import filecmp
-import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hilum.datasets.listing import left_out
 from hilum.errors import one_line
+from hilum.io import READERS, suffix_of
 from hilum.io.names import safe_name
+from hilum.io.tree import Tree
+from hilum.io.tree import find_files as search
+from hilum.io.unread import looks_like_dicom
+from hilum.io.values import is_uid
 from hilum.scan import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterator, Mapping
+
+SUBSET = re.compile(r"subset(\d{1,3})", re.IGNORECASE)
+"""What LUNA16 calls its ten parts."""
 
 _SCANS, _DATA = (".mhd", ".mha"), (".raw", ".zraw")
 
@@ -42,61 +51,157 @@ class Files:
     tables : mapping of str to Path
         By the keys of `TABLES`.
     notes : list of Note
+    tree : Tree
+        What the search met beside them.
     """
 
     scans: list[Path]
     lungs: Mapping[str, Path]
     tables: Mapping[str, Path]
     notes: list[Note]
+    tree: Tree
 
 
 def find_files(root: Path) -> Files:
-    """Look through a folder, names only.
+    """Look through a folder, names only; tables and masks that are not in it are looked for beside it and above.
 
     Parameters
     ----------
     root : Path
-        A folder; where it is a single subset, tables and masks are looked for beside it too.
+        A folder: the whole data set, some subsets, one of them, or nothing but scans.
 
     Returns
     -------
     Files
     """
-    paths, links = _walk(root)
+    tree = search(root)
+    paths = [root / name for name in (*tree.files, *tree.dangling)]
     headers = {path for path in paths if path.suffix.lower() in _SCANS}
     masks = {path for path in headers if _is_mask(root, path)}
     bare = {path.with_suffix(".mhd") for path in paths if path.suffix.lower() in _DATA and not _is_mask(root, path)}
     scans = sorted((headers - masks) | {path for path in bare if not _has_header(path, headers)})
     csvs = [path for path in paths if path.suffix.lower() == ".csv"]
-    if root.resolve().name.lower().startswith("subset"):
-        beside, _ = _walk(root.resolve().parent, deep=False)
-        csvs += [path for path in beside if path.suffix.lower() == ".csv"]
-        masks |= {path for path in beside if path.suffix.lower() in _SCANS and _is_mask(root.resolve().parent, path)}
-    notes = []
-    if links:
-        notes.append(Note("ignored-links", f"{links} linked folders were not followed"))
-    tables = {}
+    uids = {path.stem for path in scans}
+    tables, notes = {}, []
+    beside = list(_beside(root))
     for kind, names in TABLES.items():
         found = sorted((path for path in csvs if path.name.lower() in names), key=lambda path: _rank(path, names))
+        if not found:
+            found = sorted((p for p in beside if p.name.lower() in names), key=lambda path: _rank(path, names))
+            found = [path for path in found if _is_of(path, uids)]
+            notes += [
+                Note(
+                    "table-beside",
+                    f"took {_called(path)}, which lies beside",
+                    f"took {path.parent.name}/{path.name}, which lies beside",
+                )
+                for path in found[:1]
+            ]
         if found:
             tables[kind] = found[0]
             notes += _passed_over(found)
-    return Files(scans, {path.stem: path for path in sorted(masks)}, tables, notes)
+    if not masks:
+        masks = {path for path in beside if path.suffix.lower() in _SCANS}
+    return Files(scans, {path.stem: path for path in sorted(masks)}, tables, [*notes, *_told(root, tree)], tree)
 
 
-def _walk(root: Path, *, deep: bool = True) -> tuple[list[Path], int]:
-    """Every file below a folder, in a fixed order, and how many linked folders were met; hidden ones are passed over.
+def looks_like_luna16(root: Path) -> bool:
+    """Whether a folder is LUNA16, or a part of it, by what lies in it.
 
-    Not `deep`: the folder itself, its csv folders and its lung masks, but no other scans.
+    Parameters
+    ----------
+    root : Path
+
+    Returns
+    -------
+    bool
+        True where scans lie in folders called ``subset0``, ...; or where all there is are .mhd files called by their
+        series UIDs, with a table that is of them or LUNA16's lung masks, in the folder or beside it.
     """
-    found, links = [], 0
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        links += sum(Path(folder, name).is_symlink() for name in folders)
-        if not deep:
-            folders[:] = [name for name in folders if name.lower().startswith(("csv", _MASKS))]
-        found += [Path(folder, name) for name in sorted(files) if not name.startswith(".")]
-    return found, links
+    folders = [root, *_folders(root)]
+    deeper = [inner for folder in folders[1:] if _PART.match(folder.name) for inner in _folders(folder)]
+    deeper += [inner for folder in deeper if SUBSET.fullmatch(folder.name) for inner in _folders(folder)]
+    near = [*folders, *deeper]
+    if any(SUBSET.fullmatch(folder.resolve().name) and any(folder.glob("*.mhd")) for folder in near):
+        return True
+    if not any(_is_series(path) for folder in near if not _MASK.match(folder.name) for path in folder.glob("*.mhd")):
+        return False
+    files = find_files(root)
+    others = [name for name in files.tree.files if _is_other_scan(name)]
+    named = bool(files.scans) and all(map(_is_series, files.scans))
+    given = {kind: path for kind, path in files.tables.items() if kind != "patients"}
+    uids = {path.stem for path in files.scans}
+    return named and not others and (bool(files.lungs) or any(_is_of(path, uids) for path in given.values()))
+
+
+_LONGEST_DATE = 16
+
+_PART = re.compile(r"subset\d{1,3}$|.*luna", re.IGNORECASE)
+_MASK = re.compile(_MASKS, re.IGNORECASE)
+_SERIES = re.compile(r"series[ _]?(instance)?uid", re.IGNORECASE)
+
+
+def _is_series(path: Path) -> bool:
+    """Whether a file is called by a series UID; one that is short could be a date, or a number that somebody gave."""
+    return is_uid(path.stem) and (bool(safe_name(path.stem)) or len(path.stem) > _LONGEST_DATE)
+
+
+def _folders(root: Path) -> list[Path]:
+    try:
+        return sorted(path for path in root.iterdir() if not path.name.startswith(".") and path.is_dir())
+    except OSError:  # may not be opened: no shape to see
+        return []
+
+
+def _is_other_scan(name: str) -> bool:
+    """Whether a file may be a scan that is none of LUNA16's."""
+    suffix = suffix_of(Path(name))
+    return (suffix in READERS and suffix not in _SCANS) or looks_like_dicom(name, bare=False)
+
+
+def _beside(root: Path) -> Iterator[Path]:
+    """Tables and lung masks of the folders above: of the next one, and on from each that is a subset."""
+    folder = root.resolve()
+    while folder != folder.parent:
+        above = folder.parent
+        places = [above, *(path for path in _folders(above) if path.name.lower().startswith("csv"))]
+        for place in places:
+            yield from sorted(path for path in place.glob("*.[cC][sS][vV]") if path.is_file())
+        for masks in (path for path in _folders(above) if _MASK.match(path.name) and path != root.resolve()):
+            yield from sorted(path for path in masks.rglob("*.mh[ad]") if path.is_file())
+        if not SUBSET.fullmatch(folder.name):
+            return
+        folder = above
+
+
+def _is_of(path: Path, uids: Collection[str]) -> bool:
+    """Whether a csv has a row of one of these series, or of another that the same archive named."""
+    roots = {uid.rpartition(".")[0] for uid in uids if is_uid(uid)}
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as lines:
+            if not _SERIES.search(next(lines, "")):
+                return False
+            return path.name.lower() in TABLES["patients"] or any(_root_of(line) in roots for line in lines)
+    except OSError:
+        return False
+
+
+def _root_of(line: str) -> str:
+    """The first part of the UID with which a line begins."""
+    uid = line.partition(",")[0].strip(' "')
+    return uid.rpartition(".")[0] if is_uid(uid) else ""
+
+
+def _told(root: Path, tree: Tree) -> list[Note]:
+    notes = []
+    if tree.again:
+        text = f"{len(tree.again)} linked folders lead to folders that are searched anyway: not searched twice"
+        notes.append(Note("ignored-links", text))
+    notes += left_out(root, tree.outputs)
+    if others := [name for name in tree.files if _is_other_scan(name)]:
+        what = f"{len(others)} files of other kinds that may be scans were left out; --dataset folder takes them"
+        notes.append(Note("not-luna16", what))
+    return notes
 
 
 def _is_mask(root: Path, path: Path) -> bool:

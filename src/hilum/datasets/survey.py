@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from hilum.datasets import DATASETS, recognize
-from hilum.errors import HilumError
+from hilum.datasets.rows import check_annotations, give_rows
+from hilum.errors import AnnotationError, HilumError
+from hilum.io import is_volume
 from hilum.io.ledger import Row
 from hilum.io.names import hashed_uid, hide_uids
 from hilum.io.reasons import reason_of
 from hilum.io.values import is_uid
+from hilum.scan import Note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,17 +36,20 @@ class Survey:
     refs : list of ScanRef
         With unique ids; a scan reached by two inputs is listed once.
     refused : list of Row
-        One for each input that holds no scan.
+        One for each input that holds no scan, and for each folder or file in one that should be a scan and is none.
     tables : dict of str to list of TableRecord
         By data set, what its csv tables hold for scans that are there and for others.
     notes : dict of str to list of str
-        By data set, what was odd about it as a whole.
+        By data set, what was odd about it as a whole, without names that must not leave.
+    told : dict of str to list of str
+        The same for the person at the screen, with all names; it is never written.
     """
 
     refs: list[ScanRef]
     refused: list[Row]
     tables: dict[str, list[TableRecord]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
+    told: dict[str, list[str]] = field(default_factory=dict)
 
 
 def index(
@@ -82,27 +89,41 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
     Returns
     -------
     Survey
+
+    Raises
+    ------
+    MissingInputError, UnsupportedError, AnnotationError
+        If `annotations` is no such file, or no row of it fits any scan.
     """
+    if annotations is not None:
+        check_annotations(annotations)
     refs: dict[str, ScanRef] = {}
-    refused = []
+    refused: dict[str, Row] = {}
     tables: dict[str, list[TableRecord]] = {}
-    notes: dict[str, list[str]] = {}
+    notes: dict[str, list[Note]] = {}
+    met: Counter[str] = Counter()
     for path in inputs:
-        name = recognize(path) if dataset == "auto" else dataset
+        name = _kind_of(path, dataset, annotations)
+        kind = DATASETS[name]
         try:
-            found = DATASETS[name].index(path, annotations)
+            found = kind.index(path, annotations if kind.reads_csv or not _is_csv(annotations) else None)
         except HilumError as refusal:
-            tag = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-            reason = reason_of(refusal, path=path, annotations=annotations)
-            refused.append(
-                Row(id=f"input-{tag}", status="refused", code=refusal.code, reason=reason, shown=str(refusal))
-            )
+            row = _refused(refusal, path, annotations)
+            refused[row.id] = row
             continue
-        for ref in found.refs:
-            _add(refs, ref)
+        met.update(_add(refs, ref) for ref in found.refs)
+        refused |= {row.id: row for row in (_refused(error, path, annotations) for error in found.refused)}
         tables.setdefault(name, []).extend(found.tables)
-        notes.setdefault(name, []).extend(str(note) for note in found.notes)
-    return Survey(list(refs.values()), refused, tables, notes)
+        notes.setdefault(name, []).extend(
+            note for note in found.notes if annotations is None or note.code != "unused-table"
+        )
+    if annotations is not None:
+        _give_annotations(refs, annotations, tables, notes)
+    for note in _met_twice(met):
+        notes.setdefault(next(iter(notes)), []).append(note)
+    kept = {name: list(map(str, several)) for name, several in notes.items()}
+    told = {name: [note.told for note in several] for name, several in notes.items()}
+    return Survey(list(refs.values()), list(refused.values()), tables, kept, told)
 
 
 def hide_series(found: Survey) -> Survey:
@@ -152,10 +173,65 @@ def _hidden(uid: str) -> str:
     return hashed_uid(uid) if is_uid(uid) else uid
 
 
-def _add(refs: dict[str, ScanRef], ref: ScanRef) -> None:
+def _kind_of(path: Path, dataset: str, annotations: Path | None) -> str:
+    """The kind of an input; a reading in XML makes any folder one of readings."""
+    if dataset != "auto":
+        return dataset
+    name = recognize(path)
+    is_reading = annotations is not None and (annotations.is_dir() or annotations.suffix.lower() == ".xml")
+    return "lidc" if name == "folder" and is_reading and path.is_dir() and not is_volume(path) else name
+
+
+def _is_csv(annotations: Path | None) -> bool:
+    return annotations is not None and annotations.suffix.lower() == ".csv"
+
+
+def _refused(error: HilumError, path: Path, annotations: Path | None) -> Row:
+    """The ledger's line of a folder or file that is no scan, named by where it lies."""
+    where = path if error.where is None else error.where
+    tag = hashlib.sha256(str(where).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    reason = reason_of(error, path=path, annotations=annotations)
+    return Row(id=f"input-{tag}", status="refused", code=error.code, reason=reason, shown=str(error))
+
+
+def _give_annotations(
+    refs: dict[str, ScanRef], path: Path, tables: dict[str, list[TableRecord]], notes: dict[str, list[Note]]
+) -> None:
+    """Give the scans of kinds that do not read tables themselves their rows, all of them at once."""
+    mine = [name for name, ref in refs.items() if not DATASETS[ref.dataset].reads_csv]
+    if not mine:
+        return
+    if not _is_csv(path):
+        if not any(refs[name].annotations for name in mine):
+            what = f"no reading is of any of the {len(mine)} scans"
+            do = "give the readings of these scans, or leave --annotations out"
+            raise AnnotationError(what, where=path, do=do, code="no-row-fits")
+        return
+    given, table, told = give_rows([refs[name] for name in mine], path)
+    refs |= dict(zip(mine, given, strict=True))
+    tables.setdefault(given[0].dataset, []).append(table)
+    notes.setdefault(given[0].dataset, []).extend(told)
+
+
+_NEW, _SAME, _COPY = "new", "same", "copy"
+
+
+def _add(refs: dict[str, ScanRef], ref: ScanRef) -> str:
     """Add a scan, under another id where the id is taken by another file: nothing may vanish."""
     number, name = 1, ref.scan_id
     while name in refs and (refs[name].path.resolve(), refs[name].series_uid) != (ref.path.resolve(), ref.series_uid):
         number += 1
         name = f"{ref.scan_id}-{number}"
+    met = _SAME if name in refs else _NEW if number == 1 else _COPY
     refs[name] = replace(ref, scan_id=name)
+    return met
+
+
+def _met_twice(met: Counter[str]) -> list[Note]:
+    notes = []
+    if met[_SAME]:
+        notes.append(Note("same-scan", f"{met[_SAME]} scans are reached by more than one input: taken once"))
+    if met[_COPY]:
+        what = f"{met[_COPY]} scans have the series UID of another input's: each is made, under an id of its own"
+        notes.append(Note("same-series", what))
+    return notes

@@ -5,18 +5,29 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
+from hilum.errors import (
+    AnnotationError,
+    FormatError,
+    HilumError,
+    InputError,
+    MissingInputError,
+    UnsupportedError,
+    one_line,
+)
 from hilum.io.extras import check_extra
 from hilum.io.files import is_there
 from hilum.io.values import is_uid
-from hilum.ops.plausibility import question_size, question_values
+from hilum.ops.plausibility import question_size, question_values, surely_not_hu
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hilum.scan import Scan
     from hilum.volume import Volume
 
@@ -29,6 +40,9 @@ READERS: dict[str, tuple[str, str]] = {
     ".nhdr": ("hilum.io.nrrd", "read_nrrd"),
 }
 """Which function reads a volume file, by its suffix; a folder, and any other file, is read as DICOM."""
+
+HEADER_UIDS: dict[str, tuple[str, str]] = {suffix: (home, "header_uid") for suffix, (home, _) in READERS.items()}
+"""Which function reads the series UID that a volume file's header names."""
 
 STORE_READERS: dict[str, tuple[str, str]] = dict.fromkeys((".npy", ".b2nd", ".zarr"), ("hilum.io.stores", "read_scan"))
 """Which function reads what a run stores for training; it is read where it is named, and not searched for."""
@@ -87,9 +101,10 @@ def read(
         series is taken and the choice noted.
     annotations : str or Path, optional
         A LUNA16 ``annotations.csv``, whose rows of this very series become the scan's nodules, or a reading of
-        LIDC-IDRI in ``.xml``, whose outlines do.
+        LIDC-IDRI in ``.xml``, whose outlines do. Where no row is of the series, rows that name it after its file or
+        folder are taken; without any the scan stays without annotations. Both are noted.
     series_uid : str
-        What to call the scan where its file does not know its Series Instance UID.
+        What to call the scan where its file does not know its Series Instance UID, or the table calls it otherwise.
     max_gap_mm : float, optional
         Where slices of a DICOM series are missing or damaged, their neighbors may be this far apart: what is
         between them is interpolated linearly and noted. 0 refuses every gap; without it the limit is that of
@@ -112,6 +127,8 @@ def read(
     """
     path = Path(path)
     if not is_there(path):
+        if os.path.islink(path):  # noqa: PTH114 - no path is too odd to be asked
+            raise import_module("hilum.io.unread").not_downloaded(path, [path.name])
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     suffix = suffix_of(path)
     if not is_volume(path):
@@ -125,10 +142,81 @@ def read(
         scan = _function({**READERS, **STORE_READERS}[suffix])(path)
     notes = (*scan.notes, *question_size(scan.ct.geometry), *question_values(scan.ct))
     scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
-    return annotate(scan, annotations) if annotations is not None else scan
+    names = () if series_uid else names_of(path)
+    return annotate(scan, annotations, names=names) if annotations is not None else scan
 
 
-def annotate(scan: Scan, annotations: str | Path) -> Scan:
+def check_is_ct(scan: Scan, path: Path) -> Scan:
+    """Refuse what was read as a CT and is surely none: a label map, gray values of a screen, a normalized scan.
+
+    `read` itself only notes it, so that a mask can be looked at.
+
+    Parameters
+    ----------
+    scan : Scan
+        As `read` gives it.
+    path : Path
+        Where it was read from.
+
+    Returns
+    -------
+    Scan
+        The same.
+
+    Raises
+    ------
+    UnsupportedError
+        If its values cannot be Hounsfield units.
+    """
+    if cause := surely_not_hu(scan.ct):
+        what = f"these are no Hounsfield units: {cause}"
+        raise UnsupportedError(what, where=path, do="give the CT that it was made from", code="not-hu")
+    return scan
+
+
+def names_of(path: Path) -> tuple[str, ...]:
+    """What a table may call the scan in a file or folder, where it does not go by series UIDs.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    tuple of str
+        The name of the file without its suffix, and that of its folder; or the name of the folder.
+    """
+    whole = path.absolute()
+    suffix = suffix_of(path) if is_volume(path) else ""
+    if not suffix:
+        return (whole.name,)
+    return whole.name[: -len(suffix)], whole.parent.name
+
+
+def header_uid(path: Path) -> str:
+    """Read which series a volume file says it is, without its voxels.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        Its Series Instance UID; empty where the file names none, or cannot be read.
+    """
+    suffix = suffix_of(path)
+    try:
+        if suffix in STORE_READERS:
+            uid: str = _function(("hilum.io.stores", "read_place"))(path).series_uid
+        else:
+            uid = _function(HEADER_UIDS[suffix])(path)
+    except (HilumError, OSError, KeyError):
+        return ""
+    return uid if is_uid(uid) else ""
+
+
+def annotate(scan: Scan, annotations: str | Path, *, names: Sequence[str] = ()) -> Scan:
     """Give a scan the nodules that an annotation file lists for it.
 
     Parameters
@@ -137,11 +225,14 @@ def annotate(scan: Scan, annotations: str | Path) -> Scan:
         On its own grid, as `read` gives it.
     annotations : str or Path
         A LUNA16 ``annotations.csv``, or a reading of LIDC-IDRI in ``.xml``.
+    names : sequence of str
+        What a table may call the scan, where it has no row of its series UID.
 
     Returns
     -------
     Scan
-        With its nodules, in world millimetres, and a note on whatever was odd.
+        With its nodules, in world millimetres, and a note on whatever was odd. A scan of which a table has no row
+        stays as it is but for a note: whether anybody looked at it is not known.
 
     Raises
     ------
@@ -155,13 +246,17 @@ def annotate(scan: Scan, annotations: str | Path) -> Scan:
     if suffix not in {".csv", ".xml"}:
         what = "annotations are read from a LUNA16 .csv or a LIDC-IDRI .xml"
         raise UnsupportedError(what, where=path, do="give one of them")
-    if not is_uid(scan.series_uid) and not (suffix == ".xml" and scan.slice_uids):
-        what = f"nodules are found by series UID, and the scan is only known as {one_line(scan.series_uid, limit=40)!r}"
-        raise AnnotationError(what, where=path, do="state its UID (--series-uid), or name the file by it")
-    if suffix == ".xml":
-        nodules, notes = import_module("hilum.io.lidc").read_lidc(path, scan=scan)
-    else:
-        nodules, notes = import_module("hilum.io.luna").read_annotations(path, series_uid=scan.series_uid)
+    if suffix == ".csv":
+        nodules, notes = import_module("hilum.io.luna").read_annotations(path, series_uid=scan.series_uid, names=names)
+        if nodules is None:
+            return replace(scan, notes=(*scan.notes, *notes))
+        return replace(scan, nodules=nodules, annotated=True, notes=(*scan.notes, *notes))
+    if not is_uid(scan.series_uid) and not scan.slice_uids:
+        known = one_line(scan.series_uid, limit=40)
+        what = f"a reading belongs to a series UID, and the scan is only known as {known!r}"
+        do = "give the DICOM series, or name the file by its UID (hilum nodules: --series-uid)"
+        raise AnnotationError(what, where=path, do=do)
+    nodules, notes = import_module("hilum.io.lidc").read_lidc(path, scan=scan)
     return replace(scan, nodules=nodules, annotated=True, notes=(*scan.notes, *notes))
 
 

@@ -33,6 +33,7 @@ from hilum.io.dicom_plain import LOW, Done, read_plain
 from hilum.io.dicom_stack import leave_out
 from hilum.io.names import made_up_name
 from hilum.io.series import choose, name_some, refuse
+from hilum.io.unread import looks_like_dicom, unusable, what_else_lies
 from hilum.scan import Note, Scan
 from hilum.volume import Volume
 
@@ -57,6 +58,9 @@ _KINDS: dict[str, type[InputError]] = {
 }
 """Which error a refusal becomes, where it is no SeriesError."""
 
+_LOST = {"ignored-damaged-file", "unreadable-files", "dangling-links"}
+"""Findings on files that may be the slices that are missing."""
+
 
 def read_dicom(
     path: Path, *, series: str = "", max_gap_mm: float | None = None, slice_spacing_mm: float | None = None
@@ -66,7 +70,7 @@ def read_dicom(
     Parameters
     ----------
     path : Path
-        A folder, searched with its subfolders (linked folders are not followed), or one multi-frame file.
+        A folder, searched with its subfolders (linked folders are followed, each once), or one multi-frame file.
     series : str
         The Series Instance UID to read; without it the largest chest-like CT series is taken and noted.
     max_gap_mm : float, optional
@@ -123,6 +127,33 @@ def read_dicom(
     )
 
 
+def read_stack(root: Path, stack: Stack, *, max_gap_mm: float | None = None) -> Scan:
+    """Read the pixels of one stack of `index_dicom`.
+
+    Parameters
+    ----------
+    root : Path
+        What the paths of its slices are relative to.
+    stack : Stack
+    max_gap_mm : float, optional
+        As `read_dicom` takes it.
+
+    Returns
+    -------
+    Scan
+        With the notes of its pixels alone.
+
+    Raises
+    ------
+    InputError
+        As `read_dicom` does for what only the pixels tell.
+    """
+    stack, array, notes = _read_whole_slices(root, stack, gap_limit(max_gap_mm))
+    if stack.geometry is None:
+        raise SeriesError("slices without a grid", where=root, code="bad-geometry")
+    return Scan(stack.series_uid or _made_up_uid(stack), Volume(array, stack.geometry), notes=tuple(notes))
+
+
 def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
     """Judge every CT stack of a folder by its headers; no pixels are read.
 
@@ -157,6 +188,11 @@ def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
 
 def _nothing(path: Path, index: Index) -> InputError:
     if not index.sorted_out.findings:
+        files = index.files
+        if (lies := what_else_lies(files.junk, files.shown)) and path.is_dir():
+            return SeriesError(f"no DICOM here: {lies.what}", where=path, do=lies.do, code="no-dicom")
+        if files.locked or (path.is_dir() and any(map(looks_like_dicom, files.junk))):
+            return unusable(index.root, "", junk=files.junk, damaged=(), locked=files.locked)
         kind = FormatError if path.is_file() else SeriesError
         return kind("no DICOM images found", where=path, do="give the folder of a CT series", code="no-dicom")
     error = refuse(index.sorted_out)
@@ -167,7 +203,7 @@ def _refusal(path: Path, stack: Stack, index: Index) -> InputError:
     finding = stack.refusal
     if finding is None:
         raise ValueError("only a refused stack has a refusal")
-    damaged = [f for f in index.findings if f.code in {"ignored-damaged-file", "unreadable-files"}]
+    damaged = [f for f in index.findings if f.code in _LOST]
     do = ""
     if damaged and finding.code in {"missing-slices", "nonuniform-spacing"}:
         do = one_line(damaged[0].text, limit=90)

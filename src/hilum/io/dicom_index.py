@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import stat
-import sys
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from hilum.errors import FormatError, MissingInputError, UnsupportedError
-from hilum.io.dicom_files import find_files
 from hilum.io.dicom_gaps import state_positions
 from hilum.io.dicom_headers import read_headers
 from hilum.io.dicom_lut import judge_with_luts
@@ -18,9 +14,11 @@ from hilum.io.dicom_records import Finding, Header, Sorted, Stack
 from hilum.io.dicom_stack import name_damaged
 from hilum.io.names import count_place, safe_name
 from hilum.io.series import group, name_some, sort_out
+from hilum.io.tree import Tree, find_files
+from hilum.io.unread import locked_folder, not_downloaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 
@@ -36,27 +34,38 @@ class Index:
     findings : tuple of Finding
         On the folder as a whole.
     stacks : tuple of Stack
+    files : Files
     """
 
     root: Path
     sorted_out: Sorted
     findings: tuple[Finding, ...]
     stacks: tuple[Stack, ...]
+    files: Files
 
 
-class Series(NamedTuple):
-    """Where a series lies.
+@dataclass(frozen=True)
+class Files:
+    """What the files of a folder are, by their headers; all names are relative to one root.
 
     Parameters
     ----------
-    folder : Path
-        The deepest folder that holds all of its slices.
-    files : tuple of str
-        The files of its slices, relative to the folder, sorted.
+    headers : list of Header
+        Of every frame.
+    junk, locked : list of str
+        What is no DICOM, and what could not be opened.
+    called : mapping of str to str
+        What messages call the files whose names may not be shown; empty where no messages are wanted.
     """
 
-    folder: Path
-    files: tuple[str, ...]
+    headers: list[Header] = field(default_factory=list)
+    junk: list[str] = field(default_factory=list)
+    locked: list[str] = field(default_factory=list)
+    called: Mapping[str, str] = field(default_factory=dict)
+
+    def shown(self, name: str) -> str:
+        """What a message calls a file."""
+        return safe_name(name) or self.called.get(name, "a file")
 
 
 def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) -> Index:
@@ -76,49 +85,56 @@ def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) 
 
     Raises
     ------
-    MissingInputError, FormatError, UnsupportedError
-        If there is no such path, no file in it, or it is an archive, or neither a file nor a folder.
+    MissingInputError, FormatError, UnsupportedError, InputError
+        If there is no such path, no file in it, it may not be opened, it is an archive, or neither a file nor a
+        folder; or if none of its files has content.
     """
-    root, sorted_out, findings, called = _read(path)
-    codes = {"ignored-damaged-file", "unreadable-files"}
-    lost = {name: called(name) for f in (*sorted_out.findings, *findings) if f.code in codes for name in f.files}
+    root, tree = _names(path)
+    files = read_files(root, tree.files, called=_call(tree))
+    sorted_out = sort_out(files.headers)
+    damaged = [name for f in sorted_out.findings if f.code == "ignored-damaged-file" for name in f.files]
+    if not sorted_out.slices and tree.dangling:
+        raise not_downloaded(path, tree.dangling, len(tree.files))
+    lost = {name: files.shown(name) for name in (*damaged, *files.locked, *tree.dangling)}
     stacks = []
     for members in group(sorted_out.slices):
         placed, assumed = state_positions(members, slice_spacing_mm)
         stack = name_damaged(judge_with_luts(placed, max_gap_mm=max_gap_mm), lost)
         stacks.append(stack if assumed is None else replace(stack, findings=(assumed, *stack.findings)))
-    return Index(root, sorted_out, (*findings, *sorted_out.findings), tuple(stacks))
+    findings = (*_on_the_folder(tree, files), *_on_the_files(files), *sorted_out.findings)
+    return Index(root, sorted_out, findings, tuple(stacks), files)
 
 
-def list_series(path: Path) -> dict[str, Series]:
-    """List the CT series of a folder without judging them: a data set may have thousands.
+def read_files(root: Path, names: Iterable[str], *, called: Mapping[str, str] | None = None) -> Files:
+    """Read the headers of files.
 
     Parameters
     ----------
-    path : Path
+    root : Path
+    names : iterable of str
+        Relative to it.
+    called : mapping of str to str, optional
+        As in `Files`.
 
     Returns
     -------
-    dict of str to Series
-        By Series Instance UID (empty text for slices without one).
-
-    Raises
-    ------
-    InputError
-        As `index_folder` raises it.
+    Files
     """
-    root, sorted_out, _, _ = _read(path, told=False)
-    names: dict[str, set[str]] = {}
-    for header in sorted_out.slices:
-        names.setdefault(header.series_uid, set()).add(header.path)
-    return {uid: _place(root, found) for uid, found in names.items()}
-
-
-def _place(root: Path, names: set[str]) -> Series:
-    common = os.path.commonpath({os.path.dirname(name) for name in names})  # noqa: PTH120 - of thousands
-    skip = len(common) + 1 if common else 0
-    # Many series name their files alike: thousands of lists hold each name once.
-    return Series(root / common, tuple(sys.intern(name[skip:]) for name in sorted(names)))
+    called = called or {}
+    found = Files(called=called)
+    for name in names:
+        try:
+            read = read_headers(root, name)
+        except OSError:
+            found.locked.append(name)
+            continue
+        if read is None:
+            found.junk.append(name)
+        elif name in called:
+            found.headers.extend(replace(header, place=called[name]) for header in read)
+        else:
+            found.headers.extend(read)
+    return found
 
 
 def list_slices(root: Path, series_uid: str, names: Iterable[str]) -> list[str]:
@@ -138,49 +154,44 @@ def list_slices(root: Path, series_uid: str, names: Iterable[str]) -> list[str]:
     list of str
         Sorted; empty where there is none.
     """
-    headers: list[Header] = []
-    for name in names:
-        with suppress(OSError):  # the reader tells of it
-            headers.extend(read_headers(root, name) or ())
-    return sorted({h.path for h in sort_out(headers).slices if not series_uid or h.series_uid == series_uid})
+    slices = sort_out(read_files(root, names).headers).slices
+    return sorted({header.path for header in slices if not series_uid or header.series_uid == series_uid})
 
 
-def _read(path: Path, *, told: bool = True) -> tuple[Path, Sorted, list[Finding], Callable[[str], str]]:
-    """Read all headers: the root, its slices sorted out, findings on its files, and what each file is called.
-
-    Not `told`: messages are not wanted, and no file's place is counted.
-    """
-    root, names, findings = _names(path)
-    places = {name: count_place(k, len(names)) for k, name in enumerate(names) if told and not safe_name(name)}
-
-    def called(name: str) -> str:
-        return safe_name(name) or places.get(name, "a file")
-
-    headers: list[Header] = []
-    junk: list[str] = []
-    locked: list[str] = []
-    for name in names:
-        try:
-            read = read_headers(root, name)
-        except OSError:
-            locked.append(name)
-            continue
-        if read is None:
-            junk.append(name)
-        elif name in places:
-            headers.extend(replace(header, place=places[name]) for header in read)
-        else:
-            headers.extend(read)
-    if junk:
-        text = f"{len(junk)} files that are not DICOM ignored: {name_some(map(called, junk))}"
-        findings.append(Finding("ignored-files", text, "ignored", tuple(junk)))
-    if locked:
-        text = f"{len(locked)} files could not be opened: {name_some(map(called, locked))}"
-        findings.append(Finding("unreadable-files", text, "ignored", tuple(locked)))
-    return root, sort_out(headers), findings, called
+def _call(tree: Tree) -> dict[str, str]:
+    """What messages call the files whose names may not be shown: their places among all of them."""
+    names = sorted([*tree.files, *tree.dangling])
+    return {name: count_place(k, len(names)) for k, name in enumerate(names) if not safe_name(name)}
 
 
-def _names(path: Path) -> tuple[Path, list[str], list[Finding]]:
+def _on_the_folder(tree: Tree, files: Files) -> list[Finding]:
+    """What a search met beside files."""
+    findings = []
+    if tree.again:
+        text = f"{len(tree.again)} links to folders that are searched anyway, not searched twice"
+        findings.append(Finding("ignored-links", text, "ignored", tuple(tree.again)))
+    if tree.locked:
+        text = f"{len(tree.locked)} folders could not be opened"
+        findings.append(Finding("unreadable-folders", text, "ignored", tuple(tree.locked)))
+    if tree.dangling:
+        text = f"{len(tree.dangling)} files could not be read, links to content that is not here"
+        told = f"{text}: {name_some(map(files.shown, tree.dangling))}"
+        findings.append(Finding("dangling-links", told, "ignored", tuple(tree.dangling)))
+    return findings
+
+
+def _on_the_files(files: Files) -> list[Finding]:
+    findings = []
+    if files.junk:
+        text = f"{len(files.junk)} files that are not DICOM ignored: {name_some(map(files.shown, files.junk))}"
+        findings.append(Finding("ignored-files", text, "ignored", tuple(files.junk)))
+    if files.locked:
+        text = f"{len(files.locked)} files could not be opened: {name_some(map(files.shown, files.locked))}"
+        findings.append(Finding("unreadable-files", text, "ignored", tuple(files.locked)))
+    return findings
+
+
+def _names(path: Path) -> tuple[Path, Tree]:
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -193,17 +204,14 @@ def _names(path: Path) -> tuple[Path, list[str], list[Finding]]:
             raise FormatError("the file cannot be opened", where=path, do="check its permissions") from error
         if start == b"PK\x03\x04":
             raise UnsupportedError("a zip archive is not read", where=path, do="unpack it and give the folder")
-        return path.parent, [path.name], []
+        return path.parent, Tree([path.name], [], [], [], [])
     if not stat.S_ISDIR(mode):
         raise UnsupportedError("neither a file nor a folder", where=path, do="give a DICOM folder")
-    found = find_files(path)
-    findings = []
-    if found.links:
-        findings.append(Finding("ignored-links", f"{found.links} linked folders not followed, ignored", "ignored"))
-    if found.locked:
-        findings.append(Finding("unreadable-folders", f"{found.locked} folders could not be opened", "ignored"))
-    if not found.files:
+    tree = find_files(path)
+    if "" in tree.locked:
+        raise locked_folder(path)
+    if not tree.files and not tree.dangling:
         raise MissingInputError(
             "no files in this folder", where=path, do="give the folder of a series", code="no-files"
         )
-    return path, found.files, findings
+    return path, tree

@@ -17,7 +17,7 @@ from hilum.io.tables import place_and_value, read_rows, wrong_line
 from hilum.scan import Nodule, Note
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -85,18 +85,19 @@ class SeriesRows:
         self._numbers.extend(numbers)
 
 
-def read_series_rows(path: Path, kind: Kind, *, only: str | None = None) -> dict[str, SeriesRows]:
+def read_series_rows(path: Path, kind: Kind, *, only: Collection[str] | None = None) -> dict[str, SeriesRows]:
     """Read a LUNA16 table once, for all series.
 
     Parameters
     ----------
     path : Path
         UTF-8 text with the columns seriesuid, coordX, coordY, coordZ and diameter_mm (candidates: class), in any
-        order, separated by commas, with decimal points.
+        order, separated by commas, with decimal points. A row of annotations with nothing but a series says that
+        somebody looked at it and found no nodule.
     kind : {"annotations", "candidates", "excluded"}
         What the rows are: annotations need a diameter, excluded findings may have -1 for none.
-    only : str, optional
-        The whole UID of the one series whose rows are looked at.
+    only : collection of str, optional
+        What the one series whose rows are looked at may be called there.
 
     Returns
     -------
@@ -115,12 +116,14 @@ def read_series_rows(path: Path, kind: Kind, *, only: str | None = None) -> dict
     once = kind == "annotations"
     names = ("seriesuid", "coordX", "coordY", "coordZ", rule.column)
     for row in read_rows(path, names, do=f"give LUNA16's {_FILES[kind]}"):
-        if only is not None and row.key != only:
+        if only is not None and row.key not in only:
             continue
         of_series = found.get(row.key)
         if of_series is None:
             of_series = found[row.key] = SeriesRows()
         of_series.rows += 1
+        if once and row.values is not None and not any(text.strip() for text in row.values[1:]):
+            continue  # looked at, and nothing found
         if of_series.refusal is None:
             try:
                 of_series.add(_numbers(row, names, rule, path), once=once)
@@ -136,7 +139,9 @@ _FILES: Mapping[Kind, str] = {
 }
 
 
-def read_annotations(path: Path, *, series_uid: str) -> tuple[tuple[Nodule, ...], tuple[Note, ...]]:
+def read_annotations(
+    path: Path, *, series_uid: str, names: Sequence[str] = ()
+) -> tuple[tuple[Nodule, ...] | None, tuple[Note, ...]]:
     """The nodules of one series from a LUNA16 csv.
 
     Only the rows of that series are checked strictly: annotations_excluded.csv holds diameters of -1.
@@ -147,13 +152,15 @@ def read_annotations(path: Path, *, series_uid: str) -> tuple[tuple[Nodule, ...]
         As `read_series_rows` takes it.
     series_uid : str
         The whole Series Instance UID; a part of one matches nothing.
+    names : sequence of str
+        What else the table may call the series, such as its file's name; the first that has a row counts.
 
     Returns
     -------
-    tuple of Nodule
-        In the order of the file, each nodule once; empty where the series has none.
+    tuple of Nodule or None
+        In the order of the file, each nodule once; None where no row is of this series, so that nothing is known.
     tuple of Note
-        Codes ``"no-nodules"``, ``"duplicate-nodules"``.
+        Codes ``"no-rows"``, ``"matched-by-name"``, ``"duplicate-nodules"``.
 
     Raises
     ------
@@ -163,12 +170,27 @@ def read_annotations(path: Path, *, series_uid: str) -> tuple[tuple[Nodule, ...]
     MissingInputError, InputError
         If the file does not exist or cannot be opened.
     """
-    found = read_series_rows(path, "annotations", only=series_uid).get(series_uid)
-    if found is None:
-        return (), (Note("no-nodules", "the annotations list no nodule of this series"),)
+    known = (series_uid, *names)
+    rows = read_series_rows(path, "annotations", only=known)
+    name = next((name for name in known if name in rows), None)
+    if name is None:
+        return None, (Note("no-rows", "no row of the annotations is of this series: it stays without annotations"),)
+    found = rows[name]
     if found.refusal is not None:
         raise found.refusal
-    return found.nodules(), duplicate_notes(found)
+    return found.nodules(), (*(matched_notes() if name != series_uid else ()), *duplicate_notes(found))
+
+
+def matched_notes() -> tuple[Note, ...]:
+    """Say that the rows of a series were found by something else than its UID.
+
+    Returns
+    -------
+    tuple of Note
+        Code ``"matched-by-name"``.
+    """
+    what = "the rows of the annotations were found by the name of the file or folder, not by the series UID"
+    return (Note("matched-by-name", what),)
 
 
 def duplicate_notes(found: SeriesRows) -> tuple[Note, ...]:

@@ -58,6 +58,27 @@ def read_metaimage(path: Path) -> Scan:
     return to_scan(array, header.geometry, where=path, notes=header.notes, series_uid=header.series_uid)
 
 
+def header_uid(path: Path) -> str:
+    """Read the series UID that a header names, and no voxel.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        What the header has in its place; it may be no UID.
+
+    Raises
+    ------
+    HilumError
+        If it is no header.
+    """
+    with open_file(path) as handle:
+        return read_header(handle, path).series_uid
+
+
 def read_metaimage_volume(path: Path) -> Volume:
     """Read a .mhd or .mha file of anything, a mask for example, with the numbers that it holds.
 

@@ -30,6 +30,7 @@ from hilum.volume import Volume
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
     from numpy.typing import NDArray
 
@@ -181,14 +182,40 @@ class _Head:
     series_uid: str
 
 
+def header_uid(path: Path) -> str:
+    """Read the series UID that `write_nifti` left in a header, and no voxel.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        What the header has in its place; it may be no UID.
+
+    Raises
+    ------
+    HilumError
+        If it is no header.
+    """
+    with open_file(path) as handle:
+        return _begin(handle, path)[2].series_uid
+
+
+def _begin(handle: BinaryIO, path: Path) -> tuple[Block, int, _Head]:
+    """The bytes after a header, the header's size, and the header."""
+    packed = handle.read(2) == GZIP_MAGIC  # the content decides, names lie
+    handle.seek(0)
+    block = Block(handle, "gzip" if packed else "raw", where=path)
+    first = _take(block, 348)
+    size, order = _header_size(first, path)
+    return block, size, _read_header(first + _take(block, size - 348), order, path)
+
+
 def _load(path: Path) -> _Stored:
     with open_file(path) as handle:
-        packed = handle.read(2) == GZIP_MAGIC  # the content decides, names lie
-        handle.seek(0)
-        block = Block(handle, "gzip" if packed else "raw", where=path)
-        first = _take(block, 348)
-        size, order = _header_size(first, path)
-        head = _read_header(first + _take(block, size - 348), order, path)
+        block, size, head = _begin(handle, path)
         nbytes = check_size(math.prod(head.shape), head.dtype, where=path)
         block.expect(head.offset + nbytes)
         _take(block, head.offset - size)

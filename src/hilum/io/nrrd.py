@@ -193,6 +193,27 @@ def data_file(path: Path) -> str:
         return _read_header(handle, path).file
 
 
+def header_uid(path: Path) -> str:
+    """Read the series UID that `write_nrrd` left in a header, and no voxel.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        What the header has in its place; it may be no UID.
+
+    Raises
+    ------
+    HilumError
+        If it is no header.
+    """
+    with open_file(path) as handle:
+        return _read_header(handle, path).series_uid
+
+
 def _load(path: Path) -> tuple[NDArray[Any], _Header]:
     with open_file(path) as handle:
         header = _read_header(handle, path)

@@ -6,6 +6,7 @@ files are called unless `hilum.io.names` lets the name pass.
 
 from __future__ import annotations
 
+import os
 import traceback
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -66,4 +67,5 @@ def _place(problem: HilumError, path: PurePath, annotations: PurePath | None) ->
         return "output"
     if annotations is not None and where == annotations:
         return "annotations"
-    return safe_name(where.name) or ("a file of it" if where.is_relative_to(path) else "a file beside it")
+    kind = "a folder" if os.path.isdir(where) else "a file"  # noqa: PTH112 - one that may not be looked at is no error
+    return safe_name(where.name) or (f"{kind} of it" if where.is_relative_to(path) else f"{kind} beside it")

@@ -41,6 +41,9 @@ _USUAL_MM = (0.3, 2.0, 10.0)
 _UNITS = (("cm", 10.0), ("m", 1000.0), ("micrometers", 0.001))
 _INTERCEPTS = (1024, 1000)
 _LABELS = 64
+_BYTE = 255
+_NEAR_ZERO = 32
+"""Normalized scans lie within a few units of 0: a chest in Hounsfield units does not."""
 _LOWEST = -(1 << 15)
 _WORDS = 1 << 16
 
@@ -108,6 +111,48 @@ def question_size(geometry: Geometry) -> tuple[Note, ...]:
     return ()
 
 
+def surely_not_hu(volume: Volume) -> str:
+    """Tell a volume that cannot be a CT in Hounsfield units, whatever it shows.
+
+    Unlike `question_values` this is no guess: air is missing, and all voxels, not a sample of them, are a few small
+    whole numbers as in a label map, values of one byte as on a screen, or numbers near 0 as after a normalization.
+
+    Parameters
+    ----------
+    volume : Volume of int16, shape (z, y, x), HU
+
+    Returns
+    -------
+    str
+        What the numbers are instead; empty for anything that could be Hounsfield units, and for too few voxels.
+
+    Examples
+    --------
+    >>> from hilum.geometry import Geometry
+    >>> from hilum.volume import Volume
+    >>> labels = np.random.default_rng(0).integers(0, 3, (20, 20, 20)).astype(np.int16)
+    >>> surely_not_hu(Volume(labels, Geometry(labels.shape, (1.0, 1.0, 1.0))))
+    '3 different values from 0 to 2, as in a label map or mask'
+    >>> surely_not_hu(Volume(labels - np.int16(1000), Geometry(labels.shape, (1.0, 1.0, 1.0))))
+    ''
+    """
+    array = volume.array
+    if array.dtype.newbyteorder("=") != np.int16 or array.size < LEAST:
+        return ""
+    quick = _sample(array)
+    if int(quick.min()) < -_NEAR_ZERO or _is_wide(quick):
+        return ""
+    low, high = int(array.min()), int(array.max())
+    if low < -_NEAR_ZERO or (low < 0 and high > _NEAR_ZERO):
+        return ""
+    if low < 0 or high <= 1:
+        return _few(low, high) if high > 0 or low < 0 else f"all values are {low}"
+    count = _count(array)
+    if count <= _LABELS:
+        return _label_map(count, low, high)
+    return _display(low, high) if high <= _BYTE else ""
+
+
 def _unit(geometry: Geometry) -> str:
     """What the spacing would be right in."""
     low, pixel, high = _USUAL_MM
@@ -116,6 +161,33 @@ def _unit(geometry: Geometry) -> str:
         if low <= first * factor and second * factor <= pixel and third * factor <= high:
             return f"the spacing seems to be in {unit}"
     return "the spacing seems to be wrong"
+
+
+def _count(array: NDArray[Any]) -> int:
+    """How many different values there are, counted no further than is asked."""
+    met: set[int] = set()
+    for plane in array:
+        met.update(np.unique(plane).tolist())
+        if len(met) > _LABELS:
+            break
+    return len(met)
+
+
+def _is_wide(values: NDArray[Any]) -> bool:
+    """Whether a sample holds more values than labels, and larger ones than a byte."""
+    return int(values.max()) > _BYTE and np.unique(values).size > _LABELS
+
+
+def _label_map(count: int, low: int, high: int) -> str:
+    return f"{count} different values from {low} to {high}, as in a label map or mask"
+
+
+def _display(low: int, high: int) -> str:
+    return f"all values lie between {low} and {high}, as in 8-bit display values"
+
+
+def _few(low: int, high: int) -> str:
+    return f"all values lie between {low} and {high}, as in a label map, a mask or a normalized scan"
 
 
 def _sample(array: NDArray[Any]) -> NDArray[Any]:
@@ -138,9 +210,9 @@ def _cause(counts: NDArray[np.int64]) -> str:
     if _fit(counts, 0) >= SHARE and max(raw, twice) < max(20 * _fit(bare, 0), SHARE):
         return ""
     if met.size <= _LABELS and met[0] >= 0:
-        return f"{met.size} different values from {met[0]} to {met[-1]}, as in a label map or mask"
-    if met[0] >= 0 and met[-1] <= 255:
-        return f"all values lie between {met[0]} and {met[-1]}, as in 8-bit display values"
+        return _label_map(met.size, met[0], met[-1])
+    if met[0] >= 0 and met[-1] <= _BYTE:
+        return _display(met[0], met[-1])
     if raw >= max(twice, SHARE):
         return f"air lies near {_peak(counts, shift_raw)}, as if rescale had never been applied"
     if twice >= SHARE:

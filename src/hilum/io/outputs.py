@@ -1,0 +1,111 @@
+"""Which folders hilum wrote: a search for scans passes them over, and no output is put over something else."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hilum.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from pathlib import Path
+
+_SIZE_LIMIT = 2**24
+"""The most bytes of a record that are looked at."""
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is the output of a run: it holds a recipe and a ledger.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    bool
+        False for a folder that is not there or may not be opened.
+    """
+    return output_kind(folder) == "run"
+
+
+def check_out(out: Path, inputs: Iterable[Path] = ()) -> None:
+    """Refuse an output folder that a run would spoil: one of its inputs, or a folder that holds something else.
+
+    Parameters
+    ----------
+    out : Path
+        It may be missing, empty, or a run, whole or begun.
+    inputs : iterable of Path
+
+    Raises
+    ------
+    OutputError
+        If it is an input, or holds what no run wrote.
+    """
+    place = os.path.realpath(out)
+    if any(os.path.realpath(path) == place for path in inputs):
+        raise OutputError("is the input too", where=out, do="choose another --out", code="exists")
+    try:
+        names = {name for name in os.listdir(out) if not name.startswith(".")}  # noqa: PTH208 - as below
+        begun = set(os.listdir(out / "scans")) if "scans" in names else set()  # noqa: PTH208
+    except OSError:  # not there yet, or the run's to refuse
+        return
+    if "ledger.jsonl" in names or not names:
+        return
+    strange = names - _OF_A_RUN or {name for name in begun if not name.startswith(".") and not _is_scan(out, name)}
+    if strange:
+        what = f"holds {len(strange)} things that no run wrote"
+        raise OutputError(what, where=out, do="choose a new or empty folder for --out", code="exists")
+
+
+_OF_A_RUN = {"recipe.toml", "dataset.json", "SHA256SUMS", "scans", "report.html", "review.csv"}
+
+
+def _is_scan(out: Path, name: str) -> bool:
+    """Whether a folder among a run's scans is one of them, if a damaged one."""
+    place = out / "scans" / name
+    return (place / "scan.json").is_file() or any(place.glob("ct.*"))
+
+
+def output_kind(folder: Path, names: Collection[str] | None = None) -> str:
+    """Tell what a folder is, if hilum wrote it.
+
+    Parameters
+    ----------
+    folder : Path
+    names : collection of str, optional
+        What it holds, where that is known.
+
+    Returns
+    -------
+    str
+        ``run``, ``scan`` (a finished scan's own folder), ``patches`` (or slices), ``export`` (for nnU-Net); empty for
+        any other folder, and for one that is not there or may not be opened.
+    """
+    if names is None:
+        try:
+            names = set(os.listdir(folder))  # noqa: PTH208 - names are all that is needed
+        except OSError:
+            return ""
+    if "recipe.toml" in names and "ledger.jsonl" in names:
+        return "run"
+    if "scan.json" in names and {"recipe_sha256", "fingerprint"} <= _keys(folder / "scan.json"):
+        return "scan"
+    if "summary.json" in names and "index.csv" in names and any(name.startswith("images_") for name in names):
+        return "patches"
+    if "dataset.json" in names and "imagesTr" in names and "hilum" in _keys(folder / "dataset.json"):
+        return "export"
+    return ""
+
+
+def _keys(path: Path) -> set[str]:
+    """The names in a record; none where it is no record."""
+    try:
+        with path.open("rb") as file:
+            return set(msgspec.json.decode(file.read(_SIZE_LIMIT), type=dict[str, Any]))
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return set()
