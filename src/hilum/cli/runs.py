@@ -30,6 +30,8 @@ def run(
     retries: Literal[0, 1] = 1,
     json: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
+    name_by: Literal["uid", "folder", "case"] = "uid",
+    full_paths: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Preprocess scans: files, folders or whole data sets into training-ready output.
 
@@ -62,6 +64,11 @@ def run(
         Print a summary in JSON for programs in place of text.
     overwrite
         Replace the results of another recipe.
+    name_by
+        What the scans' folders are called after: a hash of the series UID, the folder or file that holds the scan, or
+        the case of a public data set. A name of yours stands in every output.
+    full_paths
+        Write the scans' paths to OUT/scans.csv in full; without it names that could be a patient's are left out.
     """
     from hilum import batch
     from hilum.io.extras import check_extra
@@ -82,10 +89,11 @@ def run(
             warn(f"{name}: {note}")
     if not found.refs:
         return REFUSED
+    refs = found.refs if name_by == "uid" else batch.name_scans(found.refs, name_by)
     with ExitStack() as stack:
         shown = stack.enter_context(progress(len(found.refs) + len(found.refused)))
         rows = batch.process(
-            found.refs,
+            refs,
             chosen,
             out,
             workers=workers,
@@ -94,6 +102,7 @@ def run(
             overwrite=overwrite,
             refused=found.refused,
             found=found,
+            full_paths=full_paths,
             watch=shown.watch,
         )
         stack.enter_context(closing(rows))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.datasets import DATASETS, recognize
+from hilum.datasets.naming import place_of, placed, sources_of
 from hilum.errors import HilumError
 from hilum.io.ledger import Row
 from hilum.io.names import hashed_uid, hide_uids
@@ -37,12 +38,15 @@ class Survey:
         By data set, what its csv tables hold for scans that are there and for others.
     notes : dict of str to list of str
         By data set, what was odd about it as a whole.
+    places : dict of str to tuple of str
+        By the id of a refused row, the input that it is about, and where in it, as `ScanRef` has them.
     """
 
     refs: list[ScanRef]
     refused: list[Row]
     tables: dict[str, list[TableRecord]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
+    places: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def index(
@@ -87,7 +91,8 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
     refused = []
     tables: dict[str, list[TableRecord]] = {}
     notes: dict[str, list[str]] = {}
-    for path in inputs:
+    places: dict[str, tuple[str, str]] = {}
+    for path, (root, source) in zip(inputs, sources_of(inputs), strict=True):
         name = recognize(path) if dataset == "auto" else dataset
         try:
             found = DATASETS[name].index(path, annotations)
@@ -97,12 +102,13 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
             refused.append(
                 Row(id=f"input-{tag}", status="refused", code=refusal.code, reason=reason, shown=str(refusal))
             )
+            places[refused[-1].id] = (source, place_of(path, root))
             continue
         for ref in found.refs:
-            _add(refs, ref)
+            _add(refs, placed(ref, root, source))
         tables.setdefault(name, []).extend(found.tables)
         notes.setdefault(name, []).extend(str(note) for note in found.notes)
-    return Survey(list(refs.values()), refused, tables, notes)
+    return Survey(list(refs.values()), refused, tables, notes, places)
 
 
 def hide_series(found: Survey) -> Survey:
