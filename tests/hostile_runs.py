@@ -23,7 +23,16 @@ import unicodedata
 from pathlib import Path
 
 SECONDS = 60
-RECORDS = ("scan.json", "ledger.jsonl", "recipe.toml", "preview.json", "review.csv", "dataset.json", "SHA256SUMS")
+RECORDS = (
+    "scan.json",
+    "ledger.jsonl",
+    "recipe.toml",
+    "preview.json",
+    "review.csv",
+    "dataset.json",
+    "scans.csv",
+    "SHA256SUMS",
+)
 NAMES = ("../../../victim", "/no/victim", "a/../../../../victim", "..", ".", "", "ct.nii.gz/../../x", "x\0y", "-rf",
          "CON", "ct\n.npy", "\x1b[2Jx", "a" * 5000, "link/victim", "\u202egnp.tc", "~/victim", "$HOME", "C:\\victim",
          "=cmd()", "<script>alert(1)</script>", "'\"><img src=x>", "%n%s", "ct.npy", "scan.json", "ledger.jsonl",
@@ -31,7 +40,7 @@ NAMES = ("../../../victim", "/no/victim", "a/../../../../victim", "..", ".", "",
 NUMBERS = (0, -1, 1, 2, 1e308, -1e308, 5e-324, 2**31, 2**63, 2**64, -(2**63), 10**400, 0.1, 1e-9)
 OTHERS = (None, True, [], {}, [[]], "", {"": ""})
 LINKS = ("scan.json", "ct.npy", "ct.json", "preview.png", "preview.json", "lungs.npy", "ledger.jsonl", "recipe.toml",
-         "dataset.json", "SHA256SUMS", "review.csv", ".lock", ".review.lock", "report.html", "scans",
+         "dataset.json", "scans.csv", "SHA256SUMS", "review.csv", ".lock", ".review.lock", "report.html", "scans",
          "scan")  # fmt: skip
 KINDS = ("link", "dangling", "fifo", "folder", "empty", "hard")
 
@@ -356,7 +365,7 @@ def make_fit(run: Path) -> None:
         except (ValueError, KeyError, TypeError, OSError):
             lines.append(line + b"\n")
     book.write_bytes(b"".join(lines))
-    names = [name for name in ("recipe.toml", "dataset.json") if (run / name).is_file()]
+    names = [name for name in ("recipe.toml", "dataset.json", "scans.csv") if (run / name).is_file()]
     sums = "".join(f"{hashlib.sha256((run / name).read_bytes()).hexdigest()}  {name}\n" for name in names)
     (run / "SHA256SUMS").write_text(sums)
 

@@ -368,7 +368,7 @@ def test_a_run_mends_what_verify_finds(refs, clean, finished, name, hidden):
     assert not faults(finished)
 
 
-@pytest.mark.parametrize("name", ["recipe.toml", "dataset.json", "SHA256SUMS", "ledger.jsonl"])
+@pytest.mark.parametrize("name", ["recipe.toml", "dataset.json", "scans.csv", "SHA256SUMS", "ledger.jsonl"])
 @pytest.mark.parametrize("place", [0.3, 0.6, 0.9])
 def test_a_run_mends_its_own_files(refs, clean, finished, name, place):
     path = finished / name

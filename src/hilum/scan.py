@@ -167,6 +167,8 @@ class Scan:
     slice_uids : tuple of str
         The SOP Instance UID of each slice of the scan as it was read, by which readers name slices; empty text for
         a slice that no file holds. Empty where the scan was not read from DICOM slices.
+    acquisition : mapping of str to number or str
+        How the scan was made, as its DICOM headers say: ``kernel``, ``slice_thickness_mm``. Nothing is decided by it.
     """
 
     series_uid: str
@@ -181,11 +183,12 @@ class Scan:
     labels: Mapping[str, Label] = field(default_factory=lambda: MappingProxyType({}))
     locations: Mapping[str, NDArray[np.float64]] = field(default_factory=lambda: MappingProxyType({}))
     slice_uids: tuple[str, ...] = ()
+    acquisition: Mapping[str, Label] = field(default_factory=lambda: MappingProxyType({}))
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild through the constructor; a read-only mapping does not pickle by itself."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain = {name: dict(values[name]) for name in ("figures", "labels", "locations")}
+        plain = {name: dict(values[name]) for name in ("figures", "labels", "locations", "acquisition")}
         return _rebuild_scan, ({**values, **plain, "nodule_figures": tuple(map(dict, self.nodule_figures))},)
 
 
@@ -243,6 +246,14 @@ class ScanRef:
         What the data set's tables say of it, where they were read for all scans at once.
     files : tuple of str
         The files of the series, relative to `path`, as the listing found them; empty where it opened none.
+    source : str
+        The input of the run that it was found in: its name, or where there are several what tells them apart.
+    place : str
+        Where it lies in that input: `path` relative to it, its parts separated by ``/``.
+    case : str
+        What a public data set calls the case (``LIDC-IDRI-0314``); empty where none does.
+    uid_id : str
+        The id by the series UID, where `scan_id` is another on request.
     """
 
     dataset: str
@@ -252,3 +263,7 @@ class ScanRef:
     annotations: Path | None = None
     known: Known | None = field(default=None, compare=False)
     files: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    source: str = field(default="", compare=False)
+    place: str = field(default="", compare=False)
+    case: str = field(default="", compare=False)
+    uid_id: str = field(default="", compare=False)

@@ -16,14 +16,17 @@ from hilum.pipeline import promised_parts
 from hilum.recipes import parse_recipe, recipe_fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from hilum.errors import HilumError
     from hilum.io.ledger import Row
     from hilum.io.records import FileRecord
 
-OWN_FILES = ("recipe.toml", "dataset.json")
+OWN_FILES = ("recipe.toml", "dataset.json", "scans.csv")
+
+NEWER = frozenset({"scans.csv"})
+"""Those that outputs of older versions lack; their checksums tell."""
 
 ANEW = "remove the scan's folder, then run it again with the same command"
 
@@ -67,7 +70,7 @@ def verify(folder: Path) -> Iterator[Fault | Verdict]:
     scans_at = scans_folder(folder)
     if not (folder / ledger.NAME).is_file() and not scans_at.is_dir():
         raise MissingInputError("no output of a run here", where=folder, do="give the --out folder of 'hilum run'")
-    yield from _own_files(folder)
+    names = yield from _own_files(folder)
     files = size = scans = 0
     promised = _promised(folder)
     with ledger.Ledger(folder) as book:
@@ -81,11 +84,11 @@ def verify(folder: Path) -> Iterator[Fault | Verdict]:
                         files += 1
                         size += found
         yield from _unlisted(scans_at, book)
-    yield Verdict(scans=scans, files=files + len(OWN_FILES) + 2, bytes=size)
+    yield Verdict(scans=scans, files=files + names + 2, bytes=size)
 
 
-def _own_files(folder: Path) -> Iterator[Fault]:
-    """The files beside the scans, and every line of the ledger."""
+def _own_files(folder: Path) -> Generator[Fault, None, int]:
+    """The files beside the scans, and every line of the ledger; how many files the checksums are of."""
     path = folder / sums.NAME
     try:
         told = sums.read_sums(folder)
@@ -95,7 +98,8 @@ def _own_files(folder: Path) -> Iterator[Fault]:
     else:
         if not told:
             yield _fault(path, "unfinished", FormatError("missing: the run did not end", where=path, do=AGAIN))
-    for name in OWN_FILES:
+    names = [name for name in OWN_FILES if name not in NEWER or name in told]
+    for name in names:
         path = folder / name
         if not path.is_file():
             yield _fault(path, "missing", FormatError("missing", where=path, do=AGAIN))
@@ -110,6 +114,7 @@ def _own_files(folder: Path) -> Iterator[Fault]:
         if bad:
             what = f"{len(bad)} lines are not as they were written: {', '.join(bad[:5])}"
             yield _fault(path, "damaged", FormatError(what, where=path, do=AGAIN))
+    return len(names)
 
 
 def _promised(folder: Path) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from hilum.batch.identity import fingerprint
 from hilum.batch.limits import Limits, limits_of
 from hilum.batch.run import process, run
 from hilum.batch.task import run_one
+from hilum.datasets.naming import name_scans
 from hilum.datasets.survey import Survey, index, survey
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "fingerprint",
     "index",
     "limits_of",
+    "name_scans",
     "process",
     "run",
     "run_one",

@@ -3,7 +3,7 @@
 1. The run must have ended, and its own files must be what its checksums say.
 2. The new folder gets the recipe, with the other format in it, and is held while it is written.
 3. Scans that are there already, of the same origin and whole, are kept; the others are converted, some at a time.
-4. When all are there: one ledger line a scan, ``dataset.json`` and ``SHA256SUMS``, as at the end of a run.
+4. When all are there: a ledger line a scan, ``dataset.json``, ``scans.csv`` and ``SHA256SUMS``, as at a run's end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hilum.batch.place import RECIPE, claimed, settle_recipe
 from hilum.batch.run import OWN_FILES, check_row
 from hilum.batch.task import guarded
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
-from hilum.io import summary, sums
+from hilum.io import scans_index, summary, sums
 from hilum.io.convert import convert_scan
 from hilum.io.extras import check_extra
 from hilum.io.finished import check_files, files_stamp, is_whole, read_record, record_sha256, scans_folder
@@ -126,6 +126,8 @@ def convert_run(
         book.compact()
         if well:
             summary.write_summary(out, summary.landed_again(folder, out))
+            origins, hide = scans_index.read_origins(folder), recipe.output.series_uid == "hash"
+            scans_index.write_index(out, book, origins, former={}, full_paths=True, hide=hide)
             sums.write_sums(out, OWN_FILES)
 
 
@@ -137,6 +139,8 @@ def _check_run(folder: Path, file_format: str) -> Recipe:
     if not known:
         raise InputError("the run did not end", where=folder, do=AGAIN, code="unfinished")
     for name in OWN_FILES:
+        if name == scans_index.NAME and name not in known:  # of an older version
+            continue
         path = folder / name
         if not path.is_file() or sums.file_sha256(path) != known.get(name):
             raise FormatError(f"is missing or does not match {sums.NAME}", where=path, do=AGAIN, code="checksum")

@@ -10,11 +10,12 @@ from hilum._kernels.threads import count_workers
 from hilum.batch.books import prune, refuse_losses
 from hilum.batch.identity import stamp
 from hilum.batch.limits import NO_MEMORY, Limits, check_workers, count_processes
+from hilum.batch.origins import check_hidden, check_names, origins_of
 from hilum.batch.place import RECIPE, claimed, settle_recipe
 from hilum.batch.task import Task, inputs_of, with_threads
 from hilum.datasets.survey import Survey, hide_row, hide_series
 from hilum.errors import OutputError
-from hilum.io import summary, sums
+from hilum.io import scans_index, summary, sums
 from hilum.io.extras import check_extra
 from hilum.io.finished import files_stamp, is_whole, read_record, record_sha256
 from hilum.io.ledger import FINISHED, Ledger, Row, stored
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from hilum.recipes import Recipe
     from hilum.scan import ScanRef
 
-OWN_FILES = (RECIPE, summary.NAME)
+OWN_FILES = (RECIPE, summary.NAME, scans_index.NAME)
 """What `hilum.io.sums` keeps the checksums of when a run has ended; the ledger's lines check themselves."""
 
 
@@ -91,6 +92,7 @@ def process(
     refused: Sequence[Row] = (),
     found: Survey | None = None,
     pruned: Callable[[Pruned], None] | None = None,
+    full_paths: bool = False,
     watch: Callable[[tuple[str, ...]], None] = lambda _: None,
 ) -> Generator[Row]:
     """Preprocess scans into an output folder, and tell of each as soon as it is known.
@@ -105,7 +107,7 @@ def process(
     recipe : Recipe
     out : Path
         The output folder, made where it is missing: ``recipe.toml``, ``ledger.jsonl``, ``dataset.json``,
-        ``SHA256SUMS`` and ``scans/``.
+        ``scans.csv``, ``SHA256SUMS`` and ``scans/``.
     workers : int, optional
         Processes, which make one scan each at a time, so that one that crashes costs itself alone; 0 for one per core
         where there is memory for as many. Without it all scans are made one after the other in this process.
@@ -124,6 +126,9 @@ def process(
     pruned : callable, optional
         Where it is given, lines of the ledger and folders that belong to no finished scan and to no input of this run
         are removed at the end, as `hilum.batch.books.prune` does, and it is told how many.
+    full_paths : bool
+        Whether ``scans.csv`` has the paths of scans in their inputs in full; without it a name that could be a
+        person's is left out of them.
     watch : callable
         Called with the ids of the scans that are being made whenever they change.
 
@@ -136,9 +141,11 @@ def process(
     ------
     OutputError
         If the output folder cannot be written, the machine has a fault that every scan would meet, another run writes
-        to the folder, or it holds results of another recipe, what no run wrote, or what this run would take away.
+        to the folder, or it holds results of another recipe, what no run wrote, what this run would take away, or these
+        scans under other names.
     InputError
-        If the recipe's format needs a package that is not installed, or the number of workers is negative.
+        If the recipe's format needs a package that is not installed, the number of workers is negative, or a scan's
+        folder would be called after a series UID that the recipe hides.
     HilumError
         If the machine has no memory for a single scan.
     """
@@ -146,13 +153,16 @@ def process(
     check_extra(recipe.output.format)
     check_out(out)
     found = found or Survey([], [])
-    if recipe.output.series_uid == "hash":
+    hide = recipe.output.series_uid == "hash"
+    if hide:
+        check_hidden(refs)
         found, refused = hide_series(found), [hide_row(row) for row in refused]
     with ExitStack() as stack:
         name = stack.enter_context(claimed(out))
         book = stack.enter_context(Ledger(out))
+        check_names(refs, book, out)
         settle_recipe(out, recipe, overwrite=overwrite)
-        changed = False
+        changed, former = False, scans_index.read_origins(out)
         made = _make(refs, recipe, out, name, book, workers, limits or Limits(), scheduler, overwrite, watch)
         stack.callback(made.close)  # ends the workers first
         for row, is_new in _both(refused, made, book):
@@ -166,6 +176,8 @@ def process(
             pruned(prune(out, book, keep={row.id for row in refused} | {ref.scan_id for ref in refs}))
         book.compact()
         summary.write_summary(out, _summaries(refs, book, out, found))
+        origins = origins_of(refs, found, hide=hide)
+        scans_index.write_index(out, book, origins, former=former, full_paths=full_paths, hide=hide)
         sums.write_sums(out, OWN_FILES)
 
 

@@ -34,6 +34,8 @@ def run(
     json: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     prune: Annotated[bool, Parameter(negative="")] = False,
+    name_by: Literal["uid", "folder", "case"] = "uid",
+    full_paths: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Preprocess scans: files, folders or whole data sets into training-ready output.
 
@@ -69,6 +71,11 @@ def run(
     prune
         At the end, remove from the output what belongs to no finished scan and to no input given: lines of scans that
         are gone, and folders of scans that are not finished.
+    name_by
+        What the scans' folders are called after: a hash of the series UID, the folder or file that holds the scan, or
+        the case of a public data set. A name of yours stands in every output.
+    full_paths
+        Write the scans' paths to OUT/scans.csv in full; without it names that could be a patient's are left out.
     """
     from hilum import batch
     from hilum.io.extras import check_extra
@@ -91,10 +98,11 @@ def run(
             warn(f"{name}: {note}")
     if not found.refs:
         return REFUSED
+    refs = found.refs if name_by == "uid" else batch.name_scans(found.refs, name_by)
     with ExitStack() as stack:
         shown = stack.enter_context(progress(len(found.refs) + len(found.refused)))
         rows = batch.process(
-            found.refs,
+            refs,
             chosen,
             out,
             workers=workers,
@@ -104,6 +112,7 @@ def run(
             refused=found.refused,
             found=found,
             pruned=_tell_pruned if prune else None,
+            full_paths=full_paths,
             watch=shown.watch,
         )
         stack.enter_context(closing(rows))

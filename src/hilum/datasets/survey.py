@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from hilum.datasets import DATASETS, recognize
+from hilum.datasets.naming import place_of, placed, sources_of
 from hilum.datasets.rows import check_annotations, give_rows
 from hilum.errors import AnnotationError, HilumError
 from hilum.io import is_volume
@@ -21,7 +23,6 @@ from hilum.scan import Note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from hilum.io.records import TableRecord
     from hilum.scan import ScanRef
@@ -43,6 +44,8 @@ class Survey:
         By data set, what was odd about it as a whole, without names that must not leave.
     told : dict of str to list of str
         The same for the person at the screen, with all names; it is never written.
+    places : dict of str to tuple of str
+        By the id of a refused row, the input that it is about, and where in it, as `ScanRef` has them.
     """
 
     refs: list[ScanRef]
@@ -50,6 +53,7 @@ class Survey:
     tables: dict[str, list[TableRecord]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
     told: dict[str, list[str]] = field(default_factory=dict)
+    places: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def index(
@@ -102,7 +106,8 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
     tables: dict[str, list[TableRecord]] = {}
     notes: dict[str, list[Note]] = {}
     met: Counter[str] = Counter()
-    for path in inputs:
+    places: dict[str, tuple[str, str]] = {}
+    for path, (root, source) in zip(inputs, sources_of(inputs), strict=True):
         name = _kind_of(path, dataset, annotations)
         kind = DATASETS[name]
         try:
@@ -110,9 +115,13 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
         except HilumError as refusal:
             row = _refused(refusal, path, annotations)
             refused[row.id] = row
+            places[row.id] = source, place_of(path, root)
             continue
-        met.update(_add(refs, ref) for ref in found.refs)
-        refused |= {row.id: row for row in (_refused(error, path, annotations) for error in found.refused)}
+        met.update(_add(refs, placed(ref, root, source)) for ref in found.refs)
+        for error in found.refused:
+            row = _refused(error, path, annotations)
+            refused[row.id] = row
+            places[row.id] = source, place_of(error.where if isinstance(error.where, Path) else path, root)
         tables.setdefault(name, []).extend(found.tables)
         notes.setdefault(name, []).extend(
             note for note in found.notes if annotations is None or note.code != "unused-table"
@@ -123,7 +132,7 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
         notes.setdefault(next(iter(notes)), []).append(note)
     kept = {name: list(map(str, several)) for name, several in notes.items()}
     told = {name: [note.told for note in several] for name, several in notes.items()}
-    return Survey(list(refs.values()), list(refused.values()), tables, kept, told)
+    return Survey(list(refs.values()), list(refused.values()), tables, kept, told, places)
 
 
 def hide_series(found: Survey) -> Survey:

@@ -31,7 +31,7 @@ from hilum.io.dicom_index import Index, index_folder
 from hilum.io.dicom_pixels import stored_frames
 from hilum.io.dicom_plain import LOW, Done, read_plain
 from hilum.io.dicom_stack import leave_out
-from hilum.io.names import made_up_name
+from hilum.io.names import made_up_name, safe_kernel
 from hilum.io.series import choose, name_some, refuse
 from hilum.io.unread import looks_like_dicom, unusable, what_else_lies
 from hilum.scan import Note, Scan
@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum.io.dicom_records import Header, Stack
+    from hilum.scan import Label
 
+_THICKEST_MM = 100.0
 
 _KINDS: dict[str, type[InputError]] = {
     "bad-geometry": GeometryError,
@@ -124,6 +126,7 @@ def read_dicom(
         Volume(array, stack.geometry),
         notes=texts,
         slice_uids=tuple(uids.get(k, "") for k in range(len(array))),
+        acquisition=_acquisition(stack.slices),
     )
 
 
@@ -214,6 +217,18 @@ def _refusal(path: Path, stack: Stack, index: Index) -> InputError:
     elif finding.code == "single-slice" and path.is_file():
         do = "give the folder that holds the series"
     return _KINDS.get(finding.code, SeriesError)(finding.text, where=path, do=do, code=finding.code)
+
+
+def _acquisition(slices: Sequence[Header]) -> dict[str, Label]:
+    """How the slices were made, where all of them say the same and it is what a scanner says."""
+    found: dict[str, Label] = {}
+    kernels = {safe_kernel(header.kernel) for header in slices}
+    if len(kernels) == 1 and (kernel := kernels.pop()):
+        found["kernel"] = kernel
+    depths = {header.thickness for header in slices}
+    if len(depths) == 1 and (depth := depths.pop()) is not None and 0 < depth <= _THICKEST_MM:
+        found["slice_thickness_mm"] = depth
+    return found
 
 
 def _made_up_uid(stack: Stack) -> str:

@@ -50,6 +50,8 @@ _PER_FRAME_FIELDS: dict[str, tuple[int, int, Callable[[bytes], Any]]] = {
     "position": (0x00209113, 0x00200032, numbers_of),  # Plane Position Sequence
     "orientation": (0x00209116, 0x00200037, numbers_of),  # Plane Orientation Sequence
     "pixel_spacing": (0x00289110, 0x00280030, numbers_of),  # Pixel Measures Sequence
+    "thickness": (0x00289110, 0x00180050, number_of),
+    "kernel": (0x00189314, 0x00181210, text_of),  # CT Reconstruction Sequence
     "intercept": (0x00289145, 0x00281052, number_of),  # Pixel Value Transformation Sequence
     "slope": (0x00289145, 0x00281053, number_of),
     "rescale_type": (0x00289145, 0x00281054, text_of),

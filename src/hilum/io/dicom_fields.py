@@ -30,7 +30,9 @@ TAGS = {
     "acquisition_time": 0x00080032,
     "content_time": 0x00080033,
     "modality": 0x00080060,
+    "thickness": 0x00180050,
     "slice_step": 0x00180088,
+    "kernel": 0x00181210,
     "series_uid": 0x0020000E,
     "acquisition_number": 0x00200012,
     "instance_number": 0x00200013,
@@ -54,7 +56,7 @@ TAGS = {
     "slope": 0x00281053,
     "rescale_type": 0x00281054,
 }
-"""The elements that decide, by the name of their `Header` field (PS3.6)."""
+"""The elements that are read, by the name of their `Header` field (PS3.6)."""
 
 Fields = dict[int, bytes]
 
@@ -151,6 +153,8 @@ def _shared(syntax: str, *raw_values: bytes) -> _Shared:
         "orientation": numbers_of(raw["orientation"]),
         "acquisition_number": _whole(raw["acquisition_number"]),
         "slice_step": number_of(raw["slice_step"]),
+        "thickness": number_of(raw["thickness"]),
+        "kernel": text_of(raw["kernel"]),
         "slope": number_of(raw["slope"]),
         "intercept": number_of(raw["intercept"]),
         "rescale_type": text_of(raw["rescale_type"]).upper(),

@@ -63,6 +63,10 @@ class Header:
         As written, ``HHMMSS.FFFFFF``; empty where absent.
     slice_step, slice_location : float or None, mm
         SpacingBetweenSlices and SliceLocation, which decide nothing: positions do.
+    thickness : float or None, mm
+        SliceThickness, which decides nothing either.
+    kernel : str
+        ConvolutionKernel, its values separated by backslashes.
     slope, intercept : float or None
         Stored value to Hounsfield units; None where absent, nan where it is no number.
     rescale_type : str
@@ -105,6 +109,8 @@ class Header:
     content_time: str = ""
     slice_step: float | None = None
     slice_location: float | None = None
+    thickness: float | None = None
+    kernel: str = ""
     slope: float | None = None
     intercept: float | None = None
     rescale_type: str = ""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+from hilum.errors import one_line
+
 _SUFFIX = (
     r"(?:\.(?:dcm|dicom|ima|img|mhd|mha|raw|zraw|nii|nrrd|nhdr|npy|b2nd|zarr|csv|xml|json|toml|txt|log|db|ini|html|pdf|"
     r"png|jpe?g|zip|tar))?(?:\.gz)?"
@@ -49,9 +51,24 @@ _FILE_NAMES = re.compile(
 _QUOTED = re.compile(r"(?<!\w)(?:'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\")")
 """What messages quote stood in a file; an apostrophe in a word opens nothing."""
 
+_KERNEL = re.compile(
+    r"[A-Z][A-Za-z]{0,2}[0-9]{1,3}[a-z]?|[A-Z]|[EUSY][A-D]|[0-9]{1,2}|"
+    r"(?:STANDARD|STND|STD|LUNG|BONE|BONEPLUS|CHST|CHEST|SOFT|DETAIL|EDGE|ULTRA|BODY|SHARP|SMOOTH)(?:[0-9]{1,2}|\+)?|"
+    r"(?:[BCHL]|BODY|LUNG|BONE)_(?:V?SHARP|V?SOFT|SMOOTH|STANDARD)(?:_[A-Z])?",
+    re.IGNORECASE,
+)
+"""What scanners call their kernels: ``B70f``, ``Br40d``, ``FC51``, ``LUNG``, ``YA``, ``B_SHARP_C``."""
+
+_CASE = re.compile(r"(?:LIDC-IDRI|LNDb)-[0-9]{4}")
+
+LEFT_OUT = "(a name)"
+"""What stands in a path for a part of it that stays where it is."""
+
 _HIDEABLE = re.compile(r"(?<![0-9])(?<![0-9]\.)[0-2](?:\.[0-9]+){3,}(?!\.?[0-9])")
 
 _HEX_DIGITS = 16
+
+_MOST_KERNELS = 4
 
 
 def safe_name(path: str) -> str:
@@ -74,6 +91,79 @@ def safe_name(path: str) -> str:
     """
     name = path.rsplit("/", 1)[-1]
     return name if _SAFE.fullmatch(name) else ""
+
+
+def safe_path(path: str, *, full: bool = False, hide: bool = False) -> str:
+    """A path of which only those names leave that may; to do it again changes nothing.
+
+    Parameters
+    ----------
+    path : str
+        Its parts are separated by ``/``.
+    full : bool
+        Whether every name may leave.
+    hide : bool
+        Whether no name may that holds a UID, whatever else is said.
+
+    Returns
+    -------
+    str
+        One line, with ``(a name)`` for each part that may not leave.
+
+    Examples
+    --------
+    >>> safe_path("SMITH_JOHN/series 3/IM0001")
+    '(a name)/series 3/IM0001'
+    """
+    parts = [
+        part if (full or part in {"", "."} or safe_name(part)) and not (hide and hide_uids(part) != part) else LEFT_OUT
+        for part in path.split("/")
+    ]
+    return "/".join(part if part.isprintable() else one_line(part) for part in parts)
+
+
+def public_case(path: str) -> str:
+    """What a public data set calls the case that a file or folder belongs to.
+
+    Parameters
+    ----------
+    path : str
+        Its parts are separated by ``/``.
+
+    Returns
+    -------
+    str
+        Of the last part that is called after one; empty where none is.
+
+    Examples
+    --------
+    >>> public_case("manifest/LIDC-IDRI-0314/3000566"), public_case("LNDb-0001.mhd"), public_case("SMITH")
+    ('LIDC-IDRI-0314', 'LNDb-0001', '')
+    """
+    stems = [part if "." not in part else part[: part.index(".")] for part in reversed(path.split("/"))]
+    return next((stem for stem in stems if _CASE.fullmatch(stem)), "")
+
+
+def safe_kernel(text: str) -> str:
+    r"""The name of a reconstruction kernel, where it is one that scanners have.
+
+    Parameters
+    ----------
+    text : str
+        ConvolutionKernel of a DICOM header: one value, or several separated by backslashes.
+
+    Returns
+    -------
+    str
+        The values, separated by spaces; empty where one of them could be anything else.
+
+    Examples
+    --------
+    >>> safe_kernel("B70f"), safe_kernel("I70f\\3"), safe_kernel("SMITH")
+    ('B70f', 'I70f 3', '')
+    """
+    values = text.replace("\\", " ").split()
+    return " ".join(values) if len(values) <= _MOST_KERNELS and all(map(_KERNEL.fullmatch, values)) else ""
 
 
 def count_place(number: int, total: int) -> str:

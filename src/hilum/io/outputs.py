@@ -62,7 +62,7 @@ def check_out(out: Path, inputs: Iterable[Path] = ()) -> None:
         raise OutputError(what, where=out, do="choose a new or empty folder for --out", code="exists")
 
 
-_OF_A_RUN = {"recipe.toml", "dataset.json", "SHA256SUMS", "scans", "report.html", "review.csv"}
+_OF_A_RUN = {"recipe.toml", "dataset.json", "scans.csv", "SHA256SUMS", "scans", "report.html", "review.csv"}
 
 
 def _is_scan(out: Path, name: str) -> bool:

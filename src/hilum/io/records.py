@@ -82,7 +82,9 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
     """All that ``scan.json`` says of a finished scan.
 
     ``labels`` is what its data set says, such as fold or cancer; ``parts`` is what the recipe promised of it: ``ct``,
-    ``lungs``, ``nodules``, ``preview``, ``candidates``, ``excluded``.
+    ``lungs``, ``nodules``, ``preview``, ``candidates``, ``excluded``. ``acquisition`` is what the DICOM headers of all
+    its slices say of how it was made: ``kernel`` (ConvolutionKernel, where it is one that scanners have),
+    ``slice_thickness_mm`` (SliceThickness); empty for volume files and for scans of older versions.
     """
 
     scan_id: str
@@ -101,6 +103,7 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
     figures: dict[str, float]
     files: dict[str, FileRecord]
     parts: list[str] = []
+    acquisition: dict[str, int | float | str] = {}
 
     def __post_init__(self) -> None:
         """Refuse names that could lead out of the scan's folder."""

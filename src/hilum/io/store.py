@@ -99,6 +99,7 @@ def store_scan(
             series_uid=one_line(scan.series_uid, limit=128),
             dataset=dataset,
             labels=dict(scan.labels),
+            acquisition=dict(scan.acquisition),
             version=hilum.__version__,
             recipe=recipe_name,
             recipe_sha256=recipe_sha256,
@@ -222,6 +223,7 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
         figures=MappingProxyType(record.figures),
         nodule_figures=tuple(map(_figures_of, record.nodules)) if masks["nodules"] is not None else (),
         labels=MappingProxyType(record.labels),
+        acquisition=MappingProxyType(record.acquisition),
         locations=MappingProxyType(read_locations(folder, record)),
     )
 
