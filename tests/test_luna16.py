@@ -213,7 +213,7 @@ def test_the_command_says_what_it_took_and_what_did_not_fit(capsys, few, phantom
     assert recognize(few) == "luna16"
     status, out, err = call(capsys, "run", few, "--recipe", tmp_path / "coarse.toml", "--out", tmp_path / "out")
     assert status == 0
-    assert "2 in, 2 done" in out
+    assert "2 in: 2 done" in out
     assert "luna16: 10 nodules in 2 of 2 scans, 10 landed in the volume" in out
     assert "taken as luna16" in err
     assert "annotations.csv: 45 of 55 rows are of 9 series that are not here" in err

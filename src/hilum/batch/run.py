@@ -6,11 +6,13 @@ import os
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hilum._kernels.threads import count_workers
 from hilum.batch.identity import stamp
 from hilum.batch.limits import NO_MEMORY, Limits, check_workers, count_processes
 from hilum.batch.lock import hold
-from hilum.batch.task import Task, inputs_of, with_threads
+from hilum.batch.task import Task, inputs_of, judged, with_threads
 from hilum.datasets.survey import Survey, hide_row, hide_series
 from hilum.errors import InputError, OutputError, RecipeError
 from hilum.io import summary, sums
@@ -187,7 +189,8 @@ def _make(
     for ref in refs:
         row = book.get(ref.scan_id)
         if row is not None and _is_kept(row, ref, recipe, out):
-            yield row, False
+            now = judged(row)  # its notes may mean something else to this version
+            yield msgspec.structs.replace(now, kept=True), now != row
         else:
             seen = all(map(os.path.lexists, inputs_of(ref)))
             waiting.append(Task(ref, recipe, out, overwrite, "" if row is None else row.scan_sha256, run, seen))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from hilum.cli.ending import ending, status_of
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import complain, landing, say, warn
-from hilum.progress import progress
+
+if TYPE_CHECKING:
+    from hilum.progress import Tally
 
 
 def run(
@@ -30,6 +32,7 @@ def run(
     retries: Literal[0, 1] = 1,
     json: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
+    strict: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Preprocess scans: files, folders or whole data sets into training-ready output.
 
@@ -62,10 +65,13 @@ def run(
         Print a summary in JSON for programs in place of text.
     overwrite
         Replace the results of another recipe.
+    strict
+        End with status 1 also where a scan is to be checked: it was stored, and something is probably wrong.
     """
     from hilum import batch
     from hilum.io.extras import check_extra
     from hilum.io.summary import read_summary
+    from hilum.progress import Tally, progress
     from hilum.recipes import recipe as find_recipe
     from hilum.recipes import with_options
 
@@ -81,6 +87,10 @@ def run(
         for note in notes:
             warn(f"{name}: {note}")
     if not found.refs:
+        tally = Tally(len(found.refused))
+        for row in found.refused:
+            tally.add(row)
+        _say_end(tally, out, json=json)
         return REFUSED
     with ExitStack() as stack:
         shown = stack.enter_context(progress(len(found.refs) + len(found.refused)))
@@ -105,13 +115,8 @@ def run(
                 f"{out}: {ending(asked)} after {shown.tally.count} of {shown.tally.total} scans; run it again to go on"
             )
             return status_of(asked)
-    if json:
-        say(shown.tally.as_json(out))
-        return ALL_WELL if shown.tally.well else REFUSED
-    say(shown.tally.balance(out))
-    if told := landing(read_summary(out)):
-        say(told)
-    return ALL_WELL if shown.tally.well else REFUSED
+    _say_end(shown.tally, out, json=json, nodules="" if json else landing(read_summary(out)))
+    return REFUSED if not shown.tally.well or (strict and shown.tally.to_check) else ALL_WELL
 
 
 def store(
@@ -144,6 +149,7 @@ def store(
     """
     from hilum import batch
     from hilum.io.ledger import read_ledger
+    from hilum.progress import progress
 
     target = folder.with_name(f"{folder.resolve().name}-{file_format}") if out is None else out
     total = len(read_ledger(folder))
@@ -162,8 +168,17 @@ def store(
                 f"{target}: {ending(asked)} after {shown.tally.count} of {total} scans; give the command again to go on"
             )
             return status_of(asked)
-    say(shown.tally.balance(target))
+    _say_end(shown.tally, target)
     return ALL_WELL if shown.tally.well else REFUSED
+
+
+def _say_end(tally: Tally, out: Path, *, json: bool = False, nodules: str = "") -> None:
+    """Print how a run ended; what is to be done comes last."""
+    if json:
+        say(tally.as_json(out))
+        return
+    for line in filter(None, (nodules, *tally.ending(out))):
+        say(line)
 
 
 def demo(*, out: Path = Path("hilum-demo")) -> int:
