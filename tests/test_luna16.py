@@ -331,7 +331,8 @@ def test_rows_that_repeat_and_nodules_outside_are_named(few, tmp_path):
     path.write_text(path.read_text() + f"{first}\n{uids[1]},9000,0,0,8\n")
     found = batch.survey([few])
     rows = batch.run(found.refs, parse_recipe(COARSE), tmp_path / "out", found=found)
-    assert [row.status for row in rows] == ["repaired", "repaired"]
+    assert [row.status for row in rows] == ["done", "done"]
+    assert [row.alarms[:1] for row in rows] == [[], ["nodule-outside"]]
     assert rows[0].notes[0].startswith("duplicate-nodules: 1 rows")
     assert any(note.startswith("nodule-outside: 1 of 6") for note in rows[1].notes)
     (told,) = read_summary(tmp_path / "out")

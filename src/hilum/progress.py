@@ -18,7 +18,6 @@ from hilum.console import complain, tell, warn
 from hilum.errors import LINE_LIMIT, one_line
 from hilum.io.findings import codes_of
 from hilum.io.ledger import FINISHED
-from hilum.io.ledger import NAME as LEDGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +106,7 @@ class Tally:
         Parameters
         ----------
         out : Path
-            The output folder. Where it has a ledger, the report is named as the next step.
+            The output folder, whose report is the next step where there is anything to look at.
 
         Returns
         -------
@@ -119,7 +118,7 @@ class Tally:
         lines = [f"{name}: {self.count} in: {self.counts()}{kept}, in {_duration(time.monotonic() - self.started)}"]
         if self.repairs:
             lines.append(f"repaired: {_commonest(self.repairs)}")
-        step = _report_of(out) if (out / LEDGER).is_file() else ""
+        step = _report_of(out)
         if self.to_check:
             lines.append(f"to check: {self.to_check} ({_commonest(self.alarms)}){step}")
             step = ""

@@ -86,11 +86,12 @@ def run(
             warn(f"taken as {name}, by its shape (--dataset says otherwise)")
         for note in notes:
             warn(f"{name}: {note}")
-    if not found.refs:
+    if not found.refs:  # no run: a person has read why, and a program gets its line all the same
         tally = Tally(len(found.refused))
         for row in found.refused:
             tally.add(row)
-        _say_end(tally, out, json=json)
+        if json:
+            say(tally.as_json(out))
         return REFUSED
     with ExitStack() as stack:
         shown = stack.enter_context(progress(len(found.refs) + len(found.refused)))
