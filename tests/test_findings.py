@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 import hilum
+from hilum.io.findings import KINDS, LOOKED_AT, codes_of, finished_status, kind_of
+from hilum.ops.quality import ALARMS
 
 SOURCE = Path(hilum.__file__).parent
 PAGE = SOURCE.parents[1] / "docs" / "findings.md"
@@ -28,6 +30,7 @@ COMPUTED = {
     ("io/metaimage_header.py", "code"): {"no-direction", "no-origin"},
     ("train/patches.py", "code"): {"unknown-air", "damaged-scan"},
     ("batch/supervisor.py", "code"): {"process-died", "timeout", "out-of-memory"},
+    ("pipeline.py", "BESIDE_LUNGS"): {"nodule-beside-lungs"},
     ("batch/task.py", "OUT_OF_MEMORY"): {"out-of-memory"},
     ("batch/identity.py", "CHANGED"): {"changed"},
     ("batch/task.py", "VANISHED"): {"vanished"},
@@ -48,7 +51,7 @@ PARAMETERS = {("errors.py", "code"), ("io/dicom_stack.py", "code")}
 """Constructors that take a code from their caller."""
 
 
-def codes_of(name, text):
+def given_in(name, text):
     """Every code of a module, and what is computed there but not known here."""
     found, unknown = set(), set()
     for node in ast.walk(ast.parse(text)):
@@ -73,7 +76,7 @@ def codes_of(name, text):
 def codes_in_source():
     found, unknown = set(), set()
     for path in sorted(SOURCE.rglob("*.py")):
-        more, odd = codes_of(path.relative_to(SOURCE).as_posix(), path.read_text())
+        more, odd = given_in(path.relative_to(SOURCE).as_posix(), path.read_text())
         found |= more
         unknown |= odd
     assert not unknown, f"codes that this test cannot tell: {unknown}"
@@ -90,13 +93,48 @@ def test_the_page_lists_every_code_of_the_source_and_no_other():
     assert listed - given == set(), "codes that docs/findings.md explains and the source does not give"
 
 
+def notes_in_source():
+    """Every code that a `Note`, or a `Finding` that is no refusal, can have."""
+    found = set()
+    for path in sorted(SOURCE.rglob("*.py")):
+        name = path.relative_to(SOURCE).as_posix()
+        for node in ast.walk(ast.parse(path.read_text())):
+            called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+            if called not in {"Note", "Finding"} or (called == "Finding" and ast.unparse(node.args[2]) == "'refused'"):
+                continue
+            first = node.args[0]
+            found |= (
+                {first.value} if isinstance(first, ast.Constant) else COMPUTED.get((name, ast.unparse(first)), set())
+            )
+    return found | ALARMS  # those of checks, which hand their code on
+
+
+def test_every_note_of_the_source_has_a_kind_and_nothing_else_has():
+    assert set(KINDS) == notes_in_source()
+    assert {code for code, kind in KINDS.items() if kind == "alarm"} > ALARMS
+    assert set(KINDS) >= LOOKED_AT
+    assert not [code for code in LOOKED_AT if kind_of(code) == "alarm"]
+
+
+def test_the_page_tells_the_kind_of_every_code():
+    kinds = dict(re.findall(r"^\| `([^`]+)` \| (\S+) \|", PAGE.read_text(), flags=re.MULTILINE))
+    assert kinds == {code: KINDS.get(code, "-") for code in codes_on_page()}
+
+
+def test_only_a_change_of_the_data_is_a_repair():
+    assert finished_status(["no-nodules: none", "ignored-files: 3", "one-lung: missed"]) == "done"
+    assert finished_status(["no-nodules: none", "missing-slices: 1 interpolated: at z = 3"]) == "repaired"
+    assert finished_status(["of-another-version: what it was"]) == "repaired"
+    assert codes_of(["leak: a", "dented: b", "leak: c", "cropped: d"], "alarm") == ["leak", "dented"]
+
+
 def test_each_code_stands_once_with_its_meaning_and_what_is_done():
     rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
     assert len({row.split("|")[1] for row in rows}) == len(rows)
     for row in rows:
         cells = [cell.strip() for cell in row.strip("|").split("|")]
-        assert len(cells) == 3, row
-        assert all(len(cell) >= 8 for cell in cells[1:]), row
+        assert len(cells) == 4, row
+        assert all(len(cell) >= 8 for cell in cells[2:]), row
 
 
 def test_what_is_computed_is_really_in_the_source():
@@ -111,7 +149,7 @@ def test_what_is_computed_is_really_in_the_source():
 
 
 def test_a_new_code_would_be_seen():
-    found, unknown = codes_of(
+    found, unknown = given_in(
         "x.py", "Note('fresh', t)\nraise E(t, code='raised')\nFinding(made(), t)\nf(code=x)\ng(code=y.code)"
     )
     assert found == {"fresh", "raised"}

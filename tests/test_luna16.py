@@ -213,7 +213,7 @@ def test_the_command_says_what_it_took_and_what_did_not_fit(capsys, few, phantom
     assert recognize(few) == "luna16"
     status, out, err = call(capsys, "run", few, "--recipe", tmp_path / "coarse.toml", "--out", tmp_path / "out")
     assert status == 0
-    assert "2 in, 2 done" in out
+    assert "2 in: 2 done" in out
     assert "luna16: 10 nodules in 2 of 2 scans, 10 landed in the volume" in out
     assert "taken as luna16" in err
     assert "annotations.csv: 45 of 55 rows are of 9 series that are not here" in err
@@ -331,7 +331,8 @@ def test_rows_that_repeat_and_nodules_outside_are_named(few, tmp_path):
     path.write_text(path.read_text() + f"{first}\n{uids[1]},9000,0,0,8\n")
     found = batch.survey([few])
     rows = batch.run(found.refs, parse_recipe(COARSE), tmp_path / "out", found=found)
-    assert [row.status for row in rows] == ["repaired", "repaired"]
+    assert [row.status for row in rows] == ["done", "done"]
+    assert [row.alarms[:1] for row in rows] == [[], ["nodule-outside"]]
     assert rows[0].notes[0].startswith("duplicate-nodules: 1 rows")
     assert any(note.startswith("nodule-outside: 1 of 6") for note in rows[1].notes)
     (told,) = read_summary(tmp_path / "out")

@@ -197,7 +197,17 @@ write_report(Path({str(run)!r}), Path({str(tmp_path / 'a.html')!r})); print(sort
 
 @pytest.mark.parametrize(
     ("code", "level"),
-    [("leak", CHECK), ("not-hu", CHECK), ("nodule-outside", CHECK), ("cropped", LOOK), ("padding-to-air", MENDED)],
+    [
+        ("leak", CHECK),
+        ("not-hu", CHECK),
+        ("nodule-outside", CHECK),
+        ("cropped", LOOK),
+        ("missing-slices", LOOK),
+        ("units", MENDED),
+        ("padding-to-air", FINE),
+        ("no-nodules", FINE),
+        ("of-another-version", MENDED),
+    ],
 )
 def test_notes_have_their_level(code, level):
     assert level_of(code) == level

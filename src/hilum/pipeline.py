@@ -7,7 +7,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from hilum.errors import GeometryError, UnsupportedError
+from hilum.errors import GeometryError, InputError, UnsupportedError
+from hilum.io.findings import BESIDE_LUNGS, kind_of
+from hilum.io.summary import MOSTLY
 from hilum.ops.finite import check_finite
 from hilum.ops.intensity import normalize
 from hilum.ops.landing import compare_with_given, measure_each_nodule
@@ -23,8 +25,10 @@ from hilum.ops.resample import resample
 from hilum.scan import Note
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hilum.ops.preview import Preview
-    from hilum.recipes import Intensity, Lungs, Nodules, Recipe, Resample
+    from hilum.recipes import Intensity, Lungs, Nodules, Quality, Recipe, Resample
     from hilum.scan import Scan
     from hilum.volume import Mask, Volume
 
@@ -54,7 +58,8 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     ------
     HilumError
         If the grid asked for is not possible, the scan has not the size of a person's, its voxels hold NaN or
-        infinity, or it is surely no CT in Hounsfield units, such as a label map.
+        infinity, it is surely no CT in Hounsfield units, such as a label map, or it has an alarm and the recipe
+        refuses those (``quality.alarms``).
     """
     _refuse_nonsense(scan)
     workers = recipe.compute.workers
@@ -64,17 +69,20 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     lungs, figures, doubts = _find_lungs(ct, recipe.lungs, given, workers)
     drawn = _draw_nodules(scan, ct, recipe.nodules)
     figures |= measure_nodules(ct, lungs, drawn)
+    each = () if drawn is None else measure_each_nodule(ct, lungs, drawn, count=len(scan.nodules))
     figures = {name: round(value, 4) for name, value in figures.items()}
     asked = any(note.code == "not-hu" for note in scan.notes)  # `hilum.read` did, and found something
     odd = () if asked else question_values(scan.ct)
+    notes = (*scan.notes, *_outside(scan, ct), *_beside(scan, ct, each), *odd, *doubts, *judge(figures))
+    _refuse_alarms(notes, recipe.quality, scan.series_uid)
     return replace(
         scan,
         ct=_set_range(ct, recipe.intensity),
         lungs=lungs,
         nodule_mask=drawn,
-        notes=(*scan.notes, *_outside(scan, ct), *odd, *doubts, *judge(figures)),
+        notes=notes,
         figures=MappingProxyType(figures),
-        nodule_figures=() if drawn is None else measure_each_nodule(ct, lungs, drawn, count=len(scan.nodules)),
+        nodule_figures=each,
     )
 
 
@@ -176,3 +184,23 @@ def _outside(scan: Scan, ct: Volume) -> tuple[Note, ...]:
         return ()
     places = "; ".join(str(tuple(round(v, 1) for v in scan.nodules[i].center)) for i in lost[:3])
     return (Note("nodule-outside", f"{len(lost)} of {len(scan.nodules)} nodules lie outside the scan: {places} mm"),)
+
+
+def _beside(scan: Scan, ct: Volume, figures: tuple[Mapping[str, float], ...]) -> tuple[Note, ...]:
+    lost = set(nodules_outside(ct.geometry, scan.nodules))
+    beside = [i for i, one in enumerate(figures, 1) if i - 1 not in lost and one.get("inside_lungs", 1.0) < MOSTLY]
+    if not beside:
+        return ()
+    names = ", ".join(map(str, beside[:5])) + (" ..." if len(beside) > 5 else "")
+    return (Note(BESIDE_LUNGS, f"nodules with less than half of them in the lung mask: {names}"),)
+
+
+def _refuse_alarms(notes: tuple[Note, ...], step: Quality, series_uid: str) -> None:
+    """Refuse a scan in which something is probably wrong, where the recipe wants none of those."""
+    alarms = [note for note in notes if kind_of(note.code) == "alarm"]
+    if step.alarms == "keep" or not alarms:
+        return
+    first, others = alarms[0], list(dict.fromkeys(note.code for note in alarms[1:]))
+    more = f"; also {', '.join(others)}" if others else ""
+    do = "look at the scan; quality.alarms = 'keep' of the recipe stores it"
+    raise InputError(f"{first.code}: {first.text}{more}", where=series_uid, do=do, code=first.code)

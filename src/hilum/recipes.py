@@ -101,6 +101,12 @@ class Intensity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mean: Annotated[float, Meta(ge=-1, le=1)] = 0.0
 
 
+class Quality(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether a scan with an alarm, which says that something is probably wrong, is kept or refused."""
+
+    alarms: Literal["keep", "refuse"] = "keep"
+
+
 class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The file format of volumes and masks, and whether the Series Instance UID leaves with them.
 
@@ -128,6 +134,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lungs: Lungs = Lungs()
     nodules: Nodules = Nodules()
     intensity: Intensity = Intensity()
+    quality: Quality = Quality()
     output: Output = Output()
     compute: Compute = Compute()
 
@@ -248,6 +255,8 @@ def recipe_fingerprint(chosen: Recipe) -> str:
     decisive = {k: v for k, v in values.items() if k not in {"name", "compute"}}
     if decisive["output"]["series_uid"] == "keep":  # as before there was this choice: finished runs stay valid
         del decisive["output"]["series_uid"]
+    if chosen.quality == Quality():
+        del decisive["quality"]
     return hashlib.sha256(msgspec.json.encode(decisive, order="deterministic")).hexdigest()
 
 

@@ -169,6 +169,7 @@ def _kept(row: Row, kept: Row | None, out: Path) -> Row | None:
     made = read_record(folder)
     if made is None or kept.scan_sha256 != record_sha256(folder) or not is_whole(folder, made):
         return None
+    kept = msgspec.structs.replace(kept, kept=True)
     if kept.files_stamp == files_stamp(folder, made):
         return kept
     try:

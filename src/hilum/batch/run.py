@@ -6,13 +6,15 @@ import os
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hilum._kernels.threads import count_workers
 from hilum.batch.books import prune, refuse_losses
 from hilum.batch.identity import stamp
 from hilum.batch.limits import NO_MEMORY, Limits, check_workers, count_processes
 from hilum.batch.origins import check_hidden, check_names, origins_of
 from hilum.batch.place import RECIPE, claimed, settle_recipe
-from hilum.batch.task import Task, inputs_of, with_threads
+from hilum.batch.task import Task, inputs_of, judged, with_threads
 from hilum.datasets.survey import Survey, hide_row, hide_series
 from hilum.errors import OutputError
 from hilum.io import scans_index, summary, sums
@@ -213,7 +215,8 @@ def _make(
         refuse_losses(out, book, [task.ref for task in waiting])
     for scan_id in kept:
         if (row := book.get(scan_id)) is not None:
-            yield row, False
+            now = judged(row)  # its notes may mean something else to this version
+            yield msgspec.structs.replace(now, kept=True), now != row
     if not waiting:
         return
     if scheduler:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +15,7 @@ from hilum.batch.lock import check_run
 from hilum.datasets import DATASETS
 from hilum.datasets.survey import hide_row
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
+from hilum.io.findings import codes_of, finished_status
 from hilum.io.finished import check_files, files_stamp, read_record, record_sha256
 from hilum.io.ledger import Row
 from hilum.io.machine import read_fault
@@ -184,6 +186,8 @@ def inputs_of(ref: ScanRef) -> list[Path]:
 def _told(ref: ScanRef, problem: HilumError, status: Status) -> Row:
     """The row of a scan that was not made, for a reason that is known."""
     reason = reason_of(problem, path=ref.path, annotations=ref.annotations)
+    if not isinstance(problem.where, PurePath):  # a person finds a scan by its path, not by its UID
+        problem = HilumError(problem.what, where=ref.path, do=problem.do, code=problem.code)
     return Row(id=ref.scan_id, status=status, code=problem.code, reason=reason, shown=str(problem))
 
 
@@ -194,7 +198,7 @@ def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str
     folder = out / "scans" / ref.scan_id
     kept = read_record(folder)
     if kept is not None and kept.fingerprint == mark and _is_sound(folder, kept, written):
-        return finished_row(folder, kept, stamp=seen)
+        return msgspec.structs.replace(finished_row(folder, kept, stamp=seen), kept=True)
     decided = recipe_fingerprint(recipe)
     if kept is not None and kept.recipe_sha256 != decided and not overwrite:
         raise OutputError("holds this scan by another recipe", where=folder, do="give --overwrite", code="exists")
@@ -269,12 +273,27 @@ def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
     -------
     Row
     """
-    return Row(
+    row = Row(
         id=folder.name,
-        status="repaired" if record.notes else "done",
+        status="done",
         notes=[f"{note['code']}: {note['text']}" for note in record.notes],
         fingerprint=record.fingerprint,
         stamp=stamp,
         scan_sha256=record_sha256(folder),
         files_stamp=files_stamp(folder, record),
     )
+    return judged(row)
+
+
+def judged(row: Row) -> Row:
+    """Give a finished scan's line the status and the alarms that its notes have by this version.
+
+    Parameters
+    ----------
+    row : Row
+
+    Returns
+    -------
+    Row
+    """
+    return msgspec.structs.replace(row, status=finished_status(row.notes), alarms=codes_of(row.notes, "alarm"))

@@ -11,7 +11,9 @@ from cyclopts import Parameter
 from hilum.cli.ending import ending, status_of
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import complain, landing, say, warn
-from hilum.progress import progress
+
+if TYPE_CHECKING:
+    from hilum.progress import Tally
 
 if TYPE_CHECKING:
     from hilum.batch.books import Pruned
@@ -36,6 +38,7 @@ def run(
     prune: Annotated[bool, Parameter(negative="")] = False,
     name_by: Literal["uid", "folder", "case"] = "uid",
     full_paths: Annotated[bool, Parameter(negative="")] = False,
+    strict: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Preprocess scans: files, folders or whole data sets into training-ready output.
 
@@ -76,11 +79,14 @@ def run(
         the case of a public data set. A name of yours stands in every output.
     full_paths
         Write the scans' paths to OUT/scans.csv in full; without it names that could be a patient's are left out.
+    strict
+        End with status 1 also where a scan is to be checked: it was stored, and something is probably wrong.
     """
     from hilum import batch
     from hilum.io.extras import check_extra
     from hilum.io.outputs import check_out
     from hilum.io.summary import read_summary
+    from hilum.progress import Tally, progress
     from hilum.recipes import recipe as find_recipe
     from hilum.recipes import with_options
 
@@ -96,7 +102,12 @@ def run(
             warn(f"taken as {name}, by its shape (--dataset says otherwise)")
         for note in notes:
             warn(f"{name}: {note}")
-    if not found.refs:
+    if not found.refs:  # no run: a person has read why, and a program gets its line all the same
+        tally = Tally(len(found.refused))
+        for row in found.refused:
+            tally.add(row)
+        if json:
+            say(tally.as_json(out))
         return REFUSED
     refs = found.refs if name_by == "uid" else batch.name_scans(found.refs, name_by)
     with ExitStack() as stack:
@@ -124,13 +135,8 @@ def run(
                 f"{out}: {ending(asked)} after {shown.tally.count} of {shown.tally.total} scans; run it again to go on"
             )
             return status_of(asked)
-    if json:
-        say(shown.tally.as_json(out))
-        return ALL_WELL if shown.tally.well else REFUSED
-    say(shown.tally.balance(out))
-    if told := landing(read_summary(out)):
-        say(told)
-    return ALL_WELL if shown.tally.well else REFUSED
+    _say_end(shown.tally, out, json=json, nodules="" if json else landing(read_summary(out)))
+    return REFUSED if not shown.tally.well or (strict and shown.tally.to_check) else ALL_WELL
 
 
 def _tell_pruned(gone: Pruned) -> None:
@@ -167,6 +173,7 @@ def store(
     """
     from hilum import batch
     from hilum.io.ledger import read_ledger
+    from hilum.progress import progress
 
     target = folder.with_name(f"{folder.resolve().name}-{file_format}") if out is None else out
     total = len(read_ledger(folder))
@@ -185,8 +192,17 @@ def store(
                 f"{target}: {ending(asked)} after {shown.tally.count} of {total} scans; give the command again to go on"
             )
             return status_of(asked)
-    say(shown.tally.balance(target))
+    _say_end(shown.tally, target)
     return ALL_WELL if shown.tally.well else REFUSED
+
+
+def _say_end(tally: Tally, out: Path, *, json: bool = False, nodules: str = "") -> None:
+    """Print how a run ended; what is to be done comes last."""
+    if json:
+        say(tally.as_json(out))
+        return
+    for line in filter(None, (nodules, *tally.ending(out))):
+        say(line)
 
 
 def demo(*, out: Path = Path("hilum-demo")) -> int:

@@ -39,13 +39,17 @@ _CHECK, _DIGITS = b',"check":"', 16
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one scan.
 
-    ``done``: all well; ``repaired``: written, after something odd was mended or passed over, which `notes` names;
-    ``refused``: the input cannot be trusted, `reason` says why; ``failed``: hilum or the machine broke, in the last
-    of `attempts`. ``fingerprint`` is of the input's content, the recipe and the version; ``stamp`` of the same with
-    the names, sizes and times of the input's files in place of their content; ``scan_sha256`` of ``scan.json``;
-    ``files_stamp`` of the sizes and times of the files that were written.
+    ``done``: written as the files say; ``repaired``: written, after the image or its place was changed, which `notes`
+    tell (`hilum.io.findings` has the kind of each); ``refused``: the input cannot be trusted, `reason` says why;
+    ``failed``: hilum or the machine broke, in the last of `attempts`. ``alarms`` are codes of notes that say that
+    something is probably wrong: a scan with one is to be checked, whatever its status.
 
-    ``shown`` is the reason as the screen shows it, with paths and names; it is never written.
+    ``fingerprint`` is of the input's content, the recipe and the version; ``stamp`` of the same with the names, sizes
+    and times of the input's files in place of their content; ``scan_sha256`` of ``scan.json``; ``files_stamp`` of the
+    sizes and times of the files that were written.
+
+    ``shown`` is the reason as the screen shows it, with paths and names, ``kept`` whether an earlier run made the scan;
+    neither is ever written.
     """
 
     id: str
@@ -54,12 +58,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     seconds: float = 0.0
     notes: list[str] = []
+    alarms: list[str] = []
     fingerprint: str = ""
     stamp: str = ""
     scan_sha256: str = ""
     files_stamp: str = ""
     attempts: int = 1
     shown: str = ""
+    kept: bool = False
+
+
+_UNWRITTEN = ("shown", "kept")
 
 
 def stored(row: Row) -> Row:
@@ -73,7 +82,7 @@ def stored(row: Row) -> Row:
     -------
     Row
     """
-    return msgspec.structs.replace(row, shown="") if row.shown else row
+    return msgspec.structs.replace(row, shown="", kept=False) if row.shown or row.kept else row
 
 
 def encode_row(row: Row) -> bytes:
@@ -88,9 +97,8 @@ def encode_row(row: Row) -> bytes:
     bytes
         With its line break.
     """
-    body = msgspec.json.encode({name: value for name, value in msgspec.structs.asdict(row).items() if name != "shown"})[
-        :-1
-    ]
+    written = {name: value for name, value in msgspec.structs.asdict(row).items() if name not in _UNWRITTEN}
+    body = msgspec.json.encode(written)[:-1]
     return body + _CHECK + _digest(body) + b'"}\n'
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 NAME = "report.html"
 
 STATUSES = {
-    "done": "all well",
-    "repaired": "written, after something odd was mended or passed over",
+    "done": "written as the files say",
+    "repaired": "written, after the image or its place was changed",
     "refused": "the input cannot be trusted",
     "failed": "hilum or the machine broke",
 }

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from hilum.io.findings import BESIDE_LUNGS, LOOKED_AT, kind_of
 from hilum.io.summary import MOSTLY
-from hilum.ops.quality import ALARMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 FINE, MENDED, LOOK, CHECK, NOTHING = range(5)
 LEVELS = ("fine", "mended", "look", "check first", "no output")
 """Names of the levels of risk, from the least."""
-
-CHECKED_FIRST = ALARMS | {"implausible-size", "not-hu", "nodule-outside"}
-"""Notes that say that something is probably wrong."""
-
-LOOKED_AT = frozenset({
-    "airway-included", "crowded-nodule", "cropped", "dense-lung", "low-hu", "lungs-doubtful", "lungs-fallback",
-    "missing-slices", "outlines-beyond", "saturated", "several-readings",
-})  # fmt: skip
-"""Notes on what may be right, and changes what the data are; all other notes are of oddities that were mended."""
 
 DOUBTFUL_BELOW = 0.75
 """A lung score below this is worth a look, though no single check raised an alarm."""
@@ -64,7 +55,8 @@ def flags(row: Row | None, record: ScanRecord | None) -> list[Flag]:
         found.append(Flag("missing-output", f"the ledger says {row.status}, and no finished scan is there", NOTHING))
     if record is not None:
         found += [Flag(note["code"], note["text"], level_of(note["code"])) for note in record.notes]
-        found += _nodule_flags(record)
+        if all(flag.name != BESIDE_LUNGS for flag in found):  # a record of before this was a note
+            found += _nodule_flags(record)
         score = record.figures.get("lung_score")
         if score is not None and score < DOUBTFUL_BELOW and all(flag.level < LOOK for flag in found):
             found.append(Flag("low-score", f"the lung mask scores {score:.2f} of 1", LOOK))
@@ -85,7 +77,8 @@ def level_of(code: str) -> int:
     int
         An index into `LEVELS`.
     """
-    return CHECK if code in CHECKED_FIRST else LOOK if code in LOOKED_AT else MENDED
+    level = {"alarm": CHECK, "changed": MENDED, "told": FINE}[kind_of(code)]
+    return max(level, LOOK) if code in LOOKED_AT else level
 
 
 def risk(found: Iterable[Flag]) -> int:
@@ -108,7 +101,7 @@ def _nodule_flags(record: ScanRecord) -> list[Flag]:
     if not beside:
         return []
     names = ", ".join(map(str, beside[:5])) + (" ..." if len(beside) > 5 else "")
-    return [Flag("nodule-beside-lungs", f"nodules with less than half of them in the lung mask: {names}", CHECK)]
+    return [Flag(BESIDE_LUNGS, f"nodules with less than half of them in the lung mask: {names}", CHECK)]
 
 
 def _from_line(note: str) -> Flag:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hilum.errors import HilumError, InputError, RecipeError, UnsupportedError
+from hilum.io.findings import finished_status
 from hilum.io.meshes import pack_stl
 from hilum.io.nifti_header import pack_header
 from hilum.io.records import grid_record
@@ -161,11 +162,11 @@ def show_read(scan: Scan) -> Shown:
     ]
     notes = [{"code": note.code, "text": note.text} for note in scan.notes]
     facts = {"nodules": nodules, "notes": notes, "figures": dict(scan.figures), "labels": dict(scan.labels)}
-
+    status = finished_status(note.code for note in scan.notes)
     return Shown(
         replace(scan, ct=ct),
         HU,
-        facts | {"status": "repaired" if notes else "done", "recipe": None, "doubt": "", "scan_sha256": ""},
+        facts | {"status": status, "recipe": None, "doubt": "", "scan_sha256": ""},
     )
 
 

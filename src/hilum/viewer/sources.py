@@ -10,6 +10,7 @@ import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io import ledger
 from hilum.io.files import read_small
+from hilum.io.findings import finished_status
 from hilum.io.finished import check_files, look_up_scans, record_sha256
 from hilum.io.preview import read_preview
 from hilum.io.store import read_finished
@@ -176,7 +177,8 @@ def open_source(
         )
     scan = hilum.read(path, annotations=annotations, series=series)
     name = path.resolve().name
-    row = _row(name, status="repaired" if scan.notes else "done", flags=[note.code for note in scan.notes])
+    codes = [note.code for note in scan.notes]
+    row = _row(name, status=finished_status(codes), flags=codes)
     row |= {"nodules": len(scan.nodules) if scan.annotated else None, **_grid(scan.ct.shape, scan.ct.spacing)}
     return Source(name=name, items=(Item(name, row | {"viewable": True}),), scan=scan)
 
