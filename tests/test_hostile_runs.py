@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hostile_runs
 import msgspec
+import numpy as np
 import pytest
 
 from hilum.cli import main
@@ -103,3 +104,28 @@ def test_nothing_is_written_through_a_link(made, run, name, kind, capsys):
     assert (status, victim.read_bytes()) == (1, b"precious")
     assert "link" in told or "not a file of its own" in told
     assert path.is_symlink() or kind == "hard"
+
+
+@pytest.mark.parametrize("name", ["../secret.npy", "/etc/hostname"])
+@pytest.mark.parametrize("place", ["index.csv", "summary.json"])
+def test_patches_read_no_file_outside_their_folder(tmp_path, name, place):
+    from training_inputs import make_run
+
+    from hilum.errors import FormatError
+    from hilum.train.folder import PatchFolder
+    from hilum.train.patches import PatchOptions, write_patches
+
+    made = tmp_path / "patches"
+    write_patches(make_run(tmp_path / "run"), made, PatchOptions(size=16, negatives=1))
+    held = PatchFolder(made).rows[0]["images"]
+    np.save(tmp_path / "secret.npy", np.load(made / held))
+    path = made / place
+    path.write_text(path.read_text().replace(held, name))
+    with pytest.raises(FormatError, match="names a file that"):
+        PatchFolder(made)
+
+
+def test_a_recipe_that_is_a_pipe_is_waited_for_by_nobody(tmp_path, capsys):
+    os.mkfifo(tmp_path / "recipe.toml")
+    assert main(["recipe", "check", str(tmp_path / "recipe.toml")]) == 1
+    assert "is not a regular file; give a .toml file" in capsys.readouterr().err

@@ -189,6 +189,8 @@ def recipe(name_or_path: str | Path = "default") -> Recipe:
             f"no recipe of this name; there are {known}", where=str(name_or_path), do="or name a .toml file"
         )
     try:
+        if path.exists() and not path.is_file():
+            raise RecipeError("is not a regular file", where=path, do="give a .toml file")
         text = path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as problem:
         raise RecipeError(f"cannot be read: {one_line(problem, limit=120)}", where=path) from None

@@ -16,6 +16,7 @@ from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.export.finished import checked_run, fold_of, json_bytes, refuse_unit_range
 from hilum.io import write
 from hilum.io.atomic import whole_folder, write_refused
+from hilum.io.files import read_small
 from hilum.io.stores import FORMATS, format_of, read_stored
 from hilum.train.runs import Skip, no_nodules
 from hilum.volume import Mask, Volume
@@ -123,8 +124,8 @@ def _check_free(raw: Path, final: Path, *, number: int, overwrite: bool) -> None
     if not final.exists():
         return
     try:
-        ours = "hilum" in msgspec.json.decode((final / "dataset.json").read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError):
+        ours = "hilum" in msgspec.json.decode(read_small(final / "dataset.json", limit=1 << 24), type=dict[str, Any])
+    except (OSError, ValueError, msgspec.DecodeError):
         ours = False
     if not ours or not overwrite:
         what = "holds an earlier export" if ours else "is in use by something else"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum.errors import MissingInputError
+from hilum.errors import FormatError, MissingInputError
 from hilum.train.intensity import choose_scaling, scale
 from hilum.train.patch_records import read_patches
-from hilum.train.runs import map_array
+from hilum.train.runs import SUMMARY, map_array
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -52,6 +52,10 @@ class PatchFolder:
         wanted = None if folds is None else {str(fold) for fold in folds}
         with (self.folder / "index.csv").open(newline="", encoding="utf-8") as file:
             self.rows = [row for row in csv.DictReader(file) if wanted is None or row["fold"] in wanted]
+        known = {name for scan in told.scans for name in scan.files}
+        if any(row.get(kind) not in known for row in self.rows for kind in ("images", "masks")):
+            what = f"names a file that {SUMMARY} does not"
+            raise FormatError(what, where=self.folder / "index.csv", do="cut the patches again", code="path")
         if not self.rows:
             raise MissingInputError("no patch of the folds asked for", where=self.folder, do="check the folds")
         self._scaling = choose_scaling(window, mean, {scan.unit for scan in told.scans}, self.folder)

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, InputError, MissingInputError
-from hilum.io.records import FileRecord, GridRecord
+from hilum.io.files import is_own_file, read_small
+from hilum.io.records import FileRecord, GridRecord, is_plain_name
 from hilum.train.runs import SUMMARY, Skip
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ class Patches(msgspec.Struct, frozen=True, kw_only=True):
     skipped: list[Skip]
 
 
+_LARGEST = 1 << 28
+
+
 def read_patches(folder: Path) -> Patches:
     """Read the summary of finished patches, and hold the files against it.
 
@@ -108,15 +112,17 @@ def read_patches(folder: Path) -> Patches:
         If there are none, or a file is gone or not of the size it was written in.
     """
     try:
-        told = msgspec.json.decode((folder / SUMMARY).read_bytes(), type=Patches)
-    except (OSError, msgspec.DecodeError):
+        told = msgspec.json.decode(read_small(folder / SUMMARY, limit=_LARGEST), type=Patches)
+    except (OSError, ValueError, msgspec.DecodeError):
         raise MissingInputError(
             "no finished patches here", where=folder, do="give the --out of 'hilum patches'"
         ) from None
     for scan in told.scans:
         for name, facts in scan.files.items():
             path = folder / name
-            if not path.is_file() or path.stat().st_size != facts.bytes:
+            if not (is_plain_name(name, deepest=2) and is_own_file(folder, name)):
+                raise FormatError("names a file that is not in the folder", where=folder / SUMMARY, code="path")
+            if path.stat().st_size != facts.bytes:
                 raise FormatError("is not of the size that it was written in", where=path, do="cut the patches again")
     index = folder / "index.csv"
     if not index.is_file() or file_record(index) != told.index:
