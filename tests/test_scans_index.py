@@ -79,7 +79,7 @@ def run(roots, out, recipe=COARSE, *, by="uid", **options):
 
 def test_every_scan_of_the_ledger_finds_its_way_back(inputs, tmp_path):
     out = tmp_path / "out"
-    run([inputs, tmp_path / "nowhere"], out, full_paths=True)
+    run([inputs, tmp_path / "nowhere"], out)
     rows, book = rows_of(out), read_ledger(out)
     assert tuple(rows[0]) == COLUMNS
     assert [row["id"] for row in rows] == sorted(book)
@@ -107,24 +107,26 @@ def test_every_scan_of_the_ledger_finds_its_way_back(inputs, tmp_path):
     assert places["QZXSMITH_JOHN/ct"]["case"] == places["1.2.826.0.1.7.3.mhd"]["kernel"] == ""
 
 
-def test_without_being_asked_no_name_that_could_be_a_patients_stands_in_it(inputs, tmp_path):
+def test_where_it_is_asked_no_name_that_could_be_a_patients_stands_in_it(inputs, tmp_path):
     out = tmp_path / "out"
-    run([inputs], out)
+    run([inputs], out, full_paths=False)
     assert "QZXSMITH" not in (out / NAME).read_text()
     assert {row["path"] for row in rows_of(out)} == {
         *("LIDC-IDRI-0314/1-001", "(a name)/ct", "1.2.826.0.1.7.3.mhd", "vol_4.mha")
     }
     assert {row["input"] for row in rows_of(out)} == {LEFT_OUT}
-    run([inputs], out, full_paths=True)
+    run([inputs], out)
     assert "QZXSMITH_JOHN/ct" in {row["path"] for row in rows_of(out)}
     assert not [fault for fault in verify(out) if isinstance(fault, Fault)]
-    run([inputs / "LIDC-IDRI-0314"], out)  # whoever takes the names out takes out those of earlier runs
+    run(
+        [inputs / "LIDC-IDRI-0314"], out, full_paths=False
+    )  # whoever takes the names out takes out those of earlier runs
     assert "QZXSMITH" not in (out / NAME).read_text()
 
 
 def test_where_the_recipe_hides_series_uids_no_path_shows_one(inputs, tmp_path):
     out = tmp_path / "out"
-    run([inputs], out, HIDDEN, full_paths=True)
+    run([inputs], out, HIDDEN)
     assert "1.2.826.0.1.7" not in (out / NAME).read_text()
     assert {row["path"] for row in rows_of(out)} >= {LEFT_OUT, "QZXSMITH_JOHN/ct"}
     assert all(row["series_uid"].startswith("2.25.") for row in rows_of(out) if row["status"] == "done")
@@ -153,9 +155,9 @@ def test_its_bytes_depend_on_no_number_of_workers_and_on_no_interruption(inputs,
 
 def test_scans_of_earlier_runs_keep_their_rows(inputs, tmp_path):
     out = tmp_path / "out"
-    run([inputs], out, full_paths=True)
+    run([inputs], out)
     rows = rows_of(out)
-    run([inputs / "LIDC-IDRI-0314"], out, full_paths=True)
+    run([inputs / "LIDC-IDRI-0314"], out)
     again = rows_of(out)
     mine = [k for k, row in enumerate(rows) if row["case"]]
     assert [row for k, row in enumerate(again) if k not in mine] == [r for k, r in enumerate(rows) if k not in mine]
@@ -164,11 +166,11 @@ def test_scans_of_earlier_runs_keep_their_rows(inputs, tmp_path):
 
 def test_a_damaged_row_of_an_earlier_run_is_not_believed(inputs, tmp_path):
     out = tmp_path / "out"
-    run([inputs], out, full_paths=True)
+    run([inputs], out)
     (out / NAME).write_bytes((out / NAME).read_bytes().replace(b"QZXSMITH_JOHN", b"QZXSMITH_JANE"))
-    run([inputs / "LIDC-IDRI-0314", inputs / "vol_4.mha"], out, full_paths=True)
+    run([inputs / "LIDC-IDRI-0314", inputs / "vol_4.mha"], out)
     assert b"JANE" not in (out / NAME).read_bytes()
-    run([inputs], out, full_paths=True)
+    run([inputs], out)
     assert {row["path"] for row in rows_of(out)} >= {"QZXSMITH_JOHN/ct"}
 
 
@@ -195,7 +197,7 @@ def test_verify_holds_it_against_its_checksum_and_asks_no_older_output_for_it(in
 
 def test_another_store_has_it_too(inputs, tmp_path):
     out, new = tmp_path / "out", tmp_path / "npy"
-    run([inputs], out, full_paths=True)
+    run([inputs], out)
     list(convert_run(out, new, file_format="npy"))
     assert (new / NAME).read_bytes() == (out / NAME).read_bytes()
     assert not [fault for fault in verify(new) if isinstance(fault, Fault)]
@@ -225,11 +227,11 @@ def test_a_file_that_no_run_wrote_tells_nothing_and_harms_nothing(series, tmp_pa
 def test_no_cell_is_a_formula(series, tmp_path):
     shutil.copytree(series, tmp_path / "S" / '=HYPERLINK("x")')
     out = tmp_path / "out"
-    run([tmp_path / "S"], out, full_paths=True)
+    run([tmp_path / "S"], out)
     (row,) = rows_of(out)
     assert row["path"] == """'=HYPERLINK("x")"""
     assert plain_cell(row["path"]) == '=HYPERLINK("x")'
-    run([], out, full_paths=True)  # read back and written again it is the same
+    run([], out)  # read back and written again it is the same
     assert rows_of(out) == [row]
 
 
@@ -341,7 +343,7 @@ def test_the_command_takes_both_choices(inputs, tmp_path, capsys):
     (inputs / "vol_4.mha").unlink()
     (tmp_path / "coarse.toml").write_text("[resample]\nspacing_mm = 6.0\n")
     asked = ["run", str(inputs), "--out", str(tmp_path / "out"), "--recipe", str(tmp_path / "coarse.toml")]
-    assert cli.main([*asked, "--name-by", "folder", "--full-paths", "--workers", "2"]) == 0
+    assert cli.main([*asked, "--name-by", "folder", "--workers", "2"]) == 0
     assert {row["id"]: row["path"] for row in rows_of(tmp_path / "out")} == {
         "1-001": "LIDC-IDRI-0314/1-001", "1.2.826.0.1.7.3": "1.2.826.0.1.7.3.mhd", "ct": "QZXSMITH_JOHN/ct",
     }  # fmt: skip

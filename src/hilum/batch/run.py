@@ -94,7 +94,7 @@ def process(
     refused: Sequence[Row] = (),
     found: Survey | None = None,
     pruned: Callable[[Pruned], None] | None = None,
-    full_paths: bool = False,
+    full_paths: bool = True,
     watch: Callable[[tuple[str, ...]], None] = lambda _: None,
 ) -> Generator[Row]:
     """Preprocess scans into an output folder, and tell of each as soon as it is known.
@@ -129,7 +129,7 @@ def process(
         Where it is given, lines of the ledger and folders that belong to no finished scan and to no input of this run
         are removed at the end, as `hilum.batch.books.prune` does, and it is told how many.
     full_paths : bool
-        Whether ``scans.csv`` has the paths of scans in their inputs in full; without it a name that could be a
+        Whether ``scans.csv`` has the paths of scans in their inputs in full; if not, every name that could be a
         person's is left out of them.
     watch : callable
         Called with the ids of the scans that are being made whenever they change.

@@ -37,7 +37,7 @@ def run(
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     prune: Annotated[bool, Parameter(negative="")] = False,
     name_by: Literal["uid", "folder", "case"] = "uid",
-    full_paths: Annotated[bool, Parameter(negative="")] = False,
+    hide_paths: Annotated[bool, Parameter(negative="")] = False,
     strict: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Preprocess scans: files, folders or whole data sets into training-ready output.
@@ -77,8 +77,8 @@ def run(
     name_by
         What the scans' folders are called after: a hash of the series UID, the folder or file that holds the scan, or
         the case of a public data set. A name of yours stands in every output.
-    full_paths
-        Write the scans' paths to OUT/scans.csv in full; without it names that could be a patient's are left out.
+    hide_paths
+        Leave names that could be a patient's out of the scans' paths in OUT/scans.csv, also of earlier runs.
     strict
         End with status 1 also where a scan is to be checked: it was stored, and something is probably wrong.
     """
@@ -123,7 +123,7 @@ def run(
             refused=found.refused,
             found=found,
             pruned=_tell_pruned if prune else None,
-            full_paths=full_paths,
+            full_paths=not hide_paths,
             watch=shown.watch,
         )
         stack.enter_context(closing(rows))

@@ -93,6 +93,10 @@ def safe_name(path: str) -> str:
     return name if _SAFE.fullmatch(name) else ""
 
 
+_ANY_UID = re.compile(r"[0-9]+(?:\.[0-9]+){2,}")
+"""What may be a UID of a series, also one that begins as a hashed one does."""
+
+
 def safe_path(path: str, *, full: bool = False, hide: bool = False) -> str:
     """A path of which only those names leave that may; to do it again changes nothing.
 
@@ -116,7 +120,7 @@ def safe_path(path: str, *, full: bool = False, hide: bool = False) -> str:
     '(a name)/series 3/IM0001'
     """
     parts = [
-        part if (full or part in {"", "."} or safe_name(part)) and not (hide and hide_uids(part) != part) else LEFT_OUT
+        part if (full or part in {"", "."} or safe_name(part)) and not (hide and _ANY_UID.search(part)) else LEFT_OUT
         for part in path.split("/")
     ]
     return "/".join(part if part.isprintable() else one_line(part) for part in parts)
