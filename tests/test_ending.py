@@ -112,11 +112,13 @@ def test_a_run_tells_what_is_new_what_was_kept_and_what_was_refused(inputs, tmp_
 
 def test_a_note_that_changes_nothing_leaves_a_scan_done(inputs, tmp_path, capsys):
     lone(inputs, "1.2.826.0.1.1")
-    (tmp_path / "annotations.csv").write_text("seriesuid,coordX,coordY,coordZ,diameter_mm\n9.9,0,0,0,5\n")
+    path = inputs / "1.2.826.0.1.1.raw"
+    path.write_bytes(path.read_bytes() + bytes(8))
+    (tmp_path / "annotations.csv").write_text("seriesuid,coordX,coordY,coordZ,diameter_mm\n1.2.826.0.1.1,,,,\n")
     words = ("--annotations", tmp_path / "annotations.csv", "--recipe", tmp_path / "keep.toml", "--workers", 1)
     status, lines, err = run(capsys, inputs, "--out", tmp_path / "out", *words)
     assert status == 0
-    assert "no-nodules" in err
+    assert "trailing-bytes" in err
     assert "1 in: 1 done" in lines[-1]
 
 
@@ -209,7 +211,7 @@ def test_the_viewer_calls_a_scan_repaired_only_where_it_was_changed(chest, tmp_p
     (tmp_path / "none.csv").write_text("seriesuid,coordX,coordY,coordZ,diameter_mm\n9.9,0,0,0,5\n")
     source = open_source(tmp_path / "1.2.826.0.1.1.mhd", annotations=tmp_path / "none.csv")
     (item,) = source.items
-    assert (item.row["status"], item.row["flags"]) == ("done", ["no-nodules"])
+    assert (item.row["status"], item.row["flags"]) == ("done", ["no-rows"])
 
 
 # ---- the lines
