@@ -136,3 +136,11 @@ def test_a_recipe_that_is_a_pipe_is_waited_for_by_nobody(tmp_path, capsys):
     os.mkfifo(tmp_path / "recipe.toml")
     assert main(["recipe", "check", str(tmp_path / "recipe.toml")]) == 1
     assert "is not a regular file; give a .toml file" in capsys.readouterr().err
+
+
+def test_a_recipe_that_is_no_text_is_refused(run, capsys):
+    path = run / "recipe.toml"
+    path.write_bytes(path.read_bytes() + b"# \x91\n")
+    hostile_runs.make_fit(run)
+    assert main(["store", str(run), "--format", "nifti", "--out", str(run.parent / "made")]) == 1
+    assert "recipe.toml: is no text" in capsys.readouterr().err

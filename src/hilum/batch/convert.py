@@ -24,6 +24,7 @@ from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io import scans_index, summary, sums
 from hilum.io.convert import convert_scan
 from hilum.io.extras import check_extra
+from hilum.io.files import read_small
 from hilum.io.finished import check_files, files_stamp, is_whole, read_record, record_sha256, scans_folder
 from hilum.io.ledger import FINISHED, NAME, Ledger, Row, read_ledger, stored
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
@@ -144,10 +145,17 @@ def _check_run(folder: Path, file_format: str) -> Recipe:
         path = folder / name
         if not path.is_file() or sums.file_sha256(path) != known.get(name):
             raise FormatError(f"is missing or does not match {sums.NAME}", where=path, do=AGAIN, code="checksum")
-    recipe = parse_recipe((folder / RECIPE).read_text(encoding="utf-8"), where=folder / RECIPE)
+    recipe = parse_recipe(_text(folder / RECIPE), where=folder / RECIPE)
     if recipe.output.format == file_format:
         raise InputError(f"is stored as {file_format} already", where=folder, do="choose another --format", code="same")
     return recipe
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_small(path, limit=1 << 20).decode()
+    except UnicodeDecodeError:
+        raise FormatError("is no text", where=path, do=AGAIN) from None
 
 
 def _check_out(folder: Path, out: Path) -> None:
