@@ -132,7 +132,8 @@ def find_lungs(
     -------
     Found
     """
-    ct = Volume(as_hu(ct.array), ct.geometry)
+    hu = as_hu(ct.array)
+    ct = ct if hu is ct.array else Volume(hu, ct.geometry)
     mask = segment(ct)
     first = Found(mask, measure_lungs(ct, mask, sides=sides, workers=workers))
     if not fallback or first.figures["lung_score"] >= ALARM_BELOW:
