@@ -17,7 +17,7 @@ from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_dicom_series, write_luna16
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
 from hilum.io.ledger import read_ledger
-from hilum.io.outputs import check_out, is_run, output_kind
+from hilum.io.outputs import check_out, output_kind
 from hilum.io.tree import find_files
 from hilum.recipes import parse_recipe
 
@@ -198,8 +198,8 @@ def test_a_second_run_does_not_take_the_first_ones_output(capsys, patients, tmp_
     status, out, err = call(capsys, *words)
     assert (status, "1 in: 1 " in out) == (0, True)
     assert "DATA/OUT is an output of hilum: left out" in err
-    assert is_run(patients / "OUT")
-    assert not is_run(patients)
+    assert output_kind(patients / "OUT") == "run"
+    assert output_kind(patients) != "run"
     (made,) = (patients / "OUT" / "scans").iterdir()
     assert (output_kind(patients / "OUT"), output_kind(made), output_kind(tmp_path)) == ("run", "scan", "")
     for path in (patients / "OUT", made):

@@ -13,6 +13,7 @@ import numpy as np
 
 from hilum.errors import FormatError, MissingInputError
 from hilum.io.finished import check_files, finished_scans
+from hilum.io.records import is_annotated
 from hilum.io.store import HU
 from hilum.io.stores import read_stored
 from hilum.ops.statistics import HuHistogram, Moments, count_hu, measure_moments
@@ -141,7 +142,7 @@ def fingerprint(folder: Path) -> Fingerprint:
     if not records:
         raise MissingInputError("no finished scan here", where=folder, do="give the --out folder of 'hilum run'")
     told = summarize(whole.scans, whole.moments, whole.counts, {r.unit for r in records}, folder=folder)
-    looked = [sum(n.inside for n in r.nodules) for r in records if _annotated(r)]
+    looked = [sum(n.inside for n in r.nodules) for r in records if is_annotated(r)]
     return Fingerprint(
         whole=told,
         regions={name: region.told(unit=told.unit) for name, region in regions.items() if region.scans},
@@ -226,11 +227,6 @@ def _classes(path: Path, record: ScanRecord, ct: Volume) -> _Drawn | None:
             raise FormatError(f"its {name} are not on the grid of its ct", where=path, do="run it again")
     lungs, nodules = (np.zeros(ct.array.shape, np.uint8) if m is None else m.array for m in masks.values())
     return _Drawn(np.minimum(lungs, 2), nodules)
-
-
-def _annotated(record: ScanRecord) -> bool:
-    drawn = any(name.startswith("nodules.") for name in record.files)
-    return drawn or bool(record.nodules) or any(note["code"] == "no-nodules" for note in record.notes)
 
 
 def _spread(rows: list[Any]) -> Spread:

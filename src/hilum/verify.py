@@ -8,8 +8,9 @@ import msgspec
 
 from hilum.errors import FormatError, MissingInputError, OutputError
 from hilum.io import ledger, sums
-from hilum.io.files import is_own_file, read_small
+from hilum.io.files import is_own_file
 from hilum.io.finished import AGAIN, RECORD, files_stamp, read_record, record_sha256, scans_folder
+from hilum.io.outputs import NEWER, OWN_FILES, recipe_text
 from hilum.io.parts import list_parts
 from hilum.io.unfinished import is_abandoned, is_unfinished
 from hilum.pipeline import promised_parts
@@ -23,14 +24,7 @@ if TYPE_CHECKING:
     from hilum.io.ledger import Row
     from hilum.io.records import FileRecord
 
-OWN_FILES = ("recipe.toml", "dataset.json", "scans.csv")
-
-NEWER = frozenset({"scans.csv"})
-"""Those that outputs of older versions lack; their checksums tell."""
-
 ANEW = "remove the scan's folder, then run it again with the same command"
-
-_LONGEST_RECIPE = 1 << 20
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -119,9 +113,8 @@ def _own_files(folder: Path) -> Generator[Fault, None, int]:
 
 def _promised(folder: Path) -> dict[str, list[str]]:
     """What the run's recipe promises of each scan, by the recipe's fingerprint; empty where it cannot be read."""
-    path = folder / "recipe.toml"
     try:
-        recipe = parse_recipe(read_small(path, limit=_LONGEST_RECIPE).decode(), where=path)
+        recipe = parse_recipe(recipe_text(folder))
     except (OSError, ValueError):
         return {}
     return {recipe_fingerprint(recipe): promised_parts(recipe)}

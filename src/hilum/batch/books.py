@@ -10,6 +10,7 @@ from hilum.errors import OutputError
 from hilum.io.atomic import write_refused
 from hilum.io.finished import RECORD, read_record, scans_folder
 from hilum.io.ledger import FINISHED
+from hilum.io.records import is_annotated
 from hilum.io.unfinished import is_unfinished
 from hilum.scan import Known
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from hilum.io.ledger import Ledger
     from hilum.io.records import ScanRecord
     from hilum.scan import ScanRef
-
-_LOOKED_AT = frozenset({"no-nodules"})
-"""Notes of scans in which somebody looked for nodules and found none."""
 
 
 def refuse_losses(out: Path, book: Ledger, refs: Sequence[ScanRef]) -> None:
@@ -57,8 +55,7 @@ def refuse_losses(out: Path, book: Ledger, refs: Sequence[ScanRef]) -> None:
 def _lost(record: ScanRecord, ref: ScanRef) -> list[str]:
     """What a finished scan has and a new result would lack."""
     known = ref.known or Known()
-    had = record.nodules or "nodules" in record.parts or any(note["code"] in _LOOKED_AT for note in record.notes)
-    gone = ["nodules"] if had and ref.annotations is None and not known.annotated else []
+    gone = ["nodules"] if is_annotated(record) and ref.annotations is None and not known.annotated else []
     gone += [kind for kind in ("candidates", "excluded") if kind in record.parts and kind not in known.locations]
     return gone + [f"label {name}" for name in sorted(record.labels.keys() - known.labels.keys())]
 

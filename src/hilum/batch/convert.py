@@ -17,16 +17,16 @@ import msgspec
 
 from hilum.batch.limits import Limits, check_workers, count_processes
 from hilum.batch.lock import check_run
-from hilum.batch.place import RECIPE, claimed, settle_recipe
-from hilum.batch.run import OWN_FILES, check_row
+from hilum.batch.place import claimed, settle_recipe
+from hilum.batch.run import check_row
 from hilum.batch.task import guarded
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io import scans_index, summary, sums
 from hilum.io.convert import convert_scan
 from hilum.io.extras import check_extra
-from hilum.io.files import read_small
 from hilum.io.finished import check_files, files_stamp, is_whole, read_record, record_sha256, scans_folder
 from hilum.io.ledger import FINISHED, NAME, Ledger, Row, read_ledger, stored
+from hilum.io.outputs import NEWER, OWN_FILES, RECIPE, recipe_text
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
 from hilum.scan import ScanRef
 
@@ -140,22 +140,15 @@ def _check_run(folder: Path, file_format: str) -> Recipe:
     if not known:
         raise InputError("the run did not end", where=folder, do=AGAIN, code="unfinished")
     for name in OWN_FILES:
-        if name == scans_index.NAME and name not in known:  # of an older version
+        if name in NEWER and name not in known:
             continue
         path = folder / name
         if not path.is_file() or sums.file_sha256(path) != known.get(name):
             raise FormatError(f"is missing or does not match {sums.NAME}", where=path, do=AGAIN, code="checksum")
-    recipe = parse_recipe(_text(folder / RECIPE), where=folder / RECIPE)
+    recipe = parse_recipe(recipe_text(folder), where=folder / RECIPE)
     if recipe.output.format == file_format:
         raise InputError(f"is stored as {file_format} already", where=folder, do="choose another --format", code="same")
     return recipe
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_small(path, limit=1 << 20).decode()
-    except UnicodeDecodeError:
-        raise FormatError("is no text", where=path, do=AGAIN) from None
 
 
 def _check_out(folder: Path, out: Path) -> None:

@@ -9,18 +9,14 @@ from hilum.batch.lock import hold
 from hilum.errors import InputError, OutputError, RecipeError
 from hilum.io import sums
 from hilum.io.atomic import atomic_path, write_refused
-from hilum.io.files import read_small
 from hilum.io.finished import scans_folder
+from hilum.io.outputs import RECIPE, recipe_text
 from hilum.io.unfinished import sweep
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-RECIPE = "recipe.toml"
-
-_LONGEST_RECIPE = 1 << 20
 
 
 def settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
@@ -40,8 +36,8 @@ def settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
     """
     path, text = out / RECIPE, recipe_toml(recipe)
     try:
-        before = read_small(path, limit=_LONGEST_RECIPE).decode("utf-8", "replace")
-    except (OSError, ValueError):
+        before = recipe_text(out)
+    except InputError:  # there is none, or it is damaged: each scan's own record says which recipe made it
         before = ""
     if before == text:
         return

@@ -13,7 +13,7 @@ from hilum.batch.books import prune, refuse_losses
 from hilum.batch.identity import stamp
 from hilum.batch.limits import NO_MEMORY, Limits, check_workers, count_processes
 from hilum.batch.origins import check_hidden, check_names, origins_of
-from hilum.batch.place import RECIPE, claimed, settle_recipe
+from hilum.batch.place import claimed, settle_recipe
 from hilum.batch.task import Task, inputs_of, judged, with_threads
 from hilum.datasets.survey import Survey, hide_row, hide_series
 from hilum.errors import OutputError
@@ -22,7 +22,7 @@ from hilum.io.extras import check_extra
 from hilum.io.finished import files_stamp, is_whole, read_record, record_sha256
 from hilum.io.ledger import FINISHED, Ledger, Row, stored
 from hilum.io.machine import STOPS
-from hilum.io.outputs import check_out
+from hilum.io.outputs import OWN_FILES, check_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from hilum.io.records import DatasetRecord, ScanRecord
     from hilum.recipes import Recipe
     from hilum.scan import ScanRef
-
-OWN_FILES = (RECIPE, summary.NAME, scans_index.NAME)
-"""What `hilum.io.sums` keeps the checksums of when a run has ended; the ledger's lines check themselves."""
 
 
 def run(

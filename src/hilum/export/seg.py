@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import hilum
-from hilum.batch.place import RECIPE
 from hilum.errors import FormatError, HilumError, InputError, OutputError, one_line
 from hilum.export.finished import checked_run
 from hilum.export.seg_source import find_source, index_sources
 from hilum.io.atomic import whole_folder
+from hilum.io.outputs import RECIPE
 from hilum.io.stores import read_stored
 from hilum.ops.regrid import place_mask
 from hilum.recipes import recipe

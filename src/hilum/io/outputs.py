@@ -1,4 +1,4 @@
-"""Which folders hilum wrote: a search for scans passes them over, and no output is put over something else."""
+"""What a run leaves in its folder, and which folders hilum wrote: none is searched, none put over something else."""
 
 from __future__ import annotations
 
@@ -7,29 +7,51 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hilum.errors import OutputError
+from hilum.errors import FormatError, OutputError
+from hilum.io import ledger, scans_index, summary, sums
+from hilum.io.files import read_small
+from hilum.io.finished import AGAIN
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
+RECIPE = "recipe.toml"
+
+OWN_FILES = (RECIPE, summary.NAME, scans_index.NAME)
+"""What `hilum.io.sums` keeps the checksums of when a run has ended; the ledger's lines check themselves."""
+
+NEWER = frozenset({scans_index.NAME})
+"""Those that outputs of older versions lack; their checksums tell."""
+
+_LONGEST_RECIPE = 1 << 20
+
 _SIZE_LIMIT = 2**24
 """The most bytes of a record that are looked at."""
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a folder is the output of a run: it holds a recipe and a ledger.
+def recipe_text(out: Path) -> str:
+    """Read the recipe that a run left in its output folder.
 
     Parameters
     ----------
-    folder : Path
+    out : Path
 
     Returns
     -------
-    bool
-        False for a folder that is not there or may not be opened.
+    str
+        TOML; it may be damaged.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is no regular file, too long for a recipe, or not text.
     """
-    return output_kind(folder) == "run"
+    path = out / RECIPE
+    try:
+        return read_small(path, limit=_LONGEST_RECIPE).decode()
+    except UnicodeDecodeError:
+        raise FormatError("is no text", where=path, do=AGAIN) from None
 
 
 def check_out(out: Path, inputs: Iterable[Path] = ()) -> None:
@@ -54,7 +76,7 @@ def check_out(out: Path, inputs: Iterable[Path] = ()) -> None:
         begun = set(os.listdir(out / "scans")) if "scans" in names else set()  # noqa: PTH208
     except OSError:  # not there yet, or the run's to refuse
         return
-    if "ledger.jsonl" in names or not names:
+    if ledger.NAME in names or not names:
         return
     strange = names - _OF_A_RUN or {name for name in begun if not name.startswith(".") and not _is_scan(out, name)}
     if strange:
@@ -62,7 +84,7 @@ def check_out(out: Path, inputs: Iterable[Path] = ()) -> None:
         raise OutputError(what, where=out, do="choose a new or empty folder for --out", code="exists")
 
 
-_OF_A_RUN = {"recipe.toml", "dataset.json", "scans.csv", "SHA256SUMS", "scans", "report.html", "review.csv"}
+_OF_A_RUN = {*OWN_FILES, sums.NAME, "scans", "report.html", "review.csv"}
 
 
 def _is_scan(out: Path, name: str) -> bool:
@@ -91,7 +113,7 @@ def output_kind(folder: Path, names: Collection[str] | None = None) -> str:
             names = set(os.listdir(folder))  # noqa: PTH208 - names are all that is needed
         except OSError:
             return ""
-    if "recipe.toml" in names and "ledger.jsonl" in names:
+    if RECIPE in names and ledger.NAME in names:
         return "run"
     if "scan.json" in names and {"recipe_sha256", "fingerprint"} <= _keys(folder / "scan.json"):
         return "scan"

@@ -179,6 +179,21 @@ class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = []
 
 
+def is_annotated(record: ScanRecord) -> bool:
+    """Whether somebody looked for nodules in a finished scan.
+
+    Parameters
+    ----------
+    record : ScanRecord
+
+    Returns
+    -------
+    bool
+    """
+    drawn = any(name.startswith("nodules.") for name in record.files)
+    return drawn or bool(record.nodules) or any(note["code"] == "no-nodules" for note in record.notes)
+
+
 def grid_of(record: GridRecord) -> Geometry:
     """Read a geometry from a record.
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.errors import FormatError, MissingInputError
+from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io import ledger
-from hilum.io.files import read_small
 from hilum.io.finished import look_up_scans
+from hilum.io.outputs import recipe_text
 from hilum.io.preview import read_preview
 from hilum.io.summary import read_summary
 from hilum.report.risk import Flag, flags, risk
@@ -114,7 +114,7 @@ def gather(folder: Path) -> Run:
         rows=len(rows),
         unreadable=_unreadable(book),
         written=book.stat().st_mtime,
-        recipe=_text(folder / "recipe.toml"),
+        recipe=_recipe(folder),
         datasets=read_summary(folder),
     )
 
@@ -166,8 +166,8 @@ def _unreadable(book: Path) -> int:
     return sum(ledger.decode_row(line) is None for line in ledger.read_lines(book.parent))
 
 
-def _text(path: Path) -> str:
+def _recipe(folder: Path) -> str:
     try:
-        return read_small(path, limit=1 << 20).decode("utf-8", "replace")
-    except (OSError, ValueError):
+        return recipe_text(folder)
+    except InputError:
         return ""

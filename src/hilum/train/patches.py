@@ -13,6 +13,7 @@ import hilum
 from hilum.errors import HilumError, InputError, one_line
 from hilum.io.detections import read_candidates, read_findings
 from hilum.io.landing import read_locations
+from hilum.io.outputs import RECIPE
 from hilum.io.store import HU
 from hilum.io.stores import read_stored
 from hilum.io.tables import safe_cells
@@ -215,7 +216,7 @@ def air_value(scan: RunScan, folder: Path) -> float:
     """
     if scan.record.unit == HU:
         return float(AIR_HU)
-    made = recipe(folder / "recipe.toml")
+    made = recipe(folder / RECIPE)
     if recipe_fingerprint(made) != scan.record.recipe_sha256:
         what = "was made by another recipe than recipe.toml: what is air in it is not known"
         raise InputError(what, where=scan.folder, do="run it again", code="unknown-air")

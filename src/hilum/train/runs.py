@@ -15,7 +15,7 @@ from hilum.io.atomic import whole_folder
 from hilum.io.finished import check_files as _check_files
 from hilum.io.finished import look_up_scans
 from hilum.io.ledger import read_ledger
-from hilum.io.records import grid_of
+from hilum.io.records import grid_of, is_annotated
 from hilum.io.values import is_uid
 from hilum.scan import Nodule
 
@@ -62,8 +62,7 @@ class RunScan:
     @property
     def annotated(self) -> bool:
         """Whether somebody looked for nodules in it."""
-        drawn = any(name.startswith("nodules.") for name in self.record.files)
-        return drawn or bool(self.record.nodules) or any(note["code"] == "no-nodules" for note in self.record.notes)
+        return is_annotated(self.record)
 
 
 class Skip(msgspec.Struct, frozen=True, kw_only=True):
