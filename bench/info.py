@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import pydicom
 from pydicom.errors import InvalidDicomError
 
+from hilum.console import inspection_text
 from hilum.io.dicom import index_dicom
-from hilum.io.inspect import inspect, inspection_text
+from hilum.io.inspect import inspect
 
 if TYPE_CHECKING:
     from collections.abc import Callable

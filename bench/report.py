@@ -31,7 +31,8 @@ from hilum.batch import task
 from hilum.datasets.phantom import PhantomOptions, make_phantom
 from hilum.datasets.phantom_files import write_dicom_series, write_luna16
 from hilum.io import store
-from hilum.io.ledger import Row, append_row, read_ledger
+from hilum.io.ledger import append_row, read_ledger
+from hilum.io.ledger_rows import Row
 from hilum.recipes import RECIPES, with_options
 from hilum.report import write_report
 

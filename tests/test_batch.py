@@ -25,7 +25,8 @@ from hilum.batch.run import process
 from hilum.datasets.phantom import make_phantom
 from hilum.datasets.phantom_files import write_dicom_series
 from hilum.errors import InputError, MissingInputError, OutputError
-from hilum.io.ledger import Ledger, Row, decode_row, encode_row, read_ledger
+from hilum.io.ledger import Ledger, read_ledger
+from hilum.io.ledger_rows import Row, decode_row, encode_row
 from hilum.io.unfinished import PARTIAL
 from hilum.progress import Tally
 from hilum.recipes import parse_recipe

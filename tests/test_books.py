@@ -13,7 +13,8 @@ from hilum.batch.run import process
 from hilum.cli import main
 from hilum.datasets.phantom import make_phantom
 from hilum.io.finished import finished_scans, read_record
-from hilum.io.ledger import Row, append_row, read_ledger
+from hilum.io.ledger import append_row, read_ledger
+from hilum.io.ledger_rows import Row
 from hilum.recipes import parse_recipe
 from hilum.verify import Fault, verify
 

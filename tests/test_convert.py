@@ -21,7 +21,8 @@ from hilum.cli import main
 from hilum.datasets.phantom import make_phantom
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io.finished import finished_scans, read_record
-from hilum.io.ledger import FINISHED, read_ledger
+from hilum.io.ledger import read_ledger
+from hilum.io.ledger_rows import FINISHED
 from hilum.io.store import read_finished
 from hilum.io.stores import FORMATS
 from hilum.recipes import parse_recipe

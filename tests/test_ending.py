@@ -13,7 +13,8 @@ import hilum
 from hilum import batch, cli
 from hilum.datasets.phantom import make_phantom
 from hilum.errors import InputError
-from hilum.io.ledger import Row, encode_row, read_ledger, rewrite_ledger
+from hilum.io.ledger import read_ledger, rewrite_ledger
+from hilum.io.ledger_rows import Row, encode_row
 from hilum.progress import Tally, reason_line
 from hilum.recipes import RECIPES, parse_recipe, recipe_fingerprint
 from hilum.scan import Note

@@ -17,7 +17,7 @@ import pytest
 
 from hilum.cli import main
 from hilum.io.finished import read_record
-from hilum.io.ledger import Row, decode_row, encode_row
+from hilum.io.ledger_rows import Row, decode_row, encode_row
 from hilum.io.records import is_plain_name
 
 TRIES = 40

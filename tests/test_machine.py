@@ -27,7 +27,8 @@ from hilum.batch.run import process
 from hilum.batch.supervisor import Crew
 from hilum.datasets.phantom import make_phantom
 from hilum.errors import HilumError, InputError, OutputError
-from hilum.io.ledger import Row, read_ledger
+from hilum.io.ledger import read_ledger
+from hilum.io.ledger_rows import Row
 from hilum.io.machine import STOPS
 from hilum.io.unfinished import PARTIAL
 from hilum.recipes import parse_recipe

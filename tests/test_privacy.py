@@ -25,7 +25,8 @@ from hilum.errors import FormatError, InputError
 from hilum.export.boxes import write_boxes_csv, write_coco3d
 from hilum.export.seg import write_segmentations
 from hilum.io.finished import finished_scans
-from hilum.io.ledger import encode_row, read_ledger
+from hilum.io.ledger import read_ledger
+from hilum.io.ledger_rows import encode_row
 from hilum.io.names import hashed_uid, hide_uids, safe_name, scrub
 from hilum.io.reasons import broken_at, reason_of
 from hilum.io.summary import read_summary

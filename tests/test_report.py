@@ -23,7 +23,8 @@ import hilum
 from hilum import batch, cli
 from hilum.datasets.phantom import make_phantom
 from hilum.errors import MissingInputError, OutputError
-from hilum.io.ledger import Row, append_row
+from hilum.io.ledger import append_row
+from hilum.io.ledger_rows import Row
 from hilum.io.records import DatasetRecord
 from hilum.io.store import store_scan
 from hilum.io.summary import write_summary

@@ -18,7 +18,8 @@ from hilum.datasets import folder
 from hilum.datasets.phantom import make_phantom
 from hilum.errors import MissingInputError, OutputError
 from hilum.io.finished import finished_scans, read_record
-from hilum.io.ledger import Row, append_row, read_ledger, rewrite_ledger
+from hilum.io.ledger import append_row, read_ledger, rewrite_ledger
+from hilum.io.ledger_rows import Row
 from hilum.io.store import whole_folder
 from hilum.io.unfinished import PARTIAL
 from hilum.recipes import parse_recipe, recipe

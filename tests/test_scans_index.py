@@ -22,7 +22,8 @@ from hilum.datasets.phantom_files import write_dicom_series
 from hilum.errors import InputError, OutputError
 from hilum.io import sums
 from hilum.io.finished import read_record
-from hilum.io.ledger import Row, append_row, read_ledger
+from hilum.io.ledger import append_row, read_ledger
+from hilum.io.ledger_rows import Row
 from hilum.io.names import LEFT_OUT, public_case, safe_kernel, safe_path
 from hilum.io.records import is_plain_name
 from hilum.io.scans_index import COLUMNS, NAME, read_origins

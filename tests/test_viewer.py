@@ -24,7 +24,8 @@ from hilum import cli
 from hilum.batch.lock import hold
 from hilum.datasets.phantom import make_phantom
 from hilum.errors import FormatError, OutputError
-from hilum.io.ledger import Row, append_row
+from hilum.io.ledger import append_row
+from hilum.io.ledger_rows import Row
 from hilum.io.nifti import write_nifti
 from hilum.io.store import store_scan
 from hilum.viewer import app, reviews

@@ -16,7 +16,8 @@ import hilum
 from hilum.datasets.phantom import make_phantom
 from hilum.errors import FormatError
 from hilum.io.finished import AGAIN
-from hilum.io.ledger import Row, append_row, rewrite_ledger
+from hilum.io.ledger import append_row, rewrite_ledger
+from hilum.io.ledger_rows import Row
 from hilum.io.store import store_scan
 from hilum.io.sums import file_sha256
 from hilum.ops.preview import draw_preview

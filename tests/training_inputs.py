@@ -11,7 +11,8 @@ import hilum
 from hilum.batch.task import finished_row
 from hilum.geometry import IDENTITY_DIRECTION
 from hilum.io.finished import read_record
-from hilum.io.ledger import Row, append_row
+from hilum.io.ledger import append_row
+from hilum.io.ledger_rows import Row
 from hilum.io.store import store_scan
 from hilum.scan import Note
 

@@ -10,10 +10,12 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppres
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from hilum.errors import one_line
+from hilum.io.names import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from hilum.io.inspect import FindingRecord, SeriesRecord
     from hilum.io.records import DatasetRecord
     from hilum.scan import Scan
 
@@ -122,6 +124,77 @@ def lenient_streams(*, needed: bool) -> Iterator[None]:
     out, err = (cast("TextIO", _Lenient(s, needed=n)) for s, n in ((sys.stdout, needed), (sys.stderr, False)))
     with redirect_stdout(out), redirect_stderr(err):
         yield
+
+
+_NAMED = 3
+"""How many files a finding names for a person; the JSON has all."""
+
+_FOLDER_WIDTH = 40
+
+_COLUMNS = ("", "folder", "series", "kernel", "slices", "rows x columns", "spacing mm", "verdict", "series UID")
+
+
+def inspection_text(found: list[SeriesRecord]) -> str:
+    """Write a verdict as lines for a person: a table, and below it each finding once.
+
+    Parameters
+    ----------
+    found : list of SeriesRecord
+
+    Returns
+    -------
+    str
+    """
+    rows = [_COLUMNS, *(_row(number, series, alone=len(found) == 1) for number, series in enumerate(found, start=1))]
+    kept = [k for k in range(len(_COLUMNS)) if k == 0 or any(row[k] for row in rows[1:])]
+    widths = {k: max(len(row[k]) for row in rows) for k in kept}
+    lines = ["  ".join(row[k].ljust(widths[k]) for k in kept).rstrip() for row in rows]
+    whose: dict[tuple[str, str, str, tuple[str, ...]], list[int]] = {}
+    for number, series in enumerate(found, start=1):
+        for finding in series.findings:
+            key = finding.action, finding.code, finding.text, _unsaid(finding)
+            whose.setdefault(key, []).append(number)
+    for (action, code, text, files), numbers in whose.items():
+        every = len(numbers) == len(found) > 1
+        names = "all" if every else ", ".join(map(str, numbers))
+        lines.append(f"{names}: {action}, {code}: {text}")
+        lines += [f"{'':12}{name}" for name in files]
+    return "\n".join(lines)
+
+
+def _unsaid(finding: FindingRecord) -> tuple[str, ...]:
+    """The files that a finding's text tells by their place alone: whoever asks here holds them."""
+    names = [name for name in finding.files if not safe_name(name)]
+    rest = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return (*names[:_NAMED], *rest)
+
+
+def _row(number: int, series: SeriesRecord, *, alone: bool) -> tuple[str, ...]:
+    grid = series.geometry
+    return (
+        str(number),
+        _end_of(series.folder),
+        "" if series.number is None else str(series.number),
+        series.kernel,
+        str(series.slices or ""),
+        "" if grid is None else f"{grid.shape[1]} x {grid.shape[2]}",
+        "" if grid is None else " x ".join(f"{step:.4g}" for step in grid.spacing),
+        _verdict(series, alone=alone),
+        series.series_uid,
+    )
+
+
+def _end_of(folder: str) -> str:
+    """A folder's name, its end where it is long: that is what differs."""
+    name = one_line(folder, limit=1000) or "."
+    return name if len(name) <= _FOLDER_WIDTH else "…" + name[1 - _FOLDER_WIDTH :]
+
+
+def _verdict(series: SeriesRecord, *, alone: bool) -> str:
+    if not series.usable:
+        return "left out" if not any(f.action == "refused" for f in series.findings) else "refused"
+    ready = "can be read" if series.pixels_read else "headers can be read, pixels not looked at"
+    return f"{ready} (the default)" if series.chosen and not alone else ready
 
 
 def say(text: str) -> None:

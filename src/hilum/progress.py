@@ -17,13 +17,13 @@ import msgspec
 from hilum.console import complain, tell, warn
 from hilum.errors import LINE_LIMIT, one_line
 from hilum.io.findings import codes_of
-from hilum.io.ledger import FINISHED
+from hilum.io.ledger_rows import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hilum.io.ledger import Row
+    from hilum.io.ledger_rows import Row
 
 STATUSES = ("done", "repaired", "refused", "failed")
 

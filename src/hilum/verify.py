@@ -10,6 +10,7 @@ from hilum.errors import FormatError, MissingInputError, OutputError
 from hilum.io import ledger, sums
 from hilum.io.files import is_own_file
 from hilum.io.finished import AGAIN, RECORD, files_stamp, read_record, record_sha256, scans_folder
+from hilum.io.ledger_rows import FINISHED, decode_row
 from hilum.io.outputs import NEWER, OWN_FILES, recipe_text
 from hilum.io.parts import list_parts
 from hilum.io.unfinished import is_abandoned, is_unfinished
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hilum.errors import HilumError
-    from hilum.io.ledger import Row
+    from hilum.io.ledger_rows import Row
     from hilum.io.records import FileRecord
 
 ANEW = "remove the scan's folder, then run it again with the same command"
@@ -69,7 +70,7 @@ def verify(folder: Path) -> Iterator[Fault | Verdict]:
     promised = _promised(folder)
     with ledger.Ledger(folder) as book:
         for row in book.rows():
-            if row.status in ledger.FINISHED:
+            if row.status in FINISHED:
                 scans += 1
                 for found in _scan(scans_at / row.id, row, promised):
                     if isinstance(found, Fault):
@@ -104,7 +105,7 @@ def _own_files(folder: Path) -> Generator[Fault, None, int]:
         yield _fault(path, "missing", FormatError("missing", where=path, do=AGAIN))
     else:
         lines = enumerate(ledger.read_lines(folder), start=1)
-        bad = [str(n) for n, line in lines if ledger.decode_row(line, strict=True) is None]
+        bad = [str(n) for n, line in lines if decode_row(line, strict=True) is None]
         if bad:
             what = f"{len(bad)} lines are not as they were written: {', '.join(bad[:5])}"
             yield _fault(path, "damaged", FormatError(what, where=path, do=AGAIN))
@@ -175,7 +176,7 @@ def _unlisted(scans: Path, book: ledger.Ledger) -> Iterator[Fault]:
             what = "left half-done by a process that died" if dead else "being written, or left so on another machine"
             do = "the next run removes it" if dead else "wait; after an hour of silence a run removes it"
             yield _fault(path, "partial", OutputError(what, where=path, do=do))
-        elif row is None or row.status not in ledger.FINISHED:
+        elif row is None or row.status not in FINISHED:
             said = "does not know it" if row is None else f"says {row.status}"
             yield _fault(path, "unlisted", OutputError(f"the ledger {said}", where=path, do="run again, or remove it"))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hilum.errors import OutputError
 from hilum.io.atomic import write_refused
 from hilum.io.finished import RECORD, read_record, scans_folder
-from hilum.io.ledger import FINISHED
+from hilum.io.ledger_rows import FINISHED
 from hilum.io.records import is_annotated
 from hilum.io.unfinished import is_unfinished
 from hilum.scan import Known

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from hilum.batch.task import Task
-    from hilum.io.ledger import Row
+    from hilum.io.ledger_rows import Row
 
 LOCAL = "local"
 

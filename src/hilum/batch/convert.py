@@ -25,7 +25,8 @@ from hilum.io import scans_index, summary, sums
 from hilum.io.convert import convert_scan
 from hilum.io.extras import check_extra
 from hilum.io.finished import check_files, files_stamp, is_whole, read_record, record_sha256, scans_folder
-from hilum.io.ledger import FINISHED, NAME, Ledger, Row, read_ledger, stored
+from hilum.io.ledger import NAME, Ledger, read_ledger
+from hilum.io.ledger_rows import FINISHED, Row, stored
 from hilum.io.outputs import NEWER, OWN_FILES, RECIPE, recipe_text
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
 from hilum.scan import ScanRef

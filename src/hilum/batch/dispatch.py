@@ -17,7 +17,7 @@ from hilum.batch.roster import ROUND, Roster
 from hilum.batch.supervisor import DIED
 from hilum.errors import HilumError, MissingInputError, one_line
 from hilum.io.finished import record_sha256
-from hilum.io.ledger import FINISHED, Row
+from hilum.io.ledger_rows import FINISHED, Row
 from hilum.io.reasons import reason_of
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hilum.datasets.naming import names_of
+from hilum.datasets.naming import names_by_rule
 from hilum.errors import InputError, OutputError
 from hilum.io.names import hashed_uid, hide_uids
 from hilum.io.scans_index import Origin
@@ -79,7 +79,7 @@ def check_names(refs: Sequence[ScanRef], book: Ledger, out: Path) -> None:
     for ref in refs:
         if book.get(ref.scan_id) is not None:
             continue
-        for rule, other in names_of(ref).items():
+        for rule, other in names_by_rule(ref).items():
             if other not in now and book.get(other) is not None:
                 what = f"holds these scans under other names, such as {other!r} for {ref.scan_id!r}"
                 do = f"give --name-by {rule}, or another --out"

@@ -20,7 +20,8 @@ from hilum.errors import OutputError
 from hilum.io import scans_index, summary, sums
 from hilum.io.extras import check_extra
 from hilum.io.finished import files_stamp, is_whole, read_record, record_sha256
-from hilum.io.ledger import FINISHED, Ledger, Row, stored
+from hilum.io.ledger import Ledger
+from hilum.io.ledger_rows import FINISHED, Row, stored
 from hilum.io.machine import STOPS
 from hilum.io.outputs import OWN_FILES, check_out
 

@@ -20,7 +20,7 @@ from hilum.batch.limits import check_memory, is_stopped, resident, share_memory
 from hilum.batch.start import Worker, start
 from hilum.batch.worker import READY
 from hilum.errors import OutputError, one_line
-from hilum.io.ledger import Row
+from hilum.io.ledger_rows import Row
 from hilum.io.machine import start_fault
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from hilum.datasets.survey import hide_row
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
 from hilum.io.findings import codes_of, finished_status
 from hilum.io.finished import check_files, files_stamp, read_record, record_sha256
-from hilum.io.ledger import Row
+from hilum.io.ledger_rows import Row
 from hilum.io.machine import read_fault
 from hilum.io.names import hashed_uid, hide_uids
 from hilum.io.reasons import broken_at, reason_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from hilum.io.ledger import Status
+    from hilum.io.ledger_rows import Status
     from hilum.io.records import ScanRecord
     from hilum.scan import Scan, ScanRef
 

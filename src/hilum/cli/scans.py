@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 import hilum
 from hilum.cli.status import ALL_WELL, REFUSED
-from hilum.console import describe, say, warn
+from hilum.console import describe, inspection_text, say, warn
 from hilum.errors import AnnotationError, InputError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def info(
     """
     from hilum.datasets import folder
     from hilum.io import is_volume
-    from hilum.io.inspect import inspect, inspection_json, inspection_text
+    from hilum.io.inspect import inspect, inspection_json
 
     if source.is_dir() and not is_volume(source):
         listing = folder.index(source)

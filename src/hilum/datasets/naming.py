@@ -107,7 +107,7 @@ def placed(ref: ScanRef, root: Path, source: str) -> ScanRef:
     return replace(ref, source=source, place=place, case=case)
 
 
-def names_of(ref: ScanRef) -> dict[str, str]:
+def names_by_rule(ref: ScanRef) -> dict[str, str]:
     """What a scan is called by each of the `RULES`; empty where a rule gives no name.
 
     Parameters
@@ -150,7 +150,7 @@ def name_scans(refs: Iterable[ScanRef], by: str) -> list[ScanRef]:
     named = []
     taken: dict[str, ScanRef] = {}
     for ref in refs:
-        name = names_of(ref)[by]
+        name = names_by_rule(ref)[by]
         do = "give another --name-by"
         if not name:
             raise InputError("no public case id is known of this scan", where=ref.path, do=do, code="name")
@@ -161,7 +161,7 @@ def name_scans(refs: Iterable[ScanRef], by: str) -> list[ScanRef]:
         if other is not ref:
             what = f"would be called {name!r}, and so would {_told(other, ref)}"
             raise InputError(what, where=ref.path, do=f"rename one, or {do}", code="name")
-        named.append(replace(ref, scan_id=name, uid_id=names_of(ref)["uid"]))
+        named.append(replace(ref, scan_id=name, uid_id=names_by_rule(ref)["uid"]))
     return named
 
 

@@ -2,21 +2,15 @@
 
 The steps: `hilum.io.dicom_files` lists what may be DICOM, `hilum.io.dicom_headers` reads what each file says,
 `hilum.io.series` and `hilum.io.dicom_stack` decide from the headers alone which slices make a volume,
-`hilum.io.dicom_plain` reads plain pixels as Hounsfield units; of all others `hilum.io.dicom_pixels` reads what is
-stored, and `hilum.io.dicom_hu` turns it into Hounsfield units.
+`hilum.io.dicom_voxels` reads their pixels.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from hilum._kernels.threads import run_slabs
 from hilum.errors import (
     FormatError,
     GeometryError,
@@ -25,22 +19,17 @@ from hilum.errors import (
     UnsupportedError,
     one_line,
 )
-from hilum.io.dicom_gaps import check_spacing, fill_gaps, gap_limit
-from hilum.io.dicom_hu import count_wrong_ends, to_hu
+from hilum.io.dicom_gaps import check_spacing, gap_limit
 from hilum.io.dicom_index import Index, index_folder
-from hilum.io.dicom_pixels import stored_frames
-from hilum.io.dicom_plain import LOW, Done, read_plain
-from hilum.io.dicom_stack import leave_out
+from hilum.io.dicom_voxels import read_voxels
 from hilum.io.names import made_up_name, safe_kernel
-from hilum.io.series import choose, name_some, refuse
+from hilum.io.series import choose, refuse
 from hilum.io.unread import looks_like_dicom, unusable, what_else_lies
 from hilum.scan import Note, Scan
 from hilum.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from hilum.io.dicom_records import Header, Stack
     from hilum.scan import Label
@@ -115,7 +104,7 @@ def read_dicom(
     if slice_spacing_mm is not None and not any(f.code == "assumed-positions" for f in stack.findings):
         what = "a slice spacing is stated, but the slices have positions"
         raise InputError(what, where=path, do="leave it out: positions decide", code="option")
-    stack, array, notes = _read_whole_slices(index.root, stack, max_gap_mm)
+    stack, array, notes = read_voxels(index.root, stack, max_gap_mm)
     if stack.geometry is None:
         raise SeriesError("slices without a grid", where=path, code="bad-geometry")
     findings = (*index.findings, *left_out, *stack.findings)
@@ -151,7 +140,7 @@ def read_stack(root: Path, stack: Stack, *, max_gap_mm: float | None = None) -> 
     InputError
         As `read_dicom` does for what only the pixels tell.
     """
-    stack, array, notes = _read_whole_slices(root, stack, gap_limit(max_gap_mm))
+    stack, array, notes = read_voxels(root, stack, gap_limit(max_gap_mm))
     if stack.geometry is None:
         raise SeriesError("slices without a grid", where=root, code="bad-geometry")
     return Scan(stack.series_uid or _made_up_uid(stack), Volume(array, stack.geometry), notes=tuple(notes))
@@ -234,103 +223,3 @@ def _acquisition(slices: Sequence[Header]) -> dict[str, Label]:
 def _made_up_uid(stack: Stack) -> str:
     """A stable name for a series without a UID; never made of a folder's name, which can be a patient's."""
     return made_up_name(repr([(h.sop_uid, h.position) for h in stack.slices]))
-
-
-def _read_whole_slices(root: Path, stack: Stack, max_gap_mm: float) -> tuple[Stack, NDArray[np.int16], list[Note]]:
-    """Read the pixels; slices whose pixels turn out to be damaged are left out, if that leaves a gap to be bridged."""
-    damaged: dict[Header, FormatError] = {}
-    array, notes = _read_pixels(root, stack, damaged)
-    if not damaged:
-        return stack, array, notes
-    rest = leave_out([*stack.slices, *(h for _, h in stack.copies)], list(damaged), max_gap_mm=max_gap_mm)
-    if rest is None:
-        raise next(damaged[h] for h in stack.slices if h in damaged)
-    kept = tuple(f for f in stack.findings if f.code == "assumed-positions")
-    return _read_whole_slices(root, replace(rest, findings=(*kept, *rest.findings)), max_gap_mm)
-
-
-def _decode(path: Path, headers: Sequence[Header]) -> list[NDArray[Any]]:
-    """Decode compressed frames; what starts processes is imported only where there are such."""
-    from hilum.io.dicom_child import decode
-
-    return decode(path, headers)
-
-
-def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -> tuple[NDArray[np.int16], list[Note]]:
-    first = stack.slices[0]
-    slots = stack.slots
-    shape = (slots[-1] + 1, first.rows, first.columns)
-    volume = _room_for(shape, root)
-    files: defaultdict[str, list[tuple[int, Header]]] = defaultdict(list)
-    for plane, header in zip(slots, stack.slices, strict=True):
-        files[header.path].append((plane, header))
-    units = [part for members in files.values() for part in _parts(members)]
-    done: dict[int, Done] = {}
-
-    def fill(unit: list[tuple[int, Header]], scratch: NDArray[np.int16]) -> None:
-        frames = stored_frames(root, [h for _, h in unit], scratch, decode=_decode)
-        for (plane, header), stored in zip(unit, frames, strict=True):
-            done[plane] = to_hu(stored, header, volume[plane])
-
-    def fill_rest(start: int, stop: int) -> None:
-        scratch = np.empty(shape[1:], np.int16)
-        some = units[start + 1 : stop + 1]
-        done.update(read_plain(root, [frame for unit in some for frame in unit], scratch, volume))
-        for unit in some:
-            if all(plane in done for plane, _ in unit):
-                continue
-            try:
-                fill(unit, scratch)
-            except FormatError as error:
-                damaged.update((header, error) for _, header in unit)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # decoders warn of what is checked here anyway
-        # A wrong matrix or a missing decoder is met before all of the memory is touched.
-        fill(units[0], np.empty(shape[1:], np.int16))
-        run_slabs(fill_rest, len(units) - 1)
-        if not damaged:
-            _compare_copies(root, stack, volume)
-            fill_gaps(volume, slots)
-    return volume, _pixel_notes(stack.slices, [done.get(plane, Done(0, 0, 0)) for plane in slots])
-
-
-def _room_for(shape: tuple[int, int, int], root: Path) -> NDArray[np.int16]:
-    try:
-        return np.empty(shape, np.int16)
-    except MemoryError as error:
-        size = np.prod(shape, dtype=float) * 2 / 1e9
-        raise InputError(f"the volume of {shape} voxels needs {size:.1f} GB", where=root, code="too-large") from error
-
-
-def _parts(members: list[tuple[int, Header]]) -> list[list[tuple[int, Header]]]:
-    """Frames of one file in parts for threads; compressed ones stay together, as the file is parsed once."""
-    size = 16 if members[0][1].pixel_offset >= 0 else len(members)
-    return [members[k : k + size] for k in range(0, len(members), size)]
-
-
-def _compare_copies(root: Path, stack: Stack, volume: NDArray[np.int16]) -> None:
-    scratch, other = np.empty(volume.shape[1:], np.int16), np.empty(volume.shape[1:], np.int16)
-    for k, header in stack.copies:
-        for stored in stored_frames(root, [header], scratch, decode=_decode):
-            to_hu(stored, header, other)
-        if not np.array_equal(other, volume[stack.slots[k]]):
-            pair = name_some([stack.slices[k].shown, header.shown])
-            what = f"conflicting duplicate slices, different pixels at the same position: {pair}"
-            raise SeriesError(what, where=root, do="remove one of each pair", code="conflicting-duplicates")
-
-
-def _pixel_notes(slices: Sequence[Header], done: Sequence[Done]) -> list[Note]:
-    padding, clipped, low = sum(d.padding for d in done), sum(d.clipped for d in done), sum(d.low for d in done)
-    notes = []
-    if padding:
-        notes.append(Note("padding-to-air", f"{padding} voxels of padding outside the scanned field set to -1024 HU"))
-    if clipped:
-        notes.append(Note("clipped-hu", f"{clipped} voxels beyond int16 clipped to its range"))
-    if low:
-        notes.append(Note("low-hu", f"{low} voxels below {LOW} HU: unknown padding, or damaged pixels"))
-    wrong = count_wrong_ends(slices, done)
-    if wrong:
-        text = f"Smallest or Largest Image Pixel Value is not what was read in {wrong} of {len(slices)} slices; unused"
-        notes.append(Note("minmax-tags-disagree", text))
-    return notes

@@ -14,6 +14,7 @@ import msgspec
 from hilum.errors import FormatError, MissingInputError
 from hilum.io import ledger
 from hilum.io.files import is_own_file, read_small
+from hilum.io.ledger_rows import FINISHED
 from hilum.io.records import ScanRecord
 from hilum.io.stores import lacking
 from hilum.io.sums import file_sha256
@@ -225,7 +226,7 @@ def look_up_scans(folder: Path, *, unlisted: bool = False) -> Iterator[Found]:
     scans = scans_folder(folder)
     with ledger.Ledger(folder) as book:
         for row in book.rows():
-            if row.status in ledger.FINISHED:
+            if row.status in FINISHED:
                 place = scans / row.id
                 data = _record_bytes(place)
                 same = row.scan_sha256 in {"", hashlib.sha256(data).hexdigest()}  # older versions did not keep it

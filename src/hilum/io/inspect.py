@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import msgspec
 from hilum.errors import HilumError, MissingInputError, one_line
 from hilum.io import check_is_ct, is_volume, read, suffix_of
 from hilum.io.files import is_there
-from hilum.io.names import safe_name
+from hilum.io.names import safe_kernel
 from hilum.io.records import GridRecord, grid_record
 from hilum.ops.plausibility import question_size
 
@@ -23,15 +22,6 @@ if TYPE_CHECKING:
 
     from hilum.io.dicom_records import Stack
     from hilum.scan import Note, Scan
-
-_KERNEL = re.compile(
-    r"[A-Z]{1,2}|[A-Z]{1,2}[a-z]?\d{1,3}[a-z]{0,2}|STANDARD|SOFT|LUNG|CHEST|DETAIL|BONE|BONEPLUS|EDGE|ULTRA"
-)
-"""What makers call their kernels (B70f, Br40d, FC51, LUNG, YA); other text could be of a person, and is not shown."""
-
-
-_NAMED = 3
-"""How many files a finding names for a person; the JSON has all."""
 
 
 class FindingRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,74 +111,6 @@ def inspection_json(found: list[SeriesRecord]) -> str:
     return msgspec.json.format(msgspec.json.encode(found)).decode()
 
 
-_FOLDER_WIDTH = 40
-
-_COLUMNS = ("", "folder", "series", "kernel", "slices", "rows x columns", "spacing mm", "verdict", "series UID")
-
-
-def inspection_text(found: list[SeriesRecord]) -> str:
-    """Write a verdict as lines for a person: a table, and below it each finding once.
-
-    Parameters
-    ----------
-    found : list of SeriesRecord
-
-    Returns
-    -------
-    str
-    """
-    rows = [_COLUMNS, *(_row(number, series, alone=len(found) == 1) for number, series in enumerate(found, start=1))]
-    kept = [k for k in range(len(_COLUMNS)) if k == 0 or any(row[k] for row in rows[1:])]
-    widths = {k: max(len(row[k]) for row in rows) for k in kept}
-    lines = ["  ".join(row[k].ljust(widths[k]) for k in kept).rstrip() for row in rows]
-    whose: dict[tuple[str, str, str, tuple[str, ...]], list[int]] = {}
-    for number, series in enumerate(found, start=1):
-        for finding in series.findings:
-            key = finding.action, finding.code, finding.text, _unsaid(finding)
-            whose.setdefault(key, []).append(number)
-    for (action, code, text, files), numbers in whose.items():
-        every = len(numbers) == len(found) > 1
-        names = "all" if every else ", ".join(map(str, numbers))
-        lines.append(f"{names}: {action}, {code}: {text}")
-        lines += [f"{'':12}{name}" for name in files]
-    return "\n".join(lines)
-
-
-def _unsaid(finding: FindingRecord) -> tuple[str, ...]:
-    """The files that a finding's text tells by their place alone: whoever asks here holds them."""
-    names = [name for name in finding.files if not safe_name(name)]
-    rest = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
-    return (*names[:_NAMED], *rest)
-
-
-def _row(number: int, series: SeriesRecord, *, alone: bool) -> tuple[str, ...]:
-    grid = series.geometry
-    return (
-        str(number),
-        _end_of(series.folder),
-        "" if series.number is None else str(series.number),
-        series.kernel,
-        str(series.slices or ""),
-        "" if grid is None else f"{grid.shape[1]} x {grid.shape[2]}",
-        "" if grid is None else " x ".join(f"{step:.4g}" for step in grid.spacing),
-        _verdict(series, alone=alone),
-        series.series_uid,
-    )
-
-
-def _end_of(folder: str) -> str:
-    """A folder's name, its end where it is long: that is what differs."""
-    name = one_line(folder, limit=1000) or "."
-    return name if len(name) <= _FOLDER_WIDTH else "…" + name[1 - _FOLDER_WIDTH :]
-
-
-def _verdict(series: SeriesRecord, *, alone: bool) -> str:
-    if not series.usable:
-        return "left out" if not any(f.action == "refused" for f in series.findings) else "refused"
-    ready = "can be read" if series.pixels_read else "headers can be read, pixels not looked at"
-    return f"{ready} (the default)" if series.chosen and not alone else ready
-
-
 def _inspect_file(root: Path, path: Path) -> SeriesRecord:
     """Read a volume file; a refusal is a verdict too."""
     kind = suffix_of(path).removeprefix(".")
@@ -274,7 +196,7 @@ def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, cho
     elif usable and pixels:
         usable, more = _try(path, root, stack)
         found += more
-    number, kernel = _labels(root / stack.slices[0].path)
+    number = _series_number(root / stack.slices[0].path)
     return SeriesRecord(
         path=str(path),
         format="DICOM",
@@ -287,7 +209,7 @@ def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, cho
         chosen=chosen,
         folder=os.path.commonpath([os.path.dirname(header.path) for header in stack.slices]),  # noqa: PTH120
         number=number,
-        kernel=kernel,
+        kernel=safe_kernel(stack.slices[0].kernel),
     )
 
 
@@ -313,16 +235,11 @@ def _findings(stack: Stack) -> Iterable[FindingRecord]:
         )
 
 
-def _labels(path: Path) -> tuple[int | None, str]:
-    """The number and the kernel of a slice's series, as far as they are no free text."""
+def _series_number(path: Path) -> int | None:
+    """The number of a slice's series, where it has one."""
     import pydicom  # late: it takes longer to import than a series takes to read
 
-    with suppress(Exception):  # whatever is wrong with them, the verdict does not hang on it
-        tags = ["SeriesNumber", "ConvolutionKernel"]
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=tags)
-        value = header.get("ConvolutionKernel") or ""
-        kernel = value if isinstance(value, str) else "/".join(map(str, value))
-        number = header.get("SeriesNumber")
-        told = kernel if all(_KERNEL.fullmatch(part) or part.isdigit() for part in kernel.split("/")) else ""
-        return None if number is None else int(number), told
-    return None, ""
+    with suppress(Exception):  # whatever is wrong with it, the verdict does not hang on it
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["SeriesNumber"])
+        return None if header.get("SeriesNumber") is None else int(header.SeriesNumber)
+    return None

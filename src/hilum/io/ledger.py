@@ -5,128 +5,25 @@ Each line ends with a check of its own bytes, so that a line that was cut off or
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from io import BufferedReader
-from typing import TYPE_CHECKING, BinaryIO, Literal, Self
-
-import msgspec
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from hilum.errors import InputError, OutputError
 from hilum.io.atomic import atomic_path, open_own, write_refused
 from hilum.io.files import open_file
-from hilum.io.records import is_plain_name
+from hilum.io.ledger_rows import Row, decode_row, encode_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-Status = Literal["done", "repaired", "refused", "failed"]
-
-FINISHED = ("done", "repaired")
-"""The statuses of a scan that has its folder."""
 
 NAME = "ledger.jsonl"
 
 _USUAL_LINE = 2048
 
 _LONGEST_LINE = 1 << 22
-
-_CHECK, _DIGITS = b',"check":"', 16
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one scan.
-
-    ``done``: written as the files say; ``repaired``: written, after the image or its place was changed, which `notes`
-    tell (`hilum.io.findings` has the kind of each); ``refused``: the input cannot be trusted, `reason` says why;
-    ``failed``: hilum or the machine broke, in the last of `attempts`. ``alarms`` are codes of notes that say that
-    something is probably wrong: a scan with one is to be checked, whatever its status.
-
-    ``fingerprint`` is of the input's content, the recipe and the version; ``stamp`` of the same with the names, sizes
-    and times of the input's files in place of their content; ``scan_sha256`` of ``scan.json``; ``files_stamp`` of the
-    sizes and times of the files that were written.
-
-    ``shown`` is the reason as the screen shows it, with paths and names, ``kept`` whether an earlier run made the scan;
-    neither is ever written.
-    """
-
-    id: str
-    status: Status
-    code: str = ""
-    reason: str = ""
-    seconds: float = 0.0
-    notes: list[str] = []
-    alarms: list[str] = []
-    fingerprint: str = ""
-    stamp: str = ""
-    scan_sha256: str = ""
-    files_stamp: str = ""
-    attempts: int = 1
-    shown: str = ""
-    kept: bool = False
-
-
-_UNWRITTEN = ("shown", "kept")
-
-
-def stored(row: Row) -> Row:
-    """A row as a ledger gives it back.
-
-    Parameters
-    ----------
-    row : Row
-
-    Returns
-    -------
-    Row
-    """
-    return msgspec.structs.replace(row, shown="", kept=False) if row.shown or row.kept else row
-
-
-def encode_row(row: Row) -> bytes:
-    """Write a row as a line of the ledger, with its check.
-
-    Parameters
-    ----------
-    row : Row
-
-    Returns
-    -------
-    bytes
-        With its line break.
-    """
-    written = {name: value for name, value in msgspec.structs.asdict(row).items() if name not in _UNWRITTEN}
-    body = msgspec.json.encode(written)[:-1]
-    return body + _CHECK + _digest(body) + b'"}\n'
-
-
-def decode_row(line: bytes, *, strict: bool = False) -> Row | None:
-    """Read a line of the ledger.
-
-    Parameters
-    ----------
-    line : bytes
-        With or without its line break.
-    strict : bool
-        Whether a line without a check, as older versions wrote them, is none.
-
-    Returns
-    -------
-    Row or None
-        None where the line is cut off, changed or of another form, or its id is no name of a folder.
-    """
-    body, check, end = line.removesuffix(b"\n").rpartition(_CHECK)
-    if strict and not line.endswith(b"\n"):
-        return None
-    if (check and end != _digest(body) + b'"}') or (strict and not check):
-        return None
-    try:
-        row = msgspec.json.decode(line, type=Row)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return row if is_plain_name(row.id) else None
 
 
 def read_ledger(folder: Path) -> dict[str, Row]:
@@ -315,7 +212,3 @@ class Ledger:
             self._places[row.id] = self._end
         self._lines += 1
         self._end += length
-
-
-def _digest(body: bytes) -> bytes:
-    return hashlib.sha256(body).hexdigest()[:_DIGITS].encode()

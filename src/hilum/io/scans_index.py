@@ -17,7 +17,7 @@ from hilum.io import sums
 from hilum.io.atomic import atomic_path
 from hilum.io.files import read_small
 from hilum.io.finished import read_record
-from hilum.io.ledger import FINISHED
+from hilum.io.ledger_rows import FINISHED
 from hilum.io.names import safe_kernel, safe_name, safe_path
 from hilum.io.records import is_plain_name
 from hilum.io.tables import plain_cell, safe_cells
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from hilum.io.ledger import Ledger, Row
+    from hilum.io.ledger import Ledger
+    from hilum.io.ledger_rows import Row
     from hilum.io.records import GridRecord, ScanRecord
 
 NAME = "scans.csv"

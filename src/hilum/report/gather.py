@@ -10,6 +10,7 @@ import msgspec
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io import ledger
 from hilum.io.finished import look_up_scans
+from hilum.io.ledger_rows import decode_row
 from hilum.io.outputs import recipe_text
 from hilum.io.preview import read_preview
 from hilum.io.summary import read_summary
@@ -18,7 +19,7 @@ from hilum.report.risk import Flag, flags, risk
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hilum.io.ledger import Row
+    from hilum.io.ledger_rows import Row
     from hilum.io.records import DatasetRecord, GridRecord, NoduleRecord, PreviewRecord, ScanRecord
 
 UNLISTED = "unlisted"
@@ -163,7 +164,7 @@ def _entry(
 
 def _unreadable(book: Path) -> int:
     """Count the lines of a ledger that `read_ledger` passes over."""
-    return sum(ledger.decode_row(line) is None for line in ledger.read_lines(book.parent))
+    return sum(decode_row(line) is None for line in ledger.read_lines(book.parent))
 
 
 def _recipe(folder: Path) -> str:

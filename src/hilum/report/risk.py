@@ -12,7 +12,7 @@ from hilum.io.summary import MOSTLY
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hilum.io.ledger import Row
+    from hilum.io.ledger_rows import Row
     from hilum.io.records import ScanRecord
 
 FINE, MENDED, LOOK, CHECK, NOTHING = range(5)

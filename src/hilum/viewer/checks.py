@@ -12,7 +12,7 @@ from hilum.io.finished import AGAIN, LARGEST_RECORD, decode_record
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hilum.io.ledger import Row
+    from hilum.io.ledger_rows import Row
     from hilum.io.records import ScanRecord
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from hilum.io.ledger import Row
+    from hilum.io.ledger_rows import Row
     from hilum.scan import Scan, ScanRef
     from hilum.viewer.checks import Checked
     from hilum.viewer.reviews import Review
