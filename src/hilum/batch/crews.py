@@ -123,10 +123,9 @@ def _hire(run: str, dask_worker: Any, limits: Limits, threads: int) -> Iterator[
     finally:
         with _lock:
             hired.key, hired.since = "", time.monotonic()
-            told_to_end = hired.crew.limits.seconds <= 0
-            if told_to_end:
+            if hired.crew.given_up:
                 _hired.remove(hired)
-        if told_to_end:
+        if hired.crew.given_up:
             hired.crew.__exit__()
 
 
@@ -138,7 +137,7 @@ def _watch() -> None:
         with _lock:
             for hired in _hired:
                 if hired.key and not _is_wanted(hired):
-                    hired.crew.limits = replace(hired.crew.limits, seconds=0.0, retries=0)  # its time is up
+                    hired.crew.give_up()
         _end(lambda hired: not hired.key and hired.since < time.monotonic() - IDLE_SECONDS)
         with _lock:
             if not _hired:

@@ -70,6 +70,7 @@ class Crew:
     def __init__(self, processes: int, limits: Limits) -> None:
         self.processes = processes
         self.limits = limits
+        self.given_up = False
         self.memory = limits.memory or share_memory(processes)
         check_memory(self.memory)
         self._workers: list[Worker] = []
@@ -85,6 +86,10 @@ class Crew:
         """Kill the workers, whatever they are at."""
         for worker in list(self._workers):
             self._kill(worker)
+
+    def give_up(self) -> None:
+        """Have what is at work ended at the next look, from another thread: nobody awaits it."""
+        self.given_up = True
 
     def make(self, tasks: Iterator[Job], watch: Callable[[tuple[str, ...]], None] = lambda _: None) -> Iterator[Row]:
         """Have scans made.
@@ -202,7 +207,7 @@ class Crew:
                 raise OutputError(f"worker processes do not start: each {end}", do="see the message above")
             self._again.append((task, worker.attempt))
             return None
-        if worker.attempt <= self.limits.retries:
+        if worker.attempt <= self.limits.retries and not self.given_up:
             self._again.append((task, worker.attempt + 1))
             return None
         return _failed(worker, task, DIED, f"its process {_told(status)}")
@@ -228,6 +233,8 @@ class Crew:
         task = worker.task
         if task is None or not worker.ready:
             return None
+        if self.given_up:
+            return _failed(worker, task, DIED, "nobody awaits it any more: its run has gone")
         if worker.seconds > self.limits.seconds:
             text = f"not done after {self.limits.seconds:g} s, ended; give --timeout if it needs more"
             return _failed(worker, task, TIMEOUT, text)

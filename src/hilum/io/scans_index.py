@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from hilum.errors import one_line
@@ -109,11 +110,9 @@ def write_index(
         table.writerow(safe_cells([*_who(row, origin, record), *paths, row.status, _codes(row), *_what(record)]))
     data = text.getvalue().encode("utf-8", "replace")
     path = folder / NAME
-    try:
+    with suppress(OSError, ValueError):
         if read_small(path, limit=_LARGEST) == data:
             return
-    except (OSError, ValueError):
-        pass
     sums.remove_sums(folder)  # of what the folder was
     with atomic_path(path) as partial:
         partial.write_bytes(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -134,11 +135,9 @@ class Source:
 
     def _checked(self, item: Item, folder: Path) -> Checked:
         """A scan's record, held against the ledger as it is now where it does not fit what that said: runs go on."""
-        try:
+        with suppress(FormatError):
             if item.entry is not None:
                 return check_record(folder, item.entry)
-        except FormatError:
-            pass
         now = {} if self.run is None else ledger.read_ledger(self.run)
         return check_record(folder, now.get(item.name))
 
