@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_runs import content, faults, write_small
 
-import hilum
 from hilum import _os, batch, cli
 from hilum._os import this_process
 from hilum.batch.limits import count_processes, free_memory, limits_of
@@ -30,7 +30,7 @@ from hilum.io.ledger_rows import Row, decode_row, encode_row
 from hilum.io.unfinished import PARTIAL
 from hilum.progress import Tally
 from hilum.recipes import parse_recipe
-from hilum.verify import Fault, verify
+from hilum.verify import verify
 
 RECIPE = parse_recipe("[resample]\nspacing_mm = 8.0\n")
 FAULTY = Path(__file__).resolve().parent / "faulty"
@@ -39,11 +39,7 @@ COUNT = 6
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("small")
-    for k in range(COUNT):
-        phantom = make_phantom(seed=k, shape=(24, 48, 48), spacing=(12.0, 8.0, 8.0))
-        hilum.write(phantom.scan.ct, root / f"1.2.{k}.mhd")
-    return root
+    return write_small(tmp_path_factory.mktemp("small"), COUNT)
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +58,6 @@ def clean(refs, tmp_path_factory):
 @pytest.fixture
 def finished(clean, tmp_path):
     return Path(shutil.copytree(clean, tmp_path / "out"))
-
-
-def content(out):
-    """All but the ledger, which holds seconds, and the lock."""
-    paths = (path for path in out.rglob("*") if path.is_file() and path.name not in {"ledger.jsonl", ".lock"})
-    return {str(path.relative_to(out)): path.read_bytes() for path in paths}
-
-
-def faults(out):
-    return [found for found in verify(out) if isinstance(found, Fault)]
 
 
 def inodes(out):

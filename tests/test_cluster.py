@@ -13,13 +13,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from small_runs import content, write_small
 
-import hilum
 from hilum import batch
 from hilum.batch.contract import contract_of
 from hilum.batch.run import process
 from hilum.batch.task import Task
-from hilum.datasets.phantom import make_phantom
 from hilum.errors import InputError
 from hilum.io.ledger import read_ledger
 from hilum.recipes import parse_recipe
@@ -33,11 +32,7 @@ COUNT = 4
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("small")
-    for k in range(COUNT):
-        phantom = make_phantom(seed=k, shape=(24, 48, 48), spacing=(12.0, 8.0, 8.0))
-        hilum.write(phantom.scan.ct, root / f"1.2.{k}.mhd")
-    return root
+    return write_small(tmp_path_factory.mktemp("small"), COUNT)
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +100,6 @@ def may_mount():
     return (
         shutil.which("unshare") is not None and not subprocess.run(words, check=False, capture_output=True).returncode
     )
-
-
-def content(out):
-    paths = (path for path in out.rglob("*") if path.is_file() and path.name not in {"ledger.jsonl", ".lock"})
-    return {str(path.relative_to(out)): path.read_bytes() for path in paths}
 
 
 @contextmanager

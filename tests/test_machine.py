@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from small_runs import content, write_small
 
 import hilum
 from hilum import _os, batch, cli
@@ -25,7 +26,6 @@ from hilum.batch import limits, supervisor
 from hilum.batch.limits import LEAST, Limits
 from hilum.batch.run import process
 from hilum.batch.supervisor import Crew
-from hilum.datasets.phantom import make_phantom
 from hilum.errors import HilumError, InputError, OutputError
 from hilum.io.ledger import read_ledger
 from hilum.io.ledger_rows import Row
@@ -42,11 +42,7 @@ COUNT = 3
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("small")
-    for k in range(COUNT):
-        phantom = make_phantom(seed=k, shape=(24, 48, 48), spacing=(12.0, 8.0, 8.0))
-        hilum.write(phantom.scan.ct, root / f"1.2.{k}.mhd")
-    return root
+    return write_small(tmp_path_factory.mktemp("small"), COUNT)
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +55,6 @@ def clean(refs, tmp_path_factory):
     out = tmp_path_factory.mktemp("clean")
     batch.run(refs, RECIPE, out)
     return out
-
-
-def content(out):
-    paths = (path for path in out.rglob("*") if path.is_file() and path.name not in {"ledger.jsonl", ".lock"})
-    return {str(path.relative_to(out)): path.read_bytes() for path in paths}
 
 
 def command(inputs, out, *words):

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_runs import content, faults, write_small
 
 import hilum
 from hilum import _os, batch
@@ -33,7 +34,6 @@ from hilum.io.unfinished import PARTIAL, is_abandoned, sweep
 from hilum.recipes import parse_recipe, with_options
 from hilum.stats import voxel_stats
 from hilum.train.runs import list_run
-from hilum.verify import Fault, verify
 
 RECIPE = parse_recipe("[resample]\nspacing_mm = 8.0\n")
 DEAD = replace(this_process(), pid=2**22 + 1)
@@ -43,11 +43,7 @@ OTHER_SPACE = replace(this_process(), space=1)
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("small")
-    for k in range(2):
-        phantom = make_phantom(seed=k, shape=(24, 48, 48), spacing=(12.0, 8.0, 8.0))
-        hilum.write(phantom.scan.ct, root / f"1.2.{k}.mhd")
-    return root
+    return write_small(tmp_path_factory.mktemp("small"), 2)
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +61,6 @@ def clean(refs, tmp_path_factory):
 @pytest.fixture
 def finished(clean, tmp_path):
     return Path(shutil.copytree(clean, tmp_path / "out"))
-
-
-def content(out):
-    paths = (path for path in out.rglob("*") if path.is_file() and path.name not in {NAME, ".lock"})
-    return {str(path.relative_to(out)): path.read_bytes() for path in paths}
-
-
-def faults(out):
-    return [found for found in verify(out) if isinstance(found, Fault)]
 
 
 def old(path):
