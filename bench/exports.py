@@ -29,10 +29,10 @@ import pydicom
 import SimpleITK
 
 from hilum import batch
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series
 from hilum.export.nnunet import write_nnunet
 from hilum.export.seg import write_segmentations
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series
 from hilum.recipes import recipe
 
 if TYPE_CHECKING:

@@ -54,10 +54,10 @@ from trials.sweep import sweep
 from trials.users import users
 
 from hilum import batch, write
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series
-from hilum.io.ledger import read_ledger
 from hilum.io.unfinished import final_name
+from hilum.outputs.ledger import read_ledger
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series
 from hilum.recipes import parse_recipe
 
 SPEED_UP, OVERHEAD_S, NOTHING_S, GROWTH = 1.6, 0.060, 5.0, 0.25
@@ -342,7 +342,7 @@ from hilum import batch
 from hilum.recipes import recipe
 def mb():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6
-import hilum.pipeline, hilum.io.dicom, hilum.io.metaimage
+import hilum.pipeline, hilum.io.dicom.reader, hilum.io.volumes.metaimage
 base, started = mb(), time.perf_counter()
 found = batch.survey([Path(sys.argv[1])])
 indexed, listed = time.perf_counter() - started, mb()

@@ -18,7 +18,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from hilum.console import inspection_text
-from hilum.io.dicom import index_dicom
+from hilum.io.dicom.reader import index_dicom
 from hilum.io.inspect import inspect
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ import numpy as np
 
 import hilum
 from hilum.datasets import lidc
-from hilum.io.luna import read_annotations
-from hilum.ops.outlines import consensus_mask, reading_diameter_mm, reading_mask, reading_volume_mm3
+from hilum.io.annotations.luna import read_annotations
+from hilum.ops.nodules.outlines import consensus_mask, reading_diameter_mm, reading_mask, reading_volume_mm3
 
 if TYPE_CHECKING:
     from hilum.scan import Nodule, Scan

@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import hilum
-from hilum.datasets.phantom import PhantomOptions, make_phantom
-from hilum.ops.agreement import compare_masks, nodule_coverage
-from hilum.ops.lungs import METHODS, WITHOUT_SIDES
-from hilum.ops.quality import ALARMS, judge, measure
+from hilum.ops.lungs.segment import METHODS, WITHOUT_SIDES
+from hilum.ops.quality.agreement import compare_masks, nodule_coverage
+from hilum.ops.quality.measure import ALARMS, judge, measure
+from hilum.phantom.chest import PhantomOptions, make_phantom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

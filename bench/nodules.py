@@ -18,7 +18,7 @@ import numpy as np
 
 import hilum
 from hilum import Geometry, Nodule, Reading
-from hilum.ops.readings import nodule_of
+from hilum.ops.nodules.readings import nodule_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

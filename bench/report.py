@@ -28,11 +28,11 @@ from browser import browser, find
 
 from hilum import batch
 from hilum.batch import task
-from hilum.datasets.phantom import PhantomOptions, make_phantom
-from hilum.datasets.phantom_files import write_dicom_series, write_luna16
-from hilum.io import store
-from hilum.io.ledger import append_row, read_ledger
-from hilum.io.ledger_rows import Row
+from hilum.outputs import store
+from hilum.outputs.ledger import append_row, read_ledger
+from hilum.outputs.ledger_rows import Row
+from hilum.phantom.chest import PhantomOptions, make_phantom
+from hilum.phantom.files import write_dicom_series, write_luna16
 from hilum.recipes import RECIPES, with_options
 from hilum.report import write_report
 

@@ -4,9 +4,10 @@
                               [--scan FOLDER ...] [--json FILE]
 
 A mask counts as wrong where its Dice against the truth is below 0.9, for both lungs or for one by itself, and as right
-from 0.9 on; as flagged where one of its notes is an alarm (`hilum.ops.quality.ALARMS`). A spoiler that leaves the mask
-right is drawn again. With --scan the masks of real scans, right as far as eyes can tell, are spoiled in every way.
-Prints a line per kind, and exits 1 where less than 95 % of the wrong or more than 5 % of the right ones are flagged.
+from 0.9 on; as flagged where one of its notes is an alarm (`hilum.ops.quality.measure.ALARMS`). A spoiler that leaves
+the mask right is drawn again. With --scan the masks of real scans, right as far as eyes can tell, are spoiled in every
+way. Prints a line per kind, and exits 1 where less than 95 % of the wrong or more than 5 % of the right ones are
+flagged.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ import lung_spoilers
 from lung_spoilers import Chest
 
 import hilum
-from hilum.datasets.phantom import PhantomOptions, make_phantom
-from hilum.ops.quality import ALARMS, judge, measure
+from hilum.ops.quality.measure import ALARMS, judge, measure
 from hilum.ops.reorient import reorient
+from hilum.phantom.chest import PhantomOptions, make_phantom
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,10 +18,10 @@ KEPT = Path(hilum.__file__).parent / "_kernels" / "__pycache__"
 
 LINK = """
 import pathlib, sys
-from hilum._kernels import kept, objects
+from hilum._kernels.compile import cache, machine_code
 folder = pathlib.Path(sys.argv[1])
 for path in sorted(folder.glob("*.kernel"))[:int(sys.argv[2])]:
-    objects._link(kept.read(path.name, folder.parent).partition(b"\\n")[2])
+    machine_code._link(cache.read(path.name, folder.parent).partition(b"\\n")[2])
 """
 """Brings so many kept kernels into the process, as their first call does."""
 

@@ -31,11 +31,12 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 import hilum
 from hilum import batch
-from hilum.datasets.phantom import make_phantom
-from hilum.io.boxes import read_all
-from hilum.io.finished import finished_scans, read_record
-from hilum.io.store import read_finished
-from hilum.io.stores import FORMATS, open_stored
+from hilum.io.volumes.boxes import read_all
+from hilum.io.volumes.formats import FORMATS
+from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.store import read_finished
+from hilum.outputs.volumes import open_stored
+from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless
 
 from hilum import Geometry, Volume
-from hilum.datasets.phantom_dialects import DIALECTS
-from hilum.datasets.phantom_files import write_dicom_series
-from hilum.io.metaimage import write_metaimage
-from hilum.io.nifti import write_nifti
+from hilum.io.volumes.metaimage import write_metaimage
+from hilum.io.volumes.nifti import write_nifti
+from hilum.phantom.dicom_dialects import DIALECTS
+from hilum.phantom.files import write_dicom_series
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -53,7 +53,7 @@ def prepare(folder: Path) -> Path:
     """Make the run that is spoiled, and its input beside it."""
     import hilum
     from hilum import batch
-    from hilum.datasets.phantom import make_phantom
+    from hilum.phantom.chest import make_phantom
     from hilum.recipes import parse_recipe
     from hilum.viewer.reviews import save_review
 

@@ -248,7 +248,7 @@ def sides_by_front_and_back(chest, random):  # noqa: ARG001
 
 def other_patient(chest, random):
     """A mask of somebody else, on the same grid."""
-    from hilum.datasets.phantom import make_phantom
+    from hilum.phantom.chest import make_phantom
 
     seed = int(random.integers(2**31))
     return chest.hu, make_phantom(seed=seed, shape=chest.hu.shape, spacing=chest.spacing).lungs.array

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hilum
-from hilum.datasets.phantom import make_phantom
-from hilum.io.ledger import NAME
+from hilum.outputs.ledger import NAME
+from hilum.phantom.chest import make_phantom
 from hilum.verify import Fault, verify
 
 

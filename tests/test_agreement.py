@@ -14,7 +14,7 @@ from scipy import ndimage
 from hilum._kernels.distance import squared_distance
 from hilum.errors import GeometryError, InputError
 from hilum.geometry import Geometry
-from hilum.ops.agreement import compare_masks, nodule_coverage
+from hilum.ops.quality.agreement import compare_masks, nodule_coverage
 from hilum.volume import Mask
 
 

@@ -12,12 +12,12 @@ from scipy import ndimage
 from training_inputs import OBLIQUE, make_run
 
 import hilum
-from hilum._kernels.turning import MARGIN
+from hilum._kernels.patches.rotate import MARGIN
 from hilum.errors import GeometryError, InputError
-from hilum.io.finished import read_record
-from hilum.io.store import read_finished
-from hilum.ops.poses import Pose
-from hilum.ops.sampling import KEEP, ROUND, cut_from, pick, sample, turned
+from hilum.ops.patches.poses import Pose
+from hilum.ops.patches.sampling import KEEP, ROUND, cut_from, pick, sample, turned
+from hilum.outputs.finished import read_record
+from hilum.outputs.store import read_finished
 from hilum.train.augment import Augment, boxes_of
 from hilum.train.dataset import PatchDataset
 

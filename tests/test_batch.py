@@ -22,12 +22,12 @@ from hilum._os import this_process
 from hilum.batch.limits import count_processes, free_memory, limits_of
 from hilum.batch.lock import hold
 from hilum.batch.run import process
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series
 from hilum.errors import InputError, MissingInputError, OutputError
-from hilum.io.ledger import Ledger, read_ledger
-from hilum.io.ledger_rows import Row, decode_row, encode_row
 from hilum.io.unfinished import PARTIAL
+from hilum.outputs.ledger import Ledger, read_ledger
+from hilum.outputs.ledger_rows import Row, decode_row, encode_row
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series
 from hilum.progress import Tally
 from hilum.recipes import parse_recipe
 from hilum.verify import verify
@@ -94,7 +94,7 @@ def test_a_cluster_changes_no_byte_and_survives_a_crash(refs, clean, tmp_path, m
 
 def test_a_scheduler_that_is_not_there_is_one_line(refs, tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("hilum.batch.cluster._WAIT_SECONDS", 1)
+    monkeypatch.setattr("hilum.batch.cluster.run._WAIT_SECONDS", 1)
     with pytest.raises(InputError) as caught:
         list(process(refs, RECIPE, tmp_path / "out", scheduler="tcp://127.0.0.1:1"))
     assert "\n" not in str(caught.value)
@@ -331,7 +331,7 @@ def test_a_full_disk_ends_the_run_in_one_line(inputs, tmp_path, monkeypatch, cap
     def refuse(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hilum.io.store.write", refuse)
+    monkeypatch.setattr("hilum.outputs.store.write", refuse)
     rows = batch.index([inputs])[0]
     with pytest.raises(OutputError, match="No space left") as caught:
         batch.run(rows, RECIPE, tmp_path / "out")

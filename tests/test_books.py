@@ -11,10 +11,10 @@ import hilum
 from hilum import batch
 from hilum.batch.run import process
 from hilum.cli import main
-from hilum.datasets.phantom import make_phantom
-from hilum.io.finished import finished_scans, read_record
-from hilum.io.ledger import append_row, read_ledger
-from hilum.io.ledger_rows import Row
+from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.ledger import append_row, read_ledger
+from hilum.outputs.ledger_rows import Row
+from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
 from hilum.verify import Fault, verify
 

@@ -13,8 +13,8 @@ import SimpleITK as sitk  # noqa: N813 - the name everybody uses
 
 import hilum
 from hilum import cli
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_what_nobody_foresaw_is_one_line_too(capsys, series, tmp_path, monkeypat
     def broken(*_args, **_options):
         raise ZeroDivisionError("a\nbug")
 
-    monkeypatch.setattr("hilum.io.nifti.write_nifti", broken)
+    monkeypatch.setattr("hilum.io.volumes.nifti.write_nifti", broken)
     err = refused(capsys, tmp_path, "convert", series, tmp_path / "a.nii")
     assert "ZeroDivisionError: a bug" in err
     with pytest.raises(ZeroDivisionError):

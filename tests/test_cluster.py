@@ -16,11 +16,11 @@ import pytest
 from small_runs import content, write_small
 
 from hilum import batch
-from hilum.batch.contract import contract_of
+from hilum.batch.cluster.contract import contract_of
 from hilum.batch.run import process
 from hilum.batch.task import Task
 from hilum.errors import InputError
-from hilum.io.ledger import read_ledger
+from hilum.outputs.ledger import read_ledger
 from hilum.recipes import parse_recipe
 
 pytest.importorskip("distributed")
@@ -142,7 +142,7 @@ def test_workers_that_break_the_contract_are_named_and_no_scan_is_made(refs, inp
 
 @pytest.mark.skipif(not may_mount(), reason="needs the right to mount")
 def test_a_scan_that_is_made_out_of_sight_has_failed(refs, cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr("hilum.batch.dispatch._SIGHT", 0.2)
+    monkeypatch.setattr("hilum.batch.cluster.dispatch._SIGHT", 0.2)
     out = tmp_path / "out"
     (out / "scans").mkdir(parents=True)
     cluster.wait(cluster.worker(before=unshared(f"mount -t tmpfs tmpfs {out / 'scans'}")))
@@ -178,7 +178,7 @@ def test_a_run_waits_for_workers_for_a_stated_time(refs, cluster, tmp_path, monk
     out = tmp_path / "out"
     worker = cluster.worker()
     cluster.wait(worker)
-    monkeypatch.setattr("hilum.batch.roster._PATIENCE", 1.0)
+    monkeypatch.setattr("hilum.batch.cluster.workers._PATIENCE", 1.0)
     with run(refs, out, cluster) as rows:
         next(rows)
         worker.kill()
@@ -186,7 +186,7 @@ def test_a_run_waits_for_workers_for_a_stated_time(refs, cluster, tmp_path, monk
             list(rows)
     one_line_of(caught)
     assert 1 <= len(read_ledger(out)) < COUNT
-    monkeypatch.setattr("hilum.batch.roster._PATIENCE", 120.0)
+    monkeypatch.setattr("hilum.batch.cluster.workers._PATIENCE", 120.0)
     worker = cluster.worker()
     cluster.wait(worker)
     with caplog.at_level(logging.WARNING), run(refs, out, cluster, overwrite=True) as rows:
@@ -236,7 +236,7 @@ def test_a_killed_command_leaves_no_process_at_a_scan(inputs, cluster, tmp_path)
 
 
 def test_the_probe_goes_with_the_run_and_an_answer_that_does_not_arrive_is_told(refs, tmp_path, monkeypatch):
-    monkeypatch.setattr("hilum.batch.contract._PATIENCE", 0.0)
+    monkeypatch.setattr("hilum.batch.cluster.contract._PATIENCE", 0.0)
     (tmp_path / "scans").mkdir()
     with contract_of([Task(ref, RECIPE, tmp_path) for ref in refs], "run") as contract:
         asked = contract.question("tcp://10.0.0.1:1")

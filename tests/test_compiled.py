@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 import hilum
-from hilum._kernels import compiler
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series
+from hilum._kernels.compile import compiler
 from hilum.demo import compile_kernels
 from hilum.ops.morphology import dilate
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series
 
 
 def work(folder):

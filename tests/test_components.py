@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage import measure
 
-from hilum._kernels import bits, components, selection
+from hilum._kernels.bitmask import bits
+from hilum._kernels.components import labeling, selection
 
 SIDES = [1, 2, 3, 5, 63, 64, 65, 130]
 
@@ -80,16 +81,16 @@ def test_labels_in_an_array(labels):
 
 @given(sets(), st.booleans())
 def test_components_are_those_of_scikit_image_in_the_same_order(array, corners):
-    runs = components.find_components(packed(array), array.shape, corners=corners)
+    runs = labeling.find_components(packed(array), array.shape, corners=corners)
     want = measure.label(array, connectivity=3 if corners else 1)
     assert runs.number == want.max(initial=0)
     assert np.array_equal(selection.label_image(runs), want)
-    assert np.array_equal(components.sizes(runs), np.bincount(want.ravel(), minlength=runs.number + 1)[1:])
+    assert np.array_equal(labeling.sizes(runs), np.bincount(want.ravel(), minlength=runs.number + 1)[1:])
 
 
 @given(sets(), st.booleans())
 def test_components_of_planes_are_those_of_scipy(array, corners):
-    runs = components.find_components(packed(array), array.shape, corners=corners, planes=True)
+    runs = labeling.find_components(packed(array), array.shape, corners=corners, planes=True)
     structure = np.zeros((3, 3, 3), bool)
     structure[1] = ndimage.generate_binary_structure(2, 2 if corners else 1)
     want, number = ndimage.label(array, structure)
@@ -102,8 +103,8 @@ def test_components_of_planes_are_those_of_scipy(array, corners):
 
 @given(sets())
 def test_boxes_faces_and_sides(array):
-    runs = components.find_components(packed(array), array.shape, corners=True)
-    boxes = components.boxes(runs)
+    runs = labeling.find_components(packed(array), array.shape, corners=True)
+    boxes = labeling.boxes(runs)
     want = ndimage.find_objects(measure.label(array, connectivity=3))
     assert [tuple(slice(a, b) for a, b in zip(box[:3], box[3:], strict=True)) for box in boxes.tolist()] == want
     labeled = selection.label_image(runs)
@@ -111,12 +112,12 @@ def test_boxes_faces_and_sides(array):
     for index, face in enumerate([np.s_[0], np.s_[:, 0], np.s_[:, :, 0], np.s_[-1], np.s_[:, -1], np.s_[:, :, -1]]):
         there = set(np.unique(labeled[face]).tolist()) - {0}
         assert set((np.flatnonzero(touching[:, index]) + 1).tolist()) == there
-    assert np.array_equal(components.at_side(runs), touching[:, [1, 2, 4, 5]].any(axis=1))
+    assert np.array_equal(labeling.at_side(runs), touching[:, [1, 2, 4, 5]].any(axis=1))
 
 
 @given(sets(), st.integers(0, 2**32 - 1))
 def test_chosen_components_and_no_others(array, seed):
-    runs = components.find_components(packed(array), array.shape, corners=True)
+    runs = labeling.find_components(packed(array), array.shape, corners=True)
     wanted = np.random.default_rng(seed).random(runs.number) < 0.5
     got = unpacked(selection.select(runs, wanted), array.shape)
     labeled = selection.label_image(runs)
@@ -143,9 +144,9 @@ def test_a_hole_open_at_a_corner_is_filled_and_one_open_at_a_face_is_not():
 def test_corners_join_and_faces_alone_do_not():
     diagonal = np.zeros((2, 2, 2), bool)
     diagonal[0, 0, 0] = diagonal[1, 1, 1] = True
-    found = [components.find_components(packed(diagonal), (2, 2, 2), corners=c).number for c in (True, False)]
+    found = [labeling.find_components(packed(diagonal), (2, 2, 2), corners=c).number for c in (True, False)]
     assert found == [1, 2]
-    across = components.find_components(packed(np.ones((2, 1, 1), bool)), (2, 1, 1), corners=True, planes=True)
+    across = labeling.find_components(packed(np.ones((2, 1, 1), bool)), (2, 1, 1), corners=True, planes=True)
     assert across.number == 2
 
 
@@ -159,14 +160,14 @@ def test_largest_of_a_plane_and_its_ties(keep, want):
     for plane, lengths in zip(array, sizes, strict=True):
         for i, length in enumerate(lengths):
             plane[0, 6 * i : 6 * i + length] = True
-    runs = components.find_components(packed(array), array.shape, corners=True, planes=True)
+    runs = labeling.find_components(packed(array), array.shape, corners=True, planes=True)
     flat = [bool(v) for row, lengths in zip(want, sizes, strict=True) for v in row[: len(lengths)]]
     assert selection.largest_by_plane(runs, keep=keep).tolist() == flat
 
 
 def test_any_number_of_threads_gives_the_same_components():
     noise = np.random.default_rng(5).random((40, 30, 100)) < 0.1
-    found = [components.find_components(packed(noise), noise.shape, corners=True, workers=n) for n in (1, 2, 7)]
+    found = [labeling.find_components(packed(noise), noise.shape, corners=True, workers=n) for n in (1, 2, 7)]
     assert found[0].number > 10
     for other in found[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))

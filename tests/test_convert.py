@@ -18,13 +18,13 @@ import pytest
 import hilum
 from hilum import batch
 from hilum.cli import main
-from hilum.datasets.phantom import make_phantom
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
-from hilum.io.finished import finished_scans, read_record
-from hilum.io.ledger import read_ledger
-from hilum.io.ledger_rows import FINISHED
-from hilum.io.store import read_finished
-from hilum.io.stores import FORMATS
+from hilum.io.volumes.formats import FORMATS
+from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.ledger import read_ledger
+from hilum.outputs.ledger_rows import FINISHED
+from hilum.outputs.store import read_finished
+from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
 from hilum.stats import voxel_stats
 from hilum.verify import Fault, verify

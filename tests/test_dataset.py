@@ -15,8 +15,8 @@ from training_inputs import OBLIQUE, make_run, tell
 
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
-from hilum.io.finished import read_record
-from hilum.io.store import read_finished
+from hilum.outputs.finished import read_record
+from hilum.outputs.store import read_finished
 from hilum.train.batches import batches
 from hilum.train.dataset import PatchDataset
 from hilum.train.folder import PatchFolder

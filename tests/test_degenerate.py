@@ -15,13 +15,13 @@ import hilum
 from hilum.errors import HilumError, InputError
 from hilum.geometry import Geometry
 from hilum.ops.intensity import normalize, window, zero_center
-from hilum.ops.lungs import METHODS, segment_lungs
-from hilum.ops.lungs_ladder import find_lungs
+from hilum.ops.lungs.fallback import find_lungs
+from hilum.ops.lungs.segment import METHODS, segment_lungs
 from hilum.ops.morphology import close, dilate, erode
-from hilum.ops.nodules import mask_nodules
-from hilum.ops.plausibility import question_values
+from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.preview import draw_preview
-from hilum.ops.quality import judge, measure
+from hilum.ops.quality.measure import judge, measure
+from hilum.ops.quality.plausibility import question_values
 from hilum.ops.resample import resample
 from hilum.ops.statistics import count_hu, measure_moments
 from hilum.ops.surfaces import surfaces

@@ -39,14 +39,14 @@ from hilum.errors import (
     UnsupportedError,
 )
 from hilum.geometry import Geometry
-from hilum.io import dicom_dialects, dicom_headers, dicom_walk
-from hilum.io.dicom import index_dicom, read_dicom
-from hilum.io.dicom_fields import header_from
-from hilum.io.dicom_headers import read_headers
-from hilum.io.dicom_hu import to_hu
-from hilum.io.dicom_pixels import stored_frames
-from hilum.io.dicom_records import Header
-from hilum.io.dicom_walk import HEAD, walk
+from hilum.io.dicom import by_pydicom, fast_header, headers
+from hilum.io.dicom.fast_header import HEAD, walk
+from hilum.io.dicom.fields import header_from
+from hilum.io.dicom.headers import read_headers
+from hilum.io.dicom.hu import to_hu
+from hilum.io.dicom.pixels import stored_frames
+from hilum.io.dicom.reader import index_dicom, read_dicom
+from hilum.io.dicom.records import Header
 from hilum.io.tree import find_files
 from hilum.testing import assert_same_geometry
 
@@ -686,7 +686,7 @@ def both_ways(root, name):
         size = file.seek(0, 2)
         file.seek(0)
         walked = walk(file.read(HEAD), size)
-        slow = dicom_dialects.headers_by_pydicom(file, name, 0, size)
+        slow = by_pydicom.headers_by_pydicom(file, name, 0, size)
     quick = None if walked is None else [header_from(walked.fields, name, walked.syntax, walked.place)]
     return quick, slow
 
@@ -736,32 +736,32 @@ def test_a_known_layout_reads_what_a_walk_reads(tmp_path, data):
         write(tmp_path, syntax=ExplicitVRLittleEndian)
     whole = min(tmp_path.iterdir()).read_bytes()
     head = whole[:HEAD]
-    dicom_walk._layouts.clear()
+    fast_header._layouts.clear()
     first = walk(head, len(whole))
-    assert dicom_walk._layouts
+    assert fast_header._layouts
     assert walk(head, len(whole)) == first
     pixels = first.place.offset
     changed = bytearray(head)
     for _ in range(data.draw(st.integers(1, 3))):
         changed[data.draw(st.integers(128, pixels - 1))] = data.draw(st.integers(0, 255))
     quick = walk(bytes(changed), len(whole))
-    dicom_walk._layouts.clear()
+    fast_header._layouts.clear()
     assert walk(bytes(changed), len(whole)) == quick
 
 
 def test_the_layouts_kept_are_few():
     meta = bytes(128) + b"DICM" + struct.pack("<HH2sH", 2, 0x10, b"UI", 18) + b"1.2.840.10008.1.2\0"
-    for size in range(3 * dicom_walk._MOST_LAYOUTS):
+    for size in range(3 * fast_header._MOST_LAYOUTS):
         head = meta + struct.pack("<HHL", 0x7FE0, 0x10, size) + bytes(size)
         assert walk(head, len(head)).place.length == size
-        assert 0 < len(dicom_walk._layouts) <= dicom_walk._MOST_LAYOUTS
+        assert 0 < len(fast_header._layouts) <= fast_header._MOST_LAYOUTS
 
 
-def by_pydicom(monkeypatch, folder):
+def read_by_pydicom(monkeypatch, folder):
     """Read headers and pixels through pydicom alone."""
-    plain = dicom_dialects.header_from
-    monkeypatch.setattr(dicom_headers, "walk", lambda *_: None)
-    monkeypatch.setattr(dicom_dialects, "header_from", lambda *a: replace(plain(*a), pixel_offset=-1))
+    plain = by_pydicom.header_from
+    monkeypatch.setattr(headers, "walk", lambda *_: None)
+    monkeypatch.setattr(by_pydicom, "header_from", lambda *a: replace(plain(*a), pixel_offset=-1))
     return read_dicom(folder)
 
 
@@ -780,14 +780,14 @@ def test_reading_through_pydicom_gives_the_same_bytes(tmp_path, monkeypatch, syn
     hu = noise(low=0, high=120) if kind == "u1" else noise()
     write(tmp_path, hu, syntax=syntax, kind=kind, bits=bits, intercept=intercept)
     quick = read_dicom(tmp_path)
-    slow = by_pydicom(monkeypatch, tmp_path)
+    slow = read_by_pydicom(monkeypatch, tmp_path)
     assert quick.ct.array.tobytes() == slow.ct.array.tobytes()
     assert quick.ct.geometry == slow.ct.geometry
 
 
 def test_a_plain_series_is_read_without_importing_pydicom(tmp_path):
     program = (
-        "import sys, pathlib; from hilum.io.dicom import read_dicom; "
+        "import sys, pathlib; from hilum.io.dicom.reader import read_dicom; "
         "print(read_dicom(pathlib.Path(sys.argv[1])).ct.shape, [m for m in ('pydicom', 'numba') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program, write(tmp_path)], capture_output=True, text=True, check=True)
@@ -877,7 +877,7 @@ def test_real_transfer_syntaxes_agree_or_are_refused(real_data):
 )
 def test_real_scans_through_pydicom_give_the_same_bytes(real_data, monkeypatch, folder):
     quick = read_dicom(real_data / folder)
-    slow = by_pydicom(monkeypatch, real_data / folder)
+    slow = read_by_pydicom(monkeypatch, real_data / folder)
     assert quick.ct.array.tobytes() == slow.ct.array.tobytes()
     assert quick.ct.geometry == slow.ct.geometry
     assert quick.notes == slow.notes

@@ -19,16 +19,16 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_modality_lut
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless, RLELossless
-from test_dicom import GRID, by_pydicom, codes, enhanced, noise, raises, save, slice_of, write
+from test_dicom import GRID, codes, enhanced, noise, raises, read_by_pydicom, save, slice_of, write
 
 import hilum
 from hilum.errors import FormatError, UnsupportedError
-from hilum.io import dicom_child, dicom_hu
-from hilum.io.dicom import read_dicom
-from hilum.io.dicom_headers import read_headers
-from hilum.io.dicom_hu import to_hu
-from hilum.io.dicom_lut import look_up, parse_lut
-from hilum.io.dicom_records import Header, ModalityLut
+from hilum.io.dicom import decoder_process, hu
+from hilum.io.dicom.headers import read_headers
+from hilum.io.dicom.hu import to_hu
+from hilum.io.dicom.lut import look_up, parse_lut
+from hilum.io.dicom.reader import read_dicom
+from hilum.io.dicom.records import Header, ModalityLut
 
 # ---------------------------------------------------------------- Modality LUT
 
@@ -178,7 +178,7 @@ def test_right_ends_say_nothing_wrong_ones_are_counted_and_unused(tmp_path, monk
     np.testing.assert_array_equal(scan.ct.array, noise())
     assert codes(scan) == ["minmax-tags-disagree"]
     assert f"in 2 of {GRID.shape[0]} slices" in scan.notes[0].text
-    assert by_pydicom(monkeypatch, wrong).notes == scan.notes
+    assert read_by_pydicom(monkeypatch, wrong).notes == scan.notes
 
 
 def test_the_sign_of_the_pixels_is_that_of_the_ends(tmp_path):
@@ -284,9 +284,9 @@ def test_damaged_frames_are_refused_in_one_line_and_nothing_else_is_printed(tmp_
 
 @pytest.fixture
 def no_child():
-    dicom_child._end_all()
+    decoder_process._end_all()
     yield
-    dicom_child._end_all()
+    decoder_process._end_all()
 
 
 @pytest.mark.usefixtures("no_child")
@@ -296,7 +296,7 @@ def no_child():
 )
 def test_a_decoder_that_crashes_costs_its_scan_alone(tmp_path, monkeypatch, capfd, program, says):
     write(tmp_path, syntax=RLELossless)
-    monkeypatch.setattr(dicom_child, "_PROGRAM", program + "  # {path!r} {number}")
+    monkeypatch.setattr(decoder_process, "_PROGRAM", program + "  # {path!r} {number}")
     assert says in raises(FormatError, "damaged", tmp_path)
     assert capfd.readouterr() == ("", "")
 
@@ -304,17 +304,17 @@ def test_a_decoder_that_crashes_costs_its_scan_alone(tmp_path, monkeypatch, capf
 @pytest.mark.usefixtures("no_child")
 def test_a_decoder_that_hangs_is_stopped(tmp_path, monkeypatch):
     write(tmp_path, syntax=RLELossless)
-    monkeypatch.setattr(dicom_child, "_PROGRAM", "import time; time.sleep(600)  # {path!r} {number}")
-    monkeypatch.setattr(dicom_child, "SECONDS_PER_FRAME", 0.05)
+    monkeypatch.setattr(decoder_process, "_PROGRAM", "import time; time.sleep(600)  # {path!r} {number}")
+    monkeypatch.setattr(decoder_process, "SECONDS_PER_FRAME", 0.05)
     assert "does not end" in raises(FormatError, "damaged", tmp_path)
 
 
 def test_a_child_decodes_as_this_process_does(tmp_path):
     write(tmp_path, syntax=RLELossless)
     headers = [read_headers(tmp_path, p.name)[0] for p in sorted(tmp_path.iterdir())]
-    plain = dicom_child.import_module("hilum.io.dicom_dialects").decode_frames
+    plain = decoder_process.import_module("hilum.io.dicom.by_pydicom").decode_frames
     with ThreadPoolExecutor(3) as pool:
-        met = list(pool.map(lambda h: dicom_child.decode(tmp_path / h.path, [h]), headers))
+        met = list(pool.map(lambda h: decoder_process.decode(tmp_path / h.path, [h]), headers))
     for h, frames in zip(headers, met, strict=True):
         np.testing.assert_array_equal(frames, plain(tmp_path / h.path, [h]))
 
@@ -323,34 +323,34 @@ def test_a_child_decodes_as_this_process_does(tmp_path):
 def test_a_child_is_kept_for_the_next_read_and_through_refusals_but_not_through_a_crash(tmp_path):
     write(tmp_path, syntax=RLELossless)
     hilum.read(tmp_path)
-    kept = {child.process.pid for child in dicom_child._idle.queue}
+    kept = {child.process.pid for child in decoder_process._idle.queue}
     assert kept
     path = min(tmp_path.iterdir())
     header = read_headers(tmp_path, path.name)[0]
     with pytest.raises(FormatError, match="cannot be decoded"):
-        dicom_child.decode(tmp_path / "gone.dcm", [header])
+        decoder_process.decode(tmp_path / "gone.dcm", [header])
     hilum.read(tmp_path)
-    assert {child.process.pid for child in dicom_child._idle.queue} == kept
-    for child in dicom_child._idle.queue:
+    assert {child.process.pid for child in decoder_process._idle.queue} == kept
+    for child in decoder_process._idle.queue:
         child.process.kill()
         child.process.wait()
     with pytest.raises(FormatError, match=r"crashed .signal 9."):
-        dicom_child.decode(path, [header])
-    dicom_child._end_all()
-    assert len(dicom_child.decode(path, [header])) == 1
+        decoder_process.decode(path, [header])
+    decoder_process._end_all()
+    assert len(decoder_process.decode(path, [header])) == 1
 
 
 PARENT = """
 import os, sys
 import hilum
-from hilum.io import dicom_child
+from hilum.io.dicom import decoder_process
 hilum.read(sys.argv[1])
-print(*[child.process.pid for child in dicom_child._idle.queue], flush=True)
+print(*[child.process.pid for child in decoder_process._idle.queue], flush=True)
 if sys.argv[2] == "fork":
     if (fork := os.fork()) == 0:
-        assert not dicom_child._idle.queue
+        assert not decoder_process._idle.queue
         hilum.read(sys.argv[1])
-        assert dicom_child._idle.queue
+        assert decoder_process._idle.queue
         sys.exit(0)
     assert os.waitpid(fork, 0)[1] == 0
 if sys.argv[2] == "killed":
@@ -382,7 +382,7 @@ def test_what_a_child_refuses_is_refused_here_with_its_words(tmp_path):
     header = read_headers(tmp_path, path.name)[0]
     path.unlink()
     with pytest.raises(FormatError, match="RLE Lossless cannot be decoded"):
-        dicom_child.decode(path, [header])
+        decoder_process.decode(path, [header])
 
 
 @pytest.mark.real
@@ -396,7 +396,7 @@ def test_real_frames_that_crash_the_decoder_are_refused(real_data, tmp_path, cap
     (tmp_path / "hurt.dcm").write_bytes(data)
     (header,) = read_headers(tmp_path, "hurt.dcm")
     with pytest.raises(FormatError, match=r"crashed .signal 6.|cannot be decoded"):
-        dicom_child.decode(tmp_path / "hurt.dcm", [header])
+        decoder_process.decode(tmp_path / "hurt.dcm", [header])
     assert capfd.readouterr() == ("", "")
 
 
@@ -421,8 +421,8 @@ def test_plain_frames_get_in_one_go_what_they_get_step_by_step(data):
     stored = np.array(words).astype("<i2" if signed else "<u2").reshape(3, 4)
     stored.flags.writeable = False
     quick, slow = np.empty((3, 4), np.int16), np.empty((3, 4), np.int16)
-    done = dicom_hu.to_hu(stored, header, quick)
+    done = hu.to_hu(stored, header, quick)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dicom_hu, "rescale_plain", lambda *_: None)
-        assert dicom_hu.to_hu(stored, header, slow) == done
+        patch.setattr(hu, "rescale_plain", lambda *_: None)
+        assert hu.to_hu(stored, header, slow) == done
     np.testing.assert_array_equal(quick, slow)

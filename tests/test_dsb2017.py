@@ -11,12 +11,12 @@ import pytest
 from hilum import batch, cli
 from hilum.datasets import dsb2017, recognize
 from hilum.datasets.folder import scan_id_of
-from hilum.datasets.phantom import PhantomOptions, make_phantom
-from hilum.datasets.phantom_files import write_dicom_series, write_dsb2017
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
-from hilum.io.finished import finished_scans, read_record
-from hilum.io.ledger import read_ledger
-from hilum.io.summary import read_summary
+from hilum.outputs.dataset_summary import read_summary
+from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.ledger import read_ledger
+from hilum.phantom.chest import PhantomOptions, make_phantom
+from hilum.phantom.files import write_dicom_series, write_dsb2017
 from hilum.recipes import parse_recipe
 
 COARSE = "[resample]\nspacing_mm = 6.0\n"

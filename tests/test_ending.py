@@ -11,10 +11,10 @@ import pytest
 
 import hilum
 from hilum import batch, cli
-from hilum.datasets.phantom import make_phantom
 from hilum.errors import InputError
-from hilum.io.ledger import read_ledger, rewrite_ledger
-from hilum.io.ledger_rows import Row, encode_row
+from hilum.outputs.ledger import read_ledger, rewrite_ledger
+from hilum.outputs.ledger_rows import Row, encode_row
+from hilum.phantom.chest import make_phantom
 from hilum.progress import Tally, reason_line
 from hilum.recipes import RECIPES, parse_recipe, recipe_fingerprint
 from hilum.scan import Note

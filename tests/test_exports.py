@@ -18,16 +18,16 @@ import SimpleITK
 import hilum
 from hilum import batch
 from hilum.cli import main
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series, write_luna16
 from hilum.errors import FormatError, GeometryError, InputError, MissingInputError, OutputError
 from hilum.export.boxes import write_boxes_csv, write_coco3d
 from hilum.export.monai import write_monai
 from hilum.export.nnunet import write_nnunet
 from hilum.export.seg import write_segmentations
-from hilum.io.finished import finished_scans
-from hilum.io.store import read_stored
 from hilum.ops.regrid import place_mask
+from hilum.outputs.finished import finished_scans
+from hilum.outputs.store import read_stored
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series, write_luna16
 
 
 def phantom(seed):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 from fuzz_inputs import GRID, truth
-from test_dicom import both_ways, by_pydicom
+from test_dicom import both_ways, read_by_pydicom
 
 from hilum import Volume
-from hilum.datasets.phantom_dialects import BIG_ENDIAN, DEFLATED, DIALECTS
-from hilum.datasets.phantom_files import write_dicom_series
-from hilum.io.dicom import read_dicom
+from hilum.io.dicom.reader import read_dicom
 from hilum.io.tree import find_files
+from hilum.phantom.dicom_dialects import BIG_ENDIAN, DEFLATED, DIALECTS
+from hilum.phantom.files import write_dicom_series
 
 
 @pytest.mark.parametrize("name", DIALECTS)
@@ -22,7 +22,7 @@ def test_every_dialect_reads_the_same_through_pydicom(tmp_path, monkeypatch, nam
         quick, slow = both_ways(folder, path.name)
         assert (quick is None) == (DIALECTS[name].transfer_syntax in {BIG_ENDIAN, DEFLATED})
         assert quick in (None, slow)
-    quick, slow = read_dicom(folder), by_pydicom(monkeypatch, folder)
+    quick, slow = read_dicom(folder), read_by_pydicom(monkeypatch, folder)
     assert quick.ct.array.tobytes() == slow.ct.array.tobytes()
     assert (quick.ct.geometry, quick.notes) == (slow.ct.geometry, slow.notes)
     assert quick.ct.geometry.shape == GRID.shape
@@ -44,6 +44,6 @@ def test_every_real_header_reads_the_same_through_pydicom(real_data):
 def test_every_real_series_reads_the_same_through_pydicom(real_data, monkeypatch):
     """All pixels of the largest scan; tests/test_dicom.py has the smaller ones."""
     folder = real_data / "lidc-idri-0314" / "image"
-    quick, slow = read_dicom(folder), by_pydicom(monkeypatch, folder)
+    quick, slow = read_dicom(folder), read_by_pydicom(monkeypatch, folder)
     assert quick.ct.array.tobytes() == slow.ct.array.tobytes()
     assert (quick.ct.geometry, quick.notes) == (slow.ct.geometry, slow.notes)

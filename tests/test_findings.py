@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import hilum
-from hilum.io.findings import KINDS, LOOKED_AT, codes_of, finished_status, kind_of
-from hilum.ops.quality import ALARMS
+from hilum.ops.quality.measure import ALARMS
+from hilum.outputs.findings import KINDS, LOOKED_AT, codes_of, finished_status, kind_of
 
 SOURCE = Path(hilum.__file__).parent
 PAGE = SOURCE.parents[1] / "docs" / "findings.md"
@@ -17,7 +17,7 @@ CODE_FIRST = {"Finding", "Note", "Refused"}
 """Calls whose first argument is a code; elsewhere it is the keyword ``code``."""
 
 COMPUTED = {
-    ("io/series.py", "code"): {
+    ("io/dicom/series.py", "code"): {
         "ignored-color-image",
         "ignored-damaged-file",
         "ignored-incomplete-copy",
@@ -25,9 +25,9 @@ COMPUTED = {
         "ignored-other-modality",
         "ignored-secondary-capture",
     },
-    ("io/dicom_stack.py", "'no-' + name.replace('_', '-')"): {"no-pixel-spacing", "no-position", "no-orientation"},
+    ("io/dicom/stack.py", "'no-' + name.replace('_', '-')"): {"no-pixel-spacing", "no-position", "no-orientation"},
     ("io/values.py", "code"): {"padding-to-air", "saturated", "nan-to-air"},
-    ("io/metaimage_header.py", "code"): {"no-direction", "no-origin"},
+    ("io/volumes/metaimage_header.py", "code"): {"no-direction", "no-origin"},
     ("train/patches.py", "code"): {"unknown-air", "damaged-scan"},
     ("batch/supervisor.py", "code"): {"process-died", "timeout", "out-of-memory"},
     ("pipeline.py", "BESIDE_LUNGS"): {"nodule-beside-lungs"},
@@ -35,9 +35,9 @@ COMPUTED = {
     ("batch/identity.py", "CHANGED"): {"changed"},
     ("batch/task.py", "VANISHED"): {"vanished"},
     ("batch/limits.py", "NO_MEMORY"): {"no-memory"},
-    ("batch/contract.py", "CODE"): {"cluster"},
-    ("batch/roster.py", "CODE"): {"cluster"},
-    ("batch/dispatch.py", "code"): {"process-died", "unseen"},
+    ("batch/cluster/contract.py", "CODE"): {"cluster"},
+    ("batch/cluster/workers.py", "CODE"): {"cluster"},
+    ("batch/cluster/dispatch.py", "code"): {"process-died", "unseen"},
     ("io/extras.py", "f'no-{extra}'"): {"no-zarr", "no-b2nd"},
     ("io/atomic.py", "fault.code if fault else ''"): set(),  # those of io/machine.py
     ("train/runs.py", "f'run-{row.status}'"): {"run-refused", "run-failed"},
@@ -47,7 +47,7 @@ COMPUTED = {
 PASSED_ON = re.compile(r"\w+\.code|note\['code'\]|type\((failure|problem)\)\.__name__")
 """Expressions that hand a code on, and Python's own names of what broke."""
 
-PARAMETERS = {("errors.py", "code"), ("io/dicom_stack.py", "code")}
+PARAMETERS = {("errors.py", "code"), ("io/dicom/stack.py", "code")}
 """Constructors that take a code from their caller."""
 
 
@@ -138,13 +138,13 @@ def test_each_code_stands_once_with_its_meaning_and_what_is_done():
 
 
 def test_what_is_computed_is_really_in_the_source():
-    kinds = set(re.findall(r'"([a-z]+ [a-z]+|localizer)"', (SOURCE / "io" / "series.py").read_text()))
-    for code in COMPUTED["io/series.py", "code"]:
+    kinds = set(re.findall(r'"([a-z]+ [a-z]+|localizer)"', (SOURCE / "io/dicom/series.py").read_text()))
+    for code in COMPUTED["io/dicom/series.py", "code"]:
         assert code.removeprefix("ignored-").replace("-", " ") in kinds
     for name, expression in COMPUTED:
         text = (SOURCE / name).read_text()
         assert expression in {ast.unparse(n) for n in ast.walk(ast.parse(text)) if isinstance(n, ast.expr)}
-    for name in ("io/values.py", "io/metaimage_header.py"):
+    for name in ("io/values.py", "io/volumes/metaimage_header.py"):
         assert all(f'"{code}"' in (SOURCE / name).read_text() for code in COMPUTED[name, "code"])
 
 

@@ -12,8 +12,8 @@ from training_inputs import make_run
 from hilum.cli import main
 from hilum.errors import FormatError, MissingInputError
 from hilum.fingerprint import fingerprint, fingerprint_json
-from hilum.io.finished import finished_scans
-from hilum.io.store import read_stored
+from hilum.outputs.finished import finished_scans
+from hilum.outputs.store import read_stored
 from hilum.stats import voxel_stats
 
 

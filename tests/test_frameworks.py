@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from training_inputs import OBLIQUE, make_run
 
-from hilum.io.finished import read_record
-from hilum.io.store import read_finished
+from hilum.outputs.finished import read_record
+from hilum.outputs.store import read_finished
 from hilum.train.augment import Augment
 from hilum.train.dataset import PatchDataset
 

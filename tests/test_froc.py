@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import hilum
 from hilum import cli
 from hilum.errors import AnnotationError, InputError, MissingInputError
-from hilum.io.detections import read_candidates, read_detections, read_findings, read_series
+from hilum.io.annotations.detections import read_candidates, read_detections, read_findings, read_series
 from hilum.ops.froc import RATES, froc
 
 A, B, C = "1.2.3.1", "1.2.3.2", "1.2.3.3"

@@ -11,11 +11,11 @@ import pytest
 
 import hilum
 from hilum import batch, cli
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series
 from hilum.errors import FormatError, InputError, SeriesError
-from hilum.io.dicom import index_dicom
-from hilum.io.dicom_gaps import fill_gaps
+from hilum.io.dicom.gaps import fill_gaps
+from hilum.io.dicom.reader import index_dicom
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series
 from hilum.recipes import Read, parse_recipe
 from hilum.testing import assert_same_geometry
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from hilum.cli import main
-from hilum.io.finished import read_record
-from hilum.io.ledger_rows import Row, decode_row, encode_row
-from hilum.io.records import is_plain_name
+from hilum.outputs.finished import read_record
+from hilum.outputs.ledger_rows import Row, decode_row, encode_row
+from hilum.outputs.records import is_plain_name
 
 TRIES = 40
 

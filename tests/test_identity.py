@@ -12,9 +12,9 @@ import hilum
 from hilum import batch
 from hilum.batch.identity import look, stamp
 from hilum.datasets import DATASETS, folder
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series
-from hilum.io.ledger import read_ledger
+from hilum.outputs.ledger import read_ledger
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series
 from hilum.recipes import parse_recipe
 from hilum.scan import Known, ScanRef
 

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hilum._kernels import kept
+from hilum._kernels.compile import cache
 
 ALICE, MALLORY = 54321, 54322
 """Users without an entry in the system's list."""
@@ -31,7 +31,7 @@ posix_only = pytest.mark.skipif(os.name != "posix", reason="permissions are thos
 START = """
 import grp, os, pwd
 from pathlib import Path
-from hilum._kernels import kept
+from hilum._kernels.compile import cache
 NAME, CODE, NOWHERE = {name!r}, {code!r}, Path("nowhere")
 def become(user):
     os.setgroups([]); os.setgid(user); os.setuid(user)
@@ -47,7 +47,7 @@ def _as(user: int, program: str, **environment: object) -> subprocess.CompletedP
 
 
 def _reads(user: int, **environment: object) -> bool:
-    return _as(user, "print(kept.read(NAME, NOWHERE) == CODE)", **environment).stdout == "True\n"
+    return _as(user, "print(cache.read(NAME, NOWHERE) == CODE)", **environment).stdout == "True\n"
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def shared():
 
 def _keep(user: int, home: Path) -> Path:
     """Let a user keep a file in the cache of a home folder; returns it."""
-    _as(user, "kept.write(NAME, NOWHERE, CODE)", HOME=home)
+    _as(user, "cache.write(NAME, NOWHERE, CODE)", HOME=home)
     return home / FOLDER / NAME
 
 
@@ -134,16 +134,16 @@ def test_root_loads_no_users_code_but_a_user_loads_roots(shared):
 @needs_users
 def test_the_planted_code_of_a_kernel_does_not_run(shared):
     program = f"""
-from hilum._kernels import compiler, objects
-from hilum._kernels.kernel import kernel
+from hilum._kernels.compile import compiler, machine_code
+from hilum._kernels.compile.kernel import kernel
 scope = dict(kernel=kernel, __name__="fresh")
 exec("@kernel()\\ndef f(x): return x + 1\\n@kernel()\\ndef planted(x): return x * 1000\\n", scope)
 code, result = compiler.compile_kernel(scope["planted"], ("<i8",))
-name, content = objects._file_name(scope["f"], ("<i8",)), result.encode() + b"\\n" + code
+name, content = machine_code._file_name(scope["f"], ("<i8",)), result.encode() + b"\\n" + code
 child = os.fork()
 if child == 0:
     become({MALLORY})
-    kept.write(name, NOWHERE, content)
+    cache.write(name, NOWHERE, content)
     for path in Path(os.environ["HOME"], ".cache").rglob("*"):
         path.chmod(0o755)
     Path(os.environ["HOME"], ".cache").chmod(0o755)
@@ -163,7 +163,7 @@ print(len(list(Path(os.environ["HOME"]).rglob(name))), scope["f"](20))
 
 @needs_users
 def test_a_user_without_home_and_entry_keeps_code_in_a_private_folder_and_hears_of_it_once(shared):
-    write = "kept.write(NAME, NOWHERE, CODE); kept.write(NAME + '2', NOWHERE, CODE)"
+    write = "cache.write(NAME, NOWHERE, CODE); cache.write(NAME + '2', NOWHERE, CODE)"
     first, second = (_as(ALICE, write, TMPDIR=shared) for _ in range(2))
     assert first.stderr.count("\n") == 1
     assert "(no home folder is known); set XDG_CACHE_HOME" in first.stderr
@@ -177,7 +177,7 @@ def test_a_user_without_home_and_entry_keeps_code_in_a_private_folder_and_hears_
 def test_who_did_not_make_the_private_folder_leaves_the_line_to_who_did(home, monkeypatch, caplog):
     monkeypatch.setenv("TMPDIR", str(home.parent))
     home.write_text("in the way")
-    place = kept.Place(home.parent / f"hilum-{os.geteuid()}" / "kernels")
+    place = cache.Place(home.parent / f"hilum-{os.geteuid()}" / "kernels")
     made = Path.mkdir
 
     def beaten(folder: Path, mode: int = 0o777) -> None:
@@ -185,8 +185,8 @@ def test_who_did_not_make_the_private_folder_leaves_the_line_to_who_did(home, mo
         raise FileExistsError
 
     monkeypatch.setattr(Path, "mkdir", beaten)
-    kept._warn.cache_clear()
-    kept.write(NAME, NOWHERE, CODE)
+    cache._warn.cache_clear()
+    cache.write(NAME, NOWHERE, CODE)
     assert (place.folder / NAME).is_file()
     assert not caplog.messages
 
@@ -196,14 +196,14 @@ def test_a_private_folder_that_somebody_else_made_first_is_not_taken(shared):
     (shared / f"hilum-{ALICE}").mkdir()
     _give(shared / f"hilum-{ALICE}", MALLORY)
     _open_to_all(shared / f"hilum-{ALICE}")
-    told = _as(ALICE, "kept.write(NAME, NOWHERE, CODE)", TMPDIR=shared).stderr
+    told = _as(ALICE, "cache.write(NAME, NOWHERE, CODE)", TMPDIR=shared).stderr
     assert told.count("compiled kernels cannot be kept") == 1
     assert not list(shared.rglob(NAME))
 
 
 @needs_users
 def test_beside_the_source_who_may_write_the_source_may_write_code(shared):
-    source, read = shared / "source", "print(kept.read(NAME, Path(os.environ['SOURCE'])) == CODE)"
+    source, read = shared / "source", "print(cache.read(NAME, Path(os.environ['SOURCE'])) == CODE)"
     folder = source / "__pycache__"
     source.mkdir(0o755)
     _give(source, MALLORY)
@@ -211,7 +211,7 @@ def test_beside_the_source_who_may_write_the_source_may_write_code(shared):
     def read_by_alice() -> bool:
         return _as(ALICE, read, SOURCE=source, TMPDIR=shared / "tmp").stdout == "True\n"
 
-    _as(MALLORY, "kept.write(NAME, Path(os.environ['SOURCE']), CODE)", SOURCE=source)
+    _as(MALLORY, "cache.write(NAME, Path(os.environ['SOURCE']), CODE)", SOURCE=source)
     assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / NAME)] == [0o755, 0o644]
     assert read_by_alice()  # who runs his source anyway
     folder.chmod(0o775)
@@ -232,7 +232,7 @@ def test_the_umask_has_no_say_in_who_may_write(shared, umask):
     for user, home in homes.items():
         home.mkdir(0o755)
         _give(home, user)
-        _as(user, f"os.umask({umask}); kept.write(NAME, NOWHERE, CODE)", HOME=home)
+        _as(user, f"os.umask({umask}); cache.write(NAME, NOWHERE, CODE)", HOME=home)
     modes = {
         user: [stat.S_IMODE(path.stat().st_mode) for path in sorted(home.rglob("*"))] for user, home in homes.items()
     }
@@ -244,7 +244,7 @@ def test_nobody_writes_into_a_folder_that_is_not_his(shared):
     _give(shared, MALLORY)
     _open_to_all(shared)
     for user in (0, ALICE):
-        told = _as(user, "kept.write(NAME, NOWHERE, CODE)", HOME=shared, TMPDIR=shared).stderr
+        told = _as(user, "cache.write(NAME, NOWHERE, CODE)", HOME=shared, TMPDIR=shared).stderr
         assert "compiled kernels cannot be kept" in told
     assert [path.name for path in shared.rglob("*")] == ["tmp"]
 
@@ -264,7 +264,7 @@ def home(tmp_path, monkeypatch):
 @pytest.mark.parametrize("named", ["", "relative", "./relative", "~/relative"])
 def test_a_relative_cache_folder_is_ignored(home, tmp_path, monkeypatch, named):
     monkeypatch.setenv("XDG_CACHE_HOME", named)
-    kept.write(NAME, NOWHERE, CODE)
+    cache.write(NAME, NOWHERE, CODE)
     assert (home / FOLDER / NAME).is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "open"]
 
@@ -277,31 +277,31 @@ def test_a_relative_home_is_ignored(tmp_path, monkeypatch, named):
 
     monkeypatch.setenv("HOME", named)
     monkeypatch.setattr(pwd, "getpwuid", lambda _: SimpleNamespace(pw_dir=str(tmp_path / "entry")))
-    kept.write(NAME, NOWHERE, CODE)
+    cache.write(NAME, NOWHERE, CODE)
     assert (tmp_path / "entry" / FOLDER / NAME).is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["entry", "open"]
 
 
 @pytest.mark.usefixtures("home")
 def test_code_of_no_folder_is_not_looked_for_where_the_user_stands(tmp_path):
-    kept.write(NAME, tmp_path, CODE)
+    cache.write(NAME, tmp_path, CODE)
     assert (tmp_path / "__pycache__" / NAME).is_file()
-    assert kept.read(NAME, Path()) is None
+    assert cache.read(NAME, Path()) is None
 
 
 def test_a_file_under_the_name_of_another_is_damaged(home):
-    kept.write(NAME, NOWHERE, CODE)
+    cache.write(NAME, NOWHERE, CODE)
     (home / FOLDER / NAME).rename(home / FOLDER / "other")
-    assert kept.read("other", NOWHERE) is None
+    assert cache.read("other", NOWHERE) is None
 
 
 @posix_only
 def test_a_folder_that_links_to_itself_is_no_folder(home, caplog):
     home.mkdir()
     (home / ".cache").symlink_to(home / ".cache")
-    kept._warn.cache_clear()
-    kept.write(NAME, NOWHERE, CODE)
-    assert kept.read(NAME, NOWHERE) is None
+    cache._warn.cache_clear()
+    cache.write(NAME, NOWHERE, CODE)
+    assert cache.read(NAME, NOWHERE) is None
     assert "Too many levels of symbolic links" in caplog.text
 
 
@@ -309,10 +309,10 @@ def test_a_folder_that_links_to_itself_is_no_folder(home, caplog):
 def test_a_home_that_is_a_link_is_followed_and_looked_at(home, tmp_path):
     (tmp_path / "disk").mkdir(0o700)
     home.symlink_to(tmp_path / "disk")
-    kept.write(NAME, NOWHERE, CODE)
-    assert kept.read(NAME, NOWHERE) == CODE
+    cache.write(NAME, NOWHERE, CODE)
+    assert cache.read(NAME, NOWHERE) == CODE
     (tmp_path / "disk").chmod(0o777)
-    assert kept.read(NAME, NOWHERE) is None
+    assert cache.read(NAME, NOWHERE) is None
 
 
 @posix_only
@@ -320,8 +320,8 @@ def test_a_full_disk_leaves_nothing_half_written(home, caplog):
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
     try:
-        kept._warn.cache_clear()
-        kept.write(NAME, NOWHERE, CODE * 100)
+        cache._warn.cache_clear()
+        cache.write(NAME, NOWHERE, CODE * 100)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert not list((home / FOLDER).iterdir())
@@ -332,20 +332,20 @@ def test_a_full_disk_leaves_nothing_half_written(home, caplog):
 @pytest.mark.usefixtures("home")
 def test_the_line_that_says_so_is_one_and_short(monkeypatch, caplog):
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/" + "x\n" * 200)
-    kept._warn.cache_clear()
+    cache._warn.cache_clear()
     with caplog.at_level(logging.WARNING, logger="hilum"):
-        kept.write(NAME, NOWHERE, CODE)
-        kept.write(NAME, NOWHERE, CODE)
+        cache.write(NAME, NOWHERE, CODE)
+        cache.write(NAME, NOWHERE, CODE)
     assert len(caplog.messages) == 1
     assert len(caplog.messages[0]) <= 300
     assert "\n" not in caplog.messages[0]
 
 
 def test_who_reads_while_others_write_finds_the_file_whole(home):
-    kept.write(NAME, NOWHERE, CODE * 5000)
+    cache.write(NAME, NOWHERE, CODE * 5000)
     with ThreadPoolExecutor(8) as pool:
-        writing = [pool.submit(kept.write, NAME, NOWHERE, CODE * 5000) for _ in range(40)]
-        found = {kept.read(NAME, NOWHERE) == CODE * 5000 for _ in range(40)}
+        writing = [pool.submit(cache.write, NAME, NOWHERE, CODE * 5000) for _ in range(40)]
+        found = {cache.read(NAME, NOWHERE) == CODE * 5000 for _ in range(40)}
         assert not any(done.result() for done in writing)
     assert found == {True}
     assert [path.name for path in (home / FOLDER).iterdir()] == [NAME]
@@ -360,7 +360,7 @@ def test_a_group_of_one_is_nobody_else(monkeypatch):
     monkeypatch.setattr(grp, "getgrgid", lambda gid: SimpleNamespace(gr_name=groups[gid][0], gr_mem=groups[gid][1]))
     for gid, alone in ((7, True), (8, False), (9, False), (0, False)):
         monkeypatch.setattr(pwd, "getpwuid", lambda _, gid=gid: SimpleNamespace(pw_name="alice", pw_gid=gid))
-        assert kept._private_group(SimpleNamespace(st_uid=7, st_gid=gid)) is alone
+        assert cache._private_group(SimpleNamespace(st_uid=7, st_gid=gid)) is alone
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="matplotlib has other folders elsewhere")

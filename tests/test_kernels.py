@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis.extra import numpy as arrays
 
-from hilum._kernels import bits, objects
-from hilum._kernels.kernel import Intrinsic, Kernel, kernel
+from hilum._kernels.bitmask import bits
+from hilum._kernels.compile import machine_code
+from hilum._kernels.compile.definitions import Intrinsic
+from hilum._kernels.compile.kernel import Kernel, kernel
 
 
 @kernel()
@@ -124,12 +126,12 @@ def _fresh(value: int = 1, *, constant: int = 5, fastmath: frozenset[str] = froz
 
 def test_the_name_of_a_file_follows_everything_the_code_depends_on():
     kinds = ("<i8",)
-    names = [objects._file_name(made, kinds) for made in (
+    names = [machine_code._file_name(made, kinds) for made in (
         _fresh(), _fresh(2), _fresh(constant=6), _fresh(fastmath=frozenset({"contract"})))]  # fmt: skip
-    names.append(objects._file_name(_fresh(), ("<i4",)))
+    names.append(machine_code._file_name(_fresh(), ("<i4",)))
     assert len(set(names)) == len(names)
-    assert objects._file_name(_fresh(), kinds) == names[0]
-    assert objects._file_name(_outer, kinds) != objects._file_name(_inner, kinds)
+    assert machine_code._file_name(_fresh(), kinds) == names[0]
+    assert machine_code._file_name(_outer, kinds) != machine_code._file_name(_inner, kinds)
 
 
 def test_the_name_follows_the_functions_an_instruction_is_built_with():
@@ -147,7 +149,7 @@ def f(x): return one(x)
         exec(text, scope)  # noqa: S102
         return scope["f"]
 
-    names = [objects._file_name(made(step), ("<i8",)) for step in (1, 2, 1)]
+    names = [machine_code._file_name(made(step), ("<i8",)) for step in (1, 2, 1)]
     assert names[0] != names[1]
     assert names[0] == names[2]
 
@@ -180,7 +182,7 @@ def test_the_name_follows_what_the_maker_of_an_instruction_was_given(text):
         exec(text.format(step=step) + "\n@kernel()\ndef f(x): return one(x)\n", scope)  # noqa: S102
         return scope["f"]
 
-    names = [objects._file_name(made(step), ("<i8",)) for step in (1, 2, 1)]
+    names = [machine_code._file_name(made(step), ("<i8",)) for step in (1, 2, 1)]
     assert names[0] != names[1]
     assert names[0] == names[2]
 
@@ -189,7 +191,7 @@ PROGRAM = """
 import logging, sys
 logging.basicConfig(format="%(message)s", level="INFO")
 import numpy as np
-from hilum._kernels import bits
+from hilum._kernels.bitmask import bits
 assert bits.count(bits.between(np.arange(64, dtype=np.int16).reshape(1, 1, 64), 3, 7)).sum() == 5
 print("numba" in sys.modules)
 """
@@ -225,14 +227,14 @@ def test_code_is_compiled_once_and_then_loaded_without_the_compiler(copied, tmp_
     assert "compiling kernels for this machine" in first.stderr
     assert not second.stderr
     assert not (tmp_path / "cache").exists()
-    files = sorted((copied / "hilum/_kernels/__pycache__").glob("*.kernel"))
+    files = sorted((copied / "hilum/_kernels/bitmask/__pycache__").glob("*.kernel"))
     assert [file.name.split(".")[:2] for file in files] == [["bits", "_count"], ["bits", "_pack"]]
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "empty"])
 def test_a_damaged_file_is_compiled_anew(copied, tmp_path, harm):
     _start(copied, tmp_path / "cache")
-    for file in (copied / "hilum/_kernels/__pycache__").glob("*.kernel"):
+    for file in (copied / "hilum/_kernels/bitmask/__pycache__").glob("*.kernel"):
         held = bytearray(file.read_bytes())
         held[len(held) // 2] ^= 1
         file.write_bytes({"cut": held[:100], "flip": bytes(held), "empty": b""}[harm])
@@ -242,14 +244,14 @@ def test_a_damaged_file_is_compiled_anew(copied, tmp_path, harm):
 
 
 def test_code_goes_to_the_users_folder_where_the_program_cannot_be_written(copied, tmp_path):
-    (copied / "hilum/_kernels/__pycache__").write_text("in the way: even root cannot write into it")
+    (copied / "hilum/_kernels/bitmask/__pycache__").write_text("in the way: even root cannot write into it")
     first, second = (_start(copied, tmp_path / "cache") for _ in range(2))
     assert (first.stdout.strip(), second.stdout.strip()) == ("True", "False")
     assert len(list((tmp_path / "cache/hilum/kernels").glob("*.kernel"))) == 2
 
 
 def test_where_nothing_can_be_written_it_works_and_says_so_once(copied, tmp_path):
-    (copied / "hilum/_kernels/__pycache__").write_text("in the way")
+    (copied / "hilum/_kernels/bitmask/__pycache__").write_text("in the way")
     (tmp_path / "cache").write_text("in the way")
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
@@ -267,12 +269,12 @@ def test_numbas_debugging_switch_for_a_persons_own_code_does_not_stop_the_compil
 def test_code_that_numbas_variables_make_another_is_kept_under_another_name(copied, tmp_path):
     for settings in ({}, {"NUMBA_OPT": "0"}, {"NUMBA_CACHE_DIR": "/nowhere", "NUMBA_NUM_THREADS": "1"}):
         _start(copied, tmp_path / "cache", **settings)
-    assert len(list((copied / "hilum/_kernels/__pycache__").glob("*._count.*.kernel"))) == 2
+    assert len(list((copied / "hilum/_kernels/bitmask/__pycache__").glob("*._count.*.kernel"))) == 2
 
 
 def test_an_array_of_one_row_takes_the_code_of_any_other(monkeypatch):
     asked = []
-    monkeypatch.setattr(objects, "load", lambda _, kinds: asked.append(kinds) or 1 / 0)
+    monkeypatch.setattr(machine_code, "load", lambda _, kinds: asked.append(kinds) or 1 / 0)
     for rows in (0, 1, 2):
         with pytest.raises(ZeroDivisionError):
             kernel()(lambda *_: None)(np.zeros((rows, 3)), (1.0, np.zeros((rows, 3))))

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum._kernels.turning_labels import reach_of, reach_of_tile
-from hilum.ops.label_tiles import TILE, LabelTiles, in_words
+from hilum._kernels.patches.rotate_labels import reach_of, reach_of_tile
+from hilum.ops.patches.label_tiles import TILE, LabelTiles, in_words
 
 SHAPE = (70, 130, 90)
 

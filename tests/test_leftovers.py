@@ -13,10 +13,10 @@ import pytest
 
 import hilum
 from hilum.cli import main
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_luna16
 from hilum.io.atomic import atomic_path, whole_folder
 from hilum.io.unfinished import PARTIAL
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_luna16
 from hilum.recipes import recipe, recipe_toml
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")

@@ -12,11 +12,11 @@ import hilum
 from hilum import Geometry, Scan, Volume, batch, consensus_mask, mask_nodules, reading_mask
 from hilum.cli import main
 from hilum.datasets import lidc, recognize
-from hilum.datasets.phantom_files import write_dicom_series
 from hilum.errors import AnnotationError, MissingInputError
 from hilum.io import annotate
-from hilum.io.lidc import read_lidc
-from hilum.ops.outlines import reading_diameter_mm, reading_volume_mm3
+from hilum.io.annotations.lidc import read_lidc
+from hilum.ops.nodules.outlines import reading_diameter_mm, reading_volume_mm3
+from hilum.phantom.files import write_dicom_series
 
 GRID = Geometry((12, 40, 48), (2.5, 0.7, 0.8), (-20.0, 5.0, -100.0))
 UIDS = tuple(slice_uid(k) for k in range(12))

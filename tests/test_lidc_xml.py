@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lidc_message import SERIES, SQUARE, message, nodule, other, points_text, roi, slice_uid
 
 from hilum.errors import AnnotationError, InputError, MissingInputError
-from hilum.io.lidc_xml import parse_message, series_of
+from hilum.io.annotations.lidc_xml import parse_message, series_of
 
 PLAIN = message(
     nodule(roi(-10.5, uid=slice_uid(3)), roi("-8.0 ", [(1, 2), (3, 4)], inclusion="FALSE"), roi(-6, [(7, 8)])),
@@ -160,10 +160,10 @@ def test_ratings_that_are_none_are_counted(tmp_path):
 
 
 def test_files_that_are_too_much_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("hilum.io.lidc_xml._SIZE_LIMIT", 10000)
+    monkeypatch.setattr("hilum.io.annotations.lidc_xml._SIZE_LIMIT", 10000)
     with pytest.raises(AnnotationError, match="larger than 10000 bytes"):
         parse_message(write(tmp_path, PLAIN + " " * 10000))
-    monkeypatch.setattr("hilum.io.lidc_xml._MOST_POINTS", 10)
+    monkeypatch.setattr("hilum.io.annotations.lidc_xml._MOST_POINTS", 10)
     with pytest.raises(AnnotationError, match="more than 10 points"):
         parse_message(write(tmp_path, PLAIN))
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.errors import AnnotationError, InputError, MissingInputError
-from hilum.io import tables
-from hilum.io.luna import read_annotations, read_series_rows
+from hilum.io.annotations import csv_tables
+from hilum.io.annotations.luna import read_annotations, read_series_rows
 
 UID = "1.3.6.1.4.1.14519.5.2.1.6279.6001.1"
 HEAD = "seriesuid,coordX,coordY,coordZ,diameter_mm"
@@ -183,7 +183,7 @@ def test_line_ends_of_old_macs_and_endless_lines(tmp_path, monkeypatch):
     assert centers(make(tmp_path, *ROWS, end="\r")) == CENTERS
     with pytest.raises(AnnotationError, match="line 2: is longer than"):
         centers(make(tmp_path, "x" * (2**20 + 1)))
-    monkeypatch.setattr(tables, "_SIZE_LIMIT", 50)
+    monkeypatch.setattr(csv_tables, "_SIZE_LIMIT", 50)
     with pytest.raises(AnnotationError, match="larger than 50 bytes"):
         centers(make(tmp_path, *ROWS))
 

@@ -13,17 +13,17 @@ import hilum
 from hilum import batch, cli
 from hilum.datasets import luna16, recognize
 from hilum.datasets.luna16_patients import PATIENTS, read_patients, whole_folds
-from hilum.datasets.phantom import PhantomOptions, make_phantom
-from hilum.datasets.phantom_files import write_luna16
 from hilum.errors import AnnotationError, InputError, MissingInputError, OutputError
-from hilum.io import landing
-from hilum.io.finished import finished_scans, read_record
-from hilum.io.landing import read_locations
-from hilum.io.ledger import read_ledger
-from hilum.io.records import TableRecord
-from hilum.io.store import FORMATS, read_finished
-from hilum.io.summary import merge_tables, read_summary
-from hilum.ops.landing import compare_with_given, measure_each_nodule
+from hilum.ops.quality.nodules import compare_with_given, measure_each_nodule
+from hilum.outputs import nodule_records
+from hilum.outputs.dataset_summary import merge_tables, read_summary
+from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.ledger import read_ledger
+from hilum.outputs.nodule_records import read_locations
+from hilum.outputs.records import TableRecord
+from hilum.outputs.store import FORMATS, read_finished
+from hilum.phantom.chest import PhantomOptions, make_phantom
+from hilum.phantom.files import write_luna16
 from hilum.recipes import parse_recipe
 from hilum.volume import Mask, Volume
 
@@ -459,12 +459,12 @@ def test_patients_without_a_name_are_nobody(tmp_path):
 
 
 def test_a_file_that_would_move_a_nodule_is_not_kept(few, tmp_path, monkeypatch):
-    real = landing._stored_affine
+    real = nodule_records._stored_affine
 
     def moved(path):
         return real(path) + np.array([[0.0, 0, 0, 0.02]] + 3 * [[0.0] * 4])
 
-    monkeypatch.setattr(landing, "_stored_affine", moved)
+    monkeypatch.setattr(nodule_records, "_stored_affine", moved)
     rows = batch.run(luna16.index(few).refs[:1], parse_recipe(COARSE), tmp_path / "out")
     assert (rows[0].status, rows[0].code) == ("failed", "round-trip")
     assert list((tmp_path / "out" / "scans").iterdir()) == []
@@ -477,7 +477,7 @@ def test_both_formats_are_read_back_for_the_proof(few, tmp_path, file_format):
     rows = batch.run(luna16.index(few).refs[:1], recipe, tmp_path / "out")
     record = read_record(tmp_path / "out" / "scans" / rows[0].id)
     assert 0 <= record.nodules[0].round_trip_mm < 1e-6
-    affine = landing._stored_affine(tmp_path / "out" / "scans" / rows[0].id / ("ct" + FORMATS[file_format]))
+    affine = nodule_records._stored_affine(tmp_path / "out" / "scans" / rows[0].id / ("ct" + FORMATS[file_format]))
     image = hilum.read(next((few / "subset0").glob("*.mhd"))).ct.geometry
     assert np.allclose(affine[:3, :3] @ record.nodules[0].voxel + affine[:3, 3], record.nodules[0].world)
     assert image.index_to_world(record.nodules[0].source_voxel) == pytest.approx(record.nodules[0].world)
@@ -540,7 +540,7 @@ UID_0314 = "1.3.6.1.4.1.14519.5.2.1.6279.6001.154677396354641150280013275227"
 @pytest.mark.real
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_real_scan_as_luna16_has_it(real_data, tmp_path, flip):
-    from hilum.datasets.phantom_files import reverse_in_plane
+    from hilum.phantom.files import reverse_in_plane
 
     scan = hilum.read(real_data / "lidc-idri-0314" / "image")
     (tmp_path / "tree" / "subset4").mkdir(parents=True)

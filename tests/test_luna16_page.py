@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from hilum import cli
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dsb2017, write_luna16
-from hilum.io.finished import finished_scans
+from hilum.outputs.finished import finished_scans
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dsb2017, write_luna16
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "luna16.md"
 TEXT = PAGE.read_text() if PAGE.is_file() else ""

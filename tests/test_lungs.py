@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from hilum.datasets.phantom import PhantomOptions, make_phantom
 from hilum.errors import InputError
 from hilum.geometry import Geometry
-from hilum.ops.lungs import AIRWAYS, LEFT, METHODS, RIGHT, segment_lungs
-from hilum.ops.nodules import mask_nodules
+from hilum.ops.lungs.segment import AIRWAYS, LEFT, METHODS, RIGHT, segment_lungs
+from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.reorient import body_axes
+from hilum.phantom.chest import PhantomOptions, make_phantom
 from hilum.testing import directions, volumes
 from hilum.volume import Volume
 
@@ -157,7 +157,7 @@ def test_nodules_on_the_wall_are_kept_in_thick_slices(seed, spacing, worst, monk
     got = segment_lungs(chest.scan.ct).array > 0
     assert min(whole for whole, _ in nodule_shares(chest, got)) >= 0.99
     assert dice(got, chest.lungs.array > 0) > 0.985
-    monkeypatch.setattr("hilum.ops.lungs_thick.find_in_planes", lambda *_, **__: np.zeros((0, 4)))
+    monkeypatch.setattr("hilum.ops.lungs.wall_nodules.find_in_planes", lambda *_, **__: np.zeros((0, 4)))
     without = segment_lungs(chest.scan.ct).array > 0
     assert min(whole for whole, _ in nodule_shares(chest, without)) < worst
 
@@ -391,7 +391,8 @@ def test_options_that_do_not_exist_are_named():
 
 
 def test_importing_the_door_is_cheap():
-    code = "import sys, hilum.ops.lungs, hilum.ops.lungs2d, hilum.ops.morphology; sys.exit('numba' in sys.modules)"
+    modules = "hilum.ops.lungs.segment, hilum.ops.lungs.tutorial2d, hilum.ops.morphology"
+    code = f"import sys, {modules}; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from hilum.errors import InputError
-from hilum.ops.lungs2d import OUTSIDE, Steps2D, lungs_by_slice, steps2d
+from hilum.ops.lungs.tutorial2d import OUTSIDE, Steps2D, lungs_by_slice, steps2d
 
 
 def eight_steps(stored):

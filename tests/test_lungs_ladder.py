@@ -10,13 +10,13 @@ import pytest
 
 import hilum
 from hilum import batch
-from hilum.datasets.phantom import PhantomOptions, make_phantom
 from hilum.geometry import Geometry
-from hilum.io.ledger import read_ledger
-from hilum.ops.lungs import segment_lungs
-from hilum.ops.lungs_ladder import RUNGS, find_lungs
-from hilum.ops.quality import ALARM_BELOW, ALARMS, judge
+from hilum.ops.lungs.fallback import RUNGS, find_lungs
+from hilum.ops.lungs.segment import segment_lungs
+from hilum.ops.quality.measure import ALARM_BELOW, ALARMS, judge
 from hilum.ops.reorient import body_axes
+from hilum.outputs.ledger import read_ledger
+from hilum.phantom.chest import PhantomOptions, make_phantom
 from hilum.recipes import parse_recipe
 from hilum.volume import Mask, Volume
 
@@ -50,7 +50,7 @@ class Counted:
 
 
 def test_a_plausible_mask_costs_nothing_more(chest, monkeypatch):
-    monkeypatch.setattr("hilum.ops.lungs_ladder.RUNGS", {"none": lambda *_: pytest.fail("a rung was tried")})
+    monkeypatch.setattr("hilum.ops.lungs.fallback.RUNGS", {"none": lambda *_: pytest.fail("a rung was tried")})
     segment = Counted(chest.scan.ct, chest.lungs.array)
     found = find_lungs(chest.scan.ct, segment)
     assert segment.calls == 1
@@ -99,7 +99,7 @@ def test_noise_that_the_method_cannot_bear_is_smoothed(chest, monkeypatch):
     def naive(volume):
         return RUNGS[next(name for name in RUNGS if "tutorial3d" in name)](volume, segment_lungs, 0)
 
-    monkeypatch.setattr("hilum.ops.lungs_ladder.RUNGS", {name: RUNGS[name] for name in RUNGS if "smoothed" in name})
+    monkeypatch.setattr("hilum.ops.lungs.fallback.RUNGS", {name: RUNGS[name] for name in RUNGS if "smoothed" in name})
     assert both_sides(naive(noisy), chest.lungs) < 0.5
     found = find_lungs(noisy, naive)
     assert [note.code for note in found.notes] == ["lungs-fallback"]

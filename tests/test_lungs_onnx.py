@@ -12,11 +12,11 @@ from scipy import ndimage
 
 import hilum
 from hilum import batch
-from hilum.datasets.phantom import make_phantom
 from hilum.errors import InputError, MissingInputError, RecipeError, UnsupportedError
 from hilum.geometry import Geometry
-from hilum.ops.lungs import segment_lungs
-from hilum.ops.lungs_onnx import _enlarge, _largest, _shrink, body_boxes
+from hilum.ops.lungs.onnx import _enlarge, _largest, _shrink, body_boxes
+from hilum.ops.lungs.segment import segment_lungs
+from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
 from hilum.volume import Volume
 

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from hilum._kernels import bits, blobs, coarse, components, morphology, rays
-from hilum.ops import lungs_dense, lungs_thick, lungs_wall
+from hilum._kernels.anatomy import coarse, rays
+from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.components import blobs, labeling
+from hilum.ops.lungs import dense, thick_slices, wall_nodules
 
 FACE_MOVES = [(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)]
 
@@ -45,8 +47,8 @@ def scenes(draw):
 def test_surfaces_add_up_face_by_face(scene):
     lung, air, spacing, flat = scene
     shape = lung.shape
-    runs = components.find_components(pack(lung & ~air), shape, corners=False, workers=1)
-    boxes = components.boxes(runs)
+    runs = labeling.find_components(pack(lung & ~air), shape, corners=False, workers=1)
+    boxes = labeling.boxes(runs)
     got = blobs.surfaces(runs, boxes, pack(air), pack(lung), spacing, flat=flat)
     named, count = ndimage.label(lung & ~air)
     assert count == runs.number
@@ -82,8 +84,8 @@ def test_a_ball_half_sunk_in_a_wall_is_found_again(radius, shift, spacing, depth
     ball = ((places - center) ** 2).sum(axis=-1) <= radius**2
     wall = places[..., 1] < center[1] - depth * radius
     air = ~(ball | wall)
-    runs = components.find_components(pack(ball & ~wall), shape, corners=False, workers=1)
-    boxes = components.boxes(runs)
+    runs = labeling.find_components(pack(ball & ~wall), shape, corners=False, workers=1)
+    boxes = labeling.boxes(runs)
     sums = blobs.surfaces(runs, boxes, pack(air), pack(air | (ball & ~wall)), spacing, flat=False)
     (found,) = blobs.balls(sums, boxes, spacing, flat=False)
     assert np.abs(found[:3] - center).max() < 0.6
@@ -97,8 +99,8 @@ def test_a_ball_half_sunk_in_a_wall_is_found_again(radius, shift, spacing, depth
 def test_a_plane_has_no_ball():
     solid = np.zeros((6, 20, 20), bool)
     solid[:, :10] = True
-    runs = components.find_components(pack(solid), solid.shape, corners=False, workers=1)
-    boxes = components.boxes(runs)
+    runs = labeling.find_components(pack(solid), solid.shape, corners=False, workers=1)
+    boxes = labeling.boxes(runs)
     sums = blobs.surfaces(runs, boxes, pack(~solid), pack(~solid), (1.0, 1.0, 1.0), flat=False)
     assert not np.isfinite(blobs.balls(sums, boxes, (1.0, 1.0, 1.0), flat=False)[0, 3])
 
@@ -189,7 +191,7 @@ def chest(dense_hu):
 
 def dense_share(hu):
     cells, labels, sick = chest(hu)
-    found = lungs_dense.find_dense(cells, labels, cells > -400, (3.0, 3.0, 3.0), 60.0)
+    found = dense.find_dense(cells, labels, cells > -400, (3.0, 3.0, 3.0), 60.0)
     assert not (found == 2).any()
     assert not found[labels > 0].any()
     return (found[sick] == 1).mean(), np.count_nonzero((found > 0) & ~sick) / np.count_nonzero(sick)
@@ -211,7 +213,7 @@ def test_haze_is_found_wherever_it_hangs_together_with_the_lung():
 
 def test_no_lungs_no_dense_lung():
     cells, labels, _ = chest(45)
-    assert not lungs_dense.find_dense(cells, np.zeros_like(labels), cells > -400, (3.0,) * 3, 60.0).any()
+    assert not dense.find_dense(cells, np.zeros_like(labels), cells > -400, (3.0,) * 3, 60.0).any()
 
 
 def test_a_mass_on_the_wall_is_found_on_cells_and_a_ridge_is_not():
@@ -222,14 +224,14 @@ def test_a_mass_on_the_wall_is_found_on_cells_and_a_ridge_is_not():
     mass = ((places - center) ** 2).sum(axis=-1) <= 14**2
     ridge = (places[..., 1] - 24) ** 2 + (places[..., 2] - 32) ** 2 <= 14**2
     lungs = (air & ~mass & ~ridge).astype(np.uint8)
-    masses, (right, left) = lungs_wall.find_masses(lungs, np.zeros_like(lungs), size, (0.0, 0.0, 0.0))
+    masses, (right, left) = wall_nodules.find_masses(lungs, np.zeros_like(lungs), size, (0.0, 0.0, 0.0))
     assert len(right) == 1
     assert np.abs(right[0, :3] - center).max() < 2
     assert abs(right[0, 3] - 14) < 2
     assert not len(left)
     assert (masses[mass & air] == 1).mean() > 0.6  # the ball adds the rest
     assert not masses[~mass].any()
-    nothing, (right, _) = lungs_wall.find_masses(lungs, np.ones_like(lungs), size, (0.0, 0.0, 0.0))
+    nothing, (right, _) = wall_nodules.find_masses(lungs, np.ones_like(lungs), size, (0.0, 0.0, 0.0))
     assert not len(right)
     assert not nothing.any()
 
@@ -241,10 +243,10 @@ def test_a_calcified_nodule_is_drawn_and_bone_around_it_is_not():
     lung = pack(np.zeros(shape, bool))
     hu = np.full(shape, 800, np.int16)
     hu[:, :12] = 40
-    lungs_wall.draw_nodules(lung, hu, np.array([[*center, radius]]), spacing)
+    wall_nodules.draw_nodules(lung, hu, np.array([[*center, radius]]), spacing)
     got = unpack(lung, shape)
-    rim = max(lungs_wall.RIM_MM, lungs_wall.RIM_VOXELS * 1.0)
-    assert np.array_equal(got, far <= np.where(hu > lungs_wall.BONE_HU, radius + rim / 2, radius + rim))
+    rim = max(wall_nodules.RIM_MM, wall_nodules.RIM_VOXELS * 1.0)
+    assert np.array_equal(got, far <= np.where(hu > wall_nodules.BONE_HU, radius + rim / 2, radius + rim))
 
 
 @pytest.mark.parametrize("x", [35.0, 2.0, 69.0])
@@ -255,8 +257,8 @@ def test_a_disk_is_followed_into_a_slice_that_it_fills_in_half_and_not_into_lung
     disk = np.array([10.0, 30.0, x, 6.0])
     inside = np.linalg.norm(world(shape[1:], spacing[1:]) - disk[1:3], axis=-1) <= disk[3]
     hu[2][inside], hu[3][inside] = 40, -400
-    found = lungs_thick._in_next_slices(disk[None], lung, hu, spacing)
+    found = thick_slices._in_next_slices(disk[None], lung, hu, spacing)
     assert found.tolist() == [[15.0, *disk[1:]]]
-    assert not len(lungs_thick._in_next_slices(disk[None], pack(np.zeros(shape, bool)), hu, spacing))
+    assert not len(thick_slices._in_next_slices(disk[None], pack(np.zeros(shape, bool)), hu, spacing))
     hu[3][inside] = -700
-    assert not len(lungs_thick._in_next_slices(disk[None], lung, hu, spacing))
+    assert not len(thick_slices._in_next_slices(disk[None], lung, hu, spacing))

@@ -27,10 +27,10 @@ from hilum.batch.limits import LEAST, Limits
 from hilum.batch.run import process
 from hilum.batch.supervisor import Crew
 from hilum.errors import HilumError, InputError, OutputError
-from hilum.io.ledger import read_ledger
-from hilum.io.ledger_rows import Row
 from hilum.io.machine import STOPS
 from hilum.io.unfinished import PARTIAL
+from hilum.outputs.ledger import read_ledger
+from hilum.outputs.ledger_rows import Row
 from hilum.recipes import parse_recipe
 from hilum.scan import ScanRef
 
@@ -299,7 +299,7 @@ def test_a_fault_that_every_scan_meets_ends_the_run_and_condemns_none(refs, tmp_
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patched:
-        patched.setattr("hilum.io.store.write", refuse)
+        patched.setattr("hilum.outputs.store.write", refuse)
         with pytest.raises(OutputError, match=os.strerror(number)) as caught:
             batch.run(refs, RECIPE, out)
     assert caught.value.code == code
@@ -313,14 +313,14 @@ def test_a_fault_that_every_scan_meets_ends_the_run_and_condemns_none(refs, tmp_
 
 @pytest.mark.parametrize(("number", "code"), [(errno.EFBIG, "file-too-large"), (errno.ENAMETOOLONG, "output")])
 def test_a_fault_of_one_scans_output_fails_it_and_the_others_go_on(refs, tmp_path, monkeypatch, number, code):
-    real = hilum.io.store.write
+    real = hilum.outputs.store.write
 
     def refuse(volume, path, **options):
         if refs[0].scan_id in str(path):
             raise OSError(number, os.strerror(number))
         return real(volume, path, **options)
 
-    monkeypatch.setattr("hilum.io.store.write", refuse)
+    monkeypatch.setattr("hilum.outputs.store.write", refuse)
     rows = batch.run(refs, RECIPE, tmp_path / "out")
     assert [row.status for row in rows] == ["failed", *["done"] * (COUNT - 1)]
     assert rows[0].code == code
@@ -331,7 +331,7 @@ def test_a_refused_permission_ends_the_run_only_where_it_is_the_folders(refs, tm
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("hilum.io.store.write", refuse)
+    monkeypatch.setattr("hilum.outputs.store.write", refuse)
     monkeypatch.setattr("hilum.io.machine.os.access", lambda *_: usable)
     if usable:
         rows = batch.run(refs, RECIPE, tmp_path / "out")
@@ -359,7 +359,7 @@ def test_a_store_that_cannot_be_written_ends_the_conversion_too(clean, tmp_path,
     def refuse(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("hilum.io.convert.write", refuse)
+    monkeypatch.setattr("hilum.outputs.convert.write", refuse)
     with pytest.raises(OutputError, match="Read-only file system") as caught:
         list(batch.convert_run(clean, tmp_path / "new", file_format="npy"))
     assert caught.value.code == "read-only"

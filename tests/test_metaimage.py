@@ -13,7 +13,7 @@ from itk_oracle import itk_image, itk_read
 
 from hilum.errors import FormatError, GeometryError, HilumError, InputError, MissingInputError, UnsupportedError
 from hilum.geometry import Geometry
-from hilum.io.metaimage import read_metaimage, read_metaimage_volume, write_metaimage
+from hilum.io.volumes.metaimage import read_metaimage, read_metaimage_volume, write_metaimage
 from hilum.testing import assert_same_geometry, volumes
 from hilum.volume import Volume
 

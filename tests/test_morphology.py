@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.morphology import ball
 
-from hilum._kernels import bits, edges, flat, morphology
+from hilum._kernels.bitmask import bits, edges, morphology, planar
 from hilum.errors import InputError
 from hilum.geometry import Geometry
 from hilum.ops.morphology import close, dilate, erode
@@ -177,7 +177,7 @@ def test_planes_changed_one_by_one_are_scipys(seed, shape, steps, share):
     array = np.random.default_rng(seed).random(shape) < share
     rods = [(kind, morphology.ellipsoid(radius, (math.inf, 1.0, 1.0), shape)) for kind, radius in steps]
     start = bits.between(array.astype(np.uint8), 1, 1)
-    found = flat.change(start, shape[2], rods, workers=2) if rods else start
+    found = planar.change(start, shape[2], rods, workers=2) if rods else start
     y, x = np.indices((141, 141)) - 70
     want = array
     for kind, radius in steps:

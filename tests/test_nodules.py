@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hilum.errors import AnnotationError
 from hilum.geometry import Geometry
-from hilum.ops.nodules import mask_nodules, nodules_outside
+from hilum.ops.nodules.masks import mask_nodules, nodules_outside
 from hilum.scan import Nodule
 from hilum.testing import geometries
 from hilum.volume import Mask

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hilum.errors import FormatError, GeometryError, HilumError, InputError, MissingInputError, UnsupportedError
 from hilum.geometry import Geometry
-from hilum.io.npy import read_npy, write_npy
+from hilum.io.volumes.npy import read_npy, write_npy
 from hilum.testing import masks, volumes
 from hilum.volume import Mask, Volume
 

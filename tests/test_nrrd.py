@@ -13,7 +13,7 @@ from itk_oracle import itk_image, itk_read
 
 from hilum.errors import FormatError, GeometryError, HilumError, InputError, MissingInputError, UnsupportedError
 from hilum.geometry import Geometry
-from hilum.io.nrrd import read_nrrd, read_nrrd_volume, write_nrrd
+from hilum.io.volumes.nrrd import read_nrrd, read_nrrd_volume, write_nrrd
 from hilum.testing import assert_same_geometry, volumes
 from hilum.volume import Volume
 

@@ -9,15 +9,15 @@ import numpy as np
 import pydicom
 import pytest
 from itk_oracle import itk_read
-from test_dicom import by_pydicom
+from test_dicom import read_by_pydicom
 
 import hilum
 from hilum.errors import HilumError
 from hilum.io import READERS, suffix_of
-from hilum.io.dicom import read_dicom
-from hilum.io.dicom_headers import read_headers
-from hilum.io.dicom_hu import to_hu
-from hilum.io.dicom_pixels import stored_frames
+from hilum.io.dicom.headers import read_headers
+from hilum.io.dicom.hu import to_hu
+from hilum.io.dicom.pixels import stored_frames
+from hilum.io.dicom.reader import read_dicom
 from hilum.testing import assert_same_geometry
 
 pytestmark = pytest.mark.real
@@ -168,4 +168,4 @@ def test_folders_through_pydicom_give_the_same_bytes_or_the_same_refusal(root, m
         return scan.ct.array.tobytes(), scan.ct.geometry, scan.notes
 
     quick = outcome(read_dicom)
-    assert outcome(lambda folder: by_pydicom(monkeypatch, folder)) == quick
+    assert outcome(lambda folder: read_by_pydicom(monkeypatch, folder)) == quick

@@ -21,16 +21,16 @@ import hilum
 from hilum import _os, batch
 from hilum._os import is_alive, parse_process, this_process
 from hilum.batch.lock import check_run, hold
-from hilum.batch.place import claimed
+from hilum.batch.output_folder import claimed
 from hilum.batch.task import Task
-from hilum.datasets.phantom import make_phantom
 from hilum.errors import OutputError
 from hilum.export.finished import checked_run
-from hilum.io import store
 from hilum.io.atomic import atomic_path, whole_folder
-from hilum.io.finished import finished_scans, read_record
-from hilum.io.ledger import NAME, read_ledger
 from hilum.io.unfinished import PARTIAL, is_abandoned, sweep
+from hilum.outputs import store
+from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.ledger import NAME, read_ledger
+from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe, with_options
 from hilum.stats import voxel_stats
 from hilum.train.runs import list_run
@@ -232,7 +232,7 @@ def _once_less(add):
 
 
 def test_a_zarr_folder_that_lost_a_smaller_size_is_not_stored(tmp_path, monkeypatch):
-    from hilum.io import ome_zarr
+    from hilum.io.volumes import ome_zarr
 
     volume = make_phantom(seed=1, shape=(48, 120, 120), spacing=(6.0, 3.0, 3.0)).scan.ct
     real = ome_zarr._write_array

@@ -16,8 +16,8 @@ from lidc_message import message, nodule, roi, square
 
 import hilum
 from hilum.cli import app
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series, write_dsb2017
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series, write_dsb2017
 
 pytestmark = pytest.mark.skipif(not pages.read_page("index.md"), reason="an installed package comes without the pages")
 

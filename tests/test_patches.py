@@ -14,13 +14,13 @@ from training_inputs import NODULES, OBLIQUE, index_of, make_run, tell
 
 import hilum
 from hilum import batch, cli
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_luna16
 from hilum.errors import AnnotationError, GeometryError, InputError, OutputError
 from hilum.geometry import IDENTITY_DIRECTION
-from hilum.io.finished import read_record
-from hilum.io.store import read_finished
-from hilum.ops.patches import cut_patch, padded_voxels, patch_start
+from hilum.ops.patches.boxes import cut_patch, padded_voxels, patch_start
+from hilum.outputs.finished import read_record
+from hilum.outputs.store import read_finished
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_luna16
 from hilum.recipes import parse_recipe
 from hilum.testing import directions
 from hilum.train.patch_records import PatchOptions

@@ -16,18 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from hilum.datasets import phantom_growth
-from hilum.datasets.phantom import (
+from hilum.errors import GeometryError, InputError, OutputError
+from hilum.geometry import IDENTITY_DIRECTION, Geometry
+from hilum.phantom import growth
+from hilum.phantom.chest import (
     Phantom,
     PhantomOptions,
     make_phantom,
     outside_field,
 )
-from hilum.datasets.phantom_dialects import DIALECTS, Dialect
-from hilum.datasets.phantom_files import reverse_in_plane, write_dicom_series, write_luna16
-from hilum.datasets.phantom_shapes import Tubes, cover, ellipse
-from hilum.errors import GeometryError, InputError, OutputError
-from hilum.geometry import IDENTITY_DIRECTION, Geometry
+from hilum.phantom.dicom_dialects import DIALECTS, Dialect
+from hilum.phantom.files import reverse_in_plane, write_dicom_series, write_luna16
+from hilum.phantom.shapes import Tubes, cover, ellipse
 from hilum.testing import assert_same_geometry, directions
 from hilum.volume import Volume
 
@@ -62,7 +62,7 @@ def index_of(phantom: Phantom, world) -> tuple[int, ...]:
 
 def test_same_seed_same_bytes_on_any_number_of_threads():
     first = digest(make_phantom(seed=9, shape=(24, 64, 64), workers=1))
-    phantom_growth.grow.cache_clear()
+    growth.grow.cache_clear()
     assert digest(make_phantom(seed=9, shape=(24, 64, 64), workers=3)) == first
     assert digest(make_phantom(seed=10, shape=(24, 64, 64), workers=3)) != first
 

@@ -10,8 +10,8 @@ import pydicom
 import pytest
 
 from hilum import cli
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series
 
 SECRETS = {
     "PatientName": "QZXSECSMITH^QZXSECJANE",

@@ -15,16 +15,16 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import hilum
-from hilum.datasets.phantom import make_phantom
 from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.geometry import Geometry
-from hilum.ops.habits import corner_shift, direction_shift, order_shift
-from hilum.ops.lungs2d import steps2d
+from hilum.ops.lungs.tutorial2d import steps2d
+from hilum.phantom.chest import make_phantom
 from hilum.pictures import FIGURES, find_figure
 from hilum.pictures.compare import compare
 from hilum.pictures.comparison import Comparison, compare_results, difference, sample
 from hilum.pictures.drawing import plain
 from hilum.pictures.histogram import RANGE_HU, histogram
+from hilum.pictures.legacy_mistakes import corner_shift, direction_shift, order_shift
 from hilum.pictures.montage import montage
 from hilum.pictures.nodules import nodules
 from hilum.pictures.overview import overview

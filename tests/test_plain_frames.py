@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum.io import dicom_hu
-from hilum.io.dicom_plain import AIR, Done, read_plain, rescale_plain
-from hilum.io.dicom_records import Header
+from hilum.io.dicom import hu
+from hilum.io.dicom.plain import AIR, Done, read_plain, rescale_plain
+from hilum.io.dicom.records import Header
 
 ROWS, COLUMNS = 3, 5
 SIZE = 2 * ROWS * COLUMNS
@@ -118,8 +118,8 @@ def _quick_and_slow(stored, header):
     quick, slow = np.empty(stored.shape, np.int16), np.empty(stored.shape, np.int16)
     done = rescale_plain(stored, header, quick)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dicom_hu, "rescale_plain", lambda *_: None)
-        want = dicom_hu.to_hu(stored, header, slow)
+        patch.setattr(hu, "rescale_plain", lambda *_: None)
+        want = hu.to_hu(stored, header, slow)
     if done is not None:
         assert done == want
         np.testing.assert_array_equal(quick, slow)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import hilum
-from hilum.datasets.phantom import PhantomOptions, make_phantom
-from hilum.datasets.phantom_files import write_dicom_series
 from hilum.errors import GeometryError
-from hilum.io.dicom import index_dicom, read_dicom
+from hilum.io.dicom.reader import index_dicom, read_dicom
 from hilum.io.inspect import inspect
-from hilum.ops.plausibility import question_size, question_values
+from hilum.ops.quality.plausibility import question_size, question_values
+from hilum.phantom.chest import PhantomOptions, make_phantom
+from hilum.phantom.files import write_dicom_series
 from hilum.volume import Volume
 
 SPOILED = {

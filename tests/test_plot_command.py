@@ -12,8 +12,8 @@ from PIL import Image
 import hilum
 from hilum import batch
 from hilum.cli import main
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series
 from hilum.recipes import parse_recipe
 
 KINDS = ("histogram", "montage", "surface", "steps", "nodules", "window", "overview")

@@ -15,15 +15,15 @@ from PIL import Image
 
 import hilum
 from hilum import batch
-from hilum._kernels.counts import count_scaled, count_values
-from hilum.datasets.phantom import make_phantom
+from hilum._kernels.intensity.histogram import count_scaled, count_values
 from hilum.errors import FormatError
 from hilum.geometry import Geometry
-from hilum.io.finished import finished_scans, read_record
 from hilum.io.png import png_bytes
-from hilum.io.preview import FACTS, PICTURE, read_preview
-from hilum.io.store import read_stored
 from hilum.ops.preview import COLORS, GRAYS, HEIGHT, LEFT, NODULE, PALETTE, RIGHT, UnitRange, draw_preview
+from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.preview_files import FACTS, PICTURE, read_preview
+from hilum.outputs.store import read_stored
+from hilum.phantom.chest import make_phantom
 from hilum.pipeline import preview_of
 from hilum.recipes import parse_recipe
 from hilum.scan import Nodule, Scan

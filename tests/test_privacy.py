@@ -19,19 +19,19 @@ import pytest
 import hilum
 from hilum import batch, cli
 from hilum.datasets import DATASETS
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series, write_luna16
 from hilum.errors import FormatError, InputError
 from hilum.export.boxes import write_boxes_csv, write_coco3d
 from hilum.export.seg import write_segmentations
-from hilum.io.finished import finished_scans
-from hilum.io.ledger import read_ledger
-from hilum.io.ledger_rows import encode_row
+from hilum.io.annotations.csv_tables import plain_cell, safe_cells
 from hilum.io.names import hashed_uid, hide_uids, safe_name, scrub
-from hilum.io.reasons import broken_at, reason_of
-from hilum.io.summary import read_summary
-from hilum.io.tables import plain_cell, safe_cells
 from hilum.io.values import is_uid
+from hilum.outputs.dataset_summary import read_summary
+from hilum.outputs.finished import finished_scans
+from hilum.outputs.ledger import read_ledger
+from hilum.outputs.ledger_rows import encode_row
+from hilum.outputs.reasons import broken_at, reason_of
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series, write_luna16
 from hilum.recipes import Output, Recipe, parse_recipe, recipe, recipe_fingerprint
 from hilum.train.patch_records import PatchOptions
 from hilum.train.patches import write_patches

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lung_spoilers import HELD_OUT, TUNED, Chest
 
-from hilum._kernels.borders import borders
-from hilum._kernels.outline import dents
-from hilum._kernels.tally import tally
-from hilum.datasets.phantom import PhantomOptions, make_phantom
+from hilum._kernels.anatomy.hull import dents
+from hilum._kernels.bitmask.borders import borders
+from hilum._kernels.bitmask.mask_stats import tally
 from hilum.geometry import Geometry
-from hilum.ops.lungs import segment_lungs
-from hilum.ops.quality import ALARM_BELOW, ALARMS, CHECKS, judge, measure
+from hilum.ops.lungs.segment import segment_lungs
+from hilum.ops.quality.measure import ALARM_BELOW, ALARMS, CHECKS, judge, measure
 from hilum.ops.reorient import body_axes
+from hilum.phantom.chest import PhantomOptions, make_phantom
 from hilum.testing import directions
 from hilum.volume import Mask, Volume
 

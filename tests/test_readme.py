@@ -9,9 +9,9 @@ import pytest
 
 import hilum
 from hilum.cli import app
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series
-from hilum.io.luna import read_annotations
+from hilum.io.annotations.luna import read_annotations
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 TEXT = README.read_text() if README.is_file() else ""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import hilum
-from hilum.datasets.phantom_files import reverse_in_plane
+from hilum.phantom.files import reverse_in_plane
 from hilum.recipes import parse_recipe, recipe
 
 pytestmark = pytest.mark.real

@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 
 import hilum
 from hilum import batch, cli
-from hilum.datasets.phantom import make_phantom
 from hilum.errors import MissingInputError, OutputError
-from hilum.io.ledger import append_row
-from hilum.io.ledger_rows import Row
-from hilum.io.records import DatasetRecord
-from hilum.io.store import store_scan
-from hilum.io.summary import write_summary
 from hilum.ops.preview import draw_preview
+from hilum.outputs.dataset_summary import write_summary
+from hilum.outputs.ledger import append_row
+from hilum.outputs.ledger_rows import Row
+from hilum.outputs.records import DatasetRecord
+from hilum.outputs.store import store_scan
+from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
 from hilum.report import write_report
 from hilum.report.charts import histogram, nice_step

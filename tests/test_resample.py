@@ -8,7 +8,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from hilum._kernels import spline
+from hilum._kernels.resample import spline
 from hilum.errors import GeometryError, HilumError, InputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.ops.reorient import reorient

@@ -15,13 +15,13 @@ import pytest
 import hilum
 from hilum import batch
 from hilum.datasets import folder
-from hilum.datasets.phantom import make_phantom
 from hilum.errors import MissingInputError, OutputError
-from hilum.io.finished import finished_scans, read_record
-from hilum.io.ledger import append_row, read_ledger, rewrite_ledger
-from hilum.io.ledger_rows import Row
-from hilum.io.store import whole_folder
 from hilum.io.unfinished import PARTIAL
+from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.ledger import append_row, read_ledger, rewrite_ledger
+from hilum.outputs.ledger_rows import Row
+from hilum.outputs.store import whole_folder
+from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe, recipe
 from hilum.stats import voxel_stats
 

@@ -17,17 +17,17 @@ import hilum
 from hilum import batch, cli
 from hilum.batch import convert_run
 from hilum.datasets.naming import is_scan_name, name_scans
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series
 from hilum.errors import InputError, OutputError
-from hilum.io import sums
-from hilum.io.finished import read_record
-from hilum.io.ledger import append_row, read_ledger
-from hilum.io.ledger_rows import Row
+from hilum.io.annotations.csv_tables import plain_cell
 from hilum.io.names import LEFT_OUT, public_case, safe_kernel, safe_path
-from hilum.io.records import is_plain_name
-from hilum.io.scans_index import COLUMNS, NAME, read_origins
-from hilum.io.tables import plain_cell
+from hilum.outputs import checksums
+from hilum.outputs.finished import read_record
+from hilum.outputs.ledger import append_row, read_ledger
+from hilum.outputs.ledger_rows import Row
+from hilum.outputs.records import is_plain_name
+from hilum.outputs.scans_index import COLUMNS, NAME, read_origins
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series
 from hilum.recipes import parse_recipe
 from hilum.verify import Fault, verify
 
@@ -178,7 +178,7 @@ def test_a_damaged_row_of_an_earlier_run_is_not_believed(inputs, tmp_path):
 def test_verify_holds_it_against_its_checksum_and_asks_no_older_output_for_it(inputs, tmp_path):
     out = tmp_path / "out"
     run([inputs / "LIDC-IDRI-0314"], out)
-    assert NAME in sums.read_sums(out)
+    assert NAME in checksums.read_sums(out)
     *faults, verdict = verify(out)
     assert not faults
     kept = (out / NAME).read_bytes()
@@ -186,7 +186,7 @@ def test_verify_holds_it_against_its_checksum_and_asks_no_older_output_for_it(in
     assert [fault.code for fault in verify(out) if isinstance(fault, Fault)] == ["checksum"]
     (out / NAME).unlink()
     assert [fault.code for fault in verify(out) if isinstance(fault, Fault)] == ["missing"]
-    sums.write_sums(out, ("recipe.toml", "dataset.json"))  # as older versions left it
+    checksums.write_sums(out, ("recipe.toml", "dataset.json"))  # as older versions left it
     *faults, older = verify(out)
     assert not faults
     assert older.files == verdict.files - 1

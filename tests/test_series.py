@@ -9,11 +9,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from hilum.errors import SeriesError, UnsupportedError
+from hilum.errors import SeriesError, UnsupportedError, name_some
 from hilum.geometry import Geometry
-from hilum.io.dicom_records import Header
-from hilum.io.dicom_stack import judge
-from hilum.io.series import choose, group, name_some, refuse, sort_out
+from hilum.io.dicom.records import Header
+from hilum.io.dicom.series import choose, group, refuse, sort_out
+from hilum.io.dicom.stack import judge
 from hilum.testing import assert_same_geometry, geometries
 
 CT = "1.2.840.10008.5.1.4.1.1.2"

@@ -12,8 +12,8 @@ from training_inputs import OBLIQUE, index_of, make_run, tell
 import hilum
 from hilum import cli
 from hilum.errors import OutputError
-from hilum.io.finished import read_record
-from hilum.io.store import read_finished
+from hilum.outputs.finished import read_record
+from hilum.outputs.store import read_finished
 from hilum.train.runs import list_run
 from hilum.train.slices import scale_slices, write_slices
 

@@ -8,9 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
-from hilum._kernels.spline import make_taps
-from hilum._kernels.spline_blocks import PAD, VECTOR, WIDTH
-from hilum._kernels.spline_lines import lines
+from hilum._kernels.resample.spline import make_taps
+from hilum._kernels.resample.spline_blocks import PAD, VECTOR, WIDTH
+from hilum._kernels.resample.spline_lines import lines
 
 u = np.uint64
 KINDS = [("i2", "f4"), ("i2", "i2"), ("u1", "f4"), ("u1", "u1"), ("f4", "f4"), ("f4", "i2"), ("f4", "u1")]

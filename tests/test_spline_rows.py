@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import spline_filter1d
 
-from hilum._kernels.recursion import GAIN, LANES, POLE, START, WIDTH, run_filter
-from hilum._kernels.transpose import BLOCK
-from hilum._kernels.weighing import weigh
+from hilum._kernels.resample.recursive_filter import GAIN, LANES, POLE, START, WIDTH, run_filter
+from hilum._kernels.resample.weighted_sums import weigh
+from hilum._kernels.simd.transpose import BLOCK
 
 u = np.uint64
 

@@ -23,18 +23,19 @@ from training_inputs import OBLIQUE, make_run
 import hilum
 from hilum import batch
 from hilum.cli import main
-from hilum.datasets.phantom import make_phantom
 from hilum.errors import FormatError, HilumError, InputError, OutputError
 from hilum.io import is_volume
-from hilum.io.b2nd import read_b2nd, write_b2nd
-from hilum.io.boxes import StoredArray, cut_stored, read_all
-from hilum.io.finished import finished_scans, is_whole, read_record
-from hilum.io.npy import open_npy, write_npy
-from hilum.io.ome_zarr import read_zarr, write_zarr
-from hilum.io.store import read_finished
-from hilum.io.stores import FORMATS, open_stored, read_stored
-from hilum.ops.patches import cut_array
+from hilum.io.volumes.b2nd import read_b2nd, write_b2nd
+from hilum.io.volumes.boxes import StoredArray, cut_stored, read_all
+from hilum.io.volumes.formats import FORMATS
+from hilum.io.volumes.npy import open_npy, write_npy
+from hilum.io.volumes.ome_zarr import read_zarr, write_zarr
+from hilum.ops.patches.boxes import cut_array
 from hilum.ops.pyramid import halve
+from hilum.outputs.finished import finished_scans, is_whole, read_record
+from hilum.outputs.store import read_finished
+from hilum.outputs.volumes import open_stored, read_stored
+from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
 from hilum.stats import voxel_stats
 from hilum.testing import masks, volumes
@@ -193,8 +194,8 @@ def opened(tmp_path_factory):
     folder = make_folder = tmp_path_factory.mktemp("boxes")
     for name, put in WRITE.items():
         put(Volume(VOXELS, GRID), make_folder / f"ct.{name}")
-    from hilum.io.b2nd import StoredB2nd
-    from hilum.io.shards import StoredZarr
+    from hilum.io.volumes.b2nd import StoredB2nd
+    from hilum.io.volumes.zarr_shards import StoredZarr
 
     return [
         open_npy(folder / "ct.npy"),
@@ -530,7 +531,7 @@ def test_a_zarr_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     def full(*_args, **_more):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("hilum.io.ome_zarr._write_array", full)
+    monkeypatch.setattr("hilum.io.volumes.ome_zarr._write_array", full)
     with pytest.raises(OutputError, match="No space left"):
         write_zarr(Volume(VOXELS + 1, GRID), tmp_path / "a.zarr")
     assert tree(tmp_path) == before

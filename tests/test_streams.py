@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import hilum
-from hilum.io.ledger import read_ledger
+from hilum.outputs.ledger import read_ledger
 
 FULL = Path("/dev/full")
 UNREAD = 141

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum._kernels.raster import draw_triangles
-from hilum.datasets.phantom import make_phantom
 from hilum.errors import InputError, OutputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.io.meshes import write_meshes
 from hilum.ops.surfaces import Mesh, marching_cubes, surfaces
+from hilum.phantom.chest import make_phantom
 from hilum.pictures.surface import part_color, surface
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume

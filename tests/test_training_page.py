@@ -11,9 +11,9 @@ import pytest
 
 from hilum import batch, cli
 from hilum.cli import app
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series
 from hilum.io import read
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series
 from hilum.recipes import parse_recipe
 
 TEXT = pages.read_page("training.md")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum._kernels.transpose import BLOCK, turn_over
+from hilum._kernels.simd.transpose import BLOCK, turn_over
 
 
 @pytest.mark.parametrize(("source", "target"), [("i2", "f4"), ("f4", "f4"), ("f4", "i2")])

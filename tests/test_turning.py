@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum._kernels.kernel import kernel
-from hilum._kernels.recursion import LANES, POLE, START, back_rows, run_forth
-from hilum._kernels.turning import AFTER, BEFORE, find_spans
+from hilum._kernels.compile.kernel import kernel
+from hilum._kernels.patches.rotate import AFTER, BEFORE, find_spans
+from hilum._kernels.resample.recursive_filter import LANES, POLE, START, back_rows, run_forth
 
 u = np.uint64
 

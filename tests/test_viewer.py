@@ -22,12 +22,12 @@ from served import ADDRESS, JAR, ask, ended, post, started
 import hilum
 from hilum import cli
 from hilum.batch.lock import hold
-from hilum.datasets.phantom import make_phantom
 from hilum.errors import FormatError, OutputError
-from hilum.io.ledger import append_row
-from hilum.io.ledger_rows import Row
-from hilum.io.nifti import write_nifti
-from hilum.io.store import store_scan
+from hilum.io.volumes.nifti import write_nifti
+from hilum.outputs.ledger import append_row
+from hilum.outputs.ledger_rows import Row
+from hilum.outputs.store import store_scan
+from hilum.phantom.chest import make_phantom
 from hilum.viewer import app, reviews
 from hilum.viewer.reviews import COLUMNS, NAME, read_reviews, save_review
 from hilum.viewer.sources import open_source

@@ -26,9 +26,9 @@ from matplotlib import image
 
 import hilum
 from hilum import cli
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_luna16
-from hilum.io.finished import AGAIN
+from hilum.outputs.finished import AGAIN
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_luna16
 
 BUILT = Path(hilum.__file__).parent / "viewer" / "page" / "viewer.js"
 

@@ -13,14 +13,14 @@ import pytest
 from served import ask, post, started
 
 import hilum
-from hilum.datasets.phantom import make_phantom
 from hilum.errors import FormatError
-from hilum.io.finished import AGAIN
-from hilum.io.ledger import append_row, rewrite_ledger
-from hilum.io.ledger_rows import Row
-from hilum.io.store import store_scan
-from hilum.io.sums import file_sha256
 from hilum.ops.preview import draw_preview
+from hilum.outputs.checksums import file_sha256
+from hilum.outputs.finished import AGAIN
+from hilum.outputs.ledger import append_row, rewrite_ledger
+from hilum.outputs.ledger_rows import Row
+from hilum.outputs.store import store_scan
+from hilum.phantom.chest import make_phantom
 from hilum.viewer import app
 from hilum.viewer.reviews import COLUMNS, NAME, OLDER, read_reviews, save_review
 from hilum.viewer.sources import open_source

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from served import ADDRESS, JAR, ask, closed, ended, let_in, started
 
-from hilum.datasets.phantom import make_phantom
-from hilum.io.nifti import write_nifti
+from hilum.io.volumes.nifti import write_nifti
+from hilum.phantom.chest import make_phantom
 from hilum.viewer import app, door, handover
 from hilum.viewer.door import Door
 

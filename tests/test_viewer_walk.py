@@ -18,8 +18,8 @@ from matplotlib import image
 
 import hilum
 from hilum import cli
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_luna16
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_luna16
 
 WEB = Path(__file__).parents[1] / "viewer/web"
 

@@ -12,8 +12,8 @@ import pytest
 from served import ADDRESS, ask, let_in
 
 import hilum
-from hilum.datasets.phantom import make_phantom
-from hilum.io.nifti import write_nifti
+from hilum.io.volumes.nifti import write_nifti
+from hilum.phantom.chest import make_phantom
 from hilum.viewer import app
 
 ROOT = Path(hilum.__file__).parents[2]

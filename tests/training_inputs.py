@@ -10,10 +10,10 @@ import numpy as np
 import hilum
 from hilum.batch.task import finished_row
 from hilum.geometry import IDENTITY_DIRECTION
-from hilum.io.finished import read_record
-from hilum.io.ledger import append_row
-from hilum.io.ledger_rows import Row
-from hilum.io.store import store_scan
+from hilum.outputs.finished import read_record
+from hilum.outputs.ledger import append_row
+from hilum.outputs.ledger_rows import Row
+from hilum.outputs.store import store_scan
 from hilum.scan import Note
 
 OBLIQUE = ((0.0, 0.6, 0.8), (0.0, -0.8, 0.6), (-1.0, 0.0, 0.0))

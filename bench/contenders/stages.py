@@ -19,7 +19,7 @@ import numpy as np
 import tutorial
 
 import hilum
-from hilum.ops.lungs import segment_lungs
+from hilum.ops.lungs.segment import segment_lungs
 
 if TYPE_CHECKING:
     from clock import Stages

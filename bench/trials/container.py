@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from trials.runs import command, small_scans
 
-from hilum.io.ledger import read_ledger
-from hilum.io.ledger_rows import FINISHED
+from hilum.outputs.ledger import read_ledger
+from hilum.outputs.ledger_rows import FINISHED
 
 if TYPE_CHECKING:
     import argparse

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 from trials.runs import FAULTY, command, content, faults_of, hilum, small_scans
 
-from hilum.io.ledger import read_ledger
+from hilum.outputs.ledger import read_ledger
 
 if TYPE_CHECKING:
     import argparse

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from hilum import write
-from hilum.datasets.phantom import make_phantom
-from hilum.io.finished import is_whole, read_record
 from hilum.io.unfinished import PARTIAL
+from hilum.outputs.finished import is_whole, read_record
+from hilum.phantom.chest import make_phantom
 from hilum.verify import Fault, verify
 
 HILUM = [sys.executable, "-m", "hilum.cli"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from trials.cluster import running_cluster
 from trials.runs import command, content, faults_of, finished, hilum, small_scans
 
-from hilum.io.ledger import read_ledger
+from hilum.outputs.ledger import read_ledger
 
 if TYPE_CHECKING:
     import argparse
@@ -37,7 +37,7 @@ CLAIMER = """
 import sys, time
 
 from pathlib import Path
-from hilum.batch.place import claimed
+from hilum.batch.output_folder import claimed
 for line in sys.stdin:
     folder, delay = line.split()
     time.sleep(float(delay))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from trials.runs import RECIPE, content, small_scans
 
-from hilum._kernels import kept
+from hilum._kernels.compile import cache
 
 if TYPE_CHECKING:
     import argparse
@@ -157,7 +157,7 @@ def _planted(stage: Stage, whole: Start) -> bool:
         path.chmod(0o755)
     for path in files:
         planted = b"\nno machine code"
-        path.write_bytes(kept.checksum(path.name, planted) + planted)
+        path.write_bytes(cache.checksum(path.name, planted) + planted)
         os.chown(path, MALLORY, MALLORY)
     started = stage.start(ALICE, "planted", HOME=home)
     held = first.status == 0 and len(files) > 10 and started.files == whole.files and len(started.lines) == 1

@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 import hilum
-from hilum.datasets.phantom import make_phantom
+from hilum.phantom.chest import make_phantom
 
 phantom = make_phantom(seed=5, shape=(100, 192, 192), spacing=(3.0, 2.0, 2.0))
 scan = phantom.scan
@@ -123,7 +123,7 @@ figure
 # (``TransformMatrix = -1 0 0 0 -1 0 0 0 1``). The nodule is at another index there, and at the same place in the
 # world. Who computes ``(world - origin) / spacing`` without the direction misses it:
 
-from hilum.datasets.phantom_files import reverse_in_plane
+from hilum.phantom.files import reverse_in_plane
 
 flipped = reverse_in_plane(scan.ct).geometry
 right = flipped.world_to_index(nodule.center)

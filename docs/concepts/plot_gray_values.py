@@ -21,8 +21,8 @@ import pydicom
 from matplotlib.figure import Figure
 
 import hilum
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series
 
 phantom = make_phantom(seed=5, shape=(60, 192, 192), spacing=(5.0, 2.0, 2.0))
 with tempfile.TemporaryDirectory() as folder:

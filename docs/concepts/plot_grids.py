@@ -101,7 +101,7 @@ for name, grid in (("scan", scan), ("center", center), ("corner", corner)):
 # place in the patient, here the center of mass of a phantom's nodule drawn on each; and the corner grid is there
 # for results that must match those of the 2017 tutorials.
 
-from hilum.datasets.phantom import make_phantom
+from hilum.phantom.chest import make_phantom
 
 phantom = make_phantom(seed=5, shape=(60, 192, 192), spacing=(5.0, 2.0, 2.0)).scan
 nodule = phantom.nodules[0]

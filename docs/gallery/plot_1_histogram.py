@@ -9,7 +9,7 @@ and draws the ranges of :data:`hilum.TISSUES` below. They overlap: a value alone
 import numpy as np
 
 import hilum
-from hilum.datasets.phantom import make_phantom
+from hilum.phantom.chest import make_phantom
 from hilum.pictures.histogram import histogram
 
 scan = make_phantom(seed=1, shape=(80, 128, 128)).scan

@@ -7,7 +7,7 @@ the right lung blue, the left one orange, nodules red. The patient's right is on
 """
 
 import hilum
-from hilum.datasets.phantom import make_phantom
+from hilum.phantom.chest import make_phantom
 from hilum.pictures.montage import montage
 
 scan = make_phantom(seed=1, shape=(80, 128, 128)).scan

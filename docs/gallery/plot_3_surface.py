@@ -9,8 +9,8 @@ threshold.
 from dataclasses import replace
 
 import hilum
-from hilum.datasets.phantom import make_phantom
 from hilum.ops.surfaces import surfaces
+from hilum.phantom.chest import make_phantom
 from hilum.pictures.surface import surface
 
 scan = make_phantom(seed=1, shape=(100, 160, 160)).scan

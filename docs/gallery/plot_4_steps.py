@@ -5,7 +5,7 @@ How the lungs are found
 The 2017 tutorial finds lungs slice by slice, in eight steps. :func:`hilum.pictures.steps.steps` shows each.
 """
 
-from hilum.datasets.phantom import make_phantom
+from hilum.phantom.chest import make_phantom
 from hilum.pictures.steps import steps
 
 scan = make_phantom(seed=1, shape=(80, 192, 192)).scan

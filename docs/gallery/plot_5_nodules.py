@@ -8,7 +8,7 @@ that was put on the wrong grid, or flipped, shows at once.
 
 from dataclasses import replace
 
-from hilum.datasets.phantom import make_phantom
+from hilum.phantom.chest import make_phantom
 from hilum.pictures.nodules import nodules
 
 scan = make_phantom(seed=1, shape=(150, 256, 256)).scan

@@ -7,7 +7,7 @@ A gray value is the end of a chain: stored value, modality LUT, Hounsfield units
 There is no way back from gray, so hilum keeps HU.
 """
 
-from hilum.datasets.phantom import make_phantom
+from hilum.phantom.chest import make_phantom
 from hilum.pictures.window import window
 
 scan = make_phantom(seed=1, shape=(60, 192, 192)).scan

@@ -7,7 +7,7 @@ What a recipe changes
 """
 
 import hilum
-from hilum.datasets.phantom import make_phantom
+from hilum.phantom.chest import make_phantom
 from hilum.pictures.compare import compare
 
 scan = make_phantom(seed=1, shape=(60, 128, 128), spacing=(5.0, 3.0, 3.0)).scan

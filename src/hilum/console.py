@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hilum.io.inspect import FindingRecord, SeriesRecord
-    from hilum.io.records import DatasetRecord
+    from hilum.outputs.records import DatasetRecord
     from hilum.scan import Scan
 
 

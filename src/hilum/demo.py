@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hilum import batch
-from hilum._kernels.rescale import RULE, shift, shift_from
-from hilum.datasets.phantom import make_phantom
-from hilum.datasets.phantom_files import write_dicom_series
+from hilum._kernels.intensity.rescale import RULE, shift, shift_from
 from hilum.errors import OutputError
 from hilum.io import read
-from hilum.io.finished import read_record
-from hilum.io.store import read_finished
-from hilum.ops.lungs import segment_lungs
+from hilum.ops.lungs.segment import segment_lungs
 from hilum.ops.resample import resample
+from hilum.outputs.finished import read_record
+from hilum.outputs.store import read_finished
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series
 from hilum.pipeline import preprocess, preview_of
 from hilum.recipes import RECIPES, recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hilum.datasets.phantom import Phantom
-    from hilum.io.records import ScanRecord
+    from hilum.outputs.records import ScanRecord
+    from hilum.phantom.chest import Phantom
 
 SHAPE, SPACING = (140, 256, 256), (2.5, 1.4, 1.4)
 """A grid, (z, y, x) and mm, that a laptop preprocesses in about a second."""

@@ -6,6 +6,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import PurePath
 
 LINE_LIMIT = 300
@@ -130,3 +131,23 @@ class OutputError(HilumError, OSError):
     code = "output"
 
     __str__ = Exception.__str__
+
+
+def name_some(shown: Iterable[str], limit: int = 3) -> str:
+    """Name a few things of many, and count the rest.
+
+    Parameters
+    ----------
+    shown : iterable of str
+        Names that are fit to print.
+    limit : int
+        How many are named.
+
+    Returns
+    -------
+    str
+        ``a, b, c and 4 more``; each name once.
+    """
+    names = list(dict.fromkeys(shown))
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest

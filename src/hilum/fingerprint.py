@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, MissingInputError
-from hilum.io.finished import check_files, finished_scans
-from hilum.io.records import is_annotated
-from hilum.io.store import HU
-from hilum.io.stores import read_stored
 from hilum.ops.statistics import HuHistogram, Moments, count_hu, measure_moments
+from hilum.outputs.finished import check_files, finished_scans
+from hilum.outputs.records import is_annotated
+from hilum.outputs.store import HU
+from hilum.outputs.volumes import read_stored
 from hilum.stats import FINE, PERCENTILES, VoxelStats, fine, summarize
 from hilum.volume import Volume
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.records import ScanRecord
+    from hilum.outputs.records import ScanRecord
 
 REGIONS = ("lungs", "nodules", "foreground")
 """Where gray values are measured: in the lungs, in the nodules, and in either, which is nnU-Net's foreground."""

@@ -8,20 +8,20 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hilum.errors import GeometryError, InputError, UnsupportedError
-from hilum.io.findings import BESIDE_LUNGS, kind_of
-from hilum.io.summary import MOSTLY
 from hilum.ops.finite import check_finite
 from hilum.ops.intensity import normalize
-from hilum.ops.landing import compare_with_given, measure_each_nodule
-from hilum.ops.lungs import WITHOUT_SIDES, segment_lungs
-from hilum.ops.lungs_ladder import find_lungs
+from hilum.ops.lungs.fallback import find_lungs
+from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
 from hilum.ops.morphology import dilate
-from hilum.ops.nodules import mask_nodules, nodules_outside
-from hilum.ops.plausibility import question_size, question_values, surely_not_hu
+from hilum.ops.nodules.masks import mask_nodules, nodules_outside
 from hilum.ops.preview import UnitRange, draw_preview
-from hilum.ops.quality import judge, measure_lungs, measure_nodules
+from hilum.ops.quality.measure import judge, measure_lungs, measure_nodules
+from hilum.ops.quality.nodules import compare_with_given, measure_each_nodule
+from hilum.ops.quality.plausibility import question_size, question_values, surely_not_hu
 from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
+from hilum.outputs.dataset_summary import MOSTLY
+from hilum.outputs.findings import BESIDE_LUNGS, kind_of
 from hilum.scan import Note
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def promised_parts(recipe: Recipe) -> list[str]:
     Returns
     -------
     list of str
-        As `hilum.io.records.ScanRecord` names them.
+        As `hilum.outputs.records.ScanRecord` names them.
     """
     return ["ct", *(["lungs"] if recipe.lungs.method != "none" else []), "preview"]
 

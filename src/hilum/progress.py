@@ -16,14 +16,14 @@ import msgspec
 
 from hilum.console import complain, tell, warn
 from hilum.errors import LINE_LIMIT, one_line
-from hilum.io.findings import codes_of
-from hilum.io.ledger_rows import FINISHED
+from hilum.outputs.findings import codes_of
+from hilum.outputs.ledger_rows import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hilum.io.ledger_rows import Row
+    from hilum.outputs.ledger_rows import Row
 
 STATUSES = ("done", "repaired", "refused", "failed")
 

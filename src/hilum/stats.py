@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import InputError, MissingInputError
-from hilum.io.finished import check_files, finished_scans
-from hilum.io.store import HU
-from hilum.io.stores import read_stored
 from hilum.ops.finite import as_hu
 from hilum.ops.statistics import HuHistogram, Moments, count_hu, measure_moments
+from hilum.outputs.finished import check_files, finished_scans
+from hilum.outputs.store import HU
+from hilum.outputs.volumes import read_stored
 from hilum.recipes import Intensity
 from hilum.volume import Volume
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import FormatError, MissingInputError, OutputError
-from hilum.io import ledger, sums
 from hilum.io.files import is_own_file
-from hilum.io.finished import AGAIN, RECORD, files_stamp, read_record, record_sha256, scans_folder
-from hilum.io.ledger_rows import FINISHED, decode_row
-from hilum.io.outputs import NEWER, OWN_FILES, recipe_text
 from hilum.io.parts import list_parts
 from hilum.io.unfinished import is_abandoned, is_unfinished
+from hilum.outputs import checksums, ledger
+from hilum.outputs.finished import AGAIN, RECORD, files_stamp, read_record, record_sha256, scans_folder
+from hilum.outputs.folder import NEWER, OWN_FILES, recipe_text
+from hilum.outputs.ledger_rows import FINISHED, decode_row
 from hilum.pipeline import promised_parts
 from hilum.recipes import parse_recipe, recipe_fingerprint
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hilum.errors import HilumError
-    from hilum.io.ledger_rows import Row
-    from hilum.io.records import FileRecord
+    from hilum.outputs.ledger_rows import Row
+    from hilum.outputs.records import FileRecord
 
 ANEW = "remove the scan's folder, then run it again with the same command"
 
@@ -84,9 +84,9 @@ def verify(folder: Path) -> Iterator[Fault | Verdict]:
 
 def _own_files(folder: Path) -> Generator[Fault, None, int]:
     """The files beside the scans, and every line of the ledger; how many files the checksums are of."""
-    path = folder / sums.NAME
+    path = folder / checksums.NAME
     try:
-        told = sums.read_sums(folder)
+        told = checksums.read_sums(folder)
     except FormatError as problem:
         yield _fault(path, "damaged", problem)
         told = {}
@@ -99,7 +99,7 @@ def _own_files(folder: Path) -> Generator[Fault, None, int]:
         if not path.is_file():
             yield _fault(path, "missing", FormatError("missing", where=path, do=AGAIN))
         elif told and told.get(name) != _sha256(path):
-            yield _fault(path, "checksum", FormatError(f"does not match {sums.NAME}", where=path, do=AGAIN))
+            yield _fault(path, "checksum", FormatError(f"does not match {checksums.NAME}", where=path, do=AGAIN))
     path = folder / ledger.NAME
     if not path.is_file():
         yield _fault(path, "missing", FormatError("missing", where=path, do=AGAIN))
@@ -162,7 +162,7 @@ def _file(folder: Path, name: str, facts: FileRecord, *, do: str) -> Fault | int
 def _sha256(path: Path) -> str:
     """The checksum of a file; empty where it cannot be read, which no checksum is."""
     try:
-        return sums.file_sha256(path)
+        return checksums.file_sha256(path)
     except (OSError, ValueError):
         return ""
 

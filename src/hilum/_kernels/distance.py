@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.kernel import kernel
+from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:

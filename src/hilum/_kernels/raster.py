@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.kernel import kernel
+from hilum._kernels.compile.kernel import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

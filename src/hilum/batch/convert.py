@@ -17,17 +17,18 @@ import msgspec
 
 from hilum.batch.limits import Limits, check_workers, count_processes
 from hilum.batch.lock import check_run
-from hilum.batch.place import claimed, settle_recipe
+from hilum.batch.output_folder import claimed, settle_recipe
 from hilum.batch.run import check_row
 from hilum.batch.task import guarded
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
-from hilum.io import scans_index, summary, sums
-from hilum.io.convert import convert_scan
 from hilum.io.extras import check_extra
-from hilum.io.finished import check_files, files_stamp, is_whole, read_record, record_sha256, scans_folder
-from hilum.io.ledger import NAME, Ledger, read_ledger
-from hilum.io.ledger_rows import FINISHED, Row, stored
-from hilum.io.outputs import NEWER, OWN_FILES, RECIPE, recipe_text
+from hilum.io.output_kinds import RECIPE
+from hilum.outputs import checksums, dataset_summary, scans_index
+from hilum.outputs.convert import convert_scan
+from hilum.outputs.finished import check_files, files_stamp, is_whole, read_record, record_sha256, scans_folder
+from hilum.outputs.folder import NEWER, OWN_FILES, recipe_text
+from hilum.outputs.ledger import NAME, Ledger, read_ledger
+from hilum.outputs.ledger_rows import FINISHED, Row, stored
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
 from hilum.scan import ScanRef
 
@@ -73,7 +74,7 @@ def convert_run(
     out : Path
         The new output folder, as ``hilum run`` with this format would have left it.
     file_format : str
-        A key of `hilum.io.stores.STORES`.
+        A key of `hilum.io.volumes.formats.STORES`.
     workers : int, optional
         Processes, which convert one scan each at a time; 0 for one per core where there is memory for as many. Without
         it all scans are converted one after the other in this process. What is written is the same.
@@ -122,30 +123,30 @@ def convert_run(
             check_row(new)
             well = well and (new.status in FINISHED or rows[new.id].status not in FINISHED)
             if book.get(new.id) != stored(new):
-                sums.remove_sums(out)  # of what the folder was
+                checksums.remove_sums(out)  # of what the folder was
                 book.append(new)
             yield new
         book.compact()
         if well:
-            summary.write_summary(out, summary.landed_again(folder, out))
+            dataset_summary.write_summary(out, dataset_summary.landed_again(folder, out))
             origins, hide = scans_index.read_origins(folder), recipe.output.series_uid == "hash"
             scans_index.write_index(out, book, origins, former={}, full_paths=True, hide=hide)
-            sums.write_sums(out, OWN_FILES)
+            checksums.write_sums(out, OWN_FILES)
 
 
 def _check_run(folder: Path, file_format: str) -> Recipe:
     """The recipe of a run that has ended and whose own files are what they were."""
     if not (folder / NAME).is_file():
         raise MissingInputError("no output of a run here", where=folder, do="give the --out folder of 'hilum run'")
-    known = sums.read_sums(folder)
+    known = checksums.read_sums(folder)
     if not known:
         raise InputError("the run did not end", where=folder, do=AGAIN, code="unfinished")
     for name in OWN_FILES:
         if name in NEWER and name not in known:
             continue
         path = folder / name
-        if not path.is_file() or sums.file_sha256(path) != known.get(name):
-            raise FormatError(f"is missing or does not match {sums.NAME}", where=path, do=AGAIN, code="checksum")
+        if not path.is_file() or checksums.file_sha256(path) != known.get(name):
+            raise FormatError(f"is missing or does not match {checksums.NAME}", where=path, do=AGAIN, code="checksum")
     recipe = parse_recipe(recipe_text(folder), where=folder / RECIPE)
     if recipe.output.format == file_format:
         raise InputError(f"is stored as {file_format} already", where=folder, do="choose another --format", code="same")

@@ -17,10 +17,10 @@ import hilum
 from hilum.errors import HilumError, InputError
 from hilum.io import header_uid, is_volume, names_of, suffix_of
 from hilum.io.parts import list_parts
-from hilum.io.sums import file_sha256
 from hilum.io.tree import find_files
-from hilum.ops.lungs import MODEL
-from hilum.ops.lungs_onnx import model_digest
+from hilum.ops.lungs.onnx import model_digest
+from hilum.ops.lungs.segment import MODEL
+from hilum.outputs.checksums import file_sha256
 from hilum.recipes import recipe_fingerprint
 from hilum.scan import Known
 
@@ -193,7 +193,7 @@ def _taken(ref: ScanRef, among: list[tuple[str, Path]]) -> list[tuple[str, Path]
     """Those of some files that the reader takes."""
     if not among or not _is_folder(ref):
         return among
-    from hilum.io.dicom_index import list_slices
+    from hilum.io.dicom.index import list_slices
 
     return [(name, ref.path / name) for name in list_slices(ref.path, ref.series_uid, [name for name, _ in among])]
 
@@ -211,7 +211,7 @@ def _told_of(ref: ScanRef, path: Path) -> str:
     volume = is_volume(ref.path)
     if suffix_of(path) != ".csv" or not (ref.series_uid or volume):
         return ""
-    from hilum.io.luna import read_series_rows
+    from hilum.io.annotations.luna import read_series_rows
 
     # What `hilum.read` looks for; which of these names the table has is the reader's to say.
     names = dict.fromkeys((ref.series_uid, header_uid(ref.path) if volume else "", *names_of(ref.path)))

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from hilum.datasets.naming import names_by_rule
 from hilum.errors import InputError, OutputError
 from hilum.io.names import hashed_uid, hide_uids
-from hilum.io.scans_index import Origin
 from hilum.io.values import is_uid
+from hilum.outputs.scans_index import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from hilum.datasets.survey import Survey
-    from hilum.io.ledger import Ledger
+    from hilum.outputs.ledger import Ledger
     from hilum.scan import ScanRef
 
 

@@ -9,28 +9,28 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum._kernels.threads import count_workers
-from hilum.batch.books import prune, refuse_losses
 from hilum.batch.identity import stamp
 from hilum.batch.limits import NO_MEMORY, Limits, check_workers, count_processes
 from hilum.batch.origins import check_hidden, check_names, origins_of
-from hilum.batch.place import claimed, settle_recipe
+from hilum.batch.output_folder import claimed, settle_recipe
+from hilum.batch.removals import prune, refuse_losses
 from hilum.batch.task import Task, inputs_of, judged, with_threads
 from hilum.datasets.survey import Survey, hide_row, hide_series
 from hilum.errors import OutputError
-from hilum.io import scans_index, summary, sums
 from hilum.io.extras import check_extra
-from hilum.io.finished import files_stamp, is_whole, read_record, record_sha256
-from hilum.io.ledger import Ledger
-from hilum.io.ledger_rows import FINISHED, Row, stored
 from hilum.io.machine import STOPS
-from hilum.io.outputs import OWN_FILES, check_out
+from hilum.outputs import checksums, dataset_summary, scans_index
+from hilum.outputs.finished import files_stamp, is_whole, read_record, record_sha256
+from hilum.outputs.folder import OWN_FILES, check_out
+from hilum.outputs.ledger import Ledger
+from hilum.outputs.ledger_rows import FINISHED, Row, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from hilum.batch.books import Pruned
-    from hilum.io.records import DatasetRecord, ScanRecord
+    from hilum.batch.removals import Pruned
+    from hilum.outputs.records import DatasetRecord, ScanRecord
     from hilum.recipes import Recipe
     from hilum.scan import ScanRef
 
@@ -125,7 +125,7 @@ def process(
         Where `refs` come from: what it tells of tables goes to ``dataset.json``.
     pruned : callable, optional
         Where it is given, lines of the ledger and folders that belong to no finished scan and to no input of this run
-        are removed at the end, as `hilum.batch.books.prune` does, and it is told how many.
+        are removed at the end, as `hilum.batch.removals.prune` does, and it is told how many.
     full_paths : bool
         Whether ``scans.csv`` has the paths of scans in their inputs in full; if not, every name that could be a
         person's is left out of them.
@@ -168,17 +168,17 @@ def process(
         for row, is_new in _both(refused, made, book):
             if is_new:
                 if not changed:
-                    sums.remove_sums(out)  # of what the folder was
+                    checksums.remove_sums(out)  # of what the folder was
                 changed = True
                 book.append(row)
             yield row
         if pruned is not None:
             pruned(prune(out, book, keep={row.id for row in refused} | {ref.scan_id for ref in refs}))
         book.compact()
-        summary.write_summary(out, _summaries(refs, book, out, found))
+        dataset_summary.write_summary(out, _summaries(refs, book, out, found))
         origins = origins_of(refs, found, hide=hide)
         scans_index.write_index(out, book, origins, former=former, full_paths=full_paths, hide=hide)
-        sums.write_sums(out, OWN_FILES)
+        checksums.write_sums(out, OWN_FILES)
 
 
 def _both(refused: Iterable[Row], made: Iterable[tuple[Row, bool]], book: Ledger) -> Iterator[tuple[Row, bool]]:
@@ -218,7 +218,7 @@ def _make(
     if not waiting:
         return
     if scheduler:
-        from hilum.batch.cluster import make_on_cluster
+        from hilum.batch.cluster.run import make_on_cluster
 
         rows = make_on_cluster(iter(waiting), scheduler=scheduler, workers=workers or 0, limits=limits, watch=watch)
     elif workers is None:
@@ -282,6 +282,8 @@ def _summaries(refs: Sequence[ScanRef], book: Ledger, out: Path, found: Survey) 
 
     names = list(dict.fromkeys(ref.dataset for ref in refs))
     return [
-        summary.summarize(name, records(name), tables=found.tables.get(name, ()), notes=found.notes.get(name, ()))
+        dataset_summary.summarize(
+            name, records(name), tables=found.tables.get(name, ()), notes=found.notes.get(name, ())
+        )
         for name in names
     ]

@@ -14,14 +14,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hilum.batch.worker import IGNORED
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from hilum.batch.supervisor import Job
+    from hilum.outputs.ledger_rows import Row
+    from hilum.scan import ScanRef
 
     Started = Future[subprocess.Popen[bytes]]
 
@@ -33,6 +34,17 @@ _COMMAND = (
 
 _starters: dict[int, SimpleQueue[tuple[Connection, Started]]] = {}
 """What the starting thread is asked, by process: a fork does not take the thread along."""
+
+
+class Job(Protocol):
+    """What a worker is given: it survives pickling, and makes the row of one scan without raising."""
+
+    @property
+    def ref(self) -> ScanRef:
+        """The scan."""
+
+    def make(self) -> Row:
+        """Make it."""
 
 
 @dataclass(eq=False)

@@ -12,22 +12,21 @@ import subprocess
 import time
 from contextlib import suppress
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from hilum.batch.limits import check_memory, is_stopped, resident, share_memory
-from hilum.batch.start import Worker, start
+from hilum.batch.start import Job, Worker, start
 from hilum.batch.worker import READY
 from hilum.errors import OutputError, one_line
-from hilum.io.ledger_rows import Row
 from hilum.io.machine import start_fault
+from hilum.outputs.ledger_rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from hilum.batch.limits import Limits
-    from hilum.scan import ScanRef
 
 DIED, TIMEOUT, OUT_OF_MEMORY = "process-died", "timeout", "out-of-memory"
 """The codes of scans whose process was lost."""
@@ -49,19 +48,6 @@ _RESTING = 0.25
 
 _FALSE_STARTS = 3
 """Workers that die before they are ready, in a row, after which no more are started."""
-
-
-class Job(Protocol):
-    """What a worker is given: it survives pickling, and makes the row of one scan without raising."""
-
-    @property
-    def ref(self) -> ScanRef:
-        """The scan."""
-        ...
-
-    def make(self) -> Row:
-        """Make it."""
-        ...
 
 
 class Crew:

@@ -15,14 +15,14 @@ from hilum.batch.lock import check_run
 from hilum.datasets import DATASETS
 from hilum.datasets.survey import hide_row
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
-from hilum.io.findings import codes_of, finished_status
-from hilum.io.finished import check_files, files_stamp, read_record, record_sha256
-from hilum.io.ledger_rows import Row
 from hilum.io.machine import read_fault
 from hilum.io.names import hashed_uid, hide_uids
-from hilum.io.reasons import broken_at, reason_of
-from hilum.io.store import store_scan
 from hilum.io.values import is_uid
+from hilum.outputs.findings import codes_of, finished_status
+from hilum.outputs.finished import check_files, files_stamp, read_record, record_sha256
+from hilum.outputs.ledger_rows import Row
+from hilum.outputs.reasons import broken_at, reason_of
+from hilum.outputs.store import store_scan
 from hilum.pipeline import preprocess, preview_of, promised_parts
 from hilum.recipes import Compute, Recipe, recipe_fingerprint
 from hilum.scan import Note
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from hilum.io.ledger_rows import Status
-    from hilum.io.records import ScanRecord
+    from hilum.outputs.ledger_rows import Status
+    from hilum.outputs.records import ScanRecord
     from hilum.scan import Scan, ScanRef
 
 OUT_OF_MEMORY = "out-of-memory"

@@ -68,7 +68,7 @@ def _watch(parent: int) -> None:
 def _prepare() -> None:
     """Import what a scan needs before the first one comes."""
     import hilum.batch.task
-    import hilum.io.dicom
-    import hilum.io.metaimage
-    import hilum.io.nifti
+    import hilum.io.dicom.reader
+    import hilum.io.volumes.metaimage
+    import hilum.io.volumes.nifti
     import hilum.pipeline  # noqa: F401 - as above

@@ -95,8 +95,8 @@ def save(figure: Figure, out: Path, options: Options) -> int:
 def load(source: Path, options: Options) -> Scan:
     """Read a scan, finished or not, in HU."""
     from hilum.io import annotate
-    from hilum.io.finished import check_files, read_record
-    from hilum.io.store import HU, read_finished
+    from hilum.outputs.finished import check_files, read_record
+    from hilum.outputs.store import HU, read_finished
 
     folder = finished_folder(source)
     if folder is None:
@@ -117,7 +117,7 @@ def load(source: Path, options: Options) -> Scan:
 
 def finished_folder(source: Path) -> Path | None:
     """The folder of a finished scan: the one given, or the only one of a run's output."""
-    from hilum.io.finished import finished_scans
+    from hilum.outputs.finished import finished_scans
 
     if (source / "scan.json").is_file():
         return source
@@ -151,7 +151,7 @@ def rescale_of(source: Path, scan: Scan) -> tuple[float, float] | None:
     """Slope and intercept that all slices of a DICOM series share; None for other files, and where they differ."""
     if not scan.slice_uids:
         return None
-    from hilum.io.dicom import index_dicom
+    from hilum.io.dicom.reader import index_dicom
 
     uids = set(scan.slice_uids)
     pairs = {(h.slope, h.intercept) for s in index_dicom(source) for h in s.slices if h.sop_uid in uids and not h.lut}

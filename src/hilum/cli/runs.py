@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hilum.progress import Tally
 
 if TYPE_CHECKING:
-    from hilum.batch.books import Pruned
+    from hilum.batch.removals import Pruned
 
 
 def run(
@@ -84,8 +84,8 @@ def run(
     """
     from hilum import batch
     from hilum.io.extras import check_extra
-    from hilum.io.outputs import check_out
-    from hilum.io.summary import read_summary
+    from hilum.outputs.dataset_summary import read_summary
+    from hilum.outputs.folder import check_out
     from hilum.progress import Tally, progress
     from hilum.recipes import recipe as find_recipe
     from hilum.recipes import with_options
@@ -172,7 +172,7 @@ def store(
         GB of memory that one scan may take; 0 for an equal share of what is free.
     """
     from hilum import batch
-    from hilum.io.ledger import read_ledger
+    from hilum.outputs.ledger import read_ledger
     from hilum.progress import progress
 
     target = folder.with_name(f"{folder.resolve().name}-{file_format}") if out is None else out

@@ -22,7 +22,7 @@ ContourPixel = Literal["exclude", "include"]
 
 def _known(_type: object, method: str) -> None:
     """Refuse a method that there is not, as a mistake of usage."""
-    from hilum.ops.lungs import METHODS, MODEL
+    from hilum.ops.lungs.segment import METHODS, MODEL
 
     if method not in METHODS and not method.startswith(MODEL):
         raise ValueError(f"expected one of {', '.join(METHODS)}, {MODEL}PATH")
@@ -124,10 +124,10 @@ def lungs(
         Series Instance UID, where the folder holds several.
     """
     from hilum import io
-    from hilum.ops.lungs import WITHOUT_SIDES, segment_lungs
-    from hilum.ops.lungs_ladder import find_lungs
+    from hilum.ops.lungs.fallback import find_lungs
+    from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
     from hilum.ops.morphology import dilate
-    from hilum.ops.quality import judge
+    from hilum.ops.quality.measure import judge
 
     io.check_output(output)
     scan = _read(source, series=series)
@@ -178,8 +178,8 @@ def nodules(
         What the annotations call the scan, where its file does not know its Series Instance UID.
     """
     from hilum import io
-    from hilum.ops.nodules import mask_nodules, nodules_outside
-    from hilum.ops.outlines import check_level
+    from hilum.ops.nodules.masks import mask_nodules, nodules_outside
+    from hilum.ops.nodules.outlines import check_level
 
     io.check_output(output)
     check_level(consensus)

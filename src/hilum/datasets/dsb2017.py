@@ -13,11 +13,11 @@ from hilum.datasets.folder import scan_id_of
 from hilum.datasets.listing import Listing, left_out
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
 from hilum.io import check_is_ct, read
+from hilum.io.annotations.csv_tables import read_rows, wrong_line
 from hilum.io.files import is_there
 from hilum.io.names import safe_name
-from hilum.io.outputs import output_kind
-from hilum.io.records import TableRecord
-from hilum.io.tables import read_rows, wrong_line
+from hilum.io.output_kinds import output_kind
+from hilum.outputs.records import TableRecord
 from hilum.scan import Known, Note, Scan, ScanRef
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from hilum.datasets.listing import Listing, left_out
 from hilum.errors import InputError, MissingInputError
 from hilum.io import READERS, check_is_ct, is_volume, read, suffix_of
 from hilum.io.files import is_there
-from hilum.io.outputs import output_kind
+from hilum.io.output_kinds import output_kind
 from hilum.io.tree import Tree, find_files
 from hilum.io.unread import locked_folder, looks_like_dicom, not_downloaded, packed_files, unusable
 from hilum.io.values import is_uid
@@ -26,7 +26,7 @@ from hilum.scan import Known, Note, Scan, ScanRef
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hilum.io.dicom_index import Files
+    from hilum.io.dicom.index import Files
 
 _ID_DIGITS = 16
 
@@ -175,8 +175,8 @@ def _below(common: str, homes: Mapping[str, set[str]]) -> tuple[str, ...]:
 
 def _search(root: Path, tree: Tree) -> _Found:
     """List the CT series, and the folders whose files should be one."""
-    from hilum.io.dicom_index import read_files
-    from hilum.io.series import sort_out
+    from hilum.io.dicom.index import read_files
+    from hilum.io.dicom.series import sort_out
 
     found = _Found()
     headers = {_home(name) for name in tree.files if name.lower().endswith((".mhd", ".nhdr"))}
@@ -261,7 +261,7 @@ def _notes(root: Path, tree: Tree) -> list[Note]:
 
 def _nothing(root: Path) -> InputError:
     """Why a folder holds no scan."""
-    from hilum.io.dicom import index_dicom
+    from hilum.io.dicom.reader import index_dicom
 
     try:
         index_dicom(root)

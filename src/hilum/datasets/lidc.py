@@ -15,8 +15,8 @@ from hilum.datasets import folder
 from hilum.datasets.listing import Listing
 from hilum.errors import InputError, MissingInputError
 from hilum.io import header_uid, is_volume, names_of
+from hilum.io.annotations.lidc_xml import series_of
 from hilum.io.files import is_there
-from hilum.io.lidc_xml import series_of
 from hilum.io.names import safe_name
 from hilum.io.tree import find_files
 from hilum.io.values import is_uid

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hilum.errors import HilumError
-    from hilum.io.records import TableRecord
+    from hilum.outputs.records import TableRecord
     from hilum.scan import ScanRef
 
 _NAMED = 5

@@ -19,12 +19,12 @@ from hilum.datasets.luna16_patients import PATIENTS, read_patients, whole_folds
 from hilum.datasets.rows import lost_rows, table_record
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
 from hilum.io import check_is_ct, read
+from hilum.io.annotations.luna import duplicate_notes, read_series_rows
 from hilum.io.files import is_there
-from hilum.io.luna import duplicate_notes, read_series_rows
 from hilum.io.names import safe_name
-from hilum.io.reasons import reason_of
 from hilum.io.unread import locked_folder, not_downloaded
 from hilum.io.values import is_uid
+from hilum.outputs.reasons import reason_of
 from hilum.scan import Known, Note, Scan, ScanRef
 from hilum.volume import Mask
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.luna import Kind, SeriesRows
-    from hilum.io.records import TableRecord
+    from hilum.io.annotations.luna import Kind, SeriesRows
+    from hilum.outputs.records import TableRecord
     from hilum.scan import Label
 
 _LUNG_LABELS = (3, 4)
@@ -231,7 +231,7 @@ def _read_lungs(path: Path | None, scan: Scan) -> tuple[Mask | None, tuple[Note,
     """The lungs that come with the data set, if they lie on the scan's grid."""
     if path is None:
         return None, ()
-    from hilum.io.metaimage import read_metaimage_volume
+    from hilum.io.volumes.metaimage import read_metaimage_volume
 
     try:
         given = read_metaimage_volume(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from hilum.io.tables import read_rows
+from hilum.io.annotations.csv_tables import read_rows
 from hilum.scan import Note
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def read_patients(path: Path) -> dict[str, str]:
     Raises
     ------
     AnnotationError, InputError
-        As `hilum.io.tables.read_rows`.
+        As `hilum.io.annotations.csv_tables.read_rows`.
     """
     do = "give the columns seriesuid and patient_id"
     rows = read_rows(path, ("seriesuid", "patient_id"), do=do, aliases=_ALIASES)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError, one_line
 from hilum.io import header_uid, is_volume, names_of, suffix_of
-from hilum.io.luna import duplicate_notes, matched_notes, read_series_rows
+from hilum.io.annotations.luna import duplicate_notes, matched_notes, read_series_rows
 from hilum.io.names import safe_name
-from hilum.io.records import TableRecord
 from hilum.io.values import is_uid
+from hilum.outputs.records import TableRecord
 from hilum.scan import Known, Note, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from hilum.io.luna import SeriesRows
+    from hilum.io.annotations.luna import SeriesRows
 
 
 def check_annotations(path: Path) -> None:

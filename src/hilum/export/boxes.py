@@ -15,8 +15,8 @@ import numpy as np
 
 import hilum
 from hilum.export.finished import annotated_run, check_free, checked_run, fold_of, image_name, json_bytes
+from hilum.io.annotations.csv_tables import safe_cells
 from hilum.io.atomic import atomic_path
-from hilum.io.tables import safe_cells
 from hilum.train.runs import Skip, no_nodules
 
 if TYPE_CHECKING:

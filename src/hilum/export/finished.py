@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import FormatError, OutputError
-from hilum.io.finished import AGAIN
-from hilum.io.store import HU
-from hilum.io.stores import FORMATS, format_of
+from hilum.io.volumes.formats import FORMATS
+from hilum.outputs.finished import AGAIN
+from hilum.outputs.store import HU
+from hilum.outputs.volumes import format_of
 from hilum.train.runs import list_run, no_nodules
 from hilum.verify import Fault, verify
 

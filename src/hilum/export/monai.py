@@ -13,7 +13,7 @@ from hilum.errors import FormatError, InputError
 from hilum.export.boxes import Exported, boxes_of, outside
 from hilum.export.finished import annotated_run, check_free, fold_of, image_name, json_bytes
 from hilum.io.atomic import atomic_path
-from hilum.io.stores import format_of
+from hilum.outputs.volumes import format_of
 from hilum.train.runs import Skip
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from hilum.export.finished import checked_run, fold_of, json_bytes, refuse_unit_
 from hilum.io import write
 from hilum.io.atomic import whole_folder, write_refused
 from hilum.io.files import read_small
-from hilum.io.stores import FORMATS, format_of, read_stored
+from hilum.io.volumes.formats import FORMATS
+from hilum.outputs.volumes import format_of, read_stored
 from hilum.train.runs import Skip, no_nodules
 from hilum.volume import Mask, Volume
 

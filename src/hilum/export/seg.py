@@ -19,9 +19,9 @@ from hilum.errors import FormatError, HilumError, InputError, OutputError, one_l
 from hilum.export.finished import checked_run
 from hilum.export.seg_source import find_source, index_sources
 from hilum.io.atomic import whole_folder
-from hilum.io.outputs import RECIPE
-from hilum.io.stores import read_stored
+from hilum.io.output_kinds import RECIPE
 from hilum.ops.regrid import place_mask
+from hilum.outputs.volumes import read_stored
 from hilum.recipes import recipe
 from hilum.train.runs import Skip
 from hilum.volume import Mask

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from hilum.errors import FormatError, GeometryError, MissingInputError, UnsupportedError
 from hilum.geometry import Geometry
-from hilum.io.dicom import index_dicom
+from hilum.io.dicom.reader import index_dicom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from hilum.io.dicom_records import Stack
+    from hilum.io.dicom.records import Stack
     from hilum.train.runs import RunScan
 
 _EMPTY = (

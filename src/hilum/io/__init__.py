@@ -23,7 +23,7 @@ from hilum.errors import (
 from hilum.io.extras import check_extra
 from hilum.io.files import is_there
 from hilum.io.values import is_uid
-from hilum.ops.plausibility import question_size, question_values, surely_not_hu
+from hilum.ops.quality.plausibility import question_size, question_values, surely_not_hu
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,30 +32,32 @@ if TYPE_CHECKING:
     from hilum.volume import Volume
 
 READERS: dict[str, tuple[str, str]] = {
-    ".mhd": ("hilum.io.metaimage", "read_metaimage"),
-    ".mha": ("hilum.io.metaimage", "read_metaimage"),
-    ".nii": ("hilum.io.nifti", "read_nifti"),
-    ".nii.gz": ("hilum.io.nifti", "read_nifti"),
-    ".nrrd": ("hilum.io.nrrd", "read_nrrd"),
-    ".nhdr": ("hilum.io.nrrd", "read_nrrd"),
+    ".mhd": ("hilum.io.volumes.metaimage", "read_metaimage"),
+    ".mha": ("hilum.io.volumes.metaimage", "read_metaimage"),
+    ".nii": ("hilum.io.volumes.nifti", "read_nifti"),
+    ".nii.gz": ("hilum.io.volumes.nifti", "read_nifti"),
+    ".nrrd": ("hilum.io.volumes.nrrd", "read_nrrd"),
+    ".nhdr": ("hilum.io.volumes.nrrd", "read_nrrd"),
 }
 """Which function reads a volume file, by its suffix; a folder, and any other file, is read as DICOM."""
 
 HEADER_UIDS: dict[str, tuple[str, str]] = {suffix: (home, "header_uid") for suffix, (home, _) in READERS.items()}
 """Which function reads the series UID that a volume file's header names."""
 
-STORE_READERS: dict[str, tuple[str, str]] = dict.fromkeys((".npy", ".b2nd", ".zarr"), ("hilum.io.stores", "read_scan"))
+STORE_READERS: dict[str, tuple[str, str]] = dict.fromkeys(
+    (".npy", ".b2nd", ".zarr"), ("hilum.io.volumes.formats", "read_scan")
+)
 """Which function reads what a run stores for training; it is read where it is named, and not searched for."""
 
 WRITERS: dict[str, tuple[str, str]] = {
-    ".nii": ("hilum.io.nifti", "write_nifti"),
-    ".nii.gz": ("hilum.io.nifti", "write_nifti"),
-    ".nrrd": ("hilum.io.nrrd", "write_nrrd"),
-    ".mha": ("hilum.io.metaimage", "write_metaimage"),
-    ".mhd": ("hilum.io.metaimage", "write_metaimage"),
-    ".npy": ("hilum.io.npy", "write_npy"),
-    ".b2nd": ("hilum.io.b2nd", "write_b2nd"),
-    ".zarr": ("hilum.io.ome_zarr", "write_zarr"),
+    ".nii": ("hilum.io.volumes.nifti", "write_nifti"),
+    ".nii.gz": ("hilum.io.volumes.nifti", "write_nifti"),
+    ".nrrd": ("hilum.io.volumes.nrrd", "write_nrrd"),
+    ".mha": ("hilum.io.volumes.metaimage", "write_metaimage"),
+    ".mhd": ("hilum.io.volumes.metaimage", "write_metaimage"),
+    ".npy": ("hilum.io.volumes.npy", "write_npy"),
+    ".b2nd": ("hilum.io.volumes.b2nd", "write_b2nd"),
+    ".zarr": ("hilum.io.volumes.ome_zarr", "write_zarr"),
 }
 """Which function writes a volume, by the suffix of its path."""
 
@@ -208,7 +210,7 @@ def header_uid(path: Path) -> str:
     suffix = suffix_of(path)
     try:
         if suffix in STORE_READERS:
-            uid: str = _function(("hilum.io.stores", "read_place"))(path).series_uid
+            uid: str = _function(("hilum.io.volumes.formats", "read_place"))(path).series_uid
         else:
             uid = _function(HEADER_UIDS[suffix])(path)
     except (HilumError, OSError, KeyError):
@@ -247,7 +249,9 @@ def annotate(scan: Scan, annotations: str | Path, *, names: Sequence[str] = ()) 
         what = "annotations are read from a LUNA16 .csv or a LIDC-IDRI .xml"
         raise UnsupportedError(what, where=path, do="give one of them")
     if suffix == ".csv":
-        nodules, notes = import_module("hilum.io.luna").read_annotations(path, series_uid=scan.series_uid, names=names)
+        nodules, notes = import_module("hilum.io.annotations.luna").read_annotations(
+            path, series_uid=scan.series_uid, names=names
+        )
         if nodules is None:
             return replace(scan, notes=(*scan.notes, *notes))
         return replace(scan, nodules=nodules, annotated=True, notes=(*scan.notes, *notes))
@@ -256,7 +260,7 @@ def annotate(scan: Scan, annotations: str | Path, *, names: Sequence[str] = ()) 
         what = f"a reading belongs to a series UID, and the scan is only known as {known!r}"
         do = "give the DICOM series, or name the file by its UID (hilum nodules: --series-uid)"
         raise AnnotationError(what, where=path, do=do)
-    nodules, notes = import_module("hilum.io.lidc").read_lidc(path, scan=scan)
+    nodules, notes = import_module("hilum.io.annotations.lidc").read_lidc(path, scan=scan)
     return replace(scan, nodules=nodules, annotated=True, notes=(*scan.notes, *notes))
 
 
@@ -340,7 +344,7 @@ def _read_dicom(path: Path, *, suffix: str, **options: Any) -> Scan:
         )
     if not path.is_dir() and not path.is_file():
         raise FormatError("neither a file nor a folder", where=path, do="give a DICOM folder or a volume file")
-    scan: Scan = _function(("hilum.io.dicom", "read_dicom"))(path, **options)
+    scan: Scan = _function(("hilum.io.dicom.reader", "read_dicom"))(path, **options)
     return scan
 
 

@@ -14,13 +14,13 @@ from hilum.errors import HilumError, MissingInputError, one_line
 from hilum.io import check_is_ct, is_volume, read, suffix_of
 from hilum.io.files import is_there
 from hilum.io.names import safe_kernel
-from hilum.io.records import GridRecord, grid_record
-from hilum.ops.plausibility import question_size
+from hilum.io.volumes.placement import GridRecord, grid_record
+from hilum.ops.quality.plausibility import question_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hilum.io.dicom_records import Stack
+    from hilum.io.dicom.records import Stack
     from hilum.scan import Note, Scan
 
 
@@ -172,8 +172,8 @@ def _note(note: Note) -> FindingRecord:
 
 
 def _inspect_series(path: Path, *, pixels: bool) -> list[SeriesRecord]:
-    from hilum.io.dicom import index_dicom
-    from hilum.io.series import choose
+    from hilum.io.dicom.reader import index_dicom
+    from hilum.io.dicom.series import choose
 
     stacks = index_dicom(path)
     first, _ = choose(stacks)
@@ -215,8 +215,8 @@ def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, cho
 
 def _try(path: Path, root: Path, stack: Stack) -> tuple[bool, list[FindingRecord]]:
     """Read a stack as a command would."""
-    from hilum.io.dicom import read_stack
-    from hilum.ops.plausibility import question_values
+    from hilum.io.dicom.reader import read_stack
+    from hilum.ops.quality.plausibility import question_values
 
     try:
         scan = check_is_ct(read_stack(root, stack), path)

@@ -49,12 +49,12 @@ def _named_by(header: Path) -> list[tuple[str, Path]]:
     names: tuple[str, ...] = ()
     try:
         if kind == ".mhd":
-            from hilum.io.metaimage_header import read_header
+            from hilum.io.volumes.metaimage_header import read_header
 
             with open_file(header) as handle:
                 names = read_header(handle, header).files
         elif kind in {".nhdr", ".nrrd"}:
-            from hilum.io.nrrd import data_file
+            from hilum.io.volumes.nrrd import data_file
 
             names = tuple(filter(None, [data_file(header)]))
         return [(name, data_path(header, name)) for name in names]

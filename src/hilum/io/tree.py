@@ -8,7 +8,7 @@ from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
-from hilum.io.outputs import output_kind
+from hilum.io.output_kinds import output_kind
 
 
 class Tree(NamedTuple):

@@ -6,8 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from hilum.errors import InputError, MissingInputError, SeriesError
-from hilum.io.series import name_some
+from hilum.errors import InputError, MissingInputError, SeriesError, name_some
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

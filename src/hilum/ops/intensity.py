@@ -258,6 +258,6 @@ def _mapped(volume: Volume, curve: Callable[[NDArray[Any]], NDArray[Any]], dtype
         return Volume(flat, volume.geometry)
     low, high = int(array.min()), int(array.max())
     table = curve(np.arange(low, high + 1)).astype(dtype)
-    from hilum._kernels.tables import look_up
+    from hilum._kernels.intensity.lookup import look_up
 
     return Volume(look_up(array, table, low), volume.geometry)

@@ -11,7 +11,7 @@ from hilum.errors import InputError
 from hilum.volume import Mask
 
 if TYPE_CHECKING:
-    from hilum._kernels.bits import Bits
+    from hilum._kernels.bitmask.bits import Bits
 
 
 def dilate(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
@@ -40,7 +40,7 @@ def dilate(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
         If the radius is negative or not finite.
     """
     _check(radius_mm)
-    from hilum._kernels import bits, morphology
+    from hilum._kernels.bitmask import bits, morphology
 
     labels = bits.labels_in(mask.array, workers=workers)
     if not labels or radius_mm < min(mask.spacing):
@@ -90,7 +90,7 @@ def erode(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
         If the radius is negative or not finite.
     """
     _check(radius_mm)
-    from hilum._kernels import bits, morphology
+    from hilum._kernels.bitmask import bits, morphology
 
     rods = morphology.ellipsoid(radius_mm, mask.spacing, mask.shape)
     out = np.zeros(mask.shape, np.uint8)
@@ -124,7 +124,7 @@ def close(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
         If the radius is negative or not finite.
     """
     _check(radius_mm)
-    from hilum._kernels import bits, morphology
+    from hilum._kernels.bitmask import bits, morphology
 
     rods = morphology.ellipsoid(radius_mm, mask.spacing, mask.shape)
     out = np.zeros(mask.shape, np.uint8)

@@ -144,7 +144,7 @@ def count_hu(volume: Volume, *, workers: int = 0) -> HuHistogram:
     """
     if volume.array.dtype.newbyteorder("=") != np.int16:
         raise UnsupportedError(f"Hounsfield units are counted as int16, not {volume.array.dtype}")
-    from hilum._kernels.counts import count_values
+    from hilum._kernels.intensity.histogram import count_values
 
     return HuHistogram(count_values(volume.array, workers=workers))
 

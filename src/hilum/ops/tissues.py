@@ -102,6 +102,6 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
         if not tissue.lower <= tissue.upper:
             raise InputError(f"{tissue.name} from {tissue.lower} to {tissue.upper} HU is no range", code="option")
         table[(values >= tissue.lower) & (values <= tissue.upper)] = label
-    from hilum._kernels.tables import look_up
+    from hilum._kernels.intensity.lookup import look_up
 
     return Mask(look_up(volume.array, table, _LEAST), volume.geometry)

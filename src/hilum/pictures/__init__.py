@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hilum._kernels import kept
+from hilum._kernels.compile import cache
 from hilum.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ def _find_room_for_matplotlib() -> None:
     """
     if "matplotlib" in sys.modules or os.environ.get("MPLCONFIGDIR") or not sys.platform.startswith("linux"):
         return
-    home = os.environ.get("HOME") or kept.home()  # matplotlib takes a relative one, too
+    home = os.environ.get("HOME") or cache.home()  # matplotlib takes a relative one, too
     named = [os.environ.get(f"XDG_{kind}_HOME") or (home and f"{home}/.{kind.lower()}") for kind in ("CONFIG", "CACHE")]
     if all(path and _takes_files(Path(path)) for path in named):
         return
-    folder = kept.private_folder("matplotlib")
+    folder = cache.private_folder("matplotlib")
     if folder is not None:
         os.environ["MPLCONFIGDIR"] = str(folder)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from hilum.ops.habits import place_shifts
-from hilum.ops.nodules import mask_nodules
+from hilum.ops.nodules.masks import mask_nodules
 from hilum.pictures.comparison import Comparison, compare_results, difference
 from hilum.pictures.drawing import draw_image, draw_letters, draw_lines, draw_note, plain
+from hilum.pictures.legacy_mistakes import place_shifts
 from hilum.pictures.planes import NODULE, PLANES, cut, find_gray, size_mm, slice_outlines
 from hilum.scan import Nodule, Scan
 

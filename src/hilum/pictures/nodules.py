@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hilum.errors import InputError
-from hilum.ops.nodules import mask_nodules
+from hilum.ops.nodules.masks import mask_nodules
 from hilum.pictures.drawing import draw_image, draw_letters, draw_lines, draw_note, draw_scale_bar, plain
 from hilum.pictures.planes import NODULE, PLANES, SIDES, cut, find_gray, outlines, ring, size_mm, upright
 

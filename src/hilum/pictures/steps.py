@@ -9,7 +9,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from hilum.errors import InputError, UnsupportedError, one_line
-from hilum.ops.lungs2d import AIR_BELOW, CLOSE_RADIUS, ERODE_RADIUS, OUTSIDE, steps2d
+from hilum.ops.lungs.tutorial2d import AIR_BELOW, CLOSE_RADIUS, ERODE_RADIUS, OUTSIDE, steps2d
 from hilum.pictures.drawing import draw_image, draw_letters, draw_lines, plain
 from hilum.pictures.planes import AIRWAYS, BAND, LEFT, NODULE, PLANES, RIGHT, cut, find_gray, outlines, size_mm
 
@@ -86,7 +86,7 @@ def _fullest(lungs: NDArray[np.uint8]) -> int:
 
 
 def _tutorial(ct: Volume, index: int | None) -> tuple[int, list[tuple[str, Any]]]:
-    from hilum.ops.lungs import segment_lungs
+    from hilum.ops.lungs.segment import segment_lungs
 
     place = _fullest(segment_lungs(ct).array) if index is None else index
     hu = np.ascontiguousarray(ct.array[place])
@@ -114,8 +114,8 @@ def _tutorial(ct: Volume, index: int | None) -> tuple[int, list[tuple[str, Any]]
 
 
 def _own(ct: Volume, index: int | None) -> tuple[int, list[tuple[str, Any]]]:
-    from hilum.ops.lungs_cells import CELL_MM
-    from hilum.ops.lungs_stages import lung_stages
+    from hilum.ops.lungs.cells import CELL_MM
+    from hilum.ops.lungs.stages import lung_stages
 
     found = lung_stages(ct)
     place = _fullest(found.lungs) if index is None else index

@@ -12,7 +12,7 @@ from hilum.report.text import html
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hilum.io.records import PreviewRecord
+    from hilum.outputs.records import PreviewRecord
     from hilum.report.gather import Entry
 
 WIDTH, HEIGHT = 320, 150

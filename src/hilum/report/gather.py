@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import FormatError, InputError, MissingInputError
-from hilum.io import ledger
-from hilum.io.finished import look_up_scans
-from hilum.io.ledger_rows import decode_row
-from hilum.io.outputs import recipe_text
-from hilum.io.preview import read_preview
-from hilum.io.summary import read_summary
+from hilum.outputs import ledger
+from hilum.outputs.dataset_summary import read_summary
+from hilum.outputs.finished import look_up_scans
+from hilum.outputs.folder import recipe_text
+from hilum.outputs.ledger_rows import decode_row
+from hilum.outputs.preview_files import read_preview
 from hilum.report.risk import Flag, flags, risk
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hilum.io.ledger_rows import Row
-    from hilum.io.records import DatasetRecord, GridRecord, NoduleRecord, PreviewRecord, ScanRecord
+    from hilum.io.volumes.placement import GridRecord
+    from hilum.outputs.ledger_rows import Row
+    from hilum.outputs.records import DatasetRecord, NoduleRecord, PreviewRecord, ScanRecord
 
 UNLISTED = "unlisted"
 """In place of a status, for a finished scan that the ledger does not have."""

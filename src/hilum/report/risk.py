@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.io.findings import BESIDE_LUNGS, LOOKED_AT, kind_of
-from hilum.io.summary import MOSTLY
+from hilum.outputs.dataset_summary import MOSTLY
+from hilum.outputs.findings import BESIDE_LUNGS, LOOKED_AT, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hilum.io.ledger_rows import Row
-    from hilum.io.records import ScanRecord
+    from hilum.outputs.ledger_rows import Row
+    from hilum.outputs.records import ScanRecord
 
 FINE, MENDED, LOOK, CHECK, NOTHING = range(5)
 LEVELS = ("fine", "mended", "look", "check first", "no output")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from hilum.errors import InputError
-from hilum.ops.poses import IDENTITY, Matrix, Pose
-from hilum.ops.sampling import Order
+from hilum.ops.patches.poses import IDENTITY, Matrix, Pose
+from hilum.ops.patches.sampling import Order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

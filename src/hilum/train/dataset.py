@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from hilum.errors import InputError, MissingInputError
-from hilum.ops.patches import patch_start
-from hilum.ops.poses import Pose
+from hilum.ops.patches.boxes import patch_start
+from hilum.ops.patches.poses import Pose
 from hilum.train.augment import Augment, boxes_of
 from hilum.train.intensity import choose_scaling
 from hilum.train.places import Nodules, Place, check_jitter, lung_place, nodule_place, nodules_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import AnnotationError
-from hilum.io.detections import name_series, read_detections, read_findings, read_series
+from hilum.io.annotations.detections import name_series, read_detections, read_findings, read_series
 from hilum.ops.froc import MOST_MARKS, RATES, Froc, froc
 from hilum.scan import Note
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hilum.errors import InputError
-from hilum.io.store import HU
+from hilum.outputs.store import HU
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,8 @@ import numpy as np
 
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.files import is_own_file, read_small
-from hilum.io.records import FileRecord, GridRecord, is_plain_name
+from hilum.io.volumes.placement import GridRecord  # noqa: TC001 - msgspec reads the types of fields
+from hilum.outputs.records import FileRecord, is_plain_name
 from hilum.train.runs import SUMMARY, Skip
 
 if TYPE_CHECKING:

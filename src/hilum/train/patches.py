@@ -11,15 +11,15 @@ import numpy as np
 
 import hilum
 from hilum.errors import HilumError, InputError, one_line
-from hilum.io.detections import read_candidates, read_findings
-from hilum.io.landing import read_locations
-from hilum.io.outputs import RECIPE
-from hilum.io.store import HU
-from hilum.io.stores import read_stored
-from hilum.io.tables import safe_cells
+from hilum.io.annotations.csv_tables import safe_cells
+from hilum.io.annotations.detections import read_candidates, read_findings
+from hilum.io.output_kinds import RECIPE
 from hilum.io.values import AIR_HU
-from hilum.ops.nodules import mask_nodules
-from hilum.ops.patches import Box, cut_patch, padded_voxels
+from hilum.ops.nodules.masks import mask_nodules
+from hilum.ops.patches.boxes import Box, cut_patch, padded_voxels
+from hilum.outputs.nodule_records import read_locations
+from hilum.outputs.store import HU
+from hilum.outputs.volumes import read_stored
 from hilum.recipes import recipe, recipe_fingerprint
 from hilum.train.patch_records import COLUMNS, Patches, PatchOptions, ScanPatches, file_record
 from hilum.train.places import Place, candidate_places, check_jitter, lung_place, nodule_place, nodules_of
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum.geometry import Vector
-    from hilum.io.records import FileRecord
+    from hilum.outputs.records import FileRecord
     from hilum.train.places import Points
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hilum.errors import InputError
-from hilum.ops.patches import Box, patch_start
+from hilum.ops.patches.boxes import Box, patch_start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,11 +12,12 @@ import numpy as np
 
 from hilum.errors import FormatError, MissingInputError, OutputError, one_line
 from hilum.io.atomic import whole_folder
-from hilum.io.finished import check_files as _check_files
-from hilum.io.finished import look_up_scans
-from hilum.io.ledger import read_ledger
-from hilum.io.records import grid_of, is_annotated
 from hilum.io.values import is_uid
+from hilum.io.volumes.placement import grid_of
+from hilum.outputs.finished import check_files as _check_files
+from hilum.outputs.finished import look_up_scans
+from hilum.outputs.ledger import read_ledger
+from hilum.outputs.records import is_annotated
 from hilum.scan import Nodule
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum.geometry import Geometry
-    from hilum.io.records import ScanRecord
+    from hilum.outputs.records import ScanRecord
 
 SUMMARY = "summary.json"
 """What every output folder of this room holds, and by which it is known for one."""

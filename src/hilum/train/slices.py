@@ -14,9 +14,9 @@ import numpy as np
 
 import hilum
 from hilum.errors import HilumError, InputError, one_line
-from hilum.io.stores import read_stored
-from hilum.io.tables import safe_cells
-from hilum.ops.nodules import mask_nodules
+from hilum.io.annotations.csv_tables import safe_cells
+from hilum.ops.nodules.masks import mask_nodules
+from hilum.outputs.volumes import read_stored
 from hilum.train.runs import SUMMARY, RunScan, Skip, check_files, list_run, no_nodules, output_folder
 
 if TYPE_CHECKING:

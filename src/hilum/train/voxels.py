@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.cubes import cut_scaled
-from hilum._kernels.prefetch import aligned
+from hilum._kernels.patches.crops import cut_scaled
+from hilum._kernels.simd.prefetch import aligned
 from hilum.errors import MissingInputError
-from hilum.io.boxes import StoredArray, cut_stored, read_all
-from hilum.io.stores import open_stored
-from hilum.ops.label_tiles import LabelTiles
-from hilum.ops.nodules import mask_nodules
-from hilum.ops.patches import lies_inside
-from hilum.ops.poses import IDENTITY
-from hilum.ops.sampling import KEEP, ROUND, pick, sample, turned
+from hilum.io.volumes.boxes import StoredArray, cut_stored, read_all
+from hilum.ops.nodules.masks import mask_nodules
+from hilum.ops.patches.boxes import lies_inside
+from hilum.ops.patches.label_tiles import LabelTiles
+from hilum.ops.patches.poses import IDENTITY
+from hilum.ops.patches.sampling import KEEP, ROUND, pick, sample, turned
+from hilum.outputs.volumes import open_stored
 from hilum.train.intensity import scale
 from hilum.train.patches import air_value
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.boxes import Stored
-    from hilum.ops.patches import Box
-    from hilum.ops.poses import Pose
-    from hilum.ops.sampling import Order
+    from hilum.io.volumes.boxes import Stored
+    from hilum.ops.patches.boxes import Box
+    from hilum.ops.patches.poses import Pose
+    from hilum.ops.patches.sampling import Order
     from hilum.train.intensity import Scaling
     from hilum.train.runs import RunScan
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hilum.errors import FormatError
 from hilum.io.files import read_small
-from hilum.io.finished import AGAIN, LARGEST_RECORD, decode_record
+from hilum.outputs.finished import AGAIN, LARGEST_RECORD, decode_record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hilum.io.ledger_rows import Row
-    from hilum.io.records import ScanRecord
+    from hilum.outputs.ledger_rows import Row
+    from hilum.outputs.records import ScanRecord
 
 
 class Checked(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 
 from hilum.errors import InputError
 from hilum.ops.intensity import WINDOW_PRESETS
-from hilum.ops.nodules import mask_nodules
+from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.preview import COLORS
 from hilum.scan import Scan
 from hilum.viewer.shown import as_hu, nifti_chunks

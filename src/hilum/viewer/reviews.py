@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from hilum.batch.lock import hold
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
+from hilum.io.annotations.csv_tables import plain_cell, safe_cells
 from hilum.io.atomic import atomic_path
 from hilum.io.files import read_small
-from hilum.io.tables import plain_cell, safe_cells
 from hilum.report.text import visible
 
 if TYPE_CHECKING:

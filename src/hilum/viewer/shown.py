@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hilum.errors import HilumError, InputError, RecipeError, UnsupportedError
-from hilum.io.findings import finished_status
 from hilum.io.meshes import pack_stl
-from hilum.io.nifti_header import pack_header
-from hilum.io.records import grid_record
-from hilum.io.store import HU, UNIT_RANGE
-from hilum.ops.lungs import segment_lungs
-from hilum.ops.lungs_ladder import find_lungs
-from hilum.ops.nodules import mask_nodules
+from hilum.io.volumes.nifti_header import pack_header
+from hilum.io.volumes.placement import grid_record
+from hilum.ops.lungs.fallback import find_lungs
+from hilum.ops.lungs.segment import segment_lungs
+from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.preview import UnitRange
 from hilum.ops.surfaces import surfaces
+from hilum.outputs.findings import finished_status
+from hilum.outputs.store import HU, UNIT_RANGE
 from hilum.recipes import parse_recipe
 from hilum.report.text import all_visible
 from hilum.volume import Mask, Volume
@@ -26,8 +26,8 @@ from hilum.volume import Mask, Volume
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hilum.io.records import NoduleRecord
     from hilum.ops.surfaces import Mesh
+    from hilum.outputs.records import NoduleRecord
     from hilum.scan import Scan, ScanRef
     from hilum.viewer.checks import Checked
 

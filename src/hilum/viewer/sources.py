@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
-from hilum.io import ledger
 from hilum.io.files import read_small
-from hilum.io.findings import finished_status
-from hilum.io.finished import check_files, look_up_scans, record_sha256
-from hilum.io.preview import read_preview
-from hilum.io.store import read_finished
+from hilum.outputs import ledger
+from hilum.outputs.findings import finished_status
+from hilum.outputs.finished import check_files, look_up_scans, record_sha256
+from hilum.outputs.preview_files import read_preview
+from hilum.outputs.store import read_finished
 from hilum.report.risk import flags, risk
 from hilum.report.text import all_visible, visible
 from hilum.viewer.checks import check_record
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from hilum.io.ledger_rows import Row
+    from hilum.outputs.ledger_rows import Row
     from hilum.scan import Scan, ScanRef
     from hilum.viewer.checks import Checked
     from hilum.viewer.reviews import Review

@@ -1,0 +1,1 @@
+"""Sets of voxels, 64 to a word: morphology, edges, counts."""

@@ -1,0 +1,145 @@
+"""Compiled kernels that start without their compiler.
+
+A kernel is a Python function in numba's subset, marked with `kernel`. numba compiles it once for each combination of
+argument types on a machine; the machine code is kept in a file, and from then on a process loads that file through
+llvmlite in a millisecond and never imports numba, which alone takes half a second
+(docs/decisions/0005-kernels-without-their-compiler.md).
+
+The machine code takes one table of 8-byte slots, a slot for a number and one for the address of an array, and reads
+the array's data, shape and strides from numpy's own record of it. A kernel releases the interpreter lock, returns
+nothing or one number, and allocates nothing: buffers are handed in.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import struct
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from hilum._kernels.compile import machine_code
+from hilum._kernels.compile.definitions import Definition
+from hilum._kernels.compile.signatures import ALIGNED, C_ORDER, F_ORDER, NUMBERS, WRITABLE, Kind, is_array, slots
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+Entry = tuple[Any, struct.Struct, Any]
+"""The machine code as a function of ctypes, the layout of its table, the ctypes type of its result (None for none)."""
+
+
+_FLAGS = C_ORDER | F_ORDER | ALIGNED | WRITABLE
+
+_DONE = (0, -2)
+"""Statuses of a kernel that returned a number, or nothing."""
+
+_lock = threading.RLock()
+
+
+class Kernel(Definition):
+    """A function of numba's subset, and its machine code by argument types."""
+
+    def __init__(self, function: Callable[..., Any], *, fastmath: frozenset[str]) -> None:
+        super().__init__(function, fastmath=fastmath)
+        functools.update_wrapper(self, function)
+        self._entries: dict[tuple[Kind, ...], Entry] = {}
+
+    def __call__(self, *args: Any) -> Any:
+        """Run the machine code on these arguments; compiled first where this machine never has."""
+        values: list[Any] = []
+        kinds = _flatten(args, values)
+        entry = self._entries.get(kinds)
+        if entry is None:
+            with _lock:
+                entry = self._entries.get(kinds) or self._entries.setdefault(kinds, _entry(self, kinds))
+        function, table, result = entry
+        if result is None:
+            status, out = function(None, table.pack(*values)), None
+        else:
+            place = result()
+            status = function(ctypes.byref(place), table.pack(*values))
+            out = place.value
+        if status not in _DONE:
+            raise ArithmeticError(f"kernel {self.function.__name__} failed with status {status}")
+        return out
+
+
+class Held:
+    """Arrays that are handed to kernels again and again: a tuple to a kernel, looked at once and not at every call."""
+
+    def __init__(self, *arrays: Any) -> None:
+        self.arrays = arrays
+        self.values: list[Any] = []
+        self.kinds = _flatten(arrays, self.values)
+
+
+def kernel(*, fastmath: frozenset[str] = frozenset()) -> Callable[[F], F]:
+    """Mark a function as a kernel.
+
+    Parameters
+    ----------
+    fastmath : frozenset of str
+        LLVM's fast-math flags; ``contract`` allows fused multiply-adds and nothing else.
+
+    Returns
+    -------
+    callable
+        Makes a `Kernel` of a function; to the type checker the function stays what it is.
+    """
+
+    def mark(function: F) -> F:
+        return cast("F", Kernel(function, fastmath=fastmath))
+
+    return mark
+
+
+def _flatten(args: tuple[Any, ...], values: list[Any]) -> tuple[Kind, ...]:
+    """Append what fills the slots of the arguments to `values`; returns the arguments' kinds."""
+    kinds: list[Kind] = []
+    for arg in args:
+        kind = type(arg)
+        if kind in _PLAIN:
+            kinds.append(_PLAIN[kind])
+            values.append(arg)
+        elif kind is tuple:
+            kinds.append(_flatten(arg, values))
+        elif kind is Held:
+            kinds.append(arg.kinds)
+            values += arg.values
+        elif isinstance(arg, np.ndarray):
+            kinds.append((arg.dtype.str, arg.ndim, arg.flags.num & _FLAGS))
+            values.append(id(arg))
+        elif isinstance(arg, np.generic):
+            kinds.append(arg.dtype.str)
+            values.append(arg.item())
+        elif isinstance(arg, tuple):
+            kinds.append(_flatten(arg, values))
+        else:
+            raise TypeError(f"a kernel takes arrays, numbers and tuples of them, not {kind.__name__}")
+    return tuple(kinds)
+
+
+def _as_compiled(kind: Kind) -> Kind:
+    """What the code depends on: an array of one row, or none, is in both orders, and takes the code of any in C's."""
+    if isinstance(kind, str):
+        return kind
+    if is_array(kind):
+        dtype, dimensions, flags = kind
+        return dtype, dimensions, flags & ~F_ORDER if flags & C_ORDER else flags
+    return tuple(_as_compiled(part) for part in kind)
+
+
+_PLAIN = {bool: "|b1", int: "<i8", float: "<f8"}
+"""How Python's own numbers are passed."""
+
+
+def _entry(asked: Kernel, kinds: tuple[Kind, ...]) -> Entry:
+    """Load the machine code for these kinds, from its file or fresh from the compiler."""
+    address, result = machine_code.load(asked, tuple(_as_compiled(kind) for kind in kinds))
+    layout = "".join(NUMBERS[kind][0] if isinstance(kind, str) else "P" for kind in slots(kinds))
+    function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_char_p)(address)
+    return function, struct.Struct(layout), NUMBERS[result][1] if result else None

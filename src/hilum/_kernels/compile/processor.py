@@ -1,0 +1,38 @@
+"""The processor to generate code for: this machine's, as LLVM knows it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import llvmlite.binding as llvm
+
+SYMBOL = "hilum_kernel"
+"""Name of the entry point in every object file."""
+
+
+@functools.cache
+def target() -> Any:
+    """The machine to generate code for: this one. LLVM's just-in-time engine on x86 asks for static relocation."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    found = llvm.Target.from_default_triple()
+    name, features = processor()
+    reloc = "static" if found.name.startswith("x86") else "default"
+    return found, {"cpu": name, "features": features, "opt": 3, "reloc": reloc, "codemodel": "jitdefault", "jit": True}
+
+
+@functools.cache
+def processor() -> tuple[str, str]:
+    """Name and features of this machine's processor."""
+    try:
+        features = llvm.get_host_cpu_features().flatten()
+    except RuntimeError:  # LLVM does not know them on every system
+        features = ""
+    return llvm.get_host_cpu_name(), features
+
+
+def make_machine() -> Any:
+    """Make a code generator; an engine takes over the one it is given."""
+    found, options = target()
+    return found.create_target_machine(**options)

@@ -1,0 +1,1 @@
+"""Connected components: labeled, selected, filled, separated."""

@@ -1,0 +1,243 @@
+"""Blobs on a surface: how much of each lies bare, the ball that its bare side is part of, and balls drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hilum._kernels.compile.kernel import kernel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hilum._kernels.bitmask.bits import Bits, Shape
+    from hilum._kernels.components.labeling import Runs
+
+BARE, FOOT = 0, 1
+"""Columns of `surfaces` that hold areas, mm2: towards the air, and towards what is neither air nor lung."""
+
+_FIRST = 2
+
+
+@kernel()
+def _surfaces(
+    first: Any,
+    start: Any,
+    stop: Any,
+    component: Any,
+    air: Any,
+    lung: Any,
+    nx: int,
+    spacing: Any,
+    corner: Any,
+    flat: bool,
+    sums: Any,
+) -> None:
+    nz, ny = lung.shape[:2]
+    moves = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
+    volume = spacing[0] * spacing[1] * spacing[2]
+    for row in range(first.size - 1):
+        z, y = row // ny, row % ny
+        for run in range(first[row], first[row + 1]):
+            part, base = sums[component[run]], corner[component[run]]
+            for x in range(start[run], stop[run]):
+                for move in range(2 if flat else 0, 6):
+                    dz, dy, dx = moves[move]
+                    k, j, i = z + dz, y + dy, x + dx
+                    if k < 0 or j < 0 or i < 0 or k >= nz or j >= ny or i >= nx:
+                        continue
+                    bit = np.uint64(1) << np.uint64(i & 63)
+                    area = volume / spacing[move >> 1]
+                    if not air[k, j, i >> 6] & bit:
+                        if not lung[k, j, i >> 6] & bit:
+                            part[1] += area
+                        continue
+                    part[0] += area
+                    # The middle of the face, from the corner of the blob's box, mm.
+                    a = (z - base[0] + 0.5 * dz) * spacing[0]
+                    b = (y - base[1] + 0.5 * dy) * spacing[1]
+                    c = (x - base[2] + 0.5 * dx) * spacing[2]
+                    far = a * a + b * b + c * c
+                    part[2] += area * a
+                    part[3] += area * b
+                    part[4] += area * c
+                    part[5] += area * a * a
+                    part[6] += area * a * b
+                    part[7] += area * a * c
+                    part[8] += area * b * b
+                    part[9] += area * b * c
+                    part[10] += area * c * c
+                    part[11] += area * far * a
+                    part[12] += area * far * b
+                    part[13] += area * far * c
+                    part[14] += area * far * far
+
+
+def surfaces(
+    runs: Runs, boxes: NDArray[np.int32], air: Bits, lung: Bits, spacing: tuple[float, float, float], *, flat: bool
+) -> NDArray[np.float64]:
+    """What the faces of each blob add up to.
+
+    Parameters
+    ----------
+    runs : Runs
+        The blobs.
+    boxes : ndarray of int32, shape (number, 6)
+        As `hilum._kernels.components.labeling.boxes` gives them.
+    air, lung : ndarray of uint64, shape (z, y, ceil(x / 64))
+        A face towards air is bare; one towards neither belongs to the foot.
+    spacing : tuple of float, (z, y, x), mm
+    flat : bool
+        Whether faces towards other planes do not count: in thick slices nobody knows where they lie.
+
+    Returns
+    -------
+    ndarray of float64, shape (number, 15)
+        Bare area, area of the foot, mm2; then sums over the bare area of z, y, x, of their six products, of
+        z, y, x times the squared distance, and of the squared distance's square; in mm from the box's first voxel.
+    """
+    sums = np.zeros((runs.number, 15))
+    corner = np.ascontiguousarray(boxes[:, :3])
+    parts = (runs.first, runs.start, runs.stop, runs.component)
+    _surfaces(*parts, air, lung, runs.shape[2], np.array(spacing), corner, flat, sums)
+    return sums
+
+
+def balls(
+    sums: NDArray[np.float64], boxes: NDArray[np.int32], spacing: tuple[float, float, float], *, flat: bool
+) -> NDArray[np.float64]:
+    """The ball whose surface comes closest to the bare faces of each blob (Kasa's least squares).
+
+    Parameters
+    ----------
+    sums : ndarray of float64, shape (number, 15)
+        From `surfaces`.
+    boxes : ndarray of int32, shape (number, 6)
+    spacing : tuple of float, (z, y, x), mm
+    flat : bool
+        As in `surfaces`; a blob in a single plane then is taken for the middle of its ball.
+
+    Returns
+    -------
+    ndarray of float64, shape (number, 5)
+        Center z, y, x in mm from the first voxel of the volume; radius, mm; how far the faces lie from it, mm (root of
+        the mean square). Infinite where there is no such ball.
+    """
+    found = np.full((len(sums), 5), np.inf)
+    used = np.flatnonzero(sums[:, BARE] > 0)
+    total = sums[used, BARE]
+    s = sums[used, _FIRST:] / total[:, None]
+    zero = np.zeros(len(used))
+    square = np.array([[s[:, 3], s[:, 4], s[:, 5]], [s[:, 4], s[:, 6], s[:, 7]], [s[:, 5], s[:, 7], s[:, 8]]])
+    mean, cubic = s[:, :3].T, s[:, 9:12].T
+    power = s[:, 3] + s[:, 6] + s[:, 8]
+    spread = square - mean[:, None] * mean[None]
+    single = boxes[used, 3] - boxes[used, 0] == 1
+    if flat:
+        spread[0, 0, single] = 1.0
+    right = cubic - mean * power
+    matrix = np.moveaxis(spread, 2, 0)
+    able = np.abs(np.linalg.det(matrix)) > 1e-6
+    used, s, mean, right, power, zero = used[able], s[able], mean[:, able], right[:, able], power[able], zero[able]
+    if not len(used):
+        return found
+    center = 0.5 * np.linalg.solve(matrix[able], right.T[:, :, None])[:, :, 0].T
+    rest = power - 2 * (center * mean).sum(axis=0)
+    radius = np.sqrt(np.maximum(rest + (center**2).sum(axis=0), zero))
+    # The mean square of |p|^2 - 2 c p - rest, from the sums alone; near the surface it is 2 r times the gap.
+    spread_used, right_used = spread[:, :, able], right
+    along = np.einsum("in,ijn,jn->n", center, spread_used, center)
+    square_error = s[:, 12] - power**2 - 4 * (center * right_used).sum(axis=0) + 4 * along
+    gap = np.sqrt(np.maximum(square_error, zero)) / np.maximum(2 * radius, 1e-6)
+    found[used] = np.stack([*(center + (boxes[used, :3] * np.array(spacing)).T), radius, gap], axis=1)
+    return found
+
+
+@kernel()
+def _row(ball: Any, spacing: Any, z: int, y: int, nx: int) -> tuple[int, int]:
+    """First voxel of a row in a ball, and one past the last."""
+    a, b = z * spacing[0] - ball[0], y * spacing[1] - ball[1]
+    rest = ball[3] * ball[3] - a * a - b * b
+    if rest < 0:
+        return 0, 0
+    half = np.sqrt(rest)
+    return max(0, int(np.ceil((ball[2] - half) / spacing[2]))), min(
+        nx, int(np.floor((ball[2] + half) / spacing[2])) + 1
+    )
+
+
+@kernel()
+def _span(ball: Any, spacing: Any, axis: int, n: int) -> tuple[int, int]:
+    low, high = (ball[axis] - ball[3]) / spacing[axis], (ball[axis] + ball[3]) / spacing[axis]
+    return max(0, int(np.ceil(low))), min(n, int(np.floor(high)) + 1)
+
+
+@kernel()
+def _outside(bits: Any, balls: Any, spacing: Any, nx: int, shares: Any) -> None:
+    for n in range(balls.shape[0]):
+        some, out = 0, 0
+        first, last = _span(balls[n], spacing, 0, bits.shape[0])
+        for z in range(first, last):
+            low, high = _span(balls[n], spacing, 1, bits.shape[1])
+            for y in range(low, high):
+                start, stop = _row(balls[n], spacing, z, y, nx)
+                for x in range(start, stop):
+                    some += 1
+                    out += not bits[z, y, x >> 6] & (np.uint64(1) << np.uint64(x & 63))
+        shares[n] = out / some if some else 1.0
+
+
+def outside(
+    bits: Bits, balls: NDArray[np.float64], spacing: tuple[float, float, float], shape: Shape
+) -> NDArray[np.float64]:
+    """Which share of each ball's voxels is not in a set.
+
+    Parameters
+    ----------
+    bits : ndarray of uint64, shape (z, y, ceil(x / 64))
+    balls : ndarray of float64, shape (n, 4 or more)
+        Center z, y, x and radius, mm.
+    spacing : tuple of float, (z, y, x), mm
+    shape : tuple of int, (z, y, x)
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        1 for a ball without voxels.
+    """
+    shares = np.ones(len(balls))
+    _outside(bits, np.ascontiguousarray(balls), np.array(spacing), shape[2], shares)
+    return shares
+
+
+@kernel()
+def _draw(bits: Any, hu: Any, balls: Any, spacing: Any, limit: int) -> None:
+    for n in range(balls.shape[0]):
+        first, last = _span(balls[n], spacing, 0, hu.shape[0])
+        for z in range(first, last):
+            low, high = _span(balls[n], spacing, 1, hu.shape[1])
+            for y in range(low, high):
+                start, stop = _row(balls[n], spacing, z, y, hu.shape[2])
+                for x in range(start, stop):
+                    if hu[z, y, x] <= limit:
+                        bits[z, y, x >> 6] |= np.uint64(1) << np.uint64(x & 63)
+
+
+def draw(
+    bits: Bits, hu: NDArray[np.int16], balls: NDArray[np.float64], spacing: tuple[float, float, float], *, limit: int
+) -> None:
+    """Add balls to a set, in place, where the volume is not brighter than a limit.
+
+    Parameters
+    ----------
+    bits : ndarray of uint64, shape (z, y, ceil(x / 64))
+    hu : ndarray of int16, shape (z, y, x), HU
+    balls : ndarray of float64, shape (n, 4 or more)
+        Center z, y, x and radius, mm.
+    spacing : tuple of float, (z, y, x), mm
+    limit : int, HU
+    """
+    hu = hu.view()
+    hu.flags.writeable = False
+    _draw(bits, hu, np.ascontiguousarray(balls), np.array(spacing), limit)

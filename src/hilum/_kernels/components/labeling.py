@@ -1,0 +1,250 @@
+"""Connected components of sets of voxels: runs of each row, joined by union-find.
+
+1. The bits of a row become runs ``[start, stop)``; a chest has some ten a row, not hundreds of voxels.
+2. A run is joined with the runs of the rows before it that it touches, slab by slab on threads.
+3. The seams between slabs are joined.
+4. The parent of a run is never after it, so one pass numbers the components in raster order of their first voxel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from hilum._kernels.bitmask.bits import count_ones, count_trailing_zeros
+from hilum._kernels.compile.kernel import kernel
+from hilum._kernels.threads import run_slabs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hilum._kernels.bitmask.bits import Bits, Shape
+
+
+class Runs(NamedTuple):
+    """The runs of a set of voxels and the component of each.
+
+    Parameters
+    ----------
+    shape : tuple of int, (z, y, x)
+    first : ndarray of int64, shape (z * y + 1,)
+        Where the runs of each row begin; row ``z * ny + y``.
+    start, stop : ndarray of int32, shape (n,)
+        First voxel of a run, and one past its last.
+    component : ndarray of int32, shape (n,)
+        From 0, in raster order of the components' first voxels.
+    number : int
+        Number of components.
+    """
+
+    shape: Shape
+    first: NDArray[np.int64]
+    start: NDArray[np.int32]
+    stop: NDArray[np.int32]
+    component: NDArray[np.int32]
+    number: int
+
+
+@kernel()
+def _count_runs(bits: Any, first: Any, begin: int, end: int) -> None:
+    for row in range(begin, end):
+        carry = np.uint64(0)
+        changes = np.uint64(0)
+        for j in range(bits.shape[1]):
+            word = bits[row, j]
+            changes += count_ones(word ^ ((word << np.uint64(1)) | carry))
+            carry = word >> np.uint64(63)
+        first[row + 1] = np.int64(changes + carry) >> 1
+
+
+@kernel()
+def _find_runs(bits: Any, first: Any, start: Any, stop: Any, parent: Any, begin: int, end: int, nx: int) -> None:
+    for row in range(begin, end):
+        at = first[row]
+        if at == first[row + 1]:
+            continue
+        inside = False
+        carry = np.uint64(0)
+        for j in range(bits.shape[1]):
+            word = bits[row, j]
+            change = word ^ ((word << np.uint64(1)) | carry)
+            carry = word >> np.uint64(63)
+            while change != np.uint64(0):
+                x = 64 * j + np.int64(count_trailing_zeros(change))
+                change &= change - np.uint64(1)
+                if inside:
+                    stop[at] = x
+                    at += 1
+                else:
+                    start[at] = x
+                    parent[at] = at
+                inside = not inside
+        if inside:
+            stop[at] = nx
+
+
+@kernel()
+def _root(parent: Any, run: int) -> int:
+    while parent[run] != run:
+        parent[run] = parent[parent[run]]
+        run = parent[run]
+    return run
+
+
+@kernel()
+def _join_rows(first: Any, start: Any, stop: Any, parent: Any, row: int, other: int, reach: int) -> None:
+    """Join the runs of two rows that overlap, or with reach 1 touch at a corner."""
+    a, a_end = first[row], first[row + 1]
+    b, b_end = first[other], first[other + 1]
+    while a < a_end and b < b_end:
+        if start[a] < stop[b] + reach and start[b] < stop[a] + reach:
+            u, v = _root(parent, a), _root(parent, b)
+            if u < v:
+                parent[v] = u
+            elif v < u:
+                parent[u] = v
+        if stop[a] < stop[b]:
+            a += 1
+        else:
+            b += 1
+
+
+@kernel()
+def _join_back(
+    first: Any, start: Any, stop: Any, parent: Any, ny: int, planes: Any, corners: bool, in_plane: bool
+) -> None:
+    """Join the rows of some planes with each other (in_plane), or with those of the plane before."""
+    reach = 1 if corners else 0
+    for z in planes:
+        for y in range(ny):
+            row = z * ny + y
+            if first[row] == first[row + 1]:
+                continue
+            if in_plane:
+                if y > 0:
+                    _join_rows(first, start, stop, parent, row, row - 1, reach)
+                continue
+            _join_rows(first, start, stop, parent, row, row - ny, reach)
+            if corners:
+                if y > 0:
+                    _join_rows(first, start, stop, parent, row, row - ny - 1, reach)
+                if y < ny - 1:
+                    _join_rows(first, start, stop, parent, row, row - ny + 1, reach)
+
+
+@kernel()
+def _number(parent: Any, component: Any) -> int:
+    count = 0
+    for run in range(parent.size):
+        if parent[run] == run:
+            component[run] = count
+            count += 1
+        else:
+            component[run] = component[parent[run]]
+    return count
+
+
+@kernel()
+def _sizes(start: Any, stop: Any, component: Any, sizes: Any) -> None:
+    for run in range(start.size):
+        sizes[component[run]] += stop[run] - start[run]
+
+
+@kernel()
+def _boxes(first: Any, start: Any, stop: Any, component: Any, ny: int, boxes: Any) -> None:
+    for row in range(first.size - 1):
+        z, y = row // ny, row % ny
+        for run in range(first[row], first[row + 1]):
+            b = boxes[component[run]]
+            b[0], b[3] = min(b[0], z), max(b[3], z + 1)
+            b[1], b[4] = min(b[1], y), max(b[4], y + 1)
+            b[2], b[5] = min(b[2], start[run]), max(b[5], stop[run])
+
+
+@kernel()
+def _at_side(first: Any, start: Any, stop: Any, component: Any, ny: int, nx: int, touching: Any) -> None:
+    for plane in range(0, first.size - 1, ny):
+        begin, end = first[plane], first[plane + ny]
+        for run in range(begin, end):
+            if start[run] == 0 or stop[run] == nx:
+                touching[component[run]] = True
+        for run in range(begin, first[plane + 1]):
+            touching[component[run]] = True
+        for run in range(first[plane + ny - 1], end):
+            touching[component[run]] = True
+
+
+@kernel()
+def _sizes_by_plane(first: Any, start: Any, stop: Any, component: Any, ny: int, sizes: Any, planes: Any) -> None:
+    for plane in range((first.size - 1) // ny):
+        for run in range(first[plane * ny], first[plane * ny + ny]):
+            sizes[component[run]] += stop[run] - start[run]
+            planes[component[run]] = plane
+
+
+def find_components(bits: Bits, shape: Shape, *, corners: bool, planes: bool = False, workers: int = 0) -> Runs:
+    """Connected components of a set of voxels.
+
+    Parameters
+    ----------
+    bits : ndarray of uint64, shape (z, y, ceil(x / 64))
+    shape : tuple of int, (z, y, x)
+    corners : bool
+        Whether voxels that share an edge or a corner are connected (26 neighbors, 8 in a plane) or only those
+        that share a face (6 and 4).
+    planes : bool
+        Whether every plane is taken for itself, and nothing is connected along z.
+    workers : int
+
+    Returns
+    -------
+    Runs
+    """
+    nz, ny, nx = shape
+    rows = bits.reshape(nz * ny, -1)
+    first = np.zeros(nz * ny + 1, np.int64)
+    run_slabs(lambda a, b: _count_runs(rows, first, a * ny, b * ny), nz, workers=workers)
+    np.cumsum(first, out=first)
+    start, stop, parent, component = (np.empty(int(first[-1]), np.int32) for _ in range(4))
+    firsts: list[int] = []
+
+    def slab(a: int, b: int) -> None:
+        _find_runs(rows, first, start, stop, parent, a * ny, b * ny, nx)
+        _join_back(first, start, stop, parent, ny, np.arange(a, b), corners, True)
+        if not planes:
+            _join_back(first, start, stop, parent, ny, np.arange(a + 1, b), corners, False)
+            firsts.append(a)
+
+    run_slabs(slab, nz, workers=workers)
+    _join_back(first, start, stop, parent, ny, np.array(sorted(firsts)[1:], np.int64), corners, False)
+    return Runs(shape, first, start, stop, component, int(_number(parent, component)))
+
+
+def sizes(runs: Runs) -> NDArray[np.int64]:
+    """Number of voxels of each component, shape (number,)."""
+    out = np.zeros(runs.number, np.int64)
+    _sizes(runs.start, runs.stop, runs.component, out)
+    return out
+
+
+def sizes_by_plane(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Number of voxels, and the plane, of each component of runs found with ``planes=True``; shape (number,) each."""
+    out, planes = np.zeros(runs.number, np.int64), np.empty(runs.number, np.int32)
+    _sizes_by_plane(runs.first, runs.start, runs.stop, runs.component, runs.shape[1], out, planes)
+    return out, planes
+
+
+def boxes(runs: Runs) -> NDArray[np.int32]:
+    """Bounding box of each component, shape (number, 6): first z, y, x, and one past the last z, y, x."""
+    out = np.zeros((runs.number, 6), np.int32)
+    out[:, :3] = np.iinfo(np.int32).max
+    _boxes(runs.first, runs.start, runs.stop, runs.component, runs.shape[1], out)
+    return out
+
+
+def at_side(runs: Runs) -> NDArray[np.bool_]:
+    """Which components touch one of the four sides of their plane, shape (number,)."""
+    touching = np.zeros(runs.number, np.bool_)
+    _at_side(runs.first, runs.start, runs.stop, runs.component, runs.shape[1], runs.shape[2], touching)
+    return touching

@@ -1,0 +1,1 @@
+"""Voxel values: stored values to HU, histograms, lookup tables."""

@@ -1,0 +1,1 @@
+"""Training patches cut out of a volume, as they lie or rotated."""

@@ -1,0 +1,65 @@
+"""Patches of a volume for training, cut as they lie or with their axes swapped, and scaled in one pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hilum._kernels.compile.kernel import kernel
+from hilum._kernels.simd.transpose import turn_over
+
+_U = np.uint64
+
+
+@kernel()
+def cut_scaled(src: Any, start: Any, out: Any, lower: Any, width: Any, mean: Any) -> None:
+    """Copy the box that starts at a voxel; `lower` becomes 0, and what is `width` above 1, less `mean`."""
+    low, wide, less = np.float32(lower), np.float32(width), np.float32(mean)
+    zero, one = np.float32(0), np.float32(1)
+    z0, y0, x0 = _U(start[0]), _U(start[1]), _U(start[2])
+    for z in range(_U(0), _U(out.shape[0])):
+        for y in range(_U(0), _U(out.shape[1])):
+            for x in range(_U(0), _U(out.shape[2])):
+                v = (np.float32(src[z0 + z, y0 + y, x0 + x]) - low) / wide
+                out[z, y, x] = min(max(v, zero), one) - less
+
+
+@kernel()
+def _mirror(src: Any, at: Any, forth: Any, out: Any, to: Any, size: Any) -> None:
+    """Copy a row, forth or back."""
+    if forth:
+        for x in range(size):
+            out[to + x] = src[at + x]
+    else:
+        for x in range(size):
+            out[to + x] = src[at - x]
+
+
+@kernel()
+def arrange(src: Any, base: Any, steps: Any, out: Any, size: Any, finish: Any) -> None:
+    """Copy a flat cube with its axes swapped and mirrored, and bring it to the range of `cut_scaled` where asked to.
+
+    So many voxels on, or back, for each step along the axes of `out`, which is flat, of int16 or float32.
+    """
+    n, along, across = _U(size), steps[2], _U(steps[2])
+    mode, lower, width, mean = finish
+    low, wide, less = np.float32(lower), np.float32(width), np.float32(mean)
+    for z in range(n):
+        at, to = _U(base) + z * _U(steps[0]), z * n * n
+        if abs(steps[1]) == 1 and abs(along) != 1:
+            # Rows of the patch are the volume's columns; back is forth from the other end, into the last row first.
+            forth = steps[1] == 1
+            first, last = (at, to) if forth else (at - (n - _U(1)), to + (n - _U(1)) * n)
+            turn_over(src, first, across, out, last, n if forth else _U(0) - n, n, n)
+        else:
+            for y in range(n):
+                row = at + y * _U(steps[1])
+                if abs(along) == 1:
+                    _mirror(src, row, along == 1, out, to + y * n, n)
+                else:
+                    for x in range(n):
+                        out[to + y * n + x] = src[row + x * across]
+        if mode == 1:
+            for i in range(to, to + n * n):
+                out[i] = min(max((np.float32(out[i]) - low) / wide, np.float32(0)), np.float32(1)) - less

@@ -1,0 +1,1 @@
+"""The separable B-spline: the recursive filter and the weighted sums."""

@@ -1,0 +1,1 @@
+"""Vector instructions, and memory laid out for them."""

@@ -1,0 +1,1 @@
+"""Annotations in: LUNA16's csv files, LIDC-IDRI's XML."""

@@ -1,0 +1,210 @@
+"""Raw values of DICOM elements to a header record: bytes in, numbers out, nothing guessed."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hilum.errors import one_line
+from hilum.io.dicom.records import Header
+
+IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED = (
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.1",
+    "1.2.840.10008.1.2.2",
+    "1.2.840.10008.1.2.1.99",
+)
+NATIVE = frozenset({IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED})
+"""Transfer syntaxes whose pixels are not compressed frame by frame (PS3.5 annex A)."""
+
+UNDEFINED = 0xFFFFFFFF
+"""The length of a value that ends with a delimiter."""
+
+TAGS = {
+    "image_type": 0x00080008,
+    "sop_class": 0x00080016,
+    "sop_uid": 0x00080018,
+    "acquisition_time": 0x00080032,
+    "content_time": 0x00080033,
+    "modality": 0x00080060,
+    "thickness": 0x00180050,
+    "slice_step": 0x00180088,
+    "kernel": 0x00181210,
+    "series_uid": 0x0020000E,
+    "acquisition_number": 0x00200012,
+    "instance_number": 0x00200013,
+    "position": 0x00200032,
+    "orientation": 0x00200037,
+    "slice_location": 0x00201041,
+    "samples": 0x00280002,
+    "frames": 0x00280008,
+    "rows": 0x00280010,
+    "columns": 0x00280011,
+    "pixel_spacing": 0x00280030,
+    "bits_allocated": 0x00280100,
+    "bits_stored": 0x00280101,
+    "high_bit": 0x00280102,
+    "signed": 0x00280103,
+    "smallest": 0x00280106,
+    "largest": 0x00280107,
+    "padding": 0x00280120,
+    "padding_limit": 0x00280121,
+    "intercept": 0x00281052,
+    "slope": 0x00281053,
+    "rescale_type": 0x00281054,
+}
+"""The elements that are read, by the name of their `Header` field (PS3.6)."""
+
+Fields = dict[int, bytes]
+
+
+class PixelPlace(NamedTuple):
+    """Where the pixel data lie: offset of the value, its declared length, and what the file still holds."""
+
+    offset: int
+    length: int
+    present: int
+
+
+def header_from(fields: Fields, name: str, syntax: str, place: PixelPlace) -> Header:
+    """Make a header record of raw values.
+
+    Parameters
+    ----------
+    fields : dict of int to bytes
+        By tag, as the file has them.
+    name : str
+        The file.
+    syntax : str
+        Transfer Syntax UID.
+    place : PixelPlace
+
+    Returns
+    -------
+    Header
+    """
+    shared = _shared(syntax, *[fields.get(tag, b"") for tag in _SHARED_TAGS])
+    order, bits, signed = shared.order, shared.values["bits_allocated"], shared.values["signed"]
+
+    def raw(field: str) -> bytes:
+        return fields.get(TAGS[field], b"")
+
+    direct = syntax in NATIVE - {DEFLATED} and place.length != UNDEFINED
+    swapped_bytes = order == "big" and bits == 8  # in 16-bit words, or not: pydicom knows
+    # Inside a deflated stream offsets mean nothing; it unpacked, so it is whole.
+    present = place.length if syntax == DEFLATED else place.present
+    usable = (place.length == UNDEFINED) != (syntax in NATIVE)  # compressed pixels have no defined length
+    return Header(
+        path=name,
+        sop_uid=text_of(raw("sop_uid")),
+        position=numbers_of(raw("position")) if shared.values["frames"] == 1 else (),  # one place for many is none
+        instance_number=_whole(raw("instance_number")),
+        acquisition_time=text_of(raw("acquisition_time")),
+        content_time=text_of(raw("content_time")),
+        slice_location=number_of(raw("slice_location")),
+        smallest=_pixel_value(raw("smallest"), order, bits, signed=signed),
+        largest=_pixel_value(raw("largest"), order, bits, signed=signed),
+        pixel_offset=place.offset if direct and not swapped_bytes else -1,
+        pixel_bytes=present if usable else 0,
+        **shared.values,
+    )
+
+
+_OWN = frozenset({"sop_uid", "position", "instance_number", "acquisition_time", "content_time", "slice_location",
+                  "smallest", "largest"})  # fmt: skip
+"""What the slices of a series say each for itself."""
+
+_SHARED = tuple(field for field in TAGS if field not in _OWN)
+_SHARED_TAGS = tuple(TAGS[field] for field in _SHARED)
+
+
+class _Shared(NamedTuple):
+    order: Any
+    values: dict[str, Any]
+
+
+@lru_cache(maxsize=64)  # the slices of a series say the same again and again
+def _shared(syntax: str, *raw_values: bytes) -> _Shared:
+    """Fields that are the same in all slices of a series, as a rule."""
+    raw = dict(zip(_SHARED, raw_values, strict=True))
+    order: Any = "big" if syntax == BIG_ENDIAN else "little"
+
+    def integer(field: str, default: int = 0) -> int:
+        value = raw[field][:2]
+        return int.from_bytes(value, order) if len(value) == 2 else default
+
+    bits = integer("bits_allocated")
+    stored = integer("bits_stored", bits)
+    signed = integer("signed") == 1
+    return _Shared(order, {
+        "frames": max(_whole(raw["frames"]) or 1, 1),
+        "series_uid": text_of(raw["series_uid"]),
+        "modality": text_of(raw["modality"]),
+        "sop_class": text_of(raw["sop_class"]),
+        "transfer_syntax": syntax,
+        "image_type": tuple(text_of(part) for part in raw["image_type"].split(b"\\")),
+        "rows": integer("rows"),
+        "columns": integer("columns"),
+        "samples": integer("samples", 1),
+        "pixel_spacing": numbers_of(raw["pixel_spacing"]),
+        "orientation": numbers_of(raw["orientation"]),
+        "acquisition_number": _whole(raw["acquisition_number"]),
+        "slice_step": number_of(raw["slice_step"]),
+        "thickness": number_of(raw["thickness"]),
+        "kernel": text_of(raw["kernel"]),
+        "slope": number_of(raw["slope"]),
+        "intercept": number_of(raw["intercept"]),
+        "rescale_type": text_of(raw["rescale_type"]).upper(),
+        "bits_allocated": bits,
+        "bits_stored": stored,
+        "high_bit": integer("high_bit", max(stored - 1, 0)),
+        "signed": signed,
+        "big_endian": order == "big",
+        "padding": _pixel_value(raw["padding"], order, bits, signed=signed),
+        "padding_limit": _pixel_value(raw["padding_limit"], order, bits, signed=signed),
+        "native": syntax in NATIVE,
+    })  # fmt: skip
+
+
+@lru_cache(maxsize=1024)  # the slices of a series say the same again and again
+def text_of(value: bytes) -> str:
+    """A value as safe text: padding off, no control characters, bounded."""
+    text = value.decode("latin-1").strip("\0 ")
+    # The short way for what nearly every value is; the same result.
+    return " ".join(text.split()) if text.isprintable() and len(text) <= 1000 else one_line(text, limit=1000)
+
+
+@lru_cache(maxsize=1024)
+def numbers_of(value: bytes) -> tuple[float, ...]:
+    """Decimal strings as numbers; empty where any of them is none."""
+    if not value.strip(b"\0 "):
+        return ()
+    try:
+        return tuple(float(part.strip(b"\0 ").decode("ascii")) for part in value.split(b"\\"))
+    except ValueError:
+        return ()
+
+
+def number_of(value: bytes) -> float | None:
+    """One decimal string: None where absent, nan where it is no number."""
+    if not value.strip(b"\0 "):
+        return None
+    parsed = numbers_of(value)
+    return parsed[0] if len(parsed) == 1 else math.nan
+
+
+def _whole(value: bytes) -> int | None:
+    number = number_of(value)
+    return int(number) if number is not None and abs(number) < 2**53 else None
+
+
+def _pixel_value(value: bytes, order: Any, bits: int, *, signed: bool) -> int | None:
+    """A pixel's value in the pixels' own sign: 63536 with signed pixels is the -2000 that was meant."""
+    if bits not in {8, 16, 32} or len(value) not in {2, 4}:
+        return None
+    wide = np.int64(int.from_bytes(value, order, signed=signed)) & np.int64((1 << bits) - 1)
+    half = np.int64(1 << (bits - 1))
+    return int((wide ^ half) - half if signed else wide)

@@ -1,0 +1,298 @@
+"""The text header of a MetaImage: read with bounds, and every key that matters checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hilum.errors import FormatError, UnsupportedError, one_line
+from hilum.io.files import HEADER_LIMIT
+from hilum.io.values import make_geometry
+from hilum.scan import Note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from hilum.geometry import Geometry
+    from hilum.io.volumes.blocks import Packing
+
+MET_TYPES = MappingProxyType(
+    {
+        "MET_CHAR": "i1",
+        "MET_UCHAR": "u1",
+        "MET_SHORT": "i2",
+        "MET_USHORT": "u2",
+        "MET_INT": "i4",
+        "MET_UINT": "u4",
+        "MET_LONG_LONG": "i8",
+        "MET_ULONG_LONG": "u8",
+        "MET_FLOAT": "f4",
+        "MET_DOUBLE": "f8",
+        "MET_LONG": "i4",  # four bytes in MetaIO's own table, whatever a compiler says
+        "MET_ULONG": "u4",
+    }
+)
+"""Element types by their code in numpy; of two names for one type the first is written."""
+
+_DIRECTION = ("TransformMatrix", "Rotation", "Orientation")
+_ORIGIN = ("Offset", "Position", "Origin")
+_BYTE_ORDER = ("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
+_LIST_LIMIT = 2**20
+_SKIP_LIMIT = 2**30
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a header says, checked.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    dtype : dtype
+        With the byte order of the file.
+    packing : str
+        ``"raw"`` or ``"zlib"``, which may turn out to be gzip.
+    packed_size : int
+        Bytes of the packed block; -1 for all that follow.
+    skip : int
+        HeaderSize: bytes before the voxels in their file, 0 for none, -1 where the voxels are its last bytes.
+    files : tuple of str
+        Data files as named in the header, one for all slices or one a slice; empty where the data are local.
+    offset : int
+        Bytes of the header itself.
+    notes : tuple of Note
+    series_uid : str
+        As the key SeriesInstanceUID has it; empty where it is missing.
+    """
+
+    geometry: Geometry
+    dtype: np.dtype[Any]
+    packing: Packing
+    packed_size: int
+    skip: int
+    files: tuple[str, ...]
+    offset: int
+    notes: tuple[Note, ...] = ()
+    series_uid: str = ""
+
+    def with_notes(self, notes: Iterable[Note]) -> Header:
+        """The same header with more notes."""
+        return dataclasses.replace(self, notes=(*self.notes, *notes))
+
+
+def read_header(handle: BinaryIO, path: Path) -> Header:
+    """Read and check a header, and no voxel.
+
+    Parameters
+    ----------
+    handle : BinaryIO
+        Stands at the start of the file.
+    path : Path
+        For messages.
+
+    Returns
+    -------
+    Header
+
+    Raises
+    ------
+    FormatError, UnsupportedError, GeometryError
+        If a key that is needed is missing, contradicts another, or has an impossible value.
+    """
+    keys, offset = _read_keys(handle, path)
+    sizes = keys.whole_numbers("DimSize")
+    dims = keys.whole_number("NDims", len(sizes))
+    if dims != len(sizes):
+        raise keys.wrong("DimSize", f"{len(sizes)} sizes for NDims = {dims}")
+    if min(sizes) < 1:
+        raise keys.wrong("DimSize", f"{sizes[:7]}: a size below 1")
+    if dims < 3 or max(sizes[3:], default=1) > 1:
+        raise UnsupportedError(
+            f"holds {dims} dimensions of sizes {sizes[:7]}, expected one 3-D volume", where=path, do="split it"
+        )
+    if keys.whole_number("ElementNumberOfChannels", 1) != 1:
+        raise UnsupportedError("holds several numbers a voxel, a color image", where=path, do="give a CT")
+    if not keys.flag(("BinaryData",), default=True):
+        raise UnsupportedError("holds its numbers as text", where=path, do="write it with BinaryData = True")
+    for key, neutral in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
+        if keys.numbers((key,), 1, default=[neutral]) != [neutral]:
+            raise UnsupportedError(f"scales its numbers by {key}", where=path, do="write it as Hounsfield units")
+    geometry, notes = _geometry(keys, sizes, path)
+    packed = keys.flag(("CompressedData",), default=False)
+    packed_size = keys.whole_number("CompressedDataSize", 0) if packed else 0
+    skip = keys.whole_number("HeaderSize", 0)
+    if not -1 <= skip <= _SKIP_LIMIT or (packed and skip < 0):
+        raise keys.wrong("HeaderSize", f"{skip}, expected a number of bytes")
+    files = _files(keys, sizes[2], handle, path)
+    if packed and (len(files) > 1 or packed_size < 0):
+        raise UnsupportedError("compressed lists of slice files are not read", where=path, do="write one .mha file")
+    order = ">" if keys.flag(_BYTE_ORDER, default=False) else "<"
+    return Header(
+        geometry,
+        np.dtype(order + keys.element_type()),
+        "zlib" if packed else "raw",
+        packed_size or -1,
+        skip,
+        files,
+        offset,
+        notes,
+        keys.text("SeriesInstanceUID") if keys.has("SeriesInstanceUID") else "",
+    )
+
+
+def _geometry(keys: _Keys, sizes: list[int], path: Path) -> tuple[Geometry, tuple[Note, ...]]:
+    dims, notes = len(sizes), []
+    missing = (("no-direction", _DIRECTION, "axes taken as left, back, head"), ("no-origin", _ORIGIN, "taken as 0 0 0"))
+    for code, names, taken in missing:
+        if not keys.has(*names):
+            notes.append(Note(code, f"the header lacks {names[0]}: {taken}"))
+    matrix = np.array(keys.numbers(_DIRECTION, dims * dims, default=np.eye(dims).ravel().tolist())).reshape(dims, dims)
+    if np.any(matrix[:3, 3:]) or np.any(matrix[3:, :3]):
+        raise keys.wrong(_DIRECTION[0], "mixes space with a fourth axis")
+    origin = keys.numbers(_ORIGIN, dims, default=[0.0] * dims)
+    spacing_key = "ElementSpacing"
+    if not keys.has(spacing_key) and keys.has("ElementSize"):
+        spacing_key = "ElementSize"
+        notes.append(Note("element-size", "the header lacks ElementSpacing: ElementSize was used"))
+    geometry = make_geometry(
+        sizes[2::-1],
+        spacing=keys.numbers((spacing_key,), dims)[2::-1],
+        origin=origin[:3],
+        direction=matrix[2::-1, :3].tolist(),
+        where=path,
+    )
+    return geometry, tuple(notes)
+
+
+def _files(keys: _Keys, slices: int, handle: BinaryIO, path: Path) -> tuple[str, ...]:
+    """Names of the data files: one, a list of one a slice, or a pattern ``name%03d.raw first last step``."""
+    name = keys.text("ElementDataFile")
+    words = name.split()
+    if not words:
+        raise keys.wrong("ElementDataFile", "empty")
+    if name.upper() == "LOCAL":
+        return ()
+    if words[0].upper() == "LIST":
+        if words[1:] not in ([], ["2"], ["2D"]):
+            raise UnsupportedError("a list of files that are not slices is not read", where=path, do="write one file")
+        text = handle.read(_LIST_LIMIT).decode("utf-8", "replace")
+        names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    elif pattern := re.fullmatch(r"([^%]*)%(0?\d?)d([^%]*?) +(\d{1,9}) +(\d{1,9})(?: +(\d{1,9}))?", name):
+        before, width, after, first, last, step = pattern.groups()
+        numbers = range(int(first), int(last) + 1, max(1, int(step or 1)))
+        names = tuple(f"{before}{k:{width}d}{after}" for k in numbers[: slices + 1])
+    else:
+        return (name,)
+    if len(names) != slices:
+        raise FormatError(
+            f"names {len(names)} files for {slices} slices",
+            where=path,
+            do="check that the list is complete",
+            code="list",
+        )
+    return names
+
+
+class _Keys:
+    """The keys of a header with their values as text."""
+
+    def __init__(self, values: dict[str, str], path: Path) -> None:
+        self._values, self._path = values, path
+
+    def wrong(self, key: str, what: str) -> FormatError:
+        return FormatError(f"header: {key} is {what}", where=self._path, do="correct the header", code="header")
+
+    def has(self, *names: str) -> bool:
+        return any(name in self._values for name in names)
+
+    def text(self, key: str) -> str:
+        if key not in self._values:
+            raise FormatError(f"header: {key} is missing", where=self._path, do="correct the header", code="header")
+        return self._values[key]
+
+    def whole_numbers(self, key: str) -> list[int]:
+        words = self.text(key).split()
+        if not words or not all(re.fullmatch(r"[+-]?[0-9]{1,18}", word) for word in words):
+            raise self.wrong(key, f"{one_line(self.text(key), limit=60)!r}, expected whole numbers")
+        return [int(word) for word in words]
+
+    def whole_number(self, key: str, default: int) -> int:
+        if not self.has(key):
+            return default
+        numbers = self.whole_numbers(key)
+        if len(numbers) != 1:
+            raise self.wrong(key, f"{len(numbers)} numbers, expected one")
+        return numbers[0]
+
+    def numbers(self, names: tuple[str, ...], count: int, *, default: list[float] | None = None) -> list[float]:
+        """Numbers under one of several names; names that contradict each other are refused."""
+        found = [(name, self._floats(name, count)) for name in names if self.has(name)]
+        if not found:
+            if default is None:
+                self.text(names[0])
+            return default or []
+        for name, numbers in found[1:]:
+            if numbers != found[0][1]:
+                raise self.wrong(name, f"not what {found[0][0]} is")
+        return found[0][1]
+
+    def _floats(self, key: str, count: int) -> list[float]:
+        text = self._values[key]
+        try:
+            numbers = [float(word) for word in text.replace("_", "?").split()]
+        except ValueError:
+            numbers = []
+        if len(numbers) != count:
+            raise self.wrong(key, f"{one_line(text, limit=60)!r}, expected {count} numbers")
+        return numbers
+
+    def flag(self, names: tuple[str, ...], *, default: bool) -> bool:
+        found = [(name, self._values[name]) for name in names if self.has(name)]
+        answers = set()
+        for name, text in found:
+            if text.lower() not in ("true", "false", "t", "f", "1", "0", "yes", "no"):
+                raise self.wrong(name, f"{one_line(text, limit=60)!r}, expected True or False")
+            answers.add(text.lower() in ("true", "t", "1", "yes"))
+        if len(answers) > 1:
+            raise self.wrong(names[1], f"not what {names[0]} is")
+        return answers.pop() if answers else default
+
+    def element_type(self) -> str:
+        name = self.text("ElementType")
+        if name not in MET_TYPES:
+            raise UnsupportedError(
+                f"ElementType {one_line(name, limit=40)!r} is not read", where=self._path, do="write it as MET_SHORT"
+            )
+        return MET_TYPES[name]
+
+
+def _read_keys(handle: BinaryIO, path: Path) -> tuple[_Keys, int]:
+    """All keys up to ElementDataFile, after which the file stands, and the bytes read for them."""
+    head = handle.read(HEADER_LIMIT).removeprefix(b"\xef\xbb\xbf")
+    bom = handle.tell() - len(head)
+    values: dict[str, str] = {}
+    position = 0
+    for raw in head.splitlines(keepends=True) if b"\n" in head else [head]:
+        position += len(raw)
+        line = raw.decode("utf-8", "replace").strip()
+        key, separator, value = re.fullmatch(r"([^=:]*)([=:]?)(.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]  # matches anything
+        key, value = key.strip(), value.strip()
+        if not (key.isascii() and key.isprintable()):
+            raise FormatError("is not a MetaImage: the header is no text", where=path, do="give a .mhd or .mha file")
+        if not separator:
+            continue  # free text between the keys, which other readers ignore as well
+        if values.setdefault(key, value) != value:
+            what = f"header: {one_line(key, limit=40)!r} stands twice, differently"
+            raise FormatError(what, where=path, code="header")
+        if key == "ElementDataFile" and (raw.endswith((b"\n", b"\r")) or len(head) < HEADER_LIMIT):
+            handle.seek(bom + position)
+            return _Keys(values, path), bom + position
+    long = f" in its first {HEADER_LIMIT} bytes" if len(head) >= HEADER_LIMIT else ""
+    raise FormatError(f"is not a MetaImage: no ElementDataFile{long}", where=path, do="give a .mhd or .mha file")

@@ -1,0 +1,328 @@
+"""NRRD: .nrrd, and .nhdr with its data file.
+
+pynrrd parses the header; the voxels are read here, because pynrrd follows any path and unpacks without bound.
+
+Source: G. Kindlmann, "Definition of NRRD File Format", https://teem.sourceforge.net/nrrd/format.html.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import nrrd
+import numpy as np
+
+from hilum.errors import FormatError, GeometryError, UnsupportedError, one_line
+from hilum.io.atomic import atomic_path
+from hilum.io.files import HEADER_LIMIT, data_path, open_file
+from hilum.io.values import geometry_from_steps, is_uid, to_scan
+from hilum.io.volumes.blocks import Block, check_size, write_gzip
+from hilum.scan import Note
+from hilum.volume import Volume
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from numpy.typing import NDArray
+
+    from hilum.geometry import Geometry
+    from hilum.io.volumes.blocks import Packing
+    from hilum.scan import Scan
+
+_TYPES = MappingProxyType({
+    "int8": "i1", "int8_t": "i1", "signed char": "i1",
+    "uint8": "u1", "uint8_t": "u1", "uchar": "u1", "unsigned char": "u1",
+    "int16": "i2", "int16_t": "i2", "short": "i2", "short int": "i2", "signed short": "i2", "signed short int": "i2",
+    "uint16": "u2", "uint16_t": "u2", "ushort": "u2", "unsigned short": "u2", "unsigned short int": "u2",
+    "int32": "i4", "int32_t": "i4", "int": "i4", "signed int": "i4",
+    "uint32": "u4", "uint32_t": "u4", "uint": "u4", "unsigned int": "u4",
+    "int64": "i8", "int64_t": "i8", "longlong": "i8", "long long": "i8", "long long int": "i8",
+    "signed long long": "i8", "signed long long int": "i8",
+    "uint64": "u8", "uint64_t": "u8", "ulonglong": "u8", "unsigned long long": "u8", "unsigned long long int": "u8",
+    "float": "f4", "double": "f8",
+})  # fmt: skip
+"""Every name of a type in the definition; the first of each kind is written."""
+
+_TO_LPS = MappingProxyType(
+    {
+        "left-posterior-superior": (1, 1, 1),
+        "lps": (1, 1, 1),
+        "right-anterior-superior": (-1, -1, 1),
+        "ras": (-1, -1, 1),
+        "left-anterior-superior": (1, -1, 1),
+        "las": (1, -1, 1),
+    }
+)
+_PACKINGS: MappingProxyType[str, Packing] = MappingProxyType(
+    {
+        "raw": "raw",
+        "gzip": "gzip",
+        "gz": "gzip",
+        "bzip2": "bzip2",
+        "bz2": "bzip2",
+    }
+)
+_SPATIAL_KINDS = {"domain", "space", "none", "???"}
+_MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "???"}
+_SKIP_LIMIT = 2**24
+
+
+def read_nrrd(path: Path) -> Scan:
+    """Read a CT from a .nrrd or .nhdr file.
+
+    Parameters
+    ----------
+    path : Path
+        Of Hounsfield units. A data file is looked for in the header's folder and nowhere else.
+
+    Returns
+    -------
+    Scan
+        int16 HU in the order in which the file stores them; named by the series UID that `write_nrrd` left in the
+        header, or after the file.
+
+    Raises
+    ------
+    FormatError, UnsupportedError, GeometryError, MissingInputError, InputError
+        If header or data are damaged, truncated or missing, name a file elsewhere, hold no 3-D volume of numbers, or
+        do not say how it lies in the patient.
+    """
+    array, header = _load(path)
+    return to_scan(array, header.geometry, where=path, notes=header.notes, series_uid=header.series_uid)
+
+
+def read_nrrd_volume(path: Path) -> Volume:
+    """Read a .nrrd or .nhdr file of anything, a mask for example, with the numbers that it holds.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Volume
+        Of the file's own type.
+
+    Raises
+    ------
+    FormatError, UnsupportedError, GeometryError, MissingInputError, InputError
+        As `read_nrrd`.
+    """
+    array, header = _load(path)
+    return Volume(array, header.geometry)
+
+
+def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
+    """Write a volume or mask as .nrrd, packed with gzip; the same volume gives the same bytes.
+
+    The format stores steps, direction times spacing: of an oblique grid the last bit of either can change.
+
+    Parameters
+    ----------
+    volume : Volume
+        Of integers, floats or bool.
+    path : Path
+        Ends in .nrrd. Appears only when complete.
+    series_uid : str
+        Kept in the header as the key ``series_uid``, where it is a UID.
+
+    Raises
+    ------
+    UnsupportedError
+        If the name or the type of the voxels does not fit the format.
+    OutputError
+        If the file cannot be written.
+    """
+    if path.suffix.lower() != ".nrrd":
+        raise UnsupportedError("a NRRD file ends in .nrrd", where=path)
+    array = volume.array.view(np.uint8) if volume.array.dtype == np.bool_ else volume.array
+    name = next((name for name, code in _TYPES.items() if code == array.dtype.str[1:]), "")
+    if not name:
+        raise UnsupportedError(f"NRRD holds no voxels of type {array.dtype}", where=path)
+    geometry = volume.geometry
+    vectors = ["(" + ",".join(map(repr, v)) + ")" for v in [*geometry.affine[:3].T.tolist()[2::-1], geometry.origin]]
+    text = (
+        f"NRRD0004\ntype: {name}\ndimension: 3\nspace: left-posterior-superior\n"
+        f"sizes: {' '.join(map(str, geometry.shape[::-1]))}\nspace directions: {' '.join(vectors[:3])}\n"
+        f"kinds: domain domain domain\nendian: little\nencoding: gzip\nspace origin: {vectors[3]}\n"
+    )
+    text += f"series_uid:={series_uid}\n\n" if is_uid(series_uid) else "\n"
+    voxels = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+    with atomic_path(path) as temporary, temporary.open("wb") as out:
+        out.write(text.encode())
+        write_gzip(out, (voxels,))
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a header says, checked, before a voxel is read."""
+
+    geometry: Geometry
+    dtype: np.dtype[Any]
+    packing: Packing
+    skip: int
+    file: str
+    notes: tuple[Note, ...]
+    series_uid: str
+
+
+def data_file(path: Path) -> str:
+    """Read which data file a header names.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        As it stands in the header; empty where the voxels follow it.
+
+    Raises
+    ------
+    HilumError
+        If it is no header.
+    """
+    with open_file(path) as handle:
+        return _read_header(handle, path).file
+
+
+def header_uid(path: Path) -> str:
+    """Read the series UID that `write_nrrd` left in a header, and no voxel.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        What the header has in its place; it may be no UID.
+
+    Raises
+    ------
+    HilumError
+        If it is no header.
+    """
+    with open_file(path) as handle:
+        return _read_header(handle, path).series_uid
+
+
+def _load(path: Path) -> tuple[NDArray[Any], _Header]:
+    with open_file(path) as handle:
+        header = _read_header(handle, path)
+        where = data_path(path, header.file) if header.file else path
+        opened: AbstractContextManager[BinaryIO] = (
+            open_file(where, named=header.file) if header.file else nullcontext(handle)
+        )
+        size = check_size(math.prod(header.geometry.shape), header.dtype, where=path)
+        with opened as source:
+            if header.skip < 0:  # the voxels are the last bytes
+                start = source.tell()
+                source.seek(max(start, source.seek(0, 2) - size))
+            block = Block(source, header.packing, where=where)
+            block.expect(max(0, header.skip) + size)
+            block.fill(np.empty(max(0, header.skip), np.uint8))  # counted after unpacking
+            array = np.empty(header.geometry.shape, header.dtype)
+            block.fill(array)
+            notes = (*header.notes, *block.finish())
+    if not array.dtype.isnative:
+        array = array.byteswap(inplace=True).view(array.dtype.newbyteorder())
+    return array, replace(header, notes=notes)
+
+
+def _read_header(handle: BinaryIO, path: Path) -> _Header:
+    fields = _read_fields(handle, path)
+    for old, new in (("datafile", "data file"), ("byteskip", "byte skip"), ("lineskip", "line skip")):
+        if old in fields:
+            fields.setdefault(new, fields.pop(old))
+    for name in ("dimension", "sizes", "type", "encoding"):
+        if name not in fields:
+            raise _wrong(name, "missing", path)
+    sizes = [int(n) for n in fields["sizes"]]
+    if fields["dimension"] != len(sizes) or not sizes or min(sizes) < 1:
+        raise _wrong("sizes", f"{sizes[:7]} for dimension {fields['dimension']}", path)
+    kinds = [kind.lower() for kind in fields.get("kinds", ["domain"] * len(sizes))]
+    if len(sizes) != 3 or len(kinds) != 3 or not _SPATIAL_KINDS.issuperset(kinds):
+        raise UnsupportedError(
+            f"holds {len(sizes)} dimensions of sizes {sizes[:7]} and kinds {kinds[:7]}, expected one 3-D volume",
+            where=path,
+            do="split it",
+        )
+    dtype, packing = _element(fields, path)
+    file, skip = fields.get("data file", ""), fields.get("byte skip", 0)
+    if fields.get("line skip", 0) or file.split()[:1] == ["LIST"] or "%" in file:
+        raise UnsupportedError("line skip and lists of data files are not read", where=path, do="write one .nrrd file")
+    if not (0 <= skip <= _SKIP_LIMIT or (skip == -1 and packing == "raw")):
+        raise _wrong("byte skip", str(skip), path)
+    geometry, notes = _geometry(fields, sizes, path)
+    return _Header(geometry, dtype, packing, skip, file, notes, str(fields.get("series_uid", "")))
+
+
+def _element(fields: dict[str, Any], path: Path) -> tuple[np.dtype[Any], Packing]:
+    code = _TYPES.get(fields["type"].lower())
+    packing = _PACKINGS.get(fields["encoding"].lower())
+    if code is None or packing is None:
+        raise UnsupportedError(
+            f"holds {fields['type']} as {fields['encoding']}", where=path, do="write it as short, raw or gzip"
+        )
+    order = {"little": "<", "big": ">"}.get(str(fields.get("endian", "little" if code[1] == "1" else "")).lower())
+    if order is None:
+        raise _wrong("endian", "neither little nor big", path)
+    return np.dtype(order + code), packing
+
+
+def _geometry(fields: dict[str, Any], sizes: list[int], path: Path) -> tuple[Geometry, tuple[Note, ...]]:
+    signs = _TO_LPS.get(str(fields.get("space", "")).lower())
+    directions = fields.get("space directions")
+    if signs is None or directions is None:
+        raise GeometryError(
+            f"orientation unknown: space is {one_line(fields.get('space', 'missing'), limit=40)!r}, space directions "
+            f"are {'missing' if directions is None else 'given'}",
+            where=path,
+            do="export it with left-posterior-superior",
+        )
+    if not _MILLIMETRES.issuperset(unit.lower() for unit in fields.get("space units", [])):
+        raise UnsupportedError("measures space in another unit than mm", where=path, do="export it in mm")
+    notes: tuple[Note, ...] = ()
+    if "space origin" not in fields:
+        notes = (Note("no-origin", "the header lacks space origin: taken as 0 0 0"),)
+    steps, origin = np.asarray(directions, float), np.asarray(fields.get("space origin", (0, 0, 0)), float)
+    if steps.shape != (3, 3) or origin.shape != (3,):
+        raise _wrong("space directions", "not three vectors with an origin", path)
+    place = (origin * signs + 0.0).tolist()  # no negative zeros
+    return geometry_from_steps(sizes[::-1], steps=steps[::-1] * signs, origin=place, where=path), notes
+
+
+def _read_fields(handle: BinaryIO, path: Path) -> dict[str, Any]:
+    """Fields as pynrrd parses them; the file stands behind the empty line that ends the header."""
+    head = handle.read(HEADER_LIMIT)
+    if not head.startswith(b"NRRD000"):
+        raise FormatError("is not a NRRD file of version 1 to 5", where=path, do="give a .nrrd or .nhdr file")
+    lines: list[bytes] = []
+    end = 0
+    for line in head.splitlines(keepends=True):
+        end += len(line)
+        if not line.strip():
+            break
+        lines.append(line)
+    else:
+        if len(head) >= HEADER_LIMIT:
+            raise FormatError(f"the header does not end within {HEADER_LIMIT} bytes", where=path)
+    handle.seek(end)
+    try:
+        with np.errstate(all="raise"):  # a size of 1e30 is no number of voxels, and no warning either
+            return dict(nrrd.read_header(lines))
+    except Exception as error:
+        # pynrrd lets through whatever numpy, int, float, shlex and unpacking raise on malformed text.
+        raise FormatError(f"header: {error}", where=path, do="export it again", code="header") from error
+
+
+def _wrong(field: str, what: str, path: Path) -> FormatError:
+    return FormatError(f"header: {field} is {what}", where=path, do="correct the header", code="header")

@@ -1,0 +1,254 @@
+"""Read boxes of the .zarr folders that `hilum.io.volumes.ome_zarr` writes: one file of compressed chunks.
+
+Read by hand, and of that one form alone: the zarr library takes a chunk that is missing for zeros, which are water, and
+needs five times as long for a patch. Whatever a folder says that we do not write is refused.
+
+Source: the Zarr core specification version 3, and its codecs ``sharding_indexed``, ``blosc``, ``crc32c``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from itertools import product
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import msgspec
+import numpy as np
+
+from hilum.errors import FormatError, MissingInputError, UnsupportedError
+from hilum.io.extras import need
+from hilum.io.files import HEADER_LIMIT, open_file
+from hilum.io.volumes.blocks import check_packed, check_size
+from hilum.io.volumes.boxes import check_box
+from hilum.io.volumes.placement import TypedPlacement, check_placed, check_type, decode_placement, placed_geometry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hilum.io.volumes.boxes import Box
+
+HEADER, ATTRIBUTE = "zarr.json", "hilum"
+
+ARRAY, SHARD = "0", "0/c/0/0/0"
+"""Where in the folder the array of full size lies, and its one file of chunks."""
+
+_TYPES = {"bool", *(f"{kind}{8 * n}" for n in (1, 2, 4, 8) for kind in ("int", "uint")), "float32", "float64"}
+
+_CHUNK_LIMIT = 2**24
+"""The largest chunk read, in bytes; ours of 64-bit voxels have less than 2**20."""
+
+_CHECK = 4
+"""Bytes of a CRC-32C."""
+
+_ABSENT = 2**64 - 1
+
+
+_T = TypeVar("_T")
+
+
+class _Named(msgspec.Struct, frozen=True):
+    name: str
+    configuration: dict[str, Any] = {}
+
+
+class _Group(msgspec.Struct, frozen=True):
+    zarr_format: Literal[3]
+    node_type: Literal["group"]
+    attributes: dict[str, Any] = {}
+
+
+class _Array(msgspec.Struct, frozen=True):
+    zarr_format: Literal[3]
+    node_type: Literal["array"]
+    shape: tuple[int, int, int]
+    data_type: str
+    chunk_grid: _Named
+    chunk_key_encoding: _Named
+    codecs: list[_Named]
+    storage_transformers: list[Any] = []
+
+
+def read_zarr_placement(path: Path) -> TypedPlacement:
+    """Read where a .zarr folder puts its voxels; zarr is not needed.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+
+    Returns
+    -------
+    TypedPlacement
+
+    Raises
+    ------
+    FormatError, MissingInputError, UnsupportedError
+        If the folder is none of ours, or damaged.
+    """
+    group = _decode(path, HEADER, _Group)
+    if not isinstance(found := group.attributes.get(ATTRIBUTE), dict):
+        raise UnsupportedError("is not one that hilum wrote: it does not say how it lies", where=path,
+                               do="give the scan it was made from", code="not-ours")  # fmt: skip
+    return decode_placement(found, where=path, kind=TypedPlacement)
+
+
+class StoredZarr:
+    """A .zarr folder that is open for reading: what `hilum.io.volumes.boxes.Stored` says.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    InputError
+        As `hilum.io.volumes.ome_zarr.read_zarr`.
+    """
+
+    array = None
+    resident = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.placement = read_zarr_placement(path)
+        self.geometry = placed_geometry(self.placement, where=path)
+        need("zarr")
+        header = _decode(path, f"{ARRAY}/{HEADER}", _Array)
+        self.shape: Box = header.shape
+        self.dtype, self._edges = _form(header, path / ARRAY / HEADER)
+        check_type(self.placement, self.dtype, where=path)
+        check_placed(self.placement, self.shape, self.dtype, where=path)
+        self._chunk_bytes = math.prod(self._edges) * self.dtype.itemsize
+        self._counts = tuple(-(-n // c) for n, c in zip(self.shape, self._edges, strict=True))
+        with open_file(_inside(path, SHARD)) as handle:
+            there = os.fstat(handle.fileno()).st_size
+            check_packed(check_size(math.prod(self.shape), self.dtype, where=path), there, where=path)
+            if there < 16 * math.prod(self._counts) + _CHECK:
+                raise FormatError(f"{SHARD} ends early", where=path, do="copy or write it again", code="truncated")
+            self._bytes = np.memmap(handle, np.uint8, "r")
+        self._index = self._read_index()
+
+    def read(self, start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
+        """Copy a box; only the chunks that it touches are unpacked, each held against its checksum."""
+        check_box(self.shape, start, size)
+        found = np.empty(tuple(size), self.dtype)
+        chunk = np.empty(self._edges, self.dtype)
+        for place, source, target in _pieces(start, size, self._edges):
+            self._unpack(place, chunk)
+            found[target] = chunk[source]
+        return found
+
+    def _unpack(self, place: Box, chunk: NDArray[Any]) -> None:
+        from google_crc32c import value as crc32c
+        from numcodecs import blosc
+
+        offset, length = self._index[place]
+        packed = self._bytes[offset : offset + length].tobytes()
+        body, check = packed[:-_CHECK], packed[-_CHECK:]
+        if crc32c(body) != int.from_bytes(check, "little"):
+            raise _damaged(self.path, f"chunk {place} of {SHARD} does not match its checksum")
+        try:
+            # The lengths that Blosc's own header declares, before it is let at our memory.
+            if int.from_bytes(body[4:8], "little") != chunk.nbytes or int.from_bytes(body[12:16], "little") != len(
+                body
+            ):
+                raise _damaged(self.path, f"chunk {place} of {SHARD} is not of the size that {HEADER} says")
+            blosc.decompress(body, chunk)
+        except (RuntimeError, ValueError) as problem:
+            if isinstance(problem, FormatError):
+                raise
+            raise _damaged(self.path, f"chunk {place} of {SHARD} cannot be unpacked: {problem}") from problem
+
+    def _read_index(self) -> NDArray[np.int64]:
+        """Offset and length of every chunk, all of them there."""
+        from google_crc32c import value as crc32c
+
+        tail = self._bytes[-(16 * math.prod(self._counts) + _CHECK) :].tobytes()
+        if crc32c(tail[:-_CHECK]) != int.from_bytes(tail[-_CHECK:], "little"):
+            raise _damaged(self.path, f"the index of {SHARD} does not match its checksum")
+        index = np.frombuffer(tail[:-_CHECK], "<u8").reshape(*self._counts, 2)
+        if (index == _ABSENT).any():
+            raise _damaged(self.path, f"a chunk of {SHARD} is missing")
+        end = len(self._bytes) - len(tail)
+        if (index > end).any() or (index.sum(axis=-1) > end).any() or (index[..., 1] < 16 + _CHECK).any():
+            raise _damaged(self.path, f"the index of {SHARD} leads out of the file")
+        return index.astype(np.int64)
+
+
+def _pieces(
+    start: Sequence[int], size: Sequence[int], edges: Box
+) -> Iterator[tuple[Box, tuple[slice, ...], tuple[slice, ...]]]:
+    """The chunks that a box touches, what of each belongs to it, and where in it that goes."""
+    axes = []
+    for a, n, c in zip(start, size, edges, strict=True):
+        spans = ((k, max(a, k * c), min(a + n, (k + 1) * c)) for k in range(a // c, (a + n - 1) // c + 1))
+        axes.append([(k, slice(low - k * c, high - k * c), slice(low - a, high - a)) for k, low, high in spans])
+    for z, y, x in product(*axes):
+        yield (z[0], y[0], x[0]), (z[1], y[1], x[1]), (z[2], y[2], x[2])
+
+
+def _form(header: _Array, where: Path) -> tuple[np.dtype[Any], Box]:
+    """Type and chunk edges of an array in the one form that we write."""
+    if header.data_type not in _TYPES:
+        raise UnsupportedError(f"holds {header.data_type[:40]}, expected numbers", where=where)
+    if min(header.shape) < 1:
+        raise FormatError(f"has shape {header.shape}, expected (z, y, x)", where=where, code="shape")
+    try:
+        (sharding,) = header.codecs
+        inner = msgspec.convert(sharding.configuration["codecs"], list[_Named])
+        index = msgspec.convert(sharding.configuration["index_codecs"], list[_Named])
+        place = sharding.configuration.get("index_location", "end")
+        edges = msgspec.convert(sharding.configuration["chunk_shape"], tuple[int, int, int])
+        outer = msgspec.convert(header.chunk_grid.configuration["chunk_shape"], tuple[int, int, int])
+    except (ValueError, KeyError, msgspec.ValidationError) as problem:
+        raise _other_form(where) from problem
+    names = [codec.name for codec in (sharding, *inner, *index)]
+    endian = {codec.configuration.get("endian", "little") for codec in (*inner, *index)}
+    usual = ["sharding_indexed", "bytes", "blosc", "crc32c", "bytes", "crc32c"]
+    keys = header.chunk_key_encoding
+    if names != usual or endian != {"little"} or place != "end" or header.storage_transformers:
+        raise _other_form(where)
+    if header.chunk_grid.name != "regular" or keys.name != "default" or keys.configuration.get("separator") != "/":
+        raise _other_form(where)
+    dtype = np.dtype(header.data_type)
+    if min(edges) < 1 or math.prod(edges) * dtype.itemsize > _CHUNK_LIMIT:
+        raise FormatError(f"has chunks of {edges} voxels", where=where, code="damaged")
+    if any(o != -(-n // c) * c for o, n, c in zip(outer, header.shape, edges, strict=True)):
+        raise _other_form(where)
+    return dtype, edges
+
+
+def _decode(root: Path, name: str, kind: type[_T]) -> _T:
+    with open_file(_inside(root, name)) as handle:
+        text = handle.read(HEADER_LIMIT + 1)
+    if len(text) > HEADER_LIMIT:
+        raise FormatError(f"{name} is longer than {HEADER_LIMIT} bytes", where=root)
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise FormatError(f"{name} is not of the form that hilum writes: {problem}", where=root) from problem
+
+
+def _inside(root: Path, name: str) -> Path:
+    """The path of a file in a store, none of its steps a link that could lead elsewhere."""
+    path = root
+    for part in name.split("/"):
+        path /= part
+        if path.is_symlink():
+            raise FormatError(f"{name} leads over a link", where=root, do="give the folder itself", code="path")
+    if not path.exists():
+        raise MissingInputError(f"{name} is missing", where=root, do="copy or write it again")
+    return path
+
+
+def _other_form(where: Path) -> UnsupportedError:
+    return UnsupportedError("is not of the form that hilum writes", where=where,
+                            do="read it with zarr, and check that no chunk is missing", code="not-ours")  # fmt: skip
+
+
+def _damaged(path: Path, what: str) -> FormatError:
+    return FormatError(what, where=path, do="copy or write it again", code="damaged")

@@ -1,0 +1,1 @@
+"""Lung segmentation: one function, a table of methods."""

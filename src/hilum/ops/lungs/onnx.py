@@ -1,0 +1,278 @@
+"""Lungs by a deep model that the user brings as an ONNX file; the contract is in docs/onnx.md.
+
+1. The volume is turned so that its planes are axial, and each plane is cropped to the body's box in it.
+2. The box is resampled to the model's matrix (256 x 256), linearly, corner on corner; HU from -1024 to 600 become
+   0 to 1.
+3. The model gives a score for background, right and left lung in each pixel; the highest wins.
+4. The labels go back to the plane's own pixels by the nearest neighbor. Of each label the largest piece in 3-D stays;
+   other pieces take the label of the large one that they touch, and go where they touch none.
+
+The steps are those that J. Hofmanninger et al. describe for the model R231 ("Automatic lung segmentation in routine
+imaging is primarily a data diversity problem, not a methodology problem", European Radiology Experimental 4, 2020), so
+that a model trained for them fits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hilum.errors import InputError, MissingInputError, UnsupportedError, one_line
+from hilum.ops.reorient import body_axes, reorient
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hilum._kernels.bitmask.bits import Shape
+    from hilum.volume import Volume
+
+LOWEST_HU, HIGHEST_HU = -1024, 600
+SIDE = 256
+"""Pixels of the matrix, where the model leaves it open."""
+
+SIDES = range(32, 1025)
+BATCH = 8
+"""Planes at a time, where the model leaves it open."""
+
+LABELS = 3
+"""Background, right lung, left lung."""
+
+BODY_FROM, SHELL_MM = -500, 4.0
+"""HU from which on it is body; parts thinner than twice the shell are table or clothes."""
+
+LARGEST_FILE = 2**31
+"""Bytes of a model."""
+
+OF_THE_LARGEST = 0.1
+"""A part of a plane belongs to the body's box if it has this share of the largest part's area."""
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A session of onnxruntime with one input of (batch, 1, rows, columns)."""
+
+    session: Any
+    name: str
+    batch: int
+    rows: int
+    columns: int
+    path: Path
+
+
+def model_digest(path: Path) -> str:
+    """SHA-256 of a model's file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    return hashlib.sha256(_content(path)).hexdigest()
+
+
+def lungs_by_model(volume: Volume, *, path: Path, fill: bool, workers: int = 0) -> NDArray[np.uint8]:
+    """Labels of the right (1) and left (2) lung, as a model sees them.
+
+    Parameters
+    ----------
+    volume : Volume
+        HU.
+    path : Path
+        An ONNX file.
+    fill : bool
+        Whether holes of axial planes are filled.
+    workers : int
+        Threads; 0 for one per available core.
+
+    Returns
+    -------
+    ndarray of uint8, shape (z, y, x)
+        All 0 where the model found no lung.
+
+    Raises
+    ------
+    UnsupportedError
+        If onnxruntime is not installed.
+    InputError
+        If the file is no model, or one that does not keep to the contract.
+    """
+    model = _load(path, workers)
+    order, flips = body_axes(volume.geometry)
+    turned = reorient(volume)
+    hu = np.ascontiguousarray(np.clip(turned.array, LOWEST_HU, HIGHEST_HU), dtype=np.int16)
+    boxes = body_boxes(hu, turned.spacing, workers=workers)
+    labels = np.zeros(hu.shape, np.uint8)
+    for start in range(0, len(hu), model.batch):
+        planes = range(start, min(start + model.batch, len(hu)))
+        small = np.zeros((model.batch, 1, model.rows, model.columns), np.float32)
+        for k, z in enumerate(planes):
+            small[k, 0] = _shrink(hu[z][boxes[z]], (model.rows, model.columns))
+        seen = _run(model, small)
+        for k, z in enumerate(planes):
+            labels[z][boxes[z]] = _enlarge(seen[k], labels[z][boxes[z]].shape)
+    labels = _largest(labels, fill=fill, workers=workers)
+    back = np.transpose(labels[tuple(slice(None, None, -1 if flip else 1) for flip in flips)], np.argsort(order))
+    return np.ascontiguousarray(back)
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise MissingInputError("no such model", where=path, do="give the path of an ONNX file", code="onnx")
+    try:
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= LARGEST_FILE else b""
+    except OSError as problem:
+        raise InputError(f"cannot be read: {problem.strerror}", where=path, code="onnx") from None
+    if not content:
+        raise InputError(f"{size} bytes are no model", where=path, do="give an ONNX file", code="onnx")
+    return content
+
+
+def _load(path: Path, workers: int) -> _Model:
+    from hilum._kernels.threads import count_workers
+
+    content = _content(path)
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UnsupportedError(
+            "a model needs onnxruntime, which is not installed", do="pip install 'hilum[dl]'", code="no-onnxruntime"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # its own words would go to stderr beside ours
+    options.intra_op_num_threads = count_workers(workers)
+    options.inter_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as problem:  # noqa: BLE001 - it raises many kinds, none of them public
+        raise InputError(f"no model: {one_line(problem, limit=120)}", where=path, code="onnx") from None
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or not outputs or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
+        found = "; ".join(f"{part.type} {part.shape}" for part in inputs)
+        raise _unfit(path, f"inputs are {found or 'none'}, expected one, tensor(float) [n, 1, {SIDE}, {SIDE}]")
+    batch, channels, rows, columns = (
+        size if isinstance(size, int) and size > 0 else usual
+        for size, usual in zip(inputs[0].shape, (BATCH, 1, SIDE, SIDE), strict=True)
+    )
+    if channels != 1 or rows not in SIDES or columns not in SIDES or batch > 64 * BATCH:
+        raise _unfit(path, f"its input is {inputs[0].shape}, expected [n, 1, {SIDE}, {SIDE}]")
+    return _Model(session, inputs[0].name, batch, rows, columns, path)
+
+
+def _run(model: _Model, planes: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The label with the highest score in every pixel, shape (batch, rows, columns)."""
+    wanted = (model.batch, LABELS, model.rows, model.columns)
+    try:
+        scores = model.session.run([model.session.get_outputs()[0].name], {model.name: planes})[0]
+    except Exception as problem:  # noqa: BLE001 - as above
+        raise InputError(f"the model failed: {one_line(problem, limit=120)}", where=model.path, code="onnx") from None
+    if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f" or scores.shape != wanted:
+        found = f"{scores.dtype} {scores.shape}" if isinstance(scores, np.ndarray) else type(scores).__name__
+        raise _unfit(model.path, f"its output is {found}, expected float {wanted}")
+    if not np.isfinite(scores).all():
+        raise _unfit(model.path, "its output has values that are not finite")
+    labels: NDArray[np.uint8] = scores.argmax(axis=1).astype(np.uint8)
+    return labels
+
+
+def _unfit(path: Path, what: str) -> InputError:
+    return InputError(one_line(what, limit=160), where=path, do="see docs/onnx.md for the contract", code="onnx")
+
+
+def body_boxes(
+    hu: NDArray[np.int16], spacing: tuple[float, float, float], *, workers: int = 0
+) -> list[tuple[slice, slice]]:
+    """Rows and columns of the body in each plane.
+
+    Parameters
+    ----------
+    hu : ndarray of int16, shape (z, y, x), HU
+        Planes are axial.
+    spacing : tuple of float, (z, y, x), mm
+    workers : int
+
+    Returns
+    -------
+    list of two slices
+        The whole plane where there is no body.
+    """
+    from hilum._kernels.bitmask import bits, morphology
+    from hilum._kernels.components import labeling
+
+    shape: Shape = hu.shape
+    ball = morphology.ellipsoid(SHELL_MM, (np.inf, *spacing[1:]), shape)
+    solid = bits.between(hu, BODY_FROM, HIGHEST_HU, workers=workers)
+    thick = morphology.erode(solid, shape[2], ball, workers=workers)
+    parts = labeling.find_components(thick, shape, corners=False, planes=True, workers=workers)
+    sizes, bounds = labeling.sizes(parts), labeling.boxes(parts)
+    grown = [int(np.ceil(SHELL_MM / s)) for s in spacing[1:]]
+    boxes = [(slice(0, shape[1]), slice(0, shape[2])) for _ in range(shape[0])]
+    for z in np.unique(bounds[:, 0]):
+        here = bounds[:, 0] == z
+        large = here & (sizes >= OF_THE_LARGEST * sizes[here].max())
+        first, stop = bounds[large, 1:3].min(axis=0) - grown, bounds[large, 4:6].max(axis=0) + grown
+        low, high = np.maximum(first, 0).tolist(), np.minimum(stop, shape[1:]).tolist()
+        boxes[z] = (slice(low[0], high[0]), slice(low[1], high[1]))
+    return boxes
+
+
+def _shrink(plane: NDArray[np.int16], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Linear interpolation, corner on corner, and HU to 0 .. 1."""
+    values = plane.astype(np.float32)
+    for axis in (0, 1):
+        at = np.linspace(0, values.shape[axis] - 1, shape[axis])
+        low = np.floor(at).astype(np.intp)
+        high = np.minimum(low + 1, values.shape[axis] - 1)
+        part = (at - low).astype(np.float32)
+        part = part[:, None] if axis == 0 else part
+        values = values.take(low, axis=axis) * (1 - part) + values.take(high, axis=axis) * part
+    scaled: NDArray[np.float32] = (values - LOWEST_HU) / np.float32(HIGHEST_HU - LOWEST_HU)
+    return scaled
+
+
+def _enlarge(labels: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The nearest pixel of the small plane, corner on corner."""
+    rows, columns = (
+        np.rint(np.linspace(0, small - 1, large)).astype(np.intp)
+        for small, large in zip(labels.shape, shape, strict=True)
+    )
+    return labels[np.ix_(rows, columns)]
+
+
+def _largest(labels: NDArray[np.uint8], *, fill: bool, workers: int) -> NDArray[np.uint8]:
+    """Each label's largest piece, with the pieces of the other label that touch it and not their own."""
+    from hilum._kernels.anatomy import coarse
+    from hilum._kernels.bitmask import bits
+    from hilum._kernels.components import labeling, selection
+
+    shape: Shape = labels.shape
+    main = np.zeros(shape, np.uint8)
+    for label in (1, 2):
+        pieces = labeling.find_components(
+            bits.between(labels, label, label, workers=workers), shape, corners=False, workers=workers
+        )
+        if pieces.number:
+            sizes = labeling.sizes(pieces)
+            largest = np.arange(pieces.number) == int(np.argmax(sizes))
+            bits.paint(selection.select(pieces, largest, workers=workers), main, label=label, workers=workers)
+    whole = coarse.grow(main, labels > 0)
+    if fill:
+        for label in (1, 2):
+            filled = selection.fill_planes(bits.between(whole, label, label, workers=workers), shape, workers=workers)
+            free = filled & bits.between(whole, 0, 0, workers=workers)
+            bits.paint(free, whole, label=label, workers=workers)
+    return whole

@@ -1,0 +1,160 @@
+"""The windpipe: found on cells as a chain of small round dark spots near the middle, grown on voxels.
+
+1. In each axial plane of cells, dark spots of the size of a windpipe near the middle of the body.
+2. The longest chain of spots that lie below each other.
+3. From its darkest cells, growth on voxels with a rising threshold; the last threshold before the volume explodes
+   into the lungs is taken (as in Mori et al., IEEE Trans Med Imaging 2000;19(2):103-114).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hilum._kernels.bitmask.bits import Shape
+
+LUMEN_UP_TO = -800
+"""HU of cells that may be the inside of a windpipe."""
+
+AREA_MM2 = (60.0, 700.0)
+WIDEST_MM = 40.0
+OFF_MIDDLE_MM = 45.0
+CHAIN_MM = 20.0
+"""A windpipe is seen over at least this length."""
+
+CROPPED = 0.7
+"""Or, in a block of few slices, over this share of it."""
+
+LIMIT_ML = 150.0
+"""Windpipe and main bronchi hold less than this; more is a leak."""
+
+LEAP_ML = 12.0
+"""More than this within one rise of the threshold is a leak."""
+
+RISE_HU = 20
+
+
+class _Spot(NamedTuple):
+    plane: int
+    y: float
+    x: float
+    area: float
+    component: int
+
+
+def find_airway(
+    hu: NDArray[np.int16],
+    spacing: tuple[float, float, float],
+    cells: NDArray[np.int16],
+    factors: Shape,
+    inside: NDArray[np.bool_],
+    middle: float,
+) -> NDArray[np.int32]:
+    """The air in the windpipe and bronchi.
+
+    Parameters
+    ----------
+    hu : ndarray of int16, shape (z, y, x), HU
+        Axes to the head, the back and the left.
+    spacing : tuple of float, (z, y, x), mm
+    cells : ndarray of int16, shape (cz, cy, cx), HU
+    factors : tuple of int, (z, y, x)
+        Voxels in a cell.
+    inside : ndarray of bool, shape (cz, cy, cx)
+        Air inside the body.
+    middle : float
+        Where the middle of the body is along x, in cells.
+
+    Returns
+    -------
+    ndarray of int32, shape (n, 3)
+        Voxels. None where no windpipe was found, or where it could not be told from the lungs.
+    """
+    from hilum._kernels.anatomy import trachea
+
+    shape: Shape = hu.shape
+    size = tuple(s * f for s, f in zip(spacing, factors, strict=True))
+    seeds = _seeds(cells, inside, size, middle)  # type: ignore[arg-type]  # three of them
+    if not len(seeds):
+        return np.zeros((0, 3), np.int32)
+    start = float(np.median(cells[tuple(seeds.T)]))
+    voxels = np.minimum(seeds * factors + np.array(factors) // 2, np.array(shape) - 1)
+    thresholds = np.arange(start + RISE_HU, start + 15 * RISE_HU, RISE_HU).astype(np.int64)
+    reach = tuple(1 if s < 2 else 0 for s in spacing)
+    voxel_ml = float(np.prod(spacing)) / 1000
+    order, counts = trachea.flood(hu, voxels, thresholds, reach=reach, limit=int(LIMIT_ML / voxel_ml) + 1)  # type: ignore[arg-type]
+    taken = 0
+    for step, count in enumerate(counts.tolist()):
+        if count < 0 or (step and (count - taken) * voxel_ml > LEAP_ML):
+            break
+        taken = count
+    return order[:taken]
+
+
+def _seeds(
+    cells: NDArray[np.int16], inside: NDArray[np.bool_], size: tuple[float, float, float], middle: float
+) -> NDArray[np.int64]:
+    """The darkest cells of the windpipe, shape (n, 3)."""
+    from hilum._kernels.bitmask import bits
+    from hilum._kernels.components import labeling, selection
+
+    shape: Shape = cells.shape
+    dark = inside & (cells <= LUMEN_UP_TO)
+    runs = labeling.find_components(
+        bits.between(dark.view(np.uint8), 1, 1, workers=1), shape, corners=False, planes=True, workers=1
+    )
+    chain = _chain(_spots(labeling.sizes(runs), labeling.boxes(runs), size, middle), size, shape[0])
+    if not chain:
+        return np.zeros((0, 3), np.int64)
+    wanted = np.zeros(runs.number, np.bool_)
+    wanted[[spot.component for spot in chain]] = True
+    places = bits.places(selection.select(runs, wanted, workers=1))
+    values = cells[tuple(places.T)]
+    seeds: NDArray[np.int64] = places[values <= np.percentile(values, 50)]
+    return seeds
+
+
+def _spots(
+    sizes: NDArray[np.int64], boxes: NDArray[np.int32], size: tuple[float, float, float], middle: float
+) -> list[_Spot]:
+    area = sizes * size[1] * size[2]
+    high, wide = (boxes[:, 4] - boxes[:, 1]) * size[1], (boxes[:, 5] - boxes[:, 2]) * size[2]
+    y, x = (boxes[:, 1] + boxes[:, 4] - 1) / 2, (boxes[:, 2] + boxes[:, 5] - 1) / 2
+    fits = (area >= AREA_MM2[0]) & (area <= AREA_MM2[1]) & (np.maximum(high, wide) <= WIDEST_MM)
+    fits &= (np.abs(x - middle) * size[2] <= OFF_MIDDLE_MM) & (area >= 0.5 * high * wide)
+    return [_Spot(int(boxes[i, 0]), float(y[i]), float(x[i]), float(area[i]), i) for i in np.flatnonzero(fits).tolist()]
+
+
+def _chain(spots: list[_Spot], size: tuple[float, float, float], planes: int) -> list[_Spot]:
+    """The longest chain of spots in successive planes, from the head down."""
+    best: dict[int, tuple[int, _Spot | None]] = {}
+    above: list[_Spot] = []
+    ordered = sorted(spots, key=lambda spot: (-spot.plane, spot.component))
+    near = max(5.0, size[0])
+    for spot in ordered:
+        links = [
+            (best[up.component][0] + 1, -up.component, up)
+            for up in above
+            if up.plane == spot.plane + 1
+            and np.hypot((up.y - spot.y) * size[1], (up.x - spot.x) * size[2]) <= near
+            and 0.4 <= up.area / spot.area <= 2.5
+        ]
+        length, _, parent = max(links, default=(1, 0, None))
+        best[spot.component] = length, parent
+        above = [up for up in above if up.plane <= spot.plane + 1] + [spot]
+    by_name = {spot.component: spot for spot in ordered}
+    if not best:
+        return []
+    end = max(best, key=lambda name: (best[name][0], name))
+    if best[end][0] < max(2.0, min(CHAIN_MM / size[0], CROPPED * planes)):
+        return []
+    chain: list[_Spot] = []
+    at: _Spot | None = by_name[end]
+    while at is not None:
+        chain.append(at)
+        at = best[at.component][1]
+    return chain

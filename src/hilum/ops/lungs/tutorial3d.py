@@ -1,0 +1,77 @@
+"""The lung mask of the 2017 tutorial: one threshold, largest components.
+
+1. Voxels above -320 HU are tissue, the others air.
+2. Air connected (over corners) with the voxel [0, 0, 0] is the air around the patient, and counts as tissue. Where
+   that voxel is tissue, or the table cuts the air in two, the air around the patient stays, and may win step 5;
+   with `sides` all air connected with a side of the volume goes.
+3. With `fill`, whatever is not the largest solid structure of a plane (connected over corners) becomes lung: vessels,
+   nodules, and of two arms the smaller.
+4. The rest is turned around: what is not tissue is a pocket.
+5. The largest pocket (connected over corners) is the lungs; of several the first in raster order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hilum._kernels.bitmask.bits import Bits, Shape
+
+AIR_UP_TO = -320.0
+"""HU; tissue is above it."""
+
+
+def largest_pocket(hu: NDArray[np.int16], *, fill: bool, sides: bool = False, workers: int = 0) -> NDArray[np.uint8]:
+    """The tutorial's lung mask, voxel for voxel.
+
+    Parameters
+    ----------
+    hu : ndarray of int16 or float32, shape (z, y, x), HU
+    fill : bool
+        Whether vessels and nodules become part of it.
+    sides : bool
+        Whether all air connected with the four sides of the planes counts as the air around the patient in step 2, and
+        not the voxel [0, 0, 0]'s alone. A lung that a side cuts through is then lost.
+    workers : int
+        Threads; 0 for one per available core.
+
+    Returns
+    -------
+    ndarray of uint8, shape (z, y, x)
+        1 in the lungs; the tutorial does not tell right from left.
+    """
+    from hilum._kernels.bitmask import bits
+    from hilum._kernels.components import labeling, selection
+
+    shape: Shape = hu.shape
+    air = bits.at_most(hu, AIR_UP_TO, workers=workers)
+    pockets = labeling.find_components(air, shape, corners=True, workers=workers)
+    wanted = np.ones(pockets.number, np.bool_)
+    if sides:
+        wanted &= ~labeling.at_side(pockets)
+    elif air[0, 0, 0] & np.uint64(1):
+        wanted[0] = False  # components are numbered in raster order
+    if fill:
+        inside = _without_largest_solid(selection.select(pockets, wanted, workers=workers), shape, workers=workers)
+        pockets = labeling.find_components(inside, shape, corners=True, workers=workers)
+        wanted = np.ones(pockets.number, np.bool_)
+    voxels = labeling.sizes(pockets) * wanted
+    wanted[:] = False
+    if voxels.any():
+        wanted[np.argmax(voxels)] = True
+    return bits.paint(selection.select(pockets, wanted, workers=workers), np.zeros(shape, np.uint8), workers=workers)
+
+
+def _without_largest_solid(pockets: Bits, shape: Shape, *, workers: int) -> Bits:
+    from hilum._kernels.bitmask import bits
+    from hilum._kernels.components import labeling, selection
+
+    solid = labeling.find_components(
+        bits.complement(pockets, shape[2]), shape, corners=True, planes=True, workers=workers
+    )
+    first = selection.largest_by_plane(solid, keep=1)
+    return bits.complement(selection.select(solid, first, workers=workers), shape[2])

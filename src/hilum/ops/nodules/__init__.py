@@ -1,0 +1,1 @@
+"""Nodules: from world millimetres and readers' outlines to masks."""

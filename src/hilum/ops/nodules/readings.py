@@ -1,0 +1,235 @@
+"""Which readers' outlines are of one nodule, what follows for it, and how far its readers agree."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import product
+from types import MappingProxyType
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from hilum.ops.nodules.outlines import ContourPixel, consensus_mask, reading_mask
+from hilum.scan import Nodule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from hilum.geometry import Vector
+    from hilum.scan import Reading
+
+_SHRINK = 0.9
+_LEAST_MM = 0.1
+_ROUNDED = 1e-6
+_SMALLEST_CELL_MM = 1e-3
+_SAMPLE = 256
+_PAIRS_AT_ONCE = 2**20
+
+
+def cluster_readings(readings: Sequence[Reading], *, tolerance_mm: float, readers: int) -> list[list[Reading]]:
+    """Group the outlines of one nodule, drawn by several readers.
+
+    Readings are of one nodule if the least distance of their outlines' points is at most the tolerance, directly or
+    over other readings. While a group has more readings than there are readers, it alone is grouped again with a
+    tolerance nine tenths as large, down to 0.1 mm.
+
+    Parameters
+    ----------
+    readings : sequence of Reading
+    tolerance_mm : float
+        The distance of slices is a good one: what two readers drew on neighboring slices belongs together.
+    readers : int
+        How many looked at the scan.
+
+    Returns
+    -------
+    list of list of Reading
+        From feet to head by the groups' mean height; in each the readings in the order given. A group may have more
+        readings than there are readers where they overlap.
+
+    Notes
+    -----
+    The rule is that of pylidc (M. Hancock and J. Magnan, "Lung nodule malignancy classification using only
+    radiologist-quantified image features as inputs to statistical learning algorithms", Journal of Medical Imaging 3,
+    2016), which groups all readings of the scan again where one group is too large.
+    """
+    away = _distances(readings, tolerance_mm)
+    groups = _grouped(list(range(len(readings))), away, tolerance_mm, max(1, readers))
+    found = [[readings[k] for k in group] for group in groups]
+    return sorted(found, key=lambda group: float(np.mean([_height(reading) for reading in group])))
+
+
+def nodule_of(readings: Sequence[Reading]) -> Nodule:
+    """The nodule that readings outline together.
+
+    Parameters
+    ----------
+    readings : sequence of Reading
+        At least one; a group of `cluster_readings`.
+
+    Returns
+    -------
+    Nodule
+        Its center is the mean of the readings' centers of mass, its diameter the mean diameter of balls of the
+        readings' volumes, each after `reading_mask` without the outline's pixels; each score is the mean of the readers
+        who gave it.
+    """
+    centers, diameters = [], []
+    scores = defaultdict(list)
+    for reading in readings:
+        mask = reading_mask(reading)
+        centers.append(mask.geometry.index_to_world(np.argwhere(mask.array).mean(axis=0)))
+        diameters.append((6000 * mask.volume_ml() / np.pi) ** (1 / 3))
+        for name, value in reading.scores.items():
+            scores[name].append(value)
+    means = {name: float(np.mean(values)) for name, values in scores.items()}
+    center = cast("Vector", tuple(np.mean(centers, axis=0).tolist()))
+    return Nodule(center, float(np.mean(diameters)), tuple(readings), MappingProxyType(means))
+
+
+def agreement(nodule: Nodule, *, contour_pixel: ContourPixel = "exclude") -> NDArray[np.float64]:
+    """How far the readings of a nodule overlap.
+
+    Parameters
+    ----------
+    nodule : Nodule
+        With readings.
+    contour_pixel : {"exclude", "include"}
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+        Dice coefficient of each pair of readings: twice what both hold over the sum of both; 1 on the diagonal.
+
+    Raises
+    ------
+    AnnotationError, InputError
+        As `hilum.ops.nodules.outlines.reading_mask` and `hilum.ops.nodules.outlines.consensus_mask` do.
+    """
+    whole = consensus_mask(nodule, contour_pixel=contour_pixel).geometry
+    drawn = np.zeros((len(nodule.readings), *whole.shape), bool)
+    for k, reading in enumerate(nodule.readings):
+        mask = reading_mask(reading, contour_pixel=contour_pixel)
+        first = np.rint(whole.world_to_index(mask.geometry.origin)).astype(int)
+        drawn[k][tuple(slice(a, a + n) for a, n in zip(first, mask.shape, strict=True))] = mask.array
+    flat = drawn.reshape(len(drawn), -1).astype(np.float64)
+    both = flat @ flat.T
+    sizes = np.diag(both)
+    dice: NDArray[np.float64] = 2 * both / (sizes[:, None] + sizes)
+    return dice
+
+
+def mean_agreement(nodule: Nodule) -> float:
+    """Mean Dice coefficient over the pairs of a nodule's readings; 1 where there is one reading or none.
+
+    Parameters
+    ----------
+    nodule : Nodule
+
+    Returns
+    -------
+    float
+    """
+    if len(nodule.readings) < 2:
+        return 1.0
+    table = agreement(nodule)
+    return float(table[np.triu_indices(len(table), 1)].mean())
+
+
+def _grouped(members: list[int], away: NDArray[np.float64], tolerance: float, most: int) -> list[list[int]]:
+    near = away[np.ix_(members, members)] <= tolerance
+    waiting = np.ones(len(members), bool)
+    out = []
+    while waiting.any():
+        group = np.zeros(len(members), bool)
+        group[np.argmax(waiting)] = True
+        edge = group
+        while edge.any():
+            waiting &= ~edge
+            edge = near[edge].any(axis=0) & waiting
+            group = group | edge
+        found = [members[k] for k in np.flatnonzero(group)]
+        if len(found) > most and tolerance * _SHRINK >= _LEAST_MM:
+            out += _grouped(found, away, tolerance * _SHRINK, most)
+        else:
+            out.append(found)
+    return out
+
+
+def _distances(readings: Sequence[Reading], tolerance: float) -> NDArray[np.float64]:
+    """Least distance of the points of each pair of readings; infinite where it is surely beyond the tolerance."""
+    clouds = [np.unique(np.concatenate(r.contours), axis=0) for r in readings]
+    low = np.array([cloud.min(axis=0) for cloud in clouds]).reshape(-1, 3)
+    high = np.array([cloud.max(axis=0) for cloud in clouds]).reshape(-1, 3)
+    out = np.full((len(clouds), len(clouds)), np.inf)
+    for i, one in enumerate(clouds):
+        gap = np.maximum(low[i] - high[:i], low[:i] - high[i]).max(axis=1)
+        for j in np.flatnonzero(gap <= tolerance + _ROUNDED):
+            inner = _within(one, low[j], high[j], tolerance), _within(clouds[j], low[i], high[i], tolerance)
+            # 2.5 mm between slices is 2.5, whatever the world coordinates.
+            out[i, j] = out[j, i] = round(least_distance(*inner, limit=tolerance + _ROUNDED), 6)
+    return out
+
+
+def _within(
+    points: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64], distance: float
+) -> NDArray[np.float64]:
+    reach = distance + _ROUNDED
+    kept: NDArray[np.float64] = points[((points >= low - reach) & (points <= high + reach)).all(axis=1)]
+    return kept
+
+
+def least_distance(one: NDArray[np.float64], other: NDArray[np.float64], *, limit: float) -> float:
+    """Distance of the two nearest points of two clouds.
+
+    Parameters
+    ----------
+    one, other : ndarray, shape (n, 3), mm
+    limit : float
+        Above 0: a distance beyond it need not be known.
+
+    Returns
+    -------
+    float
+        Exact up to the limit, beyond it any distance beyond it; infinite where a cloud is empty.
+    """
+    if not len(one) or not len(other):
+        return float("inf")
+    # A few points tell a first distance; with cells of that size only neighboring cells can hold anything nearer.
+    least = _least_of_all(one[:: -(-len(one) // _SAMPLE)], other)
+    if len(one) <= _SAMPLE or least == 0:
+        return least
+    side = max(min(least, limit), _SMALLEST_CELL_MM)
+    corner = np.minimum(one.min(axis=0), other.min(axis=0)) - side
+    cells, home = (np.floor((points - corner) / side).astype(np.int64) for points in (one, other))
+    size = np.maximum(cells.max(axis=0), home.max(axis=0)) + 2
+    steps = np.array([size[1] * size[2], size[2], 1])
+    order = np.argsort(home @ steps)
+    keys = (home @ steps)[order]
+    for shift in product((-1, 0, 1), repeat=3):
+        wanted = (cells + shift) @ steps
+        first, stop = np.searchsorted(keys, wanted), np.searchsorted(keys, wanted, side="right")
+        count = stop - first
+        for k in np.flatnonzero(count > _SAMPLE):  # crowded cells, one by one
+            least = min(least, _least_of_all(one[k : k + 1], other[order[first[k] : stop[k]]]))
+        count[count > _SAMPLE] = 0
+        mine = np.repeat(np.arange(len(one)), count)
+        theirs = np.arange(len(mine)) - np.repeat(np.cumsum(count) - count, count) + first[mine]
+        if len(mine):
+            least = min(least, float(np.linalg.norm(one[mine] - other[order[theirs]], axis=1).min()))
+    return least
+
+
+def _least_of_all(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    least = np.inf
+    step = max(1, _PAIRS_AT_ONCE // len(other))
+    for k in range(0, len(one), step):
+        apart = one[k : k + step, None] - other
+        least = min(least, float(np.einsum("ijk,ijk->ij", apart, apart).min()))
+    return float(np.sqrt(least))
+
+
+def _height(reading: Reading) -> float:
+    return float(np.concatenate(reading.contours)[:, 2].mean())

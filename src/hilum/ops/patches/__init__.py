@@ -1,0 +1,1 @@
+"""Boxes and rotated patches of a volume, for training."""

@@ -1,0 +1,84 @@
+"""How a cubic patch lies in a volume: turned, mirrored and zoomed about its center."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import floor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hilum.geometry import Geometry
+    from hilum.ops.patches.boxes import Box
+
+Vector = tuple[float, float, float]
+Matrix = tuple[Vector, Vector, Vector]
+
+IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+_WHOLE = frozenset({0.0, 1.0, -1.0})
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a cube of `size` voxels lies in a volume: voxel o of it at ``center + matrix @ (o - (size - 1) / 2)``.
+
+    Parameters
+    ----------
+    center : tuple of float, (z, y, x)
+        A fractional voxel index of the volume.
+    size : int
+        Voxels along each edge.
+    matrix : three tuples of float
+        Rows are the volume's axes z, y, x, columns the patch's. At least one axis of the patch runs along one of the
+        volume's, with the other two across both.
+    """
+
+    center: Vector
+    size: int
+    matrix: Matrix = IDENTITY
+
+    @cached_property
+    def first(self) -> Vector:
+        """The volume's voxel, (z, y, x), at which voxel (0, 0, 0) of the patch is."""
+        half = (self.size - 1) / 2
+        z, y, x = (c - half * (row[0] + row[1] + row[2]) for c, row in zip(self.center, self.matrix, strict=True))
+        return z, y, x
+
+    @cached_property
+    def inverse(self) -> Matrix:
+        """Rows are the patch's axes z, y, x, columns the volume's."""
+        (a, b, c), (d, e, f), (g, h, i) = self.matrix
+        one = 1.0 / (a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
+        return (
+            (one * (e * i - f * h), one * (c * h - b * i), one * (b * f - c * e)),
+            (one * (f * g - d * i), one * (a * i - c * g), one * (c * d - a * f)),
+            (one * (d * h - e * g), one * (b * g - a * h), one * (a * e - b * d)),
+        )
+
+    @property
+    def resampled(self) -> bool:
+        """Whether its voxels lie between those of the volume."""
+        z, y, x = self.matrix
+        return not (_WHOLE.issuperset(z + y + x) and all(map(float.is_integer, self.first)))
+
+    def affine(self, grid: Geometry) -> NDArray[np.float64]:
+        """Matrix from a voxel of the patch to the world, shape (4, 4): (z, y, x, 1) to (x, y, z, 1), LPS mm."""
+        inner = np.eye(4)
+        inner[:3, :3], inner[:3, 3] = self.matrix, self.first
+        made: NDArray[np.float64] = grid.affine @ inner
+        return made
+
+    def box(self, margin: int) -> tuple[Box, Box]:
+        """First voxel and size of the volume's box that holds the patch and `margin` voxels round it."""
+        half = (self.size - 1) / 2
+        low, size = [], []
+        for c, row in zip(self.center, self.matrix, strict=True):
+            reach = half * (abs(row[0]) + abs(row[1]) + abs(row[2]))
+            low.append(floor(c - reach) - margin)
+            size.append(floor(c + reach) + 1 + margin - low[-1] + 1)
+        return (low[0], low[1], low[2]), (size[0], size[1], size[2])

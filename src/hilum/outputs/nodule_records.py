@@ -1,0 +1,186 @@
+"""The proof that annotations are where they should be: what ``scan.json`` says of each nodule, and further places."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+import numpy as np
+
+from hilum.errors import FormatError, OutputError
+from hilum.io.volumes.formats import FORMATS, read_place
+from hilum.io.volumes.placement import placed_geometry
+from hilum.ops.nodules.readings import mean_agreement
+from hilum.outputs.records import NoduleRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from hilum.geometry import Geometry, Vector
+    from hilum.outputs.records import ScanRecord
+    from hilum.scan import Scan
+
+ROUND_TRIP_VOXELS = 1e-3
+"""How far, in voxels, a nodule inside the volume may be from its annotation once it is stored."""
+
+LOCATIONS = {"candidates": ("candidates.csv", "class"), "excluded": ("excluded.csv", "diameter_mm")}
+"""The file and the fourth column of each kind of location in a scan's folder; the first three are its place."""
+
+_PLACE = ("coordX", "coordY", "coordZ")
+
+
+def nodule_records(scan: Scan, *, source: Geometry, stored: Path) -> list[NoduleRecord]:
+    """Say where each nodule is, and how near the stored file puts it to its annotation.
+
+    Parameters
+    ----------
+    scan : Scan
+        As it was stored.
+    source : Geometry
+        The grid that it was read on.
+    stored : Path
+        The ct file; its own geometry is read back.
+
+    Returns
+    -------
+    list of NoduleRecord
+        In the order of the scan's nodules.
+
+    Raises
+    ------
+    OutputError
+        If the file puts a nodule that is inside the volume more than `ROUND_TRIP_VOXELS` beside its annotation.
+    """
+    if not scan.nodules:
+        return []
+    grid = scan.ct.geometry
+    affine = _stored_affine(stored)
+    records = []
+    for number, nodule in enumerate(scan.nodules, start=1):
+        voxel = grid.world_to_index(nodule.center)
+        inside = bool(grid.contains(nodule.center))
+        error = _round_trip(affine, voxel, nodule.center)
+        _check_landing(error, number, inside=inside, spacing=grid.spacing, stored=stored)
+        figures = scan.nodule_figures[number - 1] if scan.nodule_figures else {}
+        records.append(
+            NoduleRecord(
+                label=number,
+                world=nodule.center,
+                voxel=cast("Vector", tuple(voxel.tolist())),
+                source_voxel=cast("Vector", tuple(source.world_to_index(nodule.center).tolist())),
+                round_trip_mm=error,
+                diameter_mm=nodule.diameter_mm,
+                inside=inside,
+                voxels=int(figures.get("voxels", 0)),
+                mean_hu=figures.get("mean_hu"),
+                inside_lungs=figures.get("inside_lungs"),
+                readers=len({reading.reader for reading in nodule.readings}),
+                agreement=round(mean_agreement(nodule), 4) if len(nodule.readings) > 1 else None,
+                scores=dict(nodule.scores),
+            )
+        )
+    return records
+
+
+def landed_again(record: ScanRecord, *, stored: Path) -> list[NoduleRecord]:
+    """Say of a finished scan's nodules how near another stored file puts them to their annotations.
+
+    Parameters
+    ----------
+    record : ScanRecord
+        Of the scan as it was stored before.
+    stored : Path
+        The new ct file, on the same grid.
+
+    Returns
+    -------
+    list of NoduleRecord
+        As they were, but for ``round_trip_mm``.
+
+    Raises
+    ------
+    OutputError
+        As `nodule_records`.
+    """
+    if not record.nodules:
+        return []
+    affine, records = _stored_affine(stored), []
+    for one in record.nodules:
+        error = _round_trip(affine, one.voxel, one.world)
+        _check_landing(error, one.label, inside=one.inside, spacing=record.geometry.spacing, stored=stored)
+        records.append(msgspec.structs.replace(one, round_trip_mm=error))
+    return records
+
+
+def _round_trip(affine: NDArray[np.float64], voxel: ArrayLike, world: Vector) -> float:
+    """How far a file puts a nodule from where it is, in mm, to three digits."""
+    error = np.linalg.norm(affine[:3, :3] @ np.asarray(voxel, np.float64) + affine[:3, 3] - world)
+    return float(f"{error:.3g}")
+
+
+def _check_landing(error: float, number: int, *, inside: bool, spacing: Sequence[float], stored: Path) -> None:
+    if inside and error > ROUND_TRIP_VOXELS * min(spacing):
+        what = f"nodule {number} would be stored {error:.3g} mm beside its annotation"
+        raise OutputError(what, where=stored.name, do="choose another output format", code="round-trip")
+
+
+def _stored_affine(path: Path) -> NDArray[np.float64]:
+    if path.name.endswith(FORMATS["nifti"]):
+        from hilum.io.volumes.nifti_header import read_nifti_affine
+
+        return read_nifti_affine(path)
+    return placed_geometry(read_place(path), where=path).affine
+
+
+def write_locations(scan: Scan, folder: Path) -> None:
+    """Write a scan's candidates and excluded findings, each kind to a csv of its own.
+
+    Parameters
+    ----------
+    scan : Scan
+    folder : Path
+        The scan's folder; a kind that the data set does not have gets no file.
+    """
+    for kind, values in scan.locations.items():
+        name, column = LOCATIONS[kind]
+        with (folder / name).open("w", encoding="ascii", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow((*_PLACE, column))
+            rows.writerows(tuple(f"{value:.10g}" for value in row) for row in values.tolist())
+
+
+def read_locations(folder: Path, record: ScanRecord) -> dict[str, NDArray[np.float64]]:
+    """Read the candidates and excluded findings of a finished scan.
+
+    Parameters
+    ----------
+    folder : Path
+        The scan's folder.
+    record : ScanRecord
+        Its ``scan.json``.
+
+    Returns
+    -------
+    dict of str to ndarray, each shape (n, 4)
+        By the keys of `LOCATIONS`: x, y, z in LPS mm, and the class or the diameter. A kind that the data set does
+        not have is not there.
+
+    Raises
+    ------
+    FormatError
+        If a file is damaged or missing.
+    """
+    found = {}
+    for kind, (name, _) in LOCATIONS.items():
+        if name in record.files:
+            try:
+                with (folder / name).open(encoding="ascii", newline="") as file:
+                    rows = list(csv.reader(file))[1:]
+                found[kind] = np.array(rows, np.float64).reshape(-1, 4)
+            except (OSError, ValueError) as problem:
+                raise FormatError(f"cannot be read: {problem}", where=folder / name) from problem
+    return found

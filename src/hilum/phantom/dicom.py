@@ -1,0 +1,170 @@
+"""The DICOM side of phantoms: one CT Image Storage file for each slice (DICOM PS3.3 section A.3)."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import UID
+
+from hilum.errors import InputError, OutputError
+from hilum.phantom.dicom_dialects import BIG_ENDIAN, EXPLICIT, IMPLICIT, RLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hilum.phantom.dicom_dialects import Dialect
+    from hilum.volume import Volume
+
+_CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+_WRITER = "2.25.164519274215862384927338419820334016512"  # Implementation Class UID, by hilum's phantoms only
+
+
+def derived_uid(*parts: object) -> str:
+    """A UID that anybody may make, from the hash of its parts: ``2.25.`` and a UUID (DICOM PS3.5 section B.2)."""
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, '/'.join(map(str, parts))).int}"
+
+
+def write_slices(
+    volume: Volume, padding: NDArray[np.bool_], folder: Path, *, dialect: Dialect, series_uid: str
+) -> None:
+    """Write every slice of a volume.
+
+    Parameters
+    ----------
+    volume : Volume
+        int16 HU.
+    padding : ndarray of bool, shape (z, y, x)
+        Voxels that take the dialect's padding value.
+    folder : path
+    dialect : Dialect
+    series_uid : str
+        Derived from the voxels where empty.
+
+    Raises
+    ------
+    InputError
+        If the dialect stores other than 12 or 16 bits.
+    OutputError
+        If a file cannot be written.
+    """
+    if dialect.bits_stored not in (12, 16):
+        raise InputError(f"bits_stored is {dialect.bits_stored}, expected 12 or 16", code="bad-option")
+    if not series_uid:
+        series_uid = derived_uid("volume", hashlib.sha256(volume.array.tobytes()).hexdigest(), volume.geometry)
+    count = volume.shape[0]
+    order = np.random.default_rng(uuid.UUID(int=_number(series_uid)).int).permutation(count)
+    common = _common(volume, dialect, series_uid)
+    for k in range(count):
+        dataset = Dataset(common)
+        # Up is head: a scan from the head down numbers its slices the other way.
+        dataset.InstanceNumber = count - k if dialect.reversed_numbers else k + 1
+        dataset.SOPInstanceUID = derived_uid(series_uid, k)
+        dataset.ImagePositionPatient = [_ds(v) for v in volume.geometry.index_to_world((k, 0, 0))]
+        _put_pixels(dataset, volume.array[k], padding[k], dialect)
+        name = f"{order[k]:08X}" if dialect.shuffled_names else f"{k + 1:04d}.dcm"
+        try:
+            _save(dataset, folder / name, dialect)
+        except OSError as error:
+            raise OutputError(f"cannot be written: {error.strerror}", where=folder / name) from error
+
+
+def _number(uid: str) -> int:
+    return int.from_bytes(hashlib.sha256(uid.encode()).digest()[:16])
+
+
+def _ds(value: float) -> str:
+    """A decimal string of at most 16 characters (VR DS, PS3.5 section 6.2)."""
+    digits = 15
+    while len(text := f"{float(value):.{digits}g}") > 16:
+        digits -= 1
+    return text
+
+
+def _common(volume: Volume, dialect: Dialect, series_uid: str) -> Dataset:
+    """What all slices share."""
+    geometry = volume.geometry
+    dataset = Dataset()
+    dataset.SpecificCharacterSet = "ISO_IR 100"
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    dataset.SOPClassUID = _CT_IMAGE_STORAGE
+    dataset.StudyDate = dataset.SeriesDate = dataset.ContentDate = "20200101"
+    dataset.StudyTime = dataset.SeriesTime = dataset.ContentTime = "120000"
+    dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
+    dataset.Modality = "CT"
+    dataset.Manufacturer = "hilum phantom"
+    dataset.SeriesDescription = "CHEST"
+    dataset.PatientName = "Phantom^Chest"
+    dataset.PatientID = "PHANTOM"
+    dataset.PatientBirthDate = dataset.PatientSex = ""
+    dataset.BodyPartExamined = "CHEST"
+    dataset.KVP = "120"
+    dataset.ConvolutionKernel = "STANDARD"
+    dataset.PatientPosition = dialect.patient_position
+    dataset.StudyInstanceUID = derived_uid(series_uid, "study")
+    dataset.SeriesInstanceUID = series_uid
+    dataset.FrameOfReferenceUID = derived_uid(series_uid, "frame of reference")
+    dataset.PositionReferenceIndicator = ""
+    dataset.StudyID = "1"
+    dataset.SeriesNumber = "2"
+    dataset.AcquisitionNumber = "1"
+    # A row runs along the array's last axis, a column along the one before.
+    dataset.ImageOrientationPatient = [_ds(v) for axis in (2, 1) for v in geometry.direction[axis]]
+    dataset.SliceThickness = _ds(geometry.spacing[0])
+    dataset.PixelSpacing = [_ds(v) for v in geometry.spacing[1:]]
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    _, dataset.Rows, dataset.Columns = geometry.shape
+    dataset.BitsAllocated = 16
+    dataset.BitsStored = dialect.bits_stored
+    dataset.HighBit = dialect.bits_stored - 1
+    dataset.PixelRepresentation = int(dialect.signed)
+    dataset.RescaleType = "HU"
+    dataset.WindowCenter, dataset.WindowWidth = "-600", "1500"
+    if dialect.padding is not None and dialect.padding_tag:
+        value = dialect.padding % 65536 if dialect.padding_tag == "US" else dialect.padding
+        dataset.add_new("PixelPaddingValue", dialect.padding_tag, value)
+    return dataset
+
+
+def _put_pixels(dataset: Dataset, hu: NDArray[np.int16], padding: NDArray[np.bool_], dialect: Dialect) -> None:
+    """Turn HU into stored values: the inverse of the rescale, rounded, within the bits stored."""
+    bits = dialect.bits_stored
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if dialect.signed else (0, (1 << bits) - 1)
+    slope, intercept = dialect.slope, dialect.intercept
+    if slope == 0:
+        inside = hu[~padding] if not padding.all() else hu
+        slope = float(_ds(max(float(inside.max()) - float(inside.min()), 1.0) / (high - low)))
+        intercept = float(_ds(float(inside.min()) - slope * low))
+    stored = np.clip(np.rint((hu.astype(np.float64) - intercept) / slope), low, high).astype(np.int64)
+    if dialect.padding is not None:
+        stored[padding] = dialect.padding
+    dataset.RescaleSlope, dataset.RescaleIntercept = _ds(slope), _ds(intercept)
+    order = ">" if dialect.transfer_syntax == BIG_ENDIAN else "<"
+    dataset.add_new("PixelData", "OW", stored.astype(f"{order}{'i2' if dialect.signed else 'u2'}").tobytes())
+
+
+def _save(dataset: Dataset, path: Path, dialect: Dialect) -> None:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    # RLE starts from uncompressed pixels; compressing sets its own transfer syntax.
+    meta.TransferSyntaxUID = UID(EXPLICIT if dialect.transfer_syntax == RLE else dialect.transfer_syntax)
+    meta.ImplementationClassUID = UID(_WRITER)
+    meta.ImplementationVersionName = "HILUM_PHANTOM"
+    file = FileDataset(str(path), dataset, preamble=b"\0" * 128, file_meta=meta)
+    if dialect.transfer_syntax == RLE:
+        file.compress(RLE, generate_instance_uid=False)
+    pydicom.dcmwrite(
+        path,
+        file,
+        enforce_file_format=True,
+        implicit_vr=dialect.transfer_syntax == IMPLICIT,
+        little_endian=dialect.transfer_syntax != BIG_ENDIAN,
+    )
