@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from hilum.errors import FormatError
+from hilum.io.uids import is_uid, series_name
 from hilum.scan import Note, Scan
 from hilum.volume import Mask, Volume
 
