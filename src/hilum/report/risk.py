@@ -77,7 +77,7 @@ def level_of(code: str) -> int:
     int
         An index into `LEVELS`.
     """
-    level = {"alarm": CHECK, "changed": MENDED, "told": FINE}[kind_of(code)]
+    level = {"alarm": CHECK, "changed": MENDED, "info": FINE}[kind_of(code)]
     return max(level, LOOK) if code in REVIEW_CODES else level
 
 
