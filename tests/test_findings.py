@@ -26,7 +26,7 @@ COMPUTED = {
         "ignored-secondary-capture",
     },
     ("io/dicom/stack.py", "'no-' + name.replace('_', '-')"): {"no-pixel-spacing", "no-position", "no-orientation"},
-    ("io/values.py", "code"): {"padding-to-air", "saturated", "nan-to-air"},
+    ("io/volumes/volume_file.py", "code"): {"padding-to-air", "saturated", "nan-to-air"},
     ("io/volumes/metaimage_header.py", "code"): {"no-direction", "no-origin"},
     ("train/patches.py", "code"): {"unknown-air", "damaged-scan"},
     ("batch/supervisor.py", "code"): {"process-died", "timeout", "out-of-memory"},
@@ -38,8 +38,8 @@ COMPUTED = {
     ("batch/cluster/contract.py", "CODE"): {"cluster"},
     ("batch/cluster/workers.py", "CODE"): {"cluster"},
     ("batch/cluster/dispatch.py", "code"): {"process-died", "unseen"},
-    ("io/extras.py", "f'no-{extra}'"): {"no-zarr", "no-b2nd"},
-    ("io/atomic.py", "fault.code if fault else ''"): set(),  # those of io/machine.py
+    ("io/optional_packages.py", "f'no-{extra}'"): {"no-zarr", "no-b2nd"},
+    ("io/atomic.py", "fault.code if fault else ''"): set(),  # those of io/errno_faults.py
     ("train/runs.py", "f'run-{row.status}'"): {"run-refused", "run-failed"},
 }
 """Codes that are put together: file, expression, and what it can be."""
@@ -144,7 +144,7 @@ def test_what_is_computed_is_really_in_the_source():
     for name, expression in COMPUTED:
         text = (SOURCE / name).read_text()
         assert expression in {ast.unparse(n) for n in ast.walk(ast.parse(text)) if isinstance(n, ast.expr)}
-    for name in ("io/values.py", "io/volumes/metaimage_header.py"):
+    for name in ("io/volumes/volume_file.py", "io/volumes/metaimage_header.py"):
         assert all(f'"{code}"' in (SOURCE / name).read_text() for code in COMPUTED[name, "code"])
 
 

@@ -27,7 +27,7 @@ from hilum.batch.limits import LEAST, Limits
 from hilum.batch.run import process
 from hilum.batch.supervisor import Crew
 from hilum.errors import HilumError, InputError, OutputError
-from hilum.io.machine import STOPS
+from hilum.io.errno_faults import STOPS
 from hilum.io.unfinished import PARTIAL
 from hilum.outputs.ledger import read_ledger
 from hilum.outputs.ledger_rows import Row
@@ -332,7 +332,7 @@ def test_a_refused_permission_ends_the_run_only_where_it_is_the_folders(refs, tm
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr("hilum.outputs.store.write", refuse)
-    monkeypatch.setattr("hilum.io.machine.os.access", lambda *_: usable)
+    monkeypatch.setattr("hilum.io.errno_faults.os.access", lambda *_: usable)
     if usable:
         rows = batch.run(refs, RECIPE, tmp_path / "out")
         assert {(row.status, row.code) for row in rows} == {("failed", "output")}

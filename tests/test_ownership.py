@@ -25,7 +25,7 @@ from hilum.batch.output_folder import claimed
 from hilum.batch.task import Task
 from hilum.errors import OutputError
 from hilum.export.finished import checked_run
-from hilum.io.atomic import atomic_path, whole_folder
+from hilum.io.atomic import atomic_folder, atomic_path
 from hilum.io.unfinished import PARTIAL, is_abandoned, sweep
 from hilum.outputs import store
 from hilum.outputs.finished import finished_scans, read_record
@@ -102,9 +102,9 @@ def test_a_zombie_is_dead():
 
 def test_what_a_living_process_writes_is_left_alone(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from hilum.io.atomic import atomic_path, whole_folder\n"
+        "import sys; from pathlib import Path; from hilum.io.atomic import atomic_path, atomic_folder\n"
         "out = Path(sys.argv[1])\n"
-        "with whole_folder(out / 'scans' / 'ct-x') as a, atomic_path(out / 'report.html') as b:\n"
+        "with atomic_folder(out / 'scans' / 'ct-x') as a, atomic_path(out / 'report.html') as b:\n"
         "    (a / 'ct').write_text('1'); b.write_text('2'); print('at work', flush=True); sys.stdin.read()\n"
     )
     (tmp_path / "scans").mkdir()
@@ -173,7 +173,7 @@ def test_in_another_container_the_lock_tells(tmp_path, locks, monkeypatch):
 
 def test_a_writer_whose_folder_was_taken_away_fails(tmp_path):
     def write(spoil):
-        with whole_folder(tmp_path / "x") as partial:
+        with atomic_folder(tmp_path / "x") as partial:
             (partial / "ct").write_text("1")
             spoil(partial)
 
@@ -255,7 +255,7 @@ def test_two_writers_of_one_name_leave_one_whole_folder(tmp_path):
     def write(text):
         try:
             for _ in range(40):
-                with whole_folder(tmp_path / "x") as partial:
+                with atomic_folder(tmp_path / "x") as partial:
                     (partial / "a").write_text(text)
                     (partial / "b").write_text(text)
         except OutputError as problem:

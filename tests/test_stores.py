@@ -26,10 +26,10 @@ from hilum.cli import main
 from hilum.errors import FormatError, HilumError, InputError, OutputError
 from hilum.io import is_volume
 from hilum.io.volumes.b2nd import read_b2nd, write_b2nd
-from hilum.io.volumes.boxes import StoredArray, cut_stored, read_all
 from hilum.io.volumes.formats import FORMATS
 from hilum.io.volumes.npy import open_npy, write_npy
 from hilum.io.volumes.ome_zarr import read_zarr, write_zarr
+from hilum.io.volumes.open_volumes import OpenArray, read_all, read_padded_box
 from hilum.ops.patches.boxes import cut_array
 from hilum.ops.pyramid import halve
 from hilum.outputs.finished import finished_scans, is_whole, read_record
@@ -194,14 +194,14 @@ def opened(tmp_path_factory):
     folder = make_folder = tmp_path_factory.mktemp("boxes")
     for name, put in WRITE.items():
         put(Volume(VOXELS, GRID), make_folder / f"ct.{name}")
-    from hilum.io.volumes.b2nd import StoredB2nd
-    from hilum.io.volumes.zarr_shards import StoredZarr
+    from hilum.io.volumes.b2nd import OpenB2nd
+    from hilum.io.volumes.zarr_shards import OpenZarr
 
     return [
         open_npy(folder / "ct.npy"),
-        StoredB2nd(folder / "ct.b2nd"),
-        StoredZarr(folder / "ct.zarr"),
-        StoredArray(VOXELS, GRID, resident=True),
+        OpenB2nd(folder / "ct.b2nd"),
+        OpenZarr(folder / "ct.zarr"),
+        OpenArray(VOXELS, GRID, resident=True),
     ]
 
 
@@ -218,7 +218,7 @@ def test_any_box_equals_numpys_slice(opened, data):
         assert box.flags.c_contiguous
         assert box.flags.owndata or box.base is not None
         assert np.array_equal(
-            cut_stored(stored, beyond, (24, 30, 16), fill=-7), cut_array(VOXELS, beyond, (24, 30, 16), fill=-7)
+            read_padded_box(stored, beyond, (24, 30, 16), fill=-7), cut_array(VOXELS, beyond, (24, 30, 16), fill=-7)
         )
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from hilum.errors import FormatError, MissingInputError, OutputError
 from hilum.io.files import is_own_file
-from hilum.io.parts import list_parts
+from hilum.io.source_files import list_source_files
 from hilum.io.unfinished import is_abandoned, is_unfinished
 from hilum.outputs import checksums, ledger
 from hilum.outputs.finished import AGAIN, RECORD, files_stamp, read_record, record_sha256, scans_folder
@@ -145,7 +145,7 @@ def _scan(folder: Path, row: Row, promised: dict[str, list[str]]) -> Iterator[Fa
     do = ANEW if files_stamp(folder, record) == row.files_stamp else AGAIN
     for name, facts in record.files.items():
         yield _file(folder, name, facts, do=do)
-    for name, extra in list_parts(folder):
+    for name, extra in list_source_files(folder):
         if name not in record.files and name != RECORD:
             yield _fault(extra, "extra", FormatError("no scan.json knows it", where=extra, do="take it elsewhere"))
 

@@ -21,7 +21,7 @@ from hilum.batch.output_folder import claimed, settle_recipe
 from hilum.batch.run import check_row
 from hilum.batch.task import guarded
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
-from hilum.io.extras import check_extra
+from hilum.io.optional_packages import check_packages
 from hilum.io.output_kinds import RECIPE
 from hilum.outputs import checksums, dataset_summary, scans_index
 from hilum.outputs.convert import convert_scan
@@ -98,7 +98,7 @@ def convert_run(
         use by something else.
     """
     check_workers(workers)
-    check_extra(file_format)
+    check_packages(file_format)
     before = _check_run(folder, file_format)
     recipe = with_options(before, file_format=file_format)
     _check_out(folder, out)

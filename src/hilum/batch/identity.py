@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import hilum
 from hilum.errors import HilumError, InputError
-from hilum.io import header_uid, is_volume, names_of, suffix_of
-from hilum.io.parts import list_parts
-from hilum.io.tree import find_files
+from hilum.io import header_uid, is_volume, scan_names, suffix_of
+from hilum.io.folder_listing import list_folder
+from hilum.io.source_files import list_source_files
 from hilum.ops.lungs.onnx import model_digest
 from hilum.ops.lungs.segment import MODEL
 from hilum.outputs.checksums import file_sha256
@@ -141,7 +141,7 @@ def stamp(ref: ScanRef, recipe: Recipe) -> str:
     digest = _origin(ref, recipe)
     model = _model(recipe)
     own = [(name, ref.path / name) for name in ref.files] or _around(ref)
-    for name, path in (*own, *_beside(ref), *(list_parts(model) if model else [])):
+    for name, path in (*own, *_beside(ref), *(list_source_files(model) if model else [])):
         try:
             found = path.stat()
         except OSError:
@@ -174,7 +174,7 @@ def _model(recipe: Recipe) -> Path | None:
 def _beside(ref: ScanRef) -> list[tuple[str, Path]]:
     """What belongs to a scan beside its own files; what is not there is the reader's to refuse."""
     roots = (ref.annotations, (ref.known or Known()).lungs)
-    return [part for root in roots if root is not None and root.exists() for part in list_parts(root)]
+    return [part for root in roots if root is not None and root.exists() for part in list_source_files(root)]
 
 
 def _is_folder(ref: ScanRef) -> bool:
@@ -185,8 +185,8 @@ def _is_folder(ref: ScanRef) -> bool:
 def _around(ref: ScanRef) -> list[tuple[str, Path]]:
     """The files that the reader of a scan may look at, by name."""
     if _is_folder(ref):
-        return [(name, ref.path / name) for name in find_files(ref.path).files]
-    return list_parts(ref.path) if ref.path.exists() else []
+        return [(name, ref.path / name) for name in list_folder(ref.path).files]
+    return list_source_files(ref.path) if ref.path.exists() else []
 
 
 def _taken(ref: ScanRef, among: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
@@ -214,7 +214,7 @@ def _told_of(ref: ScanRef, path: Path) -> str:
     from hilum.io.annotations.luna import read_series_rows
 
     # What `hilum.read` looks for; which of these names the table has is the reader's to say.
-    names = dict.fromkeys((ref.series_uid, header_uid(ref.path) if volume else "", *names_of(ref.path)))
+    names = dict.fromkeys((ref.series_uid, header_uid(ref.path) if volume else "", *scan_names(ref.path)))
     try:
         rows = read_series_rows(path, "annotations", only=set(filter(None, names)))
     except HilumError:  # the reader's to refuse

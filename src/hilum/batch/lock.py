@@ -21,7 +21,7 @@ import msgspec
 
 from hilum._os import is_alive, is_here, lock_handle, parse_process, this_process
 from hilum.errors import OutputError
-from hilum.io.atomic import open_own
+from hilum.io.atomic import open_own_file
 from hilum.io.files import read_small
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def hold(
         If another process holds it, or the lock's file cannot be made, or is a link.
     """
     path, run = out / name, secrets.token_hex(8)
-    handle = open_own(path)
+    handle = open_own_file(path)
     try:
         if not _lock(handle, patience):
             raise _taken(path, what, do)

@@ -17,8 +17,8 @@ from hilum.batch.removals import prune, refuse_losses
 from hilum.batch.task import Task, inputs_of, judged, with_threads
 from hilum.datasets.survey import Survey, hide_row, hide_series
 from hilum.errors import OutputError
-from hilum.io.extras import check_extra
-from hilum.io.machine import STOPS
+from hilum.io.errno_faults import STOPS
+from hilum.io.optional_packages import check_packages
 from hilum.outputs import checksums, dataset_summary, scans_index
 from hilum.outputs.finished import files_stamp, is_whole, read_record, record_sha256
 from hilum.outputs.folder import OWN_FILES, check_out
@@ -150,7 +150,7 @@ def process(
         If the machine has no memory for a single scan.
     """
     check_workers(workers)
-    check_extra(recipe.output.format)
+    check_packages(recipe.output.format)
     check_out(out)
     found = found or Survey([], [])
     hide = recipe.output.series_uid == "hash"

@@ -20,7 +20,7 @@ from hilum.batch.limits import check_memory, is_stopped, resident, share_memory
 from hilum.batch.start import Job, Worker, start
 from hilum.batch.worker import READY
 from hilum.errors import OutputError, one_line
-from hilum.io.machine import start_fault
+from hilum.io.errno_faults import start_fault
 from hilum.outputs.ledger_rows import Row
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ from hilum.batch.lock import check_run
 from hilum.datasets import DATASETS
 from hilum.datasets.survey import hide_row
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
-from hilum.io.machine import read_fault
-from hilum.io.names import hashed_uid, hide_uids
-from hilum.io.values import is_uid
+from hilum.io.errno_faults import read_fault
+from hilum.io.uids import hashed_uid, hide_uids, is_uid
 from hilum.outputs.findings import codes_of, finished_status
 from hilum.outputs.finished import check_files, files_stamp, read_record, record_sha256
 from hilum.outputs.ledger_rows import Row

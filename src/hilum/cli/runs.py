@@ -83,7 +83,7 @@ def run(
         End with status 1 also where a scan is to be checked: it was stored, and something is probably wrong.
     """
     from hilum import batch
-    from hilum.io.extras import check_extra
+    from hilum.io.optional_packages import check_packages
     from hilum.outputs.dataset_summary import read_summary
     from hilum.outputs.folder import check_out
     from hilum.progress import Tally, progress
@@ -91,7 +91,7 @@ def run(
     from hilum.recipes import with_options
 
     chosen = with_options(find_recipe(recipe), file_format=file_format)
-    check_extra(chosen.output.format)
+    check_packages(chosen.output.format)
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
     check_out(out, inputs)
     found = batch.survey(inputs, dataset=dataset, annotations=annotations)

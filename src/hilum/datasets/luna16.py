@@ -22,8 +22,8 @@ from hilum.io import check_is_ct, read
 from hilum.io.annotations.luna import duplicate_notes, read_series_rows
 from hilum.io.files import is_there
 from hilum.io.names import safe_name
-from hilum.io.unread import locked_folder, not_downloaded
-from hilum.io.values import is_uid
+from hilum.io.uids import is_uid
+from hilum.io.unreadable import not_downloaded, unreadable_folder
 from hilum.outputs.reasons import reason_of
 from hilum.scan import Known, Note, Scan, ScanRef
 from hilum.volume import Mask
@@ -131,7 +131,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         what = f"no row is of any of the {len(first)} scans"
         do = "give the table of these scans, or leave --annotations out"
         raise AnnotationError(what, where=annotations, do=do, code="no-row-fits")
-    locked = [locked_folder(root / name) for name in files.tree.locked]
+    locked = [unreadable_folder(root / name) for name in files.tree.locked]
     return Listing(refs, records, [*files.notes, *notes, *groups.notes, *_balance(records, len(first))], list(locked))
 
 

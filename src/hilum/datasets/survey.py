@@ -15,8 +15,7 @@ from hilum.datasets.naming import place_of, placed, sources_of
 from hilum.datasets.rows import check_annotations, give_rows
 from hilum.errors import AnnotationError, HilumError
 from hilum.io import is_volume
-from hilum.io.names import hashed_uid, hide_uids
-from hilum.io.values import is_uid
+from hilum.io.uids import hashed_uid, hide_uids, is_uid
 from hilum.outputs.ledger_rows import Row
 from hilum.outputs.reasons import reason_of
 from hilum.scan import Note

@@ -9,7 +9,7 @@ import msgspec
 
 from hilum.errors import GeometryError, OutputError
 from hilum.io import write
-from hilum.io.atomic import whole_folder
+from hilum.io.atomic import atomic_folder
 from hilum.io.volumes.formats import FORMATS
 from hilum.io.volumes.placement import grid_of
 from hilum.outputs.finished import check_files
@@ -66,7 +66,7 @@ def convert_scan(
     check_files(folder, record)
     suffix = FORMATS[file_format]
     written = {}
-    with whole_folder(scans / folder.name) as partial:
+    with atomic_folder(scans / folder.name) as partial:
         seen = Inventory(partial)
         for part in PARTS:
             if (volume := _read(folder, record, part)) is not None:

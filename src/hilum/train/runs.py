@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, MissingInputError, OutputError, one_line
-from hilum.io.atomic import whole_folder
-from hilum.io.values import is_uid
+from hilum.io.atomic import atomic_folder
+from hilum.io.uids import is_uid
 from hilum.io.volumes.placement import grid_of
 from hilum.outputs.finished import check_files as _check_files
 from hilum.outputs.finished import look_up_scans
@@ -209,7 +209,7 @@ def output_folder(out: Path, *, run: Path, overwrite: bool = False) -> Iterator[
     except OSError as problem:
         reason = problem.strerror or str(problem)
         raise OutputError(f"cannot be written: {reason}", where=out, do="choose another --out") from None
-    with whole_folder(out) as partial:
+    with atomic_folder(out) as partial:
         yield partial
 
 
