@@ -401,7 +401,7 @@ def test_the_command_line_tells_programs_and_people(inputs, tmp_path, capsys):
 
 
 def test_a_tally_counts_and_foretells():
-    tally = Tally(4)
+    tally = RunCounts(4)
     tally.started -= 30.0
     tally.add(Row(id="a", status="done"))
     tally.add(Row(id="b", status="failed", code="timeout"))

@@ -52,8 +52,8 @@ def nodule_lines(datasets: Sequence[DatasetRecord]) -> list[str]:
         if record.nodules:
             lungs = "" if record.inside_lungs is None else f", {record.inside_lungs} in the lung mask"
             lines.append(
-                f"{record.dataset}: {record.nodules} nodules in {record.scans_with_nodules} of {record.finished} scans; "
-                f"{record.landed} lie in the volume{lungs}; "
+                f"{record.dataset}: {record.nodules} nodules in {record.scans_with_nodules} of {record.finished} "
+                f"scans; {record.landed} lie in the volume{lungs}; "
                 f"stored centers agree within {record.largest_round_trip_mm:.1g} mm"
             )
     return lines

@@ -242,9 +242,7 @@ def _to_output_grid(volume: AnyVolume, recipe: Recipe) -> AnyVolume:
         volume = reorient(volume)
     if step.grid == "native":
         return volume
-    return resample(
-        volume, spacing=step.spacing_mm, order=step.order, grid=step.grid, workers=recipe.compute.workers
-    )
+    return resample(volume, spacing=step.spacing_mm, order=step.order, grid=step.grid, workers=recipe.compute.workers)
 
 
 def _scale(ct: Volume, step: Intensity) -> Volume:
@@ -256,7 +254,8 @@ def _scale(ct: Volume, step: Intensity) -> Volume:
 def _outside_lungs(scan: Scan, ct: Volume, figures: tuple[Mapping[str, float], ...]) -> list[int]:
     """Labels of the nodules inside the volume that lie mostly outside the lung mask."""
     outside = set(nodules_outside(ct.geometry, scan.nodules))
-    return [i + 1 for i, one in enumerate(figures) if i not in outside and one.get("inside_lungs", 1.0) < INSIDE_FRACTION]
+    fractions = [one.get("inside_lungs", 1.0) for one in figures]
+    return [i + 1 for i, fraction in enumerate(fractions) if fraction < INSIDE_FRACTION and i not in outside]
 
 
 def _refuse_alarms(notes: tuple[Note, ...], step: Quality, series_uid: str) -> None:

@@ -97,7 +97,7 @@ class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Nodules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How nodules are drawn into a mask.
 
-    ``mask`` turns the masks on, for scans with annotations. ``consensus`` is the fraction of a nodule's readers who must
+    ``mask`` turns masks on for scans with annotations. ``consensus`` is the fraction of a nodule's readers who must
     include a voxel. ``contour_pixel`` says whether the pixels on an outline belong to the nodule: LIDC-IDRI's readers
     drew just outside of it.
     """

@@ -15,9 +15,11 @@ from hilum.console import OutputLostError, lenient_streams, print_error
 from hilum.errors import HilumError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-COMMANDS = (
+    _Commands = tuple[Callable[..., int], ...]
+
+COMMANDS: _Commands = (
     runs.run,
     runs.demo,
     scans.info,
@@ -33,8 +35,8 @@ COMMANDS = (
     training.froc,
     viewing.view,
 )
-RECIPE_COMMANDS = (recipes.list_, recipes.show, recipes.check)
-PLOT_COMMANDS = (
+RECIPE_COMMANDS: _Commands = (recipes.list_, recipes.show, recipes.check)
+PLOT_COMMANDS: _Commands = (
     plots.histogram,
     plots.montage,
     plots.surface,
@@ -44,7 +46,7 @@ PLOT_COMMANDS = (
     plots.compare,
     plots.overview,
 )
-EXPORT_COMMANDS = (exports.nnunet, exports.monai, exports.seg, exports.coco3d, exports.csv)
+EXPORT_COMMANDS: _Commands = (exports.nnunet, exports.monai, exports.seg, exports.coco3d, exports.csv)
 
 PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc"})
 """Commands whose only result is what they print: they stop when stdout is closed. The others write files and go on."""

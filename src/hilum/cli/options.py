@@ -13,9 +13,7 @@ Overwrite = Annotated[bool, Parameter(negative="", help="Replace an earlier resu
 
 RunFolder = Annotated[Path, Parameter(help="An output folder of 'hilum run'.")]
 ScanSource = Annotated[Path, Parameter(help="A DICOM folder or a volume file.")]
-VolumeOut = Annotated[
-    Path, Parameter(help="File to write: .nii, .nii.gz, .nrrd, .mha, .mhd, .npy, .zarr or .b2nd.")
-]
+VolumeOut = Annotated[Path, Parameter(help="File to write: .nii, .nii.gz, .nrrd, .mha, .mhd, .npy, .zarr or .b2nd.")]
 Series = Annotated[str, Parameter(help="Series Instance UID, if the folder holds several series.")]
 
 _FORMATS = Literal["nifti", "npy", "zarr", "b2nd"]
@@ -25,7 +23,7 @@ FormatOverride = Annotated[
 ]
 Workers = Annotated[
     int,
-    Parameter(help="Scans processed at the same time, each in its own process; 0 for as many as cores and memory allow."),
+    Parameter(help="Scans to process at the same time, each in its own process; 0 for one per core if memory allows."),
 ]
 TimeoutMinutes = Annotated[float, Parameter(help="Minutes allowed for one scan; 0 for no limit.")]
 MemoryGigabytes = Annotated[
@@ -34,7 +32,7 @@ MemoryGigabytes = Annotated[
 
 Consensus = Annotated[
     float,
-    Parameter(help="Fraction of a nodule's readers who must include a voxel for it to belong to the nodule: above 0, at most 1."),
+    Parameter(help="Fraction of a nodule's readers who must include a voxel: above 0, at most 1."),
 ]
 FoldBy = Annotated[str, Parameter(help="Label in scan.json that gives the fold: 'fold' or 'patient_fold'.")]
 

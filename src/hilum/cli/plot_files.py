@@ -140,7 +140,7 @@ def with_lungs(scan: Scan) -> Scan:
 def slice_index(slice_number: int | None) -> int | None:
     """Convert a slice number, counted from 1, to an index."""
     if slice_number is not None and slice_number < 1:
-        raise InputError(f"slice number {slice_number}, expected at least 1", code="option")
+        raise InputError(f"slice number {slice_number}, but slices are counted from 1", code="option")
     return None if slice_number is None else slice_number - 1
 
 

@@ -14,8 +14,8 @@ from hilum.cli.plot_files import (
     check_picture,
     finished_folder,
     load,
-    rescale_of,
     require,
+    rescale_of,
     save,
     slice_index,
     with_lungs,
@@ -183,9 +183,7 @@ def nodules(
     return save(draw(load(source, options), preset=preset, level=consensus, most=most), out, options)
 
 
-def window(
-    source: PlotSource, /, *, out: PictureOut, slice_number: Slice = None, options: Options = _DEFAULTS
-) -> int:
+def window(source: PlotSource, /, *, out: PictureOut, slice_number: Slice = None, options: Options = _DEFAULTS) -> int:
     """Draw a slice under every window preset, and the curves from stored value to gray value.
 
     Parameters

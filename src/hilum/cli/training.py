@@ -159,7 +159,7 @@ def patches(
     made = write_patches(
         folder, out, chosen, candidates=candidates, excluded=excluded, kept=kept, fold_by=fold_by, overwrite=overwrite
     )
-    print_result(f"{out}: {made.positives} patches at nodules and {made.negatives} elsewhere, from {len(made.scans)} scans")
+    print_result(f"{out}: {made.positives} patches at nodules, {made.negatives} elsewhere, of {len(made.scans)} scans")
     return report_skipped(made.skipped)
 
 
