@@ -24,7 +24,7 @@ from hilum.io.files import is_there
 from hilum.io.names import safe_name
 from hilum.io.uids import is_uid
 from hilum.io.unreadable import not_downloaded, unreadable_folder
-from hilum.outputs.reasons import reason_of
+from hilum.outputs.reasons import reason_without_names
 from hilum.scan import Known, Note, Scan, ScanRef
 from hilum.volume import Mask
 
@@ -236,7 +236,7 @@ def _read_lungs(path: Path | None, scan: Scan) -> tuple[Mask | None, tuple[Note,
     try:
         given = read_metaimage_volume(path)
     except HilumError as refusal:
-        why = reason_of(refusal, path=path)
+        why = reason_without_names(refusal, path=path)
         return None, (Note("given-lungs", f"the lung mask of the data set was left out: {why}"),)
     if not given.geometry.isclose(scan.ct.geometry, tolerance=0.01):
         return None, (Note("given-lungs", "the lung mask of the data set lies on another grid and was left out"),)

@@ -14,7 +14,7 @@ from hilum.io.volumes.formats import FORMATS
 from hilum.io.volumes.placement import grid_of
 from hilum.outputs.finished import check_files
 from hilum.outputs.nodule_records import landed_again
-from hilum.outputs.store import Inventory
+from hilum.outputs.store import WrittenFiles
 from hilum.outputs.volumes import PARTS, format_of, read_stored
 from hilum.volume import Mask, Volume
 
@@ -67,7 +67,7 @@ def convert_scan(
     suffix = FORMATS[file_format]
     written = {}
     with atomic_folder(scans / folder.name) as partial:
-        seen = Inventory(partial)
+        seen = WrittenFiles(partial)
         for part in PARTS:
             if (volume := _read(folder, record, part)) is not None:
                 written[part] = volume

@@ -15,7 +15,7 @@ from hilum.io.atomic import atomic_folder
 from hilum.io.uids import is_uid
 from hilum.io.volumes.placement import grid_of
 from hilum.outputs.finished import check_files as _check_files
-from hilum.outputs.finished import look_up_scans
+from hilum.outputs.finished import listed_scans
 from hilum.outputs.ledger import read_ledger
 from hilum.outputs.records import is_annotated
 from hilum.scan import Nodule
@@ -99,7 +99,7 @@ def list_run(folder: Path, *, fold_by: str = "fold") -> tuple[list[RunScan], lis
         If no scan is finished.
     """
     scans, skipped = [], []
-    for path, record in look_up_scans(folder):
+    for path, record in listed_scans(folder):
         if record is None:
             reason = "its scan.json is absent or damaged; run it again"
             skipped.append(Skip(scan=one_line(path.name, limit=80), code="damaged-scan", reason=reason))
