@@ -6,11 +6,12 @@ from pathlib import Path
 
 from hilum.cli.status import ALL_WELL
 from hilum.console import print_result
-from hilum.recipes import RECIPES, recipe, recipe_fingerprint, recipe_toml
 
 
 def list_() -> int:
     """List the built-in recipes."""
+    from hilum.recipes import RECIPES
+
     print_result("\n".join(RECIPES))
     return ALL_WELL
 
@@ -23,6 +24,8 @@ def show(name: str, /) -> int:
     name
         Name of a built-in recipe, or a TOML file.
     """
+    from hilum.recipes import recipe, recipe_toml
+
     print_result(recipe_toml(recipe(name)).rstrip())
     return ALL_WELL
 
@@ -35,5 +38,7 @@ def check(file: Path, /) -> int:
     file
         A TOML file.
     """
+    from hilum.recipes import recipe, recipe_fingerprint
+
     print_result(f"{file}: a valid recipe, fingerprint {recipe_fingerprint(recipe(file))[:16]}")
     return ALL_WELL

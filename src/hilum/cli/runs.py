@@ -13,13 +13,13 @@ from hilum.cli.options import Flag, Format, FormatOverride, Json, MemoryGigabyte
 from hilum.cli.signals import describe_interrupt, exit_status
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import nodule_lines, print_error, print_note, print_result
-from hilum.progress import RunCounts, progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from hilum.batch.removals import PruneCounts
     from hilum.outputs.ledger_rows import Row
+    from hilum.progress import RunCounts
 
 
 def run(
@@ -78,6 +78,7 @@ def run(
     from hilum.io.optional_packages import check_packages
     from hilum.outputs.dataset_summary import read_summary
     from hilum.outputs.folder import check_output_folder
+    from hilum.progress import RunCounts
     from hilum.recipes import recipe as find_recipe
     from hilum.recipes import with_options
 
@@ -161,6 +162,8 @@ def store(
 
 def _follow(process: Callable[..., Generator[Row, None, None]], out: Path, *, total: int) -> tuple[RunCounts, int]:
     """Process scans and show the progress; return the counts and, after Ctrl-C or a signal, the exit status."""
+    from hilum.progress import progress
+
     with progress(total) as shown, closing(process(watch=shown.watch)) as rows:
         try:
             for row in rows:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 import hilum
-from hilum import recipes
 from hilum.cli.options import Consensus, Flag, Json, ScanSource, Series, VolumeOut
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import describe, inspection_text, print_note, print_result
@@ -105,9 +104,10 @@ def lungs(
     from hilum import io
     from hilum.ops.quality.measure import judge
     from hilum.pipeline import make_lungs
+    from hilum.recipes import Lungs
 
     io.check_output(output)
-    step = recipes.Lungs(
+    step = Lungs(
         method=method, dilate_mm=dilate_mm, pathology=pathology, airways=airways, background=background,
         fallback=method == "hilum",
     )  # fmt: skip
@@ -149,13 +149,14 @@ def nodules(
     from hilum import io
     from hilum.ops.nodules.outlines import check_level
     from hilum.pipeline import make_nodule_mask, note_outside
+    from hilum.recipes import Nodules
 
     io.check_output(output)
     check_level(consensus)
     scan = _read(source, series=series, annotations=annotations, series_uid=series_uid)
     for note in note_outside(scan, scan.ct):
         print_note(str(note))
-    mask = make_nodule_mask(scan, scan.ct, recipes.Nodules(consensus=consensus, contour_pixel=contour_pixel))
+    mask = make_nodule_mask(scan, scan.ct, Nodules(consensus=consensus, contour_pixel=contour_pixel))
     io.write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
     return ALL_WELL
