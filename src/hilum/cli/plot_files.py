@@ -13,7 +13,6 @@ import hilum
 from hilum.cli.status import ALL_WELL
 from hilum.console import print_note, print_result
 from hilum.errors import InputError, UnsupportedError
-from hilum.io.atomic import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,6 +55,8 @@ def check_picture(out: Path) -> None:
 
 def save_picture(figure: Figure, out: Path, *, dpi: int | None = None) -> None:
     """Write a figure; the file appears under its name when it is complete."""
+    from hilum.io.atomic import atomic_path
+
     if dpi is not None and not 10 <= dpi <= 1200:
         raise InputError(f"dpi is {dpi}, expected 10 to 1200", code="option")
     dots: int | Literal["figure"] = "figure" if dpi is None else dpi
