@@ -21,7 +21,6 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from hilum._kernels.compile import machine_code
 from hilum._kernels.compile.definitions import Definition
 from hilum._kernels.compile.signatures import ALIGNED, C_ORDER, F_ORDER, NUMBERS, WRITABLE, Kind, is_array, slots
 
@@ -139,6 +138,9 @@ _PLAIN = {bool: "|b1", int: "<i8", float: "<f8"}
 
 def _entry(asked: Kernel, kinds: tuple[Kind, ...]) -> Entry:
     """Load the machine code for these kinds, from its file or fresh from the compiler."""
+    # Late: machine_code imports llvmlite, which a process that runs no kernel does not need.
+    from hilum._kernels.compile import machine_code
+
     address, result = machine_code.load(asked, tuple(_as_compiled(kind) for kind in kinds))
     layout = "".join(NUMBERS[kind][0] if isinstance(kind, str) else "P" for kind in slots(kinds))
     function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_char_p)(address)

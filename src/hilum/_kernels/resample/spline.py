@@ -105,7 +105,7 @@ def make_taps(positions: NDArray[np.float64], *, size: int, order: int) -> Taps 
 
 
 def interpolate(
-    array: NDArray[Any], z: Taps | None, y: Taps | None, x: Taps | None, *, workers: int = 0
+    array: NDArray[Any], z: Taps | None, y: Taps | None, x: Taps | None, *, workers: int = 1
 ) -> NDArray[Any]:
     """Interpolate along every axis that has taps.
 
@@ -155,7 +155,7 @@ def nearest(
     y: NDArray[np.int64],
     x: NDArray[np.int64],
     *,
-    workers: int = 0,
+    workers: int = 1,
 ) -> NDArray[Any]:
     """Pick voxels by their index along each axis, as ``array[np.ix_(z, y, x)]`` does.
 
