@@ -75,8 +75,8 @@ def test_every_column_of_the_index_is_explained():
 
 
 def test_every_command_named_exists():
-    code = "\n".join(re.findall(r"```\n.*?```|`[^`\n]+`", TEXT, re.DOTALL))
-    named = set(re.findall(r"\bhilum (\w+) ", code))
+    code = "\n".join(re.findall(r"^hilum .*|`hilum [^`]+`", TEXT, re.MULTILINE))
+    named = set(re.findall(r"hilum (\w+) ", code)) - {"does"}  # a sentence may begin with "hilum does"
     assert {"run", "slices", "patches", "froc", "stats"} <= named
     assert named <= set(app)
 
