@@ -28,7 +28,7 @@ from hilum.outputs.ledger import Ledger, read_ledger
 from hilum.outputs.ledger_rows import Row, decode_row, encode_row
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
-from hilum.progress import Tally
+from hilum.progress import RunCounts
 from hilum.recipes import parse_recipe
 from hilum.verify import verify
 
@@ -405,15 +405,15 @@ def test_the_command_line_tells_programs_and_people(inputs, tmp_path, capsys):
     assert "--timeout" in capsys.readouterr().err
 
 
-def test_a_tally_counts_and_foretells():
-    tally = Tally(4)
-    tally.started -= 30.0
-    tally.add(Row(id="a", status="done"))
-    tally.add(Row(id="b", status="failed", code="timeout"))
-    assert tally.counts() == "1 done, 1 failed"
-    assert 3.9 < tally.per_minute <= 4.0
-    assert tally.left() == "0:00:30"
-    assert not tally.well
+def test_the_counts_of_a_run_and_the_time_left():
+    counts = RunCounts(4)
+    counts.started -= 30.0
+    counts.add(Row(id="a", status="done"))
+    counts.add(Row(id="b", status="failed", code="timeout"))
+    assert counts.by_status() == "1 done, 1 failed"
+    assert 3.9 < counts.per_minute <= 4.0
+    assert counts.time_left() == "0:00:30"
+    assert not counts.all_finished
 
 
 def test_a_bar_shows_what_is_at_work(monkeypatch, capsys):
