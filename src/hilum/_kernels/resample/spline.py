@@ -97,9 +97,7 @@ def make_taps(positions: NDArray[np.float64], *, size: int, order: int) -> Taps 
     t = positions - base
     s = 1 - t
     if order == 3:
-        weights = np.stack(
-            [s**3 / 6, 2 / 3 - t**2 * (2 - t) / 2, 2 / 3 - s**2 * (2 - s) / 2, t**3 / 6], axis=1
-        )
+        weights = np.stack([s**3 / 6, 2 / 3 - t**2 * (2 - t) / 2, 2 / 3 - s**2 * (2 - s) / 2, t**3 / 6], axis=1)
     else:
         weights = np.stack([0 * t, s, t, 0 * t], axis=1)
     pole = _POLES[order]
