@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hilum._kernels.bitmask.morphology import ROUNDING
-from hilum._kernels.compile.kernel import kernel
+from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -153,7 +153,6 @@ def nearest_label(
     gaps = np.diff(squared[order]) > ROUNDING * squared.max()
     ranks = np.concatenate([[0], np.cumsum(gaps)]).astype(np.int64)
     out = np.zeros(len(voxels), np.uint8)
-    labels = np.ascontiguousarray(labels).view()
-    labels.flags.writeable = False
+    labels = read_only(np.ascontiguousarray(labels))
     run_slabs(lambda a, b: _nearest(labels, voxels, offsets[order], ranks, out, a, b), len(voxels), workers=workers)
     return out

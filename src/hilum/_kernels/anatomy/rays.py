@@ -18,19 +18,9 @@ RAYS = 288
 
 @kernel()
 def _cast(
-    labels: Any,
-    label: int,
-    solid: Any,
-    bone: Any,
-    centers: Any,
-    allowed: Any,
-    turn: Any,
-    size: Any,
-    gap: float,
-    out: Any,
-    start: int,
-    stop: int,
-) -> None:
+    labels: Any, label: int, solid: Any, bone: Any, centers: Any, allowed: Any, turn: Any, size: Any, gap: float,
+    out: Any, start: int, stop: int,
+) -> None:  # fmt: skip
     ny, nx = labels.shape[1:]
     step = 0.7 * min(size[0], size[1])
     margin = int(np.ceil(gap / step))

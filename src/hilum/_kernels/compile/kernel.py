@@ -17,12 +17,15 @@ import functools
 import struct
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
 from hilum._kernels.compile.definitions import Definition
 from hilum._kernels.compile.signatures import ALIGNED, C_ORDER, F_ORDER, NUMBERS, WRITABLE, Kind, is_array, slots
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -94,6 +97,13 @@ def kernel(*, fastmath: frozenset[str] = frozenset()) -> Callable[[F], F]:
         return cast("F", Kernel(function, fastmath=fastmath))
 
     return mark
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """View an array as read-only, so that one compiled kernel serves writable and read-only arrays."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _flatten(args: tuple[Any, ...], values: list[Any]) -> tuple[Kind, ...]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.compile.kernel import kernel
+from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def count_values(volume: NDArray[np.int16], *, workers: int = 1) -> NDArray[np.i
     ndarray of int64, shape (65536,)
         ``counts[v + 32768]`` is the number of voxels of value v.
     """
-    volume = np.ascontiguousarray(volume, np.int16).view()
-    volume.flags.writeable = False  # one compiled kernel, whoever calls
+    volume = read_only(np.ascontiguousarray(volume, np.int16))
     edges, counts = _parts(volume.shape[0])
     run_slabs(lambda a, b: _count(volume, counts, edges, a, b), _SLABS, workers=workers)
     whole: NDArray[np.int64] = counts.sum(axis=0)
@@ -77,8 +76,7 @@ def count_scaled(volume: NDArray[np.float32], *, scale: float, offset: float, wo
     ndarray of int64, shape (65536,)
         As `count_values` gives it.
     """
-    volume = np.ascontiguousarray(volume, np.float32).view()
-    volume.flags.writeable = False
+    volume = read_only(np.ascontiguousarray(volume, np.float32))
     edges, counts = _parts(volume.shape[0])
     by, plus = np.float32(scale), np.float32(offset + 32768.5)  # what is above 0 is rounded by cutting it off
     run_slabs(lambda a, b: _count_scaled(volume, by, plus, counts, edges, a, b), _SLABS, workers=workers)
