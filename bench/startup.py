@@ -14,7 +14,7 @@ from pathlib import Path
 
 import hilum
 
-KEPT = Path(hilum.__file__).parent / "_kernels" / "__pycache__"
+CACHED = Path(hilum.__file__).parent / "_kernels" / "__pycache__"
 
 LINK = """
 import pathlib, sys
@@ -23,14 +23,14 @@ folder = pathlib.Path(sys.argv[1])
 for path in sorted(folder.glob("*.kernel"))[:int(sys.argv[2])]:
     machine_code._link(cache.read(path.name, folder.parent).partition(b"\\n")[2])
 """
-"""Brings so many kept kernels into the process, as their first call does."""
+"""Load a number of cached kernels, as their first call does."""
 
 COMMANDS = {
     "import numpy": [sys.executable, "-c", "import numpy"],
     "import numpy, hilum": [sys.executable, "-c", "import numpy, hilum"],
     "hilum --help": [str(Path(sys.executable).with_name("hilum")), "--help"],
-    "the first kernel": [sys.executable, "-c", LINK, str(KEPT), "1"],
-    "twenty-one kernels": [sys.executable, "-c", LINK, str(KEPT), "21"],
+    "the first kernel": [sys.executable, "-c", LINK, str(CACHED), "1"],
+    "twenty-one kernels": [sys.executable, "-c", LINK, str(CACHED), "21"],
 }
 
 

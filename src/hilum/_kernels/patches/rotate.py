@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.patches.positions import find_spans, locate_across, locate_along, value_range, write_row
 from hilum._kernels.resample.recursive_filter import (
@@ -33,7 +32,7 @@ from hilum._kernels.resample.recursive_filter import (
     filter_rows,
 )
 from hilum._kernels.resample.weighted_sums import weighted_sums
-from hilum._kernels.simd.registers import advance, broadcast, flat_array, load, multiply_add, store
+from hilum._kernels.simd.registers import advance, broadcast, load, multiply_add, store, vector_intrinsic
 from hilum._kernels.simd.transpose import transpose
 
 MARGIN = 6
@@ -158,44 +157,33 @@ def _filter_back_across(work: Any, counts: Any, spans: Any, last: Any, first: An
             work[row + i] *= START
 
 
-def _sum_sixteen_code(
-    _context: Any, c: Any, at: Any, row_stride: Any, w: Any, weight_stride: Any, k: Any, ends: Any, out: Any, to: Any
-) -> Any:
-    from numba import types
+def _emit_sum_sixteen(
+    builder: Any, coefficients: Any, at: Any, row_stride: Any, weights: Any, weight_stride: Any, k: Any, ends: Any,
+    target: Any, to: Any,
+) -> None:  # fmt: skip
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        coefficients, weights, target = (
-            flat_array(context, builder, signature.args[n], arguments[n]) for n in (0, 3, 7)
-        )
-        _, at, row_stride, _, weight_stride, k, ends, _, to = arguments
+    def weight(row: int) -> Any:
+        return builder.load(builder.gep(weights.data, [advance(builder, k, weight_stride, row)]))
 
-        def weight(row: int) -> Any:
-            return builder.load(builder.gep(weights.data, [advance(builder, k, weight_stride, row)]))
-
-        factor, offset, low, high, less = (broadcast(builder, builder.extract_value(ends, n), VECTOR) for n in range(5))
-        numbers = [[broadcast(builder, weight(int(_PRODUCTS) + 4 * m + n), VECTOR) for n in range(4)] for m in range(4)]
-        rows = [advance(builder, at, row_stride, n) for n in range(4)]
-        lanes, totals = range(0, LANES, VECTOR), list[Any]()
-        for row, four in zip(rows, numbers, strict=True):
-            for n, number in enumerate(four):
-                columns = [
-                    load(builder, coefficients, builder.add(row, row.type(n * LANES + k)), VECTOR) for k in lanes
-                ]
-                totals = [
-                    multiply_add(builder, number, column, total)
-                    for column, total in zip(columns, totals, strict=True)
-                ] if totals else [builder.fmul(number, column) for column in columns]  # fmt: skip
-        for lane, total in zip(lanes, totals, strict=True):
-            value = builder.fsub(builder.fmul(total, factor, flags=["contract"]), offset, flags=["contract"])
-            value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
-            value = builder.select(builder.fcmp_ordered(">", value, high), high, value)
-            store(builder, target, builder.add(to, to.type(lane)), builder.fsub(value, less))
-        return context.get_dummy_value()
-
-    return types.void(c, at, row_stride, w, weight_stride, k, ends, out, to), code
+    factor, offset, low, high, less = (broadcast(builder, end, VECTOR) for end in ends)
+    numbers = [[broadcast(builder, weight(int(_PRODUCTS) + 4 * m + n), VECTOR) for n in range(4)] for m in range(4)]
+    rows = [advance(builder, at, row_stride, n) for n in range(4)]
+    lanes, totals = range(0, LANES, VECTOR), list[Any]()
+    for row, four in zip(rows, numbers, strict=True):
+        for n, number in enumerate(four):
+            columns = [load(builder, coefficients, builder.add(row, row.type(n * LANES + k)), VECTOR) for k in lanes]
+            totals = [
+                multiply_add(builder, number, column, total)
+                for column, total in zip(columns, totals, strict=True)
+            ] if totals else [builder.fmul(number, column) for column in columns]  # fmt: skip
+    for lane, total in zip(lanes, totals, strict=True):
+        value = builder.fsub(builder.fmul(total, factor, flags=["contract"]), offset, flags=["contract"])
+        value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
+        value = builder.select(builder.fcmp_ordered(">", value, high), high, value)
+        store(builder, target, builder.add(to, to.type(lane)), builder.fsub(value, less))
 
 
-_sum_sixteen = Intrinsic(_sum_sixteen_code)
+_sum_sixteen = vector_intrinsic(_emit_sum_sixteen)
 """Sum four by four rows of coefficients to a row of lanes, scale it and clip it."""
 
 
