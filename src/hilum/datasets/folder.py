@@ -26,7 +26,7 @@ from hilum.scan import Known, Note, Scan, ScanRef
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hilum.io.dicom.index import Files
+    from hilum.io.dicom.index import FileHeaders
 
 _ID_DIGITS = 16
 
@@ -176,14 +176,14 @@ def _below(common: str, homes: Mapping[str, set[str]]) -> tuple[str, ...]:
 def _search(root: Path, tree: Tree) -> _Found:
     """List the CT series, and the folders whose files should be one."""
     from hilum.io.dicom.index import read_files
-    from hilum.io.dicom.series import sort_out
+    from hilum.io.dicom.series import select_slices
 
     found = _Found()
     headers = {_home(name) for name in tree.files if name.lower().endswith((".mhd", ".nhdr"))}
     for names in _parts(tree.files):
         files = read_files(root, names)
-        sorted_out = sort_out(files.headers)
-        for header in sorted_out.slices:
+        selection = select_slices(files.headers)
+        for header in selection.slices:
             home, name = os.path.split(header.path)
             key = header.series_uid or f"/{home}"  # slices without a UID are told apart by their folder
             # Many series name their files alike: thousands of lists hold each name once.
@@ -193,7 +193,7 @@ def _search(root: Path, tree: Tree) -> _Found:
                 tag = f"{header.sop_uid} {header.path}"
                 found.tags[key] = min(found.tags.get(key, tag), tag)
         damaged: list[str] = []
-        for finding in sorted_out.findings:
+        for finding in selection.findings:
             if finding.code == "ignored-damaged-file":
                 damaged += finding.files
             else:
@@ -215,10 +215,10 @@ def _parts(names: list[str]) -> list[list[str]]:
     return [parts[key] for key in sorted(parts)]
 
 
-def _refuse_folders(root: Path, found: _Found, files: Files, damaged: list[str], headers: set[str]) -> None:
+def _refuse_folders(root: Path, found: _Found, files: FileHeaders, damaged: list[str], headers: set[str]) -> None:
     """Refuse each folder without a CT slice in which files look like slices; `headers` have data files beside them."""
     groups: defaultdict[str, tuple[list[str], list[str], list[str]]] = defaultdict(lambda: ([], [], []))
-    for k, names in enumerate((files.junk, damaged, files.locked)):
+    for k, names in enumerate((files.not_dicom, damaged, files.unreadable)):
         for name in names:
             home = _home(name)
             if suffix_of(Path(name)) not in READERS and looks_like_dicom(name, bare=home not in headers):

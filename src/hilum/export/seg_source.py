@@ -108,7 +108,7 @@ def find_source(scan: RunScan, sources: Mapping[str, tuple[Path, Stack]]) -> Sou
         what = "the series keeps its frames in one file, to which no segmentation is written yet"
         raise UnsupportedError(what, where=scan.folder, do="give it as single slices")
     headers = [_header(root / header.path) for header in stack.slices]
-    return Source(geometry=stack.geometry, slots=stack.slots, headers=headers)
+    return Source(geometry=stack.geometry, slots=stack.planes, headers=headers)
 
 
 def _header(path: Path) -> Any:
