@@ -12,9 +12,9 @@ from hilum.io.dicom.headers import read_headers
 from hilum.io.dicom.records import Finding, FrameSelection, SliceHeader, Stack
 from hilum.io.dicom.series import group_slices, select_slices
 from hilum.io.dicom.stack import judge, name_damaged
-from hilum.io.names import count_place, safe_name
-from hilum.io.tree import Tree, find_files
-from hilum.io.unread import locked_folder, not_downloaded
+from hilum.io.folder_listing import FolderListing, list_folder
+from hilum.io.names import numbered_file, safe_name
+from hilum.io.unreadable import not_downloaded, unreadable_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -157,13 +157,13 @@ def list_slices(root: Path, series_uid: str, names: Iterable[str]) -> list[str]:
     return sorted({header.path for header in slices if not series_uid or header.series_uid == series_uid})
 
 
-def _aliases(tree: Tree) -> dict[str, str]:
+def _aliases(tree: FolderListing) -> dict[str, str]:
     """Count the files whose names may not be shown: their number among all files names them in messages."""
     names = sorted([*tree.files, *tree.dangling])
-    return {name: count_place(k, len(names)) for k, name in enumerate(names) if not safe_name(name)}
+    return {name: numbered_file(k, len(names)) for k, name in enumerate(names) if not safe_name(name)}
 
 
-def _search_findings(tree: Tree, files: FileHeaders) -> list[Finding]:
+def _search_findings(tree: FolderListing, files: FileHeaders) -> list[Finding]:
     """Report links and files that are ignored."""
 
     def finding(code: str, names: Sequence[str], text: str, *, named: bool = True) -> Finding:
@@ -173,7 +173,7 @@ def _search_findings(tree: Tree, files: FileHeaders) -> list[Finding]:
 
     findings = (
         finding(
-            "ignored-links", tree.again, "links to folders that are searched anyway, not searched twice", named=False
+            "ignored-links", tree.repeated, "links to folders that are searched anyway, not searched twice", named=False
         ),
         finding("unreadable-folders", tree.locked, "folders could not be opened", named=False),
         finding("dangling-links", tree.dangling, "files could not be read, links to content that is not here"),
@@ -183,7 +183,7 @@ def _search_findings(tree: Tree, files: FileHeaders) -> list[Finding]:
     return [f for f in findings if f.files]
 
 
-def _find_input(path: Path) -> tuple[Path, Tree]:
+def _find_input(path: Path) -> tuple[Path, FolderListing]:
     """The root that names are relative to, and the files below it."""
     try:
         mode = path.stat().st_mode
@@ -197,12 +197,12 @@ def _find_input(path: Path) -> tuple[Path, Tree]:
             raise FormatError("the file cannot be opened", where=path, do="check its permissions") from error
         if start == b"PK\x03\x04":
             raise UnsupportedError("hilum does not read zip archives", where=path, do="unpack it and give the folder")
-        return path.parent, Tree([path.name], [], [], [], [])
+        return path.parent, FolderListing([path.name], [], [], [], [])
     if not stat.S_ISDIR(mode):
         raise UnsupportedError("neither a file nor a folder", where=path, do="give a DICOM folder")
-    tree = find_files(path)
+    tree = list_folder(path)
     if "" in tree.locked:
-        raise locked_folder(path)
+        raise unreadable_folder(path)
     if not tree.files and not tree.dangling:
         do = "give the folder of a series"
         raise MissingInputError("the folder has no files", where=path, do=do, code="no-files")

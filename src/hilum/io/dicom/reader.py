@@ -22,8 +22,9 @@ from hilum.io.dicom.gaps import check_spacing, gap_limit
 from hilum.io.dicom.index import FolderIndex, index_folder
 from hilum.io.dicom.series import choose_stack, no_slices_error
 from hilum.io.dicom.voxels import read_voxels
-from hilum.io.names import made_up_name, safe_kernel
-from hilum.io.unread import looks_like_dicom, unusable, what_else_lies
+from hilum.io.names import safe_kernel
+from hilum.io.uids import made_up_name
+from hilum.io.unreadable import describe_other_files, looks_like_dicom, no_readable_slice
 from hilum.scan import Note, Scan
 from hilum.volume import Volume
 
@@ -181,10 +182,10 @@ def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
 def _no_stack_error(path: Path, index: FolderIndex) -> InputError:
     if not index.selection.findings:
         files = index.files
-        if (lies := what_else_lies(files.not_dicom, files.display_name)) and path.is_dir():
+        if (lies := describe_other_files(files.not_dicom, files.display_name)) and path.is_dir():
             return SeriesError(f"no DICOM here: {lies.what}", where=path, do=lies.do, code="no-dicom")
         if files.unreadable or (path.is_dir() and any(map(looks_like_dicom, files.not_dicom))):
-            return unusable(index.root, "", junk=files.not_dicom, damaged=(), locked=files.unreadable)
+            return no_readable_slice(index.root, "", junk=files.not_dicom, damaged=(), locked=files.unreadable)
         kind = FormatError if path.is_file() else SeriesError
         return kind("no DICOM images here", where=path, do="give the folder of a CT series", code="no-dicom")
     error = no_slices_error(index.selection)

@@ -106,7 +106,7 @@ def _read_pixels(
         warnings.simplefilter("ignore")  # decoders warn of what is checked here anyway
         # The first batch shows a wrong matrix or a missing decoder before the memory is filled.
         read_batch(batches[0], np.empty(volume.shape[1:], np.int16))
-        run_slabs(read_batches, len(batches) - 1)
+        run_slabs(read_batches, len(batches) - 1, workers=0)
         if not damaged:
             _compare_duplicates(root, stack, volume)
             fill_gaps(volume, planes)
