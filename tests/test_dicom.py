@@ -751,7 +751,7 @@ def test_a_known_layout_reads_what_a_walk_reads(tmp_path, data):
     first = read_plain_header(head, len(whole))
     assert fast_header._layouts
     assert read_plain_header(head, len(whole)) == first
-    pixels = first.place.offset
+    pixels = first.location.offset
     changed = bytearray(head)
     for _ in range(data.draw(st.integers(1, 3))):
         changed[data.draw(st.integers(128, pixels - 1))] = data.draw(st.integers(0, 255))
