@@ -166,19 +166,20 @@ def _aliases(tree: FolderListing) -> dict[str, str]:
 def _search_findings(tree: FolderListing, files: FileHeaders) -> list[Finding]:
     """Report links and files that are ignored."""
 
-    def finding(code: str, names: Sequence[str], text: str, *, named: bool = True) -> Finding:
-        text = f"{len(names)} {text}"
-        text += f": {name_some(map(files.display_name, names))}" if named else ""
-        return Finding(code, text, "ignored", tuple(names))
+    def named(names: Sequence[str], what: str) -> str:
+        return f"{len(names)} {what}: {name_some(map(files.display_name, names))}"
 
+    links = f"{len(tree.repeated)} links to folders that are searched anyway, not searched twice"
+    folders = f"{len(tree.locked)} folders could not be opened"
+    dangling = named(tree.dangling, "files could not be read, links to content that is not here")
+    not_dicom = named(files.not_dicom, "files that are not DICOM ignored")
+    unreadable = named(files.unreadable, "files could not be opened")
     findings = (
-        finding(
-            "ignored-links", tree.repeated, "links to folders that are searched anyway, not searched twice", named=False
-        ),
-        finding("unreadable-folders", tree.locked, "folders could not be opened", named=False),
-        finding("dangling-links", tree.dangling, "files could not be read, links to content that is not here"),
-        finding("ignored-files", files.not_dicom, "files that are not DICOM ignored"),
-        finding("unreadable-files", files.unreadable, "files could not be opened"),
+        Finding("ignored-links", links, "ignored", tuple(tree.repeated)),
+        Finding("unreadable-folders", folders, "ignored", tuple(tree.locked)),
+        Finding("dangling-links", dangling, "ignored", tuple(tree.dangling)),
+        Finding("ignored-files", not_dicom, "ignored", tuple(files.not_dicom)),
+        Finding("unreadable-files", unreadable, "ignored", tuple(files.unreadable)),
     )
     return [f for f in findings if f.files]
 

@@ -86,24 +86,15 @@ def refuse_luts(with_lut: Sequence[SliceHeader]) -> Finding | None:
         Why they cannot be read; None if they can.
     """
     luts = [(h, h.lut) for h in with_lut if h.lut is not None]
-    reasons = (
-        (
-            "lut-and-rescale",
-            "{} slices have both a Modality LUT and a rescale slope or intercept; DICOM allows one of them",
-            [h.path for h, _ in luts if h.slope is not None or h.intercept is not None],
-        ),
-        (
-            "not-hounsfield",
-            "{} slices have a Modality LUT whose type is not HU: the units are unknown",
-            [h.path for h, lut in luts if lut.kind != "HU"],
-        ),
-        (
-            "bad-modality-lut",
-            "{} slices have a Modality LUT whose descriptor and data contradict each other",
-            [h.path for h, lut in luts if not lut.table],
-        ),
+    both = tuple(h.path for h, _ in luts if h.slope is not None or h.intercept is not None)
+    foreign = tuple(h.path for h, lut in luts if lut.kind != "HU")
+    broken = tuple(h.path for h, lut in luts if not lut.table)
+    rescaled = f"{len(both)} slices have a rescale slope or intercept beside their Modality LUT, which DICOM forbids"
+    unknown = f"{len(foreign)} slices have a Modality LUT whose type is not HU: their units are unknown"
+    contradictory = f"{len(broken)} slices have a Modality LUT whose descriptor and data contradict each other"
+    findings = (
+        Finding("lut-and-rescale", rescaled, "refused", both),
+        Finding("not-hounsfield", unknown, "refused", foreign),
+        Finding("bad-modality-lut", contradictory, "refused", broken),
     )
-    for code, text, paths in reasons:
-        if paths:
-            return Finding(code, text.format(len(paths)), "refused", tuple(paths))
-    return None
+    return next((f for f in findings if f.files), None)

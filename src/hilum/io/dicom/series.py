@@ -85,8 +85,9 @@ def select_slices(headers: Iterable[SliceHeader]) -> FrameSelection:
     findings = []
     for kind, members in sorted(ignored.items()):
         files = {h.path: h.display_name for h in sorted(members, key=lambda h: h.path)}
+        code = "ignored-" + kind.replace(" ", "-")
         text = f"{len(files)} files ignored, not CT slices ({kind}): {name_some(files.values())}"
-        findings.append(Finding("ignored-" + kind.replace(" ", "-"), text, "ignored", tuple(files)))
+        findings.append(Finding(code, text, "ignored", tuple(files)))
     modalities = {h.modality if h.modality in _MODALITIES else "unknown" for h in ignored["other modality"]}
     return FrameSelection(tuple(slices), tuple(findings), tuple(sorted(modalities)))
 
