@@ -244,7 +244,7 @@ def test_what_is_damaged_is_refused_and_not_trained_on(tmp_path):
     ):
         whole = path.read_bytes()
         path.write_bytes(whole[:-2])
-        with pytest.raises(FormatError, match="is not of the size"):
+        with pytest.raises(FormatError, match=r"has another size|is not of the size"):
             make()
         path.write_bytes(b"\0" + whole[1:])  # of the same size, but no array any more
         if path.is_relative_to(run):
@@ -253,7 +253,7 @@ def test_what_is_damaged_is_refused_and_not_trained_on(tmp_path):
             os.utime(path, ns=(0, (run / "scans" / "ct-a" / "scan.json").stat().st_mtime_ns))
             with pytest.raises(FormatError, match="does not match its checksum"):
                 PatchDataset(run, verify=True)
-        with pytest.raises(FormatError, match=r"cannot be mapped|is not a numpy file"):
+        with pytest.raises(FormatError, match=r"cannot be read as .npy|is not a numpy file"):
             make()[0]
         path.write_bytes(whole)
     index = tmp_path / "out" / "index.csv"

@@ -149,7 +149,7 @@ def test_nnunet_refuses_the_unit_range_and_scans_nobody_looked_at(work, tmp_path
         write_nnunet(tmp_path / "unit", tmp_path / "raw")
     assert not (tmp_path / "raw").exists()
     assert main(["run", one, "--recipe", str(recipe(tmp_path)), "--out", str(tmp_path / "bare")]) == 0
-    with pytest.raises(MissingInputError, match="nobody looked"):
+    with pytest.raises(MissingInputError, match="run without annotations"):
         write_nnunet(tmp_path / "bare", tmp_path / "raw")
     assert write_nnunet(tmp_path / "bare", tmp_path / "raw", labels="lungs").cases == 1
 
@@ -161,6 +161,7 @@ def test_boxes_lie_where_the_nodules_lie(work, tmp_path):
         rows = list(csv.DictReader(file))
     told = json.loads((tmp_path / "coco.json").read_text())
     assert len(rows) == len(told["annotations"]) == 5
+    assert [one["id"] for one in told["annotations"]] == [1, 2, 3, 4, 5]
     assert len(told["images"]) == 2  # the scan without a nodule is an image without an annotation
     places = {image["id"]: image for image in told["images"]}
     for row, one in zip(rows, told["annotations"], strict=True):
@@ -317,7 +318,7 @@ def test_a_series_that_is_gone_or_lies_elsewhere_is_refused(work, tmp_path):
         write_segmentations(work / "RUN", tmp_path / "seg", sources=[tmp_path / "moved"])
     assert not (tmp_path / "seg").exists()
     write_segmentations(work / "RUN", tmp_path / "seg", sources=[work / "dicom"])
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="exists already"):
         write_segmentations(work / "RUN", tmp_path / "seg", sources=[work / "dicom"])
 
 
