@@ -130,7 +130,7 @@ def test_nnunet_replaces_only_what_is_its_own(work, tmp_path):
     with pytest.raises(OutputError, match="--overwrite"):
         write_nnunet(work / "RUN", tmp_path)
     write_nnunet(work / "RUN", tmp_path, overwrite=True)
-    with pytest.raises(OutputError, match="that number"):
+    with pytest.raises(OutputError, match="the same number"):
         write_nnunet(work / "RUN", tmp_path, name="Other", overwrite=True)
     (made.folder / "dataset.json").write_text("{}")
     with pytest.raises(OutputError, match="something else"):
@@ -194,7 +194,7 @@ def test_monai_reads_images_and_boxes_of_the_world(work, tmp_path):
         write_monai(work / "NPY", tmp_path / "other.json")
     list(batch.convert_run(work / "NPY", tmp_path / "again", file_format="nifti"))  # what it says to do
     assert write_monai(tmp_path / "again", tmp_path / "again.json").scans == 2
-    with pytest.raises(InputError, match="no scan of the fold"):
+    with pytest.raises(InputError, match="no scan is in the fold"):
         write_monai(work / "RUN", tmp_path / "other.json", validation="7")
     assert not (tmp_path / "other.json").exists()
 
@@ -314,7 +314,7 @@ def test_a_series_that_is_gone_or_lies_elsewhere_is_refused(work, tmp_path):
         header = pydicom.dcmread(path)
         header.ImagePositionPatient = [float(v) + 7 for v in header.ImagePositionPatient]
         header.save_as(path)
-    with pytest.raises(GeometryError, match="does not lie where it lay"):
+    with pytest.raises(GeometryError, match="has changed since the run"):
         write_segmentations(work / "RUN", tmp_path / "seg", sources=[tmp_path / "moved"])
     assert not (tmp_path / "seg").exists()
     write_segmentations(work / "RUN", tmp_path / "seg", sources=[work / "dicom"])

@@ -81,6 +81,6 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
 def _validation_fold(scans: list[RunScan], chosen: str, folder: Path) -> str:
     folds = sorted({scan.patient_fold for scan in scans} - {""})
     if chosen and chosen not in folds:
-        what = f"no scan is in the fold {chosen!r}; the folds are {', '.join(folds) or 'none'}"
+        what = f"no scan is in the fold {chosen!r} (folds: {', '.join(folds) or 'none'})"
         raise InputError(what, where=folder, do="choose one of them", code="option")
     return chosen or (folds[0] if folds else "")
