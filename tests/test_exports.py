@@ -133,10 +133,10 @@ def test_nnunet_replaces_only_what_is_its_own(work, tmp_path):
     with pytest.raises(OutputError, match="the same number"):
         write_nnunet(work / "RUN", tmp_path, name="Other", overwrite=True)
     (made.folder / "dataset.json").write_text("{}")
-    with pytest.raises(OutputError, match="something else"):
+    with pytest.raises(OutputError, match="not written by hilum"):
         write_nnunet(work / "RUN", tmp_path, overwrite=True)
     for bad in ({"name": "a/b"}, {"number": 0}, {"number": 1000}, {"name": ""}):
-        with pytest.raises(InputError, match="no name for nnU-Net"):
+        with pytest.raises(InputError, match="is not a valid name"):
             write_nnunet(work / "RUN", tmp_path, **bad)
     assert [path.name for path in tmp_path.iterdir()] == ["Dataset501_Hilum"]
 
