@@ -18,7 +18,7 @@ import hilum
 from hilum.errors import FormatError, HilumError, InputError, OutputError, one_line
 from hilum.export.checked_run import checked_run
 from hilum.export.seg_source import index_sources, read_source
-from hilum.io.atomic import whole_folder
+from hilum.io.atomic import atomic_folder
 from hilum.io.output_kinds import RECIPE
 from hilum.ops.regrid import place_mask
 from hilum.recipes import recipe
@@ -107,7 +107,7 @@ def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], ove
         if not objects:
             skipped.append(scan.skip("empty-masks", "its masks are empty"))
             continue
-        with whole_folder(out / scan.scan_id) as partial:
+        with atomic_folder(out / scan.scan_id) as partial:
             for name, segmentation in objects.items():
                 segmentation.save_as(partial / f"{name}.dcm")
         files += len(objects)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum._kernels.intensity.lookup import look_up
 from hilum.errors import InputError
 from hilum.volume import Mask
 
@@ -102,6 +103,5 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
         if not tissue.lower <= tissue.upper:
             raise InputError(f"{tissue.name} from {tissue.lower} to {tissue.upper} HU is no range", code="option")
         table[(values >= tissue.lower) & (values <= tissue.upper)] = label
-    from hilum._kernels.intensity.lookup import look_up
 
-    return Mask(look_up(volume.array, table, _LEAST), volume.geometry)
+    return Mask(look_up(volume.array, table, _LEAST, workers=0), volume.geometry)

@@ -8,7 +8,7 @@ import numpy as np
 
 from hilum.errors import InputError
 from hilum.io.output_kinds import RECIPE
-from hilum.io.values import AIR_HU
+from hilum.io.volumes.volume_file import MIN_HU
 from hilum.outputs.store import HU
 from hilum.recipes import recipe, recipe_fingerprint
 
@@ -106,7 +106,7 @@ def air_value(scan: RunScan, folder: Path) -> float:
         If the scan was made with another recipe than the folder's.
     """
     if scan.record.unit == HU:
-        return float(AIR_HU)
+        return float(MIN_HU)
     run_recipe = recipe(folder / RECIPE)
     if recipe_fingerprint(run_recipe) != scan.record.recipe_sha256:
         what = "was made with another recipe than recipe.toml, so its value of air is unknown"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.patches.crops import cut_scaled
-from hilum._kernels.simd.prefetch import aligned
+from hilum._kernels.patches.crops import crop_scaled
+from hilum._kernels.simd.prefetch import empty_aligned
 from hilum.errors import MissingInputError
-from hilum.io.volumes.boxes import StoredArray, cut_stored, read_all
+from hilum.io.volumes.open_volumes import OpenArray, read_all, read_padded_box
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import lies_inside
 from hilum.ops.patches.label_tiles import LabelTiles
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.volumes.boxes import Stored
+    from hilum.io.volumes.open_volumes import OpenVolume
     from hilum.ops.patches.boxes import Box
     from hilum.ops.patches.poses import Pose
     from hilum.ops.patches.sampling import Order
@@ -39,7 +39,7 @@ class OpenScan:
 
     Parameters
     ----------
-    ct, labels : Stored
+    ct, labels : OpenVolume
         Labels of the nodules.
     lungs : ndarray of uint8, shape (z, y, x), or None
     air : float
@@ -50,8 +50,8 @@ class OpenScan:
         The parts of `labels_array` that have labels.
     """
 
-    ct: Stored
-    labels: Stored
+    ct: OpenVolume
+    labels: OpenVolume
     lungs: NDArray[np.uint8] | None
     air: float
     ct_array: NDArray[Any] | None
@@ -65,17 +65,17 @@ class OpenScan:
 
     def cut(self, start: Box, size: Box, scaling: Scaling | None) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Copy image and labels of a box; scale the image if there is a scaling."""
-        mask: NDArray[np.uint8] = cut_stored(self.labels, start, size)
+        mask: NDArray[np.uint8] = read_padded_box(self.labels, start, size)
         box, corner = self.ct_array, start
         if scaling is None or box is None or not lies_inside(self.ct.shape, start, size):
-            box, corner = cut_stored(self.ct, start, size, fill=self.air), (0, 0, 0)
+            box, corner = read_padded_box(self.ct, start, size, fill=self.air), (0, 0, 0)
             if scaling is None:
                 return box, mask
         if box.dtype != np.int16:
             return scale(box, scaling), mask
         image = np.empty(size, np.float32)
         box.flags.writeable = False  # one compiled version
-        cut_scaled(box, corner, image, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
+        crop_scaled(box, corner, image, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
         return image, mask
 
     def cut_pose(self, pose: Pose, scaling: Scaling | None, order: Order) -> tuple[NDArray[Any], NDArray[np.uint8]]:
@@ -89,13 +89,13 @@ class OpenScan:
             return self.cut((round(z), round(y), round(x)), size, scaling)
         ct, labels = (self.ct_array, self.ct.shape), (self.labels_array, self.labels.shape)
         finish = KEEP if scaling is None else (1, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
-        image = aligned(size, self.ct.dtype if scaling is None else np.float32)
+        image = empty_aligned(size, self.ct.dtype if scaling is None else np.float32)
 
         def cut_image(start: Box, size: Box) -> NDArray[Any]:
-            return cut_stored(self.ct, start, size, fill=self.air)
+            return read_padded_box(self.ct, start, size, fill=self.air)
 
         def cut_labels(start: Box, size: Box) -> NDArray[Any]:
-            return cut_stored(self.labels, start, size)
+            return read_padded_box(self.labels, start, size)
 
         if pose.resampled:
             sample(*ct, cut_image, pose, image, ROUND if image.dtype == np.int16 else finish, order=order)
@@ -128,7 +128,7 @@ def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> OpenScan:
     if ct is None:
         raise MissingInputError("the scan's folder has no ct file", where=scan.folder, do="run it again")
     lung_mask = scan.open("lungs") if lungs else None
-    labels = nodule_mask or StoredArray(mask_nodules(scan.geometry, scan.nodules).array, scan.geometry, resident=True)
+    labels = nodule_mask or OpenArray(mask_nodules(scan.geometry, scan.nodules).array, scan.geometry, resident=True)
     labels_array = _kernel_array(labels)
     return OpenScan(
         ct=ct,
@@ -141,7 +141,7 @@ def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> OpenScan:
     )
 
 
-def _kernel_array(stored: Stored) -> NDArray[Any] | None:
+def _kernel_array(stored: OpenVolume) -> NDArray[Any] | None:
     """Give the voxels as a read-only array that kernels take; None if type or order is another."""
     array = stored.array
     if array is None or not array.flags.c_contiguous or array.dtype not in _KERNEL_TYPES:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import OutputError
-from hilum.io.atomic import whole_folder
+from hilum.io.atomic import atomic_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def output_folder(out: Path, *, run: Path, overwrite: bool = False) -> Iterator[
     except OSError as problem:
         reason = problem.strerror or str(problem)
         raise OutputError(f"cannot be written: {reason}", where=out, do=another) from None
-    with whole_folder(out) as partial:
+    with atomic_folder(out) as partial:
         yield partial
 
 

@@ -121,7 +121,7 @@ def read_patches(folder: Path) -> Patches:
     for scan in summary.scans:
         for name, facts in scan.files.items():
             path = folder / name
-            if not (is_plain_name(name, deepest=2) and is_own_file(folder, name)):
+            if not (is_plain_name(name, max_parts=2) and is_own_file(folder, name)):
                 raise FormatError("names a file that is not in the folder", where=folder / SUMMARY, code="path")
             if path.stat().st_size != facts.bytes:
                 raise FormatError(f"has another size than {SUMMARY} says", where=path, do="cut the patches again")

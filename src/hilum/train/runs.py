@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import MissingInputError, one_line
-from hilum.io.values import is_uid
+from hilum.io.uids import is_uid
 from hilum.io.volumes.placement import grid_of
-from hilum.outputs.finished import check_files, look_up_scans
+from hilum.outputs.finished import check_files, listed_scans
 from hilum.outputs.ledger import read_ledger
 from hilum.outputs.records import is_annotated
 from hilum.outputs.volumes import format_of, open_stored, read_stored
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hilum.geometry import Geometry
-    from hilum.io.volumes.boxes import Stored
+    from hilum.io.volumes.open_volumes import OpenVolume
     from hilum.outputs.records import ScanRecord
     from hilum.volume import Volume
 
@@ -96,7 +96,7 @@ class RunScan:
         """Read a stored volume; None if the scan does not have it."""
         return read_stored(self.folder, self.record, part)
 
-    def open(self, part: str) -> Stored | None:
+    def open(self, part: str) -> OpenVolume | None:
         """Open a stored volume to read boxes of it; None if the scan does not have it."""
         return open_stored(self.folder, self.record, part)
 
@@ -143,7 +143,7 @@ def list_run(folder: Path, *, fold_by: str = "fold") -> tuple[list[RunScan], lis
         If no scan is finished.
     """
     scans, skipped = [], []
-    for path, record in look_up_scans(folder):
+    for path, record in listed_scans(folder):
         if record is None:
             reason = "its scan.json is missing or damaged; run it again"
             skipped.append(Skip(scan=one_line(path.name, limit=80), code="damaged-scan", reason=reason))

@@ -17,14 +17,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum._kernels.anatomy import coarse
+from hilum._kernels.anatomy.hull import concavity
+from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.bitmask.borders import THIN, count_faces
+from hilum._kernels.bitmask.mask_stats import measure_mask
+from hilum._kernels.components import labeling, selection
 from hilum.ops.finite import as_hu
 from hilum.ops.reorient import body_axes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Bits, Shape
-    from hilum._kernels.bitmask.mask_stats import Tally
+    from hilum._kernels.bitmask.mask import Shape
+    from hilum._kernels.bitmask.mask_stats import MaskStats
     from hilum.volume import Mask, Volume
 
     Size = tuple[float, float, float]
@@ -115,13 +121,11 @@ def lung_figures(ct: Volume, lungs: Mask, *, sides: bool = True, workers: int = 
         * ``lung_cropped_share``, the contact with the faces of the volume, of the largest cross-section;
         * ``lung_parts``, how many, and ``lung_airway_ml``, what looks like windpipe.
     """
-    from hilum._kernels.bitmask.mask_stats import tally
-
     hu = as_hu(ct.array)
     factors: Shape = tuple(max(1, round(CELL_MM / s)) for s in ct.spacing)  # type: ignore[assignment]  # three of them
     rows = factors[0] * factors[1]  # of a block: some of them tell its mean and its shares
     step = 1 if rows < 4 else 2 if rows < 9 else 3
-    count = partial(tally, hu, lungs.array, factors, air=AIR_UP_TO, limits=LIMITS, workers=workers)
+    count = partial(measure_mask, hu, lungs.array, factors, air=AIR_UP_TO, limits=LIMITS, workers=workers)
     counted = count(step=step)
     low, high, one, two, every, total = counted.totals[:6].tolist()
     voxel_ml = lungs.geometry.voxel_volume / 1000
@@ -143,7 +147,7 @@ def lung_figures(ct: Volume, lungs: Mask, *, sides: bool = True, workers: int = 
     return found
 
 
-def _brightness(counted: Tally) -> dict[str, float]:
+def _brightness(counted: MaskStats) -> dict[str, float]:
     """How dark the mask is, on the rows that were sampled."""
     below_950, below_600, below_500, below_300, every = counted.totals[6:].tolist()
     return {
@@ -155,12 +159,12 @@ def _brightness(counted: Tally) -> dict[str, float]:
 
 def _edges(hu: NDArray[np.int16], lungs: Mask, workers: int) -> dict[str, float]:
     """What lies on both sides of the surface, weighted by area."""
-    from hilum._kernels.bitmask.borders import THIN, borders
-
     spacing = lungs.spacing
     steps = (max(1, round(EVERY_MM[0] / spacing[0])), max(1, round(EVERY_MM[1] / max(spacing[1:]))))
-    reach: Shape = tuple(math.ceil(EDGE_MM / s) for s in spacing)  # type: ignore[assignment]  # three of them
-    faces = borders(hu, lungs.array, air=AIR_UP_TO, padding=PADDING_UP_TO, steps=steps, reach=reach, workers=workers)
+    depth: Shape = tuple(math.ceil(EDGE_MM / s) for s in spacing)  # type: ignore[assignment]  # three of them
+    faces = count_faces(
+        hu, lungs.array, air=AIR_UP_TO, padding=PADDING_UP_TO, steps=steps, depth=depth, workers=workers
+    )
     areas = [spacing[1] * spacing[2], spacing[0] * spacing[2], spacing[0] * spacing[1]]
     air, _, inverted, solid, thin, padded = (np.array(areas) @ faces).tolist()
     told = float((np.array(areas) @ faces[:, :THIN]).sum())
@@ -173,12 +177,8 @@ def _edges(hu: NDArray[np.int16], lungs: Mask, workers: int) -> dict[str, float]
     }
 
 
-def _chest(counted: Tally, ct: Volume, factors: Shape) -> _Chest:
+def _chest(counted: MaskStats, ct: Volume, factors: Shape) -> _Chest:
     """The cells turned to the patient, the air around the body, and the air that the body encloses."""
-    from hilum._kernels.anatomy import coarse
-    from hilum._kernels.bitmask import bits, morphology
-    from hilum._kernels.components import labeling, selection
-
     order, flips = body_axes(ct.geometry)
     step = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
     hu = np.ascontiguousarray(counted.hu.transpose(order)[step])
@@ -186,16 +186,16 @@ def _chest(counted: Tally, ct: Volume, factors: Shape) -> _Chest:
     right, inside, missed = (np.ascontiguousarray(part.transpose(order)[step]) for part in shares)
     size: Size = tuple(ct.spacing[axis] * factors[axis] for axis in order)  # type: ignore[assignment]  # three of them
     shape: Shape = hu.shape
-    pure = labeling.find_components(bits.below(hu, PURE_AIR, workers=1), shape, corners=False, planes=True, workers=1)
-    drained = selection.select(pure, labeling.at_side(pure), workers=1)
-    solid = bits.complement(bits.at_most(hu, AIR_UP_TO, workers=1), shape[2])
+    pure = labeling.find_components(bits.below(hu, PURE_AIR), corners=False, planes=True)
+    drained = selection.select(pure, labeling.touching_sides(pure))
+    solid = ~bits.at_most(hu, AIR_UP_TO)
     ball = morphology.ellipsoid(CELL_MM, (np.inf, *size[1:]), shape)
-    core = labeling.find_components(morphology.erode(solid, shape[2], ball, workers=1), shape, corners=False, workers=1)
-    trunk = selection.select(core, labeling.sizes(core) == labeling.sizes(core).max(initial=1), workers=1)
-    body = coarse.grow(_cells(trunk, shape).view(np.uint8), _cells(solid, shape), steps=3).view(np.bool_)
-    outside = _cells(drained, shape)
-    near = coarse.grow(outside.view(np.uint8), hu <= AIR_UP_TO, steps=2).view(np.bool_)
-    enclosed = (coarse.look_around(body) >= 3) & ~near & ~body
+    core = labeling.find_components(morphology.erode(solid, ball), corners=False)
+    trunk = selection.select(core, labeling.sizes(core) == labeling.sizes(core).max(initial=1))
+    body = coarse.grow_labels(bits.unpack(trunk).view(np.uint8), bits.unpack(solid), steps=3).view(np.bool_)
+    outside = bits.unpack(drained)
+    near = coarse.grow_labels(outside.view(np.uint8), hu <= AIR_UP_TO, steps=2).view(np.bool_)
+    enclosed = (coarse.enclosure(body) >= 3) & ~near & ~body
     columns = (body | enclosed).sum(axis=1)  # (z, x): where the body lies in each plane
     weight = columns.sum(axis=1)
     each = (columns @ np.arange(shape[2]) + 0.0) / np.maximum(weight, 1)
@@ -204,23 +204,14 @@ def _chest(counted: Tally, ct: Volume, factors: Shape) -> _Chest:
     return _Chest(size, hu, right, inside, missed, outside, enclosed, middle)
 
 
-def _cells(voxels: Bits, shape: Shape) -> NDArray[np.bool_]:
-    from hilum._kernels.bitmask import bits
-
-    return bits.paint(voxels, np.zeros(shape, np.uint8), workers=1).view(np.bool_)
-
-
 def _places(chest: _Chest, *, sides: bool) -> dict[str, float]:
     """Parts, leaks, missed air, windpipe and sides, on cells."""
-    from hilum._kernels.bitmask import bits
-    from hilum._kernels.components import labeling
-
     shape: Shape = chest.hu.shape
     mask = float(chest.inside.sum())
     half = chest.inside >= 0.5
     gas = chest.inside[chest.hu < GAS].sum()
     outside = chest.inside[chest.outside].sum()
-    parts = labeling.find_components(bits.between(half.view(np.uint8), 1, 1, workers=1), shape, corners=True, workers=1)
+    parts = labeling.find_components(bits.pack(half), corners=True)
     x = np.arange(shape[2]) - chest.middle[:, None]
     near = np.abs(x * chest.size[2]) < MIDLINE_MM
     near = np.broadcast_to(near[:, None, :], shape)
@@ -246,18 +237,11 @@ def _places(chest: _Chest, *, sides: bool) -> dict[str, float]:
 
 def _missed(chest: _Chest, mask: float) -> float:
     """Share of the lungs' air that the mask leaves out: pockets that are neither windpipe nor bowel."""
-    from hilum._kernels.anatomy import coarse
-    from hilum._kernels.bitmask import bits
-    from hilum._kernels.components import labeling
-
-    shape: Shape = chest.hu.shape
     left_out = chest.enclosed & (chest.missed >= 0.5)
-    pockets = labeling.find_components(
-        bits.between(left_out.view(np.uint8), 1, 1, workers=1), shape, corners=False, workers=1
-    )
+    pockets = labeling.find_components(bits.pack(left_out), corners=False)
     if not pockets.number:
         return 0.0
-    gas = coarse.means(pockets, (chest.hu < GAS).astype(np.int16) * 100, 0.0)[:, 3] / 100
+    gas = coarse.component_means(pockets, (chest.hu < GAS).astype(np.int16) * 100, 0.0)[:, 3] / 100
     size = labeling.sizes(pockets)
     lung = size[(gas <= GAS_SHARE) & (size * chest.cell_ml >= SMALLEST_ML)].sum()
     return float(lung / (lung + mask))
@@ -265,12 +249,10 @@ def _missed(chest: _Chest, mask: float) -> float:
 
 def _dented(chest: _Chest, x: NDArray[np.float64], mask: float, *, sides: bool) -> float:
     """What lies in dents of the outlines along the ribs, of the mask: a lung is convex there, whatever its shape."""
-    from hilum._kernels.anatomy.hull import dents
-
     half = chest.inside >= 0.5
     right = half & (chest.right >= 0.5 * chest.inside) if sides else half & (x < 0)
     smallest = max(1, round(SMALLEST_PLANE_MM2 / (chest.size[1] * chest.size[2])))
-    lack = dents(right, outward=-1, smallest=smallest) + dents(half & ~right, outward=1, smallest=smallest)
+    lack = concavity(right, outward=-1, smallest=smallest) + concavity(half & ~right, outward=1, smallest=smallest)
     return lack / mask
 
 
