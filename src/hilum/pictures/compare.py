@@ -115,16 +115,15 @@ def _draw_mistakes(block: Any, scan: Scan, lungs: Mask | None) -> None:
     chart, text = block.subplots(1, 2, gridspec_kw={"width_ratios": (1.3, 1.0)})
     points, what = measured_points(scan, lungs)
     bars = displacements(scan.ct.geometry, points)
-    for row, bar in enumerate(bars):
-        longest = bar.mm.max()
-        chart.barh(row, longest, color=colors.SKY_BLUE, height=0.6)
-        chart.plot(bar.mm, np.full(len(bar.mm), row), "o", color=colors.NODULE, markersize=4)
+    for row, mm in enumerate(bars.values()):
+        chart.barh(row, mm.max(), color=colors.SKY_BLUE, height=0.6)
+        chart.plot(mm, np.full(len(mm), row), "o", color=colors.NODULE, markersize=4)
         label = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
-        chart.annotate(f"{longest:.2f} mm", (longest, row), **label)
-    chart.set_yticks(range(len(bars)), [bar.mistake for bar in bars], fontsize=8)
+        chart.annotate(f"{mm.max():.2f} mm", (mm.max(), row), **label)
+    chart.set_yticks(range(len(bars)), list(bars), fontsize=8)
     chart.invert_yaxis()
     chart.set_xlabel("mm beside the true place")
-    chart.set_xlim(0, max(1.0, 1.25 * max(float(bar.mm.max()) for bar in bars)))
+    chart.set_xlim(0, max(1.0, 1.25 * max(float(mm.max()) for mm in bars.values())))
     chart.set_title(f"habits of 2017 on this scan, at {len(points)} {what}", fontsize=9)
     text.set_axis_off()
     sentences = "\n\n".join(plain(sentence, limit=300) for sentence in value_mistakes(scan))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,23 +22,7 @@ _WATER_UNIT = 1000 / 1400
 """0 HU after scaling [-1000, 400] HU to [0, 1]."""
 
 
-@dataclass(frozen=True, eq=False)
-class Displacement:
-    """How far a mistake moves points.
-
-    Parameters
-    ----------
-    mistake : str
-        In a few words.
-    mm : ndarray, shape (n,)
-        The distance of each point from its true position.
-    """
-
-    mistake: str
-    mm: NDArray[np.float64]
-
-
-def displacements(geometry: Geometry, points: ArrayLike, *, spacing: float = 1.0) -> tuple[Displacement, ...]:
+def displacements(geometry: Geometry, points: ArrayLike, *, spacing: float = 1.0) -> dict[str, NDArray[np.float64]]:
     """Measure how far each mistake moves points of a scan.
 
     Parameters
@@ -52,14 +35,15 @@ def displacements(geometry: Geometry, points: ArrayLike, *, spacing: float = 1.0
 
     Returns
     -------
-    tuple of Displacement
+    dict of str to ndarray, shape (n,), mm
+        By mistake, the distance of each point from its true position.
     """
     world = np.asarray(points, np.float64).reshape(-1, 3)
-    return (
-        Displacement("voxel v taken to v s/s' on the corner grid", corner_grid_mm(geometry, world, spacing=spacing)),
-        Displacement("slices sorted by int(z), at worst", slice_order_mm(geometry, world)),
-        Displacement("axes' directions ignored", direction_mm(geometry, world)),
-    )
+    return {
+        "voxel v taken to v s/s' on the corner grid": corner_grid_mm(geometry, world, spacing=spacing),
+        "slices sorted by int(z), at worst": slice_order_mm(geometry, world),
+        "axes' directions ignored": direction_mm(geometry, world),
+    }
 
 
 def corner_grid_mm(geometry: Geometry, points: NDArray[np.float64], *, spacing: float) -> NDArray[np.float64]:

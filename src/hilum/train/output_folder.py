@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import OutputError
-from hilum.io.atomic import atomic_folder
+from hilum.io.atomic import atomic_folder, write_refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,8 +54,7 @@ def output_folder(out: Path, *, run: Path, overwrite: bool = False) -> Iterator[
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        reason = problem.strerror or str(problem)
-        raise OutputError(f"cannot be written: {reason}", where=out, do=another) from None
+        raise write_refused("", problem, where=out) from None
     with atomic_folder(out) as partial:
         yield partial
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import numpy as np
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.files import is_own_file, read_small
 from hilum.io.volumes.placement import GridRecord  # noqa: TC001 - msgspec reads the types of fields
+from hilum.outputs.checksums import file_sha256
 from hilum.outputs.records import FileRecord, is_plain_name
 from hilum.train.output_folder import INDEX, SUMMARY
 from hilum.train.runs import Skip  # noqa: TC001 - msgspec reads the types of fields
@@ -142,6 +142,4 @@ def file_record(path: Path) -> FileRecord:
     -------
     FileRecord
     """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileRecord(bytes=path.stat().st_size, sha256=digest)
+    return FileRecord(bytes=path.stat().st_size, sha256=file_sha256(path))
