@@ -73,14 +73,14 @@ def main() -> int:
     parser.add_argument("--scans", type=int)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=asked.scratch) as scratch:
-        return 0 if COMMANDS[asked.what](asked, Path(scratch)) else 1
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+        return 0 if COMMANDS[arguments.what](arguments, Path(scratch)) else 1
 
 
-def kill(asked: argparse.Namespace, scratch: Path) -> bool:
+def kill(arguments: argparse.Namespace, scratch: Path) -> bool:
     """Kill runs at random moments; each is resumed and has to end as if nothing had been."""
-    times, rng = asked.times or 200, random.Random(asked.seed)  # noqa: S311 - moments, no secrets
+    times, rng = arguments.times or 200, random.Random(arguments.seed)  # noqa: S311 - moments, no secrets
     inputs = small_scans(scratch / "in", 20)
     started = time.perf_counter()
     hilum(command(inputs, scratch / "whole"))
@@ -133,14 +133,14 @@ def small_disk(place: Path, size: int):  # noqa: ANN201 - a context manager of a
         subprocess.run(["umount", str(place)], check=True)  # noqa: S607 - as above
 
 
-def full(asked: argparse.Namespace, scratch: Path) -> bool:
+def full(arguments: argparse.Namespace, scratch: Path) -> bool:
     """Let the disk run full at many levels, then give it room."""
     inputs = small_scans(scratch / "in", 20)
     hilum(command(inputs, scratch / "whole"))
     whole = content(scratch / "whole")
     page = 4096  # what a file takes at least
     need = sum(-(-p.stat().st_size // page) * page for p in (scratch / "whole").rglob("*") if p.is_file())
-    levels = asked.levels
+    levels = arguments.levels
     clear = complete = finished_later = 0
     for level in range(levels):
         size = max(page * 8, int(need * 0.98 * (level + 1) / levels))
@@ -171,7 +171,7 @@ WANTED = {"segfault": "process-died SIGSEGV", "kill": "process-died SIGKILL", "h
           "out-of-memory", "garbage": "format"}  # fmt: skip
 
 
-def guilty(asked: argparse.Namespace, scratch: Path) -> bool:  # noqa: ARG001 - as the others
+def guilty(arguments: argparse.Namespace, scratch: Path) -> bool:  # noqa: ARG001 - as the others
     """Five scans of thirty misbehave: on worker processes, on a Dask cluster of its own, on a running one."""
     inputs = small_scans(scratch / "in", 30)
     (inputs / GARBAGE).write_bytes(random.Random(0).randbytes(5000))  # noqa: S311 - garbage
@@ -232,9 +232,9 @@ def killer(pids: Path):  # noqa: ANN201 - a context manager
         thread.join()
 
 
-def flip(asked: argparse.Namespace, scratch: Path) -> bool:
+def flip(arguments: argparse.Namespace, scratch: Path) -> bool:
     """Change one byte at a time, anywhere in a finished output: verify has to find it, the same command to mend it."""
-    times, rng = asked.times or 100, random.Random(asked.seed)  # noqa: S311 - places, no secrets
+    times, rng = arguments.times or 100, random.Random(arguments.seed)  # noqa: S311 - places, no secrets
     inputs, out = small_scans(scratch / "in", 5), scratch / "out"
     again = command(inputs, out, workers=1)
     hilum(again)
@@ -263,9 +263,9 @@ def flip(asked: argparse.Namespace, scratch: Path) -> bool:
     return well and found == mended == times
 
 
-def throughput(asked: argparse.Namespace, scratch: Path) -> bool:
+def throughput(arguments: argparse.Namespace, scratch: Path) -> bool:
     """Run phantoms of 240 slices with one worker and with two, in turn."""
-    count = asked.scans or 24
+    count = arguments.scans or 24
     (scratch / "in").mkdir()
     (scratch / "recipe.toml").write_text('name = "default"\n')
     (scratch / "one.toml").write_text('name = "default"\n[compute]\nworkers = 1\n')
@@ -279,7 +279,7 @@ def throughput(asked: argparse.Namespace, scratch: Path) -> bool:
     kinds = {"one worker, one thread": (1, "one.toml"), "one worker, all cores": (1, "recipe.toml"),
              "two workers": (2, "recipe.toml")}  # fmt: skip
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for turn in range(asked.rounds):
+    for turn in range(arguments.rounds):
         for kind in list(kinds)[:: 1 if turn % 2 == 0 else -1]:
             workers, recipe = kinds[kind]
             words = command(scratch / "in", scratch / "out", "--recipe", str(scratch / recipe), workers=workers)
@@ -312,14 +312,14 @@ def rename_series(folder: Path, number: int) -> None:
         slice_.save_as(path)
 
 
-def overhead(asked: argparse.Namespace, scratch: Path) -> bool:
+def overhead(arguments: argparse.Namespace, scratch: Path) -> bool:
     """Tiny scans, one at a time: in this process, and in a worker process that is started for them, in turn."""
-    count = asked.scans or 60
+    count = arguments.scans or 60
     refs, _ = batch.index([small_scans(scratch / "in", count)])
     recipe = parse_recipe(RECIPE + "[compute]\nworkers = 1\n")
     batch.run(refs[:2], recipe, scratch / "warm")  # loads what a process loads once
     seconds: dict[str, list[float]] = {"here": [], "worker": []}
-    for turn in range(asked.rounds):
+    for turn in range(arguments.rounds):
         for kind in ("here", "worker") if turn % 2 == 0 else ("worker", "here"):
             out = scratch / f"{kind}{turn}"
             started = time.perf_counter()
@@ -352,9 +352,9 @@ print(count, f"{indexed:.2f}", f"{base:.1f}", f"{listed:.1f}", f"{mb():.1f}", f"
 """
 
 
-def thousands(asked: argparse.Namespace, scratch: Path) -> bool:
+def thousands(arguments: argparse.Namespace, scratch: Path) -> bool:
     """Scans of a few slices: memory of a run of a tenth of them and of all, and of a rerun; seconds of the rerun."""
-    count = asked.scans or 5000
+    count = arguments.scans or 5000
     well = True
     for kind in ("volume files", "DICOM series"):
         root = scratch / kind.split()[0]

@@ -32,7 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--limit", type=float, default=0.003, help="seconds that five spheres may take")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     grid = Geometry(SHAPE, (1.0, 1.0, 1.0), (-180.0, -170.0, -300.0))
     places = np.random.default_rng(1).uniform((-140, -130, -260), (140, 150, -40), (5, 3)).tolist()
     spheres = [Nodule((x, y, z), d) for (x, y, z), d in zip(places, (4.0, 6.0, 9.0, 15.0, 28.0), strict=True)]
@@ -44,7 +44,7 @@ def main() -> int:
         "hilum, shares of 5 spheres": lambda: hilum.cover_nodules(grid, spheres),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(asked.runs + 1):
+    for turn in range(arguments.runs + 1):
         for name, way in ways.items():
             started = time.perf_counter()
             way()
@@ -52,13 +52,13 @@ def main() -> int:
                 seconds[name].append(time.perf_counter() - started)
     middle = {name: statistics.median(times) for name, times in seconds.items()}
     base = middle["every voxel, 5 spheres"]
-    print(f"{SHAPE} voxels, median of {asked.runs}")
+    print(f"{SHAPE} voxels, median of {arguments.runs}")
     for name, times in seconds.items():
         spread = f"{1e3 * min(times):.2f}-{1e3 * max(times):.2f}"
         print(f"{name:30s}{1e3 * middle[name]:9.2f} ms  {spread:>16s}  1/{base / middle[name]:.0f}")
     for diameter in (5.0, 8.0, 15.0, 28.0):
         volumes(diameter)
-    return 0 if middle["hilum, 5 spheres"] <= asked.limit else 1
+    return 0 if middle["hilum, 5 spheres"] <= arguments.limit else 1
 
 
 def every_voxel(grid: Geometry, nodules: Sequence[Nodule]) -> NDArray[np.uint8]:

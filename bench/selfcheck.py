@@ -52,25 +52,25 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", help="names of spoilers")
     parser.add_argument("--scan", type=Path, nargs="*", default=[], help="folders or files of chest scans")
     parser.add_argument("--json", type=Path, help="write every figure of every mask here")
-    asked = parser.parse_args()
-    kinds = tuple(kind for kind in KINDS[asked.kinds] if not asked.only or kind.__name__ in asked.only)
+    arguments = parser.parse_args()
+    kinds = tuple(kind for kind in KINDS[arguments.kinds] if not arguments.only or kind.__name__ in arguments.only)
     if not kinds:
         parser.error("no such spoiler")
-    rows = real_rows(asked.scan, kinds, asked.seed) if asked.scan else phantom_rows(asked, kinds)
-    if asked.json:
-        asked.json.write_text(json.dumps(rows, indent=1))
+    rows = real_rows(arguments.scan, kinds, arguments.seed) if arguments.scan else phantom_rows(arguments, kinds)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1))
     return show(rows)
 
 
-def phantom_rows(asked: argparse.Namespace, kinds: tuple[Callable, ...]) -> list[dict]:
+def phantom_rows(arguments: argparse.Namespace, kinds: tuple[Callable, ...]) -> list[dict]:
     """Masks of phantoms: one right and one spoiled in turn."""
     rows = []
-    for number in range(asked.number):
-        random = np.random.default_rng([asked.seed, number])
+    for number in range(arguments.number):
+        random = np.random.default_rng([arguments.seed, number])
         chest, name = draw(random)
         spoiler = kinds[number // 2 % len(kinds)] if number % 2 else None
         rows.append(row(chest, spoiler, random, name))
-        progress(number + 1, asked.number)
+        progress(number + 1, arguments.number)
     return rows
 
 

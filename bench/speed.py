@@ -77,17 +77,17 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", help="contenders")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS), help="of the five")
     parser.add_argument("--out", type=Path, default=HERE / "results")
-    asked = parser.parse_args()
-    peers = [name for name in PEERS if (not asked.only or name in asked.only) and _there(name)]
-    asked.out.mkdir(parents=True, exist_ok=True)
+    arguments = parser.parse_args()
+    peers = [name for name in PEERS if (not arguments.only or name in arguments.only) and _there(name)]
+    arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        told = measure(asked, peers, Path(scratch))
-    (asked.out / "speed.json").write_text(json.dumps(told, indent=1))
+        told = measure(arguments, peers, Path(scratch))
+    (arguments.out / "speed.json").write_text(json.dumps(told, indent=1))
     text = table(told)
-    (asked.out / "speed.md").write_text(text)
+    (arguments.out / "speed.md").write_text(text)
     print(text)
     if told["whole"]:
-        plot(told, asked.out / "speed.png")
+        plot(told, arguments.out / "speed.png")
     return 0 if all(mark.holds for mark in marks(told)) else 1
 
 
@@ -99,26 +99,26 @@ def _there(name: str) -> bool:
     return True
 
 
-def measure(asked: argparse.Namespace, peers: list[str], scratch: Path) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace, peers: list[str], scratch: Path) -> dict[str, Any]:
     """All four parts; seconds and GiB of every run."""
     print("writing phantoms", file=sys.stderr)
-    for count in sorted({*asked.slices, BATCH_SLICES}):
+    for count in sorted({*arguments.slices, BATCH_SLICES}):
         seeds = range(BATCH) if count == BATCH_SLICES else range(1)
         _run("phantoms.py", scratch, count, *seeds)
-    scans = {f"phantom of {count}": scratch / f"{count}-0" for count in sorted({*asked.slices, BATCH_SLICES})}
-    scans |= {folder.parent.name if folder.name == "image" else folder.name: folder for folder in asked.folders}
+    scans = {f"phantom of {count}": scratch / f"{count}-0" for count in sorted({*arguments.slices, BATCH_SLICES})}
+    scans |= {folder.parent.name if folder.name == "image" else folder.name: folder for folder in arguments.folders}
     told: dict[str, Any] = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     }
-    told["whole"] = {name: {peer: [] for peer in peers} for name in scans if "whole" in asked.parts}
-    for turn in range(asked.rounds if "whole" in asked.parts else 0):
+    told["whole"] = {name: {peer: [] for peer in peers} for name in scans if "whole" in arguments.parts}
+    for turn in range(arguments.rounds if "whole" in arguments.parts else 0):
         for name, folder in scans.items():
             for peer in peers:
                 print(f"round {turn + 1}: {peer}, {name}", file=sys.stderr)
                 told["whole"][name][peer].append(_typical(peer, folder, scratch / "out"))
     batch = [scratch / f"{BATCH_SLICES}-{k}" for k in range(BATCH)]
-    told["batch"] = {peer: [] for peer in ("hilum", "tutorial") if peer in peers and "batch" in asked.parts}
-    for turn in range(asked.rounds):
+    told["batch"] = {peer: [] for peer in ("hilum", "tutorial") if peer in peers and "batch" in arguments.parts}
+    for turn in range(arguments.rounds):
         for peer in told["batch"]:
             print(f"round {turn + 1}: batch, {peer}", file=sys.stderr)
             # The tutorial needs minutes for eight: two tell as much, since each of its scans costs the same.
@@ -126,14 +126,17 @@ def measure(asked: argparse.Namespace, peers: list[str], scratch: Path) -> dict[
             scans_of = _process(peer, sources, scratch / "out")["scans"]
             told["batch"][peer].append(median(sum(stages.values()) for stages in scans_of[1:]))
     told["stages"] = {}
-    if "stages" in asked.parts:
+    if "stages" in arguments.parts:
         print("stages", file=sys.stderr)
-        told["stages"] = json.loads(_run("stages.py", batch[0], scratch / "out", "--runs", 3 * asked.rounds))
-    told["agreement"] = _agreement(scans) if "tutorial" in peers and "agreement" in asked.parts else {}
-    if asked.long and "long" in asked.parts:
-        print(f"{asked.long} slices", file=sys.stderr)
-        _run("phantoms.py", scratch, asked.long, 0)
-        told["long"] = {"slices": asked.long, **_process("hilum", [scratch / f"{asked.long}-0"], scratch / "out")}
+        told["stages"] = json.loads(_run("stages.py", batch[0], scratch / "out", "--runs", 3 * arguments.rounds))
+    told["agreement"] = _agreement(scans) if "tutorial" in peers and "agreement" in arguments.parts else {}
+    if arguments.long and "long" in arguments.parts:
+        print(f"{arguments.long} slices", file=sys.stderr)
+        _run("phantoms.py", scratch, arguments.long, 0)
+        told["long"] = {
+            "slices": arguments.long,
+            **_process("hilum", [scratch / f"{arguments.long}-0"], scratch / "out"),
+        }
     return told
 
 
@@ -174,7 +177,7 @@ def _even_out(sources: list[Path]) -> None:
 
 
 def _run(script: str, *words: object) -> str:
-    # Bytecode is kept even where the caller asked for none: a user's machine has it.
+    # Bytecode is kept even where the caller arguments for none: a user's machine has it.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, CONTENDERS / script, *map(str, words)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)

@@ -223,7 +223,7 @@ def test_the_command_tells_what_was_cut_and_what_was_not(tmp_path, capsys):
     words = ["patches", str(run), "--size", "12", "--out", str(tmp_path / "out"), "--distance-mm", "5"]
     assert cli.main(words) == 0
     told = capsys.readouterr()
-    assert told.out.endswith("4 patches at nodules and 12 elsewhere, from 3 scans\n")
+    assert told.out.endswith("4 patches at nodules, 12 elsewhere, of 3 scans\n")
     assert "nodule-outside: 1 left out: its center is outside the scan: ct-a\n" in told.err
     assert "not-annotated: 1 left out" in told.err
     assert cli.main(words) == 1

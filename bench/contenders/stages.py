@@ -32,17 +32,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--runs", type=int, default=9)
-    asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    segment_lungs(hilum_tutorial.work(asked.folder, asked.out, {})["even"])  # kernels loaded, files in the page cache
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    segment_lungs(
+        hilum_tutorial.work(arguments.folder, arguments.out, {})["even"]
+    )  # kernels loaded, files in the page cache
     told: dict[str, dict[str, list[float]]] = {"hilum": {}, "tutorial": {}, "copy": {}}
-    for run in range(asked.runs):
+    for run in range(arguments.runs):
         stages: Stages = {}
         # A warm run takes the memory that the run before gave back just now: what lies free is taken by the host.
-        hilum_tutorial.work(asked.folder, asked.out, {})
-        made = hilum_tutorial.work(asked.folder, asked.out, stages)
+        hilum_tutorial.work(arguments.folder, arguments.out, {})
+        made = hilum_tutorial.work(arguments.folder, arguments.out, stages)
         stages["hilum lungs"] = _seconds(lambda made=made: segment_lungs(made["even"]))
-        stages["nii.gz, one core"] = _seconds(lambda made=made: _write(made["even"], asked.out / "ct.nii.gz"))
+        stages["nii.gz, one core"] = _seconds(lambda made=made: _write(made["even"], arguments.out / "ct.nii.gz"))
         _add(told["hilum"], stages)
         for name in ("scan", "even"):
             array = made["scan"].ct.array if name == "scan" else made["even"].array
@@ -52,7 +54,7 @@ def main() -> None:
         del array
         if run % EVERY == 0:
             stages = {}
-            tutorial.work(asked.folder, asked.out, stages)  # it, too, finds memory that was given back just now
+            tutorial.work(arguments.folder, arguments.out, stages)  # it, too, finds memory that was given back just now
             _add(told["tutorial"], stages)
     print(json.dumps(told))
 
