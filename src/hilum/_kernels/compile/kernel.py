@@ -67,8 +67,8 @@ class Kernel(Definition):
         return out
 
 
-class Held:
-    """Arrays that are handed to kernels again and again: a tuple to a kernel, looked at once and not at every call."""
+class ArrayTuple:
+    """A tuple of arrays for many kernel calls; its arrays are inspected once, not at every call."""
 
     def __init__(self, *arrays: Any) -> None:
         self.arrays = arrays
@@ -106,7 +106,7 @@ def _flatten(args: tuple[Any, ...], values: list[Any]) -> tuple[Kind, ...]:
             values.append(arg)
         elif kind is tuple:
             kinds.append(_flatten(arg, values))
-        elif kind is Held:
+        elif kind is ArrayTuple:
             kinds.append(arg.kinds)
             values += arg.values
         elif isinstance(arg, np.ndarray):

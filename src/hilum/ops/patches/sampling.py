@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hilum._kernels.compile.kernel import Held
+from hilum._kernels.compile.kernel import ArrayTuple
 from hilum._kernels.patches import rotate, rotate_linear
-from hilum._kernels.patches.crops import arrange
-from hilum._kernels.patches.rotate_labels import reach_of, turn_known_labels, turn_labels
+from hilum._kernels.patches.crops import permute_axes
+from hilum._kernels.patches.rotate_labels import label_bounds, rotate_labels, rotate_labels_by_tile
 from hilum._kernels.resample.recursive_filter import LANES
-from hilum._kernels.simd.prefetch import aligned
+from hilum._kernels.simd.prefetch import empty_aligned
 from hilum.errors import GeometryError
 from hilum.ops.patches.boxes import cut_array, lies_inside
 from hilum.ops.patches.label_tiles import TILE, LabelTiles, in_words
@@ -36,8 +36,8 @@ Order = Literal[1, 3]
 """Of the spline that a patch is sampled with: linear, or cubic."""
 
 _KERNELS: dict[int, tuple[int, int, Callable[..., None]]] = {
-    1: (rotate_linear.BEFORE, rotate_linear.AFTER, rotate_linear.turn_linear),
-    3: (rotate.BEFORE, rotate.AFTER, rotate.turn),
+    1: (rotate_linear.BEFORE, rotate_linear.AFTER, rotate_linear.rotate_linear),
+    3: (rotate.BEFORE, rotate.AFTER, rotate.rotate_cubic),
 }
 """By order: how many voxels a place wants before the one it lies in and from that one on, and the kernel."""
 
@@ -142,13 +142,13 @@ def pick(
     out = np.zeros((n, n, n), np.uint8)
     room = _label_room(n)
     if tiles is not None and lies_inside(shape, start, size):
-        turn_known_labels(tiles.flat, tiles.known, shape, TILE, start, size, matrix, back, center, room, out)
+        rotate_labels_by_tile(tiles.flat, tiles.known, shape, TILE, start, size, matrix, back, center, room, out)
         return out
     flat, corner, strides = _flat(array, shape, cut, start, size)
     reach, places = room.arrays
-    reach_of(in_words(flat), corner, strides, size, reach)
+    label_bounds(in_words(flat), corner, strides, size, reach)
     if reach[0, 1]:
-        turn_labels(flat, corner, strides, reach, matrix, back, center, places, out)
+        rotate_labels(flat, corner, strides, reach, matrix, back, center, places, out)
     return out
 
 
@@ -180,7 +180,7 @@ def turned(
         axis = next(row for row in range(3) if matrix[row][column])
         steps.append(int(matrix[axis][column]) * strides[axis])
         corner -= min(steps[-1], 0) * (n - 1)
-    arrange(flat, corner, tuple(steps), out.reshape(-1), n, finish)
+    permute_axes(flat, corner, tuple(steps), out.reshape(-1), n, finish)
 
 
 def _line(matrix: Matrix) -> tuple[int, int]:
@@ -207,33 +207,33 @@ def _flat(
     return flat, corner, strides
 
 
-def _buffers(plane: int, line: int, size: int) -> Held:
+def _buffers(plane: int, line: int, size: int) -> ArrayTuple:
     """Working memory of the kernel, kept by each thread."""
     wanted = (plane, line, size)
     if any(n > m for n, m in zip(wanted, getattr(_room, "made", (0, 0, 0)), strict=True)):
         made = tuple(max(n, m) for n, m in zip(wanted, getattr(_room, "made", (0, 0, 0)), strict=True))
         _room.made = made
         even = made[1] + 15  # rows begin with a cache line
-        _room.held = Held(
+        _room.held = ArrayTuple(
             np.empty((made[1], 4), np.int64),
             (np.empty(LANES, np.int64), np.empty((4, LANES), np.float32)),
-            aligned((made[1] * even,), np.float32),
-            aligned((made[1] * even,), np.float32),
-            aligned((made[0] * LANES,), np.float32),
-            aligned((made[2] * LANES,), np.float32),
+            empty_aligned((made[1] * even,), np.float32),
+            empty_aligned((made[1] * even,), np.float32),
+            empty_aligned((made[0] * LANES,), np.float32),
+            empty_aligned((made[2] * LANES,), np.float32),
             np.empty(made[2], np.int64),
             np.empty((rotate.WEIGHTS, made[2]), np.float32),
         )
-    held: Held = _room.held
+    held: ArrayTuple = _room.held
     return held
 
 
-def _label_room(size: int) -> Held:
+def _label_room(size: int) -> ArrayTuple:
     """Working memory of the kernels that turn labels, kept by each thread."""
     if getattr(_room, "labels_size", 0) < size:
         _room.labels_size = size
-        _room.labels = Held(np.empty((3, 2), np.int64), np.empty(size, np.int64))
-    held: Held = _room.labels
+        _room.labels = ArrayTuple(np.empty((3, 2), np.int64), np.empty(size, np.int64))
+    held: ArrayTuple = _room.labels
     return held
 
 
