@@ -106,15 +106,10 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
             known = replace(known, refusal=AnnotationError(what, where=path, do="give it its LUNA16 name back"))
         tag = uid if twin == path and is_uid(uid) else str(path.relative_to(root))
         refs.append(ScanRef("luna16", scan_id_of(tag), path, uid if is_uid(uid) else "", None, known))
-    records = [
-        rows_record(
-            safe_name(tables.paths[kind].name) or kind,
-            rows,
-            first,
-            [uid for uid in first if uid not in rows and is_uid(uid)],
-        )
-        for kind, rows in tables.rows.items()
-    ]
+    records = []
+    for kind, rows in tables.rows.items():
+        without_rows = [uid for uid in first if uid not in rows and is_uid(uid)]
+        records.append(rows_record(safe_name(tables.paths[kind].name) or kind, rows, first, without_rows))
     if annotations is not None and not any(uid in rows for rows in tables.rows.values() for uid in first):
         what = f"no row belongs to any of the {len(first)} scans"
         do = "give the table of these scans, or leave --annotations out"

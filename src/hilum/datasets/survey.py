@@ -113,15 +113,13 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
             listing = adapter.index(path, annotations if adapter.reads_csv or not _is_csv(annotations) else None)
         except HilumError as error:
             row = _refused_row(error, path, annotations)
-            refused[row.id] = row
-            refused_paths[row.id] = source, path_in_input(path, root)
+            refused[row.id], refused_paths[row.id] = row, (source, path_in_input(path, root))
             continue
         additions.update(_add_scan(refs, with_origin(ref, root, source)) for ref in listing.refs)
         for refusal in listing.refused:
             row = _refused_row(refusal, path, annotations)
-            refused[row.id] = row
             where = refusal.where if isinstance(refusal.where, Path) else path
-            refused_paths[row.id] = source, path_in_input(where, root)
+            refused[row.id], refused_paths[row.id] = row, (source, path_in_input(where, root))
         tables.setdefault(name, []).extend(listing.tables)
         notes.setdefault(name, []).extend(
             note for note in listing.notes if annotations is None or note.code != "unused-table"
@@ -130,14 +128,9 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
         _attach_annotations(refs, annotations, tables, notes)
     for note in _repetition_notes(additions):
         notes.setdefault(next(iter(notes)), []).append(note)
-    return Survey(
-        list(refs.values()),
-        list(refused.values()),
-        tables,
-        notes={name: list(map(str, several)) for name, several in notes.items()},
-        screen_notes={name: [note.told for note in several] for name, several in notes.items()},
-        refused_paths=refused_paths,
-    )
+    texts = {name: list(map(str, several)) for name, several in notes.items()}
+    screen_texts = {name: [note.told for note in several] for name, several in notes.items()}
+    return Survey(list(refs.values()), list(refused.values()), tables, texts, screen_texts, refused_paths)
 
 
 def hide_survey_uids(survey: Survey) -> Survey:

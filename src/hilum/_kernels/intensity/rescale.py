@@ -77,31 +77,12 @@ class ShiftRule(NamedTuple):
     word_6: int
 
 
-class WordStats(NamedTuple):
-    """What the words of a frame were.
-
-    Parameters
-    ----------
-    lowest, highest : int
-        The range of all words; 1 and 0 for a frame that could not be read.
-    padding : int
-        Number of padding words.
-    low : int
-        Number of other words below the limit.
-    lowest_other, highest_other : int
-        The range of the words that are not padding; undefined if there are none.
-    """
-
-    lowest: int
-    highest: int
-    padding: int
-    low: int
-    lowest_other: int
-    highest_other: int
-
-
 RULE_SIZE = len(ShiftRule._fields)
-STATS_SIZE = len(WordStats._fields)
+
+STATS_SIZE = 6
+"""Numbers about the words of a frame, in this order: the lowest and the highest word (1 and 0 if the frame could not be
+read), the number of padding words, the number of other words below the limit, and the lowest and the highest of these
+other words (undefined if there are none)."""
 
 
 @kernel()
@@ -196,7 +177,7 @@ def shift(stored: NDArray[Any], rule: NDArray[np.int64], *, out: NDArray[np.int1
     Returns
     -------
     ndarray of int64, shape (STATS_SIZE,)
-        A `WordStats`.
+        As `STATS_SIZE` describes them.
     """
     stats = np.empty(STATS_SIZE, np.int64)
     _shift(stored, rule, out, stats)
@@ -224,7 +205,7 @@ def shift_files(
     Returns
     -------
     ndarray of int64, shape (n, STATS_SIZE)
-        A `WordStats` for each frame.
+        As `STATS_SIZE` describes them, for each frame.
     """
     stats = np.empty((len(frames), STATS_SIZE), np.int64)
     _shift_files(frames, rules, scratch, out, stats)

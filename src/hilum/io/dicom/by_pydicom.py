@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_SOP_CLASS, _TRANSFER_SYNTAX, _AFTER_META = 0x00020002, 0x00020010, 0x00030000
+_SOP_CLASS, _TRANSFER_SYNTAX = 0x00020002, 0x00020010
 _DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 _FIRST_PIXELS, _PIXELS = 0x7FE00008, 0x7FE00010  # Float Pixel Data, Pixel Data
 
@@ -81,7 +81,9 @@ def _check_inflated_size(source: BinaryIO) -> None:
     Seeks to the start of the file afterwards.
     """
     if read_preamble(source, force=True) is not None:
-        meta = read_dataset(source, is_implicit_VR=False, is_little_endian=True, stop_when=_is_after_meta)
+        meta = read_dataset(
+            source, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2
+        )
         if str(meta.get("TransferSyntaxUID", "")) == DEFLATED:
             packed, inflated, inflater = b"", 0, zlib.decompressobj(-zlib.MAX_WBITS)
             at, size = source.tell(), source.seek(0, io.SEEK_END)
@@ -92,10 +94,6 @@ def _check_inflated_size(source: BinaryIO) -> None:
                 if inflated > limit:
                     raise ValueError(f"inflates to more than {limit} bytes")
     source.seek(0)
-
-
-def _is_after_meta(tag: int, _vr: str | None, _length: int) -> bool:
-    return tag >> 16 != 2
 
 
 def headers_by_pydicom(file: BinaryIO, name: str, start: int, size: int) -> list[SliceHeader]:

@@ -19,14 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hilum.errors import FormatError, HilumError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from hilum.io.dicom.records import SliceHeader
-
-    Decode = Callable[[Path, Sequence[SliceHeader]], list[NDArray[Any]]]
 
 SECONDS_PER_FRAME = 30
 """A decoder that takes longer for a frame counts as hanging; a frame takes 5 to 50 ms."""

@@ -87,7 +87,7 @@ def header_from(fields: Fields, name: str, syntax: str, location: PixelLocation)
     SliceHeader
     """
     shared = _shared_fields(syntax, *[fields.get(tag, b"") for tag in _SHARED_TAGS])
-    order, bits, signed = shared.order, shared.values["bits_allocated"], shared.values["signed"]
+    order, bits, signed = "big" if shared["big_endian"] else "little", shared["bits_allocated"], shared["signed"]
 
     def raw(field: str) -> bytes:
         return fields.get(TAGS[field], b"")
@@ -100,7 +100,7 @@ def header_from(fields: Fields, name: str, syntax: str, location: PixelLocation)
     return SliceHeader(
         path=name,
         sop_uid=text_of(raw("sop_uid")),
-        position=numbers_of(raw("position")) if shared.values["frames"] == 1 else (),  # frames cannot share one
+        position=numbers_of(raw("position")) if shared["frames"] == 1 else (),  # frames cannot share one
         instance_number=_whole_number(raw("instance_number")),
         acquisition_time=text_of(raw("acquisition_time")),
         content_time=text_of(raw("content_time")),
@@ -109,7 +109,7 @@ def header_from(fields: Fields, name: str, syntax: str, location: PixelLocation)
         largest=_pixel_value(raw("largest"), order, bits, signed=signed),
         pixel_offset=location.offset if has_offset and not maybe_swapped else -1,
         pixel_bytes=present if usable else 0,
-        **shared.values,
+        **shared,
     )
 
 
@@ -121,13 +121,8 @@ _SHARED = tuple(field for field in TAGS if field not in _OWN)
 _SHARED_TAGS = tuple(TAGS[field] for field in _SHARED)
 
 
-class _SharedFields(NamedTuple):
-    order: Any
-    values: dict[str, Any]
-
-
 @lru_cache(maxsize=64)
-def _shared_fields(syntax: str, *raw_values: bytes) -> _SharedFields:
+def _shared_fields(syntax: str, *raw_values: bytes) -> dict[str, Any]:
     """Fields that are usually the same in all slices of a series; cached for that reason."""
     raw = dict(zip(_SHARED, raw_values, strict=True))
     order: Any = "big" if syntax == BIG_ENDIAN else "little"
@@ -139,34 +134,25 @@ def _shared_fields(syntax: str, *raw_values: bytes) -> _SharedFields:
     bits = integer("bits_allocated")
     stored = integer("bits_stored", bits)
     signed = integer("signed") == 1
-    return _SharedFields(order, {
+    return {
+        **{field: text_of(raw[field]) for field in ("series_uid", "modality", "sop_class", "kernel")},
+        **{field: numbers_of(raw[field]) for field in ("pixel_spacing", "orientation")},
+        **{field: number_of(raw[field]) for field in ("slice_step", "thickness", "slope", "intercept")},
+        **{field: integer(field) for field in ("rows", "columns")},
+        **{field: _pixel_value(raw[field], order, bits, signed=signed) for field in ("padding", "padding_limit")},
         "frames": max(_whole_number(raw["frames"]) or 1, 1),
-        "series_uid": text_of(raw["series_uid"]),
-        "modality": text_of(raw["modality"]),
-        "sop_class": text_of(raw["sop_class"]),
         "transfer_syntax": syntax,
         "image_type": tuple(text_of(part) for part in raw["image_type"].split(b"\\")),
-        "rows": integer("rows"),
-        "columns": integer("columns"),
         "samples": integer("samples", 1),
-        "pixel_spacing": numbers_of(raw["pixel_spacing"]),
-        "orientation": numbers_of(raw["orientation"]),
         "acquisition_number": _whole_number(raw["acquisition_number"]),
-        "slice_step": number_of(raw["slice_step"]),
-        "thickness": number_of(raw["thickness"]),
-        "kernel": text_of(raw["kernel"]),
-        "slope": number_of(raw["slope"]),
-        "intercept": number_of(raw["intercept"]),
         "rescale_type": text_of(raw["rescale_type"]).upper(),
         "bits_allocated": bits,
         "bits_stored": stored,
         "high_bit": integer("high_bit", max(stored - 1, 0)),
         "signed": signed,
         "big_endian": order == "big",
-        "padding": _pixel_value(raw["padding"], order, bits, signed=signed),
-        "padding_limit": _pixel_value(raw["padding_limit"], order, bits, signed=signed),
         "native": syntax in NATIVE,
-    })  # fmt: skip
+    }
 
 
 @lru_cache(maxsize=1024)

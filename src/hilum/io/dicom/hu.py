@@ -8,19 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hilum.io.dicom.lut import look_up
-from hilum.io.dicom.padding import (
-    AIR,
-    HIGHEST,
-    LOSSY,
-    LOW,
-    LOWEST,
-    find_beyond_bits,
-    find_declared,
-    find_undeclared,
-    padding_rule,
-    range_of_bits,
-    union,
-)
+from hilum.io.dicom.padding import AIR, HIGHEST, LOSSY, LOW, LOWEST, find_beyond_bits, find_padding, range_of_bits
 from hilum.io.dicom.plain import FrameStats, rescale_plain
 
 if TYPE_CHECKING:
@@ -56,28 +44,19 @@ def frame_to_hu(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int16
     if header.slope is None or header.intercept is None:
         raise ValueError("a header without rescale must be refused before its pixels are read")
     slope, intercept = header.slope, header.intercept
-    bits_range = range_of_bits(header.bits_stored, signed=header.signed)
-    rule = padding_rule(
-        slope, intercept, padding=header.padding, padding_limit=header.padding_limit, stored_range=bits_range,
-        lut=header.lut,
-    )  # fmt: skip
-    has_spare_bits = header.bits_stored < stored.dtype.itemsize * 8 and header.high_bit + 1 == header.bits_stored
-    beyond_bits = find_beyond_bits(stored, header.padding, bits_range) if has_spare_bits else None
+    beyond_bits = find_beyond_bits(stored, header)
     values = significant_bits(stored, header)
-    stored_range = _range_of(values if beyond_bits is None else stored)
-    declared = find_declared(values, rule)
-    if header.lut is not None:
-        values = look_up(header.lut, values)
-    low, high = stored_range if header.lut is None and beyond_bits is None else _range_of(values)
+    words = stored if beyond_bits.any() else values
+    stored_range = _range_of(words)
+    mapped = values if header.lut is None else look_up(header.lut, values)
+    low, high = stored_range if mapped is words else _range_of(mapped)
     hu_range = sorted((slope * low + intercept, slope * high + intercept))
-    lossy = header.transfer_syntax in LOSSY
-    padding = union(beyond_bits, declared, find_undeclared(values, rule, slope, intercept, hu_range, lossy=lossy))
-    clipped = _rescale(values, slope, intercept, out, hu_range, padding)
-    if padding is not None:
-        out[padding] = AIR
+    padding = beyond_bits | find_padding(values, mapped, header, (slope, intercept), hu_range)
+    clipped = _rescale(mapped, (slope, intercept), out, fits=hu_range[0] >= LOWEST and hu_range[1] <= HIGHEST)
+    out[padding] = AIR
     return FrameStats(
-        0 if padding is None else int(np.count_nonzero(padding)),
-        clipped,
+        int(np.count_nonzero(padding)),
+        0 if clipped is None else int(np.count_nonzero(clipped & ~padding)),
         int(np.count_nonzero(out < LOW)) if hu_range[0] < LOW else 0,
         stored_range,
     )
@@ -134,7 +113,7 @@ def significant_bits(stored: NDArray[Any], header: SliceHeader) -> NDArray[Any]:
     if above <= 0 and below <= 0:
         return stored
     if below <= 0 and stored.size:  # shifting the words of a slice takes thirty times as long as this check
-        low, high = range_of_bits(header.bits_stored, signed=stored.dtype.kind == "i")
+        low, high = range_of_bits(header.bits_stored, stored.dtype.kind == "i")
         if stored.min() >= low and stored.max() <= high:
             return stored
     # Shifting left drops the bits above; shifting right brings zeros or the sign.
@@ -142,26 +121,17 @@ def significant_bits(stored: NDArray[Any], header: SliceHeader) -> NDArray[Any]:
 
 
 def _rescale(
-    values: NDArray[Any],
-    slope: float,
-    intercept: float,
-    out: NDArray[np.int16],
-    hu_range: Sequence[float],
-    padding: NDArray[np.bool_] | None,
-) -> int:
-    """Fill `out`, and count the clipped voxels outside padding."""
+    values: NDArray[Any], rescale: tuple[float, float], out: NDArray[np.int16], *, fits: bool
+) -> NDArray[np.bool_] | None:
+    """Fill `out`; return which voxels are clipped, None if all values fit."""
+    slope, intercept = rescale
     whole = slope == int(slope) and intercept == int(intercept)
-    fits = hu_range[0] >= LOWEST and hu_range[1] <= HIGHEST
     if whole and fits and slope == 1 and values.dtype.itemsize <= 2:
         # Both terms may wrap around 2**16; the sum is right, since it fits.
         reusable = values.dtype.isnative and values.dtype.itemsize == 2
         words = values.view(np.int16) if reusable else values.astype(np.int16)
         np.add(words, np.int64(intercept).astype(np.int16), out=out)
-        return 0
+        return None
     hu = values.astype(np.int64) * int(slope) + int(intercept) if whole else np.rint(values * slope + intercept)
-    if fits:
-        out[...] = hu
-        return 0
-    out[...] = np.clip(hu, LOWEST, HIGHEST)
-    beyond = (hu < LOWEST) | (hu > HIGHEST)
-    return int(np.count_nonzero(beyond if padding is None else beyond & ~padding))
+    out[...] = hu if fits else np.clip(hu, LOWEST, HIGHEST)
+    return None if fits else (hu < LOWEST) | (hu > HIGHEST)

@@ -12,8 +12,8 @@
 
 Any other value below -1024 HU is noise and stays.
 
-`padding_rule` states the rule for the header of a frame. The functions after it apply the rule to any frame; for plain
-frames `hilum.io.dicom.plain` hands it to a kernel.
+`padding_rule` states the rule for the header of a frame. `find_padding` applies it to any frame; for plain frames
+`hilum.io.dicom.plain` passes it to a kernel.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.dicom.records import ModalityLut
+    from hilum.io.dicom.records import ModalityLut, SliceHeader
 
 AIR = -1024
 """What padding becomes, HU."""
@@ -66,40 +66,39 @@ class PaddingRule(NamedTuple):
 
 
 def padding_rule(
-    slope: float,
-    intercept: float,
-    *,
-    padding: int | None,
-    padding_limit: int | None,
-    stored_range: tuple[int, int],
-    lut: ModalityLut | None = None,
+    rescale: tuple[float, float],
+    declared: tuple[int | None, int | None],
+    bits: tuple[int, bool],
+    lut: ModalityLut | None,
 ) -> PaddingRule:
     """Work out the rule for the header of a frame.
 
     Parameters
     ----------
-    slope, intercept : float
-    padding, padding_limit : int or None
-        As `hilum.io.dicom.records.SliceHeader` has them.
-    stored_range : tuple of int
-        As `range_of_bits` gives it.
-    lut : ModalityLut, optional
-        Applied before slope and intercept. The declared range is of values before the table, the undeclared values are
-        of those after it.
+    rescale : tuple of float
+        Slope and intercept.
+    declared : tuple of int or None
+        Pixel Padding Value and Range Limit.
+    bits : tuple of int and bool
+        Stored bits, and whether values are signed.
+    lut : ModalityLut or None
+        Applied before the rescale. The declared range is of values before the table, the undeclared values are of those
+        after it.
 
     Returns
     -------
     PaddingRule
     """
-    declared, certain = None, False
-    if padding is not None and stored_range[0] <= padding <= stored_range[1]:
-        first, last = sorted((padding, padding if padding_limit is None else padding_limit))
-        declared = first, last
-        ends = declared if lut is None else look_up(lut, np.array(declared)).tolist()
-        low, high = sorted(slope * value + intercept for value in ends)
-        certain = high < AIR or low > HIGHEST
+    slope, intercept = rescale
     words = {*UNDECLARED_WORDS, *((hu - intercept) / slope for hu in UNDECLARED_HU)}
-    return PaddingRule(declared, certain, tuple(w for w in sorted(words) if is_impossible(slope * w + intercept)))
+    impossible = tuple(word for word in sorted(words) if is_impossible(slope * word + intercept))
+    value, limit = declared
+    if value is None or not fits_bits(value, *bits):
+        return PaddingRule(None, False, impossible)
+    first, last = sorted((value, value if limit is None else limit))
+    ends = (first, last) if lut is None else look_up(lut, np.array([first, last])).tolist()
+    low, high = sorted(slope * end + intercept for end in ends)
+    return PaddingRule((first, last), high < AIR or low > HIGHEST, impossible)
 
 
 def is_impossible(hu: float) -> bool:
@@ -107,94 +106,82 @@ def is_impossible(hu: float) -> bool:
     return hu < AIR or hu > HIGHEST
 
 
-def range_of_bits(bits: int, *, signed: bool) -> tuple[int, int]:
+def range_of_bits(bits: int, signed: bool) -> tuple[int, int]:
     """The smallest and the largest number of so many bits."""
     return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
 
 
-def find_declared(values: NDArray[Any], rule: PaddingRule) -> NDArray[np.bool_] | None:
-    """Find declared padding.
+def fits_bits(value: int, bits: int, signed: bool) -> bool:
+    """Whether so many bits can hold a value."""
+    low, high = range_of_bits(bits, signed)
+    return low <= value <= high
+
+
+def find_padding(
+    values: NDArray[Any],
+    mapped: NDArray[Any],
+    header: SliceHeader,
+    rescale: tuple[float, float],
+    hu_range: Sequence[float],
+) -> NDArray[np.bool_]:
+    """Find the padding of a frame.
 
     Parameters
     ----------
     values : ndarray of int, shape (row, column)
-        Stored values, before a Modality LUT.
-    rule : PaddingRule
+        Stored values.
+    mapped : ndarray of int, shape (row, column)
+        The same after a Modality LUT, if there is one.
+    header : SliceHeader
+    rescale : tuple of float
+        Slope and intercept.
+    hu_range : sequence of float
+        The smallest and the largest value of the frame, HU.
 
     Returns
     -------
-    ndarray of bool, shape (row, column), or None
-        None where there is none.
+    ndarray of bool, shape (row, column)
     """
-    if rule.declared is None:
-        return None
-    inside: NDArray[np.bool_] = (values >= rule.declared[0]) & (values <= rule.declared[1])
-    if rule.certain:
-        return inside
-    return inside & _outside_circle(values.shape) if _corners(inside).all() else None
-
-
-def find_undeclared(
-    values: NDArray[Any], rule: PaddingRule, slope: float, intercept: float, hu_range: Sequence[float], *, lossy: bool
-) -> NDArray[np.bool_] | None:
-    """Find padding by the values of a frame alone.
-
-    Parameters
-    ----------
-    values : ndarray of int, shape (row, column)
-        After a Modality LUT.
-    rule : PaddingRule
-    slope, intercept : float
-    hu_range : tuple of float
-        The smallest and the largest value, rescaled.
-    lossy : bool
-        Whether compression changed the values.
-
-    Returns
-    -------
-    ndarray of bool, shape (row, column), or None
-        None where there is none.
-    """
-    masks = []
-    if lossy and hu_range[0] < LOW:
-        masks.append(values * slope + intercept < (hu_range[0] + AIR) / 2)
+    slope, intercept = rescale
+    bits = header.bits_stored, header.signed
+    declared, certain, words = padding_rule(rescale, (header.padding, header.padding_limit), bits, header.lut)
+    padding = np.zeros(values.shape, bool)
+    if declared is not None:
+        inside: NDArray[np.bool_] = (values >= declared[0]) & (values <= declared[1])
+        if certain:
+            padding |= inside
+        elif _corners(inside).all():
+            padding |= inside & _outside_circle(values.shape)
+    if header.transfer_syntax in LOSSY and hu_range[0] < LOW:
+        padding |= mapped * slope + intercept < (hu_range[0] + AIR) / 2
     if any(map(is_impossible, hu_range)):
-        words = set(rule.words)
-        corner = _common_corner(values)
+        corner = _common_corner(mapped)
         if corner is not None and slope * corner + intercept < AIR:
-            words.add(corner)
-        masks += [values == word for word in words]
-    return union(*masks)
+            words = *words, corner
+        for word in words:
+            padding |= mapped == word
+    return padding
 
 
-def find_beyond_bits(stored: NDArray[Any], padding: int | None, stored_range: tuple[int, int]) -> NDArray[Any] | None:
+def find_beyond_bits(stored: NDArray[Any], header: SliceHeader) -> NDArray[np.bool_]:
     """Find padding that uses bits beyond the stored ones, such as -2000 in an image of 12 bits.
 
     Parameters
     ----------
     stored : ndarray of int or uint, shape (row, column)
-    padding : int or None
-        The declared value.
-    stored_range : tuple of int
-        As `range_of_bits` gives it.
+    header : SliceHeader
 
     Returns
     -------
-    ndarray of bool, shape (row, column), or None
-        None where there is none.
+    ndarray of bool, shape (row, column)
     """
-    corner = _common_corner(stored)
-    words = {padding, corner if corner in UNDECLARED_WORDS else None} - {None}
-    return union(*(stored == w for w in words if w is not None and not stored_range[0] <= w <= stored_range[1]))
-
-
-def union(*masks: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-    """Where any mask holds; None for nowhere."""
-    nonempty = [m for m in masks if m is not None and m.any()]
-    if not nonempty:
-        return None
-    total: NDArray[np.bool_] = np.logical_or.reduce(nonempty)
-    return total
+    padding = np.zeros(stored.shape, bool)
+    if header.bits_stored < stored.dtype.itemsize * 8 and header.high_bit + 1 == header.bits_stored:
+        corner = _common_corner(stored)
+        for word in (header.padding, corner if corner in UNDECLARED_WORDS else None):
+            if word is not None and not fits_bits(word, header.bits_stored, header.signed):
+                padding |= stored == word
+    return padding
 
 
 def _corners(values: NDArray[Any]) -> NDArray[Any]:

@@ -17,13 +17,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.dicom.decoder_process import Decode
     from hilum.io.dicom.records import SliceHeader
 
 
-def stored_frames(
-    root: Path, headers: Sequence[SliceHeader], scratch: NDArray[np.int16], *, decode: Decode | None = None
-) -> Iterator[NDArray[Any]]:
+def stored_frames(root: Path, headers: Sequence[SliceHeader], scratch: NDArray[np.int16]) -> Iterator[NDArray[Any]]:
     """Read frames of one file as stored.
 
     Parameters
@@ -35,9 +32,6 @@ def stored_frames(
     scratch : ndarray of int16, shape (row, column)
         A contiguous buffer for uncompressed 16-bit frames, one after the other. It fits the cache, so that a frame
         crosses the memory only once on its way to the volume.
-    decode : callable, optional
-        `hilum.io.dicom.decoder_process.decode`, for pixels that cannot be read by their offset. Without it they are
-        decoded in this process.
 
     Yields
     ------
@@ -53,10 +47,8 @@ def stored_frames(
     """
     first = headers[0]
     if first.pixel_offset < 0:
-        if decode is None:
-            from hilum.io.dicom.by_pydicom import decode_frames
+        from hilum.io.dicom.decoder_process import decode  # late: few series need it
 
-            decode = decode_frames
         return iter(decode(root / first.path, headers))
     return _native_frames(root, headers, scratch)
 

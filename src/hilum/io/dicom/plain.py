@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hilum._kernels.intensity.rescale import ShiftRule, WordStats, shift, shift_files
+from hilum._kernels.intensity.rescale import ShiftRule, shift, shift_files
 from hilum.io.dicom.padding import AIR, HIGHEST, LOSSY, LOW, LOWEST, padding_rule, range_of_bits
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def rescale_plain(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int
     plan = _plan_for(header, signed=stored.dtype.kind == "i")
     if plan is None:
         return None
-    return _frame_stats(plan, WordStats(*shift(stored, np.array(plan.rule, np.int64), out=out).tolist()))
+    return _frame_stats(plan, *shift(stored, np.array(plan.rule, np.int64), out=out).tolist())
 
 
 def read_plain(
@@ -130,11 +130,8 @@ def _read_some(
     finally:
         for file in files.values():
             os.close(file)
-    results = (
-        (plane, _frame_stats(plan, WordStats(*row)))
-        for (plane, _, plan), row in zip(frames, rows.tolist(), strict=True)
-    )
-    return {plane: stats for plane, stats in results if stats is not None}
+    stats = {plane: _frame_stats(plan, *row) for (plane, _, plan), row in zip(frames, rows.tolist(), strict=True)}
+    return {plane: frame for plane, frame in stats.items() if frame is not None}
 
 
 class _Plan(NamedTuple):
@@ -154,11 +151,13 @@ class _Plan(NamedTuple):
     other_words: tuple[int, int]
 
 
-def _frame_stats(plan: _Plan, words: WordStats) -> FrameStats | None:
+def _frame_stats(
+    plan: _Plan, lowest: int, highest: int, padding: int, low: int, lowest_other: int, highest_other: int
+) -> FrameStats | None:
     """Report on a frame with these words; None if it turned out not to be plain, or was not read."""
-    plain = plan.all_words[0] <= words.lowest <= words.highest <= plan.all_words[1]
-    plain = plain and plan.other_words[0] <= words.lowest_other and words.highest_other <= plan.other_words[1]
-    return FrameStats(words.padding, 0, words.low, (words.lowest, words.highest)) if plain else None
+    plain = plan.all_words[0] <= lowest <= highest <= plan.all_words[1]
+    plain = plain and plan.other_words[0] <= lowest_other and highest_other <= plan.other_words[1]
+    return FrameStats(padding, 0, low, (lowest, highest)) if plain else None
 
 
 def _plan_for(header: SliceHeader, *, signed: bool) -> _Plan | None:
@@ -177,10 +176,8 @@ def _plan(
     if special or high_bit + 1 != bits or slope != 1 or intercept is None or not LOWEST <= intercept <= HIGHEST:
         return None
     offset = int(intercept)
-    stored_range = range_of_bits(bits, signed=signed)
-    declared, certain, words = padding_rule(
-        1, offset, padding=padding, padding_limit=padding_limit, stored_range=stored_range
-    )
+    stored_range = range_of_bits(bits, signed)
+    declared, certain, words = padding_rule((1, offset), (padding, padding_limit), (bits, signed), None)
     low, high = max(stored_range[0], LOWEST - offset), min(stored_range[1], HIGHEST - offset)
     first, last = declared if declared is not None and certain else (1, 0)
     if declared is not None and not certain:  # a tissue may have such values: a frame that holds any is not plain

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -65,13 +65,6 @@ def read_voxels(root: Path, stack: Stack, max_gap_mm: float) -> tuple[Stack, NDA
     return read_voxels(root, replace(rest, findings=(*assumptions, *rest.findings)), max_gap_mm)
 
 
-def _decode(path: Path, headers: Sequence[SliceHeader]) -> list[NDArray[Any]]:
-    """Decode compressed frames; imports the module that starts processes only if there are any."""
-    from hilum.io.dicom.decoder_process import decode
-
-    return decode(path, headers)
-
-
 def _read_pixels(
     root: Path, stack: Stack, damaged: dict[SliceHeader, FormatError]
 ) -> tuple[NDArray[np.int16], list[Note]]:
@@ -86,7 +79,7 @@ def _read_pixels(
     stats: dict[int, FrameStats] = {}
 
     def read_batch(batch: list[tuple[int, SliceHeader]], scratch: NDArray[np.int16]) -> None:
-        frames = stored_frames(root, [h for _, h in batch], scratch, decode=_decode)
+        frames = stored_frames(root, [h for _, h in batch], scratch)
         for (plane, header), stored in zip(batch, frames, strict=True):
             stats[plane] = frame_to_hu(stored, header, volume[plane])
 
@@ -131,7 +124,7 @@ def _batches(members: list[tuple[int, SliceHeader]]) -> list[list[tuple[int, Sli
 def _compare_duplicates(root: Path, stack: Stack, volume: NDArray[np.int16]) -> None:
     scratch, other = np.empty(volume.shape[1:], np.int16), np.empty(volume.shape[1:], np.int16)
     for k, header in stack.duplicates:
-        for stored in stored_frames(root, [header], scratch, decode=_decode):
+        for stored in stored_frames(root, [header], scratch):
             frame_to_hu(stored, header, other)
         if not np.array_equal(other, volume[stack.planes[k]]):
             pair = name_some([stack.slices[k].display_name, header.display_name])
