@@ -18,7 +18,7 @@ import hilum
 from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.ops.lungs.tutorial2d import steps2d
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.pictures import FIGURES, colors, find_figure
 from hilum.pictures.compare import compare
 from hilum.pictures.drawing import plain

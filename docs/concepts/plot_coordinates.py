@@ -30,8 +30,8 @@ print("world (x, y, z), RAS mm:", np.round(nodule.center, 1) * (-1, -1, 1))
 
 # %%
 # Blue arrows show where a coordinate grows. A circle with a cross is an arrow into the page, a circle with a dot an
-# arrow out of it. Both rows are the radiologist's view, with the patient's right on the left: from the feet in the first
-# row, from the front in the second.
+# arrow out of it. Both rows are the radiologist's view, with the patient's right on the left: from the feet in the
+# first row, from the front in the second.
 
 gray = hilum.window(scan.ct, preset="lung").array
 k, j, i = voxel.round().astype(int)
@@ -136,11 +136,8 @@ print("without the direction:              ", wrong.round(1))
 # `hilum.reorient` reorients such an array to head, back and left. The nodule's world position does not change:
 
 reoriented = hilum.reorient(reverse_in_plane(scan.ct))
-print(
-    "again:",
-    reoriented.geometry.world_to_index(nodule.center).round(1),
-    np.array_equal(reoriented.array, scan.ct.array),
-)
+again = reoriented.geometry.world_to_index(nodule.center)
+print("again:", again.round(1), np.array_equal(reoriented.array, scan.ct.array))
 
 # %%
 # In a NIfTI file
