@@ -1,4 +1,4 @@
-"""Writes phantom scans of 512 x 512 as DICOM for the contenders.
+"""Write phantom scans of 512 x 512 as DICOM for the contenders.
 
 python bench/contenders/phantoms.py FOLDER SLICES SEED...
 """
