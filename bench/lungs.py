@@ -28,7 +28,7 @@ import hilum
 from hilum.ops.lungs.segment import METHODS, WITHOUT_SIDES
 from hilum.ops.quality.agreement import compare_masks, nodule_coverage
 from hilum.ops.quality.measure import ALARMS, judge, measure
-from hilum.phantom.chest import PhantomOptions, make_phantom
+from hilum.phantom import PhantomOptions, make_phantom
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

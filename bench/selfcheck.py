@@ -29,7 +29,7 @@ from lung_spoilers import Chest
 import hilum
 from hilum.ops.quality.measure import ALARMS, judge, measure
 from hilum.ops.reorient import reorient
-from hilum.phantom.chest import PhantomOptions, make_phantom
+from hilum.phantom import PhantomOptions, make_phantom
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -368,7 +368,7 @@ def test_no_child_outlives_the_process_that_started_it(tmp_path, ending):
     children = [int(word) for word in done.stdout.split()]
     assert children
     for pid in children:
-        for _ in range(1000):  # a killed parent's child sees its line closed, and ends by itself
+        for _ in range(6000):  # a killed parent's child sees its line closed, and ends by itself
             if not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes():
                 break
             time.sleep(0.01)

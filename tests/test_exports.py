@@ -26,7 +26,7 @@ from hilum.export.seg import write_segmentations
 from hilum.ops.regrid import place_mask
 from hilum.outputs.finished import finished_scans
 from hilum.outputs.store import read_stored
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16
 
 
