@@ -15,9 +15,9 @@ from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
 from hilum.ops.morphology import dilate
 from hilum.ops.nodules.masks import mask_nodules, nodules_outside
 from hilum.ops.preview import UnitRange, draw_preview
-from hilum.ops.quality.measure import judge, measure_lungs, measure_nodules
-from hilum.ops.quality.nodules import compare_with_given, measure_each_nodule
-from hilum.ops.quality.plausibility import question_size, question_values, surely_not_hu
+from hilum.ops.quality.measure import measure_lungs, measure_nodules, quality_notes
+from hilum.ops.quality.nodules import compare_with_reference, measure_each_nodule
+from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
 from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
 from hilum.outputs.dataset_summary import MOSTLY
@@ -72,8 +72,8 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     each = () if drawn is None else measure_each_nodule(ct, lungs, drawn, count=len(scan.nodules))
     figures = {name: round(value, 4) for name, value in figures.items()}
     asked = any(note.code == "not-hu" for note in scan.notes)  # `hilum.read` did, and found something
-    odd = () if asked else question_values(scan.ct)
-    notes = (*scan.notes, *_outside(scan, ct), *_beside(scan, ct, each), *odd, *doubts, *judge(figures))
+    odd = () if asked else note_implausible_values(scan.ct)
+    notes = (*scan.notes, *_outside(scan, ct), *_beside(scan, ct, each), *odd, *doubts, *quality_notes(figures))
     _refuse_alarms(notes, recipe.quality, scan.series_uid)
     return replace(
         scan,
@@ -122,10 +122,10 @@ def promised_parts(recipe: Recipe) -> list[str]:
 
 def _refuse_nonsense(scan: Scan) -> None:
     """Refuse what no step can make anything right of: a grid in another unit than mm, voxels that are no CT."""
-    for note in question_size(scan.ct.geometry):
+    for note in note_implausible_size(scan.ct.geometry):
         raise GeometryError(note.text, where=scan.series_uid, do="correct the spacing in its header", code=note.code)
     check_finite(scan.ct.array)
-    if cause := surely_not_hu(scan.ct):
+    if cause := why_not_hu(scan.ct):
         raise UnsupportedError(f"these are no Hounsfield units: {cause}", do="give the CT itself", code="not-hu")
 
 
@@ -161,7 +161,7 @@ def _find_lungs(
     )
     known = {"own": step.method == "hilum", "sides": step.method not in WITHOUT_SIDES}
     found = find_lungs(ct, segment, **known, fallback=step.fallback, workers=workers)
-    agreed = {} if given is None else compare_with_given(found.mask, given)
+    agreed = {} if given is None else compare_with_reference(found.mask, given)
     grown = dilate(found.mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else found.mask
     return grown, found.figures | agreed, found.notes
 

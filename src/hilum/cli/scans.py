@@ -127,7 +127,7 @@ def lungs(
     from hilum.ops.lungs.fallback import find_lungs
     from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
     from hilum.ops.morphology import dilate
-    from hilum.ops.quality.measure import judge
+    from hilum.ops.quality.measure import quality_notes
 
     io.check_output(output)
     scan = _read(source, series=series)
@@ -139,7 +139,7 @@ def lungs(
         raise InputError(
             "no lung was found", where=source, do="look at the scan, or try another --method", code="lungs"
         )
-    for note in (*found.notes, *judge(found.figures)):
+    for note in (*found.notes, *quality_notes(found.figures)):
         warn(str(note))
     mask = dilate(found.mask, radius_mm=dilate_mm) if dilate_mm else found.mask
     io.write(mask, output, series_uid=scan.series_uid)
