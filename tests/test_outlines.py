@@ -131,7 +131,7 @@ def test_readers_may_be_many():
 @pytest.mark.parametrize("level", [0, -1, 1.01, float("nan")])
 def test_a_level_that_is_none_is_refused(level):
     for draw in (lambda: consensus_mask(nodule(reading()), level=level), lambda: mask_nodules(GRID, [], level=level)):
-        with pytest.raises(InputError, match="level of consensus"):
+        with pytest.raises(InputError, match="consensus level"):
             draw()
 
 

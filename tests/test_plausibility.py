@@ -126,7 +126,7 @@ def grid(*spacing, shape=(40, 64, 64)):
             "40 voxels of 0.05 mm along z make 2 mm, not a person's CT: the spacing seems to be wrong",
         ),
         (grid(100.0, 0.7, 0.7), "voxels of 100 mm along z"),
-        (grid(1.0, 10.0, 10.0, shape=(4, 300, 300)), "300 voxels of 10 mm along y are 3000 mm"),
+        (grid(1.0, 10.0, 10.0, shape=(4, 300, 300)), "300 voxels of 10 mm along y make 3000 mm"),
     ],
 )
 def test_a_size_that_no_person_has_is_told_with_its_cause(geometry, says):
@@ -149,7 +149,7 @@ def test_an_implausible_size_is_noted_where_it_is_read_and_refused_where_it_is_p
     hilum.write(Volume(hu, hilum.Geometry(hu.shape, (0.05, 0.05, 0.05))), tmp_path / name)
     scan = hilum.read(tmp_path / name)
     assert "implausible-size" in {note.code for note in scan.notes}
-    with pytest.raises(GeometryError, match=r"16 voxels of 0\.05 mm along z are 0\.8 mm") as caught:
+    with pytest.raises(GeometryError, match=r"16 voxels of 0\.05 mm along z make 0\.8 mm") as caught:
         hilum.preprocess(scan, hilum.recipe("default"))
     assert caught.value.code == "implausible-size"
 
