@@ -31,8 +31,8 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 import hilum
 from hilum import batch
-from hilum.io.volumes.boxes import read_all
 from hilum.io.volumes.formats import FORMATS
+from hilum.io.volumes.open_volumes import read_all
 from hilum.outputs.finished import finished_scans, read_record
 from hilum.outputs.store import read_finished
 from hilum.outputs.volumes import open_stored

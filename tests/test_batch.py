@@ -20,7 +20,7 @@ from small_runs import content, faults, write_small
 from hilum import _os, batch, cli
 from hilum._os import this_process
 from hilum.batch.limits import count_processes, free_memory, limits_of
-from hilum.batch.lock import hold
+from hilum.batch.lock import output_lock
 from hilum.batch.run import process
 from hilum.errors import InputError, MissingInputError, OutputError
 from hilum.io.unfinished import PARTIAL
@@ -204,7 +204,7 @@ def test_an_interrupted_run_says_so_and_goes_on(inputs, clean, tmp_path):
 
 
 def test_a_second_run_on_the_same_folder_is_refused(refs, finished):
-    with hold(finished), pytest.raises(OutputError, match="another run writes here: process") as caught:
+    with output_lock(finished), pytest.raises(OutputError, match="another run writes here: process") as caught:
         batch.run(refs, RECIPE, finished)
     assert caught.value.code == "locked"
     assert str(os.getpid()) in str(caught.value)
@@ -240,13 +240,13 @@ def test_where_the_file_system_has_no_locks_the_note_decides(finished, monkeypat
     ):
         note.write_text(json.dumps({"host": host, "pid": 1, "process": str(owner or "")}))
         if free:
-            with hold(finished):
+            with output_lock(finished):
                 pass
         else:
-            with pytest.raises(OutputError, match="another run"), hold(finished):
+            with pytest.raises(OutputError, match="another run"), output_lock(finished):
                 raise AssertionError
     note.write_text("")
-    with hold(finished), pytest.raises(OutputError, match="another run"), hold(finished):
+    with output_lock(finished), pytest.raises(OutputError, match="another run"), output_lock(finished):
         raise AssertionError("twice in one process")
 
 

@@ -47,7 +47,7 @@ from hilum.io.dicom.hu import to_hu
 from hilum.io.dicom.pixels import stored_frames
 from hilum.io.dicom.reader import index_dicom, read_dicom
 from hilum.io.dicom.records import Header
-from hilum.io.tree import find_files
+from hilum.io.folder_listing import list_folder
 from hilum.testing import assert_same_geometry
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -355,9 +355,9 @@ def test_linked_folders_are_followed_once_and_not_around(tmp_path):
     (tmp_path / "in" / "gone.dcm").symlink_to("nowhere")
     (tmp_path / "in" / "self.dcm").symlink_to("self.dcm")
     os.mkfifo(tmp_path / "in" / "pipe.dcm")
-    found = find_files(tmp_path / "in")
+    found = list_folder(tmp_path / "in")
     assert len(found.files) == GRID.shape[0] + 3
-    assert (found.again, found.dangling) == (["loop"], ["gone.dcm", "self.dcm"])
+    assert (found.repeated, found.dangling) == (["loop"], ["gone.dcm", "self.dcm"])
     scan = read_dicom(tmp_path / "in")
     assert codes(scan) == ["ignored-links", "dangling-links", "chose-series"]
     assert "2 files could not be read" in scan.notes[1].text
@@ -885,7 +885,7 @@ def test_real_scans_through_pydicom_give_the_same_bytes(real_data, monkeypatch, 
 
 @pytest.mark.real
 def test_the_quick_walk_reads_real_headers_as_pydicom_does(real_data):
-    names = [n for n in find_files(real_data).files if n.endswith(".dcm")]
+    names = [n for n in list_folder(real_data).files if n.endswith(".dcm")]
     quick = 0
     for name in names[:: max(len(names) // 120, 1)]:
         walked, slow = both_ways(real_data, name)

@@ -8,7 +8,7 @@ from test_dicom import both_ways, read_by_pydicom
 
 from hilum import Volume
 from hilum.io.dicom.reader import read_dicom
-from hilum.io.tree import find_files
+from hilum.io.folder_listing import list_folder
 from hilum.phantom.dicom_dialects import BIG_ENDIAN, DEFLATED, DIALECTS
 from hilum.phantom.files import write_dicom_series
 
@@ -30,7 +30,7 @@ def test_every_dialect_reads_the_same_through_pydicom(tmp_path, monkeypatch, nam
 
 @pytest.mark.real
 def test_every_real_header_reads_the_same_through_pydicom(real_data):
-    names = [name for name in find_files(real_data).files if name.endswith(".dcm")]
+    names = [name for name in list_folder(real_data).files if name.endswith(".dcm")]
     quick = 0
     for name in names:
         walked, slow = both_ways(real_data, name)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import hilum
 from hilum.ops.quality.measure import ALARMS
-from hilum.outputs.findings import KINDS, LOOKED_AT, codes_of, finished_status, kind_of
+from hilum.outputs.findings import NOTE_KINDS, REVIEW_CODES, codes_of, finished_status, kind_of
 
 SOURCE = Path(hilum.__file__).parent
 PAGE = SOURCE.parents[1] / "docs" / "findings.md"
@@ -26,11 +26,11 @@ COMPUTED = {
         "ignored-secondary-capture",
     },
     ("io/dicom/stack.py", "'no-' + name.replace('_', '-')"): {"no-pixel-spacing", "no-position", "no-orientation"},
-    ("io/values.py", "code"): {"padding-to-air", "saturated", "nan-to-air"},
+    ("io/volumes/volume_file.py", "code"): {"padding-to-air", "saturated", "nan-to-air"},
     ("io/volumes/metaimage_header.py", "code"): {"no-direction", "no-origin"},
     ("train/patches.py", "code"): {"unknown-air", "damaged-scan"},
     ("batch/supervisor.py", "code"): {"process-died", "timeout", "out-of-memory"},
-    ("pipeline.py", "BESIDE_LUNGS"): {"nodule-beside-lungs"},
+    ("pipeline.py", "NODULE_OUTSIDE_LUNGS"): {"nodule-beside-lungs"},
     ("batch/task.py", "OUT_OF_MEMORY"): {"out-of-memory"},
     ("batch/identity.py", "CHANGED"): {"changed"},
     ("batch/task.py", "VANISHED"): {"vanished"},
@@ -38,8 +38,8 @@ COMPUTED = {
     ("batch/cluster/contract.py", "CODE"): {"cluster"},
     ("batch/cluster/workers.py", "CODE"): {"cluster"},
     ("batch/cluster/dispatch.py", "code"): {"process-died", "unseen"},
-    ("io/extras.py", "f'no-{extra}'"): {"no-zarr", "no-b2nd"},
-    ("io/atomic.py", "fault.code if fault else ''"): set(),  # those of io/machine.py
+    ("io/optional_packages.py", "f'no-{extra}'"): {"no-zarr", "no-b2nd"},
+    ("io/atomic.py", "fault.code if fault else ''"): set(),  # those of io/errno_faults.py
     ("train/runs.py", "f'run-{row.status}'"): {"run-refused", "run-failed"},
 }
 """Codes that are put together: file, expression, and what it can be."""
@@ -110,15 +110,15 @@ def notes_in_source():
 
 
 def test_every_note_of_the_source_has_a_kind_and_nothing_else_has():
-    assert set(KINDS) == notes_in_source()
-    assert {code for code, kind in KINDS.items() if kind == "alarm"} > ALARMS
-    assert set(KINDS) >= LOOKED_AT
-    assert not [code for code in LOOKED_AT if kind_of(code) == "alarm"]
+    assert set(NOTE_KINDS) == notes_in_source()
+    assert {code for code, kind in NOTE_KINDS.items() if kind == "alarm"} > ALARMS
+    assert set(NOTE_KINDS) >= REVIEW_CODES
+    assert not [code for code in REVIEW_CODES if kind_of(code) == "alarm"]
 
 
 def test_the_page_tells_the_kind_of_every_code():
     kinds = dict(re.findall(r"^\| `([^`]+)` \| (\S+) \|", PAGE.read_text(), flags=re.MULTILINE))
-    assert kinds == {code: KINDS.get(code, "-") for code in codes_on_page()}
+    assert kinds == {code: NOTE_KINDS.get(code, "-") for code in codes_on_page()}
 
 
 def test_only_a_change_of_the_data_is_a_repair():
@@ -144,7 +144,7 @@ def test_what_is_computed_is_really_in_the_source():
     for name, expression in COMPUTED:
         text = (SOURCE / name).read_text()
         assert expression in {ast.unparse(n) for n in ast.walk(ast.parse(text)) if isinstance(n, ast.expr)}
-    for name in ("io/values.py", "io/volumes/metaimage_header.py"):
+    for name in ("io/volumes/volume_file.py", "io/volumes/metaimage_header.py"):
         assert all(f'"{code}"' in (SOURCE / name).read_text() for code in COMPUTED[name, "code"])
 
 

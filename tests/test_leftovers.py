@@ -13,7 +13,7 @@ import pytest
 
 import hilum
 from hilum.cli import main
-from hilum.io.atomic import atomic_path, whole_folder
+from hilum.io.atomic import atomic_folder, atomic_path
 from hilum.io.unfinished import PARTIAL
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_luna16
@@ -96,7 +96,7 @@ def test_the_next_command_sweeps_what_a_killed_one_left(run, scan, tmp_path, nam
 DEAD = """
 import os, signal, sys
 from pathlib import Path
-from hilum.io.atomic import atomic_path, whole_folder
+from hilum.io.atomic import atomic_path, atomic_folder
 
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -104,7 +104,7 @@ def kill():
 if sys.argv[1] == "file":
     with atomic_path(Path(sys.argv[2])):
         kill()
-with whole_folder(Path(sys.argv[2])) as partial:
+with atomic_folder(Path(sys.argv[2])) as partial:
     (partial / "part").write_text("half")
     kill()
 """
@@ -127,7 +127,7 @@ def test_a_file_sweeps_what_dead_writers_of_its_name_left(tmp_path):
 def test_a_folder_sweeps_what_dead_writers_of_its_name_left(tmp_path):
     die("folder", tmp_path / "P")
     assert any(name.startswith(PARTIAL) for name in hidden(tmp_path))
-    with whole_folder(tmp_path / "P") as partial:
+    with atomic_folder(tmp_path / "P") as partial:
         (partial / "all").write_text("whole")
     assert [p.name for p in tmp_path.iterdir()] == ["P"]
 
@@ -144,9 +144,9 @@ def test_what_a_living_writer_has_begun_is_left_to_it(tmp_path):
 WAITING = """
 import sys
 from pathlib import Path
-from hilum.io.atomic import whole_folder
+from hilum.io.atomic import atomic_folder
 
-with whole_folder(Path(sys.argv[1])) as partial:
+with atomic_folder(Path(sys.argv[1])) as partial:
     (partial / "part").write_text("half")
     print(partial, flush=True)
     sys.stdin.read()
@@ -159,7 +159,7 @@ def test_another_process_that_lives_keeps_its_folder_also_while_it_is_stopped(tm
         try:
             theirs = Path(other.stdout.readline().strip())
             os.kill(other.pid, signal.SIGSTOP)
-            with whole_folder(tmp_path / "P") as partial:
+            with atomic_folder(tmp_path / "P") as partial:
                 (partial / "all").write_text("whole")
             assert (theirs / "part").read_text() == "half"
         finally:
@@ -172,6 +172,6 @@ def test_files_of_the_user_are_never_swept(tmp_path):
     before = sorted(p.name for p in tmp_path.iterdir())
     with atomic_path(tmp_path / "a.csv") as path:
         path.write_text("whole")
-    with whole_folder(tmp_path / "P"):
+    with atomic_folder(tmp_path / "P"):
         pass
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*before, "a.csv", "P"])

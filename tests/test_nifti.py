@@ -14,8 +14,8 @@ from itk_oracle import itk_image, itk_read
 
 from hilum.errors import FormatError, GeometryError, HilumError, InputError, MissingInputError, UnsupportedError
 from hilum.geometry import Geometry
-from hilum.io.values import to_mask
 from hilum.io.volumes.nifti import read_nifti, read_nifti_volume, write_nifti
+from hilum.io.volumes.volume_file import to_mask
 from hilum.testing import assert_same_geometry, masks, volumes
 from hilum.volume import Mask, Volume
 

@@ -20,7 +20,7 @@ from hilum.io.unfinished import PARTIAL
 from hilum.outputs.finished import finished_scans, read_record
 from hilum.outputs.ledger import append_row, read_ledger, rewrite_ledger
 from hilum.outputs.ledger_rows import Row
-from hilum.outputs.store import whole_folder
+from hilum.outputs.store import atomic_folder
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe, recipe
 from hilum.stats import voxel_stats
@@ -185,19 +185,19 @@ def test_a_nodule_outside_the_scan_and_a_scan_without_lungs_are_noted(phantom):
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     def spoil():
-        with whole_folder(tmp_path / "scans" / "x") as partial:
+        with atomic_folder(tmp_path / "scans" / "x") as partial:
             (partial / "half").touch()
             (partial / "half" / "beneath a file").touch()
 
     with pytest.raises(OutputError):
         spoil()
     assert os.listdir(tmp_path / "scans") == []
-    with whole_folder(tmp_path / "scans" / "x") as partial:
+    with atomic_folder(tmp_path / "scans" / "x") as partial:
         assert partial.name.startswith(PARTIAL)
         (partial / "all").write_bytes(b"1")
     assert os.listdir(tmp_path / "scans") == ["x"]
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="cannot be written"), whole_folder(tmp_path / "file" / "x"):
+    with pytest.raises(OutputError, match="cannot be written"), atomic_folder(tmp_path / "file" / "x"):
         raise AssertionError("a folder beneath a file")
 
 

@@ -178,7 +178,7 @@ def test_a_damaged_row_of_an_earlier_run_is_not_believed(inputs, tmp_path):
 def test_verify_holds_it_against_its_checksum_and_asks_no_older_output_for_it(inputs, tmp_path):
     out = tmp_path / "out"
     run([inputs / "LIDC-IDRI-0314"], out)
-    assert NAME in checksums.read_sums(out)
+    assert NAME in checksums.read_checksums(out)
     *faults, verdict = verify(out)
     assert not faults
     kept = (out / NAME).read_bytes()
@@ -186,7 +186,7 @@ def test_verify_holds_it_against_its_checksum_and_asks_no_older_output_for_it(in
     assert [fault.code for fault in verify(out) if isinstance(fault, Fault)] == ["checksum"]
     (out / NAME).unlink()
     assert [fault.code for fault in verify(out) if isinstance(fault, Fault)] == ["missing"]
-    checksums.write_sums(out, ("recipe.toml", "dataset.json"))  # as older versions left it
+    checksums.write_checksums(out, ("recipe.toml", "dataset.json"))  # as older versions left it
     *faults, older = verify(out)
     assert not faults
     assert older.files == verdict.files - 1

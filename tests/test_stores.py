@@ -26,13 +26,13 @@ from hilum.cli import main
 from hilum.errors import FormatError, HilumError, InputError, OutputError
 from hilum.io import is_volume
 from hilum.io.volumes.b2nd import read_b2nd, write_b2nd
-from hilum.io.volumes.boxes import StoredArray, cut_stored, read_all
 from hilum.io.volumes.formats import FORMATS
 from hilum.io.volumes.npy import open_npy, write_npy
 from hilum.io.volumes.ome_zarr import read_zarr, write_zarr
+from hilum.io.volumes.open_volumes import OpenArray, read_all, read_padded_box
 from hilum.ops.patches.boxes import cut_array
 from hilum.ops.pyramid import halve
-from hilum.outputs.finished import finished_scans, is_whole, read_record
+from hilum.outputs.finished import finished_scans, is_complete, read_record
 from hilum.outputs.store import read_finished
 from hilum.outputs.volumes import open_stored, read_stored
 from hilum.phantom.chest import make_phantom
@@ -142,7 +142,7 @@ def test_every_tool_takes_every_format(runs, inputs, tmp_path):
     for name, out in runs.items():
         assert not any(isinstance(found, Fault) for found in verify(out))
         for folder, record in finished_scans(out):
-            assert is_whole(folder, record)
+            assert is_complete(folder, record)
             assert set(record.files) == set(tree(folder)) - {"scan.json"}
             for file, facts in record.files.items():
                 assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == facts.sha256
@@ -194,14 +194,14 @@ def opened(tmp_path_factory):
     folder = make_folder = tmp_path_factory.mktemp("boxes")
     for name, put in WRITE.items():
         put(Volume(VOXELS, GRID), make_folder / f"ct.{name}")
-    from hilum.io.volumes.b2nd import StoredB2nd
-    from hilum.io.volumes.zarr_shards import StoredZarr
+    from hilum.io.volumes.b2nd import OpenB2nd
+    from hilum.io.volumes.zarr_shards import OpenZarr
 
     return [
         open_npy(folder / "ct.npy"),
-        StoredB2nd(folder / "ct.b2nd"),
-        StoredZarr(folder / "ct.zarr"),
-        StoredArray(VOXELS, GRID, resident=True),
+        OpenB2nd(folder / "ct.b2nd"),
+        OpenZarr(folder / "ct.zarr"),
+        OpenArray(VOXELS, GRID, resident=True),
     ]
 
 
@@ -218,7 +218,7 @@ def test_any_box_equals_numpys_slice(opened, data):
         assert box.flags.c_contiguous
         assert box.flags.owndata or box.base is not None
         assert np.array_equal(
-            cut_stored(stored, beyond, (24, 30, 16), fill=-7), cut_array(VOXELS, beyond, (24, 30, 16), fill=-7)
+            read_padded_box(stored, beyond, (24, 30, 16), fill=-7), cut_array(VOXELS, beyond, (24, 30, 16), fill=-7)
         )
 
 
@@ -498,7 +498,7 @@ def test_a_changed_byte_or_file_is_refused_by_verify_and_by_training(name, tmp_p
         PatchDataset(run)
     path.write_bytes(whole)
     record = read_record(run / "scans" / "ct-a")
-    assert is_whole(run / "scans" / "ct-a", record)
+    assert is_complete(run / "scans" / "ct-a", record)
     other = hilum.Geometry((30, 48, 41), (2.0, 1.0, 1.5))
     WRITE[name](Volume(np.zeros(other.shape, np.int16), other), run / "scans" / "ct-a" / f"ct.{name}")
     with pytest.raises(FormatError, match=r"not that of scan\.json"):

@@ -14,9 +14,9 @@ import hilum
 from hilum import Geometry, Volume, batch, cli
 from hilum.datasets import DATASETS, folder, recognize
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
+from hilum.io.folder_listing import list_folder
 from hilum.io.output_kinds import output_kind
-from hilum.io.tree import find_files
-from hilum.outputs.folder import check_out
+from hilum.outputs.folder import check_output_folder
 from hilum.outputs.ledger import read_ledger
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16
@@ -87,7 +87,7 @@ def test_the_parent_of_the_root_is_never_searched(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "secret.dcm").touch()
     (tmp_path / "in" / "up").symlink_to("..")
-    assert find_files(tmp_path / "in") == ([], ["up"], [], [], [])
+    assert list_folder(tmp_path / "in") == ([], ["up"], [], [], [])
 
 
 def test_a_folder_of_dangling_links_has_a_line_of_its_own(capsys, patients, series, tmp_path):
@@ -233,10 +233,10 @@ def test_an_output_is_put_over_nothing_else(capsys, patients, tmp_path):
     (tmp_path / "begun" / "scans" / ".part-of-one").mkdir(parents=True)
     (tmp_path / "begun" / "recipe.toml").touch()
     for name in ("absent", "empty", "begun"):
-        check_out(tmp_path / name, [patients])
+        check_output_folder(tmp_path / name, [patients])
     (tmp_path / "begun" / "scans" / "mine").mkdir()
     with pytest.raises(hilum.OutputError, match="no run wrote"):
-        check_out(tmp_path / "begun", [patients])
+        check_output_folder(tmp_path / "begun", [patients])
     with pytest.raises(hilum.OutputError, match="no run wrote"):
         batch.run(batch.survey([patients]).refs, hilum.recipe("default"), patients)
     assert sorted(path for path in patients.rglob("*")) == before

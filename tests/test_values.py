@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from hilum.errors import FormatError, GeometryError
 from hilum.geometry import Geometry
-from hilum.io.values import geometry_from_steps, series_name, to_hu, to_mask
+from hilum.io.uids import series_name
+from hilum.io.volumes.header_geometry import geometry_from_steps
+from hilum.io.volumes.volume_file import to_hu, to_mask
 from hilum.testing import assert_same_geometry, geometries
 from hilum.volume import Volume
 
@@ -56,7 +58,7 @@ def test_halves_go_to_the_even_neighbor():
 
 
 def test_notes_count_voxels_over_all_slabs(monkeypatch):
-    monkeypatch.setattr("hilum.io.values._SLAB_VOXELS", 2)
+    monkeypatch.setattr("hilum.io.volumes.volume_file._SLAB_VOXELS", 2)
     hu, notes = to_hu(line([np.nan, -2000, 40000, 1, -3000, np.nan, np.nan], "f4"), where=HERE)
     assert hu.ravel().tolist() == [-1024, -1024, 32767, 1, -1024, -1024, -1024]
     assert [(n.code, n.text.split()[0]) for n in notes] == [

@@ -21,7 +21,7 @@ from served import ADDRESS, JAR, ask, ended, post, started
 
 import hilum
 from hilum import cli
-from hilum.batch.lock import hold
+from hilum.batch.lock import output_lock
 from hilum.errors import FormatError, OutputError
 from hilum.io.volumes.nifti import write_nifti
 from hilum.outputs.ledger import append_row
@@ -278,7 +278,10 @@ def test_two_viewers_of_a_run_lose_none_of_each_others_reviews(tmp_path):
 
 def test_a_review_that_another_viewer_keeps_from_being_saved_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(reviews, "PATIENCE", 0.0)
-    with hold(tmp_path, name=reviews.LOCK), pytest.raises(OutputError, match="another viewer is saving a review"):
+    with (
+        output_lock(tmp_path, name=reviews.LOCK),
+        pytest.raises(OutputError, match="another viewer is saving a review"),
+    ):
         save_review(tmp_path, "ct-a", verdict="accept", comment="")
     assert not (tmp_path / NAME).exists()
 

@@ -20,8 +20,8 @@ from hilum.ops.quality.nodules import compare_with_reference, measure_each_nodul
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
 from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
-from hilum.outputs.dataset_summary import MOSTLY
-from hilum.outputs.findings import BESIDE_LUNGS, kind_of
+from hilum.outputs.dataset_summary import INSIDE_FRACTION
+from hilum.outputs.findings import NODULE_OUTSIDE_LUNGS, kind_of
 from hilum.scan import Note
 
 if TYPE_CHECKING:
@@ -188,11 +188,13 @@ def _outside(scan: Scan, ct: Volume) -> tuple[Note, ...]:
 
 def _beside(scan: Scan, ct: Volume, figures: tuple[Mapping[str, float], ...]) -> tuple[Note, ...]:
     lost = set(nodules_outside(ct.geometry, scan.nodules))
-    beside = [i for i, one in enumerate(figures, 1) if i - 1 not in lost and one.get("inside_lungs", 1.0) < MOSTLY]
+    beside = [
+        i for i, one in enumerate(figures, 1) if i - 1 not in lost and one.get("inside_lungs", 1.0) < INSIDE_FRACTION
+    ]
     if not beside:
         return ()
     names = ", ".join(map(str, beside[:5])) + (" ..." if len(beside) > 5 else "")
-    return (Note(BESIDE_LUNGS, f"nodules with less than half of them in the lung mask: {names}"),)
+    return (Note(NODULE_OUTSIDE_LUNGS, f"nodules with less than half of them in the lung mask: {names}"),)
 
 
 def _refuse_alarms(notes: tuple[Note, ...], step: Quality, series_uid: str) -> None:

@@ -2,7 +2,7 @@
 
 1. `stamp` looks at names, sizes and times. Where it is unchanged nothing is read, and the finished scan stays.
 2. Where it changed, `fingerprint` decides by the content of the files that the reader takes, and of no other.
-3. `look` and `check_still` bracket the reading: a file that changes in between would be stored under a wrong hash.
+3. `look` and `check_unchanged` bracket the reading: a file that changes in between would be stored under a wrong hash.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import hilum
 from hilum.errors import HilumError, InputError
-from hilum.io import header_uid, is_volume, names_of, suffix_of
-from hilum.io.parts import list_parts
-from hilum.io.tree import find_files
+from hilum.io import header_uid, is_volume, scan_names, suffix_of
+from hilum.io.folder_listing import list_folder
+from hilum.io.source_files import list_source_files
 from hilum.ops.lungs.onnx import model_digest
 from hilum.ops.lungs.segment import MODEL
 from hilum.outputs.checksums import file_sha256
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 CHANGED = "changed"
 """The code of a scan whose files changed while it was read."""
 
-_Mark = tuple[int, ...] | None
+_FileState = tuple[int, ...] | None
 """Size, times of change and inode of a file; None for one that is not there."""
 
 
 @dataclass(frozen=True)
-class Look:
+class InputSnapshot:
     """The files of a scan at one moment.
 
     Parameters
@@ -48,10 +48,10 @@ class Look:
     """
 
     files: list[tuple[str, Path]]
-    marks: dict[Path, _Mark]
+    marks: dict[Path, _FileState]
 
 
-def look(ref: ScanRef) -> Look:
+def snapshot(ref: ScanRef) -> InputSnapshot:
     """Find the files of a scan, before it is read.
 
     Parameters
@@ -60,20 +60,20 @@ def look(ref: ScanRef) -> Look:
 
     Returns
     -------
-    Look
+    InputSnapshot
     """
     around = _around(ref)
     marks = {path: _mark(path) for _, path in (*around, *_beside(ref))}
-    return Look(_taken(ref, around), marks)
+    return InputSnapshot(_taken(ref, around), marks)
 
 
-def check_still(ref: ScanRef, before: Look) -> None:
-    """Look at the files of a scan again, after it was read.
+def check_unchanged(ref: ScanRef, before: InputSnapshot) -> None:
+    """InputSnapshot at the files of a scan again, after it was read.
 
     Parameters
     ----------
     ref : ScanRef
-    before : Look
+    before : InputSnapshot
         From `look`, made before `fingerprint` and the reader opened a file.
 
     Raises
@@ -91,7 +91,7 @@ def check_still(ref: ScanRef, before: Look) -> None:
         raise InputError("the input changed while it was read", where=ref.path, do="run it again", code=CHANGED)
 
 
-def fingerprint(ref: ScanRef, recipe: Recipe, seen: Look | None = None) -> str:
+def fingerprint(ref: ScanRef, recipe: Recipe, seen: InputSnapshot | None = None) -> str:
     """Hash of everything a result comes from: the content of the input's files, the recipe, the version.
 
     Parameters
@@ -101,7 +101,7 @@ def fingerprint(ref: ScanRef, recipe: Recipe, seen: Look | None = None) -> str:
         lies count. What tables say of this one scan counts, not the rest of them.
     recipe : Recipe
         Where its lung method is a model, that file's bytes count.
-    seen : Look, optional
+    seen : InputSnapshot, optional
         From `look`; without it the files are looked for.
 
     Returns
@@ -112,7 +112,7 @@ def fingerprint(ref: ScanRef, recipe: Recipe, seen: Look | None = None) -> str:
     digest = _origin(ref, recipe)
     if (model := _model(recipe)) is not None:
         digest.update(model_digest(model).encode())
-    files = look(ref).files if seen is None else seen.files
+    files = snapshot(ref).files if seen is None else seen.files
     for name, path in (*files, *_beside(ref)):
         told = _told_of(ref, path) if path == ref.annotations else ""
         try:
@@ -122,7 +122,7 @@ def fingerprint(ref: ScanRef, recipe: Recipe, seen: Look | None = None) -> str:
     return digest.hexdigest()
 
 
-def stamp(ref: ScanRef, recipe: Recipe) -> str:
+def input_stamp(ref: ScanRef, recipe: Recipe) -> str:
     """Hash of the same, with the size and time of change of the input's files in place of their content.
 
     Where it is unchanged nothing is; where it changed, `fingerprint` decides.
@@ -141,7 +141,7 @@ def stamp(ref: ScanRef, recipe: Recipe) -> str:
     digest = _origin(ref, recipe)
     model = _model(recipe)
     own = [(name, ref.path / name) for name in ref.files] or _around(ref)
-    for name, path in (*own, *_beside(ref), *(list_parts(model) if model else [])):
+    for name, path in (*own, *_beside(ref), *(list_source_files(model) if model else [])):
         try:
             found = path.stat()
         except OSError:
@@ -174,7 +174,7 @@ def _model(recipe: Recipe) -> Path | None:
 def _beside(ref: ScanRef) -> list[tuple[str, Path]]:
     """What belongs to a scan beside its own files; what is not there is the reader's to refuse."""
     roots = (ref.annotations, (ref.known or Known()).lungs)
-    return [part for root in roots if root is not None and root.exists() for part in list_parts(root)]
+    return [part for root in roots if root is not None and root.exists() for part in list_source_files(root)]
 
 
 def _is_folder(ref: ScanRef) -> bool:
@@ -185,8 +185,8 @@ def _is_folder(ref: ScanRef) -> bool:
 def _around(ref: ScanRef) -> list[tuple[str, Path]]:
     """The files that the reader of a scan may look at, by name."""
     if _is_folder(ref):
-        return [(name, ref.path / name) for name in find_files(ref.path).files]
-    return list_parts(ref.path) if ref.path.exists() else []
+        return [(name, ref.path / name) for name in list_folder(ref.path).files]
+    return list_source_files(ref.path) if ref.path.exists() else []
 
 
 def _taken(ref: ScanRef, among: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
@@ -198,7 +198,7 @@ def _taken(ref: ScanRef, among: list[tuple[str, Path]]) -> list[tuple[str, Path]
     return [(name, ref.path / name) for name in list_slices(ref.path, ref.series_uid, [name for name, _ in among])]
 
 
-def _mark(path: Path) -> _Mark:
+def _mark(path: Path) -> _FileState:
     try:
         found = path.stat()
     except OSError:
@@ -214,7 +214,7 @@ def _told_of(ref: ScanRef, path: Path) -> str:
     from hilum.io.annotations.luna import read_series_rows
 
     # What `hilum.read` looks for; which of these names the table has is the reader's to say.
-    names = dict.fromkeys((ref.series_uid, header_uid(ref.path) if volume else "", *names_of(ref.path)))
+    names = dict.fromkeys((ref.series_uid, header_uid(ref.path) if volume else "", *scan_names(ref.path)))
     try:
         rows = read_series_rows(path, "annotations", only=set(filter(None, names)))
     except HilumError:  # the reader's to refuse

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from hilum.datasets.naming import names_by_rule
 from hilum.errors import InputError, OutputError
-from hilum.io.names import hashed_uid, hide_uids
-from hilum.io.values import is_uid
+from hilum.io.uids import hashed_uid, hide_uids, is_uid
 from hilum.outputs.scans_index import Origin
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hilum.progress import Tally
 
 if TYPE_CHECKING:
-    from hilum.batch.removals import Pruned
+    from hilum.batch.removals import PruneCounts
 
 
 def run(
@@ -83,17 +83,17 @@ def run(
         End with status 1 also where a scan is to be checked: it was stored, and something is probably wrong.
     """
     from hilum import batch
-    from hilum.io.extras import check_extra
+    from hilum.io.optional_packages import check_packages
     from hilum.outputs.dataset_summary import read_summary
-    from hilum.outputs.folder import check_out
+    from hilum.outputs.folder import check_output_folder
     from hilum.progress import Tally, progress
     from hilum.recipes import recipe as find_recipe
     from hilum.recipes import with_options
 
     chosen = with_options(find_recipe(recipe), file_format=file_format)
-    check_extra(chosen.output.format)
+    check_packages(chosen.output.format)
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
-    check_out(out, inputs)
+    check_output_folder(out, inputs)
     found = batch.survey(inputs, dataset=dataset, annotations=annotations)
     for row in found.refused:
         complain(row.shown or row.reason)
@@ -139,7 +139,7 @@ def run(
     return REFUSED if not shown.tally.well or (strict and shown.tally.to_check) else ALL_WELL
 
 
-def _tell_pruned(gone: Pruned) -> None:
+def _tell_pruned(gone: PruneCounts) -> None:
     warn(f"pruned: {gone.rows} lines of the ledger and {gone.folders} folders that belonged to no finished scan")
 
 

@@ -17,10 +17,10 @@ from hilum.datasets.listing import Listing, left_out
 from hilum.errors import InputError, MissingInputError
 from hilum.io import READERS, check_is_ct, is_volume, read, suffix_of
 from hilum.io.files import is_there
+from hilum.io.folder_listing import FolderListing, list_folder
 from hilum.io.output_kinds import output_kind
-from hilum.io.tree import Tree, find_files
-from hilum.io.unread import locked_folder, looks_like_dicom, not_downloaded, packed_files, unusable
-from hilum.io.values import is_uid
+from hilum.io.uids import is_uid
+from hilum.io.unreadable import looks_like_dicom, no_readable_slice, not_downloaded, packed_files, unreadable_folder
 from hilum.scan import Known, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ def index(root: Path) -> Listing:
         what = f"is an output of hilum ({kind}), and no input"
         do = "name a volume in it (scans/ID/ct.nii.gz), or the folder that it was made from"
         raise InputError(what, where=root, do=do, code="own-output")
-    tree = find_files(root)
+    tree = list_folder(root)
     names, copies = _volumes(root, tree)
     refs = [_ref(root / name, "", tag=name) for name in names]
     refused: list[InputError] = [not_downloaded(root / n, [n]) for n in tree.dangling if suffix_of(Path(n)) in READERS]
     found = _search(root, tree)
     refs += found.series(root)
-    refused += [*found.refused, *(locked_folder(root / name) for name in tree.locked)]
+    refused += [*found.refused, *(unreadable_folder(root / name) for name in tree.locked)]
     notes = _notes(root, tree)
     if copies:
         notes.append(Note("same-file", f"{copies} links to volume files that are listed anyway, not taken twice"))
@@ -133,7 +133,7 @@ def _ref(path: Path, series_uid: str, *, tag: str, files: tuple[str, ...] = ()) 
     return ScanRef("folder", scan_id_of(uid or tag), path, series_uid, files=files)
 
 
-def _volumes(root: Path, tree: Tree) -> tuple[list[str], int]:
+def _volumes(root: Path, tree: FolderListing) -> tuple[list[str], int]:
     """The volume files in the order of a walk, and how many links to one of them were left out."""
     names = [name for name in tree.files if suffix_of(Path(name)) in READERS]
     linked = {name for name in names if (root / name).is_symlink()}
@@ -173,7 +173,7 @@ def _below(common: str, homes: Mapping[str, set[str]]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _search(root: Path, tree: Tree) -> _Found:
+def _search(root: Path, tree: FolderListing) -> _Found:
     """List the CT series, and the folders whose files should be one."""
     from hilum.io.dicom.index import read_files
     from hilum.io.dicom.series import sort_out
@@ -227,11 +227,11 @@ def _refuse_folders(root: Path, found: _Found, files: Files, damaged: list[str],
     for folder, (junk, broken, locked) in sorted(groups.items()):
         if folder in found.settled or (folder in others and not broken and not locked):
             continue  # slices tell of what lies beside them; of another kind of image a file or two is no matter
-        found.refused.append(unusable(root, folder, junk=junk, damaged=broken, locked=locked))
+        found.refused.append(no_readable_slice(root, folder, junk=junk, damaged=broken, locked=locked))
         found.settled.add(folder)
 
 
-def _refuse_links(root: Path, found: _Found, tree: Tree) -> None:
+def _refuse_links(root: Path, found: _Found, tree: FolderListing) -> None:
     """Refuse each folder in which slices, or all there is, are links to content that is not there."""
     lost: defaultdict[str, list[str]] = defaultdict(list)
     for name in tree.dangling:
@@ -243,10 +243,10 @@ def _refuse_links(root: Path, found: _Found, tree: Tree) -> None:
             found.refused.append(not_downloaded(root / folder, names))
 
 
-def _notes(root: Path, tree: Tree) -> list[Note]:
+def _notes(root: Path, tree: FolderListing) -> list[Note]:
     notes = left_out(root, tree.outputs)
-    if tree.again:
-        text = f"{len(tree.again)} linked folders lead to folders that are searched anyway: not searched twice"
+    if tree.repeated:
+        text = f"{len(tree.repeated)} linked folders lead to folders that are searched anyway: not searched twice"
         notes.append(Note("ignored-links", text))
     if tables := [name for name in tree.files if name.rsplit("/", 1)[-1].lower() == "annotations.csv"]:
         what, do = "no scan gets the rows of", "give it with --annotations"

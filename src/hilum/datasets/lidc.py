@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from hilum.datasets import folder
 from hilum.datasets.listing import Listing
 from hilum.errors import InputError, MissingInputError
-from hilum.io import header_uid, is_volume, names_of
+from hilum.io import header_uid, is_volume, scan_names
 from hilum.io.annotations.lidc_xml import series_of
 from hilum.io.files import is_there
+from hilum.io.folder_listing import list_folder
 from hilum.io.names import safe_name
-from hilum.io.tree import find_files
-from hilum.io.values import is_uid
+from hilum.io.uids import is_uid
 from hilum.scan import Known, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _xml_files(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root
         return
-    for name in find_files(root).files:
+    for name in list_folder(root).files:
         if name.lower().endswith(".xml"):
             yield root / name
 
@@ -203,5 +203,5 @@ def _uid(ref: ScanRef) -> str:
     """The series of a listed scan; a volume file is called after it, or names it in its header."""
     if ref.series_uid or not is_volume(ref.path):
         return ref.series_uid
-    stem = names_of(ref.path)[0]
+    stem = scan_names(ref.path)[0]
     return stem if is_uid(stem) else header_uid(ref.path)

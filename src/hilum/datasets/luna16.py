@@ -22,9 +22,9 @@ from hilum.io import check_is_ct, read
 from hilum.io.annotations.luna import duplicate_notes, read_series_rows
 from hilum.io.files import is_there
 from hilum.io.names import safe_name
-from hilum.io.unread import locked_folder, not_downloaded
-from hilum.io.values import is_uid
-from hilum.outputs.reasons import reason_of
+from hilum.io.uids import is_uid
+from hilum.io.unreadable import not_downloaded, unreadable_folder
+from hilum.outputs.reasons import reason_without_names
 from hilum.scan import Known, Note, Scan, ScanRef
 from hilum.volume import Mask
 
@@ -131,7 +131,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         what = f"no row is of any of the {len(first)} scans"
         do = "give the table of these scans, or leave --annotations out"
         raise AnnotationError(what, where=annotations, do=do, code="no-row-fits")
-    locked = [locked_folder(root / name) for name in files.tree.locked]
+    locked = [unreadable_folder(root / name) for name in files.tree.locked]
     return Listing(refs, records, [*files.notes, *notes, *groups.notes, *_balance(records, len(first))], list(locked))
 
 
@@ -236,7 +236,7 @@ def _read_lungs(path: Path | None, scan: Scan) -> tuple[Mask | None, tuple[Note,
     try:
         given = read_metaimage_volume(path)
     except HilumError as refusal:
-        why = reason_of(refusal, path=path)
+        why = reason_without_names(refusal, path=path)
         return None, (Note("given-lungs", f"the lung mask of the data set was left out: {why}"),)
     if not given.geometry.isclose(scan.ct.geometry, tolerance=0.01):
         return None, (Note("given-lungs", "the lung mask of the data set lies on another grid and was left out"),)

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 from hilum.datasets.listing import left_out
 from hilum.errors import one_line
 from hilum.io import READERS, suffix_of
+from hilum.io.folder_listing import FolderListing, list_folder
 from hilum.io.names import safe_name
-from hilum.io.tree import Tree
-from hilum.io.tree import find_files as search
-from hilum.io.unread import looks_like_dicom
-from hilum.io.values import is_uid
+from hilum.io.uids import is_uid
+from hilum.io.unreadable import looks_like_dicom
 from hilum.scan import Note
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class Files:
     tables : mapping of str to Path
         By the keys of `TABLES`.
     notes : list of Note
-    tree : Tree
+    tree : FolderListing
         What the search met beside them.
     """
 
@@ -59,7 +58,7 @@ class Files:
     lungs: Mapping[str, Path]
     tables: Mapping[str, Path]
     notes: list[Note]
-    tree: Tree
+    tree: FolderListing
 
 
 def find_files(root: Path) -> Files:
@@ -74,7 +73,7 @@ def find_files(root: Path) -> Files:
     -------
     Files
     """
-    tree = search(root)
+    tree = list_folder(root)
     paths = [root / name for name in (*tree.files, *tree.dangling)]
     headers = {path for path in paths if path.suffix.lower() in _SCANS}
     masks = {path for path in headers if _is_mask(root, path)}
@@ -192,10 +191,10 @@ def _root_of(line: str) -> str:
     return uid.rpartition(".")[0] if is_uid(uid) else ""
 
 
-def _told(root: Path, tree: Tree) -> list[Note]:
+def _told(root: Path, tree: FolderListing) -> list[Note]:
     notes = []
-    if tree.again:
-        text = f"{len(tree.again)} linked folders lead to folders that are searched anyway: not searched twice"
+    if tree.repeated:
+        text = f"{len(tree.repeated)} linked folders lead to folders that are searched anyway: not searched twice"
         notes.append(Note("ignored-links", text))
     notes += left_out(root, tree.outputs)
     if others := [name for name in tree.files if _is_other_scan(name)]:

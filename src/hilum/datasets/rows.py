@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError, one_line
-from hilum.io import header_uid, is_volume, names_of, suffix_of
+from hilum.io import header_uid, is_volume, scan_names, suffix_of
 from hilum.io.annotations.luna import duplicate_notes, matched_notes, read_series_rows
 from hilum.io.names import safe_name
-from hilum.io.values import is_uid
+from hilum.io.uids import is_uid
 from hilum.outputs.records import TableRecord
 from hilum.scan import Known, Note, ScanRef
 
@@ -179,7 +179,7 @@ def _uid(ref: ScanRef, rows: Mapping[str, SeriesRows]) -> str:
     """The series UID of a listed scan; a volume file's header is asked only where its name does not tell."""
     if ref.series_uid or not is_volume(ref.path):
         return ref.series_uid
-    stem = names_of(ref.path)[0]
+    stem = scan_names(ref.path)[0]
     if is_uid(stem) and stem in rows:
         return stem
     return header_uid(ref.path)
@@ -188,4 +188,4 @@ def _uid(ref: ScanRef, rows: Mapping[str, SeriesRows]) -> str:
 def _names(ref: ScanRef) -> tuple[str, ...]:
     """What else a table may call a scan, the nearest name first."""
     above = [folder.name for folder in ref.path.absolute().parents][:3]
-    return tuple(dict.fromkeys((*names_of(ref.path), *above)))
+    return tuple(dict.fromkeys((*scan_names(ref.path), *above)))

@@ -15,10 +15,9 @@ from hilum.datasets.naming import place_of, placed, sources_of
 from hilum.datasets.rows import check_annotations, give_rows
 from hilum.errors import AnnotationError, HilumError
 from hilum.io import is_volume
-from hilum.io.names import hashed_uid, hide_uids
-from hilum.io.values import is_uid
+from hilum.io.uids import hashed_uid, hide_uids, is_uid
 from hilum.outputs.ledger_rows import Row
-from hilum.outputs.reasons import reason_of
+from hilum.outputs.reasons import reason_without_names
 from hilum.scan import Note
 
 if TYPE_CHECKING:
@@ -199,7 +198,7 @@ def _refused(error: HilumError, path: Path, annotations: Path | None) -> Row:
     """The ledger's line of a folder or file that is no scan, named by where it lies."""
     where = path if error.where is None else error.where
     tag = hashlib.sha256(str(where).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    reason = reason_of(error, path=path, annotations=annotations)
+    reason = reason_without_names(error, path=path, annotations=annotations)
     return Row(id=f"input-{tag}", status="refused", code=error.code, reason=reason, shown=str(error))
 
 

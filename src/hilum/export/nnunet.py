@@ -15,7 +15,7 @@ import hilum
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.export.finished import checked_run, fold_of, json_bytes, refuse_unit_range
 from hilum.io import write
-from hilum.io.atomic import whole_folder, write_refused
+from hilum.io.atomic import atomic_folder, write_refused
 from hilum.io.files import read_small
 from hilum.io.volumes.formats import FORMATS
 from hilum.outputs.volumes import format_of, read_stored
@@ -107,7 +107,7 @@ def write_nnunet(
     except OSError as problem:
         raise write_refused("", problem, where=raw) from None
     splits = _splits(used)
-    with whole_folder(final) as partial:
+    with atomic_folder(final) as partial:
         for part in ("imagesTr", "labelsTr"):
             (partial / part).mkdir()
         for scan in used:

@@ -18,7 +18,7 @@ import hilum
 from hilum.errors import FormatError, HilumError, InputError, OutputError, one_line
 from hilum.export.finished import checked_run
 from hilum.export.seg_source import find_source, index_sources
-from hilum.io.atomic import whole_folder
+from hilum.io.atomic import atomic_folder
 from hilum.io.output_kinds import RECIPE
 from hilum.ops.regrid import place_mask
 from hilum.outputs.volumes import read_stored
@@ -111,7 +111,7 @@ def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], ove
         if not objects:
             skipped.append(Skip(scan=scan.record.scan_id, code="empty-masks", reason="its masks are empty"))
             continue
-        with whole_folder(out / scan.record.scan_id) as partial:
+        with atomic_folder(out / scan.record.scan_id) as partial:
             for name, made in objects.items():
                 made.save_as(partial / f"{name}.dcm")
         files += len(objects)

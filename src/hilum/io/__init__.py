@@ -20,9 +20,9 @@ from hilum.errors import (
     UnsupportedError,
     one_line,
 )
-from hilum.io.extras import check_extra
 from hilum.io.files import is_there
-from hilum.io.values import is_uid
+from hilum.io.optional_packages import check_packages
+from hilum.io.uids import is_uid
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def read(
     path = Path(path)
     if not is_there(path):
         if os.path.islink(path):  # noqa: PTH114 - no path is too odd to be asked
-            raise import_module("hilum.io.unread").not_downloaded(path, [path.name])
+            raise import_module("hilum.io.unreadable").not_downloaded(path, [path.name])
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     suffix = suffix_of(path)
     if not is_volume(path):
@@ -144,7 +144,7 @@ def read(
         scan = _function({**READERS, **STORE_READERS}[suffix])(path)
     notes = (*scan.notes, *note_implausible_size(scan.ct.geometry), *note_implausible_values(scan.ct))
     scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
-    names = () if series_uid else names_of(path)
+    names = () if series_uid else scan_names(path)
     return annotate(scan, annotations, names=names) if annotations is not None else scan
 
 
@@ -176,7 +176,7 @@ def check_is_ct(scan: Scan, path: Path) -> Scan:
     return scan
 
 
-def names_of(path: Path) -> tuple[str, ...]:
+def scan_names(path: Path) -> tuple[str, ...]:
     """What a table may call the scan in a file or folder, where it does not go by series UIDs.
 
     Parameters
@@ -210,7 +210,7 @@ def header_uid(path: Path) -> str:
     suffix = suffix_of(path)
     try:
         if suffix in STORE_READERS:
-            uid: str = _function(("hilum.io.volumes.formats", "read_place"))(path).series_uid
+            uid: str = _function(("hilum.io.volumes.formats", "read_placement"))(path).series_uid
         else:
             uid = _function(HEADER_UIDS[suffix])(path)
     except (HilumError, OSError, KeyError):
@@ -313,7 +313,7 @@ def check_output(path: Path) -> str:
         raise UnsupportedError(
             f"cannot write {suffix or 'a file without suffix'}", where=path, do=f"use {' '.join(WRITERS)}"
         )
-    check_extra(suffix.removeprefix("."))
+    check_packages(suffix.removeprefix("."))
     return suffix
 
 

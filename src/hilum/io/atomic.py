@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from hilum._os import lock_handle, sync_folder
 from hilum.errors import HilumError, OutputError
-from hilum.io.machine import write_fault
+from hilum.io.errno_faults import write_fault
 from hilum.io.unfinished import sweep_once, unfinished_folder, unfinished_name
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(final: Path) -> Iterator[Path]:
+def atomic_folder(final: Path) -> Iterator[Path]:
     """Give a temporary folder that takes its final name only when the block ends well.
 
     Parameters
@@ -119,7 +119,7 @@ def whole_folder(final: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def open_own(path: Path) -> int:
+def open_own_file(path: Path) -> int:
     """Open a file of hilum's own for reading and writing, made where it is not there; never what a link leads to.
 
     Parameters

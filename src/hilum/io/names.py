@@ -6,7 +6,6 @@ none is told as its place among the files, which the person who holds them can c
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 from hilum.errors import one_line
@@ -63,10 +62,6 @@ _CASE = re.compile(r"(?:LIDC-IDRI|LNDb)-[0-9]{4}")
 
 LEFT_OUT = "(a name)"
 """What stands in a path for a part of it that stays where it is."""
-
-_HIDEABLE = re.compile(r"(?<![0-9])(?<![0-9]\.)[0-2](?:\.[0-9]+){3,}(?!\.?[0-9])")
-
-_HEX_DIGITS = 16
 
 _MOST_KERNELS = 4
 
@@ -170,7 +165,7 @@ def safe_kernel(text: str) -> str:
     return " ".join(values) if len(values) <= _MOST_KERNELS and all(map(_KERNEL.fullmatch, values)) else ""
 
 
-def count_place(number: int, total: int) -> str:
+def numbered_file(number: int, total: int) -> str:
     """What a file is called whose name stays where it is: its place among the sorted files.
 
     Parameters
@@ -200,49 +195,3 @@ def scrub(text: str) -> str:
     bare = _QUOTED.sub(lambda found: found[0] if safe_name(found[1] or found[2] or "") else "(a text)", text)
     bare = _PATHS.sub("(a path)", bare)
     return _FILE_NAMES.sub(lambda found: found[0] if safe_name(found[0]) else "(a file)", bare)
-
-
-def made_up_name(text: str) -> str:
-    """A stable name for a series without a UID, which shows nothing of the text that it is made from.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    str
-        ``no-uid-`` and 16 hexadecimal digits of a SHA-256.
-    """
-    return f"no-uid-{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:_HEX_DIGITS]}"
-
-
-def hashed_uid(uid: str) -> str:
-    """Another UID for a UID, the same wherever it is made: by it results of one series find each other.
-
-    Parameters
-    ----------
-    uid : str
-
-    Returns
-    -------
-    str
-        A UUID of version 8 made from the SHA-256, as DICOM writes one (PS3.5 section B.2): ``2.25.`` and a number.
-    """
-    number = int.from_bytes(hashlib.sha256(uid.encode("utf-8", "surrogateescape")).digest()[:16])
-    number = number & ~(0xF << 76) | 8 << 76  # the version
-    return f"2.25.{number & ~(0x3 << 62) | 2 << 62}"  # the variant
-
-
-def hide_uids(text: str) -> str:
-    """Replace every UID in a text by its `hashed_uid`.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    str
-    """
-    return _HIDEABLE.sub(lambda found: hashed_uid(found[0]), text)

@@ -9,12 +9,12 @@ import msgspec
 
 from hilum.errors import GeometryError, OutputError
 from hilum.io import write
-from hilum.io.atomic import whole_folder
+from hilum.io.atomic import atomic_folder
 from hilum.io.volumes.formats import FORMATS
 from hilum.io.volumes.placement import grid_of
 from hilum.outputs.finished import check_files
 from hilum.outputs.nodule_records import landed_again
-from hilum.outputs.store import Inventory
+from hilum.outputs.store import WrittenFiles
 from hilum.outputs.volumes import PARTS, format_of, read_stored
 from hilum.volume import Mask, Volume
 
@@ -66,8 +66,8 @@ def convert_scan(
     check_files(folder, record)
     suffix = FORMATS[file_format]
     written = {}
-    with whole_folder(scans / folder.name) as partial:
-        seen = Inventory(partial)
+    with atomic_folder(scans / folder.name) as partial:
+        seen = WrittenFiles(partial)
         for part in PARTS:
             if (volume := _read(folder, record, part)) is not None:
                 written[part] = volume

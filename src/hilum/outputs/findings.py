@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Kind = Literal["changed", "alarm", "told"]
+NoteKind = Literal["changed", "alarm", "info"]
 """``changed``: what is stored is not what the files say; ``alarm``: something is probably wrong; ``told``: neither."""
 
-BESIDE_LUNGS = "nodule-beside-lungs"
+NODULE_OUTSIDE_LUNGS = "nodule-beside-lungs"
 
-KINDS: dict[str, Kind] = {
+NOTE_KINDS: dict[str, NoteKind] = {
     # The image, or where it lies, is not what the files say.
     "assumed-positions": "changed",
     "clipped-hu": "changed",
@@ -33,7 +33,7 @@ KINDS: dict[str, Kind] = {
     "leak": "alarm",
     "lungs-not-found": "alarm",
     "missed-lung": "alarm",
-    BESIDE_LUNGS: "alarm",
+    NODULE_OUTSIDE_LUNGS: "alarm",
     "nodule-outside": "alarm",
     "not-hu": "alarm",
     "not-lung": "alarm",
@@ -42,82 +42,82 @@ KINDS: dict[str, Kind] = {
     "sides-mixed": "alarm",
     "small-lung": "alarm",
     # Of the files of a scan: what was read is what they say.
-    "chose-series": "told",
-    "dangling-links": "told",
-    "duplicate-slices": "told",
-    "forms-differ": "told",
-    "ignored-color-image": "told",
-    "ignored-damaged-file": "told",
-    "ignored-files": "told",
-    "ignored-incomplete-copy": "told",
-    "ignored-links": "told",
-    "ignored-localizer": "told",
-    "ignored-other-modality": "told",
-    "ignored-secondary-capture": "told",
-    "location-tag-disagrees": "told",
-    "low-hu": "told",
-    "minmax-tags-disagree": "told",
-    "modality-lut": "told",
-    "padding-to-air": "told",
-    "qform-unusable": "told",
-    "spacing-tag-disagrees": "told",
-    "split-series": "told",
-    "trailing-bytes": "told",
-    "unreadable-files": "told",
-    "unreadable-folders": "told",
+    "chose-series": "info",
+    "dangling-links": "info",
+    "duplicate-slices": "info",
+    "forms-differ": "info",
+    "ignored-color-image": "info",
+    "ignored-damaged-file": "info",
+    "ignored-files": "info",
+    "ignored-incomplete-copy": "info",
+    "ignored-links": "info",
+    "ignored-localizer": "info",
+    "ignored-other-modality": "info",
+    "ignored-secondary-capture": "info",
+    "location-tag-disagrees": "info",
+    "low-hu": "info",
+    "minmax-tags-disagree": "info",
+    "modality-lut": "info",
+    "padding-to-air": "info",
+    "qform-unusable": "info",
+    "spacing-tag-disagrees": "info",
+    "split-series": "info",
+    "trailing-bytes": "info",
+    "unreadable-files": "info",
+    "unreadable-folders": "info",
     # Of its lungs: a right mask may be all that.
-    "airway-included": "told",
-    "cropped": "told",
-    "dense-lung": "told",
-    "given-lungs": "told",
-    "lungs-doubtful": "told",
-    "lungs-fallback": "told",
+    "airway-included": "info",
+    "cropped": "info",
+    "dense-lung": "info",
+    "given-lungs": "info",
+    "lungs-doubtful": "info",
+    "lungs-fallback": "info",
     # Of its annotations.
-    "assumed-pixels": "told",
-    "bad-scores": "told",
-    "crowded-nodule": "told",
-    "duplicate-label": "told",
-    "duplicate-nodules": "told",
-    "marks-not-drawn": "told",
-    "matched-by-name": "told",
-    "no-nodules": "told",
-    "no-reading": "told",
-    "no-rows": "told",
-    "outlines-beyond": "told",
-    "several-readings": "told",
-    "slice-position-differs": "told",
-    "unknown-slices": "told",
-    "useless-outlines": "told",
+    "assumed-pixels": "info",
+    "bad-scores": "info",
+    "crowded-nodule": "info",
+    "duplicate-label": "info",
+    "duplicate-nodules": "info",
+    "marks-not-drawn": "info",
+    "matched-by-name": "info",
+    "no-nodules": "info",
+    "no-reading": "info",
+    "no-rows": "info",
+    "outlines-beyond": "info",
+    "several-readings": "info",
+    "slice-position-differs": "info",
+    "unknown-slices": "info",
+    "useless-outlines": "info",
     # Of a search for scans.
-    "ignored-archives": "told",
-    "no-ct-images": "told",
-    "not-luna16": "told",
-    "own-output": "told",
-    "same-file": "told",
-    "same-scan": "told",
-    "same-series": "told",
-    "table-beside": "told",
-    "unused-table": "told",
+    "ignored-archives": "info",
+    "no-ct-images": "info",
+    "not-luna16": "info",
+    "own-output": "info",
+    "same-file": "info",
+    "same-scan": "info",
+    "same-series": "info",
+    "table-beside": "info",
+    "unused-table": "info",
     # Of a data set, and of a table of detections.
-    "chose-table": "told",
-    "duplicate-detections": "told",
-    "duplicate-series": "told",
-    "marks-beyond-limit": "told",
-    "no-annotations": "told",
-    "no-detections": "told",
-    "no-labels": "told",
-    "patient-in-folds": "told",
-    "readings-without-scan": "told",
-    "rows-without-scan": "told",
-    "samples-without-nodule": "told",
-    "scans-assumed": "told",
-    "scans-without-rows": "told",
-    "unknown-series": "told",
-    "xray-readings": "told",
+    "chose-table": "info",
+    "duplicate-detections": "info",
+    "duplicate-series": "info",
+    "marks-beyond-limit": "info",
+    "no-annotations": "info",
+    "no-detections": "info",
+    "no-labels": "info",
+    "patient-in-folds": "info",
+    "readings-without-scan": "info",
+    "rows-without-scan": "info",
+    "samples-without-nodule": "info",
+    "scans-assumed": "info",
+    "scans-without-rows": "info",
+    "unknown-series": "info",
+    "xray-readings": "info",
 }
 """Every code that a note can have."""
 
-LOOKED_AT = frozenset({
+REVIEW_CODES = frozenset({
     "airway-included", "assumed-pixels", "crowded-nodule", "cropped", "dense-lung", "ignored-damaged-file", "low-hu",
     "lungs-doubtful", "lungs-fallback", "missing-slices", "outlines-beyond", "saturated", "several-readings",
     "slice-position-differs", "split-series", "unknown-slices", "unreadable-files", "unreadable-folders",
@@ -125,7 +125,7 @@ LOOKED_AT = frozenset({
 """Codes that are no alarm, and still want an eye: the data may be right, and may lack something."""
 
 
-def kind_of(code: str) -> Kind:
+def kind_of(code: str) -> NoteKind:
     """The kind of a note.
 
     Parameters
@@ -134,20 +134,20 @@ def kind_of(code: str) -> Kind:
 
     Returns
     -------
-    Kind
+    NoteKind
         ``changed`` for a code that this version does not know: more than it deserves is better than less.
     """
-    return KINDS.get(code, "changed")
+    return NOTE_KINDS.get(code, "changed")
 
 
-def codes_of(notes: Iterable[str], kind: Kind) -> list[str]:
+def codes_of(notes: Iterable[str], kind: NoteKind) -> list[str]:
     """Pick the codes of one kind from the notes of a scan.
 
     Parameters
     ----------
     notes : iterable of str
         Codes, or lines that begin with one and a colon.
-    kind : Kind
+    kind : NoteKind
 
     Returns
     -------

@@ -11,7 +11,7 @@ from io import BufferedReader
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from hilum.errors import InputError, OutputError
-from hilum.io.atomic import atomic_path, open_own, write_refused
+from hilum.io.atomic import atomic_path, open_own_file, write_refused
 from hilum.io.files import open_file
 from hilum.outputs.ledger_rows import Row, decode_row, encode_row
 
@@ -170,7 +170,7 @@ class Ledger:
         line = encode_row(row)
         try:
             if self._writer is None:
-                self._writer = os.fdopen(open_own(self._path), "r+b", buffering=0)
+                self._writer = os.fdopen(open_own_file(self._path), "r+b", buffering=0)
             file = self._writer
             file.seek(self._end)
             file.truncate()  # what a crash cut off

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, OutputError
-from hilum.io.volumes.formats import FORMATS, read_place
+from hilum.io.volumes.formats import FORMATS, read_placement
 from hilum.io.volumes.placement import placed_geometry
 from hilum.ops.nodules.readings import mean_agreement
 from hilum.outputs.records import NoduleRecord
@@ -133,7 +133,7 @@ def _stored_affine(path: Path) -> NDArray[np.float64]:
         from hilum.io.volumes.nifti_header import read_nifti_affine
 
         return read_nifti_affine(path)
-    return placed_geometry(read_place(path), where=path).affine
+    return placed_geometry(read_placement(path), where=path).affine
 
 
 def write_locations(scan: Scan, folder: Path) -> None:

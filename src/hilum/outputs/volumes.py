@@ -10,7 +10,7 @@ from hilum.io.volumes.formats import FORMATS, STORES, function_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hilum.io.volumes.boxes import Stored
+    from hilum.io.volumes.open_volumes import OpenVolume
     from hilum.outputs.records import ScanRecord
     from hilum.volume import Volume
 
@@ -44,7 +44,7 @@ def format_of(record: ScanRecord, part: str = "ct") -> str:
     return next((name for name, store in STORES.items() if part + store.files[0] in record.files), "")
 
 
-def lacking(record: ScanRecord) -> list[str]:
+def missing_parts(record: ScanRecord) -> list[str]:
     """Tell what a finished scan lacks of what its recipe promised.
 
     Parameters
@@ -96,7 +96,7 @@ def read_stored(folder: Path, record: ScanRecord, part: str) -> Volume | None:
     return volume
 
 
-def open_stored(folder: Path, record: ScanRecord, part: str) -> Stored | None:
+def open_stored(folder: Path, record: ScanRecord, part: str) -> OpenVolume | None:
     """Open one volume of a finished scan, to read boxes of it.
 
     Parameters
@@ -106,7 +106,7 @@ def open_stored(folder: Path, record: ScanRecord, part: str) -> Stored | None:
 
     Returns
     -------
-    Stored or None
+    OpenVolume or None
         None where the scan has no such volume. npy is memory-mapped; of b2nd and zarr the chunks of a box are
         unpacked; nifti is unpacked whole, here.
 
@@ -119,7 +119,7 @@ def open_stored(folder: Path, record: ScanRecord, part: str) -> Stored | None:
     if not name:
         return None
     path = folder / (part + FORMATS[name])
-    stored: Stored = function_of(name, "open")(path)
+    stored: OpenVolume = function_of(name, "open")(path)
     if tuple(stored.shape) != record.geometry.shape:
         raise FormatError(f"has shape {tuple(stored.shape)}, not that of scan.json", where=path, code="shape")
     return stored

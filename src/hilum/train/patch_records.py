@@ -121,7 +121,7 @@ def read_patches(folder: Path) -> Patches:
     for scan in told.scans:
         for name, facts in scan.files.items():
             path = folder / name
-            if not (is_plain_name(name, deepest=2) and is_own_file(folder, name)):
+            if not (is_plain_name(name, max_parts=2) and is_own_file(folder, name)):
                 raise FormatError("names a file that is not in the folder", where=folder / SUMMARY, code="path")
             if path.stat().st_size != facts.bytes:
                 raise FormatError("is not of the size that it was written in", where=path, do="cut the patches again")

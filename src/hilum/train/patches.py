@@ -14,7 +14,7 @@ from hilum.errors import HilumError, InputError, one_line
 from hilum.io.annotations.csv_tables import safe_cells
 from hilum.io.annotations.detections import read_candidates, read_findings
 from hilum.io.output_kinds import RECIPE
-from hilum.io.values import AIR_HU
+from hilum.io.volumes.volume_file import MIN_HU
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import Box, cut_patch, padded_voxels
 from hilum.outputs.nodule_records import read_locations
@@ -215,7 +215,7 @@ def air_value(scan: RunScan, folder: Path) -> float:
         If the scan was made by another recipe than the folder's.
     """
     if scan.record.unit == HU:
-        return float(AIR_HU)
+        return float(MIN_HU)
     made = recipe(folder / RECIPE)
     if recipe_fingerprint(made) != scan.record.recipe_sha256:
         what = "was made by another recipe than recipe.toml: what is air in it is not known"

@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, MissingInputError, OutputError, one_line
-from hilum.io.atomic import whole_folder
-from hilum.io.values import is_uid
+from hilum.io.atomic import atomic_folder
+from hilum.io.uids import is_uid
 from hilum.io.volumes.placement import grid_of
 from hilum.outputs.finished import check_files as _check_files
-from hilum.outputs.finished import look_up_scans
+from hilum.outputs.finished import listed_scans
 from hilum.outputs.ledger import read_ledger
 from hilum.outputs.records import is_annotated
 from hilum.scan import Nodule
@@ -99,7 +99,7 @@ def list_run(folder: Path, *, fold_by: str = "fold") -> tuple[list[RunScan], lis
         If no scan is finished.
     """
     scans, skipped = [], []
-    for path, record in look_up_scans(folder):
+    for path, record in listed_scans(folder):
         if record is None:
             reason = "its scan.json is absent or damaged; run it again"
             skipped.append(Skip(scan=one_line(path.name, limit=80), code="damaged-scan", reason=reason))
@@ -209,7 +209,7 @@ def output_folder(out: Path, *, run: Path, overwrite: bool = False) -> Iterator[
     except OSError as problem:
         reason = problem.strerror or str(problem)
         raise OutputError(f"cannot be written: {reason}", where=out, do="choose another --out") from None
-    with whole_folder(out) as partial:
+    with atomic_folder(out) as partial:
         yield partial
 
 

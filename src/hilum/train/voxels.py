@@ -10,7 +10,7 @@ import numpy as np
 from hilum._kernels.patches.crops import cut_scaled
 from hilum._kernels.simd.prefetch import aligned
 from hilum.errors import MissingInputError
-from hilum.io.volumes.boxes import StoredArray, cut_stored, read_all
+from hilum.io.volumes.open_volumes import OpenArray, read_all, read_padded_box
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import lies_inside
 from hilum.ops.patches.label_tiles import LabelTiles
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.volumes.boxes import Stored
+    from hilum.io.volumes.open_volumes import OpenVolume
     from hilum.ops.patches.boxes import Box
     from hilum.ops.patches.poses import Pose
     from hilum.ops.patches.sampling import Order
@@ -39,7 +39,7 @@ class Opened:
 
     Parameters
     ----------
-    ct, labels : Stored
+    ct, labels : OpenVolume
     lungs : ndarray of uint8, shape (z, y, x), or None
     air : float
         What lies outside the volume, in its own unit.
@@ -47,8 +47,8 @@ class Opened:
         Where the labels' array holds any.
     """
 
-    ct: Stored
-    labels: Stored
+    ct: OpenVolume
+    labels: OpenVolume
     lungs: NDArray[np.uint8] | None
     air: float
     ct_array: NDArray[Any] | None
@@ -62,10 +62,10 @@ class Opened:
 
     def cut(self, start: Box, size: Box, scaling: Scaling | None) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """The image, scaled where it shall be, and the labels of a box."""
-        mask: NDArray[np.uint8] = cut_stored(self.labels, start, size)
+        mask: NDArray[np.uint8] = read_padded_box(self.labels, start, size)
         box, corner = self.ct_array, start
         if scaling is None or box is None or not lies_inside(self.ct.shape, start, size):
-            box, corner = cut_stored(self.ct, start, size, fill=self.air), (0, 0, 0)
+            box, corner = read_padded_box(self.ct, start, size, fill=self.air), (0, 0, 0)
             if scaling is None:
                 return box, mask
         if box.dtype != np.int16:
@@ -86,10 +86,10 @@ class Opened:
         image = aligned(size, self.ct.dtype if scaling is None else np.float32)
 
         def cut_image(first: Box, wide: Box) -> NDArray[Any]:
-            return cut_stored(self.ct, first, wide, fill=self.air)
+            return read_padded_box(self.ct, first, wide, fill=self.air)
 
         def cut_labels(first: Box, wide: Box) -> NDArray[Any]:
-            return cut_stored(self.labels, first, wide)
+            return read_padded_box(self.labels, first, wide)
 
         if pose.resampled:
             sample(*ct, cut_image, pose, image, ROUND if image.dtype == np.int16 else finish, order=order)
@@ -122,7 +122,7 @@ def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> Opened:
     if ct is None:
         raise MissingInputError("the scan's folder holds no ct file", where=scan.folder, do="run it again")
     inside = open_stored(scan.folder, scan.record, "lungs") if lungs else None
-    labels = drawn or StoredArray(mask_nodules(scan.geometry, scan.nodules).array, scan.geometry, resident=True)
+    labels = drawn or OpenArray(mask_nodules(scan.geometry, scan.nodules).array, scan.geometry, resident=True)
     plain = _as_it_lies(labels)
     return Opened(
         ct=ct,
@@ -135,7 +135,7 @@ def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> Opened:
     )
 
 
-def _as_it_lies(stored: Stored) -> NDArray[Any] | None:
+def _as_it_lies(stored: OpenVolume) -> NDArray[Any] | None:
     """The voxels as a plain array, of a type and an order that the kernels take; None where they are not."""
     array = stored.array
     if array is None or not array.flags.c_contiguous or array.dtype not in {np.dtype(t) for t in ("i2", "u1", "f4")}:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hilum.errors import FormatError
 from hilum.io.files import read_small
-from hilum.outputs.finished import AGAIN, LARGEST_RECORD, decode_record
+from hilum.outputs.finished import AGAIN, MAX_RECORD_BYTES, decode_record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def check_record(folder: Path, row: Row | None) -> Checked:
         If it is missing, damaged, of another scan, or not the one that the ledger names.
     """
     path = folder / "scan.json"
-    raw = read_small(path, limit=LARGEST_RECORD)
+    raw = read_small(path, limit=MAX_RECORD_BYTES)
     found = hashlib.sha256(raw).hexdigest()
     if row is not None and row.scan_sha256 not in ("", found):
         raise FormatError("is not what the ledger says", where=path, do=AGAIN, code="checksum")

@@ -12,7 +12,7 @@ from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.files import read_small
 from hilum.outputs import ledger
 from hilum.outputs.findings import finished_status
-from hilum.outputs.finished import check_files, look_up_scans, record_sha256
+from hilum.outputs.finished import check_files, listed_scans, record_sha256
 from hilum.outputs.preview_files import read_preview
 from hilum.outputs.store import read_finished
 from hilum.report.risk import flags, risk
@@ -184,7 +184,7 @@ def open_source(
 
 def _open_run(folder: Path, original: Path | None) -> Source:
     rows = ledger.read_ledger(folder)
-    finished = {path.name: (path, record) for path, record in look_up_scans(folder, unlisted=True) if path.is_dir()}
+    finished = {path.name: (path, record) for path, record in listed_scans(folder, unlisted=True) if path.is_dir()}
     items = []
     for name in sorted({**rows, **finished}):
         path, record = finished.get(name, (None, None))

@@ -18,7 +18,7 @@ import hilum
 from hilum.batch.cluster import probe
 from hilum.errors import HilumError, InputError
 from hilum.io.atomic import write_refused
-from hilum.io.parts import list_parts
+from hilum.io.source_files import list_source_files
 from hilum.io.unfinished import unfinished_name
 from hilum.ops.lungs.segment import MODEL
 
@@ -167,7 +167,7 @@ def _minor(version: str) -> list[str]:
 def _files(task: Task) -> Iterator[Path]:
     """Where a scan's input lies: its first and its last file, its annotations, its lungs, the model of its recipe."""
     known, method = task.ref.known, task.recipe.lungs.method
-    parts = [path for _, path in list_parts(task.ref.path)]
+    parts = [path for _, path in list_source_files(task.ref.path)]
     yield from (*parts[:1], *parts[-1:])
     for path in (task.ref.annotations, known.lungs if known is not None else None):
         if path is not None:

@@ -125,7 +125,7 @@ def read_rows(
             raise wrong_line(path, reader.line_num, str(error)) from error
 
 
-def place_and_value(row: Row, names: Sequence[str], path: Path) -> tuple[float, ...]:
+def point_and_value(row: Row, names: Sequence[str], path: Path) -> tuple[float, ...]:
     """The four numbers of a row: a place in the world, and what is said of it.
 
     Parameters

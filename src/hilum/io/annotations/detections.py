@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from hilum.errors import AnnotationError, one_line
-from hilum.io.annotations.csv_tables import place_and_value, read_rows, wrong_line
+from hilum.io.annotations.csv_tables import point_and_value, read_rows, wrong_line
 from hilum.io.files import open_file
-from hilum.io.values import is_uid
+from hilum.io.uids import is_uid
 from hilum.scan import Note
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _points(path: Path, kind: Kind) -> tuple[dict[str, NDArray[np.float64]], int
 
 
 def _numbers(row: Row, names: tuple[str, ...], kind: Kind, path: Path) -> tuple[float, ...]:
-    numbers = place_and_value(row, names, path)
+    numbers = point_and_value(row, names, path)
     value = numbers[3]
     low, high, told = _RANGE[kind]
     if not low < value < high or (kind == "candidates" and value not in {0.0, 1.0}):

@@ -15,7 +15,7 @@ from xml.parsers import expat
 from hilum.errors import AnnotationError
 from hilum.io.annotations.lidc_records import Marked, Message, Outline, Session
 from hilum.io.files import open_file
-from hilum.io.values import is_uid
+from hilum.io.uids import is_uid
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from hilum.errors import AnnotationError
-from hilum.io.annotations.csv_tables import place_and_value, read_rows, wrong_line
+from hilum.io.annotations.csv_tables import point_and_value, read_rows, wrong_line
 from hilum.scan import Nodule, Note
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def duplicate_notes(found: SeriesRows) -> tuple[Note, ...]:
 
 
 def _numbers(row: Row, names: tuple[str, ...], rule: _Rule, path: Path) -> tuple[float, ...]:
-    numbers = place_and_value(row, names, path)
+    numbers = point_and_value(row, names, path)
     value = numbers[3]
     if not rule.above < value <= rule.most or (rule.whole and value != int(value)):
         raise wrong_line(path, row.line, f"{rule.column} is {value:g}, expected {rule.told}")

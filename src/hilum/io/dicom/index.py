@@ -12,9 +12,9 @@ from hilum.io.dicom.headers import read_headers
 from hilum.io.dicom.records import Finding, Header, Sorted, Stack
 from hilum.io.dicom.series import group, sort_out
 from hilum.io.dicom.stack import judge_with_luts, name_damaged
-from hilum.io.names import count_place, safe_name
-from hilum.io.tree import Tree, find_files
-from hilum.io.unread import locked_folder, not_downloaded
+from hilum.io.folder_listing import FolderListing, list_folder
+from hilum.io.names import numbered_file, safe_name
+from hilum.io.unreadable import not_downloaded, unreadable_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -157,18 +157,18 @@ def list_slices(root: Path, series_uid: str, names: Iterable[str]) -> list[str]:
     return sorted({header.path for header in slices if not series_uid or header.series_uid == series_uid})
 
 
-def _call(tree: Tree) -> dict[str, str]:
+def _call(tree: FolderListing) -> dict[str, str]:
     """What messages call the files whose names may not be shown: their places among all of them."""
     names = sorted([*tree.files, *tree.dangling])
-    return {name: count_place(k, len(names)) for k, name in enumerate(names) if not safe_name(name)}
+    return {name: numbered_file(k, len(names)) for k, name in enumerate(names) if not safe_name(name)}
 
 
-def _on_the_folder(tree: Tree, files: Files) -> list[Finding]:
+def _on_the_folder(tree: FolderListing, files: Files) -> list[Finding]:
     """What a search met beside files."""
     findings = []
-    if tree.again:
-        text = f"{len(tree.again)} links to folders that are searched anyway, not searched twice"
-        findings.append(Finding("ignored-links", text, "ignored", tuple(tree.again)))
+    if tree.repeated:
+        text = f"{len(tree.repeated)} links to folders that are searched anyway, not searched twice"
+        findings.append(Finding("ignored-links", text, "ignored", tuple(tree.repeated)))
     if tree.locked:
         text = f"{len(tree.locked)} folders could not be opened"
         findings.append(Finding("unreadable-folders", text, "ignored", tuple(tree.locked)))
@@ -190,7 +190,7 @@ def _on_the_files(files: Files) -> list[Finding]:
     return findings
 
 
-def _names(path: Path) -> tuple[Path, Tree]:
+def _names(path: Path) -> tuple[Path, FolderListing]:
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -203,12 +203,12 @@ def _names(path: Path) -> tuple[Path, Tree]:
             raise FormatError("the file cannot be opened", where=path, do="check its permissions") from error
         if start == b"PK\x03\x04":
             raise UnsupportedError("a zip archive is not read", where=path, do="unpack it and give the folder")
-        return path.parent, Tree([path.name], [], [], [], [])
+        return path.parent, FolderListing([path.name], [], [], [], [])
     if not stat.S_ISDIR(mode):
         raise UnsupportedError("neither a file nor a folder", where=path, do="give a DICOM folder")
-    tree = find_files(path)
+    tree = list_folder(path)
     if "" in tree.locked:
-        raise locked_folder(path)
+        raise unreadable_folder(path)
     if not tree.files and not tree.dangling:
         raise MissingInputError(
             "no files in this folder", where=path, do="give the folder of a series", code="no-files"

@@ -23,8 +23,9 @@ from hilum.io.dicom.gaps import check_spacing, gap_limit
 from hilum.io.dicom.index import Index, index_folder
 from hilum.io.dicom.series import choose, refuse
 from hilum.io.dicom.voxels import read_voxels
-from hilum.io.names import made_up_name, safe_kernel
-from hilum.io.unread import looks_like_dicom, unusable, what_else_lies
+from hilum.io.names import safe_kernel
+from hilum.io.uids import made_up_name
+from hilum.io.unreadable import describe_other_files, looks_like_dicom, no_readable_slice
 from hilum.scan import Note, Scan
 from hilum.volume import Volume
 
@@ -181,10 +182,10 @@ def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
 def _nothing(path: Path, index: Index) -> InputError:
     if not index.sorted_out.findings:
         files = index.files
-        if (lies := what_else_lies(files.junk, files.shown)) and path.is_dir():
+        if (lies := describe_other_files(files.junk, files.shown)) and path.is_dir():
             return SeriesError(f"no DICOM here: {lies.what}", where=path, do=lies.do, code="no-dicom")
         if files.locked or (path.is_dir() and any(map(looks_like_dicom, files.junk))):
-            return unusable(index.root, "", junk=files.junk, damaged=(), locked=files.locked)
+            return no_readable_slice(index.root, "", junk=files.junk, damaged=(), locked=files.locked)
         kind = FormatError if path.is_file() else SeriesError
         return kind("no DICOM images found", where=path, do="give the folder of a CT series", code="no-dicom")
     error = refuse(index.sorted_out)

@@ -21,10 +21,10 @@ import numpy as np
 
 from hilum.errors import FormatError, HilumError, UnsupportedError
 from hilum.io.atomic import atomic_path
-from hilum.io.extras import need
 from hilum.io.files import HEADER_LIMIT, open_file
+from hilum.io.optional_packages import need
 from hilum.io.volumes.blocks import check_packed, check_size
-from hilum.io.volumes.boxes import check_box
+from hilum.io.volumes.open_volumes import check_box
 from hilum.io.volumes.placement import (
     TypedPlacement,
     check_placed,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.volumes.boxes import Box
+    from hilum.io.volumes.open_volumes import Box
     from hilum.io.volumes.placement import Placement
     from hilum.volume import Volume
 
@@ -135,7 +135,7 @@ def read_b2nd(path: Path) -> Volume:
     InputError
         If blosc2 is not installed.
     """
-    stored = StoredB2nd(path)
+    stored = OpenB2nd(path)
     array = stored.read((0, 0, 0), stored.shape)
     if _crc32(array) != stored.layer.crc32:
         raise FormatError("its voxels do not match their checksum", where=path, do="write it again", code="checksum")
@@ -161,8 +161,8 @@ def read_b2nd_placement(path: Path) -> Placement:
     return _read_header(path).layer
 
 
-class StoredB2nd:
-    """A .b2nd file that is open for reading: what `hilum.io.volumes.boxes.Stored` says.
+class OpenB2nd:
+    """A .b2nd file that is open for reading: what `hilum.io.volumes.open_volumes.OpenVolume` says.
 
     A box has no checksum of its own: whoever trains on it holds the file against ``scan.json`` before.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from hilum.errors import UnsupportedError
-from hilum.io.values import to_scan
+from hilum.io.volumes.volume_file import to_scan
 from hilum.volume import Mask
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ STORES: dict[str, Format] = {
         "hilum.io.volumes.ome_zarr",
         "read_zarr",
         "read_zarr_placement",
-        "StoredZarr",
+        "OpenZarr",
     ),
-    "b2nd": Format(".b2nd", (".b2nd",), "hilum.io.volumes.b2nd", "read_b2nd", "read_b2nd_placement", "StoredB2nd"),
+    "b2nd": Format(".b2nd", (".b2nd",), "hilum.io.volumes.b2nd", "read_b2nd", "read_b2nd_placement", "OpenB2nd"),
 }
 """Every store, by its name in a recipe."""
 
@@ -73,10 +73,10 @@ def read_scan(path: Path) -> Scan:
     volume = function_of(_named_by(path), "read")(path)
     if isinstance(volume, Mask):
         raise UnsupportedError("holds labels, no scan", where=path, do="give the ct beside it")
-    return to_scan(np.array(volume.array), volume.geometry, where=path, series_uid=read_place(path).series_uid)
+    return to_scan(np.array(volume.array), volume.geometry, where=path, series_uid=read_placement(path).series_uid)
 
 
-def read_place(path: Path) -> Placement:
+def read_placement(path: Path) -> Placement:
     """Read where a store puts its voxels.
 
     Parameters

@@ -18,9 +18,10 @@ import numpy as np
 from hilum.errors import FormatError, OutputError, UnsupportedError
 from hilum.io.atomic import atomic_path
 from hilum.io.files import data_path, open_file
-from hilum.io.values import is_uid, to_scan
+from hilum.io.uids import is_uid
 from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size
 from hilum.io.volumes.metaimage_header import MET_TYPES, Header, read_header
+from hilum.io.volumes.volume_file import to_scan
 from hilum.volume import Volume
 
 if TYPE_CHECKING:

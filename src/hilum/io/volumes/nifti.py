@@ -21,10 +21,12 @@ import numpy as np
 from hilum.errors import FormatError, GeometryError, UnsupportedError
 from hilum.io.atomic import atomic_path
 from hilum.io.files import open_file
-from hilum.io.values import geometry_from_steps, is_uid, to_scan
+from hilum.io.uids import is_uid
 from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, write_gzip
-from hilum.io.volumes.boxes import StoredArray
+from hilum.io.volumes.header_geometry import geometry_from_steps
 from hilum.io.volumes.nifti_header import DATATYPES, pack_header
+from hilum.io.volumes.open_volumes import OpenArray
+from hilum.io.volumes.volume_file import to_scan
 from hilum.scan import Note
 from hilum.volume import Volume
 
@@ -108,7 +110,7 @@ def read_nifti_volume(path: Path) -> Volume:
     return Volume(stored.array if plain else stored.array * stored.slope + stored.intercept, stored.geometry)
 
 
-def open_nifti(path: Path) -> StoredArray:
+def open_nifti(path: Path) -> OpenArray:
     """Read a .nii or .nii.gz file of a finished scan, to take boxes of it: packed as one, it is unpacked whole.
 
     Parameters
@@ -117,7 +119,7 @@ def open_nifti(path: Path) -> StoredArray:
 
     Returns
     -------
-    StoredArray
+    OpenArray
 
     Raises
     ------
@@ -125,7 +127,7 @@ def open_nifti(path: Path) -> StoredArray:
         As `read_nifti_volume`.
     """
     volume = read_nifti_volume(path)
-    return StoredArray(volume.array, volume.geometry, resident=True)
+    return OpenArray(volume.array, volume.geometry, resident=True)
 
 
 def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:

@@ -16,7 +16,7 @@ from hilum.errors import FormatError, MissingInputError, UnsupportedError
 from hilum.io.atomic import atomic_path
 from hilum.io.files import HEADER_LIMIT, open_file
 from hilum.io.volumes.blocks import Block, check_size
-from hilum.io.volumes.boxes import StoredArray
+from hilum.io.volumes.open_volumes import OpenArray
 from hilum.io.volumes.placement import check_placed, decode_placement, placed_geometry, placed_volume, placement_of
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def read_npy(path: Path) -> Volume:
     return placed_volume(record, array.T if fortran else array, where=path)
 
 
-def open_npy(path: Path) -> StoredArray:
+def open_npy(path: Path) -> OpenArray:
     """Map a .npy file that `write_npy` made into memory: of it is read what is asked for.
 
     Parameters
@@ -92,7 +92,7 @@ def open_npy(path: Path) -> StoredArray:
 
     Returns
     -------
-    StoredArray
+    OpenArray
 
     Raises
     ------
@@ -105,7 +105,7 @@ def open_npy(path: Path) -> StoredArray:
         Block(handle, "raw", where=path).expect(check_size(math.prod(shape), dtype, where=path))
         offset = handle.tell()
         array = np.memmap(handle, dtype, "r", offset, shape, "F" if fortran else "C")
-    return StoredArray(array, placed_geometry(record, where=path), resident=False)
+    return OpenArray(array, placed_geometry(record, where=path), resident=False)
 
 
 def read_npy_placement(path: Path) -> Placement:

@@ -19,8 +19,10 @@ import numpy as np
 from hilum.errors import FormatError, GeometryError, UnsupportedError, one_line
 from hilum.io.atomic import atomic_path
 from hilum.io.files import HEADER_LIMIT, data_path, open_file
-from hilum.io.values import geometry_from_steps, is_uid, to_scan
+from hilum.io.uids import is_uid
 from hilum.io.volumes.blocks import Block, check_size, write_gzip
+from hilum.io.volumes.header_geometry import geometry_from_steps
+from hilum.io.volumes.volume_file import to_scan
 from hilum.scan import Note
 from hilum.volume import Volume
 

@@ -17,10 +17,10 @@ import numpy as np
 
 from hilum.errors import OutputError, UnsupportedError
 from hilum.geometry import IDENTITY_DIRECTION
-from hilum.io.atomic import whole_folder
-from hilum.io.extras import need
+from hilum.io.atomic import atomic_folder
+from hilum.io.optional_packages import need
 from hilum.io.volumes.placement import placed_volume, placement_of
-from hilum.io.volumes.zarr_shards import ATTRIBUTE, HEADER, StoredZarr, read_zarr_placement
+from hilum.io.volumes.zarr_shards import ATTRIBUTE, HEADER, OpenZarr, read_zarr_placement
 from hilum.ops.pyramid import halve
 from hilum.volume import Mask
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 CHUNK = 48
 """Edge of the cubes that are packed one by one: measured, as their packing, in docs/decisions/0008."""
 
-__all__ = ["StoredZarr", "read_zarr", "read_zarr_placement", "write_zarr"]
+__all__ = ["OpenZarr", "read_zarr", "read_zarr_placement", "write_zarr"]
 
 _IMAGE = "ct.zarr"
 """What the labels beside it are of."""
@@ -75,7 +75,7 @@ def write_zarr(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     sizes = [volume]
     while len(sizes) < LEVELS and max(sizes[-1].shape) > SMALL:
         sizes.append(halve(sizes[-1]))
-    with whole_folder(path) as partial:
+    with atomic_folder(path) as partial:
         group = zarr.create_group(partial, zarr_format=3, attributes=_attributes(sizes, path, series_uid))
         for number, size in enumerate(sizes):
             _write_array(group, str(number), size)
@@ -111,7 +111,7 @@ def read_zarr(path: Path) -> Volume:
     InputError
         If zarr is not installed.
     """
-    stored = StoredZarr(path)
+    stored = OpenZarr(path)
     return placed_volume(stored.placement, stored.read((0, 0, 0), stored.shape), where=path)
 
 

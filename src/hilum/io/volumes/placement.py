@@ -10,7 +10,8 @@ import numpy as np
 
 from hilum.errors import FormatError
 from hilum.geometry import Geometry
-from hilum.io.values import is_uid, make_geometry
+from hilum.io.uids import is_uid
+from hilum.io.volumes.header_geometry import make_geometry
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:

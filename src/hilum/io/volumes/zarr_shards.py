@@ -17,10 +17,10 @@ import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, MissingInputError, UnsupportedError
-from hilum.io.extras import need
 from hilum.io.files import HEADER_LIMIT, open_file
+from hilum.io.optional_packages import need
 from hilum.io.volumes.blocks import check_packed, check_size
-from hilum.io.volumes.boxes import check_box
+from hilum.io.volumes.open_volumes import check_box
 from hilum.io.volumes.placement import TypedPlacement, check_placed, check_type, decode_placement, placed_geometry
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.volumes.boxes import Box
+    from hilum.io.volumes.open_volumes import Box
 
 HEADER, ATTRIBUTE = "zarr.json", "hilum"
 
@@ -96,8 +96,8 @@ def read_zarr_placement(path: Path) -> TypedPlacement:
     return decode_placement(found, where=path, kind=TypedPlacement)
 
 
-class StoredZarr:
-    """A .zarr folder that is open for reading: what `hilum.io.volumes.boxes.Stored` says.
+class OpenZarr:
+    """A .zarr folder that is open for reading: what `hilum.io.volumes.open_volumes.OpenVolume` says.
 
     Parameters
     ----------

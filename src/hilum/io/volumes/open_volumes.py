@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Box = tuple[int, int, int]
 
 
-class Stored(Protocol):
+class OpenVolume(Protocol):
     """A volume that is open for reading.
 
     Attributes
@@ -67,7 +67,7 @@ class Stored(Protocol):
         """
 
 
-class StoredArray:
+class OpenArray:
     """Voxels that are an array already: memory-mapped, or read whole.
 
     Parameters
@@ -83,7 +83,7 @@ class StoredArray:
         self.shape, self.dtype = geometry.shape, array.dtype
 
     def read(self, start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
-        """Copy a box, as `Stored.read` does."""
+        """Copy a box, as `OpenVolume.read` does."""
         check_box(self.shape, start, size)
         return np.array(self.array[tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))], order="C")
 
@@ -102,15 +102,15 @@ def check_box(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -
     """
     if min(size) < 1 or not lies_inside(shape, start, size):
         what = f"a box of {tuple(map(int, size))} voxels at {tuple(map(int, start))} is not inside {tuple(shape)}"
-        raise InputError(what, do="cut it at the volume's borders, or pad it with cut_stored", code="option")
+        raise InputError(what, do="cut it at the volume's borders, or pad it with read_padded_box", code="option")
 
 
-def read_all(stored: Stored) -> NDArray[Any]:
+def read_all(stored: OpenVolume) -> NDArray[Any]:
     """Every voxel of a stored volume.
 
     Parameters
     ----------
-    stored : Stored
+    stored : OpenVolume
 
     Returns
     -------
@@ -120,12 +120,12 @@ def read_all(stored: Stored) -> NDArray[Any]:
     return stored.read((0, 0, 0), stored.shape) if stored.array is None else stored.array
 
 
-def cut_stored(stored: Stored, start: Sequence[int], size: Sequence[int], *, fill: float = 0) -> NDArray[Any]:
+def read_padded_box(stored: OpenVolume, start: Sequence[int], size: Sequence[int], *, fill: float = 0) -> NDArray[Any]:
     """Copy a box out of a stored volume, `fill` where it reaches beyond.
 
     Parameters
     ----------
-    stored : Stored
+    stored : OpenVolume
     start, size : sequence of int, (z, y, x)
     fill : float
 

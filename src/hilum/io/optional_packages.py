@@ -11,7 +11,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {"b2nd": ("blosc2",), "zarr": ("zarr", "num
 """The modules of each extra; the first is what `need` gives."""
 
 
-def check_extra(name: str) -> None:
+def check_packages(name: str) -> None:
     """Refuse a format whose package is not installed, before any work is done for it.
 
     Parameters

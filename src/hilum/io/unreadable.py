@@ -58,7 +58,7 @@ class Lies(NamedTuple):
     do: str
 
 
-def what_else_lies(names: Sequence[str], shown: Callable[[str], str]) -> Lies | None:
+def describe_other_files(names: Sequence[str], shown: Callable[[str], str]) -> Lies | None:
     """Tell what lies in a folder without DICOM, where that is volumes or packed files.
 
     Parameters
@@ -123,7 +123,7 @@ def not_downloaded(folder: Path, dangling: Sequence[str], beside: int = 0) -> In
     )
 
 
-def locked_folder(folder: Path) -> InputError:
+def unreadable_folder(folder: Path) -> InputError:
     """Refuse a folder that may not be opened.
 
     Parameters
@@ -137,7 +137,7 @@ def locked_folder(folder: Path) -> InputError:
     return InputError("the folder may not be opened", where=folder, do="check its permissions", code="unreadable")
 
 
-def unusable(
+def no_readable_slice(
     root: Path, folder: str, *, junk: Sequence[str], damaged: Sequence[str], locked: Sequence[str]
 ) -> InputError:
     """Refuse a folder in which files look like slices, and none is one.

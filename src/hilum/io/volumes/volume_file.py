@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from hilum.errors import FormatError, GeometryError
-from hilum.geometry import Geometry
-from hilum.io.names import made_up_name, safe_name
+from hilum.errors import FormatError
+from hilum.io.uids import is_uid, series_name
 from hilum.scan import Note, Scan
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
-_PLAUSIBLE_MM = 1e5
-"""What a scanner's room could hold: beyond it, a header is damaged or in other units."""
+    from hilum.geometry import Geometry
 
-_DATE = re.compile(r"[0-9]{1,4}\.[0-9]{1,2}\.[0-9]{1,4}")
-"""What three numbers with dots can be, too."""
-
-AIR_HU = -1024
+MIN_HU = -1024
 """The lowest value of a CT; what stands below it is a scanner's mark for 'outside the field of view'."""
 
-MOST_HU = 32767
+MAX_HU = 32767
 
 _SLAB_VOXELS = 2**17
 """Small enough for a processor's cache."""
@@ -83,23 +77,23 @@ def to_hu(
             unknown = np.isnan(values)
             if here := int(np.count_nonzero(unknown)):
                 missing += here
-                values[unknown] = AIR_HU
+                values[unknown] = MIN_HU
             if np.isinf(values).any():
                 raise FormatError("a voxel is infinite", where=where, do="export the scan again", code="not-finite")
             np.rint(values, out=values)
         least, most = int(values.min()), int(values.max())
-        if least < AIR_HU:
-            low += int(np.count_nonzero(values < AIR_HU))
-            values = np.maximum(values, values.dtype.type(AIR_HU))
-        if most > MOST_HU:
-            high += int(np.count_nonzero(values > MOST_HU))
-            values = np.minimum(values, values.dtype.type(MOST_HU))
-        if not ours or least < AIR_HU:
+        if least < MIN_HU:
+            low += int(np.count_nonzero(values < MIN_HU))
+            values = np.maximum(values, values.dtype.type(MIN_HU))
+        if most > MAX_HU:
+            high += int(np.count_nonzero(values > MAX_HU))
+            values = np.minimum(values, values.dtype.type(MAX_HU))
+        if not ours or least < MIN_HU:
             hu[part] = values
     found = (
-        (low, "padding-to-air", f"{low} voxels below {AIR_HU} HU set to {AIR_HU}"),
-        (high, "saturated", f"{high} voxels above {MOST_HU} HU set to {MOST_HU}"),
-        (missing, "nan-to-air", f"{missing} voxels that are not numbers (nan) set to {AIR_HU} HU"),
+        (low, "padding-to-air", f"{low} voxels below {MIN_HU} HU set to {MIN_HU}"),
+        (high, "saturated", f"{high} voxels above {MAX_HU} HU set to {MAX_HU}"),
+        (missing, "nan-to-air", f"{missing} voxels that are not numbers (nan) set to {MIN_HU} HU"),
     )
     return cast("NDArray[np.int16]", hu), tuple(Note(code, text) for count, code, text in found if count)
 
@@ -178,103 +172,3 @@ def to_scan(
     hu, more = to_hu(array, slope=slope, intercept=intercept, where=where)
     uid = series_uid if is_uid(series_uid) else series_name(where)
     return Scan(uid, Volume(hu, geometry), notes=notes + more)
-
-
-def is_uid(text: str) -> bool:
-    """Whether a text is a DICOM UID (PS3.5 section 9.1), or near enough: numbers and dots, three parts at least.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    bool
-    """
-    return len(text) <= 64 and re.fullmatch(r"[0-9]+(\.[0-9]+){2,}", text) is not None
-
-
-def series_name(path: Path) -> str:
-    """The series a file is named after: LUNA16 calls its files by their Series Instance UID.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    str
-        The name without its suffix, where that is a UID or `hilum.io.names` lets it pass; a made-up one otherwise.
-    """
-    name = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
-    stem = name.rpartition(".")[0] or name
-    passes = safe_name(stem) or (is_uid(stem) and not _DATE.fullmatch(stem))
-    return stem if passes and len(stem) <= 64 else made_up_name(stem)
-
-
-def make_geometry(
-    shape: Sequence[int],
-    *,
-    spacing: Sequence[float],
-    origin: Sequence[float],
-    direction: Sequence[Sequence[float]],
-    where: Path,
-) -> Geometry:
-    """A grid from a file; an impossible one is refused in the name of the file.
-
-    Parameters
-    ----------
-    shape : sequence of int, (z, y, x)
-    spacing : sequence of float, (z, y, x), mm
-    origin : sequence of float, (x, y, z), LPS mm
-    direction : three unit vectors (x, y, z), LPS
-        Of the array axes z, y, x.
-    where : Path
-
-    Returns
-    -------
-    Geometry
-
-    Raises
-    ------
-    GeometryError
-    """
-    try:
-        grid = Geometry(tuple(shape), tuple(spacing), tuple(origin), tuple(tuple(v) for v in direction))  # type: ignore[arg-type]  # Geometry checks the lengths
-    except GeometryError as error:
-        raise GeometryError(error.what, where=where, do="correct the file's header") from error
-    for name, values in (("spacing", grid.spacing), ("origin", grid.origin)):
-        if max(map(abs, values)) >= _PLAUSIBLE_MM:
-            what = f"{name} {values} mm is that of no patient"
-            raise GeometryError(what, where=where, do="correct the file's header")
-    return grid
-
-
-def geometry_from_steps(shape: Sequence[int], *, steps: ArrayLike, origin: Sequence[float], where: Path) -> Geometry:
-    """A grid from the steps between neighboring voxels.
-
-    Parameters
-    ----------
-    shape : sequence of int, (z, y, x)
-    steps : array_like, shape (3, 3), LPS mm
-        One row (x, y, z) an array axis, in the order z, y, x.
-    origin : sequence of float, (x, y, z), LPS mm
-    where : Path
-
-    Returns
-    -------
-    Geometry
-
-    Raises
-    ------
-    GeometryError
-        If a step is zero or not finite, or the steps are not at right angles.
-    """
-    rows = np.asarray(steps, np.float64)
-    spacing = [math.hypot(*row) for row in rows.tolist()]
-    if not (np.isfinite(rows).all() and min(spacing) > 0):
-        raise GeometryError(
-            f"steps between voxels {rows.tolist()} are not three vectors", where=where, do="correct the file's header"
-        )
-    direction = [[v / size + 0.0 for v in row] for row, size in zip(rows.tolist(), spacing, strict=True)]
-    return make_geometry(shape, spacing=spacing, origin=origin, direction=direction, where=where)

@@ -18,7 +18,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _SPECIAL = frozenset({"LOCAL", "LIST"})
 
 
-def list_parts(root: Path) -> list[tuple[str, Path]]:
+def list_source_files(root: Path) -> list[tuple[str, Path]]:
     """List the files behind a path.
 
     Parameters
