@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -117,3 +117,7 @@ class Mask(Volume):
         """
         count = np.count_nonzero(self.array if label is None else self.array == label)
         return float(count * self.geometry.voxel_volume / 1000)
+
+
+AnyVolume = TypeVar("AnyVolume", bound=Volume)
+"""A `Volume` or a `Mask`: what goes in comes out."""

@@ -20,7 +20,7 @@ from hilum.export.finished import checked_run
 from hilum.export.seg_source import find_source, index_sources
 from hilum.io.atomic import atomic_folder
 from hilum.io.output_kinds import RECIPE
-from hilum.ops.regrid import place_mask
+from hilum.ops.regrid import regrid_mask
 from hilum.outputs.volumes import read_stored
 from hilum.recipes import recipe
 from hilum.train.runs import Skip
@@ -138,7 +138,7 @@ def _objects(highdicom: ModuleType, scan: RunScan, source: Source) -> dict[str, 
         stored = read_stored(scan.folder, scan.record, name)
         if stored is None:
             continue
-        mask = place_mask(Mask(stored.array, stored.geometry), source.geometry)
+        mask = regrid_mask(Mask(stored.array, stored.geometry), source.geometry)
         values = [int(value) for value in np.unique(mask.array) if value]
         if values:
             try:

@@ -35,17 +35,17 @@ class Check:
         A key of the result of `measure`.
     fine, wrong : float
         The values at which the check scores 1 and 0. The score is linear between them, so the alarm starts half way.
-    code : str
-        The code of the note.
     text : str
         The text of the note, with a placeholder for the value.
+    code : str
+        The code of the note.
     """
 
     measurement: str
     fine: float
     wrong: float
-    code: str
     text: str
+    code: str
 
     def score(self, value: float) -> float:
         """Return 0 for a wrong value, 1 for a fine one."""
@@ -53,26 +53,26 @@ class Check:
 
 
 CHECKS = (
-    Check("lung_missed_share", 0.03, 0.13, "missed-lung", "{:.0%} of the lungs' air is outside the mask"),
-    Check("lung_edge_air_share", 0.04, 0.2, "border-in-lung", "{:.0%} of the mask's surface runs through air"),
-    Check("lung_edge_solid_share", 0.15, 0.55, "border-in-tissue", "{:.0%} of the mask's surface runs through tissue"),
-    Check("lung_dent_share", 0.1, 0.24, "dented", "dents take {:.0%} of the mask: it leaves out dense lung, or fluid"),
-    Check("lung_edge_thin_share", 0.15, 0.55, "ragged", "{:.0%} of the mask's surface is on parts thinner than 6 mm"),
-    Check("lung_heart_share", 0.01, 0.05, "heart-included", "{:.0%} of the mask is solid tissue between the lungs"),
-    Check("lung_outside_share", 0.01, 0.07, "leak", "{:.0%} of the mask is air outside the patient"),
-    Check("lung_gas_share", 0.4, 0.8, "not-lung", "{:.0%} of the mask is air without tissue"),
-    Check("lung_mean_hu", -650.0, -250.0, "not-lung", "the mean of the mask is {:.0f} HU, too bright for lungs"),
-    Check("lung_mean_hu", -935.0, -985.0, "not-lung", "the mean of the mask is {:.0f} HU, too dark for lungs"),
-    Check("lung_crossed_share", 0.08, 0.28, "sides-mixed", "{:.0%} of the labels lie on the other lung's side"),
+    Check("lung_missed_share", 0.03, 0.13, "{:.0%} of the lungs' air is outside the mask", code="missed-lung"),
+    Check("lung_edge_air_share", 0.04, 0.2, "{:.0%} of the mask's surface runs in air", code="border-in-lung"),
+    Check("lung_edge_solid_share", 0.15, 0.55, "{:.0%} of the mask's surface runs in tissue", code="border-in-tissue"),
+    Check("lung_dent_share", 0.1, 0.24, "dents are {:.0%} of the mask: left-out dense lung, or fluid", code="dented"),
+    Check("lung_edge_thin_share", 0.15, 0.55, "{:.0%} of the mask's surface is on parts below 6 mm", code="ragged"),
+    Check("lung_heart_share", 0.01, 0.05, "{:.0%} of the mask is solid, between the lungs", code="heart-included"),
+    Check("lung_outside_share", 0.01, 0.07, "{:.0%} of the mask is air outside the patient", code="leak"),
+    Check("lung_gas_share", 0.4, 0.8, "{:.0%} of the mask is air without tissue", code="not-lung"),
+    Check("lung_mean_hu", -650.0, -250.0, "the mask's mean is {:.0f} HU, too bright for lungs", code="not-lung"),
+    Check("lung_mean_hu", -935.0, -985.0, "the mask's mean is {:.0f} HU, too dark for lungs", code="not-lung"),
+    Check("lung_crossed_share", 0.08, 0.28, "{:.0%} of the labels lie on the other lung's side", code="sides-mixed"),
     Check(
         "lung_side_ratio",
         0.3,
         -0.1,
-        "one-lung",
         "one lung has {:.0%} of the other's volume: absent, diseased or missed",
+        code="one-lung",
     ),
-    Check("lung_largest_ml", 5000.0, 7000.0, "leak", "a lung has {:.0f} ml: the mask extends beyond the chest"),
-    Check("lung_parts", 6.0, 20.0, "ragged", "the mask has {:.0f} separate parts"),
+    Check("lung_largest_ml", 5000.0, 7000.0, "a lung has {:.0f} ml: the mask extends beyond the chest", code="leak"),
+    Check("lung_parts", 6.0, 20.0, "the mask has {:.0f} separate parts", code="ragged"),
 )
 """The checks of a lung mask. The bounds lie between the values of right and of spoiled masks (bench/selfcheck.py)."""
 
@@ -173,19 +173,20 @@ def quality_notes(measurements: Mapping[str, float]) -> tuple[Note, ...]:
         return ()
     if not measurements["lung_ml"]:
         return (Note("lungs-not-found", "no lung was found: look at this scan"),)
-    texts: dict[str, str] = {}
-    for check, value in sorted(_checked_values(measurements), key=lambda pair: pair[0].score(pair[1])):
-        if check.score(value) < ALARM_BELOW:
-            texts.setdefault(check.code, check.text.format(value))
+    checked = sorted(_checked_values(measurements), key=lambda pair: pair[0].score(pair[1]))
+    notes = [Note(check.code, check.text.format(value)) for check, value in checked if check.score(value) < ALARM_BELOW]
     if _has_small_lung(measurements):
-        texts["small-lung"] = f"a lung has less than {SMALLEST_LUNG_ML:.0f} ml: diseased, a child's or missed"
+        text = f"a lung has less than {SMALLEST_LUNG_ML:.0f} ml: diseased, a child's or missed"
+        notes.append(Note("small-lung", text))
     if measurements.get("lung_cropped_share", 0) >= CROPPED_SHARE:
-        texts["cropped"] = "the lungs touch the edge of the scan: their volumes cover only the scanned part"
+        text = "the lungs touch the edge of the scan: their volumes cover only the scanned part"
+        notes.append(Note("cropped", text))
     if (share := measurements.get("lung_above_500_share", 0)) >= DENSE_SHARE:
-        texts["dense-lung"] = f"{share:.0%} of the mask is above -500 HU: consolidated lung, or no lung"
-    if (milliliters := measurements.get("lung_airway_ml", 0)) >= AIRWAY_ML:
-        texts["airway-included"] = f"{milliliters:.0f} ml of the mask look like the trachea"
-    return tuple(Note(code, text) for code, text in texts.items())
+        notes.append(Note("dense-lung", f"{share:.0%} of the mask is above -500 HU: consolidated lung, or no lung"))
+    if (volume_ml := measurements.get("lung_airway_ml", 0)) >= AIRWAY_ML:
+        notes.append(Note("airway-included", f"{volume_ml:.0f} ml of the mask look like the trachea"))
+    first_of_code = {note.code: note for note in reversed(notes)}
+    return tuple(note for note in notes if first_of_code[note.code] is note)
 
 
 def _checked_values(measurements: Mapping[str, float]) -> list[tuple[Check, float]]:
