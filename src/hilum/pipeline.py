@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.ops.finite import check_finite
-from hilum.ops.intensity import normalize
+from hilum.ops.intensity import UnitRange, normalize
 from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
 from hilum.ops.morphology import dilate
 from hilum.ops.nodules.masks import mask_nodules, nodules_outside
-from hilum.ops.preview import UnitRange, draw_preview
+from hilum.ops.preview import draw_preview
 from hilum.ops.quality.measure import measure_lungs, measure_nodules, quality_notes
 from hilum.ops.quality.nodules import compare_with_reference, measure_each_nodule
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu

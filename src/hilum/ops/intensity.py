@@ -36,6 +36,25 @@ class Window:
     width: float
 
 
+@dataclass(frozen=True)
+class UnitRange:
+    """How `normalize` scaled a volume: ``(hu - lower) / (upper - lower) - mean``."""
+
+    lower: float
+    upper: float
+    mean: float
+
+    @property
+    def width(self) -> float:
+        """Width of the range, HU."""
+        return self.upper - self.lower
+
+    def to_hu(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Convert values back to HU; clipped values become `lower` or `upper`."""
+        hu: NDArray[np.float32] = ((values + self.mean) * self.width + self.lower).astype(np.float32)
+        return hu
+
+
 WINDOW_PRESETS: Mapping[str, Window] = MappingProxyType(
     {
         "lung": Window(-600.0, 1500.0),
