@@ -200,10 +200,10 @@ def _slice(view: _View, axis: int, index: int) -> Picture:
     extent = [view.ct.shape[a] * view.ct.spacing[a] for a in (rows, columns)]
     scale = max(extent[0] / HEIGHT, extent[1] / WIDTH)
     size = [max(1, round(length / scale)) for length in extent]
-    picture = view.gray(_shrink(_shrink(view.ct.array.take(index, axis), size[0], 0), size[1], 1))
+    picture = view.gray(_shrink(_shrink(np.take(view.ct.array, index, axis), size[0], 0), size[1], 1))
     nearest = np.ix_(*(_nearest(view.ct.shape[a], n) for a, n in zip((rows, columns), size, strict=True)))
     if view.lungs is not None:
-        _outline(picture, view.lungs.take(index, axis)[nearest], _LUNG_COLORS)
+        _outline(picture, np.take(view.lungs, index, axis)[nearest], _LUNG_COLORS)
     for voxel, nodule in zip(view.voxels, view.nodules, strict=True):
         if abs(voxel[axis] - index) * view.ct.spacing[axis] <= nodule.diameter_mm / 2:
             middle = [(voxel[a] + 0.5) * view.ct.spacing[a] / scale - 0.5 for a in (rows, columns)]

@@ -42,8 +42,8 @@ class HuHistogram:
 
     def __post_init__(self) -> None:
         if self.counts.shape != (_VALUES,) or self.counts.dtype != np.int64 or self.counts.min() < 0:
-            what = f"counts are {self.counts.dtype} of shape {self.counts.shape}, expected int64 of shape ({_VALUES},)"
-            raise InputError(what + " without negative numbers")
+            what = f"a histogram has {_VALUES} counts of int64, 0 or more, not {self.counts.shape} {self.counts.dtype}"
+            raise InputError(what)
         view = self.counts.view()
         view.flags.writeable = False
         object.__setattr__(self, "counts", view)
