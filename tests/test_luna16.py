@@ -213,9 +213,9 @@ def test_the_command_says_what_it_took_and_what_did_not_fit(capsys, few, phantom
     assert recognize(few) == "luna16"
     status, out, err = call(capsys, "run", few, "--recipe", tmp_path / "coarse.toml", "--out", tmp_path / "out")
     assert status == 0
-    assert "2 in: 2 done" in out
-    assert "luna16: 10 nodules in 2 of 2 scans, 10 landed in the volume" in out
-    assert "taken as luna16" in err
+    assert "2 scans: 2 done" in out
+    assert "luna16: 10 nodules in 2 of 2 scans; 10 lie in the volume" in out
+    assert "detected the data set luna16" in err
     assert "annotations.csv: 45 of 55 rows are of 9 series that are not here" in err
     (told,) = read_summary(tmp_path / "out")
     table = next(table for table in told.tables if table.name == "annotations.csv")

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lung_spoilers import HELD_OUT, TUNED, Chest
 
-from hilum._kernels.anatomy.hull import dents
-from hilum._kernels.bitmask.borders import borders
-from hilum._kernels.bitmask.mask_stats import tally
+from hilum._kernels.anatomy.hull import concavity
+from hilum._kernels.bitmask.borders import count_faces
+from hilum._kernels.bitmask.mask_stats import measure_mask
 from hilum.geometry import Geometry
 from hilum.ops.lungs.segment import segment_lungs
 from hilum.ops.quality.measure import ALARM_BELOW, ALARMS, CHECKS, measure, quality_notes
@@ -58,10 +58,10 @@ def cases(draw):
 
 @settings(max_examples=60)
 @given(cases(), st.sampled_from([1, 2, 3]))
-def test_the_tally_is_numpys(case, step):
+def test_the_statistics_of_a_mask_are_numpys(case, step):
     hu, labels, factors = case
     limits = (-950, -300, 32767)
-    got = tally(hu, labels, factors, air=-400, limits=limits, step=step)
+    got = measure_mask(hu, labels, factors, air=-400, limits=limits, step=step)
     z, y, _ = np.indices(hu.shape)
     chosen = (z % factors[0] + y % factors[1]) % step == 0
     lung = (labels == 1) | (labels == 2)
@@ -77,8 +77,8 @@ def test_the_tally_is_numpys(case, step):
             assert getattr(got, name)[cell] == pytest.approx(voxels[box][use].mean(), abs=1e-6)
 
 
-def slow_borders(hu, labels, *, air, padding, steps, reach):
-    """Every face by its own: the voxel before and behind it, and those `reach` away."""
+def slow_faces(hu, labels, *, air, padding, steps, depth):
+    """Every face by its own: the voxel before and behind it, and those `depth` away."""
     faces = np.zeros((3, 6), int)
     lung = (labels == 1) | (labels == 2)
     for axis in range(3):
@@ -91,8 +91,8 @@ def slow_borders(hu, labels, *, air, padding, steps, reach):
             if lung[place] == lung[tuple(before)]:
                 continue
             ahead, behind = list(place), list(before)
-            ahead[axis] = min(place[axis] + reach[axis] - 1, hu.shape[axis] - 1)
-            behind[axis] = max(before[axis] - reach[axis] + 1, 0)
+            ahead[axis] = min(place[axis] + depth[axis] - 1, hu.shape[axis] - 1)
+            behind[axis] = max(before[axis] - depth[axis] + 1, 0)
             inner, outer = (ahead, behind) if lung[place] else (behind, ahead)
             if not lung[tuple(inner)] or labels[tuple(outer)] > 0:
                 kind = 4
@@ -107,9 +107,9 @@ def slow_borders(hu, labels, *, air, padding, steps, reach):
 @settings(max_examples=60)
 @given(cases(), st.tuples(st.integers(1, 3), st.integers(1, 3)))
 def test_borders_are_sorted_as_one_by_one(case, steps):
-    hu, labels, reach = case
-    options = {"air": -400, "padding": -1015, "steps": steps, "reach": reach}
-    assert np.array_equal(borders(hu, labels, **options), slow_borders(hu, labels, **options))
+    hu, labels, depth = case
+    options = {"air": -400, "padding": -1015, "steps": steps, "depth": depth}
+    assert np.array_equal(count_faces(hu, labels, **options), slow_faces(hu, labels, **options))
 
 
 def slow_dents(shape, outward, smallest):
@@ -134,9 +134,9 @@ def slow_dents(shape, outward, smallest):
 def test_dents_are_measured_as_line_by_line(seed, outward, smallest):
     random = np.random.default_rng(seed)
     shape = random.random(random.integers(1, 12, 3)) < random.choice([0.1, 0.5, 0.95])
-    got = dents(shape, outward=outward, smallest=smallest)
+    got = concavity(shape, outward=outward, smallest=smallest)
     assert got == pytest.approx(slow_dents(shape, outward, smallest), abs=1e-9)
-    assert dents(np.ones((3, 8, 9), bool), outward=outward, smallest=1) == 0
+    assert concavity(np.ones((3, 8, 9), bool), outward=outward, smallest=1) == 0
 
 
 @pytest.mark.parametrize(

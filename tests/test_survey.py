@@ -95,7 +95,7 @@ def test_a_folder_of_dangling_links_has_a_line_of_its_own(capsys, patients, seri
     (patients / "P3.nii.gz").symlink_to("nowhere")
     (tmp_path / "c.toml").write_text(COARSE)
     status, out, err = call(capsys, "run", patients, "--out", tmp_path / "out", "--recipe", tmp_path / "c.toml")
-    assert (status, "3 in: 1 " in out, "2 refused" in out) == (1, True, True)
+    assert (status, "3 scans: 1 " in out, "2 refused" in out) == (1, True, True)
     assert f"{patients}/P2: all {GRID.shape[0]} files are links to content that is not here" in err
     assert "git annex get" in err
     rows = [row for row in read_ledger(tmp_path / "out").values() if row.status == "refused"]
@@ -195,9 +195,9 @@ def test_series_without_a_uid_in_two_folders_are_two_scans(series, tmp_path):
 def test_a_second_run_does_not_take_the_first_ones_output(capsys, patients, tmp_path):
     (tmp_path / "c.toml").write_text(COARSE)
     words = ("run", patients, "--out", patients / "OUT", "--recipe", tmp_path / "c.toml")
-    assert "1 in: 1 " in call(capsys, *words)[1]
+    assert "1 scan: 1 " in call(capsys, *words)[1]
     status, out, err = call(capsys, *words)
-    assert (status, "1 in: 1 " in out) == (0, True)
+    assert (status, "1 scan: 1 " in out) == (0, True)
     assert "DATA/OUT is an output of hilum: left out" in err
     assert output_kind(patients / "OUT") == "run"
     assert output_kind(patients) != "run"

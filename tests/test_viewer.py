@@ -340,7 +340,7 @@ def test_ctrl_c_ends_it_at_once_and_a_second_viewer_takes_another_port(run, serv
         assert ask(host, f"/{token}/api/session")[0] == 200
         assert ended(process) == 0
         first, second, rest = process.stderr.read().partition("for another browser: ")
-        assert (first, bool(second)) == ("Ctrl-C ends it\n", True)
+        assert (first, bool(second)) == ("Press Ctrl-C to stop\n", True)
         assert ADDRESS.fullmatch(rest)
         assert process.stdout.read() == ""
         assert ask(other, "/")[0] == 404

@@ -117,8 +117,8 @@ def test_the_file_goes_when_the_viewer_ends_before_it_was_read(scan, stand_in):
 def test_no_browser_is_said_and_leaves_no_file(scan, stand_in):
     env, told = stand_in
     with closed(scan, flags=(), **env | {"BROWSER": "/nowhere/browser %s", "PATH": "/nowhere"}) as (process, _, _):
-        assert process.stderr.readline() == "Ctrl-C ends it\n"
-        assert process.stderr.readline() == "no browser could be started: open the address above\n"
+        assert process.stderr.readline() == "Press Ctrl-C to stop\n"
+        assert process.stderr.readline() == "could not start a browser: open the address above\n"
         assert not told.exists()
         assert list(Path(env["XDG_RUNTIME_DIR"]).iterdir()) == []
 
@@ -145,7 +145,7 @@ def test_where_snaps_are_the_file_lies_in_the_home_and_not_hidden(tmp_path, monk
 
 def test_a_code_opens_once(scan):
     with closed(scan) as (process, host, code):
-        assert process.stderr.readline() == "Ctrl-C ends it\n"
+        assert process.stderr.readline() == "Press Ctrl-C to stop\n"
         status, headers, body = ask(host, f"/{code}/", Cookie=None)
         assert status == 200
         assert headers["referrer-policy"] == "no-referrer"

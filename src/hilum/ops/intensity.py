@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from hilum._kernels.intensity.lookup import look_up
 from hilum.errors import InputError
 from hilum.ops.finite import check_finite
 from hilum.volume import Volume
@@ -279,6 +280,5 @@ def _mapped(volume: Volume, curve: Callable[[NDArray[Any]], NDArray[Any]], dtype
         return Volume(flat, volume.geometry)
     low, high = int(array.min()), int(array.max())
     table = curve(np.arange(low, high + 1)).astype(dtype)
-    from hilum._kernels.intensity.lookup import look_up
 
-    return Volume(look_up(array, table, low), volume.geometry)
+    return Volume(look_up(array, table, low, workers=0), volume.geometry)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hilum._kernels.intensity.histogram import count_scaled
 from hilum.ops.finite import check_finite
 from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.reorient import reorient
@@ -285,7 +286,6 @@ def _join(pictures: Sequence[tuple[str, int, int, Picture]]) -> tuple[Picture, t
 def _count(ct: Volume, unit_range: UnitRange | None, workers: int) -> HuHistogram:
     if unit_range is None:
         return count_hu(ct, workers=workers)
-    from hilum._kernels.intensity.histogram import count_scaled
 
     offset = unit_range.mean * unit_range.width + unit_range.lower
     return HuHistogram(count_scaled(ct.array, scale=unit_range.width, offset=offset, workers=workers))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
+from hilum._kernels.resample.spline import interpolate, make_taps, nearest
 from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.ops.finite import check_finite
@@ -184,8 +185,6 @@ def _check_axes(geometry: Geometry, wanted: Sequence[float], shape: tuple[int, .
 def _nearest(
     array: NDArray[np.generic], positions: list[NDArray[np.float64]], _order: int, workers: int
 ) -> NDArray[np.generic]:
-    from hilum._kernels.resample.spline import nearest  # imported late: numba is slow to import
-
     indices = [
         np.clip(np.floor(p + 0.5), 0, n - 1).astype(np.int64) for p, n in zip(positions, array.shape, strict=True)
     ]
@@ -195,8 +194,6 @@ def _nearest(
 def _interpolated(
     array: NDArray[np.generic], positions: list[NDArray[np.float64]], order: int, workers: int
 ) -> NDArray[np.generic]:
-    from hilum._kernels.resample.spline import interpolate, make_taps  # imported late, as above
-
     check_finite(array)  # one such voxel would spread along its lines
     taps = [make_taps(p, size=n, order=order) for p, n in zip(positions, array.shape, strict=True)]
     return interpolate(array, *taps, workers=workers)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum._kernels.intensity.histogram import count_values
 from hilum.errors import InputError, UnsupportedError
 from hilum.ops.finite import check_finite
 
@@ -145,8 +146,6 @@ def count_hu(volume: Volume, *, workers: int = 0) -> HuHistogram:
     """
     if volume.array.dtype.newbyteorder("=") != np.int16:
         raise UnsupportedError(f"a histogram needs HU as int16, not {volume.array.dtype}")
-    from hilum._kernels.intensity.histogram import count_values
-
     return HuHistogram(count_values(volume.array, workers=workers))
 
 

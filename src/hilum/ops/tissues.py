@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum._kernels.intensity.lookup import look_up
 from hilum.errors import InputError
 from hilum.volume import Mask
 
@@ -109,6 +110,5 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
             what = f"the range of {tissue.name} is empty: {tissue.lower} to {tissue.upper} HU"
             raise InputError(what, code="option")
         table[(values >= tissue.lower) & (values <= tissue.upper)] = label
-    from hilum._kernels.intensity.lookup import look_up
 
-    return Mask(look_up(volume.array, table, _LEAST), volume.geometry)
+    return Mask(look_up(volume.array, table, _LEAST, workers=0), volume.geometry)

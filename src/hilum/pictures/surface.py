@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from hilum._kernels.raster import draw_triangles
 from hilum.errors import InputError
 from hilum.ops.surfaces import surfaces
 from hilum.pictures.drawing import plain
@@ -136,8 +137,6 @@ def render(
     ndarray, shape (rows, columns, 3)
         Red, green and blue from 0 to 1.
     """
-    from hilum._kernels.raster import draw_triangles
-
     fine = dots_per_mm * _FINER
     shape = tuple(max(_FINER, _FINER * round(length * dots_per_mm)) for length in size)
     right, away = _axes(turn_deg)

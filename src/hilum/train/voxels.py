@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.patches.crops import cut_scaled
-from hilum._kernels.simd.prefetch import aligned
+from hilum._kernels.patches.crops import crop_scaled
+from hilum._kernels.simd.prefetch import empty_aligned
 from hilum.errors import MissingInputError
 from hilum.io.volumes.open_volumes import OpenArray, read_all, read_padded_box
 from hilum.ops.nodules.masks import mask_nodules
@@ -72,7 +72,7 @@ class Opened:
             return scale(box, scaling), mask
         image = np.empty(size, np.float32)
         box.flags.writeable = False  # one compiled version
-        cut_scaled(box, corner, image, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
+        crop_scaled(box, corner, image, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
         return image, mask
 
     def view(self, pose: Pose, scaling: Scaling | None, order: Order) -> tuple[NDArray[Any], NDArray[np.uint8]]:
@@ -83,7 +83,7 @@ class Opened:
             return self.cut((round(z), round(y), round(x)), size, scaling)
         ct, labels = (self.ct_array, self.ct.shape), (self.labels_array, self.labels.shape)
         finish = KEEP if scaling is None else (1, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
-        image = aligned(size, self.ct.dtype if scaling is None else np.float32)
+        image = empty_aligned(size, self.ct.dtype if scaling is None else np.float32)
 
         def cut_image(first: Box, wide: Box) -> NDArray[Any]:
             return read_padded_box(self.ct, first, wide, fill=self.air)

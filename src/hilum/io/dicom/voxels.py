@@ -103,7 +103,7 @@ def _read_pixels(root: Path, stack: Stack, damaged: dict[Header, FormatError]) -
         warnings.simplefilter("ignore")  # decoders warn of what is checked here anyway
         # A wrong matrix or a missing decoder is met before all of the memory is touched.
         fill(units[0], np.empty(shape[1:], np.int16))
-        run_slabs(fill_rest, len(units) - 1)
+        run_slabs(fill_rest, len(units) - 1, workers=0)
         if not damaged:
             _compare_copies(root, stack, volume)
             fill_gaps(volume, slots)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hilum._kernels.compile.kernel import Held
+from hilum._kernels.compile.kernel import ArrayTuple
 from hilum._kernels.patches.rotate_labels import UNKNOWN
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ class LabelTiles:
     shape: Box
 
     @cached_property
-    def known(self) -> Held:
+    def known(self) -> ArrayTuple:
         """The voxels in words of eight; for each tile the first labeled voxel, and one past the last, along each axis.
 
-        `hilum._kernels.patches.rotate_labels.reach_of_tile` fills in the extents of the tiles.
+        `hilum._kernels.patches.rotate_labels.tile_label_bounds` fills in the extents of the tiles.
         """
         tiles = [-(-n // TILE) for n in self.shape]
-        return Held(in_words(self.flat), np.full((*tiles, 3, 2), UNKNOWN, np.int64))
+        return ArrayTuple(in_words(self.flat), np.full((*tiles, 3, 2), UNKNOWN, np.int64))
 
 
 def in_words(flat: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hilum._kernels.compile.kernel import Held
+from hilum._kernels.compile.kernel import ArrayTuple
 from hilum._kernels.patches import rotate, rotate_linear
-from hilum._kernels.patches.crops import arrange
-from hilum._kernels.patches.rotate_labels import reach_of, turn_known_labels, turn_labels
+from hilum._kernels.patches.crops import permute_axes
+from hilum._kernels.patches.rotate_labels import label_bounds, rotate_labels, rotate_labels_by_tile
 from hilum._kernels.resample.recursive_filter import LANES
-from hilum._kernels.simd.prefetch import aligned
+from hilum._kernels.simd.prefetch import empty_aligned
 from hilum.errors import GeometryError
 from hilum.ops.patches.boxes import cut_array, lies_inside
 from hilum.ops.patches.label_tiles import TILE, LabelTiles, in_words
@@ -36,8 +36,8 @@ Order = Literal[1, 3]
 """Order of the spline: linear or cubic."""
 
 _KERNELS: dict[int, tuple[int, int, Callable[..., None]]] = {
-    1: (rotate_linear.BEFORE, rotate_linear.AFTER, rotate_linear.turn_linear),
-    3: (rotate.BEFORE, rotate.AFTER, rotate.turn),
+    1: (rotate_linear.BEFORE, rotate_linear.AFTER, rotate_linear.rotate_linear),
+    3: (rotate.BEFORE, rotate.AFTER, rotate.rotate_cubic),
 }
 """For each order: how many voxels the kernel reads before a position's voxel, and from it on; and the kernel."""
 
@@ -143,13 +143,13 @@ def sample_labels(
     out = np.zeros((n, n, n), np.uint8)
     buffers = _label_buffers(n)
     if tiles is not None and lies_inside(shape, start, size):
-        turn_known_labels(tiles.flat, tiles.known, shape, TILE, start, size, matrix, back, center, buffers, out)
+        rotate_labels_by_tile(tiles.flat, tiles.known, shape, TILE, start, size, matrix, back, center, buffers, out)
         return out
     flat, corner, strides = _flat(array, shape, cut, start, size)
     extent, indices = buffers.arrays
-    reach_of(in_words(flat), corner, strides, size, extent)
+    label_bounds(in_words(flat), corner, strides, size, extent)
     if extent[0, 1]:
-        turn_labels(flat, corner, strides, extent, matrix, back, center, indices, out)
+        rotate_labels(flat, corner, strides, extent, matrix, back, center, indices, out)
     return out
 
 
@@ -181,7 +181,7 @@ def copy_reoriented(
         axis = next(row for row in range(3) if matrix[row][column])
         steps.append(int(matrix[axis][column]) * strides[axis])
         corner -= min(steps[-1], 0) * (n - 1)
-    arrange(flat, corner, tuple(steps), out.reshape(-1), n, finish)
+    permute_axes(flat, corner, tuple(steps), out.reshape(-1), n, finish)
 
 
 def _parallel_axes(matrix: Matrix) -> tuple[int, int]:
@@ -208,32 +208,32 @@ def _flat(
     return flat, corner, strides
 
 
-def _sampling_buffers(plane: int, line: int, size: int) -> Held:
+def _sampling_buffers(plane: int, line: int, size: int) -> ArrayTuple:
     """Working memory of the sampling kernels, one per thread; it grows as needed."""
     needed, current = (plane, line, size), getattr(_buffers, "sizes", (0, 0, 0))
     if any(n > m for n, m in zip(needed, current, strict=True)):
         _buffers.sizes = plane, line, size = tuple(map(max, needed, current))
         padded = line + 15  # rows begin with a cache line
-        _buffers.sampling = Held(
+        _buffers.sampling = ArrayTuple(
             np.empty((line, 4), np.int64),
             (np.empty(LANES, np.int64), np.empty((4, LANES), np.float32)),
-            aligned((line * padded,), np.float32),
-            aligned((line * padded,), np.float32),
-            aligned((plane * LANES,), np.float32),
-            aligned((size * LANES,), np.float32),
+            empty_aligned((line * padded,), np.float32),
+            empty_aligned((line * padded,), np.float32),
+            empty_aligned((plane * LANES,), np.float32),
+            empty_aligned((size * LANES,), np.float32),
             np.empty(size, np.int64),
             np.empty((rotate.WEIGHTS, size), np.float32),
         )
-    buffers: Held = _buffers.sampling
+    buffers: ArrayTuple = _buffers.sampling
     return buffers
 
 
-def _label_buffers(size: int) -> Held:
+def _label_buffers(size: int) -> ArrayTuple:
     """Working memory of the kernels that rotate labels, one per thread."""
     if getattr(_buffers, "labels_size", 0) < size:
         _buffers.labels_size = size
-        _buffers.labels = Held(np.empty((3, 2), np.int64), np.empty(size, np.int64))
-    buffers: Held = _buffers.labels
+        _buffers.labels = ArrayTuple(np.empty((3, 2), np.int64), np.empty(size, np.int64))
+    buffers: ArrayTuple = _buffers.labels
     return buffers
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum._kernels.distance import squared_distance
 from hilum.errors import GeometryError, InputError
 
 if TYPE_CHECKING:
@@ -123,8 +124,6 @@ def _surface_distances(
     first: NDArray[np.bool_], second: NDArray[np.bool_], spacing: tuple[float, float, float], workers: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Distance, mm, of each surface voxel of either mask from the other's surface; both empty if a mask is empty."""
-    from hilum._kernels.distance import squared_distance
-
     box = _box(first | second)
     surfaces = [_surface(mask[box]) for mask in (first, second)]
     if not all(surface.any() for surface in surfaces):

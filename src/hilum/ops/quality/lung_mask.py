@@ -17,6 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum._kernels.anatomy import coarse
+from hilum._kernels.anatomy.hull import concavity
+from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.bitmask.borders import THIN, count_faces
+from hilum._kernels.bitmask.mask_stats import measure_mask
+from hilum._kernels.components import labeling, selection
 from hilum.ops.finite import as_hu
 from hilum.ops.reorient import body_axes
 from hilum.ops.tissues import LUNG_AIR_MAX_HU, SOLID_MIN_HU
@@ -24,8 +30,8 @@ from hilum.ops.tissues import LUNG_AIR_MAX_HU, SOLID_MIN_HU
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Bits, Shape
-    from hilum._kernels.bitmask.mask_stats import Tally
+    from hilum._kernels.bitmask.mask import Shape
+    from hilum._kernels.bitmask.mask_stats import MaskStats
     from hilum.geometry import Vector
     from hilum.volume import Mask, Volume
 
@@ -109,13 +115,11 @@ def measure_lung_mask(ct: Volume, lungs: Mask, *, sides: bool = True, workers: i
         * ``lung_cropped_share``, the contact area with the faces of the volume over the largest cross-section;
         * ``lung_parts``, the number of components, and ``lung_airway_ml``, the volume that looks like the trachea.
     """
-    from hilum._kernels.bitmask.mask_stats import tally
-
     hu = as_hu(ct.array)
     factors: Shape = tuple(max(1, round(CELL_MM / s)) for s in ct.spacing)  # type: ignore[assignment]  # three of them
     rows = factors[0] * factors[1]  # of a cell: some of them suffice for its mean
     step = 1 if rows < 4 else 2 if rows < 9 else 3
-    count = partial(tally, hu, lungs.array, factors, air=LUNG_AIR_MAX_HU, limits=LIMITS, workers=workers)
+    count = partial(measure_mask, hu, lungs.array, factors, air=LUNG_AIR_MAX_HU, limits=LIMITS, workers=workers)
     counted = count(step=step)
     low, high, right, left, both, total_hu = counted.totals[:6].tolist()
     voxel_ml = lungs.geometry.voxel_volume / 1000
@@ -137,7 +141,7 @@ def measure_lung_mask(ct: Volume, lungs: Mask, *, sides: bool = True, workers: i
     return out
 
 
-def _brightness(counted: Tally) -> dict[str, float]:
+def _brightness(counted: MaskStats) -> dict[str, float]:
     """Fractions of dark and bright voxels of the mask, on the sampled rows."""
     below_950, below_600, below_500, below_300, total = counted.totals[6:].tolist()
     return {
@@ -149,13 +153,11 @@ def _brightness(counted: Tally) -> dict[str, float]:
 
 def _surface_measurements(hu: NDArray[np.int16], lungs: Mask, workers: int) -> dict[str, float]:
     """Fractions of the surface, by area, with air or tissue on both sides."""
-    from hilum._kernels.bitmask.borders import THIN, borders
-
     spacing = lungs.spacing
     steps = (max(1, round(EVERY_MM[0] / spacing[0])), max(1, round(EVERY_MM[1] / max(spacing[1:]))))
-    reach: Shape = tuple(math.ceil(SURFACE_MM / s) for s in spacing)  # type: ignore[assignment]  # three of them
-    faces = borders(
-        hu, lungs.array, air=LUNG_AIR_MAX_HU, padding=PADDING_MAX_HU, steps=steps, reach=reach, workers=workers
+    depth: Shape = tuple(math.ceil(SURFACE_MM / s) for s in spacing)  # type: ignore[assignment]  # three of them
+    faces = count_faces(
+        hu, lungs.array, air=LUNG_AIR_MAX_HU, padding=PADDING_MAX_HU, steps=steps, depth=depth, workers=workers
     )
     areas = [spacing[1] * spacing[2], spacing[0] * spacing[2], spacing[0] * spacing[1]]
     air, _, inverted, solid, thin, padded = (np.array(areas) @ faces).tolist()
@@ -169,12 +171,8 @@ def _surface_measurements(hu: NDArray[np.int16], lungs: Mask, workers: int) -> d
     }
 
 
-def _chest(counted: Tally, ct: Volume, factors: Shape) -> _Chest:
+def _chest(counted: MaskStats, ct: Volume, factors: Shape) -> _Chest:
     """Reorient the cells to the patient; find the air around the body, and the air that the body encloses."""
-    from hilum._kernels.anatomy import coarse
-    from hilum._kernels.bitmask import bits, morphology
-    from hilum._kernels.components import labeling, selection
-
     order, flips = body_axes(ct.geometry)
     step = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
     hu = np.ascontiguousarray(counted.hu.transpose(order)[step])
@@ -182,18 +180,16 @@ def _chest(counted: Tally, ct: Volume, factors: Shape) -> _Chest:
     right, inside, missed = (np.ascontiguousarray(part.transpose(order)[step]) for part in shares)
     size: Vector = tuple(ct.spacing[axis] * factors[axis] for axis in order)  # type: ignore[assignment]  # three
     shape: Shape = hu.shape
-    pure = labeling.find_components(
-        bits.below(hu, PURE_AIR_MAX_HU, workers=1), shape, corners=False, planes=True, workers=1
-    )
-    drained = selection.select(pure, labeling.at_side(pure), workers=1)
-    solid = bits.complement(bits.at_most(hu, LUNG_AIR_MAX_HU, workers=1), shape[2])
+    pure = labeling.find_components(bits.below(hu, PURE_AIR_MAX_HU), corners=False, planes=True)
+    drained = selection.select(pure, labeling.touching_sides(pure))
+    solid = ~bits.at_most(hu, LUNG_AIR_MAX_HU)
     ball = morphology.ellipsoid(CELL_MM, (np.inf, *size[1:]), shape)
-    core = labeling.find_components(morphology.erode(solid, shape[2], ball, workers=1), shape, corners=False, workers=1)
-    trunk = selection.select(core, labeling.sizes(core) == labeling.sizes(core).max(initial=1), workers=1)
-    body = coarse.grow(_cells(trunk, shape).view(np.uint8), _cells(solid, shape), steps=3).view(np.bool_)
-    outside = _cells(drained, shape)
-    near = coarse.grow(outside.view(np.uint8), hu <= LUNG_AIR_MAX_HU, steps=2).view(np.bool_)
-    enclosed = (coarse.look_around(body) >= 3) & ~near & ~body
+    core = labeling.find_components(morphology.erode(solid, ball), corners=False)
+    trunk = selection.select(core, labeling.sizes(core) == labeling.sizes(core).max(initial=1))
+    body = coarse.grow_labels(bits.unpack(trunk).view(np.uint8), bits.unpack(solid), steps=3).view(np.bool_)
+    outside = bits.unpack(drained)
+    near = coarse.grow_labels(outside.view(np.uint8), hu <= LUNG_AIR_MAX_HU, steps=2).view(np.bool_)
+    enclosed = (coarse.enclosure(body) >= 3) & ~near & ~body
     columns = (body | enclosed).sum(axis=1)  # (z, x): the body's extent in each plane
     weight = columns.sum(axis=1)
     plane_middle = (columns @ np.arange(shape[2]) + 0.0) / np.maximum(weight, 1)
@@ -202,23 +198,14 @@ def _chest(counted: Tally, ct: Volume, factors: Shape) -> _Chest:
     return _Chest(size, hu, right, inside, missed, outside, enclosed, middle)
 
 
-def _cells(voxels: Bits, shape: Shape) -> NDArray[np.bool_]:
-    from hilum._kernels.bitmask import bits
-
-    return bits.paint(voxels, np.zeros(shape, np.uint8), workers=1).view(np.bool_)
-
-
 def _cell_measurements(chest: _Chest, *, sides: bool) -> dict[str, float]:
     """Measure parts, leaks, missed air, trachea and sides on cells."""
-    from hilum._kernels.bitmask import bits
-    from hilum._kernels.components import labeling
-
     shape: Shape = chest.hu.shape
     mask_cells = float(chest.inside.sum())
     half = chest.inside >= 0.5
     gas = chest.inside[chest.hu < GAS_MAX_HU].sum()
     outside = chest.inside[chest.outside].sum()
-    parts = labeling.find_components(bits.between(half.view(np.uint8), 1, 1, workers=1), shape, corners=True, workers=1)
+    parts = labeling.find_components(bits.pack(half), corners=True)
     x = np.arange(shape[2]) - chest.middle[:, None]
     from_middle = np.broadcast_to((x * chest.size[2])[:, None, :], shape)
     near = np.abs(from_middle) < MIDLINE_MM
@@ -243,18 +230,11 @@ def _cell_measurements(chest: _Chest, *, sides: bool) -> dict[str, float]:
 
 def _missed_fraction(chest: _Chest, mask_cells: float) -> float:
     """Fraction of the lungs' air that the mask leaves out, without trachea and bowel gas."""
-    from hilum._kernels.anatomy import coarse
-    from hilum._kernels.bitmask import bits
-    from hilum._kernels.components import labeling
-
-    shape: Shape = chest.hu.shape
     missed = chest.enclosed & (chest.missed >= 0.5)
-    components = labeling.find_components(
-        bits.between(missed.view(np.uint8), 1, 1, workers=1), shape, corners=False, workers=1
-    )
+    components = labeling.find_components(bits.pack(missed), corners=False)
     if not components.number:
         return 0.0
-    gas = coarse.means(components, (chest.hu < GAS_MAX_HU).astype(np.int16) * 100, 0.0)[:, 3] / 100
+    gas = coarse.component_means(components, (chest.hu < GAS_MAX_HU).astype(np.int16) * 100, 0.0)[:, 3] / 100
     size = labeling.sizes(components)
     lung = size[(gas <= GAS_SHARE) & (size * chest.cell_ml >= SMALLEST_ML)].sum()
     return float(lung / (lung + mask_cells))
@@ -262,12 +242,12 @@ def _missed_fraction(chest: _Chest, mask_cells: float) -> float:
 
 def _dent_fraction(chest: _Chest, x: NDArray[np.float64], mask_cells: float, *, sides: bool) -> float:
     """Volume of the dents in the outlines along the ribs, where a lung is convex, as a fraction of the mask."""
-    from hilum._kernels.anatomy.hull import dents
-
     half = chest.inside >= 0.5
     right = half & (chest.right >= 0.5 * chest.inside) if sides else half & (x < 0)
     smallest = max(1, round(SMALLEST_PLANE_MM2 / (chest.size[1] * chest.size[2])))
-    dent_cells = dents(right, outward=-1, smallest=smallest) + dents(half & ~right, outward=1, smallest=smallest)
+    dent_cells = concavity(right, outward=-1, smallest=smallest) + concavity(
+        half & ~right, outward=1, smallest=smallest
+    )
     return dent_cells / mask_cells
 
 
