@@ -121,7 +121,3 @@ class Mask(Volume):
         """
         count = np.count_nonzero(self.array if label is None else self.array == label)
         return float(count * self.geometry.voxel_volume / 1000)
-
-
-AnyVolume = TypeVar("AnyVolume", bound=Volume)
-"""A `Volume` or a `Mask`: what goes in comes out."""
