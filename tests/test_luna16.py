@@ -12,7 +12,7 @@ import SimpleITK as sitk  # noqa: N813 - the name everybody uses
 import hilum
 from hilum import batch, cli
 from hilum.datasets import luna16, recognize
-from hilum.datasets.luna16_patients import PATIENTS, read_patients, whole_folds
+from hilum.datasets.luna16_patients import PATIENTS, patient_folds, read_patients
 from hilum.errors import AnnotationError, InputError, MissingInputError, OutputError
 from hilum.ops.quality.nodules import compare_with_reference, measure_each_nodule
 from hilum.outputs import nodule_records
@@ -441,13 +441,13 @@ def test_no_patient_is_in_two_folds_whatever_the_list():
     rng = np.random.default_rng(0)
     folds = {str(k): int(rng.integers(10)) for k in range(300)}
     patients = {str(k): f"p{int(rng.integers(80))}" for k in range(250)}
-    whole = whole_folds(folds, patients).folds
+    whole, _ = patient_folds(folds, patients)
     of_patient = {}
     for uid, fold in whole.items():
         of_patient.setdefault(patients.get(uid, uid), set()).add(fold)
     assert whole.keys() == folds.keys()
     assert {len(several) for several in of_patient.values()} == {1}
-    assert whole_folds({"a": 3, "b": 7}, {}) == ({"a": 3, "b": 7}, [])
+    assert patient_folds({"a": 3, "b": 7}, {}) == ({"a": 3, "b": 7}, [])
 
 
 def test_patients_without_a_name_are_nobody(tmp_path):

@@ -173,11 +173,11 @@ def _note(note: Note) -> FindingRecord:
 
 def _inspect_series(path: Path, *, pixels: bool) -> list[SeriesRecord]:
     from hilum.io.dicom.reader import index_dicom
-    from hilum.io.dicom.series import choose
+    from hilum.io.dicom.series import choose_stack
 
     stacks = index_dicom(path)
-    first, _ = choose(stacks)
-    own = {uid: choose(stacks, series=uid)[0] if uid else first for uid in {stack.series_uid for stack in stacks}}
+    first, _ = choose_stack(stacks)
+    own = {uid: choose_stack(stacks, series=uid)[0] if uid else first for uid in {stack.series_uid for stack in stacks}}
     return [
         _inspect_stack(path, stack, pixels=pixels, is_read=own[stack.series_uid] is stack, chosen=stack is first)
         for stack in stacks
