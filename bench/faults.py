@@ -56,7 +56,7 @@ from trials.users import users
 from hilum import batch, write
 from hilum.io.unfinished import final_name
 from hilum.outputs.ledger import read_ledger
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.recipes import parse_recipe
 

@@ -32,7 +32,7 @@ from statistics import median
 
 import hilum
 from hilum import batch
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.recipes import parse_recipe
 
 CONTENDERS = Path(__file__).resolve().parent / "contenders"

@@ -31,7 +31,7 @@ from hilum.batch import task
 from hilum.outputs import store
 from hilum.outputs.ledger import append_row, read_ledger
 from hilum.outputs.ledger_rows import Row
-from hilum.phantom.chest import PhantomOptions, make_phantom
+from hilum.phantom import PhantomOptions, make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16
 from hilum.recipes import RECIPES, with_options
 from hilum.report import write_report

@@ -36,7 +36,7 @@ from hilum.io.volumes.open_volumes import read_all
 from hilum.outputs.finished import finished_scans, read_record
 from hilum.outputs.store import read_finished
 from hilum.outputs.volumes import open_stored
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.recipes import parse_recipe
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from hilum.geometry import IDENTITY_DIRECTION
 from hilum.ops.patches.boxes import cut_patch, padded_voxels, patch_start
 from hilum.outputs.finished import read_record
 from hilum.outputs.store import read_finished
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.phantom.files import write_luna16
 from hilum.recipes import parse_recipe
 from hilum.testing import directions

@@ -340,7 +340,7 @@ def test_grids_and_seeds_that_make_no_sense_are_refused():
         make_phantom(shape=(4, 0, 4))
     with pytest.raises(GeometryError):
         make_phantom(shape=(4, 4, 4), direction=((1.0, 0.0, 0.0),) * 3)
-    with pytest.raises(InputError, match="no room"):
+    with pytest.raises(InputError, match="no space for 400 nodules"):
         make_phantom(shape=(4, 4, 4), options=PhantomOptions(nodules=("wall",) * 400))
 
 

@@ -18,7 +18,7 @@ import hilum
 from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.ops.lungs.tutorial2d import steps2d
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.pictures import FIGURES, colors, find_figure
 from hilum.pictures.compare import compare
 from hilum.pictures.drawing import plain
@@ -289,12 +289,12 @@ def test_two_recipes_are_told_apart_in_hu_and_lungs(scan):
     told = "\n".join(texts(figure))
     assert "compared within -1000 to 400 HU" in told
     assert "tutorial2017: " in told
-    assert "beside the true place" in told
-    assert "The diameter taken for a radius" in told
+    assert "mm from the true position" in told
+    assert "Diameter used as radius" in told
     assert "Dice" in told
 
 
-def test_habits_miss_by_what_their_arithmetic_says():
+def test_mistakes_move_points_by_what_their_arithmetic_says():
     grid = Geometry((40, 100, 100), (5.0, 0.8, 0.8), (-40.0, -40.0, 0.3))
     places = grid.index_to_world([(0, 0, 0), (39, 0, 0), (20, 50, 50)])
     # n' = 200, so s' = 1.0: at the last slice (n - 1) n' / n = 195 stands for 199, four voxels of 5 * 39 / 199 mm.

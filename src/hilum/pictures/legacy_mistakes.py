@@ -40,9 +40,9 @@ def displacements(geometry: Geometry, points: ArrayLike, *, spacing: float = 1.0
     """
     world = np.asarray(points, np.float64).reshape(-1, 3)
     return {
-        "voxel v taken to v s/s' on the corner grid": corner_grid_mm(geometry, world, spacing=spacing),
-        "slices sorted by int(z), at worst": slice_order_mm(geometry, world),
-        "axes' directions ignored": direction_mm(geometry, world),
+        "voxel v mapped to v s/s' on the corner grid": corner_grid_mm(geometry, world, spacing=spacing),
+        "slices sorted by int(z), worst case": slice_order_mm(geometry, world),
+        "axis directions ignored": direction_mm(geometry, world),
     }
 
 
@@ -155,7 +155,7 @@ def value_mistakes(scan: Scan) -> list[str]:
             for d in (largest.diameter_mm, 2 * largest.diameter_mm)
         )
         sentences.append(
-            f"The diameter taken for a radius: the mask of the largest nodule, {largest.diameter_mm:.1f} mm, grows "
+            f"Diameter used as radius: the mask of the largest nodule, {largest.diameter_mm:.1f} mm, grows "
             f"from {right:.2f} to {wrong:.2f} ml."
         )
     padded = sum(
@@ -164,9 +164,9 @@ def value_mistakes(scan: Scan) -> list[str]:
     if padded:
         size = scan.ct.array.size
         sentences.append(
-            f"Padding made water (0 HU) in place of air: {padded:,} voxels, {100 * padded / size:.1f} % of the scan; "
-            f"the mean after [-1000, 400] HU is brought to [0, 1] rises by {_WATER_UNIT * padded / size:.3f}."
+            f"Padding set to 0 HU (water) instead of air: {padded:,} voxels, {100 * padded / size:.1f} % of the scan; "
+            f"the mean of [-1000, 400] HU scaled to [0, 1] rises by {_WATER_UNIT * padded / size:.3f}."
         )
     else:
-        sentences.append("Padding made water: nothing to be spoiled, this scan was read without padding.")
+        sentences.append("Padding set to 0 HU (water) instead of air: no effect, because this scan has no padding.")
     return sentences

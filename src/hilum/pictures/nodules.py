@@ -71,7 +71,7 @@ def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int =
     title = "the nodule" if count == 1 else f"{len(drawn)} of {count} nodules, the largest first"
     title += f"; window {preset}"
     if count > len(inside):
-        title += f"; {count - len(inside)} lie outside the scan"
+        title += f"; {count - len(inside)} are outside the scan"
     figure.suptitle(drawing.plain(title), fontsize=11)
     return figure
 

@@ -102,8 +102,8 @@ def _tutorial_steps(ct: Volume, index: int | None) -> tuple[int, list[Step]]:
     return index, [
         ("the slice, lung window", _gray(ct, index)),
         (f"1. air: below {AIR_BELOW:g} HU", binary(steps.air)),
-        ("2. what touches the border is cleared", binary(steps.cleared)),
-        (f"3. areas are labeled: {int(steps.labeled.max())}", components),
+        ("2. components at the border are cleared", binary(steps.cleared)),
+        (f"3. components are labeled: {int(steps.labeled.max())}", components),
         ("4. the two largest are kept", binary(steps.largest)),
         (f"5. eroded by a disk of {ERODE_RADIUS} pixels", binary(steps.eroded)),
         (f"6. closed by a disk of {CLOSE_RADIUS} pixels", binary(steps.closed)),
@@ -123,12 +123,12 @@ def _hilum_steps(ct: Volume, index: int | None) -> tuple[int, list[Step]]:
     body = [(stages.body[index], colors.PURPLE), (stages.air[index], colors.SKY_BLUE)]
     return index, [
         ("the slice, lung window", _gray(ct, index)),
-        (f"1. cells of some {CELL_MM:g} mm", _gray(ct, index, hu=stages.cells[index])),
+        (f"1. cells of about {CELL_MM:g} mm", _gray(ct, index, hu=stages.cells[index])),
         ("2. body, and the air inside it", _gray(ct, index, filled=body)),
-        ("3. windpipe and bronchi", _gray(ct, index, filled=[(stages.airway[index], colors.AIRWAYS)])),
+        ("3. trachea and bronchi", _gray(ct, index, filled=[(stages.airway[index], colors.AIRWAYS)])),
         ("4. right and left, with a margin", _gray(ct, index, filled=sides(stages.sides))),
-        (f"5. dense lung and masses: {dense_ml:.0f} ml in all", _gray(ct, index, filled=sides(stages.dense))),
-        ("6. on voxels: parted, closed, filled", _gray(ct, index, filled=sides(stages.lungs))),
+        (f"5. dense lung and masses: {dense_ml:.0f} ml in total", _gray(ct, index, filled=sides(stages.dense))),
+        ("6. on voxels: separated, closed, filled", _gray(ct, index, filled=sides(stages.lungs))),
         ("the finished lungs, outlined", _gray(ct, index, outlined=sides(stages.lungs))),
     ]
 

@@ -198,7 +198,7 @@ def _draw_labels(panel: Any, turn: float, size: tuple[float, float]) -> None:
     panel.plot([size[1] - 55.0, size[1] - 5.0], [size[0] - 3.0] * 2, color="black", linewidth=3, solid_capstyle="butt")
     panel.text(size[1] - 30.0, size[0] - 5.0, "50 mm", ha="center", fontsize=8)
     views = {0: "from the front", 90: "from the left", 180: "from the back", 270: "from the right"}
-    panel.set_title(views.get(round(turn) % 360, f"turned by {turn:g} degrees"), fontsize=9)
+    panel.set_title(views.get(round(turn) % 360, f"rotated by {turn:g} degrees"), fontsize=9)
 
 
 def _title(meshes: Sequence[Mesh], kind: str, threshold: float) -> str:

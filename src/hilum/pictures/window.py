@@ -81,7 +81,7 @@ def window(scan: Scan, *, index: int | None = None, rescale: tuple[float, float]
     middle = int(pixels[pixels.shape[0] // 2, pixels.shape[1] // 2])
     _draw_curves(lower.subplots(1, 3), pixels, middle, (slope, intercept), known=rescale is not None)
     chain = "stored value, by the modality LUT to HU, by the VOI LUT (window) to gray"
-    figure.suptitle(plain(f"slice {index + 1} of {count}; {chain}; there is no way back from gray"), fontsize=11)
+    figure.suptitle(plain(f"slice {index + 1} of {count}; {chain}; gray cannot be converted back"), fontsize=11)
     return figure
 
 
@@ -120,7 +120,7 @@ def _draw_curves(
     first.plot((middle - intercept) / slope, middle, "o", color=colors.VERMILION)
     first.set_xlabel("stored value")
     first.set_ylabel("HU")
-    what = "modality LUT" if known else "modality LUT (an example: the file's is not known here)"
+    what = "modality LUT" if known else "modality LUT (an example, the file's is unknown)"
     first.set_title(f"{what}: HU = {slope:g} x stored {'-' if intercept < 0 else '+'} {abs(intercept):g}", fontsize=9)
     _draw_histogram(second, pixels)
     grays = []

@@ -133,7 +133,7 @@ def evaluation_text(evaluation: Evaluation) -> str:
     lines.append(f"{score.found} of {score.nodules} nodules found in {score.scans} scans by {score.marks} marks")
     lines.append(
         f"{score.false_positives} false positives, {score.ignored} on excluded findings, "
-        f"{score.repeated} more on a nodule found already"
+        f"{score.repeated} repeated on nodules"
     )
     if score.low:
         lines.append(f"95 % intervals from {score.samples} bootstrap samples of the scans, seed {evaluation.seed}")
