@@ -14,7 +14,7 @@ from hilum import batch, cli
 from hilum.datasets import luna16, recognize
 from hilum.datasets.luna16_patients import PATIENTS, patient_folds, read_patients
 from hilum.errors import AnnotationError, InputError, MissingInputError, OutputError
-from hilum.ops.quality.nodules import compare_with_given, measure_each_nodule
+from hilum.ops.quality.nodules import compare_with_reference, measure_each_nodule
 from hilum.outputs import nodule_records
 from hilum.outputs.dataset_summary import merge_tables, read_summary
 from hilum.outputs.finished import finished_scans, read_record
@@ -500,11 +500,11 @@ def test_figures_of_nodules_and_agreement_against_loops():
     assert figures[2] == {"voxels": 0.0}
     assert "inside_lungs" not in measure_each_nodule(ct, None, labels, count=2)[0]
     a, b = lungs.array > 0, given.array > 0
-    told = compare_with_given(lungs, given)
+    told = compare_with_reference(lungs, given)
     assert told["given_lungs_dice"] == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()), abs=1e-4)
     assert told["given_lungs_covered"] == pytest.approx((a & b).sum() / b.sum(), abs=1e-4)
-    assert compare_with_given(lungs, Mask(np.zeros(grid.shape, np.uint8), grid)) == {}
-    assert compare_with_given(lungs, lungs) == {"given_lungs_dice": 1.0, "given_lungs_covered": 1.0}
+    assert compare_with_reference(lungs, Mask(np.zeros(grid.shape, np.uint8), grid)) == {}
+    assert compare_with_reference(lungs, lungs) == {"given_lungs_dice": 1.0, "given_lungs_covered": 1.0}
 
 
 def test_copies_of_a_table_are_joined_and_others_kept_apart():
