@@ -17,7 +17,7 @@ _HOMES = {
     "hilum.geometry": "Geometry",
     "hilum.volume": "Volume Mask",
     "hilum.scan": "Scan ScanRef Nodule Reading Note",
-    "hilum.io": "read write",
+    "hilum.io.scan_files": "read write",
     "hilum.ops.froc": "froc Froc",
     "hilum.ops.resample": "resample resampled_geometry",
     "hilum.ops.reorient": "reorient",

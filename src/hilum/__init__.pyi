@@ -10,8 +10,8 @@ from hilum.errors import RecipeError as RecipeError
 from hilum.errors import SeriesError as SeriesError
 from hilum.errors import UnsupportedError as UnsupportedError
 from hilum.geometry import Geometry as Geometry
-from hilum.io import read as read
-from hilum.io import write as write
+from hilum.io.scan_files import read as read
+from hilum.io.scan_files import write as write
 from hilum.ops.froc import Froc as Froc
 from hilum.ops.froc import froc as froc
 from hilum.ops.intensity import WINDOW_PRESETS as WINDOW_PRESETS

@@ -50,8 +50,8 @@ def info(
         Print JSON for programs in place of text.
     """
     from hilum.datasets import folder
-    from hilum.io import is_volume
     from hilum.io.inspect import inspect, inspection_json
+    from hilum.io.volumes.formats import is_volume
 
     if source.is_dir() and not is_volume(source):
         listing = folder.index(source)
@@ -80,11 +80,12 @@ def convert(source: Path, output: Path, /, *, series: str = "", slice_spacing_mm
         For DICOM slices without positions: distance from one InstanceNumber to the next in mm, negative where they
         count from head to feet.
     """
-    from hilum import io
+    from hilum.io.scan_files import write
+    from hilum.io.volumes.formats import writer_of
 
-    io.check_output(output)
+    writer_of(output)
     scan = _read(source, series=series, slice_spacing_mm=slice_spacing_mm)
-    io.write(scan.ct, output, series_uid=scan.series_uid)
+    write(scan.ct, output, series_uid=scan.series_uid)
     say(f"{output}: {describe(scan)}")
     return ALL_WELL
 
@@ -123,13 +124,14 @@ def lungs(
     series
         Series Instance UID, where the folder holds several.
     """
-    from hilum import io
+    from hilum.io.scan_files import write
+    from hilum.io.volumes.formats import writer_of
     from hilum.ops.lungs.fallback import find_lungs
     from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
     from hilum.ops.morphology import dilate
     from hilum.ops.quality.measure import judge
 
-    io.check_output(output)
+    writer_of(output)
     scan = _read(source, series=series)
     sides = method not in WITHOUT_SIDES
     own = method == "hilum"
@@ -142,7 +144,7 @@ def lungs(
     for note in (*found.notes, *judge(found.figures)):
         warn(str(note))
     mask = dilate(found.mask, radius_mm=dilate_mm) if dilate_mm else found.mask
-    io.write(mask, output, series_uid=scan.series_uid)
+    write(mask, output, series_uid=scan.series_uid)
     say(f"{output}: {mask.volume_ml(1):.0f} ml labelled 1, {mask.volume_ml(2):.0f} ml labelled 2")
     return ALL_WELL
 
@@ -177,17 +179,18 @@ def nodules(
     series_uid
         What the annotations call the scan, where its file does not know its Series Instance UID.
     """
-    from hilum import io
+    from hilum.io.scan_files import write
+    from hilum.io.volumes.formats import writer_of
     from hilum.ops.nodules.masks import mask_nodules, nodules_outside
     from hilum.ops.nodules.outlines import check_level
 
-    io.check_output(output)
+    writer_of(output)
     check_level(consensus)
     scan = _read(source, series=series, annotations=annotations, series_uid=series_uid)
     for number in nodules_outside(scan.ct.geometry, scan.nodules):
         warn(f"nodule-outside: nodule {number + 1} at {scan.nodules[number].center} mm lies outside the scan")
     mask = mask_nodules(scan.ct.geometry, scan.nodules, level=consensus, contour_pixel=contour_pixel)
-    io.write(mask, output, series_uid=scan.series_uid)
+    write(mask, output, series_uid=scan.series_uid)
     say(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
     return ALL_WELL
 
@@ -200,7 +203,7 @@ def _read(
     series_uid: str = "",
     slice_spacing_mm: float | None = None,
 ) -> Scan:
-    from hilum.io import check_is_ct
+    from hilum.io.scan_files import check_is_ct
 
     scan = hilum.read(
         source, series=series, annotations=annotations, series_uid=series_uid, slice_spacing_mm=slice_spacing_mm

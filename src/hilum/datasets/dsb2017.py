@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from hilum.datasets.folder import scan_id_of
 from hilum.datasets.listing import Listing, left_out
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
-from hilum.io import check_is_ct, read
 from hilum.io.annotations.csv_tables import read_rows, wrong_line
-from hilum.io.files import is_there
+from hilum.io.files import path_exists
 from hilum.io.names import safe_name
 from hilum.io.output_kinds import output_kind
+from hilum.io.scan_files import check_is_ct, read
 from hilum.outputs.records import TableRecord
 from hilum.scan import Known, Note, Scan, ScanRef
 
@@ -42,7 +42,7 @@ def recognize(root: Path) -> bool:
     -------
     bool
     """
-    return is_there(root) and root.is_dir() and any(_CASE.fullmatch(path.resolve().name) for path in _patients(root))
+    return path_exists(root) and root.is_dir() and any(_CASE.fullmatch(path.resolve().name) for path in _patients(root))
 
 
 def index(root: Path, annotations: Path | None = None) -> Listing:
@@ -68,7 +68,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     AnnotationError, InputError
         If a table is none.
     """
-    if not is_there(root) or not root.is_dir():
+    if not path_exists(root) or not root.is_dir():
         raise MissingInputError("there is no such folder", where=root, do="give the folder that holds stage1")
     patients = _patients(root)
     if not patients:

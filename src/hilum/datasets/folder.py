@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from hilum.datasets.listing import Listing, left_out
 from hilum.errors import InputError, MissingInputError
-from hilum.io import READERS, check_is_ct, is_volume, read, suffix_of
-from hilum.io.files import is_there
+from hilum.io.files import path_exists
 from hilum.io.folder_listing import FolderListing, list_folder
 from hilum.io.output_kinds import output_kind
+from hilum.io.scan_files import check_is_ct, read
 from hilum.io.uids import is_uid
 from hilum.io.unreadable import looks_like_dicom, no_readable_slice, not_downloaded, packed_files, unreadable_folder
+from hilum.io.volumes.formats import SCAN_SUFFIXES, is_volume, suffix_of
 from hilum.scan import Known, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def index(root: Path) -> Listing:
     InputError
         If there is no such path, nothing in it that could be a scan, or it is an output of hilum.
     """
-    if not is_there(root):
+    if not path_exists(root):
         if os.path.islink(root):  # noqa: PTH114 - no path is too odd to be asked
             raise not_downloaded(root, [root.name])
         raise MissingInputError("there is no such file or folder", where=root, do="check the path")
@@ -68,7 +69,9 @@ def index(root: Path) -> Listing:
     tree = list_folder(root)
     names, copies = _volumes(root, tree)
     refs = [_ref(root / name, "", tag=name) for name in names]
-    refused: list[InputError] = [not_downloaded(root / n, [n]) for n in tree.dangling if suffix_of(Path(n)) in READERS]
+    refused: list[InputError] = [
+        not_downloaded(root / n, [n]) for n in tree.dangling if suffix_of(Path(n)) in SCAN_SUFFIXES
+    ]
     found = _search(root, tree)
     refs += found.series(root)
     refused += [*found.refused, *(unreadable_folder(root / name) for name in tree.locked)]
@@ -135,7 +138,7 @@ def _ref(path: Path, series_uid: str, *, tag: str, files: tuple[str, ...] = ()) 
 
 def _volumes(root: Path, tree: FolderListing) -> tuple[list[str], int]:
     """The volume files in the order of a walk, and how many links to one of them were left out."""
-    names = [name for name in tree.files if suffix_of(Path(name)) in READERS]
+    names = [name for name in tree.files if suffix_of(Path(name)) in SCAN_SUFFIXES]
     linked = {name for name in names if (root / name).is_symlink()}
     own = {os.path.realpath(root / name) for name in names if name not in linked}
     kept = [name for name in names if name not in linked or os.path.realpath(root / name) not in own]
@@ -221,7 +224,7 @@ def _refuse_folders(root: Path, found: _Found, files: Files, damaged: list[str],
     for k, names in enumerate((files.junk, damaged, files.locked)):
         for name in names:
             home = _home(name)
-            if suffix_of(Path(name)) not in READERS and looks_like_dicom(name, bare=home not in headers):
+            if suffix_of(Path(name)) not in SCAN_SUFFIXES and looks_like_dicom(name, bare=home not in headers):
                 groups[home][k].append(name)
     others = {_home(header.path) for header in files.headers if header.path not in damaged}
     for folder, (junk, broken, locked) in sorted(groups.items()):
@@ -235,7 +238,7 @@ def _refuse_links(root: Path, found: _Found, tree: FolderListing) -> None:
     """Refuse each folder in which slices, or all there is, are links to content that is not there."""
     lost: defaultdict[str, list[str]] = defaultdict(list)
     for name in tree.dangling:
-        if suffix_of(Path(name)) not in READERS:
+        if suffix_of(Path(name)) not in SCAN_SUFFIXES:
             lost[_home(name)].append(name)
     beside = {_home(name) for name in tree.files}
     for folder, names in sorted(lost.items()):

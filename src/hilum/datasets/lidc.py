@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from hilum.datasets import folder
 from hilum.datasets.listing import Listing
 from hilum.errors import InputError, MissingInputError
-from hilum.io import header_uid, is_volume, scan_names
 from hilum.io.annotations.lidc_xml import series_of
-from hilum.io.files import is_there
+from hilum.io.files import path_exists
 from hilum.io.folder_listing import list_folder
 from hilum.io.names import safe_name
+from hilum.io.scan_files import scan_names
 from hilum.io.uids import is_uid
+from hilum.io.volumes.formats import header_uid, is_volume
 from hilum.scan import Known, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def recognize(root: Path) -> bool:
     -------
     bool
     """
-    if not is_there(root) or not root.is_dir():
+    if not path_exists(root) or not root.is_dir():
         return False
     for path in _xml_files(root):
         try:
@@ -171,7 +172,7 @@ def _called(path: Path) -> str:
 
 
 def _find_readings(root: Path) -> _Readings:
-    if not is_there(root):
+    if not path_exists(root):
         raise MissingInputError("there is no such file or folder", where=root, do="check the path")
     found = _Readings()
     for path in _xml_files(root):

@@ -18,10 +18,10 @@ from hilum.datasets.luna16_files import SUBSET, Files, find_files, looks_like_lu
 from hilum.datasets.luna16_patients import PATIENTS, read_patients, whole_folds
 from hilum.datasets.rows import lost_rows, table_record
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
-from hilum.io import check_is_ct, read
 from hilum.io.annotations.luna import duplicate_notes, read_series_rows
-from hilum.io.files import is_there
+from hilum.io.files import path_exists
 from hilum.io.names import safe_name
+from hilum.io.scan_files import check_is_ct, read
 from hilum.io.uids import is_uid
 from hilum.io.unreadable import not_downloaded, unreadable_folder
 from hilum.outputs.reasons import reason_of
@@ -62,7 +62,7 @@ def recognize(root: Path) -> bool:
     -------
     bool
     """
-    return is_there(root) and root.is_dir() and looks_like_luna16(root)
+    return path_exists(root) and root.is_dir() and looks_like_luna16(root)
 
 
 def index(root: Path, annotations: Path | None = None) -> Listing:
@@ -90,7 +90,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     AnnotationError, InputError
         If a table is none: empty, not UTF-8, without its columns.
     """
-    if not is_there(root) or not root.is_dir():
+    if not path_exists(root) or not root.is_dir():
         raise MissingInputError("there is no such folder", where=root, do="give the folder that holds subset0")
     files = find_files(root)
     if not files.scans:
@@ -231,10 +231,10 @@ def _read_lungs(path: Path | None, scan: Scan) -> tuple[Mask | None, tuple[Note,
     """The lungs that come with the data set, if they lie on the scan's grid."""
     if path is None:
         return None, ()
-    from hilum.io.volumes.metaimage import read_metaimage_volume
+    from hilum.io.volumes.metaimage import read_metaimage
 
     try:
-        given = read_metaimage_volume(path)
+        given = read_metaimage(path).to_volume()
     except HilumError as refusal:
         why = reason_of(refusal, path=path)
         return None, (Note("given-lungs", f"the lung mask of the data set was left out: {why}"),)

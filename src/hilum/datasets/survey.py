@@ -14,8 +14,8 @@ from hilum.datasets import DATASETS, recognize
 from hilum.datasets.naming import place_of, placed, sources_of
 from hilum.datasets.rows import check_annotations, give_rows
 from hilum.errors import AnnotationError, HilumError
-from hilum.io import is_volume
 from hilum.io.uids import hashed_uid, hide_uids, is_uid
+from hilum.io.volumes.formats import is_volume
 from hilum.outputs.ledger_rows import Row
 from hilum.outputs.reasons import reason_of
 from hilum.scan import Note

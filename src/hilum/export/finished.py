@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import FormatError, OutputError
-from hilum.io.volumes.formats import FORMATS
+from hilum.io.volumes.formats import STORES
 from hilum.outputs.finished import AGAIN
 from hilum.outputs.store import HU
 from hilum.outputs.volumes import format_of
@@ -86,7 +86,7 @@ def image_name(scan: RunScan) -> str:
     -------
     str
     """
-    return f"scans/{scan.folder.name}/ct{FORMATS[format_of(scan.record)]}"
+    return f"scans/{scan.folder.name}/ct{STORES[format_of(scan.record)].suffix}"
 
 
 def json_bytes(value: object) -> bytes:

@@ -14,10 +14,10 @@ import numpy as np
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.export.finished import checked_run, fold_of, json_bytes, refuse_unit_range
-from hilum.io import write
 from hilum.io.atomic import atomic_folder, write_refused
 from hilum.io.files import read_small
-from hilum.io.volumes.formats import FORMATS
+from hilum.io.scan_files import write
+from hilum.io.volumes.formats import STORES
 from hilum.outputs.volumes import format_of, read_stored
 from hilum.train.runs import Skip, no_nodules
 from hilum.volume import Mask, Volume
@@ -40,7 +40,7 @@ CLASSES: dict[Labels, dict[str, int]] = {
 
 SPLITS = "splits_final.json"
 
-ENDING = FORMATS["nifti"]
+ENDING = STORES["nifti"].suffix
 
 
 @dataclass(frozen=True)

@@ -114,8 +114,8 @@ def is_own_file(folder: Path, name: str) -> bool:
     return stat.S_ISREG(mode)
 
 
-def is_there(path: Path) -> bool:
-    """Whether a path can be looked at; what no file could be called, or lies in a locked folder, is not there.
+def path_exists(path: Path) -> bool:
+    """Whether a path exists; False also for an impossible name, and in a folder that cannot be opened.
 
     Parameters
     ----------
@@ -125,11 +125,7 @@ def is_there(path: Path) -> bool:
     -------
     bool
     """
-    try:
-        path.stat()
-    except (OSError, ValueError):  # ValueError: a null byte in the name
-        return False
-    return True
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises where the folder cannot be opened
 
 
 def data_path(header: Path, name: str) -> Path:

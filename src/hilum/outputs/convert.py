@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import GeometryError, OutputError
-from hilum.io import write
 from hilum.io.atomic import atomic_folder
-from hilum.io.volumes.formats import FORMATS
-from hilum.io.volumes.placement import grid_of
+from hilum.io.scan_files import write
+from hilum.io.volumes.formats import STORES
 from hilum.outputs.finished import check_files
 from hilum.outputs.nodule_records import landed_again
 from hilum.outputs.store import Inventory
@@ -64,7 +63,7 @@ def convert_scan(
         If the new folder cannot be written, or does not hold the same when it is read again.
     """
     check_files(folder, record)
-    suffix = FORMATS[file_format]
+    suffix = STORES[file_format].suffix
     written = {}
     with atomic_folder(scans / folder.name) as partial:
         seen = Inventory(partial)
@@ -98,11 +97,11 @@ def _read(folder: Path, record: ScanRecord, part: str) -> Volume | None:
     if volume is None:
         return None
     _check_place(volume, record, folder)
-    return (Volume if part == "ct" else Mask)(volume.array, grid_of(record.geometry))
+    return (Volume if part == "ct" else Mask)(volume.array, record.geometry.to_geometry())
 
 
 def _check_place(volume: Volume, record: ScanRecord, where: Path) -> None:
-    if not volume.geometry.isclose(grid_of(record.geometry)):
+    if not volume.geometry.isclose(record.geometry.to_geometry()):
         raise GeometryError("a volume does not lie where scan.json says", where=where, do="run the scan again")
 
 
@@ -111,6 +110,6 @@ def _is_of_volumes(name: str, record: ScanRecord) -> bool:
     for part in PARTS:
         held = format_of(record, part)
         beside = {part + ".json"} if held == "npy" else set()
-        if held and (name.split("/", maxsplit=1)[0] == part + FORMATS[held] or name in beside):
+        if held and (name.split("/", maxsplit=1)[0] == part + STORES[held].suffix or name in beside):
             return True
     return False

@@ -13,7 +13,6 @@ import numpy as np
 from hilum.errors import FormatError, MissingInputError, OutputError, one_line
 from hilum.io.atomic import atomic_folder
 from hilum.io.uids import is_uid
-from hilum.io.volumes.placement import grid_of
 from hilum.outputs.finished import check_files as _check_files
 from hilum.outputs.finished import look_up_scans
 from hilum.outputs.ledger import read_ledger
@@ -49,7 +48,7 @@ class RunScan:
     @cached_property
     def geometry(self) -> Geometry:
         """The grid of its volumes."""
-        return grid_of(self.record.geometry)
+        return self.record.geometry.to_geometry()
 
     @property
     def nodules(self) -> tuple[Nodule, ...]:
