@@ -148,7 +148,7 @@ def test_the_number_of_workers_changes_nothing(runs, tmp_path):
 def test_a_conversion_that_breaks_in_a_worker_costs_itself_alone(runs, tmp_path):
     from hilum.batch.convert import Conversion
     from hilum.batch.limits import Limits
-    from hilum.batch.supervisor import Crew
+    from hilum.batch.supervisor import WorkerPool
     from hilum.scan import ScanRef
 
     (_, good), _, _ = sorted(read_ledger(runs["nifti"]).items())
@@ -159,8 +159,8 @@ def test_a_conversion_that_breaks_in_a_worker_costs_itself_alone(runs, tmp_path)
         Conversion(ref, good, out=tmp_path, file_format=name, **recipes)
         for name in ("no such format", "npy")  # the first raises what nobody expected
     ]
-    with Crew(1, Limits()) as crew:
-        broken, whole = crew.make(iter(tasks))
+    with WorkerPool(1, Limits()) as pool:
+        broken, whole = pool.make(iter(tasks))
     assert (broken.status, broken.code) == ("failed", "KeyError")
     assert len(broken.reason) <= 300
     assert whole.status == good.status

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import hilum
 from hilum.ops.quality.measure import ALARMS
-from hilum.outputs.findings import KINDS, LOOKED_AT, codes_of, finished_status, kind_of
+from hilum.outputs.findings import NOTE_KINDS, REVIEW_CODES, codes_of, finished_status, kind_of
 
 SOURCE = Path(hilum.__file__).parent
 PAGE = SOURCE.parents[1] / "docs" / "findings.md"
 
-CODE_FIRST = {"Finding", "Note", "Refused"}
+CODE_FIRST = {"Finding", "Note", "_StackRefused"}
 """Calls whose first argument is a code; elsewhere it is the keyword ``code``."""
 
 COMPUTED = {
@@ -30,7 +30,7 @@ COMPUTED = {
     ("io/volumes/metaimage_header.py", "code"): {"no-direction", "no-origin"},
     ("train/patches.py", "code"): {"unknown-air", "damaged-scan"},
     ("batch/supervisor.py", "code"): {"process-died", "timeout", "out-of-memory"},
-    ("pipeline.py", "BESIDE_LUNGS"): {"nodule-beside-lungs"},
+    ("pipeline.py", "NODULE_OUTSIDE_LUNGS"): {"nodule-beside-lungs"},
     ("batch/task.py", "OUT_OF_MEMORY"): {"out-of-memory"},
     ("batch/identity.py", "CHANGED"): {"changed"},
     ("batch/task.py", "VANISHED"): {"vanished"},
@@ -110,15 +110,15 @@ def notes_in_source():
 
 
 def test_every_note_of_the_source_has_a_kind_and_nothing_else_has():
-    assert set(KINDS) == notes_in_source()
-    assert {code for code, kind in KINDS.items() if kind == "alarm"} > ALARMS
-    assert set(KINDS) >= LOOKED_AT
-    assert not [code for code in LOOKED_AT if kind_of(code) == "alarm"]
+    assert set(NOTE_KINDS) == notes_in_source()
+    assert {code for code, kind in NOTE_KINDS.items() if kind == "alarm"} > ALARMS
+    assert set(NOTE_KINDS) >= REVIEW_CODES
+    assert not [code for code in REVIEW_CODES if kind_of(code) == "alarm"]
 
 
 def test_the_page_tells_the_kind_of_every_code():
     kinds = dict(re.findall(r"^\| `([^`]+)` \| (\S+) \|", PAGE.read_text(), flags=re.MULTILINE))
-    assert kinds == {code: KINDS.get(code, "-") for code in codes_on_page()}
+    assert kinds == {code: NOTE_KINDS.get(code, "-") for code in codes_on_page()}
 
 
 def test_only_a_change_of_the_data_is_a_repair():

@@ -77,7 +77,7 @@ def test_a_name_that_leads_out_is_no_record(run, name):
     hostile_runs.make_fit(run)
     assert main(["store", str(run), "--format", "nifti", "--out", str(run.parent / "made")]) == 1
     assert (run.parent.parent / "victim").read_bytes() == b"precious"
-    assert not is_plain_name(name, deepest=12)
+    assert not is_plain_name(name, max_parts=12)
 
 
 def test_an_id_that_leads_out_is_no_row():

@@ -10,7 +10,7 @@ import pytest
 
 import hilum
 from hilum import batch
-from hilum.batch.identity import look, stamp
+from hilum.batch.identity import input_stamp, snapshot
 from hilum.datasets import DATASETS, folder
 from hilum.outputs.ledger import read_ledger
 from hilum.phantom.chest import make_phantom
@@ -172,10 +172,10 @@ def test_slices_behind_links_count(series, tmp_path):
     (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (ref,) = listed(tmp_path / "in")
     assert {name.split("/")[0] for name in ref.files} == {"own", "linked"}
-    before = batch.fingerprint(ref, RECIPE), stamp(ref, RECIPE)
+    before = batch.fingerprint(ref, RECIPE), input_stamp(ref, RECIPE)
     changed = next((tmp_path / "elsewhere").iterdir())
     changed.write_bytes(changed.read_bytes() + b"\0\0")
-    assert (batch.fingerprint(ref, RECIPE) != before[0], stamp(ref, RECIPE) != before[1]) == (True, True)
+    assert (batch.fingerprint(ref, RECIPE) != before[0], input_stamp(ref, RECIPE) != before[1]) == (True, True)
 
 
 def test_an_output_beside_the_slices_changes_no_fingerprint(series, tmp_path):
@@ -186,7 +186,7 @@ def test_an_output_beside_the_slices_changes_no_fingerprint(series, tmp_path):
     (ref,) = listed(tmp_path / "in")
     assert batch.fingerprint(ref, RECIPE) == before
     case = replace(ref, series_uid="", files=())
-    assert not any("out/" in name for name, _ in look(case).files)
+    assert not any("out/" in name for name, _ in snapshot(case).files)
 
 
 def test_rows_count_of_a_volume_file_whose_header_names_its_series(phantom, tmp_path):

@@ -23,9 +23,9 @@ import hilum
 from hilum import _os, batch, cli
 from hilum._os import this_process
 from hilum.batch import limits, supervisor
-from hilum.batch.limits import LEAST, Limits
+from hilum.batch.limits import MIN_SCAN_BYTES, Limits
 from hilum.batch.run import process
-from hilum.batch.supervisor import Crew
+from hilum.batch.supervisor import WorkerPool
 from hilum.errors import HilumError, InputError, OutputError
 from hilum.io.errno_faults import STOPS
 from hilum.io.unfinished import PARTIAL
@@ -137,7 +137,7 @@ def test_too_little_memory_is_said_once_and_before_any_scan(inputs, refs, tmp_pa
 
 def test_a_share_that_holds_no_scan_is_refused():
     with pytest.raises(HilumError, match="the smallest needs 256 MB"):
-        Crew(1, Limits(memory=LEAST - 1))
+        WorkerPool(1, Limits(memory=MIN_SCAN_BYTES - 1))
     with pytest.raises(InputError, match="--workers"):
         list(process([], RECIPE, Path("never"), workers=-3))
 
@@ -156,8 +156,8 @@ def in_a_new_thread(call):
 @pytest.mark.usefixtures("errands")
 def test_workers_outlive_the_thread_that_asked_for_them(tmp_path):
     place = str(tmp_path / "pid")
-    with Crew(2, Limits(retries=0)) as crew:
-        rows = crew.make(iter([Errand("wait", place), Errand("after", place)]))
+    with WorkerPool(2, Limits(retries=0)) as pool:
+        rows = pool.make(iter([Errand("wait", place), Errand("after", place)]))
         assert in_a_new_thread(lambda: next(rows)).id == "after"  # the other one is at work
         Path(f"{place}.go").touch()
         row = in_a_new_thread(lambda: next(rows))
@@ -175,10 +175,10 @@ SUPERVISOR = """
 import sys, threading
 from test_machine import Errand
 from hilum.batch.limits import Limits
-from hilum.batch.supervisor import Crew
+from hilum.batch.supervisor import WorkerPool
 def work():
-    with Crew(1, Limits()) as crew:
-        for row in crew.make(iter([Errand("one"), Errand(*sys.argv[1:])])):
+    with WorkerPool(1, Limits()) as pool:
+        for row in pool.make(iter([Errand("one"), Errand(*sys.argv[1:])])):
             print(row.id, row.status, flush=True)
 threading.Thread(target=work).start()
 """
@@ -195,7 +195,7 @@ def test_no_worker_outlives_a_killed_supervisor(tmp_path, at):
     assert not is_gone(worker)
     started.kill()
     started.wait()
-    wait_for(lambda: is_gone(worker), 10.0)
+    wait_for(lambda: is_gone(worker))
 
 
 @pytest.mark.usefixtures("errands")
@@ -221,16 +221,16 @@ class Clock:
 @pytest.mark.usefixtures("errands")
 def test_the_time_for_which_a_machine_sleeps_is_not_the_scans(monkeypatch):
     monkeypatch.setattr(supervisor, "time", Clock(lambda: 50.0))  # 50 s at each look, of which one counts
-    with Crew(1, Limits(seconds=60.0, retries=0)) as crew:
-        (row,) = crew.make(iter([Errand("linger")]))
+    with WorkerPool(1, Limits(seconds=60.0, retries=0)) as pool:
+        (row,) = pool.make(iter([Errand("linger")]))
     assert (row.status, row.reason) == ("done", "")
 
 
 @pytest.mark.usefixtures("errands")
 def test_a_scan_that_hangs_is_ended_all_the_same(monkeypatch):
     monkeypatch.setattr(supervisor, "time", Clock(lambda: 0.9))
-    with Crew(1, Limits(seconds=10.0)) as crew:
-        (row,) = crew.make(iter([Errand("print")]))  # one that prints forever, as well
+    with WorkerPool(1, Limits(seconds=10.0)) as pool:
+        (row,) = pool.make(iter([Errand("print")]))  # one that prints forever, as well
     assert (row.status, row.code) == ("failed", "timeout")
     assert 10.0 < row.seconds < 12.0
 
@@ -248,8 +248,8 @@ def test_the_time_for_which_a_worker_is_stopped_is_not_the_scans(monkeypatch, tm
         return 0.0
 
     monkeypatch.setattr(supervisor, "time", Clock(look))
-    with Crew(1, Limits(seconds=10.0, retries=0)) as crew:
-        (row,) = crew.make(iter([Errand("stop", str(place))]))
+    with WorkerPool(1, Limits(seconds=10.0, retries=0)) as pool:
+        (row,) = pool.make(iter([Errand("stop", str(place))]))
     assert (row.status, row.reason) == ("done", "")
     assert len(looks) >= 40
 
@@ -260,8 +260,8 @@ def test_a_worker_that_never_gets_ready_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(supervisor, "time", Clock(lambda: 100.0))
     monkeypatch.setattr(supervisor, "_LOOK_AT_MOST", 100.0)
-    with Crew(1, Limits()) as crew, pytest.raises(OutputError, match="each was not ready after 600 s"):
-        list(crew.make(iter([Errand("one")])))
+    with WorkerPool(1, Limits()) as pool, pytest.raises(OutputError, match="each was not ready after 600 s"):
+        list(pool.make(iter([Errand("one")])))
 
 
 @pytest.mark.usefixtures("errands")
@@ -276,10 +276,13 @@ def test_a_system_that_starts_no_more_processes_goes_on_with_those_there_are(mon
         return started[0]
 
     monkeypatch.setattr(supervisor, "start", start)
-    with Crew(3, Limits()) as crew:
-        assert [row.status for row in crew.make(Errand(f"{k}") for k in range(3))] == ["done"] * 3
-    with Crew(3, Limits()) as crew, pytest.raises(OutputError, match="no worker process can be started") as caught:
-        list(crew.make(iter([Errand("one")])))
+    with WorkerPool(3, Limits()) as pool:
+        assert [row.status for row in pool.make(Errand(f"{k}") for k in range(3))] == ["done"] * 3
+    with (
+        WorkerPool(3, Limits()) as pool,
+        pytest.raises(OutputError, match="no worker process can be started") as caught,
+    ):
+        list(pool.make(iter([Errand("one")])))
     assert caught.value.code == "no-process"
 
 
@@ -422,7 +425,8 @@ def test_a_run_that_is_asked_to_end_says_so_and_leaves_nothing_half_done(inputs,
     told = started.communicate(timeout=60)[1]
     assert started.returncode == 128 + signal.SIGTERM
     # The signal may come between a line of the ledger and its count.
-    wanted = rf"{out}: ended by SIGTERM after [{COUNT - 2}{COUNT - 1}] of {COUNT} scans; run it again to go on"
+    done = rf"ended by SIGTERM after [{COUNT - 2}{COUNT - 1}] of {COUNT} scans"
+    wanted = rf"{out}: {done}; run the same command again to continue"
     assert re.fullmatch(wanted, told.splitlines()[-1])
     assert "Traceback" not in told
     assert len(read_ledger(out)) == COUNT - 1

@@ -9,7 +9,7 @@ import pytest
 
 from hilum import cli
 from hilum.batch import limits
-from hilum.batch.limits import LEAST, count_processes, free_memory, limits_of, resident
+from hilum.batch.limits import MIN_SCAN_BYTES, count_processes, free_memory, limits_of, resident_bytes
 from hilum.batch.memory import free_in_groups
 from hilum.errors import InputError
 
@@ -165,14 +165,14 @@ def test_groups_and_machine_both_count(monkeypatch):
 
 
 def test_the_memory_of_a_process_is_what_the_system_says():
-    assert 10 * MB < resident(os.getpid()) < free_memory()
-    assert resident(2**22 + 1) == 0
+    assert 10 * MB < resident_bytes(os.getpid()) < free_memory()
+    assert resident_bytes(2**22 + 1) == 0
 
 
 def test_no_more_workers_are_started_than_have_memory(monkeypatch):
-    monkeypatch.setattr(limits, "free_memory", lambda: 4 * LEAST)
+    monkeypatch.setattr(limits, "free_memory", lambda: 4 * MIN_SCAN_BYTES)
     assert count_processes(64) == 3
-    assert count_processes(64, memory=LEAST) == 64  # as it was asked for
+    assert count_processes(64, memory=MIN_SCAN_BYTES) == 64  # as it was asked for
     assert count_processes(2) == 2
     assert count_processes(0) == 1
     monkeypatch.setattr(limits, "free_memory", lambda: 0)  # unknown

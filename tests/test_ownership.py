@@ -20,11 +20,11 @@ from small_runs import content, faults, write_small
 import hilum
 from hilum import _os, batch
 from hilum._os import is_alive, parse_process, this_process
-from hilum.batch.lock import check_run, hold
-from hilum.batch.output_folder import claimed
+from hilum.batch.lock import check_run, output_lock
+from hilum.batch.output_folder import locked_output
 from hilum.batch.task import Task
 from hilum.errors import OutputError
-from hilum.export.finished import checked_run
+from hilum.export.checked_run import checked_run
 from hilum.io.atomic import atomic_folder, atomic_path
 from hilum.io.unfinished import PARTIAL, is_abandoned, sweep
 from hilum.outputs import store
@@ -110,9 +110,9 @@ def test_what_a_living_process_writes_is_left_alone(tmp_path):
     (tmp_path / "scans").mkdir()
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdin=-1, stdout=-1, text=True) as writer:
         assert writer.stdout.readline() == "at work\n"
-        with claimed(tmp_path):
+        with locked_output(tmp_path):
             pass
-        with claimed(tmp_path):
+        with locked_output(tmp_path):
             writer.communicate("")
     assert writer.returncode == 0
     assert (tmp_path / "scans" / "ct-x" / "ct").read_text() == "1"
@@ -215,7 +215,7 @@ def test_a_scan_whose_files_are_touched_while_it_is_written_is_not_stored(
 
     monkeypatch.setattr(store, "write_preview", meddle)
     if spoil == "added":
-        monkeypatch.setattr(store.Inventory, "add", _once_less(store.Inventory.add))
+        monkeypatch.setattr(store.WrittenFiles, "add", _once_less(store.WrittenFiles.add))
     (row, *_) = batch.run(refs, with_options(RECIPE, file_format=file_format), tmp_path / "out")
     assert (row.status in {"failed", "refused"}, row.code) == (True, "touched")
     assert os.listdir(tmp_path / "out" / "scans") == []
@@ -290,10 +290,10 @@ def test_a_file_system_that_cannot_sync_folders_is_written_to(refs, tmp_path, mo
 
 def test_a_worker_that_outlives_its_run_puts_nothing_in_its_place(refs, tmp_path):
     (tmp_path / "scans").mkdir()
-    with hold(tmp_path) as first:
+    with output_lock(tmp_path) as first:
         check_run(tmp_path, first)
         assert Task(refs[0], RECIPE, tmp_path, run=first).make().status in {"done", "repaired"}
-    with hold(tmp_path) as second:
+    with output_lock(tmp_path) as second:
         assert first != second
         row = Task(refs[1], RECIPE, tmp_path, run=first).make()
         assert row.code == "orphan"

@@ -29,7 +29,7 @@ from hilum.outputs.dataset_summary import read_summary
 from hilum.outputs.finished import finished_scans
 from hilum.outputs.ledger import read_ledger
 from hilum.outputs.ledger_rows import encode_row
-from hilum.outputs.reasons import broken_at, reason_of
+from hilum.outputs.reasons import crash_reason, reason_without_names
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16
 from hilum.recipes import Output, Recipe, parse_recipe, recipe, recipe_fingerprint
@@ -244,10 +244,10 @@ def test_what_lies_in_place_of_slices_is_told_by_its_place(tmp_path):
 def test_what_breaks_unforeseen_is_told_by_its_line_of_code():
     with pytest.raises(ValueError, match="QZXSMITH") as caught:
         raise ValueError("QZXSMITH_QZXJOHN")
-    assert re.fullmatch(r"ValueError, in test_privacy.py line \d+", broken_at(caught.value))
+    assert re.fullmatch(r"ValueError, in test_privacy.py line \d+", crash_reason(caught.value))
     with pytest.raises(OSError, match="QZXSMITH") as caught:
         os.stat("/nowhere/QZXSMITH")  # noqa: PTH116 - pathlib's own line would be named
-    told = broken_at(caught.value)
+    told = crash_reason(caught.value)
     assert told.startswith("FileNotFoundError: No such file or directory, in test_privacy.py line ")
 
 
@@ -255,7 +255,7 @@ def test_a_reason_says_in_which_part_of_the_input(tmp_path):
     here, table = tmp_path / "QZXSMITH", tmp_path / "QZXJOHN.csv"
 
     def told(where, what="line 7: a diameter of 0"):
-        return reason_of(FormatError(what, where=where, do="correct it"), path=here, annotations=table)
+        return reason_without_names(FormatError(what, where=where, do="correct it"), path=here, annotations=table)
 
     assert told(here) == "line 7: a diameter of 0; correct it"
     assert told(table) == "annotations: line 7: a diameter of 0; correct it"

@@ -31,7 +31,7 @@ from hilum.io.volumes.ome_zarr import read_zarr, write_zarr
 from hilum.io.volumes.open_volumes import OpenArray, read_all, read_padded_box
 from hilum.ops.patches.boxes import cut_array
 from hilum.ops.pyramid import halve
-from hilum.outputs.finished import finished_scans, is_whole, read_record
+from hilum.outputs.finished import finished_scans, is_complete, read_record
 from hilum.outputs.store import read_finished
 from hilum.outputs.volumes import open_stored, read_stored
 from hilum.phantom.chest import make_phantom
@@ -141,7 +141,7 @@ def test_every_tool_takes_every_format(runs, inputs, tmp_path):
     for name, out in runs.items():
         assert not any(isinstance(found, Fault) for found in verify(out))
         for folder, record in finished_scans(out):
-            assert is_whole(folder, record)
+            assert is_complete(folder, record)
             assert set(record.files) == set(tree(folder)) - {"scan.json"}
             for file, facts in record.files.items():
                 assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == facts.sha256
@@ -497,7 +497,7 @@ def test_a_changed_byte_or_file_is_refused_by_verify_and_by_training(name, tmp_p
         PatchDataset(run)
     path.write_bytes(whole)
     record = read_record(run / "scans" / "ct-a")
-    assert is_whole(run / "scans" / "ct-a", record)
+    assert is_complete(run / "scans" / "ct-a", record)
     other = hilum.Geometry((30, 48, 41), (2.0, 1.0, 1.5))
     WRITE[name](Volume(np.zeros(other.shape, np.int16), other), run / "scans" / "ct-a" / f"ct.{name}")
     with pytest.raises(FormatError, match=r"not that of scan\.json"):

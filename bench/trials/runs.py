@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hilum import write
 from hilum.io.unfinished import PARTIAL
-from hilum.outputs.finished import is_whole, read_record
+from hilum.outputs.finished import is_complete, read_record
 from hilum.phantom.chest import make_phantom
 from hilum.verify import Fault, verify
 
@@ -55,7 +55,7 @@ def finished(out: Path) -> tuple[dict[str, int], list[str], list[str]]:
             partial.append(path.name)
             continue
         record = read_record(path)
-        sound = record is not None and is_whole(path, record)
+        sound = record is not None and is_complete(path, record)
         if sound:
             sums = {name: hashlib.sha256((path / name).read_bytes()).hexdigest() for name in record.files}
             sound = sums == {name: facts.sha256 for name, facts in record.files.items()}

@@ -37,12 +37,12 @@ CLAIMER = """
 import sys, time
 
 from pathlib import Path
-from hilum.batch.output_folder import claimed
+from hilum.batch.output_folder import locked_output
 for line in sys.stdin:
     folder, delay = line.split()
     time.sleep(float(delay))
     for _ in range(3):
-        with claimed(Path(sys.argv[1], folder)):
+        with locked_output(Path(sys.argv[1], folder)):
             pass
     print("claimed", flush=True)
 """

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from hilum.geometry import Geometry, Vector
     from hilum.volume import Mask, Volume
 
+RIGHT_LUNG, LEFT_LUNG, AIRWAYS = 1, 2, 3
+"""Labels of a lung mask. The patient's right is where LPS x is smaller. Airways are labeled only on request."""
+
 Label = int | float | str
 """What a data set may say of a scan: a fold, a diagnosis."""
 
@@ -150,7 +153,7 @@ class Scan:
     annotated : bool
         Whether somebody looked for nodules: no nodule in an annotated scan is knowledge, elsewhere it is none.
     lungs : Mask or None
-        Labels 1 right and 2 left, where they are known.
+        Labels `RIGHT_LUNG` and `LEFT_LUNG`, if they are known.
     nodule_mask : Mask or None
         Labels 1, 2, ... in the order of `nodules`, where they were drawn on a grid.
     notes : tuple of Note

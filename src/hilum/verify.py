@@ -12,7 +12,7 @@ from hilum.io.source_files import list_source_files
 from hilum.io.unfinished import is_abandoned, is_unfinished
 from hilum.outputs import checksums, ledger
 from hilum.outputs.finished import AGAIN, RECORD, files_stamp, read_record, record_sha256, scans_folder
-from hilum.outputs.folder import NEWER, OWN_FILES, recipe_text
+from hilum.outputs.folder import ADDED_LATER, OWN_FILES, recipe_text
 from hilum.outputs.ledger_rows import FINISHED, decode_row
 from hilum.pipeline import promised_parts
 from hilum.recipes import parse_recipe, recipe_fingerprint
@@ -36,7 +36,7 @@ class Fault(msgspec.Struct, frozen=True):
     text: str
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class VerifySummary(msgspec.Struct, frozen=True, kw_only=True):
     """How much was looked at."""
 
     scans: int
@@ -44,7 +44,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
 
 
-def verify(folder: Path) -> Iterator[Fault | Verdict]:
+def verify(folder: Path) -> Iterator[Fault | VerifySummary]:
     """Hold a finished output against its checksums and its ledger, one file at a time.
 
     Parameters
@@ -54,7 +54,7 @@ def verify(folder: Path) -> Iterator[Fault | Verdict]:
 
     Yields
     ------
-    Fault or Verdict
+    Fault or VerifySummary
         Every fault, as it is found; last the verdict.
 
     Raises
@@ -79,21 +79,21 @@ def verify(folder: Path) -> Iterator[Fault | Verdict]:
                         files += 1
                         size += found
         yield from _unlisted(scans_at, book)
-    yield Verdict(scans=scans, files=files + names + 2, bytes=size)
+    yield VerifySummary(scans=scans, files=files + names + 2, bytes=size)
 
 
 def _own_files(folder: Path) -> Generator[Fault, None, int]:
     """The files beside the scans, and every line of the ledger; how many files the checksums are of."""
     path = folder / checksums.NAME
     try:
-        told = checksums.read_sums(folder)
+        told = checksums.read_checksums(folder)
     except FormatError as problem:
         yield _fault(path, "damaged", problem)
         told = {}
     else:
         if not told:
             yield _fault(path, "unfinished", FormatError("missing: the run did not end", where=path, do=AGAIN))
-    names = [name for name in OWN_FILES if name not in NEWER or name in told]
+    names = [name for name in OWN_FILES if name not in ADDED_LATER or name in told]
     for name in names:
         path = folder / name
         if not path.is_file():

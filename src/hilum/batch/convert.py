@@ -17,16 +17,16 @@ import msgspec
 
 from hilum.batch.limits import Limits, check_workers, count_processes
 from hilum.batch.lock import check_run
-from hilum.batch.output_folder import claimed, settle_recipe
+from hilum.batch.output_folder import locked_output, write_recipe
 from hilum.batch.run import check_row
-from hilum.batch.task import guarded
+from hilum.batch.task import row_or_failure
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io.optional_packages import check_packages
 from hilum.io.output_kinds import RECIPE
 from hilum.outputs import checksums, dataset_summary, scans_index
 from hilum.outputs.convert import convert_scan
-from hilum.outputs.finished import check_files, files_stamp, is_whole, read_record, record_sha256, scans_folder
-from hilum.outputs.folder import NEWER, OWN_FILES, recipe_text
+from hilum.outputs.finished import check_files, files_stamp, is_complete, read_record, record_sha256, scans_folder
+from hilum.outputs.folder import ADDED_LATER, OWN_FILES, recipe_text
 from hilum.outputs.ledger import NAME, Ledger, read_ledger
 from hilum.outputs.ledger_rows import FINISHED, Row, stored
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
@@ -53,7 +53,7 @@ class Conversion:
 
     def make(self) -> Row:
         """Convert it; what is wrong with it stands in the row."""
-        return guarded(self.ref, lambda: _convert(self), doubtful="failed")
+        return row_or_failure(self.ref, lambda: _convert(self), doubtful="failed")
 
 
 def convert_run(
@@ -103,8 +103,8 @@ def convert_run(
     recipe = with_options(before, file_format=file_format)
     _check_out(folder, out)
     with ExitStack() as stack:
-        run = stack.enter_context(claimed(out))
-        settle_recipe(out, recipe, overwrite=False)
+        run = stack.enter_context(locked_output(out))
+        write_recipe(out, recipe, overwrite=False)
         book = stack.enter_context(Ledger(out))
         well, rows = True, read_ledger(folder)
         known: list[Row] = []
@@ -123,7 +123,7 @@ def convert_run(
             check_row(new)
             well = well and (new.status in FINISHED or rows[new.id].status not in FINISHED)
             if book.get(new.id) != stored(new):
-                checksums.remove_sums(out)  # of what the folder was
+                checksums.remove_checksums(out)  # of what the folder was
                 book.append(new)
             yield new
         book.compact()
@@ -131,18 +131,18 @@ def convert_run(
             dataset_summary.write_summary(out, dataset_summary.landed_again(folder, out))
             origins, hide = scans_index.read_origins(folder), recipe.output.series_uid == "hash"
             scans_index.write_index(out, book, origins, former={}, full_paths=True, hide=hide)
-            checksums.write_sums(out, OWN_FILES)
+            checksums.write_checksums(out, OWN_FILES)
 
 
 def _check_run(folder: Path, file_format: str) -> Recipe:
     """The recipe of a run that has ended and whose own files are what they were."""
     if not (folder / NAME).is_file():
         raise MissingInputError("no output of a run here", where=folder, do="give the --out folder of 'hilum run'")
-    known = checksums.read_sums(folder)
+    known = checksums.read_checksums(folder)
     if not known:
         raise InputError("the run did not end", where=folder, do=AGAIN, code="unfinished")
     for name in OWN_FILES:
-        if name in NEWER and name not in known:
+        if name in ADDED_LATER and name not in known:
             continue
         path = folder / name
         if not path.is_file() or checksums.file_sha256(path) != known.get(name):
@@ -170,7 +170,7 @@ def _kept(row: Row, kept: Row | None, out: Path) -> Row | None:
     if kept is None or kept.status not in FINISHED or kept.fingerprint != row.fingerprint:
         return None
     made = read_record(folder)
-    if made is None or kept.scan_sha256 != record_sha256(folder) or not is_whole(folder, made):
+    if made is None or kept.scan_sha256 != record_sha256(folder) or not is_complete(folder, made):
         return None
     kept = msgspec.structs.replace(kept, kept=True)
     if kept.files_stamp == files_stamp(folder, made):
@@ -189,11 +189,11 @@ def _make(
         for task in waiting:
             yield task.make()
         return
-    from hilum.batch.supervisor import Crew
+    from hilum.batch.supervisor import WorkerPool
 
     processes = min(count_processes(workers, memory=limits.memory), len(waiting))
-    with Crew(processes, limits) as crew:
-        yield from crew.make(iter(waiting), watch)
+    with WorkerPool(processes, limits) as pool:
+        yield from pool.make(iter(waiting), watch)
 
 
 def _convert(task: Conversion) -> Row:

@@ -2,7 +2,7 @@
 
 1. `stamp` looks at names, sizes and times. Where it is unchanged nothing is read, and the finished scan stays.
 2. Where it changed, `fingerprint` decides by the content of the files that the reader takes, and of no other.
-3. `look` and `check_still` bracket the reading: a file that changes in between would be stored under a wrong hash.
+3. `look` and `check_unchanged` bracket the reading: a file that changes in between would be stored under a wrong hash.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 CHANGED = "changed"
 """The code of a scan whose files changed while it was read."""
 
-_Mark = tuple[int, ...] | None
+_FileState = tuple[int, ...] | None
 """Size, times of change and inode of a file; None for one that is not there."""
 
 
 @dataclass(frozen=True)
-class Look:
+class InputSnapshot:
     """The files of a scan at one moment.
 
     Parameters
@@ -49,10 +49,10 @@ class Look:
     """
 
     files: list[tuple[str, Path]]
-    marks: dict[Path, _Mark]
+    marks: dict[Path, _FileState]
 
 
-def look(ref: ScanRef) -> Look:
+def snapshot(ref: ScanRef) -> InputSnapshot:
     """Find the files of a scan, before it is read.
 
     Parameters
@@ -61,20 +61,20 @@ def look(ref: ScanRef) -> Look:
 
     Returns
     -------
-    Look
+    InputSnapshot
     """
     around = _around(ref)
     marks = {path: _mark(path) for _, path in (*around, *_beside(ref))}
-    return Look(_taken(ref, around), marks)
+    return InputSnapshot(_taken(ref, around), marks)
 
 
-def check_still(ref: ScanRef, before: Look) -> None:
-    """Look at the files of a scan again, after it was read.
+def check_unchanged(ref: ScanRef, before: InputSnapshot) -> None:
+    """InputSnapshot at the files of a scan again, after it was read.
 
     Parameters
     ----------
     ref : ScanRef
-    before : Look
+    before : InputSnapshot
         From `look`, made before `fingerprint` and the reader opened a file.
 
     Raises
@@ -92,7 +92,7 @@ def check_still(ref: ScanRef, before: Look) -> None:
         raise InputError("the input changed while it was read", where=ref.path, do="run it again", code=CHANGED)
 
 
-def fingerprint(ref: ScanRef, recipe: Recipe, seen: Look | None = None) -> str:
+def fingerprint(ref: ScanRef, recipe: Recipe, seen: InputSnapshot | None = None) -> str:
     """Hash of everything a result comes from: the content of the input's files, the recipe, the version.
 
     Parameters
@@ -102,7 +102,7 @@ def fingerprint(ref: ScanRef, recipe: Recipe, seen: Look | None = None) -> str:
         lies count. What tables say of this one scan counts, not the rest of them.
     recipe : Recipe
         Where its lung method is a model, that file's bytes count.
-    seen : Look, optional
+    seen : InputSnapshot, optional
         From `look`; without it the files are looked for.
 
     Returns
@@ -113,7 +113,7 @@ def fingerprint(ref: ScanRef, recipe: Recipe, seen: Look | None = None) -> str:
     digest = _origin(ref, recipe)
     if (model := _model(recipe)) is not None:
         digest.update(model_digest(model).encode())
-    files = look(ref).files if seen is None else seen.files
+    files = snapshot(ref).files if seen is None else seen.files
     for name, path in (*files, *_beside(ref)):
         told = _told_of(ref, path) if path == ref.annotations else ""
         try:
@@ -123,7 +123,7 @@ def fingerprint(ref: ScanRef, recipe: Recipe, seen: Look | None = None) -> str:
     return digest.hexdigest()
 
 
-def stamp(ref: ScanRef, recipe: Recipe) -> str:
+def input_stamp(ref: ScanRef, recipe: Recipe) -> str:
     """Hash of the same, with the size and time of change of the input's files in place of their content.
 
     Where it is unchanged nothing is; where it changed, `fingerprint` decides.
@@ -199,7 +199,7 @@ def _taken(ref: ScanRef, among: list[tuple[str, Path]]) -> list[tuple[str, Path]
     return [(name, ref.path / name) for name in list_slices(ref.path, ref.series_uid, [name for name, _ in among])]
 
 
-def _mark(path: Path) -> _Mark:
+def _mark(path: Path) -> _FileState:
     try:
         found = path.stat()
     except OSError:

@@ -11,10 +11,10 @@ from hilum.batch.memory import free_in_groups
 from hilum.errors import HilumError, InputError
 
 MINUTES = 60
-USUAL_SCAN = 2 << 30
+TYPICAL_SCAN_BYTES = 2 << 30
 """Bytes that a chest CT of 600 slices takes at most at 1 mm; as many scans at a time as fit."""
 
-LEAST = 256 << 20
+MIN_SCAN_BYTES = 256 << 20
 """Bytes that a worker process holds with a scan of a few slices: with less than this no scan comes to its end."""
 
 NO_MEMORY = "no-memory"
@@ -73,8 +73,10 @@ def limits_of(*, minutes: float, gigabytes: float, retries: int) -> Limits:
     for name, value in (("--timeout", minutes), ("--memory", gigabytes)):
         if not 0 <= value <= _MOST:
             raise InputError(f"is {value:g}, expected 0 to {_MOST:g}", where=name, code="option")
-    if 0 < gigabytes * 1e9 < LEAST:
-        least = f"is {gigabytes:g}, expected 0, or {LEAST / 1e9:.2f} and more: the GB that the smallest scan needs"
+    if 0 < gigabytes * 1e9 < MIN_SCAN_BYTES:
+        least = (
+            f"is {gigabytes:g}, expected 0, or {MIN_SCAN_BYTES / 1e9:.2f} and more: the GB that the smallest scan needs"
+        )
         raise InputError(least, where="--memory", code="option")
     return Limits(minutes * MINUTES or math.inf, int(gigabytes * 1e9), retries)
 
@@ -120,12 +122,12 @@ def count_processes(workers: int, *, memory: int = 0) -> int:
     free = free_memory()
     if not free:
         return workers or count_workers(0)
-    fitting = int(free * _SHARE) // LEAST
+    fitting = int(free * _SHARE) // MIN_SCAN_BYTES
     if memory == 0 and fitting == 0:
         raise no_memory(free)
     if workers > 0:
         return workers if memory else min(workers, fitting)
-    return max(1, min(count_workers(0), free // USUAL_SCAN))
+    return max(1, min(count_workers(0), free // TYPICAL_SCAN_BYTES))
 
 
 def check_workers(workers: int | None) -> None:
@@ -157,8 +159,8 @@ def check_memory(memory: int) -> None:
     HilumError
         If all scans would be ended.
     """
-    if 0 < memory < LEAST:
-        what = f"{memory >> 20} MB of memory are left for a scan, and the smallest needs {LEAST >> 20} MB"
+    if 0 < memory < MIN_SCAN_BYTES:
+        what = f"{memory >> 20} MB of memory are left for a scan, and the smallest needs {MIN_SCAN_BYTES >> 20} MB"
         raise HilumError(what, do="give fewer --workers, or --memory", code=NO_MEMORY)
 
 
@@ -174,12 +176,12 @@ def no_memory(free: int) -> HilumError:
     -------
     HilumError
     """
-    needs = math.ceil(LEAST / _SHARE)
+    needs = math.ceil(MIN_SCAN_BYTES / _SHARE)
     what = f"{free >> 20} MB of memory are free, and the smallest scan needs {needs >> 20} MB"
     return HilumError(what, do=_MAKE_ROOM, code=NO_MEMORY)
 
 
-def share_memory(processes: int) -> int:
+def memory_per_process(processes: int) -> int:
     """Bytes that each of several processes may take.
 
     Parameters
@@ -194,7 +196,7 @@ def share_memory(processes: int) -> int:
     return int(free_memory() * _SHARE) // processes
 
 
-def resident(pid: int) -> int:
+def resident_bytes(pid: int) -> int:
     """Bytes of a process that are in memory.
 
     Parameters

@@ -36,7 +36,7 @@ _PATIENCE = 1.0
 _NOTE = 4096
 
 
-class Owner(msgspec.Struct, frozen=True):
+class LockHolder(msgspec.Struct, frozen=True):
     """Who holds a lock: ``process`` is as `hilum._os.Process` writes it, ``run`` differs for each time it is held."""
 
     host: str
@@ -46,7 +46,7 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def hold(
+def output_lock(
     out: Path,
     *,
     name: str = NAME,
@@ -130,7 +130,7 @@ def _place(handle: int) -> tuple[int, int]:
 
 def _write(handle: int, run: str) -> bool:
     """Write the note; the lock holds without it, too."""
-    note = Owner(socket.gethostname(), os.getpid(), str(this_process()), run)
+    note = LockHolder(socket.gethostname(), os.getpid(), str(this_process()), run)
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, msgspec.json.encode(note), 0)
@@ -165,9 +165,9 @@ def _may_be_alive(note: bytes) -> bool:
     return lives if lives is not None else (owner.host != socket.gethostname() or is_here(process))
 
 
-def _read(note: bytes) -> Owner | None:
+def _read(note: bytes) -> LockHolder | None:
     try:
-        return msgspec.json.decode(note, type=Owner)
+        return msgspec.json.decode(note, type=LockHolder)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 

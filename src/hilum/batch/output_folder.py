@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hilum.batch.lock import hold
+from hilum.batch.lock import output_lock
 from hilum.errors import InputError, OutputError, RecipeError
 from hilum.io.atomic import atomic_path, write_refused
 from hilum.io.output_kinds import RECIPE
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
+def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
     """Write the recipe; refuse a folder whose results are of another one, unless they may go.
 
     Parameters
@@ -58,13 +58,13 @@ def settle_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
 def _is_as_written(path: Path) -> bool:
     """Whether a run's recipe is what its checksum says; a damaged one decides nothing, each scan's record does."""
     try:
-        return checksums.read_sums(path.parent).get(path.name) in {None, checksums.file_sha256(path)}
+        return checksums.read_checksums(path.parent).get(path.name) in {None, checksums.file_sha256(path)}
     except InputError:
         return True
 
 
 @contextmanager
-def claimed(out: Path) -> Iterator[str]:
+def locked_output(out: Path) -> Iterator[str]:
     """Hold an output folder, made where it is not there, and leave no half-written thing in it.
 
     Parameters
@@ -74,7 +74,7 @@ def claimed(out: Path) -> Iterator[str]:
     Yields
     ------
     str
-        The name of this run, as `hilum.batch.lock.hold` gives it.
+        The name of this run, as `hilum.batch.lock.output_lock` gives it.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def claimed(out: Path) -> Iterator[str]:
         scans.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise write_refused("", problem, where=out) from None
-    with hold(out) as name:
+    with output_lock(out) as name:
         for folder in (out, scans):
             sweep(folder)
         try:

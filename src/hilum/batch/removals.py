@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hilum.scan import ScanRef
 
 
-def refuse_losses(out: Path, book: Ledger, refs: Sequence[ScanRef]) -> None:
+def check_removals(out: Path, book: Ledger, refs: Sequence[ScanRef]) -> None:
     """Refuse a run that would take nodules, labels or findings away from finished scans.
 
     Parameters
@@ -60,14 +60,14 @@ def _lost(record: ScanRecord, ref: ScanRef) -> list[str]:
     return gone + [f"label {name}" for name in sorted(record.labels.keys() - known.labels.keys())]
 
 
-class Pruned(NamedTuple):
+class PruneCounts(NamedTuple):
     """How many lines of the ledger and how many folders of scans were removed."""
 
     rows: int
     folders: int
 
 
-def prune(out: Path, book: Ledger, *, keep: Collection[str]) -> Pruned:
+def prune(out: Path, book: Ledger, *, keep: Collection[str]) -> PruneCounts:
     """Remove what belongs to no finished scan and to no scan of this run; no finished scan is touched.
 
     Lines go of scans that were refused or failed in an earlier run and are no input now, and of finished ones whose
@@ -84,7 +84,7 @@ def prune(out: Path, book: Ledger, *, keep: Collection[str]) -> Pruned:
 
     Returns
     -------
-    Pruned
+    PruneCounts
 
     Raises
     ------
@@ -104,7 +104,7 @@ def prune(out: Path, book: Ledger, *, keep: Collection[str]) -> Pruned:
             shutil.rmtree(path)
         except OSError as problem:
             raise write_refused("", problem, where=path) from None
-    return Pruned(len(rows), len(folders))
+    return PruneCounts(len(rows), len(folders))
 
 
 def _is_finished(book: Ledger, scan_id: str) -> bool:

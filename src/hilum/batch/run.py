@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum._kernels.threads import count_workers
-from hilum.batch.identity import stamp
+from hilum.batch.identity import input_stamp
 from hilum.batch.limits import NO_MEMORY, Limits, check_workers, count_processes
 from hilum.batch.origins import check_hidden, check_names, origins_of
-from hilum.batch.output_folder import claimed, settle_recipe
-from hilum.batch.removals import prune, refuse_losses
-from hilum.batch.task import Task, inputs_of, judged, with_threads
-from hilum.datasets.survey import Survey, hide_row, hide_series
+from hilum.batch.output_folder import locked_output, write_recipe
+from hilum.batch.removals import check_removals, prune
+from hilum.batch.task import Task, inputs_of, with_status, with_threads
+from hilum.datasets.survey import Survey, hide_row_uids, hide_survey_uids
 from hilum.errors import OutputError
 from hilum.io.errno_faults import STOPS
 from hilum.io.optional_packages import check_packages
 from hilum.outputs import checksums, dataset_summary, scans_index
-from hilum.outputs.finished import files_stamp, is_whole, read_record, record_sha256
-from hilum.outputs.folder import OWN_FILES, check_out
+from hilum.outputs.finished import files_stamp, is_complete, read_record, record_sha256
+from hilum.outputs.folder import OWN_FILES, check_output_folder
 from hilum.outputs.ledger import Ledger
 from hilum.outputs.ledger_rows import FINISHED, Row, stored
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from hilum.batch.removals import Pruned
+    from hilum.batch.removals import PruneCounts
     from hilum.outputs.records import DatasetRecord, ScanRecord
     from hilum.recipes import Recipe
     from hilum.scan import ScanRef
@@ -91,7 +91,7 @@ def process(
     overwrite: bool = False,
     refused: Sequence[Row] = (),
     found: Survey | None = None,
-    pruned: Callable[[Pruned], None] | None = None,
+    pruned: Callable[[PruneCounts], None] | None = None,
     full_paths: bool = True,
     watch: Callable[[tuple[str, ...]], None] = lambda _: None,
 ) -> Generator[Row]:
@@ -151,24 +151,24 @@ def process(
     """
     check_workers(workers)
     check_packages(recipe.output.format)
-    check_out(out)
+    check_output_folder(out)
     found = found or Survey([], [])
     hide = recipe.output.series_uid == "hash"
     if hide:
         check_hidden(refs)
-        found, refused = hide_series(found), [hide_row(row) for row in refused]
+        found, refused = hide_survey_uids(found), [hide_row_uids(row) for row in refused]
     with ExitStack() as stack:
-        name = stack.enter_context(claimed(out))
+        name = stack.enter_context(locked_output(out))
         book = stack.enter_context(Ledger(out))
         check_names(refs, book, out)
-        settle_recipe(out, recipe, overwrite=overwrite)
+        write_recipe(out, recipe, overwrite=overwrite)
         changed, former = False, scans_index.read_origins(out)
         made = _make(refs, recipe, out, name, book, workers, limits or Limits(), scheduler, overwrite, watch)
         stack.callback(made.close)  # ends the workers first
         for row, is_new in _both(refused, made, book):
             if is_new:
                 if not changed:
-                    checksums.remove_sums(out)  # of what the folder was
+                    checksums.remove_checksums(out)  # of what the folder was
                 changed = True
                 book.append(row)
             yield row
@@ -178,7 +178,7 @@ def process(
         dataset_summary.write_summary(out, _summaries(refs, book, out, found))
         origins = origins_of(refs, found, hide=hide)
         scans_index.write_index(out, book, origins, former=former, full_paths=full_paths, hide=hide)
-        checksums.write_sums(out, OWN_FILES)
+        checksums.write_checksums(out, OWN_FILES)
 
 
 def _both(refused: Iterable[Row], made: Iterable[tuple[Row, bool]], book: Ledger) -> Iterator[tuple[Row, bool]]:
@@ -210,10 +210,10 @@ def _make(
             seen = all(map(os.path.lexists, inputs_of(ref)))
             waiting.append(Task(ref, recipe, out, overwrite, "" if row is None else row.scan_sha256, run, seen))
     if not overwrite:
-        refuse_losses(out, book, [task.ref for task in waiting])
+        check_removals(out, book, [task.ref for task in waiting])
     for scan_id in kept:
         if (row := book.get(scan_id)) is not None:
-            now = judged(row)  # its notes may mean something else to this version
+            now = with_status(row)  # its notes may mean something else to this version
             yield msgspec.structs.replace(now, kept=True), now != row
     if not waiting:
         return
@@ -234,11 +234,11 @@ def _make(
 def _at_once(
     tasks: Sequence[Task], processes: int, limits: Limits, watch: Callable[[tuple[str, ...]], None]
 ) -> Generator[Row]:
-    from hilum.batch.supervisor import Crew
+    from hilum.batch.supervisor import WorkerPool
 
     threads = max(1, count_workers(0) // processes)
-    with Crew(processes, limits) as crew:
-        yield from crew.make((with_threads(task, threads) for task in tasks), watch)
+    with WorkerPool(processes, limits) as pool:
+        yield from pool.make((with_threads(task, threads) for task in tasks), watch)
 
 
 def _is_kept(row: Row, ref: ScanRef, recipe: Recipe, out: Path) -> bool:
@@ -247,10 +247,10 @@ def _is_kept(row: Row, ref: ScanRef, recipe: Recipe, out: Path) -> bool:
     Where somebody may have, `hilum.batch.task.run_one` reads the bytes.
     """
     folder = out / "scans" / ref.scan_id
-    if row.status not in FINISHED or row.stamp != stamp(ref, recipe) or record_sha256(folder) != row.scan_sha256:
+    if row.status not in FINISHED or row.stamp != input_stamp(ref, recipe) or record_sha256(folder) != row.scan_sha256:
         return False
     record = read_record(folder)
-    return record is not None and is_whole(folder, record) and row.files_stamp == files_stamp(folder, record)
+    return record is not None and is_complete(folder, record) and row.files_stamp == files_stamp(folder, record)
 
 
 def check_row(row: Row) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from hilum.batch.limits import check_memory, is_stopped, resident, share_memory
+from hilum.batch.limits import check_memory, is_stopped, memory_per_process, resident_bytes
 from hilum.batch.start import Job, Worker, start
 from hilum.batch.worker import READY
 from hilum.errors import OutputError, one_line
@@ -50,14 +50,14 @@ _FALSE_STARTS = 3
 """Workers that die before they are ready, in a row, after which no more are started."""
 
 
-class Crew:
-    """Worker processes that are kept: started when first needed, replaced when they die, ended with the crew."""
+class WorkerPool:
+    """Worker processes that are kept: started when first needed, replaced when they die, ended with the pool."""
 
     def __init__(self, processes: int, limits: Limits) -> None:
         self.processes = processes
         self.limits = limits
-        self.given_up = False
-        self.memory = limits.memory or share_memory(processes)
+        self.cancelled = False
+        self.memory = limits.memory or memory_per_process(processes)
         check_memory(self.memory)
         self._workers: list[Worker] = []
         self._lost: list[subprocess.Popen[bytes]] = []
@@ -73,9 +73,9 @@ class Crew:
         for worker in list(self._workers):
             self._kill(worker)
 
-    def give_up(self) -> None:
+    def cancel(self) -> None:
         """Have what is at work ended at the next look, from another thread: nobody awaits it."""
-        self.given_up = True
+        self.cancelled = True
 
     def make(self, tasks: Iterator[Job], watch: Callable[[tuple[str, ...]], None] = lambda _: None) -> Iterator[Row]:
         """Have scans made.
@@ -142,7 +142,9 @@ class Crew:
             answered = set(wait([worker.pipe for worker in busy], _LOOK))
             self._count(busy)
             found = [
-                worker for worker in busy if worker.pipe in answered or self._hangs(worker) or self._excess(worker)
+                worker
+                for worker in busy
+                if worker.pipe in answered or self._fails_to_start(worker) or self._excess(worker)
             ]
             if found:
                 return found
@@ -160,25 +162,25 @@ class Crew:
         try:
             answer = worker.pipe.recv() if worker.pipe.poll() else None
         except (EOFError, OSError):
-            return self._bury(worker)
+            return self._handle_death(worker)
         if answer == READY:
             worker.ready, worker.seconds, self._false_starts = True, 0.0, 0
             return None
         if isinstance(answer, Row):
             worker.task = None
-            if self.memory and resident(worker.process.pid) > self.memory * _RESTING:
+            if self.memory and resident_bytes(worker.process.pid) > self.memory * _RESTING:
                 self._kill(worker)
             return msgspec.structs.replace(answer, attempts=worker.attempt)
-        if not worker.ready and self._hangs(worker):
-            return self._bury(worker)
+        if not worker.ready and self._fails_to_start(worker):
+            return self._handle_death(worker)
         excess = self._excess(worker)
         if excess is not None:
             self._kill(worker)
         return excess
 
-    def _bury(self, worker: Worker) -> Row | None:
+    def _handle_death(self, worker: Worker) -> Row | None:
         """What is to be said of the scan of a worker that died; None where it is tried again."""
-        hung = self._hangs(worker)
+        hung = self._fails_to_start(worker)
         if not hung:
             with suppress(subprocess.TimeoutExpired):  # a pipe closes a moment before its process is gone
                 worker.process.wait(1.0)
@@ -193,7 +195,7 @@ class Crew:
                 raise OutputError(f"worker processes do not start: each {end}", do="see the message above")
             self._again.append((task, worker.attempt))
             return None
-        if worker.attempt <= self.limits.retries and not self.given_up:
+        if worker.attempt <= self.limits.retries and not self.cancelled:
             self._again.append((task, worker.attempt + 1))
             return None
         return _failed(worker, task, DIED, f"its process {_told(status)}")
@@ -210,7 +212,7 @@ class Crew:
             self._lost.append(worker.process)
             return -signal.SIGKILL
 
-    def _hangs(self, worker: Worker) -> bool:
+    def _fails_to_start(self, worker: Worker) -> bool:
         """Whether a worker does not get ready."""
         return worker.task is not None and not worker.ready and worker.seconds > _START
 
@@ -219,12 +221,12 @@ class Crew:
         task = worker.task
         if task is None or not worker.ready:
             return None
-        if self.given_up:
+        if self.cancelled:
             return _failed(worker, task, DIED, "nobody awaits it any more: its run has gone")
         if worker.seconds > self.limits.seconds:
             text = f"not done after {self.limits.seconds:g} s, ended; give --timeout if it needs more"
             return _failed(worker, task, TIMEOUT, text)
-        if self.memory and resident(worker.process.pid) > self.memory:
+        if self.memory and resident_bytes(worker.process.pid) > self.memory:
             text = f"took more than {self.memory >> 20} MB of memory, ended; give --memory, or fewer --workers"
             return _failed(worker, task, OUT_OF_MEMORY, text)
         return None

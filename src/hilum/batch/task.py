@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.batch.identity import CHANGED, Look, check_still, fingerprint, look, stamp
+from hilum.batch.identity import CHANGED, InputSnapshot, check_unchanged, fingerprint, input_stamp, snapshot
 from hilum.batch.lock import check_run
 from hilum.datasets import DATASETS
-from hilum.datasets.survey import hide_row
+from hilum.datasets.survey import hide_row_uids
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
 from hilum.io.errno_faults import read_fault
 from hilum.io.uids import hashed_uid, hide_uids, is_uid
 from hilum.outputs.findings import codes_of, finished_status
 from hilum.outputs.finished import check_files, files_stamp, read_record, record_sha256
 from hilum.outputs.ledger_rows import Row
-from hilum.outputs.reasons import broken_at, reason_of
+from hilum.outputs.reasons import crash_reason, reason_without_names
 from hilum.outputs.store import store_scan
 from hilum.pipeline import preprocess, preview_of, promised_parts
 from hilum.recipes import Compute, Recipe, recipe_fingerprint
@@ -44,9 +44,9 @@ VANISHED = "vanished"
 class Task:
     """One scan to be made: its place, the recipe, the run's output folder.
 
-    ``written`` is the SHA-256 of its ``scan.json`` as the ledger has it; empty where it has none. ``run`` is the name
-    of the run that holds the output folder, as `hilum.batch.lock.hold` gives it. ``seen`` says whether its input was
-    there when the run began.
+    ``written`` is the SHA-256 of its ``scan.json`` according to the ledger, empty without one. ``run`` is the name of
+    the run that holds the output folder, from `hilum.batch.lock.output_lock`. ``seen``: the input existed when the run
+    began.
     """
 
     ref: ScanRef
@@ -115,11 +115,11 @@ def run_one(
     Row
         The ledger's line.
     """
-    row = guarded(ref, lambda: _make(ref, recipe, out, overwrite, written, run), seen=seen)
-    return row if recipe.output.series_uid == "keep" else hide_row(row)
+    row = row_or_failure(ref, lambda: _make(ref, recipe, out, overwrite, written, run), seen=seen)
+    return row if recipe.output.series_uid == "keep" else hide_row_uids(row)
 
 
-def guarded(ref: ScanRef, make: Callable[[], Row], *, doubtful: Status = "refused", seen: bool = False) -> Row:
+def row_or_failure(ref: ScanRef, make: Callable[[], Row], *, doubtful: Status = "refused", seen: bool = False) -> Row:
     """Make a scan's row, and turn whatever it raises into a row that says so.
 
     Parameters
@@ -160,7 +160,7 @@ def _unread(ref: ScanRef, problem: Exception, doubtful: Status, seen: bool) -> R
         row = _told(ref, problem, doubtful if fault is None else "failed")
     else:
         shown = one_line(f"{ref.path}: {type(problem).__name__}: {problem}")
-        reason = broken_at(problem)
+        reason = crash_reason(problem)
         row = Row(id=ref.scan_id, status="failed", code=type(problem).__name__, reason=reason, shown=shown)
     if fault is None:
         return row
@@ -184,7 +184,7 @@ def inputs_of(ref: ScanRef) -> list[Path]:
 
 def _told(ref: ScanRef, problem: HilumError, status: Status) -> Row:
     """The row of a scan that was not made, for a reason that is known."""
-    reason = reason_of(problem, path=ref.path, annotations=ref.annotations)
+    reason = reason_without_names(problem, path=ref.path, annotations=ref.annotations)
     if not isinstance(problem.where, PurePath):  # a person finds a scan by its path, not by its UID
         problem = HilumError(problem.what, where=ref.path, do=problem.do, code=problem.code)
     return Row(id=ref.scan_id, status=status, code=problem.code, reason=reason, shown=str(problem))
@@ -192,7 +192,7 @@ def _told(ref: ScanRef, problem: HilumError, status: Status) -> Row:
 
 def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str, run: str) -> Row:
     """Make one scan's output, or find it made."""
-    before, seen = look(ref), stamp(ref, recipe)
+    before, seen = snapshot(ref), input_stamp(ref, recipe)
     mark = fingerprint(ref, recipe, before)
     folder = out / "scans" / ref.scan_id
     kept = read_record(folder)
@@ -238,14 +238,14 @@ def _is_sound(folder: Path, record: ScanRecord, written: str) -> bool:
     return True
 
 
-def _load(ref: ScanRef, recipe: Recipe, before: Look) -> Scan:
+def _load(ref: ScanRef, recipe: Recipe, before: InputSnapshot) -> Scan:
     """Load a scan; one whose files changed meanwhile is neither trusted nor called bad."""
     try:
         scan = DATASETS[ref.dataset].load(ref, max_gap_mm=recipe.read.max_gap_mm)
     except HilumError:
-        check_still(ref, before)
+        check_unchanged(ref, before)
         raise
-    check_still(ref, before)
+    check_unchanged(ref, before)
     return scan
 
 
@@ -281,10 +281,10 @@ def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
         scan_sha256=record_sha256(folder),
         files_stamp=files_stamp(folder, record),
     )
-    return judged(row)
+    return with_status(row)
 
 
-def judged(row: Row) -> Row:
+def with_status(row: Row) -> Row:
     """Give a finished scan's line the status and the alarms that its notes have by this version.
 
     Parameters

@@ -11,8 +11,8 @@ from hilum.errors import AnnotationError, FormatError, InputError, MissingInputE
 from hilum.io.files import path_exists
 from hilum.io.uids import is_uid
 from hilum.io.unreadable import not_downloaded
-from hilum.io.volumes.formats import FORMATS, is_volume, suffix_of, writer_of
-from hilum.ops.quality.plausibility import question_size, question_values, surely_not_hu
+from hilum.io.volumes.formats import FORMATS, check_output, is_volume, suffix_of
+from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,7 @@ def read(
         raise InputError(what, where=path, do="leave it out: the header states the spacing", code="option")
     else:
         scan = FORMATS[suffix_of(path)].read(path).to_scan(path)
-    notes = (*scan.notes, *question_size(scan.ct.geometry), *question_values(scan.ct))
+    notes = (*scan.notes, *note_implausible_size(scan.ct.geometry), *note_implausible_values(scan.ct))
     scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
     if annotations is None:
         return scan
@@ -109,7 +109,7 @@ def check_is_ct(scan: Scan, path: Path) -> Scan:
     ------
     UnsupportedError
     """
-    if cause := surely_not_hu(scan.ct):
+    if cause := why_not_hu(scan.ct):
         what = f"these are no Hounsfield units: {cause}"
         raise UnsupportedError(what, where=path, do="give the CT that it was made from", code="not-hu")
     return scan
@@ -202,7 +202,7 @@ def write(volume: Volume, path: str | Path, *, series_uid: str = "") -> None:
         If the format needs a package that is not installed.
     """
     path = Path(path)
-    writer_of(path)(volume, path, series_uid=series_uid)
+    check_output(path)(volume, path, series_uid=series_uid)
 
 
 def _read_dicom(path: Path, **options: Any) -> Scan:

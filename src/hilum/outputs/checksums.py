@@ -42,7 +42,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_sums(folder: Path, names: Sequence[str]) -> None:
+def write_checksums(folder: Path, names: Sequence[str]) -> None:
     """Write the checksums of files of a folder; the file is left as it is where they are the same.
 
     Parameters
@@ -63,7 +63,7 @@ def write_sums(folder: Path, names: Sequence[str]) -> None:
         partial.write_text(text)
 
 
-def remove_sums(folder: Path) -> None:
+def remove_checksums(folder: Path) -> None:
     """Remove the checksums of a folder whose files are about to change.
 
     Parameters
@@ -82,7 +82,7 @@ def remove_sums(folder: Path) -> None:
         raise write_refused("", problem, where=path) from None
 
 
-def read_sums(folder: Path) -> dict[str, str]:
+def read_checksums(folder: Path) -> dict[str, str]:
     """Read the checksums of a folder's files.
 
     Parameters

@@ -13,7 +13,7 @@ from hilum.io.scan_files import write
 from hilum.io.volumes.formats import STORES
 from hilum.outputs.finished import check_files
 from hilum.outputs.nodule_records import landed_again
-from hilum.outputs.store import Inventory
+from hilum.outputs.store import WrittenFiles
 from hilum.outputs.volumes import PARTS, format_of, read_stored
 from hilum.volume import Mask, Volume
 
@@ -66,7 +66,7 @@ def convert_scan(
     suffix = STORES[file_format].suffix
     written = {}
     with atomic_folder(scans / folder.name) as partial:
-        seen = Inventory(partial)
+        seen = WrittenFiles(partial)
         for part in PARTS:
             if (volume := _read(folder, record, part)) is not None:
                 written[part] = volume

@@ -22,7 +22,7 @@ NAME = "dataset.json"
 LARGEST = 1 << 28
 """Bytes beyond which it is none of ours: 75,000 scans without a row take some megabytes."""
 
-MOSTLY = 0.5
+INSIDE_FRACTION = 0.5
 """The share of a nodule's voxels that lie in the lung mask from which it counts as inside."""
 
 
@@ -61,7 +61,7 @@ def summarize(
         landed += len(there)
         shares = [nodule.inside_lungs for nodule in there if nodule.inside_lungs is not None]
         measured += len(shares)
-        inside += sum(share >= MOSTLY for share in shares)
+        inside += sum(share >= INSIDE_FRACTION for share in shares)
         worst = max([worst, *(nodule.round_trip_mm for nodule in there)])
         if "fold" in record.labels:
             fold = str(record.labels["fold"])

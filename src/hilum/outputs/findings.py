@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Kind = Literal["changed", "alarm", "info"]
+NoteKind = Literal["changed", "alarm", "info"]
 """``changed``: what is stored is not what the files say; ``alarm``: something is probably wrong; ``told``: neither."""
 
-BESIDE_LUNGS = "nodule-beside-lungs"
+NODULE_OUTSIDE_LUNGS = "nodule-beside-lungs"
 
-KINDS: dict[str, Kind] = {
+NOTE_KINDS: dict[str, NoteKind] = {
     # The image, or where it lies, is not what the files say.
     "assumed-positions": "changed",
     "clipped-hu": "changed",
@@ -33,7 +33,7 @@ KINDS: dict[str, Kind] = {
     "leak": "alarm",
     "lungs-not-found": "alarm",
     "missed-lung": "alarm",
-    BESIDE_LUNGS: "alarm",
+    NODULE_OUTSIDE_LUNGS: "alarm",
     "nodule-outside": "alarm",
     "not-hu": "alarm",
     "not-lung": "alarm",
@@ -117,7 +117,7 @@ KINDS: dict[str, Kind] = {
 }
 """Every code that a note can have."""
 
-LOOKED_AT = frozenset({
+REVIEW_CODES = frozenset({
     "airway-included", "assumed-pixels", "crowded-nodule", "cropped", "dense-lung", "ignored-damaged-file", "low-hu",
     "lungs-doubtful", "lungs-fallback", "missing-slices", "outlines-beyond", "saturated", "several-readings",
     "slice-position-differs", "split-series", "unknown-slices", "unreadable-files", "unreadable-folders",
@@ -125,7 +125,7 @@ LOOKED_AT = frozenset({
 """Codes that are no alarm, and still want an eye: the data may be right, and may lack something."""
 
 
-def kind_of(code: str) -> Kind:
+def kind_of(code: str) -> NoteKind:
     """The kind of a note.
 
     Parameters
@@ -134,20 +134,20 @@ def kind_of(code: str) -> Kind:
 
     Returns
     -------
-    Kind
+    NoteKind
         ``changed`` for a code that this version does not know: more than it deserves is better than less.
     """
-    return KINDS.get(code, "changed")
+    return NOTE_KINDS.get(code, "changed")
 
 
-def codes_of(notes: Iterable[str], kind: Kind) -> list[str]:
+def codes_of(notes: Iterable[str], kind: NoteKind) -> list[str]:
     """Pick the codes of one kind from the notes of a scan.
 
     Parameters
     ----------
     notes : iterable of str
         Codes, or lines that begin with one and a colon.
-    kind : Kind
+    kind : NoteKind
 
     Returns
     -------

@@ -18,7 +18,7 @@ from hilum.outputs import ledger
 from hilum.outputs.checksums import file_sha256
 from hilum.outputs.ledger_rows import FINISHED
 from hilum.outputs.records import ScanRecord
-from hilum.outputs.volumes import lacking
+from hilum.outputs.volumes import missing_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 RECORD = "scan.json"
 
-LARGEST_RECORD = 1 << 26
+MAX_RECORD_BYTES = 1 << 26
 """Bytes beyond which a ``scan.json`` is none of ours: one with a thousand nodules takes a megabyte."""
 
 AGAIN = "run it again with the same command: that makes it anew"
@@ -66,7 +66,7 @@ def record_sha256(folder: Path) -> str:
 
 def _record_bytes(folder: Path) -> bytes:
     try:
-        return b"" if folder.is_symlink() else read_small(folder / RECORD, limit=LARGEST_RECORD)
+        return b"" if folder.is_symlink() else read_small(folder / RECORD, limit=MAX_RECORD_BYTES)
     except (OSError, ValueError):
         return b""
 
@@ -87,10 +87,10 @@ def decode_record(data: bytes) -> ScanRecord | None:
         record = msgspec.json.decode(data, type=ScanRecord)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return None if lacking(record) else record
+    return None if missing_parts(record) else record
 
 
-def is_whole(folder: Path, record: ScanRecord) -> bool:
+def is_complete(folder: Path, record: ScanRecord) -> bool:
     """Whether a finished scan's files are all there, with the sizes that its ``scan.json`` says.
 
     Parameters
@@ -202,7 +202,7 @@ class Found(NamedTuple):
     record: ScanRecord | None
 
 
-def look_up_scans(folder: Path, *, unlisted: bool = False) -> Iterator[Found]:
+def listed_scans(folder: Path, *, unlisted: bool = False) -> Iterator[Found]:
     """Go through the scans that a run's ledger calls finished.
 
     Parameters
@@ -256,7 +256,7 @@ def finished_scans(folder: Path) -> Iterator[tuple[Path, ScanRecord]]:
     FormatError
         If the ledger calls a scan finished whose folder is gone or is not what was written.
     """
-    for place, record in look_up_scans(folder):
+    for place, record in listed_scans(folder):
         if record is None:
             what = "the ledger says that it is finished, and its scan.json is missing or another"
             raise FormatError(what, where=place, do=AGAIN, code="checksum")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OWN_FILES = (RECIPE, dataset_summary.NAME, scans_index.NAME)
 """What `hilum.outputs.checksums` keeps the checksums of when a run has ended; the ledger's lines check themselves."""
 
-NEWER = frozenset({scans_index.NAME})
+ADDED_LATER = frozenset({scans_index.NAME})
 """Those that outputs of older versions lack; their checksums tell."""
 
 _LONGEST_RECIPE = 1 << 20
@@ -49,7 +49,7 @@ def recipe_text(out: Path) -> str:
         raise FormatError("is no text", where=path, do=AGAIN) from None
 
 
-def check_out(out: Path, inputs: Iterable[Path] = ()) -> None:
+def check_output_folder(out: Path, inputs: Iterable[Path] = ()) -> None:
     """Refuse an output folder that a run would spoil: one of its inputs, or a folder that holds something else.
 
     Parameters

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hilum.errors import HilumError
 
 
-def reason_of(problem: HilumError, *, path: PurePath, annotations: PurePath | None = None) -> str:
+def reason_without_names(problem: HilumError, *, path: PurePath, annotations: PurePath | None = None) -> str:
     """Tell a refusal without names.
 
     Parameters
@@ -39,7 +39,7 @@ def reason_of(problem: HilumError, *, path: PurePath, annotations: PurePath | No
     return one_line(scrub(f"{text}; {problem.do}" if problem.do else text))
 
 
-def broken_at(failure: BaseException) -> str:
+def crash_reason(failure: BaseException) -> str:
     """Tell an error that nobody foresaw: its kind and the line of code. Its text can hold anything.
 
     Parameters

@@ -13,13 +13,13 @@ _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _DEEPEST = 12
 
 
-def is_plain_name(name: str, *, deepest: int = 1) -> bool:
+def is_plain_name(name: str, *, max_parts: int = 1) -> bool:
     """Whether a name from a record can only be that of something inside the folder it is looked up in.
 
     Parameters
     ----------
     name : str
-    deepest : int
+    max_parts : int
         Parts, separated by ``/``, that it may have.
 
     Returns
@@ -27,7 +27,7 @@ def is_plain_name(name: str, *, deepest: int = 1) -> bool:
     bool
     """
     parts = name.split("/")
-    return len(parts) <= deepest and all(_PART.fullmatch(part) for part in parts)
+    return len(parts) <= max_parts and all(_PART.fullmatch(part) for part in parts)
 
 
 class NoduleRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +94,7 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Refuse names that could lead out of the scan's folder."""
         if not is_plain_name(self.scan_id):
             raise ValueError("scan_id is not a plain name")
-        if not all(is_plain_name(name, deepest=_DEEPEST) for name in self.files):
+        if not all(is_plain_name(name, max_parts=_DEEPEST) for name in self.files):
             raise ValueError("files names something outside the scan's folder")
 
 

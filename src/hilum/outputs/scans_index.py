@@ -114,7 +114,7 @@ def write_index(
     with suppress(OSError, ValueError):
         if read_small(path, limit=_LARGEST) == data:
             return
-    checksums.remove_sums(folder)  # of what the folder was
+    checksums.remove_checksums(folder)  # of what the folder was
     with atomic_path(path) as partial:
         partial.write_bytes(data)
 
@@ -134,7 +134,7 @@ def read_origins(folder: Path) -> dict[str, Origin]:
     """
     try:
         data = read_small(folder / NAME, limit=_LARGEST)
-        if checksums.read_sums(folder).get(NAME) not in {None, hashlib.sha256(data).hexdigest()}:
+        if checksums.read_checksums(folder).get(NAME) not in {None, hashlib.sha256(data).hexdigest()}:
             return {}
         rows = list(csv.DictReader(io.StringIO(data.decode(), newline=""), strict=True))
     except (OSError, ValueError, csv.Error):

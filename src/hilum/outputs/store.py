@@ -19,7 +19,7 @@ from hilum.outputs.finished import RECORD, check_files
 from hilum.outputs.nodule_records import nodule_records, read_locations, write_locations
 from hilum.outputs.preview_files import write_preview
 from hilum.outputs.records import FileRecord, ScanRecord
-from hilum.outputs.volumes import PARTS, lacking, read_stored
+from hilum.outputs.volumes import PARTS, missing_parts, read_stored
 from hilum.scan import Nodule, Note, Scan
 from hilum.volume import Mask
 
@@ -87,7 +87,7 @@ def store_scan(
         file would put a nodule elsewhere; no folder of that name is left unfinished.
     """
     with atomic_folder(folder / scan_id) as partial:
-        suffix, seen = STORES[file_format].suffix, Inventory(partial)
+        suffix, seen = STORES[file_format].suffix, WrittenFiles(partial)
         for name, volume in (("ct", scan.ct), ("lungs", scan.lungs), ("nodules", scan.nodule_mask)):
             if volume is not None:
                 write(volume, partial / (name + suffix), series_uid=scan.series_uid)
@@ -130,7 +130,7 @@ def _parts(scan: Scan, preview: Preview | None, promised: Sequence[str], *, wher
     return parts
 
 
-class Inventory:
+class WrittenFiles:
     """What a writer put into its folder: each file's size and checksum, taken as soon as the file is written."""
 
     def __init__(self, folder: Path) -> None:
@@ -154,9 +154,9 @@ class Inventory:
             If somebody removed, replaced or added a file meanwhile, or a part of the scan has not all of its files.
         """
         there = {name: _stat(path) for name, path in list_source_files(self.folder)}
-        if there != self._stats or lacking(record):
+        if there != self._stats or missing_parts(record):
             changed = sorted({n for n in there.keys() | self._stats if there.get(n) != self._stats.get(n)})
-            what = f"somebody changed {', '.join(changed[:3] or lacking(record))} while it was being written"
+            what = f"somebody changed {', '.join(changed[:3] or missing_parts(record))} while it was being written"
             raise OutputError(what, where=self.folder, do="run it again; let nothing else clean this folder",
                               code="touched")  # fmt: skip
         (self.folder / RECORD).write_bytes(encode_record(record))

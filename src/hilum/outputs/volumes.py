@@ -44,7 +44,7 @@ def format_of(record: ScanRecord, part: str = "ct") -> str:
     return next((name for name, store in STORES.items() if part + store.files[0] in record.files), "")
 
 
-def lacking(record: ScanRecord) -> list[str]:
+def missing_parts(record: ScanRecord) -> list[str]:
     """Tell what a finished scan lacks of what its recipe promised.
 
     Parameters

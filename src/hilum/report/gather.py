@@ -10,7 +10,7 @@ import msgspec
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.outputs import ledger
 from hilum.outputs.dataset_summary import read_summary
-from hilum.outputs.finished import look_up_scans
+from hilum.outputs.finished import listed_scans
 from hilum.outputs.folder import recipe_text
 from hilum.outputs.ledger_rows import decode_row
 from hilum.outputs.preview_files import read_preview
@@ -105,7 +105,7 @@ def gather(folder: Path) -> Run:
     if not book.is_file():
         raise MissingInputError(f"no {ledger.NAME} here", where=folder, do="give the --out folder of 'hilum run'")
     rows = ledger.read_ledger(folder)
-    finished = {path.name: (path, record) for path, record in look_up_scans(folder, unlisted=True) if record}
+    finished = {path.name: (path, record) for path, record in listed_scans(folder, unlisted=True) if record}
     pictures: dict[str, bytes] = {}
     entries = [_entry(scan_id, rows.get(scan_id), finished.get(scan_id), pictures) for scan_id in {**rows, **finished}]
     entries.sort(key=lambda entry: (-entry.risk, entry.figures.get("lung_score", 1.0), entry.id))

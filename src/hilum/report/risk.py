@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.outputs.dataset_summary import MOSTLY
-from hilum.outputs.findings import BESIDE_LUNGS, LOOKED_AT, kind_of
+from hilum.outputs.dataset_summary import INSIDE_FRACTION
+from hilum.outputs.findings import NODULE_OUTSIDE_LUNGS, REVIEW_CODES, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +55,7 @@ def flags(row: Row | None, record: ScanRecord | None) -> list[Flag]:
         found.append(Flag("missing-output", f"the ledger says {row.status}, and no finished scan is there", NOTHING))
     if record is not None:
         found += [Flag(note["code"], note["text"], level_of(note["code"])) for note in record.notes]
-        if all(flag.name != BESIDE_LUNGS for flag in found):  # a record of before this was a note
+        if all(flag.name != NODULE_OUTSIDE_LUNGS for flag in found):  # a record of before this was a note
             found += _nodule_flags(record)
         score = record.figures.get("lung_score")
         if score is not None and score < DOUBTFUL_BELOW and all(flag.level < LOOK for flag in found):
@@ -78,7 +78,7 @@ def level_of(code: str) -> int:
         An index into `LEVELS`.
     """
     level = {"alarm": CHECK, "changed": MENDED, "info": FINE}[kind_of(code)]
-    return max(level, LOOK) if code in LOOKED_AT else level
+    return max(level, LOOK) if code in REVIEW_CODES else level
 
 
 def risk(found: Iterable[Flag]) -> int:
@@ -97,11 +97,13 @@ def risk(found: Iterable[Flag]) -> int:
 
 
 def _nodule_flags(record: ScanRecord) -> list[Flag]:
-    beside = [n.label for n in record.nodules if n.inside and n.inside_lungs is not None and n.inside_lungs < MOSTLY]
+    beside = [
+        n.label for n in record.nodules if n.inside and n.inside_lungs is not None and n.inside_lungs < INSIDE_FRACTION
+    ]
     if not beside:
         return []
     names = ", ".join(map(str, beside[:5])) + (" ..." if len(beside) > 5 else "")
-    return [Flag(BESIDE_LUNGS, f"nodules with less than half of them in the lung mask: {names}", CHECK)]
+    return [Flag(NODULE_OUTSIDE_LUNGS, f"nodules with less than half of them in the lung mask: {names}", CHECK)]
 
 
 def _from_line(note: str) -> Flag:

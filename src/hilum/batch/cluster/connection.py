@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 LOOK = "exec(text, space) or space['look'](asked)"
-MAKE = "load('hilum.batch.cluster.crews').make_here(given)"
-DISMISS = "load('hilum.batch.cluster.crews').dismiss(run)"
+MAKE = "load('hilum.batch.cluster.worker_pools').make_here(given)"
+DISMISS = "load('hilum.batch.cluster.worker_pools').dismiss(run)"
 """What a worker evaluates: by Python's own `eval`, so that neither it nor the scheduler needs hilum to be asked."""
 
 _RPC = 60.0
 """Seconds after which a scheduler that does not answer counts as lost."""
 
-_FAREWELL = 5.0
+_SHUTDOWN_SECONDS = 5.0
 """Seconds for which the end of the workers' processes is waited for."""
 
 
-class Link:
+class SchedulerClient:
     """A client of a scheduler at an address; `ended` gets what was submitted as it ends, in whatever way."""
 
     def __init__(self, client: Any, scheduler: str) -> None:
-        self.client, self.scheduler = client, scheduler
+        self.client, self.address = client, scheduler
         self.ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._text = Path(probe.__file__).read_text(encoding="utf-8")
 
@@ -54,7 +54,7 @@ class Link:
             lost = True
         if lost or self.client.status != "running":
             do = "start it and run again: what is finished stays"
-            raise InputError("the Dask scheduler was lost", where=self.scheduler, do=do, code="no-cluster") from None
+            raise InputError("the Dask scheduler was lost", where=self.address, do=do, code="no-cluster") from None
 
     def submit(self, expression: str, address: str, kind: str, **given: Any) -> Any:
         """Have an expression evaluated by one worker and no other; the future of it."""
@@ -103,4 +103,4 @@ class Link:
         with suppress(OSError, CancelledError, HilumError):
             ends = [self.submit(DISMISS, address, "end", run=run) for address in addresses]
             if ends:
-                wait(ends, timeout=_FAREWELL)  # type: ignore[no-untyped-call]
+                wait(ends, timeout=_SHUTDOWN_SECONDS)  # type: ignore[no-untyped-call]

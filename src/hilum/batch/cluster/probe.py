@@ -76,7 +76,7 @@ def version_of(name: str) -> str:
 
 def _admit(run: str) -> str:
     try:
-        importlib.import_module("hilum.batch.cluster.crews").admit(run)
+        importlib.import_module("hilum.batch.cluster.worker_pools").admit(run)
     except Exception as problem:  # noqa: BLE001 - as above
         return f"{type(problem).__name__}: {problem}"
     return ""

@@ -7,8 +7,8 @@
 4. A worker that is lost costs the scans it was at, which are tried once more. Without any worker the run waits for one
    for a stated time; without its scheduler it ends.
 
-A Dask worker makes a scan in a process of its own (`hilum.batch.cluster.crews`), as the supervisor of one machine does:
-what crashes, hangs or takes too much costs that scan alone, and the Dask worker lives on.
+A Dask worker makes each scan in a child process (`hilum.batch.cluster.worker_pools`), like the supervisor on one
+machine: a crash, a timeout or too much memory costs that scan alone. The Dask worker survives.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def make_on_cluster(
         import distributed  # noqa: F401 - whether it is there
     except ImportError:
         raise InputError("dask.distributed is not installed", do="pip install 'hilum[dask]'", code="no-dask") from None
-    from hilum.batch.cluster.connection import Link
+    from hilum.batch.cluster.connection import SchedulerClient
     from hilum.batch.cluster.dispatch import Dispatch
 
     waiting = [_absolute(task) for task in tasks]
@@ -82,7 +82,7 @@ def make_on_cluster(
         stack.enter_context(_told_once())
         contract = stack.enter_context(contract_of(waiting, secrets.token_hex(8)))
         client = stack.enter_context(_connect(scheduler, workers, stack))
-        dispatch = stack.enter_context(Dispatch(Link(client, scheduler), contract, limits))
+        dispatch = stack.enter_context(Dispatch(SchedulerClient(client, scheduler), contract, limits))
         yield from dispatch.make(waiting, watch)
 
 

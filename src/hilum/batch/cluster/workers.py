@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hilum.batch.cluster.connection import LOOK, Link
+from hilum.batch.cluster.connection import LOOK, SchedulerClient
 from hilum.batch.cluster.contract import CODE, Contract
 from hilum.errors import HilumError, InputError
 
@@ -35,7 +35,7 @@ _log = logging.getLogger("hilum")
 
 
 @dataclass(eq=False)
-class Post:
+class DaskWorker:
     """A worker: whether it may be given scans (None until it has answered), how many at a time, what it is at."""
 
     threads: int
@@ -44,14 +44,14 @@ class Post:
     rests_until: float = 0.0
 
 
-class Roster:
+class DaskWorkers:
     """The workers of one scheduler, for the time of a run."""
 
-    def __init__(self, link: Link, contract: Contract) -> None:
-        self.posts: dict[str, Post] = {}
+    def __init__(self, scheduler: SchedulerClient, contract: Contract) -> None:
+        self.by_address: dict[str, DaskWorker] = {}
         self.at_work: dict[str, set[str]] = {}
         self.looked = self._had_workers = time.monotonic()
-        self._link, self._contract = link, contract
+        self._scheduler, self._contract = scheduler, contract
         self._asked: dict[Any, str] = {}
         self._told_of_waiting = False
 
@@ -67,15 +67,15 @@ class Roster:
         InputError
             If one does not keep the contract, or none comes in time.
         """
-        self.look_round()
-        while not self.posts:
+        self.refresh()
+        while not self.by_address:
             time.sleep(ROUND / 4)
-            self.look_round()
+            self.refresh()
         until, wrong = time.monotonic() + _ANSWER, []
         while self._asked and time.monotonic() < until:
-            wrong += [problem for future in self.ended() if (problem := self.hear(future, tell=False))]
+            wrong += [problem for future in self.ended() if (problem := self.handle_answer(future, tell=False))]
             if time.monotonic() - self.looked >= ROUND:
-                self.look_round()
+                self.refresh()
         if wrong:
             raise self._refusal(wrong)
         for address in self._asked.values():
@@ -84,11 +84,11 @@ class Roster:
     def ended(self) -> Iterator[Any]:
         """What has ended by now; where nothing has, wait for it a moment."""
         with suppress(queue.Empty):
-            yield self._link.ended.get(timeout=ROUND / 4)
+            yield self._scheduler.ended.get(timeout=ROUND / 4)
             while True:
-                yield self._link.ended.get_nowait()
+                yield self._scheduler.ended.get_nowait()
 
-    def look_round(self) -> None:
+    def refresh(self) -> None:
         """See who came and who left; wait for somebody, but not for ever.
 
         Raises
@@ -96,20 +96,20 @@ class Roster:
         InputError
             If nobody came in time, or the scheduler is lost.
         """
-        self.at_work = self._link.at_work()
+        self.at_work = self._scheduler.at_work()
         self.looked = time.monotonic()
-        for address in self.posts.keys() - self.at_work.keys():
-            del self.posts[address]
+        for address in self.by_address.keys() - self.at_work.keys():
+            del self.by_address[address]
             for future in [future for future, asked in self._asked.items() if asked == address]:
                 del self._asked[future]
-        came = self.at_work.keys() - self.posts.keys()
-        threads = self._link.threads() if came else {}
+        came = self.at_work.keys() - self.by_address.keys()
+        threads = self._scheduler.threads() if came else {}
         for address in sorted(came & threads.keys()):
-            self.posts[address] = Post(threads[address])
+            self.by_address[address] = DaskWorker(threads[address])
             self._ask(address)
         self._mind_nobody()
 
-    def hear(self, future: Any, *, tell: bool = True) -> InputError | None:
+    def handle_answer(self, future: Any, *, tell: bool = True) -> InputError | None:
         """Take a worker's answer about itself, and tell once of one that gets no scans.
 
         Parameters
@@ -125,38 +125,40 @@ class Roster:
             What is wrong with the worker.
         """
         address = self._asked.pop(future, "")
-        post = self.posts.get(address)
-        if post is None:
+        worker = self.by_address.get(address)
+        if worker is None:
             return None  # it has left
-        with self._link.reached():
+        with self._scheduler.reached():
             try:
-                wrong = self._contract.judge(address, self._link.result(future))
+                wrong = self._contract.judge(address, self._scheduler.result(future))
             except (CancelledError, TimeoutError):  # it is leaving; where it stays after all, it is asked anew
-                del self.posts[address]
+                del self.by_address[address]
                 return None
             except Exception as problem:  # noqa: BLE001 - whatever a foreign environment makes of the question
                 what = f"cannot be asked: {type(problem).__name__}: {problem}"
                 wrong = InputError(what, where=address, do="see the worker's own log", code=CODE)
-        post.good = wrong is None
+        worker.good = wrong is None
         if wrong is not None and tell:
             _log.warning("%s; it gets no scans", wrong)
         return wrong
 
-    def doubt(self, address: str) -> None:
+    def recheck(self, address: str) -> None:
         """Ask a worker once more before it gets another scan."""
-        post = self.posts.get(address)
-        if post is not None and post.good:
-            post.good = None
+        worker = self.by_address.get(address)
+        if worker is not None and worker.good:
+            worker.good = None
             self._ask(address)
 
     def close(self) -> None:
         """Take back what was asked, and let the workers end the processes of this run."""
         with suppress(HilumError):
-            self._link.cancel(self._asked)
-            self._link.dismiss(self._contract.run, [address for address, post in self.posts.items() if post.good])
+            self._scheduler.cancel(self._asked)
+            self._scheduler.dismiss(
+                self._contract.run, [address for address, worker in self.by_address.items() if worker.good]
+            )
 
     def _ask(self, address: str) -> None:
-        future = self._link.submit(LOOK, address, "look", asked=self._contract.question(address))
+        future = self._scheduler.submit(LOOK, address, "look", asked=self._contract.question(address))
         self._asked[future] = address
 
     def _refusal(self, wrong: list[InputError]) -> InputError:
@@ -164,16 +166,18 @@ class Roster:
             return wrong[0]
         for problem in wrong[:_NAMED]:
             _log.warning("%s", problem)
-        what = f"{len(wrong)} of {len(self.posts)} Dask workers cannot make these scans, such as {wrong[0].where}: "
+        what = (
+            f"{len(wrong)} of {len(self.by_address)} Dask workers cannot make these scans, such as {wrong[0].where}: "
+        )
         do = "mend them or end them"
-        return InputError(what + wrong[0].what, where=self._link.scheduler, do=do, code=CODE)
+        return InputError(what + wrong[0].what, where=self._scheduler.address, do=do, code=CODE)
 
     def _mind_nobody(self) -> None:
-        if any(post.good is not False for post in self.posts.values()):
+        if any(worker.good is not False for worker in self.by_address.values()):
             self._had_workers, self._told_of_waiting = self.looked, False
             return
-        what = "no Dask worker is there" if not self.posts else "no Dask worker is there that can make these scans"
-        where, patience = self._link.scheduler, _patience()
+        what = "no Dask worker is there" if not self.by_address else "no Dask worker is there that can make these scans"
+        where, patience = self._scheduler.address, _patience()
         if self.looked - self._had_workers >= patience:
             do = "start workers and run again: what is finished stays"
             raise InputError(f"{what}; waited {patience:g} s for one", where=where, do=do, code="no-workers")

@@ -200,8 +200,8 @@ def header_uid(path: Path) -> str:
     return uid if is_uid(uid) else ""
 
 
-def writer_of(path: Path) -> Callable[..., None]:
-    """The function that writes a volume to a path; refuse a path that cannot be written before any work is done.
+def check_output(path: Path) -> Callable[..., None]:
+    """Check that hilum can write the format of a path, before any work is done.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ def writer_of(path: Path) -> Callable[..., None]:
     Returns
     -------
     callable
-        Takes a volume, the path and ``series_uid``.
+        The function that writes it: takes a volume, the path and ``series_uid``.
 
     Raises
     ------

@@ -17,7 +17,7 @@ import msgspec
 
 from hilum._kernels.threads import count_workers
 from hilum.batch.limits import Limits, free_memory
-from hilum.batch.supervisor import Crew
+from hilum.batch.supervisor import WorkerPool
 from hilum.batch.task import Task, with_threads
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class _Hired:
 
     run: str
     dask_worker: Any
-    crew: Crew
+    pool: WorkerPool
     key: str = ""
     since: float = 0.0
 
@@ -82,8 +82,8 @@ def make_here(given: bytes) -> bytes:
         return b""
     dask_worker = get_worker()
     threads = dask_worker.state.nthreads
-    with _hire(run, dask_worker, limits, threads) as crew:
-        row = next(crew.make(iter([_with_share(task, threads)])))
+    with _hire(run, dask_worker, limits, threads) as pool:
+        row = next(pool.make(iter([_with_share(task, threads)])))
     return msgspec.json.encode(row)
 
 
@@ -103,7 +103,7 @@ def _with_share(task: Task, threads: int) -> Task:
 
 
 @contextmanager
-def _hire(run: str, dask_worker: Any, limits: Limits, threads: int) -> Iterator[Crew]:
+def _hire(run: str, dask_worker: Any, limits: Limits, threads: int) -> Iterator[WorkerPool]:
     """A process for one scan: one of the run's that waits, or a new one. Dask's threads come and go, it stays."""
     global _warden  # noqa: PLW0603 - one for the process, as the list it watches
     with _lock:
@@ -112,21 +112,21 @@ def _hire(run: str, dask_worker: Any, limits: Limits, threads: int) -> Iterator[
         if hired is None:
             limit = getattr(dask_worker.memory_manager, "memory_limit", 0) or free_memory()
             memory = limits.memory or min(limit, free_memory() or limit) // threads
-            hired = _Hired(run, dask_worker, Crew(1, replace(limits, memory=memory)))
+            hired = _Hired(run, dask_worker, WorkerPool(1, replace(limits, memory=memory)))
             _hired.append(hired)
         hired.key = dask_worker.get_current_task()
         if _warden is None:
             _warden = threading.Thread(target=_watch, name="hilum-warden", daemon=True)
             _warden.start()
     try:
-        yield hired.crew
+        yield hired.pool
     finally:
         with _lock:
             hired.key, hired.since = "", time.monotonic()
-            if hired.crew.given_up:
+            if hired.pool.cancelled:
                 _hired.remove(hired)
-        if hired.crew.given_up:
-            hired.crew.__exit__()
+        if hired.pool.cancelled:
+            hired.pool.__exit__()
 
 
 def _watch() -> None:
@@ -137,7 +137,7 @@ def _watch() -> None:
         with _lock:
             for hired in _hired:
                 if hired.key and not _is_wanted(hired):
-                    hired.crew.give_up()
+                    hired.pool.cancel()
         _end(lambda hired: not hired.key and hired.since < time.monotonic() - IDLE_SECONDS)
         with _lock:
             if not _hired:
@@ -158,4 +158,4 @@ def _end(which: Callable[[_Hired], bool]) -> None:
         for hired in chosen:
             _hired.remove(hired)
     for hired in chosen:
-        hired.crew.__exit__()
+        hired.pool.__exit__()
