@@ -467,7 +467,7 @@ def test_a_stored_scan_is_read_and_converted_like_any(name, runs, tmp_path):
         assert main(["convert", str(path), str(tmp_path / f"again.{name}")]) == 0
         assert np.array_equal(hilum.read(tmp_path / f"again.{name}").ct.array, scan.ct.array)
         assert main(["info", str(path)]) == 0
-        with pytest.raises(InputError, match="holds labels"):
+        with pytest.raises(InputError, match="contains labels"):
             hilum.read(folder / f"lungs.{name}")
     (tmp_path / "mine.zarr").mkdir()
     (tmp_path / "mine.zarr" / "thesis.txt").write_text("years of work")

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.annotations.luna import Kind, SeriesRows
+    from hilum.io.annotations.luna import SeriesRows
+    from hilum.io.annotations.point_rows import TableKind
     from hilum.outputs.records import TableRecord
     from hilum.scan import Label
 
@@ -46,8 +47,8 @@ _LUNG_LABELS = (3, 4)
 class _Luna16Tables:
     """The rows of each kind of table by series, the paths of the tables, and the patient of each series."""
 
-    rows: Mapping[Kind, dict[str, SeriesRows]]
-    paths: Mapping[Kind, Path]
+    rows: Mapping[TableKind, dict[str, SeriesRows]]
+    paths: Mapping[TableKind, Path]
     patients: Mapping[str, str]
 
 
@@ -163,10 +164,10 @@ def _fold(root: Path, path: Path) -> int | None:
 
 
 def _read_tables(files: Luna16Files, annotations: Path | None) -> tuple[_Luna16Tables, list[Note]]:
-    paths: dict[Kind, Path] = {}
+    paths: dict[TableKind, Path] = {}
     if annotations is not None or "annotations" in files.tables:
         paths["annotations"] = annotations or files.tables["annotations"]
-    others: tuple[Kind, ...] = ("candidates", "excluded")
+    others: tuple[TableKind, ...] = ("candidates", "excluded")
     paths |= {kind: files.tables[kind] for kind in others if kind in files.tables}
     rows = {kind: read_series_rows(path, kind) for kind, path in paths.items()}
     patients = read_patients(files.tables["patients"]) if "patients" in files.tables else {}

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import nrrd
 import numpy as np
 
 from hilum.errors import FormatError, GeometryError, UnsupportedError, one_line
@@ -256,6 +255,8 @@ def _geometry(fields: dict[str, Any], sizes: list[int], path: Path) -> tuple[Geo
 
 def _read_fields(handle: BinaryIO, path: Path) -> dict[str, Any]:
     """Fields as pynrrd parses them; leaves the file after the empty line that ends the header."""
+    import nrrd  # late: few scans are NRRD
+
     head = handle.read(HEADER_LIMIT)
     if not head.startswith(b"NRRD000"):
         raise FormatError("is not a NRRD file of version 1 to 5", where=path, do="give a .nrrd or .nhdr file")
