@@ -150,7 +150,7 @@ def test_a_scan_that_is_made_out_of_sight_has_failed(refs, cluster, tmp_path, mo
         found = list(rows)
     assert {(row.status, row.code) for row in found} == {("failed", "unseen")}
     assert len(found) == COUNT
-    assert "is not seen here in" in found[0].shown
+    assert "is not seen here in" in found[0].full_reason
 
 
 def test_a_worker_that_joins_later_and_breaks_the_contract_gets_no_scan(refs, cluster, tmp_path, caplog):

@@ -297,7 +297,7 @@ def test_a_worker_that_outlives_its_run_puts_nothing_in_its_place(refs, tmp_path
         assert first != second
         row = Task(refs[1], RECIPE, tmp_path, run=first).make()
         assert row.code == "orphan"
-        assert "the run that this scan was made for has ended, or another holds the folder" in row.shown
+        assert "the run that this scan was made for has ended, or another holds the folder" in row.full_reason
         assert os.listdir(tmp_path / "scans") == [refs[0].scan_id]
         assert Task(refs[1], RECIPE, tmp_path, run=second).make().status in {"done", "repaired"}
     with pytest.raises(OutputError, match="has ended"):

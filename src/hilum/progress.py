@@ -170,7 +170,7 @@ def reason_line(row: Row) -> str:
     -------
     str
     """
-    told = row.shown or row.reason
+    told = row.full_reason or row.reason
     return one_line(told if row.id.startswith("input-") else f"{row.id}: {told}")
 
 

@@ -28,7 +28,7 @@ from hilum.outputs.convert import convert_scan
 from hilum.outputs.finished import check_files, files_stamp, is_complete, read_record, record_sha256, scans_folder
 from hilum.outputs.folder import ADDED_LATER, OWN_FILES, recipe_text
 from hilum.outputs.ledger import NAME, Ledger, read_ledger
-from hilum.outputs.ledger_rows import FINISHED, Row, stored
+from hilum.outputs.ledger_rows import FINISHED, Row, as_written
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
 from hilum.scan import ScanRef
 
@@ -122,13 +122,13 @@ def convert_run(
         for new in itertools.chain(known, made):
             check_row(new)
             well = well and (new.status in FINISHED or rows[new.id].status not in FINISHED)
-            if book.get(new.id) != stored(new):
+            if book.get(new.id) != as_written(new):
                 checksums.remove_checksums(out)  # of what the folder was
                 book.append(new)
             yield new
         book.compact()
         if well:
-            dataset_summary.write_summary(out, dataset_summary.landed_again(folder, out))
+            dataset_summary.write_summary(out, dataset_summary.converted_summary(folder, out))
             origins, hide = scans_index.read_origins(folder), recipe.output.series_uid == "hash"
             scans_index.write_index(out, book, origins, former={}, full_paths=True, hide=hide)
             checksums.write_checksums(out, OWN_FILES)
@@ -210,7 +210,7 @@ def _convert(task: Conversion) -> Row:
         scans,
         file_format=task.file_format,
         recipe_sha256=task.after,
-        before=lambda: check_run(task.out, task.run),
+        before_publish=lambda: check_run(task.out, task.run),
     )
     # The stamp is that of a run with this format, which knows the input's files.
     folder = scans / row.id

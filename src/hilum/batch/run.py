@@ -23,7 +23,7 @@ from hilum.outputs import checksums, dataset_summary, scans_index
 from hilum.outputs.finished import files_stamp, is_complete, read_record, record_sha256
 from hilum.outputs.folder import OWN_FILES, check_output_folder
 from hilum.outputs.ledger import Ledger
-from hilum.outputs.ledger_rows import FINISHED, Row, stored
+from hilum.outputs.ledger_rows import FINISHED, Row, as_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -183,7 +183,7 @@ def process(
 
 def _both(refused: Iterable[Row], made: Iterable[tuple[Row, bool]], book: Ledger) -> Iterator[tuple[Row, bool]]:
     for row in refused:
-        yield row, book.get(row.id) != stored(row)
+        yield row, book.get(row.id) != as_written(row)
     yield from made
 
 
@@ -267,7 +267,7 @@ def check_row(row: Row) -> None:
         If it tells of such a fault.
     """
     if row.status == "failed" and row.code in STOPS | {NO_MEMORY}:
-        raise OutputError(row.shown or row.reason, code=row.code)
+        raise OutputError(row.full_reason or row.reason, code=row.code)
 
 
 def _summaries(refs: Sequence[ScanRef], book: Ledger, out: Path, found: Survey) -> list[DatasetRecord]:

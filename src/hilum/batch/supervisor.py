@@ -244,7 +244,7 @@ def _failed(worker: Worker, task: Job, code: str, text: str) -> Row:
         status="failed",
         code=code,
         reason=one_line(text),
-        shown=one_line(f"{task.ref.path}: {text}"),
+        full_reason=one_line(f"{task.ref.path}: {text}"),
         seconds=round(worker.seconds, 3),
         attempts=worker.attempt,
     )

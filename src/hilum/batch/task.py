@@ -144,7 +144,7 @@ def row_or_failure(ref: ScanRef, make: Callable[[], Row], *, doubtful: Status = 
     except MemoryError:
         text = "the machine had no memory for it; give fewer --workers"
         shown = one_line(f"{ref.path}: {text}")
-        row = Row(id=ref.scan_id, status="failed", code=OUT_OF_MEMORY, reason=text, shown=shown)
+        row = Row(id=ref.scan_id, status="failed", code=OUT_OF_MEMORY, reason=text, full_reason=shown)
     except Exception as failure:  # noqa: BLE001 - one scan may break in any way; the others go on and the ledger tells
         row = _unread(ref, failure, doubtful, seen)
     return msgspec.structs.replace(row, seconds=round(time.perf_counter() - started, 3))
@@ -161,11 +161,11 @@ def _unread(ref: ScanRef, problem: Exception, doubtful: Status, seen: bool) -> R
     else:
         shown = one_line(f"{ref.path}: {type(problem).__name__}: {problem}")
         reason = crash_reason(problem)
-        row = Row(id=ref.scan_id, status="failed", code=type(problem).__name__, reason=reason, shown=shown)
+        row = Row(id=ref.scan_id, status="failed", code=type(problem).__name__, reason=reason, full_reason=shown)
     if fault is None:
         return row
-    reason, shown = (one_line(f"{text}; {fault.do}") for text in (row.reason, row.shown))
-    return msgspec.structs.replace(row, code=fault.code, reason=reason, shown=shown)
+    reason, shown = (one_line(f"{text}; {fault.do}") for text in (row.reason, row.full_reason))
+    return msgspec.structs.replace(row, code=fault.code, reason=reason, full_reason=shown)
 
 
 def inputs_of(ref: ScanRef) -> list[Path]:
@@ -187,7 +187,7 @@ def _told(ref: ScanRef, problem: HilumError, status: Status) -> Row:
     reason = reason_without_names(problem, path=ref.path, annotations=ref.annotations)
     if not isinstance(problem.where, PurePath):  # a person finds a scan by its path, not by its UID
         problem = HilumError(problem.what, where=ref.path, do=problem.do, code=problem.code)
-    return Row(id=ref.scan_id, status=status, code=problem.code, reason=reason, shown=str(problem))
+    return Row(id=ref.scan_id, status=status, code=problem.code, reason=reason, full_reason=str(problem))
 
 
 def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str, run: str) -> Row:
@@ -221,8 +221,8 @@ def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str
         fingerprint=mark,
         dataset=ref.dataset,
         preview=preview_of(ready, recipe),
-        promised=promised_parts(recipe),
-        before=lambda: check_run(out, run),
+        required_parts=promised_parts(recipe),
+        before_publish=lambda: check_run(out, run),
     )
     return finished_row(folder, record, stamp=seen)
 

@@ -96,7 +96,7 @@ def run(
     check_output_folder(out, inputs)
     found = batch.survey(inputs, dataset=dataset, annotations=annotations)
     for row in found.refused:
-        complain(row.shown or row.reason)
+        complain(row.full_reason or row.reason)
     for name, notes in found.told.items():
         if dataset == "auto" and name != "folder":
             warn(f"taken as {name}, by its shape (--dataset says otherwise)")
@@ -233,7 +233,7 @@ def stats(folder: Path, /, *, json: Annotated[bool, Parameter(negative="")] = Fa
     from hilum.stats import stats_text
 
     found = fingerprint(folder)
-    say(fingerprint_json(found) if json else f"{stats_text(found.whole)}\n{fingerprint_text(found)}")
+    say(fingerprint_json(found) if json else f"{stats_text(found.overall)}\n{fingerprint_text(found)}")
     return ALL_WELL
 
 

@@ -199,7 +199,7 @@ def _refused(error: HilumError, path: Path, annotations: Path | None) -> Row:
     where = path if error.where is None else error.where
     tag = hashlib.sha256(str(where).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     reason = reason_without_names(error, path=path, annotations=annotations)
-    return Row(id=f"input-{tag}", status="refused", code=error.code, reason=reason, shown=str(error))
+    return Row(id=f"input-{tag}", status="refused", code=error.code, reason=reason, full_reason=str(error))
 
 
 def _give_annotations(

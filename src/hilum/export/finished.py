@@ -8,7 +8,7 @@ import msgspec
 
 from hilum.errors import FormatError, OutputError
 from hilum.io.volumes.formats import FORMATS
-from hilum.outputs.finished import AGAIN
+from hilum.outputs.checksums import RERUN
 from hilum.outputs.store import HU
 from hilum.outputs.volumes import format_of
 from hilum.train.runs import list_run, no_nodules
@@ -48,7 +48,7 @@ def checked_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
     for found in verify(folder):
         if isinstance(found, Fault) and found.code not in _HARMLESS:
             what = f"{found.code}: the run is not whole, and nothing of it is exported"
-            raise FormatError(what, where=found.where, do=AGAIN, code=found.code)
+            raise FormatError(what, where=found.where, do=RERUN, code=found.code)
     return list_run(folder)
 
 

@@ -1,4 +1,4 @@
-"""What every note on a scan means for its data: it was changed, it is probably wrong, or nothing happened to it."""
+"""The kind of every note: the data were changed, the data are probably wrong, or neither."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 NoteKind = Literal["changed", "alarm", "info"]
-"""``changed``: what is stored is not what the files say; ``alarm``: something is probably wrong; ``told``: neither."""
+"""``changed``: the stored data differ from the files; ``alarm``: something is probably wrong; ``info``: neither."""
 
 NODULE_OUTSIDE_LUNGS = "nodule-beside-lungs"
 
 NOTE_KINDS: dict[str, NoteKind] = {
-    # The image, or where it lies, is not what the files say.
+    # The image or its geometry differs from the files.
     "assumed-positions": "changed",
     "clipped-hu": "changed",
     "element-size": "changed",
@@ -41,7 +41,7 @@ NOTE_KINDS: dict[str, NoteKind] = {
     "ragged": "alarm",
     "sides-mixed": "alarm",
     "small-lung": "alarm",
-    # Of the files of a scan: what was read is what they say.
+    # About the files of a scan; the data are as the files say.
     "chose-series": "info",
     "dangling-links": "info",
     "duplicate-slices": "info",
@@ -65,14 +65,14 @@ NOTE_KINDS: dict[str, NoteKind] = {
     "trailing-bytes": "info",
     "unreadable-files": "info",
     "unreadable-folders": "info",
-    # Of its lungs: a right mask may be all that.
+    # About the lungs; the mask may still be right.
     "airway-included": "info",
     "cropped": "info",
     "dense-lung": "info",
     "given-lungs": "info",
     "lungs-doubtful": "info",
     "lungs-fallback": "info",
-    # Of its annotations.
+    # About the annotations.
     "assumed-pixels": "info",
     "bad-scores": "info",
     "crowded-nodule": "info",
@@ -88,7 +88,7 @@ NOTE_KINDS: dict[str, NoteKind] = {
     "slice-position-differs": "info",
     "unknown-slices": "info",
     "useless-outlines": "info",
-    # Of a search for scans.
+    # About a search for scans.
     "ignored-archives": "info",
     "no-ct-images": "info",
     "not-luna16": "info",
@@ -98,7 +98,7 @@ NOTE_KINDS: dict[str, NoteKind] = {
     "same-series": "info",
     "table-beside": "info",
     "unused-table": "info",
-    # Of a data set, and of a table of detections.
+    # About a data set or a table of detections.
     "chose-table": "info",
     "duplicate-detections": "info",
     "duplicate-series": "info",
@@ -122,11 +122,11 @@ REVIEW_CODES = frozenset({
     "lungs-doubtful", "lungs-fallback", "missing-slices", "outlines-beyond", "saturated", "several-readings",
     "slice-position-differs", "split-series", "unknown-slices", "unreadable-files", "unreadable-folders",
 })  # fmt: skip
-"""Codes that are no alarm, and still want an eye: the data may be right, and may lack something."""
+"""Codes that are not alarms but deserve a look: the data may be right, or something may be missing."""
 
 
 def kind_of(code: str) -> NoteKind:
-    """The kind of a note.
+    """Look up the kind of a note.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def kind_of(code: str) -> NoteKind:
     Returns
     -------
     NoteKind
-        ``changed`` for a code that this version does not know: more than it deserves is better than less.
+        ``changed`` for a code that this version does not know: too much attention is better than too little.
     """
     return NOTE_KINDS.get(code, "changed")
 
@@ -152,23 +152,23 @@ def codes_of(notes: Iterable[str], kind: NoteKind) -> list[str]:
     Returns
     -------
     list of str
-        Each once, in their order.
+        Without duplicates, in their order.
     """
     codes = dict.fromkeys(note.partition(":")[0] for note in notes)
     return [code for code in codes if kind_of(code) == kind]
 
 
 def finished_status(notes: Iterable[str]) -> Literal["done", "repaired"]:
-    """The status of a scan that was stored.
+    """Choose the status of a stored scan.
 
     Parameters
     ----------
     notes : iterable of str
-        As `codes_of` takes them.
+        As in `codes_of`.
 
     Returns
     -------
     str
-        ``repaired`` where a note says that the data were changed, else ``done``.
+        ``repaired`` if a note is of the kind ``changed``, else ``done``.
     """
     return "repaired" if codes_of(notes, "changed") else "done"

@@ -54,7 +54,7 @@ class _Assignment:
         """Its row where it failed; `more`, which may name places, is shown and not kept."""
         shown = one_line(f"{self.task.ref.path}: {what}{more}")
         name = self.task.ref.scan_id
-        return Row(id=name, status="failed", code=code, reason=what, shown=shown, attempts=self.attempt)
+        return Row(id=name, status="failed", code=code, reason=what, full_reason=shown, attempts=self.attempt)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Dispatch:
                 answer = self._scheduler.result(future)
             except HilumError as problem:
                 row = assignment.failed(problem.code, reason_without_names(problem, path=assignment.task.ref.path))
-                return msgspec.structs.replace(row, shown=str(problem))
+                return msgspec.structs.replace(row, full_reason=str(problem))
             except Exception as problem:  # noqa: BLE001 - whatever Dask makes of a worker that is lost
                 more = "" if isinstance(problem, CancelledError) else f": {type(problem).__name__}: {problem}"
                 return self._lost(assignment, "its Dask worker was lost", more=more)
