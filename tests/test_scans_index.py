@@ -334,7 +334,7 @@ def test_a_run_under_other_names_is_refused_and_told_which(inputs, tmp_path, fir
     out, alone = tmp_path / "out", inputs / "LIDC-IDRI-0314"
     run([alone], out, by=first)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    with pytest.raises(OutputError, match=f"holds these scans under other names, .*give --name-by {first}"):
+    with pytest.raises(OutputError, match=f"contains these scans under other names, .*give --name-by {first}"):
         run([alone], out, by=second)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert [row.status for row in run([alone], out, by=first)] == ["done"]

@@ -113,7 +113,7 @@ def test_the_whole_folder_of_another_scan_is_not_shown(run):
     row = asked.row()
     assert (row["flags"], row["viewable"], row["nodules"], row["right_ml"]) == (["changed"], True, None, None)
     assert told["flags"] != ["changed"]
-    again = "run it again with the same command: that makes it anew"
+    again = "run the same command again: it repairs the output"
     for path in ("", "/ct.nii", "/thumbnail.png"):
         answer = asked(f"/api/scans/0{path}")
         assert answer.status_code == 422

@@ -102,11 +102,10 @@ def record_of_row(folder: Path, row: Row) -> ScanRecord | None:
     Returns
     -------
     ScanRecord or None
-        None if there is no valid ``scan.json``, or its checksum is not the row's. Rows of old versions have no
-        checksum; they accept any.
+        None if there is no valid ``scan.json``, or its checksum is not the row's.
     """
     data = _record_bytes(folder)
-    return decode_record(data) if row.scan_sha256 in {"", hashlib.sha256(data).hexdigest()} else None
+    return decode_record(data) if hashlib.sha256(data).hexdigest() == row.scan_sha256 else None
 
 
 def is_complete(folder: Path, record: ScanRecord) -> bool:
@@ -240,8 +239,9 @@ def listed_scans(folder: Path, *, unlisted: bool = False) -> Iterator[ListedScan
     with ledger.Ledger(folder) as rows:
         for row in rows.rows():
             if row.status in FINISHED:
-                record = record_of_row(scans / row.id, row)
-                yield ListedScan(scans / row.id, record if record is not None and record.scan_id == row.id else None)
+                path = scans / row.id
+                record = record_of_row(path, row) if row.scan_sha256 else read_record(path)  # old versions had none
+                yield ListedScan(path, record if record is not None and record.scan_id == row.id else None)
         if unlisted or not (folder / ledger.NAME).exists():
             for path in sorted(scans.iterdir()) if scans.is_dir() else ():
                 if rows.get(path.name) is None and not is_unfinished(path.name) and (record := read_record(path)):

@@ -155,7 +155,7 @@ def save_review(run: Path, name: str, *, verdict: str, comment: str, scan_sha256
         raise OutputError("this run may only be read: no review is saved", where=run, do="ask whom it belongs to")
     # The lock of the processes comes first: who only waits for it can be ended with Ctrl-C.
     what, do = "another viewer is saving a review", "save again in a moment"
-    with output_lock(run, name=LOCK, patience=PATIENCE, what=what, do=do), saving:
+    with output_lock(run, name=LOCK, wait_seconds=PATIENCE, what=what, do=do), saving:
         reviews = read_reviews(run)
         reviews[name] = review
         if not verdict and not text:
