@@ -124,7 +124,9 @@ def count_processes(workers: int, *, memory: int = 0) -> int:
         return workers or count_workers(0)
     fitting = int(free * _USABLE) // MIN_SCAN_BYTES
     if memory == 0 and fitting == 0:
-        raise no_memory(free)
+        needed = math.ceil(MIN_SCAN_BYTES / _USABLE)
+        what = f"{free >> 20} MB of memory are free, but the smallest scan needs {needed >> 20} MB"
+        raise HilumError(what, do=_FREE_MEMORY, code=NO_MEMORY)
     if workers > 0:
         return workers if memory else min(workers, fitting)
     return max(1, min(count_workers(0), free // TYPICAL_SCAN_BYTES))
@@ -162,23 +164,6 @@ def check_memory(memory: int) -> None:
     if 0 < memory < MIN_SCAN_BYTES:
         what = f"{memory >> 20} MB of memory are left for each scan, but the smallest needs {MIN_SCAN_BYTES >> 20} MB"
         raise HilumError(what, do="give fewer --workers, or --memory", code=NO_MEMORY)
-
-
-def no_memory(free: int) -> HilumError:
-    """Build the error for a machine without memory for a single scan.
-
-    Parameters
-    ----------
-    free : int
-        Free memory in bytes.
-
-    Returns
-    -------
-    HilumError
-    """
-    needs = math.ceil(MIN_SCAN_BYTES / _USABLE)
-    what = f"{free >> 20} MB of memory are free, but the smallest scan needs {needs >> 20} MB"
-    return HilumError(what, do=_FREE_MEMORY, code=NO_MEMORY)
 
 
 def memory_per_process(processes: int) -> int:

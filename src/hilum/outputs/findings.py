@@ -12,110 +12,46 @@ NoteKind = Literal["changed", "alarm", "info"]
 
 NODULE_OUTSIDE_LUNGS = "nodule-beside-lungs"
 
-NOTE_KINDS: dict[str, NoteKind] = {
-    # The image or its geometry differs from the files.
-    "assumed-positions": "changed",
-    "clipped-hu": "changed",
-    "element-size": "changed",
-    "missing-slices": "changed",
-    "nan-to-air": "changed",
-    "no-direction": "changed",
-    "no-origin": "changed",
-    "saturated": "changed",
-    "uneven-spacing": "changed",
-    "units": "changed",
-    # The scan, its nodules or its lung mask are probably wrong.
-    "border-in-lung": "alarm",
-    "border-in-tissue": "alarm",
-    "dented": "alarm",
-    "heart-included": "alarm",
-    "implausible-size": "alarm",
-    "leak": "alarm",
-    "lungs-not-found": "alarm",
-    "missed-lung": "alarm",
-    NODULE_OUTSIDE_LUNGS: "alarm",
-    "nodule-outside": "alarm",
-    "not-hu": "alarm",
-    "not-lung": "alarm",
-    "one-lung": "alarm",
-    "ragged": "alarm",
-    "sides-mixed": "alarm",
-    "small-lung": "alarm",
+_CHANGED = (
+    "assumed-positions", "clipped-hu", "element-size", "missing-slices", "nan-to-air", "no-direction", "no-origin",
+    "saturated", "uneven-spacing", "units",
+)  # fmt: skip
+"""The image or its geometry differs from the files."""
+
+_ALARMS = (
+    "border-in-lung", "border-in-tissue", "dented", "heart-included", "implausible-size", "leak", "lungs-not-found",
+    "missed-lung", NODULE_OUTSIDE_LUNGS, "nodule-outside", "not-hu", "not-lung", "one-lung", "ragged",
+    "sides-mixed", "small-lung",
+)  # fmt: skip
+"""The scan, its nodules or its lung mask are probably wrong."""
+
+_INFO = (
     # About the files of a scan; the data are as the files say.
-    "chose-series": "info",
-    "dangling-links": "info",
-    "duplicate-slices": "info",
-    "forms-differ": "info",
-    "ignored-color-image": "info",
-    "ignored-damaged-file": "info",
-    "ignored-files": "info",
-    "ignored-incomplete-copy": "info",
-    "ignored-links": "info",
-    "ignored-localizer": "info",
-    "ignored-other-modality": "info",
-    "ignored-secondary-capture": "info",
-    "location-tag-disagrees": "info",
-    "low-hu": "info",
-    "minmax-tags-disagree": "info",
-    "modality-lut": "info",
-    "padding-to-air": "info",
-    "qform-unusable": "info",
-    "spacing-tag-disagrees": "info",
-    "split-series": "info",
-    "trailing-bytes": "info",
-    "unreadable-files": "info",
-    "unreadable-folders": "info",
+    "chose-series", "dangling-links", "duplicate-slices", "forms-differ", "ignored-color-image",
+    "ignored-damaged-file", "ignored-files", "ignored-incomplete-copy", "ignored-links", "ignored-localizer",
+    "ignored-other-modality", "ignored-secondary-capture", "location-tag-disagrees", "low-hu",
+    "minmax-tags-disagree", "modality-lut", "padding-to-air", "qform-unusable", "spacing-tag-disagrees",
+    "split-series", "trailing-bytes", "unreadable-files", "unreadable-folders",
     # About the lungs; the mask may still be right.
-    "airway-included": "info",
-    "cropped": "info",
-    "dense-lung": "info",
-    "given-lungs": "info",
-    "lungs-doubtful": "info",
-    "lungs-fallback": "info",
+    "airway-included", "cropped", "dense-lung", "given-lungs", "lungs-doubtful", "lungs-fallback",
     # About the annotations.
-    "assumed-pixels": "info",
-    "bad-scores": "info",
-    "crowded-nodule": "info",
-    "duplicate-label": "info",
-    "duplicate-nodules": "info",
-    "marks-not-drawn": "info",
-    "matched-by-name": "info",
-    "no-nodules": "info",
-    "no-reading": "info",
-    "no-rows": "info",
-    "outlines-beyond": "info",
-    "several-readings": "info",
-    "slice-position-differs": "info",
-    "unknown-slices": "info",
-    "useless-outlines": "info",
+    "assumed-pixels", "bad-scores", "crowded-nodule", "duplicate-label", "duplicate-nodules", "marks-not-drawn",
+    "matched-by-name", "no-nodules", "no-reading", "no-rows", "outlines-beyond", "several-readings",
+    "slice-position-differs", "unknown-slices", "useless-outlines",
     # About a search for scans.
-    "ignored-archives": "info",
-    "no-ct-images": "info",
-    "not-luna16": "info",
-    "own-output": "info",
-    "same-file": "info",
-    "same-scan": "info",
-    "same-series": "info",
-    "table-beside": "info",
-    "unused-table": "info",
+    "ignored-archives", "no-ct-images", "not-luna16", "own-output", "same-file", "same-scan", "same-series",
+    "table-beside", "unused-table",
     # About a data set or a table of detections.
-    "chose-table": "info",
-    "duplicate-detections": "info",
-    "duplicate-series": "info",
-    "marks-beyond-limit": "info",
-    "no-annotations": "info",
-    "no-detections": "info",
-    "no-labels": "info",
-    "patient-in-folds": "info",
-    "readings-without-scan": "info",
-    "rows-without-scan": "info",
-    "samples-without-nodule": "info",
-    "scans-assumed": "info",
-    "scans-without-rows": "info",
-    "unknown-series": "info",
-    "xray-readings": "info",
-}
-"""Every code that a note can have."""
+    "chose-table", "duplicate-detections", "duplicate-series", "marks-beyond-limit", "no-annotations",
+    "no-detections", "no-labels", "patient-in-folds", "readings-without-scan", "rows-without-scan",
+    "samples-without-nodule", "scans-assumed", "scans-without-rows", "unknown-series", "xray-readings",
+)  # fmt: skip
+"""The stored data are as the files say."""
+
+NOTE_KINDS: dict[str, NoteKind] = {
+    **dict.fromkeys(_CHANGED, "changed"), **dict.fromkeys(_ALARMS, "alarm"), **dict.fromkeys(_INFO, "info"),
+}  # fmt: skip
+"""Every code that a note can have, and its kind."""
 
 REVIEW_CODES = frozenset({
     "airway-included", "assumed-pixels", "crowded-nodule", "cropped", "dense-lung", "ignored-damaged-file", "low-hu",

@@ -186,33 +186,28 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
         If a file is missing, damaged or a link, or is newer than ``scan.json`` and does not match its checksum.
     """
     check_files(folder, record, digest=False)
-    parts = {name: read_stored(folder, record, name) for name in PARTS}
-    ct = parts["ct"]
+    ct, *others = (read_stored(folder, record, name) for name in PARTS)
     if ct is None:
         raise MissingInputError("has no ct file", where=folder, do=RERUN)
-    masks = {
-        name: None if part is None else Mask(part.array, part.geometry)
-        for name, part in parts.items()
-        if part is not ct
-    }
+    lungs, nodules = (None if mask is None else Mask(mask.array, mask.geometry) for mask in others)
     return Scan(
         series_uid=record.series_uid,
         ct=ct,
         nodules=tuple(
             Nodule(center=n.world, diameter_mm=n.diameter_mm, scores=MappingProxyType(n.scores)) for n in record.nodules
         ),
-        annotated=masks["nodules"] is not None,
-        lungs=masks["lungs"],
-        nodule_mask=masks["nodules"],
+        annotated=nodules is not None,
+        lungs=lungs,
+        nodule_mask=nodules,
         notes=tuple(Note(note["code"], note["text"]) for note in record.notes),
         figures=MappingProxyType(record.figures),
-        nodule_figures=tuple(map(_figures_of, record.nodules)) if masks["nodules"] is not None else (),
+        nodule_figures=() if nodules is None else tuple(map(_measurements, record.nodules)),
         labels=MappingProxyType(record.labels),
         acquisition=MappingProxyType(record.acquisition),
         locations=MappingProxyType(read_locations(folder, record)),
     )
 
 
-def _figures_of(nodule: NoduleRecord) -> dict[str, float]:
-    known = {"voxels": float(nodule.voxels), "mean_hu": nodule.mean_hu, "inside_lungs": nodule.inside_lungs}
-    return {name: value for name, value in known.items() if value is not None}
+def _measurements(nodule: NoduleRecord) -> dict[str, float]:
+    values = {"voxels": float(nodule.voxels), "mean_hu": nodule.mean_hu, "inside_lungs": nodule.inside_lungs}
+    return {name: value for name, value in values.items() if value is not None}

@@ -125,15 +125,12 @@ class Dispatch:
 
     def _assign(self) -> None:
         """Assign to every accepted worker as many scans as it has threads."""
-        now = time.monotonic()
         for address, worker in self._workers.workers.items():
-            while (
-                self._waiting and worker.accepted and len(worker.scans) < worker.threads and worker.paused_until <= now
-            ):
+            while self._waiting and worker.is_free():
                 task, attempt = self._waiting.popleft()
                 message = pickle.dumps((task, self._limits, self._run))
                 future = self._scheduler.submit(MAKE_SCAN, address, "scan", message=message)
-                self._assigned[future] = _Assignment(task, attempt, address, now)
+                self._assigned[future] = _Assignment(task, attempt, address, time.monotonic())
                 worker.scans.add(future)
 
     def _collect(self, future: Any) -> Row | None:

@@ -43,6 +43,10 @@ class DaskWorker:
     scans: set[Any] = field(default_factory=set)
     paused_until: float = 0.0
 
+    def is_free(self) -> bool:
+        """Check that the worker may get another scan now."""
+        return bool(self.accepted) and len(self.scans) < self.threads and self.paused_until <= time.monotonic()
+
 
 class DaskWorkers:
     """The workers of one scheduler during a run."""
@@ -166,9 +170,10 @@ class DaskWorkers:
             return problems[0]
         for problem in problems[:_MAX_NAMED]:
             _log.warning("%s", problem)
-        what = f"{len(problems)} of {len(self.workers)} Dask workers cannot make these scans, such as {problems[0].where}: "
+        first = problems[0]
+        what = f"{len(problems)} of {len(self.workers)} Dask workers cannot make these scans, such as {first.where}: "
         do = "repair them or end them"
-        return InputError(what + problems[0].what, where=self._scheduler.address, do=do, code=CODE)
+        return InputError(what + first.what, where=self._scheduler.address, do=do, code=CODE)
 
     def _check_any_worker(self) -> None:
         """Wait for a worker that can make scans, but only for a limited time."""
