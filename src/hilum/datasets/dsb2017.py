@@ -18,7 +18,7 @@ from hilum.io.files import is_there
 from hilum.io.names import safe_name
 from hilum.io.output_kinds import output_kind
 from hilum.outputs.records import TableRecord
-from hilum.scan import Known, Note, Scan, ScanRef
+from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,14 +74,16 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     if not patients:
         raise MissingInputError("holds no folder of a patient", where=root, do="give the folder that holds stage1")
     names = {path.name for path in patients}
-    known: dict[str, Known] = {}
+    known: dict[str, DatasetEntry] = {}
     tables = []
     for path in [annotations] if annotations is not None else _label_files(root):
         found = _read_labels(path)
         known |= {name: _both(known.get(name), found[name][0], path) for name in sorted(names & found.keys())}
         tables.append(_record(safe_name(path.name) or "labels", found, names))
     unlabeled = sorted(names - known.keys())
-    refs = [ScanRef("dsb2017", _scan_id(path), path, "", None, known.get(path.name, Known())) for path in patients]
+    refs = [
+        ScanRef("dsb2017", _scan_id(path), path, "", None, known.get(path.name, DatasetEntry())) for path in patients
+    ]
     outputs = sorted(path.name for path in root.iterdir() if output_kind(path))
     return Listing(refs, tables, [*left_out(root, outputs), *_notes(tables, len(unlabeled), len(patients))])
 
@@ -105,7 +107,7 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     InputError
         What was found wrong when the patient was listed, or as `hilum.read` does.
     """
-    known = ref.known or Known()
+    known = ref.known or DatasetEntry()
     if known.refusal is not None:
         raise known.refusal
     scan = check_is_ct(read(ref.path, max_gap_mm=max_gap_mm), ref.path)
@@ -147,14 +149,14 @@ def _scan_id(path: Path) -> str:
     return name if _CASE.fullmatch(name) else scan_id_of(name)
 
 
-def _read_labels(path: Path) -> dict[str, tuple[Known, int]]:
+def _read_labels(path: Path) -> dict[str, tuple[DatasetEntry, int]]:
     """What a table says of each patient, and in how many rows."""
     if path.suffix.lower() != ".csv":
         raise UnsupportedError("labels are read from a csv of id and cancer", where=path, do="give stage1_labels.csv")
-    found: dict[str, tuple[Known, int]] = {}
+    found: dict[str, tuple[DatasetEntry, int]] = {}
     for row in read_rows(path, ("id", "cancer"), do="give stage1_labels.csv"):
         text = row.values[1].strip() if row.values is not None else ""
-        before, count = found.get(row.key, (Known(), 0))
+        before, count = found.get(row.key, (DatasetEntry(), 0))
         told = replace(before, labels={"cancer": int(text)}) if text in {"0", "1"} else before
         if before.refusal is not None:
             told = before
@@ -170,14 +172,14 @@ def _read_labels(path: Path) -> dict[str, tuple[Known, int]]:
     return found
 
 
-def _both(before: Known | None, now: Known, path: Path) -> Known:
+def _both(before: DatasetEntry | None, now: DatasetEntry, path: Path) -> DatasetEntry:
     """What two tables say of one patient together."""
     if before is None or before.labels == now.labels or before.refusal is not None:
         return before or now
     return replace(now, refusal=now.refusal or AnnotationError("gives a patient another label", where=path))
 
 
-def _record(name: str, found: Mapping[str, tuple[Known, int]], names: set[str]) -> TableRecord:
+def _record(name: str, found: Mapping[str, tuple[DatasetEntry, int]], names: set[str]) -> TableRecord:
     lost: dict[str, int] = {}
     for patient, (_, count) in found.items():
         if patient not in names:

@@ -21,7 +21,7 @@ from hilum.io.folder_listing import FolderListing, list_folder
 from hilum.io.output_kinds import output_kind
 from hilum.io.uids import is_uid
 from hilum.io.unreadable import looks_like_dicom, no_readable_slice, not_downloaded, packed_files, unreadable_folder
-from hilum.scan import Known, Note, Scan, ScanRef
+from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,7 +101,7 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     InputError
         What was found wrong in its rows when it was listed, or as `hilum.read` does.
     """
-    known = ref.known or Known()
+    known = ref.known or DatasetEntry()
     if known.refusal is not None:
         raise known.refusal
     scan = read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)

@@ -20,7 +20,7 @@ from hilum.io.files import is_there
 from hilum.io.folder_listing import list_folder
 from hilum.io.names import safe_name
 from hilum.io.uids import is_uid
-from hilum.scan import Known, Note, Scan, ScanRef
+from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,7 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     InputError
         As `hilum.read` does.
     """
-    known = ref.known or Known()
+    known = ref.known or DatasetEntry()
     scan = folder.load(ref, max_gap_mm=max_gap_mm)
     own = [note for note in scan.notes if not _tells_of_the_reading(note, ref)]
     return replace(scan, notes=tuple(own) if known.annotated else (*own, *known.notes))
@@ -138,7 +138,7 @@ def _pair(ref: ScanRef, root: Path, readings: _Readings, alone: dict[Path, list[
     if len(found) > 1 and len({path.read_bytes() for path in found}) > 1:
         what = f"{len(found)} different readings of this series: took the first by path{_called(found[0])}"
         notes.append(Note("several-readings", what))
-    return _named(replace(ref, known=Known(notes=tuple(notes))), root, found[0] if found else None)
+    return _named(replace(ref, known=DatasetEntry(notes=tuple(notes))), root, found[0] if found else None)
 
 
 def _named(ref: ScanRef, root: Path, annotations: Path | None) -> ScanRef:

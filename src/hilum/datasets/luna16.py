@@ -25,7 +25,7 @@ from hilum.io.names import safe_name
 from hilum.io.uids import is_uid
 from hilum.io.unreadable import not_downloaded, unreadable_folder
 from hilum.outputs.reasons import reason_without_names
-from hilum.scan import Known, Note, Scan, ScanRef
+from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 from hilum.volume import Mask
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:  # noqa: ARG
     InputError
         What was found wrong when the scan was listed, or as `hilum.read` does.
     """
-    known = ref.known or Known()
+    known = ref.known or DatasetEntry()
     if known.refusal is not None:
         raise known.refusal
     scan = check_is_ct(read(ref.path), ref.path)
@@ -195,19 +195,19 @@ def _read_tables(files: Files, annotations: Path | None) -> tuple[_Tables, list[
     return _Tables(rows, paths, patients), notes
 
 
-def _known(uid: str, tables: _Tables, labels: dict[str, Label], lungs: Path | None) -> Known:
+def _known(uid: str, tables: _Tables, labels: dict[str, Label], lungs: Path | None) -> DatasetEntry:
     """What the tables say of one series; the first wrong row refuses it."""
     mine = {kind: rows[uid] for kind, rows in tables.rows.items() if uid in rows}
     refusals = [found.refusal for found in mine.values() if found.refusal is not None]
     annotated = "annotations" in tables.rows
     if refusals:
-        return Known(annotated=annotated, labels=labels, refusal=refusals[0])
+        return DatasetEntry(annotated=annotated, labels=labels, refusal=refusals[0])
     empty: NDArray[np.float64] = np.empty((0, 4))
     locations: dict[str, NDArray[np.float64]] = {
         kind: mine[kind].values if kind in mine else empty for kind in tables.rows if kind != "annotations"
     }
     found = mine.get("annotations")
-    return Known(
+    return DatasetEntry(
         annotated=annotated,
         nodules=found.nodules() if found else (),
         labels=labels,

@@ -12,7 +12,7 @@ from hilum.io.annotations.luna import duplicate_notes, matched_notes, read_serie
 from hilum.io.names import safe_name
 from hilum.io.uids import is_uid
 from hilum.outputs.records import TableRecord
-from hilum.scan import Known, Note, ScanRef
+from hilum.scan import DatasetEntry, Note, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -83,7 +83,7 @@ def give_rows(refs: Sequence[ScanRef], path: Path) -> tuple[list[ScanRef], Table
         if found is not None:
             notes = (*(() if by_uid else matched_notes()), *duplicate_notes(found))
             nodules = () if found.refusal else found.nodules()
-            known = Known(annotated=True, nodules=nodules, notes=notes, refusal=found.refusal)
+            known = DatasetEntry(annotated=True, nodules=nodules, notes=notes, refusal=found.refusal)
         given.append(replace(ref, annotations=None, known=known))
     used = {key for key, _ in keys.values()}
     lacking = [ref for number, ref in enumerate(refs) if number not in keys]

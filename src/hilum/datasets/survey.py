@@ -130,7 +130,7 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
     for note in _met_twice(met):
         notes.setdefault(next(iter(notes)), []).append(note)
     kept = {name: list(map(str, several)) for name, several in notes.items()}
-    told = {name: [note.told for note in several] for name, several in notes.items()}
+    told = {name: [note.terminal_text for note in several] for name, several in notes.items()}
     return Survey(list(refs.values()), list(refused.values()), tables, kept, told, places)
 
 
