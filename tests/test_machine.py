@@ -195,7 +195,7 @@ def test_no_worker_outlives_a_killed_supervisor(tmp_path, at):
     assert not is_gone(worker)
     started.kill()
     started.wait()
-    wait_for(lambda: is_gone(worker), 10.0)
+    wait_for(lambda: is_gone(worker))
 
 
 @pytest.mark.usefixtures("errands")

@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 import unicodedata
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -418,7 +417,7 @@ def test_no_request_leaves_the_page_and_nothing_complains(page):
 def test_the_browser_would_tell_of_a_request(page, tmp_path):
     (tmp_path / "bad.html").write_text("<img src='http://127.0.0.1:9/x.png'><script>nothing()</script>")
     page.open(tmp_path / "bad.html")
-    time.sleep(0.3)
+    page.until("document.images[0].complete", True)
     assert "http://127.0.0.1:9/x.png" in page.requests()
     assert "nothing is not defined" in str(page.complaints())
 

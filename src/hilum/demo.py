@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hilum import batch
-from hilum._kernels.intensity.rescale import RULE, shift, shift_from
+from hilum._kernels.intensity.rescale import RULE_SIZE, shift, shift_files
 from hilum.errors import OutputError
 from hilum.io import read
 from hilum.ops.lungs.segment import segment_lungs
@@ -85,9 +85,9 @@ def compile_kernels() -> None:
     segment_lungs(fine, method="tutorial2d")
     for stored in (np.int16, np.uint16):  # DICOM pixels
         frame = np.zeros((2, 2), stored)
-        shift(frame, np.zeros(RULE, np.int64), out=np.empty((2, 2), np.int16))
-        none = np.empty((0, 3), np.int64), np.empty((0, RULE), np.int64)
-        shift_from(*none, frame, out=np.empty((0, 2, 2), np.int16))
+        shift(frame, np.zeros(RULE_SIZE, np.int64), out=np.empty((2, 2), np.int16))
+        none = np.empty((0, 3), np.int64), np.empty((0, RULE_SIZE), np.int64)
+        shift_files(*none, frame, out=np.empty((0, 2, 2), np.int16))
 
 
 def _write_annotations(phantom: Phantom, path: Path, series_uid: str) -> Path:

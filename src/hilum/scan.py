@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from hilum.geometry import Geometry, Vector
     from hilum.volume import Mask, Volume
 
+RIGHT_LUNG, LEFT_LUNG, AIRWAYS = 1, 2, 3
+"""Labels of a lung mask. The patient's right is where LPS x is smaller. Airways are labeled only on request."""
+
 Label = int | float | str
 """A label that a data set gives a scan: a fold, a diagnosis."""
 
@@ -150,7 +153,7 @@ class Scan:
     annotated : bool
         Whether the scan was searched for nodules. Only then does an empty `nodules` mean that there are none.
     lungs : Mask or None
-        Labels 1 right and 2 left.
+        Labels `RIGHT_LUNG` and `LEFT_LUNG`.
     nodule_mask : Mask or None
         Labels 1, 2, ... in the order of `nodules`.
     notes : tuple of Note

@@ -89,7 +89,7 @@ def run(
     found = batch.survey(inputs, dataset=dataset, annotations=annotations)
     for row in found.refused:
         print_error(row.shown or row.reason)
-    for name, notes in found.told.items():
+    for name, notes in found.screen_notes.items():
         if dataset == "auto" and name != "folder":
             print_note(f"detected the data set {name}; use --dataset if this is wrong")
         for note in notes:

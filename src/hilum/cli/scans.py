@@ -102,7 +102,7 @@ def lungs(
         Air around the patient: connected to the first voxel, or to any side of the volume (method tutorial3d).
     """
     from hilum import io
-    from hilum.ops.quality.measure import judge
+    from hilum.ops.quality.measure import quality_notes
     from hilum.pipeline import make_lungs
     from hilum.recipes import Lungs
 
@@ -117,7 +117,7 @@ def lungs(
         raise InputError(
             "no lung was found", where=source, do="look at the scan, or try another --method", code="lungs"
         )
-    for note in (*notes, *judge(figures)):
+    for note in (*notes, *quality_notes(figures)):
         print_note(str(note))
     io.write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {mask.volume_ml(1):.0f} ml labeled 1, {mask.volume_ml(2):.0f} ml labeled 2")

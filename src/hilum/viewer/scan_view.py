@@ -12,10 +12,10 @@ from hilum.errors import HilumError, InputError, RecipeError, UnsupportedError
 from hilum.io.meshes import pack_stl
 from hilum.io.volumes.nifti_header import pack_header
 from hilum.io.volumes.placement import grid_record
+from hilum.ops.intensity import UnitRange
 from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import segment_lungs
 from hilum.ops.nodules.masks import mask_nodules
-from hilum.ops.preview import UnitRange
 from hilum.ops.surfaces import surfaces
 from hilum.outputs.findings import finished_status
 from hilum.outputs.store import HU, UNIT_RANGE
