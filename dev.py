@@ -2,11 +2,14 @@
 """Set-up and everyday tasks on a fresh machine; needs Python 3.11 or newer and nothing else.
 
     python3 dev.py demo        the main job on a phantom scan
-    python3 dev.py test        the tests (what follows goes to pytest)
+    python3 dev.py test        the tests, on every core (what follows goes to pytest; --quick: one minute, every room;
+                               --coverage: which lines and branches they leave out)
     python3 dev.py lint        ruff, mypy and the rooms of the architecture
     python3 dev.py docs        run every example of the documentation, build it into docs/_build/html, and check it
     python3 dev.py frameworks  what torch, MONAI, TorchIO and nnU-Net say of hilum's files (they take 6 GB)
     python3 dev.py page        build the page of `hilum view` (needs node; done by the set-up too, where node is found)
+    python3 dev.py bounds      the quick tests with the lowest dependencies allowed (--newest: with the newest)
+    python3 dev.py wheel       build the wheel, install it into an environment of its own, and run the demo there
     python3 dev.py lock        renew the lock files in requirements/
     python3 dev.py bench       speed beside the tutorial and the peers, about 40 minutes (DICOM folders may follow)
     python3 dev.py run ...     any hilum command
@@ -33,6 +36,32 @@ WEB, PAGE = ROOT / "viewer/web", ROOT / "src/hilum/viewer/page"
 OLDEST = (3, 11)
 PEERS = ROOT / ".venv-frameworks"
 FRAMEWORKS = ["torch", "monai", "torchio", "nnunetv2"]
+SPREAD = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup", "--no-loadscope-reorder"]
+"""One process more than cores: many tests wait for a process that they started."""
+
+COVERAGE = ["--cov", "--cov-report=term-missing:skip-covered"]
+QUICK = [  # every room, in less than a minute
+    "tests/test_public.py",
+    "tests/test_metaimage.py",
+    "tests/test_nifti.py",
+    "tests/test_series.py",
+    "tests/test_resample.py",
+    "tests/test_thresholds.py",
+    "tests/test_lungs_parts.py",
+    "tests/test_nodules.py",
+    "tests/test_run.py",
+    "tests/test_batch.py::test_one_flipped_byte_is_found_wherever_it_is",
+    "tests/test_report.py::test_the_page_holds_every_scan_by_risk",
+    "tests/test_report.py::test_what_cannot_be_read_or_written_is_refused_in_one_line",
+    "tests/test_viewer.py::test_what_is_asked_rightly_is_answered",
+    "tests/test_viewer.py::test_a_review_is_saved_safe_for_spreadsheets",
+    "tests/test_patches.py",
+    "tests/test_dataset.py::test_items_are_the_volumes_voxels_where_the_rule_puts_them",
+    "tests/test_exports.py::test_boxes_lie_where_the_nodules_lie",
+    "tests/test_cli.py",
+    "tests/test_errors.py",
+]
+
 ASK_FRAMEWORKS = [
     "tests/test_frameworks.py",
     "tests/test_exports_frameworks.py",
@@ -44,7 +73,7 @@ ASK_FRAMEWORKS = [
 def main(words: list[str]) -> int:
     """Run one task and return its exit status."""
     tasks = {"demo": demo, "test": test, "lint": lint, "docs": docs, "frameworks": frameworks, "page": page,
-             "lock": lock, "bench": bench, "run": run}  # fmt: skip
+             "bounds": bounds, "wheel": wheel, "lock": lock, "bench": bench, "run": run}  # fmt: skip
     if sys.version_info < OLDEST:
         print(f"hilum needs Python {OLDEST[0]}.{OLDEST[1]} or newer; this is {sys.version.split()[0]}", file=sys.stderr)
         return 2
@@ -67,9 +96,12 @@ def run(words: list[str]) -> int:
 
 
 def test(words: list[str]) -> int:
-    """Run the tests."""
+    """Run the tests, spread over the cores where no file is named."""
     set_up("dev")
-    return call(PYTHON, "-m", "pytest", *words)
+    options = {"--quick": QUICK, "--coverage": COVERAGE}
+    named = [option for word in words for option in options.get(word, [word])]
+    spread = [] if any(word.startswith("tests") for word in words) else SPREAD
+    return call(PYTHON, "-m", "pytest", *spread, *named)
 
 
 def lint(_words: list[str]) -> int:
@@ -97,11 +129,9 @@ def docs(words: list[str]) -> int:
 def frameworks(words: list[str]) -> int:
     """Run the tests and pages that want other people's frameworks, in an environment that has them: none skips."""
     set_up("dev")
-    python, stamp = PEERS / PYTHON.relative_to(VENV), PEERS / ".stamp"
-    state = (VENV / ".stamp-dev").read_text() + " ".join(FRAMEWORKS)
+    python, install = make_environment(PEERS)
+    stamp, state = PEERS / ".stamp", (VENV / ".stamp-dev").read_text() + " ".join(FRAMEWORKS)
     if not stamp.is_file() or stamp.read_text() != state:
-        must(sys.executable, "-m", "venv", PEERS)
-        install: list[str | Path] = [BIN / "uv", "pip", "install", "--quiet", "--python", python]
         say(f"installing {LOCKS['dev']}, then {', '.join(FRAMEWORKS)}, into {PEERS.name}: some minutes, 6 GB")
         must(*install, "--require-hashes", "-r", LOCKS["dev"])
         must(*install, "--no-deps", "--no-build-isolation", "-e", ".")
@@ -110,6 +140,38 @@ def frameworks(words: list[str]) -> int:
     told = f"from importlib.metadata import version as v; print(*(f'{{n}} {{v(n)}}' for n in {FRAMEWORKS}), sep=', ')"
     must(python, "-c", told)
     return call(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ASK_FRAMEWORKS, *words)
+
+
+def bounds(words: list[str]) -> int:
+    """Run the quick tests with the lowest versions that pyproject.toml allows, or with the newest there are."""
+    set_up("dev")
+    name, resolution = ("newest", "highest") if "--newest" in words else ("lowest", "lowest-direct")
+    python, install = make_environment(ROOT / f".venv-{name}")
+    must(*install, "--resolution", resolution, "--upgrade", "--all-extras", "-r", "pyproject.toml",
+         "--group", "test", "--group", "build")  # fmt: skip
+    must(*install, "--no-deps", "--no-build-isolation", "-e", ".")
+    return call(python, "-m", "pytest", "-p", "no:cacheprovider", *SPREAD, *QUICK)
+
+
+def wheel(_words: list[str]) -> int:
+    """Build the wheel, install it and what it needs into an environment of its own, and run the demo there."""
+    set_up("run")
+    dist, environment = ROOT / "dist", ROOT / ".venv-wheel"
+    for made in (dist, environment):
+        shutil.rmtree(made, ignore_errors=True)
+    must(PYTHON, "-m", "hatchling", "build", "-t", "wheel", "-d", dist)
+    python, install = make_environment(environment)
+    must(*install, "--require-hashes", "-r", LOCKS["run"])
+    must(*install, "--no-deps", *dist.glob("*.whl"))
+    return call(python, "-P", "-m", "hilum.cli", "demo", "--out", environment / "demo", folder=environment)
+
+
+def make_environment(place: Path) -> tuple[Path, list[str | Path]]:
+    """Make an environment beside .venv; its Python, and the words that install something into it."""
+    python = place / PYTHON.relative_to(VENV)
+    if not python.exists():
+        must(sys.executable, "-m", "venv", place)
+    return python, [BIN / "uv", "pip", "install", "--quiet", "--python", python]
 
 
 def page(_words: list[str]) -> int:

@@ -1,17 +1,64 @@
-"""Where the real scans are, and how a test asks for them."""
+"""Where the real scans are, how a test asks for them, and how tests share the cores.
+
+`python3 dev.py test` spreads them with pytest-xdist: the tests of a file stay together, so that what a file's fixtures
+make is made once, and the files of `LONGEST` start first, so that none is left over at the end. No worker compiles what
+another one is compiling.
+"""
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from hilum._kernels.compile import machine_code
+from hilum._os import lock_handle
+
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+LONGEST = (
+    "test_pages", "test_viewer_browser", "test_convert", "test_hostile_runs", "test_fuzz", "test_batch", "test_cluster",
+    "test_hostile", "test_lungs", "test_machine", "test_dicom", "test_luna16", "test_exports", "test_quality",
+    "test_augment", "test_pictures", "test_dicom_values", "test_report", "test_luna16_page", "test_kernels",
+    "test_compiled", "test_viewer", "test_degenerate", "test_stores", "test_kept", "test_viewer_walk", "test_wheel",
+)  # fmt: skip
+"""Files in the order in which they start; the others follow. A wrong order costs time, and nothing else."""
 
 # The machine that runs this may be busy: a slow example is no failure.
 settings.register_profile("hilum", deadline=None, derandomize=True)
 settings.load_profile("hilum")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Order the files, and keep the tests of one together."""
+    if not hasattr(config, "workerinput"):  # one process runs them all
+        return
+    rank = {name: k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_configure(config):
+    """Let one worker at a time load or compile a kernel, so that the others load what it compiled."""
+    if not hasattr(config, "workerinput") or os.name != "posix":
+        return
+    load, place = machine_code.load, Path(machine_code.__file__).parent
+
+    def load_alone(*args):
+        handle = os.open(place, os.O_RDONLY)
+        try:
+            while lock_handle(handle) is False:
+                time.sleep(0.005)
+            return load(*args)
+        finally:
+            os.close(handle)
+
+    machine_code.load = load_alone
 
 
 @pytest.fixture(scope="session")

@@ -208,7 +208,7 @@ def call(words: list[str]) -> tuple[str, str]:
         except BaseException as failure:  # noqa: BLE001 - whatever else comes is what is looked for
             return out.getvalue() + error.getvalue(), f"{type(failure).__name__}: {failure}"[:300]
     said = out.getvalue() + error.getvalue()
-    found = re.search(r"failed, which it should not[^\n]*|Traceback[^\n]*", said)
+    found = re.search(r"unexpected [\w.]+: [^\n]*|Traceback[^\n]*", said)
     return said, found[0] if found else ""
 
 

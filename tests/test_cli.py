@@ -103,7 +103,7 @@ def test_run_info_stats_and_recipe_answer(capsys, series, annotations, tmp_path)
     words = ("--recipe", tmp_path / "mine.toml", "--format", "npy", "--annotations", annotations)
     status, out, _ = call(capsys, "run", series, "--out", tmp_path / "out", *words)
     assert status == 0
-    assert "1 in: 1 " in out
+    assert "1 scan: 1 " in out
     (done,) = (tmp_path / "out" / "scans").iterdir()
     assert sorted(os.listdir(done)) == sorted(
         [f"{name}.{kind}" for name in ("ct", "lungs", "nodules") for kind in ("json", "npy")]

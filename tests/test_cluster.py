@@ -202,6 +202,7 @@ def test_a_run_waits_for_workers_for_a_stated_time(refs, cluster, tmp_path, monk
 
 
 def test_a_lost_scheduler_is_one_line(refs, cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr("hilum.batch.cluster.run._WAIT_SECONDS", 10)  # so long the client tries to connect again
     from_dask, log = [], logging.getLogger("distributed.client")
     monkeypatch.setattr(log, "handlers", [handler := logging.NullHandler()])
     monkeypatch.setattr(handler, "handle", from_dask.append)

@@ -1,4 +1,4 @@
-"""Sets of voxels as bits, and their connected components, against scikit-image and scipy."""
+"""Bit masks and their connected components, against scikit-image and scipy."""
 
 from __future__ import annotations
 
@@ -29,27 +29,19 @@ def sets(draw):
     return noise <= np.quantile(noise, draw(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.8, 1.0])))
 
 
-def packed(array):
-    return bits.between(array.astype(np.uint8), 1, 1)
-
-
-def unpacked(voxels, shape):
-    return bits.paint(voxels, np.zeros(shape, np.uint8)).astype(bool)
-
-
 @given(sets())
 def test_bits_hold_exactly_the_voxels(array):
-    voxels = packed(array)
-    assert np.array_equal(unpacked(voxels, array.shape), array)
+    voxels = bits.pack(array)
+    assert np.array_equal(bits.unpack(voxels), array)
     assert np.array_equal(bits.count(voxels), array.sum(axis=(1, 2)))
-    assert np.array_equal(bits.places(voxels), np.argwhere(array))
-    assert np.array_equal(unpacked(bits.complement(voxels, array.shape[2]), array.shape), ~array)
-    assert int(np.bitwise_count(bits.complement(voxels, array.shape[2])).sum()) == (~array).sum()
+    assert np.array_equal(bits.coordinates(voxels), np.argwhere(array))
+    assert np.array_equal(bits.unpack(~voxels), ~array)
+    assert int(np.bitwise_count((~voxels).words).sum()) == (~array).sum()
 
 
 @given(sets())
 def test_box_is_the_smallest_in_planes_rows_and_words(array):
-    found = bits.box(packed(array))
+    found = bits.bounding_box(bits.pack(array))
     if not array.any():
         assert found is None
         return
@@ -61,14 +53,14 @@ def test_box_is_the_smallest_in_planes_rows_and_words(array):
 def test_thresholds_agree_with_numpy_for_every_type(seed, dtype):
     random = np.random.default_rng(seed)
     volume = random.integers(-425, -415, (2, 3, 70)).astype(dtype)
-    assert np.array_equal(unpacked(bits.below(volume, -420.0), volume.shape), volume < -420)
-    assert np.array_equal(unpacked(bits.at_most(volume, -420.0), volume.shape), volume <= -420)
+    assert np.array_equal(bits.unpack(bits.below(volume, -420.0)), volume < -420)
+    assert np.array_equal(bits.unpack(bits.at_most(volume, -420.0)), volume <= -420)
 
 
 def test_thresholds_that_are_no_whole_numbers():
     volume = np.array([[[-421, -420, -419]]], np.int16)
-    assert unpacked(bits.below(volume, -420.5), volume.shape).ravel().tolist() == [True, False, False]
-    assert unpacked(bits.at_most(volume, -419.5), volume.shape).ravel().tolist() == [True, True, False]
+    assert bits.unpack(bits.below(volume, -420.5)).ravel().tolist() == [True, False, False]
+    assert bits.unpack(bits.at_most(volume, -419.5)).ravel().tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize("labels", [(), (1,), (4,), (1, 2), (3,), (2, 5, 255)])
@@ -81,7 +73,7 @@ def test_labels_in_an_array(labels):
 
 @given(sets(), st.booleans())
 def test_components_are_those_of_scikit_image_in_the_same_order(array, corners):
-    runs = labeling.find_components(packed(array), array.shape, corners=corners)
+    runs = labeling.find_components(bits.pack(array), corners=corners)
     want = measure.label(array, connectivity=3 if corners else 1)
     assert runs.number == want.max(initial=0)
     assert np.array_equal(selection.label_image(runs), want)
@@ -90,7 +82,7 @@ def test_components_are_those_of_scikit_image_in_the_same_order(array, corners):
 
 @given(sets(), st.booleans())
 def test_components_of_planes_are_those_of_scipy(array, corners):
-    runs = labeling.find_components(packed(array), array.shape, corners=corners, planes=True)
+    runs = labeling.find_components(bits.pack(array), corners=corners, planes=True)
     structure = np.zeros((3, 3, 3), bool)
     structure[1] = ndimage.generate_binary_structure(2, 2 if corners else 1)
     want, number = ndimage.label(array, structure)
@@ -103,7 +95,7 @@ def test_components_of_planes_are_those_of_scipy(array, corners):
 
 @given(sets())
 def test_boxes_faces_and_sides(array):
-    runs = labeling.find_components(packed(array), array.shape, corners=True)
+    runs = labeling.find_components(bits.pack(array), corners=True)
     boxes = labeling.boxes(runs)
     want = ndimage.find_objects(measure.label(array, connectivity=3))
     assert [tuple(slice(a, b) for a, b in zip(box[:3], box[3:], strict=True)) for box in boxes.tolist()] == want
@@ -112,23 +104,23 @@ def test_boxes_faces_and_sides(array):
     for index, face in enumerate([np.s_[0], np.s_[:, 0], np.s_[:, :, 0], np.s_[-1], np.s_[:, -1], np.s_[:, :, -1]]):
         there = set(np.unique(labeled[face]).tolist()) - {0}
         assert set((np.flatnonzero(touching[:, index]) + 1).tolist()) == there
-    assert np.array_equal(labeling.at_side(runs), touching[:, [1, 2, 4, 5]].any(axis=1))
+    assert np.array_equal(labeling.touching_sides(runs), touching[:, [1, 2, 4, 5]].any(axis=1))
 
 
 @given(sets(), st.integers(0, 2**32 - 1))
 def test_chosen_components_and_no_others(array, seed):
-    runs = labeling.find_components(packed(array), array.shape, corners=True)
+    runs = labeling.find_components(bits.pack(array), corners=True)
     wanted = np.random.default_rng(seed).random(runs.number) < 0.5
-    got = unpacked(selection.select(runs, wanted), array.shape)
+    got = bits.unpack(selection.select(runs, wanted))
     labeled = selection.label_image(runs)
     assert np.array_equal(got, np.isin(labeled, np.flatnonzero(wanted) + 1))
     names = np.arange(runs.number).astype(np.uint8)
-    assert np.array_equal(selection.named_image(runs, names)[array], (labeled[array] - 1).astype(np.uint8))
+    assert np.array_equal(selection.value_image(runs, names)[array], (labeled[array] - 1).astype(np.uint8))
 
 
 @given(sets())
 def test_holes_of_planes_are_those_of_scipy(array):
-    got = unpacked(selection.fill_planes(packed(array), array.shape), array.shape)
+    got = bits.unpack(selection.fill_planes(bits.pack(array)))
     assert np.array_equal(got, np.stack([ndimage.binary_fill_holes(plane) for plane in array]))
 
 
@@ -136,17 +128,17 @@ def test_a_hole_open_at_a_corner_is_filled_and_one_open_at_a_face_is_not():
     ring = np.ones((1, 5, 5), bool)
     ring[0, 1:4, 1:4] = False
     ring[0, 0, 0] = False  # only a corner apart from the hole
-    assert unpacked(selection.fill_planes(packed(ring), ring.shape), ring.shape).sum() == 24
+    assert bits.unpack(selection.fill_planes(bits.pack(ring))).sum() == 24
     ring[0, 0, 1] = False
-    assert unpacked(selection.fill_planes(packed(ring), ring.shape), ring.shape).sum() == 14
+    assert bits.unpack(selection.fill_planes(bits.pack(ring))).sum() == 14
 
 
 def test_corners_join_and_faces_alone_do_not():
     diagonal = np.zeros((2, 2, 2), bool)
     diagonal[0, 0, 0] = diagonal[1, 1, 1] = True
-    found = [labeling.find_components(packed(diagonal), (2, 2, 2), corners=c).number for c in (True, False)]
+    found = [labeling.find_components(bits.pack(diagonal), corners=c).number for c in (True, False)]
     assert found == [1, 2]
-    across = labeling.find_components(packed(np.ones((2, 1, 1), bool)), (2, 1, 1), corners=True, planes=True)
+    across = labeling.find_components(bits.pack(np.ones((2, 1, 1), bool)), corners=True, planes=True)
     assert across.number == 2
 
 
@@ -160,14 +152,14 @@ def test_largest_of_a_plane_and_its_ties(keep, want):
     for plane, lengths in zip(array, sizes, strict=True):
         for i, length in enumerate(lengths):
             plane[0, 6 * i : 6 * i + length] = True
-    runs = labeling.find_components(packed(array), array.shape, corners=True, planes=True)
+    runs = labeling.find_components(bits.pack(array), corners=True, planes=True)
     flat = [bool(v) for row, lengths in zip(want, sizes, strict=True) for v in row[: len(lengths)]]
     assert selection.largest_by_plane(runs, keep=keep).tolist() == flat
 
 
 def test_any_number_of_threads_gives_the_same_components():
     noise = np.random.default_rng(5).random((40, 30, 100)) < 0.1
-    found = [labeling.find_components(packed(noise), noise.shape, corners=True, workers=n) for n in (1, 2, 7)]
+    found = [labeling.find_components(bits.pack(noise), corners=True, workers=n) for n in (1, 2, 7)]
     assert found[0].number > 10
     for other in found[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(found[0], other, strict=True))

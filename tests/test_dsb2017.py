@@ -48,8 +48,8 @@ def test_labels_reach_the_finished_scans(capsys, tree, tmp_path):
     words = ["run", tree, "--out", tmp_path / "out", "--recipe", tmp_path / "coarse.toml"]
     assert cli.main([str(word) for word in words]) == 0
     told = capsys.readouterr()
-    assert "taken as dsb2017" in told.err
-    assert "3 in: " in told.out
+    assert "detected the data set dsb2017" in told.err
+    assert "3 scans: " in told.out
     wanted = dict(line.split(",") for line in (tree / "stage1_labels.csv").read_text().splitlines()[1:])
     assert sorted(wanted.values()) == ["0", "1", "1"]
     records = {folder.name: record for folder, record in finished_scans(tmp_path / "out")}

@@ -15,7 +15,7 @@ from hilum.errors import InputError
 from hilum.outputs.ledger import read_ledger, rewrite_ledger
 from hilum.outputs.ledger_rows import Row, encode_row
 from hilum.phantom.chest import make_phantom
-from hilum.progress import Tally, reason_line
+from hilum.progress import RunCounts, reason_line
 from hilum.recipes import RECIPES, parse_recipe, recipe_fingerprint
 from hilum.scan import Note
 from hilum.viewer.sources import open_source
@@ -79,13 +79,13 @@ def test_a_scan_without_lungs_is_to_check_and_the_next_step_is_named(inputs, tmp
     words = (inputs, "--out", out, "--recipe", tmp_path / "keep.toml", "--workers", 1)
     status, lines, _ = run(capsys, *words)
     assert status == 0
-    assert lines[0].startswith(f"{out}: 1 in: 1 done, in ")
+    assert lines[0].startswith(f"{out}: 1 scan: 1 done, in ")
     assert lines[1:] == [f"to check: 1 (lungs-not-found 1): hilum report {out}"]
     (row,) = read_ledger(out).values()
     assert (row.status, row.alarms) == ("done", ["lungs-not-found"])
     status, lines, _ = run(capsys, *words, "--strict")
     assert status == 1
-    assert ": 1 in: 1 done (0 made now, 1 kept), in " in lines[0]
+    assert ": 1 scan: 1 done (0 new, 1 unchanged), in " in lines[0]
     assert lines[1].startswith("to check: 1 (lungs-not-found 1)")
     status, lines, _ = run(capsys, *words, "--json")
     told = json.loads(lines[0])
@@ -99,7 +99,7 @@ def test_a_run_tells_what_is_new_what_was_kept_and_what_was_refused(inputs, tmp_
     run(capsys, inputs / "1.2.826.0.1.1.mhd", *words)
     status, lines, err = run(capsys, inputs, *words)
     assert status == 1
-    assert lines[0].startswith(f"{out}: 3 in: 2 done, 1 refused (1 made now, 1 kept), in ")
+    assert lines[0].startswith(f"{out}: 3 scans: 2 done, 1 refused (1 new, 1 unchanged), in ")
     assert lines[1].startswith("to check: 1 (lungs-not-found 1): hilum report ")
     assert lines[2].startswith("refused: format 1 (")
     assert f"{inputs / '1.2.826.0.1.3.mhd'}: " in lines[2] or "ct-" in lines[2]
@@ -108,7 +108,7 @@ def test_a_run_tells_what_is_new_what_was_kept_and_what_was_refused(inputs, tmp_
     assert all(len(line) <= 300 for line in lines)
     assert "lungs-not-found" in err
     (inputs / "1.2.826.0.1.1.mhd").touch()  # another time, the same content: looked at again, and still not made again
-    assert "(0 made now, 2 kept)" in run(capsys, inputs, *words)[1][0]
+    assert "(0 new, 2 unchanged)" in run(capsys, inputs, *words)[1][0]
 
 
 def test_a_note_that_changes_nothing_leaves_a_scan_done(inputs, tmp_path, capsys):
@@ -120,7 +120,7 @@ def test_a_note_that_changes_nothing_leaves_a_scan_done(inputs, tmp_path, capsys
     status, lines, err = run(capsys, inputs, "--out", tmp_path / "out", *words)
     assert status == 0
     assert "trailing-bytes" in err
-    assert "1 in: 1 done" in lines[-1]
+    assert "1 scan: 1 done" in lines[-1]
 
 
 def test_a_program_gets_its_line_where_every_input_is_refused(tmp_path, capsys):
@@ -138,7 +138,7 @@ def test_a_recipe_can_refuse_what_is_probably_wrong(inputs, tmp_path, capsys):
     words = (inputs, "--out", out, "--workers", 1, "--recipe")
     status, lines, err = run(capsys, *words, tmp_path / "refuse.toml")
     assert status == 1
-    assert ": 3 in: 1 done, 2 refused, in " in lines[0]
+    assert ": 3 scans: 1 done, 2 refused, in " in lines[0]
     assert lines[1].startswith("refused: format 1, lungs-not-found 1 (")
     rows = {row.code: row for row in read_ledger(out).values()}
     told = rows["lungs-not-found"]
@@ -153,11 +153,11 @@ def test_a_recipe_can_refuse_what_is_probably_wrong(inputs, tmp_path, capsys):
 def test_a_run_stored_again_ends_with_the_same_words(inputs, tmp_path, capsys):
     run(capsys, inputs, "--out", tmp_path / "out", "--recipe", tmp_path / "keep.toml", "--workers", 1)
     words = ["store", str(tmp_path / "out"), "--format", "npy", "--workers", "1"]
-    for kept in ("", " (0 made now, 2 kept)"):
+    for kept in ("", " (0 new, 2 unchanged)"):
         assert cli.main(words) == 1
         lines = capsys.readouterr().out.splitlines()
         target = tmp_path / "out-npy"
-        assert lines[0].startswith(f"{target}: 3 in: 2 done, 1 refused{kept}, in ")
+        assert lines[0].startswith(f"{target}: 3 scans: 2 done, 1 refused{kept}, in ")
         assert lines[1] == f"to check: 1 (lungs-not-found 1): hilum report {target}"
         assert lines[2].startswith("refused: format 1 (")
 
@@ -187,7 +187,7 @@ def test_a_nodule_beside_the_lungs_is_an_alarm(chest):
     stray = hilum.Nodule(tuple(corner.tolist()), 20.0)
     found = hilum.preprocess(replace(chest, nodules=(*chest.nodules[:1], stray), annotated=True), recipe)
     told = [note.text for note in found.notes if note.code == "nodule-beside-lungs"]
-    assert told == ["nodules with less than half of them in the lung mask: 2"]
+    assert told == ["less than half of the nodule lies in the lung mask: 2"]
 
 
 def test_a_refusal_names_every_alarm_and_takes_the_code_of_the_first(chest):
@@ -223,30 +223,30 @@ def row(name, status="done", *, code="", **values):
 
 
 def test_the_lines_are_those_of_the_guide():
-    tally = Tally(12)
+    tally = RunCounts(12)
     for k in range(9):
         tally.add(row(f"d{k}", alarms=["one-lung"] if k == 8 else [], notes=["no-nodules: none"], kept=k < 3))
     tally.add(row("r", "repaired", notes=["missing-slices: 1 made", "no-nodules: none"], alarms=["lungs-not-found"]))
     tally.add(row("ct-1", "refused", code="gantry-tilt", full_reason="P007/CT: tilted"))
     tally.add(row("ct-2", "failed", code="timeout"))
-    first, *rest = tally.ending(Path("OUT"))
-    assert first.startswith("OUT: 12 in: 9 done, 1 repaired, 1 refused, 1 failed (7 made now, 3 kept), in ")
+    first, *rest = tally.summary(Path("OUT"))
+    assert first.startswith("OUT: 12 scans: 9 done, 1 repaired, 1 refused, 1 failed (7 new, 3 unchanged), in ")
     assert rest == [
         "repaired: missing-slices 1",
         "to check: 2 (lungs-not-found 1, one-lung 1): hilum report OUT",
         "refused: gantry-tilt 1 (ct-1: P007/CT: tilted)",
         "failed: timeout 1 (ct-2: because of timeout)",
     ]
-    assert tally.so_far() == "9 done, 1 repaired, 1 refused, 1 failed, 2 to check"
+    assert tally.progress_text() == "9 done, 1 repaired, 1 refused, 1 failed, 2 to check"
 
 
 def test_lines_are_short_whatever_they_name(tmp_path):
     out = tmp_path / ("o" * 200) / "a b"
-    tally = Tally(9)
+    tally = RunCounts(9)
     long = "/".join(["a folder of somebody"] * 12)
     for k in range(9):
         tally.add(row(f"ct-{k}", "refused", code=f"code-{k % 5}", full_reason=f"{long}: {'why ' * 20}"))
-    first, told = tally.ending(out)
+    first, told = tally.summary(out)
     assert len(first) <= 300
     assert len(told) <= 300
     assert told.startswith("refused: code-0 2, code-1 2, code-2 2, and 2 more (ct-0: because of code-0)")
@@ -254,9 +254,9 @@ def test_lines_are_short_whatever_they_name(tmp_path):
 
 
 def test_a_folder_with_a_space_is_quoted_for_the_shell():
-    tally = Tally(1)
+    tally = RunCounts(1)
     tally.add(row("a", alarms=["leak"]))
-    assert tally.ending(Path("my out"))[1].endswith(": hilum report 'my out'")
+    assert tally.summary(Path("my out"))[1].endswith(": hilum report 'my out'")
 
 
 def test_what_a_screen_needs_is_not_written():

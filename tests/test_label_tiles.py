@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hilum._kernels.patches.rotate_labels import reach_of, reach_of_tile
+from hilum._kernels.patches.rotate_labels import label_bounds, tile_label_bounds
 from hilum.ops.patches.label_tiles import TILE, LabelTiles, in_words
 
 SHAPE = (70, 130, 90)
@@ -14,7 +14,7 @@ SHAPE = (70, 130, 90)
 
 def reach(tiles, place, start, size):
     told = np.empty((3, 2), np.int64)
-    some = reach_of_tile(*tiles.known.arrays, SHAPE, TILE, place, start, size, told)
+    some = tile_label_bounds(*tiles.known.arrays, SHAPE, TILE, place, start, size, told)
     return told if some else None
 
 
@@ -59,5 +59,5 @@ def test_tiles_without_labels_are_out_of_reach_and_looked_at_once():
     labels[3, 5, 80] = 0  # never done, but shows what is remembered
     assert reach(tiles, (0, 0, 1), (0, 0, TILE), (10, 10, 26)) is not None
     told = np.empty((3, 2), np.int64)
-    reach_of(in_words(labels.reshape(-1)), 0, (130 * 90, 90, 1), SHAPE, told)
+    label_bounds(in_words(labels.reshape(-1)), 0, (130 * 90, 90, 1), SHAPE, told)
     assert not told[:, 1].any()

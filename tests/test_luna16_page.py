@@ -27,7 +27,7 @@ def test_the_page_is_true(tmp_path, monkeypatch, capsys):
     assert len(commands) == 2
     for command in commands:
         assert cli.main(command.split()) == 0
-    assert "2 in: " in capsys.readouterr().out
+    assert "2 scans: " in capsys.readouterr().out
 
     (block,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
     names: dict[str, object] = {}

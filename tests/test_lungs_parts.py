@@ -16,14 +16,6 @@ from hilum.ops.lungs import dense, thick_slices, wall_nodules
 FACE_MOVES = [(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)]
 
 
-def pack(mask):
-    return bits.between(np.ascontiguousarray(mask).view(np.uint8), 1, 1, workers=1)
-
-
-def unpack(packed, shape):
-    return bits.paint(packed, np.zeros(shape, np.uint8), workers=1).view(bool)
-
-
 def world(shape, spacing):
     return np.stack(np.meshgrid(*[np.arange(n) * s for n, s in zip(shape, spacing, strict=True)], indexing="ij"), -1)
 
@@ -47,9 +39,9 @@ def scenes(draw):
 def test_surfaces_add_up_face_by_face(scene):
     lung, air, spacing, flat = scene
     shape = lung.shape
-    runs = labeling.find_components(pack(lung & ~air), shape, corners=False, workers=1)
+    runs = labeling.find_components(bits.pack(lung & ~air), corners=False)
     boxes = labeling.boxes(runs)
-    got = blobs.surfaces(runs, boxes, pack(air), pack(lung), spacing, flat=flat)
+    got = blobs.surface_sums(runs, boxes, bits.pack(air), bits.pack(lung), spacing, flat=flat)
     named, count = ndimage.label(lung & ~air)
     assert count == runs.number
     for index in range(count):
@@ -84,14 +76,14 @@ def test_a_ball_half_sunk_in_a_wall_is_found_again(radius, shift, spacing, depth
     ball = ((places - center) ** 2).sum(axis=-1) <= radius**2
     wall = places[..., 1] < center[1] - depth * radius
     air = ~(ball | wall)
-    runs = labeling.find_components(pack(ball & ~wall), shape, corners=False, workers=1)
+    runs = labeling.find_components(bits.pack(ball & ~wall), corners=False)
     boxes = labeling.boxes(runs)
-    sums = blobs.surfaces(runs, boxes, pack(air), pack(air | (ball & ~wall)), spacing, flat=False)
-    (found,) = blobs.balls(sums, boxes, spacing, flat=False)
+    sums = blobs.surface_sums(runs, boxes, bits.pack(air), bits.pack(air | (ball & ~wall)), spacing, flat=False)
+    (found,) = blobs.fit_balls(sums, boxes, spacing, flat=False)
     assert np.abs(found[:3] - center).max() < 0.6
     assert abs(found[3] - radius) < 0.6
     assert found[4] < 0.6
-    share = blobs.outside(pack(~wall), found[None], spacing, shape)[0]
+    share = blobs.share_outside(bits.pack(~wall), found[None], spacing)[0]
     inside = ((places - found[:3]) ** 2).sum(axis=-1) <= found[3] ** 2
     assert share == pytest.approx(np.count_nonzero(inside & wall) / np.count_nonzero(inside))
 
@@ -99,10 +91,10 @@ def test_a_ball_half_sunk_in_a_wall_is_found_again(radius, shift, spacing, depth
 def test_a_plane_has_no_ball():
     solid = np.zeros((6, 20, 20), bool)
     solid[:, :10] = True
-    runs = labeling.find_components(pack(solid), solid.shape, corners=False, workers=1)
+    runs = labeling.find_components(bits.pack(solid), corners=False)
     boxes = labeling.boxes(runs)
-    sums = blobs.surfaces(runs, boxes, pack(~solid), pack(~solid), (1.0, 1.0, 1.0), flat=False)
-    assert not np.isfinite(blobs.balls(sums, boxes, (1.0, 1.0, 1.0), flat=False)[0, 3])
+    sums = blobs.surface_sums(runs, boxes, bits.pack(~solid), bits.pack(~solid), (1.0, 1.0, 1.0), flat=False)
+    assert not np.isfinite(blobs.fit_balls(sums, boxes, (1.0, 1.0, 1.0), flat=False)[0, 3])
 
 
 @settings(max_examples=30)
@@ -114,10 +106,10 @@ def test_a_plane_has_no_ball():
 def test_drawn_balls_are_all_voxels_within_a_radius_and_no_bone(center, radius, spacing):
     shape = (9, 15, 80)
     hu = np.random.default_rng(0).integers(-1000, 1000, shape).astype(np.int16)
-    packed = pack(np.zeros(shape, bool))
-    blobs.draw(packed, hu, np.array([[*center, radius]]), spacing, limit=300)
+    packed = bits.pack(np.zeros(shape, bool))
+    blobs.draw_balls(packed, hu, np.array([[*center, radius]]), spacing, limit=300)
     far = ((world(shape, spacing) - np.array(center)) ** 2).sum(axis=-1)
-    got = unpack(packed, shape)
+    got = bits.unpack(packed)
     sure = np.abs(far - radius**2) > 1e-6
     assert np.array_equal(got[sure], ((far <= radius**2) & (hu <= 300))[sure])
 
@@ -129,16 +121,16 @@ def test_sets_grow_like_labels(data):
     allowed, seed = masks(data.draw, shape, 0.55), masks(data.draw, shape, 0.38)
     labels = np.where(seed, 1 + np.random.default_rng(1).integers(0, 3, shape), 0).astype(np.uint8)
     steps = data.draw(st.integers(0, 4))
-    want = coarse.grow(labels, allowed, steps=steps)
-    sets = [bits.between(labels, k, k, workers=1) for k in (1, 2, 3)]
-    grown = morphology.grow(sets, pack(allowed), shape[2], steps=steps)
+    want = coarse.grow_labels(labels, allowed, steps=steps)
+    sets = [bits.equal(labels, k) for k in (1, 2, 3)]
+    grown = morphology.grow(sets, bits.pack(allowed), steps=steps)
     for k, part in enumerate(grown, 1):
-        assert np.array_equal(unpack(part, shape), want == k)
-    flat = morphology.grow(sets[:1], pack(allowed), shape[2], steps=steps, planes=True)[0]
+        assert np.array_equal(bits.unpack(part), want == k)
+    flat = morphology.grow(sets[:1], bits.pack(allowed), steps=steps, planes=True)[0]
     cross = ndimage.generate_binary_structure(2, 1)[None]
     plain = labels == 1
     slow = ndimage.binary_dilation(plain, cross, iterations=steps, mask=allowed | plain) if steps else plain
-    assert np.array_equal(unpack(flat, shape), slow)
+    assert np.array_equal(bits.unpack(flat), slow)
 
 
 @settings(max_examples=30)
@@ -151,7 +143,7 @@ def test_rays_stop_at_the_first_bone(data):
     centers = np.array([[12.0, 14.5], [-1.0, -1.0], [5.0, 20.0]])
     allowed = np.random.default_rng(2).random((3, rays.RAYS)) < 0.5
     size, gap = (1.5, 2.0), data.draw(st.sampled_from([0.0, 2.0, 5.0]))
-    got = rays.between(labels, 1, solid, bone, centers, allowed, size, gap=gap, workers=2)
+    got = rays.between_lung_and_ribs(labels, 1, solid, bone, centers, allowed, size, gap=gap, workers=2)
     want, step = np.zeros(shape, bool), 0.7 * 1.5
     for z, ray in np.argwhere(allowed & (centers[:, :1] >= 0)):
         path = []
@@ -240,11 +232,11 @@ def test_a_calcified_nodule_is_drawn_and_bone_around_it_is_not():
     shape, spacing = (24, 24, 24), (1.0, 1.0, 1.0)
     center, radius = np.array([12.0, 12.0, 12.0]), 5.0
     far = np.linalg.norm(world(shape, spacing) - center, axis=-1)
-    lung = pack(np.zeros(shape, bool))
+    lung = bits.pack(np.zeros(shape, bool))
     hu = np.full(shape, 800, np.int16)
     hu[:, :12] = 40
     wall_nodules.draw_nodules(lung, hu, np.array([[*center, radius]]), spacing)
-    got = unpack(lung, shape)
+    got = bits.unpack(lung)
     rim = max(wall_nodules.RIM_MM, wall_nodules.RIM_VOXELS * 1.0)
     assert np.array_equal(got, far <= np.where(hu > wall_nodules.BONE_HU, radius + rim / 2, radius + rim))
 
@@ -252,13 +244,13 @@ def test_a_calcified_nodule_is_drawn_and_bone_around_it_is_not():
 @pytest.mark.parametrize("x", [35.0, 2.0, 69.0])
 def test_a_disk_is_followed_into_a_slice_that_it_fills_in_half_and_not_into_lung(x):
     shape, spacing = (5, 60, 70), (5.0, 1.0, 1.0)
-    lung = pack(np.ones(shape, bool))
+    lung = bits.pack(np.ones(shape, bool))
     hu = np.full(shape, -870, np.int16)
     disk = np.array([10.0, 30.0, x, 6.0])
     inside = np.linalg.norm(world(shape[1:], spacing[1:]) - disk[1:3], axis=-1) <= disk[3]
     hu[2][inside], hu[3][inside] = 40, -400
     found = thick_slices._in_next_slices(disk[None], lung, hu, spacing)
     assert found.tolist() == [[15.0, *disk[1:]]]
-    assert not len(thick_slices._in_next_slices(disk[None], pack(np.zeros(shape, bool)), hu, spacing))
+    assert not len(thick_slices._in_next_slices(disk[None], bits.pack(np.zeros(shape, bool)), hu, spacing))
     hu[3][inside] = -700
     assert not len(thick_slices._in_next_slices(disk[None], lung, hu, spacing))

@@ -195,7 +195,7 @@ def test_no_worker_outlives_a_killed_supervisor(tmp_path, at):
     assert not is_gone(worker)
     started.kill()
     started.wait()
-    wait_for(lambda: is_gone(worker), 10.0)
+    wait_for(lambda: is_gone(worker))
 
 
 @pytest.mark.usefixtures("errands")
@@ -425,7 +425,8 @@ def test_a_run_that_is_asked_to_end_says_so_and_leaves_nothing_half_done(inputs,
     told = started.communicate(timeout=60)[1]
     assert started.returncode == 128 + signal.SIGTERM
     # The signal may come between a line of the ledger and its count.
-    wanted = rf"{out}: ended by SIGTERM after [{COUNT - 2}{COUNT - 1}] of {COUNT} scans; run it again to go on"
+    done = rf"ended by SIGTERM after [{COUNT - 2}{COUNT - 1}] of {COUNT} scans"
+    wanted = rf"{out}: {done}; run the same command again to continue"
     assert re.fullmatch(wanted, told.splitlines()[-1])
     assert "Traceback" not in told
     assert len(read_ledger(out)) == COUNT - 1

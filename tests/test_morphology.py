@@ -99,10 +99,10 @@ def test_a_radius_of_many_words_reaches_along_the_row():
 def test_every_radius_reaches_every_voxel_up_to_the_ends_of_the_row(place):
     array = np.zeros((1, 1, 130), np.uint8)
     array[0, 0, place] = 1
-    voxels = bits.between(array, 1, 1)
+    voxels = bits.equal(array, 1)
     for radius in (*range(8), 31, 32, 33, 62, 63, 64, 65, 66, 100, 127, 128, 129, 134):
         rods = morphology.ellipsoid(radius, (1.0, 1.0, 1.0), array.shape)
-        grown = bits.paint(morphology.dilate(voxels, 130, rods), np.zeros(array.shape, np.uint8))
+        grown = bits.unpack(morphology.dilate(voxels, rods))
         assert np.array_equal(grown[0, 0], np.abs(np.arange(130) - place) <= radius)
 
 
@@ -160,9 +160,7 @@ def test_edges_are_where_the_roberts_cross_is_not_zero(seed, nx, ny):
     from skimage.filters import roberts
 
     array = np.random.default_rng(seed).random((2, ny, nx)) < 0.5
-    found = bits.paint(
-        edges.roberts_edges(bits.between(array.astype(np.uint8), 1, 1), nx), np.zeros(array.shape, np.uint8)
-    )
+    found = bits.unpack(edges.roberts_edges(bits.pack(array)))
     assert np.array_equal(found, np.stack([roberts(plane.astype(float)) != 0 for plane in array]))
 
 
@@ -176,12 +174,12 @@ def test_edges_are_where_the_roberts_cross_is_not_zero(seed, nx, ny):
 def test_planes_changed_one_by_one_are_scipys(seed, shape, steps, share):
     array = np.random.default_rng(seed).random(shape) < share
     rods = [(kind, morphology.ellipsoid(radius, (math.inf, 1.0, 1.0), shape)) for kind, radius in steps]
-    start = bits.between(array.astype(np.uint8), 1, 1)
-    found = planar.change(start, shape[2], rods, workers=2) if rods else start
+    start = bits.pack(array)
+    found = planar.apply_steps(start, rods, workers=2) if rods else start
     y, x = np.indices((141, 141)) - 70
     want = array
     for kind, radius in steps:
         disk = (y**2 + x**2 <= radius**2)[None]
         ops = {"dilate": ndimage.binary_dilation, "erode": ndimage.binary_erosion}
         want = ops[kind](want, disk, border_value=int(kind == "erode"))
-    assert np.array_equal(bits.paint(found, np.zeros(shape, np.uint8)), want)
+    assert np.array_equal(bits.unpack(found), want)

@@ -24,7 +24,7 @@ from hilum.batch.lock import check_run, output_lock
 from hilum.batch.output_folder import locked_output
 from hilum.batch.task import Task
 from hilum.errors import OutputError
-from hilum.export.finished import checked_run
+from hilum.export.checked_run import checked_run
 from hilum.io.atomic import atomic_folder, atomic_path
 from hilum.io.unfinished import PARTIAL, is_abandoned, sweep
 from hilum.outputs import store

@@ -12,7 +12,7 @@ from PIL import Image
 import hilum
 from hilum import batch
 from hilum.cli import main
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.recipes import parse_recipe
 
@@ -104,7 +104,7 @@ def test_recipes_are_compared_on_a_scan_as_it_was_read(capsys, inputs, tmp_path)
     )
     status, _, err = call(capsys, "compare", inputs["run"], "--out", tmp_path / "b.png")
     assert (status, len(err)) == (1, 1)
-    assert "as it was read" in err[0]
+    assert "original scan" in err[0]
 
 
 def test_a_mesh_is_written_with_or_without_a_picture(capsys, inputs, tmp_path):

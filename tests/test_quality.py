@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lung_spoilers import HELD_OUT, TUNED, Chest
 
-from hilum._kernels.anatomy.hull import dents
-from hilum._kernels.bitmask.borders import borders
-from hilum._kernels.bitmask.mask_stats import tally
+from hilum._kernels.anatomy.hull import concavity
+from hilum._kernels.bitmask.borders import count_faces
+from hilum._kernels.bitmask.mask_stats import measure_mask
 from hilum.geometry import Geometry
 from hilum.ops.lungs.segment import segment_lungs
-from hilum.ops.quality.measure import ALARM_BELOW, ALARMS, CHECKS, judge, measure
+from hilum.ops.quality.measure import ALARM_BELOW, ALARMS, CHECKS, measure, quality_notes
 from hilum.ops.reorient import body_axes
 from hilum.phantom.chest import PhantomOptions, make_phantom
 from hilum.testing import directions
@@ -24,7 +24,7 @@ SPOILERS = [*TUNED, *HELD_OUT]
 
 
 def codes(ct, mask, **options):
-    return {note.code for note in judge(measure(ct, mask, None, **options))}
+    return {note.code for note in quality_notes(measure(ct, mask, None, **options))}
 
 
 def dice(a, b):
@@ -58,10 +58,10 @@ def cases(draw):
 
 @settings(max_examples=60)
 @given(cases(), st.sampled_from([1, 2, 3]))
-def test_the_tally_is_numpys(case, step):
+def test_the_statistics_of_a_mask_are_numpys(case, step):
     hu, labels, factors = case
     limits = (-950, -300, 32767)
-    got = tally(hu, labels, factors, air=-400, limits=limits, step=step)
+    got = measure_mask(hu, labels, factors, air=-400, limits=limits, step=step)
     z, y, _ = np.indices(hu.shape)
     chosen = (z % factors[0] + y % factors[1]) % step == 0
     lung = (labels == 1) | (labels == 2)
@@ -77,8 +77,8 @@ def test_the_tally_is_numpys(case, step):
             assert getattr(got, name)[cell] == pytest.approx(voxels[box][use].mean(), abs=1e-6)
 
 
-def slow_borders(hu, labels, *, air, padding, steps, reach):
-    """Every face by its own: the voxel before and behind it, and those `reach` away."""
+def slow_faces(hu, labels, *, air, padding, steps, depth):
+    """Every face by its own: the voxel before and behind it, and those `depth` away."""
     faces = np.zeros((3, 6), int)
     lung = (labels == 1) | (labels == 2)
     for axis in range(3):
@@ -91,8 +91,8 @@ def slow_borders(hu, labels, *, air, padding, steps, reach):
             if lung[place] == lung[tuple(before)]:
                 continue
             ahead, behind = list(place), list(before)
-            ahead[axis] = min(place[axis] + reach[axis] - 1, hu.shape[axis] - 1)
-            behind[axis] = max(before[axis] - reach[axis] + 1, 0)
+            ahead[axis] = min(place[axis] + depth[axis] - 1, hu.shape[axis] - 1)
+            behind[axis] = max(before[axis] - depth[axis] + 1, 0)
             inner, outer = (ahead, behind) if lung[place] else (behind, ahead)
             if not lung[tuple(inner)] or labels[tuple(outer)] > 0:
                 kind = 4
@@ -107,9 +107,9 @@ def slow_borders(hu, labels, *, air, padding, steps, reach):
 @settings(max_examples=60)
 @given(cases(), st.tuples(st.integers(1, 3), st.integers(1, 3)))
 def test_borders_are_sorted_as_one_by_one(case, steps):
-    hu, labels, reach = case
-    options = {"air": -400, "padding": -1015, "steps": steps, "reach": reach}
-    assert np.array_equal(borders(hu, labels, **options), slow_borders(hu, labels, **options))
+    hu, labels, depth = case
+    options = {"air": -400, "padding": -1015, "steps": steps, "depth": depth}
+    assert np.array_equal(count_faces(hu, labels, **options), slow_faces(hu, labels, **options))
 
 
 def slow_dents(shape, outward, smallest):
@@ -134,9 +134,9 @@ def slow_dents(shape, outward, smallest):
 def test_dents_are_measured_as_line_by_line(seed, outward, smallest):
     random = np.random.default_rng(seed)
     shape = random.random(random.integers(1, 12, 3)) < random.choice([0.1, 0.5, 0.95])
-    got = dents(shape, outward=outward, smallest=smallest)
+    got = concavity(shape, outward=outward, smallest=smallest)
     assert got == pytest.approx(slow_dents(shape, outward, smallest), abs=1e-9)
-    assert dents(np.ones((3, 8, 9), bool), outward=outward, smallest=1) == 0
+    assert concavity(np.ones((3, 8, 9), bool), outward=outward, smallest=1) == 0
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_right_masks_raise_no_alarm(options, spacing):
     chest = make_phantom(seed=21, spacing=spacing, options=options)
     for mask in (chest.lungs, segment_lungs(chest.scan.ct)):
         figures = measure(chest.scan.ct, mask, None)
-        assert judge(figures) == ()
+        assert quality_notes(figures) == ()
         assert figures["lung_score"] > 0.75
 
 
@@ -166,7 +166,7 @@ def test_a_spoiled_mask_raises_an_alarm(chest, found, spoil):
         hu, labels = spoil(case, random)
     geometry = found.geometry
     figures = measure(Volume(hu, geometry), Mask(np.ascontiguousarray(labels, np.uint8), geometry), None)
-    assert {note.code for note in judge(figures)} & ALARMS, figures
+    assert {note.code for note in quality_notes(figures)} & ALARMS, figures
     assert figures["lung_score"] < ALARM_BELOW
 
 
@@ -197,12 +197,12 @@ def test_alarms_are_told_by_name(chest, found, name, code):
 def test_a_score_is_low_exactly_where_there_is_an_alarm(chest, found):
     figures = measure(chest.scan.ct, found, None)
     for check in CHECKS:
-        if check.figure not in figures:
+        if check.measurement not in figures:
             continue
         half = (check.fine + check.wrong) / 2
         for value in (half + 0.01 * (check.wrong - check.fine), half - 0.01 * (check.wrong - check.fine)):
-            changed = {**figures, check.figure: value}
-            assert (check.code in {n.code for n in judge(changed)}) == (check.score(value) < ALARM_BELOW)
+            changed = {**figures, check.measurement: value}
+            assert (check.code in {n.code for n in quality_notes(changed)}) == (check.score(value) < ALARM_BELOW)
     assert {check.code for check in CHECKS} <= ALARMS
 
 
@@ -236,7 +236,7 @@ def test_dense_lungs_and_windpipes_are_remarks(chest):
 def test_airways_with_a_label_of_their_own_are_no_lung(chest):
     three = np.where(chest.airways.array > 0, 3, chest.lungs.array).astype(np.uint8)
     got, want = (measure(chest.scan.ct, Mask(a, chest.lungs.geometry), None) for a in (three, chest.lungs.array))
-    assert judge(got) == ()
+    assert quality_notes(got) == ()
     for name in ("lung_ml", "lung_mean_hu", "lung_right_ml", "lung_airway_ml"):
         assert got[name] == want[name], name
 
@@ -264,7 +264,7 @@ def test_the_same_verdict_in_every_order_of_the_axes(direction):
     got = measure(Volume(ct, geometry), Mask(lungs, geometry), None)
     for name in ("lung_ml", "lung_right_ml", "lung_mean_hu", "lung_below_950_share"):
         assert got[name] == pytest.approx(want[name], rel=0.02, abs=0.002), name
-    assert judge(got) == ()
+    assert quality_notes(got) == ()
     swapped = Mask(np.array([0, 2, 1], np.uint8)[lungs], geometry)
     assert "sides-mixed" in alarms(Volume(ct, geometry), swapped)
 
@@ -282,7 +282,7 @@ def test_a_volume_of_one_substance_is_judged_without_a_crash(shape, hu, label):
         Volume(np.full(shape, hu, np.int16), geometry), Mask(np.full(shape, label, np.uint8), geometry), None
     )
     assert all(np.isfinite(value) for value in figures.values())
-    assert {note.code for note in judge(figures)} & {"lungs-not-found", *ALARMS}
+    assert {note.code for note in quality_notes(figures)} & {"lungs-not-found", *ALARMS}
 
 
 @pytest.mark.real

@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 
 from hilum._kernels.resample.spline import make_taps
 from hilum._kernels.resample.spline_blocks import PAD, VECTOR, WIDTH
-from hilum._kernels.resample.spline_lines import lines
+from hilum._kernels.resample.spline_lines import interpolate_lines
 
 u = np.uint64
 KINDS = [("i2", "f4"), ("i2", "i2"), ("u1", "f4"), ("u1", "u1"), ("f4", "f4"), ("f4", "i2"), ("f4", "u1")]
@@ -25,7 +25,7 @@ def interpolated(src, taps, target, *, level=0.0, extra=0.0, spare=0):
     work = np.full((rows + 2 * PAD) * WIDTH, np.nan)
     bounds = np.iinfo(target) if dst.dtype.kind in "iu" else None
     finish = (extra, float(bounds.min), float(bounds.max), 0.5) if bounds else (extra, -np.inf, np.inf, 0.0)
-    lines(
+    interpolate_lines(
         flat, u(spare), u(columns + spare), u(rows), u(columns), (taps.first, taps.weights, taps.pole), level,
         dst, u(spare), u(apart), finish, work,
     )  # fmt: skip

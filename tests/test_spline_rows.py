@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import spline_filter1d
 
-from hilum._kernels.resample.recursive_filter import GAIN, LANES, POLE, START, WIDTH, run_filter
-from hilum._kernels.resample.weighted_sums import weigh
+from hilum._kernels.resample.recursive_filter import GAIN, LANES, POLE, START, WIDTH, filter_rows
+from hilum._kernels.resample.weighted_sums import weighted_sums
 from hilum._kernels.simd.transpose import BLOCK
 
 u = np.uint64
@@ -21,7 +21,7 @@ def test_the_filter_runs_forth_and_back(source, rows, columns, spare, seed):
     pitch, other = columns + spare, columns + 2 * spare
     src = np.random.default_rng(seed).integers(-1024, 3072, spare + rows * pitch).astype(source)
     dst = np.full(spare + rows * other, 77, np.float32)
-    run_filter(src, u(spare), u(pitch), dst, u(spare), u(other), u(rows), u(columns))
+    filter_rows(src, u(spare), u(pitch), dst, u(spare), u(other), u(rows), u(columns))
     want = src[spare:].reshape(rows, pitch)[:, :columns].astype(np.float64)
     want[0] *= START
     for k in range(1, rows):
@@ -38,15 +38,15 @@ def test_the_filter_runs_forth_and_back(source, rows, columns, spare, seed):
 def test_it_filters_in_place_what_is_whole_blocks():
     rows = np.random.default_rng(0).normal(0, 500, (30, 2 * WIDTH)).astype(np.float32)
     work, want = rows.reshape(-1).copy(), np.empty(rows.size, np.float32)
-    run_filter(rows.reshape(-1), u(0), u(2 * WIDTH), want, u(0), u(2 * WIDTH), u(30), u(2 * WIDTH))
-    run_filter(work, u(0), u(2 * WIDTH), work, u(0), u(2 * WIDTH), u(30), u(2 * WIDTH))
+    filter_rows(rows.reshape(-1), u(0), u(2 * WIDTH), want, u(0), u(2 * WIDTH), u(30), u(2 * WIDTH))
+    filter_rows(work, u(0), u(2 * WIDTH), work, u(0), u(2 * WIDTH), u(30), u(2 * WIDTH))
     np.testing.assert_array_equal(work, want)
 
 
 def test_far_from_the_ends_it_gives_the_coefficients_of_scipy():
     rows = np.random.default_rng(1).integers(-1024, 3072, (60, WIDTH)).astype(np.int16)
     got = np.empty(rows.size, np.float32)
-    run_filter(rows.reshape(-1), u(0), u(WIDTH), got, u(0), u(WIDTH), u(60), u(WIDTH))
+    filter_rows(rows.reshape(-1), u(0), u(WIDTH), got, u(0), u(WIDTH), u(60), u(WIDTH))
     want = spline_filter1d(rows.astype(np.float64), order=3, axis=0)
     np.testing.assert_allclose(got.reshape(rows.shape)[16:-16] * GAIN, want[16:-16], atol=0.01)
 
@@ -64,7 +64,7 @@ def test_sums_of_neighboring_rows_come_to_their_places_and_no_other_is_touched(
     weights = generator.uniform(0, 1, (4, LANES)).astype(np.float32)
     dst = np.full(spare + columns * other, 77, np.float32)
     ahead = (src, u(spare), u(pitch), u(lines), u(columns))
-    weigh(src, u(spare), u(pitch), places, weights, taps, dst, u(spare), u(other), u(rows), u(columns), ahead)
+    weighted_sums(src, u(spare), u(pitch), places, weights, taps, dst, u(spare), u(other), u(rows), u(columns), ahead)
     table = src[spare:].reshape(lines, pitch)[:, :columns].astype(np.float64)
     want = np.array([sum(weights[k, j] * table[places[j] + k] for k in taps) for j in range(rows)])
     got = dst[spare:].reshape(columns, other)

@@ -67,7 +67,10 @@ def test_printing_to_a_pipe_that_nobody_reads_ends_in_silence(scans, unread, wor
 def test_printing_to_a_full_disk_is_refused_in_one_line(words, full):
     status, _, err = call(*words, stdout=full)
     assert status == 1
-    assert err == "stdout takes no more: No space left on device; make room, or send it elsewhere\n"
+    assert (
+        err
+        == "cannot write to stdout: No space left on device; free some space, or write the output to another place\n"
+    )
 
 
 @pytest.fixture

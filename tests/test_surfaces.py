@@ -16,7 +16,7 @@ from hilum.errors import InputError, OutputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.io.meshes import write_meshes
 from hilum.ops.surfaces import Mesh, marching_cubes, surfaces
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.pictures.surface import part_color, surface
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hilum._kernels.simd.transpose import BLOCK, turn_over
+from hilum._kernels.simd.transpose import BLOCK, transpose
 
 
 @pytest.mark.parametrize(("source", "target"), [("i2", "f4"), ("f4", "f4"), ("f4", "i2")])
@@ -17,7 +17,7 @@ def test_every_element_comes_to_its_place_and_no_other_is_touched(source, target
     src = np.random.default_rng(seed).integers(-32768, 32768, spare + rows * pitch).astype(source)
     dst = np.full(spare + columns * other, 77, target)
     u = np.uint64
-    turn_over(src, u(spare), u(pitch), dst, u(spare), u(other), u(rows), u(columns))
+    transpose(src, u(spare), u(pitch), dst, u(spare), u(other), u(rows), u(columns))
     want = np.full_like(dst, 77)
     want[spare:].reshape(columns, other)[:, :rows] = src[spare:].reshape(rows, pitch)[:, :columns].T
     np.testing.assert_array_equal(dst, want)

@@ -11,24 +11,24 @@ from hypothesis import strategies as st
 
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.patches.rotate import AFTER, BEFORE, find_spans
-from hilum._kernels.resample.recursive_filter import LANES, POLE, START, back_rows, run_forth
+from hilum._kernels.resample.recursive_filter import LANES, POLE, START, filter_backward, filter_forward
 
 u = np.uint64
 
 
 @kernel()
 def forth(rows, at, count):
-    run_forth(rows, at, count)
+    filter_forward(rows, at, count)
 
 
 @kernel()
 def back(rows, at, count, other, states):
-    back_rows(rows, at, count, other, states)
+    filter_backward(rows, at, count, other, states)
 
 
 @kernel()
 def back_alone(rows, at, count, states):
-    back_rows(rows, at, count, None, states)
+    filter_backward(rows, at, count, None, states)
 
 
 def filled(seed, rows):

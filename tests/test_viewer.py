@@ -212,7 +212,7 @@ def test_a_review_file_of_another_kind_is_left_alone(tmp_path):
     assert (tmp_path / NAME).read_text() == "name,opinion\nct-a,good\n"
 
 
-HEAD = ",".join(reviews.OLDER) + "\n"
+HEAD = ",".join(reviews.OLD_COLUMNS) + "\n"
 NEWER = ",".join(COLUMNS) + "\n"
 
 
@@ -224,8 +224,8 @@ NEWER = ",".join(COLUMNS) + "\n"
         (HEAD + "ct-b,accept,fine,now\nct-c,reject,a,b,c\n", "line 3 has 5 cells instead of 4"),
         (HEAD + "\nct-b,accept,fine,now\n", "line 2 has 0 cells"),
         (HEAD + "ct-b,perhaps\x1b[2J,,now\n", r"line 2: 'perhaps\u{1b}[2J' is neither accept nor reject"),
-        (HEAD + "ct-b,accept,,now\nct-b,reject,,now\n", "line 3: a second line of its scan"),
-        (HEAD + "=b,accept,,now\n'=b,reject,,now\n", "line 3: a second line of its scan"),
+        (HEAD + "ct-b,accept,,now\nct-b,reject,,now\n", "line 3: a second line for this scan"),
+        (HEAD + "=b,accept,,now\n'=b,reject,,now\n", "line 3: a second line for this scan"),
         (HEAD + ",accept,,now\n", "line 2: no scan_id"),
         (HEAD + 'ct-b,accept,"never closed,now\n', "cannot be read"),
         (HEAD + 'ct-b,accept,"clo"sed,now\n', "cannot be read"),
@@ -237,7 +237,7 @@ NEWER = ",".join(COLUMNS) + "\n"
     ],
 )
 def test_a_damaged_review_file_is_refused_and_left_byte_for_byte(tmp_path, monkeypatch, text, told):
-    monkeypatch.setattr(reviews, "LARGEST", 500_000)
+    monkeypatch.setattr(reviews, "MAX_BYTES", 500_000)
     raw = text.encode(errors="surrogateescape")
     (tmp_path / NAME).write_bytes(raw)
     for refused in (
@@ -277,7 +277,7 @@ def test_two_viewers_of_a_run_lose_none_of_each_others_reviews(tmp_path):
 
 
 def test_a_review_that_another_viewer_keeps_from_being_saved_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(reviews, "PATIENCE", 0.0)
+    monkeypatch.setattr(reviews, "LOCK_TIMEOUT", 0.0)
     with (
         output_lock(tmp_path, name=reviews.LOCK),
         pytest.raises(OutputError, match="another viewer is saving a review"),
@@ -340,7 +340,7 @@ def test_ctrl_c_ends_it_at_once_and_a_second_viewer_takes_another_port(run, serv
         assert ask(host, f"/{token}/api/session")[0] == 200
         assert ended(process) == 0
         first, second, rest = process.stderr.read().partition("for another browser: ")
-        assert (first, bool(second)) == ("Ctrl-C ends it\n", True)
+        assert (first, bool(second)) == ("Press Ctrl-C to stop\n", True)
         assert ADDRESS.fullmatch(rest)
         assert process.stdout.read() == ""
         assert ask(other, "/")[0] == 404

@@ -21,7 +21,7 @@ from hilum.outputs.ledger_rows import Row
 from hilum.outputs.store import store_scan
 from hilum.phantom.chest import make_phantom
 from hilum.viewer import app
-from hilum.viewer.reviews import COLUMNS, NAME, OLDER, read_reviews, save_review
+from hilum.viewer.reviews import COLUMNS, NAME, OLD_COLUMNS, read_reviews, save_review
 from hilum.viewer.sources import open_source
 
 
@@ -117,7 +117,7 @@ def test_the_whole_folder_of_another_scan_is_not_shown(run):
     for path in ("", "/ct.nii", "/thumbnail.png"):
         answer = asked(f"/api/scans/0{path}")
         assert answer.status_code == 422
-        assert answer.json() == {"error": f"scans/ct-a/scan.json: is not what the ledger says; {again}"}
+        assert answer.json() == {"error": f"scans/ct-a/scan.json: does not match the checksum in the ledger; {again}"}
 
 
 def test_a_record_of_another_scan_is_not_shown_where_the_ledger_has_no_checksums(run):
@@ -127,7 +127,7 @@ def test_a_record_of_another_scan_is_not_shown_where_the_ledger_has_no_checksums
 
 
 @pytest.mark.parametrize(("rows", "doubt"), [
-    ([Row(id="ct-a", status="done")], "the ledger holds no checksum of this scan"),
+    ([Row(id="ct-a", status="done")], "the ledger has no checksum for this scan"),
     ([], "the ledger does not list this scan"),
 ])  # fmt: skip
 def test_what_nothing_vouches_for_is_shown_with_a_word(run, rows, doubt):
@@ -172,7 +172,7 @@ def test_a_review_says_which_output_was_seen(run):
 
 def test_reviews_of_an_older_version_are_kept(run):
     old = ["ct-b", "reject", "blurred", "2025-01-01T00:00:00+00:00"]
-    (run / NAME).write_text(",".join(OLDER) + "\n" + ",".join(old) + "\n")
+    (run / NAME).write_text(",".join(OLD_COLUMNS) + "\n" + ",".join(old) + "\n")
     asked = Asked(run)
     assert asked.row(1)["review"] == {"verdict": "reject", "comment": "blurred", "when": old[3], "current": None}
     asked.review()
@@ -190,7 +190,7 @@ def test_a_review_file_that_is_a_link_is_refused_and_not_followed(run, tmp_path,
     (tmp_path / "there").write_text(",".join(COLUMNS) + "\n")
     (run / NAME).symlink_to(tmp_path / target)
     for refused in (lambda: read_reviews(run), lambda: save_review(run, "ct-a", verdict="accept", comment="")):
-        with pytest.raises(FormatError, match=r"review\.csv: is a link; mend it, or move it elsewhere"):
+        with pytest.raises(FormatError, match=r"review\.csv: is a link; correct it, or move it away"):
             refused()
     assert (run / NAME).is_symlink()
     assert (tmp_path / "there").read_text() == ",".join(COLUMNS) + "\n"
@@ -253,7 +253,7 @@ def test_a_run_that_may_only_be_read_is_shown_and_takes_no_review(run):
         with started(run, before=before) as (_, host, folder):
             assert ask(host, f"/{folder}/api/scans/0/ct.nii")[0] == 200
             status, _, body = post((host, f"/{folder}/"), {"verdict": "accept", "comment": ""})
-            line = "this run may only be read: no review is saved; ask whom it belongs to"
+            line = "no permission to write to this run; ask its owner"
             assert (status, json.loads(body)) == (422, {"error": line})
     finally:
         run.chmod(0o755)

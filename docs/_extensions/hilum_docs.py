@@ -107,12 +107,20 @@ def describe_constant(_sphinx, what, name, value, _options, lines):
     package, _, constant = name.rpartition(".")
     if what != "data" or package != "hilum" or constant not in hilum.__all__:
         return
-    module = importlib.import_module(hilum._HOME_OF[constant])  # noqa: SLF001 - the table of public names
+    module = importlib.import_module(home_of(constant))
     lines[:] = constant_text(module, constant).splitlines()
     if hasattr(value, "items"):
         lines += ["", *(f"* ``{key!r}``: {_told(entry)}" for key, entry in value.items()), ""]
     elif isinstance(value, tuple):
         lines += ["", *(f"* {_told(entry)}" for entry in value), ""]
+
+
+def home_of(name):
+    """The module that the stub imports a public name from."""
+    for node in ast.parse(Path(hilum.__file__).with_suffix(".pyi").read_text()).body:
+        if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
+            return f"hilum.{node.module}"
+    raise LookupError(f"hilum.{name} is not in the stub")
 
 
 def constant_text(module, name):

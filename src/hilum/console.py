@@ -1,4 +1,4 @@
-"""What a person at a terminal sees: results on stdout, notes and refusals on stderr, one line each."""
+"""Text for the terminal: results on stdout, notes and errors on stderr, one line each."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from hilum.scan import Scan
 
 
-def describe(scan: Scan) -> str:
-    """Say in one line what a scan is.
+def describe_volume(scan: Scan) -> str:
+    """Describe the size and HU range of a scan in one line.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def describe(scan: Scan) -> str:
     return f"{sizes} voxels of {steps} mm (z, y, x), {scan.ct.array.min()} to {scan.ct.array.max()} HU"
 
 
-def landing(datasets: Sequence[DatasetRecord]) -> str:
-    """Say, a line for each data set with annotations, how many nodules landed in the volumes and in the lungs.
+def nodule_lines(datasets: Sequence[DatasetRecord]) -> list[str]:
+    """Describe, one line per data set with nodules, how many nodules lie in the volumes and in the lungs.
 
     Parameters
     ----------
@@ -45,23 +45,22 @@ def landing(datasets: Sequence[DatasetRecord]) -> str:
 
     Returns
     -------
-    str
-        Empty where there is no nodule.
+    list of str
     """
     lines = []
-    for told in datasets:
-        if told.nodules:
-            lungs = "" if told.inside_lungs is None else f", {told.inside_lungs} in the lung mask"
-            scans = f"{told.scans_with_nodules} of {told.finished} scans"
+    for record in datasets:
+        if record.nodules:
+            lungs = "" if record.inside_lungs is None else f", {record.inside_lungs} in the lung mask"
             lines.append(
-                f"{told.dataset}: {told.nodules} nodules in {scans}, {told.landed} landed in the volume{lungs}, "
-                f"at most {told.largest_round_trip_mm:.1g} mm beside their annotation"
+                f"{record.dataset}: {record.nodules} nodules in {record.scans_with_nodules} of {record.finished} "
+                f"scans; {record.landed} lie in the volume{lungs}; "
+                f"stored centers agree within {record.largest_round_trip_mm:.1g} mm"
             )
-    return "\n".join(lines)
+    return lines
 
 
 class OutputLostError(Exception):
-    """Stdout took no more of a result that is printed and kept nowhere else."""
+    """Stdout cannot be written, and the result is stored nowhere else."""
 
     def __init__(self, problem: OSError) -> None:
         super().__init__(problem.strerror or str(problem))
@@ -69,101 +68,102 @@ class OutputLostError(Exception):
 
 
 _CLOSED = frozenset({errno.EPIPE, errno.EBADF, errno.EINVAL})
-"""Nobody reads any more: ``hilum info ... | head -1``. Windows says EINVAL."""
+"""The reader closed the pipe, as in ``hilum info ... | head -1``. Windows reports EINVAL."""
 
 
-class _Lenient:
-    """A standard stream that is given up at the first refusal: what follows is dropped, or nobody needs to go on."""
+class _LenientStream:
+    """A standard stream that drops its text after the first error, or raises `OutputLostError` if it is required."""
 
-    def __init__(self, stream: TextIO | None, *, needed: bool = False) -> None:
+    def __init__(self, stream: TextIO | None, *, required: bool = False) -> None:
         self._stream = stream if stream is not None else io.StringIO()
-        self._lost = None if stream is not None else OSError(errno.EBADF, "it is closed")
-        self._needed = needed
+        self._lost = None if stream is not None else OSError(errno.EBADF, "stream is closed")
+        self._required = required
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
     def __getattr__(self, name: str) -> Any:
-        """All else is the stream's own."""
+        """Pass everything else to the stream."""
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write at once, where that is possible."""
+        """Write and flush."""
         if self._lost is None:
             try:
                 self._stream.write(text)
                 self._stream.flush()
             except OSError as problem:
                 self._lost = problem
-                _lead_nowhere(self._stream)
-        if self._lost is not None and self._needed:
+                _redirect_to_null(self._stream)
+        if self._lost is not None and self._required:
             raise OutputLostError(self._lost)
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: `write` flushes."""
 
 
 @contextmanager
-def lenient_streams(*, needed: bool) -> Iterator[None]:
-    """Have results and notes printed on any terminal, pipe or file, whatever becomes of it.
+def lenient_streams(*, stdout_required: bool) -> Iterator[None]:
+    """Print to any terminal, pipe or file, even if it is closed or full.
 
-    Characters that its encoding lacks are written as escapes. A stream that is closed or full ends no work that leaves
-    files: what would be printed on it is dropped.
+    Characters that the stream's encoding lacks are written as escapes. If a stream is closed or full, its text is
+    dropped and the work goes on.
 
     Parameters
     ----------
-    needed : bool
-        Whether what is printed on stdout is all that comes of the work, which then ends when stdout does.
+    stdout_required : bool
+        Whether the work is useless without stdout.
 
     Raises
     ------
     OutputLostError
-        If it is needed and takes no more.
+        If stdout is required and cannot be written.
     """
     _open_standard()
-    out, err = (cast("TextIO", _Lenient(s, needed=n)) for s, n in ((sys.stdout, needed), (sys.stderr, False)))
+    out = cast("TextIO", _LenientStream(sys.stdout, required=stdout_required))
+    err = cast("TextIO", _LenientStream(sys.stderr))
     with redirect_stdout(out), redirect_stderr(err):
         yield
 
 
 _NAMED = 3
-"""How many files a finding names for a person; the JSON has all."""
+"""How many files of a finding are named; the JSON names all."""
 
 _FOLDER_WIDTH = 40
 
 _COLUMNS = ("", "folder", "series", "kernel", "slices", "rows x columns", "spacing mm", "verdict", "series UID")
 
 
-def inspection_text(found: list[SeriesRecord]) -> str:
-    """Write a verdict as lines for a person: a table, and below it each finding once.
+def inspection_text(records: list[SeriesRecord]) -> str:
+    """Format an inspection as a table of series, followed by each finding once.
 
     Parameters
     ----------
-    found : list of SeriesRecord
+    records : list of SeriesRecord
 
     Returns
     -------
     str
     """
-    rows = [_COLUMNS, *(_row(number, series, alone=len(found) == 1) for number, series in enumerate(found, start=1))]
-    kept = [k for k in range(len(_COLUMNS)) if k == 0 or any(row[k] for row in rows[1:])]
-    widths = {k: max(len(row[k]) for row in rows) for k in kept}
-    lines = ["  ".join(row[k].ljust(widths[k]) for k in kept).rstrip() for row in rows]
-    whose: dict[tuple[str, str, str, tuple[str, ...]], list[int]] = {}
-    for number, series in enumerate(found, start=1):
+    rows = [_COLUMNS, *(_row(number, series, alone=len(records) == 1) for number, series in enumerate(records, 1))]
+    columns = [k for k in range(len(_COLUMNS)) if k == 0 or any(row[k] for row in rows[1:])]
+    widths = {k: max(len(row[k]) for row in rows) for k in columns}
+    lines = ["  ".join(row[k].ljust(widths[k]) for k in columns).rstrip() for row in rows]
+    series_of: dict[tuple[str, str, str, tuple[str, ...]], list[int]] = {}
+    for number, series in enumerate(records, 1):
         for finding in series.findings:
-            key = finding.action, finding.code, finding.text, _unsaid(finding)
-            whose.setdefault(key, []).append(number)
-    for (action, code, text, files), numbers in whose.items():
-        every = len(numbers) == len(found) > 1
+            key = finding.action, finding.code, finding.text, _unnamed_files(finding)
+            series_of.setdefault(key, []).append(number)
+    for (action, code, text, files), numbers in series_of.items():
+        every = len(numbers) == len(records) > 1
         names = "all" if every else ", ".join(map(str, numbers))
         lines.append(f"{names}: {action}, {code}: {text}")
         lines += [f"{'':12}{name}" for name in files]
     return "\n".join(lines)
 
 
-def _unsaid(finding: FindingRecord) -> tuple[str, ...]:
-    """The files that a finding's text tells by their place alone: whoever asks here holds them."""
+def _unnamed_files(finding: FindingRecord) -> tuple[str, ...]:
+    """Name the files that a finding's text does not name because their names could identify a patient."""
     names = [name for name in finding.files if not safe_name(name)]
     rest = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
     return (*names[:_NAMED], *rest)
@@ -173,7 +173,7 @@ def _row(number: int, series: SeriesRecord, *, alone: bool) -> tuple[str, ...]:
     grid = series.geometry
     return (
         str(number),
-        _end_of(series.folder),
+        _shorten(series.folder),
         "" if series.number is None else str(series.number),
         series.kernel,
         str(series.slices or ""),
@@ -184,8 +184,8 @@ def _row(number: int, series: SeriesRecord, *, alone: bool) -> tuple[str, ...]:
     )
 
 
-def _end_of(folder: str) -> str:
-    """A folder's name, its end where it is long: that is what differs."""
+def _shorten(folder: str) -> str:
+    """Cut the beginning of a long path; paths differ at the end."""
     name = one_line(folder, limit=1000) or "."
     return name if len(name) <= _FOLDER_WIDTH else "…" + name[1 - _FOLDER_WIDTH :]
 
@@ -193,11 +193,11 @@ def _end_of(folder: str) -> str:
 def _verdict(series: SeriesRecord, *, alone: bool) -> str:
     if not series.usable:
         return "left out" if not any(f.action == "refused" for f in series.findings) else "refused"
-    ready = "can be read" if series.pixels_read else "headers can be read, pixels not looked at"
+    ready = "can be read" if series.pixels_read else "headers can be read, pixels not checked"
     return f"{ready} (the default)" if series.chosen and not alone else ready
 
 
-def say(text: str) -> None:
+def print_result(text: str) -> None:
     """Print a result on stdout.
 
     Parameters
@@ -207,39 +207,39 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def warn(text: str) -> None:
-    """Print a note on mended data on stderr, in one line that is safe to show.
+def print_note(text: str) -> None:
+    """Print a note on stderr as one line without control characters.
 
     Parameters
     ----------
     text : str
     """
-    tell(f"note: {one_line(text, limit=290)}")
+    print_stderr(f"note: {one_line(text, limit=290)}")
 
 
-def complain(text: str) -> None:
-    """Print a refusal on stderr, in one line that is safe to show.
+def print_error(text: str) -> None:
+    """Print an error on stderr as one line without control characters.
 
     Parameters
     ----------
     text : str
     """
-    tell(one_line(text))
+    print_stderr(one_line(text))
 
 
-def tell(line: str) -> None:
+def print_stderr(line: str) -> None:
     """Print a line on stderr.
 
     Parameters
     ----------
     line : str
     """
-    with suppress(OSError):  # a progress bar takes the stream for itself: work goes on where nobody reads it
+    with suppress(OSError):  # a progress bar replaces the lenient stream
         sys.stderr.write(line + "\n")
 
 
-def _lead_nowhere(stream: TextIO) -> None:
-    """Give a stream the null device for its file: what it still holds would fail once more when Python ends."""
+def _redirect_to_null(stream: TextIO) -> None:
+    """Redirect a stream to the null device, or its buffer would raise again when Python ends."""
     with suppress(OSError, ValueError):  # a stream in memory has no file
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
@@ -247,9 +247,9 @@ def _lead_nowhere(stream: TextIO) -> None:
 
 
 def _open_standard() -> None:
-    """Open the null device where a standard stream was closed: the next file opened would get its number."""
+    """Open the null device for closed standard streams; otherwise the next opened file would get their number."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one

@@ -1,4 +1,4 @@
-"""From a scan as it was read to a scan as a training run wants it; the one place that chooses the order."""
+"""Preprocess one scan. This module alone decides the order of the steps."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.ops.finite import check_finite
-from hilum.ops.intensity import normalize
+from hilum.ops.intensity import UnitRange, normalize
 from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
 from hilum.ops.morphology import dilate
 from hilum.ops.nodules.masks import mask_nodules, nodules_outside
-from hilum.ops.preview import UnitRange, draw_preview
-from hilum.ops.quality.measure import judge, measure_lungs, measure_nodules
-from hilum.ops.quality.nodules import compare_with_given, measure_each_nodule
-from hilum.ops.quality.plausibility import question_size, question_values, surely_not_hu
+from hilum.ops.preview import draw_preview
+from hilum.ops.quality.measure import measure_lungs, measure_nodules, quality_notes
+from hilum.ops.quality.nodules import compare_with_reference, measure_each_nodule
+from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
 from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
 from hilum.outputs.dataset_summary import INSIDE_FRACTION
@@ -25,65 +25,171 @@ from hilum.outputs.findings import NODULE_OUTSIDE_LUNGS, kind_of
 from hilum.scan import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from hilum.ops.preview import Preview
-    from hilum.recipes import Intensity, Lungs, Nodules, Quality, Recipe, Resample
+    from hilum.recipes import Intensity, Lungs, Nodules, Quality, Recipe
     from hilum.scan import Scan
-    from hilum.volume import Mask, Volume
+    from hilum.volume import AnyVolume, Mask, Volume
 
 
 def preprocess(scan: Scan, recipe: Recipe) -> Scan:
-    """Turn a scan into training-ready data as a recipe says.
+    """Turn a scan into training data as a recipe says.
 
-    The axes are turned to the patient's, the volume is resampled, the lungs are found and the nodules drawn on
-    the new grid, what can be measured is measured, and the intensities are brought to the range asked for.
+    Reorients the scan to the patient's axes, resamples it, segments the lungs and draws the nodules on the new grid,
+    measures both, and scales the intensities.
 
     Parameters
     ----------
     scan : Scan
-        As `hilum.read` gives it: HU on the scan's own grid.
+        As `hilum.read` returns it: HU on the scan's own grid.
     recipe : Recipe
         Every choice; see `hilum.recipe`.
 
     Returns
     -------
     Scan
-        ``ct`` is int16 HU, or float32 where the recipe asks for the unit range; ``lungs`` and ``nodule_mask`` lie on
-        the same grid; ``nodules`` stay in world millimetres; ``notes``, ``figures`` and ``nodule_figures`` say what
-        was met and measured. Lungs that the scan came with are not used: ``figures`` tells how well both agree. What
-        the figures say of the lungs is of the mask before it is grown by ``lungs.dilate_mm``.
+        ``ct`` is int16 HU, or float32 if the recipe asks for the unit range. ``lungs`` and ``nodule_mask`` lie on the
+        same grid; ``nodules`` stay in world millimetres. ``notes`` lists all oddities; ``figures`` and
+        ``nodule_figures`` hold the measurements. The lung mask is measured before it is dilated by
+        ``lungs.dilate_mm``. If the scan came with a lung mask, ``figures`` says how well the new mask agrees with it.
 
     Raises
     ------
     HilumError
-        If the grid asked for is not possible, the scan has not the size of a person's, its voxels hold NaN or
-        infinity, it is surely no CT in Hounsfield units, such as a label map, or it has an alarm and the recipe
-        refuses those (``quality.alarms``).
+        If the recipe's grid is impossible, the scan is too small or too large for a person, voxels are NaN or
+        infinite, the values cannot be Hounsfield units (a label map, for example), or the scan has an alarm and the
+        recipe refuses those (``quality.alarms``).
     """
-    _refuse_nonsense(scan)
-    workers = recipe.compute.workers
-    ct = reorient(scan.ct) if recipe.orient.axes == "patient" else scan.ct
-    ct = _regrid(ct, recipe.resample, workers)
-    given = None if scan.lungs is None else _like(scan.lungs, recipe)
-    lungs, figures, doubts = _find_lungs(ct, recipe.lungs, given, workers)
-    drawn = _draw_nodules(scan, ct, recipe.nodules)
-    figures |= measure_nodules(ct, lungs, drawn)
-    each = () if drawn is None else measure_each_nodule(ct, lungs, drawn, count=len(scan.nodules))
+    _check_input(scan)
+    ct = _to_output_grid(scan.ct, recipe)
+    given = None if scan.lungs is None else _to_output_grid(scan.lungs, recipe)
+    lungs, figures, lung_notes = make_lungs(ct, recipe.lungs, given=given, workers=recipe.compute.workers)
+    nodule_mask = make_nodule_mask(scan, ct, recipe.nodules) if scan.annotated and recipe.nodules.mask else None
+    figures |= measure_nodules(ct, lungs, nodule_mask)
     figures = {name: round(value, 4) for name, value in figures.items()}
-    asked = any(note.code == "not-hu" for note in scan.notes)  # `hilum.read` did, and found something
-    odd = () if asked else question_values(scan.ct)
-    notes = (*scan.notes, *_outside(scan, ct), *_beside(scan, ct, each), *odd, *doubts, *judge(figures))
+    each = () if nodule_mask is None else measure_each_nodule(ct, lungs, nodule_mask, count=len(scan.nodules))
+    checked = any(note.code == "not-hu" for note in scan.notes)  # by `hilum.read`
+    notes = (
+        *scan.notes,
+        *note_outside(scan, ct),
+        *note_outside_lungs(_outside_lungs(scan, ct, each)),
+        *(() if checked else note_implausible_values(scan.ct)),
+        *lung_notes,
+        *quality_notes(figures),
+    )
     _refuse_alarms(notes, recipe.quality, scan.series_uid)
     return replace(
         scan,
-        ct=_set_range(ct, recipe.intensity),
+        ct=_scale(ct, recipe.intensity),
         lungs=lungs,
-        nodule_mask=drawn,
+        nodule_mask=nodule_mask,
         notes=notes,
         figures=MappingProxyType(figures),
         nodule_figures=each,
     )
+
+
+def make_lungs(
+    ct: Volume, step: Lungs, *, given: Mask | None = None, workers: int = 0
+) -> tuple[Mask | None, dict[str, float], tuple[Note, ...]]:
+    """Segment and measure the lungs as a recipe says.
+
+    Parameters
+    ----------
+    ct : Volume
+        HU, int16.
+    step : Lungs
+        The recipe's section ``lungs``.
+    given : Mask, optional
+        A lung mask that came with the scan, on the grid of `ct`, to compare the result with.
+    workers : int
+        Threads; 0 for one per available core.
+
+    Returns
+    -------
+    mask : Mask or None
+        Dilated by ``step.dilate_mm``; None for the method ``none``.
+    figures : dict of str to float
+        Measured on the mask before it was dilated.
+    notes : tuple of Note
+        What the search for a better mask came to, if the first one was probably wrong.
+    """
+    if step.method == "none":
+        return None, measure_lungs(ct, None), ()
+    segment = partial(
+        segment_lungs,
+        method=step.method,
+        fill=step.fill,
+        pathology=step.pathology,
+        airways=step.airways,
+        background=step.background,
+        workers=workers,
+    )
+    own, sides = step.method == "hilum", step.method not in WITHOUT_SIDES
+    lungs = find_lungs(ct, segment, own=own, sides=sides, fallback=step.fallback, workers=workers)
+    agreement = {} if given is None else compare_with_reference(lungs.mask, given)
+    mask = dilate(lungs.mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else lungs.mask
+    return mask, lungs.figures | agreement, lungs.notes
+
+
+def make_nodule_mask(scan: Scan, ct: Volume, step: Nodules) -> Mask:
+    """Draw a scan's nodules on a grid as a recipe says.
+
+    Parameters
+    ----------
+    scan : Scan
+    ct : Volume
+        The volume whose grid the mask gets.
+    step : Nodules
+        The recipe's section ``nodules``.
+
+    Returns
+    -------
+    Mask
+        Labels 1, 2, ... in the order of ``scan.nodules``.
+    """
+    return mask_nodules(ct.geometry, scan.nodules, level=step.consensus, contour_pixel=step.contour_pixel)
+
+
+def note_outside(scan: Scan, ct: Volume) -> tuple[Note, ...]:
+    """Note the nodules that lie outside a volume.
+
+    Parameters
+    ----------
+    scan : Scan
+    ct : Volume
+
+    Returns
+    -------
+    tuple of Note
+        Empty if there are none.
+    """
+    outside = nodules_outside(ct.geometry, scan.nodules)
+    if not outside:
+        return ()
+    centers = "; ".join(str(tuple(round(v, 1) for v in scan.nodules[i].center)) for i in outside[:3])
+    text = f"{len(outside)} of {len(scan.nodules)} nodules lie outside the scan: {centers} mm"
+    return (Note("nodule-outside", text),)
+
+
+def note_outside_lungs(labels: Sequence[int]) -> tuple[Note, ...]:
+    """Note nodules of which less than half lies in the lung mask.
+
+    Parameters
+    ----------
+    labels : sequence of int
+        Labels of these nodules.
+
+    Returns
+    -------
+    tuple of Note
+        Empty if there are none.
+    """
+    if not labels:
+        return ()
+    names = ", ".join(map(str, labels[:5])) + (" ..." if len(labels) > 5 else "")
+    return (Note(NODULE_OUTSIDE_LUNGS, f"less than half of the nodule lies in the lung mask: {names}"),)
 
 
 def preview_of(scan: Scan, recipe: Recipe) -> Preview:
@@ -94,7 +200,7 @@ def preview_of(scan: Scan, recipe: Recipe) -> Preview:
     scan : Scan
         From `preprocess`.
     recipe : Recipe
-        The one that made it: where its output is the unit range, that is turned back into HU.
+        The recipe that made it; values of the unit range are converted back to HU.
 
     Returns
     -------
@@ -106,7 +212,7 @@ def preview_of(scan: Scan, recipe: Recipe) -> Preview:
 
 
 def promised_parts(recipe: Recipe) -> list[str]:
-    """Tell which parts a recipe promises of every scan; nodules depend on whether it has annotations.
+    """List the parts that a recipe makes of every scan; a nodule mask needs annotations and is not among them.
 
     Parameters
     ----------
@@ -120,89 +226,44 @@ def promised_parts(recipe: Recipe) -> list[str]:
     return ["ct", *(["lungs"] if recipe.lungs.method != "none" else []), "preview"]
 
 
-def _refuse_nonsense(scan: Scan) -> None:
-    """Refuse what no step can make anything right of: a grid in another unit than mm, voxels that are no CT."""
-    for note in question_size(scan.ct.geometry):
+def _check_input(scan: Scan) -> None:
+    """Refuse a grid that is not in mm and voxels that are not HU: no later step could correct them."""
+    for note in note_implausible_size(scan.ct.geometry):
         raise GeometryError(note.text, where=scan.series_uid, do="correct the spacing in its header", code=note.code)
     check_finite(scan.ct.array)
-    if cause := surely_not_hu(scan.ct):
-        raise UnsupportedError(f"these are no Hounsfield units: {cause}", do="give the CT itself", code="not-hu")
+    if cause := why_not_hu(scan.ct):
+        raise UnsupportedError(f"voxels are not Hounsfield units: {cause}", do="give the CT itself", code="not-hu")
 
 
-def _like(given: Mask, recipe: Recipe) -> Mask:
-    """A mask on the scan's own grid, brought to the grid of the output."""
-    turned = reorient(given) if recipe.orient.axes == "patient" else given
+def _to_output_grid(volume: AnyVolume, recipe: Recipe) -> AnyVolume:
+    """Reorient and resample a volume or mask to the grid of the output."""
     step = recipe.resample
+    if recipe.orient.axes == "patient":
+        volume = reorient(volume)
     if step.grid == "native":
-        return turned
-    return resample(turned, spacing=step.spacing_mm, grid=step.grid, workers=recipe.compute.workers)
+        return volume
+    return resample(volume, spacing=step.spacing_mm, order=step.order, grid=step.grid, workers=recipe.compute.workers)
 
 
-def _regrid(ct: Volume, step: Resample, workers: int) -> Volume:
-    if step.grid == "native":
-        return ct
-    return resample(ct, spacing=step.spacing_mm, order=step.order, grid=step.grid, workers=workers)
-
-
-def _find_lungs(
-    ct: Volume, step: Lungs, given: Mask | None, workers: int
-) -> tuple[Mask | None, dict[str, float], tuple[Note, ...]]:
-    """The mask, what was measured on it before it is grown, and what a search for a better one came to."""
-    if step.method == "none":
-        return None, measure_lungs(ct, None), ()
-    segment = partial(
-        segment_lungs,
-        method=step.method,
-        fill=step.fill,
-        pathology=step.pathology,
-        airways=step.airways,
-        background=step.background,
-        workers=workers,
-    )
-    known = {"own": step.method == "hilum", "sides": step.method not in WITHOUT_SIDES}
-    found = find_lungs(ct, segment, **known, fallback=step.fallback, workers=workers)
-    agreed = {} if given is None else compare_with_given(found.mask, given)
-    grown = dilate(found.mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else found.mask
-    return grown, found.figures | agreed, found.notes
-
-
-def _draw_nodules(scan: Scan, ct: Volume, step: Nodules) -> Mask | None:
-    if not (scan.annotated and step.mask):
-        return None
-    return mask_nodules(ct.geometry, scan.nodules, level=step.consensus, contour_pixel=step.contour_pixel)
-
-
-def _set_range(ct: Volume, step: Intensity) -> Volume:
+def _scale(ct: Volume, step: Intensity) -> Volume:
     if step.output == "hu":
         return ct
     return normalize(ct, lower=step.lower, upper=step.upper, mean=step.mean)
 
 
-def _outside(scan: Scan, ct: Volume) -> tuple[Note, ...]:
-    lost = nodules_outside(ct.geometry, scan.nodules)
-    if not lost:
-        return ()
-    places = "; ".join(str(tuple(round(v, 1) for v in scan.nodules[i].center)) for i in lost[:3])
-    return (Note("nodule-outside", f"{len(lost)} of {len(scan.nodules)} nodules lie outside the scan: {places} mm"),)
-
-
-def _beside(scan: Scan, ct: Volume, figures: tuple[Mapping[str, float], ...]) -> tuple[Note, ...]:
-    lost = set(nodules_outside(ct.geometry, scan.nodules))
-    beside = [
-        i for i, one in enumerate(figures, 1) if i - 1 not in lost and one.get("inside_lungs", 1.0) < INSIDE_FRACTION
-    ]
-    if not beside:
-        return ()
-    names = ", ".join(map(str, beside[:5])) + (" ..." if len(beside) > 5 else "")
-    return (Note(NODULE_OUTSIDE_LUNGS, f"nodules with less than half of them in the lung mask: {names}"),)
+def _outside_lungs(scan: Scan, ct: Volume, figures: tuple[Mapping[str, float], ...]) -> list[int]:
+    """Labels of the nodules inside the volume that lie mostly outside the lung mask."""
+    outside = set(nodules_outside(ct.geometry, scan.nodules))
+    fractions = [one.get("inside_lungs", 1.0) for one in figures]
+    return [i + 1 for i, fraction in enumerate(fractions) if fraction < INSIDE_FRACTION and i not in outside]
 
 
 def _refuse_alarms(notes: tuple[Note, ...], step: Quality, series_uid: str) -> None:
-    """Refuse a scan in which something is probably wrong, where the recipe wants none of those."""
+    """Refuse a scan with an alarm if the recipe says so."""
     alarms = [note for note in notes if kind_of(note.code) == "alarm"]
     if step.alarms == "keep" or not alarms:
         return
     first, others = alarms[0], list(dict.fromkeys(note.code for note in alarms[1:]))
     more = f"; also {', '.join(others)}" if others else ""
-    do = "look at the scan; quality.alarms = 'keep' of the recipe stores it"
+    do = "look at the scan; to store it anyway set quality.alarms = 'keep' in the recipe"
     raise InputError(f"{first.code}: {first.text}{more}", where=series_uid, do=do, code=first.code)

@@ -1,6 +1,6 @@
-"""What a person sees of a run while it goes on, and how its books are told at its end.
+"""The progress of a run, and the summary at its end.
 
-On a terminal a bar with the scans at work; elsewhere a plain line now and then. Both on stderr.
+On a terminal stderr shows a progress bar with the scans in progress, elsewhere a line now and then.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hilum.console import complain, tell, warn
+from hilum.console import print_error, print_note, print_stderr
 from hilum.errors import LINE_LIMIT, one_line
 from hilum.outputs.findings import codes_of
 from hilum.outputs.ledger_rows import FINISHED
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 STATUSES = ("done", "repaired", "refused", "failed")
 
 _EVERY = 30.0
-"""Seconds between two plain lines; a run that is over before has none."""
+"""Seconds between two progress lines."""
 
 _NAMES = 3
-"""How many scans at work are named, and how many reasons."""
+"""How many scans in progress are named, and how many codes."""
 
 _LONGEST_NAME = 120
-"""Characters of an output folder's name; beyond them a line would have no room for what it tells."""
+"""Characters of an output folder's name in a line of the summary."""
 
 
-class Tally:
-    """The counts of a run, however many scans it has."""
+class RunCounts:
+    """Counts of the scans of a run by how they ended."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -66,71 +66,72 @@ class Tally:
 
     @property
     def count(self) -> int:
-        """How many are known."""
+        """Number of scans that ended."""
         return self.statuses.total()
 
     @property
-    def well(self) -> bool:
-        """Whether every scan is finished."""
+    def all_finished(self) -> bool:
+        """Whether no scan was refused or failed."""
         return not (self.statuses["refused"] or self.statuses["failed"])
 
     @property
     def made(self) -> int:
-        """How many were finished by this run; the other finished ones were `kept`."""
+        """Number of scans that this run finished; the other finished scans were `kept` from an earlier run."""
         return sum(self.statuses[status] for status in FINISHED) - self.kept
 
     @property
     def per_minute(self) -> float:
-        """How many scans were known a minute; 0 at the start."""
+        """Scans per minute; 0 at the start."""
         return 60.0 * self.count / self.seconds if self.seconds else 0.0
 
-    def counts(self) -> str:
-        """Say how many ended how."""
+    def by_status(self) -> str:
+        """Name the number of scans of each status."""
         return ", ".join(f"{self.statuses[status]} {status}" for status in STATUSES if self.statuses[status])
 
-    def so_far(self) -> str:
-        """Say the same while a run goes on, and how many are to be checked."""
-        return self.counts() + (f", {self.to_check} to check" if self.to_check else "")
+    def progress_text(self) -> str:
+        """Name the number of scans of each status, and how many a person should check."""
+        return self.by_status() + (f", {self.to_check} to check" if self.to_check else "")
 
-    def left(self) -> str:
-        """Say how long the rest takes at this pace."""
+    def time_left(self) -> str:
+        """Estimate the time for the remaining scans, as h:mm:ss."""
         if not self.per_minute:
             return "?"
         seconds = round(60.0 * (self.total - self.count) / self.per_minute)
         hours, rest = divmod(seconds, 3600)
         return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
 
-    def ending(self, out: Path) -> list[str]:
-        """Say how a run ended: its balance, then what was changed, what is to be checked, and what did not come out.
+    def summary(self, out: Path) -> list[str]:
+        """Summarize a finished run: all scans, then repaired scans, scans to check, refused and failed scans.
 
         Parameters
         ----------
         out : Path
-            The output folder, whose report is the next step where there is anything to look at.
+            The output folder. The first line about scans to look at ends with the command for its report.
 
         Returns
         -------
         list of str
-            Lines of at most `LINE_LIMIT` characters; none for what did not happen.
+            Lines of at most `LINE_LIMIT` characters.
         """
         name = one_line(out, limit=_LONGEST_NAME)
-        kept = f" ({self.made} made now, {self.kept} kept)" if self.kept else ""
-        lines = [f"{name}: {self.count} in: {self.counts()}{kept}, in {_duration(time.monotonic() - self.started)}"]
+        scans = f"{self.count} scan{'' if self.count == 1 else 's'}"
+        kept = f" ({self.made} new, {self.kept} unchanged)" if self.kept else ""
+        lines = [f"{name}: {scans}: {self.by_status()}{kept}, in {_duration(time.monotonic() - self.started)}"]
         if self.repairs:
             lines.append(f"repaired: {_commonest(self.repairs)}")
-        step = _report_of(out)
+        step = _report_command(out)
         if self.to_check:
             lines.append(f"to check: {self.to_check} ({_commonest(self.alarms)}){step}")
             step = ""
         for status in ("refused", "failed"):
             if self.statuses[status]:
-                lines.append(self._unmade(status, step))
+                lines.append(self._without_output(status, step))
                 step = ""
         return [one_line(line) for line in lines]
 
     def as_json(self, out: Path) -> str:
-        """Say the same to a program."""
-        told = {
+        """Write the counts as one line of JSON."""
+        values = {
             "out": str(out),
             "in": self.count,
             **{status: self.statuses[status] for status in STATUSES},
@@ -143,24 +144,24 @@ class Tally:
             "seconds": round(self.seconds, 1),
             "scans_per_minute": round(self.per_minute, 1),
         }
-        return msgspec.json.encode(told).decode()
+        return msgspec.json.encode(values).decode()
 
-    def _unmade(self, status: str, step: str) -> str:
-        """Say why scans have no output, and the first one's reason of the commonest kind."""
+    def _without_output(self, status: str, step: str) -> str:
+        """Name the commonest reasons why scans have no output, and the first scan with the commonest one."""
         codes = Counter({code: count for (of, code), count in self.codes.items() if of == status})
         if not codes:
             return f"{status}: {self.statuses[status]}{step}"
         row = self._firsts[status, min(codes, key=lambda code: (-codes[code], code))]
         line = f"{status}: {_commonest(codes)} ("
         room = LINE_LIMIT - len(line) - len(step) - 1
-        told = reason_line(row)
-        if len(told) > room:  # the path goes before the reason does
-            told = one_line(f"{row.id}: {row.reason}", limit=room)
-        return f"{line}{told}){step}"
+        reason = reason_line(row)
+        if len(reason) > room:  # leave out the path
+            reason = one_line(f"{row.id}: {row.reason}", limit=room)
+        return f"{line}{reason}){step}"
 
 
 def reason_line(row: Row) -> str:
-    """Say which scan was refused or failed, and why, with its path where that is known.
+    """Name a scan that was refused or failed, the reason, and its path if it is known.
 
     Parameters
     ----------
@@ -170,18 +171,18 @@ def reason_line(row: Row) -> str:
     -------
     str
     """
-    told = row.full_reason or row.reason
-    return one_line(told if row.id.startswith("input-") else f"{row.id}: {told}")
+    reason = row.full_reason or row.reason
+    return one_line(reason if row.id.startswith("input-") else f"{row.id}: {reason}")
 
 
 def _commonest(codes: Counter[str]) -> str:
-    """Name the commonest codes with their counts, and how many more there are."""
+    """Name the commonest codes with their counts."""
     ordered = sorted(codes, key=lambda code: (-codes[code], code))
     named = [f"{code} {codes[code]}" for code in ordered[:_NAMES]]
     return ", ".join(named) + (f", and {len(ordered) - _NAMES} more" if len(ordered) > _NAMES else "")
 
 
-def _report_of(out: Path) -> str:
+def _report_command(out: Path) -> str:
     command = f": hilum report {shlex.quote(str(out))}"
     return command if len(command) <= _LONGEST_NAME and one_line(command) == command else ": see 'hilum report'"
 
@@ -196,46 +197,46 @@ def _duration(seconds: float) -> str:
 
 
 class Progress:
-    """A run as it goes on: `add` takes each row, `watch` the ids of the scans at work."""
+    """Shows the progress of a run: `add` takes each ledger row, `watch` the ids of the scans in progress."""
 
     def __init__(self, total: int, bar: Any = None) -> None:
-        self.tally = Tally(total)
+        self.counts = RunCounts(total)
         self._bar = bar
         self._task = bar.add_task("scans", total=total, rate="", left="", names="", counts="") if bar else None
         self._names: tuple[str, ...] = ()
-        self._told = time.monotonic()
+        self._printed = time.monotonic()
 
     def add(self, row: Row) -> None:
-        """Count a row, and say in one line each what is odd or refused."""
-        self.tally.add(row)
+        """Count a row, and print its notes and the reason of a refusal."""
+        self.counts.add(row)
         for note in row.notes:
-            warn(f"{row.id}: {note}")
+            print_note(f"{row.id}: {note}")
         if row.reason and not row.id.startswith("input-"):
-            complain(reason_line(row))
+            print_error(reason_line(row))
         self._show()
 
     def watch(self, names: tuple[str, ...]) -> None:
-        """Take the scans at work."""
+        """Show the scans in progress."""
         self._names = names
         self._show()
 
     def _show(self) -> None:
-        tally = self.tally
-        rate, left = f"{tally.per_minute:.1f} scans a minute", f"{tally.left()} left"
+        counts = self.counts
+        rate, left = f"{counts.per_minute:.1f} scans per minute", f"{counts.time_left()} left"
         if self._bar is not None:
             more = f" and {len(self._names) - _NAMES} more" if len(self._names) > _NAMES else ""
             names = one_line(", ".join(self._names[:_NAMES]) + more, limit=80)
             self._bar.update(
-                self._task, completed=tally.count, rate=rate, left=left, names=names, counts=tally.so_far()
+                self._task, completed=counts.count, rate=rate, left=left, names=names, counts=counts.progress_text()
             )
-        elif time.monotonic() - self._told >= _EVERY and tally.count < tally.total:
-            self._told = time.monotonic()
-            tell(f"{tally.count} of {tally.total} scans, {rate}, {left}: {tally.so_far()}")
+        elif time.monotonic() - self._printed >= _EVERY and counts.count < counts.total:
+            self._printed = time.monotonic()
+            print_stderr(f"{counts.count} of {counts.total} scans, {rate}, {left}: {counts.progress_text()}")
 
 
 @contextmanager
 def progress(total: int) -> Iterator[Progress]:
-    """Show how a run goes on.
+    """Show the progress of a run.
 
     Parameters
     ----------

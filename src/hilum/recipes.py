@@ -1,7 +1,7 @@
-"""The recipe: one frozen value that decides everything a run does, and travels with its result.
+"""The recipe decides every result of a run, and is stored with it.
 
-This is the only place with defaults of the domain. A recipe is written as TOML, one section a step; what a
-file leaves out is as in ``default``.
+Defaults of the domain stand only here. A recipe is a TOML file with one section per step; a key that it does not set
+has the value of the recipe ``default``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
+import tomli_w
 from msgspec import Meta, Struct
 
 from hilum.errors import RecipeError, one_line
@@ -26,43 +27,55 @@ LUNG_METHOD = r"^(hilum|tutorial3d|tutorial2d|none|onnx:[^\x00-\x1f\x7f]{1,4000}
 
 
 class Read(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a series is read: neighboring slices up to ``max_gap_mm`` apart are bridged where some are missing between.
+    """How a DICOM series with missing slices is read.
 
-    What is missing is interpolated linearly along z and noted; a wider gap is refused, and 0 refuses every gap.
+    ``max_gap_mm`` is the largest distance between two neighboring slices across which missing slices are interpolated
+    linearly; the scan gets a note. A series with a wider gap is refused. 0 refuses every gap.
     """
 
     max_gap_mm: Annotated[float, Meta(ge=0, le=100)] = 5.0
 
 
 class Orient(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the array axes lie in the patient: ``patient`` turns them to head, back and left; ``keep`` does not."""
+    """How the array axes lie in the patient.
+
+    ``axes``: ``patient`` makes z, y, x run to head, back and left; ``keep`` leaves the axes as they are.
+    """
 
     axes: Literal["patient", "keep"] = "patient"
 
 
 class Resample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The grid of the output; ``spacing_mm`` is one number or (z, y, x), and ``native`` keeps the scan's own grid."""
+    """The grid of the output.
+
+    ``grid``: ``center`` keeps the center of the scan and uses exactly ``spacing_mm``; ``corner`` does what
+    ``scipy.ndimage.zoom`` does; ``native`` keeps the scan's own grid. ``spacing_mm`` is one number, or one each for
+    (z, y, x). ``order`` is the interpolation: 3 cubic B-spline, 1 linear, 0 nearest voxel.
+    """
 
     grid: Literal["center", "corner", "native"] = "center"
     spacing_mm: float | tuple[float, float, float] = 1.0
     order: Literal[0, 1, 3] = 3
 
     def __post_init__(self) -> None:
-        """Check the range by hand: msgspec 0.22 reads wild memory for a bounded float beside a tuple."""
+        """Check the range here: msgspec 0.22 reads invalid memory for a bounded float next to a tuple."""
         values = self.spacing_mm if isinstance(self.spacing_mm, tuple) else (self.spacing_mm,)
         if not all(0 < value <= _COARSEST_MM for value in values):
-            raise ValueError(
+            raise RecipeError(
                 f"resample.spacing_mm is {self.spacing_mm}, expected more than 0 and at most {_COARSEST_MM}"
             )
 
 
 class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The lung mask: its method (``none`` for no mask, ``onnx:PATH`` for a model), vessels filled or not, growth in mm.
+    """How the lungs are segmented.
 
-    ``pathology`` keeps consolidated lung or not, and ``airways`` labels windpipe and main bronchi with 3, both in the
-    method hilum alone; ``background`` is what tutorial3d takes for the air around the patient.
+    ``method``: ``hilum``, ``tutorial3d``, ``tutorial2d``, ``onnx:PATH`` for a model, ``none`` for no mask. ``fill``
+    includes vessels and nodules inside the lungs. ``dilate_mm`` dilates the mask. ``fallback`` tries other settings if
+    the mask is probably wrong; the scan gets a note.
 
-    With ``fallback`` a mask that is probably wrong makes hilum try other settings, and say so.
+    Only for the method ``hilum``: ``pathology`` includes or excludes consolidation and ground-glass; ``airways`` labels
+    trachea and main bronchi 3. Only for ``tutorial3d``: ``background`` is the air connected to the first voxel
+    (``corner``) or to any side of the planes (``sides``).
     """
 
     method: Annotated[str, Meta(pattern=LUNG_METHOD)] = "hilum"
@@ -76,15 +89,17 @@ class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         """Refuse options that the method does not have."""
         if self.method != "hilum" and (self.pathology != "include" or self.airways):
-            raise ValueError(f"lungs.pathology and lungs.airways are of the method hilum, not of {self.method}")
+            raise RecipeError(f"lungs.pathology and lungs.airways need the method hilum, not {self.method}")
         if self.method != "tutorial3d" and self.background != "corner":
-            raise ValueError(f"lungs.background is of the method tutorial3d, not of {self.method}")
+            raise RecipeError(f"lungs.background needs the method tutorial3d, not {self.method}")
 
 
 class Nodules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whether nodule masks are drawn where annotations are given; of outlines, where a share of their readers agree.
+    """How nodules are drawn into a mask.
 
-    ``contour_pixel`` says whether the pixels on an outline belong to the nodule: LIDC's readers kept outside of it.
+    ``mask`` turns masks on for scans with annotations. ``consensus`` is the fraction of a nodule's readers who must
+    include a voxel. ``contour_pixel`` says whether the pixels on an outline belong to the nodule: LIDC-IDRI's readers
+    drew just outside of it.
     """
 
     mask: bool = True
@@ -93,7 +108,11 @@ class Nodules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Intensity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``hu`` writes int16 Hounsfield units; ``unit`` maps [lower, upper] HU to [0, 1], minus ``mean``, as float32."""
+    """The gray values of the output.
+
+    ``output``: ``hu`` writes Hounsfield units as int16; ``unit`` maps ``lower`` to ``upper`` HU to 0 to 1, subtracts
+    ``mean``, and writes float32.
+    """
 
     output: Literal["hu", "unit"] = "hu"
     lower: Hounsfield = -1000.0
@@ -102,16 +121,20 @@ class Intensity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Quality(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whether a scan with an alarm, which says that something is probably wrong, is kept or refused."""
+    """What happens to a scan with an alarm, a note that says that its data are probably wrong.
+
+    ``alarms``: ``keep`` stores the scan, ``refuse`` does not.
+    """
 
     alarms: Literal["keep", "refuse"] = "keep"
 
 
 class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The file format of volumes and masks, and whether the Series Instance UID leaves with them.
+    """The files of the output.
 
-    ``hash`` writes another UID in its place everywhere, made from it by SHA-256: results of one series still find each
-    other, and who has the series can tell them.
+    ``format`` is the file format of volumes and masks. ``series_uid``: ``keep`` writes the Series Instance UID;
+    ``hash`` writes a UID computed from it with SHA-256 instead. Equal series get equal hashes, and anybody who has the
+    original UID can recognize its hash.
     """
 
     format: Literal["nifti", "npy", "zarr", "b2nd"] = "nifti"
@@ -119,13 +142,13 @@ class Output(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Compute(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Threads inside one scan, 0 for one per core; the result does not depend on it."""
+    """``workers`` is the number of threads for one scan, 0 for one per core. It does not change the result."""
 
     workers: Annotated[int, Meta(ge=0, le=1024)] = 0
 
 
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every choice of a run, one section a step."""
+    """Every choice of a run, one section per step."""
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "default"
     read: Read = Read()
@@ -139,9 +162,9 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     compute: Compute = Compute()
 
     def __post_init__(self) -> None:
-        """Check what no single field can tell."""
+        """Check fields against each other."""
         if self.intensity.lower >= self.intensity.upper:
-            raise ValueError(f"intensity.lower {self.intensity.lower} is not below upper {self.intensity.upper}")
+            raise RecipeError(f"intensity.lower {self.intensity.lower} is not below upper {self.intensity.upper}")
 
 
 RECIPES: dict[str, Recipe] = {
@@ -155,7 +178,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "luna16": Recipe(name="luna16", lungs=Lungs(dilate_mm=5.0)),
 }
-"""The recipes that ship, by name."""
+"""The built-in recipes by name."""
 
 
 def recipe(name_or_path: str | Path = "default") -> Recipe:
@@ -186,7 +209,7 @@ def recipe(name_or_path: str | Path = "default") -> Recipe:
     if path.suffix.lower() != ".toml":
         known = ", ".join(RECIPES)
         raise RecipeError(
-            f"no recipe of this name; there are {known}", where=str(name_or_path), do="or name a .toml file"
+            f"no recipe of this name, expected {known}", where=str(name_or_path), do="or give a .toml file"
         )
     try:
         if path.exists() and not path.is_file():
@@ -203,9 +226,9 @@ def parse_recipe(text: str, *, where: str | Path = "recipe") -> Recipe:
     Parameters
     ----------
     text : str
-        TOML; what it leaves out is as in the recipe ``default``.
+        TOML; a key that is not set has the value of the recipe ``default``.
     where : str or Path
-        What the text is called in errors.
+        Name of the text in errors.
 
     Returns
     -------
@@ -236,13 +259,11 @@ def recipe_toml(chosen: Recipe) -> str:
     str
         TOML that `parse_recipe` reads back to the same value.
     """
-    import tomli_w
-
     return tomli_w.dumps(msgspec.to_builtins(chosen))
 
 
 def recipe_fingerprint(chosen: Recipe) -> str:
-    """Hash of everything in a recipe that decides the result: not its name, nor the number of threads.
+    """Hash everything in a recipe that decides the result: all but its name and the number of threads.
 
     Parameters
     ----------
@@ -255,7 +276,7 @@ def recipe_fingerprint(chosen: Recipe) -> str:
     """
     values: dict[str, Any] = msgspec.to_builtins(chosen)
     decisive = {k: v for k, v in values.items() if k not in {"name", "compute"}}
-    if decisive["output"]["series_uid"] == "keep":  # as before there was this choice: finished runs stay valid
+    if decisive["output"]["series_uid"] == "keep":  # older versions had no such key: their runs stay valid
         del decisive["output"]["series_uid"]
     if chosen.quality == Quality():
         del decisive["quality"]
@@ -263,15 +284,15 @@ def recipe_fingerprint(chosen: Recipe) -> str:
 
 
 def with_options(recipe: Recipe, *, file_format: str | None = None, threads: int | None = None) -> Recipe:
-    """Change what a command line may change of a recipe.
+    """Apply options of the command line to a recipe.
 
     Parameters
     ----------
     recipe : Recipe
     file_format : str, optional
-        Of volumes and masks.
+        Format of volumes and masks.
     threads : int, optional
-        Inside one scan.
+        Threads for one scan.
 
     Returns
     -------

@@ -1,9 +1,9 @@
-"""A volume is an array and the place where it lies; a mask is a volume of labels."""
+"""A volume is an array and its geometry; a mask is a volume of labels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels and their place in the patient; nothing of it can be changed.
+    """Voxels and their geometry; immutable.
 
     Parameters
     ----------
     array : ndarray, shape (z, y, x)
-        The voxels: Hounsfield units as int16 for a CT. Kept as a read-only view, not copied.
+        The voxels; Hounsfield units as int16 for a CT. Stored as a read-only view, not copied.
     geometry : Geometry
         Its shape must be the array's.
 
@@ -45,7 +45,7 @@ class Volume:
         object.__setattr__(self, "array", view)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Rebuild through the constructor, so that a copy from another process is read-only too."""
+        """Rebuild through the constructor, so that an unpickled copy is read-only too."""
         return type(self), (self.array, self.geometry)
 
     @property
@@ -59,12 +59,12 @@ class Volume:
         return self.geometry.spacing
 
     def crop(self, start: Sequence[int], stop: Sequence[int]) -> Self:
-        """The voxels of a box inside the volume, as a view, at their place in the world.
+        """The voxels of a box inside the volume, as a view; they keep their world positions.
 
         Parameters
         ----------
         start, stop : sequence of int, (z, y, x)
-            First voxel, and one past the last, as in a slice.
+            First voxel, and one past the last, as in a Python slice.
 
         Returns
         -------
@@ -79,6 +79,10 @@ class Volume:
             raise GeometryError(f"box {tuple(start)} to {tuple(stop)} is not inside a volume of shape {self.shape}")
         box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
         return type(self)(self.array[box], self.geometry.crop(start, stop))
+
+
+AnyVolume = TypeVar("AnyVolume", bound=Volume)
+"""A volume or a mask: functions that take it return the same type."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +108,12 @@ class Mask(Volume):
         super().__post_init__()
 
     def volume_ml(self, label: int | None = None) -> float:
-        """Volume of one label, or of all of them, in millilitres.
+        """Volume of one label, or of all of them, in milliliters.
 
         Parameters
         ----------
         label : int, optional
-            The label counted; every label but 0 without it.
+            The label to count; by default every label except 0.
 
         Returns
         -------

@@ -1,6 +1,7 @@
-"""Exact Euclidean distances to a set of voxels, one axis after the other.
+"""The exact Euclidean distance transform, one axis after the other; and the nearest of several labels.
 
-Source: P. Felzenszwalb, D. Huttenlocher, "Distance transforms of sampled functions", Theory of Computing 8, 2012.
+Source of the transform: P. Felzenszwalb, D. Huttenlocher, "Distance transforms of sampled functions", Theory of
+Computing 8, 2012.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hilum._kernels.bitmask.morphology import ROUNDING
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
@@ -78,7 +80,7 @@ def _stack(squared: Any, step: float, place: Any, lines: Any, start: int, stop: 
 
 
 def squared_distance(
-    chosen: NDArray[np.bool_], spacing: tuple[float, float, float], *, workers: int = 0
+    chosen: NDArray[np.bool_], spacing: tuple[float, float, float], *, workers: int = 1
 ) -> NDArray[np.float64]:
     """Squared distance of each voxel from the nearest chosen one.
 
@@ -102,3 +104,56 @@ def squared_distance(
     run_slabs(lambda a, b: _planes(squared, spacing[1], 1, *room(1), a, b), squared.shape[0], workers=workers)
     run_slabs(lambda a, b: _stack(squared, spacing[0], *room(0), a, b), squared.shape[1], workers=workers)
     return squared
+
+
+@kernel()
+def _nearest(labels: Any, voxels: Any, offsets: Any, ranks: Any, out: Any, start: int, stop: int) -> None:
+    nz, ny, nx = labels.shape
+    for i in range(start, stop):
+        best, rank = 0, -1
+        for k in range(offsets.shape[0]):
+            if best and ranks[k] != rank:
+                break
+            z, y, x = voxels[i, 0] + offsets[k, 0], voxels[i, 1] + offsets[k, 1], voxels[i, 2] + offsets[k, 2]
+            if z < 0 or y < 0 or x < 0 or z >= nz or y >= ny or x >= nx:
+                continue
+            label = labels[z, y, x]
+            if label and (best == 0 or label < best):
+                best, rank = label, ranks[k]
+        out[i] = best
+
+
+def nearest_label(
+    labels: NDArray[np.uint8],
+    voxels: NDArray[np.int64],
+    element: NDArray[np.int64],
+    spacing: tuple[float, float, float],
+    *,
+    workers: int = 1,
+) -> NDArray[np.uint8]:
+    """Find the label nearest to each of some voxels; of labels at the same distance the lowest.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (z, y, x)
+    voxels : ndarray of int64, shape (n, 3)
+    element : ndarray of int64, shape (m, 3)
+        The neighborhood to search, from `ellipsoid`.
+    spacing : tuple of float, (z, y, x)
+    workers : int
+
+    Returns
+    -------
+    ndarray of uint8, shape (n,)
+        0 where the neighborhood holds no label.
+    """
+    offsets = np.array([(dz, dy, dx) for dz, dy, half in element.tolist() for dx in range(-half, half + 1)], np.int64)
+    squared = ((offsets * np.array(spacing)) ** 2).sum(axis=1)
+    order = np.argsort(squared, kind="stable")
+    gaps = np.diff(squared[order]) > ROUNDING * squared.max()
+    ranks = np.concatenate([[0], np.cumsum(gaps)]).astype(np.int64)
+    out = np.zeros(len(voxels), np.uint8)
+    labels = np.ascontiguousarray(labels).view()
+    labels.flags.writeable = False
+    run_slabs(lambda a, b: _nearest(labels, voxels, offsets[order], ranks, out, a, b), len(voxels), workers=workers)
+    return out

@@ -32,7 +32,7 @@ def count_workers(workers: int) -> int:
         return os.cpu_count() or 1
 
 
-def run_slabs(work: Callable[[int, int], object], count: int, *, workers: int = 0, slabs: int = 0) -> None:
+def run_slabs(work: Callable[[int, int], object], count: int, *, workers: int = 1, slabs: int = 0) -> None:
     """Call ``work(start, stop)`` for consecutive ranges that cover ``range(count)``, on threads.
 
     A kernel has to keep to its slab: then its bytes depend neither on the ranges nor on the number of threads.

@@ -13,7 +13,7 @@ import msgspec
 from hilum.batch.identity import CHANGED, InputSnapshot, check_unchanged, fingerprint, input_stamp, snapshot
 from hilum.batch.lock import check_run
 from hilum.datasets import DATASETS
-from hilum.datasets.survey import hide_row
+from hilum.datasets.survey import hide_row_uids
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
 from hilum.io.errno_faults import read_fault
 from hilum.io.uids import hashed_uid, hide_uids, is_uid
@@ -65,7 +65,7 @@ class Task:
     def make(self) -> Row:
         """Make the scan and return its row."""
         row = row_or_failure(self.ref, lambda: _make(self), existed=self.existed)
-        return row if self.recipe.output.series_uid == "keep" else hide_row(row)
+        return row if self.recipe.output.series_uid == "keep" else hide_row_uids(row)
 
 
 def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False) -> Row:

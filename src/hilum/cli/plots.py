@@ -8,41 +8,38 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 import hilum
+from hilum.cli.options import Consensus, Flag, PictureOut, PlotSource, Preset, ScanSource
 from hilum.cli.plot_files import (
     Options,
     check_picture,
     finished_folder,
-    index_of,
     load,
-    need,
+    require,
     rescale_of,
     save,
+    slice_index,
     with_lungs,
 )
 from hilum.cli.status import ALL_WELL
-from hilum.console import say
+from hilum.console import print_result
 from hilum.errors import InputError
 
-Preset = Literal["lung", "mediastinum", "soft-tissue", "bone"]
-Flag = Annotated[bool, Parameter(negative="")]
 Slice = Annotated[int | None, Parameter(name="--slice")]
 
-_USUAL = Options()
+_DEFAULTS = Options()
 
 
-def histogram(source: Path, /, *, out: Path, bins: int = 80, lungs: Flag = False, options: Options = _USUAL) -> int:
-    """Draw how often each HU value occurs, beside the ranges of tissues.
+def histogram(
+    source: PlotSource, /, *, out: PictureOut, bins: int = 80, lungs: Flag = False, options: Options = _DEFAULTS
+) -> int:
+    """Draw a histogram of the HU values and the HU ranges of tissues.
 
     Parameters
     ----------
-    source
-        A DICOM folder, a volume file, or a finished scan's folder.
-    out
-        Ends in .png, .svg or .pdf.
     bins
-        Of equal width, over -1100 to 1500 HU.
+        Number of bins of equal width from -1100 to 1500 HU.
     lungs
-        Count the voxels of the lungs alone.
+        Count only the voxels of the lungs.
     """
     check_picture(out)
     from hilum.pictures.histogram import histogram as draw
@@ -52,35 +49,29 @@ def histogram(source: Path, /, *, out: Path, bins: int = 80, lungs: Flag = False
 
 
 def montage(
-    source: Path,
+    source: PlotSource,
     /,
     *,
-    out: Path,
+    out: PictureOut,
     plane: Literal["axial", "coronal", "sagittal"] = "axial",
     every: int = 5,
     columns: int = 8,
     preset: Preset = "lung",
     lungs: Flag = False,
-    options: Options = _USUAL,
+    options: Options = _DEFAULTS,
 ) -> int:
     """Draw every n-th slice on one sheet.
 
     Parameters
     ----------
-    source
-        A DICOM folder, a volume file, or a finished scan's folder.
-    out
-        Ends in .png, .svg or .pdf.
     plane
-        How the slices lie.
+        Orientation of the slices.
     every
-        Slices from one that is drawn to the next.
+        Step from one drawn slice to the next.
     columns
-        Slices a row.
-    preset
-        The window.
+        Slices per row.
     lungs
-        Find the lungs and outline them; those of a finished scan are outlined anyway.
+        Segment and outline the lungs; the lung mask of a finished scan is always outlined.
     """
     check_picture(out)
     from hilum.pictures.montage import montage as draw
@@ -94,7 +85,7 @@ def montage(
 
 
 def surface(
-    source: Path,
+    source: PlotSource,
     /,
     *,
     out: Path | None = None,
@@ -102,24 +93,22 @@ def surface(
     kind: Literal["lungs", "skeleton"] = "lungs",
     threshold_hu: float = 400.0,
     cell_mm: float = 2.0,
-    options: Options = _USUAL,
+    options: Options = _DEFAULTS,
 ) -> int:
-    """Draw the lungs with their nodules, or the skeleton, in three dimensions; or write them as a mesh.
+    """Draw the lungs with their nodules, or the skeleton, in 3-D, or write them as a mesh.
 
     Parameters
     ----------
-    source
-        A DICOM folder, a volume file, or a finished scan's folder.
     out
-        A picture: .png, .svg or .pdf.
+        Picture to write: .png, .svg or .pdf.
     mesh
-        A mesh in LPS mm: .stl, .ply or .glb.
+        Mesh to write, in LPS mm: .stl, .ply or .glb.
     kind
-        What is shown.
+        What to draw.
     threshold_hu
-        The skeleton is above it.
+        Voxels above this value belong to the skeleton.
     cell_mm
-        Voxels are averaged in cells of about this size.
+        Approximate size of the cells over which voxels are averaged.
     """
     if out is None and mesh is None:
         raise InputError("nothing to write", do="give --out for a picture, --mesh for a mesh, or both", code="option")
@@ -129,76 +118,64 @@ def surface(
         check_picture(out)
     if mesh is not None:
         check_mesh_output(mesh)
-    need("skimage", "scikit-image")
-    need("matplotlib", "matplotlib")
+    require("skimage", "scikit-image")
+    require("matplotlib", "matplotlib")
     from hilum.ops.surfaces import surfaces
     from hilum.pictures.surface import part_color
     from hilum.pictures.surface import surface as draw
 
     scan = load(source, options)
     scan = with_lungs(scan) if kind == "lungs" else scan
-    found = surfaces(scan, kind=kind, threshold_hu=threshold_hu, cell_mm=cell_mm)
+    meshes = surfaces(scan, kind=kind, threshold_hu=threshold_hu, cell_mm=cell_mm)
     if mesh is not None:
-        write_meshes([(part, part_color(part)) for part in found], mesh)
-        say(f"{mesh}: {', '.join(f'{m.name} {len(m.faces)} triangles' for m in found)}")
+        write_meshes([(part, part_color(part)) for part in meshes], mesh)
+        print_result(f"{mesh}: {', '.join(f'{part.name} {len(part.faces)} triangles' for part in meshes)}")
     if out is not None:
-        save(draw(scan, kind=kind, threshold_hu=threshold_hu, meshes=found), out, options)
+        save(draw(scan, kind=kind, threshold_hu=threshold_hu, meshes=meshes), out, options)
     return ALL_WELL
 
 
 def steps(
-    source: Path,
+    source: PlotSource,
     /,
     *,
-    out: Path,
+    out: PictureOut,
     method: Literal["tutorial2d", "hilum"] = "tutorial2d",
     slice_number: Slice = None,
-    options: Options = _USUAL,
+    options: Options = _DEFAULTS,
 ) -> int:
-    """Draw how the lungs are found on one slice, step by step.
+    """Draw the steps of the lung segmentation on one slice.
 
     Parameters
     ----------
-    source
-        A DICOM folder, a volume file, or a finished scan's folder.
-    out
-        Ends in .png, .svg or .pdf.
     method
         The eight steps of the 2017 tutorial, or the stages of hilum's own method.
     slice_number
-        From 1 at the feet; that with the most lung without it.
+        Slice number, counted from 1 at the feet; the slice with the most lung by default.
     """
     check_picture(out)
     from hilum.pictures.steps import steps as draw
 
     scan = load(source, options)
-    return save(draw(scan.ct, method=method, index=index_of(slice_number)), out, options)
+    return save(draw(scan.ct, method=method, index=slice_index(slice_number)), out, options)
 
 
 def nodules(
-    source: Path,
+    source: PlotSource,
     /,
     *,
-    out: Path,
+    out: PictureOut,
     preset: Preset = "lung",
-    consensus: float = 0.5,
+    consensus: Consensus = 0.5,
     most: int = 12,
-    options: Options = _USUAL,
+    options: Options = _DEFAULTS,
 ) -> int:
     """Draw each nodule as image, mask and overlay in three planes.
 
     Parameters
     ----------
-    source
-        A DICOM folder, a volume file, or a finished scan's folder.
-    out
-        Ends in .png, .svg or .pdf.
-    preset
-        The window.
-    consensus
-        The share of a nodule's readers who must have drawn a place: above 0, at most 1.
     most
-        Nodules drawn, the largest first.
+        Number of nodules to draw, the largest first.
     """
     check_picture(out)
     from hilum.pictures.nodules import nodules as draw
@@ -206,49 +183,39 @@ def nodules(
     return save(draw(load(source, options), preset=preset, level=consensus, most=most), out, options)
 
 
-def window(source: Path, /, *, out: Path, slice_number: Slice = None, options: Options = _USUAL) -> int:
-    """Draw a slice under every preset, and the curves from stored value to gray.
+def window(source: PlotSource, /, *, out: PictureOut, slice_number: Slice = None, options: Options = _DEFAULTS) -> int:
+    """Draw a slice under every window preset, and the curves from stored value to gray value.
 
     Parameters
     ----------
-    source
-        A DICOM folder, a volume file, or a finished scan's folder.
-    out
-        Ends in .png, .svg or .pdf.
     slice_number
-        From 1 at the feet; that of the largest nodule, or the middle, without it.
+        Slice number, counted from 1 at the feet; by default the slice of the largest nodule, or the middle one.
     """
     check_picture(out)
     from hilum.pictures.window import window as draw
 
     scan = load(source, options)
-    return save(draw(scan, index=index_of(slice_number), rescale=rescale_of(source, scan)), out, options)
+    return save(draw(scan, index=slice_index(slice_number), rescale=rescale_of(source, scan)), out, options)
 
 
 def compare(
-    source: Path,
+    source: ScanSource,
     /,
     *,
-    out: Path,
+    out: PictureOut,
     recipe: str = "default",
     beside: str = "tutorial2017",
     preset: Preset = "lung",
-    options: Options = _USUAL,
+    options: Options = _DEFAULTS,
 ) -> int:
-    """Draw what two recipes make of a scan, and what habits of 2017 would do to it.
+    """Draw the results of two recipes on one scan, and the effects of common mistakes of 2017.
 
     Parameters
     ----------
-    source
-        A DICOM folder or a volume file.
-    out
-        Ends in .png, .svg or .pdf.
     recipe
-        Name of a recipe that ships, or a TOML file.
+        Name of a built-in recipe, or a TOML file.
     beside
-        The other recipe.
-    preset
-        The window.
+        The recipe to compare it with.
     """
     check_picture(out)
     from hilum.pictures.compare import compare as draw
@@ -256,22 +223,12 @@ def compare(
     first, second = hilum.recipe(recipe), hilum.recipe(beside)
     if finished_folder(source) is not None:
         do = "give the folder or file that it was made from"
-        raise InputError("recipes are compared on a scan as it was read, and this one is finished", where=source, do=do)
+        raise InputError("is a finished scan; recipes are compared on the original scan", where=source, do=do)
     return save(draw(load(source, options), first, second, preset=preset), out, options)
 
 
-def overview(source: Path, /, *, out: Path, preset: Preset = "lung", options: Options = _USUAL) -> int:
-    """Draw slices in three planes with lungs and nodules.
-
-    Parameters
-    ----------
-    source
-        A DICOM folder, a volume file, or a finished scan's folder.
-    out
-        Ends in .png, .svg or .pdf.
-    preset
-        The window.
-    """
+def overview(source: PlotSource, /, *, out: PictureOut, preset: Preset = "lung", options: Options = _DEFAULTS) -> int:
+    """Draw slices in three planes with lungs and nodules."""
     check_picture(out)
     from hilum.pictures.overview import overview as draw
 

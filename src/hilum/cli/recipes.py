@@ -5,28 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from hilum.cli.status import ALL_WELL
-from hilum.console import say
+from hilum.console import print_result
 
 
-def list_recipes() -> int:
-    """List the recipes that ship."""
+def list_() -> int:
+    """List the built-in recipes."""
     from hilum.recipes import RECIPES
 
-    say("\n".join(RECIPES))
+    print_result("\n".join(RECIPES))
     return ALL_WELL
 
 
 def show(name: str, /) -> int:
-    """Print a whole recipe as TOML, defaults included.
+    """Print a complete recipe as TOML, defaults included.
 
     Parameters
     ----------
     name
-        Of a recipe that ships, or a TOML file.
+        Name of a built-in recipe, or a TOML file.
     """
     from hilum.recipes import recipe, recipe_toml
 
-    say(recipe_toml(recipe(name)).rstrip())
+    print_result(recipe_toml(recipe(name)).rstrip())
     return ALL_WELL
 
 
@@ -40,5 +40,5 @@ def check(file: Path, /) -> int:
     """
     from hilum.recipes import recipe, recipe_fingerprint
 
-    say(f"{file}: a valid recipe, fingerprint {recipe_fingerprint(recipe(file))[:16]}")
+    print_result(f"{file}: a valid recipe, fingerprint {recipe_fingerprint(recipe(file))[:16]}")
     return ALL_WELL

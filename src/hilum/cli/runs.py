@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, closing
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from hilum.cli.ending import ending, status_of
+from hilum.cli.options import Flag, Format, FormatOverride, Json, MemoryGigabytes, RunFolder, TimeoutMinutes, Workers
+from hilum.cli.signals import describe_interrupt, exit_status
 from hilum.cli.status import ALL_WELL, REFUSED
-from hilum.console import complain, landing, say, warn
+from hilum.console import nodule_lines, print_error, print_note, print_result
 
 if TYPE_CHECKING:
-    from hilum.progress import Tally
+    from collections.abc import Callable, Generator
 
-if TYPE_CHECKING:
     from hilum.batch.removals import PruneCounts
+    from hilum.outputs.ledger_rows import Row
+    from hilum.progress import RunCounts
 
 
 def run(
@@ -25,22 +28,22 @@ def run(
     *,
     out: Path,
     recipe: str = "default",
-    file_format: Annotated[Literal["nifti", "npy", "zarr", "b2nd"] | None, Parameter(name="--format")] = None,
+    file_format: FormatOverride = None,
     dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017"] = "auto",
     annotations: Path | None = None,
-    workers: int = 0,
+    workers: Workers = 0,
     scheduler: str = "",
-    timeout: float = 30.0,
-    memory: float = 0.0,
+    timeout: TimeoutMinutes = 30.0,
+    memory: MemoryGigabytes = 0.0,
     retries: Literal[0, 1] = 1,
-    json: Annotated[bool, Parameter(negative="")] = False,
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
-    prune: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+    overwrite: Flag = False,
+    prune: Flag = False,
     name_by: Literal["uid", "folder", "case"] = "uid",
-    hide_paths: Annotated[bool, Parameter(negative="")] = False,
-    strict: Annotated[bool, Parameter(negative="")] = False,
+    hide_paths: Flag = False,
+    strict: Flag = False,
 ) -> int:
-    """Preprocess scans: files, folders or whole data sets into training-ready output.
+    """Preprocess scans: turn files, folders or whole data sets into training-ready output.
 
     Parameters
     ----------
@@ -49,44 +52,33 @@ def run(
     out
         The output folder.
     recipe
-        Name of a recipe that ships, or a TOML file; see 'hilum recipe list'.
-    file_format
-        Format of volumes and masks, in place of the recipe's.
+        Name of a built-in recipe, or a TOML file; see 'hilum recipe list'.
     dataset
-        Kind of input; auto tells it by its shape.
+        Kind of input; auto detects it from the files.
     annotations
-        A LUNA16 annotations.csv, a reading of LIDC-IDRI in .xml, or the data set's own table or readings, where they do
-        not lie in the data set.
-    workers
-        Scans at a time, each in a process of its own; 0 for one per core where there is memory for as many.
+        A LUNA16 annotations.csv, a LIDC-IDRI reading in .xml, or the data set's own table or readings if they are not
+        in the data set.
     scheduler
-        Address of a Dask scheduler whose workers make the scans, or 'local' to start one here; see docs/cluster.md.
-    timeout
-        Minutes that one scan may take; 0 for no limit.
-    memory
-        GB of memory that one scan may take; 0 for an equal share of what is free.
+        Address of a Dask scheduler whose workers process the scans, or 'local' to start one here; see docs/cluster.md.
     retries
-        How often a scan is tried again whose process died: 0 or 1.
-    json
-        Print a summary in JSON for programs in place of text.
+        How often to retry a scan whose process died: 0 or 1.
     overwrite
         Replace the results of another recipe, and remove nodules and labels that this run does not have.
     prune
-        At the end, remove from the output what belongs to no finished scan and to no input given: lines of scans that
-        are gone, and folders of scans that are not finished.
+        At the end, remove ledger lines of scans that are no longer in the input, and folders of unfinished scans.
     name_by
-        What the scans' folders are called after: a hash of the series UID, the folder or file that holds the scan, or
-        the case of a public data set. A name of yours stands in every output.
+        Name the scan folders by a hash of the series UID, by the folder or file of the scan, or by the case of a public
+        data set. With folder, your names appear in every output.
     hide_paths
-        Leave names that could be a patient's out of the scans' paths in OUT/scans.csv, also of earlier runs.
+        Leave names that could identify a patient out of the paths in OUT/scans.csv, also for earlier runs.
     strict
-        End with status 1 also where a scan is to be checked: it was stored, and something is probably wrong.
+        Exit with status 1 if a stored scan has an alarm, that is, if its data are probably wrong.
     """
     from hilum import batch
     from hilum.io.optional_packages import check_packages
     from hilum.outputs.dataset_summary import read_summary
     from hilum.outputs.folder import check_output_folder
-    from hilum.progress import Tally, progress
+    from hilum.progress import RunCounts
     from hilum.recipes import recipe as find_recipe
     from hilum.recipes import with_options
 
@@ -96,117 +88,95 @@ def run(
     check_output_folder(out, inputs)
     found = batch.survey(inputs, dataset=dataset, annotations=annotations)
     for row in found.refused:
-        complain(row.full_reason or row.reason)
-    for name, notes in found.told.items():
+        print_error(row.full_reason or row.reason)
+    for name, notes in found.screen_notes.items():
         if dataset == "auto" and name != "folder":
-            warn(f"taken as {name}, by its shape (--dataset says otherwise)")
+            print_note(f"detected the data set {name}; use --dataset if this is wrong")
         for note in notes:
-            warn(f"{name}: {note}")
-    if not found.refs:  # no run: a person has read why, and a program gets its line all the same
-        tally = Tally(len(found.refused))
+            print_note(f"{name}: {note}")
+    if not found.refs:
+        counts = RunCounts(len(found.refused))
         for row in found.refused:
-            tally.add(row)
+            counts.add(row)
         if json:
-            say(tally.as_json(out))
+            print_result(counts.as_json(out))
         return REFUSED
     refs = found.refs if name_by == "uid" else batch.name_scans(found.refs, name_by)
-    with ExitStack() as stack:
-        shown = stack.enter_context(progress(len(found.refs) + len(found.refused)))
-        rows = batch.process(
-            refs,
-            chosen,
-            out,
-            workers=workers,
-            limits=limits,
-            scheduler=scheduler,
-            overwrite=overwrite,
-            refused=found.refused,
-            found=found,
-            pruned=_tell_pruned if prune else None,
-            full_paths=not hide_paths,
-            watch=shown.watch,
-        )
-        stack.enter_context(closing(rows))
-        try:
-            for row in rows:
-                shown.add(row)
-        except KeyboardInterrupt as asked:
-            complain(
-                f"{out}: {ending(asked)} after {shown.tally.count} of {shown.tally.total} scans; run it again to go on"
-            )
-            return status_of(asked)
-    _say_end(shown.tally, out, json=json, nodules="" if json else landing(read_summary(out)))
-    return REFUSED if not shown.tally.well or (strict and shown.tally.to_check) else ALL_WELL
+    process = partial(
+        batch.process,
+        refs,
+        chosen,
+        out,
+        workers=workers,
+        limits=limits,
+        scheduler=scheduler,
+        overwrite=overwrite,
+        refused=found.refused,
+        found=found,
+        pruned=_print_pruned if prune else None,
+        full_paths=not hide_paths,
+    )
+    counts, interrupted = _follow(process, out, total=len(refs) + len(found.refused))
+    if interrupted:
+        return interrupted
+    if json:
+        print_result(counts.as_json(out))
+    else:
+        print_result("\n".join([*nodule_lines(read_summary(out)), *counts.summary(out)]))
+    return REFUSED if not counts.all_finished or (strict and counts.to_check) else ALL_WELL
 
 
-def _tell_pruned(gone: PruneCounts) -> None:
-    warn(f"pruned: {gone.rows} lines of the ledger and {gone.folders} folders that belonged to no finished scan")
+def _print_pruned(pruned: PruneCounts) -> None:
+    print_note(f"pruned: {pruned.rows} ledger lines and {pruned.folders} folders without a finished scan")
 
 
 def store(
-    folder: Path,
+    folder: RunFolder,
     /,
     *,
-    file_format: Annotated[Literal["nifti", "npy", "zarr", "b2nd"], Parameter(name="--format")],
+    file_format: Format,
     out: Path | None = None,
-    workers: int = 0,
-    timeout: float = 30.0,
-    memory: float = 0.0,
+    workers: Workers = 0,
+    timeout: TimeoutMinutes = 30.0,
+    memory: MemoryGigabytes = 0.0,
 ) -> int:
-    """Store the volumes of a finished output in another format, in a folder of its own; the first one stays.
+    """Store the volumes of a finished output in another format, in a new folder. If interrupted, run it again.
 
     Parameters
     ----------
-    folder
-        An output folder of 'hilum run'.
-    file_format
-        Format of volumes and masks.
     out
-        The new output folder; without it the old one's name and the format, beside it: OUT-b2nd. Interrupted, the same
-        command goes on.
-    workers
-        Scans at a time, each in a process of its own; 0 for one per core where there is memory for as many.
-    timeout
-        Minutes that one scan may take; 0 for no limit.
-    memory
-        GB of memory that one scan may take; 0 for an equal share of what is free.
+        The new output folder; by default next to the old one, with the format in its name: OUT-b2nd.
     """
     from hilum import batch
     from hilum.outputs.ledger import read_ledger
-    from hilum.progress import progress
 
     target = folder.with_name(f"{folder.resolve().name}-{file_format}") if out is None else out
-    total = len(read_ledger(folder))
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=1)
-    with ExitStack() as stack:
-        shown = stack.enter_context(progress(total))
-        rows = batch.convert_run(
-            folder, target, file_format=file_format, workers=workers, limits=limits, watch=shown.watch
-        )
-        stack.enter_context(closing(rows))
+    process = partial(batch.convert_run, folder, target, file_format=file_format, workers=workers, limits=limits)
+    counts, interrupted = _follow(process, target, total=len(read_ledger(folder)))
+    if interrupted:
+        return interrupted
+    print_result("\n".join(counts.summary(target)))
+    return ALL_WELL if counts.all_finished else REFUSED
+
+
+def _follow(process: Callable[..., Generator[Row, None, None]], out: Path, *, total: int) -> tuple[RunCounts, int]:
+    """Process scans and show the progress; return the counts and, after Ctrl-C or a signal, the exit status."""
+    from hilum.progress import progress
+
+    with progress(total) as shown, closing(process(watch=shown.watch)) as rows:
         try:
             for row in rows:
                 shown.add(row)
-        except KeyboardInterrupt as asked:
-            complain(
-                f"{target}: {ending(asked)} after {shown.tally.count} of {total} scans; give the command again to go on"
-            )
-            return status_of(asked)
-    _say_end(shown.tally, target)
-    return ALL_WELL if shown.tally.well else REFUSED
-
-
-def _say_end(tally: Tally, out: Path, *, json: bool = False, nodules: str = "") -> None:
-    """Print how a run ended; what is to be done comes last."""
-    if json:
-        say(tally.as_json(out))
-        return
-    for line in filter(None, (nodules, *tally.ending(out))):
-        say(line)
+        except KeyboardInterrupt as interrupt:
+            done = f"{describe_interrupt(interrupt)} after {shown.counts.count} of {total} scans"
+            print_error(f"{out}: {done}; run the same command again to continue")
+            return shown.counts, exit_status(interrupt)
+    return shown.counts, ALL_WELL
 
 
 def demo(*, out: Path = Path("hilum-demo")) -> int:
-    """Make a phantom scan, preprocess it and draw a picture: no input needed.
+    """Make a phantom scan, preprocess it and draw a picture; needs no input.
 
     Parameters
     ----------
@@ -215,69 +185,51 @@ def demo(*, out: Path = Path("hilum-demo")) -> int:
     """
     from hilum.demo import demo as make
 
-    say(make(out))
+    print_result(make(out))
     return ALL_WELL
 
 
-def stats(folder: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
-    """Print a finished output's fingerprint: gray values of the whole and inside the masks, grids, classes.
-
-    Parameters
-    ----------
-    folder
-        An output folder of 'hilum run'.
-    json
-        Print JSON for programs in place of text.
-    """
+def stats(folder: RunFolder, /, *, json: Json = False) -> int:
+    """Print statistics of a finished output: gray values of the volumes and inside the masks, grids, labels."""
     from hilum.fingerprint import fingerprint, fingerprint_json, fingerprint_text
     from hilum.stats import stats_text
 
     found = fingerprint(folder)
-    say(fingerprint_json(found) if json else f"{stats_text(found.overall)}\n{fingerprint_text(found)}")
+    print_result(fingerprint_json(found) if json else f"{stats_text(found.overall)}\n{fingerprint_text(found)}")
     return ALL_WELL
 
 
-def report(folder: Path, /, *, out: Path | None = None) -> int:
-    """Write one offline HTML page of a finished output: its scans by risk, with pictures.
+def report(folder: RunFolder, /, *, out: Path | None = None) -> int:
+    """Write one offline HTML page about a finished output: its scans sorted by risk, with pictures.
 
     Parameters
     ----------
-    folder
-        An output folder of 'hilum run'.
     out
-        The file to write; report.html in the folder without it.
+        The file to write; by default report.html in the folder.
     """
     from hilum.report import write_report
 
     made = write_report(folder, out)
-    say(f"{made.path}: {made.scans} scans, {made.pictures} with pictures, {made.size / 1e6:.1f} MB")
+    print_result(f"{made.path}: {made.scans} scans, {made.pictures} with pictures, {made.size / 1e6:.1f} MB")
     return ALL_WELL
 
 
-def verify(folder: Path, /, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
-    """Hold a finished output against its checksums and its ledger: one line for every fault.
-
-    Parameters
-    ----------
-    folder
-        An output folder of 'hilum run'.
-    json
-        Print JSON for programs in place of text, a line for each fault and one for the verdict.
-    """
+def verify(folder: RunFolder, /, *, json: Json = False) -> int:
+    """Check a finished output against its checksums and its ledger; print one line per fault."""
     import msgspec
 
     from hilum.verify import Fault
     from hilum.verify import verify as check
 
     faults = 0
-    for found in check(folder):
-        is_fault = isinstance(found, Fault)
+    for result in check(folder):
+        is_fault = isinstance(result, Fault)
         faults += is_fault
         if json:
-            say(msgspec.json.encode(found).decode())
-        elif isinstance(found, Fault):
-            complain(found.text)
+            print_result(msgspec.json.encode(result).decode())
+        elif isinstance(result, Fault):
+            print_error(result.text)
         else:
-            told = f"{found.scans} scans, {found.files} files, {found.bytes / 1e6:.1f} MB"
-            say(f"{folder}: {told}: " + (f"{faults} faults" if faults else "all as they were written"))
+            checked = f"{result.scans} scans, {result.files} files, {result.bytes / 1e6:.1f} MB"
+            print_result(f"{folder}: {checked}: {faults or 'no'} faults")
     return REFUSED if faults else ALL_WELL

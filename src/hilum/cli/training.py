@@ -1,4 +1,4 @@
-"""Commands between a finished output and a training run: the score of detections, slices, patches."""
+"""Commands that prepare a finished output for training, and the score of a detector."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from hilum.cli.options import Flag, FoldBy, Json, Overwrite, RunFolder
 from hilum.cli.plot_files import check_picture, save_picture
 from hilum.cli.status import ALL_WELL, REFUSED
-from hilum.console import say, warn
+from hilum.console import print_note, print_result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,30 +29,28 @@ def froc(
     bootstrap: int = 1000,
     seed: int = 0,
     plot: Path | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
 ) -> int:
     """Score a detector as LUNA16 does: sensitivity at 1/8 to 8 false positives per scan, and their mean.
 
     Parameters
     ----------
     detections
-        A csv: seriesuid, coordX, coordY, coordZ, probability.
+        A CSV file with the columns seriesuid, coordX, coordY, coordZ, probability.
     annotations
         A LUNA16 annotations.csv.
     excluded
-        A LUNA16 annotations_excluded.csv: marks on its findings are neither right nor wrong.
+        A LUNA16 annotations_excluded.csv: detections on its findings count neither as hits nor as false positives.
     scans
-        The series looked at: a csv with the column seriesuid, or one UID a line.
+        The series to score: a CSV file with the column seriesuid, or one UID per line.
     most_marks
-        Marks that count per scan, those of the highest probability; 0 for all.
+        Detections scored per scan, the most probable first; 0 for all.
     bootstrap
-        Samples of the scans for the 95 % intervals; 0 for none.
+        Bootstrap samples of the scans for the 95 % intervals; 0 for none.
     seed
-        Of the samples.
+        Seed of the bootstrap samples.
     plot
-        Draw the curve into this .png, .svg or .pdf.
-    json
-        Print JSON for programs in place of text.
+        Draw the curve to this file: .png, .svg or .pdf.
     """
     from hilum.train.evaluation import evaluate_detections, evaluation_json, evaluation_text
 
@@ -67,51 +66,45 @@ def froc(
         seed=seed,
     )
     for note in found.notes:
-        warn(str(note))
+        print_note(str(note))
     if plot is not None:
         from hilum.pictures.froc import froc_curve
 
         save_picture(froc_curve(found.score), plot, dpi=120)
-    say(evaluation_json(found) if json else evaluation_text(found))
+    print_result(evaluation_json(found) if json else evaluation_text(found))
     return ALL_WELL
 
 
 def slices(
-    folder: Path,
+    folder: RunFolder,
     /,
     *,
     out: Path,
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,
     pixels: Literal["stored", "uint8", "int16", "uint16"] = "stored",
-    fold_by: str = "fold",
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    fold_by: FoldBy = "fold",
+    overwrite: Overwrite = False,
 ) -> int:
-    """Write three slices round the biggest nodule of each scan, and its mask in them, as .npy.
+    """Write three slices through the largest nodule of each scan, and the nodule's mask on them, as .npy.
 
     Parameters
     ----------
-    folder
-        An output folder of 'hilum run'.
     out
         A folder for images_N.npy, masks_N.npy, index.csv and summary.json.
     every
-        All nodules of a scan, not the biggest alone.
+        Write every nodule of a scan, not only the largest.
     pixels
-        Values as stored, or each slice stretched over 0 to 255, 0 to 32767 or 0 to 65535.
-    fold_by
-        The label in scan.json that is told as the fold: 'fold', or 'patient_fold'.
-    overwrite
-        Replace an earlier result.
+        Values as stored, or each slice scaled to 0 to 255, 0 to 32767 or 0 to 65535.
     """
     from hilum.train.slices import write_slices
 
     made = write_slices(folder, out, every=every, pixels=pixels, fold_by=fold_by, overwrite=overwrite)
-    say(f"{out}: {made.nodules} nodules of {made.scans} scans, three slices each")
-    return tell(made.skipped)
+    print_result(f"{out}: {made.nodules} nodules of {made.scans} scans, three slices each")
+    return report_skipped(made.skipped)
 
 
 def patches(
-    folder: Path,
+    folder: RunFolder,
     /,
     *,
     out: Path,
@@ -122,41 +115,35 @@ def patches(
     distance_mm: float = 20.0,
     candidates: Path | None = None,
     excluded: Path | None = None,
-    kept: Annotated[bool, Parameter(negative="")] = False,
-    fold_by: str = "fold",
+    kept: Flag = False,
+    fold_by: FoldBy = "fold",
     seed: int = 0,
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    overwrite: Overwrite = False,
 ) -> int:
-    """Cut patches at the nodules of a finished output and at places that are none, with an index.
+    """Cut patches at the nodules of a finished output and away from them, and write an index.
 
     Parameters
     ----------
-    folder
-        An output folder of 'hilum run'.
     out
         A folder for images_SCAN.npy, masks_SCAN.npy, index.csv and summary.json.
     size
         Voxels along each edge.
     jitter_mm
-        How far a patch may be moved off its nodule, along each axis.
+        Largest random shift of a patch from its nodule, along each axis.
     per_nodule
-        Patches at each nodule.
+        Patches per nodule.
     negatives
-        Patches per scan that are at no nodule.
+        Patches per scan that contain no nodule.
     distance_mm
-        Distance of their centers from every nodule's surface, at least.
+        Smallest distance from the center of a negative patch to the surface of any nodule.
     candidates
-        A LUNA16 candidates.csv: negatives are drawn from its class 0.
+        A LUNA16 candidates.csv: draw negatives from its class 0.
     excluded
-        A LUNA16 annotations_excluded.csv: negatives are drawn from it too. Without a table: from the lungs.
+        A LUNA16 annotations_excluded.csv: draw negatives from it too. Without a table, draw them from the lungs.
     kept
-        Draw negatives from the candidates and excluded findings that a run of LUNA16 keeps with each scan.
-    fold_by
-        The label in scan.json that is told as the fold: 'fold', or 'patient_fold'.
+        Draw negatives from the candidates and excluded findings that a run on LUNA16 stores with each scan.
     seed
-        Same seed, same bytes.
-    overwrite
-        Replace an earlier result.
+        Seed; the same seed gives the same bytes.
     """
     from hilum.train.patch_records import PatchOptions
     from hilum.train.patches import write_patches
@@ -172,12 +159,12 @@ def patches(
     made = write_patches(
         folder, out, chosen, candidates=candidates, excluded=excluded, kept=kept, fold_by=fold_by, overwrite=overwrite
     )
-    say(f"{out}: {made.positives} patches at nodules and {made.negatives} elsewhere, from {len(made.scans)} scans")
-    return tell(made.skipped)
+    print_result(f"{out}: {made.positives} patches at nodules, {made.negatives} elsewhere, of {len(made.scans)} scans")
+    return report_skipped(made.skipped)
 
 
-def tell(skipped: Sequence[Skip]) -> int:
-    """Say what was left out, a line a reason, and the exit status: damage is a failure, having no nodule is none.
+def report_skipped(skipped: Sequence[Skip]) -> int:
+    """Print one note per reason for which something was left out.
 
     Parameters
     ----------
@@ -186,10 +173,11 @@ def tell(skipped: Sequence[Skip]) -> int:
     Returns
     -------
     int
+        The exit status. A damaged scan is a failure; a scan without nodules is not.
     """
     for code in dict.fromkeys(skip.code for skip in skipped):
         same = [skip for skip in skipped if skip.code == code]
         names = list(dict.fromkeys(skip.scan for skip in same if skip.scan))
         where = f": {', '.join(names[:3])}" + (", ..." if len(names) > 3 else "") if names else ""
-        warn(f"{code}: {sum(skip.count for skip in same)} left out: {same[0].reason}{where}")
+        print_note(f"{code}: {sum(skip.count for skip in same)} left out: {same[0].reason}{where}")
     return REFUSED if any(skip.code == "damaged-scan" for skip in skipped) else ALL_WELL

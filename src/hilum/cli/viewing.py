@@ -8,8 +8,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from hilum.cli.options import Series
 from hilum.cli.status import ALL_WELL
-from hilum.console import say
+from hilum.console import print_result
 
 
 def view(
@@ -18,40 +19,38 @@ def view(
     *,
     annotations: Path | None = None,
     original: Path | None = None,
-    series: str = "",
+    series: Series = "",
     port: int = 0,
     browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
 ) -> int:
-    """Look at a scan or a finished output in the browser: slices, lungs, nodules, 3-D; nothing leaves the machine.
+    """Look at a scan or a finished output in the browser: slices, lungs, nodules, 3-D. No data leave the machine.
 
     Parameters
     ----------
     source
         A DICOM folder, a volume file, or an output folder of 'hilum run'.
     annotations
-        For one scan: a LUNA16 annotations.csv, or a reading of LIDC-IDRI in .xml.
+        For one scan: a LUNA16 annotations.csv, or a LIDC-IDRI reading in .xml.
     original
-        For an output folder: the input of that run, to be shown beside what was made of it.
-    series
-        Series Instance UID, where a DICOM folder holds several.
+        For an output folder: the input of that run, to compare with the result.
     port
-        Of 127.0.0.1; 0 for one that is free.
+        Port on 127.0.0.1; 0 for any free port.
     browser
-        Whether a browser is opened; an address that lets one browser in is printed either way.
+        Open a browser; hilum prints a single-use address for one browser in any case.
     """
     from hilum.viewer import view as serve
     from hilum.viewer.server import check
 
     def ready(address: str) -> None:
-        say(address)
+        print_result(address)
         sys.stdout.flush()
-        sys.stderr.write("Ctrl-C ends it\n")
+        sys.stderr.write("Press Ctrl-C to stop\n")
 
     def again(address: str) -> None:
         sys.stderr.write(f"for another browser: {address}\n")
 
     def failed() -> None:
-        sys.stderr.write("no browser could be started: open the address above\n")
+        sys.stderr.write("could not start a browser: open the address above\n")
 
     check()
     serve(

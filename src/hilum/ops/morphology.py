@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.bitmask.mask import BitMask
+from hilum._kernels.distance import nearest_label
 from hilum.errors import InputError
 from hilum.volume import Mask
-
-if TYPE_CHECKING:
-    from hilum._kernels.bitmask.bits import Bits
 
 
 def dilate(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
@@ -40,28 +39,26 @@ def dilate(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
         If the radius is negative or not finite.
     """
     _check(radius_mm)
-    from hilum._kernels.bitmask import bits, morphology
-
     labels = bits.labels_in(mask.array, workers=workers)
     if not labels or radius_mm < min(mask.spacing):
         return mask
     rods = morphology.ellipsoid(radius_mm, mask.spacing, mask.shape)
     grown = []
     for label in labels:
-        seed = bits.between(mask.array, label, label, workers=workers)
-        grown.append(morphology.dilate(seed, mask.shape[2], rods, workers=workers))
+        seed = bits.equal(mask.array, label, workers=workers)
+        grown.append(morphology.dilate(seed, rods, workers=workers))
     if len(labels) == 1:
         return Mask(
-            bits.paint(grown[0], np.zeros(mask.shape, np.uint8), label=labels[0], workers=workers), mask.geometry
+            bits.write_label(grown[0], np.zeros(mask.shape, np.uint8), label=labels[0], workers=workers), mask.geometry
         )
-    free = bits.between(mask.array, 0, 0, workers=workers)
+    free = bits.equal(mask.array, 0, workers=workers)
     grown = [voxels & free for voxels in grown]
     out = mask.array.copy()
     for label, voxels in zip(labels, grown, strict=True):
-        bits.paint(voxels, out, label=label, workers=workers)
-    places = bits.places(_reached_twice(grown))
+        bits.write_label(voxels, out, label=label, workers=workers)
+    places = bits.coordinates(_reached_twice(grown))
     if len(places):
-        found = morphology.nearest_label(mask.array, places, rods, mask.spacing, workers=workers)
+        found = nearest_label(mask.array, places, rods, mask.spacing, workers=workers)
         out[tuple(places.T)] = found
     return Mask(out, mask.geometry)
 
@@ -90,13 +87,11 @@ def erode(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
         If the radius is negative or not finite.
     """
     _check(radius_mm)
-    from hilum._kernels.bitmask import bits, morphology
-
     rods = morphology.ellipsoid(radius_mm, mask.spacing, mask.shape)
     out = np.zeros(mask.shape, np.uint8)
     for label in bits.labels_in(mask.array, workers=workers):
-        chosen = bits.between(mask.array, label, label, workers=workers)
-        bits.paint(morphology.erode(chosen, mask.shape[2], rods, workers=workers), out, label=label, workers=workers)
+        chosen = bits.equal(mask.array, label, workers=workers)
+        bits.write_label(morphology.erode(chosen, rods, workers=workers), out, label=label, workers=workers)
     return Mask(out, mask.geometry)
 
 
@@ -124,19 +119,17 @@ def close(mask: Mask, *, radius_mm: float, workers: int = 0) -> Mask:
         If the radius is negative or not finite.
     """
     _check(radius_mm)
-    from hilum._kernels.bitmask import bits, morphology
-
     rods = morphology.ellipsoid(radius_mm, mask.spacing, mask.shape)
     out = np.zeros(mask.shape, np.uint8)
     for label in reversed(bits.labels_in(mask.array, workers=workers)):
-        chosen = bits.between(mask.array, label, label, workers=workers)
-        bits.paint(morphology.close(chosen, mask.shape[2], rods, workers=workers), out, label=label, workers=workers)
+        chosen = bits.equal(mask.array, label, workers=workers)
+        bits.write_label(morphology.close(chosen, rods, workers=workers), out, label=label, workers=workers)
     np.copyto(out, mask.array, where=mask.array != 0)
     return Mask(out, mask.geometry)
 
 
-def _reached_twice(sets: list[Bits]) -> Bits:
-    once, twice = np.zeros_like(sets[0]), np.zeros_like(sets[0])
+def _reached_twice(sets: list[BitMask]) -> BitMask:
+    once = twice = BitMask.empty(sets[0].shape)
     for one in sets:
         twice |= once & one
         once |= one

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hilum._kernels.anatomy.coarse import cell_means
+from hilum._kernels.bitmask import bits
+from hilum._kernels.components import labeling, selection
 from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.geometry import IDENTITY_DIRECTION, Geometry
 from hilum.ops.nodules.masks import cover_nodules
@@ -22,7 +25,7 @@ from hilum.ops.reorient import reorient
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Shape
+    from hilum._kernels.bitmask.mask import Shape
     from hilum.scan import Nodule, Scan
     from hilum.volume import Mask, Volume
 
@@ -166,20 +169,17 @@ def _sides(lungs: Mask) -> tuple[tuple[int, str], ...]:
 
 
 def _above(ct: Volume, threshold: float, cell_mm: float, workers: int) -> Mesh:
-    from hilum._kernels.bitmask import bits
-    from hilum._kernels.components import labeling, selection
     from hilum.volume import Volume as Cells
 
     turned = reorient(ct)
     cells = _cells(turned.array, turned.geometry, cell_mm, workers)
-    shape: Shape = cells.shape
     lowest = int(np.floor(threshold)) + 1
     inside = np.where(_in_body(turned, cells.shape, cell_mm, workers), cells.array, np.int16(-1000))
     pieces = labeling.find_components(
-        bits.between(inside, lowest, 32767, workers=workers), shape, corners=True, workers=workers
+        bits.threshold(inside, lowest, 32767, workers=workers), corners=True, workers=workers
     )
     small = labeling.sizes(pieces) * cells.geometry.voxel_volume < 1000 * PIECE_ML
-    noise = bits.paint(selection.select(pieces, small, workers=workers), np.zeros(shape, np.uint8), workers=workers)
+    noise = bits.unpack(selection.select(pieces, small, workers=workers), workers=workers)
     clean = np.where(noise, np.int16(lowest - 1), inside)
     # Between two whole numbers, so that no cell lies on the surface.
     return marching_cubes(Cells(clean, cells.geometry), lowest - 0.5, name="skeleton", outside=min(-1000.0, lowest - 1))
@@ -187,7 +187,6 @@ def _above(ct: Volume, threshold: float, cell_mm: float, workers: int) -> Mesh:
 
 def _in_body(ct: Volume, shape: Shape, cell_mm: float, workers: int) -> NDArray[np.bool_]:
     """Which cells lie in the patient, and not in the table; all, where there is no body to be seen."""
-    from hilum._kernels.anatomy.coarse import cell_means
     from hilum.ops.lungs.cells import CELL_MM, air_inside
 
     coarse, fine = _factors(ct.geometry, CELL_MM), _factors(ct.geometry, cell_mm)
@@ -233,7 +232,6 @@ def _of_nodule(nodule: Nodule, name: str) -> Mesh:
 
 def _cells(array: NDArray[np.int16], geometry: Geometry, cell_mm: float, workers: int) -> Volume:
     """Means over cells; a last cell may have fewer voxels than the others."""
-    from hilum._kernels.anatomy.coarse import cell_means
     from hilum.volume import Volume as Cells
 
     factors = _factors(geometry, cell_mm)

@@ -1,6 +1,6 @@
-"""A scan or a finished run in the browser of this machine: a server for one person, and the page it serves.
+"""Show a scan or a finished run in the browser: a server for one person on this machine, and the page that it serves.
 
-The page is made of `viewer/web` in the project by ``python3 dev.py page``, into the folder ``page`` beside this file.
+``python3 dev.py page`` builds the page from `viewer/web` into the folder ``page`` next to this file.
 """
 
 from __future__ import annotations
@@ -26,34 +26,33 @@ def view(
     again: Callable[[str], None] = lambda _: None,
     failed: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve a scan or a finished run to the browser of this machine, until Ctrl-C.
+    """Serve a scan or a finished run to a browser on this machine, until Ctrl-C.
 
     Parameters
     ----------
     path : Path
         A DICOM folder, a volume file, or the output folder of a run.
     port : int
-        Of 127.0.0.1; 0 for one that is free.
+        Port on 127.0.0.1; 0 for any free port.
     annotations : Path, optional
-        For one scan: where its nodules are listed, as `hilum.read` takes it.
+        For one scan: its annotations, as in `hilum.read`.
     original : Path, optional
-        For a run: its input, to be shown beside what was made of it.
+        For a run: its input, to compare with the result.
     series : str
-        For a DICOM folder that holds several: the Series Instance UID.
+        Series Instance UID, if a DICOM folder holds several series.
     browser : bool
-        Whether the browser of this machine is started; it gets an address of its own, in a file that nobody else can
-        read.
+        Whether to start a browser. It gets its own address in a file that only its owner can read.
     ready : callable
-        Called with an address once it answers. It lets one browser in, once.
+        Called with an address when the server runs. The address logs one browser in, once.
     again : callable
-        Called with the next such address when one was used.
+        Called with a new address when one was used.
     failed : callable
-        Called where no browser could be started.
+        Called if no browser could be started.
 
     Raises
     ------
     HilumError
-        If there is nothing to see, the page was not built, a package is missing, or the port is taken.
+        If there is nothing to show, the page was not built, a package is missing, or the port is in use.
     """
     from hilum.viewer.server import serve
     from hilum.viewer.sources import open_source

@@ -1,4 +1,4 @@
-"""A scan in a notebook: the widget of ipyniivue, given the voxels as they are and their place."""
+"""Show a scan in a notebook with the widget of ipyniivue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.preview import COLORS
 from hilum.scan import Scan
-from hilum.viewer.shown import as_hu, nifti_chunks
+from hilum.viewer.scan_view import as_hu, nifti_chunks
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _SIDES = COLORS[:3]
 _NODULE = COLORS[3]
 
 _LEAST_SPAN = 0.01
-"""Voxels that span less of a window than this are one gray: they are in another unit."""
+"""Voxels that span a smaller fraction of the window than this are all one gray: they have another unit."""
 
 
 def show(
@@ -36,34 +36,34 @@ def show(
 ) -> NiiVue:
     """Show a scan in a Jupyter notebook: three planes and a 3-D view, with its lungs and nodules over them.
 
-    The patient is seen from the feet and from the front (radiological convention), slices follow the axes of the
-    volume, voxels are not smoothed. The crosshair starts at the first nodule. Of a `Scan`, the lung mask is shown if
-    it has one (the right lung blue, the left one orange, airways green), and nodules (yellow) by its mask, or else as
-    `mask_nodules` draws them. It needs the extra ``notebook``; no file is written.
+    The view is from the feet and from the front (radiological convention). Slices follow the axes of the volume, and
+    voxels are not smoothed. The crosshair starts at the first nodule. For a `Scan`, the lung mask is shown if it has
+    one (right lung blue, left lung orange, airways green), and nodules (yellow) from its nodule mask, or as
+    `mask_nodules` draws them. Needs the extra ``notebook``; writes no file.
 
     Parameters
     ----------
     scan : Scan or Volume, shape (z, y, x), HU
-        A volume of int16 is given as it is, every other as float32.
+        int16 is passed on as it is, any other type as float32.
     window : str or (low, high)
-        A key of `WINDOW_PRESETS`, or what is black and what is white, in the unit of the voxels (HU, or what a recipe
-        made of them).
+        A key of `WINDOW_PRESETS`, or the values shown black and white, in the unit of the voxels (HU, or the unit
+        range).
     opacity : float
-        Of the masks, from 0 to 1.
+        Opacity of the masks, 0 to 1.
     height : int
-        Of the widget, in pixels.
+        Height of the widget in pixels.
 
     Returns
     -------
     ipyniivue.NiiVue
-        The widget, which a notebook shows where it is the last line of a cell; ``widget.volumes`` are CT, lungs and
-        nodules, as far as there are any.
+        The widget; a notebook shows it if it is the last line of a cell. ``widget.volumes`` are CT, lungs and nodules,
+        if the scan has them.
 
     Raises
     ------
     InputError
-        If it is neither a scan nor a volume of voxels, a value is out of its range, the window would show all voxels
-        in one gray, or ipyniivue is not installed.
+        If the argument is neither a scan nor a volume, a value is out of range, the window would show all voxels in one
+        gray, or ipyniivue is not installed.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def show(
     """
     if isinstance(scan, Mask) or not isinstance(scan, Scan | Volume):
         what = f"a {type(scan).__name__} cannot be shown, expected a Scan or a Volume"
-        raise InputError(what, do="give what hilum.read gives; a mask is shown over its scan's CT", code="option")
+        raise InputError(what, do="give the result of hilum.read; a mask is shown over its scan's CT", code="option")
     ct = as_hu(scan.ct if isinstance(scan, Scan) else scan)
     low, high = _limits(window, ct)
     if not 0 <= opacity <= 1:
@@ -105,7 +105,7 @@ def _ipyniivue() -> ModuleType:
 
 
 def _limits(window: str | tuple[float, float], ct: Volume) -> tuple[float, float]:
-    """What is black and what is white."""
+    """The lower and upper end of the window."""
     if isinstance(window, str):
         if window not in WINDOW_PRESETS:
             raise InputError(f"window preset {window!r} is not one of {', '.join(WINDOW_PRESETS)}", code="option")
@@ -126,7 +126,7 @@ def _limits(window: str | tuple[float, float], ct: Volume) -> tuple[float, float
 
 
 def _masks(scan: Scan) -> list[tuple[str, Mask]]:
-    """What lies over the CT, by name."""
+    """The masks to overlay, by name."""
     nodules = scan.nodule_mask
     if nodules is None and scan.nodules:
         nodules = mask_nodules(scan.ct.geometry, scan.nodules)
@@ -151,18 +151,18 @@ def _nifti(volume: Volume) -> bytes:
 
 
 def _fractions(geometry: Geometry, world: Vector) -> list[float]:
-    """A place as the widget's crosshair takes it.
+    """Convert a point to the widget's crosshair position.
 
-    That is a share of the volume along each of its axes, from edge to edge, the axes in the order and the direction of
-    right, anterior and head that they lie nearest to. Which is nearest is settled as the widget does it: for the
-    file's first axis first, then for its second one.
+    The position is a fraction of the volume along each of its axes, from edge to edge, with the axes ordered and
+    directed by the nearest of right, anterior and head. As in the widget, the file's first axis chooses its nearest
+    direction first, then the second axis.
     """
     columns = (np.diag([-1.0, -1.0, 1.0]) @ geometry.affine[:3, :3])[:, ::-1]  # LPS to RAS; (z, y, x) to (x, y, z)
     index, shape = geometry.world_to_index(world)[::-1], geometry.shape[::-1]
-    free, found = [0, 1, 2], [0.5, 0.5, 0.5]
+    free, position = [0, 1, 2], [0.5, 0.5, 0.5]
     for axis in range(3):
-        along = max(free, key=lambda way: abs(float(columns[way, axis])))
+        along = max(free, key=lambda direction: abs(float(columns[direction, axis])))
         free.remove(along)
-        share = (float(index[axis]) + 0.5) / shape[axis]
-        found[along] = min(max(share if columns[along, axis] > 0 else 1 - share, 0.0), 1.0)
-    return found
+        fraction = (float(index[axis]) + 0.5) / shape[axis]
+        position[along] = min(max(fraction if columns[along, axis] > 0 else 1 - fraction, 0.0), 1.0)
+    return position

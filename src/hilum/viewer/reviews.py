@@ -1,4 +1,4 @@
-"""What a person decided on each scan of a run: ``review.csv`` in the run's folder."""
+"""Reviews of the scans of a run: ``review.csv`` in the run's folder."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ if TYPE_CHECKING:
 
 NAME = "review.csv"
 LOCK = ".review.lock"
-"""Held, across processes, from reading the reviews to writing them; the file stays, hidden and empty."""
+"""Lock file between processes while reviews are read and written; the empty file stays."""
 
-PATIENCE = 10.0
-"""Seconds for which another viewer may be writing."""
+LOCK_TIMEOUT = 10.0
+"""Seconds to wait for another viewer that is writing."""
 
-LARGEST = 64 << 20
-"""Bytes of a file that is read: a hundred thousand scans with comments fit."""
+MAX_BYTES = 64 << 20
+"""Largest file that is read: enough for a hundred thousand scans with comments."""
 
 COLUMNS = ("scan_id", "verdict", "comment", "when", "scan_sha256")
-"""The last says which output of the scan was seen, by its ``scan.json``."""
+"""The last column is the SHA-256 of the reviewed ``scan.json``."""
 
-OLDER = COLUMNS[:4]
-"""What older versions wrote."""
+OLD_COLUMNS = COLUMNS[:4]
+"""Columns of older versions."""
 
 VERDICTS = ("accept", "reject", "")
-LONGEST_COMMENT = 1000
+MAX_COMMENT = 1000
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 saving = threading.Lock()
-"""Held while the file is written: the program does not end in between."""
+"""Held while the file is written, so that Ctrl-C does not end the program in between."""
 
 
 @dataclass(frozen=True)
 class Review:
-    """One person's word on one scan."""
+    """One person's verdict on one scan."""
 
     verdict: str
     comment: str
     when: str
     scan_sha256: str = ""
 
-    def told(self) -> dict[str, Any]:
-        """As the page takes it."""
+    def as_json(self) -> dict[str, Any]:
+        """The review as the page reads it."""
         return {"verdict": self.verdict, "comment": self.comment, "when": self.when}
 
 
@@ -71,52 +71,52 @@ def read_reviews(run: Path) -> dict[str, Review]:
     Returns
     -------
     dict of str to Review
-        By scan id; empty where there is no file.
+        By scan id; empty if there is no file.
 
     Raises
     ------
     FormatError
-        If the file is none of ours, or damaged.
+        If the file was not written by hilum, or is damaged.
     """
     path = run / NAME
     try:
-        raw = read_small(path, limit=LARGEST)
+        raw = read_small(path, limit=MAX_BYTES)
     except MissingInputError:
         return {}
     except InputError as problem:
-        raise _none_of_ours(path, problem.what) from None
+        raise _bad_file(path, problem.what) from None
     try:
         return _parse(raw.decode(), path)
     except (UnicodeDecodeError, csv.Error) as problem:
-        raise _none_of_ours(path, f"cannot be read: {problem}") from None
+        raise _bad_file(path, f"cannot be read: {problem}") from None
 
 
 def _parse(text: str, path: Path) -> dict[str, Review]:
-    """Every line, or a refusal: a line that was left out would be gone with the next review that is saved."""
+    """Parse every line or raise an error: the next saved review would delete a line that was skipped."""
     table = csv.reader(io.StringIO(text, newline=""), strict=True)
     columns = tuple(next(table, ()))
-    if columns not in (COLUMNS, OLDER):
-        raise _none_of_ours(path, f"its columns are not {', '.join(COLUMNS)}")
+    if columns not in (COLUMNS, OLD_COLUMNS):
+        raise _bad_file(path, f"its columns are not {', '.join(COLUMNS)}")
     reviews: dict[str, Review] = {}
     for cells in table:
         where = f"line {table.line_num}"
         if len(cells) != len(columns):
-            raise _none_of_ours(path, f"{where} has {len(cells)} cells instead of {len(columns)}")
+            raise _bad_file(path, f"{where} has {len(cells)} cells instead of {len(columns)}")
         name, verdict, comment, when, *sha256 = map(plain_cell, cells)
         if verdict not in VERDICTS:
-            raise _none_of_ours(path, f"{where}: '{visible(verdict, limit=20)}' is neither accept nor reject")
+            raise _bad_file(path, f"{where}: '{visible(verdict, limit=20)}' is neither accept nor reject")
         if not name or name in reviews:
-            raise _none_of_ours(path, f"{where}: {'a second line of its scan' if name else 'no scan_id'}")
+            raise _bad_file(path, f"{where}: {'a second line for this scan' if name else 'no scan_id'}")
         reviews[name] = Review(verdict, comment, when, *sha256)
     return reviews
 
 
-def _none_of_ours(path: Path, what: str) -> FormatError:
-    return FormatError(what, where=path, do="mend it, or move it elsewhere")
+def _bad_file(path: Path, what: str) -> FormatError:
+    return FormatError(what, where=path, do="correct it, or move it away")
 
 
 def save_review(run: Path, name: str, *, verdict: str, comment: str, scan_sha256: str = "") -> Review:
-    """Write a review beside those that are there.
+    """Add or replace the review of one scan.
 
     Parameters
     ----------
@@ -125,10 +125,10 @@ def save_review(run: Path, name: str, *, verdict: str, comment: str, scan_sha256
     name : str
         The scan's id.
     verdict : {"accept", "reject", ""}
-        Without verdict and comment the scan's line goes.
+        If verdict and comment are empty, the review is removed.
     comment : str
     scan_sha256 : str
-        Of the ``scan.json`` of what was looked at.
+        SHA-256 of the reviewed ``scan.json``.
 
     Returns
     -------
@@ -137,25 +137,25 @@ def save_review(run: Path, name: str, *, verdict: str, comment: str, scan_sha256
     Raises
     ------
     InputError
-        If there is no such verdict, or the comment is too long.
+        If the verdict is unknown, or the comment is too long.
     FormatError
-        If the file that is there is none of ours, or damaged; it stays as it is.
+        If the existing file was not written by hilum, or is damaged; it is left unchanged.
     OutputError
-        If it cannot be written, or another process goes on writing it.
+        If the file cannot be written, or another process is writing it for too long.
     """
     if verdict not in VERDICTS:
         raise InputError("a verdict is accept, reject or empty", code="option")
-    if len(comment) > LONGEST_COMMENT:
-        raise InputError(f"a comment has at most {LONGEST_COMMENT} characters", code="option")
+    if len(comment) > MAX_COMMENT:
+        raise InputError(f"a comment has at most {MAX_COMMENT} characters", code="option")
     if scan_sha256 and not _SHA256.fullmatch(scan_sha256):
         raise InputError("scan_sha256 is not a SHA-256", code="option")
-    text = " ".join(visible(line, limit=LONGEST_COMMENT) for line in comment.splitlines())
+    text = " ".join(visible(line, limit=MAX_COMMENT) for line in comment.splitlines())
     review = Review(verdict, text, datetime.now(UTC).isoformat(timespec="seconds"), scan_sha256)
     if not os.access(run, os.W_OK):
-        raise OutputError("this run may only be read: no review is saved", where=run, do="ask whom it belongs to")
-    # The lock of the processes comes first: who only waits for it can be ended with Ctrl-C.
-    what, do = "another viewer is saving a review", "save again in a moment"
-    with output_lock(run, name=LOCK, wait_seconds=PATIENCE, what=what, do=do), saving:
+        raise OutputError("no permission to write to this run", where=run, do="ask its owner")
+    # The lock between processes comes first, so that Ctrl-C can end a viewer that waits for it.
+    what, do = "another viewer is saving a review", "try again in a moment"
+    with output_lock(run, name=LOCK, wait_seconds=LOCK_TIMEOUT, what=what, do=do), saving:
         reviews = read_reviews(run)
         reviews[name] = review
         if not verdict and not text:

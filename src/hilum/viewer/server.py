@@ -1,4 +1,4 @@
-"""The server: one address of this machine, one person who is let in, and an end at once with Ctrl-C."""
+"""The server: it listens on this machine only, and Ctrl-C stops it at once."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 
-QUEUE = 1024
-"""Connections that the system keeps until they are taken."""
+BACKLOG = 1024
+"""Connections that the system queues until they are accepted."""
 
 
 def check() -> None:
-    """Check that the viewer can run here, before a scan is read for it.
+    """Check that the viewer can run, before a scan is read for it.
 
     Raises
     ------
@@ -42,8 +42,8 @@ def check() -> None:
     from hilum.viewer.app import PAGE
 
     if not (PAGE / "index.html").is_file():
-        what = "this copy of hilum was made without the viewer's page"
-        do = "run 'python3 dev.py page' where node is, or install a wheel that holds it"
+        what = "this installation of hilum lacks the page of the viewer"
+        do = "run 'python3 dev.py page' (needs node), or install a wheel"
         raise MissingInputError(what, do=do, code="no-page")
 
 
@@ -62,64 +62,70 @@ def serve(
     ----------
     source : Source
     port : int
-        0 for one that is free.
+        0 for any free port.
     browser : bool
-        Whether the browser of this machine is started.
+        Whether to start a browser.
     ready, again, failed : callable
-        As `hilum.viewer.view` takes them.
+        As in `hilum.viewer.view`.
 
     Raises
     ------
     InputError
-        If the port is taken.
+        If the port is in use.
     """
     import uvicorn
 
+    from hilum.viewer.access_page import AccessPage
     from hilum.viewer.app import make_app
-    from hilum.viewer.connections import AT_ONCE, Connection
-    from hilum.viewer.door import Door
-    from hilum.viewer.guard import Guard
-    from hilum.viewer.handover import Handover
+    from hilum.viewer.connection_limits import ACCEPT_BATCH, LimitedConnection
+    from hilum.viewer.login import Logins
+    from hilum.viewer.request_checks import RequestChecks
 
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as taken:
-        if os.name == "posix":  # else a port is closed for a minute after a viewer on it ended
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        if os.name == "posix":  # otherwise a port cannot be used again for a minute
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            taken.bind((HOST, port))
+            listener.bind((HOST, port))
         except (OSError, OverflowError):
-            raise InputError(f"port {port} cannot be used", do="leave --port out for a free one", code="port") from None
-        taken.listen(QUEUE)
-        door = Door(f"{HOST}:{taken.getsockname()[1]}")
-        handover = Handover(door, failed)
+            raise InputError(
+                f"port {port} cannot be used", do="leave out --port to use any free port", code="port"
+            ) from None
+        listener.listen(BACKLOG)
+        logins = Logins(f"{HOST}:{listener.getsockname()[1]}")
+        access_page = AccessPage(logins, failed)
 
         def end(sig: int, frame: FrameType | None) -> None:
-            """End well at once, with Ctrl-C as with SIGTERM; only a review that is being written is waited for."""
+            """End at once, on Ctrl-C and SIGTERM; only wait until a review is saved.
+
+            A normal exit would wait for the threads that read a scan or segment its lungs.
+            """
             del sig, frame
             with saving:
-                handover.remove()
+                access_page.remove()
                 os._exit(0)
 
         class Server(uvicorn.Server):
-            """One that does not wait for what is under way."""
+            """A server that does not wait for requests in progress."""
 
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
                 await super().startup(sockets)
-                taken.listen(QUEUE)  # asyncio made it AT_ONCE
+                listener.listen(BACKLOG)  # asyncio has set it to ACCEPT_BATCH
 
             def handle_exit(self, sig: int, frame: FrameType | None) -> None:
                 end(sig, frame)
 
         def renew() -> None:
-            again(door.issue(used=renew))
+            again(logins.new_address(used=renew))
 
         settings = uvicorn.Config(
-            Guard(make_app(source), door), http=Connection, log_level="critical", access_log=False, server_header=False,
-            date_header=False, lifespan="off", ws="none", h11_max_incomplete_event_size=16384, backlog=AT_ONCE,
+            RequestChecks(make_app(source), logins), http=LimitedConnection, backlog=ACCEPT_BATCH,
+            log_level="critical", access_log=False, server_header=False, date_header=False,
+            lifespan="off", ws="none", h11_max_incomplete_event_size=16384,
         )  # fmt: skip
         if threading.current_thread() is threading.main_thread():
-            for sig in (signal.SIGINT, signal.SIGTERM):  # from the moment on that the address is out
+            for sig in (signal.SIGINT, signal.SIGTERM):  # before the address is printed
                 signal.signal(sig, end)
-        ready(door.issue(used=renew))
+        ready(logins.new_address(used=renew))
         if browser:
-            handover.start()
-        Server(settings).run(sockets=[taken])
+            access_page.open()
+        Server(settings).run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""What there is to see: one scan, or the scans of a run, each with an id that is a counting number."""
+"""What the viewer shows: one scan, or the scans of a run, each with a number as its id."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from hilum.outputs.preview_files import read_preview
 from hilum.outputs.store import read_finished
 from hilum.report.risk import flags, risk
 from hilum.report.text import all_visible, visible
-from hilum.viewer.checks import check_record
-from hilum.viewer.shown import Shown, show_read, show_stored
+from hilum.viewer.record_checks import check_record
+from hilum.viewer.scan_view import ScanView, view_of_finished, view_of_input
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     from hilum.outputs.ledger_rows import Row
     from hilum.scan import Scan, ScanRef
-    from hilum.viewer.checks import Checked
+    from hilum.viewer.record_checks import CheckedRecord
     from hilum.viewer.reviews import Review
 
-KEPT_TEXT = 100_000
-"""Bytes of a recipe that is shown."""
+MAX_RECIPE_BYTES = 100_000
+"""Largest recipe that is shown."""
 
 CHANGED = "changed"
-"""The flag of a scan whose ``scan.json`` is not the one that the ledger names: nothing of it is shown."""
+"""The flag of a scan whose ``scan.json`` does not match the ledger; the scan is not shown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,38 +43,38 @@ class Item:
     Parameters
     ----------
     name : str
-        Its scan id in a run, else the name of its file or folder.
+        The scan id in a run, otherwise the name of the file or folder.
     row : dict
-        What the list says of it.
+        Its row in the list of the page.
     folder : Path or None
-        Where it was stored, if it was.
-    entry : Row or None
-        Its line of the ledger, if it has one.
+        The folder of the finished scan.
+    ledger_row : Row or None
+        Its row in the ledger.
     """
 
     name: str
     row: dict[str, Any]
     folder: Path | None = None
-    entry: Row | None = None
+    ledger_row: Row | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A scan that was read, or a run that was found.
+    """One scan, or a run.
 
     Parameters
     ----------
     name : str
     items : tuple of Item
-        Their places are their ids.
+        Their indices are their ids.
     run : Path or None
         The run's folder.
     recipe : str or None
         The text of its ``recipe.toml``.
     scan : Scan or None
-        The one scan, where it is no run.
+        The one scan, if the source is not a run.
     originals : mapping of str to ScanRef
-        Where the input of a run's scans lies, as far as it was given.
+        The input of the run's scans, by scan id, if it was given.
     """
 
     name: str
@@ -85,59 +85,59 @@ class Source:
     originals: Mapping[str, ScanRef] = field(default_factory=dict)
 
     def session(self, reviews: Mapping[str, Review]) -> dict[str, Any]:
-        """What the page is first told."""
+        """The first JSON document that the page reads."""
         rows = [
             {**item.row, "id": str(number), "review": self.review(number, reviews.get(item.name))}
             for number, item in enumerate(self.items)
         ]
-        told = {
+        values = {
             "kind": "scan" if self.run is None else "run",
             "name": self.name,
             "version": hilum.__version__,
             "reviews": self.run is not None,
             "scans": rows,
         }
-        return {**all_visible(told), "recipe": self.recipe}
+        return {**all_visible(values), "recipe": self.recipe}
 
     def review(self, number: int, review: Review | None) -> dict[str, Any] | None:
-        """A review as the page takes it, with whether it is of the output that is there now; None if unknown."""
+        """A review as the page reads it; ``current`` says whether it is of the present output, null if unknown."""
         if review is None:
             return None
-        current = review.scan_sha256 == self.digest(number) if review.scan_sha256 else None
-        return review.told() | {"current": current}
+        current = review.scan_sha256 == self.current_sha256(number) if review.scan_sha256 else None
+        return review.as_json() | {"current": current}
 
-    def digest(self, number: int) -> str:
-        """Which output of a scan is there now: the SHA-256 of its ``scan.json``, or nothing."""
+    def current_sha256(self, number: int) -> str:
+        """The SHA-256 of a scan's present ``scan.json``; empty without one."""
         folder = self.items[number].folder
         return "" if folder is None else record_sha256(folder)
 
-    def shown(self, number: int) -> Shown:
-        """Read a scan for the page, once its files were held against their checksums; slow."""
+    def open_scan(self, number: int) -> ScanView:
+        """Read a scan and check its files against their checksums; slow."""
         item = self.items[number]
         if self.scan is not None:
-            return show_read(self.scan)
+            return view_of_input(self.scan)
         if item.folder is None:
             raise MissingInputError("this scan has no output", where=item.name, do="see the run's ledger")
         checked = self._checked(item, item.folder)
-        with ThreadPoolExecutor(1) as beside:  # 0.5 s for 150 MB, while they are read
-            check = beside.submit(check_files, item.folder, checked.record)
+        with ThreadPoolExecutor(1) as pool:  # checking 150 MB takes 0.5 s
+            check = pool.submit(check_files, item.folder, checked.record)
             try:
                 scan = read_finished(item.folder, checked.record)
             finally:
-                check.result()  # where both fail, this one says why
-        return show_stored(scan, checked, recipe=self.recipe or "", original=self.originals.get(item.name))
+                check.result()  # if both fail, this error has the cause
+        return view_of_finished(scan, checked, recipe=self.recipe or "", original=self.originals.get(item.name))
 
     def thumbnail(self, number: int) -> bytes | None:
-        """The PNG that the run drew of a scan, where it did."""
+        """The PNG preview of a finished scan."""
         item = self.items[number]
-        found = None if item.folder is None else read_preview(item.folder, self._checked(item, item.folder).record)
-        return None if found is None else found[1]
+        preview = None if item.folder is None else read_preview(item.folder, self._checked(item, item.folder).record)
+        return None if preview is None else preview[1]
 
-    def _checked(self, item: Item, folder: Path) -> Checked:
-        """A scan's record, held against the ledger as it is now where it does not fit what that said: runs go on."""
+    def _checked(self, item: Item, folder: Path) -> CheckedRecord:
+        """Check a scan's record; if it does not match, read the ledger again, because the run may still go on."""
         with suppress(FormatError):
-            if item.entry is not None:
-                return check_record(folder, item.entry)
+            if item.ledger_row is not None:
+                return check_record(folder, item.ledger_row)
         now = {} if self.run is None else ledger.read_ledger(self.run)
         return check_record(folder, now.get(item.name))
 
@@ -145,14 +145,14 @@ class Source:
 def open_source(
     path: Path, *, annotations: Path | None = None, original: Path | None = None, series: str = ""
 ) -> Source:
-    """Find out what a path is, and read what must be read before anything can be shown.
+    """Open a scan or a run.
 
     Parameters
     ----------
     path : Path
         A DICOM folder, a volume file, or the output folder of a run.
     annotations, original : Path, optional
-        As `hilum.viewer.view` takes them.
+        As in `hilum.viewer.view`.
     series : str
 
     Returns
@@ -162,17 +162,17 @@ def open_source(
     Raises
     ------
     InputError
-        If there is nothing to see.
+        If there is nothing to show.
     """
     if (path / ledger.NAME).is_file():
         if annotations is not None or series:
             raise InputError(
-                "a run has its own nodules and scans", where=path, do="leave --annotations and --series out"
+                "a run has its own nodules and scans", where=path, do="leave out --annotations and --series"
             )
         return _open_run(path, original)
     if original is not None:
         raise InputError(
-            "an original is shown beside a finished run", where=path, do="leave --original out", code="option"
+            "an original can only be compared with a finished run", where=path, do="leave out --original", code="option"
         )
     scan = hilum.read(path, annotations=annotations, series=series)
     name = path.resolve().name
@@ -188,17 +188,21 @@ def _open_run(folder: Path, original: Path | None) -> Source:
     items = []
     for name in sorted({**rows, **finished}):
         path, record = finished.get(name, (None, None))
-        told = rows.get(name)
+        ledger_row = rows.get(name)
         changed = path is not None and record is None
-        found = flags(told, record)
-        names = [CHANGED] if changed else [flag.name for flag in found]
-        row = _row(name, status="unlisted" if told is None else told.status, flags=names)
-        row |= {"reason": "" if told is None else told.reason, "risk": risk(found), "viewable": path is not None}
+        reasons = flags(ledger_row, record)
+        names = [CHANGED] if changed else [flag.name for flag in reasons]
+        row = _row(name, status="unlisted" if ledger_row is None else ledger_row.status, flags=names)
+        row |= {
+            "reason": "" if ledger_row is None else ledger_row.reason,
+            "risk": risk(reasons),
+            "viewable": path is not None,
+        }
         if record is not None:
             row |= {"thumbnail": "preview.png" in record.files, "nodules": len(record.nodules)}
             row |= {f"{side}_ml": record.figures.get(f"lung_{side}_ml") for side in ("right", "left")}
             row |= _grid(record.geometry.shape, record.geometry.spacing)
-        items.append(Item(name, row, path, told))
+        items.append(Item(name, row, path, ledger_row))
     return Source(
         name=folder.resolve().name,
         items=tuple(items),
@@ -209,7 +213,7 @@ def _open_run(folder: Path, original: Path | None) -> Source:
 
 
 def _originals(path: Path | None) -> dict[str, ScanRef]:
-    """Where the input of each scan lies: a run does not keep that, for paths can name patients."""
+    """Find the input of each scan by its id: a run does not store input paths, which can name patients."""
     if path is None:
         return {}
     from hilum import batch
@@ -237,7 +241,7 @@ def _grid(shape: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, Any]:
 
 def _recipe(path: Path) -> str | None:
     try:
-        text = read_small(path, limit=KEPT_TEXT).decode()
+        text = read_small(path, limit=MAX_RECIPE_BYTES).decode()
     except (InputError, UnicodeDecodeError):
         return None
     return "\n".join(visible(line) for line in text.splitlines()) + "\n"

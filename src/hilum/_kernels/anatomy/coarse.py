@@ -1,4 +1,7 @@
-"""Work on a grid of cells, blocks of voxels some millimetres wide, where the shape of a chest is cheap to handle."""
+"""The coarse grid: cells are blocks of voxels some millimetres wide, so that work on the whole chest is cheap.
+
+Voxels are averaged into cells, labels grow over cells, and labels of cells are turned back into voxels.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hilum._kernels.bitmask.mask import BitMask
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.components.labeling import sizes
 from hilum._kernels.threads import run_slabs
@@ -14,12 +18,12 @@ from hilum._kernels.threads import run_slabs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Bits, Shape
+    from hilum._kernels.bitmask.mask import Shape
     from hilum._kernels.components.labeling import Runs
 
 
 @kernel()
-def _means(volume: Any, factors: tuple[int, int, int], cells: Any, column: Any, start: int, stop: int) -> None:
+def _cell_means(volume: Any, factors: tuple[int, int, int], cells: Any, column: Any, start: int, stop: int) -> None:
     nz, ny, nx = volume.shape
     fz, fy, fx = factors
     for cz in range(start, stop):
@@ -41,27 +45,27 @@ def _means(volume: Any, factors: tuple[int, int, int], cells: Any, column: Any, 
 
 
 @kernel()
-def _expand(cells: Any, label: int, factors: Any, nx: int, bits: Any, row: Any, start: int, stop: int) -> None:
-    nz, ny, nw = bits.shape
+def _to_voxels(cells: Any, label: int, factors: Any, nx: int, words: Any, row: Any, start: int, stop: int) -> None:
+    nz, ny, nw = words.shape
     fz, fy, fx = factors
     for cz in range(start, stop):
         for cy in range(cells.shape[1]):
             row[:] = 0
-            some = False
+            any_label = False
             for cx in range(cells.shape[2]):
                 if cells[cz, cy, cx] == label:
-                    some = True
+                    any_label = True
                     for x in range(cx * fx, min(nx, cx * fx + fx)):
                         row[x >> 6] |= np.uint64(1) << np.uint64(x & 63)
-            if some:
+            if any_label:
                 for z in range(cz * fz, min(nz, cz * fz + fz)):
                     for y in range(cy * fy, min(ny, cy * fy + fy)):
                         for j in range(nw):
-                            bits[z, y, j] = row[j]
+                            words[z, y, j] = row[j]
 
 
 @kernel()
-def _borders(labels: Any, allowed: Any, z: int, y: int, x: int) -> bool:
+def _can_grow(labels: Any, allowed: Any, z: int, y: int, x: int) -> bool:
     nz, ny, nx = labels.shape
     return bool(
         (z > 0 and allowed[z - 1, y, x] and not labels[z - 1, y, x])
@@ -74,14 +78,14 @@ def _borders(labels: Any, allowed: Any, z: int, y: int, x: int) -> bool:
 
 
 @kernel()
-def _grow(labels: Any, allowed: Any, front: Any, level: Any, steps: int) -> None:
+def _grow_labels(labels: Any, allowed: Any, front: Any, reached_in: Any, steps: int) -> None:
     nz, ny, nx = labels.shape
     moves = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
     begin, end = 0, 0
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
-                if labels[z, y, x] and _borders(labels, allowed, z, y, x):
+                if labels[z, y, x] and _can_grow(labels, allowed, z, y, x):
                     front[end] = (z * ny + y) * nx + x
                     end += 1
     step = 0
@@ -98,16 +102,16 @@ def _grow(labels: Any, allowed: Any, front: Any, level: Any, steps: int) -> None
                     continue
                 if labels[z, y, x] == 0:
                     labels[z, y, x] = label
-                    level[z, y, x] = mark
+                    reached_in[z, y, x] = mark
                     front[end] = (z * ny + y) * nx + x
                     end += 1
-                elif level[z, y, x] == mark and label < labels[z, y, x]:
+                elif reached_in[z, y, x] == mark and label < labels[z, y, x]:
                     labels[z, y, x] = label
         begin = last
 
 
 @kernel()
-def _sums(first: Any, start: Any, stop: Any, component: Any, cells: Any, middle: float, sums: Any) -> None:
+def _component_sums(first: Any, start: Any, stop: Any, component: Any, cells: Any, middle: float, sums: Any) -> None:
     ny = cells.shape[1]
     for row in range(first.size - 1):
         z, y = row // ny, row % ny
@@ -121,15 +125,15 @@ def _sums(first: Any, start: Any, stop: Any, component: Any, cells: Any, middle:
                 part[4] += x < middle
 
 
-def means(runs: Runs, cells: NDArray[np.int16], middle: float) -> NDArray[np.float64]:
-    """Averages over each component of a set of cells.
+def component_means(runs: Runs, cells: NDArray[np.int16], middle: float) -> NDArray[np.float64]:
+    """Average over each component of a set of cells.
 
     Parameters
     ----------
     runs : Runs
     cells : ndarray of int16, shape (cz, cy, cx), HU
     middle : float
-        A position along x.
+        Position along x, in cells.
 
     Returns
     -------
@@ -137,19 +141,19 @@ def means(runs: Runs, cells: NDArray[np.int16], middle: float) -> NDArray[np.flo
         Center z, y, x; mean HU; share of cells with x below `middle`.
     """
     sums = np.zeros((runs.number, 5))
-    _sums(runs.first, runs.start, runs.stop, runs.component, np.ascontiguousarray(cells), middle, sums)
+    _component_sums(runs.first, runs.start, runs.stop, runs.component, np.ascontiguousarray(cells), middle, sums)
     out: NDArray[np.float64] = sums / sizes(runs)[:, None]
     return out
 
 
 @kernel()
-def _tally(places: Any, factors: tuple[int, int, int], counts: Any) -> None:
-    for i in range(places.shape[0]):
-        counts[places[i, 0] // factors[0], places[i, 1] // factors[1], places[i, 2] // factors[2]] += 1
+def _count_voxels(voxels: Any, factors: tuple[int, int, int], counts: Any) -> None:
+    for i in range(voxels.shape[0]):
+        counts[voxels[i, 0] // factors[0], voxels[i, 1] // factors[1], voxels[i, 2] // factors[2]] += 1
 
 
 @kernel()
-def _look(body: Any, seen: Any, ahead: Any) -> None:
+def _enclosure(body: Any, directions: Any, ahead: Any) -> None:
     nz, ny, nx = body.shape
     for z in range(nz):
         for backward in (False, True):
@@ -158,51 +162,51 @@ def _look(body: Any, seen: Any, ahead: Any) -> None:
                 y = ny - 1 - i if backward else i
                 for x in range(nx):
                     ahead[x] |= body[z, y, x]
-                    seen[z, y, x] += ahead[x]
+                    directions[z, y, x] += ahead[x]
         for y in range(ny):
             left, right = False, False
             for x in range(nx):
                 left |= body[z, y, x]
                 right |= body[z, y, nx - 1 - x]
-                seen[z, y, x] += left
-                seen[z, y, nx - 1 - x] += right
+                directions[z, y, x] += left
+                directions[z, y, nx - 1 - x] += right
 
 
-def look_around(body: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """In how many of the four directions of its plane each cell has body, shape (z, y, x), 0 to 4."""
-    seen = np.zeros(body.shape, np.uint8)
-    _look(body, seen, np.empty(body.shape[2], np.bool_))
-    return seen
+def enclosure(body: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Count the directions of its plane, 0 to 4, in which each cell meets the body; shape (z, y, x)."""
+    directions = np.zeros(body.shape, np.uint8)
+    _enclosure(body, directions, np.empty(body.shape[2], np.bool_))
+    return directions
 
 
-def shares(places: NDArray[np.int32], factors: Shape, shape: Shape) -> NDArray[np.float64]:
-    """Which part of each cell some voxels fill.
+def filled_shares(voxels: NDArray[np.int32], factors: Shape, shape: Shape) -> NDArray[np.float64]:
+    """Measure which share of each cell some voxels fill.
 
     Parameters
     ----------
-    places : ndarray of int32, shape (n, 3)
-        Different voxels.
+    voxels : ndarray of int32, shape (n, 3)
+        Without repetition.
     factors, shape : tuple of int, (z, y, x)
-        Voxels in a cell; number of cells.
+        Voxels in a cell, and number of cells, along each axis.
 
     Returns
     -------
     ndarray of float64, shape (cz, cy, cx)
-        0 to 1; a smaller cell at the end of an axis counts like the others.
+        0 to 1, of a full cell; smaller cells at the end of an axis are not treated differently.
     """
     counts = np.zeros(shape)
-    _tally(places, factors, counts)
+    _count_voxels(voxels, factors, counts)
     return counts / math.prod(factors)
 
 
-def cell_means(volume: NDArray[np.int16], factors: Shape, *, workers: int = 0) -> NDArray[np.int16]:
-    """Mean of each block of voxels; the last blocks of an axis may be smaller.
+def cell_means(volume: NDArray[np.int16], factors: Shape, *, workers: int = 1) -> NDArray[np.int16]:
+    """Average the voxels of each cell; the last cells of an axis may be smaller.
 
     Parameters
     ----------
     volume : ndarray of int16, shape (z, y, x), HU
     factors : tuple of int, (z, y, x)
-        Voxels in a block along each axis; at most 60000 in all, for the sum of a block is an int32.
+        Voxels in a cell along each axis; at most 60000 in all, so that the sum of a cell fits an int32.
     workers : int
 
     Returns
@@ -216,54 +220,55 @@ def cell_means(volume: NDArray[np.int16], factors: Shape, *, workers: int = 0) -
     volume.flags.writeable = False
 
     def work(start: int, stop: int) -> None:
-        _means(volume, factors, cells, np.empty(volume.shape[2], np.int32), start, stop)
+        _cell_means(volume, factors, cells, np.empty(volume.shape[2], np.int32), start, stop)
 
     run_slabs(work, shape[0], workers=workers)
     return cells
 
 
-def expand(cells: NDArray[np.uint8], label: int, factors: Shape, shape: Shape, *, workers: int = 0) -> Bits:
-    """The voxels of the blocks with a label.
+def to_voxels(cells: NDArray[np.uint8], label: int, factors: Shape, shape: Shape, *, workers: int = 1) -> BitMask:
+    """Make a bit mask of the voxels of all cells with a label.
 
     Parameters
     ----------
     cells : ndarray of uint8, shape of `cell_means`
     label : int
     factors, shape : tuple of int, (z, y, x)
-        Voxels in a block, and of the volume.
+        Voxels in a cell, and in the volume, along each axis.
     workers : int
 
     Returns
     -------
-    ndarray of uint64, shape (z, y, ceil(x / 64))
+    BitMask
     """
-    bits = np.zeros((*shape[:2], (shape[2] + 63) // 64), np.uint64)
+    mask = BitMask.empty(shape)
+    words = mask.words
 
     def work(start: int, stop: int) -> None:
-        _expand(cells, label, factors, shape[2], bits, np.empty(bits.shape[2], np.uint64), start, stop)
+        _to_voxels(cells, label, factors, shape[2], words, np.empty(words.shape[2], np.uint64), start, stop)
 
     run_slabs(work, cells.shape[0], workers=workers)
-    return bits
+    return mask
 
 
-def grow(labels: NDArray[np.uint8], allowed: NDArray[np.bool_], *, steps: int = 1 << 30) -> NDArray[np.uint8]:
-    """Labels grown over the faces of allowed cells, all at the same pace.
+def grow_labels(labels: NDArray[np.uint8], allowed: NDArray[np.bool_], *, steps: int = 1 << 30) -> NDArray[np.uint8]:
+    """Grow labels over the faces of allowed cells, all at the same pace.
 
     Parameters
     ----------
     labels : ndarray of uint8, shape (z, y, x)
     allowed : ndarray of bool, shape (z, y, x)
     steps : int
-        How many cells far.
+        Number of cells to grow by.
 
     Returns
     -------
     ndarray of uint8
-        A cell reached by several labels in the same step gets the lowest.
+        A cell that several labels reach in the same step gets the lowest.
     """
     grown = np.ascontiguousarray(labels).copy()
     front = np.empty(grown.size, np.int64)
-    # The step in which a cell was reached, modulo 255: neighbors' steps differ by one at most.
-    level = np.zeros_like(grown)
-    _grow(grown, np.ascontiguousarray(allowed), front, level, steps)
+    # Modulo 255; the steps in which neighbors are reached differ by at most one.
+    reached_in = np.zeros_like(grown)
+    _grow_labels(grown, np.ascontiguousarray(allowed), front, reached_in, steps)
     return grown

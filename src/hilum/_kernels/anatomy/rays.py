@@ -75,7 +75,7 @@ def directions() -> NDArray[np.float64]:
     return np.stack([np.sin(angles), np.cos(angles)], axis=1)
 
 
-def between(
+def between_lung_and_ribs(
     labels: NDArray[np.uint8],
     label: int,
     solid: NDArray[np.bool_],
@@ -85,7 +85,7 @@ def between(
     size: tuple[float, float],
     *,
     gap: float,
-    workers: int = 0,
+    workers: int = 1,
 ) -> NDArray[np.bool_]:
     """Solid cells that rays from the middle of a lung cross after they have left it and before they meet a rib.
 

@@ -1,4 +1,7 @@
-"""What lies on both sides of a mask's surface, looked at on sampled rows."""
+"""Faces between a lung mask and the rest, sorted by whether the voxels on both sides are dark or bright.
+
+The mask is scanned along sampled rows and columns. A few voxels before and behind each face decide its kind.
+"""
 
 from __future__ import annotations
 
@@ -12,27 +15,27 @@ from hilum._kernels.threads import run_slabs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Shape
+    from hilum._kernels.bitmask.mask import Shape
 
 THIN, PADDED = 4, 5
-"""Columns of the faces that tell nothing: mask or gap thinner than the distance looked at; padding outside."""
+"""Columns of the faces without information: the mask or the gap is thinner than the depth; padding lies outside."""
 
 
 @kernel()
 def _lung(label: Any) -> Any:
-    """Whether a label is that of a lung: 1 or 2; others are airways and the like."""
+    """Whether a label is 1 or 2, a lung."""
     return (label == 1) | (label == 2)
 
 
 @kernel()
 def _kind(
-    volume: Any, labels: Any, air: tuple[Any, Any], place: tuple[int, int, int], move: tuple[int, int, int]
+    volume: Any, labels: Any, air: tuple[Any, Any], voxel: tuple[int, int, int], move: tuple[int, int, int]
 ) -> int:
-    """Kind of the face that is met by a step of one voxel from `place`, looking `move` to both sides of it."""
+    """Kind of the face between `voxel` and the next one in the direction of `move`, which is as long as the depth."""
     sz, sy, sx = np.sign(move[0]), np.sign(move[1]), np.sign(move[2])
-    inside = _lung(labels[place])
-    z, y, x = place[0] + move[0], place[1] + move[1], place[2] + move[2]
-    k, j, i = place[0] - move[0] + sz, place[1] - move[1] + sy, place[2] - move[2] + sx
+    inside = _lung(labels[voxel])
+    z, y, x = voxel[0] + move[0], voxel[1] + move[1], voxel[2] + move[2]
+    k, j, i = voxel[0] - move[0] + sz, voxel[1] - move[1] + sy, voxel[2] - move[2] + sx
     nz, ny, nx = labels.shape
     z, y, x = min(max(z, 0), nz - 1), min(max(y, 0), ny - 1), min(max(x, 0), nx - 1)
     k, j, i = min(max(k, 0), nz - 1), min(max(j, 0), ny - 1), min(max(i, 0), nx - 1)
@@ -50,11 +53,11 @@ def _kind(
 
 
 @kernel()
-def _borders(
+def _count_faces(
     volume: Any,
     labels: Any,
     steps: tuple[int, int],
-    reach: tuple[int, int, int],
+    depth: tuple[int, int, int],
     air: tuple[Any, Any],
     faces: Any,
     first: int,
@@ -63,61 +66,61 @@ def _borders(
     _, ny, nx = labels.shape
     for plane in range(first, stop):
         z = plane * steps[0]
-        found = faces[plane]
+        counts = faces[plane]
         for y in range(0, ny, steps[1]):
             row = labels[z, y]
             before = False
             for x in range(nx):
                 inside = _lung(row[x])
                 if inside != before and x:
-                    found[2, _kind(volume, labels, air, (z, y, x - 1), (0, 0, reach[2]))] += 1
+                    counts[2, _kind(volume, labels, air, (z, y, x - 1), (0, 0, depth[2]))] += 1
                 before = inside
                 if z and inside != _lung(labels[z - 1, y, x]):
-                    found[0, _kind(volume, labels, air, (z - 1, y, x), (reach[0], 0, 0))] += 1
+                    counts[0, _kind(volume, labels, air, (z - 1, y, x), (depth[0], 0, 0))] += 1
         for y in range(1, ny):
             for x in range(0, nx, steps[1]):
                 if _lung(labels[z, y, x]) != _lung(labels[z, y - 1, x]):
-                    found[1, _kind(volume, labels, air, (z, y - 1, x), (0, reach[1], 0))] += 1
+                    counts[1, _kind(volume, labels, air, (z, y - 1, x), (0, depth[1], 0))] += 1
 
 
-def borders(
+def count_faces(
     volume: NDArray[np.int16],
     labels: NDArray[np.uint8],
     *,
     air: int,
     padding: int,
     steps: tuple[int, int],
-    reach: Shape,
-    workers: int = 0,
+    depth: Shape,
+    workers: int = 1,
 ) -> NDArray[np.int64]:
-    """Sort the faces between the labels 1 and 2 and the rest by what lies on both sides.
+    """Count the faces between the labels 1 and 2 and the rest by what lies on both sides.
 
     Parameters
     ----------
     volume : ndarray of int16, shape (z, y, x), HU
     labels : ndarray of uint8, shape (z, y, x)
     air : int, HU
-        What is at most this bright is dark.
+        Voxels are dark up to this value.
     padding : int, HU
-        What is at most this bright, outside the mask, lies beyond the scanned field.
+        Voxels outside the mask are padding up to this value.
     steps : tuple of int
-        Every how many planes, and every how many rows and columns of them, are looked at.
-    reach : tuple of int, (z, y, x)
-        How many voxels before and behind a face are looked at, at least 1.
+        Every how many planes, and every how many of their rows and columns, are scanned.
+    depth : tuple of int, (z, y, x)
+        How many voxels before and behind a face decide its kind, at least 1.
     workers : int
 
     Returns
     -------
     ndarray of int64, shape (3, 6)
         For faces across z, y and x, how many are: dark on both sides; dark inside, bright outside; bright inside, dark
-        outside; bright on both sides; thin (`THIN`): a mask or a gap that ends within `reach`, or another
-        label outside; beside padding (`PADDED`).
+        outside; bright on both sides; without information because the mask or the gap ends within `depth` or another
+        label lies outside (`THIN`); next to padding (`PADDED`).
     """
     volume, labels = np.ascontiguousarray(volume).view(), np.ascontiguousarray(labels).view()
-    volume.flags.writeable = labels.flags.writeable = False  # one compiled kernel, whoever calls
+    volume.flags.writeable = labels.flags.writeable = False  # so that one compiled kernel serves all callers
     planes = -(-labels.shape[0] // steps[0])
     faces = np.zeros((planes, 3, 6), np.int64)
     bounds = (np.int16(padding), np.int16(air))
-    run_slabs(lambda a, b: _borders(volume, labels, steps, reach, bounds, faces, a, b), planes, workers=workers)
+    run_slabs(lambda a, b: _count_faces(volume, labels, steps, depth, bounds, faces, a, b), planes, workers=workers)
     total: NDArray[np.int64] = faces.sum(axis=0)
     return total

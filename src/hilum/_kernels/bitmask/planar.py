@@ -1,7 +1,7 @@
-"""Dilation and erosion of every plane for itself: all steps of one plane while it lies in the nearest cache.
+"""Dilations and erosions of each plane on its own: all steps of one plane run while it lies in the nearest cache.
 
-The result is that of `hilum._kernels.bitmask.morphology.dilate` and `erode` with rods that have no reach along z. Those
-work through whole volumes; a plane of bits is smaller than what one of their calls costs.
+The result is that of `hilum._kernels.bitmask.morphology.dilate` and `erode` with a structuring element that is flat
+along z. Those two work on whole volumes, and one call of them takes longer than all steps of a plane here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hilum._kernels.bitmask.bits import tail_mask
+from hilum._kernels.bitmask.mask import BitMask
 from hilum._kernels.bitmask.morphology import widen
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.threads import run_slabs
@@ -20,14 +20,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Bits
-
     Step = tuple[Literal["dilate", "erode"], NDArray[np.int64]]
 
 
 @kernel()
 def _rows(plane: Any, bounds: Any) -> None:
-    """The first row that holds a voxel, and one past the last; both 0 where there is none."""
+    """Find the first row that holds a voxel, and one past the last; both are equal where there is none."""
     low, high = 0, plane.shape[0]
     while low < high and not _any(plane[low]):
         low += 1
@@ -38,29 +36,29 @@ def _rows(plane: Any, bounds: Any) -> None:
 
 @kernel()
 def _any(row: Any) -> Any:
-    every = np.uint64(0)
+    union = np.uint64(0)
     for word in row:
-        every |= word
-    return every != np.uint64(0)
+        union |= word
+    return union != np.uint64(0)
 
 
 @kernel()
-def _step(flat: Any, rods: Any, wide: Any, room: Any, nw: Any, rows: Any, flip: Any, last: Any) -> None:
-    """Dilate the rows `rows` of a plane, given as one row of words, in place; with `flip` erode them."""
+def _step(flat: Any, element: Any, wide: Any, spare: Any, nw: Any, rows: Any, flip: Any, tail: Any) -> None:
+    """Dilate some `rows` of a plane, one flat row of words, in place; erode them if `flip` is all ones."""
     low, high = rows
     length = (high - low) * nw
-    source, spare = wide[:length], room[:length]
+    source, scratch = wide[:length], spare[:length]
     for k in range(length):
         source[k] = flat[low * nw + k] ^ flip
         flat[low * nw + k] = np.uint64(0)
     for k in range(nw - 1, length, nw):
-        source[k] &= last
-    reached = 0
-    for i in range(rods.shape[0]):
-        dy, half = rods[i, 1], rods[i, 2]
-        if half > reached:
-            widen(source, half - reached, last, spare, nw)
-            reached = half
+        source[k] &= tail
+    widened = 0
+    for i in range(element.shape[0]):
+        dy, half = element[i, 1], element[i, 2]
+        if half > widened:
+            widen(source, half - widened, tail, scratch, nw)
+            widened = half
         first, end = max(low, low + dy), min(high, high + dy)
         target = flat[(first - dy) * nw : (end - dy) * nw]
         moved = source[(first - low) * nw : (end - low) * nw]
@@ -69,64 +67,73 @@ def _step(flat: Any, rods: Any, wide: Any, room: Any, nw: Any, rows: Any, flip: 
     for k in range(low * nw, high * nw):
         flat[k] ^= flip
     for k in range(low * nw + nw - 1, high * nw, nw):
-        flat[k] &= last
+        flat[k] &= tail
 
 
 @kernel()
 def _planes(
-    bits: Any, out: Any, rods: Any, steps: Any, wide: Any, room: Any, bounds: Any, last: Any, start: int, stop: int
+    words: Any,
+    out: Any,
+    elements: Any,
+    steps: Any,
+    wide: Any,
+    spare: Any,
+    bounds: Any,
+    tail: Any,
+    start: int,
+    stop: int,
 ) -> None:
-    """Do all steps, each (first rod, one past the last, reach, whether to erode), to the planes ``start:stop``."""
-    ny, nw = bits.shape[1], bits.shape[2]
+    """Apply all steps to the planes ``start:stop``.
+
+    A step is (first row of its element in `elements`, one past the last, largest dy, whether to erode).
+    """
+    ny, nw = words.shape[1], words.shape[2]
     for z in range(start, stop):
-        _rows(bits[z], bounds)
+        _rows(words[z], bounds)
         low, high = bounds[0], bounds[1]
         flat = out[z]
         for y in range(low, high):
             for j in range(nw):
-                flat[y * nw + j] = bits[z, y, j]
+                flat[y * nw + j] = words[z, y, j]
         for i in range(steps.shape[0]):
             if low == high:
                 break
-            reach = steps[i, 2]
-            # An erosion sees what is not set as far as the rods reach; beyond the plane there is nothing of that.
-            first, end = max(0, low - reach), min(ny, high + reach)
+            # A dilation sets no rows farther away. To an erosion rows beyond them are empty; beyond the plane is set.
+            first, end = max(0, low - steps[i, 2]), min(ny, high + steps[i, 2])
             flip = ~np.uint64(0) if steps[i, 3] else np.uint64(0)
-            _step(flat, rods[steps[i, 0] : steps[i, 1]], wide, room, nw, (first, end), flip, last)
+            _step(flat, elements[steps[i, 0] : steps[i, 1]], wide, spare, nw, (first, end), flip, tail)
             if not steps[i, 3]:
                 low, high = first, end
 
 
-def change(bits: Bits, nx: int, steps: Sequence[Step], *, workers: int = 0) -> Bits:
+def apply_steps(mask: BitMask, steps: Sequence[Step], *, workers: int = 1) -> BitMask:
     """Dilate and erode every plane, step after step.
 
     Parameters
     ----------
-    bits : ndarray of uint64, shape (z, y, ceil(x / 64))
-    nx : int
-        Length of a row, in voxels.
+    mask : BitMask
     steps : sequence of ("dilate" or "erode", ndarray of int64, shape (n, 3))
-        What is done, and the rods it is done with, as `morphology.ellipsoid` gives them; all with dz = 0. Outside the
-        plane there is nothing for a dilation, and all is set for an erosion.
+        Each with its structuring element, as `morphology.ellipsoid` makes it, flat along z. Outside the plane nothing
+        is set for a dilation, and everything for an erosion.
     workers : int
 
     Returns
     -------
-    ndarray of uint64
+    BitMask
     """
-    nz, ny, nw = bits.shape
-    ends = np.cumsum([0, *(len(rods) for _, rods in steps)])
-    every = np.concatenate([rods for _, rods in steps])
-    told = np.array([
-        (first, end, np.abs(rods[:, 1]).max(initial=0), kind == "erode")
-        for first, end, (kind, rods) in zip(ends[:-1], ends[1:], steps, strict=True)
+    nz, ny, nw = mask.words.shape
+    ends = np.cumsum([0, *(len(element) for _, element in steps)])
+    elements = np.concatenate([element for _, element in steps])
+    table = np.array([
+        (first, end, np.abs(element[:, 1]).max(initial=0), kind == "erode")
+        for first, end, (kind, element) in zip(ends[:-1], ends[1:], steps, strict=True)
     ])  # fmt: skip
-    out = np.zeros((nz, ny * nw), np.uint64)
-    bits = np.ascontiguousarray(bits)
+    out = BitMask.empty(mask.shape)
+    flat, words = out.words.reshape(nz, ny * nw), np.ascontiguousarray(mask.words)
 
     def work(start: int, stop: int) -> None:
-        wide, room = np.empty((2, ny * nw), np.uint64)
-        _planes(bits, out, every, told, wide, room, np.empty(2, np.int64), tail_mask(nx), start, stop)
+        wide, spare = np.empty((2, ny * nw), np.uint64)
+        _planes(words, flat, elements, table, wide, spare, np.empty(2, np.int64), mask.tail, start, stop)
 
     run_slabs(work, nz, workers=workers)
-    return out.reshape(bits.shape)
+    return out

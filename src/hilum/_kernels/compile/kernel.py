@@ -21,7 +21,6 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from hilum._kernels.compile import machine_code
 from hilum._kernels.compile.definitions import Definition
 from hilum._kernels.compile.signatures import ALIGNED, C_ORDER, F_ORDER, NUMBERS, WRITABLE, Kind, is_array, slots
 
@@ -68,8 +67,8 @@ class Kernel(Definition):
         return out
 
 
-class Held:
-    """Arrays that are handed to kernels again and again: a tuple to a kernel, looked at once and not at every call."""
+class ArrayTuple:
+    """A tuple of arrays for many kernel calls; its arrays are inspected once, not at every call."""
 
     def __init__(self, *arrays: Any) -> None:
         self.arrays = arrays
@@ -107,7 +106,7 @@ def _flatten(args: tuple[Any, ...], values: list[Any]) -> tuple[Kind, ...]:
             values.append(arg)
         elif kind is tuple:
             kinds.append(_flatten(arg, values))
-        elif kind is Held:
+        elif kind is ArrayTuple:
             kinds.append(arg.kinds)
             values += arg.values
         elif isinstance(arg, np.ndarray):
@@ -139,6 +138,9 @@ _PLAIN = {bool: "|b1", int: "<i8", float: "<f8"}
 
 def _entry(asked: Kernel, kinds: tuple[Kind, ...]) -> Entry:
     """Load the machine code for these kinds, from its file or fresh from the compiler."""
+    # Late: machine_code imports llvmlite, which a process that runs no kernel does not need.
+    from hilum._kernels.compile import machine_code
+
     address, result = machine_code.load(asked, tuple(_as_compiled(kind) for kind in kinds))
     layout = "".join(NUMBERS[kind][0] if isinstance(kind, str) else "P" for kind in slots(kinds))
     function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_char_p)(address)

@@ -1,4 +1,4 @@
-"""Blobs on a surface: how much of each lies bare, the ball that its bare side is part of, and balls drawn."""
+"""Blobs at the lung surface: the area that faces air, the ball fitted to it, and balls written into a mask."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from hilum._kernels.compile.kernel import kernel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Bits, Shape
+    from hilum._kernels.bitmask.mask import BitMask
     from hilum._kernels.components.labeling import Runs
 
 BARE, FOOT = 0, 1
-"""Columns of `surfaces` that hold areas, mm2: towards the air, and towards what is neither air nor lung."""
+"""Columns of `surface_sums` that hold areas, mm2: toward air, and toward voxels that are neither air nor lung."""
 
 _FIRST = 2
 
 
 @kernel()
-def _surfaces(
+def _surface_sums(
     first: Any,
     start: Any,
     stop: Any,
@@ -74,10 +74,16 @@ def _surfaces(
                     part[14] += area * far * far
 
 
-def surfaces(
-    runs: Runs, boxes: NDArray[np.int32], air: Bits, lung: Bits, spacing: tuple[float, float, float], *, flat: bool
+def surface_sums(
+    runs: Runs,
+    boxes: NDArray[np.int32],
+    air: BitMask,
+    lung: BitMask,
+    spacing: tuple[float, float, float],
+    *,
+    flat: bool,
 ) -> NDArray[np.float64]:
-    """What the faces of each blob add up to.
+    """Sum areas, and moments of the positions, over the faces of each blob.
 
     Parameters
     ----------
@@ -85,11 +91,11 @@ def surfaces(
         The blobs.
     boxes : ndarray of int32, shape (number, 6)
         As `hilum._kernels.components.labeling.boxes` gives them.
-    air, lung : ndarray of uint64, shape (z, y, ceil(x / 64))
-        A face towards air is bare; one towards neither belongs to the foot.
+    air, lung : BitMask
+        A face toward air is bare. A face toward neither air nor lung belongs to the foot.
     spacing : tuple of float, (z, y, x), mm
     flat : bool
-        Whether faces towards other planes do not count: in thick slices nobody knows where they lie.
+        Whether to leave out faces toward other planes: in thick slices their position is not known.
 
     Returns
     -------
@@ -100,29 +106,29 @@ def surfaces(
     sums = np.zeros((runs.number, 15))
     corner = np.ascontiguousarray(boxes[:, :3])
     parts = (runs.first, runs.start, runs.stop, runs.component)
-    _surfaces(*parts, air, lung, runs.shape[2], np.array(spacing), corner, flat, sums)
+    _surface_sums(*parts, air.words, lung.words, runs.shape[2], np.array(spacing), corner, flat, sums)
     return sums
 
 
-def balls(
+def fit_balls(
     sums: NDArray[np.float64], boxes: NDArray[np.int32], spacing: tuple[float, float, float], *, flat: bool
 ) -> NDArray[np.float64]:
-    """The ball whose surface comes closest to the bare faces of each blob (Kasa's least squares).
+    """Fit a ball to the bare faces of each blob (Kasa's least squares).
 
     Parameters
     ----------
     sums : ndarray of float64, shape (number, 15)
-        From `surfaces`.
+        From `surface_sums`.
     boxes : ndarray of int32, shape (number, 6)
     spacing : tuple of float, (z, y, x), mm
     flat : bool
-        As in `surfaces`; a blob in a single plane then is taken for the middle of its ball.
+        As in `surface_sums`. The ball of a blob in a single plane is then centered on that plane.
 
     Returns
     -------
     ndarray of float64, shape (number, 5)
-        Center z, y, x in mm from the first voxel of the volume; radius, mm; how far the faces lie from it, mm (root of
-        the mean square). Infinite where there is no such ball.
+        Center z, y, x in mm from the first voxel of the volume; radius, mm; root mean square distance of the faces
+        from the ball, mm. Infinite where no ball fits.
     """
     found = np.full((len(sums), 5), np.inf)
     used = np.flatnonzero(sums[:, BARE] > 0)
@@ -138,15 +144,16 @@ def balls(
         spread[0, 0, single] = 1.0
     right = cubic - mean * power
     matrix = np.moveaxis(spread, 2, 0)
-    able = np.abs(np.linalg.det(matrix)) > 1e-6
-    used, s, mean, right, power, zero = used[able], s[able], mean[:, able], right[:, able], power[able], zero[able]
+    solvable = np.abs(np.linalg.det(matrix)) > 1e-6
+    used, s, power, zero = used[solvable], s[solvable], power[solvable], zero[solvable]
+    mean, right = mean[:, solvable], right[:, solvable]
     if not len(used):
         return found
-    center = 0.5 * np.linalg.solve(matrix[able], right.T[:, :, None])[:, :, 0].T
+    center = 0.5 * np.linalg.solve(matrix[solvable], right.T[:, :, None])[:, :, 0].T
     rest = power - 2 * (center * mean).sum(axis=0)
     radius = np.sqrt(np.maximum(rest + (center**2).sum(axis=0), zero))
     # The mean square of |p|^2 - 2 c p - rest, from the sums alone; near the surface it is 2 r times the gap.
-    spread_used, right_used = spread[:, :, able], right
+    spread_used, right_used = spread[:, :, solvable], right
     along = np.einsum("in,ijn,jn->n", center, spread_used, center)
     square_error = s[:, 12] - power**2 - 4 * (center * right_used).sum(axis=0) + 4 * along
     gap = np.sqrt(np.maximum(square_error, zero)) / np.maximum(2 * radius, 1e-6)
@@ -174,32 +181,31 @@ def _span(ball: Any, spacing: Any, axis: int, n: int) -> tuple[int, int]:
 
 
 @kernel()
-def _outside(bits: Any, balls: Any, spacing: Any, nx: int, shares: Any) -> None:
+def _share_outside(words: Any, balls: Any, spacing: Any, nx: int, shares: Any) -> None:
     for n in range(balls.shape[0]):
-        some, out = 0, 0
-        first, last = _span(balls[n], spacing, 0, bits.shape[0])
+        inside, outside = 0, 0
+        first, last = _span(balls[n], spacing, 0, words.shape[0])
         for z in range(first, last):
-            low, high = _span(balls[n], spacing, 1, bits.shape[1])
+            low, high = _span(balls[n], spacing, 1, words.shape[1])
             for y in range(low, high):
                 start, stop = _row(balls[n], spacing, z, y, nx)
                 for x in range(start, stop):
-                    some += 1
-                    out += not bits[z, y, x >> 6] & (np.uint64(1) << np.uint64(x & 63))
-        shares[n] = out / some if some else 1.0
+                    inside += 1
+                    outside += not words[z, y, x >> 6] & (np.uint64(1) << np.uint64(x & 63))
+        shares[n] = outside / inside if inside else 1.0
 
 
-def outside(
-    bits: Bits, balls: NDArray[np.float64], spacing: tuple[float, float, float], shape: Shape
+def share_outside(
+    mask: BitMask, balls: NDArray[np.float64], spacing: tuple[float, float, float]
 ) -> NDArray[np.float64]:
-    """Which share of each ball's voxels is not in a set.
+    """Measure the share of each ball's voxels that is not in a mask.
 
     Parameters
     ----------
-    bits : ndarray of uint64, shape (z, y, ceil(x / 64))
+    mask : BitMask
     balls : ndarray of float64, shape (n, 4 or more)
         Center z, y, x and radius, mm.
     spacing : tuple of float, (z, y, x), mm
-    shape : tuple of int, (z, y, x)
 
     Returns
     -------
@@ -207,12 +213,12 @@ def outside(
         1 for a ball without voxels.
     """
     shares = np.ones(len(balls))
-    _outside(bits, np.ascontiguousarray(balls), np.array(spacing), shape[2], shares)
+    _share_outside(mask.words, np.ascontiguousarray(balls), np.array(spacing), mask.shape[2], shares)
     return shares
 
 
 @kernel()
-def _draw(bits: Any, hu: Any, balls: Any, spacing: Any, limit: int) -> None:
+def _draw(words: Any, hu: Any, balls: Any, spacing: Any, limit: int) -> None:
     for n in range(balls.shape[0]):
         first, last = _span(balls[n], spacing, 0, hu.shape[0])
         for z in range(first, last):
@@ -221,17 +227,18 @@ def _draw(bits: Any, hu: Any, balls: Any, spacing: Any, limit: int) -> None:
                 start, stop = _row(balls[n], spacing, z, y, hu.shape[2])
                 for x in range(start, stop):
                     if hu[z, y, x] <= limit:
-                        bits[z, y, x >> 6] |= np.uint64(1) << np.uint64(x & 63)
+                        words[z, y, x >> 6] |= np.uint64(1) << np.uint64(x & 63)
 
 
-def draw(
-    bits: Bits, hu: NDArray[np.int16], balls: NDArray[np.float64], spacing: tuple[float, float, float], *, limit: int
+def draw_balls(
+    mask: BitMask, hu: NDArray[np.int16], balls: NDArray[np.float64], spacing: tuple[float, float, float], *, limit: int
 ) -> None:
-    """Add balls to a set, in place, where the volume is not brighter than a limit.
+    """Add balls to a mask where the volume is not brighter than a limit.
 
     Parameters
     ----------
-    bits : ndarray of uint64, shape (z, y, ceil(x / 64))
+    mask : BitMask
+        Changed in place.
     hu : ndarray of int16, shape (z, y, x), HU
     balls : ndarray of float64, shape (n, 4 or more)
         Center z, y, x and radius, mm.
@@ -240,4 +247,4 @@ def draw(
     """
     hu = hu.view()
     hu.flags.writeable = False
-    _draw(bits, hu, np.ascontiguousarray(balls), np.array(spacing), limit)
+    _draw(mask.words, hu, np.ascontiguousarray(balls), np.array(spacing), limit)

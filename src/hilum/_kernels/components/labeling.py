@@ -1,9 +1,9 @@
-"""Connected components of sets of voxels: runs of each row, joined by union-find.
+"""Connected components of bit masks: runs of voxels along x, joined by union-find.
 
-1. The bits of a row become runs ``[start, stop)``; a chest has some ten a row, not hundreds of voxels.
-2. A run is joined with the runs of the rows before it that it touches, slab by slab on threads.
+1. The bits of a row become runs ``[start, stop)``. A row of a chest has about ten.
+2. A run is joined with the runs that it touches in the rows before it, slab by slab on threads.
 3. The seams between slabs are joined.
-4. The parent of a run is never after it, so one pass numbers the components in raster order of their first voxel.
+4. A parent never comes after its child, so one pass numbers the components in raster order of their first voxels.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from hilum._kernels.threads import run_slabs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Bits, Shape
+    from hilum._kernels.bitmask.mask import BitMask, Shape
 
 
 class Runs(NamedTuple):
-    """The runs of a set of voxels and the component of each.
+    """A run-length encoded set of voxels: its runs along x, and the component of each run.
 
     Parameters
     ----------
     shape : tuple of int, (z, y, x)
     first : ndarray of int64, shape (z * y + 1,)
-        Where the runs of each row begin; row ``z * ny + y``.
+        Index of the first run of each row; row ``z * ny + y``.
     start, stop : ndarray of int32, shape (n,)
         First voxel of a run, and one past its last.
     component : ndarray of int32, shape (n,)
@@ -47,41 +47,41 @@ class Runs(NamedTuple):
 
 
 @kernel()
-def _count_runs(bits: Any, first: Any, begin: int, end: int) -> None:
+def _count_runs(words: Any, first: Any, begin: int, end: int) -> None:
     for row in range(begin, end):
         carry = np.uint64(0)
         changes = np.uint64(0)
-        for j in range(bits.shape[1]):
-            word = bits[row, j]
+        for j in range(words.shape[1]):
+            word = words[row, j]
             changes += count_ones(word ^ ((word << np.uint64(1)) | carry))
             carry = word >> np.uint64(63)
         first[row + 1] = np.int64(changes + carry) >> 1
 
 
 @kernel()
-def _find_runs(bits: Any, first: Any, start: Any, stop: Any, parent: Any, begin: int, end: int, nx: int) -> None:
+def _find_runs(words: Any, first: Any, start: Any, stop: Any, parent: Any, begin: int, end: int, nx: int) -> None:
     for row in range(begin, end):
-        at = first[row]
-        if at == first[row + 1]:
+        run = first[row]
+        if run == first[row + 1]:
             continue
         inside = False
         carry = np.uint64(0)
-        for j in range(bits.shape[1]):
-            word = bits[row, j]
+        for j in range(words.shape[1]):
+            word = words[row, j]
             change = word ^ ((word << np.uint64(1)) | carry)
             carry = word >> np.uint64(63)
             while change != np.uint64(0):
                 x = 64 * j + np.int64(count_trailing_zeros(change))
                 change &= change - np.uint64(1)
                 if inside:
-                    stop[at] = x
-                    at += 1
+                    stop[run] = x
+                    run += 1
                 else:
-                    start[at] = x
-                    parent[at] = at
+                    start[run] = x
+                    parent[run] = run
                 inside = not inside
         if inside:
-            stop[at] = nx
+            stop[run] = nx
 
 
 @kernel()
@@ -93,12 +93,12 @@ def _root(parent: Any, run: int) -> int:
 
 
 @kernel()
-def _join_rows(first: Any, start: Any, stop: Any, parent: Any, row: int, other: int, reach: int) -> None:
-    """Join the runs of two rows that overlap, or with reach 1 touch at a corner."""
+def _join_rows(first: Any, start: Any, stop: Any, parent: Any, row: int, other: int, gap: int) -> None:
+    """Join the runs of two rows that overlap or, with gap 1, touch at a corner."""
     a, a_end = first[row], first[row + 1]
     b, b_end = first[other], first[other + 1]
     while a < a_end and b < b_end:
-        if start[a] < stop[b] + reach and start[b] < stop[a] + reach:
+        if start[a] < stop[b] + gap and start[b] < stop[a] + gap:
             u, v = _root(parent, a), _root(parent, b)
             if u < v:
                 parent[v] = u
@@ -114,8 +114,8 @@ def _join_rows(first: Any, start: Any, stop: Any, parent: Any, row: int, other: 
 def _join_back(
     first: Any, start: Any, stop: Any, parent: Any, ny: int, planes: Any, corners: bool, in_plane: bool
 ) -> None:
-    """Join the rows of some planes with each other (in_plane), or with those of the plane before."""
-    reach = 1 if corners else 0
+    """Join the rows of some planes with each other (`in_plane`), or with those of the plane before."""
+    gap = 1 if corners else 0
     for z in planes:
         for y in range(ny):
             row = z * ny + y
@@ -123,14 +123,14 @@ def _join_back(
                 continue
             if in_plane:
                 if y > 0:
-                    _join_rows(first, start, stop, parent, row, row - 1, reach)
+                    _join_rows(first, start, stop, parent, row, row - 1, gap)
                 continue
-            _join_rows(first, start, stop, parent, row, row - ny, reach)
+            _join_rows(first, start, stop, parent, row, row - ny, gap)
             if corners:
                 if y > 0:
-                    _join_rows(first, start, stop, parent, row, row - ny - 1, reach)
+                    _join_rows(first, start, stop, parent, row, row - ny - 1, gap)
                 if y < ny - 1:
-                    _join_rows(first, start, stop, parent, row, row - ny + 1, reach)
+                    _join_rows(first, start, stop, parent, row, row - ny + 1, gap)
 
 
 @kernel()
@@ -163,7 +163,7 @@ def _boxes(first: Any, start: Any, stop: Any, component: Any, ny: int, boxes: An
 
 
 @kernel()
-def _at_side(first: Any, start: Any, stop: Any, component: Any, ny: int, nx: int, touching: Any) -> None:
+def _touching_sides(first: Any, start: Any, stop: Any, component: Any, ny: int, nx: int, touching: Any) -> None:
     for plane in range(0, first.size - 1, ny):
         begin, end = first[plane], first[plane + ny]
         for run in range(begin, end):
@@ -183,53 +183,52 @@ def _sizes_by_plane(first: Any, start: Any, stop: Any, component: Any, ny: int, 
             planes[component[run]] = plane
 
 
-def find_components(bits: Bits, shape: Shape, *, corners: bool, planes: bool = False, workers: int = 0) -> Runs:
-    """Connected components of a set of voxels.
+def find_components(mask: BitMask, *, corners: bool, planes: bool = False, workers: int = 1) -> Runs:
+    """Find the connected components of a bit mask.
 
     Parameters
     ----------
-    bits : ndarray of uint64, shape (z, y, ceil(x / 64))
-    shape : tuple of int, (z, y, x)
+    mask : BitMask
     corners : bool
-        Whether voxels that share an edge or a corner are connected (26 neighbors, 8 in a plane) or only those
-        that share a face (6 and 4).
+        Whether voxels that share an edge or a corner are connected (26 neighbors, 8 in a plane), or only those that
+        share a face (6, or 4 in a plane).
     planes : bool
-        Whether every plane is taken for itself, and nothing is connected along z.
+        Whether components end at each plane: nothing is connected along z.
     workers : int
 
     Returns
     -------
     Runs
     """
-    nz, ny, nx = shape
-    rows = bits.reshape(nz * ny, -1)
+    nz, ny, nx = mask.shape
+    rows = mask.words.reshape(nz * ny, -1)
     first = np.zeros(nz * ny + 1, np.int64)
     run_slabs(lambda a, b: _count_runs(rows, first, a * ny, b * ny), nz, workers=workers)
     np.cumsum(first, out=first)
     start, stop, parent, component = (np.empty(int(first[-1]), np.int32) for _ in range(4))
-    firsts: list[int] = []
+    slab_starts: list[int] = []
 
     def slab(a: int, b: int) -> None:
         _find_runs(rows, first, start, stop, parent, a * ny, b * ny, nx)
         _join_back(first, start, stop, parent, ny, np.arange(a, b), corners, True)
         if not planes:
             _join_back(first, start, stop, parent, ny, np.arange(a + 1, b), corners, False)
-            firsts.append(a)
+            slab_starts.append(a)
 
     run_slabs(slab, nz, workers=workers)
-    _join_back(first, start, stop, parent, ny, np.array(sorted(firsts)[1:], np.int64), corners, False)
-    return Runs(shape, first, start, stop, component, int(_number(parent, component)))
+    _join_back(first, start, stop, parent, ny, np.array(sorted(slab_starts)[1:], np.int64), corners, False)
+    return Runs(mask.shape, first, start, stop, component, int(_number(parent, component)))
 
 
 def sizes(runs: Runs) -> NDArray[np.int64]:
-    """Number of voxels of each component, shape (number,)."""
+    """Count the voxels of each component; shape (number,)."""
     out = np.zeros(runs.number, np.int64)
     _sizes(runs.start, runs.stop, runs.component, out)
     return out
 
 
 def sizes_by_plane(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Number of voxels, and the plane, of each component of runs found with ``planes=True``; shape (number,) each."""
+    """Number of voxels and plane of each component, shape (number,) each, for runs found with ``planes=True``."""
     out, planes = np.zeros(runs.number, np.int64), np.empty(runs.number, np.int32)
     _sizes_by_plane(runs.first, runs.start, runs.stop, runs.component, runs.shape[1], out, planes)
     return out, planes
@@ -243,8 +242,8 @@ def boxes(runs: Runs) -> NDArray[np.int32]:
     return out
 
 
-def at_side(runs: Runs) -> NDArray[np.bool_]:
+def touching_sides(runs: Runs) -> NDArray[np.bool_]:
     """Which components touch one of the four sides of their plane, shape (number,)."""
     touching = np.zeros(runs.number, np.bool_)
-    _at_side(runs.first, runs.start, runs.stop, runs.component, runs.shape[1], runs.shape[2], touching)
+    _touching_sides(runs.first, runs.start, runs.stop, runs.component, runs.shape[1], runs.shape[2], touching)
     return touching

@@ -1,4 +1,4 @@
-"""Labels that grow through an image in the order of its values, and meet on its ridges."""
+"""Watershed: labels grow through an image from dark to bright, and meet on its ridges."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEVEL_HU = 8
-"""Values that differ by less count as the same height."""
+"""Width of a height step: values in the same step count as equally high."""
 
 
 @kernel()
-def _append(first: Any, last: Any, after: Any, level: int, place: int) -> None:
+def _append(first: Any, last: Any, after: Any, level: int, index: int) -> None:
     if first[level] < 0:
-        first[level] = place
+        first[level] = index
     else:
-        after[last[level]] = place
-    last[level] = place
-    after[place] = -1
+        after[last[level]] = index
+    last[level] = index
+    after[index] = -1
 
 
 @kernel()
 def _flood(high: Any, labels: Any, flat: Any, first: Any, last: Any, after: Any) -> None:
-    """Labels 0 are to be reached, 255 is a wall; `flat` is `labels` anew. Queues are lists of places, one a height."""
+    """Labels 0 can be reached, 255 is a wall; `flat` is `labels` in one dimension.
+
+    Each height has a queue of flat indices, a linked list: its first and last, and what comes `after` each.
+    """
     nz, ny, nx = labels.shape
     moves = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
     for z in range(nz):
@@ -40,26 +43,26 @@ def _flood(high: Any, labels: Any, flat: Any, first: Any, last: Any, after: Any)
                         if 0 <= k < nz and 0 <= j < ny and 0 <= i < nx and labels[k, j, i] == 0:
                             edge = True
                     if edge:
-                        place = (z * ny + y) * nx + x
-                        _append(first, last, after, high[place], place)
+                        index = (z * ny + y) * nx + x
+                        _append(first, last, after, high[index], index)
     level = 0
     while level < first.size:
-        place = first[level]
-        if place < 0:
+        index = first[level]
+        if index < 0:
             level += 1
             continue
-        first[level] = after[place]
-        z, y, x = place // (ny * nx), place // nx % ny, place % nx
+        first[level] = after[index]
+        z, y, x = index // (ny * nx), index // nx % ny, index % nx
         for dz, dy, dx in moves:
             k, j, i = z + dz, y + dy, x + dx
             if 0 <= k < nz and 0 <= j < ny and 0 <= i < nx and labels[k, j, i] == 0:
                 other = (k * ny + j) * nx + i
-                flat[other] = flat[place]
+                flat[other] = flat[index]
                 _append(first, last, after, max(level, high[other]), other)
 
 
 def flood(hu: NDArray[np.int16], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Grow labels over faces into the voxels without one, the darkest first.
+    """Grow labels over faces into the voxels without a label, the darkest first.
 
     Parameters
     ----------
@@ -70,8 +73,8 @@ def flood(hu: NDArray[np.int16], labels: NDArray[np.uint8]) -> NDArray[np.uint8]
     Returns
     -------
     ndarray of uint8, shape (z, y, x)
-        0 where no label came. Of voxels of the same height the one found first goes first, from the first voxel
-        in raster order on; hence the same for the same input.
+        0 where no label arrived. Voxels of the same height are reached in the order of a queue that starts in raster
+        order, so the same input gives the same result.
     """
     heights = np.clip((hu.astype(np.int32) + 1024) // LEVEL_HU, 0, 255).astype(np.uint8)
     grown = labels.copy()

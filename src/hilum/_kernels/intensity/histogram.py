@@ -37,7 +37,7 @@ def _count_scaled(volume: Any, scale: Any, offset: Any, counts: Any, edges: Any,
                     mine[min(max(place, 0), 65535)] += 1
 
 
-def count_values(volume: NDArray[np.int16], *, workers: int = 0) -> NDArray[np.int64]:
+def count_values(volume: NDArray[np.int16], *, workers: int = 1) -> NDArray[np.int64]:
     """Count the values of a volume.
 
     Parameters
@@ -59,7 +59,7 @@ def count_values(volume: NDArray[np.int16], *, workers: int = 0) -> NDArray[np.i
     return whole
 
 
-def count_scaled(volume: NDArray[np.float32], *, scale: float, offset: float, workers: int = 0) -> NDArray[np.int64]:
+def count_scaled(volume: NDArray[np.float32], *, scale: float, offset: float, workers: int = 1) -> NDArray[np.int64]:
     """Count the values of a volume after each is scaled, moved and rounded to the nearest whole number.
 
     Parameters

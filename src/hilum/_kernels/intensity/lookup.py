@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def look_up(values: NDArray[Any], table: NDArray[Any], low: int, *, workers: int = 0) -> NDArray[Any]:
+def look_up(values: NDArray[Any], table: NDArray[Any], low: int, *, workers: int = 1) -> NDArray[Any]:
     """Replace every value by its entry of a table.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Patches of a volume for training, cut as they lie or with their axes swapped, and scaled in one pass."""
+"""Patches of a volume for training: cropped, or with swapped and mirrored axes, and scaled in the same pass."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from hilum._kernels.compile.kernel import kernel
-from hilum._kernels.simd.transpose import turn_over
+from hilum._kernels.simd.transpose import transpose
 
 _U = np.uint64
 
 
 @kernel()
-def cut_scaled(src: Any, start: Any, out: Any, lower: Any, width: Any, mean: Any) -> None:
-    """Copy the box that starts at a voxel; `lower` becomes 0, and what is `width` above 1, less `mean`."""
+def crop_scaled(src: Any, start: Any, out: Any, lower: Any, width: Any, mean: Any) -> None:
+    """Copy the box from voxel `start` on; map `lower` to 0 and `lower` + `width` to 1, clip, and subtract `mean`."""
     low, wide, less = np.float32(lower), np.float32(width), np.float32(mean)
     zero, one = np.float32(0), np.float32(1)
     z0, y0, x0 = _U(start[0]), _U(start[1]), _U(start[2])
@@ -26,8 +26,8 @@ def cut_scaled(src: Any, start: Any, out: Any, lower: Any, width: Any, mean: Any
 
 
 @kernel()
-def _mirror(src: Any, at: Any, forth: Any, out: Any, to: Any, size: Any) -> None:
-    """Copy a row, forth or back."""
+def _copy_row(src: Any, at: Any, forth: Any, out: Any, to: Any, size: Any) -> None:
+    """Copy a row, forward or mirrored."""
     if forth:
         for x in range(size):
             out[to + x] = src[at + x]
@@ -37,10 +37,10 @@ def _mirror(src: Any, at: Any, forth: Any, out: Any, to: Any, size: Any) -> None
 
 
 @kernel()
-def arrange(src: Any, base: Any, steps: Any, out: Any, size: Any, finish: Any) -> None:
-    """Copy a flat cube with its axes swapped and mirrored, and bring it to the range of `cut_scaled` where asked to.
+def permute_axes(src: Any, base: Any, steps: Any, out: Any, size: Any, finish: Any) -> None:
+    """Copy a flat cube with swapped and mirrored axes; in mode 1 also scale it as `crop_scaled` does.
 
-    So many voxels on, or back, for each step along the axes of `out`, which is flat, of int16 or float32.
+    `steps` are the strides in `src`, negative for mirrored axes, of the axes of `out`, a flat int16 or float32 array.
     """
     n, along, across = _U(size), steps[2], _U(steps[2])
     mode, lower, width, mean = finish
@@ -48,15 +48,15 @@ def arrange(src: Any, base: Any, steps: Any, out: Any, size: Any, finish: Any) -
     for z in range(n):
         at, to = _U(base) + z * _U(steps[0]), z * n * n
         if abs(steps[1]) == 1 and abs(along) != 1:
-            # Rows of the patch are the volume's columns; back is forth from the other end, into the last row first.
+            # Rows of the patch are columns of the volume. A mirrored axis is read forward, into the last row first.
             forth = steps[1] == 1
             first, last = (at, to) if forth else (at - (n - _U(1)), to + (n - _U(1)) * n)
-            turn_over(src, first, across, out, last, n if forth else _U(0) - n, n, n)
+            transpose(src, first, across, out, last, n if forth else _U(0) - n, n, n)
         else:
             for y in range(n):
                 row = at + y * _U(steps[1])
                 if abs(along) == 1:
-                    _mirror(src, row, along == 1, out, to + y * n, n)
+                    _copy_row(src, row, along == 1, out, to + y * n, n)
                 else:
                     for x in range(n):
                         out[to + y * n + x] = src[row + x * across]

@@ -1,16 +1,15 @@
-"""Patches of a volume, turned about one of the axes and zoomed, by one cubic B-spline.
+"""Patches rotated about one axis of a volume and zoomed, sampled by one cubic B-spline.
 
-Such a patch needs no 64 coefficients a voxel: along that axis lines stay lines (four), and every plane across it is
-turned alike (sixteen, whose places and weights all planes share).
+Such a patch does not need 64 coefficients for each voxel. Lines along the axis stay lines (four coefficients), and all
+planes across it are rotated alike (sixteen coefficients, whose positions and weights all planes share).
 
-1. Planes that hold the axis and one other, one after the other: the spline's filter runs along the axis, and the
-   outputs' weighted sums are taken at once. They are turned over, so that from here on the `LANES` outputs along the
-   axis lie side by side: every inner loop has their fixed number, and neither gathers nor remainders.
+1. The planes that contain the axis, one after the other: the filter runs along the axis, and the weighted sums of the
+   outputs are taken at once. They are stored transposed, so that the `LANES` outputs along the axis are contiguous:
+   every inner loop has a fixed length and needs neither gathers nor remainders.
 2. The filter runs along the other two axes.
-3. Each place across the axis is a weighted sum of sixteen rows of lanes, brought to its range before it is stored.
+3. Each position across the axis is a weighted sum of sixteen rows of lanes, scaled and clipped before it is stored.
 
-The box handed in reaches `MARGIN` voxels beyond the coefficients that are used; there the filter has forgotten how it
-was begun.
+The box reaches `MARGIN` voxels beyond the coefficients that are used; within them the start of the filter fades out.
 """
 
 from __future__ import annotations
@@ -28,35 +27,35 @@ from hilum._kernels.resample.recursive_filter import (
     START,
     VECTOR,
     WIDTH,
-    back_rows,
-    run_filter,
-    run_forth,
+    filter_backward,
+    filter_forward,
+    filter_rows,
 )
-from hilum._kernels.resample.weighted_sums import weigh
-from hilum._kernels.simd.registers import flat, load, multiply_add, spread, step, store
-from hilum._kernels.simd.transpose import turn_over
+from hilum._kernels.resample.weighted_sums import weighted_sums
+from hilum._kernels.simd.registers import advance, broadcast, flat_array, load, multiply_add, store
+from hilum._kernels.simd.transpose import transpose
 
 MARGIN = 6
-"""Of a step of 4095 HU all round the box 0.13 HU are seen within; with one voxel less 0.49, with two less 1.8."""
+"""A step of 4095 HU all around the box changes values inside by 0.13 HU; one voxel less: 0.49, two less: 1.8."""
 
 BEFORE, AFTER = 1 + MARGIN, 3 + MARGIN
-"""How many voxels a place wants before the one it lies in, and from that one on."""
+"""How many voxels a position needs before the one it lies in, and from that one on."""
 
 WEIGHTS = 24
-"""Of a place: four along each axis and sixteen products."""
+"""Weights of a position: four along each axis and sixteen products."""
 
 _FAST = frozenset({"contract"})
 _U = np.uint64
 _LANES = np.uint64(LANES)
 _PRODUCTS = np.uint64(8)
-"""Where in a column of weights the products begin."""
+"""Index of the first product in a column of weights."""
 
 
 @kernel()
 def _weights(w: Any, at: Any, count: Any) -> None:
-    """Four rows of weights of places, the filter's gain made good.
+    """Compute four rows of weights of positions; they include the factor for the gain of the filter.
 
-    The first row says how far beyond their second coefficient the places lie.
+    On entry the first row holds how far each position lies beyond its second coefficient.
     """
     sixth, third = np.float32(GAIN / 6), np.float32(GAIN * 2 / 3)
     one, half = np.float32(GAIN), np.float32(GAIN / 2)
@@ -70,17 +69,17 @@ def _weights(w: Any, at: Any, count: Any) -> None:
 
 
 @kernel()
-def _places(plane: Any, j: Any, pitch: Any, at: Any, w: Any) -> None:
-    """For every place of row `j` of the patch its first coefficient and a column of weights.
+def _places(plane: Any, j: Any, row_stride: Any, at: Any, w: Any) -> None:
+    """Compute the index of the first coefficient and a column of weights for each position of row `j` of the patch.
 
-    Those of the spline along both axes, four and four, and then their products, sixteen.
+    A column holds the four weights along each of both axes, and then their sixteen products.
     """
     (bj, bk, b0, cj, ck, c0), _, wide = plane
     for k in range(_U(wide)):
         b = bj * j + (bk * np.float64(k) + b0)
         c = cj * j + (ck * np.float64(k) + c0)
         ib, ic = np.floor(b), np.floor(c)
-        at[k] = (np.int64(ib) - 1) * pitch + (np.int64(ic) - 1) * LANES
+        at[k] = (np.int64(ib) - 1) * row_stride + (np.int64(ic) - 1) * LANES
         w[_U(0), k], w[_U(4), k] = np.float32(b - ib), np.float32(c - ic)
     _weights(w, _U(0), _U(wide))
     _weights(w, _U(4), _U(wide))
@@ -92,10 +91,10 @@ def _places(plane: Any, j: Any, pitch: Any, at: Any, w: Any) -> None:
 
 @kernel()
 def find_spans(plane: Any, counts: Any, before: Any, after: Any, least: Any, spans: Any) -> None:
-    """Which coefficients of each row of the plane are needed, as first and one past the last: a turned square.
+    """Find the coefficients that a rotated square needs of each row of the plane: first, and one past the last.
 
-    A place wants so many voxels before the one it lies in, and so many from that one on. Rows of which any is needed
-    get at least so many, where the box holds them: what has to be done in parts of a vector is done slowly.
+    A position needs `before` voxels before the one it lies in and `after` from that one on. Rows that are needed at all
+    get at least `least` coefficients, as far as the box has them, because shorter rows are processed without vectors.
     """
     (bj, bk, b0, cj, ck, c0), high, wide = plane
     rows, columns = counts[1], counts[2]
@@ -120,40 +119,40 @@ def find_spans(plane: Any, counts: Any, before: Any, after: Any, least: Any, spa
 
 
 @kernel()
-def _core(spans: Any, b: Any, rows: Any) -> Any:
-    """Of the coefficients of a row those that are summed: others are only there for the filter along it to begin."""
+def _summed_span(spans: Any, b: Any, rows: Any) -> Any:
+    """The coefficients of a row that enter sums; the others only serve the start of the filter along the row."""
     if b < 0 or b >= rows or spans[b, 0] >= spans[b, 1]:
         return _U(0), _U(0)
     return _U(spans[b, 0] + MARGIN), _U(spans[b, 1] - MARGIN)
 
 
 @kernel(fastmath=_FAST)
-def _along(work: Any, row: Any, pitch: Any, span: Any, core: Any, above: Any, states: Any) -> None:
-    """Run the filter along a row of the plane, forth and back, and from the row above, where that one reached."""
+def _filter_row(work: Any, row: Any, row_stride: Any, span: Any, core: Any, above: Any, states: Any) -> None:
+    """Filter along a row of the plane, forward and backward, and forward from the row above where that has sums."""
     first, last = _U(span[0]), _U(span[1])
     left = min(max(above[0], core[0]), core[1])
     right = max(min(above[1], core[1]), left)
-    run_forth(work, row + first * _LANES, last - first)
+    filter_forward(work, row + first * _LANES, last - first)
     before = row - _LANES
     for i in range(_LANES):
         states[i] = START * work[before + last * _LANES + i]
-    back_rows(work, before + last * _LANES, last - right, None, states)
-    back_rows(work, before + right * _LANES, right - left, _U(0) - pitch, states)
-    back_rows(work, before + left * _LANES, left - core[0], None, states)
+    filter_backward(work, before + last * _LANES, last - right, None, states)
+    filter_backward(work, before + right * _LANES, right - left, _U(0) - row_stride, states)
+    filter_backward(work, before + left * _LANES, left - core[0], None, states)
 
 
 @kernel(fastmath=_FAST)
 def _planes(
-    src: Any, base: Any, strides: Any, counts: Any, line: Any, spans: Any, taps: Any, tile: Any, other: Any,
+    src: Any, base: Any, strides: Any, counts: Any, axis: Any, spans: Any, taps: Any, tile: Any, other: Any,
     coefficients: Any, states: Any,
 ) -> None:  # fmt: skip
-    """Step 1, and 2 but for the filter back across the rows: coefficients of values interpolated along the axis."""
+    """Do step 1, and step 2 except for the backward filter across rows."""
     sa, sb, sc = _U(strides[0]), _U(strides[1]), _U(strides[2])
     na, nb, nc = _U(counts[0]), _U(counts[1]), _U(counts[2])
-    origin, apart, count = line
+    origin, spacing, count = axis
     first, weights = taps
     for j in range(_LANES):
-        at = origin + apart * min(np.float64(j), np.float64(count - 1))
+        at = origin + spacing * min(np.float64(j), np.float64(count - 1))
         first[j] = np.int64(np.floor(at)) - 1
         weights[_U(0), j] = np.float32(at - np.floor(at))
     _weights(weights, _U(0), _LANES)
@@ -166,51 +165,53 @@ def _planes(
         even = (wide + _U(15)) // _U(16) * _U(16)  # rows begin with a cache line
         at = base + b * sb + start * sc
         if sc == _U(1):
-            run_filter(src, at, sa, tile, _U(0), even, na, wide)
+            filter_rows(src, at, sa, tile, _U(0), even, na, wide)
         else:
-            turn_over(src, at, sc, other, _U(0), even, wide, na)
-            run_filter(other, _U(0), even, tile, _U(0), even, na, wide)
+            transpose(src, at, sc, other, _U(0), even, wide, na)
+            filter_rows(other, _U(0), even, tile, _U(0), even, na, wide)
         place = row + start * _LANES
         under = at + sb * _U(b + _U(1) < nb)
         ahead = (src, under, sa, na, wide) if sc == _U(1) else (src, under, sc, wide, na)
-        weigh(tile, _U(0), even, first, weights, (0, 1, 2, 3), coefficients, place, _LANES, _LANES, wide, ahead)
-        core, above = _core(spans, np.int64(b), counts[1]), _core(spans, np.int64(b) - 1, counts[1])
-        _along(coefficients, row, nc * _LANES, (start, stop), core, above, states)
+        weighted_sums(tile, _U(0), even, first, weights, (0, 1, 2, 3), coefficients, place, _LANES, _LANES, wide, ahead)
+        core, above = _summed_span(spans, np.int64(b), counts[1]), _summed_span(spans, np.int64(b) - 1, counts[1])
+        _filter_row(coefficients, row, nc * _LANES, (start, stop), core, above, states)
 
 
 @kernel(fastmath=_FAST)
-def _up(work: Any, counts: Any, spans: Any, last: Any, first: Any) -> None:
-    """Run the filter back across the rows of the plane, from the one before `last` to `first`; anew where none lies."""
-    pitch = _U(counts[2]) * _LANES
+def _filter_back_across(work: Any, counts: Any, spans: Any, last: Any, first: Any) -> None:
+    """Filter backward across rows from before `last` to `first`; begin anew where the row below has no sums."""
+    row_stride = _U(counts[2]) * _LANES
     for k in range(last - first):
         b = last - k - 1
-        core, below = _core(spans, b, counts[1]), _core(spans, b + 1, counts[1])
-        row, begin, end = _U(b) * pitch, core[0] * _LANES, core[1] * _LANES
+        core, below = _summed_span(spans, b, counts[1]), _summed_span(spans, b + 1, counts[1])
+        row, begin, end = _U(b) * row_stride, core[0] * _LANES, core[1] * _LANES
         left = min(max(below[0] * _LANES, begin), end)
         right = max(min(below[1] * _LANES, end), left)
         for i in range(begin, left):
             work[row + i] *= START
         for i in range(left, right):
-            work[row + i] += POLE * work[row + pitch + i]
+            work[row + i] += POLE * work[row + row_stride + i]
         for i in range(right, end):
             work[row + i] *= START
 
 
-def _sum_sixteen(
-    _context: Any, c: Any, at: Any, pitch: Any, w: Any, apart: Any, k: Any, ends: Any, out: Any, to: Any
+def _sum_sixteen_code(
+    _context: Any, c: Any, at: Any, row_stride: Any, w: Any, weight_stride: Any, k: Any, ends: Any, out: Any, to: Any
 ) -> Any:
     from numba import types
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        coefficients, weights, target = (flat(context, builder, signature.args[n], arguments[n]) for n in (0, 3, 7))
-        _, at, pitch, _, apart, k, ends, _, to = arguments
+        coefficients, weights, target = (
+            flat_array(context, builder, signature.args[n], arguments[n]) for n in (0, 3, 7)
+        )
+        _, at, row_stride, _, weight_stride, k, ends, _, to = arguments
 
         def weight(row: int) -> Any:
-            return builder.load(builder.gep(weights.data, [step(builder, k, apart, row)]))
+            return builder.load(builder.gep(weights.data, [advance(builder, k, weight_stride, row)]))
 
-        factor, offset, low, high, less = (spread(builder, builder.extract_value(ends, n), VECTOR) for n in range(5))
-        numbers = [[spread(builder, weight(int(_PRODUCTS) + 4 * m + n), VECTOR) for n in range(4)] for m in range(4)]
-        rows = [step(builder, at, pitch, n) for n in range(4)]
+        factor, offset, low, high, less = (broadcast(builder, builder.extract_value(ends, n), VECTOR) for n in range(5))
+        numbers = [[broadcast(builder, weight(int(_PRODUCTS) + 4 * m + n), VECTOR) for n in range(4)] for m in range(4)]
+        rows = [advance(builder, at, row_stride, n) for n in range(4)]
         lanes, totals = range(0, LANES, VECTOR), list[Any]()
         for row, four in zip(rows, numbers, strict=True):
             for n, number in enumerate(four):
@@ -228,16 +229,16 @@ def _sum_sixteen(
             store(builder, target, builder.add(to, to.type(lane)), builder.fsub(value, less))
         return context.get_dummy_value()
 
-    return types.void(c, at, pitch, w, apart, k, ends, out, to), code
+    return types.void(c, at, row_stride, w, weight_stride, k, ends, out, to), code
 
 
-_sixteen = Intrinsic(_sum_sixteen)
-"""A row of lanes from four times four rows of coefficients, brought to its range."""
+_sum_sixteen = Intrinsic(_sum_sixteen_code)
+"""Sum four by four rows of coefficients to a row of lanes, scale it and clip it."""
 
 
 @kernel()
-def ends_of(finish: Any) -> Any:
-    """What makes sums into values: factor and offset, lowest and highest, and what is subtracted at last."""
+def value_range(finish: Any) -> Any:
+    """Factor, offset, lowest and highest value, and the mean to subtract last."""
     mode, lower, width, mean = finish
     if mode == 1:
         factor, low, high = 1 / width, np.float32(0), np.float32(1)
@@ -247,8 +248,8 @@ def ends_of(finish: Any) -> Any:
 
 
 @kernel()
-def settle(row: Any, size: Any, mode: Any) -> None:
-    """Round a row half away from zero where that is asked for, within the range of int16."""
+def round_row(row: Any, size: Any, mode: Any) -> None:
+    """Round a row half away from zero to the range of int16, in the mode that asks for it."""
     if mode == 2:
         for i in range(size):
             v = row[i]
@@ -257,10 +258,10 @@ def settle(row: Any, size: Any, mode: Any) -> None:
 
 
 @kernel()
-def lay(row: Any, wide: Any, lanes: Any, out: Any, to: Any, along: Any, across: Any) -> None:
-    """Lay a row of the plane, `LANES` values for each of its places, into the patch, where one of two strides is 1."""
+def write_row(row: Any, wide: Any, lanes: Any, out: Any, to: Any, along: Any, across: Any) -> None:
+    """Write a row of the plane, `LANES` values for each of its positions, into the patch; one of two strides is 1."""
     if across == _U(1):
-        turn_over(row, _U(0), _LANES, out, to, along, wide, lanes)
+        transpose(row, _U(0), _LANES, out, to, along, wide, lanes)
         return
     for k in range(_U(0), wide):
         for i in range(lanes):
@@ -268,31 +269,33 @@ def lay(row: Any, wide: Any, lanes: Any, out: Any, to: Any, along: Any, across: 
 
 
 @kernel(fastmath=_FAST)
-def turn(
-    src: Any, base: Any, strides: Any, counts: Any, line: Any, plane: Any, finish: Any, room: Any,
+def rotate_cubic(
+    src: Any, base: Any, strides: Any, counts: Any, axis: Any, plane: Any, finish: Any, buffers: Any,
     out: Any, to: Any, out_strides: Any,
 ) -> None:  # fmt: skip
-    """Sample a box of a flat volume, turned about one of its axes, into a block of a flat patch.
+    """Sample a box of a flat volume, rotated about one of its axes, into a block of a flat patch.
 
-    Of the other triples the first belongs to the axis, the rest to the plane across it. `line` says where along the
-    axis the first place of the block lies, how far apart they are, and how many there are. `plane` maps place (j, k)
-    of the patch to the box: (bj, bk, b0, cj, ck, c0), and its numbers of places; one of the patch's strides is 1.
+    The first of three strides or counts belongs to the axis, the others to the plane across it. `axis` is the first
+    position of the block along the axis, the spacing of the positions and their number. `plane` maps position (j, k) of
+    the patch to the box: (bj, bk, b0, cj, ck, c0), number of j, number of k. One of the strides of the patch is 1.
     """
-    spans, taps, tile, other, coefficients, row, places, weights = room
+    spans, taps, tile, other, coefficients, row, starts, weights = buffers
     find_spans(plane, counts, BEFORE, AFTER, WIDTH, spans)
-    _planes(src, _U(base), strides, counts, line, spans, taps, tile, other, coefficients, row)
+    _planes(src, _U(base), strides, counts, axis, spans, taps, tile, other, coefficients, row)
     high, wide = _U(plane[1]), _U(plane[2])
     oa, ob, oc = _U(out_strides[0]), _U(out_strides[1]), _U(out_strides[2])
-    lanes = _U(line[2])
-    pitch, ends = _U(counts[2]) * _LANES, ends_of(finish)
+    lanes = _U(axis[2])
+    row_stride, ends = _U(counts[2]) * _LANES, value_range(finish)
     (bj, bk, b0, _, _, _), last = plane[0], counts[1]
     for n in range(_U(0), high):
         j = high - _U(1) - n if bj > 0 else n
         first = max(int(np.floor(bj * np.float64(j) + b0 + min(bk * (np.float64(wide) - 1), 0.0))) - 2, 0)
-        _up(coefficients, counts, spans, last, first)
+        _filter_back_across(coefficients, counts, spans, last, first)
         last = min(last, first)
-        _places(plane, np.float64(j), np.int64(pitch), places, weights)
+        _places(plane, np.float64(j), np.int64(row_stride), starts, weights)
         for k in range(_U(0), wide):
-            _sixteen(coefficients, _U(places[k]), pitch, weights, _U(weights.shape[1]), k, ends, row, k * _LANES)
-        settle(row, wide * _LANES, finish[0])
-        lay(row, wide, lanes, out, _U(to) + j * ob, oa, oc)
+            _sum_sixteen(
+                coefficients, _U(starts[k]), row_stride, weights, _U(weights.shape[1]), k, ends, row, k * _LANES
+            )
+        round_row(row, wide * _LANES, finish[0])
+        write_row(row, wide, lanes, out, _U(to) + j * ob, oa, oc)

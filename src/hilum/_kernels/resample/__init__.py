@@ -1,1 +1,1 @@
-"""The separable B-spline: the recursive filter and the weighted sums."""
+"""Separable B-spline interpolation: the recursive filter and the weighted sums."""

@@ -1,9 +1,8 @@
 """The recursive filter of the cubic B-spline, run over rows in vector registers.
 
-Each row is the pole times the row before it, plus its own: first forth, then back. Column by column the rows follow one
-another in a register each and are written once on the way; plain loops over rows, one row at a time, would read what
-they have just written. Where rows lie in the rows of a plane, the way back along them and the way forth across them
-are one pass: most of the time goes into writing.
+Each row becomes the pole times the row before it plus itself, first forward, then backward. A block of columns keeps
+its state in registers and writes each row once; plain loops over rows would read again what they have just written.
+Most of the time goes into writing, so in a plane of rows one pass filters backward along a row and forward across rows.
 """
 
 from __future__ import annotations
@@ -14,30 +13,30 @@ import numpy as np
 
 from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.compile.kernel import kernel
-from hilum._kernels.simd.registers import flat, load, multiply_add, spread, store
+from hilum._kernels.simd.registers import broadcast, flat_array, load, multiply_add, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 WIDTH, VECTOR = 32, 16
-"""Columns that are done side by side, of which each vector holds so many: no row waits for the one before alone."""
+"""Columns of a block, and of a vector. With several vectors side by side the processor does not wait for one."""
 
 LANES = 64
-"""Numbers that lie side by side in a row of those whose filter runs from row to row, `run_forth` and `back_rows`."""
+"""Numbers in a row of `filter_forward` and `filter_backward`, which filter from row to row."""
 
 POLE = np.float32(3.0**0.5 - 2.0)
 START = np.float32(1 / (3.0 - 3.0**0.5))
-"""What a constant becomes in one run of the filter: 1 / (1 - pole)."""
+"""Gain of one run of the filter for a constant: 1 / (1 - pole)."""
 
 GAIN = (3.0 - 3.0**0.5) ** 2
-"""Of both runs, which the weights of the spline make good."""
+"""Factor by which the weights of the spline make up for the gain of both runs."""
 
 _U = np.uint64
 _WIDTH, _VECTOR = np.uint64(WIDTH), np.uint64(VECTOR)
 
 
 def _of_width(width: int) -> Callable[..., Any]:
-    def block(_context: Any, src: Any, at: Any, stride: Any, dst: Any, to: Any, pitch: Any, count: Any) -> Any:
+    def block(_context: Any, src: Any, at: Any, src_stride: Any, dst: Any, to: Any, dst_stride: Any, count: Any) -> Any:
         from llvmlite import ir
         from numba import types
         from numba.core import cgutils as typed
@@ -45,47 +44,50 @@ def _of_width(width: int) -> Callable[..., Any]:
         cgutils: Any = typed  # its functions have no types
 
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            source, target = (flat(context, builder, signature.args[k], arguments[k]) for k in (0, 3))
-            _, at, stride, _, to, pitch, count = arguments
+            source, target = (flat_array(context, builder, signature.args[k], arguments[k]) for k in (0, 3))
+            _, at, src_stride, _, to, dst_stride, count = arguments
             number, single = at.type, ir.FloatType()
-            pole, start = (spread(builder, ir.Constant(single, float(value)), VECTOR) for value in (POLE, START))
+            pole, start = (broadcast(builder, ir.Constant(single, float(value)), VECTOR) for value in (POLE, START))
             states = [cgutils.alloca_once(builder, pole.type) for _ in range(width // VECTOR)]
 
-            def row(read: Any, begin: Any, lay: Any, *, first: bool) -> None:
+            def row(read: Any, begin: Any, target_row: Any, *, first: bool) -> None:
                 for k, state in enumerate(states):
                     values = load(builder, read, builder.add(begin, number(k * VECTOR)), VECTOR)
                     before = builder.load(state)
-                    made = builder.fmul(start, values) if first else multiply_add(builder, pole, before, values)
-                    builder.store(made, state)
-                    store(builder, target, builder.add(lay, number(k * VECTOR)), made)
+                    filtered = builder.fmul(start, values) if first else multiply_add(builder, pole, before, values)
+                    builder.store(filtered, state)
+                    store(builder, target, builder.add(target_row, number(k * VECTOR)), filtered)
 
             last = builder.sub(count, number(1))
             row(source, at, to, first=True)
             with cgutils.for_range(builder, last) as loop:
                 k = builder.add(loop.index, number(1))
                 row(
-                    source, builder.add(at, builder.mul(k, stride)), builder.add(to, builder.mul(k, pitch)), first=False
+                    source,
+                    builder.add(at, builder.mul(k, src_stride)),
+                    builder.add(to, builder.mul(k, dst_stride)),
+                    first=False,
                 )
-            end = builder.add(to, builder.mul(last, pitch))
+            end = builder.add(to, builder.mul(last, dst_stride))
             row(target, end, end, first=True)
             with cgutils.for_range(builder, last) as loop:
-                place = builder.sub(end, builder.mul(builder.add(loop.index, number(1)), pitch))
-                row(target, place, place, first=False)
+                element = builder.sub(end, builder.mul(builder.add(loop.index, number(1)), dst_stride))
+                row(target, element, element, first=False)
             return context.get_dummy_value()
 
-        return types.void(src, at, stride, dst, to, pitch, count), code
+        return types.void(src, at, src_stride, dst, to, dst_stride, count), code
 
     return block
 
 
 filter_block = Intrinsic(_of_width(WIDTH))
-"""``filter_block(src, at, stride, dst, to, pitch, count)``: what `run_filter` does, of `WIDTH` columns."""
+"""``filter_block(src, at, src_stride, dst, to, dst_stride, count)``: `filter_rows` of `WIDTH` columns."""
 
 filter_wide_block = Intrinsic(_of_width(WIDTH + VECTOR))
-"""The same of half as many columns more."""
+"""The same with one vector of columns more."""
 
 
-def _forth(_context: Any, rows: Any, at: Any, count: Any) -> Any:
+def _forward(_context: Any, rows: Any, at: Any, count: Any) -> Any:
     from llvmlite import ir
     from numba import types
     from numba.core import cgutils as typed
@@ -93,32 +95,32 @@ def _forth(_context: Any, rows: Any, at: Any, count: Any) -> Any:
     cgutils: Any = typed  # its functions have no types
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        work = flat(context, builder, signature.args[0], arguments[0])
+        work = flat_array(context, builder, signature.args[0], arguments[0])
         _, at, count = arguments
-        pole, start = (spread(builder, ir.Constant(ir.FloatType(), float(value)), VECTOR) for value in (POLE, START))
+        pole, start = (broadcast(builder, ir.Constant(ir.FloatType(), float(value)), VECTOR) for value in (POLE, START))
         states = [cgutils.alloca_once(builder, pole.type) for _ in range(LANES // VECTOR)]
-        places = [builder.add(at, at.type(k * VECTOR)) for k in range(len(states))]
-        for state, place in zip(states, places, strict=True):
-            made = builder.fmul(start, load(builder, work, place, VECTOR))
-            builder.store(made, state)
-            store(builder, work, place, made)
+        elements = [builder.add(at, at.type(k * VECTOR)) for k in range(len(states))]
+        for state, element in zip(states, elements, strict=True):
+            filtered = builder.fmul(start, load(builder, work, element, VECTOR))
+            builder.store(filtered, state)
+            store(builder, work, element, filtered)
         with cgutils.for_range(builder, builder.sub(count, at.type(1))) as loop:
-            on = builder.mul(builder.add(loop.index, at.type(1)), at.type(LANES))
-            for state, first in zip(states, places, strict=True):
-                place = builder.add(first, on)
-                made = multiply_add(builder, pole, builder.load(state), load(builder, work, place, VECTOR))
-                builder.store(made, state)
-                store(builder, work, place, made)
+            offset = builder.mul(builder.add(loop.index, at.type(1)), at.type(LANES))
+            for state, first in zip(states, elements, strict=True):
+                element = builder.add(first, offset)
+                filtered = multiply_add(builder, pole, builder.load(state), load(builder, work, element, VECTOR))
+                builder.store(filtered, state)
+                store(builder, work, element, filtered)
         return context.get_dummy_value()
 
     return types.void(rows, at, count), code
 
 
-run_forth = Intrinsic(_forth)
-"""``run_forth(rows, at, count)``: run the filter forth over so many rows of `LANES`, one after the other, in place."""
+filter_forward = Intrinsic(_forward)
+"""``filter_forward(rows, at, count)``: filter `count` rows of `LANES` numbers forward, in place."""
 
 
-def _back(_context: Any, rows: Any, at: Any, count: Any, other: Any, states: Any) -> Any:
+def _backward(_context: Any, rows: Any, at: Any, count: Any, other: Any, states: Any) -> Any:
     from llvmlite import ir
     from numba import types
     from numba.core import cgutils as typed
@@ -126,64 +128,67 @@ def _back(_context: Any, rows: Any, at: Any, count: Any, other: Any, states: Any
     cgutils: Any = typed  # its functions have no types
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        work, held = (flat(context, builder, signature.args[k], arguments[k]) for k in (0, 4))
+        work, saved = (flat_array(context, builder, signature.args[k], arguments[k]) for k in (0, 4))
         _, at, count, other, _ = arguments
-        pole, start = (spread(builder, ir.Constant(ir.FloatType(), float(value)), VECTOR) for value in (POLE, START))
+        pole, start = (broadcast(builder, ir.Constant(ir.FloatType(), float(value)), VECTOR) for value in (POLE, START))
         states = [cgutils.alloca_once(builder, pole.type) for _ in range(LANES // VECTOR)]
         lanes = [at.type(k * VECTOR) for k in range(len(states))]
         for state, lane in zip(states, lanes, strict=True):
-            builder.store(load(builder, held, lane, VECTOR), state)
+            builder.store(load(builder, saved, lane, VECTOR), state)
         with cgutils.for_range(builder, count) as loop:
             row = builder.sub(at, builder.mul(loop.index, at.type(LANES)))
             for state, lane in zip(states, lanes, strict=True):
-                place = builder.add(row, lane)
-                made = multiply_add(builder, pole, builder.load(state), load(builder, work, place, VECTOR))
-                builder.store(made, state)
+                element = builder.add(row, lane)
+                filtered = multiply_add(builder, pole, builder.load(state), load(builder, work, element, VECTOR))
+                builder.store(filtered, state)
                 if alone:
-                    made = builder.fmul(start, made)
+                    filtered = builder.fmul(start, filtered)
                 else:
-                    beside = load(builder, work, builder.add(place, other), VECTOR)
-                    made = multiply_add(builder, pole, beside, made)
-                store(builder, work, place, made)
+                    across = load(builder, work, builder.add(element, other), VECTOR)
+                    filtered = multiply_add(builder, pole, across, filtered)
+                store(builder, work, element, filtered)
         for state, lane in zip(states, lanes, strict=True):
-            store(builder, held, lane, builder.load(state))
+            store(builder, saved, lane, builder.load(state))
         return context.get_dummy_value()
 
     alone = isinstance(other, types.NoneType)
     return types.void(rows, at, count, other, states), code
 
 
-back_rows = Intrinsic(_back)
-"""``back_rows(rows, at, count, other, states)``: run the filter back over so many rows of `LANES`, that at `at` first,
-and across them at once: forth from the rows that lie `other` on, or anew where that is None.
+filter_backward = Intrinsic(_backward)
+"""``filter_backward(rows, at, count, other, states)``: filter `count` rows of `LANES` numbers in place, in two
+directions: backward along the rows, from the row at `at` on, and forward across them.
 
-`states`, `LANES` numbers, are what the filter back has come to, before and after.
+Across, each row continues from the row `other` numbers away; the filter begins anew where `other` is None. `states`
+holds the `LANES` numbers of the backward filter's state, before and after.
 """
 
 
 @kernel(fastmath=frozenset({"contract"}))
-def run_filter(src: Any, at: Any, stride: Any, dst: Any, to: Any, pitch: Any, count: Any, columns: Any) -> None:
-    """Filter `count` rows, `stride` apart in a flat array of int16 or float32, into rows of float32 `pitch` apart.
+def filter_rows(
+    src: Any, at: Any, src_stride: Any, dst: Any, to: Any, dst_stride: Any, count: Any, columns: Any
+) -> None:
+    """Filter `count` rows of a flat array of int16 or float32 into rows of a flat array of float32.
 
-    The last block of columns lies across the one before; in place, columns have to be a whole number of blocks.
+    The last block of columns overlaps the one before. To work in place, columns must be a multiple of the block.
     """
     if columns >= _WIDTH:
         begin = _U(0)
-        if columns >= _WIDTH + _VECTOR and _U(0) < columns % _WIDTH <= _VECTOR:  # so that less is done twice
-            filter_wide_block(src, at, stride, dst, to, pitch, count)
+        if columns >= _WIDTH + _VECTOR and _U(0) < columns % _WIDTH <= _VECTOR:  # leaves less overlap
+            filter_wide_block(src, at, src_stride, dst, to, dst_stride, count)
             begin = _WIDTH + _VECTOR
         for block in range(begin, columns, _WIDTH):
             i = min(block, columns - _WIDTH)
-            filter_block(src, at + i, stride, dst, to + i, pitch, count)
+            filter_block(src, at + i, src_stride, dst, to + i, dst_stride, count)
         return
     for i in range(columns):
         state = START * np.float32(src[at + i])
         dst[to + i] = state
         for k in range(_U(1), count):
-            state = POLE * state + np.float32(src[at + k * stride + i])
-            dst[to + k * pitch + i] = state
+            state = POLE * state + np.float32(src[at + k * src_stride + i])
+            dst[to + k * dst_stride + i] = state
         state *= START
-        dst[to + (count - _U(1)) * pitch + i] = state
+        dst[to + (count - _U(1)) * dst_stride + i] = state
         for k in range(_U(2), count + _U(1)):
-            state = POLE * state + dst[to + (count - k) * pitch + i]
-            dst[to + (count - k) * pitch + i] = state
+            state = POLE * state + dst[to + (count - k) * dst_stride + i]
+            dst[to + (count - k) * dst_stride + i] = state

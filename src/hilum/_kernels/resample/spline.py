@@ -1,20 +1,20 @@
 """Separable interpolation of an array by cubic B-splines, lines or the nearest voxel.
 
-The interpolating spline of Unser (IEEE Signal Processing Magazine 16(6):22-38, 1999): a recursive filter that runs
-along each axis forth and back turns samples into B-spline coefficients, and an output is a weighted sum of four
-coefficients an axis. Beyond its edges the array goes on forever with its edge samples; for that extension both
-directions of the filter start from a closed form, so nothing is padded.
+The interpolating spline of Unser (IEEE Signal Processing Magazine 16(6):22-38, 1999): a recursive filter runs along
+each axis forward and backward and turns samples into B-spline coefficients. An output is a weighted sum of four
+coefficients along each axis. Beyond its edges the array continues with its edge samples; both directions of the filter
+start from a closed form for this extension, so nothing is padded.
 
-1. An axis whose positions are the samples themselves is left out.
-2. Lines are done in blocks that lie side by side in memory, as vector registers like it. Each block goes forth into a
-   buffer that the second cache holds, and back from there into the outputs.
-3. y and x are done slice by slice; for x a block of rows is transposed into a buffer first, and back afterwards.
-4. Where z is left, the result goes to a float32 buffer for a band of rows, and from there along z into the output,
-   rounded in the same pass. A band needs some rows more than its own for the filter to settle.
-5. The filter's gain is part of the weights, so that a coefficient costs two multiply-adds.
+1. An axis whose positions are the samples themselves is skipped.
+2. Lines are processed in blocks that are contiguous across lines, for the vector registers. The forward pass of a block
+   goes into a buffer that fits the second-level cache, the backward pass from there into the outputs.
+3. y and x are interpolated slice by slice; for x a block of rows is transposed into a buffer, and back afterward.
+4. If z remains, the result goes to a float32 buffer for a band of rows, and from there along z into the output, rounded
+   in the same pass. A band needs some rows beyond its own for the filter to settle.
+5. The weights include the filter's gain, so that a coefficient costs two multiply-adds.
 
-Sums are made in double precision of values relative to a level near the mean: what is stored between axes is
-single precision, and a constant array stays exactly constant.
+Sums are in double precision, of values relative to a level near the mean. Buffers between axes have single precision.
+A constant array stays exactly constant.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hilum._kernels.resample.spline_blocks import PAD, TAPS, WIDTH
-from hilum._kernels.resample.spline_lines import pick, planes, settle, stack
-from hilum._kernels.simd.prefetch import aligned
+from hilum._kernels.resample.spline_lines import copy_voxels, interpolate_planes, interpolate_stack, round_values
+from hilum._kernels.simd.prefetch import empty_aligned
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Finish = tuple[float, float, float, float]
-"""Level to add, lowest and highest value, and what is added before a value is cut to a whole number: half, or zero."""
+"""Level to add, lowest and highest value, and 0.5 to round to integers, or 0."""
 
 _POLES = {3: 3.0**0.5 - 2.0, 1: 0.0}
-"""Pole of the recursive filter; lines need none, and with a pole of zero the filter does nothing."""
+"""Pole of the recursive filter by order. Linear interpolation needs no filter: with a pole of 0 it does nothing."""
 
 _SETTLE = 16
-"""Rows after which the filter has forgotten its start: the pole to the 16th power is 7e-10."""
+"""Rows after which the start of the filter has no effect: the pole to the 16th power is 7e-10."""
 
 _BAND_BYTES, _BAND_ROWS = 64 << 20, 64
-"""Memory that the buffer between the axes may take, as fresh memory costs more than the rows done twice; and rows that
-a band has at the least, so that those are few beside its own."""
+"""Largest buffer between the axes: fresh memory costs more than computing some rows twice. And the fewest rows of a
+band, so that the rows computed twice are few."""
 
 
 @dataclass(frozen=True, eq=False)
 class Taps:
-    """Which coefficients make each output along one axis, and with what weights.
+    """The coefficients of each output along one axis, and their weights.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class Taps:
     pole: float
 
     def part(self, start: int, stop: int) -> tuple[int, int, tuple[Any, ...]]:
-        """The samples that the outputs `start` to `stop` need, as first and one past the last, and their taps."""
+        """The samples that the outputs `start` to `stop` need, first and one past the last; and their taps."""
         begin = max(0, int(self.first[start]) - PAD - _SETTLE)
         end = min(self.size, int(self.first[stop - 1]) - PAD + 4 + _SETTLE)
         return begin, end, (self.first[start:stop] - begin, self.weights[TAPS * start : TAPS * stop], self.pole)
@@ -84,7 +84,7 @@ def make_taps(positions: NDArray[np.float64], *, size: int, order: int) -> Taps 
     size : int
         Number of input samples.
     order : int
-        3 for the cubic spline, 1 for lines.
+        3 for the cubic spline, 1 for linear interpolation.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def make_taps(positions: NDArray[np.float64], *, size: int, order: int) -> Taps 
 
 
 def interpolate(
-    array: NDArray[Any], z: Taps | None, y: Taps | None, x: Taps | None, *, workers: int = 0
+    array: NDArray[Any], z: Taps | None, y: Taps | None, x: Taps | None, *, workers: int = 1
 ) -> NDArray[Any]:
     """Interpolate along every axis that has taps.
 
@@ -121,12 +121,12 @@ def interpolate(
     Returns
     -------
     ndarray
-        Of the input's type; integers are rounded half away from zero and kept within their range.
+        Of the input's type; integers are rounded half away from zero and clipped to their range.
     """
     shape = tuple(n if taps is None else len(taps.first) for n, taps in zip(array.shape, (z, y, x), strict=True))
     out = np.empty(shape, array.dtype)
     source = array.view()
-    source.flags.writeable = False  # one compiled version, for writable arrays as for a volume's
+    source.flags.writeable = False  # so that one compiled kernel serves writable arrays and volumes
     level = _middle(source)
     bounds = np.iinfo(array.dtype) if array.dtype.kind in "iu" else None
     finish = (level, float(bounds.min), float(bounds.max), 0.5) if bounds else (level, -np.inf, np.inf, 0.0)
@@ -141,9 +141,9 @@ def interpolate(
         return out
     bands = max(1, min(-(-len(array) * shape[1] * shape[2] * 4 // _BAND_BYTES), shape[1] // _BAND_ROWS))
     edges = [shape[1] * k // bands for k in range(bands + 1)]
-    room = np.empty(len(array) * shape[2] * max(np.diff(edges)), np.float32)
+    buffers = np.empty(len(array) * shape[2] * max(np.diff(edges)), np.float32)
     for top, bottom in pairwise(edges):
-        band = room[: len(array) * shape[2] * (bottom - top)].reshape(len(array), bottom - top, shape[2])
+        band = buffers[: len(array) * shape[2] * (bottom - top)].reshape(len(array), bottom - top, shape[2])
         _band(source, band, (top, bottom), y, x, level, workers)
         _along_z(band, out, top, z, 0.0, finish, workers)
     return out
@@ -155,7 +155,7 @@ def nearest(
     y: NDArray[np.int64],
     x: NDArray[np.int64],
     *,
-    workers: int = 0,
+    workers: int = 1,
 ) -> NDArray[Any]:
     """Pick voxels by their index along each axis, as ``array[np.ix_(z, y, x)]`` does.
 
@@ -174,7 +174,7 @@ def nearest(
     source = np.ascontiguousarray(array).view()
     source.flags.writeable = False
     out = np.empty((len(z), len(y), len(x)), array.dtype)
-    run_slabs(lambda a, b: pick(source, out, a, b, z, y, x), len(out), workers=workers)
+    run_slabs(lambda a, b: copy_voxels(source, out, a, b, z, y, x), len(out), workers=workers)
     return out
 
 
@@ -183,16 +183,16 @@ def _arrays(taps: Taps | None) -> tuple[Any, ...]:
     return empty if taps is None else (taps.first, taps.weights, taps.pole)
 
 
-def _room(rows: int, columns: int, made: tuple[int, int]) -> tuple[NDArray[Any], ...]:
-    """Buffers of `planes`: a plane after y, the filter's lines, a block of lines before and after x."""
-    high, wide = made
+def _buffers(rows: int, columns: int, out_shape: tuple[int, int]) -> tuple[NDArray[Any], ...]:
+    """Buffers of `interpolate_planes`: a plane after y, the filter's rows, a block of lines before and after x."""
+    high, wide = out_shape
     sizes = (high * columns, columns * WIDTH, wide * WIDTH)
-    plane, before, after = (aligned((size,), np.float32) for size in sizes)
-    return plane, _working(max(rows, columns)), before, after
+    plane, before, after = (empty_aligned((size,), np.float32) for size in sizes)
+    return plane, _work_rows(max(rows, columns)), before, after
 
 
-def _working(samples: int) -> NDArray[np.float64]:
-    return aligned(((samples + 2 * PAD) * WIDTH,), np.float64)
+def _work_rows(samples: int) -> NDArray[np.float64]:
+    return empty_aligned(((samples + 2 * PAD) * WIDTH,), np.float64)
 
 
 def _slices(
@@ -200,15 +200,17 @@ def _slices(
 ) -> None:
     """Interpolate along y and x only, and round."""
     rows, columns = source.shape[1:]
-    made, flat_out = out.shape[1:], out.reshape(-1)
+    out_shape, flat_out = out.shape[1:], out.reshape(-1)
 
     def work(a: int, b: int) -> None:
-        one = np.empty(made[0] * made[1], np.float32)
-        room = _room(rows, columns, made)
+        one = np.empty(out_shape[0] * out_shape[1], np.float32)
+        buffers = _buffers(rows, columns, out_shape)
         for k in range(a, b):
             flat = np.ascontiguousarray(source[k]).reshape(-1)
-            planes(flat, (1, rows, columns), (0, rows), one, made, _arrays(y), _arrays(x), finish[0], room)
-            settle(one, flat_out, k * one.size, finish)
+            interpolate_planes(
+                flat, (1, rows, columns), (0, rows), one, out_shape, _arrays(y), _arrays(x), finish[0], buffers
+            )
+            round_values(one, flat_out, k * one.size, finish)
 
     run_slabs(work, len(source), workers=workers)
 
@@ -222,17 +224,17 @@ def _band(
     level: float,
     workers: int,
 ) -> None:
-    """Interpolate along y and x into a buffer for the output's rows from the first to one before the second."""
+    """Interpolate along y and x into a buffer for some `rows` of the output: the first and one past the last."""
     top, bottom, y_taps = (*rows, _arrays(None)) if y is None else y.part(*rows)
-    made = band.shape[1:]
+    out_shape = band.shape[1:]
 
     def work(a: int, b: int) -> None:
-        slab = np.ascontiguousarray(source[a:b])  # a copy only for a turned or cropped view, and only of a slab
-        room = _room(bottom - top, source.shape[2], made)
+        slab = np.ascontiguousarray(source[a:b])  # copies a slab of a rotated or cropped view, and nothing else
+        buffers = _buffers(bottom - top, source.shape[2], out_shape)
         flat, flat_band = slab.reshape(-1), band[a:b].reshape(-1)
-        planes(flat, slab.shape, (top, bottom), flat_band, made, y_taps, _arrays(x), level, room)
+        interpolate_planes(flat, slab.shape, (top, bottom), flat_band, out_shape, y_taps, _arrays(x), level, buffers)
 
-    run_slabs(work, len(source), workers=workers, slabs=16)  # as many with one thread, for the copy's sake
+    run_slabs(work, len(source), workers=workers, slabs=16)  # also with one thread: keeps the copies small
 
 
 def _along_z(
@@ -242,16 +244,16 @@ def _along_z(
     depth, columns = len(source), source[0].size
     flat, flat_out, taps = source.reshape(-1), out.reshape(-1), _arrays(z)
     sizes = (depth, columns, out[0].size, top * out.shape[2])
-    blocks = max(1, columns // WIDTH)  # the last has what is left over, too
+    blocks = max(1, columns // WIDTH)  # the last one takes the rest, too
 
     def work(a: int, b: int) -> None:
         end = columns if b == blocks else b * WIDTH
-        stack(flat, flat_out, a * WIDTH, end, sizes, taps, level, finish, _working(depth))
+        interpolate_stack(flat, flat_out, a * WIDTH, end, sizes, taps, level, finish, _work_rows(depth))
 
     run_slabs(work, blocks, workers=workers)
 
 
 def _middle(array: NDArray[Any]) -> float:
-    """The value, of a coarse sample, that is closest to the sample's mean: exact for a constant array."""
+    """The value of a coarse sample that is closest to the sample's mean; exact for a constant array."""
     sample = array[tuple(slice(None, None, max(1, n // 16)) for n in array.shape)].astype(np.float64)
     return float(sample.flat[np.abs(sample - sample.mean()).argmin()])

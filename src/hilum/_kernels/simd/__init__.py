@@ -1,1 +1,1 @@
-"""Vector instructions, and memory laid out for them."""
+"""Vector instructions, and memory aligned for them."""

@@ -1,8 +1,8 @@
-"""Memory as the processor's caches like it: asked for before it is needed, and beginning where a cache line does.
+"""Prefetching of cache lines, and arrays that begin with one.
 
-To ask is one machine instruction, a hint that changes no result.
-The processor foresees a loop that goes straight through memory. It does not foresee one that takes a few cache lines
-of each row of a slice, or writes a block of a transposed one: there every line is waited for, unless it was asked for.
+A prefetch is one machine instruction, a hint that changes no result. The processor predicts a loop that goes straight
+through memory. It does not predict one that reads a few cache lines of each row of a slice or writes a transposed
+block; without a prefetch such a loop waits for every line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hilum._kernels.compile.definitions import Intrinsic
-from hilum._kernels.simd.registers import flat, place
+from hilum._kernels.simd.registers import element_pointer, flat_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,26 +24,26 @@ LINE = 64
 """Bytes of a cache line."""
 
 
-def ask(builder: Any, where: Any, *, to_write: bool = False, near: int = 3) -> None:
-    """Ask for the cache line of a place in the code that is being built; 3 means the first cache, 2 the second."""
+def emit_prefetch(builder: Any, where: Any, *, to_write: bool = False, near: int = 3) -> None:
+    """Emit the prefetch of the cache line at a pointer, into the first-level cache (`near` 3) or the second (2)."""
     from llvmlite import ir
     from numba.core import cgutils as typed
 
     cgutils: Any = typed  # its functions have no types
     number = ir.IntType(32)
     byte = builder.bitcast(where, ir.IntType(8).as_pointer())
-    told = ir.FunctionType(ir.VoidType(), [byte.type, number, number, number])
-    hint = cgutils.get_or_insert_function(builder.module, told, "llvm.prefetch.p0")
+    function_type = ir.FunctionType(ir.VoidType(), [byte.type, number, number, number])
+    hint = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
     builder.call(hint, [byte, number(int(to_write)), number(near), number(1)])  # the last: data
 
 
-def _asker(*, near: int) -> Callable[..., Any]:
+def _prefetch_code(*, near: int) -> Callable[..., Any]:
     def declared(_context: Any, array: Any, at: Any) -> Any:
         from numba import types
 
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            view = flat(context, builder, signature.args[0], arguments[0])
-            ask(builder, place(builder, view, arguments[1]), near=near)
+            view = flat_array(context, builder, signature.args[0], arguments[0])
+            emit_prefetch(builder, element_pointer(builder, view, arguments[1]), near=near)
             return context.get_dummy_value()
 
         return types.void(array, at), code
@@ -51,17 +51,15 @@ def _asker(*, near: int) -> Callable[..., Any]:
     return declared
 
 
-fetch = Intrinsic(_asker(near=3))
-"""``fetch(array, at)``: the cache line of an element of a flat array will be read."""
+prefetch_l1 = Intrinsic(_prefetch_code(near=3))
+"""``prefetch_l1(array, at)``: prefetch an element of a flat array for reading, into the first-level cache."""
 
-fetch_far = Intrinsic(_asker(near=2))
-"""As `fetch`, but into the second cache. The first takes up two dozen lines at a time and forgets what is asked beyond:
-where many are, only the second is of use.
-"""
+prefetch_l2 = Intrinsic(_prefetch_code(near=2))
+"""As `prefetch_l1`, but into the second-level cache: the first one handles only some two dozen prefetches at a time."""
 
 
-def aligned(shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]:
-    """An empty array that begins with a cache line: vectors that straddle two cost a fifth of the time."""
+def empty_aligned(shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]:
+    """Make an uninitialized array that begins with a cache line; vectors that straddle two cost a fifth of the time."""
     size = math.prod(shape) * np.dtype(kind).itemsize
     raw = np.empty(size + LINE, np.uint8)
     begin = -raw.__array_interface__["data"][0] % LINE

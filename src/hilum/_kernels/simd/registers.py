@@ -1,9 +1,9 @@
-"""What instructions for whole vectors are put together from: vectors read from flat arrays, exchanged and written.
+"""Building blocks of vector intrinsics: load, compute, transpose and store vectors of flat arrays.
 
-LLVM makes vector loops of plain ones, but short ones it guards: each begins with a test whether its arrays overlap, and
-ends with a remainder, which for rows of a hundred elements takes as long as the row. An `Intrinsic` says what is meant.
+LLVM turns plain loops into vector loops, but guards each with a test for overlapping arrays and ends it with a
+remainder loop. For rows of a hundred elements that doubles the time. An `Intrinsic` states the vector instructions.
 
-These functions run where numba compiles a kernel. Places and distances are values of LLVM's type i64.
+These functions run while numba compiles a kernel, and emit LLVM code. Indices and strides are values of LLVM type i64.
 """
 
 from __future__ import annotations
@@ -12,78 +12,78 @@ from typing import Any, NamedTuple
 
 
 def widest() -> int:
-    """How many float32 a register of this processor holds, 8 or 16, of which there are enough for a square."""
+    """Number of float32 in a register of this processor: 8, or 16 with AVX-512, whose 32 registers hold a square."""
     from hilum._kernels.compile.processor import processor
 
     return 16 if "+avx512f" in processor()[1].split(",") else 8
 
 
-class Flat(NamedTuple):
-    """An array in the code that is being built: its first element, LLVM's type of one, its sign and bytes."""
+class FlatArray(NamedTuple):
+    """An array in emitted code: pointer to its first element; LLVM type, kind and bytes of an element."""
 
     data: Any
     kind: Any
-    whole: bool
+    integer: bool
     signed: bool
     size: int
 
 
-def flat(context: Any, builder: Any, kind: Any, value: Any) -> Flat:
-    """An argument of an intrinsic, of numba's type `kind`, as an array."""
+def flat_array(context: Any, builder: Any, kind: Any, value: Any) -> FlatArray:
+    """Make a `FlatArray` of an argument of an intrinsic; `kind` is its numba type."""
     from numba import types
 
     data = context.make_array(kind)(context, builder, value).data
-    whole = isinstance(kind.dtype, types.Integer)
-    signed = whole and bool(kind.dtype.signed)
-    return Flat(data, context.get_data_type(kind.dtype), whole, signed, int(kind.dtype.bitwidth) // 8)
+    integer = isinstance(kind.dtype, types.Integer)
+    signed = integer and bool(kind.dtype.signed)
+    return FlatArray(data, context.get_data_type(kind.dtype), integer, signed, int(kind.dtype.bitwidth) // 8)
 
 
-def load(builder: Any, array: Flat, at: Any, width: int, number: Any = None) -> Any:
-    """So many elements from a place on, as float32 or another of LLVM's floating types."""
+def load(builder: Any, array: FlatArray, at: Any, width: int, number: Any = None) -> Any:
+    """Load `width` elements from index `at` on, as float32 or another floating type `number` of LLVM."""
     from llvmlite import ir
 
     row = builder.load(_vector(builder, array, at, width), align=array.size)
     wanted = ir.VectorType(number or ir.FloatType(), width)
-    if array.whole:
+    if array.integer:
         return (builder.sitofp if array.signed else builder.uitofp)(row, wanted)
     return row if row.type == wanted else builder.fpext(row, wanted)
 
 
-def store(builder: Any, array: Flat, at: Any, row: Any) -> None:
-    """Write a vector of floats; where the array holds whole numbers, of such."""
+def store(builder: Any, array: FlatArray, at: Any, row: Any) -> None:
+    """Store a vector of floats from index `at` on; an integer array gets integers, cut toward zero."""
     from llvmlite import ir
 
     wanted = ir.VectorType(array.kind, row.type.count)
-    made = row
+    result = row
     if row.type != wanted:
-        made = builder.fptosi(row, wanted) if array.whole else builder.fptrunc(row, wanted)
-    builder.store(made, _vector(builder, array, at, row.type.count), align=array.size)
+        result = builder.fptosi(row, wanted) if array.integer else builder.fptrunc(row, wanted)
+    builder.store(result, _vector(builder, array, at, row.type.count), align=array.size)
 
 
-def round_off(builder: Any, array: Flat, row: Any) -> Any:
-    """float64 within the range of int32 as the whole numbers that an array holds.
+def round_to_integer(builder: Any, array: FlatArray, row: Any) -> Any:
+    """Round float64 half away from zero, to integers within the range of the array's type.
 
-    Rounded half away from zero, and kept within the array's range.
+    The values must lie within the range of int32.
     """
     from llvmlite import ir
     from numba.core import cgutils as typed
 
     cgutils: Any = typed  # its functions have no types
     width, bits = row.type.count, 8 * array.size
-    half = spread(builder, row.type.element(0.5), width)
-    told = ir.FunctionType(row.type, [row.type] * 2)
-    sign = cgutils.get_or_insert_function(builder.module, told, f"llvm.copysign.v{width}f64")
+    half = broadcast(builder, row.type.element(0.5), width)
+    function_type = ir.FunctionType(row.type, [row.type] * 2)
+    sign = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.copysign.v{width}f64")
     wide = ir.VectorType(ir.IntType(32), width)
-    made = builder.fptosi(builder.fadd(row, builder.call(sign, [half, row])), wide)
+    result = builder.fptosi(builder.fadd(row, builder.call(sign, [half, row])), wide)
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if array.signed else (0, (1 << bits) - 1)
     for bound, over in ((low, "<"), (high, ">")):
         limit = ir.Constant(wide, [bound] * width)
-        made = builder.select(builder.icmp_signed(over, made, limit), limit, made)
-    return builder.trunc(made, ir.VectorType(array.kind, width))
+        result = builder.select(builder.icmp_signed(over, result, limit), limit, result)
+    return builder.trunc(result, ir.VectorType(array.kind, width))
 
 
-def spread(builder: Any, number: Any, width: int) -> Any:
-    """A vector of one number."""
+def broadcast(builder: Any, number: Any, width: int) -> Any:
+    """A vector with the same number in every lane."""
     from llvmlite import ir
 
     none = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
@@ -96,17 +96,17 @@ def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return builder.fadd(builder.fmul(a, b, flags=["contract"]), c, flags=["contract"])
 
 
-def exchange(builder: Any, rows: list[Any]) -> list[Any]:
-    """The columns of a square of vectors.
+def transpose_square(builder: Any, rows: list[Any]) -> list[Any]:
+    """Transpose a square of vectors.
 
-    In the round of distance d rows k and k + d swap what lies across their diagonal, d elements each: one instruction
-    for each row.
+    In the round of distance d, rows k and k + d swap their off-diagonal blocks of d elements, with one instruction for
+    each row.
     """
     from llvmlite import ir
 
     rows, width = list(rows), len(rows)
 
-    def pick(a: Any, b: Any, lanes: list[int]) -> Any:
+    def shuffle(a: Any, b: Any, lanes: list[int]) -> Any:
         return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), width), lanes))
 
     distance = 1
@@ -116,22 +116,22 @@ def exchange(builder: Any, rows: list[Any]) -> list[Any]:
                 a, b = rows[k], rows[k + distance]
                 low = [lane if not lane & distance else width + lane - distance for lane in range(width)]
                 high = [lane + distance if not lane & distance else width + lane for lane in range(width)]
-                rows[k], rows[k + distance] = pick(a, b, low), pick(a, b, high)
+                rows[k], rows[k + distance] = shuffle(a, b, low), shuffle(a, b, high)
         distance *= 2
     return rows
 
 
-def step(builder: Any, start: Any, pitch: Any, count: int) -> Any:
-    """So many rows on from a place."""
-    return builder.add(start, builder.mul(pitch, pitch.type(count)))
+def advance(builder: Any, start: Any, stride: Any, count: int) -> Any:
+    """The index `count` rows after `start`."""
+    return builder.add(start, builder.mul(stride, stride.type(count)))
 
 
-def place(builder: Any, array: Flat, at: Any) -> Any:
-    """Where an element lies."""
+def element_pointer(builder: Any, array: FlatArray, at: Any) -> Any:
+    """Pointer to an element."""
     return builder.gep(array.data, [at])
 
 
-def _vector(builder: Any, array: Flat, at: Any, width: int) -> Any:
+def _vector(builder: Any, array: FlatArray, at: Any, width: int) -> Any:
     from llvmlite import ir
 
-    return builder.bitcast(place(builder, array, at), ir.VectorType(array.kind, width).as_pointer())
+    return builder.bitcast(element_pointer(builder, array, at), ir.VectorType(array.kind, width).as_pointer())

@@ -1,7 +1,7 @@
-"""Transposing blocks of arrays in vector registers: rows are loaded, exchanged pair by pair, and stored.
+"""Transposition of flat arrays in vector registers, block by block.
 
-Element by element a transposition costs a load and a store for each, as much as the arithmetic of a cubic spline. A
-block of eight by eight takes three rounds of exchanges between pairs of rows, one of sixteen by sixteen four.
+Element by element it would take as long as the arithmetic of a cubic spline. In registers a block of 8 x 8 takes three
+rounds of exchanges between pairs of rows, one of 16 x 16 takes four.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.compile.kernel import kernel
-from hilum._kernels.simd.registers import exchange, flat, load, step, store, widest
+from hilum._kernels.simd.registers import advance, flat_array, load, store, transpose_square, widest
 
 BLOCK = 16
 """Rows and columns of a block: sixteen float32 are one register of AVX-512, and a cache line."""
@@ -21,44 +21,45 @@ _U = np.uint64
 _BLOCK = np.uint64(BLOCK)
 
 
-def _block(_context: Any, src: Any, at: Any, pitch: Any, dst: Any, to: Any, dst_pitch: Any) -> Any:
+def _block(_context: Any, src: Any, at: Any, src_stride: Any, dst: Any, to: Any, dst_stride: Any) -> Any:
     from numba import types
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source, target = (flat(context, builder, signature.args[k], arguments[k]) for k in (0, 3))
-        _, at, pitch, _, to, dst_pitch = arguments
+        source, target = (flat_array(context, builder, signature.args[k], arguments[k]) for k in (0, 3))
+        _, at, src_stride, _, to, dst_stride = arguments
         size = widest()
         for i in range(0, BLOCK, size):
             for j in range(0, BLOCK, size):
                 begin, end = builder.add(at, at.type(i)), builder.add(to, to.type(j))
-                rows = [load(builder, source, step(builder, begin, pitch, j + k), size) for k in range(size)]
-                for k, row in enumerate(exchange(builder, rows)):
-                    store(builder, target, step(builder, end, dst_pitch, i + k), row)
+                rows = [load(builder, source, advance(builder, begin, src_stride, j + k), size) for k in range(size)]
+                for k, row in enumerate(transpose_square(builder, rows)):
+                    store(builder, target, advance(builder, end, dst_stride, i + k), row)
         return context.get_dummy_value()
 
-    return types.void(src, at, pitch, dst, to, dst_pitch), code
+    return types.void(src, at, src_stride, dst, to, dst_stride), code
 
 
 transpose_block = Intrinsic(_block)
-"""``transpose_block(src, at, pitch, dst, to, dst_pitch)``: what `turn_over` does, of one block.
+"""``transpose_block(src, at, src_stride, dst, to, dst_stride)``: `transpose` of one block.
 
-Places and pitches are uint64. int16 becomes float32, and whole numbers in float32 become int16, where the target is.
+Indices and strides are uint64. int16 is converted to float32 for a float32 target; float32 without fractions to int16
+for an int16 target.
 """
 
 
 @kernel()
-def turn_over(src: Any, at: Any, pitch: Any, dst: Any, to: Any, dst_pitch: Any, rows: Any, columns: Any) -> None:
-    """``dst[to + i * dst_pitch + j] = src[at + j * pitch + i]`` for so many rows and columns of flat arrays.
+def transpose(src: Any, at: Any, src_stride: Any, dst: Any, to: Any, dst_stride: Any, rows: Any, columns: Any) -> None:
+    """``dst[to + i * dst_stride + j] = src[at + j * src_stride + i]`` for all rows and columns of flat arrays.
 
-    The last block of a side that is no whole number of blocks lies across the one before.
+    Where a side is not a multiple of the block, its last block overlaps the one before.
     """
     if rows < _BLOCK or columns < _BLOCK:
         for i in range(columns):
             for j in range(rows):
-                dst[to + i * dst_pitch + j] = src[at + j * pitch + i]
+                dst[to + i * dst_stride + j] = src[at + j * src_stride + i]
         return
-    for block in range(_U(0), columns, _BLOCK):  # rows of a patch lie a power of two apart: one after the other
+    for block in range(_U(0), columns, _BLOCK):  # row by row: rows of a patch are often a power of two apart
         i = min(block, columns - _BLOCK)
         for other in range(_U(0), rows, _BLOCK):
             j = min(other, rows - _BLOCK)
-            transpose_block(src, at + j * pitch + i, pitch, dst, to + i * dst_pitch + j, dst_pitch)
+            transpose_block(src, at + j * src_stride + i, src_stride, dst, to + i * dst_stride + j, dst_stride)

@@ -18,6 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hilum._kernels.anatomy import coarse
+from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.components import labeling, selection
+from hilum._kernels.threads import run_slabs
 from hilum.ops.lungs.dense import find_dense
 from hilum.ops.lungs.dome import find_domes
 from hilum.ops.lungs.sides import AIR_UP_TO, LEFT, OTHER, RIGHT, Size, part_sides
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Bits, Shape
+    from hilum._kernels.bitmask.mask import Shape
     from hilum._kernels.components.labeling import Runs
 
 CELL_MM = 3.0
@@ -97,10 +101,6 @@ def find_lungs(
     -------
     Cells
     """
-    from hilum._kernels.anatomy import coarse
-    from hilum._kernels.bitmask import bits, morphology
-    from hilum._kernels.threads import run_slabs
-
     factors: Shape = tuple(max(1, round(CELL_MM / s)) for s in spacing)  # type: ignore[assignment]  # three of them
     size: Size = tuple(s * f for s, f in zip(spacing, factors, strict=True))  # type: ignore[assignment]  # as above
     cells = coarse.cell_means(hu, factors, workers=workers)
@@ -108,18 +108,18 @@ def find_lungs(
     columns = (body | inside).sum(axis=(0, 1))
     middle = float(np.average(np.arange(columns.size), weights=columns)) if columns.any() else columns.size / 2
     airway = find_airway(hu, spacing, cells, factors, inside, middle)
-    tube = coarse.shares(airway, factors, inside.shape)
+    tube = coarse.filled_shares(airway, factors, inside.shape)
     labels = part_sides(cells, inside & (tube < 0.2), size, middle)
     first: Size = tuple(0.5 * (f - 1) * s for s, f in zip(spacing, factors, strict=True))  # type: ignore[assignment]
     lungs = np.where(labels == OTHER, np.uint8(0), labels)
 
     def find_margin() -> NDArray[np.uint8]:
-        sets = [bits.between(labels, label, label, workers=1) for label in (RIGHT, LEFT, OTHER)]
-        allowed = bits.between((~outside & (tube < 0.6)).view(np.uint8), 1, 1, workers=1)
+        sets = [bits.equal(labels, label) for label in (RIGHT, LEFT, OTHER)]
+        allowed = bits.pack(~outside & (tube < 0.6))
         # Two of thick slices would reach through the diaphragm into gas.
-        grown = morphology.grow(sets, allowed, labels.shape[2], steps=2, planes=size[0] > THICK_MM)
-        margin = bits.paint(grown[0], np.zeros(labels.shape, np.uint8), label=RIGHT, workers=1)
-        return bits.paint(grown[1], margin, label=LEFT, workers=1)
+        grown = morphology.grow(sets, allowed, steps=2, planes=size[0] > THICK_MM)
+        margin = bits.write_label(grown[0], np.zeros(labels.shape, np.uint8), label=RIGHT)
+        return bits.write_label(grown[1], margin, label=LEFT)
 
     def find_parts() -> NDArray[np.uint8]:
         return find_dense(cells, lungs, body, size, middle) if dense else np.zeros_like(lungs)
@@ -154,24 +154,20 @@ def air_inside(cells: NDArray[np.int16], size: Size) -> tuple[NDArray[np.bool_],
     -------
     outside, body, inside : ndarray of bool, shape (cz, cy, cx)
     """
-    from hilum._kernels.anatomy import coarse
-    from hilum._kernels.bitmask import bits, morphology
-    from hilum._kernels.components import labeling, selection
-
     shape: Shape = cells.shape
-    dark = bits.at_most(cells, AIR_UP_TO, workers=1)
-    planes = labeling.find_components(dark, shape, corners=False, planes=True, workers=1)
+    dark = bits.at_most(cells, AIR_UP_TO)
+    planes = labeling.find_components(dark, corners=False, planes=True)
     ball = morphology.ellipsoid(SHELL_MM, (np.inf, *size[1:]), shape)
-    solid = bits.complement(dark, shape[2])
-    core = labeling.find_components(morphology.erode(solid, shape[2], ball, workers=1), shape, corners=False, workers=1)
+    solid = ~dark
+    core = labeling.find_components(morphology.erode(solid, ball), corners=False)
     trunk = labeling.sizes(core) == labeling.sizes(core).max(initial=1)
-    worn = selection.select(core, trunk, workers=1)
-    body = _unpacked(morphology.grow([worn], solid, shape[2], steps=REGAIN_CELLS)[0], shape)
-    seen = coarse.look_around(body).astype(np.int16)
-    side, cut = labeling.at_side(planes), _cut_lungs(cells, planes, seen, size)
-    enclosed = coarse.means(planes, (seen >= ENCLOSED) * np.int16(100), 0.0)[:, 3] >= 50
-    outside = _unpacked(selection.select(planes, side & ~cut, workers=1), shape)
-    inside = _unpacked(selection.select(planes, (enclosed & ~side) | cut, workers=1), shape)
+    worn = selection.select(core, trunk)
+    body = bits.unpack(morphology.grow([worn], solid, steps=REGAIN_CELLS)[0])
+    seen = coarse.enclosure(body).astype(np.int16)
+    side, cut = labeling.touching_sides(planes), _cut_lungs(cells, planes, seen, size)
+    enclosed = coarse.component_means(planes, (seen >= ENCLOSED) * np.int16(100), 0.0)[:, 3] >= 50
+    outside = bits.unpack(selection.select(planes, side & ~cut))
+    inside = bits.unpack(selection.select(planes, (enclosed & ~side) | cut))
     return outside, body, inside
 
 
@@ -180,11 +176,8 @@ def _cut_lungs(cells: NDArray[np.int16], planes: Runs, seen: NDArray[np.int16], 
 
     They are as bright as lung away from their rim, and have body in two of the four directions or more.
     """
-    from hilum._kernels.anatomy import coarse
-    from hilum._kernels.components import labeling
-
-    hu, around = (coarse.means(planes, values, 0.0)[:, 3] for values in (cells, (seen >= 2) * np.int16(100)))
-    lung = labeling.at_side(planes) & (hu > LUNG_HU) & (around >= 50)
+    hu, around = (coarse.component_means(planes, values, 0.0)[:, 3] for values in (cells, (seen >= 2) * np.int16(100)))
+    lung = labeling.touching_sides(planes) & (hu > LUNG_HU) & (around >= 50)
     lung &= labeling.sizes(planes) * size[1] * size[2] >= LEAST_MM2
     boxes = labeling.boxes(planes)
     for index in np.flatnonzero(lung).tolist():
@@ -194,9 +187,3 @@ def _cut_lungs(cells: NDArray[np.int16], planes: Runs, seen: NDArray[np.int16], 
         inner = inner[1:-1, 1:-1] & inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
         lung[index] = inner.any() and local[inner].mean() > LUNG_HU
     return lung
-
-
-def _unpacked(voxels: Bits, shape: Shape) -> NDArray[np.bool_]:
-    from hilum._kernels.bitmask import bits
-
-    return bits.paint(voxels, np.zeros(shape, np.uint8), workers=1).view(np.bool_)

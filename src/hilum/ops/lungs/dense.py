@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum._kernels.anatomy import coarse, rays
+from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.components import labeling, selection
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Shape
+    from hilum._kernels.bitmask.mask import Shape
 
 Size = tuple[float, float, float]
 
@@ -117,13 +121,11 @@ def find_dense(
 
 def _around(labels: NDArray[np.uint8], size: Size) -> tuple[slice, slice, slice] | None:
     """The box of the lungs with the ribs around them."""
-    from hilum._kernels.bitmask import bits
-
-    packed = bits.between(labels, 1, 2, workers=1)
-    inside = bits.box(packed)
+    packed = bits.threshold(labels, 1, 2)
+    inside = bits.bounding_box(packed)
     if inside is None:
         return None
-    columns = np.flatnonzero(np.bitwise_or.reduce(packed, axis=(0, 1)))  # words, refined below
+    columns = np.flatnonzero(np.bitwise_or.reduce(packed.words, axis=(0, 1)))  # words, refined below
     x = np.flatnonzero(labels[:, :, 64 * columns[0] : 64 * columns[-1] + 64].any(axis=(0, 1))) + 64 * columns[0]
     spans = [(s.start, s.stop) for s in inside[:2]] + [(int(x[0]), int(x[-1]) + 1)]
     room = [round(AROUND_MM / s) for s in size]
@@ -139,15 +141,11 @@ def _find_local(
     off: NDArray[np.float64],
 ) -> NDArray[np.uint8]:
     """`find_dense` in the box of the lungs; `off` is how far left of the middle each column of cells lies, mm."""
-    from hilum._kernels.anatomy import rays
-    from hilum._kernels.bitmask import bits, morphology
-
     shape: Shape = cells.shape
     solid, tissue = (cells > FAT_HU) & (cells < BRIGHT_HU), cells > HAZE_HU[0]
-    bone = bits.between(cells, BONE_HU, 32767, workers=1)
+    bone = bits.threshold(cells, BONE_HU, 32767)
     upright = morphology.ellipsoid(RIBS_MM, (size[0], np.inf, np.inf), shape)
-    cage = bits.paint(morphology.dilate(bone, shape[2], upright, workers=1), np.zeros(shape, np.uint8), workers=1)
-    ring = cage.view(np.bool_)
+    ring = bits.unpack(morphology.dilate(bone, upright))
     organs, near = _organs(tissue & ~ring, labels, np.abs(off), size)
     back = rays.directions()[:, 0] >= BACKWARD
     out = _haze(cells, labels, body, size)
@@ -156,8 +154,8 @@ def _find_local(
         centers, (allowed, high) = _centers(lung, size), _directions(lung, side, near & (side * off >= ASIDE_MM), size)
         found = np.zeros(shape, np.bool_)
         for looked, other in ((back, organs), (~back, near)):
-            some = rays.between(
-                labels, label, tissue, ring, centers, allowed & looked, size[1:], gap=WALL_MM, workers=1
+            some = rays.between_lung_and_ribs(
+                labels, label, tissue, ring, centers, allowed & looked, size[1:], gap=WALL_MM
             )
             some[~high] &= ~other[~high]
             found |= some
@@ -173,33 +171,29 @@ def _organs(
 
     They reach to the middle of the body or below the lungs; a dense lung as thick does neither.
     """
-    from hilum._kernels.anatomy import coarse
-    from hilum._kernels.bitmask import bits, morphology
-    from hilum._kernels.components import labeling, selection
-
     shape: Shape = room.shape
     factors: Shape = tuple(max(1, round(COARSE_MM / s)) for s in size)  # type: ignore[assignment]  # three of them
     coarser = tuple(s * f for s, f in zip(size, factors, strict=True))
-    full = coarse.cell_means(room.astype(np.int16) * 64, factors, workers=1) == 64
-    packed = bits.between(full.view(np.uint8), 1, 1, workers=1)
+    full = coarse.cell_means(room.astype(np.int16) * 64, factors) == 64
+    packed = bits.pack(full)
     ball, wide = (
         morphology.ellipsoid(r, coarser, full.shape)  # type: ignore[arg-type]  # three of each
         for r in (HEART_MM, HEART_MM + CORNER_MM)
     )
-    core = morphology.erode(packed, full.shape[2], ball, workers=1)
-    runs = labeling.find_components(core, full.shape, corners=False, workers=1)
+    core = morphology.erode(packed, ball)
+    runs = labeling.find_components(core, corners=False)
     named = selection.label_image(runs)
     wanted = np.zeros(runs.number + 1, np.bool_)
     wanted[np.unique(named[:, :, off[:: factors[2]] < MIDDLE_MM])] = True
     planes = np.flatnonzero(labels.any(axis=(1, 2)))
     if planes.size:
         wanted[np.unique(named[: planes[0] // factors[0] + 1])] = True
-    core = selection.select(runs, wanted[1:], workers=1)
+    core = selection.select(runs, wanted[1:])
     found = []
     for rods in (ball, wide):
-        grown = bits.paint(morphology.dilate(core, full.shape[2], rods, workers=1), np.zeros(full.shape, np.uint8))
-        cells = coarse.expand(grown, 1, factors, shape, workers=1)
-        found.append(bits.paint(cells, np.zeros(shape, np.uint8), workers=1).view(np.bool_))
+        grown = bits.unpack(morphology.dilate(core, rods)).view(np.uint8)
+        cells = coarse.to_voxels(grown, 1, factors, shape)
+        found.append(bits.unpack(cells))
     return found[0], found[1]
 
 
@@ -207,19 +201,16 @@ def _haze(
     cells: NDArray[np.int16], labels: NDArray[np.uint8], body: NDArray[np.bool_], size: Size
 ) -> NDArray[np.uint8]:
     """Hazy cells of the body, several together, that hang together with a lung; its label."""
-    from hilum._kernels.anatomy import coarse
-    from hilum._kernels.bitmask import bits, morphology
-
     shape: Shape = cells.shape
     some = (cells > HAZE_HU[0]) & (cells <= HAZE_HU[1]) & body
-    packed = bits.between(some.view(np.uint8), 1, 1, workers=1)
+    packed = bits.pack(some)
     # Of thick slices at least three: a diaphragm seen half in one is as gray.
     ball = morphology.ellipsoid(HAZE_MM, (min(size[0], HAZE_MM), *size[1:]), shape)
-    together = morphology.open_(packed, shape[2], ball, workers=1)
+    together = morphology.open_(packed, ball)
     if not together.any():
         return np.zeros(shape, np.uint8)
-    reached = coarse.grow(labels, some)
-    reached[bits.paint(together, np.zeros(shape, np.uint8), workers=1) == 0] = 0
+    reached = coarse.grow_labels(labels, some)
+    reached[~bits.unpack(together)] = 0
     return reached
 
 
@@ -244,8 +235,6 @@ def _directions(
 
     To the back always; to the side where the liver is not; to the front where the heart is not.
     """
-    from hilum._kernels.anatomy import rays
-
     planes = np.flatnonzero(lung.any(axis=(1, 2)))
     z = np.arange(len(lung))
     if not planes.size:
@@ -263,32 +252,23 @@ def _directions(
 
 def _fluid(cells: NDArray[np.int16], found: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
     """Blocks of cells whose candidates are as bright as water on the average."""
-    from hilum._kernels.anatomy import coarse
-    from hilum._kernels.bitmask import bits
-
     shape: Shape = found.shape
     factors: Shape = tuple(max(1, round(BLOCK_MM / s)) for s in size)  # type: ignore[assignment]  # three of them
-    bright = coarse.cell_means(found * cells * np.int16(16), factors, workers=1)
-    some = coarse.cell_means(found * np.int16(16), factors, workers=1)
+    bright = coarse.cell_means(found * cells * np.int16(16), factors)
+    some = coarse.cell_means(found * np.int16(16), factors)
     water = (bright < FLUID_HU * some).view(np.uint8)
-    return bits.paint(coarse.expand(water, 1, factors, shape, workers=1), np.zeros(shape, np.uint8), workers=1).view(
-        np.bool_
-    )
+    return bits.unpack(coarse.to_voxels(water, 1, factors, shape))
 
 
 def _parts(cells: NDArray[np.int16], found: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:
     """Of the candidates what is thick, but no heart or liver, large enough, and no fluid."""
-    from hilum._kernels.anatomy import coarse
-    from hilum._kernels.bitmask import bits, morphology
-    from hilum._kernels.components import labeling, selection
-
     shape: Shape = found.shape
-    packed = bits.between((found & ~_fluid(cells, found, size)).view(np.uint8), 1, 1, workers=1)
-    kept = morphology.open_(packed, shape[2], morphology.ellipsoid(THICK_MM, size, shape), workers=1)
-    runs = labeling.find_components(kept, shape, corners=False, workers=1)
+    packed = bits.pack(found & ~_fluid(cells, found, size))
+    kept = morphology.open_(packed, morphology.ellipsoid(THICK_MM, size, shape))
+    runs = labeling.find_components(kept, corners=False)
     if not runs.number:
         return np.zeros(shape, np.bool_)
-    hu = coarse.means(runs, cells, 0.0)[:, 3]
+    hu = coarse.component_means(runs, cells, 0.0)[:, 3]
     milliliters = labeling.sizes(runs) * float(np.prod(size)) / 1000
     wanted = (hu >= FLUID_HU) & (milliliters >= LEAST_ML)
-    return bits.paint(selection.select(runs, wanted, workers=1), np.zeros(shape, np.uint8), workers=1).view(np.bool_)
+    return bits.unpack(selection.select(runs, wanted))

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.components import labeling, selection
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Bits, Shape
+    from hilum._kernels.bitmask.mask import Shape
 
 THICK_MM = 6.4
 """Radius of the disk; thinner solid parts in the lungs are vessels and nodules."""
@@ -45,22 +48,18 @@ def find_domes(
     gas : ndarray of uint8, shape (cz, cy, cx)
         1 in what the domes enclose in a plane and a cell around it: gas in the stomach.
     """
-    from hilum._kernels.bitmask import bits, morphology
-    from hilum._kernels.components import labeling, selection
-
     shape: Shape = solid.shape
-    none = np.zeros(shape, np.uint8)
-    air = bits.between(lungs.view(np.uint8), 1, 1, workers=1)
-    holes = selection.fill_planes(air, shape, workers=1) & ~air
+    air = bits.pack(lungs)
+    holes = selection.fill_planes(air) & ~air
     disk = morphology.ellipsoid(THICK_MM, (np.inf, *size[1:]), shape)
-    tissue = bits.between(solid.view(np.uint8), 1, 1, workers=1)
-    thick = morphology.open_(tissue, shape[2], disk, workers=1) & tissue
-    runs = labeling.find_components(thick & holes, shape, corners=False, planes=True, workers=1)
+    tissue = bits.pack(solid)
+    thick = morphology.open_(tissue, disk) & tissue
+    runs = labeling.find_components(thick & holes, corners=False, planes=True)
     planes = np.flatnonzero(lungs.any(axis=(1, 2)))
     if not runs.number or not planes.size:
-        return none, none.copy()
+        return np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     top = planes[0] + HIGH * (planes[-1] + 1 - planes[0])
-    below = bits.paint(thick & ~holes, none.copy(), workers=1).view(np.bool_)
+    below = bits.unpack(thick & ~holes)
     labeled = selection.label_image(runs)
     sizes, boxes = labeling.sizes(runs), labeling.boxes(runs)
     domes = np.zeros(runs.number, np.uint8)
@@ -72,13 +71,8 @@ def find_domes(
         if np.count_nonzero(part & below[z - 1, y0:y1, x0:x1]) >= RESTS * sizes[index]:
             domes[index] = 1
             below[z, y0:y1, x0:x1] |= part
-    found = bits.between(selection.named_image(runs, domes), 1, 1, workers=1)
+    found = bits.equal(selection.value_image(runs, domes), 1)
     ring = morphology.ellipsoid(1.0, (np.inf, 1.0, 1.0), shape)
-    gas = selection.fill_planes(found, shape, workers=1) & ~found
-    return _grown(found | gas, ring, none), _grown(gas, ring, none)
-
-
-def _grown(part: Bits, rods: NDArray[np.int64], none: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    from hilum._kernels.bitmask import bits, morphology
-
-    return bits.paint(morphology.dilate(part, none.shape[2], rods, workers=1), none.copy(), workers=1)
+    gas = selection.fill_planes(found) & ~found
+    grown, grown_gas = (bits.unpack(morphology.dilate(part, ring)).view(np.uint8) for part in (found | gas, gas))
+    return grown, grown_gas

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from hilum._kernels.bitmask import morphology
+from hilum._kernels.components import blobs, labeling
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Bits, Shape
+    from hilum._kernels.bitmask.mask import BitMask
     from hilum._kernels.components.labeling import Runs
 
 Size = tuple[float, float, float]
@@ -57,15 +60,14 @@ GAP_SHARE = 0.2
 
 
 def find_nodules(
-    lung: Bits, air: Bits, shape: Shape, spacing: Size, search: Search, *, never: Bits
+    lung: BitMask, air: BitMask, spacing: Size, search: Search, *, never: BitMask
 ) -> tuple[NDArray[np.float64], Runs | None, NDArray[np.bool_]]:
     """The balls that bridged nodules are part of.
 
     Parameters
     ----------
-    lung, air, never : ndarray of uint64, shape (z, y, ceil(x / 64))
+    lung, air, never : BitMask
         As in `hilum.ops.lungs.wall_nodules.complete_nodules`.
-    shape : tuple of int, (z, y, x)
     spacing : tuple of float, (z, y, x), mm
     search : Search
 
@@ -78,26 +80,23 @@ def find_nodules(
     fits : ndarray of bool
         Which of them are nodules.
     """
-    from hilum._kernels.bitmask import morphology
-    from hilum._kernels.components import blobs, labeling
-
     flat = spacing[0] > search.thick
-    ball = morphology.ellipsoid(search.thin, (np.inf if flat else spacing[0], *spacing[1:]), shape)
-    solid = morphology.open_(lung & ~air & ~never, shape[2], ball, workers=1)
-    runs = labeling.find_components(solid, shape, corners=False, workers=1)
+    ball = morphology.ellipsoid(search.thin, (np.inf if flat else spacing[0], *spacing[1:]), lung.shape)
+    solid = morphology.open_(lung & ~air & ~never, ball)
+    runs = labeling.find_components(solid, corners=False)
     if not runs.number:
         return np.zeros((0, 4)), None, np.zeros(0, np.bool_)
     boxes = labeling.boxes(runs)
-    sums = blobs.surfaces(runs, boxes, air, lung, spacing, flat=flat)
+    sums = blobs.surface_sums(runs, boxes, air, lung, spacing, flat=flat)
     long = ((boxes[:, 3:] - boxes[:, :3]) * np.array(spacing)).max(axis=1)
     fits = sums[:, blobs.FOOT] > 0
     fits &= sums[:, blobs.BARE] >= search.bare * sums[:, blobs.FOOT]
     fits &= (long >= SHORTEST_MM) & (long <= LONGEST * search.radii[1] + spacing[0])
-    found = blobs.balls(sums, boxes, spacing, flat=flat)
+    found = blobs.fit_balls(sums, boxes, spacing, flat=flat)
     if not flat:  # a ball seen in a single plane ends somewhere in the next ones
         single = boxes[:, 3] - boxes[:, 0] == 1
         found[single, 3] = np.hypot(found[single, 3], 0.5 * spacing[0])
     gap = np.maximum(GAP_MM, GAP_SHARE * found[:, 3])
     fits &= (found[:, 3] >= search.radii[0]) & (found[:, 3] <= search.radii[1]) & (found[:, 4] <= gap)
-    fits[fits] = blobs.outside(lung if search.tight else air | solid, found[fits], spacing, shape) <= search.behind
+    fits[fits] = blobs.share_outside(lung if search.tight else air | solid, found[fits], spacing) <= search.behind
     return found[fits, :4], runs, fits

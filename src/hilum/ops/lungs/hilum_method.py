@@ -17,13 +17,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum._kernels.anatomy import coarse
+from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.bitmask.mask import BitMask
+from hilum._kernels.components import labeling, selection, watershed
+from hilum._kernels.threads import run_slabs
 from hilum.ops.finite import as_hu
 from hilum.ops.reorient import body_axes, reorient
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Bits, Shape
+    from hilum._kernels.bitmask.mask import Shape
     from hilum.ops.lungs.cells import Cells
     from hilum.volume import Volume
 
@@ -86,10 +91,6 @@ def _segment(
     airways: bool,
     workers: int,
 ) -> NDArray[np.uint8]:
-    from hilum._kernels.anatomy import coarse
-    from hilum._kernels.anatomy.trachea import mark
-    from hilum._kernels.bitmask import bits
-    from hilum._kernels.threads import run_slabs
     from hilum.ops.lungs.cells import find_lungs
     from hilum.ops.lungs.wall_nodules import draw_nodules
 
@@ -98,25 +99,26 @@ def _segment(
     cells = find_lungs(hu, spacing, dense=dense, workers=workers)
     if not cells.labels.any():
         return out
-    airway = mark(cells.airway, shape)
+    airway = bits.from_coordinates(cells.airway, shape)
     air = bits.at_most(hu, AIR_UP_TO, workers=workers) & ~_with_wall(airway, spacing, shape, workers=workers)
-    sides = [air & coarse.expand(cells.labels, label, cells.factors, shape, workers=workers) for label in (1, 2)]
+    sides = [air & coarse.to_voxels(cells.labels, label, cells.factors, shape, workers=workers) for label in (1, 2)]
     _part_contact(hu, sides, cells, workers=workers)
-    for label in bits.labels_in(cells.dense, workers=1):
-        sides[label - 1] |= coarse.expand(cells.dense, label, cells.factors, shape, workers=workers)
+    for label in bits.labels_in(cells.dense):
+        sides[label - 1] |= coarse.to_voxels(cells.dense, label, cells.factors, shape, workers=workers)
     taken = _with_wall(_wide(airway, spacing, shape, workers=workers), spacing, shape, workers=workers)
-    domes = coarse.expand(cells.domes, 1, cells.factors, shape, workers=workers)
+    domes = coarse.to_voxels(cells.domes, 1, cells.factors, shape, workers=workers)
     lungs = list(sides)
     masses = {
-        label: coarse.expand(cells.masses, label, cells.factors, shape, workers=workers)
-        for label in bits.labels_in(cells.masses, workers=1)
+        label: coarse.to_voxels(cells.masses, label, cells.factors, shape, workers=workers)
+        for label in bits.labels_in(cells.masses)
     }
 
     def finish(first: int, stop: int) -> None:
         for i in range(first, stop):
             lungs[i] = _finish(hu, sides[i], domes, spacing, fill=fill)
             if fill:
-                lungs[i] |= masses.get(i + 1, np.uint64(0))
+                if i + 1 in masses:
+                    lungs[i] |= masses[i + 1]
                 draw_nodules(lungs[i], hu, cells.balls[i], spacing)
 
     run_slabs(finish, 2, workers=workers)
@@ -124,86 +126,72 @@ def _segment(
         lungs[0] &= ~taken
         lungs[1] &= ~(taken | lungs[0])
     for label, lung in enumerate(lungs, 1):
-        bits.paint(lung, out, label=label, workers=workers)
+        bits.write_label(lung, out, label=label, workers=workers)
     if airways:
-        bits.paint(taken & ~(lungs[0] | lungs[1]), out, label=3, workers=workers)
+        bits.write_label(taken & ~(lungs[0] | lungs[1]), out, label=3, workers=workers)
     return out
 
 
-def _part_contact(hu: NDArray[np.int16], sides: list[Bits], cells: Cells, *, workers: int) -> None:
+def _part_contact(hu: NDArray[np.int16], sides: list[BitMask], cells: Cells, *, workers: int) -> None:
     """Move the border between touching lungs, in place, from the edges of cells to the brightest surface nearby."""
-    from hilum._kernels.anatomy import coarse
-    from hilum._kernels.bitmask import bits, morphology
-    from hilum._kernels.components import watershed
-
     shape: Shape = cells.labels.shape
-    right, left = (bits.between(cells.labels, label, label, workers=1) for label in (1, 2))
+    right, left = (bits.equal(cells.labels, label) for label in (1, 2))
     ball = morphology.ellipsoid(CONTACT_CELLS, (1.0, 1.0, 1.0), shape)
-    around = [morphology.dilate(side, shape[2], ball, workers=1) for side in (right, left)]
-    contact = bits.paint((around[0] & left) | (around[1] & right), np.zeros(shape, np.uint8), workers=1)
-    band = coarse.expand(contact, 1, cells.factors, hu.shape, workers=workers)
-    inside = bits.box(band)
+    around = [morphology.dilate(side, ball) for side in (right, left)]
+    contact = bits.unpack((around[0] & left) | (around[1] & right)).view(np.uint8)
+    band = coarse.to_voxels(contact, 1, cells.factors, hu.shape, workers=workers)
+    inside = bits.bounding_box(band)
     if inside is None:
         return
-    near = bits.margin(inside, (1, 1, 1), band.shape)
-    span = slice(64 * near[2].start, min(hu.shape[2], 64 * near[2].stop))
-    local = hu[near[0], near[1], span]
+    near = band.expand_box(inside, (1, 1, 1))
+    local = hu[band.to_voxels(near)]
     free = (sides[0] | sides[1]) & band
     labels = np.full(local.shape, 255, np.uint8)
     for voxels, label in ((free, 0), (sides[0] & ~band, 1), (sides[1] & ~band, 2)):
-        bits.paint(np.ascontiguousarray(voxels[near]), labels, label=label, workers=1)
+        bits.write_label(voxels.crop(near), labels, label=label)
     grown = watershed.flood(local, labels)
     for label, side in enumerate(sides, 1):
-        side[near] = bits.between(grown, label, label, workers=1)
+        side.words[near] = bits.equal(grown, label).words
 
 
 def _finish(
     hu: NDArray[np.int16],
-    side: Bits,
-    domes: Bits,
+    side: BitMask,
+    domes: BitMask,
     spacing: tuple[float, float, float],
     *,
     fill: bool,
-) -> Bits:
+) -> BitMask:
     """One lung without fragments and, with `fill`, without holes and dents."""
-    from hilum._kernels.bitmask import bits, morphology
-    from hilum._kernels.components import labeling, selection
     from hilum.ops.lungs.wall_nodules import complete_nodules
 
-    lung, shape = np.zeros_like(side), hu.shape
-    inside = bits.box(side)
+    lung = BitMask.empty(side.shape)
+    inside = bits.bounding_box(side)
     if inside is None:
         return lung
     times = 2 if 6 * max(spacing[1:]) < CLOSE_MM else 1
-    ball = morphology.ellipsoid(CLOSE_MM / times, spacing, shape)
+    ball = morphology.ellipsoid(CLOSE_MM / times, spacing, side.shape)
     reach = [times * int(n) + 1 for n in ball.max(axis=0)]  # so that the closing sees its end
-    near = bits.margin(inside, (reach[0], reach[1], 1 + reach[2] // 64), side.shape)
-    part = np.ascontiguousarray(side[near])
-    length = min(shape[2], 64 * near[2].stop) - 64 * near[2].start
-    small: Shape = (*part.shape[:2], length)
-    pieces = labeling.find_components(part, small, corners=True, workers=1)
+    near = side.expand_box(inside, (reach[0], reach[1], 1 + reach[2] // 64))
+    part = side.crop(near)
+    pieces = labeling.find_components(part, corners=True)
     large = labeling.sizes(pieces) * float(np.prod(spacing)) >= 1000 * FRAGMENT_ML
-    part = selection.select(pieces, large, workers=1)
+    part = selection.select(pieces, large)
     if fill:
-        never, air = domes[near], part
-        part = morphology.close(part, length, ball, times=times, workers=1)
-        part |= selection.fill_planes(part, small, workers=1) & ~never
-        columns = slice(64 * near[2].start, 64 * near[2].start + length)
-        complete_nodules(part, air, hu[near[0], near[1], columns], spacing, never=never)
-    lung[near] = part
+        never, air = domes.crop(near), part
+        part = morphology.close(part, ball, times=times)
+        part |= selection.fill_planes(part) & ~never
+        complete_nodules(part, air, hu[side.to_voxels(near)], spacing, never=never)
+    lung.words[near] = part.words
     return lung
 
 
-def _with_wall(airway: Bits, spacing: tuple[float, float, float], shape: Shape, *, workers: int) -> Bits:
-    from hilum._kernels.bitmask import morphology
-
+def _with_wall(airway: BitMask, spacing: tuple[float, float, float], shape: Shape, *, workers: int) -> BitMask:
     wall = morphology.ellipsoid(WALL_MM, spacing, shape)
-    return morphology.dilate(airway, shape[2], wall, workers=workers)
+    return morphology.dilate(airway, wall, workers=workers)
 
 
-def _wide(airway: Bits, spacing: tuple[float, float, float], shape: Shape, *, workers: int) -> Bits:
+def _wide(airway: BitMask, spacing: tuple[float, float, float], shape: Shape, *, workers: int) -> BitMask:
     """The windpipe and main bronchi; the branches narrower than these belong to the lungs."""
-    from hilum._kernels.bitmask import morphology
-
     ball = morphology.ellipsoid(WIDE_MM, spacing, shape)
-    return morphology.open_(airway, shape[2], ball, workers=workers)
+    return morphology.open_(airway, ball, workers=workers)

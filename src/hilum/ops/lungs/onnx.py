@@ -20,6 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hilum._kernels.anatomy import coarse
+from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.components import labeling, selection
+from hilum._kernels.threads import count_workers
 from hilum.errors import InputError, MissingInputError, UnsupportedError, one_line
 from hilum.ops.reorient import body_axes, reorient
 
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Shape
+    from hilum._kernels.bitmask.mask import Shape
     from hilum.volume import Volume
 
 LOWEST_HU, HIGHEST_HU = -1024, 600
@@ -143,8 +147,6 @@ def _content(path: Path) -> bytes:
 
 
 def _load(path: Path, workers: int) -> _Model:
-    from hilum._kernels.threads import count_workers
-
     content = _content(path)
     try:
         import onnxruntime
@@ -210,14 +212,11 @@ def body_boxes(
     list of two slices
         The whole plane where there is no body.
     """
-    from hilum._kernels.bitmask import bits, morphology
-    from hilum._kernels.components import labeling
-
     shape: Shape = hu.shape
     ball = morphology.ellipsoid(SHELL_MM, (np.inf, *spacing[1:]), shape)
-    solid = bits.between(hu, BODY_FROM, HIGHEST_HU, workers=workers)
-    thick = morphology.erode(solid, shape[2], ball, workers=workers)
-    parts = labeling.find_components(thick, shape, corners=False, planes=True, workers=workers)
+    solid = bits.threshold(hu, BODY_FROM, HIGHEST_HU, workers=workers)
+    thick = morphology.erode(solid, ball, workers=workers)
+    parts = labeling.find_components(thick, corners=False, planes=True, workers=workers)
     sizes, bounds = labeling.sizes(parts), labeling.boxes(parts)
     grown = [int(np.ceil(SHELL_MM / s)) for s in spacing[1:]]
     boxes = [(slice(0, shape[1]), slice(0, shape[2])) for _ in range(shape[0])]
@@ -255,24 +254,18 @@ def _enlarge(labels: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.ui
 
 def _largest(labels: NDArray[np.uint8], *, fill: bool, workers: int) -> NDArray[np.uint8]:
     """Each label's largest piece, with the pieces of the other label that touch it and not their own."""
-    from hilum._kernels.anatomy import coarse
-    from hilum._kernels.bitmask import bits
-    from hilum._kernels.components import labeling, selection
-
     shape: Shape = labels.shape
     main = np.zeros(shape, np.uint8)
     for label in (1, 2):
-        pieces = labeling.find_components(
-            bits.between(labels, label, label, workers=workers), shape, corners=False, workers=workers
-        )
+        pieces = labeling.find_components(bits.equal(labels, label, workers=workers), corners=False, workers=workers)
         if pieces.number:
             sizes = labeling.sizes(pieces)
             largest = np.arange(pieces.number) == int(np.argmax(sizes))
-            bits.paint(selection.select(pieces, largest, workers=workers), main, label=label, workers=workers)
-    whole = coarse.grow(main, labels > 0)
+            bits.write_label(selection.select(pieces, largest, workers=workers), main, label=label, workers=workers)
+    whole = coarse.grow_labels(main, labels > 0)
     if fill:
         for label in (1, 2):
-            filled = selection.fill_planes(bits.between(whole, label, label, workers=workers), shape, workers=workers)
-            free = filled & bits.between(whole, 0, 0, workers=workers)
-            bits.paint(free, whole, label=label, workers=workers)
+            filled = selection.fill_planes(bits.equal(whole, label, workers=workers), workers=workers)
+            free = filled & bits.equal(whole, 0, workers=workers)
+            bits.write_label(free, whole, label=label, workers=workers)
     return whole

@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from hilum._kernels.anatomy import coarse
+from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.components import labeling, selection, watershed
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Shape
+    from hilum._kernels.bitmask.mask import Shape
     from hilum._kernels.components.labeling import Runs
 
 Size = tuple[float, float, float]
@@ -67,8 +71,6 @@ def part_sides(cells: NDArray[np.int16], air: NDArray[np.bool_], size: Size, mid
     ndarray of uint8, shape (cz, cy, cx)
         0, 1 right, 2 left, 3 other.
     """
-    from hilum._kernels.components import selection, watershed
-
     whole = _pieces(cells, air, size, middle, wear=0.0)
     if not len(whole.sizes) or whole.sizes.max() * float(np.prod(size)) < 1000 * LEAST_ML:
         return np.zeros(air.shape, np.uint8)
@@ -83,7 +85,7 @@ def part_sides(cells: NDArray[np.int16], air: NDArray[np.bool_], size: Size, mid
             best = pieces, names
     if best is None:
         return _halves(whole, middle)
-    seeds = selection.named_image(best[0].runs, best[1])
+    seeds = selection.value_image(best[0].runs, best[1])
     labels = watershed.flood(cells, np.where(air, seeds, np.uint8(255)))
     return np.where(labels == 0, _loose(whole, labels, size, middle), labels)
 
@@ -100,16 +102,12 @@ class _Pieces(NamedTuple):
 
 
 def _pieces(cells: NDArray[np.int16], air: NDArray[np.bool_], size: Size, middle: float, *, wear: float) -> _Pieces:
-    from hilum._kernels.anatomy import coarse
-    from hilum._kernels.bitmask import bits, morphology
-    from hilum._kernels.components import labeling
-
     shape: Shape = air.shape
-    worn = bits.between(air.view(np.uint8), 1, 1, workers=1)
+    worn = bits.pack(air)
     if wear:
-        worn = morphology.erode(worn, shape[2], morphology.ellipsoid(wear, size, shape), workers=1)
-    runs = labeling.find_components(worn, shape, corners=False, workers=1)
-    means = coarse.means(runs, cells, middle)
+        worn = morphology.erode(worn, morphology.ellipsoid(wear, size, shape))
+    runs = labeling.find_components(worn, corners=False)
+    means = coarse.component_means(runs, cells, middle)
     boxes = labeling.boxes(runs)
     return _Pieces(runs, labeling.sizes(runs), means[:, :3], means[:, 3], means[:, 4], boxes)
 
@@ -140,22 +138,18 @@ def _name_cores(pieces: _Pieces, size: Size) -> NDArray[np.uint8]:
 
 def _halves(whole: _Pieces, middle: float) -> NDArray[np.uint8]:
     """Right and left of the middle in the largest piece, where nothing else parts the lungs."""
-    from hilum._kernels.components import selection
-
     main = np.zeros(len(whole.sizes), np.uint8)
     main[np.argmax(whole.sizes)] = 1
     side = np.where(np.arange(whole.runs.shape[2]) < middle, RIGHT, LEFT).astype(np.uint8)
-    return side * selection.named_image(whole.runs, main)
+    return side * selection.value_image(whole.runs, main)
 
 
 def _loose(whole: _Pieces, labels: NDArray[np.uint8], size: Size, middle: float) -> NDArray[np.uint8]:
     """Pieces of lung that hang together with no core: beside the middle, not low, of some size."""
-    from hilum._kernels.components import selection
-
     planes = np.flatnonzero(((labels == RIGHT) | (labels == LEFT)).any(axis=(1, 2)))
     low, high = planes[0], planes[-1] + 1
     off = (whole.centers[:, 2] - middle) * size[2]
     fits = (np.abs(off) >= OFF_MIDDLE_MM) & (whole.sizes * float(np.prod(size)) >= 1000 * PIECE_ML)
     fits &= (whole.centers[:, 0] >= low + LOW * (high - low)) & (whole.centers[:, 0] < high)
     names = np.where(off < 0, RIGHT, LEFT).astype(np.uint8) * fits
-    return selection.named_image(whole.runs, names)
+    return selection.value_image(whole.runs, names)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from hilum._kernels.anatomy.coarse import cell_means
 from hilum.ops.lungs.cells import air_inside, find_lungs
 from hilum.ops.lungs.hilum_method import both_lungs
 from hilum.ops.reorient import reorient
@@ -57,8 +58,6 @@ def lung_stages(volume: Volume, *, workers: int = 0) -> Stages:
     -------
     Stages
     """
-    from hilum._kernels.anatomy.coarse import cell_means
-
     turned = reorient(volume)
     hu = np.ascontiguousarray(turned.array, np.int16)
     found = find_lungs(hu, turned.spacing, workers=workers)

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum._kernels.bitmask import bits, morphology
 from hilum.ops.lungs.fitted_balls import NODULES, Size, find_nodules
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Bits
+    from hilum._kernels.bitmask.mask import BitMask
 
 SEARCHES = tuple(NODULES._replace(radii=(1.5, 11.0), thin=thin) for thin in (NODULES.thin, 3.5))
 """What is larger is found on cells, or is the front of the mediastinum."""
@@ -33,12 +34,14 @@ INNER, AROUND, AROUND_MM = 0.6, 1.6, 6.0
 """A disk's brightness is that of its inner part, that of lung is seen in a ring: as shares of the radius, and mm."""
 
 
-def find_in_planes(lung: Bits, air: Bits, hu: NDArray[np.int16], spacing: Size, *, never: Bits) -> NDArray[np.float64]:
+def find_in_planes(
+    lung: BitMask, air: BitMask, hu: NDArray[np.int16], spacing: Size, *, never: BitMask
+) -> NDArray[np.float64]:
     """The disks of wall nodules in thick slices, as balls.
 
     Parameters
     ----------
-    lung, air, never : ndarray of uint64, shape (z, y, ceil(x / 64))
+    lung, air, never : BitMask
     hu : ndarray of int16, shape (z, y, x), HU
     spacing : tuple of float, (z, y, x), mm
         All as in `hilum.ops.lungs.wall_nodules.complete_nodules`.
@@ -48,22 +51,18 @@ def find_in_planes(lung: Bits, air: Bits, hu: NDArray[np.int16], spacing: Size, 
     ndarray of float64, shape (n, 4)
         Center z, y, x in mm from the first voxel, and radius, mm.
     """
-    from hilum._kernels.bitmask import bits, morphology
-
     rods = morphology.ellipsoid(NODULES.close / 2, (np.inf, *spacing[1:]), hu.shape)
-    bridged = lung | (morphology.close(lung, hu.shape[2], rods, times=2, workers=1) & ~never)
-    dark = air & ~bits.between(hu, FAINT_HU + 1, AIR_UP_TO, workers=1)
+    bridged = lung | (morphology.close(lung, rods, times=2) & ~never)
+    dark = air & ~bits.threshold(hu, FAINT_HU + 1, AIR_UP_TO)
     found = [
-        find_nodules(closed, dark, hu.shape, spacing, search, never=never)[0]
-        for closed in (lung, bridged)
-        for search in SEARCHES
+        find_nodules(closed, dark, spacing, search, never=never)[0] for closed in (lung, bridged) for search in SEARCHES
     ]
     disks = np.concatenate(found)
     return np.concatenate([disks, _in_next_slices(disks, lung, hu, spacing)])
 
 
 def _in_next_slices(
-    disks: NDArray[np.float64], lung: Bits, hu: NDArray[np.int16], spacing: Size
+    disks: NDArray[np.float64], lung: BitMask, hu: NDArray[np.int16], spacing: Size
 ) -> NDArray[np.float64]:
     """The disks, moved to those slices above and below them where they are brighter than lung."""
     moved = []
@@ -78,7 +77,7 @@ def _in_next_slices(
     return np.array(moved).reshape(-1, 4)
 
 
-def _contrast(disk: NDArray[np.float64], z: int, lung: Bits, hu: NDArray[np.int16], spacing: Size) -> float:
+def _contrast(disk: NDArray[np.float64], z: int, lung: BitMask, hu: NDArray[np.int16], spacing: Size) -> float:
     """Mean HU of the inner part of a disk in a plane over that of the lung around it; NaN where either is missing."""
     _, y, x, radius = disk
     reach = AROUND * radius + AROUND_MM
@@ -90,7 +89,7 @@ def _contrast(disk: NDArray[np.float64], z: int, lung: Bits, hu: NDArray[np.int1
     down = np.arange(rows.start, rows.start + values.shape[0]) * spacing[1] - y
     across = np.arange(columns.start, columns.start + values.shape[1]) * spacing[2] - x
     far = np.hypot(down[:, None], across)
-    words = lung[z, rows].view(np.uint8)
+    words = lung.words[z, rows].view(np.uint8)
     inside = np.unpackbits(words, axis=1, count=hu.shape[2], bitorder="little")[:, columns] == 1
     inner, ring = inside & (far <= INNER * radius), inside & (far >= AROUND * radius) & (values <= AIR_UP_TO)
     return float(values[inner].mean() - values[ring].mean()) if inner.any() and ring.any() else float("nan")

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from hilum._kernels.anatomy import airway
+from hilum._kernels.bitmask import bits
+from hilum._kernels.components import labeling, selection
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Shape
+    from hilum._kernels.bitmask.mask import Shape
 
 LUMEN_UP_TO = -800
 """HU of cells that may be the inside of a windpipe."""
@@ -74,8 +78,6 @@ def find_airway(
     ndarray of int32, shape (n, 3)
         Voxels. None where no windpipe was found, or where it could not be told from the lungs.
     """
-    from hilum._kernels.anatomy import trachea
-
     shape: Shape = hu.shape
     size = tuple(s * f for s, f in zip(spacing, factors, strict=True))
     seeds = _seeds(cells, inside, size, middle)  # type: ignore[arg-type]  # three of them
@@ -84,9 +86,9 @@ def find_airway(
     start = float(np.median(cells[tuple(seeds.T)]))
     voxels = np.minimum(seeds * factors + np.array(factors) // 2, np.array(shape) - 1)
     thresholds = np.arange(start + RISE_HU, start + 15 * RISE_HU, RISE_HU).astype(np.int64)
-    reach = tuple(1 if s < 2 else 0 for s in spacing)
+    half_box = tuple(1 if s < 2 else 0 for s in spacing)
     voxel_ml = float(np.prod(spacing)) / 1000
-    order, counts = trachea.flood(hu, voxels, thresholds, reach=reach, limit=int(LIMIT_ML / voxel_ml) + 1)  # type: ignore[arg-type]
+    order, counts = airway.grow_airway(hu, voxels, thresholds, half_box=half_box, limit=int(LIMIT_ML / voxel_ml) + 1)  # type: ignore[arg-type]
     taken = 0
     for step, count in enumerate(counts.tolist()):
         if count < 0 or (step and (count - taken) * voxel_ml > LEAP_ML):
@@ -99,20 +101,15 @@ def _seeds(
     cells: NDArray[np.int16], inside: NDArray[np.bool_], size: tuple[float, float, float], middle: float
 ) -> NDArray[np.int64]:
     """The darkest cells of the windpipe, shape (n, 3)."""
-    from hilum._kernels.bitmask import bits
-    from hilum._kernels.components import labeling, selection
-
     shape: Shape = cells.shape
     dark = inside & (cells <= LUMEN_UP_TO)
-    runs = labeling.find_components(
-        bits.between(dark.view(np.uint8), 1, 1, workers=1), shape, corners=False, planes=True, workers=1
-    )
+    runs = labeling.find_components(bits.pack(dark), corners=False, planes=True)
     chain = _chain(_spots(labeling.sizes(runs), labeling.boxes(runs), size, middle), size, shape[0])
     if not chain:
         return np.zeros((0, 3), np.int64)
     wanted = np.zeros(runs.number, np.bool_)
     wanted[[spot.component for spot in chain]] = True
-    places = bits.places(selection.select(runs, wanted, workers=1))
+    places = bits.coordinates(selection.select(runs, wanted))
     values = cells[tuple(places.T)]
     seeds: NDArray[np.int64] = places[values <= np.percentile(values, 50)]
     return seeds

@@ -18,12 +18,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from hilum._kernels.bitmask import bits, edges, morphology, planar
+from hilum._kernels.components import labeling, selection
+from hilum._kernels.threads import run_slabs
 from hilum.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Bits, Shape
+    from hilum._kernels.bitmask.mask import BitMask, Shape
     from hilum._kernels.components.labeling import Runs
 
 AIR_BELOW = -420.0
@@ -62,13 +65,13 @@ class Steps2D(NamedTuple):
 class _Stages(NamedTuple):
     """The sets of voxels of the steps, before they become pictures."""
 
-    air: Bits
+    air: BitMask
     areas: Runs
     inside: NDArray[np.bool_]
-    largest: Bits
-    eroded: Bits
-    closed: Bits
-    filled: Bits
+    largest: BitMask
+    eroded: BitMask
+    closed: BitMask
+    filled: BitMask
 
 
 def steps2d(slice_hu: NDArray[np.int16]) -> Steps2D:
@@ -90,20 +93,17 @@ def steps2d(slice_hu: NDArray[np.int16]) -> Steps2D:
     """
     if slice_hu.ndim != 2 or not slice_hu.size:
         raise InputError(f"array of shape {slice_hu.shape}, expected one slice (y, x)", code="shape")
-    from hilum._kernels.bitmask import bits
-    from hilum._kernels.components import selection
 
     stages = _stages(slice_hu[None])
-    shape = (1, *slice_hu.shape)
 
-    def picture(voxels: Bits) -> NDArray[np.bool_]:
-        flat: NDArray[np.bool_] = bits.paint(voxels, np.zeros(shape, np.uint8), workers=1)[0].view(np.bool_)
-        return flat
+    def picture(voxels: BitMask) -> NDArray[np.bool_]:
+        plane: NDArray[np.bool_] = bits.unpack(voxels)[0]
+        return plane
 
     mask = picture(stages.filled)
     return Steps2D(
         air=picture(stages.air),
-        cleared=picture(selection.select(stages.areas, stages.inside, workers=1)),
+        cleared=picture(selection.select(stages.areas, stages.inside)),
         labeled=selection.label_image(stages.areas, only=stages.inside)[0],
         largest=picture(stages.largest),
         eroded=picture(stages.eroded),
@@ -127,37 +127,26 @@ def lungs_by_slice(hu: NDArray[np.int16], *, workers: int = 0) -> NDArray[np.uin
     ndarray of uint8, shape (z, y, x)
         1 in the lungs.
     """
-    from hilum._kernels.bitmask import bits
-    from hilum._kernels.threads import run_slabs
-
     out = np.zeros(hu.shape, np.uint8)
-    run_slabs(
-        lambda a, b: bits.paint(_stages(hu[a:b]).filled, out[a:b], workers=1), hu.shape[0], workers=workers, slabs=16
-    )
+    run_slabs(lambda a, b: bits.write_label(_stages(hu[a:b]).filled, out[a:b]), hu.shape[0], workers=workers, slabs=16)
     return out
 
 
 def _stages(hu: NDArray[np.int16]) -> _Stages:
-    from hilum._kernels.bitmask import bits, edges, planar
-    from hilum._kernels.components import labeling, selection
-
     shape: Shape = hu.shape
-    nx = shape[2]
-    air = bits.below(hu, AIR_BELOW, workers=1)
-    areas = labeling.find_components(air, shape, corners=True, planes=True, workers=1)
-    inside = ~labeling.at_side(areas)
+    air = bits.below(hu, AIR_BELOW)
+    areas = labeling.find_components(air, corners=True, planes=True)
+    inside = ~labeling.touching_sides(areas)
     # What is left once all at the border is cleared would get the same areas if it were labeled anew.
     kept = selection.largest_by_plane(areas, keep=2, among=inside)
-    largest = selection.select(areas, kept, workers=1)
+    largest = selection.select(areas, kept)
     near, far = _disk(ERODE_RADIUS, shape), _disk(CLOSE_RADIUS, shape)
-    eroded = planar.change(largest, nx, [("erode", near)], workers=1)
-    closed = planar.change(eroded, nx, [("dilate", far), ("erode", far)], workers=1)
-    outline = edges.roberts_edges(closed, nx)
-    filled = selection.fill_planes(outline, shape, workers=1)
+    eroded = planar.apply_steps(largest, [("erode", near)])
+    closed = planar.apply_steps(eroded, [("dilate", far), ("erode", far)])
+    outline = edges.roberts_edges(closed)
+    filled = selection.fill_planes(outline)
     return _Stages(air, areas, inside, largest, eroded, closed, filled)
 
 
 def _disk(radius: int, shape: Shape) -> NDArray[np.int64]:
-    from hilum._kernels.bitmask import morphology
-
     return morphology.ellipsoid(radius, (np.inf, 1.0, 1.0), shape)

@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum._kernels.bitmask import bits
+from hilum._kernels.components import labeling, selection
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Bits, Shape
+    from hilum._kernels.bitmask.mask import BitMask
 
 AIR_UP_TO = -320.0
 """HU; tissue is above it."""
@@ -44,34 +47,25 @@ def largest_pocket(hu: NDArray[np.int16], *, fill: bool, sides: bool = False, wo
     ndarray of uint8, shape (z, y, x)
         1 in the lungs; the tutorial does not tell right from left.
     """
-    from hilum._kernels.bitmask import bits
-    from hilum._kernels.components import labeling, selection
-
-    shape: Shape = hu.shape
     air = bits.at_most(hu, AIR_UP_TO, workers=workers)
-    pockets = labeling.find_components(air, shape, corners=True, workers=workers)
+    pockets = labeling.find_components(air, corners=True, workers=workers)
     wanted = np.ones(pockets.number, np.bool_)
     if sides:
-        wanted &= ~labeling.at_side(pockets)
-    elif air[0, 0, 0] & np.uint64(1):
+        wanted &= ~labeling.touching_sides(pockets)
+    elif air.words[0, 0, 0] & np.uint64(1):
         wanted[0] = False  # components are numbered in raster order
     if fill:
-        inside = _without_largest_solid(selection.select(pockets, wanted, workers=workers), shape, workers=workers)
-        pockets = labeling.find_components(inside, shape, corners=True, workers=workers)
+        inside = _without_largest_solid(selection.select(pockets, wanted, workers=workers), workers=workers)
+        pockets = labeling.find_components(inside, corners=True, workers=workers)
         wanted = np.ones(pockets.number, np.bool_)
     voxels = labeling.sizes(pockets) * wanted
     wanted[:] = False
     if voxels.any():
         wanted[np.argmax(voxels)] = True
-    return bits.paint(selection.select(pockets, wanted, workers=workers), np.zeros(shape, np.uint8), workers=workers)
+    return bits.unpack(selection.select(pockets, wanted, workers=workers), workers=workers).view(np.uint8)
 
 
-def _without_largest_solid(pockets: Bits, shape: Shape, *, workers: int) -> Bits:
-    from hilum._kernels.bitmask import bits
-    from hilum._kernels.components import labeling, selection
-
-    solid = labeling.find_components(
-        bits.complement(pockets, shape[2]), shape, corners=True, planes=True, workers=workers
-    )
+def _without_largest_solid(pockets: BitMask, *, workers: int) -> BitMask:
+    solid = labeling.find_components(~pockets, corners=True, planes=True, workers=workers)
     first = selection.largest_by_plane(solid, keep=1)
-    return bits.complement(selection.select(solid, first, workers=workers), shape[2])
+    return ~selection.select(solid, first, workers=workers)

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.components import blobs, selection
 from hilum.ops.lungs.fitted_balls import NODULES, Search, Size, find_nodules
 from hilum.ops.lungs.thick_slices import find_in_planes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.bits import Bits, Shape
+    from hilum._kernels.bitmask.mask import BitMask, Shape
 
 
 MASSES = (
@@ -40,24 +42,24 @@ WIDEST_RIM_MM = 1.6
 BONE_HU = 300
 
 
-def complete_nodules(lung: Bits, air: Bits, hu: NDArray[np.int16], spacing: Size, *, never: Bits) -> None:
+def complete_nodules(lung: BitMask, air: BitMask, hu: NDArray[np.int16], spacing: Size, *, never: BitMask) -> None:
     """Add to a lung, in place, what belongs to the nodules that it bridges.
 
     Parameters
     ----------
-    lung : ndarray of uint64, shape (z, y, ceil(x / 64))
+    lung : BitMask
         The lung with holes and dents filled.
-    air : ndarray of uint64
+    air : BitMask
         The same without anything filled.
     hu : ndarray of int16, shape (z, y, x), HU
     spacing : tuple of float, (z, y, x), mm
-    never : ndarray of uint64
+    never : BitMask
         Where no nodule is looked for.
     """
     if spacing[0] > NODULES.thick:
         found = find_in_planes(lung, air, hu, spacing, never=never)
     else:
-        found, _, _ = find_nodules(lung, air, hu.shape, spacing, NODULES, never=never)
+        found, _, _ = find_nodules(lung, air, spacing, NODULES, never=never)
     draw_nodules(lung, hu, found, spacing)
 
 
@@ -84,36 +86,31 @@ def find_masses(
     balls : two ndarray of float64, shape (n, 4)
         As `find_nodules` gives them, of the right and of the left lung.
     """
-    from hilum._kernels.bitmask import bits, morphology
-    from hilum._kernels.components import selection
-
     shape: Shape = lungs.shape
     masses = np.zeros(shape, np.uint8)
-    never = bits.between(domes, 1, 1, workers=1)
+    never = bits.equal(domes, 1)
     balls = []
     for label in (1, 2):
-        air, parts = bits.between(lungs, label, label, workers=1), []
+        air, parts = bits.equal(lungs, label), []
         for search in MASSES:
             rods = morphology.ellipsoid(search.close / 2, size, shape)
-            closed = morphology.close(air, shape[2], rods, times=2, workers=1)
-            found, runs, fits = find_nodules(closed, air, shape, size, search, never=never)
+            closed = morphology.close(air, rods, times=2)
+            found, runs, fits = find_nodules(closed, air, size, search, never=never)
             if runs is not None:
-                bits.paint(selection.select(runs, fits, workers=1), masses, label=label, workers=1)
+                bits.write_label(selection.select(runs, fits), masses, label=label)
             found[:, :3] += first
             parts.append(found)
         balls.append(np.concatenate(parts))
     return masses, (balls[0], balls[1])
 
 
-def draw_nodules(lung: Bits, hu: NDArray[np.int16], found: NDArray[np.float64], spacing: Size) -> None:
+def draw_nodules(lung: BitMask, hu: NDArray[np.int16], found: NDArray[np.float64], spacing: Size) -> None:
     """Add balls, as `find_nodules` gives them, with a rim to a lung, in place; its outer half leaves out bone.
 
     What is as bright as bone further inside is a calcified nodule, or the edge of the rib that it lies on.
     """
-    from hilum._kernels.components import blobs
-
     rim = max(RIM_MM, min(RIM_VOXELS * max(spacing[1:]), WIDEST_RIM_MM), RIM_SLICES * min(spacing[0], 8.0))
     for share, limit in ((0.5, int(np.iinfo(hu.dtype).max)), (1.0, BONE_HU)):
         wide = found.copy()
         wide[:, 3] += share * rim
-        blobs.draw(lung, hu, wide, spacing, limit=limit)
+        blobs.draw_balls(lung, hu, wide, spacing, limit=limit)

@@ -18,8 +18,8 @@ from served import ADDRESS, JAR, ask, closed, ended, let_in, started
 
 from hilum.io.volumes.nifti import write_nifti
 from hilum.phantom.chest import make_phantom
-from hilum.viewer import app, door, handover
-from hilum.viewer.door import Door
+from hilum.viewer import access_page, app, login
+from hilum.viewer.login import Logins
 
 pytestmark = pytest.mark.skipif(
     not (app.PAGE / "index.html").is_file(), reason="the page is not built (python3 dev.py page; needs node)"
@@ -41,7 +41,7 @@ os.replace(out + ".part", out)
 
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory):
-    path = tmp_path_factory.mktemp("door") / "ct.nii"
+    path = tmp_path_factory.mktemp("login") / "ct.nii"
     write_nifti(make_phantom(seed=2, shape=(30, 40, 40), spacing=(10.0, 9.0, 9.0)).scan.ct, path)
     return path
 
@@ -117,20 +117,20 @@ def test_the_file_goes_when_the_viewer_ends_before_it_was_read(scan, stand_in):
 def test_no_browser_is_said_and_leaves_no_file(scan, stand_in):
     env, told = stand_in
     with closed(scan, flags=(), **env | {"BROWSER": "/nowhere/browser %s", "PATH": "/nowhere"}) as (process, _, _):
-        assert process.stderr.readline() == "Ctrl-C ends it\n"
-        assert process.stderr.readline() == "no browser could be started: open the address above\n"
+        assert process.stderr.readline() == "Press Ctrl-C to stop\n"
+        assert process.stderr.readline() == "could not start a browser: open the address above\n"
         assert not told.exists()
         assert list(Path(env["XDG_RUNTIME_DIR"]).iterdir()) == []
 
 
 def test_where_snaps_are_the_file_lies_in_the_home_and_not_hidden(tmp_path, monkeypatch):
-    monkeypatch.setattr(handover, "SNAPS", tmp_path)
+    monkeypatch.setattr(access_page, "SNAPS", tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     (tmp_path / "run").mkdir()
     opened = []
-    monkeypatch.setattr(handover.webbrowser, "open", lambda url: opened.append(url) or True)
-    one = handover.Handover(Door("127.0.0.1:1"), failed=lambda: pytest.fail("it was started"))
+    monkeypatch.setattr(access_page.webbrowser, "open", lambda url: opened.append(url) or True)
+    one = access_page.AccessPage(Logins("127.0.0.1:1"), failed=lambda: pytest.fail("it was started"))
     for home, place in ((False, "run"), (True, "home")):
         if home:
             (tmp_path / "home").mkdir()
@@ -145,7 +145,7 @@ def test_where_snaps_are_the_file_lies_in_the_home_and_not_hidden(tmp_path, monk
 
 def test_a_code_opens_once(scan):
     with closed(scan) as (process, host, code):
-        assert process.stderr.readline() == "Ctrl-C ends it\n"
+        assert process.stderr.readline() == "Press Ctrl-C to stop\n"
         status, headers, body = ask(host, f"/{code}/", Cookie=None)
         assert status == 200
         assert headers["referrer-policy"] == "no-referrer"
@@ -165,11 +165,11 @@ def test_a_code_opens_once(scan):
 
 
 def test_a_code_that_is_too_old_opens_nothing(monkeypatch):
-    one, used, now = Door("127.0.0.1:1"), [], [100.0]
-    monkeypatch.setattr(door.time, "monotonic", lambda: now[0])
-    address = one.issue(seconds=60.0, used=lambda: used.append(1))
+    one, used, now = Logins("127.0.0.1:1"), [], [100.0]
+    monkeypatch.setattr(login.time, "monotonic", lambda: now[0])
+    address = one.new_address(seconds=60.0, used=lambda: used.append(1))
     now[0] += 61.0
-    assert not one.take(address.split("/")[3].encode())
+    assert not one.redeem(address.split("/")[3].encode())
     assert used == []
 
 
@@ -272,9 +272,9 @@ def test_the_oldest_of_many_idle_connections_is_closed(served):
 
 
 def test_a_connection_that_never_asks_is_closed(monkeypatch, scan):
-    from hilum.viewer import connections
+    from hilum.viewer import connection_limits
 
-    monkeypatch.setattr(connections, "PATIENCE", 0.1)
+    monkeypatch.setattr(connection_limits, "HEAD_TIMEOUT", 0.1)
     host = in_a_thread(monkeypatch, scan)
     with link(host) as quiet, link(host) as slow, link(host) as asked:
         slow.sendall(b"GET / HTTP/1.1\r\nHost:")
@@ -289,7 +289,7 @@ def in_a_thread(monkeypatch, scan):
     from hilum import viewer
 
     addresses, there = [], threading.Event()
-    monkeypatch.setattr(handover.webbrowser, "open", lambda _: pytest.fail("no browser was asked for"))
+    monkeypatch.setattr(access_page.webbrowser, "open", lambda _: pytest.fail("no browser was asked for"))
     ready = lambda address: (addresses.append(address), there.set())  # noqa: E731
     threading.Thread(target=viewer.view, args=(scan,), kwargs={"ready": ready}, daemon=True).start()
     assert there.wait(60)

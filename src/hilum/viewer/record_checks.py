@@ -1,4 +1,4 @@
-"""Is what is about to be shown what the run wrote under that name: files, ``scan.json`` and ledger fit together."""
+"""Check that a finished scan's ``scan.json`` is the one that the run's ledger names."""
 
 from __future__ import annotations
 
@@ -17,47 +17,46 @@ if TYPE_CHECKING:
     from hilum.outputs.records import ScanRecord
 
 
-class Checked(NamedTuple):
-    """A finished scan's ``scan.json``, its SHA-256, and why nothing vouches for it; empty where the ledger does."""
+class CheckedRecord(NamedTuple):
+    """A finished scan's ``scan.json``, its SHA-256, and why it could not be checked; empty if it was."""
 
     record: ScanRecord
     sha256: str
-    doubt: str
+    unchecked: str
 
 
-def check_record(folder: Path, row: Row | None) -> Checked:
-    """Read a finished scan's ``scan.json``, and hold it against the ledger.
+def check_record(folder: Path, row: Row | None) -> CheckedRecord:
+    """Read a finished scan's ``scan.json`` and compare it with the ledger.
 
     Parameters
     ----------
     folder : Path
         The scan's folder.
     row : Row or None
-        Its line of the ledger.
+        Its ledger row.
 
     Returns
     -------
-    Checked
+    CheckedRecord
 
     Raises
     ------
     InputError
-        If it is missing, damaged, of another scan, or not the one that the ledger names.
+        If the file is missing, damaged, of another scan, or not the one that the ledger names.
     """
     path = folder / "scan.json"
     raw = read_small(path, limit=MAX_RECORD_BYTES)
-    found = hashlib.sha256(raw).hexdigest()
-    if row is not None and row.scan_sha256 not in ("", found):
-        raise FormatError("is not what the ledger says", where=path, do=RERUN, code="checksum")
+    sha256 = hashlib.sha256(raw).hexdigest()
+    if row is not None and row.scan_sha256 not in ("", sha256):
+        raise FormatError("does not match the checksum in the ledger", where=path, do=RERUN, code="checksum")
     record = decode_record(raw)
     if record is None:
         raise FormatError("is not a record of a scan", where=path, do=RERUN)
     if record.scan_id != folder.name:
         raise FormatError("is the record of another scan", where=path, do=RERUN, code="checksum")
-    return Checked(record, found, _doubt(row))
-
-
-def _doubt(row: Row | None) -> str:
+    unchecked = ""
     if row is None:
-        return "the ledger does not list this scan"
-    return "" if row.scan_sha256 else "the ledger holds no checksum of this scan"
+        unchecked = "the ledger does not list this scan"
+    elif not row.scan_sha256:
+        unchecked = "the ledger has no checksum for this scan"
+    return CheckedRecord(record, sha256, unchecked)

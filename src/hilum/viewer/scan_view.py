@@ -1,4 +1,4 @@
-"""One scan as the page takes it: volumes as NIfTI, surfaces as STL, and what is known of it."""
+"""One scan in the forms that the page reads: volumes as NIfTI, surfaces as STL, and facts as JSON."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hilum.errors import HilumError, InputError, RecipeError, UnsupportedError
 from hilum.io.meshes import pack_stl
 from hilum.io.volumes.nifti_header import pack_header
 from hilum.io.volumes.placement import grid_record
+from hilum.ops.intensity import UnitRange
 from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import segment_lungs
 from hilum.ops.nodules.masks import mask_nodules
-from hilum.ops.preview import UnitRange
 from hilum.ops.surfaces import surfaces
 from hilum.outputs.findings import finished_status
 from hilum.outputs.store import HU, UNIT_RANGE
@@ -29,34 +29,34 @@ if TYPE_CHECKING:
     from hilum.ops.surfaces import Mesh
     from hilum.outputs.records import NoduleRecord
     from hilum.scan import Scan, ScanRef
-    from hilum.viewer.checks import Checked
+    from hilum.viewer.record_checks import CheckedRecord
 
-VOXELS_AT = 352
-"""Where a NIfTI file's voxels begin."""
+HEADER_BYTES = 352
+"""Offset of the voxels in a NIfTI file."""
 
-CHUNK = 1 << 22
+CHUNK_BYTES = 1 << 22
 
 SIDES = {"right": "right lung", "left": "left lung", "lungs": "lungs"}
-"""Which mesh is which surface; ``lungs`` where a mask tells no sides."""
+"""Surfaces and the names of their meshes; ``lungs`` for a mask without sides."""
 
 _WHITE = (1.0, 1.0, 1.0, 1.0)  # STL has no color
 
 
 @dataclass(eq=False)
-class Shown:
-    """A scan that is being looked at; what takes long is made when it is first asked for.
+class ScanView:
+    """An open scan; volumes and surfaces that take long are made on first use.
 
     Parameters
     ----------
     scan : Scan
     unit : str
-        What the voxels of ``scan.ct`` are now.
+        Unit of the voxels of ``scan.ct``.
     facts : dict
-        Nodules, notes and figures.
+        Nodules, notes and measurements.
     original : ScanRef or None
-        Where the scan that this was made of lies.
+        The input that the scan was made from.
     sha256 : str
-        Of the ``scan.json`` of what is shown; empty for a scan of no run.
+        SHA-256 of its ``scan.json``; empty for a scan that belongs to no run.
     """
 
     scan: Scan
@@ -69,10 +69,10 @@ class Shown:
     def volume(self, name: str) -> Volume | None:
         """``ct``, ``original``, ``lungs`` or ``nodules``."""
         if name not in self.made:
-            found = self._make(name)
-            if found is None:
+            volume = self._make(name)
+            if volume is None:
                 return None
-            self.made[name] = found
+            self.made[name] = volume
         made = self.made[name]
         return made if isinstance(made, Volume) else None
 
@@ -110,40 +110,42 @@ class Shown:
             try:
                 meshes = surfaces(replace(self.scan, lungs=Mask(lungs.array, lungs.geometry)))
             except InputError:
-                meshes = ()  # nothing to draw
+                meshes = ()  # nothing to show
         for name in (*SIDES, "nodules"):
             wanted = [m for m in meshes if (m.name == SIDES[name] if name in SIDES else m.name.startswith("nodule"))]
             if wanted:
                 self.made[f"{name}.stl"] = pack_stl([(_ras(mesh), _WHITE) for mesh in wanted])
         self.made["surfaces"] = b""
 
-    def told(self, number: int) -> dict[str, Any]:
-        """What the page is told of this scan; the lungs may still have to be found."""
-        place = f"api/scans/{number}"
+    def page_facts(self, number: int) -> dict[str, Any]:
+        """Facts about the scan for the page; lungs are listed even if they are not segmented yet."""
+        base = f"api/scans/{number}"
         scan = self.scan
         lungs = scan.lungs is not None or (self.unit == HU and scan.ct.array.dtype == np.int16)
-        there = {"ct": True, "original": self.original is not None, "lungs": lungs,
-                 "nodules": scan.nodule_mask is not None or bool(scan.nodules)}  # fmt: skip
-        volumes = {name: self._volume_told(name, f"{place}/{name}.nii") if yes else None for name, yes in there.items()}
-        one = scan.lungs is not None and not (scan.lungs.array == 2).any()
-        names = {"right": lungs and not one, "left": lungs and not one, "lungs": lungs and one,
+        available = {"ct": True, "original": self.original is not None, "lungs": lungs,
+                     "nodules": scan.nodule_mask is not None or bool(scan.nodules)}  # fmt: skip
+        volumes = {
+            name: self._volume_facts(name, f"{base}/{name}.nii") if yes else None for name, yes in available.items()
+        }
+        one_label = scan.lungs is not None and not (scan.lungs.array == 2).any()
+        names = {"right": lungs and not one_label, "left": lungs and not one_label, "lungs": lungs and one_label,
                  "nodules": lungs and bool(scan.nodules)}  # fmt: skip
-        urls = {name: f"{place}/{name}.stl" if yes else None for name, yes in names.items()}
+        urls = {name: f"{base}/{name}.stl" if yes else None for name, yes in names.items()}
         grid = grid_record(scan.ct.geometry)
         geometry = {name: getattr(grid, name) for name in ("shape", "spacing", "origin", "direction")}
         return {**all_visible(self.facts), "geometry": geometry, "volumes": volumes, "surfaces": urls}
 
-    def _volume_told(self, name: str, url: str) -> dict[str, Any] | None:
-        """The original's size is known when it was read: only then can its progress be told, so it is read now."""
-        found = self.volume("original") if name == "original" else self.scan.ct
-        if found is None:
+    def _volume_facts(self, name: str, url: str) -> dict[str, Any] | None:
+        """Address, size and unit of a volume; reads the original, because the page needs its size."""
+        volume = self.volume("original") if name == "original" else self.scan.ct
+        if volume is None:
             return None
-        size = found.array.size * (found.array.itemsize if name in {"ct", "original"} else 1)
+        size = volume.array.size * (volume.array.itemsize if name in {"ct", "original"} else 1)
         unit = {"ct": self.unit, "original": HU}.get(name)
-        return {"url": url, "bytes": VOXELS_AT + size, "shape": list(found.shape), "unit": unit}
+        return {"url": url, "bytes": HEADER_BYTES + size, "shape": list(volume.shape), "unit": unit}
 
 
-def show_read(scan: Scan) -> Shown:
+def view_of_input(scan: Scan) -> ScanView:
     """Show a scan as it was read."""
     ct = as_hu(scan.ct)
     nodules = [
@@ -163,15 +165,15 @@ def show_read(scan: Scan) -> Shown:
     notes = [{"code": note.code, "text": note.text} for note in scan.notes]
     facts = {"nodules": nodules, "notes": notes, "figures": dict(scan.figures), "labels": dict(scan.labels)}
     status = finished_status(note.code for note in scan.notes)
-    return Shown(
+    return ScanView(
         replace(scan, ct=ct),
         HU,
         facts | {"status": status, "recipe": None, "doubt": "", "scan_sha256": ""},
     )
 
 
-def show_stored(scan: Scan, checked: Checked, *, recipe: str, original: ScanRef | None) -> Shown:
-    """Show a finished scan; what a recipe turned into the unit range is turned back into HU, where it can be."""
+def view_of_finished(scan: Scan, checked: CheckedRecord, *, recipe: str, original: ScanRef | None) -> ScanView:
+    """Show a finished scan; values of the unit range are converted back to HU if the recipe can be read."""
     record = checked.record
     ct, unit = scan.ct, record.unit
     if unit == UNIT_RANGE:
@@ -187,10 +189,10 @@ def show_stored(scan: Scan, checked: Checked, *, recipe: str, original: ScanRef 
         "figures": record.figures,
         "labels": record.labels,
         "recipe": None,
-        "doubt": checked.doubt,
+        "doubt": checked.unchecked,
         "scan_sha256": checked.sha256,
     }
-    return Shown(replace(scan, ct=ct), unit, facts, original, checked.sha256)
+    return ScanView(replace(scan, ct=ct), unit, facts, original, checked.sha256)
 
 
 def _nodule(nodule: NoduleRecord) -> dict[str, Any]:
@@ -199,31 +201,22 @@ def _nodule(nodule: NoduleRecord) -> dict[str, Any]:
         scores = {"readers": nodule.readers, **scores}
     if nodule.agreement is not None:
         scores["agreement"] = nodule.agreement
-    return {
-        "label": nodule.label,
-        "world": nodule.world,
-        "voxel": nodule.voxel,
-        "diameter_mm": nodule.diameter_mm,
-        "inside_lungs": nodule.inside_lungs,
-        "mean_hu": nodule.mean_hu,
-        "voxels": nodule.voxels,
-        "readers": [],
-        "scores": scores,
-    }
+    names = ("label", "world", "voxel", "diameter_mm", "inside_lungs", "mean_hu", "voxels")
+    return {name: getattr(nodule, name) for name in names} | {"readers": [], "scores": scores}
 
 
 def as_hu(ct: Volume) -> Volume:
-    """A volume of a type that the page takes: int16 as it is, everything else as float32."""
+    """Convert a volume to a type that the page reads: int16 stays, everything else becomes float32."""
     return ct if ct.array.dtype == np.int16 else Volume(ct.array.astype(np.float32), ct.geometry)
 
 
 def nifti_chunks(volume: Volume) -> Iterator[bytes]:
-    """A volume as an uncompressed NIfTI-1 file, piece by piece.
+    """Write a volume as an uncompressed NIfTI-1 file, in chunks.
 
     Parameters
     ----------
     volume : Volume
-        Of int16, float32, or labels that fit uint8.
+        int16, float32, or labels up to 255.
 
     Yields
     ------
@@ -233,16 +226,15 @@ def nifti_chunks(volume: Volume) -> Iterator[bytes]:
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     yield pack_header(volume.geometry, array.dtype.str[1:], "") + bytes(4)
     flat = memoryview(array.reshape(-1).view(np.uint8).data)
-    for start in range(0, len(flat), CHUNK):
-        yield bytes(flat[start : start + CHUNK])
+    for start in range(0, len(flat), CHUNK_BYTES):
+        yield bytes(flat[start : start + CHUNK_BYTES])
 
 
 def _labels(array: Any) -> Any:
     if array.size and not 0 <= array.min() <= array.max() <= 255:
-        raise HilumError("a mask has labels beyond 255")
+        raise HilumError("a mask has labels above 255")
     return array.astype(np.uint8, copy=False)
 
 
 def _ras(mesh: Mesh) -> Mesh:
-
     return replace(mesh, vertices=mesh.vertices * [-1.0, -1.0, 1.0])

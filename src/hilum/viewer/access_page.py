@@ -1,7 +1,7 @@
-"""The browser is started on a private file that leads it to the viewer.
+"""Start the browser on a private file that leads it to the viewer.
 
-What a program is called with can be read by every user of the machine (``ps``). So no address stands there, but the
-name of a file which its owner alone can read; the address in it is good once, and for a short time.
+Every user of the machine can read the arguments of a program (``ps``). Therefore the browser is not started with an
+address, but with the name of a file that only its owner can read. The address in it works once, for a short time.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hilum.viewer.door import Door
+    from hilum.viewer.login import Logins
 
 SECONDS = 120.0
 """How long a browser may take to start."""
 
 SNAPS = Path("/var/lib/snapd")
-"""Where snaps are installed, the browser is likely to be one."""
+"""Exists where snaps are installed; the browser may be one."""
 
 PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="referrer" content="no-referrer">'
@@ -33,43 +33,43 @@ PAGE = (
 )
 
 
-class Handover:
-    """One start of a browser.
+class AccessPage:
+    """A private file that leads a browser to the viewer.
 
     Parameters
     ----------
-    door : Door
+    logins : Logins
     failed : callable
-        Called where no browser could be started.
+        Called if no browser could be started.
     """
 
-    def __init__(self, door: Door, failed: Callable[[], None]) -> None:
-        self._door, self._failed = door, failed
+    def __init__(self, logins: Logins, failed: Callable[[], None]) -> None:
+        self._logins, self._failed = logins, failed
         self._folder: Path | None = None
 
-    def start(self) -> None:
-        """Start the browser, and do not wait for it: some run until they are closed."""
+    def open(self) -> None:
+        """Start the browser in a thread: some browsers return only when they are closed."""
         threading.Thread(target=self._open, daemon=True).start()
 
     def remove(self) -> None:
-        """Take the file away: it was read, or it is too old, or the viewer ends."""
+        """Remove the file."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _open(self) -> None:
-        address = self._door.issue(seconds=SECONDS, used=self.remove)
+        address = self._logins.new_address(seconds=SECONDS, used=self.remove)
         file = self._write(PAGE.format(address))
-        old = threading.Timer(SECONDS, self.remove)
-        old.daemon = True
-        old.start()
+        expiry = threading.Timer(SECONDS, self.remove)
+        expiry.daemon = True
+        expiry.start()
         if file is None or not webbrowser.open(file.as_uri()):
             self.remove()
             self._failed()
 
     def _write(self, text: str) -> Path | None:
-        for place in _places():
+        for parent in _parents():
             with suppress(OSError):
-                self._folder = Path(tempfile.mkdtemp(prefix="hilum-view-", dir=place))  # 0700
+                self._folder = Path(tempfile.mkdtemp(prefix="hilum-view-", dir=parent))  # 0700
                 file = self._folder / "open.html"
                 with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
                     out.write(text)
@@ -77,8 +77,8 @@ class Handover:
         return None
 
 
-def _places() -> Iterator[Path]:
-    """Where the file may lie, the best first: a browser from a snap sees nothing but its user's home, not hidden."""
+def _parents() -> Iterator[Path]:
+    """Folders for the file, the best first. A browser from a snap sees only visible files in the user's home."""
     if SNAPS.is_dir():
         with suppress(RuntimeError):
             yield Path.home()

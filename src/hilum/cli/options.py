@@ -1,0 +1,41 @@
+"""Arguments and options that several commands share, each with its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+Flag = Annotated[bool, Parameter(negative="")]
+Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of text.")]
+Overwrite = Annotated[bool, Parameter(negative="", help="Replace an earlier result.")]
+
+RunFolder = Annotated[Path, Parameter(help="An output folder of 'hilum run'.")]
+ScanSource = Annotated[Path, Parameter(help="A DICOM folder or a volume file.")]
+VolumeOut = Annotated[Path, Parameter(help="File to write: .nii, .nii.gz, .nrrd, .mha, .mhd, .npy, .zarr or .b2nd.")]
+Series = Annotated[str, Parameter(help="Series Instance UID, if the folder holds several series.")]
+
+_FORMATS = Literal["nifti", "npy", "zarr", "b2nd"]
+Format = Annotated[_FORMATS, Parameter(name="--format", help="Format of volumes and masks.")]
+FormatOverride = Annotated[
+    _FORMATS | None, Parameter(name="--format", help="Format of volumes and masks, instead of the recipe's.")
+]
+Workers = Annotated[
+    int,
+    Parameter(help="Scans to process at the same time, each in its own process; 0 for one per core if memory allows."),
+]
+TimeoutMinutes = Annotated[float, Parameter(help="Minutes allowed for one scan; 0 for no limit.")]
+MemoryGigabytes = Annotated[
+    float, Parameter(help="GB of memory allowed for one scan; 0 to share the free memory equally.")
+]
+
+Consensus = Annotated[
+    float,
+    Parameter(help="Fraction of a nodule's readers who must include a voxel: above 0, at most 1."),
+]
+FoldBy = Annotated[str, Parameter(help="Label in scan.json that gives the fold: 'fold' or 'patient_fold'.")]
+
+PlotSource = Annotated[Path, Parameter(help="A DICOM folder, a volume file, or the folder of a finished scan.")]
+PictureOut = Annotated[Path, Parameter(help="File to write: .png, .svg or .pdf.")]
+Preset = Annotated[Literal["lung", "mediastinum", "soft-tissue", "bone"], Parameter(help="Window preset.")]

@@ -1,0 +1,151 @@
+"""The volumes of a finished scan, open for training, and the patches cut from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hilum._kernels.patches.crops import crop_scaled
+from hilum._kernels.simd.prefetch import empty_aligned
+from hilum.errors import MissingInputError
+from hilum.io.volumes.open_volumes import OpenArray, read_all, read_padded_box
+from hilum.ops.nodules.masks import mask_nodules
+from hilum.ops.patches.boxes import lies_inside
+from hilum.ops.patches.label_tiles import LabelTiles
+from hilum.ops.patches.poses import IDENTITY
+from hilum.ops.patches.sampling import KEEP, ROUND, copy_reoriented, sample, sample_labels
+from hilum.train.intensity import air_value, scale
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from hilum.io.volumes.open_volumes import OpenVolume
+    from hilum.ops.patches.boxes import Box
+    from hilum.ops.patches.poses import Pose
+    from hilum.ops.patches.sampling import Order
+    from hilum.train.intensity import Scaling
+    from hilum.train.runs import RunScan
+
+_KERNEL_TYPES = frozenset({np.dtype("i2"), np.dtype("u1"), np.dtype("f4")})
+
+
+@dataclass(frozen=True, eq=False)
+class OpenScan:
+    """The volumes of a scan, to cut patches from.
+
+    Parameters
+    ----------
+    ct, labels : OpenVolume
+        Labels of the nodules.
+    lungs : ndarray of uint8, shape (z, y, x), or None
+    air : float
+        The value outside the volume, in the volume's unit.
+    ct_array, labels_array : ndarray or None
+        The voxels as arrays that kernels read directly; None if they are stored in another way.
+    tiles : LabelTiles or None
+        The parts of `labels_array` that have labels.
+    """
+
+    ct: OpenVolume
+    labels: OpenVolume
+    lungs: NDArray[np.uint8] | None
+    air: float
+    ct_array: NDArray[Any] | None
+    labels_array: NDArray[Any] | None
+    tiles: LabelTiles | None
+
+    @property
+    def is_costly(self) -> bool:
+        """Whether it takes memory or an open file, so that few should be open."""
+        return self.ct.array is None or self.ct.resident or self.labels.resident
+
+    def cut(self, start: Box, size: Box, scaling: Scaling | None) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Copy image and labels of a box; scale the image if there is a scaling."""
+        mask: NDArray[np.uint8] = read_padded_box(self.labels, start, size)
+        box, corner = self.ct_array, start
+        if scaling is None or box is None or not lies_inside(self.ct.shape, start, size):
+            box, corner = read_padded_box(self.ct, start, size, fill=self.air), (0, 0, 0)
+            if scaling is None:
+                return box, mask
+        if box.dtype != np.int16:
+            return scale(box, scaling), mask
+        image = np.empty(size, np.float32)
+        box.flags.writeable = False  # one compiled version
+        crop_scaled(box, corner, image, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
+        return image, mask
+
+    def cut_pose(self, pose: Pose, scaling: Scaling | None, order: Order) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Copy image and labels of a rotated, mirrored or zoomed patch, as `cut` does.
+
+        The image is interpolated by a spline of this order where the patch's voxels are between those of the volume.
+        """
+        size = (pose.size, pose.size, pose.size)
+        if not pose.resampled and pose.matrix == IDENTITY:
+            z, y, x = pose.first
+            return self.cut((round(z), round(y), round(x)), size, scaling)
+        ct, labels = (self.ct_array, self.ct.shape), (self.labels_array, self.labels.shape)
+        finish = KEEP if scaling is None else (1, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
+        image = empty_aligned(size, self.ct.dtype if scaling is None else np.float32)
+
+        def cut_image(start: Box, size: Box) -> NDArray[Any]:
+            return read_padded_box(self.ct, start, size, fill=self.air)
+
+        def cut_labels(start: Box, size: Box) -> NDArray[Any]:
+            return read_padded_box(self.labels, start, size)
+
+        if pose.resampled:
+            sample(*ct, cut_image, pose, image, ROUND if image.dtype == np.int16 else finish, order=order)
+        else:
+            copy_reoriented(*ct, cut_image, pose, image, finish)
+        return image, sample_labels(*labels, cut_labels, pose, tiles=self.tiles)
+
+
+def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> OpenScan:
+    """Open a finished scan's volumes.
+
+    Parameters
+    ----------
+    scan : RunScan
+    folder : Path
+        The output folder of the run.
+    lungs : bool
+        Read the lung mask too.
+
+    Returns
+    -------
+    OpenScan
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged.
+    """
+    ct, nodule_mask = scan.open("ct"), scan.open("nodules")
+    if ct is None:
+        raise MissingInputError("the scan's folder has no ct file", where=scan.folder, do="run it again")
+    lung_mask = scan.open("lungs") if lungs else None
+    labels = nodule_mask or OpenArray(mask_nodules(scan.geometry, scan.nodules).array, scan.geometry, resident=True)
+    labels_array = _kernel_array(labels)
+    return OpenScan(
+        ct=ct,
+        labels=labels,
+        lungs=None if lung_mask is None else np.asarray(read_all(lung_mask)),
+        air=air_value(scan, folder),
+        ct_array=_kernel_array(ct),
+        labels_array=labels_array,
+        tiles=None if labels_array is None else LabelTiles(labels_array.reshape(-1), labels.shape),
+    )
+
+
+def _kernel_array(stored: OpenVolume) -> NDArray[Any] | None:
+    """Give the voxels as a read-only array that kernels take; None if type or order is another."""
+    array = stored.array
+    if array is None or not array.flags.c_contiguous or array.dtype not in _KERNEL_TYPES:
+        return None
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
