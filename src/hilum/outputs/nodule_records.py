@@ -10,6 +10,7 @@ import numpy as np
 
 from hilum.errors import FormatError, OutputError
 from hilum.io.volumes.formats import FORMATS, read_placement
+from hilum.io.volumes.nifti_header import read_nifti_affine
 from hilum.io.volumes.placement import placed_geometry
 from hilum.ops.nodules.readings import mean_agreement
 from hilum.outputs.records import NoduleRecord
@@ -129,8 +130,6 @@ def _check_round_trip(error: float, number: int, *, inside: bool, spacing: Seque
 
 def _stored_affine(path: Path) -> NDArray[np.float64]:
     if path.name.endswith(FORMATS["nifti"]):
-        from hilum.io.volumes.nifti_header import read_nifti_affine
-
         return read_nifti_affine(path)
     return placed_geometry(read_placement(path), where=path).affine
 
