@@ -143,4 +143,4 @@ def test_a_recipe_that_is_no_text_is_refused(run, capsys):
     path.write_bytes(path.read_bytes() + b"# \x91\n")
     hostile_runs.make_fit(run)
     assert main(["store", str(run), "--format", "nifti", "--out", str(run.parent / "made")]) == 1
-    assert "recipe.toml: is no text" in capsys.readouterr().err
+    assert "recipe.toml: is not UTF-8 text" in capsys.readouterr().err

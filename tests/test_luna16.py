@@ -269,7 +269,7 @@ def test_half_a_scan_is_a_refused_row(few, tmp_path, missing):
     rows = batch.run(found.refs, parse_recipe(COARSE), tmp_path / "out", found=found)
     assert [row.status for row in rows] == ["done", "refused"]
     assert rows[1].code == "missing"
-    assert gone.stem[:20] in rows[1].shown
+    assert gone.stem[:20] in rows[1].full_reason
     assert len(read_ledger(tmp_path / "out")) == 2
     assert read_summary(tmp_path / "out")[0].finished == 1
 

@@ -291,7 +291,7 @@ ZARR_LIES = {
     "chunk beyond": (lambda p: set_index(p, (2**40, 100)), "leads out"),
     "chunk of nothing": (lambda p: set_index(p, (0, 3)), "leads out"),
     "chunk wraps": (lambda p: set_index(p, (2**63, 2**63)), "leads out"),
-    "chunk lies": (lie_in_a_chunk, "not of the size"),
+    "chunk lies": (lie_in_a_chunk, "not have the size"),
     "shape": (lambda p: edit(p / "0" / "zarr.json", lambda r: r.update(shape=[61, 100, 131])), "form|shape"),
     "huge": (lambda p: (set_shape(p, [2000000] * 3), outer(p, [2000016] * 3)), "GiB"),
     "bomb": (lambda p: (set_shape(p, [960, 960, 960]), outer(p, [960] * 3)), "no scan packs so well"),
@@ -493,7 +493,7 @@ def test_a_changed_byte_or_file_is_refused_by_verify_and_by_training(name, tmp_p
     with pytest.raises(FormatError, match="size"):
         PatchDataset(run)
     path.unlink()
-    with pytest.raises(InputError, match="missing or no regular file"):
+    with pytest.raises(InputError, match="missing or not a regular file"):
         PatchDataset(run)
     path.write_bytes(whole)
     record = read_record(run / "scans" / "ct-a")

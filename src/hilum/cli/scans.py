@@ -10,7 +10,7 @@ from cyclopts import Parameter
 import hilum
 from hilum.cli.options import Consensus, Flag, Json, ScanSource, Series, VolumeOut
 from hilum.cli.status import ALL_WELL, REFUSED
-from hilum.console import describe, inspection_text, print_note, print_result
+from hilum.console import describe_volume, inspection_text, print_note, print_result
 from hilum.errors import AnnotationError, InputError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def info(source: Path, /, *, headers: Flag = False, json: Json = False) -> int:
     if source.is_dir() and not is_volume(source):
         listing = folder.index(source)
         for note in listing.notes:
-            print_note(note.told)
+            print_note(note.terminal_text)
         volumes = [ref.path for ref in listing.refs if is_volume(ref.path)]
         records = inspect(source, pixels=not headers, volumes=volumes, refused=listing.refused)
     else:
@@ -70,7 +70,7 @@ def convert(
     check_output(output)
     scan = _read(source, series=series, slice_spacing_mm=slice_spacing_mm)
     write(scan.ct, output, series_uid=scan.series_uid)
-    print_result(f"{output}: {describe(scan)}")
+    print_result(f"{output}: {describe_volume(scan)}")
     return ALL_WELL
 
 

@@ -25,7 +25,7 @@ from hilum.io.scan_files import check_is_ct, read
 from hilum.io.uids import is_uid
 from hilum.io.unreadable import not_downloaded, unreadable_folder
 from hilum.outputs.reasons import reason_without_names
-from hilum.scan import Known, Note, Scan, ScanRef
+from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 from hilum.volume import Mask
 
 if TYPE_CHECKING:
@@ -178,16 +178,16 @@ def _read_tables(files: Luna16Files, annotations: Path | None) -> tuple[_Luna16T
     return _Luna16Tables(rows, paths, patients), notes
 
 
-def _known(uid: str, tables: _Luna16Tables, labels: dict[str, Label], lungs: Path | None) -> Known:
+def _known(uid: str, tables: _Luna16Tables, labels: dict[str, Label], lungs: Path | None) -> DatasetEntry:
     """The rows of one series; the first invalid row refuses it."""
     own = {kind: rows[uid] for kind, rows in tables.rows.items() if uid in rows}
     refusals = [rows.refusal for rows in own.values() if rows.refusal is not None]
     annotated = "annotations" in tables.rows
     if refusals:
-        return Known(annotated=annotated, labels=labels, refusal=refusals[0])
+        return DatasetEntry(annotated=annotated, labels=labels, refusal=refusals[0])
     empty: NDArray[np.float64] = np.empty((0, 4))
     nodules = own.get("annotations")
-    return Known(
+    return DatasetEntry(
         annotated=annotated,
         nodules=nodules.nodules() if nodules else (),
         labels=labels,

@@ -18,7 +18,7 @@ from hilum.io.atomic import atomic_folder, write_refused
 from hilum.io.files import read_small
 from hilum.io.scan_files import write
 from hilum.io.volumes.formats import STORES
-from hilum.train.output_folder import json_bytes
+from hilum.outputs.records import json_bytes
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The system's error numbers that mean a fault of the machine, and whether every other scan would fail in the same way."""
+"""The system's error numbers that mean a fault of the machine, and whether every other scan would fail, too."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _FILE = re.compile(r"\.(?:([0-9a-f]+(?:-[0-9a-f]+){3})-)?[0-9a-f]{8,16}\.part(\.
 _FOLDER = re.compile(r"\.partial-(?:([0-9a-f]{8}(?:-[0-9a-f]+){3})-[0-9a-f]{8}-)?(.+)")
 
 _NAME = 50
-"""Characters of the final name in that of the unfinished folder, so that it does not get too long for the file system."""
+"""Characters of the final name in that of the unfinished folder, to keep it within the limits of file systems."""
 
 
 def unfinished_folder(final: Path) -> Path:

@@ -72,7 +72,9 @@ def describe_other_files(names: Sequence[str], shown: Callable[[str], str]) -> t
         return f"{what}: {name_some(map(shown, volumes))}", "give the file itself; hilum run reads all of them"
     packed = packed_files(names)
     if packed:
-        what = f"it contains {len(packed)} packed files (gzip, zip, tar)" if len(packed) > 1 else "it contains an archive"
+        what = (
+            f"it contains {len(packed)} packed files (gzip, zip, tar)" if len(packed) > 1 else "it contains an archive"
+        )
         return f"{what}: {name_some(map(shown, packed))}", "unpack them, and give the folder"
     return None
 

@@ -203,17 +203,8 @@ def _nodule(nodule: NoduleRecord) -> dict[str, Any]:
         scores = {"readers": nodule.readers, **scores}
     if nodule.agreement is not None:
         scores["agreement"] = nodule.agreement
-    return {
-        "label": nodule.label,
-        "world": nodule.world,
-        "voxel": nodule.voxel,
-        "diameter_mm": nodule.diameter_mm,
-        "inside_lungs": nodule.inside_lungs,
-        "mean_hu": nodule.mean_hu,
-        "voxels": nodule.voxels,
-        "readers": [],
-        "scores": scores,
-    }
+    names = ("label", "world", "voxel", "diameter_mm", "inside_lungs", "mean_hu", "voxels")
+    return {name: getattr(nodule, name) for name in names} | {"readers": [], "scores": scores}
 
 
 def as_hu(ct: Volume) -> Volume:
