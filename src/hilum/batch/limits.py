@@ -6,6 +6,8 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 
+import psutil
+
 from hilum._kernels.threads import count_workers
 from hilum.batch.memory import free_in_groups
 from hilum.errors import HilumError, InputError
@@ -89,8 +91,6 @@ def free_memory() -> int:
     int
         0 if unknown, else at least 1.
     """
-    import psutil
-
     limits = []
     with suppress(psutil.Error, OSError, ValueError, RuntimeError, NotImplementedError):  # a system without /proc
         limits.append(int(psutil.virtual_memory().available))
@@ -193,8 +193,6 @@ def resident_bytes(pid: int) -> int:
     int
         Bytes; 0 if the process has ended or is not accessible.
     """
-    import psutil
-
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except (psutil.Error, OSError):
@@ -212,8 +210,6 @@ def is_stopped(pid: int) -> bool:
     -------
     bool
     """
-    import psutil
-
     try:
         return psutil.Process(pid).status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
     except (psutil.Error, OSError):
