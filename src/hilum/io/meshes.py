@@ -68,9 +68,9 @@ def write_meshes(parts: Sequence[Part], path: str | Path) -> None:
     Raises
     ------
     UnsupportedError
-        If the suffix is none of these.
+        If the suffix is another one.
     OutputError
-        If the file cannot be written, or there is no triangle.
+        If the file cannot be written, or there are no triangles.
     """
     path = Path(path)
     pack = MESH_WRITERS[check_mesh_output(path)]

@@ -109,7 +109,7 @@ def series_of(path: Path) -> str:
 
 
 class _Reader:
-    """Where the parser stands in a file: the elements that are open, and what was taken so far."""
+    """The state of the parser: the open elements, and what was read so far."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -120,7 +120,7 @@ def write_metaimage(volume: Volume, path: Path, *, series_uid: str = "") -> None
     array = stored_array(volume.array)
     element = next((name for name, code in MET_TYPES.items() if code == array.dtype.str[1:]), "")
     if not element:
-        raise UnsupportedError(f"MetaImage holds no voxels of type {array.dtype}", where=path)
+        raise UnsupportedError(f"MetaImage cannot store voxels of type {array.dtype}", where=path)
     raw = path.with_suffix(".raw")
     if not raw.name.isprintable() or "%" in raw.name or raw.name != raw.name.strip():
         raise OutputError("a MetaImage header cannot contain this file name", where=path, do="choose a plain name")

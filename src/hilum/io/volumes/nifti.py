@@ -156,7 +156,7 @@ def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     array = stored_array(volume.array)
     kind = array.dtype.str[1:]
     if kind not in DATATYPES or max(volume.shape) > 32767:
-        raise UnsupportedError(f"NIfTI-1 holds no {array.dtype} of shape {volume.shape}", where=path)
+        raise UnsupportedError(f"NIfTI-1 cannot store {array.dtype} of shape {volume.shape}", where=path)
     voxels = array.reshape(-1).view(np.uint8).data
     head = pack_header(volume.geometry, kind, _SERIES + series_uid if is_uid(series_uid) else "")
     head += bytes(4)  # no extensions follow

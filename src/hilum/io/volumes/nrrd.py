@@ -173,7 +173,7 @@ def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     array = stored_array(volume.array)
     name = next((name for name, code in _TYPES.items() if code == array.dtype.str[1:]), "")
     if not name:
-        raise UnsupportedError(f"NRRD holds no voxels of type {array.dtype}", where=path)
+        raise UnsupportedError(f"NRRD cannot store voxels of type {array.dtype}", where=path)
     geometry = volume.geometry
     vectors = ["(" + ",".join(map(repr, v)) + ")" for v in [*geometry.affine[:3].T.tolist()[2::-1], geometry.origin]]
     text = (
