@@ -158,9 +158,9 @@ def test_nodules_are_told_apart_and_go_from_feet_to_head(tmp_path):
     [
         (message(*FOUR, series=SERIES + "1"), "another series", "not-this-series"),
         (message(*FOUR, series=SERIES[:-1] + "2"), "another series", "not-this-series"),
-        (message(nodule(drawn(3, uid=False)), series=""), "does not say which series", "not-this-series"),
-        (message("", series=""), "does not say which series", "not-this-series"),
-        (message(nodule(drawn(3, uid=False, off=1.2))), "line 2: imageZposition -91.3 mm is no slice", "annotation"),
+        (message(nodule(drawn(3, uid=False)), series=""), "does not state its series", "not-this-series"),
+        (message("", series=""), "does not state its series", "not-this-series"),
+        (message(nodule(drawn(3, uid=False, off=1.2))), "line 2: the scan has no slice at imageZposition -91.3", "annotation"),
         (message(nodule(drawn(2000, uid=False))), "the scan has no slice at", "annotation"),
         (message(nodule(drawn(3).replace("imageZ", "z").replace(slice_uid(3), "?"))), "names no slice", "annotation"),
         (message(nodule(drawn(3, square(36, 10, 12)))), "the image of 40 rows and 48 columns", "annotation"),
@@ -204,7 +204,7 @@ def test_a_volume_file_whose_rows_are_turned_is_refused(tmp_path, axes):
 
 def test_resampled_slices_are_refused(tmp_path):
     finer = scan(replace(GRID, shape=(30, 40, 48), spacing=(1.0, 0.7, 0.8)), uids=())
-    with pytest.raises(AnnotationError, match="no slice of the scan"):
+    with pytest.raises(AnnotationError, match="no slice at imageZposition"):
         read(tmp_path, message(*FOUR), finer)
 
 
