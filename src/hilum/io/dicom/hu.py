@@ -131,7 +131,7 @@ def _rescale(
         words = values.view(np.int16) if reusable else values.astype(np.int16)
         np.add(words, np.int64(intercept).astype(np.int16), out=out)
         return None
-    hu = values * np.int64(slope) if whole else values * slope
+    hu: NDArray[Any] = values * np.int64(slope) if whole else values * slope
     hu += int(intercept) if whole else intercept  # in place: fresh pages cost more than the sum
     if not whole:
         np.rint(hu, out=hu)
