@@ -237,7 +237,7 @@ def test_no_name_that_a_search_meets_is_in_an_output_and_the_screen_has_them(pha
 def test_what_lies_in_place_of_slices_is_told_by_its_place(tmp_path):
     for name in ("QZXSMITH a.nii", "QZXJOHN b.nrrd"):
         (tmp_path / name).touch()
-    with pytest.raises(InputError, match="2 volume files lie in it: file 1 of 2, file 2 of 2"):
+    with pytest.raises(InputError, match="it contains 2 volume files: file 1 of 2, file 2 of 2"):
         hilum.read(tmp_path)
 
 

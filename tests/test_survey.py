@@ -146,7 +146,7 @@ def test_a_failed_download_is_refused_by_name(patients, name, content, says):
     found = batch.survey([patients])
     assert len(found.refs) == 1
     (row,) = found.refused
-    assert row.full_reason.startswith(f"{patients}/P2: none of 3 files is a slice that can be read: {says}")
+    assert row.full_reason.startswith(f"{patients}/P2: none of 3 files is a readable slice: {says}")
 
 
 def test_what_is_not_called_like_a_slice_is_no_scan(patients):
@@ -170,7 +170,7 @@ def test_a_folder_that_may_not_be_opened_has_a_line(patients, monkeypatch):
     monkeypatch.setattr(os, "scandir", scandir)
     found = batch.survey([patients])
     assert len(found.refs) == 1
-    assert "locked: the folder may not be opened" in refusals(found)["unreadable"]
+    assert "locked: the folder cannot be opened" in refusals(found)["unreadable"]
 
 
 def test_archives_and_other_images_are_counted(patients):

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import hilum
 from hilum.errors import HilumError, InputError
-from hilum.io import header_uid, is_volume, scan_names, suffix_of
 from hilum.io.annotations.luna import read_series_rows
 from hilum.io.folder_listing import list_folder
+from hilum.io.scan_files import scan_names
 from hilum.io.source_files import list_source_files
+from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
 from hilum.ops.lungs.onnx import model_digest
 from hilum.ops.lungs.segment import MODEL
 from hilum.outputs.checksums import file_sha256

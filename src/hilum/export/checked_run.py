@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hilum.errors import FormatError, OutputError
-from hilum.io.volumes.formats import FORMATS
+from hilum.io.volumes.formats import STORES
 from hilum.outputs.checksums import RERUN
 from hilum.outputs.store import HU
 from hilum.train.runs import list_run
@@ -84,7 +84,7 @@ def image_name(scan: RunScan) -> str:
     -------
     str
     """
-    return f"scans/{scan.folder.name}/ct{FORMATS[scan.format_of()]}"
+    return f"scans/{scan.folder.name}/ct{STORES[scan.format_of()].suffix}"
 
 
 def refuse_unit_range(scans: list[RunScan], *, program: str) -> None:

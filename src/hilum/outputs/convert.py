@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import GeometryError, OutputError
-from hilum.io import write
 from hilum.io.atomic import atomic_folder
-from hilum.io.volumes.formats import FORMATS, STORES
-from hilum.io.volumes.placement import grid_of
+from hilum.io.scan_files import write
+from hilum.io.volumes.formats import STORES
 from hilum.outputs.checksums import RERUN
 from hilum.outputs.finished import check_files
 from hilum.outputs.nodule_records import converted_nodules
@@ -65,7 +64,7 @@ def convert_scan(
         If the new folder cannot be written, or its volumes differ when they are read back.
     """
     check_files(folder, record)
-    suffix = FORMATS[file_format]
+    suffix = STORES[file_format].suffix
     written = {}
     with atomic_folder(scans / folder.name) as partial:
         files = WrittenFiles(partial)
@@ -99,11 +98,11 @@ def _read(folder: Path, record: ScanRecord, part: str) -> Volume | None:
     if volume is None:
         return None
     _check_geometry(volume, record, folder)
-    return (Volume if part == "ct" else Mask)(volume.array, grid_of(record.geometry))
+    return (Volume if part == "ct" else Mask)(volume.array, record.geometry.to_geometry())
 
 
 def _check_geometry(volume: Volume, record: ScanRecord, where: Path) -> None:
-    if not volume.geometry.isclose(grid_of(record.geometry)):
+    if not volume.geometry.isclose(record.geometry.to_geometry()):
         raise GeometryError("the geometry of a volume differs from scan.json", where=where, do=RERUN)
 
 
@@ -111,7 +110,7 @@ def _is_volume_file(name: str, record: ScanRecord) -> bool:
     """Check whether a file is part of a volume; zarr volumes are folders."""
     formats = [(part, format_of(record, part)) for part in PARTS]
     return any(
-        name.startswith(f"{part}{FORMATS[stored]}/") or name in {part + file for file in STORES[stored].files}
+        name.startswith(f"{part}{STORES[stored].suffix}/") or name in {part + file for file in STORES[stored].files}
         for part, stored in formats
         if stored
     )

@@ -9,9 +9,8 @@ import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, OutputError
-from hilum.io.volumes.formats import FORMATS, read_placement
+from hilum.io.volumes.formats import STORES, read_header
 from hilum.io.volumes.nifti_header import read_nifti_affine
-from hilum.io.volumes.placement import placed_geometry
 from hilum.ops.nodules.readings import mean_agreement
 from hilum.outputs.records import NoduleRecord
 
@@ -129,9 +128,9 @@ def _check_round_trip(error: float, number: int, *, inside: bool, spacing: Seque
 
 
 def _stored_affine(path: Path) -> NDArray[np.float64]:
-    if path.name.endswith(FORMATS["nifti"]):
+    if path.name.endswith(STORES["nifti"].suffix):
         return read_nifti_affine(path)
-    return placed_geometry(read_placement(path), where=path).affine
+    return read_header(path).geometry.affine
 
 
 def write_locations(scan: Scan, folder: Path) -> None:

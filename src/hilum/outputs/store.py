@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import hilum
 from hilum.errors import MissingInputError, OutputError, one_line
-from hilum.io import write
 from hilum.io.atomic import atomic_folder
+from hilum.io.scan_files import write
 from hilum.io.source_files import list_source_files
-from hilum.io.volumes.formats import FORMATS
-from hilum.io.volumes.placement import grid_record
+from hilum.io.volumes.formats import STORES
+from hilum.io.volumes.placement import GridRecord
 from hilum.outputs.checksums import RERUN, file_record
 from hilum.outputs.finished import RECORD, check_files
 from hilum.outputs.nodule_records import nodule_records, read_locations, write_locations
@@ -85,7 +85,7 @@ def store_scan(
         would move a nodule. No unfinished folder gets the name.
     """
     with atomic_folder(folder / scan_id) as partial:
-        suffix, files = FORMATS[file_format], WrittenFiles(partial)
+        suffix, files = STORES[file_format].suffix, WrittenFiles(partial)
         for name, volume in (("ct", scan.ct), ("lungs", scan.lungs), ("nodules", scan.nodule_mask)):
             if volume is not None:
                 write(volume, partial / (name + suffix), series_uid=scan.series_uid)
@@ -105,8 +105,8 @@ def store_scan(
             recipe_sha256=recipe_sha256,
             fingerprint=fingerprint,
             unit=HU if scan.ct.array.dtype.kind == "i" else UNIT_RANGE,
-            geometry=grid_record(scan.ct.geometry),
-            source_geometry=grid_record(source),
+            geometry=GridRecord.of(scan.ct.geometry),
+            source_geometry=GridRecord.of(source),
             nodules=nodule_records(scan, source=source, stored=partial / ("ct" + suffix)),
             notes=[{"code": note.code, "text": note.text} for note in scan.notes],
             figures=dict(scan.figures),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hilum.errors import FormatError
-from hilum.io.volumes.formats import FORMATS, STORES, function_of
+from hilum.io.volumes.formats import STORES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,8 +92,7 @@ def read_stored(folder: Path, record: ScanRecord, part: str) -> Volume | None:
     name = format_of(record, part)
     if not name:
         return None
-    volume: Volume = function_of(name, "read")(folder / (part + FORMATS[name]))
-    return volume
+    return STORES[name].read(folder / (part + STORES[name].suffix)).to_volume()
 
 
 def open_stored(folder: Path, record: ScanRecord, part: str) -> OpenVolume | None:
@@ -118,8 +117,8 @@ def open_stored(folder: Path, record: ScanRecord, part: str) -> OpenVolume | Non
     name = format_of(record, part)
     if not name:
         return None
-    path = folder / (part + FORMATS[name])
-    stored: OpenVolume = function_of(name, "open")(path)
+    path = folder / (part + STORES[name].suffix)
+    stored = STORES[name].open(path)
     if tuple(stored.shape) != record.geometry.shape:
         raise FormatError(
             f"has shape {tuple(stored.shape)}, but scan.json says {record.geometry.shape}", where=path, code="shape"
