@@ -13,7 +13,7 @@ from hilum.outputs.findings import NOTE_KINDS, REVIEW_CODES, codes_of, finished_
 SOURCE = Path(hilum.__file__).parent
 PAGE = SOURCE.parents[1] / "docs" / "findings.md"
 
-CODE_FIRST = {"Finding", "Note", "_StackRefused"}
+CODE_FIRST = {"Finding", "Note", "_StackRefused", "skip", "skip_nodules_outside"}
 """Calls whose first argument is a code; elsewhere it is the keyword ``code``."""
 
 COMPUTED = {
@@ -45,8 +45,8 @@ COMPUTED = {
 PASSED_ON = re.compile(r"\w+\.code|note\['code'\]|type\((failure|problem)\)\.__name__")
 """Expressions that hand a code on, and Python's own names of what broke."""
 
-PARAMETERS = {("errors.py", "code"), ("io/dicom/stack.py", "code")}
-"""Constructors that take a code from their caller."""
+PARAMETERS = {("errors.py", "code"), ("io/dicom/stack.py", "code"), ("train/runs.py", "code")}
+"""Functions that take a code from their caller."""
 
 
 def given_in(name, text):
@@ -54,7 +54,7 @@ def given_in(name, text):
     found, unknown = set(), set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call):
-            called = node.func.id if isinstance(node.func, ast.Name) else ""
+            called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
             given = [k.value for k in node.keywords if k.arg == "code"]
             given += node.args[:1] if called in CODE_FIRST else []
         elif isinstance(node, ast.ClassDef):
