@@ -36,12 +36,31 @@ WEB, PAGE = ROOT / "viewer/web", ROOT / "src/hilum/viewer/page"
 OLDEST = (3, 11)
 PEERS = ROOT / ".venv-frameworks"
 FRAMEWORKS = ["torch", "monai", "torchio", "nnunetv2"]
-SPREAD = ["-n", str(os.cpu_count() or 1), "--dist", "loadgroup", "--no-loadscope-reorder"]
-COVERAGE = ["--cov=hilum", "--cov-branch", "--cov-report=term:skip-covered"]
-QUICK = [
-    "tests/test_wheel.py",
+SPREAD = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup", "--no-loadscope-reorder"]
+"""One process more than cores: many tests wait for a process that they started."""
+
+COVERAGE = ["--cov", "--cov-report=term-missing:skip-covered"]
+QUICK = [  # every room, in less than a minute
+    "tests/test_public.py",
+    "tests/test_metaimage.py",
+    "tests/test_nifti.py",
+    "tests/test_series.py",
+    "tests/test_resample.py",
+    "tests/test_thresholds.py",
+    "tests/test_lungs_parts.py",
+    "tests/test_nodules.py",
+    "tests/test_run.py",
+    "tests/test_batch.py::test_one_flipped_byte_is_found_wherever_it_is",
+    "tests/test_report.py::test_the_page_holds_every_scan_by_risk",
+    "tests/test_report.py::test_what_cannot_be_read_or_written_is_refused_in_one_line",
+    "tests/test_viewer.py::test_what_is_asked_rightly_is_answered",
+    "tests/test_viewer.py::test_a_review_is_saved_safe_for_spreadsheets",
+    "tests/test_patches.py",
+    "tests/test_dataset.py::test_items_are_the_volumes_voxels_where_the_rule_puts_them",
+    "tests/test_exports.py::test_boxes_lie_where_the_nodules_lie",
+    "tests/test_cli.py",
+    "tests/test_errors.py",
 ]
-"""Tests of every room that end within a minute."""
 
 ASK_FRAMEWORKS = [
     "tests/test_frameworks.py",

@@ -1,9 +1,9 @@
-"""Hold hilum's recipe `tutorial2017` against the 2017 tutorial's own code on a DICOM folder.
+"""Compare hilum's recipe `tutorial2017` with the 2017 tutorial's own code on a DICOM folder.
 
     python bench/agreement.py FOLDER [--tutorial ../shared/reference/tutorial.py]
 
-Prints five lines: HU, resampled, 3-D mask, 2-D mask, normalized; exits 1 where a bound does not hold. The tutorial
-needs about 3 GiB and half a minute.
+Prints five lines: HU, resampled, 3-D mask, 2-D mask, normalized. Exits 1 if a bound is exceeded. The tutorial needs
+about 3 GiB and half a minute.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tutorial", type=Path, default=ROOT.parent / "shared" / "reference" / "tutorial.py")
-    asked = parser.parse_args()
-    if not asked.tutorial.is_file():
-        print(f"{asked.tutorial}: the tutorial's code is not here; name it with --tutorial", file=sys.stderr)
+    arguments = parser.parse_args()
+    if not arguments.tutorial.is_file():
+        print(f"{arguments.tutorial}: the tutorial's code is missing; give its path with --tutorial", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as scratch:
-        return compare(asked.folder, asked.tutorial, Path(scratch))
+        return compare(arguments.folder, arguments.tutorial, Path(scratch))
 
 
 def compare(folder: Path, tutorial: Path, scratch: Path) -> int:
@@ -46,17 +46,17 @@ def compare(folder: Path, tutorial: Path, scratch: Path) -> int:
     ours = hilum.resample(scan.ct, spacing=1.0, order=3, grid="corner")
     same_array = hilum.segment_lungs(hilum.Volume(theirs["rs"], ours.geometry), method="tutorial3d").array
     flat = hilum.segment_lungs(scan.ct, method="tutorial2d").array
-    pictures = np.where(flat > 0, scan.ct.array + np.int16(1024), 0)
+    masked = np.where(flat > 0, scan.ct.array + np.int16(1024), 0)
 
-    apart = np.abs(ours.array.astype(int) - theirs["rs"])
+    difference = np.abs(ours.array.astype(int) - theirs["rs"])
     same, ends = count(same_array, theirs["mask"]), count(lungs, theirs["mask"])
-    slices = int((pictures == theirs["seg2d"]).all(axis=(1, 2)).sum())
+    slices = int((masked == theirs["seg2d"]).all(axis=(1, 2)).sum())
     lines = [
         ("HU", f"{count(scan.ct.array, theirs['hu'])} voxels differ", count(scan.ct.array, theirs["hu"]) == 0),
         (
             "resampled",
-            f"at most {apart.max()} HU apart, {100 * (apart == 0).mean():.5f} % of voxels equal",
-            apart.max() <= 1 and (apart == 0).mean() >= EQUAL_SHARE,
+            f"at most {difference.max()} HU difference, {100 * (difference == 0).mean():.5f} % of voxels equal",
+            difference.max() <= 1 and (difference == 0).mean() >= EQUAL_SHARE,
         ),
         (
             "3-D mask",

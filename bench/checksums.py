@@ -1,11 +1,11 @@
-"""Does a change of the code change results? Run hilum on real scans and print the checksums of everything it wrote.
+"""Run hilum on real scans and print the checksums of all outputs, to see whether a change of the code changes results.
 
     python bench/checksums.py SHARED [--out FOLDER] > after.txt
     diff before.txt after.txt
 
 SHARED/data holds the scans. Three runs: the recipe `default` as nifti, `luna16` as npy, `tutorial2017` as nifti. Prints
-a line per file, with its SHA-256, and one per ledger row. JSON is hashed without sentences, times, versions and hashes
-of other files, so that a change of words is no difference.
+a line with the SHA-256 of each file and each ledger row. Sentences, times, versions and hashes of other files are left
+out of JSON first, so that a change of words makes no difference.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ WORDS = frozenset(
 
 
 def without_words(value: Any) -> Any:
-    """Leave out what may differ between two versions that give the same results."""
+    """Leave out the keys that may differ between versions with the same results."""
     if isinstance(value, dict):
         return {key: without_words(part) for key, part in value.items() if key not in WORDS}
     return [without_words(part) for part in value] if isinstance(value, list) else value
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file; of a JSON file without its words."""
+    """Hash a file with SHA-256; a JSON file without its `WORDS`."""
     data = path.read_bytes()
     if path.suffix == ".json":
         data = json.dumps(without_words(json.loads(data)), sort_keys=True).encode()
@@ -45,7 +45,7 @@ def checksum(path: Path) -> str:
 
 
 def ledger_lines(path: Path) -> list[str]:
-    """What the ledger says of each scan, without its words."""
+    """Read the rows of a ledger, without their `WORDS`."""
     rows = [without_words(json.loads(line)) for line in path.read_text().splitlines()]
     for row in rows:
         row["notes"] = [note.partition(":")[0] for note in row.get("notes", ())]
@@ -53,7 +53,7 @@ def ledger_lines(path: Path) -> list[str]:
 
 
 def main() -> int:
-    """Run, and print."""
+    """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("shared", type=Path)
     parser.add_argument("--out", type=Path)

@@ -1,15 +1,14 @@
-"""Exports of 12 phantom series, and of SERIES, asked of the programs that they are for; what they say is printed.
+"""Check the exports of 12 phantom series, and of SERIES, with the programs that they are for.
 
     python bench/exports.py [--peers PYTHON] [SERIES ANNOTATIONS.csv]
 
-* nnU-Net: ``nnUNetv2_extract_fingerprint --verify_dataset_integrity`` on the export. PYTHON is that of an environment
-  with nnunetv2, as `python3 dev.py frameworks` makes it; without it this is left out.
-* DICOM-SEG: ``dciodvfy`` (Debian's dicom3tools) on every file; and the voxels of each segment, found again by the
-  file's own headers with pydicom alone, on the grid that SimpleITK reads of the series, beside the run's mask brought
-  to that grid by SimpleITK.
+* nnU-Net: ``nnUNetv2_extract_fingerprint --verify_dataset_integrity`` on the export. PYTHON is an environment with
+  nnunetv2, from `python3 dev.py frameworks`; without it this part is left out.
+* DICOM-SEG: ``dciodvfy`` (Debian's dicom3tools) on every file. The voxels of each segment, placed by the headers with
+  pydicom on the grid of the series in SimpleITK, are compared with the run's mask, resampled by SimpleITK.
 
-Each is asked about something broken too: a label that nnU-Net is not told of, a segmentation without its segments, one
-that says it lies a pixel farther.
+Each check must fail on a broken export: a label that nnU-Net does not know, a segmentation without its segments, a
+segmentation that is shifted by a pixel.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ import SimpleITK
 from hilum import batch
 from hilum.export.nnunet import write_nnunet
 from hilum.export.seg import write_segmentations
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.recipes import recipe
 
@@ -42,18 +41,19 @@ NNUNET = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 
 
 def phantoms(folder: Path, count: int) -> tuple[Path, Path]:
-    """Series of phantoms, a folder each, and the table of their nodules."""
+    """Write phantoms as series, each in a folder, and the table of their nodules."""
     rows = ["seriesuid,coordX,coordY,coordZ,diameter_mm"]
     for seed in range(count):
-        made = make_phantom(seed=seed, shape=(60, 120, 120), spacing=(5.0, 3.0, 3.0))
-        write_dicom_series(made, folder / "series" / f"s{seed}")
-        rows += [f"{made.scan.series_uid},{','.join(map(str, n.center))},{n.diameter_mm}" for n in made.scan.nodules]
+        phantom = make_phantom(seed=seed, shape=(60, 120, 120), spacing=(5.0, 3.0, 3.0))
+        write_dicom_series(phantom, folder / "series" / f"s{seed}")
+        uid = phantom.scan.series_uid
+        rows += [f"{uid},{','.join(map(str, n.center))},{n.diameter_mm}" for n in phantom.scan.nodules]
     (folder / "annotations.csv").write_text("\n".join([*rows, ""]))
     return folder / "series", folder / "annotations.csv"
 
 
-def ask_nnunet(run: Path, folder: Path, python: str) -> None:
-    """Have nnU-Net check the export, and one whose labels are others than it says."""
+def check_nnunet(run: Path, folder: Path, python: str) -> None:
+    """Check an export with nnU-Net, and that it refuses one with an unknown label."""
     for name in NNUNET:
         (folder / name).mkdir(parents=True)
     made = write_nnunet(run, folder / NNUNET[0])
@@ -66,7 +66,7 @@ def ask_nnunet(run: Path, folder: Path, python: str) -> None:
         return done.returncode == 0 and "verify_dataset_integrity Done" in done.stdout
 
     if not passes():
-        sys.exit(f"nnU-Net finds fault with {made.folder}")
+        sys.exit(f"nnU-Net refuses {made.folder}")
     found = json.loads(next((folder / NNUNET[1]).rglob("dataset_fingerprint.json")).read_text())
     first, label = found["spacings"][0], next((made.folder / "labelsTr").iterdir())
     print(f"nnU-Net: {made.cases} cases whole, the first of {found['shapes_after_crop'][0]} voxels at {first} mm")
@@ -74,20 +74,20 @@ def ask_nnunet(run: Path, folder: Path, python: str) -> None:
     mask[0, 0, 0] = 9
     SimpleITK.WriteImage(mask, label)
     if passes():
-        sys.exit("nnU-Net did not notice a label that it was not told of")
+        sys.exit("nnU-Net did not notice an unknown label")
 
 
-def errors(path: Path) -> tuple[int, int]:
-    """How many errors and warnings dciodvfy has of a file."""
+def count_complaints(path: Path) -> tuple[int, int]:
+    """Count the errors and warnings of dciodvfy for a file."""
     done = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)  # noqa: S607 - of the system
-    told = (done.stdout + done.stderr).splitlines()
-    if not any("Segmentation" in line for line in told):
-        sys.exit(f"{path}: dciodvfy takes it for something else")
-    return sum(line.startswith("Error") for line in told), sum(line.startswith("Warning") for line in told)
+    lines = (done.stdout + done.stderr).splitlines()
+    if not any("Segmentation" in line for line in lines):
+        sys.exit(f"{path}: not a Segmentation for dciodvfy")
+    return sum(line.startswith("Error") for line in lines), sum(line.startswith("Warning") for line in lines)
 
 
-def by_headers(made: pydicom.Dataset, grid: SimpleITK.Image) -> NDArray[np.uint8]:
-    """The segments of a DICOM-SEG on a grid, each pixel put where the file says that it lies."""
+def voxels_of(made: pydicom.Dataset, grid: SimpleITK.Image) -> NDArray[np.uint8]:
+    """Put the pixels of a DICOM-SEG on a grid, at the positions in its headers."""
     array = np.zeros(grid.GetSize()[::-1], np.uint8)
     shared = made.SharedFunctionalGroupsSequence[0]
     row, column = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float).reshape(2, 3)
@@ -95,68 +95,68 @@ def by_headers(made: pydicom.Dataset, grid: SimpleITK.Image) -> NDArray[np.uint8
     step = np.array(grid.GetDirection()).reshape(3, 3) * grid.GetSpacing()
     frames = made.pixel_array.reshape(-1, made.Rows, made.Columns)
     for frame, group in zip(frames, made.PerFrameFunctionalGroupsSequence, strict=True):
-        place = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
-        told = group if "SegmentIdentificationSequence" in group else shared
+        origin = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
+        identified = group if "SegmentIdentificationSequence" in group else shared
         y, x = np.nonzero(frame)
-        points = place + x[:, None] * across * row + y[:, None] * down * column
+        points = origin + x[:, None] * across * row + y[:, None] * down * column
         voxels = np.linalg.solve(step, (points - grid.GetOrigin()).T).T
         whole = voxels.round().astype(int)
         if len(whole) and np.abs(voxels - whole).max() > 0.01:
-            sys.exit("a pixel of the segmentation lies between those of the series")
-        array[tuple(whole[:, ::-1].T)] = told.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+            sys.exit("a pixel of the segmentation is between pixels of the series")
+        array[tuple(whole[:, ::-1].T)] = identified.SegmentIdentificationSequence[0].ReferencedSegmentNumber
     return array
 
 
 def series_of(folder: Path, uid: str) -> SimpleITK.Image:
-    """A DICOM series as SimpleITK reads it."""
-    for place in {path.parent for path in folder.rglob("*") if path.is_file()}:
-        if uid in SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(place)):
-            return SimpleITK.ReadImage(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(place), uid))
+    """Read a DICOM series with SimpleITK."""
+    for parent in {path.parent for path in folder.rglob("*") if path.is_file()}:
+        if uid in SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(parent)):
+            return SimpleITK.ReadImage(SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(parent), uid))
     return sys.exit(f"{folder}: no series {uid}")
 
 
-def ask_of_segmentations(run: Path, series: Path, folder: Path) -> None:
-    """Have dciodvfy check every file, and hold its voxels against the run's masks."""
+def check_segmentations(run: Path, series: Path, folder: Path) -> None:
+    """Check every file with dciodvfy, and compare its voxels with the run's masks."""
     made = write_segmentations(run, folder, sources=[series])
-    wrong, told, differ, voxels, moved = 0, 0, 0, 0, []
+    errors, warnings, differ, voxels, moved = 0, 0, 0, 0, []
     for path in sorted(folder.rglob("*.dcm")):
-        mistakes, hints = errors(path)
-        wrong, told = wrong + mistakes, told + hints
+        counts = count_complaints(path)
+        errors, warnings = errors + counts[0], warnings + counts[1]
         scan, seg = run / "scans" / path.parent.name, pydicom.dcmread(path)
         grid = series_of(series, json.loads((scan / "scan.json").read_text())["series_uid"])
         mask = SimpleITK.ReadImage(scan / f"{path.stem}.nii.gz")
         nearest = SimpleITK.Resample(mask, grid, SimpleITK.Transform(), SimpleITK.sitkNearestNeighbor)
         wanted = SimpleITK.GetArrayFromImage(nearest)
-        numbers = np.unique(wanted)  # segments are numbered one by one, where a label may have lost its last voxel
+        numbers = np.unique(wanted)  # segments are numbered from 1, also if a label has lost its last voxel
         wanted = np.searchsorted(numbers, wanted).astype(np.uint8)
-        differ += int((by_headers(seg, grid) != wanted).sum())
+        differ += int((voxels_of(seg, grid) != wanted).sum())
         voxels += wanted.size
-        moved.append(int((by_headers(a_pixel_farther(seg), grid) != wanted).sum()))
-    print(f"DICOM-SEG: {made.files} files of {made.scans} scans, {made.segments} segments; dciodvfy: {wrong} errors, "
-          f"{told} warnings; {differ} of {voxels} voxels differ (a pixel farther: at least {min(moved)})")  # fmt: skip
+        moved.append(int((voxels_of(shifted_by_a_pixel(seg), grid) != wanted).sum()))
+    print(f"DICOM-SEG: {made.files} files of {made.scans} scans, {made.segments} segments; dciodvfy: {errors} errors, "
+          f"{warnings} warnings; {differ} of {voxels} voxels differ (shifted: at least {min(moved)})")  # fmt: skip
     del seg.SegmentSequence
     seg.save_as(folder / "broken.dcm")
-    if wrong or differ or not min(moved) or not errors(folder / "broken.dcm")[0]:
-        sys.exit("a segmentation is not what it should be, or what is broken went unnoticed")
+    if errors or differ or not min(moved) or not count_complaints(folder / "broken.dcm")[0]:
+        sys.exit("a segmentation is wrong, or a broken one was not noticed")
 
 
-def a_pixel_farther(seg: pydicom.Dataset) -> pydicom.Dataset:
-    """The same segmentation, which says that it lies one pixel farther along its rows."""
+def shifted_by_a_pixel(seg: pydicom.Dataset) -> pydicom.Dataset:
+    """Copy a segmentation and shift it by one pixel along its rows."""
     other = pydicom.Dataset(seg)
     other.file_meta = seg.file_meta
     shared = seg.SharedFunctionalGroupsSequence[0]
     row = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient[:3], float)
     step = row * float(shared.PixelMeasuresSequence[0].PixelSpacing[1])
-    other.PerFrameFunctionalGroupsSequence = [_moved(group, step) for group in seg.PerFrameFunctionalGroupsSequence]
+    other.PerFrameFunctionalGroupsSequence = [_shifted(group, step) for group in seg.PerFrameFunctionalGroupsSequence]
     return other
 
 
-def _moved(group: Any, step: NDArray[np.float64]) -> pydicom.Dataset:
-    place = pydicom.Dataset()
-    place.ImagePositionPatient = list(np.array(group.PlanePositionSequence[0].ImagePositionPatient, float) + step)
-    moved = pydicom.Dataset(group)
-    moved.PlanePositionSequence = [place]
-    return moved
+def _shifted(group: Any, step: NDArray[np.float64]) -> pydicom.Dataset:
+    position = pydicom.Dataset()
+    position.ImagePositionPatient = list(np.array(group.PlanePositionSequence[0].ImagePositionPatient, float) + step)
+    shifted = pydicom.Dataset(group)
+    shifted.PlanePositionSequence = [position]
+    return shifted
 
 
 def main() -> None:
@@ -177,9 +177,9 @@ def main() -> None:
             refs, _ = batch.index([series], annotations=table)
             run = folder / f"run{number}"
             batch.run(refs, recipe("default"), run)
-            ask_of_segmentations(run, series, folder / f"seg{number}")
+            check_segmentations(run, series, folder / f"seg{number}")
             if args.peers:
-                ask_nnunet(run, folder / f"nnunet{number}", args.peers)
+                check_nnunet(run, folder / f"nnunet{number}", args.peers)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,20 @@
-"""What becomes of a run that is killed, starved, sabotaged or spoiled, and what supervision costs; on this machine.
+"""Runs that are killed, run out of resources, or meet damaged files; and the cost of supervision, on this machine.
 
     python bench/faults.py kill [--times 200]       SIGKILL for the whole process group at random moments, then resume
-    python bench/faults.py full [--levels 50]       a tmpfs that fills up at many levels (asks for root, to mount it)
-    python bench/faults.py guilty                   5 of 30 scans crash, hang, hoard or are garbage; locally and on Dask
-    python bench/faults.py dask                     Dask workers that see or have something else, and lost ones
-    python bench/faults.py flip [--times 100]       one byte of a finished output is changed; found, and mended
-    python bench/faults.py sweep [--times 100]      a folder is claimed while others write to it; clients are killed
-    python bench/faults.py readonly                 a run on a disk that one may only read (asks for root, to mount it)
-    python bench/faults.py hostile-run [--times 2000]  spoiled records and links, opened by every command
-    python bench/faults.py throughput [--scans 24]  two workers beside one, phantoms of 240 slices
-    python bench/faults.py overhead [--rounds 5]    tiny scans in worker processes beside the same in this process
-    python bench/faults.py thousands [--scans 5000] memory of index and ledger, and a rerun that has nothing to do
-    python bench/faults.py container [--times 100]  nested containers full of file cache (asks for root, to make them)
-    python bench/faults.py users                    code planted by other users, images made by root, no home folder
+    python bench/faults.py full [--levels 50]       a tmpfs that fills up at many levels (needs root to mount it)
+    python bench/faults.py guilty                   5 of 30 scans crash, hang, hoard memory or are garbage; also on Dask
+    python bench/faults.py dask                     Dask workers with other files or versions, and lost workers
+    python bench/faults.py flip [--times 100]       one byte of a finished output is changed; it is found and repaired
+    python bench/faults.py sweep [--times 100]      a folder is locked while others write to it; clients are killed
+    python bench/faults.py readonly                 a run on a read-only disk (needs root to mount it)
+    python bench/faults.py hostile-run [--times 2000]  damaged records and links, opened by every command
+    python bench/faults.py throughput [--scans 24]  two workers compared with one, phantoms of 240 slices
+    python bench/faults.py overhead [--rounds 5]    tiny scans in worker processes compared with this process
+    python bench/faults.py thousands [--scans 5000] memory of index and ledger, and a rerun without work
+    python bench/faults.py container [--times 100]  nested containers full of file cache (needs root to make them)
+    python bench/faults.py users                    code from other users, images made by root, no home folder
 
-Each prints its figures and ends with status 1 where a bound is missed. All is written below --scratch and removed.
+Each prints its measurements and exits 1 if a bound is exceeded. Files are written to --scratch and removed.
 """
 
 from __future__ import annotations
@@ -56,31 +56,31 @@ from trials.users import users
 from hilum import batch, write
 from hilum.io.unfinished import final_name
 from hilum.outputs.ledger import read_ledger
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.recipes import parse_recipe
 
 SPEED_UP, OVERHEAD_S, NOTHING_S, GROWTH = 1.6, 0.060, 5.0, 0.25
-"""Bounds: two workers beside one; seconds a scan; of an idle rerun; growth of memory from a tenth of them to all."""
+"""Bounds: speed-up by a second worker; overhead, seconds per scan; seconds of an idle rerun; growth of memory."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=COMMANDS)
-    parser.add_argument("--scratch", type=Path, help="a folder with room; that for temporary files without it")
+    parser.add_argument("--scratch", type=Path, help="a folder with free space; by default that of temporary files")
     parser.add_argument("--times", type=int)
     parser.add_argument("--levels", type=int, default=50)
     parser.add_argument("--scans", type=int)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=asked.scratch) as scratch:
-        return 0 if COMMANDS[asked.what](asked, Path(scratch)) else 1
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=arguments.scratch) as scratch:
+        return 0 if COMMANDS[arguments.what](arguments, Path(scratch)) else 1
 
 
-def kill(asked: argparse.Namespace, scratch: Path) -> bool:
-    """Kill runs at random moments; each is resumed and has to end as if nothing had been."""
-    times, rng = asked.times or 200, random.Random(asked.seed)  # noqa: S311 - moments, no secrets
+def kill(arguments: argparse.Namespace, scratch: Path) -> bool:
+    """Kill runs at random moments; each resumed run must end with the same bytes as an undisturbed one."""
+    times, rng = arguments.times or 200, random.Random(arguments.seed)  # noqa: S311 - moments, no secrets
     inputs = small_scans(scratch / "in", 20)
     started = time.perf_counter()
     hilum(command(inputs, scratch / "whole"))
@@ -98,7 +98,7 @@ def kill(asked: argparse.Namespace, scratch: Path) -> bool:
         killed.wait()
         before, half, partial = finished(out)
         rows = len(read_ledger(out)) if out.is_dir() else 0
-        status, told = hilum(command(inputs, out))
+        status, output = hilum(command(inputs, out))
         after, _, left = finished(out)
         again = sum(after.get(name) != inode for name, inode in before.items()) + len(
             {final_name(name) for name in partial}
@@ -111,7 +111,7 @@ def kill(asked: argparse.Namespace, scratch: Path) -> bool:
         most_redone = max(most_redone, again)
         done_at.append(len(before))
         if not good:
-            print(f"turn {turn}: status {status} with {len(before)} scans there, {rows} rows: {told}")
+            print(f"turn {turn}: status {status} with {len(before)} scans there, {rows} rows: {output}")
         shutil.rmtree(out)
         if turn % 20 == 19:
             print(f"  {turn + 1} kills, {same} resumed to the same bytes", flush=True)
@@ -133,20 +133,20 @@ def small_disk(place: Path, size: int):  # noqa: ANN201 - a context manager of a
         subprocess.run(["umount", str(place)], check=True)  # noqa: S607 - as above
 
 
-def full(asked: argparse.Namespace, scratch: Path) -> bool:
-    """Let the disk run full at many levels, then give it room."""
+def full(arguments: argparse.Namespace, scratch: Path) -> bool:
+    """Let the disk fill up at many levels, then enlarge it."""
     inputs = small_scans(scratch / "in", 20)
     hilum(command(inputs, scratch / "whole"))
     whole = content(scratch / "whole")
-    page = 4096  # what a file takes at least
+    page = 4096  # the least size of a file on disk
     need = sum(-(-p.stat().st_size // page) * page for p in (scratch / "whole").rglob("*") if p.is_file())
-    levels = asked.levels
+    levels = arguments.levels
     clear = complete = finished_later = 0
     for level in range(levels):
         size = max(page * 8, int(need * 0.98 * (level + 1) / levels))
         with small_disk(scratch / "disk", size) as disk:
-            status, told = hilum(command(inputs, disk / "out"))
-            one_line = status == 1 and told.count("\n") == 1 and "No space left" in told and len(told) <= 301
+            status, output = hilum(command(inputs, disk / "out"))
+            one_line = status == 1 and output.count("\n") == 1 and "No space left" in output and len(output) <= 301
             clear += one_line
             _, broken, partial = finished(disk / "out") if (disk / "out").is_dir() else ({}, [], [])
             complete += not broken and not partial
@@ -155,12 +155,12 @@ def full(asked: argparse.Namespace, scratch: Path) -> bool:
             ended = again == 0 and content(disk / "out") == whole and not faults_of(disk / "out")
             finished_later += ended
             if not (one_line and ended and not broken and not partial):
-                print(f"level {level} ({size} of {need} bytes): status {status}, {told!r}; then {again}, {later!r}; "
+                print(f"level {level} ({size} of {need} bytes): status {status}, {output!r}; then {again}, {later!r}; "
                       f"broken {broken}, half-done {partial}")  # fmt: skip
         (scratch / "disk").rmdir()
     print(
         f"disk full at {levels} levels from {need // levels} to {int(need * 0.98)} bytes: {clear} ended with status "
-        f"1 and one line, {complete} without an incomplete folder, {finished_later} finished when there was room"
+        f"1 and one line, {complete} without an incomplete folder, {finished_later} finished when there was space"
     )
     return clear == complete == finished_later == levels
 
@@ -171,8 +171,8 @@ WANTED = {"segfault": "process-died SIGSEGV", "kill": "process-died SIGKILL", "h
           "out-of-memory", "garbage": "format"}  # fmt: skip
 
 
-def guilty(asked: argparse.Namespace, scratch: Path) -> bool:  # noqa: ARG001 - as the others
-    """Five scans of thirty misbehave: on worker processes, on a Dask cluster of its own, on a running one."""
+def guilty(arguments: argparse.Namespace, scratch: Path) -> bool:  # noqa: ARG001 - as the others
+    """Let five of thirty scans fail: in worker processes, on a local Dask cluster, on a running cluster."""
     inputs = small_scans(scratch / "in", 30)
     (inputs / GARBAGE).write_bytes(random.Random(0).randbytes(5000))  # noqa: S311 - garbage
     names = {**GUILTY, GARBAGE: "garbage"}
@@ -185,21 +185,21 @@ def guilty(asked: argparse.Namespace, scratch: Path) -> bool:  # noqa: ARG001 - 
     (scratch / "pids").mkdir()
     words = ["--timeout", "0.1", "--memory", "0.6"]
     places = {"worker processes": [], "--scheduler local": ["--scheduler", "local"]}
-    well = True
+    good = True
     environment = {"FAULTS": " ".join(f"{k}={v}" for k, v in GUILTY.items()), "FAULT_PIDS": str(scratch / "pids"),
                    "PYTHONPATH": str(FAULTY)}  # fmt: skip
     with killer(scratch / "pids"), running_cluster(environment) as address:
         places["a LocalCluster at its address"] = ["--scheduler", address]
         for k, (place, more) in enumerate(places.items()):
             out = scratch / f"out{k}"
-            status, told = hilum(command(inputs, out, *words, *more), **environment)
+            status, output = hilum(command(inputs, out, *words, *more), **environment)
             rows = read_ledger(out)
             failed = {name: row for name, row in rows.items() if row.status in {"failed", "refused"}}
             right = all(all(word in f"{row.code} {row.reason}" for word in WANTED[ids.get(name, "garbage")].split())
                         for name, row in failed.items())  # fmt: skip
             rest = {n: mark for n, mark in content(out).items() if n.split("/")[1:2] and n.split("/")[1] not in ids}
             here = status == 1 and failed.keys() == ids.keys() and right and rest == whole and len(rows) == 30
-            well &= here
+            good &= here
             five = failed.keys() == ids.keys()
             print(f"{place}: {len(failed)} of {len(rows)} failed, {'exactly the five' if five else 'WRONG ONES'}, "
                   f"{'the right reasons' if right else 'WRONG REASONS'}, "
@@ -208,13 +208,13 @@ def guilty(asked: argparse.Namespace, scratch: Path) -> bool:  # noqa: ARG001 - 
                 print(f"    {ids.get(name, '?'):9s}{row.code:15s}{row.attempts} x {row.seconds:6.2f} s  "
                       f"{row.reason.rpartition('/')[2]}")  # fmt: skip
             if not here:
-                print(told)
-    return well
+                print(output)
+    return good
 
 
 @contextmanager
 def killer(pids: Path):  # noqa: ANN201 - a context manager
-    """Kill from outside whoever leaves a process id in a folder."""
+    """Kill the processes whose ids appear in a folder."""
     ended = threading.Event()
 
     def watch() -> None:
@@ -232,44 +232,44 @@ def killer(pids: Path):  # noqa: ANN201 - a context manager
         thread.join()
 
 
-def flip(asked: argparse.Namespace, scratch: Path) -> bool:
-    """Change one byte at a time, anywhere in a finished output: verify has to find it, the same command to mend it."""
-    times, rng = asked.times or 100, random.Random(asked.seed)  # noqa: S311 - places, no secrets
+def flip(arguments: argparse.Namespace, scratch: Path) -> bool:
+    """Change one byte at a time in a finished output: verify must find it, and the same command must repair it."""
+    times, rng = arguments.times or 100, random.Random(arguments.seed)  # noqa: S311 - places, no secrets
     inputs, out = small_scans(scratch / "in", 5), scratch / "out"
     again = command(inputs, out, workers=1)
     hilum(again)
     whole = content(out)
     print(f"untouched: {len(faults_of(out))} faults")
-    well, found, mended = not faults_of(out), 0, 0
+    good, found, repaired = not faults_of(out), 0, 0
     kinds: dict[str, int] = {}
     for turn in range(times):
         files = sorted(path for path in out.rglob("*") if path.is_file() and path.name != ".lock")
-        path = files[turn % len(files)]  # each file has its turn: small ones would hardly be met by chance
-        held, kept = bytearray(path.read_bytes()), path.stat()
-        place = rng.randrange(len(held))
-        held[place] ^= 1 << rng.randrange(8)
-        path.write_bytes(held)
-        if turn % 2:  # as a tool that keeps the times would
-            os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
-        told = hilum([*HILUM, "verify", str(out)])
-        seen = told[0] == 1 and path.name in told[1]
-        status, said = hilum(again)
+        path = files[turn % len(files)]  # in turn, because chance would rarely choose small files
+        data, stat = bytearray(path.read_bytes()), path.stat()
+        place = rng.randrange(len(data))
+        data[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(data)
+        if turn % 2:  # as a tool that preserves times
+            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        output = hilum([*HILUM, "verify", str(out)])
+        found_it = output[0] == 1 and path.name in output[1]
+        status, message = hilum(again)
         whole_again = status == 0 and content(out) == whole and not faults_of(out)
-        found, mended = found + seen, mended + whole_again
+        found, repaired = found + found_it, repaired + whole_again
         kinds[path.name] = kinds.get(path.name, 0) + 1
-        if not (seen and whole_again):
-            print(f"byte {place} of {path.relative_to(out)}: verify {told}; run {status} {said}")
-    print(f"one flipped byte: {found} of {times} found, {mended} mended by the same command, in {kinds}")
-    return well and found == mended == times
+        if not (found_it and whole_again):
+            print(f"byte {place} of {path.relative_to(out)}: verify {output}; run {status} {message}")
+    print(f"one flipped byte: {found} of {times} found, {repaired} repaired by the same command, in {kinds}")
+    return good and found == repaired == times
 
 
-def throughput(asked: argparse.Namespace, scratch: Path) -> bool:
+def throughput(arguments: argparse.Namespace, scratch: Path) -> bool:
     """Run phantoms of 240 slices with one worker and with two, in turn."""
-    count = asked.scans or 24
+    count = arguments.scans or 24
     (scratch / "in").mkdir()
     (scratch / "recipe.toml").write_text('name = "default"\n')
     (scratch / "one.toml").write_text('name = "default"\n[compute]\nworkers = 1\n')
-    for k in range(count):  # few anatomies, many scans: they are slow to make
+    for k in range(count):  # copies, because phantoms are slow to make
         place = scratch / "in" / f"s{k}"
         if k < 4:
             write_dicom_series(make_phantom(seed=k, shape=(240, 512, 512), spacing=(1.25, 0.7, 0.7)), place)
@@ -279,15 +279,15 @@ def throughput(asked: argparse.Namespace, scratch: Path) -> bool:
     kinds = {"one worker, one thread": (1, "one.toml"), "one worker, all cores": (1, "recipe.toml"),
              "two workers": (2, "recipe.toml")}  # fmt: skip
     seconds: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for turn in range(asked.rounds):
+    for turn in range(arguments.rounds):
         for kind in list(kinds)[:: 1 if turn % 2 == 0 else -1]:
             workers, recipe = kinds[kind]
             words = command(scratch / "in", scratch / "out", "--recipe", str(scratch / recipe), workers=workers)
             started = time.perf_counter()
-            status, told = hilum(words)
+            status, output = hilum(words)
             seconds[kind].append(time.perf_counter() - started)
             if status or len(read_ledger(scratch / "out")) != count:
-                print(f"{kind}: status {status}: {told}")
+                print(f"{kind}: status {status}: {output}")
                 return False
             shutil.rmtree(scratch / "out")
             print(f"  round {turn}: {kind} {seconds[kind][-1]:.1f} s", flush=True)
@@ -296,13 +296,13 @@ def throughput(asked: argparse.Namespace, scratch: Path) -> bool:
         print(f"{count} scans of 240 x 512 x 512, {kind}: {median(taken):.1f} s, {ratio:.2f} x the time of two workers")
     alone = zip(seconds["one worker, one thread"], seconds["two workers"], strict=True)
     ratio = median(one / two for one, two in alone)
-    print(f"a second worker on a second core gives {ratio:.2f} x (bound {SPEED_UP}); one worker that may use all cores "
-          f"inside a scan uses the second one, too: the figure beside it tells what is left to gain")  # fmt: skip
+    print(f"a second worker on a second core gives {ratio:.2f} x (bound {SPEED_UP}); one worker with all cores "
+          f"uses the second core inside a scan, and its line shows the gain that is left")  # fmt: skip
     return ratio >= SPEED_UP
 
 
 def rename_series(folder: Path, number: int) -> None:
-    """Give a copy of a series UIDs of its own, of the same length."""
+    """Give a copy of a series another UID."""
     files = sorted(folder.rglob("*.dcm"))
     import pydicom
 
@@ -312,14 +312,14 @@ def rename_series(folder: Path, number: int) -> None:
         slice_.save_as(path)
 
 
-def overhead(asked: argparse.Namespace, scratch: Path) -> bool:
-    """Tiny scans, one at a time: in this process, and in a worker process that is started for them, in turn."""
-    count = asked.scans or 60
+def overhead(arguments: argparse.Namespace, scratch: Path) -> bool:
+    """Run tiny scans, one at a time, in this process and in a worker process, in turn."""
+    count = arguments.scans or 60
     refs, _ = batch.index([small_scans(scratch / "in", count)])
     recipe = parse_recipe(RECIPE + "[compute]\nworkers = 1\n")
-    batch.run(refs[:2], recipe, scratch / "warm")  # loads what a process loads once
+    batch.run(refs[:2], recipe, scratch / "warm")  # a warm-up
     seconds: dict[str, list[float]] = {"here": [], "worker": []}
-    for turn in range(asked.rounds):
+    for turn in range(arguments.rounds):
         for kind in ("here", "worker") if turn % 2 == 0 else ("worker", "here"):
             out = scratch / f"{kind}{turn}"
             started = time.perf_counter()
@@ -352,10 +352,10 @@ print(count, f"{indexed:.2f}", f"{base:.1f}", f"{listed:.1f}", f"{mb():.1f}", f"
 """
 
 
-def thousands(asked: argparse.Namespace, scratch: Path) -> bool:
-    """Scans of a few slices: memory of a run of a tenth of them and of all, and of a rerun; seconds of the rerun."""
-    count = asked.scans or 5000
-    well = True
+def thousands(arguments: argparse.Namespace, scratch: Path) -> bool:
+    """Run many small scans, and a tenth of them; measure memory, and the time of a rerun."""
+    count = arguments.scans or 5000
+    good = True
     for kind in ("volume files", "DICOM series"):
         root = scratch / kind.split()[0]
         root.mkdir()
@@ -367,27 +367,27 @@ def thousands(asked: argparse.Namespace, scratch: Path) -> bool:
             for turn in ("first run", "rerun"):
                 started = time.perf_counter()
                 words = [sys.executable, "-c", probe, str(inputs), str(root / "out"), str(root / "recipe.toml")]
-                told = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+                output = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
                 seconds = time.perf_counter() - started
-                memory[part, turn] = float(told[4])
-                print(f"{kind}, {turn}: {told[0]} scans, {seconds:.1f} s of which index {told[1]} s; resident MB: "
-                      f"{told[2]} at start, {told[3]} indexed, {told[4]} at the end, peak {told[5]}",
+                memory[part, turn] = float(output[4])
+                print(f"{kind}, {turn}: {output[0]} scans, {seconds:.1f} s of which index {output[1]} s; resident MB: "
+                      f"{output[2]} at start, {output[3]} indexed, {output[4]} at the end, peak {output[5]}",
                       flush=True)  # fmt: skip
         started = time.perf_counter()
-        status, told = hilum(command(inputs, root / "out"))
+        status, output = hilum(command(inputs, root / "out"))
         seconds = time.perf_counter() - started
         grown = memory[count, "rerun"] / memory[count // 10, "rerun"] - 1
         each = 1000 * (memory[count, "rerun"] - memory[count // 10, "rerun"]) / (count - count // 10)
         print(f"{kind}: 'hilum run' with nothing to do for {count} scans: {seconds:.2f} s (bound {NOTHING_S:g}), "
               f"status {status}; memory from {count // 10} to {count} scans {grown:+.1%}, {each:.2f} kB a scan (bound "
               f"{GROWTH:.0%})")  # fmt: skip
-        well &= status == 0 and seconds < NOTHING_S and grown < GROWTH
+        good &= status == 0 and seconds < NOTHING_S and grown < GROWTH
         shutil.rmtree(root)
-    return well
+    return good
 
 
 def few_slices(folder: Path, count: int, *, dicom: bool) -> Path:
-    """Write scans of 4 slices until there are so many."""
+    """Write scans of 4 slices until there are `count`."""
     folder.mkdir(exist_ok=True)
     phantom = make_phantom(seed=1, shape=(4, 32, 32), spacing=(60.0, 12.0, 12.0))
     model = folder.parent / "model"

@@ -1,23 +1,23 @@
-"""How many random 64^3 patches a second a finished run feeds to training, beside MONAI and TorchIO on the same files.
+"""Random 64^3 patches per second that a finished run gives to training, compared with MONAI and TorchIO.
 
     python bench/feed.py [--peers PYTHON] [--seconds 2] [--rounds 5] [--scans 1] [--only hilum monai torchio torch]
 
-Phantom scans of 300 x 400 x 400 voxels at 1 mm are run into npy and .nii.gz. A patch is int16 brought to float32 and
-the mask beside it, at a nodule drawn at random. Each contender (`bench/contenders/feed_*.py`) is a process of its own:
+Phantom scans of 300 x 400 x 400 voxels at 1 mm are stored as npy and .nii.gz. A patch is the image, scaled from int16
+to float32, and its mask, at a random nodule. Each contender (`bench/contenders/feed_*.py`) is a separate process:
 
-* hilum: plain; mirrored and turned by 90 degrees; rotated by up to 15 degrees about any axis and zoomed by 0.9 to 1.1
-  (by the cubic spline and linearly, boxes moved along); one process of `hilum.batches` and two.
-* MONAI: LoadImaged and RandCropByPosNegLabeld, not cached; CacheDataset, and that with the indices of voxels cached.
-* TorchIO: Queue with LabelSampler, 16 patches a volume.
+* hilum: plain; mirrored and rotated by 90 degrees; rotated by up to 15 degrees about any axis and zoomed by 0.9 to 1.1
+  (cubic and linear, with boxes); `hilum.batches` in one process and in two.
+* MONAI: LoadImaged and RandCropByPosNegLabeld, not cached; CacheDataset, also with cached voxel indices.
+* TorchIO: Queue with LabelSampler, 16 patches per volume.
 * torch: hilum under torch's DataLoader with 0, 1 and 2 workers.
 
-The last three want torch, which hilum does not: give an environment that has it with `--peers`, for example
+The last three need torch. Give an environment that has it with `--peers`, for example
 
     python -m venv PEERS && PEERS/bin/pip install torch monai torchio . && python bench/feed.py --peers PEERS/bin/python
 
-The ways of one process take turns in every round. Printed are medians of the rounds, their range, processor time, and
-the memory of their process after the first and the last round; what a turned patch costs is the median of the ratios
-within the rounds.
+The variants of one process take turns in every round. Prints medians over the rounds, ranges, processor time, and the
+memory of the process after the first and the last round. The cost of a rotated patch is the median of the ratios within
+the rounds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from statistics import median
 
 import hilum
 from hilum import batch
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.recipes import parse_recipe
 
 CONTENDERS = Path(__file__).resolve().parent / "contenders"
@@ -40,7 +40,7 @@ NEEDS = {"monai": "monai", "torchio": "torchio", "torch": "torch"}
 
 
 def make(folder: Path, scans: int) -> dict[str, Path]:
-    """The same phantom scans, run into both stores."""
+    """Store the same phantom scans in both formats."""
     (folder / "scans").mkdir()
     rows = ["seriesuid,coordX,coordY,coordZ,diameter_mm"]
     for seed in range(1, scans + 1):
@@ -55,17 +55,17 @@ def make(folder: Path, scans: int) -> dict[str, Path]:
 
 
 def missing(python: str, name: str) -> str:
-    """What to install for a contender, empty where all is there."""
+    """Say what to install for a contender; empty if nothing is missing."""
     module = NEEDS.get(name)
     if module is None:
         return ""
     test = f"import importlib.util as u; print(all(u.find_spec(m) for m in ('hilum', {module!r})))"
     found = subprocess.run([python, "-c", test], capture_output=True, text=True, check=False).stdout.strip()
-    return "" if found == "True" else f"{name}: not installed; --peers wants a Python with hilum, torch and {module}"
+    return "" if found == "True" else f"{name}: not installed; --peers needs a Python with hilum, torch and {module}"
 
 
 def run(name: str, stores: dict[str, Path], args: argparse.Namespace) -> list[dict]:
-    """The lines of one contender."""
+    """Run one contender and read its results."""
     python = args.peers if name in NEEDS else sys.executable
     where = [stores["nifti"]] if name in {"monai", "torchio"} else [stores["npy"], stores["nifti"]]
     script = CONTENDERS / f"feed_{'hilum' if name == 'torch' else name}.py"
@@ -76,18 +76,18 @@ def run(name: str, stores: dict[str, Path], args: argparse.Namespace) -> list[di
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def table(told: list[dict]) -> None:
-    first = next((one for one in told if one["way"] == "hilum"), None)
+def table(results: list[dict]) -> None:
+    first = next((one for one in results if one["way"] == "hilum"), None)
     print("| way | patches/s | range | processor ms | hilum is x as fast | MiB first, last round |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for one in told:
+    for one in results:
         rates, costs, memory = one["rates"], one["costs"], one["memory"]
-        spread = f"{min(rates):.3g} to {max(rates):.3g}"
+        span = f"{min(rates):.3g} to {max(rates):.3g}"
         ratio = f"{median(first['rates']) / median(rates):.3g}" if first else ""
-        spent = f"{median(costs):.3g}" if costs else ""
-        grown = f"{memory[0]:.0f}, {memory[-1]:.0f}" if memory else ""
-        print(f"| {one['way']} | {median(rates):.4g} | {spread} | {spent} | {ratio} | {grown} |")
-    by_way = {one["way"]: one for one in told}
+        processor = f"{median(costs):.3g}" if costs else ""
+        mib = f"{memory[0]:.0f}, {memory[-1]:.0f}" if memory else ""
+        print(f"| {one['way']} | {median(rates):.4g} | {span} | {processor} | {ratio} | {mib} |")
+    by_way = {one["way"]: one for one in results}
     pairs = (("hilum, batches, {} processes", "hilum.batches"), ("hilum, torch's DataLoader, {} workers", "DataLoader"))
     for pattern, called in pairs:
         one, two = (by_way.get(pattern.format(n)) for n in (1, 2))
@@ -97,30 +97,30 @@ def table(told: list[dict]) -> None:
         ("hilum, rotated and zoomed", "by the cubic spline"),
         ("hilum, rotated and zoomed linearly", "linearly"),
     ):
-        turned = by_way.get(way)
-        if first and turned:
-            cost = median(a / b for a, b in zip(turned["costs"], first["costs"], strict=True))  # of the same round
+        rotated = by_way.get(way)
+        if first and rotated:
+            cost = median(a / b for a, b in zip(rotated["costs"], first["costs"], strict=True))  # of the same round
             print(f"\na rotated and zoomed patch, {how}, costs {cost:.2f} x plain")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", default=sys.executable, help="Python of an environment with torch, MONAI, TorchIO")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each round")
+    parser.add_argument("--seconds", type=float, default=2.0, help="per round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scans", type=int, default=1)
     parser.add_argument("--only", nargs="*", choices=["hilum", *NEEDS], default=["hilum", *NEEDS])
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         stores = make(Path(name), args.scans)
-        told: list[dict] = []
+        results: list[dict] = []
         for contender in args.only:
             wanted = missing(args.peers, contender)
             if wanted:
                 print(wanted)
             else:
-                told += run(contender, stores, args)
-        table(told)
+                results += run(contender, stores, args)
+        table(results)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Hurts headers and cuts files of every format that is read, reads each in a supervised process, and counts.
+"""Damage headers and truncate files of every format, read each in a supervised process, and count the results.
 
     python bench/fuzz.py --count 20000 --seed 1 --workers 2      the table; status 1 if there is a defect
     python bench/fuzz.py --seed 1 --replay 4711 --save DIR       one input again, its files kept in DIR
 
-A defect is an exception that is no HilumError, a crash, more than 10 s or 3 GiB, a message of more than a line, a
-warning, anything printed, or voxels that changed without a note where no byte that decides them was touched.
+A defect is an exception other than HilumError, a crash, more than 10 s or 3 GiB, a message of more than one line, a
+warning, printed text, or voxels that changed without a note although no byte that decides them was touched.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KINDS = ("read", "changed", "refused", "defect")
 
 
 class Result(NamedTuple):
-    """The verdict on one input."""
+    """The result of one input."""
 
     number: int
     format: str
@@ -58,18 +58,18 @@ def main(words: list[str] | None = None) -> int:
                 for k in range(options.workers)
             ]
             results = [result for part in parts for result in part.result()]
-        _table(results)
+        _print_table(results)
         wanted = [result for result in results if result.kind == "defect"]
         for number, name, _, reason, story in wanted[:40]:
             print(f"{number} {name}: {reason}\n    {story}")
     if options.save:
         for result in wanted:
-            _keep(options.seed, result.number, options.save / str(result.number))
+            _save(options.seed, result.number, options.save / str(result.number))
     return int(any(result.kind == "defect" for result in results))
 
 
 def _supervise(seed: int, start: int, stop: int, step: int, reader: str) -> list[Result]:
-    """Run a worker over its share, and another from the next input on wherever one dies."""
+    """Run a worker on every step-th input; if it dies, start another at the next input."""
     from fuzz_inputs import make
 
     results: list[Result] = []
@@ -78,10 +78,10 @@ def _supervise(seed: int, start: int, stop: int, step: int, reader: str) -> list
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as worker:
             reading = None
             for line in worker.stdout or ():
-                said = json.loads(line)
-                reading = said if isinstance(said, int) else None
+                message = json.loads(line)
+                reading = message if isinstance(message, int) else None
                 if reading is None:
-                    results.append(Result(*said))
+                    results.append(Result(*message))
             complaint = worker.stderr.read() if worker.stderr else ""
         if worker.returncode == 0:
             break
@@ -95,7 +95,7 @@ def _supervise(seed: int, start: int, stop: int, step: int, reader: str) -> list
     return results
 
 
-def _table(results: list[Result]) -> None:
+def _print_table(results: list[Result]) -> None:
     counts = Counter((result.format, result.kind) for result in results)
     print(f"{'format':22s}{'inputs':>8s}" + "".join(f"{kind:>9s}" for kind in KINDS))
     formats = list(dict.fromkeys(result.format for result in sorted(results)))
@@ -104,7 +104,7 @@ def _table(results: list[Result]) -> None:
         print(f"{name:22s}{sum(row):8d}" + "".join(f"{n:9d}" for n in row))
 
 
-def _keep(seed: int, number: int, folder: Path) -> None:
+def _save(seed: int, number: int, folder: Path) -> None:
     from fuzz_inputs import make
 
     mutant = make(seed, number)

@@ -1,12 +1,11 @@
-"""LIDC-IDRI's readings, as hilum takes them, beside what pylidc computed from the same files.
+"""Compare hilum's LIDC-IDRI readings with what pylidc computed from the same files.
 
 python bench/lidc_agreement.py REFERENCE.json ROOT... [--spheres annotations.csv] [--picture FOLDER]
 
-ROOT is searched for CT series and XML; REFERENCE.json holds pylidc's numbers by series. For every reading: slices,
-malignancy, volume and diameter after pylidc's definitions, filled voxels without and with the pixels of the outline;
-for every nodule its consensus of one half. With LUNA16's csv each nodule is held against the sphere nearest to it, and
-with --picture all are drawn over each other. Exits 1 where a count differs, a volume or diameter is 1 % off, or a mask
-3 %.
+ROOT is searched for CT series and XML; REFERENCE.json has pylidc's numbers by series. Prints for each reading: slices,
+malignancy, volume and diameter by pylidc's definitions, filled voxels without and with the pixels of the outline; for
+each nodule its consensus of one half. With LUNA16's csv each nodule is compared with the nearest sphere, and --picture
+draws all of them. Exits 1 if a count differs, a volume or diameter differs by 1 %, or a mask by 3 %.
 """
 
 from __future__ import annotations
@@ -38,15 +37,15 @@ def main() -> int:
     parser.add_argument("roots", type=Path, nargs="+")
     parser.add_argument("--spheres", type=Path)
     parser.add_argument("--picture", type=Path)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     known = {
-        scan["series_uid"]: (name, scan) for name, scan in json.loads(asked.reference.read_text())["scans"].items()
+        scan["series_uid"]: (name, scan) for name, scan in json.loads(arguments.reference.read_text())["scans"].items()
     }
-    refs = {ref.series_uid: ref for root in asked.roots for ref in lidc.index(root).refs}
+    refs = {ref.series_uid: ref for root in arguments.roots for ref in lidc.index(root).refs}
     good = True
     for uid, (name, scan) in known.items():
         if uid not in refs:
-            print(f"{name}: not there")
+            print(f"{name}: missing")
             good = False
             continue
         ours = lidc.load(refs[uid])
@@ -54,14 +53,14 @@ def main() -> int:
         for note in ours.notes:
             print(f"  {note}")
         good &= compare(ours, scan["nodules"])
-        if asked.spheres:
-            beside_spheres(ours, asked.spheres, asked.picture and asked.picture / f"{name}.png")
+        if arguments.spheres:
+            compare_with_spheres(ours, arguments.spheres, arguments.picture and arguments.picture / f"{name}.png")
     print("all within bounds" if good else "OUT OF BOUNDS")
     return 0 if good else 1
 
 
 def compare(ours: Scan, theirs: list[dict[str, Any]]) -> bool:
-    """Print both sides, hilum's number first; whether all are within bounds."""
+    """Print both numbers, hilum's first, and check that all are within bounds."""
     good = len(ours.nodules) == len(theirs)
     print("  reader slices  malig.  volume mm3         diameter mm     voxels        with outline")
     for number, (nodule, other) in enumerate(zip(ours.nodules, theirs, strict=False), start=1):
@@ -78,34 +77,36 @@ def compare(ours: Scan, theirs: list[dict[str, Any]]) -> bool:
                 f"  {inner:5d} {known['mask_voxels']:5d}  {outer:5d} {outer / inner - 1:+.0%}"
             )
             good &= (slices, malignancy) == (known["contours"], known["malignancy"])
-            good &= near(volume, known["volume_mm3"], 0.01) and near(diameter, known["diameter_mm"], 0.01)
-            good &= near(inner, known["mask_voxels"], 0.03)
+            good &= is_close(volume, known["volume_mm3"], 0.01) and is_close(diameter, known["diameter_mm"], 0.01)
+            good &= is_close(inner, known["mask_voxels"], 0.03)
         half = np.count_nonzero(consensus_mask(nodule).array)
         wide = np.count_nonzero(consensus_mask(nodule, contour_pixel="include").array)
         print(
             f"  {number}      consensus at 50 %: {half} {other['consensus50_voxels']}, with outlines {wide}"
             f" ({wide / half - 1:+.0%}); ball of {nodule.diameter_mm:.2f} mm"
         )
-        good &= near(half, other["consensus50_voxels"], 0.03)
+        good &= is_close(half, other["consensus50_voxels"], 0.03)
     return bool(good)
 
 
-def near(value: float, known: float, share: float) -> bool:
-    return abs(value - known) <= share * known
+def is_close(value: float, known: float, tolerance: float) -> bool:
+    return abs(value - known) <= tolerance * known
 
 
-def beside_spheres(scan: Scan, table: Path, picture: Path | None) -> None:
+def compare_with_spheres(scan: Scan, table: Path, picture: Path | None) -> None:
     spheres, _ = read_annotations(table, series_uid=scan.series_uid)
     for nodule in scan.nodules if spheres else ():
-        apart = [float(np.linalg.norm(np.subtract(s.center, nodule.center))) for s in spheres]
-        sphere = spheres[int(np.argmin(apart))]
+        distances = [float(np.linalg.norm(np.subtract(s.center, nodule.center))) for s in spheres]
+        sphere = spheres[int(np.argmin(distances))]
         shapes = {"LUNA16's sphere": sphere, "consensus": nodule}
         shapes |= {f"reader {r.reader}": replace(nodule, readings=(r,)) for r in nodule.readings}
         masks = {name: hilum.mask_nodules(scan.ct.geometry, [shape]) for name, shape in shapes.items()}
         if not all(mask.array.any() for mask in masks.values()):
-            print(f"  a nodule at {round_all(nodule.center)} lies beyond the scan")
+            print(f"  a nodule at {round_all(nodule.center)} is outside the scan")
             continue
-        print(f"  LUNA16: {round_all(sphere.center)}, {sphere.diameter_mm:.2f} mm, {min(apart):.2f} mm from the mean")
+        print(
+            f"  LUNA16: {round_all(sphere.center)}, {sphere.diameter_mm:.2f} mm, {min(distances):.2f} mm from the mean"
+        )
         names = list(masks)
         print(f"  {'Dice':16s}" + "".join(f"{name[-9:]:>10s}" for name in names) + "   ml     center of mass")
         for name, mask in masks.items():

@@ -1,10 +1,10 @@
-"""What `hilum plot` costs on one scan: whole processes, from the shell's call to the file.
+"""Time of `hilum plot` on one scan: whole processes, from the command to the file.
 
     python bench/plots.py DICOM_FOLDER [--annotations FILE] [--rounds 5] [--out FOLDER]
 
-Prints the shortest and the median time of each kind, and the CPU seconds of the shortest. The shortest counts: whatever
-else the machine does can only add to it. Exit status 1 where a montage takes 2 s, or a surface 10 s. The first round of
-each kind is not counted: it may compile bytecode.
+Prints the shortest and the median time of each kind, and the CPU seconds of the shortest. The shortest counts, because
+other work on the machine can only add to it. Exits 1 if a montage takes 2 s, or a surface 10 s. One more round than
+--rounds is run, and the longest is dropped: the first may compile bytecode.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 LIMITS = {"montage": 2.0, "surface": 10.0, "surface --kind skeleton": 10.0}
-"""Seconds that must not be reached."""
+"""Upper bounds, seconds."""
 
 KINDS = ("montage", "montage --lungs", "surface", "surface --kind skeleton", "histogram", "steps",
          "steps --method hilum", "nodules", "window", "overview", "compare")  # fmt: skip
@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--annotations", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, help="where the pictures are left; nowhere without it")
+    parser.add_argument("--out", type=Path, help="keep the pictures here")
     options = parser.parse_args()
     status = 0
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
@@ -40,11 +40,13 @@ def main() -> int:
         for kind in KINDS:
             if kind == "nodules" and options.annotations is None:
                 continue
-            took = sorted(_time(kind, options, folder) for _ in range(options.rounds + 1))[: options.rounds]
+            times = sorted(_time(kind, options, folder) for _ in range(options.rounds + 1))[: options.rounds]
             limit = LIMITS.get(kind)
-            status |= limit is not None and took[0][0] >= limit
-            told = f"{limit:9.0f}" if limit else ""
-            print(f"{kind:26s}{took[0][0]:12.2f}{median(t for t, _ in took):10.2f}{took[0][1]:8.2f}{told}", flush=True)
+            status |= limit is not None and times[0][0] >= limit
+            bound = f"{limit:9.0f}" if limit else ""
+            print(
+                f"{kind:26s}{times[0][0]:12.2f}{median(t for t, _ in times):10.2f}{times[0][1]:8.2f}{bound}", flush=True
+            )
     return status
 
 

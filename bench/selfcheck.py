@@ -1,13 +1,12 @@
-"""Does hilum notice a wrong lung mask? Phantoms with disease, half of them spoiled, and how many of each are flagged.
+"""How many wrong lung masks does hilum flag? Phantoms with disease; half of their masks are spoiled.
 
     python bench/selfcheck.py [--number 200] [--seed 0] [--kinds tuned|held-out|all] [--only NAME ...]
                               [--scan FOLDER ...] [--json FILE]
 
-A mask counts as wrong where its Dice against the truth is below 0.9, for both lungs or for one by itself, and as right
-from 0.9 on; as flagged where one of its notes is an alarm (`hilum.ops.quality.measure.ALARMS`). A spoiler that leaves
-the mask right is drawn again. With --scan the masks of real scans, right as far as eyes can tell, are spoiled in every
-way. Prints a line per kind, and exits 1 where less than 95 % of the wrong or more than 5 % of the right ones are
-flagged.
+A mask is wrong if its Dice against the truth is below 0.9, for both lungs together or for one, and right otherwise. It
+is flagged if one of its notes is an alarm (`hilum.ops.quality.measure.ALARMS`). A spoiler that leaves the mask right is
+applied again. With --scan the masks of real scans, which look right, are spoiled in every way. Prints a line per kind.
+Exits 1 if fewer than 95 % of the wrong masks or more than 5 % of the right masks are flagged.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ import lung_spoilers
 from lung_spoilers import Chest
 
 import hilum
-from hilum.ops.quality.measure import ALARMS, judge, measure
+from hilum.ops.quality.measure import ALARMS, measure, quality_notes
 from hilum.ops.reorient import reorient
-from hilum.phantom.chest import PhantomOptions, make_phantom
+from hilum.phantom import PhantomOptions, make_phantom
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +40,7 @@ KINDS = {
     "all": lung_spoilers.TUNED + lung_spoilers.HELD_OUT,
 }
 RIGHT_FROM = 0.9
-ENOUGH_WRONG, MOST_RIGHT = 0.95, 0.05
+MIN_WRONG_FLAGGED, MAX_RIGHT_FLAGGED = 0.95, 0.05
 
 
 def main() -> int:
@@ -51,31 +50,31 @@ def main() -> int:
     parser.add_argument("--kinds", choices=sorted(KINDS), default="all")
     parser.add_argument("--only", nargs="*", help="names of spoilers")
     parser.add_argument("--scan", type=Path, nargs="*", default=[], help="folders or files of chest scans")
-    parser.add_argument("--json", type=Path, help="write every figure of every mask here")
-    asked = parser.parse_args()
-    kinds = tuple(kind for kind in KINDS[asked.kinds] if not asked.only or kind.__name__ in asked.only)
+    parser.add_argument("--json", type=Path, help="write the measurements of every mask here")
+    arguments = parser.parse_args()
+    kinds = tuple(kind for kind in KINDS[arguments.kinds] if not arguments.only or kind.__name__ in arguments.only)
     if not kinds:
         parser.error("no such spoiler")
-    rows = real_rows(asked.scan, kinds, asked.seed) if asked.scan else phantom_rows(asked, kinds)
-    if asked.json:
-        asked.json.write_text(json.dumps(rows, indent=1))
+    rows = real_rows(arguments.scan, kinds, arguments.seed) if arguments.scan else phantom_rows(arguments, kinds)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=1))
     return show(rows)
 
 
-def phantom_rows(asked: argparse.Namespace, kinds: tuple[Callable, ...]) -> list[dict]:
-    """Masks of phantoms: one right and one spoiled in turn."""
+def phantom_rows(arguments: argparse.Namespace, kinds: tuple[Callable, ...]) -> list[dict]:
+    """Judge masks of phantoms, one right and one spoiled in turn."""
     rows = []
-    for number in range(asked.number):
-        random = np.random.default_rng([asked.seed, number])
+    for number in range(arguments.number):
+        random = np.random.default_rng([arguments.seed, number])
         chest, name = draw(random)
         spoiler = kinds[number // 2 % len(kinds)] if number % 2 else None
         rows.append(row(chest, spoiler, random, name))
-        progress(number + 1, asked.number)
+        progress(number + 1, arguments.number)
     return rows
 
 
 def draw(random: np.random.Generator) -> tuple[tuple[hilum.Volume, hilum.Mask, Chest], str]:
-    """A phantom of any disease, thickness and noise, sometimes with a cropped field of view."""
+    """Draw a phantom of random disease, slice thickness and noise, sometimes cropped."""
     disease = {name: bool(random.random() < 0.3) for name in ("consolidation", "effusion", "emphysema")}
     options = PhantomOptions(
         table=bool(random.random() < 0.8),
@@ -91,8 +90,8 @@ def draw(random: np.random.Generator) -> tuple[tuple[hilum.Volume, hilum.Mask, C
     name = "+".join(k for k, v in disease.items() if v)
     if random.random() < 0.15:
         side = random.random() < 0.5
-        lost = int(stop[0] * random.uniform(0.2, 0.4))
-        start[0], stop[0] = (lost, stop[0]) if side else (0, stop[0] - lost)
+        cut = int(stop[0] * random.uniform(0.2, 0.4))
+        start[0], stop[0] = (cut, stop[0]) if side else (0, stop[0] - cut)
         name += " cropped"
     ct, truth, bowel, airways = (
         part.crop(start, stop) for part in (phantom.scan.ct, phantom.lungs, phantom.bowel, phantom.airways)
@@ -101,7 +100,7 @@ def draw(random: np.random.Generator) -> tuple[tuple[hilum.Volume, hilum.Mask, C
 
 
 def real_rows(paths: list[Path], kinds: tuple[Callable, ...], seed: int) -> list[dict]:
-    """Masks of real scans, as they are and spoiled in every way."""
+    """Judge masks of real scans, as they are and spoiled in every way."""
     rows = []
     for path in paths:
         ct = reorient(hilum.read(path).ct)
@@ -122,7 +121,7 @@ NEED_TRUTH = {"only_bowel_and_windpipe", "other_patient"}
 def row(
     case: tuple[hilum.Volume, hilum.Mask, Chest], spoiler: Callable | None, random: np.random.Generator, name: str
 ) -> dict:
-    """Spoil a mask until it is wrong, and hear the verdict."""
+    """Spoil a mask until it is wrong, and judge it."""
     ct, truth, chest = case
     started = time.perf_counter()
     mask = hilum.segment_lungs(ct).array
@@ -137,10 +136,10 @@ def row(
     labels = np.ascontiguousarray(labels, np.uint8)
     begun = time.perf_counter()
     figures = measure(hilum.Volume(hu, ct.geometry), hilum.Mask(labels, ct.geometry), None)
-    notes = [note.code for note in judge(figures)]
+    notes = [note.code for note in quality_notes(figures)]
     ended = time.perf_counter()
     return {
-        "kind": spoiler.__name__ if spoiler else f"as found: {name}",
+        "kind": spoiler.__name__ if spoiler else f"as segmented: {name}",
         "chest": name,
         "spacing": ct.spacing,
         "dice": worst_dice(labels, truth.array),
@@ -151,13 +150,13 @@ def row(
 
 
 def worst_dice(labels: np.ndarray, truth: np.ndarray) -> float:
-    """Lowest Dice of both lungs together, the right and the left."""
+    """Give the lowest Dice of both lungs together, the right and the left."""
     pairs = [(labels > 0, truth > 0), (labels == 1, truth == 1), (labels == 2, truth == 2)]
     return min(2 * np.count_nonzero(a & b) / max(1, np.count_nonzero(a) + np.count_nonzero(b)) for a, b in pairs)
 
 
 def show(rows: list[dict]) -> int:
-    """Print a line per kind and the two shares that count."""
+    """Print a line per kind and the fractions of flagged masks."""
     kinds = defaultdict(list)
     for one in rows:
         one["wrong"] = one["dice"] < RIGHT_FROM
@@ -167,14 +166,14 @@ def show(rows: list[dict]) -> int:
     for (kind, wrong), group in sorted(kinds.items(), key=lambda item: (item[0][1], item[0][0])):
         dice = f"{min(one['dice'] for one in group):.3f}-{max(one['dice'] for one in group):.3f}"
         codes = Counter(code for one in group for code in one["notes"]).most_common(5)
-        told = ", ".join(f"{code} {count}" for code, count in codes)
+        notes = ", ".join(f"{code} {count}" for code, count in codes)
         flagged = sum(one["flagged"] for one in group)
-        print(f"{kind:44s}{'wrong' if wrong else 'right':>7s}{len(group):8d}{flagged:9d}{dice:>14s}  {told}")
+        print(f"{kind:44s}{'wrong' if wrong else 'right':>7s}{len(group):8d}{flagged:9d}{dice:>14s}  {notes}")
     wrong, right = ([one["flagged"] for one in rows if one["wrong"] == is_wrong] for is_wrong in (True, False))
     print(f"wrong masks flagged: {sum(wrong)} of {len(wrong)} ({np.mean(wrong or [1]):.1%})")
     print(f"right masks flagged: {sum(right)} of {len(right)} ({np.mean(right or [0]):.1%})")
-    print(f"the verdict takes {np.median([one['share_of_time'] for one in rows]):.0%} of the method's time (median)")
-    return 0 if np.mean(wrong or [1]) >= ENOUGH_WRONG and np.mean(right or [0]) <= MOST_RIGHT else 1
+    print(f"judging takes {np.median([one['share_of_time'] for one in rows]):.0%} of the method's time (median)")
+    return 0 if np.mean(wrong or [1]) >= MIN_WRONG_FLAGGED and np.mean(right or [0]) <= MAX_RIGHT_FLAGGED else 1
 
 
 def progress(done: int, total: int) -> None:

@@ -1,19 +1,19 @@
-"""Times hilum against the 2017 tutorial and its peers, in turn on the same scans, and prints ratios.
+"""Compare the speed of hilum with the 2017 tutorial and other libraries, in turn on the same scans.
 
     python bench/speed.py [DICOM_FOLDER ...] [--rounds 3] [--slices 100 240 400] [--long 2000] [--out DIR]
                           [--parts whole batch stages agreement long]
 
 1. Whole processes, cold but with compiled kernels: each contender on one scan, one after the other, round by round.
-   All find the same machine: the scan's files in the page cache, and free memory that was touched a moment ago. Else
-   the first of a round would wait for the disk, and who runs after a long pause for memory (`clock.touch_memory`).
-   A hiccup of the machine doubles what takes half a second, and is lost in what takes a minute: who is done within
-   seconds runs up to five times, and the median of these stands for its round.
+   All start with the scan's files in the page cache and with memory that was just touched (`clock.touch_memory`);
+   otherwise the first contender of a round would wait for the disk, and the first after a long pause for memory. Short
+   processes run up to five times per round, and their median counts, because a disturbance of the machine changes them
+   more than long ones.
 2. Scans inside a batch: one process, eight phantoms of 240 slices, the median of all but the first.
-3. Stages on one scan inside one process, beside a plain copy of the volume.
+3. Stages on one scan inside one process, and a copy of the volume.
 4. Growth: seconds and peak memory of whole processes from the fewest to the most slices; one very long scan.
-5. Agreement with the tutorial's own code, where that is at hand: what is fast has to be the same.
+5. Agreement with the tutorial's own code, if it is available.
 
-Ratios are what counts: both sides of each were measured in this run. Writes speed.md, speed.json and speed.png.
+The ratios count, because both sides were measured in the same run. Writes speed.md, speed.json and speed.png.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CONTENDERS = HERE / "contenders"
 BATCH, BATCH_SLICES = 8, 240
 
 SHORT_SECONDS, SHORT_RUNS = 5.0, 5
-"""A short process is repeated within its round until it took so long in all, or so often."""
+"""A short process is repeated in its round until it has run for so many seconds, or so many times."""
 
 PEERS = {
     "hilum": ("hilum_tutorial.py", "hilum", ""),
@@ -48,14 +48,14 @@ PEERS = {
     "MONAI": ("monai_transforms.py", "monai", "pip install monai itk torch"),
     "TorchIO": ("torchio_transforms.py", "torchio", "pip install torchio torch"),
 }
-"""Contender: its script, the module it needs, how to add that."""
+"""By contender: its script, the module that it needs, and how to install that."""
 
 
 PARTS = ("whole", "batch", "stages", "agreement", "long")
 
 
-class Mark(NamedTuple):
-    """What hilum wants to reach: a name, what was measured, the bound, and whether more is better."""
+class Goal(NamedTuple):
+    """A goal: its name, the measured value, the bound, and whether more is better."""
 
     name: str
     value: float
@@ -77,80 +77,83 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", help="contenders")
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS), help="of the five")
     parser.add_argument("--out", type=Path, default=HERE / "results")
-    asked = parser.parse_args()
-    peers = [name for name in PEERS if (not asked.only or name in asked.only) and _there(name)]
-    asked.out.mkdir(parents=True, exist_ok=True)
+    arguments = parser.parse_args()
+    peers = [name for name in PEERS if (not arguments.only or name in arguments.only) and _is_installed(name)]
+    arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
-        told = measure(asked, peers, Path(scratch))
-    (asked.out / "speed.json").write_text(json.dumps(told, indent=1))
-    text = table(told)
-    (asked.out / "speed.md").write_text(text)
+        results = measure(arguments, peers, Path(scratch))
+    (arguments.out / "speed.json").write_text(json.dumps(results, indent=1))
+    text = table(results)
+    (arguments.out / "speed.md").write_text(text)
     print(text)
-    if told["whole"]:
-        plot(told, asked.out / "speed.png")
-    return 0 if all(mark.holds for mark in marks(told)) else 1
+    if results["whole"]:
+        plot(results, arguments.out / "speed.png")
+    return 0 if all(goal.holds for goal in goals_of(results)) else 1
 
 
-def _there(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     _, module, add = PEERS[name]
     if find_spec(module) is None:
-        print(f"{name} is not installed and left out; to add it: {add}", file=sys.stderr)
+        print(f"{name} is left out because it is not installed; to add it: {add}", file=sys.stderr)
         return False
     return True
 
 
-def measure(asked: argparse.Namespace, peers: list[str], scratch: Path) -> dict[str, Any]:
-    """All four parts; seconds and GiB of every run."""
+def measure(arguments: argparse.Namespace, peers: list[str], scratch: Path) -> dict[str, Any]:
+    """Run all parts; give seconds and GiB of every run."""
     print("writing phantoms", file=sys.stderr)
-    for count in sorted({*asked.slices, BATCH_SLICES}):
+    for count in sorted({*arguments.slices, BATCH_SLICES}):
         seeds = range(BATCH) if count == BATCH_SLICES else range(1)
         _run("phantoms.py", scratch, count, *seeds)
-    scans = {f"phantom of {count}": scratch / f"{count}-0" for count in sorted({*asked.slices, BATCH_SLICES})}
-    scans |= {folder.parent.name if folder.name == "image" else folder.name: folder for folder in asked.folders}
-    told: dict[str, Any] = {
+    scans = {f"phantom of {count}": scratch / f"{count}-0" for count in sorted({*arguments.slices, BATCH_SLICES})}
+    scans |= {folder.parent.name if folder.name == "image" else folder.name: folder for folder in arguments.folders}
+    results: dict[str, Any] = {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     }
-    told["whole"] = {name: {peer: [] for peer in peers} for name in scans if "whole" in asked.parts}
-    for turn in range(asked.rounds if "whole" in asked.parts else 0):
+    results["whole"] = {name: {peer: [] for peer in peers} for name in scans if "whole" in arguments.parts}
+    for turn in range(arguments.rounds if "whole" in arguments.parts else 0):
         for name, folder in scans.items():
             for peer in peers:
                 print(f"round {turn + 1}: {peer}, {name}", file=sys.stderr)
-                told["whole"][name][peer].append(_typical(peer, folder, scratch / "out"))
+                results["whole"][name][peer].append(_typical(peer, folder, scratch / "out"))
     batch = [scratch / f"{BATCH_SLICES}-{k}" for k in range(BATCH)]
-    told["batch"] = {peer: [] for peer in ("hilum", "tutorial") if peer in peers and "batch" in asked.parts}
-    for turn in range(asked.rounds):
-        for peer in told["batch"]:
+    results["batch"] = {peer: [] for peer in ("hilum", "tutorial") if peer in peers and "batch" in arguments.parts}
+    for turn in range(arguments.rounds):
+        for peer in results["batch"]:
             print(f"round {turn + 1}: batch, {peer}", file=sys.stderr)
-            # The tutorial needs minutes for eight: two tell as much, since each of its scans costs the same.
+            # The tutorial needs minutes for eight scans; two are enough, because each takes the same time.
             sources = batch if peer == "hilum" else batch[:2]
             scans_of = _process(peer, sources, scratch / "out")["scans"]
-            told["batch"][peer].append(median(sum(stages.values()) for stages in scans_of[1:]))
-    told["stages"] = {}
-    if "stages" in asked.parts:
+            results["batch"][peer].append(median(sum(stages.values()) for stages in scans_of[1:]))
+    results["stages"] = {}
+    if "stages" in arguments.parts:
         print("stages", file=sys.stderr)
-        told["stages"] = json.loads(_run("stages.py", batch[0], scratch / "out", "--runs", 3 * asked.rounds))
-    told["agreement"] = _agreement(scans) if "tutorial" in peers and "agreement" in asked.parts else {}
-    if asked.long and "long" in asked.parts:
-        print(f"{asked.long} slices", file=sys.stderr)
-        _run("phantoms.py", scratch, asked.long, 0)
-        told["long"] = {"slices": asked.long, **_process("hilum", [scratch / f"{asked.long}-0"], scratch / "out")}
-    return told
+        results["stages"] = json.loads(_run("stages.py", batch[0], scratch / "out", "--runs", 3 * arguments.rounds))
+    results["agreement"] = _agreement(scans) if "tutorial" in peers and "agreement" in arguments.parts else {}
+    if arguments.long and "long" in arguments.parts:
+        print(f"{arguments.long} slices", file=sys.stderr)
+        _run("phantoms.py", scratch, arguments.long, 0)
+        results["long"] = {
+            "slices": arguments.long,
+            **_process("hilum", [scratch / f"{arguments.long}-0"], scratch / "out"),
+        }
+    return results
 
 
 def _agreement(scans: dict[str, Path]) -> dict[str, list[str]]:
-    """What `agreement.py` says of the phantom that the stages ran on, and of the real scans."""
-    told = {}
+    """Run `agreement.py` on the phantom of the stages and on the real scans."""
+    results = {}
     for name, folder in scans.items():
         if not name.startswith("phantom") or name == f"phantom of {BATCH_SLICES}":
             print(f"agreement: {name}", file=sys.stderr)
             command = [sys.executable, HERE / "agreement.py", folder]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-            told[name] = [*done.stdout.splitlines()] if done.stdout else ["not compared"]
-    return told
+            results[name] = [*done.stdout.splitlines()] if done.stdout else ["not compared"]
+    return results
 
 
 def _typical(peer: str, source: Path, out: Path) -> dict[str, Any]:
-    """The median of a round's runs of one contender, and the seconds of each."""
+    """Give the median of a round's runs of one contender, and the seconds of each run."""
     runs = [_process(peer, [source], out)]
     while len(runs) < SHORT_RUNS and sum(run["seconds"] for run in runs) < SHORT_SECONDS:
         runs.append(_process(peer, [source], out))
@@ -159,14 +162,14 @@ def _typical(peer: str, source: Path, out: Path) -> dict[str, Any]:
 
 
 def _process(peer: str, sources: list[Path], out: Path) -> dict[str, Any]:
-    _even_out(sources)
+    _prepare(sources)
     start = time.perf_counter()
-    said: dict[str, Any] = json.loads(_run(PEERS[peer][0], *sources, out).splitlines()[-1])
-    return {"seconds": time.perf_counter() - start, **said}
+    output: dict[str, Any] = json.loads(_run(PEERS[peer][0], *sources, out).splitlines()[-1])
+    return {"seconds": time.perf_counter() - start, **output}
 
 
-def _even_out(sources: list[Path]) -> None:
-    """Bring the machine to the state that every contender starts from."""
+def _prepare(sources: list[Path]) -> None:
+    """Bring the machine to the same state for every contender."""
     for source in sources:
         for file in source.iterdir():
             file.read_bytes()
@@ -174,113 +177,113 @@ def _even_out(sources: list[Path]) -> None:
 
 
 def _run(script: str, *words: object) -> str:
-    # Bytecode is kept even where the caller asked for none: a user's machine has it.
+    # Bytecode is kept even where the caller arguments for none: a user's machine has it.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, CONTENDERS / script, *map(str, words)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return done.stdout
 
 
-def seconds_of(told: dict[str, Any], scan: str, peer: str) -> float:
-    """Median seconds of a whole process."""
-    return median(run["seconds"] for run in told["whole"][scan][peer])
+def seconds_of(results: dict[str, Any], scan: str, peer: str) -> float:
+    """Give the median seconds of a whole process."""
+    return median(run["seconds"] for run in results["whole"][scan][peer])
 
 
-def growth(told: dict[str, Any], key: str) -> tuple[float, float]:
-    """How often more slices there are in the largest phantom than in the smallest, and how often more `key`."""
-    counts = sorted(int(name.rsplit(" ", 1)[1]) for name in told["whole"] if name.startswith("phantom"))
-    ends = [median(run[key] for run in told["whole"][f"phantom of {n}"]["hilum"]) for n in (counts[0], counts[-1])]
+def growth(results: dict[str, Any], key: str) -> tuple[float, float]:
+    """Give the ratios of the largest phantom to the smallest, in slices and in `key`."""
+    counts = sorted(int(name.rsplit(" ", 1)[1]) for name in results["whole"] if name.startswith("phantom"))
+    ends = [median(run[key] for run in results["whole"][f"phantom of {n}"]["hilum"]) for n in (counts[0], counts[-1])]
     return counts[-1] / counts[0], ends[1] / ends[0]
 
 
-def marks(told: dict[str, Any]) -> list[Mark]:
-    """What was reached beside what is wanted."""
-    found = []
+def goals_of(results: dict[str, Any]) -> list[Goal]:
+    """Compare the measured values with the goals."""
+    goals = []
     one = f"phantom of {BATCH_SLICES}"
-    whole = told["whole"].get(one, {})
-    if len(told["batch"]) > 1:
-        batch = {peer: median(runs) for peer, runs in told["batch"].items()}
-        found.append(Mark("a scan inside a batch, x the tutorial", batch["tutorial"] / batch["hilum"], 100))
+    whole = results["whole"].get(one, {})
+    if len(results["batch"]) > 1:
+        batch = {peer: median(runs) for peer, runs in results["batch"].items()}
+        goals.append(Goal("a scan inside a batch, x the tutorial", batch["tutorial"] / batch["hilum"], 100))
     if "tutorial" in whole:
-        found.append(Mark("one cold process, x the tutorial", _ratio(told, one, "tutorial"), 40))
-        found += [
-            Mark(f"a cold process on {scan}, x the tutorial", _ratio(told, scan, "tutorial"), 60)
-            for scan in told["whole"]
+        goals.append(Goal("one cold process, x the tutorial", _ratio(results, one, "tutorial"), 40))
+        goals += [
+            Goal(f"a cold process on {scan}, x the tutorial", _ratio(results, scan, "tutorial"), 60)
+            for scan in results["whole"]
             if not scan.startswith("phantom")
         ]
     if "SimpleITK" in whole:
-        found.append(Mark("one cold process, x SimpleITK", _ratio(told, one, "SimpleITK"), 6))
-    found += _stage_marks(told["stages"]) if told["stages"] else []
+        goals.append(Goal("one cold process, x SimpleITK", _ratio(results, one, "SimpleITK"), 6))
+    goals += _stage_goals(results["stages"]) if results["stages"] else []
     if whole:
         peak = median(run["peak_gib"] for run in whole["hilum"])
-        found.append(Mark(f"peak memory at {BATCH_SLICES} slices, GiB", peak, 0.7, more=False))
-    if "long" in told:
-        found.append(
-            Mark(f"peak memory at {told['long']['slices']} slices, GiB", told["long"]["peak_gib"], 6, more=False)
+        goals.append(Goal(f"peak memory at {BATCH_SLICES} slices, GiB", peak, 0.7, more=False))
+    if "long" in results:
+        goals.append(
+            Goal(f"peak memory at {results['long']['slices']} slices, GiB", results["long"]["peak_gib"], 6, more=False)
         )
-    lines = [line for said in told["agreement"].values() for line in said]
+    lines = [line for output in results["agreement"].values() for line in output]
     if lines:
-        found.append(
-            Mark("agreement lines that do not hold", sum(" holds " not in f"{n} " for n in lines), 0, more=False)
+        goals.append(
+            Goal("agreement lines that do not hold", sum(" holds " not in f"{n} " for n in lines), 0, more=False)
         )
-    if sum(name.startswith("phantom") for name in told["whole"]) > 1:
+    if sum(name.startswith("phantom") for name in results["whole"]) > 1:
         for key, name in (("seconds", "time"), ("peak_gib", "memory")):
-            slices, more = growth(told, key)
-            found.append(Mark(f"exponent of {name} over slices", math.log(more) / math.log(slices), 1.0, more=False))
-    return found
+            slices, more = growth(results, key)
+            goals.append(Goal(f"exponent of {name} over slices", math.log(more) / math.log(slices), 1.0, more=False))
+    return goals
 
 
-def _stage_marks(runs: dict[str, dict[str, list[float]]]) -> list[Mark]:
-    """The marks of single stages."""
+def _stage_goals(runs: dict[str, dict[str, list[float]]]) -> list[Goal]:
+    """Compare single stages with their goals."""
     stages = {peer: {name: median(times) for name, times in runs[peer].items()} for peer in runs}
     ours = stages["hilum"]
     wanted = (("load", 8), ("resample", 100), ("tutorial3d", 100), ("tutorial2d", 300), ("dilate", 150))
-    found = [Mark(f"{name}, x the tutorial", stages["tutorial"][name] / ours[name], bound) for name, bound in wanted]
+    goals = [Goal(f"{name}, x the tutorial", stages["tutorial"][name] / ours[name], bound) for name, bound in wanted]
     slower = ours["hilum lungs"] / ours["tutorial3d"]
-    found.append(Mark("default lungs, x hilum's tutorial3d", slower, 10, more=False))
+    goals.append(Goal("default lungs, x hilum's tutorial3d", slower, 10, more=False))
     copies = ours["resample"] / stages["copy"]["scan"]
-    found.append(Mark("resample, copies of the input", copies, 8, more=False))
-    found.append(Mark("ct.nii.gz, seconds", ours["nii.gz, one core"], 0.4, more=False))
-    return found
+    goals.append(Goal("resample, copies of the input", copies, 8, more=False))
+    goals.append(Goal("ct.nii.gz, seconds", ours["nii.gz, one core"], 0.4, more=False))
+    return goals
 
 
-def _ratio(told: dict[str, Any], scan: str, peer: str) -> float:
-    """Median of the ratios of runs of the same round: a machine's drift falls out."""
-    runs = zip(told["whole"][scan][peer], told["whole"][scan]["hilum"], strict=True)
+def _ratio(results: dict[str, Any], scan: str, peer: str) -> float:
+    """Give the median ratio of runs in the same round, which a drift of the machine does not change."""
+    runs = zip(results["whole"][scan][peer], results["whole"][scan]["hilum"], strict=True)
     return median(other["seconds"] / ours["seconds"] for other, ours in runs)
 
 
-def table(told: dict[str, Any]) -> str:
-    """All of it as Markdown."""
+def table(results: dict[str, Any]) -> str:
+    """Format the results as Markdown."""
     lines = [
-        f"Measured on {told['machine']}; medians, ratios to hilum in the same round.",
+        f"Measured on {results['machine']}; medians, ratios to hilum in the same round.",
         "",
         "## Whole processes",
         "",
     ]
     lines += ["| scan | contender | seconds | spread | peak GiB | x hilum |", "| --- | --- | --- | --- | --- | --- |"]
-    for scan, peers in told["whole"].items():
+    for scan, peers in results["whole"].items():
         for peer, runs in peers.items():
             times = [seconds for run in runs for seconds in run["runs"]]
-            middle = seconds_of(told, scan, peer)
+            middle = seconds_of(results, scan, peer)
             peak = median(run["peak_gib"] for run in runs)
             spread = f"{min(times):.2f}-{max(times):.2f}"
-            ratio = _ratio(told, scan, peer) if "hilum" in peers else math.nan
+            ratio = _ratio(results, scan, peer) if "hilum" in peers else math.nan
             lines.append(f"| {scan} | {peer} | {middle:.2f} | {spread} | {peak:.2f} | {ratio:.1f} |")
-    lines += _stage_lines(told["stages"]) if told["stages"] else []
-    for name, said in told["agreement"].items():
-        lines += ["", f"## Agreement with the tutorial's code: {name}", "", *(f"    {line}" for line in said)]
-    lines += ["", "## Marks", "", "| mark | measured | wanted | |", "| --- | --- | --- | --- |"]
-    for mark in marks(told):
-        sign = ">=" if mark.more else "<="
+    lines += _stage_lines(results["stages"]) if results["stages"] else []
+    for name, output in results["agreement"].items():
+        lines += ["", f"## Agreement with the tutorial's code: {name}", "", *(f"    {line}" for line in output)]
+    lines += ["", "## Marks", "", "| goal | measured | wanted | |", "| --- | --- | --- | --- |"]
+    for goal in goals_of(results):
+        sign = ">=" if goal.more else "<="
         lines.append(
-            f"| {mark.name} | {mark.value:.2f} | {sign} {mark.bound:g} | {'holds' if mark.holds else 'FAILS'} |"
+            f"| {goal.name} | {goal.value:.2f} | {sign} {goal.bound:g} | {'holds' if goal.holds else 'FAILS'} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def _stage_lines(stages: dict[str, dict[str, list[float]]]) -> list[str]:
-    """The stages as Markdown."""
+    """Format the stages as Markdown."""
     copies = {name: median(runs) for name, runs in stages["copy"].items()}
     lines = ["", f"## Stages, {BATCH_SLICES} slices, one process, warm", ""]
     lines += [
@@ -291,9 +294,9 @@ def _stage_lines(stages: dict[str, dict[str, list[float]]]) -> list[str]:
         ours = median(runs)
         theirs = median(stages["tutorial"].get(name, [math.nan]))
         spread = f"{1000 * min(runs):.0f}-{1000 * max(runs):.0f}"
-        far = ours / copies["scan"]
+        ratio = ours / copies["scan"]
         lines.append(
-            f"| {name} | {1000 * ours:.0f} | {spread} | {1000 * theirs:.0f} | {theirs / ours:.0f} | {far:.1f} |"
+            f"| {name} | {1000 * ours:.0f} | {spread} | {1000 * theirs:.0f} | {theirs / ours:.0f} | {ratio:.1f} |"
         )
     lines.append(f"| one copy | {1000 * copies['scan']:.1f} | | | | 1.0 |")
     shared = [name for name in stages["hilum"] if name in stages["tutorial"]]
@@ -301,7 +304,7 @@ def _stage_lines(stages: dict[str, dict[str, list[float]]]) -> list[str]:
     return [*lines, "", f"Furthest from a copy, of the tutorial's stages: {worst}."]
 
 
-def plot(told: dict[str, Any], path: Path) -> None:
+def plot(results: dict[str, Any], path: Path) -> None:
     """Draw seconds of whole processes over the contenders, on a log scale."""
     import matplotlib as mpl
 
@@ -309,14 +312,14 @@ def plot(told: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    scans = list(told["whole"])
-    peers = list(told["whole"][scans[0]])
+    scans = list(results["whole"])
+    peers = list(results["whole"][scans[0]])
     width = 0.8 / len(peers)
     for k, peer in enumerate(peers):
-        heights = [seconds_of(told, scan, peer) for scan in scans]
-        places = [x + k * width for x in range(len(scans))]
-        axes.bar(places, heights, width, label=peer)
-        for x, height in zip(places, heights, strict=True):
+        heights = [seconds_of(results, scan, peer) for scan in scans]
+        positions = [x + k * width for x in range(len(scans))]
+        axes.bar(positions, heights, width, label=peer)
+        for x, height in zip(positions, heights, strict=True):
             axes.annotate(f"{height:.1f}", (x, height), ha="center", va="bottom", fontsize=7)
     axes.set_yscale("log")
     axes.set_ylabel("seconds, whole process")

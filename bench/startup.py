@@ -1,4 +1,4 @@
-"""Start-up: `import hilum`, `hilum --help` and compiled kernels beside `import numpy`, in turn, medians and ratios.
+"""Start-up time of `import hilum`, `hilum --help` and compiled kernels, compared with `import numpy`.
 
 python bench/startup.py [--runs 15]
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import hilum
 
-CACHED = Path(hilum.__file__).parent / "_kernels" / "__pycache__"
+CACHE = Path(hilum.__file__).parent / "_kernels" / "__pycache__"
 
 LINK = """
 import pathlib, sys
@@ -23,14 +23,14 @@ folder = pathlib.Path(sys.argv[1])
 for path in sorted(folder.glob("*.kernel"))[:int(sys.argv[2])]:
     machine_code._link(cache.read(path.name, folder.parent).partition(b"\\n")[2])
 """
-"""Load a number of cached kernels, as their first call does."""
+"""Loads a number of cached kernels into the process, as their first call does."""
 
 COMMANDS = {
     "import numpy": [sys.executable, "-c", "import numpy"],
     "import numpy, hilum": [sys.executable, "-c", "import numpy, hilum"],
     "hilum --help": [str(Path(sys.executable).with_name("hilum")), "--help"],
-    "the first kernel": [sys.executable, "-c", LINK, str(CACHED), "1"],
-    "twenty-one kernels": [sys.executable, "-c", LINK, str(CACHED), "21"],
+    "the first kernel": [sys.executable, "-c", LINK, str(CACHE), "1"],
+    "twenty-one kernels": [sys.executable, "-c", LINK, str(CACHE), "21"],
 }
 
 

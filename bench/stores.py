@@ -1,12 +1,12 @@
-"""How large a stored CT is, and how fast a patch and the whole of it are read: the table behind the chunks and codecs.
+"""Size of a stored CT, and time to read a patch and the whole volume, for the choice of chunks and codecs.
 
-    python bench/stores.py [SCAN [ANNOTATIONS.csv]]          what the formats cost, as hilum writes them and otherwise
-    python bench/stores.py --check [SCAN [ANNOTATIONS.csv]]  12 phantom scans, and SCAN, in every format, held together
-    python bench/stores.py --check --peers PYTHON ...        and every nodule's place, as MONAI and TorchIO see it
+    python bench/stores.py [SCAN [ANNOTATIONS.csv]]          cost of the formats, with hilum's settings and others
+    python bench/stores.py --check [SCAN [ANNOTATIONS.csv]]  compare 12 phantom scans, and SCAN, in all formats
+    python bench/stores.py --check --peers PYTHON ...        also the position of every nodule in MONAI and TorchIO
 
-Without SCAN a phantom is measured. Patches are 64^3 at random places, one thread, files in the page cache; the
-figures are medians of processor time, so that a busy machine changes them little. MONAI and TorchIO want torch, which
-hilum does not: PYTHON is that of an environment that has them, as `python3 dev.py frameworks` makes it.
+Without SCAN a phantom is measured. Patches are 64^3 at random positions, with one thread and files in the page cache.
+Times are medians of processor time, so that a busy machine changes them little. MONAI and TorchIO need torch: PYTHON is
+an environment that has them, from `python3 dev.py frameworks`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 import hilum
 from hilum import batch
-from hilum.io.volumes.formats import FORMATS
+from hilum.io.volumes.formats import STORES
 from hilum.io.volumes.open_volumes import read_all
 from hilum.outputs.finished import finished_scans, read_record
 from hilum.outputs.store import read_finished
 from hilum.outputs.volumes import open_stored
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.recipes import parse_recipe
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 SIZE, PATCHES, WHOLES = 64, 40, 3
 
 TOLERANCE = 0.01
-"""Millimeters within which a place is the same."""
+"""Largest difference of equal positions, mm."""
 
 CONTENDERS = Path(__file__).resolve().parent / "contenders"
 
@@ -63,7 +63,7 @@ B2ND = [
     ("lz4", 5, "shuffle", 128, 32),
     ("lz4hc", 5, "bitshuffle", 128, 32),
 ]
-"""Codec, level, filter, edge of a chunk and of a block."""
+"""Codec, level, filter, edge length of chunks and blocks."""
 
 ZARR = [
     ("zstd", 1, "bitshuffle", 32, True),
@@ -78,7 +78,7 @@ ZARR = [
     ("lz4", 5, "bitshuffle", 64, False),
     ("lz4", 5, "bitshuffle", 0, False),
 ]
-"""Codec, level, filter, edge of a chunk (0: slabs of 16 slices), and whether all of them lie in one file."""
+"""Codec, level, filter, edge length of chunks (0: slabs of 16 slices), and whether all chunks are in one file."""
 
 
 def run(folder: Path, scans: list[Path], annotations: Path | None, name: str) -> Path:
@@ -104,7 +104,7 @@ def weight(path: Path) -> float:
 
 
 def cost(take: Callable[[], object], times: int) -> float:
-    """Milliseconds of the processor: the median."""
+    """Measure the median processor time, ms."""
     spent = []
     for _ in range(times):
         started = time.process_time()
@@ -128,7 +128,7 @@ def boxes(array: NDArray[Any]) -> Iterator[tuple[slice, ...]]:
 def measure_formats(folder: Path, out: dict[str, Path], scan: hilum.Scan) -> None:
     for name, run_folder in out.items():
         ((path, record),) = finished_scans(run_folder)
-        wrote = cost(lambda name=name: hilum.write(scan.ct, folder / f"x{FORMATS[name]}"), 3)  # type: ignore[misc]
+        wrote = cost(lambda name=name: hilum.write(scan.ct, folder / f"x{STORES[name].suffix}"), 3)  # type: ignore[misc]
         whole = cost(lambda path=path, record=record: read_all(open_stored(path, record, "ct")).sum(), WHOLES)  # type: ignore[misc]
         where, stored = boxes(scan.ct.array), open_stored(path, record, "ct")
 
@@ -136,13 +136,13 @@ def measure_formats(folder: Path, out: dict[str, Path], scan: hilum.Scan) -> Non
             stored: Any = stored, where: Any = where, name: str = name, path: Path = path, record: Any = record
         ) -> None:
             box = next(where)
-            held = open_stored(path, record, "ct") if name == "nifti" else stored
-            got = held.read([s.start for s in box], [s.stop - s.start for s in box])
-            assert np.array_equal(got, scan.ct.array[box])  # noqa: S101 - what is timed is right
+            volume = open_stored(path, record, "ct") if name == "nifti" else stored
+            patch_read = volume.read([s.start for s in box], [s.stop - s.start for s in box])
+            assert np.array_equal(patch_read, scan.ct.array[box])  # noqa: S101 - checks what is timed
 
         line(
             f"{name}, as hilum stores it",
-            weight(path / f"ct{FORMATS[name]}"),
+            weight(path / f"ct{STORES[name].suffix}"),
             wrote,
             cost(patch, 3 if name == "nifti" else PATCHES),
             whole,
@@ -189,8 +189,8 @@ def measure_choices(folder: Path, array: NDArray[Any]) -> None:
         line(f"zarr {codec} {level} {bits}, chunks {chunk or 'slabs'}, {how}", weight(path), wrote, patch, whole)
 
 
-def by_strangers(path: Path, part: str, name: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Array and affine (LPS mm, of voxels z, y, x), read without hilum."""
+def read_without_hilum(path: Path, part: str, name: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Read array and affine (LPS mm, of voxels z, y, x) with other libraries."""
     if name == "nifti":
         image, again = SimpleITK.ReadImage(path / f"{part}.nii.gz"), nibabel.load(path / f"{part}.nii.gz")
         matrix = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
@@ -220,13 +220,13 @@ def check(out: dict[str, Path]) -> None:
             for part, volume in (("ct", scan.ct), ("lungs", scan.lungs), ("nodules", scan.nodule_mask)):
                 if volume is None:
                     continue
-                array, affine = by_strangers(run_folder / "scans" / folder.name, part, name)
+                array, affine = read_without_hilum(run_folder / "scans" / folder.name, part, name)
                 if not np.array_equal(array, volume.array) or array.dtype != volume.array.dtype:
                     sys.exit(f"{run_folder}: {folder.name}: {part} differs")
                 corners = np.array(np.meshgrid(*[(0, n - 1) for n in array.shape])).reshape(3, -1)
                 here = affine[:, :3] @ corners + affine[:, 3:]
-                apart = np.abs(here.T - volume.geometry.index_to_world(corners.T)).max()
-                worst[name] = max(worst[name], float(apart))
+                distance = np.abs(here.T - volume.geometry.index_to_world(corners.T)).max()
+                worst[name] = max(worst[name], float(distance))
                 volumes, voxels = volumes + 1, voxels + array.size
             told = read_record(run_folder / "scans" / folder.name)
             nodules += 0 if told is None else len(told.nodules)
@@ -237,7 +237,7 @@ def check(out: dict[str, Path]) -> None:
 
 
 def nodules_of(run_folder: Path, table: Path) -> Iterator[dict[str, Any]]:
-    """Every nodule of a run: where the table has it, its voxel (x, y, z), and the middle of its mask in the world."""
+    """Yield the nodules of a run: position in the table, voxel (x, y, z), and middle of the mask in the world."""
     with table.open(newline="") as file:
         rows = [(row["seriesuid"], *(float(row[f"coord{axis}"]) for axis in "XYZ")) for row in csv.DictReader(file)]
     for folder, record in finished_scans(run_folder):
@@ -251,21 +251,21 @@ def nodules_of(run_folder: Path, table: Path) -> Iterator[dict[str, Any]]:
             yield {**told, "voxel": nodule.voxel[::-1]}
 
 
-def check_places(out: dict[str, Path], table: Path, python: str) -> None:
-    """Ask MONAI and TorchIO where the nodules of the .nii.gz are; the table, and the .npy, know."""
+def check_positions(out: dict[str, Path], table: Path, python: str) -> None:
+    """Compare the nodules' positions in MONAI and TorchIO (.nii.gz) with those in the table and the .npy."""
     told = json.dumps(list(nodules_of(out["npy"], table)))
-    words = [python, str(CONTENDERS / "places.py"), str(out["nifti"])]
+    words = [python, str(CONTENDERS / "nodule_positions.py"), str(out["nifti"])]
     done = subprocess.run(words, input=told, capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{python} could not look: {done.stderr.strip().splitlines()[-1]}")
+        sys.exit(f"{python} failed: {done.stderr.strip().splitlines()[-1]}")
     for one in map(json.loads, done.stdout.splitlines()):
         text = "{reader}: {nodules} centers, the farthest {center:.2g} mm from the table's place; "
         text += "{masks} masks, the farthest middle {middle:.2g} mm; 0.1 voxel away: at least {moved:.2g} mm"
         print(text.format(**one))
         if max(one["center"], one["middle"]) > TOLERANCE:
-            sys.exit("a nodule is seen elsewhere")
+            sys.exit("a nodule is at another position")
         if one["moved"] <= TOLERANCE:
-            sys.exit("a shift of 0.1 voxel went unnoticed")
+            sys.exit("a shift of 0.1 voxel was not noticed")
 
 
 def main() -> None:
@@ -282,14 +282,14 @@ def main() -> None:
             made = phantoms(folder / "in", range(12), (60, 120, 120), (5.0, 3.0, 3.0))
             inputs = {"phantoms": (made, made / "annotations.csv"), **({"scan": (scan, table)} if scan else {})}
             for part, (where, notes) in inputs.items():
-                out = {form: run(folder / part, [where], notes, form) for form in FORMATS}
+                out = {form: run(folder / part, [where], notes, form) for form in STORES}
                 check(out)
                 if args.peers and notes:
-                    check_places(out, notes, args.peers)
+                    check_positions(out, notes, args.peers)
             return
         if scan is None:
             scan = phantoms(folder / "in", range(1), (150, 200, 200), (2.0, 2.0, 2.0))
-        out = {form: run(folder, [scan], table, form) for form in FORMATS}
+        out = {form: run(folder, [scan], table, form) for form in STORES}
         ((path, record),) = finished_scans(out["npy"])
         whole = read_finished(path, record)
         print(f"{' x '.join(map(str, whole.ct.shape))} voxels of int16, {whole.ct.array.nbytes / 1e6:.1f} MB")

@@ -1,10 +1,10 @@
-"""How long it takes from `hilum view` to the first picture, the server's part and the browser's apart.
+"""Time from `hilum view` to the first picture, for the server and the browser.
 
     python bench/viewer_page.py SCAN [SCAN ...]
 
-Each SCAN is opened five times, each time by a new server and a new Chromium; medians in seconds. ``server`` is from the
-command to the address it prints (the scan is read by then), ``browser`` from opening that address to the first slices
-on the screen, ``page`` the part of it that the page itself counts, ``3-D`` from opening the address to the 3-D view.
+Each SCAN is opened five times, each time by a new server and a new Chromium. Prints medians in seconds: ``server``,
+from the command to the address that it prints (the scan is read by then); ``browser``, from opening the address to the
+first slices; ``page``, the part of it that the page measures; ``3-D``, from opening the address to the 3-D view.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MARKS = "Object.fromEntries(performance.getEntriesByType('mark').map(one => [one
 
 
 def opened(path: str) -> dict[str, float]:
-    """Seconds of one start."""
+    """Measure one start, in seconds."""
     from browser import browser
 
     with browser(width=1440, height=900) as page:
@@ -32,19 +32,19 @@ def opened(path: str) -> dict[str, float]:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             address = re.fullmatch(r"(http://\S+)\n", process.stdout.readline() if process.stdout else "")
             if address is None:
-                sys.exit(f"hilum view shows nothing of {path}")
-            told = time.perf_counter()
+                sys.exit(f"hilum view printed no address for {path}")
+            served = time.perf_counter()
             page.open(address[1])
-            marks = waited(page, "hilum:first-picture")
+            marks = wait_for(page, "hilum:first-picture")
             first = time.perf_counter()
-            rendered = waited(page, "hilum:render")["hilum:render"]
+            rendered = wait_for(page, "hilum:render")["hilum:render"]
             process.terminate()
-        return {"server": told - start, "browser": first - told, "first picture": first - start,
+        return {"server": served - start, "browser": first - served, "first picture": first - start,
                 "page": marks["hilum:first-picture"], "3-D": rendered}  # fmt: skip
 
 
-def waited(page: object, name: str) -> dict[str, float]:
-    """The page's marks, once this one is among them."""
+def wait_for(page: object, name: str) -> dict[str, float]:
+    """Wait for a mark of the page, and give all its marks."""
     until = time.perf_counter() + 120
     while name not in (marks := page.run(MARKS)):  # type: ignore[attr-defined]
         if time.perf_counter() > until:

@@ -51,14 +51,14 @@ class Page:
             message["sessionId"] = self.session
         os.write(self.commands, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self._read(60)
+            answer = self._read(120)
             if answer.get("id") == self.number:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return answer["result"]
             self.events.append(answer)
 
-    def wait(self, event, seconds=60):
+    def wait(self, event, seconds=120):
         """Wait for an event; those before it are kept too."""
         until = time.monotonic() + seconds
         while not any(e.get("method") == event for e in self.events):
@@ -83,7 +83,7 @@ class Page:
         self.call("Page.navigate", url=path if local else Path(path).resolve().as_uri())
         self.wait("Page.loadEventFired")
         arrived = "document.readyState === 'complete' && !document.querySelector('meta[http-equiv=refresh]')"
-        for _ in range(600):
+        for _ in range(2400):
             with suppress(RuntimeError):  # between one page and the next
                 if self.run(arrived):
                     return
@@ -97,7 +97,7 @@ class Page:
             raise RuntimeError(str(told["exceptionDetails"]))
         return told["result"].get("value")
 
-    def until(self, script, want, seconds=30):
+    def until(self, script, want, seconds=120):
         """The value of an expression as soon as it is the one wanted, or when the time is over."""
         until = time.monotonic() + seconds
         while (value := self.run(script)) != want and time.monotonic() < until:

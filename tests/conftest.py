@@ -1,8 +1,8 @@
 """Where the real scans are, how a test asks for them, and how tests share the cores.
 
 `python3 dev.py test` spreads them with pytest-xdist: the tests of a file stay together, so that what a file's fixtures
-make is made once, and the files of `LONGEST` start first, so that none is left over at the end. Nobody compiles a
-kernel that another process is compiling.
+make is made once, and the files of `LONGEST` start first, so that none is left over at the end. No worker compiles what
+another one is compiling.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from hilum._os import lock_handle
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
-LONGEST = ()
-"""Files in the order in which they start, from the longest on; the others follow."""
-
-APART = frozenset()
-"""Files whose tests share nothing that is dear to make: each goes where there is time."""
+LONGEST = (
+    "test_pages", "test_viewer_browser", "test_convert", "test_hostile_runs", "test_fuzz", "test_batch", "test_cluster",
+    "test_hostile", "test_lungs", "test_machine", "test_dicom", "test_luna16", "test_exports", "test_quality",
+    "test_augment", "test_pictures", "test_dicom_values", "test_report", "test_luna16_page", "test_kernels",
+    "test_compiled", "test_viewer", "test_degenerate", "test_stores", "test_kept", "test_viewer_walk", "test_wheel",
+)  # fmt: skip
+"""Files in the order in which they start; the others follow. A wrong order costs time, and nothing else."""
 
 # The machine that runs this may be busy: a slow example is no failure.
 settings.register_profile("hilum", deadline=None, derandomize=True)
@@ -38,8 +40,7 @@ def pytest_collection_modifyitems(config, items):
     rank = {name: k for k, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
     for item in items:
-        if item.path.stem not in APART:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_configure(config):

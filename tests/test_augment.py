@@ -15,10 +15,10 @@ import hilum
 from hilum._kernels.patches.rotate import MARGIN
 from hilum.errors import GeometryError, InputError
 from hilum.ops.patches.poses import Pose
-from hilum.ops.patches.sampling import KEEP, ROUND, cut_from, pick, sample, turned
+from hilum.ops.patches.sampling import KEEP, ROUND, copy_reoriented, cut_from, sample, sample_labels
 from hilum.outputs.finished import read_record
 from hilum.outputs.store import read_finished
-from hilum.train.augment import Augment, boxes_of
+from hilum.train.augment import Augment, patch_boxes
 from hilum.train.dataset import PatchDataset
 
 AIR = -1024.0
@@ -127,7 +127,7 @@ def test_patches_of_more_lanes_than_one_block(size):
         )
         assert np.abs(sampled(array, pose) - at(known, places(pose) + 70)).max() < 0.1
         labels = (array > 1000).astype(np.uint8)
-        assert np.array_equal(pick(labels, labels.shape, cut_from(labels, 0), pose), nearest(labels, pose))
+        assert np.array_equal(sample_labels(labels, labels.shape, cut_from(labels, 0), pose), nearest(labels, pose))
 
 
 def seen_beyond(margin, seed):
@@ -158,7 +158,7 @@ def test_labels_are_those_of_the_nearest_voxels(seed, center):
         labels[tuple(slice(max(a - 3, 0), a + 4) for a in at)] = label
     labels[-1, -1, -1] = 9  # among the last voxels, which fill no word of eight
     pose = draw(seed, center=center, size=24)
-    found = pick(labels, labels.shape, cut_from(labels, 0), pose)
+    found = sample_labels(labels, labels.shape, cut_from(labels, 0), pose)
     assert np.array_equal(found, nearest(labels, pose))
 
 
@@ -171,11 +171,11 @@ def test_flips_and_turns_alone_move_voxels_and_change_none(seed, size):
     assert not pose.resampled
     want = array[tuple(places(pose).astype(int))]
     labels = (array % 5).astype(np.uint8)
-    assert np.array_equal(pick(labels, labels.shape, cut_from(labels, 0), pose), want % 5)
+    assert np.array_equal(sample_labels(labels, labels.shape, cut_from(labels, 0), pose), want % 5)
     for whole in (array, None):
         made, unit = np.empty((size,) * 3, np.int16), np.empty((size,) * 3, np.float32)
-        turned(whole, array.shape, cut_from(array, AIR), pose, made, KEEP)
-        turned(whole, array.shape, cut_from(array, AIR), pose, unit, (1, -1000.0, 1400.0, 0.25))
+        copy_reoriented(whole, array.shape, cut_from(array, AIR), pose, made, KEEP)
+        copy_reoriented(whole, array.shape, cut_from(array, AIR), pose, unit, (1, -1000.0, 1400.0, 0.25))
         assert np.array_equal(made, want)
         assert np.allclose(unit, np.clip((want + 1000) / 1400, 0, 1) - 0.25, atol=1e-6)
 
@@ -206,7 +206,7 @@ def test_a_pose_turns_by_the_angle_and_zooms_in_the_patient(seed):
 def test_a_box_holds_the_turned_sphere_and_no_more(seed, voxel, diameter):
     spacing = (2.0, 0.7, 0.7)
     pose = draw(seed, center=(15.0, 15.0, 15.0), size=32)
-    which, boxes = boxes_of(pose, spacing, np.array([voxel]), np.array([diameter]))
+    which, boxes = patch_boxes(pose, spacing, np.array([voxel]), np.array([diameter]))
     back = np.linalg.inv(pose.matrix)
     place = back @ (np.array(voxel) - pose.center) + 15.5
     assert len(which) == (np.all((place > -0.5) & (place < 31.5)))
@@ -295,7 +295,7 @@ def test_an_option_changes_nothing_that_another_draws(run):
         ({"flip": "q"}, "flip is 'q'"), ({"flip": "xx"}, "flip is 'xx'"), ({"rotate_degrees": 46}, "out of range"),
         ({"rotate_degrees": float("nan")}, "out of range"), ({"scale": (1.1, 0.9)}, "out of range"),
         ({"scale": (0.4, 1.0)}, "out of range"), ({"share": 1.5}, "out of range"),
-        ({"rotate_degrees": 5, "rotate_about": ""}, "about no axis"),
+        ({"rotate_degrees": 5, "rotate_about": ""}, "names no axis"),
     ],
 )  # fmt: skip
 def test_options_out_of_range_are_refused(options, said):
@@ -308,6 +308,6 @@ def test_what_the_geometry_does_not_allow_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"its pixels are 1 by 1.5 mm"):
         PatchDataset(run, size=16, jitter_mm=1.0, augment=Augment(turn90=True))
     assert len(PatchDataset(run, size=16, jitter_mm=1.0, augment=Augment(rotate_degrees=10)))
-    with pytest.raises(InputError, match="a nodule stays inside such a patch up to"):
+    with pytest.raises(InputError, match="a nodule stays inside its patch up to"):
         PatchDataset(run, size=16, jitter_mm=6.5, augment=Augment(rotate_degrees=45))
     assert len(PatchDataset(run, size=16, jitter_mm=6.5))

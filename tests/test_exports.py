@@ -23,10 +23,10 @@ from hilum.export.boxes import write_boxes_csv, write_coco3d
 from hilum.export.monai import write_monai
 from hilum.export.nnunet import write_nnunet
 from hilum.export.seg import write_segmentations
-from hilum.ops.regrid import place_mask
+from hilum.ops.regrid import regrid_mask
 from hilum.outputs.finished import finished_scans
 from hilum.outputs.store import read_stored
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16
 
 
@@ -130,13 +130,13 @@ def test_nnunet_replaces_only_what_is_its_own(work, tmp_path):
     with pytest.raises(OutputError, match="--overwrite"):
         write_nnunet(work / "RUN", tmp_path)
     write_nnunet(work / "RUN", tmp_path, overwrite=True)
-    with pytest.raises(OutputError, match="that number"):
+    with pytest.raises(OutputError, match="the same number"):
         write_nnunet(work / "RUN", tmp_path, name="Other", overwrite=True)
     (made.folder / "dataset.json").write_text("{}")
-    with pytest.raises(OutputError, match="something else"):
+    with pytest.raises(OutputError, match="not written by hilum"):
         write_nnunet(work / "RUN", tmp_path, overwrite=True)
     for bad in ({"name": "a/b"}, {"number": 0}, {"number": 1000}, {"name": ""}):
-        with pytest.raises(InputError, match="no name for nnU-Net"):
+        with pytest.raises(InputError, match="is not a valid name"):
             write_nnunet(work / "RUN", tmp_path, **bad)
     assert [path.name for path in tmp_path.iterdir()] == ["Dataset501_Hilum"]
 
@@ -149,7 +149,7 @@ def test_nnunet_refuses_the_unit_range_and_scans_nobody_looked_at(work, tmp_path
         write_nnunet(tmp_path / "unit", tmp_path / "raw")
     assert not (tmp_path / "raw").exists()
     assert main(["run", one, "--recipe", str(recipe(tmp_path)), "--out", str(tmp_path / "bare")]) == 0
-    with pytest.raises(MissingInputError, match="nobody looked"):
+    with pytest.raises(MissingInputError, match="run without annotations"):
         write_nnunet(tmp_path / "bare", tmp_path / "raw")
     assert write_nnunet(tmp_path / "bare", tmp_path / "raw", labels="lungs").cases == 1
 
@@ -161,6 +161,7 @@ def test_boxes_lie_where_the_nodules_lie(work, tmp_path):
         rows = list(csv.DictReader(file))
     told = json.loads((tmp_path / "coco.json").read_text())
     assert len(rows) == len(told["annotations"]) == 5
+    assert [one["id"] for one in told["annotations"]] == [1, 2, 3, 4, 5]
     assert len(told["images"]) == 2  # the scan without a nodule is an image without an annotation
     places = {image["id"]: image for image in told["images"]}
     for row, one in zip(rows, told["annotations"], strict=True):
@@ -193,7 +194,7 @@ def test_monai_reads_images_and_boxes_of_the_world(work, tmp_path):
         write_monai(work / "NPY", tmp_path / "other.json")
     list(batch.convert_run(work / "NPY", tmp_path / "again", file_format="nifti"))  # what it says to do
     assert write_monai(tmp_path / "again", tmp_path / "again.json").scans == 2
-    with pytest.raises(InputError, match="no scan of the fold"):
+    with pytest.raises(InputError, match="no scan is in the fold"):
         write_monai(work / "RUN", tmp_path / "other.json", validation="7")
     assert not (tmp_path / "other.json").exists()
 
@@ -313,11 +314,11 @@ def test_a_series_that_is_gone_or_lies_elsewhere_is_refused(work, tmp_path):
         header = pydicom.dcmread(path)
         header.ImagePositionPatient = [float(v) + 7 for v in header.ImagePositionPatient]
         header.save_as(path)
-    with pytest.raises(GeometryError, match="does not lie where it lay"):
+    with pytest.raises(GeometryError, match="has changed since the run"):
         write_segmentations(work / "RUN", tmp_path / "seg", sources=[tmp_path / "moved"])
     assert not (tmp_path / "seg").exists()
     write_segmentations(work / "RUN", tmp_path / "seg", sources=[work / "dicom"])
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="exists already"):
         write_segmentations(work / "RUN", tmp_path / "seg", sources=[work / "dicom"])
 
 
@@ -336,10 +337,10 @@ def test_a_mask_on_another_grid_is_what_simpleitk_makes_of_it():
     for direction in (grid.direction, turned):
         other = hilum.Geometry((20, 15, 18), (1.17, 1.41, 1.03), (-5.3, 6.2, -9.7), direction)
         wanted = place_by_simpleitk(mask, Grids(grid, other))
-        assert np.array_equal(place_mask(mask, other).array, wanted)
+        assert np.array_equal(regrid_mask(mask, other).array, wanted)
         assert wanted.any()
     moved = hilum.Geometry(grid.shape, grid.spacing, (-6.9, 5.0, -11.0))
-    assert not np.array_equal(place_mask(mask, moved).array, mask.array)
+    assert not np.array_equal(regrid_mask(mask, moved).array, mask.array)
 
 
 class Grids:

@@ -20,7 +20,7 @@ from training_inputs import NODULES, OBLIQUE, make_run
 import hilum
 from hilum.cli import main
 from hilum.outputs.finished import finished_scans
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.phantom.files import write_luna16
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the programs are theirs

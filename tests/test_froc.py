@@ -242,7 +242,7 @@ def test_marks_order_of_columns_line_ends_and_extra_columns_do_no_harm(tmp_path,
         ("\r\n \n", "is empty"),
         ("seriesuid,coordX,coordY,coordZ\n", "column probability is missing"),
         (HEAD + ",coordX\n", "column coordX is there twice"),
-        (HEAD.replace(",", ";"), "something else than commas"),
+        (HEAD.replace(",", ";"), "by commas"),
         (HEAD + f"\n{A},1,2,3\n", "line 2: 4 fields, expected 5"),
         (HEAD + f"\n{A},1,2,3,0.5,6\n", "line 2: 6 fields, expected 5"),
         (HEAD + f"\n{A},1,2,3,nan\n", "line 2: probability is 'nan'"),
@@ -374,7 +374,7 @@ def test_odd_tables_are_named(capsys, files, tmp_path):
     assert json.loads(out)["notes"][0]["code"] == "scans-assumed"
     stray = write(tmp_path, lines({**MARKS, "1.2.9": rows((0, 0, 0, 1))}), "stray.csv")
     err = call(capsys, stray, files["nodules"])[2]
-    assert "of 1 no table but the detections knows: 1.2.9" in err
+    assert "1 of them are only in the detections: 1.2.9" in err
     status, out, err = call(capsys, stray, files["nodules"], "--scans", files["scans"], "--json", "--bootstrap", 0)
     assert "unknown-series: detections of 1 series outside the list of scans do not count: 1.2.9" in err
     assert json.loads(out)["marks"] == 7
@@ -385,10 +385,10 @@ def test_odd_tables_are_named(capsys, files, tmp_path):
     status, out, err = call(capsys, write(tmp_path, HEAD, "none.csv"), files["nodules"], "--json")
     assert (status, json.loads(out)["cpm"], "no-detections" in err) == (0, 0.0, True)
     err = call(capsys, files["marks"], files["nodules"], "--most-marks", 2)[2]
-    assert "marks-beyond-limit: 3 marks are beyond the 2 of highest probability" in err
+    assert "marks-beyond-limit: 3 marks do not count: only the 2 most probable marks of a scan do" in err
     lonely = write(tmp_path, lines({A: NODULES[A]}, HEAD.replace("probability", "diameter_mm")), "lonely.csv")
     err = call(capsys, files["marks"], lonely, "--scans", files["scans"], "--bootstrap", 100)[2]
-    assert "bootstrap samples hold no nodule" in err
+    assert "bootstrap samples have no nodule" in err
 
 
 def test_what_cannot_be_scored_is_one_line(capsys, files, tmp_path):

@@ -12,16 +12,16 @@ import SimpleITK as sitk  # noqa: N813 - the name everybody uses
 import hilum
 from hilum import batch, cli
 from hilum.datasets import luna16, recognize
-from hilum.datasets.luna16_patients import PATIENTS, read_patients, whole_folds
+from hilum.datasets.luna16_patients import PATIENTS, patient_folds, read_patients
 from hilum.errors import AnnotationError, InputError, MissingInputError, OutputError
-from hilum.ops.quality.nodules import compare_with_given, measure_each_nodule
+from hilum.ops.quality.nodules import compare_with_reference, measure_each_nodule
 from hilum.outputs import nodule_records
 from hilum.outputs.dataset_summary import merge_tables, read_summary
 from hilum.outputs.finished import finished_scans, read_record
 from hilum.outputs.ledger import read_ledger
 from hilum.outputs.nodule_records import read_locations
 from hilum.outputs.records import TableRecord
-from hilum.outputs.store import FORMATS, read_finished
+from hilum.outputs.store import STORES, read_finished
 from hilum.phantom.chest import PhantomOptions, make_phantom
 from hilum.phantom.files import write_luna16
 from hilum.recipes import parse_recipe
@@ -216,7 +216,7 @@ def test_the_command_says_what_it_took_and_what_did_not_fit(capsys, few, phantom
     assert "2 scans: 2 done" in out
     assert "luna16: 10 nodules in 2 of 2 scans; 10 lie in the volume" in out
     assert "detected the data set luna16" in err
-    assert "annotations.csv: 45 of 55 rows are of 9 series that are not here" in err
+    assert "annotations.csv: 45 of 55 rows name 9 series that are not here" in err
     (told,) = read_summary(tmp_path / "out")
     table = next(table for table in told.tables if table.name == "annotations.csv")
     here = {path.stem for path in few.rglob("*.mhd")}
@@ -269,7 +269,7 @@ def test_half_a_scan_is_a_refused_row(few, tmp_path, missing):
     rows = batch.run(found.refs, parse_recipe(COARSE), tmp_path / "out", found=found)
     assert [row.status for row in rows] == ["done", "refused"]
     assert rows[1].code == "missing"
-    assert gone.stem[:20] in rows[1].shown
+    assert gone.stem[:20] in rows[1].full_reason
     assert len(read_ledger(tmp_path / "out")) == 2
     assert read_summary(tmp_path / "out")[0].finished == 1
 
@@ -441,13 +441,13 @@ def test_no_patient_is_in_two_folds_whatever_the_list():
     rng = np.random.default_rng(0)
     folds = {str(k): int(rng.integers(10)) for k in range(300)}
     patients = {str(k): f"p{int(rng.integers(80))}" for k in range(250)}
-    whole = whole_folds(folds, patients).folds
+    whole, _ = patient_folds(folds, patients)
     of_patient = {}
     for uid, fold in whole.items():
         of_patient.setdefault(patients.get(uid, uid), set()).add(fold)
     assert whole.keys() == folds.keys()
     assert {len(several) for several in of_patient.values()} == {1}
-    assert whole_folds({"a": 3, "b": 7}, {}) == ({"a": 3, "b": 7}, [])
+    assert patient_folds({"a": 3, "b": 7}, {}) == ({"a": 3, "b": 7}, [])
 
 
 def test_patients_without_a_name_are_nobody(tmp_path):
@@ -477,7 +477,9 @@ def test_both_formats_are_read_back_for_the_proof(few, tmp_path, file_format):
     rows = batch.run(luna16.index(few).refs[:1], recipe, tmp_path / "out")
     record = read_record(tmp_path / "out" / "scans" / rows[0].id)
     assert 0 <= record.nodules[0].round_trip_mm < 1e-6
-    affine = nodule_records._stored_affine(tmp_path / "out" / "scans" / rows[0].id / ("ct" + FORMATS[file_format]))
+    affine = nodule_records._stored_affine(
+        tmp_path / "out" / "scans" / rows[0].id / ("ct" + STORES[file_format].suffix)
+    )
     image = hilum.read(next((few / "subset0").glob("*.mhd"))).ct.geometry
     assert np.allclose(affine[:3, :3] @ record.nodules[0].voxel + affine[:3, 3], record.nodules[0].world)
     assert image.index_to_world(record.nodules[0].source_voxel) == pytest.approx(record.nodules[0].world)
@@ -500,11 +502,11 @@ def test_figures_of_nodules_and_agreement_against_loops():
     assert figures[2] == {"voxels": 0.0}
     assert "inside_lungs" not in measure_each_nodule(ct, None, labels, count=2)[0]
     a, b = lungs.array > 0, given.array > 0
-    told = compare_with_given(lungs, given)
+    told = compare_with_reference(lungs, given)
     assert told["given_lungs_dice"] == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()), abs=1e-4)
     assert told["given_lungs_covered"] == pytest.approx((a & b).sum() / b.sum(), abs=1e-4)
-    assert compare_with_given(lungs, Mask(np.zeros(grid.shape, np.uint8), grid)) == {}
-    assert compare_with_given(lungs, lungs) == {"given_lungs_dice": 1.0, "given_lungs_covered": 1.0}
+    assert compare_with_reference(lungs, Mask(np.zeros(grid.shape, np.uint8), grid)) == {}
+    assert compare_with_reference(lungs, lungs) == {"given_lungs_dice": 1.0, "given_lungs_covered": 1.0}
 
 
 def test_copies_of_a_table_are_joined_and_others_kept_apart():

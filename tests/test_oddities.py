@@ -13,11 +13,11 @@ from test_dicom import read_by_pydicom
 
 import hilum
 from hilum.errors import HilumError
-from hilum.io import READERS, suffix_of
 from hilum.io.dicom.headers import read_headers
-from hilum.io.dicom.hu import to_hu
+from hilum.io.dicom.hu import frame_to_hu
 from hilum.io.dicom.pixels import stored_frames
 from hilum.io.dicom.reader import read_dicom
+from hilum.io.volumes.formats import SCAN_SUFFIXES, suffix_of
 from hilum.testing import assert_same_geometry
 
 pytestmark = pytest.mark.real
@@ -37,7 +37,7 @@ def one_frame(path):
     header = read_headers(path.parent, path.name)[0]
     out = np.empty((header.rows, header.columns), np.int16)
     (stored,) = stored_frames(path.parent, [header], np.empty_like(out))
-    return out, to_hu(stored, header, out).padding
+    return out, frame_to_hu(stored, header, out).padding
 
 
 def by_pydicom_alone(path):
@@ -106,7 +106,7 @@ def verdicts(root):
     for path in slices_of(root):
         yield str(path.relative_to(root)), "slice", *judge_slice(path)
     for path in sorted(root.rglob("*")):
-        if path.is_file() and suffix_of(path) in READERS:
+        if path.is_file() and suffix_of(path) in SCAN_SUFFIXES:
             yield str(path.relative_to(root)), "volume", *judge_volume(path)
     for path in sorted({p.parent for p in root.rglob("*.dcm")}):
         yield f"{path.relative_to(root)}/", "folder", *judge_folder(path)

@@ -19,7 +19,7 @@ from hilum.geometry import IDENTITY_DIRECTION
 from hilum.ops.patches.boxes import cut_patch, padded_voxels, patch_start
 from hilum.outputs.finished import read_record
 from hilum.outputs.store import read_finished
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.phantom.files import write_luna16
 from hilum.recipes import parse_recipe
 from hilum.testing import directions
@@ -183,7 +183,7 @@ def test_a_tree_of_luna16_becomes_patches_with_folds_and_its_own_candidates(tmp_
     assert {r["kind"] for r in drawn} <= {"candidate", "excluded"}
     assert drawn
     assert all(any(float(t) == pytest.approx(world_of(r, "target_world")[0], abs=1e-3) for t in truth) for r in drawn)
-    with pytest.raises(InputError, match="both the run's own tables"):
+    with pytest.raises(InputError, match="both the run's own tables and other tables"):
         write_patches(tmp_path / "run", tmp_path / "no", options, kept=True, excluded=tree / "annotations_excluded.csv")
 
 
@@ -223,7 +223,7 @@ def test_the_command_tells_what_was_cut_and_what_was_not(tmp_path, capsys):
     words = ["patches", str(run), "--size", "12", "--out", str(tmp_path / "out"), "--distance-mm", "5"]
     assert cli.main(words) == 0
     told = capsys.readouterr()
-    assert told.out.endswith("4 patches at nodules and 12 elsewhere, from 3 scans\n")
+    assert told.out.endswith("4 patches at nodules, 12 elsewhere, of 3 scans\n")
     assert "nodule-outside: 1 left out: its center is outside the scan: ct-a\n" in told.err
     assert "not-annotated: 1 left out" in told.err
     assert cli.main(words) == 1
@@ -234,7 +234,7 @@ def test_the_command_tells_what_was_cut_and_what_was_not(tmp_path, capsys):
     assert "few-negatives: 12 left out: only 0 of 4 negatives were found: ct-a, ct-b, ct-d" in capsys.readouterr().err
     (run / "scans" / "ct-d" / "ct.npy").unlink()
     assert cli.main([*words, "--overwrite"]) == 1
-    assert "damaged-scan: 1 left out: is missing or no regular file: ct-d" in capsys.readouterr().err
+    assert "damaged-scan: 1 left out: is missing or not a regular file: ct-d" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_the_command_tells_what_was_cut_and_what_was_not(tmp_path, capsys):
         (["--seed", "-1"], "negative"),
         (["--distance-mm", "nan"], "nan"),
         (["--jitter-mm", "-2"], "negative"),
-        (["--size", "12", "--jitter-mm", "9"], "jitter of 9 mm, but a nodule stays inside such a patch up to 5 mm"),
+        (["--size", "12", "--jitter-mm", "9"], "jitter of 9 mm: a nodule stays inside its patch up to 5 mm"),
         (["--candidates", "gone.csv"], "does not exist"),
     ],
 )

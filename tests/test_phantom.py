@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from hilum.errors import GeometryError, InputError, OutputError
 from hilum.geometry import IDENTITY_DIRECTION, Geometry
-from hilum.phantom import growth
+from hilum.phantom import patient
 from hilum.phantom.chest import (
     Phantom,
     PhantomOptions,
@@ -27,7 +27,7 @@ from hilum.phantom.chest import (
 )
 from hilum.phantom.dicom_dialects import DIALECTS, Dialect
 from hilum.phantom.files import reverse_in_plane, write_dicom_series, write_luna16
-from hilum.phantom.shapes import Tubes, cover, ellipse
+from hilum.phantom.shapes import Tubes, ellipse, voxel_fraction
 from hilum.testing import assert_same_geometry, directions
 from hilum.volume import Volume
 
@@ -62,7 +62,7 @@ def index_of(phantom: Phantom, world) -> tuple[int, ...]:
 
 def test_same_seed_same_bytes_on_any_number_of_threads():
     first = digest(make_phantom(seed=9, shape=(24, 64, 64), workers=1))
-    growth.grow.cache_clear()
+    patient.draw_patient.cache_clear()
     assert digest(make_phantom(seed=9, shape=(24, 64, 64), workers=3)) == first
     assert digest(make_phantom(seed=10, shape=(24, 64, 64), workers=3)) != first
 
@@ -340,7 +340,7 @@ def test_grids_and_seeds_that_make_no_sense_are_refused():
         make_phantom(shape=(4, 0, 4))
     with pytest.raises(GeometryError):
         make_phantom(shape=(4, 4, 4), direction=((1.0, 0.0, 0.0),) * 3)
-    with pytest.raises(InputError, match="no room"):
+    with pytest.raises(InputError, match="no space for 400 nodules"):
         make_phantom(shape=(4, 4, 4), options=PhantomOptions(nodules=("wall",) * 400))
 
 
@@ -357,8 +357,8 @@ def test_phantom_without_nodules_and_away_from_the_patient():
 
 def test_thin_things_take_their_share_of_a_thick_voxel():
     distance = np.array([-9.0, -2.0, 0.0, 1.0, 2.0, 9.0], np.float32)
-    assert cover(distance, 4.0).tolist() == [1.0, 1.0, 0.5, 0.25, 0.0, 0.0]
-    slab = cover(distance - 0.5, 4.0) - cover(distance + 0.5, 4.0)  # 1 mm thick
+    assert voxel_fraction(distance, 4.0).tolist() == [1.0, 1.0, 0.5, 0.25, 0.0, 0.0]
+    slab = voxel_fraction(distance - 0.5, 4.0) - voxel_fraction(distance + 0.5, 4.0)  # 1 mm thick
     assert slab.tolist() == pytest.approx([0, 0.125, 0.25, 0.25, 0.125, 0])
 
 

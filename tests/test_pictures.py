@@ -18,17 +18,18 @@ import hilum
 from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.ops.lungs.tutorial2d import steps2d
-from hilum.phantom.chest import make_phantom
-from hilum.pictures import FIGURES, find_figure
+from hilum.phantom import make_phantom
+from hilum.pictures import FIGURES, colors, find_figure
 from hilum.pictures.compare import compare
-from hilum.pictures.comparison import Comparison, compare_results, difference, sample
 from hilum.pictures.drawing import plain
 from hilum.pictures.histogram import RANGE_HU, histogram
-from hilum.pictures.legacy_mistakes import corner_shift, direction_shift, order_shift
+from hilum.pictures.legacy_mistakes import corner_grid_mm, direction_mm, slice_order_mm
 from hilum.pictures.montage import montage
 from hilum.pictures.nodules import nodules
+from hilum.pictures.outlines import nodule_circle, outlines, slice_outlines
 from hilum.pictures.overview import overview
-from hilum.pictures.planes import LEFT, NODULE, PLANES, RIGHT, on_paper, outlines, ring, slice_outlines, upright
+from hilum.pictures.planes import PLANES, picture_position, reorient_scan
+from hilum.pictures.recipe_results import RecipeResults, apply_recipes, hu_difference, interpolate
 from hilum.pictures.steps import steps
 from hilum.pictures.surface import surface
 from hilum.pictures.window import gray_curve, window
@@ -100,7 +101,7 @@ def test_a_place_of_the_patient_is_drawn_where_a_radiologist_looks_for_it(plane)
         shown = PLANES[plane]
         lit = np.argwhere(np.take(array, index[shown.axis], axis=shown.axis) > 0)
         assert len(lit) == 1
-        at = on_paper(grid, shown, tuple(grid.index_to_world(index).tolist()))
+        at = picture_position(grid, shown, tuple(grid.index_to_world(index).tolist()))
         assert at[:2] == pytest.approx(expected)
         assert at[2] == pytest.approx(index[shown.axis])
         figure = montage(Volume(array, grid), plane=plane, every=1, columns=1000)
@@ -151,15 +152,18 @@ def test_outlines_enclose_the_pixels_in_mm():
 
 def test_the_right_lung_is_blue_and_left_and_nodules_are_circles_to_scale(scan):
     place = round(float(scan.ct.geometry.world_to_index(scan.nodules[0].center)[0]))
-    lines = slice_outlines(upright(scan), PLANES["axial"], place)
-    sides = {color: np.concatenate([line for c, line in lines if c == color]) for color in (RIGHT, LEFT)}
-    assert sides[RIGHT][:, 0].mean() < sides[LEFT][:, 0].mean()
-    x, y, level = on_paper(scan.ct.geometry, PLANES["axial"], scan.nodules[0].center)
-    circle = ring(scan.ct.geometry, PLANES["axial"], place, scan.nodules[0])
+    lines = slice_outlines(reorient_scan(scan), PLANES["axial"], place)
+    sides = {
+        color: np.concatenate([line for c, line in lines if c == color])
+        for color in (colors.RIGHT_LUNG, colors.LEFT_LUNG)
+    }
+    assert sides[colors.RIGHT_LUNG][:, 0].mean() < sides[colors.LEFT_LUNG][:, 0].mean()
+    x, y, level = picture_position(scan.ct.geometry, PLANES["axial"], scan.nodules[0].center)
+    circle = nodule_circle(scan.ct.geometry, PLANES["axial"], place, scan.nodules[0])
     radius = np.sqrt((scan.nodules[0].diameter_mm / 2) ** 2 - (5.0 * (level - place)) ** 2)
     assert np.allclose(np.hypot(*(circle - (x, y)).T), radius)
-    assert any(np.array_equal(circle, line) for color, line in lines if color == NODULE)
-    assert ring(scan.ct.geometry, PLANES["axial"], place + 20, scan.nodules[0]) is None
+    assert any(np.array_equal(circle, line) for color, line in lines if color == colors.NODULE)
+    assert nodule_circle(scan.ct.geometry, PLANES["axial"], place + 20, scan.nodules[0]) is None
 
 
 def test_a_montage_has_each_nth_slice_once_and_its_true_shape(scan):
@@ -257,15 +261,15 @@ def test_windows_are_those_of_the_library_and_the_chain_is_followed(scan):
 def test_a_comparison_samples_the_second_where_the_first_is(scan):
     same = hilum.recipe("default")
     coarse = parse_recipe("[resample]\nspacing_mm = 4.0\n[lungs]\nmethod = 'none'\n")
-    found = compare_results(scan, coarse, coarse)
-    assert np.abs(difference(found, PLANES["coronal"], 40)).max() == 0.0
+    found = apply_recipes(scan, coarse, coarse)
+    assert np.abs(hu_difference(found, PLANES["coronal"], 40)).max() == 0.0
     moved = replace(
         found.second.ct.geometry, origin=tuple(np.add(found.second.ct.geometry.origin, (4.0, 0, 0)).tolist())
     )
-    shifted = Comparison(
+    shifted = RecipeResults(
         found.first, replace(found.second, ct=Volume(found.second.ct.array, moved)), found.limits, None
     )
-    gap = difference(shifted, PLANES["axial"], 30)
+    gap = hu_difference(shifted, PLANES["axial"], 30)
     own = found.first.ct.array[30].astype(float)
     assert np.array_equal(gap[:, 1:], own[:, :-1] - own[:, 1:])
     assert same.name == "default"
@@ -274,8 +278,8 @@ def test_a_comparison_samples_the_second_where_the_first_is(scan):
     world = ramp.index_to_world(index)
     values = Volume((world @ (2.0, -3.0, 5.0)).astype(np.float32), ramp)
     places = ramp.index_to_world(np.random.default_rng(1).uniform(0, np.array(ramp.shape) - 1, (50, 3)))
-    assert np.allclose(sample(values, places), places @ (2.0, -3.0, 5.0), atol=1e-3)
-    assert np.isnan(sample(values, ramp.index_to_world((0, 0, 6.0)))).all()
+    assert np.allclose(interpolate(values, places), places @ (2.0, -3.0, 5.0), atol=1e-3)
+    assert np.isnan(interpolate(values, ramp.index_to_world((0, 0, 6.0)))).all()
 
 
 def test_two_recipes_are_told_apart_in_hu_and_lungs(scan):
@@ -285,23 +289,23 @@ def test_two_recipes_are_told_apart_in_hu_and_lungs(scan):
     told = "\n".join(texts(figure))
     assert "compared within -1000 to 400 HU" in told
     assert "tutorial2017: " in told
-    assert "beside the true place" in told
-    assert "The diameter taken for a radius" in told
+    assert "mm from the true position" in told
+    assert "Diameter used as radius" in told
     assert "Dice" in told
 
 
-def test_habits_miss_by_what_their_arithmetic_says():
+def test_mistakes_move_points_by_what_their_arithmetic_says():
     grid = Geometry((40, 100, 100), (5.0, 0.8, 0.8), (-40.0, -40.0, 0.3))
     places = grid.index_to_world([(0, 0, 0), (39, 0, 0), (20, 50, 50)])
     # n' = 200, so s' = 1.0: at the last slice (n - 1) n' / n = 195 stands for 199, four voxels of 5 * 39 / 199 mm.
-    assert corner_shift(grid, places, spacing=1.0)[:2] == pytest.approx([0.0, 4 * 5 * 39 / 199])
-    assert (order_shift(grid, places) == 0).all()
+    assert corner_grid_mm(grid, places, spacing=1.0)[:2] == pytest.approx([0.0, 4 * 5 * 39 / 199])
+    assert (slice_order_mm(grid, places) == 0).all()
     thin = Geometry((40, 10, 10), (0.4, 1.0, 1.0), (0.0, 0.0, 0.1))
     at = thin.index_to_world([(0, 0, 0), (1, 0, 0), (2, 0, 0)])  # z = 0.1, 0.5, 0.9 are all 0
-    assert order_shift(thin, at) == pytest.approx([0.8, 0.4, 0.8])
-    assert direction_shift(grid, places) == pytest.approx(np.zeros(3), abs=1e-9)
+    assert slice_order_mm(thin, at) == pytest.approx([0.8, 0.4, 0.8])
+    assert direction_mm(grid, places) == pytest.approx(np.zeros(3), abs=1e-9)
     flipped = replace(grid, direction=((0, 0, -1), (0, 1, 0), (1, 0, 0)))
-    assert direction_shift(flipped, flipped.index_to_world([(10, 3, 4)])) == pytest.approx([100.0])
+    assert direction_mm(flipped, flipped.index_to_world([(10, 3, 4)])) == pytest.approx([100.0])
 
 
 def test_what_cannot_be_drawn_is_refused(scan):

@@ -12,7 +12,7 @@ from PIL import Image
 import hilum
 from hilum import batch
 from hilum.cli import main
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.recipes import parse_recipe
 

@@ -131,7 +131,7 @@ def test_where_the_recipe_hides_series_uids_no_path_shows_one(inputs, tmp_path):
     assert "1.2.826.0.1.7" not in (out / NAME).read_text()
     assert {row["path"] for row in rows_of(out)} >= {LEFT_OUT, "QZXSMITH_JOHN/ct"}
     assert all(row["series_uid"].startswith("2.25.") for row in rows_of(out) if row["status"] == "done")
-    with pytest.raises(InputError, match="called after a series UID, which the recipe hides"):
+    with pytest.raises(InputError, match="would show the series UID, which the recipe hides"):
         run([inputs / "1.2.826.0.1.7.3.mhd"], tmp_path / "other", HIDDEN, by="folder")
     assert not (tmp_path / "other").exists()
 
@@ -203,7 +203,7 @@ def test_another_store_has_it_too(inputs, tmp_path):
     assert (new / NAME).read_bytes() == (out / NAME).read_bytes()
     assert not [fault for fault in verify(new) if isinstance(fault, Fault)]
     (out / NAME).write_bytes(b"id\n")
-    with pytest.raises(InputError, match=r"scans\.csv: is missing or does not match SHA256SUMS"):
+    with pytest.raises(InputError, match=r"scans\.csv: does not match SHA256SUMS"):
         list(convert_run(out, tmp_path / "again", file_format="npy"))
 
 
@@ -244,7 +244,7 @@ def test_several_inputs_are_told_apart(series, tmp_path):
     assert [(ref.source, ref.place) for ref in found.refs] == [("a/ct", "."), ("b/ct", ".")]
     found = batch.survey([tmp_path / "a", tmp_path / "b", tmp_path / "none"])
     assert [(ref.source, ref.place) for ref in found.refs] == [("a", "ct"), ("b", "ct")]
-    assert list(found.places.values()) == [("none", ".")]
+    assert list(found.refused_paths.values()) == [("none", ".")]
 
 
 @pytest.mark.parametrize(
@@ -306,13 +306,13 @@ def test_names_that_collide_are_refused_and_both_are_named(series, tmp_path):
     respell(tmp_path / "b" / "CT", SeriesInstanceUID="1.2.826.0.1.8.2")
     with pytest.raises(InputError) as refusal:
         name_scans(batch.survey([tmp_path]).refs, "folder")
-    assert "b/CT: would be called 'CT', and so would " in str(refusal.value)
+    assert "b/CT: its output folder would be 'CT', the same as that of " in str(refusal.value)
     assert str(tmp_path / "a" / "ct")[-40:] in str(refusal.value)
     assert len(str(refusal.value)) <= 300
     for path in sorted((tmp_path / "b" / "CT").iterdir()):
         path.rename(tmp_path / "a" / "ct" / f"b{path.name}")
     shutil.rmtree(tmp_path / "b")
-    with pytest.raises(InputError, match=r"and so would series 1\.2\.826\.0\.1\.7\.1 in the same place"):
+    with pytest.raises(InputError, match=r"that of series 1\.2\.826\.0\.1\.7\.1 in the same folder"):
         name_scans(batch.survey([tmp_path]).refs, "folder")
 
 
@@ -322,7 +322,7 @@ def test_a_folder_whose_name_not_every_system_takes_is_refused_before_any_work(s
     asked = ["run", str(tmp_path / "S"), "--out", str(tmp_path / "out"), "--name-by", "folder", "--workers", "1"]
     assert cli.main(asked) == 1
     told = capsys.readouterr().err
-    assert "its name cannot be a scan's" in told
+    assert "its name cannot be that of an output folder" in told
     assert told.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
@@ -334,7 +334,7 @@ def test_a_run_under_other_names_is_refused_and_told_which(inputs, tmp_path, fir
     out, alone = tmp_path / "out", inputs / "LIDC-IDRI-0314"
     run([alone], out, by=first)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    with pytest.raises(OutputError, match=f"holds these scans under other names, .*give --name-by {first}"):
+    with pytest.raises(OutputError, match=f"contains these scans under other names, .*give --name-by {first}"):
         run([alone], out, by=second)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert [row.status for row in run([alone], out, by=first)] == ["done"]

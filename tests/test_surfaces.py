@@ -16,7 +16,7 @@ from hilum.errors import InputError, OutputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.io.meshes import write_meshes
 from hilum.ops.surfaces import Mesh, marching_cubes, surfaces
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.pictures.surface import part_color, surface
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
@@ -215,7 +215,7 @@ def test_another_reader_finds_the_same_triangles_in_each_file(parts, tmp_path):
 def test_a_mesh_that_cannot_be_written_leaves_nothing(parts, tmp_path):
     with pytest.raises(UnsupportedError, match=r"\.stl \.ply \.glb"):
         write_meshes([(parts[0], (1, 1, 1, 1))], tmp_path / "a.obj")
-    with pytest.raises(OutputError, match="no triangle"):
+    with pytest.raises(OutputError, match="no triangles"):
         write_meshes([(Mesh("", np.empty((0, 3)), np.empty((0, 3), np.int64)), (1, 1, 1, 1))], tmp_path / "a.stl")
     with pytest.raises(OutputError):
         write_meshes([(parts[0], (1, 1, 1, 1))], tmp_path / "no" / "a.stl")

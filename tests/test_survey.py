@@ -53,11 +53,11 @@ def call(capsys, *words):
 
 
 def refusals(found):
-    return {row.code: row.shown for row in found.refused}
+    return {row.code: row.full_reason for row in found.refused}
 
 
 def notes(found):
-    return [note for several in found.told.values() for note in several]
+    return [note for several in found.screen_notes.values() for note in several]
 
 
 def link_slices(series, target, broken=lambda _: True):
@@ -146,7 +146,7 @@ def test_a_failed_download_is_refused_by_name(patients, name, content, says):
     found = batch.survey([patients])
     assert len(found.refs) == 1
     (row,) = found.refused
-    assert row.shown.startswith(f"{patients}/P2: none of 3 files is a slice that can be read: {says}")
+    assert row.full_reason.startswith(f"{patients}/P2: none of 3 files is a readable slice: {says}")
 
 
 def test_what_is_not_called_like_a_slice_is_no_scan(patients):
@@ -170,7 +170,7 @@ def test_a_folder_that_may_not_be_opened_has_a_line(patients, monkeypatch):
     monkeypatch.setattr(os, "scandir", scandir)
     found = batch.survey([patients])
     assert len(found.refs) == 1
-    assert "locked: the folder may not be opened" in refusals(found)["unreadable"]
+    assert "locked: the folder cannot be opened" in refusals(found)["unreadable"]
 
 
 def test_archives_and_other_images_are_counted(patients):
@@ -263,8 +263,8 @@ def test_a_label_map_and_gray_values_are_refused_with_their_cause(phantom, tmp_p
     assert {row.code for row in rows if row.status == "refused"} == {"not-hu"}
     for name, text in says.items():
         assert call(capsys, "convert", tmp_path / "in" / f"{name}.nrrd", tmp_path / "x.nii")[0] == 1
-        assert any(f"{name}.nrrd" in row.shown and text in row.reason for row in rows)
-    with pytest.raises(hilum.UnsupportedError, match="no Hounsfield units"):
+        assert any(f"{name}.nrrd" in row.full_reason and text in row.reason for row in rows)
+    with pytest.raises(hilum.UnsupportedError, match="not Hounsfield units"):
         hilum.preprocess(hilum.read(tmp_path / "in" / "mask.nrrd"), hilum.recipe("default"))
 
 
@@ -318,7 +318,7 @@ def test_a_uid_in_the_header_a_stem_and_a_folder_find_their_rows(phantom, tmp_pa
 
 def test_a_table_of_other_scans_and_a_wrong_path_are_refused_before_any_work(capsys, volumes, phantom, tmp_path):
     table = write_table(tmp_path / "t.csv", ["1.2.3"], phantom)
-    with pytest.raises(AnnotationError, match=r"no row is of any of the 3 scans; the first names '1\.2\.3'"):
+    with pytest.raises(AnnotationError, match=r"no row belongs to any of the 3 scans; the first row names '1\.2\.3'"):
         batch.survey([volumes], annotations=table)
     for wrong in (table, tmp_path / "nope.csv", volumes / "case001.nii.gz"):
         status, out, err = call(capsys, "run", volumes, "--out", tmp_path / "out", "--annotations", wrong)
@@ -344,7 +344,7 @@ def test_a_scan_is_named_as_its_table_names_it(capsys, volumes, phantom, tmp_pat
     assert call(capsys, *words, "--series-uid", "case001")[0] == 0
     assert call(capsys, *words, "--series-uid", "patient 7")[0] == 0
     status, _, err = call(capsys, *words, "--series-uid", "case009")
-    assert (status, "no row is of case009" in err) == (1, True)
+    assert (status, "no row for the series case009" in err) == (1, True)
 
 
 def test_a_scan_without_a_row_is_not_called_annotated(series, phantom, tmp_path):
@@ -451,7 +451,7 @@ def test_luna16_tells_what_it_leaves_out_and_refuses_a_table_of_others(luna, ser
         path.unlink()
     (luna / "annotations_excluded.csv").unlink()
     table = write_table(tmp_path / "t.csv", ["1.2.3.4"], phantom)
-    with pytest.raises(AnnotationError, match="no row is of any"):
+    with pytest.raises(AnnotationError, match="no row belongs to any"):
         DATASETS["luna16"].index(luna, table)
 
 
@@ -491,20 +491,20 @@ def test_info_reads_pixels_or_says_that_it_did_not(capsys, series, tmp_path):
     assert (status, "conflicting-duplicates" in out) == (1, True)
     assert call(capsys, "convert", tmp_path / "in", tmp_path / "x.nii")[0] == 1
     status, out, _ = call(capsys, "info", tmp_path / "in", "--headers")
-    assert (status, "pixels not looked at" in out) == (0, True)
+    assert (status, "pixels not checked" in out) == (0, True)
     (told,) = json.loads(call(capsys, "info", tmp_path / "in", "--headers", "--json")[1])
     assert (told["usable"], told["pixels_read"]) == (True, False)
 
 
 @pytest.mark.real
 def test_no_real_scan_is_refused_and_every_real_label_map_is(real_data):
-    from hilum.ops.quality.plausibility import surely_not_hu
+    from hilum.ops.quality.plausibility import why_not_hu
 
     for path in sorted((real_data / "lungs").glob("*.nii.gz")):
         is_label = any(word in path.name for word in (".lungs.", ".tumor."))
-        assert bool(surely_not_hu(hilum.read(path).ct)) == is_label, path.name
+        assert bool(why_not_hu(hilum.read(path).ct)) == is_label, path.name
     for name in ("lm-64.nrrd", "wholeLung-64.nrrd"):
-        assert surely_not_hu(hilum.read(real_data / "cip-ct64" / name).ct)
+        assert why_not_hu(hilum.read(real_data / "cip-ct64" / name).ct)
     for name in (
         "cip-ct64/ct-64.nrrd",
         "cip-ct64/ct-64Dicom",
@@ -517,4 +517,4 @@ def test_no_real_scan_is_refused_and_every_real_label_map_is(real_data):
         except hilum.InputError as refusal:
             assert refusal.code != "not-hu", name  # noqa: PT017 - a tilted gantry is refused for that
             continue
-        assert not surely_not_hu(scan.ct)
+        assert not why_not_hu(scan.ct)

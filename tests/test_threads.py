@@ -43,7 +43,7 @@ def test_one_worker_stays_in_the_callers_thread_and_two_work_at_once():
     names = set()
     run_slabs(lambda _a, _b: names.add(threading.current_thread().name), 8, workers=1)
     assert names == {threading.current_thread().name}
-    meeting = threading.Barrier(2, timeout=30)  # breaks, and so fails the test, unless two threads come to it
+    meeting = threading.Barrier(2, timeout=120)  # breaks, and so fails the test, unless two threads come to it
     run_slabs(lambda _a, _b: meeting.wait(), 2, workers=2)
 
 

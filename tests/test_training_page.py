@@ -11,8 +11,8 @@ import pytest
 
 from hilum import batch, cli
 from hilum.cli import app
-from hilum.io import read
-from hilum.phantom.chest import make_phantom
+from hilum.io.scan_files import read
+from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.recipes import parse_recipe
 
@@ -57,7 +57,7 @@ def test_the_commands_and_examples_run_in_their_order(folder, monkeypatch, capsy
     assert [kind for kind, _ in blocks].count("python") == 4
     told = capsys.readouterr().out
     assert "SLICES: 1 nodules of 1 scans, three slices each" in told
-    assert "PATCHES: 5 patches at nodules and 3 elsewhere, from 1 scans" in told
+    assert "PATCHES: 5 patches at nodules, 3 elsewhere, of 1 scans" in told
     assert "CPM 0.6000" in told
     assert (folder / "froc.png").stat().st_size > 5000
     assert told.count("True") == 1

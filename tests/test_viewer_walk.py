@@ -40,7 +40,7 @@ def served(path):
             yield process.stdout.readline().strip()
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(120)
 
 
 def walk(path, pictures):

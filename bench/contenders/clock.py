@@ -1,4 +1,4 @@
-"""What every contender shares: a clock for stages, the peak of memory, and the line that `bench/speed.py` reads."""
+"""Shared by all contenders: a clock for stages, peak memory, and the line that `bench/speed.py` reads."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ TOUCHED_BYTES = 3 << 30
 
 
 def touch_memory() -> None:
-    """Have free memory that was used a moment ago, as who runs back to back has it.
+    """Touch free memory, so that every contender starts with memory that was just used.
 
-    A virtual machine hands free memory back to its host; who runs after a pause waits for it, half a second a GiB and
-    more. Touched in huge pages where the system has them, as numpy asks for: memory touched in small ones is given to
-    the next large array only by chance.
+    A virtual machine returns free memory to its host, and a process after a pause waits half a second or more per GiB.
+    numpy touches huge pages if the system has them; memory touched in small pages is rarely reused by large arrays.
     """
     touched = np.ones(TOUCHED_BYTES, np.uint8)
     del touched
@@ -32,20 +31,20 @@ def touch_memory() -> None:
 
 @contextmanager
 def stage(stages: Stages, name: str) -> Iterator[None]:
-    """Add the seconds spent inside to a stage."""
+    """Add the seconds of the block to a stage."""
     start = time.perf_counter()
     yield
     stages[name] = stages.get(name, 0.0) + time.perf_counter() - start
 
 
 def peak_gib() -> float:
-    """Most memory that this process ever held; ru_maxrss would begin with the size of its parent."""
+    """Give the peak memory of this process; ru_maxrss would include that of its parent."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
 
 
 def run(work: Callable[[Path, Path, Stages], object]) -> None:
-    """Do a contender's work on the folders of the command line, and tell the caller."""
+    """Do a contender's work on the folders of the command line, and print the stages as JSON."""
     *sources, out = map(Path, sys.argv[1:])
     out.mkdir(parents=True, exist_ok=True)
     scans: list[Stages] = []

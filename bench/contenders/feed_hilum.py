@@ -1,4 +1,4 @@
-"""Patches of hilum: plain, mirrored, turned and zoomed; one process and two; torch's loader where torch is there.
+"""Patches from hilum: plain, mirrored, rotated and zoomed; in one process and two; with torch's DataLoader.
 
 python bench/contenders/feed_hilum.py NPY NIFTI SECONDS ROUNDS [torch]
 """
@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patch_clock import MEAN, SIZE, WINDOW, forever, measure, measure_together, tell
+from patch_clock import MEAN, SIZE, WINDOW, forever, measure, measure_together, print_result
 
 import hilum
 
@@ -33,19 +33,19 @@ def one_process(npy: Path, nifti: Path, seconds: float, rounds: int) -> None:
         "hilum, all": (npy, hilum.Augment(flip="zyx", turn90=True, rotate_degrees=15, scale=(0.9, 1.1))),
     }
     takes = {
-        way: one_after_the_other(hilum.PatchDataset(folder, length=10**7, augment=augment, **OPTIONS))
+        way: next_item(hilum.PatchDataset(folder, length=10**7, augment=augment, **OPTIONS))
         for way, (folder, augment) in ways.items()
     }
     measure_together(takes, seconds=seconds, rounds=rounds)
 
 
-def one_after_the_other(data: hilum.PatchDataset) -> Callable[[], object]:
+def next_item(data: hilum.PatchDataset) -> Callable[[], object]:
     indices = itertools.count()
     return lambda: data[next(indices)]
 
 
-def share(folder: Path, worker: int, workers: int, seconds: float, answer: Any, ready: Any) -> None:
-    """One of several processes that share the batches of an epoch."""
+def read_batches(folder: Path, worker: int, workers: int, seconds: float, results: Any, ready: Any) -> None:
+    """Read the batches of one of several processes that share an epoch."""
     data = hilum.PatchDataset(folder, length=10**5, **OPTIONS)
     loop = hilum.batches(data, 4, shuffle=False, worker=worker, workers=workers)
     next(loop)
@@ -53,17 +53,19 @@ def share(folder: Path, worker: int, workers: int, seconds: float, answer: Any, 
     started, count = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
         count += len(next(loop)["label"])
-    answer.put(count / (time.perf_counter() - started))
+    results.put(count / (time.perf_counter() - started))
 
 
-def together(folder: Path, workers: int, seconds: float) -> float:
+def rate_of_workers(folder: Path, workers: int, seconds: float) -> float:
     context = multiprocessing.get_context("spawn")
-    answer, ready = context.Queue(), context.Barrier(workers)
-    alive = [context.Process(target=share, args=(folder, k, workers, seconds, answer, ready)) for k in range(workers)]
-    for process in alive:
+    results, ready = context.Queue(), context.Barrier(workers)
+    processes = [
+        context.Process(target=read_batches, args=(folder, k, workers, seconds, results, ready)) for k in range(workers)
+    ]
+    for process in processes:
         process.start()
-    rates = [answer.get() for _ in alive]
-    for process in alive:
+    rates = [results.get() for _ in processes]
+    for process in processes:
         process.join()
     return sum(rates)
 
@@ -90,6 +92,6 @@ if __name__ == "__main__":
         by_workers: dict[int, list[float]] = {1: [], 2: []}
         for _ in range(rounds):
             for workers, rates in by_workers.items():
-                rates.append(together(npy, workers, seconds))
+                rates.append(rate_of_workers(npy, workers, seconds))
         for workers, rates in by_workers.items():
-            tell(f"hilum, batches, {workers} processes", rates, [], [])
+            print_result(f"hilum, batches, {workers} processes", rates, [], [])

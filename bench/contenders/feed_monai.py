@@ -1,4 +1,4 @@
-"""Patches of MONAI out of the same .nii.gz: read for every patch, or for every four, or cached with all it can cache.
+"""Patches from MONAI out of the same .nii.gz: read for every patch, for every four, or cached.
 
 python bench/contenders/feed_monai.py NIFTI SECONDS ROUNDS
 """

@@ -1,4 +1,4 @@
-"""Patches of TorchIO's Queue out of the same .nii.gz, 16 a volume, at voxels of the nodules.
+"""Patches from TorchIO's Queue out of the same .nii.gz, 16 per volume, at voxels of the nodules.
 
 python bench/contenders/feed_torchio.py NIFTI SECONDS ROUNDS
 """

@@ -1,4 +1,4 @@
-"""The same work as `tutorial.py` with hilum's functions, and its own lung method besides.
+"""The same work as `tutorial.py`, with hilum's functions.
 
 python bench/contenders/hilum_tutorial.py FOLDER... OUT
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def work(folder: Path, out: Path, stages: Stages) -> dict[str, Any]:
-    """All of it on one scan; returns what was made."""
+    """Do all steps on one scan; give their results."""
     with stage(stages, "load"):
         scan = hilum.read(folder)
     with stage(stages, "resample"):

@@ -1,4 +1,4 @@
-"""What a MONAI script does for part of the tutorial's work: load, spacing, scaled intensities; no lungs, no dilation.
+"""A part of the tutorial's work in MONAI: load, resample, scale intensities; no lungs, no dilation.
 
 python bench/contenders/monai_transforms.py FOLDER... OUT
 """

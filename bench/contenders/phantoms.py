@@ -1,4 +1,4 @@
-"""Writes phantom scans of 512 x 512 as DICOM for the contenders.
+"""Write phantom scans of 512 x 512 as DICOM for the contenders.
 
 python bench/contenders/phantoms.py FOLDER SLICES SEED...
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series
 
 SPACING_MM = (1.25, 0.7, 0.7)

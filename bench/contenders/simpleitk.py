@@ -1,4 +1,4 @@
-"""What a SimpleITK script does for the tutorial's work: linear interpolation, as most of them have it.
+"""The tutorial's work in SimpleITK, with linear interpolation, as in most scripts.
 
 python bench/contenders/simpleitk.py FOLDER... OUT
 """

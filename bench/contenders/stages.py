@@ -1,9 +1,9 @@
-"""Stage by stage on one scan, hilum and the tutorial in turn, beside a plain copy of the volume.
+"""Time of the stages on one scan, for hilum and the tutorial in turn, and of a copy of the volume.
 
     python bench/contenders/stages.py FOLDER OUT [--runs 9]
 
-Prints JSON: for every stage the seconds of each run. The tutorial's stages are run once for every three of hilum's
-runs, for they take as long as a hundred of them.
+Prints JSON: for each stage the seconds of each run. The tutorial runs once for every three runs of hilum, because it
+takes as long as a hundred of them.
 """
 
 from __future__ import annotations
@@ -32,29 +32,31 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--runs", type=int, default=9)
-    asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    segment_lungs(hilum_tutorial.work(asked.folder, asked.out, {})["even"])  # kernels loaded, files in the page cache
-    told: dict[str, dict[str, list[float]]] = {"hilum": {}, "tutorial": {}, "copy": {}}
-    for run in range(asked.runs):
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    segment_lungs(
+        hilum_tutorial.work(arguments.folder, arguments.out, {})["even"]
+    )  # kernels loaded, files in the page cache
+    seconds: dict[str, dict[str, list[float]]] = {"hilum": {}, "tutorial": {}, "copy": {}}
+    for run in range(arguments.runs):
         stages: Stages = {}
-        # A warm run takes the memory that the run before gave back just now: what lies free is taken by the host.
-        hilum_tutorial.work(asked.folder, asked.out, {})
-        made = hilum_tutorial.work(asked.folder, asked.out, stages)
+        # A warm-up run: the next one reuses its memory, which the host would otherwise take.
+        hilum_tutorial.work(arguments.folder, arguments.out, {})
+        made = hilum_tutorial.work(arguments.folder, arguments.out, stages)
         stages["hilum lungs"] = _seconds(lambda made=made: segment_lungs(made["even"]))
-        stages["nii.gz, one core"] = _seconds(lambda made=made: _write(made["even"], asked.out / "ct.nii.gz"))
-        _add(told["hilum"], stages)
+        stages["nii.gz, one core"] = _seconds(lambda made=made: _write(made["even"], arguments.out / "ct.nii.gz"))
+        _add(seconds["hilum"], stages)
         for name in ("scan", "even"):
             array = made["scan"].ct.array if name == "scan" else made["even"].array
-            np.copy(array)  # leaves the memory that the next one takes: a stage finds the memory of the run before
-            _add(told["copy"], {name: _seconds(lambda array=array: np.copy(array))})
+            np.copy(array)  # a warm-up: the next copy reuses its memory
+            _add(seconds["copy"], {name: _seconds(lambda array=array: np.copy(array))})
         made.clear()
         del array
         if run % EVERY == 0:
             stages = {}
-            tutorial.work(asked.folder, asked.out, stages)  # it, too, finds memory that was given back just now
-            _add(told["tutorial"], stages)
-    print(json.dumps(told))
+            tutorial.work(arguments.folder, arguments.out, stages)  # also after a warm-up
+            _add(seconds["tutorial"], stages)
+    print(json.dumps(seconds))
 
 
 def _write(volume: hilum.Volume, path: Path) -> None:
@@ -67,9 +69,9 @@ def _seconds(work: object) -> float:
     return time.perf_counter() - start
 
 
-def _add(told: dict[str, list[float]], stages: Stages) -> None:
-    for name, seconds in stages.items():
-        told.setdefault(name, []).append(seconds)
+def _add(seconds: dict[str, list[float]], stages: Stages) -> None:
+    for name, value in stages.items():
+        seconds.setdefault(name, []).append(value)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a TorchIO script does for part of the tutorial's work: load, spacing, scaled intensities; no lungs, no dilation.
+"""A part of the tutorial's work in TorchIO: load, resample, scale intensities; no lungs, no dilation.
 
 python bench/contenders/torchio_transforms.py FOLDER... OUT
 """

@@ -1,10 +1,10 @@
-"""The work of the 2017 tutorial, step by step with the libraries it used, as a yardstick.
+"""The work of the 2017 tutorial, step by step with its libraries, for comparison.
 
     python bench/contenders/tutorial.py FOLDER... OUT
 
 Load, Hounsfield units, cubic resampling to 1 mm, the filled 3-D mask, the 2-D mask, a dilation by a ball of 5 voxels,
-normalization, two .npy files. Written anew from the tutorial's description; the order of its work and the functions
-it calls are the tutorial's, so that its cost is, too.
+normalization, two .npy files. Written from the tutorial's description, with the same order of steps and the same
+library functions, so that its cost is the same.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from skimage import filters, measure, morphology, segmentation
 if TYPE_CHECKING:
     from pathlib import Path
 
-warnings.simplefilter("ignore")  # names of functions that scikit-image would like changed
+warnings.simplefilter("ignore")  # deprecated names of scikit-image
 
 
 def load(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Hounsfield units, and spacing (z, y, x) in mm."""
+    """Read Hounsfield units, and spacing (z, y, x) in mm."""
     files = [pydicom.dcmread(path) for path in folder.iterdir()]
     files.sort(key=lambda file: float(file.ImagePositionPatient[2]))
     thickness = abs(files[0].ImagePositionPatient[2] - files[1].ImagePositionPatient[2])
@@ -39,14 +39,14 @@ def load(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def resample(volume: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Cubic, to 1 mm."""
+    """Resample to 1 mm, cubic."""
     factors = np.round(volume.shape * spacing) / volume.shape
     out: np.ndarray = ndimage.zoom(volume, factors, mode="nearest", order=3)
     return out
 
 
 def largest(labels: np.ndarray, background: int) -> int | None:
-    """The label with most voxels."""
+    """Find the label with the most voxels."""
     values, counts = np.unique(labels, return_counts=True)
     counts = counts[values != background]
     values = values[values != background]
@@ -54,7 +54,7 @@ def largest(labels: np.ndarray, background: int) -> int | None:
 
 
 def mask_3d(volume: np.ndarray) -> np.ndarray:
-    """Air pockets that are not the outside, with what they enclose; the largest."""
+    """Give the largest air component inside the body, with everything that it encloses."""
     solid = (volume > -320).astype(np.int8) + 1
     outside = measure.label(solid)
     solid[outside == outside[0, 0, 0]] = 2
@@ -72,7 +72,7 @@ def mask_3d(volume: np.ndarray) -> np.ndarray:
 
 
 def mask_2d(stored: np.ndarray) -> np.ndarray:
-    """The eight steps on one slice of stored values (HU + 1024)."""
+    """Do the eight steps on one slice of stored values (HU + 1024)."""
     labels = measure.label(segmentation.clear_border(stored < 604))
     areas = sorted(region.area for region in measure.regionprops(labels))
     if len(areas) > 2:
@@ -89,7 +89,7 @@ def mask_2d(stored: np.ndarray) -> np.ndarray:
 
 
 def work(folder: Path, out: Path, stages: Stages) -> dict[str, Any]:
-    """All of it on one scan; returns what was made."""
+    """Do all steps on one scan; give their results."""
     with stage(stages, "load"):
         hu, spacing = load(folder)
     with stage(stages, "resample"):

@@ -8,7 +8,7 @@ and ITK. NIfTI has RAS: x to the right, y to the front. Only the signs of x and 
 """
 
 # %%
-# A phantom with a nodule whose place in the world is known. The picture shows the same two slices three times; only the
+# A phantom with a nodule whose world position is known. The picture shows the same two slices three times; only the
 # numbers at the axes differ.
 
 import numpy as np
@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 import hilum
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 
 phantom = make_phantom(seed=5, shape=(100, 192, 192), spacing=(3.0, 2.0, 2.0))
 scan = phantom.scan
@@ -29,9 +29,9 @@ print("voxel (z, y, x):        ", voxel.round(1))
 print("world (x, y, z), RAS mm:", np.round(nodule.center, 1) * (-1, -1, 1))
 
 # %%
-# Blue arrows show where a coordinate grows; the circle with a cross is an arrow into the page, that with a dot one
-# out of it. Both rows show the patient as a radiologist sees them, the right side on the left: from the feet above,
-# from the front below.
+# Blue arrows show where a coordinate grows. A circle with a cross is an arrow into the page, a circle with a dot an
+# arrow out of it. Both rows are the radiologist's view, with the patient's right on the left: from the feet in the
+# first row, from the front in the second.
 
 gray = hilum.window(scan.ct, preset="lung").array
 k, j, i = voxel.round().astype(int)
@@ -43,10 +43,10 @@ OUT, INTO = "\N{CIRCLED DOT OPERATOR}", "\N{CIRCLED TIMES}"
 HALO = [withStroke(linewidth=3, foreground="white")]
 
 
-def draw(axes, picture, extent, place, names, grows):
-    """One slice with numbers at its axes, a ring at the nodule, and arrows where coordinates grow."""
+def draw(axes, picture, extent, position, names, grows):
+    """Draw one slice with numbers at its axes, a circle at the nodule, and arrows where coordinates grow."""
     axes.imshow(picture, cmap="gray", extent=extent, aspect="auto", interpolation="nearest")
-    axes.plot(*place, "o", mfc="none", mec=MARK, ms=13, mew=2)
+    axes.plot(*position, "o", mfc="none", mec=MARK, ms=13, mew=2)
     for name, (dx, dy) in zip(names, grows, strict=True):
         at = {"xycoords": "axes fraction", "path_effects": HALO, "color": BLUE, "weight": "bold"}
         end = 0.8 + 0.15 * dx, 0.8 + 0.15 * dy
@@ -56,7 +56,7 @@ def draw(axes, picture, extent, place, names, grows):
 
 
 def write(axes, top, bottom, page):
-    """What lies on each side of the patient, and the axis across the page."""
+    """Write the sides of the patient, and the axis across the page."""
     style = {"xycoords": "axes fraction", "path_effects": HALO, "fontsize": 9, "ha": "center"}
     for text, x, y in ((top, 0.5, 0.94), (bottom, 0.5, 0.02), ("right", 0.08, 0.48), ("left", 0.93, 0.48)):
         axes.annotate(text, (x, y), **style)
@@ -64,7 +64,7 @@ def write(axes, top, bottom, page):
 
 
 # %%
-# A pixel's number is that of its center, so each picture reaches half a voxel beyond the first and last numbers.
+# The number of a pixel is that of its center, so each picture extends half a voxel beyond the first and last numbers.
 
 nz, ny, nx = grid.shape
 left, back, head = nodule.center
@@ -91,8 +91,8 @@ figure
 # --------------------
 #
 # The origin of a grid is the position of the **center** of voxel (0, 0, 0), as in DICOM's Image Position (Patient)
-# and ITK. An integer index is the center of a voxel, and the grid reaches half a voxel beyond its first and last
-# centers. Whether a position lies in a scan is asked of the voxels' edges:
+# and ITK. An integer index is the center of a voxel, and the grid extends half a voxel beyond its first and last
+# centers. A position is in a scan if it is within the voxels' outer edges:
 
 outer = np.array([-0.5, -0.5, -0.5])
 print("center of voxel (0, 0, 0):", grid.index_to_world((0, 0, 0)))
@@ -120,8 +120,8 @@ figure
 # ----------------
 #
 # The axes of an array need not run to head, back and left. Some scans of LUNA16 are stored with x and y reversed
-# (``TransformMatrix = -1 0 0 0 -1 0 0 0 1``). The nodule is at another index there, and at the same place in the
-# world. Who computes ``(world - origin) / spacing`` without the direction misses it:
+# (``TransformMatrix = -1 0 0 0 -1 0 0 0 1``). There the nodule has another index and the same world position.
+# ``(world - origin) / spacing``, without the direction, gives a wrong index:
 
 from hilum.phantom.files import reverse_in_plane
 
@@ -133,10 +133,11 @@ print("voxel (z, y, x), by the geometry:   ", right.round(1), "inside:", bool(fl
 print("without the direction:              ", wrong.round(1))
 
 # %%
-# `hilum.reorient` turns such an array to head, back and left, and the nodule's world position needs no change:
+# `hilum.reorient` reorients such an array to head, back and left. The nodule's world position does not change:
 
-turned = hilum.reorient(reverse_in_plane(scan.ct))
-print("again:", turned.geometry.world_to_index(nodule.center).round(1), np.array_equal(turned.array, scan.ct.array))
+reoriented = hilum.reorient(reverse_in_plane(scan.ct))
+again = reoriented.geometry.world_to_index(nodule.center)
+print("again:", again.round(1), np.array_equal(reoriented.array, scan.ct.array))
 
 # %%
 # In a NIfTI file

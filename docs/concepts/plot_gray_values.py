@@ -2,16 +2,15 @@
 Hounsfield units and gray values
 ================================
 
-What a screen shows is the end of a chain: *stored value* |to| modality LUT (rescale) |to| *Hounsfield units* |to|
-VOI LUT (window) |to| *gray*. Hounsfield units say what a voxel is made of: water is 0, air -1000, on every scanner.
-The values before and after them do not. hilum keeps the middle of the chain, and nothing on the way back is
-possible.
+A gray value is the result of a chain: *stored value* |to| modality LUT (rescale) |to| *Hounsfield units* |to| VOI LUT
+(window) |to| *gray*. Only Hounsfield units have the same meaning on every scanner: water is 0, air -1000.
+hilum keeps the Hounsfield units. Gray values cannot be converted back.
 
 .. |to| unicode:: U+2192
 """
 
 # %%
-# A slice as a scanner stores it: 12 bits without sign, so that a rescale is needed.
+# A slice as a scanner stores it: 12 unsigned bits, which need a rescale.
 
 import tempfile
 from pathlib import Path
@@ -21,7 +20,7 @@ import pydicom
 from matplotlib.figure import Figure
 
 import hilum
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series
 
 phantom = make_phantom(seed=5, shape=(60, 192, 192), spacing=(5.0, 2.0, 2.0))
@@ -38,8 +37,8 @@ print(f"stored values {stored.min()} to {stored.max()}, slope {slope:g}, interce
 # Modality LUT: stored value to HU
 # --------------------------------
 #
-# ``HU = slope * stored + intercept``, with the numbers of each slice's own header, which may differ from slice to
-# slice. hilum does this when it reads:
+# ``HU = slope * stored + intercept``, with the numbers in the header of each slice, which may differ between slices.
+# hilum applies it when it reads:
 
 hu = scan.ct.array[29]
 print("the same:", np.array_equal(slope * stored + intercept, hu))
@@ -47,9 +46,9 @@ lungs = phantom.lungs.array[29] > 0
 print(f"HU {hu.min()} to {hu.max()}; the lungs have {np.median(hu[lungs]):.0f} in the middle")
 
 # %%
-# Two things go wrong here elsewhere. A padding value outside the round field of view, such as -2000, is no HU:
-# after the rescale it is neither air nor water, and hilum makes it -1024. And a file that lost its rescale still
-# looks like a CT: hilum compares the histogram with where air and soft tissue must be, and notes ``not-hu``.
+# There are two common mistakes. A padding value outside the round field of view, such as -2000, is not in HU: after the
+# rescale it is neither air nor water. hilum sets it to -1024. And a file that lost its rescale still looks like a CT:
+# hilum compares the histogram with the ranges of air and soft tissue, and adds a note ``not-hu``.
 
 from dataclasses import replace
 
@@ -79,7 +78,7 @@ figure
 # The whole chain
 # ---------------
 #
-# Each curve takes what the one before it gives. The third is a VOI LUT Sequence, a table in place of a window, as
+# Each curve continues the one before. The third is a VOI LUT Sequence, a table in place of a window, as
 # `hilum.apply_voi_lut` applies it.
 
 ramp = np.arange(-1400, 1001, dtype=np.int16)
@@ -103,20 +102,19 @@ for axes in (rescale, window, lut):
 figure
 
 # %%
-# There is no way back
-# --------------------
+# Gray values cannot be converted back
+# ------------------------------------
 #
-# A gray value tells bounds at best, and at both ends not even that. How many Hounsfield units between -1400 and
-# 1000 end at one gray value:
+# A gray value gives only a range of Hounsfield units, and black and white have no bound at all. How many Hounsfield
+# units between -1400 and 1000 become one gray value:
 
 for name in ("lung", "mediastinum"):
-    shown = hilum.window(line, preset=name).array[0, 0]
-    counts = np.bincount(shown, minlength=256)
-    share = np.isin(gray[name], (0, 255)).mean()
+    values = hilum.window(line, preset=name).array[0, 0]
+    counts = np.bincount(values, minlength=256)
+    fraction = np.isin(gray[name], (0, 255)).mean()
     print(f"{name}: black {counts[0]}, gray 128 {counts[128]}, white {counts[255]} HU;"
-          f" {share:.0%} of the slice above is black or white")  # fmt: skip
+          f" {fraction:.0%} of the slice above is black or white")  # fmt: skip
 
 # %%
-# So pictures (PNG, JPEG, screenshots) are no data to train on where Hounsfield units can be had. `hilum.normalize`
-# brings a wide range of them to [0, 1] for a network, and a finished run keeps the volume in HU unless its recipe
-# says otherwise.
+# So do not train on pictures (PNG, JPEG, screenshots) if Hounsfield units are available. `hilum.normalize` scales a
+# wide range of them to [0, 1] for a network. A finished run keeps the volume in HU unless its recipe says otherwise.

@@ -2,18 +2,18 @@
 Grids: center and corner
 ========================
 
-Resampling to another voxel size asks two questions: how many voxels, and where do they lie? Two answers are common.
-They put the same anatomy at different indices, and an index that is computed for one and used on the other is wrong
-by up to the difference of the voxel sizes.
+Resampling to another voxel size needs two decisions: how many voxels, and where are they? There are two common answers.
+They give the same anatomy different indices. An index of one grid that is used on the other is wrong by up to the
+difference of the voxel sizes.
 """
 
 # %%
-# Sixty slices of 5 mm, to be resampled to 1 mm:
+# Sixty slices of 5 mm are resampled to 1 mm:
 #
-# * the **center** grid (hilum's default) has exactly the spacing asked for, and its center is that of the scan. It
+# * the **center** grid (hilum's default) has exactly the requested spacing, and the same center as the scan. It
 #   covers the scan's voxels to their outer edges, as the Image Biomarker Standardisation Initiative prescribes;
 # * the **corner** grid is what ``scipy.ndimage.zoom`` gives: the first and last voxel *centers* stay where they are,
-#   and the spacing comes out slightly different from what was asked for.
+#   and the spacing differs slightly from the requested one.
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -40,7 +40,7 @@ axes = figure.subplots()
 rows = [
     ("scan, 5 mm", few, "0.35"),
     ("center grid, 1 mm", hilum.resampled_geometry(few, spacing=1.0), "#0072b2"),
-    ("corner grid, 1 mm asked for", hilum.resampled_geometry(few, spacing=1.0, grid="corner"), "#d55e00"),
+    ("corner grid, 1 mm requested", hilum.resampled_geometry(few, spacing=1.0, grid="corner"), "#d55e00"),
 ]
 for row, (name, grid, color) in enumerate(rows):
     step = grid.spacing[0]
@@ -61,8 +61,8 @@ figure
 # What v * s / s' does
 # --------------------
 #
-# Much copied code takes an annotation's voxel v on the old grid (spacing s) to v * s / s' on the new one. That is
-# right on neither grid. Measured, in millimeters along z:
+# Popular code maps an annotation's voxel v on the old grid (spacing s) to v * s / s' on the new one. That is wrong on
+# both grids. The error, in millimeters along z:
 
 s, wanted = scan.spacing[0], 1.0
 voxels = np.arange(scan.shape[0])
@@ -85,8 +85,8 @@ axes.grid(color="0.9", linewidth=0.6)
 figure
 
 # %%
-# At the last slices a nodule of 4 mm is missed by its own diameter. hilum never carries an index from grid to grid:
-# a nodule stays in world millimeters, and each grid is asked where that is.
+# At the last slices a nodule of 4 mm is missed by its own diameter. hilum never uses an index on another grid: a nodule
+# has a world position in millimeters, and each grid converts it to an index.
 
 point = scan.index_to_world((57, 50, 50))
 for name, grid in (("scan", scan), ("center", center), ("corner", corner)):
@@ -94,19 +94,19 @@ for name, grid in (("scan", scan), ("center", center), ("corner", corner)):
     print(f"{name:7s} z index {index[0]:8.3f}, back in the world {grid.index_to_world(index)}")
 
 # %%
-# Both grids carry their true geometry
-# ------------------------------------
+# Both grids have a true geometry
+# -------------------------------
 #
-# Whichever grid is chosen, the file that is written says where its voxels are. So both put structures at the same
-# place in the patient, here the center of mass of a phantom's nodule drawn on each; and the corner grid is there
-# for results that must match those of the 2017 tutorials.
+# With either grid, the file that is written says where its voxels are. So structures are at the same position in the
+# patient, here the center of mass of a phantom's nodule. The corner grid is for results that must match those of the
+# 2017 tutorials.
 
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 
 phantom = make_phantom(seed=5, shape=(60, 192, 192), spacing=(5.0, 2.0, 2.0)).scan
 nodule = phantom.nodules[0]
 for name in ("center", "corner"):
     grid = hilum.resampled_geometry(phantom.ct.geometry, spacing=1.0, grid=name)
-    drawn = hilum.mask_nodules(grid, [nodule])
-    middle = grid.index_to_world(np.argwhere(drawn.array).mean(axis=0))
-    print(f"{name}: the mask's center lies {np.linalg.norm(middle - nodule.center):.2f} mm from the annotation")
+    mask = hilum.mask_nodules(grid, [nodule])
+    middle = grid.index_to_world(np.argwhere(mask.array).mean(axis=0))
+    print(f"{name}: the mask's center is {np.linalg.norm(middle - nodule.center):.2f} mm from the annotation")

@@ -1,8 +1,8 @@
 """
-Lungs, nodules and bones as solid bodies
-========================================
+Lungs, nodules and bones as surfaces
+====================================
 
-:func:`hilum.pictures.surface.surface` draws the lungs like glass, with the nodules inside, or all bone above a
+:func:`hilum.pictures.surface.surface` draws transparent lungs with the nodules inside, or all bone above a
 threshold.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import hilum
 from hilum.ops.surfaces import surfaces
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.pictures.surface import surface
 
 scan = make_phantom(seed=1, shape=(100, 160, 160)).scan
@@ -18,12 +18,12 @@ scan = replace(scan, lungs=hilum.segment_lungs(scan.ct))
 figure = surface(scan, kind="lungs")
 
 # %%
-# The phantom has ribs and a spine; seen from the front and from the back.
+# The phantom has ribs and a spine, here from the front and from the back.
 
 figure = surface(scan, kind="skeleton", threshold_hu=250, turns_deg=(0, 180))
 
 # %%
-# The surfaces themselves are closed, in LPS millimetres. ``hilum plot surface SCAN --mesh lungs.glb`` writes them for
+# The surfaces are closed, in LPS millimeters. ``hilum plot surface SCAN --mesh lungs.glb`` writes them for
 # other programs, as .stl, .ply or .glb.
 
 for mesh in surfaces(scan, kind="lungs"):

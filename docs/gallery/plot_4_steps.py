@@ -1,17 +1,17 @@
 """
-How the lungs are found
-=======================
+The steps of a lung segmentation
+================================
 
-The 2017 tutorial finds lungs slice by slice, in eight steps. :func:`hilum.pictures.steps.steps` shows each.
+The 2017 tutorial segments the lungs slice by slice, in eight steps. :func:`hilum.pictures.steps.steps` draws each.
 """
 
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.pictures.steps import steps
 
 scan = make_phantom(seed=1, shape=(80, 192, 192)).scan
 figure = steps(scan.ct, method="tutorial2d")
 
 # %%
-# hilum's own method looks at the whole volume, on cells of some 3 mm first. The same slice:
+# hilum's own method works on the whole volume, first on cells of about 3 mm. The same slice:
 
 figure = steps(scan.ct, method="hilum")

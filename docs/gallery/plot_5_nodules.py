@@ -3,19 +3,19 @@ Is the mask where the nodule is?
 ================================
 
 :func:`hilum.pictures.nodules.nodules` draws each nodule as image, mask and both, in three planes, with a scale. A mask
-that was put on the wrong grid, or flipped, shows at once.
+on the wrong grid, or a flipped one, is easy to see.
 """
 
 from dataclasses import replace
 
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.pictures.nodules import nodules
 
 scan = make_phantom(seed=1, shape=(150, 256, 256)).scan
 figure = nodules(scan, most=2)
 
 # %%
-# What it looks like when the left-right axis is forgotten: the world center negated, as between LPS and RAS.
+# The same with a wrong x axis: the center is negated, as if RAS were LPS.
 
 x, y, z = scan.nodules[0].center
 wrong = replace(scan, nodules=(replace(scan.nodules[0], center=(-x, y, z)),))

@@ -6,7 +6,7 @@ A whole scan at a glance
 """
 
 import hilum
-from hilum.phantom.chest import make_phantom
+from hilum.phantom import make_phantom
 from hilum.pictures.overview import overview
 
 scan = make_phantom(seed=1, shape=(80, 128, 128)).scan

@@ -1,1 +1,1 @@
-"""A finished output in the forms of other programs: nnU-Net, MONAI, DICOM-SEG, tables of boxes."""
+"""A finished run in the formats of other programs: nnU-Net, MONAI, DICOM-SEG, tables of boxes."""

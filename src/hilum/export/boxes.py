@@ -1,7 +1,7 @@
-"""Boxes of nodules, in voxels and in the world, as a csv and in the form of COCO with a third axis.
+"""Boxes of nodules, in voxels and in the world, as a csv and as COCO with a third axis.
 
-A box is that of the nodule's sphere: its center, half its diameter to each side. Along an array axis of spacing s that
-is a half width of diameter / 2 s voxels, however the grid lies in the world.
+A box bounds the nodule's sphere: its half width is half the diameter, or diameter / (2 s) voxels along an array axis of
+spacing s, in any orientation of the grid.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import hilum
-from hilum.export.finished import annotated_run, check_free, checked_run, fold_of, image_name, json_bytes
+from hilum.export.checked_run import annotated_run, check_output_file, checked_run, image_name
 from hilum.io.annotations.csv_tables import safe_cells
 from hilum.io.atomic import atomic_path
-from hilum.train.runs import Skip, no_nodules
+from hilum.outputs.records import json_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.train.runs import RunScan
+    from hilum.train.runs import RunScan, Skip
 
 COLUMNS = (
     *("scan", "series_uid", "patient_fold", "nodule", "label", "diameter_mm"),
@@ -35,26 +35,24 @@ COLUMNS = (
     *(f"center_world_{axis}" for axis in "xyz"),
     *(f"spacing_{axis}" for axis in "zyx"),
 )
-"""Of the csv. Voxels (z, y, x) count centers, so that 0 is the center of the first; the world is (x, y, z), LPS mm."""
+"""Columns of the csv: fractional voxel indices (z, y, x), whole at voxel centers; world positions (x, y, z), LPS mm."""
 
 
 @dataclass(frozen=True, eq=False)
-class Box:
+class NoduleBox:
     """The box of one nodule.
 
     Parameters
     ----------
-    scan : RunScan
     nodule : int
         Its label in the mask.
     diameter_mm : float
     center_voxel, low_voxel, high_voxel : ndarray, shape (3,), (z, y, x)
-        Fractional indices of the stored grid.
+        Fractional voxel indices of the stored grid.
     center_world, low_world, high_world : ndarray, shape (3,), (x, y, z), LPS mm
-        Along the axes of the world: on a turned grid these are other corners than those in voxels.
+        Along the axes of the world: on an oblique grid these are other corners than those in voxels.
     """
 
-    scan: RunScan
     nodule: int
     diameter_mm: float
     center_voxel: NDArray[np.float64]
@@ -66,16 +64,16 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What was written: how many scans and nodules, and what was left out."""
+class BoxExport:
+    """How many scans and nodules were written, and what was left out."""
 
     scans: int
     nodules: int
     skipped: list[Skip]
 
 
-def boxes_of(scan: RunScan) -> Iterator[Box]:
-    """Give the box of every nodule whose center lies in the stored volume.
+def nodule_boxes(scan: RunScan) -> Iterator[NoduleBox]:
+    """Give the box of every nodule whose center is in the stored volume.
 
     Parameters
     ----------
@@ -83,14 +81,13 @@ def boxes_of(scan: RunScan) -> Iterator[Box]:
 
     Yields
     ------
-    Box
+    NoduleBox
     """
     for one in scan.record.nodules:
         if one.inside:
             world, radius = np.array(one.world), one.diameter_mm / 2
             voxel, half = scan.geometry.world_to_index(world), radius / np.array(scan.geometry.spacing)
-            yield Box(
-                scan=scan,
+            yield NoduleBox(
                 nodule=one.label,
                 diameter_mm=one.diameter_mm,
                 center_voxel=voxel,
@@ -102,27 +99,8 @@ def boxes_of(scan: RunScan) -> Iterator[Box]:
             )
 
 
-def outside(scan: RunScan) -> list[Skip]:
-    """Name the nodules whose center lies outside the stored volume.
-
-    Parameters
-    ----------
-    scan : RunScan
-
-    Returns
-    -------
-    list of Skip
-    """
-    reason = "its center lies outside the volume"
-    return [
-        Skip(scan=scan.record.scan_id, code="outside", reason=reason, nodule=one.label)
-        for one in scan.record.nodules
-        if not one.inside
-    ]
-
-
-def write_boxes_csv(folder: Path, out: Path, *, overwrite: bool = False) -> Exported:
-    """Write one row a nodule: its box in voxels and in the world, its scan, its patient's fold.
+def write_boxes_csv(folder: Path, out: Path, *, overwrite: bool = False) -> BoxExport:
+    """Write one row per nodule: its box in voxels and in the world, its scan, its patient's fold.
 
     Parameters
     ----------
@@ -131,46 +109,45 @@ def write_boxes_csv(folder: Path, out: Path, *, overwrite: bool = False) -> Expo
     out : Path
         A .csv with the `COLUMNS`.
     overwrite : bool
-        Whether a file that is there is replaced.
+        Replace a file that exists.
 
     Returns
     -------
-    Exported
+    BoxExport
 
     Raises
     ------
     InputError
-        If the run is not whole.
+        If the run is not complete.
     OutputError
-        If `out` is taken, or cannot be written.
+        If `out` exists or cannot be written.
     """
-    check_free(out, overwrite=overwrite)
+    check_output_file(out, overwrite=overwrite)
     scans, skipped = checked_run(folder)
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
     rows = 0
     for scan in scans:
-        skipped += outside(scan) if scan.record.nodules else [no_nodules(scan)]
-        for box in boxes_of(scan):
+        skipped += scan.skip_nodules_outside("outside") if scan.record.nodules else [scan.skip_without_nodules()]
+        for box in nodule_boxes(scan):
             rows += 1
-            places = (
+            vectors = (
                 *(box.low_voxel, box.high_voxel, box.low_world, box.high_world, box.center_voxel, box.center_world),
-                np.array(scan.geometry.spacing),
+                scan.geometry.spacing,
             )
-            told = (scan.record.scan_id, scan.uid, fold_of(scan), box.nodule, "nodule", f"{box.diameter_mm:.6g}")
-            table.writerow(safe_cells((*told, *(f"{value:.6f}" for part in places for value in part))))
+            nodule = (scan.scan_id, scan.uid, scan.patient_fold, box.nodule, "nodule", f"{box.diameter_mm:.6g}")
+            table.writerow(safe_cells((*nodule, *(f"{value:.6f}" for vector in vectors for value in vector))))
     with atomic_path(out) as partial:
         partial.write_text(text.getvalue(), encoding="utf-8")
-    return Exported(scans=len(scans), nodules=rows, skipped=skipped)
+    return BoxExport(scans=len(scans), nodules=rows, skipped=skipped)
 
 
-def write_coco3d(folder: Path, out: Path, *, overwrite: bool = False) -> Exported:
-    """Write the boxes in the form of COCO's instances, with a third axis.
+def write_coco3d(folder: Path, out: Path, *, overwrite: bool = False) -> BoxExport:
+    """Write the boxes as COCO instances with a third axis, which is hilum's own extension.
 
-    ``bbox`` is (x, y, z, width, height, depth) in voxels, as COCO counts pixels: 0 is the outer edge of the first, and
-    0.5 its center. ``bbox_world`` is the same nodule's box in the world: (x, y, z) of its low corner, LPS mm, then its
-    widths. COCO knows no third axis; this form is hilum's own.
+    ``bbox`` is (x, y, z, width, height, depth) in voxels, counted as in COCO: 0 is the outer edge of the first voxel,
+    0.5 its center. ``bbox_world`` is the box in the world: (x, y, z) of its low corner, LPS mm, then its widths.
 
     Parameters
     ----------
@@ -179,36 +156,31 @@ def write_coco3d(folder: Path, out: Path, *, overwrite: bool = False) -> Exporte
     out : Path
         A .json; images are named relative to `folder`.
     overwrite : bool
-        Whether a file that is there is replaced.
+        Replace a file that exists.
 
     Returns
     -------
-    Exported
+    BoxExport
 
     Raises
     ------
     InputError
-        If the run is not whole.
+        If the run is not complete.
     OutputError
-        If `out` is taken, or cannot be written.
+        If `out` exists or cannot be written.
     """
-    check_free(out, overwrite=overwrite)
-    used, skipped = annotated_run(folder)
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for number, scan in enumerate(used, start=1):
-        images.append(_image(number, scan))
-        skipped += outside(scan)
-        annotations += (_annotation(len(annotations) + n, number, box) for n, box in enumerate(boxes_of(scan), start=1))
-    told = {
+    check_output_file(out, overwrite=overwrite)
+    scans, skipped = annotated_run(folder)
+    boxes = [(image, box) for image, scan in enumerate(scans, start=1) for box in nodule_boxes(scan)]
+    data = {
         "info": {"description": "boxes of nodules in voxels and LPS mm", "version": f"hilum {hilum.__version__}"},
-        "images": images,
-        "annotations": annotations,
+        "images": [_image(number, scan) for number, scan in enumerate(scans, start=1)],
+        "annotations": [_annotation(number, image, box) for number, (image, box) in enumerate(boxes, start=1)],
         "categories": [{"id": 1, "name": "nodule"}],
     }
     with atomic_path(out) as partial:
-        partial.write_bytes(json_bytes(told))
-    return Exported(scans=len(used), nodules=len(annotations), skipped=skipped)
+        partial.write_bytes(json_bytes(data))
+    return BoxExport(scans=len(scans), nodules=len(boxes), skipped=skipped)
 
 
 def _image(number: int, scan: RunScan) -> dict[str, Any]:
@@ -220,16 +192,16 @@ def _image(number: int, scan: RunScan) -> dict[str, Any]:
         "width": width,
         "height": height,
         "depth": depth,
-        "scan": scan.record.scan_id,
+        "scan": scan.scan_id,
         "series_uid": scan.uid,
-        "patient_fold": fold_of(scan),
+        "patient_fold": scan.patient_fold,
         "spacing_zyx_mm": grid.spacing,
         "origin_xyz_lps_mm": grid.origin,
         "direction_zyx_lps": grid.direction,
     }
 
 
-def _annotation(number: int, image: int, box: Box) -> dict[str, Any]:
+def _annotation(number: int, image: int, box: NoduleBox) -> dict[str, Any]:
     low, size = (box.low_voxel + 0.5)[::-1], (box.high_voxel - box.low_voxel)[::-1]
     return {
         "id": number,

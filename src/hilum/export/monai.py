@@ -1,8 +1,8 @@
-"""The data list of MONAI's detection: images with the boxes of their nodules, in the world.
+"""The data list of MONAI's detection: images and the boxes of their nodules, in the world.
 
 MONAI's LUNA16 detection tutorial takes ``box`` as (x, y, z, w, h, d), center and widths (its mode ``cccwhd``), in the
-world of LUNA16's own tables, which is LPS; its ``AffineBoxToImageCoordinated`` turns the affine of a NIfTI file, which
-leads to RAS, with ``affine_lps_to_ras=True``. So nothing is turned here, and nothing twice.
+LPS world of LUNA16's tables. Its ``AffineBoxToImageCoordinated`` converts the RAS affine of a NIfTI file with
+``affine_lps_to_ras=True``. So this module writes LPS and converts nothing.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hilum.errors import FormatError, InputError
-from hilum.export.boxes import Exported, boxes_of, outside
-from hilum.export.finished import annotated_run, check_free, fold_of, image_name, json_bytes
+from hilum.export.boxes import BoxExport, nodule_boxes
+from hilum.export.checked_run import annotated_run, check_output_file, image_name
 from hilum.io.atomic import atomic_path
-from hilum.outputs.volumes import format_of
+from hilum.outputs.records import json_bytes
 from hilum.train.runs import Skip
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from hilum.train.runs import RunScan
 
-NODULE = 0
-"""The class of a nodule: MONAI's detectors count classes from 0."""
+NODULE_CLASS = 0
+"""MONAI's detectors count classes from 0."""
 
 
-def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: bool = False) -> Exported:
+def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: bool = False) -> BoxExport:
     """Write a data list: ``training`` and ``validation``, each a list of ``image``, ``box`` and ``label``.
 
     Parameters
@@ -35,54 +35,52 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
     out : Path
         A .json; images are named relative to `folder`, which is the ``base_dir`` of ``load_decathlon_datalist``.
     validation : str
-        The fold that validates; without it the first of the folds, where the scans have any.
+        The fold for validation; by default the first one, if the scans have folds.
     overwrite : bool
-        Whether a file that is there is replaced.
+        Replace a file that exists.
 
     Returns
     -------
-    Exported
+    BoxExport
 
     Raises
     ------
     FormatError
-        If the run is not whole, or not stored as NIfTI, without which MONAI would not know where the voxels lie.
+        If the run is not complete, or not stored as NIfTI, which tells MONAI where voxels are in the world.
     InputError
-        If no scan is of that fold.
+        If no scan is in that fold.
     OutputError
-        If `out` is taken, or cannot be written.
+        If `out` exists or cannot be written.
     """
-    check_free(out, overwrite=overwrite)
-    used, skipped = annotated_run(folder)
-    for scan in used:
-        if format_of(scan.record) != "nifti":
-            what = "is not stored as NIfTI, from which MONAI reads where voxels lie"
-            raise FormatError(what, where=folder, do="export what 'hilum store DIR --format nifti' makes of it")
-        skipped += outside(scan)
-    held_out = _choose(used, validation, folder)
-    if not held_out:
+    check_output_file(out, overwrite=overwrite)
+    scans, skipped = annotated_run(folder)
+    if any(scan.format_of() != "nifti" for scan in scans):
+        what = "is not stored as NIfTI, from which MONAI reads where voxels are in the world"
+        raise FormatError(what, where=folder, do="convert it with 'hilum store DIR --format nifti'")
+    validation_fold = _validation_fold(scans, validation, folder)
+    if not validation_fold:
         skipped.append(Skip(scan="", code="no-folds", reason="no scan has a fold: 'validation' is empty"))
-    told: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
-    for scan in used:
-        told["validation" if held_out and fold_of(scan) == held_out else "training"].append(_entry(scan))
+    data: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
+    nodules = 0
+    for scan in scans:
+        boxes = list(nodule_boxes(scan))
+        nodules += len(boxes)
+        part = "validation" if validation_fold and scan.patient_fold == validation_fold else "training"
+        data[part].append(
+            {
+                "image": image_name(scan),
+                "box": [[*map(float, box.center_world), *[box.diameter_mm] * 3] for box in boxes],
+                "label": [NODULE_CLASS] * len(boxes),
+            }
+        )
     with atomic_path(out) as partial:
-        partial.write_bytes(json_bytes(told))
-    nodules = sum(len(entry["label"]) for part in told.values() for entry in part)
-    return Exported(scans=len(used), nodules=nodules, skipped=skipped)
+        partial.write_bytes(json_bytes(data))
+    return BoxExport(scans=len(scans), nodules=nodules, skipped=skipped)
 
 
-def _choose(scans: list[RunScan], validation: str, folder: Path) -> str:
-    folds = sorted({fold_of(scan) for scan in scans} - {""})
-    if validation and validation not in folds:
-        what = f"no scan of the fold {validation!r}: there are {', '.join(folds) or 'none'}"
+def _validation_fold(scans: list[RunScan], chosen: str, folder: Path) -> str:
+    folds = sorted({scan.patient_fold for scan in scans} - {""})
+    if chosen and chosen not in folds:
+        what = f"no scan is in the fold {chosen!r} (folds: {', '.join(folds) or 'none'})"
         raise InputError(what, where=folder, do="choose one of them", code="option")
-    return validation or (folds[0] if folds else "")
-
-
-def _entry(scan: RunScan) -> dict[str, Any]:
-    boxes = list(boxes_of(scan))
-    return {
-        "image": image_name(scan),
-        "box": [[*map(float, box.center_world), *[box.diameter_mm] * 3] for box in boxes],
-        "label": [NODULE] * len(boxes),
-    }
+    return chosen or (folds[0] if folds else "")

@@ -1,4 +1,4 @@
-"""A data set for nnU-Net, version 2: images, labels, ``dataset.json``, and splits that keep patients together."""
+"""A data set for nnU-Net, version 2: images, labels, ``dataset.json``, and splits that keep each patient together."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ import numpy as np
 
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
-from hilum.export.finished import checked_run, fold_of, json_bytes, refuse_unit_range
-from hilum.io import write
+from hilum.export.checked_run import checked_run, refuse_unit_range
 from hilum.io.atomic import atomic_folder, write_refused
 from hilum.io.files import read_small
-from hilum.io.volumes.formats import FORMATS
-from hilum.outputs.volumes import format_of, read_stored
-from hilum.train.runs import Skip, no_nodules
+from hilum.io.scan_files import write
+from hilum.io.volumes.formats import STORES
+from hilum.outputs.records import json_bytes
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.train.runs import RunScan
+    from hilum.train.runs import RunScan, Skip
 
 Labels = Literal["both", "lungs", "nodules"]
 
@@ -36,16 +35,16 @@ CLASSES: dict[Labels, dict[str, int]] = {
     "lungs": {"background": 0, "lung_right": 1, "lung_left": 2},
     "nodules": {"background": 0, "nodule": 1},
 }
-"""The values of a label file, by what was asked for. A nodule's voxels are nodule, wherever they lie."""
+"""The values of a label file. A voxel in both a lung and a nodule is nodule."""
 
 SPLITS = "splits_final.json"
 
-ENDING = FORMATS["nifti"]
+ENDING = STORES["nifti"].suffix
 
 
 @dataclass(frozen=True)
 class NnunetDataset:
-    """What was written: its folder, how many cases, how many folds its splits have, and what was left out."""
+    """The folder that was written, how many cases and folds it has, and what was left out."""
 
     folder: Path
     cases: int
@@ -62,24 +61,24 @@ def write_nnunet(
     labels: Labels = "both",
     overwrite: bool = False,
 ) -> NnunetDataset:
-    """Write a finished output as a data set of nnU-Net, all of it or nothing.
+    """Write a finished run as a data set of nnU-Net. The data set appears only when complete.
 
     Parameters
     ----------
     folder : Path
         The output folder of ``hilum run``, of any format, in HU.
     raw : Path
-        nnU-Net's ``nnUNet_raw``; made where it is missing. Images that are NIfTI already become further names of the
-        same files where the file system can do that, and copies elsewhere.
+        nnU-Net's ``nnUNet_raw``; made if it is missing. Images that are NIfTI already are hard links to the run's
+        files, or copies if the file system has no hard links.
     number : int
         1 to 999.
     name : str
         Letters, digits, and the underscore.
     labels : str
-        A key of `CLASSES`. For nodules, scans are left out in which nobody looked for them; for lungs, scans
-        without a lung mask.
+        A key of `CLASSES`. Scans without annotations are left out if it has nodules, scans without a lung mask if
+        it has lungs.
     overwrite : bool
-        Whether an earlier export of that number and name is replaced.
+        Replace an earlier export of that number and name.
 
     Returns
     -------
@@ -88,18 +87,18 @@ def write_nnunet(
     Raises
     ------
     InputError
-        If the run is not whole or not in HU, or no scan has the labels.
+        If the run is not complete or not in HU, or no scan has the labels.
     OutputError
-        If there is a data set of that number that hilum did not write, or the file system refuses.
+        If there is another data set of that number, or the file system refuses.
     """
     if not 1 <= number <= 999 or re.fullmatch(r"[A-Za-z0-9_]+", name) is None:
-        what = f"Dataset{number}_{name} is no name for nnU-Net: 1 to 999, then letters, digits and underscores"
+        what = f"Dataset{number}_{name} is not a valid name: 1 to 999, then letters, digits and underscores"
         raise InputError(what, do="choose another --number or --name", code="option")
     final = raw / f"Dataset{number:03d}_{name}"
-    _check_free(raw, final, number=number, overwrite=overwrite)
+    _check_output_folder(raw, final, number=number, overwrite=overwrite)
     scans, skipped = checked_run(folder)
     refuse_unit_range(scans, program="nnU-Net")
-    used, left_out = _usable(scans, labels)
+    used, left_out = _scans_with(labels, scans)
     if not used:
         raise MissingInputError(f"no scan has labels of {labels}: {left_out[0].reason}", where=folder)
     try:
@@ -112,68 +111,69 @@ def write_nnunet(
             (partial / part).mkdir()
         for scan in used:
             _write_case(scan, partial, labels)
-        (partial / "dataset.json").write_bytes(json_bytes(_about(name, labels, len(used))))
+        (partial / "dataset.json").write_bytes(json_bytes(_dataset_json(name, labels, len(used))))
         if splits:
             (partial / SPLITS).write_bytes(json_bytes(splits))
     return NnunetDataset(folder=final, cases=len(used), folds=len(splits), skipped=[*skipped, *left_out])
 
 
-def _check_free(raw: Path, final: Path, *, number: int, overwrite: bool) -> None:
+def _check_output_folder(raw: Path, final: Path, *, number: int, overwrite: bool) -> None:
     for other in sorted(raw.glob(f"Dataset{number:03d}_*")) if raw.is_dir() else ():
         if other != final:
-            raise OutputError("is a data set of that number", where=other, do="choose another --number", code="exists")
+            raise OutputError(
+                "is a data set of the same number", where=other, do="choose another --number", code="exists"
+            )
     if not final.exists():
         return
     try:
-        ours = "hilum" in msgspec.json.decode(read_small(final / "dataset.json", limit=1 << 24), type=dict[str, Any])
+        content = msgspec.json.decode(read_small(final / "dataset.json", limit=1 << 24), type=dict[str, Any])
     except (OSError, ValueError, msgspec.DecodeError):
-        ours = False
-    if not ours or not overwrite:
-        what = "holds an earlier export" if ours else "is in use by something else"
-        do = "give --overwrite" if ours else "choose another --number"
-        raise OutputError(what, where=final, do=do, code="exists")
+        content = {}
+    if "hilum" not in content:
+        raise OutputError("was not written by hilum", where=final, do="choose another --number", code="exists")
+    if not overwrite:
+        raise OutputError("holds an earlier export", where=final, do="give --overwrite", code="exists")
 
 
-def _usable(scans: list[RunScan], labels: Labels) -> tuple[list[RunScan], list[Skip]]:
+def _scans_with(labels: Labels, scans: list[RunScan]) -> tuple[list[RunScan], list[Skip]]:
     used: list[RunScan] = []
     left_out: list[Skip] = []
     for scan in scans:
-        if labels != "nodules" and not format_of(scan.record, "lungs"):
-            left_out.append(Skip(scan=scan.record.scan_id, code="no-lungs", reason="no lung mask was made of it"))
+        if labels != "nodules" and not scan.format_of("lungs"):
+            left_out.append(scan.skip("no-lungs", "it has no lung mask"))
         elif labels != "lungs" and not scan.annotated:
-            left_out.append(no_nodules(scan))
+            left_out.append(scan.skip_without_nodules())
         else:
             used.append(scan)
     return used, left_out
 
 
 def _write_case(scan: RunScan, partial: Path, labels: Labels) -> None:
-    case = scan.record.scan_id
-    image = partial / "imagesTr" / f"{case}_0000{ENDING}"
-    if format_of(scan.record) == "nifti":
+    image = partial / "imagesTr" / f"{scan.scan_id}_0000{ENDING}"
+    if scan.format_of() == "nifti":
         _link(scan.folder / f"ct{ENDING}", image)
     else:
-        write(_stored(scan, "ct"), image)
-    drawn = np.zeros(scan.geometry.shape, np.uint8)
+        write(_read(scan, "ct"), image)
+    mask = np.zeros(scan.geometry.shape, np.uint8)
     values = CLASSES[labels]
     if "lung_right" in values:
-        drawn[:] = _labels(scan, "lungs")
-    if "nodule" in values and format_of(scan.record, "nodules"):
-        drawn[_labels(scan, "nodules") > 0] = values["nodule"]
-    write(Mask(drawn, scan.geometry), partial / "labelsTr" / f"{case}{ENDING}")
+        mask[:] = _lung_labels(scan)
+    if "nodule" in values and scan.format_of("nodules"):
+        mask[_read(scan, "nodules").array > 0] = values["nodule"]
+    write(Mask(mask, scan.geometry), partial / "labelsTr" / f"{scan.scan_id}{ENDING}")
 
 
-def _stored(scan: RunScan, name: str) -> Volume:
-    found = read_stored(scan.folder, scan.record, name)
-    if found is None or not found.geometry.isclose(scan.geometry):
-        raise FormatError(f"{name} does not lie on the grid of scan.json", where=scan.folder, do="run it again")
-    return found
+def _read(scan: RunScan, part: str) -> Volume:
+    volume = scan.read(part)
+    if volume is None or not volume.geometry.isclose(scan.geometry):
+        raise FormatError(f"{part} is not on the grid of scan.json", where=scan.folder, do="run it again")
+    return volume
 
 
-def _labels(scan: RunScan, name: str) -> NDArray[Any]:
-    """The voxels of a stored mask; those of a lung mask are 0, 1 and 2, or nnU-Net would find a class it knows not."""
-    array = _stored(scan, name).array
-    if name == "lungs" and array.max() > 2:
+def _lung_labels(scan: RunScan) -> NDArray[Any]:
+    """Read the lung mask and refuse labels that are not in `CLASSES`."""
+    array = _read(scan, "lungs").array
+    if array.max() > 2:
         what = f"the lung mask has the label {array.max()}, expected 1 right and 2 left"
         raise FormatError(what, where=scan.folder, do="export --labels nodules")
     return array
@@ -182,11 +182,11 @@ def _labels(scan: RunScan, name: str) -> NDArray[Any]:
 def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
-    except OSError:  # another file system, or one without links
+    except OSError:  # another file system, or one without hard links
         shutil.copyfile(source, target)
 
 
-def _about(name: str, labels: Labels, cases: int) -> dict[str, Any]:
+def _dataset_json(name: str, labels: Labels, cases: int) -> dict[str, Any]:
     return {
         "channel_names": {"0": "CT"},
         "labels": CLASSES[labels],
@@ -198,8 +198,8 @@ def _about(name: str, labels: Labels, cases: int) -> dict[str, Any]:
 
 
 def _splits(scans: list[RunScan]) -> list[dict[str, list[str]]]:
-    """One split a fold; none where a scan has no fold, or all have the same."""
-    folds = {scan.record.scan_id: fold_of(scan) for scan in scans}
+    """Give one split per fold; none if a scan has no fold, or all scans have the same."""
+    folds = {scan.scan_id: scan.patient_fold for scan in scans}
     names = sorted(set(folds.values()), key=lambda fold: (len(fold), fold))
     if "" in names or len(names) < 2:
         return []

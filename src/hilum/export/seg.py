@@ -1,7 +1,7 @@
-"""Lungs and nodules as DICOM Segmentation objects, which refer to the slices that they were made of.
+"""Lungs and nodules as DICOM Segmentation objects that refer to the slices of the series.
 
-The masks of a run lie on its resampled grid. They are brought to the series' own by world coordinates
-(`hilum.ops.regrid`), so that a viewer lays them over the very slices. highdicom writes the object.
+The masks of a run are on its resampled grid. `hilum.ops.regrid` brings them to the grid of the series by world
+coordinates, so that a viewer can overlay them on the slices. highdicom writes the object.
 
 Source: DICOM PS3.3 A.51 (Segmentation IOD), C.8.20.2; PS3.16 CID 7150, 7162; SNOMED CT codes of pydicom's dictionary.
 """
@@ -16,14 +16,12 @@ import numpy as np
 
 import hilum
 from hilum.errors import FormatError, HilumError, InputError, OutputError, one_line
-from hilum.export.finished import checked_run
-from hilum.export.seg_source import find_source, index_sources
+from hilum.export.checked_run import checked_run
+from hilum.export.seg_source import index_sources, read_source
 from hilum.io.atomic import atomic_folder
 from hilum.io.output_kinds import RECIPE
-from hilum.ops.regrid import place_mask
-from hilum.outputs.volumes import read_stored
+from hilum.ops.regrid import regrid_mask
 from hilum.recipes import recipe
-from hilum.train.runs import Skip
 from hilum.volume import Mask
 
 if TYPE_CHECKING:
@@ -31,18 +29,18 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from hilum.export.seg_source import Source
-    from hilum.train.runs import RunScan
+    from hilum.export.seg_source import SourceSeries
+    from hilum.train.runs import RunScan, Skip
 
-_RIGHT, _LEFT, _NODULE = (115, 170, 220), (120, 200, 150), (235, 140, 60)
-"""Recommended colors, RGB."""
+_RIGHT_COLOR, _LEFT_COLOR, _NODULE_COLOR = (115, 170, 220), (120, 200, 150), (235, 140, 60)
+"""Recommended display colors, RGB."""
 
 _SERIES_NUMBERS = {"lungs": 901, "nodules": 902}
 
 
 @dataclass(frozen=True)
 class Segmentations:
-    """What was written: scans, files, segments in them, and what was left out."""
+    """How many scans, files and segments were written, and what was left out."""
 
     scans: int
     files: int
@@ -60,69 +58,67 @@ class _Segment(NamedTuple):
 def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], overwrite: bool = False) -> Segmentations:
     """Write ``lungs.dcm`` and ``nodules.dcm`` for each scan of a run, on the grid of its DICOM series.
 
-    The same run and series give the same UIDs and the same bytes: the content's date is that of the series.
-
-    A segmentation holds the patient's and the study's data of its source, as DICOM wants it: it is as identifying as
-    the series is.
+    The same run and series give the same UIDs and bytes; the content date is that of the series. As DICOM requires, a
+    segmentation copies the patient's and the study's data: it identifies the patient as much as the series does.
 
     Parameters
     ----------
     folder : Path
         The output folder of ``hilum run``.
     out : Path
-        A folder for ``SCAN/lungs.dcm`` and ``SCAN/nodules.dcm``. A scan's folder appears when it is whole.
+        A folder for ``SCAN/lungs.dcm`` and ``SCAN/nodules.dcm``. A scan's folder appears when it is complete.
     sources : sequence of Path
-        Folders with the DICOM series; each scan's is found by its UID.
+        Folders with the DICOM series, which are looked up by UID.
     overwrite : bool
-        Whether folders of scans that are there are replaced.
+        Replace the folders of scans that exist.
 
     Returns
     -------
     Segmentations
-        Scans without masks, and scans that were not read from DICOM, are left out.
+        Scans without masks are left out.
 
     Raises
     ------
     InputError
-        If highdicom is not installed, the run is not whole, or a scan's series is not there, or is not the series
-        that was read, or the run's recipe hides the series: before anything is written.
+        If highdicom is not installed, the run is not complete, its recipe hides the series UID, or a scan's series
+        is missing or has changed. Nothing is written then.
     OutputError
-        If a folder is there already, or the file system refuses.
+        If a scan's folder exists, or the file system refuses.
     """
-    highdicom = _highdicom()
+    highdicom = _import_highdicom()
     scans, skipped = checked_run(folder)
     if recipe(folder / RECIPE).output.series_uid == "hash":
-        what = "its recipe hides the series UID, and a segmentation names its series"
+        what = "its recipe hides the series UID, and a segmentation must name its series"
         raise InputError(what, where=folder, do="run with output.series_uid = 'keep'", code="hidden-series")
-    found = index_sources(sources)
+    series = index_sources(sources)
     used = []
     for scan in scans:
         if not any(file.startswith(("lungs.", "nodules.")) for file in scan.record.files):
-            skipped.append(Skip(scan=scan.record.scan_id, code="no-masks", reason="it has no mask"))
+            skipped.append(scan.skip("no-masks", "it has no mask"))
         else:
-            find_source(scan, found)
+            read_source(scan, series)  # refuses before anything is written
             used.append(scan)
-        if (out / scan.record.scan_id).exists() and not overwrite:
-            what, do = "is there already", "give --overwrite, or another --out"
-            raise OutputError(what, where=out / scan.record.scan_id, do=do, code="exists")
+        if (out / scan.scan_id).exists() and not overwrite:
+            do = "give --overwrite, or another --out"
+            raise OutputError("exists already", where=out / scan.scan_id, do=do, code="exists")
     files = segments = 0
     for scan in used:
-        objects = _objects(highdicom, scan, find_source(scan, found))
+        objects = _segmentations(highdicom, scan, read_source(scan, series))
         if not objects:
-            skipped.append(Skip(scan=scan.record.scan_id, code="empty-masks", reason="its masks are empty"))
+            skipped.append(scan.skip("empty-masks", "its masks are empty"))
             continue
-        with atomic_folder(out / scan.record.scan_id) as partial:
-            for name, made in objects.items():
-                made.save_as(partial / f"{name}.dcm")
+        with atomic_folder(out / scan.scan_id) as partial:
+            for name, segmentation in objects.items():
+                segmentation.save_as(partial / f"{name}.dcm")
         files += len(objects)
-        segments += sum(len(made.SegmentSequence) for made in objects.values())
+        segments += sum(len(segmentation.SegmentSequence) for segmentation in objects.values())
     return Segmentations(scans=len(used), files=files, segments=segments, skipped=skipped)
 
 
-def _highdicom() -> ModuleType:
+def _import_highdicom() -> ModuleType:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its own imports; nothing of ours is hidden
+            warnings.simplefilter("ignore")  # those of highdicom's own imports
             import highdicom
     except ImportError:
         what = "DICOM segmentations need highdicom, which is not installed"
@@ -131,39 +127,39 @@ def _highdicom() -> ModuleType:
     return module
 
 
-def _objects(highdicom: ModuleType, scan: RunScan, source: Source) -> dict[str, Any]:
-    """The scan's segmentations, by the name of their mask; those in which nothing is marked are none."""
-    made = {}
+def _segmentations(highdicom: ModuleType, scan: RunScan, source: SourceSeries) -> dict[str, Any]:
+    """Make a segmentation of each mask that is not empty, by the mask's name."""
+    objects = {}
     for name in ("lungs", "nodules"):
-        stored = read_stored(scan.folder, scan.record, name)
+        stored = scan.read(name)
         if stored is None:
             continue
-        mask = place_mask(Mask(stored.array, stored.geometry), source.geometry)
+        mask = regrid_mask(Mask(stored.array, stored.geometry), source.geometry)
         values = [int(value) for value in np.unique(mask.array) if value]
         if values:
             try:
-                made[name] = _segmentation(highdicom, scan, source, mask=mask, name=name, values=values)
+                objects[name] = _segmentation(highdicom, scan, source, mask=mask, name=name, values=values)
             except HilumError:
                 raise
             except (AttributeError, KeyError, TypeError, ValueError) as problem:
                 what = f"its series cannot be segmented: {one_line(problem, limit=120)}"
                 raise FormatError(what, where=scan.folder, do="look at the headers of its series") from None
-    return made
+    return objects
 
 
 def _segmentation(
-    highdicom: ModuleType, scan: RunScan, source: Source, *, mask: Mask, name: str, values: list[int]
+    highdicom: ModuleType, scan: RunScan, source: SourceSeries, *, mask: Mask, name: str, values: list[int]
 ) -> Any:
     from pydicom.uid import generate_uid
 
-    segments = [_lung(value) if name == "lungs" else _nodule(value) for value in values]
+    segments = [_lung_segment(value) if name == "lungs" else _nodule_segment(value) for value in values]
     numbers = np.zeros(256, np.uint8)
     numbers[values] = np.arange(1, len(values) + 1)
-    stored = next(facts.sha256 for file, facts in scan.record.files.items() if file.startswith(f"{name}."))
-    seeds = [hilum.__version__, scan.record.series_uid, name, stored]
+    sha256 = next(record.sha256 for file, record in scan.record.files.items() if file.startswith(f"{name}."))
+    seeds = [hilum.__version__, scan.record.series_uid, name, sha256]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on names and values of the source, which are copied as they are
-        made = highdicom.seg.Segmentation(
+        warnings.simplefilter("ignore")  # about names and values of the source, which are copied unchanged
+        segmentation = highdicom.seg.Segmentation(
             source_images=source.headers,
             pixel_array=numbers[mask.array[list(source.slots)]],
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
@@ -183,43 +179,45 @@ def _segmentation(
             content_description=f"{name} by hilum",
             series_description=f"{name} by hilum",
         )
-    _set_origin(made, source.headers[0], organization=generate_uid(entropy_srcs=[*seeds, "dimensions"]))
+    _make_reproducible(segmentation, source.headers[0], organization=generate_uid(entropy_srcs=[*seeds, "dimensions"]))
     if name == "lungs":
-        for one, item in zip(segments, made.SegmentSequence, strict=True):
+        for one, item in zip(segments, segmentation.SegmentSequence, strict=True):
             _set_side(highdicom, item, one.side)
-    return made
+    return segmentation
 
 
-def _set_origin(made: Any, header: Any, *, organization: str) -> None:
-    """Put the source's date in place of the clock's, and a UID that follows from the input in place of a random one.
+def _make_reproducible(segmentation: Any, header: Any, *, organization: str) -> None:
+    """Replace the current time by the source's, and a random UID by one derived from the input.
 
-    The same input then gives the same bytes, and an instance of one UID has one content, as DICOM wants it.
+    So the same input gives the same bytes, and one UID always has the same content, as DICOM requires.
     """
     for kind, unknown in (("Date", "19000101"), ("Time", "000000")):
-        told = (header.get(f"{of}{kind}") for of in ("Content", "Acquisition", "Series", "Study"))
-        setattr(made, f"Content{kind}", next((str(value) for value in told if value), unknown))
-        delattr(made, f"InstanceCreation{kind}")
-    for item in made.get("ContributingEquipmentSequence", ()):  # highdicom's own
+        values = (header.get(f"{of}{kind}") for of in ("Content", "Acquisition", "Series", "Study"))
+        setattr(segmentation, f"Content{kind}", next((str(value) for value in values if value), unknown))
+        delattr(segmentation, f"InstanceCreation{kind}")
+    for item in segmentation.get("ContributingEquipmentSequence", ()):  # highdicom's own
         item.pop("ContributionDateTime", None)
-    for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
+    for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization
 
 
-def _lung(value: int) -> _Segment:
+def _lung_segment(value: int) -> _Segment:
     if value > 2:
         raise FormatError(f"the lung mask has the label {value}, expected 1 right and 2 left", do="run it again")
-    return _Segment(value, *(("right lung", "Right", _RIGHT), ("left lung", "Left", _LEFT))[value - 1])
+    if value == 1:
+        return _Segment(value, "right lung", "Right", _RIGHT_COLOR)
+    return _Segment(value, "left lung", "Left", _LEFT_COLOR)
 
 
-def _nodule(value: int) -> _Segment:
-    return _Segment(value, f"nodule {value}", "", _NODULE)
+def _nodule_segment(value: int) -> _Segment:
+    return _Segment(value, f"nodule {value}", "", _NODULE_COLOR)
 
 
 def _describe(highdicom: ModuleType, segment: _Segment, number: int, *, uid: str) -> Any:
     from pydicom.sr.codedict import codes
 
     lung = bool(segment.side)
-    # Nodules are drawn by rule into what a reader or a table has marked: neither automatic nor by hand.
+    # Nodule masks follow from what a reader or a table marked: neither automatic nor manual.
     kind = highdicom.seg.SegmentAlgorithmTypeValues
     family = codes.CID7162.MorphologicalOperations if lung else codes.CID7162.ManualProcessing
     return highdicom.seg.SegmentDescription(

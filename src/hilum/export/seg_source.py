@@ -1,4 +1,4 @@
-"""The DICOM series that a finished scan was made of: found by its UID, held against the grid that was read then."""
+"""The DICOM series of a finished scan: looked up by its UID, and compared with the grid that the run read."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from hilum.io.dicom.records import Stack
     from hilum.train.runs import RunScan
 
-_EMPTY = (
+_OPTIONAL = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
     *("StudyTime", "ReferringPhysicianName"),
 )
-"""What a segmentation has of its source, and may be empty; de-identified files often leave it out altogether."""
+"""Attributes that a segmentation copies and that may be empty; de-identified files often lack them."""
 
-_NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID", "SOPClassUID")
+_REQUIRED = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID", "SOPClassUID")
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """A series on the disk.
+class SourceSeries:
+    """A DICOM series on disk.
 
     Parameters
     ----------
     geometry : Geometry
-        Its whole grid.
+        The grid of the series.
     slots : tuple of int
-        The place of each header in that grid, ascending.
+        The index of each header along the grid's first axis, ascending.
     headers : list of pydicom.Dataset
         Without pixels.
     """
@@ -45,7 +45,7 @@ class Source:
 
 
 def index_sources(folders: Iterable[Path]) -> dict[str, tuple[Path, Stack]]:
-    """List the series of folders by their UIDs; of several stacks of one series the largest.
+    """List the series of folders by their UIDs, each with its largest stack.
 
     Parameters
     ----------
@@ -55,24 +55,24 @@ def index_sources(folders: Iterable[Path]) -> dict[str, tuple[Path, Stack]]:
     Returns
     -------
     dict of str to (Path, Stack)
-        With the folder that the names of its files begin in.
+        The folder that the stack's file names are relative to, and the stack.
 
     Raises
     ------
     InputError
-        If there is no CT series in one.
+        If a folder has no CT series.
     """
-    found: dict[str, tuple[Path, Stack]] = {}
+    series: dict[str, tuple[Path, Stack]] = {}
     for folder in folders:
         for stack in index_dicom(folder):
-            known = found.get(stack.series_uid)
-            if known is None or len(known[1].slices) < len(stack.slices):
-                found[stack.series_uid] = (folder if folder.is_dir() else folder.parent, stack)
-    return found
+            largest = series.get(stack.series_uid)
+            if largest is None or len(largest[1].slices) < len(stack.slices):
+                series[stack.series_uid] = (folder if folder.is_dir() else folder.parent, stack)
+    return series
 
 
-def find_source(scan: RunScan, sources: Mapping[str, tuple[Path, Stack]]) -> Source:
-    """Read the headers of the series that a scan was made of.
+def read_source(scan: RunScan, sources: Mapping[str, tuple[Path, Stack]]) -> SourceSeries:
+    """Read the headers of the series that a scan was made from.
 
     Parameters
     ----------
@@ -82,44 +82,44 @@ def find_source(scan: RunScan, sources: Mapping[str, tuple[Path, Stack]]) -> Sou
 
     Returns
     -------
-    Source
+    SourceSeries
 
     Raises
     ------
     MissingInputError
-        If the series is not there.
+        If the series is missing.
     GeometryError
-        If it lies elsewhere than what was read, as after a slice was lost or a header changed.
+        If its grid is not the one that the run read, as after a slice was lost or a header changed.
     UnsupportedError
-        If its frames lie in one file.
+        If its frames are in one file.
     FormatError
-        If a header lacks what a segmentation must refer to.
+        If a header lacks an attribute that a segmentation refers to.
     """
     if scan.uid not in sources:
         raise MissingInputError("its series is not in the --source folders", where=scan.folder, do="name its folder")
     root, stack = sources[scan.uid]
     grid = scan.record.source_geometry
     first, second, third = grid.direction
-    read_then = Geometry(grid.shape, grid.spacing, grid.origin, (first, second, third))
-    if stack.geometry is None or not stack.geometry.isclose(read_then):
-        what = "the series does not lie where it lay when it was read"
+    read_geometry = Geometry(grid.shape, grid.spacing, grid.origin, (first, second, third))
+    if stack.geometry is None or not stack.geometry.isclose(read_geometry):
+        what = "the grid of its series has changed since the run"
         raise GeometryError(what, where=scan.folder, do="give the series as it was, or run it again")
     if any(header.frames > 1 for header in stack.slices):
-        what = "the series keeps its frames in one file, to which no segmentation is written yet"
-        raise UnsupportedError(what, where=scan.folder, do="give it as single slices")
-    headers = [_header(root / header.path) for header in stack.slices]
-    return Source(geometry=stack.geometry, slots=stack.slots, headers=headers)
+        what = "its series has all frames in one file, and segmentations of such series are not supported"
+        raise UnsupportedError(what, where=scan.folder, do="give it as one file per slice")
+    headers = [_read_header(root / header.path) for header in stack.slices]
+    return SourceSeries(geometry=stack.geometry, slots=stack.planes, headers=headers)
 
 
-def _header(path: Path) -> Any:
+def _read_header(path: Path) -> Any:
     import pydicom
 
     header = pydicom.dcmread(path, stop_before_pixels=True)
-    for name in _NEEDED:
+    for name in _REQUIRED:
         if not header.get(name):
             what = f"has no {name}, which a segmentation refers to"
             raise FormatError(what, where=path, do="a segmentation of it cannot be written")
-    for name in _EMPTY:
+    for name in _OPTIONAL:
         if name not in header:
             setattr(header, name, "")
     return header

@@ -1,8 +1,8 @@
-"""The phantom's patient: the measures of a chest, and the shapes that bound its lungs.
+"""The shapes that bound the phantom's lungs: rib cage, mediastinum, diaphragm.
 
-All positions are in the patient's frame, in millimetres: the origin in the middle of the chest, x to the patient's
-left, y to the back, z to the head. The carina lies near z = 22, the apices at z = 116, the domes of the diaphragm
-near z = -55 and the lowest recess above z = -135.
+All positions are in the patient's frame, in millimetres: the origin is in the middle of the chest, x runs to the
+patient's left, y to the back, z to the head. The carina is near z = 22, the apices at z = 116, the diaphragm domes near
+z = -55, and the costophrenic recesses end above z = -135.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
     from hilum.phantom.shapes import Box, Floats, Points
 
 PATIENT_CENTER: Vector = (4.0, -17.0, -148.0)
-"""World position (x, y, z), LPS mm, of the middle of every phantom's chest: not the world's origin, as in life."""
+"""World position (x, y, z), LPS mm, of the middle of every phantom's chest."""
 
 FIELD_OF_VIEW_MM = 384.0
-"""Diameter of the circle around the patient's center outside of which a scan is padding."""
+"""Diameter of the circle around the patient's center; voxels outside it are padding."""
 
 RIGHT, LEFT = 1, 2
 """Labels of the lungs; the right lung lies at smaller x."""
 
 JUNCTION_MM = 1.5
-"""Thickness of the membrane in front of the heart's great vessels, where the lungs all but touch."""
+"""Thickness of the anterior junction line, where the lungs almost touch in front of the great vessels."""
 
-CAGE = (124.0, 86.0)
-"""Half-axes of the rib cage's inside in the axial plane, mm."""
+RIB_CAGE_MM = (124.0, 86.0)
+"""Half-axes of the inside of the rib cage in the axial plane, mm."""
 
 
 @dataclass(frozen=True)
-class Build:
-    """What differs from patient to patient.
+class BodyBuild:
+    """The measures that differ between patients.
 
     Parameters
     ----------
@@ -47,13 +47,13 @@ class Build:
     heart : float
         Size of the heart.
     right_dome, left_dome : float, mm
-        Height of the two domes of the diaphragm.
+        Height of the two diaphragm domes.
     junction : float, mm
-        How far from the middle the lungs meet in front.
+        x of the anterior junction line.
     fat : float, mm
-        Thickness of the fat under the skin.
+        Thickness of the subcutaneous fat.
     rib_phase : float, mm
-        Height of the ribs.
+        Offset of the ribs along z.
     """
 
     scale: float
@@ -65,8 +65,8 @@ class Build:
     rib_phase: float
 
 
-def draw_build(random: np.random.Generator) -> Build:
-    """Draw a patient.
+def draw_body_build(random: np.random.Generator) -> BodyBuild:
+    """Draw the measures of a patient.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def draw_build(random: np.random.Generator) -> Build:
     -------
     Build
     """
-    return Build(
+    return BodyBuild(
         scale=float(random.uniform(0.93, 1.02)),
         heart=float(random.uniform(0.92, 1.06)),
         right_dome=float(random.uniform(-58, -48)),
@@ -88,13 +88,13 @@ def draw_build(random: np.random.Generator) -> Build:
 
 
 def outside_field(geometry: Geometry, box: Box | None = None) -> NDArray[np.bool_]:
-    """Which voxels lie outside the scanner's round field of view.
+    """Mark the voxels outside the scanner's round field of view.
 
     Parameters
     ----------
     geometry : Geometry
     box : three slices, (z, y, x), optional
-        The part of the grid asked for; all of it without one.
+        A part of the grid; by default the whole grid.
 
     Returns
     -------
@@ -107,20 +107,20 @@ def outside_field(geometry: Geometry, box: Box | None = None) -> NDArray[np.bool
 
 
 def thorax(points: Points, *, pleura: bool = True) -> Floats:
-    """Signed distance of the inside of the rib cage: an elliptic barrel with a narrowing top, open below.
+    """Signed distance to the inside of the rib cage: an elliptic barrel with a narrowing top, open at the bottom.
 
     Parameters
     ----------
     points : three ndarray, x, y and z, mm
     pleura : bool
-        Whether the top is that of each lung, two round apices, or that of the ribs, one arch over both.
+        Give the top two round apices, as the lungs have; otherwise one arch over both, as the ribs have.
 
     Returns
     -------
     ndarray of float32, mm
     """
     x, y, z = points
-    barrel = ellipse(x, y, *CAGE)
+    barrel = ellipse(x, y, *RIB_CAGE_MM)
     u = (np.abs(x) - np.float32(44)) / np.float32(38)
     if not pleura:
         u = np.maximum(u, np.float32(0))
@@ -130,29 +130,29 @@ def thorax(points: Points, *, pleura: bool = True) -> Floats:
     return np.maximum(barrel, (z - top) / slope)
 
 
-def mediastinum(points: Points, build: Build) -> Floats:
-    """Signed distance of all that lies between the lungs: heart, great vessels, spine, gullet and the fat around."""
+def mediastinum(points: Points, build: BodyBuild) -> Floats:
+    """Signed distance to the mediastinum and spine: heart, great vessels, esophagus, vertebrae, and the fat around."""
     x, y, z = points
-    turn = np.float32(0.45)
+    angle = np.float32(0.45)
     hx, hy = x - np.float32(20), y + np.float32(38)
-    sunk = np.maximum(z, z * np.float32(0.4) - np.float32(30))  # the heart rests broadly on the diaphragm
-    turned = (hx * np.cos(turn) - hy * np.sin(turn), hx * np.sin(turn) + hy * np.cos(turn), sunk)
+    sunk = np.maximum(z, z * np.float32(0.4) - np.float32(30))  # the base of the heart is flat on the diaphragm
+    rotated = (hx * np.cos(angle) - hy * np.sin(angle), hx * np.sin(angle) + hy * np.cos(angle), sunk)
     size = build.heart
-    heart = ellipsoid(turned, (0.0, 0.0, -50.0), (61 * size, 48 * size, 54 * size))
+    heart = ellipsoid(rotated, (0.0, 0.0, -50.0), (61 * size, 48 * size, 54 * size))
     rise = np.clip((z - np.float32(40)) / np.float32(70), 0, 1)
     core = ellipse(x, y - np.float32(18), 25 + 8 * rise, 48.0)
     spine = ellipse(x, y - np.float32(62), 25.0, 26.0)
     aorta = np.maximum(ellipse(x - np.float32(20), y - np.float32(44), 13.0, 13.0), z - np.float32(42))
-    knob = ellipsoid(points, (14.0, 16.0, 40.0), (23.0, 36.0, 16.0))
+    arch = ellipsoid(points, (14.0, 16.0, 40.0), (23.0, 36.0, 16.0))
     great = ellipsoid(points, (2.0, -38.0, 112.0), (33.0, 56.0, 56.0))
     root = ellipsoid(points, (2.0, -30.0, 8.0), (27.0, 34.0, 64.0))
     back = np.minimum(np.minimum(spine, aorta), core)
-    front = np.minimum(np.minimum(knob, great), root)
+    front = np.minimum(np.minimum(arch, great), root)
     return smooth_min(smooth_min(back, front, 8.0), heart, 12.0)
 
 
-def diaphragm(points: Points, build: Build) -> tuple[Floats, Floats]:
-    """Signed distance from the diaphragm (negative above it), and the slope by which its edges are blurred.
+def diaphragm(points: Points, build: BodyBuild) -> tuple[Floats, Floats]:
+    """Signed distance to the diaphragm, negative above it, and its slope, which decides how its edge is blurred.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def diaphragm(points: Points, build: Build) -> tuple[Floats, Floats]:
     -------
     distance : ndarray of float32, mm
     slope : ndarray of float32
-        Length of the dome's normal whose z is 1: 1 at the top, more on the flanks.
+        Length of the normal whose z component is 1: 1 at the top of a dome, more on its flanks.
     """
     x, y, z = points
     domes = []
@@ -174,24 +174,24 @@ def diaphragm(points: Points, build: Build) -> tuple[Floats, Floats]:
         domes.append((roof, np.sqrt(1 + (np.float32(116 / 66) * u) ** 2 + (np.float32(116 / 80) * v) ** 2)))
     is_right = x < np.float32(build.junction)
     roof, slope = (np.where(is_right, right, left) for right, left in zip(*domes, strict=True))
-    # The lowest recess ends in a floor: no lung leaves the scan below.
+    # The recesses end at a floor, so that no lung leaves the scan at the bottom.
     return np.maximum((roof - z) / slope, np.float32(-134) - z), slope
 
 
 def lung_sides(
-    points: Points, build: Build, between: Floats, widths: Vector = (1.0, 1.0, 1.0)
+    points: Points, build: BodyBuild, between: Floats, widths: Vector = (1.0, 1.0, 1.0)
 ) -> tuple[Floats, Floats]:
-    """Signed distances of the right and the left lung.
+    """Signed distances to the right and the left lung.
 
     Parameters
     ----------
     points : three ndarray, x, y and z, mm
     build : Build
     between : ndarray of float32, mm
-        The signed distance of the `mediastinum` at the same points.
+        The signed distance to the `mediastinum` at the same points.
     widths : (x, y, z), mm
-        Extents of a voxel; the distances are in voxel widths across the surface they belong to, which blurs edges
-        right on grids that are coarser along the body than across it.
+        Extents of a voxel. The distances are in voxel widths across their surface, so that edges are also blurred
+        correctly on grids with thick slices.
 
     Returns
     -------
@@ -208,6 +208,6 @@ def lung_sides(
     return np.maximum(both, (plane + half) / middle), np.maximum(both, (half - plane) / middle)
 
 
-def lung_depths(points: Points, build: Build) -> tuple[Floats, Floats]:
-    """As `lung_sides`, in millimetres."""
+def lung_depths(points: Points, build: BodyBuild) -> tuple[Floats, Floats]:
+    """Signed distances to the right and the left lung, in millimetres."""
     return lung_sides(points, build, mediastinum(points, build))

@@ -1,4 +1,4 @@
-"""The DICOM side of phantoms: one CT Image Storage file for each slice (DICOM PS3.3 section A.3)."""
+"""Phantoms as DICOM: one CT Image Storage file per slice (DICOM PS3.3 section A.3)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID
 
 from hilum.errors import InputError, OutputError
-from hilum.phantom.dicom_dialects import BIG_ENDIAN, EXPLICIT, IMPLICIT, RLE
+from hilum.phantom.dicom_dialects import BIG_ENDIAN, EXPLICIT, IMPLICIT, RLE, derived_uid
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,34 +23,29 @@ if TYPE_CHECKING:
     from hilum.volume import Volume
 
 _CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
-_WRITER = "2.25.164519274215862384927338419820334016512"  # Implementation Class UID, by hilum's phantoms only
-
-
-def derived_uid(*parts: object) -> str:
-    """A UID that anybody may make, from the hash of its parts: ``2.25.`` and a UUID (DICOM PS3.5 section B.2)."""
-    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, '/'.join(map(str, parts))).int}"
+_WRITER = "2.25.164519274215862384927338419820334016512"  # Implementation Class UID of hilum's phantoms
 
 
 def write_slices(
     volume: Volume, padding: NDArray[np.bool_], folder: Path, *, dialect: Dialect, series_uid: str
 ) -> None:
-    """Write every slice of a volume.
+    """Write the slices of a volume.
 
     Parameters
     ----------
     volume : Volume
         int16 HU.
     padding : ndarray of bool, shape (z, y, x)
-        Voxels that take the dialect's padding value.
+        Voxels that get the dialect's padding value.
     folder : path
     dialect : Dialect
     series_uid : str
-        Derived from the voxels where empty.
+        If empty, it is derived from the voxels.
 
     Raises
     ------
     InputError
-        If the dialect stores other than 12 or 16 bits.
+        If the dialect does not store 12 or 16 bits.
     OutputError
         If a file cannot be written.
     """
@@ -63,7 +58,7 @@ def write_slices(
     common = _common(volume, dialect, series_uid)
     for k in range(count):
         dataset = Dataset(common)
-        # Up is head: a scan from the head down numbers its slices the other way.
+        # Slice 0 is at the feet; a scan that starts at the head numbers slices in reverse.
         dataset.InstanceNumber = count - k if dialect.reversed_numbers else k + 1
         dataset.SOPInstanceUID = derived_uid(series_uid, k)
         dataset.ImagePositionPatient = [_ds(v) for v in volume.geometry.index_to_world((k, 0, 0))]
@@ -88,7 +83,7 @@ def _ds(value: float) -> str:
 
 
 def _common(volume: Volume, dialect: Dialect, series_uid: str) -> Dataset:
-    """What all slices share."""
+    """Make the attributes that all slices share."""
     geometry = volume.geometry
     dataset = Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 100"
@@ -114,7 +109,7 @@ def _common(volume: Volume, dialect: Dialect, series_uid: str) -> Dataset:
     dataset.StudyID = "1"
     dataset.SeriesNumber = "2"
     dataset.AcquisitionNumber = "1"
-    # A row runs along the array's last axis, a column along the one before.
+    # A row runs along the last array axis, a column along the axis before.
     dataset.ImageOrientationPatient = [_ds(v) for axis in (2, 1) for v in geometry.direction[axis]]
     dataset.SliceThickness = _ds(geometry.spacing[0])
     dataset.PixelSpacing = [_ds(v) for v in geometry.spacing[1:]]
@@ -134,7 +129,7 @@ def _common(volume: Volume, dialect: Dialect, series_uid: str) -> Dataset:
 
 
 def _put_pixels(dataset: Dataset, hu: NDArray[np.int16], padding: NDArray[np.bool_], dialect: Dialect) -> None:
-    """Turn HU into stored values: the inverse of the rescale, rounded, within the bits stored."""
+    """Set the stored values: HU by the inverse rescale, rounded, clipped to the bits stored."""
     bits = dialect.bits_stored
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if dialect.signed else (0, (1 << bits) - 1)
     slope, intercept = dialect.slope, dialect.intercept
@@ -154,7 +149,7 @@ def _save(dataset: Dataset, path: Path, dialect: Dialect) -> None:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    # RLE starts from uncompressed pixels; compressing sets its own transfer syntax.
+    # `compress` needs uncompressed pixels, and sets the transfer syntax of RLE.
     meta.TransferSyntaxUID = UID(EXPLICIT if dialect.transfer_syntax == RLE else dialect.transfer_syntax)
     meta.ImplementationClassUID = UID(_WRITER)
     meta.ImplementationVersionName = "HILUM_PHANTOM"

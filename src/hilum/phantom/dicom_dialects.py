@@ -1,7 +1,8 @@
-"""What scanners and archives do to the same Hounsfield units: a table of DICOM dialects."""
+"""The ways in which scanners and archives store the same Hounsfield units: a table of DICOM dialects."""
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -27,19 +28,19 @@ class Dialect:
     signed : bool
         Whether stored values are two's complement (Pixel Representation 1).
     bits_stored : int
-        12 or 16 of the 16 bits allocated; values that do not fit are clipped to the nearest that does.
+        12 or 16 of the 16 bits allocated; values beyond them are clipped.
     slope, intercept : float
-        HU = slope * stored value + intercept. A slope of 0 stands for one that fills 16 bits with each slice's
-        range, so that slope and intercept change from slice to slice.
+        HU = slope * stored value + intercept. With a slope of 0 each slice gets the slope and intercept that stretch
+        its range over the bits.
     padding : int or None
         Stored value of voxels outside the field of view; None leaves them as they are.
     padding_tag : {"", "SS", "US"}
         How Pixel Padding Value (0028,0120) declares it: not at all, as signed, as unsigned. ``"US"`` with signed
-        pixels and a padding of -2000 is the 63536 that LIDC-IDRI has.
+        pixels and a padding of -2000 gives 63536, as in LIDC-IDRI.
     shuffled_names : bool
-        File names that say nothing of the order of slices.
+        File names are not in the order of the slices.
     reversed_numbers : bool
-        Instance Number falls as the slices rise to the head.
+        Instance Number decreases from the feet to the head.
     patient_position : str
         Patient Position (0018,5100).
     """
@@ -74,3 +75,8 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType({
     "feet-first": Dialect(reversed_numbers=True, patient_position="FFS"),
 })  # fmt: skip
 """The dialects by name."""
+
+
+def derived_uid(*parts: object) -> str:
+    """Derive a UID from a hash of its parts: ``2.25.`` and a UUID (DICOM PS3.5 section B.2)."""
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, '/'.join(map(str, parts))).int}"

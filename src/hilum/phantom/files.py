@@ -1,7 +1,4 @@
-"""Phantoms as files: DICOM series in the dialects of many scanners, and the trees of LUNA16 and DSB2017.
-
-`write_dicom_series` speaks every dialect of `hilum.phantom.dicom_dialects`.
-"""
+"""Phantoms as files: DICOM series in many dialects, and the folders of LUNA16 and DSB2017."""
 
 from __future__ import annotations
 
@@ -14,12 +11,13 @@ import numpy as np
 
 from hilum.errors import InputError, OutputError
 from hilum.geometry import Geometry, Vector
+from hilum.io.volumes.metaimage import write_metaimage
 from hilum.phantom.anatomy import outside_field
 from hilum.phantom.dicom_dialects import DIALECTS, Dialect
 from hilum.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from hilum.phantom.chest import Phantom
 
@@ -32,15 +30,15 @@ def write_dicom_series(
     Parameters
     ----------
     source : Phantom or Volume
-        Voxels of a phantom outside its field of view become padding where the dialect has one; of a volume those at
-        or below -1024 HU.
+        If the dialect has a padding value, it is set outside the phantom's field of view; in a volume, where voxels
+        are -1024 HU or less.
     folder : str or path
-        Made where it is absent; one file for each slice along the array's first axis, of any orientation.
+        Made if it is missing. Each slice along the first array axis, in any orientation, becomes a file.
     dialect : str or Dialect
-        A key of `DIALECTS`, or a dialect of your own.
+        A key of `DIALECTS`, or another dialect.
     series_uid : str
-        The phantom's own without it; for a volume one made from its voxels. The other UIDs are derived from it: the
-        same call writes the same bytes.
+        By default that of the phantom, or one derived from the volume's voxels. All other UIDs are derived from it,
+        so that the same call writes the same bytes.
 
     Returns
     -------
@@ -52,13 +50,13 @@ def write_dicom_series(
     InputError
         If the dialect is unknown.
     OutputError
-        If the folder is a file, or holds files already: two series in one folder are another phantom.
+        If the folder is a file, or is not empty.
     """
-    from hilum.phantom import dicom  # late: pydicom is slow to import
+    from hilum.phantom import dicom  # imports pydicom
 
     if isinstance(dialect, str):
         if dialect not in DIALECTS:
-            raise InputError(f"dialect {dialect!r} is none of {', '.join(DIALECTS)}", code="bad-option")
+            raise InputError(f"dialect is {dialect!r}, expected one of {', '.join(DIALECTS)}", code="bad-option")
         dialect = DIALECTS[dialect]
     if isinstance(source, Volume):
         volume, padding = source, source.array <= -1024
@@ -68,12 +66,12 @@ def write_dicom_series(
         if source.options.field_of_view:
             padding = outside_field(volume.geometry)
         series_uid = series_uid or source.scan.series_uid
-    target = _empty_folder(folder)
+    target = _make_empty_folder(folder)
     dicom.write_slices(volume, padding, target, dialect=dialect, series_uid=series_uid)
     return target
 
 
-def _empty_folder(folder: str | Path) -> Path:
+def _make_empty_folder(folder: str | Path) -> Path:
     target = Path(folder)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise OutputError("is not an empty folder", where=target, do="name a new folder")
@@ -93,24 +91,24 @@ def write_luna16(
     candidates: int = 0,
     masks: bool = False,
 ) -> Path:
-    """Write phantoms as LUNA16 lays out its scans.
+    """Write phantoms in the folders of LUNA16.
 
     Parameters
     ----------
     phantoms : iterable of Phantom
-        One scan each, ``subsetK/<series_uid>.mhd`` with its ``.raw``, dealt out over the subsets in turn.
+        Each becomes ``subsetK/<series_uid>.mhd`` with its ``.raw``, in the subsets in turn.
     root : str or path
-        Made where it is absent. ``annotations.csv`` lists the nodules: series, center in world mm, diameter in mm.
+        Made if it is missing. ``annotations.csv`` lists the nodules: series, center in world mm, diameter in mm.
     subsets : int
-        Number of subset folders, all of them made.
+        Number of subset folders.
     flipped : collection of int
-        Which phantoms, counted from 0, are stored with reversed x and y axes: the header's TransformMatrix is
-        -1 0 0 0 -1 0 0 0 1 and every voxel keeps its place in the world, as in some scans of LUNA16.
+        The numbers of the phantoms, from 0, that are stored with reversed x and y axes, as some scans of LUNA16 are:
+        the TransformMatrix is -1 0 0 0 -1 0 0 0 1, and voxels keep their world positions.
     candidates : int
-        Where above 0, ``candidates.csv`` lists every nodule as class 1 and as many places in the lungs, outside the
-        nodules, as class 0; and ``annotations_excluded.csv`` the first of those places, with a diameter of -1.
+        If above 0, ``candidates.csv`` lists every nodule as class 1, and this number of points in the lungs, outside
+        the nodules, as class 0; ``annotations_excluded.csv`` lists the first of these points with a diameter of -1.
     masks : bool
-        Whether ``seg-lungs-LUNA16`` holds the true lungs: 3 left, 4 right, 5 trachea and main bronchi.
+        Write the true lungs to ``seg-lungs-LUNA16``: 3 left, 4 right, 5 trachea and main bronchi.
 
     Returns
     -------
@@ -120,50 +118,49 @@ def write_luna16(
     Raises
     ------
     InputError
-        If there is no subset, or two phantoms are the same patient.
+        If there is no subset, or two phantoms have the same seed.
     OutputError
         If the root is a file, or holds files already.
     """
     if subsets < 1:
         raise InputError(f"subsets is {subsets}, expected at least 1", code="bad-option")
-    target = _empty_folder(root)
+    target = _make_empty_folder(root)
     for k in range(subsets):
         (target / f"subset{k}").mkdir()
     if masks:
         (target / "seg-lungs-LUNA16").mkdir()
     seen: set[str] = set()
-    nodules, places, excluded = list[_Place](), list[_Place](), list[_Place]()
+    nodules, classes, excluded = list[_Row](), list[_Row](), list[_Row]()
     for number, phantom in enumerate(phantoms):
         uid = phantom.scan.series_uid
         if uid in seen:
             raise InputError(f"the phantom of seed {phantom.seed} is given twice", do="use other seeds")
         seen.add(uid)
-        turn = reverse_in_plane if number in flipped else _as_it_is
-        _write_scan(phantom, target, f"subset{number % subsets}", turn=turn, masks=masks)
+        _write_scan(phantom, target, f"subset{number % subsets}", flip=number in flipped, masks=masks)
+        points = _points_outside_nodules(phantom, candidates)
         nodules += [(uid, *nodule.center, nodule.diameter_mm) for nodule in phantom.scan.nodules]
-        elsewhere = _lung_places(phantom, candidates)
-        places += [(uid, *nodule.center, 1) for nodule in phantom.scan.nodules]
-        places += [(uid, *place, 0) for place in elsewhere]
-        excluded += [(uid, *place, -1) for place in elsewhere[:1]]
+        classes += [(uid, *nodule.center, 1) for nodule in phantom.scan.nodules]
+        classes += [(uid, *point, 0) for point in points]
+        excluded += [(uid, *point, -1) for point in points[:1]]
     _write_table(target / "annotations.csv", "diameter_mm", nodules)
     if candidates:
-        _write_table(target / "candidates.csv", "class", places)
+        _write_table(target / "candidates.csv", "class", classes)
         _write_table(target / "annotations_excluded.csv", "diameter_mm", excluded)
     return target
 
 
 def write_dsb2017(phantoms: Iterable[Phantom], root: str | Path, *, labels: Mapping[int, int] | None = None) -> Path:
-    """Write phantoms as the Data Science Bowl 2017 lays out its patients.
+    """Write phantoms in the folders of the Data Science Bowl 2017.
 
     Parameters
     ----------
     phantoms : iterable of Phantom
-        One patient each: ``stage1/<32 hexadecimal digits>/`` with a DICOM file for each slice.
+        Each becomes ``stage1/<32 hexadecimal digits>/`` with a DICOM file per slice.
     root : str or path
-        Made where it is absent. ``stage1_labels.csv`` lists id and cancer.
+        Made if it is missing. ``stage1_labels.csv`` lists id and cancer.
     labels : mapping of int to int, optional
-        1 or 0 by the number of the phantom, counted from 0; one that is not there has no row. Without it a phantom
-        with nodules is 1.
+        1 or 0 by the number of the phantom, from 0; phantoms that are not in it get no row. By default phantoms with
+        nodules get 1, others 0.
 
     Returns
     -------
@@ -175,7 +172,7 @@ def write_dsb2017(phantoms: Iterable[Phantom], root: str | Path, *, labels: Mapp
     OutputError
         If the root is a file, or holds files already.
     """
-    target = _empty_folder(root)
+    target = _make_empty_folder(root)
     rows = []
     for number, phantom in enumerate(phantoms):
         case = hashlib.md5(phantom.scan.series_uid.encode(), usedforsecurity=False).hexdigest()
@@ -189,20 +186,20 @@ def write_dsb2017(phantoms: Iterable[Phantom], root: str | Path, *, labels: Mapp
     return target
 
 
-_Place = tuple[str, float, float, float, float]
+_Row = tuple[str, float, float, float, float]
 
 
-def _write_scan(phantom: Phantom, root: Path, folder: str, *, turn: Callable[[Volume], Volume], masks: bool) -> None:
-    from hilum.io.volumes.metaimage import write_metaimage  # late, as all readers and writers of formats
-
+def _write_scan(phantom: Phantom, root: Path, folder: str, *, flip: bool, masks: bool) -> None:
     name = f"{phantom.scan.series_uid}.mhd"
-    write_metaimage(turn(phantom.scan.ct), root / folder / name)
+    volumes = {folder: phantom.scan.ct}
     if masks:
         labels = np.array([0, 4, 3, 5], np.uint8)[np.where(phantom.airways.array > 0, 3, phantom.lungs.array)]
-        write_metaimage(turn(Volume(labels, phantom.lungs.geometry)), root / "seg-lungs-LUNA16" / name)
+        volumes["seg-lungs-LUNA16"] = Volume(labels, phantom.lungs.geometry)
+    for subfolder, volume in volumes.items():
+        write_metaimage(reverse_in_plane(volume) if flip else volume, root / subfolder / name)
 
 
-def _write_table(path: Path, column: str, rows: Iterable[_Place]) -> None:
+def _write_table(path: Path, column: str, rows: Iterable[_Row]) -> None:
     with path.open("w", encoding="ascii", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(["seriesuid", "coordX", "coordY", "coordZ", column])
@@ -210,8 +207,8 @@ def _write_table(path: Path, column: str, rows: Iterable[_Place]) -> None:
             table.writerow([uid, *(f"{value:.10g}" for value in numbers)])
 
 
-def _lung_places(phantom: Phantom, count: int) -> list[tuple[float, float, float]]:
-    """Places in the lungs and outside every nodule, drawn from the phantom's seed."""
+def _points_outside_nodules(phantom: Phantom, count: int) -> list[tuple[float, float, float]]:
+    """Draw points in the lungs, outside the nodules, from the phantom's seed."""
     grid = phantom.lungs.geometry
     voxels = np.argwhere(phantom.lungs.array > 0)
     centers = grid.index_to_world(voxels) if len(voxels) else np.empty((0, 3))
@@ -221,12 +218,8 @@ def _lung_places(phantom: Phantom, count: int) -> list[tuple[float, float, float
     return [(x, y, z) for x, y, z in centers[chosen].tolist()]
 
 
-def _as_it_is(volume: Volume) -> Volume:
-    return volume
-
-
 def reverse_in_plane(volume: Volume) -> Volume:
-    """The same voxels at the same places in the world, counted from the other end of the y and x axes.
+    """Reverse the y and x axes of a volume; voxels keep their world positions.
 
     Parameters
     ----------

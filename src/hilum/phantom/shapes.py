@@ -1,8 +1,8 @@
-"""Where the phantom's voxels lie, and the few shapes that it is made of.
+"""The positions of the phantom's voxels, and the shapes that it is made of.
 
-A shape is a function of position that gives a signed distance in millimetres, negative inside, right near its
-surface and no more than a guess far from it. Positions are three float32 arrays that broadcast against each other:
-on a grid along the patient's axes most shapes then cost one or two dimensions, not three.
+A shape is a function of position that gives a signed distance in millimetres, negative inside. It is exact near the
+surface and approximate far away. Positions are three float32 arrays that broadcast against each other, so on a grid
+along the patient's axes most shapes are computed in one or two dimensions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Box = tuple[slice, slice, slice]
 
 @dataclass(frozen=True)
 class Sampler:
-    """A grid seen from the patient: positions relative to the patient's center, in units of the patient's size.
+    """The positions of a grid's voxels in the patient's frame: relative to the patient's center, divided by the scale.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Sampler:
     center : tuple of float, (x, y, z), LPS mm
         World position of the patient's center.
     scale : float
-        Size of this patient against the patient whose measures the anatomy is written in.
+        Size of the patient, relative to the measures in `hilum.phantom.anatomy`.
     """
 
     geometry: Geometry
@@ -40,12 +40,12 @@ class Sampler:
 
     @property
     def widths(self) -> NDArray[np.float64]:
-        """Extent of one voxel along the world's x, y and z, as edges are blurred by it."""
+        """Extent of a voxel along the world's x, y and z, over which edges are blurred."""
         steps = np.abs(np.array(self.geometry.direction)) * np.array(self.geometry.spacing)[:, None]
         return np.asarray(steps.sum(axis=0) / self.scale, np.float64)
 
     def points(self, box: Box) -> Points:
-        """Positions of the voxels in a box.
+        """Give the positions of the voxels in a box.
 
         Parameters
         ----------
@@ -54,7 +54,7 @@ class Sampler:
         Returns
         -------
         three ndarray of float32, x, y and z
-            They broadcast to the box's shape; an axis along which a coordinate does not change has length 1.
+            They broadcast to the box's shape; an axis along which a coordinate is constant has length 1.
         """
         steps = self.geometry.affine[:3, :3] / self.scale
         first = (np.array(self.geometry.origin) - self.center) / self.scale
@@ -69,7 +69,7 @@ class Sampler:
         return parts[0], parts[1], parts[2]
 
     def scattered(self, index: tuple[NDArray[np.int64], ...]) -> Points:
-        """Positions of single voxels, given by three arrays of indices z, y and x of one shape."""
+        """Give the positions of single voxels, from three index arrays z, y and x of one shape."""
         steps = self.geometry.affine[:3, :3] / self.scale
         first = (np.array(self.geometry.origin) - self.center) / self.scale
         x, y, z = (
@@ -79,7 +79,7 @@ class Sampler:
         return x.astype(np.float32), y.astype(np.float32), z.astype(np.float32)
 
     def index_bounds(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Index ranges that hold boxes given in the patient's frame, not clipped to the grid.
+        """Give the index ranges of boxes in the patient's frame, not clipped to the grid.
 
         Parameters
         ----------
@@ -88,17 +88,17 @@ class Sampler:
         Returns
         -------
         ndarray of int, shape (n, 3, 2)
-            First index and one past the last along each array axis, with room for a blurred edge.
+            First index and one past the last along each array axis, with a margin for a blurred edge.
         """
         inverse = self.geometry.inverse_affine
         middle = ((low + high) / 2 * self.scale + self.center) @ inverse[:3, :3].T + inverse[:3, 3]
-        # A round edge is blurred over half a voxel, along a diagonal 0.69 of one.
-        reach = (high - low) / 2 * self.scale @ np.abs(inverse[:3, :3]).T + 0.7
-        return np.stack([np.ceil(middle - reach), np.floor(middle + reach) + 1], axis=-1).astype(np.int64)
+        # A round edge is blurred over half a voxel, along a diagonal over 0.69 of one.
+        half = (high - low) / 2 * self.scale @ np.abs(inverse[:3, :3]).T + 0.7
+        return np.stack([np.ceil(middle - half), np.floor(middle + half) + 1], axis=-1).astype(np.int64)
 
 
 def clip_box(bounds: NDArray[np.int64], box: Box) -> Box | None:
-    """The part of an index range that lies in a box, or None where they do not meet.
+    """Intersect an index range with a box; None if they do not overlap.
 
     Parameters
     ----------
@@ -119,19 +119,19 @@ def clip_box(bounds: NDArray[np.int64], box: Box) -> Box | None:
 
 
 def inner_box(part: Box, whole: Box) -> Box:
-    """A box of the grid as a box of an array that starts where `whole` does."""
+    """Give a box of the grid relative to the start of the box `whole`."""
     a, b, c = (slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, whole, strict=True))
     return a, b, c
 
 
-def cover(distance: Floats, width: float | Floats) -> Floats:
-    """Share of a voxel that a half-space takes up, by the signed distance of the voxel's center.
+def voxel_fraction(distance: Floats, width: float | Floats) -> Floats:
+    """Give the fraction of a voxel that is inside a surface, from the signed distance of the voxel's center.
 
     Parameters
     ----------
     distance : ndarray, mm
     width : float or ndarray, mm
-        The voxel's extent across the edge; two edges closer than that leave their share only.
+        The voxel's extent across the surface.
 
     Returns
     -------
@@ -140,38 +140,43 @@ def cover(distance: Floats, width: float | Floats) -> Floats:
     return np.asarray(np.clip(np.float32(0.5) - distance / width, 0, 1), np.float32)
 
 
-def paint(hu: Floats, share: Floats, value: float | Floats) -> None:
-    """Mix a tissue into voxels, in place, by the share of each voxel that it takes up."""
-    hu += share * (value - hu)
+def blend(hu: Floats, fraction: Floats, value: float | Floats) -> None:
+    """Blend a tissue into voxels, in place, by the fraction of each voxel that it fills."""
+    hu += fraction * (value - hu)
 
 
-def paint_denser(hu: Floats, share: Floats, value: float) -> None:
-    """As `paint`, and leave alone what is denser already (a vessel in a ground-glass nodule)."""
-    hu += share * np.maximum(np.float32(value) - hu, np.float32(0))
+def blend_denser(hu: Floats, fraction: Floats, value: float) -> None:
+    """As `blend`, but leave voxels that are denser, such as a vessel in a ground-glass nodule."""
+    hu += fraction * np.maximum(np.float32(value) - hu, np.float32(0))
+
+
+def fill(hu: Floats, distance: Floats, width: float | Floats, value: float) -> None:
+    """Blend a tissue into the voxels inside a surface, in place; see `voxel_fraction`."""
+    blend(hu, voxel_fraction(distance, width), value)
 
 
 def ellipse(u: Floats, v: Floats, a: float | Floats, b: float | Floats) -> Floats:
-    """Signed distance along the ray from the center of an ellipse with half-axes a and b."""
+    """Signed distance to an ellipse with half-axes a and b, along the ray from its center."""
     far = np.sqrt(u * u + v * v)
     ratio = np.sqrt((u / a) ** 2 + (v / b) ** 2)
     return np.asarray(far - far / np.maximum(ratio, np.float32(1e-6)), np.float32)
 
 
 def ellipsoid(points: Points, center: Vector, radii: Vector) -> Floats:
-    """Signed distance of an ellipsoid along the patient's axes, scaled by its mean radius."""
+    """Signed distance to an ellipsoid along the patient's axes, scaled by its mean radius."""
     terms = [((p - np.float32(c)) / np.float32(r)) ** 2 for p, c, r in zip(points, center, radii, strict=True)]
     return np.asarray((np.sqrt(terms[0] + terms[1] + terms[2]) - 1) * np.float32(sum(radii) / 3), np.float32)
 
 
-def smooth_min(a: Floats, b: Floats, reach: float) -> Floats:
-    """Union of two shapes with the corner between them rounded over `reach` millimetres."""
-    blend = np.maximum(np.float32(reach) - np.abs(a - b), np.float32(0))
-    return np.asarray(np.minimum(a, b) - blend * blend * np.float32(0.25 / reach), np.float32)
+def smooth_min(a: Floats, b: Floats, radius: float) -> Floats:
+    """Signed distance to the union of two shapes, with the corner between them rounded over `radius` mm."""
+    overlap = np.maximum(np.float32(radius) - np.abs(a - b), np.float32(0))
+    return np.asarray(np.minimum(a, b) - overlap * overlap * np.float32(0.25 / radius), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Tubes:
-    """Straight tapering tubes with round ends, many at once.
+    """Straight tapering tubes with round ends.
 
     Parameters
     ----------
@@ -186,16 +191,16 @@ class Tubes:
     radii: NDArray[np.float64]
 
     def bounds(self, margin: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Lower and upper corners of the boxes that hold the tubes, each shape (n, 3)."""
-        reach = self.radii.max(axis=1, initial=0, keepdims=True) + margin
-        return np.minimum(self.start, self.stop) - reach, np.maximum(self.start, self.stop) + reach
+        """Give the lower and upper corners of the tubes' boxes, each shape (n, 3)."""
+        extent = self.radii.max(axis=1, initial=0, keepdims=True) + margin
+        return np.minimum(self.start, self.stop) - extent, np.maximum(self.start, self.stop) + extent
 
     def split(self, length: float) -> Tubes:
-        """The same tubes in pieces of at most `length` millimetres, whose boxes waste less."""
-        pieces = np.maximum(np.ceil(np.linalg.norm(self.stop - self.start, axis=1) / length), 1).astype(np.int64)
-        owner = np.repeat(np.arange(len(pieces)), pieces)
-        rank = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-        low, high = ((rank + k) / pieces[owner] for k in (0, 1))
+        """Split the tubes into parts of at most `length` mm, whose boxes are smaller in sum."""
+        counts = np.maximum(np.ceil(np.linalg.norm(self.stop - self.start, axis=1) / length), 1).astype(np.int64)
+        owner = np.repeat(np.arange(len(counts)), counts)
+        rank = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
+        low, high = ((rank + k) / counts[owner] for k in (0, 1))
         along, taper = self.stop[owner] - self.start[owner], np.diff(self.radii[owner], axis=1)[:, 0]
         first = self.radii[owner, 0]
         return Tubes(
@@ -207,22 +212,22 @@ class Tubes:
     def distance(
         self, tube: int | NDArray[np.int64], points: Points, *, end: float = 1.0, extra: float = 0.0
     ) -> tuple[Floats, ...]:
-        """Signed distance of a tube, and the offsets from its axis.
+        """Give the signed distance to a tube, and the offset from its axis.
 
         Parameters
         ----------
         tube : int or ndarray of int
-            One tube, or one for each point.
+            A tube, or one for each point.
         points : three ndarray, x, y and z
         end : float
-            Where along the axis the tube stops, as a share of its length.
+            The end of the tube, as a fraction of its length.
         extra : float, mm
-            Added to the radius: the wall of an airway.
+            Added to the radius, such as the wall of an airway.
 
         Returns
         -------
         tuple of four ndarray of float32
-            The signed distance, and x, y and z of the vector from the nearest point of the axis.
+            The signed distance, and x, y, z of the vector from the nearest point of the axis.
         """
         a = self.start[tube].T.astype(np.float32)
         along = (self.stop[tube] - self.start[tube]).T.astype(np.float32)
@@ -236,7 +241,7 @@ class Tubes:
 
 
 def width_along(offsets: tuple[Floats, ...], widths: NDArray[np.float64]) -> Floats:
-    """Extent of a voxel along the direction of each offset: the width of a round edge on a coarse grid."""
+    """Give the extent of a voxel along the direction of each offset, over which a round edge is blurred."""
     wx, wy, wz = widths.astype(np.float32)
     x, y, z = (np.abs(o) for o in offsets)
     far = np.sqrt(x * x + y * y + z * z) + np.float32(1e-3)

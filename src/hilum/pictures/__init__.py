@@ -1,7 +1,7 @@
-"""Pictures of scans and masks, for a person to check them by.
+"""Pictures of scans and masks.
 
-A module a figure, each with one function of the module's name that takes scans, volumes or recipes, and returns a
-matplotlib Figure: ``from hilum.pictures.montage import montage``. Nothing is shown on a screen, and pyplot stays out.
+Each figure has a module with a function of the same name that takes scans, volumes or recipes and returns a matplotlib
+Figure: ``from hilum.pictures.montage import montage``. Nothing is shown on a screen, and pyplot is not used.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from hilum.errors import InputError, one_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FIGURES: dict[str, tuple[str, str]] = {
-    "histogram": ("hilum.pictures.histogram", "histogram"),
-    "montage": ("hilum.pictures.montage", "montage"),
-    "surface": ("hilum.pictures.surface", "surface"),
-    "steps": ("hilum.pictures.steps", "steps"),
-    "nodules": ("hilum.pictures.nodules", "nodules"),
-    "window": ("hilum.pictures.window", "window"),
-    "compare": ("hilum.pictures.compare", "compare"),
-    "overview": ("hilum.pictures.overview", "overview"),
-    "froc_curve": ("hilum.pictures.froc", "froc_curve"),
+FIGURES: dict[str, str] = {
+    "histogram": "hilum.pictures.histogram",
+    "montage": "hilum.pictures.montage",
+    "surface": "hilum.pictures.surface",
+    "steps": "hilum.pictures.steps",
+    "nodules": "hilum.pictures.nodules",
+    "window": "hilum.pictures.window",
+    "compare": "hilum.pictures.compare",
+    "overview": "hilum.pictures.overview",
+    "froc_curve": "hilum.pictures.froc",
 }
-"""Every figure by name: its module, imported when it is asked for (matplotlib takes most of a second), and function."""
+"""The module of each figure. It is imported on use, because matplotlib takes most of a second."""
 
 
 def find_figure(name: str) -> Callable[..., Any]:
@@ -43,41 +43,41 @@ def find_figure(name: str) -> Callable[..., Any]:
     Returns
     -------
     callable
-        Returns a ``matplotlib.figure.Figure``.
+        It returns a ``matplotlib.figure.Figure``.
 
     Raises
     ------
     InputError
-        If there is no such figure.
+        If the name is unknown.
     """
     if name not in FIGURES:
         raise InputError(f"no figure {one_line(name, limit=40)!r}, expected {', '.join(FIGURES)}", code="option")
-    module, function = FIGURES[name]
-    found: Callable[..., Any] = getattr(import_module(module), function)
-    return found
+    draw: Callable[..., Any] = getattr(import_module(FIGURES[name]), name)
+    return draw
 
 
-def _find_room_for_matplotlib() -> None:
-    """Name a folder for matplotlib's list of fonts where the home folder takes none.
+def _set_matplotlib_folder() -> None:
+    """Give matplotlib a folder for its list of fonts if it cannot write to the home folder.
 
-    matplotlib would make one for each process, list the fonts anew, and complain in two lines.
+    Otherwise it would make a folder for each process, list the fonts again, and print a warning.
     """
     if "matplotlib" in sys.modules or os.environ.get("MPLCONFIGDIR") or not sys.platform.startswith("linux"):
         return
-    home = os.environ.get("HOME") or cache.home()  # matplotlib takes a relative one, too
-    named = [os.environ.get(f"XDG_{kind}_HOME") or (home and f"{home}/.{kind.lower()}") for kind in ("CONFIG", "CACHE")]
-    if all(path and _takes_files(Path(path)) for path in named):
+    home = os.environ.get("HOME") or cache.home()  # matplotlib accepts a relative one too
+    config, fonts = (os.environ.get(name) for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"))
+    folders = (config or (home and f"{home}/.config"), fonts or (home and f"{home}/.cache"))
+    if all(path and _is_writable(Path(path)) for path in folders):
         return
     folder = cache.private_folder("matplotlib")
     if folder is not None:
         os.environ["MPLCONFIGDIR"] = str(folder)
 
 
-def _takes_files(folder: Path) -> bool:
-    """Whether files can be written into a folder, or it can be made."""
+def _is_writable(folder: Path) -> bool:
+    """Whether matplotlib's folder exists and is writable, or can be made."""
     folder /= "matplotlib"
-    there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
-    return folder.is_absolute() and there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    existing = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
+    return folder.is_absolute() and existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
 
 
-_find_room_for_matplotlib()
+_set_matplotlib_folder()

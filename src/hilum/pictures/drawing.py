@@ -1,26 +1,30 @@
-"""What is drawn on a panel of a figure: slices, lines, letters, scales, text from anywhere."""
+"""What figures draw on their panels: slices, lines, letters, scale bars, text."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from matplotlib.collections import LineCollection
+
 from hilum.errors import one_line
-from hilum.pictures.planes import cut, size_mm, slice_outlines
+from hilum.pictures.outlines import slice_outlines
+from hilum.pictures.planes import size_mm, slice_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import numpy as np
     from matplotlib.axes import Axes
-    from matplotlib.text import Text
     from numpy.typing import NDArray
 
-    from hilum.pictures.planes import Gray, Plane
+    from hilum.pictures.planes import Plane
     from hilum.scan import Scan
+
+_BAR_MM = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 
 
 def draw_lines(panel: Axes, lines: Iterable[tuple[str, NDArray[np.float64]]], *, width: float = 0.9) -> None:
-    """Draw colored lines over a panel, all in one go.
+    """Draw colored lines on a panel.
 
     Parameters
     ----------
@@ -29,121 +33,130 @@ def draw_lines(panel: Axes, lines: Iterable[tuple[str, NDArray[np.float64]]], *,
     width : float
         In points.
     """
-    from matplotlib.collections import LineCollection
-
     colored = list(lines)
     if colored:
-        drawn = LineCollection([line for _, line in colored], colors=[c for c, _ in colored], linewidths=width)
-        panel.add_collection(drawn, autolim=False)
+        collection = LineCollection([line for _, line in colored], colors=[c for c, _ in colored], linewidths=width)
+        panel.add_collection(collection, autolim=False)
 
 
 def draw_image(panel: Axes, pixels: NDArray[Any], size: tuple[float, float], **style: Any) -> None:
-    """Draw a slice to scale, without axes.
+    """Draw a picture to scale, without axes.
 
     Parameters
     ----------
     panel : Axes
-    pixels : ndarray, shape (rows, columns) or (rows, columns, 4)
+    pixels : ndarray, shape (rows, columns), or (rows, columns, colors)
     size : tuple of float
         Height and width, mm.
     **style
-        Goes to ``imshow``.
+        Arguments of ``imshow``.
     """
     panel.imshow(pixels, extent=(0.0, size[1], size[0], 0.0), **style)
     panel.set_axis_off()
 
 
-def draw_slice(panel: Axes, scan: Scan, plane: Plane, place: int, gray: Gray, *, lines: bool = True) -> None:
-    """Draw one slice of a scan with what lies over it.
+def draw_gray(
+    panel: Axes, pixels: NDArray[Any], size: tuple[float, float], gray: tuple[float, float], **style: Any
+) -> None:
+    """Draw HU values in gray, to scale, without axes.
+
+    Parameters
+    ----------
+    panel : Axes
+    pixels : ndarray, shape (rows, columns), HU
+    size : tuple of float
+        Height and width, mm.
+    gray : tuple of float
+        From `gray_range`.
+    **style
+        Arguments of ``imshow``.
+    """
+    draw_image(panel, pixels, size, cmap="gray", vmin=gray[0], vmax=gray[1], **style)
+
+
+def draw_slice(panel: Axes, scan: Scan, plane: Plane, index: int, gray: tuple[float, float], *, caption: str) -> None:
+    """Draw a slice of a scan with the outlines of lungs and nodules, and its number.
 
     Parameters
     ----------
     panel : Axes
     scan : Scan
-        From `upright`.
+        From `reorient_scan`.
     plane : Plane
-    place : int
-    gray : Gray
-    lines : bool
-        Whether lungs and nodules are outlined.
+    index : int
+    gray : tuple of float
+        From `gray_range`.
+    caption : str
+        Written before the number.
     """
-    pixels = cut(scan.ct.array, plane, place)
-    draw_image(panel, pixels, size_mm(scan.ct.geometry, plane), cmap="gray", vmin=gray.low, vmax=gray.high)
-    if lines:
-        draw_lines(panel, slice_outlines(scan, plane, place))
+    draw_gray(panel, slice_pixels(scan.ct.array, plane, index), size_mm(scan.ct.geometry, plane), gray)
+    draw_lines(panel, slice_outlines(scan, plane, index))
+    draw_letters(panel, plane)
+    draw_note(panel, 0.02, 0.02, f"{caption} {index + 1}/{scan.ct.shape[plane.axis]}", fontsize=6)
 
 
 def draw_letters(panel: Axes, plane: Plane, *, all_sides: bool = False, fontsize: float = 7) -> None:
-    """Write which side is which at the edges of a panel.
+    """Write the letters of the patient's sides at the edges of a panel.
 
     Parameters
     ----------
     panel : Axes
     plane : Plane
     all_sides : bool
-        On top and at the bottom too.
+        At the top and the bottom too.
     fontsize : float
         In points.
     """
-    places = (
+    corners = (
         (0.02, 0.5, "left", "center"),
         (0.98, 0.5, "right", "center"),
         (0.5, 0.98, "center", "top"),
         (0.5, 0.02, "center", "bottom"),
     )
-    for letter, (x, y, across, down) in zip(plane.letters, places[: 4 if all_sides else 2], strict=False):
+    for letter, (x, y, across, down) in zip(plane.letters, corners[: 4 if all_sides else 2], strict=False):
         draw_note(panel, x, y, letter, fontsize=fontsize, ha=across, va=down)
 
 
-def draw_note(panel: Axes, x: float, y: float, text: str, **style: Any) -> Text:
-    """Write on a picture, white on black, at shares of the panel's width and height from its lower left.
+def draw_note(panel: Axes, x: float, y: float, text: str, **style: Any) -> None:
+    """Write white text on black on a picture.
 
     Parameters
     ----------
     panel : Axes
     x, y : float
+        Fractions of the panel's width and height, from its lower left corner.
     text : str
     **style
-        Goes to ``text``.
-
-    Returns
-    -------
-    Text
+        Arguments of ``text``.
     """
     box = {"facecolor": "black", "pad": 1, "linewidth": 0}
-    return panel.text(x, y, plain(text), transform=panel.transAxes, color="white", bbox=box, **style)
+    panel.text(x, y, plain(text), transform=panel.transAxes, color="white", bbox=box, **style)
 
 
-def draw_scale_bar(panel: Axes, size: tuple[float, float]) -> float:
+def draw_scale_bar(panel: Axes, size: tuple[float, float]) -> None:
     """Draw a bar of a round length at the lower right of a panel.
 
     Parameters
     ----------
     panel : Axes
-        Drawn by `draw_image`.
+        From `draw_image`.
     size : tuple of float
         Height and width of the picture, mm.
-
-    Returns
-    -------
-    float
-        Its length, mm.
     """
-    length = max((mm for mm in (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0) if mm <= 0.4 * size[1]), default=size[1] / 2)
+    length = max((mm for mm in _BAR_MM if mm <= 0.4 * size[1]), default=size[1] / 2)
     x, y = 0.95 * size[1], 0.94 * size[0]
     panel.plot([x - length, x], [y, y], color="white", linewidth=2.5, solid_capstyle="butt")
     panel.text(x - length / 2, y - 0.02 * size[0], f"{length:g} mm", color="white", fontsize=7, ha="center")
-    return length
 
 
 def plain(text: object, *, limit: int = 200) -> str:
-    """Text from anywhere, to be drawn as it stands: one line, no control characters, no mathematics between dollars.
+    """Make text safe to draw: one line, no control characters, no mathematics between dollar signs.
 
     Parameters
     ----------
     text : object
     limit : int
-        The most characters.
+        The largest number of characters.
 
     Returns
     -------
@@ -153,7 +166,7 @@ def plain(text: object, *, limit: int = 200) -> str:
 
 
 def describe(scan: Scan) -> str:
-    """Say in one line what a picture is of.
+    """Describe a scan in one line: size, spacing, lung volumes, number of nodules.
 
     Parameters
     ----------
@@ -163,9 +176,9 @@ def describe(scan: Scan) -> str:
     -------
     str
     """
-    sizes = " x ".join(str(n) for n in scan.ct.shape)
-    steps = " x ".join(f"{s:.4g}" for s in scan.ct.spacing)
+    shape = " x ".join(str(n) for n in scan.ct.shape)
+    spacing = " x ".join(f"{s:.4g}" for s in scan.ct.spacing)
     keys = {"right": "lung_right_ml", "left": "lung_left_ml"}
-    sides = [f"{side} {scan.figures[key]:.0f} ml" for side, key in keys.items() if key in scan.figures]
-    told = f"{len(scan.nodules)} nodule{'' if len(scan.nodules) == 1 else 's'}"
-    return ", ".join([f"{sizes} voxels of {steps} mm (z, y, x)", *sides, *([told] if scan.annotated else [])])
+    volumes = [f"{side} {scan.figures[key]:.0f} ml" for side, key in keys.items() if key in scan.figures]
+    nodules = [f"{len(scan.nodules)} nodule{'' if len(scan.nodules) == 1 else 's'}"] if scan.annotated else []
+    return ", ".join([f"{shape} voxels of {spacing} mm (z, y, x)", *volumes, *nodules])

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from hilum.ops.froc import RATES
+from hilum.pictures import colors
 
 if TYPE_CHECKING:
     from hilum.ops.froc import Froc
 
-_INK = "#0072b2"
-
 
 def froc_curve(score: Froc) -> Figure:
-    """Draw sensitivity over false positives per scan, with the seven rates of the score marked.
+    """Draw sensitivity over false positives per scan, and mark the seven rates of the score.
 
     Parameters
     ----------
@@ -24,16 +23,16 @@ def froc_curve(score: Froc) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        The rates from 1/8 to 8 on a logarithmic axis; bars show the 95 % intervals where there are any.
+        Rates from 1/8 to 8 on a logarithmic axis; bars are the 95 % intervals, if there are any.
     """
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     panel = figure.subplots()
     end = [max(float(score.curve[-1, 0]), RATES[-1] * 2), float(score.curve[-1, 1])]
-    panel.plot([*score.curve[:, 0], end[0]], [*score.curve[:, 1], end[1]], color=_INK, linewidth=1.4)
-    panel.plot(RATES, score.sensitivity, "o", color=_INK, markersize=5, clip_on=False)
+    panel.plot([*score.curve[:, 0], end[0]], [*score.curve[:, 1], end[1]], color=colors.BLUE, linewidth=1.4)
+    panel.plot(RATES, score.sensitivity, "o", color=colors.BLUE, markersize=5, clip_on=False)
     if score.low:
-        panel.vlines(RATES, score.low, score.high, color=_INK, linewidth=1.0, alpha=0.6)
-        panel.fill_between(RATES, score.low, score.high, color=_INK, alpha=0.12, linewidth=0)
+        panel.vlines(RATES, score.low, score.high, color=colors.BLUE, linewidth=1.0, alpha=0.6)
+        panel.fill_between(RATES, score.low, score.high, color=colors.BLUE, alpha=0.12, linewidth=0)
     panel.set_xscale("log", base=2)
     panel.set_xlim(RATES[0], RATES[-1])
     panel.set_ylim(0, 1.0)

@@ -1,4 +1,4 @@
-"""How often each Hounsfield value occurs, beside the ranges of tissues."""
+"""The histogram of Hounsfield units, with the ranges of tissues."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hilum.errors import GeometryError, InputError
+from hilum.geometry import Geometry
 from hilum.ops.statistics import HuHistogram, count_hu
 from hilum.ops.tissues import TISSUES
-from hilum.pictures.planes import BAND
+from hilum.pictures import colors
+from hilum.volume import Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from hilum.volume import Mask, Volume
+    from hilum.volume import Mask
 
 RANGE_HU = (-1100, 1500)
-"""What is drawn; what lies beyond is counted and told."""
+"""The range of the axis; the title gives the number of voxels outside."""
 
 NEAR_WATER_HU = (-130, 130)
-"""The range of soft tissues, drawn once more and wider."""
-
-_INK = "#0072b2"
+"""The range of soft tissues, drawn a second time on a wider axis."""
 
 
 def histogram(volume: Volume, *, mask: Mask | None = None, bins: int = 80) -> Figure:
-    """Draw the histogram of a volume in HU, with the ranges of `hilum.TISSUES` below it.
+    """Draw the histogram of a volume in HU, and below it the ranges of `hilum.TISSUES`.
 
     Parameters
     ----------
     volume : Volume of int16, HU
     mask : Mask, optional
-        On the volume's grid: the voxels it marks are counted alone.
+        Count only the voxels that it marks; it must be on the volume's grid.
     bins : int
         Of equal width, from -1100 to 1500 HU.
 
     Returns
     -------
     matplotlib.figure.Figure
-        On the left the whole range, on a logarithmic axis; on the right soft tissues, each HU value for itself.
+        On the left the whole range on a logarithmic axis, on the right soft tissues with one bin per HU.
 
     Raises
     ------
     InputError
         If there is nothing to count, or bins is out of range.
     GeometryError
-        If the mask lies on another grid.
+        If the mask is on another grid.
     UnsupportedError
         If the voxels are not int16.
     """
@@ -60,15 +60,15 @@ def histogram(volume: Volume, *, mask: Mask | None = None, bins: int = 80) -> Fi
     for column, (low, high) in enumerate((RANGE_HU, NEAR_WATER_HU)):
         ends = (low, high, bins + 1) if column == 0 else (low - 0.5, high - 0.5, high - low + 1)
         edges = np.linspace(*ends, dtype=np.float64)
-        shares = 100 * _binned(counted, edges) / counted.total
+        percent = 100 * _bin_counts(counted, edges) / counted.total
         upper, lower = grid[0, column], grid[1, column]
-        upper.stairs(shares, edges, fill=True, color=_INK, alpha=0.85)
+        upper.stairs(percent, edges, fill=True, color=colors.BLUE, alpha=0.85)
         upper.set_ylabel(f"% of voxels per {edges[1] - edges[0]:.3g} HU")
         upper.set_xlim(low, high)
-        _bands(lower, upper, (low, high))
+        _draw_tissues(lower, upper, (low, high))
         lower.set_xlabel("Hounsfield units (HU)")
-    inside = _binned(counted, np.array(RANGE_HU, float)).sum()
-    if inside:  # a scale of logarithms needs something to show
+    inside = _bin_counts(counted, np.array(RANGE_HU, float)).sum()
+    if inside:  # a logarithmic axis needs a positive value
         grid[0, 0].set_yscale("log")
     grid[0, 1].set_ylim(bottom=0)
     grid[0, 0].set_title(f"{counted.total:,} voxels, {counted.total - inside:,} beyond this range", fontsize=9)
@@ -87,27 +87,24 @@ def _count(volume: Volume, mask: Mask | None) -> HuHistogram:
     chosen = volume.array[mask.array > 0]
     if not chosen.size:
         raise InputError("the mask marks no voxel, so there is nothing to count", code="nothing-to-draw")
-    from hilum.geometry import Geometry
-    from hilum.volume import Volume as Line
-
-    return count_hu(Line(chosen[None, None], Geometry((1, 1, chosen.size), (1.0, 1.0, 1.0))))
+    return count_hu(Volume(chosen[None, None], Geometry((1, 1, chosen.size), (1.0, 1.0, 1.0))))
 
 
-def _binned(counted: HuHistogram, edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Voxels from each edge, which is included, to the next, which is not."""
-    before = np.concatenate([[0], np.cumsum(counted.counts)])
-    at = np.clip(np.ceil(edges).astype(np.int64) + 32768, 0, 65536)
-    return np.diff(before[at])
+def _bin_counts(counted: HuHistogram, edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Count the voxels from each edge (included) to the next (excluded)."""
+    below = np.concatenate([[0], np.cumsum(counted.counts)])
+    index = np.clip(np.ceil(edges).astype(np.int64) + 32768, 0, 65536)
+    return np.diff(below[index])
 
 
-def _bands(panel: Axes, above: Axes, limits: tuple[float, float]) -> None:
-    """A bar for each tissue in sight, its name beside it; a faint band goes up through the histogram."""
-    seen = [t for t in TISSUES if t.upper >= limits[0] and t.lower <= limits[1]]
+def _draw_tissues(panel: Axes, above: Axes, limits: tuple[float, float]) -> None:
+    """Draw a bar with its name for each tissue in range, and a faint band through the histogram above."""
+    tissues = [t for t in TISSUES if t.upper >= limits[0] and t.lower <= limits[1]]
     narrow = 0.004 * (limits[1] - limits[0])
-    for row, tissue in enumerate(seen):
+    for row, tissue in enumerate(tissues):
         low, high = max(tissue.lower - 0.5, limits[0]), min(tissue.upper + 0.5, limits[1])
         middle, width = (low + high) / 2, max(high - low, narrow)
-        panel.barh(row, width, left=middle - width / 2, height=0.7, color=BAND)
+        panel.barh(row, width, left=middle - width / 2, height=0.7, color=colors.SKY_BLUE)
         above.axvspan(low, high, color="0.5", alpha=0.12, linewidth=0)
         span = f"{tissue.lower:g}" if tissue.lower == tissue.upper else f"{tissue.lower:g} to {tissue.upper:g}"
         right = middle > (limits[0] + limits[1]) / 2
@@ -120,7 +117,7 @@ def _bands(panel: Axes, above: Axes, limits: tuple[float, float]) -> None:
             va="center",
             fontsize=7,
         )
-    panel.set_ylim(len(seen) - 0.4, -0.6)
+    panel.set_ylim(len(tissues) - 0.4, -0.6)
     panel.set_yticks([])
     for side in ("left", "right", "top"):
         panel.spines[side].set_visible(False)

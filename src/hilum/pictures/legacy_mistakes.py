@@ -1,69 +1,58 @@
-"""How far some habits of 2017 put a place of a scan beside where it is.
-
-Each is a line of code that was copied a lot; each is measured on the very grid of a scan. See `hilum.pictures.compare`.
-"""
+"""Common mistakes of 2017 code, and what each would do to a scan: how far it moves a nodule, what it does to values."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.resample import resampled_geometry
+from hilum.scan import Nodule
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from hilum.geometry import Geometry
+    from hilum.scan import Scan
+    from hilum.volume import Mask
+
+_WATER_UNIT = 1000 / 1400
+"""0 HU after scaling [-1000, 400] HU to [0, 1]."""
 
 
-@dataclass(frozen=True, eq=False)
-class Shift:
-    """What a habit does to places.
-
-    Parameters
-    ----------
-    name : str
-        What is done, in a few words.
-    mm : ndarray, shape (n,)
-        How far from where it is each place is looked for, mm.
-    """
-
-    name: str
-    mm: NDArray[np.float64]
-
-
-def place_shifts(geometry: Geometry, places: ArrayLike, *, spacing: float = 1.0) -> tuple[Shift, ...]:
-    """Measure every habit at some places of a scan.
+def displacements(geometry: Geometry, points: ArrayLike, *, spacing: float = 1.0) -> dict[str, NDArray[np.float64]]:
+    """Measure how far each mistake moves points of a scan.
 
     Parameters
     ----------
     geometry : Geometry
         The scan's own grid.
-    places : array_like, shape (n, 3), (x, y, z), LPS mm
+    points : array_like, shape (n, 3), (x, y, z), LPS mm
     spacing : float, mm
-        To which the scan is resampled.
+        The spacing that the scan is resampled to.
 
     Returns
     -------
-    tuple of Shift
+    dict of str to ndarray, shape (n,), mm
+        By mistake, the distance of each point from its true position.
     """
-    where = np.asarray(places, np.float64).reshape(-1, 3)
-    return (
-        Shift("voxel v taken to v s/s' on the corner grid", corner_shift(geometry, where, spacing=spacing)),
-        Shift("slices sorted by int(z), at worst", order_shift(geometry, where)),
-        Shift("axes' directions ignored", direction_shift(geometry, where)),
-    )
+    world = np.asarray(points, np.float64).reshape(-1, 3)
+    return {
+        "voxel v mapped to v s/s' on the corner grid": corner_grid_mm(geometry, world, spacing=spacing),
+        "slices sorted by int(z), worst case": slice_order_mm(geometry, world),
+        "axis directions ignored": direction_mm(geometry, world),
+    }
 
 
-def corner_shift(geometry: Geometry, places: NDArray[np.float64], *, spacing: float) -> NDArray[np.float64]:
-    """Take voxel v to v s / s' where a zoom with matching corners took it to v (n' - 1) / (n - 1).
+def corner_grid_mm(geometry: Geometry, points: NDArray[np.float64], *, spacing: float) -> NDArray[np.float64]:
+    """Map voxel v to v s / s', although a zoom with matching corners maps it to v (n' - 1) / (n - 1).
 
     Parameters
     ----------
     geometry : Geometry
-    places : ndarray, shape (n, 3), (x, y, z), LPS mm
+    points : ndarray, shape (n, 3), (x, y, z), LPS mm
     spacing : float, mm
 
     Returns
@@ -73,50 +62,111 @@ def corner_shift(geometry: Geometry, places: NDArray[np.float64], *, spacing: fl
     """
     new = resampled_geometry(geometry, spacing=spacing, grid="corner")
     scale = np.array(new.shape) / geometry.shape
-    moved = new.index_to_world(geometry.world_to_index(places) * scale)
-    distance: NDArray[np.float64] = np.linalg.norm(moved - places, axis=-1)
+    moved = new.index_to_world(geometry.world_to_index(points) * scale)
+    distance: NDArray[np.float64] = np.linalg.norm(moved - points, axis=-1)
     return distance
 
 
-def order_shift(geometry: Geometry, places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sort slices by the whole part of their z: those that share it may come in any order.
+def slice_order_mm(geometry: Geometry, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sort slices by the integer part of z: slices with the same integer may come in any order.
 
     Parameters
     ----------
     geometry : Geometry
         Slices along axis 0.
-    places : ndarray, shape (n, 3), (x, y, z), LPS mm
+    points : ndarray, shape (n, 3), (x, y, z), LPS mm
 
     Returns
     -------
     ndarray, shape (n,), mm
-        How far the slice of each place can be put from where it is, at worst.
+        The largest possible displacement of the slice of each point.
     """
     count = geometry.shape[0]
     index = np.zeros((count, 3))
     index[:, 0] = np.arange(count)
     origins = geometry.index_to_world(index)
-    whole = np.trunc(np.round(origins[:, 2], 6))
-    nearest = np.clip(np.rint(geometry.world_to_index(places)[:, 0]), 0, count - 1).astype(int)
-    same = whole[nearest][:, None] == whole
+    integers = np.trunc(np.round(origins[:, 2], 6))
+    nearest = np.clip(np.rint(geometry.world_to_index(points)[:, 0]), 0, count - 1).astype(int)
+    same = integers[nearest][:, None] == integers
     steps = np.abs(nearest[:, None] - np.arange(count)) * geometry.spacing[0]
     worst: NDArray[np.float64] = np.where(same, steps, 0.0).max(axis=1)
     return worst
 
 
-def direction_shift(geometry: Geometry, places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Divide (place - origin) by the spacing, as if the axes ran to the left, the back and the head.
+def direction_mm(geometry: Geometry, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Divide (point - origin) by the spacing, as if the axes always ran to the left, the back and the head.
 
     Parameters
     ----------
     geometry : Geometry
-    places : ndarray, shape (n, 3), (x, y, z), LPS mm
+    points : ndarray, shape (n, 3), (x, y, z), LPS mm
 
     Returns
     -------
     ndarray, shape (n,), mm
-        0 for a plain axial scan; a flipped one is searched on the other side.
+        0 for a plain axial scan.
     """
-    index = ((places - geometry.origin) / geometry.spacing[::-1])[:, ::-1]
-    distance: NDArray[np.float64] = np.linalg.norm(geometry.index_to_world(index) - places, axis=-1)
+    index = ((points - geometry.origin) / geometry.spacing[::-1])[:, ::-1]
+    distance: NDArray[np.float64] = np.linalg.norm(geometry.index_to_world(index) - points, axis=-1)
     return distance
+
+
+def measured_points(scan: Scan, lungs: Mask | None) -> tuple[NDArray[np.float64], str]:
+    """Choose the points at which mistakes are measured: nodules, else corners of the lungs' box, else of the scan.
+
+    Parameters
+    ----------
+    scan : Scan
+    lungs : Mask or None
+
+    Returns
+    -------
+    points : ndarray, shape (n, 3), (x, y, z), LPS mm
+    what : str
+        What the points are.
+    """
+    if scan.nodules:
+        return np.array([n.center for n in scan.nodules]), "nodules" if len(scan.nodules) > 1 else "nodule"
+    grid, low, high, what = scan.ct.geometry, np.zeros(3), np.array(scan.ct.shape) - 1.0, "corners of the scan"
+    if lungs is not None and lungs.array.any():
+        grid, what = lungs.geometry, "corners of the box around the lungs"
+        spans = [np.flatnonzero((lungs.array > 0).any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+        low, high = np.array([s[0] for s in spans], float), np.array([s[-1] for s in spans], float)
+    corners = np.array([np.where(corner, high, low) for corner in np.ndindex(2, 2, 2)])
+    return grid.index_to_world(corners), what
+
+
+def value_mistakes(scan: Scan) -> list[str]:
+    """Say what mistakes do to masks and values: the diameter used as radius, padding set to 0 HU.
+
+    Parameters
+    ----------
+    scan : Scan
+
+    Returns
+    -------
+    list of str
+    """
+    sentences = []
+    if scan.nodules:
+        largest = max(scan.nodules, key=lambda n: n.diameter_mm)
+        right, wrong = (
+            mask_nodules(scan.ct.geometry, [Nodule(largest.center, d)]).volume_ml()
+            for d in (largest.diameter_mm, 2 * largest.diameter_mm)
+        )
+        sentences.append(
+            f"Diameter used as radius: the mask of the largest nodule, {largest.diameter_mm:.1f} mm, grows "
+            f"from {right:.2f} to {wrong:.2f} ml."
+        )
+    padded = sum(
+        int(m.group(1)) for n in scan.notes if n.code == "padding-to-air" and (m := re.match(r"(\d+)", n.text))
+    )
+    if padded:
+        size = scan.ct.array.size
+        sentences.append(
+            f"Padding set to 0 HU (water) instead of air: {padded:,} voxels, {100 * padded / size:.1f} % of the scan; "
+            f"the mean of [-1000, 400] HU scaled to [0, 1] rises by {_WATER_UNIT * padded / size:.3f}."
+        )
+    else:
+        sentences.append("Padding set to 0 HU (water) instead of air: no effect, because this scan has no padding.")
+    return sentences

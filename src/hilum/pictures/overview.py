@@ -1,4 +1,4 @@
-"""One picture of a preprocessed scan: slices in three planes with the lungs and nodules drawn over them."""
+"""Slices of a scan in three planes, with the outlines of lungs and nodules."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from hilum.pictures.drawing import describe, draw_letters, draw_note, draw_slice
-from hilum.pictures.planes import PLANES, find_gray, size_mm, upright
+from hilum.pictures.drawing import describe, draw_slice
+from hilum.pictures.planes import PLANES, gray_range, reorient_scan, size_mm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,44 +17,42 @@ if TYPE_CHECKING:
 
 
 def overview(scan: Scan, *, slices: int = 5, preset: str = "lung") -> Figure:
-    """Draw a scan in three planes, lungs outlined and nodules ringed.
+    """Draw a scan in three planes, with outlines of the lungs and circles around the nodules.
 
     Parameters
     ----------
     scan : Scan
         In HU.
     slices : int
-        Pictures per plane, spread evenly over the lungs (over the scan where there are none).
+        Slices per plane, evenly spaced over the lungs, or over the scan if there are none.
     preset : str
         A key of `hilum.WINDOW_PRESETS`.
 
     Returns
     -------
     matplotlib.figure.Figure
-        In the radiologist's view: the patient's right is on the picture's left, the head on top.
+        The radiologist's view: the patient's right is on the picture's left, the head on top.
 
     Raises
     ------
     InputError
         If there is no such preset.
     """
-    gray, scan = find_gray(preset), upright(scan)
+    gray, scan = gray_range(preset), reorient_scan(scan)
     sizes = [size_mm(scan.ct.geometry, plane) for plane in PLANES.values()]
     heights = [height / width for height, width in sizes]
     figure = Figure(figsize=(2.4 * slices, 2.4 * sum(heights) + 0.6), layout="constrained", facecolor="black")
     rows = figure.subplots(3, slices, squeeze=False, gridspec_kw={"height_ratios": heights})
     for (name, plane), panels in zip(PLANES.items(), rows, strict=True):
-        for place, panel in zip(_places(scan, plane.axis, slices).tolist(), panels, strict=True):
-            draw_slice(panel, scan, plane, place, gray)
-            draw_letters(panel, plane)
-            draw_note(panel, 0.02, 0.02, f"{name} {place + 1}/{scan.ct.shape[plane.axis]}", fontsize=6)
+        for index, panel in zip(_slice_indices(scan, plane.axis, slices).tolist(), panels, strict=True):
+            draw_slice(panel, scan, plane, index, gray, caption=name)
     figure.suptitle(describe(scan), color="white", fontsize=11)
     return figure
 
 
-def _places(scan: Scan, axis: int, slices: int) -> NDArray[np.int64]:
+def _slice_indices(scan: Scan, axis: int, count: int) -> NDArray[np.int64]:
     first, last = 0, scan.ct.shape[axis] - 1
     if scan.lungs is not None and scan.lungs.array.any():
-        used = np.flatnonzero(scan.lungs.array.any(axis=tuple(a for a in range(3) if a != axis)))
-        first, last = int(used[0]), int(used[-1])
-    return np.rint(np.linspace(first, last, slices + 2)[1:-1]).astype(np.int64)
+        with_lung = np.flatnonzero(scan.lungs.array.any(axis=tuple({0, 1, 2} - {axis})))
+        first, last = int(with_lung[0]), int(with_lung[-1])
+    return np.rint(np.linspace(first, last, count + 2)[1:-1]).astype(np.int64)

@@ -1,4 +1,4 @@
-"""The skeleton, or the lungs with their nodules, as solid bodies seen from the front and from the side."""
+"""The skeleton, or the lungs with their nodules, as surfaces seen from the front and from the side."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from hilum._kernels.raster import draw_triangles
 from hilum.errors import InputError
 from hilum.ops.surfaces import surfaces
-from hilum.pictures.drawing import plain
-from hilum.pictures.planes import LEFT, NODULE, RIGHT
+from hilum.pictures import colors
+from hilum.pictures.drawing import draw_image, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,20 +24,21 @@ if TYPE_CHECKING:
     from hilum.scan import Scan
 
     Color = tuple[float, float, float, float]
+    Vectors = NDArray[np.float64]
 
-BONE = "#cdb68a"
-GLASS = 0.4
-"""Opacity of lungs where they face the eye; toward their rim they grow opaque."""
+BONE_COLOR = "#cdb68a"
+LUNG_OPACITY = 0.4
+"""Opacity of lungs where their surface faces the viewer; it grows to 1 at the rim."""
 
 DOTS = 150
-_FINER = 2
-"""Pictures are drawn so many times finer and averaged, so that edges are smooth."""
+_OVERSAMPLING = 2
+"""Pictures are drawn at so many times the resolution and averaged, so that edges are smooth."""
 
 _MARGIN_MM = 14.0
-"""Room around the bodies, for letters and the scale."""
+"""Space around the surfaces, for letters and the scale."""
 
 _LIGHT = np.array([-0.35, -0.5, -0.79])
-"""Where the light is, as seen from the surface: to the right, down, away from the eye."""
+"""Direction from the surface to the light, along the picture's right, down, and away from the viewer."""
 
 
 def surface(
@@ -48,53 +49,52 @@ def surface(
     turns_deg: Sequence[float] = (0.0, 90.0),
     meshes: Sequence[Mesh] | None = None,
 ) -> Figure:
-    """Draw the surface of the skeleton, or of transparent lungs with the nodules inside.
+    """Draw the surface of the skeleton, or of transparent lungs with their nodules.
 
     Parameters
     ----------
     scan : Scan
-        In HU, with ``lungs`` for their surface.
+        In HU; with ``lungs`` if they are drawn.
     kind : {"lungs", "skeleton"}
     threshold_hu : float
-        For the skeleton.
+        The surface of the skeleton.
     turns_deg : sequence of float
-        A picture for each: 0 from the front, 90 from the patient's left, 180 from the back.
+        The directions to look from: 0 from the front, 90 from the patient's left, 180 from the back.
     meshes : sequence of Mesh, optional
-        What `hilum.ops.surfaces.surfaces` found already.
+        The result of `hilum.ops.surfaces.surfaces`, if it is known.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Without perspective, to scale, the head on top.
+        In parallel projection, to scale, the head on top.
 
     Raises
     ------
     InputError
-        If there is no such kind, or nothing to draw.
+        If the kind is unknown, or there is nothing to draw.
     """
-    found = tuple(meshes) if meshes is not None else surfaces(scan, kind=kind, threshold_hu=threshold_hu)
-    if not found or not turns_deg:
+    meshes = meshes if meshes is not None else surfaces(scan, kind=kind, threshold_hu=threshold_hu)
+    if not meshes or not turns_deg:
         raise InputError("there is no surface or no view of it to draw", code="nothing-to-draw")
-    parts = [(mesh, part_color(mesh)) for mesh in found]
-    corners = np.concatenate([mesh.vertices for mesh in found])
-    low, high = corners.min(axis=0), corners.max(axis=0)
+    parts = [(mesh, part_color(mesh)) for mesh in meshes]
+    vertices = np.concatenate([mesh.vertices for mesh in meshes])
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
     middle = (low + high) / 2
-    # The same scale for all views: as wide as the widest of them.
-    half = max(float(np.abs((corners - middle) @ _axes(turn)[0]).max()) for turn in turns_deg) + _MARGIN_MM
+    # All views have the same scale: that of the widest.
+    half = max(float(np.abs((vertices - middle) @ _view_axes(turn)[0]).max()) for turn in turns_deg) + _MARGIN_MM
     size = (high[2] - low[2] + 2 * _MARGIN_MM, 2 * half)
     inches = 5.0
     figure = Figure(figsize=(inches * len(turns_deg), inches * size[0] / size[1] + 0.7), layout="constrained", dpi=DOTS)
     for panel, turn in zip(figure.subplots(1, len(turns_deg), squeeze=False)[0], turns_deg, strict=True):
         picture = render(parts, turn, middle, size, dots_per_mm=inches * DOTS / size[1])
-        panel.imshow(picture, extent=(0.0, size[1], size[0], 0.0), interpolation="antialiased")
-        panel.set_axis_off()
-        _label(panel, turn, size)
-    figure.suptitle(plain(_told(found, kind, threshold_hu)), fontsize=10)
+        draw_image(panel, picture, size, interpolation="antialiased")
+        _draw_labels(panel, turn, size)
+    figure.suptitle(plain(_title(meshes, kind, threshold_hu)), fontsize=10)
     return figure
 
 
 def part_color(mesh: Mesh) -> Color:
-    """The color of a part by its name, and its opacity.
+    """Give the color and opacity of a mesh by its name.
 
     Parameters
     ----------
@@ -105,29 +105,29 @@ def part_color(mesh: Mesh) -> Color:
     tuple of float, (red, green, blue, opacity)
     """
     if mesh.name.startswith("nodule"):
-        return (*to_rgb(NODULE), 1.0)
+        return (*to_rgb(colors.NODULE), 1.0)
     if "lung" in mesh.name:
-        return (*to_rgb(LEFT if mesh.name.startswith("left") else RIGHT), GLASS)
-    return (*to_rgb(BONE), 1.0)
+        return (*to_rgb(colors.LEFT_LUNG if mesh.name.startswith("left") else colors.RIGHT_LUNG), LUNG_OPACITY)
+    return (*to_rgb(BONE_COLOR), 1.0)
 
 
 def render(
     parts: Sequence[tuple[Mesh, Color]],
     turn_deg: float,
-    middle: NDArray[np.float64],
+    middle: Vectors,
     size: tuple[float, float],
     *,
     dots_per_mm: float,
-) -> NDArray[np.float64]:
+) -> Vectors:
     """Draw meshes on white.
 
     Parameters
     ----------
     parts : sequence of (Mesh, color)
     turn_deg : float
-        How far the eye has gone around the patient, from the front to the patient's left.
+        The direction to look from: 0 from the front, 90 from the patient's left.
     middle : ndarray, shape (3,), (x, y, z), LPS mm
-        What is in the middle of the picture.
+        The point in the middle of the picture.
     size : tuple of float
         Height and width of the picture, mm.
     dots_per_mm : float
@@ -137,59 +137,59 @@ def render(
     ndarray, shape (rows, columns, 3)
         Red, green and blue from 0 to 1.
     """
-    fine = dots_per_mm * _FINER
-    shape = tuple(max(_FINER, _FINER * round(length * dots_per_mm)) for length in size)
-    right, away = _axes(turn_deg)
+    fine = dots_per_mm * _OVERSAMPLING
+    shape = tuple(_OVERSAMPLING * max(1, round(length * dots_per_mm)) for length in size)
+    right, away = _view_axes(turn_deg)
     camera = np.stack([right, (0.0, 0.0, -1.0), away])
-    solid: list[tuple[NDArray[np.float64], NDArray[np.float64], Color]] = []
-    glass: list[tuple[NDArray[np.float64], NDArray[np.float64], Color]] = []
+    solid: list[tuple[Vectors, Vectors, Color]] = []
+    transparent: list[tuple[Vectors, Vectors, Color]] = []
     for mesh, color in parts:
-        seen = (mesh.vertices - middle) @ camera.T
-        seen[:, 0] = (seen[:, 0] + size[1] / 2) * fine - 0.5
-        seen[:, 1] = (seen[:, 1] + size[0] / 2) * fine - 0.5
-        depth, normals = draw_triangles(seen, mesh.normals @ camera.T, mesh.faces, (shape[0], shape[1]))
-        (solid if color[3] >= 1 else glass).append((depth, normals, color))
+        projected = (mesh.vertices - middle) @ camera.T
+        projected[:, 0] = (projected[:, 0] + size[1] / 2) * fine - 0.5
+        projected[:, 1] = (projected[:, 1] + size[0] / 2) * fine - 0.5
+        depth, normals = draw_triangles(projected, mesh.normals @ camera.T, mesh.faces, (shape[0], shape[1]))
+        (solid if color[3] >= 1 else transparent).append((depth, normals, color))
     picture = np.ones((*shape, 3))
     nearest = np.full(shape, np.inf)
     for depth, normals, color in solid:
         front = depth < nearest
         picture[front] = _shade(normals[front], color)
         nearest[front] = depth[front]
-    for depth, normals, color in sorted(glass, key=lambda layer: -_mean_depth(layer[0])):
+    for depth, normals, color in sorted(transparent, key=lambda layer: -_mean_depth(layer[0])):
         front = depth < nearest
         facing = np.abs(_units(normals[front])[:, 2])
         opacity = (color[3] + (1 - color[3]) * (1 - facing) ** 2)[:, None]
         picture[front] = opacity * _shade(normals[front], color) + (1 - opacity) * picture[front]
-    small = picture.reshape(shape[0] // _FINER, _FINER, shape[1] // _FINER, _FINER, 3).mean(axis=(1, 3))
-    clipped: NDArray[np.float64] = np.clip(small, 0.0, 1.0)
+    blocks = picture.reshape(shape[0] // _OVERSAMPLING, _OVERSAMPLING, shape[1] // _OVERSAMPLING, _OVERSAMPLING, 3)
+    clipped: Vectors = np.clip(blocks.mean(axis=(1, 3)), 0.0, 1.0)
     return clipped
 
 
-def _axes(turn_deg: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where the picture's right and its depth run, LPS."""
+def _view_axes(turn_deg: float) -> tuple[Vectors, Vectors]:
+    """The picture's right and its depth as unit vectors, LPS."""
     cosine, sine = math.cos(math.radians(turn_deg)), math.sin(math.radians(turn_deg))
     return np.array([cosine, sine, 0.0]), np.array([-sine, cosine, 0.0])
 
 
-def _units(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _units(vectors: Vectors) -> Vectors:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    units: NDArray[np.float64] = vectors / np.where(lengths > 0, lengths, 1.0)
+    units: Vectors = vectors / np.where(lengths > 0, lengths, 1.0)
     return units
 
 
-def _shade(normals: NDArray[np.float64], color: Color) -> NDArray[np.float64]:
+def _shade(normals: Vectors, color: Color) -> Vectors:
     light = np.clip(_units(normals) @ (_LIGHT / np.linalg.norm(_LIGHT)), 0.0, 1.0)
-    shaded: NDArray[np.float64] = (0.3 + 0.75 * light)[:, None] * np.array(color[:3])
+    shaded: Vectors = (0.3 + 0.75 * light)[:, None] * np.array(color[:3])
     return shaded
 
 
-def _mean_depth(depth: NDArray[np.float64]) -> float:
-    there = np.isfinite(depth)
-    return float(depth[there].mean()) if there.any() else 0.0
+def _mean_depth(depth: Vectors) -> float:
+    drawn = depth[np.isfinite(depth)]
+    return float(drawn.mean()) if drawn.size else 0.0
 
 
-def _label(panel: Any, turn: float, size: tuple[float, float]) -> None:
-    """Letters where the picture's sides are the patient's, and a bar of 5 cm."""
+def _draw_labels(panel: Any, turn: float, size: tuple[float, float]) -> None:
+    """Draw the letters of the patient's sides, a bar of 50 mm, and the title."""
     letters = {0: "RL", 90: "AP", 180: "LR", 270: "PA"}.get(round(turn) % 360, "")
     for letter, x, align in zip(letters, (0.01, 0.99), ("left", "right"), strict=False):
         panel.text(x, 0.5, letter, transform=panel.transAxes, ha=align, fontsize=11, fontweight="bold")
@@ -197,11 +197,11 @@ def _label(panel: Any, turn: float, size: tuple[float, float]) -> None:
         panel.text(0.5, y, letter, transform=panel.transAxes, ha="center", va=align, fontsize=11, fontweight="bold")
     panel.plot([size[1] - 55.0, size[1] - 5.0], [size[0] - 3.0] * 2, color="black", linewidth=3, solid_capstyle="butt")
     panel.text(size[1] - 30.0, size[0] - 5.0, "50 mm", ha="center", fontsize=8)
-    told = {0: "from the front", 90: "from the left", 180: "from the back", 270: "from the right"}
-    panel.set_title(told.get(round(turn) % 360, f"turned by {turn:g} degrees"), fontsize=9)
+    views = {0: "from the front", 90: "from the left", 180: "from the back", 270: "from the right"}
+    panel.set_title(views.get(round(turn) % 360, f"rotated by {turn:g} degrees"), fontsize=9)
 
 
-def _told(meshes: Sequence[Mesh], kind: str, threshold: float) -> str:
+def _title(meshes: Sequence[Mesh], kind: str, threshold: float) -> str:
     if kind == "skeleton":
         return f"surface at {threshold:g} HU: {meshes[0].volume_ml:.0f} ml"
     volumes = [f"{m.name}: {m.volume_ml:.{0 if 'lung' in m.name else 2}f} ml" for m in meshes[:6]]

@@ -1,4 +1,4 @@
-"""One slice under every window, and the way from a stored value to a gray value."""
+"""One slice in every window, and the curves from stored values to gray values."""
 
 from __future__ import annotations
 
@@ -11,8 +11,18 @@ from hilum.errors import InputError
 from hilum.geometry import Geometry
 from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.intensity import window as gray_values
-from hilum.pictures.drawing import draw_image, draw_letters, plain
-from hilum.pictures.planes import PLANES, cut, find_gray, size_mm, upright
+from hilum.pictures import colors
+from hilum.pictures.drawing import draw_gray, draw_letters, plain
+from hilum.pictures.planes import (
+    PLANES,
+    check_slice,
+    gray_range,
+    largest_lung_slice,
+    reorient_scan,
+    size_mm,
+    slice_at,
+    slice_pixels,
+)
 from hilum.volume import Volume
 
 if TYPE_CHECKING:
@@ -22,73 +32,68 @@ if TYPE_CHECKING:
     from hilum.scan import Scan
 
 USUAL_RESCALE = (1.0, -1024.0)
-"""Slope and intercept of most CT, drawn as an example where those of the scan are not known."""
+"""Slope and intercept of most CT scans, an example if those of the scan are unknown."""
 
 RANGE_HU = (-1500, 2000)
 
-_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7")
+_COLORS = (colors.BLUE, colors.ORANGE, colors.GREEN, colors.PURPLE)
 _STYLES = ("-", "--", "-.", ":")
 
 
 def window(scan: Scan, *, index: int | None = None, rescale: tuple[float, float] | None = None) -> Figure:
-    """Draw a slice under each preset, and the chain stored value, modality LUT, HU, VOI LUT, gray, with its curves.
+    """Draw a slice in each window preset, and the curves of modality LUT and VOI LUT from stored value to gray.
 
     Parameters
     ----------
     scan : Scan
         In HU.
     index : int, optional
-        The axial slice, from 0 at the feet; without it that of the largest nodule, or the middle of lungs or scan.
+        The axial slice, from 0 at the feet; by default that of the largest nodule, of the most lung, or the middle.
     rescale : tuple of float, (slope, intercept), optional
-        Of the file's modality LUT; an example, and called one, without it.
+        The file's modality LUT; by default an example, which the title calls so.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A dot follows the voxel in the middle of the slice from curve to curve.
+        A dot on each curve marks the voxel in the middle of the slice.
 
     Raises
     ------
     InputError
         If there is no such slice, or the slope is 0 or not finite.
     """
-    scan = upright(scan)
+    scan = reorient_scan(scan)
     count = scan.ct.shape[0]
-    if index is not None and not 0 <= index < count:
-        raise InputError(f"no slice {index}, there are 0 to {count - 1}", code="option")
+    check_slice(index, count)
     slope, intercept = USUAL_RESCALE if rescale is None else rescale
     if not (np.isfinite([slope, intercept]).all() and slope):
-        raise InputError(f"a modality LUT of slope {slope} and intercept {intercept}", code="option")
-    place = _default_place(scan) if index is None else index
+        raise InputError(f"slope {slope}, intercept {intercept}: expected finite numbers, slope not 0", code="option")
+    index = _default_slice(scan) if index is None else index
     figure = Figure(figsize=(13.0, 7.6), layout="constrained")
     blocks: Any = figure.subfigures(2, 1, height_ratios=(1.0, 1.1))
     upper, lower = blocks
     plane = PLANES["axial"]
-    pixels, size = cut(scan.ct.array, plane, place), size_mm(scan.ct.geometry, plane)
+    pixels, size = slice_pixels(scan.ct.array, plane, index), size_mm(scan.ct.geometry, plane)
     for panel, (name, preset) in zip(upper.subplots(1, len(WINDOW_PRESETS)), WINDOW_PRESETS.items(), strict=True):
-        gray = find_gray(name)
-        draw_image(panel, pixels, size, cmap="gray", vmin=gray.low, vmax=gray.high)
+        draw_gray(panel, pixels, size, gray_range(name))
         draw_letters(panel, plane)
         panel.set_title(f"{name}: center {preset.center:g}, width {preset.width:g} HU", fontsize=9)
     middle = int(pixels[pixels.shape[0] // 2, pixels.shape[1] // 2])
-    _curves(lower.subplots(1, 3), pixels, middle, (slope, intercept), known=rescale is not None)
-    told = "stored value, by the modality LUT to HU, by the VOI LUT (window) to gray"
-    figure.suptitle(plain(f"slice {place + 1} of {count}; {told}; there is no way back from gray"), fontsize=11)
+    _draw_curves(lower.subplots(1, 3), pixels, middle, (slope, intercept), known=rescale is not None)
+    chain = "stored value, by the modality LUT to HU, by the VOI LUT (window) to gray"
+    figure.suptitle(plain(f"slice {index + 1} of {count}; {chain}; gray cannot be converted back"), fontsize=11)
     return figure
 
 
-def _default_place(scan: Scan) -> int:
-    count = scan.ct.shape[0]
+def _default_slice(scan: Scan) -> int:
     if scan.nodules:
         largest = max(scan.nodules, key=lambda nodule: nodule.diameter_mm)
-        return int(np.clip(np.rint(scan.ct.geometry.world_to_index(largest.center)[0]), 0, count - 1))
-    if scan.lungs is not None and scan.lungs.array.any():
-        return int(np.count_nonzero(scan.lungs.array, axis=(1, 2)).argmax())
-    return count // 2
+        return slice_at(scan.ct.geometry, PLANES["axial"], largest.center)
+    return scan.ct.shape[0] // 2 if scan.lungs is None else largest_lung_slice(scan.lungs.array)
 
 
 def gray_curve(hu: NDArray[np.int16], preset: str) -> NDArray[np.uint8]:
-    """What a preset makes of HU values.
+    """Convert HU values to gray values by a window preset.
 
     Parameters
     ----------
@@ -100,11 +105,11 @@ def gray_curve(hu: NDArray[np.int16], preset: str) -> NDArray[np.uint8]:
     ndarray of uint8, shape (n,)
     """
     line = Volume(hu[None, None], Geometry((1, 1, hu.size), (1.0, 1.0, 1.0)))
-    shown: NDArray[np.uint8] = gray_values(line, preset=preset).array[0, 0]
-    return shown
+    gray: NDArray[np.uint8] = gray_values(line, preset=preset).array[0, 0]
+    return gray
 
 
-def _curves(
+def _draw_curves(
     panels: NDArray[np.object_], pixels: NDArray[np.int16], middle: int, rescale: tuple[float, float], *, known: bool
 ) -> None:
     slope, intercept = rescale
@@ -112,25 +117,25 @@ def _curves(
     stored = (hu - intercept) / slope
     first, second, third = panels
     first.plot(stored, hu, color="black", linewidth=1.4)
-    first.plot((middle - intercept) / slope, middle, "o", color="#d55e00")
+    first.plot((middle - intercept) / slope, middle, "o", color=colors.VERMILION)
     first.set_xlabel("stored value")
     first.set_ylabel("HU")
-    what = "modality LUT" if known else "modality LUT (an example: the file's is not known here)"
+    what = "modality LUT" if known else "modality LUT (an example, the file's is unknown)"
     first.set_title(f"{what}: HU = {slope:g} x stored {'-' if intercept < 0 else '+'} {abs(intercept):g}", fontsize=9)
-    _behind(second, pixels)
-    told = []
+    _draw_histogram(second, pixels)
+    grays = []
     for name, color, style in zip(WINDOW_PRESETS, _COLORS, _STYLES, strict=True):
         curve = gray_curve(hu, name)
-        at = gray_curve(np.array([middle], np.int16), name)
-        told.append(f"{name} {int(at[0])}")
+        gray = int(gray_curve(np.array([middle], np.int16), name)[0])
+        grays.append(f"{name} {gray}")
         second.plot(hu, curve, color=color, linestyle=style, linewidth=1.4, label=name)
-        second.plot(middle, at[0], "o", color="#d55e00", markersize=4)
+        second.plot(middle, gray, "o", color=colors.VERMILION, markersize=4)
         third.plot(stored, curve, color=color, linestyle=style, linewidth=1.4, label=name)
-        third.plot((middle - intercept) / slope, at[0], "o", color="#d55e00", markersize=4)
+        third.plot((middle - intercept) / slope, gray, "o", color=colors.VERMILION, markersize=4)
     second.set_xlabel("HU")
     second.set_title("VOI LUT: a window for each preset", fontsize=9)
     third.set_xlabel("stored value")
-    third.set_title(f"both: the slice's middle voxel, {middle} HU, becomes\n{', '.join(told)}", fontsize=8)
+    third.set_title(f"both: the slice's middle voxel, {middle} HU, becomes\n{', '.join(grays)}", fontsize=8)
     for panel in (second, third):
         panel.set_ylabel("gray value")
         panel.set_ylim(-8, 263)
@@ -139,8 +144,8 @@ def _curves(
         panel.grid(color="0.9", linewidth=0.6)
 
 
-def _behind(panel: Axes, pixels: NDArray[np.int16]) -> None:
-    """The histogram of the slice, faint, so that one sees what each window keeps."""
+def _draw_histogram(panel: Axes, pixels: NDArray[np.int16]) -> None:
+    """Draw the histogram of the slice in the background."""
     edges = np.linspace(*RANGE_HU, 71)
     counts, _ = np.histogram(pixels, edges)
     if counts.max():

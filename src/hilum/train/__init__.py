@@ -1,1 +1,1 @@
-"""From a finished output to a training loop and back: slices, patches, a data set of them, the score of detections."""
+"""What training needs of a finished run: slices, patches, data sets of patches, the score of detections."""

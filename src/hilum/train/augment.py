@@ -1,4 +1,4 @@
-"""Other views of a patch that know where it lies: mirrored, turned, zoomed, its nodules moved along."""
+"""Random poses of a patch (mirrored, rotated, zoomed) and the boxes of its nodules in them."""
 
 from __future__ import annotations
 
@@ -20,34 +20,33 @@ if TYPE_CHECKING:
     from hilum.geometry import Geometry, Vector
     from hilum.train.runs import RunScan
 
-_EVEN = 1e-3
-"""Relative difference of the spacings in a plane that may be turned by 90 degrees."""
+_SQUARE = 1e-3
+"""Relative difference of the two in-plane spacings up to which pixels count as square."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """How a data set varies its patches; what is drawn depends on seed, epoch and index alone.
+    """How a data set varies its patches. The draw depends only on seed, epoch and index.
 
     Parameters
     ----------
     flip : str
-        Of the array's axes, by the letters of "zyx", those along which a patch is mirrored, each half of the times.
-        "x" swaps left and right of a scan that lies as hilum stores it.
+        The array axes, as letters of "zyx", along which a patch is mirrored, each with probability 1/2.
+        "x" swaps left and right in the orientation that hilum stores.
     turn90 : bool
-        Whether a patch is turned in its slices' plane by 0, 90, 180 or 270 degrees. Refused where the pixels of a
-        slice are not square.
+        Rotate a patch in the plane of its slices by 0, 90, 180 or 270 degrees. Needs square pixels.
     rotate_degrees : float
-        A patch is turned by up to this, either way, about one array axis through its center; at most 45. Angles are
-        those of the patient: a grid with other spacings along z turns truly.
+        The largest rotation, in either direction, about one array axis through the patch's center; at most 45.
+        Angles are measured in millimetres, so a rotation stays one on grids with unequal spacings.
     rotate_about : str
-        The axes, by the letters of "zyx", of which each patch takes one by lot.
+        The axes, as letters of "zyx", from which each patch draws one.
     scale : tuple of float
-        A patch is zoomed by a factor between these; 1.1 makes a nodule appear a tenth larger. From 0.5 to 2.
+        The least and greatest zoom, from 0.5 to 2; 1.1 makes a nodule appear a tenth larger.
     share : float
-        The part of the patches that are rotated and zoomed; the others cost no interpolation.
+        The fraction of patches that are rotated and zoomed; the others need no interpolation.
     order : {3, 1}
-        How rotated and zoomed patches are sampled: by the interpolating cubic spline, or linearly, which is sooner
-        done and blurs a little, as most frameworks do. Labels are those of the nearest voxels either way.
+        The interpolation of rotated and zoomed patches: 3 for the interpolating cubic spline, 1 for linear, which
+        is faster and blurs a little, as in most frameworks. Labels always come from the nearest voxel.
 
     Raises
     ------
@@ -79,16 +78,16 @@ class Augment:
             what = f"rotation by {self.rotate_degrees} degrees, scale {self.scale} or share {self.share}: out of range"
             raise InputError(what, do="use at most 45 degrees, 0.5 to 2, 0 to 1", code="option")
         if self.rotate_degrees and not self.rotate_about:
-            raise InputError("a rotation about no axis", do="name axes in rotate_about", code="option")
+            raise InputError("rotate_about names no axis", do="name one or more", code="option")
 
     @property
     def reach(self) -> float:
-        """How much farther from the center of its patch a nodule may come to lie along an axis, as a factor."""
+        """The factor by which a nodule may move away from the center of its patch along an axis."""
         angle = radians(self.rotate_degrees)
         return (cos(angle) + sin(angle)) * self.scale[1] if self.share else 1.0
 
     def check(self, scans: Iterable[RunScan]) -> None:
-        """Refuse to turn pixels by 90 degrees that are not square.
+        """Refuse `turn90` for scans whose pixels are not square.
 
         Parameters
         ----------
@@ -97,22 +96,22 @@ class Augment:
         Raises
         ------
         InputError
-            If a scan has such.
+            If a scan has such pixels.
         """
         for scan in scans if self.turn90 else ():
             _, y, x = scan.geometry.spacing
-            if abs(y - x) > _EVEN * x:
-                what = f"its pixels are {y:g} by {x:g} mm, which a turn by 90 degrees would swap"
+            if abs(y - x) > _SQUARE * x:
+                what = f"its pixels are {y:g} by {x:g} mm, and turn90 needs square ones"
                 do = "leave turn90 out, or run with one spacing in the plane"
                 raise InputError(what, where=scan.folder, do=do, code="option")
 
     def draw(self, grid: Geometry, center: Vector, size: int, generator: np.random.Generator) -> Pose:
-        """Draw how one patch lies in its scan.
+        """Draw the pose of one patch in its scan.
 
         Parameters
         ----------
         grid : Geometry
-            Of the scan.
+            The scan's grid.
         center : tuple of float, (z, y, x)
             The patch's center, in voxels of the scan.
         size : int
@@ -122,7 +121,7 @@ class Augment:
         -------
         Pose
         """
-        chance = generator.random(8).tolist()  # always as many, so that one option does not change what another draws
+        chance = generator.random(8).tolist()  # always eight: an option does not change the draws of the others
         matrix = IDENTITY
         if (self.rotate_degrees or self.scale != (1.0, 1.0)) and chance[4] < self.share:
             degrees = (2 * chance[5] - 1) * self.rotate_degrees
@@ -130,7 +129,7 @@ class Augment:
             low, high = self.scale
             matrix = _rotation(about, radians(degrees), 1 / (low + chance[7] * (high - low)), grid.spacing)
         if self.turn90:
-            matrix = _times_turn(matrix, int(4 * chance[3]))
+            matrix = _rotated_by_90(matrix, int(4 * chance[3]))
         signs = [-1.0 if "zyx"[k] in self.flip and chance[k] < 0.5 else 1.0 for k in range(3)]
         if signs != [1.0, 1.0, 1.0]:
             z, y, x = ((row[0] * signs[0], row[1] * signs[1], row[2] * signs[2]) for row in matrix)
@@ -138,42 +137,43 @@ class Augment:
         return Pose(center, size, matrix)
 
 
-def boxes_of(
+def patch_boxes(
     pose: Pose, spacing: Vector, centers: NDArray[np.float64], diameters: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """The boxes of the nodules whose centers lie in a patch.
+    """Give the boxes of the nodules whose centers are in a patch.
 
     Parameters
     ----------
     pose : Pose
     spacing : tuple of float, (z, y, x), mm
-        Of the scan.
+        The scan's spacing.
     centers : ndarray, shape (n, 3), (z, y, x)
-        In voxels of the scan.
+        Voxel indices of the scan.
     diameters : ndarray, shape (n,), mm
 
     Returns
     -------
     which : ndarray of int, shape (m,)
+        Indices of the nodules.
     boxes : ndarray of float32, shape (m, 6)
-        First and last corner, (z, y, x, z, y, x), in voxels of the patch, whose centers are whole numbers. A nodule
-        is a sphere: turned, it fills the same box. Not clipped at the patch's border.
+        First and last corner, (z, y, x, z, y, x), as voxel indices of the patch; whole numbers are voxel centers. A
+        nodule is a sphere, so a rotation does not change its box. Not clipped at the patch's border.
     """
     offset = centers - pose.center
     if pose.matrix == IDENTITY:
-        placed, widths = offset, np.divide(1.0, spacing)
+        widths = np.divide(1.0, spacing)
     else:
-        placed = offset @ np.array(pose.inverse).T
+        offset = offset @ np.array(pose.inverse).T
         dz, dy, dx = spacing
         widths = np.array([hypot(z / dz, y / dy, x / dx) for z, y, x in pose.inverse])
-    which = np.flatnonzero((np.abs(placed) <= pose.size / 2).all(axis=1))
-    middle = placed[which] + (pose.size - 1) / 2
+    which = np.flatnonzero((np.abs(offset) <= pose.size / 2).all(axis=1))
+    middle = offset[which] + (pose.size - 1) / 2
     half = diameters[which, None] / 2 * widths
     return which, np.concatenate([middle - half, middle + half], axis=1).astype(np.float32)
 
 
 def _rotation(about: int, angle: float, step: float, spacing: Vector) -> Matrix:
-    """Turn about an axis in mm, in steps of so much of a voxel."""
+    """The matrix of a rotation about an axis, measured in mm, with voxel steps scaled by `step`."""
     first, second = (axis for axis in range(3) if axis != about)
     rows = [[step if r == c else 0.0 for c in range(3)] for r in range(3)]
     rows[first][first] = rows[second][second] = step * cos(angle)
@@ -183,8 +183,8 @@ def _rotation(about: int, angle: float, step: float, spacing: Vector) -> Matrix:
     return z, y, x
 
 
-def _times_turn(matrix: Matrix, quarters: int) -> Matrix:
-    """The matrix of a patch that is turned in its plane by so many times 90 degrees first."""
+def _rotated_by_90(matrix: Matrix, quarters: int) -> Matrix:
+    """The matrix of a patch that is first rotated in its plane by a multiple of 90 degrees."""
     for _ in range(quarters):
         z, y, x = ((row[0], row[2], -row[1]) for row in matrix)
         matrix = (z, y, x)

@@ -1,4 +1,4 @@
-"""A loop over a data set of patches, without any framework."""
+"""Batches of a data set of patches, without a framework."""
 
 from __future__ import annotations
 
@@ -24,24 +24,23 @@ def batches(
     worker: int = 0,
     workers: int = 1,
 ) -> Iterator[Item]:
-    """Loop over a data set once, in batches, without any framework.
+    """Loop over a data set once, in batches, without a framework.
 
     Parameters
     ----------
     data : PatchDataset or PatchFolder
     size : int
-        Items of a batch; the last may have fewer.
+        Items per batch; the last batch may have fewer.
     seed : int
-        Of the order; give another for each epoch.
+        Decides the order; give another one for each epoch.
     shuffle : bool
     worker, workers : int
-        Gives every batch whose number leaves the remainder `worker`, so that `workers` processes share an epoch
-        without a batch twice.
+        Yield only the batches whose number modulo `workers` is `worker`: so several processes share an epoch.
 
     Yields
     ------
     dict
-        Arrays stacked along a new first axis, other values in lists.
+        Arrays are stacked along a new first axis; other values are in lists.
 
     Raises
     ------

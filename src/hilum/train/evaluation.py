@@ -1,4 +1,4 @@
-"""The score of a detector from its table of marks: what ``hilum froc`` prints."""
+"""The score of a detector, from its table of marks, as ``hilum froc`` prints it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """A score, how it was asked for, and what was odd about the tables."""
+    """A score, the options of its bootstrap, and notes about the tables."""
 
     score: Froc
     bootstrap: int
@@ -44,110 +44,107 @@ def evaluate_detections(
     annotations : Path
         Columns seriesuid, coordX, coordY, coordZ, diameter_mm.
     excluded : Path, optional
-        Findings to ignore, as `annotations`; a negative diameter stands for 10 mm.
+        Findings to ignore, with the columns of `annotations`; a negative diameter stands for 10 mm.
     scans : Path, optional
-        The series that were looked at. Without it they are those that any of the tables names, with a note
-        ``"scans-assumed"``: a scan without nodules and without marks is then missing from the denominator.
+        The series that the detector searched. By default all series in the tables, with a note ``"scans-assumed"``:
+        scans without nodules and without marks are then missing from the denominator.
     most_marks, bootstrap, seed : int
         As for `hilum.froc`.
 
     Returns
     -------
     Evaluation
-        Rows of series outside `scans` do not count; a note ``"unknown-series"`` counts and names them.
+        Rows of series outside `scans` do not count; a note ``"unknown-series"`` names these series.
 
     Raises
     ------
     AnnotationError
-        If a table cannot be trusted, or marks and annotations share no series.
+        If a table is invalid, or marks and annotations share no series.
     InputError
-        If a file cannot be opened, or an option is out of range.
+        If a file cannot be read, or an option is out of range.
     """
     marks, nodules = read_detections(detections), read_findings(annotations)
     others = read_findings(excluded, excluded=True).tables if excluded else {}
     notes = [*marks.notes, *nodules.notes]
     if scans:
-        listed, odd = read_series(scans)
-        notes += [*odd, *_unknown(marks.tables, nodules.tables, set(listed))]
+        listed, series_notes = read_series(scans)
+        notes += [*series_notes, *_unknown_series(marks.tables, nodules.tables, set(listed))]
     else:
         listed = tuple(dict.fromkeys([*nodules.tables, *others, *marks.tables]))
-        alone = set(marks.tables) - set(nodules.tables) - set(others)
-        told = f"; of {len(alone)} no table but the detections knows: {name_series(alone)}" if alone else ""
-        notes.append(Note("scans-assumed", f"the {len(listed)} series of the tables count as all scans{told}"))
+        only_marks = set(marks.tables) - set(nodules.tables) - set(others)
+        text = f"the {len(listed)} series of the tables count as all scans"
+        if only_marks:
+            text += f"; {len(only_marks)} of them are only in the detections: {name_series(only_marks)}"
+        notes.append(Note("scans-assumed", text))
     if marks.tables and not any(name in marks.tables for name in nodules.tables):
-        what = f"no detection is of a series that {annotations.name} lists"
+        what = f"no detection is in a series of {annotations.name}"
         raise AnnotationError(what, where=detections, do="check the series UIDs")
     score = froc(
         marks.tables, nodules.tables, listed, excluded=others, most_marks=most_marks, bootstrap=bootstrap, seed=seed
     )
     if score.beyond_limit:
-        what = f"{score.beyond_limit} marks are beyond the {most_marks} of highest probability of their scan"
-        notes.append(Note("marks-beyond-limit", f"{what} and do not count"))
+        text = f"{score.beyond_limit} marks do not count: only the {most_marks} most probable marks of a scan do"
+        notes.append(Note("marks-beyond-limit", text))
     if bootstrap and score.samples < bootstrap:
-        what = f"{bootstrap - score.samples} of {bootstrap} bootstrap samples hold no nodule and were left out"
-        notes.append(Note("samples-without-nodule", what))
+        text = f"{bootstrap - score.samples} of {bootstrap} bootstrap samples have no nodule and were left out"
+        notes.append(Note("samples-without-nodule", text))
     return Evaluation(score=score, bootstrap=bootstrap, seed=seed, notes=tuple(notes))
 
 
-def evaluation_json(found: Evaluation) -> str:
-    """Write a score as JSON: all of it but the curve.
+def evaluation_json(evaluation: Evaluation) -> str:
+    """Write a score as JSON, without its curve.
 
     Parameters
     ----------
-    found : Evaluation
+    evaluation : Evaluation
 
     Returns
     -------
     str
     """
-    score = found.score
+    score = evaluation.score
     skipped = {"curve", "sensitivity", "low", "high"}
-    points = [{"false_positives_per_scan": rate, "sensitivity": score.sensitivity[k]} for k, rate in enumerate(RATES)]
+    columns = {"false_positives_per_scan": RATES, "sensitivity": score.sensitivity}
     if score.low:
-        points = [{**p, "low": score.low[k], "high": score.high[k]} for k, p in enumerate(points)]
-    told = {name: getattr(score, name) for name in score.__dataclass_fields__ if name not in skipped}
-    notes = [{"code": note.code, "text": note.text} for note in found.notes]
-    record = {**told, "points": points, "bootstrap": found.bootstrap, "seed": found.seed, "notes": notes}
+        columns |= {"low": score.low, "high": score.high}
+    points = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    record = {name: getattr(score, name) for name in score.__dataclass_fields__ if name not in skipped}
+    notes = [{"code": note.code, "text": note.text} for note in evaluation.notes]
+    record |= {"points": points, "bootstrap": evaluation.bootstrap, "seed": evaluation.seed, "notes": notes}
     return msgspec.json.format(msgspec.json.encode(record)).decode()
 
 
-def evaluation_text(found: Evaluation) -> str:
-    """Write a score as a few lines for a person.
+def evaluation_text(evaluation: Evaluation) -> str:
+    """Write a score as a few lines of text.
 
     Parameters
     ----------
-    found : Evaluation
+    evaluation : Evaluation
 
     Returns
     -------
     str
     """
-    score = found.score
-    lines = [f"CPM {score.cpm:.4f}" + _range(score.cpm_low, score.cpm_high, bool(score.low))]
-    for k, rate in enumerate(RATES):
-        low, high = (score.low[k], score.high[k]) if score.low else (0.0, 0.0)
-        lines.append(
-            f"{rate:>7g} false positives a scan: {score.sensitivity[k]:.4f}{_range(low, high, bool(score.low))}"
-        )
+    score = evaluation.score
+    intervals = [f"  [{low:.4f}, {high:.4f}]" for low, high in zip(score.low, score.high, strict=True)]
+    lines = [f"CPM {score.cpm:.4f}" + (f"  [{score.cpm_low:.4f}, {score.cpm_high:.4f}]" if score.low else "")]
+    for rate, sensitivity, interval in zip(RATES, score.sensitivity, intervals or [""] * len(RATES), strict=True):
+        lines.append(f"{rate:>7g} false positives a scan: {sensitivity:.4f}{interval}")
     lines.append(f"{score.found} of {score.nodules} nodules found in {score.scans} scans by {score.marks} marks")
     lines.append(
         f"{score.false_positives} false positives, {score.ignored} on excluded findings, "
-        f"{score.repeated} more on a nodule found already"
+        f"{score.repeated} repeated on nodules"
     )
     if score.low:
-        lines.append(f"95 % intervals from {score.samples} bootstrap samples of the scans, seed {found.seed}")
+        lines.append(f"95 % intervals from {score.samples} bootstrap samples of the scans, seed {evaluation.seed}")
     return "\n".join(lines)
 
 
-def _range(low: float, high: float, known: bool) -> str:
-    return f"  [{low:.4f}, {high:.4f}]" if known else ""
-
-
-def _unknown(marks: Iterable[str], nodules: Iterable[str], listed: set[str]) -> list[Note]:
+def _unknown_series(marks: Iterable[str], nodules: Iterable[str], listed: set[str]) -> list[Note]:
     notes = []
-    for what, named in (("detections", marks), ("annotations", nodules)):
-        lost = set(named) - listed
-        if lost:
-            text = f"{what} of {len(lost)} series outside the list of scans do not count: {name_series(lost)}"
+    for what, series in (("detections", marks), ("annotations", nodules)):
+        unknown = set(series) - listed
+        if unknown:
+            text = f"{what} of {len(unknown)} series outside the list of scans do not count: {name_series(unknown)}"
             notes.append(Note("unknown-series", text))
     return notes

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum.errors import FormatError, MissingInputError
+from hilum.errors import FormatError, MissingInputError, one_line
 from hilum.train.intensity import choose_scaling, scale
+from hilum.train.output_folder import INDEX, SUMMARY
 from hilum.train.patch_records import read_patches
-from hilum.train.runs import SUMMARY, map_array
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,7 +27,7 @@ class PatchFolder:
     Parameters
     ----------
     folder : str or Path
-        Its output.
+        The output folder of ``hilum patches``.
     window, mean
         As for `PatchDataset`.
     folds : collection of str, optional
@@ -36,7 +36,7 @@ class PatchFolder:
     Raises
     ------
     InputError
-        If the folder holds no finished patches, or one of its files is not of the size it was written in.
+        If the folder has no finished patches, or the size of a file is not the one in its summary.
     """
 
     def __init__(
@@ -48,17 +48,17 @@ class PatchFolder:
         folds: Collection[str] | None = None,
     ) -> None:
         self.folder = Path(folder)
-        told = read_patches(self.folder)
+        summary = read_patches(self.folder)
         wanted = None if folds is None else {str(fold) for fold in folds}
-        with (self.folder / "index.csv").open(newline="", encoding="utf-8") as file:
+        with (self.folder / INDEX).open(newline="", encoding="utf-8") as file:
             self.rows = [row for row in csv.DictReader(file) if wanted is None or row["fold"] in wanted]
-        known = {name for scan in told.scans for name in scan.files}
+        known = {name for scan in summary.scans for name in scan.files}
         if any(row.get(kind) not in known for row in self.rows for kind in ("images", "masks")):
             what = f"names a file that {SUMMARY} does not"
-            raise FormatError(what, where=self.folder / "index.csv", do="cut the patches again", code="path")
+            raise FormatError(what, where=self.folder / INDEX, do="cut the patches again", code="path")
         if not self.rows:
-            raise MissingInputError("no patch of the folds asked for", where=self.folder, do="check the folds")
-        self._scaling = choose_scaling(window, mean, {scan.unit for scan in told.scans}, self.folder)
+            raise MissingInputError("no patch is in the chosen folds", where=self.folder, do="check the folds")
+        self._scaling = choose_scaling(window, mean, {scan.unit for scan in summary.scans}, self.folder)
         self._opened: dict[str, NDArray[Any]] = {}
 
     def __len__(self) -> int:
@@ -66,7 +66,7 @@ class PatchFolder:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Item:
-        """One patch, in the form of `PatchDataset`.
+        """Read one patch, in the form of `PatchDataset`.
 
         Parameters
         ----------
@@ -99,10 +99,14 @@ class PatchFolder:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        """All but the open files: another process opens its own."""
+        """Leave out the open files: another process opens its own."""
         return {**self.__dict__, "_opened": {}}
 
     def _open(self, name: str) -> NDArray[Any]:
         if name not in self._opened:
-            self._opened[name] = map_array(self.folder / name)
+            try:
+                self._opened[name] = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as problem:
+                what = f"cannot be read as .npy: {one_line(problem, limit=80)}"
+                raise FormatError(what, where=self.folder / name, do="cut the patches again") from None
         return self._opened[name]

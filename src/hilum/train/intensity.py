@@ -1,4 +1,4 @@
-"""Hounsfield units to what a network takes, patch by patch, in place."""
+"""From Hounsfield units to the values that a network takes, and the value of air."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hilum.errors import InputError
+from hilum.io.output_kinds import RECIPE
+from hilum.io.volumes.volume_file import MIN_HU
 from hilum.outputs.store import HU
+from hilum.recipes import recipe, recipe_fingerprint
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from hilum.train.runs import RunScan
+
 
 class Scaling(NamedTuple):
-    """What becomes 0 and 1, HU, and what is subtracted then."""
+    """The values that become 0 and 1, HU, and the mean that is subtracted afterwards."""
 
     lower: float
     upper: float
@@ -24,33 +29,34 @@ class Scaling(NamedTuple):
 
 
 def choose_scaling(window: tuple[float, float] | None, mean: float, units: set[str], where: Path) -> Scaling | None:
-    """Check a window for voxels in one unit; None where they stay as stored.
+    """Check the window of a data set.
 
     Parameters
     ----------
     window : tuple of float, HU, or None
     mean : float
     units : set of str
-        Of all the scans.
+        The units of all scans.
     where : Path
-        For messages.
+        Named in error messages.
 
     Returns
     -------
     Scaling or None
+        None without a window: voxels stay as stored.
 
     Raises
     ------
     InputError
-        If the units differ, the window is empty, the mean is not finite, or a window is asked for where voxels are
-        in no HU.
+        If the units differ, the window is empty, the mean is not finite, or there is a window and voxels are not in
+        HU.
     """
     if len(units) > 1:
         raise InputError(f"scans in different units: {', '.join(sorted(units))}", where=where, do="use one recipe")
     if window is None:
         return None
     if units != {HU}:
-        what = "a window is for Hounsfield units, and these voxels are in the unit range already"
+        what = "a window needs voxels in HU, and these are in the unit range"
         raise InputError(what, where=where, do="leave the window out", code="option")
     lower, upper = window
     if not (np.isfinite([lower, upper, mean]).all() and lower < upper):
@@ -60,7 +66,7 @@ def choose_scaling(window: tuple[float, float] | None, mean: float, units: set[s
 
 
 def scale(hu: NDArray[np.int16], to: Scaling) -> NDArray[np.float32]:
-    """What `hilum.normalize` and then `hilum.zero_center` make of voxels, in float32 all the way.
+    """Scale voxels as `hilum.normalize` and `hilum.zero_center` do, computed in float32.
 
     Parameters
     ----------
@@ -70,7 +76,7 @@ def scale(hu: NDArray[np.int16], to: Scaling) -> NDArray[np.float32]:
     Returns
     -------
     ndarray of float32, of the same shape
-        Equal to the two functions' for whole numbers as bounds, to 1e-6 for others.
+        The same values as the two functions' if the bounds are whole numbers, else within 1e-6.
     """
     unit: NDArray[np.float32] = np.subtract(hu, np.float32(to.lower), dtype=np.float32)
     np.divide(unit, np.float32(to.upper - to.lower), out=unit)
@@ -79,3 +85,30 @@ def scale(hu: NDArray[np.int16], to: Scaling) -> NDArray[np.float32]:
     if to.mean:
         np.subtract(unit, np.float32(to.mean), out=unit)
     return unit
+
+
+def air_value(scan: RunScan, folder: Path) -> float:
+    """Give the value of air in a scan's unit: -1024 in HU, the lowest value of the recipe's range otherwise.
+
+    Parameters
+    ----------
+    scan : RunScan
+    folder : Path
+        The run's output folder, with its ``recipe.toml``.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    InputError
+        If the scan was made with another recipe than the folder's.
+    """
+    if scan.record.unit == HU:
+        return float(MIN_HU)
+    run_recipe = recipe(folder / RECIPE)
+    if recipe_fingerprint(run_recipe) != scan.record.recipe_sha256:
+        what = "was made with another recipe than recipe.toml, so its value of air is unknown"
+        raise InputError(what, where=scan.folder, do="run it again", code="unknown-air")
+    return -run_recipe.intensity.mean

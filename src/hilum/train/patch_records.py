@@ -1,8 +1,7 @@
-"""What ``hilum patches`` is told, and what it tells: its options, the columns of its index, its summary."""
+"""The options of ``hilum patches``, the columns of its index, and its summary."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,8 +11,10 @@ import numpy as np
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.files import is_own_file, read_small
 from hilum.io.volumes.placement import GridRecord  # noqa: TC001 - msgspec reads the types of fields
+from hilum.outputs.checksums import file_record
 from hilum.outputs.records import FileRecord, is_plain_name
-from hilum.train.runs import SUMMARY, Skip
+from hilum.train.output_folder import INDEX, SUMMARY
+from hilum.train.runs import Skip  # noqa: TC001 - msgspec reads the types of fields
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,25 +24,25 @@ COLUMNS = (
     *("start_z", "start_y", "start_x", "center_z", "center_y", "center_x", "center_world_x", "center_world_y"),
     *("center_world_z", "target_world_x", "target_world_y", "target_world_z", "padded_voxels", "nodule_voxels"),
 )
-"""Of index.csv: voxels are (z, y, x) on the scan's grid, world positions (x, y, z) in LPS mm."""
+"""Columns of the index. Voxels are (z, y, x) on the scan's grid, world positions (x, y, z) in LPS mm."""
 
 
 @dataclass(frozen=True)
 class PatchOptions:
-    """What is cut.
+    """Which patches are cut.
 
     Parameters
     ----------
     size : int
         Voxels along each edge.
     jitter_mm : float
-        A positive patch is moved off its nodule by up to this along each axis.
+        The largest distance, along each axis, between the centers of a positive patch and its nodule.
     per_nodule : int
-        Positive patches at each nodule.
+        Positive patches per nodule.
     negatives : int
-        Negative patches of each annotated scan.
+        Negative patches per annotated scan.
     distance_mm : float
-        From a negative patch's center to the surface of every nodule's sphere, at least.
+        The least distance between a negative patch's center and the surface of a nodule's sphere.
     seed : int
 
     Raises
@@ -60,14 +61,14 @@ class PatchOptions:
     def __post_init__(self) -> None:
         if not 1 <= self.size <= 1024 or not 1 <= self.per_nodule <= 10**4 or not 0 <= self.negatives <= 10**5:
             what = f"size {self.size}, {self.per_nodule} a nodule, {self.negatives} negatives: out of range"
-            raise InputError(what, do="use size 1 to 1024, at least one a nodule, no less than none", code="option")
+            raise InputError(what, do="use size 1 to 1024, at least 1 per nodule, 0 or more negatives", code="option")
         if not (0 <= self.distance_mm < np.inf and 0 <= self.jitter_mm < np.inf and self.seed >= 0):
             what = f"jitter {self.jitter_mm}, distance {self.distance_mm} or seed {self.seed} is negative or infinite"
             raise InputError(what, code="option")
 
 
 class ScanPatches(msgspec.Struct, frozen=True, kw_only=True):
-    """The patches of one scan: how many, on which grid, and their files."""
+    """The patches of one scan: their number, grid and files."""
 
     scan: str
     series_uid: str
@@ -81,7 +82,7 @@ class ScanPatches(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Patches(msgspec.Struct, frozen=True, kw_only=True):
-    """All of ``summary.json``."""
+    """The content of ``summary.json``."""
 
     version: str
     options: PatchOptions
@@ -92,16 +93,16 @@ class Patches(msgspec.Struct, frozen=True, kw_only=True):
     skipped: list[Skip]
 
 
-_LARGEST = 1 << 28
+_MAX_SUMMARY_BYTES = 1 << 28
 
 
 def read_patches(folder: Path) -> Patches:
-    """Read the summary of finished patches, and hold the files against it.
+    """Read the summary of finished patches and check the files against it.
 
     Parameters
     ----------
     folder : Path
-        The output of ``hilum patches``.
+        The output folder of ``hilum patches``.
 
     Returns
     -------
@@ -110,38 +111,21 @@ def read_patches(folder: Path) -> Patches:
     Raises
     ------
     MissingInputError, FormatError
-        If there are none, or a file is gone or not of the size it was written in.
+        If there is no summary, or a file is missing, or has another size or checksum than in the summary.
     """
     try:
-        told = msgspec.json.decode(read_small(folder / SUMMARY, limit=_LARGEST), type=Patches)
+        summary = msgspec.json.decode(read_small(folder / SUMMARY, limit=_MAX_SUMMARY_BYTES), type=Patches)
     except (OSError, ValueError, msgspec.DecodeError):
-        raise MissingInputError(
-            "no finished patches here", where=folder, do="give the --out of 'hilum patches'"
-        ) from None
-    for scan in told.scans:
+        do = "give the --out of 'hilum patches'"
+        raise MissingInputError("no finished patches here", where=folder, do=do) from None
+    for scan in summary.scans:
         for name, facts in scan.files.items():
             path = folder / name
             if not (is_plain_name(name, max_parts=2) and is_own_file(folder, name)):
                 raise FormatError("names a file that is not in the folder", where=folder / SUMMARY, code="path")
             if path.stat().st_size != facts.bytes:
-                raise FormatError("is not of the size that it was written in", where=path, do="cut the patches again")
-    index = folder / "index.csv"
-    if not index.is_file() or file_record(index) != told.index:
+                raise FormatError(f"has another size than {SUMMARY} says", where=path, do="cut the patches again")
+    index = folder / INDEX
+    if not index.is_file() or file_record(index) != summary.index:
         raise FormatError("does not match its checksum", where=index, do="cut the patches again")
-    return told
-
-
-def file_record(path: Path) -> FileRecord:
-    """Size and SHA-256 of a file.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    FileRecord
-    """
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return FileRecord(bytes=path.stat().st_size, sha256=digest)
+    return summary

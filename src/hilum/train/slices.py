@@ -1,7 +1,7 @@
-"""What the 2017 tutorial made of LUNA16: three slices round a nodule and its mask in them, as .npy files.
+"""Three slices around each nodule and its mask in them, as .npy files, as the 2017 tutorial wrote them of LUNA16.
 
-Its code compared distances with the diameter, so that masks had twice the radius, and took the minimum off twice when
-it scaled an image; neither is repeated here.
+The tutorial compared distances with the diameter, so its masks had twice the radius. It also subtracted the minimum
+twice when it scaled an image. This module does neither.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import hilum
 from hilum.errors import HilumError, InputError, one_line
 from hilum.io.annotations.csv_tables import safe_cells
 from hilum.ops.nodules.masks import mask_nodules
-from hilum.outputs.volumes import read_stored
-from hilum.train.runs import SUMMARY, RunScan, Skip, check_files, list_run, no_nodules, output_folder
+from hilum.outputs.records import json_bytes
+from hilum.train.output_folder import INDEX, SUMMARY, output_folder
+from hilum.train.runs import RunScan, Skip, list_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Pixels = Literal["stored", "uint8", "int16", "uint16"]
-"""``stored`` keeps the values; the others stretch each slice from its least to its greatest over 0 to 255, 0 to 32767
-or 0 to 65535 (what the tutorial's function for int16 really did)."""
+"""``stored`` keeps the values. The others stretch the range of each slice over 0 to 255, 0 to 32767, or 0 to 65535
+(which is what the tutorial's function for int16 did)."""
 
 COLUMNS = (
     *("number", "images", "masks", "row", "scan", "series_uid", "fold", "nodule", "diameter_mm"),
@@ -36,7 +37,7 @@ COLUMNS = (
 
 
 class Slices(msgspec.Struct, frozen=True, kw_only=True):
-    """What was written: nodules, each three slices; scans; and all that was left out."""
+    """The content of ``summary.json``: how many scans and nodules (three slices each), and what was left out."""
 
     version: str
     pixels: str
@@ -54,12 +55,12 @@ def write_slices(
     fold_by: str = "fold",
     overwrite: bool = False,
 ) -> Slices:
-    """Write three slices round the biggest nodule of each scan of a finished run, or round every one.
+    """Write three slices around the largest nodule of each scan of a finished run, or around every nodule.
 
-    ``images_N.npy`` and ``masks_N.npy``, shape (3, y, x), hold the slice through nodule N's center and its two
-    neighbors (at the first or last slice, the three there are), and the nodule in them, 0 or 1. ``index.csv`` has a
-    row a slice, with the world position of the nodule's center moved into the slice, and the values that 0 and the
-    greatest number stand for. ``summary.json`` names what was left out.
+    ``images_N.npy``, shape (3, y, x), has the slice through the center of nodule N and its two neighbors; at an end of
+    the scan, the three last slices. ``masks_N.npy`` has 1 in the nodule, 0 elsewhere. ``index.csv`` has one row per
+    slice, with the nodule's center projected onto the slice, in the world, and with the slice's least and greatest
+    value. ``summary.json`` lists what was left out.
 
     Parameters
     ----------
@@ -68,11 +69,11 @@ def write_slices(
     out : Path
         Appears only when complete.
     every : bool
-        All nodules of a scan in place of the biggest.
+        All nodules of a scan, not only the largest.
     pixels : {"stored", "uint8", "int16", "uint16"}
         See `Pixels`.
     fold_by : str
-        The label of a scan that the index tells as its fold.
+        The label that the index gives as fold.
     overwrite : bool
         Replace an earlier result.
 
@@ -85,36 +86,35 @@ def write_slices(
     Raises
     ------
     InputError
-        If no scan is finished, or there is no such scaling.
+        If no scan is finished, or `pixels` is unknown.
     OutputError
         If `out` is in use or cannot be written.
     """
     if pixels not in get_args(Pixels):
         raise InputError(f"there is no scaling {pixels!r}", do=f"use {', '.join(get_args(Pixels))}", code="option")
     scans, skipped = list_run(folder, fold_by=fold_by)
-    used, number = 0, 0
+    used = number = 0
     with output_folder(out, run=folder, overwrite=overwrite) as partial:
-        with (partial / "index.csv").open("w", newline="", encoding="utf-8") as file:
+        with (partial / INDEX).open("w", newline="", encoding="utf-8") as file:
             index = csv.writer(file, lineterminator="\n")
             index.writerow(COLUMNS)
             for scan in scans:
                 before = number
-                for label, images, masks, facts in _of_scan(scan, every, skipped):
+                for label, images, masks, rows in _scan_slices(scan, every, skipped):
                     names = f"images_{number}.npy", f"masks_{number}.npy"
                     np.save(partial / names[0], scale_slices(images, pixels))
                     np.save(partial / names[1], masks)
-                    size = scan.diameter_mm(label)
-                    whose = (scan.record.scan_id, scan.uid, scan.fold, label, size)
-                    index.writerows(safe_cells([number, *names, row, *whose, *fact]) for row, fact in enumerate(facts))
+                    nodule = (scan.scan_id, scan.uid, scan.fold, label, scan.diameter_mm(label))
+                    index.writerows(safe_cells([number, *names, k, *nodule, *row]) for k, row in enumerate(rows))
                     number += 1
                 used += number > before
-        made = Slices(version=hilum.__version__, pixels=pixels, scans=used, nodules=number, skipped=skipped)
-        (partial / SUMMARY).write_bytes(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
-    return made
+        summary = Slices(version=hilum.__version__, pixels=pixels, scans=used, nodules=number, skipped=skipped)
+        (partial / SUMMARY).write_bytes(json_bytes(summary))
+    return summary
 
 
 def scale_slices(images: NDArray[Any], pixels: Pixels) -> NDArray[Any]:
-    """Stretch each slice from its least to its greatest value over the numbers of a type; a flat one becomes 0.
+    """Stretch the range of each slice over the range of a type; a slice of one value becomes 0.
 
     Parameters
     ----------
@@ -135,38 +135,33 @@ def scale_slices(images: NDArray[Any], pixels: Pixels) -> NDArray[Any]:
     return scaled
 
 
-def _of_scan(
+def _scan_slices(
     scan: RunScan, every: bool, skipped: list[Skip]
 ) -> Iterator[tuple[int, NDArray[Any], NDArray[np.uint8], list[tuple[Any, ...]]]]:
-    """Label, images, masks and a row of facts a slice for each nodule asked for; the others go to `skipped`."""
-    name = scan.record.scan_id
+    """Yield label, images, masks and the end of three index rows for each nodule; add the others to `skipped`."""
     if not scan.record.nodules:
-        skipped.append(no_nodules(scan))
+        skipped.append(scan.skip_without_nodules())
         return
     try:
-        check_files(scan)
-        ct, drawn = (read_stored(scan.folder, scan.record, part) for part in ("ct", "nodules"))
+        scan.check_files()
+        ct, nodule_mask = scan.read("ct"), scan.read("nodules")
     except HilumError as problem:
-        skipped.append(Skip(scan=name, code="damaged-scan", reason=one_line(problem.what)))
+        skipped.append(scan.skip("damaged-scan", one_line(problem.what)))
         return
     if ct is None or ct.shape[0] < 3:
-        skipped.append(Skip(scan=name, code="thin", reason="it has fewer than three slices"))
+        skipped.append(scan.skip("thin", "it has fewer than three slices"))
         return
-    labels = mask_nodules(ct.geometry, scan.nodules).array if drawn is None else drawn.array
-    inside = [one for one in scan.record.nodules if one.inside]
-    skipped += [
-        Skip(scan=name, code="nodule-outside", reason="its center is outside the scan", nodule=one.label)
-        for one in scan.record.nodules
-        if not one.inside
-    ]
-    for one in inside if every else sorted(inside, key=lambda one: -one.diameter_mm)[:1]:
-        center = ct.geometry.world_to_index(one.world)
+    labels = mask_nodules(ct.geometry, scan.nodules).array if nodule_mask is None else nodule_mask.array
+    skipped += scan.skip_nodules_outside("nodule-outside")
+    inside = [nodule for nodule in scan.record.nodules if nodule.inside]
+    for nodule in inside if every else sorted(inside, key=lambda one: -one.diameter_mm)[:1]:
+        center = ct.geometry.world_to_index(nodule.world)
         first = int(np.clip(np.rint(center[0]) - 1, 0, ct.shape[0] - 3))
         images = np.array(ct.array[first : first + 3])
-        masks = (labels[first : first + 3] == one.label).astype(np.uint8)
-        places = ct.geometry.index_to_world([(z, center[1], center[2]) for z in range(first, first + 3)])
-        facts = [
-            (first + k, *places[k].round(4).tolist(), int(masks[k].sum()), images[k].min(), images[k].max())
+        masks = (labels[first : first + 3] == nodule.label).astype(np.uint8)
+        world = ct.geometry.index_to_world([(z, center[1], center[2]) for z in range(first, first + 3)])
+        rows = [
+            (first + k, *world[k].round(4).tolist(), int(masks[k].sum()), images[k].min(), images[k].max())
             for k in range(3)
         ]
-        yield one.label, images, masks, facts
+        yield nodule.label, images, masks, rows

@@ -1,4 +1,4 @@
-"""The volumes of a finished scan, open for training, and the patches cut out of them."""
+"""The volumes of a finished scan, open for training, and the patches cut from them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,8 @@ from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import lies_inside
 from hilum.ops.patches.label_tiles import LabelTiles
 from hilum.ops.patches.poses import IDENTITY
-from hilum.ops.patches.sampling import KEEP, ROUND, pick, sample, turned
-from hilum.outputs.volumes import open_stored
-from hilum.train.intensity import scale
-from hilum.train.patches import air_value
+from hilum.ops.patches.sampling import KEEP, ROUND, copy_reoriented, sample, sample_labels
+from hilum.train.intensity import air_value, scale
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,19 +30,24 @@ if TYPE_CHECKING:
     from hilum.train.intensity import Scaling
     from hilum.train.runs import RunScan
 
+_KERNEL_TYPES = frozenset({np.dtype("i2"), np.dtype("u1"), np.dtype("f4")})
+
 
 @dataclass(frozen=True, eq=False)
-class Opened:
-    """A scan's volumes; their voxels as plain arrays where those can be read as they lie, in C order.
+class OpenScan:
+    """The volumes of a scan, to cut patches from.
 
     Parameters
     ----------
     ct, labels : OpenVolume
+        Labels of the nodules.
     lungs : ndarray of uint8, shape (z, y, x), or None
     air : float
-        What lies outside the volume, in its own unit.
+        The value outside the volume, in the volume's unit.
+    ct_array, labels_array : ndarray or None
+        The voxels as arrays that kernels read directly; None if they are stored in another way.
     tiles : LabelTiles or None
-        Where the labels' array holds any.
+        The parts of `labels_array` that have labels.
     """
 
     ct: OpenVolume
@@ -56,12 +59,12 @@ class Opened:
     tiles: LabelTiles | None
 
     @property
-    def kept(self) -> bool:
+    def is_costly(self) -> bool:
         """Whether it takes memory or an open file, so that few should be open."""
         return self.ct.array is None or self.ct.resident or self.labels.resident
 
     def cut(self, start: Box, size: Box, scaling: Scaling | None) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """The image, scaled where it shall be, and the labels of a box."""
+        """Copy image and labels of a box; scale the image if there is a scaling."""
         mask: NDArray[np.uint8] = read_padded_box(self.labels, start, size)
         box, corner = self.ct_array, start
         if scaling is None or box is None or not lies_inside(self.ct.shape, start, size):
@@ -75,8 +78,11 @@ class Opened:
         crop_scaled(box, corner, image, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
         return image, mask
 
-    def view(self, pose: Pose, scaling: Scaling | None, order: Order) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        """The same of a patch that lies as `pose` says, by a spline of this order where it lies between voxels."""
+    def cut_pose(self, pose: Pose, scaling: Scaling | None, order: Order) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Copy image and labels of a rotated, mirrored or zoomed patch, as `cut` does.
+
+        The image is interpolated by a spline of this order where the patch's voxels are between those of the volume.
+        """
         size = (pose.size, pose.size, pose.size)
         if not pose.resampled and pose.matrix == IDENTITY:
             z, y, x = pose.first
@@ -85,61 +91,61 @@ class Opened:
         finish = KEEP if scaling is None else (1, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
         image = empty_aligned(size, self.ct.dtype if scaling is None else np.float32)
 
-        def cut_image(first: Box, wide: Box) -> NDArray[Any]:
-            return read_padded_box(self.ct, first, wide, fill=self.air)
+        def cut_image(start: Box, size: Box) -> NDArray[Any]:
+            return read_padded_box(self.ct, start, size, fill=self.air)
 
-        def cut_labels(first: Box, wide: Box) -> NDArray[Any]:
-            return read_padded_box(self.labels, first, wide)
+        def cut_labels(start: Box, size: Box) -> NDArray[Any]:
+            return read_padded_box(self.labels, start, size)
 
         if pose.resampled:
             sample(*ct, cut_image, pose, image, ROUND if image.dtype == np.int16 else finish, order=order)
         else:
-            turned(*ct, cut_image, pose, image, finish)
-        return image, pick(*labels, cut_labels, pose, tiles=self.tiles)
+            copy_reoriented(*ct, cut_image, pose, image, finish)
+        return image, sample_labels(*labels, cut_labels, pose, tiles=self.tiles)
 
 
-def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> Opened:
+def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> OpenScan:
     """Open a finished scan's volumes.
 
     Parameters
     ----------
     scan : RunScan
     folder : Path
-        Of the run.
+        The output folder of the run.
     lungs : bool
-        Whether its lungs are wanted.
+        Read the lung mask too.
 
     Returns
     -------
-    Opened
+    OpenScan
 
     Raises
     ------
     InputError
-        If a file is gone or damaged.
+        If a file is missing or damaged.
     """
-    ct, drawn = (open_stored(scan.folder, scan.record, part) for part in ("ct", "nodules"))
+    ct, nodule_mask = scan.open("ct"), scan.open("nodules")
     if ct is None:
-        raise MissingInputError("the scan's folder holds no ct file", where=scan.folder, do="run it again")
-    inside = open_stored(scan.folder, scan.record, "lungs") if lungs else None
-    labels = drawn or OpenArray(mask_nodules(scan.geometry, scan.nodules).array, scan.geometry, resident=True)
-    plain = _as_it_lies(labels)
-    return Opened(
+        raise MissingInputError("the scan's folder has no ct file", where=scan.folder, do="run it again")
+    lung_mask = scan.open("lungs") if lungs else None
+    labels = nodule_mask or OpenArray(mask_nodules(scan.geometry, scan.nodules).array, scan.geometry, resident=True)
+    labels_array = _kernel_array(labels)
+    return OpenScan(
         ct=ct,
         labels=labels,
-        lungs=None if inside is None else np.asarray(read_all(inside)),
+        lungs=None if lung_mask is None else np.asarray(read_all(lung_mask)),
         air=air_value(scan, folder),
-        ct_array=_as_it_lies(ct),
-        labels_array=plain,
-        tiles=None if plain is None else LabelTiles(plain.reshape(-1), labels.shape),
+        ct_array=_kernel_array(ct),
+        labels_array=labels_array,
+        tiles=None if labels_array is None else LabelTiles(labels_array.reshape(-1), labels.shape),
     )
 
 
-def _as_it_lies(stored: OpenVolume) -> NDArray[Any] | None:
-    """The voxels as a plain array, of a type and an order that the kernels take; None where they are not."""
+def _kernel_array(stored: OpenVolume) -> NDArray[Any] | None:
+    """Give the voxels as a read-only array that kernels take; None if type or order is another."""
     array = stored.array
-    if array is None or not array.flags.c_contiguous or array.dtype not in {np.dtype(t) for t in ("i2", "u1", "f4")}:
+    if array is None or not array.flags.c_contiguous or array.dtype not in _KERNEL_TYPES:
         return None
-    plain = np.asarray(array).view()
-    plain.flags.writeable = False
-    return plain
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,129 @@
+"""What every export starts from: a complete run whose files match their checksums."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hilum.errors import FormatError, OutputError
+from hilum.io.volumes.formats import STORES
+from hilum.outputs.checksums import RERUN
+from hilum.outputs.store import HU
+from hilum.train.runs import list_run
+from hilum.verify import Fault, verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hilum.train.runs import RunScan, Skip
+
+_HARMLESS = frozenset({"extra"})
+"""Faults that do not stop an export: it does not read a file that is not the scan's own."""
+
+
+def checked_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
+    """Check the checksums of a run and list its finished scans.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder of ``hilum run``.
+
+    Returns
+    -------
+    scans : list of RunScan
+        In the order of their ids.
+    skipped : list of Skip
+        Scans that the run refused or that failed.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no run, or no finished scan in it.
+    FormatError
+        If the run did not end, or a file differs from what the run wrote.
+    """
+    for result in verify(folder):
+        if isinstance(result, Fault) and result.code not in _HARMLESS:
+            what = f"{result.code}: the run is not complete, so nothing is exported"
+            raise FormatError(what, where=result.where, do=RERUN, code=result.code)
+    return list_run(folder)
+
+
+def annotated_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
+    """Check a run as `checked_run` does and list its annotated scans.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    scans : list of RunScan
+    skipped : list of Skip
+        The other scans too, and nodules whose center is outside their scan.
+
+    Raises
+    ------
+    InputError
+        As `checked_run`.
+    """
+    scans, skipped = checked_run(folder)
+    skipped += [scan.skip_without_nodules() for scan in scans if not scan.annotated]
+    annotated = [scan for scan in scans if scan.annotated]
+    return annotated, [*skipped, *(skip for scan in annotated for skip in scan.skip_nodules_outside("outside"))]
+
+
+def image_name(scan: RunScan) -> str:
+    """Give the path of a scan's CT, relative to the run's folder.
+
+    Parameters
+    ----------
+    scan : RunScan
+
+    Returns
+    -------
+    str
+    """
+    return f"scans/{scan.folder.name}/ct{STORES[scan.format_of()].suffix}"
+
+
+def refuse_unit_range(scans: list[RunScan], *, program: str) -> None:
+    """Refuse a run in the unit range for a program that expects Hounsfield units.
+
+    Parameters
+    ----------
+    scans : list of RunScan
+    program : str
+        Its name, for the message.
+
+    Raises
+    ------
+    FormatError
+        If the voxels of a scan are in the unit range.
+    """
+    for scan in scans:
+        if scan.record.unit != HU:
+            what = f"voxels are in the {scan.record.unit}, but {program} expects HU"
+            do = "run with intensity.output = 'hu'"
+            raise FormatError(what, where=scan.folder, do=do, code="not-hounsfield")
+
+
+def check_output_file(out: Path, *, overwrite: bool) -> None:
+    """Refuse an output file that exists or whose folder does not.
+
+    Parameters
+    ----------
+    out : Path
+    overwrite : bool
+        Accept a file that exists.
+
+    Raises
+    ------
+    OutputError
+        If the file exists, its name is that of a folder, or its folder is missing.
+    """
+    if out.is_dir() or not out.parent.is_dir():
+        what = "is a folder" if out.is_dir() else "its folder does not exist"
+        raise OutputError(what, where=out, do="name a file in a folder that exists", code="exists")
+    if out.exists() and not overwrite:
+        raise OutputError("exists already", where=out, do="give --overwrite", code="exists")

@@ -1,0 +1,57 @@
+"""The output folder of ``hilum patches`` and ``hilum slices``, and the JSON files of exports."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from hilum.errors import OutputError
+from hilum.io.atomic import atomic_folder, write_refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+INDEX = "index.csv"
+"""One row for each patch or slice."""
+
+SUMMARY = "summary.json"
+"""Marks a folder that `output_folder` may overwrite."""
+
+
+@contextmanager
+def output_folder(out: Path, *, run: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary folder that becomes `out` if the block raises no error.
+
+    Parameters
+    ----------
+    out : Path
+    run : Path
+        The finished run; `out` may not be among its scans.
+    overwrite : bool
+        Replace a folder that has a `SUMMARY`.
+
+    Yields
+    ------
+    Path
+        An empty folder.
+
+    Raises
+    ------
+    OutputError
+        If `out` is in use, or the file system refuses.
+    """
+    another = "choose another --out"
+    if out.resolve().is_relative_to((run / "scans").resolve()):
+        raise OutputError("is among the scans of the run", where=out, do=another, code="exists")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if not (out / SUMMARY).is_file():
+            raise OutputError("is in use by something else", where=out, do=another, code="exists")
+        if not overwrite:
+            raise OutputError("holds an earlier result", where=out, do="give --overwrite", code="exists")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise write_refused("", problem, where=out) from None
+    with atomic_folder(out) as partial:
+        yield partial

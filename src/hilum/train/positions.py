@@ -1,0 +1,202 @@
+"""Where patches are cut: at nodules, at a detector's candidates, in the lungs far from every nodule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hilum.errors import InputError
+from hilum.ops.patches.boxes import Box, patch_start
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from hilum.geometry import Geometry, Vector
+    from hilum.train.runs import RunScan
+
+    Points = Sequence[tuple[str, Vector]]
+
+_BATCH, _TRIES = 64, 4096
+"""Random voxels that are tried at once, and in total, for a position in the lungs."""
+
+
+@dataclass(frozen=True)
+class PatchPosition:
+    """Where a patch is cut.
+
+    Parameters
+    ----------
+    kind : {"nodule", "candidate", "excluded", "lung", "uniform"}
+    start : tuple of int, (z, y, x)
+        First voxel; may be outside the volume.
+    target : tuple of float, (x, y, z), LPS mm
+        The nodule's center, the candidate, or the voxel that was drawn.
+    nodule : int
+        Label of the nodule; 0 without one.
+    """
+
+    kind: str
+    start: Box
+    target: Vector
+    nodule: int = 0
+
+    def center(self, size: Box) -> NDArray[np.float64]:
+        """The patch's center as a fractional voxel index, (z, y, x)."""
+        return np.asarray(self.start) + (np.asarray(size) - 1) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class NoduleSpheres:
+    """The nodules of a scan: centers, shape (n, 3), LPS mm, and radii, shape (n,), mm."""
+
+    centers: NDArray[np.float64]
+    radii: NDArray[np.float64]
+
+    def are_far(self, world: ArrayLike, distance_mm: float) -> NDArray[np.bool_]:
+        """Mark the points, shape (m, 3), LPS mm, that have at least this distance to every sphere's surface."""
+        offsets = np.asarray(world, np.float64)[:, None] - self.centers
+        far: NDArray[np.bool_] = (np.linalg.norm(offsets, axis=2) - self.radii >= distance_mm).all(axis=1)
+        return far
+
+
+def nodule_spheres(scan: RunScan) -> NoduleSpheres:
+    """Give the nodules of a finished scan as arrays.
+
+    Parameters
+    ----------
+    scan : RunScan
+
+    Returns
+    -------
+    NoduleSpheres
+    """
+    nodules = scan.record.nodules
+    centers = np.array([one.world for one in nodules], np.float64).reshape(-1, 3)
+    return NoduleSpheres(centers, np.array([one.diameter_mm / 2 for one in nodules], np.float64))
+
+
+def check_jitter(grid: Geometry, size: Box, jitter_mm: float, *, factor: float = 1.0) -> None:
+    """Refuse a jitter that could move a nodule's center out of its patch.
+
+    Parameters
+    ----------
+    grid : Geometry
+    size : tuple of int, (z, y, x)
+    jitter_mm : float
+    factor : float
+        How much farther augmentation may move the nodule.
+
+    Raises
+    ------
+    InputError
+        If it is negative, or half the patch or more along an axis.
+    """
+    limit = max(min((n / 2 - 1) * s for n, s in zip(size, grid.spacing, strict=True)) / factor, 0.0)
+    if not 0 <= jitter_mm <= limit:
+        what = f"jitter of {jitter_mm:g} mm: a nodule stays inside its patch up to {limit:g} mm"
+        raise InputError(what, do="use less jitter or larger patches", code="option")
+
+
+def nodule_position(
+    scan: RunScan, number: int, size: Box, jitter_mm: float, generator: np.random.Generator
+) -> PatchPosition:
+    """Draw a patch around a nodule, moved by up to `jitter_mm` along each array axis.
+
+    Parameters
+    ----------
+    scan : RunScan
+    number : int
+        Index of the nodule in the scan's record.
+    size : tuple of int, (z, y, x)
+    jitter_mm : float
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    PatchPosition
+    """
+    nodule, grid = scan.record.nodules[number], scan.geometry
+    jitter = generator.uniform(-jitter_mm, jitter_mm, 3) / grid.spacing
+    start = patch_start(grid.world_to_index(nodule.world) + jitter, size)
+    return PatchPosition("nodule", start, nodule.world, nodule.label)
+
+
+def lung_position(
+    grid: Geometry,
+    lungs: NDArray[np.uint8],
+    nodules: NoduleSpheres | None,
+    size: Box,
+    distance_mm: float,
+    generator: np.random.Generator,
+) -> PatchPosition | None:
+    """Draw a patch at a random voxel of the lungs, far from every nodule.
+
+    Parameters
+    ----------
+    grid : Geometry
+    lungs : ndarray of uint8, shape (z, y, x)
+        May be memory-mapped: only the voxels tried are read.
+    nodules : NoduleSpheres or None
+        None accepts every voxel of the lungs.
+    size : tuple of int, (z, y, x)
+    distance_mm : float
+        The least distance from the patch's center to the surface of a nodule's sphere.
+    generator : numpy.random.Generator
+
+    Returns
+    -------
+    PatchPosition or None
+        None if none of 4096 random voxels fits.
+    """
+    half = (np.asarray(size) - 1) / 2
+    for _ in range(_TRIES // _BATCH):
+        voxels = generator.integers(0, grid.shape, size=(_BATCH, 3))
+        voxels = voxels[lungs[tuple(voxels.T)] > 0]
+        starts = np.rint(voxels - half).astype(int)
+        if nodules is not None:
+            far = nodules.are_far(grid.index_to_world(starts + half), distance_mm)
+            voxels, starts = voxels[far], starts[far]
+        if len(voxels):
+            x, y, z = grid.index_to_world(voxels[0]).tolist()
+            first = starts[0].tolist()
+            return PatchPosition("lung", (first[0], first[1], first[2]), (x, y, z))
+    return None
+
+
+def candidate_positions(
+    grid: Geometry, points: Points, nodules: NoduleSpheres, size: Box, distance_mm: float
+) -> tuple[list[PatchPosition], int, int]:
+    """Give patches at those points of a table that are in the scan and far from every nodule.
+
+    Parameters
+    ----------
+    grid : Geometry
+    points : sequence of pairs
+        The kind of a patch and a point (x, y, z), LPS mm.
+    nodules : NoduleSpheres
+    size : tuple of int, (z, y, x)
+    distance_mm : float
+        The least distance from the patch's center to the surface of a nodule's sphere.
+
+    Returns
+    -------
+    positions : list of PatchPosition
+        In the order of the points.
+    outside, near : int
+        How many points are outside the scan, and how many others are too close to a nodule.
+    """
+    positions, outside, near = [], 0, 0
+    for kind, (x, y, z) in points:
+        if not grid.contains((x, y, z)):
+            outside += 1
+            continue
+        position = PatchPosition(kind, patch_start(grid.world_to_index((x, y, z)), size), (x, y, z))
+        if nodules.are_far(grid.index_to_world(position.center(size))[None], distance_mm)[0]:
+            positions.append(position)
+        else:
+            near += 1
+    return positions, outside, near
