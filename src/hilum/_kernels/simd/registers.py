@@ -8,6 +8,7 @@ These functions run while numba compiles a kernel, and emit LLVM code. Indices a
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hilum._kernels.compile.definitions import Intrinsic
@@ -50,6 +51,7 @@ def vector_intrinsic(emit: Callable[..., None]) -> Intrinsic:
 
         return types.void(*kinds), code
 
+    declare.__dict__["__signature__"] = inspect.signature(emit)  # numba does not take ``*kinds``
     declare.__name__ = emit.__name__
     return Intrinsic(declare)
 
