@@ -42,7 +42,8 @@ become({user}) if {user} else None
 def _as(user: int, program: str, **environment: object) -> subprocess.CompletedProcess[str]:
     """Run a program as a user, in the environment given; hilum is imported before, by root, whose home may be shut."""
     words = [sys.executable, "-c", START.format(name=NAME, code=CODE, user=user) + program]
-    told = {name: str(value) for name, value in environment.items()}
+    source = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}  # the source that is tested
+    told = source | {name: str(value) for name, value in environment.items()}
     return subprocess.run(words, capture_output=True, text=True, check=True, env=told, cwd="/")
 
 
