@@ -120,7 +120,7 @@ def clip_box(bounds: NDArray[np.int64], box: Box) -> Box | None:
 
 def inner_box(box: Box, outer: Box) -> Box:
     """Give a box of the grid relative to the start of the box `outer`."""
-    a, b, c = (slice(b.start - o.start, b.stop - o.start) for b, o in zip(box, outer, strict=True))
+    a, b, c = (slice(s.start - o.start, s.stop - o.start) for s, o in zip(box, outer, strict=True))
     return a, b, c
 
 
