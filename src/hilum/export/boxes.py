@@ -90,11 +90,9 @@ def nodule_boxes(scan: RunScan) -> Iterator[NoduleBox]:
         if one.inside:
             world, radius = np.array(one.world), one.diameter_mm / 2
             voxel, half = scan.geometry.world_to_index(world), radius / np.array(scan.geometry.spacing)
-            in_voxels, in_world = (
-                Bounds(voxel - half, voxel, voxel + half),
-                Bounds(world - radius, world, world + radius),
-            )
-            yield NoduleBox(one.label, one.diameter_mm, in_voxels, in_world)
+            voxel_box = Bounds(voxel - half, voxel, voxel + half)
+            world_box = Bounds(world - radius, world, world + radius)
+            yield NoduleBox(one.label, one.diameter_mm, voxel_box, world_box)
 
 
 def write_boxes_csv(folder: Path, out: Path, *, overwrite: bool = False) -> BoxExport:
