@@ -261,7 +261,7 @@ def test_options_out_of_range_are_one_line(tmp_path, capsys, options, said):
 
 def test_a_folder_in_use_is_not_changed(tmp_path):
     run = make_run(tmp_path / "run")
-    with pytest.raises(OutputError, match="is not empty"):
+    with pytest.raises(OutputError, match="not an empty folder"):
         write_patches(run, run)
     with pytest.raises(OutputError, match="among the scans"):
         write_patches(run, run / "scans" / "patches")

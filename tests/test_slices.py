@@ -129,9 +129,9 @@ def test_an_output_is_complete_or_absent_and_replaces_only_hilums_own(run, tmp_p
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("keep")
-    with pytest.raises(OutputError, match="is not empty"):
+    with pytest.raises(OutputError, match="not an empty folder"):
         write_slices(run, out, overwrite=True)
-    with pytest.raises(OutputError, match="is not empty"):
+    with pytest.raises(OutputError, match="not an empty folder"):
         write_slices(run, run, overwrite=True)
     assert os.listdir(out) == ["mine.txt"]
     made = tmp_path / "deep" / "made"

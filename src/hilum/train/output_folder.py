@@ -48,7 +48,7 @@ def output_folder(out: Path, *, run: Path, overwrite: bool = False) -> Iterator[
         raise OutputError("is among the scans of the run", where=out, do=another, code="exists")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not (out / SUMMARY).is_file():
-            raise OutputError(f"is not empty and has no {SUMMARY}", where=out, do=another, code="exists")
+            raise OutputError(f"is not an empty folder and has no {SUMMARY}", where=out, do=another, code="exists")
         if not overwrite:
             raise OutputError("holds an earlier result", where=out, do="give --overwrite", code="exists")
     try:
