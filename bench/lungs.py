@@ -27,7 +27,7 @@ import numpy as np
 import hilum
 from hilum.ops.lungs.segment import METHODS, WITHOUT_SIDES
 from hilum.ops.quality.agreement import compare_masks, nodule_coverage
-from hilum.ops.quality.measure import ALARMS, judge, measure
+from hilum.ops.quality.measure import ALARMS, measure, quality_notes
 from hilum.phantom import PhantomOptions, make_phantom
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def measure_method(ct: hilum.Volume, truth: hilum.Mask | None, nodules: hilum.Ma
     started = time.perf_counter()
     figures = measure(ct, mask, None, sides=sides)
     judging = time.perf_counter() - started
-    notes = [note.code for note in judge(figures)]
+    notes = [note.code for note in quality_notes(figures)]
     row = {
         "seconds": min(seconds),
         "copies": min(seconds) / copied,

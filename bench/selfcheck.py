@@ -27,7 +27,7 @@ import lung_spoilers
 from lung_spoilers import Chest
 
 import hilum
-from hilum.ops.quality.measure import ALARMS, judge, measure
+from hilum.ops.quality.measure import ALARMS, measure, quality_notes
 from hilum.ops.reorient import reorient
 from hilum.phantom import PhantomOptions, make_phantom
 
@@ -136,7 +136,7 @@ def row(
     labels = np.ascontiguousarray(labels, np.uint8)
     begun = time.perf_counter()
     figures = measure(hilum.Volume(hu, ct.geometry), hilum.Mask(labels, ct.geometry), None)
-    notes = [note.code for note in judge(figures)]
+    notes = [note.code for note in quality_notes(figures)]
     ended = time.perf_counter()
     return {
         "kind": spoiler.__name__ if spoiler else f"as segmented: {name}",

@@ -15,7 +15,7 @@ import hilum
 from hilum._kernels.patches.rotate import MARGIN
 from hilum.errors import GeometryError, InputError
 from hilum.ops.patches.poses import Pose
-from hilum.ops.patches.sampling import KEEP, ROUND, cut_from, pick, sample, turned
+from hilum.ops.patches.sampling import KEEP, ROUND, copy_reoriented, cut_from, sample, sample_labels
 from hilum.outputs.finished import read_record
 from hilum.outputs.store import read_finished
 from hilum.train.augment import Augment, patch_boxes
@@ -127,7 +127,7 @@ def test_patches_of_more_lanes_than_one_block(size):
         )
         assert np.abs(sampled(array, pose) - at(known, positions(pose) + 70)).max() < 0.1
         labels = (array > 1000).astype(np.uint8)
-        assert np.array_equal(pick(labels, labels.shape, cut_from(labels, 0), pose), nearest(labels, pose))
+        assert np.array_equal(sample_labels(labels, labels.shape, cut_from(labels, 0), pose), nearest(labels, pose))
 
 
 def effect_beyond(margin, seed):
@@ -158,7 +158,7 @@ def test_labels_come_from_the_nearest_voxels(seed, center):
         labels[tuple(slice(max(a - 3, 0), a + 4) for a in at)] = label
     labels[-1, -1, -1] = 9  # among the last voxels, which fill no word of eight
     pose = draw(seed, center=center, size=24)
-    found = pick(labels, labels.shape, cut_from(labels, 0), pose)
+    found = sample_labels(labels, labels.shape, cut_from(labels, 0), pose)
     assert np.array_equal(found, nearest(labels, pose))
 
 
@@ -171,11 +171,11 @@ def test_flips_and_rotations_by_90_degrees_do_not_change_values(seed, size):
     assert not pose.resampled
     want = array[tuple(positions(pose).astype(int))]
     labels = (array % 5).astype(np.uint8)
-    assert np.array_equal(pick(labels, labels.shape, cut_from(labels, 0), pose), want % 5)
+    assert np.array_equal(sample_labels(labels, labels.shape, cut_from(labels, 0), pose), want % 5)
     for whole in (array, None):
         made, unit = np.empty((size,) * 3, np.int16), np.empty((size,) * 3, np.float32)
-        turned(whole, array.shape, cut_from(array, AIR), pose, made, KEEP)
-        turned(whole, array.shape, cut_from(array, AIR), pose, unit, (1, -1000.0, 1400.0, 0.25))
+        copy_reoriented(whole, array.shape, cut_from(array, AIR), pose, made, KEEP)
+        copy_reoriented(whole, array.shape, cut_from(array, AIR), pose, unit, (1, -1000.0, 1400.0, 0.25))
         assert np.array_equal(made, want)
         assert np.allclose(unit, np.clip((want + 1000) / 1400, 0, 1) - 0.25, atol=1e-6)
 

@@ -21,8 +21,8 @@ from hilum.ops.lungs.segment import METHODS, segment_lungs
 from hilum.ops.morphology import close, dilate, erode
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.preview import draw_preview
-from hilum.ops.quality.measure import judge, measure
-from hilum.ops.quality.plausibility import question_values
+from hilum.ops.quality.measure import measure, quality_notes
+from hilum.ops.quality.plausibility import note_implausible_values
 from hilum.ops.resample import resample
 from hilum.ops.statistics import count_hu, measure_moments
 from hilum.ops.surfaces import surfaces
@@ -80,8 +80,8 @@ def lungs_of(scan):
 STEPS = {
     **{f"lungs {name}": lambda scan, name=name: segment_lungs(scan.ct, method=name) for name in METHODS},
     "lungs and airways": lambda scan: segment_lungs(scan.ct, airways=True, pathology="exclude", dilate_mm=2.0),
-    "find lungs": lambda scan: judge(lungs_of(scan).figures),
-    "quality": lambda scan: judge(measure(scan.ct, scan.lungs, scan.nodule_mask)),
+    "find lungs": lambda scan: quality_notes(lungs_of(scan).figures),
+    "quality": lambda scan: quality_notes(measure(scan.ct, scan.lungs, scan.nodule_mask)),
     "dilate": lambda scan: dilate(scan.lungs, radius_mm=3.0),
     "erode": lambda scan: erode(scan.lungs, radius_mm=3.0),
     "close": lambda scan: close(scan.lungs, radius_mm=3.0),
@@ -94,7 +94,7 @@ STEPS = {
        for order in (0, 1, 3) for grid in ("center", "corner")},
     "moments": lambda scan: measure_moments(scan.ct).std,
     "histogram": lambda scan: count_hu(scan.ct).percentile(50),
-    "plausibility": lambda scan: question_values(scan.ct),
+    "plausibility": lambda scan: note_implausible_values(scan.ct),
     "preview": draw_preview,
     "surfaces": surfaces,
     "preprocess": lambda scan: hilum.preprocess(scan, hilum.recipe("default")),

@@ -40,13 +40,13 @@ from hilum.errors import (
 )
 from hilum.geometry import Geometry
 from hilum.io.dicom import by_pydicom, fast_header, headers
-from hilum.io.dicom.fast_header import HEAD, walk
+from hilum.io.dicom.fast_header import HEAD, read_plain_header
 from hilum.io.dicom.fields import header_from
 from hilum.io.dicom.headers import read_headers
-from hilum.io.dicom.hu import to_hu
+from hilum.io.dicom.hu import frame_to_hu
 from hilum.io.dicom.pixels import stored_frames
 from hilum.io.dicom.reader import index_dicom, read_dicom
-from hilum.io.dicom.records import Header
+from hilum.io.dicom.records import SliceHeader
 from hilum.io.folder_listing import list_folder
 from hilum.testing import assert_same_geometry
 
@@ -235,12 +235,19 @@ def test_significant_bits_match_arithmetic_on_each_word(stored_bits, data):
     signed = data.draw(st.booleans())
     words = np.array(data.draw(st.lists(st.integers(0, 65535), min_size=4, max_size=4)), np.uint16).reshape(2, 2)
     header = replace(
-        Header("x"), slope=1.0, intercept=0.0, bits_stored=stored_bits, high_bit=high, signed=signed, rows=2, columns=2
+        SliceHeader("x"),
+        slope=1.0,
+        intercept=0.0,
+        bits_stored=stored_bits,
+        high_bit=high,
+        signed=signed,
+        rows=2,
+        columns=2,
     )
     want = [(int(w) >> (high + 1 - stored_bits)) & ((1 << stored_bits) - 1) for w in words.ravel()]
     want = [w - (1 << stored_bits) if signed and w >> (stored_bits - 1) else w for w in want]
     out = np.empty((2, 2), np.int16)
-    done = to_hu(words.view(np.int16) if signed else words, header, out)
+    done = frame_to_hu(words.view(np.int16) if signed else words, header, out)
     if not done.padding:
         np.testing.assert_array_equal(out.ravel(), np.clip(want, -32768, 32767))
         assert done.clipped == sum(w > 32767 for w in want)
@@ -685,9 +692,13 @@ def both_ways(root, name):
     with (root / name).open("rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
-        walked = walk(file.read(HEAD), size)
+        plain_header = read_plain_header(file.read(HEAD), size)
         slow = by_pydicom.headers_by_pydicom(file, name, 0, size)
-    quick = None if walked is None else [header_from(walked.fields, name, walked.syntax, walked.place)]
+    quick = (
+        None
+        if plain_header is None
+        else [header_from(plain_header.fields, name, plain_header.syntax, plain_header.location)]
+    )
     return quick, slow
 
 
@@ -725,8 +736,8 @@ def test_the_quick_walk_leaves_other_syntaxes_to_pydicom(tmp_path, syntax):
 def test_the_quick_walk_survives_any_bytes(junk, cut):
     meta = bytes(128) + b"DICM" + struct.pack("<HH2sH", 2, 0x10, b"UI", 18) + b"1.2.840.10008.1.2\0"
     head = meta + junk
-    walked = walk(head[: len(meta) + cut], len(head))
-    assert walked is None or walked.place.present <= len(junk)
+    plain_header = read_plain_header(head[: len(meta) + cut], len(head))
+    assert plain_header is None or plain_header.location.present <= len(junk)
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -737,30 +748,30 @@ def test_a_known_layout_reads_what_a_walk_reads(tmp_path, data):
     whole = min(tmp_path.iterdir()).read_bytes()
     head = whole[:HEAD]
     fast_header._layouts.clear()
-    first = walk(head, len(whole))
+    first = read_plain_header(head, len(whole))
     assert fast_header._layouts
-    assert walk(head, len(whole)) == first
-    pixels = first.place.offset
+    assert read_plain_header(head, len(whole)) == first
+    pixels = first.location.offset
     changed = bytearray(head)
     for _ in range(data.draw(st.integers(1, 3))):
         changed[data.draw(st.integers(128, pixels - 1))] = data.draw(st.integers(0, 255))
-    quick = walk(bytes(changed), len(whole))
+    quick = read_plain_header(bytes(changed), len(whole))
     fast_header._layouts.clear()
-    assert walk(bytes(changed), len(whole)) == quick
+    assert read_plain_header(bytes(changed), len(whole)) == quick
 
 
 def test_the_layouts_kept_are_few():
     meta = bytes(128) + b"DICM" + struct.pack("<HH2sH", 2, 0x10, b"UI", 18) + b"1.2.840.10008.1.2\0"
     for size in range(3 * fast_header._MOST_LAYOUTS):
         head = meta + struct.pack("<HHL", 0x7FE0, 0x10, size) + bytes(size)
-        assert walk(head, len(head)).place.length == size
+        assert read_plain_header(head, len(head)).location.length == size
         assert 0 < len(fast_header._layouts) <= fast_header._MOST_LAYOUTS
 
 
 def read_by_pydicom(monkeypatch, folder):
     """Read headers and pixels through pydicom alone."""
     plain = by_pydicom.header_from
-    monkeypatch.setattr(headers, "walk", lambda *_: None)
+    monkeypatch.setattr(headers, "read_plain_header", lambda *_: None)
     monkeypatch.setattr(by_pydicom, "header_from", lambda *a: replace(plain(*a), pixel_offset=-1))
     return read_dicom(folder)
 
@@ -860,7 +871,7 @@ def test_real_transfer_syntaxes_agree_or_are_refused(real_data):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 for stored in stored_frames(root, [header], np.empty((512, 512), np.int16)):
-                    done = to_hu(stored, header, out[path.name])
+                    done = frame_to_hu(stored, header, out[path.name])
             seen[header.transfer_syntax] = (np.abs(out[path.name] - 1.0 * out["CTImage.dcm"]).max(), done.padding)
         except InputError as error:
             seen[header.transfer_syntax] = type(error)
@@ -888,7 +899,7 @@ def test_the_quick_walk_reads_real_headers_as_pydicom_does(real_data):
     names = [n for n in list_folder(real_data).files if n.endswith(".dcm")]
     quick = 0
     for name in names[:: max(len(names) // 120, 1)]:
-        walked, slow = both_ways(real_data, name)
-        assert walked in (None, slow)
-        quick += walked is not None
+        plain_header, slow = both_ways(real_data, name)
+        assert plain_header in (None, slow)
+        quick += plain_header is not None
     assert quick > 100

@@ -23,12 +23,12 @@ from test_dicom import GRID, codes, enhanced, noise, raises, read_by_pydicom, sa
 
 import hilum
 from hilum.errors import FormatError, UnsupportedError
-from hilum.io.dicom import decoder_process, hu
+from hilum.io.dicom import by_pydicom, decoder_process, hu
 from hilum.io.dicom.headers import read_headers
-from hilum.io.dicom.hu import to_hu
+from hilum.io.dicom.hu import frame_to_hu
 from hilum.io.dicom.lut import look_up, parse_lut
 from hilum.io.dicom.reader import read_dicom
-from hilum.io.dicom.records import Header, ModalityLut
+from hilum.io.dicom.records import ModalityLut, SliceHeader
 
 # ---------------------------------------------------------------- Modality LUT
 
@@ -142,11 +142,11 @@ def test_an_empty_lut_sequence_is_none(tmp_path):
 
 def test_padding_under_a_table_is_told_by_the_stored_value():
     table = np.array([0, *range(1, 100)], np.int32)
-    header = Header("x", lut=ModalityLut("HU", 0, (table - 2000).tobytes()), slope=1.0, intercept=0.0, padding=0)
+    header = SliceHeader("x", lut=ModalityLut("HU", 0, (table - 2000).tobytes()), slope=1.0, intercept=0.0, padding=0)
     stored = np.full((9, 9), 80, np.uint16)
     stored[0, 0] = 0
     out = np.empty((9, 9), np.int16)
-    done = to_hu(stored, header, out)
+    done = frame_to_hu(stored, header, out)
     assert (done.padding, out[0, 0], out[4, 4]) == (1, -1024, -1920)
 
 
@@ -223,7 +223,7 @@ def frames(draw):
     slope = draw(st.one_of(st.integers(-9, 9), st.floats(-40, 40)).filter(lambda v: abs(v) > 1e-3))
     intercept = draw(st.one_of(st.integers(-5000, 5000), st.floats(-70000, 70000)))
     words = draw(st.lists(st.integers(0, 2**allocated - 1), min_size=9, max_size=9))
-    header = Header(
+    header = SliceHeader(
         "x", slope=float(slope), intercept=float(intercept), bits_allocated=allocated, bits_stored=stored,
         high_bit=high, signed=signed, rows=3, columns=3,
     )  # fmt: skip
@@ -241,12 +241,12 @@ def test_hounsfield_units_are_the_real_number_rounded_once_and_saturated(frame):
     real = values.astype(np.float64) * header.slope + header.intercept
     want = np.clip(np.rint(real), -32768, 32767)
     out = np.empty((3, 3), np.int16)
-    done = to_hu(stored.copy(), header, out)
+    done = frame_to_hu(stored.copy(), header, out)
     same = out.ravel() == want
     assert done.padding or same.all()
     assert (same | (out.ravel() == -1024))[real < -1024].all()  # what may be padding
     assert same[(real >= -1024) & (real <= 32767) & ~done_words(words, header)].all()
-    assert done.ends == (values.min(), values.max()) or done.padding
+    assert done.stored_range == (values.min(), values.max()) or done.padding
 
 
 def done_words(words, header):
@@ -284,9 +284,9 @@ def test_damaged_frames_are_refused_in_one_line_and_nothing_else_is_printed(tmp_
 
 @pytest.fixture
 def no_child():
-    decoder_process._end_all()
+    decoder_process._stop_all()
     yield
-    decoder_process._end_all()
+    decoder_process._stop_all()
 
 
 @pytest.mark.usefixtures("no_child")
@@ -312,7 +312,7 @@ def test_a_decoder_that_hangs_is_stopped(tmp_path, monkeypatch):
 def test_a_child_decodes_as_this_process_does(tmp_path):
     write(tmp_path, syntax=RLELossless)
     headers = [read_headers(tmp_path, p.name)[0] for p in sorted(tmp_path.iterdir())]
-    plain = decoder_process.import_module("hilum.io.dicom.by_pydicom").decode_frames
+    plain = by_pydicom.decode_frames
     with ThreadPoolExecutor(3) as pool:
         met = list(pool.map(lambda h: decoder_process.decode(tmp_path / h.path, [h]), headers))
     for h, frames in zip(headers, met, strict=True):
@@ -323,20 +323,20 @@ def test_a_child_decodes_as_this_process_does(tmp_path):
 def test_a_child_is_kept_for_the_next_read_and_through_refusals_but_not_through_a_crash(tmp_path):
     write(tmp_path, syntax=RLELossless)
     hilum.read(tmp_path)
-    kept = {child.process.pid for child in decoder_process._idle.queue}
+    kept = {decoder.process.pid for decoder in decoder_process._idle.queue}
     assert kept
     path = min(tmp_path.iterdir())
     header = read_headers(tmp_path, path.name)[0]
     with pytest.raises(FormatError, match="cannot be decoded"):
         decoder_process.decode(tmp_path / "gone.dcm", [header])
     hilum.read(tmp_path)
-    assert {child.process.pid for child in decoder_process._idle.queue} == kept
-    for child in decoder_process._idle.queue:
-        child.process.kill()
-        child.process.wait()
+    assert {decoder.process.pid for decoder in decoder_process._idle.queue} == kept
+    for decoder in decoder_process._idle.queue:
+        decoder.process.kill()
+        decoder.process.wait()
     with pytest.raises(FormatError, match=r"crashed .signal 9."):
         decoder_process.decode(path, [header])
-    decoder_process._end_all()
+    decoder_process._stop_all()
     assert len(decoder_process.decode(path, [header])) == 1
 
 
@@ -345,7 +345,7 @@ import os, sys
 import hilum
 from hilum.io.dicom import decoder_process
 hilum.read(sys.argv[1])
-print(*[child.process.pid for child in decoder_process._idle.queue], flush=True)
+print(*[decoder.process.pid for decoder in decoder_process._idle.queue], flush=True)
 if sys.argv[2] == "fork":
     if (fork := os.fork()) == 0:
         assert not decoder_process._idle.queue
@@ -407,7 +407,7 @@ def test_plain_frames_get_in_one_go_what_they_get_step_by_step(data):
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
     value = st.integers(low, high)
     intercept = data.draw(st.sampled_from([-1024.0, 0.0, -1000.5, 300.0, -32768.0]))
-    header = Header(
+    header = SliceHeader(
         "a.dcm", rows=3, columns=4, slope=data.draw(st.sampled_from([1.0, 1.0, 2.0])), intercept=intercept,
         bits_stored=bits, high_bit=bits - 1, signed=signed,
         padding=data.draw(st.none() | value | st.sampled_from([-2000, low, high])),
@@ -421,8 +421,8 @@ def test_plain_frames_get_in_one_go_what_they_get_step_by_step(data):
     stored = np.array(words).astype("<i2" if signed else "<u2").reshape(3, 4)
     stored.flags.writeable = False
     quick, slow = np.empty((3, 4), np.int16), np.empty((3, 4), np.int16)
-    done = hu.to_hu(stored, header, quick)
+    done = hu.frame_to_hu(stored, header, quick)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hu, "rescale_plain", lambda *_: None)
-        assert hu.to_hu(stored, header, slow) == done
+        assert hu.frame_to_hu(stored, header, slow) == done
     np.testing.assert_array_equal(quick, slow)

@@ -23,7 +23,7 @@ from hilum.export.boxes import write_boxes_csv, write_coco3d
 from hilum.export.monai import write_monai
 from hilum.export.nnunet import write_nnunet
 from hilum.export.seg import write_segmentations
-from hilum.ops.regrid import place_mask
+from hilum.ops.regrid import regrid_mask
 from hilum.outputs.finished import finished_scans
 from hilum.outputs.store import read_stored
 from hilum.phantom import make_phantom
@@ -337,10 +337,10 @@ def test_a_mask_on_another_grid_equals_simpleitks():
     for direction in (grid.direction, turned):
         other = hilum.Geometry((20, 15, 18), (1.17, 1.41, 1.03), (-5.3, 6.2, -9.7), direction)
         wanted = resample_with_simpleitk(mask, Grids(grid, other))
-        assert np.array_equal(place_mask(mask, other).array, wanted)
+        assert np.array_equal(regrid_mask(mask, other).array, wanted)
         assert wanted.any()
     moved = hilum.Geometry(grid.shape, grid.spacing, (-6.9, 5.0, -11.0))
-    assert not np.array_equal(place_mask(mask, moved).array, mask.array)
+    assert not np.array_equal(regrid_mask(mask, moved).array, mask.array)
 
 
 class Grids:

@@ -13,7 +13,7 @@ from hilum.outputs.findings import NOTE_KINDS, REVIEW_CODES, codes_of, finished_
 SOURCE = Path(hilum.__file__).parent
 PAGE = SOURCE.parents[1] / "docs" / "findings.md"
 
-CODE_FIRST = {"Finding", "Note", "Refused"}
+CODE_FIRST = {"Finding", "Note", "_StackRefused"}
 """Calls whose first argument is a code; elsewhere it is the keyword ``code``."""
 
 COMPUTED = {

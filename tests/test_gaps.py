@@ -86,7 +86,7 @@ def test_a_wider_gap_is_refused_and_the_limit_named(series, gone, limit):
     with pytest.raises(SeriesError, match="missing slices") as refusal:
         hilum.read(series, max_gap_mm=limit)
     assert refusal.value.code == "missing-slices"
-    assert f"up to {LIMIT if limit is None else limit:g} mm is bridged" in str(refusal.value)
+    assert f"gaps up to {LIMIT if limit is None else limit:g} mm are bridged" in str(refusal.value)
 
 
 def test_slices_absent_at_the_ends_are_not_made_up(series, volume):
@@ -186,7 +186,7 @@ def test_one_default_for_python_and_recipes():
     assert parse_recipe("").read.max_gap_mm == LIMIT
 
 
-# ---------------------------------------------------------------- positions stated, not read
+# ---------------------------------------------------------------- positions with the stated spacing
 
 
 def unplace(folder, *, orientation=True, numbers=None):
@@ -211,7 +211,7 @@ def test_slices_without_positions_are_read_with_a_stated_spacing_alone(series, v
     np.testing.assert_array_equal(scan.ct.array, whole)
     assert_same_geometry(scan.ct.geometry, replace(volume.geometry, origin=(0.0, 0.0, 0.0)))
     told = notes(scan)["assumed-positions"]
-    assert "stated, not read" in told
+    assert "with the stated spacing" in told
     assert "arbitrary" in told
     assert ("axial slices assumed" in told) == (not orientation)
 

@@ -12,9 +12,9 @@ import SimpleITK as sitk  # noqa: N813 - the name everybody uses
 import hilum
 from hilum import batch, cli
 from hilum.datasets import luna16, recognize
-from hilum.datasets.luna16_patients import PATIENTS, read_patients, whole_folds
+from hilum.datasets.luna16_patients import PATIENTS, patient_folds, read_patients
 from hilum.errors import AnnotationError, InputError, MissingInputError, OutputError
-from hilum.ops.quality.nodules import compare_with_given, measure_each_nodule
+from hilum.ops.quality.nodules import compare_with_reference, measure_each_nodule
 from hilum.outputs import nodule_records
 from hilum.outputs.dataset_summary import merge_tables, read_summary
 from hilum.outputs.finished import finished_scans, read_record
@@ -441,13 +441,13 @@ def test_no_patient_is_in_two_folds_whatever_the_list():
     rng = np.random.default_rng(0)
     folds = {str(k): int(rng.integers(10)) for k in range(300)}
     patients = {str(k): f"p{int(rng.integers(80))}" for k in range(250)}
-    whole = whole_folds(folds, patients).folds
+    whole, _ = patient_folds(folds, patients)
     of_patient = {}
     for uid, fold in whole.items():
         of_patient.setdefault(patients.get(uid, uid), set()).add(fold)
     assert whole.keys() == folds.keys()
     assert {len(several) for several in of_patient.values()} == {1}
-    assert whole_folds({"a": 3, "b": 7}, {}) == ({"a": 3, "b": 7}, [])
+    assert patient_folds({"a": 3, "b": 7}, {}) == ({"a": 3, "b": 7}, [])
 
 
 def test_patients_without_a_name_are_nobody(tmp_path):
@@ -500,11 +500,11 @@ def test_figures_of_nodules_and_agreement_against_loops():
     assert figures[2] == {"voxels": 0.0}
     assert "inside_lungs" not in measure_each_nodule(ct, None, labels, count=2)[0]
     a, b = lungs.array > 0, given.array > 0
-    told = compare_with_given(lungs, given)
+    told = compare_with_reference(lungs, given)
     assert told["given_lungs_dice"] == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()), abs=1e-4)
     assert told["given_lungs_covered"] == pytest.approx((a & b).sum() / b.sum(), abs=1e-4)
-    assert compare_with_given(lungs, Mask(np.zeros(grid.shape, np.uint8), grid)) == {}
-    assert compare_with_given(lungs, lungs) == {"given_lungs_dice": 1.0, "given_lungs_covered": 1.0}
+    assert compare_with_reference(lungs, Mask(np.zeros(grid.shape, np.uint8), grid)) == {}
+    assert compare_with_reference(lungs, lungs) == {"given_lungs_dice": 1.0, "given_lungs_covered": 1.0}
 
 
 def test_copies_of_a_table_are_joined_and_others_kept_apart():

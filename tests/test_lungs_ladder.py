@@ -13,7 +13,7 @@ from hilum import batch
 from hilum.geometry import Geometry
 from hilum.ops.lungs.fallback import RUNGS, find_lungs
 from hilum.ops.lungs.segment import segment_lungs
-from hilum.ops.quality.measure import ALARM_BELOW, ALARMS, judge
+from hilum.ops.quality.measure import ALARM_BELOW, ALARMS, quality_notes
 from hilum.ops.reorient import body_axes
 from hilum.outputs.ledger import read_ledger
 from hilum.phantom.chest import PhantomOptions, make_phantom
@@ -111,11 +111,11 @@ def test_a_body_without_lungs_is_doubtful(chest):
     ct = Volume(hu.astype(np.int16), chest.scan.ct.geometry)
     found = find_lungs(ct, Counted(ct, np.zeros_like(chest.lungs.array), else_empty=True))
     assert found.figures["lung_score"] < ALARM_BELOW
-    assert {note.code for note in (*found.notes, *judge(found.figures))} & ALARMS
+    assert {note.code for note in (*found.notes, *quality_notes(found.figures))} & ALARMS
     nothing = Volume(np.full((6, 8, 8), 40, np.int16), Geometry((6, 8, 8), SPACING))
     found = find_lungs(nothing, segment_lungs)
     assert [note.code for note in found.notes] == ["lungs-doubtful"]
-    assert [note.code for note in judge(found.figures)] == ["lungs-not-found"]
+    assert [note.code for note in quality_notes(found.figures)] == ["lungs-not-found"]
 
 
 def test_notes_and_score_stand_in_the_record_and_the_ledger(chest, tmp_path):

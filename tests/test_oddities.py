@@ -15,7 +15,7 @@ import hilum
 from hilum.errors import HilumError
 from hilum.io import READERS, suffix_of
 from hilum.io.dicom.headers import read_headers
-from hilum.io.dicom.hu import to_hu
+from hilum.io.dicom.hu import frame_to_hu
 from hilum.io.dicom.pixels import stored_frames
 from hilum.io.dicom.reader import read_dicom
 from hilum.testing import assert_same_geometry
@@ -37,7 +37,7 @@ def one_frame(path):
     header = read_headers(path.parent, path.name)[0]
     out = np.empty((header.rows, header.columns), np.int16)
     (stored,) = stored_frames(path.parent, [header], np.empty_like(out))
-    return out, to_hu(stored, header, out).padding
+    return out, frame_to_hu(stored, header, out).padding
 
 
 def by_pydicom_alone(path):

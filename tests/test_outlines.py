@@ -13,8 +13,9 @@ from scipy.spatial.distance import cdist
 
 from hilum import Geometry, Nodule, Reading, agreement, consensus_mask, cover_nodules, mask_nodules, reading_mask
 from hilum.errors import AnnotationError, InputError
-from hilum.ops.nodules.interpolation import _distance_to, distances
-from hilum.ops.nodules.outlines import fill_polygon, reading_diameter_mm, reading_volume_mm3
+from hilum.ops.nodules.interpolation import _distance_to, signed_distances
+from hilum.ops.nodules.outlines import reading_diameter_mm, reading_volume_mm3
+from hilum.ops.nodules.polygons import fill_polygon
 from hilum.ops.nodules.readings import cluster_readings, least_distance, mean_agreement, nodule_of
 from hilum.testing import geometries
 from hilum.volume import Mask
@@ -130,7 +131,7 @@ def test_readers_may_be_many():
 @pytest.mark.parametrize("level", [0, -1, 1.01, float("nan")])
 def test_a_level_that_is_none_is_refused(level):
     for draw in (lambda: consensus_mask(nodule(reading()), level=level), lambda: mask_nodules(GRID, [], level=level)):
-        with pytest.raises(InputError, match="level of consensus"):
+        with pytest.raises(InputError, match="consensus level"):
             draw()
 
 
@@ -145,7 +146,7 @@ def test_what_cannot_be_drawn_is_refused():
         consensus_mask(nodule(reading(1), reading(2, grid=coarse)))
     with pytest.raises(AnnotationError, match="does not lie in one slice"):
         reading_mask(Reading(1, GRID, (GRID.index_to_world([(3, 5, 5), (3.4, 5, 8), (3, 9, 9)]),)))
-    with pytest.raises(AnnotationError, match="more than any nodule"):
+    with pytest.raises(AnnotationError, match="too many for a nodule"):
         reading_mask(Reading(1, GRID, (GRID.index_to_world([(3, 5, 5), (3, 1e6, 1e6)]),)))
     with pytest.raises(AnnotationError, match="without an outline"):
         Reading(1, GRID, ())
@@ -187,7 +188,7 @@ def test_distances_to_what_is_marked_are_those_of_scipy(seed):
 @settings(max_examples=60)
 def test_on_its_own_grid_a_mask_stays_as_it_is(grid, seed):
     marked = np.random.default_rng(seed).random(grid.shape) < 0.4
-    inside = distances(Mask(marked, grid)).contain(np.indices(grid.shape).astype(float))
+    inside = signed_distances(Mask(marked, grid)).contains(np.indices(grid.shape).astype(float))
     assert np.array_equal(inside, marked)
 
 
@@ -195,9 +196,9 @@ def test_between_two_slices_an_outline_grows_steadily_and_ends_half_a_slice_beyo
     marked = np.zeros((2, 31, 31), bool)
     marked[0, 13:18, 13:18] = True
     marked[1, 5:26, 5:26] = True
-    held = distances(Mask(marked, Geometry(marked.shape, (4, 1, 1))))
+    held = signed_distances(Mask(marked, Geometry(marked.shape, (4, 1, 1))))
     heights = np.array([-0.6, -0.4, 0, 0.25, 0.5, 0.75, 1, 1.4, 1.6])
-    across = [int(held.contain((np.full(31, z), np.full(31, 15.0), np.arange(31.0))).sum()) for z in heights]
+    across = [int(held.contains((np.full(31, z), np.full(31, 15.0), np.arange(31.0))).sum()) for z in heights]
     assert across == [0, 5, 5, 9, 13, 17, 21, 21, 0]
 
 
@@ -281,7 +282,7 @@ def test_a_nodule_that_barely_reaches_a_voxel_has_its_share_of_it():
 
 
 def group_at_once(readings, tolerance, most):
-    """The rule with one tolerance for the whole scan, on a matrix of all distances."""
+    """The rule with one tolerance for the whole scan, on a matrix of all signed_distances."""
     points = [np.concatenate(r.contours) for r in readings]
     away = np.array([[cdist(a, b).min() for b in points] for a in points])
     while True:

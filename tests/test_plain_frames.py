@@ -11,23 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.io.dicom import hu
-from hilum.io.dicom.plain import AIR, Done, read_plain, rescale_plain
-from hilum.io.dicom.records import Header
+from hilum.io.dicom.padding import AIR
+from hilum.io.dicom.plain import FrameStats, read_plain, rescale_plain
+from hilum.io.dicom.records import SliceHeader
 
 ROWS, COLUMNS = 3, 5
 SIZE = 2 * ROWS * COLUMNS
 
 
-def _header(path: str, **fields: object) -> Header:
+def _header(path: str, **fields: object) -> SliceHeader:
     plain = {"rows": ROWS, "columns": COLUMNS, "slope": 1.0, "intercept": -1024.0, "pixel_offset": 0}
-    return Header(path, pixel_bytes=SIZE, **{**plain, **fields})  # type: ignore[arg-type]
+    return SliceHeader(path, pixel_bytes=SIZE, **{**plain, **fields})  # type: ignore[arg-type]
 
 
 def _write(folder: Path, name: str, values: object, *, before: int = 0) -> None:
     (folder / name).write_bytes(b"\xff" * before + np.asarray(values).astype("<u2").tobytes())
 
 
-def _read(root: Path, frames: list[tuple[int, Header]], planes: int) -> tuple[dict, np.ndarray]:
+def _read(root: Path, frames: list[tuple[int, SliceHeader]], planes: int) -> tuple[dict, np.ndarray]:
     out = np.full((planes, ROWS, COLUMNS), -9, np.int16)
     return read_plain(root, frames, np.empty((ROWS, COLUMNS), np.int16), out), out
 
@@ -103,7 +104,7 @@ def test_frames_of_one_file_are_read_each_at_its_place(tmp_path):
     done, out = _read(tmp_path, frames, 20)
     assert len(done) == 20
     np.testing.assert_array_equal(out, many[::-1] - 1024)
-    assert done[0].ends == (int(many[19].min()), int(many[19].max()))
+    assert done[0].stored_range == (int(many[19].min()), int(many[19].max()))
 
 
 def test_nothing_is_read_of_nothing(tmp_path):
@@ -119,7 +120,7 @@ def _quick_and_slow(stored, header):
     done = rescale_plain(stored, header, quick)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hu, "rescale_plain", lambda *_: None)
-        want = hu.to_hu(stored, header, slow)
+        want = hu.frame_to_hu(stored, header, slow)
     if done is not None:
         assert done == want
         np.testing.assert_array_equal(quick, slow)
@@ -132,7 +133,7 @@ def test_padding_is_what_it_is_step_by_step(data):
     bits = data.draw(st.sampled_from([12, 16, 16]))
     low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
     odd = [w for w in (-2000, -3024, -32768, 63536, -976, -2001, -1400, low, high, 0) if low <= w <= high]
-    header = Header(
+    header = SliceHeader(
         "a.dcm", slope=1.0, intercept=data.draw(st.sampled_from([-1024.0, 0.0, -1000.0, 30.0, 32767.0, -32768.0])),
         bits_stored=bits, high_bit=bits - 1, signed=signed, padding=data.draw(st.none() | st.sampled_from(odd)),
         padding_limit=data.draw(st.none() | st.sampled_from(odd)),
@@ -160,13 +161,13 @@ def test_padding_is_what_it_is_step_by_step(data):
     ],
 )
 def test_usual_padding_is_set_in_one_go_and_counted(signed, word, fields):
-    header = Header("a.dcm", **{"slope": 1.0, "intercept": -1024.0, "bits_stored": 16, "signed": signed, **fields})
+    header = SliceHeader("a.dcm", **{"slope": 1.0, "intercept": -1024.0, "bits_stored": 16, "signed": signed, **fields})
     stored = np.random.default_rng(3).integers(1, 3000, (40, 70)).astype("<i2" if signed else "<u2")
     rows, columns = np.ogrid[:40, :70]
     outside = (rows - 19.5) ** 2 + (columns - 34.5) ** 2 > 30**2
     stored[outside] = word
     done, _ = _quick_and_slow(stored, header)
-    assert done == Done(int(outside.sum()), 0, 0, (min(word, int(stored.min())), int(stored.max())))
+    assert done == FrameStats(int(outside.sum()), 0, 0, (min(word, int(stored.min())), int(stored.max())))
     whole = np.empty(stored.shape, np.int16)
     rescale_plain(stored, header, whole)
     assert (whole[outside] == AIR).all()
@@ -176,15 +177,15 @@ def test_usual_padding_is_set_in_one_go_and_counted(signed, word, fields):
 def test_what_lies_below_air_for_no_known_reason_stays_and_is_counted_where_it_is_low():
     stored = np.arange(12, dtype="<i2").reshape(3, 4)
     stored[1] = [-100, -700, -900, -2000]
-    done, _ = _quick_and_slow(stored, Header("a.dcm", slope=1.0, intercept=-1024.0, signed=True))
-    assert done == Done(1, 0, 2, (-2000, 11))
+    done, _ = _quick_and_slow(stored, SliceHeader("a.dcm", slope=1.0, intercept=-1024.0, signed=True))
+    assert done == FrameStats(1, 0, 2, (-2000, 11))
 
 
 @pytest.mark.parametrize("kind", ["i2", "u2"])
 def test_a_frame_with_words_from_end_to_end_is_left_to_the_slow_way(kind):
     ends = np.iinfo(kind)
     stored = np.arange(ends.min, ends.max + 1).astype(f"<{kind}").reshape(256, 256)
-    done, want = _quick_and_slow(stored, Header("a.dcm", slope=1.0, intercept=0.0, signed=kind == "i2"))
+    done, want = _quick_and_slow(stored, SliceHeader("a.dcm", slope=1.0, intercept=0.0, signed=kind == "i2"))
     assert done is None
     assert want.padding
 

@@ -9,7 +9,7 @@ import hilum
 from hilum.errors import GeometryError
 from hilum.io.dicom.reader import index_dicom, read_dicom
 from hilum.io.inspect import inspect
-from hilum.ops.quality.plausibility import question_size, question_values
+from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values
 from hilum.phantom.chest import PhantomOptions, make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.volume import Volume
@@ -56,7 +56,7 @@ KINDS = {
 
 
 def asked(array, like):
-    return question_values(Volume(array.astype(np.int16), like.geometry))
+    return note_implausible_values(Volume(array.astype(np.int16), like.geometry))
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def phantoms():
 @pytest.mark.parametrize("kind", KINDS)
 def test_phantoms_are_plausible_until_they_are_spoiled(phantoms, kind):
     ct = phantoms[kind]
-    assert not question_values(ct)
+    assert not note_implausible_values(ct)
     for how, spoil in SPOILED.items():
         (note,) = asked(spoil(ct.array.astype(np.float64)), ct)
         assert note.code == "not-hu"
@@ -79,7 +79,7 @@ def test_a_field_of_view_inside_the_body_is_plausible(phantoms):
     ct = phantoms["thick"]
     z, y, x = (slice(n // 3, 2 * n // 3) for n in ct.shape)
     inside = ct.array[z, y, x]
-    assert not question_values(Volume(inside, hilum.Geometry(inside.shape, (5.0, 3.2, 3.2))))
+    assert not note_implausible_values(Volume(inside, hilum.Geometry(inside.shape, (5.0, 3.2, 3.2))))
 
 
 def test_the_cause_names_where_air_lies(phantoms):
@@ -91,8 +91,8 @@ def test_the_cause_names_where_air_lies(phantoms):
 def test_too_few_voxels_or_other_types_are_not_judged(phantoms):
     ct = phantoms["thick"]
     tiny = np.zeros((2, 3, 4), np.int16)
-    assert not question_values(Volume(tiny, hilum.Geometry(tiny.shape, (1.0, 1.0, 1.0))))
-    assert not question_values(Volume(ct.array.astype(np.float32) + 9999, ct.geometry))
+    assert not note_implausible_values(Volume(tiny, hilum.Geometry(tiny.shape, (1.0, 1.0, 1.0))))
+    assert not note_implausible_values(Volume(ct.array.astype(np.float32) + 9999, ct.geometry))
 
 
 def test_reading_says_it_once_whatever_the_format(phantoms, tmp_path):
@@ -118,19 +118,19 @@ def grid(*spacing, shape=(40, 64, 64)):
         (grid(0.00125, 0.0007, 0.0007), "the spacing seems to be in m"),
         (
             grid(0.125, 0.07, 0.07),
-            "64 voxels of 0.07 mm along y are 4.48 mm, no CT of a person: the spacing seems to be in cm",
+            "64 voxels of 0.07 mm along y make 4.48 mm, not a person's CT: the spacing seems to be in cm",
         ),
         (grid(1250.0, 700.0, 700.0), "the spacing seems to be in micrometers"),
         (
             grid(0.05, 0.7, 0.7),
-            "40 voxels of 0.05 mm along z are 2 mm, no CT of a person: the spacing seems to be wrong",
+            "40 voxels of 0.05 mm along z make 2 mm, not a person's CT: the spacing seems to be wrong",
         ),
         (grid(100.0, 0.7, 0.7), "voxels of 100 mm along z"),
-        (grid(1.0, 10.0, 10.0, shape=(4, 300, 300)), "300 voxels of 10 mm along y are 3000 mm"),
+        (grid(1.0, 10.0, 10.0, shape=(4, 300, 300)), "300 voxels of 10 mm along y make 3000 mm"),
     ],
 )
 def test_a_size_that_no_person_has_is_told_with_its_cause(geometry, says):
-    (note,) = question_size(geometry)
+    (note,) = note_implausible_size(geometry)
     assert note.code == "implausible-size"
     assert says in note.text
 
@@ -140,7 +140,7 @@ def test_a_size_that_no_person_has_is_told_with_its_cause(geometry, says):
     [grid(1.25, 0.7, 0.7), grid(0.2, 0.11, 0.11), grid(0.05, 0.7, 0.7, shape=(1, 9, 9)), grid(20.0, 1.0, 1.0)],
 )
 def test_the_size_of_a_person_is_plausible(geometry):
-    assert not question_size(geometry)
+    assert not note_implausible_size(geometry)
 
 
 @pytest.mark.parametrize("name", ["a.mha", "a.nii.gz", "a.nrrd", "a.npy"])
@@ -149,7 +149,7 @@ def test_an_implausible_size_is_noted_where_it_is_read_and_refused_where_it_is_p
     hilum.write(Volume(hu, hilum.Geometry(hu.shape, (0.05, 0.05, 0.05))), tmp_path / name)
     scan = hilum.read(tmp_path / name)
     assert "implausible-size" in {note.code for note in scan.notes}
-    with pytest.raises(GeometryError, match=r"16 voxels of 0\.05 mm along z are 0\.8 mm") as caught:
+    with pytest.raises(GeometryError, match=r"16 voxels of 0\.05 mm along z make 0\.8 mm") as caught:
         hilum.preprocess(scan, hilum.recipe("default"))
     assert caught.value.code == "implausible-size"
 
@@ -172,7 +172,7 @@ def test_real_scans_are_plausible_until_they_are_spoiled(real_data):
     cts.append(hilum.read(real_data / "cip-ct64" / "ct-64.nrrd").ct)
     assert len(cts) == 8
     for ct in cts:
-        assert not question_values(ct)
+        assert not note_implausible_values(ct)
         small = Volume(ct.array[:, ::4, ::4], hilum.Geometry(ct.array[:, ::4, ::4].shape, (1.0, 1.0, 1.0)))
         for how, spoil in SPOILED.items():
             (note,) = asked(spoil(small.array.astype(np.float64)), small)

@@ -19,7 +19,8 @@ from hilum._kernels.intensity.histogram import count_scaled, count_values
 from hilum.errors import FormatError
 from hilum.geometry import Geometry
 from hilum.io.png import png_bytes
-from hilum.ops.preview import COLORS, GRAYS, HEIGHT, LEFT, NODULE, PALETTE, RIGHT, UnitRange, draw_preview
+from hilum.ops.intensity import UnitRange
+from hilum.ops.preview import COLORS, GRAYS, HEIGHT, LEFT_COLOR, NODULE_COLOR, PALETTE, RIGHT_COLOR, draw_preview
 from hilum.outputs.finished import finished_scans, read_record
 from hilum.outputs.preview_files import FACTS, PICTURE, read_preview
 from hilum.outputs.store import read_stored
@@ -75,7 +76,7 @@ def test_the_right_lung_is_on_the_left_and_the_head_on_top(made):
     preview = draw_preview(made)
     coronal = part(preview, preview.panels[0])
     assert [panel.plane for panel in preview.panels[:4]] == ["coronal", "axial", "axial", "axial"]
-    assert np.argwhere(coronal == RIGHT)[:, 1].max() < np.argwhere(coronal == LEFT)[:, 1].min() + 10
+    assert np.argwhere(coronal == RIGHT_COLOR)[:, 1].max() < np.argwhere(coronal == LEFT_COLOR)[:, 1].min() + 10
     places = [panel.place for panel in preview.panels[1:4]]
     assert places == sorted(places)
     bright_head = made.ct.array.copy()
@@ -128,12 +129,12 @@ def test_nodules_are_ringed_where_they_are_and_shown_close_up(made):
     sizes = [made.nodules[panel.nodule - 1].diameter_mm for panel in close]
     assert sizes == sorted((n.diameter_mm for n in made.nodules), reverse=True)[:4]
     for panel in close:
-        edge = np.argwhere(part(preview, panel) == NODULE)
+        edge = np.argwhere(part(preview, panel) == NODULE_COLOR)
         assert np.allclose(edge.mean(axis=0), (panel.height - 1) / 2, atol=4)
         radius = np.hypot(*(edge - (panel.height - 1) / 2).T) * 50 / panel.height
         assert abs(radius.mean() - made.nodules[panel.nodule - 1].diameter_mm / 2) < 3.0
     plain = draw_preview(replace(made, nodules=(), nodule_mask=None))
-    assert not (plain.pixels == NODULE).any()
+    assert not (plain.pixels == NODULE_COLOR).any()
     assert len(plain.panels) == 4
     grid = made.ct.geometry
     far = Nodule(tuple(grid.index_to_world((-40.0, 5.0, 5.0))), 9.0)

@@ -244,7 +244,7 @@ def test_several_inputs_are_told_apart(series, tmp_path):
     assert [(ref.source, ref.place) for ref in found.refs] == [("a/ct", "."), ("b/ct", ".")]
     found = batch.survey([tmp_path / "a", tmp_path / "b", tmp_path / "none"])
     assert [(ref.source, ref.place) for ref in found.refs] == [("a", "ct"), ("b", "ct")]
-    assert list(found.places.values()) == [("none", ".")]
+    assert list(found.refused_paths.values()) == [("none", ".")]
 
 
 @pytest.mark.parametrize(
@@ -306,13 +306,13 @@ def test_names_that_collide_are_refused_and_both_are_named(series, tmp_path):
     respell(tmp_path / "b" / "CT", SeriesInstanceUID="1.2.826.0.1.8.2")
     with pytest.raises(InputError) as refusal:
         name_scans(batch.survey([tmp_path]).refs, "folder")
-    assert "b/CT: would be called 'CT', and so would " in str(refusal.value)
+    assert "b/CT: its output folder would be 'CT', the same as that of " in str(refusal.value)
     assert str(tmp_path / "a" / "ct")[-40:] in str(refusal.value)
     assert len(str(refusal.value)) <= 300
     for path in sorted((tmp_path / "b" / "CT").iterdir()):
         path.rename(tmp_path / "a" / "ct" / f"b{path.name}")
     shutil.rmtree(tmp_path / "b")
-    with pytest.raises(InputError, match=r"and so would series 1\.2\.826\.0\.1\.7\.1 in the same place"):
+    with pytest.raises(InputError, match=r"that of series 1\.2\.826\.0\.1\.7\.1 in the same folder"):
         name_scans(batch.survey([tmp_path]).refs, "folder")
 
 
@@ -322,7 +322,7 @@ def test_a_folder_whose_name_not_every_system_takes_is_refused_before_any_work(s
     asked = ["run", str(tmp_path / "S"), "--out", str(tmp_path / "out"), "--name-by", "folder", "--workers", "1"]
     assert cli.main(asked) == 1
     told = capsys.readouterr().err
-    assert "its name cannot be a scan's" in told
+    assert "its name cannot be that of an output folder" in told
     assert told.count("\n") == 1
     assert not (tmp_path / "out").exists()
 

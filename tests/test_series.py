@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hilum.errors import SeriesError, UnsupportedError, name_some
 from hilum.geometry import Geometry
-from hilum.io.dicom.records import Header
-from hilum.io.dicom.series import choose, group, refuse, sort_out
+from hilum.io.dicom.records import SliceHeader
+from hilum.io.dicom.series import choose_stack, group_slices, no_slices_error, select_slices
 from hilum.io.dicom.stack import judge
 from hilum.testing import assert_same_geometry, geometries
 
@@ -24,7 +24,7 @@ AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 def headers(count=40, step=3.0, *, uid="1.2.3", orientation=AXIAL, **fields):
     normal = np.cross(orientation[:3], orientation[3:])
     return [
-        Header(
+        SliceHeader(
             f"s{k:03d}.dcm",
             sop_uid=f"{uid}.{k}",
             series_uid=uid,
@@ -65,7 +65,7 @@ def test_a_plain_stack_is_ordered_and_placed():
     assert not stack.findings
     assert [h.path for h in stack.slices] == [f"s{k:03d}.dcm" for k in range(40)]
     assert_same_geometry(stack.geometry, Geometry((40, 8, 10), (3.0, 0.7, 0.8), (-5.0, -6.0, 100.0)))
-    assert stack.slots == tuple(range(40))
+    assert stack.planes == tuple(range(40))
 
 
 @given(geometries(min_size=2), st.randoms(use_true_random=False))
@@ -108,7 +108,7 @@ def test_missing_slices_are_refused_and_their_places_known(gone):
     stack = judge([h for k, h in enumerate(headers()) if k not in gone])
     assert stack.refusal.code == "missing-slices"
     assert f"missing slices: {len(gone)}" in stack.refusal.text
-    assert set(range(40)) - set(stack.slots) == set(gone)
+    assert set(range(40)) - set(stack.planes) == set(gone)
     assert stack.geometry.shape[0] == 40
 
 
@@ -130,7 +130,7 @@ def test_a_gap_up_to_the_limit_is_mended_and_told(gone, limit, mended):
     assert (found.code, found.action) == ("missing-slices", "mended" if mended else "refused")
     assert (stack.refusal is None) == mended
     assert_same_geometry(stack.geometry, judge(headers()).geometry)
-    assert set(range(40)) - set(stack.slots) == set(gone)
+    assert set(range(40)) - set(stack.planes) == set(gone)
     assert "missing" in found.text
     assert ("interpolated" in found.text) == mended
     for k in gone:
@@ -168,7 +168,7 @@ def test_a_damaged_slice_between_others_is_a_gap_and_named(change):
     damaged = with_field(headers(), 11, **change)
     stack = judge(damaged, max_gap_mm=6.0)
     assert stack.refusal is None
-    assert set(range(40)) - set(stack.slots) == {11}
+    assert set(range(40)) - set(stack.planes) == {11}
     assert "s011.dcm" in stack.findings[0].text
     assert "s011.dcm" in stack.findings[0].files
     assert judge(damaged, max_gap_mm=5.9).refusal.code in {"no-pixels", "truncated"}
@@ -226,7 +226,7 @@ def test_copies_at_one_place_are_reported_not_stacked():
     stack = judge([*members, replace(members[4], path="copy.dcm", sop_uid="9", instance_number=99)])
     assert stack.refusal is None
     assert stack.geometry.shape[0] == 10
-    assert [(k, h.path) for k, h in stack.copies] == [(4, "copy.dcm")]
+    assert [(k, h.path) for k, h in stack.duplicates] == [(4, "copy.dcm")]
     assert [(f.code, f.action) for f in stack.findings] == [("duplicate-slices", "dropped")]
 
 
@@ -311,9 +311,9 @@ def test_what_is_no_ct_slice_is_set_aside_by_kind():
         "color-image": replace(plain[0], path="dose", samples=3),
         "secondary-capture": replace(plain[0], path="shot", sop_class=SECONDARY, position=()),
         "other-modality": replace(plain[0], path="report", modality="SR", pixel_bytes=0),
-        "damaged-file": Header("broken"),
+        "damaged-file": SliceHeader("broken"),
     }
-    found = sort_out([*plain, *odd.values()])
+    found = select_slices([*plain, *odd.values()])
     assert found.slices == tuple(plain)
     assert {f.code: f.files for f in found.findings} == {f"ignored-{k}": (h.path,) for k, h in odd.items()}
     assert found.modalities == ("SR",)
@@ -323,41 +323,41 @@ def test_what_is_no_ct_slice_is_set_aside_by_kind():
 def test_a_secondary_capture_with_place_and_rescale_counts_as_a_slice():
     members = headers(5)
     derived = [replace(h, sop_class=SECONDARY + ".3") for h in members]
-    assert sort_out(derived).slices == tuple(derived)
+    assert select_slices(derived).slices == tuple(derived)
 
 
 @pytest.mark.parametrize("bytes_left", [0, 90])
 def test_a_broken_copy_of_a_whole_slice_is_ignored_but_a_broken_slice_is_not(bytes_left):
     members = headers(5)
     part = replace(members[2], path="s002.dcm.part", pixel_bytes=bytes_left)
-    found = sort_out([*members, part])
+    found = select_slices([*members, part])
     assert found.slices == tuple(members)
     assert found.findings[0].code == "ignored-incomplete-copy"
-    assert part in sort_out([h for h in members if h is not members[2]] + [part]).slices
+    assert part in select_slices([h for h in members if h is not members[2]] + [part]).slices
 
 
 def test_series_and_orientations_are_parted():
     axial, other = headers(9), headers(6, uid="4.5")
     coronal = headers(3, orientation=(1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
-    stacks = group([*axial, *other, *coronal])
+    stacks = group_slices([*axial, *other, *coronal])
     assert sorted(map(len, stacks)) == [3, 6, 9]
     lost = replace(axial[4], path="lost", orientation=())
-    assert sorted(map(len, group([*axial, *coronal, lost]))) == [3, 10]  # not dropped in silence
+    assert sorted(map(len, group_slices([*axial, *coronal, lost]))) == [3, 10]  # not dropped in silence
 
 
 def test_acquisitions_are_parted_only_where_one_covers_the_others():
     first = headers(20, acquisition_number=1)
     again = [replace(h, sop_uid=h.sop_uid + ".2", acquisition_number=2) for h in first]
-    assert sorted(map(len, group([*first, *again]))) == [20, 20]
-    assert sorted(map(len, group([*first, *again[4:9]]))) == [5, 20]
+    assert sorted(map(len, group_slices([*first, *again]))) == [20, 20]
+    assert sorted(map(len, group_slices([*first, *again[4:9]]))) == [5, 20]
     following = [moved(replace(h, acquisition_number=2), (0, 0, 60)) for h in first]
-    assert list(map(len, group([*first, *following]))) == [40]
+    assert list(map(len, group_slices([*first, *following]))) == [40]
     overlapping = [moved(replace(h, acquisition_number=2), (0, 0, 30)) for h in first]
-    assert list(map(len, group([*first, *overlapping]))) == [40]  # neither alone is the chest: judged together
+    assert list(map(len, group_slices([*first, *overlapping]))) == [40]  # neither alone is the chest: judged together
     longer = [moved(replace(h, acquisition_number=2), (0, 0, 12)) for h in first]
-    assert list(map(len, group([*first, *longer]))) == [20, 20]  # 57 of 69 mm
+    assert list(map(len, group_slices([*first, *longer]))) == [20, 20]  # 57 of 69 mm
     holed = [h for h in first if h.instance_number not in {9, 10, 11}]
-    assert list(map(len, group([*holed, *longer[1:-4]]))) == [32]  # no stack by itself
+    assert list(map(len, group_slices([*holed, *longer[1:-4]]))) == [32]  # no stack by itself
 
 
 def test_tags_that_contradict_the_positions_are_told_and_not_used():
@@ -369,7 +369,7 @@ def test_tags_that_contradict_the_positions_are_told_and_not_used():
         assert stack.geometry == judge(plain).geometry
         (finding,) = stack.findings
         assert (finding.code, finding.action) == ("spacing-tag-disagrees", "noted")
-        assert "in 20 slices, positions say 3 mm" in finding.text
+        assert "in 20 slices, but positions are 3 mm apart" in finding.text
     assert not judge([replace(h, slice_step=-3.0) for h in plain]).findings
     for location in (lambda k: 5.0 * k, lambda _: 0.0, lambda k: 1e308 * (-1) ** k):
         stack = judge([replace(h, slice_location=location(k)) for k, h in enumerate(plain)])
@@ -386,34 +386,34 @@ def shuffled(members):
 def test_interleaved_acquisitions_are_parted_and_a_repeated_slice_fills_its_gap():
     first = headers(20, acquisition_number=1)
     between = [moved(replace(h, acquisition_number=2), (0, 0, 1.5)) for h in first]
-    assert sorted(map(len, group(shuffled([*first, *between])))) == [20, 20]
+    assert sorted(map(len, group_slices(shuffled([*first, *between])))) == [20, 20]
     again = [*first[:8], replace(first[8], acquisition_number=2), *first[9:]]
-    assert list(map(len, group(again))) == [20]
+    assert list(map(len, group_slices(again))) == [20]
     turns = [replace(h, acquisition_number=h.instance_number // 4) for h in first]
-    assert list(map(len, group(turns))) == [20]
+    assert list(map(len, group_slices(turns))) == [20]
     next_one = moved(replace(first[-1], acquisition_number=2), (0, 0, 2.99))
-    assert list(map(len, group([*first, next_one]))) == [21]
+    assert list(map(len, group_slices([*first, next_one]))) == [21]
 
 
 @pytest.mark.parametrize("field", ["acquisition_time", "content_time"])
 def test_repeated_places_are_parted_by_time_where_the_rounds_follow_each_other(field):
     first = [replace(h, **{field: f"1015{h.instance_number:02d}.5"}) for h in headers(20)]
     again = [replace(h, **{field: f"1020{h.instance_number:02d}"}, sop_uid=h.sop_uid + ".2") for h in first]
-    stacks = group(shuffled([*first, *again]))
+    stacks = group_slices(shuffled([*first, *again]))
     assert [{getattr(h, field)[:4] for h in part} for part in stacks] == [{"1015"}, {"1020"}]
     assert list(map(len, stacks)) == [20, 20]
     mixed = [replace(h, **{field: f"1015{h.instance_number:02d}.7"}) for h in again]
-    assert list(map(len, group([*first, *mixed]))) == [40]
-    assert list(map(len, group([*first, *again[1:]]))) == [39]
+    assert list(map(len, group_slices([*first, *mixed]))) == [40]
+    assert list(map(len, group_slices([*first, *again[1:]]))) == [39]
     unknown = [replace(h, **{field: ""}) for h in first]
-    assert list(map(len, group([*unknown, *again]))) == [40]
+    assert list(map(len, group_slices([*unknown, *again]))) == [40]
 
 
 def test_of_two_acquisitions_the_first_is_taken_whatever_the_order_of_files():
     first = headers(40, acquisition_number=3)
     again = [replace(h, sop_uid=h.sop_uid + ".2", acquisition_number=4) for h in first]
     for members in ([*first, *again], [*again, *first], shuffled([*first, *again])):
-        stack, notes = choose([judge(m) for m in group(members)])
+        stack, notes = choose_stack([judge(m) for m in group_slices(members)])
         assert {h.acquisition_number for h in stack.slices} == {3}
         assert [f.code for f in notes] == ["split-series"]
 
@@ -421,42 +421,47 @@ def test_of_two_acquisitions_the_first_is_taken_whatever_the_order_of_files():
 def test_the_largest_chest_is_chosen_and_said():
     chest, thin = judge(headers(40)), judge(headers(60, 0.5, uid="thin"))
     coronal = judge(headers(90, 2.0, uid="mpr", orientation=(1.0, 0.0, 0.0, 0.0, 0.0, -1.0)))
-    stack, notes = choose([thin, chest, coronal])
+    stack, notes = choose_stack([thin, chest, coronal])
     assert stack is chest
     assert [f.code for f in notes] == ["chose-series"]
     assert "series" in notes[0].text
-    assert choose([thin, coronal])[0] is coronal  # none is a chest: the largest
+    assert choose_stack([thin, coronal])[0] is coronal  # none is a chest: the largest
 
 
 def test_a_refused_chest_is_not_passed_over_for_a_smaller_series():
     torn = judge([h for k, h in enumerate(headers(80)) if k != 40])
-    assert choose([torn, judge(headers(50, uid="small"))])[0] is torn
+    assert choose_stack([torn, judge(headers(50, uid="small"))])[0] is torn
 
 
 def test_a_series_is_picked_by_its_exact_uid():
     a, b = judge(headers(40, uid="1.2.3")), judge(headers(5, uid="1.2.33"))
-    stack, notes = choose([a, b], series="1.2.33")
+    stack, notes = choose_stack([a, b], series="1.2.33")
     assert stack is b
     assert not notes
     with pytest.raises(SeriesError, match="none of the 2 CT series"):
-        choose([a, b], series="1.2")
+        choose_stack([a, b], series="1.2")
 
 
 def test_parts_of_the_chosen_series_that_are_left_out_are_said():
     axial = headers(40)
     coronal = headers(3, orientation=(1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
-    stack, notes = choose([judge(m) for m in group([*axial, *coronal])])
+    stack, notes = choose_stack([judge(m) for m in group_slices([*axial, *coronal])])
     assert len(stack.slices) == 40
     assert [f.code for f in notes] == ["split-series"]
 
 
 def test_nothing_to_read_says_what_there_was():
-    assert isinstance(refuse(sort_out([replace(h, modality="MR") for h in headers(3)])), UnsupportedError)
-    assert "MR" in str(refuse(sort_out([replace(h, modality="MR") for h in headers(3)])))
-    assert "unknown" in str(refuse(sort_out([replace(h, modality="J^DOE\x1b") for h in headers(3)])))
-    assert "damaged" in str(refuse(sort_out([Header("x")])))
+    assert isinstance(no_slices_error(select_slices([replace(h, modality="MR") for h in headers(3)])), UnsupportedError)
+    assert "MR" in str(no_slices_error(select_slices([replace(h, modality="MR") for h in headers(3)])))
+    assert "unknown" in str(no_slices_error(select_slices([replace(h, modality="J^DOE\x1b") for h in headers(3)])))
+    assert "damaged" in str(no_slices_error(select_slices([SliceHeader("x")])))
 
 
 def test_names_of_files_are_made_safe():
-    odd = Header("a/b\x1b[2J.dcm"), Header("c/SMITH_JOHN.dcm", place="file 2 of 9"), Header("d/IM7"), Header("IM8")
-    assert name_some(h.shown for h in odd) == "a file, file 2 of 9, IM7 and 1 more"
+    odd = (
+        SliceHeader("a/b\x1b[2J.dcm"),
+        SliceHeader("c/SMITH_JOHN.dcm", alias="file 2 of 9"),
+        SliceHeader("d/IM7"),
+        SliceHeader("IM8"),
+    )
+    assert name_some(h.display_name for h in odd) == "a file, file 2 of 9, IM7 and 1 more"

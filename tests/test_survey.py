@@ -57,7 +57,7 @@ def refusals(found):
 
 
 def notes(found):
-    return [note for several in found.told.values() for note in several]
+    return [note for several in found.screen_notes.values() for note in several]
 
 
 def link_slices(series, target, broken=lambda _: True):
@@ -318,7 +318,7 @@ def test_a_uid_in_the_header_a_stem_and_a_folder_find_their_rows(phantom, tmp_pa
 
 def test_a_table_of_other_scans_and_a_wrong_path_are_refused_before_any_work(capsys, volumes, phantom, tmp_path):
     table = write_table(tmp_path / "t.csv", ["1.2.3"], phantom)
-    with pytest.raises(AnnotationError, match=r"no row is of any of the 3 scans; the first names '1\.2\.3'"):
+    with pytest.raises(AnnotationError, match=r"no row belongs to any of the 3 scans; the first row names '1\.2\.3'"):
         batch.survey([volumes], annotations=table)
     for wrong in (table, tmp_path / "nope.csv", volumes / "case001.nii.gz"):
         status, out, err = call(capsys, "run", volumes, "--out", tmp_path / "out", "--annotations", wrong)
@@ -451,7 +451,7 @@ def test_luna16_tells_what_it_leaves_out_and_refuses_a_table_of_others(luna, ser
         path.unlink()
     (luna / "annotations_excluded.csv").unlink()
     table = write_table(tmp_path / "t.csv", ["1.2.3.4"], phantom)
-    with pytest.raises(AnnotationError, match="no row is of any"):
+    with pytest.raises(AnnotationError, match="no row belongs to any"):
         DATASETS["luna16"].index(luna, table)
 
 
@@ -498,13 +498,13 @@ def test_info_reads_pixels_or_says_that_it_did_not(capsys, series, tmp_path):
 
 @pytest.mark.real
 def test_no_real_scan_is_refused_and_every_real_label_map_is(real_data):
-    from hilum.ops.quality.plausibility import surely_not_hu
+    from hilum.ops.quality.plausibility import why_not_hu
 
     for path in sorted((real_data / "lungs").glob("*.nii.gz")):
         is_label = any(word in path.name for word in (".lungs.", ".tumor."))
-        assert bool(surely_not_hu(hilum.read(path).ct)) == is_label, path.name
+        assert bool(why_not_hu(hilum.read(path).ct)) == is_label, path.name
     for name in ("lm-64.nrrd", "wholeLung-64.nrrd"):
-        assert surely_not_hu(hilum.read(real_data / "cip-ct64" / name).ct)
+        assert why_not_hu(hilum.read(real_data / "cip-ct64" / name).ct)
     for name in (
         "cip-ct64/ct-64.nrrd",
         "cip-ct64/ct-64Dicom",
@@ -517,4 +517,4 @@ def test_no_real_scan_is_refused_and_every_real_label_map_is(real_data):
         except hilum.InputError as refusal:
             assert refusal.code != "not-hu", name  # noqa: PT017 - a tilted gantry is refused for that
             continue
-        assert not surely_not_hu(scan.ct)
+        assert not why_not_hu(scan.ct)

@@ -18,8 +18,8 @@ from hilum.io.dicom.stack import judge
 from hilum.ops.lungs.fallback import _with_sides
 from hilum.ops.lungs.segment import segment_lungs
 from hilum.ops.lungs.sides import part_sides
-from hilum.ops.quality.measure import judge as judge_figures
-from hilum.ops.quality.plausibility import question_values
+from hilum.ops.quality.measure import quality_notes
+from hilum.ops.quality.plausibility import note_implausible_values
 from hilum.volume import Volume
 
 # ---- DICOM: slices of 3 mm, pixels of 0.7 x 0.8 mm
@@ -89,8 +89,8 @@ def few_of(hu, among, count):
     ("hu", "among", "says"), [(-900, 40, "no air near -1000"), (40, -900, "no soft tissue near 0")]
 )
 def test_a_chest_has_air_and_tissue_in_a_thousandth_of_its_voxels(hu, among, says):
-    assert not question_values(few_of(hu, among, 68))
-    (note,) = question_values(few_of(hu, among, 60))
+    assert not note_implausible_values(few_of(hu, among, 68))
+    (note,) = note_implausible_values(few_of(hu, among, 60))
     assert says in note.text
 
 
@@ -107,8 +107,8 @@ FINE = {"lung_ml": 4000.0, "lung_right_ml": 2100.0, "lung_left_ml": 1900.0}
     ],
 )
 def test_an_alarm_is_raised_half_way_between_fine_and_wrong(figure, fine, wrong):
-    assert not judge_figures(FINE | {figure: fine})
-    assert len(judge_figures(FINE | {figure: wrong})) == 1
+    assert not quality_notes(FINE | {figure: fine})
+    assert len(quality_notes(FINE | {figure: wrong})) == 1
 
 
 # ---- lungs: a chest of boxes, voxels of 1 mm in cells of 3 mm

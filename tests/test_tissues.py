@@ -61,7 +61,7 @@ def test_what_cannot_be_labeled_is_refused():
     grid = Geometry((1, 1, 2), (1.0, 1.0, 1.0))
     with pytest.raises(InputError, match="int16"):
         tissue_map(Volume(np.zeros((1, 1, 2), np.float32), grid))
-    with pytest.raises(InputError, match="no range"):
+    with pytest.raises(InputError, match="range of nothing is empty"):
         tissue_map(volume([[[0]]]), tissues=[Tissue("nothing", 5, 4, "")])
     with pytest.raises(InputError, match="255"):
         tissue_map(volume([[[0]]]), tissues=[TISSUES[0]] * 256)

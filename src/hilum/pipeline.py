@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.ops.finite import check_finite
-from hilum.ops.intensity import normalize
+from hilum.ops.intensity import UnitRange, normalize
 from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
 from hilum.ops.morphology import dilate
 from hilum.ops.nodules.masks import mask_nodules, nodules_outside
-from hilum.ops.preview import UnitRange, draw_preview
-from hilum.ops.quality.measure import judge, measure_lungs, measure_nodules
-from hilum.ops.quality.nodules import compare_with_given, measure_each_nodule
-from hilum.ops.quality.plausibility import question_size, question_values, surely_not_hu
+from hilum.ops.preview import draw_preview
+from hilum.ops.quality.measure import measure_lungs, measure_nodules, quality_notes
+from hilum.ops.quality.nodules import compare_with_reference, measure_each_nodule
+from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
 from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
 from hilum.outputs.dataset_summary import INSIDE_FRACTION
@@ -74,9 +74,9 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
         *scan.notes,
         *note_outside(scan, ct),
         *note_outside_lungs(_outside_lungs(scan, ct, each)),
-        *(() if checked else question_values(scan.ct)),
+        *(() if checked else note_implausible_values(scan.ct)),
         *lung_notes,
-        *judge(figures),
+        *quality_notes(figures),
     )
     _refuse_alarms(notes, recipe.quality, scan.series_uid)
     return replace(
@@ -128,7 +128,7 @@ def make_lungs(
     )
     own, sides = step.method == "hilum", step.method not in WITHOUT_SIDES
     lungs = find_lungs(ct, segment, own=own, sides=sides, fallback=step.fallback, workers=workers)
-    agreement = {} if given is None else compare_with_given(lungs.mask, given)
+    agreement = {} if given is None else compare_with_reference(lungs.mask, given)
     mask = dilate(lungs.mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else lungs.mask
     return mask, lungs.figures | agreement, lungs.notes
 
@@ -228,10 +228,10 @@ def promised_parts(recipe: Recipe) -> list[str]:
 
 def _check_input(scan: Scan) -> None:
     """Refuse a grid that is not in mm and voxels that are not HU: no later step could correct them."""
-    for note in question_size(scan.ct.geometry):
+    for note in note_implausible_size(scan.ct.geometry):
         raise GeometryError(note.text, where=scan.series_uid, do="correct the spacing in its header", code=note.code)
     check_finite(scan.ct.array)
-    if cause := surely_not_hu(scan.ct):
+    if cause := why_not_hu(scan.ct):
         raise UnsupportedError(f"voxels are not Hounsfield units: {cause}", do="give the CT itself", code="not-hu")
 
 

@@ -22,7 +22,7 @@ from hilum.ops.lungs.onnx import model_digest
 from hilum.ops.lungs.segment import MODEL
 from hilum.outputs.checksums import file_sha256
 from hilum.recipes import recipe_fingerprint
-from hilum.scan import Known
+from hilum.scan import DatasetEntry
 
 if TYPE_CHECKING:
     from hilum.recipes import Recipe
@@ -153,7 +153,7 @@ def input_stamp(ref: ScanRef, recipe: Recipe) -> str:
 
 def _origin(ref: ScanRef, recipe: Recipe) -> hashlib._Hash:
     digest = hashlib.sha256(f"{hilum.__version__} {_decided(recipe)} {ref.series_uid}".encode())
-    known = ref.known or Known()
+    known = ref.known or DatasetEntry()
     nodules = [(n.center, n.diameter_mm) for n in known.nodules]
     notes = [(note.code, note.text) for note in known.notes]
     digest.update(repr((known.annotated, sorted(known.labels.items()), nodules, notes)).encode())
@@ -173,7 +173,7 @@ def _model(recipe: Recipe) -> Path | None:
 
 def _beside(ref: ScanRef) -> list[tuple[str, Path]]:
     """What belongs to a scan beside its own files; what is not there is the reader's to refuse."""
-    roots = (ref.annotations, (ref.known or Known()).lungs)
+    roots = (ref.annotations, (ref.known or DatasetEntry()).lungs)
     return [part for root in roots if root is not None and root.exists() for part in list_source_files(root)]
 
 

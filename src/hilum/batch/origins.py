@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hilum.datasets.naming import names_by_rule
+from hilum.datasets.naming import possible_names
 from hilum.errors import InputError, OutputError
 from hilum.io.uids import hashed_uid, hide_uids, is_uid
 from hilum.outputs.scans_index import Origin
@@ -33,7 +33,7 @@ def origins_of(refs: Sequence[ScanRef], found: Survey, *, hide: bool) -> dict[st
     dict of str to Origin
         By the ids of the ledger's rows.
     """
-    origins = {name: Origin(source=source, path=path) for name, (source, path) in found.places.items()}
+    origins = {name: Origin(source=source, path=path) for name, (source, path) in found.refused_paths.items()}
     for ref in refs:
         uid = ref.series_uid if is_uid(ref.series_uid) else ""
         shown = hashed_uid(uid) if uid and hide else uid
@@ -78,7 +78,7 @@ def check_names(refs: Sequence[ScanRef], book: Ledger, out: Path) -> None:
     for ref in refs:
         if book.get(ref.scan_id) is not None:
             continue
-        for rule, other in names_by_rule(ref).items():
+        for rule, other in possible_names(ref).items():
             if other not in now and book.get(other) is not None:
                 what = f"holds these scans under other names, such as {other!r} for {ref.scan_id!r}"
                 do = f"give --name-by {rule}, or another --out"

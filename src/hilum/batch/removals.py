@@ -12,7 +12,7 @@ from hilum.io.unfinished import is_unfinished
 from hilum.outputs.finished import RECORD, read_record, scans_folder
 from hilum.outputs.ledger_rows import FINISHED
 from hilum.outputs.records import is_annotated
-from hilum.scan import Known
+from hilum.scan import DatasetEntry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -54,7 +54,7 @@ def check_removals(out: Path, book: Ledger, refs: Sequence[ScanRef]) -> None:
 
 def _lost(record: ScanRecord, ref: ScanRef) -> list[str]:
     """What a finished scan has and a new result would lack."""
-    known = ref.known or Known()
+    known = ref.known or DatasetEntry()
     gone = ["nodules"] if is_annotated(record) and ref.annotations is None and not known.annotated else []
     gone += [kind for kind in ("candidates", "excluded") if kind in record.parts and kind not in known.locations]
     return gone + [f"label {name}" for name in sorted(record.labels.keys() - known.labels.keys())]

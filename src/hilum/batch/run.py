@@ -15,7 +15,7 @@ from hilum.batch.origins import check_hidden, check_names, origins_of
 from hilum.batch.output_folder import locked_output, write_recipe
 from hilum.batch.removals import check_removals, prune
 from hilum.batch.task import Task, inputs_of, with_status, with_threads
-from hilum.datasets.survey import Survey, hide_row, hide_series
+from hilum.datasets.survey import Survey, hide_row_uids, hide_survey_uids
 from hilum.errors import OutputError
 from hilum.io.errno_faults import STOPS
 from hilum.io.optional_packages import check_packages
@@ -156,7 +156,7 @@ def process(
     hide = recipe.output.series_uid == "hash"
     if hide:
         check_hidden(refs)
-        found, refused = hide_series(found), [hide_row(row) for row in refused]
+        found, refused = hide_survey_uids(found), [hide_row_uids(row) for row in refused]
     with ExitStack() as stack:
         name = stack.enter_context(locked_output(out))
         book = stack.enter_context(Ledger(out))

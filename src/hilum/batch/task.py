@@ -13,7 +13,7 @@ import msgspec
 from hilum.batch.identity import CHANGED, InputSnapshot, check_unchanged, fingerprint, input_stamp, snapshot
 from hilum.batch.lock import check_run
 from hilum.datasets import DATASETS
-from hilum.datasets.survey import hide_row
+from hilum.datasets.survey import hide_row_uids
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
 from hilum.io.errno_faults import read_fault
 from hilum.io.uids import hashed_uid, hide_uids, is_uid
@@ -116,7 +116,7 @@ def run_one(
         The ledger's line.
     """
     row = row_or_failure(ref, lambda: _make(ref, recipe, out, overwrite, written, run), seen=seen)
-    return row if recipe.output.series_uid == "keep" else hide_row(row)
+    return row if recipe.output.series_uid == "keep" else hide_row_uids(row)
 
 
 def row_or_failure(ref: ScanRef, make: Callable[[], Row], *, doubtful: Status = "refused", seen: bool = False) -> Row:

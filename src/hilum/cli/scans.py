@@ -10,7 +10,7 @@ from cyclopts import Parameter
 import hilum
 from hilum.cli.options import Consensus, Flag, Json, ScanSource, Series, VolumeOut
 from hilum.cli.status import ALL_WELL, REFUSED
-from hilum.console import describe, inspection_text, print_note, print_result
+from hilum.console import describe_volume, inspection_text, print_note, print_result
 from hilum.errors import AnnotationError, InputError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def info(source: Path, /, *, headers: Flag = False, json: Json = False) -> int:
     if source.is_dir() and not is_volume(source):
         listing = folder.index(source)
         for note in listing.notes:
-            print_note(note.told)
+            print_note(note.terminal_text)
         volumes = [ref.path for ref in listing.refs if is_volume(ref.path)]
         records = inspect(source, pixels=not headers, volumes=volumes, refused=listing.refused)
     else:
@@ -69,7 +69,7 @@ def convert(
     io.check_output(output)
     scan = _read(source, series=series, slice_spacing_mm=slice_spacing_mm)
     io.write(scan.ct, output, series_uid=scan.series_uid)
-    print_result(f"{output}: {describe(scan)}")
+    print_result(f"{output}: {describe_volume(scan)}")
     return ALL_WELL
 
 
@@ -102,7 +102,7 @@ def lungs(
         Air around the patient: connected to the first voxel, or to any side of the volume (method tutorial3d).
     """
     from hilum import io
-    from hilum.ops.quality.measure import judge
+    from hilum.ops.quality.measure import quality_notes
     from hilum.pipeline import make_lungs
     from hilum.recipes import Lungs
 
@@ -117,7 +117,7 @@ def lungs(
         raise InputError(
             "no lung was found", where=source, do="look at the scan, or try another --method", code="lungs"
         )
-    for note in (*notes, *judge(figures)):
+    for note in (*notes, *quality_notes(figures)):
         print_note(str(note))
     io.write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {mask.volume_ml(1):.0f} ml labeled 1, {mask.volume_ml(2):.0f} ml labeled 2")

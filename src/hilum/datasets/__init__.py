@@ -1,7 +1,7 @@
-"""What is known of each kind of input: where its scans lie and how one is loaded.
+"""The kinds of input: how each is recognized, listed and loaded.
 
-`DATASETS` is the whole list; an adapter is three functions: one that knows its kind by its shape, one that lists its
-scans without reading voxels, and one that loads a listed scan.
+`DATASETS` is the whole list. An adapter consists of three functions: one recognizes its kind by the files of a folder,
+one lists the scans without reading voxels, and one loads a listed scan.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from hilum.datasets import dsb2017, folder, lidc, luna16
+from hilum.datasets.luna16_files import looks_like_luna16
+from hilum.io.files import is_there
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
     from hilum.scan import Scan, ScanRef
 
 
-class Load(Protocol):
-    """How a listed scan is loaded; the options are those of the recipe's section ``read``."""
+class LoadScan(Protocol):
+    """Load a listed scan; the options are those of the recipe's section ``read``."""
 
     def __call__(self, ref: ScanRef, /, *, max_gap_mm: float) -> Scan:
         """Load one scan."""
@@ -33,18 +35,18 @@ class Dataset:
     Parameters
     ----------
     recognize : callable
-        Whether a path has the shape of this kind; quick, and never wrong about a folder of plain scans.
+        Whether a folder is of this kind. Fast; must be False for a folder of ordinary scans.
     index : callable
         From the root and the annotation file (or None) to its `Listing`, reading headers and tables only.
     load : callable
         From a `ScanRef` and the options of reading to its `Scan`.
     reads_csv : bool
-        Whether `index` reads a csv of annotations itself; for other kinds `hilum.datasets.survey` finds the rows.
+        Whether `index` reads a csv of annotations; for other kinds `hilum.datasets.survey` does.
     """
 
     recognize: Callable[[Path], bool]
     index: Callable[[Path, Path | None], Listing]
-    load: Load
+    load: LoadScan
     reads_csv: bool = True
 
 
@@ -54,25 +56,27 @@ def _list_folder(root: Path, annotations: Path | None) -> Listing:
 
 
 DATASETS: dict[str, Dataset] = {
-    "luna16": Dataset(recognize=luna16.recognize, index=luna16.index, load=luna16.load),
+    "luna16": Dataset(recognize=looks_like_luna16, index=luna16.index, load=luna16.load),
     "dsb2017": Dataset(recognize=dsb2017.recognize, index=dsb2017.index, load=dsb2017.load),
     "lidc": Dataset(recognize=lidc.recognize, index=lidc.index, load=lidc.load, reads_csv=False),
     "folder": Dataset(recognize=lambda _: True, index=_list_folder, load=folder.load, reads_csv=False),
 }
-"""Every kind of input, by the name that ``--dataset`` takes; ``auto`` takes the first that recognizes the path."""
+"""Every kind of input, by its name for ``--dataset``; ``auto`` takes the first that recognizes the folder."""
 
 
 def recognize(root: Path) -> str:
-    """Tell the kind of an input by its shape.
+    """Recognize the kind of an input.
 
     Parameters
     ----------
     root : Path
-        A file or folder; one that is not there is a ``folder``, whose refusal says so.
+        A file or folder. A single file is a ``folder``, and so is a path that does not exist: listing it raises.
 
     Returns
     -------
     str
         A key of `DATASETS`.
     """
-    return next(name for name, kind in DATASETS.items() if kind.recognize(root))
+    if not is_there(root) or not root.is_dir():
+        return "folder"
+    return next(name for name, dataset in DATASETS.items() if dataset.recognize(root))

@@ -1,6 +1,6 @@
-"""Any file, or any folder: every volume file and every CT series in it is a scan.
+"""Any file or folder: every volume file and every CT series in it is a scan.
 
-A folder is searched once. Whatever in it looks like a scan and cannot be one is refused by name; the rest is counted.
+A folder is searched once. What looks like a scan but cannot be read is refused by name; other files are counted.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hilum.datasets.listing import Listing, left_out
+from hilum.datasets.listing import Listing, known_of, link_notes, own_output_notes
 from hilum.errors import InputError, MissingInputError
 from hilum.io import READERS, check_is_ct, is_volume, read, suffix_of
 from hilum.io.files import is_there
@@ -21,18 +21,18 @@ from hilum.io.folder_listing import FolderListing, list_folder
 from hilum.io.output_kinds import output_kind
 from hilum.io.uids import is_uid
 from hilum.io.unreadable import looks_like_dicom, no_readable_slice, not_downloaded, packed_files, unreadable_folder
-from hilum.scan import Known, Note, Scan, ScanRef
+from hilum.scan import Note, Scan, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hilum.io.dicom.index import Files
+    from hilum.io.dicom.index import FileHeaders
 
 _ID_DIGITS = 16
 
 _LEVELS = 3
-"""How deep subfolders are indexed each by itself, so that the headers of thousands of series are not in memory at once:
-patients, studies, series."""
+"""Subfolders down to this level (patients, studies, series) are indexed separately: the memory does not hold the
+headers of thousands of series at once."""
 
 
 def index(root: Path) -> Listing:
@@ -41,46 +41,45 @@ def index(root: Path) -> Listing:
     Parameters
     ----------
     root : Path
-        A volume file, a DICOM file, or a folder that is searched with its subfolders. What hilum wrote itself is not
-        searched.
+        A volume file, a DICOM file, or a folder that is searched with its subfolders, except outputs of hilum.
 
     Returns
     -------
     Listing
-        Volume files first, then CT series, each in a fixed order; ids are unique. Folders of files that should be
-        slices and are none, files that are links to nothing, and folders that may not be opened are refused.
+        Volume files first, then CT series, each in a fixed order; ids are unique. Refused are folders of files that
+        look like slices but are not, links to content that is not here, and folders that cannot be opened.
 
     Raises
     ------
     InputError
-        If there is no such path, nothing in it that could be a scan, or it is an output of hilum.
+        If there is no such path, nothing in it could be a scan, or it is an output of hilum.
     """
     if not is_there(root):
-        if os.path.islink(root):  # noqa: PTH114 - no path is too odd to be asked
+        if os.path.islink(root):  # noqa: PTH114 - raises for no path
             raise not_downloaded(root, [root.name])
         raise MissingInputError("there is no such file or folder", where=root, do="check the path")
     if root.is_file() or is_volume(root):
-        return Listing([_ref(root, "", tag=root.stem)])
+        return Listing([_scan_ref(root, "", tag=root.stem)])
     if kind := output_kind(root):
-        what = f"is an output of hilum ({kind}), and no input"
+        what = f"is an output of hilum ({kind}), not an input"
         do = "name a volume in it (scans/ID/ct.nii.gz), or the folder that it was made from"
         raise InputError(what, where=root, do=do, code="own-output")
     tree = list_folder(root)
-    names, copies = _volumes(root, tree)
-    refs = [_ref(root / name, "", tag=name) for name in names]
+    names, links = _volumes(root, tree)
+    refs = [_scan_ref(root / name, "", tag=name) for name in names]
     refused: list[InputError] = [not_downloaded(root / n, [n]) for n in tree.dangling if suffix_of(Path(n)) in READERS]
-    found = _search(root, tree)
-    refs += found.series(root)
-    refused += [*found.refused, *(unreadable_folder(root / name) for name in tree.locked)]
+    dicom = _search_dicom(root, tree)
+    refs += dicom.scan_refs(root)
+    refused += [*dicom.refused, *(unreadable_folder(root / name) for name in tree.locked)]
     notes = _notes(root, tree)
-    if copies:
-        notes.append(Note("same-file", f"{copies} links to volume files that are listed anyway, not taken twice"))
-    if found.aside and refs:
-        told = ", ".join(f"{count} {kind}" for kind, count in sorted(found.aside.items()))
-        notes.append(Note("no-ct-images", f"DICOM files that are no CT slices were left out: {told}"))
+    if links:
+        notes.append(Note("same-file", f"{links} links to volume files that are listed anyway: not listed twice"))
+    if dicom.ignored and refs:
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(dicom.ignored.items()))
+        notes.append(Note("no-ct-images", f"DICOM files that are not CT slices were left out: {counts}"))
     if not refs and len(refused) < 2:
-        raise refused[0] if refused else _nothing(root)
-    return Listing(_unique(refs), notes=notes, refused=list(refused))
+        raise refused[0] if refused else _no_scan_error(root)
+    return Listing(_with_unique_ids(refs), notes=notes, refused=list(refused))
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
@@ -99,11 +98,9 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     Raises
     ------
     InputError
-        What was found wrong in its rows when it was listed, or as `hilum.read` does.
+        The refusal of the listing, or as `hilum.read`.
     """
-    known = ref.known or Known()
-    if known.refusal is not None:
-        raise known.refusal
+    known = known_of(ref)
     scan = read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)
     check_is_ct(scan, ref.path)
     if not known.annotated:
@@ -112,12 +109,12 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
 
 
 def scan_id_of(series_uid: str) -> str:
-    """Name a scan's output folder after its series, without showing any text of the file.
+    """The id of a scan: a hash of its series, which shows no text of the file.
 
     Parameters
     ----------
     series_uid : str
-        A Series Instance UID, or whatever stands for it.
+        A Series Instance UID, or another text that identifies the scan.
 
     Returns
     -------
@@ -127,127 +124,144 @@ def scan_id_of(series_uid: str) -> str:
     return "ct-" + hashlib.sha256(series_uid.encode("utf-8", "replace")).hexdigest()[:_ID_DIGITS]
 
 
-def _ref(path: Path, series_uid: str, *, tag: str, files: tuple[str, ...] = ()) -> ScanRef:
+def _scan_ref(path: Path, series_uid: str, *, tag: str, files: tuple[str, ...] = ()) -> ScanRef:
+    """A scan whose id comes from its series UID or, without one, from `tag`."""
     stem = path.name[: -len(suffix_of(path))] if suffix_of(path) else path.name
     uid = series_uid or (stem if is_uid(stem) else "")
     return ScanRef("folder", scan_id_of(uid or tag), path, series_uid, files=files)
 
 
 def _volumes(root: Path, tree: FolderListing) -> tuple[list[str], int]:
-    """The volume files in the order of a walk, and how many links to one of them were left out."""
+    """The volume files, and the number of links to them that were left out."""
     names = [name for name in tree.files if suffix_of(Path(name)) in READERS]
-    linked = {name for name in names if (root / name).is_symlink()}
-    own = {os.path.realpath(root / name) for name in names if name not in linked}
-    kept = [name for name in names if name not in linked or os.path.realpath(root / name) not in own]
-    return sorted(kept, key=lambda name: Path(name).parts), len(names) - len(kept)
+    links = {name for name in names if (root / name).is_symlink()}
+    targets = {os.path.realpath(root / name) for name in names if name not in links}
+    distinct = [name for name in names if name not in links or os.path.realpath(root / name) not in targets]
+    return sorted(distinct, key=lambda name: Path(name).parts), len(names) - len(distinct)
 
 
-class _Found:
-    """What the DICOM files of a tree are."""
+class _DicomFiles:
+    """The DICOM files of a folder.
+
+    Attributes
+    ----------
+    slices : dict of str to dict of str to set of str
+        By series and folder, the names of its slices. Slices without a series UID count by folder, under ``/folder``.
+    tags : dict of str to str
+        A text that identifies each series without a UID.
+    ignored : dict of str to int
+        Files that are not CT slices, by kind.
+    done : set of str
+        Folders that have slices or are refused.
+    refused : list of InputError
+    """
 
     def __init__(self) -> None:
         self.slices: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         self.tags: dict[str, str] = {}
-        self.aside: defaultdict[str, int] = defaultdict(int)
-        self.settled: set[str] = set()
+        self.ignored: defaultdict[str, int] = defaultdict(int)
+        self.done: set[str] = set()
         self.refused: list[InputError] = []
 
-    def series(self, root: Path) -> list[ScanRef]:
-        """The CT series, each where its slices lie."""
+    def scan_refs(self, root: Path) -> list[ScanRef]:
+        """The CT series, each in the deepest folder that contains its slices."""
         refs = []
-        for key, homes in sorted(self.slices.items()):
-            common = os.path.commonpath(sorted(homes))
-            if key.startswith("/"):  # no UID tells these slices: the reader chooses among all that lie there
-                refs.append(_ref(root / common, "", tag=self.tags[key]))
+        for key, folders in sorted(self.slices.items()):
+            common = os.path.commonpath(sorted(folders))
+            if key.startswith("/"):  # without a UID the reader chooses among all slices of the folder
+                refs.append(_scan_ref(root / common, "", tag=self.tags[key]))
             else:
-                refs.append(_ref(root / common, key, tag="", files=_below(common, homes)))
+                refs.append(_scan_ref(root / common, key, tag="", files=_relative_to(common, folders)))
         return refs
 
 
-def _below(common: str, homes: Mapping[str, set[str]]) -> tuple[str, ...]:
-    """The files of some folders, relative to one in which all of them lie."""
+def _relative_to(common: str, folders: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """The files of some folders, relative to a folder that contains them all."""
     names: list[str] = []
-    for home, files in homes.items():
-        inner = home[len(common) :].removeprefix("/")
+    for folder, files in folders.items():
+        inner = folder[len(common) :].removeprefix("/")
         names += [f"{inner}/{name}" for name in files] if inner else files
     return tuple(sorted(names))
 
 
-def _search(root: Path, tree: FolderListing) -> _Found:
-    """List the CT series, and the folders whose files should be one."""
+def _search_dicom(root: Path, tree: FolderListing) -> _DicomFiles:
+    """Find the CT series, and the folders whose files should be one."""
     from hilum.io.dicom.index import read_files
-    from hilum.io.dicom.series import sort_out
+    from hilum.io.dicom.series import select_slices
 
-    found = _Found()
-    headers = {_home(name) for name in tree.files if name.lower().endswith((".mhd", ".nhdr"))}
-    for names in _parts(tree.files):
+    dicom = _DicomFiles()
+    volume_folders = {_folder_of(name) for name in tree.files if name.lower().endswith((".mhd", ".nhdr"))}
+    for names in _split_by_folder(tree.files):
         files = read_files(root, names)
-        sorted_out = sort_out(files.headers)
-        for header in sorted_out.slices:
-            home, name = os.path.split(header.path)
-            key = header.series_uid or f"/{home}"  # slices without a UID are told apart by their folder
-            # Many series name their files alike: thousands of lists hold each name once.
-            found.slices[key][sys.intern(home)].add(sys.intern(name))
-            found.settled.add(home)
+        selection = select_slices(files.headers)
+        for header in selection.slices:
+            folder, name = os.path.split(header.path)
+            key = header.series_uid or f"/{folder}"
+            # Many series use the same file names: interned, the memory holds each name once.
+            dicom.slices[key][sys.intern(folder)].add(sys.intern(name))
+            dicom.done.add(folder)
             if not header.series_uid:
                 tag = f"{header.sop_uid} {header.path}"
-                found.tags[key] = min(found.tags.get(key, tag), tag)
+                dicom.tags[key] = min(dicom.tags.get(key, tag), tag)
         damaged: list[str] = []
-        for finding in sorted_out.findings:
+        for finding in selection.findings:
             if finding.code == "ignored-damaged-file":
                 damaged += finding.files
             else:
-                found.aside[finding.code.removeprefix("ignored-").replace("-", " ")] += len(finding.files)
-        _refuse_folders(root, found, files, damaged, headers)
-    _refuse_links(root, found, tree)
-    return found
+                dicom.ignored[finding.code.removeprefix("ignored-").replace("-", " ")] += len(finding.files)
+        _refuse_folders(root, dicom, files, damaged, volume_folders)
+    _refuse_links(root, dicom, tree)
+    return dicom
 
 
-def _home(name: str) -> str:
-    return os.path.dirname(name)  # noqa: PTH120 - of thousands
+def _folder_of(name: str) -> str:
+    return os.path.dirname(name)  # noqa: PTH120 - faster for thousands of names
 
 
-def _parts(names: list[str]) -> list[list[str]]:
-    """Files by the folders in which they lie, down to a few levels."""
+def _split_by_folder(names: list[str]) -> list[list[str]]:
+    """Files by folder, down to a few levels."""
     parts: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
     for name in names:
         parts[tuple(name.split("/")[:-1][:_LEVELS])].append(name)
     return [parts[key] for key in sorted(parts)]
 
 
-def _refuse_folders(root: Path, found: _Found, files: Files, damaged: list[str], headers: set[str]) -> None:
-    """Refuse each folder without a CT slice in which files look like slices; `headers` have data files beside them."""
+def _refuse_folders(
+    root: Path, dicom: _DicomFiles, files: FileHeaders, damaged: list[str], volume_folders: set[str]
+) -> None:
+    """Refuse each folder without a CT slice that has files that look like slices.
+
+    In `volume_folders`, which have headers of volumes, files without a suffix can be the data of these.
+    """
     groups: defaultdict[str, tuple[list[str], list[str], list[str]]] = defaultdict(lambda: ([], [], []))
-    for k, names in enumerate((files.junk, damaged, files.locked)):
+    for k, names in enumerate((files.not_dicom, damaged, files.unreadable)):
         for name in names:
-            home = _home(name)
-            if suffix_of(Path(name)) not in READERS and looks_like_dicom(name, bare=home not in headers):
-                groups[home][k].append(name)
-    others = {_home(header.path) for header in files.headers if header.path not in damaged}
+            folder = _folder_of(name)
+            if suffix_of(Path(name)) not in READERS and looks_like_dicom(name, bare=folder not in volume_folders):
+                groups[folder][k].append(name)
+    with_images = {_folder_of(header.path) for header in files.headers if header.path not in damaged}
     for folder, (junk, broken, locked) in sorted(groups.items()):
-        if folder in found.settled or (folder in others and not broken and not locked):
-            continue  # slices tell of what lies beside them; of another kind of image a file or two is no matter
-        found.refused.append(no_readable_slice(root, folder, junk=junk, damaged=broken, locked=locked))
-        found.settled.add(folder)
+        # Findings on the slices of a folder report such files. Among images of another kind they do not matter.
+        if folder in dicom.done or (folder in with_images and not broken and not locked):
+            continue
+        dicom.refused.append(no_readable_slice(root, folder, junk=junk, damaged=broken, locked=locked))
+        dicom.done.add(folder)
 
 
-def _refuse_links(root: Path, found: _Found, tree: FolderListing) -> None:
-    """Refuse each folder in which slices, or all there is, are links to content that is not there."""
-    lost: defaultdict[str, list[str]] = defaultdict(list)
+def _refuse_links(root: Path, dicom: _DicomFiles, tree: FolderListing) -> None:
+    """Refuse each folder in which slices, or all files, are links to content that is not here."""
+    dangling: defaultdict[str, list[str]] = defaultdict(list)
     for name in tree.dangling:
         if suffix_of(Path(name)) not in READERS:
-            lost[_home(name)].append(name)
-    beside = {_home(name) for name in tree.files}
-    for folder, names in sorted(lost.items()):
-        if folder not in found.settled and (folder not in beside or any(map(looks_like_dicom, names))):
-            found.refused.append(not_downloaded(root / folder, names))
+            dangling[_folder_of(name)].append(name)
+    with_files = {_folder_of(name) for name in tree.files}
+    for folder, names in sorted(dangling.items()):
+        if folder not in dicom.done and (folder not in with_files or any(map(looks_like_dicom, names))):
+            dicom.refused.append(not_downloaded(root / folder, names))
 
 
 def _notes(root: Path, tree: FolderListing) -> list[Note]:
-    notes = left_out(root, tree.outputs)
-    if tree.repeated:
-        text = f"{len(tree.repeated)} linked folders lead to folders that are searched anyway: not searched twice"
-        notes.append(Note("ignored-links", text))
+    notes = [*own_output_notes(root, tree.outputs), *link_notes(tree)]
     if tables := [name for name in tree.files if name.rsplit("/", 1)[-1].lower() == "annotations.csv"]:
         what, do = "no scan gets the rows of", "give it with --annotations"
         name = tables[0].rsplit("/", 1)[-1]
@@ -259,22 +273,22 @@ def _notes(root: Path, tree: FolderListing) -> list[Note]:
     return notes
 
 
-def _nothing(root: Path) -> InputError:
-    """Why a folder holds no scan."""
+def _no_scan_error(root: Path) -> InputError:
+    """The error for a folder without a scan."""
     from hilum.io.dicom.reader import index_dicom
 
     try:
         index_dicom(root)
     except InputError as error:
         return error
-    raise AssertionError(root)  # a search that found no slice found one
+    raise AssertionError(root)  # the search has shown that there is no slice
 
 
-def _unique(refs: list[ScanRef]) -> list[ScanRef]:
-    seen: dict[str, int] = {}
-    out = []
+def _with_unique_ids(refs: list[ScanRef]) -> list[ScanRef]:
+    counts: Counter[str] = Counter()
+    unique = []
     for ref in refs:
-        seen[ref.scan_id] = count = seen.get(ref.scan_id, 0) + 1
-        renamed = ref.scan_id if count == 1 else f"{ref.scan_id}-{count}"
-        out.append(replace(ref, scan_id=renamed))
-    return out
+        counts[ref.scan_id] += 1
+        count = counts[ref.scan_id]
+        unique.append(ref if count == 1 else replace(ref, scan_id=f"{ref.scan_id}-{count}"))
+    return unique

@@ -1,26 +1,25 @@
-"""LIDC-IDRI as The Cancer Imaging Archive gives it: DICOM series in folders, their readers' XML anywhere among them.
+"""LIDC-IDRI from The Cancer Imaging Archive: DICOM series in folders, with their readings as XML files among them.
 
-A reading belongs to the series that it names; names of files and folders decide nothing, but a folder that is called
-after a case lends its name to the scan.
+A reading belongs to the series that it names; the names of files and folders do not matter. Only the id of a scan
+begins with its case, if a folder is named after one.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hilum.datasets import folder
 from hilum.datasets.listing import Listing
+from hilum.datasets.rows import series_uid_of
 from hilum.errors import InputError, MissingInputError
-from hilum.io import header_uid, is_volume, scan_names
 from hilum.io.annotations.lidc_xml import series_of
 from hilum.io.files import is_there
 from hilum.io.folder_listing import list_folder
 from hilum.io.names import safe_name
-from hilum.io.uids import is_uid
-from hilum.scan import Known, Note, Scan, ScanRef
+from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +29,8 @@ _CASE = re.compile(r"LIDC-IDRI-[0-9]{4}")
 
 
 @dataclass
-class _Readings:
-    """XML files by the series they read; those of whose series nothing could be read, by their folder."""
+class _ReadingFiles:
+    """XML files by their series, files without a readable series by their folder, and the number of X-ray readings."""
 
     of_series: defaultdict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     damaged: defaultdict[Path, list[Path]] = field(default_factory=lambda: defaultdict(list))
@@ -39,18 +38,17 @@ class _Readings:
 
 
 def recognize(root: Path) -> bool:
-    """Whether a path has the shape of LIDC-IDRI: a folder in which the first XML file is a reading.
+    """Whether the first XML file of a folder is a reading of CT.
 
     Parameters
     ----------
     root : Path
+        A folder.
 
     Returns
     -------
     bool
     """
-    if not is_there(root) or not root.is_dir():
-        return False
     for path in _xml_files(root):
         try:
             return bool(series_of(path))
@@ -61,24 +59,24 @@ def recognize(root: Path) -> bool:
 
 
 def index(root: Path, annotations: Path | None = None) -> Listing:
-    """List the CT series of a tree, each with its reading; headers are read, no voxels.
+    """List the CT series of a folder with their readings, without reading voxels.
 
-    A series gets the reading that names its Series Instance UID. Where none does and an XML file that cannot be read
-    lies in the folder of that series alone, it counts as its reading, so that the scan is refused and not taken for
-    one that nobody read. Readings of X-ray images, and of series that are not there, belong to no scan.
+    A series gets the reading that names its Series Instance UID. If there is none, and the folder of that series alone
+    has an XML file that cannot be read, this file counts as its reading: the scan is refused, and does not pass for
+    one that nobody read. Readings of X-ray images, and of series that are not here, belong to no scan.
 
     Parameters
     ----------
     root : Path
         A folder that is searched with its subfolders.
     annotations : Path, optional
-        An XML file, or a folder of them, in place of those in `root`.
+        An XML file, or a folder of them, that replaces those in `root`.
 
     Returns
     -------
     Listing
-        Ids begin with the case where a folder is called after one (``LIDC-IDRI-0001``); readings that belong to no
-        scan are counted.
+        Ids begin with the case if a folder is named after one (``LIDC-IDRI-0001``). Readings that belong to no scan
+        are counted.
 
     Raises
     ------
@@ -87,13 +85,10 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     """
     readings = _find_readings(root if annotations is None else annotations)
     listing = folder.index(root)
-    refs = listing.refs
-    alone = defaultdict(list)
-    for ref in refs:
-        alone[ref.path if ref.path.is_dir() else ref.path.parent].append(ref)
-    paired = [_pair(ref, root, readings, alone) for ref in refs]
-    notes = [*listing.notes, *_left_over(readings, paired)]
-    return Listing(paired, notes=notes, refused=listing.refused)
+    scans_in = Counter(map(_folder_of, listing.refs))
+    refs = [_with_reading(ref, root, readings, alone=scans_in[_folder_of(ref)] == 1) for ref in listing.refs]
+    notes = [*listing.notes, *_unused_reading_notes(readings, refs)]
+    return Listing(refs, notes=notes, refused=listing.refused)
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
@@ -108,51 +103,54 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     Returns
     -------
     Scan
-        Annotated where a reading was found; elsewhere a note says that there is none.
+        Annotated if it has a reading; otherwise a note says that there is none.
 
     Raises
     ------
     InputError
-        As `hilum.read` does.
+        As `hilum.read`.
     """
-    known = ref.known or Known()
+    known = ref.known or DatasetEntry()
     scan = folder.load(ref, max_gap_mm=max_gap_mm)
-    own = [note for note in scan.notes if not _tells_of_the_reading(note, ref)]
-    return replace(scan, notes=tuple(own) if known.annotated else (*own, *known.notes))
+    notes = [note for note in scan.notes if not _is_about_the_reading(note, ref)]
+    return replace(scan, notes=tuple(notes) if known.annotated else (*notes, *known.notes))
 
 
-def _tells_of_the_reading(note: Note, ref: ScanRef) -> bool:
-    """Whether a note says that the reading, and nothing else, was ignored because it is not DICOM."""
-    beside = ref.annotations is not None and ref.annotations.is_relative_to(ref.path)
-    return note.code == "ignored-files" and beside and note.text.startswith("1 files ")
+def _is_about_the_reading(note: Note, ref: ScanRef) -> bool:
+    """Whether a note reports only the reading as a file that is not DICOM."""
+    among_slices = ref.annotations is not None and ref.annotations.is_relative_to(ref.path)
+    return note.code == "ignored-files" and among_slices and note.text.startswith("1 files ")
 
 
-def _pair(ref: ScanRef, root: Path, readings: _Readings, alone: dict[Path, list[ScanRef]]) -> ScanRef:
-    found = readings.of_series.get(_uid(ref), [])
-    home = ref.path if ref.path.is_dir() else ref.path.parent
-    if not found and len(alone[home]) == 1:
-        found = readings.damaged.get(home.resolve(), [])
+def _folder_of(ref: ScanRef) -> Path:
+    return ref.path if ref.path.is_dir() else ref.path.parent
+
+
+def _with_reading(ref: ScanRef, root: Path, readings: _ReadingFiles, *, alone: bool) -> ScanRef:
+    """A scan of this data set with its reading; `alone` if its folder has no other scan."""
+    paths = readings.of_series.get(series_uid_of(ref), [])
+    if not paths and alone:
+        paths = readings.damaged.get(_folder_of(ref).resolve(), [])
     notes = []
-    if not found:
-        notes.append(Note("no-reading", "no reading of this series was found: nobody is known to have looked"))
-    if len(found) > 1 and len({path.read_bytes() for path in found}) > 1:
-        what = f"{len(found)} different readings of this series: took the first by path{_called(found[0])}"
+    if not paths:
+        notes.append(Note("no-reading", "this series has no reading: nobody is known to have looked for nodules"))
+    if len(paths) > 1 and len({path.read_bytes() for path in paths}) > 1:
+        name = f", {safe_name(paths[0].name)}" if safe_name(paths[0].name) else ""
+        what = f"{len(paths)} different readings of this series: took the first by path{name}"
         notes.append(Note("several-readings", what))
-    return _named(replace(ref, known=Known(notes=tuple(notes))), root, found[0] if found else None)
-
-
-def _named(ref: ScanRef, root: Path, annotations: Path | None) -> ScanRef:
-    """A scan of this data set, called after its case where a folder tells it."""
     case = next((part for part in ref.path.relative_to(root).parts if _CASE.fullmatch(part)), "")
-    name = f"{case}-{ref.scan_id.removeprefix('ct-')}" if case else ref.scan_id
-    return replace(ref, dataset="lidc", scan_id=name, annotations=annotations)
+    scan_id = f"{case}-{ref.scan_id.removeprefix('ct-')}" if case else ref.scan_id
+    annotations = paths[0] if paths else None
+    return replace(
+        ref, dataset="lidc", scan_id=scan_id, annotations=annotations, known=DatasetEntry(notes=tuple(notes))
+    )
 
 
-def _left_over(readings: _Readings, refs: list[ScanRef]) -> list[Note]:
-    used = {_uid(ref) for ref in refs}
-    absent = [paths[0] for uid, paths in sorted(readings.of_series.items()) if uid not in used]
-    taken = {ref.annotations for ref in refs}
-    damaged = [path for paths in readings.damaged.values() for path in paths if path not in taken]
+def _unused_reading_notes(readings: _ReadingFiles, refs: list[ScanRef]) -> list[Note]:
+    uids = {series_uid_of(ref) for ref in refs}
+    absent = [paths[0] for uid, paths in sorted(readings.of_series.items()) if uid not in uids]
+    used = {ref.annotations for ref in refs}
+    damaged = [path for paths in readings.damaged.values() for path in paths if path not in used]
     notes = []
     for paths, what in ((absent, "read series that are not here"), (damaged, "are damaged or name no series")):
         if paths:
@@ -165,29 +163,23 @@ def _left_over(readings: _Readings, refs: list[ScanRef]) -> list[Note]:
     return notes
 
 
-def _called(path: Path) -> str:
-    """The name of a file where that may be shown, to stand after a comma."""
-    return f", {safe_name(path.name)}" if safe_name(path.name) else ""
-
-
-def _find_readings(root: Path) -> _Readings:
+def _find_readings(root: Path) -> _ReadingFiles:
     if not is_there(root):
         raise MissingInputError("there is no such file or folder", where=root, do="check the path")
-    found = _Readings()
+    readings = _ReadingFiles()
     for path in _xml_files(root):
         try:
             uid = series_of(path)
         except InputError as refusal:
             if refusal.code == "xray-message":
-                found.xrays += 1
-            else:
-                found.damaged[path.parent.resolve()].append(path)
-            continue
+                readings.xrays += 1
+                continue
+            uid = ""
         if uid:
-            found.of_series[uid].append(path)
+            readings.of_series[uid].append(path)
         else:
-            found.damaged[path.parent.resolve()].append(path)
-    return found
+            readings.damaged[path.parent.resolve()].append(path)
+    return readings
 
 
 def _xml_files(root: Path) -> Iterator[Path]:
@@ -197,11 +189,3 @@ def _xml_files(root: Path) -> Iterator[Path]:
     for name in list_folder(root).files:
         if name.lower().endswith(".xml"):
             yield root / name
-
-
-def _uid(ref: ScanRef) -> str:
-    """The series of a listed scan; a volume file is called after it, or names it in its header."""
-    if ref.series_uid or not is_volume(ref.path):
-        return ref.series_uid
-    stem = scan_names(ref.path)[0]
-    return stem if is_uid(stem) else header_uid(ref.path)

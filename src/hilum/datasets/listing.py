@@ -1,4 +1,4 @@
-"""What listing a data set gives: its scans, and what its tables hold beside them."""
+"""The scans of a data set, as its adapter lists them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hilum.io.names import safe_name
-from hilum.scan import Note
+from hilum.outputs.records import TableRecord
+from hilum.scan import DatasetEntry, Note
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from hilum.errors import HilumError
-    from hilum.outputs.records import TableRecord
+    from hilum.io.folder_listing import FolderListing
     from hilum.scan import ScanRef
 
 _NAMED = 5
-"""How many outputs are named."""
+"""Outputs that are named; more are counted."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Listing:
     refs : list of ScanRef
         In a fixed order, with unique ids.
     tables : list of TableRecord
-        One for each csv read: rows that fit no scan and scans without rows, counted and named.
+        One for each csv read: counts and names of rows without a scan and scans without rows.
     notes : list of Note
-        What was odd about the data set as a whole.
+        On the data set, not on a scan.
     refused : list of HilumError
-        One for each folder or file that should be a scan and cannot be one; its ``where`` is what it is about.
+        One for each folder or file that should be a scan but cannot be read; its ``where`` is the folder or file.
     """
 
     refs: list[ScanRef]
@@ -42,8 +43,48 @@ class Listing:
     refused: list[HilumError] = field(default_factory=list)
 
 
-def left_out(root: Path, outputs: Sequence[str]) -> list[Note]:
-    """Say which folders were not searched, because hilum wrote them.
+def known_of(ref: ScanRef) -> DatasetEntry:
+    """What was known of a scan when it was listed.
+
+    Parameters
+    ----------
+    ref : ScanRef
+
+    Returns
+    -------
+    DatasetEntry
+
+    Raises
+    ------
+    HilumError
+        The refusal, if the scan was listed with one.
+    """
+    known = ref.known or DatasetEntry()
+    if known.refusal is not None:
+        raise known.refusal
+    return known
+
+
+def link_notes(tree: FolderListing) -> list[Note]:
+    """Report the links that were not followed.
+
+    Parameters
+    ----------
+    tree : FolderListing
+
+    Returns
+    -------
+    list of Note
+        Code ``"ignored-links"``; empty if there is none.
+    """
+    if not tree.repeated:
+        return []
+    text = f"{len(tree.repeated)} linked folders lead to folders that are searched anyway: not searched twice"
+    return [Note("ignored-links", text)]
+
+
+def own_output_notes(root: Path, outputs: Sequence[str]) -> list[Note]:
+    """Report the folders that were not searched because hilum wrote them.
 
     Parameters
     ----------
@@ -54,13 +95,52 @@ def left_out(root: Path, outputs: Sequence[str]) -> list[Note]:
     Returns
     -------
     list of Note
-        Code ``"own-output"``; a few by name, the others counted.
+        Code ``"own-output"``. The first few are named, the others counted.
     """
     notes = []
     for name in outputs[:_NAMED]:
-        kept = safe_name(name) or "a folder"
         what = "is an output of hilum: left out"
-        notes.append(Note("own-output", f"{kept} {what}", f"{root.name}/{name} {what}"))
+        notes.append(Note("own-output", f"{safe_name(name) or 'a folder'} {what}", f"{root.name}/{name} {what}"))
     if len(outputs) > _NAMED:
         notes.append(Note("own-output", f"{len(outputs) - _NAMED} more outputs of hilum: left out"))
     return notes
+
+
+def table_record(
+    name: str,
+    rows: Mapping[str, int],
+    used: Container[str],
+    scans_without_rows: Iterable[str],
+    public: Callable[[str], str],
+) -> TableRecord:
+    """Count the rows of a csv that belong to scans and those that do not.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    rows : mapping of str to int
+        Number of rows by the scan or patient that they name.
+    used : container of str
+        The names that belong to scans.
+    scans_without_rows : iterable of str
+    public : callable
+        From a name in the table to one that may be shown.
+
+    Returns
+    -------
+    TableRecord
+    """
+    unused: dict[str, int] = {}
+    for key, count in rows.items():
+        if key not in used:
+            unused[public(key)] = unused.get(public(key), 0) + count
+    total, rows_without_scan = sum(rows.values()), sum(unused.values())
+    return TableRecord(
+        name=name,
+        rows=total,
+        rows_of_scans=total - rows_without_scan,
+        rows_without_scan=rows_without_scan,
+        series_without_scan=dict(sorted(unused.items())),
+        scans_without_rows=sorted(scans_without_rows),
+    )

@@ -1,4 +1,4 @@
-"""Where the parts of LUNA16 lie in a folder: scans, lung masks and tables, wherever people have put them."""
+"""Find the parts of LUNA16 in a folder: scans, lung masks and tables, in any layout that people use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hilum.datasets.listing import left_out
+from hilum.datasets.listing import link_notes, own_output_notes
 from hilum.errors import one_line
 from hilum.io import READERS, suffix_of
 from hilum.io.folder_listing import FolderListing, list_folder
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 SUBSET = re.compile(r"subset(\d{1,3})", re.IGNORECASE)
-"""What LUNA16 calls its ten parts."""
+"""Names of the ten parts of LUNA16."""
 
-_SCANS, _DATA = (".mhd", ".mha"), (".raw", ".zraw")
+_HEADER_SUFFIXES, _DATA_SUFFIXES = (".mhd", ".mha"), (".raw", ".zraw")
 
-_MASKS = "seg-lungs"
-"""How the folder of lung masks begins."""
+_MASK_FOLDER = re.compile(r"seg-lungs", re.IGNORECASE)
+_OUTER_FOLDER = re.compile(r"subset\d{1,3}$|.*luna", re.IGNORECASE)
+
+_SERIES_COLUMN = re.compile(r"series[ _]?(instance)?uid", re.IGNORECASE)
+
+_LONGEST_DATE = 16
 
 TABLES: Mapping[str, tuple[str, ...]] = {
     "annotations": ("annotations.csv",),
@@ -34,24 +38,24 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "excluded": ("annotations_excluded.csv",),
     "patients": ("patients.csv", "metadata.csv"),
 }
-"""The names of each table, in lower case; of several the first counts, as LUNA16 itself says of its candidates."""
+"""File names of each table, in lower case. The first one counts; LUNA16 replaced its candidates by a second version."""
 
 
 @dataclass(frozen=True)
-class Files:
+class Luna16Files:
     """The parts of the data set.
 
     Parameters
     ----------
     scans : list of Path
-        Headers, in the order of their paths; one whose data are there without it too, so that it is missed by name.
+        Header files, sorted; includes missing ones whose data file is there, so that an error names them.
     lungs : mapping of str to Path
         Lung masks by series UID.
     tables : mapping of str to Path
         By the keys of `TABLES`.
     notes : list of Note
     tree : FolderListing
-        What the search met beside them.
+        All files of the folder.
     """
 
     scans: list[Path]
@@ -61,171 +65,162 @@ class Files:
     tree: FolderListing
 
 
-def find_files(root: Path) -> Files:
-    """Look through a folder, names only; tables and masks that are not in it are looked for beside it and above.
+def find_luna16_files(root: Path) -> Luna16Files:
+    """Find the parts by their names; tables and masks that are not in the folder are searched beside and above it.
 
     Parameters
     ----------
     root : Path
-        A folder: the whole data set, some subsets, one of them, or nothing but scans.
+        A folder: the whole data set, some subsets, one of them, or only scans.
 
     Returns
     -------
-    Files
+    Luna16Files
     """
     tree = list_folder(root)
     paths = [root / name for name in (*tree.files, *tree.dangling)]
-    headers = {path for path in paths if path.suffix.lower() in _SCANS}
+    headers = {path for path in paths if path.suffix.lower() in _HEADER_SUFFIXES}
     masks = {path for path in headers if _is_mask(root, path)}
-    bare = {path.with_suffix(".mhd") for path in paths if path.suffix.lower() in _DATA and not _is_mask(root, path)}
-    scans = sorted((headers - masks) | {path for path in bare if not _has_header(path, headers)})
+    data = [path for path in paths if path.suffix.lower() in _DATA_SUFFIXES and not _is_mask(root, path)]
+    missing = {path.with_suffix(".mhd") for path in data if not _has_header(path, headers)}
+    scans = sorted((headers - masks) | missing)
     csvs = [path for path in paths if path.suffix.lower() == ".csv"]
     uids = {path.stem for path in scans}
     tables, notes = {}, []
-    beside = list(_beside(root))
+    nearby = list(_nearby_files(root))
     for kind, names in TABLES.items():
-        found = sorted((path for path in csvs if path.name.lower() in names), key=lambda path: _rank(path, names))
-        if not found:
-            found = sorted((p for p in beside if p.name.lower() in names), key=lambda path: _rank(path, names))
-            found = [path for path in found if _is_of(path, uids)]
-            notes += [
-                Note(
-                    "table-beside",
-                    f"took {_called(path)}, which lies beside",
-                    f"took {path.parent.name}/{path.name}, which lies beside",
-                )
-                for path in found[:1]
-            ]
-        if found:
-            tables[kind] = found[0]
-            notes += _passed_over(found)
+        candidates = _tables_named(names, csvs)
+        if not candidates:
+            candidates = [path for path in _tables_named(names, nearby) if _has_rows_of(path, uids)]
+            notes += [_nearby_table_note(path) for path in candidates[:1]]
+        if candidates:
+            tables[kind] = candidates[0]
+            notes += _other_tables_notes(candidates)
     if not masks:
-        masks = {path for path in beside if path.suffix.lower() in _SCANS}
-    return Files(scans, {path.stem: path for path in sorted(masks)}, tables, [*notes, *_told(root, tree)], tree)
+        masks = {path for path in nearby if path.suffix.lower() in _HEADER_SUFFIXES}
+    lungs = {path.stem: path for path in sorted(masks)}
+    return Luna16Files(scans, lungs, tables, [*notes, *_search_notes(root, tree)], tree)
 
 
 def looks_like_luna16(root: Path) -> bool:
-    """Whether a folder is LUNA16, or a part of it, by what lies in it.
+    """Whether a folder is LUNA16, or a part of it, by its files.
 
     Parameters
     ----------
     root : Path
+        A folder.
 
     Returns
     -------
     bool
-        True where scans lie in folders called ``subset0``, ...; or where all there is are .mhd files called by their
-        series UIDs, with a table that is of them or LUNA16's lung masks, in the folder or beside it.
+        True if scans are in folders named ``subset0``, ... Also True if all scans are .mhd files named by their series
+        UIDs, and the folder or the one above it has a table with rows of them or LUNA16's lung masks.
     """
     folders = [root, *_folders(root)]
-    deeper = [inner for folder in folders[1:] if _PART.match(folder.name) for inner in _folders(folder)]
+    deeper = [inner for folder in folders[1:] if _OUTER_FOLDER.match(folder.name) for inner in _folders(folder)]
     deeper += [inner for folder in deeper if SUBSET.fullmatch(folder.name) for inner in _folders(folder)]
-    near = [*folders, *deeper]
-    if any(SUBSET.fullmatch(folder.resolve().name) and any(folder.glob("*.mhd")) for folder in near):
+    folders += deeper
+    if any(SUBSET.fullmatch(folder.resolve().name) and any(folder.glob("*.mhd")) for folder in folders):
         return True
-    if not any(_is_series(path) for folder in near if not _MASK.match(folder.name) for path in folder.glob("*.mhd")):
+    scan_folders = [folder for folder in folders if not _MASK_FOLDER.match(folder.name)]
+    if not any(_is_named_by_series(path) for folder in scan_folders for path in folder.glob("*.mhd")):
         return False
-    files = find_files(root)
-    others = [name for name in files.tree.files if _is_other_scan(name)]
-    named = bool(files.scans) and all(map(_is_series, files.scans))
-    given = {kind: path for kind, path in files.tables.items() if kind != "patients"}
+    files = find_luna16_files(root)
+    if not files.scans or not all(map(_is_named_by_series, files.scans)) or any(map(_is_other_scan, files.tree.files)):
+        return False
+    tables = [path for kind, path in files.tables.items() if kind != "patients"]
     uids = {path.stem for path in files.scans}
-    return named and not others and (bool(files.lungs) or any(_is_of(path, uids) for path in given.values()))
+    return bool(files.lungs) or any(_has_rows_of(path, uids) for path in tables)
 
 
-_LONGEST_DATE = 16
-
-_PART = re.compile(r"subset\d{1,3}$|.*luna", re.IGNORECASE)
-_MASK = re.compile(_MASKS, re.IGNORECASE)
-_SERIES = re.compile(r"series[ _]?(instance)?uid", re.IGNORECASE)
-
-
-def _is_series(path: Path) -> bool:
-    """Whether a file is called by a series UID; one that is short could be a date, or a number that somebody gave."""
+def _is_named_by_series(path: Path) -> bool:
+    """Whether the name of a file is a series UID; a short one could be a date or another number."""
     return is_uid(path.stem) and (bool(safe_name(path.stem)) or len(path.stem) > _LONGEST_DATE)
 
 
 def _folders(root: Path) -> list[Path]:
     try:
         return sorted(path for path in root.iterdir() if not path.name.startswith(".") and path.is_dir())
-    except OSError:  # may not be opened: no shape to see
+    except OSError:  # cannot be opened
         return []
 
 
 def _is_other_scan(name: str) -> bool:
-    """Whether a file may be a scan that is none of LUNA16's."""
+    """Whether a file may be a scan that does not belong to LUNA16."""
     suffix = suffix_of(Path(name))
-    return (suffix in READERS and suffix not in _SCANS) or looks_like_dicom(name, bare=False)
+    return (suffix in READERS and suffix not in _HEADER_SUFFIXES) or looks_like_dicom(name, bare=False)
 
 
-def _beside(root: Path) -> Iterator[Path]:
-    """Tables and lung masks of the folders above: of the next one, and on from each that is a subset."""
+def _nearby_files(root: Path) -> Iterator[Path]:
+    """Tables and lung masks in the folder above and, as long as a folder is a subset, in those above it."""
     folder = root.resolve()
     while folder != folder.parent:
         above = folder.parent
-        places = [above, *(path for path in _folders(above) if path.name.lower().startswith("csv"))]
-        for place in places:
-            yield from sorted(path for path in place.glob("*.[cC][sS][vV]") if path.is_file())
-        for masks in (path for path in _folders(above) if _MASK.match(path.name) and path != root.resolve()):
+        table_folders = [above, *(path for path in _folders(above) if path.name.lower().startswith("csv"))]
+        for tables in table_folders:
+            yield from sorted(path for path in tables.glob("*.[cC][sS][vV]") if path.is_file())
+        for masks in (path for path in _folders(above) if _MASK_FOLDER.match(path.name) and path != root.resolve()):
             yield from sorted(path for path in masks.rglob("*.mh[ad]") if path.is_file())
         if not SUBSET.fullmatch(folder.name):
             return
         folder = above
 
 
-def _is_of(path: Path, uids: Collection[str]) -> bool:
-    """Whether a csv has a row of one of these series, or of another that the same archive named."""
-    roots = {uid.rpartition(".")[0] for uid in uids if is_uid(uid)}
+def _has_rows_of(path: Path, uids: Collection[str]) -> bool:
+    """Whether a csv has a row of one of these series, or of another from the same archive."""
+    prefixes = {uid.rpartition(".")[0] for uid in uids if is_uid(uid)}
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as lines:
-            if not _SERIES.search(next(lines, "")):
+            if not _SERIES_COLUMN.search(next(lines, "")):
                 return False
-            return path.name.lower() in TABLES["patients"] or any(_root_of(line) in roots for line in lines)
+            return path.name.lower() in TABLES["patients"] or any(_uid_prefix(line) in prefixes for line in lines)
     except OSError:
         return False
 
 
-def _root_of(line: str) -> str:
-    """The first part of the UID with which a line begins."""
+def _uid_prefix(line: str) -> str:
+    """The UID at the start of a line without its last part."""
     uid = line.partition(",")[0].strip(' "')
     return uid.rpartition(".")[0] if is_uid(uid) else ""
 
 
-def _told(root: Path, tree: FolderListing) -> list[Note]:
-    notes = []
-    if tree.repeated:
-        text = f"{len(tree.repeated)} linked folders lead to folders that are searched anyway: not searched twice"
-        notes.append(Note("ignored-links", text))
-    notes += left_out(root, tree.outputs)
+def _search_notes(root: Path, tree: FolderListing) -> list[Note]:
+    notes = [*link_notes(tree), *own_output_notes(root, tree.outputs)]
     if others := [name for name in tree.files if _is_other_scan(name)]:
-        what = f"{len(others)} files of other kinds that may be scans were left out; --dataset folder takes them"
+        what = f"{len(others)} files of other kinds that may be scans were left out; --dataset folder reads them"
         notes.append(Note("not-luna16", what))
     return notes
 
 
 def _is_mask(root: Path, path: Path) -> bool:
-    return any(name.lower().startswith(_MASKS) for name in path.relative_to(root).parent.parts)
+    return any(_MASK_FOLDER.match(name) for name in path.relative_to(root).parent.parts)
 
 
 def _has_header(path: Path, headers: set[Path]) -> bool:
-    return any(path.with_suffix(suffix) in headers for suffix in _SCANS)
+    return any(path.with_suffix(suffix) in headers for suffix in _HEADER_SUFFIXES)
 
 
-def _rank(path: Path, names: tuple[str, ...]) -> tuple[int, int, str]:
-    """The newest name first, then the shallowest place."""
-    return names.index(path.name.lower()), len(path.parts), str(path)
+def _tables_named(names: tuple[str, ...], paths: list[Path]) -> list[Path]:
+    """The files with one of these names: by the order of the names, then the least deep."""
+    matches = [path for path in paths if path.name.lower() in names]
+    return sorted(matches, key=lambda path: (names.index(path.name.lower()), len(path.parts), str(path)))
 
 
-def _passed_over(found: list[Path]) -> list[Note]:
-    """Name the tables that were not taken, unless they are copies of the one that was."""
-    taken, *others = found
-    different = [path for path in others if not filecmp.cmp(taken, path, shallow=False)]
+def _nearby_table_note(path: Path) -> Note:
+    what = "is used, from outside the folder"
+    return Note("table-beside", f"{_safe_table_name(path)} {what}", f"{path.parent.name}/{path.name} {what}")
+
+
+def _other_tables_notes(candidates: list[Path]) -> list[Note]:
+    """Name the tables that are not used, except copies of the one that is."""
+    used, *others = candidates
+    different = [path for path in others if not filecmp.cmp(used, path, shallow=False)]
     if not different:
         return []
-    names = ", ".join(sorted({_called(path) for path in different}))
-    return [Note("chose-table", one_line(f"took {_called(taken)}, and not {names}", limit=200))]
+    names = ", ".join(sorted({_safe_table_name(path) for path in different}))
+    return [Note("chose-table", one_line(f"used {_safe_table_name(used)}, not {names}", limit=200))]
 
 
-def _called(path: Path) -> str:
-    """A table and its folder, where the folder's name may be shown."""
+def _safe_table_name(path: Path) -> str:
+    """A table with its folder, if the folder's name may be shown."""
     return f"{(safe_name(path.parent.name.removesuffix('FILES')) and path.parent.name) or '(a folder)'}/{path.name}"

@@ -1,13 +1,13 @@
-"""Whose scan is it? LUNA16 does not say: folds by patient need a list of patients.
+"""The patients of LUNA16, for folds by patient.
 
-LUNA16 names its scans by series UID alone. Of its 888 series two are of one patient, LIDC-IDRI-0332, as the metadata
-of LIDC-IDRI tell (https://doi.org/10.7937/K9/TCIA.2015.LO9QL9SX), and they lie in different subsets.
+LUNA16 names its scans by series UID alone. Two of its 888 series are of one patient, LIDC-IDRI-0332, according to the
+metadata of LIDC-IDRI (https://doi.org/10.7937/K9/TCIA.2015.LO9QL9SX), and they are in different subsets.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from hilum.io.annotations.csv_tables import read_rows
 from hilum.scan import Note
@@ -20,7 +20,7 @@ PATIENTS: Mapping[str, str] = {
     "1.3.6.1.4.1.14519.5.2.1.6279.6001.159996104466052855396410079250": "LIDC-IDRI-0332",
     "1.3.6.1.4.1.14519.5.2.1.6279.6001.316900421002460665752357657094": "LIDC-IDRI-0332",
 }
-"""The one patient with two series in LUNA16; everybody else has one."""
+"""The only patient with two series in LUNA16."""
 
 _PUBLIC = re.compile(r"LIDC-IDRI-\d{4}")
 
@@ -34,26 +34,19 @@ _ALIASES = {
 }
 
 
-class Folds(NamedTuple):
-    """The fold of each series, and what was done for that."""
-
-    folds: dict[str, int]
-    notes: list[Note]
-
-
 def read_patients(path: Path) -> dict[str, str]:
-    """Read whose series is whose.
+    """Read the patient of each series.
 
     Parameters
     ----------
     path : Path
-        A csv with the columns seriesuid and patient_id, or the metadata.csv that TCIA gives with LIDC-IDRI (Series
-        UID, Subject ID).
+        A csv with the columns seriesuid and patient_id, or the metadata.csv of LIDC-IDRI at TCIA (Series UID,
+        Subject ID).
 
     Returns
     -------
     dict of str to str
-        Patient by series UID; a blank one is left out.
+        Patient by series UID, without blank ones.
 
     Raises
     ------
@@ -65,8 +58,8 @@ def read_patients(path: Path) -> dict[str, str]:
     return {row.key: row.values[1].strip() for row in rows if row.values is not None and row.values[1].strip()}
 
 
-def whole_folds(folds: Mapping[str, int], patients: Mapping[str, str]) -> Folds:
-    """Put all series of a patient into one fold, the lowest of theirs.
+def patient_folds(folds: Mapping[str, int], patients: Mapping[str, str]) -> tuple[dict[str, int], list[Note]]:
+    """Put all series of a patient into the lowest of their folds.
 
     Parameters
     ----------
@@ -77,17 +70,18 @@ def whole_folds(folds: Mapping[str, int], patients: Mapping[str, str]) -> Folds:
 
     Returns
     -------
-    Folds
-        With a note for each patient that was moved, code ``"patient-in-folds"``; only public names are shown.
+    folds : dict of str to int
+    notes : list of Note
+        One for each patient whose series had several folds, code ``"patient-in-folds"``; only public names are shown.
     """
-    theirs: dict[str, set[int]] = {}
+    folds_of: dict[str, set[int]] = {}
     for uid, fold in folds.items():
-        theirs.setdefault(patients.get(uid, uid), set()).add(fold)
+        folds_of.setdefault(patients.get(uid, uid), set()).add(fold)
     notes = []
-    for patient, several in theirs.items():
+    for patient, several in folds_of.items():
         if len(several) > 1:
             name = patient if _PUBLIC.fullmatch(patient) else "a patient"
             where = " and ".join(map(str, sorted(several)))
             what = f"{name} has scans in subsets {where}; their patient_fold is {min(several)}"
             notes.append(Note("patient-in-folds", what))
-    return Folds({uid: min(theirs[patients.get(uid, uid)]) for uid in folds}, notes)
+    return {uid: min(folds_of[patients.get(uid, uid)]) for uid in folds}, notes

@@ -1,4 +1,4 @@
-"""Where each scan of a run was found, what it is called in public, and what its output folder is called."""
+"""Name the scans of a run: the input each comes from, its public case, and its output folder."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from hilum.scan import ScanRef
 
 RULES = ("uid", "folder", "case")
-"""What the folders of scans may be called after."""
+"""Rules for the names of scans' output folders."""
 
 _NAME = re.compile(
     r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$))[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9_-])?",
     re.IGNORECASE | re.ASCII,
 )
-"""Names that every system takes for one folder, and no shell for anything else; some are devices on Windows."""
+"""Names that are safe on every system and in every shell; Windows reserves some for devices."""
 
-_RULE = "letters of ASCII, digits, '.', '_', '-', at most 100, first and last no mark"
+_NAME_RULE = "letters of ASCII, digits, '.', '_', '-', at most 100, a letter or digit first, no '.' last"
 
-_LONGEST = 60
-"""How much of a second path a message shows."""
+_LONGEST_PATH = 60
+"""Characters of a second path in a message."""
 
 _PATIENT = re.compile(r"[0-9a-f]{32}")
 
 
 def is_scan_name(name: str) -> bool:
-    """Whether a scan's output folder may be called so.
+    """Whether a scan's output folder may have a name.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def is_scan_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def sources_of(inputs: Sequence[Path]) -> list[tuple[Path, str]]:
-    """Tell the inputs of a run apart.
+def name_inputs(inputs: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Give each input of a run a name.
 
     Parameters
     ----------
@@ -57,11 +57,10 @@ def sources_of(inputs: Sequence[Path]) -> list[tuple[Path, str]]:
 
     Returns
     -------
-    list of tuple of Path and str
-        Each as an absolute path, and what it is called: its name, or where there are several its path below the
-        deepest folder that holds them all.
+    list of (Path, str)
+        The absolute path of each, and its name: its path relative to the deepest folder that contains all inputs.
     """
-    paths = [Path(os.path.abspath(path)) for path in inputs]  # noqa: PTH100 - links stay as they were given
+    paths = [Path(os.path.abspath(path)) for path in inputs]  # noqa: PTH100 - do not resolve links
     try:
         base = os.path.commonpath([path.parent for path in paths]) if paths else ""
     except ValueError:  # on several drives
@@ -69,46 +68,46 @@ def sources_of(inputs: Sequence[Path]) -> list[tuple[Path, str]]:
     return [(path, path.relative_to(base).as_posix() if base else path.name) for path in paths]
 
 
-def place_of(path: Path, root: Path) -> str:
-    """Where something lies in an input.
+def path_in_input(path: Path, root: Path) -> str:
+    """The path of something relative to an input.
 
     Parameters
     ----------
     path : Path
     root : Path
-        The input, as `sources_of` gives it.
+        The input, as `name_inputs` returns it.
 
     Returns
     -------
     str
-        Relative to it, parts separated by ``/``; ``.`` for the input itself.
+        With ``/`` between its parts; ``.`` for the input itself.
     """
-    return PurePath(os.path.relpath(os.path.abspath(path), root)).as_posix()  # noqa: PTH100 - as above
+    return PurePath(os.path.relpath(os.path.abspath(path), root)).as_posix()  # noqa: PTH100 - do not resolve links
 
 
-def placed(ref: ScanRef, root: Path, source: str) -> ScanRef:
-    """Tell a scan where it was found, and its public case where a data set gives one.
+def with_origin(ref: ScanRef, root: Path, source: str) -> ScanRef:
+    """Add to a scan where it comes from, and its public case if a data set gives one.
 
     Parameters
     ----------
     ref : ScanRef
     root : Path
     source : str
-        The input that it was found in, and its name, as `sources_of` gives them.
+        The input and its name, as `name_inputs` returns them.
 
     Returns
     -------
     ScanRef
     """
-    place = place_of(ref.path, root)
-    case = public_case(f"{root.name}/{place}")
+    path = path_in_input(ref.path, root)
+    case = public_case(f"{root.name}/{path}")
     if ref.dataset == "dsb2017" and _PATIENT.fullmatch(ref.scan_id):
         case = safe_name(ref.scan_id)
-    return replace(ref, source=source, place=place, case=case)
+    return replace(ref, source=source, place=path, case=case)
 
 
-def names_by_rule(ref: ScanRef) -> dict[str, str]:
-    """What a scan is called by each of the `RULES`; empty where a rule gives no name.
+def possible_names(ref: ScanRef) -> dict[str, str]:
+    """The name of a scan by each of the `RULES`.
 
     Parameters
     ----------
@@ -117,23 +116,24 @@ def names_by_rule(ref: ScanRef) -> dict[str, str]:
     Returns
     -------
     dict of str to str
+        Empty strings where a rule gives no name.
     """
-    path = Path(os.path.abspath(ref.path))  # noqa: PTH100 - as above
+    path = Path(os.path.abspath(ref.path))  # noqa: PTH100 - do not resolve links
     is_file = is_volume(path) or path.is_file()
-    ending = (suffix_of(path) or path.suffix) if is_file else ""
-    return {"uid": ref.uid_id or ref.scan_id, "folder": path.name.removesuffix(ending), "case": ref.case}
+    suffix = (suffix_of(path) or path.suffix) if is_file else ""
+    return {"uid": ref.uid_id or ref.scan_id, "folder": path.name.removesuffix(suffix), "case": ref.case}
 
 
 def name_scans(refs: Iterable[ScanRef], by: str) -> list[ScanRef]:
-    """Call scans' output folders after something else than their series UIDs.
+    """Name the output folders of scans.
 
     Parameters
     ----------
     refs : iterable of ScanRef
         From `hilum.datasets.survey.survey`.
     by : {"uid", "folder", "case"}
-        ``uid``: the id that each has, a hash of its series UID as a rule. ``folder``: the folder that holds its slices,
-        or the stem of its file. ``case``: its public case id.
+        ``uid``: the id that each has, usually a hash of its series UID. ``folder``: the folder of its slices, or the
+        stem of its file. ``case``: its public case id.
 
     Returns
     -------
@@ -143,31 +143,32 @@ def name_scans(refs: Iterable[ScanRef], by: str) -> list[ScanRef]:
     Raises
     ------
     InputError
-        If there is no such rule, a scan has no such name or one that not every system takes, or two have the same.
+        If there is no such rule, a scan has no such name or an unsafe one, or two scans have the same.
     """
     if by not in RULES:
         raise InputError(f"is {by!r}, expected one of {', '.join(RULES)}", where="by", code="option")
     named = []
-    taken: dict[str, ScanRef] = {}
+    first_with: dict[str, ScanRef] = {}
     for ref in refs:
-        name = names_by_rule(ref)[by]
+        names = possible_names(ref)
+        name = names[by]
         do = "give another --name-by"
         if not name:
             raise InputError("no public case id is known of this scan", where=ref.path, do=do, code="name")
         if not is_scan_name(name):
-            what = f"its name cannot be a scan's: {_RULE}"
+            what = f"its name cannot be that of an output folder: expected {_NAME_RULE}"
             raise InputError(what, where=ref.path, do=f"rename it, or {do}", code="name")
-        other = taken.setdefault(name.casefold(), ref)
+        other = first_with.setdefault(name.casefold(), ref)
         if other is not ref:
-            what = f"would be called {name!r}, and so would {_told(other, ref)}"
+            what = f"its output folder would be {name!r}, the same as that of {_describe(other, ref)}"
             raise InputError(what, where=ref.path, do=f"rename one, or {do}", code="name")
-        named.append(replace(ref, scan_id=name, uid_id=names_by_rule(ref)["uid"]))
+        named.append(replace(ref, scan_id=name, uid_id=names["uid"]))
     return named
 
 
-def _told(other: ScanRef, ref: ScanRef) -> str:
-    """The other scan of two that have one name."""
+def _describe(other: ScanRef, ref: ScanRef) -> str:
+    """Describe another scan in a message about `ref`."""
     if other.path == ref.path:
-        return f"series {other.series_uid or other.scan_id} in the same place"
+        return f"series {other.series_uid or other.scan_id} in the same folder"
     text = str(other.path)
-    return text if len(text) <= _LONGEST else f"…{text[1 - _LONGEST :]}"
+    return text if len(text) <= _LONGEST_PATH else f"…{text[1 - _LONGEST_PATH :]}"

@@ -1,4 +1,4 @@
-"""Which rows of a table belong to which scan, where the table does not come with the data set."""
+"""Match the rows of a csv of annotations to scans, for data sets that do not come with the csv."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hilum.datasets.listing import table_record
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError, one_line
 from hilum.io import header_uid, is_volume, scan_names, suffix_of
 from hilum.io.annotations.luna import duplicate_notes, matched_notes, read_series_rows
 from hilum.io.names import safe_name
 from hilum.io.uids import is_uid
-from hilum.outputs.records import TableRecord
-from hilum.scan import Known, Note, ScanRef
+from hilum.scan import DatasetEntry, Note, ScanRef
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
     from pathlib import Path
 
     from hilum.io.annotations.luna import SeriesRows
+    from hilum.outputs.records import TableRecord
 
 
 def check_annotations(path: Path) -> None:
-    """Refuse a path that can be no annotations, before any work is done.
+    """Refuse a path that cannot be annotations, before any work is done.
 
     Parameters
     ----------
@@ -42,12 +43,12 @@ def check_annotations(path: Path) -> None:
         raise UnsupportedError(what, where=path, do="give one of them")
 
 
-def give_rows(refs: Sequence[ScanRef], path: Path) -> tuple[list[ScanRef], TableRecord, list[Note]]:
-    """Give each scan the nodules that a LUNA16 csv lists for it.
+def attach_rows(refs: Sequence[ScanRef], path: Path) -> tuple[list[ScanRef], TableRecord, list[Note]]:
+    """Attach to each scan the nodules that a LUNA16 csv lists for it.
 
-    A scan is known to the table by its series UID; where no row has that, by the name of its file or of a folder in
-    which it lies, if that name is no other scan's. A scan without a row stays without annotations: that the table
-    does not name it is no knowledge.
+    A row names its scan by series UID. If no row does, the name of the scan's file or of a folder above it also counts,
+    if no other scan has that name. A scan without a row stays without annotations: its absence from the table does not
+    say that it has no nodules.
 
     Parameters
     ----------
@@ -59,76 +60,63 @@ def give_rows(refs: Sequence[ScanRef], path: Path) -> tuple[list[ScanRef], Table
     Returns
     -------
     refs : list of ScanRef
-        In their order; those with rows are annotated, and none by anything but the table.
+        In the same order. Those with rows are annotated by the table alone.
     table : TableRecord
     notes : list of Note
 
     Raises
     ------
     AnnotationError
-        If the file is no such table, or no row of it fits any scan.
+        If the file is not such a table, or no row belongs to any scan.
     """
     rows = read_series_rows(path, "annotations")
-    keys = _match(refs, rows)
-    if refs and not keys:
-        named = one_line(next(iter(rows), ""), limit=64)
-        what = f"no row is of any of the {len(refs)} scans; the first names {named!r}" if rows else "has no row"
+    matches = _match_rows(refs, rows)
+    if refs and not matches:
+        first = one_line(next(iter(rows), ""), limit=64)
+        what = (
+            f"no row belongs to any of the {len(refs)} scans; the first row names {first!r}" if rows else "has no row"
+        )
         do = "name the scans as the table does, or leave --annotations out"
         raise AnnotationError(what, where=path, do=do, code="no-row-fits")
-    given = []
+    attached = []
     for number, ref in enumerate(refs):
-        key, by_uid = keys.get(number, ("", True))
-        found = rows.get(key)
-        known = None  # what else was known, such as a reading beside the scan, is what the table stands in place of
-        if found is not None:
-            notes = (*(() if by_uid else matched_notes()), *duplicate_notes(found))
-            nodules = () if found.refusal else found.nodules()
-            known = Known(annotated=True, nodules=nodules, notes=notes, refusal=found.refusal)
-        given.append(replace(ref, annotations=None, known=known))
-    used = {key for key, _ in keys.values()}
-    lacking = [ref for number, ref in enumerate(refs) if number not in keys]
+        known = None  # the table also replaces a reading beside the scan
+        if number in matches:
+            key, by_uid = matches[number]
+            notes = (*(() if by_uid else matched_notes()), *duplicate_notes(rows[key]))
+            nodules = () if rows[key].refusal else rows[key].nodules()
+            known = DatasetEntry(annotated=True, nodules=nodules, notes=notes, refusal=rows[key].refusal)
+        attached.append(replace(ref, annotations=None, known=known))
+    without_rows = [ref.series_uid or ref.scan_id for number, ref in enumerate(refs) if number not in matches]
     name = safe_name(path.name) or "annotations"
-    table = table_record(name, rows, used, [ref.series_uid or ref.scan_id for ref in lacking])
-    return given, table, _notes(name, table, len(refs), sum(not by_uid for _, by_uid in keys.values()))
+    table = rows_record(name, rows, {key for key, _ in matches.values()}, without_rows)
+    return attached, table, _notes(name, table, len(refs), sum(not by_uid for _, by_uid in matches.values()))
 
 
-def table_record(
-    name: str, rows: Mapping[str, SeriesRows], used: Collection[str], lacking: Sequence[str]
+def rows_record(
+    name: str, rows: Mapping[str, SeriesRows], used: Container[str], scans_without_rows: Sequence[str]
 ) -> TableRecord:
-    """Count the rows of one table; what is no UID is counted under one name, for it could be anything.
+    """Count the rows of a table of series; names that are not UIDs are counted together, since they could be anything.
 
     Parameters
     ----------
     name : str
         Of the file.
     rows : mapping of str to SeriesRows
-    used : collection of str
-        The names in it that are of scans.
-    lacking : sequence of str
-        The scans without a row.
+    used : container of str
+        The names in it that belong to scans.
+    scans_without_rows : sequence of str
 
     Returns
     -------
     TableRecord
     """
-    lost: dict[str, int] = {}
-    for uid, found in rows.items():
-        if uid not in used:
-            shown = uid if is_uid(uid) else "(no series UID)"
-            lost[shown] = lost.get(shown, 0) + found.rows
-    total = sum(found.rows for found in rows.values())
-    return TableRecord(
-        name=name,
-        rows=total,
-        rows_of_scans=total - sum(lost.values()),
-        rows_without_scan=sum(lost.values()),
-        series_without_scan=dict(sorted(lost.items())),
-        scans_without_rows=sorted(lacking),
-    )
+    counts = {key: series.rows for key, series in rows.items()}
+    return table_record(name, counts, used, scans_without_rows, lambda key: key if is_uid(key) else "(no series UID)")
 
 
-def lost_rows(table: TableRecord) -> list[Note]:
-    """Say how many rows of a table belong to no scan that is there.
+def unused_rows_notes(table: TableRecord) -> list[Note]:
+    """Report how many rows of a table belong to no scan.
 
     Parameters
     ----------
@@ -137,55 +125,65 @@ def lost_rows(table: TableRecord) -> list[Note]:
     Returns
     -------
     list of Note
-        Code ``"rows-without-scan"``; empty where all do.
+        Code ``"rows-without-scan"``; empty if all rows belong to scans.
     """
     if not table.rows_without_scan:
         return []
-    what = f"{table.rows_without_scan} of {table.rows} rows are of {len(table.series_without_scan)} series"
-    return [Note("rows-without-scan", f"{table.name}: {what} that are not here; dataset.json names them")]
+    what = f"{table.rows_without_scan} of {table.rows} rows name {len(table.series_without_scan)} series"
+    return [Note("rows-without-scan", f"{table.name}: {what} that are not here; dataset.json lists them")]
 
 
 def _notes(name: str, table: TableRecord, scans: int, by_name: int) -> list[Note]:
-    notes = lost_rows(table)
-    if lacking := len(table.scans_without_rows):
-        what = f"{lacking} of {scans} scans are in no row of {name}: they stay without annotations"
+    notes = unused_rows_notes(table)
+    if without_rows := len(table.scans_without_rows):
+        what = f"{without_rows} of {scans} scans are in no row of {name}: they stay without annotations"
         notes.append(Note("scans-without-rows", what))
     if by_name:
-        what = f"{by_name} of {scans} scans were found in {name} by the name of their file or folder, not by series UID"
+        what = f"{by_name} of {scans} scans match {name} by the name of their file or folder, not by series UID"
         notes.append(Note("matched-by-name", what))
     return notes
 
 
-def _match(refs: Sequence[ScanRef], rows: Mapping[str, SeriesRows]) -> dict[int, tuple[str, bool]]:
-    """The name that a table has for each scan, and whether it is its series UID; what fits several fits none."""
-    found: dict[int, tuple[str, bool]] = {}
+def _match_rows(refs: Sequence[ScanRef], rows: Mapping[str, SeriesRows]) -> dict[int, tuple[str, bool]]:
+    """The name of each scan in the table, by its index, and whether that is its UID; ambiguous names do not count."""
+    matches: dict[int, tuple[str, bool]] = {}
     for number, ref in enumerate(refs):
-        uid = _uid(ref, rows)
+        uid = series_uid_of(ref, rows)
         if uid in rows:
-            found[number] = uid, True
-    taken = {key for key, _ in found.values()}
-    names = {number: _names(ref) for number, ref in enumerate(refs) if number not in found}
+            matches[number] = uid, True
+    used = {key for key, _ in matches.values()}
+    names = {number: _other_names(ref) for number, ref in enumerate(refs) if number not in matches}
     for level in range(max(map(len, names.values()), default=0)):
-        here = {n: several[level] for n, several in names.items() if level < len(several) and n not in found}
-        times = Counter(here.values())
+        here = {n: several[level] for n, several in names.items() if level < len(several) and n not in matches}
+        counts = Counter(here.values())
         for number, name in here.items():
-            if name in rows and name not in taken and times[name] == 1:
-                found[number] = name, False
-        taken |= {key for key, _ in found.values()}
-    return found
+            if name in rows and name not in used and counts[name] == 1:
+                matches[number] = name, False
+        used |= {key for key, _ in matches.values()}
+    return matches
 
 
-def _uid(ref: ScanRef, rows: Mapping[str, SeriesRows]) -> str:
-    """The series UID of a listed scan; a volume file's header is asked only where its name does not tell."""
+def series_uid_of(ref: ScanRef, rows: Container[str] | None = None) -> str:
+    """The series UID of a listed scan.
+
+    Parameters
+    ----------
+    ref : ScanRef
+    rows : container of str, optional
+        UIDs of a table: the name of a volume file only counts if it is one of them. Otherwise its header is read.
+
+    Returns
+    -------
+    str
+        Empty if unknown.
+    """
     if ref.series_uid or not is_volume(ref.path):
         return ref.series_uid
     stem = scan_names(ref.path)[0]
-    if is_uid(stem) and stem in rows:
-        return stem
-    return header_uid(ref.path)
+    return stem if is_uid(stem) and (rows is None or stem in rows) else header_uid(ref.path)
 
 
-def _names(ref: ScanRef) -> tuple[str, ...]:
-    """What else a table may call a scan, the nearest name first."""
-    above = [folder.name for folder in ref.path.absolute().parents][:3]
-    return tuple(dict.fromkeys((*scan_names(ref.path), *above)))
+def _other_names(ref: ScanRef) -> tuple[str, ...]:
+    """Names of a scan in a table other than its series UID: the name of its file first, then its folders upward."""
+    folders = [folder.name for folder in ref.path.absolute().parents][:3]
+    return tuple(dict.fromkeys((*scan_names(ref.path), *folders)))

@@ -1,4 +1,4 @@
-"""What the inputs of a run hold: each is taken as the kind of data set that it is, and listed."""
+"""Recognize and list the inputs of a run."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.datasets import DATASETS, recognize
-from hilum.datasets.naming import place_of, placed, sources_of
-from hilum.datasets.rows import check_annotations, give_rows
+from hilum.datasets.naming import name_inputs, path_in_input, with_origin
+from hilum.datasets.rows import attach_rows, check_annotations
 from hilum.errors import AnnotationError, HilumError
 from hilum.io import is_volume
 from hilum.io.uids import hashed_uid, hide_uids, is_uid
@@ -29,36 +29,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Survey:
-    """What several inputs hold.
+    """The scans of several inputs.
 
     Parameters
     ----------
     refs : list of ScanRef
-        With unique ids; a scan reached by two inputs is listed once.
+        With unique ids; a scan that two inputs contain is listed once.
     refused : list of Row
-        One for each input that holds no scan, and for each folder or file in one that should be a scan and is none.
+        One for each input without a scan, and for each folder or file that should be a scan but cannot be read.
     tables : dict of str to list of TableRecord
-        By data set, what its csv tables hold for scans that are there and for others.
+        By data set, counts of the rows of its csv tables.
     notes : dict of str to list of str
-        By data set, what was odd about it as a whole, without names that must not leave.
-    told : dict of str to list of str
-        The same for the person at the screen, with all names; it is never written.
-    places : dict of str to tuple of str
-        By the id of a refused row, the input that it is about, and where in it, as `ScanRef` has them.
+        By data set, notes on it as a whole, without names that must not leave.
+    screen_notes : dict of str to list of str
+        The same notes for the screen, with all names; never written.
+    refused_paths : dict of str to tuple of str
+        By the id of a refused row, its input and the path in it, as ``source`` and ``place`` of `ScanRef`.
     """
 
     refs: list[ScanRef]
     refused: list[Row]
     tables: dict[str, list[TableRecord]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
-    told: dict[str, list[str]] = field(default_factory=dict)
-    places: dict[str, tuple[str, str]] = field(default_factory=dict)
+    screen_notes: dict[str, list[str]] = field(default_factory=dict)
+    refused_paths: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def index(
     inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path | None = None
 ) -> tuple[list[ScanRef], list[Row]]:
-    """List the scans of several inputs, and refuse those that hold none; `survey` tells more.
+    """List the scans of several inputs, and the inputs that are refused; `survey` returns more.
 
     Parameters
     ----------
@@ -73,21 +73,21 @@ def index(
     refused : list of Row
         As in `Survey`.
     """
-    found = survey(inputs, dataset=dataset, annotations=annotations)
-    return found.refs, found.refused
+    result = survey(inputs, dataset=dataset, annotations=annotations)
+    return result.refs, result.refused
 
 
 def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path | None = None) -> Survey:
-    """List the scans of several inputs and what their tables hold, reading no voxel.
+    """List the scans of several inputs and the rows of their tables, without reading voxels.
 
     Parameters
     ----------
     inputs : sequence of Path
         Files, folders, roots of data sets.
     dataset : str
-        A key of `DATASETS`; ``auto`` tells the kind of each input by its shape.
+        A key of `DATASETS`; ``auto`` recognizes the kind of each input.
     annotations : Path, optional
-        A csv for all of them, in place of the data set's own.
+        Annotations for all of them, which replace those of the data sets.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
     Raises
     ------
     MissingInputError, UnsupportedError, AnnotationError
-        If `annotations` is no such file, or no row of it fits any scan.
+        If `annotations` is not such a file, or nothing in it belongs to any scan.
     """
     if annotations is not None:
         check_annotations(annotations)
@@ -104,58 +104,56 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
     refused: dict[str, Row] = {}
     tables: dict[str, list[TableRecord]] = {}
     notes: dict[str, list[Note]] = {}
-    met: Counter[str] = Counter()
-    places: dict[str, tuple[str, str]] = {}
-    for path, (root, source) in zip(inputs, sources_of(inputs), strict=True):
-        name = _kind_of(path, dataset, annotations)
-        kind = DATASETS[name]
+    additions: Counter[str] = Counter()
+    refused_paths: dict[str, tuple[str, str]] = {}
+    for path, (root, source) in zip(inputs, name_inputs(inputs), strict=True):
+        name = _dataset_of(path, dataset, annotations)
+        adapter = DATASETS[name]
         try:
-            found = kind.index(path, annotations if kind.reads_csv or not _is_csv(annotations) else None)
-        except HilumError as refusal:
-            row = _refused(refusal, path, annotations)
-            refused[row.id] = row
-            places[row.id] = source, place_of(path, root)
+            listing = adapter.index(path, annotations if adapter.reads_csv or not _is_csv(annotations) else None)
+        except HilumError as error:
+            row = _refused_row(error, path, annotations)
+            refused[row.id], refused_paths[row.id] = row, (source, path_in_input(path, root))
             continue
-        met.update(_add(refs, placed(ref, root, source)) for ref in found.refs)
-        for error in found.refused:
-            row = _refused(error, path, annotations)
-            refused[row.id] = row
-            places[row.id] = source, place_of(error.where if isinstance(error.where, Path) else path, root)
-        tables.setdefault(name, []).extend(found.tables)
+        additions.update(_add_scan(refs, with_origin(ref, root, source)) for ref in listing.refs)
+        for refusal in listing.refused:
+            row = _refused_row(refusal, path, annotations)
+            where = refusal.where if isinstance(refusal.where, Path) else path
+            refused[row.id], refused_paths[row.id] = row, (source, path_in_input(where, root))
+        tables.setdefault(name, []).extend(listing.tables)
         notes.setdefault(name, []).extend(
-            note for note in found.notes if annotations is None or note.code != "unused-table"
+            note for note in listing.notes if annotations is None or note.code != "unused-table"
         )
     if annotations is not None:
-        _give_annotations(refs, annotations, tables, notes)
-    for note in _met_twice(met):
+        _attach_annotations(refs, annotations, tables, notes)
+    for note in _repetition_notes(additions):
         notes.setdefault(next(iter(notes)), []).append(note)
-    kept = {name: list(map(str, several)) for name, several in notes.items()}
-    told = {name: [note.told for note in several] for name, several in notes.items()}
-    return Survey(list(refs.values()), list(refused.values()), tables, kept, told, places)
+    texts = {name: list(map(str, several)) for name, several in notes.items()}
+    screen_texts = {name: [note.terminal_text for note in several] for name, several in notes.items()}
+    return Survey(list(refs.values()), list(refused.values()), tables, texts, screen_texts, refused_paths)
 
 
-def hide_series(found: Survey) -> Survey:
-    """What a survey tells of tables and refusals, as it leaves where series UIDs must not.
+def hide_survey_uids(survey: Survey) -> Survey:
+    """Hide the series UIDs in what a survey reports; its scans keep theirs, since they are still to be read.
 
     Parameters
     ----------
-    found : Survey
+    survey : Survey
 
     Returns
     -------
     Survey
-        The scans are the same, for they are still to be read.
     """
     return replace(
-        found,
-        refused=[hide_row(row) for row in found.refused],
-        tables={name: [_hide_table(table) for table in tables] for name, tables in found.tables.items()},
-        notes={name: list(map(hide_uids, notes)) for name, notes in found.notes.items()},
+        survey,
+        refused=[hide_row_uids(row) for row in survey.refused],
+        tables={name: [_hide_table_uids(table) for table in tables] for name, tables in survey.tables.items()},
+        notes={name: list(map(hide_uids, notes)) for name, notes in survey.notes.items()},
     )
 
 
-def hide_row(row: Row) -> Row:
-    """A ledger's row, as it leaves where series UIDs must not.
+def hide_row_uids(row: Row) -> Row:
+    """Hide the series UIDs in a row of the ledger.
 
     Parameters
     ----------
@@ -168,21 +166,21 @@ def hide_row(row: Row) -> Row:
     return msgspec.structs.replace(row, reason=hide_uids(row.reason))
 
 
-def _hide_table(table: TableRecord) -> TableRecord:
+def _hide_table_uids(table: TableRecord) -> TableRecord:
     return msgspec.structs.replace(
         table,
         name=hide_uids(table.name),
-        series_without_scan={_hidden(uid): count for uid, count in table.series_without_scan.items()},
-        scans_without_rows=sorted(map(_hidden, table.scans_without_rows)),
+        series_without_scan={_hide_uid(uid): count for uid, count in table.series_without_scan.items()},
+        scans_without_rows=sorted(map(_hide_uid, table.scans_without_rows)),
     )
 
 
-def _hidden(uid: str) -> str:
-    return hashed_uid(uid) if is_uid(uid) else uid
+def _hide_uid(name: str) -> str:
+    return hashed_uid(name) if is_uid(name) else name
 
 
-def _kind_of(path: Path, dataset: str, annotations: Path | None) -> str:
-    """The kind of an input; a reading in XML makes any folder one of readings."""
+def _dataset_of(path: Path, dataset: str, annotations: Path | None) -> str:
+    """The kind of an input; with a reading in XML every folder is LIDC-IDRI."""
     if dataset != "auto":
         return dataset
     name = recognize(path)
@@ -194,52 +192,53 @@ def _is_csv(annotations: Path | None) -> bool:
     return annotations is not None and annotations.suffix.lower() == ".csv"
 
 
-def _refused(error: HilumError, path: Path, annotations: Path | None) -> Row:
-    """The ledger's line of a folder or file that is no scan, named by where it lies."""
+def _refused_row(error: HilumError, path: Path, annotations: Path | None) -> Row:
+    """The ledger row of a folder or file that is not a scan; its id is a hash of the path."""
     where = path if error.where is None else error.where
     tag = hashlib.sha256(str(where).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     reason = reason_without_names(error, path=path, annotations=annotations)
     return Row(id=f"input-{tag}", status="refused", code=error.code, reason=reason, shown=str(error))
 
 
-def _give_annotations(
+def _attach_annotations(
     refs: dict[str, ScanRef], path: Path, tables: dict[str, list[TableRecord]], notes: dict[str, list[Note]]
 ) -> None:
-    """Give the scans of kinds that do not read tables themselves their rows, all of them at once."""
-    mine = [name for name, ref in refs.items() if not DATASETS[ref.dataset].reads_csv]
-    if not mine:
+    """Attach rows to all scans of the kinds that do not read tables themselves."""
+    ids = [scan_id for scan_id, ref in refs.items() if not DATASETS[ref.dataset].reads_csv]
+    if not ids:
         return
     if not _is_csv(path):
-        if not any(refs[name].annotations for name in mine):
-            what = f"no reading is of any of the {len(mine)} scans"
+        if not any(refs[scan_id].annotations for scan_id in ids):
+            what = f"no reading belongs to any of the {len(ids)} scans"
             do = "give the readings of these scans, or leave --annotations out"
             raise AnnotationError(what, where=path, do=do, code="no-row-fits")
         return
-    given, table, told = give_rows([refs[name] for name in mine], path)
-    refs |= dict(zip(mine, given, strict=True))
-    tables.setdefault(given[0].dataset, []).append(table)
-    notes.setdefault(given[0].dataset, []).extend(told)
+    attached, table, row_notes = attach_rows([refs[scan_id] for scan_id in ids], path)
+    refs |= dict(zip(ids, attached, strict=True))
+    tables.setdefault(attached[0].dataset, []).append(table)
+    notes.setdefault(attached[0].dataset, []).extend(row_notes)
 
 
-_NEW, _SAME, _COPY = "new", "same", "copy"
+_NEW, _SAME, _SAME_SERIES = "new", "same", "same series"
 
 
-def _add(refs: dict[str, ScanRef], ref: ScanRef) -> str:
-    """Add a scan, under another id where the id is taken by another file: nothing may vanish."""
-    number, name = 1, ref.scan_id
-    while name in refs and (refs[name].path.resolve(), refs[name].series_uid) != (ref.path.resolve(), ref.series_uid):
+def _add_scan(refs: dict[str, ScanRef], ref: ScanRef) -> str:
+    """Add a scan; it gets another id if another file has its id, so that none is lost. Returns what it is."""
+    number, scan_id = 1, ref.scan_id
+    identity = ref.path.resolve(), ref.series_uid
+    while scan_id in refs and (refs[scan_id].path.resolve(), refs[scan_id].series_uid) != identity:
         number += 1
-        name = f"{ref.scan_id}-{number}"
-    met = _SAME if name in refs else _NEW if number == 1 else _COPY
-    refs[name] = replace(ref, scan_id=name)
-    return met
+        scan_id = f"{ref.scan_id}-{number}"
+    kind = _SAME if scan_id in refs else _NEW if number == 1 else _SAME_SERIES
+    refs[scan_id] = replace(ref, scan_id=scan_id)
+    return kind
 
 
-def _met_twice(met: Counter[str]) -> list[Note]:
+def _repetition_notes(additions: Counter[str]) -> list[Note]:
     notes = []
-    if met[_SAME]:
-        notes.append(Note("same-scan", f"{met[_SAME]} scans are reached by more than one input: taken once"))
-    if met[_COPY]:
-        what = f"{met[_COPY]} scans have the series UID of another input's: each is made, under an id of its own"
+    if count := additions[_SAME]:
+        notes.append(Note("same-scan", f"{count} scans are in more than one input: each is listed once"))
+    if count := additions[_SAME_SERIES]:
+        what = f"{count} scans have the series UID of another input's: each is processed, under an id of its own"
         notes.append(Note("same-series", what))
     return notes

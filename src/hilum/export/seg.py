@@ -20,7 +20,7 @@ from hilum.export.checked_run import checked_run
 from hilum.export.seg_source import index_sources, read_source
 from hilum.io.atomic import atomic_folder
 from hilum.io.output_kinds import RECIPE
-from hilum.ops.regrid import place_mask
+from hilum.ops.regrid import regrid_mask
 from hilum.recipes import recipe
 from hilum.volume import Mask
 
@@ -134,7 +134,7 @@ def _segmentations(highdicom: ModuleType, scan: RunScan, source: SourceSeries) -
         stored = scan.read(name)
         if stored is None:
             continue
-        mask = place_mask(Mask(stored.array, stored.geometry), source.geometry)
+        mask = regrid_mask(Mask(stored.array, stored.geometry), source.geometry)
         values = [int(value) for value in np.unique(mask.array) if value]
         if values:
             try:

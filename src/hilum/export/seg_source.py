@@ -108,7 +108,7 @@ def read_source(scan: RunScan, sources: Mapping[str, tuple[Path, Stack]]) -> Sou
         what = "its series has all frames in one file, and segmentations of such series are not supported"
         raise UnsupportedError(what, where=scan.folder, do="give it as one file per slice")
     headers = [_read_header(root / header.path) for header in stack.slices]
-    return SourceSeries(geometry=stack.geometry, slots=stack.slots, headers=headers)
+    return SourceSeries(geometry=stack.geometry, slots=stack.planes, headers=headers)
 
 
 def _read_header(path: Path) -> Any:

@@ -23,7 +23,7 @@ from hilum.errors import (
 from hilum.io.files import is_there
 from hilum.io.optional_packages import check_packages
 from hilum.io.uids import is_uid
-from hilum.ops.quality.plausibility import question_size, question_values, surely_not_hu
+from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,7 +142,7 @@ def read(
         raise InputError(what, where=path, do="leave it out: the header decides", code="option")
     else:
         scan = _function({**READERS, **STORE_READERS}[suffix])(path)
-    notes = (*scan.notes, *question_size(scan.ct.geometry), *question_values(scan.ct))
+    notes = (*scan.notes, *note_implausible_size(scan.ct.geometry), *note_implausible_values(scan.ct))
     scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
     names = () if series_uid else scan_names(path)
     return annotate(scan, annotations, names=names) if annotations is not None else scan
@@ -170,7 +170,7 @@ def check_is_ct(scan: Scan, path: Path) -> Scan:
     UnsupportedError
         If its values cannot be Hounsfield units.
     """
-    if cause := surely_not_hu(scan.ct):
+    if cause := why_not_hu(scan.ct):
         what = f"these are no Hounsfield units: {cause}"
         raise UnsupportedError(what, where=path, do="give the CT that it was made from", code="not-hu")
     return scan

@@ -15,7 +15,7 @@ from hilum.io import check_is_ct, is_volume, read, suffix_of
 from hilum.io.files import is_there
 from hilum.io.names import safe_kernel
 from hilum.io.volumes.placement import GridRecord, grid_record
-from hilum.ops.quality.plausibility import question_size
+from hilum.ops.quality.plausibility import note_implausible_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -173,11 +173,11 @@ def _note(note: Note) -> FindingRecord:
 
 def _inspect_series(path: Path, *, pixels: bool) -> list[SeriesRecord]:
     from hilum.io.dicom.reader import index_dicom
-    from hilum.io.dicom.series import choose
+    from hilum.io.dicom.series import choose_stack
 
     stacks = index_dicom(path)
-    first, _ = choose(stacks)
-    own = {uid: choose(stacks, series=uid)[0] if uid else first for uid in {stack.series_uid for stack in stacks}}
+    first, _ = choose_stack(stacks)
+    own = {uid: choose_stack(stacks, series=uid)[0] if uid else first for uid in {stack.series_uid for stack in stacks}}
     return [
         _inspect_stack(path, stack, pixels=pixels, is_read=own[stack.series_uid] is stack, chosen=stack is first)
         for stack in stacks
@@ -188,7 +188,7 @@ def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, cho
     root = path if path.is_dir() else path.parent
     found = list(_findings(stack))
     if stack.geometry is not None:
-        found += [_note(note) for note in question_size(stack.geometry)]
+        found += [_note(note) for note in note_implausible_size(stack.geometry)]
     usable, geometry = stack.refusal is None and is_read, stack.geometry
     if not is_read:
         text = "another part of this series is larger, and is read in its place"
@@ -216,13 +216,13 @@ def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, cho
 def _try(path: Path, root: Path, stack: Stack) -> tuple[bool, list[FindingRecord]]:
     """Read a stack as a command would."""
     from hilum.io.dicom.reader import read_stack
-    from hilum.ops.quality.plausibility import question_values
+    from hilum.ops.quality.plausibility import note_implausible_values
 
     try:
         scan = check_is_ct(read_stack(root, stack), path)
     except HilumError as refusal:
         return False, [_refusal(refusal)]
-    return True, _noted(replace(scan, notes=(*scan.notes, *question_values(scan.ct))))
+    return True, _noted(replace(scan, notes=(*scan.notes, *note_implausible_values(scan.ct))))
 
 
 def _findings(stack: Stack) -> Iterable[FindingRecord]:

@@ -1,4 +1,4 @@
-"""Voxels that are numbers: a volume with NaN or infinity is refused before anything is computed from it."""
+"""Refuse volumes that contain NaN or infinity, before anything is computed from them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def check_finite(array: NDArray[Any]) -> None:
-    """Refuse floats that hold NaN or infinity.
+    """Refuse an array of floats that contains NaN or infinity.
 
     Parameters
     ----------
     array : ndarray
-        Of any type; integers always pass, and cost nothing.
+        Of any type; integers pass without a check.
 
     Raises
     ------
@@ -26,13 +26,12 @@ def check_finite(array: NDArray[Any]) -> None:
         If a value is NaN or infinite.
     """
     if array.dtype.kind == "f" and array.size and not np.isfinite([array.min(), array.max()]).all():
-        what = f"the volume holds NaN or infinity in {np.count_nonzero(~np.isfinite(array))} of {array.size} voxels"
-        do = "replace them by the value of air first"
-        raise InputError(what, do=do, code="not-finite")
+        what = f"the volume has NaN or infinity in {np.count_nonzero(~np.isfinite(array))} of {array.size} voxels"
+        raise InputError(what, do="replace them by the value of air first", code="not-finite")
 
 
 def as_hu(array: NDArray[Any]) -> NDArray[np.int16]:
-    """Bring Hounsfield units of any type to int16: rounded, and cut off at the ends of the range.
+    """Convert Hounsfield units of any type to int16, rounded and clipped to its range.
 
     Parameters
     ----------
@@ -41,15 +40,15 @@ def as_hu(array: NDArray[Any]) -> NDArray[np.int16]:
     Returns
     -------
     ndarray of int16
-        The array itself where it is int16 already.
+        The array itself if it is int16.
 
     Raises
     ------
     InputError
-        As `check_finite`.
+        If a value is NaN or infinite.
     """
     if array.dtype == np.int16:
         return array
     check_finite(array)
-    whole: NDArray[np.int16] = np.clip(np.rint(array), -32768, 32767).astype(np.int16)
-    return whole
+    hu: NDArray[np.int16] = np.clip(np.rint(array), -32768, 32767).astype(np.int16)
+    return hu

@@ -1,4 +1,4 @@
-"""Hounsfield units to what a network or a screen takes, and the statistics of a data set's voxels."""
+"""Convert Hounsfield units to the gray values of a network or a screen."""
 
 from __future__ import annotations
 
@@ -23,18 +23,37 @@ WindowFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 
 @dataclass(frozen=True)
 class Window:
-    """A range of Hounsfield units to be shown.
+    """A range of Hounsfield units for display.
 
     Parameters
     ----------
     center : float
-        The value shown as middle gray.
+        The value displayed as middle gray.
     width : float
-        The extent shown with less than full black or white.
+        The range of values from black to white.
     """
 
     center: float
     width: float
+
+
+@dataclass(frozen=True)
+class UnitRange:
+    """How `normalize` scaled a volume: ``(hu - lower) / (upper - lower) - mean``."""
+
+    lower: float
+    upper: float
+    mean: float
+
+    @property
+    def width(self) -> float:
+        """Width of the range, HU."""
+        return self.upper - self.lower
+
+    def to_hu(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Convert values back to HU; clipped values become `lower` or `upper`."""
+        hu: NDArray[np.float32] = ((values + self.mean) * self.width + self.lower).astype(np.float32)
+        return hu
 
 
 WINDOW_PRESETS: Mapping[str, Window] = MappingProxyType(
@@ -45,20 +64,20 @@ WINDOW_PRESETS: Mapping[str, Window] = MappingProxyType(
         "bone": Window(400.0, 1800.0),
     }
 )
-"""Customary windows for a chest CT, (center, width) in HU. Lung, soft tissue and bone are those that Radiopaedia lists
-under "Windowing (CT)"; mediastinum is what many scanners write into their headers. Habits of readers, no standard."""
+"""Customary windows for a chest CT, (center, width) in HU. Radiopaedia lists lung, soft tissue and bone under
+"Windowing (CT)"; many scanners write mediastinum into their headers. These are habits of readers, not a standard."""
 
 
 def normalize(volume: Volume, *, lower: float = -1000.0, upper: float = 400.0, mean: float = 0.0) -> Volume:
-    """Map a range of Hounsfield units to [0, 1], cut off at both ends, and subtract a mean.
+    """Map a range of Hounsfield units to [0, 1], clip at both ends, and subtract a mean.
 
     Parameters
     ----------
     volume : Volume, shape (z, y, x), HU
     lower, upper : float, HU
-        What becomes 0 and 1; the range of the 2017 tutorials by default, above which bone is all alike.
+        The values that become 0 and 1; by default the range of the 2017 tutorials, which clips bone.
     mean : float
-        Subtracted afterwards, as `zero_center` does, in the same pass.
+        Subtracted in the same pass, as `zero_center` does.
 
     Returns
     -------
@@ -68,7 +87,7 @@ def normalize(volume: Volume, *, lower: float = -1000.0, upper: float = 400.0, m
     Raises
     ------
     InputError
-        If `lower` is not below `upper`, `mean` is not finite, or a float volume holds NaN or infinity.
+        If `lower` is not below `upper`, `mean` is not finite, or a float volume contains NaN or infinity.
 
     Examples
     --------
@@ -79,9 +98,7 @@ def normalize(volume: Volume, *, lower: float = -1000.0, upper: float = 400.0, m
     """
     if not (np.isfinite([lower, upper]).all() and lower < upper):
         raise InputError(f"the range from {lower} to {upper} HU is empty, expected lower < upper", code="option")
-
-    if not np.isfinite(mean):
-        raise InputError(f"mean is {mean}, expected a finite number", code="option")
+    _check_mean(mean)
 
     def scale(values: NDArray[Any]) -> NDArray[np.float32]:
         unit = np.clip((values.astype(np.float64) - lower) / (upper - lower), 0.0, 1.0)
@@ -96,10 +113,10 @@ def zero_center(volume: Volume, *, mean: float = 0.25) -> Volume:
     Parameters
     ----------
     volume : Volume, shape (z, y, x)
-        As `normalize` gives it.
+        Values from `normalize`.
     mean : float
-        The mean of the data set, not of this scan; 0.25 is that of LUNA16 with the default range.
-        `hilum.ops.statistics.HuHistogram` finds it for other data.
+        The mean of the data set, not of this scan; 0.25 is the mean of LUNA16 with the default range.
+        `hilum.ops.statistics.HuHistogram` computes it for other data.
 
     Returns
     -------
@@ -108,10 +125,9 @@ def zero_center(volume: Volume, *, mean: float = 0.25) -> Volume:
     Raises
     ------
     InputError
-        If `mean` is not finite, or the volume holds NaN or infinity.
+        If `mean` is not finite, or the volume contains NaN or infinity.
     """
-    if not np.isfinite(mean):
-        raise InputError(f"mean is {mean}, expected a finite number", code="option")
+    _check_mean(mean)
     check_finite(volume.array)
     return Volume(np.subtract(volume.array, np.float32(mean), dtype=np.float32), volume.geometry)
 
@@ -124,10 +140,10 @@ def window(
     preset: str = "",
     function: WindowFunction = "LINEAR",
 ) -> Volume:
-    """Gray values for a screen, 0 to 255, by a DICOM window.
+    """Convert HU to gray values for a screen, 0 to 255, by a DICOM window.
 
-    There is no way back: a gray value is the end of a chain (stored value, rescale, window, presentation), and of the
-    Hounsfield units it tells no more than bounds; those at either end not even that. Keep the volume in HU.
+    The conversion cannot be undone: a gray value stands for a range of Hounsfield units, and 0 and 255 for an open
+    range. Keep the volume in HU.
 
     Parameters
     ----------
@@ -135,7 +151,7 @@ def window(
     center, width : float, HU
         The window, as in Window Center (0028,1050) and Window Width (0028,1051).
     preset : str
-        A name of `WINDOW_PRESETS` in place of both.
+        A key of `WINDOW_PRESETS`, instead of center and width.
     function : {"LINEAR", "LINEAR_EXACT", "SIGMOID"}
         VOI LUT Function (0028,1056). ``LINEAR`` spans from c - 0.5 - (w - 1) / 2 to c - 0.5 + (w - 1) / 2.
 
@@ -147,8 +163,8 @@ def window(
     Raises
     ------
     InputError
-        If there is no such preset or function, if neither or both of preset and window are given, or the width is
-        too small (below 1 for ``LINEAR``, not positive otherwise), or a float volume holds NaN or infinity.
+        If there is no such preset or function, if neither or both of preset and window are given, if the width is too
+        small (below 1 for ``LINEAR``, not positive otherwise), or if a float volume contains NaN or infinity.
 
     Notes
     -----
@@ -161,7 +177,7 @@ def window(
     >>> window(hu, preset="lung").array
     array([[[  0, 128, 247, 255]]], dtype=uint8)
     """
-    c, w = _window_of(center, width, preset)
+    c, w = _center_and_width(center, width, preset)
     low, high = c - 0.5 - (w - 1) / 2, c - 0.5 + (w - 1) / 2
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         raise InputError(f"window function {function!r} is not LINEAR, LINEAR_EXACT or SIGMOID", code="option")
@@ -185,10 +201,10 @@ def window(
 
 
 def apply_voi_lut(volume: Volume, *, table: Sequence[int] | NDArray[Any], first: int, bits: int = 8) -> Volume:
-    """Gray values for a screen, by an item of a DICOM VOI LUT Sequence.
+    """Convert HU to gray values for a screen, by an item of a DICOM VOI LUT Sequence.
 
-    There is no way back: a table need not be one to one, and what lies beyond its ends is cut off. Keep the volume in
-    HU.
+    The conversion cannot be undone: a table may map several values to one, and clips values beyond its ends. Keep the
+    volume in HU.
 
     Parameters
     ----------
@@ -196,10 +212,10 @@ def apply_voi_lut(volume: Volume, *, table: Sequence[int] | NDArray[Any], first:
     table : sequence of int
         LUT Data (0028,3006).
     first : int, HU
-        The value that the first entry maps, the second number of the LUT Descriptor (0028,3002). Values below it
-        take the first entry, those beyond the table its last.
+        The value that the first entry maps: the second number of the LUT Descriptor (0028,3002). Smaller values get
+        the first entry, values beyond the table the last one.
     bits : int
-        Of an entry, the third number of the LUT Descriptor: 8, or 10 to 16.
+        Bits of an entry: the third number of the LUT Descriptor, 8 or 10 to 16.
 
     Returns
     -------
@@ -240,7 +256,12 @@ def apply_voi_lut(volume: Volume, *, table: Sequence[int] | NDArray[Any], first:
     return Volume(out, volume.geometry)
 
 
-def _window_of(center: float | None, width: float | None, preset: str) -> tuple[float, float]:
+def _check_mean(mean: float) -> None:
+    if not np.isfinite(mean):
+        raise InputError(f"mean is {mean}, expected a finite number", code="option")
+
+
+def _center_and_width(center: float | None, width: float | None, preset: str) -> tuple[float, float]:
     if preset and center is None and width is None:
         if preset not in WINDOW_PRESETS:
             raise InputError(f"window preset {preset!r} is not one of {', '.join(WINDOW_PRESETS)}", code="option")
@@ -251,7 +272,7 @@ def _window_of(center: float | None, width: float | None, preset: str) -> tuple[
 
 
 def _mapped(volume: Volume, curve: Callable[[NDArray[Any]], NDArray[Any]], dtype: type[np.generic]) -> Volume:
-    """Apply a curve to every voxel; for integers by a table of its values, which is exact and faster."""
+    """Apply a curve to every voxel; for small integers by a table of its values, which is exact and faster."""
     array = volume.array
     check_finite(array)
     if array.dtype.kind not in "iu" or array.dtype.itemsize > 2:

@@ -1,24 +1,24 @@
-"""A volume at half its size: for viewers, which show the whole before its details."""
+"""A volume at half its size, for viewers that load an overview before the details."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hilum.geometry import Geometry
-from hilum.volume import Mask, Volume
+from hilum.volume import Mask
 
 if TYPE_CHECKING:
     from typing import Any
 
     from numpy.typing import NDArray
 
-AnyVolume = TypeVar("AnyVolume", bound=Volume)
+    from hilum.volume import AnyVolume
 
 
 def halve(volume: AnyVolume) -> AnyVolume:
-    """Halve a volume along each axis of two voxels or more.
+    """Halve a volume along each axis that has at least two voxels.
 
     Parameters
     ----------
@@ -27,11 +27,12 @@ def halve(volume: AnyVolume) -> AnyVolume:
     Returns
     -------
     Volume or Mask
-        Each voxel of a volume is the mean of the eight it covers (whole numbers rounded), and lies in their middle;
-        of a mask it is every second label, and lies where that does. A last voxel that has no partner is left out.
+        A voxel of a volume is the mean of the eight voxels that it covers (rounded for integers), and lies in their
+        middle. A mask keeps every second label, at its position. The last voxel of an odd axis is left out.
 
     Examples
     --------
+    >>> from hilum.volume import Volume
     >>> small = halve(Volume(np.array([[[0, 2, 9], [4, 6, 9]]]), Geometry((1, 2, 3), (5.0, 1.0, 1.0))))
     >>> small.array.tolist(), small.geometry.spacing, small.geometry.origin
     ([[[3]]], (5.0, 2.0, 2.0), (0.5, 0.5, 0.0))
@@ -39,12 +40,12 @@ def halve(volume: AnyVolume) -> AnyVolume:
     grid = volume.geometry
     steps = tuple(2 if n > 1 else 1 for n in grid.shape)
     shape = tuple(n // s for n, s in zip(grid.shape, steps, strict=True))
-    labels = isinstance(volume, Mask)
-    first = (0.0, 0.0, 0.0) if labels else tuple((s - 1) / 2 for s in steps)
+    is_mask = isinstance(volume, Mask)
+    first = (0.0, 0.0, 0.0) if is_mask else tuple((s - 1) / 2 for s in steps)
     x, y, z = grid.index_to_world(first).tolist()
     spacing = tuple(a * s for a, s in zip(grid.spacing, steps, strict=True))
     small = Geometry(shape, spacing, (x, y, z), grid.direction)  # type: ignore[arg-type]  # three of each
-    array = _every(volume.array, steps, shape) if labels else _means(volume.array, steps, shape)
+    array = _every(volume.array, steps, shape) if is_mask else _means(volume.array, steps, shape)
     return type(volume)(array, small)
 
 
@@ -55,11 +56,11 @@ def _every(
 
 
 def _means(array: NDArray[Any], steps: tuple[int, ...], shape: tuple[int, ...]) -> NDArray[Any]:
-    whole = array.dtype.kind != "f"
-    total = np.zeros(shape, np.int64 if whole and array.dtype.itemsize > 2 else np.int32 if whole else np.float64)
+    integers = array.dtype.kind != "f"
+    total = np.zeros(shape, np.int64 if integers and array.dtype.itemsize > 2 else np.int32 if integers else np.float64)
     for at in np.ndindex(*steps):
         total += _every(array, steps, shape, at)
     count = int(np.prod(steps))
-    if whole:
+    if integers:
         return np.asarray((2 * total + count) // (2 * count)).astype(array.dtype)
     return np.asarray(total / count).astype(array.dtype)

@@ -1,23 +1,23 @@
-"""Turn a volume's axes so that they run as close as possible to head, back and left."""
+"""Reorder and flip a volume's axes so that they run as close as possible to the head, the back and the left."""
 
 from __future__ import annotations
 
 from itertools import permutations
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from hilum.geometry import Geometry, Vector
-from hilum.volume import Volume
 
-AnyVolume = TypeVar("AnyVolume", bound=Volume)
+if TYPE_CHECKING:
+    from hilum.volume import AnyVolume
 
 
 def reorient(volume: AnyVolume) -> AnyVolume:
     """Permute and flip the array's axes so that z, y, x run closest to the patient's head, back and left.
 
-    Nothing moves in the patient and no voxel changes its value: an oblique volume stays oblique, its axes are only
-    taken in the order, and with the sign, for which they are nearest to the patient's.
+    No voxel changes its value or its position in the patient. An oblique volume stays oblique: only the order and the
+    signs of its axes change.
 
     Parameters
     ----------
@@ -26,10 +26,11 @@ def reorient(volume: AnyVolume) -> AnyVolume:
     Returns
     -------
     Volume or Mask
-        A view of the input's voxels; the input itself where its axes run so already.
+        A view of the input's voxels; the input itself if its axes already run this way.
 
     Examples
     --------
+    >>> from hilum.volume import Volume
     >>> up_side_down = Geometry((2, 3, 4), (5.0, 1.0, 1.0), direction=((0, 0, -1), (0, 1, 0), (1, 0, 0)))
     >>> reorient(Volume(np.zeros((2, 3, 4), np.int16), up_side_down)).geometry.origin
     (0.0, 0.0, -5.0)
@@ -56,7 +57,7 @@ def reorient(volume: AnyVolume) -> AnyVolume:
 
 
 def body_axes(geometry: Geometry) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
-    """Which array axes run along the body, and which of them the other way.
+    """Find the array axes that run along the body's axes.
 
     Parameters
     ----------
@@ -67,9 +68,9 @@ def body_axes(geometry: Geometry) -> tuple[tuple[int, int, int], tuple[bool, boo
     order : tuple of int
         The array axes closest to the directions to the head, the back and the left.
     flips : tuple of bool
-        Whether each of them points the other way.
+        Whether each of these axes points the opposite way.
     """
-    along = np.array(geometry.direction)[:, ::-1]  # an axis's part along head, back and left
+    along = np.array(geometry.direction)[:, ::-1]  # each axis's component along head, back and left
     best = max(permutations(range(3)), key=lambda order: sum(abs(along[axis, k]) for k, axis in enumerate(order)))
     flips = tuple(bool(along[axis, k] < 0) for k, axis in enumerate(best))
     return cast("tuple[int, int, int]", best), cast("tuple[bool, bool, bool]", flips)

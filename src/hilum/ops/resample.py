@@ -1,9 +1,9 @@
-"""Bring a volume to another voxel size, every structure staying where it is in the patient."""
+"""Resample a volume to another voxel size; every structure keeps its position in the patient."""
 
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
@@ -11,45 +11,46 @@ from hilum._kernels.resample.spline import interpolate, make_taps, nearest
 from hilum.errors import GeometryError, InputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.ops.finite import check_finite
-from hilum.volume import Mask, Volume
+from hilum.volume import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from hilum.geometry import Vector
+    from hilum.volume import AnyVolume
+
 Grid = Literal["center", "corner"]
-AnyVolume = TypeVar("AnyVolume", bound=Volume)
 
 _ORDERS = (0, 1, 3)
 _DTYPES = ("int16", "uint8", "float32")
 
 _SLACK = 1e-6
-"""512 voxels of 0.78125 mm make 400 of 1 mm, not 401, even where the spacing comes from decimal text."""
+"""512 voxels of 0.78125 mm make 400 of 1 mm, not 401, also if the spacing was rounded to decimal text."""
 
 _MOST_VOXELS = 2_000_000_000
-"""The largest grid made: 4 GB of int16, a whole body at 0.6 mm."""
+"""The largest grid allowed: 4 GB of int16, a whole body at 0.6 mm."""
 
 _MANY = 32
-"""So many voxels do not end as one: their spacing is wrong, or the one asked for is. Fewer may be a small patch."""
+"""An axis of this many voxels must not become one voxel: one of the spacings is wrong. A small patch may."""
 
 
 def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], grid: Grid = "center") -> Geometry:
-    """The grid on which `resample` puts a volume.
+    """Compute the grid that `resample` gives a volume.
 
     Parameters
     ----------
     geometry : Geometry
-        The grid as it is.
+        The grid before resampling.
     spacing : float or sequence of three float, (z, y, x), mm
-        The voxel size wanted; one number stands for all axes.
+        The new voxel size; one number stands for all axes.
     grid : {"center", "corner"}
-        ``"center"``: exactly this spacing, n' = ceil(n s / s') voxels an axis, and the center of the new grid in the
-        center of the old one, as the Image Biomarker Standardisation Initiative prescribes (reference manual,
-        arXiv:1612.07003, "Interpolation"). ``"corner"``: what ``scipy.ndimage.zoom`` does after rounding the shape to
-        n' = round(n s / s'): the first and last voxel centers of both grids coincide, so that the true spacing is
-        s (n - 1) / (n' - 1), and this is the spacing stated. (An axis of one voxel, before or after, has no such
-        spacing: s n / n' is stated, and the first voxel stays in place.)
+        ``"center"``: exactly this spacing, n' = ceil(n s / s') voxels along an axis, and the same center as before, as
+        the Image Biomarker Standardisation Initiative prescribes (reference manual, arXiv:1612.07003,
+        "Interpolation"). ``"corner"``: the grid of ``scipy.ndimage.zoom`` for the shape n' = round(n s / s'). The
+        first and last voxel centers of both grids coincide, so the new spacing is s (n - 1) / (n' - 1). For an axis of
+        one voxel, before or after, the new spacing is s n / n', and the first voxel keeps its position.
 
     Returns
     -------
@@ -58,8 +59,8 @@ def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], 
     Raises
     ------
     GeometryError
-        If the spacing is not positive and finite, gives more than 2e9 voxels (4 GB of int16), or makes one voxel of
-        32 or more along an axis.
+        If the spacing is not positive and finite, gives more than 2e9 voxels (4 GB of int16), or turns an axis of 32
+        or more voxels into one voxel.
     InputError
         If there is no such grid.
 
@@ -77,18 +78,20 @@ def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], 
     ratios = [n * s / t for n, s, t in zip(geometry.shape, geometry.spacing, wanted, strict=True)]
     _check_size(geometry, wanted, ratios)
     if grid == "corner":
-        shape = _checked(geometry, wanted, tuple(max(1, round(ratio)) for ratio in ratios))
+        shape = tuple(max(1, round(ratio)) for ratio in ratios)
+        _check_axes(geometry, wanted, shape)
         steps = tuple(
             s * (n - 1) / (m - 1) if min(n, m) > 1 else s * n / m
             for n, s, m in zip(geometry.shape, geometry.spacing, shape, strict=True)
         )
-        return Geometry(cast("tuple[int, int, int]", shape), _three(steps), geometry.origin, geometry.direction)
-    shape = _checked(geometry, wanted, tuple(max(1, int(np.ceil(ratio * (1 - _SLACK)))) for ratio in ratios))
+        return Geometry(cast("tuple[int, int, int]", shape), cast("Vector", steps), geometry.origin, geometry.direction)
+    shape = tuple(max(1, int(np.ceil(ratio * (1 - _SLACK)))) for ratio in ratios)
+    _check_axes(geometry, wanted, shape)
     if shape == geometry.shape and wanted == geometry.spacing:
         return geometry
     first = [_positions(*axis, grid)[0] for axis in zip(geometry.shape, geometry.spacing, shape, wanted, strict=True)]
-    origin = geometry.index_to_world(first)
-    return Geometry(cast("tuple[int, int, int]", shape), wanted, _three(origin.tolist()), geometry.direction)
+    origin = cast("Vector", tuple(geometry.index_to_world(first).tolist()))
+    return Geometry(cast("tuple[int, int, int]", shape), wanted, origin, geometry.direction)
 
 
 def resample(
@@ -101,39 +104,38 @@ def resample(
 ) -> AnyVolume:
     """Resample a volume to another voxel size.
 
-    Order 3 is the interpolating cubic B-spline: a curve through the samples, with the volume extended beyond its
-    edges by its edge voxels. It agrees with ``scipy.ndimage.zoom`` and ``map_coordinates`` (order 3, mode
-    ``"nearest"``) at the same positions. Like every cubic it can overshoot beside sharp edges.
+    Order 3 is the interpolating cubic B-spline. Beyond the volume's edges the edge voxels are repeated. The result
+    agrees with ``scipy.ndimage.zoom`` and ``map_coordinates`` (order 3, mode ``"nearest"``) at the same positions. A
+    cubic spline can overshoot next to sharp edges.
 
     Parameters
     ----------
     volume : Volume or Mask, shape (z, y, x)
-        int16 (HU), uint8 or float32. A `Mask` is always resampled to the nearest voxel, whatever `order` says:
-        labels have no values in between.
+        int16 (HU), uint8 or float32. A `Mask` always gets the label of the nearest voxel, whatever the order.
     spacing : float or sequence of three float, (z, y, x), mm
-        The voxel size wanted; one number stands for all axes.
+        The new voxel size; one number stands for all axes.
     order : {3, 1, 0}
         Cubic B-spline, linear, or nearest voxel (the upper one of two equally near).
     grid : {"center", "corner"}
-        How the new grid lies on the old one, see `resampled_geometry`.
+        Where the new voxels lie, see `resampled_geometry`.
     workers : int
         Threads; 0 for one per available core. The result is the same, byte for byte, for any number.
 
     Returns
     -------
     Volume or Mask
-        Of the type, and the dtype, of the input. Integers are rounded half away from zero and saturate at the ends
-        of their range. Where the grid is the input's already, the array is the input's, not a copy.
+        The type and dtype of the input. Integers are rounded half away from zero and clipped to their range. If the
+        grid does not change, the array is the input's, not a copy.
 
     Raises
     ------
     GeometryError
-        If the spacing is not positive and finite, gives more than 2e9 voxels (4 GB of int16), or makes one voxel of
-        32 or more along an axis.
+        If the spacing is not positive and finite, gives more than 2e9 voxels (4 GB of int16), or turns an axis of 32
+        or more voxels into one voxel.
     InputError
-        If there is no such order or grid, or a float volume holds NaN or infinity.
+        If there is no such order or grid, or a float volume contains NaN or infinity.
     UnsupportedError
-        If the voxels are of another type.
+        If the voxels have another type.
 
     Notes
     -----
@@ -160,7 +162,7 @@ def resample(
 
 
 def _check_size(geometry: Geometry, wanted: Sequence[float], ratios: Sequence[float]) -> None:
-    """Refuse a grid that no memory holds."""
+    """Refuse a grid with too many voxels."""
     voxels = prod(max(1.0, ratio) for ratio in ratios)
     if voxels <= _MOST_VOXELS:
         return
@@ -168,45 +170,46 @@ def _check_size(geometry: Geometry, wanted: Sequence[float], ratios: Sequence[fl
     sizes = " x ".join(f"{max(1.0, ratio):.4g}" for ratio in ratios)
     what = f"spacing {new} mm gives {sizes} voxels, {voxels * 2 / 1e9:.3g} GB, from voxels of {old} mm"
     raise GeometryError(
-        f"{what}; at most 2e9 voxels are made", do="check the spacing of the scan, or ask for a larger one"
+        f"{what}; the limit is 2e9 voxels", do="check the spacing of the scan, or choose a larger spacing"
     )
 
 
-def _checked(geometry: Geometry, wanted: Sequence[float], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Refuse an axis of many voxels that would end as one."""
+def _check_axes(geometry: Geometry, wanted: Sequence[float], shape: tuple[int, ...]) -> None:
+    """Refuse an axis of many voxels that would become one."""
     for axis, n, s, m, t in zip("zyx", geometry.shape, geometry.spacing, shape, wanted, strict=True):
         if m == 1 and n >= _MANY:
-            what = f"{n} voxels of {s:.4g} mm along {axis} are {n * s:.4g} mm, and would end as one voxel of {t:.4g} mm"
-            raise GeometryError(what, do="check the spacing of the scan, or ask for a smaller one")
-    return shape
+            what = f"{n} voxels of {s:.4g} mm along {axis} ({n * s:.4g} mm) would become one voxel of {t:.4g} mm"
+            raise GeometryError(what, do="check the spacing of the scan, or choose a smaller spacing")
 
 
 def _nearest(
     array: NDArray[np.generic], positions: list[NDArray[np.float64]], _order: int, workers: int
 ) -> NDArray[np.generic]:
-    picks = [np.clip(np.floor(p + 0.5), 0, n - 1).astype(np.int64) for p, n in zip(positions, array.shape, strict=True)]
-    return nearest(array, *picks, workers=workers)
+    indices = [
+        np.clip(np.floor(p + 0.5), 0, n - 1).astype(np.int64) for p, n in zip(positions, array.shape, strict=True)
+    ]
+    return nearest(array, *indices, workers=workers)
 
 
 def _interpolated(
     array: NDArray[np.generic], positions: list[NDArray[np.float64]], order: int, workers: int
 ) -> NDArray[np.generic]:
-    check_finite(array)  # one such voxel would spread along whole lines
+    check_finite(array)  # one such voxel would spread along its lines
     taps = [make_taps(p, size=n, order=order) for p, n in zip(positions, array.shape, strict=True)]
     return interpolate(array, *taps, workers=workers)
 
 
 def _positions(n: int, s: float, m: int, t: float, grid: Grid) -> NDArray[np.float64]:
-    """Centers of the `m` new voxels of size `t`, in units of the `n` old ones of size `s`."""
+    """Centers of `m` new voxels of size `t`, as indices of the `n` old voxels of size `s`."""
     steps = np.arange(m, dtype=np.float64)
     if grid == "corner":
         scale = (n - 1) / (m - 1) if m > 1 else 1.0
-        return steps * scale  # the product scipy forms, to the last bit
-    # Rounding takes the noise off positions that are samples, or in the middle of two.
+        return steps * scale  # the same product as in scipy, to the last bit
+    # Rounding removes the noise of positions on a voxel center, or half way between two.
     return cast("NDArray[np.float64]", np.round((n - 1) / 2 + (steps - (m - 1) / 2) * (t / s), 9))
 
 
-def _spacing(spacing: float | Sequence[float]) -> tuple[float, float, float]:
+def _spacing(spacing: float | Sequence[float]) -> Vector:
     try:
         values = np.asarray(spacing, dtype=np.float64)
         wanted = np.broadcast_to(values, 3).tolist()
@@ -214,9 +217,4 @@ def _spacing(spacing: float | Sequence[float]) -> tuple[float, float, float]:
         raise GeometryError(f"spacing is {spacing!r}, expected one number or three (z, y, x), in mm") from error
     if not all(0 < s < np.inf for s in wanted):
         raise GeometryError(f"spacing is {spacing!r} mm, expected positive numbers")
-    return _three(wanted)
-
-
-def _three(values: Sequence[float]) -> tuple[float, float, float]:
-    z, y, x = values
-    return (float(z), float(y), float(x))
+    return cast("Vector", tuple(wanted))

@@ -1,4 +1,4 @@
-"""Mean, spread and percentiles of the voxels of one scan or of a whole data set, exact and in one pass."""
+"""Mean, standard deviation and percentiles of the voxels of a scan or a data set, exactly and in one pass."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _LOWEST = -(1 << 15)
 
 @dataclass(frozen=True, eq=False)
 class HuHistogram:
-    """How often each int16 value occurs; histograms of many scans add up, and everything follows from the sum.
+    """How often each int16 value occurs. Histograms of many scans can be added.
 
     Parameters
     ----------
     counts : ndarray of int64, shape (65536,)
-        ``counts[v + 32768]`` is the number of voxels of v HU. Without it, an empty histogram to begin a sum with.
+        ``counts[v + 32768]`` is the number of voxels of v HU. The default is an empty histogram, to start a sum with.
 
     Examples
     --------
@@ -43,7 +43,8 @@ class HuHistogram:
 
     def __post_init__(self) -> None:
         if self.counts.shape != (_VALUES,) or self.counts.dtype != np.int64 or self.counts.min() < 0:
-            raise InputError(f"a histogram is {_VALUES} counts of int64, not {self.counts.shape} {self.counts.dtype}")
+            what = f"a histogram has {_VALUES} counts of int64, 0 or more, not {self.counts.shape} {self.counts.dtype}"
+            raise InputError(what)
         view = self.counts.view()
         view.flags.writeable = False
         object.__setattr__(self, "counts", view)
@@ -57,7 +58,7 @@ class HuHistogram:
         return int(self.counts.sum())
 
     def mean(self, *, lower: float | None = None, upper: float | None = None) -> float:
-        """Mean in HU, or of the voxels as `hilum.normalize` would scale them.
+        """Compute the mean in HU, or of the values that `hilum.normalize` makes of them.
 
         Parameters
         ----------
@@ -67,18 +68,18 @@ class HuHistogram:
         Returns
         -------
         float
-            What `hilum.zero_center` takes, where a range is given.
+            With a range: the mean that `hilum.zero_center` subtracts.
 
         Raises
         ------
         InputError
-            If the histogram is empty, or the range is.
+            If the histogram or the range is empty.
         """
         values = _scaled(lower, upper)
-        return float(self.counts @ values / self._some())
+        return float(self.counts @ values / self._nonempty_total())
 
     def std(self, *, lower: float | None = None, upper: float | None = None) -> float:
-        """Standard deviation of the voxels (divided by their number), in HU or scaled as for `mean`.
+        """Compute the standard deviation (divided by the number of voxels), in HU or scaled as for `mean`.
 
         Parameters
         ----------
@@ -91,13 +92,13 @@ class HuHistogram:
         Raises
         ------
         InputError
-            If the histogram is empty, or the range is.
+            If the histogram or the range is empty.
         """
         values = _scaled(lower, upper) - self.mean(lower=lower, upper=upper)
-        return float(np.sqrt(self.counts @ values**2 / self._some()))
+        return float(np.sqrt(self.counts @ values**2 / self._nonempty_total()))
 
     def percentile(self, percent: float) -> float:
-        """The lowest value that at least `percent` of the voxels do not exceed.
+        """Find the lowest value that at least `percent` of the voxels do not exceed.
 
         Parameters
         ----------
@@ -116,12 +117,12 @@ class HuHistogram:
         """
         if not 0 <= percent <= 100:
             raise InputError(f"percentile {percent} is not between 0 and 100", code="option")
-        rank = max(1, int(np.ceil(self._some() * (percent / 100))))
+        rank = max(1, int(np.ceil(self._nonempty_total() * (percent / 100))))
         return float(np.searchsorted(np.cumsum(self.counts), rank) + _LOWEST)
 
-    def _some(self) -> int:
+    def _nonempty_total(self) -> int:
         if not self.total:
-            raise InputError("no voxel has been counted, so there are no statistics", do="add a volume first")
+            raise InputError("the histogram is empty, so it has no statistics", do="add a volume first")
         return self.total
 
 
@@ -141,17 +142,16 @@ def count_hu(volume: Volume, *, workers: int = 0) -> HuHistogram:
     Raises
     ------
     UnsupportedError
-        If the voxels are not int16; see `measure_moments` for the others.
+        If the voxels are not int16; `measure_moments` takes other types.
     """
     if volume.array.dtype.newbyteorder("=") != np.int16:
-        raise UnsupportedError(f"Hounsfield units are counted as int16, not {volume.array.dtype}")
-
+        raise UnsupportedError(f"a histogram needs HU as int16, not {volume.array.dtype}")
     return HuHistogram(count_values(volume.array, workers=workers))
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and spread of voxels of any type; those of several scans add up.
+    """Mean and standard deviation of voxels of any type. Moments of several scans can be added.
 
     Parameters
     ----------
@@ -170,27 +170,27 @@ class Moments:
     highest: float = float("-inf")
 
     def __add__(self, other: Moments) -> Moments:
-        # Chan, Golub, LeVeque (The American Statistician 37(3):242-247, 1983): sums of squares are never subtracted.
+        # Chan, Golub, LeVeque (The American Statistician 37(3):242-247, 1983): no sums of squares are subtracted.
         total = self.total + other.total
         if not total:
             return self
-        step = other.mean - self.mean
+        difference = other.mean - self.mean
         return Moments(
             total,
-            self.mean + step * (other.total / total),
-            self.squares + other.squares + step * step * (self.total * (other.total / total)),
+            self.mean + difference * (other.total / total),
+            self.squares + other.squares + difference * difference * (self.total * (other.total / total)),
             min(self.lowest, other.lowest),
             max(self.highest, other.highest),
         )
 
     @property
     def std(self) -> float:
-        """Standard deviation (divided by the number of voxels); 0 where there is none."""
+        """Standard deviation (divided by the number of voxels); 0 without voxels."""
         return float(np.sqrt(self.squares / self.total)) if self.total else 0.0
 
 
 def measure_moments(volume: Volume) -> Moments:
-    """Mean and spread of a volume's voxels, summed in double precision.
+    """Compute mean and standard deviation of a volume's voxels, summed in double precision.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def measure_moments(volume: Volume) -> Moments:
     Raises
     ------
     InputError
-        If the voxels hold NaN or infinity.
+        If a voxel is NaN or infinite.
     """
     check_finite(volume.array)
     moments = Moments()

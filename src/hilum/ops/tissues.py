@@ -1,4 +1,4 @@
-"""What Hounsfield units a tissue has: a table, and a volume labeled by it."""
+"""The Hounsfield units of tissues: a table, thresholds, and a volume labeled by the table."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hilum.volume import Volume
+
+LUNG_AIR_MAX_HU = -400
+"""Half way between lung and soft tissue: what is at most this bright is air or aerated lung."""
+
+SOLID_MIN_HU = -300
+"""What is brighter is solid: it contains hardly any air."""
 
 _TABLE = "the HU table of the 2017 tutorial"
 _AIR = f"{_TABLE} (-1000), with 50 HU of noise and padding either way, up to where lung begins"
@@ -33,9 +39,9 @@ class Tissue:
     ----------
     name : str
     lower, upper : float, HU
-        Both belong to it.
+        Both belong to the range.
     source : str
-        Where the range is from.
+        Where the range was published.
     """
 
     name: str
@@ -57,16 +63,16 @@ TISSUES: tuple[Tissue, ...] = (
     Tissue("white matter", 20, 30, _TABLE),
     Tissue("gray matter", 37, 45, _TABLE),
 )
-"""Tissues by their Hounsfield units, those of a chest first. Their ranges overlap: no HU value proves a tissue."""
+"""Tissues and their Hounsfield units, those of a chest first. The ranges overlap: no HU value proves a tissue."""
 
 
 def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
-    """Label each voxel by the first tissue whose range holds its value.
+    """Label each voxel with the first tissue whose range contains its value.
 
-    Ranges overlap, and the order of the table decides: 35 HU is in the range of muscle and of blood, and becomes
-    muscle, which comes first. With the whole of `TISSUES` the head's tissues are never met, as muscle, blood and liver
-    hold all their values; give others, or another order, where the picture is not of a chest. Values in no range
-    (between fat and lung, where voxels hold some of each; around 0) stay 0.
+    Ranges overlap, and the first tissue in the table wins: 35 HU is in the ranges of muscle and of blood, and becomes
+    muscle. With all of `TISSUES` no voxel gets a tissue of the head, because muscle, blood and liver cover the same
+    values; pass other tissues, or another order, for a volume that is not a chest. Values in no range (between fat and
+    lung, and around 0) get the label 0.
 
     Parameters
     ----------
@@ -77,7 +83,7 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
     Returns
     -------
     Mask
-        On the volume's grid: 1 for the first tissue of `tissues`, 2 for the second, ...; 0 where none fits.
+        On the volume's grid: 1 for the first tissue of `tissues`, 2 for the second, ...; 0 for none.
 
     Raises
     ------
@@ -93,15 +99,16 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
     ['air', 'lung', '', 'muscle', 'liver']
     """
     if volume.array.dtype.newbyteorder("=") != np.int16:
-        raise InputError(f"tissues are told by HU as int16, not {volume.array.dtype}", do="keep the volume in HU")
+        raise InputError(f"a tissue map needs HU as int16, not {volume.array.dtype}", do="keep the volume in HU")
     if len(tissues) > 255:
-        raise InputError(f"{len(tissues)} tissues, but a mask holds at most 255 labels", code="option")
+        raise InputError(f"{len(tissues)} tissues, but a mask has at most 255 labels", code="option")
     table = np.zeros(_MOST - _LEAST + 1, np.uint8)
     values = np.arange(_LEAST, _MOST + 1)
     for label in range(len(tissues), 0, -1):
         tissue = tissues[label - 1]
         if not tissue.lower <= tissue.upper:
-            raise InputError(f"{tissue.name} from {tissue.lower} to {tissue.upper} HU is no range", code="option")
+            what = f"the range of {tissue.name} is empty: {tissue.lower} to {tissue.upper} HU"
+            raise InputError(what, code="option")
         table[(values >= tissue.lower) & (values <= tissue.upper)] = label
 
     return Mask(look_up(volume.array, table, _LEAST, workers=0), volume.geometry)

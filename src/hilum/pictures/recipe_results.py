@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hilum.ops.preview import UnitRange
+from hilum.ops.intensity import UnitRange
 from hilum.pictures.planes import reorient_scan, slice_pixels
 from hilum.pipeline import preprocess
 from hilum.volume import Volume

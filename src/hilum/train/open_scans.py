@@ -16,7 +16,7 @@ from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import lies_inside
 from hilum.ops.patches.label_tiles import LabelTiles
 from hilum.ops.patches.poses import IDENTITY
-from hilum.ops.patches.sampling import KEEP, ROUND, pick, sample, turned
+from hilum.ops.patches.sampling import KEEP, ROUND, copy_reoriented, sample, sample_labels
 from hilum.train.intensity import air_value, scale
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ class OpenScan:
         if pose.resampled:
             sample(*ct, cut_image, pose, image, ROUND if image.dtype == np.int16 else finish, order=order)
         else:
-            turned(*ct, cut_image, pose, image, finish)
-        return image, pick(*labels, partial(read_padded_box, self.labels), pose, tiles=self.tiles)
+            copy_reoriented(*ct, cut_image, pose, image, finish)
+        return image, sample_labels(*labels, partial(read_padded_box, self.labels), pose, tiles=self.tiles)
 
 
 def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> OpenScan:

@@ -12,10 +12,10 @@ from hilum.errors import HilumError, InputError, RecipeError, UnsupportedError
 from hilum.io.meshes import pack_stl
 from hilum.io.volumes.nifti_header import pack_header
 from hilum.io.volumes.placement import grid_record
+from hilum.ops.intensity import UnitRange
 from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import segment_lungs
 from hilum.ops.nodules.masks import mask_nodules
-from hilum.ops.preview import UnitRange
 from hilum.ops.surfaces import surfaces
 from hilum.outputs.findings import finished_status
 from hilum.outputs.store import HU, UNIT_RANGE
@@ -201,17 +201,8 @@ def _nodule(nodule: NoduleRecord) -> dict[str, Any]:
         scores = {"readers": nodule.readers, **scores}
     if nodule.agreement is not None:
         scores["agreement"] = nodule.agreement
-    return {
-        "label": nodule.label,
-        "world": nodule.world,
-        "voxel": nodule.voxel,
-        "diameter_mm": nodule.diameter_mm,
-        "inside_lungs": nodule.inside_lungs,
-        "mean_hu": nodule.mean_hu,
-        "voxels": nodule.voxels,
-        "readers": [],
-        "scores": scores,
-    }
+    names = ("label", "world", "voxel", "diameter_mm", "inside_lungs", "mean_hu", "voxels")
+    return {name: getattr(nodule, name) for name in names} | {"readers": [], "scores": scores}
 
 
 def as_hu(ct: Volume) -> Volume:

@@ -1,7 +1,7 @@
-"""Compressed frames are decoded in processes of their own: native decoders abort on some damaged frames.
+"""Decode compressed frames in other processes: native decoders abort on some damaged frames.
 
-A decoder that crashes, hangs or prints takes nothing with it but its process, and the scan is refused in one line.
-The child is started as a plain interpreter, not by `multiprocessing`, which would import the caller's main module.
+A decoder that crashes, hangs or prints only costs its own process; the scan is refused in one line. The process is
+started as a plain interpreter: `multiprocessing` would import the caller's main module.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from importlib import import_module
+import warnings
 from multiprocessing.connection import Connection, Pipe
 from queue import Empty, LifoQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,37 +19,35 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hilum.errors import FormatError, HilumError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from hilum.io.dicom.records import Header
-
-    Decode = Callable[[Path, Sequence[Header]], list[NDArray[Any]]]
+    from hilum.io.dicom.records import SliceHeader
 
 SECONDS_PER_FRAME = 30
-"""How long a decoder may take for a frame before it counts as hanging; one takes 5 to 50 ms."""
+"""A decoder that takes longer for a frame counts as hanging; a frame takes 5 to 50 ms."""
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from hilum.io.dicom.decoder_process import serve; serve({number})"
 
 
-class _Child(NamedTuple):
+class _Decoder(NamedTuple):
     process: subprocess.Popen[bytes]
-    line: Connection
+    connection: Connection
 
 
-_idle: LifoQueue[_Child] = LifoQueue()
-"""Children that wait for work: starting one takes half a second, so that they are kept until the process ends."""
+_idle: LifoQueue[_Decoder] = LifoQueue()
+"""Decoders that wait for work until this process ends: starting one takes half a second."""
 
 
-def decode(path: Path, headers: Sequence[Header]) -> list[NDArray[Any]]:
-    """Decode frames of one file where it cannot bring this process down; threads may call it at once.
+def decode(path: Path, headers: Sequence[SliceHeader]) -> list[NDArray[Any]]:
+    """Decode frames of one file without risk for this process; safe to call from several threads.
 
     Parameters
     ----------
     path : Path
-    headers : sequence of Header
+    headers : sequence of SliceHeader
         Frames of that file. Uncompressed ones are read in this process.
 
     Returns
@@ -65,105 +63,103 @@ def decode(path: Path, headers: Sequence[Header]) -> list[NDArray[Any]]:
         If no decoder for their compression is installed.
     """
     if headers[0].native:
-        frames: list[NDArray[Any]] = import_module("hilum.io.dicom.by_pydicom").decode_frames(path, headers)
-        return frames
+        from hilum.io.dicom.by_pydicom import decode_frames
+
+        return decode_frames(path, headers)
     try:
-        child = _idle.get_nowait()
+        decoder = _idle.get_nowait()
     except Empty:
-        child = _start()
+        decoder = _start()
     try:
-        answer = _ask(child, path, headers)
-    except BaseException:  # whatever ended the talk, an interrupt included: what comes next is no answer
-        _end(child)
+        result = _request(decoder, path, headers)
+    except BaseException:  # also after an interrupt, the next message may belong to this request
+        _stop(decoder)
         raise
-    _idle.put(child)
-    if isinstance(answer, HilumError):
-        raise answer
-    return answer
+    _idle.put(decoder)
+    if isinstance(result, HilumError):
+        raise result
+    return result
 
 
-def _end(child: _Child) -> None:
-    child.line.close()
-    child.process.kill()
-    child.process.wait()
+def _stop(decoder: _Decoder) -> None:
+    decoder.connection.close()
+    decoder.process.kill()
+    decoder.process.wait()
 
 
-def _end_all() -> None:
+def _stop_all() -> None:
     while not _idle.empty():
-        _end(_idle.get_nowait())
+        _stop(_idle.get_nowait())
 
 
-def _disown() -> None:
-    """Leave the children to the process that started them; its fork must not hold their lines open."""
+def _forget_all() -> None:
+    """In a fork: leave the decoders to the parent. An open connection here would keep them alive after it ends."""
     global _idle  # noqa: PLW0603 - another thread may have held the queue's lock at the fork
-    for child in _idle.queue:
-        child.line.close()
-        child.process.returncode = 0  # not ours to wait for
+    for decoder in _idle.queue:
+        decoder.connection.close()
+        decoder.process.returncode = 0  # only the parent can wait for it
     _idle = LifoQueue()
 
 
-atexit.register(_end_all)
-os.register_at_fork(after_in_child=_disown)
+atexit.register(_stop_all)
+os.register_at_fork(after_in_child=_forget_all)
 
 
-def _start() -> _Child:
+def _start() -> _Decoder:
     here, there = Pipe()
     number = there.fileno()
-    program = _PROGRAM.format(path=sys.path, number=number)
     process = subprocess.Popen(  # noqa: S603 - this interpreter, this program
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", _PROGRAM.format(path=sys.path, number=number)],
         pass_fds=[number],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,  # decoders print there, beside the one line of a refusal
+        stderr=subprocess.DEVNULL,  # decoders print there; the refusal is one line
     )
     there.close()
-    return _Child(process, here)
+    return _Decoder(process, here)
 
 
-def _ask(child: _Child, path: Path, headers: Sequence[Header]) -> list[NDArray[Any]] | HilumError:
+def _request(decoder: _Decoder, path: Path, headers: Sequence[SliceHeader]) -> list[NDArray[Any]] | HilumError:
     try:
-        child.line.send((path, list(headers)))
-        if not child.line.poll(_limit(headers)):
-            raise FormatError("the decoder of its pixels does not end", where=path, do="get it again", code="damaged")
-        answer: list[NDArray[Any]] | HilumError = child.line.recv()
+        decoder.connection.send((path, list(headers)))
+        if not decoder.connection.poll(_time_limit(headers)):
+            what = "the decoder of its pixels does not end"
+            raise FormatError(what, where=path, do="get it again", code="damaged")
+        result: list[NDArray[Any]] | HilumError = decoder.connection.recv()
     except (EOFError, ConnectionError) as error:
-        what = f"the decoder of its pixels crashed ({_ending(child.process)})"
+        status = decoder.process.wait()
+        how = f"signal {-status}" if status < 0 else f"exit status {status}"
+        what = f"the decoder of its pixels crashed ({how})"
         raise FormatError(what, where=path, do="get it again", code="damaged") from error
-    return answer
+    return result
 
 
-def _limit(headers: Sequence[Header]) -> float:
+def _time_limit(headers: Sequence[SliceHeader]) -> float:
     return SECONDS_PER_FRAME * (1 + len(headers))
 
 
-def _ending(process: subprocess.Popen[bytes]) -> str:
-    status = process.wait()
-    return f"signal {-status}" if status < 0 else f"exit status {status}"
-
-
 def serve(number: int) -> None:
-    """Answer requests until the asking process closes the line; the child's whole program.
+    """Decode what the parent requests until it closes the connection; the whole program of a decoder.
 
     Parameters
     ----------
     number : int
-        Of the file descriptor that is the line.
+        The file descriptor of the connection.
     """
-    import warnings
+    from hilum.io.dicom.by_pydicom import decode_frames
 
     warnings.simplefilter("ignore")
-    decode = import_module("hilum.io.dicom.by_pydicom").decode_frames
-    with Connection(number) as line:
+    with Connection(number) as connection:
         while True:
             try:
-                path, headers = line.recv()
+                path, headers = connection.recv()
             except EOFError:
                 return
-            signal.alarm(int(_limit(headers)) + 1)  # a decoder that hangs outlives nobody, not even a killed parent
+            signal.alarm(int(_time_limit(headers)) + 1)  # ends a hanging decoder, even if the parent was killed
+            result: list[NDArray[Any]] | HilumError
             try:
-                answer = decode(path, headers)
+                result = decode_frames(path, headers)
             except HilumError as error:
-                answer = error
+                result = error
             signal.alarm(0)
-            line.send(answer)
+            connection.send(result)

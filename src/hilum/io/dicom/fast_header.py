@@ -1,12 +1,11 @@
-"""The quick way through a plain DICOM header: one pass over its first bytes, no data set built.
+"""Parse a plain DICOM header in one pass over its first bytes, without building a data set.
 
-It understands Part 10 files in the little endian syntaxes and gives up (None) on whatever is unusual, so that
-pydicom decides: elements out of order, unknown value representations, functional groups, a Modality LUT, a header
-longer than `HEAD`, a file that ends before its pixels. What it does return is what `hilum.io.dicom.headers` reads
-with pydicom.
+The parser understands Part 10 files in the little endian syntaxes. It returns None for anything unusual, which pydicom
+then reads: elements out of order, unknown value representations, functional groups, a Modality LUT, a header longer
+than `HEAD`, a file that ends before its pixels. What it returns is the same as what pydicom reads.
 
-Most slices of a series are laid out alike: the same elements, each as long as in the slice before. A `Layout` says
-where they lie; a file of the same size that holds the same tags and lengths at the same places has its values there.
+Most slices of a series have the same layout: the same elements, each as long as in the slice before. A `HeaderLayout`
+remembers the offsets. A file of the same size with the same tags and lengths at these offsets needs no parsing.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ import struct
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hilum.io.dicom.fields import BIG_ENDIAN, DEFLATED, IMPLICIT, TAGS, UNDEFINED, Fields, PixelPlace, text_of
+from hilum.io.dicom.fields import BIG_ENDIAN, DEFLATED, IMPLICIT, TAGS, UNDEFINED, Fields, PixelLocation, text_of
 from hilum.io.dicom.sniff import PEEK, PREAMBLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 HEAD = 32768
-"""How much of a file is read at once; CT headers take 2 to 12 kB."""
+"""Bytes of a file that are read at once; CT headers take 2 to 12 kB."""
 
 _PIXELS = 0x7FE00010
-_LEFT_ALONE = frozenset({0x00283000, 0x52009229})
-"""Modality LUT Sequence, Shared Functional Groups Sequence: what is inside them decides."""
+_NEEDS_PYDICOM = frozenset({0x00283000, 0x52009229})
+"""Modality LUT Sequence, Shared Functional Groups Sequence: the values inside them are needed."""
 
 _META_SYNTAX = 0x00020010
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -43,112 +42,111 @@ _implicit = struct.Struct("<HHL").unpack_from
 _long = struct.Struct("<L").unpack_from
 
 
-class Walked(NamedTuple):
-    """What a plain header holds: wanted elements, transfer syntax, and where the pixels lie."""
+class PlainHeader(NamedTuple):
+    """The elements that are read, the transfer syntax, and the location of the pixels."""
 
     fields: Fields
     syntax: str
-    place: PixelPlace
+    location: PixelLocation
 
 
-_Element = tuple[int, bytes, int, int]  # tag, value representation, start of the value, its length
-
-
-class Layout(NamedTuple):
-    """Where the elements of a header lie, and how to tell that another header is laid out alike.
+class HeaderLayout(NamedTuple):
+    """The offsets of the elements of a header, and how to recognize another header of the same layout.
 
     Parameters
     ----------
     structure : callable
-        Gives all bytes that are no values of single elements: of tags, representations, lengths, whole sequences.
+        Extracts all bytes of a header but the values of single elements: tags, representations, lengths, sequences.
     expected : tuple of bytes
-        What it gives.
-    wanted : tuple of tuple of int and slice
-        Tag and place of each element that decides.
+        What it extracts from a header of this layout.
+    wanted : tuple of (int, slice)
+        Tag of each element that is read, and the bytes of its value.
     syntax : str
-    place : PixelPlace
+    location : PixelLocation
     """
 
     structure: Callable[[bytes], Any]
     expected: Any
     wanted: tuple[tuple[int, slice], ...]
     syntax: str
-    place: PixelPlace
+    location: PixelLocation
 
 
 _MOST_LAYOUTS = 64
-_layouts: dict[int, Layout] = {}
-"""The newest by size of file: what they lead to does not depend on what else was read before, only how soon."""
+_layouts: dict[int, HeaderLayout] = {}
+"""The newest layout for each file size; a cache that changes no result."""
 
 
-def first_look(size: int) -> int:
-    """How much of a file to read at first: all before its pixels where the last one of this size had them there."""
-    known = _layouts.get(size)
-    return HEAD if known is None else known.place.offset
+def first_read_size(size: int) -> int:
+    """The number of bytes to read first: all before the pixels, if a file of this size was read before."""
+    layout = _layouts.get(size)
+    return HEAD if layout is None else layout.location.offset
 
 
-def walk(head: bytes, size: int) -> Walked | None:
-    """Read the elements that decide from the first bytes of a file.
+def read_plain_header(head: bytes, size: int) -> PlainHeader | None:
+    """Read the elements of `hilum.io.dicom.fields.TAGS` from the first bytes of a file.
 
     Parameters
     ----------
     head : bytes
-        The first `HEAD` bytes, or the whole file if it is shorter; fewer may do, see `first_look`.
+        The first `HEAD` bytes, or the whole file if it is shorter. `first_read_size` may ask for fewer.
     size : int
         Bytes of the file.
 
     Returns
     -------
-    Walked or None
+    PlainHeader or None
         None for anything unusual.
     """
     if head[PREAMBLE:PEEK] != b"DICM":
         return None
-    known = _layouts.get(size)
-    if known is not None and known.structure(head) == known.expected:
-        return Walked({tag: head[place] for tag, place in known.wanted}, known.syntax, known.place)
-    try:
-        spans = [slice(PREAMBLE, PEEK)]
-        meta, start = _meta(head, spans)
-        syntax = text_of(meta.get(_META_SYNTAX, b""))
-        if not syntax.startswith(IMPLICIT) or syntax in {BIG_ENDIAN, DEFLATED}:
-            return None  # private syntaxes may be anything
-        found = _dataset(head, start, size, syntax, spans)
-    except (struct.error, ValueError):  # the header goes on beyond `head`, or is malformed
+    layout = _layouts.get(size)
+    if layout is None or layout.structure(head) != layout.expected:
+        try:
+            layout = _parse_layout(head, size)
+        except (struct.error, ValueError):  # the header continues beyond `head`, or is malformed
+            return None
+        if layout is None:
+            return None
+        if len(_layouts) >= _MOST_LAYOUTS:
+            _layouts.clear()
+        _layouts[size] = layout
+    return PlainHeader({tag: head[span] for tag, span in layout.wanted}, layout.syntax, layout.location)
+
+
+def _parse_layout(head: bytes, size: int) -> HeaderLayout | None:
+    spans = [slice(PREAMBLE, PEEK)]
+    meta, start = _parse_meta(head, spans)
+    syntax = text_of(meta.get(_META_SYNTAX, b""))
+    if not syntax.startswith(IMPLICIT) or syntax in {BIG_ENDIAN, DEFLATED}:
+        return None  # private syntaxes may be anything
+    elements = _parse_dataset(head, start, size, syntax, spans)
+    if elements is None:
         return None
-    if found is None:
-        return None
-    wanted, place = found
+    wanted, location = elements
     structure = itemgetter(*spans)
-    if len(_layouts) >= _MOST_LAYOUTS:
-        _layouts.clear()
-    _layouts[size] = Layout(structure, structure(head), tuple(wanted.items()), syntax, place)
-    return Walked({tag: head[part] for tag, part in wanted.items()}, syntax, place)
+    return HeaderLayout(structure, structure(head), tuple(wanted.items()), syntax, location)
 
 
-def _meta(head: bytes, spans: list[slice]) -> tuple[Fields, int]:
+def _parse_meta(head: bytes, spans: list[slice]) -> tuple[Fields, int]:
+    """Read the file meta information; return its values and the offset of the data set."""
     fields: Fields = {}
     at = PEEK
     while head[at : at + 2] == b"\x02\x00":
-        tag, _, start, length = _element(head, at, explicit=True)
+        tag, _, start, length = _element_header(head, at, explicit=True)
         end = start + length
         if end > len(head):
-            raise ValueError("the value is not at hand")
+            raise ValueError("the value ends beyond the bytes that were read")
         fields[tag] = head[start:end]
         spans.append(slice(at, end if tag == _META_SYNTAX else start))
         at = end
     return fields, at
 
 
-def _element(head: bytes, at: int, *, explicit: bool) -> _Element:
-    """The element header at an offset.
+def _element_header(head: bytes, at: int, *, explicit: bool) -> tuple[int, bytes, int, int]:
+    """Tag, value representation, start of the value and its length.
 
-    Raises
-    ------
-    ValueError
-        If its value representation is unknown.
-    struct.error
-        If it lies beyond the bytes at hand.
+    Raises ValueError if the representation is unknown, struct.error beyond the end of `head`.
     """
     if not explicit:
         group, number, length = _implicit(head, at)
@@ -161,10 +159,10 @@ def _element(head: bytes, at: int, *, explicit: bool) -> _Element:
     return group << 16 | number, kind, at + 12, _long(head, at + 8)[0]
 
 
-def _dataset(
+def _parse_dataset(
     head: bytes, at: int, size: int, syntax: str, spans: list[slice]
-) -> tuple[dict[int, slice], PixelPlace] | None:
-    """The places of the wanted elements and of the pixels; appends what is structure to `spans`."""
+) -> tuple[dict[int, slice], PixelLocation] | None:
+    """Locate the wanted values and the pixels; append the bytes that are structure to `spans`."""
     wanted: dict[int, slice] = {}
     explicit = syntax != IMPLICIT
     last = 0x0007FFFF
@@ -172,24 +170,24 @@ def _dataset(
     while True:
         if explicit:
             group, number, kind, length = _explicit(head, at)
-            if kind in _SHORT:  # most elements: a call of `_element` for each would double the time
+            if kind in _SHORT:  # most elements: calling `_element_header` for each would double the time
                 tag, start = group << 16 | number, at + 8
             else:
-                tag, kind, start, length = _element(head, at, explicit=True)
+                tag, kind, start, length = _element_header(head, at, explicit=True)
         else:
             group, number, length = _implicit(head, at)
             tag, start = group << 16 | number, at + 8
-        if tag <= last or tag in _LEFT_ALONE:
+        if tag <= last or tag in _NEEDS_PYDICOM:
             return None
         spans.append(slice(at, start))
         if tag >= _PIXELS:
             if tag != _PIXELS or (explicit and kind not in {b"OB", b"OW"}):
                 return None
             left = size - start
-            return wanted, PixelPlace(start, length, left if length == UNDEFINED else min(length, left))
+            return wanted, PixelLocation(start, length, left if length == UNDEFINED else min(length, left))
         last = tag
         if length == UNDEFINED:
-            at = _after_sequence(head, start, kind, explicit=explicit)
+            at = _end_of_sequence(head, start, kind, explicit=explicit)
             spans[-1] = slice(spans[-1].start, at)
             continue
         at = start + length
@@ -199,8 +197,8 @@ def _dataset(
             wanted[tag] = slice(start, at)
 
 
-def _after_sequence(head: bytes, at: int, kind: bytes, *, explicit: bool) -> int:
-    """Where a sequence of undefined length ends; nested ones are counted, not entered one by one."""
+def _end_of_sequence(head: bytes, at: int, kind: bytes, *, explicit: bool) -> int:
+    """The offset after a sequence of undefined length; counts nested sequences without recursion."""
     if explicit and kind != b"SQ":
         raise ValueError("only sequences end with a delimiter before the pixels")
     depth = 1
@@ -211,7 +209,7 @@ def _after_sequence(head: bytes, at: int, kind: bytes, *, explicit: bool) -> int
             depth -= tag == _SEQUENCE_END
             at += 8 + (length if tag == _ITEM and length != UNDEFINED else 0)
             continue
-        _, kind, at, length = _element(head, at, explicit=explicit)
+        _, kind, at, length = _element_header(head, at, explicit=explicit)
         if length != UNDEFINED:
             at += length
         elif explicit and kind != b"SQ":

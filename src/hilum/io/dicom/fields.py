@@ -1,4 +1,4 @@
-"""Raw values of DICOM elements to a header record: bytes in, numbers out, nothing guessed."""
+"""Raw values of DICOM elements to a header record: bytes in, numbers out, no repairs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hilum.errors import one_line
-from hilum.io.dicom.records import Header
+from hilum.io.dicom.records import SliceHeader
 
 IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED = (
     "1.2.840.10008.1.2",
@@ -56,79 +56,74 @@ TAGS = {
     "slope": 0x00281053,
     "rescale_type": 0x00281054,
 }
-"""The elements that are read, by the name of their `Header` field (PS3.6)."""
+"""The elements that are read, by the name of their `SliceHeader` field (PS3.6)."""
 
 Fields = dict[int, bytes]
 
 
-class PixelPlace(NamedTuple):
-    """Where the pixel data lie: offset of the value, its declared length, and what the file still holds."""
+class PixelLocation(NamedTuple):
+    """Offset of the pixel data, their declared length, and the bytes that the file has of them."""
 
     offset: int
     length: int
     present: int
 
 
-def header_from(fields: Fields, name: str, syntax: str, place: PixelPlace) -> Header:
-    """Make a header record of raw values.
+def header_from(fields: Fields, name: str, syntax: str, location: PixelLocation) -> SliceHeader:
+    """Make a header record from raw values.
 
     Parameters
     ----------
     fields : dict of int to bytes
-        By tag, as the file has them.
+        By tag, as in the file.
     name : str
-        The file.
+        Path of the file, for the record.
     syntax : str
         Transfer Syntax UID.
-    place : PixelPlace
+    location : PixelLocation
 
     Returns
     -------
-    Header
+    SliceHeader
     """
-    shared = _shared(syntax, *[fields.get(tag, b"") for tag in _SHARED_TAGS])
-    order, bits, signed = shared.order, shared.values["bits_allocated"], shared.values["signed"]
+    shared = _shared_fields(syntax, *[fields.get(tag, b"") for tag in _SHARED_TAGS])
+    order, bits, signed = "big" if shared["big_endian"] else "little", shared["bits_allocated"], shared["signed"]
 
     def raw(field: str) -> bytes:
         return fields.get(TAGS[field], b"")
 
-    direct = syntax in NATIVE - {DEFLATED} and place.length != UNDEFINED
-    swapped_bytes = order == "big" and bits == 8  # in 16-bit words, or not: pydicom knows
-    # Inside a deflated stream offsets mean nothing; it unpacked, so it is whole.
-    present = place.length if syntax == DEFLATED else place.present
-    usable = (place.length == UNDEFINED) != (syntax in NATIVE)  # compressed pixels have no defined length
-    return Header(
+    has_offset = syntax in NATIVE - {DEFLATED} and location.length != UNDEFINED
+    maybe_swapped = order == "big" and bits == 8  # bytes in 16-bit words, or not: pydicom knows
+    # Offsets inside a deflated stream mean nothing. It could be inflated, so its pixels are complete.
+    present = location.length if syntax == DEFLATED else location.present
+    usable = (location.length == UNDEFINED) != (syntax in NATIVE)  # compressed pixels have no defined length
+    return SliceHeader(
         path=name,
         sop_uid=text_of(raw("sop_uid")),
-        position=numbers_of(raw("position")) if shared.values["frames"] == 1 else (),  # one place for many is none
-        instance_number=_whole(raw("instance_number")),
+        position=numbers_of(raw("position")) if shared["frames"] == 1 else (),  # frames cannot share one
+        instance_number=_whole_number(raw("instance_number")),
         acquisition_time=text_of(raw("acquisition_time")),
         content_time=text_of(raw("content_time")),
         slice_location=number_of(raw("slice_location")),
         smallest=_pixel_value(raw("smallest"), order, bits, signed=signed),
         largest=_pixel_value(raw("largest"), order, bits, signed=signed),
-        pixel_offset=place.offset if direct and not swapped_bytes else -1,
+        pixel_offset=location.offset if has_offset and not maybe_swapped else -1,
         pixel_bytes=present if usable else 0,
-        **shared.values,
+        **shared,
     )
 
 
 _OWN = frozenset({"sop_uid", "position", "instance_number", "acquisition_time", "content_time", "slice_location",
                   "smallest", "largest"})  # fmt: skip
-"""What the slices of a series say each for itself."""
+"""Fields in which the slices of a series differ."""
 
 _SHARED = tuple(field for field in TAGS if field not in _OWN)
 _SHARED_TAGS = tuple(TAGS[field] for field in _SHARED)
 
 
-class _Shared(NamedTuple):
-    order: Any
-    values: dict[str, Any]
-
-
-@lru_cache(maxsize=64)  # the slices of a series say the same again and again
-def _shared(syntax: str, *raw_values: bytes) -> _Shared:
-    """Fields that are the same in all slices of a series, as a rule."""
+@lru_cache(maxsize=64)
+def _shared_fields(syntax: str, *raw_values: bytes) -> dict[str, Any]:
+    """Fields that are usually the same in all slices of a series; cached for that reason."""
     raw = dict(zip(_SHARED, raw_values, strict=True))
     order: Any = "big" if syntax == BIG_ENDIAN else "little"
 
@@ -139,47 +134,38 @@ def _shared(syntax: str, *raw_values: bytes) -> _Shared:
     bits = integer("bits_allocated")
     stored = integer("bits_stored", bits)
     signed = integer("signed") == 1
-    return _Shared(order, {
-        "frames": max(_whole(raw["frames"]) or 1, 1),
-        "series_uid": text_of(raw["series_uid"]),
-        "modality": text_of(raw["modality"]),
-        "sop_class": text_of(raw["sop_class"]),
+    return {
+        **{field: text_of(raw[field]) for field in ("series_uid", "modality", "sop_class", "kernel")},
+        **{field: numbers_of(raw[field]) for field in ("pixel_spacing", "orientation")},
+        **{field: number_of(raw[field]) for field in ("slice_step", "thickness", "slope", "intercept")},
+        **{field: integer(field) for field in ("rows", "columns")},
+        **{field: _pixel_value(raw[field], order, bits, signed=signed) for field in ("padding", "padding_limit")},
+        "frames": max(_whole_number(raw["frames"]) or 1, 1),
         "transfer_syntax": syntax,
         "image_type": tuple(text_of(part) for part in raw["image_type"].split(b"\\")),
-        "rows": integer("rows"),
-        "columns": integer("columns"),
         "samples": integer("samples", 1),
-        "pixel_spacing": numbers_of(raw["pixel_spacing"]),
-        "orientation": numbers_of(raw["orientation"]),
-        "acquisition_number": _whole(raw["acquisition_number"]),
-        "slice_step": number_of(raw["slice_step"]),
-        "thickness": number_of(raw["thickness"]),
-        "kernel": text_of(raw["kernel"]),
-        "slope": number_of(raw["slope"]),
-        "intercept": number_of(raw["intercept"]),
+        "acquisition_number": _whole_number(raw["acquisition_number"]),
         "rescale_type": text_of(raw["rescale_type"]).upper(),
         "bits_allocated": bits,
         "bits_stored": stored,
         "high_bit": integer("high_bit", max(stored - 1, 0)),
         "signed": signed,
         "big_endian": order == "big",
-        "padding": _pixel_value(raw["padding"], order, bits, signed=signed),
-        "padding_limit": _pixel_value(raw["padding_limit"], order, bits, signed=signed),
         "native": syntax in NATIVE,
-    })  # fmt: skip
+    }
 
 
-@lru_cache(maxsize=1024)  # the slices of a series say the same again and again
+@lru_cache(maxsize=1024)
 def text_of(value: bytes) -> str:
-    """A value as safe text: padding off, no control characters, bounded."""
+    """A value as safe text: without padding or control characters, at most 1000 characters."""
     text = value.decode("latin-1").strip("\0 ")
-    # The short way for what nearly every value is; the same result.
+    # Faster than `one_line` for nearly every value, with the same result.
     return " ".join(text.split()) if text.isprintable() and len(text) <= 1000 else one_line(text, limit=1000)
 
 
 @lru_cache(maxsize=1024)
 def numbers_of(value: bytes) -> tuple[float, ...]:
-    """Decimal strings as numbers; empty where any of them is none."""
+    """Decimal strings as numbers; empty if any of them is not a number."""
     if not value.strip(b"\0 "):
         return ()
     try:
@@ -189,20 +175,20 @@ def numbers_of(value: bytes) -> tuple[float, ...]:
 
 
 def number_of(value: bytes) -> float | None:
-    """One decimal string: None where absent, nan where it is no number."""
+    """One decimal string; None if it is absent, nan if it is not a number."""
     if not value.strip(b"\0 "):
         return None
     parsed = numbers_of(value)
     return parsed[0] if len(parsed) == 1 else math.nan
 
 
-def _whole(value: bytes) -> int | None:
+def _whole_number(value: bytes) -> int | None:
     number = number_of(value)
     return int(number) if number is not None and abs(number) < 2**53 else None
 
 
 def _pixel_value(value: bytes, order: Any, bits: int, *, signed: bool) -> int | None:
-    """A pixel's value in the pixels' own sign: 63536 with signed pixels is the -2000 that was meant."""
+    """A pixel value with the sign of the pixels: 63536 with signed pixels means -2000."""
     if bits not in {8, 16, 32} or len(value) not in {2, 4}:
         return None
     wide = np.int64(int.from_bytes(value, order, signed=signed)) & np.int64((1 << bits) - 1)

@@ -1,6 +1,6 @@
-"""What no file of a stack holds: positions that were stated instead of read, and voxels between two slices.
+"""Values that no file of a stack has: positions that the user states, and interpolated slices.
 
-Each is said in a finding; neither happens without an option that allows it.
+Options allow both, and a finding reports each.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hilum.errors import InputError
-from hilum.io.dicom.records import Finding, Header, normal_of
+from hilum.io.dicom.records import Finding, SliceHeader, normal_of
 from hilum.recipes import Read
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ _LARGEST_MM = 100.0
 
 
 def gap_limit(max_gap_mm: float | None) -> float:
-    """Check the widest distance that is bridged.
+    """Check the widest gap that may be interpolated.
 
     Parameters
     ----------
     max_gap_mm : float or None
-        None for that of the recipe ``default``.
+        None for the value of the recipe ``default``.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def gap_limit(max_gap_mm: float | None) -> float:
 
 
 def check_spacing(slice_spacing_mm: float | None) -> None:
-    """Check a slice spacing that was stated.
+    """Check a slice spacing that the user states.
 
     Parameters
     ----------
@@ -60,63 +60,62 @@ def check_spacing(slice_spacing_mm: float | None) -> None:
         If it is zero, not finite or beyond 100 mm.
     """
     if slice_spacing_mm is not None and not 0 < abs(slice_spacing_mm) <= _LARGEST_MM:
-        what = f"slice_spacing_mm is {slice_spacing_mm}, expected up to {_LARGEST_MM:g} mm, below 0 for head to feet"
-        raise InputError(what, code="option")
+        expected = f"expected up to {_LARGEST_MM:g} mm, negative if InstanceNumber counts from head to feet"
+        raise InputError(f"slice_spacing_mm is {slice_spacing_mm}, {expected}", code="option")
 
 
-def state_positions(members: Sequence[Header], slice_spacing_mm: float | None) -> tuple[list[Header], Finding | None]:
-    """Place slices without positions by InstanceNumber and a spacing that was stated.
+def state_positions(
+    members: Sequence[SliceHeader], slice_spacing_mm: float | None
+) -> tuple[list[SliceHeader], Finding | None]:
+    """Give positions to slices that have none, from InstanceNumber and the spacing that the user states.
 
     Parameters
     ----------
-    members : sequence of Header
+    members : sequence of SliceHeader
         One stack.
     slice_spacing_mm : float or None
-        Distance along the normal from one InstanceNumber to the next; negative where numbers run against the
-        normal. None states nothing.
+        Distance along the normal from one InstanceNumber to the next; negative if the numbers ascend against the
+        normal. None if the user states nothing.
 
     Returns
     -------
-    members : list of Header
-        As they were, where nothing was stated or any slice has a position.
+    members : list of SliceHeader
+        Unchanged if no spacing is stated or any slice has a position.
     finding : Finding or None
-        What was assumed, or why it cannot be.
+        What was assumed, or why it cannot be assumed.
     """
-    unplaced = all(not h.position and h.frames == 1 for h in members)
-    if slice_spacing_mm is None or not unplaced:
+    if slice_spacing_mm is None or not all(not h.position and h.frames == 1 for h in members):
         return list(members), None
     numbers = sorted(h.instance_number for h in members if h.instance_number is not None)
     if len(numbers) < len(members) or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-        what = "no position, and no order either: InstanceNumber is not there once for each slice without a break"
+        what = "slices have no position, and InstanceNumber does not number them without gaps or repeats"
         return list(members), Finding("no-order", what, "refused")
-    axial = not any(h.orientation for h in members)
-    placed = []
+    assume_axial = not any(h.orientation for h in members)
+    positioned = []
     for header in members:
-        orientation = _AXIAL if axial else header.orientation
-        away = slice_spacing_mm * ((header.instance_number or 0) - numbers[0])
+        orientation = _AXIAL if assume_axial else header.orientation
+        height = slice_spacing_mm * ((header.instance_number or 0) - numbers[0])
         normal = normal_of(orientation) if len(orientation) == 6 else (0.0, 0.0, 1.0)
-        position = tuple(away * n for n in normal)
-        placed.append(replace(header, position=position, orientation=orientation))
-    what = (
-        f"no positions: order by InstanceNumber, {'up' if slice_spacing_mm > 0 else 'down'} the normal, and a spacing"
-    )
-    what += f" of {abs(slice_spacing_mm):g} mm were stated, not read; the world position is arbitrary"
-    what += "; no orientation: axial slices assumed" if axial else ""
-    return placed, Finding("assumed-positions", what, "noted")
+        position = tuple(height * n for n in normal)
+        positioned.append(replace(header, position=position, orientation=orientation))
+    what = f"no positions: slices are ordered by InstanceNumber, {'up' if slice_spacing_mm > 0 else 'down'} the normal"
+    what += f", with the stated spacing of {abs(slice_spacing_mm):g} mm; the world position is arbitrary"
+    what += "; no orientation: axial slices assumed" if assume_axial else ""
+    return positioned, Finding("assumed-positions", what, "noted")
 
 
-def fill_gaps(volume: NDArray[np.int16], slots: Sequence[int]) -> None:
-    """Fill the empty places of a stack linearly between the two slices around them.
+def fill_gaps(volume: NDArray[np.int16], planes: Sequence[int]) -> None:
+    """Interpolate the planes of missing slices linearly between their neighbors.
 
     Parameters
     ----------
     volume : ndarray of int16, shape (z, y, x), HU
         Changed in place.
-    slots : sequence of int
-        The places that are filled, ascending; the first and the last are.
+    planes : sequence of int
+        The planes that have slices, ascending; includes the first and the last plane.
     """
-    for low, high in pairwise(slots):
+    for low, high in pairwise(planes):
         for k in range(low + 1, high):
-            # Weights are whole numbers, so that the sum is exact and only the result is rounded.
+            # Whole weights keep the sum exact; only the result is rounded.
             total = volume[low].astype(np.int64) * (high - k) + volume[high].astype(np.int64) * (k - low)
             volume[k] = np.rint(total / (high - low))

@@ -1,4 +1,4 @@
-"""The regular grid of slices that are in order, and what does not lie on it."""
+"""Fit ordered slices to a regular grid, and report what deviates from it."""
 
 from __future__ import annotations
 
@@ -9,46 +9,60 @@ import numpy as np
 
 from hilum.errors import GeometryError, name_some
 from hilum.geometry import Geometry
-from hilum.io.dicom.records import Finding, Header, Stack
+from hilum.io.dicom.records import Finding, SliceHeader, Stack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNIFORM_TOLERANCE = 0.1
-"""How far a slice may lie from its place on the regular grid, as a share of the slice spacing."""
+"""Largest distance of a slice from its plane of the grid, relative to the slice spacing."""
 
 NOTED_TOLERANCE = 0.02
-"""From this share on the deviation is noted."""
+"""From this relative distance on, the deviation is noted."""
 
 SPARSE_RUN = 3
-"""So many gaps in a row are another slice spacing, not missing slices."""
+"""So many gaps in a row are a different slice spacing, not missing slices."""
 
 _LIMIT_SLACK_MM = 1e-3
-_NAMED_PLACES = 8
+_NAMED_POSITIONS = 8
 
 
-class Line(NamedTuple):
-    """Slices in order along the normal, one per place, and the rest."""
+class OrderedSlices(NamedTuple):
+    """Slices in order along the normal, one per position.
 
-    slices: tuple[Header, ...]
-    copies: tuple[tuple[int, Header], ...]
+    Parameters
+    ----------
+    slices : tuple of SliceHeader
+    duplicates : tuple of (int, SliceHeader)
+        As `Stack` has them.
+    points : ndarray, shape (slice, 3)
+        Positions, LPS mm.
+    heights : ndarray, shape (slice,)
+        Positions along the normal, mm.
+    """
+
+    slices: tuple[SliceHeader, ...]
+    duplicates: tuple[tuple[int, SliceHeader], ...]
     points: NDArray[np.float64]
     heights: NDArray[np.float64]
 
 
 def median(values: NDArray[np.float64]) -> float:
-    """The median of an array that is not empty; numpy's own imports masked arrays, a tenth of reading a scan."""
+    """The median of an array that is not empty; numpy's own loads masked arrays, a tenth of the time to read a scan."""
     ordered = np.sort(values, axis=None)
     return float(ordered[(ordered.size - 1) // 2] + ordered[ordered.size // 2]) / 2
 
 
-def place(uid: str, line: Line, axes: tuple[NDArray[np.float64], NDArray[np.float64]], max_gap_mm: float) -> Stack:
-    """Fit the regular grid, and name what does not lie on it.
+def fit_grid(
+    uid: str, line: OrderedSlices, axes: tuple[NDArray[np.float64], NDArray[np.float64]], max_gap_mm: float
+) -> Stack:
+    """Fit the regular grid, and report what deviates from it.
 
     Parameters
     ----------
     uid : str
-    line : Line
+        Series Instance UID.
+    line : OrderedSlices
     axes : two ndarrays, shape (3,)
         Row and column direction, LPS.
     max_gap_mm : float
@@ -57,80 +71,82 @@ def place(uid: str, line: Line, axes: tuple[NDArray[np.float64], NDArray[np.floa
     Returns
     -------
     Stack
-        Refused where the slices are not on a regular grid, or a gap is wider.
+        Refused if the slices are not on a regular grid, or a gap is wider.
     """
     row, column = axes
     steps = np.diff(line.heights)
-    slots = np.concatenate(([0], np.cumsum(np.maximum(np.rint(steps / median(steps)), 1)))).astype(int)
-    spacing = round(float((line.heights[-1] - line.heights[0]) / slots[-1]), 9)  # 1.0, not 0.9999999999999998
-    off = float(np.abs(line.heights - line.heights[0] - spacing * slots).max() / spacing)
+    planes = np.concatenate(([0], np.cumsum(np.maximum(np.rint(steps / median(steps)), 1)))).astype(int)
+    spacing = round(float((line.heights[-1] - line.heights[0]) / planes[-1]), 9)  # 1.0, not 0.9999999999999998
+    deviation = float(np.abs(line.heights - line.heights[0] - spacing * planes).max() / spacing)
     findings = []
-    if line.copies:
-        files = tuple(h.path for _, h in line.copies)
-        names = name_some(h.shown for _, h in line.copies)
+    if line.duplicates:
+        files = tuple(h.path for _, h in line.duplicates)
+        names = name_some(h.display_name for _, h in line.duplicates)
         text = f"{len(files)} duplicate slices dropped, same position and same pixels: {names}"
         findings.append(Finding("duplicate-slices", text, "dropped", files))
-    gaps = np.flatnonzero(np.diff(slots) > 1)
+    gaps = np.flatnonzero(np.diff(planes) > 1)
     in_a_row = bool((gaps[SPARSE_RUN - 1 :] - gaps[: 1 - SPARSE_RUN] == SPARSE_RUN - 1).any())
-    if off > UNIFORM_TOLERANCE or slots[-1] + 1 > 2 * len(line.slices) or in_a_row:
+    if deviation > UNIFORM_TOLERANCE or planes[-1] + 1 > 2 * len(line.slices) or in_a_row:
         text = f"slice spacing is not uniform: {steps.min():.4g} to {steps.max():.4g} mm, median {median(steps):.4g}"
         findings.append(Finding("nonuniform-spacing", text, "refused"))
-        return Stack(uid, line.slices, None, (), line.copies, tuple(findings))
+        return Stack(uid, line.slices, None, (), line.duplicates, tuple(findings))
     if gaps.size:
-        findings.append(_gap_finding(line, slots, np.cross(row, column) * spacing, max_gap_mm))
-    if off > NOTED_TOLERANCE:
-        text = f"slice spacing varies: slices lie up to {off:.0%} of {spacing:.4g} mm off the regular grid"
+        findings.append(_gap_finding(line, planes, np.cross(row, column) * spacing, max_gap_mm))
+    if deviation > NOTED_TOLERANCE:
+        text = f"slice spacing varies: slices are up to {deviation:.0%} of {spacing:.4g} mm off the regular grid"
         findings.append(Finding("uneven-spacing", text, "noted"))
     findings.extend(_tag_findings(line, spacing))
     first = line.slices[0]
     try:
         grid = Geometry(
-            (int(slots[-1]) + 1, first.rows, first.columns),
+            (int(planes[-1]) + 1, first.rows, first.columns),
             (spacing, first.pixel_spacing[0], first.pixel_spacing[1]),
             (line.points[0][0], line.points[0][1], line.points[0][2]),
             (tuple(np.cross(row, column)), tuple(column), tuple(row)),
         )
-    except GeometryError as error:  # what the checks above let through
+    except GeometryError as error:  # the checks of the stack do not catch everything
         findings.append(Finding("bad-geometry", error.what, "refused"))
-        return Stack(uid, line.slices, None, (), line.copies, tuple(findings))
-    return Stack(uid, line.slices, grid, tuple(slots.tolist()), line.copies, tuple(findings))
+        return Stack(uid, line.slices, None, (), line.duplicates, tuple(findings))
+    return Stack(uid, line.slices, grid, tuple(planes.tolist()), line.duplicates, tuple(findings))
 
 
-def _tag_findings(line: Line, spacing: float) -> list[Finding]:
-    """Say where SpacingBetweenSlices or SliceLocation tell of another spacing than the positions, which decide."""
+def _tag_findings(line: OrderedSlices, spacing: float) -> list[Finding]:
+    """Report where SpacingBetweenSlices or SliceLocation disagree with the positions."""
     findings = []
     stated = [h.slice_step for h in line.slices if h.slice_step is not None]
     wrong = [s for s in stated if not abs(abs(s) - spacing) <= UNIFORM_TOLERANCE * spacing]  # nan is wrong, too
     if wrong:
-        text = f"SpacingBetweenSlices says {wrong[0]:.4g} mm in {len(wrong)} slices, positions say {spacing:.4g} mm"
-        findings.append(Finding("spacing-tag-disagrees", f"{text}; positions are used", "noted"))
+        text = f"SpacingBetweenSlices is {wrong[0]:.4g} mm in {len(wrong)} slices, but positions are {spacing:.4g} mm"
+        findings.append(Finding("spacing-tag-disagrees", f"{text} apart; positions are used", "noted"))
     locations = np.array([math.nan if h.slice_location is None else h.slice_location for h in line.slices])
-    told = np.isfinite(locations)
+    known = np.isfinite(locations)
     with np.errstate(over="ignore"):
-        moves = np.abs(np.diff(locations[told]))
-    off = np.abs(moves - np.abs(np.diff(line.heights[told]))) > UNIFORM_TOLERANCE * spacing
-    if off.any():
-        text = f"SliceLocation tells of other distances than the positions at {int(off.sum())} of {off.size} places"
+        steps = np.abs(np.diff(locations[known]))
+    wrong_steps = np.abs(steps - np.abs(np.diff(line.heights[known]))) > UNIFORM_TOLERANCE * spacing
+    if wrong_steps.any():
+        text = f"SliceLocation disagrees with the positions in {int(wrong_steps.sum())} of {wrong_steps.size} steps"
         findings.append(Finding("location-tag-disagrees", f"{text}; positions are used", "noted"))
     return findings
 
 
-def _gap_finding(line: Line, slots: NDArray[np.int64], step: NDArray[np.float64], max_gap_mm: float) -> Finding:
-    """Say which slices are missing, and whether they are interpolated or the stack is refused."""
-    gaps = np.flatnonzero(np.diff(slots) > 1)
-    absent = np.setdiff1d(np.arange(slots[-1] + 1), slots)
+def _gap_finding(
+    line: OrderedSlices, planes: NDArray[np.int64], step: NDArray[np.float64], max_gap_mm: float
+) -> Finding:
+    """Report missing slices: they are interpolated, or the stack is refused."""
+    gaps = np.flatnonzero(np.diff(planes) > 1)
+    missing = np.setdiff1d(np.arange(planes[-1] + 1), planes)
     spacing = float(np.linalg.norm(step))
-    wide = np.diff(slots)[gaps] * spacing  # on the grid: positions are often rounded to a tenth
-    if wide.max() > max_gap_mm + _LIMIT_SLACK_MM:
-        worst = gaps[np.argmax(wide)]
-        below, above = line.slices[worst], line.slices[worst + 1]
-        text = f"missing slices: {absent.size} absent at {gaps.size} places; the widest gap is {wide.max():.4g} mm"
-        text += f" between {below.shown} and {above.shown}, spacing {spacing:.4g} mm"
-        text += f"; up to {max_gap_mm:.4g} mm is bridged"
+    widths = np.diff(planes)[gaps] * spacing  # on the grid: positions are often rounded to a tenth
+    if widths.max() > max_gap_mm + _LIMIT_SLACK_MM:
+        widest = gaps[np.argmax(widths)]
+        below, above = line.slices[widest], line.slices[widest + 1]
+        text = f"missing slices: {missing.size} in {gaps.size} gaps; the widest gap is {widths.max():.4g} mm"
+        text += f" between {below.display_name} and {above.display_name}, spacing {spacing:.4g} mm"
+        text += f"; gaps up to {max_gap_mm:.4g} mm are bridged"
         return Finding("missing-slices", text, "refused", (below.path, above.path))
     axis = int(np.argmax(np.abs(step)))
-    places = [f"{line.points[0][axis] + k * step[axis]:.2f}" for k in absent[:_NAMED_PLACES]]
-    more = f" and {absent.size - _NAMED_PLACES} more" if absent.size > _NAMED_PLACES else ""
-    text = f"missing slices: {absent.size} interpolated between their neighbors, at {'xyz'[axis]} = "
-    text += f"{', '.join(places)}{more} mm"
-    return Finding("missing-slices", f"{text}; the widest gap is {wide.max():.4g} mm", "mended")
+    positions = [f"{line.points[0][axis] + k * step[axis]:.2f}" for k in missing[:_NAMED_POSITIONS]]
+    more = f" and {missing.size - _NAMED_POSITIONS} more" if missing.size > _NAMED_POSITIONS else ""
+    text = f"missing slices: {missing.size} interpolated between their neighbors, at {'xyz'[axis]} = "
+    text += f"{', '.join(positions)}{more} mm"
+    return Finding("missing-slices", f"{text}; the widest gap is {widths.max():.4g} mm", "mended")

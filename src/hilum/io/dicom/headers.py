@@ -1,24 +1,23 @@
-"""What one file says about its frames: the quick way for a plain header, pydicom for the rest."""
+"""The headers of all frames of one file: a fast parser for plain headers, pydicom for the others."""
 
 from __future__ import annotations
 
 import io
 import os
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from hilum.io.dicom.fast_header import HEAD, first_look, walk
+from hilum.io.dicom.fast_header import HEAD, first_read_size, read_plain_header
 from hilum.io.dicom.fields import header_from
 from hilum.io.dicom.sniff import PEEK, start_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hilum.io.dicom.records import Header
+    from hilum.io.dicom.records import SliceHeader
 
 
-def read_headers(root: Path, name: str) -> list[Header] | None:
-    """Read what one file says about its frames.
+def read_headers(root: Path, name: str) -> list[SliceHeader] | None:
+    """Read the headers of all frames of one file.
 
     Parameters
     ----------
@@ -29,31 +28,32 @@ def read_headers(root: Path, name: str) -> list[Header] | None:
 
     Returns
     -------
-    list of Header or None
-        One per frame, without any value if the file is too damaged to tell; empty for a DICOM directory;
-        None for what is not DICOM.
+    list of SliceHeader or None
+        One per frame. A header that is too damaged to read has no values; a DICOM directory gives an empty list. None
+        for a file that is not DICOM.
 
     Raises
     ------
     OSError
-        If the file may not be read.
+        If the file cannot be opened or read.
     """
-    path = f"{root}{os.sep}{name}"  # a Path made of each name takes longer than opening the file
+    path = f"{root}{os.sep}{name}"  # making a Path of each name takes longer than opening the file
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         size = os.fstat(file).st_size
-        head = os.read(file, first_look(size))
-        walked = walk(head, size)
-        if walked is None and len(head) < min(size, HEAD):
+        head = os.read(file, first_read_size(size))
+        plain = read_plain_header(head, size)
+        if plain is None and len(head) < min(size, HEAD):
             head += os.read(file, HEAD - len(head))
-            walked = walk(head, size)
+            plain = read_plain_header(head, size)
     finally:
         os.close(file)
     start = start_of(head[:PEEK])
     if start < 0:
         return None
-    if walked is not None:
-        return [header_from(walked.fields, name, walked.syntax, walked.place)]
+    if plain is not None:
+        return [header_from(plain.fields, name, plain.syntax, plain.location)]
+    from hilum.io.dicom.by_pydicom import headers_by_pydicom
+
     with io.BufferedReader(io.FileIO(path)) as source:
-        headers: list[Header] = import_module("hilum.io.dicom.by_pydicom").headers_by_pydicom(source, name, start, size)
-    return headers
+        return headers_by_pydicom(source, name, start, size)

@@ -1,4 +1,4 @@
-"""A folder of DICOM files to stacks of slices and a verdict on each, from headers alone."""
+"""Judge every CT stack of a folder of DICOM files by its headers alone."""
 
 from __future__ import annotations
 
@@ -9,65 +9,65 @@ from typing import TYPE_CHECKING
 from hilum.errors import FormatError, MissingInputError, UnsupportedError, name_some
 from hilum.io.dicom.gaps import state_positions
 from hilum.io.dicom.headers import read_headers
-from hilum.io.dicom.records import Finding, Header, Sorted, Stack
-from hilum.io.dicom.series import group, sort_out
-from hilum.io.dicom.stack import judge_with_luts, name_damaged
+from hilum.io.dicom.records import Finding, FrameSelection, SliceHeader, Stack
+from hilum.io.dicom.series import group_slices, select_slices
+from hilum.io.dicom.stack import judge, name_damaged
 from hilum.io.folder_listing import FolderListing, list_folder
 from hilum.io.names import numbered_file, safe_name
 from hilum.io.unreadable import not_downloaded, unreadable_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Index:
-    """A folder judged by its headers alone.
+class FolderIndex:
+    """The stacks of a folder.
 
     Parameters
     ----------
     root : Path
-        What the paths of slices are relative to.
-    sorted_out : Sorted
+        Slice paths are relative to it.
+    selection : FrameSelection
     findings : tuple of Finding
-        On the folder as a whole.
+        On the folder and its files, not on a stack.
     stacks : tuple of Stack
-    files : Files
+    files : FileHeaders
     """
 
     root: Path
-    sorted_out: Sorted
+    selection: FrameSelection
     findings: tuple[Finding, ...]
     stacks: tuple[Stack, ...]
-    files: Files
+    files: FileHeaders
 
 
 @dataclass(frozen=True)
-class Files:
-    """What the files of a folder are, by their headers; all names are relative to one root.
+class FileHeaders:
+    """The headers of some files; all names are relative to one root.
 
     Parameters
     ----------
-    headers : list of Header
-        Of every frame.
-    junk, locked : list of str
-        What is no DICOM, and what could not be opened.
-    called : mapping of str to str
-        What messages call the files whose names may not be shown; empty where no messages are wanted.
+    headers : list of SliceHeader
+        One per frame.
+    not_dicom, unreadable : list of str
+        Files that are not DICOM, and files that could not be opened.
+    aliases : mapping of str to str
+        Names in messages of the files whose own name may not be shown.
     """
 
-    headers: list[Header] = field(default_factory=list)
-    junk: list[str] = field(default_factory=list)
-    locked: list[str] = field(default_factory=list)
-    called: Mapping[str, str] = field(default_factory=dict)
+    headers: list[SliceHeader] = field(default_factory=list)
+    not_dicom: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
-    def shown(self, name: str) -> str:
-        """What a message calls a file."""
-        return safe_name(name) or self.called.get(name, "a file")
+    def display_name(self, name: str) -> str:
+        """Name of a file in messages."""
+        return safe_name(name) or self.aliases.get(name, "a file")
 
 
-def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) -> Index:
+def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) -> FolderIndex:
     """Read the headers of a folder or file, and judge every CT stack in it.
 
     Parameters
@@ -80,31 +80,31 @@ def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) 
 
     Returns
     -------
-    Index
+    FolderIndex
 
     Raises
     ------
     MissingInputError, FormatError, UnsupportedError, InputError
-        If there is no such path, no file in it, it may not be opened, it is an archive, or neither a file nor a
-        folder; or if none of its files has content.
+        If there is no such path or no file in it, if it cannot be opened, or if it is an archive or neither a file nor
+        a folder. Also if no file has content.
     """
-    root, tree = _names(path)
-    files = read_files(root, tree.files, called=_call(tree))
-    sorted_out = sort_out(files.headers)
-    damaged = [name for f in sorted_out.findings if f.code == "ignored-damaged-file" for name in f.files]
-    if not sorted_out.slices and tree.dangling:
+    root, tree = _find_input(path)
+    files = read_files(root, tree.files, aliases=_aliases(tree))
+    selection = select_slices(files.headers)
+    damaged = [name for f in selection.findings if f.code == "ignored-damaged-file" for name in f.files]
+    if not selection.slices and tree.dangling:
         raise not_downloaded(path, tree.dangling, len(tree.files))
-    lost = {name: files.shown(name) for name in (*damaged, *files.locked, *tree.dangling)}
+    missing = {name: files.display_name(name) for name in (*damaged, *files.unreadable, *tree.dangling)}
     stacks = []
-    for members in group(sorted_out.slices):
-        placed, assumed = state_positions(members, slice_spacing_mm)
-        stack = name_damaged(judge_with_luts(placed, max_gap_mm=max_gap_mm), lost)
-        stacks.append(stack if assumed is None else replace(stack, findings=(assumed, *stack.findings)))
-    findings = (*_on_the_folder(tree, files), *_on_the_files(files), *sorted_out.findings)
-    return Index(root, sorted_out, findings, tuple(stacks), files)
+    for members in group_slices(selection.slices):
+        positioned, assumption = state_positions(members, slice_spacing_mm)
+        stack = name_damaged(judge(positioned, max_gap_mm=max_gap_mm), missing)
+        stacks.append(stack if assumption is None else replace(stack, findings=(assumption, *stack.findings)))
+    findings = (*_search_findings(tree, files), *selection.findings)
+    return FolderIndex(root, selection, findings, tuple(stacks), files)
 
 
-def read_files(root: Path, names: Iterable[str], *, called: Mapping[str, str] | None = None) -> Files:
+def read_files(root: Path, names: Iterable[str], *, aliases: Mapping[str, str] | None = None) -> FileHeaders:
     """Read the headers of files.
 
     Parameters
@@ -112,85 +112,80 @@ def read_files(root: Path, names: Iterable[str], *, called: Mapping[str, str] | 
     root : Path
     names : iterable of str
         Relative to it.
-    called : mapping of str to str, optional
-        As in `Files`.
+    aliases : mapping of str to str, optional
+        As in `FileHeaders`.
 
     Returns
     -------
-    Files
+    FileHeaders
     """
-    called = called or {}
-    found = Files(called=called)
+    aliases = aliases or {}
+    files = FileHeaders(aliases=aliases)
     for name in names:
         try:
-            read = read_headers(root, name)
+            headers = read_headers(root, name)
         except OSError:
-            found.locked.append(name)
+            files.unreadable.append(name)
             continue
-        if read is None:
-            found.junk.append(name)
-        elif name in called:
-            found.headers.extend(replace(header, place=called[name]) for header in read)
+        if headers is None:
+            files.not_dicom.append(name)
+        elif name in aliases:
+            files.headers.extend(replace(header, alias=aliases[name]) for header in headers)
         else:
-            found.headers.extend(read)
-    return found
+            files.headers.extend(headers)
+    return files
 
 
 def list_slices(root: Path, series_uid: str, names: Iterable[str]) -> list[str]:
-    """List those of a folder's files that a reader takes for slices of a series, by their headers.
+    """List the files that are slices of a series, by their headers.
 
     Parameters
     ----------
     root : Path
         A folder.
     series_uid : str
-        Empty for every CT slice: where no series is named, the reader chooses by all of them.
+        Empty for all CT slices: without a series the reader chooses among all of them.
     names : iterable of str
         The files to look at, relative to the folder.
 
     Returns
     -------
     list of str
-        Sorted; empty where there is none.
+        Sorted; may be empty.
     """
-    slices = sort_out(read_files(root, names).headers).slices
+    slices = select_slices(read_files(root, names).headers).slices
     return sorted({header.path for header in slices if not series_uid or header.series_uid == series_uid})
 
 
-def _call(tree: FolderListing) -> dict[str, str]:
-    """What messages call the files whose names may not be shown: their places among all of them."""
+def _aliases(tree: FolderListing) -> dict[str, str]:
+    """Count the files whose names may not be shown: their number among all files names them in messages."""
     names = sorted([*tree.files, *tree.dangling])
     return {name: numbered_file(k, len(names)) for k, name in enumerate(names) if not safe_name(name)}
 
 
-def _on_the_folder(tree: FolderListing, files: Files) -> list[Finding]:
-    """What a search met beside files."""
-    findings = []
-    if tree.repeated:
-        text = f"{len(tree.repeated)} links to folders that are searched anyway, not searched twice"
-        findings.append(Finding("ignored-links", text, "ignored", tuple(tree.repeated)))
-    if tree.locked:
-        text = f"{len(tree.locked)} folders could not be opened"
-        findings.append(Finding("unreadable-folders", text, "ignored", tuple(tree.locked)))
-    if tree.dangling:
-        text = f"{len(tree.dangling)} files could not be read, links to content that is not here"
-        told = f"{text}: {name_some(map(files.shown, tree.dangling))}"
-        findings.append(Finding("dangling-links", told, "ignored", tuple(tree.dangling)))
-    return findings
+def _search_findings(tree: FolderListing, files: FileHeaders) -> list[Finding]:
+    """Report links and files that are ignored."""
+
+    def named(names: Sequence[str], what: str) -> str:
+        return f"{len(names)} {what}: {name_some(map(files.display_name, names))}"
+
+    links = f"{len(tree.repeated)} links to folders that are searched anyway, not searched twice"
+    folders = f"{len(tree.locked)} folders could not be opened"
+    dangling = named(tree.dangling, "files could not be read, links to content that is not here")
+    not_dicom = named(files.not_dicom, "files that are not DICOM ignored")
+    unreadable = named(files.unreadable, "files could not be opened")
+    findings = (
+        Finding("ignored-links", links, "ignored", tuple(tree.repeated)),
+        Finding("unreadable-folders", folders, "ignored", tuple(tree.locked)),
+        Finding("dangling-links", dangling, "ignored", tuple(tree.dangling)),
+        Finding("ignored-files", not_dicom, "ignored", tuple(files.not_dicom)),
+        Finding("unreadable-files", unreadable, "ignored", tuple(files.unreadable)),
+    )
+    return [f for f in findings if f.files]
 
 
-def _on_the_files(files: Files) -> list[Finding]:
-    findings = []
-    if files.junk:
-        text = f"{len(files.junk)} files that are not DICOM ignored: {name_some(map(files.shown, files.junk))}"
-        findings.append(Finding("ignored-files", text, "ignored", tuple(files.junk)))
-    if files.locked:
-        text = f"{len(files.locked)} files could not be opened: {name_some(map(files.shown, files.locked))}"
-        findings.append(Finding("unreadable-files", text, "ignored", tuple(files.locked)))
-    return findings
-
-
-def _names(path: Path) -> tuple[Path, FolderListing]:
+def _find_input(path: Path) -> tuple[Path, FolderListing]:
+    """The root that names are relative to, and the files below it."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -202,7 +197,7 @@ def _names(path: Path) -> tuple[Path, FolderListing]:
         except OSError as error:
             raise FormatError("the file cannot be opened", where=path, do="check its permissions") from error
         if start == b"PK\x03\x04":
-            raise UnsupportedError("a zip archive is not read", where=path, do="unpack it and give the folder")
+            raise UnsupportedError("hilum does not read zip archives", where=path, do="unpack it and give the folder")
         return path.parent, FolderListing([path.name], [], [], [], [])
     if not stat.S_ISDIR(mode):
         raise UnsupportedError("neither a file nor a folder", where=path, do="give a DICOM folder")
@@ -210,7 +205,6 @@ def _names(path: Path) -> tuple[Path, FolderListing]:
     if "" in tree.locked:
         raise unreadable_folder(path)
     if not tree.files and not tree.dangling:
-        raise MissingInputError(
-            "no files in this folder", where=path, do="give the folder of a series", code="no-files"
-        )
+        do = "give the folder of a series"
+        raise MissingInputError("the folder has no files", where=path, do=do, code="no-files")
     return path, tree

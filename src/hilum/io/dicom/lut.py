@@ -1,4 +1,4 @@
-"""Modality LUTs: tables in place of slope and intercept (PS3.3 C.11.1), their parsing and what forbids their use."""
+"""Modality LUTs: tables that replace slope and intercept (PS3.3 C.11.1). Parsing, use, and reasons to refuse them."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.dicom.records import Header
+    from hilum.io.dicom.records import SliceHeader
 
 
 @functools.lru_cache(maxsize=8)
 def parse_lut(descriptor: bytes, data: bytes, kind: str, *, order: Any, signed: bool, negative: bool) -> ModalityLut:
-    """Make a table of the raw elements of one item; the slices of a series share one.
+    """Parse the raw elements of one item; cached, because the slices of a series share a table.
 
     Parameters
     ----------
     descriptor : bytes
         LUT Descriptor (0028,3002): number of entries (0 stands for 65536), first mapped value, bits of an entry.
     data : bytes
-        LUT Data (0028,3006), in words of 16 bits; entries of 8 bits may lie in bytes, too.
+        LUT Data (0028,3006), in words of 16 bits; entries of 8 bits may also be bytes.
     kind : str
         Modality LUT Type (0028,3004).
     order : {"little", "big"}
     signed : bool
-        Pixel Representation, which is the sign of the first mapped value.
+        Pixel Representation: whether the first mapped value is signed.
     negative : bool
-        Whether the entries are signed: those of value representation SS are, all others are not (C.11.1.1).
+        Whether the entries are signed, that is, have the value representation SS (C.11.1.1).
 
     Returns
     -------
     ModalityLut
-        Without a table where the elements contradict each other.
+        Without a table if the elements contradict each other.
     """
     broken = ModalityLut(kind, 0, b"")
     if len(descriptor) != 6:
@@ -56,7 +56,7 @@ def parse_lut(descriptor: bytes, data: bytes, kind: str, *, order: Any, signed: 
 
 
 def look_up(lut: ModalityLut, values: NDArray[Any]) -> NDArray[np.int32]:
-    """Map stored values through a table; those beyond its ends take its end entries.
+    """Map stored values through a table; values beyond its ends get the end entries.
 
     Parameters
     ----------
@@ -72,29 +72,29 @@ def look_up(lut: ModalityLut, values: NDArray[Any]) -> NDArray[np.int32]:
     return mapped
 
 
-def refuse_luts(tabled: Sequence[Header]) -> Finding | None:
-    """Say why slices with a Modality LUT cannot be read.
+def refuse_luts(with_lut: Sequence[SliceHeader]) -> Finding | None:
+    """Check whether slices with a Modality LUT can be read.
 
     Parameters
     ----------
-    tabled : sequence of Header
+    with_lut : sequence of SliceHeader
         At least one, each with a LUT.
 
     Returns
     -------
     Finding or None
-        None where they can.
+        Why they cannot be read; None if they can.
     """
-    both = [h.path for h in tabled if h.slope is not None or h.intercept is not None]
-    if both:
-        text = f"a Modality LUT beside a rescale slope or intercept, which it forbids, in {len(both)} slices"
-        return Finding("lut-and-rescale", text, "refused", tuple(both))
-    foreign = [h.path for h in tabled if h.lut is not None and h.lut.kind != "HU"]
-    if foreign:
-        text = f"a Modality LUT whose type is not HU, so the units are unknown, in {len(foreign)} slices"
-        return Finding("not-hounsfield", text, "refused", tuple(foreign))
-    broken = [h.path for h in tabled if h.lut is not None and not h.lut.table]
-    if broken:
-        text = f"a Modality LUT whose descriptor and data do not fit, in {len(broken)} slices"
-        return Finding("bad-modality-lut", text, "refused", tuple(broken))
-    return None
+    luts = [(h, h.lut) for h in with_lut if h.lut is not None]
+    both = tuple(h.path for h, _ in luts if h.slope is not None or h.intercept is not None)
+    foreign = tuple(h.path for h, lut in luts if lut.kind != "HU")
+    broken = tuple(h.path for h, lut in luts if not lut.table)
+    rescaled = f"{len(both)} slices have a rescale slope or intercept beside their Modality LUT, which DICOM forbids"
+    unknown = f"{len(foreign)} slices have a Modality LUT whose type is not HU: their units are unknown"
+    contradictory = f"{len(broken)} slices have a Modality LUT whose descriptor and data contradict each other"
+    findings = (
+        Finding("lut-and-rescale", rescaled, "refused", both),
+        Finding("not-hounsfield", unknown, "refused", foreign),
+        Finding("bad-modality-lut", contradictory, "refused", broken),
+    )
+    return next((f for f in findings if f.files), None)

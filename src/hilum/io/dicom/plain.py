@@ -1,8 +1,8 @@
-"""Plain frames: those whose stored words become Hounsfield units by adding one number. Nearly all of CT is plain.
+"""Plain frames: stored words become Hounsfield units by adding one number. Nearly all CT frames are plain.
 
-A slope of 1, a whole intercept, no stray bits, and no padding but what is told by its value alone, which no tissue has.
-What is plain by its header is read, rescaled and looked at in one pass, and padding set to air in a second; if a value
-turns out to be none of those, the frame is left to `hilum.io.dicom.hu`, which says what padding is.
+A frame is plain if its slope is 1, its intercept is whole, it has no stray bits, and its padding is known by its values
+alone. One pass reads, rescales and checks a frame that is plain by its header; a second one sets padding to air. If a
+value turns out not to be plain, `hilum.io.dicom.hu` rescales the frame.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hilum._kernels.intensity.rescale import shift, shift_from
+from hilum._kernels.intensity.rescale import ShiftRule, shift, shift_files
+from hilum.io.dicom.padding import AIR, HIGHEST, LOSSY, LOW, LOWEST, padding_rule, range_of_bits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,162 +23,151 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.dicom.records import Header
-
-AIR = -1024
-"""What padding becomes, HU."""
-
-LOW = -1500
-"""Below this is neither tissue nor noise, HU."""
-
-LOWEST, HIGHEST = -32768, 32767
-
-PADDING_WORDS = (-2000, -3024, -32768, 63536)
-PADDING_HU = (-2000, -3024)
-"""Undeclared padding, where it is impossible otherwise: stored words, and what they become."""
-
-LOSSY = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 81, 91, 110, 112, 203))
-"""Transfer syntaxes that change values."""
+    from hilum.io.dicom.records import SliceHeader
 
 _NO_WORD = 1 << 20
-"""No word of 16 bits."""
+"""Beyond 16 bits."""
 
-_NONE = (1, 0)
-"""A span of nothing."""
+_MOST_WORDS = sum(name.startswith("word_") for name in ShiftRule._fields)
 
 _OPEN_AT_ONCE = 16
-"""Files of one thread: some systems allow 256 in all."""
+"""Files that one thread opens: some systems allow 256 in all."""
 
 
-class Done(NamedTuple):
-    """What happened to a frame, in voxels.
+class FrameStats(NamedTuple):
+    """What happened to a frame.
 
     Parameters
     ----------
     padding : int
-        Set to air.
+        Voxels set to air.
     clipped : int
-        Beyond int16, clipped to its range.
+        Voxels beyond int16, clipped to its range.
     low : int
-        Below `LOW` for no known reason, kept.
-    ends : tuple of int
-        Smallest and largest stored value, padding included; not a count of voxels.
+        Voxels below `hilum.io.dicom.padding.LOW` that are not known padding; unchanged.
+    stored_range : tuple of int
+        Smallest and largest stored value, padding included.
     """
 
     padding: int
     clipped: int
     low: int
-    ends: tuple[int, int] = (0, 0)
+    stored_range: tuple[int, int] = (0, 0)
 
 
-def rescale_plain(stored: NDArray[Any], header: Header, out: NDArray[np.int16]) -> Done | None:
+def rescale_plain(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int16]) -> FrameStats | None:
     """Rescale a frame, if it is plain.
 
     Parameters
     ----------
     stored : ndarray of int or uint, shape (row, column)
         As stored.
-    header : Header
+    header : SliceHeader
     out : ndarray of int16, shape (row, column), HU
-        Filled; memory of its own.
+        Filled. Must not share the memory of `stored`.
 
     Returns
     -------
-    Done or None
+    FrameStats or None
         None for a frame that is not plain; then `out` may hold anything.
     """
     if stored.dtype.itemsize != 2 or not stored.dtype.isnative or stored.ndim != 2 or not stored.size:
         return None
-    plan = _plan_of(header, signed=stored.dtype.kind == "i")
+    plan = _plan_for(header, signed=stored.dtype.kind == "i")
     if plan is None:
         return None
-    return _told(plan, *shift(stored, np.array(plan.rule, np.int64), out=out).tolist())
+    return _frame_stats(plan, *shift(stored, np.array(plan.rule, np.int64), out=out).tolist())
 
 
 def read_plain(
-    root: Path, frames: Sequence[tuple[int, Header]], scratch: NDArray[np.int16], out: NDArray[np.int16]
-) -> dict[int, Done]:
-    """Read the plain ones among frames.
+    root: Path, frames: Sequence[tuple[int, SliceHeader]], scratch: NDArray[np.int16], out: NDArray[np.int16]
+) -> dict[int, FrameStats]:
+    """Read and rescale those of some frames that are plain.
 
     Parameters
     ----------
     root : Path
         The folder that header paths are relative to.
-    frames : sequence of tuple of int and Header
-        A plane of `out` for each.
+    frames : sequence of (int, SliceHeader)
+        A plane of `out` and the frame that fills it.
     scratch : ndarray of int16, shape (row, column)
         As `hilum.io.dicom.pixels.stored_frames` takes it.
     out : ndarray of int16, shape (plane, row, column), HU
 
     Returns
     -------
-    dict of int to Done
-        By plane. One that is not in it may hold anything: its frame is not plain, or could not be read.
+    dict of int to FrameStats
+        By plane. Other planes may hold anything: their frames are not plain, or could not be read.
     """
     plain = []
     signed = bool(frames) and frames[0][1].signed
     for plane, h in frames:
         usual = h.signed == signed and h.bits_allocated == 16 and h.big_endian == (sys.byteorder == "big")
         if usual and h.pixel_offset >= 0 and h.frame_bytes == scratch.nbytes:
-            plan = _plan_of(h, signed=signed)
+            plan = _plan_for(h, signed=signed)
             if plan is not None:
                 plain.append((plane, h, plan))
     words = scratch if signed else scratch.view(np.uint16)
-    told: dict[int, Done] = {}
+    stats: dict[int, FrameStats] = {}
     for start in range(0, len(plain), _OPEN_AT_ONCE):
-        told.update(_read_some(root, plain[start : start + _OPEN_AT_ONCE], words, out))
-    return told
+        stats.update(_read_some(root, plain[start : start + _OPEN_AT_ONCE], words, out))
+    return stats
 
 
-def _read_some(root: Path, frames: list[tuple[int, Header, _Plan]], words: NDArray[Any], out: Any) -> dict[int, Done]:
+def _read_some(
+    root: Path, frames: list[tuple[int, SliceHeader, _Plan]], words: NDArray[Any], out: Any
+) -> dict[int, FrameStats]:
     files: dict[str, int] = {}
     try:
         for _, h, _ in frames:
-            if h.path not in files:  # a Path made of each name takes longer than opening the file
+            if h.path not in files:  # making a Path of each name takes longer than opening the file
                 files[h.path] = os.open(f"{root}{os.sep}{h.path}", os.O_RDONLY | os.O_CLOEXEC)
         table = [(files[h.path], h.pixel_offset + h.frame * h.frame_bytes, plane) for plane, h, _ in frames]
         rules = [plan.rule for _, _, plan in frames]
-        met = shift_from(np.array(table, np.int64), np.array(rules, np.int64), words, out=out)
-    except OSError:  # whose reading for itself says why
+        rows = shift_files(np.array(table, np.int64), np.array(rules, np.int64), words, out=out)
+    except OSError:  # the frames are read again one by one, which tells the reason
         return {}
     finally:
         for file in files.values():
             os.close(file)
-    told = {plane: _told(plan, *one) for (plane, _, plan), one in zip(frames, met.tolist(), strict=True)}
-    return {plane: done for plane, done in told.items() if done is not None}
+    stats = {plane: _frame_stats(plan, *row) for (plane, _, plan), row in zip(frames, rows.tolist(), strict=True)}
+    return {plane: frame for plane, frame in stats.items() if frame is not None}
 
 
 class _Plan(NamedTuple):
-    """What `hilum._kernels.intensity.rescale` does to the words of a frame, and what it may meet.
+    """How a frame is shifted, and which words make it plain.
 
     Parameters
     ----------
-    rule : tuple of int
-    held : tuple of int
-        Between which all words have to lie.
-    others : tuple of int
-        Between which those have to lie that are no padding.
+    rule : ShiftRule
+    all_words : tuple of int
+        The range of all words of a plain frame.
+    other_words : tuple of int
+        The range of those that are not padding.
     """
 
-    rule: tuple[int, ...]
-    held: tuple[int, int]
-    others: tuple[int, int]
+    rule: ShiftRule
+    all_words: tuple[int, int]
+    other_words: tuple[int, int]
 
 
-def _told(plan: _Plan, lowest: int, highest: int, padding: int, low: int, least: int, most: int) -> Done | None:
-    """What happened to a frame that held these words; None if one turned out to be odd, or nothing was read."""
-    plain = plan.held[0] <= lowest <= highest <= plan.held[1] and plan.others[0] <= least and most <= plan.others[1]
-    return Done(padding, 0, low, (lowest, highest)) if plain else None
+def _frame_stats(
+    plan: _Plan, lowest: int, highest: int, padding: int, low: int, lowest_other: int, highest_other: int
+) -> FrameStats | None:
+    """Report on a frame with these words; None if it turned out not to be plain, or was not read."""
+    plain = plan.all_words[0] <= lowest <= highest <= plan.all_words[1]
+    plain = plain and plan.other_words[0] <= lowest_other and highest_other <= plan.other_words[1]
+    return FrameStats(padding, 0, low, (lowest, highest)) if plain else None
 
 
-def _plan_of(header: Header, *, signed: bool) -> _Plan | None:
+def _plan_for(header: SliceHeader, *, signed: bool) -> _Plan | None:
     return _plan(
         header.slope, header.intercept, header.bits_stored, header.high_bit, signed, header.padding,
         header.padding_limit, header.lut is not None or header.transfer_syntax in LOSSY,
     )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=64)  # the frames of a series say the same again and again
+@functools.lru_cache(maxsize=64)  # the frames of a series rarely differ in this
 def _plan(
     slope: float | None, intercept: float | None, bits: int, high_bit: int, signed: bool, padding: int | None,
     padding_limit: int | None, special: bool,
@@ -185,26 +175,16 @@ def _plan(
     """None for a frame that is not plain."""
     if special or high_bit + 1 != bits or slope != 1 or intercept is None or not LOWEST <= intercept <= HIGHEST:
         return None
-    by = int(intercept)
-    held = span(bits, signed=signed)
-    low, high = max(held[0], LOWEST - by), min(held[1], HIGHEST - by)
-    words = [word for word in sorted({*PADDING_WORDS, *(hu - by for hu in PADDING_HU)}) if impossible(word + by)]
-    first, last = _NONE
-    if padding is not None and held[0] <= padding <= held[1]:
-        first, last = sorted((padding, padding if padding_limit is None else padding_limit))
-        if last + by >= AIR and first + by <= HIGHEST:  # a tissue may have it, too: where there is any, it is not plain
-            low, high = (max(low, last + 1), high) if first + last < low + high else (low, min(high, first - 1))
-            first, last = _NONE
-    spare = [_NO_WORD] * (len(PADDING_WORDS) + len(PADDING_HU) - len(words))
-    rule = (by, max(low, AIR - by), high, AIR, LOW, first, last, *words, *spare)
-    return _Plan(rule, held, (low, high)) if low <= high and by == intercept else None
-
-
-def impossible(hu: float) -> bool:
-    """Whether neither tissue nor air can have this value, HU."""
-    return hu < AIR or hu > HIGHEST
-
-
-def span(bits: int, *, signed: bool) -> tuple[int, int]:
-    """The smallest and the largest number that so many bits hold."""
-    return (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    offset = int(intercept)
+    stored_range = range_of_bits(bits, signed)
+    declared, certain, words = padding_rule((1, offset), (padding, padding_limit), (bits, signed), None)
+    low, high = max(stored_range[0], LOWEST - offset), min(stored_range[1], HIGHEST - offset)
+    first, last = declared if declared is not None and certain else (1, 0)
+    if declared is not None and not certain:  # a tissue may have such values: a frame that holds any is not plain
+        if sum(declared) < low + high:
+            low = max(low, declared[1] + 1)
+        else:
+            high = min(high, declared[0] - 1)
+    spare = [_NO_WORD] * (_MOST_WORDS - len(words))
+    rule = ShiftRule(offset, max(low, AIR - offset), high, AIR, LOW, first, last, *map(int, words), *spare)
+    return _Plan(rule, stored_range, (low, high)) if low <= high and offset == intercept else None

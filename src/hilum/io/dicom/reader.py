@@ -1,8 +1,7 @@
 """DICOM series to a scan in Hounsfield units.
 
-The steps: `hilum.io.dicom.sniff` lists what may be DICOM, `hilum.io.dicom.headers` reads what each file says,
-`hilum.io.dicom.series` and `hilum.io.dicom.stack` decide from the headers alone which slices make a volume,
-`hilum.io.dicom.voxels` reads their pixels.
+`hilum.io.dicom.headers` reads the headers of each file, `hilum.io.dicom.series` and `hilum.io.dicom.stack` decide from
+the headers alone which slices form a volume, and `hilum.io.dicom.voxels` reads their pixels.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from hilum.errors import (
     one_line,
 )
 from hilum.io.dicom.gaps import check_spacing, gap_limit
-from hilum.io.dicom.index import Index, index_folder
-from hilum.io.dicom.series import choose, refuse
+from hilum.io.dicom.index import FolderIndex, index_folder
+from hilum.io.dicom.series import choose_stack, no_slices_error
 from hilum.io.dicom.voxels import read_voxels
 from hilum.io.names import safe_kernel
 from hilum.io.uids import made_up_name
@@ -32,12 +31,12 @@ from hilum.volume import Volume
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hilum.io.dicom.records import Header, Stack
+    from hilum.io.dicom.records import Finding, SliceHeader, Stack
     from hilum.scan import Label
 
 _THICKEST_MM = 100.0
 
-_KINDS: dict[str, type[InputError]] = {
+_ERRORS: dict[str, type[InputError]] = {
     "bad-geometry": GeometryError,
     "bad-modality-lut": FormatError,
     "gantry-tilt": UnsupportedError,
@@ -48,10 +47,10 @@ _KINDS: dict[str, type[InputError]] = {
     "unplaced-frames": UnsupportedError,
     "unsupported-bits": UnsupportedError,
 }
-"""Which error a refusal becomes, where it is no SeriesError."""
+"""The error for a refusal with this code; any other code becomes a SeriesError."""
 
-_LOST = {"ignored-damaged-file", "unreadable-files", "dangling-links"}
-"""Findings on files that may be the slices that are missing."""
+_MAY_BE_SLICES = {"ignored-damaged-file", "unreadable-files", "dangling-links"}
+"""Findings on files that may be the missing slices."""
 
 
 def read_dicom(
@@ -64,19 +63,19 @@ def read_dicom(
     path : Path
         A folder, searched with its subfolders (linked folders are followed, each once), or one multi-frame file.
     series : str
-        The Series Instance UID to read; without it the largest chest-like CT series is taken and noted.
+        The Series Instance UID to read. Without it the largest chest-like CT series is read, and a note says so.
     max_gap_mm : float, optional
-        Where slices are missing or damaged, their neighbors may be this far apart: what is between them is
-        interpolated linearly and noted. 0 refuses every gap; the default is that of the recipe ``default``.
+        Where slices are missing or damaged, their neighbors may be this far apart: the slices between them are
+        interpolated linearly, and a note says so. 0 refuses every gap; the default is that of the recipe ``default``.
     slice_spacing_mm : float, optional
-        For slices without positions alone: the distance from one InstanceNumber to the next along the normal,
-        negative where they count against it (from head to feet). Noted; the world position is arbitrary.
+        Only for slices without positions: the distance from one InstanceNumber to the next along the normal, negative
+        if they count against it (from head to feet). A note says so; the world position is arbitrary.
 
     Returns
     -------
     Scan
         int16 Hounsfield units; slices ascend along the normal (row direction x column direction). Padding is
-        -1024 HU (`hilum.io.dicom.hu` says what counts as padding).
+        -1024 HU (`hilum.io.dicom.padding` defines it).
 
     Raises
     ------
@@ -85,12 +84,12 @@ def read_dicom(
     FormatError
         If pixels are damaged, cut off or absent.
     GeometryError
-        If a position, direction or spacing is none.
+        If a position, direction or spacing is invalid.
     UnsupportedError
-        If the images are no CT, or of a kind that is not read, such as a tilted gantry.
+        If the images are not CT, or of a kind that hilum does not read, such as a tilted gantry.
     SeriesError
-        If the slices do not make one trustworthy volume: missing slices, two images of one place, spacing or
-        matrix that differ, no positions, no rescale.
+        If the slices do not form one trustworthy volume: missing slices, two images of one position, different
+        spacings or matrices, no positions, no rescale.
     InputError
         If an option is out of range, or a slice spacing is stated for slices that have positions.
     """
@@ -98,24 +97,20 @@ def read_dicom(
     check_spacing(slice_spacing_mm)
     index = index_folder(Path(path), max_gap_mm, slice_spacing_mm)
     if not index.stacks:
-        raise _nothing(path, index)
-    stack, left_out = choose(index.stacks, series=series, where=path)
+        raise _no_stack_error(path, index)
+    stack, left_out = choose_stack(index.stacks, series=series, where=path)
     if stack.refusal is not None:
-        raise _refusal(path, stack, index)
+        raise _refusal_error(path, stack.refusal, stack, index)
     if slice_spacing_mm is not None and not any(f.code == "assumed-positions" for f in stack.findings):
-        what = "a slice spacing is stated, but the slices have positions"
-        raise InputError(what, where=path, do="leave it out: positions decide", code="option")
-    stack, array, notes = read_voxels(index.root, stack, max_gap_mm)
-    if stack.geometry is None:
-        raise SeriesError("slices without a grid", where=path, code="bad-geometry")
+        what = "slice_spacing_mm is given, but the slices have positions"
+        raise InputError(what, where=path, do="leave it out", code="option")
+    scan, stack = _read_scan(index.root, stack, max_gap_mm, path)
     findings = (*index.findings, *left_out, *stack.findings)
-    texts = (*(Note(f.code, f.text) for f in findings), *notes)
-    uids = dict(zip(stack.slots, (h.sop_uid for h in stack.slices), strict=True))
-    return Scan(
-        stack.series_uid or _made_up_uid(stack),
-        Volume(array, stack.geometry),
-        notes=texts,
-        slice_uids=tuple(uids.get(k, "") for k in range(len(array))),
+    uids = dict(zip(stack.planes, (h.sop_uid for h in stack.slices), strict=True))
+    return replace(
+        scan,
+        notes=(*(Note(f.code, f.text) for f in findings), *scan.notes),
+        slice_uids=tuple(uids.get(k, "") for k in range(scan.ct.shape[0])),
         acquisition=_acquisition(stack.slices),
     )
 
@@ -126,7 +121,7 @@ def read_stack(root: Path, stack: Stack, *, max_gap_mm: float | None = None) -> 
     Parameters
     ----------
     root : Path
-        What the paths of its slices are relative to.
+        The folder that slice paths are relative to.
     stack : Stack
     max_gap_mm : float, optional
         As `read_dicom` takes it.
@@ -134,21 +129,26 @@ def read_stack(root: Path, stack: Stack, *, max_gap_mm: float | None = None) -> 
     Returns
     -------
     Scan
-        With the notes of its pixels alone.
+        Only with the notes on its pixels.
 
     Raises
     ------
     InputError
-        As `read_dicom` does for what only the pixels tell.
+        As `read_dicom`, for faults of the pixels.
     """
-    stack, array, notes = read_voxels(root, stack, gap_limit(max_gap_mm))
+    return _read_scan(root, stack, gap_limit(max_gap_mm), root)[0]
+
+
+def _read_scan(root: Path, stack: Stack, max_gap_mm: float, where: Path) -> tuple[Scan, Stack]:
+    """The scan with the notes on its pixels, and the stack of the slices that were read."""
+    stack, array, notes = read_voxels(root, stack, max_gap_mm)
     if stack.geometry is None:
-        raise SeriesError("slices without a grid", where=root, code="bad-geometry")
-    return Scan(stack.series_uid or _made_up_uid(stack), Volume(array, stack.geometry), notes=tuple(notes))
+        raise SeriesError("the slices are not on a regular grid", where=where, code="bad-geometry")
+    return Scan(stack.series_uid or _made_up_uid(stack), Volume(array, stack.geometry), notes=tuple(notes)), stack
 
 
 def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
-    """Judge every CT stack of a folder by its headers; no pixels are read.
+    """Judge every CT stack of a folder by its headers, without reading pixels.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
     Returns
     -------
     list of Stack
-        Largest first, at least one; `Stack.refusal` says why one cannot be read, `Stack.findings` what is odd.
+        Largest first, at least one. `Stack.refusal` is the reason why a stack cannot be read, if any.
 
     Raises
     ------
@@ -173,54 +173,51 @@ def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
     """
     index = index_folder(Path(path), gap_limit(max_gap_mm), None)
     if not index.stacks:
-        raise _nothing(path, index)
+        raise _no_stack_error(path, index)
     shared = tuple(f for f in index.findings if f.action != "refused")
     stacks = [replace(s, findings=(*s.findings, *shared)) for s in index.stacks]
     return sorted(stacks, key=lambda s: (-len(s.slices), s.series_uid))
 
 
-def _nothing(path: Path, index: Index) -> InputError:
-    if not index.sorted_out.findings:
+def _no_stack_error(path: Path, index: FolderIndex) -> InputError:
+    if not index.selection.findings:
         files = index.files
-        if (lies := describe_other_files(files.junk, files.shown)) and path.is_dir():
+        if (lies := describe_other_files(files.not_dicom, files.display_name)) and path.is_dir():
             return SeriesError(f"no DICOM here: {lies.what}", where=path, do=lies.do, code="no-dicom")
-        if files.locked or (path.is_dir() and any(map(looks_like_dicom, files.junk))):
-            return no_readable_slice(index.root, "", junk=files.junk, damaged=(), locked=files.locked)
+        if files.unreadable or (path.is_dir() and any(map(looks_like_dicom, files.not_dicom))):
+            return no_readable_slice(index.root, "", junk=files.not_dicom, damaged=(), locked=files.unreadable)
         kind = FormatError if path.is_file() else SeriesError
-        return kind("no DICOM images found", where=path, do="give the folder of a CT series", code="no-dicom")
-    error = refuse(index.sorted_out)
+        return kind("no DICOM images here", where=path, do="give the folder of a CT series", code="no-dicom")
+    error = no_slices_error(index.selection)
     return type(error)(error.what, where=path, do=error.do, code=error.code)
 
 
-def _refusal(path: Path, stack: Stack, index: Index) -> InputError:
-    finding = stack.refusal
-    if finding is None:
-        raise ValueError("only a refused stack has a refusal")
-    damaged = [f for f in index.findings if f.code in _LOST]
+def _refusal_error(path: Path, refusal: Finding, stack: Stack, index: FolderIndex) -> InputError:
+    suspects = [f for f in index.findings if f.code in _MAY_BE_SLICES]
     do = ""
-    if damaged and finding.code in {"missing-slices", "nonuniform-spacing"}:
-        do = one_line(damaged[0].text, limit=90)
-    elif finding.code in {"missing-slices", "truncated", "no-pixels"}:
+    if suspects and refusal.code in {"missing-slices", "nonuniform-spacing"}:
+        do = one_line(suspects[0].text, limit=90)
+    elif refusal.code in {"missing-slices", "truncated", "no-pixels"}:
         do = "get the series again, complete"
-    elif finding.code == "no-position" and not any(h.position for h in stack.slices):
+    elif refusal.code == "no-position" and not any(h.position for h in stack.slices):
         do = "if you know the spacing, give slice_spacing_mm (hilum convert --slice-spacing-mm)"
-    elif finding.code == "single-slice" and path.is_file():
+    elif refusal.code == "single-slice" and path.is_file():
         do = "give the folder that holds the series"
-    return _KINDS.get(finding.code, SeriesError)(finding.text, where=path, do=do, code=finding.code)
+    return _ERRORS.get(refusal.code, SeriesError)(refusal.text, where=path, do=do, code=refusal.code)
 
 
-def _acquisition(slices: Sequence[Header]) -> dict[str, Label]:
-    """How the slices were made, where all of them say the same and it is what a scanner says."""
-    found: dict[str, Label] = {}
+def _acquisition(slices: Sequence[SliceHeader]) -> dict[str, Label]:
+    """Kernel and slice thickness, each if all slices agree and the value is plausible."""
+    labels: dict[str, Label] = {}
     kernels = {safe_kernel(header.kernel) for header in slices}
     if len(kernels) == 1 and (kernel := kernels.pop()):
-        found["kernel"] = kernel
+        labels["kernel"] = kernel
     depths = {header.thickness for header in slices}
     if len(depths) == 1 and (depth := depths.pop()) is not None and 0 < depth <= _THICKEST_MM:
-        found["slice_thickness_mm"] = depth
-    return found
+        labels["slice_thickness_mm"] = depth
+    return labels
 
 
 def _made_up_uid(stack: Stack) -> str:
-    """A stable name for a series without a UID; never made of a folder's name, which can be a patient's."""
+    """A stable name for a series without a UID. Folder names are not part of it: they can be patients' names."""
     return made_up_name(repr([(h.sop_uid, h.position) for h in stack.slices]))

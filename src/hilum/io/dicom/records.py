@@ -1,4 +1,4 @@
-"""What is known of DICOM slices by their headers: a record per frame, a finding per oddity, a verdict per stack."""
+"""Records of DICOM slices, made from their headers: one per frame, one per finding, one per stack."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Action = Literal["refused", "mended", "dropped", "ignored", "noted"]
 
 CHEST_EXTENT_MM = 100.0
-"""A stack of axial slices that covers at least this much can be a chest; lungs are 200 to 300 mm high."""
+"""A chest is at least this high; lungs are 200 to 300 mm high."""
 
 
 class ModalityLut(NamedTuple):
@@ -29,7 +29,7 @@ class ModalityLut(NamedTuple):
     first : int
         The stored value that the first entry maps.
     table : bytes
-        Entries as int32 in the machine's own byte order; empty for a table that is none.
+        Entries as int32 in native byte order; empty if the table is broken.
     """
 
     kind: str
@@ -38,15 +38,15 @@ class ModalityLut(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """What one frame's header says, as written: nothing checked, nothing guessed.
+class SliceHeader:
+    """The header of one frame as written, unchecked.
 
     Parameters
     ----------
     path : str
         The file, relative to the folder searched, or its name.
     frame, frames : int
-        Index of this frame in the file, and how many the file holds.
+        Index of this frame in the file, and the number of frames in the file.
     sop_uid, series_uid, modality, sop_class, transfer_syntax : str
         Empty where absent.
     image_type : tuple of str
@@ -62,30 +62,30 @@ class Header:
     acquisition_time, content_time : str
         As written, ``HHMMSS.FFFFFF``; empty where absent.
     slice_step, slice_location : float or None, mm
-        SpacingBetweenSlices and SliceLocation, which decide nothing: positions do.
+        SpacingBetweenSlices and SliceLocation. The geometry comes from the positions, not from them.
     thickness : float or None, mm
-        SliceThickness, which decides nothing either.
+        SliceThickness; not used for the geometry either.
     kernel : str
         ConvolutionKernel, its values separated by backslashes.
     slope, intercept : float or None
-        Stored value to Hounsfield units; None where absent, nan where it is no number.
+        Stored value to Hounsfield units; None where absent, nan where it is not a number.
     rescale_type : str
     bits_allocated, bits_stored, high_bit : int
     signed, big_endian : bool
     native : bool
-        Whether the pixels are stored uncompressed (they may be deflated as a whole).
+        Whether the pixels are uncompressed (the whole data set may be deflated).
     padding, padding_limit : int or None
-        Pixel Padding Value and Range Limit, sign as the pixels have it.
+        Pixel Padding Value and Range Limit, with the sign of the pixels.
     smallest, largest : int or None
-        Smallest and Largest Image Pixel Value, of all frames of the file; sign as the pixels have it.
+        Smallest and Largest Image Pixel Value of all frames of the file, with the sign of the pixels.
     lut : ModalityLut or None
-        In place of slope and intercept.
+        Replaces slope and intercept.
     pixel_offset : int
-        Where the pixel data's value starts in the file; -1 where it cannot be read by offset.
+        Offset of the pixel data in the file; -1 if they cannot be read by offset.
     pixel_bytes : int
-        Bytes of pixel data that the file really holds; 0 for none.
-    place : str
-        What a message calls the file where its name may not be shown; empty where that was not counted.
+        Bytes of pixel data that are in the file; 0 for none.
+    alias : str
+        Name of the file in messages if its own may not be shown, such as ``"file 2 of 9"``; may be empty.
     """
 
     path: str
@@ -127,16 +127,20 @@ class Header:
     native: bool = True
     pixel_offset: int = -1
     pixel_bytes: int = 0
-    place: str = ""
+    alias: str = ""
+
+    def height_along(self, normal: Sequence[float]) -> float:
+        """The position along a normal, mm."""
+        return sum(p * n for p, n in zip(self.position, normal, strict=True))
 
     @property
-    def shown(self) -> str:
-        """What a message calls the file."""
-        return safe_name(self.path) or self.place or "a file"
+    def display_name(self) -> str:
+        """Name of the file in messages."""
+        return safe_name(self.path) or self.alias or "a file"
 
     @property
     def has_pixels(self) -> bool:
-        """Whether any pixel data are there."""
+        """Whether the file has any pixel data."""
         return self.pixel_bytes > 0
 
     @property
@@ -145,23 +149,23 @@ class Header:
         return self.rows * self.columns * self.samples * self.bits_allocated // 8
 
     @property
-    def whole(self) -> bool:
-        """Whether the file holds as many bytes of pixels as it declares; compressed ones tell only when decoded."""
+    def complete(self) -> bool:
+        """Whether the file has as many bytes of pixels as it declares; unknown, so True, for compressed ones."""
         return self.has_pixels and not (self.native and self.pixel_bytes < self.frame_bytes * self.frames)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One oddity of a folder or a stack, and what is done about it.
+    """Something odd about a folder or a stack, and what is done about it.
 
     Parameters
     ----------
     code : str
-        Short and stable: ``"missing-slices"``.
+        Short and stable, such as ``"missing-slices"``.
     text : str
-        One line for a person.
+        One line for the user.
     action : {"refused", "mended", "dropped", "ignored", "noted"}
-        ``"refused"`` stops the stack from being read; ``"mended"`` makes voxels that no file holds.
+        ``"refused"``: the stack is not read. ``"mended"``: voxels are interpolated.
     files : tuple of str
         The files concerned.
     """
@@ -174,63 +178,61 @@ class Finding:
 
 @dataclass(frozen=True)
 class Stack:
-    """Slices that belong together, ordered, with the verdict on them.
+    """Slices that form one volume, in order, with the findings on them.
 
     Parameters
     ----------
     series_uid : str
-    slices : tuple of Header
+    slices : tuple of SliceHeader
         Ascending along the normal (row direction x column direction), one per position.
     geometry : Geometry or None
-        The grid; with missing slices the whole grid, gaps included; None where there is none.
-    slots : tuple of int
-        The place of each slice in that grid; ``range(n)`` where nothing is missing. Places that are not in it
-        are interpolated, if the stack is not refused.
-    copies : tuple of (int, Header)
-        Further slices at the place of ``slices[i]``: droppable if the pixels are the same.
+        The grid, including the planes of missing slices; None if the slices are not on a grid.
+    planes : tuple of int
+        The plane of the grid that each slice fills; ``range(n)`` if no slice is missing. The other planes are
+        interpolated, if the stack is not refused.
+    duplicates : tuple of (int, SliceHeader)
+        ``(i, header)``: another slice at the position of ``slices[i]``; dropped if the pixels are the same.
     findings : tuple of Finding
     """
 
     series_uid: str
-    slices: tuple[Header, ...]
+    slices: tuple[SliceHeader, ...]
     geometry: Geometry | None = None
-    slots: tuple[int, ...] = ()
-    copies: tuple[tuple[int, Header], ...] = ()
+    planes: tuple[int, ...] = ()
+    duplicates: tuple[tuple[int, SliceHeader], ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property
     def refusal(self) -> Finding | None:
-        """The first finding that stops this stack from being read, if any."""
+        """The first finding that forbids reading this stack, if any."""
         return next((f for f in self.findings if f.action == "refused"), None)
 
     @property
     def chest_like(self) -> bool:
         """Whether the slices are axial and cover at least `CHEST_EXTENT_MM`."""
-        height = extent(self.slices)
-        return is_axial(self.slices[0]) and height >= CHEST_EXTENT_MM
+        return is_axial(self.slices[0]) and extent(self.slices) >= CHEST_EXTENT_MM
 
 
 @dataclass(frozen=True)
-class Sorted:
-    """A folder's frames, set apart.
+class FrameSelection:
+    """The CT slices among the frames of a folder.
 
     Parameters
     ----------
-    slices : tuple of Header
-        The CT slices.
+    slices : tuple of SliceHeader
     findings : tuple of Finding
-        What was set aside, by kind.
+        One for each kind of frame that is ignored.
     modalities : tuple of str
-        Modalities that are not CT.
+        Modalities of the ignored frames, except CT.
     """
 
-    slices: tuple[Header, ...] = ()
+    slices: tuple[SliceHeader, ...] = ()
     findings: tuple[Finding, ...] = ()
     modalities: tuple[str, ...] = ()
 
 
 def normal_of(orientation: Sequence[float]) -> tuple[float, float, float]:
-    """Cross product of the row and the column direction: where slices ascend.
+    """Cross product of the row and the column direction, along which slices ascend.
 
     Parameters
     ----------
@@ -246,17 +248,16 @@ def normal_of(orientation: Sequence[float]) -> tuple[float, float, float]:
     return b * f - c * e, c * d - a * f, a * e - b * d
 
 
-def is_axial(header: Header) -> bool:
-    """Whether a slice lies across the body: its normal is within 45 degrees of the long axis."""
+def is_axial(header: SliceHeader) -> bool:
+    """Whether the normal of a slice is within 45 degrees of the long axis of the body."""
     return len(header.orientation) == 6 and abs(normal_of(header.orientation)[2]) > math.sqrt(0.5)
 
 
-def extent(slices: Iterable[Header]) -> float:
-    """Distance between the outermost slice positions along the normal, mm; 0 where that is not known."""
+def extent(slices: Iterable[SliceHeader]) -> float:
+    """Distance between the outermost slice positions along the normal, mm; 0 if unknown."""
     known = [h for h in slices if len(h.position) == 3 and len(h.orientation) == 6]
     if not known:
         return 0.0
     normal = normal_of(known[0].orientation)
-    places = [sum(p * n for p, n in zip(h.position, normal, strict=True)) for h in known]
-    places = [p for p in places if math.isfinite(p)]
-    return max(places) - min(places) if places else 0.0
+    heights = [h for header in known if math.isfinite(h := header.height_along(normal))]
+    return max(heights) - min(heights) if heights else 0.0

@@ -1,11 +1,11 @@
-"""From slice headers to a verdict: which slices make a volume, where it lies, and what is odd about it.
+"""Decide from slice headers which slices form a stack, and which stack to read.
 
-Pure logic on `Header` records (`hilum.io.dicom.records`); no file is opened here. The steps, in order:
+Works on `hilum.io.dicom.records.SliceHeader` records alone; opens no file. The steps, in order:
 
-1. `sort_out` sets aside what is no CT slice: localizers, secondary captures, reports, other modalities.
-2. `group` forms stacks: one per series, orientation and, where one acquisition covers another, acquisition.
-3. `judge` (in `hilum.io.dicom.stack`) orders each stack along its normal, and lists its `Finding` records.
-4. `choose` picks the stack a reader is after: by UID, or the largest that looks like a chest.
+1. `select_slices` drops what is not a CT slice: localizers, secondary captures, reports, other modalities.
+2. `group_slices` forms stacks: one per series and orientation, and one per acquisition if one covers another.
+3. `hilum.io.dicom.stack.judge` orders each stack along its normal and lists its `Finding` records.
+4. `choose_stack` picks the stack to read: by UID, or the largest that looks like a chest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from hilum.errors import InputError, SeriesError, UnsupportedError, name_some, one_line
-from hilum.io.dicom.records import Finding, Header, Sorted, Stack, normal_of
+from hilum.io.dicom.records import Finding, FrameSelection, SliceHeader, Stack, normal_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,15 +31,17 @@ _MODALITIES = frozenset((
     "PA", "PLAN", "PR", "PT", "PX", "REG", "RESP", "RF", "RG", "RTDOSE", "RTIMAGE", "RTPLAN", "RTRECORD", "RTSTRUCT",
     "RWV", "SC", "SEG", "SM", "SMR", "SR", "STAIN", "TG", "US", "VA", "XA", "XC",
 ))  # fmt: skip
-NEARLY = 0.8
-"""An acquisition of this share of the height of all is a scan by itself: what is beyond it is noted as left out."""
+"""Defined terms (PS3.3 C.7.3.1.1.1). Any other modality can be free text, even a name, and is not shown."""
+
+ALMOST_ALL = 0.8
+"""An acquisition of at least this share of the height of all is a scan of its own; the rest is noted as left out."""
 
 _SAME_DIRECTION = 2e-3
 """Largest difference of direction cosines within a stack: 0.1 degrees, far above the rounding of decimal text."""
 
 
-def _foreign_kind(header: Header) -> str:
-    """What a frame is, if not a CT slice; empty for a CT slice."""
+def _kind_of_frame(header: SliceHeader) -> str:
+    """What a frame is if it is not a CT slice; empty for a CT slice."""
     types = {t.upper() for t in header.image_type}
     if not header.has_pixels and (not header.modality or not header.series_uid or not header.position):
         return "other modality" if header.modality not in {"", "CT"} else "damaged file"
@@ -49,67 +51,62 @@ def _foreign_kind(header: Header) -> str:
         return "localizer"
     if header.samples != 1:
         return "color image"
-    placed = header.position and header.orientation and header.slope is not None
-    if types & _SCREEN_TYPES or (header.sop_class.startswith(_SECONDARY_CAPTURE) and not placed):
+    has_geometry = header.position and header.orientation and header.slope is not None
+    if types & _SCREEN_TYPES or (header.sop_class.startswith(_SECONDARY_CAPTURE) and not has_geometry):
         return "secondary capture"
     return ""
 
 
-def sort_out(headers: Iterable[Header]) -> Sorted:
-    """Set aside what is no CT slice.
+def select_slices(headers: Iterable[SliceHeader]) -> FrameSelection:
+    """Select the CT slices.
 
     Parameters
     ----------
-    headers : iterable of Header
+    headers : iterable of SliceHeader
 
     Returns
     -------
-    Sorted
-        CT slices, and one finding per kind of what is ignored.
+    FrameSelection
+        The CT slices, and one finding for each kind of frame that is ignored.
     """
-    everything = list(headers)
-    complete = {(h.sop_uid, h.position) for h in everything if h.whole and h.sop_uid}
-    known = {uid for uid, _ in complete}
-    slices: list[Header] = []
-    aside: defaultdict[str, list[Header]] = defaultdict(list)
-    for header in everything:
+    frames = list(headers)
+    complete = {(h.sop_uid, h.position) for h in frames if h.complete and h.sop_uid}
+    complete_uids = {uid for uid, _ in complete}
+    slices: list[SliceHeader] = []
+    ignored: defaultdict[str, list[SliceHeader]] = defaultdict(list)
+    for header in frames:
         if header.has_pixels:
-            copied = not header.whole and (header.sop_uid, header.position) in complete
+            has_complete_copy = not header.complete and (header.sop_uid, header.position) in complete
         else:  # its position may be cut off
-            copied = header.sop_uid in known
-        kind = _foreign_kind(header)
-        kind = "incomplete copy" if copied and kind in {"", "damaged file"} else kind
-        (aside[kind] if kind else slices).append(header)
-    found = []
-    for kind, members in sorted(aside.items()):
-        files = {h.path: h.shown for h in sorted(members, key=lambda h: h.path)}
+            has_complete_copy = header.sop_uid in complete_uids
+        kind = _kind_of_frame(header)
+        kind = "incomplete copy" if has_complete_copy and kind in {"", "damaged file"} else kind
+        (ignored[kind] if kind else slices).append(header)
+    findings = []
+    for kind, members in sorted(ignored.items()):
+        files = {h.path: h.display_name for h in sorted(members, key=lambda h: h.path)}
         code = "ignored-" + kind.replace(" ", "-")
         text = f"{len(files)} files ignored, not CT slices ({kind}): {name_some(files.values())}"
-        found.append(Finding(code, text, "ignored", tuple(files)))
-    modalities = {h.modality for h in aside["other modality"]}
-    return Sorted(tuple(slices), tuple(found), tuple(sorted(m if _is_code(m) else "unknown" for m in modalities)))
+        findings.append(Finding(code, text, "ignored", tuple(files)))
+    modalities = {h.modality if h.modality in _MODALITIES else "unknown" for h in ignored["other modality"]}
+    return FrameSelection(tuple(slices), tuple(findings), tuple(sorted(modalities)))
 
 
-def _is_code(modality: str) -> bool:
-    """Whether a modality may be shown: what is no defined term (PS3.3 C.7.3.1.1.1) can be any text, a name too."""
-    return modality in _MODALITIES
-
-
-def group(slices: Iterable[Header]) -> list[list[Header]]:
-    """Form stacks: by series, by orientation, and by acquisition where acquisitions overlap.
+def group_slices(slices: Iterable[SliceHeader]) -> list[list[SliceHeader]]:
+    """Form stacks: by series, by orientation, and by acquisition if acquisitions overlap.
 
     Parameters
     ----------
-    slices : iterable of Header
-        CT slices, as `sort_out` returns them.
+    slices : iterable of SliceHeader
+        CT slices, as `select_slices` returns them.
 
     Returns
     -------
-    list of list of Header
-        Not ordered; `judge` does that. Slices without an orientation stay with the largest group of their
-        series, so that none is lost in silence.
+    list of list of SliceHeader
+        Not ordered. Slices without an orientation stay with the largest group of their series, so that none is dropped
+        silently.
     """
-    series: defaultdict[str, list[Header]] = defaultdict(list)
+    series: defaultdict[str, list[SliceHeader]] = defaultdict(list)
     for header in slices:
         series[header.series_uid].append(header)
     stacks = []
@@ -119,17 +116,17 @@ def group(slices: Iterable[Header]) -> list[list[Header]]:
     return stacks
 
 
-def _split_orientations(members: list[Header]) -> list[list[Header]]:
-    parts: list[list[Header]] = []
+def _split_orientations(members: list[SliceHeader]) -> list[list[SliceHeader]]:
+    parts: list[list[SliceHeader]] = []
     unknown = []
     for header in members:
         if len(header.orientation) != 6 or not all(map(math.isfinite, header.orientation)):
             unknown.append(header)
             continue
         for part in parts:
-            apart = zip(part[0].orientation, header.orientation, strict=True)
-            same = part[0].orientation == header.orientation  # as nearly everywhere, and sooner told
-            if same or max(abs(a - b) for a, b in apart) <= _SAME_DIRECTION:
+            cosines = zip(part[0].orientation, header.orientation, strict=True)
+            same = part[0].orientation == header.orientation  # the usual case, and a quick test
+            if same or max(abs(a - b) for a, b in cosines) <= _SAME_DIRECTION:
                 part.append(header)
                 break
         else:
@@ -141,131 +138,146 @@ def _split_orientations(members: list[Header]) -> list[list[Header]]:
     return parts
 
 
-def _split_acquisitions(members: list[Header]) -> list[list[Header]]:
-    """Part acquisitions only where one of them covers the others (a scan repeated in time).
+def _split_acquisitions(members: list[SliceHeader]) -> list[list[SliceHeader]]:
+    """Split acquisitions only if one of them covers the others (a scan repeated in time).
 
-    They are told by AcquisitionNumber or, where every place is there several times, by their times.
-    Acquisitions that continue one another are one stack. Of those that share places in part, one that is nearly
-    as long as all of them together is a scan by itself; otherwise they stay together too, and `judge` refuses
-    them where their pixels differ, since either one alone would be half a chest.
+    Acquisitions differ by AcquisitionNumber or, if there are several slices at every position, by their times.
+    Acquisitions that continue one another form one stack. If acquisitions share some positions, one that is almost as
+    long as all of them together is a scan of its own. Otherwise they stay together: either one alone would be half a
+    chest, and `judge` refuses them if their pixels differ.
     """
-    places = {_place(h) for h in members}
-    acquisitions: defaultdict[int | None, list[Header]] = defaultdict(list)
+    positions = {_rounded_position(h) for h in members}
+    acquisitions: defaultdict[int | None, list[SliceHeader]] = defaultdict(list)
     for header in members:
         acquisitions[header.acquisition_number].append(header)
     parts = sorted(acquisitions.values(), key=lambda p: (-len(p), p[0].acquisition_number or 0))
-    if len(parts) > 1 and all(len({_place(h) for h in part}) == len(part) for part in parts):
-        repeated = len(parts[0]) == len(places) < len(members)
-        if repeated or (len(places) == len(members) and _fills(parts[0], members)):
+    if len(parts) > 1 and all(len({_rounded_position(h) for h in part}) == len(part) for part in parts):
+        repeated = len(parts[0]) == len(positions) < len(members)
+        if repeated or (len(positions) == len(members) and _encloses_all(parts[0], members)):
             return parts
-        if len(places) < len(members) and _nearly_covers(parts[0], members):
+        if len(positions) < len(members) and _covers_almost_all(parts[0], members):
             return parts
-    if len(places) < len(members):
+    if len(positions) < len(members):
         for times in ([h.acquisition_time for h in members], [h.content_time for h in members]):
-            rounds = _rounds(members, times, len(places))
-            if rounds:
-                return rounds
+            repetitions = _split_repetitions(members, times, len(positions))
+            if repetitions:
+                return repetitions
     return [members]
 
 
-def _place(header: Header) -> tuple[float, ...]:
+def _rounded_position(header: SliceHeader) -> tuple[float, ...]:
     return tuple(round(v, 2) for v in header.position)
 
 
-def _nearly_covers(part: list[Header], members: list[Header]) -> bool:
-    """Whether some slices are a stack without gaps by themselves, almost as high as all of them."""
+def _covers_almost_all(part: list[SliceHeader], members: list[SliceHeader]) -> bool:
+    """Whether some slices form a stack without gaps that is almost as high as all of them."""
     heights = _heights(members)
+    own, step = _heights_without_gaps(part, heights)
+    return step > 0 and own[-1] - own[0] >= ALMOST_ALL * (max(heights.values()) - min(heights.values()))
+
+
+def _encloses_all(part: list[SliceHeader], members: list[SliceHeader]) -> bool:
+    """Whether some slices form a stack without gaps, and no other slice continues it."""
+    heights = _heights(members)
+    own, step = _heights_without_gaps(part, heights)
+    reach = 0.75 * step
+    return step > 0 and own[0] - reach < min(heights.values()) and max(heights.values()) < own[-1] + reach
+
+
+def _heights_without_gaps(part: list[SliceHeader], heights: dict[SliceHeader, float]) -> tuple[list[float], float]:
+    """The heights of some slices, ascending, and their median step; the step is 0 if they have gaps or are too few."""
     own = sorted(heights[h] for h in part if h in heights)
     steps = [b - a for a, b in pairwise(own)]
     if len(steps) < 2 or not max(steps) < 1.5 * median(steps):
-        return False
-    return own[-1] - own[0] >= NEARLY * (max(heights.values()) - min(heights.values()))
+        return own, 0.0
+    return own, median(steps)
 
 
-def _heights(members: list[Header]) -> dict[Header, float]:
-    """Where each slice lies along the normal; empty where that is not known of all."""
+def _heights(members: list[SliceHeader]) -> dict[SliceHeader, float]:
+    """Position of each slice along the normal, mm; empty if it is unknown for any of them."""
     if any(len(h.position) != 3 or len(h.orientation) != 6 for h in members):
         return {}
     normal = normal_of(members[0].orientation)
-    return {h: sum(p * n for p, n in zip(h.position, normal, strict=True)) for h in members}
+    return {h: h.height_along(normal) for h in members}
 
 
-def _fills(part: list[Header], members: list[Header]) -> bool:
-    """Whether some slices are a stack without gaps by themselves, and the others lie within it, at other places."""
-    height = _heights(members)
-    own = sorted(height[h] for h in part if h in height)
-    steps = [b - a for a, b in pairwise(own)]
-    if len(steps) < 2 or not max(steps) < 1.5 * median(steps):
-        return False
-    step = 0.75 * median(steps)  # a slice further on continues the stack
-    return own[0] - step < min(height.values()) and max(height.values()) < own[-1] + step
-
-
-def _rounds(members: list[Header], times: list[str], size: int) -> list[list[Header]]:
-    """Part slices into rounds, one after the other in time, each with every place once; empty where that fails."""
+def _split_repetitions(members: list[SliceHeader], times: list[str], size: int) -> list[list[SliceHeader]]:
+    """Split slices into repetitions in time, each with every position once; empty if that is not possible."""
     ordered = sorted(zip(times, members, strict=True), key=lambda pair: pair[0])
     if not ordered[0][0] or len(ordered) % size:
         return []
-    rounds = [ordered[k : k + size] for k in range(0, len(ordered), size)]
-    apart = all(before[-1][0] < after[0][0] for before, after in pairwise(rounds))
-    whole = all(len({_place(h) for _, h in one}) == size for one in rounds)
-    return [[h for _, h in one] for one in rounds] if apart and whole else []
+    repetitions = [ordered[k : k + size] for k in range(0, len(ordered), size)]
+    separate = all(before[-1][0] < after[0][0] for before, after in pairwise(repetitions))
+    complete = all(len({_rounded_position(h) for _, h in one}) == size for one in repetitions)
+    return [[h for _, h in one] for one in repetitions] if separate and complete else []
 
 
-def choose(
+def choose_stack(
     stacks: Sequence[Stack], *, series: str = "", where: PurePath | None = None
 ) -> tuple[Stack, tuple[Finding, ...]]:
-    """Pick the stack to read.
+    """Choose the stack to read.
 
-    With `series` the largest stack of that UID; otherwise the largest chest-like stack (axial, at least
-    `CHEST_EXTENT_MM` high), or the largest of all where none is. A refused stack is never passed over in
-    favor of a smaller one: what is wrong with it has to be said.
+    With `series` it is the largest stack of that UID. Otherwise it is the largest chest-like stack (axial, at least
+    `CHEST_EXTENT_MM` high), or the largest of all if none is. A refused stack is never skipped for a smaller one: the
+    user has to learn what is wrong with it.
 
     Parameters
     ----------
     stacks : sequence of Stack
     series : str
-        A Series Instance UID, exact; empty for no choice.
+        A Series Instance UID; empty for the largest stack.
     where : path, optional
-        What an error names.
+        For error messages.
 
     Returns
     -------
     stack : Stack
     findings : tuple of Finding
-        What the choice left out.
+        What was left out.
 
     Raises
     ------
     SeriesError
-        If `series` is not there, or there is no stack at all.
+        If `series` is not there, or there is no stack.
     """
     wanted = one_line(series, limit=1000)
-    found = len({s.series_uid for s in stacks})
-    pool = [s for s in stacks if not wanted or s.series_uid == wanted]
-    if not pool:
-        what = f"none of the {found} CT series here has that Series Instance UID" if wanted else "no CT series here"
+    count = len({s.series_uid for s in stacks})
+    candidates = [s for s in stacks if not wanted or s.series_uid == wanted]
+    if not candidates:
+        what = f"none of the {count} CT series here has that Series Instance UID" if wanted else "no CT series here"
         raise SeriesError(what, where=where, do="`hilum info` lists the series", code="no-such-series")
-    best = max(pool, key=lambda s: (s.chest_like, len(s.slices), s.slices[0].rows * s.slices[0].columns, s.series_uid))
-    notes = []
+    best = max(
+        candidates, key=lambda s: (s.chest_like, len(s.slices), s.slices[0].rows * s.slices[0].columns, s.series_uid)
+    )
+    findings = []
     others = {s.series_uid for s in stacks} - {best.series_uid}
     if others and not wanted:
-        text = f"{found} CT series here: took the one of {len(best.slices)} slices, left out {len(others)}"
-        notes.append(Finding("chose-series", text, "ignored"))
+        text = f"{count} CT series here: took the one of {len(best.slices)} slices, left out {len(others)}"
+        findings.append(Finding("chose-series", text, "ignored"))
     parts = [s for s in stacks if s.series_uid == best.series_uid and s is not best]
     if parts:
-        count = sum(len(s.slices) for s in parts)
+        left_out = sum(len(s.slices) for s in parts)
         files = tuple(h.path for s in parts for h in s.slices)
-        text = f"the series mixes orientations or acquisitions: took {len(best.slices)} slices, ignored {count} others"
-        notes.append(Finding("split-series", text, "ignored", files))
-    return best, tuple(notes)
+        text = "the series mixes orientations or acquisitions:"
+        text += f" took {len(best.slices)} slices, ignored {left_out} others"
+        findings.append(Finding("split-series", text, "ignored", files))
+    return best, tuple(findings)
 
 
-def refuse(sorted_out: Sorted) -> InputError:
-    """Say why there is nothing to read, when no CT slice is left."""
-    if sorted_out.modalities:
-        kinds = ", ".join(sorted_out.modalities[:4])
+def no_slices_error(selection: FrameSelection) -> InputError:
+    """Make the error for a selection without CT slices.
+
+    Parameters
+    ----------
+    selection : FrameSelection
+
+    Returns
+    -------
+    InputError
+    """
+    if selection.modalities:
+        kinds = ", ".join(selection.modalities[:4])
         return UnsupportedError(f"only images of modality {kinds}; Hounsfield units need CT", code="not-ct")
-    if sorted_out.findings:
-        return SeriesError("no CT slices: " + sorted_out.findings[0].text, code="no-ct-slices")
+    if selection.findings:
+        return SeriesError(f"no CT slices: {selection.findings[0].text}", code="no-ct-slices")
     return SeriesError("no CT slices", do="name the folder that holds the series", code="no-ct-slices")

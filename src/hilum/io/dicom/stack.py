@@ -1,6 +1,6 @@
-"""The verdict on one stack of slices: order, spacing, gaps, tilt, and everything that forbids reading it.
+"""Judge one stack of slices: order, spacing, gaps, tilt, and everything that forbids reading it.
 
-Pure logic on `hilum.io.dicom.records.Header` records, as that module.
+Works on `hilum.io.dicom.records.SliceHeader` records alone; opens no file.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hilum.errors import name_some
-from hilum.io.dicom.grid import UNIFORM_TOLERANCE, Line, median, place
+from hilum.io.dicom.grid import UNIFORM_TOLERANCE, OrderedSlices, fit_grid, median
 from hilum.io.dicom.lut import refuse_luts
-from hilum.io.dicom.records import Finding, Header, Stack
+from hilum.io.dicom.records import Finding, SliceHeader, Stack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -22,54 +22,64 @@ if TYPE_CHECKING:
 
     from hilum.geometry import Geometry
 
-SAME_PLACE = 0.01
-"""Slices closer than this share of the spacing lie at the same place."""
+SAME_POSITION = 0.01
+"""Slices closer than this share of the spacing have the same position."""
 
 LATERAL_TOLERANCE = 0.5
-"""How far a slice's first pixel may lie beside the stack's normal, in pixels, over the whole stack."""
+"""Largest distance of a slice's first pixel from the stack's normal, in pixels, over the whole stack."""
 
 _LARGEST_MATRIX = 16384
 _PLAUSIBLE_MM = 1e5
 _NOT_HU = frozenset({"OD", "ED", "EDW", "Z_EFF", "MGML", "PCT"})
 
 
-class Refused(Exception):  # noqa: N818 - a verdict on its way out of `judge`, not an error that anyone sees
-    """A stack that cannot be read, with the finding that says why."""
+class _StackRefused(Exception):  # noqa: N818 - leaves `judge` as a finding, never as an error
+    """Carries the finding that forbids reading a stack."""
 
-    def __init__(self, code: str, text: str, members: Iterable[Header] = ()) -> None:
+    def __init__(self, code: str, text: str, members: Iterable[SliceHeader] = ()) -> None:
         super().__init__(text)
         self.finding = Finding(code, text, "refused", tuple(h.path for h in members))
 
 
-def judge(members: Sequence[Header], *, max_gap_mm: float = 0.0) -> Stack:
-    """Order the slices of one stack and say what is odd about them.
+def judge(members: Sequence[SliceHeader], *, max_gap_mm: float = 0.0) -> Stack:
+    """Order the slices of one stack, and report what is odd about them.
 
     Parameters
     ----------
-    members : sequence of Header
-        At least one; a list of `hilum.io.dicom.series.group`.
+    members : sequence of SliceHeader
+        At least one; a list of `hilum.io.dicom.series.group_slices`.
     max_gap_mm : float
-        Where slices are missing, or damaged, their neighbors may be this far apart; 0 refuses every gap.
+        Where slices are missing or damaged, their neighbors may be this far apart; 0 refuses every gap.
 
     Returns
     -------
     Stack
-        Check its `refusal` before reading. Spacing comes from positions alone, never from SliceThickness
-        (DICOM PS3.3 C.7.6.2.1.1). With missing slices the geometry is that of the whole grid and `slots`
-        says which places are filled.
+        Check its `refusal` before reading. The spacing comes from positions alone, never from SliceThickness
+        (DICOM PS3.3 C.7.6.2.1.1). Slices with a Modality LUT get slope 1 and intercept 0, since the table alone makes
+        Hounsfield units.
     """
-    damaged = [h for h in members if not h.whole]
-    mended = leave_out(members, damaged, max_gap_mm=max_gap_mm) if damaged else None
-    return mended or _judge(members, max_gap_mm)
+    with_lut = [h for h in members if h.lut is not None]
+    if with_lut:
+        refusal = refuse_luts(with_lut)
+        if refusal is not None:
+            return Stack(members[0].series_uid, tuple(members), findings=(refusal,))
+        members = [h if h.lut is None else replace(h, slope=1.0, intercept=0.0) for h in members]
+    damaged = [h for h in members if not h.complete]
+    stack = leave_out(members, damaged, max_gap_mm=max_gap_mm) if damaged else None
+    stack = stack or _judge_complete(members, max_gap_mm)
+    if not with_lut:
+        return stack
+    text = f"{len(with_lut)} slices are read through their Modality LUT, a table that replaces slope and intercept"
+    return replace(stack, findings=(*stack.findings, Finding("modality-lut", text, "noted")))
 
 
-def leave_out(members: Sequence[Header], damaged: Sequence[Header], *, max_gap_mm: float) -> Stack | None:
+def leave_out(members: Sequence[SliceHeader], damaged: Sequence[SliceHeader], *, max_gap_mm: float) -> Stack | None:
     """Judge a stack without its damaged slices.
 
     Parameters
     ----------
-    members : sequence of Header
-    damaged : sequence of Header
+    members : sequence of SliceHeader
+    damaged : sequence of SliceHeader
         Some of them.
     max_gap_mm : float
         As `judge` takes it.
@@ -77,55 +87,55 @@ def leave_out(members: Sequence[Header], damaged: Sequence[Header], *, max_gap_m
     Returns
     -------
     Stack or None
-        None unless every damaged slice leaves a gap between others that is bridged; at the ends there is
-        nothing to bridge from, and beside a whole slice of the same place nothing tells which one is right.
+        None unless every damaged slice leaves a gap that may be interpolated. A gap needs a slice on both sides. A
+        complete slice at the same position does not count: nothing tells which of the two is right.
     """
     gone = {(h.path, h.frame) for h in damaged}
-    whole = [h for h in members if (h.path, h.frame) not in gone]
-    if not whole or max_gap_mm <= 0:
+    rest = [h for h in members if (h.path, h.frame) not in gone]
+    if not rest or max_gap_mm <= 0:
         return None
-    stack = _judge(whole, max_gap_mm)
+    stack = _judge_complete(rest, max_gap_mm)
     if stack.refusal is not None or stack.geometry is None:
         return None
-    if not all(_in_a_gap(h, stack.geometry, stack.slots) for h in damaged):
+    if not all(_is_in_gap(h, stack.geometry, stack.planes) for h in damaged):
         return None
-    return name_damaged(stack, {h.path: h.shown for h in damaged})
+    return name_damaged(stack, {h.path: h.display_name for h in damaged})
 
 
 def name_damaged(stack: Stack, files: Mapping[str, str]) -> Stack:
-    """Add the names of damaged files to what is said of the gaps that were mended.
+    """Add the names of damaged files to the findings on interpolated gaps.
 
     Parameters
     ----------
     stack : Stack
     files : mapping of str to str
-        What each is called in messages, by its path.
+        Name in messages of each file, by its path.
 
     Returns
     -------
     Stack
-        `stack` itself where no gap was mended or no file is given.
+        `stack` itself if no gap is interpolated or no file is given.
     """
     if not files or not any(f.action == "mended" for f in stack.findings):
         return stack
-    told = tuple(
+    findings = tuple(
         replace(f, text=f"{f.text}; damaged: {name_some(files.values())}", files=(*f.files, *files))
         if f.action == "mended"
         else f
         for f in stack.findings
     )
-    return replace(stack, findings=told)
+    return replace(stack, findings=findings)
 
 
-def _in_a_gap(header: Header, grid: Geometry, slots: Sequence[int]) -> bool:
+def _is_in_gap(header: SliceHeader, grid: Geometry, planes: Sequence[int]) -> bool:
     if len(header.position) != 3 or not np.isfinite(header.position).all():
         return False
-    at = float(grid.world_to_index(header.position)[0])
-    near = round(at)
-    return abs(at - near) <= UNIFORM_TOLERANCE and 0 < near < grid.shape[0] - 1 and near not in slots
+    index = float(grid.world_to_index(header.position)[0])
+    plane = round(index)
+    return abs(index - plane) <= UNIFORM_TOLERANCE and 0 < plane < grid.shape[0] - 1 and plane not in planes
 
 
-def _judge(members: Sequence[Header], max_gap_mm: float) -> Stack:
+def _judge_complete(members: Sequence[SliceHeader], max_gap_mm: float) -> Stack:
     ordered = tuple(sorted(members, key=lambda h: (h.position, h.instance_number or 0, h.path, h.frame)))
     uid = members[0].series_uid
     try:
@@ -135,99 +145,104 @@ def _judge(members: Sequence[Header], max_gap_mm: float) -> Stack:
         row, column = _directions(ordered)
         line = _order(ordered, np.cross(row, column))
         _check_sideways(line, np.cross(row, column))
-    except Refused as refused:
+    except _StackRefused as refused:
         return Stack(uid, ordered, findings=(refused.finding,))
-    return place(uid, line, (row, column), max_gap_mm)
+    return fit_grid(uid, line, (row, column), max_gap_mm)
 
 
-def _check_pixels(members: Sequence[Header]) -> None:
+def _check_pixels(members: Sequence[SliceHeader]) -> None:
     empty = [h for h in members if not h.has_pixels]
     if empty:
-        what = f"{len(empty)} of {len(members)} slices without pixel data: {name_some(h.shown for h in empty)}"
-        raise Refused("no-pixels", what, empty)
-    odd = [h for h in members if h.rows < 1 or h.columns < 1 or max(h.rows, h.columns) > _LARGEST_MATRIX]
-    short = [h for h in members if not h.whole]
+        names = name_some(h.display_name for h in empty)
+        what = f"{len(empty)} of {len(members)} slices have no pixel data: {names}"
+        raise _StackRefused("no-pixels", what, empty)
+    short = [h for h in members if not h.complete]
     if short:
-        worst = short[0]
-        have, want = worst.pixel_bytes, worst.frame_bytes * worst.frames
-        what = f"pixel data too short (truncated) in {len(short)} slices: {name_some(h.shown for h in short)}"
-        raise Refused("truncated", f"{what}; {have} of {want} bytes", short)
+        size = f"{short[0].pixel_bytes} of {short[0].frame_bytes * short[0].frames} bytes"
+        names = name_some(h.display_name for h in short)
+        raise _StackRefused("truncated", f"pixel data end early in {len(short)} slices: {names}; {size}", short)
+    odd = [h for h in members if h.rows < 1 or h.columns < 1 or max(h.rows, h.columns) > _LARGEST_MATRIX]
     if odd:
-        raise Refused("bad-matrix", f"a matrix of {odd[0].rows} x {odd[0].columns}: {odd[0].shown}", odd)
-    many = [h for h in members if h.frames > 1 and not h.position]
-    if many:
-        raise Refused("unplaced-frames", f"{many[0].frames} frames in one file without a position of each", many)
-    bits = [h for h in members if not _readable_bits(h)]
+        what = f"{odd[0].display_name} has a matrix of {odd[0].rows} x {odd[0].columns}"
+        raise _StackRefused("bad-matrix", f"{what}, expected 1 to {_LARGEST_MATRIX} rows and columns", odd)
+    frames = [h for h in members if h.frames > 1 and not h.position]
+    if frames:
+        what = f"the {frames[0].frames} frames of {frames[0].display_name} have no position each"
+        raise _StackRefused("unplaced-frames", what, frames)
+    bits = [h for h in members if not _has_readable_bits(h)]
     if bits:
         h = bits[0]
-        raise Refused(
-            "unsupported-bits", f"{h.bits_stored} bits stored in {h.bits_allocated}, high bit {h.high_bit}", bits
-        )
+        what = f"{h.display_name} stores {h.bits_stored} bits in {h.bits_allocated} with high bit {h.high_bit}"
+        raise _StackRefused("unsupported-bits", f"{what}, which hilum does not read", bits)
 
 
-def _readable_bits(h: Header) -> bool:
+def _has_readable_bits(h: SliceHeader) -> bool:
     return h.bits_allocated in {8, 16, 32} and 1 <= h.bits_stored <= h.high_bit + 1 <= h.bits_allocated
 
 
-def _check_rescale(members: Sequence[Header]) -> None:
+def _check_rescale(members: Sequence[SliceHeader]) -> None:
     absent = [h for h in members if h.slope is None or h.intercept is None]
     if absent:
-        what = f"no rescale slope or intercept in {len(absent)} slices, so Hounsfield units are unknown"
-        raise Refused("no-rescale", what, absent)
+        what = f"{len(absent)} slices have no rescale slope or intercept: Hounsfield units are unknown"
+        raise _StackRefused("no-rescale", what, absent)
     values = np.array([(h.slope, h.intercept) for h in members], np.float64)
     wrong = ~np.isfinite(values).all(axis=1) | (values[:, 0] == 0) | (np.abs(values).max(axis=1) > 1e9)
     if wrong.any():
         k = int(np.argmax(wrong))
-        what = f"rescale slope {values[k, 0]:g} and intercept {values[k, 1]:g} in {int(wrong.sum())} slices"
-        raise Refused("bad-rescale", what, [h for h, w in zip(members, wrong, strict=True) if w])
+        what = f"{int(wrong.sum())} slices have an unusable rescale, such as slope {values[k, 0]:g}"
+        what += f" and intercept {values[k, 1]:g}"
+        raise _StackRefused("bad-rescale", what, [h for h, w in zip(members, wrong, strict=True) if w])
     foreign = [h for h in members if h.rescale_type in _NOT_HU]
     if foreign:
-        raise Refused(
-            "not-hounsfield", f"values are rescaled to {foreign[0].rescale_type}, not Hounsfield units", foreign
-        )
+        what = f"values are rescaled to {foreign[0].rescale_type}, not to Hounsfield units"
+        raise _StackRefused("not-hounsfield", what, foreign)
 
 
-def _check_matrix(members: Sequence[Header]) -> None:
+def _check_matrix(members: Sequence[SliceHeader]) -> None:
     sizes = sorted({(h.rows, h.columns) for h in members})
     if len(sizes) > 1:
-        what = f"slices of different matrix in one series: {sizes[0]} and {sizes[-1]} (rows, columns)"
-        raise Refused("mixed-matrix", what, [h for h in members if (h.rows, h.columns) != sizes[-1]])
+        what = f"slices of one series have different matrices: {sizes[0]} and {sizes[-1]} (rows, columns)"
+        raise _StackRefused("mixed-matrix", what, [h for h in members if (h.rows, h.columns) != sizes[-1]])
     for name, count in (("pixel_spacing", 2), ("position", 3), ("orientation", 6)):
         values = [getattr(h, name) for h in members]
         absent = [h for h, v in zip(members, values, strict=True) if len(v) != count]
         if absent:
-            what = f"no {name.replace('_', ' ')} in {len(absent)} of {len(members)} slices"
-            raise Refused("no-" + name.replace("_", "-"), f"{what}: {name_some(h.shown for h in absent)}", absent)
-        wild = [v for v in values if any(not abs(x) < _PLAUSIBLE_MM for x in v)]  # nan is wild, too
-        if wild:
-            raise Refused("bad-geometry", f"a {name.replace('_', ' ')} of {list(wild[0])}", members)
+            what = f"{len(absent)} of {len(members)} slices have no {name.replace('_', ' ')}"
+            names = name_some(h.display_name for h in absent)
+            raise _StackRefused("no-" + name.replace("_", "-"), f"{what}: {names}", absent)
+        implausible = [v for v in values if any(not abs(x) < _PLAUSIBLE_MM for x in v)]  # includes nan
+        if implausible:
+            what = f"a slice has the {name.replace('_', ' ')} {list(implausible[0])}, which is implausible"
+            raise _StackRefused("bad-geometry", what, members)
     _check_spacings(members)
 
 
-def _check_spacings(members: Sequence[Header]) -> None:
+def _check_spacings(members: Sequence[SliceHeader]) -> None:
     spacings = np.array([h.pixel_spacing for h in members])
     if spacings.min() <= 0:
-        raise Refused("bad-geometry", f"pixel spacing {spacings.min():g} mm, expected a positive number", members)
+        what = f"pixel spacing is {spacings.min():g} mm, expected a positive number"
+        raise _StackRefused("bad-geometry", what, members)
     span = np.ptp(spacings, axis=0)
     if (span > 1e-3 * spacings.min(axis=0)).any():
         low, high = spacings.min(axis=0), spacings.max(axis=0)
         what = f"pixel spacing differs within the series: {low.tolist()} to {high.tolist()} mm"
-        raise Refused("mixed-spacing", what, members)
+        raise _StackRefused("mixed-spacing", what, members)
 
 
-def _directions(members: Sequence[Header]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Row and column direction as perpendicular unit vectors; rounding of the decimal text is taken out."""
+def _directions(members: Sequence[SliceHeader]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Row and column direction as exactly perpendicular unit vectors; removes the rounding of the decimal text."""
     cosines = np.array(members[0].orientation)
     row, column = cosines[:3], cosines[3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     if abs(np.array(lengths) - 1).max() > 1e-2 or abs(row @ column) > 1e-2:
-        raise Refused("bad-geometry", f"orientation {cosines.tolist()} is not two perpendicular unit vectors", members)
+        what = f"orientation {cosines.tolist()} is not two perpendicular unit vectors"
+        raise _StackRefused("bad-geometry", what, members)
     row = row / lengths[0]
     column = column - (column @ row) * row
     return row, column / np.linalg.norm(column)
 
 
-def _order(members: tuple[Header, ...], normal: NDArray[np.float64]) -> Line:
+def _order(members: tuple[SliceHeader, ...], normal: NDArray[np.float64]) -> OrderedSlices:
     points = np.array([h.position for h in members], np.float64)
     heights = points @ normal
     by = np.argsort(heights, kind="stable")
@@ -235,56 +250,30 @@ def _order(members: tuple[Header, ...], normal: NDArray[np.float64]) -> Line:
     moved = steps[steps > 1e-3]
     if not moved.size:
         if len(members) == 1:
-            raise Refused("single-slice", "a single slice is no volume", members)
-        raise Refused("one-position", f"all {len(members)} slices lie at the same position", members)
-    new = np.concatenate(([True], steps > SAME_PLACE * median(moved)))
+            raise _StackRefused("single-slice", "a single slice is not a volume", members)
+        raise _StackRefused("one-position", f"all {len(members)} slices have the same position", members)
+    new = np.concatenate(([True], steps > SAME_POSITION * median(moved)))
     first = by[new]
     owner = np.cumsum(new) - 1
     copies = [(int(owner[k]), members[by[k]]) for k in np.flatnonzero(~new)]
     for (k, copy), index in zip(copies, by[~new], strict=True):
-        if np.abs(points[index] - points[first[k]]).max() > SAME_PLACE * median(moved) + 1e-3:
+        if np.abs(points[index] - points[first[k]]).max() > SAME_POSITION * median(moved) + 1e-3:
             both = [members[first[k]], copy]
-            what = f"two slices at the same height but not the same place: {name_some(h.shown for h in both)}"
-            raise Refused("conflicting-duplicates", what, both)
-    return Line(tuple(members[k] for k in first), tuple(copies), points[first], heights[first])
+            names = name_some(h.display_name for h in both)
+            what = f"two slices have the same height along the normal but different positions: {names}"
+            raise _StackRefused("conflicting-duplicates", what, both)
+    return OrderedSlices(tuple(members[k] for k in first), tuple(copies), points[first], heights[first])
 
 
-def _check_sideways(line: Line, normal: NDArray[np.float64]) -> None:
-    beside = line.points - line.points[0] - np.outer(line.heights - line.heights[0], normal)
-    drift = np.linalg.norm(beside, axis=1)
+def _check_sideways(line: OrderedSlices, normal: NDArray[np.float64]) -> None:
+    lateral = line.points - line.points[0] - np.outer(line.heights - line.heights[0], normal)
+    drift = np.linalg.norm(lateral, axis=1)
     if drift.max() <= LATERAL_TOLERANCE * min(line.slices[0].pixel_spacing):
         return
-    slope = beside[-1] / (line.heights[-1] - line.heights[0])
-    straight = np.abs(beside - np.outer(line.heights - line.heights[0], slope)).max()
-    if straight <= LATERAL_TOLERANCE * min(line.slices[0].pixel_spacing):
+    slope = lateral[-1] / (line.heights[-1] - line.heights[0])
+    bend = np.abs(lateral - np.outer(line.heights - line.heights[0], slope)).max()
+    if bend <= LATERAL_TOLERANCE * min(line.slices[0].pixel_spacing):
         angle = np.degrees(np.arctan(np.linalg.norm(slope)))
         what = f"slices are sheared by {angle:.1f} degrees (tilted gantry): not stacked along their normal"
-        raise Refused("gantry-tilt", what, line.slices)
-    raise Refused("shifted-slices", f"slices shifted sideways by up to {drift.max():.2f} mm", line.slices)
-
-
-def judge_with_luts(members: Sequence[Header], *, max_gap_mm: float) -> Stack:
-    """Judge a stack of which some slices may have a Modality LUT.
-
-    Parameters
-    ----------
-    members : sequence of Header
-    max_gap_mm : float
-        As for `judge`.
-
-    Returns
-    -------
-    Stack
-        As `judge` gives it; its slices with a LUT have slope 1 and intercept 0 besides, since
-        the table alone makes Hounsfield units.
-    """
-    tabled = [h for h in members if h.lut is not None]
-    if not tabled:
-        return judge(members, max_gap_mm=max_gap_mm)
-    refusal = refuse_luts(tabled)
-    if refusal is not None:
-        return Stack(members[0].series_uid, tuple(members), findings=(refusal,))
-    read = [h if h.lut is None else replace(h, slope=1.0, intercept=0.0) for h in members]
-    stack = judge(read, max_gap_mm=max_gap_mm)
-    text = f"{len(tabled)} slices read through their Modality LUT, a table in place of slope and intercept"
-    return replace(stack, findings=(*stack.findings, Finding("modality-lut", text, "noted")))
+        raise _StackRefused("gantry-tilt", what, line.slices)
+    raise _StackRefused("shifted-slices", f"slices are shifted sideways by up to {drift.max():.2f} mm", line.slices)

@@ -1,9 +1,9 @@
-"""A mask between its slices: shape-based interpolation, so that outlines can be carried to any grid.
+"""Shape-based interpolation of a mask between its slices, so that outlines can be drawn on any grid.
 
-On each slice every pixel gets its distance to the edge of what is marked, negative inside; between slices and pixels
-these distances are interpolated linearly, and inside is where they are negative. An outline that is wider on the next
-slice so grows steadily on the way there, where masks interpolated by themselves would leap. A slice counts for half
-the distance to an empty neighbor, as volumes of outlines are reckoned.
+Each pixel of a slice gets its signed distance to the edge of the mask, negative inside. These distances are
+interpolated linearly between slices and pixels; a position is inside where the result is negative. An outline that is
+wider on the next slice grows steadily towards it. A slice next to an empty one extends half the way to it, as in the
+usual volume of outlines.
 
 Source: S. Raya and J. Udupa, "Shape-based interpolation of multidimensional objects", IEEE Transactions on Medical
 Imaging 9, 1990.
@@ -28,26 +28,26 @@ _MARGIN = 2
 _AT_ONCE = 2**22
 _FAR_MM = np.float32(1e6)
 _HALF_OPEN = 1e-6
-"""Moves places on the border of two voxels into the upper one, so that no place is in both or none; voxels."""
+"""Voxels. Moves a position on the border of two voxels into the upper one, so that it lies in exactly one of them."""
 
 
-class Distances(NamedTuple):
+class SignedDistances(NamedTuple):
     """Signed distances to the edge of a mask, for each gap between two slices.
 
     Parameters
     ----------
     below, above : ndarray of float32, shape (z + 1, y, x), mm
-        What holds on the lower and on the upper slice of a gap; there is one gap more than slices.
+        The distances on the lower and on the upper slice of a gap. There is one gap more than slices.
     geometry : Geometry
-        That of the mask.
+        The mask's geometry.
     """
 
     below: NDArray[np.float32]
     above: NDArray[np.float32]
     geometry: Geometry
 
-    def contain(self, index: Sequence[NDArray[np.float64]]) -> NDArray[np.bool_]:
-        """Whether places lie inside.
+    def contains(self, index: Sequence[NDArray[np.float64]]) -> NDArray[np.bool_]:
+        """Tell which positions lie inside the mask.
 
         Parameters
         ----------
@@ -56,7 +56,8 @@ class Distances(NamedTuple):
 
         Returns
         -------
-        ndarray of bool, of that shape
+        ndarray of bool
+            The shape of each ndarray in `index`.
         """
         z, y, x = (axis + _HALF_OPEN for axis in index)
         limits = [(-1.0, self.below.shape[0] - 1.0)]
@@ -73,24 +74,24 @@ class Distances(NamedTuple):
         gap, row, column = (np.floor(axis).astype(np.int64) for axis in (z, y, x))
         up, down, across = z - gap, y - row, x - column
         total = np.zeros(z.shape)
-        for slices, share in ((self.below, 1 - up), (self.above, up)):
+        for slices, weight in ((self.below, 1 - up), (self.above, up)):
             left = slices[gap, row, column] * (1 - down) + slices[gap, row + 1, column] * down
             right = slices[gap, row, column + 1] * (1 - down) + slices[gap, row + 1, column + 1] * down
-            total += share * (left * (1 - across) + right * across)
+            total += weight * (left * (1 - across) + right * across)
         return total
 
 
-def distances(mask: Mask) -> Distances:
-    """Signed distances of a mask, ready to be asked for places between its voxels.
+def signed_distances(mask: Mask) -> SignedDistances:
+    """Compute the signed distances of a mask.
 
     Parameters
     ----------
     mask : Mask
-        Everything but 0 is inside.
+        All labels except 0 are inside.
 
     Returns
     -------
-    Distances
+    SignedDistances
     """
     rows, columns = mask.shape[1:]
     empty = np.full((rows + 2 * _MARGIN, columns + 2 * _MARGIN), _FAR_MM, np.float32)
@@ -102,22 +103,22 @@ def distances(mask: Mask) -> Distances:
     slices.append(None)
     below, above = [], []
     for one, other in pairwise(slices):
-        # Beside an empty slice the edge lies half way, wherever the other one is marked.
+        # Next to an empty slice the edge lies half way, wherever the other slice is marked.
         below.append(one if one is not None else empty if other is None else np.abs(other))
         above.append(other if other is not None else empty if one is None else np.abs(one))
-    return Distances(np.stack(below), np.stack(above), mask.geometry)
+    return SignedDistances(np.stack(below), np.stack(above), mask.geometry)
 
 
-def _distance_to(wanted: NDArray[np.bool_], spacing: tuple[float, float]) -> NDArray[np.float32]:
-    """Distance in mm from each pixel to the nearest one that is wanted, 0 on it; there is one at least."""
-    height, width = wanted.shape
+def _distance_to(mask: NDArray[np.bool_], spacing: tuple[float, float]) -> NDArray[np.float32]:
+    """Distance in mm from each pixel to the nearest pixel of a mask that is not empty; 0 inside the mask."""
+    height, width = mask.shape
     rows = np.arange(height)[:, None]
-    before = np.maximum.accumulate(np.where(wanted, rows, -np.inf), axis=0)
-    after = np.minimum.accumulate(np.where(wanted, rows, np.inf)[::-1], axis=0)[::-1]
+    before = np.maximum.accumulate(np.where(mask, rows, -np.inf), axis=0)
+    after = np.minimum.accumulate(np.where(mask, rows, np.inf)[::-1], axis=0)[::-1]
     along = np.square(np.minimum(rows - before, after - rows) * spacing[0])
     columns = np.arange(width)
     across = np.square((columns[:, None] - columns) * spacing[1])
-    out = np.empty(wanted.shape, np.float32)
+    out = np.empty(mask.shape, np.float32)
     step = max(1, _AT_ONCE // width**2)
     for k in range(0, height, step):
         out[k : k + step] = np.sqrt((along[k : k + step, None, :] + across).min(axis=-1))

@@ -1,8 +1,8 @@
-"""Readers' outlines filled on the slices where they were drawn.
+"""Fill readers' outlines on the slices where they were drawn.
 
-The readers of LIDC-IDRI drew along centers of pixels, and were told to keep just outside the nodule: the outline lies
-on the first pixels beyond it. So by default the pixels of an outline do not belong to the nodule
-(``contour_pixel="exclude"``); with ``"include"`` they do. A hole takes its own outline along either way.
+The readers of LIDC-IDRI drew along the centers of pixels, just outside the nodule: an outline lies on the first pixels
+beyond it. By default the pixels of an outline do not belong to the nodule (``contour_pixel="exclude"``); with
+``"include"`` they do. The pixels on the outline of a hole never belong to the nodule.
 
 Source: S. Armato et al., "The Lung Image Database Consortium (LIDC) and Image Database Resource Initiative (IDRI): a
 completed reference database of lung nodules on CT scans", Medical Physics 38, 2011.
@@ -10,11 +10,12 @@ completed reference database of lung nodules on CT scans", Medical Physics 38, 2
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from hilum.errors import AnnotationError, InputError
+from hilum.ops.nodules.polygons import fill_polygon
 from hilum.volume import Mask
 
 if TYPE_CHECKING:
@@ -28,18 +29,17 @@ if TYPE_CHECKING:
 ContourPixel = Literal["exclude", "include"]
 
 _MOST_VOXELS = 2**28
-_EDGES_AT_ONCE = 4096
 _SAME_LATTICE = 1e-3
-_SNAP = 6
-"""Decimals of a pixel that are kept: the way to the world and back costs some 1e-12."""
+_INDEX_DECIMALS = 6
+"""Indices are rounded to this: the conversion to world coordinates and back costs some 1e-12."""
 
 
 def reading_mask(reading: Reading, *, contour_pixel: ContourPixel = "exclude") -> Mask:
-    """Fill one reader's outlines, slice by slice.
+    """Fill the outlines of one reading, slice by slice.
 
-    A pixel belongs to the nodule if its center lies inside an outline (winding number not zero, so that outlines that
-    cross or repeat themselves stay filled) and neither in nor on a hole. If that leaves nothing in any slice, the
-    pixels of the outlines count, as with ``"include"``.
+    A pixel belongs to the nodule if its center lies inside an outline and neither inside nor on a hole. Inside means
+    that the winding number is not 0, so outlines that cross or repeat themselves are filled. If no pixel of any slice
+    is inside, the pixels of the outlines count, as with ``"include"``.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ def reading_mask(reading: Reading, *, contour_pixel: ContourPixel = "exclude") -
     Returns
     -------
     Mask
-        1 inside; its grid is the box around the outlines on the reading's grid, and may reach beyond that.
+        1 inside. Its grid is the box around the outlines on the reading's grid; it may extend beyond that grid.
 
     Raises
     ------
     AnnotationError
-        If the outlines span more than any image, or one does not lie in a slice.
+        If the outlines span more voxels than any image has, or an outline does not lie in one slice.
     InputError
         If `contour_pixel` is neither.
     """
@@ -68,26 +68,26 @@ def reading_mask(reading: Reading, *, contour_pixel: ContourPixel = "exclude") -
 
 
 def consensus_mask(nodule: Nodule, *, level: float = 0.5, contour_pixel: ContourPixel = "exclude") -> Mask:
-    """Where at least a share of a nodule's readers drew it.
+    """Mark the voxels that at least a given fraction of a nodule's readers outlined.
 
     Parameters
     ----------
     nodule : Nodule
-        With readings, all of one grid.
+        With readings, all on one grid.
     level : float
-        The share of those readers who outlined this nodule: 0.5 for half of them or more, 1 for all; above 0. What one
-        reader outlined in several readings counts once.
+        A fraction of the readers who outlined this nodule, above 0: 0.5 for at least half of them, 1 for all. Several
+        readings of one reader count as one reader.
     contour_pixel : {"exclude", "include"}
 
     Returns
     -------
     Mask
-        1 inside, on the box around all outlines of the readings' grid.
+        1 inside. Its grid is the box around all outlines on the readings' grid.
 
     Raises
     ------
     AnnotationError
-        If there is no reading, the readings are of several grids, or span more than any image.
+        If there is no reading, the readings are on several grids, or they span more voxels than any image has.
     InputError
         If the level is not above 0 and at most 1, or `contour_pixel` is neither.
     """
@@ -97,7 +97,7 @@ def consensus_mask(nodule: Nodule, *, level: float = 0.5, contour_pixel: Contour
 
 
 def reading_volume_mm3(reading: Reading) -> float:
-    """Volume of a reading as pylidc defines it: areas of the outlines' polygons times the distance of slices.
+    """Compute the volume of a reading as pylidc does: the areas of its polygons times the distance between slices.
 
     Parameters
     ----------
@@ -106,14 +106,14 @@ def reading_volume_mm3(reading: Reading) -> float:
     Returns
     -------
     float
-        Holes taken off. It ends on the outline, half a pixel beyond what `reading_mask` fills.
+        Without holes. The polygon is half a pixel larger on each side than what `reading_mask` fills.
     """
     areas = [(1, points) for points in reading.contours] + [(-1, points) for points in reading.holes]
     return float(reading.grid.spacing[0] * sum(sign * _area(points) for sign, points in areas))
 
 
 def reading_diameter_mm(reading: Reading) -> float:
-    """Diameter of a reading as pylidc defines it: the largest distance of two points of one outline.
+    """Compute the diameter of a reading as pylidc does: the largest distance between two points of one outline.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def reading_diameter_mm(reading: Reading) -> float:
 
 
 def check_level(level: float) -> None:
-    """Check a level of consensus.
+    """Check the consensus level.
 
     Parameters
     ----------
@@ -139,11 +139,11 @@ def check_level(level: float) -> None:
         If it is not above 0 and at most 1.
     """
     if not 0 < level <= 1:
-        raise InputError(f"the level of consensus is {level}, expected above 0 and at most 1", code="option")
+        raise InputError(f"the consensus level is {level}, expected above 0 and at most 1", code="option")
 
 
 def check_contour_pixel(contour_pixel: str) -> None:
-    """Check what shall become of the pixels on an outline.
+    """Check the option that says whether the pixels on an outline belong to the nodule.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def check_contour_pixel(contour_pixel: str) -> None:
 
 
 def outline_pixels(points: NDArray[np.float64], grid: Geometry) -> NDArray[np.float64]:
-    """Where an outline runs on its slice.
+    """Convert the points of an outline to voxel indices.
 
     Parameters
     ----------
@@ -169,17 +169,17 @@ def outline_pixels(points: NDArray[np.float64], grid: Geometry) -> NDArray[np.fl
     Returns
     -------
     ndarray, shape (n, 3), (z, y, x)
-        Voxel indices; z is whole and the same for all.
+        z is a whole number, the same for all points.
 
     Raises
     ------
     AnnotationError
         If the points do not lie in one slice.
     """
-    index = np.round(grid.world_to_index(points), _SNAP)
+    index = np.round(grid.world_to_index(points), _INDEX_DECIMALS)
     level = np.rint(index[0, 0])
     if np.abs(index[:, 0] - level).max() > 0.01:
-        raise AnnotationError("an outline does not lie in one slice of the grid on which it was drawn")
+        raise AnnotationError("an outline does not lie in one slice of its grid")
     index[:, 0] = level
     return index
 
@@ -188,14 +188,14 @@ def _box(readings: Iterable[Reading]) -> tuple[tuple[int, int, int], tuple[int, 
     index = np.concatenate([outline_pixels(points, r.grid) for r in readings for points in r.contours])
     low, high = np.floor(index.min(axis=0)).astype(int), np.ceil(index.max(axis=0)).astype(int) + 1
     if np.prod((high - low).astype(float)) > _MOST_VOXELS:
-        raise AnnotationError(f"outlines span {tuple((high - low).tolist())} voxels, more than any nodule")
+        raise AnnotationError(f"the outlines span {tuple((high - low).tolist())} voxels, too many for a nodule")
     return (int(low[0]), int(low[1]), int(low[2])), (int(high[0]), int(high[1]), int(high[2]))
 
 
 def _count(readings: tuple[Reading, ...], contour_pixel: ContourPixel) -> tuple[NDArray[np.int32], Geometry, int]:
-    """How many readers drew each voxel; the box it is in; how many readers there are."""
+    """Count the readers who outlined each voxel; also return the box's geometry and the number of readers."""
     if not readings:
-        raise AnnotationError("a nodule without outlines has no consensus", do="mask_nodules draws it as a sphere")
+        raise AnnotationError("the nodule has no outlines, so it has no consensus", do="draw a sphere: mask_nodules")
     grid = readings[0].grid
     low, high = _box(readings)
     count = np.zeros([b - a for a, b in zip(low, high, strict=True)], np.int32)
@@ -207,7 +207,7 @@ def _count(readings: tuple[Reading, ...], contour_pixel: ContourPixel) -> tuple[
             start = grid.world_to_index(mask.geometry.origin)
             first = np.rint(start).astype(int) - low
             if np.abs(start - np.rint(start)).max() > _SAME_LATTICE or not _same_lattice(grid, reading.grid):
-                raise AnnotationError("readings of one nodule were drawn on different grids")
+                raise AnnotationError("the readings of one nodule lie on different grids")
             drawn[tuple(slice(a, a + n) for a, n in zip(first, mask.shape, strict=True))] |= mask.array.view(bool)
         count += drawn
     return count, grid.crop(low, high), len(readers)
@@ -231,61 +231,6 @@ def _fill(
             inside, on = fill_polygon(index[:, 1:], drawn.shape[1:])
             drawn[int(index[0, 0])] &= ~(inside | on)
     return drawn
-
-
-def fill_polygon(vertices: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which pixels lie inside a polygon, and which on it.
-
-    Parameters
-    ----------
-    vertices : ndarray, shape (n, 2), (row, column)
-        The last is joined to the first. Those outside the image count as well.
-    shape : tuple of int, (rows, columns)
-
-    Returns
-    -------
-    inside : ndarray of bool, shape (rows, columns)
-        Centers whose winding number is not zero; undecided for those on the polygon.
-    on : ndarray of bool, shape (rows, columns)
-        Centers on an edge, and the nearest center of every vertex.
-    """
-    winding = np.zeros((shape[0], shape[1] + 1), np.int32)
-    on = np.zeros(shape, bool)
-    _set(on, np.rint(vertices[:, 0]), np.rint(vertices[:, 1]))
-    start, stop = vertices, np.roll(vertices, -1, axis=0)
-    for k in range(0, len(start), _EDGES_AT_ONCE):
-        a, b = start[k : k + _EDGES_AT_ONCE], stop[k : k + _EDGES_AT_ONCE]
-        rows, columns, edge = _crossings(a, b, shape[0])
-        up = np.sign(b[edge, 0] - a[edge, 0]).astype(np.int32)
-        counted = rows < np.maximum(a[edge, 0], b[edge, 0])  # of two edges that meet in a row one crosses it
-        first = np.clip(np.floor(columns[counted]) + 1, 0, shape[1]).astype(int)
-        np.add.at(winding, (rows[counted], first), up[counted])
-        whole = np.abs(columns - np.rint(columns)) < 1e-6
-        _set(on, rows[whole], np.rint(columns[whole]))
-        across, down, _ = _crossings(a[:, ::-1], b[:, ::-1], shape[1])
-        whole = np.abs(down - np.rint(down)) < 1e-6
-        _set(on, np.rint(down[whole]), across[whole])
-    return np.cumsum(winding[:, :-1], axis=1) != 0, on
-
-
-def _crossings(
-    a: NDArray[np.float64], b: NDArray[np.float64], size: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Where edges cross the whole rows of an image: row, position along it, number of the edge; level ones nowhere."""
-    least, most = np.minimum(a[:, 0], b[:, 0]), np.maximum(a[:, 0], b[:, 0])
-    first = np.maximum(np.ceil(least), 0).astype(int)
-    last = np.minimum(np.floor(most), size - 1).astype(int)
-    count = np.where(most > least, np.maximum(last - first + 1, 0), 0)
-    edge = np.repeat(np.arange(len(a)), count)
-    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-    share = (row - a[edge, 0]) / (b[edge, 0] - a[edge, 0])
-    return row, a[edge, 1] + share * (b[edge, 1] - a[edge, 1]), edge
-
-
-def _set(image: NDArray[np.bool_], at_rows: NDArray[Any], at_columns: NDArray[Any]) -> None:
-    rows, columns = at_rows.astype(int), at_columns.astype(int)
-    there = (rows >= 0) & (rows < image.shape[0]) & (columns >= 0) & (columns < image.shape[1])
-    image[rows[there], columns[there]] = True
 
 
 def _area(points: NDArray[np.float64]) -> float:

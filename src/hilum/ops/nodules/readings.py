@@ -1,4 +1,4 @@
-"""Which readers' outlines are of one nodule, what follows for it, and how far its readers agree."""
+"""Group readers' outlines into nodules, and measure how far the readers of a nodule agree."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ _PAIRS_AT_ONCE = 2**20
 
 
 def cluster_readings(readings: Sequence[Reading], *, tolerance_mm: float, readers: int) -> list[list[Reading]]:
-    """Group the outlines of one nodule, drawn by several readers.
+    """Group the readings that outline the same nodule.
 
-    Readings are of one nodule if the least distance of their outlines' points is at most the tolerance, directly or
-    over other readings. While a group has more readings than there are readers, it alone is grouped again with a
-    tolerance nine tenths as large, down to 0.1 mm.
+    Two readings belong to one nodule if the smallest distance between points of their outlines is at most the
+    tolerance, directly or through other readings. A group with more readings than readers is grouped again with 0.9
+    times the tolerance, repeatedly, down to 0.1 mm.
 
     Parameters
     ----------
     readings : sequence of Reading
     tolerance_mm : float
-        The distance of slices is a good one: what two readers drew on neighboring slices belongs together.
+        The distance between slices is a good value: it joins what two readers outlined on neighboring slices.
     readers : int
-        How many looked at the scan.
+        Number of readers of the scan.
 
     Returns
     -------
     list of list of Reading
-        From feet to head by the groups' mean height; in each the readings in the order given. A group may have more
-        readings than there are readers where they overlap.
+        Sorted from feet to head by the groups' mean height; the readings of a group in their given order. A group of
+        overlapping readings may have more readings than readers.
 
     Notes
     -----
@@ -55,14 +55,14 @@ def cluster_readings(readings: Sequence[Reading], *, tolerance_mm: float, reader
     radiologist-quantified image features as inputs to statistical learning algorithms", Journal of Medical Imaging 3,
     2016), which groups all readings of the scan again where one group is too large.
     """
-    away = _distances(readings, tolerance_mm)
-    groups = _grouped(list(range(len(readings))), away, tolerance_mm, max(1, readers))
-    found = [[readings[k] for k in group] for group in groups]
-    return sorted(found, key=lambda group: float(np.mean([_height(reading) for reading in group])))
+    distances = _distances(readings, tolerance_mm)
+    groups = _groups(list(range(len(readings))), distances, tolerance_mm, max(1, readers))
+    nodules = [[readings[k] for k in group] for group in groups]
+    return sorted(nodules, key=lambda group: float(np.mean([_height(reading) for reading in group])))
 
 
 def nodule_of(readings: Sequence[Reading]) -> Nodule:
-    """The nodule that readings outline together.
+    """Make the nodule that a group of readings outlines.
 
     Parameters
     ----------
@@ -72,9 +72,9 @@ def nodule_of(readings: Sequence[Reading]) -> Nodule:
     Returns
     -------
     Nodule
-        Its center is the mean of the readings' centers of mass, its diameter the mean diameter of balls of the
-        readings' volumes, each after `reading_mask` without the outline's pixels; each score is the mean of the readers
-        who gave it.
+        Its center is the mean of the readings' centers of mass. Its diameter is the mean diameter of balls with the
+        readings' volumes. Both are computed from `reading_mask` without the pixels on outlines. Each score is the mean
+        over the readers who gave it.
     """
     centers, diameters = [], []
     scores = defaultdict(list)
@@ -90,7 +90,7 @@ def nodule_of(readings: Sequence[Reading]) -> Nodule:
 
 
 def agreement(nodule: Nodule, *, contour_pixel: ContourPixel = "exclude") -> NDArray[np.float64]:
-    """How far the readings of a nodule overlap.
+    """Compute how far the readings of a nodule overlap.
 
     Parameters
     ----------
@@ -101,18 +101,18 @@ def agreement(nodule: Nodule, *, contour_pixel: ContourPixel = "exclude") -> NDA
     Returns
     -------
     ndarray, shape (n, n)
-        Dice coefficient of each pair of readings: twice what both hold over the sum of both; 1 on the diagonal.
+        Dice coefficient of each pair of readings: twice the common voxels over the sum of both; 1 on the diagonal.
 
     Raises
     ------
     AnnotationError, InputError
-        As `hilum.ops.nodules.outlines.reading_mask` and `hilum.ops.nodules.outlines.consensus_mask` do.
+        As for `hilum.ops.nodules.outlines.reading_mask` and `hilum.ops.nodules.outlines.consensus_mask`.
     """
-    whole = consensus_mask(nodule, contour_pixel=contour_pixel).geometry
-    drawn = np.zeros((len(nodule.readings), *whole.shape), bool)
+    grid = consensus_mask(nodule, contour_pixel=contour_pixel).geometry
+    drawn = np.zeros((len(nodule.readings), *grid.shape), bool)
     for k, reading in enumerate(nodule.readings):
         mask = reading_mask(reading, contour_pixel=contour_pixel)
-        first = np.rint(whole.world_to_index(mask.geometry.origin)).astype(int)
+        first = np.rint(grid.world_to_index(mask.geometry.origin)).astype(int)
         drawn[k][tuple(slice(a, a + n) for a, n in zip(first, mask.shape, strict=True))] = mask.array
     flat = drawn.reshape(len(drawn), -1).astype(np.float64)
     both = flat @ flat.T
@@ -122,7 +122,7 @@ def agreement(nodule: Nodule, *, contour_pixel: ContourPixel = "exclude") -> NDA
 
 
 def mean_agreement(nodule: Nodule) -> float:
-    """Mean Dice coefficient over the pairs of a nodule's readings; 1 where there is one reading or none.
+    """Average the Dice coefficient over the pairs of a nodule's readings; 1 for fewer than two readings.
 
     Parameters
     ----------
@@ -138,28 +138,28 @@ def mean_agreement(nodule: Nodule) -> float:
     return float(table[np.triu_indices(len(table), 1)].mean())
 
 
-def _grouped(members: list[int], away: NDArray[np.float64], tolerance: float, most: int) -> list[list[int]]:
-    near = away[np.ix_(members, members)] <= tolerance
-    waiting = np.ones(len(members), bool)
-    out = []
-    while waiting.any():
-        group = np.zeros(len(members), bool)
-        group[np.argmax(waiting)] = True
-        edge = group
+def _groups(members: list[int], distances: NDArray[np.float64], tolerance: float, most: int) -> list[list[int]]:
+    near = distances[np.ix_(members, members)] <= tolerance
+    remaining = np.ones(len(members), bool)
+    groups = []
+    while remaining.any():
+        in_group = np.zeros(len(members), bool)
+        in_group[np.argmax(remaining)] = True
+        edge = in_group
         while edge.any():
-            waiting &= ~edge
-            edge = near[edge].any(axis=0) & waiting
-            group = group | edge
-        found = [members[k] for k in np.flatnonzero(group)]
-        if len(found) > most and tolerance * _SHRINK >= _LEAST_MM:
-            out += _grouped(found, away, tolerance * _SHRINK, most)
+            remaining &= ~edge
+            edge = near[edge].any(axis=0) & remaining
+            in_group = in_group | edge
+        group = [members[k] for k in np.flatnonzero(in_group)]
+        if len(group) > most and tolerance * _SHRINK >= _LEAST_MM:
+            groups += _groups(group, distances, tolerance * _SHRINK, most)
         else:
-            out.append(found)
-    return out
+            groups.append(group)
+    return groups
 
 
 def _distances(readings: Sequence[Reading], tolerance: float) -> NDArray[np.float64]:
-    """Least distance of the points of each pair of readings; infinite where it is surely beyond the tolerance."""
+    """Smallest distance between the points of each pair of readings; infinite where their boxes are farther apart."""
     clouds = [np.unique(np.concatenate(r.contours), axis=0) for r in readings]
     low = np.array([cloud.min(axis=0) for cloud in clouds]).reshape(-1, 3)
     high = np.array([cloud.max(axis=0) for cloud in clouds]).reshape(-1, 3)
@@ -168,7 +168,7 @@ def _distances(readings: Sequence[Reading], tolerance: float) -> NDArray[np.floa
         gap = np.maximum(low[i] - high[:i], low[:i] - high[i]).max(axis=1)
         for j in np.flatnonzero(gap <= tolerance + _ROUNDED):
             inner = _within(one, low[j], high[j], tolerance), _within(clouds[j], low[i], high[i], tolerance)
-            # 2.5 mm between slices is 2.5, whatever the world coordinates.
+            # Rounding makes 2.5 mm between slices exactly 2.5, whatever the world coordinates.
             out[i, j] = out[j, i] = round(least_distance(*inner, limit=tolerance + _ROUNDED), 6)
     return out
 
@@ -176,28 +176,28 @@ def _distances(readings: Sequence[Reading], tolerance: float) -> NDArray[np.floa
 def _within(
     points: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64], distance: float
 ) -> NDArray[np.float64]:
-    reach = distance + _ROUNDED
-    kept: NDArray[np.float64] = points[((points >= low - reach) & (points <= high + reach)).all(axis=1)]
-    return kept
+    margin = distance + _ROUNDED
+    near: NDArray[np.float64] = points[((points >= low - margin) & (points <= high + margin)).all(axis=1)]
+    return near
 
 
 def least_distance(one: NDArray[np.float64], other: NDArray[np.float64], *, limit: float) -> float:
-    """Distance of the two nearest points of two clouds.
+    """Compute the distance between the two nearest points of two point clouds.
 
     Parameters
     ----------
     one, other : ndarray, shape (n, 3), mm
-    limit : float
-        Above 0: a distance beyond it need not be known.
+    limit : float, mm
+        Above 0. Larger distances are not computed exactly.
 
     Returns
     -------
     float
-        Exact up to the limit, beyond it any distance beyond it; infinite where a cloud is empty.
+        Exact up to the limit; some value above the limit otherwise; infinite if a cloud is empty.
     """
     if not len(one) or not len(other):
         return float("inf")
-    # A few points tell a first distance; with cells of that size only neighboring cells can hold anything nearer.
+    # A sample of points gives an upper bound. With cells of that size only neighboring cells can hold nearer points.
     least = _least_of_all(one[:: -(-len(one) // _SAMPLE)], other)
     if len(one) <= _SAMPLE or least == 0:
         return least
@@ -226,8 +226,8 @@ def _least_of_all(one: NDArray[np.float64], other: NDArray[np.float64]) -> float
     least = np.inf
     step = max(1, _PAIRS_AT_ONCE // len(other))
     for k in range(0, len(one), step):
-        apart = one[k : k + step, None] - other
-        least = min(least, float(np.einsum("ijk,ijk->ij", apart, apart).min()))
+        offsets = one[k : k + step, None] - other
+        least = min(least, float(np.einsum("ijk,ijk->ij", offsets, offsets).min()))
     return float(np.sqrt(least))
 
 

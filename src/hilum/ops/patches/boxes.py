@@ -1,31 +1,31 @@
-"""Boxes of a given size out of a volume, padded where they reach beyond it; each voxel keeps its place in the world."""
+"""Cut boxes of a given size out of a volume, with padding beyond it; each voxel keeps its position in the world."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hilum.errors import GeometryError
-from hilum.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-AnyVolume = TypeVar("AnyVolume", bound=Volume)
+    from hilum.volume import AnyVolume
 
 Box = tuple[int, int, int]
+"""First voxel or size of a box, (z, y, x)."""
 
 
 def lies_inside(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -> bool:
-    """Whether a box, by its first voxel and its size, (z, y, x), reaches nowhere beyond a volume."""
+    """Tell whether a box, given by its first voxel and its size, (z, y, x), lies inside a volume."""
     return all(a >= 0 and a + n <= m for a, n, m in zip(start, size, shape, strict=True))
 
 
 def patch_start(center: ArrayLike, size: Sequence[int]) -> Box:
-    """The first voxel of the box whose center comes nearest to a place.
+    """Find the first voxel of the box whose center is nearest to a position.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ def patch_start(center: ArrayLike, size: Sequence[int]) -> Box:
 
 
 def cut_patch(volume: AnyVolume, start: Sequence[int], size: Sequence[int], *, fill: float = 0) -> AnyVolume:
-    """Copy a box out of a volume, `fill` where it reaches beyond.
+    """Copy a box out of a volume, with `fill` beyond the volume.
 
-    Only the voxels asked for are read: a memory-mapped array is touched nowhere else.
+    Of a memory-mapped array only the voxels of the box are read.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def cut_patch(volume: AnyVolume, start: Sequence[int], size: Sequence[int], *, f
     Returns
     -------
     Volume or Mask
-        Of the same type, its geometry that of the box.
+        The box, of the same type.
 
     Raises
     ------
@@ -70,6 +70,7 @@ def cut_patch(volume: AnyVolume, start: Sequence[int], size: Sequence[int], *, f
     Examples
     --------
     >>> from hilum.geometry import Geometry
+    >>> from hilum.volume import Volume
     >>> volume = Volume(np.arange(8).reshape(2, 2, 2), Geometry((2, 2, 2), (1.0, 1.0, 1.0)))
     >>> patch = cut_patch(volume, (1, 1, 1), (1, 1, 2), fill=-1)
     >>> patch.array.tolist(), patch.geometry.origin
@@ -82,7 +83,7 @@ def cut_patch(volume: AnyVolume, start: Sequence[int], size: Sequence[int], *, f
 
 
 def cut_array(array: NDArray[Any], start: Sequence[int], size: Sequence[int], *, fill: float = 0) -> NDArray[Any]:
-    """Copy a box out of an array, `fill` where it reaches beyond: `cut_patch` for bare voxels.
+    """Copy a box out of an array, with `fill` beyond the array.
 
     Parameters
     ----------
@@ -111,14 +112,14 @@ def cut_box(
     *,
     fill: float = 0,
 ) -> NDArray[Any]:
-    """Have a box copied out of a volume, `fill` where it reaches beyond, wherever its voxels are kept.
+    """Copy a box by a function that reads the volume, with `fill` beyond the volume.
 
     Parameters
     ----------
     copy : callable
-        Takes the first voxel and the size of a box inside the volume, and gives a copy of it.
+        Takes the first voxel and the size of a box inside the volume, and returns a copy of the box.
     shape, dtype
-        Of the volume.
+        The volume's.
     start, size : sequence of int, (z, y, x)
     fill : float
 
@@ -134,18 +135,18 @@ def cut_box(
         return copy(low, span)
     patch = np.full(tuple(size), fill, dtype)
     if min(span) > 0:
-        place = tuple(slice(a - s, a - s + n) for a, s, n in zip(low, start, span, strict=True))
-        patch[place] = copy(low, span)
+        inside = tuple(slice(a - s, a - s + n) for a, s, n in zip(low, start, span, strict=True))
+        patch[inside] = copy(low, span)
     return patch
 
 
 def padded_voxels(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -> int:
-    """How many voxels of a box lie outside a volume.
+    """Count the voxels of a box that lie outside a volume.
 
     Parameters
     ----------
     shape : sequence of int, (z, y, x)
-        Of the volume.
+        The volume's.
     start, size : sequence of int, (z, y, x)
 
     Returns

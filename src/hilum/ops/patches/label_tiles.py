@@ -1,4 +1,4 @@
-"""Where in a volume of labels there are any: found tile by tile as patches come by, and remembered."""
+"""The extent of the labels in each tile of a volume, computed when a patch needs it, and remembered."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from hilum.ops.patches.boxes import Box
 
 TILE = 64
-"""Voxels along a tile's edge. Patches at one nodule share their tiles, so that most of them look at no voxel."""
+"""Voxels along a tile's edge. Patches at one nodule use the same tiles, so most patches read no voxel for this."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelTiles:
-    """A volume of labels that is asked again and again where it holds any.
+    """A volume of labels that many patches are cut from.
 
     Parameters
     ----------
@@ -36,14 +36,14 @@ class LabelTiles:
 
     @cached_property
     def known(self) -> ArrayTuple:
-        """The voxels in words of eight, and for each tile what was found: first and one past the last voxel by axis.
+        """The voxels in words of eight; for each tile the first labeled voxel, and one past the last, along each axis.
 
-        Both as `hilum._kernels.patches.rotate_labels.tile_label_bounds` takes them, which fills the second.
+        `hilum._kernels.patches.rotate_labels.tile_label_bounds` fills in the extents of the tiles.
         """
         tiles = [-(-n // TILE) for n in self.shape]
         return ArrayTuple(in_words(self.flat), np.full((*tiles, 3, 2), UNKNOWN, np.int64))
 
 
 def in_words(flat: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Eight voxels each; those that fill no word are left out."""
+    """View voxels as words of eight, without the voxels that do not fill the last word."""
     return flat[: flat.size // 8 * 8].view(np.uint64)

@@ -1,4 +1,4 @@
-"""How a cubic patch lies in a volume: turned, mirrored and zoomed about its center."""
+"""How a cubic patch lies in a volume: rotated, mirrored and zoomed about its center."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum.geometry import Vector
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum.geometry import Geometry
     from hilum.ops.patches.boxes import Box
 
-Vector = tuple[float, float, float]
 Matrix = tuple[Vector, Vector, Vector]
 
 IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
-_WHOLE = frozenset({0.0, 1.0, -1.0})
+_AXIS_COMPONENTS = frozenset({0.0, 1.0, -1.0})
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a cube of `size` voxels lies in a volume: voxel o of it at ``center + matrix @ (o - (size - 1) / 2)``.
+    """Where a cube of `size` voxels lies in a volume: its voxel o is at ``center + matrix @ (o - (size - 1) / 2)``.
 
     Parameters
     ----------
@@ -34,8 +35,8 @@ class Pose:
     size : int
         Voxels along each edge.
     matrix : three tuples of float
-        Rows are the volume's axes z, y, x, columns the patch's. At least one axis of the patch runs along one of the
-        volume's, with the other two across both.
+        Rows are the volume's axes z, y, x, columns the patch's. At least one axis of the patch is parallel to one of
+        the volume's, and the other axes are perpendicular to it.
     """
 
     center: Vector
@@ -44,14 +45,14 @@ class Pose:
 
     @cached_property
     def first(self) -> Vector:
-        """The volume's voxel, (z, y, x), at which voxel (0, 0, 0) of the patch is."""
+        """Position of the patch's voxel (0, 0, 0): a fractional index, (z, y, x), of the volume."""
         half = (self.size - 1) / 2
         z, y, x = (c - half * (row[0] + row[1] + row[2]) for c, row in zip(self.center, self.matrix, strict=True))
         return z, y, x
 
     @cached_property
     def inverse(self) -> Matrix:
-        """Rows are the patch's axes z, y, x, columns the volume's."""
+        """Inverse of `matrix`: rows are the patch's axes z, y, x, columns the volume's."""
         (a, b, c), (d, e, f), (g, h, i) = self.matrix
         one = 1.0 / (a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
         return (
@@ -62,23 +63,23 @@ class Pose:
 
     @property
     def resampled(self) -> bool:
-        """Whether its voxels lie between those of the volume."""
+        """Whether the patch's voxels lie between those of the volume."""
         z, y, x = self.matrix
-        return not (_WHOLE.issuperset(z + y + x) and all(map(float.is_integer, self.first)))
+        return not (_AXIS_COMPONENTS.issuperset(z + y + x) and all(map(float.is_integer, self.first)))
 
     def affine(self, grid: Geometry) -> NDArray[np.float64]:
-        """Matrix from a voxel of the patch to the world, shape (4, 4): (z, y, x, 1) to (x, y, z, 1), LPS mm."""
-        inner = np.eye(4)
-        inner[:3, :3], inner[:3, 3] = self.matrix, self.first
-        made: NDArray[np.float64] = grid.affine @ inner
-        return made
+        """Matrix, shape (4, 4), from a voxel of the patch, (z, y, x, 1), to the world, (x, y, z, 1), LPS mm."""
+        to_volume = np.eye(4)
+        to_volume[:3, :3], to_volume[:3, 3] = self.matrix, self.first
+        to_world: NDArray[np.float64] = grid.affine @ to_volume
+        return to_world
 
     def box(self, margin: int) -> tuple[Box, Box]:
-        """First voxel and size of the volume's box that holds the patch and `margin` voxels round it."""
+        """First voxel and size of the volume's box that contains the patch and `margin` voxels around it."""
         half = (self.size - 1) / 2
         low, size = [], []
         for c, row in zip(self.center, self.matrix, strict=True):
-            reach = half * (abs(row[0]) + abs(row[1]) + abs(row[2]))
-            low.append(floor(c - reach) - margin)
-            size.append(floor(c + reach) + 1 + margin - low[-1] + 1)
+            extent = half * (abs(row[0]) + abs(row[1]) + abs(row[2]))
+            low.append(floor(c - extent) - margin)
+            size.append(floor(c + extent) + 1 + margin - low[-1] + 1)
         return (low[0], low[1], low[2]), (size[0], size[1], size[2])

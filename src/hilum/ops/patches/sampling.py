@@ -1,4 +1,4 @@
-"""Patches that lie turned, mirrored and zoomed in a volume, sampled from it once, and their labels."""
+"""Sample rotated, mirrored and zoomed patches of a volume, and their labels."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     from hilum.ops.patches.poses import Matrix, Pose
 
 Finish = tuple[int, float, float, float]
-"""What becomes of sums: (1, lower, width, mean) scales them to float32, the others are `ROUND` and `KEEP`."""
+"""How sampled values are converted: (1, lower, width, mean) scales them to float32; or `ROUND` or `KEEP`."""
 
 KEEP: Finish = (0, 0.0, 1.0, 0.0)
 ROUND: Finish = (2, 0.0, 1.0, 0.0)
 
 Order = Literal[1, 3]
-"""Of the spline that a patch is sampled with: linear, or cubic."""
+"""Order of the spline: linear or cubic."""
 
 _KERNELS: dict[int, tuple[int, int, Callable[..., None]]] = {
     1: (rotate_linear.BEFORE, rotate_linear.AFTER, rotate_linear.rotate_linear),
     3: (rotate.BEFORE, rotate.AFTER, rotate.rotate_cubic),
 }
-"""By order: how many voxels a place wants before the one it lies in and from that one on, and the kernel."""
+"""For each order: how many voxels the kernel reads before a position's voxel, and from it on; and the kernel."""
 
-_room = threading.local()
+_buffers = threading.local()
 
 
 def sample(
@@ -54,40 +54,41 @@ def sample(
     *,
     order: Order = 3,
 ) -> None:
-    """Sample a patch of a volume by the interpolating cubic B-spline or linearly, at once to what a network takes.
+    """Sample a patch of a volume by linear or cubic B-spline interpolation, and scale the values in the same pass.
 
-    The filter that makes spline coefficients of voxels sees six voxels beyond those that the patch's own spline
-    needs, and what lies further as their continuation: that differs from the spline of the whole volume by less
-    than 0.5 HU, whatever lies there (by 0.13 HU where 4095 HU begin all round).
+    The filter that computes the coefficients of the cubic spline reads six voxels beyond those that the spline of the
+    patch needs, and continues the last voxel further out. The result differs from the spline of the whole volume by
+    less than 0.5 HU, whatever the volume contains there (by 0.13 HU if it is 4095 HU all around).
 
     Parameters
     ----------
     array : ndarray of int16 or float32, shape (z, y, x), or None
-        The volume, C-contiguous, where it is there as an array.
+        The volume, C-contiguous, if it is in memory or mapped.
     shape : tuple of int, (z, y, x)
-        Of the volume.
+        The volume's.
     cut : callable
-        Gives the box of a first voxel and a size where it reaches beyond the volume, or where there is no array.
+        Takes the first voxel and the size of a box, and returns the padded box. Called for boxes that extend beyond
+        the volume, and if there is no array.
     pose : Pose
     out : ndarray, shape (size, size, size)
-        C-contiguous; filled. int16 wants the finish `ROUND`.
+        C-contiguous; receives the patch. int16 needs the finish `ROUND`.
     finish : Finish
     order : {1, 3}
-        Of the spline: linear, which wants no filter, or cubic.
+        Order of the spline: linear or cubic.
 
     Raises
     ------
     GeometryError
-        If no axis of the patch runs along one of the volume's.
+        If no axis of the patch is parallel to one of the volume's.
 
     Notes
     -----
     The spline is that of M. Unser, "Splines: a perfect fit for signal and image processing", IEEE Signal Processing
     Magazine 16(6):22-38, 1999.
     """
-    a, ours = _line(pose.matrix)
+    a, parallel = _parallel_axes(pose.matrix)
     b, c = (0, 1) if a == 2 else (1 - a, 2)
-    j, k = (axis for axis in range(3) if axis != ours)
+    j, k = (axis for axis in range(3) if axis != parallel)
     before, after, kernel = _KERNELS[order]
     start, size = pose.box(before)
     flat, corner, strides = _flat(array, shape, cut, start, size)
@@ -97,24 +98,24 @@ def sample(
         n,
         n,
     )
-    pitch = (n * n, n, 1)
-    room = _buffers(size[b] * size[c], max(size), n)
-    filled = out.reshape(-1)
+    out_strides = (n * n, n, 1)
+    buffers = _sampling_buffers(size[b] * size[c], max(size), n)
+    flat_out = out.reshape(-1)
     for block in range(0, n, LANES):
         lanes = min(LANES, n - block)
-        step = matrix[a][ours]
-        place = first[a] - start[a] + step * block
-        low, high = sorted((place, place + step * (lanes - 1)))
+        step = matrix[a][parallel]
+        position = first[a] - start[a] + step * block
+        low, high = sorted((position, position + step * (lanes - 1)))
         begin = max(floor(low) - before, 0)
         count = min(floor(high) + after, size[a]) - begin
         kernel(
             flat, corner + begin * strides[a], (strides[a], strides[b], strides[c]), (count, size[b], size[c]),
-            (place - begin, step, lanes), plane, finish, room,
-            filled, block * pitch[ours], (pitch[ours], pitch[j], pitch[k]),
+            (position - begin, step, lanes), plane, finish, buffers,
+            flat_out, block * out_strides[parallel], (out_strides[parallel], out_strides[j], out_strides[k]),
         )  # fmt: skip
 
 
-def pick(
+def sample_labels(
     array: NDArray[np.uint8] | None,
     shape: Box,
     cut: Callable[[Box, Box], NDArray[Any]],
@@ -122,14 +123,14 @@ def pick(
     *,
     tiles: LabelTiles | None = None,
 ) -> NDArray[np.uint8]:
-    """The labels of a patch: of the nearest voxel each, 0 outside.
+    """Sample the labels of a patch: each voxel gets the label of the nearest voxel, 0 outside the volume.
 
     Parameters
     ----------
     array, shape, cut, pose
-        As for `sample`, of labels.
+        As for `sample`, for the volume of labels.
     tiles : LabelTiles, optional
-        What is known of where the array holds any.
+        The tiles of the array.
 
     Returns
     -------
@@ -140,19 +141,19 @@ def pick(
     (z, y, x), (at_z, at_y, at_x) = pose.center, start
     center = (z - at_z, y - at_y, x - at_x)
     out = np.zeros((n, n, n), np.uint8)
-    room = _label_room(n)
+    buffers = _label_buffers(n)
     if tiles is not None and lies_inside(shape, start, size):
-        rotate_labels_by_tile(tiles.flat, tiles.known, shape, TILE, start, size, matrix, back, center, room, out)
+        rotate_labels_by_tile(tiles.flat, tiles.known, shape, TILE, start, size, matrix, back, center, buffers, out)
         return out
     flat, corner, strides = _flat(array, shape, cut, start, size)
-    reach, places = room.arrays
-    label_bounds(in_words(flat), corner, strides, size, reach)
-    if reach[0, 1]:
-        rotate_labels(flat, corner, strides, reach, matrix, back, center, places, out)
+    extent, indices = buffers.arrays
+    label_bounds(in_words(flat), corner, strides, size, extent)
+    if extent[0, 1]:
+        rotate_labels(flat, corner, strides, extent, matrix, back, center, indices, out)
     return out
 
 
-def turned(
+def copy_reoriented(
     array: NDArray[Any] | None,
     shape: Box,
     cut: Callable[[Box, Box], NDArray[Any]],
@@ -160,7 +161,7 @@ def turned(
     out: NDArray[Any],
     finish: Finish,
 ) -> None:
-    """Copy a patch whose voxels are those of the volume, mirrored and with axes swapped; parameters as for `sample`.
+    """Copy a patch that needs no interpolation: it is only mirrored, with its axes swapped.
 
     Parameters
     ----------
@@ -169,7 +170,7 @@ def turned(
     pose : Pose
         Not `Pose.resampled`.
     out : ndarray, shape (size, size, size)
-        Of the array's type, or float32 to be scaled.
+        Receives the patch; of the array's type, or float32 if the finish scales.
     finish : Finish
     """
     n, matrix = pose.size, pose.matrix
@@ -183,19 +184,19 @@ def turned(
     permute_axes(flat, corner, tuple(steps), out.reshape(-1), n, finish)
 
 
-def _line(matrix: Matrix) -> tuple[int, int]:
-    """The volume's axis and the patch's that run along each other, across all others."""
+def _parallel_axes(matrix: Matrix) -> tuple[int, int]:
+    """An axis of the volume, and the patch's axis that is parallel to it and perpendicular to the others."""
     for row, line in enumerate(matrix):
         along = [column for column in range(3) if line[column]]
         if len(along) == 1 and not any(other[along[0]] for other in matrix if other is not line):
             return row, along[0]
-    raise GeometryError(f"no axis of the patch runs along one of the volume's in {matrix}")
+    raise GeometryError(f"no axis of the patch is parallel to an axis of the volume in the matrix {matrix}")
 
 
 def _flat(
     array: NDArray[Any] | None, shape: Box, cut: Callable[[Box, Box], NDArray[Any]], start: Box, size: Box
 ) -> tuple[NDArray[Any], int, Box]:
-    """The volume's voxels in a line, where in it the box starts, and the strides; a padded copy where it must be."""
+    """Flattened voxels, the offset of the box in them, and the strides: of the volume itself, or of a padded copy."""
     if array is None or not lies_inside(shape, start, size):
         box = cut(start, size)
         flat, corner, strides = box.reshape(-1), 0, (size[1] * size[2], size[2], 1)
@@ -203,40 +204,39 @@ def _flat(
         strides = (shape[1] * shape[2], shape[2], 1)
         flat = array.reshape(-1)
         corner = sum(s * step for s, step in zip(start, strides, strict=True))
-    flat.flags.writeable = False  # one compiled version, for a copy as for a volume's own voxels
+    flat.flags.writeable = False  # so that the kernel is compiled once, for a copy and for a read-only volume
     return flat, corner, strides
 
 
-def _buffers(plane: int, line: int, size: int) -> ArrayTuple:
-    """Working memory of the kernel, kept by each thread."""
-    wanted = (plane, line, size)
-    if any(n > m for n, m in zip(wanted, getattr(_room, "made", (0, 0, 0)), strict=True)):
-        made = tuple(max(n, m) for n, m in zip(wanted, getattr(_room, "made", (0, 0, 0)), strict=True))
-        _room.made = made
-        even = made[1] + 15  # rows begin with a cache line
-        _room.held = ArrayTuple(
-            np.empty((made[1], 4), np.int64),
+def _sampling_buffers(plane: int, line: int, size: int) -> ArrayTuple:
+    """Working memory of the sampling kernels, one per thread; it grows as needed."""
+    needed, current = (plane, line, size), getattr(_buffers, "sizes", (0, 0, 0))
+    if any(n > m for n, m in zip(needed, current, strict=True)):
+        _buffers.sizes = plane, line, size = tuple(map(max, needed, current))
+        padded = line + 15  # rows begin with a cache line
+        _buffers.sampling = ArrayTuple(
+            np.empty((line, 4), np.int64),
             (np.empty(LANES, np.int64), np.empty((4, LANES), np.float32)),
-            empty_aligned((made[1] * even,), np.float32),
-            empty_aligned((made[1] * even,), np.float32),
-            empty_aligned((made[0] * LANES,), np.float32),
-            empty_aligned((made[2] * LANES,), np.float32),
-            np.empty(made[2], np.int64),
-            np.empty((rotate.WEIGHTS, made[2]), np.float32),
+            empty_aligned((line * padded,), np.float32),
+            empty_aligned((line * padded,), np.float32),
+            empty_aligned((plane * LANES,), np.float32),
+            empty_aligned((size * LANES,), np.float32),
+            np.empty(size, np.int64),
+            np.empty((rotate.WEIGHTS, size), np.float32),
         )
-    held: ArrayTuple = _room.held
-    return held
+    buffers: ArrayTuple = _buffers.sampling
+    return buffers
 
 
-def _label_room(size: int) -> ArrayTuple:
-    """Working memory of the kernels that turn labels, kept by each thread."""
-    if getattr(_room, "labels_size", 0) < size:
-        _room.labels_size = size
-        _room.labels = ArrayTuple(np.empty((3, 2), np.int64), np.empty(size, np.int64))
-    held: ArrayTuple = _room.labels
-    return held
+def _label_buffers(size: int) -> ArrayTuple:
+    """Working memory of the kernels that rotate labels, one per thread."""
+    if getattr(_buffers, "labels_size", 0) < size:
+        _buffers.labels_size = size
+        _buffers.labels = ArrayTuple(np.empty((3, 2), np.int64), np.empty(size, np.int64))
+    buffers: ArrayTuple = _buffers.labels
+    return buffers
 
 
 def cut_from(array: NDArray[Any], fill: float) -> Callable[[Box, Box], NDArray[Any]]:
-    """The `cut` that `sample` and `pick` take, out of an array, `fill` outside."""
+    """Make the `cut` of `sample` and `sample_labels` for an array."""
     return lambda start, size: cut_array(array, start, size, fill=fill)

@@ -1,4 +1,4 @@
-"""How well two masks agree: overlap, and the distance of their surfaces in mm."""
+"""Compare two masks: their overlap, and the distance between their surfaces in mm."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _ROUNDING_MM = 1e-9
 
 @dataclass(frozen=True)
 class Agreement:
-    """Measures of two masks.
+    """How well two masks agree.
 
     Parameters
     ----------
     dice : float
-        Twice the common voxels of the sum of both; 1 for two empty masks.
+        Twice the number of common voxels, divided by the sum of both; 1 for two empty masks.
     nsd : float
-        Normalized surface distance: share of both surfaces that lies within the tolerance of the other one.
+        Normalized surface distance: the fraction of both surfaces that lies within the tolerance of the other one.
     hd95_mm : float, mm
         95 % Hausdorff distance: the larger of the 95th percentiles of the distances from one surface to the other.
-        0 for two empty masks, infinite where one is empty.
+        0 for two empty masks, infinite if only one is empty.
     """
 
     dice: float
@@ -44,14 +44,15 @@ def compare_masks(
 ) -> Agreement:
     """Compare two masks on one grid, or one label of both.
 
-    The surface of a mask is its voxels with a neighbor across a face outside it; beyond the volume is outside.
+    The surface of a mask consists of its voxels that share a face with a voxel outside it. Positions beyond the volume
+    are outside.
 
     Parameters
     ----------
     one, other : Mask
-        Which is which does not matter.
+        Their order does not matter.
     label : int, optional
-        The label compared; without it everything that has a label.
+        The label to compare; by default all labels count as one.
     tolerance_mm : float, mm
         For the normalized surface distance.
     workers : int
@@ -75,7 +76,7 @@ def compare_masks(
     L. Maier-Hein et al., "Metrics reloaded: recommendations for image analysis validation", Nature Methods 21, 2024.
     """
     if not one.geometry.isclose(other.geometry):
-        raise GeometryError("the masks lie on different grids", do="bring both to one grid")
+        raise GeometryError("the masks lie on different grids", do="resample both to one grid")
     if not (math.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise InputError(f"tolerance_mm is {tolerance_mm}, expected a distance of 0 mm or more", code="option")
     first, second = (mask.array > 0 if label is None else mask.array == label for mask in (one, other))
@@ -83,16 +84,16 @@ def compare_masks(
     if not total:
         return Agreement(1.0, 1.0, 0.0)
     dice = 2 * int(np.count_nonzero(first & second)) / total
-    there, back = _surface_distances(first, second, one.spacing, workers)
-    if not (there.size and back.size):
+    distances = _surface_distances(first, second, one.spacing, workers)
+    if not all(part.size for part in distances):
         return Agreement(dice, 0.0, math.inf)
-    near = sum(int(np.count_nonzero(part <= tolerance_mm + _ROUNDING_MM)) for part in (there, back))
-    hd95 = max(float(np.percentile(part, 95)) for part in (there, back))
-    return Agreement(dice, near / (there.size + back.size), hd95)
+    near = sum(int(np.count_nonzero(part <= tolerance_mm + _ROUNDING_MM)) for part in distances)
+    hd95 = max(float(np.percentile(part, 95)) for part in distances)
+    return Agreement(dice, near / sum(part.size for part in distances), hd95)
 
 
 def nodule_coverage(lungs: Mask, nodules: Mask) -> tuple[float, ...]:
-    """Which share of each nodule's voxels a lung mask holds.
+    """Compute the fraction of each nodule's voxels that a lung mask contains.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def nodule_coverage(lungs: Mask, nodules: Mask) -> tuple[float, ...]:
     Returns
     -------
     tuple of float
-        One for each label up to the highest, 0 to 1; not a number for a label without a voxel.
+        One for each label up to the highest, 0 to 1; NaN for a label without voxels.
 
     Raises
     ------
@@ -111,18 +112,18 @@ def nodule_coverage(lungs: Mask, nodules: Mask) -> tuple[float, ...]:
         If the masks lie on different grids.
     """
     if not lungs.geometry.isclose(nodules.geometry):
-        raise GeometryError("the masks lie on different grids", do="bring both to one grid")
+        raise GeometryError("the masks lie on different grids", do="resample both to one grid")
     where = np.nonzero(nodules.array)
-    labels, inside = nodules.array[where], lungs.array[where] > 0
+    labels, in_lungs = nodules.array[where], lungs.array[where] > 0
     counts = np.bincount(labels)
-    held = np.bincount(labels, weights=inside)
-    return tuple(float(h / c) if c else math.nan for h, c in zip(held[1:], counts[1:], strict=True))
+    inside = np.bincount(labels, weights=in_lungs)
+    return tuple(float(n / c) if c else math.nan for n, c in zip(inside[1:], counts[1:], strict=True))
 
 
 def _surface_distances(
     first: NDArray[np.bool_], second: NDArray[np.bool_], spacing: tuple[float, float, float], workers: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Distance, mm, of each surface voxel of either mask from the other's surface; both empty where one mask is."""
+    """Distance, mm, of each surface voxel of either mask from the other's surface; both empty if a mask is empty."""
     box = _box(first | second)
     surfaces = [_surface(mask[box]) for mask in (first, second)]
     if not all(surface.any() for surface in surfaces):
@@ -132,11 +133,11 @@ def _surface_distances(
 
 
 def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """The smallest box that holds the mask: beyond it there is no surface, so its sides count as outside."""
+    """The smallest box that contains the mask; positions beyond it are outside the mask, as beyond the volume."""
     spans = []
     for axis in range(3):
-        there = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        spans.append(slice(int(there[0]), int(there[-1]) + 1))
+        marked = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
+        spans.append(slice(int(marked[0]), int(marked[-1]) + 1))
     return tuple(spans)
 
 

@@ -1,4 +1,4 @@
-"""Did the annotations land? Figures of each nodule on the grid, and agreement of a lung mask with a given one."""
+"""Measure each nodule on the grid, and compare a lung mask with a reference mask."""
 
 from __future__ import annotations
 
@@ -24,51 +24,49 @@ def measure_each_nodule(
     nodule_mask : Mask
         Labels 1 to `count`, on the same grid.
     count : int
-        Number of nodules, those that hold no voxel included.
+        Number of nodules, including those without a voxel.
 
     Returns
     -------
     tuple of dict of str to float
-        For label 1, 2, ...: ``voxels``; where there are any, ``mean_hu``, and with lungs ``inside_lungs`` (share).
+        For label 1, 2, ...: ``voxels``; if there are any also ``mean_hu``, and with lungs ``inside_lungs``, a fraction.
     """
     where = np.nonzero(nodule_mask.array)
     labels = nodule_mask.array[where]
     voxels = np.bincount(labels, minlength=count + 1)
     total_hu = np.bincount(labels, weights=ct.array[where], minlength=count + 1)
     in_lungs = np.bincount(labels[lungs.array[where] > 0], minlength=count + 1) if lungs is not None else None
-    figures = []
+    measurements = []
     for label in range(1, count + 1):
-        found = {"voxels": float(voxels[label])}
+        nodule = {"voxels": float(voxels[label])}
         if voxels[label]:
-            found["mean_hu"] = round(float(total_hu[label] / voxels[label]), 4)
+            nodule["mean_hu"] = round(float(total_hu[label] / voxels[label]), 4)
             if in_lungs is not None:
-                found["inside_lungs"] = round(float(in_lungs[label] / voxels[label]), 4)
-        figures.append(found)
-    return tuple(figures)
+                nodule["inside_lungs"] = round(float(in_lungs[label] / voxels[label]), 4)
+        measurements.append(nodule)
+    return tuple(measurements)
 
 
-def compare_with_given(mask: Mask, given: Mask) -> dict[str, float]:
-    """How well a lung mask agrees with a given one, sides not asked for.
+def compare_with_reference(mask: Mask, reference: Mask) -> dict[str, float]:
+    """Measure how well a lung mask agrees with a reference mask; right and left count as one.
 
     Parameters
     ----------
-    mask, given : Mask
+    mask, reference : Mask
         On the same grid; labels above 0 are lung.
 
     Returns
     -------
     dict of str to float
-        ``given_lungs_dice``: twice the common volume over the sum of both; ``given_lungs_covered``: the share of the
-        given lungs that the mask holds. Empty where the given mask is.
+        ``given_lungs_dice``: twice the common volume over the sum of both; ``given_lungs_covered``: the fraction of
+        the reference that the mask contains. Empty if the reference is empty.
     """
-    ours = theirs = both = 0
-    for plane, other in zip(mask.array > 0, given.array > 0, strict=True):
-        ours += int(np.count_nonzero(plane))
-        theirs += int(np.count_nonzero(other))
-        both += int(np.count_nonzero(plane & other))
-    if not theirs:
+    in_mask, in_reference = mask.array > 0, reference.array > 0
+    total = int(np.count_nonzero(in_reference))
+    if not total:
         return {}
+    both = int(np.count_nonzero(in_mask & in_reference))
     return {
-        "given_lungs_dice": round(2 * both / (ours + theirs), 4),
-        "given_lungs_covered": round(both / theirs, 4),
+        "given_lungs_dice": round(2 * both / (int(np.count_nonzero(in_mask)) + total), 4),
+        "given_lungs_covered": round(both / total, 4),
     }
