@@ -154,9 +154,9 @@ def test_lungs_have_their_colors_and_nodules_are_circles_to_scale(scan):
     lines = slice_outlines(reorient_scan(scan), PLANES["axial"], place)
     sides = {
         color: np.concatenate([line for c, line in lines if c == color])
-        for color in (colors.RIGHT_LUNG, colors.LEFT_LUNG)
+        for color in (colors.LABELS[1], colors.LABELS[2])
     }
-    assert sides[colors.RIGHT_LUNG][:, 0].mean() < sides[colors.LEFT_LUNG][:, 0].mean()
+    assert sides[colors.LABELS[1]][:, 0].mean() < sides[colors.LABELS[2]][:, 0].mean()
     x, y, level = picture_position(scan.ct.geometry, PLANES["axial"], scan.nodules[0].center)
     circle = nodule_circle(scan.ct.geometry, PLANES["axial"], place, scan.nodules[0])
     radius = np.sqrt((scan.nodules[0].diameter_mm / 2) ** 2 - (5.0 * (level - place)) ** 2)
