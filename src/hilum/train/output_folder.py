@@ -1,4 +1,4 @@
-"""The output folder of ``hilum patches`` and ``hilum slices``, and the JSON files of exports."""
+"""The output folder of ``hilum patches`` and ``hilum slices``."""
 
 from __future__ import annotations
 
