@@ -172,7 +172,7 @@ def test_a_damaged_picture_is_told_and_not_shown(tmp_path):
     picture.write_bytes(picture.read_bytes()[:-1] + b"x")
     found = gather(folder)
     assert found.pictures == {}
-    assert found.entries[0].no_picture == "no pictures: preview.png is not what was written"
+    assert found.entries[0].no_picture == "no pictures: preview.png does not match its checksum"
 
 
 def test_what_cannot_be_read_or_written_is_refused_in_one_line(run, tmp_path, capsys):

@@ -215,7 +215,7 @@ def test_another_reader_finds_the_same_triangles_in_each_file(parts, tmp_path):
 def test_a_mesh_that_cannot_be_written_leaves_nothing(parts, tmp_path):
     with pytest.raises(UnsupportedError, match=r"\.stl \.ply \.glb"):
         write_meshes([(parts[0], (1, 1, 1, 1))], tmp_path / "a.obj")
-    with pytest.raises(OutputError, match="no triangle"):
+    with pytest.raises(OutputError, match="no triangles"):
         write_meshes([(Mesh("", np.empty((0, 3)), np.empty((0, 3), np.int64)), (1, 1, 1, 1))], tmp_path / "a.stl")
     with pytest.raises(OutputError):
         write_meshes([(parts[0], (1, 1, 1, 1))], tmp_path / "no" / "a.stl")

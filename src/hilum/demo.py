@@ -11,7 +11,7 @@ import numpy as np
 from hilum import batch
 from hilum._kernels.intensity.rescale import RULE_SIZE, shift, shift_files
 from hilum.errors import OutputError
-from hilum.io import read
+from hilum.io.scan_files import read
 from hilum.ops.lungs.segment import segment_lungs
 from hilum.ops.resample import resample
 from hilum.outputs.finished import read_record

@@ -88,7 +88,7 @@ def run(
     check_output_folder(out, inputs)
     found = batch.survey(inputs, dataset=dataset, annotations=annotations)
     for row in found.refused:
-        print_error(row.shown or row.reason)
+        print_error(row.full_reason or row.reason)
     for name, notes in found.screen_notes.items():
         if dataset == "auto" and name != "folder":
             print_note(f"detected the data set {name}; use --dataset if this is wrong")
@@ -195,7 +195,7 @@ def stats(folder: RunFolder, /, *, json: Json = False) -> int:
     from hilum.stats import stats_text
 
     found = fingerprint(folder)
-    print_result(fingerprint_json(found) if json else f"{stats_text(found.whole)}\n{fingerprint_text(found)}")
+    print_result(fingerprint_json(found) if json else f"{stats_text(found.overall)}\n{fingerprint_text(found)}")
     return ALL_WELL
 
 

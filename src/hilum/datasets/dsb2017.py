@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from hilum.datasets.folder import scan_id_of
 from hilum.datasets.listing import Listing, known_of, own_output_notes, table_record
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
-from hilum.io import check_is_ct, read
 from hilum.io.annotations.csv_tables import read_rows, wrong_line
-from hilum.io.files import is_there
+from hilum.io.files import path_exists
 from hilum.io.names import safe_name
 from hilum.io.output_kinds import output_kind
+from hilum.io.scan_files import check_is_ct, read
 from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     AnnotationError, InputError
         If a table cannot be read.
     """
-    if not is_there(root) or not root.is_dir():
+    if not path_exists(root) or not root.is_dir():
         raise MissingInputError("there is no such folder", where=root, do="give the folder that holds stage1")
     patients = _patients(root)
     if not patients:

@@ -16,7 +16,7 @@ from hilum.datasets.listing import Listing
 from hilum.datasets.rows import series_uid_of
 from hilum.errors import InputError, MissingInputError
 from hilum.io.annotations.lidc_xml import series_of
-from hilum.io.files import is_there
+from hilum.io.files import path_exists
 from hilum.io.folder_listing import list_folder
 from hilum.io.names import safe_name
 from hilum.scan import DatasetEntry, Note, Scan, ScanRef
@@ -164,7 +164,7 @@ def _unused_reading_notes(readings: _ReadingFiles, refs: list[ScanRef]) -> list[
 
 
 def _find_readings(root: Path) -> _ReadingFiles:
-    if not is_there(root):
+    if not path_exists(root):
         raise MissingInputError("there is no such file or folder", where=root, do="check the path")
     readings = _ReadingFiles()
     for path in _xml_files(root):

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from hilum.datasets.listing import table_record
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError, one_line
-from hilum.io import header_uid, is_volume, scan_names, suffix_of
 from hilum.io.annotations.luna import duplicate_notes, matched_notes, read_series_rows
 from hilum.io.names import safe_name
+from hilum.io.scan_files import scan_names
 from hilum.io.uids import is_uid
+from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
 from hilum.scan import DatasetEntry, Note, ScanRef
 
 if TYPE_CHECKING:
