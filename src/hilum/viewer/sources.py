@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
-from hilum.io.files import read_small
 from hilum.outputs import ledger
 from hilum.outputs.findings import finished_status
 from hilum.outputs.finished import check_files, listed_scans, record_sha256
+from hilum.outputs.folder import recipe_text
 from hilum.outputs.preview_files import read_preview
 from hilum.outputs.store import read_finished
 from hilum.report.risk import flags, risk
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from hilum.scan import Scan, ScanRef
     from hilum.viewer.record_checks import CheckedRecord
     from hilum.viewer.reviews import Review
-
-MAX_RECIPE_BYTES = 100_000
-"""Largest recipe that is shown."""
 
 CHANGED = "changed"
 """The flag of a scan whose ``scan.json`` does not match the ledger; the scan is not shown."""
@@ -151,9 +148,12 @@ def open_source(
     ----------
     path : Path
         A DICOM folder, a volume file, or the output folder of a run.
-    annotations, original : Path, optional
-        As in `hilum.viewer.view`.
+    annotations : Path, optional
+        For one scan: its annotations, as in `hilum.read`.
+    original : Path, optional
+        For a run: its input, to compare with the result.
     series : str
+        Series Instance UID, if a DICOM folder holds several series.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def _open_run(folder: Path, original: Path | None) -> Source:
         name=folder.resolve().name,
         items=tuple(items),
         run=folder,
-        recipe=_recipe(folder / "recipe.toml"),
+        recipe=_recipe(folder),
         originals=_originals(original),
     )
 
@@ -223,25 +223,18 @@ def _originals(path: Path | None) -> dict[str, ScanRef]:
 
 
 def _row(name: str, *, status: str, flags: list[str]) -> dict[str, Any]:
-    empty = dict.fromkeys(("risk", "nodules", "right_ml", "left_ml", "shape", "spacing"))
-    return {
-        "name": name,
-        "status": status,
-        "reason": "",
-        "flags": flags,
-        **empty,
-        "viewable": False,
-        "thumbnail": False,
-    }
+    unknown = dict.fromkeys(("risk", "nodules", "right_ml", "left_ml", "shape", "spacing"))
+    row = {"name": name, "status": status, "reason": "", "flags": flags}
+    return row | unknown | {"viewable": False, "thumbnail": False}
 
 
 def _grid(shape: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, Any]:
     return {"shape": list(shape), "spacing": list(spacing)}
 
 
-def _recipe(path: Path) -> str | None:
+def _recipe(folder: Path) -> str | None:
     try:
-        text = read_small(path, limit=MAX_RECIPE_BYTES).decode()
-    except (InputError, UnicodeDecodeError):
+        text = recipe_text(folder)
+    except InputError:
         return None
     return "\n".join(visible(line) for line in text.splitlines()) + "\n"
