@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
+from hilum.io.files import read_small
 from hilum.outputs import ledger
 from hilum.outputs.findings import finished_status
 from hilum.outputs.finished import check_files, listed_scans, record_sha256
-from hilum.outputs.folder import recipe_text
 from hilum.outputs.preview_files import read_preview
 from hilum.outputs.store import read_finished
 from hilum.report.risk import flags, risk
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from hilum.scan import Scan, ScanRef
     from hilum.viewer.record_checks import CheckedRecord
     from hilum.viewer.reviews import Review
+
+MAX_RECIPE_BYTES = 100_000
+"""Largest recipe that is shown."""
 
 CHANGED = "changed"
 """The flag of a scan whose ``scan.json`` does not match the ledger; the scan is not shown."""
@@ -234,7 +237,7 @@ def _grid(shape: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, Any]:
 
 def _recipe(folder: Path) -> str | None:
     try:
-        text = recipe_text(folder)
-    except InputError:
+        text = read_small(folder / "recipe.toml", limit=MAX_RECIPE_BYTES).decode()
+    except (InputError, UnicodeDecodeError):
         return None
     return "\n".join(visible(line) for line in text.splitlines()) + "\n"
