@@ -31,7 +31,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 import hilum
 from hilum import batch
-from hilum.io.volumes.formats import FORMATS
+from hilum.io.volumes.formats import STORES
 from hilum.io.volumes.open_volumes import read_all
 from hilum.outputs.finished import finished_scans, read_record
 from hilum.outputs.store import read_finished
@@ -128,7 +128,7 @@ def boxes(array: NDArray[Any]) -> Iterator[tuple[slice, ...]]:
 def measure_formats(folder: Path, out: dict[str, Path], scan: hilum.Scan) -> None:
     for name, run_folder in out.items():
         ((path, record),) = finished_scans(run_folder)
-        wrote = cost(lambda name=name: hilum.write(scan.ct, folder / f"x{FORMATS[name]}"), 3)  # type: ignore[misc]
+        wrote = cost(lambda name=name: hilum.write(scan.ct, folder / f"x{STORES[name].suffix}"), 3)  # type: ignore[misc]
         whole = cost(lambda path=path, record=record: read_all(open_stored(path, record, "ct")).sum(), WHOLES)  # type: ignore[misc]
         where, stored = boxes(scan.ct.array), open_stored(path, record, "ct")
 
@@ -142,7 +142,7 @@ def measure_formats(folder: Path, out: dict[str, Path], scan: hilum.Scan) -> Non
 
         line(
             f"{name}, as hilum stores it",
-            weight(path / f"ct{FORMATS[name]}"),
+            weight(path / f"ct{STORES[name].suffix}"),
             wrote,
             cost(patch, 3 if name == "nifti" else PATCHES),
             whole,
@@ -282,14 +282,14 @@ def main() -> None:
             made = phantoms(folder / "in", range(12), (60, 120, 120), (5.0, 3.0, 3.0))
             inputs = {"phantoms": (made, made / "annotations.csv"), **({"scan": (scan, table)} if scan else {})}
             for part, (where, notes) in inputs.items():
-                out = {form: run(folder / part, [where], notes, form) for form in FORMATS}
+                out = {form: run(folder / part, [where], notes, form) for form in STORES}
                 check(out)
                 if args.peers and notes:
                     check_positions(out, notes, args.peers)
             return
         if scan is None:
             scan = phantoms(folder / "in", range(1), (150, 200, 200), (2.0, 2.0, 2.0))
-        out = {form: run(folder, [scan], table, form) for form in FORMATS}
+        out = {form: run(folder, [scan], table, form) for form in STORES}
         ((path, record),) = finished_scans(out["npy"])
         whole = read_finished(path, record)
         print(f"{' x '.join(map(str, whole.ct.shape))} voxels of int16, {whole.ct.array.nbytes / 1e6:.1f} MB")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import SimpleITK as sitk  # noqa: N813 - the name everybody uses
 
 import hilum
 from hilum import cli
+from hilum.io.volumes.formats import FORMATS
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
 
@@ -185,7 +187,7 @@ def test_what_nobody_foresaw_is_one_line_too(capsys, series, tmp_path, monkeypat
     def broken(*_args, **_options):
         raise ZeroDivisionError("a\nbug")
 
-    monkeypatch.setattr("hilum.io.volumes.nifti.write_nifti", broken)
+    monkeypatch.setitem(FORMATS, ".nii", replace(FORMATS[".nii"], write=broken))
     err = refused(capsys, tmp_path, "convert", series, tmp_path / "a.nii")
     assert "ZeroDivisionError: a bug" in err
     with pytest.raises(ZeroDivisionError):

@@ -130,7 +130,7 @@ def test_workers_that_break_the_contract_are_named_and_no_scan_is_made(refs, inp
     cluster.wait(*workers)
     with run(refs, out, cluster) as rows, pytest.raises(InputError, match=r"(\d) of \1 Dask workers cannot") as caught:
         next(rows)
-    assert "mend" in one_line_of(caught)
+    assert "repair them" in one_line_of(caught)
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == len(workers)
     assert max(map(len, told)) <= 300
@@ -142,7 +142,7 @@ def test_workers_that_break_the_contract_are_named_and_no_scan_is_made(refs, inp
 
 @pytest.mark.skipif(not may_mount(), reason="needs the right to mount")
 def test_a_scan_that_is_made_out_of_sight_has_failed(refs, cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr("hilum.batch.cluster.dispatch._SIGHT", 0.2)
+    monkeypatch.setattr("hilum.batch.cluster.dispatch._VISIBLE_SECONDS", 0.2)
     out = tmp_path / "out"
     (out / "scans").mkdir(parents=True)
     cluster.wait(cluster.worker(before=unshared(f"mount -t tmpfs tmpfs {out / 'scans'}")))
@@ -150,7 +150,7 @@ def test_a_scan_that_is_made_out_of_sight_has_failed(refs, cluster, tmp_path, mo
         found = list(rows)
     assert {(row.status, row.code) for row in found} == {("failed", "unseen")}
     assert len(found) == COUNT
-    assert "is not seen here in" in found[0].shown
+    assert "is not visible here in" in found[0].full_reason
 
 
 def test_a_worker_that_joins_later_and_breaks_the_contract_gets_no_scan(refs, cluster, tmp_path, caplog):
@@ -178,7 +178,7 @@ def test_a_run_waits_for_workers_for_a_stated_time(refs, cluster, tmp_path, monk
     out = tmp_path / "out"
     worker = cluster.worker()
     cluster.wait(worker)
-    monkeypatch.setattr("hilum.batch.cluster.workers._PATIENCE", 1.0)
+    monkeypatch.setattr("hilum.batch.cluster.workers._NO_WORKERS_SECONDS", 1.0)
     with run(refs, out, cluster) as rows:
         next(rows)
         worker.kill()
@@ -186,7 +186,7 @@ def test_a_run_waits_for_workers_for_a_stated_time(refs, cluster, tmp_path, monk
             list(rows)
     one_line_of(caught)
     assert 1 <= len(read_ledger(out)) < COUNT
-    monkeypatch.setattr("hilum.batch.cluster.workers._PATIENCE", 120.0)
+    monkeypatch.setattr("hilum.batch.cluster.workers._NO_WORKERS_SECONDS", 120.0)
     worker = cluster.worker()
     cluster.wait(worker)
     with caplog.at_level(logging.WARNING), run(refs, out, cluster, overwrite=True) as rows:
@@ -237,16 +237,16 @@ def test_a_killed_command_leaves_no_process_at_a_scan(inputs, cluster, tmp_path)
 
 
 def test_the_probe_goes_with_the_run_and_an_answer_that_does_not_arrive_is_told(refs, tmp_path, monkeypatch):
-    monkeypatch.setattr("hilum.batch.cluster.contract._PATIENCE", 0.0)
+    monkeypatch.setattr("hilum.batch.cluster.contract._WAIT_SECONDS", 0.0)
     (tmp_path / "scans").mkdir()
     with contract_of([Task(ref, RECIPE, tmp_path) for ref in refs], "run") as contract:
-        asked = contract.question("tcp://10.0.0.1:1")
+        asked = contract.request("tcp://10.0.0.1:1")
         assert list(tmp_path.glob(".*.part"))
         well = {"versions": contract.versions, "broken": "", "out": "", "write": "", "input": ""}
-        assert "does not arrive here" in str(contract.judge("tcp://10.0.0.1:1", well))
+        assert "does not arrive here" in str(contract.problem("tcp://10.0.0.1:1", well))
         Path(asked["answer"]).write_text(asked["token"])
-        assert contract.judge("tcp://10.0.0.1:1", well) is None
+        assert contract.problem("tcp://10.0.0.1:1", well) is None
         for name, version in {"python": "3.9", "numpy": "1.26.4", "distributed": "2025.1.0"}.items():
             other = {**well, "versions": {**contract.versions, name: version}}
-            assert f"the worker has {name} {version}, this command" in str(contract.judge("tcp://10.0.0.1:1", other))
+            assert f"the worker has {name} {version}, this command" in str(contract.problem("tcp://10.0.0.1:1", other))
     assert not list(tmp_path.glob(".*.part"))

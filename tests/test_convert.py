@@ -19,7 +19,7 @@ import hilum
 from hilum import batch
 from hilum.cli import main
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
-from hilum.io.volumes.formats import FORMATS
+from hilum.io.volumes.formats import STORES
 from hilum.outputs.finished import finished_scans, read_record
 from hilum.outputs.ledger import read_ledger
 from hilum.outputs.ledger_rows import FINISHED
@@ -68,12 +68,12 @@ def make(inputs, out, name):
 
 @pytest.fixture(scope="module")
 def runs(inputs, tmp_path_factory):
-    return {name: make(inputs, tmp_path_factory.mktemp(name) / "out", name) for name in FORMATS}
+    return {name: make(inputs, tmp_path_factory.mktemp(name) / "out", name) for name in STORES}
 
 
 def test_a_converted_run_is_what_a_run_of_that_format_leaves(runs, tmp_path):
     before = {name: tree(out) for name, out in runs.items()}
-    for first, second in itertools.permutations(FORMATS, 2):
+    for first, second in itertools.permutations(STORES, 2):
         out = tmp_path / f"{first}-{second}"
         rows = list(batch.convert_run(runs[first], out, file_format=second))
         assert sorted(row.status.replace("repaired", "done") for row in rows) == ["done", "done", "refused"]
@@ -214,13 +214,13 @@ def test_what_cannot_be_converted_is_refused_before_anything_is_written(runs, in
             list(batch.convert_run(folder, out, file_format=name))
 
     refused(tmp_path / "gone", tmp_path / "out", "zarr", MissingInputError, "no output of a run")
-    refused(runs["npy"], tmp_path / "out", "npy", InputError, "stored as npy already")
+    refused(runs["npy"], tmp_path / "out", "npy", InputError, "already has the format npy")
     refused(runs["npy"], runs["npy"], "zarr", OutputError, "is the run itself")
     refused(runs["npy"], runs["npy"] / "scans" / "x", "zarr", OutputError, "is the run itself")
     refused(runs["npy"], runs["b2nd"], "zarr", OutputError, "another recipe")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    refused(runs["npy"], tmp_path / "mine", "zarr", OutputError, "in use")
+    refused(runs["npy"], tmp_path / "mine", "zarr", OutputError, "used for something else")
     run = make(inputs, tmp_path / "run", "npy")
     sums = (run / "SHA256SUMS").read_bytes()
     (run / "SHA256SUMS").unlink()

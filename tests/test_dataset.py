@@ -244,7 +244,7 @@ def test_what_is_damaged_is_refused_and_not_trained_on(tmp_path):
     ):
         whole = path.read_bytes()
         path.write_bytes(whole[:-2])
-        with pytest.raises(FormatError, match=r"has another size|is not of the size"):
+        with pytest.raises(FormatError, match="does not have the size"):
             make()
         path.write_bytes(b"\0" + whole[1:])  # of the same size, but no array any more
         if path.is_relative_to(run):

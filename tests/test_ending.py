@@ -227,7 +227,7 @@ def test_the_lines_are_those_of_the_guide():
     for k in range(9):
         tally.add(row(f"d{k}", alarms=["one-lung"] if k == 8 else [], notes=["no-nodules: none"], kept=k < 3))
     tally.add(row("r", "repaired", notes=["missing-slices: 1 made", "no-nodules: none"], alarms=["lungs-not-found"]))
-    tally.add(row("ct-1", "refused", code="gantry-tilt", shown="P007/CT: tilted"))
+    tally.add(row("ct-1", "refused", code="gantry-tilt", full_reason="P007/CT: tilted"))
     tally.add(row("ct-2", "failed", code="timeout"))
     first, *rest = tally.summary(Path("OUT"))
     assert first.startswith("OUT: 12 scans: 9 done, 1 repaired, 1 refused, 1 failed (7 new, 3 unchanged), in ")
@@ -245,7 +245,7 @@ def test_lines_are_short_whatever_they_name(tmp_path):
     tally = RunCounts(9)
     long = "/".join(["a folder of somebody"] * 12)
     for k in range(9):
-        tally.add(row(f"ct-{k}", "refused", code=f"code-{k % 5}", shown=f"{long}: {'why ' * 20}"))
+        tally.add(row(f"ct-{k}", "refused", code=f"code-{k % 5}", full_reason=f"{long}: {'why ' * 20}"))
     first, told = tally.summary(out)
     assert len(first) <= 300
     assert len(told) <= 300
@@ -260,7 +260,7 @@ def test_a_folder_with_a_space_is_quoted_for_the_shell():
 
 
 def test_what_a_screen_needs_is_not_written():
-    line = encode_row(row("a", kept=True, shown="P007: no"))
+    line = encode_row(row("a", kept=True, full_reason="P007: no"))
     assert b"kept" not in line
     assert b"P007" not in line
-    assert reason_line(row("input-1", "refused", code="x", shown="gone: nothing")) == "gone: nothing"
+    assert reason_line(row("input-1", "refused", code="x", full_reason="gone: nothing")) == "gone: nothing"

@@ -30,7 +30,7 @@ def arrays(run):
 
 def test_gray_values_are_those_of_all_voxels_together(run):
     found = fingerprint(run)
-    assert found.whole == voxel_stats(run)
+    assert found.overall == voxel_stats(run)
     rules = {
         "lungs": lambda lungs, _: lungs > 0,
         "nodules": lambda _, nodules: nodules > 0,
@@ -54,7 +54,7 @@ def test_grids_classes_and_nodules_are_counted(run):
     for _, lungs, nodules in arrays(run):
         classes += [((lungs == k) & (nodules == 0)).sum() for k in range(3)] + [(nodules > 0).sum()]
     assert list(found.classes.values()) == classes.tolist()
-    assert sum(found.classes.values()) == found.whole.voxels
+    assert sum(found.classes.values()) == found.overall.voxels
     assert found.shape.median == (30.0, 48.0, 40.0)
     assert found.spacing_mm.minimum == found.spacing_mm.maximum == (2.0, 1.0, 1.5)
     # Four scans: two nodules that lie inside, none, nobody looked, two at the ends.

@@ -16,7 +16,7 @@ from hilum.outputs.ledger import read_ledger
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.recipes import parse_recipe
-from hilum.scan import Known, ScanRef
+from hilum.scan import DatasetEntry, ScanRef
 
 RECIPE = parse_recipe('[resample]\nspacing_mm = 8.0\n[lungs]\nmethod = "none"\n')
 UIDS = [f"1.2.826.0.1.{k}" for k in (1, 2, 3)]
@@ -210,7 +210,7 @@ def test_the_place_of_an_npy_counts(phantom, tmp_path):
 
 def test_that_somebody_looked_for_nodules_counts(flat):
     ref = listed(flat)[0]
-    looked, not_looked = (replace(ref, known=Known(annotated=told)) for told in (True, False))
+    looked, not_looked = (replace(ref, known=DatasetEntry(annotated=told)) for told in (True, False))
     assert batch.fingerprint(looked, RECIPE) != batch.fingerprint(not_looked, RECIPE)
 
 

@@ -21,7 +21,7 @@ from hilum.outputs.finished import finished_scans, read_record
 from hilum.outputs.ledger import read_ledger
 from hilum.outputs.nodule_records import read_locations
 from hilum.outputs.records import TableRecord
-from hilum.outputs.store import FORMATS, read_finished
+from hilum.outputs.store import STORES, read_finished
 from hilum.phantom.chest import PhantomOptions, make_phantom
 from hilum.phantom.files import write_luna16
 from hilum.recipes import parse_recipe
@@ -269,7 +269,7 @@ def test_half_a_scan_is_a_refused_row(few, tmp_path, missing):
     rows = batch.run(found.refs, parse_recipe(COARSE), tmp_path / "out", found=found)
     assert [row.status for row in rows] == ["done", "refused"]
     assert rows[1].code == "missing"
-    assert gone.stem[:20] in rows[1].shown
+    assert gone.stem[:20] in rows[1].full_reason
     assert len(read_ledger(tmp_path / "out")) == 2
     assert read_summary(tmp_path / "out")[0].finished == 1
 
@@ -477,7 +477,9 @@ def test_both_formats_are_read_back_for_the_proof(few, tmp_path, file_format):
     rows = batch.run(luna16.index(few).refs[:1], recipe, tmp_path / "out")
     record = read_record(tmp_path / "out" / "scans" / rows[0].id)
     assert 0 <= record.nodules[0].round_trip_mm < 1e-6
-    affine = nodule_records._stored_affine(tmp_path / "out" / "scans" / rows[0].id / ("ct" + FORMATS[file_format]))
+    affine = nodule_records._stored_affine(
+        tmp_path / "out" / "scans" / rows[0].id / ("ct" + STORES[file_format].suffix)
+    )
     image = hilum.read(next((few / "subset0").glob("*.mhd"))).ct.geometry
     assert np.allclose(affine[:3, :3] @ record.nodules[0].voxel + affine[:3, 3], record.nodules[0].world)
     assert image.index_to_world(record.nodules[0].source_voxel) == pytest.approx(record.nodules[0].world)

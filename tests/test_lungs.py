@@ -399,7 +399,7 @@ def test_importing_the_door_is_cheap():
 
 @pytest.mark.real
 def test_real_whole_lungs_agree_with_the_chest_imaging_platforms(real_data):
-    from hilum.io import read
+    from hilum.io.scan_files import read
 
     got = segment_lungs(read(real_data / "cip-ct64" / "ct-64Dicom").ct)
     want = read(real_data / "cip-ct64" / "wholeLung-64.nrrd").ct.array > 0
@@ -421,7 +421,7 @@ def test_real_whole_lungs_agree_with_the_chest_imaging_platforms(real_data):
     ],
 )
 def test_real_volumes_by_side(real_data, folder, right_ml, left_ml):
-    from hilum.io import read
+    from hilum.io.scan_files import read
 
     (path,) = real_data.glob(folder)
     ct = read(path).ct
@@ -434,7 +434,7 @@ def test_real_volumes_by_side(real_data, folder, right_ml, left_ml):
 
 @pytest.mark.real
 def test_tutorial3d_on_a_real_scan(real_data):
-    from hilum.io import read
+    from hilum.io.scan_files import read
 
     hu = read(real_data / "lidc-idri-0314" / "image").ct.array[::3, ::2, ::2]
     got = segment_lungs(volume_of(np.ascontiguousarray(hu)), method="tutorial3d").array

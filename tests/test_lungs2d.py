@@ -121,7 +121,7 @@ def test_what_is_no_slice_is_refused(shape):
 
 @pytest.mark.real
 def test_real_slices(real_data):
-    from hilum.io import read
+    from hilum.io.scan_files import read
 
     hu = read(real_data / "lidc-idri-0314" / "image").ct.array[::12]
     want = np.stack([eight_steps(plane.astype(np.int32) + 1024)[-1] for plane in hu])

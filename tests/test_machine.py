@@ -123,7 +123,7 @@ def test_too_little_memory_is_said_once_and_before_any_scan(inputs, refs, tmp_pa
     with pytest.raises(HilumError) as caught:
         list(process(refs, RECIPE, tmp_path / "out", workers=2))
     assert caught.value.code == "no-memory"
-    assert "20 MB of memory are free, and the smallest scan needs 284 MB" in str(caught.value)
+    assert "20 MB of memory are free, but the smallest scan needs 284 MB" in str(caught.value)
     assert not read_ledger(tmp_path / "out")
     (tmp_path / "r.toml").write_text(TEXT)
     words = ["run", str(inputs), "--out", str(tmp_path / "out"), "--recipe", str(tmp_path / "r.toml")]
@@ -259,7 +259,7 @@ def test_a_worker_that_never_gets_ready_is_one_line(monkeypatch, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import time\ntime.sleep(600)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(supervisor, "time", Clock(lambda: 100.0))
-    monkeypatch.setattr(supervisor, "_LOOK_AT_MOST", 100.0)
+    monkeypatch.setattr(supervisor, "_MAX_STEP", 100.0)
     with WorkerPool(1, Limits()) as pool, pytest.raises(OutputError, match="each was not ready after 600 s"):
         list(pool.make(iter([Errand("one")])))
 
@@ -377,7 +377,7 @@ def test_an_input_that_is_gone_is_no_refusal(inputs, tmp_path):
     refs[1].path.unlink()
     after = list(rows)
     assert [(row.status, row.code) for row in after] == [("failed", "vanished"), ("done", "")]
-    assert "was there when the run began" in after[0].reason
+    assert "disappeared during the run" in after[0].reason
     (again,) = (row for row in batch.run(refs, RECIPE, tmp_path / "out") if row.status != "done")
     assert (again.status, again.code) == ("refused", "missing")  # it was not there when this run began
 

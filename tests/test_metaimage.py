@@ -13,7 +13,7 @@ from itk_oracle import itk_image, itk_read
 
 from hilum.errors import FormatError, GeometryError, HilumError, InputError, MissingInputError, UnsupportedError
 from hilum.geometry import Geometry
-from hilum.io.volumes.metaimage import read_metaimage, read_metaimage_volume, write_metaimage
+from hilum.io.volumes.metaimage import read_metaimage, write_metaimage
 from hilum.testing import assert_same_geometry, volumes
 from hilum.volume import Volume
 
@@ -34,6 +34,10 @@ KEYS = {
     "ElementType": "MET_SHORT",
     "ElementDataFile": "scan.raw",
 }
+
+
+def read_scan(path):
+    return read_metaimage(path).to_scan(path)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,7 @@ def make(folder, data=BLOCK, **changes):
 @settings(max_examples=60)
 def test_what_is_written_is_read_bit_for_bit(folder, volume, name):
     write_metaimage(volume, folder / name)
-    scan = read_metaimage(folder / name)
+    scan = read_scan(folder / name)
     assert np.array_equal(scan.ct.array, volume.array)
     assert scan.ct.geometry == volume.geometry
     assert scan.notes == ()
@@ -79,7 +83,7 @@ def test_simpleitk_reads_what_is_written(folder, volume, name):
 @settings(max_examples=60)
 def test_files_of_simpleitk_are_read(folder, volume, name, packed):
     SimpleITK.WriteImage(itk_image(volume), str(folder / name), packed)
-    scan = read_metaimage(folder / name)
+    scan = read_scan(folder / name)
     assert np.array_equal(scan.ct.array, volume.array)
     assert_same_geometry(scan.ct.geometry, volume.geometry, tolerance=1e-6)
 
@@ -89,7 +93,7 @@ def test_files_of_simpleitk_are_read(folder, volume, name, packed):
 def test_every_type_is_kept(folder, dtype, name):
     volume = Volume(VOXELS.astype(dtype), GRID)
     write_metaimage(volume, folder / name)
-    got = read_metaimage_volume(folder / name).array
+    got = read_metaimage(folder / name).to_volume().array
     assert np.array_equal(got, volume.array)
     assert got.dtype == (np.uint8 if dtype == "?" else np.dtype(dtype).newbyteorder("="))
     assert np.array_equal(itk_read(folder / name).array, volume.array)
@@ -98,20 +102,20 @@ def test_every_type_is_kept(folder, dtype, name):
 @pytest.mark.parametrize(("element", "code"), [("MET_LONG", "<i4"), ("MET_ULONG", "<u4"), ("MET_LONG_LONG", "<i8")])
 def test_long_has_the_four_bytes_of_metaio(folder, element, code):
     path = make(folder, VOXELS.astype(code).tobytes(), ElementType=element)
-    assert np.array_equal(read_metaimage_volume(path).array, VOXELS)
+    assert np.array_equal(read_metaimage(path).to_volume().array, VOXELS)
     assert np.array_equal(itk_read(path).array, VOXELS)
 
 
 def test_the_file_names_the_series(folder):
     write_metaimage(Volume(VOXELS, GRID), folder / f"{UID}.mhd")
-    assert read_metaimage(folder / f"{UID}.mhd").series_uid == UID
+    assert read_scan(folder / f"{UID}.mhd").series_uid == UID
     write_metaimage(Volume(VOXELS, GRID), folder / "a b;c.mha")
-    assert read_metaimage(folder / "a b;c.mha").series_uid.startswith("no-uid-")
+    assert read_scan(folder / "a b;c.mha").series_uid.startswith("no-uid-")
 
 
 def test_rows_of_the_matrix_are_the_axes(folder):
     path = make(folder, TransformMatrix="0 1 0 0 0 -1 -1 0 0")
-    assert read_metaimage(path).ct.geometry.direction == ((-1, 0, 0), (0, 0, -1), (0, 1, 0))
+    assert read_scan(path).ct.geometry.direction == ((-1, 0, 0), (0, 0, -1), (0, 1, 0))
 
 
 GOOD = [
@@ -172,14 +176,14 @@ GOOD = [
 def test_spellings_of_the_same_volume(folder, text, data, codes):
     path = make(folder, data)
     path.write_bytes(text)
-    scan = read_metaimage(path)
+    scan = read_scan(path)
     assert np.array_equal(scan.ct.array, VOXELS)
     assert scan.ct.geometry == GRID
     assert tuple(note.code for note in scan.notes) == codes
 
 
 def test_no_origin_is_zero_with_a_note(folder):
-    scan = read_metaimage(make(folder, Offset=None))
+    scan = read_scan(make(folder, Offset=None))
     assert scan.ct.geometry.origin == (0, 0, 0)
     assert [note.code for note in scan.notes] == ["no-origin"]
 
@@ -194,14 +198,14 @@ def test_lists_and_patterns_of_slice_files(folder, first, skip):
         (folder / name).write_bytes((b"" if skip == "0" else b"abcd") + plane.tobytes())
     text = header(ElementDataFile=first, HeaderSize=skip)
     (folder / "list.mhd").write_bytes(text + ("\n".join(names).encode() if "LIST" in first else b""))
-    assert np.array_equal(read_metaimage(folder / "list.mhd").ct.array, VOXELS)
+    assert np.array_equal(read_scan(folder / "list.mhd").ct.array, VOXELS)
 
 
 def test_data_may_lie_in_a_folder_below_and_have_spaces_in_their_name(folder):
     (folder / "below it").mkdir()
     (folder / "below it" / "the data.raw").write_bytes(BLOCK)
     path = make(folder, ElementDataFile="below it/the data.raw")
-    assert np.array_equal(read_metaimage(path).ct.array, VOXELS)
+    assert np.array_equal(read_scan(path).ct.array, VOXELS)
 
 
 BAD = [
@@ -229,14 +233,14 @@ BAD = [
     ("spacing grouped", {"ElementSpacing": "1 1 1_0"}, FormatError, "expected 3 numbers"),
     ("spacing comma", {"ElementSpacing": "0,8 0,7 2,5"}, FormatError, "expected 3 numbers"),
     ("offset inf", {"Offset": "inf 0 0"}, GeometryError, "origin"),
-    ("offset huge", {"Offset": "0 0 3e38"}, GeometryError, "no patient"),
-    ("spacing huge", {"ElementSpacing": "1 1 1e6"}, GeometryError, "no patient"),
+    ("offset huge", {"Offset": "0 0 3e38"}, GeometryError, "impossible for a patient"),
+    ("spacing huge", {"ElementSpacing": "1 1 1e6"}, GeometryError, "impossible for a patient"),
     ("matrix zero", {"TransformMatrix": "0 0 0 0 0 0 0 0 0"}, GeometryError, "unit vectors"),
     ("matrix sheared", {"TransformMatrix": "1 0 0 0.6 0.8 0 0 0 1"}, GeometryError, "sheared"),
     ("matrix nan", {"TransformMatrix": "1 0 0 0 nan 0 0 0 1"}, GeometryError, "finite"),
-    ("two matrices", {"Rotation": "-1 0 0 0 1 0 0 0 1"}, FormatError, "not what TransformMatrix"),
-    ("two places", {"Position": "1 2 3"}, FormatError, "not what Offset"),
-    ("two orders", {"ElementByteOrderMSB": "True"}, FormatError, "not what BinaryData"),
+    ("two matrices", {"Rotation": "-1 0 0 0 1 0 0 0 1"}, FormatError, "not equal to TransformMatrix"),
+    ("two places", {"Position": "1 2 3"}, FormatError, "not equal to Offset"),
+    ("two orders", {"ElementByteOrderMSB": "True"}, FormatError, "not equal to BinaryData"),
     ("order", {"BinaryDataByteOrderMSB": "maybe"}, FormatError, "True or False"),
     ("colors", {"ElementNumberOfChannels": "3"}, UnsupportedError, "color"),
     ("text", {"BinaryData": "False"}, UnsupportedError, "as text"),
@@ -268,7 +272,7 @@ BAD = [
 @pytest.mark.parametrize(("changes", "error", "text"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
 def test_bad_headers_are_refused_in_one_line(folder, changes, error, text):
     with pytest.raises(error, match=text) as caught:
-        read_metaimage(make(folder, **changes))
+        read_scan(make(folder, **changes))
     assert len(str(caught.value)) <= 300
     assert "\n" not in str(caught.value)
 
@@ -282,7 +286,7 @@ def test_bad_headers_are_refused_in_one_line(folder, changes, error, text):
         (header()[:-1].ljust(70000, b"x"), "first 65536 bytes"),
         (b"\xff\xfe" + header(), "not a MetaImage"),
         (header().decode().encode("utf-16"), "not a MetaImage"),
-        (b"DimSize = 5 4 2\n" + header(), "stands twice"),
+        (b"DimSize = 5 4 2\n" + header(), "there twice"),
     ],
     ids=["empty", "noise", "long", "long last line", "garbled key", "utf-16", "contradiction"],
 )
@@ -290,42 +294,42 @@ def test_what_is_no_header_is_refused(folder, text, what):
     path = make(folder)
     path.write_bytes(text)
     with pytest.raises(FormatError, match=what):
-        read_metaimage(path)
+        read_scan(path)
 
 
 def test_links_may_not_lead_out_of_the_folder(folder, tmp_path):
     (tmp_path / "secret.raw").write_bytes(BLOCK)
     (folder / "out.raw").symlink_to(tmp_path / "secret.raw")
     with pytest.raises(FormatError, match="leads out"):
-        read_metaimage(make(folder, ElementDataFile="out.raw"))
+        read_scan(make(folder, ElementDataFile="out.raw"))
     (folder / "stay.raw").symlink_to("scan.raw")
-    assert np.array_equal(read_metaimage(make(folder, ElementDataFile="stay.raw")).ct.array, VOXELS)
+    assert np.array_equal(read_scan(make(folder, ElementDataFile="stay.raw")).ct.array, VOXELS)
     (folder / "loop.raw").symlink_to("loop.raw")
     with pytest.raises(InputError):
-        read_metaimage(make(folder, ElementDataFile="loop.raw"))
+        read_scan(make(folder, ElementDataFile="loop.raw"))
 
 
 def test_a_list_may_not_name_files_elsewhere(folder, tmp_path):
     (folder / "l.mhd").write_bytes(header(ElementDataFile="LIST") + b"scan.raw\n../x.raw\n/etc/hostname\n")
     with pytest.raises(FormatError, match="not inside"):
-        read_metaimage(folder / "l.mhd")
+        read_scan(folder / "l.mhd")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_pipe_is_refused_and_not_waited_for(folder):
     os.mkfifo(folder / "pipe.raw")
     with pytest.raises(InputError, match="not a regular file"):
-        read_metaimage(make(folder, ElementDataFile="pipe.raw"))
+        read_scan(make(folder, ElementDataFile="pipe.raw"))
 
 
 def test_a_bomb_is_refused(folder):
     packed = zlib.compress(bytes(2**24), 9)
     path = make(folder, packed, DimSize="900 900 900", CompressedData="True")
     with pytest.raises(FormatError, match="end after"):
-        read_metaimage(path)
+        read_scan(path)
     path = make(folder, packed, DimSize="8 8 8", CompressedData="True")  # unpacks to more than it declares
     with pytest.raises(FormatError, match="twice"):
-        read_metaimage(path)
+        read_scan(path)
 
 
 @given(st.data(), st.booleans())
@@ -335,7 +339,7 @@ def test_no_truncation_goes_unnoticed(folder, data, packed):
     whole = (folder / "t.mha").read_bytes()
     (folder / "t.mha").write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
     with pytest.raises(InputError):
-        read_metaimage(folder / "t.mha")
+        read_scan(folder / "t.mha")
 
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=4))
@@ -346,7 +350,7 @@ def test_any_header_is_read_or_refused_but_never_crashes(folder, changes):
         whole[offset % len(whole)] = value
     (folder / "r.mha").write_bytes(bytes(whole))
     try:
-        got = read_metaimage(folder / "r.mha")
+        got = read_scan(folder / "r.mha")
     except HilumError as error:
         assert len(str(error)) <= 300  # noqa: PT017 - reading is allowed to succeed
     else:
@@ -374,7 +378,7 @@ def test_real_files_are_read_as_simpleitk_does_or_refused(real_data):
     read, refused = set(), set()
     for path in sorted((real_data / "oddities" / "panimg").rglob("*.mh[da]")):
         try:
-            got = read_metaimage_volume(path)
+            got = read_metaimage(path).to_volume()
         except HilumError as error:
             assert len(str(error)) <= 300  # noqa: PT017 - most are read
             refused.add(path.stem)
@@ -401,4 +405,4 @@ def test_real_luna_headers(real_data):
         with pytest.raises(
             MissingInputError, match="does not exist"
         ):  # the header is understood, its data are not there
-            read_metaimage(path)
+            read_scan(path)

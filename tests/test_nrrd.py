@@ -13,7 +13,7 @@ from itk_oracle import itk_image, itk_read
 
 from hilum.errors import FormatError, GeometryError, HilumError, InputError, MissingInputError, UnsupportedError
 from hilum.geometry import Geometry
-from hilum.io.volumes.nrrd import read_nrrd, read_nrrd_volume, write_nrrd
+from hilum.io.volumes.nrrd import read_nrrd, write_nrrd
 from hilum.testing import assert_same_geometry, volumes
 from hilum.volume import Volume
 
@@ -31,6 +31,10 @@ FIELDS = {
     "encoding": "raw",
     "space origin": "(-10,20,30)",
 }
+
+
+def read_scan(path):
+    return read_nrrd(path).to_scan(path)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,7 @@ def make(folder, data=BLOCK, **changes):
 @settings(max_examples=50)
 def test_what_is_written_is_read(folder, volume):
     write_nrrd(volume, folder / "a.nrrd")
-    scan = read_nrrd(folder / "a.nrrd")
+    scan = read_scan(folder / "a.nrrd")
     assert np.array_equal(scan.ct.array, volume.array)
     assert_same_geometry(scan.ct.geometry, volume.geometry, tolerance=1e-9)
     assert scan.notes == ()
@@ -65,7 +69,7 @@ def test_what_is_written_is_read(folder, volume):
 @settings(max_examples=30)
 def test_a_grid_along_the_axes_is_kept_bit_for_bit(folder, volume):
     write_nrrd(volume, folder / "b.nrrd")
-    assert read_nrrd(folder / "b.nrrd").ct.geometry == volume.geometry
+    assert read_scan(folder / "b.nrrd").ct.geometry == volume.geometry
 
 
 @given(volumes())
@@ -84,7 +88,7 @@ def test_simpleitk_and_pynrrd_read_what_is_written(folder, volume):
 @settings(max_examples=50)
 def test_files_of_simpleitk_are_read(folder, volume, packed, name):
     SimpleITK.WriteImage(itk_image(volume), str(folder / name), packed)
-    scan = read_nrrd(folder / name)
+    scan = read_scan(folder / name)
     assert np.array_equal(scan.ct.array, volume.array)
     assert_same_geometry(scan.ct.geometry, volume.geometry, tolerance=1e-6)
 
@@ -93,7 +97,7 @@ def test_files_of_simpleitk_are_read(folder, volume, packed, name):
 def test_every_type_is_kept(folder, dtype):
     volume = Volume(VOXELS.astype(dtype), GRID)
     write_nrrd(volume, folder / "e.nrrd")
-    got = read_nrrd_volume(folder / "e.nrrd").array
+    got = read_nrrd(folder / "e.nrrd").to_volume().array
     assert np.array_equal(got, volume.array)
     assert got.dtype == (np.uint8 if dtype == "?" else np.dtype(dtype).newbyteorder("="))
 
@@ -110,7 +114,7 @@ def test_every_type_is_kept(folder, dtype):
     ],
 )
 def test_spaces_are_converted(folder, space, signs):
-    geometry = read_nrrd(make(folder, space=space)).ct.geometry
+    geometry = read_scan(make(folder, space=space)).ct.geometry
     assert geometry.origin == tuple(np.multiply((-10, 20, 30), signs))
     assert np.array_equal(np.diag(geometry.direction[::-1]), signs)
     assert geometry.spacing == GRID.spacing
@@ -134,14 +138,14 @@ def test_spaces_are_converted(folder, space, signs):
     ],
 )
 def test_spellings_of_the_same_volume(folder, changes, data, codes):
-    scan = read_nrrd(make(folder, data, **changes))
+    scan = read_scan(make(folder, data, **changes))
     assert np.array_equal(scan.ct.array, VOXELS)
     assert scan.ct.geometry == GRID
     assert tuple(note.code for note in scan.notes) == codes
 
 
 def test_no_origin_is_zero_with_a_note(folder):
-    scan = read_nrrd(make(folder, space_origin=None))
+    scan = read_scan(make(folder, space_origin=None))
     assert scan.ct.geometry.origin == (0, 0, 0)
     assert [note.code for note in scan.notes] == ["no-origin"]
 
@@ -150,7 +154,7 @@ def test_no_origin_is_zero_with_a_note(folder):
 def test_detached_data(folder, ending):
     (folder / "f.raw").write_bytes(BLOCK)
     (folder / "f.nhdr").write_bytes(header(data_file="f.raw") + ending)
-    assert np.array_equal(read_nrrd(folder / "f.nhdr").ct.array, VOXELS)
+    assert np.array_equal(read_scan(folder / "f.nhdr").ct.array, VOXELS)
 
 
 BAD = [
@@ -202,7 +206,7 @@ BAD = [
 @pytest.mark.parametrize(("changes", "error", "text"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
 def test_bad_headers_are_refused_in_one_line(folder, changes, error, text):
     with pytest.raises(error, match=text) as caught:
-        read_nrrd(make(folder, **changes))
+        read_scan(make(folder, **changes))
     assert len(str(caught.value)) <= 300
     assert "\n" not in str(caught.value)
 
@@ -222,14 +226,14 @@ def test_bad_headers_are_refused_in_one_line(folder, changes, error, text):
 def test_what_is_no_header_is_refused(folder, text, what):
     (folder / "g.nrrd").write_bytes(text)
     with pytest.raises(FormatError, match=what):
-        read_nrrd(folder / "g.nrrd")
+        read_scan(folder / "g.nrrd")
 
 
 def test_a_bomb_is_refused(folder):
     with pytest.raises(FormatError, match="end after"):
-        read_nrrd(make(folder, gzip.compress(bytes(2**22)), sizes="900 900 900", encoding="gzip"))
+        read_scan(make(folder, gzip.compress(bytes(2**22)), sizes="900 900 900", encoding="gzip"))
     with pytest.raises(FormatError, match="no scan packs so well"):
-        read_nrrd(make(folder, bz2.compress(bytes(2**22)), sizes="900 900 900", encoding="bzip2"))
+        read_scan(make(folder, bz2.compress(bytes(2**22)), sizes="900 900 900", encoding="bzip2"))
 
 
 @given(st.data())
@@ -239,7 +243,7 @@ def test_no_truncation_goes_unnoticed(folder, data):
     whole = (folder / "h.nrrd").read_bytes()
     (folder / "h.nrrd").write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
     with pytest.raises(InputError):
-        read_nrrd(folder / "h.nrrd")
+        read_scan(folder / "h.nrrd")
 
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 255)), min_size=1, max_size=4))
@@ -250,7 +254,7 @@ def test_any_header_is_read_or_refused_but_never_crashes(folder, changes):
         whole[offset % len(whole)] = value
     (folder / "i.nrrd").write_bytes(bytes(whole))
     try:
-        got = read_nrrd(folder / "i.nrrd")
+        got = read_scan(folder / "i.nrrd")
     except HilumError as error:
         assert len(str(error)) <= 300  # noqa: PT017 - reading is allowed to succeed
     else:
@@ -270,7 +274,7 @@ def test_real_files_are_read_as_simpleitk_does_or_refused(real_data):
     refused = []
     for path in sorted(paths):
         try:
-            got = read_nrrd_volume(path)
+            got = read_nrrd(path).to_volume()
         except FormatError:
             refused.append(path.stem)
             continue

@@ -13,11 +13,11 @@ from test_dicom import read_by_pydicom
 
 import hilum
 from hilum.errors import HilumError
-from hilum.io import READERS, suffix_of
 from hilum.io.dicom.headers import read_headers
 from hilum.io.dicom.hu import frame_to_hu
 from hilum.io.dicom.pixels import stored_frames
 from hilum.io.dicom.reader import read_dicom
+from hilum.io.volumes.formats import SCAN_SUFFIXES, suffix_of
 from hilum.testing import assert_same_geometry
 
 pytestmark = pytest.mark.real
@@ -106,7 +106,7 @@ def verdicts(root):
     for path in slices_of(root):
         yield str(path.relative_to(root)), "slice", *judge_slice(path)
     for path in sorted(root.rglob("*")):
-        if path.is_file() and suffix_of(path) in READERS:
+        if path.is_file() and suffix_of(path) in SCAN_SUFFIXES:
             yield str(path.relative_to(root)), "volume", *judge_volume(path)
     for path in sorted({p.parent for p in root.rglob("*.dcm")}):
         yield f"{path.relative_to(root)}/", "folder", *judge_folder(path)

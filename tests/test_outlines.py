@@ -148,7 +148,7 @@ def test_what_cannot_be_drawn_is_refused():
         reading_mask(Reading(1, GRID, (GRID.index_to_world([(3, 5, 5), (3.4, 5, 8), (3, 9, 9)]),)))
     with pytest.raises(AnnotationError, match="too many for a nodule"):
         reading_mask(Reading(1, GRID, (GRID.index_to_world([(3, 5, 5), (3, 1e6, 1e6)]),)))
-    with pytest.raises(AnnotationError, match="without an outline"):
+    with pytest.raises(AnnotationError, match="no outline"):
         Reading(1, GRID, ())
     for wrong in (np.zeros((4, 2)), np.zeros((0, 3)), np.full((3, 3), np.nan)):
         with pytest.raises(AnnotationError, match="outline of shape"):

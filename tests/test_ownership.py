@@ -297,7 +297,7 @@ def test_a_worker_that_outlives_its_run_puts_nothing_in_its_place(refs, tmp_path
         assert first != second
         row = Task(refs[1], RECIPE, tmp_path, run=first).make()
         assert row.code == "orphan"
-        assert "the run that this scan was made for has ended, or another holds the folder" in row.shown
+        assert "the run of this scan has ended, or another run writes here" in row.full_reason
         assert os.listdir(tmp_path / "scans") == [refs[0].scan_id]
         assert Task(refs[1], RECIPE, tmp_path, run=second).make().status in {"done", "repaired"}
     with pytest.raises(OutputError, match="has ended"):
@@ -349,7 +349,7 @@ def test_a_run_mends_what_verify_finds(refs, clean, finished, name, hidden):
     path.write_bytes(data)
     if hidden:  # as a copy of a damaged file with the times of the whole one
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert [fault.code for fault in faults(finished) if "run it again" in fault.text]
+    assert [fault.code for fault in faults(finished) if "run the same command again" in fault.text]
     batch.run(refs, RECIPE, finished)
     assert content(finished) == content(clean)
     assert not faults(finished)
@@ -386,7 +386,7 @@ def test_damage_that_left_no_trace_is_told_how_to_mend(refs, finished, monkeypat
     data[-9] ^= 1
     path.write_bytes(data)
     (fault,) = faults(finished)
-    assert "remove the scan's folder, then run it again with the same command" in fault.text
+    assert "remove the scan's folder, then run the same command again" in fault.text
     shutil.rmtree(path.parent)
     before.clear()
     batch.run(refs, RECIPE, finished)

@@ -234,7 +234,7 @@ def test_the_command_tells_what_was_cut_and_what_was_not(tmp_path, capsys):
     assert "few-negatives: 12 left out: only 0 of 4 negatives were found: ct-a, ct-b, ct-d" in capsys.readouterr().err
     (run / "scans" / "ct-d" / "ct.npy").unlink()
     assert cli.main([*words, "--overwrite"]) == 1
-    assert "damaged-scan: 1 left out: is missing or no regular file: ct-d" in capsys.readouterr().err
+    assert "damaged-scan: 1 left out: is missing or not a regular file: ct-d" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

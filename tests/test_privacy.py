@@ -175,7 +175,7 @@ def test_a_volume_file_gives_its_name_to_no_output(phantom, tmp_path):
     assert sorted(row.status.replace("repaired", "done") for row in rows) == ["done"] * 4 + ["refused"] * 4
     assert smiths(tmp_path / "out") == set()
     assert b"17.5.1933" not in b"".join(everything(tmp_path / "out"))
-    shown = [row.shown for row in rows if row.status == "refused"]
+    shown = [row.full_reason for row in rows if row.status == "refused"]
     assert all("in/" in text or "QZXSMITH gone" in text for text in shown)
     assert all("shown" not in json.loads(encode_row(row)) for row in rows)
 
@@ -226,7 +226,7 @@ def test_no_name_that_a_search_meets_is_in_an_output_and_the_screen_has_them(pha
     assert smiths(tmp_path / "out") == set()
     rows = list(read_ledger(tmp_path / "out").values())
     assert sorted(row.code for row in rows if row.status == "refused") == ["no-dicom", *["not-downloaded"] * 2]
-    assert sum(row.reason.startswith("a folder of it: ") for row in rows) == 2
+    assert sum(row.reason.startswith("a folder in it: ") for row in rows) == 2
     (note,) = [note for row in rows for note in row.notes if note.startswith("dangling-links")]
     assert re.search(r": file \d+ of \d+$", note)
     told = "\n".join(read_summary(tmp_path / "out")[0].notes)
@@ -237,7 +237,7 @@ def test_no_name_that_a_search_meets_is_in_an_output_and_the_screen_has_them(pha
 def test_what_lies_in_place_of_slices_is_told_by_its_place(tmp_path):
     for name in ("QZXSMITH a.nii", "QZXJOHN b.nrrd"):
         (tmp_path / name).touch()
-    with pytest.raises(InputError, match="2 volume files lie in it: file 1 of 2, file 2 of 2"):
+    with pytest.raises(InputError, match="it contains 2 volume files: file 1 of 2, file 2 of 2"):
         hilum.read(tmp_path)
 
 
@@ -260,7 +260,7 @@ def test_a_reason_says_in_which_part_of_the_input(tmp_path):
     assert told(here) == "line 7: a diameter of 0; correct it"
     assert told(table) == "annotations: line 7: a diameter of 0; correct it"
     assert told(here / "IM0003") == "IM0003: line 7: a diameter of 0; correct it"
-    assert told(here / "QZXJOHN.dcm") == "a file of it: line 7: a diameter of 0; correct it"
+    assert told(here / "QZXJOHN.dcm") == "a file in it: line 7: a diameter of 0; correct it"
     assert told(here, "the header's file 'QZXJOHN QZXSMITH' lies in /data/QZXSMITH/x: no QZXJOHN.raw") == (
         "the header's file (a text) lies in (a path): no (a file); correct it"
     )

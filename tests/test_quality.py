@@ -288,7 +288,7 @@ def test_a_volume_of_one_substance_is_judged_without_a_crash(shape, hu, label):
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["cip-ct64/ct-64Dicom", "lung-pet-ct-dx-A0002/*/2.*", "lung-pet-ct-dx-A0002/*/3.*"])
 def test_real_masks_are_fine_and_spoiled_ones_are_not(real_data, name):
-    from hilum.io import read
+    from hilum.io.scan_files import read
 
     (path,) = real_data.glob(name)
     ct = read(path).ct
@@ -312,7 +312,7 @@ def test_real_masks_are_fine_and_spoiled_ones_are_not(real_data, name):
 @pytest.mark.real
 @pytest.mark.parametrize("case", ["0001", "0002", "0003"])
 def test_real_blocks_of_few_slices_are_cropped(real_data, case):
-    from hilum.io import read
+    from hilum.io.scan_files import read
 
     ct = read(real_data / "lidc-idri-partial" / "small" / f"LIDC-IDRI-{case}").ct
     assert codes(ct, segment_lungs(ct)) == {"cropped"}
@@ -320,7 +320,7 @@ def test_real_blocks_of_few_slices_are_cropped(real_data, case):
 
 @pytest.mark.real
 def test_the_tutorials_lost_lungs_are_noticed(real_data):
-    from hilum.io import read
+    from hilum.io.scan_files import read
     from hilum.ops.resample import resample
 
     ct = resample(read(real_data / "lidc-idri-0314" / "image").ct, spacing=1.0, order=1, grid="corner")

@@ -33,7 +33,7 @@ from hilum.report import write_report
 from hilum.report.charts import histogram, nice_step
 from hilum.report.gather import gather
 from hilum.report.page import _static
-from hilum.report.risk import CHECK, FINE, LEVELS, LOOK, MENDED, NOTHING, level_of
+from hilum.report.risk import CHECK, FINE, LEVELS, LOOK, NO_OUTPUT, REPAIRED, level_of
 from hilum.report.text import html, json_block, visible
 from hilum.scan import Note
 
@@ -109,9 +109,9 @@ def test_the_page_holds_every_scan_by_risk(run, tmp_path):
     assert (made.scans, made.pictures, made.size) == (7, 4, len(text.encode()))
     scans = json.loads(blocks(text)["scans"])
     assert [s["id"] for s in scans] == ["ct-f", "ct-g", "ct-c", "ct-d", "ct-a", "ct-b", "ct-e"]
-    assert [s["risk"] for s in scans] == [NOTHING, NOTHING, CHECK, MENDED, FINE, FINE, FINE]
-    assert scans[-1]["no_picture"].startswith("no pictures: this scan was made by a version of hilum")
-    assert "The balance holds: 7 in = 3 done + 2 repaired + 1 refused + 1 failed." in text
+    assert [s["risk"] for s in scans] == [NO_OUTPUT, NO_OUTPUT, CHECK, REPAIRED, FINE, FINE, FINE]
+    assert scans[-1]["no_picture"].startswith("no pictures: an older version of hilum")
+    assert "The ledger is complete: 7 scans = 3 done + 2 repaired + 1 refused + 1 failed." in text
     for number, scan in enumerate(scans):
         picture = blocks(text).get(f"picture-{number}")
         path = run / "scans" / scan["id"] / "preview.png"
@@ -154,8 +154,8 @@ def test_a_balance_that_does_not_hold_is_told(tmp_path):
         file.write(b'{"id": "ct-z", "sta')
     text = write_report(folder).path.read_text(encoding="utf-8")
     assert (folder / "report.html").is_file()
-    assert "The balance does not hold" in text
-    assert "1 scans are done by the ledger, and no finished scan is there" in text
+    assert "The ledger has faults" in text
+    assert "1 scans are done in the ledger, but their output is missing" in text
     assert "1 finished scans are not in the ledger" in text
     assert "1 lines of the ledger cannot be read" in text
     assert {e.id: e.flags[0].name for e in gather(folder).entries if e.flags} == {
@@ -172,7 +172,7 @@ def test_a_damaged_picture_is_told_and_not_shown(tmp_path):
     picture.write_bytes(picture.read_bytes()[:-1] + b"x")
     found = gather(folder)
     assert found.pictures == {}
-    assert found.entries[0].no_picture == "no pictures: preview.png is not what was written"
+    assert found.entries[0].no_picture == "no pictures: preview.png does not match its checksum"
 
 
 def test_what_cannot_be_read_or_written_is_refused_in_one_line(run, tmp_path, capsys):
@@ -203,10 +203,10 @@ write_report(Path({str(run)!r}), Path({str(tmp_path / 'a.html')!r})); print(sort
         ("nodule-outside", CHECK),
         ("cropped", LOOK),
         ("missing-slices", LOOK),
-        ("units", MENDED),
+        ("units", REPAIRED),
         ("padding-to-air", FINE),
         ("no-nodules", FINE),
-        ("of-another-version", MENDED),
+        ("of-another-version", REPAIRED),
     ],
 )
 def test_notes_have_their_level(code, level):
@@ -246,7 +246,7 @@ def test_every_character_is_seen(text):
 
 
 def test_long_texts_and_piles_of_marks_are_bounded():
-    assert visible("a" * 3000).endswith("a ... and 1000 characters more")
+    assert visible("a" * 3000).endswith("a ... and 1000 more characters")
     assert visible("a" + "\u0300" * 5) == "a" + "\u0300" * 3 + r"\u{300}" * 2
     assert visible(CONTROLS[:-1]) == SHOWN
 

@@ -131,7 +131,7 @@ def test_where_the_recipe_hides_series_uids_no_path_shows_one(inputs, tmp_path):
     assert "1.2.826.0.1.7" not in (out / NAME).read_text()
     assert {row["path"] for row in rows_of(out)} >= {LEFT_OUT, "QZXSMITH_JOHN/ct"}
     assert all(row["series_uid"].startswith("2.25.") for row in rows_of(out) if row["status"] == "done")
-    with pytest.raises(InputError, match="called after a series UID, which the recipe hides"):
+    with pytest.raises(InputError, match="would show the series UID, which the recipe hides"):
         run([inputs / "1.2.826.0.1.7.3.mhd"], tmp_path / "other", HIDDEN, by="folder")
     assert not (tmp_path / "other").exists()
 
@@ -203,7 +203,7 @@ def test_another_store_has_it_too(inputs, tmp_path):
     assert (new / NAME).read_bytes() == (out / NAME).read_bytes()
     assert not [fault for fault in verify(new) if isinstance(fault, Fault)]
     (out / NAME).write_bytes(b"id\n")
-    with pytest.raises(InputError, match=r"scans\.csv: is missing or does not match SHA256SUMS"):
+    with pytest.raises(InputError, match=r"scans\.csv: does not match SHA256SUMS"):
         list(convert_run(out, tmp_path / "again", file_format="npy"))
 
 
@@ -334,7 +334,7 @@ def test_a_run_under_other_names_is_refused_and_told_which(inputs, tmp_path, fir
     out, alone = tmp_path / "out", inputs / "LIDC-IDRI-0314"
     run([alone], out, by=first)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    with pytest.raises(OutputError, match=f"holds these scans under other names, .*give --name-by {first}"):
+    with pytest.raises(OutputError, match=f"contains these scans under other names, .*give --name-by {first}"):
         run([alone], out, by=second)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     assert [row.status for row in run([alone], out, by=first)] == ["done"]

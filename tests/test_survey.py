@@ -53,7 +53,7 @@ def call(capsys, *words):
 
 
 def refusals(found):
-    return {row.code: row.shown for row in found.refused}
+    return {row.code: row.full_reason for row in found.refused}
 
 
 def notes(found):
@@ -146,7 +146,7 @@ def test_a_failed_download_is_refused_by_name(patients, name, content, says):
     found = batch.survey([patients])
     assert len(found.refs) == 1
     (row,) = found.refused
-    assert row.shown.startswith(f"{patients}/P2: none of 3 files is a slice that can be read: {says}")
+    assert row.full_reason.startswith(f"{patients}/P2: none of 3 files is a readable slice: {says}")
 
 
 def test_what_is_not_called_like_a_slice_is_no_scan(patients):
@@ -170,7 +170,7 @@ def test_a_folder_that_may_not_be_opened_has_a_line(patients, monkeypatch):
     monkeypatch.setattr(os, "scandir", scandir)
     found = batch.survey([patients])
     assert len(found.refs) == 1
-    assert "locked: the folder may not be opened" in refusals(found)["unreadable"]
+    assert "locked: the folder cannot be opened" in refusals(found)["unreadable"]
 
 
 def test_archives_and_other_images_are_counted(patients):
@@ -263,8 +263,8 @@ def test_a_label_map_and_gray_values_are_refused_with_their_cause(phantom, tmp_p
     assert {row.code for row in rows if row.status == "refused"} == {"not-hu"}
     for name, text in says.items():
         assert call(capsys, "convert", tmp_path / "in" / f"{name}.nrrd", tmp_path / "x.nii")[0] == 1
-        assert any(f"{name}.nrrd" in row.shown and text in row.reason for row in rows)
-    with pytest.raises(hilum.UnsupportedError, match="no Hounsfield units"):
+        assert any(f"{name}.nrrd" in row.full_reason and text in row.reason for row in rows)
+    with pytest.raises(hilum.UnsupportedError, match="not Hounsfield units"):
         hilum.preprocess(hilum.read(tmp_path / "in" / "mask.nrrd"), hilum.recipe("default"))
 
 
@@ -344,7 +344,7 @@ def test_a_scan_is_named_as_its_table_names_it(capsys, volumes, phantom, tmp_pat
     assert call(capsys, *words, "--series-uid", "case001")[0] == 0
     assert call(capsys, *words, "--series-uid", "patient 7")[0] == 0
     status, _, err = call(capsys, *words, "--series-uid", "case009")
-    assert (status, "no row is of case009" in err) == (1, True)
+    assert (status, "no row for the series case009" in err) == (1, True)
 
 
 def test_a_scan_without_a_row_is_not_called_annotated(series, phantom, tmp_path):
@@ -491,7 +491,7 @@ def test_info_reads_pixels_or_says_that_it_did_not(capsys, series, tmp_path):
     assert (status, "conflicting-duplicates" in out) == (1, True)
     assert call(capsys, "convert", tmp_path / "in", tmp_path / "x.nii")[0] == 1
     status, out, _ = call(capsys, "info", tmp_path / "in", "--headers")
-    assert (status, "pixels not looked at" in out) == (0, True)
+    assert (status, "pixels not checked" in out) == (0, True)
     (told,) = json.loads(call(capsys, "info", tmp_path / "in", "--headers", "--json")[1])
     assert (told["usable"], told["pixels_read"]) == (True, False)
 

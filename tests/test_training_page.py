@@ -11,7 +11,7 @@ import pytest
 
 from hilum import batch, cli
 from hilum.cli import app
-from hilum.io import read
+from hilum.io.scan_files import read
 from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.recipes import parse_recipe

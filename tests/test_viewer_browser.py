@@ -26,7 +26,7 @@ from matplotlib import image
 
 import hilum
 from hilum import cli
-from hilum.outputs.finished import AGAIN
+from hilum.outputs.checksums import RERUN
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_luna16
 
@@ -644,7 +644,7 @@ def test_a_swapped_scan_is_not_shown_and_one_that_nothing_vouches_for_has_a_word
     with served(tmp_path / "out") as (address, _), browser(width=WIDE, height=HIGH) as page:
         page.call("Emulation.setDeviceMetricsOverride", width=WIDE, height=HIGH, deviceScaleFactor=1, mobile=False)
         page.open(address)
-        told = f"{first}: scans/{first}/ct.nii.gz: does not match its checksum; {AGAIN}"
+        told = f"{first}: scans/{first}/ct.nii.gz: does not match its checksum; {RERUN}"
         assert page.until("document.getElementById('trouble').textContent", told) == told
         assert page.run("document.getElementById('at-crosshair').textContent") == ""
         assert page.run("document.getElementById('doubt').hidden")

@@ -15,8 +15,7 @@ from served import ask, post, started
 import hilum
 from hilum.errors import FormatError
 from hilum.ops.preview import draw_preview
-from hilum.outputs.checksums import file_sha256
-from hilum.outputs.finished import AGAIN
+from hilum.outputs.checksums import RERUN, file_sha256
 from hilum.outputs.ledger import append_row, rewrite_ledger
 from hilum.outputs.ledger_rows import Row
 from hilum.outputs.store import store_scan
@@ -102,7 +101,7 @@ def test_a_file_of_another_scan_is_not_shown(run, name):
     for path in ("", "/ct.nii", "/lungs.nii", "/right.stl"):
         answer = asked(f"/api/scans/0{path}")
         assert answer.status_code == 422
-        assert answer.json() == {"error": f"scans/ct-a/{name}: does not match its checksum; {AGAIN}"}
+        assert answer.json() == {"error": f"scans/ct-a/{name}: does not match its checksum; {RERUN}"}
     assert asked("/api/scans/1/ct.nii").status_code == 200
 
 
@@ -114,7 +113,7 @@ def test_the_whole_folder_of_another_scan_is_not_shown(run):
     row = asked.row()
     assert (row["flags"], row["viewable"], row["nodules"], row["right_ml"]) == (["changed"], True, None, None)
     assert told["flags"] != ["changed"]
-    again = "run it again with the same command: that makes it anew"
+    again = "run the same command again: it repairs the output"
     for path in ("", "/ct.nii", "/thumbnail.png"):
         answer = asked(f"/api/scans/0{path}")
         assert answer.status_code == 422

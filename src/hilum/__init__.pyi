@@ -10,8 +10,8 @@ from .errors import RecipeError as RecipeError
 from .errors import SeriesError as SeriesError
 from .errors import UnsupportedError as UnsupportedError
 from .geometry import Geometry as Geometry
-from .io import read as read
-from .io import write as write
+from .io.scan_files import read as read
+from .io.scan_files import write as write
 from .ops.froc import Froc as Froc
 from .ops.froc import froc as froc
 from .ops.intensity import WINDOW_PRESETS as WINDOW_PRESETS

@@ -1,4 +1,4 @@
-"""The one place that knows the operating system: which process wrote something, whether it lives, locks, the disk."""
+"""The operating system: identity and life of processes, locks, forcing folders to the disk."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _TAG = re.compile(r"([0-9a-f]{8})-([0-9a-f]+)-([0-9a-f]+)-([0-9a-f]+)")
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A process, told apart from every other: also from one that has its number later, or on another machine.
+    """A process, distinct from later processes with the same number and from processes on other machines.
 
     Parameters
     ----------
     machine : str
-        Eight hexadecimal digits that change with the machine and with each of its starts.
+        Eight hexadecimal digits that differ for each machine and each of its boots.
     space : int
-        The namespace in which `pid` counts: a container has one of its own. 0 where the system has none.
+        The namespace of `pid`; each container has its own. 0 on systems without namespaces.
     pid : int
     started : int
-        When it started, in a unit of the system's own.
+        When it started, in a unit of the system.
     """
 
     machine: str
@@ -43,12 +43,12 @@ class Process:
     started: int
 
     def __str__(self) -> str:
-        """Write it so that `parse_process` reads it; fit for a file's name."""
+        """Format it for `parse_process`; valid in a file name."""
         return f"{self.machine}-{self.space:x}-{self.pid:x}-{self.started:x}"
 
 
 def parse_process(text: str) -> Process | None:
-    """Read what ``str(process)`` wrote.
+    """Parse the result of ``str(process)``.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def parse_process(text: str) -> Process | None:
     Returns
     -------
     Process or None
-        None where the text has another form.
+        None if the text is malformed.
     """
     match = _TAG.fullmatch(text)
     if match is None:
@@ -66,17 +66,17 @@ def parse_process(text: str) -> Process | None:
 
 
 def this_process() -> Process:
-    """Tell which process this is.
+    """Identify this process.
 
     Returns
     -------
     Process
     """
-    return _process(os.getpid())  # by its number: a forked child is another one
+    return _process(os.getpid())  # the cache is by number: a forked child differs
 
 
 def is_alive(process: Process) -> bool | None:
-    """Tell whether a process lives.
+    """Check whether a process is alive.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def is_alive(process: Process) -> bool | None:
     Returns
     -------
     bool or None
-        None where this process cannot tell: the other is of another machine or container, or hidden from us.
+        None if this process cannot find out: the other one is on another machine, in another container, or hidden.
     """
     if (process.machine, process.space) != (_machine(), _space()):
         return None
@@ -94,7 +94,7 @@ def is_alive(process: Process) -> bool | None:
 
 
 def is_here(process: Process) -> bool:
-    """Tell whether a process ran on this machine since its last start, in whatever container.
+    """Check whether a process ran on this machine since its last boot, in any container.
 
     Parameters
     ----------
@@ -108,17 +108,17 @@ def is_here(process: Process) -> bool:
 
 
 def lock_handle(handle: int) -> bool | None:
-    """Try to lock an open file or folder for this process alone, without waiting.
+    """Try to lock an open file or folder exclusively, without waiting.
 
     Parameters
     ----------
     handle : int
-        A file descriptor. The lock ends when its last copy is closed, however the process ends.
+        A file descriptor. The system releases the lock when its last copy is closed, at the latest with the process.
 
     Returns
     -------
     bool or None
-        Whether it is locked now; None where the file system has no locks.
+        Whether it is locked now; None if the file system has no locks.
     """
     if sys.platform == "win32":
         return None
@@ -132,7 +132,7 @@ def lock_handle(handle: int) -> bool | None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk; a file system that cannot do that for folders is left alone.
+    """Force the names in a folder to the disk, if the file system can do that for folders.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def newest_change(path: Path) -> float:
-    """Find when a file, or anything in a folder, was changed last.
+    """Find the time of the last change to a file, or to anything in a folder.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def newest_change(path: Path) -> float:
     Returns
     -------
     float
-        Seconds since 1970; 0 where nothing can be looked at.
+        Seconds since 1970; 0 if nothing is accessible.
     """
     return max(_changes(path), default=0.0)
 
@@ -196,11 +196,11 @@ def _space() -> int:
 
 
 _HIDDEN = -1
-"""In place of the start of a process that is there and shows nothing of itself."""
+"""The start time of a process that exists but shows no details."""
 
 
 def _started(pid: int) -> int | None:
-    """When a process started; None where there is none, or only its exit status is left of it."""
+    """When a process started; None if it does not exist or is a zombie."""
     with suppress(OSError, IndexError, ValueError):
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         return None if fields[0] in {b"Z", b"X"} else int(fields[19])
@@ -209,8 +209,8 @@ def _started(pid: int) -> int | None:
     try:
         if Path("/proc/self/stat").exists():
             return _HIDDEN if psutil.pid_exists(pid) else None
-        found = psutil.Process(pid)
-        return None if found.status() == psutil.STATUS_ZOMBIE else round(found.create_time() * 1000)
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time() * 1000)
     except psutil.NoSuchProcess:
         return None
     except psutil.Error:

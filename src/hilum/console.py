@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from hilum.scan import Scan
 
 
-def describe(scan: Scan) -> str:
-    """Describe a scan in one line.
+def describe_volume(scan: Scan) -> str:
+    """Describe the size and HU range of a scan in one line.
 
     Parameters
     ----------

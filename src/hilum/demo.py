@@ -1,4 +1,4 @@
-"""The main job on a scan that needs no download: a phantom chest, through every room of hilum."""
+"""A demonstration without any download: preprocess a phantom chest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from hilum import batch
 from hilum._kernels.intensity.rescale import RULE_SIZE, shift, shift_files
 from hilum.errors import OutputError
-from hilum.io import read
+from hilum.io.scan_files import read
 from hilum.ops.lungs.segment import segment_lungs
 from hilum.ops.resample import resample
 from hilum.outputs.finished import read_record
@@ -32,26 +32,26 @@ SHAPE, SPACING = (140, 256, 256), (2.5, 1.4, 1.4)
 
 
 def demo(out: Path) -> str:
-    """Write a phantom scan as DICOM with annotations, preprocess it, and draw it.
+    """Write a phantom scan as DICOM with annotations, preprocess it, and draw a picture.
 
     Parameters
     ----------
     out : Path
-        The folder to fill: ``input`` holds the DICOM series and its annotations.csv, ``output`` the run,
-        ``overview.png`` the picture.
+        The folder to fill: DICOM series and annotations.csv in ``input``, the run in ``output``, and the picture
+        ``overview.png``.
 
     Returns
     -------
     str
-        A few lines that say what was made, and what to look at.
+        A few lines about the result.
 
     Raises
     ------
     OutputError
-        If the folder cannot be written, or the run did not end well.
+        If the folder cannot be written, or the run failed.
     """
     if out.exists() and any(out.iterdir()) and not (out / "input" / "annotations.csv").is_file():
-        raise OutputError("the folder is in use and holds no earlier demo", where=out, do="choose another --out")
+        raise OutputError("is not empty and not from an earlier demo", where=out, do="choose another --out")
     shutil.rmtree(out, ignore_errors=True)
     phantom = make_phantom(seed=2017, shape=SHAPE, spacing=SPACING)
     series = write_dicom_series(phantom, out / "input" / "series")
@@ -64,12 +64,12 @@ def demo(out: Path) -> str:
     folder = out / "output" / "scans" / rows[0].id
     record = read_record(folder)
     if record is None:
-        raise OutputError("the run left no finished scan", where=folder)
-    lines = [_told(folder, record)]
+        raise OutputError("the run wrote no finished scan", where=folder)
+    lines = [_describe(folder, record)]
     try:
         from hilum.pictures.overview import overview
     except ImportError:
-        lines.append("no picture: matplotlib is missing (pip install 'hilum[plots]')")
+        lines.append("no picture: matplotlib is not installed (pip install 'hilum[plots]')")
     else:
         overview(read_finished(folder, record)).savefig(out / "overview.png", dpi=80)
         lines.append(f"look at {out / 'overview.png'}")
@@ -77,13 +77,13 @@ def demo(out: Path) -> str:
 
 
 def compile_kernels() -> None:
-    """Do once on a tiny phantom what scans and recipes can ask for, so that the compiled kernels are kept."""
+    """Run every recipe on a tiny phantom, so that the kernels are compiled and cached."""
     scan = make_phantom(seed=1, shape=(40, 64, 64), spacing=(8.0, 6.0, 6.0)).scan
     for chosen in RECIPES.values():
         preview_of(preprocess(scan, chosen), chosen)
-    fine = resample(scan.ct, spacing=(8.0, 3.0, 3.0))  # slices that lie as asked for are passed on another way
+    fine = resample(scan.ct, spacing=(8.0, 3.0, 3.0))  # equal slice spacing takes another kernel
     segment_lungs(fine, method="tutorial2d")
-    for stored in (np.int16, np.uint16):  # DICOM's pixels
+    for stored in (np.int16, np.uint16):  # DICOM pixels
         frame = np.zeros((2, 2), stored)
         shift(frame, np.zeros(RULE_SIZE, np.int64), out=np.empty((2, 2), np.int16))
         none = np.empty((0, 3), np.int64), np.empty((0, RULE_SIZE), np.int64)
@@ -99,7 +99,7 @@ def _write_annotations(phantom: Phantom, path: Path, series_uid: str) -> Path:
     return path
 
 
-def _told(folder: Path, record: ScanRecord) -> str:
+def _describe(folder: Path, record: ScanRecord) -> str:
     grid, source = record.geometry, record.source_geometry
     return "\n".join([
         f"{folder}: {', '.join(record.files)}, scan.json",

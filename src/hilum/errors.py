@@ -1,4 +1,4 @@
-"""The exception tree; every message says where, what was found, and what to do, in one line."""
+"""Exceptions. Every message is one line: where, what is wrong, and what to do."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
     from pathlib import PurePath
 
 LINE_LIMIT = 300
-"""The longest message, in characters: a refusal is one line that a terminal and a ledger can hold."""
+"""The longest message, in characters."""
 
 _WHERE_LIMIT = 110
 
 
 def one_line(text: object, *, limit: int = LINE_LIMIT) -> str:
-    """Make text from anywhere safe to print: one line, no control characters, bounded.
+    """Make any text safe to print: one line, without control characters, of limited length.
 
     Parameters
     ----------
     text : object
         Anything; its ``str`` is used. Text from files can hold terminal escape codes and line breaks.
     limit : int
-        The most characters returned; a longer text ends in an ellipsis.
+        Largest number of characters; a longer text ends in an ellipsis.
 
     Returns
     -------
@@ -31,8 +31,8 @@ def one_line(text: object, *, limit: int = LINE_LIMIT) -> str:
         Printable text without line breaks.
     """
     raw = str(text)[: 4 * limit]
-    kept = "".join(" " if c.isspace() else "?" if unicodedata.category(c)[0] == "C" else c for c in raw)
-    line = " ".join(kept.split())
+    printable = "".join(" " if c.isspace() else "?" if unicodedata.category(c)[0] == "C" else c for c in raw)
+    line = " ".join(printable.split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
@@ -42,18 +42,18 @@ def _short_where(where: str | PurePath) -> str:
 
 
 class HilumError(Exception):
-    """Whatever hilum refuses or fails at, on purpose.
+    """The base class of the errors that hilum raises.
 
     Parameters
     ----------
     what : str
-        What was found, and what was expected instead.
+        What is wrong, and what was expected.
     where : str or path, optional
         The file, folder, series or option concerned.
     do : str, optional
-        The next step for the person reading it.
+        What to do about it.
     code : str, optional
-        A short, stable name of the reason (``"truncated"``), for ledgers and programs.
+        A short, stable name of the reason (``"truncated"``), for the ledger and for programs.
     """
 
     code = "error"
@@ -67,7 +67,7 @@ class HilumError(Exception):
         super().__init__(head + one_line(what, limit=LINE_LIMIT - len(head) - len(tail)) + tail)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Survive pickling between processes with every part intact."""
+        """Rebuild from all parts, so that the error can be pickled."""
         return _rebuild, (type(self), self.what, self.where, self.do, self.code)
 
 
@@ -76,21 +76,21 @@ def _rebuild(kind: type[HilumError], what: str, where: str | PurePath | None, do
 
 
 class InputError(HilumError, ValueError):
-    """An input that cannot be used as it is: refused, nothing written."""
+    """An input that cannot be used; nothing is written."""
 
     code = "bad-input"
 
 
 class MissingInputError(InputError, FileNotFoundError):
-    """A path that does not exist, or a folder without anything to read."""
+    """A path that does not exist, or a folder with nothing to read."""
 
     code = "missing"
 
-    __str__ = Exception.__str__  # OSError would put its own format before ours
+    __str__ = Exception.__str__  # not the format of OSError
 
 
 class FormatError(InputError):
-    """A file that is not what it says it is: truncated, malformed, of another kind."""
+    """A file that is truncated, malformed or of another format."""
 
     code = "format"
 
@@ -102,19 +102,19 @@ class UnsupportedError(InputError):
 
 
 class SeriesError(InputError):
-    """Slices that do not make one trustworthy volume."""
+    """Slices that do not form one reliable volume."""
 
     code = "series"
 
 
 class GeometryError(InputError):
-    """A grid that is not one: a spacing of zero, directions that are no axes, a size of nothing."""
+    """An invalid grid: zero spacing, directions that are not orthogonal unit vectors, zero size."""
 
     code = "geometry"
 
 
 class AnnotationError(InputError):
-    """Annotations that cannot be trusted: a missing column, a diameter of zero, text for a number."""
+    """Invalid annotations: a missing column, a diameter of zero, text instead of a number."""
 
     code = "annotation"
 
@@ -133,21 +133,21 @@ class OutputError(HilumError, OSError):
     __str__ = Exception.__str__
 
 
-def name_some(shown: Iterable[str], limit: int = 3) -> str:
-    """Name a few things of many, and count the rest.
+def name_some(names: Iterable[str], limit: int = 3) -> str:
+    """List a few names, and count the rest.
 
     Parameters
     ----------
-    shown : iterable of str
-        Names that are fit to print.
+    names : iterable of str
+        Names that are safe to print.
     limit : int
-        How many are named.
+        How many to list.
 
     Returns
     -------
     str
-        ``a, b, c and 4 more``; each name once.
+        ``a, b, c and 4 more``, without duplicates.
     """
-    names = list(dict.fromkeys(shown))
-    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest
+    unique = list(dict.fromkeys(names))
+    rest = f" and {len(unique) - limit} more" if len(unique) > limit else ""
+    return ", ".join(unique[:limit]) + rest

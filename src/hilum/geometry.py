@@ -1,7 +1,7 @@
-"""Where a grid of voxels lies in the patient.
+"""The geometry of a voxel grid in the patient.
 
-One rule, never broken: voxel things are (z, y, x); world things are (x, y, z) in LPS millimetres
-(x grows to the patient's left, y to the back, z to the head), as DICOM and ITK have it.
+One rule holds everywhere: voxel indices are (z, y, x); world points are (x, y, z) in LPS millimeters
+(x grows to the patient's left, y to the back, z to the head), as in DICOM and ITK.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ IDENTITY_DIRECTION: tuple[Vector, Vector, Vector] = (
 """Array axes z, y, x along the patient's head, back and left: a plain supine axial scan."""
 
 _UNIT_TOLERANCE = 1e-3
-"""Direction cosines come as decimal text with four digits at worst; beyond that they are no unit vectors."""
+"""Tolerance for the length of a direction vector: direction cosines may be text with only four digits."""
 
 _ORTHOGONAL_TOLERANCE = 2e-3
-"""Cosine of the angle between two axes (0.1 degrees); beyond that the grid is sheared, not rounded."""
+"""Largest cosine of the angle between two axes (0.1 degrees off); beyond it the grid is sheared."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """A regular grid in the patient's space.
+    """A regular grid in the patient.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class Geometry:
 
     @property
     def voxel_volume(self) -> float:
-        """Volume of one voxel in cubic millimetres."""
+        """Volume of one voxel in cubic millimeters."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
     @property
@@ -136,7 +136,7 @@ class Geometry:
         return _apply(self.inverse_affine, world)
 
     def contains(self, world: ArrayLike) -> NDArray[np.bool_]:
-        """Whether world positions lie in the grid, voxel edges included.
+        """Whether world positions lie in the grid, including the outer half of the edge voxels.
 
         Parameters
         ----------
@@ -155,25 +155,25 @@ class Geometry:
         Parameters
         ----------
         start, stop : sequence of int, (z, y, x)
-            First voxel, and one past the last, as in a slice. The box may reach beyond the grid (padding).
+            First voxel, and one past the last, as in a Python slice. The box may reach beyond the grid (padding).
 
         Returns
         -------
         Geometry
-            Every voxel keeps its place in the world.
+            Every voxel keeps its world position.
         """
         origin = self.index_to_world(np.asarray(start, float))
         shape = tuple(int(b) - int(a) for a, b in zip(start, stop, strict=True))
         return Geometry(cast("tuple[int, int, int]", shape), self.spacing, _vector(origin, "origin"), self.direction)
 
     def isclose(self, other: Geometry, *, tolerance: float = 1e-3) -> bool:
-        """Whether two grids put every voxel at the same place.
+        """Whether two grids have every voxel at the same position.
 
         Parameters
         ----------
         other : Geometry
         tolerance : float, voxels
-            The largest distance allowed between the same corner of both grids, as a share of a voxel.
+            Largest distance allowed between corresponding corners, as a fraction of a voxel.
 
         Returns
         -------

@@ -171,7 +171,7 @@ def reason_line(row: Row) -> str:
     -------
     str
     """
-    reason = row.shown or row.reason
+    reason = row.full_reason or row.reason
     return one_line(reason if row.id.startswith("input-") else f"{row.id}: {reason}")
 
 

@@ -1,4 +1,4 @@
-"""A scan, what is known about it, and the ticket by which a batch names it."""
+"""A scan with its nodules and notes, and a reference to a scan."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ RIGHT_LUNG, LEFT_LUNG, AIRWAYS = 1, 2, 3
 """Labels of a lung mask. The patient's right is where LPS x is smaller. Airways are labeled only on request."""
 
 Label = int | float | str
-"""What a data set may say of a scan: a fold, a diagnosis."""
+"""A label that a data set gives a scan: a fold, a diagnosis."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """One oddity met in a scan, and what was done about it.
+    """One oddity of a scan, and what hilum did about it.
 
     Parameters
     ----------
     code : str
         Short and stable: ``"padding-to-air"``, ``"duplicate-slices"``.
     text : str
-        One line for a person; never a patient's name or other free text from a file.
+        One line; never a patient's name or other free text from a file.
     shown : str
-        The same for the person at the screen, where it names files or folders whose names must not leave; it is
-        never written.
+        The line for the terminal, if it names files or folders that could identify a patient. It is never written to
+        a file.
     """
 
     code: str
@@ -50,8 +50,8 @@ class Note:
         return f"{self.code}: {self.text}"
 
     @property
-    def told(self) -> str:
-        """The note as the screen has it."""
+    def terminal_text(self) -> str:
+        """The note as the terminal shows it."""
         return f"{self.code}: {self.shown or self.text}"
 
 
@@ -62,20 +62,20 @@ class Reading:
     Parameters
     ----------
     reader : int
-        1, 2, ...: tells the readers of one scan apart, and nobody across scans.
+        1, 2, ...: distinguishes the readers of one scan; the numbers of two scans are unrelated.
     grid : Geometry
-        The slices on which the outlines were drawn. The outlines may lie on slices beyond it.
+        The slices on which the outlines were drawn. Outlines may lie on further slices.
     contours : tuple of ndarray, each shape (n, 3), (x, y, z), LPS mm
-        What the reader outlined: a closed line along centers of pixels of one slice each.
+        Outlines: each a closed line through pixel centers of one slice.
     holes : tuple of ndarray, each shape (n, 3), (x, y, z), LPS mm
-        What the reader took out of it again.
+        Outlines of regions that are excluded.
     scores : mapping of str to float
         The reader's ratings (malignancy, subtlety, ...).
 
     Raises
     ------
     AnnotationError
-        If an outline is no list of finite points, or there is none but holes.
+        If an outline is not a list of finite points, or there are only holes.
     """
 
     reader: int
@@ -86,21 +86,21 @@ class Reading:
 
     def __post_init__(self) -> None:
         if not self.contours:
-            raise AnnotationError("a reading without an outline")
+            raise AnnotationError("a reading has no outline")
         object.__setattr__(self, "contours", tuple(map(_outline, self.contours)))
         object.__setattr__(self, "holes", tuple(map(_outline, self.holes)))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild through the constructor; a read-only mapping does not pickle by itself."""
+        """Rebuild through the constructor, because a read-only mapping cannot be pickled."""
         return Reading, (self.reader, self.grid, self.contours, self.holes, dict(self.scores))
 
 
 def _outline(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    kept = np.array(points, np.float64)
-    if kept.ndim != 2 or kept.shape[1] != 3 or not len(kept) or not np.isfinite(kept).all():
-        raise AnnotationError(f"an outline of shape {kept.shape} is not a list of finite (x, y, z) points in mm")
-    kept.flags.writeable = False
-    return kept
+    copy = np.array(points, np.float64)
+    if copy.ndim != 2 or copy.shape[1] != 3 or not len(copy) or not np.isfinite(copy).all():
+        raise AnnotationError(f"an outline of shape {copy.shape} is not a list of finite (x, y, z) points in mm")
+    copy.flags.writeable = False
+    return copy
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,9 +113,9 @@ class Nodule:
     diameter_mm : float
         A diameter, not a radius.
     readings : tuple of Reading
-        What each reader outlined; empty where only a sphere is known.
+        The outlines of each reader; empty if only a sphere is known.
     scores : mapping of str to float
-        Ratings (malignancy, subtlety, ...), the readers' means; or a detector's probability.
+        Mean ratings of the readers (malignancy, subtlety, ...), or a detector's probability.
 
     Raises
     ------
@@ -135,43 +135,43 @@ class Nodule:
             raise AnnotationError(f"nodule diameter is {self.diameter_mm} mm, expected a positive number")
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild through the constructor; a read-only mapping does not pickle by itself."""
+        """Rebuild through the constructor, because a read-only mapping cannot be pickled."""
         return Nodule, (self.center, self.diameter_mm, self.readings, dict(self.scores))
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """One CT scan with all that belongs to it.
+    """One CT scan with its masks, nodules, notes and measurements.
 
     Parameters
     ----------
     series_uid : str
-        The DICOM Series Instance UID; where there is none the file's stem, if that shows no person, or a made-up name.
+        The DICOM Series Instance UID. Without one: the file's stem if it cannot identify a patient, or a made-up name.
     ct : Volume
         int16 Hounsfield units on the scan's own grid.
     nodules : tuple of Nodule
     annotated : bool
-        Whether somebody looked for nodules: no nodule in an annotated scan is knowledge, elsewhere it is none.
+        Whether the scan was searched for nodules. Only then does an empty `nodules` mean that there are none.
     lungs : Mask or None
-        Labels `RIGHT_LUNG` and `LEFT_LUNG`, if they are known.
+        Labels `RIGHT_LUNG` and `LEFT_LUNG`.
     nodule_mask : Mask or None
-        Labels 1, 2, ... in the order of `nodules`, where they were drawn on a grid.
+        Labels 1, 2, ... in the order of `nodules`.
     notes : tuple of Note
-        Every oddity met, and what was done about it.
+        Every oddity, and what hilum did about it.
     figures : mapping of str to float
-        What was measured on the scan, each name ending in its unit: ``lung_right_ml``, ``lung_mean_hu``.
+        Measurements of the scan; each name ends in its unit: ``lung_right_ml``, ``lung_mean_hu``.
     nodule_figures : tuple of mapping of str to float
-        What was measured on each nodule, in the order of `nodules`: ``voxels``, ``mean_hu``, ``inside_lungs``.
+        Measurements of each nodule, in the order of `nodules`: ``voxels``, ``mean_hu``, ``inside_lungs``.
     labels : mapping of str to number or str
-        What a data set says of the whole scan: ``fold``, ``cancer``.
+        Labels that a data set gives the scan: ``fold``, ``cancer``.
     locations : mapping of str to ndarray, each shape (n, 4)
-        Places that are no nodules, by kind: x, y, z in LPS mm and one number. ``candidates`` have their class (1 at a
-        nodule, 0 elsewhere), ``excluded`` findings their diameter in mm, -1 where it is unknown.
+        Positions other than nodules, by kind: x, y, z in LPS mm and one number. For ``candidates`` it is the class (1
+        at a nodule, 0 elsewhere), for ``excluded`` findings the diameter in mm, -1 if unknown.
     slice_uids : tuple of str
-        The SOP Instance UID of each slice of the scan as it was read, by which readers name slices; empty text for
-        a slice that no file holds. Empty where the scan was not read from DICOM slices.
+        The SOP Instance UID of each slice of the original scan; an empty string for an interpolated slice. Empty if the
+        scan was not read from DICOM slices.
     acquisition : mapping of str to number or str
-        How the scan was made, as its DICOM headers say: ``kernel``, ``slice_thickness_mm``. Nothing is decided by it.
+        Acquisition parameters from the DICOM headers: ``kernel``, ``slice_thickness_mm``. hilum only stores them.
     """
 
     series_uid: str
@@ -189,7 +189,7 @@ class Scan:
     acquisition: Mapping[str, Label] = field(default_factory=lambda: MappingProxyType({}))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild through the constructor; a read-only mapping does not pickle by itself."""
+        """Rebuild through the constructor, because a read-only mapping cannot be pickled."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         plain = {name: dict(values[name]) for name in ("figures", "labels", "locations", "acquisition")}
         return _rebuild_scan, ({**values, **plain, "nodule_figures": tuple(map(dict, self.nodule_figures))},)
@@ -200,24 +200,24 @@ def _rebuild_scan(values: dict[str, Any]) -> Scan:
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
-    """What the tables of a data set say of one scan, read once for all of its scans.
+class DatasetEntry:
+    """What the tables of a data set say about one scan. The tables are read once for all scans.
 
     Parameters
     ----------
     annotated : bool
-        Whether the data set lists nodules, of this scan or of others.
+        Whether the data set lists nodules, for this scan or others.
     nodules : tuple of Nodule
     labels : mapping of str to number or str
-        As `Scan` has them.
+        As in `Scan`.
     locations : mapping of str to ndarray, each shape (n, 4)
-        As `Scan` has them.
+        As in `Scan`.
     lungs : Path or None
         A lung mask that comes with the data set.
     notes : tuple of Note
-        What was odd in the scan's rows.
+        Oddities of the scan's rows.
     refusal : HilumError or None
-        Why the scan cannot be used: raised when it is loaded, so that it costs this scan alone.
+        Why the scan cannot be used. It is raised when this scan is loaded, so that it does not stop the others.
     """
 
     annotated: bool = False
@@ -231,32 +231,32 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class ScanRef:
-    """The unit of work of a batch: enough to load one scan, and tiny.
+    """A reference to one scan: small, and enough to load it.
 
     Parameters
     ----------
     dataset : str
         Name of the adapter that loads it, a key of ``hilum.datasets.DATASETS``.
     scan_id : str
-        Made by hilum of ``[A-Za-z0-9._-]``; names the scan's output folder.
+        Name of the scan's output folder, of the characters ``[A-Za-z0-9._-]``.
     path : Path
         The file or folder to read.
     series_uid : str
-        Which series of a folder; empty where the path holds one scan.
+        Which series of a folder; empty if the path holds one scan.
     annotations : Path or None
-        Where the scan's nodules are listed.
-    known : Known or None
-        What the data set's tables say of it, where they were read for all scans at once.
+        The file that lists the scan's nodules.
+    known : DatasetEntry or None
+        What the data set's tables say about it.
     files : tuple of str
-        The files of the series, relative to `path`, as the listing found them; empty where it opened none.
+        The files of the series, relative to `path`; empty if the listing opened no files.
     source : str
-        The input of the run that it was found in: its name, or where there are several what tells them apart.
+        Name of the input of the run that holds it; with several inputs, a name that distinguishes them.
     place : str
-        Where it lies in that input: `path` relative to it, its parts separated by ``/``.
+        `path` relative to that input, with ``/`` between its parts.
     case : str
-        What a public data set calls the case (``LIDC-IDRI-0314``); empty where none does.
+        The case in a public data set (``LIDC-IDRI-0314``); empty elsewhere.
     uid_id : str
-        The id by the series UID, where `scan_id` is another on request.
+        The id made from the series UID, if `scan_id` was made from something else.
     """
 
     dataset: str
@@ -264,7 +264,7 @@ class ScanRef:
     path: Path
     series_uid: str = ""
     annotations: Path | None = None
-    known: Known | None = field(default=None, compare=False)
+    known: DatasetEntry | None = field(default=None, compare=False)
     files: tuple[str, ...] = field(default=(), compare=False, repr=False)
     source: str = field(default="", compare=False)
     place: str = field(default="", compare=False)

@@ -1,4 +1,4 @@
-"""Help for tests of code that uses hilum: Hypothesis strategies and comparisons that say what differs."""
+"""Help for testing code that uses hilum: Hypothesis strategies, and a comparison that names the difference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def assert_same_geometry(got: Geometry, want: Geometry, *, tolerance: float = 1e-3) -> None:
-    """Fail, with the difference in words, unless two grids put every voxel at the same place.
+    """Fail with a description of the difference unless two grids have every voxel at the same position.
 
     Parameters
     ----------
@@ -45,12 +45,12 @@ def _rotation(quaternion: tuple[float, float, float, float]) -> NDArray[np.float
 
 
 def directions(*, oblique: bool = True) -> st.SearchStrategy[tuple[tuple[float, float, float], ...]]:
-    """Directions of three axes: permuted, flipped (left-handed too) and, where asked, rotated.
+    """Directions of three axes: permuted, flipped (also left-handed) and optionally rotated.
 
     Parameters
     ----------
     oblique : bool
-        Whether the axes may lie off the patient's axes.
+        Whether the axes may be oblique to the patient's axes.
 
     Returns
     -------
@@ -58,8 +58,8 @@ def directions(*, oblique: bool = True) -> st.SearchStrategy[tuple[tuple[float, 
         Three unit vectors as `Geometry` takes them.
     """
     part = st.floats(-1, 1).map(lambda v: round(v, 3))
-    turns = st.tuples(part, part, part, part).filter(lambda q: np.linalg.norm(q) > 0.1)
-    still = st.just((1.0, 0.0, 0.0, 0.0))
+    rotations = st.tuples(part, part, part, part).filter(lambda q: np.linalg.norm(q) > 0.1)
+    identity = st.just((1.0, 0.0, 0.0, 0.0))
 
     def build(parts: tuple[tuple[float, ...], list[int], list[float]]) -> tuple[tuple[float, float, float], ...]:
         quaternion, order, signs = parts
@@ -67,7 +67,7 @@ def directions(*, oblique: bool = True) -> st.SearchStrategy[tuple[tuple[float, 
         return tuple(tuple(axis) for axis in axes.tolist())
 
     signs = st.lists(st.sampled_from([1.0, -1.0]), min_size=3, max_size=3)
-    return st.tuples(turns if oblique else still, st.permutations([2, 1, 0]), signs).map(build)
+    return st.tuples(rotations if oblique else identity, st.permutations([2, 1, 0]), signs).map(build)
 
 
 @st.composite
@@ -79,7 +79,7 @@ def geometries(draw: st.DrawFn, *, max_size: int = 24, min_size: int = 1, obliqu
     max_size, min_size : int
         Bounds of the number of voxels along each axis.
     oblique : bool
-        Whether the axes may lie off the patient's axes.
+        Whether the axes may be oblique to the patient's axes.
 
     Returns
     -------
@@ -87,25 +87,25 @@ def geometries(draw: st.DrawFn, *, max_size: int = 24, min_size: int = 1, obliqu
     """
     sizes = st.integers(min_size, max_size)
     spacings = st.floats(0.3, 8.0).map(lambda v: round(v, 4))
-    places = st.floats(-900, 900).map(lambda v: round(v, 3))
+    coordinates = st.floats(-900, 900).map(lambda v: round(v, 3))
     return Geometry(
         shape=draw(st.tuples(sizes, sizes, sizes)),
         spacing=draw(st.tuples(spacings, spacings, spacings)),
-        origin=draw(st.tuples(places, places, places)),
+        origin=draw(st.tuples(coordinates, coordinates, coordinates)),
         direction=draw(directions(oblique=oblique)),  # type: ignore[arg-type]
     )
 
 
 @st.composite
 def volumes(draw: st.DrawFn, *, max_size: int = 12, min_size: int = 1, oblique: bool = True) -> Volume:
-    """CT volumes of noise in Hounsfield units, int16, on any grid.
+    """CT volumes of noise in Hounsfield units, int16, on random grids.
 
     Parameters
     ----------
     max_size, min_size : int
         Bounds of the number of voxels along each axis.
     oblique : bool
-        Whether the axes may lie off the patient's axes.
+        Whether the axes may be oblique to the patient's axes.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def volumes(draw: st.DrawFn, *, max_size: int = 12, min_size: int = 1, oblique: 
 
 @st.composite
 def masks(draw: st.DrawFn, *, max_size: int = 12, labels: int = 2, oblique: bool = True) -> Mask:
-    """Masks of random labels on any grid.
+    """Masks of random labels on random grids.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def masks(draw: st.DrawFn, *, max_size: int = 12, labels: int = 2, oblique: bool
     labels : int
         The highest label.
     oblique : bool
-        Whether the axes may lie off the patient's axes.
+        Whether the axes may be oblique to the patient's axes.
 
     Returns
     -------

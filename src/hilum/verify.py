@@ -1,4 +1,4 @@
-"""Is a finished output what was written: every file against its checksum, every scan against the ledger."""
+"""Verify a finished output: every file against its checksum, every scan against the ledger."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.errors import FormatError, MissingInputError, OutputError
+from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io.files import is_own_file
 from hilum.io.source_files import list_source_files
 from hilum.io.unfinished import is_abandoned, is_unfinished
 from hilum.outputs import checksums, ledger
-from hilum.outputs.finished import AGAIN, RECORD, files_stamp, read_record, record_sha256, scans_folder
-from hilum.outputs.folder import ADDED_LATER, OWN_FILES, recipe_text
+from hilum.outputs.checksums import RERUN, check_file
+from hilum.outputs.finished import RECORD, files_stamp, read_record, record_sha256, scans_folder
+from hilum.outputs.folder import own_file_problems, own_files, recipe_text
 from hilum.outputs.ledger_rows import FINISHED, decode_row
 from hilum.pipeline import promised_parts
 from hilum.recipes import parse_recipe, recipe_fingerprint
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     from hilum.outputs.ledger_rows import Row
     from hilum.outputs.records import FileRecord
 
-ANEW = "remove the scan's folder, then run it again with the same command"
+REMAKE = "remove the scan's folder, then run the same command again"
+"""What to do about damage that a rerun alone does not notice."""
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """What is wrong with one file or folder: where, a short stable code, and one line for a person."""
+    """A fault of one file or folder: its path, a short stable code, and one line for a person."""
 
     where: str
     code: str
@@ -37,7 +39,7 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class VerifySummary(msgspec.Struct, frozen=True, kw_only=True):
-    """How much was looked at."""
+    """How much was verified."""
 
     scans: int
     files: int
@@ -45,7 +47,7 @@ class VerifySummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify(folder: Path) -> Iterator[Fault | VerifySummary]:
-    """Hold a finished output against its checksums and its ledger, one file at a time.
+    """Compare a finished output with its checksums and its ledger, one file at a time.
 
     Parameters
     ----------
@@ -55,65 +57,58 @@ def verify(folder: Path) -> Iterator[Fault | VerifySummary]:
     Yields
     ------
     Fault or VerifySummary
-        Every fault, as it is found; last the verdict.
+        Each fault as soon as it is known; the summary at the end.
 
     Raises
     ------
     MissingInputError
-        If there is no output of a run.
+        If the folder is not the output of a run.
     """
-    scans_at = scans_folder(folder)
-    if not (folder / ledger.NAME).is_file() and not scans_at.is_dir():
+    scans_path = scans_folder(folder)
+    if not (folder / ledger.NAME).is_file() and not scans_path.is_dir():
         raise MissingInputError("no output of a run here", where=folder, do="give the --out folder of 'hilum run'")
-    names = yield from _own_files(folder)
-    files = size = scans = 0
-    promised = _promised(folder)
-    with ledger.Ledger(folder) as book:
-        for row in book.rows():
+    files = (yield from _verify_own_files(folder)) + 2
+    size = scans = 0
+    required = _required_parts(folder)
+    with ledger.Ledger(folder) as rows:
+        for row in rows.rows():
             if row.status in FINISHED:
                 scans += 1
-                for found in _scan(scans_at / row.id, row, promised):
-                    if isinstance(found, Fault):
-                        yield found
+                for result in _verify_scan(scans_path / row.id, row, required):
+                    if isinstance(result, Fault):
+                        yield result
                     else:
                         files += 1
-                        size += found
-        yield from _unlisted(scans_at, book)
-    yield VerifySummary(scans=scans, files=files + names + 2, bytes=size)
+                        size += result
+        yield from _unlisted(scans_path, rows)
+    yield VerifySummary(scans=scans, files=files, bytes=size)
 
 
-def _own_files(folder: Path) -> Generator[Fault, None, int]:
-    """The files beside the scans, and every line of the ledger; how many files the checksums are of."""
+def _verify_own_files(folder: Path) -> Generator[Fault, None, int]:
+    """Verify the files outside ``scans``, and every line of the ledger. Return the number of files with checksums."""
     path = folder / checksums.NAME
+    sums: dict[str, str] = {}
     try:
-        told = checksums.read_checksums(folder)
+        sums = checksums.read_checksums(folder)
+        if not sums:
+            yield _fault(MissingInputError("is missing: the run did not end", where=path, do=RERUN, code="unfinished"))
     except FormatError as problem:
-        yield _fault(path, "damaged", problem)
-        told = {}
-    else:
-        if not told:
-            yield _fault(path, "unfinished", FormatError("missing: the run did not end", where=path, do=AGAIN))
-    names = [name for name in OWN_FILES if name not in ADDED_LATER or name in told]
-    for name in names:
-        path = folder / name
-        if not path.is_file():
-            yield _fault(path, "missing", FormatError("missing", where=path, do=AGAIN))
-        elif told and told.get(name) != _sha256(path):
-            yield _fault(path, "checksum", FormatError(f"does not match {checksums.NAME}", where=path, do=AGAIN))
+        yield Fault(str(path), "damaged", str(problem))
+    yield from map(_fault, own_file_problems(folder, sums))
     path = folder / ledger.NAME
     if not path.is_file():
-        yield _fault(path, "missing", FormatError("missing", where=path, do=AGAIN))
+        yield _fault(MissingInputError("is missing", where=path, do=RERUN))
     else:
         lines = enumerate(ledger.read_lines(folder), start=1)
         bad = [str(n) for n, line in lines if decode_row(line, strict=True) is None]
         if bad:
-            what = f"{len(bad)} lines are not as they were written: {', '.join(bad[:5])}"
-            yield _fault(path, "damaged", FormatError(what, where=path, do=AGAIN))
-    return len(names)
+            what = f"{len(bad)} lines have changed since they were written: {', '.join(bad[:5])}"
+            yield _fault(FormatError(what, where=path, do=RERUN, code="damaged"))
+    return len(own_files(sums))
 
 
-def _promised(folder: Path) -> dict[str, list[str]]:
-    """What the run's recipe promises of each scan, by the recipe's fingerprint; empty where it cannot be read."""
+def _required_parts(folder: Path) -> dict[str, list[str]]:
+    """The parts of each scan that the run's recipe asks for, by the recipe's fingerprint; empty if it is unreadable."""
     try:
         recipe = parse_recipe(recipe_text(folder))
     except (OSError, ValueError):
@@ -121,65 +116,60 @@ def _promised(folder: Path) -> dict[str, list[str]]:
     return {recipe_fingerprint(recipe): promised_parts(recipe)}
 
 
-def _scan(folder: Path, row: Row, promised: dict[str, list[str]]) -> Iterator[Fault | int]:
-    """The faults of one scan, and the size of each file that is as it was written."""
+def _verify_scan(folder: Path, row: Row, required: dict[str, list[str]]) -> Iterator[Fault | int]:
+    """Yield the faults of one scan, and the size of each file without a fault."""
     path = folder / RECORD
     if folder.is_symlink() or not is_own_file(folder, RECORD):
-        yield _fault(path, "missing", FormatError(f"missing, and the ledger says {row.status}", where=path, do=AGAIN))
+        what = f"is missing, but the ledger says {row.status}"
+        yield _fault(MissingInputError(what, where=path, do=RERUN))
         return
     if record_sha256(folder) != row.scan_sha256:
-        yield _fault(path, "checksum", FormatError("is not what the ledger says", where=path, do=AGAIN))
+        yield _fault(FormatError("does not match the ledger", where=path, do=RERUN, code="checksum"))
     else:
         yield path.stat().st_size
     record = read_record(folder)
     if record is None:
-        what = "cannot be read, or names not all files of a scan"
-        yield _fault(path, "damaged", FormatError(what, where=path, do=AGAIN))
+        what = "cannot be read, or does not list all files of the scan"
+        yield _fault(FormatError(what, where=path, do=RERUN, code="damaged"))
         return
     if (record.scan_id, record.fingerprint) != (row.id, row.fingerprint):
-        yield _fault(path, "fingerprint", FormatError("is of another input than the ledger's", where=path, do=AGAIN))
-    if record.parts and (lost := set(promised.get(record.recipe_sha256, ())) - set(record.parts)):
-        what = f"lacks {', '.join(sorted(lost))}, which the recipe asks for"
-        yield _fault(path, "damaged", FormatError(what, where=path, do=ANEW))
-    # What shows that it was written to is made anew by itself; damage of the disk shows in the bytes alone.
-    do = ANEW if files_stamp(folder, record) == row.files_stamp else AGAIN
-    for name, facts in record.files.items():
-        yield _file(folder, name, facts, do=do)
+        what = "was made from another input than the ledger says"
+        yield _fault(FormatError(what, where=path, do=RERUN, code="fingerprint"))
+    if record.parts and (missing := set(required.get(record.recipe_sha256, ())) - set(record.parts)):
+        what = f"lacks {', '.join(sorted(missing))}, which the recipe asks for"
+        yield _fault(FormatError(what, where=path, do=REMAKE, code="damaged"))
+    # A rerun notices files with new times. Damage of the disk changes only their bytes.
+    do = REMAKE if files_stamp(folder, record) == row.files_stamp else RERUN
+    for name, file in record.files.items():
+        yield _verify_file(folder, name, file, do=do)
     for name, extra in list_source_files(folder):
         if name not in record.files and name != RECORD:
-            yield _fault(extra, "extra", FormatError("no scan.json knows it", where=extra, do="take it elsewhere"))
+            yield _fault(FormatError("is not listed in scan.json", where=extra, do="move it elsewhere", code="extra"))
 
 
-def _file(folder: Path, name: str, facts: FileRecord, *, do: str) -> Fault | int:
-    path = folder / name
-    if not is_own_file(folder, name):
-        return _fault(path, "missing", FormatError("is missing or no regular file", where=path, do=AGAIN))
-    if path.stat().st_size == facts.bytes and _sha256(path) == facts.sha256:
-        return facts.bytes
-    return _fault(path, "checksum", FormatError("does not match its checksum", where=path, do=do))
-
-
-def _sha256(path: Path) -> str:
-    """The checksum of a file; empty where it cannot be read, which no checksum is."""
+def _verify_file(folder: Path, name: str, file: FileRecord, *, do: str) -> Fault | int:
     try:
-        return checksums.file_sha256(path)
-    except (OSError, ValueError):
-        return ""
+        check_file(folder, name, file)
+    except InputError as problem:
+        if is_own_file(folder, name):
+            return _fault(FormatError(problem.what, where=folder / name, do=do, code="checksum"))
+        return _fault(problem)
+    return file.bytes
 
 
-def _unlisted(scans: Path, book: ledger.Ledger) -> Iterator[Fault]:
-    """What lies among the scans and is none that the ledger calls finished."""
+def _unlisted(scans: Path, rows: ledger.Ledger) -> Iterator[Fault]:
+    """Find the entries of ``scans`` that are not finished scans of the ledger."""
     for path in sorted(scans.iterdir()) if scans.is_dir() else ():
-        row = book.get(path.name)
+        row = rows.get(path.name)
         if is_unfinished(path.name):
             dead = is_abandoned(path)
-            what = "left half-done by a process that died" if dead else "being written, or left so on another machine"
-            do = "the next run removes it" if dead else "wait; after an hour of silence a run removes it"
-            yield _fault(path, "partial", OutputError(what, where=path, do=do))
+            what = "left unfinished by a process that died" if dead else "being written, or left by another machine"
+            do = "the next run removes it" if dead else "wait; a run removes it after an hour without changes"
+            yield _fault(OutputError(what, where=path, do=do, code="partial"))
         elif row is None or row.status not in FINISHED:
-            said = "does not know it" if row is None else f"says {row.status}"
-            yield _fault(path, "unlisted", OutputError(f"the ledger {said}", where=path, do="run again, or remove it"))
+            what = "is not in the ledger" if row is None else f"is {row.status} according to the ledger"
+            yield _fault(OutputError(what, where=path, do="run again, or remove it", code="unlisted"))
 
 
-def _fault(path: Path, code: str, problem: HilumError) -> Fault:
-    return Fault(str(path), code, str(problem))
+def _fault(problem: HilumError) -> Fault:
+    return Fault(str(problem.where), problem.code, str(problem))

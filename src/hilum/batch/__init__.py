@@ -1,4 +1,4 @@
-"""Many scans: each is loaded, preprocessed and stored, and whatever becomes of it stands in the ledger."""
+"""Run many scans: load, preprocess and store each one, and record the result in the ledger."""
 
 from hilum.batch.convert import convert_run
 from hilum.batch.identity import fingerprint

@@ -1,8 +1,8 @@
-"""What a result comes from: the files of one scan, and two hashes by which a later run knows whether any of it changed.
+"""The identity of a result: the files of one scan, and two hashes that show a later run whether anything changed.
 
-1. `stamp` looks at names, sizes and times. Where it is unchanged nothing is read, and the finished scan stays.
-2. Where it changed, `fingerprint` decides by the content of the files that the reader takes, and of no other.
-3. `look` and `check_unchanged` bracket the reading: a file that changes in between would be stored under a wrong hash.
+1. `input_stamp` hashes names, sizes and times. If it is unchanged, the finished scan is kept and nothing is read.
+2. If it changed, `fingerprint` decides by the content of the files that the reader uses.
+3. `snapshot` and `check_unchanged` enclose the reading: a file that changes in between would get a wrong hash.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 
 import hilum
 from hilum.errors import HilumError, InputError
-from hilum.io import header_uid, is_volume, scan_names, suffix_of
+from hilum.io.annotations.luna import read_series_rows
 from hilum.io.folder_listing import list_folder
+from hilum.io.scan_files import scan_names
 from hilum.io.source_files import list_source_files
+from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
 from hilum.ops.lungs.onnx import model_digest
 from hilum.ops.lungs.segment import MODEL
 from hilum.outputs.checksums import file_sha256
 from hilum.recipes import recipe_fingerprint
-from hilum.scan import Known
+from hilum.scan import DatasetEntry
 
 if TYPE_CHECKING:
     from hilum.recipes import Recipe
@@ -32,7 +34,7 @@ CHANGED = "changed"
 """The code of a scan whose files changed while it was read."""
 
 _FileState = tuple[int, ...] | None
-"""Size, times of change and inode of a file; None for one that is not there."""
+"""Size, times of change and inode of a file; None for a missing file."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,17 @@ class InputSnapshot:
     Parameters
     ----------
     files : list of tuple of str and Path
-        What the reader takes: the name relative to the scan's path, and where the file lies.
-    marks : dict of Path to tuple
-        How each of them was, and each file beside them that could join them.
+        The files that the reader uses: name relative to the scan's path, and path.
+    states : dict of Path to tuple
+        The state of each of them, and of other files that might belong to the scan.
     """
 
     files: list[tuple[str, Path]]
-    marks: dict[Path, _FileState]
+    states: dict[Path, _FileState]
 
 
 def snapshot(ref: ScanRef) -> InputSnapshot:
-    """Find the files of a scan, before it is read.
+    """Record the files of a scan before it is read.
 
     Parameters
     ----------
@@ -62,47 +64,50 @@ def snapshot(ref: ScanRef) -> InputSnapshot:
     -------
     InputSnapshot
     """
-    around = _around(ref)
-    marks = {path: _mark(path) for _, path in (*around, *_beside(ref))}
-    return InputSnapshot(_taken(ref, around), marks)
+    candidates = _candidate_files(ref)
+    return InputSnapshot(_files_read(ref, candidates), _states(ref, candidates))
+
+
+def _states(ref: ScanRef, candidates: list[tuple[str, Path]]) -> dict[Path, _FileState]:
+    return {path: _state(path) for _, path in (*candidates, *_companion_files(ref))}
 
 
 def check_unchanged(ref: ScanRef, before: InputSnapshot) -> None:
-    """InputSnapshot at the files of a scan again, after it was read.
+    """Check after reading a scan that its files have not changed.
 
     Parameters
     ----------
     ref : ScanRef
     before : InputSnapshot
-        From `look`, made before `fingerprint` and the reader opened a file.
+        Taken before `fingerprint` and the reader opened a file.
 
     Raises
     ------
     InputError
-        If a file changed, is gone, or joined them.
+        If a file changed, disappeared or was added.
     """
-    around = _around(ref)
-    now = {path: _mark(path) for _, path in (*around, *_beside(ref))}
-    other = {path for path in {*now, *before.marks} if now.get(path) != before.marks.get(path)}
-    if not other:
+    candidates = _candidate_files(ref)
+    now = _states(ref, candidates)
+    changed = {path for path in {*now, *before.states} if now.get(path) != before.states.get(path)}
+    if not changed:
         return
-    own = {path for _, path in (*before.files, *_beside(ref))}
-    if other & own or _taken(ref, [part for part in around if part[1] in other]):
+    own = {path for _, path in (*before.files, *_companion_files(ref))}
+    if changed & own or _files_read(ref, [file for file in candidates if file[1] in changed]):
         raise InputError("the input changed while it was read", where=ref.path, do="run it again", code=CHANGED)
 
 
-def fingerprint(ref: ScanRef, recipe: Recipe, seen: InputSnapshot | None = None) -> str:
-    """Hash of everything a result comes from: the content of the input's files, the recipe, the version.
+def fingerprint(ref: ScanRef, recipe: Recipe, before: InputSnapshot | None = None) -> str:
+    """Hash everything that decides a result: the content of the input's files, the recipe, the version.
 
     Parameters
     ----------
     ref : ScanRef
-        Of a folder, the files that hold the series are read, and no others. Neither their times nor where the data set
-        lies count. What tables say of this one scan counts, not the rest of them.
+        In a folder only the files of the series are read. Their times and the location of the data set do not count.
+        Of tables, only the rows of this scan count.
     recipe : Recipe
-        Where its lung method is a model, that file's bytes count.
-    seen : InputSnapshot, optional
-        From `look`; without it the files are looked for.
+        If its lung method is a model, the content of the model counts.
+    before : InputSnapshot, optional
+        The files of the scan; by default they are listed here.
 
     Returns
     -------
@@ -112,25 +117,26 @@ def fingerprint(ref: ScanRef, recipe: Recipe, seen: InputSnapshot | None = None)
     digest = _origin(ref, recipe)
     if (model := _model(recipe)) is not None:
         digest.update(model_digest(model).encode())
-    files = snapshot(ref).files if seen is None else seen.files
-    for name, path in (*files, *_beside(ref)):
-        told = _told_of(ref, path) if path == ref.annotations else ""
+    files = snapshot(ref).files if before is None else before.files
+    for name, path in (*files, *_companion_files(ref)):
+        content = _table_rows(ref, path) if path == ref.annotations else ""
         try:
-            digest.update(f"\n{name} {told or file_sha256(path)}".encode("utf-8", "surrogateescape"))
-        except (OSError, InputError):  # the reader's to refuse
-            digest.update(f"\n{name} unreadable".encode("utf-8", "surrogateescape"))
+            content = content or file_sha256(path)
+        except (OSError, InputError):  # the reader will refuse it
+            content = "unreadable"
+        digest.update(f"\n{name} {content}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def input_stamp(ref: ScanRef, recipe: Recipe) -> str:
-    """Hash of the same, with the size and time of change of the input's files in place of their content.
+    """Hash the same as `fingerprint`, with sizes and times of the input's files in place of their content.
 
-    Where it is unchanged nothing is; where it changed, `fingerprint` decides.
+    If it is unchanged, so is the input. If it changed, `fingerprint` decides.
 
     Parameters
     ----------
     ref : ScanRef
-        Of a folder whose series the listing did not open, all files count that are not hidden.
+        In a folder whose files were not opened when it was listed, all files count that are not hidden.
     recipe : Recipe
 
     Returns
@@ -140,20 +146,19 @@ def input_stamp(ref: ScanRef, recipe: Recipe) -> str:
     """
     digest = _origin(ref, recipe)
     model = _model(recipe)
-    own = [(name, ref.path / name) for name in ref.files] or _around(ref)
-    for name, path in (*own, *_beside(ref), *(list_source_files(model) if model else [])):
+    own = [(name, ref.path / name) for name in ref.files] or _candidate_files(ref)
+    for name, path in (*own, *_companion_files(ref), *(list_source_files(model) if model else [])):
         try:
-            found = path.stat()
+            status = path.stat()
         except OSError:
             continue
-        text = f"\n{name} {found.st_size} {found.st_mtime_ns}"
-        digest.update(text.encode("utf-8", "surrogateescape"))
+        digest.update(f"\n{name} {status.st_size} {status.st_mtime_ns}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def _origin(ref: ScanRef, recipe: Recipe) -> hashlib._Hash:
-    digest = hashlib.sha256(f"{hilum.__version__} {_decided(recipe)} {ref.series_uid}".encode())
-    known = ref.known or Known()
+    digest = hashlib.sha256(f"{hilum.__version__} {_recipe_hash(recipe)} {ref.series_uid}".encode())
+    known = ref.known or DatasetEntry()
     nodules = [(n.center, n.diameter_mm) for n in known.nodules]
     notes = [(note.code, note.text) for note in known.notes]
     digest.update(repr((known.annotated, sorted(known.labels.items()), nodules, notes)).encode())
@@ -162,8 +167,8 @@ def _origin(ref: ScanRef, recipe: Recipe) -> hashlib._Hash:
     return digest
 
 
-_decided = functools.lru_cache(maxsize=4)(recipe_fingerprint)
-"""The same for every scan of a run."""
+_recipe_hash = functools.lru_cache(maxsize=4)(recipe_fingerprint)
+"""Cached, because all scans of a run share the recipe."""
 
 
 def _model(recipe: Recipe) -> Path | None:
@@ -171,26 +176,26 @@ def _model(recipe: Recipe) -> Path | None:
     return Path(method.removeprefix(MODEL)) if method.startswith(MODEL) else None
 
 
-def _beside(ref: ScanRef) -> list[tuple[str, Path]]:
-    """What belongs to a scan beside its own files; what is not there is the reader's to refuse."""
-    roots = (ref.annotations, (ref.known or Known()).lungs)
-    return [part for root in roots if root is not None and root.exists() for part in list_source_files(root)]
+def _companion_files(ref: ScanRef) -> list[tuple[str, Path]]:
+    """The existing annotation and lung files of a scan; the reader refuses missing ones."""
+    roots = (ref.annotations, (ref.known or DatasetEntry()).lungs)
+    return [file for root in roots if root is not None and root.exists() for file in list_source_files(root)]
 
 
 def _is_folder(ref: ScanRef) -> bool:
-    """Whether a scan is searched for in a folder."""
+    """Check that a scan is a folder of files, not a volume."""
     return ref.path.is_dir() and not is_volume(ref.path)
 
 
-def _around(ref: ScanRef) -> list[tuple[str, Path]]:
-    """The files that the reader of a scan may look at, by name."""
+def _candidate_files(ref: ScanRef) -> list[tuple[str, Path]]:
+    """The files that the reader of a scan may open: names and paths."""
     if _is_folder(ref):
         return [(name, ref.path / name) for name in list_folder(ref.path).files]
     return list_source_files(ref.path) if ref.path.exists() else []
 
 
-def _taken(ref: ScanRef, among: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
-    """Those of some files that the reader takes."""
+def _files_read(ref: ScanRef, among: list[tuple[str, Path]]) -> list[tuple[str, Path]]:
+    """Select the files that the reader uses."""
     if not among or not _is_folder(ref):
         return among
     from hilum.io.dicom.index import list_slices
@@ -198,25 +203,23 @@ def _taken(ref: ScanRef, among: list[tuple[str, Path]]) -> list[tuple[str, Path]
     return [(name, ref.path / name) for name in list_slices(ref.path, ref.series_uid, [name for name, _ in among])]
 
 
-def _mark(path: Path) -> _FileState:
+def _state(path: Path) -> _FileState:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _told_of(ref: ScanRef, path: Path) -> str:
-    """What a csv of nodules says of one series; empty where the series is not known before it is read: all counts."""
+def _table_rows(ref: ScanRef, path: Path) -> str:
+    """The rows of one series in a csv of nodules; empty if the series is unknown before reading, so that all count."""
     volume = is_volume(ref.path)
     if suffix_of(path) != ".csv" or not (ref.series_uid or volume):
         return ""
-    from hilum.io.annotations.luna import read_series_rows
-
-    # What `hilum.read` looks for; which of these names the table has is the reader's to say.
+    # `hilum.read` looks for these names.
     names = dict.fromkeys((ref.series_uid, header_uid(ref.path) if volume else "", *scan_names(ref.path)))
     try:
         rows = read_series_rows(path, "annotations", only=set(filter(None, names)))
-    except HilumError:  # the reader's to refuse
+    except HilumError:  # the reader will refuse it
         return ""
     return repr([(name, row.rows, row.values.tolist(), str(row.refusal)) for name, row in rows.items()])

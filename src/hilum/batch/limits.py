@@ -1,4 +1,4 @@
-"""What one scan may take of time and memory, and how many fit on this machine at a time."""
+"""Limits of time and memory for one scan, and how many scans fit on this machine at a time."""
 
 from __future__ import annotations
 
@@ -6,43 +6,45 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 
+import psutil
+
 from hilum._kernels.threads import count_workers
 from hilum.batch.memory import free_in_groups
 from hilum.errors import HilumError, InputError
 
 MINUTES = 60
 TYPICAL_SCAN_BYTES = 2 << 30
-"""Bytes that a chest CT of 600 slices takes at most at 1 mm; as many scans at a time as fit."""
+"""The most memory that a chest CT of 600 slices takes at 1 mm."""
 
 MIN_SCAN_BYTES = 256 << 20
-"""Bytes that a worker process holds with a scan of a few slices: with less than this no scan comes to its end."""
+"""The memory of a worker process with a scan of a few slices; no scan succeeds with less."""
 
 NO_MEMORY = "no-memory"
-"""The code of a run that has no memory for a single scan."""
+"""The code of a run without memory for a single scan."""
 
-_MAKE_ROOM = "end other programs, raise the limit of the container or job, or give --memory to try"
+_FREE_MEMORY = "end other programs, raise the limit of the container or job, or give --memory to try"
 
-_MOST = 1e9
-"""The largest timeout in minutes, and the largest memory in GB: what is more was typed by mistake."""
+_MAX_OPTION = 1e9
+"""The largest timeout in minutes and the largest memory in GB; more is a typing error."""
 
-_SHARE = 0.9
-"""Of the memory that is free: the rest is for the program itself and the disk cache."""
+_USABLE = 0.9
+"""The fraction of free memory for workers; the rest is for the main program and the disk cache."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one scan may take; what takes more is ended and recorded, and the others go on.
+    """The limits of one scan. A scan that exceeds one is killed and recorded; the others continue.
 
     Parameters
     ----------
     seconds : float
-        Time, from its start in a worker process to its end; while the machine sleeps or the run or that process is
-        stopped, none passes.
+        Time in a worker process. Time in which the machine sleeps, or the run or that process is stopped, does not
+        count.
     memory : int
-        Bytes resident in its process; 0 for an equal share of what is free.
+        Resident bytes of its process; 0 for an equal part of the free memory.
     retries : int
-        How often a scan is tried again whose process died by itself or was killed from outside, 0 or 1. One that took
-        too long or too much is not: it would again.
+        How often a scan is tried again after its process died or was killed from outside, 0 or 1. A scan that exceeded
+        a limit is not tried again.
     """
 
     seconds: float = 30.0 * MINUTES
@@ -51,14 +53,14 @@ class Limits:
 
 
 def limits_of(*, minutes: float, gigabytes: float, retries: int) -> Limits:
-    """Limits as a person gives them.
+    """Build limits from the options of the command line.
 
     Parameters
     ----------
     minutes : float
         0 for no limit.
     gigabytes : float
-        0 for an equal share of what is free.
+        0 for an equal part of the free memory.
     retries : int
 
     Returns
@@ -68,11 +70,11 @@ def limits_of(*, minutes: float, gigabytes: float, retries: int) -> Limits:
     Raises
     ------
     InputError
-        If one is negative, no number, or beyond all sense.
+        If one is negative, not a number, or absurdly large.
     """
     for name, value in (("--timeout", minutes), ("--memory", gigabytes)):
-        if not 0 <= value <= _MOST:
-            raise InputError(f"is {value:g}, expected 0 to {_MOST:g}", where=name, code="option")
+        if not 0 <= value <= _MAX_OPTION:
+            raise InputError(f"is {value:g}, expected 0 to {_MAX_OPTION:g}", where=name, code="option")
     if 0 < gigabytes * 1e9 < MIN_SCAN_BYTES:
         least = (
             f"is {gigabytes:g}, expected 0, or {MIN_SCAN_BYTES / 1e9:.2f} and more: the GB that the smallest scan needs"
@@ -82,32 +84,30 @@ def limits_of(*, minutes: float, gigabytes: float, retries: int) -> Limits:
 
 
 def free_memory() -> int:
-    """Bytes of memory that this process and its children may still take, as the machine and its control groups say.
+    """Find how many bytes this process and its children may still allocate, by the machine and its control groups.
 
     Returns
     -------
     int
-        0 where neither says anything, else at least 1.
+        0 if unknown, else at least 1.
     """
-    import psutil
-
-    found = []
+    limits = []
     with suppress(psutil.Error, OSError, ValueError, RuntimeError, NotImplementedError):  # a system without /proc
-        found.append(int(psutil.virtual_memory().available))
+        limits.append(int(psutil.virtual_memory().available))
     if (free := free_in_groups()) is not None:
-        found.append(free)
-    return max(1, min(found)) if found else 0
+        limits.append(free)
+    return max(1, min(limits)) if limits else 0
 
 
 def count_processes(workers: int, *, memory: int = 0) -> int:
-    """Worker processes meant by a ``workers`` option: no more than there is memory for.
+    """Choose the number of worker processes, as far as memory allows.
 
     Parameters
     ----------
     workers : int
-        As given; 0 for one per core, but no more than have memory for a usual scan each.
+        The option; 0 for one per core, if each gets the memory of a typical scan.
     memory : int
-        Bytes that each may take, where that was decided; 0 where they share what is free.
+        The limit of each in bytes; 0 if they share the free memory.
 
     Returns
     -------
@@ -117,21 +117,23 @@ def count_processes(workers: int, *, memory: int = 0) -> int:
     Raises
     ------
     HilumError
-        If there is no memory for one.
+        If there is no memory for a single one.
     """
     free = free_memory()
     if not free:
         return workers or count_workers(0)
-    fitting = int(free * _SHARE) // MIN_SCAN_BYTES
+    fitting = int(free * _USABLE) // MIN_SCAN_BYTES
     if memory == 0 and fitting == 0:
-        raise no_memory(free)
+        needed = math.ceil(MIN_SCAN_BYTES / _USABLE)
+        what = f"{free >> 20} MB of memory are free, but the smallest scan needs {needed >> 20} MB"
+        raise HilumError(what, do=_FREE_MEMORY, code=NO_MEMORY)
     if workers > 0:
         return workers if memory else min(workers, fitting)
     return max(1, min(count_workers(0), free // TYPICAL_SCAN_BYTES))
 
 
 def check_workers(workers: int | None) -> None:
-    """Refuse a number of workers that makes no sense.
+    """Refuse a negative number of workers.
 
     Parameters
     ----------
@@ -147,42 +149,25 @@ def check_workers(workers: int | None) -> None:
 
 
 def check_memory(memory: int) -> None:
-    """Refuse a limit of memory that could not hold a worker process with the smallest scan.
+    """Refuse a memory limit that is too low for a worker process with the smallest scan.
 
     Parameters
     ----------
     memory : int
-        Bytes that a scan may take; 0 for no limit.
+        The limit of a scan in bytes; 0 for no limit.
 
     Raises
     ------
     HilumError
-        If all scans would be ended.
+        If the limit is too low.
     """
     if 0 < memory < MIN_SCAN_BYTES:
-        what = f"{memory >> 20} MB of memory are left for a scan, and the smallest needs {MIN_SCAN_BYTES >> 20} MB"
+        what = f"{memory >> 20} MB of memory are left for each scan, but the smallest needs {MIN_SCAN_BYTES >> 20} MB"
         raise HilumError(what, do="give fewer --workers, or --memory", code=NO_MEMORY)
 
 
-def no_memory(free: int) -> HilumError:
-    """Say that there is no memory for a single scan.
-
-    Parameters
-    ----------
-    free : int
-        Bytes.
-
-    Returns
-    -------
-    HilumError
-    """
-    needs = math.ceil(MIN_SCAN_BYTES / _SHARE)
-    what = f"{free >> 20} MB of memory are free, and the smallest scan needs {needs >> 20} MB"
-    return HilumError(what, do=_MAKE_ROOM, code=NO_MEMORY)
-
-
 def memory_per_process(processes: int) -> int:
-    """Bytes that each of several processes may take.
+    """Divide the free memory among processes.
 
     Parameters
     ----------
@@ -191,13 +176,13 @@ def memory_per_process(processes: int) -> int:
     Returns
     -------
     int
-        0 for no limit, where the system does not tell what is free.
+        Bytes for each; 0 for no limit, if the free memory is unknown.
     """
-    return int(free_memory() * _SHARE) // processes
+    return int(free_memory() * _USABLE) // processes
 
 
 def resident_bytes(pid: int) -> int:
-    """Bytes of a process that are in memory.
+    """Measure the resident memory of a process.
 
     Parameters
     ----------
@@ -206,10 +191,8 @@ def resident_bytes(pid: int) -> int:
     Returns
     -------
     int
-        0 where the process is gone, or may not be looked at.
+        Bytes; 0 if the process has ended or is not accessible.
     """
-    import psutil
-
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except (psutil.Error, OSError):
@@ -217,7 +200,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process was stopped by a signal or a debugger, and waits to be let go on.
+    """Check whether a signal or a debugger stopped a process.
 
     Parameters
     ----------
@@ -227,8 +210,6 @@ def is_stopped(pid: int) -> bool:
     -------
     bool
     """
-    import psutil
-
     try:
         return psutil.Process(pid).status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
     except (psutil.Error, OSError):

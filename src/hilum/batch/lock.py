@@ -1,11 +1,11 @@
-"""One run at a time writes to an output folder.
+"""The lock of an output folder: only one run at a time writes to it.
 
-The lock is the kernel's: it ends with the process that holds it, however that dies, so none is left stale. On a file
-system without locks the note in the file decides: a process of this machine by its number and its start; one of another
-machine has to be vouched for by a person.
+The operating system releases the lock when the process that holds it ends, so locks are never stale. On a file system
+without locks the content of the lock file decides: a process of this machine is recognized by its number and start
+time; if the process is on another machine, a person has to remove the lock.
 
-The note also names the run. A worker on another machine may outlive the run that it works for, and asks before it puts
-anything in its place (`check_run`).
+The lock file also names the run. A worker on another machine may outlive its run, so it calls `check_run` before it
+publishes a result.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 NAME = ".lock"
 
-_PATIENCE = 1.0
-"""Seconds for which the processes of a run that was just killed may go on holding the lock."""
+_WAIT_SECONDS = 1.0
+"""How long the processes of a run that was just killed may still hold the lock."""
 
-_NOTE = 4096
+_MAX_BYTES = 4096
 
 
 class LockHolder(msgspec.Struct, frozen=True):
-    """Who holds a lock: ``process`` is as `hilum._os.Process` writes it, ``run`` differs for each time it is held."""
+    """The content of a lock file: ``process`` is a formatted `hilum._os.Process`, ``run`` a random name."""
 
     host: str
     pid: int
@@ -50,44 +50,44 @@ def output_lock(
     out: Path,
     *,
     name: str = NAME,
-    patience: float = _PATIENCE,
+    wait_seconds: float = _WAIT_SECONDS,
     what: str = "another run writes here",
     do: str = "wait for it, or choose another --out",
 ) -> Iterator[str]:
-    """Hold an output folder for the time of the block.
+    """Hold the lock of an output folder during the block.
 
     Parameters
     ----------
     out : Path
-        An output folder; it exists.
+        The output folder; it must exist.
     name : str
-        The lock's file. It stays, empty: were it removed, one process could hold the old file and another the new.
-    patience : float
-        Seconds for which a lock that is taken is waited for.
+        The name of the lock file. It remains, empty: if it were removed, two processes could hold an old and a new one.
+    wait_seconds : float
+        How long to wait for another process to release the lock.
     what, do : str
-        What is said where it stays taken.
+        The error message if it does not.
 
     Yields
     ------
     str
-        The name of this run, for `check_run`; empty where the disk is too full for it.
+        The name of this run, for `check_run`; empty if the disk is too full to write it.
 
     Raises
     ------
     OutputError
-        If another process holds it, or the lock's file cannot be made, or is a link.
+        If another process holds the lock, or the lock file cannot be written or is a link.
     """
     path, run = out / name, secrets.token_hex(8)
     handle = open_own_file(path)
     try:
-        if not _lock(handle, patience):
-            raise _taken(path, what, do)
-        place = _place(handle)
-        _held.add(place)
+        if not _lock(handle, wait_seconds):
+            raise _locked_error(path, what, do)
+        file_id = _file_id(handle)
+        _held_here.add(file_id)
         try:
-            yield run if _write(handle, run) else ""
+            yield run if _write_holder(handle, run) else ""
         finally:
-            _held.discard(place)
+            _held_here.discard(file_id)
             with suppress(OSError):
                 os.ftruncate(handle, 0)
     finally:
@@ -95,87 +95,87 @@ def output_lock(
 
 
 def check_run(out: Path, run: str) -> None:
-    """Refuse to write for a run that no longer holds its output folder.
+    """Refuse to write for a run that no longer holds the lock of its output folder.
 
     Parameters
     ----------
     out : Path
     run : str
-        As `hold` gave it; empty where nobody holds the folder, as in a program of one's own.
+        From `output_lock`; empty if nothing holds the lock, as in a user's own program.
 
     Raises
     ------
     OutputError
-        If another run holds it now, or none does.
+        If another run holds the lock, or none does.
     """
     if not run:
         return
-    try:
-        owner = _read(read_small(out / NAME, limit=_NOTE))
-    except (OSError, ValueError):
-        owner = None
-    if owner is None or owner.run != run:
-        what = "the run that this scan was made for has ended, or another holds the folder"
+    holder = _read_holder(out / NAME)
+    if holder is None or holder.run != run:
+        what = "the run of this scan has ended, or another run writes here"
         raise OutputError(what, where=out, do="run it again with the same command", code="orphan")
 
 
-_held: set[tuple[int, int]] = set()
-"""The lock files that this process holds, by device and number."""
+_held_here: set[tuple[int, int]] = set()
+"""The lock files that this process holds, by device and inode."""
 
 
-def _place(handle: int) -> tuple[int, int]:
-    found = os.fstat(handle)
-    return found.st_dev, found.st_ino
+def _file_id(handle: int) -> tuple[int, int]:
+    status = os.fstat(handle)
+    return status.st_dev, status.st_ino
 
 
-def _write(handle: int, run: str) -> bool:
-    """Write the note; the lock holds without it, too."""
-    note = LockHolder(socket.gethostname(), os.getpid(), str(this_process()), run)
+def _write_holder(handle: int, run: str) -> bool:
+    """Write who holds the lock; return False if it cannot be written, which does not weaken the lock."""
+    holder = LockHolder(socket.gethostname(), os.getpid(), str(this_process()), run)
     try:
         os.ftruncate(handle, 0)
-        os.pwrite(handle, msgspec.json.encode(note), 0)
+        os.pwrite(handle, msgspec.json.encode(holder), 0)
         os.fsync(handle)  # workers on other machines read it
     except OSError:
         return False
     return True
 
 
-def _lock(handle: int, patience: float) -> bool:
-    until = time.monotonic() + patience
+def _lock(handle: int, wait_seconds: float) -> bool:
+    until = time.monotonic() + wait_seconds
     while True:
         locked = lock_handle(handle)
         if locked is None:
-            return _place(handle) not in _held and not _may_be_alive(os.pread(handle, _NOTE, 0))
+            return _file_id(handle) not in _held_here and not _may_be_alive(_decode(os.pread(handle, _MAX_BYTES, 0)))
         if locked or time.monotonic() > until:
             return locked
         time.sleep(0.02)
 
 
-def _may_be_alive(note: bytes) -> bool:
-    """Whether a note, where the file system has no locks, is of a process that may be at work."""
-    owner = _read(note)
-    if owner is None:
+def _may_be_alive(holder: LockHolder | None) -> bool:
+    """Check, on a file system without locks, whether the process in a lock file may still be running."""
+    if holder is None:
         return False
-    process = parse_process(owner.process)
+    process = parse_process(holder.process)
     if process is None:
-        return owner.host != socket.gethostname()
+        return holder.host != socket.gethostname()
     if process == this_process():
-        return False  # a note that could not be removed: what this process holds, it knows
-    lives = is_alive(process)
-    return lives if lives is not None else (owner.host != socket.gethostname() or is_here(process))
+        return False  # left over, because `_held_here` does not list it
+    alive = is_alive(process)
+    return alive if alive is not None else (holder.host != socket.gethostname() or is_here(process))
 
 
-def _read(note: bytes) -> LockHolder | None:
+def _decode(content: bytes) -> LockHolder | None:
     try:
-        return msgspec.json.decode(note, type=LockHolder)
+        return msgspec.json.decode(content, type=LockHolder)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def _taken(path: Path, what: str, do: str) -> OutputError:
+def _read_holder(path: Path) -> LockHolder | None:
     try:
-        owner = _read(read_small(path, limit=_NOTE))
+        return _decode(read_small(path, limit=_MAX_BYTES))
     except (OSError, ValueError):
-        owner = None
-    who = f"process {owner.pid} on {owner.host}" if owner else "a process that left no name"
+        return None
+
+
+def _locked_error(path: Path, what: str, do: str) -> OutputError:
+    holder = _read_holder(path)
+    who = f"process {holder.pid} on {holder.host}" if holder else "an unknown process"
     return OutputError(f"{what}: {who}", where=path.parent, do=do, code="locked")

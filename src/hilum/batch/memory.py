@@ -1,8 +1,8 @@
-"""Free memory as control groups limit it (containers, batch systems): version 1 and version 2, nested as they may be.
+"""Free memory in control groups (containers, batch systems), version 1 and version 2, nested or not.
 
-A group's own count of what it uses holds the file cache as well, which the kernel gives back before anything else is
-ended for want of memory. So a group's free memory is its limit, less what it uses, plus the cache. A process may take
-no more than the least of this over its own group and all those around it.
+The memory usage of a group includes the file cache, which the kernel frees before it kills a process. So the free
+memory of a group is its limit, minus its usage, plus the cache. A process may allocate the minimum of this over its own
+group and all groups that contain it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 ROOT = Path("/")
 
 _NO_LIMIT = 1 << 60
-"""More than any machine has: version 1 says a number near 2 ** 63 where there is no limit."""
+"""More than any machine has; version 1 reports about 2 ** 63 if there is no limit."""
 
 
 class _Version(NamedTuple):
-    """What the files of a group are called, and the entries of its ``memory.stat`` that can be given back."""
+    """The names of a group's files, and the entries of ``memory.stat`` that the kernel can free."""
 
     limits: tuple[str, ...]
     used: str
@@ -30,44 +30,44 @@ class _Version(NamedTuple):
     inherited: str
 
 
-_FIRST = _Version(
+_V1 = _Version(
     ("memory.limit_in_bytes",),
     "memory.usage_in_bytes",
     ("total_inactive_file", "total_active_file"),
     "hierarchical_memory_limit",
 )
-# Above memory.high a process is not ended but slowed down until hardly anything of it goes on.
-_SECOND = _Version(
+# Above memory.high the kernel does not kill a process but slows it down almost to a halt.
+_V2 = _Version(
     ("memory.max", "memory.high"), "memory.current", ("inactive_file", "active_file", "slab_reclaimable"), ""
 )
 
 
 def free_in_groups(root: Path = ROOT) -> int | None:
-    """Bytes that this process and its children may still take, as its control groups say.
+    """Find how many bytes this process and its children may still allocate, by its control groups.
 
     Parameters
     ----------
     root : Path
-        Where ``proc`` and what is mounted are found.
+        The folder that contains ``proc`` and the mounts.
 
     Returns
     -------
     int or None
-        None where no group sets a limit, or none can be read.
+        None if no group sets a limit, or none is readable.
     """
-    found = [free for folder, version in _groups(root) if (free := _free(folder, version)) is not None]
-    return min(found, default=None)
+    free = (_free(folder, version) for folder, version in _groups(root))
+    return min((number for number in free if number is not None), default=None)
 
 
 def _groups(root: Path) -> Iterator[tuple[Path, _Version]]:
-    """The folders of this process's groups, from its own up to the root of what is mounted."""
+    """The folders of this process's groups, from its own up to the root of the mount."""
     paths = _own_paths(_text(root / "proc/self/cgroup"))
-    for version, top, place in _mounts(_text(root / "proc/self/mountinfo")):
-        mounted = root / place.relative_to("/")
+    for version, top, mount in _mounts(_text(root / "proc/self/mountinfo")):
+        mounted = root / mount.relative_to("/")
         below = PurePosixPath()
         if version in paths and paths[version].is_relative_to(top):
             below = paths[version].relative_to(top)
-        # Else the mount shows another branch than the process stands in; what it shows at its root holds for it.
+        # Otherwise the mount does not contain the group of the process; use the root of the mount.
         for part in (below, *below.parents):
             yield mounted / part, version
 
@@ -81,47 +81,47 @@ def _own_paths(text: str) -> dict[_Version, PurePosixPath]:
         if not path.startswith("/") or ".." in path.split("/"):
             continue
         if "memory" in controllers.split(","):
-            paths[_FIRST] = PurePosixPath(path)
+            paths[_V1] = PurePosixPath(path)
         elif number == "0" and not controllers:
-            paths[_SECOND] = PurePosixPath(path)
+            paths[_V2] = PurePosixPath(path)
     return paths
 
 
 def _mounts(text: str) -> Iterator[tuple[_Version, PurePosixPath, PurePosixPath]]:
-    """Read ``/proc/self/mountinfo``: the version of each mount of groups, the group at its root, and where it lies."""
+    """Read ``/proc/self/mountinfo``: the version of each mount of groups, the group at its root, and its path."""
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
         words, kinds = before.split(" "), after.split(" ")
         if len(words) < 6 or not words[4].startswith("/"):
             continue
-        top, place = (PurePosixPath(_plain(word)) for word in words[3:5])
+        top, mount = (PurePosixPath(_unescape(word)) for word in words[3:5])
         if kinds[0] == "cgroup2":
-            yield _SECOND, top, place
+            yield _V2, top, mount
         elif kinds[0] == "cgroup" and "memory" in kinds[-1].split(","):
-            yield _FIRST, top, place
+            yield _V1, top, mount
 
 
-def _plain(word: str) -> str:
-    r"""A path as it is: the kernel writes blanks and the like as ``\040``."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), word)
+def _unescape(word: str) -> str:
+    r"""Decode a path, in which the kernel writes a space as ``\040``."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), word)
 
 
 def _free(folder: Path, version: _Version) -> int | None:
-    """What one group leaves; None where it has no limit, or does not say."""
-    told = _entries(folder)
+    """The free memory of one group; None if it is unlimited or unknown."""
+    entries = _entries(folder)
     limits = [_number(_text(folder / name)) for name in version.limits]
     if version.inherited:
-        limits.append(told.get(version.inherited))  # of groups around it that cannot be seen from here
+        limits.append(entries.get(version.inherited))  # of containing groups that are not visible
     limit = min((limit for limit in limits if limit is not None and limit < _NO_LIMIT), default=None)
     if limit is None:
         return None
     used = _number(_text(folder / version.used)) or 0
-    cache = sum(told.get(name, 0) for name in version.cache)
+    cache = sum(entries.get(name, 0) for name in version.cache)
     return max(0, limit - max(0, used - cache))
 
 
 def _entries(folder: Path) -> dict[str, int]:
-    """A group's ``memory.stat``, without what is no number."""
+    """Read a group's ``memory.stat``, without entries that are not numbers."""
     entries = {}
     for line in _text(folder / "memory.stat").splitlines():
         name, _, value = line.partition(" ")
@@ -131,13 +131,13 @@ def _entries(folder: Path) -> dict[str, int]:
 
 
 def _number(text: str) -> int | None:
-    """A number of bytes; None for ``max``, for nothing and for what makes no sense."""
+    """Parse a number of bytes; None for ``max``, an empty text or nonsense."""
     text = text.strip()
     return int(text) if text.isascii() and text.isdigit() and len(text) < 24 else None
 
 
 def _text(path: Path) -> str:
-    """A small file; empty where there is none, or it may not be read."""
+    """Read a small file; empty if it is missing or not readable."""
     with suppress(OSError, ValueError):
         return path.read_bytes().decode("utf-8", "surrogateescape")
     return ""

@@ -1,4 +1,4 @@
-"""Where the scans of a run came from, as its index has it, and whether the output folder knows them by other names."""
+"""The inputs of a run's scans for its index, and the check that the output folder does not use other names for them."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
     from hilum.scan import ScanRef
 
 
-def origins_of(refs: Sequence[ScanRef], found: Survey, *, hide: bool) -> dict[str, Origin]:
-    """Tell where the scans and the refused inputs of a run came from.
+def origins_of(refs: Sequence[ScanRef], survey: Survey, *, hide: bool) -> dict[str, Origin]:
+    """Collect the origins of a run's scans and refused inputs.
 
     Parameters
     ----------
     refs : sequence of ScanRef
-    found : Survey
+    survey : Survey
     hide : bool
-        Whether series UIDs must not leave.
+        Hash series UIDs.
 
     Returns
     -------
     dict of str to Origin
         By the ids of the ledger's rows.
     """
-    origins = {name: Origin(source=source, path=path) for name, (source, path) in found.refused_paths.items()}
+    origins = {name: Origin(source=source, path=path) for name, (source, path) in survey.refused_paths.items()}
     for ref in refs:
         uid = ref.series_uid if is_uid(ref.series_uid) else ""
-        shown = hashed_uid(uid) if uid and hide else uid
-        origins[ref.scan_id] = Origin(ref.dataset, shown, ref.case, ref.source, ref.place)
+        visible = hashed_uid(uid) if uid and hide else uid
+        origins[ref.scan_id] = Origin(ref.dataset, visible, ref.case, ref.source, ref.place)
     return origins
 
 
 def check_hidden(refs: Sequence[ScanRef]) -> None:
-    """Refuse ids that show a series UID, where those must not leave.
+    """Refuse ids that show a series UID, for a recipe that hides them.
 
     Parameters
     ----------
@@ -51,35 +51,35 @@ def check_hidden(refs: Sequence[ScanRef]) -> None:
     Raises
     ------
     InputError
-        If an id does.
+        If an id shows one.
     """
     for ref in refs:
         if hide_uids(ref.scan_id) != ref.scan_id:
-            what = "would be called after a series UID, which the recipe hides"
+            what = "its name would show the series UID, which the recipe hides"
             raise InputError(what, where=ref.path, do="give another --name-by", code="name")
 
 
-def check_names(refs: Sequence[ScanRef], book: Ledger, out: Path) -> None:
-    """Refuse to make scans a second time that the output folder has under other names.
+def check_names(refs: Sequence[ScanRef], ledger: Ledger, out: Path) -> None:
+    """Refuse scans that the output folder already contains under other names.
 
     Parameters
     ----------
     refs : sequence of ScanRef
-    book : Ledger
+    ledger : Ledger
     out : Path
         The run's output folder.
 
     Raises
     ------
     OutputError
-        If the ledger does not know a scan by its id, but by what another rule calls it.
+        If the ledger lists a scan not by its id, but by its name under another rule.
     """
     now = {ref.scan_id for ref in refs}
     for ref in refs:
-        if book.get(ref.scan_id) is not None:
+        if ledger.get(ref.scan_id) is not None:
             continue
         for rule, other in possible_names(ref).items():
-            if other not in now and book.get(other) is not None:
-                what = f"holds these scans under other names, such as {other!r} for {ref.scan_id!r}"
+            if other not in now and ledger.get(other) is not None:
+                what = f"contains these scans under other names, such as {other!r} for {ref.scan_id!r}"
                 do = f"give --name-by {rule}, or another --out"
                 raise OutputError(what, where=out, do=do, code="exists")

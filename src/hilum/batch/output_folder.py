@@ -1,4 +1,4 @@
-"""The place of a run: its output folder, held by one run at a time, and the recipe that made what lies there."""
+"""The output folder of a run: its lock, and its recipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
-    """Write the recipe; refuse a folder whose results are of another one, unless they may go.
+    """Write the recipe, unless the folder has results of another one.
 
     Parameters
     ----------
@@ -29,34 +29,36 @@ def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
         The output folder.
     recipe : Recipe
     overwrite : bool
+        Write it even then.
 
     Raises
     ------
     OutputError
-        If it holds results of another recipe.
+        If the folder has results of another recipe.
     """
     path, text = out / RECIPE, recipe_toml(recipe)
     try:
         before = recipe_text(out)
-    except InputError:  # there is none, or it is damaged: each scan's own record says which recipe made it
+    except InputError:  # missing or damaged: each scan's own record names its recipe
         before = ""
     if before == text:
         return
-    finished = any(not name.startswith(".") for name in _names(out / "scans"))
+    scans = out / "scans"
+    finished = scans.is_dir() and any(not path.name.startswith(".") for path in scans.iterdir())
     if before and finished and not overwrite and _is_as_written(path):
         try:
             same = recipe_fingerprint(parse_recipe(before)) == recipe_fingerprint(recipe)
         except RecipeError:
-            same = True  # damaged: each scan's own record says which recipe made it
+            same = True  # damaged
         if not same:
-            raise OutputError("holds results of another recipe", where=out,
-                              do="give --overwrite to replace them, or another --out", code="exists")  # fmt: skip
+            do = "give --overwrite to replace them, or another --out"
+            raise OutputError("holds results of another recipe", where=out, do=do, code="exists")
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def _is_as_written(path: Path) -> bool:
-    """Whether a run's recipe is what its checksum says; a damaged one decides nothing, each scan's record does."""
+    """Check a run's recipe against its checksum. A damaged recipe is ignored, because each scan's record names one."""
     try:
         return checksums.read_checksums(path.parent).get(path.name) in {None, checksums.file_sha256(path)}
     except InputError:
@@ -65,7 +67,7 @@ def _is_as_written(path: Path) -> bool:
 
 @contextmanager
 def locked_output(out: Path) -> Iterator[str]:
-    """Hold an output folder, made where it is not there, and leave no half-written thing in it.
+    """Create and lock an output folder, and remove unfinished files before and after.
 
     Parameters
     ----------
@@ -74,12 +76,12 @@ def locked_output(out: Path) -> Iterator[str]:
     Yields
     ------
     str
-        The name of this run, as `hilum.batch.lock.output_lock` gives it.
+        The name of this run, from `hilum.batch.lock.output_lock`.
 
     Raises
     ------
     OutputError
-        If it cannot be made, its ``scans`` is a link, or another run holds it.
+        If the folder cannot be created, its ``scans`` is a link, or another run holds the lock.
     """
     try:
         scans = scans_folder(out)
@@ -94,7 +96,3 @@ def locked_output(out: Path) -> Iterator[str]:
         finally:
             for folder in (out, scans):
                 sweep(folder)
-
-
-def _names(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()] if folder.is_dir() else []

@@ -1,4 +1,4 @@
-"""A run's books: what a rerun would take away from finished scans, and what belongs to no scan any more."""
+"""What a rerun would remove from finished scans, and the removal of rows and folders without a scan."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hilum.io.unfinished import is_unfinished
 from hilum.outputs.finished import RECORD, read_record, scans_folder
 from hilum.outputs.ledger_rows import FINISHED
 from hilum.outputs.records import is_annotated
-from hilum.scan import Known
+from hilum.scan import DatasetEntry
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -23,64 +23,66 @@ if TYPE_CHECKING:
     from hilum.scan import ScanRef
 
 
-def check_removals(out: Path, book: Ledger, refs: Sequence[ScanRef]) -> None:
-    """Refuse a run that would take nodules, labels or findings away from finished scans.
+def check_removals(out: Path, ledger: Ledger, refs: Sequence[ScanRef]) -> None:
+    """Refuse a run that would remove nodules, labels or findings from finished scans.
 
     Parameters
     ----------
     out : Path
         The run's output folder.
-    book : Ledger
+    ledger : Ledger
     refs : sequence of ScanRef
-        The scans that would be made anew.
+        The scans that would be made again.
 
     Raises
     ------
     OutputError
-        If one of them has something that the new result would lack.
+        If one of them has something that the new result would not have.
     """
     scans = scans_folder(out)
-    lost: Counter[str] = Counter()
+    removed: Counter[str] = Counter()
     for ref in refs:
-        row = book.get(ref.scan_id)
+        row = ledger.get(ref.scan_id)
         record = read_record(scans / ref.scan_id) if row is not None and row.status in FINISHED else None
         if record is not None:
-            lost.update(_lost(record, ref))
-    if lost:
-        what = ", ".join(f"the {name} of {count} scan{'s' if count > 1 else ''}" for name, count in lost.most_common(4))
+            removed.update(_removed(record, ref))
+    if removed:
+        what = ", ".join(
+            f"the {name} of {count} scan{'s' if count > 1 else ''}" for name, count in removed.most_common(4)
+        )
         do = "give --annotations and --dataset as before, or --overwrite to remove them"
         raise OutputError(f"this run would remove {what}", where=out, do=do, code="would-remove")
 
 
-def _lost(record: ScanRecord, ref: ScanRef) -> list[str]:
-    """What a finished scan has and a new result would lack."""
-    known = ref.known or Known()
-    gone = ["nodules"] if is_annotated(record) and ref.annotations is None and not known.annotated else []
-    gone += [kind for kind in ("candidates", "excluded") if kind in record.parts and kind not in known.locations]
-    return gone + [f"label {name}" for name in sorted(record.labels.keys() - known.labels.keys())]
+def _removed(record: ScanRecord, ref: ScanRef) -> list[str]:
+    """Name what a finished scan has and a new result would not have."""
+    known = ref.known or DatasetEntry()
+    names = ["nodules"] if is_annotated(record) and ref.annotations is None and not known.annotated else []
+    names += [kind for kind in ("candidates", "excluded") if kind in record.parts and kind not in known.locations]
+    return names + [f"label {name}" for name in sorted(record.labels.keys() - known.labels.keys())]
 
 
 class PruneCounts(NamedTuple):
-    """How many lines of the ledger and how many folders of scans were removed."""
+    """The numbers of removed rows and folders."""
 
     rows: int
     folders: int
 
 
-def prune(out: Path, book: Ledger, *, keep: Collection[str]) -> PruneCounts:
-    """Remove what belongs to no finished scan and to no scan of this run; no finished scan is touched.
+def prune(out: Path, ledger: Ledger, *, keep: Collection[str]) -> PruneCounts:
+    """Remove rows and folders that belong neither to a finished scan nor to an input of this run.
 
-    Lines go of scans that were refused or failed in an earlier run and are no input now, and of finished ones whose
-    folder is gone. Folders go of scans that the ledger does not call finished. What hilum did not write stays.
+    Rows are removed if the scan was refused or failed in an earlier run and is not an input now, or if its folder is
+    missing. Folders are removed if the ledger does not call their scan finished. Files not from hilum remain.
 
     Parameters
     ----------
     out : Path
-        The run's output folder, held by this run.
-    book : Ledger
-        It is to be compacted afterwards.
+        The run's output folder, locked by this run.
+    ledger : Ledger
+        The caller has to compact it afterwards.
     keep : collection of str
-        The ids of this run's inputs, whose lines stay.
+        The ids of this run's inputs; their rows remain.
 
     Returns
     -------
@@ -92,13 +94,13 @@ def prune(out: Path, book: Ledger, *, keep: Collection[str]) -> PruneCounts:
         If a folder cannot be removed.
     """
     scans = scans_folder(out)
-    rows = [row.id for row in book.rows() if row.id not in keep]
-    rows = [name for name in rows if not _is_finished(book, name) or not (scans / name).is_dir()]
+    rows = [row.id for row in ledger.rows() if row.id not in keep]
+    rows = [name for name in rows if not _is_finished(ledger, name) or not (scans / name).is_dir()]
     for name in rows:
-        book.drop(name)
+        ledger.drop(name)
     folders = [path for path in sorted(scans.iterdir()) if not is_unfinished(path.name)]
     folders = [path for path in folders if (path / RECORD).is_file() and not path.is_symlink()]
-    folders = [path for path in folders if not _is_finished(book, path.name)]
+    folders = [path for path in folders if not _is_finished(ledger, path.name)]
     for path in folders:
         try:
             shutil.rmtree(path)
@@ -107,6 +109,6 @@ def prune(out: Path, book: Ledger, *, keep: Collection[str]) -> PruneCounts:
     return PruneCounts(len(rows), len(folders))
 
 
-def _is_finished(book: Ledger, scan_id: str) -> bool:
-    row = book.get(scan_id)
+def _is_finished(ledger: Ledger, scan_id: str) -> bool:
+    row = ledger.get(scan_id)
     return row is not None and row.status in FINISHED

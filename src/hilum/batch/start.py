@@ -1,7 +1,7 @@
-"""How a worker process is started: always by one thread, which lives as long as this process.
+"""Start worker processes, always from one thread that lives as long as this process.
 
-On Linux the kernel ends a worker when the thread that started it ends (`hilum.batch.worker`), and the thread of the
-caller may end long before its process does.
+On Linux the kernel kills a worker when the thread that started it ends (`hilum.batch.worker`), and the caller's thread
+may end long before its process.
 """
 
 from __future__ import annotations
@@ -26,41 +26,45 @@ if TYPE_CHECKING:
 
     Started = Future[subprocess.Popen[bytes]]
 
-# A signal for all processes of a run is the supervisor's to answer, from a worker's first moment.
+# Workers ignore these signals from the beginning; the supervisor handles them.
 _COMMAND = (
     "import signal; [signal.signal(signal.Signals[name], signal.SIG_IGN) for name in {ignored}]; "
     "from hilum.batch.worker import main; main({handle}, {parent})"
 )
 
 _starters: dict[int, SimpleQueue[tuple[Connection, Started]]] = {}
-"""What the starting thread is asked, by process: a fork does not take the thread along."""
+"""The requests to the starting thread, by process number: a forked process has no copy of the thread."""
 
 
 class Job(Protocol):
-    """What a worker is given: it survives pickling, and makes the row of one scan without raising."""
+    """The work on one scan. It can be pickled."""
 
     @property
     def ref(self) -> ScanRef:
         """The scan."""
 
+    def with_threads(self, threads: int) -> Job:
+        """Return the same job with a number of threads."""
+
     def make(self) -> Row:
-        """Make it."""
+        """Do the work and return the row; never raise for the scan's faults."""
 
 
 @dataclass(eq=False)
 class Worker:
-    """A worker process, and what it is at.
+    """A worker process and its job.
 
-    ``seconds`` is how long it has been at it, as far as it was seen and could go on; ``looked`` when it was last seen.
+    ``seconds`` is the time spent on the job, without the time in which the process was stopped. ``checked`` is when it
+    was last updated.
     """
 
     process: subprocess.Popen[bytes]
     pipe: Connection
     ready: bool = False
-    task: Job | None = None
+    job: Job | None = None
     attempt: int = 1
     seconds: float = 0.0
-    looked: float = 0.0
+    checked: float = 0.0
 
 
 def start() -> Worker:
@@ -73,16 +77,16 @@ def start() -> Worker:
     Raises
     ------
     OSError
-        If the system has no process, memory or file for it.
+        If the system has no process, memory or file handle left.
     """
-    here, there = Pipe()
+    here, there = Pipe()  # ours, the worker's
     started: Started = Future()
     try:
         _starter().put((there, started))
         return Worker(started.result(), here)
-    except BaseException:  # an interrupt comes in the middle: what is started then has nobody to work for
+    except BaseException:  # an interrupt: end the worker that may just be starting
         here.close()
-        started.add_done_callback(_end)
+        started.add_done_callback(_kill)
         raise
 
 
@@ -90,30 +94,30 @@ def _starter() -> SimpleQueue[tuple[Connection, Started]]:
     pid = os.getpid()
     if pid not in _starters:
         queue: SimpleQueue[tuple[Connection, Started]] = SimpleQueue()
-        # A daemon: it ends with the process and no sooner, also where the main thread ends before the others.
-        threading.Thread(target=_serve, args=(queue,), name="hilum-starter", daemon=True).start()
+        # A daemon thread ends with the process, not with the main thread.
+        threading.Thread(target=_start_requested, args=(queue,), name="hilum-starter", daemon=True).start()
         _starters[pid] = queue
     return _starters[pid]
 
 
-def _serve(queue: SimpleQueue[tuple[Connection, Started]]) -> None:
+def _start_requested(queue: SimpleQueue[tuple[Connection, Started]]) -> None:
     while True:
         there, started = queue.get()
         try:
-            started.set_result(_open(there.fileno()))
-        except BaseException as problem:  # noqa: BLE001 - the caller's to deal with
+            started.set_result(_spawn(there.fileno()))
+        except BaseException as problem:  # noqa: BLE001 - passed to the caller
             started.set_exception(problem)
         finally:
             there.close()
 
 
-def _open(handle: int) -> subprocess.Popen[bytes]:
+def _spawn(handle: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-c", _COMMAND.format(ignored=IGNORED, handle=handle, parent=os.getpid())]
-    # What a library prints goes to stderr: stdout is for results.
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[handle])  # noqa: S603 - us
+    # Libraries print to stderr; stdout is for results.
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[handle])  # noqa: S603 - our own command
 
 
-def _end(started: Started) -> None:
+def _kill(started: Started) -> None:
     if started.exception() is None:
         process = started.result()
         process.kill()

@@ -1,8 +1,7 @@
-"""Scans on one machine: a few worker processes, and what is done about one that crashes, hangs or takes too much.
+"""A pool of worker processes on one machine, and the handling of workers that crash, hang or exceed their limits.
 
-A worker makes one scan after the other, so that no scan pays for the start of a process; one that dies takes the scan
-it was making with it, no other, and a new one takes its place. A worker is watched from outside: neither time nor
-memory is left to its own good will.
+A worker makes one scan after the other, which saves starting a process for each. If it dies, only its current scan is
+lost, and a new worker replaces it. The pool measures time and memory of its workers from outside.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from hilum.batch.limits import check_memory, is_stopped, memory_per_process, resident_bytes
+from hilum._kernels.threads import count_workers
+from hilum.batch.limits import check_memory, count_processes, is_stopped, memory_per_process, resident_bytes
 from hilum.batch.start import Job, Worker, start
 from hilum.batch.worker import READY
 from hilum.errors import OutputError, one_line
@@ -24,34 +24,69 @@ from hilum.io.errno_faults import start_fault
 from hilum.outputs.ledger_rows import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from hilum.batch.limits import Limits
 
 DIED, TIMEOUT, OUT_OF_MEMORY = "process-died", "timeout", "out-of-memory"
-"""The codes of scans whose process was lost."""
+"""The codes of scans whose process died or was killed."""
 
-_LOOK = 0.05
-"""Seconds between two looks at the memory of workers at work."""
+_CHECK_SECONDS = 0.05
+"""How often time and memory of busy workers are checked."""
 
-_LOOK_AT_MOST = 1.0
-"""Seconds that count between two looks: beyond them the machine slept, the run stood still, or its caller was busy."""
+_MAX_STEP = 1.0
+"""The most seconds that count between two checks; if more pass, the machine slept or the run was stopped."""
 
-_START = 600.0
-"""Seconds in which a worker gets ready; one that does not hangs."""
+_START_SECONDS = 600.0
+"""A worker that is not ready after this time hangs."""
 
-_LAST_WAIT = 5.0
-"""Seconds for a killed worker to end; one that waits for a disk that does not answer stays until that answers."""
+_KILL_SECONDS = 5.0
+"""How long to wait for the end of a killed worker; one that waits for a dead disk ends later."""
 
-_RESTING = 0.25
-"""The share of its limit that a worker may hold between scans; one that holds more is replaced."""
+_IDLE_FRACTION = 0.25
+"""A worker that holds more than this fraction of its memory limit between scans is replaced."""
 
-_FALSE_STARTS = 3
-"""Workers that die before they are ready, in a row, after which no more are started."""
+_MAX_FAILED_STARTS = 3
+"""After so many workers in a row that died before they were ready, the run ends."""
+
+
+def make_rows(
+    jobs: Sequence[Job], workers: int | None, limits: Limits, watch: Callable[[tuple[str, ...]], None]
+) -> Generator[Row]:
+    """Do jobs in this process, or in worker processes that share the cores.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    workers : int or None
+        None for this process; 0 for one worker per core, as far as memory allows.
+    limits : Limits
+        Of one scan in a worker.
+    watch : callable
+        Called with the ids of the scans in progress whenever they change; only with workers.
+
+    Yields
+    ------
+    Row
+        One per job, as they end.
+
+    Raises
+    ------
+    HilumError
+        If there is no memory for a worker, or workers do not start.
+    """
+    if workers is None or not jobs:
+        for job in jobs:
+            yield job.make()
+        return
+    processes = min(count_processes(workers, memory=limits.memory), len(jobs))
+    threads = max(1, count_workers(0) // processes)
+    with WorkerPool(processes, limits) as pool:
+        yield from pool.make((job.with_threads(threads) for job in jobs), watch)
 
 
 class WorkerPool:
-    """Worker processes that are kept: started when first needed, replaced when they die, ended with the pool."""
+    """Worker processes: started when needed, replaced when they die, killed at the end of the ``with`` block."""
 
     def __init__(self, processes: int, limits: Limits) -> None:
         self.processes = processes
@@ -60,200 +95,201 @@ class WorkerPool:
         self.memory = limits.memory or memory_per_process(processes)
         check_memory(self.memory)
         self._workers: list[Worker] = []
-        self._lost: list[subprocess.Popen[bytes]] = []
-        self._again: list[tuple[Job, int]] = []
-        self._false_starts = 0
+        self._unreaped: list[subprocess.Popen[bytes]] = []
+        self._retries: list[tuple[Job, int]] = []
+        self._failed_starts = 0
 
     def __enter__(self) -> Self:
-        """Give itself."""
+        """Return the pool itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Kill the workers, whatever they are at."""
+        """Kill the workers."""
+        self.close()
+
+    def close(self) -> None:
+        """Kill the workers, busy or not."""
         for worker in list(self._workers):
             self._kill(worker)
 
     def cancel(self) -> None:
-        """Have what is at work ended at the next look, from another thread: nobody awaits it."""
+        """Kill busy workers at the next check. Another thread may call this, if nobody needs the results."""
         self.cancelled = True
 
-    def make(self, tasks: Iterator[Job], watch: Callable[[tuple[str, ...]], None] = lambda _: None) -> Iterator[Row]:
-        """Have scans made.
+    def make(self, jobs: Iterable[Job], watch: Callable[[tuple[str, ...]], None] = lambda _: None) -> Iterator[Row]:
+        """Do jobs.
 
         Parameters
         ----------
-        tasks : iterator of Job
-            Taken as workers get free.
+        jobs : iterable of Job
+            Consumed as workers become free.
         watch : callable
-            Called with the ids of the scans that are being made whenever they change.
+            Called with the ids of the scans in progress whenever they change.
 
         Yields
         ------
         Row
-            One per task, as they end.
+            One per job, as they end.
 
         Raises
         ------
         OutputError
-            If no worker process comes up.
+            If workers do not start.
         """
-        coming = ((task, 1) for task in tasks)
+        new = ((job, 1) for job in jobs)
         while True:
-            while worker := self._idle():
-                taken = self._again.pop() if self._again else next(coming, None)
-                if taken is None:
+            while worker := self._idle_worker():
+                job = self._retries.pop() if self._retries else next(new, None)
+                if job is None:
                     break
-                self._give(worker, *taken)
-            running = tuple(worker.task.ref.scan_id for worker in self._workers if worker.task)
+                self._send(worker, *job)
+            running = tuple(worker.job.ref.scan_id for worker in self._workers if worker.job)
             watch(running)
-            if not running and not self._again:
+            if not running and not self._retries:
                 return
-            for worker in self._changed():
+            for worker in self._wait():
                 row = self._collect(worker)
                 if row is not None:
                     yield row
 
-    def _idle(self) -> Worker | None:
-        """A worker without a task, or a new one where there may be one more; None where all are at work."""
-        for worker in [worker for worker in self._workers if worker.task is None]:
+    def _idle_worker(self) -> Worker | None:
+        """Find a worker without a job, or start one; None if all are busy."""
+        for worker in [worker for worker in self._workers if worker.job is None]:
             if worker.process.poll() is None:
                 return worker
-            self._kill(worker)  # it died between two scans: no scan is to blame
+            self._kill(worker)  # it died between two scans, so no scan is lost
         if len(self._workers) < self.processes:
             try:
                 self._workers.append(start())
-            except OSError as problem:  # no more processes or files
+            except OSError as problem:  # no process or file handle left
                 if not self._workers:
-                    raise _no_start(problem) from None
-                self.processes = len(self._workers)  # those that there are do the work
+                    raise _start_error(problem) from None
+                self.processes = len(self._workers)  # continue with these
                 return None
             return self._workers[-1]
         return None
 
-    def _give(self, worker: Worker, task: Job, attempt: int) -> None:
-        worker.task, worker.attempt, worker.seconds, worker.looked = task, attempt, 0.0, time.monotonic()
-        with suppress(OSError):  # it died this very moment: its pipe tells
-            worker.pipe.send(task)
+    def _send(self, worker: Worker, job: Job, attempt: int) -> None:
+        worker.job, worker.attempt, worker.seconds, worker.checked = job, attempt, 0.0, time.monotonic()
+        with suppress(OSError):  # it just died; reading from its pipe will show it
+            worker.pipe.send(job)
 
-    def _changed(self) -> list[Worker]:
-        """Wait until a worker answers, ends, or has to be ended."""
+    def _wait(self) -> list[Worker]:
+        """Wait until workers answer, die or exceed a limit, and return these."""
         while True:
-            busy = [worker for worker in self._workers if worker.task]
-            answered = set(wait([worker.pipe for worker in busy], _LOOK))
-            self._count(busy)
-            found = [
+            busy = [worker for worker in self._workers if worker.job]
+            answered = set(wait([worker.pipe for worker in busy], _CHECK_SECONDS))
+            self._add_time(busy)
+            changed = [
                 worker
                 for worker in busy
-                if worker.pipe in answered or self._fails_to_start(worker) or self._excess(worker)
+                if worker.pipe in answered or self._fails_to_start(worker) or self._over_limit(worker)
             ]
-            if found:
-                return found
+            if changed:
+                return changed
 
-    def _count(self, busy: list[Worker]) -> None:
-        """Add the time since the last look to that of the workers which could use it."""
+    def _add_time(self, busy: list[Worker]) -> None:
+        """Add the time since the last check to the workers that were not stopped."""
         now = time.monotonic()
         for worker in busy:
             if not is_stopped(worker.process.pid):
-                worker.seconds += min(now - worker.looked, _LOOK_AT_MOST)
-            worker.looked = now
+                worker.seconds += min(now - worker.checked, _MAX_STEP)
+            worker.checked = now
 
     def _collect(self, worker: Worker) -> Row | None:
-        """The row of a worker's scan; None where there is none yet."""
+        """Return the row of a worker's scan, or None if it has none yet."""
         try:
             answer = worker.pipe.recv() if worker.pipe.poll() else None
         except (EOFError, OSError):
             return self._handle_death(worker)
         if answer == READY:
-            worker.ready, worker.seconds, self._false_starts = True, 0.0, 0
+            worker.ready, worker.seconds, self._failed_starts = True, 0.0, 0
             return None
         if isinstance(answer, Row):
-            worker.task = None
-            if self.memory and resident_bytes(worker.process.pid) > self.memory * _RESTING:
+            worker.job = None
+            if self.memory and resident_bytes(worker.process.pid) > self.memory * _IDLE_FRACTION:
                 self._kill(worker)
             return msgspec.structs.replace(answer, attempts=worker.attempt)
         if not worker.ready and self._fails_to_start(worker):
             return self._handle_death(worker)
-        excess = self._excess(worker)
-        if excess is not None:
+        row = self._over_limit(worker)
+        if row is not None:
             self._kill(worker)
-        return excess
+        return row
 
     def _handle_death(self, worker: Worker) -> Row | None:
-        """What is to be said of the scan of a worker that died; None where it is tried again."""
+        """Return the row of a dead worker's scan, or None if the scan is tried again."""
         hung = self._fails_to_start(worker)
         if not hung:
-            with suppress(subprocess.TimeoutExpired):  # a pipe closes a moment before its process is gone
+            with suppress(subprocess.TimeoutExpired):  # the pipe closes a moment before the process ends
                 worker.process.wait(1.0)
         status = self._kill(worker)
-        task = worker.task
-        if task is None:
+        job = worker.job
+        if job is None:
             return None
         if not worker.ready:
-            self._false_starts += 1
-            if self._false_starts >= _FALSE_STARTS:
-                end = f"was not ready after {_START:g} s" if hung else _told(status)
+            self._failed_starts += 1
+            if self._failed_starts >= _MAX_FAILED_STARTS:
+                end = f"was not ready after {_START_SECONDS:g} s" if hung else _describe_exit(status)
                 raise OutputError(f"worker processes do not start: each {end}", do="see the message above")
-            self._again.append((task, worker.attempt))
+            self._retries.append((job, worker.attempt))
             return None
         if worker.attempt <= self.limits.retries and not self.cancelled:
-            self._again.append((task, worker.attempt + 1))
+            self._retries.append((job, worker.attempt + 1))
             return None
-        return _failed(worker, task, DIED, f"its process {_told(status)}")
+        return _failed(worker, job, DIED, f"its process {_describe_exit(status)}")
 
     def _kill(self, worker: Worker) -> int:
-        """End a worker and return its exit status, negative for a signal; that of one that had ended is its own."""
+        """End a worker. Return its exit status: a negative signal number, or its own status if it ended before."""
         self._workers.remove(worker)
         worker.pipe.close()
         if worker.process.poll() is None:
             worker.process.kill()
         try:
-            return worker.process.wait(_LAST_WAIT)
+            return worker.process.wait(_KILL_SECONDS)
         except subprocess.TimeoutExpired:
-            self._lost.append(worker.process)
+            self._unreaped.append(worker.process)
             return -signal.SIGKILL
 
     def _fails_to_start(self, worker: Worker) -> bool:
-        """Whether a worker does not get ready."""
-        return worker.task is not None and not worker.ready and worker.seconds > _START
+        return worker.job is not None and not worker.ready and worker.seconds > _START_SECONDS
 
-    def _excess(self, worker: Worker) -> Row | None:
-        """The row of a worker's scan where that takes too much; else None."""
-        task = worker.task
-        if task is None or not worker.ready:
+    def _over_limit(self, worker: Worker) -> Row | None:
+        """Return the row of a worker's scan if it exceeds a limit."""
+        job = worker.job
+        if job is None or not worker.ready:
             return None
         if self.cancelled:
-            return _failed(worker, task, DIED, "nobody awaits it any more: its run has gone")
+            return _failed(worker, job, DIED, "its run has ended")
         if worker.seconds > self.limits.seconds:
             text = f"not done after {self.limits.seconds:g} s, ended; give --timeout if it needs more"
-            return _failed(worker, task, TIMEOUT, text)
+            return _failed(worker, job, TIMEOUT, text)
         if self.memory and resident_bytes(worker.process.pid) > self.memory:
             text = f"took more than {self.memory >> 20} MB of memory, ended; give --memory, or fewer --workers"
-            return _failed(worker, task, OUT_OF_MEMORY, text)
+            return _failed(worker, job, OUT_OF_MEMORY, text)
         return None
 
 
-def _no_start(problem: OSError) -> OutputError:
-    """Say that the system starts no process."""
+def _start_error(problem: OSError) -> OutputError:
     fault = start_fault(problem)
     return OutputError(f"no worker process can be started: {problem.strerror or problem}", do=fault.do, code=fault.code)
 
 
-def _failed(worker: Worker, task: Job, code: str, text: str) -> Row:
+def _failed(worker: Worker, job: Job, code: str, text: str) -> Row:
     return Row(
-        id=task.ref.scan_id,
+        id=job.ref.scan_id,
         status="failed",
         code=code,
         reason=one_line(text),
-        shown=one_line(f"{task.ref.path}: {text}"),
+        full_reason=one_line(f"{job.ref.path}: {text}"),
         seconds=round(worker.seconds, 3),
         attempts=worker.attempt,
     )
 
 
-def _told(status: int) -> str:
-    """Say how a process ended."""
+def _describe_exit(status: int) -> str:
     if status >= 0:
         return f"ended with exit code {status}"
     name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
-    by = ", by hand or by the kernel for want of memory" if name == "SIGKILL" else ""
+    by = ", by a person or by the kernel for lack of memory" if name == "SIGKILL" else ""
     return f"was killed by {name} (exit code {status}){by}"

@@ -1,4 +1,4 @@
-"""One scan of a run: what it is made from, and how it is made; it never raises for what is wrong with the scan."""
+"""Make one scan of a run. Faults of the scan become a row of the ledger; they are never raised."""
 
 from __future__ import annotations
 
@@ -37,62 +37,42 @@ if TYPE_CHECKING:
 OUT_OF_MEMORY = "out-of-memory"
 
 VANISHED = "vanished"
-"""The code of an input that was there when the run began."""
+"""The code of an input that disappeared during the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One scan to be made: its place, the recipe, the run's output folder.
+    """One scan to be made.
 
-    ``written`` is the SHA-256 of its ``scan.json`` according to the ledger, empty without one. ``run`` is the name of
-    the run that holds the output folder, from `hilum.batch.lock.output_lock`. ``seen``: the input existed when the run
-    began.
+    ``written_sha256`` is the SHA-256 of its ``scan.json`` according to the ledger, empty without one. ``run`` is the
+    name of the run that holds the output folder, from `hilum.batch.lock.output_lock`. ``existed``: the input existed
+    when the run began.
     """
 
     ref: ScanRef
     recipe: Recipe
     out: Path
     overwrite: bool = False
-    written: str = ""
+    written_sha256: str = ""
     run: str = ""
-    seen: bool = False
+    existed: bool = False
+
+    def with_threads(self, threads: int) -> Task:
+        """Return the same task with a number of threads, unless its recipe sets one."""
+        compute = Compute(workers=self.recipe.compute.workers or threads)
+        return replace(self, recipe=msgspec.structs.replace(self.recipe, compute=compute))
 
     def make(self) -> Row:
-        """Make the scan, as `run_one` does."""
-        known = {"written": self.written, "run": self.run}
-        return run_one(self.ref, self.recipe, self.out, overwrite=self.overwrite, seen=self.seen, **known)
+        """Make the scan and return its row."""
+        row = row_or_failure(self.ref, lambda: _make(self), existed=self.existed)
+        return row if self.recipe.output.series_uid == "keep" else hide_row_uids(row)
 
 
-def with_threads(task: Task, threads: int) -> Task:
-    """Give a task its share of the cores, unless its recipe says how many threads it takes.
+def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False) -> Row:
+    """Load, preprocess and store one scan; a fault of the scan becomes a row.
 
-    Parameters
-    ----------
-    task : Task
-    threads : int
-
-    Returns
-    -------
-    Task
-    """
-    compute = Compute(workers=task.recipe.compute.workers or threads)
-    return replace(task, recipe=msgspec.structs.replace(task.recipe, compute=compute))
-
-
-def run_one(
-    ref: ScanRef,
-    recipe: Recipe,
-    out: Path,
-    *,
-    overwrite: bool = False,
-    written: str = "",
-    run: str = "",
-    seen: bool = False,
-) -> Row:
-    """Load, preprocess and store one scan, and never raise for what is wrong with it.
-
-    A finished scan with the same fingerprint is kept, if every file matches its checksum; one of the same recipe whose
-    input or version changed is made anew.
+    A finished scan with the same fingerprint is kept if every file matches its checksum. If its input or the version
+    changed, it is made again.
 
     Parameters
     ----------
@@ -101,75 +81,71 @@ def run_one(
     out : Path
         The run's output folder.
     overwrite : bool
-        Whether a finished scan of another recipe is replaced; without it the scan is refused.
-    written : str
-        SHA-256 of the ``scan.json`` of a finished scan, where the ledger has it: one that differs is not kept.
-    run : str
-        The run that the scan is made for: nothing takes its place once another run holds the folder. Empty where
-        nobody holds it.
-    seen : bool
-        Whether its input was there when the run began: one that is gone since has failed, and is not refused.
+        Replace a finished scan of another recipe; otherwise the scan is refused.
 
     Returns
     -------
     Row
-        The ledger's line.
+        For the ledger.
     """
-    row = row_or_failure(ref, lambda: _make(ref, recipe, out, overwrite, written, run), seen=seen)
-    return row if recipe.output.series_uid == "keep" else hide_row_uids(row)
+    return Task(ref, recipe, out, overwrite).make()
 
 
-def row_or_failure(ref: ScanRef, make: Callable[[], Row], *, doubtful: Status = "refused", seen: bool = False) -> Row:
-    """Make a scan's row, and turn whatever it raises into a row that says so.
+def row_or_failure(
+    ref: ScanRef, make: Callable[[], Row], *, input_status: Status = "refused", existed: bool = False
+) -> Row:
+    """Make a scan's row; any exception becomes a row that describes it.
 
     Parameters
     ----------
     ref : ScanRef
     make : callable
-    doubtful : str
-        The status where what was read cannot be trusted. Where the output or the machine is to blame it is ``failed``.
-    seen : bool
-        As `run_one` takes it.
+    input_status : str
+        The status if the input is at fault; if the output or the machine is, the status is ``failed``.
+    existed : bool
+        The input existed when the run began: if it is missing now, the scan has failed and is not refused.
 
     Returns
     -------
     Row
-        With the seconds that it took.
+        With the elapsed seconds.
     """
     started = time.perf_counter()
     try:
         row = make()
     except OutputError as problem:
-        row = _told(ref, problem, "failed")
+        row = _problem_row(ref, problem, "failed")
     except MemoryError:
-        text = "the machine had no memory for it; give fewer --workers"
-        shown = one_line(f"{ref.path}: {text}")
-        row = Row(id=ref.scan_id, status="failed", code=OUT_OF_MEMORY, reason=text, shown=shown)
-    except Exception as failure:  # noqa: BLE001 - one scan may break in any way; the others go on and the ledger tells
-        row = _unread(ref, failure, doubtful, seen)
+        row = _failed_row(ref, OUT_OF_MEMORY, "the machine had no memory for it; give fewer --workers")
+    except Exception as failure:  # noqa: BLE001 - one scan may fail in any way; the others continue
+        row = _failure_row(ref, failure, input_status, existed)
     return msgspec.structs.replace(row, seconds=round(time.perf_counter() - started, 3))
 
 
-def _unread(ref: ScanRef, problem: Exception, doubtful: Status, seen: bool) -> Row:
-    """The row of a scan that came to no result: for want of its input, by the machine's fault, its own, or hilum's."""
+def _failed_row(ref: ScanRef, code: str, reason: str, full_reason: str = "") -> Row:
+    full = one_line(f"{ref.path}: {full_reason or reason}")
+    return Row(id=ref.scan_id, status="failed", code=code, reason=reason, full_reason=full)
+
+
+def _failure_row(ref: ScanRef, problem: Exception, input_status: Status, existed: bool) -> Row:
+    """The row of a scan without a result: its input disappeared, or the machine, the input or hilum is at fault."""
     fault = read_fault(problem)
-    if fault is None and seen and (gone := [path for path in inputs_of(ref) if not os.path.lexists(path)]):
-        what, do = "was there when the run began and is gone, or cannot be seen from here", "check its disk or mount"
-        return _told(ref, MissingInputError(what, where=gone[0], do=f"{do}, and run again", code=VANISHED), "failed")
+    if fault is None and existed and (missing := [path for path in inputs_of(ref) if not os.path.lexists(path)]):
+        what, do = "disappeared during the run, or is not visible from here", "check its disk or mount, and run again"
+        return _problem_row(ref, MissingInputError(what, where=missing[0], do=do, code=VANISHED), "failed")
     if isinstance(problem, HilumError):
-        row = _told(ref, problem, doubtful if fault is None else "failed")
+        row = _problem_row(ref, problem, input_status if fault is None else "failed")
     else:
-        shown = one_line(f"{ref.path}: {type(problem).__name__}: {problem}")
-        reason = crash_reason(problem)
-        row = Row(id=ref.scan_id, status="failed", code=type(problem).__name__, reason=reason, shown=shown)
+        code = type(problem).__name__
+        row = _failed_row(ref, code, crash_reason(problem), f"{code}: {problem}")
     if fault is None:
         return row
-    reason, shown = (one_line(f"{text}; {fault.do}") for text in (row.reason, row.shown))
-    return msgspec.structs.replace(row, code=fault.code, reason=reason, shown=shown)
+    reason, full = (one_line(f"{text}; {fault.do}") for text in (row.reason, row.full_reason))
+    return msgspec.structs.replace(row, code=fault.code, reason=reason, full_reason=full)
 
 
 def inputs_of(ref: ScanRef) -> list[Path]:
-    """Where a scan is read from.
+    """List the files and folders from which a scan is read.
 
     Parameters
     ----------
@@ -182,34 +158,35 @@ def inputs_of(ref: ScanRef) -> list[Path]:
     return [path for path in (ref.path, ref.annotations) if path is not None]
 
 
-def _told(ref: ScanRef, problem: HilumError, status: Status) -> Row:
-    """The row of a scan that was not made, for a reason that is known."""
+def _problem_row(ref: ScanRef, problem: HilumError, status: Status) -> Row:
+    """The row of a scan that was not made for a known reason."""
     reason = reason_without_names(problem, path=ref.path, annotations=ref.annotations)
-    if not isinstance(problem.where, PurePath):  # a person finds a scan by its path, not by its UID
+    if not isinstance(problem.where, PurePath):  # the screen names a scan by its path, not by its UID
         problem = HilumError(problem.what, where=ref.path, do=problem.do, code=problem.code)
-    return Row(id=ref.scan_id, status=status, code=problem.code, reason=reason, shown=str(problem))
+    return Row(id=ref.scan_id, status=status, code=problem.code, reason=reason, full_reason=str(problem))
 
 
-def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str, run: str) -> Row:
-    """Make one scan's output, or find it made."""
-    before, seen = snapshot(ref), input_stamp(ref, recipe)
-    mark = fingerprint(ref, recipe, before)
+def _make(task: Task) -> Row:
+    """Make one scan, or keep the finished one."""
+    ref, recipe, out = task.ref, task.recipe, task.out
+    before, stamp = snapshot(ref), input_stamp(ref, recipe)
+    new_fingerprint = fingerprint(ref, recipe, before)
     folder = out / "scans" / ref.scan_id
-    kept = read_record(folder)
-    if kept is not None and kept.fingerprint == mark and _is_sound(folder, kept, written):
-        return msgspec.structs.replace(finished_row(folder, kept, stamp=seen), kept=True)
-    decided = recipe_fingerprint(recipe)
-    if kept is not None and kept.recipe_sha256 != decided and not overwrite:
-        raise OutputError("holds this scan by another recipe", where=folder, do="give --overwrite", code="exists")
+    old = read_record(folder)
+    if old is not None and old.fingerprint == new_fingerprint and _is_as_written(folder, old, task.written_sha256):
+        return msgspec.structs.replace(finished_row(folder, old, stamp=stamp), kept=True)
+    recipe_sha256 = recipe_fingerprint(recipe)
+    if old is not None and old.recipe_sha256 != recipe_sha256 and not task.overwrite:
+        raise OutputError("is of another recipe", where=folder, do="give --overwrite", code="exists")
     try:
         scan = _load(ref, recipe, before)
     except InputError as problem:
         if problem.code != CHANGED:
             raise
-        return _told(ref, problem, "failed")
+        return _problem_row(ref, problem, "failed")
     ready = preprocess(scan, recipe)
     if recipe.output.series_uid == "hash":
-        ready = _hide_series(ready)
+        ready = _hide_series_uid(ready)
     record = store_scan(
         ready,
         out / "scans",
@@ -217,18 +194,18 @@ def _make(ref: ScanRef, recipe: Recipe, out: Path, overwrite: bool, written: str
         file_format=recipe.output.format,
         source=scan.ct.geometry,
         recipe_name=recipe.name,
-        recipe_sha256=decided,
-        fingerprint=mark,
+        recipe_sha256=recipe_sha256,
+        fingerprint=new_fingerprint,
         dataset=ref.dataset,
         preview=preview_of(ready, recipe),
-        promised=promised_parts(recipe),
-        before=lambda: check_run(out, run),
+        required_parts=promised_parts(recipe),
+        before_publish=lambda: check_run(out, task.run),
     )
-    return finished_row(folder, record, stamp=seen)
+    return finished_row(folder, record, stamp=stamp)
 
 
-def _is_sound(folder: Path, record: ScanRecord, written: str) -> bool:
-    """Whether a finished scan is what the ledger says, down to the last byte."""
+def _is_as_written(folder: Path, record: ScanRecord, written: str) -> bool:
+    """Check every byte of a finished scan against the ledger and the checksums."""
     if written not in {"", record_sha256(folder)}:
         return False
     try:
@@ -239,7 +216,7 @@ def _is_sound(folder: Path, record: ScanRecord, written: str) -> bool:
 
 
 def _load(ref: ScanRef, recipe: Recipe, before: InputSnapshot) -> Scan:
-    """Load a scan; one whose files changed meanwhile is neither trusted nor called bad."""
+    """Load a scan. If its files changed meanwhile, the result does not count, and neither does a refusal."""
     try:
         scan = DATASETS[ref.dataset].load(ref, max_gap_mm=recipe.read.max_gap_mm)
     except HilumError:
@@ -249,15 +226,15 @@ def _load(ref: ScanRef, recipe: Recipe, before: InputSnapshot) -> Scan:
     return scan
 
 
-def _hide_series(scan: Scan) -> Scan:
-    """A scan as it leaves where its series UID must not: what is written of it is written of this one."""
+def _hide_series_uid(scan: Scan) -> Scan:
+    """Hash the series UID of a scan and the UIDs in its notes."""
     notes = tuple(Note(note.code, hide_uids(note.text)) for note in scan.notes)
     uid = hashed_uid(scan.series_uid) if is_uid(scan.series_uid) else scan.series_uid
     return replace(scan, series_uid=uid, notes=notes)
 
 
 def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
-    """Write the ledger's line of a scan that has its folder.
+    """Build the ledger row of a finished scan.
 
     Parameters
     ----------
@@ -266,7 +243,7 @@ def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
     record : ScanRecord
         Its ``scan.json``.
     stamp : str
-        As `stamp` gives it.
+        From `hilum.batch.identity.input_stamp`.
 
     Returns
     -------
@@ -285,7 +262,7 @@ def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
 
 
 def with_status(row: Row) -> Row:
-    """Give a finished scan's line the status and the alarms that its notes have by this version.
+    """Set the status and the alarms of a finished scan's row from its notes, as this version judges them.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""The process that makes scans for a supervisor, one after the other, until it is told to stop, or killed.
+"""The worker process: it makes one scan after the other until its supervisor closes the connection or kills it.
 
-It is started by `hilum.batch.supervisor` and shares a socket with it: tasks come in, rows go out.
+`hilum.batch.supervisor` starts it and shares a socket with it, which carries jobs in and rows out.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 
 READY = "ready"
-"""What a worker sends when everything is imported."""
+"""The message of a worker that has imported everything."""
 
 IGNORED = ("SIGINT", "SIGHUP", "SIGTERM")
-"""Signals that a terminal or a batch system sends to all processes of a run: the supervisor decides what they mean."""
+"""Signals that a terminal or batch system sends to all processes of a run; only the supervisor handles them."""
 
 _PARENT_DEATH = 1  # PR_SET_PDEATHSIG of prctl(2)
 
-_LOOK = 0.5
-"""Seconds between two looks at whether the supervisor is there."""
+_CHECK_SECONDS = 0.5
+"""How often the worker checks that the supervisor is alive."""
 
 
 def main(handle: int, parent: int) -> None:
-    """Serve tasks until the supervisor hangs up.
+    """Do jobs until the supervisor closes the connection.
 
     Parameters
     ----------
     handle : int
-        A file descriptor.
+        The file descriptor of the connection.
     parent : int
-        The process that must not be outlived.
+        The process number of the supervisor.
     """
     _die_with(parent)
     for name in IGNORED:
         signal.signal(signal.Signals[name], signal.SIG_IGN)
-    _prepare()
+    _import_all()
     pipe = Connection(handle)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(READY)
@@ -47,26 +47,23 @@ def main(handle: int, parent: int) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """End this process when its parent ends, whatever it is at: nobody would collect what it makes.
+    """End this process when its parent ends, because nobody would collect its results.
 
-    On Linux the kernel does it. Elsewhere a thread looks, which waits as long as compiled code keeps all threads from
-    running.
+    On Linux the kernel does it. Elsewhere a thread checks; it is delayed while compiled code holds the GIL.
     """
-    with suppress(OSError, AttributeError):  # Linux alone has it
+    with suppress(OSError, AttributeError):  # only Linux has prctl
         ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL)
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:
-        os._exit(1)
+    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
 
 
-def _watch(parent: int) -> None:
+def _exit_with(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(_LOOK)
-    os._exit(1)
+        time.sleep(_CHECK_SECONDS)
+    os._exit(1)  # sys.exit would end this thread only
 
 
-def _prepare() -> None:
-    """Import what a scan needs before the first one comes."""
+def _import_all() -> None:
+    """Import everything that a scan needs, before the first one."""
     import hilum.batch.task
     import hilum.io.dicom.reader
     import hilum.io.volumes.metaimage

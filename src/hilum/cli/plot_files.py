@@ -92,7 +92,7 @@ def save(figure: Figure, out: Path, options: Options) -> int:
 
 def load(source: Path, options: Options) -> Scan:
     """Read a scan, finished or not, in HU."""
-    from hilum.io import annotate
+    from hilum.io.scan_files import annotate
     from hilum.outputs.finished import check_files, read_record
     from hilum.outputs.store import HU, read_finished
 

@@ -88,7 +88,7 @@ def run(
     check_output_folder(out, inputs)
     found = batch.survey(inputs, dataset=dataset, annotations=annotations)
     for row in found.refused:
-        print_error(row.shown or row.reason)
+        print_error(row.full_reason or row.reason)
     for name, notes in found.screen_notes.items():
         if dataset == "auto" and name != "folder":
             print_note(f"detected the data set {name}; use --dataset if this is wrong")
@@ -122,7 +122,7 @@ def run(
     if json:
         print_result(counts.as_json(out))
     else:
-        _print_lines([*nodule_lines(read_summary(out)), *counts.summary(out)])
+        print_result("\n".join([*nodule_lines(read_summary(out)), *counts.summary(out)]))
     return REFUSED if not counts.all_finished or (strict and counts.to_check) else ALL_WELL
 
 
@@ -156,7 +156,7 @@ def store(
     counts, interrupted = _follow(process, target, total=len(read_ledger(folder)))
     if interrupted:
         return interrupted
-    _print_lines(counts.summary(target))
+    print_result("\n".join(counts.summary(target)))
     return ALL_WELL if counts.all_finished else REFUSED
 
 
@@ -173,11 +173,6 @@ def _follow(process: Callable[..., Generator[Row, None, None]], out: Path, *, to
             print_error(f"{out}: {done}; run the same command again to continue")
             return shown.counts, exit_status(interrupt)
     return shown.counts, ALL_WELL
-
-
-def _print_lines(lines: list[str]) -> None:
-    for line in lines:
-        print_result(line)
 
 
 def demo(*, out: Path = Path("hilum-demo")) -> int:
@@ -200,7 +195,7 @@ def stats(folder: RunFolder, /, *, json: Json = False) -> int:
     from hilum.stats import stats_text
 
     found = fingerprint(folder)
-    print_result(fingerprint_json(found) if json else f"{stats_text(found.whole)}\n{fingerprint_text(found)}")
+    print_result(fingerprint_json(found) if json else f"{stats_text(found.overall)}\n{fingerprint_text(found)}")
     return ALL_WELL
 
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 import hilum
 from hilum.cli.options import Consensus, Flag, Json, ScanSource, Series, VolumeOut
 from hilum.cli.status import ALL_WELL, REFUSED
-from hilum.console import describe, inspection_text, print_note, print_result
+from hilum.console import describe_volume, inspection_text, print_note, print_result
 from hilum.errors import AnnotationError, InputError
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ def info(source: Path, /, *, headers: Flag = False, json: Json = False) -> int:
         Read only the headers of DICOM series: faster, but problems of the pixels are not found.
     """
     from hilum.datasets import folder
-    from hilum.io import is_volume
     from hilum.io.inspect import inspect, inspection_json
+    from hilum.io.volumes.formats import is_volume
 
     if source.is_dir() and not is_volume(source):
         listing = folder.index(source)
         for note in listing.notes:
-            print_note(note.told)
+            print_note(note.terminal_text)
         volumes = [ref.path for ref in listing.refs if is_volume(ref.path)]
         records = inspect(source, pixels=not headers, volumes=volumes, refused=listing.refused)
     else:
@@ -64,12 +64,13 @@ def convert(
         For DICOM slices without positions: distance in mm from one InstanceNumber to the next, negative if they count
         from head to feet.
     """
-    from hilum import io
+    from hilum.io.scan_files import write
+    from hilum.io.volumes.formats import check_output
 
-    io.check_output(output)
+    check_output(output)
     scan = _read(source, series=series, slice_spacing_mm=slice_spacing_mm)
-    io.write(scan.ct, output, series_uid=scan.series_uid)
-    print_result(f"{output}: {describe(scan)}")
+    write(scan.ct, output, series_uid=scan.series_uid)
+    print_result(f"{output}: {describe_volume(scan)}")
     return ALL_WELL
 
 
@@ -101,12 +102,13 @@ def lungs(
     background
         Air around the patient: connected to the first voxel, or to any side of the volume (method tutorial3d).
     """
-    from hilum import io
+    from hilum.io.scan_files import write
+    from hilum.io.volumes.formats import check_output
     from hilum.ops.quality.measure import quality_notes
     from hilum.pipeline import make_lungs
     from hilum.recipes import Lungs
 
-    io.check_output(output)
+    check_output(output)
     step = Lungs(
         method=method, dilate_mm=dilate_mm, pathology=pathology, airways=airways, background=background,
         fallback=method == "hilum",
@@ -119,7 +121,7 @@ def lungs(
         )
     for note in (*notes, *quality_notes(figures)):
         print_note(str(note))
-    io.write(mask, output, series_uid=scan.series_uid)
+    write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {mask.volume_ml(1):.0f} ml labeled 1, {mask.volume_ml(2):.0f} ml labeled 2")
     return ALL_WELL
 
@@ -146,18 +148,19 @@ def nodules(
     series_uid
         Series Instance UID of the scan in the annotations, if its file does not state it.
     """
-    from hilum import io
+    from hilum.io.scan_files import write
+    from hilum.io.volumes.formats import check_output
     from hilum.ops.nodules.outlines import check_level
     from hilum.pipeline import make_nodule_mask, note_outside
     from hilum.recipes import Nodules
 
-    io.check_output(output)
+    check_output(output)
     check_level(consensus)
     scan = _read(source, series=series, annotations=annotations, series_uid=series_uid)
     for note in note_outside(scan, scan.ct):
         print_note(str(note))
     mask = make_nodule_mask(scan, scan.ct, Nodules(consensus=consensus, contour_pixel=contour_pixel))
-    io.write(mask, output, series_uid=scan.series_uid)
+    write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
     return ALL_WELL
 
@@ -170,7 +173,7 @@ def _read(
     series_uid: str = "",
     slice_spacing_mm: float | None = None,
 ) -> Scan:
-    from hilum.io import check_is_ct
+    from hilum.io.scan_files import check_is_ct
 
     scan = hilum.read(
         source, series=series, annotations=annotations, series_uid=series_uid, slice_spacing_mm=slice_spacing_mm

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from hilum.datasets import dsb2017, folder, lidc, luna16
 from hilum.datasets.luna16_files import looks_like_luna16
-from hilum.io.files import is_there
+from hilum.io.files import path_exists
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +77,6 @@ def recognize(root: Path) -> str:
     str
         A key of `DATASETS`.
     """
-    if not is_there(root) or not root.is_dir():
+    if not path_exists(root) or not root.is_dir():
         return "folder"
     return next(name for name, dataset in DATASETS.items() if dataset.recognize(root))

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from hilum.datasets.folder import scan_id_of
 from hilum.datasets.listing import Listing, known_of, own_output_notes, table_record
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
-from hilum.io import check_is_ct, read
 from hilum.io.annotations.csv_tables import read_rows, wrong_line
-from hilum.io.files import is_there
+from hilum.io.files import path_exists
 from hilum.io.names import safe_name
 from hilum.io.output_kinds import output_kind
-from hilum.scan import Known, Note, Scan, ScanRef
+from hilum.io.scan_files import check_is_ct, read
+from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,13 +70,13 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     AnnotationError, InputError
         If a table cannot be read.
     """
-    if not is_there(root) or not root.is_dir():
+    if not path_exists(root) or not root.is_dir():
         raise MissingInputError("there is no such folder", where=root, do="give the folder that holds stage1")
     patients = _patients(root)
     if not patients:
         raise MissingInputError("has no folder of a patient", where=root, do="give the folder that holds stage1")
     names = {path.name for path in patients}
-    known: dict[str, Known] = {}
+    known: dict[str, DatasetEntry] = {}
     tables = []
     for path in [annotations] if annotations is not None else _label_files(root):
         labels, counts = _read_labels(path)
@@ -84,7 +84,9 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         unlabeled_ids = (name if _CASE.fullmatch(name) else scan_id_of(name) for name in names - labels.keys())
         tables.append(table_record(safe_name(path.name) or "labels", counts, names, unlabeled_ids, _public_case))
     unlabeled = sorted(names - known.keys())
-    refs = [ScanRef("dsb2017", _scan_id(path), path, "", None, known.get(path.name, Known())) for path in patients]
+    refs = [
+        ScanRef("dsb2017", _scan_id(path), path, "", None, known.get(path.name, DatasetEntry())) for path in patients
+    ]
     outputs = sorted(path.name for path in root.iterdir() if output_kind(path))
     return Listing(refs, tables, [*own_output_notes(root, outputs), *_notes(tables, len(unlabeled), len(patients))])
 
@@ -152,16 +154,16 @@ def _scan_id(path: Path) -> str:
     return name if _CASE.fullmatch(name) else scan_id_of(name)
 
 
-def _read_labels(path: Path) -> tuple[dict[str, Known], dict[str, int]]:
+def _read_labels(path: Path) -> tuple[dict[str, DatasetEntry], dict[str, int]]:
     """The label or the refusal of each patient, and the number of rows."""
     if path.suffix.lower() != ".csv":
         raise UnsupportedError("labels are read from a csv of id and cancer", where=path, do="give stage1_labels.csv")
-    labels: dict[str, Known] = {}
+    labels: dict[str, DatasetEntry] = {}
     counts: dict[str, int] = {}
     for row in read_rows(path, ("id", "cancer"), do="give stage1_labels.csv"):
         text = row.values[1].strip() if row.values is not None else ""
         counts[row.key] = counts.get(row.key, 0) + 1
-        known = labels.setdefault(row.key, Known())
+        known = labels.setdefault(row.key, DatasetEntry())
         if known.refusal is not None:
             continue
         if row.values is None or text not in {"0", "1"}:
@@ -180,7 +182,7 @@ def _read_labels(path: Path) -> tuple[dict[str, Known], dict[str, int]]:
     return labels, counts
 
 
-def _merge(before: Known | None, now: Known, path: Path) -> Known:
+def _merge(before: DatasetEntry | None, now: DatasetEntry, path: Path) -> DatasetEntry:
     """Merge what two tables say about one patient."""
     if before is None or before.labels == now.labels or before.refusal is not None:
         return before or now

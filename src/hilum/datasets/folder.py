@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from hilum.datasets.listing import Listing, known_of, link_notes, own_output_notes
 from hilum.errors import InputError, MissingInputError
-from hilum.io import READERS, check_is_ct, is_volume, read, suffix_of
-from hilum.io.files import is_there
+from hilum.io.files import path_exists
 from hilum.io.folder_listing import FolderListing, list_folder
 from hilum.io.output_kinds import output_kind
+from hilum.io.scan_files import check_is_ct, read
 from hilum.io.uids import is_uid
 from hilum.io.unreadable import looks_like_dicom, no_readable_slice, not_downloaded, packed_files, unreadable_folder
+from hilum.io.volumes.formats import SCAN_SUFFIXES, is_volume, suffix_of
 from hilum.scan import Note, Scan, ScanRef
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def index(root: Path) -> Listing:
     InputError
         If there is no such path, nothing in it could be a scan, or it is an output of hilum.
     """
-    if not is_there(root):
+    if not path_exists(root):
         if os.path.islink(root):  # noqa: PTH114 - raises for no path
             raise not_downloaded(root, [root.name])
         raise MissingInputError("there is no such file or folder", where=root, do="check the path")
@@ -67,7 +68,9 @@ def index(root: Path) -> Listing:
     tree = list_folder(root)
     names, links = _volumes(root, tree)
     refs = [_scan_ref(root / name, "", tag=name) for name in names]
-    refused: list[InputError] = [not_downloaded(root / n, [n]) for n in tree.dangling if suffix_of(Path(n)) in READERS]
+    refused: list[InputError] = [
+        not_downloaded(root / n, [n]) for n in tree.dangling if suffix_of(Path(n)) in SCAN_SUFFIXES
+    ]
     dicom = _search_dicom(root, tree)
     refs += dicom.scan_refs(root)
     refused += [*dicom.refused, *(unreadable_folder(root / name) for name in tree.locked)]
@@ -133,7 +136,7 @@ def _scan_ref(path: Path, series_uid: str, *, tag: str, files: tuple[str, ...] =
 
 def _volumes(root: Path, tree: FolderListing) -> tuple[list[str], int]:
     """The volume files, and the number of links to them that were left out."""
-    names = [name for name in tree.files if suffix_of(Path(name)) in READERS]
+    names = [name for name in tree.files if suffix_of(Path(name)) in SCAN_SUFFIXES]
     links = {name for name in names if (root / name).is_symlink()}
     targets = {os.path.realpath(root / name) for name in names if name not in links}
     distinct = [name for name in names if name not in links or os.path.realpath(root / name) not in targets]
@@ -237,7 +240,7 @@ def _refuse_folders(
     for k, names in enumerate((files.not_dicom, damaged, files.unreadable)):
         for name in names:
             folder = _folder_of(name)
-            if suffix_of(Path(name)) not in READERS and looks_like_dicom(name, bare=folder not in volume_folders):
+            if suffix_of(Path(name)) not in SCAN_SUFFIXES and looks_like_dicom(name, bare=folder not in volume_folders):
                 groups[folder][k].append(name)
     with_images = {_folder_of(header.path) for header in files.headers if header.path not in damaged}
     for folder, (junk, broken, locked) in sorted(groups.items()):
@@ -252,7 +255,7 @@ def _refuse_links(root: Path, dicom: _DicomFiles, tree: FolderListing) -> None:
     """Refuse each folder in which slices, or all files, are links to content that is not here."""
     dangling: defaultdict[str, list[str]] = defaultdict(list)
     for name in tree.dangling:
-        if suffix_of(Path(name)) not in READERS:
+        if suffix_of(Path(name)) not in SCAN_SUFFIXES:
             dangling[_folder_of(name)].append(name)
     with_files = {_folder_of(name) for name in tree.files}
     for folder, names in sorted(dangling.items()):

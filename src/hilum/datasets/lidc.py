@@ -16,10 +16,10 @@ from hilum.datasets.listing import Listing
 from hilum.datasets.rows import series_uid_of
 from hilum.errors import InputError, MissingInputError
 from hilum.io.annotations.lidc_xml import series_of
-from hilum.io.files import is_there
+from hilum.io.files import path_exists
 from hilum.io.folder_listing import list_folder
 from hilum.io.names import safe_name
-from hilum.scan import Known, Note, Scan, ScanRef
+from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +110,7 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     InputError
         As `hilum.read`.
     """
-    known = ref.known or Known()
+    known = ref.known or DatasetEntry()
     scan = folder.load(ref, max_gap_mm=max_gap_mm)
     notes = [note for note in scan.notes if not _is_about_the_reading(note, ref)]
     return replace(scan, notes=tuple(notes) if known.annotated else (*notes, *known.notes))
@@ -141,7 +141,9 @@ def _with_reading(ref: ScanRef, root: Path, readings: _ReadingFiles, *, alone: b
     case = next((part for part in ref.path.relative_to(root).parts if _CASE.fullmatch(part)), "")
     scan_id = f"{case}-{ref.scan_id.removeprefix('ct-')}" if case else ref.scan_id
     annotations = paths[0] if paths else None
-    return replace(ref, dataset="lidc", scan_id=scan_id, annotations=annotations, known=Known(notes=tuple(notes)))
+    return replace(
+        ref, dataset="lidc", scan_id=scan_id, annotations=annotations, known=DatasetEntry(notes=tuple(notes))
+    )
 
 
 def _unused_reading_notes(readings: _ReadingFiles, refs: list[ScanRef]) -> list[Note]:
@@ -162,7 +164,7 @@ def _unused_reading_notes(readings: _ReadingFiles, refs: list[ScanRef]) -> list[
 
 
 def _find_readings(root: Path) -> _ReadingFiles:
-    if not is_there(root):
+    if not path_exists(root):
         raise MissingInputError("there is no such file or folder", where=root, do="check the path")
     readings = _ReadingFiles()
     for path in _xml_files(root):

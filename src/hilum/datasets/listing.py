@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hilum.io.names import safe_name
 from hilum.outputs.records import TableRecord
-from hilum.scan import Known, Note
+from hilum.scan import DatasetEntry, Note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -43,7 +43,7 @@ class Listing:
     refused: list[HilumError] = field(default_factory=list)
 
 
-def known_of(ref: ScanRef) -> Known:
+def known_of(ref: ScanRef) -> DatasetEntry:
     """What was known of a scan when it was listed.
 
     Parameters
@@ -52,14 +52,14 @@ def known_of(ref: ScanRef) -> Known:
 
     Returns
     -------
-    Known
+    DatasetEntry
 
     Raises
     ------
     HilumError
         The refusal, if the scan was listed with one.
     """
-    known = ref.known or Known()
+    known = ref.known or DatasetEntry()
     if known.refusal is not None:
         raise known.refusal
     return known

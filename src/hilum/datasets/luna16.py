@@ -18,14 +18,14 @@ from hilum.datasets.luna16_files import SUBSET, Luna16Files, find_luna16_files
 from hilum.datasets.luna16_patients import PATIENTS, patient_folds, read_patients
 from hilum.datasets.rows import rows_record, unused_rows_notes
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
-from hilum.io import check_is_ct, read
 from hilum.io.annotations.luna import duplicate_notes, read_series_rows
-from hilum.io.files import is_there
+from hilum.io.files import path_exists
 from hilum.io.names import safe_name
+from hilum.io.scan_files import check_is_ct, read
 from hilum.io.uids import is_uid
 from hilum.io.unreadable import not_downloaded, unreadable_folder
 from hilum.outputs.reasons import reason_without_names
-from hilum.scan import Known, Note, Scan, ScanRef
+from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 from hilum.volume import Mask
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.annotations.luna import Kind, SeriesRows
+    from hilum.io.annotations.luna import SeriesRows
+    from hilum.io.annotations.point_rows import TableKind
     from hilum.outputs.records import TableRecord
     from hilum.scan import Label
 
@@ -46,8 +47,8 @@ _LUNG_LABELS = (3, 4)
 class _Luna16Tables:
     """The rows of each kind of table by series, the paths of the tables, and the patient of each series."""
 
-    rows: Mapping[Kind, dict[str, SeriesRows]]
-    paths: Mapping[Kind, Path]
+    rows: Mapping[TableKind, dict[str, SeriesRows]]
+    paths: Mapping[TableKind, Path]
     patients: Mapping[str, str]
 
 
@@ -76,7 +77,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     AnnotationError, InputError
         If a table cannot be read: empty, not UTF-8, without its columns.
     """
-    if not is_there(root) or not root.is_dir():
+    if not path_exists(root) or not root.is_dir():
         raise MissingInputError("there is no such folder", where=root, do="give the folder that holds subset0")
     files = find_luna16_files(root)
     if not files.scans:
@@ -163,10 +164,10 @@ def _fold(root: Path, path: Path) -> int | None:
 
 
 def _read_tables(files: Luna16Files, annotations: Path | None) -> tuple[_Luna16Tables, list[Note]]:
-    paths: dict[Kind, Path] = {}
+    paths: dict[TableKind, Path] = {}
     if annotations is not None or "annotations" in files.tables:
         paths["annotations"] = annotations or files.tables["annotations"]
-    others: tuple[Kind, ...] = ("candidates", "excluded")
+    others: tuple[TableKind, ...] = ("candidates", "excluded")
     paths |= {kind: files.tables[kind] for kind in others if kind in files.tables}
     rows = {kind: read_series_rows(path, kind) for kind, path in paths.items()}
     patients = read_patients(files.tables["patients"]) if "patients" in files.tables else {}
@@ -177,16 +178,16 @@ def _read_tables(files: Luna16Files, annotations: Path | None) -> tuple[_Luna16T
     return _Luna16Tables(rows, paths, patients), notes
 
 
-def _known(uid: str, tables: _Luna16Tables, labels: dict[str, Label], lungs: Path | None) -> Known:
+def _known(uid: str, tables: _Luna16Tables, labels: dict[str, Label], lungs: Path | None) -> DatasetEntry:
     """The rows of one series; the first invalid row refuses it."""
     own = {kind: rows[uid] for kind, rows in tables.rows.items() if uid in rows}
     refusals = [rows.refusal for rows in own.values() if rows.refusal is not None]
     annotated = "annotations" in tables.rows
     if refusals:
-        return Known(annotated=annotated, labels=labels, refusal=refusals[0])
+        return DatasetEntry(annotated=annotated, labels=labels, refusal=refusals[0])
     empty: NDArray[np.float64] = np.empty((0, 4))
     nodules = own.get("annotations")
-    return Known(
+    return DatasetEntry(
         annotated=annotated,
         nodules=nodules.nodules() if nodules else (),
         labels=labels,
@@ -210,10 +211,10 @@ def _read_lungs(path: Path | None, scan: Scan) -> tuple[Mask | None, tuple[Note,
     """The lung mask of the data set, if it is on the scan's grid."""
     if path is None:
         return None, ()
-    from hilum.io.volumes.metaimage import read_metaimage_volume
+    from hilum.io.volumes.metaimage import read_metaimage
 
     try:
-        mask = read_metaimage_volume(path)
+        mask = read_metaimage(path).to_volume()
     except HilumError as refusal:
         why = reason_without_names(refusal, path=path)
         return None, (Note("given-lungs", f"the lung mask of the data set was left out: {why}"),)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from hilum.datasets.listing import link_notes, own_output_notes
 from hilum.errors import one_line
-from hilum.io import READERS, suffix_of
 from hilum.io.folder_listing import FolderListing, list_folder
 from hilum.io.names import safe_name
 from hilum.io.uids import is_uid
 from hilum.io.unreadable import looks_like_dicom
+from hilum.io.volumes.formats import SCAN_SUFFIXES, suffix_of
 from hilum.scan import Note
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _folders(root: Path) -> list[Path]:
 def _is_other_scan(name: str) -> bool:
     """Whether a file may be a scan that does not belong to LUNA16."""
     suffix = suffix_of(Path(name))
-    return (suffix in READERS and suffix not in _HEADER_SUFFIXES) or looks_like_dicom(name, bare=False)
+    return (suffix in SCAN_SUFFIXES and suffix not in _HEADER_SUFFIXES) or looks_like_dicom(name, bare=False)
 
 
 def _nearby_files(root: Path) -> Iterator[Path]:

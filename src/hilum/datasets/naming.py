@@ -9,8 +9,8 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from hilum.errors import InputError
-from hilum.io import is_volume, suffix_of
 from hilum.io.names import public_case, safe_name
+from hilum.io.volumes.formats import is_volume, suffix_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

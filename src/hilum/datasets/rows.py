@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from hilum.datasets.listing import table_record
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError, one_line
-from hilum.io import header_uid, is_volume, scan_names, suffix_of
 from hilum.io.annotations.luna import duplicate_notes, matched_notes, read_series_rows
 from hilum.io.names import safe_name
+from hilum.io.scan_files import scan_names
 from hilum.io.uids import is_uid
-from hilum.scan import Known, Note, ScanRef
+from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
+from hilum.scan import DatasetEntry, Note, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
@@ -85,7 +86,7 @@ def attach_rows(refs: Sequence[ScanRef], path: Path) -> tuple[list[ScanRef], Tab
             key, by_uid = matches[number]
             notes = (*(() if by_uid else matched_notes()), *duplicate_notes(rows[key]))
             nodules = () if rows[key].refusal else rows[key].nodules()
-            known = Known(annotated=True, nodules=nodules, notes=notes, refusal=rows[key].refusal)
+            known = DatasetEntry(annotated=True, nodules=nodules, notes=notes, refusal=rows[key].refusal)
         attached.append(replace(ref, annotations=None, known=known))
     without_rows = [ref.series_uid or ref.scan_id for number, ref in enumerate(refs) if number not in matches]
     name = safe_name(path.name) or "annotations"

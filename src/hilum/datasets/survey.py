@@ -14,8 +14,8 @@ from hilum.datasets import DATASETS, recognize
 from hilum.datasets.naming import name_inputs, path_in_input, with_origin
 from hilum.datasets.rows import attach_rows, check_annotations
 from hilum.errors import AnnotationError, HilumError
-from hilum.io import is_volume
 from hilum.io.uids import hashed_uid, hide_uids, is_uid
+from hilum.io.volumes.formats import is_volume
 from hilum.outputs.ledger_rows import Row
 from hilum.outputs.reasons import reason_without_names
 from hilum.scan import Note
@@ -129,7 +129,7 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
     for note in _repetition_notes(additions):
         notes.setdefault(next(iter(notes)), []).append(note)
     texts = {name: list(map(str, several)) for name, several in notes.items()}
-    screen_texts = {name: [note.told for note in several] for name, several in notes.items()}
+    screen_texts = {name: [note.terminal_text for note in several] for name, several in notes.items()}
     return Survey(list(refs.values()), list(refused.values()), tables, texts, screen_texts, refused_paths)
 
 
@@ -197,7 +197,7 @@ def _refused_row(error: HilumError, path: Path, annotations: Path | None) -> Row
     where = path if error.where is None else error.where
     tag = hashlib.sha256(str(where).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     reason = reason_without_names(error, path=path, annotations=annotations)
-    return Row(id=f"input-{tag}", status="refused", code=error.code, reason=reason, shown=str(error))
+    return Row(id=f"input-{tag}", status="refused", code=error.code, reason=reason, full_reason=str(error))
 
 
 def _attach_annotations(

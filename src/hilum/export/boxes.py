@@ -17,7 +17,7 @@ import hilum
 from hilum.export.checked_run import annotated_run, check_output_file, checked_run, image_name
 from hilum.io.annotations.csv_tables import safe_cells
 from hilum.io.atomic import atomic_path
-from hilum.train.output_folder import json_bytes
+from hilum.outputs.records import json_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

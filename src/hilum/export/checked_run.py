@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hilum.errors import FormatError, OutputError
-from hilum.io.volumes.formats import FORMATS
-from hilum.outputs.finished import AGAIN
+from hilum.io.volumes.formats import STORES
+from hilum.outputs.checksums import RERUN
 from hilum.outputs.store import HU
 from hilum.train.runs import list_run
 from hilum.verify import Fault, verify
@@ -45,7 +45,7 @@ def checked_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
     for result in verify(folder):
         if isinstance(result, Fault) and result.code not in _HARMLESS:
             what = f"{result.code}: the run is not complete, so nothing is exported"
-            raise FormatError(what, where=result.where, do=AGAIN, code=result.code)
+            raise FormatError(what, where=result.where, do=RERUN, code=result.code)
     return list_run(folder)
 
 
@@ -84,7 +84,7 @@ def image_name(scan: RunScan) -> str:
     -------
     str
     """
-    return f"scans/{scan.folder.name}/ct{FORMATS[scan.format_of()]}"
+    return f"scans/{scan.folder.name}/ct{STORES[scan.format_of()].suffix}"
 
 
 def refuse_unit_range(scans: list[RunScan], *, program: str) -> None:

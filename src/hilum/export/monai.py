@@ -13,7 +13,7 @@ from hilum.errors import FormatError, InputError
 from hilum.export.boxes import BoxExport, nodule_boxes
 from hilum.export.checked_run import annotated_run, check_output_file, image_name
 from hilum.io.atomic import atomic_path
-from hilum.train.output_folder import json_bytes
+from hilum.outputs.records import json_bytes
 from hilum.train.runs import Skip
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import numpy as np
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.export.checked_run import checked_run, refuse_unit_range
-from hilum.io import write
 from hilum.io.atomic import atomic_folder, write_refused
 from hilum.io.files import read_small
-from hilum.io.volumes.formats import FORMATS
-from hilum.train.output_folder import json_bytes
+from hilum.io.scan_files import write
+from hilum.io.volumes.formats import STORES
+from hilum.outputs.records import json_bytes
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ CLASSES: dict[Labels, dict[str, int]] = {
 
 SPLITS = "splits_final.json"
 
-ENDING = FORMATS["nifti"]
+ENDING = STORES["nifti"].suffix
 
 
 @dataclass(frozen=True)

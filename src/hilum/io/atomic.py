@@ -1,9 +1,9 @@
 """Files and folders that appear under their name only when they are complete.
 
-1. What is being written has a hidden name that tells which process writes it (`hilum.io.unfinished`), and is locked
-   where the file system has locks.
-2. When it is complete its bytes are forced to the disk, and it takes its name.
-3. A writer whose folder was taken away under its hands fails: nothing takes its name that was touched.
+1. The writer uses a hidden name that identifies its process (`hilum.io.unfinished`), and locks the file or folder where
+   the file system has locks.
+2. When it is complete, its bytes are synced to the disk, and it is renamed.
+3. If somebody removes or replaces the folder meanwhile, the writer fails, and nothing gets the final name.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TRIES = 100
-"""How often a folder is put in the place of another, where others do the same at the same time."""
+"""The most attempts to replace a folder that other processes replace at the same time."""
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary name in the same folder, moved to `path` on success and removed on failure.
 
-    The file exists, empty, when the block starts. When the block ends without an exception its bytes are forced
-    to the disk and it replaces whatever had the name; a reader sees the old file or the new one, never a part.
+    The file exists, empty, when the block starts. When the block ends without an exception, its bytes are synced to the
+    disk and it replaces any file of that name; a reader sees the old file or the new one, never a part.
 
     Parameters
     ----------
@@ -43,26 +43,26 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        A hidden file in the same folder with the same suffixes, so that writers which look at them are content.
+        A hidden file in the same folder, with the same suffixes for writers that check them.
 
     Raises
     ------
     OutputError
-        If the system refuses: no space, no permission, no such folder. Nothing is left behind.
+        If there is no space, no permission or no such folder. Nothing is left behind.
     """
     final = Path(path)
     sweep_once(final.parent)
     suffixes = final.name[-7:] if final.name.lower().endswith(".nii.gz") else final.suffix
     temporary = final.with_name(unfinished_name(suffixes))
     try:
-        # Opened by hand, not with tempfile: the file gets the permissions that the umask asks for, not 0600.
+        # Not with tempfile, which sets the permissions 0600 whatever the umask.
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
         lock_handle(handle)
         try:
             yield temporary
             _sync(temporary)
             temporary.replace(final)
-        except BaseException:  # an interrupt must not leave a part behind either
+        except BaseException:  # also after an interrupt
             temporary.unlink(missing_ok=True)
             raise
         finally:
@@ -76,12 +76,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(final: Path) -> Iterator[Path]:
-    """Give a temporary folder that takes its final name only when the block ends well.
+    """A temporary folder, renamed to its final name when the block ends without an exception.
 
     Parameters
     ----------
     final : Path
-        The name it gets; a folder already there is replaced at that moment.
+        Its final name; a folder of that name is replaced.
 
     Yields
     ------
@@ -91,7 +91,7 @@ def atomic_folder(final: Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        If the file system refuses, or somebody took the temporary folder away; nothing of it stays.
+        If it cannot be written, or somebody removed the temporary folder. Nothing is left behind.
     """
     sweep_once(final.parent)
     partial = unfinished_folder(final)
@@ -104,14 +104,14 @@ def atomic_folder(final: Path) -> Iterator[Path]:
         for path in (*partial.rglob("*"), partial):
             _sync(path)
         if not os.path.samestat(os.fstat(handle), partial.lstat()):
-            raise _touched(final)
+            raise _replaced_by_others(final)
         _replace(partial, final)
         sync_folder(final.parent)
     except OSError as problem:
         if isinstance(problem, OutputError):
             raise
         if handle >= 0 and not partial.is_dir():
-            raise _touched(final) from None
+            raise _replaced_by_others(final) from None
         raise write_refused("", problem, where=final) from None
     finally:
         if handle >= 0:
@@ -120,7 +120,7 @@ def atomic_folder(final: Path) -> Iterator[Path]:
 
 
 def open_own_file(path: Path) -> int:
-    """Open a file of hilum's own for reading and writing, made where it is not there; never what a link leads to.
+    """Open a file of hilum's own for reading and writing; create it if it does not exist, and follow no link.
 
     Parameters
     ----------
@@ -134,32 +134,34 @@ def open_own_file(path: Path) -> int:
     Raises
     ------
     OutputError
-        If it is a link, has a second name, or is no regular file; or the system refuses.
+        If it is a link, has a second name, is not a regular file, or cannot be written.
     """
     flags = os.O_RDWR | os.O_CREAT
     for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
         flags |= getattr(os, name, 0)
-    do = "this folder is not as hilum made it: look at it, then remove that file"
+    do = "hilum did not create this file: check it, then remove it"
     try:
         handle = os.open(path, flags, 0o666)
     except OSError as problem:
         if path.is_symlink():
-            raise OutputError("is a link, and would be written through", where=path, do=do, code="link") from None
+            raise OutputError(
+                "is a link, and hilum would overwrite its target", where=path, do=do, code="link"
+            ) from None
         raise write_refused("", problem, where=path) from None
-    found = os.fstat(handle)
-    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(handle)
-        raise OutputError("is not a file of its own", where=path, do=do, code="link")
+        raise OutputError("is not a regular file, or has a second name", where=path, do=do, code="link")
     return handle
 
 
 def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
-    """Say that something cannot be written; where the machine is to blame, the code says so.
+    """Make the error for a failed write; its code names a fault of the machine.
 
     Parameters
     ----------
     what : str
-        What could not be written; empty where the path says it.
+        What could not be written; empty where the path is enough.
     problem : OSError
     where : Path
 
@@ -169,13 +171,13 @@ def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
     """
     fault = write_fault(problem, where=where)
     do = fault.do if fault else "check the folder, its permissions and space"
-    said = problem.strerror or (fault.text if fault else "") or problem
-    text = f"{what} cannot be written: {said}".strip()
+    reason = problem.strerror or (fault.text if fault else "") or problem
+    text = f"{what} cannot be written: {reason}".strip()
     return OutputError(text, where=where, do=do, code=fault.code if fault else "")
 
 
 def _replace(partial: Path, final: Path) -> None:
-    """Put a folder in the place of another; of two that do so at the same time the last one wins."""
+    """Replace a folder by another; of two processes that do so at the same time, the last one wins."""
     for _ in range(_TRIES):
         retired = unfinished_folder(final)
         with suppress(FileNotFoundError):
@@ -189,7 +191,7 @@ def _replace(partial: Path, final: Path) -> None:
             return
         finally:
             _remove(retired)
-    raise OutputError("is being replaced by others all the time", where=final, do="let one process write it")
+    raise OutputError("is replaced by other processes again and again", where=final, do="let one process write it")
 
 
 def _remove(path: Path) -> None:
@@ -199,7 +201,7 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _touched(final: Path) -> OutputError:
+def _replaced_by_others(final: Path) -> OutputError:
     what = "somebody removed or replaced files while it was being written"
     return OutputError(what, where=final, do="run it again; let nothing else clean this folder", code="touched")
 

@@ -1,4 +1,4 @@
-"""What the system's error numbers mean for a run: whether the machine is to blame, and every scan will meet it."""
+"""The system's error numbers that mean a fault of the machine, and whether every other scan would fail, too."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class MachineFault:
     ----------
     code : str
     do : str
-        What a person does about it.
+        The next step for the user.
     stops : bool
-        Whether every other scan would meet it as well, so that a run had better end.
+        Whether every other scan would fail, too, so that a run should end.
     text : str
-        What is said where the system says nothing.
+        The message where the system has none.
     """
 
     code: str
@@ -34,16 +34,16 @@ class MachineFault:
 
 
 _FULL = MachineFault(
-    code="disk-full", do="make room and run again: what is finished stays", text="No space left on the disk"
+    code="disk-full", do="make room and run again: finished scans stay", text="No space left on the disk"
 )
 _READ_ONLY = MachineFault(code="read-only", do="make the disk writable and run again, or choose another --out")
 _LOCKED = MachineFault(code="not-writable", do="change the folder's permissions and run again, or choose another --out")
 _FILES = MachineFault(code="open-files", do="allow more open files (ulimit -n) or give fewer --workers, and run again")
-_LOST = MachineFault(code="disk-error", do="check the disk or its mount and run again: what is finished stays")
+_LOST = MachineFault(code="disk-error", do="check the disk or its mount and run again: finished scans stay")
 _PROCESSES = MachineFault(code="no-process", do="give fewer --workers, or allow more processes (ulimit -u)")
 _STARVED = MachineFault(code="out-of-memory", do="give fewer --workers", stops=False)
 _UNREAD = MachineFault(code="unreadable", do="check its disk or mount and run again", stops=False)
-# A smaller scan may still fit: were the run to end, one large scan would keep all others from being made.
+# Does not end the run: smaller scans may still fit.
 _TOO_LARGE = MachineFault(
     code="file-too-large", do="allow larger files (ulimit -f), or choose an --out on another disk", stops=False,
     text="File too large",
@@ -58,44 +58,44 @@ _NUMBERS: tuple[tuple[MachineFault, tuple[str, ...]], ...] = (
     (_STARVED, ("ENOMEM",)),
     (_TOO_LARGE, ("EFBIG",)),
 )  # fmt: skip
-"""By name: not every system has all of them."""
+"""Errors by name, as not every system has all of them."""
 
 _MEANING = {getattr(errno, name): fault for fault, names in _NUMBERS for name in names if hasattr(errno, name)}
 
 STOPS = frozenset(fault.code for fault in (*(fault for fault, _ in _NUMBERS), _LOCKED) if fault.stops)
-"""Codes that end a run: what is finished stays, the scan that met it has no line, and the same command goes on."""
+"""Codes that end a run. Finished scans stay, the failed scan gets no ledger row, and the same command resumes."""
 
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
 
 _SHORT = re.compile(r"^\d+ requested and \d+ written$")
-"""All that numpy says when a file takes no more."""
+"""numpy's message when a write is cut short."""
 
 
 def write_fault(problem: OSError, *, where: Path) -> MachineFault | None:
-    """Tell what a refused write says about the machine.
+    """Find the fault of the machine behind a failed write.
 
     Parameters
     ----------
     problem : OSError
     where : Path
-        What could not be written.
+        The file or folder that could not be written.
 
     Returns
     -------
     MachineFault or None
-        None where it concerns this one path alone.
+        None where only this path is affected.
     """
     if problem.errno is None:
         if not _SHORT.search(str(problem)):
             return None
         return _TOO_LARGE if _files_are_limited() else _FULL
-    if problem.errno in _DENIED:  # the one file, or the folder for every scan?
+    if problem.errno in _DENIED:  # only this file, or the folder for every scan?
         return None if os.access(where.parent, os.W_OK | os.X_OK) else _LOCKED
     return _MEANING.get(problem.errno)
 
 
 def _files_are_limited() -> bool:
-    """Whether this process may write files of a certain size only."""
+    """Whether this process has a limit on the size of files."""
     try:
         import resource
     except ImportError:  # a system without such limits
@@ -104,22 +104,22 @@ def _files_are_limited() -> bool:
 
 
 def read_fault(problem: BaseException) -> MachineFault | None:
-    """Tell whether the machine is to blame that an input was not read.
+    """Find the fault of the machine behind an input that could not be read.
 
     Parameters
     ----------
     problem : BaseException
-        As it was caught; what it was raised for is looked at, too.
+        As caught; its causes are searched, too.
 
     Returns
     -------
     MachineFault or None
-        None where the input is to blame.
+        None where the input is at fault.
     """
-    seen: set[int] = set()
+    visited: set[int] = set()
     cause: BaseException | None = problem
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
+    while cause is not None and id(cause) not in visited:
+        visited.add(id(cause))
         fault = _MEANING.get(cause.errno or 0) if isinstance(cause, OSError) else None
         if fault is _LOST:
             return _UNREAD
@@ -130,7 +130,7 @@ def read_fault(problem: BaseException) -> MachineFault | None:
 
 
 def start_fault(problem: OSError) -> MachineFault:
-    """Tell why a process cannot be started.
+    """Find the fault of the machine behind a process that cannot be started.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Opening files that strangers made: regular ones only, and data files only beside their header.
+"""Open untrusted files safely: only regular ones, and data files only in the folder of their header.
 
-A header can name a file of another owner, a pipe that never ends, or a link that leads out of its folder.
+A header can name a file of another owner, an endless pipe, or a link that leads out of its folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEADER_LIMIT = 65536
-"""The longest text header read, in bytes; real ones have some hundred."""
+"""The longest text header that is read, in bytes; real ones have some hundred."""
 
 
 def open_file(path: Path, *, named: str = "", follow: bool = True) -> FileIO:
@@ -26,9 +26,9 @@ def open_file(path: Path, *, named: str = "", follow: bool = True) -> FileIO:
     ----------
     path : Path
     named : str, optional
-        What a header calls the file, for the message.
+        The name of the file in a header, for messages.
     follow : bool
-        Whether a link is opened as what it leads to.
+        Whether a link is followed.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def open_file(path: Path, *, named: str = "", follow: bool = True) -> FileIO:
     MissingInputError
         If there is no such file.
     InputError
-        If it is no regular file, or may not be read.
+        If it is not a regular file, or cannot be read.
     """
     what = f"the data file {one_line(named, limit=60)!r}" if named else "the file"
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -58,14 +58,14 @@ def open_file(path: Path, *, named: str = "", follow: bool = True) -> FileIO:
 
 
 def read_small(path: Path, *, limit: int) -> bytes:
-    """Read a small file of a finished output, which a stranger may have made.
+    """Read a small, untrusted file of a finished output.
 
     Parameters
     ----------
     path : Path
-        Its last name must not be a link.
+        Not a link.
     limit : int
-        The most bytes that such a file has.
+        The most bytes of such a file.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def read_small(path: Path, *, limit: int) -> bytes:
     MissingInputError
         If there is no such file.
     InputError
-        If it is a link, a pipe or a device, is longer, or may not be read.
+        If it is a link, a pipe or a device, is longer, or cannot be read.
     """
     if path.is_symlink():
         raise InputError("is a link", where=path, do="give the folder that hilum wrote", code="link")
@@ -90,7 +90,7 @@ def read_small(path: Path, *, limit: int) -> bytes:
 
 
 def is_own_file(folder: Path, name: str) -> bool:
-    """Whether a name below a folder is that of a regular file, and no link leads there.
+    """Whether a name below a folder is that of a regular file, reached without a link.
 
     Parameters
     ----------
@@ -114,8 +114,8 @@ def is_own_file(folder: Path, name: str) -> bool:
     return stat.S_ISREG(mode)
 
 
-def is_there(path: Path) -> bool:
-    """Whether a path can be looked at; what no file could be called, or lies in a locked folder, is not there.
+def path_exists(path: Path) -> bool:
+    """Whether a path exists; False also for an impossible name, and in a folder that cannot be opened.
 
     Parameters
     ----------
@@ -125,43 +125,39 @@ def is_there(path: Path) -> bool:
     -------
     bool
     """
-    try:
-        path.stat()
-    except (OSError, ValueError):  # ValueError: a null byte in the name
-        return False
-    return True
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises where the folder cannot be opened
 
 
 def data_path(header: Path, name: str) -> Path:
-    """Where a detached data file lies, if a header may name it.
+    """The path of a data file that a header names; refuse a path outside the header's folder.
 
     Parameters
     ----------
     header : Path
         The header that names the file.
     name : str
-        As it stands in the header.
+        As in the header.
 
     Returns
     -------
     Path
-        Inside the header's folder or below it, links followed.
+        In the header's folder or below it, after following links.
 
     Raises
     ------
     FormatError
         If the name is empty, absolute, climbs with ``..`` or leads out of the folder over a link.
     """
-    shown = repr(one_line(name, limit=60))
-    do = "put the data file beside its header and name it without a folder"
+    quoted = repr(one_line(name, limit=60))
+    do = "put the data file into the folder of its header and name it without a folder"
     parts = name.replace("\\", "/").split("/")
     if not name or "\0" in name or name[0] in "/\\" or ".." in parts or name[1:2] == ":":
-        raise FormatError(f"data file {shown} is not inside the header's folder", where=header, do=do, code="path")
+        raise FormatError(f"data file {quoted} is not inside the header's folder", where=header, do=do, code="path")
     try:
         folder = header.parent.resolve()
         target = (folder / name).resolve()
     except (OSError, RuntimeError) as error:  # a name too long for the system, or links in a loop
-        raise FormatError(f"data file {shown} cannot be followed", where=header, do=do, code="path") from error
+        raise FormatError(f"data file {quoted} cannot be followed", where=header, do=do, code="path") from error
     if not target.is_relative_to(folder):
-        raise FormatError(f"data file {shown} leads out of the header's folder", where=header, do=do, code="path")
+        raise FormatError(f"data file {quoted} leads out of the header's folder", where=header, do=do, code="path")
     return target

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import HilumError, MissingInputError, one_line
-from hilum.io import check_is_ct, is_volume, read, suffix_of
-from hilum.io.files import is_there
+from hilum.io.files import path_exists
 from hilum.io.names import safe_kernel
-from hilum.io.volumes.placement import GridRecord, grid_record
+from hilum.io.scan_files import check_is_ct, read
+from hilum.io.volumes.formats import is_volume, suffix_of
+from hilum.io.volumes.placement import GridRecord
 from hilum.ops.quality.plausibility import note_implausible_size
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def inspect(
     InputError
         If there is no such path or nothing in it that could be a scan.
     """
-    if not is_there(path):
+    if not path_exists(path):
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     if is_volume(path):
         return [msgspec.structs.replace(_inspect_file(path, path), chosen=True)]
@@ -134,7 +135,7 @@ def _inspect_file(root: Path, path: Path) -> SeriesRecord:
         series_uid=one_line(scan.series_uid, limit=128),
         slices=scan.ct.shape[0],
         usable=True,
-        geometry=grid_record(scan.ct.geometry),
+        geometry=GridRecord.of(scan.ct.geometry),
         findings=_noted(scan),
         folder=folder,
     )
@@ -203,7 +204,7 @@ def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, cho
         series_uid=one_line(stack.series_uid, limit=128),
         slices=len(stack.slices),
         usable=usable,
-        geometry=None if geometry is None else grid_record(geometry),
+        geometry=None if geometry is None else GridRecord.of(geometry),
         findings=found,
         pixels_read=pixels and is_read and stack.refusal is None,
         chosen=chosen,

@@ -1,4 +1,4 @@
-"""The packages that some stores need, and the one line that says how to get them."""
+"""The packages of the extras ``b2nd`` and ``zarr``, imported late; an error says which command installs them."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any
 from hilum.errors import InputError
 
 EXTRAS: dict[str, tuple[str, ...]] = {"b2nd": ("blosc2",), "zarr": ("zarr", "numcodecs.blosc", "google_crc32c")}
-"""The modules of each extra; the first is what `need` gives."""
+"""The modules of each extra; `import_extra` returns the first."""
 
 
 def check_packages(name: str) -> None:
-    """Refuse a format whose package is not installed, before any work is done for it.
+    """Refuse a format whose packages are not installed, before any work is done.
 
     Parameters
     ----------
     name : str
-        Of a format; one that is no key of `EXTRAS` needs nothing.
+        Of a format; a format that is not in `EXTRAS` needs no package.
 
     Raises
     ------
     InputError
-        If it needs one that is not there.
+        If a package is not installed.
     """
     if name in EXTRAS:
-        need(name)
+        import_extra(name)
 
 
-def need(extra: str) -> Any:
+def import_extra(extra: str) -> Any:
     """Import what an extra installs.
 
     Parameters
@@ -44,7 +44,7 @@ def need(extra: str) -> Any:
     Raises
     ------
     InputError
-        If one is not installed: the line says which command installs it.
+        If one is not installed; the message has the command that installs it.
     """
     try:
         first, *_ = map(import_module, EXTRAS[extra])

@@ -1,4 +1,4 @@
-"""Which folders hilum wrote: none of them is searched for scans."""
+"""Recognize the folders that hilum wrote, which are not searched for scans."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RECIPE, LEDGER, RECORD = "recipe.toml", "ledger.jsonl", "scan.json"
-"""The files by which a run and a finished scan are recognized."""
+"""The files of a run and a finished scan."""
 
 _SIZE_LIMIT = 2**24
-"""The most bytes of a record that are looked at."""
+"""The most bytes of a record that are read."""
 
 
 def output_kind(folder: Path, names: Collection[str] | None = None) -> str:
-    """Tell what a folder is, if hilum wrote it.
+    """The kind of a folder that hilum wrote.
 
     Parameters
     ----------
     folder : Path
     names : collection of str, optional
-        What it holds, where that is known.
+        The names in the folder, if known.
 
     Returns
     -------
     str
         ``run``, ``scan`` (a finished scan's own folder), ``patches`` (or slices), ``export`` (for nnU-Net); empty for
-        any other folder, and for one that is not there or may not be opened.
+        any other folder, and for one that does not exist or cannot be opened.
     """
     if names is None:
         try:
-            names = set(os.listdir(folder))  # noqa: PTH208 - names are all that is needed
+            names = set(os.listdir(folder))  # noqa: PTH208 - only names are needed
         except OSError:
             return ""
     if RECIPE in names and LEDGER in names:
@@ -50,7 +50,7 @@ def output_kind(folder: Path, names: Collection[str] | None = None) -> str:
 
 
 def _keys(path: Path) -> set[str]:
-    """The names in a record; none where it is no record."""
+    """The names in a JSON object; none for anything else."""
     try:
         with path.open("rb") as file:
             return set(msgspec.json.decode(file.read(_SIZE_LIMIT), type=dict[str, Any]))

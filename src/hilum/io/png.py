@@ -1,4 +1,4 @@
-"""PNG pictures of few colors, written without a picture library."""
+"""PNG pictures of at most 256 colors, written without an image library."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def png_bytes(pixels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bytes:
     Raises
     ------
     ValueError
-        If an index has no color.
+        If an index is beyond the palette.
     """
     if pixels.size and int(pixels.max()) >= len(palette):
         raise ValueError(f"index {int(pixels.max())} is beyond the palette's {len(palette)} colors")

@@ -1,4 +1,4 @@
-"""Which files a scan lies in: those of a folder, or a volume file and the data files that its header names."""
+"""The files that make up a scan: those of a folder, or a volume file and the data files that its header names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from hilum.errors import HilumError
 from hilum.io.files import HEADER_LIMIT, data_path, open_file
+from hilum.io.volumes.metaimage import read_metaimage_header
+from hilum.io.volumes.nrrd import read_nrrd_header
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +21,7 @@ _SPECIAL = frozenset({"LOCAL", "LIST"})
 
 
 def list_source_files(root: Path) -> list[tuple[str, Path]]:
-    """List the files behind a path.
+    """List the files that make up a scan.
 
     Parameters
     ----------
@@ -29,43 +31,38 @@ def list_source_files(root: Path) -> list[tuple[str, Path]]:
     Returns
     -------
     list of tuple of str and Path
-        The name of each file relative to the folder, and where it lies; sorted, and the header first where it names
-        others. A header that cannot be read, or that names files it must not, stands alone: its reader refuses it.
+        The name of each file relative to the folder, and its path; sorted. A header that names data files is the
+        first, before them. A header that cannot be read, or names files that it must not, is the only one: its reader
+        refuses it.
     """
     if root.is_dir():
         return [(path.relative_to(root).as_posix(), path) for path in sorted(root.rglob("*")) if path.is_file()]
-    if root.suffix.lower() == ".npy":  # its place lies beside it
-        beside = root.with_suffix(".json")
-        return [(path.name, path) for path in (root, beside) if path == root or path.is_file()]
-    named = _named_by(root)
-    return [(root.name, root), *((name, path) for name, path in named if path.is_file())]
+    if root.suffix.lower() == ".npy":
+        geometry = root.with_suffix(".json")
+        return [(path.name, path) for path in (root, geometry) if path == root or path.is_file()]
+    return [(root.name, root), *((name, path) for name, path in _data_files(root) if path.is_file())]
 
 
-def _named_by(header: Path) -> list[tuple[str, Path]]:
+def _data_files(header: Path) -> list[tuple[str, Path]]:
     """The data files of a MetaImage or NRRD header."""
-    kind = header.suffix.lower()
-    if kind == ".mhd" and (plain := _plain_name(header)):
-        return [(plain, header.with_name(plain))]
+    suffix = header.suffix.lower()
+    if suffix == ".mhd" and (name := _plain_data_file(header)):
+        return [(name, header.with_name(name))]
     names: tuple[str, ...] = ()
     try:
-        if kind == ".mhd":
-            from hilum.io.volumes.metaimage_header import read_header
-
-            with open_file(header) as handle:
-                names = read_header(handle, header).files
-        elif kind in {".nhdr", ".nrrd"}:
-            from hilum.io.volumes.nrrd import data_file
-
-            names = tuple(filter(None, [data_file(header)]))
+        if suffix == ".mhd":
+            names = read_metaimage_header(header).files
+        elif suffix in {".nhdr", ".nrrd"}:
+            names = tuple(filter(None, [read_nrrd_header(header).file]))
         return [(name, data_path(header, name)) for name in names]
     except (HilumError, OSError):
         return []
 
 
-def _plain_name(header: Path) -> str:
-    """The one data file of a MetaImage header that lies beside it, as nearly all do; empty where it is not so plain.
+def _plain_data_file(header: Path) -> str:
+    """The one data file of nearly every MetaImage header, in the same folder; empty for other headers.
 
-    A run that goes on asks this of thousands of scans, and no more than this.
+    A resumed run calls this for thousands of scans, so it does not parse the whole header.
     """
     try:
         with open_file(header) as handle:

@@ -1,8 +1,8 @@
-"""The names of what is being written, which tell whose it is; and the removal of what dead processes left.
+"""The names of unfinished files and folders, and the removal of those that dead processes left.
 
-A folder is ``.partial-PROCESS-TOKEN-NAME``, a file ``.PROCESS-TOKEN.part.SUFFIX``. What a living process is writing is
-never touched. A process on this machine is known by its number and its start. Of one on another machine, or in another
-container, the lock tells; where there is none, an hour in which nothing changed.
+A folder is ``.partial-PROCESS-TOKEN-NAME``, a file ``.PROCESS-TOKEN.part.SUFFIX``. Those of a living process are never
+removed. A process on this machine is identified by its number and start time. For a process on another machine or in
+another container the lock decides, or without locks, an hour without a change.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from pathlib import Path
 from hilum._os import is_alive, is_here, lock_handle, newest_change, parse_process, this_process
 
 PARTIAL = ".partial-"
-"""How the name of an unfinished folder begins; never the name of a finished one."""
+"""The first characters of the name of an unfinished folder; no finished folder has them."""
 
 SILENCE_S = 3600.0
-"""Seconds without a change after which a writer that cannot be asked counts as dead."""
+"""Seconds without a change after which a writer of unknown state counts as dead."""
 
 _FILE = re.compile(r"\.(?:([0-9a-f]+(?:-[0-9a-f]+){3})-)?[0-9a-f]{8,16}\.part(\.[a-z0-9]+)*")
-"""The name of an unfinished file: the process that writes it, which older versions did not tell, and a token."""
+"""The name of an unfinished file: its process, which older versions left out, and a token."""
 
 _FOLDER = re.compile(r"\.partial-(?:([0-9a-f]{8}(?:-[0-9a-f]+){3})-[0-9a-f]{8}-)?(.+)")
 
 _NAME = 50
-"""Characters of a final name in that of the unfinished folder: a name must not get too long for the file system."""
+"""Characters of the final name in that of the unfinished folder, to keep it within the limits of file systems."""
 
 
 def unfinished_folder(final: Path) -> Path:
-    """Make up a name for a folder that this process is writing, beside the name that it gets when it is complete.
+    """Make a name for a folder that this process is writing, in the same folder as its final name.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def unfinished_folder(final: Path) -> Path:
 
 
 def unfinished_name(suffixes: str = "") -> str:
-    """Make up a name for a file that this process is writing; if it dies, the next writer removes the file.
+    """Make a name for a file that this process is writing; if the process dies, the next writer removes the file.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def unfinished_name(suffixes: str = "") -> str:
 
 
 def final_name(partial: str) -> str:
-    """Tell which name an unfinished folder would get.
+    """The final name of an unfinished folder.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def final_name(partial: str) -> str:
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a name is that of a file or folder that is being written, or was when its writer died.
+    """Whether a name is that of an unfinished file or folder.
 
     Parameters
     ----------
@@ -92,19 +92,19 @@ def is_unfinished(name: str) -> bool:
 
 
 def is_abandoned(path: Path, *, nameless: bool = True) -> bool:
-    """Whether an unfinished file or folder was left by a process that is dead.
+    """Whether an unfinished file or folder was left by a dead process.
 
     Parameters
     ----------
     path : Path
-        With a name for which `is_unfinished` holds.
+        Of a name for which `is_unfinished` is true.
     nameless : bool
-        What to say of a name that tells no process, as older versions gave, where nothing of it changed for an hour.
+        The answer for a name without a process, as older versions wrote it, and without a change for an hour.
 
     Returns
     -------
     bool
-        False where the writer lives, or may.
+        False where the writer is alive or may be.
     """
     match = _FOLDER.fullmatch(path.name) or _FILE.fullmatch(path.name)
     writer = parse_process(match[1]) if match and match[1] else None
@@ -121,14 +121,14 @@ def is_abandoned(path: Path, *, nameless: bool = True) -> bool:
 
 
 def sweep(folder: Path, *, nameless: bool = True) -> None:
-    """Remove what dead processes left half-written in a folder.
+    """Remove the unfinished files and folders that dead processes left in a folder.
 
     Parameters
     ----------
     folder : Path
-        Its subfolders are not looked into.
+        Without its subfolders.
     nameless : bool
-        Whether the folder is ours, so that what older versions left goes too.
+        Whether to remove those of older versions, too; only for folders that hilum created.
     """
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -151,19 +151,19 @@ def sweep_once(folder: Path) -> None:
     folder : Path
     """
     key = os.getpid(), str(folder.absolute())
-    if key not in _swept and not is_unfinished(folder.name):  # what this process is making itself holds nothing old
+    if key not in _swept and not is_unfinished(folder.name):  # a folder of this process contains nothing old
         _swept.add(key)
         sweep(folder, nameless=False)
 
 
 def _is_locked(path: Path) -> bool | None:
-    """Whether another process holds the lock of an unfinished file or folder; None where that cannot be told."""
+    """Whether another process holds the lock of an unfinished file or folder; None where that is unknown."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError:
         return None
     try:
-        got = lock_handle(handle)
-        return None if got is None else not got
+        locked = lock_handle(handle)
+        return None if locked is None else not locked
     finally:
         os.close(handle)

@@ -1,10 +1,10 @@
-"""What is said of files that should be a scan and cannot be read: links to nothing, failed downloads."""
+"""Refusals of files that should be a scan and cannot be read: dangling links, failed downloads, locked folders."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from hilum.errors import InputError, MissingInputError, SeriesError, name_some
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 _SUFFIXES = (".dcm", ".dicom", ".ima")
 
 _WITHOUT_SUFFIX = re.compile(r"(?=.*\d)[\w-]+|[\d.]+|.*\.\d+")
-"""``IM000001``, ``000001``, a UID: names without a suffix, or with digits in its place. ``README`` is none."""
+"""Names without a suffix but with a digit, and names with digits as suffix: ``IM000001``, ``000001``, a UID."""
 
 _VOLUMES = (".nii", ".nii.gz", ".mhd", ".mha", ".nrrd", ".nhdr")
 _PACKED = (".zip", ".gz", ".tar", ".tgz", ".bz2", ".xz", ".7z")
 
-_LOOKED_AT = 2000
-"""How many files are opened to say what they are: one is as good as the next."""
+_MAX_OPENED = 2000
+"""The most files that are opened to name their kind."""
 
 _HEADS = (
     (b"version https://git-lfs", "pointers of Git LFS"),
@@ -34,14 +34,14 @@ _HEADS = (
 
 
 def looks_like_dicom(name: str, *, bare: bool = True) -> bool:
-    """Whether a file is called as scanners and archives call their slices.
+    """Whether a file has a name that scanners and archives give to slices.
 
     Parameters
     ----------
     name : str
         A path, with ``/``.
     bare : bool
-        Whether a name without a suffix counts; beside a volume's header it may be its data.
+        Whether a name without a suffix counts; in a folder with a volume's header it may be its data.
 
     Returns
     -------
@@ -51,40 +51,36 @@ def looks_like_dicom(name: str, *, bare: bool = True) -> bool:
     return last.lower().endswith(_SUFFIXES) or (bare and _WITHOUT_SUFFIX.fullmatch(last) is not None)
 
 
-class Lies(NamedTuple):
-    """What lies in place of slices, and what to do."""
-
-    what: str
-    do: str
-
-
-def describe_other_files(names: Sequence[str], shown: Callable[[str], str]) -> Lies | None:
-    """Tell what lies in a folder without DICOM, where that is volumes or packed files.
+def describe_other_files(names: Sequence[str], shown: Callable[[str], str]) -> tuple[str, str] | None:
+    """Describe the volume files or archives in a folder without DICOM.
 
     Parameters
     ----------
     names : sequence of str
-        Its files.
+        The files of the folder.
     shown : callable
-        From a file to what messages call it.
+        From a file to its name in messages.
 
     Returns
     -------
-    Lies or None
+    tuple of str or None
+        What is there, and what to do; None where there is neither.
     """
     volumes = [name for name in names if name.lower().endswith(_VOLUMES)]
     if volumes:
-        what = f"{len(volumes)} volume files lie in it" if len(volumes) > 1 else "a volume file lies in it"
-        return Lies(f"{what}: {name_some(map(shown, volumes))}", "give the file itself; hilum run takes all of them")
+        what = f"it contains {len(volumes)} volume files" if len(volumes) > 1 else "it contains a volume file"
+        return f"{what}: {name_some(map(shown, volumes))}", "give the file itself; hilum run reads all of them"
     packed = packed_files(names)
     if packed:
-        what = f"{len(packed)} packed files (gzip, zip, tar) lie in it" if len(packed) > 1 else "an archive lies in it"
-        return Lies(f"{what}: {name_some(map(shown, packed))}", "unpack them, and give the folder")
+        what = (
+            f"it contains {len(packed)} packed files (gzip, zip, tar)" if len(packed) > 1 else "it contains an archive"
+        )
+        return f"{what}: {name_some(map(shown, packed))}", "unpack them, and give the folder"
     return None
 
 
 def packed_files(names: Sequence[str]) -> list[str]:
-    """The archives and packed slices among files; volumes that are packed by themselves are none.
+    """The archives and packed slices among files, without packed volumes.
 
     Parameters
     ----------
@@ -98,15 +94,15 @@ def packed_files(names: Sequence[str]) -> list[str]:
 
 
 def not_downloaded(folder: Path, dangling: Sequence[str], beside: int = 0) -> InputError:
-    """Refuse a folder, or a file, whose content is not there.
+    """Refuse a folder or file whose content was not downloaded.
 
     Parameters
     ----------
     folder : Path
     dangling : sequence of str
-        The links that lead nowhere.
+        The links without a target.
     beside : int
-        How many other files lie there, none of which is a slice.
+        Number of other files in the folder, none of them a slice.
 
     Returns
     -------
@@ -124,7 +120,7 @@ def not_downloaded(folder: Path, dangling: Sequence[str], beside: int = 0) -> In
 
 
 def unreadable_folder(folder: Path) -> InputError:
-    """Refuse a folder that may not be opened.
+    """Refuse a folder that cannot be opened.
 
     Parameters
     ----------
@@ -134,13 +130,13 @@ def unreadable_folder(folder: Path) -> InputError:
     -------
     InputError
     """
-    return InputError("the folder may not be opened", where=folder, do="check its permissions", code="unreadable")
+    return InputError("the folder cannot be opened", where=folder, do="check its permissions", code="unreadable")
 
 
 def no_readable_slice(
     root: Path, folder: str, *, junk: Sequence[str], damaged: Sequence[str], locked: Sequence[str]
 ) -> InputError:
-    """Refuse a folder in which files look like slices, and none is one.
+    """Refuse a folder with files that look like slices but are not.
 
     Parameters
     ----------
@@ -148,17 +144,17 @@ def no_readable_slice(
     folder : str
         Relative to it.
     junk, damaged, locked : sequence of str
-        Files that are no DICOM, whose DICOM header is damaged, and that may not be opened; relative to the root.
+        Files that are not DICOM, that have a damaged DICOM header, and that cannot be opened; relative to the root.
 
     Returns
     -------
     InputError
     """
     total = len(junk) + len(damaged) + len(locked)
-    kinds = Counter({"damaged or cut off": len(damaged), "not to be opened": len(locked)})
-    kinds.update(_what(root / name) for name in junk[:_LOOKED_AT])
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4) if count)
-    what = f"none of {total} files is a slice that can be read: {told}"
+    kinds = Counter({"damaged or cut off": len(damaged), "that cannot be opened": len(locked)})
+    kinds.update(_kind_of(root / name) for name in junk[:_MAX_OPENED])
+    listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4) if count)
+    what = f"none of {total} files is a readable slice: {listed}"
     if len(locked) == total:
         return SeriesError(what, where=root / folder, do="check the permissions", code="unreadable")
     do = "download it again"
@@ -167,13 +163,13 @@ def no_readable_slice(
     return SeriesError(what, where=root / folder, do=do, code="no-dicom")
 
 
-def _what(path: Path) -> str:
-    """What a file is that should be DICOM."""
+def _kind_of(path: Path) -> str:
+    """What a file is instead of DICOM, from its first bytes."""
     try:
         with path.open("rb") as file:
             head = file.read(64)
     except OSError:
-        return "not to be opened"
+        return "that cannot be opened"
     if not head.strip(b"\0"):
         return "filled with zeros" if head else "empty"
     lower = head.lstrip().lower()

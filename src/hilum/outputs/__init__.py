@@ -1,1 +1,1 @@
-"""What a run leaves behind: scans, ledger, checksums, index. Everything that comes after a run reads it here."""
+"""The output folder of a run: scans, ledger, checksums, index. Everything that uses a finished run reads it here."""

@@ -1,4 +1,4 @@
-"""``SHA256SUMS``: the checksums of a run's own files, in the form that ``sha256sum --check`` reads."""
+"""``SHA256SUMS``: the checksums of a run's own files, in the format of ``sha256sum --check``; checks of any file."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from hilum.errors import FormatError
+from hilum.errors import FormatError, MissingInputError
 from hilum.io.atomic import atomic_path, write_refused
-from hilum.io.files import open_file, read_small
+from hilum.io.files import is_own_file, open_file, read_small
+from hilum.outputs.records import FileRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 NAME = "SHA256SUMS"
 
-_LARGEST = 1 << 16
+RERUN = "run the same command again: it repairs the output"
+"""What to do about damage that a rerun repairs."""
+
+_MAX_BYTES = 1 << 16
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._-]+)\n")
 
@@ -36,14 +40,66 @@ def file_sha256(path: Path) -> str:
     Raises
     ------
     InputError
-        If it is gone, is no regular file, or may not be read.
+        If the file is missing, not a regular file, or not readable.
     """
     with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def file_record(path: Path) -> FileRecord:
+    """Record the size and SHA-256 of a file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    FileRecord
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not a regular file, or not readable.
+    """
+    return FileRecord(bytes=path.stat().st_size, sha256=file_sha256(path))
+
+
+def check_file(folder: Path, name: str, expected: FileRecord, *, digest: bool = True) -> None:
+    """Compare a file with its recorded size and checksum.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        Relative to `folder`, parts separated by ``/``. No part may be a link.
+    expected : FileRecord
+    digest : bool
+        Also read all bytes and compare the checksum.
+
+    Raises
+    ------
+    MissingInputError
+        If the file is missing, a link, not a regular file, or not readable.
+    FormatError
+        If the size or the checksum differs.
+    """
+    path = folder / name
+    if not is_own_file(folder, name):
+        raise MissingInputError("is missing or not a regular file", where=path, do=RERUN)
+    try:
+        same_size = path.stat().st_size == expected.bytes
+        same = not digest or not same_size or file_sha256(path) == expected.sha256
+    except (OSError, ValueError):
+        raise MissingInputError("cannot be read", where=path, do=RERUN) from None
+    if not same_size:
+        raise FormatError("does not have the size that was recorded", where=path, do=RERUN)
+    if not same:
+        raise FormatError("does not match its checksum", where=path, do=RERUN, code="checksum")
+
+
 def write_checksums(folder: Path, names: Sequence[str]) -> None:
-    """Write the checksums of files of a folder; the file is left as it is where they are the same.
+    """Write ``SHA256SUMS`` for some files of a folder, unless it is up to date.
 
     Parameters
     ----------
@@ -53,7 +109,7 @@ def write_checksums(folder: Path, names: Sequence[str]) -> None:
     Raises
     ------
     OutputError
-        If it cannot be written.
+        If the file cannot be written.
     """
     text = "".join(f"{file_sha256(folder / name)}  {name}\n" for name in names)
     path = folder / NAME
@@ -64,7 +120,7 @@ def write_checksums(folder: Path, names: Sequence[str]) -> None:
 
 
 def remove_checksums(folder: Path) -> None:
-    """Remove the checksums of a folder whose files are about to change.
+    """Remove ``SHA256SUMS`` from a folder whose files are about to change.
 
     Parameters
     ----------
@@ -73,7 +129,7 @@ def remove_checksums(folder: Path) -> None:
     Raises
     ------
     OutputError
-        If the system refuses.
+        If the file cannot be removed.
     """
     path = folder / NAME
     try:
@@ -83,7 +139,7 @@ def remove_checksums(folder: Path) -> None:
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """Read the checksums of a folder's files.
+    """Read ``SHA256SUMS``.
 
     Parameters
     ----------
@@ -92,18 +148,20 @@ def read_checksums(folder: Path) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        The SHA-256 of each file, by its name; empty where there is no such file.
+        The SHA-256 of each file, by its name; empty without ``SHA256SUMS``.
 
     Raises
     ------
     FormatError, InputError
-        If a line is not of the form, or the file is no regular one.
+        If a line is malformed, or ``SHA256SUMS`` is not a regular file.
     """
     path = folder / NAME
     if not path.is_file():
         return {}
-    lines = read_small(path, limit=_LARGEST).decode("ascii", "replace").splitlines(keepends=True)
-    found = [_LINE.fullmatch(line) for line in lines]
-    if not all(found):
-        raise FormatError("a line is not a checksum and a name", where=path, do="run it again with the same command")
-    return {match[2]: match[1] for match in found if match is not None}
+    checksums = {}
+    for line in read_small(path, limit=_MAX_BYTES).decode("ascii", "replace").splitlines(keepends=True):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise FormatError("a line is not a checksum and a name", where=path, do=RERUN)
+        checksums[match[2]] = match[1]
+    return checksums

@@ -1,4 +1,4 @@
-"""A finished scan in another store: the same voxels in the same place, under a ``scan.json`` of its own."""
+"""Convert a finished scan to another format: the same voxels and geometry, with a new ``scan.json``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import GeometryError, OutputError
-from hilum.io import write
 from hilum.io.atomic import atomic_folder
-from hilum.io.volumes.formats import FORMATS
-from hilum.io.volumes.placement import grid_of
+from hilum.io.scan_files import write
+from hilum.io.volumes.formats import STORES
+from hilum.outputs.checksums import RERUN
 from hilum.outputs.finished import check_files
-from hilum.outputs.nodule_records import landed_again
+from hilum.outputs.nodule_records import converted_nodules
 from hilum.outputs.store import WrittenFiles
 from hilum.outputs.volumes import PARTS, format_of, read_stored
 from hilum.volume import Mask, Volume
@@ -32,9 +32,9 @@ def convert_scan(
     *,
     file_format: str,
     recipe_sha256: str,
-    before: Callable[[], None] = lambda: None,
+    before_publish: Callable[[], None] = lambda: None,
 ) -> ScanRecord:
-    """Write a finished scan again in another format, all of it or nothing.
+    """Write a finished scan in another format, completely or not at all.
 
     Parameters
     ----------
@@ -43,74 +43,74 @@ def convert_scan(
     record : ScanRecord
         Its ``scan.json``.
     scans : Path
-        Where the new folder appears, under the same name; one that is there is replaced.
+        The folder for the new scan's folder, which gets the same name and replaces an existing one.
     file_format : str
         A key of `hilum.io.volumes.formats.STORES`.
     recipe_sha256 : str
         Of the recipe with this format.
-    before : callable
-        As `hilum.outputs.store.store_scan` takes it.
+    before_publish : callable
+        As in `hilum.outputs.store.store_scan`.
 
     Returns
     -------
     ScanRecord
-        What the new ``scan.json`` holds.
+        The content of the new ``scan.json``.
 
     Raises
     ------
     InputError
-        If a file is not what its checksum says, or lies elsewhere than ``scan.json`` says.
+        If a file does not match its checksum, or its geometry differs from ``scan.json``.
     OutputError
-        If the new folder cannot be written, or does not hold the same when it is read again.
+        If the new folder cannot be written, or its volumes differ when they are read back.
     """
     check_files(folder, record)
-    suffix = FORMATS[file_format]
+    suffix = STORES[file_format].suffix
     written = {}
     with atomic_folder(scans / folder.name) as partial:
-        seen = WrittenFiles(partial)
+        files = WrittenFiles(partial)
         for part in PARTS:
             if (volume := _read(folder, record, part)) is not None:
                 written[part] = volume
                 write(volume, partial / (part + suffix), series_uid=record.series_uid)
         for name in record.files:
-            if not _is_of_volumes(name, record):
+            if not _is_volume_file(name, record):
                 shutil.copyfile(folder / name, partial / name)
-        seen.add()
+        files.add()
         new = msgspec.structs.replace(
             record,
             recipe_sha256=recipe_sha256,
-            nodules=landed_again(record, stored=partial / ("ct" + suffix)),
-            files=seen.files,
+            nodules=converted_nodules(record, stored=partial / ("ct" + suffix)),
+            files=files.records,
         )
         for part, volume in written.items():
-            again = read_stored(partial, new, part)
-            if again is None or again.array.dtype != volume.array.dtype or (again.array != volume.array).any():
-                raise OutputError(f"{part} is not the same when it is read again", where=scans / folder.name)
-            _check_place(again, record, scans / folder.name)
-        seen.finish(new)
-        before()
+            copy = read_stored(partial, new, part)
+            if copy is None or copy.array.dtype != volume.array.dtype or (copy.array != volume.array).any():
+                raise OutputError(f"{part} differs when it is read back", where=scans / folder.name)
+            _check_geometry(copy, record, scans / folder.name)
+        files.finish(new)
+        before_publish()
     return new
 
 
 def _read(folder: Path, record: ScanRecord, part: str) -> Volume | None:
-    """A volume on the very grid of ``scan.json``: NIfTI keeps it in single precision."""
+    """Read a volume, with the exact geometry of ``scan.json``: NIfTI stores it in single precision."""
     volume = read_stored(folder, record, part)
     if volume is None:
         return None
-    _check_place(volume, record, folder)
-    return (Volume if part == "ct" else Mask)(volume.array, grid_of(record.geometry))
+    _check_geometry(volume, record, folder)
+    return (Volume if part == "ct" else Mask)(volume.array, record.geometry.to_geometry())
 
 
-def _check_place(volume: Volume, record: ScanRecord, where: Path) -> None:
-    if not volume.geometry.isclose(grid_of(record.geometry)):
-        raise GeometryError("a volume does not lie where scan.json says", where=where, do="run the scan again")
+def _check_geometry(volume: Volume, record: ScanRecord, where: Path) -> None:
+    if not volume.geometry.isclose(record.geometry.to_geometry()):
+        raise GeometryError("the geometry of a volume differs from scan.json", where=where, do=RERUN)
 
 
-def _is_of_volumes(name: str, record: ScanRecord) -> bool:
-    """Whether a file belongs to a volume, not to the scan."""
-    for part in PARTS:
-        held = format_of(record, part)
-        beside = {part + ".json"} if held == "npy" else set()
-        if held and (name.split("/", maxsplit=1)[0] == part + FORMATS[held] or name in beside):
-            return True
-    return False
+def _is_volume_file(name: str, record: ScanRecord) -> bool:
+    """Check whether a file is part of a volume; zarr volumes are folders."""
+    formats = [(part, format_of(record, part)) for part in PARTS]
+    return any(
+        name.startswith(f"{part}{STORES[stored].suffix}/") or name in {part + file for file in STORES[stored].files}
+        for part, stored in formats
+        if stored
+    )

@@ -1,4 +1,4 @@
-"""``dataset.json``: what became of each data set's nodules, and which rows and scans did not find each other."""
+"""``dataset.json``: counts of each data set's nodules, and the table rows and scans that do not match."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from hilum.io.atomic import atomic_path
 from hilum.io.files import read_small
 from hilum.outputs.finished import finished_scans
-from hilum.outputs.records import DatasetRecord, TableRecord
+from hilum.outputs.records import DatasetRecord, TableRecord, json_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 NAME = "dataset.json"
 
-LARGEST = 1 << 28
-"""Bytes beyond which it is none of ours: 75,000 scans without a row take some megabytes."""
+_MAX_BYTES = 1 << 28
+"""The largest ``dataset.json`` that is read; 75,000 scans without a row take some megabytes."""
 
 INSIDE_FRACTION = 0.5
-"""The share of a nodule's voxels that lie in the lung mask from which it counts as inside."""
+"""A nodule counts as inside the lungs if at least this fraction of its voxels lies in the lung mask."""
 
 
 def summarize(
@@ -33,13 +33,13 @@ def summarize(
     tables: Sequence[TableRecord] = (),
     notes: Sequence[str] = (),
 ) -> DatasetRecord:
-    """Count what became of a data set.
+    """Count the scans and nodules of a data set.
 
     Parameters
     ----------
     dataset : str
     records : iterable of ScanRecord or None
-        One for each scan that went in; None where it was not finished.
+        One for each input scan; None if it was not finished.
     tables : sequence of TableRecord
     notes : sequence of str
 
@@ -57,12 +57,12 @@ def summarize(
         finished += 1
         with_nodules += bool(record.nodules)
         nodules += len(record.nodules)
-        there = [nodule for nodule in record.nodules if nodule.inside]
-        landed += len(there)
-        shares = [nodule.inside_lungs for nodule in there if nodule.inside_lungs is not None]
-        measured += len(shares)
-        inside += sum(share >= INSIDE_FRACTION for share in shares)
-        worst = max([worst, *(nodule.round_trip_mm for nodule in there)])
+        in_volume = [nodule for nodule in record.nodules if nodule.inside]
+        landed += len(in_volume)
+        fractions = [nodule.inside_lungs for nodule in in_volume if nodule.inside_lungs is not None]
+        measured += len(fractions)
+        inside += sum(fraction >= INSIDE_FRACTION for fraction in fractions)
+        worst = max([worst, *(nodule.round_trip_mm for nodule in in_volume)])
         if "fold" in record.labels:
             fold = str(record.labels["fold"])
             folds[fold] = folds.get(fold, 0) + 1
@@ -82,17 +82,17 @@ def summarize(
 
 
 def merge_tables(tables: Iterable[TableRecord]) -> list[TableRecord]:
-    """Join what several roots say of one table: a row that fits a scan of any of them has found its scan.
+    """Merge the records that several roots have of one table: a row is matched if a scan of any root matches it.
 
     Parameters
     ----------
     tables : iterable of TableRecord
-        Those of one name and one number of rows are copies of one table.
+        Tables with the same name and number of rows are copies of one table.
 
     Returns
     -------
     list of TableRecord
-        One for each table, in the order in which they come first.
+        One for each table, in order of first appearance.
     """
     merged: dict[tuple[str, int], TableRecord] = {}
     for table in tables:
@@ -100,31 +100,31 @@ def merge_tables(tables: Iterable[TableRecord]) -> list[TableRecord]:
         if before is None:
             merged[table.name, table.rows] = table
             continue
-        lost = {k: n for k, n in table.series_without_scan.items() if k in before.series_without_scan}
-        count = sum(lost.values())
+        unmatched = {k: n for k, n in table.series_without_scan.items() if k in before.series_without_scan}
+        count = sum(unmatched.values())
         merged[table.name, table.rows] = TableRecord(
             name=table.name,
             rows=table.rows,
             rows_of_scans=table.rows - count,
             rows_without_scan=count,
-            series_without_scan=lost,
+            series_without_scan=unmatched,
             scans_without_rows=sorted({*before.scans_without_rows, *table.scans_without_rows}),
         )
     return list(merged.values())
 
 
-def landed_again(before: Path, after: Path) -> list[DatasetRecord]:
-    """What became of the data sets of a run that was stored again in another format.
+def converted_summary(before: Path, after: Path) -> list[DatasetRecord]:
+    """Summarize the data sets of a run that was converted to another format.
 
     Parameters
     ----------
     before, after : Path
-        The output folders; all that is finished in the first is in the second.
+        The output folders; the second contains all finished scans of the first.
 
     Returns
     -------
     list of DatasetRecord
-        As the first has it, but for how near its nodules are to their annotations.
+        Those of the first folder, with the largest round trip measured in the second.
     """
     worst: dict[str, float] = {}
     for _, record in finished_scans(after):
@@ -136,7 +136,7 @@ def landed_again(before: Path, after: Path) -> list[DatasetRecord]:
 
 
 def write_summary(folder: Path, datasets: Sequence[DatasetRecord]) -> None:
-    """Write ``dataset.json`` at one stroke.
+    """Write ``dataset.json`` atomically.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def write_summary(folder: Path, datasets: Sequence[DatasetRecord]) -> None:
         If it cannot be written.
     """
     with atomic_path(folder / NAME) as partial:
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(list(datasets))) + b"\n")
+        partial.write_bytes(json_bytes(list(datasets)))
 
 
 def read_summary(folder: Path) -> list[DatasetRecord]:
@@ -164,9 +164,9 @@ def read_summary(folder: Path) -> list[DatasetRecord]:
     Returns
     -------
     list of DatasetRecord
-        Empty where there is none of this version's form.
+        Empty if the file is missing or not valid for this version.
     """
     try:
-        return msgspec.json.decode(read_small(folder / NAME, limit=LARGEST), type=list[DatasetRecord])
+        return msgspec.json.decode(read_small(folder / NAME, limit=_MAX_BYTES), type=list[DatasetRecord])
     except (OSError, ValueError, msgspec.DecodeError):
         return []

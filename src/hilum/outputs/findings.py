@@ -1,4 +1,4 @@
-"""What every note on a scan means for its data: it was changed, it is probably wrong, or nothing happened to it."""
+"""The kind of every note: the data were changed, the data are probably wrong, or neither."""
 
 from __future__ import annotations
 
@@ -8,125 +8,61 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 NoteKind = Literal["changed", "alarm", "info"]
-"""``changed``: what is stored is not what the files say; ``alarm``: something is probably wrong; ``told``: neither."""
+"""``changed``: the stored data differ from the files; ``alarm``: something is probably wrong; ``info``: neither."""
 
 NODULE_OUTSIDE_LUNGS = "nodule-beside-lungs"
 
+_CHANGED = (
+    "assumed-positions", "clipped-hu", "element-size", "missing-slices", "nan-to-air", "no-direction", "no-origin",
+    "saturated", "uneven-spacing", "units",
+)  # fmt: skip
+"""The image or its geometry differs from the files."""
+
+_ALARMS = (
+    "border-in-lung", "border-in-tissue", "dented", "heart-included", "implausible-size", "leak", "lungs-not-found",
+    "missed-lung", NODULE_OUTSIDE_LUNGS, "nodule-outside", "not-hu", "not-lung", "one-lung", "ragged",
+    "sides-mixed", "small-lung",
+)  # fmt: skip
+"""The scan, its nodules or its lung mask are probably wrong."""
+
+_INFO = (
+    # About the files of a scan; the data are as the files say.
+    "chose-series", "dangling-links", "duplicate-slices", "forms-differ", "ignored-color-image",
+    "ignored-damaged-file", "ignored-files", "ignored-incomplete-copy", "ignored-links", "ignored-localizer",
+    "ignored-other-modality", "ignored-secondary-capture", "location-tag-disagrees", "low-hu",
+    "minmax-tags-disagree", "modality-lut", "padding-to-air", "qform-unusable", "spacing-tag-disagrees",
+    "split-series", "trailing-bytes", "unreadable-files", "unreadable-folders",
+    # About the lungs; the mask may still be right.
+    "airway-included", "cropped", "dense-lung", "given-lungs", "lungs-doubtful", "lungs-fallback",
+    # About the annotations.
+    "assumed-pixels", "bad-scores", "crowded-nodule", "duplicate-label", "duplicate-nodules", "marks-not-drawn",
+    "matched-by-name", "no-nodules", "no-reading", "no-rows", "outlines-beyond", "several-readings",
+    "slice-position-differs", "unknown-slices", "useless-outlines",
+    # About a search for scans.
+    "ignored-archives", "no-ct-images", "not-luna16", "own-output", "same-file", "same-scan", "same-series",
+    "table-beside", "unused-table",
+    # About a data set or a table of detections.
+    "chose-table", "duplicate-detections", "duplicate-series", "marks-beyond-limit", "no-annotations",
+    "no-detections", "no-labels", "patient-in-folds", "readings-without-scan", "rows-without-scan",
+    "samples-without-nodule", "scans-assumed", "scans-without-rows", "unknown-series", "xray-readings",
+)  # fmt: skip
+"""The stored data are as the files say."""
+
 NOTE_KINDS: dict[str, NoteKind] = {
-    # The image, or where it lies, is not what the files say.
-    "assumed-positions": "changed",
-    "clipped-hu": "changed",
-    "element-size": "changed",
-    "missing-slices": "changed",
-    "nan-to-air": "changed",
-    "no-direction": "changed",
-    "no-origin": "changed",
-    "saturated": "changed",
-    "uneven-spacing": "changed",
-    "units": "changed",
-    # The scan, its nodules or its lung mask are probably wrong.
-    "border-in-lung": "alarm",
-    "border-in-tissue": "alarm",
-    "dented": "alarm",
-    "heart-included": "alarm",
-    "implausible-size": "alarm",
-    "leak": "alarm",
-    "lungs-not-found": "alarm",
-    "missed-lung": "alarm",
-    NODULE_OUTSIDE_LUNGS: "alarm",
-    "nodule-outside": "alarm",
-    "not-hu": "alarm",
-    "not-lung": "alarm",
-    "one-lung": "alarm",
-    "ragged": "alarm",
-    "sides-mixed": "alarm",
-    "small-lung": "alarm",
-    # Of the files of a scan: what was read is what they say.
-    "chose-series": "info",
-    "dangling-links": "info",
-    "duplicate-slices": "info",
-    "forms-differ": "info",
-    "ignored-color-image": "info",
-    "ignored-damaged-file": "info",
-    "ignored-files": "info",
-    "ignored-incomplete-copy": "info",
-    "ignored-links": "info",
-    "ignored-localizer": "info",
-    "ignored-other-modality": "info",
-    "ignored-secondary-capture": "info",
-    "location-tag-disagrees": "info",
-    "low-hu": "info",
-    "minmax-tags-disagree": "info",
-    "modality-lut": "info",
-    "padding-to-air": "info",
-    "qform-unusable": "info",
-    "spacing-tag-disagrees": "info",
-    "split-series": "info",
-    "trailing-bytes": "info",
-    "unreadable-files": "info",
-    "unreadable-folders": "info",
-    # Of its lungs: a right mask may be all that.
-    "airway-included": "info",
-    "cropped": "info",
-    "dense-lung": "info",
-    "given-lungs": "info",
-    "lungs-doubtful": "info",
-    "lungs-fallback": "info",
-    # Of its annotations.
-    "assumed-pixels": "info",
-    "bad-scores": "info",
-    "crowded-nodule": "info",
-    "duplicate-label": "info",
-    "duplicate-nodules": "info",
-    "marks-not-drawn": "info",
-    "matched-by-name": "info",
-    "no-nodules": "info",
-    "no-reading": "info",
-    "no-rows": "info",
-    "outlines-beyond": "info",
-    "several-readings": "info",
-    "slice-position-differs": "info",
-    "unknown-slices": "info",
-    "useless-outlines": "info",
-    # Of a search for scans.
-    "ignored-archives": "info",
-    "no-ct-images": "info",
-    "not-luna16": "info",
-    "own-output": "info",
-    "same-file": "info",
-    "same-scan": "info",
-    "same-series": "info",
-    "table-beside": "info",
-    "unused-table": "info",
-    # Of a data set, and of a table of detections.
-    "chose-table": "info",
-    "duplicate-detections": "info",
-    "duplicate-series": "info",
-    "marks-beyond-limit": "info",
-    "no-annotations": "info",
-    "no-detections": "info",
-    "no-labels": "info",
-    "patient-in-folds": "info",
-    "readings-without-scan": "info",
-    "rows-without-scan": "info",
-    "samples-without-nodule": "info",
-    "scans-assumed": "info",
-    "scans-without-rows": "info",
-    "unknown-series": "info",
-    "xray-readings": "info",
-}
-"""Every code that a note can have."""
+    **dict.fromkeys(_CHANGED, "changed"), **dict.fromkeys(_ALARMS, "alarm"), **dict.fromkeys(_INFO, "info"),
+}  # fmt: skip
+"""Every code that a note can have, and its kind."""
 
 REVIEW_CODES = frozenset({
     "airway-included", "assumed-pixels", "crowded-nodule", "cropped", "dense-lung", "ignored-damaged-file", "low-hu",
     "lungs-doubtful", "lungs-fallback", "missing-slices", "outlines-beyond", "saturated", "several-readings",
     "slice-position-differs", "split-series", "unknown-slices", "unreadable-files", "unreadable-folders",
 })  # fmt: skip
-"""Codes that are no alarm, and still want an eye: the data may be right, and may lack something."""
+"""Codes that are not alarms but deserve a look: the data may be right, or something may be missing."""
 
 
 def kind_of(code: str) -> NoteKind:
-    """The kind of a note.
+    """Look up the kind of a note.
 
     Parameters
     ----------
@@ -135,7 +71,7 @@ def kind_of(code: str) -> NoteKind:
     Returns
     -------
     NoteKind
-        ``changed`` for a code that this version does not know: more than it deserves is better than less.
+        ``changed`` for a code that this version does not know: too much attention is better than too little.
     """
     return NOTE_KINDS.get(code, "changed")
 
@@ -152,23 +88,23 @@ def codes_of(notes: Iterable[str], kind: NoteKind) -> list[str]:
     Returns
     -------
     list of str
-        Each once, in their order.
+        Without duplicates, in their order.
     """
     codes = dict.fromkeys(note.partition(":")[0] for note in notes)
     return [code for code in codes if kind_of(code) == kind]
 
 
 def finished_status(notes: Iterable[str]) -> Literal["done", "repaired"]:
-    """The status of a scan that was stored.
+    """Choose the status of a stored scan.
 
     Parameters
     ----------
     notes : iterable of str
-        As `codes_of` takes them.
+        As in `codes_of`.
 
     Returns
     -------
     str
-        ``repaired`` where a note says that the data were changed, else ``done``.
+        ``repaired`` if a note is of the kind ``changed``, else ``done``.
     """
     return "repaired" if codes_of(notes, "changed") else "done"

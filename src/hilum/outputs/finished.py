@@ -1,7 +1,7 @@
-"""Which scans of a run's output are finished, and what their records say: read by everything that comes after a run.
+"""The finished scans of a run and their records.
 
 A record comes from a folder that a stranger may have made. Names in it are checked when it is decoded, links are not
-followed, and nothing but a regular file is opened.
+followed, and only regular files are opened.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from hilum.errors import FormatError, MissingInputError
+from hilum.errors import FormatError
 from hilum.io.files import is_own_file, read_small
 from hilum.io.unfinished import is_unfinished
 from hilum.outputs import ledger
-from hilum.outputs.checksums import file_sha256
+from hilum.outputs.checksums import RERUN, check_file
 from hilum.outputs.ledger_rows import FINISHED
 from hilum.outputs.records import ScanRecord
 from hilum.outputs.volumes import missing_parts
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from hilum.outputs.ledger_rows import Row
+
 RECORD = "scan.json"
 
 MAX_RECORD_BYTES = 1 << 26
-"""Bytes beyond which a ``scan.json`` is none of ours: one with a thousand nodules takes a megabyte."""
-
-AGAIN = "run it again with the same command: that makes it anew"
+"""The largest ``scan.json`` that is read; one with a thousand nodules takes a megabyte."""
 
 
 def read_record(folder: Path) -> ScanRecord | None:
@@ -42,7 +42,7 @@ def read_record(folder: Path) -> ScanRecord | None:
     Returns
     -------
     ScanRecord or None
-        None where the folder is a link, or holds no finished scan of this version's form with all of its parts.
+        None if the folder is a link, or has no readable ``scan.json`` that lists all of its parts.
     """
     return decode_record(_record_bytes(folder))
 
@@ -58,7 +58,7 @@ def record_sha256(folder: Path) -> str:
     Returns
     -------
     str
-        64 hexadecimal digits; empty where there is no such file.
+        64 hexadecimal digits; empty without a ``scan.json``.
     """
     data = _record_bytes(folder)
     return hashlib.sha256(data).hexdigest() if data else ""
@@ -72,7 +72,7 @@ def _record_bytes(folder: Path) -> bytes:
 
 
 def decode_record(data: bytes) -> ScanRecord | None:
-    """Decode what a ``scan.json`` holds.
+    """Decode the content of a ``scan.json``.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def decode_record(data: bytes) -> ScanRecord | None:
     Returns
     -------
     ScanRecord or None
-        None where it is no record of this version's form, or one that lacks a part.
+        None if it is malformed, or a part of the scan has no files.
     """
     try:
         record = msgspec.json.decode(data, type=ScanRecord)
@@ -90,8 +90,26 @@ def decode_record(data: bytes) -> ScanRecord | None:
     return None if missing_parts(record) else record
 
 
+def record_of_row(folder: Path, row: Row) -> ScanRecord | None:
+    """Read the ``scan.json`` that a ledger row refers to.
+
+    Parameters
+    ----------
+    folder : Path
+        The scan's folder.
+    row : Row
+
+    Returns
+    -------
+    ScanRecord or None
+        None if there is no valid ``scan.json``, or its checksum is not the row's.
+    """
+    data = _record_bytes(folder)
+    return decode_record(data) if hashlib.sha256(data).hexdigest() == row.scan_sha256 else None
+
+
 def is_complete(folder: Path, record: ScanRecord) -> bool:
-    """Whether a finished scan's files are all there, with the sizes that its ``scan.json`` says.
+    """Check that all files of a finished scan exist and have their recorded sizes.
 
     Parameters
     ----------
@@ -102,19 +120,19 @@ def is_complete(folder: Path, record: ScanRecord) -> bool:
     Returns
     -------
     bool
-        Their bytes are not read; `check_files` does that.
+        `check_files` also reads the content.
     """
     try:
         return all(
-            is_own_file(folder, name) and (folder / name).stat().st_size == facts.bytes
-            for name, facts in record.files.items()
+            is_own_file(folder, name) and (folder / name).stat().st_size == file.bytes
+            for name, file in record.files.items()
         )
     except (OSError, ValueError):
         return False
 
 
 def files_stamp(folder: Path, record: ScanRecord) -> str:
-    """Hash the sizes and times of a finished scan's files: whoever writes to one changes it.
+    """Hash the sizes and times of a finished scan's files; any write to one of them changes it.
 
     Parameters
     ----------
@@ -125,20 +143,20 @@ def files_stamp(folder: Path, record: ScanRecord) -> str:
     Returns
     -------
     str
-        16 hexadecimal digits; empty where a file is missing.
+        16 hexadecimal digits; empty if a file is missing.
     """
     digest = hashlib.sha256()
     try:
         for name in sorted(record.files):
-            found = (folder / name).lstat()
-            digest.update(f"{name} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}\n".encode())
+            status = (folder / name).lstat()
+            digest.update(f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode())
     except (OSError, ValueError):
         return ""
     return digest.hexdigest()[:16]
 
 
 def check_files(folder: Path, record: ScanRecord, *, digest: bool = True) -> None:
-    """Hold a finished scan's files against the sizes and checksums of its ``scan.json``.
+    """Compare a finished scan's files with the sizes and checksums in its ``scan.json``.
 
     Parameters
     ----------
@@ -146,33 +164,28 @@ def check_files(folder: Path, record: ScanRecord, *, digest: bool = True) -> Non
         The scan's folder.
     record : ScanRecord
     digest : bool
-        Whether all their bytes are read; without it their sizes are looked at, and the bytes of files that are newer
-        than ``scan.json``, which is written last.
+        Read all bytes. Otherwise only the sizes are compared, and the checksums of files that are newer than
+        ``scan.json``, which is written last.
 
     Raises
     ------
     MissingInputError, FormatError
-        If a file is gone, is a link, or is not what was written.
+        If a file is missing, is a link, or has changed.
     """
     written = (folder / RECORD).stat().st_mtime_ns
-    for name, facts in record.files.items():
-        path = folder / name
-        if not is_own_file(folder, name):
-            raise MissingInputError("is missing or no regular file", where=path, do=AGAIN)
-        try:
-            found = path.stat()
-            if found.st_size != facts.bytes:
-                raise FormatError("is not of the size that scan.json says", where=path, do=AGAIN)
-            if (digest or found.st_mtime_ns > written) and file_sha256(path) != facts.sha256:
-                raise FormatError("does not match its checksum", where=path, do=AGAIN, code="checksum")
-        except (OSError, ValueError) as problem:
-            if isinstance(problem, FormatError):
-                raise
-            raise MissingInputError("cannot be read", where=path, do=AGAIN) from None
+    for name, file in record.files.items():
+        check_file(folder, name, file, digest=digest or _is_newer(folder / name, written))
+
+
+def _is_newer(path: Path, time_ns: int) -> bool:
+    try:
+        return path.stat().st_mtime_ns > time_ns
+    except (OSError, ValueError):
+        return True
 
 
 def scans_folder(out: Path) -> Path:
-    """Where the scans of a run's output lie.
+    """The folder of a run's scans.
 
     Parameters
     ----------
@@ -187,7 +200,7 @@ def scans_folder(out: Path) -> Path:
     Raises
     ------
     FormatError
-        If it is a link: hilum makes none, and what it leads to is not part of the run.
+        If it is a link: hilum makes none, and its target is not part of the run.
     """
     scans = out / "scans"
     if scans.is_symlink():
@@ -195,51 +208,48 @@ def scans_folder(out: Path) -> Path:
     return scans
 
 
-class Found(NamedTuple):
-    """A scan that the ledger calls finished: its folder, and its ``scan.json``; None where that is not what it says."""
+class ListedScan(NamedTuple):
+    """A scan that the ledger calls finished. `record` is None if ``scan.json`` is invalid or not the ledger's."""
 
     folder: Path
     record: ScanRecord | None
 
 
-def listed_scans(folder: Path, *, unlisted: bool = False) -> Iterator[Found]:
-    """Go through the scans that a run's ledger calls finished.
+def listed_scans(folder: Path, *, unlisted: bool = False) -> Iterator[ListedScan]:
+    """Iterate over the scans that a run's ledger calls finished.
 
     Parameters
     ----------
     folder : Path
-        The run's output folder. Where it has no ledger, every folder of a scan counts.
+        The run's output folder. Without a ledger, every folder of a scan counts.
     unlisted : bool
-        Whether those come too, at the end, that the ledger has no row of: a run that is going on tells it of a scan
-        a moment after the scan's folder appears.
+        Also yield, at the end, scans without a ledger row: a running run writes the row a moment after the folder.
 
     Yields
     ------
-    Found
-        In the order of their ids. What else lies among the scans is none of the run's.
+    ListedScan
+        Sorted by id.
 
     Raises
     ------
     InputError
-        If the ledger or the scans' folder is a link.
+        If the ledger or the folder of the scans is a link.
     """
     scans = scans_folder(folder)
-    with ledger.Ledger(folder) as book:
-        for row in book.rows():
+    with ledger.Ledger(folder) as rows:
+        for row in rows.rows():
             if row.status in FINISHED:
-                place = scans / row.id
-                data = _record_bytes(place)
-                same = row.scan_sha256 in {"", hashlib.sha256(data).hexdigest()}  # older versions did not keep it
-                record = decode_record(data) if same else None
-                yield Found(place, record if record is not None and record.scan_id == row.id else None)
+                path = scans / row.id
+                record = record_of_row(path, row) if row.scan_sha256 else read_record(path)  # old versions had none
+                yield ListedScan(path, record if record is not None and record.scan_id == row.id else None)
         if unlisted or not (folder / ledger.NAME).exists():
-            for place in sorted(scans.iterdir()) if scans.is_dir() else ():
-                if book.get(place.name) is None and not is_unfinished(place.name) and (record := read_record(place)):
-                    yield Found(place, record)
+            for path in sorted(scans.iterdir()) if scans.is_dir() else ():
+                if rows.get(path.name) is None and not is_unfinished(path.name) and (record := read_record(path)):
+                    yield ListedScan(path, record)
 
 
 def finished_scans(folder: Path) -> Iterator[tuple[Path, ScanRecord]]:
-    """Go through the finished scans of a run's output: those on which its ledger and their folders agree.
+    """Iterate over the finished scans of a run: those for which ledger and folder agree.
 
     Parameters
     ----------
@@ -249,15 +259,15 @@ def finished_scans(folder: Path) -> Iterator[tuple[Path, ScanRecord]]:
     Yields
     ------
     tuple of Path and ScanRecord
-        In the order of their ids.
+        Sorted by id.
 
     Raises
     ------
     FormatError
-        If the ledger calls a scan finished whose folder is gone or is not what was written.
+        If a scan is finished according to the ledger, but its folder is missing or has changed.
     """
-    for place, record in listed_scans(folder):
+    for path, record in listed_scans(folder):
         if record is None:
-            what = "the ledger says that it is finished, and its scan.json is missing or another"
-            raise FormatError(what, where=place, do=AGAIN, code="checksum")
-        yield place, record
+            what = "the ledger lists this scan as finished, but its scan.json is missing or has changed"
+            raise FormatError(what, where=path, do=RERUN, code="checksum")
+        yield path, record

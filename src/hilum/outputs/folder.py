@@ -1,32 +1,31 @@
-"""What a run leaves in its folder, and which folders hilum wrote: none is searched, none put over something else."""
+"""The files of a run's output folder, and the check that a new run would not overwrite anything else."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-from hilum.errors import FormatError, OutputError
+from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io.files import read_small
 from hilum.io.output_kinds import RECIPE
 from hilum.outputs import checksums, dataset_summary, ledger, scans_index
-from hilum.outputs.finished import AGAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 
 OWN_FILES = (RECIPE, dataset_summary.NAME, scans_index.NAME)
-"""What `hilum.outputs.checksums` keeps the checksums of when a run has ended; the ledger's lines check themselves."""
+"""The files in ``SHA256SUMS`` after a run has ended; the lines of the ledger have their own checksums."""
 
 ADDED_LATER = frozenset({scans_index.NAME})
-"""Those that outputs of older versions lack; their checksums tell."""
+"""The files of these that outputs of older versions do not have; ``SHA256SUMS`` shows whether they should exist."""
 
-_LONGEST_RECIPE = 1 << 20
+_MAX_RECIPE_BYTES = 1 << 20
 
 
 def recipe_text(out: Path) -> str:
-    """Read the recipe that a run left in its output folder.
+    """Read the recipe in a run's output folder.
 
     Parameters
     ----------
@@ -40,49 +39,93 @@ def recipe_text(out: Path) -> str:
     Raises
     ------
     InputError
-        If there is none, or it is no regular file, too long for a recipe, or not text.
+        If it is missing, not a regular file, too large for a recipe, or not text.
     """
     path = out / RECIPE
     try:
-        return read_small(path, limit=_LONGEST_RECIPE).decode()
+        return read_small(path, limit=_MAX_RECIPE_BYTES).decode()
     except UnicodeDecodeError:
-        raise FormatError("is no text", where=path, do=AGAIN) from None
+        raise FormatError("is not UTF-8 text", where=path, do=checksums.RERUN) from None
 
 
-def check_output_folder(out: Path, inputs: Iterable[Path] = ()) -> None:
-    """Refuse an output folder that a run would spoil: one of its inputs, or a folder that holds something else.
+def own_files(sums: Mapping[str, str]) -> list[str]:
+    """Name the own files that a run should have.
+
+    Parameters
+    ----------
+    sums : mapping of str to str
+        From `hilum.outputs.checksums.read_checksums`.
+
+    Returns
+    -------
+    list of str
+    """
+    return [name for name in OWN_FILES if name not in ADDED_LATER or name in sums]
+
+
+def own_file_problems(out: Path, sums: Mapping[str, str]) -> Iterator[InputError]:
+    """Compare a run's own files with their checksums.
 
     Parameters
     ----------
     out : Path
-        It may be missing, empty, or a run, whole or begun.
+    sums : mapping of str to str
+        From `hilum.outputs.checksums.read_checksums`; if empty, only missing files are reported.
+
+    Yields
+    ------
+    InputError
+        One for each file that is missing or has changed.
+    """
+    for name in own_files(sums):
+        path = out / name
+        if not path.is_file():
+            yield MissingInputError("is missing", where=path, do=checksums.RERUN)
+        elif sums and not _matches(path, sums.get(name, "")):
+            yield FormatError(f"does not match {checksums.NAME}", where=path, do=checksums.RERUN, code="checksum")
+
+
+def _matches(path: Path, sha256: str) -> bool:
+    try:
+        return checksums.file_sha256(path) == sha256
+    except (OSError, ValueError):
+        return False
+
+
+def check_output_folder(out: Path, inputs: Iterable[Path] = ()) -> None:
+    """Refuse an output folder that is an input of the run, or holds files that are not of a run.
+
+    Parameters
+    ----------
+    out : Path
+        It may be missing, empty, or a finished or unfinished run.
     inputs : iterable of Path
 
     Raises
     ------
     OutputError
-        If it is an input, or holds what no run wrote.
+        If it is an input, or holds files that no run wrote.
     """
-    place = os.path.realpath(out)
-    if any(os.path.realpath(path) == place for path in inputs):
-        raise OutputError("is the input too", where=out, do="choose another --out", code="exists")
+    real = os.path.realpath(out)
+    if any(os.path.realpath(path) == real for path in inputs):
+        raise OutputError("is also the input", where=out, do="choose another --out", code="exists")
     try:
-        names = {name for name in os.listdir(out) if not name.startswith(".")}  # noqa: PTH208 - as below
-        begun = set(os.listdir(out / "scans")) if "scans" in names else set()  # noqa: PTH208
-    except OSError:  # not there yet, or the run's to refuse
+        names = {name for name in os.listdir(out) if not name.startswith(".")}  # noqa: PTH208 - names only
+        scans = set(os.listdir(out / "scans")) if "scans" in names else set()  # noqa: PTH208
+    except OSError:  # missing, or the run will refuse it
         return
     if ledger.NAME in names or not names:
         return
-    strange = names - _OF_A_RUN or {name for name in begun if not name.startswith(".") and not _is_scan(out, name)}
-    if strange:
-        what = f"holds {len(strange)} things that no run wrote"
+    foreign = names - _RUN_NAMES or {name for name in scans if not name.startswith(".") and not _is_scan(out, name)}
+    if foreign:
+        what = f"contains {len(foreign)} files or folders that no run wrote"
         raise OutputError(what, where=out, do="choose a new or empty folder for --out", code="exists")
 
 
-_OF_A_RUN = {*OWN_FILES, checksums.NAME, "scans", "report.html", "review.csv"}
+_RUN_NAMES = {*OWN_FILES, checksums.NAME, "scans", "report.html", "review.csv"}
 
 
 def _is_scan(out: Path, name: str) -> bool:
-    """Whether a folder among a run's scans is one of them, if a damaged one."""
-    place = out / "scans" / name
-    return (place / "scan.json").is_file() or any(place.glob("ct.*"))
+    """Check that an entry of ``scans`` is the folder of a scan; it may be damaged."""
+    folder = out / "scans" / name
+    return (folder / "scan.json").is_file() or any(folder.glob("ct.*"))

@@ -1,6 +1,6 @@
-"""The ledger of a run: one line per scan that went in, whatever became of it.
+"""The ledger of a run: one line per input scan, finished or not.
 
-Each line ends with a check of its own bytes, so that a line that was cut off or changed is known for one.
+Each line ends with a checksum of its own bytes, which reveals a truncated or changed line.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 NAME = "ledger.jsonl"
 
-_USUAL_LINE = 2048
+_FIRST_READ = 4096
+"""Bytes of the first read of a line; most lines are shorter."""
 
-_LONGEST_LINE = 1 << 22
+_MAX_LINE = 1 << 22
 
 
 def read_ledger(folder: Path) -> dict[str, Row]:
-    """Read a run's ledger; the last line of an id counts, and a line cut off by a crash does not.
+    """Read a run's ledger. The last line of an id counts; a line that a crash truncated does not.
 
     Parameters
     ----------
@@ -37,13 +38,13 @@ def read_ledger(folder: Path) -> dict[str, Row]:
     Returns
     -------
     dict of str to Row
-        By scan id; empty where there is no ledger.
+        By scan id; empty without a ledger.
     """
     return {row.id: row for row in map(decode_row, read_lines(folder)) if row is not None}
 
 
 def read_lines(folder: Path) -> Iterator[bytes]:
-    """Read the lines of a run's ledger, whatever is in them.
+    """Read the lines of a run's ledger, valid or not.
 
     Parameters
     ----------
@@ -53,12 +54,12 @@ def read_lines(folder: Path) -> Iterator[bytes]:
     Yields
     ------
     bytes
-        With their line breaks. Of one that is longer than any of ours only the beginning comes, without.
+        With the line break. Of an excessively long line only the beginning, without a line break.
 
     Raises
     ------
     InputError
-        If the ledger is a link or no regular file.
+        If the ledger is a link or not a regular file.
     """
     path = folder / NAME
     if path.is_symlink():
@@ -66,14 +67,14 @@ def read_lines(folder: Path) -> Iterator[bytes]:
     if not path.exists():
         return
     with open_file(path, follow=False) as raw, BufferedReader(raw) as file:
-        while line := file.readline(_LONGEST_LINE):
+        while line := file.readline(_MAX_LINE):
             yield line
-            while len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
-                line = file.readline(_LONGEST_LINE)
+            while len(line) == _MAX_LINE and not line.endswith(b"\n"):
+                line = file.readline(_MAX_LINE)
 
 
 def append_row(folder: Path, row: Row) -> None:
-    """Add one line to a run's ledger, and have it on the disk before going on.
+    """Add one line to a run's ledger and force it to the disk.
 
     Parameters
     ----------
@@ -86,12 +87,12 @@ def append_row(folder: Path, row: Row) -> None:
     OutputError
         If it cannot be written.
     """
-    with Ledger(folder) as book:
-        book.append(row)
+    with Ledger(folder) as ledger:
+        ledger.append(row)
 
 
 def rewrite_ledger(folder: Path, rows: Iterable[Row]) -> None:
-    """Replace a run's ledger by one line per scan, at one stroke.
+    """Replace a run's ledger atomically by one line per scan.
 
     Parameters
     ----------
@@ -102,70 +103,78 @@ def rewrite_ledger(folder: Path, rows: Iterable[Row]) -> None:
     Raises
     ------
     OutputError
-        If it cannot be written; the old ledger stays.
+        If it cannot be written; the old ledger remains.
     """
     with atomic_path(folder / NAME) as partial, partial.open("wb") as file:
         file.writelines(map(encode_row, rows))
 
 
 class Ledger:
-    """A ledger that is being read and added to; its rows stay on the disk, memory holds where each begins.
+    """A ledger open for reading and appending. Memory holds only the offset of each scan's last line.
 
-    One that is only read need not be writable, and is not made where there is none.
+    Reading needs no write permission and creates no file.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
         self._reader: BinaryIO | None = None
         self._writer: BinaryIO | None = None
-        self._places: dict[str, int] = {}
+        self._scan_lines()
+
+    def _scan_lines(self) -> None:
+        """Find the offset of each scan's last line, up to a line that is truncated or too long."""
+        self._offsets: dict[str, int] = {}
         self._lines = self._end = 0
-        for line in read_lines(folder):
-            if not line.endswith(b"\n"):  # one that a crash cut off, or that is none of ours: what follows is not read
+        for line in read_lines(self._path.parent):
+            if not line.endswith(b"\n"):
                 break
-            self._note(decode_row(line), len(line))
+            self._add_line(decode_row(line), len(line))
 
     def __enter__(self) -> Self:
-        """Give itself."""
+        """Return the ledger itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; the next access opens it again."""
         for file in (self._reader, self._writer):
             if file is not None:
                 file.close()
         self._reader = self._writer = None
 
     def __len__(self) -> int:
-        """How many scans have a row."""
-        return len(self._places)
+        """Count the scans that have a row."""
+        return len(self._offsets)
 
     def get(self, scan_id: str) -> Row | None:
-        """The last row of a scan; None where it has none."""
-        if scan_id not in self._places:
+        """Read the last row of a scan; None without one."""
+        if scan_id not in self._offsets:
             return None
         if self._reader is None:
             self._reader = open_file(self._path, follow=False)
-        handle, line, size = self._reader.fileno(), b"", _USUAL_LINE
-        while b"\n" not in line and len(line) < (size := 2 * size):
-            line = os.pread(handle, size, self._places[scan_id])
-            if len(line) < size:
-                break
+        handle, offset, size = self._reader.fileno(), self._offsets[scan_id], _FIRST_READ
+        line = os.pread(handle, size, offset)
+        while b"\n" not in line and len(line) == size:
+            size *= 2
+            line = os.pread(handle, size, offset)
         return decode_row(line[: line.find(b"\n") + 1])
 
     def rows(self) -> Iterator[Row]:
-        """The last row of every scan, by their ids in order."""
-        for scan_id in sorted(self._places):
+        """Iterate over the last rows of all scans, sorted by id."""
+        for scan_id in sorted(self._offsets):
             if (row := self.get(scan_id)) is not None:
                 yield row
 
     def append(self, row: Row) -> None:
-        """Add a row, and have it on the disk before going on.
+        """Add a row and force it to the disk.
 
         Raises
         ------
         OutputError
-            If it cannot be written; no part of it stays.
+            If it cannot be written; no part of it remains.
         """
         line = encode_row(row)
         try:
@@ -173,7 +182,7 @@ class Ledger:
                 self._writer = os.fdopen(open_own_file(self._path), "r+b", buffering=0)
             file = self._writer
             file.seek(self._end)
-            file.truncate()  # what a crash cut off
+            file.truncate()  # removes a line that a crash truncated
             try:
                 file.write(line)
                 os.fsync(file.fileno())
@@ -185,30 +194,30 @@ class Ledger:
             if isinstance(problem, OutputError):
                 raise
             raise write_refused("the ledger", problem, where=self._path) from None
-        self._note(row, len(line))
+        self._add_line(row, len(line))
 
     def drop(self, scan_id: str) -> None:
-        """Forget a scan; its lines go when the ledger is compacted."""
-        self._places.pop(scan_id, None)
+        """Forget a scan; `compact` removes its lines."""
+        self._offsets.pop(scan_id, None)
 
     def compact(self) -> None:
-        """Leave one line per scan, in the order of their ids, at one stroke.
+        """Rewrite the ledger atomically with one line per scan, sorted by id, unless it is so already.
 
         Raises
         ------
         OutputError
-            If it cannot be written; the old ledger stays.
+            If it cannot be written; the old ledger remains.
         """
-        places = list(self._places.values())
-        tidy = self._lines == len(places) and places == sorted(places) and list(self._places) == sorted(self._places)
-        if tidy and self._path.exists() and self._path.stat().st_size == self._end:
+        offsets = list(self._offsets.values())
+        in_order = offsets == sorted(offsets) and list(self._offsets) == sorted(self._offsets)
+        if in_order and self._lines == len(offsets) and self._path.exists() and self._path.stat().st_size == self._end:
             return
         rewrite_ledger(self._path.parent, self.rows())
-        self.__exit__()
-        self.__init__(self._path.parent)  # type: ignore[misc] # where the rows begin now
+        self.close()
+        self._scan_lines()
 
-    def _note(self, row: Row | None, length: int) -> None:
+    def _add_line(self, row: Row | None, length: int) -> None:
         if row is not None:
-            self._places[row.id] = self._end
+            self._offsets[row.id] = self._end
         self._lines += 1
         self._end += length

@@ -1,4 +1,4 @@
-"""A line of a run's ledger: what became of one scan, and the check that tells a line which was cut off or changed."""
+"""A line of a run's ledger: the result for one scan, and the checksum that reveals a truncated or changed line."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from hilum.outputs.records import is_plain_name
 Status = Literal["done", "repaired", "refused", "failed"]
 
 FINISHED = ("done", "repaired")
-"""The statuses of a scan that has its folder."""
+"""The statuses of a scan that has a folder."""
 
 _CHECK, _DIGITS = b',"check":"', 16
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one scan.
+    """The result for one scan.
 
-    ``done``: written as the files say; ``repaired``: written, after the image or its place was changed, which `notes`
-    tell (`hilum.outputs.findings` has the kind of each); ``refused``: the input cannot be trusted, `reason` says why;
-    ``failed``: hilum or the machine broke, in the last of `attempts`. ``alarms`` are codes of notes that say that
-    something is probably wrong: a scan with one is to be checked, whatever its status.
+    ``done``: written as the files say. ``repaired``: written after the image or its geometry was changed; `notes` say
+    how (`hilum.outputs.findings` lists their kinds). ``refused``: the input cannot be trusted; `reason` says why.
+    ``failed``: hilum or the machine failed in the last of `attempts`. ``alarms`` are the codes of notes about
+    something that is probably wrong; check such a scan whatever its status.
 
-    ``fingerprint`` is of the input's content, the recipe and the version; ``stamp`` of the same with the names, sizes
-    and times of the input's files in place of their content; ``scan_sha256`` of ``scan.json``; ``files_stamp`` of the
-    sizes and times of the files that were written.
+    ``fingerprint`` hashes the input's content, the recipe and the version. ``stamp`` hashes the names, sizes and times
+    of the input's files in place of their content. ``scan_sha256`` hashes ``scan.json``, ``files_stamp`` the sizes and
+    times of the written files.
 
-    ``shown`` is the reason as the screen shows it, with paths and names, ``kept`` whether an earlier run made the scan;
-    neither is ever written.
+    ``full_reason`` is the reason for the screen, with paths and names. ``kept`` says that an earlier run made the scan.
+    Neither is written.
     """
 
     id: str
@@ -45,15 +45,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     scan_sha256: str = ""
     files_stamp: str = ""
     attempts: int = 1
-    shown: str = ""
+    full_reason: str = ""
     kept: bool = False
 
 
-_UNWRITTEN = ("shown", "kept")
+_UNWRITTEN = ("full_reason", "kept")
 
 
-def stored(row: Row) -> Row:
-    """A row as a ledger gives it back.
+def as_written(row: Row) -> Row:
+    """Drop from a row what a ledger does not hold.
 
     Parameters
     ----------
@@ -63,11 +63,11 @@ def stored(row: Row) -> Row:
     -------
     Row
     """
-    return msgspec.structs.replace(row, shown="", kept=False) if row.shown or row.kept else row
+    return msgspec.structs.replace(row, full_reason="", kept=False) if row.full_reason or row.kept else row
 
 
 def encode_row(row: Row) -> bytes:
-    """Write a row as a line of the ledger, with its check.
+    """Encode a row as a line of the ledger, with its checksum.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def encode_row(row: Row) -> bytes:
     Returns
     -------
     bytes
-        With its line break.
+        With a line break.
     """
     written = {name: value for name, value in msgspec.structs.asdict(row).items() if name not in _UNWRITTEN}
     body = msgspec.json.encode(written)[:-1]
@@ -84,19 +84,19 @@ def encode_row(row: Row) -> bytes:
 
 
 def decode_row(line: bytes, *, strict: bool = False) -> Row | None:
-    """Read a line of the ledger.
+    """Decode a line of the ledger.
 
     Parameters
     ----------
     line : bytes
-        With or without its line break.
+        With or without a line break.
     strict : bool
-        Whether a line without a check, as older versions wrote them, is none.
+        Reject lines without a checksum, which old versions wrote, and lines without a line break.
 
     Returns
     -------
     Row or None
-        None where the line is cut off, changed or of another form, or its id is no name of a folder.
+        None if the line is truncated, changed or malformed, or its id is not a valid folder name.
     """
     body, check, end = line.removesuffix(b"\n").rpartition(_CHECK)
     if strict and not line.endswith(b"\n"):

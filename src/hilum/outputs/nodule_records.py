@@ -1,4 +1,4 @@
-"""The proof that annotations are where they should be: what ``scan.json`` says of each nodule, and further places."""
+"""The nodules in ``scan.json``, checked against the stored file, and the csv files of further locations."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, OutputError
-from hilum.io.volumes.formats import FORMATS, read_placement
-from hilum.io.volumes.placement import placed_geometry
+from hilum.io.volumes.formats import STORES, read_header
+from hilum.io.volumes.nifti_header import read_nifti_affine
 from hilum.ops.nodules.readings import mean_agreement
 from hilum.outputs.records import NoduleRecord
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from hilum.scan import Scan
 
 ROUND_TRIP_VOXELS = 1e-3
-"""How far, in voxels, a nodule inside the volume may be from its annotation once it is stored."""
+"""How far a stored nodule inside the volume may be from its annotation, in voxels."""
 
 LOCATIONS = {"candidates": ("candidates.csv", "class"), "excluded": ("excluded.csv", "diameter_mm")}
-"""The file and the fourth column of each kind of location in a scan's folder; the first three are its place."""
+"""The file and the fourth column of each kind of location; the first three columns are its world position."""
 
-_PLACE = ("coordX", "coordY", "coordZ")
+_COORDINATES = ("coordX", "coordY", "coordZ")
 
 
 def nodule_records(scan: Scan, *, source: Geometry, stored: Path) -> list[NoduleRecord]:
-    """Say where each nodule is, and how near the stored file puts it to its annotation.
+    """Record each nodule, and how far the stored file moves it from its annotation.
 
     Parameters
     ----------
     scan : Scan
         As it was stored.
     source : Geometry
-        The grid that it was read on.
+        The grid of the input.
     stored : Path
         The ct file; its own geometry is read back.
 
@@ -53,7 +53,7 @@ def nodule_records(scan: Scan, *, source: Geometry, stored: Path) -> list[Nodule
     Raises
     ------
     OutputError
-        If the file puts a nodule that is inside the volume more than `ROUND_TRIP_VOXELS` beside its annotation.
+        If the file moves a nodule inside the volume by more than `ROUND_TRIP_VOXELS`.
     """
     if not scan.nodules:
         return []
@@ -64,7 +64,7 @@ def nodule_records(scan: Scan, *, source: Geometry, stored: Path) -> list[Nodule
         voxel = grid.world_to_index(nodule.center)
         inside = bool(grid.contains(nodule.center))
         error = _round_trip(affine, voxel, nodule.center)
-        _check_landing(error, number, inside=inside, spacing=grid.spacing, stored=stored)
+        _check_round_trip(error, number, inside=inside, spacing=grid.spacing, stored=stored)
         figures = scan.nodule_figures[number - 1] if scan.nodule_figures else {}
         records.append(
             NoduleRecord(
@@ -86,70 +86,67 @@ def nodule_records(scan: Scan, *, source: Geometry, stored: Path) -> list[Nodule
     return records
 
 
-def landed_again(record: ScanRecord, *, stored: Path) -> list[NoduleRecord]:
-    """Say of a finished scan's nodules how near another stored file puts them to their annotations.
+def converted_nodules(record: ScanRecord, *, stored: Path) -> list[NoduleRecord]:
+    """Measure ``round_trip_mm`` of a finished scan's nodules again, for a converted ct file.
 
     Parameters
     ----------
     record : ScanRecord
-        Of the scan as it was stored before.
+        Of the scan before its conversion.
     stored : Path
         The new ct file, on the same grid.
 
     Returns
     -------
     list of NoduleRecord
-        As they were, but for ``round_trip_mm``.
 
     Raises
     ------
     OutputError
-        As `nodule_records`.
+        As in `nodule_records`.
     """
     if not record.nodules:
         return []
     affine, records = _stored_affine(stored), []
     for one in record.nodules:
         error = _round_trip(affine, one.voxel, one.world)
-        _check_landing(error, one.label, inside=one.inside, spacing=record.geometry.spacing, stored=stored)
+        _check_round_trip(error, one.label, inside=one.inside, spacing=record.geometry.spacing, stored=stored)
         records.append(msgspec.structs.replace(one, round_trip_mm=error))
     return records
 
 
 def _round_trip(affine: NDArray[np.float64], voxel: ArrayLike, world: Vector) -> float:
-    """How far a file puts a nodule from where it is, in mm, to three digits."""
+    """The distance between a nodule and its position in the stored file, in mm, to three digits."""
     error = np.linalg.norm(affine[:3, :3] @ np.asarray(voxel, np.float64) + affine[:3, 3] - world)
     return float(f"{error:.3g}")
 
 
-def _check_landing(error: float, number: int, *, inside: bool, spacing: Sequence[float], stored: Path) -> None:
+def _check_round_trip(error: float, number: int, *, inside: bool, spacing: Sequence[float], stored: Path) -> None:
     if inside and error > ROUND_TRIP_VOXELS * min(spacing):
-        what = f"nodule {number} would be stored {error:.3g} mm beside its annotation"
+        what = f"nodule {number} would be stored {error:.3g} mm away from its annotation"
         raise OutputError(what, where=stored.name, do="choose another output format", code="round-trip")
 
 
 def _stored_affine(path: Path) -> NDArray[np.float64]:
-    if path.name.endswith(FORMATS["nifti"]):
-        from hilum.io.volumes.nifti_header import read_nifti_affine
-
+    if path.name.endswith(STORES["nifti"].suffix):
         return read_nifti_affine(path)
-    return placed_geometry(read_placement(path), where=path).affine
+    return read_header(path).geometry.affine
 
 
 def write_locations(scan: Scan, folder: Path) -> None:
-    """Write a scan's candidates and excluded findings, each kind to a csv of its own.
+    """Write a scan's candidates and excluded findings, one csv for each kind.
 
     Parameters
     ----------
     scan : Scan
     folder : Path
-        The scan's folder; a kind that the data set does not have gets no file.
+        The scan's folder. A kind that the data set does not have gets no file.
     """
     for kind, values in scan.locations.items():
         name, column = LOCATIONS[kind]
         with (folder / name).open("w", encoding="ascii", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
-            rows.writerow((*_PLACE, column))
+            rows.writerow((*_COORDINATES, column))
             rows.writerows(tuple(f"{value:.10g}" for value in row) for row in values.tolist())
 
 
@@ -166,21 +163,21 @@ def read_locations(folder: Path, record: ScanRecord) -> dict[str, NDArray[np.flo
     Returns
     -------
     dict of str to ndarray, each shape (n, 4)
-        By the keys of `LOCATIONS`: x, y, z in LPS mm, and the class or the diameter. A kind that the data set does
-        not have is not there.
+        By the keys of `LOCATIONS`: x, y, z in LPS mm, and the class or the diameter. Kinds that the data set does not
+        have are left out.
 
     Raises
     ------
     FormatError
         If a file is damaged or missing.
     """
-    found = {}
+    locations = {}
     for kind, (name, _) in LOCATIONS.items():
         if name in record.files:
             try:
                 with (folder / name).open(encoding="ascii", newline="") as file:
                     rows = list(csv.reader(file))[1:]
-                found[kind] = np.array(rows, np.float64).reshape(-1, 4)
+                locations[kind] = np.array(rows, np.float64).reshape(-1, 4)
             except (OSError, ValueError) as problem:
                 raise FormatError(f"cannot be read: {problem}", where=folder / name) from problem
-    return found
+    return locations

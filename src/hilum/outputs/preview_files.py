@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.errors import FormatError
+from hilum.errors import FormatError, InputError
 from hilum.io.files import read_small
 from hilum.io.png import png_bytes
 from hilum.ops.preview import PALETTE
+from hilum.outputs.checksums import RERUN, check_file
 from hilum.outputs.records import PanelRecord, PreviewRecord
 
 if TYPE_CHECKING:
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 PICTURE, FACTS = "preview.png", "preview.json"
 
 HU_FROM, HU_TO, HU_STEP = -1104, 1536, 16
-"""The histogram's range and steps: from air, and what a cubic spline overshoots beside it, to dense bone."""
+"""Range and step of the histogram, in HU: from air, less the overshoot of a cubic spline, to dense bone."""
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
-LARGEST = 1 << 20
-"""Bytes of a file beyond which it is none of ours."""
+_MAX_BYTES = 1 << 20
+"""The largest file that is read."""
 
 
 def write_preview(preview: Preview, folder: Path) -> None:
-    """Write a preview beside the scan's other files.
+    """Write a preview into the scan's folder.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def write_preview(preview: Preview, folder: Path) -> None:
 
 
 def read_preview(folder: Path, record: ScanRecord) -> tuple[PreviewRecord, bytes] | None:
-    """Read a finished scan's preview, and hold it against its checksums.
+    """Read a finished scan's preview and compare it with its checksums.
 
     Parameters
     ----------
@@ -72,31 +72,25 @@ def read_preview(folder: Path, record: ScanRecord) -> tuple[PreviewRecord, bytes
     Returns
     -------
     tuple of PreviewRecord and bytes, or None
-        What ``preview.json`` says, and ``preview.png``; None where the scan was made without.
+        The content of ``preview.json`` and of ``preview.png``; None for a scan without a preview.
 
     Raises
     ------
     FormatError
-        If a file is missing, or not what was written.
+        If a file is missing or has changed.
     """
     if PICTURE not in record.files or FACTS not in record.files:
         return None
-    picture, facts = (_read_checked(folder / name, record) for name in (PICTURE, FACTS))
+    picture, facts = (_read_checked(folder, name, record) for name in (PICTURE, FACTS))
     try:
         return msgspec.json.decode(facts, type=PreviewRecord), picture
     except msgspec.DecodeError as problem:
-        raise FormatError(f"{FACTS} is no preview: {problem}", where=folder / FACTS) from None
+        raise FormatError(f"{FACTS} is not a preview: {problem}", where=folder / FACTS) from None
 
 
-def _read_checked(path: Path, record: ScanRecord) -> bytes:
-    told = record.files[path.name]
+def _read_checked(folder: Path, name: str, record: ScanRecord) -> bytes:
     try:
-        data = read_small(path, limit=LARGEST)
-    except (OSError, ValueError) as problem:
-        reason = getattr(problem, "what", None) or problem
-        raise FormatError(f"{path.name} cannot be read: {reason}", where=path, do="run the scan again") from None
-    if len(data) != told.bytes:
-        raise FormatError(f"{path.name} is not of the size that scan.json tells", where=path, do="run the scan again")
-    if hashlib.sha256(data).hexdigest() != told.sha256:
-        raise FormatError(f"{path.name} is not what was written", where=path, do="run the scan again")
-    return data
+        check_file(folder, name, record.files[name])
+        return read_small(folder / name, limit=_MAX_BYTES)
+    except InputError as problem:
+        raise FormatError(f"{name} {problem.what}", where=folder / name, do=RERUN) from None

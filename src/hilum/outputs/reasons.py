@@ -1,7 +1,7 @@
-"""Why a scan was not made, told twice: in full to the person at the screen, and without names to who gets the output.
+"""The reason why a scan was not made, without names that could identify a patient.
 
-A ledger travels with its run. Its reasons say what was found and what to do, but not where the input lies, nor what its
-files are called unless `hilum.io.names` lets the name pass.
+The screen shows the full message. The ledger travels with its run, so its reasons leave out paths, and all file names
+that `hilum.io.names` does not consider safe.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 
 def reason_without_names(problem: HilumError, *, path: PurePath, annotations: PurePath | None = None) -> str:
-    """Tell a refusal without names.
+    """Describe a refusal without names.
 
     Parameters
     ----------
     problem : HilumError
     path : PurePath
-        The scan's input, which the scan's id stands for.
+        The scan's input; the scan's id stands for it.
     annotations : PurePath, optional
-        Where its nodules are listed.
+        The file or folder that lists its nodules.
 
     Returns
     -------
     str
-        One line: the part of the input where that is another than the whole, what was found, what to do.
+        One line: the part of the input if it is not all of it, what is wrong, what to do.
     """
-    place = _place(problem, path, annotations)
-    text = f"{place}: {problem.what}" if place else problem.what
+    part = _input_part(problem, path, annotations)
+    text = f"{part}: {problem.what}" if part else problem.what
     return one_line(scrub(f"{text}; {problem.do}" if problem.do else text))
 
 
 def crash_reason(failure: BaseException) -> str:
-    """Tell an error that nobody foresaw: its kind and the line of code. Its text can hold anything.
+    """Describe an unexpected error by its type and line of code. Its text could contain names.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ def crash_reason(failure: BaseException) -> str:
     return one_line(f"{kind}, in {PurePath(frames[-1].filename).name} line {frames[-1].lineno}" if frames else kind)
 
 
-def _place(problem: HilumError, path: PurePath, annotations: PurePath | None) -> str:
-    """Which part of the input a problem is in; empty for the whole of it."""
+def _input_part(problem: HilumError, path: PurePath, annotations: PurePath | None) -> str:
+    """The part of the input that has the problem; empty for all of it."""
     where = problem.where
     if not isinstance(where, PurePath) or where == path:
         return ""
@@ -67,5 +67,5 @@ def _place(problem: HilumError, path: PurePath, annotations: PurePath | None) ->
         return "output"
     if annotations is not None and where == annotations:
         return "annotations"
-    kind = "a folder" if os.path.isdir(where) else "a file"  # noqa: PTH112 - one that may not be looked at is no error
-    return safe_name(where.name) or (f"{kind} of it" if where.is_relative_to(path) else f"{kind} beside it")
+    kind = "a folder" if os.path.isdir(where) else "a file"  # noqa: PTH112 - Path.is_dir raises without permission
+    return safe_name(where.name) or (f"{kind} in it" if where.is_relative_to(path) else f"{kind} next to it")

@@ -1,4 +1,4 @@
-"""The form of what hilum says in JSON of grids, nodules, files and finished scans."""
+"""The JSON records of nodules, files, finished scans and data sets."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from hilum.io.volumes.placement import GridRecord  # noqa: TC001 - msgspec reads
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
-_DEEPEST = 12
+_MAX_DEPTH = 12
+"""Parts in the name of a scan's file."""
 
 
 def is_plain_name(name: str, *, max_parts: int = 1) -> bool:
-    """Whether a name from a record can only be that of something inside the folder it is looked up in.
+    """Check that a name in a record cannot point outside its folder.
 
     Parameters
     ----------
     name : str
     max_parts : int
-        Parts, separated by ``/``, that it may have.
+        The number of parts, separated by ``/``, that it may have.
 
     Returns
     -------
@@ -30,15 +31,31 @@ def is_plain_name(name: str, *, max_parts: int = 1) -> bool:
     return len(parts) <= max_parts and all(_PART.fullmatch(part) for part in parts)
 
 
-class NoduleRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A nodule, and the proof that it is where the annotation says.
+def json_bytes(value: object) -> bytes:
+    """Encode a value as indented JSON, which people can read too.
 
-    Its value in the mask; its center in the world (x, y, z), LPS mm, as a fractional voxel (z, y, x) of the stored
-    grid, and of the grid that the scan was read on; whether the center lies in the stored grid. ``round_trip_mm`` is
-    the distance between the world center and the place where the stored file itself puts that voxel. ``mean_hu`` and
-    ``inside_lungs`` (a share from 0 to 1) are over the nodule's ``voxels`` in the mask, where there are any.
-    ``readers`` outlined it, 0 where only a sphere is known; ``agreement`` is the mean Dice coefficient of their pairs;
-    ``scores`` are their mean ratings.
+    Parameters
+    ----------
+    value : object
+        A record, or anything else that msgspec encodes.
+
+    Returns
+    -------
+    bytes
+        With a line break at the end.
+    """
+    return msgspec.json.format(msgspec.json.encode(value)) + b"\n"
+
+
+class NoduleRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A nodule, and how precisely the stored file reproduces its position.
+
+    ``label`` is its value in the mask. ``world`` is its center (x, y, z) in LPS mm, ``voxel`` the same as a fractional
+    index (z, y, x) of the stored grid, ``source_voxel`` of the grid that was read. ``inside``: the center lies in the
+    stored grid. ``round_trip_mm`` is the distance between ``world`` and the position that the stored file gives for
+    ``voxel``. ``mean_hu`` and ``inside_lungs`` (a fraction) are measured over the nodule's ``voxels`` in the mask, if
+    it has any. ``readers`` is the number of radiologists who outlined it, 0 if only a sphere is known; ``agreement``
+    is the mean Dice coefficient of their pairs, ``scores`` their mean ratings.
     """
 
     label: int
@@ -64,12 +81,12 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """All that ``scan.json`` says of a finished scan.
+    """The content of ``scan.json``.
 
-    ``labels`` is what its data set says, such as fold or cancer; ``parts`` is what the recipe promised of it: ``ct``,
-    ``lungs``, ``nodules``, ``preview``, ``candidates``, ``excluded``. ``acquisition`` is what the DICOM headers of all
-    its slices say of how it was made: ``kernel`` (ConvolutionKernel, where it is one that scanners have),
-    ``slice_thickness_mm`` (SliceThickness); empty for volume files and for scans of older versions.
+    ``labels`` come from its data set, such as fold or cancer. ``parts`` are the parts it has: ``ct``, ``lungs``,
+    ``nodules``, ``preview``, ``candidates``, ``excluded``. ``acquisition`` holds what the DICOM headers of all slices
+    agree on: ``kernel`` (ConvolutionKernel, if it is a known one), ``slice_thickness_mm`` (SliceThickness). It is empty
+    for volume files and for scans of older versions.
     """
 
     scan_id: str
@@ -91,18 +108,18 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
     acquisition: dict[str, int | float | str] = {}
 
     def __post_init__(self) -> None:
-        """Refuse names that could lead out of the scan's folder."""
+        """Refuse names that could point outside the scan's folder."""
         if not is_plain_name(self.scan_id):
             raise ValueError("scan_id is not a plain name")
-        if not all(is_plain_name(name, max_parts=_DEEPEST) for name in self.files):
+        if not all(is_plain_name(name, max_parts=_MAX_DEPTH) for name in self.files):
             raise ValueError("files names something outside the scan's folder")
 
 
 class PanelRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One picture of a scan's ``preview.png``: what it shows, and where in the file it lies, in pixels.
+    """One panel of ``preview.png``: its content, and its position in the image in pixels.
 
-    ``plane`` is ``coronal``, ``axial`` or ``nodule`` (an axial close-up of nodule number ``nodule``); ``place`` is the
-    slice, counted from the front (``coronal``) or the feet.
+    ``plane`` is ``coronal``, ``axial`` or ``nodule`` (an axial close-up of nodule number ``nodule``). ``place`` is the
+    index of the slice, counted from the front (``coronal``) or the feet.
     """
 
     plane: str
@@ -115,10 +132,10 @@ class PanelRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PreviewRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A scan's ``preview.json``: what ``preview.png`` shows, and how often its voxels have which HU.
+    """A scan's ``preview.json``: the panels of ``preview.png`` and a histogram of the voxels.
 
-    ``counts`` are of steps of ``hu_step`` from ``hu_from``; ``below`` and ``above`` are what lies beyond them. The
-    ``percentiles`` are of single HU. ``cut`` are the HU beyond which the recipe cut off values before.
+    ``counts`` has bins of ``hu_step`` HU from ``hu_from``; ``below`` and ``above`` count the voxels outside them. The
+    ``percentiles`` are exact to one HU. ``cut`` is the HU range to which the recipe clipped the values before.
     """
 
     width: int
@@ -134,7 +151,7 @@ class PreviewRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One csv of a data set: how many of its rows belong to a scan that is there, and to which series the others."""
+    """One csv of a data set: how many of its rows belong to a scan of the input, and the series of the others."""
 
     name: str
     rows: int
@@ -145,10 +162,10 @@ class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a data set's nodules in a run; only finished scans have nodules that are counted here.
+    """Counts of a data set's scans and nodules in a run; only nodules of finished scans count.
 
-    ``nodules`` were annotated, ``landed`` have their center in the stored volume, ``inside_lungs`` at least half of
-    their voxels in the lung mask (null where no mask was made); ``largest_round_trip_mm`` is the worst of them.
+    ``nodules`` are annotated. ``landed`` of them have their center in the stored volume. ``inside_lungs`` have at
+    least half of their voxels in the lung mask; it is null without a mask. ``largest_round_trip_mm`` is the worst.
     """
 
     dataset: str
@@ -165,7 +182,7 @@ class DatasetRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_annotated(record: ScanRecord) -> bool:
-    """Whether somebody looked for nodules in a finished scan.
+    """Check whether nodules were looked for in a finished scan.
 
     Parameters
     ----------

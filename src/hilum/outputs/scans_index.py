@@ -1,7 +1,7 @@
-"""``scans.csv``: one row per scan of a run's ledger, by which a scan finds the way back to where it came from.
+"""``scans.csv``: one row per scan of a run's ledger, which leads from a scan back to its input.
 
-What a finished scan is stands in its ``scan.json``, what became of the others in the ledger. Where each was found is
-known to the run that lists it; of scans that a run does not list, the file that is there tells.
+The columns come from ``scan.json`` of finished scans, and from the ledger for the others. The run knows the inputs of
+the scans that it lists; those of other scans are read from the existing ``scans.csv``.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ COLUMNS = (
     "kernel", "slice_thickness_mm", "lung_right_ml", "lung_left_ml", "lung_score", "nodules",
 )  # fmt: skip
 
-_FIGURES = ("lung_right_ml", "lung_left_ml", "lung_score")
+_MEASUREMENTS = ("lung_right_ml", "lung_left_ml", "lung_score")
 
-_LARGEST = 1 << 28
-_LONGEST = 4096
+_MAX_BYTES = 1 << 28
+_MAX_PATH = 4096
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
 
 class Origin(NamedTuple):
-    """Where a scan came from.
+    """The input of a scan.
 
     Parameters
     ----------
     dataset : str
     series_uid : str
-        As it may leave; empty where it is not known before the scan is read.
+        Hashed if the recipe hides it; empty if it is unknown before the scan is read.
     case : str
         Its public case id.
     source, path : str
-        The input, and where in it: relative, parts separated by ``/``.
+        The input given to the run, and the scan's path relative to it, with parts separated by ``/``.
     """
 
     dataset: str = ""
@@ -72,29 +72,29 @@ class Origin(NamedTuple):
 
 def write_index(
     folder: Path,
-    book: Ledger,
+    ledger: Ledger,
     origins: Mapping[str, Origin],
     *,
     former: Mapping[str, Origin],
     full_paths: bool = False,
     hide: bool = False,
 ) -> None:
-    """Write ``scans.csv`` at one stroke, sorted by id; the file is left as it is where nothing changed.
+    """Write ``scans.csv`` atomically, sorted by id, unless it is up to date.
 
     Parameters
     ----------
     folder : Path
         The run's output folder.
-    book : Ledger
-        Its rows are those of the index.
+    ledger : Ledger
+        It has the same rows.
     origins : mapping of str to Origin
-        By id, of the scans that the run lists.
+        By id: the scans that the run lists.
     former : mapping of str to Origin
-        By id, of the others, as `read_origins` gave it before the run changed anything.
+        By id: the other scans, from `read_origins` before the run changed anything.
     full_paths : bool
-        Whether paths stand in it in full; without it `hilum.io.names.safe_path` says what of them does.
+        Write full paths; otherwise `hilum.io.names.safe_path` removes names that could identify a patient.
     hide : bool
-        Whether series UIDs must not leave.
+        Remove series UIDs.
 
     Raises
     ------
@@ -104,72 +104,74 @@ def write_index(
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
-    for row in book.rows():
-        origin = _known(origins.get(row.id), former.get(row.id), hide=hide)
+    for row in ledger.rows():
+        origin = _merge_origins(origins.get(row.id), former.get(row.id), hide=hide)
         record = read_record(folder / "scans" / row.id) if row.status in FINISHED else None
         paths = [safe_path(path, full=full_paths, hide=hide) for path in (origin.source, origin.path)]
-        table.writerow(safe_cells([*_who(row, origin, record), *paths, row.status, _codes(row), *_what(record)]))
+        table.writerow(
+            safe_cells([*_identity(row, origin, record), *paths, row.status, _codes(row), *_content(record)])
+        )
     data = text.getvalue().encode("utf-8", "replace")
     path = folder / NAME
     with suppress(OSError, ValueError):
-        if read_small(path, limit=_LARGEST) == data:
+        if read_small(path, limit=_MAX_BYTES) == data:
             return
-    checksums.remove_checksums(folder)  # of what the folder was
+    checksums.remove_checksums(folder)  # they are out of date
     with atomic_path(path) as partial:
         partial.write_bytes(data)
 
 
 def read_origins(folder: Path) -> dict[str, Origin]:
-    """Read back where the scans of a run came from.
+    """Read the inputs of a run's scans from ``scans.csv``.
 
     Parameters
     ----------
     folder : Path
-        The run's output folder, which a stranger may have made.
+        The run's output folder, perhaps from a stranger.
 
     Returns
     -------
     dict of str to Origin
-        By id; empty where there is no ``scans.csv``, one that no run wrote, or one that does not match its checksum.
+        By id; empty if ``scans.csv`` is missing, malformed, or does not match its checksum.
     """
     try:
-        data = read_small(folder / NAME, limit=_LARGEST)
+        data = read_small(folder / NAME, limit=_MAX_BYTES)
         if checksums.read_checksums(folder).get(NAME) not in {None, hashlib.sha256(data).hexdigest()}:
             return {}
         rows = list(csv.DictReader(io.StringIO(data.decode(), newline=""), strict=True))
     except (OSError, ValueError, csv.Error):
         return {}
-    found = {}
+    origins = {}
     for row in rows:
         name, dataset, uid, case, source, path = (plain_cell(row.get(column) or "") for column in COLUMNS[:6])
         if is_plain_name(name):
             known = one_line(dataset, limit=40), one_line(uid, limit=128), safe_name(case)
-            found[name] = Origin(*known, source[:_LONGEST], path[:_LONGEST])
-    return found
+            origins[name] = Origin(*known, source[:_MAX_PATH], path[:_MAX_PATH])
+    return origins
 
 
-def _known(now: Origin | None, before: Origin | None, *, hide: bool) -> Origin:
-    """What is known of a scan's origin: by the run that lists it, and else by an earlier one."""
+def _merge_origins(now: Origin | None, before: Origin | None, *, hide: bool) -> Origin:
+    """Prefer the origin from this run to that from an earlier run."""
     if before is not None and hide:
-        before = before._replace(series_uid="")  # it may be from a recipe that hid none
+        before = before._replace(series_uid="")  # perhaps written with a recipe that did not hide it
     if now is None or before is None:
         return now or before or Origin()
     return now if now.path else now._replace(source=before.source, path=before.path)
 
 
-def _who(row: Row, origin: Origin, record: ScanRecord | None) -> list[str]:
+def _identity(row: Row, origin: Origin, record: ScanRecord | None) -> list[str]:
     dataset, uid = (origin.dataset, origin.series_uid) if record is None else (record.dataset, record.series_uid)
     return [row.id, one_line(dataset, limit=40), one_line(uid, limit=128), origin.case]
 
 
 def _codes(row: Row) -> str:
-    """Why a scan was not made; of a finished one the codes of its notes, each once."""
+    """The code of a refusal or failure, or the codes of a finished scan's notes, without duplicates."""
     codes = [row.code, *(note.split(":", 1)[0] for note in row.notes)]
     return " ".join(dict.fromkeys(code for code in codes if _CODE.fullmatch(code)))
 
 
-def _what(record: ScanRecord | None) -> list[object]:
-    """What a finished scan is; nothing of any other."""
+def _content(record: ScanRecord | None) -> list[object]:
+    """The cells from ``scan.json``; empty for a scan that is not finished."""
     if record is None:
         return [""] * (len(COLUMNS) - COLUMNS.index("shape_z"))
     kernel, depth = record.acquisition.get("kernel", ""), record.acquisition.get("slice_thickness_mm", "")
@@ -178,7 +180,7 @@ def _what(record: ScanRecord | None) -> list[object]:
         *_grid(record.source_geometry),
         safe_kernel(str(kernel)),
         "" if isinstance(depth, str) else depth,
-        *(record.figures.get(name, "") for name in _FIGURES),
+        *(record.figures.get(name, "") for name in _MEASUREMENTS),
         len(record.nodules),
     ]
 

@@ -1,11 +1,11 @@
-"""The volumes of a finished scan: in which format each is stored, read whole or opened to read boxes of it."""
+"""The volumes of a finished scan: their format, and reading them completely or in boxes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from hilum.errors import FormatError
-from hilum.io.volumes.formats import FORMATS, STORES, function_of
+from hilum.io.volumes.formats import STORES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,11 +23,11 @@ EXTRA_PARTS: dict[str, tuple[str, ...]] = {
     "candidates": ("candidates.csv",),
     "excluded": ("excluded.csv",),
 }
-"""What a scan has besides its volumes, and the files of each."""
+"""The other parts of a scan and their files."""
 
 
 def format_of(record: ScanRecord, part: str = "ct") -> str:
-    """In which format a finished scan has one of its volumes.
+    """Find the format in which a finished scan has a volume.
 
     Parameters
     ----------
@@ -39,36 +39,36 @@ def format_of(record: ScanRecord, part: str = "ct") -> str:
     Returns
     -------
     str
-        A key of `STORES`; empty where it has no such volume.
+        A key of `STORES`; empty if it has no such volume.
     """
     return next((name for name, store in STORES.items() if part + store.files[0] in record.files), "")
 
 
 def missing_parts(record: ScanRecord) -> list[str]:
-    """Tell what a finished scan lacks of what its recipe promised.
+    """List the parts that a finished scan should have and does not have.
 
     Parameters
     ----------
     record : ScanRecord
-        Its ``scan.json``; one of an older version says of no part that it was promised, and has a ct all the same.
+        Its ``scan.json``. Old versions listed no parts; a ct is always required.
 
     Returns
     -------
     list of str
-        Those of its ``parts`` of which a file is not in ``files``.
+        Those of its ``parts`` with a file that is not in ``files``.
     """
 
     def is_there(part: str) -> bool:
         if part in EXTRA_PARTS:
             return record.files.keys() >= set(EXTRA_PARTS[part])
-        held = format_of(record, part)
-        return bool(held) and record.files.keys() >= {part + file for file in STORES[held].files}
+        name = format_of(record, part)
+        return bool(name) and record.files.keys() >= {part + file for file in STORES[name].files}
 
     return [part for part in dict.fromkeys(("ct", *record.parts)) if not is_there(part)]
 
 
 def read_stored(folder: Path, record: ScanRecord, part: str) -> Volume | None:
-    """Read one volume of a finished scan, with the type it was stored in.
+    """Read one volume of a finished scan, in its stored type.
 
     Parameters
     ----------
@@ -82,18 +82,17 @@ def read_stored(folder: Path, record: ScanRecord, part: str) -> Volume | None:
     Returns
     -------
     Volume or None
-        None where the scan has no such volume.
+        None if the scan has no such volume.
 
     Raises
     ------
     InputError
-        If a file is missing or damaged, or a package is not installed that its format needs.
+        If a file is missing or damaged, or the format needs a package that is not installed.
     """
     name = format_of(record, part)
     if not name:
         return None
-    volume: Volume = function_of(name, "read")(folder / (part + FORMATS[name]))
-    return volume
+    return STORES[name].read(folder / (part + STORES[name].suffix)).to_volume()
 
 
 def open_stored(folder: Path, record: ScanRecord, part: str) -> OpenVolume | None:
@@ -102,24 +101,26 @@ def open_stored(folder: Path, record: ScanRecord, part: str) -> OpenVolume | Non
     Parameters
     ----------
     folder, record, part
-        As `read_stored` takes them.
+        As in `read_stored`.
 
     Returns
     -------
     OpenVolume or None
-        None where the scan has no such volume. npy is memory-mapped; of b2nd and zarr the chunks of a box are
-        unpacked; nifti is unpacked whole, here.
+        None if the scan has no such volume. npy is memory-mapped, b2nd and zarr unpack the chunks of a box, and nifti
+        is unpacked completely when it is opened.
 
     Raises
     ------
     InputError
-        As `read_stored`; and if the volume has not the shape that ``scan.json`` says.
+        As in `read_stored`, and if the shape differs from ``scan.json``.
     """
     name = format_of(record, part)
     if not name:
         return None
-    path = folder / (part + FORMATS[name])
-    stored: OpenVolume = function_of(name, "open")(path)
+    path = folder / (part + STORES[name].suffix)
+    stored = STORES[name].open(path)
     if tuple(stored.shape) != record.geometry.shape:
-        raise FormatError(f"has shape {tuple(stored.shape)}, not that of scan.json", where=path, code="shape")
+        raise FormatError(
+            f"has shape {tuple(stored.shape)}, but scan.json says {record.geometry.shape}", where=path, code="shape"
+        )
     return stored

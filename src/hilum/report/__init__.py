@@ -1,7 +1,7 @@
 """One offline HTML page of a finished run.
 
-`gather` reads the run's folder, `risk` says which scans want a look first, `charts` draws distributions, `text` makes
-what comes from files safe to show, `page` puts all of it into one file with what lies in ``static``.
+`gather` reads the run's folder, `risk` sorts its scans, `charts` draws distributions, `text` makes text from files safe
+to show, and `page` writes all of it to one file with the style and script in ``static``.
 """
 
 from hilum.report.page import Report, write_report

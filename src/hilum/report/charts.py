@@ -1,4 +1,4 @@
-"""Distributions as inline SVG: no library, no script, readable in print and without colors."""
+"""Distributions as inline SVG, without any library or script, readable in print and without colors."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 320, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 38, 10, 10, 22
 _BINS = 24
-_NICE = (1.0, 2.0, 2.5, 5.0, 10.0)
-_LEAST = 1e-5
-"""The smallest share of voxels on the logarithmic axis."""
+_ROUND_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
+_SMALLEST = 1e-5
+"""The smallest fraction of voxels on the logarithmic axis."""
 
 
 def charts(entries: Sequence[Entry]) -> list[str]:
@@ -33,7 +33,7 @@ def charts(entries: Sequence[Entry]) -> list[str]:
     Returns
     -------
     list of str
-        An HTML figure each; those without any value say so.
+        One HTML figure each; a figure without values says so.
     """
     read = [e.source_geometry for e in entries if e.source_geometry is not None]
     previews = [e.preview for e in entries if e.preview is not None]
@@ -53,7 +53,7 @@ def charts(entries: Sequence[Entry]) -> list[str]:
         drawn.append(histogram(title, [e.figures[name] for e in entries if name in e.figures], unit, "scans"))
     for percent in ("5", "50", "95"):
         values = [p.percentiles[percent] for p in previews if percent in p.percentiles]
-        drawn.append(histogram(f"{percent} % of the voxels are up to", values, "HU", "scans"))
+        drawn.append(histogram(f"{percent}th percentile of the voxels", values, "HU", "scans"))
     drawn.append(histogram("Nodule diameter", nodules, "mm", "nodules"))
     drawn.append(histogram("Time", [e.seconds for e in entries if e.seconds], "s", "scans"))
     drawn.append(hu_curve(previews))
@@ -61,21 +61,21 @@ def charts(entries: Sequence[Entry]) -> list[str]:
 
 
 def histogram(title: str, values: Sequence[float], unit: str, what: str) -> str:
-    """Draw how often values occur, in steps of a round number.
+    """Draw a histogram with bins of a round width.
 
     Parameters
     ----------
     title : str
     values : sequence of float
-        Those that are not finite are left out.
+        Values that are not finite are left out.
     unit : str
     what : str
-        What is counted, in the plural.
+        What is counted, in plural.
 
     Returns
     -------
     str
-        An HTML figure with a caption that says the same in numbers.
+        An HTML figure with a caption that gives the numbers.
     """
     known = np.array([v for v in values if math.isfinite(v)], np.float64)
     if not known.size:
@@ -105,7 +105,7 @@ def histogram(title: str, values: Sequence[float], unit: str, what: str) -> str:
 
 
 def hu_curve(previews: Sequence[PreviewRecord]) -> str:
-    """Draw the mean share of voxels at each HU over all scans, on a logarithmic axis.
+    """Draw the mean fraction of voxels at each HU over all scans, on a logarithmic axis.
 
     Parameters
     ----------
@@ -119,11 +119,11 @@ def hu_curve(previews: Sequence[PreviewRecord]) -> str:
     title = "Hounsfield units of all scans"
     forms = {(p.hu_from, p.hu_step, len(p.counts)) for p in previews}
     if len(forms) != 1:
-        return _figure(title, "", "no histograms" if not forms else "histograms of several kinds, which do not add up")
+        return _figure(title, "", "no histograms" if not forms else "the histograms have different bins")
     start, step, count = forms.pop()
-    shares = np.mean([np.array(p.counts) / max(1, sum(p.counts) + p.below + p.above) for p in previews], axis=0)
+    fractions = np.mean([np.array(p.counts) / max(1, sum(p.counts) + p.below + p.above) for p in previews], axis=0)
     x = _LEFT + (np.arange(count) + 0.5) * (WIDTH - _LEFT - _RIGHT) / count
-    y = [_y(max(0.0, 1 - math.log10(max(s, _LEAST)) / math.log10(_LEAST))) for s in shares]
+    y = [_y(max(0.0, 1 - math.log10(max(s, _SMALLEST)) / math.log10(_SMALLEST))) for s in fractions]
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
     end = start + step * count
     labels = [
@@ -131,14 +131,14 @@ def hu_curve(previews: Sequence[PreviewRecord]) -> str:
         for hu in range(-1000, end, 500)
     ]
     labels += [_text(_LEFT - 4, _y(1 - k / 5) + 4, f"{10.0 ** (2 - k):g} %", "end") for k in range(0, 5, 2)]
-    caption = f"mean share of the voxels in each {step} HU of {len(previews)} scans, on a logarithmic axis"
+    caption = f"mean fraction of the voxels in each {step} HU of {len(previews)} scans, on a logarithmic axis"
     return _figure(
         f"{title} (HU)", _svg([f'<polyline class="curve" points="{points}"/>', _axis(), *labels], caption), caption
     )
 
 
 def nice_step(rough: float) -> float:
-    """The smallest of 1, 2, 2.5, 5 times a power of ten that is not below a number.
+    """Round a number up to 1, 2, 2.5 or 5 times a power of ten.
 
     Parameters
     ----------
@@ -155,11 +155,11 @@ def nice_step(rough: float) -> float:
     (0.02, 2.5, 100.0)
     """
     power = 10.0 ** math.floor(math.log10(max(rough, 1e-9)))
-    return next(nice * power for nice in _NICE if nice * power >= rough * (1 - 1e-9))
+    return next(nice * power for nice in _ROUND_STEPS if nice * power >= rough * (1 - 1e-9))
 
 
-def _y(share: float) -> float:
-    return _TOP + (1 - share) * (HEIGHT - _TOP - _BOTTOM)
+def _y(fraction: float) -> float:
+    return _TOP + (1 - fraction) * (HEIGHT - _TOP - _BOTTOM)
 
 
 def _axis() -> str:
@@ -170,8 +170,8 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html(text)}</text>'
 
 
-def _svg(parts: Sequence[str], told: str) -> str:
-    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html(told)}">{"".join(parts)}</svg>'
+def _svg(parts: Sequence[str], label: str) -> str:
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html(label)}">{"".join(parts)}</svg>'
 
 
 def _figure(title: str, drawn: str, caption: str) -> str:

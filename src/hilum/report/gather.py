@@ -1,4 +1,4 @@
-"""A run's folder, read into what the page shows."""
+"""Read the output folder of a run for the page."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from hilum.outputs.records import DatasetRecord, NoduleRecord, PreviewRecord, ScanRecord
 
 UNLISTED = "unlisted"
-"""In place of a status, for a finished scan that the ledger does not have."""
+"""Status of a finished scan that the ledger does not list."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One scan, as the page's script gets it; what comes from ``scan.json`` is as `ScanRecord` has it."""
+    """One scan, as the page's script reads it; fields of the same name as in `ScanRecord` come from ``scan.json``."""
 
     id: str
     status: str
@@ -52,26 +52,33 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     no_picture: str = ""
 
 
+_FROM_RECORD = (
+    "dataset", "series_uid", "labels", "version", "recipe", "recipe_sha256", "fingerprint", "unit", "geometry",
+    "source_geometry", "nodules", "figures",
+)  # fmt: skip
+"""Fields of an `Entry` that are copied from ``scan.json``."""
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Everything the page shows of a run.
+    """Everything that the page shows of a run.
 
     Parameters
     ----------
     name : str
-        Of its folder.
+        Name of its folder.
     entries : list of Entry
-        Those that want a look foremost.
+        Sorted by risk, the highest first.
     pictures : dict of str to bytes
-        The PNG of each scan that has one, by its id.
+        PNG previews by scan id.
     rows : int
         Scans in the ledger.
     unreadable : int
-        Lines of the ledger that are none, as one that a crash cut off.
+        Lines of the ledger that cannot be read, such as one cut off by a crash.
     written : float
-        When the ledger was last written, seconds since 1970.
+        Time of the last change of the ledger, in seconds since 1970.
     recipe : str
-        The text of ``recipe.toml``; empty where there is none.
+        The text of ``recipe.toml``; empty without one.
     datasets : list of DatasetRecord
     """
 
@@ -86,7 +93,7 @@ class Run:
 
 
 def gather(folder: Path) -> Run:
-    """Read the output folder of a run; it may still be going on.
+    """Read the output folder of a run, which may still be in progress.
 
     Parameters
     ----------
@@ -101,9 +108,9 @@ def gather(folder: Path) -> Run:
     MissingInputError
         If there is no ledger.
     """
-    book = folder / ledger.NAME
-    if not book.is_file():
-        raise MissingInputError(f"no {ledger.NAME} here", where=folder, do="give the --out folder of 'hilum run'")
+    path = folder / ledger.NAME
+    if not path.is_file():
+        raise MissingInputError(f"has no {ledger.NAME}", where=folder, do="give the --out folder of 'hilum run'")
     rows = ledger.read_ledger(folder)
     finished = {path.name: (path, record) for path, record in listed_scans(folder, unlisted=True) if record}
     pictures: dict[str, bytes] = {}
@@ -114,8 +121,8 @@ def gather(folder: Path) -> Run:
         entries=entries,
         pictures=pictures,
         rows=len(rows),
-        unreadable=_unreadable(book),
-        written=book.stat().st_mtime,
+        unreadable=sum(decode_row(line) is None for line in ledger.read_lines(folder)),
+        written=path.stat().st_mtime,
         recipe=_recipe(folder),
         datasets=read_summary(folder),
     )
@@ -125,12 +132,12 @@ def _entry(
     scan_id: str, row: Row | None, finished: tuple[Path, ScanRecord] | None, pictures: dict[str, bytes]
 ) -> Entry:
     path, record = finished or (None, None)
-    found = flags(row, record)
+    reasons = flags(row, record)
     entry = Entry(
         id=scan_id,
         status=UNLISTED if row is None else row.status,
-        risk=risk(found),
-        flags=found,
+        risk=risk(reasons),
+        flags=reasons,
         seconds=0.0 if row is None else row.seconds,
     )
     if path is None or record is None:
@@ -140,32 +147,16 @@ def _entry(
         if (read := read_preview(path, record)) is not None:
             preview, pictures[scan_id] = read
         else:
-            missing = "no pictures: this scan was made by a version of hilum that did not draw them"
+            missing = "no pictures: an older version of hilum made this scan without them"
     except FormatError as problem:
         missing = f"no pictures: {problem.what}"
     return msgspec.structs.replace(
         entry,
-        dataset=record.dataset,
-        series_uid=record.series_uid,
-        labels=record.labels,
-        version=record.version,
-        recipe=record.recipe,
-        recipe_sha256=record.recipe_sha256,
-        fingerprint=record.fingerprint,
-        unit=record.unit,
-        geometry=record.geometry,
-        source_geometry=record.source_geometry,
-        nodules=record.nodules,
-        figures=record.figures,
+        **{name: getattr(record, name) for name in _FROM_RECORD},
         files={name: file.bytes for name, file in record.files.items()},
         preview=preview,
         no_picture=missing,
     )
-
-
-def _unreadable(book: Path) -> int:
-    """Count the lines of a ledger that `read_ledger` passes over."""
-    return sum(decode_row(line) is None for line in ledger.read_lines(book.parent))
 
 
 def _recipe(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""The page: a template, a style and a script that lie beside this module, and a run's data in them."""
+"""Write the page: the template, style and script in ``static``, filled with the data of a run."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 NAME = "report.html"
 
 STATUSES = {
-    "done": "written as the files say",
-    "repaired": "written, after the image or its place was changed",
-    "refused": "the input cannot be trusted",
-    "failed": "hilum or the machine broke",
+    "done": "stored without changes to image or geometry",
+    "repaired": "stored; hilum changed the image or its geometry",
+    "refused": "not stored; the input is not reliable",
+    "failed": "not stored; hilum or the machine failed",
 }
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: the file, its size in bytes, how many scans it lists and how many of them have pictures."""
+    """The written file, its size in bytes, the number of scans, and how many of them have pictures."""
 
     path: Path
     size: int
@@ -50,7 +50,7 @@ def write_report(folder: Path, out: Path | None = None) -> Report:
     folder : Path
         The output folder of ``hilum run``.
     out : Path, optional
-        The file; without it ``report.html`` in the folder.
+        The file; by default ``report.html`` in the folder.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def write_report(folder: Path, out: Path | None = None) -> Report:
 
 
 def page(run: Run) -> Iterator[str]:
-    """Put a page together, piece by piece.
+    """Generate the page in pieces.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def page(run: Run) -> Iterator[str]:
     Yields
     ------
     str
-        HTML; the same run gives the same text.
+        HTML; equal for equal runs.
     """
     style, script = _static("report.css"), _static("report.js")
     yield Template(_static("report.html")).substitute(
@@ -94,7 +94,7 @@ def page(run: Run) -> Iterator[str]:
         facts=_facts(run),
         balance=_balance(run),
         datasets=_datasets(run),
-        recipe=html_lines(run.recipe) or "no recipe.toml here",
+        recipe="\n".join(map(html, run.recipe.splitlines())) or "no recipe.toml",
         charts="\n".join(charts(run.entries)),
         levels=json_block(LEVELS),
     )
@@ -108,26 +108,12 @@ def page(run: Run) -> Iterator[str]:
     yield f"<script>{script}</script>\n</body>\n</html>\n"
 
 
-def html_lines(text: str) -> str:
-    """Text of several lines as HTML for a ``pre``.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    str
-    """
-    return "\n".join(map(html, text.splitlines()))
-
-
 def _static(name: str) -> str:
     return files("hilum.report").joinpath("static", name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:
-    """How a content security policy names the one script, or style, that it allows."""
+    """The hash by which a content security policy allows a script or style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
@@ -148,54 +134,45 @@ def _facts(run: Run) -> str:
 
 def _balance(run: Run) -> str:
     counts = {status: sum(entry.status == status for entry in run.entries) for status in STATUSES}
-    rows = [(status, counts[status], told) for status, told in STATUSES.items()]
-    rows.append(("sum", sum(counts.values()), f"of {run.rows} that went in"))
-    lost = sum(e.status in {"done", "repaired"} and e.geometry is None for e in run.entries)
+    rows = [(status, counts[status], meaning) for status, meaning in STATUSES.items()]
+    rows.append(("sum", sum(counts.values()), f"of {run.rows} scans in the ledger"))
+    missing = sum(e.status in {"done", "repaired"} and e.geometry is None for e in run.entries)
     unlisted = sum(entry.status == UNLISTED for entry in run.entries)
     problems = {
-        f"{lost} scans are done by the ledger, and no finished scan is there": lost,
+        f"{missing} scans are done in the ledger, but their output is missing": missing,
         f"{unlisted} finished scans are not in the ledger": unlisted,
         f"{run.unreadable} lines of the ledger cannot be read": run.unreadable,
-        f"{run.rows - sum(counts.values())} have no status": run.rows - sum(counts.values()),
+        f"{run.rows - sum(counts.values())} scans have no status": run.rows - sum(counts.values()),
     }
-    met = [text for text, count in problems.items() if count]
-    told = " + ".join(f"{count} {status}" for status, count in counts.items())
-    verdict = "The balance does not hold: " + "; ".join(met) if met else f"The balance holds: {run.rows} in = {told}."
+    faults = [text for text, count in problems.items() if count]
+    terms = " + ".join(f"{count} {status}" for status, count in counts.items())
+    sound = f"The ledger is complete: {run.rows} scans = {terms}."
+    verdict = "The ledger has faults: " + "; ".join(faults) if faults else sound
     table = _table(("status", "scans", "meaning"), rows)
-    return f'<p class="{"bad" if met else "good"}" id="verdict">{html(verdict)}</p>{table}'
+    return f'<p class="{"bad" if faults else "good"}" id="verdict">{html(verdict)}</p>{table}'
 
 
 def _datasets(run: Run) -> str:
     if not run.datasets:
         return ""
-    head = (
-        "data set",
-        "scans",
-        "finished",
-        "with nodules",
-        "nodules",
-        "landed",
-        "in the lungs",
-        "farthest (mm)",
-        "folds",
-    )
     rows = [
-        (
-            one.dataset,
-            one.scans,
-            one.finished,
-            one.scans_with_nodules,
-            one.nodules,
-            one.landed,
-            "-" if one.inside_lungs is None else one.inside_lungs,
-            f"{one.largest_round_trip_mm:.1g}",
-            ", ".join(f"{name}: {count}" for name, count in one.folds.items()) or "-",
-        )
+        {
+            "data set": one.dataset,
+            "scans": one.scans,
+            "finished": one.finished,
+            "with nodules": one.scans_with_nodules,
+            "nodules": one.nodules,
+            "in the volume": one.landed,
+            "in the lungs": "-" if one.inside_lungs is None else one.inside_lungs,
+            "largest error (mm)": f"{one.largest_round_trip_mm:.1g}",
+            "folds": ", ".join(f"{name}: {count}" for name, count in one.folds.items()) or "-",
+        }
         for one in run.datasets
     ]
     notes = "".join(f"<li>{html(f'{one.dataset}: {note}')}</li>" for one in run.datasets for note in one.notes)
-    told = "<p>Of the last run: nodules whose center is in the volume have landed.</p>"
-    return f"<h3>Data sets</h3>{_table(head, rows)}{told}" + (f"<ul>{notes}</ul>" if notes else "")
+    hint = "<p>Of the last run. A nodule is in the volume if its center is.</p>"
+    table = _table(rows[0], [row.values() for row in rows])
+    return f"<h3>Data sets</h3>{table}{hint}" + (f"<ul>{notes}</ul>" if notes else "")
 
 
 def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:

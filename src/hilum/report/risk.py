@@ -1,4 +1,4 @@
-"""Which scans want a look first, and why."""
+"""How urgently a person should look at each scan, and why."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import msgspec
 
 from hilum.outputs.dataset_summary import INSIDE_FRACTION
 from hilum.outputs.findings import NODULE_OUTSIDE_LUNGS, REVIEW_CODES, kind_of
+from hilum.pipeline import note_outside_lungs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,16 +16,16 @@ if TYPE_CHECKING:
     from hilum.outputs.ledger_rows import Row
     from hilum.outputs.records import ScanRecord
 
-FINE, MENDED, LOOK, CHECK, NOTHING = range(5)
-LEVELS = ("fine", "mended", "look", "check first", "no output")
-"""Names of the levels of risk, from the least."""
+FINE, REPAIRED, LOOK, CHECK, NO_OUTPUT = range(5)
+LEVELS = ("fine", "repaired", "look", "check first", "no output")
+"""Names of the risk levels, the lowest first."""
 
-DOUBTFUL_BELOW = 0.75
-"""A lung score below this is worth a look, though no single check raised an alarm."""
+LOW_SCORE = 0.75
+"""A lung score below this is worth a look, even without an alarm."""
 
 
 class Flag(msgspec.Struct, frozen=True):
-    """One reason to look at a scan: a short name, one line, and a level of risk."""
+    """One reason to look at a scan: a short name, one line, and a risk level."""
 
     name: str
     text: str
@@ -37,36 +38,38 @@ def flags(row: Row | None, record: ScanRecord | None) -> list[Flag]:
     Parameters
     ----------
     row : Row or None
-        Its line of the ledger, where it has one.
+        Its ledger row.
     record : ScanRecord or None
-        Its ``scan.json``, where it was finished.
+        Its ``scan.json``, if it is finished.
 
     Returns
     -------
     list of Flag
-        The gravest first.
+        The highest risk first.
     """
-    found = []
+    reasons = []
     if row is None:
-        found.append(Flag("not-in-ledger", "a finished scan that the ledger does not list", CHECK))
+        reasons.append(Flag("not-in-ledger", "the ledger does not list this finished scan", CHECK))
     elif row.reason:
-        found.append(Flag(row.code or row.status, row.reason, NOTHING))
+        reasons.append(Flag(row.code or row.status, row.reason, NO_OUTPUT))
     elif record is None:
-        found.append(Flag("missing-output", f"the ledger says {row.status}, and no finished scan is there", NOTHING))
+        reasons.append(
+            Flag("missing-output", f"the ledger says {row.status}, but there is no finished scan", NO_OUTPUT)
+        )
     if record is not None:
-        found += [Flag(note["code"], note["text"], level_of(note["code"])) for note in record.notes]
-        if all(flag.name != NODULE_OUTSIDE_LUNGS for flag in found):  # a record of before this was a note
-            found += _nodule_flags(record)
+        reasons += [Flag(note["code"], note["text"], level_of(note["code"])) for note in record.notes]
+        if all(flag.name != NODULE_OUTSIDE_LUNGS for flag in reasons):  # older records lack this note
+            reasons += _nodule_flags(record)
         score = record.figures.get("lung_score")
-        if score is not None and score < DOUBTFUL_BELOW and all(flag.level < LOOK for flag in found):
-            found.append(Flag("low-score", f"the lung mask scores {score:.2f} of 1", LOOK))
+        if score is not None and score < LOW_SCORE and all(flag.level < LOOK for flag in reasons):
+            reasons.append(Flag("low-score", f"the lung mask scores {score:.2f} of 1", LOOK))
     elif row is not None:
-        found += [_from_line(note) for note in row.notes]
-    return sorted(found, key=lambda flag: -flag.level)
+        reasons += [_from_line(note) for note in row.notes]
+    return sorted(reasons, key=lambda flag: -flag.level)
 
 
 def level_of(code: str) -> int:
-    """The level of risk of a note.
+    """The risk level of a note.
 
     Parameters
     ----------
@@ -77,33 +80,29 @@ def level_of(code: str) -> int:
     int
         An index into `LEVELS`.
     """
-    level = {"alarm": CHECK, "changed": MENDED, "info": FINE}[kind_of(code)]
+    level = {"alarm": CHECK, "changed": REPAIRED, "info": FINE}[kind_of(code)]
     return max(level, LOOK) if code in REVIEW_CODES else level
 
 
-def risk(found: Iterable[Flag]) -> int:
-    """The level of a scan: that of its gravest flag.
+def risk(reasons: Iterable[Flag]) -> int:
+    """The risk level of a scan: the highest level of its flags.
 
     Parameters
     ----------
-    found : iterable of Flag
+    reasons : iterable of Flag
 
     Returns
     -------
     int
         An index into `LEVELS`.
     """
-    return max((flag.level for flag in found), default=FINE)
+    return max((flag.level for flag in reasons), default=FINE)
 
 
 def _nodule_flags(record: ScanRecord) -> list[Flag]:
-    beside = [
-        n.label for n in record.nodules if n.inside and n.inside_lungs is not None and n.inside_lungs < INSIDE_FRACTION
-    ]
-    if not beside:
-        return []
-    names = ", ".join(map(str, beside[:5])) + (" ..." if len(beside) > 5 else "")
-    return [Flag(NODULE_OUTSIDE_LUNGS, f"nodules with less than half of them in the lung mask: {names}", CHECK)]
+    inside = {n.label: n.inside_lungs for n in record.nodules if n.inside and n.inside_lungs is not None}
+    labels = [label for label, fraction in inside.items() if fraction < INSIDE_FRACTION]
+    return [Flag(note.code, note.text, CHECK) for note in note_outside_lungs(labels)]
 
 
 def _from_line(note: str) -> Flag:

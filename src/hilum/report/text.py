@@ -1,4 +1,4 @@
-"""Text from files, made safe: every character is seen for what it is, and none of it is markup."""
+"""Make text from files safe to show: hidden characters become visible, and nothing is markup."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ from typing import Any
 
 import msgspec
 
-LONGEST = 2000
-"""Characters of one text that are shown."""
+MAX_CHARACTERS = 2000
+"""Characters shown of one text."""
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that show nothing or turn what follows: controls, formats such as bidirectional overrides, ..."""
+"""Unicode categories of invisible characters: controls, formats such as bidirectional overrides, ..."""
 
 _MARKS = 3
-"""Combining marks on one letter that are drawn; a pile of them would cover its neighbors."""
+"""Combining marks shown on one letter; more would cover the neighboring text."""
 
 
-def visible(text: object, *, limit: int = LONGEST) -> str:
-    r"""Write hidden characters out, and cut what is too long.
+def visible(text: object, *, limit: int = MAX_CHARACTERS) -> str:
+    r"""Replace hidden characters by their code points, and cut long text.
 
     Parameters
     ----------
     text : object
         Anything; its ``str`` is used.
     limit : int
-        The most characters of it that are kept.
+        Largest number of characters.
 
     Returns
     -------
     str
-        Not yet HTML: see `html`.
+        Not HTML; see `html`.
 
     Examples
     --------
     >>> print(visible("a\u202eb\x1b[2J"))
     a\u{202e}b\u{1b}[2J
     """
-    whole = str(text)
+    full = str(text)
     shown, marks = [], 0
-    for character in whole[:limit]:
+    for character in full[:limit]:
         category = unicodedata.category(character)
         marks = marks + 1 if category in {"Mn", "Me"} else 0
         shown.append(f"\\u{{{ord(character):x}}}" if category in _HIDDEN or marks > _MARKS else character)
-    rest = len(whole) - limit
-    return "".join(shown) + (f" ... and {rest} characters more" if rest > 0 else "")
+    rest = len(full) - limit
+    return "".join(shown) + (f" ... and {rest} more characters" if rest > 0 else "")
 
 
 def html(text: object) -> str:
-    """Text from anywhere as HTML.
+    """Escape any text as HTML.
 
     Parameters
     ----------
@@ -58,13 +58,13 @@ def html(text: object) -> str:
     Returns
     -------
     str
-        For an element or a quoted attribute.
+        Safe in an element or a quoted attribute.
     """
     return escape(visible(text))
 
 
 def all_visible(value: Any) -> Any:
-    """Apply `visible` to every text in plain dicts and lists, keys included.
+    """Apply `visible` to every string in dicts and lists, including keys.
 
     Parameters
     ----------
@@ -84,17 +84,17 @@ def all_visible(value: Any) -> Any:
 
 
 def json_block(value: object) -> str:
-    """Write records as JSON that may stand in a script element.
+    """Write records as JSON that is safe in a script element.
 
     Parameters
     ----------
     value : object
-        What `msgspec` writes.
+        Anything that msgspec can encode.
 
     Returns
     -------
     str
-        ASCII without ``<``, ``>`` and ``&``: nothing in it ends the element or begins another.
+        ASCII without ``<``, ``>`` and ``&``, so that it cannot end the element.
     """
     text = msgspec.json.encode(all_visible(msgspec.to_builtins(value))).decode()
     for character in "<>&":

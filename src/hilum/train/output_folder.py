@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from hilum.errors import OutputError
 from hilum.io.atomic import atomic_folder, write_refused
 
@@ -57,17 +55,3 @@ def output_folder(out: Path, *, run: Path, overwrite: bool = False) -> Iterator[
         raise write_refused("", problem, where=out) from None
     with atomic_folder(out) as partial:
         yield partial
-
-
-def json_bytes(value: object) -> bytes:
-    """Encode a value as indented JSON.
-
-    Parameters
-    ----------
-    value : object
-
-    Returns
-    -------
-    bytes
-    """
-    return msgspec.json.format(msgspec.json.encode(value)) + b"\n"

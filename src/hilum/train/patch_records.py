@@ -11,7 +11,7 @@ import numpy as np
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.files import is_own_file, read_small
 from hilum.io.volumes.placement import GridRecord  # noqa: TC001 - msgspec reads the types of fields
-from hilum.outputs.checksums import file_sha256
+from hilum.outputs.checksums import file_record
 from hilum.outputs.records import FileRecord, is_plain_name
 from hilum.train.output_folder import INDEX, SUMMARY
 from hilum.train.runs import Skip  # noqa: TC001 - msgspec reads the types of fields
@@ -129,17 +129,3 @@ def read_patches(folder: Path) -> Patches:
     if not index.is_file() or file_record(index) != summary.index:
         raise FormatError("does not match its checksum", where=index, do="cut the patches again")
     return summary
-
-
-def file_record(path: Path) -> FileRecord:
-    """Measure the size and SHA-256 of a file.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    FileRecord
-    """
-    return FileRecord(bytes=path.stat().st_size, sha256=file_sha256(path))

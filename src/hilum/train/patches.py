@@ -14,10 +14,12 @@ from hilum.io.annotations.csv_tables import safe_cells
 from hilum.io.annotations.detections import read_candidates, read_findings
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import Box, cut_patch, padded_voxels
+from hilum.outputs.checksums import file_record
 from hilum.outputs.nodule_records import read_locations
+from hilum.outputs.records import json_bytes
 from hilum.train.intensity import air_value
-from hilum.train.output_folder import INDEX, SUMMARY, json_bytes, output_folder
-from hilum.train.patch_records import COLUMNS, Patches, PatchOptions, ScanPatches, file_record
+from hilum.train.output_folder import INDEX, SUMMARY, output_folder
+from hilum.train.patch_records import COLUMNS, Patches, PatchOptions, ScanPatches
 from hilum.train.positions import (
     PatchPosition,
     candidate_positions,

@@ -10,7 +10,6 @@ import msgspec
 
 from hilum.errors import MissingInputError, one_line
 from hilum.io.uids import is_uid
-from hilum.io.volumes.placement import grid_of
 from hilum.outputs.finished import check_files, listed_scans
 from hilum.outputs.ledger import read_ledger
 from hilum.outputs.records import is_annotated
@@ -72,7 +71,7 @@ class RunScan:
     @cached_property
     def geometry(self) -> Geometry:
         """The grid of the stored volumes."""
-        return grid_of(self.record.geometry)
+        return self.record.geometry.to_geometry()
 
     @property
     def nodules(self) -> tuple[Nodule, ...]:

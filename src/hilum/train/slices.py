@@ -16,7 +16,8 @@ import hilum
 from hilum.errors import HilumError, InputError, one_line
 from hilum.io.annotations.csv_tables import safe_cells
 from hilum.ops.nodules.masks import mask_nodules
-from hilum.train.output_folder import INDEX, SUMMARY, json_bytes, output_folder
+from hilum.outputs.records import json_bytes
+from hilum.train.output_folder import INDEX, SUMMARY, output_folder
 from hilum.train.runs import RunScan, Skip, list_run
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hilum.errors import InputError
+from hilum.io.volumes.nifti_header import flip_xy
 from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.preview import COLORS
@@ -157,7 +156,7 @@ def _fractions(geometry: Geometry, world: Vector) -> list[float]:
     directed by the nearest of right, anterior and head. As in the widget, the file's first axis chooses its nearest
     direction first, then the second axis.
     """
-    columns = (np.diag([-1.0, -1.0, 1.0]) @ geometry.affine[:3, :3])[:, ::-1]  # LPS to RAS; (z, y, x) to (x, y, z)
+    columns = flip_xy(geometry.affine[:3, :3].T).T[:, ::-1]  # LPS to RAS; (z, y, x) to (x, y, z)
     index, shape = geometry.world_to_index(world)[::-1], geometry.shape[::-1]
     free, position = [0, 1, 2], [0.5, 0.5, 0.5]
     for axis in range(3):

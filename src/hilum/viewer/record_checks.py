@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hilum.errors import FormatError
 from hilum.io.files import read_small
-from hilum.outputs.finished import AGAIN, MAX_RECORD_BYTES, decode_record
+from hilum.outputs.checksums import RERUN
+from hilum.outputs.finished import MAX_RECORD_BYTES, decode_record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,12 +48,12 @@ def check_record(folder: Path, row: Row | None) -> CheckedRecord:
     raw = read_small(path, limit=MAX_RECORD_BYTES)
     sha256 = hashlib.sha256(raw).hexdigest()
     if row is not None and row.scan_sha256 not in ("", sha256):
-        raise FormatError("does not match the checksum in the ledger", where=path, do=AGAIN, code="checksum")
+        raise FormatError("does not match the checksum in the ledger", where=path, do=RERUN, code="checksum")
     record = decode_record(raw)
     if record is None:
-        raise FormatError("is not a record of a scan", where=path, do=AGAIN)
+        raise FormatError("is not a record of a scan", where=path, do=RERUN)
     if record.scan_id != folder.name:
-        raise FormatError("is the record of another scan", where=path, do=AGAIN, code="checksum")
+        raise FormatError("is the record of another scan", where=path, do=RERUN, code="checksum")
     unchecked = ""
     if row is None:
         unchecked = "the ledger does not list this scan"

@@ -155,7 +155,7 @@ def save_review(run: Path, name: str, *, verdict: str, comment: str, scan_sha256
         raise OutputError("no permission to write to this run", where=run, do="ask its owner")
     # The lock between processes comes first, so that Ctrl-C can end a viewer that waits for it.
     what, do = "another viewer is saving a review", "try again in a moment"
-    with output_lock(run, name=LOCK, patience=LOCK_TIMEOUT, what=what, do=do), saving:
+    with output_lock(run, name=LOCK, wait_seconds=LOCK_TIMEOUT, what=what, do=do), saving:
         reviews = read_reviews(run)
         reviews[name] = review
         if not verdict and not text:

@@ -10,8 +10,8 @@ import numpy as np
 
 from hilum.errors import HilumError, InputError, RecipeError, UnsupportedError
 from hilum.io.meshes import pack_stl
-from hilum.io.volumes.nifti_header import pack_header
-from hilum.io.volumes.placement import grid_record
+from hilum.io.volumes.nifti_header import flip_xy, pack_header
+from hilum.io.volumes.placement import GridRecord
 from hilum.ops.intensity import UnitRange
 from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import segment_lungs
@@ -114,7 +114,9 @@ class ScanView:
         for name in (*SIDES, "nodules"):
             wanted = [m for m in meshes if (m.name == SIDES[name] if name in SIDES else m.name.startswith("nodule"))]
             if wanted:
-                self.made[f"{name}.stl"] = pack_stl([(_ras(mesh), _WHITE) for mesh in wanted])
+                self.made[f"{name}.stl"] = pack_stl(
+                    [(replace(mesh, vertices=flip_xy(mesh.vertices)), _WHITE) for mesh in wanted]
+                )
         self.made["surfaces"] = b""
 
     def page_facts(self, number: int) -> dict[str, Any]:
@@ -131,7 +133,7 @@ class ScanView:
         names = {"right": lungs and not one_label, "left": lungs and not one_label, "lungs": lungs and one_label,
                  "nodules": lungs and bool(scan.nodules)}  # fmt: skip
         urls = {name: f"{base}/{name}.stl" if yes else None for name, yes in names.items()}
-        grid = grid_record(scan.ct.geometry)
+        grid = GridRecord.of(scan.ct.geometry)
         geometry = {name: getattr(grid, name) for name in ("shape", "spacing", "origin", "direction")}
         return {**all_visible(self.facts), "geometry": geometry, "volumes": volumes, "surfaces": urls}
 
@@ -201,17 +203,8 @@ def _nodule(nodule: NoduleRecord) -> dict[str, Any]:
         scores = {"readers": nodule.readers, **scores}
     if nodule.agreement is not None:
         scores["agreement"] = nodule.agreement
-    return {
-        "label": nodule.label,
-        "world": nodule.world,
-        "voxel": nodule.voxel,
-        "diameter_mm": nodule.diameter_mm,
-        "inside_lungs": nodule.inside_lungs,
-        "mean_hu": nodule.mean_hu,
-        "voxels": nodule.voxels,
-        "readers": [],
-        "scores": scores,
-    }
+    names = ("label", "world", "voxel", "diameter_mm", "inside_lungs", "mean_hu", "voxels")
+    return {name: getattr(nodule, name) for name in names} | {"readers": [], "scores": scores}
 
 
 def as_hu(ct: Volume) -> Volume:
@@ -243,7 +236,3 @@ def _labels(array: Any) -> Any:
     if array.size and not 0 <= array.min() <= array.max() <= 255:
         raise HilumError("a mask has labels above 255")
     return array.astype(np.uint8, copy=False)
-
-
-def _ras(mesh: Mesh) -> Mesh:
-    return replace(mesh, vertices=mesh.vertices * [-1.0, -1.0, 1.0])

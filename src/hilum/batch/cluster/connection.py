@@ -1,4 +1,4 @@
-"""The way to a Dask scheduler and its workers, which says in one line where it is lost."""
+"""The connection to a Dask scheduler and its workers. A lost connection is reported in one line."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from hilum.errors import HilumError, InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-LOOK = "exec(text, space) or space['look'](asked)"
-MAKE = "load('hilum.batch.cluster.worker_pools').make_here(given)"
-DISMISS = "load('hilum.batch.cluster.worker_pools').dismiss(run)"
-"""What a worker evaluates: by Python's own `eval`, so that neither it nor the scheduler needs hilum to be asked."""
+PROBE = "exec(text, space) or space['probe_worker'](request)"
+MAKE_SCAN = "load('hilum.batch.cluster.worker_pools').make_scan(message)"
+END_RUN = "load('hilum.batch.cluster.worker_pools').end_run(run)"
+"""Expressions for a worker. Dask calls Python's own `eval`, so neither worker nor scheduler needs hilum for it."""
 
-_RPC = 60.0
-"""Seconds after which a scheduler that does not answer counts as lost."""
+_RPC_SECONDS = 60.0
+"""A scheduler that does not answer within this time is lost."""
 
 _SHUTDOWN_SECONDS = 5.0
-"""Seconds for which the end of the workers' processes is waited for."""
+"""How long to wait until the workers have ended their processes."""
 
 
 class SchedulerClient:
-    """A client of a scheduler at an address; `ended` gets what was submitted as it ends, in whatever way."""
+    """The client of a scheduler. `ended` is a queue of the futures that have ended, in any way."""
 
     def __init__(self, client: Any, scheduler: str) -> None:
         self.client, self.address = client, scheduler
@@ -37,13 +37,13 @@ class SchedulerClient:
         self._text = Path(probe.__file__).read_text(encoding="utf-8")
 
     @contextmanager
-    def reached(self) -> Iterator[None]:
-        """Say in one line that the scheduler is lost, however Dask says it.
+    def connected(self) -> Iterator[None]:
+        """Turn any error of Dask about a lost scheduler into one line.
 
         Raises
         ------
         InputError
-            If it is.
+            If the scheduler is lost.
         """
         lost = False
         try:
@@ -53,54 +53,54 @@ class SchedulerClient:
         except (OSError, CancelledError, RuntimeError):
             lost = True
         if lost or self.client.status != "running":
-            do = "start it and run again: what is finished stays"
+            do = "start it and run again: finished scans are kept"
             raise InputError("the Dask scheduler was lost", where=self.address, do=do, code="no-cluster") from None
 
-    def submit(self, expression: str, address: str, kind: str, **given: Any) -> Any:
-        """Have an expression evaluated by one worker and no other; the future of it."""
-        space = {"load": import_module, **given}
-        if expression == LOOK:
+    def submit(self, expression: str, address: str, kind: str, **values: Any) -> Any:
+        """Let one worker evaluate an expression; return the future."""
+        space = {"load": import_module, **values}
+        if expression == PROBE:
             space |= {"text": self._text, "space": {}}
         key = f"hilum-{kind}-{secrets.token_hex(16)}"
-        with self.reached():
+        with self.connected():
             future = self.client.submit(eval, expression, space, workers=[address], key=key, pure=False, retries=0)
         future.add_done_callback(self.ended.put)
         return future
 
     def result(self, future: Any) -> Any:
-        """What a future that has ended gave; raises what it raised, and CancelledError where it was cancelled."""
-        return future.result(timeout=_RPC)
+        """Return the result of a future that has ended, or raise its exception; CancelledError if it was cancelled."""
+        return future.result(timeout=_RPC_SECONDS)
 
     def at_work(self) -> dict[str, set[str]]:
-        """Which keys are at which worker, by address; every worker that is there stands in it."""
-        with self.reached():
-            asked = self.client.sync(self.client.scheduler.processing, workers=None, callback_timeout=_RPC)
-        return {address: set(keys) for address, keys in asked.items()}
+        """The keys of the tasks at each worker, by address; idle workers have none."""
+        with self.connected():
+            tasks = self.client.sync(self.client.scheduler.processing, workers=None, callback_timeout=_RPC_SECONDS)
+        return {address: set(keys) for address, keys in tasks.items()}
 
     def threads(self) -> dict[str, int]:
-        """How many threads each worker has."""
-        with self.reached():
+        """The number of threads of each worker, by address."""
+        with self.connected():
             return dict(self.client.nthreads())
 
     def has_retired(self, address: str) -> bool:
-        """Whether a worker left in order, such as at the end of its lifetime."""
-        with self.reached():
+        """Check whether a worker left regularly, for example at the end of its lifetime."""
+        with self.connected():
             events = self.client.get_events(address)
-        left = [event for _, event in events if event.get("action") == "remove-worker"]
-        return bool(left and left[-1].get("expected"))
+        removals = [event for _, event in events if event.get("action") == "remove-worker"]
+        return bool(removals and removals[-1].get("expected"))
 
     def cancel(self, futures: Iterable[Any]) -> None:
-        """Take back what is at workers."""
-        with self.reached():
+        """Cancel futures."""
+        with self.connected():
             self.client.cancel(list(futures))
 
-    def dismiss(self, run: str, addresses: Iterable[str]) -> None:
-        """Have workers end their processes for a run; one that does not answer ends them when they are idle."""
+    def end_run(self, run: str, addresses: Iterable[str]) -> None:
+        """Let workers end their processes of a run. A worker that does not answer ends idle processes by itself."""
         if self.client.status != "running":
             return
         from distributed import wait
 
         with suppress(OSError, CancelledError, HilumError):
-            ends = [self.submit(DISMISS, address, "end", run=run) for address in addresses]
+            ends = [self.submit(END_RUN, address, "end", run=run) for address in addresses]
             if ends:
                 wait(ends, timeout=_SHUTDOWN_SECONDS)  # type: ignore[no-untyped-call]

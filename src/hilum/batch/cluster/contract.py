@@ -1,7 +1,7 @@
-"""What every Dask worker has to share with the command: the software, the output folder, the input.
+"""What every Dask worker must share with the command: the software, the output folder, the input.
 
-A file with a random token in the output folder shows whether a worker sees that folder, and not another one under the
-same path; a file that the worker writes beside it shows that what it makes arrives here.
+A file with a random token in the output folder shows that a worker sees that folder, not another one under the same
+path. A file that the worker writes there shows that its results arrive here.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ if TYPE_CHECKING:
     from hilum.batch.task import Task
 
 CODE = "cluster"
-"""The code of a worker that does not keep the contract."""
+"""The code of a worker that does not fulfill the contract."""
 
 EXACT = ("hilum", "dask", "distributed")
-"""Packages that have the same version everywhere; Dask asks so of itself."""
+"""Packages with the same version everywhere; Dask itself requires it."""
 
 MINOR = ("numpy",)
-"""Packages of which the first two numbers of the version are the same: arrays travel, and results do not mix."""
+"""Packages with the same major and minor version: arrays are sent, and results must not mix."""
 
 _SAMPLE = 16
-"""Scans whose input files are looked at by each worker, evenly spread over the run."""
+"""How many scans, evenly spread over the run, each worker checks the input files of."""
 
-_PATIENCE = 5.0
-"""Seconds for which a new file is waited for on either side: a network file system shows it a little late."""
+_WAIT_SECONDS = 5.0
+"""How long both sides wait for a new file; a network file system shows it late."""
 
-_FRESH = 0.2
-"""Seconds between two looks for such a file."""
+_CHECK_SECONDS = 0.2
+"""How often they check for such a file."""
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What the workers of one run are held to."""
+    """The requirements of one run for its workers."""
 
     run: str
     out: Path
@@ -58,9 +58,9 @@ class Contract:
     versions: dict[str, str]
     answers: dict[str, Path] = field(default_factory=dict)
 
-    def question(self, address: str) -> dict[str, Any]:
-        """What `hilum.batch.cluster.probe.look` is asked at a worker."""
-        self.answers[address] = _hidden(self.out)
+    def request(self, address: str) -> dict[str, Any]:
+        """The request to `hilum.batch.cluster.probe.probe_worker` at a worker."""
+        self.answers[address] = _temporary(self.out)
         return {
             "packages": [*EXACT, *MINOR],
             "hilum": self.versions["hilum"],
@@ -70,16 +70,16 @@ class Contract:
             "token": self.token,
             "answer": str(self.answers[address]),
             "inputs": self.inputs,
-            "patience": _PATIENCE,
+            "wait_seconds": _WAIT_SECONDS,
         }
 
-    def judge(self, address: str, found: dict[str, Any]) -> InputError | None:
-        """What is wrong with a worker, by its answer; None where nothing is."""
-        what, do = self._software(found) or self._folders(address, found) or ("", "")
+    def problem(self, address: str, answer: dict[str, Any]) -> InputError | None:
+        """The problem with a worker according to its answer; None without one."""
+        what, do = self._software_problem(answer) or self._file_problem(address, answer) or ("", "")
         return InputError(what, where=address, do=do, code=CODE) if what else None
 
-    def _software(self, found: dict[str, Any]) -> tuple[str, str] | None:
-        theirs, ours = found["versions"], self.versions
+    def _software_problem(self, answer: dict[str, Any]) -> tuple[str, str] | None:
+        theirs, ours = answer["versions"], self.versions
         for name in ("python", *EXACT, *MINOR):
             if not theirs[name]:
                 return f"{name} cannot be imported there", f"install {name} {ours[name]} where the worker runs"
@@ -89,42 +89,44 @@ class Contract:
                     f"the worker has {name} {theirs[name]}, this command {ours[name]}",
                     "give both the same environment",
                 )
-        return (f"hilum does not work there: {found['broken']}", "mend its environment") if found["broken"] else None
+        return (
+            (f"hilum does not work there: {answer['broken']}", "repair its environment") if answer["broken"] else None
+        )
 
-    def _folders(self, address: str, found: dict[str, Any]) -> tuple[str, str] | None:
-        if found["out"]:
-            what = f"does not see the output folder {self.out} that this command sees: {found['out']}"
+    def _file_problem(self, address: str, answer: dict[str, Any]) -> tuple[str, str] | None:
+        if answer["out"]:
+            what = f"does not see the output folder {self.out} that this command sees: {answer['out']}"
             return what, "mount the same folder there, under the same path"
-        if found["write"]:
-            return f"cannot write to {self.out}: {found['write']}", "let its user write there"
+        if answer["write"]:
+            return f"cannot write to {self.out}: {answer['write']}", "let its user write there"
         if not self._arrived(self.answers[address]):
             return f"what it writes to {self.out} does not arrive here", "mount the same folder there"
-        if found["input"]:
-            return found["input"], "mount the input there, under the same path"
+        if answer["input"]:
+            return answer["input"], "mount the input there, under the same path"
         return None
 
-    def _arrived(self, answer: Path) -> bool:
-        until = time.monotonic() + _PATIENCE
+    def _arrived(self, path: Path) -> bool:
+        until = time.monotonic() + _WAIT_SECONDS
         while True:
             with suppress(OSError):
-                if answer.read_text(encoding="ascii") == self.token:
-                    answer.unlink(missing_ok=True)
+                if path.read_text(encoding="ascii") == self.token:
+                    path.unlink(missing_ok=True)
                     return True
             if time.monotonic() > until:
                 return False
-            time.sleep(_FRESH)
+            time.sleep(_CHECK_SECONDS)
 
 
 @contextmanager
 def contract_of(tasks: Sequence[Task], run: str) -> Iterator[Contract]:
-    """Hold a contract for the time of the block: the probe lies in the output folder, and is removed at its end.
+    """Create the contract of a run. Its probe file is removed at the end of the block.
 
     Parameters
     ----------
     tasks : sequence of Task
-        With absolute paths, at least one.
+        At least one, with absolute paths.
     run : str
-        The name that the run has for its workers.
+        The name of the run for its workers.
 
     Yields
     ------
@@ -136,27 +138,27 @@ def contract_of(tasks: Sequence[Task], run: str) -> Iterator[Contract]:
         If the output folder cannot be written.
     """
     out = tasks[0].out
-    probe_file, token = _hidden(out), secrets.token_hex(16)
+    probe_file, token = _temporary(out), secrets.token_hex(16)
     versions = {"python": probe.python(), **{name: probe.version_of(name) for name in (*EXACT, *MINOR)}}
     versions["hilum"] = hilum.__version__
     step = -(-len(tasks) // _SAMPLE)
-    inputs = dict.fromkeys(known for task in tasks[::step] for path in _files(task) for known in _known(path))
-    made = Contract(run, out, probe_file, token, tuple(inputs), versions)
+    inputs = dict.fromkeys(file for task in tasks[::step] for path in _input_files(task) for file in _describe(path))
+    contract = Contract(run, out, probe_file, token, tuple(inputs), versions)
     try:
         probe_file.write_text(token, encoding="ascii")
-        yield made
+        yield contract
     except HilumError:
         raise
     except OSError as problem:
         raise write_refused("", problem, where=out) from None
     finally:
-        for path in (probe_file, *made.answers.values()):
+        for path in (probe_file, *contract.answers.values()):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
 
-def _hidden(out: Path) -> Path:
-    """A new name, of the form that the next run sweeps away if this one dies."""
+def _temporary(out: Path) -> Path:
+    """A new path. If this run dies, the next one removes the file."""
     return out / unfinished_name()
 
 
@@ -164,8 +166,8 @@ def _minor(version: str) -> list[str]:
     return version.split(".")[:2]
 
 
-def _files(task: Task) -> Iterator[Path]:
-    """Where a scan's input lies: its first and its last file, its annotations, its lungs, the model of its recipe."""
+def _input_files(task: Task) -> Iterator[Path]:
+    """Some input files of a scan: its first and last file, its annotations, its lungs, the model of its recipe."""
     known, method = task.ref.known, task.recipe.lungs.method
     parts = [path for _, path in list_source_files(task.ref.path)]
     yield from (*parts[:1], *parts[-1:])
@@ -176,7 +178,7 @@ def _files(task: Task) -> Iterator[Path]:
         yield Path(method.removeprefix(MODEL))
 
 
-def _known(path: Path) -> Iterator[tuple[str, int, str]]:
-    """A file as it is here; nothing where it is not there, which is the scan's to tell."""
+def _describe(path: Path) -> Iterator[tuple[str, int, str]]:
+    """A file's path, size and hash of its head; nothing if it is missing, which making the scan will report."""
     with suppress(OSError), path.open("rb") as file:
         yield str(path), path.stat().st_size, hashlib.sha256(file.read(probe.HEAD)).hexdigest()

@@ -1,4 +1,4 @@
-"""Scans given to the workers of a Dask scheduler, and what is made of their answers, or of their loss."""
+"""Assign scans to the workers of a Dask scheduler, and handle their answers or their loss."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from hilum.batch.cluster.connection import MAKE
-from hilum.batch.cluster.workers import ROUND, DaskWorkers
+from hilum.batch.cluster.connection import MAKE_SCAN
+from hilum.batch.cluster.workers import REFRESH_SECONDS, DaskWorkers
 from hilum.batch.supervisor import DIED
 from hilum.errors import HilumError, MissingInputError, one_line
 from hilum.outputs.finished import record_sha256
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from hilum.batch.task import Task
 
 NOT_VISIBLE = "unseen"
-"""The code of a scan that a worker and this process do not see alike."""
+"""The code of a scan whose input or output either a worker or this process does not see."""
 
-_GRACE = 5.0
-"""Seconds after which a scan that its worker does not have is given out again."""
+_GRACE_SECONDS = 5.0
+"""After this time a scan that its worker does not have is assigned again."""
 
-_REST = 30.0
-"""Seconds for which a worker that did not take a scan, being paused for want of memory, is given none."""
+_PAUSE_SECONDS = 30.0
+"""A worker that did not accept a scan, because Dask paused it for lack of memory, gets none for this time."""
 
-_SIGHT = 60.0
-"""Seconds in which a finished scan is seen from here; a network file system may keep what it knew of a folder."""
+_VISIBLE_SECONDS = 60.0
+"""How long to wait until a finished scan is visible here; a network file system may cache folders."""
 
 
 @dataclass(frozen=True)
 class _Assignment:
-    """A scan at a worker."""
+    """A scan assigned to a worker."""
 
     task: Task
     attempt: int
@@ -51,15 +51,15 @@ class _Assignment:
     since: float
 
     def failed(self, code: str, what: str, *, more: str = "") -> Row:
-        """Its row where it failed; `more`, which may name places, is shown and not kept."""
-        shown = one_line(f"{self.task.ref.path}: {what}{more}")
+        """The row of a failed scan. Only the screen shows `more`, which may contain paths."""
+        full_reason = one_line(f"{self.task.ref.path}: {what}{more}")
         name = self.task.ref.scan_id
-        return Row(id=name, status="failed", code=code, reason=what, shown=shown, attempts=self.attempt)
+        return Row(id=name, status="failed", code=code, reason=what, full_reason=full_reason, attempts=self.attempt)
 
 
 @dataclass(frozen=True)
-class _Late:
-    """A row whose scan is not seen from here yet."""
+class _Unconfirmed:
+    """A row whose scan is not visible here yet."""
 
     row: Row
     assignment: _Assignment
@@ -67,33 +67,33 @@ class _Late:
 
 
 class Dispatch:
-    """The scans of one run, and which worker is at which."""
+    """The scans of one run and their assignment to workers."""
 
     def __init__(self, scheduler: SchedulerClient, contract: Contract, limits: Limits) -> None:
         self._scheduler, self._limits, self._run = scheduler, limits, contract.run
         self._workers = DaskWorkers(scheduler, contract)
         self._assigned: dict[Any, _Assignment] = {}
         self._waiting: deque[tuple[Task, int]] = deque()
-        self._late: list[_Late] = []
+        self._unconfirmed: list[_Unconfirmed] = []
 
     def __enter__(self) -> Self:
-        """Give itself."""
+        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take back what is at work, and let the workers end their processes."""
-        with suppress(HilumError):  # a scheduler that is lost: its workers find out by themselves
+        """Cancel assigned scans, and let the workers end their processes."""
+        with suppress(HilumError):  # if the scheduler is lost, its workers notice it themselves
             self._scheduler.cancel(self._assigned)
         self._workers.close()
 
     def make(self, tasks: Iterable[Task], watch: Callable[[tuple[str, ...]], None]) -> Generator[Row]:
-        """Have scans made.
+        """Make scans.
 
         Parameters
         ----------
         tasks : iterable of Task
         watch : callable
-            Called with the ids of the scans that are at workers whenever they change.
+            Called with the ids of the assigned scans whenever they change.
 
         Yields
         ------
@@ -103,95 +103,94 @@ class Dispatch:
         Raises
         ------
         InputError
-            If a worker that is there at the start does not keep the contract, the scheduler is lost, or no worker
-            comes in time.
+            If a worker does not fulfill the contract at the start, the scheduler is lost, or there is no worker for too
+            long.
         """
         self._waiting.extend((task, 1) for task in tasks)
-        self._workers.open()
+        self._workers.check_all()
         while True:
-            self._give_out()
+            self._assign()
             watch(tuple(assignment.task.ref.scan_id for assignment in self._assigned.values()))
-            if not (self._waiting or self._assigned or self._late):
+            if not (self._waiting or self._assigned or self._unconfirmed):
                 return
             for future in self._workers.ended():
                 if future in self._workers:
                     self._workers.handle_answer(future)
                 elif row := self._collect(future):
                     yield row
-            yield from self._seen()
-            if time.monotonic() - self._workers.looked >= ROUND:
+            yield from self._confirmed()
+            if time.monotonic() - self._workers.refreshed >= REFRESH_SECONDS:
                 self._workers.refresh()
                 yield from self._reassign()
 
-    def _give_out(self) -> None:
-        """Give every worker that may have scans as many as it has threads."""
-        now = time.monotonic()
-        for address, worker in self._workers.by_address.items():
-            while self._waiting and worker.good and len(worker.scans) < worker.threads and worker.rests_until <= now:
+    def _assign(self) -> None:
+        """Assign to every accepted worker as many scans as it has threads."""
+        for address, worker in self._workers.workers.items():
+            while self._waiting and worker.is_free():
                 task, attempt = self._waiting.popleft()
-                given = pickle.dumps((task, self._limits, self._run))
-                future = self._scheduler.submit(MAKE, address, "scan", given=given)
-                self._assigned[future] = _Assignment(task, attempt, address, now)
+                message = pickle.dumps((task, self._limits, self._run))
+                future = self._scheduler.submit(MAKE_SCAN, address, "scan", message=message)
+                self._assigned[future] = _Assignment(task, attempt, address, time.monotonic())
                 worker.scans.add(future)
 
     def _collect(self, future: Any) -> Row | None:
-        """The row of a scan that a worker is done with; None where it is given out again, or not looked for yet."""
+        """Return the row of a scan that its worker has finished; None if it is assigned again or not confirmed yet."""
         assignment = self._forget(future)
         if assignment is None:
             return None
-        with self._scheduler.reached():
+        with self._scheduler.connected():
             try:
                 answer = self._scheduler.result(future)
             except HilumError as problem:
                 row = assignment.failed(problem.code, reason_without_names(problem, path=assignment.task.ref.path))
-                return msgspec.structs.replace(row, shown=str(problem))
-            except Exception as problem:  # noqa: BLE001 - whatever Dask makes of a worker that is lost
+                return msgspec.structs.replace(row, full_reason=str(problem))
+            except Exception as problem:  # noqa: BLE001 - Dask may raise anything for a lost worker
                 more = "" if isinstance(problem, CancelledError) else f": {type(problem).__name__}: {problem}"
                 return self._lost(assignment, "its Dask worker was lost", more=more)
-        if not answer:  # another process than the one that was asked has the address
+        if not answer:  # a new process, which was not probed, has the address
             self._workers.recheck(assignment.address)
-            return self._lost(assignment, "its Dask worker was lost and started anew")
-        return self._taken(assignment, msgspec.json.decode(answer, type=Row))
+            return self._lost(assignment, "its Dask worker was lost and restarted")
+        return self._check_row(assignment, msgspec.json.decode(answer, type=Row))
 
-    def _taken(self, assignment: _Assignment, row: Row) -> Row | None:
-        """A worker's row as this process sees it; None where the scan is still to be seen."""
+    def _check_row(self, assignment: _Assignment, row: Row) -> Row | None:
+        """Return a worker's row if this process agrees; None if it has to wait until the scan is visible."""
         row = msgspec.structs.replace(row, attempts=row.attempts + assignment.attempt - 1)
         if row.status in FINISHED:
-            self._late.append(_Late(row, assignment, time.monotonic() + _SIGHT))
+            self._unconfirmed.append(_Unconfirmed(row, assignment, time.monotonic() + _VISIBLE_SECONDS))
             return None
         if row.code == MissingInputError.code and assignment.task.ref.path.exists():
             self._workers.recheck(assignment.address)
-            what = "a Dask worker does not see it, this command does; run again"
+            what = "is not visible to a Dask worker, but to this command; run again"
             return assignment.failed(NOT_VISIBLE, what, more=f" ({assignment.address})")
         return row
 
-    def _seen(self) -> Iterator[Row]:
-        """Rows of finished scans that are seen from here, and of those that should be by now."""
-        late, self._late = self._late, []
-        for one in late:
+    def _confirmed(self) -> Iterator[Row]:
+        """Yield the rows of finished scans that are visible here, and failures of those that are not in time."""
+        unconfirmed, self._unconfirmed = self._unconfirmed, []
+        for one in unconfirmed:
             folder = one.assignment.task.out / "scans" / one.row.id
             if record_sha256(folder) == one.row.scan_sha256:
                 yield one.row
             elif time.monotonic() >= one.until:
                 self._workers.recheck(one.assignment.address)
-                what = "a Dask worker made it, but it is not seen here"
+                what = "a Dask worker made it, but it is not visible here"
                 yield one.assignment.failed(NOT_VISIBLE, what, more=f" in {folder} ({one.assignment.address})")
             else:
-                self._late.append(one)
+                self._unconfirmed.append(one)
 
     def _reassign(self) -> Iterator[Row]:
-        """Give out again what its worker does not have; rows of scans that were lost with a worker once too often."""
+        """Assign scans again that their workers do not have; yield the rows of scans that were lost too often."""
         for future, assignment in list(self._assigned.items()):
-            worker = self._workers.by_address.get(assignment.address)
+            worker = self._workers.workers.get(assignment.address)
             at_worker = future.key in self._workers.at_work.get(assignment.address, ())
-            young = worker is not None and self._workers.looked - assignment.since < _GRACE
-            if future.status != "pending" or at_worker or young:
+            recent = worker is not None and self._workers.refreshed - assignment.since < _GRACE_SECONDS
+            if future.status != "pending" or at_worker or recent:
                 continue
             self._forget(future)
             self._scheduler.cancel([future])
             if worker is not None:
-                worker.rests_until = self._workers.looked + _REST
-            if worker is not None or self._scheduler.has_retired(assignment.address):  # no fault of the scan
+                worker.paused_until = self._workers.refreshed + _PAUSE_SECONDS
+            if worker is not None or self._scheduler.has_retired(assignment.address):  # the scan is not at fault
                 self._waiting.appendleft((assignment.task, assignment.attempt))
             elif row := self._lost(assignment, "its Dask worker was lost"):
                 yield row
@@ -204,6 +203,6 @@ class Dispatch:
 
     def _forget(self, future: Any) -> _Assignment | None:
         assignment = self._assigned.pop(future, None)
-        if assignment is not None and (worker := self._workers.by_address.get(assignment.address)):
+        if assignment is not None and (worker := self._workers.workers.get(assignment.address)):
             worker.scans.discard(future)
         return assignment

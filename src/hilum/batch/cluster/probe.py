@@ -1,7 +1,7 @@
-"""What a Dask worker is asked before it gets a scan.
+"""The check that a Dask worker runs on itself before it gets a scan.
 
-This file is sent to the worker as text, because hilum may be missing there, or be another version. So it imports
-nothing but the standard library at its head, and it runs on Pythons that hilum itself does not support.
+This file is sent to the worker as text, because hilum may be missing there, or have another version. So it imports only
+the standard library at the top, and it runs on old versions of Python that hilum does not support.
 """
 
 from __future__ import annotations
@@ -14,50 +14,50 @@ import time
 from typing import Any
 
 HEAD = 1 << 16
-"""Bytes of an input file that are compared."""
+"""How many bytes of an input file are compared."""
 
 
-def look(asked: dict[str, Any]) -> dict[str, Any]:
-    """Say what a worker has and sees.
+def probe_worker(request: dict[str, Any]) -> dict[str, Any]:
+    """Report the software and the files that a worker has.
 
     Parameters
     ----------
-    asked : dict
-        ``packages``: names; ``hilum``: the wanted version; ``run``: whose worker this becomes; ``out``: the output
-        folder; ``probe`` and ``token``: a file there and what it holds; ``answer``: a file to be written there, with
-        the same token; ``inputs``: a path, a size and a SHA-256 of its head each; ``patience``: seconds for which a
-        file that is not seen yet is waited for.
+    request : dict
+        ``packages``: names; ``hilum``: the required version; ``run``: the name of the run; ``out``: the output folder;
+        ``probe`` and ``token``: a file there and its content; ``answer``: a file to be written there with the same
+        token; ``inputs``: for each file its path, its size and the SHA-256 of its head; ``wait_seconds``: how long to
+        wait for the probe to appear.
 
     Returns
     -------
     dict
-        ``versions`` by package, with ``python``; and ``broken``, ``out``, ``write``, ``input``: what is wrong with
-        the import of hilum, the output folder, writing there, and the input; empty where nothing is.
+        ``versions`` by package, with ``python``; and ``broken``, ``out``, ``write``, ``input``: the problem with the
+        import of hilum, the output folder, writing there, and the input; empty without a problem.
     """
-    versions = {"python": python(), **{name: version_of(name) for name in asked["packages"]}}
-    out = _sees_out(asked)
+    versions = {"python": python(), **{name: version_of(name) for name in request["packages"]}}
+    out = _out_problem(request)
     return {
         "versions": versions,
-        "broken": _admit(asked["run"]) if versions["hilum"] == asked["hilum"] else "",
+        "broken": _accept_run(request["run"]) if versions["hilum"] == request["hilum"] else "",
         "out": out,
-        "write": "" if out else _writes(asked),
-        "input": next(filter(None, (_sees_input(*known) for known in asked["inputs"])), ""),
+        "write": "" if out else _write_problem(request),
+        "input": next(filter(None, (_input_problem(*file) for file in request["inputs"])), ""),
     }
 
 
 def python() -> str:
-    """Tell Python's version, without what changes nothing for others.
+    """Find the version of Python, without the micro version.
 
     Returns
     -------
     str
-        Such as ``3.12``.
+        For example ``3.12``.
     """
     return ".".join(platform.python_version_tuple()[:2])
 
 
 def version_of(name: str) -> str:
-    """Tell a package's version.
+    """Find the version of a package.
 
     Parameters
     ----------
@@ -66,51 +66,51 @@ def version_of(name: str) -> str:
     Returns
     -------
     str
-        Empty where it cannot be imported.
+        Empty if the package cannot be imported.
     """
     try:
         return str(importlib.import_module(name).__version__)
-    except Exception:  # noqa: BLE001 - whatever a broken package raises, it cannot be used
+    except Exception:  # noqa: BLE001 - a broken package may raise anything
         return ""
 
 
-def _admit(run: str) -> str:
+def _accept_run(run: str) -> str:
     try:
-        importlib.import_module("hilum.batch.cluster.worker_pools").admit(run)
+        importlib.import_module("hilum.batch.cluster.worker_pools").accept_run(run)
     except Exception as problem:  # noqa: BLE001 - as above
         return f"{type(problem).__name__}: {problem}"
     return ""
 
 
-def _sees_out(asked: dict[str, Any]) -> str:
-    """What is wrong with the output folder; a network file system may show a new file a little late."""
-    until = time.monotonic() + asked["patience"]
+def _out_problem(request: dict[str, Any]) -> str:
+    """The problem with the output folder. A network file system may show a new file late."""
+    until = time.monotonic() + request["wait_seconds"]
     while True:
         try:
-            with open(asked["probe"], encoding="ascii") as file:  # noqa: PTH123 - the standard library, by its shortest way
-                return "" if file.read() == asked["token"] else "another file is there"
+            with open(request["probe"], encoding="ascii") as file:  # noqa: PTH123 - this file does not import pathlib
+                return "" if file.read() == request["token"] else "another file is there"
         except (OSError, ValueError) as problem:
             if time.monotonic() >= until:
-                here = "" if os.path.isdir(asked["out"]) else "no such folder there"  # noqa: PTH112 - as above
-                return here or "a file just written there is not seen" + (
+                here = "" if os.path.isdir(request["out"]) else "no such folder there"  # noqa: PTH112 - as above
+                return here or "a file just written there is not visible" + (
                     "" if isinstance(problem, FileNotFoundError) else f": {problem}"
                 )
         time.sleep(0.2)
 
 
-def _writes(asked: dict[str, Any]) -> str:
+def _write_problem(request: dict[str, Any]) -> str:
     try:
-        with open(asked["answer"], "x", encoding="ascii") as file:  # noqa: PTH123 - as above
-            file.write(asked["token"])
+        with open(request["answer"], "x", encoding="ascii") as file:  # noqa: PTH123 - as above
+            file.write(request["token"])
             file.flush()
             os.fsync(file.fileno())
     except OSError as problem:
         return problem.strerror or str(problem)
-    scans = os.path.join(asked["out"], "scans")  # noqa: PTH118 - as above
+    scans = os.path.join(request["out"], "scans")  # noqa: PTH118 - as above
     return "" if os.access(scans, os.W_OK | os.X_OK) else "scans/ is not writable"
 
 
-def _sees_input(path: str, size: int, head: str) -> str:
+def _input_problem(path: str, size: int, head: str) -> str:
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - as above
             same = os.fstat(file.fileno()).st_size == size and hashlib.sha256(file.read(HEAD)).hexdigest() == head

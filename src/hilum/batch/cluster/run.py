@@ -1,11 +1,11 @@
-"""The same scans on a Dask cluster: its workers may be anywhere that sees both folders.
+"""Make scans on a Dask cluster, whose workers may run on any machine that sees the input and the output.
 
-1. Every worker is asked whether it keeps the contract (`hilum.batch.cluster.contract`); one that does not at the start
-   ends the run, one that joins later gets no scan.
-2. Each scan is given to one worker, as many at a time as that has threads; Dask chooses none, and hands none on.
-3. A row counts when the scan is seen in the output folder from here.
-4. A worker that is lost costs the scans it was at, which are tried once more. Without any worker the run waits for one
-   for a stated time; without its scheduler it ends.
+1. Every worker is checked against the contract (`hilum.batch.cluster.contract`). A worker that does not fulfill it ends
+   the run at its start; one that joins later gets no scan.
+2. Each scan is assigned to one worker, with as many at a time as it has threads. Dask does not move scans.
+3. A row counts when this process sees the scan in the output folder.
+4. If a worker is lost, its current scans are tried once more. Without workers the run waits for a limited time;
+   without its scheduler it ends.
 
 A Dask worker makes each scan in a child process (`hilum.batch.cluster.worker_pools`), like the supervisor on one
 machine: a crash, a timeout or too much memory costs that scan alone. The Dask worker survives.
@@ -25,7 +25,7 @@ from hilum.batch.limits import Limits, count_processes
 from hilum.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from hilum.batch.task import Task
     from hilum.outputs.ledger_rows import Row
@@ -33,29 +33,29 @@ if TYPE_CHECKING:
 LOCAL = "local"
 
 _WAIT_SECONDS = 30
-"""How long to wait for the scheduler."""
+"""How long to wait for the scheduler to answer."""
 
 
 def make_on_cluster(
-    tasks: Iterator[Task],
+    tasks: Sequence[Task],
     *,
     scheduler: str,
     workers: int,
     limits: Limits,
     watch: Callable[[tuple[str, ...]], None],
 ) -> Generator[Row]:
-    """Have scans made by the workers of a Dask scheduler.
+    """Make scans with the workers of a Dask scheduler.
 
     Parameters
     ----------
-    tasks : iterator of Task
+    tasks : sequence of Task
     scheduler : str
-        Its address; ``local`` starts one here.
+        Its address; ``local`` starts one on this machine.
     workers : int
-        With ``local``: how many; 0 for one per core where there is memory for as many.
+        Their number with ``local``; 0 for one per core, as far as memory allows.
     limits : Limits
     watch : callable
-        Called with the ids of the scans that were handed out whenever they change.
+        Called with the ids of the assigned scans whenever they change.
 
     Yields
     ------
@@ -65,13 +65,13 @@ def make_on_cluster(
     Raises
     ------
     InputError
-        If dask.distributed is not installed, there is no scheduler at the address, a worker does not keep the
-        contract, or the scheduler or all workers are lost for good.
+        If dask.distributed is not installed, no scheduler answers at the address, a worker does not fulfill the
+        contract, or the scheduler or all workers are lost.
     OutputError
         If the output folder cannot be written.
     """
     try:
-        import distributed  # noqa: F401 - whether it is there
+        import distributed  # noqa: F401 - only to check that it is installed
     except ImportError:
         raise InputError("dask.distributed is not installed", do="pip install 'hilum[dask]'", code="no-dask") from None
     from hilum.batch.cluster.connection import SchedulerClient
@@ -79,7 +79,7 @@ def make_on_cluster(
 
     waiting = [_absolute(task) for task in tasks]
     with ExitStack() as stack:
-        stack.enter_context(_told_once())
+        stack.enter_context(_quiet_client())
         contract = stack.enter_context(contract_of(waiting, secrets.token_hex(8)))
         client = stack.enter_context(_connect(scheduler, workers, stack))
         dispatch = stack.enter_context(Dispatch(SchedulerClient(client, scheduler), contract, limits))
@@ -87,8 +87,8 @@ def make_on_cluster(
 
 
 @contextmanager
-def _told_once() -> Iterator[None]:
-    """Keep Dask's client from telling with a traceback of a lost scheduler, which is told here in one line."""
+def _quiet_client() -> Iterator[None]:
+    """Drop the log messages of Dask's client, such as tracebacks for a lost scheduler; hilum reports it in one line."""
 
     def drop(_: logging.LogRecord) -> bool:
         return False
@@ -102,7 +102,7 @@ def _told_once() -> Iterator[None]:
 
 
 def _absolute(task: Task) -> Task:
-    """The same task for a process that may stand in another folder."""
+    """Make the paths of a task absolute, for processes in other folders."""
     ref, known = task.ref, task.ref.known
     if known is not None and known.lungs is not None:
         known = replace(known, lungs=known.lungs.absolute())
@@ -112,7 +112,7 @@ def _absolute(task: Task) -> Task:
 
 
 def _connect(scheduler: str, workers: int, stack: ExitStack) -> Any:
-    """A client of the scheduler."""
+    """Connect to the scheduler."""
     import dask.config
     from distributed import Client, LocalCluster
     from distributed.versions import VersionMismatchWarning
@@ -124,9 +124,8 @@ def _connect(scheduler: str, workers: int, stack: ExitStack) -> Any:
                 n_workers=count_processes(workers), threads_per_worker=1, processes=False, dashboard_address=":0"
             )
             return Client(stack.enter_context(cluster))  # type: ignore[no-untyped-call]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", VersionMismatchWarning)  # the contract tells, of each worker
-            return Client(scheduler, timeout=_WAIT_SECONDS)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError, ImportError) as problem:  # ImportError: of versions that cannot talk to each other
-        what = f"no Dask scheduler answers: {str(problem) or 'nothing came'}"
+        warnings.simplefilter("ignore", VersionMismatchWarning)  # the contract reports it for each worker
+        return Client(scheduler, timeout=_WAIT_SECONDS)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, ImportError) as problem:  # ImportError: incompatible versions
+        what = f"no Dask scheduler answers: {str(problem) or 'no answer'}"
         raise InputError(what, where=scheduler, do="start one, or leave --scheduler out", code="no-cluster") from None

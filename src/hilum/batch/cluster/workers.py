@@ -1,4 +1,4 @@
-"""The workers of a Dask scheduler as a run sees them: who is there, and who may be given scans."""
+"""The workers of a Dask scheduler, and which of them may get scans of a run."""
 
 from __future__ import annotations
 
@@ -10,186 +10,190 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hilum.batch.cluster.connection import LOOK, SchedulerClient
+from hilum.batch.cluster.connection import PROBE, SchedulerClient
 from hilum.batch.cluster.contract import CODE, Contract
 from hilum.errors import HilumError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROUND = 1.0
-"""Seconds between two looks at who is there."""
+REFRESH_SECONDS = 1.0
+"""How often the list of workers is refreshed."""
 
-_PATIENCE = 300.0
-"""Seconds for which a run without any worker waits for one, unless Dask's own setting says otherwise."""
+_NO_WORKERS_SECONDS = 300.0
+"""How long a run without workers waits for one, unless Dask's own setting differs."""
 
 _SETTING = "distributed.scheduler.no-workers-timeout"
 
-_ANSWER = 30.0
-"""Seconds in which the workers that are there at the start answer; who takes longer gets scans when it answers."""
+_ANSWER_SECONDS = 30.0
+"""How long the run waits at its start for the answers of the workers; slower workers get scans once they answer."""
 
-_NAMED = 20
-"""How many workers that do not keep the contract are named, one a line."""
+_MAX_NAMED = 20
+"""How many workers that do not fulfill the contract are named, one per line."""
 
 _log = logging.getLogger("hilum")
 
 
 @dataclass(eq=False)
 class DaskWorker:
-    """A worker: whether it may be given scans (None until it has answered), how many at a time, what it is at."""
+    """A worker: its threads, whether it may get scans (None until it has answered), and its current scans."""
 
     threads: int
-    good: bool | None = None
+    accepted: bool | None = None
     scans: set[Any] = field(default_factory=set)
-    rests_until: float = 0.0
+    paused_until: float = 0.0
+
+    def is_free(self) -> bool:
+        """Check that the worker may get another scan now."""
+        return bool(self.accepted) and len(self.scans) < self.threads and self.paused_until <= time.monotonic()
 
 
 class DaskWorkers:
-    """The workers of one scheduler, for the time of a run."""
+    """The workers of one scheduler during a run."""
 
     def __init__(self, scheduler: SchedulerClient, contract: Contract) -> None:
-        self.by_address: dict[str, DaskWorker] = {}
+        self.workers: dict[str, DaskWorker] = {}
         self.at_work: dict[str, set[str]] = {}
-        self.looked = self._had_workers = time.monotonic()
+        self.refreshed = self._had_workers = time.monotonic()
         self._scheduler, self._contract = scheduler, contract
-        self._asked: dict[Any, str] = {}
-        self._told_of_waiting = False
+        self._probes: dict[Any, str] = {}
+        self._reported_waiting = False
 
     def __contains__(self, future: Any) -> bool:
-        """Whether a future is a worker's answer about itself."""
-        return future in self._asked
+        """Check whether a future is the answer of a worker to the probe."""
+        return future in self._probes
 
-    def open(self) -> None:
-        """Ask the workers that are there, and wait for their answers.
+    def check_all(self) -> None:
+        """Probe the workers that exist at the start of the run, and wait for their answers.
 
         Raises
         ------
         InputError
-            If one does not keep the contract, or none comes in time.
+            If one does not fulfill the contract, or no worker appears in time.
         """
         self.refresh()
-        while not self.by_address:
-            time.sleep(ROUND / 4)
+        while not self.workers:
+            time.sleep(REFRESH_SECONDS / 4)
             self.refresh()
-        until, wrong = time.monotonic() + _ANSWER, []
-        while self._asked and time.monotonic() < until:
-            wrong += [problem for future in self.ended() if (problem := self.handle_answer(future, tell=False))]
-            if time.monotonic() - self.looked >= ROUND:
+        until, problems = time.monotonic() + _ANSWER_SECONDS, []
+        while self._probes and time.monotonic() < until:
+            problems += [problem for future in self.ended() if (problem := self.handle_answer(future, log=False))]
+            if time.monotonic() - self.refreshed >= REFRESH_SECONDS:
                 self.refresh()
-        if wrong:
-            raise self._refusal(wrong)
-        for address in self._asked.values():
+        if problems:
+            raise self._refusal(problems)
+        for address in self._probes.values():
             _log.warning("%s: the worker is busy or hangs; it gets scans when it answers", address)
 
     def ended(self) -> Iterator[Any]:
-        """What has ended by now; where nothing has, wait for it a moment."""
+        """Yield the futures that have ended; wait a moment if there are none."""
         with suppress(queue.Empty):
-            yield self._scheduler.ended.get(timeout=ROUND / 4)
+            yield self._scheduler.ended.get(timeout=REFRESH_SECONDS / 4)
             while True:
                 yield self._scheduler.ended.get_nowait()
 
     def refresh(self) -> None:
-        """See who came and who left; wait for somebody, but not for ever.
+        """Update the list of workers.
 
         Raises
         ------
         InputError
-            If nobody came in time, or the scheduler is lost.
+            If there has been no worker for too long, or the scheduler is lost.
         """
         self.at_work = self._scheduler.at_work()
-        self.looked = time.monotonic()
-        for address in self.by_address.keys() - self.at_work.keys():
-            del self.by_address[address]
-            for future in [future for future, asked in self._asked.items() if asked == address]:
-                del self._asked[future]
-        came = self.at_work.keys() - self.by_address.keys()
-        threads = self._scheduler.threads() if came else {}
-        for address in sorted(came & threads.keys()):
-            self.by_address[address] = DaskWorker(threads[address])
-            self._ask(address)
-        self._mind_nobody()
+        self.refreshed = time.monotonic()
+        for address in self.workers.keys() - self.at_work.keys():
+            del self.workers[address]
+            for future in [future for future, probed in self._probes.items() if probed == address]:
+                del self._probes[future]
+        new = self.at_work.keys() - self.workers.keys()
+        threads = self._scheduler.threads() if new else {}
+        for address in sorted(new & threads.keys()):
+            self.workers[address] = DaskWorker(threads[address])
+            self._probe(address)
+        self._check_any_worker()
 
-    def handle_answer(self, future: Any, *, tell: bool = True) -> InputError | None:
-        """Take a worker's answer about itself, and tell once of one that gets no scans.
+    def handle_answer(self, future: Any, *, log: bool = True) -> InputError | None:
+        """Handle a worker's answer to the probe.
 
         Parameters
         ----------
         future
-            What has ended.
-        tell : bool
-            Whether it is told here, not by the caller.
+            It must have ended.
+        log : bool
+            Log the problem with a worker that gets no scans.
 
         Returns
         -------
         InputError or None
-            What is wrong with the worker.
+            The problem with the worker.
         """
-        address = self._asked.pop(future, "")
-        worker = self.by_address.get(address)
+        address = self._probes.pop(future, "")
+        worker = self.workers.get(address)
         if worker is None:
             return None  # it has left
-        with self._scheduler.reached():
+        with self._scheduler.connected():
             try:
-                wrong = self._contract.judge(address, self._scheduler.result(future))
-            except (CancelledError, TimeoutError):  # it is leaving; where it stays after all, it is asked anew
-                del self.by_address[address]
+                problem = self._contract.problem(address, self._scheduler.result(future))
+            except (CancelledError, TimeoutError):  # it is leaving; if it stays, it is probed again
+                del self.workers[address]
                 return None
-            except Exception as problem:  # noqa: BLE001 - whatever a foreign environment makes of the question
-                what = f"cannot be asked: {type(problem).__name__}: {problem}"
-                wrong = InputError(what, where=address, do="see the worker's own log", code=CODE)
-        worker.good = wrong is None
-        if wrong is not None and tell:
-            _log.warning("%s; it gets no scans", wrong)
-        return wrong
+            except Exception as error:  # noqa: BLE001 - a foreign environment may raise anything
+                what = f"cannot run the probe: {type(error).__name__}: {error}"
+                problem = InputError(what, where=address, do="see the worker's own log", code=CODE)
+        worker.accepted = problem is None
+        if problem is not None and log:
+            _log.warning("%s; it gets no scans", problem)
+        return problem
 
     def recheck(self, address: str) -> None:
-        """Ask a worker once more before it gets another scan."""
-        worker = self.by_address.get(address)
-        if worker is not None and worker.good:
-            worker.good = None
-            self._ask(address)
+        """Probe a worker again before it gets another scan."""
+        worker = self.workers.get(address)
+        if worker is not None and worker.accepted:
+            worker.accepted = None
+            self._probe(address)
 
     def close(self) -> None:
-        """Take back what was asked, and let the workers end the processes of this run."""
+        """Cancel open probes, and let the workers end their processes of this run."""
         with suppress(HilumError):
-            self._scheduler.cancel(self._asked)
-            self._scheduler.dismiss(
-                self._contract.run, [address for address, worker in self.by_address.items() if worker.good]
+            self._scheduler.cancel(self._probes)
+            self._scheduler.end_run(
+                self._contract.run, [address for address, worker in self.workers.items() if worker.accepted]
             )
 
-    def _ask(self, address: str) -> None:
-        future = self._scheduler.submit(LOOK, address, "look", asked=self._contract.question(address))
-        self._asked[future] = address
+    def _probe(self, address: str) -> None:
+        future = self._scheduler.submit(PROBE, address, "probe", request=self._contract.request(address))
+        self._probes[future] = address
 
-    def _refusal(self, wrong: list[InputError]) -> InputError:
-        if len(wrong) == 1:
-            return wrong[0]
-        for problem in wrong[:_NAMED]:
+    def _refusal(self, problems: list[InputError]) -> InputError:
+        if len(problems) == 1:
+            return problems[0]
+        for problem in problems[:_MAX_NAMED]:
             _log.warning("%s", problem)
-        what = (
-            f"{len(wrong)} of {len(self.by_address)} Dask workers cannot make these scans, such as {wrong[0].where}: "
-        )
-        do = "mend them or end them"
-        return InputError(what + wrong[0].what, where=self._scheduler.address, do=do, code=CODE)
+        first = problems[0]
+        what = f"{len(problems)} of {len(self.workers)} Dask workers cannot make these scans, such as {first.where}: "
+        do = "repair them or end them"
+        return InputError(what + first.what, where=self._scheduler.address, do=do, code=CODE)
 
-    def _mind_nobody(self) -> None:
-        if any(worker.good is not False for worker in self.by_address.values()):
-            self._had_workers, self._told_of_waiting = self.looked, False
+    def _check_any_worker(self) -> None:
+        """Wait for a worker that can make scans, but only for a limited time."""
+        if any(worker.accepted is not False for worker in self.workers.values()):
+            self._had_workers, self._reported_waiting = self.refreshed, False
             return
-        what = "no Dask worker is there" if not self.by_address else "no Dask worker is there that can make these scans"
-        where, patience = self._scheduler.address, _patience()
-        if self.looked - self._had_workers >= patience:
-            do = "start workers and run again: what is finished stays"
-            raise InputError(f"{what}; waited {patience:g} s for one", where=where, do=do, code="no-workers")
-        if not self._told_of_waiting:
-            self._told_of_waiting = True
-            _log.warning("%s: %s; waiting up to %g s for one", where, what, patience)
+        what = "no Dask worker is there" if not self.workers else "no Dask worker is there that can make these scans"
+        where, wait_seconds = self._scheduler.address, _no_workers_seconds()
+        if self.refreshed - self._had_workers >= wait_seconds:
+            do = "start workers and run again: finished scans are kept"
+            raise InputError(f"{what}; waited {wait_seconds:g} s for one", where=where, do=do, code="no-workers")
+        if not self._reported_waiting:
+            self._reported_waiting = True
+            _log.warning("%s: %s; waiting up to %g s for one", where, what, wait_seconds)
 
 
-def _patience() -> float:
-    """Seconds for which a run without any worker waits: of Dask's own setting for that, where there is one."""
+def _no_workers_seconds() -> float:
+    """How long a run without workers waits for one; Dask's own setting takes precedence."""
     import dask.config
     from dask.utils import parse_timedelta
 
-    asked = dask.config.get(_SETTING, None)
-    return _PATIENCE if asked is None else float(parse_timedelta(asked))
+    setting = dask.config.get(_SETTING, None)
+    return _NO_WORKERS_SECONDS if setting is None else float(parse_timedelta(setting))

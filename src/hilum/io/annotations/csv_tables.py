@@ -1,4 +1,4 @@
-"""Csv tables of data sets, row by row: strict about what they are, patient about spaces, marks and line ends."""
+"""Csv tables of data sets, row by row; spaces, byte order marks and all line ends are accepted."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PLAIN = re.compile(r"[0-9eE+\-. ]+")
-"""What numbers are written with: Python's own float also takes ``nan``, ``1_0`` and digits of other scripts."""
+"""The characters of a number; Python's float also accepts ``nan``, ``1_0`` and digits of other scripts."""
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a cell begins with that a spreadsheet computes instead of showing it; the last four are the wide ones of CJK.
+"""The first characters of cells that a spreadsheet computes instead of showing; the last four are wide ones of CJK.
 
-An apostrophe is among them, so that the one put in front can be told from one that was there.
+The apostrophe is in the list so that `plain_cell` can tell ours from one that was there before.
 """
 
 _FARTHEST_MM = 1e9
@@ -34,8 +34,8 @@ _LINE_LIMIT = 2**20
 _OLD_LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
-class Row(NamedTuple):
-    """One row: the line on which it ends, its key, the values asked for (None where fields are missing or too many)."""
+class CsvRow(NamedTuple):
+    """One row: the line on which it ends, its key, its values (None where fields are missing or too many), and why."""
 
     line: int
     key: str
@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
 
 def safe_cells(row: Iterable[object]) -> list[object]:
-    """Cells of a csv of ours, none of which a spreadsheet takes for a formula.
+    """Escape cells that a spreadsheet would compute as a formula.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def safe_cells(row: Iterable[object]) -> list[object]:
     Returns
     -------
     list of object
-        Text that begins like a formula has an apostrophe in front; numbers stay as they are, written out too.
+        Text that begins like a formula gets an apostrophe in front; numbers, also in text, stay as they are.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def safe_cells(row: Iterable[object]) -> list[object]:
 
 
 def plain_cell(cell: str) -> str:
-    """A cell that `safe_cells` wrote, as it was before.
+    """Undo `safe_cells` for one cell.
 
     Parameters
     ----------
@@ -83,24 +83,24 @@ def _is_formula(cell: str) -> bool:
 
 def read_rows(
     path: Path, names: Sequence[str], *, do: str, aliases: Mapping[str, str] = MappingProxyType({})
-) -> Iterator[Row]:
-    """Read the rows of a csv that are not blank, without holding the file in memory.
+) -> Iterator[CsvRow]:
+    """Read the rows of a csv one by one, without blank ones.
 
     Parameters
     ----------
     path : Path
-        UTF-8 text (a byte order mark and any line ends are fine), separated by commas, with a line of column names.
+        UTF-8 text (a byte order mark and any line ends are accepted), separated by commas, with a line of column names.
     names : sequence of str
-        The columns wanted, in any order in the file and in any case; the first is the key.
+        The columns to read; the first is the key. The file may have them in any order and case.
     do : str
-        What to do where the file is none of that, for messages.
+        What to do about a wrong file, for messages.
     aliases : mapping of str to str
-        Other names of columns, in lower case, and the name wanted for each.
+        Other names of columns, in lower case, and the name in `names` for each.
 
     Yields
     ------
-    Row
-        ``values`` in the order of `names`, the key among them.
+    CsvRow
+        ``values`` in the order of `names`, including the key.
 
     Raises
     ------
@@ -125,13 +125,13 @@ def read_rows(
             raise wrong_line(path, reader.line_num, str(error)) from error
 
 
-def point_and_value(row: Row, names: Sequence[str], path: Path) -> tuple[float, ...]:
-    """The four numbers of a row: a place in the world, and what is said of it.
+def point_and_value(row: CsvRow, names: Sequence[str], path: Path) -> tuple[float, ...]:
+    """Read the four numbers of a row: a point in the world, and a value.
 
     Parameters
     ----------
-    row : Row
-        As `read_rows` gives it for five columns, the first of which is its key.
+    row : CsvRow
+        Of five columns, the first of them the key.
     names : sequence of str
         Of the five columns.
     path : Path
@@ -139,12 +139,12 @@ def point_and_value(row: Row, names: Sequence[str], path: Path) -> tuple[float, 
     Returns
     -------
     tuple of float
-        x, y, z, LPS mm; the value, whatever its range.
+        x, y, z, LPS mm; the value.
 
     Raises
     ------
     AnnotationError
-        If one is no number, or the place is in no patient. The message names the line.
+        If one is not a number, or the point is in no patient. The message names the line.
     """
     if row.values is None:
         raise wrong_line(path, row.line, row.what)
@@ -159,7 +159,7 @@ def point_and_value(row: Row, names: Sequence[str], path: Path) -> tuple[float, 
     x, y, z, _ = numbers
     if not (abs(x) <= _FARTHEST_MM and abs(y) <= _FARTHEST_MM and abs(z) <= _FARTHEST_MM):
         name, far = next((n, v) for n, v in zip(names[1:], numbers, strict=False) if abs(v) > _FARTHEST_MM)
-        raise wrong_line(path, row.line, f"{name} is {far:g} mm, no place in a patient")
+        raise wrong_line(path, row.line, f"{name} is {far:g} mm, outside any patient")
     return numbers
 
 
@@ -172,7 +172,7 @@ def _is_number(text: str) -> bool:
 
 
 def wrong_line(path: Path, line: int, what: str) -> AnnotationError:
-    """Say what is wrong with a line.
+    """Make the error for a wrong line.
 
     Parameters
     ----------
@@ -187,21 +187,21 @@ def wrong_line(path: Path, line: int, what: str) -> AnnotationError:
     return AnnotationError(f"line {line}: {what}", where=path, do="correct the line")
 
 
-def _project(reader: Iterator[list[str]], columns: list[int], width: int, path: Path) -> Iterator[Row]:
+def _project(reader: Iterator[list[str]], columns: list[int], width: int, path: Path) -> Iterator[CsvRow]:
     key, pick = columns[0], itemgetter(*columns)
     for fields in reader:
-        found = len(fields)
-        if found == width and found > 1:
+        count = len(fields)
+        if count == width and count > 1:
             values = pick(fields)
-            yield Row(reader.line_num, values[0].strip(), values, "")  # type: ignore[attr-defined]
+            yield CsvRow(reader.line_num, values[0].strip(), values, "")  # type: ignore[attr-defined]
             continue
         if not _filled(fields):
             continue
         line: int = reader.line_num  # type: ignore[attr-defined]
-        if found > key:
-            yield Row(line, fields[key].strip(), None, f"{found} fields, expected {width}")
+        if count > key:
+            yield CsvRow(line, fields[key].strip(), None, f"{count} fields, expected {width}")
         else:
-            raise wrong_line(path, line, f"{found} fields, expected {width}")
+            raise wrong_line(path, line, f"{count} fields, expected {width}")
 
 
 def _filled(fields: list[str]) -> bool:
@@ -209,7 +209,7 @@ def _filled(fields: list[str]) -> bool:
 
 
 def _lines(handle: io.BufferedReader[io.FileIO], path: Path) -> Iterator[str]:
-    """Decode line by line, so that an error knows its line; a byte order mark is passed over."""
+    """Decode line by line, so that an error names its line; skip a byte order mark."""
     do = "save it as CSV in UTF-8"
     number = 0
     while raw := handle.readline(_LINE_LIMIT + 1):
@@ -217,7 +217,7 @@ def _lines(handle: io.BufferedReader[io.FileIO], path: Path) -> Iterator[str]:
         if len(raw) > _LINE_LIMIT:
             raise wrong_line(path, number, f"is longer than {_LINE_LIMIT} bytes")
         if b"\0" in raw or (number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff"))):
-            raise AnnotationError("is UTF-16 or no text at all, expected UTF-8", where=path, do=do)
+            raise AnnotationError("is UTF-16 or not text, expected UTF-8", where=path, do=do)
         try:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
@@ -229,17 +229,17 @@ def _lines(handle: io.BufferedReader[io.FileIO], path: Path) -> Iterator[str]:
 
 
 def _columns(head: list[str], names: Sequence[str], aliases: Mapping[str, str], path: Path, do: str) -> list[int]:
-    """Where the columns stand."""
-    there = [name.strip().lower() for name in head]
-    if len(there) == 1 and any(sign in there[0] for sign in ";\t|"):
+    """The index of each column."""
+    present = [name.strip().lower() for name in head]
+    if len(present) == 1 and any(sign in present[0] for sign in ";\t|"):
         raise AnnotationError(
-            "separates its columns by something else than commas",
+            "does not separate its columns by commas",
             where=path,
             do="save it with commas and decimal points",
         )
-    there = [aliases.get(name, name).lower() for name in there]
+    present = [aliases.get(name, name).lower() for name in present]
     for name in names:
-        if there.count(name.lower()) != 1:
-            what = "missing" if name.lower() not in there else "there twice"
+        if present.count(name.lower()) != 1:
+            what = "missing" if name.lower() not in present else "there twice"
             raise AnnotationError(f"column {name} is {what}", where=path, do=do)
-    return [there.index(name.lower()) for name in names]
+    return [present.index(name.lower()) for name in names]

@@ -1,4 +1,4 @@
-"""LUNA16's tables: one nodule, candidate or excluded finding a row, its center in world millimetres and a number.
+"""LUNA16's tables, series by series: a row is a nodule, a candidate or an excluded finding.
 
 Source: A. Setio et al., "Validation, comparison, and combination of algorithms for automatic detection of pulmonary
 nodules in computed tomography images: the LUNA16 challenge", Medical Image Analysis 42, 2017.
@@ -8,42 +8,22 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hilum.errors import AnnotationError
-from hilum.io.annotations.csv_tables import point_and_value, read_rows, wrong_line
+from hilum.io.annotations.csv_tables import read_rows
+from hilum.io.annotations.point_rows import TABLES, parse_point
 from hilum.scan import Nodule, Note
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from hilum.io.annotations.csv_tables import Row
-
-Kind = Literal["annotations", "candidates", "excluded"]
-
-_LARGEST_DIAMETER_MM = 500.0
-
-
-class _Rule(NamedTuple):
-    """The column of the number beside a center, the range it must be in, and how a message puts that."""
-
-    column: str
-    above: float
-    most: float
-    told: str
-    whole: bool
-
-
-_RULES: Mapping[Kind, _Rule] = {
-    "annotations": _Rule("diameter_mm", 0.0, _LARGEST_DIAMETER_MM, "more than 0 and at most 500", False),
-    "candidates": _Rule("class", -1.0, 1.0, "0 or 1", True),
-    "excluded": _Rule("diameter_mm", -np.inf, _LARGEST_DIAMETER_MM, "at most 500, or -1 where it is unknown", False),
-}
+    from hilum.io.annotations.point_rows import TableKind
 
 
 @dataclass
@@ -53,11 +33,11 @@ class SeriesRows:
     Parameters
     ----------
     rows : int
-        How many there are, repeated and wrong ones included.
+        Number of rows, including repeated and wrong ones.
     repeats : int
-        How many repeat another one and were left out; only annotations are told apart.
+        Number of annotations that repeat another row and were left out; other kinds keep repeated rows.
     refusal : AnnotationError or None
-        What is wrong with the first wrong row.
+        The error of the first wrong row.
     """
 
     rows: int = 0
@@ -76,7 +56,7 @@ class SeriesRows:
         return tuple(Nodule((x, y, z), diameter) for x, y, z, diameter in self.values.tolist())
 
     def add(self, numbers: tuple[float, ...], *, once: bool) -> None:
-        """Take one row's numbers, `once` only if they are not there already."""
+        """Add the numbers of a row; with `once`, count a repeated row instead."""
         if once and numbers in self._seen:
             self.repeats += 1
             return
@@ -85,87 +65,77 @@ class SeriesRows:
         self._numbers.extend(numbers)
 
 
-def read_series_rows(path: Path, kind: Kind, *, only: Collection[str] | None = None) -> dict[str, SeriesRows]:
-    """Read a LUNA16 table once, for all series.
+def read_series_rows(path: Path, kind: TableKind, *, only: Collection[str] | None = None) -> dict[str, SeriesRows]:
+    """Read the rows of all series of a LUNA16 table.
 
     Parameters
     ----------
     path : Path
         UTF-8 text with the columns seriesuid, coordX, coordY, coordZ and diameter_mm (candidates: class), in any
-        order, separated by commas, with decimal points. A row of annotations with nothing but a series says that
-        somebody looked at it and found no nodule.
+        order, separated by commas, with decimal points. A row of annotations with only a series means that a reader
+        looked at it and found no nodule.
     kind : {"annotations", "candidates", "excluded"}
-        What the rows are: annotations need a diameter, excluded findings may have -1 for none.
+        Annotations need a diameter; excluded findings may have -1 instead.
     only : collection of str, optional
-        What the one series whose rows are looked at may be called there.
+        The names of the one series whose rows are read.
 
     Returns
     -------
     dict of str to SeriesRows
-        By series UID; a wrong row is the `SeriesRows.refusal` of its series, and costs no other.
+        By series UID; a wrong row is the `SeriesRows.refusal` of its series, and does not affect the others.
 
     Raises
     ------
     AnnotationError
-        If the file is empty, no such csv, or a row is too short to name its series.
+        If the file is empty, not such a csv, or a row is too short to name its series.
     MissingInputError, InputError
         If the file does not exist or cannot be opened.
     """
-    rule = _RULES[kind]
-    found: dict[str, SeriesRows] = {}
+    table = TABLES[kind]
+    series: dict[str, SeriesRows] = {}
     once = kind == "annotations"
-    names = ("seriesuid", "coordX", "coordY", "coordZ", rule.column)
-    for row in read_rows(path, names, do=f"give LUNA16's {_FILES[kind]}"):
+    for row in read_rows(path, table.columns, do=f"give a csv with the columns {','.join(table.columns)}"):
         if only is not None and row.key not in only:
             continue
-        of_series = found.get(row.key)
-        if of_series is None:
-            of_series = found[row.key] = SeriesRows()
-        of_series.rows += 1
+        rows = series.get(row.key)
+        if rows is None:
+            rows = series[row.key] = SeriesRows()
+        rows.rows += 1
         if once and row.values is not None and not any(text.strip() for text in row.values[1:]):
-            continue  # looked at, and nothing found
-        if of_series.refusal is None:
+            continue  # a scan without a nodule
+        if rows.refusal is None:
             try:
-                of_series.add(_numbers(row, names, rule, path), once=once)
+                rows.add(parse_point(row, table, path), once=once)
             except AnnotationError as refusal:
-                of_series.refusal = refusal
-    return found
-
-
-_FILES: Mapping[Kind, str] = {
-    "annotations": "annotations.csv",
-    "candidates": "candidates.csv",
-    "excluded": "annotations_excluded.csv",
-}
+                rows.refusal = refusal
+    return series
 
 
 def read_annotations(
     path: Path, *, series_uid: str, names: Sequence[str] = ()
 ) -> tuple[tuple[Nodule, ...] | None, tuple[Note, ...]]:
-    """The nodules of one series from a LUNA16 csv.
-
-    Only the rows of that series are checked strictly: annotations_excluded.csv holds diameters of -1.
+    """Read the nodules of one series from a LUNA16 csv; only the rows of that series must be valid.
 
     Parameters
     ----------
     path : Path
-        As `read_series_rows` takes it.
+        As for `read_series_rows`.
     series_uid : str
-        The whole Series Instance UID; a part of one matches nothing.
+        The complete Series Instance UID.
     names : sequence of str
-        What else the table may call the series, such as its file's name; the first that has a row counts.
+        Other names of the series in the table, such as its file's name; the first with a row counts.
 
     Returns
     -------
     tuple of Nodule or None
-        In the order of the file, each nodule once; None where no row is of this series, so that nothing is known.
+        In the order of the file, each nodule once; None where the table has no row of this series.
     tuple of Note
         Codes ``"no-rows"``, ``"matched-by-name"``, ``"duplicate-nodules"``.
 
     Raises
     ------
     AnnotationError
-        If the file is empty, no such csv, or a row of the series is short or holds an impossible number. The message
+        If the file is empty, not such a csv, or a row of the series is short or has an impossible number. The message
         names the line.
     MissingInputError, InputError
         If the file does not exist or cannot be opened.
@@ -174,15 +144,15 @@ def read_annotations(
     rows = read_series_rows(path, "annotations", only=known)
     name = next((name for name in known if name in rows), None)
     if name is None:
-        return None, (Note("no-rows", "no row of the annotations is of this series: it stays without annotations"),)
-    found = rows[name]
-    if found.refusal is not None:
-        raise found.refusal
-    return found.nodules(), (*(matched_notes() if name != series_uid else ()), *duplicate_notes(found))
+        return None, (Note("no-rows", "the annotations have no row of this series: it stays without annotations"),)
+    of_series = rows[name]
+    if of_series.refusal is not None:
+        raise of_series.refusal
+    return of_series.nodules(), (*(matched_notes() if name != series_uid else ()), *duplicate_notes(of_series))
 
 
 def matched_notes() -> tuple[Note, ...]:
-    """Say that the rows of a series were found by something else than its UID.
+    """Note that the rows of a series were found by a name, not by its UID.
 
     Returns
     -------
@@ -193,26 +163,18 @@ def matched_notes() -> tuple[Note, ...]:
     return (Note("matched-by-name", what),)
 
 
-def duplicate_notes(found: SeriesRows) -> tuple[Note, ...]:
-    """Say how many rows of a series repeat a nodule.
+def duplicate_notes(rows: SeriesRows) -> tuple[Note, ...]:
+    """Note how many rows of a series repeat a nodule.
 
     Parameters
     ----------
-    found : SeriesRows
+    rows : SeriesRows
 
     Returns
     -------
     tuple of Note
-        Code ``"duplicate-nodules"``; empty where none does.
+        Code ``"duplicate-nodules"``; empty where no row repeats one.
     """
-    if not found.repeats:
+    if not rows.repeats:
         return ()
-    return (Note("duplicate-nodules", f"{found.repeats} rows repeat a nodule and were ignored"),)
-
-
-def _numbers(row: Row, names: tuple[str, ...], rule: _Rule, path: Path) -> tuple[float, ...]:
-    numbers = point_and_value(row, names, path)
-    value = numbers[3]
-    if not rule.above < value <= rule.most or (rule.whole and value != int(value)):
-        raise wrong_line(path, row.line, f"{rule.column} is {value:g}, expected {rule.told}")
-    return numbers
+    return (Note("duplicate-nodules", f"{rows.repeats} rows repeat a nodule and were ignored"),)

@@ -182,8 +182,9 @@ def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
 def _no_stack_error(path: Path, index: FolderIndex) -> InputError:
     if not index.selection.findings:
         files = index.files
-        if (lies := describe_other_files(files.not_dicom, files.display_name)) and path.is_dir():
-            return SeriesError(f"no DICOM here: {lies.what}", where=path, do=lies.do, code="no-dicom")
+        if (others := describe_other_files(files.not_dicom, files.display_name)) and path.is_dir():
+            what, do = others
+            return SeriesError(f"no DICOM here: {what}", where=path, do=do, code="no-dicom")
         if files.unreadable or (path.is_dir() and any(map(looks_like_dicom, files.not_dicom))):
             return no_readable_slice(index.root, "", junk=files.not_dicom, damaged=(), locked=files.unreadable)
         kind = FormatError if path.is_file() else SeriesError

@@ -1,14 +1,15 @@
-"""Blocks of voxels in files: read only as far as declared, and unpacked piece by piece.
+"""Blocks of voxels in files, read up to the declared size and unpacked piece by piece.
 
-A header can declare petabytes, and a few megabytes can unpack to any size. So what is declared is compared with
-what is there before anything is allocated, and no more is unpacked than was asked for.
+A header can declare petabytes, and a few megabytes can unpack to any size. So the declared size is compared with the
+file before memory is allocated, and no more is unpacked than the caller needs.
 """
 
 from __future__ import annotations
 
 import bz2
+import math
 import os
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -30,24 +31,23 @@ BYTES_LIMIT = 2**32
 """The largest volume read, in bytes: 4096 slices of 512 by 512 as 32-bit numbers."""
 
 _DEFLATE_RATIO = 1032
-"""The most that deflate can pack: two bits for 258 bytes (RFC 1951, 3.2.5)."""
+"""The highest ratio that deflate reaches: two bits for 258 bytes (RFC 1951, 3.2.5)."""
 
 _PLAIN_UNPACKED = 2**30
 _PLAIN_RATIO = 100
-"""More than a gibibyte from less than a hundredth of it is a bomb, no scan."""
+"""Data that unpack to more than 1 GiB and to more than 100 times their size are refused as a decompression bomb."""
 
 _PIECE = 65536
 _COMPRESSION = 1
 _DRAIN_LIMIT = 2**24
 
 
-def check_size(count: int, dtype: np.dtype[np.generic], *, where: Path) -> int:
-    """Bytes of a declared number of voxels, if a computer can be asked for them.
+def check_size(shape: tuple[int, ...], dtype: np.dtype[np.generic], *, where: Path) -> int:
+    """Refuse a volume that is too large, before memory is allocated.
 
     Parameters
     ----------
-    count : int
-        Number of voxels.
+    shape : tuple of int
     dtype : dtype
     where : Path
         The file that declares them.
@@ -55,14 +55,14 @@ def check_size(count: int, dtype: np.dtype[np.generic], *, where: Path) -> int:
     Returns
     -------
     int
-        Bytes.
+        Bytes of the voxels.
 
     Raises
     ------
     UnsupportedError
-        If they are more than `BYTES_LIMIT`.
+        If there are more than `BYTES_LIMIT`.
     """
-    size = count * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     if size > BYTES_LIMIT:
         raise UnsupportedError(
             f"declares {size:.3g} bytes of voxels, more than {BYTES_LIMIT / 2**30:.0f} GiB",
@@ -74,21 +74,21 @@ def check_size(count: int, dtype: np.dtype[np.generic], *, where: Path) -> int:
 
 
 def check_packed(size: int, present: int, *, where: Path) -> None:
-    """Refuse packed bytes that declare far more than any scan's would.
+    """Refuse packed data that declare an implausible unpacked size.
 
     Parameters
     ----------
     size : int
-        Bytes declared, unpacked.
+        Declared unpacked bytes.
     present : int
-        Bytes there, packed.
+        Packed bytes in the file.
     where : Path
         For messages.
 
     Raises
     ------
     FormatError
-        If they are a bomb.
+        If they look like a decompression bomb.
     """
     if size > max(_PLAIN_UNPACKED, _PLAIN_RATIO * present):
         what = f"{present} packed bytes declare {size} unpacked: no scan packs so well"
@@ -116,18 +116,18 @@ def _decoder(packing: Packing) -> _Decoder:
 
 
 class Block:
-    """A stretch of a file, packed or not, that is read into memory given by the caller.
+    """A part of a file, packed or not, that is read into the caller's arrays.
 
     Parameters
     ----------
     handle : BinaryIO
-        Stands at the first byte; not closed here.
+        At the first byte; the caller closes it.
     packing : str
         ``"raw"``, ``"gzip"``, ``"zlib"`` or ``"bzip2"``.
     where : Path
         For messages.
     length : int, optional
-        Bytes of the stretch; to the end of the file without it.
+        Bytes of the part; by default, up to the end of the file.
     """
 
     def __init__(self, handle: BinaryIO, packing: Packing, *, where: Path, length: int = -1) -> None:
@@ -139,28 +139,28 @@ class Block:
         self._decoder = None if packing == "raw" else _decoder(packing)
 
     def expect(self, size: int) -> None:
-        """Refuse before allocating what the file cannot hold.
+        """Refuse a size that the file cannot hold, before memory is allocated.
 
         Parameters
         ----------
         size : int
-            Bytes that will be asked for, unpacked.
+            Unpacked bytes that the caller will read.
 
         Raises
         ------
         FormatError
-            If fewer bytes are there, or so few that unpacking cannot yield as many.
+            If the file has fewer bytes, or too few to unpack to that size.
         """
         if self._packing == "raw":
             if size > self._present:
-                raise _truncated(self._present, size, self._where)
+                raise truncated(self._present, size, self._where)
         elif self._packing != "bzip2" and size > _DEFLATE_RATIO * self._present:
-            raise _truncated(_DEFLATE_RATIO * self._present, size, self._where)
+            raise truncated(_DEFLATE_RATIO * self._present, size, self._where)
         else:
             check_packed(size, self._present, where=self._where)
 
     def fill(self, target: NDArray[np.generic]) -> None:
-        """Read exactly as many bytes as an array holds.
+        """Fill an array.
 
         Parameters
         ----------
@@ -170,29 +170,29 @@ class Block:
         Raises
         ------
         FormatError
-            If the file ends before, or its packed bytes are damaged.
+            If the file ends early, or its packed data are damaged.
         """
         view = memoryview(target.reshape(-1).view(np.uint8).data)
         done = 0
         while done < len(view):
             got = self._some(view[done:])
             if not got:
-                raise _truncated(done, len(view), self._where)
+                raise truncated(done, len(view), self._where)
             done += got
         self._filled += done
 
     def finish(self) -> tuple[Note, ...]:
-        """Read on to the end, for the checksum that stands there, but not without bound.
+        """Read to the end, up to a limit, to verify the checksum there.
 
         Returns
         -------
         tuple of Note
-            One with the code ``"trailing-bytes"`` where bytes follow that nobody declared.
+            Code ``"trailing-bytes"``, where undeclared bytes follow.
 
         Raises
         ------
         FormatError
-            If the checksum is wrong or missing, or twice the bytes are there: then sizes or type are wrong.
+            If the checksum is wrong or missing, or there are twice the declared bytes: then sizes or type are wrong.
         """
         extra, scratch = 0, memoryview(bytearray(_PIECE))
         while self._packing != "raw" and extra < _DRAIN_LIMIT:
@@ -223,7 +223,7 @@ class Block:
         except FormatError:
             raise
         except Exception as error:
-            # isal and bz2 raise classes of their own; whatever it is, these bytes cannot be unpacked.
+            # isal and bz2 raise error classes of their own.
             raise FormatError(
                 f"the {self._packing} data are damaged: {error}",
                 where=self._where,
@@ -234,7 +234,7 @@ class Block:
         return len(piece)
 
     def _unpack(self, most: int) -> bytes:
-        assert self._decoder is not None  # noqa: S101 - tells the type checker what _some made sure of
+        assert self._decoder is not None  # noqa: S101 - _some checked it
         packed = b""
         while True:
             if self._decoder.eof:
@@ -244,14 +244,14 @@ class Block:
             elif self._decoder.needs_input:
                 packed = self._read()
                 if not packed:
-                    raise _truncated(self._present, self._present + 1, self._where, packed=True)
+                    raise truncated(self._present, self._present + 1, self._where, packed=True)
             piece = self._decoder.decompress(packed, max_length=min(most, _PIECE))
             packed = b""
             if piece:
                 return piece
 
     def _next_member(self) -> bytes:
-        """First bytes of another packed member (RFC 1952 2.2), or nothing; zeros between are padding."""
+        """First bytes of the next packed member (RFC 1952 2.2), or nothing; zeros in between are padding."""
         assert self._decoder is not None  # noqa: S101 - as above
         if self._packing == "zlib":
             return b""
@@ -269,8 +269,24 @@ class Block:
         return got
 
 
+def stored_array(array: NDArray[Any]) -> NDArray[Any]:
+    """Prepare an array for a file.
+
+    Parameters
+    ----------
+    array : ndarray
+
+    Returns
+    -------
+    ndarray, C-contiguous
+        Little-endian; bool as uint8.
+    """
+    numbers = array.view(np.uint8) if array.dtype == np.bool_ else array
+    return np.ascontiguousarray(numbers, numbers.dtype.newbyteorder("<"))
+
+
 def write_gzip(out: BinaryIO, parts: Iterable[bytes | memoryview]) -> None:
-    """Write parts as one gzip stream; the same parts give the same bytes, for no time or name is stored.
+    """Write parts as one gzip stream, without time or name: the same parts give the same bytes.
 
     Parameters
     ----------
@@ -281,11 +297,25 @@ def write_gzip(out: BinaryIO, parts: Iterable[bytes | memoryview]) -> None:
 
     packer = isal_zlib.compressobj(level=_COMPRESSION, wbits=31)
     for part in parts:
-        # Faster than in one go: a piece stays in the processor's cache.
+        # Faster than a part at once: a piece fits in the processor's cache.
         out.writelines(packer.compress(part[start : start + _PIECE]) for start in range(0, len(part), _PIECE))
     out.write(packer.flush())
 
 
-def _truncated(found: int, wanted: int, where: Path, *, packed: bool = False) -> FormatError:
-    what = "the packed data end early" if packed else f"the data end after {found} of {wanted} bytes"
+def truncated(present: int, expected: int, where: Path, *, packed: bool = False) -> FormatError:
+    """Make the error for data that end early.
+
+    Parameters
+    ----------
+    present, expected : int
+        Bytes.
+    where : Path
+    packed : bool
+        Whether packed data end, so that the unpacked size is unknown.
+
+    Returns
+    -------
+    FormatError
+    """
+    what = "the packed data end early" if packed else f"the data end after {present} of {expected} bytes"
     return FormatError(what, where=where, do="download or copy it again", code="truncated")

@@ -1,4 +1,4 @@
-"""The geometry that a file header states, checked."""
+"""The `Geometry` that a file header states, checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 _PLAUSIBLE_MM = 1e5
-"""What a scanner's room could hold: beyond it, a header is damaged or in other units."""
+"""A header with a larger spacing or origin is damaged, or uses another unit."""
+
+_DO = "correct the file's header"
 
 
 def make_geometry(
@@ -28,7 +30,7 @@ def make_geometry(
     direction: Sequence[Sequence[float]],
     where: Path,
 ) -> Geometry:
-    """A grid from a file; an impossible one is refused in the name of the file.
+    """Make a geometry from a file's header; an error names the file.
 
     Parameters
     ----------
@@ -46,26 +48,26 @@ def make_geometry(
     Raises
     ------
     GeometryError
+        If there is no such geometry, or its spacing or origin is impossible for a patient.
     """
     try:
-        grid = Geometry(tuple(shape), tuple(spacing), tuple(origin), tuple(tuple(v) for v in direction))  # type: ignore[arg-type]  # Geometry checks the lengths
+        geometry = Geometry(tuple(shape), tuple(spacing), tuple(origin), tuple(tuple(v) for v in direction))  # type: ignore[arg-type]  # Geometry checks the lengths
     except GeometryError as error:
-        raise GeometryError(error.what, where=where, do="correct the file's header") from error
-    for name, values in (("spacing", grid.spacing), ("origin", grid.origin)):
+        raise GeometryError(error.what, where=where, do=_DO) from error
+    for name, values in (("spacing", geometry.spacing), ("origin", geometry.origin)):
         if max(map(abs, values)) >= _PLAUSIBLE_MM:
-            what = f"{name} {values} mm is that of no patient"
-            raise GeometryError(what, where=where, do="correct the file's header")
-    return grid
+            raise GeometryError(f"{name} {values} mm is impossible for a patient", where=where, do=_DO)
+    return geometry
 
 
 def geometry_from_steps(shape: Sequence[int], *, steps: ArrayLike, origin: Sequence[float], where: Path) -> Geometry:
-    """A grid from the steps between neighboring voxels.
+    """Make a geometry from the vectors between neighboring voxels.
 
     Parameters
     ----------
     shape : sequence of int, (z, y, x)
     steps : array_like, shape (3, 3), LPS mm
-        One row (x, y, z) an array axis, in the order z, y, x.
+        One row (x, y, z) for each array axis, in the order z, y, x.
     origin : sequence of float, (x, y, z), LPS mm
     where : Path
 
@@ -81,8 +83,6 @@ def geometry_from_steps(shape: Sequence[int], *, steps: ArrayLike, origin: Seque
     rows = np.asarray(steps, np.float64)
     spacing = [math.hypot(*row) for row in rows.tolist()]
     if not (np.isfinite(rows).all() and min(spacing) > 0):
-        raise GeometryError(
-            f"steps between voxels {rows.tolist()} are not three vectors", where=where, do="correct the file's header"
-        )
+        raise GeometryError(f"steps between voxels {rows.tolist()} are not three vectors", where=where, do=_DO)
     direction = [[v / size + 0.0 for v in row] for row, size in zip(rows.tolist(), spacing, strict=True)]
     return make_geometry(shape, spacing=spacing, origin=origin, direction=direction, where=where)

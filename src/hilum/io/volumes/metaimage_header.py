@@ -1,8 +1,7 @@
-"""The text header of a MetaImage: read with bounds, and every key that matters checked."""
+"""The text header of a MetaImage, read up to a limit and checked."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,10 +12,10 @@ import numpy as np
 from hilum.errors import FormatError, UnsupportedError, one_line
 from hilum.io.files import HEADER_LIMIT
 from hilum.io.volumes.header_geometry import make_geometry
+from hilum.io.volumes.volume_file import VolumeHeader
 from hilum.scan import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
     from typing import BinaryIO
 
@@ -39,7 +38,7 @@ MET_TYPES = MappingProxyType(
         "MET_ULONG": "u4",
     }
 )
-"""Element types by their code in numpy; of two names for one type the first is written."""
+"""numpy's code of each element type; of two names for one type, the first is written."""
 
 _DIRECTION = ("TransformMatrix", "Rotation", "Orientation")
 _ORIGIN = ("Offset", "Position", "Origin")
@@ -48,63 +47,53 @@ _LIST_LIMIT = 2**20
 _SKIP_LIMIT = 2**30
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a header says, checked.
+@dataclass(frozen=True, kw_only=True)
+class MetaImageHeader(VolumeHeader):
+    """The header of a MetaImage, checked.
 
     Parameters
     ----------
-    geometry : Geometry
     dtype : dtype
         With the byte order of the file.
     packing : str
-        ``"raw"`` or ``"zlib"``, which may turn out to be gzip.
+        ``"raw"`` or ``"zlib"``, where the data may also be gzip.
     packed_size : int
         Bytes of the packed block; -1 for all that follow.
     skip : int
         HeaderSize: bytes before the voxels in their file, 0 for none, -1 where the voxels are its last bytes.
     files : tuple of str
-        Data files as named in the header, one for all slices or one a slice; empty where the data are local.
+        Data files as named in the header, one for all slices or one for each; empty where the header file holds the
+        voxels.
     offset : int
         Bytes of the header itself.
-    notes : tuple of Note
-    series_uid : str
-        As the key SeriesInstanceUID has it; empty where it is missing.
     """
 
-    geometry: Geometry
     dtype: np.dtype[Any]
     packing: Packing
     packed_size: int
     skip: int
     files: tuple[str, ...]
     offset: int
-    notes: tuple[Note, ...] = ()
-    series_uid: str = ""
-
-    def with_notes(self, notes: Iterable[Note]) -> Header:
-        """The same header with more notes."""
-        return dataclasses.replace(self, notes=(*self.notes, *notes))
 
 
-def read_header(handle: BinaryIO, path: Path) -> Header:
-    """Read and check a header, and no voxel.
+def read_header(handle: BinaryIO, path: Path) -> MetaImageHeader:
+    """Read and check a header.
 
     Parameters
     ----------
     handle : BinaryIO
-        Stands at the start of the file.
+        At the start of the file.
     path : Path
         For messages.
 
     Returns
     -------
-    Header
+    MetaImageHeader
 
     Raises
     ------
     FormatError, UnsupportedError, GeometryError
-        If a key that is needed is missing, contradicts another, or has an impossible value.
+        If a required key is missing, a key contradicts another, or a value is impossible.
     """
     keys, offset = _read_keys(handle, path)
     sizes = keys.whole_numbers("DimSize")
@@ -134,25 +123,28 @@ def read_header(handle: BinaryIO, path: Path) -> Header:
     if packed and (len(files) > 1 or packed_size < 0):
         raise UnsupportedError("compressed lists of slice files are not read", where=path, do="write one .mha file")
     order = ">" if keys.flag(_BYTE_ORDER, default=False) else "<"
-    return Header(
-        geometry,
-        np.dtype(order + keys.element_type()),
-        "zlib" if packed else "raw",
-        packed_size or -1,
-        skip,
-        files,
-        offset,
-        notes,
-        keys.text("SeriesInstanceUID") if keys.has("SeriesInstanceUID") else "",
+    return MetaImageHeader(
+        geometry=geometry,
+        series_uid=keys.text("SeriesInstanceUID") if keys.has("SeriesInstanceUID") else "",
+        notes=notes,
+        dtype=np.dtype(order + keys.element_type()),
+        packing="zlib" if packed else "raw",
+        packed_size=packed_size or -1,
+        skip=skip,
+        files=files,
+        offset=offset,
     )
 
 
 def _geometry(keys: _Keys, sizes: list[int], path: Path) -> tuple[Geometry, tuple[Note, ...]]:
     dims, notes = len(sizes), []
-    missing = (("no-direction", _DIRECTION, "axes taken as left, back, head"), ("no-origin", _ORIGIN, "taken as 0 0 0"))
-    for code, names, taken in missing:
+    missing = (
+        ("no-direction", _DIRECTION, "assumed axes to the left, back and head"),
+        ("no-origin", _ORIGIN, "assumed 0 0 0"),
+    )
+    for code, names, assumed in missing:
         if not keys.has(*names):
-            notes.append(Note(code, f"the header lacks {names[0]}: {taken}"))
+            notes.append(Note(code, f"the header lacks {names[0]}: {assumed}"))
     matrix = np.array(keys.numbers(_DIRECTION, dims * dims, default=np.eye(dims).ravel().tolist())).reshape(dims, dims)
     if np.any(matrix[:3, 3:]) or np.any(matrix[3:, :3]):
         raise keys.wrong(_DIRECTION[0], "mixes space with a fourth axis")
@@ -172,7 +164,7 @@ def _geometry(keys: _Keys, sizes: list[int], path: Path) -> tuple[Geometry, tupl
 
 
 def _files(keys: _Keys, slices: int, handle: BinaryIO, path: Path) -> tuple[str, ...]:
-    """Names of the data files: one, a list of one a slice, or a pattern ``name%03d.raw first last step``."""
+    """Names of the data files: one, a list with one per slice, or a pattern ``name%03d.raw first last step``."""
     name = keys.text("ElementDataFile")
     words = name.split()
     if not words:
@@ -232,16 +224,17 @@ class _Keys:
         return numbers[0]
 
     def numbers(self, names: tuple[str, ...], count: int, *, default: list[float] | None = None) -> list[float]:
-        """Numbers under one of several names; names that contradict each other are refused."""
-        found = [(name, self._floats(name, count)) for name in names if self.has(name)]
-        if not found:
+        """The numbers of a key that has several names; refuse names with different values."""
+        values = {name: self._floats(name, count) for name in names if self.has(name)}
+        if not values:
             if default is None:
                 self.text(names[0])
             return default or []
-        for name, numbers in found[1:]:
-            if numbers != found[0][1]:
-                raise self.wrong(name, f"not what {found[0][0]} is")
-        return found[0][1]
+        (first, expected), *others = values.items()
+        for name, numbers in others:
+            if numbers != expected:
+                raise self.wrong(name, f"not equal to {first}")
+        return expected
 
     def _floats(self, key: str, count: int) -> list[float]:
         text = self._values[key]
@@ -254,14 +247,14 @@ class _Keys:
         return numbers
 
     def flag(self, names: tuple[str, ...], *, default: bool) -> bool:
-        found = [(name, self._values[name]) for name in names if self.has(name)]
         answers = set()
-        for name, text in found:
+        for name in filter(self.has, names):
+            text = self._values[name]
             if text.lower() not in ("true", "false", "t", "f", "1", "0", "yes", "no"):
                 raise self.wrong(name, f"{one_line(text, limit=60)!r}, expected True or False")
             answers.add(text.lower() in ("true", "t", "1", "yes"))
         if len(answers) > 1:
-            raise self.wrong(names[1], f"not what {names[0]} is")
+            raise self.wrong(names[1], f"not equal to {names[0]}")
         return answers.pop() if answers else default
 
     def element_type(self) -> str:
@@ -274,7 +267,7 @@ class _Keys:
 
 
 def _read_keys(handle: BinaryIO, path: Path) -> tuple[_Keys, int]:
-    """All keys up to ElementDataFile, after which the file stands, and the bytes read for them."""
+    """All keys up to ElementDataFile, and the bytes of the header; leaves the file at the end of the header."""
     head = handle.read(HEADER_LIMIT).removeprefix(b"\xef\xbb\xbf")
     bom = handle.tell() - len(head)
     values: dict[str, str] = {}
@@ -287,9 +280,9 @@ def _read_keys(handle: BinaryIO, path: Path) -> tuple[_Keys, int]:
         if not (key.isascii() and key.isprintable()):
             raise FormatError("is not a MetaImage: the header is no text", where=path, do="give a .mhd or .mha file")
         if not separator:
-            continue  # free text between the keys, which other readers ignore as well
+            continue  # free text between the keys, which other readers ignore, too
         if values.setdefault(key, value) != value:
-            what = f"header: {one_line(key, limit=40)!r} stands twice, differently"
+            what = f"header: {one_line(key, limit=40)!r} is there twice with different values"
             raise FormatError(what, where=path, code="header")
         if key == "ElementDataFile" and (raw.endswith((b"\n", b"\r")) or len(head) < HEADER_LIMIT):
             handle.seek(bom + position)

@@ -1,4 +1,4 @@
-"""The header of a NIfTI-1 file, as hilum writes it, and what it says of places."""
+"""The header of a NIfTI-1 file, as hilum writes it, and its RAS axes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,25 @@ _HEADER_1 = struct.Struct("<i10s18sihcb8h3fhhhh8ffffhbbffffii80s24shh6f12f16s4s"
 """nifti1.h, field by field; 348 bytes."""
 
 DATATYPES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768, "i8": 1024, "u8": 1280}
-"""Code of each type of voxel, by numpy's name without byte order (nifti1.h)."""
+"""The NIfTI code of each voxel type, by numpy's code without byte order (nifti1.h)."""
 
 _ROWS_AT = 280
-"""Where srow_x, srow_y and srow_z stand."""
+"""Offset of srow_x, srow_y and srow_z."""
+
+
+def flip_xy(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn LPS vectors into RAS, or RAS into LPS.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (..., 3), (x, y, z)
+
+    Returns
+    -------
+    ndarray
+        x and y with the opposite sign.
+    """
+    return vectors * (-1.0, -1.0, 1.0)
 
 
 def pack_header(geometry: Geometry, kind: str, description: str) -> bytes:
@@ -42,9 +57,9 @@ def pack_header(geometry: Geometry, kind: str, description: str) -> bytes:
     bytes
         348 of them; the voxels begin at 352.
     """
-    affine = np.diag([-1.0, -1.0, 1.0]) @ geometry.affine[:3]  # LPS to RAS
-    # Rounded to what will be stored (columns x, y, z, origin; no negative zeros), and all else derived from that:
-    # what is read from the file is then written with the same bytes.
+    affine = flip_xy(geometry.affine[:3].T).T
+    # Round to the stored precision first (columns x, y, z, origin; no negative zeros) and derive all else from that:
+    # then a file that is read and written again has the same bytes.
     affine = (affine[:, [2, 1, 0, 3]] + 0.0).astype(np.float32).astype(np.float64)
     spacing = np.linalg.norm(affine[:, :3], axis=0)
     flip, quaternion = _quaternion(affine[:, :3] / spacing)
@@ -60,7 +75,7 @@ def pack_header(geometry: Geometry, kind: str, description: str) -> bytes:
 
 
 def read_nifti_affine(path: Path) -> NDArray[np.float64]:
-    """Read where a file that hilum wrote puts its voxels, from its header alone.
+    """Read the affine in the header of a file that hilum wrote.
 
     Parameters
     ----------
@@ -74,17 +89,17 @@ def read_nifti_affine(path: Path) -> NDArray[np.float64]:
     with path.open("rb") as raw, gzip.open(raw) if path.suffix.lower() == ".gz" else raw as file:
         rows = np.frombuffer(file.read(_HEADER_1.size), "<f4", count=12, offset=_ROWS_AT).reshape(3, 4)
     affine = np.eye(4)
-    affine[:3] = np.diag([-1.0, -1.0, 1.0]) @ rows.astype(np.float64)[:, [2, 1, 0, 3]]  # RAS to LPS
+    affine[:3] = flip_xy(rows.astype(np.float64)[:, [2, 1, 0, 3]].T).T + 0.0  # no negative zeros
     return affine
 
 
 def _quaternion(matrix: NDArray[np.float64]) -> tuple[float, tuple[float, float, float]]:
-    """``qfac`` and (b, c, d) of the rotation nearest to three unit columns, a >= 0 as nifti1.h wants it."""
+    """``qfac`` and (b, c, d) of the rotation nearest to three unit columns, with a >= 0 (nifti1.h)."""
     left, _, right = np.linalg.svd(matrix)
-    turn = left @ right
-    flip = -1.0 if np.linalg.det(turn) < 0 else 1.0
-    turn[:, 2] *= flip
-    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = turn.tolist()
+    rotation = left @ right
+    flip = -1.0 if np.linalg.det(rotation) < 0 else 1.0
+    rotation[:, 2] *= flip
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation.tolist()
     # The column of 4 q qT with the largest diagonal entry gives q without cancellation (Shepperd 1978).
     columns = (
         (1 + xx + yy + zz, zy - yz, xz - zx, yx - xy),

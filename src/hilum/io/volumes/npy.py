@@ -1,13 +1,12 @@
-"""An array as .npy and its place in the world as .json beside it: ``ct.npy`` and ``ct.json``.
+"""An array as .npy, with its geometry in a .json of the same name: ``ct.npy`` and ``ct.json``.
 
-The plainest store for training: numpy maps the array, and reads a patch of it, without this library.
+The plainest training store: numpy maps the array and reads a patch of it, without this library.
 Source: NEP 1, "A simple file format for NumPy arrays".
 """
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -17,18 +16,19 @@ from hilum.io.atomic import atomic_path
 from hilum.io.files import HEADER_LIMIT, open_file
 from hilum.io.volumes.blocks import Block, check_size
 from hilum.io.volumes.open_volumes import OpenArray
-from hilum.io.volumes.placement import check_placed, decode_placement, placed_geometry, placed_volume, placement_of
+from hilum.io.volumes.placement import Placement, decode_placement, placement_of
+from hilum.io.volumes.volume_file import VolumeFile
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from hilum.io.volumes.placement import Placement
+    from hilum.io.volumes.volume_file import VolumeHeader
     from hilum.volume import Volume
 
 
 def write_npy(volume: Volume, path: Path, *, series_uid: str = "") -> None:
-    """Write a volume or mask as .npy with a .json of its geometry beside it.
+    """Write a volume or mask as .npy, and its geometry as .json.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def write_npy(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     path : Path
         Ends in .npy; the .json gets the same name. Each appears only when complete, the .json last.
     series_uid : str
-        Kept in the .json, where it is a UID.
+        Stored in the .json if it is a UID.
 
     Raises
     ------
@@ -48,15 +48,15 @@ def write_npy(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     """
     if path.suffix.lower() != ".npy":
         raise UnsupportedError("a numpy file ends in .npy", where=path)
-    record = placement_of(volume, series_uid=series_uid)
+    placement = placement_of(volume, series_uid=series_uid)
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         np.lib.format.write_array(out, np.ascontiguousarray(volume.array), version=(1, 0), allow_pickle=False)
     with atomic_path(path.with_suffix(".json")) as temporary:
-        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(placement), indent=1) + b"\n")
 
 
-def read_npy(path: Path) -> Volume:
-    """Read a volume or mask from a .npy file and the .json beside it.
+def read_npy(path: Path) -> VolumeFile:
+    """Read a volume or mask from a .npy file and its .json.
 
     Parameters
     ----------
@@ -65,26 +65,23 @@ def read_npy(path: Path) -> Volume:
 
     Returns
     -------
-    Volume
-        A `Mask` where one was written; voxels of the file's own type.
+    VolumeFile
 
     Raises
     ------
     FormatError, GeometryError, MissingInputError, UnsupportedError
-        If a file is damaged, is not there, disagrees with the other, or holds anything but numbers.
+        If a file is damaged or missing, the two disagree, or the array is not of numbers.
     """
-    record = read_npy_placement(path)
+    placement = _read_placement(path)
     with open_file(path) as handle:
-        shape, fortran, dtype = _declared(handle, record, path)
-        block = Block(handle, "raw", where=path)
-        block.expect(check_size(math.prod(shape), dtype, where=path))
+        shape, fortran, dtype = _check_array(handle, placement, path)
         array = np.empty(shape[::-1] if fortran else shape, dtype)
-        block.fill(array)
-    return placed_volume(record, array.T if fortran else array, where=path)
+        Block(handle, "raw", where=path).fill(array)
+    return VolumeFile(placement.to_header(where=path), array.T if fortran else array)
 
 
 def open_npy(path: Path) -> OpenArray:
-    """Map a .npy file that `write_npy` made into memory: of it is read what is asked for.
+    """Map a .npy file that `write_npy` made into memory.
 
     Parameters
     ----------
@@ -99,17 +96,15 @@ def open_npy(path: Path) -> OpenArray:
     InputError
         As `read_npy`.
     """
-    record = read_npy_placement(path)
+    placement = _read_placement(path)
     with open_file(path) as handle:
-        shape, fortran, dtype = _declared(handle, record, path)
-        Block(handle, "raw", where=path).expect(check_size(math.prod(shape), dtype, where=path))
-        offset = handle.tell()
-        array = np.memmap(handle, dtype, "r", offset, shape, "F" if fortran else "C")
-    return OpenArray(array, placed_geometry(record, where=path), resident=False)
+        shape, fortran, dtype = _check_array(handle, placement, path)
+        array = np.memmap(handle, dtype, "r", handle.tell(), shape, "F" if fortran else "C")
+    return OpenArray(array, placement.to_header(where=path).geometry, resident=False)
 
 
-def read_npy_placement(path: Path) -> Placement:
-    """Read where a .npy file that `write_npy` made puts its voxels, from the .json beside it.
+def read_npy_header(path: Path) -> VolumeHeader:
+    """Read the geometry of a .npy file that `write_npy` made, from its .json.
 
     Parameters
     ----------
@@ -118,37 +113,31 @@ def read_npy_placement(path: Path) -> Placement:
 
     Returns
     -------
-    Placement
+    VolumeHeader
 
     Raises
     ------
-    FormatError, MissingInputError
-        If the .json is damaged or not there.
+    FormatError, GeometryError, MissingInputError
+        If the .json is damaged or missing.
     """
+    return _read_placement(path).to_header(where=path)
+
+
+def _read_placement(path: Path) -> Placement:
     path = path.with_suffix(".json")
     try:
         with open_file(path) as handle:
             text = handle.read(HEADER_LIMIT + 1)
     except MissingInputError as error:
-        raise MissingInputError(
-            "the geometry of the array is missing", where=path, do="keep the .json beside its .npy"
-        ) from error
+        what = "the geometry of the array is missing"
+        raise MissingInputError(what, where=path, do="copy the .json into the folder of its .npy") from error
     if len(text) > HEADER_LIMIT:
         raise FormatError(f"is longer than {HEADER_LIMIT} bytes, no geometry", where=path)
-    return decode_placement(text, where=path)
+    return decode_placement(text, Placement, where=path)
 
 
-def _declared(handle: BinaryIO, record: Placement, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    """What `_read_header` gives, where it is numbers and what the .json says."""
-    shape, fortran, dtype = _read_header(handle, path)
-    if dtype.kind not in "iufb":
-        raise UnsupportedError(f"holds {dtype}, expected numbers", where=path)
-    check_placed(record, shape, dtype, where=path)
-    return shape, fortran, dtype
-
-
-def _read_header(handle: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    """Shape, whether the first axis is the fastest, and type, before anything is allocated."""
+def _check_array(handle: BinaryIO, placement: Placement, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether the first axis is the fastest, and type: checked before anything is allocated."""
     try:
         version = np.lib.format.read_magic(handle)
         if version == (1, 0):
@@ -156,8 +145,12 @@ def _read_header(handle: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, n
         else:
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(handle)
     except Exception as error:
-        # The header is a Python literal: numpy lets whatever its parser raises through.
+        # The header is a Python literal: numpy lets through whatever its parser raises.
         raise FormatError(f"is not a numpy file: {error}", where=path) from error
     if len(shape) != 3 or min(shape) < 1:
         raise FormatError(f"has shape {shape}, expected (z, y, x)", where=path, code="shape")
+    if dtype.kind not in "iufb":
+        raise UnsupportedError(f"holds {dtype}, expected numbers", where=path)
+    placement.check(shape, dtype, where=path)
+    Block(handle, "raw", where=path).expect(check_size(shape, dtype, where=path))
     return shape, fortran, dtype

@@ -1,41 +1,37 @@
 """NRRD: .nrrd, and .nhdr with its data file.
 
-pynrrd parses the header; the voxels are read here, because pynrrd follows any path and unpacks without bound.
+pynrrd parses the header. This module reads the voxels itself: pynrrd opens any path and unpacks without limit.
 
 Source: G. Kindlmann, "Definition of NRRD File Format", https://teem.sourceforge.net/nrrd/format.html.
 """
 
 from __future__ import annotations
 
-import math
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import nrrd
 import numpy as np
 
 from hilum.errors import FormatError, GeometryError, UnsupportedError, one_line
 from hilum.io.atomic import atomic_path
 from hilum.io.files import HEADER_LIMIT, data_path, open_file
 from hilum.io.uids import is_uid
-from hilum.io.volumes.blocks import Block, check_size, write_gzip
+from hilum.io.volumes.blocks import Block, check_size, stored_array, write_gzip
 from hilum.io.volumes.header_geometry import geometry_from_steps
-from hilum.io.volumes.volume_file import to_scan
+from hilum.io.volumes.volume_file import VolumeHeader, volume_file
 from hilum.scan import Note
-from hilum.volume import Volume
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import BinaryIO
 
-    from numpy.typing import NDArray
-
     from hilum.geometry import Geometry
     from hilum.io.volumes.blocks import Packing
-    from hilum.scan import Scan
+    from hilum.io.volumes.volume_file import VolumeFile
+    from hilum.volume import Volume
 
 _TYPES = MappingProxyType({
     "int8": "i1", "int8_t": "i1", "signed char": "i1",
@@ -49,9 +45,9 @@ _TYPES = MappingProxyType({
     "uint64": "u8", "uint64_t": "u8", "ulonglong": "u8", "unsigned long long": "u8", "unsigned long long int": "u8",
     "float": "f4", "double": "f8",
 })  # fmt: skip
-"""Every name of a type in the definition; the first of each kind is written."""
+"""numpy's code of each type name in the definition; of several names for one type, the first is written."""
 
-_TO_LPS = MappingProxyType(
+_LPS_SIGNS = MappingProxyType(
     {
         "left-posterior-superior": (1, 1, 1),
         "lps": (1, 1, 1),
@@ -61,46 +57,77 @@ _TO_LPS = MappingProxyType(
         "las": (1, -1, 1),
     }
 )
+"""The signs that turn the axes of a space, x first, into LPS."""
+
 _PACKINGS: MappingProxyType[str, Packing] = MappingProxyType(
-    {
-        "raw": "raw",
-        "gzip": "gzip",
-        "gz": "gzip",
-        "bzip2": "bzip2",
-        "bz2": "bzip2",
-    }
+    {"raw": "raw", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"}
 )
 _SPATIAL_KINDS = {"domain", "space", "none", "???"}
 _MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "???"}
 _SKIP_LIMIT = 2**24
 
 
-def read_nrrd(path: Path) -> Scan:
-    """Read a CT from a .nrrd or .nhdr file.
+@dataclass(frozen=True, kw_only=True)
+class NrrdHeader(VolumeHeader):
+    """The header of a NRRD file, checked.
 
     Parameters
     ----------
-    path : Path
-        Of Hounsfield units. A data file is looked for in the header's folder and nowhere else.
-
-    Returns
-    -------
-    Scan
-        int16 HU in the order in which the file stores them; named by the series UID that `write_nrrd` left in the
-        header, or after the file.
-
-    Raises
-    ------
-    FormatError, UnsupportedError, GeometryError, MissingInputError, InputError
-        If header or data are damaged, truncated or missing, name a file elsewhere, hold no 3-D volume of numbers, or
-        do not say how it lies in the patient.
+    dtype : dtype
+        With the byte order of the file.
+    packing : str
+    skip : int
+        Unpacked bytes before the voxels; -1 where the voxels are the last bytes of their file.
+    file : str
+        The data file as named in the header; empty where the voxels follow the header.
     """
-    array, header = _load(path)
-    return to_scan(array, header.geometry, where=path, notes=header.notes, series_uid=header.series_uid)
+
+    dtype: np.dtype[Any]
+    packing: Packing
+    skip: int
+    file: str
 
 
-def read_nrrd_volume(path: Path) -> Volume:
-    """Read a .nrrd or .nhdr file of anything, a mask for example, with the numbers that it holds.
+def read_nrrd(path: Path) -> VolumeFile:
+    """Read a .nrrd or .nhdr file.
+
+    Parameters
+    ----------
+    path : Path
+        Its data file must be in the header's folder or below it.
+
+    Returns
+    -------
+    VolumeFile
+        Its series UID is the one that `write_nrrd` stored.
+
+    Raises
+    ------
+    FormatError, UnsupportedError, GeometryError, MissingInputError, InputError
+        If header or data are damaged, truncated or missing, the header names a file elsewhere or does not state its
+        orientation, or the data are not a 3-D volume of numbers.
+    """
+    with open_file(path) as handle:
+        header = _read_header(handle, path)
+        where = data_path(path, header.file) if header.file else path
+        opened: AbstractContextManager[BinaryIO] = (
+            open_file(where, named=header.file) if header.file else nullcontext(handle)
+        )
+        size = check_size(header.geometry.shape, header.dtype, where=path)
+        with opened as source:
+            if header.skip < 0:  # the voxels are the last bytes
+                start = source.tell()
+                source.seek(max(start, source.seek(0, 2) - size))
+            block = Block(source, header.packing, where=where)
+            block.expect(max(0, header.skip) + size)
+            block.fill(np.empty(max(0, header.skip), np.uint8))  # counted after unpacking
+            array = np.empty(header.geometry.shape, header.dtype)
+            block.fill(array)
+            return volume_file(header, array, block.finish())
+
+
+def read_nrrd_header(path: Path) -> NrrdHeader:
+    """Read the header of a .nrrd or .nhdr file.
 
     Parameters
     ----------
@@ -108,22 +135,21 @@ def read_nrrd_volume(path: Path) -> Volume:
 
     Returns
     -------
-    Volume
-        Of the file's own type.
+    NrrdHeader
 
     Raises
     ------
-    FormatError, UnsupportedError, GeometryError, MissingInputError, InputError
+    InputError
         As `read_nrrd`.
     """
-    array, header = _load(path)
-    return Volume(array, header.geometry)
+    with open_file(path) as handle:
+        return _read_header(handle, path)
 
 
 def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     """Write a volume or mask as .nrrd, packed with gzip; the same volume gives the same bytes.
 
-    The format stores steps, direction times spacing: of an oblique grid the last bit of either can change.
+    The format stores direction times spacing. In an oblique grid the last bit of either can change.
 
     Parameters
     ----------
@@ -132,7 +158,7 @@ def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     path : Path
         Ends in .nrrd. Appears only when complete.
     series_uid : str
-        Kept in the header as the key ``series_uid``, where it is a UID.
+        Stored in the header as the key ``series_uid`` if it is a UID.
 
     Raises
     ------
@@ -143,7 +169,7 @@ def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     """
     if path.suffix.lower() != ".nrrd":
         raise UnsupportedError("a NRRD file ends in .nrrd", where=path)
-    array = volume.array.view(np.uint8) if volume.array.dtype == np.bool_ else volume.array
+    array = stored_array(volume.array)
     name = next((name for name, code in _TYPES.items() if code == array.dtype.str[1:]), "")
     if not name:
         raise UnsupportedError(f"NRRD holds no voxels of type {array.dtype}", where=path)
@@ -155,91 +181,13 @@ def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
         f"kinds: domain domain domain\nendian: little\nencoding: gzip\nspace origin: {vectors[3]}\n"
     )
     text += f"series_uid:={series_uid}\n\n" if is_uid(series_uid) else "\n"
-    voxels = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+    voxels = array.reshape(-1).view(np.uint8).data
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         out.write(text.encode())
         write_gzip(out, (voxels,))
 
 
-@dataclass(frozen=True)
-class _Header:
-    """What a header says, checked, before a voxel is read."""
-
-    geometry: Geometry
-    dtype: np.dtype[Any]
-    packing: Packing
-    skip: int
-    file: str
-    notes: tuple[Note, ...]
-    series_uid: str
-
-
-def data_file(path: Path) -> str:
-    """Read which data file a header names.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    str
-        As it stands in the header; empty where the voxels follow it.
-
-    Raises
-    ------
-    HilumError
-        If it is no header.
-    """
-    with open_file(path) as handle:
-        return _read_header(handle, path).file
-
-
-def header_uid(path: Path) -> str:
-    """Read the series UID that `write_nrrd` left in a header, and no voxel.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    str
-        What the header has in its place; it may be no UID.
-
-    Raises
-    ------
-    HilumError
-        If it is no header.
-    """
-    with open_file(path) as handle:
-        return _read_header(handle, path).series_uid
-
-
-def _load(path: Path) -> tuple[NDArray[Any], _Header]:
-    with open_file(path) as handle:
-        header = _read_header(handle, path)
-        where = data_path(path, header.file) if header.file else path
-        opened: AbstractContextManager[BinaryIO] = (
-            open_file(where, named=header.file) if header.file else nullcontext(handle)
-        )
-        size = check_size(math.prod(header.geometry.shape), header.dtype, where=path)
-        with opened as source:
-            if header.skip < 0:  # the voxels are the last bytes
-                start = source.tell()
-                source.seek(max(start, source.seek(0, 2) - size))
-            block = Block(source, header.packing, where=where)
-            block.expect(max(0, header.skip) + size)
-            block.fill(np.empty(max(0, header.skip), np.uint8))  # counted after unpacking
-            array = np.empty(header.geometry.shape, header.dtype)
-            block.fill(array)
-            notes = (*header.notes, *block.finish())
-    if not array.dtype.isnative:
-        array = array.byteswap(inplace=True).view(array.dtype.newbyteorder())
-    return array, replace(header, notes=notes)
-
-
-def _read_header(handle: BinaryIO, path: Path) -> _Header:
+def _read_header(handle: BinaryIO, path: Path) -> NrrdHeader:
     fields = _read_fields(handle, path)
     for old, new in (("datafile", "data file"), ("byteskip", "byte skip"), ("lineskip", "line skip")):
         if old in fields:
@@ -264,7 +212,10 @@ def _read_header(handle: BinaryIO, path: Path) -> _Header:
     if not (0 <= skip <= _SKIP_LIMIT or (skip == -1 and packing == "raw")):
         raise _wrong("byte skip", str(skip), path)
     geometry, notes = _geometry(fields, sizes, path)
-    return _Header(geometry, dtype, packing, skip, file, notes, str(fields.get("series_uid", "")))
+    series_uid = str(fields.get("series_uid", ""))
+    return NrrdHeader(
+        geometry=geometry, series_uid=series_uid, notes=notes, dtype=dtype, packing=packing, skip=skip, file=file
+    )
 
 
 def _element(fields: dict[str, Any], path: Path) -> tuple[np.dtype[Any], Packing]:
@@ -281,7 +232,7 @@ def _element(fields: dict[str, Any], path: Path) -> tuple[np.dtype[Any], Packing
 
 
 def _geometry(fields: dict[str, Any], sizes: list[int], path: Path) -> tuple[Geometry, tuple[Note, ...]]:
-    signs = _TO_LPS.get(str(fields.get("space", "")).lower())
+    signs = _LPS_SIGNS.get(str(fields.get("space", "")).lower())
     directions = fields.get("space directions")
     if signs is None or directions is None:
         raise GeometryError(
@@ -294,16 +245,18 @@ def _geometry(fields: dict[str, Any], sizes: list[int], path: Path) -> tuple[Geo
         raise UnsupportedError("measures space in another unit than mm", where=path, do="export it in mm")
     notes: tuple[Note, ...] = ()
     if "space origin" not in fields:
-        notes = (Note("no-origin", "the header lacks space origin: taken as 0 0 0"),)
+        notes = (Note("no-origin", "the header lacks space origin: assumed 0 0 0"),)
     steps, origin = np.asarray(directions, float), np.asarray(fields.get("space origin", (0, 0, 0)), float)
     if steps.shape != (3, 3) or origin.shape != (3,):
         raise _wrong("space directions", "not three vectors with an origin", path)
-    place = (origin * signs + 0.0).tolist()  # no negative zeros
-    return geometry_from_steps(sizes[::-1], steps=steps[::-1] * signs, origin=place, where=path), notes
+    lps_origin = (origin * signs + 0.0).tolist()  # no negative zeros
+    return geometry_from_steps(sizes[::-1], steps=steps[::-1] * signs, origin=lps_origin, where=path), notes
 
 
 def _read_fields(handle: BinaryIO, path: Path) -> dict[str, Any]:
-    """Fields as pynrrd parses them; the file stands behind the empty line that ends the header."""
+    """Fields as pynrrd parses them; leaves the file after the empty line that ends the header."""
+    import nrrd  # late: few scans are NRRD
+
     head = handle.read(HEADER_LIMIT)
     if not head.startswith(b"NRRD000"):
         raise FormatError("is not a NRRD file of version 1 to 5", where=path, do="give a .nrrd or .nhdr file")
@@ -319,10 +272,10 @@ def _read_fields(handle: BinaryIO, path: Path) -> dict[str, Any]:
             raise FormatError(f"the header does not end within {HEADER_LIMIT} bytes", where=path)
     handle.seek(end)
     try:
-        with np.errstate(all="raise"):  # a size of 1e30 is no number of voxels, and no warning either
+        with np.errstate(all="raise"):  # a size of 1e30 is an error, not a warning
             return dict(nrrd.read_header(lines))
     except Exception as error:
-        # pynrrd lets through whatever numpy, int, float, shlex and unpacking raise on malformed text.
+        # numpy, int, float, shlex and unpacking raise errors of many kinds on malformed text.
         raise FormatError(f"header: {error}", where=path, do="export it again", code="header") from error
 
 

@@ -1,9 +1,9 @@
 """A volume as .zarr: a folder of Zarr version 3 with the metadata of OME-Zarr 0.5, which viewers open.
 
-Written by the zarr library: the volume as array ``0``, and halves of it as ``1`` and ``2``, each in one file of packed
-chunks. Read by `hilum.io.volumes.zarr_shards`. OME-Zarr 0.5 knows scales and a translation along the axes and no
-direction, so where the volume lies stands in an attribute of our own, ``hilum``; the translation says it too where the
-axes lie along those of the world.
+The zarr library writes the volume as array ``0``, and at half and quarter size as ``1`` and ``2``, each in one file of
+packed chunks; `hilum.io.volumes.zarr_shards` reads it. OME-Zarr 0.5 has a scale and a translation for each axis but no
+direction, so the placement stands in our own attribute, ``hilum``. Where the array's axes are those of the world, the
+translation states it too.
 
 Source: the Zarr core specification version 3; OME-Zarr 0.5.
 """
@@ -18,9 +18,10 @@ import numpy as np
 from hilum.errors import OutputError, UnsupportedError
 from hilum.geometry import IDENTITY_DIRECTION
 from hilum.io.atomic import atomic_folder
-from hilum.io.optional_packages import need
-from hilum.io.volumes.placement import placed_volume, placement_of
-from hilum.io.volumes.zarr_shards import ATTRIBUTE, HEADER, OpenZarr, read_zarr_placement
+from hilum.io.optional_packages import import_extra
+from hilum.io.volumes.placement import placement_of
+from hilum.io.volumes.volume_file import VolumeFile
+from hilum.io.volumes.zarr_shards import ATTRIBUTE, HEADER, OpenZarr
 from hilum.ops.pyramid import halve
 from hilum.volume import Mask
 
@@ -31,22 +32,20 @@ if TYPE_CHECKING:
     from hilum.volume import Volume
 
 CHUNK = 48
-"""Edge of the cubes that are packed one by one: measured, as their packing, in docs/decisions/0008."""
-
-__all__ = ["OpenZarr", "read_zarr", "read_zarr_placement", "write_zarr"]
+"""Edge of the cubes that are packed one by one: measured, as their packing, in decision 0008."""
 
 _IMAGE = "ct.zarr"
-"""What the labels beside it are of."""
+"""The image to which a mask in the same folder belongs."""
 
 LEVELS, SMALL = 3, 96
-"""At most so many sizes of the volume; no more where its longest edge is at most `SMALL` voxels."""
+"""The most sizes of a volume, and the longest edge, in voxels, that is not halved again."""
 
 _COLORS = ((255, 80, 80, 255), (80, 160, 255, 255), (255, 220, 60, 255))
-"""Of the labels 1, 2 and 3 in a viewer."""
+"""Red, green, blue and opacity of the labels 1, 2 and 3 in a viewer."""
 
 
 def write_zarr(volume: Volume, path: Path, *, series_uid: str = "") -> None:
-    """Write a volume or mask as a .zarr folder, its geometry in the group's attributes.
+    """Write a volume or mask as a .zarr folder, with its geometry in the group's attributes.
 
     Parameters
     ----------
@@ -56,20 +55,20 @@ def write_zarr(volume: Volume, path: Path, *, series_uid: str = "") -> None:
         Ends in .zarr; appears only when complete, and replaces a Zarr folder of that name. The same voxels give the
         same bytes.
     series_uid : str
-        Kept in the attributes, where it is a UID.
+        Stored in the attributes if it is a UID.
 
     Raises
     ------
     UnsupportedError
         If the name does not end in .zarr.
     OutputError
-        If the folder cannot be written, or something else has the name.
+        If the folder cannot be written, or its name is in use by something else.
     InputError
         If zarr is not installed.
     """
     if path.suffix.lower() != ".zarr":
         raise UnsupportedError("a Zarr folder ends in .zarr", where=path)
-    zarr = need("zarr")
+    zarr = import_extra("zarr")
     if path.exists() and not (path / HEADER).is_file():
         raise OutputError("is in use by something else", where=path, do="choose another name", code="exists")
     sizes = [volume]
@@ -83,15 +82,15 @@ def write_zarr(volume: Volume, path: Path, *, series_uid: str = "") -> None:
 
 
 def _check_files(folder: Path, *, sizes: int, final: Path) -> None:
-    """Make sure that all is there: a reader of Zarr takes chunks that are missing for zeros, and says nothing."""
+    """Check that no file is missing: readers of Zarr silently read a missing chunk as zeros."""
     parts = ("zarr.json", "c/0/0/0")
     wanted = {HEADER, *(f"{number}/{part}" for number in range(sizes) for part in parts)}
-    if lost := wanted ^ {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}:
-        what = f"somebody removed or added {', '.join(sorted(lost)[:3])} while it was being written"
+    if changed := wanted ^ {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}:
+        what = f"somebody removed or added {', '.join(sorted(changed)[:3])} while it was being written"
         raise OutputError(what, where=final, do="run it again; let nothing else clean this folder", code="touched")
 
 
-def read_zarr(path: Path) -> Volume:
+def read_zarr(path: Path) -> VolumeFile:
     """Read a volume or mask that `write_zarr` made.
 
     Parameters
@@ -101,18 +100,17 @@ def read_zarr(path: Path) -> Volume:
 
     Returns
     -------
-    Volume
-        A `Mask` where one was written; voxels of the store's own type.
+    VolumeFile
 
     Raises
     ------
     FormatError, GeometryError, MissingInputError, UnsupportedError
-        If a file is damaged or missing, or the folder is not one that hilum wrote.
+        If a file is damaged or missing, or hilum did not write the folder.
     InputError
         If zarr is not installed.
     """
-    stored = OpenZarr(path)
-    return placed_volume(stored.placement, stored.read((0, 0, 0), stored.shape), where=path)
+    opened = OpenZarr(path)
+    return VolumeFile(opened.header, opened.read((0, 0, 0), opened.shape))
 
 
 def _write_array(group: Any, name: str, volume: Volume) -> None:
@@ -129,7 +127,7 @@ def _write_array(group: Any, name: str, volume: Volume) -> None:
         compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle"), Crc32cCodec()],
         fill_value=0,
         dimension_names=["z", "y", "x"],
-        config={"write_empty_chunks": True},  # what is not there is missing, not zero
+        config={"write_empty_chunks": True},  # so that an absent chunk is missing, not zero
     )
     array[...] = volume.array
 
@@ -158,14 +156,13 @@ def _attributes(sizes: list[Volume], path: Path, series_uid: str) -> dict[str, A
     return {"ome": ome, ATTRIBUTE: {**msgspec.to_builtins(placement), "dtype": sizes[0].array.dtype.name}}
 
 
-def _transforms(size: Geometry, whole: Geometry) -> list[dict[str, Any]]:
-    """Scale and translation, (z, y, x) in mm: in the world's own axes, or else along the array's from its voxel 0."""
-    along = np.allclose(whole.direction, IDENTITY_DIRECTION, rtol=0, atol=1e-9)
-    if along:
-        place = list(reversed(size.origin))
+def _transforms(size: Geometry, full: Geometry) -> list[dict[str, Any]]:
+    """Scale and translation, (z, y, x), mm: in the world if its axes are the array's, else from voxel 0."""
+    if np.allclose(full.direction, IDENTITY_DIRECTION, rtol=0, atol=1e-9):
+        translation = list(reversed(size.origin))
     else:
-        place = (whole.world_to_index(size.origin) * np.asarray(whole.spacing)).tolist()
+        translation = (full.world_to_index(size.origin) * np.asarray(full.spacing)).tolist()
     return [
         {"type": "scale", "scale": list(size.spacing)},
-        {"type": "translation", "translation": [float(f"{value:.12g}") + 0.0 for value in place]},
+        {"type": "translation", "translation": [float(f"{value:.12g}") + 0.0 for value in translation]},
     ]

@@ -1,4 +1,4 @@
-"""A volume in its store, of which a box is read without the rest."""
+"""Volumes open for reading: a box of voxels is read without the rest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from hilum.geometry import Geometry
 
-Box = tuple[int, int, int]
+Shape = tuple[int, int, int]
 
 
 class OpenVolume(Protocol):
@@ -27,16 +27,15 @@ class OpenVolume(Protocol):
     shape : tuple of int, (z, y, x)
     dtype : dtype
     geometry : Geometry
-        As the file itself says it.
+        As the file states it.
     array : ndarray or None
-        The voxels where they can be had without unpacking: all of them in memory, or a memory map; None where they
-        are packed in chunks.
+        All voxels, in memory or as a memory map; None where they are packed in chunks.
     resident : bool
-        Whether they are in memory, all of them.
+        Whether all voxels are in memory.
     """
 
     @property
-    def shape(self) -> Box: ...  # noqa: D102 - above
+    def shape(self) -> Shape: ...  # noqa: D102 - above
     @property
     def dtype(self) -> np.dtype[Any]: ...  # noqa: D102 - above
     @property
@@ -47,7 +46,7 @@ class OpenVolume(Protocol):
     def resident(self) -> bool: ...  # noqa: D102 - above
 
     def read(self, start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
-        """Copy a box out of the store.
+        """Copy a box.
 
         Parameters
         ----------
@@ -58,17 +57,17 @@ class OpenVolume(Protocol):
         Returns
         -------
         ndarray, shape `size`
-            Its own memory, C-contiguous.
+            A copy, C-contiguous.
 
         Raises
         ------
         InputError
-            If the box is not inside the volume, or the store is damaged there.
+            If the box is not inside the volume, or the file is damaged there.
         """
 
 
 class OpenArray:
-    """Voxels that are an array already: memory-mapped, or read whole.
+    """An array, in memory or memory-mapped, as an `OpenVolume`.
 
     Parameters
     ----------
@@ -98,40 +97,40 @@ def check_box(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -
     Raises
     ------
     InputError
-        If it is not.
+        If it is not inside.
     """
     if min(size) < 1 or not lies_inside(shape, start, size):
         what = f"a box of {tuple(map(int, size))} voxels at {tuple(map(int, start))} is not inside {tuple(shape)}"
-        raise InputError(what, do="cut it at the volume's borders, or pad it with read_padded_box", code="option")
+        raise InputError(what, do="crop it to the volume, or call read_padded_box", code="option")
 
 
-def read_all(stored: OpenVolume) -> NDArray[Any]:
-    """Every voxel of a stored volume.
+def read_all(volume: OpenVolume) -> NDArray[Any]:
+    """Read every voxel of an open volume.
 
     Parameters
     ----------
-    stored : OpenVolume
+    volume : OpenVolume
 
     Returns
     -------
     ndarray, shape (z, y, x)
-        The store's own array where it has one.
+        Its own array where it has one, not a copy.
     """
-    return stored.read((0, 0, 0), stored.shape) if stored.array is None else stored.array
+    return volume.read((0, 0, 0), volume.shape) if volume.array is None else volume.array
 
 
-def read_padded_box(stored: OpenVolume, start: Sequence[int], size: Sequence[int], *, fill: float = 0) -> NDArray[Any]:
-    """Copy a box out of a stored volume, `fill` where it reaches beyond.
+def read_padded_box(volume: OpenVolume, start: Sequence[int], size: Sequence[int], *, fill: float = 0) -> NDArray[Any]:
+    """Copy a box out of an open volume, with `fill` for voxels outside the volume.
 
     Parameters
     ----------
-    stored : OpenVolume
+    volume : OpenVolume
     start, size : sequence of int, (z, y, x)
     fill : float
 
     Returns
     -------
     ndarray, shape `size`
-        Its own memory, C-contiguous.
+        A copy, C-contiguous.
     """
-    return cut_box(stored.read, stored.shape, stored.dtype, start, size, fill=fill)
+    return cut_box(volume.read, volume.shape, volume.dtype, start, size, fill=fill)

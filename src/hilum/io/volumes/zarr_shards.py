@@ -1,7 +1,7 @@
 """Read boxes of the .zarr folders that `hilum.io.volumes.ome_zarr` writes: one file of compressed chunks.
 
-Read by hand, and of that one form alone: the zarr library takes a chunk that is missing for zeros, which are water, and
-needs five times as long for a patch. Whatever a folder says that we do not write is refused.
+This module reads only what hilum writes, and refuses any other form. It does not use the zarr library, which reads a
+missing chunk as zeros, which are water, and takes five times as long for a patch.
 
 Source: the Zarr core specification version 3, and its codecs ``sharding_indexed``, ``blosc``, ``crc32c``.
 """
@@ -18,10 +18,10 @@ import numpy as np
 
 from hilum.errors import FormatError, MissingInputError, UnsupportedError
 from hilum.io.files import HEADER_LIMIT, open_file
-from hilum.io.optional_packages import need
+from hilum.io.optional_packages import import_extra
 from hilum.io.volumes.blocks import check_packed, check_size
 from hilum.io.volumes.open_volumes import check_box
-from hilum.io.volumes.placement import TypedPlacement, check_placed, check_type, decode_placement, placed_geometry
+from hilum.io.volumes.placement import NOT_OURS, TypedPlacement, decode_placement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.volumes.open_volumes import Box
+    from hilum.io.volumes.open_volumes import Shape
+    from hilum.io.volumes.volume_file import VolumeHeader
 
 HEADER, ATTRIBUTE = "zarr.json", "hilum"
 
 ARRAY, SHARD = "0", "0/c/0/0/0"
-"""Where in the folder the array of full size lies, and its one file of chunks."""
+"""The array of full size in the folder, and its one file of chunks."""
 
 _TYPES = {"bool", *(f"{kind}{8 * n}" for n in (1, 2, 4, 8) for kind in ("int", "uint")), "float32", "float64"}
 
@@ -72,8 +73,8 @@ class _Array(msgspec.Struct, frozen=True):
     storage_transformers: list[Any] = []
 
 
-def read_zarr_placement(path: Path) -> TypedPlacement:
-    """Read where a .zarr folder puts its voxels; zarr is not needed.
+def read_zarr_header(path: Path) -> VolumeHeader:
+    """Read the geometry of a .zarr folder; zarr is not needed.
 
     Parameters
     ----------
@@ -82,22 +83,18 @@ def read_zarr_placement(path: Path) -> TypedPlacement:
 
     Returns
     -------
-    TypedPlacement
+    VolumeHeader
 
     Raises
     ------
-    FormatError, MissingInputError, UnsupportedError
-        If the folder is none of ours, or damaged.
+    FormatError, GeometryError, MissingInputError, UnsupportedError
+        If the folder is damaged, or was not written by hilum.
     """
-    group = _decode(path, HEADER, _Group)
-    if not isinstance(found := group.attributes.get(ATTRIBUTE), dict):
-        raise UnsupportedError("is not one that hilum wrote: it does not say how it lies", where=path,
-                               do="give the scan it was made from", code="not-ours")  # fmt: skip
-    return decode_placement(found, where=path, kind=TypedPlacement)
+    return _read_placement(path).to_header(where=path)
 
 
 class OpenZarr:
-    """A .zarr folder that is open for reading: what `hilum.io.volumes.open_volumes.OpenVolume` says.
+    """A .zarr folder as an `hilum.io.volumes.open_volumes.OpenVolume`.
 
     Parameters
     ----------
@@ -114,57 +111,57 @@ class OpenZarr:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.placement = read_zarr_placement(path)
-        self.geometry = placed_geometry(self.placement, where=path)
-        need("zarr")
+        placement = _read_placement(path)
+        self.header = placement.to_header(where=path)
+        self.geometry = self.header.geometry
+        import_extra("zarr")
         header = _decode(path, f"{ARRAY}/{HEADER}", _Array)
-        self.shape: Box = header.shape
+        self.shape: Shape = header.shape
         self.dtype, self._edges = _form(header, path / ARRAY / HEADER)
-        check_type(self.placement, self.dtype, where=path)
-        check_placed(self.placement, self.shape, self.dtype, where=path)
+        placement.check(self.shape, self.dtype, where=path)
         self._chunk_bytes = math.prod(self._edges) * self.dtype.itemsize
         self._counts = tuple(-(-n // c) for n, c in zip(self.shape, self._edges, strict=True))
         with open_file(_inside(path, SHARD)) as handle:
-            there = os.fstat(handle.fileno()).st_size
-            check_packed(check_size(math.prod(self.shape), self.dtype, where=path), there, where=path)
-            if there < 16 * math.prod(self._counts) + _CHECK:
+            file_size = os.fstat(handle.fileno()).st_size
+            check_packed(check_size(self.shape, self.dtype, where=path), file_size, where=path)
+            if file_size < 16 * math.prod(self._counts) + _CHECK:
                 raise FormatError(f"{SHARD} ends early", where=path, do="copy or write it again", code="truncated")
             self._bytes = np.memmap(handle, np.uint8, "r")
         self._index = self._read_index()
 
     def read(self, start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
-        """Copy a box; only the chunks that it touches are unpacked, each held against its checksum."""
+        """Copy a box; only the chunks that it overlaps are unpacked, and their checksums verified."""
         check_box(self.shape, start, size)
-        found = np.empty(tuple(size), self.dtype)
+        box = np.empty(tuple(size), self.dtype)
         chunk = np.empty(self._edges, self.dtype)
-        for place, source, target in _pieces(start, size, self._edges):
-            self._unpack(place, chunk)
-            found[target] = chunk[source]
-        return found
+        for index, source, target in _overlaps(start, size, self._edges):
+            self._unpack(index, chunk)
+            box[target] = chunk[source]
+        return box
 
-    def _unpack(self, place: Box, chunk: NDArray[Any]) -> None:
+    def _unpack(self, index: Shape, chunk: NDArray[Any]) -> None:
         from google_crc32c import value as crc32c
         from numcodecs import blosc
 
-        offset, length = self._index[place]
+        offset, length = self._index[index]
         packed = self._bytes[offset : offset + length].tobytes()
         body, check = packed[:-_CHECK], packed[-_CHECK:]
         if crc32c(body) != int.from_bytes(check, "little"):
-            raise _damaged(self.path, f"chunk {place} of {SHARD} does not match its checksum")
+            raise _damaged(self.path, f"chunk {index} of {SHARD} does not match its checksum")
         try:
-            # The lengths that Blosc's own header declares, before it is let at our memory.
+            # Check the lengths in Blosc's own header before it writes to our memory.
             if int.from_bytes(body[4:8], "little") != chunk.nbytes or int.from_bytes(body[12:16], "little") != len(
                 body
             ):
-                raise _damaged(self.path, f"chunk {place} of {SHARD} is not of the size that {HEADER} says")
+                raise _damaged(self.path, f"chunk {index} of {SHARD} is not of the size that {HEADER} says")
             blosc.decompress(body, chunk)
         except (RuntimeError, ValueError) as problem:
             if isinstance(problem, FormatError):
                 raise
-            raise _damaged(self.path, f"chunk {place} of {SHARD} cannot be unpacked: {problem}") from problem
+            raise _damaged(self.path, f"chunk {index} of {SHARD} cannot be unpacked: {problem}") from problem
 
     def _read_index(self) -> NDArray[np.int64]:
-        """Offset and length of every chunk, all of them there."""
+        """Offset and length of every chunk; refuse the file if one is missing."""
         from google_crc32c import value as crc32c
 
         tail = self._bytes[-(16 * math.prod(self._counts) + _CHECK) :].tobytes()
@@ -179,10 +176,10 @@ class OpenZarr:
         return index.astype(np.int64)
 
 
-def _pieces(
-    start: Sequence[int], size: Sequence[int], edges: Box
-) -> Iterator[tuple[Box, tuple[slice, ...], tuple[slice, ...]]]:
-    """The chunks that a box touches, what of each belongs to it, and where in it that goes."""
+def _overlaps(
+    start: Sequence[int], size: Sequence[int], edges: Shape
+) -> Iterator[tuple[Shape, tuple[slice, ...], tuple[slice, ...]]]:
+    """For each chunk that a box overlaps: its index, the overlap within the chunk, the overlap within the box."""
     axes = []
     for a, n, c in zip(start, size, edges, strict=True):
         spans = ((k, max(a, k * c), min(a + n, (k + 1) * c)) for k in range(a // c, (a + n - 1) // c + 1))
@@ -191,8 +188,8 @@ def _pieces(
         yield (z[0], y[0], x[0]), (z[1], y[1], x[1]), (z[2], y[2], x[2])
 
 
-def _form(header: _Array, where: Path) -> tuple[np.dtype[Any], Box]:
-    """Type and chunk edges of an array in the one form that we write."""
+def _form(header: _Array, where: Path) -> tuple[np.dtype[Any], Shape]:
+    """Type and chunk edges of an array in the form that we write; refuse any other form."""
     if header.data_type not in _TYPES:
         raise UnsupportedError(f"holds {header.data_type[:40]}, expected numbers", where=where)
     if min(header.shape) < 1:
@@ -201,7 +198,7 @@ def _form(header: _Array, where: Path) -> tuple[np.dtype[Any], Box]:
         (sharding,) = header.codecs
         inner = msgspec.convert(sharding.configuration["codecs"], list[_Named])
         index = msgspec.convert(sharding.configuration["index_codecs"], list[_Named])
-        place = sharding.configuration.get("index_location", "end")
+        location = sharding.configuration.get("index_location", "end")
         edges = msgspec.convert(sharding.configuration["chunk_shape"], tuple[int, int, int])
         outer = msgspec.convert(header.chunk_grid.configuration["chunk_shape"], tuple[int, int, int])
     except (ValueError, KeyError, msgspec.ValidationError) as problem:
@@ -210,7 +207,7 @@ def _form(header: _Array, where: Path) -> tuple[np.dtype[Any], Box]:
     endian = {codec.configuration.get("endian", "little") for codec in (*inner, *index)}
     usual = ["sharding_indexed", "bytes", "blosc", "crc32c", "bytes", "crc32c"]
     keys = header.chunk_key_encoding
-    if names != usual or endian != {"little"} or place != "end" or header.storage_transformers:
+    if names != usual or endian != {"little"} or location != "end" or header.storage_transformers:
         raise _other_form(where)
     if header.chunk_grid.name != "regular" or keys.name != "default" or keys.configuration.get("separator") != "/":
         raise _other_form(where)
@@ -220,6 +217,13 @@ def _form(header: _Array, where: Path) -> tuple[np.dtype[Any], Box]:
     if any(o != -(-n // c) * c for o, n, c in zip(outer, header.shape, edges, strict=True)):
         raise _other_form(where)
     return dtype, edges
+
+
+def _read_placement(path: Path) -> TypedPlacement:
+    attribute = _decode(path, HEADER, _Group).attributes.get(ATTRIBUTE)
+    if not isinstance(attribute, dict):
+        raise UnsupportedError(NOT_OURS, where=path, do="give the scan it was made from", code="not-ours")
+    return decode_placement(attribute, TypedPlacement, where=path)
 
 
 def _decode(root: Path, name: str, kind: type[_T]) -> _T:
@@ -234,12 +238,12 @@ def _decode(root: Path, name: str, kind: type[_T]) -> _T:
 
 
 def _inside(root: Path, name: str) -> Path:
-    """The path of a file in a store, none of its steps a link that could lead elsewhere."""
+    """The path of a file in a store; refuse links, which could lead out of it."""
     path = root
     for part in name.split("/"):
         path /= part
         if path.is_symlink():
-            raise FormatError(f"{name} leads over a link", where=root, do="give the folder itself", code="path")
+            raise FormatError(f"{name} leads over a link", where=root, do="give a folder without links", code="path")
     if not path.exists():
         raise MissingInputError(f"{name} is missing", where=root, do="copy or write it again")
     return path

@@ -8,12 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.errors import FormatError, GeometryError
-from hilum.geometry import Geometry
 from hilum.io.uids import series_name
 from hilum.io.volumes.header_geometry import geometry_from_steps
-from hilum.io.volumes.volume_file import to_hu, to_mask
+from hilum.io.volumes.volume_file import convert_to_hu
 from hilum.testing import assert_same_geometry, geometries
-from hilum.volume import Volume
 
 HERE = Path("scan.nii")
 EDGES = [-3024, -1025, -1024, -1023, 0, 3071, 32766, 32767, 32768, 63536]
@@ -33,7 +31,7 @@ def test_every_type_saturates_as_exact_arithmetic_does(dtype):
     kind = np.dtype(dtype)
     limits = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
     values = line([v for v in EDGES if limits.min <= v <= limits.max] + [limits.min, limits.max], dtype)
-    hu, notes = to_hu(values.copy(), where=HERE)
+    hu, notes = convert_to_hu(values.copy(), where=HERE)
     assert hu.dtype == np.dtype(np.int16)
     assert hu.ravel().tolist() == [exact(v) for v in values.ravel()]
     assert {n.code for n in notes} == {
@@ -49,17 +47,17 @@ def test_every_type_saturates_as_exact_arithmetic_does(dtype):
 @settings(max_examples=100)
 def test_scaling_is_rounded_once(values, slope, intercept):
     array = line([round(v * 4) / 4 for v in values], "f8")
-    hu, _ = to_hu(array, slope=slope, intercept=intercept, where=HERE)
+    hu, _ = convert_to_hu(array, slope=slope, intercept=intercept, where=HERE)
     assert hu.ravel().tolist() == [exact(v * slope + intercept) for v in array.ravel().tolist()]
 
 
 def test_halves_go_to_the_even_neighbor():
-    assert to_hu(line([0.5, 1.5, 2.5, -0.5, -1.5], "f4"), where=HERE)[0].ravel().tolist() == [0, 2, 2, 0, -2]
+    assert convert_to_hu(line([0.5, 1.5, 2.5, -0.5, -1.5], "f4"), where=HERE)[0].ravel().tolist() == [0, 2, 2, 0, -2]
 
 
 def test_notes_count_voxels_over_all_slabs(monkeypatch):
     monkeypatch.setattr("hilum.io.volumes.volume_file._SLAB_VOXELS", 2)
-    hu, notes = to_hu(line([np.nan, -2000, 40000, 1, -3000, np.nan, np.nan], "f4"), where=HERE)
+    hu, notes = convert_to_hu(line([np.nan, -2000, 40000, 1, -3000, np.nan, np.nan], "f4"), where=HERE)
     assert hu.ravel().tolist() == [-1024, -1024, 32767, 1, -1024, -1024, -1024]
     assert [(n.code, n.text.split()[0]) for n in notes] == [
         ("padding-to-air", "2"),
@@ -71,34 +69,22 @@ def test_notes_count_voxels_over_all_slabs(monkeypatch):
 @pytest.mark.parametrize(("value", "slope"), [(np.inf, 1.0), (-np.inf, 1.0), (1e308, 100.0)])
 def test_infinity_is_refused(value, slope):
     with pytest.raises(FormatError, match="infinite"):
-        to_hu(line([0, value], "f8"), slope=slope, where=HERE)
+        convert_to_hu(line([0, value], "f8"), slope=slope, where=HERE)
 
 
 @pytest.mark.parametrize("dtype", ["c8", "U1", "?"])
 def test_what_is_no_number_is_refused(dtype):
     with pytest.raises(FormatError, match="no Hounsfield units"):
-        to_hu(line([0, 1], dtype), where=HERE)
+        convert_to_hu(line([0, 1], dtype), where=HERE)
 
 
 def test_fresh_int16_is_used_in_place_and_what_is_not_ours_is_left_alone():
     fresh = line([-2000, 5], "i2")
-    assert np.shares_memory(to_hu(fresh, where=HERE)[0], fresh)
+    assert np.shares_memory(convert_to_hu(fresh, where=HERE)[0], fresh)
     kept = line([-2000, 5], "i2")
     kept.flags.writeable = False
-    assert to_hu(kept, where=HERE)[0].ravel().tolist() == [-1024, 5]
+    assert convert_to_hu(kept, where=HERE)[0].ravel().tolist() == [-1024, 5]
     assert kept.ravel().tolist() == [-2000, 5]
-
-
-@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "f4", "?"])
-def test_whole_numbers_are_labels(dtype):
-    volume = Volume(line([0, 1, 1, 0], dtype), Geometry((4, 1, 1), (1, 1, 1)))
-    assert to_mask(volume, where=HERE).array.ravel().tolist() == [0, 1, 1, 0]
-
-
-@pytest.mark.parametrize(("value", "dtype"), [(-1, "i2"), (256, "i2"), (0.5, "f4"), (np.nan, "f4"), (1, "c8")])
-def test_other_numbers_are_none(value, dtype):
-    with pytest.raises(FormatError):
-        to_mask(Volume(line([0, value], dtype), Geometry((2, 1, 1), (1, 1, 1))), where=HERE)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,220 @@
+"""Read a scan from a path of any format, give it its annotations, and write a volume."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
+from hilum.io.files import path_exists
+from hilum.io.uids import is_uid
+from hilum.io.unreadable import not_downloaded
+from hilum.io.volumes.formats import FORMATS, check_output, is_volume, suffix_of
+from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hilum.scan import Scan
+    from hilum.volume import Volume
+
+_NO_SCAN = {".csv", ".gz", ".jpeg", ".jpg", ".json", ".png", ".raw", ".tar", ".toml", ".txt", ".xml", ".zip", ".zraw"}
+"""Suffixes of files that are refused at once, without an attempt to read them as DICOM."""
+
+
+def read(
+    path: str | Path,
+    *,
+    series: str = "",
+    annotations: str | Path | None = None,
+    series_uid: str = "",
+    max_gap_mm: float | None = None,
+    slice_spacing_mm: float | None = None,
+) -> Scan:
+    """Read one CT scan of any format into Hounsfield units, with its geometry.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder with a DICOM series (searched with its subfolders), one DICOM file, or a ``.mhd``, ``.mha``,
+        ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.nhdr`` file; or a ``.npy``, ``.b2nd`` or ``.zarr`` that hilum wrote.
+    series : str
+        The Series Instance UID to read from a folder with several. By default the largest chest-like CT series is
+        read, and a note names the choice.
+    annotations : str or Path, optional
+        A LUNA16 ``annotations.csv``, whose rows of this series become the scan's nodules, or a LIDC-IDRI reading in
+        ``.xml``, whose outlines do. A table without rows of this series is searched for rows that name its file or
+        folder; without such rows the scan stays without annotations. A note reports either case.
+    series_uid : str
+        The scan's series UID, where its file does not state it or the annotations use another one.
+    max_gap_mm : float, optional
+        The largest distance between the neighbors of missing or damaged DICOM slices. The slices between them are
+        interpolated linearly, with a note. 0 refuses every gap; the default is the limit of the recipe ``default``.
+    slice_spacing_mm : float, optional
+        For a DICOM series without positions: the distance from one InstanceNumber to the next, negative where
+        they count from head to feet. A note says that order and positions were stated, not read.
+
+    Returns
+    -------
+    Scan
+        ``scan.ct`` is int16 HU on the scan's own grid; ``scan.notes`` lists what was odd.
+
+    Raises
+    ------
+    InputError
+        If the path does not exist, contains nothing readable, or the scan cannot be trusted: one line with the
+        reason and the next step. `MissingInputError`, `FormatError`, `UnsupportedError`, `SeriesError`,
+        `GeometryError` and `AnnotationError` are subclasses.
+    """
+    path = Path(path)
+    if not path_exists(path):
+        if os.path.islink(path):  # noqa: PTH114 - Path.is_link raises for a name with a null byte
+            raise not_downloaded(path, [path.name])
+        raise MissingInputError("there is no such file or folder", where=path, do="check the path")
+    if not is_volume(path):
+        scan = _read_dicom(path, series=series, max_gap_mm=max_gap_mm, slice_spacing_mm=slice_spacing_mm)
+    elif series:
+        raise InputError("only a DICOM folder has several series", where=path, do="leave the series out")
+    elif slice_spacing_mm is not None:
+        what = "a slice spacing can be stated for a DICOM series only"
+        raise InputError(what, where=path, do="leave it out: the header states the spacing", code="option")
+    else:
+        scan = FORMATS[suffix_of(path)].read(path).to_scan(path)
+    notes = (*scan.notes, *note_implausible_size(scan.ct.geometry), *note_implausible_values(scan.ct))
+    scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
+    if annotations is None:
+        return scan
+    return annotate(scan, annotations, names=() if series_uid else scan_names(path))
+
+
+def check_is_ct(scan: Scan, path: Path) -> Scan:
+    """Refuse a scan whose values cannot be Hounsfield units: a label map, gray values of a screen, a normalized scan.
+
+    `read` only adds a note to such a scan, so that a mask can be viewed.
+
+    Parameters
+    ----------
+    scan : Scan
+    path : Path
+        Where `read` found it.
+
+    Returns
+    -------
+    Scan
+        The same.
+
+    Raises
+    ------
+    UnsupportedError
+    """
+    if cause := why_not_hu(scan.ct):
+        what = f"these are no Hounsfield units: {cause}"
+        raise UnsupportedError(what, where=path, do="give the CT that it was made from", code="not-hu")
+    return scan
+
+
+def scan_names(path: Path) -> tuple[str, ...]:
+    """The names under which a table without series UIDs may list the scan at a path.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    tuple of str
+        For a volume file its name without the suffix, and the name of its folder; else the name of the folder.
+    """
+    path = path.absolute()
+    suffix = suffix_of(path) if is_volume(path) else ""
+    return (path.name[: -len(suffix)], path.parent.name) if suffix else (path.name,)
+
+
+def annotate(scan: Scan, annotations: str | Path, *, names: Sequence[str] = ()) -> Scan:
+    """Give a scan the nodules that an annotation file lists for it.
+
+    Parameters
+    ----------
+    scan : Scan
+        On its own grid, as `read` returns it.
+    annotations : str or Path
+        A LUNA16 ``annotations.csv``, or a LIDC-IDRI reading in ``.xml``.
+    names : sequence of str
+        Other names of the scan, for a table without a row of its series UID.
+
+    Returns
+    -------
+    Scan
+        With its nodules, in world millimetres, and a note for everything odd. A scan without a row in a table only
+        gets a note: nobody may have looked at it.
+
+    Raises
+    ------
+    AnnotationError, MissingInputError, UnsupportedError
+        If the file is missing, of an unknown format, or cannot be trusted.
+    """
+    path = Path(annotations)
+    if not path.is_file():
+        raise MissingInputError("there is no such annotation file", where=path, do="check the path")
+    suffix = suffix_of(path)
+    if suffix == ".csv":
+        from hilum.io.annotations.luna import read_annotations
+
+        nodules, notes = read_annotations(path, series_uid=scan.series_uid, names=names)
+        if nodules is None:
+            return replace(scan, notes=(*scan.notes, *notes))
+    elif suffix == ".xml":
+        if not is_uid(scan.series_uid) and not scan.slice_uids:
+            known = one_line(scan.series_uid, limit=40)
+            what = f"a reading belongs to a series UID, and the scan is only known as {known!r}"
+            do = "give the DICOM series, or name the file by its UID (hilum nodules: --series-uid)"
+            raise AnnotationError(what, where=path, do=do)
+        from hilum.io.annotations.lidc import read_lidc
+
+        nodules, notes = read_lidc(path, scan=scan)
+    else:
+        what = "annotations are read from a LUNA16 .csv or a LIDC-IDRI .xml"
+        raise UnsupportedError(what, where=path, do="give one of them")
+    return replace(scan, nodules=nodules, annotated=True, notes=(*scan.notes, *notes))
+
+
+def write(volume: Volume, path: str | Path, *, series_uid: str = "") -> None:
+    """Write a volume or mask with its geometry; the file appears only when it is complete.
+
+    Parameters
+    ----------
+    volume : Volume or Mask
+    path : str or Path
+        Ends in ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``, ``.mhd`` (its voxels go to a ``.raw`` of the same name),
+        ``.npy`` (its geometry goes to a ``.json`` of the same name), ``.b2nd`` or ``.zarr`` (a folder).
+    series_uid : str
+        The Series Instance UID, stored in the header: `read` names the scan by it and finds its annotations.
+
+    Raises
+    ------
+    UnsupportedError
+        If the suffix is not one of these.
+    OutputError
+        If the file cannot be written.
+    InputError
+        If the format needs a package that is not installed.
+    """
+    path = Path(path)
+    check_output(path)(volume, path, series_uid=series_uid)
+
+
+def _read_dicom(path: Path, **options: Any) -> Scan:
+    from hilum.io.dicom.reader import read_dicom  # late: a volume file does not need it
+
+    suffix = suffix_of(path)
+    if path.is_file() and suffix in _NO_SCAN:
+        raise UnsupportedError(
+            f"a {suffix} file is not a scan that hilum reads",
+            where=path,
+            do="give a DICOM folder, .mhd, .mha, .nii or .nrrd",
+        )
+    if not path.is_dir() and not path.is_file():
+        raise FormatError("neither a file nor a folder", where=path, do="give a DICOM folder or a volume file")
+    return read_dicom(path, **options)
