@@ -140,7 +140,7 @@ def _content(path: Path) -> bytes:
     except OSError as problem:
         raise InputError(f"cannot be read: {problem.strerror}", where=path, code="onnx") from None
     if not content:
-        raise InputError(f"{size} bytes are no model", where=path, do="give an ONNX file", code="onnx")
+        raise InputError(f"a file of {size} bytes is not a model", where=path, do="give an ONNX file", code="onnx")
     return content
 
 
@@ -153,17 +153,17 @@ def _load(path: Path, workers: int) -> _Model:
             "a model needs onnxruntime, which is not installed", do="pip install 'hilum[dl]'", code="no-onnxruntime"
         ) from None
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # its own words would go to stderr beside ours
+    options.log_severity_level = 4  # onnxruntime must not write to stderr
     options.intra_op_num_threads = count_workers(workers)
     options.inter_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as problem:  # noqa: BLE001 - it raises many kinds, none of them public
-        raise InputError(f"no model: {one_line(problem, limit=120)}", where=path, code="onnx") from None
+        raise InputError(f"not a model: {one_line(problem, limit=120)}", where=path, code="onnx") from None
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or not outputs or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
-        found = "; ".join(f"{part.type} {part.shape}" for part in inputs)
-        raise _unfit(path, f"inputs are {found or 'none'}, expected one, tensor(float) [n, 1, {SIDE}, {SIDE}]")
+        listed = "; ".join(f"{part.type} {part.shape}" for part in inputs)
+        raise _unfit(path, f"inputs are {listed or 'none'}, expected one, tensor(float) [n, 1, {SIDE}, {SIDE}]")
     batch, channels, rows, columns = (
         size if isinstance(size, int) and size > 0 else usual
         for size, usual in zip(inputs[0].shape, (BATCH, 1, SIDE, SIDE), strict=True)
@@ -175,14 +175,14 @@ def _load(path: Path, workers: int) -> _Model:
 
 def _run(model: _Model, planes: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The label with the highest score in every pixel, shape (batch, rows, columns)."""
-    wanted = (model.batch, LABELS, model.rows, model.columns)
+    expected = (model.batch, LABELS, model.rows, model.columns)
     try:
         scores = model.session.run([model.session.get_outputs()[0].name], {model.name: planes})[0]
     except Exception as problem:  # noqa: BLE001 - as above
         raise InputError(f"the model failed: {one_line(problem, limit=120)}", where=model.path, code="onnx") from None
-    if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f" or scores.shape != wanted:
-        found = f"{scores.dtype} {scores.shape}" if isinstance(scores, np.ndarray) else type(scores).__name__
-        raise _unfit(model.path, f"its output is {found}, expected float {wanted}")
+    if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f" or scores.shape != expected:
+        actual = f"{scores.dtype} {scores.shape}" if isinstance(scores, np.ndarray) else type(scores).__name__
+        raise _unfit(model.path, f"its output is {actual}, expected float {expected}")
     if not np.isfinite(scores).all():
         raise _unfit(model.path, "its output has values that are not finite")
     labels: NDArray[np.uint8] = scores.argmax(axis=1).astype(np.uint8)

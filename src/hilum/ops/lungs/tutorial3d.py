@@ -48,24 +48,25 @@ def largest_pocket(hu: NDArray[np.int16], *, fill: bool, sides: bool = False, wo
         1 in the lungs; the tutorial does not separate right and left.
     """
     air = bits.at_most(hu, TUTORIAL_AIR_MAX_HU, workers=workers)
-    pockets = labeling.find_components(air, corners=True, workers=workers)
-    wanted = np.ones(pockets.number, np.bool_)
+    components = labeling.find_components(air, corners=True, workers=workers)
+    selected = np.ones(components.number, np.bool_)
     if sides:
-        wanted &= ~labeling.touching_sides(pockets)
+        selected &= ~labeling.touching_sides(components)
     elif air.words[0, 0, 0] & np.uint64(1):
-        wanted[0] = False  # components are numbered in raster order
+        selected[0] = False  # components are numbered in raster order
     if fill:
-        inside = _without_largest_solid(selection.select(pockets, wanted, workers=workers), workers=workers)
-        pockets = labeling.find_components(inside, corners=True, workers=workers)
-        wanted = np.ones(pockets.number, np.bool_)
-    voxels = labeling.sizes(pockets) * wanted
-    wanted[:] = False
+        inside = _without_largest_solid(selection.select(components, selected, workers=workers), workers=workers)
+        components = labeling.find_components(inside, corners=True, workers=workers)
+        selected = np.ones(components.number, np.bool_)
+    voxels = labeling.sizes(components) * selected
+    selected[:] = False
     if voxels.any():
-        wanted[np.argmax(voxels)] = True
-    return bits.unpack(selection.select(pockets, wanted, workers=workers), workers=workers).view(np.uint8)
+        selected[np.argmax(voxels)] = True
+    return bits.unpack(selection.select(components, selected, workers=workers), workers=workers).view(np.uint8)
 
 
-def _without_largest_solid(pockets: BitMask, *, workers: int) -> BitMask:
-    solid = labeling.find_components(~pockets, corners=True, planes=True, workers=workers)
+def _without_largest_solid(air: BitMask, *, workers: int) -> BitMask:
+    """All voxels except the largest solid component of each plane."""
+    solid = labeling.find_components(~air, corners=True, planes=True, workers=workers)
     first = selection.largest_by_plane(solid, keep=1)
     return ~selection.select(solid, first, workers=workers)

@@ -177,8 +177,8 @@ def _chest(counted: MaskStats, ct: Volume, factors: Shape) -> _Chest:
     order, flips = body_axes(ct.geometry)
     step = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
     hu = np.ascontiguousarray(counted.hu.transpose(order)[step])
-    shares = (counted.right, counted.inside, counted.missed)
-    right, inside, missed = (np.ascontiguousarray(part.transpose(order)[step]) for part in shares)
+    fractions = (counted.right, counted.inside, counted.missed)
+    right, inside, missed = (np.ascontiguousarray(part.transpose(order)[step]) for part in fractions)
     axis_size = cell_size(ct.spacing, factors)
     size = (axis_size[order[0]], axis_size[order[1]], axis_size[order[2]])
     shape: Shape = hu.shape
