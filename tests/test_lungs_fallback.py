@@ -77,7 +77,7 @@ def test_a_lost_lung_is_found_again_and_told(chest):
     assert kept.figures["lung_score"] < ALARM_BELOW
 
 
-def test_every_rung_is_a_mask_on_the_scans_own_grid(chest):
+def test_every_fallback_is_a_mask_on_the_scans_own_grid(chest):
     segment = partial(segment_lungs, method="hilum")
     for name, fallback in FALLBACKS.items():
         mask = fallback(chest.scan.ct, segment, 0)

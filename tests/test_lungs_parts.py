@@ -197,7 +197,7 @@ def test_consolidation_before_the_ribs_is_found_and_fluid_is_not():
     assert dense_share(-850)[0] == 0
 
 
-def test_haze_is_found_wherever_it_hangs_together_with_the_lung():
+def test_ground_glass_that_is_connected_with_the_lung_is_dense_lung():
     inside, outside = dense_share(-280)
     assert inside > 0.9
     assert outside < 0.01

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hilum.phantom.shapes import Sampler, ellipse, ellipsoid, smooth_min
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,9 +26,6 @@ PATIENT_CENTER: Vector = (4.0, -17.0, -148.0)
 
 FIELD_OF_VIEW_MM = 384.0
 """Diameter of the circle around the patient's center; voxels outside it are padding."""
-
-RIGHT, LEFT = 1, 2
-"""Labels of the lungs; the right lung lies at smaller x."""
 
 JUNCTION_MM = 1.5
 """Thickness of the anterior junction line, where the lungs almost touch in front of the great vessels."""
@@ -167,9 +165,9 @@ def diaphragm(points: Points, build: BodyBuild) -> tuple[Floats, Floats]:
     """
     x, y, z = points
     domes = []
-    for side, height, middle in ((RIGHT, build.right_dome, -54.0), (LEFT, build.left_dome, 60.0)):
+    for side, height, middle in ((RIGHT_LUNG, build.right_dome, -54.0), (LEFT_LUNG, build.left_dome, 60.0)):
         u = (x - np.float32(middle)) / np.float32(66)
-        v = (y - np.float32(-8 if side == RIGHT else -4)) / np.float32(80)
+        v = (y - np.float32(-8 if side == RIGHT_LUNG else -4)) / np.float32(80)
         roof = np.float32(height) - np.float32(58) * (u * u + v * v)
         domes.append((roof, np.sqrt(1 + (np.float32(116 / 66) * u) ** 2 + (np.float32(116 / 80) * v) ** 2)))
     is_right = x < np.float32(build.junction)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from hilum.errors import InputError
-from hilum.phantom.anatomy import LEFT, RIGHT, BodyBuild, draw_body_build, lung_depths, mediastinum, thorax
+from hilum.phantom.anatomy import BodyBuild, draw_body_build, lung_depths, mediastinum, thorax
 from hilum.phantom.disease import Disease, disease_distance
 from hilum.phantom.shapes import Tubes
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,8 +34,8 @@ _TIP_MM = 0.65  # radius of the last branches
 _MURRAY_EXPONENT = 2.3  # r^2.3 of a vessel is the sum of r^2.3 of its branches
 _BRANCH_POINTS = 420  # of one tree; each lung has an arterial and a venous tree
 _ROOTS: dict[int, tuple[Vector, Vector]] = {
-    RIGHT: ((-20.0, 6.0, 2.0), (-20.0, 20.0, -22.0)),
-    LEFT: ((24.0, 10.0, 6.0), (24.0, 22.0, -20.0)),
+    RIGHT_LUNG: ((-20.0, 6.0, 2.0), (-20.0, 20.0, -22.0)),
+    LEFT_LUNG: ((24.0, 10.0, 6.0), (24.0, 22.0, -20.0)),
 }
 
 # Trachea, main and lobar bronchi: start, stop, radius of the lumen at both ends.
@@ -165,7 +166,7 @@ def _draw_vessel_tree(random: np.random.Generator, build: BodyBuild, side: int, 
     """Connect random points, from the root outwards, to the nearest part of the tree; Murray's law gives the radii."""
     points = _lung_points(random, build, 4000, depth=3.0)
     right, left = lung_depths(_columns(points), build)
-    points = points[(right if side == RIGHT else left) < 0][:_BRANCH_POINTS]
+    points = points[(right if side == RIGHT_LUNG else left) < 0][:_BRANCH_POINTS]
     points = points[np.argsort(np.linalg.norm(points - root, axis=1))]
     tree = np.concatenate([[root], points])
     length = np.zeros(len(tree))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hilum.phantom.anatomy import LEFT, RIB_CAGE_MM, RIGHT, diaphragm, lung_sides, mediastinum, thorax
+from hilum.phantom.anatomy import RIB_CAGE_MM, diaphragm, lung_sides, mediastinum, thorax
 from hilum.phantom.lungs import (
     ROOM_AIR_HU,
     Slab,
@@ -28,6 +28,7 @@ from hilum.phantom.lungs import (
     tubes_in_slab,
 )
 from hilum.phantom.shapes import Tubes, blend, ellipse, ellipsoid, fill, voxel_fraction, width_along
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
 if TYPE_CHECKING:
     from hilum.geometry import Vector
@@ -172,7 +173,7 @@ def _add_chest(sampler: Sampler, anatomy: Anatomy, disease: Disease, slab: Slab)
     fraction = slab.lung_fraction[inner]
     fraction += voxel_fraction(right, 1.0) + voxel_fraction(left, 1.0)
     add_lung_tissue(points, anatomy, disease, hu, fraction)
-    slab.lungs[inner] = np.where(right < 0, np.uint8(RIGHT), np.where(left < 0, np.uint8(LEFT), np.uint8(0)))
+    slab.lungs[inner] = np.where(right < 0, np.uint8(RIGHT_LUNG), np.where(left < 0, np.uint8(LEFT_LUNG), np.uint8(0)))
 
 
 def _add_ribs(anatomy: Anatomy, points: Points, cage: Floats, hu: Floats, across: float) -> None:
