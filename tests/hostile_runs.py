@@ -225,7 +225,7 @@ def look(run: Path) -> None:
         with contextlib.suppress(HilumError):
             source.thumbnail(number)
         with contextlib.suppress(HilumError):
-            source.shown(number)
+            source.open_scan(number)
 
 
 def again(inputs: str, out: str, recipe: str, overwrite: str) -> None:

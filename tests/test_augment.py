@@ -1,4 +1,4 @@
-"""Augmented patches: the whole volume's spline at the right place, boxes and world positions moved along."""
+"""Augmented patches: the volume's spline at the right positions, with their boxes and world positions."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ AIR = -1024.0
 ALL = Augment(flip="zyx", turn90=True, rotate_degrees=20, scale=(0.8, 1.2))
 
 
-def places(pose):
-    """Where each voxel of a patch is, (3, n, n, n): the definition of a pose, written out."""
+def positions(pose):
+    """Give the position of each voxel of a patch, shape (3, n, n, n), by the definition of a pose."""
     offset = np.indices((pose.size,) * 3) - (pose.size - 1) / 2
     return np.tensordot(np.array(pose.matrix), offset, 1) + np.array(pose.center)[:, None, None, None]
 
 
 def spline(array, pose, *, pad=40, order=3):
-    """The interpolating spline of scipy, in double precision, through the whole volume with air around."""
-    return at(coefficients(array, pad, order), places(pose) + pad, order=order)
+    """Evaluate scipy's interpolating spline, in double precision, of the volume padded with air."""
+    return at(coefficients(array, pad, order), positions(pose) + pad, order=order)
 
 
 def coefficients(array, pad=40, order=3):
-    """Those of the spline, to be made once for many places: most of the work."""
+    """Compute the coefficients of the spline, which is most of its work."""
     wide = np.pad(array.astype(np.float64), pad, constant_values=AIR)
     return ndimage.spline_filter(wide, order) if order > 1 else wide
 
@@ -47,7 +47,7 @@ def at(known, where, *, order=3):
 
 
 def nearest(array, pose):
-    index = np.floor(places(pose) + 0.5).astype(int)
+    index = np.floor(positions(pose) + 0.5).astype(int)
     inside = np.all((index >= 0) & (index < np.array(array.shape)[:, None, None, None]), axis=0)
     return np.where(inside, array[tuple(np.clip(index, 0, np.array(array.shape)[:, None, None, None] - 1))], 0)
 
@@ -70,7 +70,7 @@ def draw(seed, *, center, size, spacing=(2.0, 0.7, 0.7), augment=ALL):
     st.sampled_from([1, 2, 7, 16, 33]),
     st.sampled_from([np.int16, np.float32]),
 )
-def test_a_patch_is_the_whole_volumes_spline(seed, center, size, dtype):
+def test_a_patch_equals_the_spline_of_the_volume(seed, center, size, dtype):
     array = np.random.default_rng(seed).integers(-1024, 1500, (40, 60, 50)).astype(dtype)
     pose = draw(seed, center=center, size=size)
     want = spline(array, pose)
@@ -91,7 +91,7 @@ def test_a_patch_is_the_whole_volumes_spline(seed, center, size, dtype):
     st.sampled_from([1, 2, 7, 16, 33, 70]),
     st.sampled_from([np.int16, np.float32]),
 )
-def test_a_linear_patch_lies_between_its_eight_voxels(seed, center, size, dtype):
+def test_a_linear_value_is_between_its_eight_voxels(seed, center, size, dtype):
     array = np.random.default_rng(seed).integers(-1024, 1500, (40, 60, 50)).astype(dtype)
     pose = draw(seed, center=center, size=size)
     want = spline(array, pose, order=1, pad=70)
@@ -102,7 +102,7 @@ def test_a_linear_patch_lies_between_its_eight_voxels(seed, center, size, dtype)
     assert size < 7 or np.abs(sampled(array, pose, order=1) - sampled(array, pose)).max() > 0.02 or not pose.resampled
 
 
-def test_items_are_sampled_by_the_order_asked_for(tmp_path):
+def test_items_are_interpolated_by_the_order_of_the_option(tmp_path):
     folder = make_run(tmp_path / "run")
     turns = {"rotate_degrees": 15, "scale": (0.9, 1.1)}
     cubic, linear, other = (
@@ -125,13 +125,13 @@ def test_patches_of_more_lanes_than_one_block(size):
         pose = augment.draw(
             hilum.Geometry((80, 90, 100), (1.0,) * 3), (40.2, 44.1, 51.7), size, np.random.default_rng(1)
         )
-        assert np.abs(sampled(array, pose) - at(known, places(pose) + 70)).max() < 0.1
+        assert np.abs(sampled(array, pose) - at(known, positions(pose) + 70)).max() < 0.1
         labels = (array > 1000).astype(np.uint8)
         assert np.array_equal(sample_labels(labels, labels.shape, cut_from(labels, 0), pose), nearest(labels, pose))
 
 
-def seen_beyond(margin, seed):
-    """How much of 4095 HU, which begin so many voxels beyond a patch's coefficients, its spline holds."""
+def effect_beyond(margin, seed):
+    """Measure the effect on a patch of 4095 HU that begin `margin` voxels beyond its coefficients."""
     generator = np.random.default_rng(seed)
     center = tuple((35 + generator.random(3)).tolist())
     augment = Augment(rotate_degrees=9 * (seed % 2), scale=(0.9, 1.1))
@@ -143,14 +143,14 @@ def seen_beyond(margin, seed):
     return np.abs(sampled(air, pose) - spline(bone, pose, pad=10)).max()
 
 
-def test_what_lies_beyond_the_margin_is_seen_by_less_than_half_a_hu():
-    assert max(seen_beyond(MARGIN, seed) for seed in range(8)) < 0.5
-    assert max(seen_beyond(MARGIN - 2, seed) for seed in range(8)) > 0.5  # so less would not do
+def test_voxels_beyond_the_margin_change_a_patch_by_less_than_half_a_hu():
+    assert max(effect_beyond(MARGIN, seed) for seed in range(8)) < 0.5
+    assert max(effect_beyond(MARGIN - 2, seed) for seed in range(8)) > 0.5  # so less would not do
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6), st.tuples(st.floats(-5, 45), st.floats(-5, 65), st.floats(-5, 55)))
-def test_labels_are_those_of_the_nearest_voxels(seed, center):
+def test_labels_come_from_the_nearest_voxels(seed, center):
     generator = np.random.default_rng(seed)
     labels = np.zeros((39, 61, 53), np.uint8)
     for label in range(1, 4):
@@ -164,12 +164,12 @@ def test_labels_are_those_of_the_nearest_voxels(seed, center):
 
 @pytest.mark.parametrize("size", [12, 16, 21])
 @pytest.mark.parametrize("seed", range(20))
-def test_flips_and_turns_alone_move_voxels_and_change_none(seed, size):
+def test_flips_and_rotations_by_90_degrees_do_not_change_values(seed, size):
     array = np.random.default_rng(seed).integers(-1024, 1500, (30, 40, 50)).astype(np.int16)
     center = tuple(corner + (size - 1) / 2 for corner in (6, 13, 18))
     pose = draw(seed, center=center, size=size, augment=Augment(flip="zyx", turn90=True))
     assert not pose.resampled
-    want = array[tuple(places(pose).astype(int))]
+    want = array[tuple(positions(pose).astype(int))]
     labels = (array % 5).astype(np.uint8)
     assert np.array_equal(sample_labels(labels, labels.shape, cut_from(labels, 0), pose), want % 5)
     for whole in (array, None):
@@ -187,7 +187,7 @@ def test_a_pose_about_no_axis_is_refused():
 
 
 @given(st.integers(0, 10**6))
-def test_a_pose_turns_by_the_angle_and_zooms_in_the_patient(seed):
+def test_a_pose_rotates_and_zooms_in_millimeters(seed):
     spacing = (2.0, 0.7, 0.7)
     pose = draw(seed, center=(20.0, 30.0, 25.0), size=8)
     metric = (
@@ -203,7 +203,7 @@ def test_a_pose_turns_by_the_angle_and_zooms_in_the_patient(seed):
 
 
 @given(st.integers(0, 10**6), st.tuples(*[st.floats(0, 30)] * 3), st.floats(2, 25))
-def test_a_box_holds_the_turned_sphere_and_no_more(seed, voxel, diameter):
+def test_a_box_bounds_the_rotated_sphere_exactly(seed, voxel, diameter):
     spacing = (2.0, 0.7, 0.7)
     pose = draw(seed, center=(15.0, 15.0, 15.0), size=32)
     which, boxes = patch_boxes(pose, spacing, np.array([voxel]), np.array([diameter]))
@@ -232,7 +232,7 @@ def same(one, two):
 
 
 @pytest.mark.parametrize("augment", [None, Augment(flip="x", turn90=True), ALL], ids=["plain", "flips", "all"])
-def test_items_keep_the_world(run, augment):
+def test_items_keep_their_world_positions(run, augment):
     data = PatchDataset(run, size=20, length=30, jitter_mm=2.0, augment=augment, seed=4)
     plain = PatchDataset(run, size=20, length=30, jitter_mm=2.0, seed=4)
     moved, known = 0, {}
@@ -267,7 +267,7 @@ def test_items_keep_the_world(run, augment):
     assert max(np.count_nonzero(item["box_nodules"]) for item in data) >= 1
 
 
-def test_seed_epoch_and_index_decide_with_augmentation(run):
+def test_seed_epoch_and_index_decide_the_augmentation(run):
     data = PatchDataset(run, size=12, length=12, jitter_mm=2.0, augment=ALL, window=(-1000, 400), seed=1)
     first = [data[k] for k in range(12)]
     again = pickle.loads(pickle.dumps(data))  # noqa: S301 - our own
@@ -279,7 +279,7 @@ def test_seed_epoch_and_index_decide_with_augmentation(run):
         assert same(batch, parts[number % 2][number // 2])
 
 
-def test_an_option_changes_nothing_that_another_draws(run):
+def test_an_option_does_not_change_the_draws_of_another(run):
     options = {"size": 12, "length": 20, "jitter_mm": 2.0}
     turns = PatchDataset(run, augment=Augment(rotate_degrees=10), **options)
     some = PatchDataset(run, augment=Augment(rotate_degrees=10, share=0.5), **options)
@@ -303,7 +303,7 @@ def test_options_out_of_range_are_refused(options, said):
         Augment(**options)
 
 
-def test_what_the_geometry_does_not_allow_is_refused(tmp_path):
+def test_augmentations_that_the_geometry_does_not_allow_are_refused(tmp_path):
     run = make_run(tmp_path / "run")  # pixels of 1 by 1.5 mm
     with pytest.raises(InputError, match=r"its pixels are 1 by 1.5 mm"):
         PatchDataset(run, size=16, jitter_mm=1.0, augment=Augment(turn90=True))

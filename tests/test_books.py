@@ -114,7 +114,7 @@ def test_prune_brings_the_books_in_order(inputs, out, capsys):
     assert {"missing", "unlisted"} <= faults(out)  # without the option all stays
     capsys.readouterr()
     assert run(inputs, out, *words, "--prune") == 0
-    assert "note: pruned: 2 lines of the ledger and 2 folders" in capsys.readouterr().err
+    assert "note: pruned: 2 ledger lines and 2 folders" in capsys.readouterr().err
     assert sorted(read_ledger(out)) == [gone, left]
     assert sorted(path.name for path in (out / "scans").iterdir()) == [gone, left]
     assert read_ledger(out)[gone].scan_sha256 == row.scan_sha256

@@ -694,11 +694,7 @@ def both_ways(root, name):
         file.seek(0)
         plain_header = read_plain_header(file.read(HEAD), size)
         slow = by_pydicom.headers_by_pydicom(file, name, 0, size)
-    quick = (
-        None
-        if plain_header is None
-        else [header_from(plain_header.fields, name, plain_header.syntax, plain_header.location)]
-    )
+    quick = None if plain_header is None else [header_from(name, *plain_header)]
     return quick, slow
 
 
@@ -737,7 +733,7 @@ def test_the_quick_walk_survives_any_bytes(junk, cut):
     meta = bytes(128) + b"DICM" + struct.pack("<HH2sH", 2, 0x10, b"UI", 18) + b"1.2.840.10008.1.2\0"
     head = meta + junk
     plain_header = read_plain_header(head[: len(meta) + cut], len(head))
-    assert plain_header is None or plain_header.location.present <= len(junk)
+    assert plain_header is None or plain_header[2].present <= len(junk)
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -751,7 +747,7 @@ def test_a_known_layout_reads_what_a_walk_reads(tmp_path, data):
     first = read_plain_header(head, len(whole))
     assert fast_header._layouts
     assert read_plain_header(head, len(whole)) == first
-    pixels = first.location.offset
+    pixels = first[2].offset
     changed = bytearray(head)
     for _ in range(data.draw(st.integers(1, 3))):
         changed[data.draw(st.integers(128, pixels - 1))] = data.draw(st.integers(0, 255))
@@ -764,7 +760,7 @@ def test_the_layouts_kept_are_few():
     meta = bytes(128) + b"DICM" + struct.pack("<HH2sH", 2, 0x10, b"UI", 18) + b"1.2.840.10008.1.2\0"
     for size in range(3 * fast_header._MOST_LAYOUTS):
         head = meta + struct.pack("<HHL", 0x7FE0, 0x10, size) + bytes(size)
-        assert read_plain_header(head, len(head)).location.length == size
+        assert read_plain_header(head, len(head))[2].length == size
         assert 0 < len(fast_header._layouts) <= fast_header._MOST_LAYOUTS
 
 

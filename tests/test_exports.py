@@ -1,4 +1,4 @@
-"""Exports, held against readers that are not ours: nibabel, SimpleITK, pydicom, highdicom, dciodvfy."""
+"""Exports, checked with other readers: nibabel, SimpleITK, pydicom, highdicom, dciodvfy."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def table(phantoms, path):
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
-    """Two DICOM series, one of them without a nodule; as LUNA16 they have folds."""
+    """Make runs of two DICOM series, one without a nodule; as LUNA16 they have folds."""
     folder = tmp_path_factory.mktemp("exports")
     both = [phantom(seed) for seed in (1, 2)]
     for number, one in enumerate(both):
@@ -113,7 +113,7 @@ def test_nnunet_has_the_geometry_and_the_classes_of_the_run(work, tmp_path, name
         assert np.array_equal(SimpleITK.GetArrayFromImage(image), read_stored(path, record, "ct").array)
 
 
-def test_nnunet_splits_hold_every_case_once_and_no_patient_twice(work, tmp_path):
+def test_nnunet_splits_have_every_case_once_and_keep_patients_together(work, tmp_path):
     made = write_nnunet(work / "NPY", tmp_path)
     splits = json.loads((made.folder / "splits_final.json").read_text())
     folds = {name: record.labels["patient_fold"] for name, (_, record) in scans_of(work / "NPY").items()}
@@ -125,7 +125,7 @@ def test_nnunet_splits_hold_every_case_once_and_no_patient_twice(work, tmp_path)
     assert not (write_nnunet(work / "RUN", tmp_path, number=2).folder / "splits_final.json").exists()
 
 
-def test_nnunet_replaces_only_what_is_its_own(work, tmp_path):
+def test_nnunet_replaces_only_hilums_own_export(work, tmp_path):
     made = write_nnunet(work / "RUN", tmp_path)
     with pytest.raises(OutputError, match="--overwrite"):
         write_nnunet(work / "RUN", tmp_path)
@@ -141,7 +141,7 @@ def test_nnunet_replaces_only_what_is_its_own(work, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["Dataset501_Hilum"]
 
 
-def test_nnunet_refuses_the_unit_range_and_scans_nobody_looked_at(work, tmp_path):
+def test_nnunet_refuses_the_unit_range_and_scans_without_annotations(work, tmp_path):
     coarse = recipe(tmp_path, ('output = "hu"', 'output = "unit"'))
     one = str(work / "dicom" / "s0")
     assert main(["run", one, "--recipe", str(coarse), "--out", str(tmp_path / "unit")]) == 0
@@ -154,7 +154,7 @@ def test_nnunet_refuses_the_unit_range_and_scans_nobody_looked_at(work, tmp_path
     assert write_nnunet(tmp_path / "bare", tmp_path / "raw", labels="lungs").cases == 1
 
 
-def test_boxes_lie_where_the_nodules_lie(work, tmp_path):
+def test_boxes_are_at_the_nodules(work, tmp_path):
     write_boxes_csv(work / "RUN", tmp_path / "boxes.csv")
     write_coco3d(work / "RUN", tmp_path / "coco.json")
     with (tmp_path / "boxes.csv").open(newline="") as file:
@@ -200,7 +200,7 @@ def test_monai_reads_images_and_boxes_of_the_world(work, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["flipped byte", "lost file", "half a run", "no run"])
-def test_a_run_that_is_not_whole_is_refused_and_nothing_is_written(work, tmp_path, capsys, what):
+def test_an_incomplete_run_is_refused_and_nothing_is_written(work, tmp_path, capsys, what):
     run = tmp_path / "run"
     if what != "no run":
         shutil.copytree(work / "RUN", run)
@@ -228,7 +228,7 @@ def test_a_run_that_is_not_whole_is_refused_and_nothing_is_written(work, tmp_pat
 
 
 def read_back(path):
-    """A segmentation by its own headers: frames by position and orientation, none of it through the writer."""
+    """Read a segmentation by its headers alone: frames by position and orientation."""
     made = pydicom.dcmread(path)
     frames = made.pixel_array.reshape(-1, made.Rows, made.Columns)
     shared = made.SharedFunctionalGroupsSequence[0]
@@ -255,7 +255,7 @@ def test_a_segmentation_read_by_affine_is_the_mask_of_the_run(work, tmp_path):
                 assert not record.nodules
                 continue
             mask = read_stored(path, record, name)
-            wanted = place_by_simpleitk(mask, record)
+            wanted = resample_with_simpleitk(mask, record)
             counted = dict.fromkeys(range(1, int(mask.array.max()) + 1), 0)
             for number, points in read_back(file):
                 labels = {int(mask.array[grid.TransformPhysicalPointToIndex(p)[::-1]]) for p in points[::7].tolist()}
@@ -269,7 +269,7 @@ def test_a_segmentation_read_by_affine_is_the_mask_of_the_run(work, tmp_path):
     assert sides == ["Right", "Left"]
 
 
-def place_by_simpleitk(mask, record):
+def resample_with_simpleitk(mask, record):
     image = SimpleITK.GetImageFromArray(mask.array)
     image.SetOrigin(record.geometry.origin)
     image.SetSpacing(record.geometry.spacing[::-1])
@@ -305,7 +305,7 @@ def test_dciodvfy_finds_no_error(work, tmp_path):
     assert "Error" in told.stderr + told.stdout
 
 
-def test_a_series_that_is_gone_or_lies_elsewhere_is_refused(work, tmp_path):
+def test_a_missing_or_changed_series_is_refused(work, tmp_path):
     pytest.importorskip("highdicom")
     with pytest.raises(MissingInputError, match="its series is not in"):
         write_segmentations(work / "RUN", tmp_path / "seg", sources=[work / "dicom" / "s0"])
@@ -328,7 +328,7 @@ def test_a_missing_extra_is_named(work, tmp_path, monkeypatch):
         write_segmentations(work / "RUN", tmp_path / "seg", sources=[work / "dicom"])
 
 
-def test_a_mask_on_another_grid_is_what_simpleitk_makes_of_it():
+def test_a_mask_on_another_grid_equals_simpleitks():
     rng = np.random.default_rng(3)
     grid = hilum.Geometry((14, 17, 19), (2.1, 1.3, 0.9), (-8.0, 5.0, -11.0))
     mask = hilum.Mask(rng.integers(0, 5, grid.shape).astype(np.uint8), grid)
@@ -336,7 +336,7 @@ def test_a_mask_on_another_grid_is_what_simpleitk_makes_of_it():
     turned = ((0.0, -sine, cosine), (0.0, cosine, sine), (-1.0, 0.0, 0.0))
     for direction in (grid.direction, turned):
         other = hilum.Geometry((20, 15, 18), (1.17, 1.41, 1.03), (-5.3, 6.2, -9.7), direction)
-        wanted = place_by_simpleitk(mask, Grids(grid, other))
+        wanted = resample_with_simpleitk(mask, Grids(grid, other))
         assert np.array_equal(regrid_mask(mask, other).array, wanted)
         assert wanted.any()
     moved = hilum.Geometry(grid.shape, grid.spacing, (-6.9, 5.0, -11.0))

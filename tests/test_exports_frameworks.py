@@ -1,4 +1,4 @@
-"""Exports in the programs that they are for: an optional job, for an environment that has them.
+"""Exports in the programs that they are for: an optional job for an environment with them.
 
 ``python3 dev.py frameworks`` makes an environment that has them, and runs these tests. Elsewhere they skip.
 """
@@ -42,7 +42,7 @@ def run(tmp_path_factory):
     return folder / "OUT"
 
 
-def test_nnunet_finds_the_export_whole(run, tmp_path):
+def test_nnunet_accepts_the_export(run, tmp_path):
     pytest.importorskip("nnunetv2")
     folders = {name: str(tmp_path / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")}
     for path in folders.values():
@@ -64,7 +64,7 @@ def test_nnunet_finds_the_export_whole(run, tmp_path):
     assert not verdict()
 
 
-def test_monai_puts_every_box_where_its_nodule_is(run, tmp_path):
+def test_monai_places_every_box_at_its_nodule(run, tmp_path):
     pytest.importorskip("monai")
     import torch
     from monai.apps.detection.transforms.dictionary import AffineBoxToImageCoordinated, ConvertBoxToStandardModed
@@ -102,7 +102,7 @@ def test_monai_puts_every_box_where_its_nodule_is(run, tmp_path):
     assert farthest(lps=False) > 1.0
 
 
-def test_torchio_sees_the_same_place(tmp_path):
+def test_torchio_has_the_same_position(tmp_path):
     torchio = pytest.importorskip("torchio")
     folder = make_run(tmp_path, file_format="nifti", direction=OBLIQUE)
     path, record = next(finished_scans(folder))

@@ -13,7 +13,7 @@ from hilum.outputs.findings import NOTE_KINDS, REVIEW_CODES, codes_of, finished_
 SOURCE = Path(hilum.__file__).parent
 PAGE = SOURCE.parents[1] / "docs" / "findings.md"
 
-CODE_FIRST = {"Finding", "Note", "_StackRefused"}
+CODE_FIRST = {"Finding", "Note", "_StackRefused", "skip", "skip_nodules_outside"}
 """Calls whose first argument is a code; elsewhere it is the keyword ``code``."""
 
 COMPUTED = {
@@ -29,15 +29,13 @@ COMPUTED = {
     ("io/volumes/volume_file.py", "code"): {"padding-to-air", "saturated", "nan-to-air"},
     ("io/volumes/metaimage_header.py", "code"): {"no-direction", "no-origin"},
     ("train/patches.py", "code"): {"unknown-air", "damaged-scan"},
-    ("batch/supervisor.py", "code"): {"process-died", "timeout", "out-of-memory"},
     ("pipeline.py", "NODULE_OUTSIDE_LUNGS"): {"nodule-beside-lungs"},
-    ("batch/task.py", "OUT_OF_MEMORY"): {"out-of-memory"},
+    ("batch/task.py", "code"): {"process-died", "timeout", "out-of-memory", "unseen"},
     ("batch/identity.py", "CHANGED"): {"changed"},
     ("batch/task.py", "VANISHED"): {"vanished"},
     ("batch/limits.py", "NO_MEMORY"): {"no-memory"},
     ("batch/cluster/contract.py", "CODE"): {"cluster"},
     ("batch/cluster/workers.py", "CODE"): {"cluster"},
-    ("batch/cluster/dispatch.py", "code"): {"process-died", "unseen"},
     ("io/optional_packages.py", "f'no-{extra}'"): {"no-zarr", "no-b2nd"},
     ("io/atomic.py", "fault.code if fault else ''"): set(),  # those of io/errno_faults.py
     ("train/runs.py", "f'run-{row.status}'"): {"run-refused", "run-failed"},
@@ -47,8 +45,8 @@ COMPUTED = {
 PASSED_ON = re.compile(r"\w+\.code|note\['code'\]|type\((failure|problem)\)\.__name__")
 """Expressions that hand a code on, and Python's own names of what broke."""
 
-PARAMETERS = {("errors.py", "code"), ("io/dicom/stack.py", "code")}
-"""Constructors that take a code from their caller."""
+PARAMETERS = {("errors.py", "code"), ("io/dicom/stack.py", "code"), ("train/runs.py", "code")}
+"""Functions that take a code from their caller."""
 
 
 def given_in(name, text):
@@ -56,7 +54,7 @@ def given_in(name, text):
     found, unknown = set(), set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call):
-            called = node.func.id if isinstance(node.func, ast.Name) else ""
+            called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
             given = [k.value for k in node.keywords if k.arg == "code"]
             given += node.args[:1] if called in CODE_FIRST else []
         elif isinstance(node, ast.ClassDef):

@@ -87,7 +87,8 @@ def test_the_height_decides_where_no_slice_is_named(tmp_path):
 def test_slices_that_were_exported_again_are_told(tmp_path):
     (found,), notes = read(tmp_path, message(nodule(roi(height(3), uid="1.2.3.4"), drawn(4))))
     assert mask_nodules(GRID, [found]).array.sum() == 18
-    assert [str(n) for n in notes] == ["unknown-slices: 1 of 2 outlines name no slice of this series: placed by height"]
+    text = "1 of 2 outlines do not name a slice of this series: matched by imageZposition"
+    assert [str(n) for n in notes] == [f"unknown-slices: {text}"]
 
 
 def test_the_slice_that_is_named_decides_against_the_height(tmp_path):
@@ -105,7 +106,7 @@ def test_outlines_beyond_the_scan_are_counted_and_kept(tmp_path):
     assert reading_mask(found.readings[0]).array.sum() == 54
     assert mask_nodules(GRID, [found]).array.sum() == 27
     assert [str(n) for n in notes] == [
-        "outlines-beyond: 3 of 6 outlines lie on slices beyond the scan: kept, not drawn"
+        "outlines-beyond: 3 of 6 outlines are on slices beyond the scan: stored, not drawn"
     ]
 
 
@@ -114,7 +115,7 @@ def test_marks_without_outline_are_counted(tmp_path):
     found, notes = read(tmp_path, message(FOUR[0] + small, small + other(height(2), 3, 4), other(height(2), 3, 4)))
     assert len(found) == 1
     assert codes(notes) == ["marks-not-drawn"]
-    assert "2 marks of nodules under 3 mm and 2 of what is no nodule" in notes[0].text
+    assert "2 marks of nodules under 3 mm and 2 of other findings" in notes[0].text
 
 
 def test_nobody_found_anything_is_an_answer(tmp_path):
@@ -157,15 +158,15 @@ def test_nodules_are_told_apart_and_go_from_feet_to_head(tmp_path):
     [
         (message(*FOUR, series=SERIES + "1"), "another series", "not-this-series"),
         (message(*FOUR, series=SERIES[:-1] + "2"), "another series", "not-this-series"),
-        (message(nodule(drawn(3, uid=False)), series=""), "does not say which series", "not-this-series"),
-        (message("", series=""), "does not say which series", "not-this-series"),
-        (message(nodule(drawn(3, uid=False, off=1.2))), "line 2: imageZposition -91.3 mm is no slice", "annotation"),
-        (message(nodule(drawn(2000, uid=False))), "is no slice of the scan", "annotation"),
+        (message(nodule(drawn(3, uid=False)), series=""), "does not state its series", "not-this-series"),
+        (message("", series=""), "does not state its series", "not-this-series"),
+        (message(nodule(drawn(3, uid=False, off=1.2))), "line 2: .*no slice at imageZposition -91.3", "annotation"),
+        (message(nodule(drawn(2000, uid=False))), "the scan has no slice at", "annotation"),
         (message(nodule(drawn(3).replace("imageZ", "z").replace(slice_uid(3), "?"))), "names no slice", "annotation"),
-        (message(nodule(drawn(3, square(36, 10, 12)))), "leaves the image of 40 rows and 48 columns", "annotation"),
-        (message(nodule(drawn(3, square(10, 30, 10)))), "leaves the image", "annotation"),
-        (message(nodule(drawn(3, [(-1, 3), (4, 4)]))), "leaves the image", "annotation"),
-        (message(nodule(drawn(3, [(1e4, 3), (4, 4)]))), "leaves the image", "annotation"),
+        (message(nodule(drawn(3, square(36, 10, 12)))), "the image of 40 rows and 48 columns", "annotation"),
+        (message(nodule(drawn(3, square(10, 30, 10)))), "reaches beyond the image", "annotation"),
+        (message(nodule(drawn(3, [(-1, 3), (4, 4)]))), "reaches beyond the image", "annotation"),
+        (message(nodule(drawn(3, [(1e4, 3), (4, 4)]))), "reaches beyond the image", "annotation"),
     ],
     ids=range(11),
 )  # fmt: skip
@@ -196,14 +197,14 @@ def test_a_volume_file_takes_outlines_by_height_and_says_so(tmp_path, up):
 @pytest.mark.parametrize("axes", [((0, -1, 0), (-1, 0, 0)), ((0, 1, 0), (-1, 0, 0)), ((1, 0, 0), (0, 1, 0))])
 def test_a_volume_file_whose_rows_are_turned_is_refused(tmp_path, axes):
     turned = scan(replace(GRID, direction=((0, 0, 1), *axes)), uids=())
-    with pytest.raises(AnnotationError, match="rows and columns are turned") as caught:
+    with pytest.raises(AnnotationError, match="rows and columns of this file are rotated") as caught:
         read(tmp_path, message(*FOUR), turned)
     assert caught.value.code == "turned-pixels"
 
 
 def test_resampled_slices_are_refused(tmp_path):
     finer = scan(replace(GRID, shape=(30, 40, 48), spacing=(1.0, 0.7, 0.8)), uids=())
-    with pytest.raises(AnnotationError, match="no slice of the scan"):
+    with pytest.raises(AnnotationError, match="no slice at imageZposition"):
         read(tmp_path, message(*FOUR), finer)
 
 

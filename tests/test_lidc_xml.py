@@ -163,7 +163,7 @@ def test_files_that_are_too_much_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("hilum.io.annotations.lidc_xml._SIZE_LIMIT", 10000)
     with pytest.raises(AnnotationError, match="larger than 10000 bytes"):
         parse_message(write(tmp_path, PLAIN + " " * 10000))
-    monkeypatch.setattr("hilum.io.annotations.lidc_xml._MOST_POINTS", 10)
+    monkeypatch.setattr("hilum.io.annotations.lidc_xml._MAX_POINTS", 10)
     with pytest.raises(AnnotationError, match="more than 10 points"):
         parse_message(write(tmp_path, PLAIN))
 

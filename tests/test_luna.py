@@ -120,7 +120,7 @@ def test_a_wrong_row_is_named_by_its_line(tmp_path, row, text):
         (HEAD.replace(",", "\t").encode(), "by commas"),
         (HEAD.encode("utf-16"), "UTF-16"),
         (HEAD.encode("utf-16-be"), "UTF-16"),
-        (HEAD.encode() + b"\n\0\0", "no text"),
+        (HEAD.encode() + b"\n\0\0", "not text"),
         (HEAD.encode() + b"\n\xff,1,2,3,4", "not UTF-8: line 2, byte 0"),
         (HEAD.encode() + b'\n"an open quote\n' + ROWS[0].encode(), "line 3: "),
         (HEAD.encode() + b"\n" + b"x" * 200000, "line 2: "),

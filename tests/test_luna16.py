@@ -216,7 +216,7 @@ def test_the_command_says_what_it_took_and_what_did_not_fit(capsys, few, phantom
     assert "2 scans: 2 done" in out
     assert "luna16: 10 nodules in 2 of 2 scans; 10 lie in the volume" in out
     assert "detected the data set luna16" in err
-    assert "annotations.csv: 45 of 55 rows are of 9 series that are not here" in err
+    assert "annotations.csv: 45 of 55 rows name 9 series that are not here" in err
     (told,) = read_summary(tmp_path / "out")
     table = next(table for table in told.tables if table.name == "annotations.csv")
     here = {path.stem for path in few.rglob("*.mhd")}

@@ -1,4 +1,4 @@
-"""Patches of a finished run: the volume's own voxels at their place in the world, and every nodule accounted for."""
+"""Patches of a finished run: the volume's voxels at their world positions, and every nodule accounted for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813 - the name everybody uses
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training_inputs import NODULES, OBLIQUE, index_of, make_run, tell
+from training_inputs import NODULES, OBLIQUE, make_run, read_index, replace_record
 
 import hilum
 from hilum import batch, cli
@@ -37,11 +37,11 @@ def world_of(row, prefix):
     return np.array([float(row[f"{prefix}_{axis}"]) for axis in "xyz"])
 
 
-def hold_to_the_volume(run, out, *, air=-1024):
-    """Every voxel of every patch against the volume at the same place in the world, by the index alone."""
+def check_against_volume(run, out, *, air=-1024):
+    """Compare every voxel of every patch with the volume at the same world position, by the index alone."""
     summary = json.loads((out / "summary.json").read_text())
     grids = {one["scan"]: one["geometry"] for one in summary["scans"]}
-    rows = index_of(out)
+    rows = read_index(out)
     for row in rows:
         image = np.load(out / row["images"])[int(row["row"])]
         mask = np.load(out / row["masks"])[int(row["row"])]
@@ -67,11 +67,11 @@ def hold_to_the_volume(run, out, *, air=-1024):
     ("file_format", "direction"),
     [("npy", IDENTITY_DIRECTION), ("npy", FLIPPED), ("npy", OBLIQUE), ("nifti", OBLIQUE)],
 )
-def test_voxels_places_distances_and_numbers(tmp_path, direction, file_format):
+def test_voxels_positions_distances_and_numbers(tmp_path, direction, file_format):
     run, out = make_run(tmp_path / "run", direction=direction, file_format=file_format), tmp_path / "out"
     options = PatchOptions(size=17, jitter_mm=4.0, per_nodule=3, negatives=5, distance_mm=6.0, seed=11)
     made = write_patches(run, out, options)
-    rows, summary = hold_to_the_volume(run, out)
+    rows, summary = check_against_volume(run, out)
     assert [int(row["patch"]) for row in rows] == list(range(len(rows)))
     positive = [row for row in rows if row["label"] == "1"]
     negative = [row for row in rows if row["label"] == "0"]
@@ -87,32 +87,32 @@ def test_voxels_places_distances_and_numbers(tmp_path, direction, file_format):
     for row in negative:
         scan = read_back(run, row["scan"])
         for nodule in scan.nodules:
-            apart = np.linalg.norm(world_of(row, "center_world") - nodule.center)
-            assert apart >= nodule.diameter_mm / 2 + 6.0 - 1e-9
+            distance = np.linalg.norm(world_of(row, "center_world") - nodule.center)
+            assert distance >= nodule.diameter_mm / 2 + 6.0 - 1e-9
         voxel = tuple(np.rint(scan.ct.geometry.world_to_index(world_of(row, "target_world"))).astype(int))
         assert (row["kind"], scan.lungs.array[voxel] > 0) == ("lung", True)
-    # Five nodules, of which one is outside: four times three patches, and one skip with its name.
-    lost = [(s["scan"], s["nodule"]) for s in summary["skipped"] if s["code"] == "nodule-outside"]
-    assert lost == [("ct-a", 3)]
-    assert (len(positive), made.positives) == (3 * (5 - len(lost)), 12)
+    # One of five nodules is outside: four times three patches, and one skip with its name.
+    outside = [(s["scan"], s["nodule"]) for s in summary["skipped"] if s["code"] == "nodule-outside"]
+    assert outside == [("ct-a", 3)]
+    assert (len(positive), made.positives) == (3 * (5 - len(outside)), 12)
     assert {s.code for s in made.skipped} == {"nodule-outside", "not-annotated", "run-refused"}
     assert len(negative) == made.negatives == 5 * 3
     assert {row["scan"] for row in negative} == {"ct-a", "ct-b", "ct-d"}
 
 
-def test_jitter_moves_and_its_absence_does_not(tmp_path):
+def test_only_jitter_moves_patches(tmp_path):
     run = make_run(tmp_path / "run")
     for jitter in (0.0, 6.0):
         write_patches(run, tmp_path / str(jitter), PatchOptions(size=20, jitter_mm=jitter, negatives=0))
     still, moved = (
-        [np.linalg.norm(world_of(r, "center_world") - world_of(r, "target_world")) for r in index_of(tmp_path / d)]
+        [np.linalg.norm(world_of(r, "center_world") - world_of(r, "target_world")) for r in read_index(tmp_path / d)]
         for d in ("0.0", "6.0")
     )
     assert max(still) <= np.linalg.norm([2.0, 1.0, 1.5]) / 2 + 1e-9
     assert max(moved) > 3
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_gives_others(tmp_path):
+def test_the_seed_decides_the_bytes(tmp_path):
     run = make_run(tmp_path / "run")
     for name, seed in (("one", 1), ("two", 1), ("three", 2)):
         write_patches(run, tmp_path / name, PatchOptions(size=16, seed=seed))
@@ -128,7 +128,7 @@ def table(folder, name, head, *rows):
     return path
 
 
-def test_negatives_come_from_the_tables_given(tmp_path):
+def test_negatives_come_from_the_tables(tmp_path):
     run = make_run(tmp_path / "run")
     near = NODULES[1].center
     candidates = table(
@@ -139,19 +139,19 @@ def test_negatives_come_from_the_tables_given(tmp_path):
     excluded = table(tmp_path, "excluded.csv", "diameter_mm", "1.2.3.0,9,9,9,-1", "1.2.3.1,5,5,5,4")
     options = PatchOptions(size=8, jitter_mm=1.0, negatives=3, distance_mm=4.0)
     made = write_patches(run, tmp_path / "both", options, candidates=candidates, excluded=excluded)
-    rows, _ = hold_to_the_volume(run, tmp_path / "both")
+    rows, _ = check_against_volume(run, tmp_path / "both")
     negative = [(r["scan"], tuple(world_of(r, "target_world"))) for r in rows if r["label"] == "0"]
     assert negative == [
         ("ct-a", (10, -10, 10)), ("ct-a", (12, -12, -14)), ("ct-a", (9, 9, 9)),
         ("ct-b", (0, 0, 0)), ("ct-b", (5, 5, 5)),
     ]  # fmt: skip
     assert [r["kind"] for r in rows if r["label"] == "0"] == [*["candidate"] * 2, "excluded", "candidate", "excluded"]
-    told = {(s.scan, s.code): s.count for s in made.skipped}
-    assert told["ct-a", "near-nodule"] == 1
-    assert told["ct-a", "candidate-outside"] == 1
-    assert told["", "other-series"] == 1
-    assert told["ct-b", "few-negatives"] == 1
-    assert told["ct-d", "few-negatives"] == 3
+    counts = {(s.scan, s.code): s.count for s in made.skipped}
+    assert counts["ct-a", "near-nodule"] == 1
+    assert counts["ct-a", "candidate-outside"] == 1
+    assert counts["", "other-series"] == 1
+    assert counts["ct-b", "few-negatives"] == 1
+    assert counts["ct-d", "few-negatives"] == 3
     few = write_patches(run, tmp_path / "few", PatchOptions(size=8, jitter_mm=1.0, negatives=1), excluded=excluded)
     assert few.negatives == 1  # that of ct-a is nearer than 20 mm to a nodule
     with pytest.raises(AnnotationError, match="column class is missing"):
@@ -159,21 +159,21 @@ def test_negatives_come_from_the_tables_given(tmp_path):
     assert not (tmp_path / "no").exists()
 
 
-def test_a_tree_of_luna16_becomes_patches_with_folds_and_its_own_candidates(tmp_path):
+def test_luna16_gives_patches_with_folds_and_its_own_candidates(tmp_path):
     chests = [make_phantom(seed=s, shape=(24, 48, 48), spacing=(13.0, 8.0, 8.0)) for s in range(3)]
     tree = write_luna16(chests, tmp_path / "tree", subsets=3, flipped=(1,), candidates=6)
     refs, _ = batch.index([tree], dataset="luna16")
     batch.run(refs, parse_recipe('[resample]\nspacing_mm = 4.0\n[output]\nformat = "npy"\n'), tmp_path / "run")
     options = PatchOptions(size=24, negatives=5, distance_mm=2.0)
     made = write_patches(tmp_path / "run", tmp_path / "out", options, kept=True)
-    rows, _ = hold_to_the_volume(tmp_path / "run", tmp_path / "out")
+    rows, _ = check_against_volume(tmp_path / "run", tmp_path / "out")
     found = {(r["series_uid"], r["fold"]) for r in rows}
     assert found == {(c.scan.series_uid, str(k)) for k, c in enumerate(chests)}
     for chest in chests:
         ours = [r for r in rows if r["series_uid"] == chest.scan.series_uid]
-        lost = {s.nodule for s in made.skipped if s.nodule and s.scan == ours[0]["scan"]}
+        outside = {s.nodule for s in made.skipped if s.nodule and s.scan == ours[0]["scan"]}
         positive = [r for r in ours if r["label"] == "1"]
-        assert len(positive) + len(lost) == len(chest.scan.nodules)
+        assert len(positive) + len(outside) == len(chest.scan.nodules)
         for row in positive:  # on flipped and unflipped scans alike
             nodule = chest.scan.nodules[int(row["nodule"]) - 1]
             assert np.allclose(world_of(row, "target_world"), nodule.center, atol=1e-6)
@@ -187,16 +187,16 @@ def test_a_tree_of_luna16_becomes_patches_with_folds_and_its_own_candidates(tmp_
         write_patches(tmp_path / "run", tmp_path / "no", options, kept=True, excluded=tree / "annotations_excluded.csv")
 
 
-def test_lungs_without_room_or_absent_are_named(tmp_path):
+def test_lungs_without_a_far_position_and_missing_lungs_are_named(tmp_path):
     run = make_run(tmp_path / "run")
     made = write_patches(run, tmp_path / "far", PatchOptions(size=8, jitter_mm=1.0, negatives=2, distance_mm=500.0))
     assert {(s.scan, s.count) for s in made.skipped if s.code == "few-negatives"} == {("ct-a", 2), ("ct-d", 2)}
     assert made.negatives == 2  # those of the scan without nodules
     path = run / "scans" / "ct-a" / "scan.json"
-    told = json.loads(path.read_text())
-    told["files"] = {name: facts for name, facts in told["files"].items() if not name.startswith("lungs")}
-    told["parts"].remove("lungs")
-    tell(run, "ct-a", told)
+    record = json.loads(path.read_text())
+    record["files"] = {name: facts for name, facts in record["files"].items() if not name.startswith("lungs")}
+    record["parts"].remove("lungs")
+    replace_record(run, "ct-a", record)
     made = write_patches(run, tmp_path / "bare", PatchOptions(size=8, jitter_mm=1.0, negatives=2, distance_mm=0.0))
     assert [(s.scan, s.count) for s in made.skipped if s.code == "no-lungs"] == [("ct-a", 2)]
 
@@ -210,7 +210,7 @@ def test_a_run_in_the_unit_range_is_padded_with_its_own_air(tmp_path):
     refs, _ = batch.index([tmp_path / "1.2.3.4.mhd"], annotations=annotations)
     batch.run(refs, parse_recipe(text), tmp_path / "run")
     made = write_patches(tmp_path / "run", tmp_path / "out", PatchOptions(size=40, jitter_mm=0, negatives=1))
-    found, summary = hold_to_the_volume(tmp_path / "run", tmp_path / "out", air=-0.25)
+    found, summary = check_against_volume(tmp_path / "run", tmp_path / "out", air=-0.25)
     assert (made.positives, summary["scans"][0]["air"], summary["scans"][0]["unit"]) == (5, -0.25, "unit range")
     assert any(int(row["padded_voxels"]) for row in found)
     (tmp_path / "run" / "recipe.toml").write_text(text.replace("0.25", "0.3"))
@@ -218,14 +218,14 @@ def test_a_run_in_the_unit_range_is_padded_with_its_own_air(tmp_path):
     assert [(s.code, made.positives) for s in made.skipped] == [("unknown-air", 0)]
 
 
-def test_the_command_tells_what_was_cut_and_what_was_not(tmp_path, capsys):
+def test_the_command_prints_what_was_cut_and_left_out(tmp_path, capsys):
     run = make_run(tmp_path / "run")
     words = ["patches", str(run), "--size", "12", "--out", str(tmp_path / "out"), "--distance-mm", "5"]
     assert cli.main(words) == 0
-    told = capsys.readouterr()
-    assert told.out.endswith("4 patches at nodules, 12 elsewhere, of 3 scans\n")
-    assert "nodule-outside: 1 left out: its center is outside the scan: ct-a\n" in told.err
-    assert "not-annotated: 1 left out" in told.err
+    output = capsys.readouterr()
+    assert output.out.endswith("4 patches at nodules, 12 elsewhere, of 3 scans\n")
+    assert "nodule-outside: 1 left out: its center is outside the scan: ct-a\n" in output.err
+    assert "not-annotated: 1 left out" in output.err
     assert cli.main(words) == 1
     assert "give --overwrite" in capsys.readouterr().err
     assert cli.main([*words, "--overwrite", "--seed", "5"]) == 0
@@ -259,9 +259,9 @@ def test_options_out_of_range_are_one_line(tmp_path, capsys, options, said):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_is_in_use_is_left_alone(tmp_path):
+def test_a_folder_in_use_is_not_changed(tmp_path):
     run = make_run(tmp_path / "run")
-    with pytest.raises(OutputError, match="in use"):
+    with pytest.raises(OutputError, match="not an empty folder"):
         write_patches(run, run)
     with pytest.raises(OutputError, match="among the scans"):
         write_patches(run, run / "scans" / "patches")
@@ -296,7 +296,7 @@ def test_a_patchs_center_is_the_nearest_there_is(center, size):
     assert np.abs(np.array(start) + (np.array(size) - 1) / 2 - center).max() <= 0.5 + 1e-9
 
 
-def test_a_patch_of_nothing_is_refused():
+def test_an_empty_patch_is_refused():
     volume = hilum.Volume(np.zeros((2, 2, 2), np.int16), hilum.Geometry((2, 2, 2), (1, 1, 1)))
     with pytest.raises(GeometryError, match="at least 1"):
         cut_patch(volume, (0, 0, 0), (2, 0, 2))
@@ -304,13 +304,13 @@ def test_a_patch_of_nothing_is_refused():
 
 @pytest.mark.real
 def test_a_real_nodule_is_where_itk_finds_it(real_data, tmp_path):
-    """LIDC-IDRI-0314 on its own grid: the patch at LUNA16's nodule, read a second time by ITK."""
+    """Compare the patch at LUNA16's nodule of LIDC-IDRI-0314, on its own grid, with ITK."""
     source = real_data / "lidc-idri-0314" / "image"
     refs, _ = batch.index([source], annotations=real_data / "luna16" / "annotations.csv")
     text = '[orient]\naxes = "keep"\n[resample]\ngrid = "native"\n[lungs]\nmethod = "none"\n[output]\nformat = "npy"\n'
     batch.run(refs, parse_recipe(text), tmp_path / "run")
     write_patches(tmp_path / "run", tmp_path / "out", PatchOptions(size=25, jitter_mm=2.0, negatives=0))
-    (row,) = index_of(tmp_path / "out")
+    (row,) = read_index(tmp_path / "out")
     patch = np.load(tmp_path / "out" / row["images"])[0]
     names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(source), row["series_uid"], False, True)
     image = sitk.ReadImage(names)

@@ -1,4 +1,4 @@
-"""The phantom chest: the same patient on every grid, truth that fits, files that other readers agree with."""
+"""The phantom chest: the same patient on every grid, a matching truth, files that other readers read alike."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_noise_is_drawn_anew_for_every_slice_and_seed():
     assert abs(np.corrcoef(one[0, 24:40, 24:40].ravel(), one[1, 24:40, 24:40].ravel())[0, 1]) < 0.25
 
 
-def test_part_of_a_grid_shows_the_same_voxels(quiet):
+def test_a_part_of_a_grid_has_the_same_voxels(quiet):
     start, stop = (7, 20, 31), (29, 70, 80)
     part = make_phantom(seed=5, geometry=quiet.scan.ct.geometry.crop(start, stop), options=QUIET)
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
@@ -172,7 +172,7 @@ def test_lungs_have_vessels_and_their_masks_have_no_holes(chest):
         assert (ndimage.binary_fill_holes(lung) == lung).all()
 
 
-def test_airways_and_bowel_are_apart_from_lungs(chest):
+def test_airways_and_bowel_are_not_in_the_lungs(chest):
     lungs, airways, bowel = (mask.array > 0 for mask in (chest.lungs, chest.airways, chest.bowel))
     assert not (lungs & airways).any()
     assert not (lungs & bowel).any()
@@ -185,7 +185,7 @@ def test_airways_and_bowel_are_apart_from_lungs(chest):
     assert np.abs(np.nonzero(bowel)[2].mean() - left[2].mean()) < 20
 
 
-def test_nodules_are_what_they_are_said_to_be(chest):
+def test_nodules_have_the_properties_of_their_kinds(chest):
     assert [n.kind for n in chest.nodules] == list(PhantomOptions().nodules)
     assert tuple(n.nodule for n in chest.nodules) == chest.scan.nodules
     sharp = {}
@@ -225,13 +225,13 @@ def test_lungs_touch_in_front_on_a_coarse_grid():
 
 
 def components(hu, truth) -> set[tuple[int, int]]:
-    """Pairs of lungs and the pieces of air that hold most of them."""
+    """Give pairs of a lung and the air component with most of its voxels."""
     pieces, _ = ndimage.label(hu < -320)
     return {(side, Counter(pieces[(truth == side) & (pieces > 0)].tolist()).most_common(1)[0][0]) for side in (1, 2)}
 
 
 @pytest.mark.parametrize("seed", [0, 3])
-def test_threshold_joins_the_lungs_as_it_does_in_life(seed):
+def test_a_threshold_connects_the_lungs_as_in_real_scans(seed):
     phantom = make_phantom(seed=seed, shape=SMALL)
     hu, truth = phantom.scan.ct.array, phantom.lungs.array
     assert len({piece for _, piece in components(hu, truth)}) == 1
@@ -241,7 +241,7 @@ def test_threshold_joins_the_lungs_as_it_does_in_life(seed):
     assert len({piece for _, piece in components(np.where(parted, 0, split), truth)}) == 2
 
 
-def test_airways_join_the_lungs_where_the_membrane_is_seen():
+def test_airways_connect_the_lungs_where_the_junction_line_is_resolved():
     full = make_phantom(seed=0, shape=(30, 320, 320), options=QUIET)
     assert len({piece for _, piece in components(full.scan.ct.array, full.lungs.array)}) == 1
     closed = np.where(full.airways.array > 0, 0, full.scan.ct.array)
@@ -276,7 +276,7 @@ def test_field_of_view_and_padding_value():
     assert whole.scan.ct.array.min() >= -1024
 
 
-def test_table_lies_under_the_back_with_air_between(quiet):
+def test_table_is_under_the_back_with_air_between(quiet):
     bare = make_phantom(seed=5, shape=SMALL, options=replace(QUIET, table=False))
     table = np.nonzero(quiet.scan.ct.array != bare.scan.ct.array)
     assert len(table[0])
@@ -355,7 +355,7 @@ def test_phantom_without_nodules_and_away_from_the_patient():
 # Shapes
 
 
-def test_thin_things_take_their_share_of_a_thick_voxel():
+def test_thin_shapes_fill_a_fraction_of_a_thick_voxel():
     distance = np.array([-9.0, -2.0, 0.0, 1.0, 2.0, 9.0], np.float32)
     assert voxel_fraction(distance, 4.0).tolist() == [1.0, 1.0, 0.5, 0.25, 0.0, 0.0]
     slab = voxel_fraction(distance - 0.5, 4.0) - voxel_fraction(distance + 0.5, 4.0)  # 1 mm thick
@@ -405,7 +405,7 @@ def tiny() -> Phantom:
 
 
 @pytest.mark.parametrize("name", sorted(DIALECTS))
-def test_dialects_hold_the_volume_for_pydicom(tiny, tmp_path, name, monkeypatch):
+def test_pydicom_reads_the_volume_from_every_dialect(tiny, tmp_path, name, monkeypatch):
     for setting in ("reading_validation_mode", "writing_validation_mode"):
         monkeypatch.setattr(pydicom.config.settings, setting, pydicom.config.RAISE)
     dialect = DIALECTS[name]
@@ -433,7 +433,7 @@ def test_dialects_hold_the_volume_for_pydicom(tiny, tmp_path, name, monkeypatch)
 
 
 @pytest.mark.parametrize("name", [n for n in sorted(DIALECTS) if n != "slope-per-slice"])
-def test_dialects_hold_the_volume_for_itk(tiny, tmp_path, name):
+def test_itk_reads_the_volume_from_every_dialect(tiny, tmp_path, name):
     image = read_with_itk(write_dicom_series(tiny, tmp_path / "series", dialect=name))
     hu = sitk.GetArrayFromImage(image)
     assert np.abs(hu - expected_hu(tiny, DIALECTS[name])).max() <= DIALECTS[name].slope / 2
@@ -449,7 +449,7 @@ def itk_geometry(image: sitk.Image) -> Geometry:
 
 @settings(max_examples=5)
 @given(direction=directions())
-def test_oblique_series_hold_the_volume_for_itk(tmp_path_factory, direction):
+def test_itk_reads_the_volume_from_oblique_series(tmp_path_factory, direction):
     volume = make_phantom(seed=4, shape=(4, 20, 24), spacing=(9.0, 7.0, 5.0), direction=direction).scan.ct
     image = read_with_itk(write_dicom_series(volume, tmp_path_factory.mktemp("oblique") / "series"))
     hu, where = sitk.GetArrayFromImage(image), itk_geometry(image)
@@ -476,7 +476,7 @@ def test_same_series_same_bytes(tiny, tmp_path):
     assert positions != sorted(positions, reverse=True)
 
 
-def test_volume_alone_becomes_a_series_of_its_own(tiny, tmp_path):
+def test_a_volume_becomes_a_series_with_its_own_uid(tiny, tmp_path):
     crop = tiny.scan.ct.crop((1, 4, 8), (3, 20, 24))
     folder = write_dicom_series(crop, tmp_path / "a", dialect="padding-declared")
     other = Volume(crop.array + np.int16(1), crop.geometry)
@@ -533,7 +533,7 @@ def test_luna16_tree_is_what_itk_reads(tmp_path):
         assert [float(v) for v in list(row.values())[1:]] == pytest.approx(numbers, abs=1e-6)
 
 
-def test_luna16_tree_refuses_what_is_no_tree(tiny, tmp_path):
+def test_invalid_luna16_folders_are_refused(tiny, tmp_path):
     with pytest.raises(InputError, match="subsets"):
         write_luna16([tiny], tmp_path / "a", subsets=0)
     with pytest.raises(InputError, match="twice"):

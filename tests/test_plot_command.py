@@ -1,4 +1,4 @@
-"""`hilum plot KIND`: a picture, or one line that says why not."""
+"""`hilum plot KIND` writes a picture, or refuses in one line."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_every_kind_draws_a_finished_scan(capsys, inputs, tmp_path, kind):
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_files_series_and_whole_runs_are_drawn_and_vectors_too(capsys, inputs, tmp_path):
+def test_files_series_and_runs_are_drawn_also_as_vectors(capsys, inputs, tmp_path):
     for source, name, words in (
         (inputs["file"], "a.pdf", ["histogram"]),
         (inputs["series"], "b.svg", ["nodules", "--annotations", inputs["table"], "--most", "1"]),
@@ -86,7 +86,7 @@ def test_a_picture_drawn_twice_has_the_same_bytes(capsys, inputs, tmp_path, suff
     assert (tmp_path / ("1" + suffix)).read_bytes() == (tmp_path / ("2" + suffix)).read_bytes()
 
 
-def test_the_slope_and_intercept_are_the_files(capsys, inputs, tmp_path):
+def test_slope_and_intercept_come_from_the_files(capsys, inputs, tmp_path):
     assert call(capsys, "window", inputs["series"], "--out", tmp_path / "a.svg")[0] == 0
     assert "an example" not in (tmp_path / "a.svg").read_text()
     assert call(capsys, "window", inputs["file"], "--out", tmp_path / "b.svg")[0] == 0
@@ -117,7 +117,7 @@ def test_a_mesh_is_written_with_or_without_a_picture(capsys, inputs, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.glb", "a.ply", "a.stl"]
 
 
-def test_a_refusal_is_one_line_and_leaves_nothing(capsys, inputs, tmp_path):
+def test_a_refusal_is_one_line_and_leaves_no_file(capsys, inputs, tmp_path):
     out = tmp_path / "a.png"
     empty = tmp_path / "empty"
     (empty / "scans").mkdir(parents=True)
@@ -151,7 +151,7 @@ def test_a_refusal_is_one_line_and_leaves_nothing(capsys, inputs, tmp_path):
     assert main(["plot", "montage", str(inputs["file"]), "--out", str(out), "--plane", "oblique"]) == 2
 
 
-def test_without_the_extra_it_is_named(capsys, inputs, tmp_path, monkeypatch):
+def test_a_missing_extra_is_named(capsys, inputs, tmp_path, monkeypatch):
     monkeypatch.setattr("hilum.cli.plot_files.find_spec", lambda _name: None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for kind in (*KINDS, "compare"):

@@ -202,7 +202,7 @@ def test_a_preview_is_kept_with_its_scan_and_watched(tmp_path):
             with pytest.raises(FormatError, match=r"the size|not match its checksum"):
                 read_preview(folder, record)
         (folder / name).unlink()
-        with pytest.raises(FormatError, match="cannot be read"):
+        with pytest.raises(FormatError, match="missing or not a regular file"):
             read_preview(folder, record)
         (folder / name).write_bytes(kept)
     told = json.loads((folder / "scan.json").read_text())

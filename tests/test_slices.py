@@ -1,4 +1,4 @@
-"""Slices round nodules out of a finished run: the right voxels, the right mask, and nothing lost silently."""
+"""Slices around the nodules of a finished run: the right voxels, the right mask, and all skips named."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 import pytest
-from training_inputs import OBLIQUE, index_of, make_run, tell
+from training_inputs import OBLIQUE, make_run, read_index, replace_record
 
 import hilum
 from hilum import cli
@@ -28,10 +28,10 @@ def load(folder, row):
 
 
 @pytest.mark.parametrize("direction", [hilum.geometry.IDENTITY_DIRECTION, OBLIQUE])
-def test_every_slice_is_the_volumes_and_every_mask_the_nodules(tmp_path, direction):
+def test_slices_and_masks_match_the_volume_and_the_nodules(tmp_path, direction):
     run = make_run(tmp_path / "run", direction=direction)
     made = write_slices(run, tmp_path / "out", every=True)
-    rows = index_of(tmp_path / "out")
+    rows = read_index(tmp_path / "out")
     assert (made.nodules, made.scans, len(rows)) == (4, 2, 12)
     for row in rows:
         scan = read_finished(run / "scans" / row["scan"], read_record(run / "scans" / row["scan"]))
@@ -51,19 +51,19 @@ def test_every_slice_is_the_volumes_and_every_mask_the_nodules(tmp_path, directi
     assert all(sum(int(r["mask_voxels"]) for r in rows if r["number"] == str(n)) for n in range(4))
 
 
-def test_the_biggest_nodule_inside_stands_for_its_scan_and_the_rest_is_named(run, tmp_path):
+def test_the_largest_nodule_inside_is_written_and_the_others_are_named(run, tmp_path):
     made = write_slices(run, tmp_path / "out")
-    rows = index_of(tmp_path / "out")
+    rows = read_index(tmp_path / "out")
     assert [(r["scan"], r["nodule"]) for r in rows if r["row"] == "0"] == [("ct-a", "2"), ("ct-d", "1")]
-    told = {(skip.scan, skip.code, skip.nodule) for skip in made.skipped}
-    assert told == {
+    skipped = {(skip.scan, skip.code, skip.nodule) for skip in made.skipped}
+    assert skipped == {
         ("ct-a", "nodule-outside", 3),
         ("ct-b", "no-nodules", 0),
         ("ct-c", "not-annotated", 0),
         ("ct-e", "run-refused", 0),
     }
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert {(s["scan"], s["code"], s["nodule"]) for s in summary["skipped"]} == told
+    assert {(s["scan"], s["code"], s["nodule"]) for s in summary["skipped"]} == skipped
     assert summary["nodules"] == 2
 
 
@@ -79,7 +79,7 @@ def test_the_same_run_gives_the_same_bytes(run, tmp_path):
 def test_each_slice_is_stretched_once(run, tmp_path, pixels, most):
     write_slices(run, tmp_path / "plain")
     write_slices(run, tmp_path / "out", pixels=pixels)
-    for row in index_of(tmp_path / "out"):
+    for row in read_index(tmp_path / "out"):
         plain, _ = load(tmp_path / "plain", row)
         image, _ = load(tmp_path / "out", row)
         low, high = float(row["lowest"]), float(row["highest"])
@@ -94,18 +94,18 @@ def test_a_flat_slice_is_zero():
     assert not scale_slices(np.full((3, 4, 4), -7, np.int16), "uint8").any()
 
 
-def test_a_fold_is_carried_where_a_data_set_gave_one(run):
+def test_the_fold_of_a_data_set_is_written(run):
     path = run / "scans" / "ct-a" / "scan.json"
-    told = json.loads(path.read_text())
-    told.pop("labels", None)  # an older output has none
-    tell(run, "ct-a", told)
+    record = json.loads(path.read_text())
+    record.pop("labels", None)  # an older output has none
+    replace_record(run, "ct-a", record)
     assert [scan.fold for scan in list_run(run)[0]] == ["", "", "", ""]
     for labels, fold in (({"fold": 3}, "3"), ({"fold": "subset7"}, "subset7"), ({}, ""), ({"cancer": 1}, "")):
-        tell(run, "ct-a", {**told, "labels": labels})
+        replace_record(run, "ct-a", {**record, "labels": labels})
         assert [scan.fold for scan in list_run(run)[0]] == [fold, "", "", ""]
 
 
-def test_damage_is_named_and_the_others_are_written(tmp_path, capsys):
+def test_damaged_scans_are_named_and_the_others_are_written(tmp_path, capsys):
     run = make_run(tmp_path / "run")
     damaged = run / "scans" / "ct-a" / "ct.npy"
     raw = bytearray(damaged.read_bytes())
@@ -113,25 +113,25 @@ def test_damage_is_named_and_the_others_are_written(tmp_path, capsys):
     damaged.write_bytes(raw)
     (run / "scans" / "ct-b" / "scan.json").write_text("{")
     status = cli.main(["slices", str(run), "--out", str(tmp_path / "out")])
-    told = capsys.readouterr()
+    output = capsys.readouterr()
     assert status == 1
-    assert "1 nodules of 1 scans" in told.out
-    assert "damaged-scan: 2 left out" in told.err
-    assert all(len(line) <= 300 for line in told.err.splitlines())
-    assert {r["scan"] for r in index_of(tmp_path / "out")} == {"ct-d"}
+    assert "1 nodules of 1 scans" in output.out
+    assert "damaged-scan: 2 left out" in output.err
+    assert all(len(line) <= 300 for line in output.err.splitlines())
+    assert {r["scan"] for r in read_index(tmp_path / "out")} == {"ct-d"}
     for loss in (lambda p: p.write_bytes(p.read_bytes()[:-9]), lambda p: p.unlink()):
         loss(damaged)
         made = write_slices(run, tmp_path / "out", overwrite=True)
         assert {skip.scan for skip in made.skipped if skip.code == "damaged-scan"} == {"ct-a", "ct-b"}
 
 
-def test_an_output_is_whole_or_absent_and_never_replaces_what_is_not_ours(run, tmp_path, capsys, monkeypatch):
+def test_an_output_is_complete_or_absent_and_replaces_only_hilums_own(run, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("keep")
-    with pytest.raises(OutputError, match="in use"):
+    with pytest.raises(OutputError, match="not an empty folder"):
         write_slices(run, out, overwrite=True)
-    with pytest.raises(OutputError, match="in use"):
+    with pytest.raises(OutputError, match="not an empty folder"):
         write_slices(run, run, overwrite=True)
     assert os.listdir(out) == ["mine.txt"]
     made = tmp_path / "deep" / "made"
@@ -151,7 +151,7 @@ def test_an_output_is_whole_or_absent_and_never_replaces_what_is_not_ours(run, t
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
 
 
-def test_what_is_no_finished_run_is_refused(tmp_path, capsys):
+def test_a_folder_without_a_finished_run_is_refused(tmp_path, capsys):
     assert cli.main(["slices", str(tmp_path / "gone"), "--out", str(tmp_path / "out")]) == 1
     err = capsys.readouterr().err
     assert "no finished scan here" in err

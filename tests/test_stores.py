@@ -291,7 +291,7 @@ ZARR_LIES = {
     "chunk beyond": (lambda p: set_index(p, (2**40, 100)), "leads out"),
     "chunk of nothing": (lambda p: set_index(p, (0, 3)), "leads out"),
     "chunk wraps": (lambda p: set_index(p, (2**63, 2**63)), "leads out"),
-    "chunk lies": (lie_in_a_chunk, "not have the size"),
+    "chunk lies": (lie_in_a_chunk, "not of the size"),
     "shape": (lambda p: edit(p / "0" / "zarr.json", lambda r: r.update(shape=[61, 100, 131])), "form|shape"),
     "huge": (lambda p: (set_shape(p, [2000000] * 3), outer(p, [2000016] * 3)), "GiB"),
     "bomb": (lambda p: (set_shape(p, [960, 960, 960]), outer(p, [960] * 3)), "no scan packs so well"),
@@ -500,7 +500,7 @@ def test_a_changed_byte_or_file_is_refused_by_verify_and_by_training(name, tmp_p
     assert is_complete(run / "scans" / "ct-a", record)
     other = hilum.Geometry((30, 48, 41), (2.0, 1.0, 1.5))
     WRITE[name](Volume(np.zeros(other.shape, np.int16), other), run / "scans" / "ct-a" / f"ct.{name}")
-    with pytest.raises(FormatError, match=r"not that of scan\.json"):
+    with pytest.raises(FormatError, match=r"but scan.json says"):
         open_stored(run / "scans" / "ct-a", record, "ct")
 
 

@@ -1,4 +1,4 @@
-"""Surfaces: closed, of the right size, at the right place, and the same in every file."""
+"""Surfaces: closed, of the right size, at the right position, and the same in every file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def parts(phantom):
 
 
 def open_edges(faces):
-    """How many directed edges lack the same edge the other way round: none in a closed, oriented surface."""
+    """Count the directed edges without their reverse: 0 in a closed, oriented surface."""
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     there, back = {}, {}
     for a, b in edges.tolist():
@@ -70,7 +70,7 @@ def test_a_ball_on_any_grid_is_a_closed_ball_with_its_front_outside(direction):
     assert (mesh.normals * outward).sum(axis=1).min() > 0.97
 
 
-def test_turning_triangles_around_is_noticed():
+def test_reversed_triangles_are_noticed():
     mesh = marching_cubes(ball(), 0.0, outside=-100)
     assert Mesh("", mesh.vertices, mesh.faces[:, ::-1]).volume_ml < 0
     assert open_edges(mesh.faces[1:]) > 0
@@ -82,7 +82,7 @@ def test_a_body_that_the_volume_cuts_is_closed_too():
     assert open_edges(marching_cubes(cut, 0.0, outside=-100).faces) == 0
 
 
-def test_lungs_and_nodules_have_the_volume_and_the_place_of_their_voxels(phantom, parts):
+def test_lungs_and_nodules_have_the_volume_and_position_of_their_voxels(phantom, parts):
     by_name = {mesh.name: mesh for mesh in parts}
     assert list(by_name) == ["right lung", "left lung", *(f"nodule {k + 1}" for k in range(len(phantom.scan.nodules)))]
     for label, name in ((1, "right lung"), (2, "left lung")):
@@ -215,7 +215,7 @@ def test_another_reader_finds_the_same_triangles_in_each_file(parts, tmp_path):
 def test_a_mesh_that_cannot_be_written_leaves_nothing(parts, tmp_path):
     with pytest.raises(UnsupportedError, match=r"\.stl \.ply \.glb"):
         write_meshes([(parts[0], (1, 1, 1, 1))], tmp_path / "a.obj")
-    with pytest.raises(OutputError, match="no triangle"):
+    with pytest.raises(OutputError, match="no triangles"):
         write_meshes([(Mesh("", np.empty((0, 3)), np.empty((0, 3), np.int64)), (1, 1, 1, 1))], tmp_path / "a.stl")
     with pytest.raises(OutputError):
         write_meshes([(parts[0], (1, 1, 1, 1))], tmp_path / "no" / "a.stl")
@@ -245,7 +245,7 @@ def test_each_pixel_shows_the_nearest_triangle(seed):
 
 
 def test_the_head_is_on_top_and_the_right_lung_on_the_left():
-    """Two balls: one to the right and at the head, one to the left and at the feet."""
+    """Draw two balls: one at the right and the head, one at the left and the feet."""
     grid = Geometry((80, 80, 80), (2.0, 2.0, 2.0), (-79.0, -79.0, -79.0))
     index = np.stack(np.meshgrid(*[np.arange(80)] * 3, indexing="ij"), -1)
     world = grid.index_to_world(index)

@@ -286,11 +286,12 @@ def test_a_connection_that_never_asks_is_closed(monkeypatch, scan):
 
 def in_a_thread(monkeypatch, scan):
     """A server that lives until the tests end, and its host."""
-    from hilum import viewer
+    from hilum.viewer.server import serve
+    from hilum.viewer.sources import open_source
 
     addresses, there = [], threading.Event()
     monkeypatch.setattr(access_page.webbrowser, "open", lambda _: pytest.fail("no browser was asked for"))
     ready = lambda address: (addresses.append(address), there.set())  # noqa: E731
-    threading.Thread(target=viewer.view, args=(scan,), kwargs={"ready": ready}, daemon=True).start()
+    threading.Thread(target=serve, args=(open_source(scan),), kwargs={"ready": ready}, daemon=True).start()
     assert there.wait(60)
     return addresses[0].split("/")[2]

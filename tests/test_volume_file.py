@@ -74,7 +74,7 @@ def test_infinity_is_refused(value, slope):
 
 @pytest.mark.parametrize("dtype", ["c8", "U1", "?"])
 def test_what_is_no_number_is_refused(dtype):
-    with pytest.raises(FormatError, match="no Hounsfield units"):
+    with pytest.raises(FormatError, match="not Hounsfield units"):
         convert_to_hu(line([0, 1], dtype), where=HERE)
 
 

@@ -1,4 +1,4 @@
-"""A finished run for the tests of what training reads: small scans of noise, with nodules where they are stated."""
+"""A finished run for the tests of training and exports: small scans of noise with nodules at known positions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NODULES = (
 
 
 def make_run(folder, *, file_format="npy", direction=IDENTITY_DIRECTION, spacing=(2.0, 1.0, 1.5)):
-    """Four scans as a run leaves them: annotated, annotated without a nodule, not annotated, nodules at the ends."""
+    """Write four finished scans: annotated, annotated without nodules, not annotated, with nodules at the ends."""
     grid = hilum.Geometry((30, 48, 40), spacing, direction=direction)
     grid = hilum.Geometry(grid.shape, spacing, tuple(-c for c in grid.center), direction)
     ends = tuple(hilum.Nodule(tuple(grid.index_to_world((z, 20, 20)).tolist()), 7.0) for z in (0.2, 28.9))
@@ -55,13 +55,13 @@ def make_run(folder, *, file_format="npy", direction=IDENTITY_DIRECTION, spacing
     return folder
 
 
-def tell(run, name, told):
-    """Give a scan another ``scan.json``, as a run with other inputs would have."""
+def replace_record(run, name, record):
+    """Replace the ``scan.json`` of a scan, and its ledger row."""
     folder = run / "scans" / name
-    (folder / "scan.json").write_text(json.dumps(told))
+    (folder / "scan.json").write_text(json.dumps(record))
     append_row(run, finished_row(folder, read_record(folder), stamp=""))
 
 
-def index_of(folder):
+def read_index(folder):
     with (folder / "index.csv").open(newline="") as file:
         return list(csv.DictReader(file))

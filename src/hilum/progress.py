@@ -130,7 +130,7 @@ class RunCounts:
         return [one_line(line) for line in lines]
 
     def as_json(self, out: Path) -> str:
-        """Write the counts as one line of JSON."""
+        """Return the counts as one line of JSON."""
         values = {
             "out": str(out),
             "in": self.count,

@@ -91,7 +91,7 @@ def _verify_own_files(folder: Path) -> Generator[Fault, None, int]:
     try:
         sums = checksums.read_checksums(folder)
         if not sums:
-            yield _fault(MissingInputError("is missing: the run did not end", where=path, do=RERUN, code="unfinished"))
+            yield _fault(MissingInputError("is missing: the run did not end", where=path, do=RERUN), "unfinished")
     except FormatError as problem:
         yield Fault(str(path), "damaged", str(problem))
     yield from map(_fault, own_file_problems(folder, sums))
@@ -103,7 +103,7 @@ def _verify_own_files(folder: Path) -> Generator[Fault, None, int]:
         bad = [str(n) for n, line in lines if decode_row(line, strict=True) is None]
         if bad:
             what = f"{len(bad)} lines have changed since they were written: {', '.join(bad[:5])}"
-            yield _fault(FormatError(what, where=path, do=RERUN, code="damaged"))
+            yield _fault(FormatError(what, where=path, do=RERUN), "damaged")
     return len(own_files(sums))
 
 
@@ -124,27 +124,27 @@ def _verify_scan(folder: Path, row: Row, required: dict[str, list[str]]) -> Iter
         yield _fault(MissingInputError(what, where=path, do=RERUN))
         return
     if record_sha256(folder) != row.scan_sha256:
-        yield _fault(FormatError("does not match the ledger", where=path, do=RERUN, code="checksum"))
+        yield _fault(FormatError("does not match the ledger", where=path, do=RERUN), "checksum")
     else:
         yield path.stat().st_size
     record = read_record(folder)
     if record is None:
         what = "cannot be read, or does not list all files of the scan"
-        yield _fault(FormatError(what, where=path, do=RERUN, code="damaged"))
+        yield _fault(FormatError(what, where=path, do=RERUN), "damaged")
         return
     if (record.scan_id, record.fingerprint) != (row.id, row.fingerprint):
         what = "was made from another input than the ledger says"
-        yield _fault(FormatError(what, where=path, do=RERUN, code="fingerprint"))
+        yield _fault(FormatError(what, where=path, do=RERUN), "fingerprint")
     if record.parts and (missing := set(required.get(record.recipe_sha256, ())) - set(record.parts)):
         what = f"lacks {', '.join(sorted(missing))}, which the recipe asks for"
-        yield _fault(FormatError(what, where=path, do=REMAKE, code="damaged"))
+        yield _fault(FormatError(what, where=path, do=REMAKE), "damaged")
     # A rerun notices files with new times. Damage of the disk changes only their bytes.
     do = REMAKE if files_stamp(folder, record) == row.files_stamp else RERUN
     for name, file in record.files.items():
         yield _verify_file(folder, name, file, do=do)
     for name, extra in list_source_files(folder):
         if name not in record.files and name != RECORD:
-            yield _fault(FormatError("is not listed in scan.json", where=extra, do="move it elsewhere", code="extra"))
+            yield _fault(FormatError("is not listed in scan.json", where=extra, do="move it elsewhere"), "extra")
 
 
 def _verify_file(folder: Path, name: str, file: FileRecord, *, do: str) -> Fault | int:
@@ -152,7 +152,7 @@ def _verify_file(folder: Path, name: str, file: FileRecord, *, do: str) -> Fault
         check_file(folder, name, file)
     except InputError as problem:
         if is_own_file(folder, name):
-            return _fault(FormatError(problem.what, where=folder / name, do=do, code="checksum"))
+            return _fault(FormatError(problem.what, where=folder / name, do=do), "checksum")
         return _fault(problem)
     return file.bytes
 
@@ -165,11 +165,11 @@ def _unlisted(scans: Path, rows: ledger.Ledger) -> Iterator[Fault]:
             dead = is_abandoned(path)
             what = "left unfinished by a process that died" if dead else "being written, or left by another machine"
             do = "the next run removes it" if dead else "wait; a run removes it after an hour without changes"
-            yield _fault(OutputError(what, where=path, do=do, code="partial"))
+            yield _fault(OutputError(what, where=path, do=do), "partial")
         elif row is None or row.status not in FINISHED:
             what = "is not in the ledger" if row is None else f"is {row.status} according to the ledger"
-            yield _fault(OutputError(what, where=path, do="run again, or remove it", code="unlisted"))
+            yield _fault(OutputError(what, where=path, do="run again, or remove it"), "unlisted")
 
 
-def _fault(problem: HilumError) -> Fault:
-    return Fault(str(problem.where), problem.code, str(problem))
+def _fault(problem: HilumError, code: str = "") -> Fault:
+    return Fault(str(problem.where), code or problem.code, str(problem))

@@ -222,7 +222,7 @@ def _make(
 def _is_kept(row: Row, ref: ScanRef, recipe: Recipe, out: Path) -> bool:
     """Check that a scan is finished, its folder is what the ledger says, and no file of it or its input was touched.
 
-    If one may have been, `hilum.batch.task.run_one` reads the bytes.
+    If one may have been, the scan's task reads the bytes.
     """
     folder = out / "scans" / ref.scan_id
     if row.status not in FINISHED or row.stamp != input_stamp(ref, recipe):

@@ -18,8 +18,9 @@ import msgspec
 from hilum._kernels.threads import count_workers
 from hilum.batch.limits import check_memory, count_processes, is_stopped, memory_per_process, resident_bytes
 from hilum.batch.start import Job, Worker, start
+from hilum.batch.task import OUT_OF_MEMORY, failed_row
 from hilum.batch.worker import READY
-from hilum.errors import OutputError, one_line
+from hilum.errors import OutputError
 from hilum.io.errno_faults import start_fault
 from hilum.outputs.ledger_rows import Row
 
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
     from hilum.batch.limits import Limits
 
-DIED, TIMEOUT, OUT_OF_MEMORY = "process-died", "timeout", "out-of-memory"
-"""The codes of scans whose process died or was killed."""
+DIED, TIMEOUT = "process-died", "timeout"
+"""The codes of scans whose process died or was killed; a third one is `OUT_OF_MEMORY`."""
 
 _CHECK_SECONDS = 0.05
 """How often time and memory of busy workers are checked."""
@@ -180,11 +181,7 @@ class WorkerPool:
             busy = [worker for worker in self._workers if worker.job]
             answered = set(wait([worker.pipe for worker in busy], _CHECK_SECONDS))
             self._add_time(busy)
-            changed = [
-                worker
-                for worker in busy
-                if worker.pipe in answered or self._fails_to_start(worker) or self._over_limit(worker)
-            ]
+            changed = [w for w in busy if w.pipe in answered or self._fails_to_start(w) or self._over_limit(w)]
             if changed:
                 return changed
 
@@ -210,7 +207,7 @@ class WorkerPool:
             if self.memory and resident_bytes(worker.process.pid) > self.memory * _IDLE_FRACTION:
                 self._kill(worker)
             return msgspec.structs.replace(answer, attempts=worker.attempt)
-        if not worker.ready and self._fails_to_start(worker):
+        if self._fails_to_start(worker):
             return self._handle_death(worker)
         row = self._over_limit(worker)
         if row is not None:
@@ -237,7 +234,7 @@ class WorkerPool:
         if worker.attempt <= self.limits.retries and not self.cancelled:
             self._retries.append((job, worker.attempt + 1))
             return None
-        return _failed(worker, job, DIED, f"its process {_describe_exit(status)}")
+        return _lost_row(worker, job, DIED, f"its process {_describe_exit(status)}")
 
     def _kill(self, worker: Worker) -> int:
         """End a worker. Return its exit status: a negative signal number, or its own status if it ended before."""
@@ -260,13 +257,13 @@ class WorkerPool:
         if job is None or not worker.ready:
             return None
         if self.cancelled:
-            return _failed(worker, job, DIED, "its run has ended")
+            return _lost_row(worker, job, DIED, "its run has ended")
         if worker.seconds > self.limits.seconds:
             text = f"not done after {self.limits.seconds:g} s, ended; give --timeout if it needs more"
-            return _failed(worker, job, TIMEOUT, text)
+            return _lost_row(worker, job, TIMEOUT, text)
         if self.memory and resident_bytes(worker.process.pid) > self.memory:
             text = f"took more than {self.memory >> 20} MB of memory, ended; give --memory, or fewer --workers"
-            return _failed(worker, job, OUT_OF_MEMORY, text)
+            return _lost_row(worker, job, OUT_OF_MEMORY, text)
         return None
 
 
@@ -275,16 +272,8 @@ def _start_error(problem: OSError) -> OutputError:
     return OutputError(f"no worker process can be started: {problem.strerror or problem}", do=fault.do, code=fault.code)
 
 
-def _failed(worker: Worker, job: Job, code: str, text: str) -> Row:
-    return Row(
-        id=job.ref.scan_id,
-        status="failed",
-        code=code,
-        reason=one_line(text),
-        full_reason=one_line(f"{job.ref.path}: {text}"),
-        seconds=round(worker.seconds, 3),
-        attempts=worker.attempt,
-    )
+def _lost_row(worker: Worker, job: Job, code: str, reason: str) -> Row:
+    return failed_row(job.ref, code, reason, seconds=round(worker.seconds, 3), attempts=worker.attempt)
 
 
 def _describe_exit(status: int) -> str:

@@ -116,15 +116,35 @@ def row_or_failure(
     except OutputError as problem:
         row = _problem_row(ref, problem, "failed")
     except MemoryError:
-        row = _failed_row(ref, OUT_OF_MEMORY, "the machine had no memory for it; give fewer --workers")
+        row = failed_row(ref, OUT_OF_MEMORY, "the machine had no memory for it; give fewer --workers")
     except Exception as failure:  # noqa: BLE001 - one scan may fail in any way; the others continue
         row = _failure_row(ref, failure, input_status, existed)
     return msgspec.structs.replace(row, seconds=round(time.perf_counter() - started, 3))
 
 
-def _failed_row(ref: ScanRef, code: str, reason: str, full_reason: str = "") -> Row:
+def failed_row(
+    ref: ScanRef, code: str, reason: str, full_reason: str = "", *, seconds: float = 0.0, attempts: int = 1
+) -> Row:
+    """Build the ledger row of a failed scan.
+
+    Parameters
+    ----------
+    ref : ScanRef
+    code, reason : str
+    full_reason : str, optional
+        For the screen, which also shows the scan's path; by default `reason`.
+    seconds : float
+    attempts : int
+
+    Returns
+    -------
+    Row
+    """
     full = one_line(f"{ref.path}: {full_reason or reason}")
-    return Row(id=ref.scan_id, status="failed", code=code, reason=reason, full_reason=full)
+    return Row(
+        id=ref.scan_id, status="failed", code=code, reason=one_line(reason), full_reason=full, seconds=seconds,
+        attempts=attempts,
+    )  # fmt: skip
 
 
 def _failure_row(ref: ScanRef, problem: Exception, input_status: Status, existed: bool) -> Row:
@@ -137,7 +157,7 @@ def _failure_row(ref: ScanRef, problem: Exception, input_status: Status, existed
         row = _problem_row(ref, problem, input_status if fault is None else "failed")
     else:
         code = type(problem).__name__
-        row = _failed_row(ref, code, crash_reason(problem), f"{code}: {problem}")
+        row = failed_row(ref, code, crash_reason(problem), f"{code}: {problem}")
     if fault is None:
         return row
     reason, full = (one_line(f"{text}; {fault.do}") for text in (row.reason, row.full_reason))

@@ -20,32 +20,14 @@ if TYPE_CHECKING:
     _Commands = tuple[Callable[..., int], ...]
 
 COMMANDS: _Commands = (
-    runs.run,
-    runs.demo,
-    scans.info,
-    scans.convert,
-    scans.lungs,
-    scans.nodules,
-    runs.stats,
-    runs.report,
-    runs.verify,
-    runs.store,
-    training.slices,
-    training.patches,
-    training.froc,
-    viewing.view,
-)
+    runs.run, runs.demo, scans.info, scans.convert, scans.lungs, scans.nodules, runs.stats, runs.report, runs.verify,
+    runs.store, training.slices, training.patches, training.froc, viewing.view,
+)  # fmt: skip
 RECIPE_COMMANDS: _Commands = (recipes.list_, recipes.show, recipes.check)
 PLOT_COMMANDS: _Commands = (
-    plots.histogram,
-    plots.montage,
-    plots.surface,
-    plots.steps,
-    plots.nodules,
-    plots.window,
-    plots.compare,
+    plots.histogram, plots.montage, plots.surface, plots.steps, plots.nodules, plots.window, plots.compare,
     plots.overview,
-)
+)  # fmt: skip
 EXPORT_COMMANDS: _Commands = (exports.nnunet, exports.monai, exports.seg, exports.coco3d, exports.csv)
 
 PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc"})

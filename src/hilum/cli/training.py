@@ -56,22 +56,16 @@ def froc(
 
     if plot is not None:
         check_picture(plot)
-    found = evaluate_detections(
-        detections,
-        annotations,
-        excluded=excluded,
-        scans=scans,
-        most_marks=most_marks,
-        bootstrap=bootstrap,
-        seed=seed,
+    evaluation = evaluate_detections(
+        detections, annotations, excluded=excluded, scans=scans, most_marks=most_marks, bootstrap=bootstrap, seed=seed
     )
-    for note in found.notes:
+    for note in evaluation.notes:
         print_note(str(note))
     if plot is not None:
         from hilum.pictures.froc import froc_curve
 
-        save_picture(froc_curve(found.score), plot, dpi=120)
-    print_result(evaluation_json(found) if json else evaluation_text(found))
+        save_picture(froc_curve(evaluation.score), plot, dpi=120)
+    print_result(evaluation_json(evaluation) if json else evaluation_text(evaluation))
     return ALL_WELL
 
 
@@ -148,16 +142,11 @@ def patches(
     from hilum.train.patch_records import PatchOptions
     from hilum.train.patches import write_patches
 
-    chosen = PatchOptions(
-        size=size,
-        jitter_mm=jitter_mm,
-        per_nodule=per_nodule,
-        negatives=negatives,
-        distance_mm=distance_mm,
-        seed=seed,
+    options = PatchOptions(
+        size=size, jitter_mm=jitter_mm, per_nodule=per_nodule, negatives=negatives, distance_mm=distance_mm, seed=seed
     )
     made = write_patches(
-        folder, out, chosen, candidates=candidates, excluded=excluded, kept=kept, fold_by=fold_by, overwrite=overwrite
+        folder, out, options, candidates=candidates, excluded=excluded, kept=kept, fold_by=fold_by, overwrite=overwrite
     )
     print_result(f"{out}: {made.positives} patches at nodules, {made.negatives} elsewhere, of {len(made.scans)} scans")
     return report_skipped(made.skipped)

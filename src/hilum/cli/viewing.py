@@ -38,8 +38,8 @@ def view(
     browser
         Open a browser; hilum prints a single-use address for one browser in any case.
     """
-    from hilum.viewer import view as serve
-    from hilum.viewer.server import check
+    from hilum.viewer.server import check, serve
+    from hilum.viewer.sources import open_source
 
     def ready(address: str) -> None:
         print_result(address)
@@ -53,8 +53,6 @@ def view(
         sys.stderr.write("could not start a browser: open the address above\n")
 
     check()
-    serve(
-        source, annotations=annotations, original=original, series=series, port=port, browser=browser,
-        ready=ready, again=again, failed=failed,
-    )  # fmt: skip
+    opened = open_source(source, annotations=annotations, original=original, series=series)
+    serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)
     return ALL_WELL

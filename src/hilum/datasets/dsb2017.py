@@ -84,9 +84,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         unlabeled_ids = (name if _CASE.fullmatch(name) else scan_id_of(name) for name in names - labels.keys())
         tables.append(table_record(safe_name(path.name) or "labels", counts, names, unlabeled_ids, _public_case))
     unlabeled = sorted(names - known.keys())
-    refs = [
-        ScanRef("dsb2017", _scan_id(path), path, "", None, known.get(path.name, DatasetEntry())) for path in patients
-    ]
+    refs = [_scan_ref(path, known.get(path.name, DatasetEntry())) for path in patients]
     outputs = sorted(path.name for path in root.iterdir() if output_kind(path))
     return Listing(refs, tables, [*own_output_notes(root, outputs), *_notes(tables, len(unlabeled), len(patients))])
 
@@ -148,10 +146,11 @@ def _public_case(name: str) -> str:
     return name if _CASE.fullmatch(name) else "(no case id)"
 
 
-def _scan_id(path: Path) -> str:
-    """The public case id; any other name could be a person's and is hashed."""
+def _scan_ref(path: Path, known: DatasetEntry) -> ScanRef:
+    """A scan named by its public case id; any other name could be a person's and is hashed."""
     name = path.resolve().name
-    return name if _CASE.fullmatch(name) else scan_id_of(name)
+    case = name if _CASE.fullmatch(name) else ""
+    return ScanRef("dsb2017", case or scan_id_of(name), path, known=known, case=safe_name(case))
 
 
 def _read_labels(path: Path) -> tuple[dict[str, DatasetEntry], dict[str, int]]:

@@ -92,26 +92,18 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     refs = []
     for path in files.scans:
         uid = path.stem
-        labels: dict[str, Label] = {}
-        if path in folds:
-            labels = {"fold": folds[path], "patient_fold": folds_by_patient[uid]}
+        labels: dict[str, Label] = {"fold": folds[path], "patient_fold": folds_by_patient[uid]} if path in folds else {}
         known = _known(uid, tables, labels, files.lungs.get(uid))
         twin = first.setdefault(uid, path)
-        if twin != path:
-            what = f"this series is there already, in {safe_name(twin.parent.name) or 'another folder'}"
-            known = replace(known, refusal=InputError(what, where=path, do="keep one of both", code="series-twice"))
-        elif path in dangling:
-            known = replace(known, refusal=not_downloaded(path, [path.name]))
-        elif not is_uid(uid):
-            what = "is not named by its series UID, which the rows of the tables refer to"
-            known = replace(known, refusal=AnnotationError(what, where=path, do="give it its LUNA16 name back"))
+        if (refusal := _file_refusal(path, twin, dangling)) is not None:
+            known = replace(known, refusal=refusal)
         tag = uid if twin == path and is_uid(uid) else str(path.relative_to(root))
         refs.append(ScanRef("luna16", scan_id_of(tag), path, uid if is_uid(uid) else "", None, known))
     records = []
     for kind, rows in tables.rows.items():
         without_rows = [uid for uid in first if uid not in rows and is_uid(uid)]
         records.append(rows_record(safe_name(tables.paths[kind].name) or kind, rows, first, without_rows))
-    if annotations is not None and not any(uid in rows for rows in tables.rows.values() for uid in first):
+    if annotations is not None and not any(record.rows_of_scans for record in records):
         what = f"no row belongs to any of the {len(first)} scans"
         do = "give the table of these scans, or leave --annotations out"
         raise AnnotationError(what, where=annotations, do=do, code="no-row-fits")
@@ -153,6 +145,19 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:  # noqa: ARG
         lungs=lungs,
         notes=(*scan.notes, *known.notes, *notes),
     )
+
+
+def _file_refusal(path: Path, twin: Path, dangling: set[Path]) -> HilumError | None:
+    """Why a file cannot be a scan of the data set; `twin` is the first file of its series."""
+    if twin != path:
+        what = f"this series is there already, in {safe_name(twin.parent.name) or 'another folder'}"
+        return InputError(what, where=path, do="keep one of both", code="series-twice")
+    if path in dangling:
+        return not_downloaded(path, [path.name])
+    if not is_uid(path.stem):
+        what = "is not named by its series UID, which the rows of the tables refer to"
+        return AnnotationError(what, where=path, do="give it its LUNA16 name back")
+    return None
 
 
 def _fold(root: Path, path: Path) -> int | None:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from hilum.errors import InputError
-from hilum.io.names import public_case, safe_name
+from hilum.io.names import public_case
 from hilum.io.volumes.formats import is_volume, suffix_of
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ _NAME_RULE = "letters of ASCII, digits, '.', '_', '-', at most 100, a letter or 
 
 _LONGEST_PATH = 60
 """Characters of a second path in a message."""
-
-_PATIENT = re.compile(r"[0-9a-f]{32}")
 
 
 def is_scan_name(name: str) -> bool:
@@ -86,7 +84,7 @@ def path_in_input(path: Path, root: Path) -> str:
 
 
 def with_origin(ref: ScanRef, root: Path, source: str) -> ScanRef:
-    """Add to a scan where it comes from, and its public case if a data set gives one.
+    """Add to a scan where it comes from, and its public case if a folder is named after one.
 
     Parameters
     ----------
@@ -100,10 +98,7 @@ def with_origin(ref: ScanRef, root: Path, source: str) -> ScanRef:
     ScanRef
     """
     path = path_in_input(ref.path, root)
-    case = public_case(f"{root.name}/{path}")
-    if ref.dataset == "dsb2017" and _PATIENT.fullmatch(ref.scan_id):
-        case = safe_name(ref.scan_id)
-    return replace(ref, source=source, place=path, case=case)
+    return replace(ref, source=source, place=path, case=ref.case or public_case(f"{root.name}/{path}"))
 
 
 def possible_names(ref: ScanRef) -> dict[str, str]:

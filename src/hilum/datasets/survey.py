@@ -219,26 +219,23 @@ def _attach_annotations(
     notes.setdefault(attached[0].dataset, []).extend(row_notes)
 
 
-_NEW, _SAME, _SAME_SERIES = "new", "same", "same series"
-
-
 def _add_scan(refs: dict[str, ScanRef], ref: ScanRef) -> str:
-    """Add a scan; it gets another id if another file has its id, so that none is lost. Returns what it is."""
+    """Add a scan, under another id if another file has its id; return the code of the note about it, if any."""
     number, scan_id = 1, ref.scan_id
     identity = ref.path.resolve(), ref.series_uid
     while scan_id in refs and (refs[scan_id].path.resolve(), refs[scan_id].series_uid) != identity:
         number += 1
         scan_id = f"{ref.scan_id}-{number}"
-    kind = _SAME if scan_id in refs else _NEW if number == 1 else _SAME_SERIES
+    code = "same-scan" if scan_id in refs else "same-series" if number > 1 else ""
     refs[scan_id] = replace(ref, scan_id=scan_id)
-    return kind
+    return code
 
 
 def _repetition_notes(additions: Counter[str]) -> list[Note]:
     notes = []
-    if count := additions[_SAME]:
+    if count := additions["same-scan"]:
         notes.append(Note("same-scan", f"{count} scans are in more than one input: each is listed once"))
-    if count := additions[_SAME_SERIES]:
+    if count := additions["same-series"]:
         what = f"{count} scans have the series UID of another input's: each is processed, under an id of its own"
         notes.append(Note("same-series", what))
     return notes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -38,8 +38,15 @@ COLUMNS = (
 """Columns of the csv: fractional voxel indices (z, y, x), whole at voxel centers; world positions (x, y, z), LPS mm."""
 
 
-@dataclass(frozen=True, eq=False)
-class NoduleBox:
+class Bounds(NamedTuple):
+    """Lower corner, center and upper corner of a box, each an ndarray, shape (3,)."""
+
+    low: NDArray[np.float64]
+    center: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+class NoduleBox(NamedTuple):
     """The box of one nodule.
 
     Parameters
@@ -47,20 +54,16 @@ class NoduleBox:
     nodule : int
         Its label in the mask.
     diameter_mm : float
-    center_voxel, low_voxel, high_voxel : ndarray, shape (3,), (z, y, x)
+    voxel : Bounds, (z, y, x)
         Fractional voxel indices of the stored grid.
-    center_world, low_world, high_world : ndarray, shape (3,), (x, y, z), LPS mm
+    world : Bounds, (x, y, z), LPS mm
         Along the axes of the world: on an oblique grid these are other corners than those in voxels.
     """
 
     nodule: int
     diameter_mm: float
-    center_voxel: NDArray[np.float64]
-    low_voxel: NDArray[np.float64]
-    high_voxel: NDArray[np.float64]
-    center_world: NDArray[np.float64]
-    low_world: NDArray[np.float64]
-    high_world: NDArray[np.float64]
+    voxel: Bounds
+    world: Bounds
 
 
 @dataclass(frozen=True)
@@ -87,16 +90,9 @@ def nodule_boxes(scan: RunScan) -> Iterator[NoduleBox]:
         if one.inside:
             world, radius = np.array(one.world), one.diameter_mm / 2
             voxel, half = scan.geometry.world_to_index(world), radius / np.array(scan.geometry.spacing)
-            yield NoduleBox(
-                nodule=one.label,
-                diameter_mm=one.diameter_mm,
-                center_voxel=voxel,
-                low_voxel=voxel - half,
-                high_voxel=voxel + half,
-                center_world=world,
-                low_world=world - radius,
-                high_world=world + radius,
-            )
+            voxel_box = Bounds(voxel - half, voxel, voxel + half)
+            world_box = Bounds(world - radius, world, world + radius)
+            yield NoduleBox(one.label, one.diameter_mm, voxel_box, world_box)
 
 
 def write_boxes_csv(folder: Path, out: Path, *, overwrite: bool = False) -> BoxExport:
@@ -133,7 +129,7 @@ def write_boxes_csv(folder: Path, out: Path, *, overwrite: bool = False) -> BoxE
         for box in nodule_boxes(scan):
             rows += 1
             vectors = (
-                *(box.low_voxel, box.high_voxel, box.low_world, box.high_world, box.center_voxel, box.center_world),
+                *(box.voxel.low, box.voxel.high, box.world.low, box.world.high, box.voxel.center, box.world.center),
                 scan.geometry.spacing,
             )
             nodule = (scan.scan_id, scan.uid, scan.patient_fold, box.nodule, "nodule", f"{box.diameter_mm:.6g}")
@@ -202,7 +198,7 @@ def _image(number: int, scan: RunScan) -> dict[str, Any]:
 
 
 def _annotation(number: int, image: int, box: NoduleBox) -> dict[str, Any]:
-    low, size = (box.low_voxel + 0.5)[::-1], (box.high_voxel - box.low_voxel)[::-1]
+    low, size = (box.voxel.low + 0.5)[::-1], (box.voxel.high - box.voxel.low)[::-1]
     return {
         "id": number,
         "image_id": image,
@@ -212,5 +208,5 @@ def _annotation(number: int, image: int, box: NoduleBox) -> dict[str, Any]:
         "diameter_mm": box.diameter_mm,
         "bbox": [round(value, 6) for value in (*low.tolist(), *size.tolist())],
         "area": round(float(np.prod(size)), 6),
-        "bbox_world": [round(value, 6) for value in (*box.low_world.tolist(), *[box.diameter_mm] * 3)],
+        "bbox_world": [round(value, 6) for value in (*box.world.low.tolist(), *[box.diameter_mm] * 3)],
     }

@@ -69,7 +69,7 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
         data[part].append(
             {
                 "image": image_name(scan),
-                "box": [[*map(float, box.center_world), *[box.diameter_mm] * 3] for box in boxes],
+                "box": [[*map(float, box.world.center), *[box.diameter_mm] * 3] for box in boxes],
                 "label": [NODULE_CLASS] * len(boxes),
             }
         )

@@ -22,6 +22,7 @@ from hilum.io.atomic import atomic_folder
 from hilum.io.output_kinds import RECIPE
 from hilum.ops.regrid import regrid_mask
 from hilum.recipes import recipe
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 from hilum.volume import Mask
 
 if TYPE_CHECKING:
@@ -202,9 +203,9 @@ def _make_reproducible(segmentation: Any, header: Any, *, organization: str) -> 
 
 
 def _lung_segment(value: int) -> _Segment:
-    if value > 2:
+    if value not in {RIGHT_LUNG, LEFT_LUNG}:
         raise FormatError(f"the lung mask has the label {value}, expected 1 right and 2 left", do="run it again")
-    if value == 1:
+    if value == RIGHT_LUNG:
         return _Segment(value, "right lung", "Right", _RIGHT_COLOR)
     return _Segment(value, "left lung", "Left", _LEFT_COLOR)
 

@@ -1,4 +1,4 @@
-"""What a file or folder holds, what is odd about it, and what `hilum.read` would do."""
+"""List the series and volume files of a path, what is odd about them, and what `hilum.read` would do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class FindingRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One oddity: its stable code, a line for a person, and what is done about it."""
+    """One finding: its stable code, a line for a person, and what hilum does about it."""
 
     code: str
     text: str
@@ -35,11 +35,11 @@ class FindingRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SeriesRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One series or volume file and the verdict on it.
+    """One series or volume file, and whether it can be read as a scan.
 
-    ``usable``: whether it can be read as a scan; ``pixels_read``: whether that was tried, or only its headers were
-    looked at. ``chosen``: whether it is the one that a command takes of this folder where no series is named.
-    ``folder`` is where it lies, relative to ``path``; ``number`` and ``kernel`` are of its first slice.
+    ``usable``: whether it can be read. ``pixels_read``: whether its pixels were read, or only its headers. ``chosen``:
+    whether a command reads this one from the folder by default. ``folder`` is relative to ``path``. ``number`` and
+    ``kernel`` are those of its first slice.
     """
 
     path: str
@@ -59,36 +59,39 @@ class SeriesRecord(msgspec.Struct, frozen=True, kw_only=True):
 def inspect(
     path: Path, *, pixels: bool = True, volumes: Sequence[Path] = (), refused: Sequence[HilumError] = ()
 ) -> list[SeriesRecord]:
-    """Say what a file or folder holds.
+    """List the series and volume files of a path.
 
     Parameters
     ----------
     path : Path
         A folder is searched for DICOM series.
     pixels : bool
-        Whether each series is read whole, as it would be for a scan; without it the verdict is on headers alone, and
-        slices that are damaged, or that differ at one place, are not told. A volume file is always read.
+        Whether to read the pixels of each series. Without them, damaged slices and different slices at one position
+        are not found. Volume files are always read.
     volumes : sequence of Path
         Volume files in the folder.
     refused : sequence of HilumError
-        What in the folder should be a scan and is none, each with its ``where``.
+        Refusals of files in the folder, each with its ``where``.
 
     Returns
     -------
     list of SeriesRecord
-        One per CT series, volume file and refusal.
+        One for each CT series, volume file and refusal.
 
     Raises
     ------
     InputError
-        If there is no such path or nothing in it that could be a scan.
+        If the path does not exist or contains no scan.
     """
     if not path_exists(path):
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     if is_volume(path):
         return [msgspec.structs.replace(_inspect_file(path, path), chosen=True)]
     rest = [_inspect_file(path, volume) for volume in volumes]
-    rest += [_refused(path, error) for error in refused if error.where is not None]
+    for error in refused:
+        if error.where is not None:
+            where = Path(str(error.where))
+            rest.append(_refused(where, error, file_format="", folder=_relative(path, where)))
     try:
         series = _inspect_series(path, pixels=pixels)
     except HilumError:
@@ -98,40 +101,31 @@ def inspect(
     return [*series, *rest]
 
 
-def inspection_json(found: list[SeriesRecord]) -> str:
-    """Write a verdict as JSON for programs.
+def inspection_json(series: list[SeriesRecord]) -> str:
+    """Write the records as JSON.
 
     Parameters
     ----------
-    found : list of SeriesRecord
+    series : list of SeriesRecord
 
     Returns
     -------
     str
     """
-    return msgspec.json.format(msgspec.json.encode(found)).decode()
+    return msgspec.json.format(msgspec.json.encode(series)).decode()
 
 
 def _inspect_file(root: Path, path: Path) -> SeriesRecord:
-    """Read a volume file; a refusal is a verdict too."""
-    kind = suffix_of(path).removeprefix(".")
+    """Read a volume file; a refusal becomes a finding."""
+    file_format = suffix_of(path).removeprefix(".")
     folder = _relative(root, path) if path != root else path.name
     try:
         scan = check_is_ct(read(path), path)
     except HilumError as refusal:
-        return SeriesRecord(
-            path=str(path),
-            format=kind,
-            series_uid="",
-            slices=0,
-            usable=False,
-            geometry=None,
-            findings=[_refusal(refusal)],
-            folder=folder,
-        )
+        return _refused(path, refusal, file_format=file_format, folder=folder)
     return SeriesRecord(
         path=str(path),
-        format=kind,
+        format=file_format,
         series_uid=one_line(scan.series_uid, limit=128),
         slices=scan.ct.shape[0],
         usable=True,
@@ -141,18 +135,17 @@ def _inspect_file(root: Path, path: Path) -> SeriesRecord:
     )
 
 
-def _refused(root: Path, error: HilumError) -> SeriesRecord:
-    """A folder or file that should be a scan."""
-    where = Path(str(error.where))
+def _refused(path: Path, error: HilumError, *, file_format: str, folder: str) -> SeriesRecord:
+    """A folder or file that should be a scan but cannot be read."""
     return SeriesRecord(
-        path=str(where),
-        format="",
+        path=str(path),
+        format=file_format,
         series_uid="",
         slices=0,
         usable=False,
         geometry=None,
         findings=[_refusal(error)],
-        folder=_relative(root, where),
+        folder=folder,
     )
 
 
@@ -187,16 +180,16 @@ def _inspect_series(path: Path, *, pixels: bool) -> list[SeriesRecord]:
 
 def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, chosen: bool) -> SeriesRecord:
     root = path if path.is_dir() else path.parent
-    found = list(_findings(stack))
+    findings = list(_findings(stack))
     if stack.geometry is not None:
-        found += [_note(note) for note in note_implausible_size(stack.geometry)]
+        findings += [_note(note) for note in note_implausible_size(stack.geometry)]
     usable, geometry = stack.refusal is None and is_read, stack.geometry
     if not is_read:
-        text = "another part of this series is larger, and is read in its place"
-        found.append(FindingRecord(code="split-series", text=text, action="ignored"))
+        text = "another part of this series is larger, and is read instead"
+        findings.append(FindingRecord(code="split-series", text=text, action="ignored"))
     elif usable and pixels:
-        usable, more = _try(path, root, stack)
-        found += more
+        usable, more = _read_stack(path, root, stack)
+        findings += more
     number = _series_number(root / stack.slices[0].path)
     return SeriesRecord(
         path=str(path),
@@ -205,7 +198,7 @@ def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, cho
         slices=len(stack.slices),
         usable=usable,
         geometry=None if geometry is None else GridRecord.of(geometry),
-        findings=found,
+        findings=findings,
         pixels_read=pixels and is_read and stack.refusal is None,
         chosen=chosen,
         folder=os.path.commonpath([os.path.dirname(header.path) for header in stack.slices]),  # noqa: PTH120
@@ -214,8 +207,8 @@ def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, cho
     )
 
 
-def _try(path: Path, root: Path, stack: Stack) -> tuple[bool, list[FindingRecord]]:
-    """Read a stack as a command would."""
+def _read_stack(path: Path, root: Path, stack: Stack) -> tuple[bool, list[FindingRecord]]:
+    """Read a stack as commands do, and return whether it is usable."""
     from hilum.io.dicom.reader import read_stack
     from hilum.ops.quality.plausibility import note_implausible_values
 
@@ -237,10 +230,10 @@ def _findings(stack: Stack) -> Iterable[FindingRecord]:
 
 
 def _series_number(path: Path) -> int | None:
-    """The number of a slice's series, where it has one."""
-    import pydicom  # late: it takes longer to import than a series takes to read
+    """SeriesNumber of a slice, if it has one."""
+    import pydicom  # late: importing it takes longer than reading a series
 
-    with suppress(Exception):  # whatever is wrong with it, the verdict does not hang on it
+    with suppress(Exception):  # the number is only informative
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["SeriesNumber"])
         return None if header.get("SeriesNumber") is None else int(header.SeriesNumber)
     return None

@@ -1,8 +1,8 @@
-"""Meshes as STL, PLY and GLB; all three binary, all with vertices in LPS millimetres.
+"""Meshes as binary STL, PLY and GLB, with vertices in LPS millimetres.
 
-STL has no names and no colors: its parts are one list of triangles. PLY gives each vertex the color of its part. GLB
-has a node for each part; the scene turns and scales it from LPS mm to glTF's meters with +Y up and +Z to the front,
-so that a viewer shows the head on top while the stored numbers stay the patient's.
+STL has no names or colors: it is one list of triangles. PLY gives each vertex the color of its part. GLB has a node for
+each part. The matrix of its scene converts LPS mm to glTF's meters with +Y up and +Z to the front, so that a viewer
+shows the head on top; the stored vertices stay in LPS mm.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _UP_IN_METERS = (0.001, 0.0, 0.0, 0.0, 0.0, 0.0, -0.001, 0.0, 0.0, 0.001, 0.0, 0
 """Column by column: (x, y, z) LPS mm to (x, z, -y) / 1000 (glTF 2.0, section 3.4, Coordinate System and Units)."""
 
 _FLOAT, _UINT, _VERTICES, _FACES = 5126, 5125, 34962, 34963
-"""Numbers of glTF 2.0 for component types and buffer targets."""
+"""The codes of glTF 2.0 for component types and buffer targets."""
 
 
 def check_mesh_output(path: Path) -> str:
@@ -47,7 +47,7 @@ def check_mesh_output(path: Path) -> str:
     Raises
     ------
     UnsupportedError
-        If it names none.
+        If hilum writes no mesh format with this suffix.
     """
     suffix = path.suffix.lower()
     if suffix not in MESH_WRITERS:
@@ -57,7 +57,7 @@ def check_mesh_output(path: Path) -> str:
 
 
 def write_meshes(parts: Sequence[Part], path: str | Path) -> None:
-    """Write meshes into one file, which appears only when it is whole.
+    """Write meshes into one file, which appears only when it is complete.
 
     Parameters
     ----------
@@ -68,14 +68,14 @@ def write_meshes(parts: Sequence[Part], path: str | Path) -> None:
     Raises
     ------
     UnsupportedError
-        If the suffix is none of these.
+        If the suffix is another one.
     OutputError
-        If the file cannot be written, or there is no triangle.
+        If the file cannot be written, or there are no triangles.
     """
     path = Path(path)
     pack = MESH_WRITERS[check_mesh_output(path)]
     if not any(len(mesh.faces) for mesh, _ in parts):
-        raise OutputError("there is no triangle to write", where=path)
+        raise OutputError("the meshes have no triangles", where=path)
     with atomic_path(path) as temporary:
         temporary.write_bytes(pack(parts))
 
@@ -90,15 +90,15 @@ def pack_stl(parts: Sequence[Part]) -> bytes:
     Returns
     -------
     bytes
-        80 bytes of text, the number of triangles, 50 bytes for each.
+        80 bytes of text, the number of triangles, and 50 bytes for each.
     """
     corners = np.concatenate([mesh.vertices[mesh.faces] for mesh, _ in parts])
-    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    lengths = np.linalg.norm(across, axis=-1, keepdims=True)
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    lengths = np.linalg.norm(normals, axis=-1, keepdims=True)
     records = np.zeros(len(corners), np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("unused", "<u2")]))
-    records["normal"] = across / np.where(lengths > 0, lengths, 1.0)
+    records["normal"] = normals / np.where(lengths > 0, lengths, 1.0)
     records["corners"] = corners
-    # Readers take a file that begins with "solid" for text.
+    # The first bytes must not be "solid", which marks a text file.
     return b"hilum, LPS mm".ljust(80) + struct.pack("<I", len(records)) + records.tobytes()
 
 
@@ -113,14 +113,14 @@ def pack_ply(parts: Sequence[Part]) -> bytes:
     -------
     bytes
     """
-    vertex = np.dtype([("place", "<f4", 3), ("color", "u1", 4)])
+    vertex = np.dtype([("position", "<f4", 3), ("color", "u1", 4)])
     vertices = np.zeros(sum(len(mesh.vertices) for mesh, _ in parts), vertex)
     faces = np.zeros(sum(len(mesh.faces) for mesh, _ in parts), np.dtype([("count", "u1"), ("corners", "<i4", 3)]))
     faces["count"] = 3
     first, start = 0, 0
     for mesh, color in parts:
         stop, end = first + len(mesh.vertices), start + len(mesh.faces)
-        vertices["place"][first:stop] = mesh.vertices
+        vertices["position"][first:stop] = mesh.vertices
         vertices["color"][first:stop] = np.rint(np.array(color) * 255)
         faces["corners"][start:end] = mesh.faces + first
         first, start = stop, end
@@ -146,32 +146,34 @@ def pack_glb(parts: Sequence[Part]) -> bytes:
     views: list[dict[str, Any]] = []
     accessors: list[dict[str, Any]] = []
 
-    def add(array: Any, target: int, **told: Any) -> int:
+    def add(array: Any, target: int, **properties: Any) -> int:
         views.append({"buffer": 0, "byteOffset": len(blob), "byteLength": array.nbytes, "target": target})
         blob.extend(array.tobytes())  # every item is four bytes long, so that views stay aligned
-        accessors.append({"bufferView": len(views) - 1, "count": array.size if array.ndim == 1 else len(array), **told})
+        accessors.append(
+            {"bufferView": len(views) - 1, "count": array.size if array.ndim == 1 else len(array), **properties}
+        )
         return len(accessors) - 1
 
     nodes, meshes, materials = [], [], []
     for number, (mesh, color) in enumerate(parts):
-        places, normals = mesh.vertices.astype("<f4"), mesh.normals.astype("<f4")
-        limits = {"min": places.min(axis=0).tolist(), "max": places.max(axis=0).tolist()}
+        positions, normals = mesh.vertices.astype("<f4"), mesh.normals.astype("<f4")
+        limits = {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
         attributes = {
-            "POSITION": add(places, _VERTICES, componentType=_FLOAT, type="VEC3", **limits),
+            "POSITION": add(positions, _VERTICES, componentType=_FLOAT, type="VEC3", **limits),
             "NORMAL": add(normals, _VERTICES, componentType=_FLOAT, type="VEC3"),
         }
         indices = add(mesh.faces.astype("<u4").ravel(), _FACES, componentType=_UINT, type="SCALAR")
         meshes.append({"primitives": [{"attributes": attributes, "indices": indices, "material": number}]})
         nodes.append({"name": mesh.name, "mesh": number})
-        seen = {
+        material = {
             "baseColorFactor": [*(c**2.2 for c in color[:3]), color[3]],
             "metallicFactor": 0,
             "roughnessFactor": 0.7,
         }
-        glass = {"alphaMode": "BLEND"} if color[3] < 1 else {}
-        materials.append({"name": mesh.name, "pbrMetallicRoughness": seen, **glass})
+        transparency = {"alphaMode": "BLEND"} if color[3] < 1 else {}
+        materials.append({"name": mesh.name, "pbrMetallicRoughness": material, **transparency})
     root = {"name": "LPS mm", "matrix": _UP_IN_METERS, "children": list(range(len(nodes)))}
-    told = {
+    scene = {
         "asset": {"version": "2.0", "generator": "hilum"},
         "scene": 0,
         "scenes": [{"nodes": [len(nodes)]}],
@@ -182,11 +184,11 @@ def pack_glb(parts: Sequence[Part]) -> bytes:
         "bufferViews": views,
         "buffers": [{"byteLength": len(blob)}],
     }
-    text = json.dumps(told, separators=(",", ":")).encode()
+    text = json.dumps(scene, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)
     body = struct.pack("<II", len(text), 0x4E4F534A) + text + struct.pack("<II", len(blob), 0x004E4942) + bytes(blob)
     return struct.pack("<4sII", b"glTF", 2, 12 + len(body)) + body
 
 
 MESH_WRITERS: dict[str, Callable[[Sequence[Part]], bytes]] = {".stl": pack_stl, ".ply": pack_ply, ".glb": pack_glb}
-"""Which function packs a mesh, by the suffix of its path."""
+"""The function that packs a mesh, by the suffix of its path."""

@@ -1,7 +1,7 @@
-"""Which names of files may leave with a result: those that a program made up or a data set published, and no others.
+"""The names of files that results may contain: names that a program made or a data set published, and no others.
 
-People call files after patients. What hilum writes names a file only where its name fits a rule below; a name that fits
-none is told as its place among the files, which the person who holds them can count, and nobody else can guess.
+File names can contain names of patients. hilum writes the name of a file only if it matches a rule below. Any other
+file is called by its number among the sorted files: its owner can count to it, and nobody else learns anything.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _WORD = (
 )
 
 _NUMBER = r"0*[0-9]{1,4}"
-"""Four digits count slices; eight can be a birth date, or the number of a patient."""
+"""At most four digits, enough to count slices; eight can be a birth date or a patient number."""
 
 _UID = r"[0-2](?:\.(?:0|[1-9][0-9]*)){4,}"
-"""Five parts at least: three can be a date."""
+"""At least five parts: three can be a date."""
 
 _PUBLIC = r"(?:LIDC-IDRI-[0-9]{4}|LNDb-[0-9]{4}|LUNA16|TCIA_LIDC-IDRI(?:_[0-9]{8})?)"
 
@@ -48,7 +48,7 @@ _FILE_NAMES = re.compile(
 )
 
 _QUOTED = re.compile(r"(?<!\w)(?:'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\")")
-"""What messages quote stood in a file; an apostrophe in a word opens nothing."""
+"""Text quoted from a file in a message; an apostrophe within a word opens no quote."""
 
 _KERNEL = re.compile(
     r"[A-Z][A-Za-z]{0,2}[0-9]{1,3}[a-z]?|[A-Z]|[EUSY][A-D]|[0-9]{1,2}|"
@@ -56,18 +56,18 @@ _KERNEL = re.compile(
     r"(?:[BCHL]|BODY|LUNG|BONE)_(?:V?SHARP|V?SOFT|SMOOTH|STANDARD)(?:_[A-Z])?",
     re.IGNORECASE,
 )
-"""What scanners call their kernels: ``B70f``, ``Br40d``, ``FC51``, ``LUNG``, ``YA``, ``B_SHARP_C``."""
+"""The reconstruction kernels of scanners: ``B70f``, ``Br40d``, ``FC51``, ``LUNG``, ``YA``, ``B_SHARP_C``."""
 
 _CASE = re.compile(r"(?:LIDC-IDRI|LNDb)-[0-9]{4}")
 
 LEFT_OUT = "(a name)"
-"""What stands in a path for a part of it that stays where it is."""
+"""Replaces each part of a path that must not leave."""
 
-_MOST_KERNELS = 4
+_MAX_KERNELS = 4
 
 
 def safe_name(path: str) -> str:
-    """The name of a file, where it may leave.
+    """The name of a file, if results may contain it.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def safe_name(path: str) -> str:
     Returns
     -------
     str
-        Its last part; empty where that fits no rule of this module.
+        Its last part; empty where that matches no rule of this module.
 
     Examples
     --------
@@ -89,25 +89,25 @@ def safe_name(path: str) -> str:
 
 
 _ANY_UID = re.compile(r"[0-9]+(?:\.[0-9]+){2,}")
-"""What may be a UID of a series, also one that begins as a hashed one does."""
+"""Possibly a UID of a series, also a hashed one."""
 
 
 def safe_path(path: str, *, full: bool = False, hide: bool = False) -> str:
-    """A path of which only those names leave that may; to do it again changes nothing.
+    """Replace the parts of a path that must not leave; idempotent.
 
     Parameters
     ----------
     path : str
         Its parts are separated by ``/``.
     full : bool
-        Whether every name may leave.
+        Whether to keep every name.
     hide : bool
-        Whether no name may that holds a UID, whatever else is said.
+        Whether to replace every name with a UID in it, also with `full`.
 
     Returns
     -------
     str
-        One line, with ``(a name)`` for each part that may not leave.
+        One line, with ``(a name)`` for each replaced part.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def safe_path(path: str, *, full: bool = False, hide: bool = False) -> str:
 
 
 def public_case(path: str) -> str:
-    """What a public data set calls the case that a file or folder belongs to.
+    """The name that a public data set gives to the case of a file or folder.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def public_case(path: str) -> str:
     Returns
     -------
     str
-        Of the last part that is called after one; empty where none is.
+        Of the last part of the path with such a name; empty where there is none.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def public_case(path: str) -> str:
 
 
 def safe_kernel(text: str) -> str:
-    r"""The name of a reconstruction kernel, where it is one that scanners have.
+    r"""The name of a reconstruction kernel, if scanners use it.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def safe_kernel(text: str) -> str:
     Returns
     -------
     str
-        The values, separated by spaces; empty where one of them could be anything else.
+        The values, separated by spaces; empty where one of them is not a known kernel.
 
     Examples
     --------
@@ -162,11 +162,11 @@ def safe_kernel(text: str) -> str:
     ('B70f', 'I70f 3', '')
     """
     values = text.replace("\\", " ").split()
-    return " ".join(values) if len(values) <= _MOST_KERNELS and all(map(_KERNEL.fullmatch, values)) else ""
+    return " ".join(values) if len(values) <= _MAX_KERNELS and all(map(_KERNEL.fullmatch, values)) else ""
 
 
 def numbered_file(number: int, total: int) -> str:
-    """What a file is called whose name stays where it is: its place among the sorted files.
+    """Call a file by its number among the sorted files.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def numbered_file(number: int, total: int) -> str:
 
 
 def scrub(text: str) -> str:
-    """Take what a message quotes, paths, and names of files out of it, unless `safe_name` lets them pass.
+    """Remove quoted text, paths and file names from a message, except those that `safe_name` accepts.
 
     Parameters
     ----------
@@ -192,6 +192,6 @@ def scrub(text: str) -> str:
     -------
     str
     """
-    bare = _QUOTED.sub(lambda found: found[0] if safe_name(found[1] or found[2] or "") else "(a text)", text)
+    bare = _QUOTED.sub(lambda match: match[0] if safe_name(match[1] or match[2] or "") else "(a text)", text)
     bare = _PATHS.sub("(a path)", bare)
-    return _FILE_NAMES.sub(lambda found: found[0] if safe_name(found[0]) else "(a file)", bare)
+    return _FILE_NAMES.sub(lambda match: match[0] if safe_name(match[0]) else "(a file)", bare)

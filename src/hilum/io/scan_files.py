@@ -110,7 +110,7 @@ def check_is_ct(scan: Scan, path: Path) -> Scan:
     UnsupportedError
     """
     if cause := why_not_hu(scan.ct):
-        what = f"these are no Hounsfield units: {cause}"
+        what = f"its values are not Hounsfield units: {cause}"
         raise UnsupportedError(what, where=path, do="give the CT that it was made from", code="not-hu")
     return scan
 

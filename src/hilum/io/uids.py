@@ -1,4 +1,4 @@
-"""Series UIDs: which text is one, what stands for a missing one, and what replaces one that must not leave."""
+"""Series UIDs: recognize one, replace a missing one, and hash one that must not leave."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _DATE = re.compile(r"[0-9]{1,4}\.[0-9]{1,2}\.[0-9]{1,4}")
-"""What three numbers with dots can be, too."""
+"""Three numbers with dots can also be a date."""
 
 _HIDEABLE = re.compile(r"(?<![0-9])(?<![0-9]\.)[0-2](?:\.[0-9]+){3,}(?!\.?[0-9])")
 
@@ -20,7 +20,7 @@ _HEX_DIGITS = 16
 
 
 def is_uid(text: str) -> bool:
-    """Whether a text is a DICOM UID (PS3.5 section 9.1), or near enough: numbers and dots, three parts at least.
+    """Whether a text looks like a DICOM UID (PS3.5 section 9.1): numbers and dots, at least three parts.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def is_uid(text: str) -> bool:
 
 
 def series_name(path: Path) -> str:
-    """The series a file is named after: LUNA16 calls its files by their Series Instance UID.
+    """The name of a series from its file, which LUNA16 calls by its Series Instance UID.
 
     Parameters
     ----------
@@ -43,16 +43,16 @@ def series_name(path: Path) -> str:
     Returns
     -------
     str
-        The name without its suffix, where that is a UID or `hilum.io.names` lets it pass; a made-up one otherwise.
+        The name without its suffix, if that is a UID or `hilum.io.names.safe_name` accepts it; else a made-up name.
     """
     name = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
     stem = name.rpartition(".")[0] or name
-    passes = safe_name(stem) or (is_uid(stem) and not _DATE.fullmatch(stem))
-    return stem if passes and len(stem) <= 64 else made_up_name(stem)
+    is_safe = safe_name(stem) or (is_uid(stem) and not _DATE.fullmatch(stem))
+    return stem if is_safe and len(stem) <= 64 else made_up_name(stem)
 
 
 def made_up_name(text: str) -> str:
-    """A stable name for a series without a UID, which shows nothing of the text that it is made from.
+    """A stable name for a series without a UID, a hash of a text.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def made_up_name(text: str) -> str:
 
 
 def hashed_uid(uid: str) -> str:
-    """Another UID for a UID, the same wherever it is made: by it results of one series find each other.
+    """Replace a UID by a hash, the same in every run, so that results of one series can still be matched.
 
     Parameters
     ----------
@@ -94,4 +94,4 @@ def hide_uids(text: str) -> str:
     -------
     str
     """
-    return _HIDEABLE.sub(lambda found: hashed_uid(found[0]), text)
+    return _HIDEABLE.sub(lambda match: hashed_uid(match[0]), text)

@@ -93,7 +93,7 @@ def packed_files(names: Sequence[str]) -> list[str]:
     return [n for n in names if n.lower().endswith(_PACKED) and not n.lower().endswith(_VOLUMES)]
 
 
-def not_downloaded(folder: Path, dangling: Sequence[str], beside: int = 0) -> InputError:
+def not_downloaded(folder: Path, dangling: Sequence[str], others: int = 0) -> InputError:
     """Refuse a folder or file whose content was not downloaded.
 
     Parameters
@@ -101,15 +101,15 @@ def not_downloaded(folder: Path, dangling: Sequence[str], beside: int = 0) -> In
     folder : Path
     dangling : sequence of str
         The links without a target.
-    beside : int
+    others : int
         Number of other files in the folder, none of them a slice.
 
     Returns
     -------
     InputError
     """
-    total = len(dangling) + beside
-    how_many = f"{len(dangling)} of {total} files" if beside else f"all {total} files" if total > 1 else "the file"
+    total = len(dangling) + others
+    how_many = f"{len(dangling)} of {total} files" if others else f"all {total} files" if total > 1 else "the file"
     are = "are links" if total > 1 else "is a link"
     return MissingInputError(
         f"{how_many} {are} to content that is not here",

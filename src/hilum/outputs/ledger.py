@@ -145,10 +145,6 @@ class Ledger:
                 file.close()
         self._reader = self._writer = None
 
-    def __len__(self) -> int:
-        """Count the scans that have a row."""
-        return len(self._offsets)
-
     def get(self, scan_id: str) -> Row | None:
         """Read the last row of a scan; None without one."""
         if scan_id not in self._offsets:

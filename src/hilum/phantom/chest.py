@@ -153,8 +153,8 @@ def make_phantom(
     def work(start: int, stop: int) -> None:
         slab = _scan_slab(sampler, anatomy, options, seed, (start, stop))
         hu[start:stop] = _to_int16(sampler, options, slab)
-        for whole, part in ((lungs, slab.lungs), (airways, slab.airways), (bowel, slab.bowel)):
-            whole[start:stop] = part
+        for volume, part in ((lungs, slab.lungs), (airways, slab.airways), (bowel, slab.bowel)):
+            volume[start:stop] = part
 
     slabs = max(1, round(hu.size / _SLAB_VOXELS), min(4, geometry.shape[0]))
     run_slabs(work, geometry.shape[0], workers=workers, slabs=slabs)

@@ -120,7 +120,7 @@ def write_luna16(
     InputError
         If there is no subset, or two phantoms have the same seed.
     OutputError
-        If the root is a file, or holds files already.
+        If the root is a file, or is not empty.
     """
     if subsets < 1:
         raise InputError(f"subsets is {subsets}, expected at least 1", code="bad-option")
@@ -129,13 +129,13 @@ def write_luna16(
         (target / f"subset{k}").mkdir()
     if masks:
         (target / "seg-lungs-LUNA16").mkdir()
-    seen: set[str] = set()
+    uids: set[str] = set()
     nodules, classes, excluded = list[_Row](), list[_Row](), list[_Row]()
     for number, phantom in enumerate(phantoms):
         uid = phantom.scan.series_uid
-        if uid in seen:
+        if uid in uids:
             raise InputError(f"the phantom of seed {phantom.seed} is given twice", do="use other seeds")
-        seen.add(uid)
+        uids.add(uid)
         _write_scan(phantom, target, f"subset{number % subsets}", flip=number in flipped, masks=masks)
         points = _points_outside_nodules(phantom, candidates)
         nodules += [(uid, *nodule.center, nodule.diameter_mm) for nodule in phantom.scan.nodules]
@@ -170,7 +170,7 @@ def write_dsb2017(phantoms: Iterable[Phantom], root: str | Path, *, labels: Mapp
     Raises
     ------
     OutputError
-        If the root is a file, or holds files already.
+        If the root is a file, or is not empty.
     """
     target = _make_empty_folder(root)
     rows = []

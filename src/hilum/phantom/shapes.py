@@ -110,17 +110,17 @@ def clip_box(bounds: NDArray[np.int64], box: Box) -> Box | None:
     three slices or None
     """
     parts = []
-    for (start, stop), whole in zip(bounds.tolist(), box, strict=True):
-        low, high = max(start, whole.start), min(stop, whole.stop)
+    for (start, stop), outer in zip(bounds.tolist(), box, strict=True):
+        low, high = max(start, outer.start), min(stop, outer.stop)
         if low >= high:
             return None
         parts.append(slice(low, high))
     return parts[0], parts[1], parts[2]
 
 
-def inner_box(part: Box, whole: Box) -> Box:
-    """Give a box of the grid relative to the start of the box `whole`."""
-    a, b, c = (slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, whole, strict=True))
+def inner_box(box: Box, outer: Box) -> Box:
+    """Give a box of the grid relative to the start of the box `outer`."""
+    a, b, c = (slice(s.start - o.start, s.stop - o.start) for s, o in zip(box, outer, strict=True))
     return a, b, c
 
 

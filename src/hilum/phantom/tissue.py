@@ -97,12 +97,12 @@ def _add_table(sampler: Sampler, disease: Disease, slab: Slab) -> None:
     inner, (x, y, _) = part
     wy = sampler.widths[1]
     depth = np.float32(disease.back) * y - (np.float32(121) - x * x * np.float32(1 / 1500))
-    aside = voxel_fraction(np.abs(x) - np.float32(186), sampler.widths[0])
+    in_table = voxel_fraction(np.abs(x) - np.float32(186), sampler.widths[0])
     hu = slab.hu[inner]
-    blend(hu, (voxel_fraction(-depth, wy) - voxel_fraction(np.float32(16) - depth, wy)) * aside, -900.0)
+    blend(hu, (voxel_fraction(-depth, wy) - voxel_fraction(np.float32(16) - depth, wy)) * in_table, -900.0)
     for skin in (0.0, 14.0):
         top = depth - np.float32(skin)
-        blend(hu, (voxel_fraction(-top, wy) - voxel_fraction(np.float32(2) - top, wy)) * aside, 250.0)
+        blend(hu, (voxel_fraction(-top, wy) - voxel_fraction(np.float32(2) - top, wy)) * in_table, 250.0)
 
 
 def _add_body(sampler: Sampler, anatomy: Anatomy, slab: Slab) -> None:
@@ -184,12 +184,12 @@ def _add_ribs(anatomy: Anatomy, points: Points, cage: Floats, hu: Floats, across
     height -= np.rint(height * np.float32(1 / 27)) * np.float32(27)
     ring = np.sqrt(((cage[shell] - np.float32(6.5)) / 4) ** 2 + (height / np.float32(6.5)) ** 2)
     distance = (ring - 1) * np.float32(5)
-    gone = np.abs(x) < np.where(z > np.float32(60), np.float32(26), np.float32(14))
-    fraction = np.where(gone, np.float32(0), voxel_fraction(distance, across))
+    gap = np.abs(x) < np.where(z > np.float32(60), np.float32(26), np.float32(14))
+    fraction = np.where(gap, np.float32(0), voxel_fraction(distance, across))
     bony = y > np.float32(-62)
     values = hu[shell]
     blend(values, fraction, np.where(bony, np.float32(CORTICAL_HU), np.float32(110)))
-    marrow = np.where(bony & ~gone, voxel_fraction(distance + np.float32(2.2), across), np.float32(0))
+    marrow = np.where(bony & ~gap, voxel_fraction(distance + np.float32(2.2), across), np.float32(0))
     blend(values, marrow, CANCELLOUS_HU)
     hu[shell] = values
 

@@ -8,52 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from hilum._kernels.compile import cache
-from hilum.errors import InputError, one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-FIGURES: dict[str, str] = {
-    "histogram": "hilum.pictures.histogram",
-    "montage": "hilum.pictures.montage",
-    "surface": "hilum.pictures.surface",
-    "steps": "hilum.pictures.steps",
-    "nodules": "hilum.pictures.nodules",
-    "window": "hilum.pictures.window",
-    "compare": "hilum.pictures.compare",
-    "overview": "hilum.pictures.overview",
-    "froc_curve": "hilum.pictures.froc",
-}
-"""The module of each figure. It is imported on use, because matplotlib takes most of a second."""
-
-
-def find_figure(name: str) -> Callable[..., Any]:
-    """Look up the function that draws a figure.
-
-    Parameters
-    ----------
-    name : str
-        A key of `FIGURES`.
-
-    Returns
-    -------
-    callable
-        It returns a ``matplotlib.figure.Figure``.
-
-    Raises
-    ------
-    InputError
-        If the name is unknown.
-    """
-    if name not in FIGURES:
-        raise InputError(f"no figure {one_line(name, limit=40)!r}, expected {', '.join(FIGURES)}", code="option")
-    draw: Callable[..., Any] = getattr(import_module(FIGURES[name]), name)
-    return draw
 
 
 def _set_matplotlib_folder() -> None:

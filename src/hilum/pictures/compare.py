@@ -12,6 +12,7 @@ from hilum.pictures.drawing import draw_image, draw_letters, draw_slice, plain
 from hilum.pictures.legacy_mistakes import displacements, measured_points, value_mistakes
 from hilum.pictures.planes import PLANES, gray_range, size_mm, slice_at
 from hilum.pictures.recipe_results import apply_recipes, hu_difference
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,8 +101,9 @@ def _title(results: RecipeResults, names: list[str]) -> str:
     for name, result in zip(names, (results.first, results.second), strict=True):
         lungs = "no lung mask"
         if result.lungs is not None:
-            volumes = [f"{result.lungs.volume_ml(k):.0f} ml" for k in (1, 2) if (result.lungs.array == k).any()]
-            lungs = "lungs " + (" + ".join(volumes) or "not found")
+            labels = [label for label in (RIGHT_LUNG, LEFT_LUNG) if (result.lungs.array == label).any()]
+            volumes = " + ".join(f"{result.lungs.volume_ml(label):.0f} ml" for label in labels)
+            lungs = f"lungs {volumes or 'not found'}"
         shape = " x ".join(map(str, result.ct.shape))
         spacing = " x ".join(f"{s:.5g}" for s in result.ct.spacing)
         lines.append(f"{name}: {shape} voxels of {spacing} mm, {lungs}")

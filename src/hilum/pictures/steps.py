@@ -18,6 +18,7 @@ from hilum.pictures import colors
 from hilum.pictures.drawing import draw_gray, draw_image, draw_letters, draw_lines, plain
 from hilum.pictures.outlines import outlines
 from hilum.pictures.planes import PLANES, check_slice, gray_range, largest_lung_slice, size_mm, slice_pixels
+from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,14 +119,14 @@ def _hilum_steps(ct: Volume, index: int | None) -> tuple[int, list[Step]]:
     dense_ml = np.count_nonzero(stages.dense) * ct.geometry.voxel_volume / 1000
 
     def sides(labels: NDArray[np.uint8]) -> list[ColoredMask]:
-        return [(labels[index] == 1, colors.RIGHT_LUNG), (labels[index] == 2, colors.LEFT_LUNG)]
+        return [(labels[index] == label, colors.LABELS[label]) for label in (RIGHT_LUNG, LEFT_LUNG)]
 
     body = [(stages.body[index], colors.PURPLE), (stages.air[index], colors.SKY_BLUE)]
     return index, [
         ("the slice, lung window", _gray(ct, index)),
         (f"1. cells of about {CELL_MM:g} mm", _gray(ct, index, hu=stages.cells[index])),
         ("2. body, and the air inside it", _gray(ct, index, filled=body)),
-        ("3. trachea and bronchi", _gray(ct, index, filled=[(stages.airway[index], colors.AIRWAYS)])),
+        ("3. trachea and bronchi", _gray(ct, index, filled=[(stages.airway[index], colors.LABELS[AIRWAYS])])),
         ("4. right and left, with a margin", _gray(ct, index, filled=sides(stages.sides))),
         (f"5. dense lung and masses: {dense_ml:.0f} ml in total", _gray(ct, index, filled=sides(stages.dense))),
         ("6. on voxels: separated, closed, filled", _gray(ct, index, filled=sides(stages.lungs))),

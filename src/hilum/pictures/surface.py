@@ -14,6 +14,7 @@ from hilum.errors import InputError
 from hilum.ops.surfaces import surfaces
 from hilum.pictures import colors
 from hilum.pictures.drawing import draw_image, plain
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +108,7 @@ def part_color(mesh: Mesh) -> Color:
     if mesh.name.startswith("nodule"):
         return (*to_rgb(colors.NODULE), 1.0)
     if "lung" in mesh.name:
-        return (*to_rgb(colors.LEFT_LUNG if mesh.name.startswith("left") else colors.RIGHT_LUNG), LUNG_OPACITY)
+        return (*to_rgb(colors.LABELS[LEFT_LUNG if mesh.name.startswith("left") else RIGHT_LUNG]), LUNG_OPACITY)
     return (*to_rgb(BONE_COLOR), 1.0)
 
 

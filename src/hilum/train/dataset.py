@@ -199,9 +199,8 @@ class PatchDataset:
         generator = np.random.default_rng((self.seed, self.epoch, int(index)))
         k, position = self._position(int(index), generator)
         scan, volumes, grid = self.scans[k], self._open(k), self.scans[k].geometry
-        half = (self.size - 1) / 2
-        z, y, x = position.start
-        pose = Pose((z + half, y + half, x + half), self.size)
+        z, y, x = position.center(self._box).tolist()
+        pose = Pose((z, y, x), self.size)
         if self.augment is None:
             image, mask = volumes.cut(position.start, self._box, self._scaling)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,18 +91,12 @@ class OpenScan:
         ct, labels = (self.ct_array, self.ct.shape), (self.labels_array, self.labels.shape)
         finish = KEEP if scaling is None else (1, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
         image = empty_aligned(size, self.ct.dtype if scaling is None else np.float32)
-
-        def cut_image(start: Box, size: Box) -> NDArray[Any]:
-            return read_padded_box(self.ct, start, size, fill=self.air)
-
-        def cut_labels(start: Box, size: Box) -> NDArray[Any]:
-            return read_padded_box(self.labels, start, size)
-
+        cut_image = partial(read_padded_box, self.ct, fill=self.air)
         if pose.resampled:
             sample(*ct, cut_image, pose, image, ROUND if image.dtype == np.int16 else finish, order=order)
         else:
             copy_reoriented(*ct, cut_image, pose, image, finish)
-        return image, sample_labels(*labels, cut_labels, pose, tiles=self.tiles)
+        return image, sample_labels(*labels, partial(read_padded_box, self.labels), pose, tiles=self.tiles)
 
 
 def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> OpenScan:

@@ -1,4 +1,4 @@
-"""The output folder of ``hilum patches`` and ``hilum slices``, and the JSON files of exports."""
+"""The output folder of ``hilum patches`` and ``hilum slices``."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def output_folder(out: Path, *, run: Path, overwrite: bool = False) -> Iterator[
     Raises
     ------
     OutputError
-        If `out` is in use, or the file system refuses.
+        If `out` has other files or an earlier result, or the file system refuses.
     """
     another = "choose another --out"
     if out.resolve().is_relative_to((run / "scans").resolve()):
         raise OutputError("is among the scans of the run", where=out, do=another, code="exists")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not (out / SUMMARY).is_file():
-            raise OutputError("is in use by something else", where=out, do=another, code="exists")
+            raise OutputError(f"is not an empty folder and has no {SUMMARY}", where=out, do=another, code="exists")
         if not overwrite:
             raise OutputError("holds an earlier result", where=out, do="give --overwrite", code="exists")
     try:

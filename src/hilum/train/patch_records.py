@@ -124,7 +124,7 @@ def read_patches(folder: Path) -> Patches:
             if not (is_plain_name(name, max_parts=2) and is_own_file(folder, name)):
                 raise FormatError("names a file that is not in the folder", where=folder / SUMMARY, code="path")
             if path.stat().st_size != facts.bytes:
-                raise FormatError(f"has another size than {SUMMARY} says", where=path, do="cut the patches again")
+                raise FormatError(f"does not have the size in {SUMMARY}", where=path, do="cut the patches again")
     index = folder / INDEX
     if not index.is_file() or file_record(index) != summary.index:
         raise FormatError("does not match its checksum", where=index, do="cut the patches again")

@@ -89,7 +89,7 @@ def write_patches(
     InputError
         If no scan is finished, the jitter is too large for the patches, or a table is invalid.
     OutputError
-        If `out` is in use or cannot be written.
+        If `out` is not empty or cannot be written.
     """
     options = options or PatchOptions()
     if kept and (candidates is not None or excluded is not None):

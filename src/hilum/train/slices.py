@@ -88,7 +88,7 @@ def write_slices(
     InputError
         If no scan is finished, or `pixels` is unknown.
     OutputError
-        If `out` is in use or cannot be written.
+        If `out` is not empty or cannot be written.
     """
     if pixels not in get_args(Pixels):
         raise InputError(f"there is no scaling {pixels!r}", do=f"use {', '.join(get_args(Pixels))}", code="option")

@@ -50,23 +50,27 @@ def check() -> None:
 def serve(
     source: Source,
     *,
-    port: int,
-    browser: bool,
+    port: int = 0,
+    browser: bool = False,
     ready: Callable[[str], None],
-    again: Callable[[str], None],
-    failed: Callable[[], None],
+    again: Callable[[str], None] = lambda _: None,
+    failed: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until Ctrl-C.
+    """Serve a scan or a finished run to a browser on this machine, until Ctrl-C.
 
     Parameters
     ----------
     source : Source
     port : int
-        0 for any free port.
+        Port on 127.0.0.1; 0 for any free port.
     browser : bool
-        Whether to start a browser.
-    ready, again, failed : callable
-        As in `hilum.viewer.view`.
+        Whether to start a browser. It gets its own address in a file that only its owner can read.
+    ready : callable
+        Called with an address when the server runs. The address logs one browser in, once.
+    again : callable
+        Called with a new address when one was used.
+    failed : callable
+        Called if no browser could be started.
 
     Raises
     ------

@@ -151,9 +151,12 @@ def open_source(
     ----------
     path : Path
         A DICOM folder, a volume file, or the output folder of a run.
-    annotations, original : Path, optional
-        As in `hilum.viewer.view`.
+    annotations : Path, optional
+        For one scan: its annotations, as in `hilum.read`.
+    original : Path, optional
+        For a run: its input, to compare with the result.
     series : str
+        Series Instance UID, if a DICOM folder holds several series.
 
     Returns
     -------
@@ -207,7 +210,7 @@ def _open_run(folder: Path, original: Path | None) -> Source:
         name=folder.resolve().name,
         items=tuple(items),
         run=folder,
-        recipe=_recipe(folder / "recipe.toml"),
+        recipe=_recipe(folder),
         originals=_originals(original),
     )
 
@@ -223,25 +226,18 @@ def _originals(path: Path | None) -> dict[str, ScanRef]:
 
 
 def _row(name: str, *, status: str, flags: list[str]) -> dict[str, Any]:
-    empty = dict.fromkeys(("risk", "nodules", "right_ml", "left_ml", "shape", "spacing"))
-    return {
-        "name": name,
-        "status": status,
-        "reason": "",
-        "flags": flags,
-        **empty,
-        "viewable": False,
-        "thumbnail": False,
-    }
+    unknown = dict.fromkeys(("risk", "nodules", "right_ml", "left_ml", "shape", "spacing"))
+    row = {"name": name, "status": status, "reason": "", "flags": flags}
+    return row | unknown | {"viewable": False, "thumbnail": False}
 
 
 def _grid(shape: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, Any]:
     return {"shape": list(shape), "spacing": list(spacing)}
 
 
-def _recipe(path: Path) -> str | None:
+def _recipe(folder: Path) -> str | None:
     try:
-        text = read_small(path, limit=MAX_RECIPE_BYTES).decode()
+        text = read_small(folder / "recipe.toml", limit=MAX_RECIPE_BYTES).decode()
     except (InputError, UnicodeDecodeError):
         return None
     return "\n".join(visible(line) for line in text.splitlines()) + "\n"

@@ -79,19 +79,15 @@ class Contract:
         return InputError(what, where=address, do=do, code=CODE) if what else None
 
     def _software_problem(self, answer: dict[str, Any]) -> tuple[str, str] | None:
-        theirs, ours = answer["versions"], self.versions
         for name in ("python", *EXACT, *MINOR):
-            if not theirs[name]:
-                return f"{name} cannot be imported there", f"install {name} {ours[name]} where the worker runs"
-            exact = name in EXACT
-            if (theirs[name] if exact else _minor(theirs[name])) != (ours[name] if exact else _minor(ours[name])):
-                return (
-                    f"the worker has {name} {theirs[name]}, this command {ours[name]}",
-                    "give both the same environment",
-                )
-        return (
-            (f"hilum does not work there: {answer['broken']}", "repair its environment") if answer["broken"] else None
-        )
+            theirs, ours = answer["versions"][name], self.versions[name]
+            if not theirs:
+                return f"{name} cannot be imported there", f"install {name} {ours} where the worker runs"
+            if theirs != ours if name in EXACT else _minor(theirs) != _minor(ours):
+                return f"the worker has {name} {theirs}, this command {ours}", "give both the same environment"
+        if answer["broken"]:
+            return f"hilum does not work there: {answer['broken']}", "repair its environment"
+        return None
 
     def _file_problem(self, address: str, answer: dict[str, Any]) -> tuple[str, str] | None:
         if answer["out"]:

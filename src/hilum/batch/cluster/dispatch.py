@@ -15,7 +15,8 @@ import msgspec
 from hilum.batch.cluster.connection import MAKE_SCAN
 from hilum.batch.cluster.workers import REFRESH_SECONDS, DaskWorkers
 from hilum.batch.supervisor import DIED
-from hilum.errors import HilumError, MissingInputError, one_line
+from hilum.batch.task import failed_row
+from hilum.errors import HilumError, MissingInputError
 from hilum.outputs.finished import record_sha256
 from hilum.outputs.ledger_rows import FINISHED, Row
 from hilum.outputs.reasons import reason_without_names
@@ -52,9 +53,7 @@ class _Assignment:
 
     def failed(self, code: str, what: str, *, more: str = "") -> Row:
         """The row of a failed scan. Only the screen shows `more`, which may contain paths."""
-        full_reason = one_line(f"{self.task.ref.path}: {what}{more}")
-        name = self.task.ref.scan_id
-        return Row(id=name, status="failed", code=code, reason=what, full_reason=full_reason, attempts=self.attempt)
+        return failed_row(self.task.ref, code, what, what + more, attempts=self.attempt)
 
 
 @dataclass(frozen=True)

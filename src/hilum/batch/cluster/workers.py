@@ -157,9 +157,8 @@ class DaskWorkers:
         """Cancel open probes, and let the workers end their processes of this run."""
         with suppress(HilumError):
             self._scheduler.cancel(self._probes)
-            self._scheduler.end_run(
-                self._contract.run, [address for address, worker in self.workers.items() if worker.accepted]
-            )
+            accepted = [address for address, worker in self.workers.items() if worker.accepted]
+            self._scheduler.end_run(self._contract.run, accepted)
 
     def _probe(self, address: str) -> None:
         future = self._scheduler.submit(PROBE, address, "probe", request=self._contract.request(address))

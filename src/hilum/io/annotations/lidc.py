@@ -1,8 +1,8 @@
 """LIDC-IDRI's readings as nodules in world millimetres.
 
-What `hilum.io.annotations.lidc_xml` reads in pixels of slices is put where it belongs in the patient: the SOP Instance
-UID names the slice, or where that is unknown imageZposition does; readings of one nodule are joined by
-`hilum.ops.nodules.readings`.
+`hilum.io.annotations.lidc_xml` reads outlines in pixels of slices; this module converts them to points. The slice is
+found by its SOP Instance UID, or where that is unknown, by imageZposition. `hilum.ops.nodules.readings` joins the
+readings of one nodule.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum.geometry import Geometry
-    from hilum.io.annotations.lidc_records import Marked, Message, Outline
+    from hilum.io.annotations.lidc_records import MarkedNodule, Message, Outline
     from hilum.scan import Nodule, Scan
 
 SLICE_TOLERANCE = 0.25
-"""How far imageZposition may lie from its slice, as a share of the slice spacing."""
+"""The largest distance of imageZposition from its slice, as a fraction of the slice spacing."""
 
 _FAR_MM = 2000.0
 _STRAIGHT = 1e-3
 
 
 def read_lidc(path: Path, *, scan: Scan) -> tuple[tuple[Nodule, ...], tuple[Note, ...]]:
-    """The nodules that the readers of LIDC-IDRI outlined in a scan.
+    """Read the nodules that the readers of LIDC-IDRI outlined in a scan.
 
     Parameters
     ----------
     path : Path
         A LidcReadMessage.
     scan : Scan
-        On its own grid. Pixels are counted on the slices of its DICOM series; for a scan of another file they are
-        taken for the file's, which is noted, and refused where the file's rows and columns do not run as those of a
-        plain axial slice: what was turned can then not be known.
+        On its own grid. The outlines count pixels of DICOM slices. For a scan from another file they are read as
+        the file's own pixels, with a note; a file whose rows and columns are not those of a plain axial slice is
+        refused, as its rotation is unknown.
 
     Returns
     -------
@@ -54,33 +54,33 @@ def read_lidc(path: Path, *, scan: Scan) -> tuple[tuple[Nodule, ...], tuple[Note
         From feet to head, each with its readings: nodules of 3 mm or more. See `hilum.ops.nodules.readings.nodule_of`
         for their centers, diameters and scores.
     tuple of Note
-        What was odd, and the count of marks that have no outline: nodules under 3 mm and what is no nodule.
+        What was odd, and the number of marks without an outline: nodules under 3 mm, and findings that are not nodules.
 
     Raises
     ------
     AnnotationError
-        If the file is no reading of CT, is damaged or reads another series; or an outline fits no slice, or not into
-        the image.
+        If the file is not a reading of a CT, is damaged or is of another series; or an outline is on no slice, or
+        leaves the image.
     MissingInputError, InputError
         If the file does not exist or cannot be opened.
     """
     message = parse_message(path)
-    place = _Place(scan, path)
-    _check_series(message, scan, place)
+    slices = _Slices(scan, path)
+    _check_series(message, scan, slices)
     readings, counts = [], Counter[str]()
     for reader, session in enumerate(message.sessions, start=1):
         counts["others"] += len(session.others)
-        known: set[object] = set()
+        keys: set[object] = set()
         for marked in session.nodules:
             if not marked.outlined:
                 counts["small"] += 1
                 continue
             outlines = _once(marked.outlines, counts)
             key = tuple(_key(outline) for outline in outlines)
-            counts["same nodules"] += key in known
-            if key not in known:
-                readings.append(_reading(reader, marked, outlines, place))
-            known.add(key)
+            counts["same nodules"] += key in keys
+            if key not in keys:
+                readings.append(_reading(reader, marked, outlines, slices))
+            keys.add(key)
     counts["scores"] = message.bad_scores
     tolerance = scan.ct.geometry.spacing[0]
     groups = cluster_readings(readings, tolerance_mm=tolerance, readers=len(message.sessions))
@@ -88,30 +88,30 @@ def read_lidc(path: Path, *, scan: Scan) -> tuple[tuple[Nodule, ...], tuple[Note
     counts["nodules"] = len(groups)
     try:
         nodules = tuple(nodule_of(group) for group in groups)
-    except AnnotationError as error:  # outlines that fit the scan each, and make no nodule together
+    except AnnotationError as error:  # each outline fits the scan, but together they make no nodule
         raise AnnotationError(error.what, where=path, do="give the reading of this very series") from error
-    return nodules, _notes(counts + place.counts)
+    return nodules, _notes(counts + slices.counts)
 
 
-class _Place:
-    """Where the slices of a scan lie, and what was odd about the outlines that were placed."""
+class _Slices:
+    """The slices of a scan, and counts of what was odd about the outlines on them."""
 
     def __init__(self, scan: Scan, path: Path) -> None:
         self.path = path
         self.grid = scan.ct.geometry
         self.from_slices = len(scan.slice_uids) == scan.ct.shape[0]
-        self.slices = {uid: k for k, uid in enumerate(scan.slice_uids) if uid} if self.from_slices else {}
+        self.by_uid = {uid: k for k, uid in enumerate(scan.slice_uids) if uid} if self.from_slices else {}
         self.counts = Counter[str]()
         if not self.from_slices:
             _check_pixels(self.grid, path)
             self.counts["assumed"] = 1
 
-    def put(self, outline: Outline) -> NDArray[np.float64]:
+    def to_world(self, outline: Outline) -> NDArray[np.float64]:
         """The points of an outline, shape (n, 3), (x, y, z), LPS mm."""
         points = outline.array()
         rows, columns = self.grid.shape[1:]
         if (points < -0.5).any() or (points > (rows - 0.5, columns - 0.5)).any():
-            what = f"line {outline.line}: an outline leaves the image of {rows} rows and {columns} columns"
+            what = f"line {outline.line}: an outline reaches beyond the image of {rows} rows and {columns} columns"
             raise AnnotationError(what, where=self.path, do="give the reading of this very series")
         k = self._slice(outline)
         self.counts["outlines"] += 1
@@ -119,7 +119,7 @@ class _Place:
         return self.grid.index_to_world(np.column_stack([np.full(len(points), k), points]))
 
     def _slice(self, outline: Outline) -> int:
-        named = self.slices.get(outline.sop_uid)
+        named = self.by_uid.get(outline.sop_uid)
         first, step = self.grid.origin[2], self.grid.affine[2, 0]
         upright = abs(self.grid.direction[0][2]) > math.sqrt(0.5)
         height = (outline.z_mm - first) / step if upright else math.nan
@@ -132,39 +132,39 @@ class _Place:
         near = round(height)
         short = max(-near, near - self.grid.shape[0] + 1, 0)
         if abs(height - near) > SLICE_TOLERANCE or short * self.grid.spacing[0] > _FAR_MM:
-            what = f"line {outline.line}: imageZposition {outline.z_mm:g} mm is no slice of the scan"
-            raise AnnotationError(what, where=self.path, do="give the slices that were read, not resampled ones")
-        self.counts["unknown"] += bool(self.slices) and bool(outline.sop_uid) and not short
+            what = f"line {outline.line}: the scan has no slice at imageZposition {outline.z_mm:g} mm"
+            raise AnnotationError(what, where=self.path, do="give the original slices, not resampled ones")
+        self.counts["unknown"] += bool(self.by_uid) and bool(outline.sop_uid) and not short
         return near
 
 
-def _check_series(message: Message, scan: Scan, place: _Place) -> None:
+def _check_series(message: Message, scan: Scan, slices: _Slices) -> None:
     if message.series_uid == scan.series_uid:
         return
     marks = [o for s in message.sessions for m in s.nodules for o in m.outlines]
     if message.series_uid:
-        what = "is the reading of another series than this scan"
-    elif marks and all(o.sop_uid in place.slices for o in marks):
+        what = "is the reading of another series, not of this scan"
+    elif marks and all(o.sop_uid in slices.by_uid for o in marks):
         return
     else:
-        what = "does not say which series it reads, nor do its slices"
-    do = "give the reading of this very series" if place.from_slices else "say which series the file is: series_uid"
-    raise AnnotationError(what, where=place.path, do=do, code="not-this-series")
+        what = "does not state its series, and its slices are not those of the scan"
+    do = "give the reading of this very series" if slices.from_slices else "state the series of the file: series_uid"
+    raise AnnotationError(what, where=slices.path, do=do, code="not-this-series")
 
 
 def _check_pixels(grid: Geometry, path: Path) -> None:
-    """Refuse a file whose rows and columns do not run to the back and to the left, as those of an axial slice do."""
+    """Refuse a file whose rows and columns do not run to the back and to the left, as those of an axial slice."""
     straight = ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
     if np.abs(np.array(grid.direction[1:]) - straight).max() > _STRAIGHT:
-        what = "counts pixels of DICOM slices; in this file rows and columns are turned, so they cannot be told"
-        raise AnnotationError(what, where=path, do="give the DICOM series in place of the file", code="turned-pixels")
+        what = "counts pixels of DICOM slices, but the rows and columns of this file are rotated"
+        raise AnnotationError(what, where=path, do="give the DICOM series instead of the file", code="turned-pixels")
 
 
-def _reading(reader: int, marked: Marked, outlines: Sequence[Outline], place: _Place) -> Reading:
-    drawn = [(outline.inclusion, place.put(outline)) for outline in outlines]
+def _reading(reader: int, marked: MarkedNodule, outlines: Sequence[Outline], slices: _Slices) -> Reading:
+    drawn = [(outline.inclusion, slices.to_world(outline)) for outline in outlines]
     return Reading(
         reader=reader,
-        grid=place.grid,
+        grid=slices.grid,
         contours=tuple(points for inclusion, points in drawn if inclusion),
         holes=tuple(points for inclusion, points in drawn if not inclusion),
         scores=MappingProxyType(marked.scores),
@@ -172,13 +172,13 @@ def _reading(reader: int, marked: Marked, outlines: Sequence[Outline], place: _P
 
 
 def _once(outlines: Sequence[Outline], counts: Counter[str]) -> list[Outline]:
-    """Each outline once, and none without points."""
-    found = {_key(outline): outline for outline in reversed(outlines) if outline.points}
-    kept = [outline for outline in outlines if found.get(_key(outline)) is outline]
+    """The outlines without repeated and empty ones, which are counted."""
+    first = {_key(outline): outline for outline in reversed(outlines) if outline.points}
+    unique = [outline for outline in outlines if first.get(_key(outline)) is outline]
     empty = sum(not outline.points for outline in outlines)
     counts["empty outlines"] += empty
-    counts["same outlines"] += len(outlines) - empty - len(kept)
-    return kept
+    counts["same outlines"] += len(outlines) - empty - len(unique)
+    return unique
 
 
 def _key(outline: Outline) -> object:
@@ -186,10 +186,10 @@ def _key(outline: Outline) -> object:
 
 
 def _notes(counts: Counter[str]) -> tuple[Note, ...]:
-    marks = f"{counts['small']} marks of nodules under 3 mm and {counts['others']} of what is no nodule"
+    marks = f"{counts['small']} marks of nodules under 3 mm and {counts['others']} of other findings"
     of_all = f"of {counts['outlines']} outlines"
     useless = f"{counts['same outlines']} outlines repeat one of the same nodule, {counts['empty outlines']} are empty"
-    told = (
+    notes = (
         (not counts["nodules"], Note("no-nodules", "the annotations list no nodule of this series")),
         (
             counts["small"] + counts["others"],
@@ -197,25 +197,26 @@ def _notes(counts: Counter[str]) -> tuple[Note, ...]:
         ),
         (
             counts["beyond"],
-            Note("outlines-beyond", f"{counts['beyond']} {of_all} lie on slices beyond the scan: kept, not drawn"),
+            Note("outlines-beyond", f"{counts['beyond']} {of_all} are on slices beyond the scan: stored, not drawn"),
         ),
         (
             counts["unknown"],
-            Note("unknown-slices", f"{counts['unknown']} {of_all} name no slice of this series: placed by height"),
+            Note(
+                "unknown-slices",
+                f"{counts['unknown']} {of_all} do not name a slice of this series: matched by imageZposition",
+            ),
         ),
         (
             counts["contradictions"],
             Note(
                 "slice-position-differs",
-                f"{counts['contradictions']} {of_all} give another imageZposition than the slice they name has: "
-                "the slice decided",
+                f"{counts['contradictions']} {of_all} have another imageZposition than the slice that they name: "
+                "the slice was used",
             ),
         ),
         (
             counts["assumed"],
-            Note(
-                "assumed-pixels", "outlines count pixels of DICOM slices; the pixels of this file were taken for them"
-            ),
+            Note("assumed-pixels", "outlines count pixels of DICOM slices; the pixels of this file were used instead"),
         ),
         (
             counts["same nodules"],
@@ -227,11 +228,11 @@ def _notes(counts: Counter[str]) -> tuple[Note, ...]:
         ),
         (
             counts["scores"],
-            Note("bad-scores", f"{counts['scores']} ratings are no whole number from 1 to 6: left out"),
+            Note("bad-scores", f"{counts['scores']} scores are not a whole number from 1 to 6: left out"),
         ),
         (
             counts["crowded"],
             Note("crowded-nodule", f"{counts['crowded']} nodules have more readings than the scan has readers"),
         ),
     )
-    return tuple(note for happened, note in told if happened)
+    return tuple(note for happened, note in notes if happened)

@@ -1,4 +1,4 @@
-"""What a reader of LIDC-IDRI marked, in pixels of slices, as its XML says it."""
+"""The marks of LIDC-IDRI's readers, in pixels of slices, as their XML has them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outline:
-    """What was drawn on one slice.
+    """A polygon that a reader drew on one slice.
 
     Parameters
     ----------
     line : int
-        Where it begins in the file.
+        Its first line in the file.
     z_mm : float
-        imageZposition; nan where it is absent.
+        imageZposition; nan where it is missing.
     sop_uid : str
-        The slice's SOP Instance UID; empty where it is absent or none.
+        The slice's SOP Instance UID; empty where it is missing or invalid.
     inclusion : bool
-        False for what is taken out of the nodule again.
+        False for a hole in the nodule.
     points : list of (float, float), (x, y), pixels
         Column and row, counted from 0 at the center of the first pixel.
     """
@@ -41,14 +41,14 @@ class Outline:
 
 
 @dataclass
-class Marked:
-    """A nodule as one reader marked it.
+class MarkedNodule:
+    """A nodule that one reader marked.
 
     Parameters
     ----------
     outlines : list of Outline
     scores : dict of str to float
-        The reader's ratings, by the names of the XML.
+        The reader's scores, by their names in the XML.
     """
 
     outlines: list[Outline] = field(default_factory=list)
@@ -62,31 +62,31 @@ class Marked:
 
 @dataclass
 class Session:
-    """What one reader marked in the scan.
+    """The marks of one reader in the scan.
 
     Parameters
     ----------
-    nodules : list of Marked
+    nodules : list of MarkedNodule
     others : list of Outline
-        One point each: what is no nodule.
+        Marks of one point each, of findings that are not nodules.
     """
 
-    nodules: list[Marked] = field(default_factory=list)
+    nodules: list[MarkedNodule] = field(default_factory=list)
     others: list[Outline] = field(default_factory=list)
 
 
 @dataclass
 class Message:
-    """One file: the reading of one series.
+    """The reading of one series, from one file.
 
     Parameters
     ----------
     series_uid : str
         Empty where the file does not name it.
     sessions : list of Session
-        One a reader.
+        One for each reader.
     bad_scores : int
-        Ratings that are none, and were left out.
+        Number of invalid scores, which were left out.
     """
 
     series_uid: str = ""

@@ -1,7 +1,7 @@
-"""The XML in which LIDC-IDRI's readers answered: what each marked, slice by slice, in pixels.
+"""The XML of LIDC-IDRI's readings: what each reader marked, slice by slice, in pixels.
 
-Only what is needed is taken: no date, no name, no free text. Expat reads the file, and nothing of XML that refers to
-anything else is allowed: a document type declaration, and with it every entity, is refused before it is looked at.
+Dates, names and free text are not read. The parser is expat; a document type declaration, and so every entity, is
+refused.
 
 Source: the LIDC XML documentation of The Cancer Imaging Archive.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from xml.parsers import expat
 
 from hilum.errors import AnnotationError
-from hilum.io.annotations.lidc_records import Marked, Message, Outline, Session
+from hilum.io.annotations.lidc_records import MarkedNodule, Message, Outline, Session
 from hilum.io.files import open_file
 from hilum.io.uids import is_uid
 
@@ -25,9 +25,9 @@ _SIZE_LIMIT = 2**26
 _HEAD_LIMIT = 2**22
 _DEPTH_LIMIT = 64
 _TEXT_LIMIT = 256
-_MOST_POINTS = 200_000
-_LARGEST = 1e5
-"""Pixels and millimetres beyond this are in no image and no patient."""
+_MAX_POINTS = 200_000
+_MAX_COORDINATE = 1e5
+"""The largest coordinate, in pixels or millimetres, that an image or a patient can have."""
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _SCORES = {
@@ -41,7 +41,7 @@ _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _LEAVES = frozenset({
     "seriesinstanceuid", "imagezposition", "imagesop_uid", "inclusion", "xcoord", "ycoord", *_SCORES,
 })  # fmt: skip
-_LARGEST_SCORE = 6
+_MAX_SCORE = 6
 _AGAIN = "download it again"
 
 
@@ -59,8 +59,8 @@ def parse_message(path: Path) -> Message:
     Raises
     ------
     AnnotationError
-        If the file is empty, too large, cut off or not XML; declares a document type; is the reading of an X-ray image
-        or no reading at all; holds a number that is none, or marks outside their place. The message names the line.
+        If the file is empty, too large, truncated or not XML; declares a document type; is the reading of an X-ray
+        image or not a reading; contains an invalid number, or elements out of place. The message names the line.
     MissingInputError, InputError
         If the file does not exist or cannot be opened.
     """
@@ -80,7 +80,7 @@ def parse_message(path: Path) -> Message:
 
 
 def series_of(path: Path) -> str:
-    """The series that a file reads, from its beginning alone.
+    """Find the series of a reading in the beginning of its file.
 
     Parameters
     ----------
@@ -89,12 +89,12 @@ def series_of(path: Path) -> str:
     Returns
     -------
     str
-        Its Series Instance UID; empty where the first reading begins before one is named, or 4 MB go by.
+        Its Series Instance UID; empty where neither the text before the first reading nor the first 4 MB have it.
 
     Raises
     ------
     AnnotationError
-        As `parse_message`, as far as the file was read.
+        As `parse_message`, for the part that was read.
     MissingInputError, InputError
         If the file does not exist or cannot be opened.
     """
@@ -109,7 +109,7 @@ def series_of(path: Path) -> str:
 
 
 class _Reader:
-    """Where the parser stands in a file: the elements that are open, and what was taken so far."""
+    """The state of the parser: the open elements, and what was read so far."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -119,14 +119,14 @@ class _Reader:
         self.text: list[str] | None = None
         self.length = 0
         self.points = 0
-        self.nodule: Marked | None = None
+        self.nodule: MarkedNodule | None = None
         self.outline: Outline | None = None
-        self.place: dict[str, float] | None = None
+        self.point: dict[str, float] | None = None
         self.parser = expat.ParserCreate()
         self.parser.buffer_text = True
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._take
+        self.parser.CharacterDataHandler = self._add_text
         self.parser.StartDoctypeDeclHandler = self._refuse
         self.parser.EntityDeclHandler = self._refuse
         self.parser.ExternalEntityRefHandler = self._refuse
@@ -135,7 +135,7 @@ class _Reader:
     def feed(self, raw: bytes, *, final: bool) -> None:
         try:
             self.parser.Parse(raw, final)
-        except AnnotationError:  # raised by a handler; it is a ValueError, too
+        except AnnotationError:  # raised by a handler, and also a ValueError
             raise
         except expat.ExpatError as error:
             what = f"line {error.lineno}: not well-formed XML: {expat.ErrorString(error.code)}"
@@ -147,7 +147,7 @@ class _Reader:
         return AnnotationError(f"line {self.parser.CurrentLineNumber}: {what}", where=self.path, do=do)
 
     def _refuse(self, *_: object) -> int:
-        what = "declares a document type or an entity, which no reading needs and which is not read"
+        what = "declares a document type or an entity, which a reading does not need and hilum does not read"
         raise AnnotationError(what, where=self.path, do=_AGAIN, code="unsafe-xml")
 
     def _start(self, written: str, _: object) -> None:
@@ -161,11 +161,9 @@ class _Reader:
             raise AnnotationError(what, where=self.path, do="give the LidcReadMessage of the CT", code="xray-message")
         if name in _LEAVES:
             self.text, self.length = [], 0
-        opening = _OPENING.get(name)
-        if opening is not None:
-            opening(self)
+        self._open(name)
 
-    def _take(self, text: str) -> None:
+    def _add_text(self, text: str) -> None:
         if self.text is not None:
             self.length += len(text)
             if self.length > _TEXT_LIMIT:
@@ -178,9 +176,7 @@ class _Reader:
         self.text = None
         if text is not None:
             self._leaf(name, text)
-        closing = _CLOSING.get(name)
-        if closing is not None:
-            closing(self)
+        self._close(name)
 
     def _leaf(self, name: str, text: str) -> None:
         if name == "seriesinstanceuid":
@@ -190,13 +186,13 @@ class _Reader:
         elif name in _SCORES:
             self._score(_SCORES[name], text)
         elif name in {"xcoord", "ycoord"}:
-            if self.place is None:
+            if self.point is None:
                 raise self._wrong("a coordinate outside a point", _AGAIN)
-            self.place[name] = self._number(text, "xCoord" if name == "xcoord" else "yCoord")
+            self.point[name] = self._number(text, "xCoord" if name == "xcoord" else "yCoord")
         elif self.outline is not None:
-            self._of_outline(self.outline, name, text)
+            self._outline_leaf(self.outline, name, text)
 
-    def _of_outline(self, outline: Outline, name: str, text: str) -> None:
+    def _outline_leaf(self, outline: Outline, name: str, text: str) -> None:
         if name == "imagezposition":
             outline.z_mm = self._number(text, "imageZposition")
         elif name == "imagesop_uid":
@@ -210,78 +206,60 @@ class _Reader:
         if self.nodule is None or "characteristics" not in self.open:
             return
         value = float(text) if _NUMBER.fullmatch(text) else 0.0
-        if value.is_integer() and 1 <= value <= _LARGEST_SCORE:
+        if value.is_integer() and 1 <= value <= _MAX_SCORE:
             self.nodule.scores[name] = value
-        elif text:  # an empty element says that the reader gave none
+        elif text:  # an empty element: the reader gave no score
             self.message.bad_scores += 1
 
     def _number(self, text: str, name: str) -> float:
         if not _NUMBER.fullmatch(text):
             raise self._wrong(f"{name} is {text[:30]!r}, expected a number")
         number = float(text)
-        if abs(number) > _LARGEST:
+        if abs(number) > _MAX_COORDINATE:
             raise self._wrong(f"{name} is {number:g}, which is in no image")
         return number
 
-    def open_message(self) -> None:
-        self.is_lidc = True
+    def _open(self, name: str) -> None:
+        in_session = "readingsession" in self.open
+        match name:
+            case "lidcreadmessage":
+                self.is_lidc = True
+            case "readingsession":
+                first = "readingsession" not in self.open[:-1]
+                self._check_place("a readingSession", ok=self.is_lidc and self.nodule is None and first)
+                self.message.sessions.append(Session())
+            case "unblindedreadnodule":
+                self._check_place("a nodule", ok=in_session and self.nodule is None and self.outline is None)
+                self.nodule = MarkedNodule()
+            case "roi" | "nonnodule":
+                nested = (self.nodule is None) == (name == "nonnodule")
+                self._check_place("an outline", ok=in_session and nested and self.outline is None)
+                self.outline = Outline(self.parser.CurrentLineNumber)
+            case "edgemap" | "locus":
+                self._check_place("a point", ok=self.outline is not None and self.point is None)
+                self.point = {}
 
-    def open_session(self) -> None:
-        if not self.is_lidc or self.nodule is not None or "readingsession" in self.open[:-1]:
-            raise self._wrong("a readingSession out of place", _AGAIN)
-        self.message.sessions.append(Session())
+    def _check_place(self, what: str, *, ok: bool) -> None:
+        if not ok:
+            raise self._wrong(f"{what} out of place", _AGAIN)
 
-    def open_nodule(self) -> None:
-        if "readingsession" not in self.open or self.nodule is not None or self.outline is not None:
-            raise self._wrong("a nodule out of place", _AGAIN)
-        self.nodule = Marked()
+    def _close(self, name: str) -> None:
+        match name:
+            case "edgemap" | "locus":
+                self._close_point()
+            case "roi" | "nonnodule" if self.outline is not None:
+                owner = self.message.sessions[-1].others if self.nodule is None else self.nodule.outlines
+                owner.append(self.outline)
+                self.outline = None
+            case "unblindedreadnodule" if self.nodule is not None:
+                self.message.sessions[-1].nodules.append(self.nodule)
+                self.nodule = None
 
-    def open_outline(self) -> None:
-        inside = self.nodule is None if self.open[-1] == "nonnodule" else self.nodule is not None
-        if "readingsession" not in self.open or not inside or self.outline is not None:
-            raise self._wrong("an outline out of place", _AGAIN)
-        self.outline = Outline(self.parser.CurrentLineNumber)
-
-    def open_point(self) -> None:
-        if self.outline is None or self.place is not None:
-            raise self._wrong("a point out of place", _AGAIN)
-        self.place = {}
-
-    def close_point(self) -> None:
-        if self.place is None or self.outline is None or len(self.place) != 2:
+    def _close_point(self) -> None:
+        if self.point is None or self.outline is None or len(self.point) != 2:
             raise self._wrong("a point without xCoord and yCoord", _AGAIN)
         self.points += 1
-        if self.points > _MOST_POINTS:
-            raise self._wrong(f"more than {_MOST_POINTS} points", _AGAIN)
-        self.outline.points.append((self.place["xcoord"], self.place["ycoord"]))
-        self.place = None
-
-    def close_outline(self) -> None:
-        if self.outline is not None and self.nodule is not None:
-            self.nodule.outlines.append(self.outline)
-        elif self.outline is not None:
-            self.message.sessions[-1].others.append(self.outline)
-        self.outline = None
-
-    def close_nodule(self) -> None:
-        if self.nodule is not None:
-            self.message.sessions[-1].nodules.append(self.nodule)
-        self.nodule = None
-
-
-_OPENING = {
-    "lidcreadmessage": _Reader.open_message,
-    "readingsession": _Reader.open_session,
-    "unblindedreadnodule": _Reader.open_nodule,
-    "roi": _Reader.open_outline,
-    "nonnodule": _Reader.open_outline,
-    "edgemap": _Reader.open_point,
-    "locus": _Reader.open_point,
-}
-_CLOSING = {
-    "unblindedreadnodule": _Reader.close_nodule,
-    "roi": _Reader.close_outline,
-    "nonnodule": _Reader.close_outline,
-    "edgemap": _Reader.close_point,
-    "locus": _Reader.close_point,
-}
+        if self.points > _MAX_POINTS:
+            raise self._wrong(f"more than {_MAX_POINTS} points", _AGAIN)
+        self.outline.points.append((self.point["xcoord"], self.point["ycoord"]))
+        self.point = None

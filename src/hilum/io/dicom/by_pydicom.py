@@ -146,7 +146,7 @@ def _from_dataset(dataset: Any, name: str, location: PixelLocation) -> list[Slic
         return []
     implicit, little = dataset.original_encoding
     syntax = text_of(meta.get(_TRANSFER_SYNTAX, b"")) or (IMPLICIT if implicit else EXPLICIT if little else BIG_ENDIAN)
-    header = header_from(_raw_fields(dataset, TAGS.values()), name, syntax, location)
+    header = header_from(name, _raw_fields(dataset, TAGS.values()), syntax, location)
     header = replace(header, lut=_modality_lut(dataset, header))
     return _frame_headers(dataset, header) if _PER_FRAME in dataset else [header]
 

@@ -42,14 +42,6 @@ _implicit = struct.Struct("<HHL").unpack_from
 _long = struct.Struct("<L").unpack_from
 
 
-class PlainHeader(NamedTuple):
-    """The elements that are read, the transfer syntax, and the location of the pixels."""
-
-    fields: Fields
-    syntax: str
-    location: PixelLocation
-
-
 class HeaderLayout(NamedTuple):
     """The offsets of the elements of a header, and how to recognize another header of the same layout.
 
@@ -83,7 +75,7 @@ def first_read_size(size: int) -> int:
     return HEAD if layout is None else layout.location.offset
 
 
-def read_plain_header(head: bytes, size: int) -> PlainHeader | None:
+def read_plain_header(head: bytes, size: int) -> tuple[Fields, str, PixelLocation] | None:
     """Read the elements of `hilum.io.dicom.fields.TAGS` from the first bytes of a file.
 
     Parameters
@@ -95,8 +87,11 @@ def read_plain_header(head: bytes, size: int) -> PlainHeader | None:
 
     Returns
     -------
-    PlainHeader or None
-        None for anything unusual.
+    fields : dict of int to bytes
+    syntax : str
+        Transfer Syntax UID.
+    location : PixelLocation
+        Not a tuple but None for anything unusual.
     """
     if head[PREAMBLE:PEEK] != b"DICM":
         return None
@@ -111,7 +106,7 @@ def read_plain_header(head: bytes, size: int) -> PlainHeader | None:
         if len(_layouts) >= _MOST_LAYOUTS:
             _layouts.clear()
         _layouts[size] = layout
-    return PlainHeader({tag: head[span] for tag, span in layout.wanted}, layout.syntax, layout.location)
+    return {tag: head[span] for tag, span in layout.wanted}, layout.syntax, layout.location
 
 
 def _parse_layout(head: bytes, size: int) -> HeaderLayout | None:

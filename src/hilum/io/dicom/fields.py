@@ -69,15 +69,15 @@ class PixelLocation(NamedTuple):
     present: int
 
 
-def header_from(fields: Fields, name: str, syntax: str, location: PixelLocation) -> SliceHeader:
+def header_from(name: str, fields: Fields, syntax: str, location: PixelLocation) -> SliceHeader:
     """Make a header record from raw values.
 
     Parameters
     ----------
-    fields : dict of int to bytes
-        By tag, as in the file.
     name : str
         Path of the file, for the record.
+    fields : dict of int to bytes
+        By tag, as in the file.
     syntax : str
         Transfer Syntax UID.
     location : PixelLocation

@@ -24,44 +24,33 @@ _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _LARGEST_MM = 100.0
 
 
-def gap_limit(max_gap_mm: float | None) -> float:
-    """Check the widest gap that may be interpolated.
+def check_options(max_gap_mm: float | None, slice_spacing_mm: float | None = None) -> float:
+    """Check the options of reading a series.
 
     Parameters
     ----------
     max_gap_mm : float or None
-        None for the value of the recipe ``default``.
+        The widest gap that may be interpolated; None for the value of the recipe ``default``.
+    slice_spacing_mm : float or None
+        The slice spacing that the user states.
 
     Returns
     -------
     float
+        The widest gap.
 
     Raises
     ------
     InputError
-        If it is negative or not finite.
+        If the gap is negative or not finite, or the spacing is zero, not finite or beyond 100 mm.
     """
     limit = Read().max_gap_mm if max_gap_mm is None else max_gap_mm
     if not 0 <= limit < np.inf:
         raise InputError(f"max_gap_mm is {limit}, expected a distance of 0 mm or more", code="option")
-    return limit
-
-
-def check_spacing(slice_spacing_mm: float | None) -> None:
-    """Check a slice spacing that the user states.
-
-    Parameters
-    ----------
-    slice_spacing_mm : float or None
-
-    Raises
-    ------
-    InputError
-        If it is zero, not finite or beyond 100 mm.
-    """
     if slice_spacing_mm is not None and not 0 < abs(slice_spacing_mm) <= _LARGEST_MM:
         expected = f"expected up to {_LARGEST_MM:g} mm, negative if InstanceNumber counts from head to feet"
         raise InputError(f"slice_spacing_mm is {slice_spacing_mm}, {expected}", code="option")
+    return limit
 
 
 def state_positions(

@@ -52,7 +52,7 @@ def read_headers(root: Path, name: str) -> list[SliceHeader] | None:
     if start < 0:
         return None
     if plain is not None:
-        return [header_from(plain.fields, name, plain.syntax, plain.location)]
+        return [header_from(name, *plain)]
     from hilum.io.dicom.by_pydicom import headers_by_pydicom
 
     with io.BufferedReader(io.FileIO(path)) as source:

@@ -52,14 +52,13 @@ def frame_to_hu(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int16
     low, high = stored_range if mapped is words else _range_of(mapped)
     hu_range = sorted((slope * low + intercept, slope * high + intercept))
     padding = beyond_bits | find_padding(values, mapped, header, (slope, intercept), hu_range)
+    padded = int(np.count_nonzero(padding))
     clipped = _rescale(mapped, (slope, intercept), out, fits=hu_range[0] >= LOWEST and hu_range[1] <= HIGHEST)
-    out[padding] = AIR
-    return FrameStats(
-        int(np.count_nonzero(padding)),
-        0 if clipped is None else int(np.count_nonzero(clipped & ~padding)),
-        int(np.count_nonzero(out < LOW)) if hu_range[0] < LOW else 0,
-        stored_range,
-    )
+    if padded:
+        out[padding] = AIR
+    clipped_outside = 0 if clipped is None else int(np.count_nonzero(clipped & ~padding))
+    low_left = int(np.count_nonzero(out < LOW)) if hu_range[0] < LOW else 0
+    return FrameStats(padded, clipped_outside, low_left, stored_range)
 
 
 def _range_of(values: NDArray[Any]) -> tuple[int, int]:
@@ -132,6 +131,9 @@ def _rescale(
         words = values.view(np.int16) if reusable else values.astype(np.int16)
         np.add(words, np.int64(intercept).astype(np.int16), out=out)
         return None
-    hu = values.astype(np.int64) * int(slope) + int(intercept) if whole else np.rint(values * slope + intercept)
+    hu: NDArray[Any] = values * np.int64(slope) if whole else values * slope
+    hu += int(intercept) if whole else intercept  # in place: fresh pages cost more than the sum
+    if not whole:
+        np.rint(hu, out=hu)
     out[...] = hu if fits else np.clip(hu, LOWEST, HIGHEST)
     return None if fits else (hu < LOWEST) | (hu > HIGHEST)

@@ -18,7 +18,7 @@ from hilum.errors import (
     UnsupportedError,
     one_line,
 )
-from hilum.io.dicom.gaps import check_spacing, gap_limit
+from hilum.io.dicom.gaps import check_options
 from hilum.io.dicom.index import FolderIndex, index_folder
 from hilum.io.dicom.series import choose_stack, no_slices_error
 from hilum.io.dicom.voxels import read_voxels
@@ -93,8 +93,7 @@ def read_dicom(
     InputError
         If an option is out of range, or a slice spacing is stated for slices that have positions.
     """
-    max_gap_mm = gap_limit(max_gap_mm)
-    check_spacing(slice_spacing_mm)
+    max_gap_mm = check_options(max_gap_mm, slice_spacing_mm)
     index = index_folder(Path(path), max_gap_mm, slice_spacing_mm)
     if not index.stacks:
         raise _no_stack_error(path, index)
@@ -136,7 +135,7 @@ def read_stack(root: Path, stack: Stack, *, max_gap_mm: float | None = None) -> 
     InputError
         As `read_dicom`, for faults of the pixels.
     """
-    return _read_scan(root, stack, gap_limit(max_gap_mm), root)[0]
+    return _read_scan(root, stack, check_options(max_gap_mm), root)[0]
 
 
 def _read_scan(root: Path, stack: Stack, max_gap_mm: float, where: Path) -> tuple[Scan, Stack]:
@@ -171,7 +170,7 @@ def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
     UnsupportedError
         If the images are of another modality, or the path is an archive, or neither a file nor a folder.
     """
-    index = index_folder(Path(path), gap_limit(max_gap_mm), None)
+    index = index_folder(Path(path), check_options(max_gap_mm), None)
     if not index.stacks:
         raise _no_stack_error(path, index)
     shared = tuple(f for f in index.findings if f.action != "refused")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from hilum.io.names import safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from hilum.geometry import Geometry
 
@@ -209,8 +209,14 @@ class Stack:
 
     @property
     def chest_like(self) -> bool:
-        """Whether the slices are axial and cover at least `CHEST_EXTENT_MM`."""
-        return is_axial(self.slices[0]) and extent(self.slices) >= CHEST_EXTENT_MM
+        """Whether the slices are axial, within 45 degrees, and cover at least `CHEST_EXTENT_MM` along their normal."""
+        orientation = self.slices[0].orientation
+        known = [h for h in self.slices if len(h.position) == 3 and len(h.orientation) == 6]
+        if len(orientation) != 6 or not abs(normal_of(orientation)[2]) > math.sqrt(0.5) or not known:
+            return False
+        normal = normal_of(known[0].orientation)
+        heights = [h for header in known if math.isfinite(h := header.height_along(normal))]
+        return bool(heights) and max(heights) - min(heights) >= CHEST_EXTENT_MM
 
 
 @dataclass(frozen=True)
@@ -246,18 +252,3 @@ def normal_of(orientation: Sequence[float]) -> tuple[float, float, float]:
     """
     a, b, c, d, e, f = orientation
     return b * f - c * e, c * d - a * f, a * e - b * d
-
-
-def is_axial(header: SliceHeader) -> bool:
-    """Whether the normal of a slice is within 45 degrees of the long axis of the body."""
-    return len(header.orientation) == 6 and abs(normal_of(header.orientation)[2]) > math.sqrt(0.5)
-
-
-def extent(slices: Iterable[SliceHeader]) -> float:
-    """Distance between the outermost slice positions along the normal, mm; 0 if unknown."""
-    known = [h for h in slices if len(h.position) == 3 and len(h.orientation) == 6]
-    if not known:
-        return 0.0
-    normal = normal_of(known[0].orientation)
-    heights = [h for header in known if math.isfinite(h := header.height_along(normal))]
-    return max(heights) - min(heights) if heights else 0.0

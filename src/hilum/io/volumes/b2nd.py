@@ -1,7 +1,7 @@
 """A volume as .b2nd: chunks and blocks packed by Blosc2, as nnU-Net v2 reads its training data.
 
 The array in the file has four axes, (channel, z, y, x) with one channel: nnU-Net's own form. The placement of the
-volume stands in a layer of the file's header called ``hilum``, with a checksum of the voxels: Blosc2 has none, and does
+volume is in a layer of the file's header called ``hilum``, with a checksum of the voxels: Blosc2 has none, and does
 not notice one changed byte in four. This module checks the header before the library opens the file: a file with
 an impossible shape, type or size, or one that makes the library run code, is refused.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bz2
 import math
 import os
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from hilum.errors import FormatError, UnsupportedError
 from hilum.scan import Note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
     from typing import BinaryIO
 
@@ -38,7 +37,6 @@ _PLAIN_RATIO = 100
 """Data that unpack to more than 1 GiB and to more than 100 times their size are refused as a decompression bomb."""
 
 _PIECE = 65536
-_COMPRESSION = 1
 _DRAIN_LIMIT = 2**24
 
 
@@ -267,39 +265,6 @@ class Block:
         got = self._handle.read(min(_PIECE, self._left)) or b""
         self._left -= len(got)
         return got
-
-
-def stored_array(array: NDArray[Any]) -> NDArray[Any]:
-    """Prepare an array for a file.
-
-    Parameters
-    ----------
-    array : ndarray
-
-    Returns
-    -------
-    ndarray, C-contiguous
-        Little-endian; bool as uint8.
-    """
-    numbers = array.view(np.uint8) if array.dtype == np.bool_ else array
-    return np.ascontiguousarray(numbers, numbers.dtype.newbyteorder("<"))
-
-
-def write_gzip(out: BinaryIO, parts: Iterable[bytes | memoryview]) -> None:
-    """Write parts as one gzip stream, without time or name: the same parts give the same bytes.
-
-    Parameters
-    ----------
-    out : BinaryIO
-    parts : iterable of bytes or memoryview of bytes
-    """
-    from isal import isal_zlib
-
-    packer = isal_zlib.compressobj(level=_COMPRESSION, wbits=31)
-    for part in parts:
-        # Faster than a part at once: a piece fits in the processor's cache.
-        out.writelines(packer.compress(part[start : start + _PIECE]) for start in range(0, len(part), _PIECE))
-    out.write(packer.flush())
 
 
 def truncated(present: int, expected: int, where: Path, *, packed: bool = False) -> FormatError:

@@ -18,7 +18,8 @@ from hilum.errors import FormatError, OutputError, UnsupportedError
 from hilum.io.atomic import atomic_path
 from hilum.io.files import data_path, open_file
 from hilum.io.uids import is_uid
-from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, stored_array, truncated
+from hilum.io.volumes.block_writing import stored_array
+from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, truncated
 from hilum.io.volumes.metaimage_header import MET_TYPES, read_header
 from hilum.io.volumes.volume_file import volume_file
 
@@ -119,7 +120,7 @@ def write_metaimage(volume: Volume, path: Path, *, series_uid: str = "") -> None
     array = stored_array(volume.array)
     element = next((name for name, code in MET_TYPES.items() if code == array.dtype.str[1:]), "")
     if not element:
-        raise UnsupportedError(f"MetaImage holds no voxels of type {array.dtype}", where=path)
+        raise UnsupportedError(f"MetaImage cannot store voxels of type {array.dtype}", where=path)
     raw = path.with_suffix(".raw")
     if not raw.name.isprintable() or "%" in raw.name or raw.name != raw.name.strip():
         raise OutputError("a MetaImage header cannot contain this file name", where=path, do="choose a plain name")

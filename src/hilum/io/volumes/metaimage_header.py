@@ -34,7 +34,7 @@ MET_TYPES = MappingProxyType(
         "MET_ULONG_LONG": "u8",
         "MET_FLOAT": "f4",
         "MET_DOUBLE": "f8",
-        "MET_LONG": "i4",  # four bytes in MetaIO's own table, whatever a compiler says
+        "MET_LONG": "i4",  # four bytes in MetaIO's own table
         "MET_ULONG": "u4",
     }
 )
@@ -107,7 +107,7 @@ def read_header(handle: BinaryIO, path: Path) -> MetaImageHeader:
             f"holds {dims} dimensions of sizes {sizes[:7]}, expected one 3-D volume", where=path, do="split it"
         )
     if keys.whole_number("ElementNumberOfChannels", 1) != 1:
-        raise UnsupportedError("holds several numbers a voxel, a color image", where=path, do="give a CT")
+        raise UnsupportedError("has several numbers per voxel, as a color image", where=path, do="give a CT")
     if not keys.flag(("BinaryData",), default=True):
         raise UnsupportedError("holds its numbers as text", where=path, do="write it with BinaryData = True")
     for key, neutral in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
@@ -278,7 +278,7 @@ def _read_keys(handle: BinaryIO, path: Path) -> tuple[_Keys, int]:
         key, separator, value = re.fullmatch(r"([^=:]*)([=:]?)(.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]  # matches anything
         key, value = key.strip(), value.strip()
         if not (key.isascii() and key.isprintable()):
-            raise FormatError("is not a MetaImage: the header is no text", where=path, do="give a .mhd or .mha file")
+            raise FormatError("is not a MetaImage: the header is not text", where=path, do="give a .mhd or .mha file")
         if not separator:
             continue  # free text between the keys, which other readers ignore, too
         if values.setdefault(key, value) != value:

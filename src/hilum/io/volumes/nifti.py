@@ -20,7 +20,8 @@ from hilum.errors import FormatError, GeometryError, UnsupportedError
 from hilum.io.atomic import atomic_path
 from hilum.io.files import open_file
 from hilum.io.uids import is_uid
-from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, stored_array, write_gzip
+from hilum.io.volumes.block_writing import stored_array, write_gzip
+from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size
 from hilum.io.volumes.header_geometry import geometry_from_steps
 from hilum.io.volumes.nifti_header import DATATYPES, flip_xy, pack_header
 from hilum.io.volumes.open_volumes import OpenArray
@@ -155,7 +156,7 @@ def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     array = stored_array(volume.array)
     kind = array.dtype.str[1:]
     if kind not in DATATYPES or max(volume.shape) > 32767:
-        raise UnsupportedError(f"NIfTI-1 holds no {array.dtype} of shape {volume.shape}", where=path)
+        raise UnsupportedError(f"NIfTI-1 cannot store {array.dtype} of shape {volume.shape}", where=path)
     voxels = array.reshape(-1).view(np.uint8).data
     head = pack_header(volume.geometry, kind, _SERIES + series_uid if is_uid(series_uid) else "")
     head += bytes(4)  # no extensions follow

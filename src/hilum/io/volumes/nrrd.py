@@ -18,7 +18,8 @@ from hilum.errors import FormatError, GeometryError, UnsupportedError, one_line
 from hilum.io.atomic import atomic_path
 from hilum.io.files import HEADER_LIMIT, data_path, open_file
 from hilum.io.uids import is_uid
-from hilum.io.volumes.blocks import Block, check_size, stored_array, write_gzip
+from hilum.io.volumes.block_writing import stored_array, write_gzip
+from hilum.io.volumes.blocks import Block, check_size
 from hilum.io.volumes.header_geometry import geometry_from_steps
 from hilum.io.volumes.volume_file import VolumeHeader, volume_file
 from hilum.scan import Note
@@ -172,7 +173,7 @@ def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     array = stored_array(volume.array)
     name = next((name for name, code in _TYPES.items() if code == array.dtype.str[1:]), "")
     if not name:
-        raise UnsupportedError(f"NRRD holds no voxels of type {array.dtype}", where=path)
+        raise UnsupportedError(f"NRRD cannot store voxels of type {array.dtype}", where=path)
     geometry = volume.geometry
     vectors = ["(" + ",".join(map(repr, v)) + ")" for v in [*geometry.affine[:3].T.tolist()[2::-1], geometry.origin]]
     text = (

@@ -2,7 +2,7 @@
 
 The zarr library writes the volume as array ``0``, and at half and quarter size as ``1`` and ``2``, each in one file of
 packed chunks; `hilum.io.volumes.zarr_shards` reads it. OME-Zarr 0.5 has a scale and a translation for each axis but no
-direction, so the placement stands in our own attribute, ``hilum``. Where the array's axes are those of the world, the
+direction, so the placement is in our own attribute, ``hilum``. Where the array's axes are those of the world, the
 translation states it too.
 
 Source: the Zarr core specification version 3; OME-Zarr 0.5.

@@ -1,6 +1,6 @@
 """A `Geometry` as JSON: in records, and in the training stores that have no header of their own.
 
-A store's placement stands beside a .npy, inside a .b2nd and inside a .zarr.
+The placement of a store is in the .json of a .npy, in the header of a .b2nd, or in the attributes of a .zarr.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ def convert_to_hu(
         If the numbers are not of a real type, or one is infinite.
     """
     if array.dtype.kind not in "iuf":
-        raise FormatError(f"voxels of type {array.dtype} are no Hounsfield units", where=where, code="type")
+        raise FormatError(f"voxels of type {array.dtype} are not Hounsfield units", where=where, code="type")
     scaled = (slope, intercept) != (1.0, 0.0)
     in_place = array.dtype == np.dtype(np.int16) and array.flags.writeable and not scaled  # not equal where swapped
     hu = array if in_place else np.empty(array.shape, np.int16)

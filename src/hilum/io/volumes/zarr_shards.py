@@ -153,7 +153,7 @@ class OpenZarr:
             if int.from_bytes(body[4:8], "little") != chunk.nbytes or int.from_bytes(body[12:16], "little") != len(
                 body
             ):
-                raise _damaged(self.path, f"chunk {index} of {SHARD} is not of the size that {HEADER} says")
+                raise _damaged(self.path, f"chunk {index} of {SHARD} does not have the size that {HEADER} says")
             blosc.decompress(body, chunk)
         except (RuntimeError, ValueError) as problem:
             if isinstance(problem, FormatError):

@@ -20,9 +20,9 @@
   const known = (value) => value !== undefined && value !== null;
   const fixed = (value, digits) => (known(value) ? value.toFixed(digits) : "-");
   const brief = (value) => (known(value) ? String(Number(value.toPrecision(5))) : "-");
-  const places = (values, digits = 1) => values.map((value) => value.toFixed(digits)).join(", ");
+  const coordinates = (values, digits = 1) => values.map((value) => value.toFixed(digits)).join(", ");
 
-  // ---- columns: heading, how a scan sorts, how its cell looks
+  // ---- columns: heading, sort key, cell
 
   const figure = (name) => (scan) => scan.figures[name];
   const columns = [
@@ -42,17 +42,17 @@
   }
 
   function scanCell(scan, number) {
-    const told = [scan.dataset, ...Object.entries(scan.labels).map(([name, value]) => `${name} ${value}`)];
+    const labels = [scan.dataset, ...Object.entries(scan.labels).map(([name, value]) => `${name} ${value}`)];
     return [
       make("button", { type: "button", class: "open", "aria-expanded": "false", "aria-controls": `detail-${number}`, dir: "auto" }, scan.id),
-      make("small", { dir: "auto" }, told.filter(Boolean).join(", ")),
+      make("small", { dir: "auto" }, labels.filter(Boolean).join(", ")),
     ];
   }
 
   function findingsCell(scan, number) {
     const chips = scan.flags.map((flag) => make("span", { class: `chip risk${flag.level}`, title: flag.text, dir: "auto" }, flag.name));
-    const told = scan.no_picture || (scan.geometry ? "" : scan.flags.map((flag) => flag.text)[0]);
-    const text = told ? [make("span", { class: "told", dir: "auto" }, told)] : [];
+    const message = scan.no_picture || (scan.geometry ? "" : scan.flags.map((flag) => flag.text)[0]);
+    const text = message ? [make("span", { class: "message", dir: "auto" }, message)] : [];
     if (!scan.preview) return [...chips, ...text];
     const picture = make("img", { width: scan.preview.width, height: scan.preview.height, alt: describe(scan) });
     picture.dataset.number = number;
@@ -68,7 +68,7 @@
       + (nodules.length ? `; close up, 50 mm wide: ${close}.` : ".");
   }
 
-  // ---- rows: made once, then shown, hidden and put in order
+  // ---- rows: created once, then shown, hidden and sorted
 
   const rows = scans.map((scan, number) => {
     const row = make("tr", { "data-number": number });
@@ -108,7 +108,7 @@
   function compare(a, b) {
     const sort = columns[sorted.column].sort;
     const [x, y] = [sort(a.scan), sort(b.scan)];
-    if (known(x) !== known(y)) return known(x) ? -1 : 1; // what is not known comes last, either way
+    if (known(x) !== known(y)) return known(x) ? -1 : 1; // unknown values come last in both directions
     const order = !known(x) || x === y ? 0 : typeof x === "string" ? x.localeCompare(y, "en", { numeric: true }) : x - y;
     return order ? order * sorted.way : a.number - b.number;
   }
@@ -236,7 +236,7 @@
     const head = ["nodule", "world x, y, z (mm)", "voxel z, y, x", "diameter (mm)", "in the volume", "off by (mm)",
       "voxels", "mean HU", "in the lungs", "readers", "their agreement", "scores"];
     return grid(head, scan.nodules.map((nodule) => [
-      String(nodule.label), places(nodule.world, 2), places(nodule.voxel), brief(nodule.diameter_mm),
+      String(nodule.label), coordinates(nodule.world, 2), coordinates(nodule.voxel), brief(nodule.diameter_mm),
       nodule.inside ? "yes" : "no", nodule.round_trip_mm.toPrecision(2), String(nodule.voxels),
       fixed(nodule.mean_hu, 0), known(nodule.inside_lungs) ? `${(100 * nodule.inside_lungs).toFixed(0)} %` : "-",
       nodule.readers ? String(nodule.readers) : "-", fixed(nodule.agreement, 2),
@@ -267,10 +267,10 @@
         ["score of the mask", `${fixed(scan.figures.lung_score, 2)} of 1`]])));
     }
     if (scan.preview) {
-      const told = Object.entries(scan.preview.percentiles).map(([name, value]) => `${name}\u00a0%:\u00a0${value}`).join(", ");
+      const percentiles = Object.entries(scan.preview.percentiles).map(([name, value]) => `${name}\u00a0%:\u00a0${value}`).join(", ");
       const cut = scan.preview.cut ? ` The recipe cut values off at ${scan.preview.cut.join(" and ")} HU.` : "";
       parts.append(block("Hounsfield units", histogram(scan.preview),
-        make("p", { class: "hint" }, `Share of the voxels in each ${scan.preview.hu_step} HU, on a logarithmic axis. Percentiles in HU: ${told}.${cut}`)));
+        make("p", { class: "hint" }, `Fraction of the voxels in each ${scan.preview.hu_step} HU, on a logarithmic axis. Percentiles in HU: ${percentiles}.${cut}`)));
     }
     if (scan.nodules.length) {
       const proof = block("Nodules", nodules(scan));
@@ -281,7 +281,7 @@
       const size = (one) => `${one.shape.join(" x ")} voxels of ${one.spacing.map(brief).join(" x ")} mm (z, y, x)`;
       parts.append(block("Grid", facts([
         ["read", size(scan.source_geometry)], ["written", size(scan.geometry)], ["voxels hold", scan.unit],
-        ["origin x, y, z", `${places(scan.geometry.origin, 2)} mm`]])));
+        ["origin x, y, z", `${coordinates(scan.geometry.origin, 2)} mm`]])));
     }
     parts.append(block("Where it comes from", facts([
       ["series", scan.series_uid || "-"], ["data set", scan.dataset || "-"],
