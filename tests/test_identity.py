@@ -68,7 +68,7 @@ def listed(place, annotations=None):
 
 
 def marks(place, annotations=None):
-    return {ref.series_uid: batch.fingerprint(ref, RECIPE) for ref in listed(place, annotations)}
+    return {ref.series_uid: batch.input_fingerprint(ref, RECIPE) for ref in listed(place, annotations)}
 
 
 def add_rubbish(place):
@@ -98,7 +98,7 @@ def test_a_slice_that_joins_changes_the_fingerprint_of_its_series_alone(flat):
     after = marks(flat)
     assert [uid for uid in UIDS if after[uid] != before[uid]] == [UIDS[1]]
     # One that joins after the listing was made counts too: it would be read.
-    assert {ref.series_uid: batch.fingerprint(ref, RECIPE) for ref in refs} == after
+    assert {ref.series_uid: batch.input_fingerprint(ref, RECIPE) for ref in refs} == after
 
 
 def test_rubbish_does_not_make_a_finished_scan_again(flat, tmp_path):
@@ -123,12 +123,12 @@ def test_a_folder_whose_series_nobody_named_is_hashed_by_its_slices(series, tmp_
     case = tmp_path / ("0" * 32)
     shutil.copytree(series / UIDS[0], case)
     (ref,) = DATASETS["dsb2017"].index(tmp_path, None).refs
-    before = batch.fingerprint(ref, RECIPE)
+    before = batch.input_fingerprint(ref, RECIPE)
     add_rubbish(case)
-    assert batch.fingerprint(ref, RECIPE) == before
+    assert batch.input_fingerprint(ref, RECIPE) == before
     assert set(hashed) == {path.name for path in (series / UIDS[0]).iterdir()}
     shutil.copy(next((series / UIDS[1]).iterdir()), case / "joined.dcm")
-    assert batch.fingerprint(ref, RECIPE) != before
+    assert batch.input_fingerprint(ref, RECIPE) != before
 
 
 def test_a_series_in_several_folders_names_its_files_from_the_one_above(series, tmp_path):
@@ -159,7 +159,7 @@ def test_what_a_survey_finds_in_a_table_counts_for_the_scans_it_names(flat, tmp_
     for rows in ("1,2,3,9", "1,2,3,10"):
         table.write_text(f"{head}{UIDS[0]},{rows}\n{UIDS[1]},1,2,3,9\n")
         refs = batch.survey([flat], annotations=table).refs
-        marked.append({ref.series_uid: batch.fingerprint(ref, RECIPE) for ref in refs})
+        marked.append({ref.series_uid: batch.input_fingerprint(ref, RECIPE) for ref in refs})
     assert [uid for uid in UIDS if marked[0][uid] != marked[1][uid]] == [UIDS[0]]
 
 
@@ -172,19 +172,19 @@ def test_slices_behind_links_count(series, tmp_path):
     (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (ref,) = listed(tmp_path / "in")
     assert {name.split("/")[0] for name in ref.files} == {"own", "linked"}
-    before = batch.fingerprint(ref, RECIPE), input_stamp(ref, RECIPE)
+    before = batch.input_fingerprint(ref, RECIPE), input_stamp(ref, RECIPE)
     changed = next((tmp_path / "elsewhere").iterdir())
     changed.write_bytes(changed.read_bytes() + b"\0\0")
-    assert (batch.fingerprint(ref, RECIPE) != before[0], input_stamp(ref, RECIPE) != before[1]) == (True, True)
+    assert (batch.input_fingerprint(ref, RECIPE) != before[0], input_stamp(ref, RECIPE) != before[1]) == (True, True)
 
 
 def test_an_output_beside_the_slices_changes_no_fingerprint(series, tmp_path):
     shutil.copytree(series / UIDS[0], tmp_path / "in")
     refs = listed(tmp_path / "in")
-    before = batch.fingerprint(refs[0], RECIPE)
+    before = batch.input_fingerprint(refs[0], RECIPE)
     batch.run(refs, RECIPE, tmp_path / "in" / "out")
     (ref,) = listed(tmp_path / "in")
-    assert batch.fingerprint(ref, RECIPE) == before
+    assert batch.input_fingerprint(ref, RECIPE) == before
     case = replace(ref, series_uid="", files=())
     assert not any("out/" in name for name, _ in snapshot(case).files)
 
@@ -202,16 +202,16 @@ def test_rows_count_of_a_volume_file_whose_header_names_its_series(phantom, tmp_
 def test_the_place_of_an_npy_counts(phantom, tmp_path):
     hilum.write(phantom.scan.ct, tmp_path / "ct.npy")
     ref = ScanRef("folder", "ct-1", tmp_path / "ct.npy")
-    before = batch.fingerprint(ref, RECIPE)
+    before = batch.input_fingerprint(ref, RECIPE)
     place = tmp_path / "ct.json"
     place.write_text(place.read_text().replace("18.0", "19.0"))
-    assert batch.fingerprint(ref, RECIPE) != before
+    assert batch.input_fingerprint(ref, RECIPE) != before
 
 
 def test_that_somebody_looked_for_nodules_counts(flat):
     ref = listed(flat)[0]
     looked, not_looked = (replace(ref, known=DatasetEntry(annotated=told)) for told in (True, False))
-    assert batch.fingerprint(looked, RECIPE) != batch.fingerprint(not_looked, RECIPE)
+    assert batch.input_fingerprint(looked, RECIPE) != batch.input_fingerprint(not_looked, RECIPE)
 
 
 def disturbed(monkeypatch, disturb, ref, out):
@@ -262,7 +262,7 @@ def test_an_input_that_changes_while_it_is_read_is_not_stored(flat, tmp_path, mo
     assert list((tmp_path / "out" / "scans").iterdir()) == []
     (again,) = batch.run(listed(flat, table)[:1], RECIPE, tmp_path / "out")
     assert again.status in {"done", "repaired"}
-    assert read_ledger(tmp_path / "out")[again.id].fingerprint == batch.fingerprint(ref, RECIPE)
+    assert read_ledger(tmp_path / "out")[again.id].fingerprint == batch.input_fingerprint(ref, RECIPE)
 
 
 def test_what_happens_to_another_series_disturbs_no_reading(flat, tmp_path, monkeypatch):

@@ -344,12 +344,12 @@ def test_rows_that_repeat_and_nodules_outside_are_named(few, tmp_path):
 def test_a_row_of_another_scan_does_not_make_a_finished_scan_old(few):
     refs = luna16.index(few).refs
     recipe = parse_recipe(COARSE)
-    before = [batch.fingerprint(ref, recipe) for ref in refs]
+    before = [batch.input_fingerprint(ref, recipe) for ref in refs]
     path = few / "annotations.csv"
     path.write_text(path.read_text() + "1.2.3,0,0,0,9\n")
-    assert [batch.fingerprint(ref, recipe) for ref in luna16.index(few).refs] == before
+    assert [batch.input_fingerprint(ref, recipe) for ref in luna16.index(few).refs] == before
     path.write_text(path.read_text() + f"{refs[1].series_uid},0,0,0,9\n")
-    after = [batch.fingerprint(ref, recipe) for ref in luna16.index(few).refs]
+    after = [batch.input_fingerprint(ref, recipe) for ref in luna16.index(few).refs]
     assert (after[0] == before[0], after[1] == before[1]) == (True, False)
 
 

@@ -131,7 +131,7 @@ def test_the_fingerprint_covers_the_models_bytes(tmp_path):
     marks = []
     for content in (b"one", b"two", b"one"):
         (tmp_path / "m.onnx").write_bytes(content)
-        marks.append(batch.fingerprint(ref, parse_recipe(f'[lungs]\nmethod = "onnx:{tmp_path}/m.onnx"')))
+        marks.append(batch.input_fingerprint(ref, parse_recipe(f'[lungs]\nmethod = "onnx:{tmp_path}/m.onnx"')))
     assert marks[0] == marks[2] != marks[1]
     gone = batch.run_one(ref, parse_recipe(f'[lungs]\nmethod = "onnx:{tmp_path}/gone.onnx"'), tmp_path / "out")
     assert (gone.status, gone.code) == ("refused", "onnx")

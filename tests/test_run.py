@@ -265,7 +265,7 @@ def test_the_demo_runs_and_leaves_what_it_names(tmp_path):
     assert str(scan) in told
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputError, match="in use"):
+    with pytest.raises(OutputError, match="not from an earlier demo"):
         demo(tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.txt").exists()
 

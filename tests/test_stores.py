@@ -291,7 +291,7 @@ ZARR_LIES = {
     "chunk beyond": (lambda p: set_index(p, (2**40, 100)), "leads out"),
     "chunk of nothing": (lambda p: set_index(p, (0, 3)), "leads out"),
     "chunk wraps": (lambda p: set_index(p, (2**63, 2**63)), "leads out"),
-    "chunk lies": (lie_in_a_chunk, "not of the size"),
+    "chunk lies": (lie_in_a_chunk, "not have the size"),
     "shape": (lambda p: edit(p / "0" / "zarr.json", lambda r: r.update(shape=[61, 100, 131])), "form|shape"),
     "huge": (lambda p: (set_shape(p, [2000000] * 3), outer(p, [2000016] * 3)), "GiB"),
     "bomb": (lambda p: (set_shape(p, [960, 960, 960]), outer(p, [960] * 3)), "no scan packs so well"),

@@ -1,7 +1,7 @@
 """The identity of a result: the files of one scan, and two hashes that show a later run whether anything changed.
 
 1. `input_stamp` hashes names, sizes and times. If it is unchanged, the finished scan is kept and nothing is read.
-2. If it changed, `fingerprint` decides by the content of the files that the reader uses.
+2. If it changed, `input_fingerprint` decides by the content of the files that the reader uses.
 3. `snapshot` and `check_unchanged` enclose the reading: a file that changes in between would get a wrong hash.
 """
 
@@ -79,7 +79,7 @@ def check_unchanged(ref: ScanRef, before: InputSnapshot) -> None:
     ----------
     ref : ScanRef
     before : InputSnapshot
-        Taken before `fingerprint` and the reader opened a file.
+        Taken before `input_fingerprint` and the reader opened a file.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def check_unchanged(ref: ScanRef, before: InputSnapshot) -> None:
         raise InputError("the input changed while it was read", where=ref.path, do="run it again", code=CHANGED)
 
 
-def fingerprint(ref: ScanRef, recipe: Recipe, before: InputSnapshot | None = None) -> str:
+def input_fingerprint(ref: ScanRef, recipe: Recipe, before: InputSnapshot | None = None) -> str:
     """Hash everything that decides a result: the content of the input's files, the recipe, the version.
 
     Parameters
@@ -129,9 +129,9 @@ def fingerprint(ref: ScanRef, recipe: Recipe, before: InputSnapshot | None = Non
 
 
 def input_stamp(ref: ScanRef, recipe: Recipe) -> str:
-    """Hash the same as `fingerprint`, with sizes and times of the input's files in place of their content.
+    """Hash the same as `input_fingerprint`, with sizes and times of the input's files in place of their content.
 
-    If it is unchanged, so is the input. If it changed, `fingerprint` decides.
+    If it is unchanged, so is the input. If it changed, `input_fingerprint` decides.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.batch.identity import CHANGED, InputSnapshot, check_unchanged, fingerprint, input_stamp, snapshot
+from hilum.batch.identity import CHANGED, InputSnapshot, check_unchanged, input_fingerprint, input_stamp, snapshot
 from hilum.batch.lock import check_run
 from hilum.datasets import DATASETS
 from hilum.datasets.survey import hide_row_uids
@@ -190,10 +190,10 @@ def _make(task: Task) -> Row:
     """Make one scan, or keep the finished one."""
     ref, recipe, out = task.ref, task.recipe, task.out
     before, stamp = snapshot(ref), input_stamp(ref, recipe)
-    new_fingerprint = fingerprint(ref, recipe, before)
+    fingerprint = input_fingerprint(ref, recipe, before)
     folder = out / "scans" / ref.scan_id
     old = read_record(folder)
-    if old is not None and old.fingerprint == new_fingerprint and _is_as_written(folder, old, task.written_sha256):
+    if old is not None and old.fingerprint == fingerprint and _is_as_written(folder, old, task.written_sha256):
         return msgspec.structs.replace(finished_row(folder, old, stamp=stamp), kept=True)
     recipe_sha256 = recipe_fingerprint(recipe)
     if old is not None and old.recipe_sha256 != recipe_sha256 and not task.overwrite:
@@ -215,7 +215,7 @@ def _make(task: Task) -> Row:
         source=scan.ct.geometry,
         recipe_name=recipe.name,
         recipe_sha256=recipe_sha256,
-        fingerprint=new_fingerprint,
+        fingerprint=fingerprint,
         dataset=ref.dataset,
         preview=preview_of(ready, recipe),
         required_parts=promised_parts(recipe),

@@ -11,18 +11,8 @@ from hilum.errors import InputError
 from hilum.geometry import Geometry
 from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.intensity import window as gray_values
-from hilum.pictures import colors
+from hilum.pictures import colors, planes
 from hilum.pictures.drawing import draw_gray, draw_letters, plain
-from hilum.pictures.planes import (
-    PLANES,
-    check_slice,
-    gray_range,
-    largest_lung_slice,
-    reorient_scan,
-    size_mm,
-    slice_at,
-    slice_pixels,
-)
 from hilum.volume import Volume
 
 if TYPE_CHECKING:
@@ -62,9 +52,9 @@ def window(scan: Scan, *, index: int | None = None, rescale: tuple[float, float]
     InputError
         If there is no such slice, or the slope is 0 or not finite.
     """
-    scan = reorient_scan(scan)
+    scan = planes.reorient_scan(scan)
     count = scan.ct.shape[0]
-    check_slice(index, count)
+    planes.check_slice(index, count)
     slope, intercept = USUAL_RESCALE if rescale is None else rescale
     if not (np.isfinite([slope, intercept]).all() and slope):
         raise InputError(f"slope {slope}, intercept {intercept}: expected finite numbers, slope not 0", code="option")
@@ -72,10 +62,10 @@ def window(scan: Scan, *, index: int | None = None, rescale: tuple[float, float]
     figure = Figure(figsize=(13.0, 7.6), layout="constrained")
     blocks: Any = figure.subfigures(2, 1, height_ratios=(1.0, 1.1))
     upper, lower = blocks
-    plane = PLANES["axial"]
-    pixels, size = slice_pixels(scan.ct.array, plane, index), size_mm(scan.ct.geometry, plane)
+    plane = planes.PLANES["axial"]
+    pixels, size = planes.slice_pixels(scan.ct.array, plane, index), planes.size_mm(scan.ct.geometry, plane)
     for panel, (name, preset) in zip(upper.subplots(1, len(WINDOW_PRESETS)), WINDOW_PRESETS.items(), strict=True):
-        draw_gray(panel, pixels, size, gray_range(name))
+        draw_gray(panel, pixels, size, planes.gray_range(name))
         draw_letters(panel, plane)
         panel.set_title(f"{name}: center {preset.center:g}, width {preset.width:g} HU", fontsize=9)
     middle = int(pixels[pixels.shape[0] // 2, pixels.shape[1] // 2])
@@ -88,8 +78,8 @@ def window(scan: Scan, *, index: int | None = None, rescale: tuple[float, float]
 def _default_slice(scan: Scan) -> int:
     if scan.nodules:
         largest = max(scan.nodules, key=lambda nodule: nodule.diameter_mm)
-        return slice_at(scan.ct.geometry, PLANES["axial"], largest.center)
-    return scan.ct.shape[0] // 2 if scan.lungs is None else largest_lung_slice(scan.lungs.array)
+        return planes.slice_at(scan.ct.geometry, planes.PLANES["axial"], largest.center)
+    return scan.ct.shape[0] // 2 if scan.lungs is None else planes.largest_lung_slice(scan.lungs.array)
 
 
 def gray_curve(hu: NDArray[np.int16], preset: str) -> NDArray[np.uint8]:
