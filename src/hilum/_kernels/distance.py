@@ -6,6 +6,7 @@ Computing 8, 2012.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from hilum._kernels.bitmask.mask import Spacing
 
 
 @kernel()
@@ -50,38 +53,20 @@ def _line(values: Any, step: float, parabola: Any, edge: Any, out: Any) -> None:
 
 
 @kernel()
-def _transform(line: Any, step: float, parabola: Any, edge: Any, values: Any, out: Any) -> None:
-    """Transform a line in place, by way of contiguous buffers."""
-    for i in range(line.size):
-        values[i] = line[i]
-    _line(values, step, parabola, edge, out)
-    for i in range(line.size):
-        line[i] = out[i]
+def _transform(squared: Any, step: float, parabola: Any, buffers: Any, start: int, stop: int) -> None:
+    """Transform the lines along the middle axis in place, by way of contiguous buffers."""
+    edge, values, out = buffers[0], buffers[1], buffers[2]
+    for k in range(start, stop):
+        for j in range(squared.shape[2]):
+            line = squared[k, :, j]
+            for i in range(line.size):
+                values[i] = line[i]
+            _line(values, step, parabola, edge, out)
+            for i in range(line.size):
+                line[i] = out[i]
 
 
-@kernel()
-def _planes(squared: Any, step: float, along: int, parabola: Any, lines: Any, start: int, stop: int) -> None:
-    """Transform the rows (axis 2) or columns (axis 1) of some planes."""
-    edge, values, out = lines[0], lines[1], lines[2]
-    others = squared.shape[1] if along == 2 else squared.shape[2]
-    for z in range(start, stop):
-        for k in range(others):
-            line = squared[z, k] if along == 2 else squared[z, :, k]
-            _transform(line, step, parabola, edge, values, out)
-
-
-@kernel()
-def _stack(squared: Any, step: float, parabola: Any, lines: Any, start: int, stop: int) -> None:
-    """Transform along axis 0, for some rows of every plane."""
-    edge, values, out = lines[0], lines[1], lines[2]
-    for y in range(start, stop):
-        for x in range(squared.shape[2]):
-            _transform(squared[:, y, x], step, parabola, edge, values, out)
-
-
-def squared_distance(
-    chosen: NDArray[np.bool_], spacing: tuple[float, float, float], *, workers: int = 1
-) -> NDArray[np.float64]:
+def squared_distance(chosen: NDArray[np.bool_], spacing: Spacing, *, workers: int = 1) -> NDArray[np.float64]:
     """Compute the squared distance of each voxel from the nearest chosen one.
 
     Parameters
@@ -97,12 +82,13 @@ def squared_distance(
     """
     squared = np.where(chosen, 0.0, np.inf)
 
-    def buffers(along: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        return np.empty(squared.shape[along], np.int64), np.empty((3, squared.shape[along]))
+    def work(axis: int, start: int, stop: int) -> None:
+        lines = np.moveaxis(squared, axis, 1)
+        parabola, buffers = np.empty(lines.shape[1], np.int64), np.empty((3, lines.shape[1]))
+        _transform(lines, spacing[axis], parabola, buffers, start, stop)
 
-    run_slabs(lambda a, b: _planes(squared, spacing[2], 2, *buffers(2), a, b), squared.shape[0], workers=workers)
-    run_slabs(lambda a, b: _planes(squared, spacing[1], 1, *buffers(1), a, b), squared.shape[0], workers=workers)
-    run_slabs(lambda a, b: _stack(squared, spacing[0], *buffers(0), a, b), squared.shape[1], workers=workers)
+    for axis in (2, 1, 0):
+        run_slabs(partial(work, axis), squared.shape[0 if axis else 1], workers=workers)
     return squared
 
 
@@ -127,7 +113,7 @@ def nearest_label(
     labels: NDArray[np.uint8],
     voxels: NDArray[np.int64],
     element: NDArray[np.int64],
-    spacing: tuple[float, float, float],
+    spacing: Spacing,
     *,
     workers: int = 1,
 ) -> NDArray[np.uint8]:

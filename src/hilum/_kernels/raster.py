@@ -42,10 +42,7 @@ def _draw(points: Any, normals: Any, faces: Any, depth: Any, interpolated: Any) 
 
 
 def draw_triangles(
-    points: NDArray[np.float64],
-    normals: NDArray[np.float64],
-    faces: NDArray[np.int64],
-    shape: tuple[int, int],
+    points: NDArray[np.float64], normals: NDArray[np.float64], faces: NDArray[np.int64], shape: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Draw triangles without perspective.
 
@@ -68,11 +65,6 @@ def draw_triangles(
     """
     depth = np.full(shape, np.inf)
     interpolated = np.zeros((*shape, 3))
-    _draw(
-        np.ascontiguousarray(points, np.float64),
-        np.ascontiguousarray(normals, np.float64),
-        np.ascontiguousarray(faces, np.int64),
-        depth,
-        interpolated,
-    )
+    points, normals = (np.ascontiguousarray(array, np.float64) for array in (points, normals))
+    _draw(points, normals, np.ascontiguousarray(faces, np.int64), depth, interpolated)
     return depth, interpolated

@@ -90,12 +90,7 @@ def _grow_airway(
 
 
 def grow_airway(
-    volume: NDArray[np.int16],
-    seeds: NDArray[np.int64],
-    thresholds: NDArray[np.int64],
-    *,
-    half_box: Shape,
-    limit: int,
+    volume: NDArray[np.int16], seeds: NDArray[np.int64], thresholds: NDArray[np.int64], *, half_box: Shape, limit: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Grow from seeds over faces into dark voxels, with one threshold after the other.
 

@@ -67,14 +67,11 @@ def _to_voxels(cells: Any, label: int, factors: Any, nx: int, words: Any, row: A
 @kernel()
 def _can_grow(labels: Any, allowed: Any, z: int, y: int, x: int) -> bool:
     nz, ny, nx = labels.shape
-    return bool(
-        (z > 0 and allowed[z - 1, y, x] and not labels[z - 1, y, x])
-        or (z < nz - 1 and allowed[z + 1, y, x] and not labels[z + 1, y, x])
-        or (y > 0 and allowed[z, y - 1, x] and not labels[z, y - 1, x])
-        or (y < ny - 1 and allowed[z, y + 1, x] and not labels[z, y + 1, x])
-        or (x > 0 and allowed[z, y, x - 1] and not labels[z, y, x - 1])
-        or (x < nx - 1 and allowed[z, y, x + 1] and not labels[z, y, x + 1])
-    )
+    for dz, dy, dx in FACE_STEPS:
+        k, j, i = z + dz, y + dy, x + dx
+        if 0 <= k < nz and 0 <= j < ny and 0 <= i < nx and allowed[k, j, i] and not labels[k, j, i]:
+            return True
+    return False
 
 
 @kernel()
@@ -147,12 +144,6 @@ def component_means(runs: Runs, cells: NDArray[np.int16], middle: float) -> NDAr
 
 
 @kernel()
-def _count_voxels(voxels: Any, factors: tuple[int, int, int], counts: Any) -> None:
-    for i in range(voxels.shape[0]):
-        counts[voxels[i, 0] // factors[0], voxels[i, 1] // factors[1], voxels[i, 2] // factors[2]] += 1
-
-
-@kernel()
 def _enclosure(body: Any, directions: Any, ahead: Any) -> None:
     nz, ny, nx = body.shape
     for z in range(nz):
@@ -194,9 +185,8 @@ def filled_shares(voxels: NDArray[np.int32], factors: Shape, shape: Shape) -> ND
     ndarray of float64, shape (cz, cy, cx)
         0 to 1, of a full cell; smaller cells at the end of an axis are not treated differently.
     """
-    counts = np.zeros(shape)
-    _count_voxels(voxels, factors, counts)
-    return counts / math.prod(factors)
+    cells = np.ravel_multi_index(tuple((voxels // factors).T), shape)
+    return np.bincount(cells, minlength=math.prod(shape)).reshape(shape) / math.prod(factors)
 
 
 def cell_means(volume: NDArray[np.int16], factors: Shape, *, workers: int = 1) -> NDArray[np.int16]:

@@ -7,39 +7,41 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hilum._kernels.bitmask.mask import BitMask
-from hilum._kernels.compile.definitions import Intrinsic
+from hilum._kernels.compile.intrinsic import Intrinsic
 from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from hilum._kernels.bitmask.mask import Box, Shape
 
 
-def _count_trailing_zeros(context: Any, word: Any) -> Any:  # noqa: ARG001 - numba's protocol
-    """Position of the lowest set bit of a uint64, one machine instruction; 64 for 0."""
+def _word_intrinsic(emit: Callable[[Any, Any], Any]) -> Intrinsic:
+    """Make an intrinsic that turns one uint64 into another with one machine instruction."""
+
+    def declare(_context: Any, word: Any) -> Any:
+        def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            return emit(builder, arguments[0])
+
+        return word(word), code
+
+    return Intrinsic(declare)
+
+
+def _trailing_zeros(builder: Any, word: Any) -> Any:
     from llvmlite import ir
-    from numba import types
 
-    def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.uint64(types.uint64), code
+    return builder.cttz(word, ir.IntType(1)(0))
 
 
-def _count_ones(context: Any, word: Any) -> Any:  # noqa: ARG001 - numba's protocol
-    """Number of set bits of a uint64, one machine instruction."""
-    from numba import types
+count_trailing_zeros = _word_intrinsic(_trailing_zeros)
+"""Position of the lowest set bit of a uint64; 64 for 0."""
 
-    def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), code
-
-
-count_trailing_zeros = Intrinsic(_count_trailing_zeros)
-count_ones = Intrinsic(_count_ones)
+count_ones = _word_intrinsic(lambda builder, word: builder.ctpop(word))
+"""Number of set bits of a uint64."""
 
 
 @kernel()
@@ -117,7 +119,7 @@ def threshold(volume: NDArray[Any], low: float, high: float, *, workers: int = 1
     BitMask
     """
     volume = read_only(np.ascontiguousarray(volume))
-    mask = BitMask(np.empty((*volume.shape[:2], (volume.shape[2] + 63) // 64), np.uint64), volume.shape)
+    mask = BitMask.empty(volume.shape)
     cast = volume.dtype.type
     run_slabs(
         lambda a, b: _threshold(volume, cast(low), cast(high), mask.words, a, b), volume.shape[0], workers=workers

@@ -20,13 +20,13 @@ from hilum._kernels.threads import run_slabs
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.mask import Shape
+    from hilum._kernels.bitmask.mask import Shape, Spacing
 
 ROUNDING = 1e-9
 """A squared distance may exceed the squared radius by this share: 5 * 0.7 mm counts as 3.5 mm."""
 
 
-def ellipsoid(radius: float, spacing: tuple[float, float, float], shape: Shape) -> NDArray[np.int64]:
+def ellipsoid(radius: float, spacing: Spacing, shape: Shape) -> NDArray[np.int64]:
     """Make the structuring element of all voxels whose centers lie within a radius of the center voxel.
 
     Parameters

@@ -13,6 +13,7 @@ Files that root writes can be read by all, like installed programs; files that a
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import hashlib
@@ -62,10 +63,8 @@ def read(name: str, source: Path) -> bytes | None:
         Folder of the kernel's source.
     """
     for folder in _folders(source):
-        try:
+        with contextlib.suppress(OSError):  # missing, damaged, unreadable or not trusted: the next one, or compile
             return _read(folder, name)
-        except OSError:  # missing, damaged, unreadable or not trusted: try the next folder, or compile
-            continue
     return None
 
 
@@ -82,11 +81,10 @@ def write(name: str, source: Path, content: bytes) -> None:
     for folder in _folders(source):
         try:
             new = _create(folder)
-            _check_folder(folder)
             _write(folder, name, content)
         except OSError as problem:
             if folder.source is None and folder.path != _temporary():
-                why = _reason(problem)
+                why = f"{problem.filename}: {problem.strerror}"
             continue
         if new and folder.path == _temporary():  # only the process that made the folder warns
             _warn(f"compiled kernels are cached in {folder.path}", why)
@@ -106,12 +104,10 @@ def private_folder(name: str) -> Path | None:
     if kernels is None:
         return None
     folder = CacheFolder(kernels.with_name(name))
-    try:
+    with contextlib.suppress(OSError):
         _create(folder)
-        _check_folder(folder)
-    except OSError:
-        return None
-    return folder.path
+        return folder.path
+    return None
 
 
 def home() -> Path | None:
@@ -196,7 +192,7 @@ def _mode(folder: CacheFolder) -> int:
 
 
 def _create(folder: CacheFolder) -> bool:
-    """Make the missing part of a path, where nobody else can interfere; return whether this process made it."""
+    """Make the missing part of a path, and check it; return whether this process made the folder."""
     missing, path = [], folder.path
     while not os.path.lexists(path):
         missing.append(path)
@@ -211,6 +207,7 @@ def _create(folder: CacheFolder) -> bool:
             created = True
         except FileExistsError:  # another process was faster
             created = False
+    _check_folder(folder)
     return created
 
 
@@ -264,10 +261,6 @@ def _private_group(status: os.stat_result) -> bool:
 
 def _refused(what: str, path: Path) -> OSError:
     return PermissionError(errno.EPERM, what, str(path))
-
-
-def _reason(problem: OSError) -> str:
-    return f"{problem.filename}: {problem.strerror}"
 
 
 @functools.cache

@@ -7,16 +7,14 @@ import types
 from typing import Any
 
 import llvmlite.binding as llvm
-import numba as typed_numba
+import numba
 import numpy as np
 from numba.extending import intrinsic
 
-from hilum._kernels.compile.definitions import Definition, Intrinsic
+from hilum._kernels.compile.intrinsic import Intrinsic
+from hilum._kernels.compile.kernel import Kernel
 from hilum._kernels.compile.processor import SYMBOL, make_machine
 from hilum._kernels.compile.signatures import ALIGNED, C_ORDER, F_ORDER, NUMBERS, WRITABLE, Kind, is_array, slots
-
-numba: Any = typed_numba
-"""Untyped, because numba's type stubs are incomplete."""
 
 SUPPLIED = frozenset({"memcpy", "memmove", "memset", "floor", "ceil", "sqrt", "fma", "fmod", "pread"})
 """Functions of the C library that a kernel's code may call."""
@@ -28,14 +26,11 @@ _DATA, _SHAPE, _STRIDES = _HEAD, _HEAD + 16, _HEAD + 24
 _NO_OWNERS = "define void @NRT_MemInfo_call_dtor(ptr %owner) { ret void }"
 """Numba calls this to release an array. Arrays of kernels have no owner to release."""
 
-_TYPES = {
-    "|b1": "i8", "|i1": "i8", "|u1": "i8", "<i2": "i16", "<u2": "i16", "<i4": "i32", "<u4": "i32", "<i8": "i64",
-    "<u8": "i64", "<f4": "float", "<f8": "double",
-}  # fmt: skip
-"""LLVM types of the numbers."""
+_FLOATS = {"<f4": "float", "<f8": "double"}
+"""Their types in LLVM; those of integers are named by their bits."""
 
 
-def compile_kernel(definition: Definition, kinds: tuple[Kind, ...]) -> tuple[bytes, str]:
+def compile_kernel(kernel: Kernel, kinds: tuple[Kind, ...]) -> tuple[bytes, str]:
     """Compile a kernel for one combination of argument types.
 
     Returns
@@ -51,14 +46,14 @@ def compile_kernel(definition: Definition, kinds: tuple[Kind, ...]) -> tuple[byt
         If numba cannot compile it, or its code needs numba at run time.
     """
     signature = tuple(_numba_type(kind) for kind in kinds)
-    dispatcher = _dispatcher(definition)
+    dispatcher = _dispatcher(kernel)
     dispatcher.compile(signature)
     compiled = dispatcher.overloads[signature]
-    result = _result(definition, compiled.signature.return_type)
+    result = _result(kernel, compiled.signature.return_type)
     module = llvm.parse_assembly(dispatcher.inspect_llvm(signature))
     function = module.get_function(compiled.fndesc.llvm_func_name)
     code, passed = _entry_point(function.name, kinds)
-    name, taken = definition.function.__name__, [str(part.type) for part in function.arguments]
+    name, taken = kernel.function.__name__, [str(part.type) for part in function.arguments]
     if taken != passed:  # the calling convention is numba's own, and could change
         raise TypeError(f"numba {numba.__version__} takes {taken} for kernel {name}, not {passed}")
     module.link_in(llvm.parse_assembly(code))
@@ -99,7 +94,8 @@ def _entry_point(native: str, kinds: tuple[Kind, ...]) -> tuple[str, list[str]]:
 
 
 def _read_number(lines: list[str], k: int, kind: str) -> str:
-    name, wide = _TYPES[kind], "double" if kind in ("<f4", "<f8") else "i64"
+    name = _FLOATS.get(kind, f"i{8 * np.dtype(kind).itemsize}")
+    wide = "double" if kind in _FLOATS else "i64"
     if name == wide:
         lines.append(f"%number{k} = load {wide}, ptr %slot{k}")
     else:
@@ -127,18 +123,18 @@ def _read_array(lines: list[str], k: int, kind: Kind) -> list[str]:
 
 
 @functools.cache
-def _dispatcher(definition: Definition) -> Any:
+def _dispatcher(kernel: Kernel) -> Any:
     """Make numba's dispatcher of a kernel; kernels and intrinsics among its globals become numba's objects, too."""
-    scope = dict(definition.function.__globals__)
-    for name in definition.function.__code__.co_names:
+    scope = dict(kernel.function.__globals__)
+    for name in kernel.function.__code__.co_names:
         value = scope.get(name)
-        if isinstance(value, Definition):
+        if isinstance(value, Kernel):
             scope[name] = _dispatcher(value)
         elif isinstance(value, Intrinsic):
             scope[name] = intrinsic(value.function)
-    copy = types.FunctionType(definition.function.__code__, scope, definition.function.__name__)
-    copy.__module__ = definition.function.__module__
-    fastmath = set(definition.fastmath) if definition.fastmath else False
+    copy = types.FunctionType(kernel.function.__code__, scope, kernel.function.__name__)
+    copy.__module__ = kernel.function.__module__
+    fastmath = set(kernel.fastmath) if kernel.fastmath else False
     disabled, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, 0  # a user sets it to debug their own functions
     try:
         return numba.njit(copy, nogil=True, fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -159,10 +155,10 @@ def _numba_type(kind: Kind) -> Any:
     return numba.types.Tuple([_numba_type(part) for part in kind])
 
 
-def _result(definition: Definition, kind: Any) -> str:
+def _result(kernel: Kernel, kind: Any) -> str:
     if kind == numba.types.none:
         return ""
     for name in NUMBERS:
         if kind == numba.from_dtype(np.dtype(name)):
             return name
-    raise TypeError(f"kernel {definition.function.__name__} returns {kind}; return one number or nothing")
+    raise TypeError(f"kernel {kernel.function.__name__} returns {kind}; return one number or nothing")

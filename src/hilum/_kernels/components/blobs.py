@@ -12,7 +12,7 @@ from hilum._kernels.compile.kernel import kernel, read_only
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.mask import BitMask
+    from hilum._kernels.bitmask.mask import BitMask, Spacing
     from hilum._kernels.components.labeling import Runs
 
 BARE, FOOT = 0, 1
@@ -64,13 +64,7 @@ def _surface_sums(runs: Any, air: Any, lung: Any, nx: int, spacing: Any, corner:
 
 
 def surface_sums(
-    runs: Runs,
-    boxes: NDArray[np.int32],
-    air: BitMask,
-    lung: BitMask,
-    spacing: tuple[float, float, float],
-    *,
-    flat: bool,
+    runs: Runs, boxes: NDArray[np.int32], air: BitMask, lung: BitMask, spacing: Spacing, *, flat: bool
 ) -> NDArray[np.float64]:
     """Sum areas, and moments of the positions, over the faces of each blob.
 
@@ -99,7 +93,7 @@ def surface_sums(
 
 
 def fit_balls(
-    sums: NDArray[np.float64], boxes: NDArray[np.int32], spacing: tuple[float, float, float], *, flat: bool
+    sums: NDArray[np.float64], boxes: NDArray[np.int32], spacing: Spacing, *, flat: bool
 ) -> NDArray[np.float64]:
     """Fit a ball to the bare faces of each blob (Kasa's least squares).
 
@@ -122,7 +116,6 @@ def fit_balls(
     used = np.flatnonzero(sums[:, BARE] > 0)
     total = sums[used, BARE]
     s = sums[used, _FIRST:] / total[:, None]
-    zero = np.zeros(len(used))
     square = np.array([[s[:, 3], s[:, 4], s[:, 5]], [s[:, 4], s[:, 6], s[:, 7]], [s[:, 5], s[:, 7], s[:, 8]]])
     mean, cubic = s[:, :3].T, s[:, 9:12].T
     power = s[:, 3] + s[:, 6] + s[:, 8]
@@ -133,18 +126,17 @@ def fit_balls(
     right = cubic - mean * power
     matrix = np.moveaxis(spread, 2, 0)
     solvable = np.abs(np.linalg.det(matrix)) > 1e-6
-    used, s, power, zero = used[solvable], s[solvable], power[solvable], zero[solvable]
+    used, s, power = used[solvable], s[solvable], power[solvable]
     mean, right = mean[:, solvable], right[:, solvable]
     if not len(used):
         return found
     center = 0.5 * np.linalg.solve(matrix[solvable], right.T[:, :, None])[:, :, 0].T
     rest = power - 2 * (center * mean).sum(axis=0)
-    radius = np.sqrt(np.maximum(rest + (center**2).sum(axis=0), zero))
+    radius = np.sqrt(np.maximum(rest + (center**2).sum(axis=0), 0))
     # The mean square of |p|^2 - 2 c p - rest, from the sums alone; near the surface it is 2 r times the gap.
-    spread_used, right_used = spread[:, :, solvable], right
-    along = np.einsum("in,ijn,jn->n", center, spread_used, center)
-    square_error = s[:, 12] - power**2 - 4 * (center * right_used).sum(axis=0) + 4 * along
-    gap = np.sqrt(np.maximum(square_error, zero)) / np.maximum(2 * radius, 1e-6)
+    along = np.einsum("in,ijn,jn->n", center, spread[:, :, solvable], center)
+    square_error = s[:, 12] - power**2 - 4 * (center * right).sum(axis=0) + 4 * along
+    gap = np.sqrt(np.maximum(square_error, 0)) / np.maximum(2 * radius, 1e-6)
     found[used] = np.stack([*(center + (boxes[used, :3] * np.array(spacing)).T), radius, gap], axis=1)
     return found
 
@@ -183,9 +175,7 @@ def _share_outside(words: Any, balls: Any, spacing: Any, nx: int, shares: Any) -
         shares[n] = outside / inside if inside else 1.0
 
 
-def share_outside(
-    mask: BitMask, balls: NDArray[np.float64], spacing: tuple[float, float, float]
-) -> NDArray[np.float64]:
+def share_outside(mask: BitMask, balls: NDArray[np.float64], spacing: Spacing) -> NDArray[np.float64]:
     """Measure the share of each ball's voxels that is not in a mask.
 
     Parameters
@@ -219,7 +209,7 @@ def _draw(words: Any, hu: Any, balls: Any, spacing: Any, limit: int) -> None:
 
 
 def draw_balls(
-    mask: BitMask, hu: NDArray[np.int16], balls: NDArray[np.float64], spacing: tuple[float, float, float], *, limit: int
+    mask: BitMask, hu: NDArray[np.int16], balls: NDArray[np.float64], spacing: Spacing, *, limit: int
 ) -> None:
     """Add balls to a mask where the volume is not brighter than a limit.
 

@@ -182,15 +182,6 @@ def _touching_sides(runs: Any, ny: int, nx: int, touching: Any) -> None:
             touching[component[run]] = True
 
 
-@kernel()
-def _sizes_by_plane(runs: Any, ny: int, sizes: Any, planes: Any) -> None:
-    first, start, stop, component = runs
-    for plane in range((first.size - 1) // ny):
-        for run in range(first[plane * ny], first[plane * ny + ny]):
-            sizes[component[run]] += stop[run] - start[run]
-            planes[component[run]] = plane
-
-
 def find_components(mask: BitMask, *, corners: bool, planes: bool = False, workers: int = 1) -> Runs:
     """Find the connected components of a bit mask.
 
@@ -234,13 +225,6 @@ def sizes(runs: Runs) -> NDArray[np.int64]:
     out = np.zeros(runs.number, np.int64)
     _sizes(runs.start, runs.stop, runs.component, out)
     return out
-
-
-def sizes_by_plane(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Number of voxels and plane of each component, shape (number,) each, for runs found with ``planes=True``."""
-    out, planes = np.zeros(runs.number, np.int64), np.empty(runs.number, np.int32)
-    _sizes_by_plane(runs.arrays, runs.shape[1], out, planes)
-    return out, planes
 
 
 def boxes(runs: Runs) -> NDArray[np.int32]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hilum._kernels.bitmask.mask import BitMask
 from hilum._kernels.compile.kernel import kernel
-from hilum._kernels.components.labeling import find_components, sizes_by_plane, touching_sides
+from hilum._kernels.components.labeling import boxes, find_components, sizes, touching_sides
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def largest_by_plane(runs: Runs, *, keep: int, among: NDArray[np.bool_] | None =
     -------
     ndarray of bool, shape (number,)
     """
-    counts, planes = sizes_by_plane(runs)
+    counts, planes = sizes(runs), np.ascontiguousarray(boxes(runs)[:, 0])
     wanted = np.zeros(runs.number, np.bool_)
     _keep_largest(counts if among is None else counts * among, planes, keep, wanted)
     return wanted if among is None else wanted & among

@@ -6,37 +6,30 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hilum._kernels.compile.definitions import Intrinsic
+from hilum._kernels.compile.intrinsic import Intrinsic
 from hilum._kernels.compile.kernel import kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
 
-def _reader() -> Callable[..., Any]:
-    def declared(_context: Any, file: Any, buffer: Any, size: Any, offset: Any) -> Any:
-        from llvmlite import ir
-        from numba import types
-        from numba.core import cgutils as typed
+def _declare_read(_context: Any, file: Any, buffer: Any, size: Any, offset: Any) -> Any:
+    from llvmlite import ir
+    from numba import types
+    from numba.core import cgutils
 
-        cgutils: Any = typed  # its functions have no types
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        int64, int32 = ir.IntType(64), ir.IntType(32)
+        view = context.make_array(signature.args[1])(context, builder, arguments[1])
+        start = builder.bitcast(view.data, ir.IntType(8).as_pointer())
+        pread_type = ir.FunctionType(int64, [int32, start.type, int64, int64])
+        pread = cgutils.get_or_insert_function(builder.module, pread_type, "pread")
+        return builder.call(pread, [builder.trunc(arguments[0], int32), start, *arguments[2:]])
 
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            int64, int32 = ir.IntType(64), ir.IntType(32)
-            view = context.make_array(signature.args[1])(context, builder, arguments[1])
-            start = builder.bitcast(view.data, ir.IntType(8).as_pointer())
-            pread_type = ir.FunctionType(int64, [int32, start.type, int64, int64])
-            pread = cgutils.get_or_insert_function(builder.module, pread_type, "pread")
-            return builder.call(pread, [builder.trunc(arguments[0], int32), start, *arguments[2:]])
-
-        return types.int64(file, buffer, size, offset), code
-
-    return declared
+    return types.int64(file, buffer, size, offset), code
 
 
-_read_at = Intrinsic(_reader())
+_read_at = Intrinsic(_declare_read)
 """``_read_at(file, array, size, offset)``: call POSIX pread into a contiguous array.
 
 Returns the number of bytes read, -1 for an error. All operands but the array are int64.

@@ -26,7 +26,7 @@ _LANES = np.uint64(LANES)
 
 @kernel(fastmath=_FAST)
 def _planes(
-    src: Any, base: Any, strides: Any, counts: Any, axis: Any, spans: Any, taps: Any, tile: Any, values: Any
+    src: Any, base: Any, strides: Any, counts: Any, axis: Any, spans: Any, taps: Any, tile: Any, values: Any,
 ) -> None:  # fmt: skip
     """Interpolate along the axis."""
     sa, sb, sc = _U(strides[0]), _U(strides[1]), _U(strides[2])

@@ -34,33 +34,41 @@ _U = np.uint64
 _WIDTH, _VECTOR = np.uint64(WIDTH), np.uint64(VECTOR)
 
 
+def _pass(
+    builder: Any, states: list[Any], source: Any, at: Any, src_stride: Any, target: Any, to: Any, dst_stride: Any,
+    count: Any,
+) -> None:  # fmt: skip
+    """Filter `count` rows of a vector for each state, from the row at `at` on."""
+    pole, start = (constant(builder, value, VECTOR) for value in (POLE, START))
+
+    def row(begin: Any, target_row: Any, *, first: bool) -> None:
+        for k, state in enumerate(states):
+            values = load(builder, source, builder.add(begin, begin.type(k * VECTOR)), VECTOR)
+            before = builder.load(state)
+            filtered = builder.fmul(start, values) if first else multiply_add(builder, pole, before, values)
+            builder.store(filtered, state)
+            store(builder, target, builder.add(target_row, begin.type(k * VECTOR)), filtered)
+
+    row(at, to, first=True)
+    with repeat(builder, builder.sub(count, at.type(1))) as loop:
+        k = builder.add(loop.index, at.type(1))
+        row(builder.add(at, builder.mul(k, src_stride)), builder.add(to, builder.mul(k, dst_stride)), first=False)
+
+
+def _states(builder: Any, columns: int) -> list[Any]:
+    """The state of the filter for each vector of columns."""
+    return variables(builder, constant(builder, POLE, VECTOR).type, columns // VECTOR)
+
+
 def _of_width(width: int) -> Callable[..., Any]:
     def block(
         builder: Any, source: Any, at: Any, src_stride: Any, target: Any, to: Any, dst_stride: Any, count: Any
     ) -> None:
-        number = at.type
-        pole, start = (constant(builder, value, VECTOR) for value in (POLE, START))
-        states = variables(builder, pole.type, width // VECTOR)
-
-        def row(read: Any, begin: Any, target_row: Any, *, first: bool) -> None:
-            for k, state in enumerate(states):
-                values = load(builder, read, builder.add(begin, number(k * VECTOR)), VECTOR)
-                before = builder.load(state)
-                filtered = builder.fmul(start, values) if first else multiply_add(builder, pole, before, values)
-                builder.store(filtered, state)
-                store(builder, target, builder.add(target_row, number(k * VECTOR)), filtered)
-
-        last = builder.sub(count, number(1))
-        row(source, at, to, first=True)
-        with repeat(builder, last) as loop:
-            k = builder.add(loop.index, number(1))
-            begin = builder.add(at, builder.mul(k, src_stride))
-            row(source, begin, builder.add(to, builder.mul(k, dst_stride)), first=False)
-        end = builder.add(to, builder.mul(last, dst_stride))
-        row(target, end, end, first=True)
-        with repeat(builder, last) as loop:
-            element = builder.sub(end, builder.mul(builder.add(loop.index, number(1)), dst_stride))
-            row(target, element, element, first=False)
+        states = _states(builder, width)
+        _pass(builder, states, source, at, src_stride, target, to, dst_stride, count)
+        end = builder.add(to, builder.mul(builder.sub(count, at.type(1)), dst_stride))
+        back = builder.neg(dst_stride)
+        _pass(builder, states, target, end, back, target, end, back, count)
 
     return block
 
@@ -73,20 +81,8 @@ filter_wide_block = vector_intrinsic(_of_width(WIDTH + VECTOR))
 
 
 def _forward(builder: Any, work: Any, at: Any, count: Any) -> None:
-    pole, start = (constant(builder, value, VECTOR) for value in (POLE, START))
-    states = variables(builder, pole.type, LANES // VECTOR)
-    elements = [builder.add(at, at.type(k * VECTOR)) for k in range(len(states))]
-    for state, element in zip(states, elements, strict=True):
-        filtered = builder.fmul(start, load(builder, work, element, VECTOR))
-        builder.store(filtered, state)
-        store(builder, work, element, filtered)
-    with repeat(builder, builder.sub(count, at.type(1))) as loop:
-        offset = builder.mul(builder.add(loop.index, at.type(1)), at.type(LANES))
-        for state, first in zip(states, elements, strict=True):
-            element = builder.add(first, offset)
-            filtered = multiply_add(builder, pole, builder.load(state), load(builder, work, element, VECTOR))
-            builder.store(filtered, state)
-            store(builder, work, element, filtered)
+    stride = at.type(LANES)
+    _pass(builder, _states(builder, LANES), work, at, stride, work, at, stride, count)
 
 
 filter_forward = vector_intrinsic(_forward)
@@ -95,7 +91,7 @@ filter_forward = vector_intrinsic(_forward)
 
 def _backward(builder: Any, work: Any, at: Any, count: Any, other: Any, saved: Any) -> None:
     pole, start = (constant(builder, value, VECTOR) for value in (POLE, START))
-    states = variables(builder, pole.type, LANES // VECTOR)
+    states = _states(builder, LANES)
     lanes = [at.type(k * VECTOR) for k in range(len(states))]
     for state, lane in zip(states, lanes, strict=True):
         builder.store(load(builder, saved, lane, VECTOR), state)

@@ -27,7 +27,7 @@ import numpy as np
 
 from hilum._kernels.compile.kernel import read_only
 from hilum._kernels.resample.spline_blocks import PAD, TAPS, WIDTH
-from hilum._kernels.resample.spline_lines import copy_voxels, interpolate_planes, interpolate_stack, round_values
+from hilum._kernels.resample.spline_lines import copy_voxels, interpolate_lines, interpolate_planes, round_values
 from hilum._kernels.simd.prefetch import empty_aligned
 from hilum._kernels.threads import run_slabs
 
@@ -150,12 +150,7 @@ def interpolate(
 
 
 def nearest(
-    array: NDArray[Any],
-    z: NDArray[np.int64],
-    y: NDArray[np.int64],
-    x: NDArray[np.int64],
-    *,
-    workers: int = 1,
+    array: NDArray[Any], z: NDArray[np.int64], y: NDArray[np.int64], x: NDArray[np.int64], *, workers: int = 1
 ) -> NDArray[Any]:
     """Pick voxels by their index along each axis, as ``array[np.ix_(z, y, x)]`` does.
 
@@ -240,14 +235,16 @@ def _along_z(
     source: NDArray[Any], out: NDArray[Any], top: int, z: Taps, level: float, finish: Finish, workers: int
 ) -> None:
     """Interpolate along z, less a level, into the rows of `out` from `top` on."""
-    depth, columns = len(source), source[0].size
-    flat, flat_out, taps = source.reshape(-1), out.reshape(-1), _arrays(z)
-    sizes = (depth, columns, out[0].size, top * out.shape[2])
+    u, flat, flat_out = np.uint64, source.reshape(-1), out.reshape(-1)
+    depth, columns, stride = u(len(source)), source[0].size, u(out[0].size)
     blocks = max(1, columns // WIDTH)  # the last one takes the rest, too
 
     def work(a: int, b: int) -> None:
-        end = columns if b == blocks else b * WIDTH
-        interpolate_stack(flat, flat_out, a * WIDTH, end, sizes, taps, level, finish, _work_rows(depth))
+        begin, end = a * WIDTH, columns if b == blocks else b * WIDTH
+        to, rows = u(top * out.shape[2] + begin), _work_rows(len(source))
+        interpolate_lines(
+            flat, u(begin), u(columns), depth, u(end - begin), _arrays(z), level, flat_out, to, stride, finish, rows
+        )
 
     run_slabs(work, blocks, workers=workers)
 

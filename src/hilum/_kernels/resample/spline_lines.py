@@ -126,21 +126,6 @@ def round_values(src: Any, dst: Any, to: Any, finish: Any) -> None:
         _store(dst, _U(to) + k, np.float64(src[k]), finish)
 
 
-@kernel(fastmath=_FAST)
-def interpolate_stack(
-    src: Any, dst: Any, begin: Any, end: Any, sizes: Any, taps: Any, level: Any, finish: Any, work: Any
-) -> None:
-    """Interpolate the columns `begin` to `end` of slices along z.
-
-    `sizes` is the number of slices, their stride in `src` and in `dst`, and the index of the first column in `dst`.
-    """
-    depth, src_stride, dst_stride, shift = sizes
-    to = _U(shift + begin)
-    interpolate_lines(
-        src, _U(begin), _U(src_stride), _U(depth), _U(end - begin), taps, level, dst, to, _U(dst_stride), finish, work
-    )
-
-
 @kernel()
 def copy_voxels(src: Any, dst: Any, begin: Any, end: Any, z_index: Any, y_index: Any, x_index: Any) -> None:
     """Copy single voxels: ``dst[z, y, x] = src[z_index[z], y_index[y], x_index[x]]`` for z from `begin` to `end`."""

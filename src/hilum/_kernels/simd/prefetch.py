@@ -17,7 +17,7 @@ from hilum._kernels.simd.registers import element_pointer, vector_intrinsic
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-    from hilum._kernels.compile.definitions import Intrinsic
+    from hilum._kernels.compile.intrinsic import Intrinsic
 
 LINE = 64
 """Bytes of a cache line."""
@@ -26,9 +26,8 @@ LINE = 64
 def emit_prefetch(builder: Any, where: Any, *, to_write: bool = False, near: int = 3) -> None:
     """Emit the prefetch of the cache line at a pointer, into the first-level cache (`near` 3) or the second (2)."""
     from llvmlite import ir
-    from numba.core import cgutils as typed
+    from numba.core import cgutils
 
-    cgutils: Any = typed  # its functions have no types
     number = ir.IntType(32)
     byte = builder.bitcast(where, ir.IntType(8).as_pointer())
     function_type = ir.FunctionType(ir.VoidType(), [byte.type, number, number, number])

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hilum._kernels.compile.definitions import Intrinsic
+from hilum._kernels.compile.intrinsic import Intrinsic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,17 +74,15 @@ def _argument(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 
 def variables(builder: Any, kind: Any, count: int) -> list[Any]:
     """Allocate variables of an LLVM type on the stack; LLVM keeps them in registers."""
-    from numba.core import cgutils as typed
+    from numba.core import cgutils
 
-    cgutils: Any = typed  # its functions have no types
     return [cgutils.alloca_once(builder, kind) for _ in range(count)]
 
 
 def repeat(builder: Any, count: Any, start: Any = None) -> Any:
     """Emit a loop, as a context manager, whose ``index`` runs from `start` or 0 to one before `count`."""
-    from numba.core import cgutils as typed
+    from numba.core import cgutils
 
-    cgutils: Any = typed  # its functions have no types
     return cgutils.for_range(builder, count, start=start)
 
 
@@ -116,9 +114,8 @@ def round_to_integer(builder: Any, array: FlatArray, row: Any) -> Any:
     The values must lie within the range of int32.
     """
     from llvmlite import ir
-    from numba.core import cgutils as typed
+    from numba.core import cgutils
 
-    cgutils: Any = typed  # its functions have no types
     width, bits = row.type.count, 8 * array.size
     half = broadcast(builder, row.type.element(0.5), width)
     function_type = ir.FunctionType(row.type, [row.type] * 2)
