@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -56,11 +56,9 @@ def run_slabs(work: Callable[[int, int], object], count: int, *, workers: int = 
     threads = min(count_workers(workers), count)
     pieces = min(count, slabs or (16 if threads > 1 else 1))
     edges = [count * k // pieces for k in range(pieces + 1)] if pieces else []
-    ranges = list(itertools.pairwise(edges))
     if threads <= 1:
-        for start, stop in ranges:
+        for start, stop in pairwise(edges):
             work(start, stop)
         return
     with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(work, start, stop) for start, stop in ranges]:
-            done.result()
+        list(pool.map(work, edges[:-1], edges[1:]))

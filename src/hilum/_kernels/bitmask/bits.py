@@ -93,16 +93,6 @@ def _count(words: Any, counts: Any, start: int, stop: int) -> None:
         counts[z] = np.int64(total)
 
 
-@kernel()
-def _combine(volume: Any, combined: Any, start: int, stop: int) -> None:
-    for z in range(start, stop):
-        bits = np.uint8(0)
-        for y in range(volume.shape[1]):
-            for value in volume[z, y]:
-                bits |= value
-        combined[z] = bits
-
-
 def threshold(volume: NDArray[Any], low: float, high: float, *, workers: int = 1) -> BitMask:
     """The voxels whose value lies between two bounds, both included.
 
@@ -252,10 +242,7 @@ def from_coordinates(coordinates: NDArray[np.int32], shape: Shape) -> BitMask:
 
 def labels_in(array: NDArray[np.uint8], *, workers: int = 1) -> tuple[int, ...]:
     """List the labels that occur in an array of shape (z, y, x), ascending and without 0."""
-    array = read_only(np.ascontiguousarray(array))
-    combined = np.zeros(array.shape[0], np.uint8)
-    run_slabs(lambda a, b: _combine(array, combined, a, b), array.shape[0], workers=workers)
-    bits = int(np.bitwise_or.reduce(combined))
+    bits = int(np.bitwise_or.reduce(array, axis=None))
     if bits & (bits - 1) == 0:  # at most one bit: all values are 0 or this one
         return (bits,) if bits else ()
     candidates = [value for value in range(1, 256) if not value & ~bits]

@@ -187,9 +187,8 @@ def close(mask: BitMask, element: NDArray[np.int64], *, times: int = 1, workers:
 
     Parameters
     ----------
-    mask : BitMask
-    element : ndarray of int64, shape (n, 3)
-        A structuring element of `ellipsoid`, or another symmetric one.
+    mask, element
+        As in `dilate`.
     times : int
         Number of dilations, and then of erosions. Two with half a ball cost half as much as one with the ball, and the
         result is nearly the same.

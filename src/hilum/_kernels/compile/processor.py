@@ -12,17 +12,6 @@ SYMBOL = "hilum_kernel"
 
 
 @functools.cache
-def target() -> Any:
-    """The LLVM target and its options. LLVM's just-in-time engine needs static relocation on x86."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    found = llvm.Target.from_default_triple()
-    name, features = processor()
-    reloc = "static" if found.name.startswith("x86") else "default"
-    return found, {"cpu": name, "features": features, "opt": 3, "reloc": reloc, "codemodel": "jitdefault", "jit": True}
-
-
-@functools.cache
 def processor() -> tuple[str, str]:
     """Name and features of this machine's processor."""
     try:
@@ -34,5 +23,9 @@ def processor() -> tuple[str, str]:
 
 def make_machine() -> Any:
     """Make a code generator; an engine takes ownership of the one that it gets."""
-    found, options = target()
-    return found.create_target_machine(**options)
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    name, features = processor()
+    reloc = "static" if target.name.startswith("x86") else "default"  # for LLVM's just-in-time engine
+    return target.create_target_machine(name, features, opt=3, reloc=reloc, codemodel="jitdefault", jit=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from hilum._kernels.bitmask.mask import BitMask
 from hilum._kernels.compile.kernel import kernel
-from hilum._kernels.components.labeling import boxes, find_components, sizes, touching_sides
+from hilum._kernels.components.labeling import find_components, sizes, touching_sides
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -21,21 +21,22 @@ Value = TypeVar("Value", np.uint8, np.int32)
 
 
 @kernel()
-def _keep_largest(sizes: Any, planes: Any, keep: int, wanted: Any) -> None:
+def _keep_largest(runs: Any, ny: int, sizes: Any, keep: int, wanted: Any) -> None:
     """Components are ordered by plane. Of several as large, `keep` 1 keeps the first, and `keep` 2 keeps all."""
-    begin = 0
-    while begin < sizes.size:
+    first, component, begin = runs[0], runs[3], 0
+    for row in range(0, first.size - 1, ny):
         end, best, second = begin, begin, 0
-        while end < sizes.size and planes[end] == planes[begin]:
-            if sizes[end] > sizes[best]:
+        for run in range(first[row], first[row + ny]):
+            end = max(end, component[run] + 1)
+        for i in range(begin + 1, end):
+            if sizes[i] > sizes[best]:
                 second = sizes[best]
-                best = end
-            elif end != best:
-                second = max(second, sizes[end])
-            end += 1
-        if keep == 1:
+                best = i
+            else:
+                second = max(second, sizes[i])
+        if keep == 1 and begin < end:
             wanted[best] = True
-        else:
+        elif keep != 1:
             for i in range(begin, end):
                 wanted[i] = sizes[i] >= second
         begin = end
@@ -99,9 +100,8 @@ def largest_by_plane(runs: Runs, *, keep: int, among: NDArray[np.bool_] | None =
     -------
     ndarray of bool, shape (number,)
     """
-    counts, planes = sizes(runs), np.ascontiguousarray(boxes(runs)[:, 0])
-    wanted = np.zeros(runs.number, np.bool_)
-    _keep_largest(counts if among is None else counts * among, planes, keep, wanted)
+    wanted, counts = np.zeros(runs.number, np.bool_), sizes(runs)
+    _keep_largest(runs.arrays, runs.shape[1], counts if among is None else counts * among, keep, wanted)
     return wanted if among is None else wanted & among
 
 

@@ -13,17 +13,8 @@ import numpy as np
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.resample.recursive_filter import LANES
 from hilum._kernels.simd.prefetch import LINE, prefetch_l2
-from hilum._kernels.simd.registers import (
-    advance,
-    broadcast,
-    load,
-    multiply_add,
-    store,
-    transpose_square,
-    vector_intrinsic,
-    widest,
-)
-from hilum._kernels.simd.transpose import BLOCK
+from hilum._kernels.simd.registers import advance, broadcast, load, multiply_add, vector_intrinsic, widest
+from hilum._kernels.simd.transpose import BLOCK, store_transposed
 
 _FAST = frozenset({"contract"})
 _U = np.uint64
@@ -47,11 +38,7 @@ def _block(
             result = builder.fmul(weight, values) if result is None else multiply_add(builder, weight, values, result)
         return result
 
-    for i in range(0, BLOCK, size):
-        for j in range(0, BLOCK, size):
-            end = builder.add(to, to.type(j))
-            for k, row in enumerate(transpose_square(builder, [total(j + k, i) for k in range(size)])):
-                store(builder, dst, advance(builder, end, dst_stride, i + k), row)
+    store_transposed(builder, total, dst, to, dst_stride)
 
 
 weighted_sums_block = vector_intrinsic(_block)

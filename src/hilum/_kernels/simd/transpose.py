@@ -6,12 +6,15 @@ rounds of exchanges between pairs of rows, one of 16 x 16 takes four.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.simd.registers import advance, load, store, transpose_square, vector_intrinsic, widest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BLOCK = 16
 """Rows and columns of a block: sixteen float32 are one register of AVX-512, and a cache line."""
@@ -20,14 +23,23 @@ _U = np.uint64
 _BLOCK = np.uint64(BLOCK)
 
 
-def _block(builder: Any, source: Any, at: Any, src_stride: Any, target: Any, to: Any, dst_stride: Any) -> None:
+def store_transposed(
+    builder: Any, part_of_row: Callable[[int, int], Any], target: Any, to: Any, dst_stride: Any
+) -> None:
+    """Emit code that stores a block transposed; `part_of_row` emits the vector at a row and a column of the block."""
     size = widest()
     for i in range(0, BLOCK, size):
         for j in range(0, BLOCK, size):
-            begin, end = builder.add(at, at.type(i)), builder.add(to, to.type(j))
-            rows = [load(builder, source, advance(builder, begin, src_stride, j + k), size) for k in range(size)]
+            end, rows = builder.add(to, to.type(j)), [part_of_row(j + k, i) for k in range(size)]
             for k, row in enumerate(transpose_square(builder, rows)):
                 store(builder, target, advance(builder, end, dst_stride, i + k), row)
+
+
+def _block(builder: Any, source: Any, at: Any, src_stride: Any, target: Any, to: Any, dst_stride: Any) -> None:
+    def part_of_row(row: int, column: int) -> Any:
+        return load(builder, source, advance(builder, builder.add(at, at.type(column)), src_stride, row), widest())
+
+    store_transposed(builder, part_of_row, target, to, dst_stride)
 
 
 transpose_block = vector_intrinsic(_block)
