@@ -198,8 +198,7 @@ def close(mask: BitMask, element: NDArray[np.int64], *, times: int = 1, workers:
     -------
     BitMask
     """
-    out = BitMask.empty(mask.shape)
-    box = bounding_box(mask)
+    out, box = BitMask.empty(mask.shape), bounding_box(mask)
     if box is None or not len(element):
         return out
     # A closing stays in the bounding box, except where it fills the gap between the box and the border of the volume.

@@ -109,19 +109,17 @@ def _flatten(args: tuple[Any, ...], values: list[Any]) -> tuple[Kind, ...]:
         if kind in _PLAIN:
             kinds.append(_PLAIN[kind])
             values.append(arg)
-        elif kind is tuple:
-            kinds.append(_flatten(arg, values))
-        elif kind is ArrayTuple:
-            kinds.append(arg.kinds)
-            values += arg.values
         elif isinstance(arg, np.ndarray):
             kinds.append((arg.dtype.str, arg.ndim, arg.flags.num & _FLAGS))
             values.append(id(arg))
+        elif kind is ArrayTuple:
+            kinds.append(arg.kinds)
+            values += arg.values
+        elif isinstance(arg, tuple):
+            kinds.append(_flatten(arg, values))
         elif isinstance(arg, np.generic):
             kinds.append(arg.dtype.str)
             values.append(arg.item())
-        elif isinstance(arg, tuple):
-            kinds.append(_flatten(arg, values))
         else:
             raise TypeError(f"a kernel takes arrays, numbers and tuples of them, not {kind.__name__}")
     return tuple(kinds)

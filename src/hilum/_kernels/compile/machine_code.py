@@ -106,7 +106,9 @@ def _identity(kernel: Kernel | Intrinsic | types.FunctionType, seen: set[int]) -
     seen.add(id(kernel))
     yield repr(sorted(getattr(kernel, "fastmath", ())))
     function = kernel if isinstance(kernel, types.FunctionType) else kernel.function
-    yield from _bytecode(function.__code__)
+    for code in _codes(function.__code__):
+        yield repr((code.co_name, code.co_varnames, code.co_names, code.co_code))
+        yield from (repr(constant) for constant in code.co_consts if not isinstance(constant, types.CodeType))
     for name, value in _values(function):
         if isinstance(value, (Kernel, Intrinsic, types.FunctionType)):
             yield from _identity(value, seen)
@@ -117,28 +119,19 @@ def _identity(kernel: Kernel | Intrinsic | types.FunctionType, seen: set[int]) -
 def _values(function: Any) -> Iterator[tuple[str, Any]]:
     """Yield the globals, closure variables and defaults that a function uses."""
     scope, code = function.__globals__, function.__code__
-    yield from ((name, scope.get(name)) for name in _names(code))
+    yield from ((name, scope.get(name)) for part in _codes(code) for name in part.co_names)
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
         yield name, cell.cell_contents
     yield from (("default", value) for value in function.__defaults__ or ())
     yield from sorted((function.__kwdefaults__ or {}).items())
 
 
-def _names(code: types.CodeType) -> Iterator[str]:
-    """Yield the global names that a function and its inner functions use."""
-    yield from code.co_names
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yield the code of a function and of its inner functions."""
+    yield code
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _names(constant)
-
-
-def _bytecode(code: types.CodeType) -> Iterator[str]:
-    yield repr((code.co_name, code.co_varnames, code.co_names, code.co_code))
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _bytecode(constant)
-        else:
-            yield repr(constant)
+            yield from _codes(constant)
 
 
 @functools.cache

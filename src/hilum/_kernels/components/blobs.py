@@ -142,31 +142,28 @@ def fit_balls(
 
 
 @kernel()
+def _span(center: float, half: float, step: float, n: int) -> tuple[int, int]:
+    """First of n positions, `step` apart, that is within `half` of a center, and one past the last."""
+    return max(0, int(np.ceil((center - half) / step))), min(n, int(np.floor((center + half) / step)) + 1)
+
+
+@kernel()
 def _row(ball: Any, spacing: Any, z: int, y: int, nx: int) -> tuple[int, int]:
     """First voxel of a row in a ball, and one past the last."""
     a, b = z * spacing[0] - ball[0], y * spacing[1] - ball[1]
     rest = ball[3] * ball[3] - a * a - b * b
     if rest < 0:
         return 0, 0
-    half = np.sqrt(rest)
-    return max(0, int(np.ceil((ball[2] - half) / spacing[2]))), min(
-        nx, int(np.floor((ball[2] + half) / spacing[2])) + 1
-    )
-
-
-@kernel()
-def _span(ball: Any, spacing: Any, axis: int, n: int) -> tuple[int, int]:
-    low, high = (ball[axis] - ball[3]) / spacing[axis], (ball[axis] + ball[3]) / spacing[axis]
-    return max(0, int(np.ceil(low))), min(n, int(np.floor(high)) + 1)
+    return _span(ball[2], np.sqrt(rest), spacing[2], nx)
 
 
 @kernel()
 def _share_outside(words: Any, balls: Any, spacing: Any, nx: int, shares: Any) -> None:
     for n in range(balls.shape[0]):
         inside, outside = 0, 0
-        first, last = _span(balls[n], spacing, 0, words.shape[0])
+        first, last = _span(balls[n, 0], balls[n, 3], spacing[0], words.shape[0])
         for z in range(first, last):
-            low, high = _span(balls[n], spacing, 1, words.shape[1])
+            low, high = _span(balls[n, 1], balls[n, 3], spacing[1], words.shape[1])
             for y in range(low, high):
                 start, stop = _row(balls[n], spacing, z, y, nx)
                 for x in range(start, stop):
@@ -198,9 +195,9 @@ def share_outside(mask: BitMask, balls: NDArray[np.float64], spacing: Spacing) -
 @kernel()
 def _draw(words: Any, hu: Any, balls: Any, spacing: Any, limit: int) -> None:
     for n in range(balls.shape[0]):
-        first, last = _span(balls[n], spacing, 0, hu.shape[0])
+        first, last = _span(balls[n, 0], balls[n, 3], spacing[0], hu.shape[0])
         for z in range(first, last):
-            low, high = _span(balls[n], spacing, 1, hu.shape[1])
+            low, high = _span(balls[n, 1], balls[n, 3], spacing[1], hu.shape[1])
             for y in range(low, high):
                 start, stop = _row(balls[n], spacing, z, y, hu.shape[2])
                 for x in range(start, stop):
