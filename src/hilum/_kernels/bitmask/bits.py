@@ -83,16 +83,6 @@ def _write_label(words: Any, label: Any, out: Any, start: int, stop: int) -> Non
                         out[z, y, base + k] = label
 
 
-@kernel()
-def _count(words: Any, counts: Any, start: int, stop: int) -> None:
-    for z in range(start, stop):
-        total = np.uint64(0)
-        for y in range(words.shape[1]):
-            for j in range(words.shape[2]):
-                total += count_ones(words[z, y, j])
-        counts[z] = np.int64(total)
-
-
 def threshold(volume: NDArray[Any], low: float, high: float, *, workers: int = 1) -> BitMask:
     """The voxels whose value lies between two bounds, both included.
 
@@ -178,13 +168,6 @@ def write_label(mask: BitMask, out: NDArray[np.uint8], *, label: int = 1, worker
     return out
 
 
-def count(mask: BitMask, *, workers: int = 1) -> NDArray[np.int64]:
-    """Count the voxels of the mask in each plane; shape (z,)."""
-    counts = np.zeros(mask.shape[0], np.int64)
-    run_slabs(lambda a, b: _count(mask.words, counts, a, b), mask.shape[0], workers=workers)
-    return counts
-
-
 @kernel()
 def _bounding_box(words: Any, bounds: Any) -> None:
     nz, ny, nw = words.shape
@@ -221,7 +204,7 @@ def _coordinates(words: Any, out: Any) -> None:
 
 def coordinates(mask: BitMask) -> NDArray[np.int64]:
     """List the voxels of the mask in raster order; shape (n, 3): z, y, x."""
-    out = np.empty((int(count(mask).sum()), 3), np.int64)
+    out = np.empty((int(np.bitwise_count(mask.words).sum()), 3), np.int64)
     _coordinates(mask.words, out)
     return out
 
