@@ -18,6 +18,7 @@ import SimpleITK
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_runs import tree
 from training_inputs import OBLIQUE, make_run
 
 import hilum
@@ -50,16 +51,7 @@ WRITE = {"zarr": write_zarr, "b2nd": write_b2nd, "npy": write_npy}
 READ = {"zarr": read_zarr, "b2nd": read_b2nd}
 UID = "1.2.826.0.1.111"
 
-
-def tree(root):
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_waiting_for_the_disk():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda _: None)
-        yield
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,8 @@ def check_run(out: Path, run: str) -> None:
 
     Parameters
     ----------
-    out : Path
+    out
+        The output folder.
     run : str
         From `output_lock`; empty if nothing holds the lock, as in a user's own program.
 

@@ -31,15 +31,14 @@ class _Version(NamedTuple):
 
 
 _V1 = _Version(
-    ("memory.limit_in_bytes",),
-    "memory.usage_in_bytes",
-    ("total_inactive_file", "total_active_file"),
-    "hierarchical_memory_limit",
-)
+    limits=("memory.limit_in_bytes",), used="memory.usage_in_bytes",
+    cache=("total_inactive_file", "total_active_file"), inherited="hierarchical_memory_limit",
+)  # fmt: skip
 # Above memory.high the kernel does not kill a process but slows it down almost to a halt.
 _V2 = _Version(
-    ("memory.max", "memory.high"), "memory.current", ("inactive_file", "active_file", "slab_reclaimable"), ""
-)
+    limits=("memory.max", "memory.high"), used="memory.current",
+    cache=("inactive_file", "active_file", "slab_reclaimable"), inherited="",
+)  # fmt: skip
 
 
 def free_in_groups(root: Path = ROOT) -> int | None:
@@ -122,12 +121,8 @@ def _free(folder: Path, version: _Version) -> int | None:
 
 def _entries(folder: Path) -> dict[str, int]:
     """Read a group's ``memory.stat``, without entries that are not numbers."""
-    entries = {}
-    for line in _text(folder / "memory.stat").splitlines():
-        name, _, value = line.partition(" ")
-        if (number := _number(value)) is not None:
-            entries[name] = number
-    return entries
+    lines = (line.partition(" ") for line in _text(folder / "memory.stat").splitlines())
+    return {name: number for name, _, value in lines if (number := _number(value)) is not None}
 
 
 def _number(text: str) -> int | None:

@@ -28,11 +28,11 @@ from hilum.outputs.ledger import Ledger
 from hilum.outputs.ledger_rows import FINISHED, Row, as_written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from hilum.batch.removals import PruneCounts
-    from hilum.outputs.records import DatasetRecord, ScanRecord
+    from hilum.outputs.records import DatasetRecord
     from hilum.recipes import Recipe
     from hilum.scan import ScanRef
 
@@ -52,15 +52,7 @@ def run(
 
     Parameters
     ----------
-    refs : sequence of ScanRef
-        From a data set's ``index``, with distinct ids.
-    recipe : Recipe
-    out : Path
-        The output folder.
-    workers : int, optional
-    overwrite : bool
-    refused : sequence of Row
-    found : Survey, optional
+    refs, recipe, out, workers, overwrite, refused, found
         As in `process`.
     report : callable
         Called with each row as soon as it is known.
@@ -250,18 +242,10 @@ def check_row(row: Row) -> None:
 
 def _summaries(refs: Sequence[ScanRef], ledger: Ledger, out: Path, found: Survey) -> list[DatasetRecord]:
     """Count the scans and nodules of each data set of this run."""
-
-    def records(name: str) -> Iterator[ScanRecord | None]:
-        for ref in refs:
-            if ref.dataset == name:
-                row = ledger.get(ref.scan_id)
-                finished = row is not None and row.status in FINISHED
-                yield read_record(out / "scans" / ref.scan_id) if finished else None
-
-    names = list(dict.fromkeys(ref.dataset for ref in refs))
-    return [
-        dataset_summary.summarize(
-            name, records(name), tables=found.tables.get(name, ()), notes=found.notes.get(name, ())
-        )
-        for name in names
-    ]
+    summaries = []
+    for name in dict.fromkeys(ref.dataset for ref in refs):
+        ids = (ref.scan_id for ref in refs if ref.dataset == name)
+        records = (read_record(out / "scans" / one) if ledger.is_finished(one) else None for one in ids)
+        tables, notes = found.tables.get(name, ()), found.notes.get(name, ())
+        summaries.append(dataset_summary.summarize(name, records, tables=tables, notes=notes))
+    return summaries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -47,33 +48,26 @@ def summarize(
     -------
     DatasetRecord
     """
-    scans = finished = with_nodules = nodules = landed = inside = measured = 0
-    worst = 0.0
-    folds: dict[str, int] = {}
+    scans, measured, inside, worst = 0, 0, 0, 0.0
+    counts = Counter(finished=0, scans_with_nodules=0, nodules=0, landed=0)
+    folds: Counter[str] = Counter()
     for record in records:  # one at a time: there may be thousands
         scans += 1
         if record is None:
             continue
-        finished += 1
-        with_nodules += bool(record.nodules)
-        nodules += len(record.nodules)
         in_volume = [nodule for nodule in record.nodules if nodule.inside]
-        landed += len(in_volume)
         fractions = [nodule.inside_lungs for nodule in in_volume if nodule.inside_lungs is not None]
+        many = len(record.nodules)
+        counts.update(finished=1, scans_with_nodules=many > 0, nodules=many, landed=len(in_volume))
         measured += len(fractions)
         inside += sum(fraction >= INSIDE_FRACTION for fraction in fractions)
         worst = max([worst, *(nodule.round_trip_mm for nodule in in_volume)])
-        if "fold" in record.labels:
-            fold = str(record.labels["fold"])
-            folds[fold] = folds.get(fold, 0) + 1
+        folds.update(str(value) for name, value in record.labels.items() if name == "fold")
     return DatasetRecord(
         dataset=dataset,
         scans=scans,
-        finished=finished,
-        scans_with_nodules=with_nodules,
-        nodules=nodules,
-        landed=landed,
-        inside_lungs=inside if measured or not nodules else None,
+        **counts,
+        inside_lungs=inside if measured or not counts["nodules"] else None,
         largest_round_trip_mm=worst,
         folds=dict(sorted(folds.items(), key=lambda item: (len(item[0]), item[0]))),
         tables=merge_tables(tables),
@@ -136,36 +130,13 @@ def converted_summary(before: Path, after: Path) -> list[DatasetRecord]:
 
 
 def write_summary(folder: Path, datasets: Sequence[DatasetRecord]) -> None:
-    """Write ``dataset.json`` atomically.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's output folder.
-    datasets : sequence of DatasetRecord
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
+    """Write ``dataset.json`` into a run's output folder atomically; `OutputError` if that is not possible."""
     with atomic_path(folder / NAME) as partial:
         partial.write_bytes(json_bytes(list(datasets)))
 
 
 def read_summary(folder: Path) -> list[DatasetRecord]:
-    """Read a run's ``dataset.json``.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's output folder.
-
-    Returns
-    -------
-    list of DatasetRecord
-        Empty if the file is missing or not valid for this version.
-    """
+    """Read a run's ``dataset.json``; no records if it is missing or not valid for this version."""
     try:
         return msgspec.json.decode(read_small(folder / NAME, limit=_MAX_BYTES), type=list[DatasetRecord])
     except (OSError, ValueError, msgspec.DecodeError):

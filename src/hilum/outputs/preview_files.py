@@ -64,10 +64,8 @@ def read_preview(folder: Path, record: ScanRecord) -> tuple[PreviewRecord, bytes
 
     Parameters
     ----------
-    folder : Path
-        The scan's folder.
-    record : ScanRecord
-        Its ``scan.json``.
+    folder, record
+        As in `hilum.outputs.volumes.read_stored`.
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,9 @@ def gather(folder: Path) -> Run:
     pictures: dict[str, bytes] = {}
     entries = [_entry(scan_id, rows.get(scan_id), finished.get(scan_id), pictures) for scan_id in {**rows, **finished}]
     entries.sort(key=lambda entry: (-entry.risk, entry.figures.get("lung_score", 1.0), entry.id))
+    recipe = ""
+    with suppress(InputError):  # it is missing or damaged
+        recipe = recipe_text(folder)
     return Run(
         name=folder.resolve().name,
         entries=entries,
@@ -123,7 +127,7 @@ def gather(folder: Path) -> Run:
         rows=len(rows),
         unreadable=sum(decode_row(line) is None for line in ledger.read_lines(folder)),
         written=path.stat().st_mtime,
-        recipe=_recipe(folder),
+        recipe=recipe,
         datasets=read_summary(folder),
     )
 
@@ -142,12 +146,10 @@ def _entry(
     )
     if path is None or record is None:
         return entry
-    preview, missing = None, ""
+    preview, missing = None, "no pictures: an older version of hilum made this scan without them"
     try:
         if (read := read_preview(path, record)) is not None:
-            preview, pictures[scan_id] = read
-        else:
-            missing = "no pictures: an older version of hilum made this scan without them"
+            (preview, pictures[scan_id]), missing = read, ""
     except FormatError as problem:
         missing = f"no pictures: {problem.what}"
     return msgspec.structs.replace(
@@ -157,10 +159,3 @@ def _entry(
         preview=preview,
         no_picture=missing,
     )
-
-
-def _recipe(folder: Path) -> str:
-    try:
-        return recipe_text(folder)
-    except InputError:
-        return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import unicodedata
 from html import escape
 from typing import Any
@@ -99,9 +101,4 @@ def json_block(value: object) -> str:
     text = msgspec.json.encode(all_visible(msgspec.to_builtins(value))).decode()
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return "".join(c if c.isascii() else _json_escape(c) for c in text)
-
-
-def _json_escape(character: str) -> str:
-    pairs = character.encode("utf-16-be")
-    return "".join(f"\\u{pairs[k] << 8 | pairs[k + 1]:04x}" for k in range(0, len(pairs), 2))
+    return re.sub(r"[^\x00-\x7f]+", lambda match: json.dumps(match[0])[1:-1], text)

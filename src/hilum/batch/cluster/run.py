@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import secrets
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -48,19 +48,12 @@ def make_on_cluster(
 
     Parameters
     ----------
-    tasks : sequence of Task
+    tasks, limits, watch
+        As the jobs, limits and callback of `hilum.batch.supervisor.make_rows`; it yields the same too.
     scheduler : str
         Its address; ``local`` starts one on this machine.
     workers : int
         Their number with ``local``; 0 for one per core, as far as memory allows.
-    limits : Limits
-    watch : callable
-        Called with the ids of the assigned scans whenever they change.
-
-    Yields
-    ------
-    Row
-        One per task, as they end.
 
     Raises
     ------
@@ -82,18 +75,14 @@ def make_on_cluster(
         stack.enter_context(_quiet_client())
         contract = stack.enter_context(contract_of(waiting, secrets.token_hex(8)))
         client = stack.enter_context(_connect(scheduler, workers, stack))
-        dispatch = stack.enter_context(Dispatch(SchedulerClient(client, scheduler), contract, limits))
+        dispatch = stack.enter_context(closing(Dispatch(SchedulerClient(client, scheduler), contract, limits)))
         yield from dispatch.make(waiting, watch)
 
 
 @contextmanager
 def _quiet_client() -> Iterator[None]:
     """Drop the log messages of Dask's client, such as tracebacks for a lost scheduler; hilum reports it in one line."""
-
-    def drop(_: logging.LogRecord) -> bool:
-        return False
-
-    log = logging.getLogger("distributed.client")
+    log, drop = logging.getLogger("distributed.client"), lambda _: False
     log.addFilter(drop)
     try:
         yield
