@@ -157,6 +157,7 @@ def test_a_run_may_be_stepped_from_a_new_thread_each_time(refs, clean, tmp_path)
 
 SUPERVISOR = """
 import sys, threading
+from contextlib import closing
 from test_machine import Errand
 from hilum.batch.limits import Limits
 from hilum.batch.supervisor import WorkerPool

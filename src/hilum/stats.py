@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 PERCENTILES = (0.5, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.5)
 
-_STEPS = 1 << 14
-"""Histogram bins per unit of the unit range, whose values lie in [-1, 2]."""
+_STEPS = 1 << 14  # histogram bins per unit of the unit range, whose values lie in [-1, 2]
 
 
 class VoxelStats(msgspec.Struct, frozen=True, kw_only=True):

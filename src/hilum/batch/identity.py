@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 CHANGED = "changed"
 """The code of a scan whose files changed while it was read."""
 
-_FileState = tuple[int, ...] | None
-"""Size, times of change and inode of a file; None for a missing file."""
+_FileState = tuple[int, ...] | None  # size, times of change and inode of a file; None for a missing file
 
 
 @dataclass(frozen=True)
@@ -158,8 +157,7 @@ def _origin(ref: ScanRef, recipe: Recipe) -> hashlib._Hash:
     return digest
 
 
-_recipe_hash = functools.lru_cache(maxsize=4)(recipe_fingerprint)
-"""Cached, because all scans of a run share the recipe."""
+_recipe_hash = functools.lru_cache(maxsize=4)(recipe_fingerprint)  # cached, because all scans of a run share the recipe
 
 
 def model_file(recipe: Recipe) -> Path | None:

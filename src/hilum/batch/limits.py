@@ -22,11 +22,9 @@ MIN_SCAN_BYTES = 256 << 20
 NO_MEMORY = "no-memory"
 """The code of a run without memory for a single scan."""
 
-_MAX_OPTION = 1e9
-"""The largest timeout in minutes and the largest memory in GB; more is a typing error."""
+_MAX_OPTION = 1e9  # the largest timeout in minutes and the largest memory in GB; more is a typing error
 
-_USABLE = 0.9
-"""The fraction of free memory for workers; the rest is for the main program and the disk cache."""
+_USABLE = 0.9  # the fraction of free memory for workers; the rest is for the main program and the disk cache
 
 
 @dataclass(frozen=True)

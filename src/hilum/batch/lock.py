@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 NAME = ".lock"
 
-_WAIT_SECONDS = 1.0
-"""How long the processes of a run that was just killed may still hold the lock."""
+_WAIT_SECONDS = 1.0  # how long the processes of a run that was just killed may still hold the lock
 
 _MAX_BYTES = 4096
 
@@ -117,8 +116,7 @@ def check_run(out: Path, run: str) -> None:
         raise OutputError(what, where=out, do="run it again with the same command", code="orphan")
 
 
-_held_here: set[tuple[int, int]] = set()
-"""The lock files that this process holds, by device and inode."""
+_held_here: set[tuple[int, int]] = set()  # the lock files that this process holds, by device and inode
 
 
 def _file_id(handle: int) -> tuple[int, int]:

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path("/")
 
-_NO_LIMIT = 1 << 60
-"""More than any machine has; version 1 reports about 2 ** 63 if there is no limit."""
+_NO_LIMIT = 1 << 60  # more than any machine has; version 1 reports about 2 ** 63 if there is no limit
 
 
 class _Version(NamedTuple):

@@ -32,23 +32,18 @@ if TYPE_CHECKING:
 DIED, TIMEOUT = "process-died", "timeout"
 """The codes of scans whose process died or was killed; a third one is `OUT_OF_MEMORY`."""
 
-_CHECK_SECONDS = 0.05
-"""How often time and memory of busy workers are checked."""
+_CHECK_SECONDS = 0.05  # how often time and memory of busy workers are checked
 
 _MAX_STEP = 1.0
 """The most seconds that count between two checks; if more pass, the machine slept or the run was stopped."""
 
-_START_SECONDS = 600.0
-"""A worker that is not ready after this time hangs."""
+_START_SECONDS = 600.0  # a worker that is not ready after this time hangs
 
-_KILL_SECONDS = 5.0
-"""How long to wait for the end of a killed worker; one that waits for a dead disk ends later."""
+_KILL_SECONDS = 5.0  # how long to wait for the end of a killed worker; one that waits for a dead disk ends later
 
-_IDLE_FRACTION = 0.25
-"""A worker that holds more than this fraction of its memory limit between scans is replaced."""
+_IDLE_FRACTION = 0.25  # a worker that holds more than this fraction of its memory limit between scans is replaced
 
-_MAX_FAILED_STARTS = 3
-"""After so many workers in a row that died before they were ready, the run ends."""
+_MAX_FAILED_STARTS = 3  # after so many workers in a row that died before they were ready, the run ends
 
 
 def make_rows(

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "dataset.json"
 
-_MAX_BYTES = 1 << 28
-"""The largest ``dataset.json`` that is read; 75,000 scans without a row take some megabytes."""
+_MAX_BYTES = 1 << 28  # the largest ``dataset.json`` that is read; 75,000 scans without a row take some megabytes
 
 INSIDE_FRACTION = 0.5
 """A nodule counts as inside the lungs if at least this fraction of its voxels lies in the lung mask."""
@@ -90,9 +89,8 @@ def merge_tables(tables: Iterable[TableRecord]) -> list[TableRecord]:
     """
     merged: dict[tuple[str, int], TableRecord] = {}
     for table in tables:
-        before = merged.get((table.name, table.rows))
-        if before is None:
-            merged[table.name, table.rows] = table
+        before = merged.setdefault((table.name, table.rows), table)
+        if before is table:
             continue
         unmatched = {k: n for k, n in table.series_without_scan.items() if k in before.series_without_scan}
         count = sum(unmatched.values())

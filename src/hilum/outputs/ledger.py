@@ -6,9 +6,9 @@ Each line ends with a checksum of its own bytes, which reveals a truncated or ch
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from io import BufferedReader
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO
 
 from hilum.errors import InputError, OutputError
 from hilum.io.atomic import atomic_path, open_own_file, write_refused
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 NAME = "ledger.jsonl"
 
-_FIRST_READ = 4096
-"""Bytes of the first read of a line; most lines are shorter."""
+_FIRST_READ = 4096  # bytes of the first read of a line; most lines are shorter
 
 _MAX_LINE = 1 << 22
 
@@ -57,7 +56,7 @@ def read_lines(folder: Path) -> Iterator[bytes]:
                 line = file.readline(_MAX_LINE)
 
 
-class Ledger:
+class Ledger(AbstractContextManager["Ledger"]):
     """A ledger open for reading and appending. Memory holds only the offset of each scan's last line.
 
     Reading needs no write permission and creates no file.
@@ -77,10 +76,6 @@ class Ledger:
             if not line.endswith(b"\n"):
                 break
             self._add_line(decode_row(line), len(line))
-
-    def __enter__(self) -> Self:
-        """Return the ledger itself."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Close the file."""

@@ -27,8 +27,7 @@ HU_FROM, HU_TO, HU_STEP = -1104, 1536, 16
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
-_MAX_BYTES = 1 << 20
-"""The largest file that is read."""
+_MAX_BYTES = 1 << 20  # the largest file that is read
 
 
 def write_preview(preview: Preview, folder: Path) -> None:

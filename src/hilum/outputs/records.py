@@ -10,8 +10,7 @@ from hilum.io.volumes.placement import GridRecord  # noqa: TC001 - msgspec reads
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
-_MAX_DEPTH = 12
-"""Parts in the name of a scan's file."""
+_MAX_DEPTH = 12  # parts in the name of a scan's file
 
 
 def is_plain_name(name: str, *, max_parts: int = 1) -> bool:

@@ -19,8 +19,7 @@ WIDTH, HEIGHT = 320, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 38, 10, 10, 22
 _BINS = 24
 _ROUND_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-_SMALLEST = 1e-5
-"""The smallest fraction of voxels on the logarithmic axis."""
+_SMALLEST = 1e-5  # the smallest fraction of voxels on the logarithmic axis
 
 
 def charts(entries: Sequence[Entry]) -> list[str]:

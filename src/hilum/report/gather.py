@@ -15,6 +15,7 @@ from hilum.outputs.finished import listed_scans
 from hilum.outputs.folder import recipe_text
 from hilum.outputs.ledger_rows import decode_row
 from hilum.outputs.preview_files import read_preview
+from hilum.outputs.records import ScanRecord
 from hilum.report.risk import Flag, flags, risk
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from hilum.io.volumes.placement import GridRecord
     from hilum.outputs.ledger_rows import Row
-    from hilum.outputs.records import DatasetRecord, NoduleRecord, PreviewRecord, ScanRecord
+    from hilum.outputs.records import DatasetRecord, NoduleRecord, PreviewRecord
 
 UNLISTED = "unlisted"
 """Status of a finished scan that the ledger does not list."""
@@ -53,11 +54,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     no_picture: str = ""
 
 
-_FROM_RECORD = (
-    "dataset", "series_uid", "labels", "version", "recipe", "recipe_sha256", "fingerprint", "unit", "geometry",
-    "source_geometry", "nodules", "figures",
-)  # fmt: skip
-"""Fields of an `Entry` that are copied from ``scan.json``."""
+_FROM_RECORD = [name for name in Entry.__struct_fields__ if name in ScanRecord.__struct_fields__ and name != "files"]
 
 
 @dataclass(frozen=True, eq=False)

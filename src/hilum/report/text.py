@@ -16,8 +16,7 @@ MAX_CHARACTERS = 2000
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories of invisible characters: controls, formats such as bidirectional overrides, ..."""
 
-_MARKS = 3
-"""Combining marks shown on one letter; more would cover the neighboring text."""
+_MARKS = 3  # combining marks shown on one letter; more would cover the neighboring text
 
 
 def visible(text: object, *, limit: int = MAX_CHARACTERS) -> str:

@@ -36,14 +36,11 @@ EXACT = ("hilum", "dask", "distributed")
 MINOR = ("numpy",)
 """Packages with the same major and minor version: arrays are sent, and results must not mix."""
 
-_SAMPLE = 16
-"""How many scans, evenly spread over the run, each worker checks the input files of."""
+_SAMPLE = 16  # how many scans, evenly spread over the run, each worker checks the input files of
 
-_WAIT_SECONDS = 5.0
-"""How long both sides wait for a new file; a network file system shows it late."""
+_WAIT_SECONDS = 5.0  # how long both sides wait for a new file; a network file system shows it late
 
-_CHECK_SECONDS = 0.2
-"""How often they check for such a file."""
+_CHECK_SECONDS = 0.2  # how often they check for such a file
 
 
 @dataclass(frozen=True)

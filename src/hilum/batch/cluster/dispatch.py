@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 NOT_VISIBLE = "unseen"
 """The code of a scan whose input or output either a worker or this process does not see."""
 
-_GRACE_SECONDS = 5.0
-"""After this time a scan that its worker does not have is assigned again."""
+_GRACE_SECONDS = 5.0  # after this time a scan that its worker does not have is assigned again
 
 _PAUSE_SECONDS = 30.0
 """A worker that did not accept a scan, because Dask paused it for lack of memory, gets none for this time."""

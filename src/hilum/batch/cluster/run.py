@@ -32,15 +32,14 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 
-_WAIT_SECONDS = 30
-"""How long to wait for the scheduler to answer."""
+_WAIT_SECONDS = 30  # how long to wait for the scheduler to answer
 
 
 def make_on_cluster(
     tasks: Sequence[Task],
     *,
     scheduler: str,
-    workers: int,
+    workers: int | None,
     limits: Limits,
     watch: Callable[[tuple[str, ...]], None],
 ) -> Generator[Row]:
@@ -52,8 +51,8 @@ def make_on_cluster(
         As the jobs, limits and callback of `hilum.batch.supervisor.make_rows`; it yields the same too.
     scheduler : str
         Its address; ``local`` starts one on this machine.
-    workers : int
-        Their number with ``local``; 0 for one per core, as far as memory allows.
+    workers : int or None
+        Their number with ``local``; 0 or None for one per core, as far as memory allows.
 
     Raises
     ------
@@ -74,7 +73,7 @@ def make_on_cluster(
     with ExitStack() as stack:
         stack.enter_context(_quiet_client())
         contract = stack.enter_context(contract_of(waiting, secrets.token_hex(8)))
-        client = stack.enter_context(_connect(scheduler, workers, stack))
+        client = stack.enter_context(_connect(scheduler, workers or 0, stack))
         dispatch = stack.enter_context(closing(Dispatch(SchedulerClient(client, scheduler), contract, limits)))
         yield from dispatch.make(waiting, watch)
 

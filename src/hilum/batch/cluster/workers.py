@@ -20,16 +20,12 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 1.0
 """How often the list of workers is refreshed."""
 
-_NO_WORKERS_SECONDS = 300.0
-"""How long a run without workers waits for one, unless Dask's own setting differs."""
-
-_SETTING = "distributed.scheduler.no-workers-timeout"
+_NO_WORKERS_SECONDS = 300.0  # how long a run without workers waits for one, unless Dask's own setting differs
 
 _ANSWER_SECONDS = 30.0
 """How long the run waits at its start for the answers of the workers; slower workers get scans once they answer."""
 
-_MAX_NAMED = 20
-"""How many workers that do not fulfill the contract are named, one per line."""
+_MAX_NAMED = 20  # how many workers that do not fulfill the contract are named, one per line
 
 _log = logging.getLogger("hilum")
 
@@ -194,5 +190,5 @@ def _no_workers_seconds() -> float:
     import dask.config
     from dask.utils import parse_timedelta
 
-    setting = dask.config.get(_SETTING, None)
+    setting = dask.config.get("distributed.scheduler.no-workers-timeout", None)
     return _NO_WORKERS_SECONDS if setting is None else float(parse_timedelta(setting))
