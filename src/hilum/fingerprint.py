@@ -125,32 +125,14 @@ def _voxels_of(volume: Volume, region: NDArray[np.bool_]) -> Volume:
 
 
 def fingerprint_json(result: Fingerprint) -> str:
-    """Encode a fingerprint as JSON: the overall statistics, and the rest under ``fingerprint``.
-
-    Parameters
-    ----------
-    result : Fingerprint
-
-    Returns
-    -------
-    str
-    """
+    """Encode a fingerprint as JSON: the overall statistics, and the rest under ``fingerprint``."""
     parts = msgspec.to_builtins(result)
     overall = parts.pop("overall")
     return msgspec.json.format(msgspec.json.encode({**overall, "fingerprint": parts})).decode()
 
 
 def fingerprint_text(result: Fingerprint) -> str:
-    """Format a fingerprint as tables for a person, without the overall statistics.
-
-    Parameters
-    ----------
-    result : Fingerprint
-
-    Returns
-    -------
-    str
-    """
+    """Format a fingerprint as tables for a person, without the overall statistics."""
     lines = [f"{'(z, y, x)':<18}{'minimum':>24}{'median':>24}{'maximum':>24}"]
     for name, one in (
         ("spacing, mm", result.spacing_mm),

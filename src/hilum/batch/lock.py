@@ -80,7 +80,9 @@ def output_lock(
     handle = open_own_file(path)
     try:
         if not _lock(handle, wait_seconds):
-            raise _locked_error(path, what, do)
+            holder = _read_holder(path)
+            who = f"process {holder.pid} on {holder.host}" if holder else "an unknown process"
+            raise OutputError(f"{what}: {who}", where=out, do=do, code="locked")
         file_id = _file_id(handle)
         _held_here.add(file_id)
         try:
@@ -172,9 +174,3 @@ def _read_holder(path: Path) -> LockHolder | None:
         return _decode(read_small(path, limit=_MAX_BYTES))
     except (OSError, ValueError):
         return None
-
-
-def _locked_error(path: Path, what: str, do: str) -> OutputError:
-    holder = _read_holder(path)
-    who = f"process {holder.pid} on {holder.host}" if holder else "an unknown process"
-    return OutputError(f"{what}: {who}", where=path.parent, do=do, code="locked")

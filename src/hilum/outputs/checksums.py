@@ -95,16 +95,7 @@ def remove_checksums(folder: Path) -> None:
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """Read ``SHA256SUMS``.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    dict of str to str
-        The SHA-256 of each file, by its name; empty without ``SHA256SUMS``.
+    """Read ``SHA256SUMS``: the SHA-256 of each file, by its name; empty without ``SHA256SUMS``.
 
     Raises
     ------

@@ -185,11 +185,6 @@ def listed_scans(folder: Path, *, unlisted: bool = False) -> Iterator[tuple[Path
 def finished_scans(folder: Path) -> Iterator[tuple[Path, ScanRecord]]:
     """Iterate over the finished scans of a run: those for which ledger and folder agree.
 
-    Parameters
-    ----------
-    folder : Path
-        The run's output folder.
-
     Yields
     ------
     folder, record

@@ -125,12 +125,7 @@ def write_locations(scan: Scan, folder: Path) -> None:
 
 
 def read_locations(folder: Path, record: ScanRecord) -> dict[str, NDArray[np.float64]]:
-    """Read the candidates and excluded findings of a finished scan.
-
-    Parameters
-    ----------
-    folder, record
-        As in `hilum.outputs.volumes.read_stored`.
+    """Read the candidates and excluded findings of a finished scan: its folder, and its ``scan.json``.
 
     Returns
     -------

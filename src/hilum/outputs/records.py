@@ -114,41 +114,6 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("files names something outside the scan's folder")
 
 
-class PanelRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One panel of ``preview.png``: its content, and its position in the image in pixels.
-
-    ``plane`` is ``coronal``, ``axial`` or ``nodule`` (an axial close-up of nodule number ``nodule``). ``place`` is the
-    index of the slice, counted from the front (``coronal``) or the feet.
-    """
-
-    plane: str
-    left: int
-    top: int
-    width: int
-    height: int
-    place: int
-    nodule: int = 0
-
-
-class PreviewRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A scan's ``preview.json``: the panels of ``preview.png`` and a histogram of the voxels.
-
-    ``counts`` has bins of ``hu_step`` HU from ``hu_from``; ``below`` and ``above`` count the voxels outside them. The
-    ``percentiles`` are exact to one HU. ``cut`` is the HU range to which the recipe clipped the values before.
-    """
-
-    width: int
-    height: int
-    panels: list[PanelRecord]
-    hu_from: int
-    hu_step: int
-    counts: list[int]
-    below: int
-    above: int
-    percentiles: dict[str, float]
-    cut: tuple[float, float] | None = None
-
-
 class TableRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One csv of a data set: how many of its rows belong to a scan of the input, and the series of the others."""
 

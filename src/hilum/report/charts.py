@@ -12,7 +12,7 @@ from hilum.report.text import html
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hilum.outputs.records import PreviewRecord
+    from hilum.outputs.preview_files import PreviewRecord
     from hilum.report.gather import Entry
 
 WIDTH, HEIGHT = 320, 150
@@ -104,17 +104,7 @@ def histogram(title: str, values: Sequence[float], unit: str, what: str) -> str:
 
 
 def hu_curve(previews: Sequence[PreviewRecord]) -> str:
-    """Draw the mean fraction of voxels at each HU over all scans, on a logarithmic axis.
-
-    Parameters
-    ----------
-    previews : sequence of PreviewRecord
-
-    Returns
-    -------
-    str
-        An HTML figure.
-    """
+    """Draw the mean fraction of voxels at each HU over all scans, on a logarithmic axis, as an HTML figure."""
     title = "Hounsfield units of all scans"
     forms = {(p.hu_from, p.hu_step, len(p.counts)) for p in previews}
     if len(forms) != 1:

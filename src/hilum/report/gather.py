@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from hilum.io.volumes.placement import GridRecord
     from hilum.outputs.ledger_rows import Row
-    from hilum.outputs.records import DatasetRecord, NoduleRecord, PreviewRecord
+    from hilum.outputs.preview_files import PreviewRecord
+    from hilum.outputs.records import DatasetRecord, NoduleRecord
 
 UNLISTED = "unlisted"
 """Status of a finished scan that the ledger does not list."""

@@ -50,17 +50,7 @@ def visible(text: object, *, limit: int = MAX_CHARACTERS) -> str:
 
 
 def html(text: object) -> str:
-    """Escape any text as HTML.
-
-    Parameters
-    ----------
-    text : object
-
-    Returns
-    -------
-    str
-        Safe in an element or a quoted attribute.
-    """
+    """Escape any text as HTML; it is safe in an element or a quoted attribute."""
     return escape(visible(text))
 
 

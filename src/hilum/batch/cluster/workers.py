@@ -161,11 +161,11 @@ class DaskWorkers:
         self._probes[future] = address
 
     def _refusal(self, problems: list[InputError]) -> InputError:
+        first = problems[0]
         if len(problems) == 1:
-            return problems[0]
+            return first
         for problem in problems[:_MAX_NAMED]:
             _log.warning("%s", problem)
-        first = problems[0]
         what = f"{len(problems)} of {len(self.workers)} Dask workers cannot make these scans, such as {first.where}: "
         do = "repair them or end them"
         return InputError(what + first.what, where=self._scheduler.address, do=do, code=CODE)
