@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from hilum.batch.lock import output_lock
@@ -76,11 +76,8 @@ def locked_output(out: Path) -> Iterator[str]:
         scans.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise write_refused("", problem, where=out) from None
-    with output_lock(out) as name:
-        for folder in (out, scans):
+    with output_lock(out) as name, ExitStack() as stack:
+        for folder in (scans, out):
             sweep(folder)
-        try:
-            yield name
-        finally:
-            for folder in (out, scans):
-                sweep(folder)
+            stack.callback(sweep, folder)
+        yield name

@@ -94,9 +94,8 @@ def merge_tables(tables: Iterable[TableRecord]) -> list[TableRecord]:
             continue
         unmatched = {k: n for k, n in table.series_without_scan.items() if k in before.series_without_scan}
         count = sum(unmatched.values())
-        merged[table.name, table.rows] = TableRecord(
-            name=table.name,
-            rows=table.rows,
+        merged[table.name, table.rows] = msgspec.structs.replace(
+            table,
             rows_of_scans=table.rows - count,
             rows_without_scan=count,
             series_without_scan=unmatched,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import secrets
 import warnings
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from hilum.batch.limits import Limits, count_processes
 from hilum.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from hilum.batch.task import Task
     from hilum.outputs.ledger_rows import Row
@@ -70,23 +70,14 @@ def make_on_cluster(
     from hilum.batch.cluster.dispatch import Dispatch
 
     waiting = [_absolute(task) for task in tasks]
+    log, drop = logging.getLogger("distributed.client"), lambda _: False
     with ExitStack() as stack:
-        stack.enter_context(_quiet_client())
+        log.addFilter(drop)  # its tracebacks for a lost scheduler; hilum reports that in one line
+        stack.callback(log.removeFilter, drop)
         contract = stack.enter_context(contract_of(waiting, secrets.token_hex(8)))
         client = stack.enter_context(_connect(scheduler, workers or 0, stack))
         dispatch = stack.enter_context(closing(Dispatch(SchedulerClient(client, scheduler), contract, limits)))
         yield from dispatch.make(waiting, watch)
-
-
-@contextmanager
-def _quiet_client() -> Iterator[None]:
-    """Drop the log messages of Dask's client, such as tracebacks for a lost scheduler; hilum reports it in one line."""
-    log, drop = logging.getLogger("distributed.client"), lambda _: False
-    log.addFilter(drop)
-    try:
-        yield
-    finally:
-        log.removeFilter(drop)
 
 
 def _absolute(task: Task) -> Task:
