@@ -25,12 +25,11 @@ GUARDED = (
     ("io/dicom/stack.py", "LATERAL_TOLERANCE"),
     ("ops/quality/plausibility.py", "SHARE"),
     ("ops/quality/measure.py", "ALARM_BELOW"),
-    ("ops/lungs/hilum_method.py", "AIR_UP_TO"),
+    ("ops/tissues.py", "LUNG_AIR_MAX_HU"),
+    ("ops/tissues.py", "SOLID_MIN_HU"),
     ("ops/lungs/hilum_method.py", "CLOSE_MM"),
     ("ops/lungs/hilum_method.py", "FRAGMENT_ML"),
-    ("ops/lungs/sides.py", "AIR_UP_TO"),
     ("ops/lungs/sides.py", "LEAST_ML"),
-    ("ops/lungs/fallback.py", "SOLID_FROM"),
 )
 
 

@@ -115,7 +115,7 @@ def real_rows(paths: list[Path], kinds: tuple[Callable, ...], seed: int) -> list
     return rows
 
 
-NEED_TRUTH = {"only_bowel_and_windpipe", "other_patient"}
+NEED_TRUTH = {"only_bowel_and_trachea", "other_patient"}
 
 
 def row(

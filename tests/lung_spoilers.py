@@ -15,7 +15,7 @@ from scipy import ndimage
 
 @dataclass
 class Chest:
-    """HU int16, labels (1 right, 2 left), gas of the bowel and windpipe, spacing; arrays (z, y, x)."""
+    """HU int16, labels (1 right, 2 left), gas of the bowel and trachea, spacing; arrays (z, y, x)."""
 
     hu: np.ndarray
     lungs: np.ndarray
@@ -116,7 +116,7 @@ def lose_a_slab(chest, random):
     return chest.hu, lungs
 
 
-def only_bowel_and_windpipe(chest, random):  # noqa: ARG001
+def only_bowel_and_trachea(chest, random):  # noqa: ARG001
     return chest.hu, np.where((chest.bowel | chest.airways) > 0, 1, 0).astype(np.uint8)
 
 
@@ -319,7 +319,7 @@ def dense_lung_left_out(chest, random):
 
 
 TUNED = (
-    lose_side, lose_lower_part, erode, dilate, shift, swap_sides, flip_up, leak_out, speckle, only_bowel_and_windpipe,
+    lose_side, lose_lower_part, erode, dilate, shift, swap_sides, flip_up, leak_out, speckle, only_bowel_and_trachea,
     whole_body, patches_missing, values_off, heart_taken, dense_lung_left_out,
 )  # fmt: skip
 HELD_OUT = (

@@ -42,7 +42,8 @@ become({user}) if {user} else None
 def _as(user: int, program: str, **environment: object) -> subprocess.CompletedProcess[str]:
     """Run a program as a user, in the environment given; hilum is imported before, by root, whose home may be shut."""
     words = [sys.executable, "-c", START.format(name=NAME, code=CODE, user=user) + program]
-    told = {name: str(value) for name, value in environment.items()}
+    source = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}  # the source that is tested
+    told = source | {name: str(value) for name, value in environment.items()}
     return subprocess.run(words, capture_output=True, text=True, check=True, env=told, cwd="/")
 
 
@@ -156,7 +157,7 @@ print(len(list(Path(os.environ["HOME"]).rglob(name))), scope["f"](20))
     assert done.stdout == "1 21\n"
     folder = shared / "tmp" / f"hilum-{ALICE}" / "kernels"
     assert done.stderr == (
-        f"compiled kernels are kept in {folder} ({shared / FOLDER}: belongs to user {MALLORY}); "
+        f"compiled kernels are cached in {folder} ({shared / FOLDER}: belongs to user {MALLORY}); "
         "set XDG_CACHE_HOME to a folder of your own\n"
     )
 
@@ -177,7 +178,7 @@ def test_a_user_without_home_and_entry_keeps_code_in_a_private_folder_and_hears_
 def test_who_did_not_make_the_private_folder_leaves_the_line_to_who_did(home, monkeypatch, caplog):
     monkeypatch.setenv("TMPDIR", str(home.parent))
     home.write_text("in the way")
-    place = cache.Place(home.parent / f"hilum-{os.geteuid()}" / "kernels")
+    place = cache.CacheFolder(home.parent / f"hilum-{os.geteuid()}" / "kernels")
     made = Path.mkdir
 
     def beaten(folder: Path, mode: int = 0o777) -> None:
@@ -187,7 +188,7 @@ def test_who_did_not_make_the_private_folder_leaves_the_line_to_who_did(home, mo
     monkeypatch.setattr(Path, "mkdir", beaten)
     cache._warn.cache_clear()
     cache.write(NAME, NOWHERE, CODE)
-    assert (place.folder / NAME).is_file()
+    assert (place.path / NAME).is_file()
     assert not caplog.messages
 
 
@@ -197,7 +198,7 @@ def test_a_private_folder_that_somebody_else_made_first_is_not_taken(shared):
     _give(shared / f"hilum-{ALICE}", MALLORY)
     _open_to_all(shared / f"hilum-{ALICE}")
     told = _as(ALICE, "cache.write(NAME, NOWHERE, CODE)", TMPDIR=shared).stderr
-    assert told.count("compiled kernels cannot be kept") == 1
+    assert told.count("compiled kernels cannot be cached") == 1
     assert not list(shared.rglob(NAME))
 
 
@@ -245,7 +246,7 @@ def test_nobody_writes_into_a_folder_that_is_not_his(shared):
     _open_to_all(shared)
     for user in (0, ALICE):
         told = _as(user, "cache.write(NAME, NOWHERE, CODE)", HOME=shared, TMPDIR=shared).stderr
-        assert "compiled kernels cannot be kept" in told
+        assert "compiled kernels cannot be cached" in told
     assert [path.name for path in shared.rglob("*")] == ["tmp"]
 
 

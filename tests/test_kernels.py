@@ -256,7 +256,7 @@ def test_where_nothing_can_be_written_it_works_and_says_so_once(copied, tmp_path
     (tmp_path / "open").chmod(0o777)
     told = _start(copied, tmp_path / "cache", TMPDIR=str(tmp_path / "open"))
     assert told.stdout.strip() == "True"
-    assert told.stderr.count("compiled kernels cannot be kept") == 1
+    assert told.stderr.count("compiled kernels cannot be cached") == 1
     assert f"{tmp_path / 'cache/hilum'}: Not a directory" in told.stderr
     assert "XDG_CACHE_HOME" in told.stderr
 

@@ -13,10 +13,11 @@ from scipy import ndimage
 
 from hilum.errors import InputError
 from hilum.geometry import Geometry
-from hilum.ops.lungs.segment import AIRWAYS, LEFT, METHODS, RIGHT, segment_lungs
+from hilum.ops.lungs.segment import METHODS, segment_lungs
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.reorient import body_axes
 from hilum.phantom.chest import PhantomOptions, make_phantom
+from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
 from hilum.testing import directions, volumes
 from hilum.volume import Volume
 
@@ -100,10 +101,10 @@ def test_tutorial3d_on_a_phantom_fills_vessels():
 def test_phantom_lungs_by_side(seed, spacing):
     chest = make_phantom(seed=seed, spacing=spacing)
     got, want = segment_lungs(chest.scan.ct).array, chest.lungs.array
-    assert dice(got == RIGHT, want == RIGHT) > 0.98
-    assert dice(got == LEFT, want == LEFT) > 0.98
+    assert dice(got == RIGHT_LUNG, want == RIGHT_LUNG) > 0.98
+    assert dice(got == LEFT_LUNG, want == LEFT_LUNG) > 0.98
     assert dice(got > 0, want > 0) > 0.985
-    assert set(np.unique(got).tolist()) == {0, RIGHT, LEFT}
+    assert set(np.unique(got).tolist()) == {0, RIGHT_LUNG, LEFT_LUNG}
     airways, bowel = chest.airways.array > 0, chest.bowel.array > 0
     assert np.count_nonzero(got[airways]) < 0.35 * np.count_nonzero(airways)
     assert np.count_nonzero(got[bowel]) < 0.02 * np.count_nonzero(bowel)
@@ -122,7 +123,7 @@ def test_phantom_lungs_by_side(seed, spacing):
 def test_phantoms_with_disease_and_noise(options):
     chest = make_phantom(seed=3, spacing=(2.5, 1.6, 1.6), options=options)
     got, want = segment_lungs(chest.scan.ct).array, chest.lungs.array
-    assert min(dice(got == side, want == side) for side in (RIGHT, LEFT)) > 0.975
+    assert min(dice(got == side, want == side) for side in (RIGHT_LUNG, LEFT_LUNG)) > 0.975
 
 
 def nodule_shares(chest, got):
@@ -190,7 +191,7 @@ def test_a_mass_at_the_hilum_is_lung(seed):
     mass = (sick.lungs.array > 0) & (sick.scan.ct.array > well.scan.ct.array + 450)
     got = segment_lungs(sick.scan.ct).array
     assert np.count_nonzero(mass) > 5000
-    assert (got[mass] == RIGHT).mean() > 0.85
+    assert (got[mass] == RIGHT_LUNG).mean() > 0.85
     assert dice(got > 0, sick.lungs.array > 0) > 0.985
 
 
@@ -217,7 +218,7 @@ def test_fluid_is_not_lung():
 def test_other_patients(options, spacing):
     chest = make_phantom(seed=13, spacing=spacing, options=options)
     got, want = segment_lungs(chest.scan.ct).array, chest.lungs.array
-    for side in (RIGHT, LEFT):
+    for side in (RIGHT_LUNG, LEFT_LUNG):
         if np.count_nonzero(want == side):
             assert dice(got == side, want == side) > 0.97
         else:
@@ -235,8 +236,8 @@ def test_a_volume_that_cuts_through_the_lungs(first, last):
     low, size = places.min(axis=0), np.ptp(places, axis=0) + 1
     box = [tuple((low + np.array(share) * size).astype(int).tolist()) for share in (first, last)]
     got, want = segment_lungs(chest.scan.ct.crop(*box)).array, chest.lungs.crop(*box).array
-    assert dice(got == RIGHT, want == RIGHT) > 0.97
-    assert dice(got == LEFT, want == LEFT) > 0.97
+    assert dice(got == RIGHT_LUNG, want == RIGHT_LUNG) > 0.97
+    assert dice(got == LEFT_LUNG, want == LEFT_LUNG) > 0.97
 
 
 def test_airways_get_a_label_of_their_own_where_asked_for():
@@ -283,7 +284,7 @@ def test_a_dome_of_the_diaphragm_is_not_filled():
 def test_the_same_lungs_in_every_order_of_the_axes(direction):
     plain = make_phantom(seed=5, spacing=(6.0, 5.0, 4.0)).scan.ct
     want = segment_lungs(plain).array
-    assert min(np.count_nonzero(want == side) for side in (RIGHT, LEFT)) > 1000
+    assert min(np.count_nonzero(want == side) for side in (RIGHT_LUNG, LEFT_LUNG)) > 1000
     order, flips = body_axes(Geometry((1, 1, 1), SMALL, direction=direction))
     back = np.argsort(order)
     steps = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
@@ -298,16 +299,16 @@ def test_oblique_axes_are_taken_for_the_nearest():
     direction = ((0.0, -np.sin(tilt), np.cos(tilt)), (0.0, np.cos(tilt), np.sin(tilt)), (1.0, 0.0, 0.0))
     chest = make_phantom(seed=1, spacing=SMALL, direction=direction)
     got = segment_lungs(chest.scan.ct).array
-    assert min(dice(got == side, chest.lungs.array == side) for side in (RIGHT, LEFT)) > 0.97
+    assert min(dice(got == side, chest.lungs.array == side) for side in (RIGHT_LUNG, LEFT_LUNG)) > 0.97
 
 
-@pytest.mark.parametrize("missing", [RIGHT, LEFT])
+@pytest.mark.parametrize("missing", [RIGHT_LUNG, LEFT_LUNG])
 def test_one_lung_is_enough(missing):
     chest = make_phantom(seed=4, spacing=SMALL)
     hu = chest.scan.ct.array.copy()
     hu[ndimage.binary_dilation(chest.lungs.array == missing, iterations=2)] = 30
     got = segment_lungs(Volume(hu, chest.scan.ct.geometry)).array
-    other = RIGHT + LEFT - missing
+    other = RIGHT_LUNG + LEFT_LUNG - missing
     assert dice(got == other, chest.lungs.array == other) > 0.95
     assert np.count_nonzero(got == missing) < 0.02 * np.count_nonzero(got == other)
 
@@ -335,7 +336,7 @@ def test_a_block_of_few_slices(start):
     box = ((start, 0, 0), (stop, *chest.scan.ct.shape[1:]))
     got, want = segment_lungs(chest.scan.ct.crop(*box)).array, chest.lungs.crop(*box).array
     assert dice(got > 0, want > 0) > 0.95
-    assert dice(got == LEFT, want == LEFT) > 0.93
+    assert dice(got == LEFT_LUNG, want == LEFT_LUNG) > 0.93
 
 
 @settings(max_examples=25)
@@ -343,7 +344,7 @@ def test_a_block_of_few_slices(start):
 def test_any_volume_gets_labels_on_its_own_grid(volume, method):
     got = segment_lungs(volume, method=method)
     assert got.geometry == volume.geometry
-    assert got.array.max() <= LEFT
+    assert got.array.max() <= LEFT_LUNG
 
 
 def test_unfilled_lungs_lie_in_the_filled_and_leave_the_vessels_out():
@@ -403,8 +404,8 @@ def test_real_whole_lungs_agree_with_the_chest_imaging_platforms(real_data):
     got = segment_lungs(read(real_data / "cip-ct64" / "ct-64Dicom").ct)
     want = read(real_data / "cip-ct64" / "wholeLung-64.nrrd").ct.array > 0
     assert dice(got.array > 0, want) > 0.98
-    assert 2200 < got.volume_ml(RIGHT) < 2700
-    assert 1950 < got.volume_ml(LEFT) < 2450
+    assert 2200 < got.volume_ml(RIGHT_LUNG) < 2700
+    assert 1950 < got.volume_ml(LEFT_LUNG) < 2450
 
 
 @pytest.mark.real
@@ -425,9 +426,9 @@ def test_real_volumes_by_side(real_data, folder, right_ml, left_ml):
     (path,) = real_data.glob(folder)
     ct = read(path).ct
     got = segment_lungs(ct)
-    assert right_ml[0] < got.volume_ml(RIGHT) < right_ml[1]
-    assert left_ml[0] < got.volume_ml(LEFT) < left_ml[1]
-    x = [ct.geometry.index_to_world(np.argwhere(got.array == side).mean(axis=0))[0] for side in (RIGHT, LEFT)]
+    assert right_ml[0] < got.volume_ml(RIGHT_LUNG) < right_ml[1]
+    assert left_ml[0] < got.volume_ml(LEFT_LUNG) < left_ml[1]
+    x = [ct.geometry.index_to_world(np.argwhere(got.array == side).mean(axis=0))[0] for side in (RIGHT_LUNG, LEFT_LUNG)]
     assert x[0] + 80 < x[1]
 
 

@@ -78,9 +78,9 @@ def test_sizes_that_the_model_fixes_are_kept(chest, tmp_path):
     ("content", "reason"),
     [
         (b"", "0 bytes"),
-        (b"this is no protobuf", "no model"),
-        (threshold_model()[:200], "no model"),
-        (model([node("Nonsense", ["x"], "y")], {}), "no model"),
+        (b"this is no protobuf", "not a model"),
+        (threshold_model()[:200], "not a model"),
+        (model([node("Nonsense", ["x"], "y")], {}), "not a model"),
         (model([node("Identity", ["x"], "y")], {}), r"\(8, 3, 256, 256\)"),
         (model([node("Identity", ["x"], "y")], {}, inputs=(("x", ("n", 3, 256, 256)),)), "its input is"),
         (model([node("Identity", ["x"], "y")], {}, inputs=(("x", ("n", 1, 9, 9)),)), "its input is"),

@@ -197,7 +197,7 @@ def test_consolidation_before_the_ribs_is_found_and_fluid_is_not():
     assert dense_share(-850)[0] == 0
 
 
-def test_haze_is_found_wherever_it_hangs_together_with_the_lung():
+def test_ground_glass_that_is_connected_with_the_lung_is_dense_lung():
     inside, outside = dense_share(-280)
     assert inside > 0.9
     assert outside < 0.01
@@ -238,7 +238,7 @@ def test_a_calcified_nodule_is_drawn_and_bone_around_it_is_not():
     wall_nodules.draw_nodules(lung, hu, np.array([[*center, radius]]), spacing)
     got = bits.unpack(lung)
     rim = max(wall_nodules.RIM_MM, wall_nodules.RIM_VOXELS * 1.0)
-    assert np.array_equal(got, far <= np.where(hu > wall_nodules.BONE_HU, radius + rim / 2, radius + rim))
+    assert np.array_equal(got, far <= np.where(hu > wall_nodules.BONE_MIN_HU, radius + rim / 2, radius + rim))
 
 
 @pytest.mark.parametrize("x", [35.0, 2.0, 69.0])

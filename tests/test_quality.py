@@ -220,7 +220,7 @@ def test_a_field_that_cuts_the_lungs_off_is_cropped_and_no_leak(chest):
     assert codes(chest.scan.ct.crop(*box), chest.lungs.crop(*box)) & {"cropped", "leak"} == {"cropped"}
 
 
-def test_dense_lungs_and_windpipes_are_remarks(chest):
+def test_dense_lungs_and_included_airways_are_remarks(chest):
     hu = chest.scan.ct.array.copy()
     lower = chest.lungs.array > 0
     lower[: int(np.quantile(np.argwhere(lower)[:, 0], 0.7))] = False
@@ -302,7 +302,7 @@ def test_real_masks_are_fine_and_spoiled_ones_are_not(real_data, name):
     none = np.zeros_like(mask.array)
     case = Chest(ct.array, mask.array, none, none, ct.spacing)
     for k, spoil in enumerate((*TUNED, *HELD_OUT)):
-        if spoil.__name__ in {"only_bowel_and_windpipe", "leak_out", "other_patient"}:  # of phantoms only
+        if spoil.__name__ in {"only_bowel_and_trachea", "leak_out", "other_patient"}:  # of phantoms only
             continue
         hu, labels = spoil(case, np.random.default_rng(k))
         spoiled = Mask(np.ascontiguousarray(labels, np.uint8), ct.geometry)

@@ -115,7 +115,7 @@ def test_what_has_no_surface_is_refused(phantom):
     scan = replace(phantom.scan, lungs=None)
     for wrong, told in (
         ({"kind": "skin"}, "expected skeleton or lungs"),
-        ({"kind": "lungs"}, "no lungs"),
+        ({"kind": "lungs"}, "no lung mask"),
         ({"kind": "skeleton", "threshold_hu": 5000.0}, "nothing in the body is above"),
         ({"kind": "skeleton", "cell_mm": 0.0}, "cell_mm"),
     ):

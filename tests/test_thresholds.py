@@ -17,7 +17,7 @@ from hilum.io.dicom.series import group_slices
 from hilum.io.dicom.stack import judge
 from hilum.ops.lungs.fallback import _with_sides
 from hilum.ops.lungs.segment import segment_lungs
-from hilum.ops.lungs.sides import part_sides
+from hilum.ops.lungs.sides import label_sides
 from hilum.ops.quality.measure import quality_notes
 from hilum.ops.quality.plausibility import note_implausible_values
 from hilum.volume import Volume
@@ -185,7 +185,7 @@ def test_less_than_ten_milliliters_of_air_are_no_lung(cells, found):
     air = np.zeros(hu.shape, bool)
     air[4 : 4 + cells, 10, 8] = True
     hu[air] = -850
-    assert part_sides(hu, air, (10.0, 10.0, 10.0), 20.0).any() == found
+    assert label_sides(hu, air, (10.0, 10.0, 10.0), 20.0).any() == found
 
 
 @pytest.mark.parametrize(("hu", "solid"), [(-310, False), (-290, True)])

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum._kernels.compile.kernel import kernel
-from hilum._kernels.patches.rotate import AFTER, BEFORE, find_spans
+from hilum._kernels.patches.positions import find_spans
+from hilum._kernels.patches.rotate import AFTER, BEFORE
 from hilum._kernels.resample.recursive_filter import LANES, POLE, START, filter_backward, filter_forward
 
 u = np.uint64

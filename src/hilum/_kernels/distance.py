@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hilum._kernels.bitmask.morphology import ROUNDING
-from hilum._kernels.compile.kernel import kernel
+from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @kernel()
-def _line(values: Any, step: float, place: Any, edge: Any, out: Any) -> None:
-    """Lower envelope of parabolas of a line of squared distances; infinite values are no parabola."""
+def _line(values: Any, step: float, parabola: Any, edge: Any, out: Any) -> None:
+    """Lower envelope of the parabolas of a line of squared distances; infinite values have no parabola."""
     last = -1
     for q in range(values.size):
         if values[q] == np.inf:
@@ -28,15 +28,15 @@ def _line(values: Any, step: float, place: Any, edge: Any, out: Any) -> None:
         height, x = values[q], q * step
         start = -np.inf
         while last >= 0:
-            before = place[last] * step
-            start = (height + x * x - values[place[last]] - before * before) / (2 * (x - before))
+            before = parabola[last] * step
+            start = (height + x * x - values[parabola[last]] - before * before) / (2 * (x - before))
             if start > edge[last]:
                 break
             last -= 1
         if last < 0:
             start = -np.inf
         last += 1
-        place[last], edge[last] = q, start
+        parabola[last], edge[last] = q, start
     if last < 0:
         out[:] = np.inf
         return
@@ -45,44 +45,44 @@ def _line(values: Any, step: float, place: Any, edge: Any, out: Any) -> None:
         x = q * step
         while k < last and edge[k + 1] < x:
             k += 1
-        far = x - place[k] * step
-        out[q] = far * far + values[place[k]]
+        far = x - parabola[k] * step
+        out[q] = far * far + values[parabola[k]]
 
 
 @kernel()
-def _transform(line: Any, step: float, place: Any, edge: Any, values: Any, out: Any) -> None:
-    """Do it in place, by way of buffers that lie side by side in memory."""
+def _transform(line: Any, step: float, parabola: Any, edge: Any, values: Any, out: Any) -> None:
+    """Transform a line in place, by way of contiguous buffers."""
     for i in range(line.size):
         values[i] = line[i]
-    _line(values, step, place, edge, out)
+    _line(values, step, parabola, edge, out)
     for i in range(line.size):
         line[i] = out[i]
 
 
 @kernel()
-def _planes(squared: Any, step: float, along: int, place: Any, lines: Any, start: int, stop: int) -> None:
-    """Along rows (axis 2) or columns (axis 1) of some planes."""
+def _planes(squared: Any, step: float, along: int, parabola: Any, lines: Any, start: int, stop: int) -> None:
+    """Transform the rows (axis 2) or columns (axis 1) of some planes."""
     edge, values, out = lines[0], lines[1], lines[2]
     others = squared.shape[1] if along == 2 else squared.shape[2]
     for z in range(start, stop):
         for k in range(others):
             line = squared[z, k] if along == 2 else squared[z, :, k]
-            _transform(line, step, place, edge, values, out)
+            _transform(line, step, parabola, edge, values, out)
 
 
 @kernel()
-def _stack(squared: Any, step: float, place: Any, lines: Any, start: int, stop: int) -> None:
-    """Along axis 0, for some rows of every plane."""
+def _stack(squared: Any, step: float, parabola: Any, lines: Any, start: int, stop: int) -> None:
+    """Transform along axis 0, for some rows of every plane."""
     edge, values, out = lines[0], lines[1], lines[2]
     for y in range(start, stop):
         for x in range(squared.shape[2]):
-            _transform(squared[:, y, x], step, place, edge, values, out)
+            _transform(squared[:, y, x], step, parabola, edge, values, out)
 
 
 def squared_distance(
     chosen: NDArray[np.bool_], spacing: tuple[float, float, float], *, workers: int = 1
 ) -> NDArray[np.float64]:
-    """Squared distance of each voxel from the nearest chosen one.
+    """Compute the squared distance of each voxel from the nearest chosen one.
 
     Parameters
     ----------
@@ -93,16 +93,16 @@ def squared_distance(
     Returns
     -------
     ndarray of float64, shape (z, y, x)
-        mm squared; infinite where nothing is chosen.
+        mm squared; infinite if no voxel is chosen.
     """
     squared = np.where(chosen, 0.0, np.inf)
 
-    def room(along: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def buffers(along: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         return np.empty(squared.shape[along], np.int64), np.empty((3, squared.shape[along]))
 
-    run_slabs(lambda a, b: _planes(squared, spacing[2], 2, *room(2), a, b), squared.shape[0], workers=workers)
-    run_slabs(lambda a, b: _planes(squared, spacing[1], 1, *room(1), a, b), squared.shape[0], workers=workers)
-    run_slabs(lambda a, b: _stack(squared, spacing[0], *room(0), a, b), squared.shape[1], workers=workers)
+    run_slabs(lambda a, b: _planes(squared, spacing[2], 2, *buffers(2), a, b), squared.shape[0], workers=workers)
+    run_slabs(lambda a, b: _planes(squared, spacing[1], 1, *buffers(1), a, b), squared.shape[0], workers=workers)
+    run_slabs(lambda a, b: _stack(squared, spacing[0], *buffers(0), a, b), squared.shape[1], workers=workers)
     return squared
 
 
@@ -153,7 +153,6 @@ def nearest_label(
     gaps = np.diff(squared[order]) > ROUNDING * squared.max()
     ranks = np.concatenate([[0], np.cumsum(gaps)]).astype(np.int64)
     out = np.zeros(len(voxels), np.uint8)
-    labels = np.ascontiguousarray(labels).view()
-    labels.flags.writeable = False
+    labels = read_only(np.ascontiguousarray(labels))
     run_slabs(lambda a, b: _nearest(labels, voxels, offsets[order], ranks, out, a, b), len(voxels), workers=workers)
     return out

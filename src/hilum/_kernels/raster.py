@@ -1,4 +1,4 @@
-"""Triangles to pixels, each pixel showing the triangle nearest to the eye."""
+"""Rasterize triangles with a depth buffer: each pixel shows the nearest triangle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @kernel()
-def _draw(points: Any, normals: Any, faces: Any, depth: Any, seen: Any) -> None:
+def _draw(points: Any, normals: Any, faces: Any, depth: Any, interpolated: Any) -> None:
     height, width = depth.shape
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -38,7 +38,7 @@ def _draw(points: Any, normals: Any, faces: Any, depth: Any, seen: Any) -> None:
                 if far < depth[y, x]:
                     depth[y, x] = far
                     for k in range(3):
-                        seen[y, x, k] = w * normals[a, k] + u * normals[b, k] + v * normals[c, k]
+                        interpolated[y, x, k] = w * normals[a, k] + u * normals[b, k] + v * normals[c, k]
 
 
 def draw_triangles(
@@ -54,25 +54,25 @@ def draw_triangles(
     points : ndarray, shape (n, 3)
         Column, row and depth of each corner; pixel centers are whole numbers, and smaller depths are nearer.
     normals : ndarray, shape (n, 3)
-        Whatever is to be interpolated over each triangle.
+        Values of the corners to interpolate over each triangle.
     faces : ndarray of int64, shape (m, 3)
-        The corners of each triangle, by number.
+        Indices of the corners of each triangle.
     shape : tuple of int, (rows, columns)
 
     Returns
     -------
     depth : ndarray, shape (rows, columns)
-        Of the nearest triangle that holds the pixel's center; infinite where there is none.
-    seen : ndarray, shape (rows, columns, 3)
-        The normals there; 0 where there is none.
+        Of the nearest triangle that covers the pixel's center; infinite where there is none.
+    interpolated : ndarray, shape (rows, columns, 3)
+        The normals of that triangle; 0 where there is none.
     """
     depth = np.full(shape, np.inf)
-    seen = np.zeros((*shape, 3))
+    interpolated = np.zeros((*shape, 3))
     _draw(
         np.ascontiguousarray(points, np.float64),
         np.ascontiguousarray(normals, np.float64),
         np.ascontiguousarray(faces, np.int64),
         depth,
-        seen,
+        interpolated,
     )
-    return depth, seen
+    return depth, interpolated

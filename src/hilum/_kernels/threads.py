@@ -1,4 +1,4 @@
-"""Python threads that hand out slabs to kernels which release the interpreter lock."""
+"""Python threads that run kernels, which release the interpreter lock, on slabs of a volume."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def count_workers(workers: int) -> int:
-    """Number of threads meant by a ``workers`` option.
+    """Resolve a ``workers`` option to a number of threads.
 
     Parameters
     ----------
     workers : int
-        As given; 0 stands for one per core that this process may use.
+        0 for one per core that this process may use.
 
     Returns
     -------
@@ -28,26 +28,25 @@ def count_workers(workers: int) -> int:
         return workers
     try:
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
+    except AttributeError:  # not available on every system
         return os.cpu_count() or 1
 
 
 def run_slabs(work: Callable[[int, int], object], count: int, *, workers: int = 1, slabs: int = 0) -> None:
     """Call ``work(start, stop)`` for consecutive ranges that cover ``range(count)``, on threads.
 
-    A kernel has to keep to its slab: then its bytes depend neither on the ranges nor on the number of threads.
+    A kernel must write only to its slab, so that the result does not depend on the ranges or the number of threads.
 
     Parameters
     ----------
     work : callable
-        Gets the first index and one past the last; must release the interpreter lock to gain anything.
+        Gets the first index and one past the last. It runs in parallel as far as it releases the interpreter lock.
     count : int
-        How many items there are.
+        Number of items.
     workers : int
         Threads; 0 for one per available core.
     slabs : int
-        How many ranges; 0 for 16 (enough that one slow range does not leave the other threads idle), or for one
-        where there is one thread.
+        Number of ranges. 0 for 16, so that a slow range does not leave the other threads idle; with one thread for 1.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""Volume to volume: resampling, intensity, lungs, nodules; arrays and geometry in, the same out."""
+"""Operations from volume to volume: resampling, intensity, lungs, nodules, patches, quality."""

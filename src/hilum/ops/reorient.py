@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from itertools import permutations
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from hilum.geometry import Geometry, Vector
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from hilum.volume import AnyVolume
 
 
@@ -54,6 +56,26 @@ def reorient(volume: AnyVolume) -> AnyVolume:
     )
     step = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
     return type(volume)(volume.array.transpose(order)[step], geometry)
+
+
+def restore_axes(array: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+    """Undo `reorient` for an array.
+
+    Parameters
+    ----------
+    array : ndarray, shape (z, y, x)
+        On the grid of the reoriented volume.
+    geometry : Geometry
+        The geometry before reorienting.
+
+    Returns
+    -------
+    ndarray
+        On the grid of `geometry`, C-contiguous.
+    """
+    order, flips = body_axes(geometry)
+    step = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
+    return np.ascontiguousarray(np.transpose(array[step], np.argsort(order)))
 
 
 def body_axes(geometry: Geometry) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:

@@ -74,24 +74,26 @@ def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], 
     """
     if grid not in ("center", "corner"):
         raise InputError(f"grid is {grid!r}, expected center or corner", code="option")
-    wanted = _spacing(spacing)
-    ratios = [n * s / t for n, s, t in zip(geometry.shape, geometry.spacing, wanted, strict=True)]
-    _check_size(geometry, wanted, ratios)
+    new_spacing = _spacing(spacing)
+    ratios = [n * s / t for n, s, t in zip(geometry.shape, geometry.spacing, new_spacing, strict=True)]
+    _check_size(geometry, new_spacing, ratios)
     if grid == "corner":
         shape = tuple(max(1, round(ratio)) for ratio in ratios)
-        _check_axes(geometry, wanted, shape)
+        _check_axes(geometry, new_spacing, shape)
         steps = tuple(
             s * (n - 1) / (m - 1) if min(n, m) > 1 else s * n / m
             for n, s, m in zip(geometry.shape, geometry.spacing, shape, strict=True)
         )
         return Geometry(cast("tuple[int, int, int]", shape), cast("Vector", steps), geometry.origin, geometry.direction)
     shape = tuple(max(1, int(np.ceil(ratio * (1 - _SLACK)))) for ratio in ratios)
-    _check_axes(geometry, wanted, shape)
-    if shape == geometry.shape and wanted == geometry.spacing:
+    _check_axes(geometry, new_spacing, shape)
+    if shape == geometry.shape and new_spacing == geometry.spacing:
         return geometry
-    first = [_positions(*axis, grid)[0] for axis in zip(geometry.shape, geometry.spacing, shape, wanted, strict=True)]
+    first = [
+        _positions(*axis, grid)[0] for axis in zip(geometry.shape, geometry.spacing, shape, new_spacing, strict=True)
+    ]
     origin = cast("Vector", tuple(geometry.index_to_world(first).tolist()))
-    return Geometry(cast("tuple[int, int, int]", shape), wanted, origin, geometry.direction)
+    return Geometry(cast("tuple[int, int, int]", shape), new_spacing, origin, geometry.direction)
 
 
 def resample(
@@ -161,12 +163,12 @@ def resample(
     return type(volume)(kernel(array, positions, order, workers), new)
 
 
-def _check_size(geometry: Geometry, wanted: Sequence[float], ratios: Sequence[float]) -> None:
+def _check_size(geometry: Geometry, new_spacing: Sequence[float], ratios: Sequence[float]) -> None:
     """Refuse a grid with too many voxels."""
     voxels = prod(max(1.0, ratio) for ratio in ratios)
     if voxels <= _MOST_VOXELS:
         return
-    old, new = " x ".join(f"{s:.4g}" for s in geometry.spacing), " x ".join(f"{t:.4g}" for t in wanted)
+    old, new = " x ".join(f"{s:.4g}" for s in geometry.spacing), " x ".join(f"{t:.4g}" for t in new_spacing)
     sizes = " x ".join(f"{max(1.0, ratio):.4g}" for ratio in ratios)
     what = f"spacing {new} mm gives {sizes} voxels, {voxels * 2 / 1e9:.3g} GB, from voxels of {old} mm"
     raise GeometryError(
@@ -174,9 +176,9 @@ def _check_size(geometry: Geometry, wanted: Sequence[float], ratios: Sequence[fl
     )
 
 
-def _check_axes(geometry: Geometry, wanted: Sequence[float], shape: tuple[int, ...]) -> None:
+def _check_axes(geometry: Geometry, new_spacing: Sequence[float], shape: tuple[int, ...]) -> None:
     """Refuse an axis of many voxels that would become one."""
-    for axis, n, s, m, t in zip("zyx", geometry.shape, geometry.spacing, shape, wanted, strict=True):
+    for axis, n, s, m, t in zip("zyx", geometry.shape, geometry.spacing, shape, new_spacing, strict=True):
         if m == 1 and n >= _MANY:
             what = f"{n} voxels of {s:.4g} mm along {axis} ({n * s:.4g} mm) would become one voxel of {t:.4g} mm"
             raise GeometryError(what, do="check the spacing of the scan, or choose a smaller spacing")
@@ -212,9 +214,9 @@ def _positions(n: int, s: float, m: int, t: float, grid: Grid) -> NDArray[np.flo
 def _spacing(spacing: float | Sequence[float]) -> Vector:
     try:
         values = np.asarray(spacing, dtype=np.float64)
-        wanted = np.broadcast_to(values, 3).tolist()
+        new_spacing = np.broadcast_to(values, 3).tolist()
     except (TypeError, ValueError) as error:
         raise GeometryError(f"spacing is {spacing!r}, expected one number or three (z, y, x), in mm") from error
-    if not all(0 < s < np.inf for s in wanted):
+    if not all(0 < s < np.inf for s in new_spacing):
         raise GeometryError(f"spacing is {spacing!r} mm, expected positive numbers")
-    return cast("Vector", tuple(wanted))
+    return cast("Vector", tuple(new_spacing))

@@ -1,10 +1,11 @@
-"""Surfaces of a scan as triangles: bone at a threshold, lungs, nodules.
+"""Compute surfaces of a scan as triangles: bone at a threshold, lungs, nodules.
 
-1. The volume is brought to cells of some 2 mm, each the mean of its voxels, which also takes noise off. For bone, what
-   is not of the body (tables) and small pieces are taken out.
-2. What lies below the threshold at the sides of the volume is added around it, so that every surface is closed.
-3. Marching cubes, in the variant of T. Lewiner et al. (Journal of Graphics Tools 8(2), 2003), which leaves no holes.
-4. Corners are carried to the patient's space, and triangles turned so that their front is outside.
+1. The volume is averaged over cells of some 2 mm, which also reduces noise. For bone, cells outside the body (tables)
+   and small components are removed.
+2. The volume is padded with a value below the threshold, so that every surface is closed.
+3. Marching cubes makes the triangles, in the variant of T. Lewiner et al. (Journal of Graphics Tools 8(2), 2003), which
+   leaves no holes.
+4. The vertices are transformed to world coordinates, and the triangles oriented so that their front is outside.
 """
 
 from __future__ import annotations
@@ -19,25 +20,29 @@ from hilum._kernels.bitmask import bits
 from hilum._kernels.components import labeling, selection
 from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.geometry import IDENTITY_DIRECTION, Geometry
+from hilum.ops.coarse_grid import cell_size, voxels_per_cell
+from hilum.ops.lungs.cells import CELL_MM, divide_chest
 from hilum.ops.nodules.masks import cover_nodules
 from hilum.ops.reorient import reorient
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG
+from hilum.volume import Volume
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum._kernels.bitmask.mask import Shape
     from hilum.scan import Nodule, Scan
-    from hilum.volume import Mask, Volume
+    from hilum.volume import Mask
 
-BONE_HU = 400.0
-"""HU from which the 2017 tutorial calls it bone."""
+BONE_THRESHOLD_HU = 400.0
+"""The 2017 tutorial's threshold for bone."""
 
-PIECE_ML = 1.0
-"""Pieces of bone smaller than this are noise, or contrast in a vessel."""
+COMPONENT_ML = 1.0
+"""Smaller components are noise, or contrast in a vessel."""
 
 _CELLS_PER_DIAMETER = 20
 _FULL = 1000
-"""A cell that a mask fills, in the integers that cells are averaged in."""
+"""The value of a cell that a mask fills."""
 
 KINDS = ("skeleton", "lungs")
 
@@ -85,26 +90,26 @@ class Mesh:
 
 
 def surfaces(
-    scan: Scan, *, kind: str = "lungs", threshold_hu: float = BONE_HU, cell_mm: float = 2.0, workers: int = 0
+    scan: Scan, *, kind: str = "lungs", threshold_hu: float = BONE_THRESHOLD_HU, cell_mm: float = 2.0, workers: int = 0
 ) -> tuple[Mesh, ...]:
-    """The surfaces of a scan's skeleton, or of its lungs and nodules.
+    """Compute the surfaces of a scan's skeleton, or of its lungs and nodules.
 
     Parameters
     ----------
     scan : Scan
         In HU, with ``lungs`` for their surface.
     kind : {"lungs", "skeleton"}
-        ``"skeleton"`` is all in the body above the threshold, whatever it is: bone, contrast, metal.
+        ``"skeleton"`` is everything in the body above the threshold: bone, contrast, metal.
     threshold_hu : float
         For the skeleton.
     cell_mm : float
-        About the size of the triangles: voxels are averaged in cells of this size, where they are smaller.
+        Size of the cells, and about the size of the triangles. Larger voxels are used as they are.
     workers : int
 
     Returns
     -------
     tuple of Mesh
-        ``skeleton``; or ``right lung``, ``left lung`` and every nodule. Closed; empty ones are left out.
+        ``skeleton``; or ``right lung``, ``left lung`` and every nodule. Closed surfaces; empty ones are left out.
 
     Raises
     ------
@@ -119,89 +124,87 @@ def surfaces(
         raise InputError(f"cell_mm is {cell_mm}, expected more than 0 and at most 100 mm", code="option")
     if kind == "skeleton":
         if scan.ct.array.dtype.newbyteorder("=") != np.int16:
-            raise UnsupportedError(f"bone is found in HU as int16, not {scan.ct.array.dtype}", do="give the scan in HU")
-        found = [_above(scan.ct, threshold_hu, cell_mm, workers)]
+            what = f"a skeleton needs HU as int16, not {scan.ct.array.dtype}"
+            raise UnsupportedError(what, do="give the scan in HU")
+        meshes = [_above(scan.ct, threshold_hu, cell_mm, workers)]
     elif scan.lungs is None:
-        raise InputError("the scan has no lungs to draw", do="find them first: hilum.segment_lungs", code="lungs")
+        raise InputError("the scan has no lung mask", do="make one first: hilum.segment_lungs", code="lungs")
     else:
-        found = [_of_label(scan.lungs, label, name, cell_mm, workers) for label, name in _sides(scan.lungs)]
-        found += [_of_nodule(nodule, f"nodule {k}") for k, nodule in enumerate(scan.nodules, 1)]
-    kept = tuple(mesh for mesh in found if len(mesh.faces))
-    if not kept:
+        meshes = [_of_label(scan.lungs, label, name, cell_mm, workers) for label, name in _sides(scan.lungs)]
+        meshes += [_of_nodule(nodule, f"nodule {k}") for k, nodule in enumerate(scan.nodules, 1)]
+    nonempty = tuple(mesh for mesh in meshes if len(mesh.faces))
+    if not nonempty:
         what = f"nothing in the body is above {threshold_hu:g} HU" if kind == "skeleton" else "the lung mask is empty"
         raise InputError(
             f"{what}, so there is no surface", do="look at the scan, or lower the threshold", code="nothing-to-draw"
         )
-    return kept
+    return nonempty
 
 
 def marching_cubes(volume: Volume, level: float, *, name: str = "", outside: float = 0.0) -> Mesh:
-    """The closed surface around what lies above a level.
+    """Compute the closed surface around the voxels above a level.
 
     Parameters
     ----------
     volume : Volume
     level : float
     name : str
-        Of the mesh.
+        The mesh's name.
     outside : float
-        What is around the volume, below the level.
+        The value of positions outside the volume, below the level.
 
     Returns
     -------
     Mesh
-        Without triangles where nothing lies above the level.
+        Without triangles if no voxel is above the level.
     """
     from skimage.measure import marching_cubes as cubes
 
     if not (volume.array > level).any():
         return Mesh(name, np.empty((0, 3)), np.empty((0, 3), np.int64))
     padded = np.pad(volume.array.astype(np.float32), 1, constant_values=outside)
-    found: Any = cubes
-    index, faces, _, _ = found(padded, level, allow_degenerate=False)
+    untyped: Any = cubes
+    index, faces, _, _ = untyped(padded, level, allow_degenerate=False)
     mesh = Mesh(name, volume.geometry.index_to_world(index - 1.0), faces.astype(np.int64))
     return mesh if mesh.volume_ml >= 0 else Mesh(name, mesh.vertices, np.ascontiguousarray(mesh.faces[:, ::-1]))
 
 
 def _sides(lungs: Mask) -> tuple[tuple[int, str], ...]:
-    """Labels and names; a mask of one label, from a method that tells no sides, is of both lungs."""
-    return ((1, "right lung"), (2, "left lung")) if (lungs.array == 2).any() else ((1, "lungs"),)
+    """Labels and names. A mask without a left lung, from a method that does not separate the sides, is both lungs."""
+    if (lungs.array == LEFT_LUNG).any():
+        return (RIGHT_LUNG, "right lung"), (LEFT_LUNG, "left lung")
+    return ((1, "lungs"),)
 
 
 def _above(ct: Volume, threshold: float, cell_mm: float, workers: int) -> Mesh:
-    from hilum.volume import Volume as Cells
-
-    turned = reorient(ct)
-    cells = _cells(turned.array, turned.geometry, cell_mm, workers)
+    oriented = reorient(ct)
+    cells = _cells(oriented.array, oriented.geometry, cell_mm, workers)
     lowest = int(np.floor(threshold)) + 1
-    inside = np.where(_in_body(turned, cells.shape, cell_mm, workers), cells.array, np.int16(-1000))
-    pieces = labeling.find_components(
+    inside = np.where(_in_body(oriented, cells.shape, cell_mm, workers), cells.array, np.int16(-1000))
+    components = labeling.find_components(
         bits.threshold(inside, lowest, 32767, workers=workers), corners=True, workers=workers
     )
-    small = labeling.sizes(pieces) * cells.geometry.voxel_volume < 1000 * PIECE_ML
-    noise = bits.unpack(selection.select(pieces, small, workers=workers), workers=workers)
-    clean = np.where(noise, np.int16(lowest - 1), inside)
-    # Between two whole numbers, so that no cell lies on the surface.
-    return marching_cubes(Cells(clean, cells.geometry), lowest - 0.5, name="skeleton", outside=min(-1000.0, lowest - 1))
+    small = labeling.sizes(components) * cells.geometry.voxel_volume < 1000 * COMPONENT_ML
+    noise = bits.unpack(selection.select(components, small, workers=workers), workers=workers)
+    clean = Volume(np.where(noise, np.int16(lowest - 1), inside), cells.geometry)
+    # The level lies between two whole numbers, so that no cell lies on the surface.
+    return marching_cubes(clean, lowest - 0.5, name="skeleton", outside=min(-1000.0, lowest - 1))
 
 
 def _in_body(ct: Volume, shape: Shape, cell_mm: float, workers: int) -> NDArray[np.bool_]:
-    """Which cells lie in the patient, and not in the table; all, where there is no body to be seen."""
-    from hilum.ops.lungs.cells import CELL_MM, air_inside
-
-    coarse, fine = _factors(ct.geometry, CELL_MM), _factors(ct.geometry, cell_mm)
-    size = tuple(s * f for s, f in zip(ct.spacing, coarse, strict=True))
+    """Tell which cells lie in the patient, without the table; all cells if no body was found."""
+    coarse, fine = voxels_per_cell(ct.spacing, CELL_MM), voxels_per_cell(ct.spacing, cell_mm)
     means = cell_means(np.ascontiguousarray(ct.array, np.int16), coarse, workers=workers)
-    _, body, inside = air_inside(means, size)  # type: ignore[arg-type]  # three of them
-    patient = body | inside
+    _, body, air = divide_chest(means, cell_size(ct.spacing, coarse))
+    patient = body | air
     if not patient.any():
         return np.ones(shape, np.bool_)
-    at = [
+    indices = [
         np.minimum((np.arange(n) * f + f // 2) // c, m - 1)
         for n, f, c, m in zip(shape, fine, coarse, body.shape, strict=True)
     ]
-    found: NDArray[np.bool_] = patient[np.ix_(*at)]
-    return found
+    in_body: NDArray[np.bool_] = patient[np.ix_(*indices)]
+    return in_body
 
 
 def _of_label(mask: Mask, label: int, name: str, cell_mm: float, workers: int) -> Mesh:
@@ -216,32 +219,24 @@ def _of_label(mask: Mask, label: int, name: str, cell_mm: float, workers: int) -
 
 
 def _of_nodule(nodule: Nodule, name: str) -> Mesh:
-    """A nodule's outlines or sphere on a grid of its own, fine enough for its size."""
-    reach = nodule.diameter_mm / 2
+    """The surface of a nodule's outlines or sphere, on its own grid, which is fine enough for its size."""
+    radius = nodule.diameter_mm / 2
     points = [points for reading in nodule.readings for points in reading.contours]
     if points:
-        reach = max(reach, float(np.linalg.norm(np.concatenate(points) - nodule.center, axis=-1).max()))
-        reach += max(reading.grid.spacing[0] for reading in nodule.readings)
+        radius = max(radius, float(np.linalg.norm(np.concatenate(points) - nodule.center, axis=-1).max()))
+        radius += max(reading.grid.spacing[0] for reading in nodule.readings)
     step = nodule.diameter_mm / _CELLS_PER_DIAMETER
-    count = min(160, 2 * int(np.ceil(reach / step)) + 5)
-    step = max(step, 2 * reach / (count - 4))
+    count = min(160, 2 * int(np.ceil(radius / step)) + 5)
+    step = max(step, 2 * radius / (count - 4))
     x, y, z = (c - (count - 1) / 2 * step for c in nodule.center)
     grid = Geometry((count, count, count), (step, step, step), (x, y, z), IDENTITY_DIRECTION)
     return marching_cubes(cover_nodules(grid, [nodule], samples=2), 0.5, name=name)
 
 
 def _cells(array: NDArray[np.int16], geometry: Geometry, cell_mm: float, workers: int) -> Volume:
-    """Means over cells; a last cell may have fewer voxels than the others."""
-    from hilum.volume import Volume as Cells
-
-    factors = _factors(geometry, cell_mm)
+    """Means over cells; the last cell of an axis may have fewer voxels than the others."""
+    factors = voxels_per_cell(geometry.spacing, cell_mm)
     means = cell_means(np.ascontiguousarray(array, np.int16), factors, workers=workers)
-    first = geometry.index_to_world([(f - 1) / 2 for f in factors])
-    spacing = [s * f for s, f in zip(geometry.spacing, factors, strict=True)]
-    x, y, z = first.tolist()
-    return Cells(means, Geometry(means.shape, (spacing[0], spacing[1], spacing[2]), (x, y, z), geometry.direction))
-
-
-def _factors(geometry: Geometry, cell_mm: float) -> Shape:
-    z, y, x = (max(1, round(cell_mm / s)) for s in geometry.spacing)
-    return z, y, x
+    x, y, z = geometry.index_to_world([(f - 1) / 2 for f in factors]).tolist()
+    spacing = cell_size(geometry.spacing, factors)
+    return Volume(means, Geometry(means.shape, spacing, (x, y, z), geometry.direction))

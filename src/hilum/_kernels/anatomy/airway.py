@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.bitmask.mask import BitMask
-from hilum._kernels.compile.kernel import kernel
+from hilum._kernels.bitmask.mask import FACE_STEPS, BitMask
+from hilum._kernels.compile.kernel import kernel, read_only
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +52,6 @@ def _grow_airway(
             waiting[waits, 0], waiting[waits, 1], waiting[waits, 2] = z, y, x
             waiting[waits, 3] = _box_mean(volume, z, y, x, half_box)
             waits += 1
-    moves = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
     done, count = 0, 0
     for t in range(thresholds.size):
         kept = 0
@@ -68,7 +67,7 @@ def _grow_airway(
                 kept += 1
         waits = kept
         while done < count:
-            for dz, dy, dx in moves:
+            for dz, dy, dx in FACE_STEPS:
                 z, y, x = order[done, 0] + dz, order[done, 1] + dy, order[done, 2] + dx
                 if z < 0 or y < 0 or x < 0 or z >= nz or y >= ny or x >= nx:
                     continue
@@ -119,8 +118,7 @@ def grow_airway(
     counts : ndarray of int64, shape (m,)
         How many of them were reached up to each threshold; -1 from where the limit stopped the growth.
     """
-    volume = volume.view()
-    volume.flags.writeable = False
+    volume = read_only(volume)
     counts = np.full(len(thresholds), -1, np.int64)
     seen = BitMask.empty(volume.shape).words
     order = np.empty((max(limit, len(seeds)), 3), np.int32)

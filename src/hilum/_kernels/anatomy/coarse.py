@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.bitmask.mask import BitMask
-from hilum._kernels.compile.kernel import kernel
+from hilum._kernels.bitmask.mask import FACE_STEPS, BitMask
+from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.components.labeling import sizes
 from hilum._kernels.threads import run_slabs
 
@@ -80,7 +80,6 @@ def _can_grow(labels: Any, allowed: Any, z: int, y: int, x: int) -> bool:
 @kernel()
 def _grow_labels(labels: Any, allowed: Any, front: Any, reached_in: Any, steps: int) -> None:
     nz, ny, nx = labels.shape
-    moves = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
     begin, end = 0, 0
     for z in range(nz):
         for y in range(ny):
@@ -96,7 +95,7 @@ def _grow_labels(labels: Any, allowed: Any, front: Any, reached_in: Any, steps: 
         for i in range(begin, last):
             k, j, h = front[i] // (ny * nx), front[i] // nx % ny, front[i] % nx
             label = labels[k, j, h]
-            for dz, dy, dx in moves:
+            for dz, dy, dx in FACE_STEPS:
                 z, y, x = k + dz, j + dy, h + dx
                 if z < 0 or y < 0 or x < 0 or z >= nz or y >= ny or x >= nx or not allowed[z, y, x]:
                     continue
@@ -111,7 +110,8 @@ def _grow_labels(labels: Any, allowed: Any, front: Any, reached_in: Any, steps: 
 
 
 @kernel()
-def _component_sums(first: Any, start: Any, stop: Any, component: Any, cells: Any, middle: float, sums: Any) -> None:
+def _component_sums(runs: Any, cells: Any, middle: float, sums: Any) -> None:
+    first, start, stop, component = runs
     ny = cells.shape[1]
     for row in range(first.size - 1):
         z, y = row // ny, row % ny
@@ -141,7 +141,7 @@ def component_means(runs: Runs, cells: NDArray[np.int16], middle: float) -> NDAr
         Center z, y, x; mean HU; share of cells with x below `middle`.
     """
     sums = np.zeros((runs.number, 5))
-    _component_sums(runs.first, runs.start, runs.stop, runs.component, np.ascontiguousarray(cells), middle, sums)
+    _component_sums(runs.arrays, np.ascontiguousarray(cells), middle, sums)
     out: NDArray[np.float64] = sums / sizes(runs)[:, None]
     return out
 
@@ -216,8 +216,7 @@ def cell_means(volume: NDArray[np.int16], factors: Shape, *, workers: int = 1) -
     """
     shape = tuple(-(-n // f) for n, f in zip(volume.shape, factors, strict=True))
     cells = np.empty(shape, np.int16)
-    volume = volume.view()
-    volume.flags.writeable = False
+    volume = read_only(volume)
 
     def work(start: int, stop: int) -> None:
         _cell_means(volume, factors, cells, np.empty(volume.shape[2], np.int32), start, stop)

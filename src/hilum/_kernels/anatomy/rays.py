@@ -1,4 +1,7 @@
-"""Rays in axial planes of cells: what lies between the lung and the ribs."""
+"""Rays in axial planes of the coarse grid, from the middle of a lung to the ribs.
+
+The solid cells between the last cell of lung and the first of bone on a ray are candidates for dense lung.
+"""
 
 from __future__ import annotations
 
@@ -13,45 +16,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RAYS = 288
-"""Directions in a plane."""
+"""Number of directions in a plane."""
 
 
 @kernel()
 def _cast(
-    labels: Any,
-    label: int,
-    solid: Any,
-    bone: Any,
-    centers: Any,
-    allowed: Any,
-    turn: Any,
-    size: Any,
-    gap: float,
-    out: Any,
-    start: int,
-    stop: int,
-) -> None:
+    labels: Any, label: int, solid: Any, bone: Any, centers: Any, allowed: Any, rays: Any, size: Any, gap: float,
+    out: Any, start: int, stop: int,
+) -> None:  # fmt: skip
     ny, nx = labels.shape[1:]
     step = 0.7 * min(size[0], size[1])
     margin = int(np.ceil(gap / step))
     for z in range(start, stop):
         if centers[z, 0] < 0:
             continue
-        for ray in range(turn.shape[0]):
+        for ray in range(rays.shape[0]):
             if not allowed[z, ray]:
                 continue
-            dy, dx = turn[ray, 0] * step / size[0], turn[ray, 1] * step / size[1]
+            dy, dx = rays[ray, 0] * step / size[0], rays[ray, 1] * step / size[1]
             lung, rib, n = -1, -1, 0
             while True:
                 y, x = int(centers[z, 0] + n * dy + 0.5), int(centers[z, 1] + n * dx + 0.5)
-                if (
-                    y < 0
-                    or x < 0
-                    or y >= ny
-                    or x >= nx
-                    or centers[z, 0] + n * dy < -0.5
-                    or centers[z, 1] + n * dx < -0.5
-                ):
+                outside = y < 0 or x < 0 or y >= ny or x >= nx
+                if outside or centers[z, 0] + n * dy < -0.5 or centers[z, 1] + n * dx < -0.5:
                     break
                 if labels[z, y, x] == label:
                     lung, rib = n, -1
@@ -70,7 +57,7 @@ def _cast(
 
 
 def directions() -> NDArray[np.float64]:
-    """The unit vectors (y, x) of the rays, shape (RAYS, 2)."""
+    """Unit vectors (y, x) of the rays, shape (RAYS, 2)."""
     angles = np.arange(RAYS) * (2 * np.pi / RAYS)
     return np.stack([np.sin(angles), np.cos(angles)], axis=1)
 
@@ -87,7 +74,7 @@ def between_lung_and_ribs(
     gap: float,
     workers: int = 1,
 ) -> NDArray[np.bool_]:
-    """Solid cells that rays from the middle of a lung cross after they have left it and before they meet a rib.
+    """Find the solid cells that rays from the middle of a lung cross between the lung and a rib.
 
     Parameters
     ----------
@@ -95,15 +82,15 @@ def between_lung_and_ribs(
     label : int
         Of the lung.
     solid, bone : ndarray of bool, shape (z, y, x)
-        A ray that crosses a cell that is neither solid nor lung before it meets bone counts for nothing.
+        A ray is ignored if it crosses a cell that is neither solid nor lung before it meets bone.
     centers : ndarray of float64, shape (z, 2)
-        Where the rays of each plane start, (y, x) in cells; negative for none.
+        Start of the rays of each plane, (y, x) in cells; negative for a plane without rays.
     allowed : ndarray of bool, shape (z, RAYS)
-        Which directions of each plane are looked into.
+        The directions to follow in each plane.
     size : tuple of float, (y, x), mm
         Of a cell.
     gap : float, mm
-        What is so near to the rib is left out.
+        Cells nearer to the rib are left out.
     workers : int
 
     Returns

@@ -1,1 +1,1 @@
-"""Sets of voxels, 64 to a word: morphology, edges, counts."""
+"""Bit masks, 64 voxels to a word: morphology, edges and statistics."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from hilum._kernels.bitmask.mask import BitMask
 from hilum._kernels.compile.definitions import Intrinsic
-from hilum._kernels.compile.kernel import kernel
+from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -116,8 +116,7 @@ def threshold(volume: NDArray[Any], low: float, high: float, *, workers: int = 1
     -------
     BitMask
     """
-    volume = np.ascontiguousarray(volume).view()
-    volume.flags.writeable = False  # so that one compiled kernel serves all callers
+    volume = read_only(np.ascontiguousarray(volume))
     mask = BitMask(np.empty((*volume.shape[:2], (volume.shape[2] + 63) // 64), np.uint64), volume.shape)
     cast = volume.dtype.type
     run_slabs(
@@ -251,8 +250,7 @@ def from_coordinates(coordinates: NDArray[np.int32], shape: Shape) -> BitMask:
 
 def labels_in(array: NDArray[np.uint8], *, workers: int = 1) -> tuple[int, ...]:
     """List the labels that occur in an array of shape (z, y, x), ascending and without 0."""
-    array = np.ascontiguousarray(array).view()
-    array.flags.writeable = False
+    array = read_only(np.ascontiguousarray(array))
     combined = np.zeros(array.shape[0], np.uint8)
     run_slabs(lambda a, b: _combine(array, combined, a, b), array.shape[0], workers=workers)
     bits = int(np.bitwise_or.reduce(combined))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.compile.kernel import kernel
+from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -54,15 +54,9 @@ def _kind(
 
 @kernel()
 def _count_faces(
-    volume: Any,
-    labels: Any,
-    steps: tuple[int, int],
-    depth: tuple[int, int, int],
-    air: tuple[Any, Any],
-    faces: Any,
-    first: int,
-    stop: int,
-) -> None:
+    volume: Any, labels: Any, steps: tuple[int, int], depth: tuple[int, int, int], air: tuple[Any, Any], faces: Any,
+    first: int, stop: int,
+) -> None:  # fmt: skip
     _, ny, nx = labels.shape
     for plane in range(first, stop):
         z = plane * steps[0]
@@ -116,8 +110,7 @@ def count_faces(
         outside; bright on both sides; without information because the mask or the gap ends within `depth` or another
         label lies outside (`THIN`); next to padding (`PADDED`).
     """
-    volume, labels = np.ascontiguousarray(volume).view(), np.ascontiguousarray(labels).view()
-    volume.flags.writeable = labels.flags.writeable = False  # so that one compiled kernel serves all callers
+    volume, labels = read_only(np.ascontiguousarray(volume)), read_only(np.ascontiguousarray(labels))
     planes = -(-labels.shape[0] // steps[0])
     faces = np.zeros((planes, 3, 6), np.int64)
     bounds = (np.int16(padding), np.int16(air))

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 Shape = tuple[int, int, int]
 Box = tuple[slice, slice, slice]
 
+FACE_STEPS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
+"""The steps (z, y, x) from a voxel to the six that share a face with it."""
+
 
 @dataclass(frozen=True, eq=False)
 class BitMask:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hilum._kernels.compile.kernel import kernel
+from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.threads import run_slabs
 
 if TYPE_CHECKING:
@@ -100,18 +100,9 @@ def _add_counts(row: Any, mask: Any, limits: Any, span: tuple[int, int], lung: A
 
 @kernel()
 def _measure_mask(
-    volume: Any,
-    labels: Any,
-    factors: Any,
-    step: int,
-    air: Any,
-    limits: Any,
-    blocks: Any,
-    totals: Any,
-    scratch: Any,
-    start: int,
-    stop: int,
-) -> None:
+    volume: Any, labels: Any, factors: Any, step: int, air: Any, limits: Any, blocks: Any, totals: Any, scratch: Any,
+    start: int, stop: int,
+) -> None:  # fmt: skip
     nz, ny, nx = volume.shape
     fz, fy, fx = factors
     hu, right, inside, missed = blocks
@@ -177,8 +168,7 @@ def measure_mask(
     blocks = (np.empty(shape, np.int16), *(np.empty(shape, np.float32) for _ in range(3)))
     totals = np.zeros((shape[0], 6 + len(limits)), np.int64)
     totals[:, 0], totals[:, 1] = 32767, -32768
-    volume, labels = np.ascontiguousarray(volume).view(), np.ascontiguousarray(labels).view()
-    volume.flags.writeable = labels.flags.writeable = False  # so that one compiled kernel serves all callers
+    volume, labels = read_only(np.ascontiguousarray(volume)), read_only(np.ascontiguousarray(labels))
     bounds = np.array(limits, np.int16)
 
     def work(start: int, stop: int) -> None:

@@ -72,17 +72,9 @@ def _step(flat: Any, element: Any, wide: Any, spare: Any, nw: Any, rows: Any, fl
 
 @kernel()
 def _planes(
-    words: Any,
-    out: Any,
-    elements: Any,
-    steps: Any,
-    wide: Any,
-    spare: Any,
-    bounds: Any,
-    tail: Any,
-    start: int,
+    words: Any, out: Any, elements: Any, steps: Any, wide: Any, spare: Any, bounds: Any, tail: Any, start: int,
     stop: int,
-) -> None:
+) -> None:  # fmt: skip
     """Apply all steps to the planes ``start:stop``.
 
     A step is (first row of its element in `elements`, one past the last, largest dy, whether to erode).

@@ -1,1 +1,1 @@
-"""Kernels as machine code: compiled by numba once, kept in files, loaded through llvmlite."""
+"""Kernels as machine code: compiled by numba once, cached in files, loaded through llvmlite."""

@@ -1,4 +1,4 @@
-"""numba as a compiler: a kernel and its argument types in, an object file out. Imported only where code is missing."""
+"""Compile a kernel with numba for some argument types into an object file. Imported only if no file is cached."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from hilum._kernels.compile.processor import SYMBOL, make_machine
 from hilum._kernels.compile.signatures import ALIGNED, C_ORDER, F_ORDER, NUMBERS, WRITABLE, Kind, is_array, slots
 
 numba: Any = typed_numba
-"""Its own types know fewer options and calls than it has."""
+"""Untyped, because numba's type stubs are incomplete."""
 
 SUPPLIED = frozenset({"memcpy", "memmove", "memset", "floor", "ceil", "sqrt", "fma", "fmod", "pread"})
 """Functions of the C library that a kernel's code may call."""
 
 _HEAD = object.__basicsize__
 _DATA, _SHAPE, _STRIDES = _HEAD, _HEAD + 16, _HEAD + 24
-"""Where an array's record holds its data, shape and strides: PyArrayObject_fields of numpy's C interface."""
+"""Offsets of data, shape and strides in an array: PyArrayObject_fields of numpy's C interface."""
 
 _NO_OWNERS = "define void @NRT_MemInfo_call_dtor(ptr %owner) { ret void }"
-"""What numba calls when nobody needs an array any more. Ours come with no owner for it to release."""
+"""Numba calls this to release an array. Arrays of kernels have no owner to release."""
 
 _TYPES = {
     "|b1": "i8", "|i1": "i8", "|u1": "i8", "<i2": "i16", "<u2": "i16", "<i4": "i32", "<u4": "i32", "<i8": "i64",
     "<u8": "i64", "<f4": "float", "<f8": "double",
 }  # fmt: skip
-"""LLVM's types of the numbers."""
+"""LLVM types of the numbers."""
 
 
-def compile_kernel(asked: Definition, kinds: tuple[Kind, ...]) -> tuple[bytes, str]:
+def compile_kernel(definition: Definition, kinds: tuple[Kind, ...]) -> tuple[bytes, str]:
     """Compile a kernel for one combination of argument types.
 
     Returns
@@ -48,32 +48,32 @@ def compile_kernel(asked: Definition, kinds: tuple[Kind, ...]) -> tuple[bytes, s
     Raises
     ------
     TypeError
-        If numba refuses it, or its code needs what only a process with numba has.
+        If numba cannot compile it, or its code needs numba at run time.
     """
     signature = tuple(_numba_type(kind) for kind in kinds)
-    dispatcher = _dispatcher(asked)
+    dispatcher = _dispatcher(definition)
     dispatcher.compile(signature)
     compiled = dispatcher.overloads[signature]
-    result = _result(asked, compiled.signature.return_type)
+    result = _result(definition, compiled.signature.return_type)
     module = llvm.parse_assembly(dispatcher.inspect_llvm(signature))
     function = module.get_function(compiled.fndesc.llvm_func_name)
     code, passed = _entry_point(function.name, kinds)
-    found = [str(part.type) for part in function.arguments]
-    if found != passed:  # the calling convention is numba's own, and could change
-        raise TypeError(f"numba {numba.__version__} takes {found} for kernel {asked.function.__name__}, not {passed}")
+    name, taken = definition.function.__name__, [str(part.type) for part in function.arguments]
+    if taken != passed:  # the calling convention is numba's own, and could change
+        raise TypeError(f"numba {numba.__version__} takes {taken} for kernel {name}, not {passed}")
     module.link_in(llvm.parse_assembly(code))
     for other in module.functions:
         if other.is_declaration and not other.name.startswith("llvm.") and other.name not in SUPPLIED:
             do = "hand its buffers in and raise nothing"
-            raise TypeError(f"kernel {asked.function.__name__} needs {other.name} of numba's runtime; {do}")
+            raise TypeError(f"kernel {name} needs {other.name} of numba's runtime; {do}")
     return make_machine().emit_object(module), result
 
 
 def _entry_point(native: str, kinds: tuple[Kind, ...]) -> tuple[str, list[str]]:
-    """LLVM code that reads the table and calls numba's function; and the types of the arguments it passes.
+    """Write LLVM code that reads the table and calls numba's function; return it and the types of the arguments.
 
-    numba takes a place for the result, a place for an error, then the arguments; an array is its owner, its parent,
-    its size, its item's size, its data, its shape and its strides.
+    numba's function takes a pointer to the result, a pointer to an error, then the arguments. An array is passed as its
+    owner, parent, size, item size, data, shape and strides.
     """
     lines: list[str] = []
     passed = ["ptr %result", "ptr %error"]
@@ -127,19 +127,19 @@ def _read_array(lines: list[str], k: int, kind: Kind) -> list[str]:
 
 
 @functools.cache
-def _dispatcher(asked: Definition) -> Any:
-    """Numba's own form of a kernel; so are the kernels and intrinsics among its globals, which numba has to see."""
-    scope = dict(asked.function.__globals__)
-    for name in asked.function.__code__.co_names:
+def _dispatcher(definition: Definition) -> Any:
+    """Make numba's dispatcher of a kernel; kernels and intrinsics among its globals become numba's objects, too."""
+    scope = dict(definition.function.__globals__)
+    for name in definition.function.__code__.co_names:
         value = scope.get(name)
         if isinstance(value, Definition):
             scope[name] = _dispatcher(value)
         elif isinstance(value, Intrinsic):
             scope[name] = intrinsic(value.function)
-    copy = types.FunctionType(asked.function.__code__, scope, asked.function.__name__)
-    copy.__module__ = asked.function.__module__
-    fastmath = set(asked.fastmath) if asked.fastmath else False
-    disabled, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, 0  # said of a person's own functions, to debug them
+    copy = types.FunctionType(definition.function.__code__, scope, definition.function.__name__)
+    copy.__module__ = definition.function.__module__
+    fastmath = set(definition.fastmath) if definition.fastmath else False
+    disabled, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, 0  # a user sets it to debug their own functions
     try:
         return numba.njit(copy, nogil=True, fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)
     finally:
@@ -159,10 +159,10 @@ def _numba_type(kind: Kind) -> Any:
     return numba.types.Tuple([_numba_type(part) for part in kind])
 
 
-def _result(asked: Definition, kind: Any) -> str:
+def _result(definition: Definition, kind: Any) -> str:
     if kind == numba.types.none:
         return ""
     for name in NUMBERS:
         if kind == numba.from_dtype(np.dtype(name)):
             return name
-    raise TypeError(f"kernel {asked.function.__name__} returns {kind}; return one number or nothing")
+    raise TypeError(f"kernel {definition.function.__name__} returns {kind}; return one number or nothing")

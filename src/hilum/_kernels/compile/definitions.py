@@ -1,4 +1,4 @@
-"""Kernels before they are compiled: a Python function of numba's subset, and the instructions it may use."""
+"""Definitions of kernels and intrinsics, as the compiler takes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Definition:
-    """A function to compile, with the fast-math flags that its code may rely on."""
+    """A function to compile, and the fast-math flags to compile it with."""
 
     def __init__(self, function: Callable[..., Any], *, fastmath: frozenset[str]) -> None:
         self.function = function
@@ -17,11 +17,11 @@ class Definition:
 
 
 class Intrinsic:
-    """One machine instruction, for use inside kernels: a function of the protocol of numba's ``intrinsic``."""
+    """Instructions for use inside kernels: a function as numba's ``intrinsic`` takes it."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
 
     def __call__(self, *_operands: Any) -> Any:
-        """Stand in for the instruction where a type checker looks."""
+        """Satisfy type checkers; kernels call the compiled instructions."""
         raise TypeError(f"{self.function.__name__} is an instruction of compiled kernels; call it from one")

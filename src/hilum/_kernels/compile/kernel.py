@@ -1,13 +1,13 @@
 """Compiled kernels that start without their compiler.
 
-A kernel is a Python function in numba's subset, marked with `kernel`. numba compiles it once for each combination of
-argument types on a machine; the machine code is kept in a file, and from then on a process loads that file through
-llvmlite in a millisecond and never imports numba, which alone takes half a second
+A kernel is a Python function in numba's subset, marked with `kernel`. numba compiles it once on a machine for each
+combination of argument types, and the machine code is cached in a file. Later processes load the file through llvmlite
+in a millisecond and do not import numba, which takes half a second
 (docs/decisions/0005-kernels-without-their-compiler.md).
 
-The machine code takes one table of 8-byte slots, a slot for a number and one for the address of an array, and reads
-the array's data, shape and strides from numpy's own record of it. A kernel releases the interpreter lock, returns
-nothing or one number, and allocates nothing: buffers are handed in.
+The machine code takes a table of 8-byte slots: a number, or the address of an array. It reads the data, shape and
+strides of the array from numpy's own structure. A kernel releases the interpreter lock, returns nothing or one number,
+and allocates nothing: callers pass buffers.
 """
 
 from __future__ import annotations
@@ -17,30 +17,33 @@ import functools
 import struct
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
 from hilum._kernels.compile.definitions import Definition
 from hilum._kernels.compile.signatures import ALIGNED, C_ORDER, F_ORDER, NUMBERS, WRITABLE, Kind, is_array, slots
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 Entry = tuple[Any, struct.Struct, Any]
-"""The machine code as a function of ctypes, the layout of its table, the ctypes type of its result (None for none)."""
+"""The machine code as a ctypes function, the layout of its table, and the ctypes type of its result or None."""
 
 
 _FLAGS = C_ORDER | F_ORDER | ALIGNED | WRITABLE
 
 _DONE = (0, -2)
-"""Statuses of a kernel that returned a number, or nothing."""
+"""Status of a kernel that returned a number, and of one that returned nothing."""
 
 _lock = threading.RLock()
 
 
 class Kernel(Definition):
-    """A function of numba's subset, and its machine code by argument types."""
+    """A function in numba's subset, and its machine code by argument types."""
 
     def __init__(self, function: Callable[..., Any], *, fastmath: frozenset[str]) -> None:
         super().__init__(function, fastmath=fastmath)
@@ -48,7 +51,7 @@ class Kernel(Definition):
         self._entries: dict[tuple[Kind, ...], Entry] = {}
 
     def __call__(self, *args: Any) -> Any:
-        """Run the machine code on these arguments; compiled first where this machine never has."""
+        """Run the machine code; load it, or compile it, at the first call with these argument types."""
         values: list[Any] = []
         kinds = _flatten(args, values)
         entry = self._entries.get(kinds)
@@ -59,9 +62,9 @@ class Kernel(Definition):
         if result is None:
             status, out = function(None, table.pack(*values)), None
         else:
-            place = result()
-            status = function(ctypes.byref(place), table.pack(*values))
-            out = place.value
+            returned = result()
+            status = function(ctypes.byref(returned), table.pack(*values))
+            out = returned.value
         if status not in _DONE:
             raise ArithmeticError(f"kernel {self.function.__name__} failed with status {status}")
         return out
@@ -87,7 +90,7 @@ def kernel(*, fastmath: frozenset[str] = frozenset()) -> Callable[[F], F]:
     Returns
     -------
     callable
-        Makes a `Kernel` of a function; to the type checker the function stays what it is.
+        Turns a function into a `Kernel`; to type checkers it stays the same function.
     """
 
     def mark(function: F) -> F:
@@ -96,8 +99,15 @@ def kernel(*, fastmath: frozenset[str] = frozenset()) -> Callable[[F], F]:
     return mark
 
 
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """View an array as read-only, so that one compiled kernel serves writable and read-only arrays."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 def _flatten(args: tuple[Any, ...], values: list[Any]) -> tuple[Kind, ...]:
-    """Append what fills the slots of the arguments to `values`; returns the arguments' kinds."""
+    """Append the slots of the arguments to `values`, and return the kinds of the arguments."""
     kinds: list[Kind] = []
     for arg in args:
         kind = type(arg)
@@ -123,7 +133,7 @@ def _flatten(args: tuple[Any, ...], values: list[Any]) -> tuple[Kind, ...]:
 
 
 def _as_compiled(kind: Kind) -> Kind:
-    """What the code depends on: an array of one row, or none, is in both orders, and takes the code of any in C's."""
+    """The kind to compile for. An array with at most one row is both C- and F-contiguous; compile it as C."""
     if isinstance(kind, str):
         return kind
     if is_array(kind):
@@ -133,15 +143,15 @@ def _as_compiled(kind: Kind) -> Kind:
 
 
 _PLAIN = {bool: "|b1", int: "<i8", float: "<f8"}
-"""How Python's own numbers are passed."""
+"""The types of Python's own numbers."""
 
 
-def _entry(asked: Kernel, kinds: tuple[Kind, ...]) -> Entry:
-    """Load the machine code for these kinds, from its file or fresh from the compiler."""
+def _entry(definition: Kernel, kinds: tuple[Kind, ...]) -> Entry:
+    """Load the machine code for these kinds from its file, or compile it."""
     # Late: machine_code imports llvmlite, which a process that runs no kernel does not need.
     from hilum._kernels.compile import machine_code
 
-    address, result = machine_code.load(asked, tuple(_as_compiled(kind) for kind in kinds))
+    address, result = machine_code.load(definition, tuple(_as_compiled(kind) for kind in kinds))
     layout = "".join(NUMBERS[kind][0] if isinstance(kind, str) else "P" for kind in slots(kinds))
     function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_char_p)(address)
     return function, struct.Struct(layout), NUMBERS[result][1] if result else None

@@ -1,9 +1,8 @@
-"""Machine code of kernels: kept in files, loaded through llvmlite.
+"""Machine code of kernels: cached in files, loaded through llvmlite.
 
-A file's name holds a digest of everything the code depends on: the kernel's bytecode and that of the kernels it
-calls, the constants both use, the argument types, the versions of the compiler, and the processor with its features.
-What is found under the name is therefore current; where files lie, and whose are loaded, `hilum._kernels.compile.cache`
-says.
+The name of a file contains a digest of everything the code depends on: the bytecode of the kernel and of the kernels it
+calls, the constants they use, the argument types, the versions of the compiler, and the processor with its features.
+So a file with the right name is current. `hilum._kernels.compile.cache` decides where files are, and which are trusted.
 """
 
 from __future__ import annotations
@@ -34,29 +33,29 @@ if TYPE_CHECKING:
 
 DECIDING = ("BOUNDSCHECK", "CPU_FEATURES", "CPU_NAME", "DEBUGINFO", "DISABLE_INTEL_SVML", "ENABLE_AVX",
             "EXTEND_VARIABLE_LIFETIMES", "LOOP_VECTORIZE", "OPT", "SLP_VECTORIZE")  # fmt: skip
-"""What of numba's environment variables, NUMBA_ before them, changes the code: such code is kept under another name."""
+"""Environment variables of numba, without NUMBA_, that change the code; their values are part of the file name."""
 
 _log = logging.getLogger("hilum")
 _libraries: list[Any] = []
-"""Owners of the machine code in use: it lives as long as they do."""
+"""Owners of the machine code in use, which lives as long as they do."""
 
 
-def load(asked: Definition, kinds: tuple[Kind, ...]) -> tuple[int, str]:
-    """Address of a kernel's machine code for these argument types, and the kind of its result ("" for none).
+def load(definition: Definition, kinds: tuple[Kind, ...]) -> tuple[int, str]:
+    """Load a kernel for these argument types; return its address and the kind of its result ("" for none).
 
     Raises
     ------
     TypeError
-        If the compiler refuses the kernel, or its code breaks the calling convention.
+        If numba cannot compile the kernel, or its code breaks the calling convention.
     """
-    name = _file_name(asked, kinds)
-    source = Path(asked.function.__code__.co_filename).parent
+    name = _file_name(definition, kinds)
+    source = Path(definition.function.__code__.co_filename).parent
     content = cache.read(name, source)
     if content is None:
         from hilum._kernels.compile import compiler
 
-        _tell()
-        code, result = compiler.compile_kernel(asked, kinds)
+        _announce()
+        code, result = compiler.compile_kernel(definition, kinds)
         content = result.encode() + b"\n" + code
         cache.write(name, source, content)
     head, _, code = content.partition(b"\n")
@@ -65,7 +64,7 @@ def load(asked: Definition, kinds: tuple[Kind, ...]) -> tuple[int, str]:
 
 @functools.cache
 def _engine() -> Any:
-    """What links machine code into this process, a library for each kernel: one engine each took four times as long."""
+    """The engine that links one library for each kernel into this process; one engine each takes four times as long."""
     return llvm.create_lljit_compiler(make_machine())
 
 
@@ -77,9 +76,9 @@ def _link(code: bytes) -> int:
     return address
 
 
-def _file_name(asked: Definition, kinds: tuple[Kind, ...]) -> str:
-    function = asked.function
-    parts = [_stamp(), repr(kinds), *_identity(asked, set())]
+def _file_name(definition: Definition, kinds: tuple[Kind, ...]) -> str:
+    function = definition.function
+    parts = [_stamp(), repr(kinds), *_identity(definition, set())]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
     return f"{function.__module__.rpartition('.')[2]}.{function.__name__}.{digest}.kernel"
 
@@ -92,20 +91,20 @@ def _stamp() -> str:
 
 
 def _numba_version() -> str:
-    """What tells numba's versions apart, without importing it: the digest of the file that holds its version."""
+    """Identify numba's version without importing it: the digest of the file that holds the version."""
     found = find_spec("numba")
     if found is None or found.origin is None:
         return "none"
     return hashlib.sha256(Path(found.origin).with_name("_version.py").read_bytes()).hexdigest()
 
 
-def _identity(asked: Definition | Intrinsic | types.FunctionType, seen: set[int]) -> Iterator[str]:
-    """Everything in the source that decides on the machine code."""
-    if id(asked) in seen:
+def _identity(definition: Definition | Intrinsic | types.FunctionType, seen: set[int]) -> Iterator[str]:
+    """Yield everything in the source that the machine code depends on."""
+    if id(definition) in seen:
         return
-    seen.add(id(asked))
-    yield repr(sorted(getattr(asked, "fastmath", ())))
-    function = asked if isinstance(asked, types.FunctionType) else asked.function
+    seen.add(id(definition))
+    yield repr(sorted(getattr(definition, "fastmath", ())))
+    function = definition if isinstance(definition, types.FunctionType) else definition.function
     yield from _bytecode(function.__code__)
     for name, value in _values(function):
         if isinstance(value, (Definition, Intrinsic, types.FunctionType)):
@@ -115,7 +114,7 @@ def _identity(asked: Definition | Intrinsic | types.FunctionType, seen: set[int]
 
 
 def _values(function: Any) -> Iterator[tuple[str, Any]]:
-    """What a function takes from its module, from the function that made it, and from its own defaults."""
+    """Yield the globals, closure variables and defaults that a function uses."""
     scope, code = function.__globals__, function.__code__
     yield from ((name, scope.get(name)) for name in _names(code))
     for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
@@ -125,7 +124,7 @@ def _values(function: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
-    """What a function, and those within it, may take from its module."""
+    """Yield the global names that a function and its inner functions use."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -142,8 +141,8 @@ def _bytecode(code: types.CodeType) -> Iterator[str]:
 
 
 @functools.cache
-def _tell() -> None:
-    """Say once in a process why it takes its time."""
+def _announce() -> None:
+    """Say once in a process why the start takes time."""
     _log.info("compiling kernels for this machine (once; later starts load them)")
     if sys.stderr is not None and sys.stderr.isatty():
         sys.stderr.write("hilum: compiling kernels for this machine (once; later starts load them)\n")

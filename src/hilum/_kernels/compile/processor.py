@@ -1,4 +1,4 @@
-"""The processor to generate code for: this machine's, as LLVM knows it."""
+"""The processor of this machine, as LLVM describes it, to generate code for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SYMBOL = "hilum_kernel"
 
 @functools.cache
 def target() -> Any:
-    """The machine to generate code for: this one. LLVM's just-in-time engine on x86 asks for static relocation."""
+    """The LLVM target and its options. LLVM's just-in-time engine needs static relocation on x86."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     found = llvm.Target.from_default_triple()
@@ -27,12 +27,12 @@ def processor() -> tuple[str, str]:
     """Name and features of this machine's processor."""
     try:
         features = llvm.get_host_cpu_features().flatten()
-    except RuntimeError:  # LLVM does not know them on every system
+    except RuntimeError:  # LLVM cannot detect them on every system
         features = ""
     return llvm.get_host_cpu_name(), features
 
 
 def make_machine() -> Any:
-    """Make a code generator; an engine takes over the one it is given."""
+    """Make a code generator; an engine takes ownership of the one that it gets."""
     found, options = target()
     return found.create_target_machine(**options)

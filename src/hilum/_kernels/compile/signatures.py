@@ -17,19 +17,19 @@ NUMBERS: dict[str, tuple[str, Any]] = {
     "<u4": ("q", ctypes.c_uint32), "<i8": ("q", ctypes.c_int64), "<u8": ("Q", ctypes.c_uint64),
     "<f4": ("d", ctypes.c_float), "<f8": ("d", ctypes.c_double),
 }  # fmt: skip
-"""How a number fills its slot, and its C type as a result. The machines numba runs on are all little-endian."""
+"""Struct code of a number in a slot, and its C type as a result. All machines that numba runs on are little-endian."""
 
 C_ORDER, F_ORDER, ALIGNED, WRITABLE = 0x1, 0x2, 0x100, 0x400
-"""The flags of an array, as numpy counts them, that the code of a kernel depends on."""
+"""The array flags of numpy that the code of a kernel depends on."""
 
 
 def is_array(kind: Kind) -> bool:
-    """Whether a kind that is no number's is an array's, and not a tuple's."""
+    """Whether a kind that is not a number is an array; otherwise it is a tuple."""
     return len(kind) > 1 and isinstance(kind[1], int)
 
 
 def slots(kinds: tuple[Kind, ...]) -> Iterator[Kind]:
-    """The kind of each slot of the table: a number's or an array's."""
+    """Yield the kind of each slot of the table: a number or an array."""
     for kind in kinds:
         if isinstance(kind, str) or is_array(kind):
             yield kind

@@ -1,1 +1,1 @@
-"""Connected components: labeled, selected, filled, separated."""
+"""Connected components: label, select, fill and separate them."""

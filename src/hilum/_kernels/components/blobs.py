@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.compile.kernel import kernel
+from hilum._kernels.bitmask.mask import FACE_STEPS
+from hilum._kernels.compile.kernel import kernel, read_only
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,21 +22,9 @@ _FIRST = 2
 
 
 @kernel()
-def _surface_sums(
-    first: Any,
-    start: Any,
-    stop: Any,
-    component: Any,
-    air: Any,
-    lung: Any,
-    nx: int,
-    spacing: Any,
-    corner: Any,
-    flat: bool,
-    sums: Any,
-) -> None:
+def _surface_sums(runs: Any, air: Any, lung: Any, nx: int, spacing: Any, corner: Any, flat: bool, sums: Any) -> None:
+    first, start, stop, component = runs
     nz, ny = lung.shape[:2]
-    moves = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
     volume = spacing[0] * spacing[1] * spacing[2]
     for row in range(first.size - 1):
         z, y = row // ny, row % ny
@@ -43,7 +32,7 @@ def _surface_sums(
             part, base = sums[component[run]], corner[component[run]]
             for x in range(start[run], stop[run]):
                 for move in range(2 if flat else 0, 6):
-                    dz, dy, dx = moves[move]
+                    dz, dy, dx = FACE_STEPS[move]
                     k, j, i = z + dz, y + dy, x + dx
                     if k < 0 or j < 0 or i < 0 or k >= nz or j >= ny or i >= nx:
                         continue
@@ -105,8 +94,7 @@ def surface_sums(
     """
     sums = np.zeros((runs.number, 15))
     corner = np.ascontiguousarray(boxes[:, :3])
-    parts = (runs.first, runs.start, runs.stop, runs.component)
-    _surface_sums(*parts, air.words, lung.words, runs.shape[2], np.array(spacing), corner, flat, sums)
+    _surface_sums(runs.arrays, air.words, lung.words, runs.shape[2], np.array(spacing), corner, flat, sums)
     return sums
 
 
@@ -245,6 +233,4 @@ def draw_balls(
     spacing : tuple of float, (z, y, x), mm
     limit : int, HU
     """
-    hu = hu.view()
-    hu.flags.writeable = False
-    _draw(mask.words, hu, np.ascontiguousarray(balls), np.array(spacing), limit)
+    _draw(mask.words, read_only(hu), np.ascontiguousarray(balls), np.array(spacing), limit)

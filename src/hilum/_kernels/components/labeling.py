@@ -45,6 +45,11 @@ class Runs(NamedTuple):
     component: NDArray[np.int32]
     number: int
 
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """The runs as an argument of kernels: first, start, stop, component."""
+        return self.first, self.start, self.stop, self.component
+
 
 @kernel()
 def _count_runs(words: Any, first: Any, begin: int, end: int) -> None:
@@ -59,7 +64,8 @@ def _count_runs(words: Any, first: Any, begin: int, end: int) -> None:
 
 
 @kernel()
-def _find_runs(words: Any, first: Any, start: Any, stop: Any, parent: Any, begin: int, end: int, nx: int) -> None:
+def _find_runs(words: Any, runs: Any, begin: int, end: int, nx: int) -> None:
+    first, start, stop, parent = runs
     for row in range(begin, end):
         run = first[row]
         if run == first[row + 1]:
@@ -93,8 +99,9 @@ def _root(parent: Any, run: int) -> int:
 
 
 @kernel()
-def _join_rows(first: Any, start: Any, stop: Any, parent: Any, row: int, other: int, gap: int) -> None:
+def _join_rows(runs: Any, row: int, other: int, gap: int) -> None:
     """Join the runs of two rows that overlap or, with gap 1, touch at a corner."""
+    first, start, stop, parent = runs
     a, a_end = first[row], first[row + 1]
     b, b_end = first[other], first[other + 1]
     while a < a_end and b < b_end:
@@ -111,11 +118,9 @@ def _join_rows(first: Any, start: Any, stop: Any, parent: Any, row: int, other: 
 
 
 @kernel()
-def _join_back(
-    first: Any, start: Any, stop: Any, parent: Any, ny: int, planes: Any, corners: bool, in_plane: bool
-) -> None:
+def _join_back(runs: Any, ny: int, planes: Any, corners: bool, in_plane: bool) -> None:
     """Join the rows of some planes with each other (`in_plane`), or with those of the plane before."""
-    gap = 1 if corners else 0
+    gap, first = 1 if corners else 0, runs[0]
     for z in planes:
         for y in range(ny):
             row = z * ny + y
@@ -123,14 +128,14 @@ def _join_back(
                 continue
             if in_plane:
                 if y > 0:
-                    _join_rows(first, start, stop, parent, row, row - 1, gap)
+                    _join_rows(runs, row, row - 1, gap)
                 continue
-            _join_rows(first, start, stop, parent, row, row - ny, gap)
+            _join_rows(runs, row, row - ny, gap)
             if corners:
                 if y > 0:
-                    _join_rows(first, start, stop, parent, row, row - ny - 1, gap)
+                    _join_rows(runs, row, row - ny - 1, gap)
                 if y < ny - 1:
-                    _join_rows(first, start, stop, parent, row, row - ny + 1, gap)
+                    _join_rows(runs, row, row - ny + 1, gap)
 
 
 @kernel()
@@ -152,7 +157,8 @@ def _sizes(start: Any, stop: Any, component: Any, sizes: Any) -> None:
 
 
 @kernel()
-def _boxes(first: Any, start: Any, stop: Any, component: Any, ny: int, boxes: Any) -> None:
+def _boxes(runs: Any, ny: int, boxes: Any) -> None:
+    first, start, stop, component = runs
     for row in range(first.size - 1):
         z, y = row // ny, row % ny
         for run in range(first[row], first[row + 1]):
@@ -163,7 +169,8 @@ def _boxes(first: Any, start: Any, stop: Any, component: Any, ny: int, boxes: An
 
 
 @kernel()
-def _touching_sides(first: Any, start: Any, stop: Any, component: Any, ny: int, nx: int, touching: Any) -> None:
+def _touching_sides(runs: Any, ny: int, nx: int, touching: Any) -> None:
+    first, start, stop, component = runs
     for plane in range(0, first.size - 1, ny):
         begin, end = first[plane], first[plane + ny]
         for run in range(begin, end):
@@ -176,7 +183,8 @@ def _touching_sides(first: Any, start: Any, stop: Any, component: Any, ny: int, 
 
 
 @kernel()
-def _sizes_by_plane(first: Any, start: Any, stop: Any, component: Any, ny: int, sizes: Any, planes: Any) -> None:
+def _sizes_by_plane(runs: Any, ny: int, sizes: Any, planes: Any) -> None:
+    first, start, stop, component = runs
     for plane in range((first.size - 1) // ny):
         for run in range(first[plane * ny], first[plane * ny + ny]):
             sizes[component[run]] += stop[run] - start[run]
@@ -206,17 +214,18 @@ def find_components(mask: BitMask, *, corners: bool, planes: bool = False, worke
     run_slabs(lambda a, b: _count_runs(rows, first, a * ny, b * ny), nz, workers=workers)
     np.cumsum(first, out=first)
     start, stop, parent, component = (np.empty(int(first[-1]), np.int32) for _ in range(4))
+    parts = first, start, stop, parent
     slab_starts: list[int] = []
 
     def slab(a: int, b: int) -> None:
-        _find_runs(rows, first, start, stop, parent, a * ny, b * ny, nx)
-        _join_back(first, start, stop, parent, ny, np.arange(a, b), corners, True)
+        _find_runs(rows, parts, a * ny, b * ny, nx)
+        _join_back(parts, ny, np.arange(a, b), corners, True)
         if not planes:
-            _join_back(first, start, stop, parent, ny, np.arange(a + 1, b), corners, False)
+            _join_back(parts, ny, np.arange(a + 1, b), corners, False)
             slab_starts.append(a)
 
     run_slabs(slab, nz, workers=workers)
-    _join_back(first, start, stop, parent, ny, np.array(sorted(slab_starts)[1:], np.int64), corners, False)
+    _join_back(parts, ny, np.array(sorted(slab_starts)[1:], np.int64), corners, False)
     return Runs(mask.shape, first, start, stop, component, int(_number(parent, component)))
 
 
@@ -230,7 +239,7 @@ def sizes(runs: Runs) -> NDArray[np.int64]:
 def sizes_by_plane(runs: Runs) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Number of voxels and plane of each component, shape (number,) each, for runs found with ``planes=True``."""
     out, planes = np.zeros(runs.number, np.int64), np.empty(runs.number, np.int32)
-    _sizes_by_plane(runs.first, runs.start, runs.stop, runs.component, runs.shape[1], out, planes)
+    _sizes_by_plane(runs.arrays, runs.shape[1], out, planes)
     return out, planes
 
 
@@ -238,12 +247,12 @@ def boxes(runs: Runs) -> NDArray[np.int32]:
     """Bounding box of each component, shape (number, 6): first z, y, x, and one past the last z, y, x."""
     out = np.zeros((runs.number, 6), np.int32)
     out[:, :3] = np.iinfo(np.int32).max
-    _boxes(runs.first, runs.start, runs.stop, runs.component, runs.shape[1], out)
+    _boxes(runs.arrays, runs.shape[1], out)
     return out
 
 
 def touching_sides(runs: Runs) -> NDArray[np.bool_]:
     """Which components touch one of the four sides of their plane, shape (number,)."""
     touching = np.zeros(runs.number, np.bool_)
-    _touching_sides(runs.first, runs.start, runs.stop, runs.component, runs.shape[1], runs.shape[2], touching)
+    _touching_sides(runs.arrays, runs.shape[1], runs.shape[2], touching)
     return touching

@@ -42,7 +42,8 @@ def _keep_largest(sizes: Any, planes: Any, keep: int, wanted: Any) -> None:
 
 
 @kernel()
-def _set_runs(first: Any, start: Any, stop: Any, component: Any, wanted: Any, words: Any, begin: int, end: int) -> None:
+def _set_runs(runs: Any, wanted: Any, words: Any, begin: int, end: int) -> None:
+    first, start, stop, component = runs
     ones = ~np.uint64(0)
     for row in range(begin, end):
         for run in range(first[row], first[row + 1]):
@@ -77,8 +78,7 @@ def select(runs: Runs, wanted: NDArray[np.bool_], *, workers: int = 1) -> BitMas
     nz, ny, _ = runs.shape
     mask = BitMask.empty(runs.shape)
     words = mask.words.reshape(nz * ny, -1)
-    parts = (runs.first, runs.start, runs.stop, runs.component)
-    run_slabs(lambda a, b: _set_runs(*parts, wanted, words, a * ny, b * ny), nz, workers=workers)
+    run_slabs(lambda a, b: _set_runs(runs.arrays, wanted, words, a * ny, b * ny), nz, workers=workers)
     return mask
 
 
@@ -121,7 +121,8 @@ def fill_planes(mask: BitMask, *, workers: int = 1) -> BitMask:
 
 
 @kernel()
-def _set_values(first: Any, start: Any, stop: Any, component: Any, values: Any, out: Any) -> None:
+def _set_values(runs: Any, values: Any, out: Any) -> None:
+    first, start, stop, component = runs
     for row in range(out.shape[0]):
         for run in range(first[row], first[row + 1]):
             out[row, start[run] : stop[run]] = values[component[run]]
@@ -130,5 +131,5 @@ def _set_values(first: Any, start: Any, stop: Any, component: Any, values: Any, 
 def value_image(runs: Runs, values: NDArray[Value]) -> NDArray[Value]:
     """Write the value of each component to its voxels; shape (z, y, x), 0 elsewhere."""
     out = np.zeros((runs.first.size - 1, runs.shape[2]), values.dtype)
-    _set_values(runs.first, runs.start, runs.stop, runs.component, values, out)
+    _set_values(runs.arrays, values, out)
     return out.reshape(runs.shape)

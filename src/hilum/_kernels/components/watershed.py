@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hilum._kernels.bitmask.mask import FACE_STEPS
 from hilum._kernels.compile.kernel import kernel
 
 if TYPE_CHECKING:
@@ -32,13 +33,12 @@ def _flood(high: Any, labels: Any, flat: Any, first: Any, last: Any, after: Any)
     Each height has a queue of flat indices, a linked list: its first and last, and what comes `after` each.
     """
     nz, ny, nx = labels.shape
-    moves = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
     for z in range(nz):
         for y in range(ny):
             for x in range(nx):
                 if labels[z, y, x] != 0 and labels[z, y, x] != 255:
                     edge = False
-                    for dz, dy, dx in moves:
+                    for dz, dy, dx in FACE_STEPS:
                         k, j, i = z + dz, y + dy, x + dx
                         if 0 <= k < nz and 0 <= j < ny and 0 <= i < nx and labels[k, j, i] == 0:
                             edge = True
@@ -53,7 +53,7 @@ def _flood(high: Any, labels: Any, flat: Any, first: Any, last: Any, after: Any)
             continue
         first[level] = after[index]
         z, y, x = index // (ny * nx), index // nx % ny, index % nx
-        for dz, dy, dx in moves:
+        for dz, dy, dx in FACE_STEPS:
             k, j, i = z + dz, y + dy, x + dx
             if 0 <= k < nz and 0 <= j < ny and 0 <= i < nx and labels[k, j, i] == 0:
                 other = (k * ny + j) * nx + i

@@ -1,4 +1,4 @@
-"""Every voxel through a table."""
+"""Replace values by entries of a table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def look_up(values: NDArray[Any], table: NDArray[Any], low: int, *, workers: int
         ``table[values - low]``, of the table's type.
     """
     out = np.empty(values.shape, table.dtype)
-    native = values.dtype.newbyteorder("=")  # numba reads every array as of the machine's own byte order
+    native = values.dtype.newbyteorder("=")  # numba assumes the byte order of the machine
 
     def work(start: int, stop: int) -> None:
         for z in range(start, stop):

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.compile.kernel import kernel
+from hilum._kernels.patches.positions import find_spans, locate_across, locate_along, value_range, write_row
 from hilum._kernels.resample.recursive_filter import (
     GAIN,
     LANES,
@@ -32,7 +32,7 @@ from hilum._kernels.resample.recursive_filter import (
     filter_rows,
 )
 from hilum._kernels.resample.weighted_sums import weighted_sums
-from hilum._kernels.simd.registers import advance, broadcast, flat_array, load, multiply_add, store
+from hilum._kernels.simd.registers import advance, broadcast, load, multiply_add, store, vector_intrinsic
 from hilum._kernels.simd.transpose import transpose
 
 MARGIN = 6
@@ -69,53 +69,19 @@ def _weights(w: Any, at: Any, count: Any) -> None:
 
 
 @kernel()
-def _places(plane: Any, j: Any, row_stride: Any, at: Any, w: Any) -> None:
+def _locate(plane: Any, j: Any, row_stride: Any, starts: Any, w: Any) -> None:
     """Compute the index of the first coefficient and a column of weights for each position of row `j` of the patch.
 
     A column holds the four weights along each of both axes, and then their sixteen products.
     """
-    (bj, bk, b0, cj, ck, c0), _, wide = plane
-    for k in range(_U(wide)):
-        b = bj * j + (bk * np.float64(k) + b0)
-        c = cj * j + (ck * np.float64(k) + c0)
-        ib, ic = np.floor(b), np.floor(c)
-        at[k] = (np.int64(ib) - 1) * row_stride + (np.int64(ic) - 1) * LANES
-        w[_U(0), k], w[_U(4), k] = np.float32(b - ib), np.float32(c - ic)
+    wide = plane[2]
+    locate_across(plane, j, 1, row_stride, starts, w[_U(0)], w[_U(4)])
     _weights(w, _U(0), _U(wide))
     _weights(w, _U(4), _U(wide))
     for m in range(_U(4)):
         for n in range(_U(4)):
             for k in range(_U(wide)):
                 w[_PRODUCTS + m * _U(4) + n, k] = w[m, k] * w[_U(4) + n, k]
-
-
-@kernel()
-def find_spans(plane: Any, counts: Any, before: Any, after: Any, least: Any, spans: Any) -> None:
-    """Find the coefficients that a rotated square needs of each row of the plane: first, and one past the last.
-
-    A position needs `before` voxels before the one it lies in and `after` from that one on. Rows that are needed at all
-    get at least `least` coefficients, as far as the box has them, because shorter rows are processed without vectors.
-    """
-    (bj, bk, b0, cj, ck, c0), high, wide = plane
-    rows, columns = counts[1], counts[2]
-    for b in range(rows):
-        spans[b, 2], spans[b, 3] = columns, 0
-    for n in range(2 * (high + wide)):  # the edges of the square
-        if n < 2 * wide:
-            j, k = (n % 2) * (high - 1), n // 2
-        else:
-            j, k = (n - 2 * wide) // 2, (n % 2) * (wide - 1)
-        b, c = int(np.floor(bj * j + (bk * k + b0))), int(np.floor(cj * j + (ck * k + c0)))
-        row = min(max(b, 0), rows - 1)
-        spans[row, 2], spans[row, 3] = min(spans[row, 2], c - before), max(spans[row, 3], c + after)
-    for b in range(rows):
-        first, last = columns, 0
-        for row in range(max(b - after + 1, 0), min(b + before + 1, rows)):
-            first, last = min(first, spans[row, 2]), max(last, spans[row, 3])
-        if first < last:
-            last = max(min(last, columns), min(max(first, 0) + least, columns))
-            first = max(min(first, last - least), 0)
-        spans[b, 0], spans[b, 1] = first, last
 
 
 @kernel()
@@ -149,12 +115,8 @@ def _planes(
     """Do step 1, and step 2 except for the backward filter across rows."""
     sa, sb, sc = _U(strides[0]), _U(strides[1]), _U(strides[2])
     na, nb, nc = _U(counts[0]), _U(counts[1]), _U(counts[2])
-    origin, spacing, count = axis
     first, weights = taps
-    for j in range(_LANES):
-        at = origin + spacing * min(np.float64(j), np.float64(count - 1))
-        first[j] = np.int64(np.floor(at)) - 1
-        weights[_U(0), j] = np.float32(at - np.floor(at))
+    locate_along(axis, 1, first, weights[_U(0)])
     _weights(weights, _U(0), _LANES)
     for b in range(_U(0), nb):
         start, stop = _U(spans[b, 0]), _U(spans[b, 1])
@@ -195,77 +157,34 @@ def _filter_back_across(work: Any, counts: Any, spans: Any, last: Any, first: An
             work[row + i] *= START
 
 
-def _sum_sixteen_code(
-    _context: Any, c: Any, at: Any, row_stride: Any, w: Any, weight_stride: Any, k: Any, ends: Any, out: Any, to: Any
-) -> Any:
-    from numba import types
+def _emit_sum_sixteen(
+    builder: Any, coefficients: Any, at: Any, row_stride: Any, weights: Any, weight_stride: Any, k: Any, ends: Any,
+    target: Any, to: Any,
+) -> None:  # fmt: skip
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        coefficients, weights, target = (
-            flat_array(context, builder, signature.args[n], arguments[n]) for n in (0, 3, 7)
-        )
-        _, at, row_stride, _, weight_stride, k, ends, _, to = arguments
+    def weight(row: int) -> Any:
+        return builder.load(builder.gep(weights.data, [advance(builder, k, weight_stride, row)]))
 
-        def weight(row: int) -> Any:
-            return builder.load(builder.gep(weights.data, [advance(builder, k, weight_stride, row)]))
-
-        factor, offset, low, high, less = (broadcast(builder, builder.extract_value(ends, n), VECTOR) for n in range(5))
-        numbers = [[broadcast(builder, weight(int(_PRODUCTS) + 4 * m + n), VECTOR) for n in range(4)] for m in range(4)]
-        rows = [advance(builder, at, row_stride, n) for n in range(4)]
-        lanes, totals = range(0, LANES, VECTOR), list[Any]()
-        for row, four in zip(rows, numbers, strict=True):
-            for n, number in enumerate(four):
-                columns = [
-                    load(builder, coefficients, builder.add(row, row.type(n * LANES + k)), VECTOR) for k in lanes
-                ]
-                totals = [
-                    multiply_add(builder, number, column, total)
-                    for column, total in zip(columns, totals, strict=True)
-                ] if totals else [builder.fmul(number, column) for column in columns]  # fmt: skip
-        for lane, total in zip(lanes, totals, strict=True):
-            value = builder.fsub(builder.fmul(total, factor, flags=["contract"]), offset, flags=["contract"])
-            value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
-            value = builder.select(builder.fcmp_ordered(">", value, high), high, value)
-            store(builder, target, builder.add(to, to.type(lane)), builder.fsub(value, less))
-        return context.get_dummy_value()
-
-    return types.void(c, at, row_stride, w, weight_stride, k, ends, out, to), code
+    factor, offset, low, high, less = (broadcast(builder, end, VECTOR) for end in ends)
+    numbers = [[broadcast(builder, weight(int(_PRODUCTS) + 4 * m + n), VECTOR) for n in range(4)] for m in range(4)]
+    rows = [advance(builder, at, row_stride, n) for n in range(4)]
+    lanes, totals = range(0, LANES, VECTOR), list[Any]()
+    for row, four in zip(rows, numbers, strict=True):
+        for n, number in enumerate(four):
+            columns = [load(builder, coefficients, builder.add(row, row.type(n * LANES + k)), VECTOR) for k in lanes]
+            totals = [
+                multiply_add(builder, number, column, total)
+                for column, total in zip(columns, totals, strict=True)
+            ] if totals else [builder.fmul(number, column) for column in columns]  # fmt: skip
+    for lane, total in zip(lanes, totals, strict=True):
+        value = builder.fsub(builder.fmul(total, factor, flags=["contract"]), offset, flags=["contract"])
+        value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
+        value = builder.select(builder.fcmp_ordered(">", value, high), high, value)
+        store(builder, target, builder.add(to, to.type(lane)), builder.fsub(value, less))
 
 
-_sum_sixteen = Intrinsic(_sum_sixteen_code)
+_sum_sixteen = vector_intrinsic(_emit_sum_sixteen)
 """Sum four by four rows of coefficients to a row of lanes, scale it and clip it."""
-
-
-@kernel()
-def value_range(finish: Any) -> Any:
-    """Factor, offset, lowest and highest value, and the mean to subtract last."""
-    mode, lower, width, mean = finish
-    if mode == 1:
-        factor, low, high = 1 / width, np.float32(0), np.float32(1)
-    else:
-        factor, low, high = 1.0, np.float32(-np.inf), np.float32(np.inf)
-    return np.float32(factor), np.float32(lower * factor), low, high, np.float32(mean)
-
-
-@kernel()
-def round_row(row: Any, size: Any, mode: Any) -> None:
-    """Round a row half away from zero to the range of int16, in the mode that asks for it."""
-    if mode == 2:
-        for i in range(size):
-            v = row[i]
-            v += np.float32(0.5) if v > np.float32(0) else np.float32(-0.5)
-            row[i] = min(max(v, np.float32(-32768)), np.float32(32767))
-
-
-@kernel()
-def write_row(row: Any, wide: Any, lanes: Any, out: Any, to: Any, along: Any, across: Any) -> None:
-    """Write a row of the plane, `LANES` values for each of its positions, into the patch; one of two strides is 1."""
-    if across == _U(1):
-        transpose(row, _U(0), _LANES, out, to, along, wide, lanes)
-        return
-    for k in range(_U(0), wide):
-        for i in range(lanes):
-            out[to + k * across + i] = row[k * _LANES + i]
 
 
 @kernel(fastmath=_FAST)
@@ -292,10 +211,9 @@ def rotate_cubic(
         first = max(int(np.floor(bj * np.float64(j) + b0 + min(bk * (np.float64(wide) - 1), 0.0))) - 2, 0)
         _filter_back_across(coefficients, counts, spans, last, first)
         last = min(last, first)
-        _places(plane, np.float64(j), np.int64(row_stride), starts, weights)
+        _locate(plane, np.float64(j), np.int64(row_stride), starts, weights)
         for k in range(_U(0), wide):
             _sum_sixteen(
                 coefficients, _U(starts[k]), row_stride, weights, _U(weights.shape[1]), k, ends, row, k * _LANES
             )
-        round_row(row, wide * _LANES, finish[0])
-        write_row(row, wide, lanes, out, _U(to) + j * ob, oa, oc)
+        write_row(row, wide, lanes, finish[0], out, _U(to) + j * ob, oa, oc)

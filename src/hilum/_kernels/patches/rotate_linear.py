@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hilum._kernels.compile.kernel import kernel
-from hilum._kernels.patches.rotate import find_spans, round_row, value_range, write_row
+from hilum._kernels.patches.positions import find_spans, locate_across, locate_along, value_range, write_row
 from hilum._kernels.resample.recursive_filter import LANES
 from hilum._kernels.resample.weighted_sums import weighted_sums
 from hilum._kernels.simd.transpose import BLOCK, transpose
@@ -31,12 +31,9 @@ def _planes(
     """Interpolate along the axis."""
     sa, sb, sc = _U(strides[0]), _U(strides[1]), _U(strides[2])
     na, nb, nc = _U(counts[0]), _U(counts[1]), _U(counts[2])
-    place, step, count = axis
     first, weights = taps
+    locate_along(axis, 0, first, weights[1])
     for j in range(LANES):
-        at = place + step * min(j, count - 1)
-        first[j] = np.int64(np.floor(at))
-        weights[1, j] = np.float32(at - np.floor(at))
         weights[0, j] = np.float32(1) - weights[1, j]
     for b in range(_U(0), nb):
         start, stop = _U(spans[b, 0]), _U(spans[b, 1])
@@ -53,18 +50,6 @@ def _planes(
             even = (wide + _U(15)) // _U(16) * _U(16)  # rows begin with a cache line
             transpose(src, at, sc, tile, _U(0), even, wide, na)
             weighted_sums(tile, _U(0), even, first, weights, (0, 1), values, to, _LANES, _LANES, wide, ahead)
-
-
-@kernel()
-def _places(plane: Any, j: Any, row_stride: Any, at: Any, w: Any) -> None:
-    """Find the first of the four voxels of each position of row `j` of the patch, and where between them it lies."""
-    (bj, bk, b0, cj, ck, c0), _, wide = plane
-    for k in range(_U(wide)):
-        b = bj * j + (bk * np.float64(k) + b0)
-        c = cj * j + (ck * np.float64(k) + c0)
-        ib, ic = np.floor(b), np.floor(c)
-        at[k] = np.int64(ib) * row_stride + np.int64(ic) * LANES
-        w[_U(0), k], w[_U(1), k] = np.float32(b - ib), np.float32(c - ic)
 
 
 @kernel(fastmath=_FAST)
@@ -93,8 +78,7 @@ def rotate_linear(
     oa, ob, oc = _U(out_strides[0]), _U(out_strides[1]), _U(out_strides[2])
     row_stride, ends = _U(counts[2]) * _LANES, value_range(finish)
     for j in range(_U(0), high):
-        _places(plane, np.float64(j), np.int64(row_stride), starts, weights)
+        locate_across(plane, np.float64(j), 0, np.int64(row_stride), starts, weights[_U(0)], weights[_U(1)])
         for k in range(_U(0), wide):
             _sum_four(values, _U(starts[k]), row_stride, weights, k, ends, row, k * _LANES)
-        round_row(row, wide * _LANES, finish[0])
-        write_row(row, wide, _U(axis[2]), out, _U(to) + j * ob, oa, oc)
+        write_row(row, wide, _U(axis[2]), finish[0], out, _U(to) + j * ob, oa, oc)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.compile.kernel import kernel
-from hilum._kernels.simd.registers import broadcast, flat_array, load, multiply_add, store
+from hilum._kernels.simd.registers import constant, load, multiply_add, repeat, store, variables, vector_intrinsic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,126 +35,87 @@ _WIDTH, _VECTOR = np.uint64(WIDTH), np.uint64(VECTOR)
 
 
 def _of_width(width: int) -> Callable[..., Any]:
-    def block(_context: Any, src: Any, at: Any, src_stride: Any, dst: Any, to: Any, dst_stride: Any, count: Any) -> Any:
-        from llvmlite import ir
-        from numba import types
-        from numba.core import cgutils as typed
+    def block(
+        builder: Any, source: Any, at: Any, src_stride: Any, target: Any, to: Any, dst_stride: Any, count: Any
+    ) -> None:
+        number = at.type
+        pole, start = (constant(builder, value, VECTOR) for value in (POLE, START))
+        states = variables(builder, pole.type, width // VECTOR)
 
-        cgutils: Any = typed  # its functions have no types
+        def row(read: Any, begin: Any, target_row: Any, *, first: bool) -> None:
+            for k, state in enumerate(states):
+                values = load(builder, read, builder.add(begin, number(k * VECTOR)), VECTOR)
+                before = builder.load(state)
+                filtered = builder.fmul(start, values) if first else multiply_add(builder, pole, before, values)
+                builder.store(filtered, state)
+                store(builder, target, builder.add(target_row, number(k * VECTOR)), filtered)
 
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            source, target = (flat_array(context, builder, signature.args[k], arguments[k]) for k in (0, 3))
-            _, at, src_stride, _, to, dst_stride, count = arguments
-            number, single = at.type, ir.FloatType()
-            pole, start = (broadcast(builder, ir.Constant(single, float(value)), VECTOR) for value in (POLE, START))
-            states = [cgutils.alloca_once(builder, pole.type) for _ in range(width // VECTOR)]
-
-            def row(read: Any, begin: Any, target_row: Any, *, first: bool) -> None:
-                for k, state in enumerate(states):
-                    values = load(builder, read, builder.add(begin, number(k * VECTOR)), VECTOR)
-                    before = builder.load(state)
-                    filtered = builder.fmul(start, values) if first else multiply_add(builder, pole, before, values)
-                    builder.store(filtered, state)
-                    store(builder, target, builder.add(target_row, number(k * VECTOR)), filtered)
-
-            last = builder.sub(count, number(1))
-            row(source, at, to, first=True)
-            with cgutils.for_range(builder, last) as loop:
-                k = builder.add(loop.index, number(1))
-                row(
-                    source,
-                    builder.add(at, builder.mul(k, src_stride)),
-                    builder.add(to, builder.mul(k, dst_stride)),
-                    first=False,
-                )
-            end = builder.add(to, builder.mul(last, dst_stride))
-            row(target, end, end, first=True)
-            with cgutils.for_range(builder, last) as loop:
-                element = builder.sub(end, builder.mul(builder.add(loop.index, number(1)), dst_stride))
-                row(target, element, element, first=False)
-            return context.get_dummy_value()
-
-        return types.void(src, at, src_stride, dst, to, dst_stride, count), code
+        last = builder.sub(count, number(1))
+        row(source, at, to, first=True)
+        with repeat(builder, last) as loop:
+            k = builder.add(loop.index, number(1))
+            begin = builder.add(at, builder.mul(k, src_stride))
+            row(source, begin, builder.add(to, builder.mul(k, dst_stride)), first=False)
+        end = builder.add(to, builder.mul(last, dst_stride))
+        row(target, end, end, first=True)
+        with repeat(builder, last) as loop:
+            element = builder.sub(end, builder.mul(builder.add(loop.index, number(1)), dst_stride))
+            row(target, element, element, first=False)
 
     return block
 
 
-filter_block = Intrinsic(_of_width(WIDTH))
+filter_block = vector_intrinsic(_of_width(WIDTH))
 """``filter_block(src, at, src_stride, dst, to, dst_stride, count)``: `filter_rows` of `WIDTH` columns."""
 
-filter_wide_block = Intrinsic(_of_width(WIDTH + VECTOR))
+filter_wide_block = vector_intrinsic(_of_width(WIDTH + VECTOR))
 """The same with one vector of columns more."""
 
 
-def _forward(_context: Any, rows: Any, at: Any, count: Any) -> Any:
-    from llvmlite import ir
-    from numba import types
-    from numba.core import cgutils as typed
-
-    cgutils: Any = typed  # its functions have no types
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        work = flat_array(context, builder, signature.args[0], arguments[0])
-        _, at, count = arguments
-        pole, start = (broadcast(builder, ir.Constant(ir.FloatType(), float(value)), VECTOR) for value in (POLE, START))
-        states = [cgutils.alloca_once(builder, pole.type) for _ in range(LANES // VECTOR)]
-        elements = [builder.add(at, at.type(k * VECTOR)) for k in range(len(states))]
-        for state, element in zip(states, elements, strict=True):
-            filtered = builder.fmul(start, load(builder, work, element, VECTOR))
+def _forward(builder: Any, work: Any, at: Any, count: Any) -> None:
+    pole, start = (constant(builder, value, VECTOR) for value in (POLE, START))
+    states = variables(builder, pole.type, LANES // VECTOR)
+    elements = [builder.add(at, at.type(k * VECTOR)) for k in range(len(states))]
+    for state, element in zip(states, elements, strict=True):
+        filtered = builder.fmul(start, load(builder, work, element, VECTOR))
+        builder.store(filtered, state)
+        store(builder, work, element, filtered)
+    with repeat(builder, builder.sub(count, at.type(1))) as loop:
+        offset = builder.mul(builder.add(loop.index, at.type(1)), at.type(LANES))
+        for state, first in zip(states, elements, strict=True):
+            element = builder.add(first, offset)
+            filtered = multiply_add(builder, pole, builder.load(state), load(builder, work, element, VECTOR))
             builder.store(filtered, state)
             store(builder, work, element, filtered)
-        with cgutils.for_range(builder, builder.sub(count, at.type(1))) as loop:
-            offset = builder.mul(builder.add(loop.index, at.type(1)), at.type(LANES))
-            for state, first in zip(states, elements, strict=True):
-                element = builder.add(first, offset)
-                filtered = multiply_add(builder, pole, builder.load(state), load(builder, work, element, VECTOR))
-                builder.store(filtered, state)
-                store(builder, work, element, filtered)
-        return context.get_dummy_value()
-
-    return types.void(rows, at, count), code
 
 
-filter_forward = Intrinsic(_forward)
+filter_forward = vector_intrinsic(_forward)
 """``filter_forward(rows, at, count)``: filter `count` rows of `LANES` numbers forward, in place."""
 
 
-def _backward(_context: Any, rows: Any, at: Any, count: Any, other: Any, states: Any) -> Any:
-    from llvmlite import ir
-    from numba import types
-    from numba.core import cgutils as typed
-
-    cgutils: Any = typed  # its functions have no types
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        work, saved = (flat_array(context, builder, signature.args[k], arguments[k]) for k in (0, 4))
-        _, at, count, other, _ = arguments
-        pole, start = (broadcast(builder, ir.Constant(ir.FloatType(), float(value)), VECTOR) for value in (POLE, START))
-        states = [cgutils.alloca_once(builder, pole.type) for _ in range(LANES // VECTOR)]
-        lanes = [at.type(k * VECTOR) for k in range(len(states))]
+def _backward(builder: Any, work: Any, at: Any, count: Any, other: Any, saved: Any) -> None:
+    pole, start = (constant(builder, value, VECTOR) for value in (POLE, START))
+    states = variables(builder, pole.type, LANES // VECTOR)
+    lanes = [at.type(k * VECTOR) for k in range(len(states))]
+    for state, lane in zip(states, lanes, strict=True):
+        builder.store(load(builder, saved, lane, VECTOR), state)
+    with repeat(builder, count) as loop:
+        row = builder.sub(at, builder.mul(loop.index, at.type(LANES)))
         for state, lane in zip(states, lanes, strict=True):
-            builder.store(load(builder, saved, lane, VECTOR), state)
-        with cgutils.for_range(builder, count) as loop:
-            row = builder.sub(at, builder.mul(loop.index, at.type(LANES)))
-            for state, lane in zip(states, lanes, strict=True):
-                element = builder.add(row, lane)
-                filtered = multiply_add(builder, pole, builder.load(state), load(builder, work, element, VECTOR))
-                builder.store(filtered, state)
-                if alone:
-                    filtered = builder.fmul(start, filtered)
-                else:
-                    across = load(builder, work, builder.add(element, other), VECTOR)
-                    filtered = multiply_add(builder, pole, across, filtered)
-                store(builder, work, element, filtered)
-        for state, lane in zip(states, lanes, strict=True):
-            store(builder, saved, lane, builder.load(state))
-        return context.get_dummy_value()
-
-    alone = isinstance(other, types.NoneType)
-    return types.void(rows, at, count, other, states), code
+            element = builder.add(row, lane)
+            filtered = multiply_add(builder, pole, builder.load(state), load(builder, work, element, VECTOR))
+            builder.store(filtered, state)
+            if other is None:
+                filtered = builder.fmul(start, filtered)
+            else:
+                across = load(builder, work, builder.add(element, other), VECTOR)
+                filtered = multiply_add(builder, pole, across, filtered)
+            store(builder, work, element, filtered)
+    for state, lane in zip(states, lanes, strict=True):
+        store(builder, saved, lane, builder.load(state))
 
 
-filter_backward = Intrinsic(_backward)
+filter_backward = vector_intrinsic(_backward)
 """``filter_backward(rows, at, count, other, states)``: filter `count` rows of `LANES` numbers in place, in two
 directions: backward along the rows, from the row at `at` on, and forward across them.
 

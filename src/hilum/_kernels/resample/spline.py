@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hilum._kernels.compile.kernel import read_only
 from hilum._kernels.resample.spline_blocks import PAD, TAPS, WIDTH
 from hilum._kernels.resample.spline_lines import copy_voxels, interpolate_planes, interpolate_stack, round_values
 from hilum._kernels.simd.prefetch import empty_aligned
@@ -125,8 +126,7 @@ def interpolate(
     """
     shape = tuple(n if taps is None else len(taps.first) for n, taps in zip(array.shape, (z, y, x), strict=True))
     out = np.empty(shape, array.dtype)
-    source = array.view()
-    source.flags.writeable = False  # so that one compiled kernel serves writable arrays and volumes
+    source = read_only(array)
     level = _middle(source)
     bounds = np.iinfo(array.dtype) if array.dtype.kind in "iu" else None
     finish = (level, float(bounds.min), float(bounds.max), 0.5) if bounds else (level, -np.inf, np.inf, 0.0)
@@ -171,8 +171,7 @@ def nearest(
     -------
     ndarray, shape (len(z), len(y), len(x))
     """
-    source = np.ascontiguousarray(array).view()
-    source.flags.writeable = False
+    source = read_only(np.ascontiguousarray(array))
     out = np.empty((len(z), len(y), len(x)), array.dtype)
     run_slabs(lambda a, b: copy_voxels(source, out, a, b, z, y, x), len(out), workers=workers)
     return out

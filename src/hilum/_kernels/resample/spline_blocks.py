@@ -12,18 +12,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.simd.prefetch import LINE, emit_prefetch
 from hilum._kernels.simd.registers import (
     broadcast,
     element_pointer,
-    flat_array,
     load,
     multiply_add,
+    repeat,
     round_to_integer,
     store,
+    variables,
+    vector_intrinsic,
     widest,
-)
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from hilum._kernels.simd.registers import FlatArray
@@ -56,62 +57,51 @@ def _prefetch_next_block(builder: Any, array: FlatArray, at: Any, lanes: list[in
     per_line = min(LINE // array.size, WIDTH)
     for last in range(per_line - 1, WIDTH, per_line):
         if last in range(lanes[0], lanes[-1] + VECTOR):
-            emit_prefetch(
-                builder, element_pointer(builder, array, builder.add(at, at.type(WIDTH + last))), to_write=to_write
-            )
+            element = element_pointer(builder, array, builder.add(at, at.type(WIDTH + last)))
+            emit_prefetch(builder, element, to_write=to_write)
 
 
-def _forward(_context: Any, src: Any, at: Any, stride: Any, count: Any, work: Any, pole: Any, level: Any) -> Any:
+def _forward(builder: Any, source: Any, at: Any, stride: Any, count: Any, rows: Any, pole: Any, level: Any) -> None:
     from llvmlite import ir
-    from numba import types
-    from numba.core import cgutils as typed
 
-    cgutils: Any = typed  # its functions have no types
+    number, one = at.type, pole.type(1)
+    start = broadcast(builder, builder.fdiv(one, builder.fsub(one, pole)), VECTOR)
+    tail = broadcast(builder, builder.fdiv(one, builder.fsub(one, builder.fmul(pole, pole))), VECTOR)
+    pole, level = (broadcast(builder, value, VECTOR) for value in (pole, level))
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source, rows = (flat_array(context, builder, signature.args[k], arguments[k]) for k in (0, 4))
-        _, at, stride, count, _, pole, level = arguments
-        number, one = at.type, pole.type(1)
-        start = broadcast(builder, builder.fdiv(one, builder.fsub(one, pole)), VECTOR)
-        tail = broadcast(builder, builder.fdiv(one, builder.fsub(one, builder.fmul(pole, pole))), VECTOR)
-        pole, level = (broadcast(builder, value, VECTOR) for value in (pole, level))
+    def sample(begin: Any, lane: int) -> Any:
+        values = load(builder, source, builder.add(begin, number(lane)), VECTOR, ir.DoubleType())
+        return builder.fsub(values, level)
 
-        def sample(begin: Any, lane: int) -> Any:
-            values = load(builder, source, builder.add(begin, number(lane)), VECTOR, ir.DoubleType())
-            return builder.fsub(values, level)
+    def write(row: Any, lane: int, value: Any) -> None:
+        store(builder, rows, builder.add(builder.mul(row, number(WIDTH)), number(lane)), value)
 
-        def write(row: Any, lane: int, value: Any) -> None:
-            store(builder, rows, builder.add(builder.mul(row, number(WIDTH)), number(lane)), value)
-
-        for lanes in _lane_groups():
-            states = [cgutils.alloca_once(builder, pole.type) for _ in lanes]
+    for lanes in _lane_groups():
+        states = variables(builder, pole.type, len(lanes))
+        for state, lane in zip(states, lanes, strict=True):
+            filtered = builder.fmul(start, sample(at, lane))
+            builder.store(filtered, state)
+            for row in range(PAD + 1):
+                write(number(row), lane, filtered)
+        with repeat(builder, count, start=number(1)) as loop:
+            begin = builder.add(at, builder.mul(stride, loop.index))
+            _prefetch_next_block(builder, source, begin, lanes)
             for state, lane in zip(states, lanes, strict=True):
-                filtered = builder.fmul(start, sample(at, lane))
+                filtered = multiply_add(builder, pole, builder.load(state), sample(begin, lane))
                 builder.store(filtered, state)
-                for row in range(PAD + 1):
-                    write(number(row), lane, filtered)
-            with cgutils.for_range(builder, count, start=number(1)) as loop:
-                begin = builder.add(at, builder.mul(stride, loop.index))
-                _prefetch_next_block(builder, source, begin, lanes)
-                for state, lane in zip(states, lanes, strict=True):
-                    filtered = multiply_add(builder, pole, builder.load(state), sample(begin, lane))
-                    builder.store(filtered, state)
-                    write(builder.add(loop.index, number(PAD)), lane, filtered)
-            final = builder.add(at, builder.mul(stride, builder.sub(count, number(1))))
-            for state, lane in zip(states, lanes, strict=True):
-                value = sample(final, lane)
-                near = multiply_add(builder, pole, builder.load(state), value)
-                constant = builder.fmul(start, value)
-                rest = builder.fsub(multiply_add(builder, pole, near, value), constant)
-                write(builder.add(count, number(PAD)), lane, near)
-                far = multiply_add(builder, tail, rest, builder.fmul(start, constant))
-                write(builder.add(count, number(PAD + 1)), lane, far)
-        return context.get_dummy_value()
-
-    return types.void(src, at, stride, count, work, pole, level), code
+                write(builder.add(loop.index, number(PAD)), lane, filtered)
+        final = builder.add(at, builder.mul(stride, builder.sub(count, number(1))))
+        for state, lane in zip(states, lanes, strict=True):
+            value = sample(final, lane)
+            near = multiply_add(builder, pole, builder.load(state), value)
+            constant = builder.fmul(start, value)
+            rest = builder.fsub(multiply_add(builder, pole, near, value), constant)
+            write(builder.add(count, number(PAD)), lane, near)
+            far = multiply_add(builder, tail, rest, builder.fmul(start, constant))
+            write(builder.add(count, number(PAD + 1)), lane, far)
 
 
-filter_forward_block = Intrinsic(_forward)
+filter_forward_block = vector_intrinsic(_forward)
 """``filter_forward_block(src, at, stride, count, work, pole, level)``: filter `count` samples, less a level, forward.
 
 Samples are `stride` apart in a flat array. The work buffer gets ``count + 2 * PAD`` rows of `WIDTH`; the last one holds
@@ -120,64 +110,51 @@ the result of both passes.
 
 
 def _backward(
-    _context: Any, work: Any, rows: Any, first: Any, weights: Any, dst: Any, to: Any, stride: Any, pole: Any, level: Any
-) -> Any:
+    builder: Any, coefficients: Any, rows: Any, first: Any, weights: Any, target: Any, to: Any, stride: Any, pole: Any,
+    level: Any,
+) -> None:  # fmt: skip
     from llvmlite import ir
-    from numba import types
-    from numba.core import cgutils as typed
 
-    cgutils: Any = typed  # its functions have no types
+    number, outputs = to.type, first.length
+    pole, level = (broadcast(builder, value, VECTOR) for value in (pole, level))
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        coefficients, first, weights, target = (
-            flat_array(context, builder, signature.args[k], arguments[k]) for k in (0, 2, 3, 4)
-        )
-        outputs = context.make_array(signature.args[2])(context, builder, arguments[2]).nitems
-        _, rows, _, _, _, to, stride, pole, level = arguments
-        number = to.type
-        pole, level = (broadcast(builder, value, VECTOR) for value in (pole, level))
+    def row(k: Any, lane: int) -> Any:
+        begin = builder.add(builder.mul(k, number(WIDTH)), number(lane))
+        return load(builder, coefficients, begin, VECTOR, ir.DoubleType())
 
-        def row(k: Any, lane: int) -> Any:
-            begin = builder.add(builder.mul(k, number(WIDTH)), number(lane))
-            return load(builder, coefficients, begin, VECTOR, ir.DoubleType())
+    def weight(j: Any, tap: int) -> Any:
+        at = builder.add(builder.mul(j, number(TAPS)), number(tap))
+        return broadcast(builder, builder.load(element_pointer(builder, weights, at)), VECTOR)
 
-        def weight(j: Any, tap: int) -> Any:
-            at = builder.add(builder.mul(j, number(TAPS)), number(tap))
-            return broadcast(builder, builder.load(element_pointer(builder, weights, at)), VECTOR)
-
-        for lanes in _lane_groups():
-            tap_states = [[cgutils.alloca_once(builder, pole.type) for _ in range(TAPS)] for _ in lanes]
-            last = builder.sub(rows, number(1))
-            at = cgutils.alloca_once(builder, number)
-            builder.store(last, at)
-            for taps, lane in zip(tap_states, lanes, strict=True):
-                builder.store(row(last, lane), taps[0])
-            with cgutils.for_range(builder, outputs) as loop:
-                j = builder.sub(builder.sub(outputs, number(1)), loop.index)
-                foremost = builder.load(element_pointer(builder, first, j))
-                with cgutils.for_range(builder, builder.sub(builder.load(at), foremost)) as on:
-                    k = builder.sub(builder.sub(builder.load(at), number(1)), on.index)
-                    for taps, lane in zip(tap_states, lanes, strict=True):
-                        before = [builder.load(tap) for tap in taps[:-1]]
-                        for value, tap in zip(
-                            [multiply_add(builder, pole, before[0], row(k, lane)), *before], taps, strict=True
-                        ):
-                            builder.store(value, tap)
-                builder.store(foremost, at)
-                line, factors = builder.add(to, builder.mul(stride, j)), [weight(j, tap) for tap in range(TAPS)]
-                _prefetch_next_block(builder, target, line, lanes, to_write=True)
+    for lanes in _lane_groups():
+        tap_states = [variables(builder, pole.type, TAPS) for _ in lanes]
+        last = builder.sub(rows, number(1))
+        (at,) = variables(builder, number, 1)
+        builder.store(last, at)
+        for taps, lane in zip(tap_states, lanes, strict=True):
+            builder.store(row(last, lane), taps[0])
+        with repeat(builder, outputs) as loop:
+            j = builder.sub(builder.sub(outputs, number(1)), loop.index)
+            foremost = builder.load(element_pointer(builder, first, j))
+            with repeat(builder, builder.sub(builder.load(at), foremost)) as on:
+                k = builder.sub(builder.sub(builder.load(at), number(1)), on.index)
                 for taps, lane in zip(tap_states, lanes, strict=True):
-                    total = level
-                    for factor, tap in zip(factors, taps, strict=True):
-                        total = multiply_add(builder, factor, builder.load(tap), total)
-                    total = round_to_integer(builder, target, total) if target.integer else total
-                    store(builder, target, builder.add(line, number(lane)), total)
-        return context.get_dummy_value()
+                    before = [builder.load(tap) for tap in taps[:-1]]
+                    newest = multiply_add(builder, pole, before[0], row(k, lane))
+                    for value, tap in zip([newest, *before], taps, strict=True):
+                        builder.store(value, tap)
+            builder.store(foremost, at)
+            line, factors = builder.add(to, builder.mul(stride, j)), [weight(j, tap) for tap in range(TAPS)]
+            _prefetch_next_block(builder, target, line, lanes, to_write=True)
+            for taps, lane in zip(tap_states, lanes, strict=True):
+                total = level
+                for factor, tap in zip(factors, taps, strict=True):
+                    total = multiply_add(builder, factor, builder.load(tap), total)
+                total = round_to_integer(builder, target, total) if target.integer else total
+                store(builder, target, builder.add(line, number(lane)), total)
 
-    return types.void(work, rows, first, weights, dst, to, stride, pole, level), code
 
-
-filter_backward_block = Intrinsic(_backward)
+filter_backward_block = vector_intrinsic(_backward)
 """``filter_backward_block(work, rows, first, weights, dst, to, stride, pole, level)``: filter backward, write outputs.
 
 An output is a level plus the weighted sum of `TAPS` rows of the work buffer, from the row in `first` on. The rows in

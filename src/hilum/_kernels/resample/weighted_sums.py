@@ -10,18 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.resample.recursive_filter import LANES
 from hilum._kernels.simd.prefetch import LINE, prefetch_l2
 from hilum._kernels.simd.registers import (
     advance,
     broadcast,
-    flat_array,
     load,
     multiply_add,
     store,
     transpose_square,
+    vector_intrinsic,
     widest,
 )
 from hilum._kernels.simd.transpose import BLOCK
@@ -32,44 +31,30 @@ _BLOCK, _LINE = np.uint64(BLOCK), np.uint64(LINE // 2)
 
 
 def _block(
-    _context: Any, src: Any, at: Any, src_stride: Any, first_rows: Any, weights: Any, taps: Any, first: Any, dst: Any,
+    builder: Any, src: Any, at: Any, src_stride: Any, first_rows: Any, weights: Any, taps: Any, first: Any, dst: Any,
     to: Any, dst_stride: Any,
-) -> Any:  # fmt: skip
-    from numba import types
+) -> None:  # fmt: skip
+    size, weight_stride = widest(), first.type(LANES)
 
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        src, first_rows, weights, dst = (
-            flat_array(context, builder, signature.args[k], arguments[k]) for k in (0, 3, 4, 7)
-        )
-        _, at, src_stride, _, _, _, first, _, to, dst_stride = arguments
-        size, weight_stride = widest(), first.type(LANES)
+    def total(row: int, column: int) -> Any:
+        index = builder.add(first, first.type(row))
+        start = builder.add(at, builder.mul(builder.load(builder.gep(first_rows.data, [index])), src_stride))
+        start, result = builder.add(start, start.type(column)), None
+        for tap in range(len(taps)):
+            number = builder.load(builder.gep(weights.data, [advance(builder, index, weight_stride, tap)]))
+            weight = broadcast(builder, number, size)
+            values = load(builder, src, advance(builder, start, src_stride, tap), size)
+            result = builder.fmul(weight, values) if result is None else multiply_add(builder, weight, values, result)
+        return result
 
-        def total(row: int, column: int) -> Any:
-            index = builder.add(first, first.type(row))
-            start = builder.add(at, builder.mul(builder.load(builder.gep(first_rows.data, [index])), src_stride))
-            start, result = builder.add(start, start.type(column)), None
-            for tap in range(len(signature.args[5])):
-                number = builder.load(builder.gep(weights.data, [advance(builder, index, weight_stride, tap)]))
-                weight, values = (
-                    broadcast(builder, number, size),
-                    load(builder, src, advance(builder, start, src_stride, tap), size),
-                )
-                result = (
-                    builder.fmul(weight, values) if result is None else multiply_add(builder, weight, values, result)
-                )
-            return result
-
-        for i in range(0, BLOCK, size):
-            for j in range(0, BLOCK, size):
-                end = builder.add(to, to.type(j))
-                for k, row in enumerate(transpose_square(builder, [total(j + k, i) for k in range(size)])):
-                    store(builder, dst, advance(builder, end, dst_stride, i + k), row)
-        return context.get_dummy_value()
-
-    return types.void(src, at, src_stride, first_rows, weights, taps, first, dst, to, dst_stride), code
+    for i in range(0, BLOCK, size):
+        for j in range(0, BLOCK, size):
+            end = builder.add(to, to.type(j))
+            for k, row in enumerate(transpose_square(builder, [total(j + k, i) for k in range(size)])):
+                store(builder, dst, advance(builder, end, dst_stride, i + k), row)
 
 
-weighted_sums_block = Intrinsic(_block)
+weighted_sums_block = vector_intrinsic(_block)
 """``(src, at, src_stride, first_rows, weights, taps, first, dst, to, dst_stride)``: `weighted_sums` of the block whose
 first output is `first`.
 """

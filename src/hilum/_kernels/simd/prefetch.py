@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.compile.definitions import Intrinsic
-from hilum._kernels.simd.registers import element_pointer, flat_array
+from hilum._kernels.simd.registers import element_pointer, vector_intrinsic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import DTypeLike, NDArray
+
+    from hilum._kernels.compile.definitions import Intrinsic
 
 LINE = 64
 """Bytes of a cache line."""
@@ -37,24 +36,17 @@ def emit_prefetch(builder: Any, where: Any, *, to_write: bool = False, near: int
     builder.call(hint, [byte, number(int(to_write)), number(near), number(1)])  # the last: data
 
 
-def _prefetch_code(*, near: int) -> Callable[..., Any]:
-    def declared(_context: Any, array: Any, at: Any) -> Any:
-        from numba import types
+def _prefetch(near: int) -> Intrinsic:
+    def emit(builder: Any, array: Any, at: Any) -> None:
+        emit_prefetch(builder, element_pointer(builder, array, at), near=near)
 
-        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            view = flat_array(context, builder, signature.args[0], arguments[0])
-            emit_prefetch(builder, element_pointer(builder, view, arguments[1]), near=near)
-            return context.get_dummy_value()
-
-        return types.void(array, at), code
-
-    return declared
+    return vector_intrinsic(emit)
 
 
-prefetch_l1 = Intrinsic(_prefetch_code(near=3))
+prefetch_l1 = _prefetch(near=3)
 """``prefetch_l1(array, at)``: prefetch an element of a flat array for reading, into the first-level cache."""
 
-prefetch_l2 = Intrinsic(_prefetch_code(near=2))
+prefetch_l2 = _prefetch(near=2)
 """As `prefetch_l1`, but into the second-level cache: the first one handles only some two dozen prefetches at a time."""
 
 

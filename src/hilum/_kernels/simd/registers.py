@@ -8,7 +8,13 @@ These functions run while numba compiles a kernel, and emit LLVM code. Indices a
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import inspect
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hilum._kernels.compile.definitions import Intrinsic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def widest() -> int:
@@ -19,23 +25,67 @@ def widest() -> int:
 
 
 class FlatArray(NamedTuple):
-    """An array in emitted code: pointer to its first element; LLVM type, kind and bytes of an element."""
+    """An array in emitted code: pointer to its first element; LLVM type, kind and bytes of an element; length."""
 
     data: Any
     kind: Any
     integer: bool
     signed: bool
     size: int
+    length: Any
 
 
-def flat_array(context: Any, builder: Any, kind: Any, value: Any) -> FlatArray:
-    """Make a `FlatArray` of an argument of an intrinsic; `kind` is its numba type."""
+def vector_intrinsic(emit: Callable[..., None]) -> Intrinsic:
+    """Make an intrinsic, without a result, of a function that emits its code.
+
+    `emit` gets LLVM's builder and the arguments: an array as `FlatArray`, a tuple as a list of LLVM values, None as
+    None, and a number as LLVM value.
+    """
+
+    def declare(_context: Any, *kinds: Any) -> Any:
+        from numba import types
+
+        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            emit(builder, *(_argument(context, builder, k, v) for k, v in zip(signature.args, values, strict=True)))
+            return context.get_dummy_value()
+
+        return types.void(*kinds), code
+
+    declare.__dict__["__signature__"] = inspect.signature(emit)  # numba does not take ``*kinds``
+    declare.__name__ = emit.__name__
+    return Intrinsic(declare)
+
+
+def _argument(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     from numba import types
 
-    data = context.make_array(kind)(context, builder, value).data
+    if isinstance(kind, types.NoneType):
+        return None
+    if isinstance(kind, types.BaseTuple):
+        return [builder.extract_value(value, k) for k in range(len(kind))]
+    if not isinstance(kind, types.Array):
+        return value
+    array = context.make_array(kind)(context, builder, value)
     integer = isinstance(kind.dtype, types.Integer)
     signed = integer and bool(kind.dtype.signed)
-    return FlatArray(data, context.get_data_type(kind.dtype), integer, signed, int(kind.dtype.bitwidth) // 8)
+    size = int(kind.dtype.bitwidth) // 8
+    return FlatArray(array.data, context.get_data_type(kind.dtype), integer, signed, size, array.nitems)
+
+
+def variables(builder: Any, kind: Any, count: int) -> list[Any]:
+    """Allocate variables of an LLVM type on the stack; LLVM keeps them in registers."""
+    from numba.core import cgutils as typed
+
+    cgutils: Any = typed  # its functions have no types
+    return [cgutils.alloca_once(builder, kind) for _ in range(count)]
+
+
+def repeat(builder: Any, count: Any, start: Any = None) -> Any:
+    """Emit a loop, as a context manager, whose ``index`` runs from `start` or 0 to one before `count`."""
+    from numba.core import cgutils as typed
+
+    cgutils: Any = typed  # its functions have no types
+    return cgutils.for_range(builder, count, start=start)
 
 
 def load(builder: Any, array: FlatArray, at: Any, width: int, number: Any = None) -> Any:
@@ -89,6 +139,13 @@ def broadcast(builder: Any, number: Any, width: int) -> Any:
     none = ir.Constant(ir.VectorType(number.type, width), ir.Undefined)
     first = builder.insert_element(none, number, ir.IntType(32)(0))
     return builder.shuffle_vector(first, none, ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width))
+
+
+def constant(builder: Any, number: Any, width: int) -> Any:
+    """A vector with the same constant float32 in every lane."""
+    from llvmlite import ir
+
+    return broadcast(builder, ir.Constant(ir.FloatType(), float(number)), width)
 
 
 def multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:

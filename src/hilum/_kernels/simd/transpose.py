@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.compile.kernel import kernel
-from hilum._kernels.simd.registers import advance, flat_array, load, store, transpose_square, widest
+from hilum._kernels.simd.registers import advance, load, store, transpose_square, vector_intrinsic, widest
 
 BLOCK = 16
 """Rows and columns of a block: sixteen float32 are one register of AVX-512, and a cache line."""
@@ -21,25 +20,17 @@ _U = np.uint64
 _BLOCK = np.uint64(BLOCK)
 
 
-def _block(_context: Any, src: Any, at: Any, src_stride: Any, dst: Any, to: Any, dst_stride: Any) -> Any:
-    from numba import types
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source, target = (flat_array(context, builder, signature.args[k], arguments[k]) for k in (0, 3))
-        _, at, src_stride, _, to, dst_stride = arguments
-        size = widest()
-        for i in range(0, BLOCK, size):
-            for j in range(0, BLOCK, size):
-                begin, end = builder.add(at, at.type(i)), builder.add(to, to.type(j))
-                rows = [load(builder, source, advance(builder, begin, src_stride, j + k), size) for k in range(size)]
-                for k, row in enumerate(transpose_square(builder, rows)):
-                    store(builder, target, advance(builder, end, dst_stride, i + k), row)
-        return context.get_dummy_value()
-
-    return types.void(src, at, src_stride, dst, to, dst_stride), code
+def _block(builder: Any, source: Any, at: Any, src_stride: Any, target: Any, to: Any, dst_stride: Any) -> None:
+    size = widest()
+    for i in range(0, BLOCK, size):
+        for j in range(0, BLOCK, size):
+            begin, end = builder.add(at, at.type(i)), builder.add(to, to.type(j))
+            rows = [load(builder, source, advance(builder, begin, src_stride, j + k), size) for k in range(size)]
+            for k, row in enumerate(transpose_square(builder, rows)):
+                store(builder, target, advance(builder, end, dst_stride, i + k), row)
 
 
-transpose_block = Intrinsic(_block)
+transpose_block = vector_intrinsic(_block)
 """``transpose_block(src, at, src_stride, dst, to, dst_stride)``: `transpose` of one block.
 
 Indices and strides are uint64. int16 is converted to float32 for a float32 target; float32 without fractions to int16

@@ -1,8 +1,8 @@
-"""Domes of the diaphragm: liver and spleen that lie within a ring of lung in an axial plane, and are no nodules.
+"""Find domes of the diaphragm: liver and spleen inside a ring of lung in an axial plane.
 
-1. Thick solid parts of each plane of cells: what a disk of some millimetres fits into.
-2. Those that lie in a hole of the lungs, from the feet up: one that rests on solid parts outside the lungs' holes, or
-   on a dome, in the plane below is a dome. A mass in the lung does not begin with solid tissue right under it.
+1. In each plane of cells, thick solid parts are those that a disk of some millimetres fits into.
+2. From the feet up, a thick part in a hole of the lungs is a dome if most of it lies on a dome, or on a solid part
+   outside the holes, in the plane below. A mass in the lung has no solid tissue right below its first plane.
 """
 
 from __future__ import annotations
@@ -18,35 +18,36 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum._kernels.bitmask.mask import Shape
+    from hilum.geometry import Vector
 
 THICK_MM = 6.4
 """Radius of the disk; thinner solid parts in the lungs are vessels and nodules."""
 
-RESTS = 0.6
-"""The share of a dome that has solid tissue right below it."""
+SUPPORTED = 0.6
+"""At least this fraction of a dome has solid tissue right below it."""
 
 HIGH = 0.6
-"""Domes lie below this part of the lungs' height."""
+"""Domes lie below this fraction of the lungs' height."""
 
 
 def find_domes(
-    solid: NDArray[np.bool_], lungs: NDArray[np.bool_], size: tuple[float, float, float]
+    solid: NDArray[np.bool_], lungs: NDArray[np.bool_], size: Vector
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Cells of the domes of the diaphragm, and of gas within them.
+    """Find the cells of the domes of the diaphragm, and of gas within them.
 
     Parameters
     ----------
     solid, lungs : ndarray of bool, shape (cz, cy, cx)
         Cells of tissue, and of air in the lungs. The first axis runs to the head.
     size : tuple of float, (z, y, x), mm
-        Of a cell.
+        Size of a cell.
 
     Returns
     -------
     domes : ndarray of uint8, shape (cz, cy, cx)
-        1 in the domes, what they enclose, and a cell around them in each plane.
+        1 in the domes, in the cells that they enclose in a plane, and in a margin of one cell.
     gas : ndarray of uint8, shape (cz, cy, cx)
-        1 in what the domes enclose in a plane and a cell around it: gas in the stomach.
+        1 in the cells that the domes enclose in a plane (gas in the stomach), and in a margin of one cell.
     """
     shape: Shape = solid.shape
     air = bits.pack(lungs)
@@ -68,11 +69,11 @@ def find_domes(
         if z == 0 or z > top:
             continue
         part = labeled[z, y0:y1, x0:x1] == index + 1
-        if np.count_nonzero(part & below[z - 1, y0:y1, x0:x1]) >= RESTS * sizes[index]:
+        if np.count_nonzero(part & below[z - 1, y0:y1, x0:x1]) >= SUPPORTED * sizes[index]:
             domes[index] = 1
             below[z, y0:y1, x0:x1] |= part
-    found = bits.equal(selection.value_image(runs, domes), 1)
+    dome = bits.equal(selection.value_image(runs, domes), 1)
     ring = morphology.ellipsoid(1.0, (np.inf, 1.0, 1.0), shape)
-    gas = selection.fill_planes(found) & ~found
-    grown, grown_gas = (bits.unpack(morphology.dilate(part, ring)).view(np.uint8) for part in (found | gas, gas))
+    gas = selection.fill_planes(dome) & ~dome
+    grown, grown_gas = (bits.unpack(morphology.dilate(part, ring)).view(np.uint8) for part in (dome | gas, gas))
     return grown, grown_gas

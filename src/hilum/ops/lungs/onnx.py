@@ -1,15 +1,15 @@
-"""Lungs by a deep model that the user brings as an ONNX file; the contract is in docs/onnx.md.
+"""Segment the lungs with the user's own deep model, an ONNX file; docs/onnx.md has the contract.
 
-1. The volume is turned so that its planes are axial, and each plane is cropped to the body's box in it.
-2. The box is resampled to the model's matrix (256 x 256), linearly, corner on corner; HU from -1024 to 600 become
-   0 to 1.
-3. The model gives a score for background, right and left lung in each pixel; the highest wins.
-4. The labels go back to the plane's own pixels by the nearest neighbor. Of each label the largest piece in 3-D stays;
-   other pieces take the label of the large one that they touch, and go where they touch none.
+1. The volume is reoriented to axial planes, and each plane is cropped to the body's box.
+2. The box is resampled linearly to the model's matrix (256 x 256), with the corner pixels on each other; HU from -1024
+   to 600 become 0 to 1.
+3. The model gives each pixel a score for background, right lung and left lung; the highest score wins.
+4. The labels are resampled to the plane's pixels by nearest neighbor. The largest component of each label in 3-D
+   remains. Other components get the label of the large component that they touch, or are removed.
 
-The steps are those that J. Hofmanninger et al. describe for the model R231 ("Automatic lung segmentation in routine
-imaging is primarily a data diversity problem, not a methodology problem", European Radiology Experimental 4, 2020), so
-that a model trained for them fits.
+J. Hofmanninger et al. describe these steps for the model R231 ("Automatic lung segmentation in routine imaging is
+primarily a data diversity problem, not a methodology problem", European Radiology Experimental 4, 2020), so a model
+that was trained for them fits.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from hilum._kernels.bitmask import bits, morphology
 from hilum._kernels.components import labeling, selection
 from hilum._kernels.threads import count_workers
 from hilum.errors import InputError, MissingInputError, UnsupportedError, one_line
-from hilum.ops.reorient import body_axes, reorient
+from hilum.ops.reorient import reorient, restore_axes
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,23 +38,23 @@ if TYPE_CHECKING:
 
 LOWEST_HU, HIGHEST_HU = -1024, 600
 SIDE = 256
-"""Pixels of the matrix, where the model leaves it open."""
+"""Default size of the matrix, in pixels, if the model does not fix it."""
 
 SIDES = range(32, 1025)
 BATCH = 8
-"""Planes at a time, where the model leaves it open."""
+"""Default number of planes per call, if the model does not fix it."""
 
 LABELS = 3
 """Background, right lung, left lung."""
 
-BODY_FROM, SHELL_MM = -500, 4.0
-"""HU from which on it is body; parts thinner than twice the shell are table or clothes."""
+BODY_MIN_HU, SHELL_MM = -500, 4.0
+"""The body has at least this value; parts thinner than twice the shell are table or clothes."""
 
 LARGEST_FILE = 2**31
-"""Bytes of a model."""
+"""Largest size of a model's file, bytes."""
 
-OF_THE_LARGEST = 0.1
-"""A part of a plane belongs to the body's box if it has this share of the largest part's area."""
+LARGE_FRACTION = 0.1
+"""The body's box contains the components of a plane with at least this fraction of the largest one's area."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class _Model:
 
 
 def model_digest(path: Path) -> str:
-    """SHA-256 of a model's file.
+    """Compute the SHA-256 of a model's file.
 
     Parameters
     ----------
@@ -89,7 +90,7 @@ def model_digest(path: Path) -> str:
 
 
 def lungs_by_model(volume: Volume, *, path: Path, fill: bool, workers: int = 0) -> NDArray[np.uint8]:
-    """Labels of the right (1) and left (2) lung, as a model sees them.
+    """Label the right lung 1 and the left lung 2 with a model.
 
     Parameters
     ----------
@@ -105,32 +106,29 @@ def lungs_by_model(volume: Volume, *, path: Path, fill: bool, workers: int = 0) 
     Returns
     -------
     ndarray of uint8, shape (z, y, x)
-        All 0 where the model found no lung.
+        All 0 if the model found no lung.
 
     Raises
     ------
     UnsupportedError
         If onnxruntime is not installed.
     InputError
-        If the file is no model, or one that does not keep to the contract.
+        If the file is not a model, or violates the contract.
     """
     model = _load(path, workers)
-    order, flips = body_axes(volume.geometry)
-    turned = reorient(volume)
-    hu = np.ascontiguousarray(np.clip(turned.array, LOWEST_HU, HIGHEST_HU), dtype=np.int16)
-    boxes = body_boxes(hu, turned.spacing, workers=workers)
+    oriented = reorient(volume)
+    hu = np.ascontiguousarray(np.clip(oriented.array, LOWEST_HU, HIGHEST_HU), dtype=np.int16)
+    boxes = body_boxes(hu, oriented.spacing, workers=workers)
     labels = np.zeros(hu.shape, np.uint8)
     for start in range(0, len(hu), model.batch):
         planes = range(start, min(start + model.batch, len(hu)))
         small = np.zeros((model.batch, 1, model.rows, model.columns), np.float32)
         for k, z in enumerate(planes):
             small[k, 0] = _shrink(hu[z][boxes[z]], (model.rows, model.columns))
-        seen = _run(model, small)
+        small_labels = _run(model, small)
         for k, z in enumerate(planes):
-            labels[z][boxes[z]] = _enlarge(seen[k], labels[z][boxes[z]].shape)
-    labels = _largest(labels, fill=fill, workers=workers)
-    back = np.transpose(labels[tuple(slice(None, None, -1 if flip else 1) for flip in flips)], np.argsort(order))
-    return np.ascontiguousarray(back)
+            labels[z][boxes[z]] = _enlarge(small_labels[k], labels[z][boxes[z]].shape)
+    return restore_axes(_largest(labels, fill=fill, workers=workers), volume.geometry)
 
 
 def _content(path: Path) -> bytes:
@@ -142,7 +140,7 @@ def _content(path: Path) -> bytes:
     except OSError as problem:
         raise InputError(f"cannot be read: {problem.strerror}", where=path, code="onnx") from None
     if not content:
-        raise InputError(f"{size} bytes are no model", where=path, do="give an ONNX file", code="onnx")
+        raise InputError(f"a file of {size} bytes is not a model", where=path, do="give an ONNX file", code="onnx")
     return content
 
 
@@ -155,17 +153,17 @@ def _load(path: Path, workers: int) -> _Model:
             "a model needs onnxruntime, which is not installed", do="pip install 'hilum[dl]'", code="no-onnxruntime"
         ) from None
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # its own words would go to stderr beside ours
+    options.log_severity_level = 4  # onnxruntime must not write to stderr
     options.intra_op_num_threads = count_workers(workers)
     options.inter_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as problem:  # noqa: BLE001 - it raises many kinds, none of them public
-        raise InputError(f"no model: {one_line(problem, limit=120)}", where=path, code="onnx") from None
+        raise InputError(f"not a model: {one_line(problem, limit=120)}", where=path, code="onnx") from None
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or not outputs or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
-        found = "; ".join(f"{part.type} {part.shape}" for part in inputs)
-        raise _unfit(path, f"inputs are {found or 'none'}, expected one, tensor(float) [n, 1, {SIDE}, {SIDE}]")
+        listed = "; ".join(f"{part.type} {part.shape}" for part in inputs)
+        raise _unfit(path, f"inputs are {listed or 'none'}, expected one, tensor(float) [n, 1, {SIDE}, {SIDE}]")
     batch, channels, rows, columns = (
         size if isinstance(size, int) and size > 0 else usual
         for size, usual in zip(inputs[0].shape, (BATCH, 1, SIDE, SIDE), strict=True)
@@ -177,14 +175,14 @@ def _load(path: Path, workers: int) -> _Model:
 
 def _run(model: _Model, planes: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The label with the highest score in every pixel, shape (batch, rows, columns)."""
-    wanted = (model.batch, LABELS, model.rows, model.columns)
+    expected = (model.batch, LABELS, model.rows, model.columns)
     try:
         scores = model.session.run([model.session.get_outputs()[0].name], {model.name: planes})[0]
     except Exception as problem:  # noqa: BLE001 - as above
         raise InputError(f"the model failed: {one_line(problem, limit=120)}", where=model.path, code="onnx") from None
-    if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f" or scores.shape != wanted:
-        found = f"{scores.dtype} {scores.shape}" if isinstance(scores, np.ndarray) else type(scores).__name__
-        raise _unfit(model.path, f"its output is {found}, expected float {wanted}")
+    if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f" or scores.shape != expected:
+        actual = f"{scores.dtype} {scores.shape}" if isinstance(scores, np.ndarray) else type(scores).__name__
+        raise _unfit(model.path, f"its output is {actual}, expected float {expected}")
     if not np.isfinite(scores).all():
         raise _unfit(model.path, "its output has values that are not finite")
     labels: NDArray[np.uint8] = scores.argmax(axis=1).astype(np.uint8)
@@ -198,7 +196,7 @@ def _unfit(path: Path, what: str) -> InputError:
 def body_boxes(
     hu: NDArray[np.int16], spacing: tuple[float, float, float], *, workers: int = 0
 ) -> list[tuple[slice, slice]]:
-    """Rows and columns of the body in each plane.
+    """Find the rows and columns of the body in each plane.
 
     Parameters
     ----------
@@ -210,11 +208,11 @@ def body_boxes(
     Returns
     -------
     list of two slices
-        The whole plane where there is no body.
+        The whole plane if it contains no body.
     """
     shape: Shape = hu.shape
     ball = morphology.ellipsoid(SHELL_MM, (np.inf, *spacing[1:]), shape)
-    solid = bits.threshold(hu, BODY_FROM, HIGHEST_HU, workers=workers)
+    solid = bits.threshold(hu, BODY_MIN_HU, HIGHEST_HU, workers=workers)
     thick = morphology.erode(solid, ball, workers=workers)
     parts = labeling.find_components(thick, corners=False, planes=True, workers=workers)
     sizes, bounds = labeling.sizes(parts), labeling.boxes(parts)
@@ -222,7 +220,7 @@ def body_boxes(
     boxes = [(slice(0, shape[1]), slice(0, shape[2])) for _ in range(shape[0])]
     for z in np.unique(bounds[:, 0]):
         here = bounds[:, 0] == z
-        large = here & (sizes >= OF_THE_LARGEST * sizes[here].max())
+        large = here & (sizes >= LARGE_FRACTION * sizes[here].max())
         first, stop = bounds[large, 1:3].min(axis=0) - grown, bounds[large, 4:6].max(axis=0) + grown
         low, high = np.maximum(first, 0).tolist(), np.minimum(stop, shape[1:]).tolist()
         boxes[z] = (slice(low[0], high[0]), slice(low[1], high[1]))
@@ -230,21 +228,21 @@ def body_boxes(
 
 
 def _shrink(plane: NDArray[np.int16], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Linear interpolation, corner on corner, and HU to 0 .. 1."""
+    """Interpolate linearly, with the corner pixels on each other, and scale HU to 0 to 1."""
     values = plane.astype(np.float32)
     for axis in (0, 1):
         at = np.linspace(0, values.shape[axis] - 1, shape[axis])
         low = np.floor(at).astype(np.intp)
         high = np.minimum(low + 1, values.shape[axis] - 1)
-        part = (at - low).astype(np.float32)
-        part = part[:, None] if axis == 0 else part
-        values = values.take(low, axis=axis) * (1 - part) + values.take(high, axis=axis) * part
+        weight = (at - low).astype(np.float32)
+        weight = weight[:, None] if axis == 0 else weight
+        values = values.take(low, axis=axis) * (1 - weight) + values.take(high, axis=axis) * weight
     scaled: NDArray[np.float32] = (values - LOWEST_HU) / np.float32(HIGHEST_HU - LOWEST_HU)
     return scaled
 
 
 def _enlarge(labels: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The nearest pixel of the small plane, corner on corner."""
+    """Take the nearest pixels of the small plane, with the corner pixels on each other."""
     rows, columns = (
         np.rint(np.linspace(0, small - 1, large)).astype(np.intp)
         for small, large in zip(labels.shape, shape, strict=True)
@@ -253,19 +251,19 @@ def _enlarge(labels: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.ui
 
 
 def _largest(labels: NDArray[np.uint8], *, fill: bool, workers: int) -> NDArray[np.uint8]:
-    """Each label's largest piece, with the pieces of the other label that touch it and not their own."""
-    shape: Shape = labels.shape
-    main = np.zeros(shape, np.uint8)
-    for label in (1, 2):
-        pieces = labeling.find_components(bits.equal(labels, label, workers=workers), corners=False, workers=workers)
-        if pieces.number:
-            sizes = labeling.sizes(pieces)
-            largest = np.arange(pieces.number) == int(np.argmax(sizes))
-            bits.write_label(selection.select(pieces, largest, workers=workers), main, label=label, workers=workers)
-    whole = coarse.grow_labels(main, labels > 0)
+    """Keep each label's largest component, and let it grow into the other components that touch it."""
+    main = np.zeros(labels.shape, np.uint8)
+    for label in (RIGHT_LUNG, LEFT_LUNG):
+        components = labeling.find_components(
+            bits.equal(labels, label, workers=workers), corners=False, workers=workers
+        )
+        if components.number:
+            largest = np.arange(components.number) == int(np.argmax(labeling.sizes(components)))
+            bits.write_label(selection.select(components, largest, workers=workers), main, label=label, workers=workers)
+    grown = coarse.grow_labels(main, labels > 0)
     if fill:
-        for label in (1, 2):
-            filled = selection.fill_planes(bits.equal(whole, label, workers=workers), workers=workers)
-            free = filled & bits.equal(whole, 0, workers=workers)
-            bits.write_label(free, whole, label=label, workers=workers)
-    return whole
+        for label in (RIGHT_LUNG, LEFT_LUNG):
+            filled = selection.fill_planes(bits.equal(grown, label, workers=workers), workers=workers)
+            free = filled & bits.equal(grown, 0, workers=workers)
+            bits.write_label(free, grown, label=label, workers=workers)
+    return grown

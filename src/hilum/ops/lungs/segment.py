@@ -1,4 +1,4 @@
-"""Where the lungs are: one function, a visible table of methods."""
+"""Segment the lungs: one function and the table of its methods."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from hilum.errors import InputError, one_line
 from hilum.ops.finite import check_finite
 from hilum.volume import Mask
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
     from hilum.volume import Volume
-
-RIGHT, LEFT, AIRWAYS = 1, 2, 3
-"""Labels: the patient's right is where LPS x is smaller; airways only where they are asked for."""
 
 Pathology = Literal["include", "exclude"]
 Background = Literal["corner", "sides"]
@@ -27,7 +26,7 @@ Background = Literal["corner", "sides"]
 
 @dataclass(frozen=True)
 class LungOptions:
-    """What a method may be told; a method refuses what it does not have.
+    """The options of the methods; a method refuses options that it does not have.
 
     Parameters
     ----------
@@ -54,26 +53,20 @@ class LungOptions:
                 raise InputError(f"{name} is {getattr(self, name)!r}, expected {' or '.join(known)}", code="option")
 
 
-class Method(Protocol):
-    """A way to find the lungs: labels of uint8, shape (z, y, x), on the volume's grid."""
-
-    def __call__(self, volume: Volume, options: LungOptions, /, *, workers: int) -> NDArray[np.uint8]: ...  # noqa: D102
-
-
-def _hilum(volume: Volume, options: LungOptions, /, *, workers: int) -> NDArray[np.uint8]:
+def _hilum(volume: Volume, options: LungOptions, workers: int) -> NDArray[np.uint8]:
     from hilum.ops.lungs.hilum_method import both_lungs
 
     dense = options.pathology == "include"
     return both_lungs(volume, fill=options.fill, dense=dense, airways=options.airways, workers=workers)
 
 
-def _tutorial3d(volume: Volume, options: LungOptions, /, *, workers: int) -> NDArray[np.uint8]:
+def _tutorial3d(volume: Volume, options: LungOptions, workers: int) -> NDArray[np.uint8]:
     from hilum.ops.lungs.tutorial3d import largest_pocket
 
     return largest_pocket(volume.array, fill=options.fill, sides=options.background == "sides", workers=workers)
 
 
-def _tutorial2d(volume: Volume, options: LungOptions, /, *, workers: int) -> NDArray[np.uint8]:
+def _tutorial2d(volume: Volume, options: LungOptions, workers: int) -> NDArray[np.uint8]:
     from hilum.ops.lungs.tutorial2d import lungs_by_slice
 
     if not options.fill:
@@ -81,27 +74,31 @@ def _tutorial2d(volume: Volume, options: LungOptions, /, *, workers: int) -> NDA
     return lungs_by_slice(volume.array, workers=workers)
 
 
-def _by_model(path: Path, volume: Volume, options: LungOptions, /, *, workers: int) -> NDArray[np.uint8]:
+def _by_model(path: Path, volume: Volume, options: LungOptions, workers: int) -> NDArray[np.uint8]:
     from hilum.ops.lungs.onnx import lungs_by_model
 
     return lungs_by_model(volume, path=path, fill=options.fill, workers=workers)
 
 
-METHODS: dict[str, Method] = {"hilum": _hilum, "tutorial3d": _tutorial3d, "tutorial2d": _tutorial2d}
-"""Every method by name. The tutorial's two know no sides and label all with 1."""
+METHODS: dict[str, Callable[[Volume, LungOptions, int], NDArray[np.uint8]]] = {
+    "hilum": _hilum,
+    "tutorial3d": _tutorial3d,
+    "tutorial2d": _tutorial2d,
+}
+"""The methods by name: from a volume, options and a number of threads to labels on the volume's grid."""
 
 MODEL = "onnx:"
-"""How the name of a method begins that is a model of the user's; the path of its ONNX file follows."""
+"""Prefix of a method that is the user's model; the path of its ONNX file follows."""
 
 WITHOUT_SIDES = frozenset({"tutorial3d", "tutorial2d"})
-"""Methods that do not tell right from left."""
+"""Methods that do not separate right and left, and label both 1."""
 
 OPTIONS: dict[str, frozenset[str]] = {
     "hilum": frozenset({"fill", "pathology", "airways"}),
     "tutorial3d": frozenset({"fill", "background"}),
     "tutorial2d": frozenset({"fill"}),
 }
-"""Which options of `LungOptions` a method has; the others must be left as they are."""
+"""The options of `LungOptions` that each method has; the others must keep their default."""
 
 
 def segment_lungs(
@@ -122,36 +119,35 @@ def segment_lungs(
     volume : Volume
         HU, int16.
     method : str
-        A key of `METHODS`. ``"hilum"`` finds right and left lung from world directions, whatever the order of the
-        array's axes (see `hilum.ops.lungs.hilum_method`); ``"tutorial3d"`` and ``"tutorial2d"`` do what the 2017
-        tutorial does, along axis 0 of the array (see `hilum.ops.lungs.tutorial3d`, `hilum.ops.lungs.tutorial2d`);
-        ``"onnx:PATH"`` runs a model (see `hilum.ops.lungs.onnx`).
+        A key of `METHODS`. ``"hilum"`` separates right and left by world directions, for any order of the array's axes
+        (see `hilum.ops.lungs.hilum_method`). ``"tutorial3d"`` and ``"tutorial2d"`` follow the 2017 tutorial, along
+        axis 0 of the array (see `hilum.ops.lungs.tutorial3d`, `hilum.ops.lungs.tutorial2d`). ``"onnx:PATH"`` runs a
+        model (see `hilum.ops.lungs.onnx`).
     fill : bool
         Whether vessels, nodules and other solid parts inside the lungs belong to the mask.
     dilate_mm : float, mm
-        The mask is grown by this distance at the end (`hilum.ops.morphology.dilate`), for nodules at the wall.
+        The mask is dilated by this distance at the end (`hilum.ops.morphology.dilate`), for nodules at the wall.
     pathology : {"include", "exclude"}
-        ``"hilum"`` only. Whether lung that is consolidated or hazy, up to the ribs, belongs to the mask (see
-        `hilum.ops.lungs.dense`). Fluid around a lung never does: no air will come back to where it is. Nodules and
-        masses are filled either way.
+        ``"hilum"`` only. Whether consolidations and ground-glass, up to the ribs, belong to the mask (see
+        `hilum.ops.lungs.dense`). Fluid around a lung never does. Nodules and masses are filled either way.
     airways : bool
-        ``"hilum"`` only. Whether the windpipe and main bronchi, with their walls, are labeled 3.
+        ``"hilum"`` only. Whether the trachea and main bronchi, with their walls, are labeled 3.
     background : {"corner", "sides"}
-        ``"tutorial3d"`` only. What the air around the patient is joined with: the first voxel, as in the tutorial, or
-        any voxel of the four sides of the planes, as its authors would have it: a tray cuts the air in two.
+        ``"tutorial3d"`` only. The air around the patient is connected with the first voxel, as in the tutorial, or
+        with any voxel of the four sides of the planes, which helps where the table divides the air.
     workers : int
         Threads; 0 for one per available core. The result does not depend on it.
 
     Returns
     -------
     Mask
-        On the volume's grid: 1 right and 2 left for ``"hilum"`` and models, 1 for the tutorial's. Without any
-        label where no lung was found: that is the caller's to notice (``not mask.array.any()``).
+        On the volume's grid: 1 right and 2 left for ``"hilum"`` and models, 1 for the tutorial's methods. Empty if no
+        lung was found; the caller should check that (``not mask.array.any()``).
 
     Raises
     ------
     InputError
-        If the method is unknown, an option is not one it has, or a float volume holds NaN or infinity.
+        If the method is unknown, the method does not have an option, or a float volume contains NaN or infinity.
     """
     if method not in METHODS and not method.startswith(MODEL):
         known = f"{', '.join(METHODS)}, {MODEL}PATH"
@@ -160,9 +156,9 @@ def segment_lungs(
         raise InputError(f"dilate_mm is {dilate_mm}, expected a distance of 0 mm or more", code="radius")
     check_finite(volume.array)
     options = LungOptions(fill=fill, pathology=pathology, airways=airways, background=background)
-    _refuse_others(method, options)
-    find = partial(_by_model, Path(method.removeprefix(MODEL))) if method.startswith(MODEL) else METHODS[method]
-    mask = Mask(find(volume, options, workers=workers), volume.geometry)
+    _check_options(method, options)
+    segment = partial(_by_model, Path(method.removeprefix(MODEL))) if method.startswith(MODEL) else METHODS[method]
+    mask = Mask(segment(volume, options, workers), volume.geometry)
     if not dilate_mm:
         return mask
     from hilum.ops.morphology import dilate
@@ -170,9 +166,10 @@ def segment_lungs(
     return dilate(mask, radius_mm=dilate_mm, workers=workers)
 
 
-def _refuse_others(method: str, options: LungOptions) -> None:
-    """Refuse an option that the method does not have, rather than ignore it."""
-    usual = LungOptions()
+def _check_options(method: str, options: LungOptions) -> None:
+    """Refuse an option that the method does not have."""
+    default = LungOptions()
     for name in ("pathology", "airways", "background"):
-        if getattr(options, name) != getattr(usual, name) and name not in OPTIONS.get(method, ()):
-            raise InputError(f"{method} has no option {name}", do=f"leave it at {getattr(usual, name)}", code="option")
+        if getattr(options, name) != getattr(default, name) and name not in OPTIONS.get(method, ()):
+            do = f"leave it at {getattr(default, name)}"
+            raise InputError(f"{method} has no option {name}", do=do, code="option")

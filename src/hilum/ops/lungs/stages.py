@@ -1,4 +1,4 @@
-"""What hilum's own lung method saw on its way, for pictures; the method itself keeps none of it."""
+"""The stages of hilum's own lung method, recomputed for pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hilum._kernels.anatomy.coarse import cell_means
-from hilum.ops.lungs.cells import air_inside, find_lungs
+from hilum.ops.coarse_grid import cell_size
+from hilum.ops.lungs.cells import divide_chest, find_lung_cells
 from hilum.ops.lungs.hilum_method import both_lungs
 from hilum.ops.reorient import reorient
 
@@ -27,13 +28,13 @@ class Stages(NamedTuple):
     body, air : ndarray of bool, shape (z, y, x)
         The solid body, and the air inside it, on cells.
     airway : ndarray of bool, shape (z, y, x)
-        The air of windpipe and bronchi, on voxels.
+        The air of trachea and bronchi, on voxels.
     sides : ndarray of uint8, shape (z, y, x)
         1 right and 2 left with a margin, on cells.
     dense : ndarray of uint8, shape (z, y, x)
         1 and 2 in dense parts and masses of the right and left lung, on cells.
     lungs : ndarray of uint8, shape (z, y, x)
-        What the method gives: 1 right, 2 left.
+        The result: 1 right, 2 left.
     """
 
     cells: NDArray[np.int16]
@@ -46,7 +47,7 @@ class Stages(NamedTuple):
 
 
 def lung_stages(volume: Volume, *, workers: int = 0) -> Stages:
-    """Go through the method ``"hilum"`` and keep what it saw.
+    """Run the method ``"hilum"`` and return its stages.
 
     Parameters
     ----------
@@ -58,21 +59,20 @@ def lung_stages(volume: Volume, *, workers: int = 0) -> Stages:
     -------
     Stages
     """
-    turned = reorient(volume)
-    hu = np.ascontiguousarray(turned.array, np.int16)
-    found = find_lungs(hu, turned.spacing, workers=workers)
-    means = cell_means(hu, found.factors, workers=workers)
-    z, y, x = (s * f for s, f in zip(turned.spacing, found.factors, strict=True))
-    _, body, air = air_inside(means, (z, y, x))
+    oriented = reorient(volume)
+    hu = np.ascontiguousarray(oriented.array, np.int16)
+    cells = find_lung_cells(hu, oriented.spacing, workers=workers)
+    means = cell_means(hu, cells.factors, workers=workers)
+    _, body, air = divide_chest(means, cell_size(oriented.spacing, cells.factors))
     airway = np.zeros(hu.shape, np.bool_)
-    airway[tuple(found.airway.T)] = True
-    at = np.ix_(*(np.arange(n) // f for n, f in zip(hu.shape, found.factors, strict=True)))
+    airway[tuple(cells.airway.T)] = True
+    to_voxels = np.ix_(*(np.arange(n) // f for n, f in zip(hu.shape, cells.factors, strict=True)))
     return Stages(
-        cells=means[at],
-        body=body[at],
-        air=air[at],
+        cells=means[to_voxels],
+        body=body[to_voxels],
+        air=air[to_voxels],
         airway=airway,
-        sides=found.labels[at],
-        dense=np.maximum(found.dense, found.masses)[at],
-        lungs=both_lungs(turned, workers=workers),
+        sides=cells.labels[to_voxels],
+        dense=np.maximum(cells.dense, cells.masses)[to_voxels],
+        lungs=both_lungs(oriented, workers=workers),
     )

@@ -1,9 +1,9 @@
-"""The windpipe: found on cells as a chain of small round dark spots near the middle, grown on voxels.
+"""Find the trachea: a chain of small round dark spots near the middle of the body, grown on voxels.
 
-1. In each axial plane of cells, dark spots of the size of a windpipe near the middle of the body.
-2. The longest chain of spots that lie below each other.
-3. From its darkest cells, growth on voxels with a rising threshold; the last threshold before the volume explodes
-   into the lungs is taken (as in Mori et al., IEEE Trans Med Imaging 2000;19(2):103-114).
+1. Find dark spots of the size of a trachea near the middle of the body, in each axial plane of cells.
+2. Find the longest chain of spots that lie below each other.
+3. From the darkest cells of the chain, grow a region on voxels with a rising threshold. The last threshold before the
+   region leaks into the lungs counts (as in Mori et al., IEEE Trans Med Imaging 2000;19(2):103-114).
 """
 
 from __future__ import annotations
@@ -15,29 +15,31 @@ import numpy as np
 from hilum._kernels.anatomy import airway
 from hilum._kernels.bitmask import bits
 from hilum._kernels.components import labeling, selection
+from hilum.ops.coarse_grid import cell_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum._kernels.bitmask.mask import Shape
+    from hilum.geometry import Vector
 
-LUMEN_UP_TO = -800
-"""HU of cells that may be the inside of a windpipe."""
+LUMEN_MAX_HU = -800
+"""Cells of at most this value may be the lumen of the trachea."""
 
 AREA_MM2 = (60.0, 700.0)
 WIDEST_MM = 40.0
 OFF_MIDDLE_MM = 45.0
 CHAIN_MM = 20.0
-"""A windpipe is seen over at least this length."""
+"""The chain has at least this length,"""
 
 CROPPED = 0.7
-"""Or, in a block of few slices, over this share of it."""
+"""or, in a volume of few slices, at least this fraction of its height."""
 
 LIMIT_ML = 150.0
-"""Windpipe and main bronchi hold less than this; more is a leak."""
+"""A larger region is a leak: trachea and main bronchi have less volume."""
 
 LEAP_ML = 12.0
-"""More than this within one rise of the threshold is a leak."""
+"""A region that grows by more at one rise of the threshold is a leak."""
 
 RISE_HU = 20
 
@@ -52,13 +54,13 @@ class _Spot(NamedTuple):
 
 def find_airway(
     hu: NDArray[np.int16],
-    spacing: tuple[float, float, float],
+    spacing: Vector,
     cells: NDArray[np.int16],
     factors: Shape,
     inside: NDArray[np.bool_],
     middle: float,
 ) -> NDArray[np.int32]:
-    """The air in the windpipe and bronchi.
+    """Find the air in the trachea and bronchi.
 
     Parameters
     ----------
@@ -71,16 +73,15 @@ def find_airway(
     inside : ndarray of bool, shape (cz, cy, cx)
         Air inside the body.
     middle : float
-        Where the middle of the body is along x, in cells.
+        The middle of the body along x, in cells.
 
     Returns
     -------
     ndarray of int32, shape (n, 3)
-        Voxels. None where no windpipe was found, or where it could not be told from the lungs.
+        Voxels; empty if no trachea was found, or if it could not be separated from the lungs.
     """
     shape: Shape = hu.shape
-    size = tuple(s * f for s, f in zip(spacing, factors, strict=True))
-    seeds = _seeds(cells, inside, size, middle)  # type: ignore[arg-type]  # three of them
+    seeds = _seeds(cells, inside, cell_size(spacing, factors), middle)
     if not len(seeds):
         return np.zeros((0, 3), np.int32)
     start = float(np.median(cells[tuple(seeds.T)]))
@@ -89,35 +90,31 @@ def find_airway(
     half_box = tuple(1 if s < 2 else 0 for s in spacing)
     voxel_ml = float(np.prod(spacing)) / 1000
     order, counts = airway.grow_airway(hu, voxels, thresholds, half_box=half_box, limit=int(LIMIT_ML / voxel_ml) + 1)  # type: ignore[arg-type]
-    taken = 0
+    number = 0
     for step, count in enumerate(counts.tolist()):
-        if count < 0 or (step and (count - taken) * voxel_ml > LEAP_ML):
+        if count < 0 or (step and (count - number) * voxel_ml > LEAP_ML):
             break
-        taken = count
-    return order[:taken]
+        number = count
+    return order[:number]
 
 
-def _seeds(
-    cells: NDArray[np.int16], inside: NDArray[np.bool_], size: tuple[float, float, float], middle: float
-) -> NDArray[np.int64]:
-    """The darkest cells of the windpipe, shape (n, 3)."""
+def _seeds(cells: NDArray[np.int16], inside: NDArray[np.bool_], size: Vector, middle: float) -> NDArray[np.int64]:
+    """The darkest cells of the trachea, shape (n, 3)."""
     shape: Shape = cells.shape
-    dark = inside & (cells <= LUMEN_UP_TO)
+    dark = inside & (cells <= LUMEN_MAX_HU)
     runs = labeling.find_components(bits.pack(dark), corners=False, planes=True)
     chain = _chain(_spots(labeling.sizes(runs), labeling.boxes(runs), size, middle), size, shape[0])
     if not chain:
         return np.zeros((0, 3), np.int64)
-    wanted = np.zeros(runs.number, np.bool_)
-    wanted[[spot.component for spot in chain]] = True
-    places = bits.coordinates(selection.select(runs, wanted))
-    values = cells[tuple(places.T)]
-    seeds: NDArray[np.int64] = places[values <= np.percentile(values, 50)]
+    in_chain = np.zeros(runs.number, np.bool_)
+    in_chain[[spot.component for spot in chain]] = True
+    coordinates = bits.coordinates(selection.select(runs, in_chain))
+    values = cells[tuple(coordinates.T)]
+    seeds: NDArray[np.int64] = coordinates[values <= np.percentile(values, 50)]
     return seeds
 
 
-def _spots(
-    sizes: NDArray[np.int64], boxes: NDArray[np.int32], size: tuple[float, float, float], middle: float
-) -> list[_Spot]:
+def _spots(sizes: NDArray[np.int64], boxes: NDArray[np.int32], size: Vector, middle: float) -> list[_Spot]:
     area = sizes * size[1] * size[2]
     high, wide = (boxes[:, 4] - boxes[:, 1]) * size[1], (boxes[:, 5] - boxes[:, 2]) * size[2]
     y, x = (boxes[:, 1] + boxes[:, 4] - 1) / 2, (boxes[:, 2] + boxes[:, 5] - 1) / 2
@@ -126,8 +123,8 @@ def _spots(
     return [_Spot(int(boxes[i, 0]), float(y[i]), float(x[i]), float(area[i]), i) for i in np.flatnonzero(fits).tolist()]
 
 
-def _chain(spots: list[_Spot], size: tuple[float, float, float], planes: int) -> list[_Spot]:
-    """The longest chain of spots in successive planes, from the head down."""
+def _chain(spots: list[_Spot], size: Vector, planes: int) -> list[_Spot]:
+    """The longest chain of spots in successive planes, from the head to the feet."""
     best: dict[int, tuple[int, _Spot | None]] = {}
     above: list[_Spot] = []
     ordered = sorted(spots, key=lambda spot: (-spot.plane, spot.component))

@@ -1,15 +1,15 @@
-"""Lungs of single slices: the eight steps of the 2017 tutorial, every plane of axis 0 for itself.
+"""The lung mask of single slices: the eight steps of the 2017 tutorial, for each plane of axis 0.
 
 1. Air: below -420 HU (604 in stored units with an intercept of -1024).
-2. Air that touches the border of the slice is cleared (connected over corners).
-3. What remains is labeled.
-4. The two largest areas are kept; areas as large as the second are kept too.
-5. Erosion by a disk of radius 2 parts nodules from vessels; outside the slice counts as lung.
-6. Closing by a disk of radius 10 keeps nodules at the wall.
-7. Edges by the Roberts cross, their holes filled.
+2. Air that touches the border of the slice is removed (connected over corners).
+3. The components of the remaining air are labeled.
+4. The two largest components remain, and components as large as the second.
+5. Erosion by a disk of radius 2 separates nodules from vessels; pixels outside the slice count as lung.
+6. Closing by a disk of radius 10 includes nodules at the wall.
+7. Edges are found by the Roberts cross, and their holes are filled.
 8. The slice is set to -1024 HU (0 stored) outside the mask.
 
-Radii are voxels, not millimetres, as in the original.
+Radii are in voxels, not millimetres, as in the original.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ AIR_BELOW = -420.0
 """HU; the tutorial's 604 in stored units."""
 
 OUTSIDE = -1024
-"""HU of what lies outside the mask; the tutorial's 0 in stored units."""
+"""HU outside the mask; the tutorial's 0 in stored units."""
 
 ERODE_RADIUS = 2
 CLOSE_RADIUS = 10
@@ -46,7 +46,7 @@ class Steps2D(NamedTuple):
     ----------
     air, cleared : ndarray of bool, shape (y, x)
     labeled : ndarray of int32, shape (y, x)
-        Areas numbered from 1 in raster order of their first voxels.
+        Components numbered from 1 in raster order of their first pixels.
     largest, eroded, closed, filled : ndarray of bool, shape (y, x)
     masked : ndarray, shape (y, x), HU
         The slice with -1024 HU outside `filled`.
@@ -62,8 +62,8 @@ class Steps2D(NamedTuple):
     masked: NDArray[np.int16]
 
 
-class _Stages(NamedTuple):
-    """The sets of voxels of the steps, before they become pictures."""
+class _BitSteps(NamedTuple):
+    """The results of the steps as bit masks."""
 
     air: BitMask
     areas: Runs
@@ -75,7 +75,7 @@ class _Stages(NamedTuple):
 
 
 def steps2d(slice_hu: NDArray[np.int16]) -> Steps2D:
-    """The eight steps on one axial slice, for pictures.
+    """Run the eight steps on one axial slice, for pictures.
 
     Parameters
     ----------
@@ -92,29 +92,29 @@ def steps2d(slice_hu: NDArray[np.int16]) -> Steps2D:
         If the array is not two-dimensional or has no voxels.
     """
     if slice_hu.ndim != 2 or not slice_hu.size:
-        raise InputError(f"array of shape {slice_hu.shape}, expected one slice (y, x)", code="shape")
+        raise InputError(f"the array has shape {slice_hu.shape}, expected one slice (y, x)", code="shape")
 
-    stages = _stages(slice_hu[None])
+    bit_steps = _bit_steps(slice_hu[None])
 
     def picture(voxels: BitMask) -> NDArray[np.bool_]:
         plane: NDArray[np.bool_] = bits.unpack(voxels)[0]
         return plane
 
-    mask = picture(stages.filled)
+    mask = picture(bit_steps.filled)
     return Steps2D(
-        air=picture(stages.air),
-        cleared=picture(selection.select(stages.areas, stages.inside)),
-        labeled=selection.label_image(stages.areas, only=stages.inside)[0],
-        largest=picture(stages.largest),
-        eroded=picture(stages.eroded),
-        closed=picture(stages.closed),
+        air=picture(bit_steps.air),
+        cleared=picture(selection.select(bit_steps.areas, bit_steps.inside)),
+        labeled=selection.label_image(bit_steps.areas, only=bit_steps.inside)[0],
+        largest=picture(bit_steps.largest),
+        eroded=picture(bit_steps.eroded),
+        closed=picture(bit_steps.closed),
         filled=mask,
         masked=np.where(mask, slice_hu, np.int16(OUTSIDE)).astype(slice_hu.dtype),
     )
 
 
 def lungs_by_slice(hu: NDArray[np.int16], *, workers: int = 0) -> NDArray[np.uint8]:
-    """The mask of the eight steps for every plane of axis 0.
+    """Compute the mask of the eight steps for every plane of axis 0.
 
     Parameters
     ----------
@@ -128,24 +128,25 @@ def lungs_by_slice(hu: NDArray[np.int16], *, workers: int = 0) -> NDArray[np.uin
         1 in the lungs.
     """
     out = np.zeros(hu.shape, np.uint8)
-    run_slabs(lambda a, b: bits.write_label(_stages(hu[a:b]).filled, out[a:b]), hu.shape[0], workers=workers, slabs=16)
+    run_slabs(
+        lambda a, b: bits.write_label(_bit_steps(hu[a:b]).filled, out[a:b]), hu.shape[0], workers=workers, slabs=16
+    )
     return out
 
 
-def _stages(hu: NDArray[np.int16]) -> _Stages:
+def _bit_steps(hu: NDArray[np.int16]) -> _BitSteps:
     shape: Shape = hu.shape
     air = bits.below(hu, AIR_BELOW)
     areas = labeling.find_components(air, corners=True, planes=True)
     inside = ~labeling.touching_sides(areas)
-    # What is left once all at the border is cleared would get the same areas if it were labeled anew.
-    kept = selection.largest_by_plane(areas, keep=2, among=inside)
-    largest = selection.select(areas, kept)
+    # Labeling the remaining air again, as the tutorial does, would give the same components.
+    largest = selection.select(areas, selection.largest_by_plane(areas, keep=2, among=inside))
     near, far = _disk(ERODE_RADIUS, shape), _disk(CLOSE_RADIUS, shape)
     eroded = planar.apply_steps(largest, [("erode", near)])
     closed = planar.apply_steps(eroded, [("dilate", far), ("erode", far)])
     outline = edges.roberts_edges(closed)
     filled = selection.fill_planes(outline)
-    return _Stages(air, areas, inside, largest, eroded, closed, filled)
+    return _BitSteps(air, areas, inside, largest, eroded, closed, filled)
 
 
 def _disk(radius: int, shape: Shape) -> NDArray[np.int64]:

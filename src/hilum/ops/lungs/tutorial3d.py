@@ -1,13 +1,13 @@
 """The lung mask of the 2017 tutorial: one threshold, largest components.
 
-1. Voxels above -320 HU are tissue, the others air.
-2. Air connected (over corners) with the voxel [0, 0, 0] is the air around the patient, and counts as tissue. Where
-   that voxel is tissue, or the table cuts the air in two, the air around the patient stays, and may win step 5;
-   with `sides` all air connected with a side of the volume goes.
-3. With `fill`, whatever is not the largest solid structure of a plane (connected over corners) becomes lung: vessels,
-   nodules, and of two arms the smaller.
-4. The rest is turned around: what is not tissue is a pocket.
-5. The largest pocket (connected over corners) is the lungs; of several the first in raster order.
+1. Voxels above -320 HU are tissue, the others are air.
+2. Air connected (over corners) with the voxel [0, 0, 0] is the air around the patient, and counts as tissue. If that
+   voxel is tissue, or if the table divides the air, the air around the patient remains and may win in step 5. With
+   `sides`, all air connected with a side of the volume counts as tissue.
+3. With `fill`, all solid components of a plane except the largest (connected over corners) become lung: vessels,
+   nodules, and the smaller of two arms.
+4. The remaining air is divided into components (connected over corners).
+5. The largest component is the lungs; of several the first in raster order.
 """
 
 from __future__ import annotations
@@ -24,48 +24,49 @@ if TYPE_CHECKING:
 
     from hilum._kernels.bitmask.mask import BitMask
 
-AIR_UP_TO = -320.0
-"""HU; tissue is above it."""
+TUTORIAL_AIR_MAX_HU = -320.0
+"""Voxels above this are tissue."""
 
 
 def largest_pocket(hu: NDArray[np.int16], *, fill: bool, sides: bool = False, workers: int = 0) -> NDArray[np.uint8]:
-    """The tutorial's lung mask, voxel for voxel.
+    """Compute the tutorial's lung mask, voxel for voxel.
 
     Parameters
     ----------
     hu : ndarray of int16 or float32, shape (z, y, x), HU
     fill : bool
-        Whether vessels and nodules become part of it.
+        Whether vessels and nodules become part of the mask.
     sides : bool
-        Whether all air connected with the four sides of the planes counts as the air around the patient in step 2, and
-        not the voxel [0, 0, 0]'s alone. A lung that a side cuts through is then lost.
+        Whether all air connected with the four sides of the planes is the air around the patient in step 2, instead of
+        the air connected with the voxel [0, 0, 0]. A lung that touches a side is then missing.
     workers : int
         Threads; 0 for one per available core.
 
     Returns
     -------
     ndarray of uint8, shape (z, y, x)
-        1 in the lungs; the tutorial does not tell right from left.
+        1 in the lungs; the tutorial does not separate right and left.
     """
-    air = bits.at_most(hu, AIR_UP_TO, workers=workers)
-    pockets = labeling.find_components(air, corners=True, workers=workers)
-    wanted = np.ones(pockets.number, np.bool_)
+    air = bits.at_most(hu, TUTORIAL_AIR_MAX_HU, workers=workers)
+    components = labeling.find_components(air, corners=True, workers=workers)
+    selected = np.ones(components.number, np.bool_)
     if sides:
-        wanted &= ~labeling.touching_sides(pockets)
+        selected &= ~labeling.touching_sides(components)
     elif air.words[0, 0, 0] & np.uint64(1):
-        wanted[0] = False  # components are numbered in raster order
+        selected[0] = False  # components are numbered in raster order
     if fill:
-        inside = _without_largest_solid(selection.select(pockets, wanted, workers=workers), workers=workers)
-        pockets = labeling.find_components(inside, corners=True, workers=workers)
-        wanted = np.ones(pockets.number, np.bool_)
-    voxels = labeling.sizes(pockets) * wanted
-    wanted[:] = False
+        inside = _without_largest_solid(selection.select(components, selected, workers=workers), workers=workers)
+        components = labeling.find_components(inside, corners=True, workers=workers)
+        selected = np.ones(components.number, np.bool_)
+    voxels = labeling.sizes(components) * selected
+    selected[:] = False
     if voxels.any():
-        wanted[np.argmax(voxels)] = True
-    return bits.unpack(selection.select(pockets, wanted, workers=workers), workers=workers).view(np.uint8)
+        selected[np.argmax(voxels)] = True
+    return bits.unpack(selection.select(components, selected, workers=workers), workers=workers).view(np.uint8)
 
 
-def _without_largest_solid(pockets: BitMask, *, workers: int) -> BitMask:
-    solid = labeling.find_components(~pockets, corners=True, planes=True, workers=workers)
+def _without_largest_solid(air: BitMask, *, workers: int) -> BitMask:
+    """All voxels except the largest solid component of each plane."""
+    solid = labeling.find_components(~air, corners=True, planes=True, workers=workers)
     first = selection.largest_by_plane(solid, keep=1)
     return ~selection.select(solid, first, workers=workers)

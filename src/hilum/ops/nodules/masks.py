@@ -1,4 +1,4 @@
-"""Draw nodules, which are kept in world millimetres, on a grid. Only this module rasterizes them."""
+"""Draw nodules, whose positions are in world millimetres, on a grid. Only this module rasterizes them."""
 
 from __future__ import annotations
 

@@ -209,8 +209,8 @@ def least_distance(one: NDArray[np.float64], other: NDArray[np.float64], *, limi
     order = np.argsort(home @ steps)
     keys = (home @ steps)[order]
     for shift in product((-1, 0, 1), repeat=3):
-        wanted = (cells + shift) @ steps
-        first, stop = np.searchsorted(keys, wanted), np.searchsorted(keys, wanted, side="right")
+        neighbors = (cells + shift) @ steps
+        first, stop = np.searchsorted(keys, neighbors), np.searchsorted(keys, neighbors, side="right")
         count = stop - first
         for k in np.flatnonzero(count > _SAMPLE):  # crowded cells, one by one
             least = min(least, _least_of_all(one[k : k + 1], other[order[first[k] : stop[k]]]))

@@ -1,1 +1,1 @@
-"""Measurements that tell whether a scan, its lung mask and its nodules are right."""
+"""Measure whether a scan, its lung mask and its nodules are plausible."""

@@ -23,6 +23,7 @@ from hilum._kernels.bitmask import bits, morphology
 from hilum._kernels.bitmask.borders import THIN, count_faces
 from hilum._kernels.bitmask.mask_stats import measure_mask
 from hilum._kernels.components import labeling, selection
+from hilum.ops.coarse_grid import cell_size, voxels_per_cell
 from hilum.ops.finite import as_hu
 from hilum.ops.reorient import body_axes
 from hilum.ops.tissues import LUNG_AIR_MAX_HU, SOLID_MIN_HU
@@ -116,7 +117,7 @@ def measure_lung_mask(ct: Volume, lungs: Mask, *, sides: bool = True, workers: i
         * ``lung_parts``, the number of components, and ``lung_airway_ml``, the volume that looks like the trachea.
     """
     hu = as_hu(ct.array)
-    factors: Shape = tuple(max(1, round(CELL_MM / s)) for s in ct.spacing)  # type: ignore[assignment]  # three of them
+    factors = voxels_per_cell(ct.spacing, CELL_MM)
     rows = factors[0] * factors[1]  # of a cell: some of them suffice for its mean
     step = 1 if rows < 4 else 2 if rows < 9 else 3
     count = partial(measure_mask, hu, lungs.array, factors, air=LUNG_AIR_MAX_HU, limits=LIMITS, workers=workers)
@@ -176,9 +177,10 @@ def _chest(counted: MaskStats, ct: Volume, factors: Shape) -> _Chest:
     order, flips = body_axes(ct.geometry)
     step = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
     hu = np.ascontiguousarray(counted.hu.transpose(order)[step])
-    shares = (counted.right, counted.inside, counted.missed)
-    right, inside, missed = (np.ascontiguousarray(part.transpose(order)[step]) for part in shares)
-    size: Vector = tuple(ct.spacing[axis] * factors[axis] for axis in order)  # type: ignore[assignment]  # three
+    fractions = (counted.right, counted.inside, counted.missed)
+    right, inside, missed = (np.ascontiguousarray(part.transpose(order)[step]) for part in fractions)
+    axis_size = cell_size(ct.spacing, factors)
+    size = (axis_size[order[0]], axis_size[order[1]], axis_size[order[2]])
     shape: Shape = hu.shape
     pure = labeling.find_components(bits.below(hu, PURE_AIR_MAX_HU), corners=False, planes=True)
     drained = selection.select(pure, labeling.touching_sides(pure))

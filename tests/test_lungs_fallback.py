@@ -11,7 +11,7 @@ import pytest
 import hilum
 from hilum import batch
 from hilum.geometry import Geometry
-from hilum.ops.lungs.fallback import RUNGS, find_lungs
+from hilum.ops.lungs.fallback import FALLBACKS, find_lungs
 from hilum.ops.lungs.segment import segment_lungs
 from hilum.ops.quality.measure import ALARM_BELOW, ALARMS, quality_notes
 from hilum.ops.reorient import body_axes
@@ -50,7 +50,7 @@ class Counted:
 
 
 def test_a_plausible_mask_costs_nothing_more(chest, monkeypatch):
-    monkeypatch.setattr("hilum.ops.lungs.fallback.RUNGS", {"none": lambda *_: pytest.fail("a rung was tried")})
+    monkeypatch.setattr("hilum.ops.lungs.fallback.FALLBACKS", {"none": lambda *_: pytest.fail("a fallback was tried")})
     segment = Counted(chest.scan.ct, chest.lungs.array)
     found = find_lungs(chest.scan.ct, segment)
     assert segment.calls == 1
@@ -64,12 +64,12 @@ def test_a_lost_lung_is_found_again_and_told(chest):
     segment = Counted(chest.scan.ct, lost)
     found = find_lungs(chest.scan.ct, segment, own=False)
     assert [note.code for note in found.notes] == ["lungs-fallback"]
-    assert next(iter(RUNGS)) in found.notes[0].text
-    assert segment.calls == 1  # the first rung is hilum's own method
+    assert next(iter(FALLBACKS)) in found.notes[0].text
+    assert segment.calls == 1  # the first fallback is hilum's own method
     assert both_sides(found.mask, chest.lungs) > 0.97
-    other = find_lungs(chest.scan.ct, segment, own=True)  # the next rung asks the method once more
+    other = find_lungs(chest.scan.ct, segment, own=True)  # the next fallback asks the method once more
     assert segment.calls == 3
-    assert next(iter(RUNGS)) not in other.notes[0].text
+    assert next(iter(FALLBACKS)) not in other.notes[0].text
     assert both_sides(other.mask, chest.lungs) > 0.93
     kept = find_lungs(chest.scan.ct, segment, fallback=False)
     assert kept.notes == ()
@@ -77,29 +77,31 @@ def test_a_lost_lung_is_found_again_and_told(chest):
     assert kept.figures["lung_score"] < ALARM_BELOW
 
 
-def test_every_rung_is_a_mask_on_the_scans_own_grid(chest):
+def test_every_fallback_is_a_mask_on_the_scans_own_grid(chest):
     segment = partial(segment_lungs, method="hilum")
-    for name, rung in RUNGS.items():
-        mask = rung(chest.scan.ct, segment, 0)
+    for name, fallback in FALLBACKS.items():
+        mask = fallback(chest.scan.ct, segment, 0)
         assert mask.geometry == chest.scan.ct.geometry, name
         assert both_sides(mask, chest.lungs) > (0.85 if "higher" in name else 0.93), name
 
 
 def test_sides_of_the_tutorials_pocket_are_the_patients():
-    name = next(name for name in RUNGS if "tutorial3d" in name)
+    name = next(name for name in FALLBACKS if "tutorial3d" in name)
     direction = ((0.0, 0.0, -1.0), (0.0, 1.0, 0.0), (-1.0, 0.0, 0.0))
     turned = make_phantom(seed=8, spacing=SPACING, direction=direction)
     assert body_axes(turned.scan.ct.geometry)[1] == (True, False, True)
-    assert both_sides(RUNGS[name](turned.scan.ct, segment_lungs, 0), turned.lungs) > 0.93
+    assert both_sides(FALLBACKS[name](turned.scan.ct, segment_lungs, 0), turned.lungs) > 0.93
 
 
 def test_noise_that_the_method_cannot_bear_is_smoothed(chest, monkeypatch):
     noisy = make_phantom(seed=8, spacing=SPACING, options=PhantomOptions(noise_hu=300.0)).scan.ct
 
     def naive(volume):
-        return RUNGS[next(name for name in RUNGS if "tutorial3d" in name)](volume, segment_lungs, 0)
+        return FALLBACKS[next(name for name in FALLBACKS if "tutorial3d" in name)](volume, segment_lungs, 0)
 
-    monkeypatch.setattr("hilum.ops.lungs.fallback.RUNGS", {name: RUNGS[name] for name in RUNGS if "smoothed" in name})
+    monkeypatch.setattr(
+        "hilum.ops.lungs.fallback.FALLBACKS", {name: FALLBACKS[name] for name in FALLBACKS if "smoothed" in name}
+    )
     assert both_sides(naive(noisy), chest.lungs) < 0.5
     found = find_lungs(noisy, naive)
     assert [note.code for note in found.notes] == ["lungs-fallback"]
