@@ -56,8 +56,8 @@ def summarize(
             continue
         in_volume = [nodule for nodule in record.nodules if nodule.inside]
         fractions = [nodule.inside_lungs for nodule in in_volume if nodule.inside_lungs is not None]
-        many = len(record.nodules)
-        counts.update(finished=1, scans_with_nodules=many > 0, nodules=many, landed=len(in_volume))
+        nodules = len(record.nodules)
+        counts.update(finished=1, scans_with_nodules=nodules > 0, nodules=nodules, landed=len(in_volume))
         measured += len(fractions)
         inside += sum(fraction >= INSIDE_FRACTION for fraction in fractions)
         worst = max([worst, *(nodule.round_trip_mm for nodule in in_volume)])

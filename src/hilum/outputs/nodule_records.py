@@ -125,7 +125,7 @@ def write_locations(scan: Scan, folder: Path) -> None:
 
 
 def read_locations(folder: Path, record: ScanRecord) -> dict[str, NDArray[np.float64]]:
-    """Read the candidates and excluded findings of a finished scan: its folder, and its ``scan.json``.
+    """Read the candidates and excluded findings of a finished scan, given its folder and its ``scan.json``.
 
     Returns
     -------

@@ -147,7 +147,8 @@ def _entry(
     preview, missing = None, "no pictures: an older version of hilum made this scan without them"
     try:
         if (read := read_preview(path, record)) is not None:
-            (preview, pictures[scan_id]), missing = read, ""
+            preview, pictures[scan_id] = read
+            missing = ""
     except FormatError as problem:
         missing = f"no pictures: {problem.what}"
     return msgspec.structs.replace(

@@ -73,9 +73,9 @@ class DaskWorkers:
             self.refresh()
         until, problems = time.monotonic() + _ANSWER_SECONDS, []
         while self._probes and time.monotonic() < until:
-            problems += [problem for future in self.ended() if (problem := self.handle_answer(future, log=False))]
             if time.monotonic() - self.refreshed >= REFRESH_SECONDS:
                 self.refresh()
+            problems += [problem for future in self.ended() if (problem := self.handle_answer(future, log=False))]
         if problems:
             raise self._refusal(problems)
         for address in self._probes.values():
