@@ -100,7 +100,7 @@ def check_run(out: Path, run: str) -> None:
 
     Parameters
     ----------
-    out
+    out : Path
         The output folder.
     run : str
         From `output_lock`; empty if nothing holds the lock, as in a user's own program.
