@@ -210,11 +210,8 @@ def _read_dicom(path: Path, **options: Any) -> Scan:
 
     suffix = suffix_of(path)
     if path.is_file() and suffix in _NO_SCAN:
-        raise UnsupportedError(
-            f"a {suffix} file is not a scan that hilum reads",
-            where=path,
-            do="give a DICOM folder, .mhd, .mha, .nii or .nrrd",
-        )
+        what = f"a {suffix} file is not a scan that hilum reads"
+        raise UnsupportedError(what, where=path, do="give a DICOM folder, .mhd, .mha, .nii or .nrrd")
     if not path.is_dir() and not path.is_file():
         raise FormatError("neither a file nor a folder", where=path, do="give a DICOM folder or a volume file")
     return read_dicom(path, **options)

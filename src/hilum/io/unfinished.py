@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -43,7 +41,7 @@ def unfinished_folder(final: Path) -> Path:
     -------
     Path
     """
-    return final.with_name(f"{PARTIAL}{this_process()}-{secrets.token_hex(4)}-{final.name[:_NAME]}")
+    return final.with_name(f"{PARTIAL}{this_process()}-{os.urandom(4).hex()}-{final.name[:_NAME]}")
 
 
 def unfinished_name(suffixes: str = "") -> str:
@@ -58,23 +56,7 @@ def unfinished_name(suffixes: str = "") -> str:
     -------
     str
     """
-    return f".{this_process()}-{secrets.token_hex(4)}.part{suffixes}"
-
-
-def final_name(partial: str) -> str:
-    """The final name of an unfinished folder.
-
-    Parameters
-    ----------
-    partial : str
-        A name that begins with `PARTIAL`.
-
-    Returns
-    -------
-    str
-    """
-    match = _FOLDER.fullmatch(partial)
-    return match[2] if match else partial
+    return f".{this_process()}-{os.urandom(4).hex()}.part{suffixes}"
 
 
 def is_unfinished(name: str) -> bool:
@@ -133,11 +115,23 @@ def sweep(folder: Path, *, nameless: bool = True) -> None:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if is_unfinished(entry.name) and is_abandoned(path := Path(entry.path), nameless=nameless):
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    with suppress(OSError):
-                        path.unlink()
+                with suppress(OSError):
+                    remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with its content; what cannot be removed of a folder stays.
+
+    Parameters
+    ----------
+    path : Path
+    """
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+    else:
+        import shutil  # late: reading does not need it
+
+        shutil.rmtree(path, ignore_errors=True)
 
 
 _swept: set[tuple[int, str]] = set()

@@ -111,12 +111,9 @@ def not_downloaded(folder: Path, dangling: Sequence[str], others: int = 0) -> In
     total = len(dangling) + others
     how_many = f"{len(dangling)} of {total} files" if others else f"all {total} files" if total > 1 else "the file"
     are = "are links" if total > 1 else "is a link"
-    return MissingInputError(
-        f"{how_many} {are} to content that is not here",
-        where=folder,
-        do="download the content (git annex get, datalad get, dvc pull)",
-        code="not-downloaded",
-    )
+    what = f"{how_many} {are} to content that is not here"
+    do = "download the content (git annex get, datalad get, dvc pull)"
+    return MissingInputError(what, where=folder, do=do, code="not-downloaded")
 
 
 def unreadable_folder(folder: Path) -> InputError:

@@ -232,11 +232,8 @@ def _columns(head: list[str], names: Sequence[str], aliases: Mapping[str, str], 
     """The index of each column."""
     present = [name.strip().lower() for name in head]
     if len(present) == 1 and any(sign in present[0] for sign in ";\t|"):
-        raise AnnotationError(
-            "does not separate its columns by commas",
-            where=path,
-            do="save it with commas and decimal points",
-        )
+        what = "does not separate its columns by commas"
+        raise AnnotationError(what, where=path, do="save it with commas and decimal points")
     present = [aliases.get(name, name).lower() for name in present]
     for name in names:
         if present.count(name.lower()) != 1:

@@ -55,28 +55,7 @@ class _Layer(TypedPlacement, frozen=True, kw_only=True):
 
 
 def write_b2nd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
-    """Write a volume or mask as .b2nd, with its geometry in the file's header.
-
-    Parameters
-    ----------
-    volume : Volume
-        Of numbers or bool.
-    path : Path
-        Ends in .b2nd; appears only when complete. The same voxels give the same bytes.
-    series_uid : str
-        Stored in the header if it is a UID.
-
-    Raises
-    ------
-    UnsupportedError
-        If the name does not end in .b2nd.
-    OutputError
-        If the file cannot be written.
-    InputError
-        If blosc2 is not installed.
-    """
-    if path.suffix.lower() != ".b2nd":
-        raise UnsupportedError("a Blosc2 array ends in .b2nd", where=path)
+    """Write a .b2nd with its geometry in the file's header, as `hilum.io.volumes.formats.Format.write`."""
     blosc2 = import_extra("b2nd")
     array = np.ascontiguousarray(volume.array)
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)[None]
@@ -102,23 +81,7 @@ def write_b2nd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
 
 
 def read_b2nd(path: Path) -> VolumeFile:
-    """Read a volume or mask that `write_b2nd` made.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    VolumeFile
-
-    Raises
-    ------
-    FormatError, GeometryError, MissingInputError, UnsupportedError
-        If the file is damaged or missing, or was not written by hilum.
-    InputError
-        If blosc2 is not installed.
-    """
+    """Read a volume or mask that `write_b2nd` made, as `hilum.io.volumes.formats.Format.read`."""
     opened = OpenB2nd(path)
     array = opened.read((0, 0, 0), opened.shape)
     if _crc32(array) != opened.layer.crc32:
@@ -127,21 +90,7 @@ def read_b2nd(path: Path) -> VolumeFile:
 
 
 def read_b2nd_header(path: Path) -> VolumeHeader:
-    """Read the geometry of a .b2nd file that `write_b2nd` made; blosc2 is not needed.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    VolumeHeader
-
-    Raises
-    ------
-    FormatError, GeometryError, MissingInputError, UnsupportedError
-        As `read_b2nd`.
-    """
+    """Read the geometry of a .b2nd that `write_b2nd` made; blosc2 is not needed."""
     return _read_layer(path).to_header(where=path)
 
 
@@ -149,15 +98,6 @@ class OpenB2nd:
     """A .b2nd file as an `hilum.io.volumes.open_volumes.OpenVolume`.
 
     A box has no checksum of its own: before training, verify the file against ``scan.json``.
-
-    Parameters
-    ----------
-    path : Path
-
-    Raises
-    ------
-    InputError
-        As `read_b2nd`.
     """
 
     array = None

@@ -6,7 +6,6 @@ file before memory is allocated, and no more is unpacked than the caller needs.
 
 from __future__ import annotations
 
-import bz2
 import math
 import os
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -62,12 +61,8 @@ def check_size(shape: tuple[int, ...], dtype: np.dtype[np.generic], *, where: Pa
     """
     size = math.prod(shape) * dtype.itemsize
     if size > BYTES_LIMIT:
-        raise UnsupportedError(
-            f"declares {size:.3g} bytes of voxels, more than {BYTES_LIMIT / 2**30:.0f} GiB",
-            where=where,
-            do="check the sizes in the header",
-            code="too-large",
-        )
+        what = f"declares {size:.3g} bytes of voxels, more than {BYTES_LIMIT / 2**30:.0f} GiB"
+        raise UnsupportedError(what, where=where, do="check the sizes in the header", code="too-large")
     return size
 
 
@@ -105,7 +100,9 @@ class _Decoder(Protocol):
 
 def _decoder(packing: Packing) -> _Decoder:
     if packing == "bzip2":
-        return bz2.BZ2Decompressor()
+        from bz2 import BZ2Decompressor
+
+        return BZ2Decompressor()
     from isal import igzip_lib
 
     flag = igzip_lib.DECOMP_GZIP if packing == "gzip" else igzip_lib.DECOMP_ZLIB
@@ -203,12 +200,8 @@ class Block:
         if not extra:
             return ()
         if extra >= max(self._filled, _PIECE):
-            raise FormatError(
-                f"holds twice the {self._filled} bytes declared, or more",
-                where=self._where,
-                do="check sizes and type in the header",
-                code="size",
-            )
+            what = f"holds twice the {self._filled} bytes declared, or more"
+            raise FormatError(what, where=self._where, do="check sizes and type in the header", code="size")
         return (Note("trailing-bytes", f"ignored at least {extra} bytes after the declared voxels"),)
 
     def _some(self, view: memoryview) -> int:
@@ -220,14 +213,9 @@ class Block:
             piece = self._unpack(len(view))
         except FormatError:
             raise
-        except Exception as error:
-            # isal and bz2 raise error classes of their own.
-            raise FormatError(
-                f"the {self._packing} data are damaged: {error}",
-                where=self._where,
-                do="download it again",
-                code="damaged",
-            ) from error
+        except Exception as error:  # isal and bz2 raise error classes of their own
+            what = f"the {self._packing} data are damaged: {error}"
+            raise FormatError(what, where=self._where, do="download it again", code="damaged") from error
         view[: len(piece)] = piece
         return len(piece)
 

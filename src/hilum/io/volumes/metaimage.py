@@ -39,23 +39,9 @@ if TYPE_CHECKING:
 
 
 def read_metaimage(path: Path) -> VolumeFile:
-    """Read a .mhd or .mha file.
+    """Read a .mhd or .mha file, as `hilum.io.volumes.formats.Format.read`.
 
-    Parameters
-    ----------
-    path : Path
-        The header. Its data files must be in the header's folder or below it.
-
-    Returns
-    -------
-    VolumeFile
-        Its series UID is the key SeriesInstanceUID.
-
-    Raises
-    ------
-    FormatError, UnsupportedError, GeometryError, MissingInputError, InputError
-        If header or data are damaged, truncated or missing, the header names a file elsewhere, or the data are not a
-        3-D volume of numbers.
+    The data files must be in the header's folder or below it. The series UID is the key SeriesInstanceUID.
     """
     with open_file(path) as handle:
         header = read_header(handle, path)
@@ -77,46 +63,16 @@ def read_metaimage(path: Path) -> VolumeFile:
 
 
 def read_metaimage_header(path: Path) -> MetaImageHeader:
-    """Read the header of a .mhd or .mha file.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    MetaImageHeader
-
-    Raises
-    ------
-    InputError
-        As `read_metaimage`.
-    """
+    """Read the header of a .mhd or .mha file."""
     with open_file(path) as handle:
         return read_header(handle, path)
 
 
 def write_metaimage(volume: Volume, path: Path, *, series_uid: str = "") -> None:
-    """Write a volume or mask as .mha, or as .mhd and .raw; geometry and voxels are stored bit for bit.
+    """Write .mha, or .mhd and .raw, as `hilum.io.volumes.formats.Format.write`.
 
-    Parameters
-    ----------
-    volume : Volume
-        Of integers, floats or bool.
-    path : Path
-        Ends in .mhd or .mha. Each file appears only when complete, the header after its data.
-    series_uid : str
-        Stored in the header as the key SeriesInstanceUID if it is a UID.
-
-    Raises
-    ------
-    UnsupportedError
-        If the name or the type of the voxels does not fit the format.
-    OutputError
-        If a file cannot be written.
+    Geometry and voxels are stored bit for bit. The header of a .mhd appears after its data.
     """
-    if path.suffix.lower() not in (".mhd", ".mha"):
-        raise UnsupportedError("a MetaImage ends in .mhd or .mha", where=path)
     array = stored_array(volume.array)
     element = next((name for name, code in MET_TYPES.items() if code == array.dtype.str[1:]), "")
     if not element:

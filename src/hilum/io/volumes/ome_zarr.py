@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from hilum.errors import OutputError, UnsupportedError
+from hilum.errors import OutputError
 from hilum.geometry import IDENTITY_DIRECTION
 from hilum.io.atomic import atomic_folder
 from hilum.io.optional_packages import import_extra
@@ -45,29 +45,10 @@ _COLORS = ((255, 80, 80, 255), (80, 160, 255, 255), (255, 220, 60, 255))
 
 
 def write_zarr(volume: Volume, path: Path, *, series_uid: str = "") -> None:
-    """Write a volume or mask as a .zarr folder, with its geometry in the group's attributes.
+    """Write a .zarr folder with the geometry in the group's attributes, as `hilum.io.volumes.formats.Format.write`.
 
-    Parameters
-    ----------
-    volume : Volume
-        Of numbers or bool.
-    path : Path
-        Ends in .zarr; appears only when complete, and replaces a Zarr folder of that name. The same voxels give the
-        same bytes.
-    series_uid : str
-        Stored in the attributes if it is a UID.
-
-    Raises
-    ------
-    UnsupportedError
-        If the name does not end in .zarr.
-    OutputError
-        If the folder cannot be written, or its name is in use by something else.
-    InputError
-        If zarr is not installed.
+    It replaces a Zarr folder of that name, and nothing else.
     """
-    if path.suffix.lower() != ".zarr":
-        raise UnsupportedError("a Zarr folder ends in .zarr", where=path)
     zarr = import_extra("zarr")
     if path.exists() and not (path / HEADER).is_file():
         raise OutputError("is in use by something else", where=path, do="choose another name", code="exists")
@@ -91,24 +72,7 @@ def _check_files(folder: Path, *, sizes: int, final: Path) -> None:
 
 
 def read_zarr(path: Path) -> VolumeFile:
-    """Read a volume or mask that `write_zarr` made.
-
-    Parameters
-    ----------
-    path : Path
-        The folder.
-
-    Returns
-    -------
-    VolumeFile
-
-    Raises
-    ------
-    FormatError, GeometryError, MissingInputError, UnsupportedError
-        If a file is damaged or missing, or hilum did not write the folder.
-    InputError
-        If zarr is not installed.
-    """
+    """Read a volume or mask that `write_zarr` made, as `hilum.io.volumes.formats.Format.read`."""
     opened = OpenZarr(path)
     return VolumeFile(opened.header, opened.read((0, 0, 0), opened.shape))
 

@@ -74,37 +74,12 @@ class _Array(msgspec.Struct, frozen=True):
 
 
 def read_zarr_header(path: Path) -> VolumeHeader:
-    """Read the geometry of a .zarr folder; zarr is not needed.
-
-    Parameters
-    ----------
-    path : Path
-        The folder.
-
-    Returns
-    -------
-    VolumeHeader
-
-    Raises
-    ------
-    FormatError, GeometryError, MissingInputError, UnsupportedError
-        If the folder is damaged, or was not written by hilum.
-    """
+    """Read the geometry of a .zarr folder; zarr is not needed."""
     return _read_placement(path).to_header(where=path)
 
 
 class OpenZarr:
-    """A .zarr folder as an `hilum.io.volumes.open_volumes.OpenVolume`.
-
-    Parameters
-    ----------
-    path : Path
-
-    Raises
-    ------
-    InputError
-        As `hilum.io.volumes.ome_zarr.read_zarr`.
-    """
+    """A .zarr folder as an `hilum.io.volumes.open_volumes.OpenVolume`."""
 
     array = None
     resident = False
