@@ -46,14 +46,6 @@ class Listing:
 def known_of(ref: ScanRef) -> DatasetEntry:
     """What was known of a scan when it was listed.
 
-    Parameters
-    ----------
-    ref : ScanRef
-
-    Returns
-    -------
-    DatasetEntry
-
     Raises
     ------
     HilumError
@@ -67,10 +59,6 @@ def known_of(ref: ScanRef) -> DatasetEntry:
 
 def link_notes(tree: FolderListing) -> list[Note]:
     """Report the links that were not followed.
-
-    Parameters
-    ----------
-    tree : FolderListing
 
     Returns
     -------
@@ -126,10 +114,6 @@ def table_record(
     scans_without_rows : iterable of str
     public : callable
         From a name in the table to one that may be shown.
-
-    Returns
-    -------
-    TableRecord
     """
     unused: dict[str, int] = {}
     for key, count in rows.items():

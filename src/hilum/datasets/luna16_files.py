@@ -72,10 +72,6 @@ def find_luna16_files(root: Path) -> Luna16Files:
     ----------
     root : Path
         A folder: the whole data set, some subsets, one of them, or only scans.
-
-    Returns
-    -------
-    Luna16Files
     """
     tree = list_folder(root)
     paths = [root / name for name in (*tree.files, *tree.dangling)]

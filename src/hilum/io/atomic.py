@@ -123,10 +123,6 @@ def atomic_folder(final: Path) -> Iterator[Path]:
 def open_own_file(path: Path) -> int:
     """Open a file of hilum's own for reading and writing; create it if it does not exist, and follow no link.
 
-    Parameters
-    ----------
-    path : Path
-
     Returns
     -------
     int
@@ -165,10 +161,6 @@ def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
         What could not be written; empty where the path is enough.
     problem : OSError
     where : Path
-
-    Returns
-    -------
-    OutputError
     """
     fault = write_fault(problem, where=where)
     do = fault.do if fault else "check the folder, its permissions and space"

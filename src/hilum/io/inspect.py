@@ -101,16 +101,7 @@ def inspect(
 
 
 def inspection_json(series: list[SeriesRecord]) -> str:
-    """Write the records as JSON.
-
-    Parameters
-    ----------
-    series : list of SeriesRecord
-
-    Returns
-    -------
-    str
-    """
+    """Write the records as JSON."""
     return msgspec.json.format(msgspec.json.encode(series)).decode()
 
 

@@ -118,10 +118,6 @@ def check_is_ct(scan: Scan, path: Path) -> Scan:
 def scan_names(path: Path) -> tuple[str, ...]:
     """The names under which a table without series UIDs may list the scan at a path.
 
-    Parameters
-    ----------
-    path : Path
-
     Returns
     -------
     tuple of str

@@ -31,16 +31,7 @@ _NAME = 50
 
 
 def unfinished_folder(final: Path) -> Path:
-    """Make a name for a folder that this process is writing, in the same folder as its final name.
-
-    Parameters
-    ----------
-    final : Path
-
-    Returns
-    -------
-    Path
-    """
+    """Make a name for a folder that this process is writing, in the same folder as its final name."""
     return final.with_name(f"{PARTIAL}{this_process()}-{os.urandom(4).hex()}-{final.name[:_NAME]}")
 
 
@@ -51,25 +42,12 @@ def unfinished_name(suffixes: str = "") -> str:
     ----------
     suffixes : str
         At the end of the name.
-
-    Returns
-    -------
-    str
     """
     return f".{this_process()}-{os.urandom(4).hex()}.part{suffixes}"
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a name is that of an unfinished file or folder.
-
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    bool
-    """
+    """Whether a name is that of an unfinished file or folder."""
     return name.startswith(PARTIAL) or _FILE.fullmatch(name) is not None
 
 
@@ -120,12 +98,7 @@ def sweep(folder: Path, *, nameless: bool = True) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link, or a folder with its content; what cannot be removed of a folder stays.
-
-    Parameters
-    ----------
-    path : Path
-    """
+    """Remove a file, a link, or a folder with its content; what cannot be removed of a folder stays."""
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
     else:
@@ -138,12 +111,7 @@ _swept: set[tuple[int, str]] = set()
 
 
 def sweep_once(folder: Path) -> None:
-    """Sweep a folder the first time that this process writes to it.
-
-    Parameters
-    ----------
-    folder : Path
-    """
+    """Sweep a folder the first time that this process writes to it."""
     key = os.getpid(), str(folder.absolute())
     if key not in _swept and not is_unfinished(folder.name):  # a folder of this process contains nothing old
         _swept.add(key)

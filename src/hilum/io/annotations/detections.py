@@ -120,10 +120,6 @@ def read_candidates(path: Path) -> PointTables:
 def read_series(path: Path) -> tuple[tuple[str, ...], tuple[Note, ...]]:
     """Read a list of series: the column seriesuid of a csv, or one UID per line without a heading.
 
-    Parameters
-    ----------
-    path : Path
-
     Returns
     -------
     tuple of str
@@ -158,16 +154,7 @@ def read_series(path: Path) -> tuple[tuple[str, ...], tuple[Note, ...]]:
 
 
 def name_series(names: Iterable[str]) -> str:
-    """Name up to three series; only UIDs are named.
-
-    Parameters
-    ----------
-    names : iterable of str
-
-    Returns
-    -------
-    str
-    """
+    """Name up to three series; only UIDs are named."""
     listed = sorted(names)
     shown = [name for name in listed if is_uid(name)][:3]
     return ", ".join(shown) + (", ..." if len(listed) > len(shown) and shown else "") if shown else "no UIDs"

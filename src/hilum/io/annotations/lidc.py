@@ -196,11 +196,7 @@ def _notes(counts: Counter[str]) -> tuple[Note, ...]:
         (not counts["nodules"], "no-nodules", "the annotations list no nodule of this series"),
         (counts["small"] + counts["others"], "marks-not-drawn", f"{marks} have no outline: counted, not drawn"),
         (counts["beyond"], "outlines-beyond", f"{{}} {of_all} are on slices beyond the scan: stored, not drawn"),
-        (
-            counts["unknown"],
-            "unknown-slices",
-            f"{{}} {unnamed}",
-        ),
+        (counts["unknown"], "unknown-slices", f"{{}} {unnamed}"),
         (counts["contradictions"], "slice-position-differs", f"{{}} {contradict}"),
         (counts["assumed"], "assumed-pixels", assumed),
         (counts["same nodules"], "duplicate-nodules", "{} nodules repeat one of the same reader: ignored"),

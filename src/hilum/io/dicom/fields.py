@@ -81,10 +81,6 @@ def header_from(name: str, fields: Fields, syntax: str, location: PixelLocation)
     syntax : str
         Transfer Syntax UID.
     location : PixelLocation
-
-    Returns
-    -------
-    SliceHeader
     """
     shared = _shared_fields(syntax, *[fields.get(tag, b"") for tag in _SHARED_TAGS])
     order, bits, signed = "big" if shared["big_endian"] else "little", shared["bits_allocated"], shared["signed"]

@@ -10,14 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hilum.errors import (
-    FormatError,
-    GeometryError,
-    InputError,
-    SeriesError,
-    UnsupportedError,
-    one_line,
-)
+from hilum.errors import FormatError, GeometryError, InputError, SeriesError, UnsupportedError, one_line
 from hilum.io.dicom.gaps import check_options
 from hilum.io.dicom.index import FolderIndex, index_folder
 from hilum.io.dicom.series import choose_stack, no_slices_error

@@ -60,10 +60,6 @@ def _kind_of_frame(header: SliceHeader) -> str:
 def select_slices(headers: Iterable[SliceHeader]) -> FrameSelection:
     """Select the CT slices.
 
-    Parameters
-    ----------
-    headers : iterable of SliceHeader
-
     Returns
     -------
     FrameSelection
@@ -265,16 +261,7 @@ def choose_stack(
 
 
 def no_slices_error(selection: FrameSelection) -> InputError:
-    """Make the error for a selection without CT slices.
-
-    Parameters
-    ----------
-    selection : FrameSelection
-
-    Returns
-    -------
-    InputError
-    """
+    """Make the error for a selection without CT slices."""
     if selection.modalities:
         kinds = ", ".join(selection.modalities[:4])
         return UnsupportedError(f"only images of modality {kinds}; Hounsfield units need CT", code="not-ct")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -16,9 +16,11 @@ from hilum.errors import FormatError, UnsupportedError
 from hilum.scan import Note
 
 if TYPE_CHECKING:
+    from bz2 import BZ2Decompressor
     from pathlib import Path
     from typing import BinaryIO
 
+    from isal.igzip_lib import IgzipDecompressor
     from numpy.typing import NDArray
 
 Packing = Literal["raw", "gzip", "zlib", "bzip2"]
@@ -88,17 +90,7 @@ def check_packed(size: int, present: int, *, where: Path) -> None:
         raise FormatError(what, where=where, code="too-large")
 
 
-class _Decoder(Protocol):
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
-
-
-def _decoder(packing: Packing) -> _Decoder:
+def _decoder(packing: Packing) -> BZ2Decompressor | IgzipDecompressor:
     if packing == "bzip2":
         from bz2 import BZ2Decompressor
 
@@ -106,8 +98,7 @@ def _decoder(packing: Packing) -> _Decoder:
     from isal import igzip_lib
 
     flag = igzip_lib.DECOMP_GZIP if packing == "gzip" else igzip_lib.DECOMP_ZLIB
-    decoder: _Decoder = igzip_lib.IgzipDecompressor(flag=flag)
-    return decoder
+    return igzip_lib.IgzipDecompressor(flag=flag)
 
 
 class Block:
@@ -265,10 +256,6 @@ def truncated(present: int, expected: int, where: Path, *, packed: bool = False)
     where : Path
     packed : bool
         Whether packed data end, so that the unpacked size is unknown.
-
-    Returns
-    -------
-    FormatError
     """
     what = "the packed data end early" if packed else f"the data end after {present} of {expected} bytes"
     return FormatError(what, where=where, do="download or copy it again", code="truncated")

@@ -99,10 +99,6 @@ SCAN_SUFFIXES = frozenset(FORMATS) - {".npy", ".zarr", ".b2nd"}
 def suffix_of(path: Path) -> str:
     """The suffix that decides a file's format.
 
-    Parameters
-    ----------
-    path : Path
-
     Returns
     -------
     str
@@ -114,10 +110,6 @@ def suffix_of(path: Path) -> str:
 
 def is_volume(path: Path) -> bool:
     """Whether a path is that of a volume file, by its suffix; any other path is read as DICOM.
-
-    Parameters
-    ----------
-    path : Path
 
     Returns
     -------
@@ -138,10 +130,6 @@ def read_header(path: Path) -> VolumeHeader:
     path : Path
         With one of the suffixes of `FORMATS`.
 
-    Returns
-    -------
-    VolumeHeader
-
     Raises
     ------
     InputError
@@ -152,10 +140,6 @@ def read_header(path: Path) -> VolumeHeader:
 
 def header_uid(path: Path) -> str:
     """Read the Series Instance UID in the header of a volume file.
-
-    Parameters
-    ----------
-    path : Path
 
     Returns
     -------
@@ -171,10 +155,6 @@ def header_uid(path: Path) -> str:
 
 def check_output(path: Path) -> Callable[..., None]:
     """Check that hilum can write the format of a path, before any work is done.
-
-    Parameters
-    ----------
-    path : Path
 
     Returns
     -------

@@ -9,14 +9,13 @@ Source: MetaIO documentation, https://itk.org/Wiki/MetaIO/Documentation, and ITK
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hilum.errors import FormatError, OutputError, UnsupportedError
 from hilum.io.atomic import atomic_path
-from hilum.io.files import data_path, open_file
+from hilum.io.files import open_data, open_file
 from hilum.io.uids import is_uid
 from hilum.io.volumes.block_writing import stored_array
 from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, truncated
@@ -25,7 +24,6 @@ from hilum.io.volumes.volume_file import volume_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import Any, BinaryIO
 
@@ -50,9 +48,7 @@ def read_metaimage(path: Path) -> VolumeFile:
         array: NDArray[Any] | None = None
         notes: list[Note] = []
         for k, name in enumerate(parts):
-            where = data_path(path, name) if name else path
-            opened: AbstractContextManager[BinaryIO] = open_file(where, named=name) if name else nullcontext(handle)
-            with opened as source:
+            with open_data(path, handle, name) as (where, source):
                 block = _block(source, header, size // len(parts), where)
                 if array is None:  # only now: the first file is large enough for its part
                     array = np.empty(header.geometry.shape, header.dtype)

@@ -75,10 +75,6 @@ def read_header(handle: BinaryIO, path: Path) -> MetaImageHeader:
     path : Path
         For messages.
 
-    Returns
-    -------
-    MetaImageHeader
-
     Raises
     ------
     FormatError, UnsupportedError, GeometryError

@@ -76,10 +76,6 @@ def pack_header(geometry: Geometry, kind: str, description: str) -> bytes:
 def read_nifti_affine(path: Path) -> NDArray[np.float64]:
     """Read the affine in the header of a file that hilum wrote.
 
-    Parameters
-    ----------
-    path : Path
-
     Returns
     -------
     ndarray, shape (4, 4)

@@ -7,7 +7,6 @@ Source: G. Kindlmann, "Definition of NRRD File Format", https://teem.sourceforge
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ import numpy as np
 
 from hilum.errors import FormatError, GeometryError, UnsupportedError, one_line
 from hilum.io.atomic import atomic_path
-from hilum.io.files import HEADER_LIMIT, data_path, open_file
+from hilum.io.files import HEADER_LIMIT, open_data, open_file
 from hilum.io.uids import is_uid
 from hilum.io.volumes.block_writing import stored_array, write_gzip
 from hilum.io.volumes.blocks import Block, check_size
@@ -25,7 +24,6 @@ from hilum.io.volumes.volume_file import VolumeHeader, volume_file
 from hilum.scan import Note
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import BinaryIO
 
@@ -91,12 +89,8 @@ def read_nrrd(path: Path) -> VolumeFile:
     """
     with open_file(path) as handle:
         header = _read_header(handle, path)
-        where = data_path(path, header.file) if header.file else path
-        opened: AbstractContextManager[BinaryIO] = (
-            open_file(where, named=header.file) if header.file else nullcontext(handle)
-        )
-        size = check_size(header.geometry.shape, header.dtype, where=path)
-        with opened as source:
+        with open_data(path, handle, header.file) as (where, source):
+            size = check_size(header.geometry.shape, header.dtype, where=path)
             if header.skip < 0:  # the voxels are the last bytes
                 start = source.tell()
                 source.seek(max(start, source.seek(0, 2) - size))

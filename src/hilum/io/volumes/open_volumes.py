@@ -107,10 +107,6 @@ def check_box(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -
 def read_all(volume: OpenVolume) -> NDArray[Any]:
     """Read every voxel of an open volume.
 
-    Parameters
-    ----------
-    volume : OpenVolume
-
     Returns
     -------
     ndarray, shape (z, y, x)

@@ -182,9 +182,9 @@ def _form(header: _Array, where: Path) -> tuple[np.dtype[Any], Shape]:
     endian = {codec.configuration.get("endian", "little") for codec in (*inner, *index)}
     usual = ["sharding_indexed", "bytes", "blosc", "crc32c", "bytes", "crc32c"]
     keys = header.chunk_key_encoding
-    if names != usual or endian != {"little"} or location != "end" or header.storage_transformers:
-        raise _other_form(where)
-    if header.chunk_grid.name != "regular" or keys.name != "default" or keys.configuration.get("separator") != "/":
+    is_usual = names == usual and endian == {"little"} and location == "end" and not header.storage_transformers
+    has_usual_keys = keys.name == "default" and keys.configuration.get("separator") == "/"
+    if not (is_usual and has_usual_keys and header.chunk_grid.name == "regular"):
         raise _other_form(where)
     dtype = np.dtype(header.data_type)
     if min(edges) < 1 or math.prod(edges) * dtype.itemsize > _CHUNK_LIMIT:
