@@ -105,8 +105,7 @@ def _folders(path: Path) -> list[Path]:
 def _label_files(root: Path) -> list[Path]:
     """The csv files of labels in the root, or else beside it."""
     for folder in (root, root.resolve().parent):
-        tables = sorted(path for path in folder.iterdir() if _LABELS.fullmatch(path.name))
-        if tables:
+        if tables := sorted(path for path in folder.iterdir() if _LABELS.fullmatch(path.name)):
             return tables
     return []
 

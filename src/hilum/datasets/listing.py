@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hilum.io.names import safe_name
 from hilum.outputs.records import TableRecord
-from hilum.scan import DatasetEntry, Note
+from hilum.scan import DatasetEntry, Note, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from hilum.errors import HilumError
     from hilum.io.folder_listing import FolderListing
-    from hilum.scan import ScanRef
 
 _NAMED = 5
 """Outputs that are named; more are counted."""

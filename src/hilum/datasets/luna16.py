@@ -18,14 +18,14 @@ from hilum.datasets.luna16_files import SUBSET, Luna16Files, find_luna16_files
 from hilum.datasets.luna16_patients import PATIENTS, patient_folds, read_patients
 from hilum.datasets.rows import rows_record, unused_rows_notes
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
-from hilum.io.annotations.luna import duplicate_notes, read_series_rows
+from hilum.io.annotations.luna import SeriesRows, duplicate_notes, read_series_rows
 from hilum.io.files import path_exists
 from hilum.io.names import safe_name
 from hilum.io.scan_files import check_is_ct, read
 from hilum.io.uids import is_uid
 from hilum.io.unreadable import not_downloaded, unreadable_folder
 from hilum.outputs.reasons import reason_without_names
-from hilum.scan import DatasetEntry, Note, Scan, ScanRef
+from hilum.scan import DatasetEntry, Label, Note, Scan, ScanRef
 from hilum.volume import Mask
 
 if TYPE_CHECKING:
@@ -34,10 +34,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.annotations.luna import SeriesRows
     from hilum.io.annotations.point_rows import TableKind
     from hilum.outputs.records import TableRecord
-    from hilum.scan import Label
 
 _LUNG_LABELS = (3, 4)
 """Labels of the two lungs in the masks of seg-lungs-LUNA16; 5 is the trachea."""
@@ -72,8 +70,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         raise MissingInputError("there is no such folder", where=root, do="give the folder that holds subset0")
     files = find_luna16_files(root)
     if not files.scans:
-        do = "give the folder that holds subset0, subset1, ..."
-        raise MissingInputError("has no .mhd file", where=root, do=do)
+        raise MissingInputError("has no .mhd file", where=root, do="give the folder that holds subset0, subset1, ...")
     paths = _table_paths(files, annotations)
     tables = {kind: read_series_rows(path, kind) for kind, path in paths.items()}
     notes = []
@@ -145,8 +142,7 @@ def _file_refusal(path: Path, twin: Path, dangling: set[Path]) -> HilumError | N
 def _fold(root: Path, path: Path) -> int | None:
     """The number of the nearest subset folder above a file."""
     names = [root.resolve().name, *path.relative_to(root).parent.parts]
-    matches = (match for name in reversed(names) if (match := SUBSET.fullmatch(name)))
-    nearest = next(matches, None)
+    nearest = next((match for name in reversed(names) if (match := SUBSET.fullmatch(name))), None)
     return int(nearest[1]) if nearest else None
 
 

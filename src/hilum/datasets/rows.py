@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hilum.datasets.listing import table_record
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError, one_line
-from hilum.io.annotations.luna import MATCHED_BY_NAME, duplicate_notes, read_series_rows
+from hilum.io.annotations.luna import MATCHED_BY_NAME, SeriesRows, duplicate_notes, read_series_rows
 from hilum.io.names import safe_name
 from hilum.io.scan_files import scan_names
 from hilum.io.uids import is_uid
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
     from pathlib import Path
 
-    from hilum.io.annotations.luna import SeriesRows
     from hilum.outputs.records import TableRecord
 
 

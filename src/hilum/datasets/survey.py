@@ -18,13 +18,12 @@ from hilum.io.uids import hashed_uid, hide_uids, is_uid
 from hilum.io.volumes.formats import is_volume
 from hilum.outputs.ledger_rows import Row
 from hilum.outputs.reasons import reason_without_names
-from hilum.scan import Note
+from hilum.scan import Note, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hilum.outputs.records import TableRecord
-    from hilum.scan import ScanRef
 
 
 @dataclass(frozen=True)

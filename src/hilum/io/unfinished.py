@@ -69,8 +69,7 @@ def is_abandoned(path: Path, *, nameless: bool = True) -> bool:
     match = _FOLDER.fullmatch(path.name) or _FILE.fullmatch(path.name)
     writer = parse_process(match[1]) if match and match[1] else None
     if writer is not None:
-        lives = is_alive(writer)
-        if lives is not None:
+        if (lives := is_alive(writer)) is not None:
             return not lives
         locked = _is_locked(path)
         if locked or (locked is False and is_here(writer)):

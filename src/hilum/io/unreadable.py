@@ -62,12 +62,10 @@ def describe_other_files(names: Sequence[str], shown: Callable[[str], str]) -> t
     tuple of str or None
         What is there, and what to do; None where there is neither.
     """
-    volumes = [name for name in names if name.lower().endswith(_VOLUMES)]
-    if volumes:
+    if volumes := [name for name in names if name.lower().endswith(_VOLUMES)]:
         what = f"it contains {len(volumes)} volume files" if len(volumes) > 1 else "it contains a volume file"
         return f"{what}: {name_some(map(shown, volumes))}", "give the file itself; hilum run reads all of them"
-    packed = packed_files(names)
-    if packed:
+    if packed := packed_files(names):
         what = (
             f"it contains {len(packed)} packed files (gzip, zip, tar)" if len(packed) > 1 else "it contains an archive"
         )

@@ -102,8 +102,7 @@ def read_rows(
             head = next((fields for fields in reader if _filled(fields)), None)
             if head is None:
                 raise AnnotationError("is empty, expected annotations", where=path, do="download it again")
-            columns = _columns(head, names, aliases, path, do)
-            yield from _project(reader, columns, len(head), path)
+            yield from _project(reader, _columns(head, names, aliases, path, do), len(head), path)
         except csv.Error as error:
             raise wrong_line(path, reader.line_num, str(error)) from error
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from hilum.errors import AnnotationError, one_line
 from hilum.io.annotations.csv_tables import read_rows, wrong_line
-from hilum.io.annotations.point_rows import TABLES, parse_point
+from hilum.io.annotations.point_rows import TABLES, TableKind, parse_point
 from hilum.io.files import open_file
 from hilum.io.uids import is_uid
 from hilum.scan import Note
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.annotations.point_rows import TableKind
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LIST_LIMIT = 2**24

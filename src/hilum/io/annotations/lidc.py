@@ -17,7 +17,7 @@ import numpy as np
 from hilum.errors import AnnotationError
 from hilum.io.annotations.lidc_xml import parse_message
 from hilum.ops.nodules.readings import cluster_readings, nodule_of
-from hilum.scan import Note, Reading
+from hilum.scan import Nodule, Note, Reading, Scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from hilum.geometry import Geometry
     from hilum.io.annotations.lidc_records import MarkedNodule, Message, Outline
-    from hilum.scan import Nodule, Scan
 
 SLICE_TOLERANCE = 0.25
 """The largest distance of imageZposition from its slice, as a fraction of the slice spacing."""

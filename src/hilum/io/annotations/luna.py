@@ -14,7 +14,7 @@ import numpy as np
 
 from hilum.errors import AnnotationError
 from hilum.io.annotations.csv_tables import read_rows
-from hilum.io.annotations.point_rows import TABLES, parse_point
+from hilum.io.annotations.point_rows import TABLES, TableKind, parse_point
 from hilum.scan import Nodule, Note
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.annotations.point_rows import TableKind
 
 MATCHED_BY_NAME = Note(
     "matched-by-name", "the rows of the annotations were found by the name of the file or folder, not by the series UID"

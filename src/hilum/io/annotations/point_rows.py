@@ -8,13 +8,12 @@ import sys
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from hilum.errors import one_line
-from hilum.io.annotations.csv_tables import wrong_line
+from hilum.io.annotations.csv_tables import CsvRow, wrong_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from hilum.io.annotations.csv_tables import CsvRow
 
 TableKind = Literal["annotations", "candidates", "excluded", "detections"]
 

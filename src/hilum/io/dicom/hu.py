@@ -34,8 +34,7 @@ def frame_to_hu(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int16
     out : ndarray of int16, shape (row, column), HU
         Filled. Must not share the memory of `stored`.
     """
-    plain = rescale_plain(stored, header, out)
-    if plain is not None:
+    if (plain := rescale_plain(stored, header, out)) is not None:
         return plain
     if header.slope is None or header.intercept is None:
         raise ValueError("a header without rescale must be refused before its pixels are read")

@@ -96,8 +96,7 @@ def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) 
         positioned, assumption = state_positions(members, slice_spacing_mm)
         stack = name_damaged(judge(positioned, max_gap_mm=max_gap_mm), missing)
         stacks.append(stack if assumption is None else replace(stack, findings=(assumption, *stack.findings)))
-    findings = (*_search_findings(tree, files), *selection.findings)
-    return FolderIndex(root, selection, findings, tuple(stacks), files)
+    return FolderIndex(root, selection, (*_search_findings(tree, files), *selection.findings), tuple(stacks), files)
 
 
 def read_files(root: Path, names: Iterable[str], *, aliases: Mapping[str, str] | None = None) -> FileHeaders:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum.io.dicom.records import Finding, ModalityLut
+from hilum.io.dicom.records import Finding, ModalityLut, SliceHeader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-    from hilum.io.dicom.records import SliceHeader
 
 
 @functools.lru_cache(maxsize=8)

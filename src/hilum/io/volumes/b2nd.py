@@ -25,7 +25,7 @@ from hilum.io.optional_packages import import_extra
 from hilum.io.volumes.blocks import check_packed, check_size
 from hilum.io.volumes.open_volumes import check_box
 from hilum.io.volumes.placement import NOT_OURS, TypedPlacement, decode_placement, placement_of
-from hilum.io.volumes.volume_file import VolumeFile
+from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.volumes.volume_file import VolumeHeader
     from hilum.volume import Volume
 
 CHUNK, BLOCK, CODEC, LEVEL, FILTER = 128, 16, "LZ4", 5, "BITSHUFFLE"
@@ -173,8 +172,7 @@ def _parse(head: bytes, path: Path, file_size: int) -> _Layer:
     dtype = np.dtype(str(kind))
     if dtype.kind not in "iufb" or dtype.newbyteorder("<") != dtype:
         raise UnsupportedError(f"holds {dtype}, expected numbers", where=path)
-    size = check_size(tuple(shape), dtype, where=path)
-    check_packed(size, file_size, where=path)
+    check_packed(check_size(tuple(shape), dtype, where=path), file_size, where=path)
     if not all(len(c) == 4 and min(c) >= 1 for c in (chunks, blocks)) or any(
         b > c or c > n for b, c, n in zip(blocks, chunks, shape, strict=True)
     ):

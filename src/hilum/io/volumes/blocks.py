@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from hilum.scan import Note
 if TYPE_CHECKING:
     from bz2 import BZ2Decompressor
     from pathlib import Path
-    from typing import BinaryIO
 
     from isal.igzip_lib import IgzipDecompressor
     from numpy.typing import NDArray

@@ -104,8 +104,7 @@ def suffix_of(path: Path) -> str:
     str
         Lower case, with its dot, ``.nii.gz`` as one; empty where there is none.
     """
-    name = path.name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
 def is_volume(path: Path) -> bool:

@@ -9,7 +9,7 @@ Source: MetaIO documentation, https://itk.org/Wiki/MetaIO/Documentation, and ITK
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -19,19 +19,16 @@ from hilum.io.files import open_data, open_file
 from hilum.io.uids import is_uid
 from hilum.io.volumes.block_writing import stored_array
 from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, truncated
-from hilum.io.volumes.metaimage_header import MET_TYPES, read_header
-from hilum.io.volumes.volume_file import volume_file
+from hilum.io.volumes.metaimage_header import MET_TYPES, MetaImageHeader, read_header
+from hilum.io.volumes.volume_file import VolumeFile, volume_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-    from typing import Any, BinaryIO
 
     from numpy.typing import NDArray
 
     from hilum.geometry import Geometry
-    from hilum.io.volumes.metaimage_header import MetaImageHeader
-    from hilum.io.volumes.volume_file import VolumeFile
     from hilum.scan import Note
     from hilum.volume import Volume
 

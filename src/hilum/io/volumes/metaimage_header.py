@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from hilum.scan import Note
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import BinaryIO
 
     from hilum.geometry import Geometry
     from hilum.io.volumes.blocks import Packing

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -25,15 +25,13 @@ from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size
 from hilum.io.volumes.header_geometry import geometry_from_steps
 from hilum.io.volumes.nifti_header import DATATYPES, flip_xy, pack_header
 from hilum.io.volumes.open_volumes import OpenArray
-from hilum.io.volumes.volume_file import VolumeHeader, volume_file
+from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader, volume_file
 from hilum.scan import Note
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import BinaryIO
 
     from hilum.geometry import Geometry
-    from hilum.io.volumes.volume_file import VolumeFile
     from hilum.volume import Volume
 
 _UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
@@ -159,8 +157,7 @@ def _read_header(raw: bytes, order: str, path: Path) -> NiftiHeader:
     offset = float(header["vox_offset"]) or len(raw) + 4.0  # some writers leave it 0
     if not (offset.is_integer() and len(raw) + 4 <= offset <= _OFFSET_LIMIT):
         raise _wrong(f"vox_offset is {offset}", path)
-    shape = tuple(sizes[2::-1])
-    geometry, notes = _geometry(header, shape, path)
+    geometry, notes = _geometry(header, tuple(sizes[2::-1]), path)
     uid = bytes(header["descrip"]).partition(b"\0")[0].decode("ascii", "replace").removeprefix(_SERIES)
     return NiftiHeader(
         geometry=geometry,

@@ -6,7 +6,7 @@ Source: NEP 1, "A simple file format for NumPy arrays".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -17,13 +17,11 @@ from hilum.io.files import HEADER_LIMIT, open_file
 from hilum.io.volumes.blocks import Block, check_size
 from hilum.io.volumes.open_volumes import OpenArray
 from hilum.io.volumes.placement import Placement, decode_placement, placement_of
-from hilum.io.volumes.volume_file import VolumeFile
+from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import BinaryIO
 
-    from hilum.io.volumes.volume_file import VolumeHeader
     from hilum.volume import Volume
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -18,18 +18,15 @@ from hilum.io.atomic import atomic_path
 from hilum.io.files import HEADER_LIMIT, open_data, open_file
 from hilum.io.uids import is_uid
 from hilum.io.volumes.block_writing import stored_array, write_gzip
-from hilum.io.volumes.blocks import Block, check_size
+from hilum.io.volumes.blocks import Block, Packing, check_size
 from hilum.io.volumes.header_geometry import geometry_from_steps
-from hilum.io.volumes.volume_file import VolumeHeader, volume_file
+from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader, volume_file
 from hilum.scan import Note
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import BinaryIO
 
     from hilum.geometry import Geometry
-    from hilum.io.volumes.blocks import Packing
-    from hilum.io.volumes.volume_file import VolumeFile
     from hilum.volume import Volume
 
 _TYPES = MappingProxyType({
@@ -92,8 +89,7 @@ def read_nrrd(path: Path) -> VolumeFile:
         with open_data(path, handle, header.file) as (where, source):
             size = check_size(header.geometry.shape, header.dtype, where=path)
             if header.skip < 0:  # the voxels are the last bytes
-                start = source.tell()
-                source.seek(max(start, source.seek(0, 2) - size))
+                source.seek(max(source.tell(), source.seek(0, 2) - size))
             block = Block(source, header.packing, where=where)
             block.expect(max(0, header.skip) + size)
             block.fill(np.empty(max(0, header.skip), np.uint8))  # counted after unpacking

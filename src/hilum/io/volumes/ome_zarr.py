@@ -16,20 +16,18 @@ import msgspec
 import numpy as np
 
 from hilum.errors import OutputError
-from hilum.geometry import IDENTITY_DIRECTION
+from hilum.geometry import IDENTITY_DIRECTION, Geometry
 from hilum.io.atomic import atomic_folder
 from hilum.io.optional_packages import import_extra
 from hilum.io.volumes.placement import placement_of
 from hilum.io.volumes.volume_file import VolumeFile
 from hilum.io.volumes.zarr_shards import ATTRIBUTE, HEADER, OpenZarr
 from hilum.ops.pyramid import halve
-from hilum.volume import Mask
+from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hilum.geometry import Geometry
-    from hilum.volume import Volume
 
 CHUNK = 48
 """Edge of the cubes that are packed one by one: measured, as their packing, in decision 0008."""
@@ -64,8 +62,7 @@ def write_zarr(volume: Volume, path: Path, *, series_uid: str = "") -> None:
 
 def _check_files(folder: Path, *, sizes: int, final: Path) -> None:
     """Check that no file is missing: readers of Zarr silently read a missing chunk as zeros."""
-    parts = ("zarr.json", "c/0/0/0")
-    wanted = {HEADER, *(f"{number}/{part}" for number in range(sizes) for part in parts)}
+    wanted = {HEADER, *(f"{number}/{part}" for number in range(sizes) for part in ("zarr.json", "c/0/0/0"))}
     if changed := wanted ^ {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}:
         what = f"somebody removed or added {', '.join(sorted(changed)[:3])} while it was being written"
         raise OutputError(what, where=final, do="run it again; let nothing else clean this folder", code="touched")

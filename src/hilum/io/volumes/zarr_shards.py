@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -20,7 +21,7 @@ from hilum.errors import FormatError, MissingInputError, UnsupportedError
 from hilum.io.files import HEADER_LIMIT, open_file
 from hilum.io.optional_packages import import_extra
 from hilum.io.volumes.blocks import check_packed, check_size
-from hilum.io.volumes.open_volumes import check_box
+from hilum.io.volumes.open_volumes import Shape, check_box
 from hilum.io.volumes.placement import NOT_OURS, TypedPlacement, decode_placement
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.volumes.open_volumes import Shape
     from hilum.io.volumes.volume_file import VolumeHeader
 
 HEADER, ATTRIBUTE = "zarr.json", "hilum"
@@ -123,16 +123,12 @@ class OpenZarr:
         body, check = packed[:-_CHECK], packed[-_CHECK:]
         if crc32c(body) != int.from_bytes(check, "little"):
             raise _damaged(self.path, f"chunk {index} of {SHARD} does not match its checksum")
+        # Check the lengths in Blosc's own header before it writes to our memory.
+        if struct.unpack("<I4xI", body[4:16]) != (chunk.nbytes, len(body)):
+            raise _damaged(self.path, f"chunk {index} of {SHARD} does not have the size that {HEADER} says")
         try:
-            # Check the lengths in Blosc's own header before it writes to our memory.
-            if int.from_bytes(body[4:8], "little") != chunk.nbytes or int.from_bytes(body[12:16], "little") != len(
-                body
-            ):
-                raise _damaged(self.path, f"chunk {index} of {SHARD} does not have the size that {HEADER} says")
             blosc.decompress(body, chunk)
         except (RuntimeError, ValueError) as problem:
-            if isinstance(problem, FormatError):
-                raise
             raise _damaged(self.path, f"chunk {index} of {SHARD} cannot be unpacked: {problem}") from problem
 
     def _read_index(self) -> NDArray[np.int64]:
