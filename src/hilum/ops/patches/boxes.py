@@ -24,6 +24,14 @@ def lies_inside(shape: Sequence[int], start: Sequence[int], size: Sequence[int])
     return all(a >= 0 and a + n <= m for a, n, m in zip(start, size, shape, strict=True))
 
 
+def bounding_box(inside: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
+    """Find the smallest box that contains all marked voxels, (z, y, x); None if no voxel is marked."""
+    z, y, x = (np.flatnonzero(inside.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1)))
+    if not z.size:
+        return None
+    return slice(int(z[0]), int(z[-1]) + 1), slice(int(y[0]), int(y[-1]) + 1), slice(int(x[0]), int(x[-1]) + 1)
+
+
 def patch_start(center: ArrayLike, size: Sequence[int]) -> Box:
     """Find the first voxel of the box whose center is nearest to a position.
 
@@ -88,8 +96,8 @@ def cut_array(array: NDArray[Any], start: Sequence[int], size: Sequence[int], *,
     Parameters
     ----------
     array : ndarray, shape (z, y, x)
-    start, size : sequence of int, (z, y, x)
-    fill : float
+    start, size, fill
+        As for `cut_patch`.
 
     Returns
     -------
@@ -120,13 +128,13 @@ def cut_box(
         Takes the first voxel and the size of a box inside the volume, and returns a copy of the box.
     shape, dtype
         The volume's.
-    start, size : sequence of int, (z, y, x)
-    fill : float
+    start, size, fill
+        As for `cut_patch`.
 
     Returns
     -------
-    ndarray, shape `size`
-        Its own memory, C-contiguous.
+    ndarray
+        The box, as from `cut_array`.
     """
     low = [min(max(a, 0), m) for a, m in zip(start, shape, strict=True)]
     high = [min(max(a + n, 0), m) for a, n, m in zip(start, size, shape, strict=True)]
