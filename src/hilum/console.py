@@ -21,32 +21,14 @@ if TYPE_CHECKING:
 
 
 def describe_volume(scan: Scan) -> str:
-    """Describe the size and HU range of a scan in one line.
-
-    Parameters
-    ----------
-    scan : Scan
-
-    Returns
-    -------
-    str
-    """
+    """Describe the size and HU range of a scan in one line."""
     sizes = " x ".join(str(n) for n in scan.ct.shape)
     steps = " x ".join(f"{s:g}" for s in scan.ct.spacing)
     return f"{sizes} voxels of {steps} mm (z, y, x), {scan.ct.array.min()} to {scan.ct.array.max()} HU"
 
 
 def nodule_lines(datasets: Sequence[DatasetRecord]) -> list[str]:
-    """Describe, one line per data set with nodules, how many nodules lie in the volumes and in the lungs.
-
-    Parameters
-    ----------
-    datasets : sequence of DatasetRecord
-
-    Returns
-    -------
-    list of str
-    """
+    """Describe, one line per data set with nodules, how many nodules lie in the volumes and in the lungs."""
     lines = []
     for record in datasets:
         if record.nodules:
@@ -135,16 +117,7 @@ _COLUMNS = ("", "folder", "series", "kernel", "slices", "rows x columns", "spaci
 
 
 def inspection_text(records: list[SeriesRecord]) -> str:
-    """Format an inspection as a table of series, followed by each finding once.
-
-    Parameters
-    ----------
-    records : list of SeriesRecord
-
-    Returns
-    -------
-    str
-    """
+    """Format an inspection as a table of series, followed by each finding once."""
     rows = [_COLUMNS, *(_row(number, series, alone=len(records) == 1) for number, series in enumerate(records, 1))]
     columns = [k for k in range(len(_COLUMNS)) if k == 0 or any(row[k] for row in rows[1:])]
     widths = {k: max(len(row[k]) for row in rows) for k in columns}
@@ -198,42 +171,22 @@ def _verdict(series: SeriesRecord, *, alone: bool) -> str:
 
 
 def print_result(text: str) -> None:
-    """Print a result on stdout.
-
-    Parameters
-    ----------
-    text : str
-    """
+    """Print a result on stdout."""
     sys.stdout.write(text + "\n")
 
 
 def print_note(text: str) -> None:
-    """Print a note on stderr as one line without control characters.
-
-    Parameters
-    ----------
-    text : str
-    """
+    """Print a note on stderr as one line without control characters."""
     print_stderr(f"note: {one_line(text, limit=290)}")
 
 
 def print_error(text: str) -> None:
-    """Print an error on stderr as one line without control characters.
-
-    Parameters
-    ----------
-    text : str
-    """
+    """Print an error on stderr as one line without control characters."""
     print_stderr(one_line(text))
 
 
 def print_stderr(line: str) -> None:
-    """Print a line on stderr.
-
-    Parameters
-    ----------
-    line : str
-    """
+    """Print a line on stderr."""
     with suppress(OSError):  # a progress bar replaces the lenient stream
         sys.stderr.write(line + "\n")
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hilum.ops.preview import Preview
-    from hilum.recipes import Intensity, Lungs, Nodules, Quality, Recipe
+    from hilum.recipes import Lungs, Nodules, Quality, Recipe
     from hilum.scan import Scan
     from hilum.volume import AnyVolume, Mask, Volume
 
@@ -79,9 +79,10 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
         *quality_notes(figures),
     )
     _refuse_alarms(notes, recipe.quality, scan.series_uid)
+    step = recipe.intensity
     return replace(
         scan,
-        ct=_scale(ct, recipe.intensity),
+        ct=ct if step.output == "hu" else normalize(ct, lower=step.lower, upper=step.upper, mean=step.mean),
         lungs=lungs,
         nodule_mask=nodule_mask,
         notes=notes,
@@ -243,12 +244,6 @@ def _to_output_grid(volume: AnyVolume, recipe: Recipe) -> AnyVolume:
     if step.grid == "native":
         return volume
     return resample(volume, spacing=step.spacing_mm, order=step.order, grid=step.grid, workers=recipe.compute.workers)
-
-
-def _scale(ct: Volume, step: Intensity) -> Volume:
-    if step.output == "hu":
-        return ct
-    return normalize(ct, lower=step.lower, upper=step.upper, mean=step.mean)
 
 
 def _outside_lungs(scan: Scan, ct: Volume, figures: tuple[Mapping[str, float], ...]) -> list[int]:

@@ -237,7 +237,7 @@ def parse_recipe(text: str, *, where: str | Path = "recipe") -> Recipe:
     Raises
     ------
     RecipeError
-        If it is not TOML, has an unknown option or a value out of range.
+        As for `recipe`, or if it is not TOML.
     """
     try:
         return msgspec.convert(tomllib.loads(text), Recipe)
@@ -283,7 +283,7 @@ def recipe_fingerprint(chosen: Recipe) -> str:
     return hashlib.sha256(msgspec.json.encode(decisive, order="deterministic")).hexdigest()
 
 
-def with_options(recipe: Recipe, *, file_format: str | None = None, threads: int | None = None) -> Recipe:
+def with_options(recipe: Recipe, *, file_format: str | None = None) -> Recipe:
     """Apply options of the command line to a recipe.
 
     Parameters
@@ -291,8 +291,6 @@ def with_options(recipe: Recipe, *, file_format: str | None = None, threads: int
     recipe : Recipe
     file_format : str, optional
         Format of volumes and masks.
-    threads : int, optional
-        Threads for one scan.
 
     Returns
     -------
@@ -301,6 +299,4 @@ def with_options(recipe: Recipe, *, file_format: str | None = None, threads: int
     changed = msgspec.to_builtins(recipe)
     if file_format is not None:
         changed["output"]["format"] = file_format
-    if threads is not None:
-        changed["compute"]["workers"] = threads
     return msgspec.convert(changed, Recipe)

@@ -102,10 +102,8 @@ def volumes(draw: st.DrawFn, *, max_size: int = 12, min_size: int = 1, oblique: 
 
     Parameters
     ----------
-    max_size, min_size : int
-        Bounds of the number of voxels along each axis.
-    oblique : bool
-        Whether the axes may be oblique to the patient's axes.
+    max_size, min_size, oblique
+        As for `geometries`.
 
     Returns
     -------
@@ -122,12 +120,10 @@ def masks(draw: st.DrawFn, *, max_size: int = 12, labels: int = 2, oblique: bool
 
     Parameters
     ----------
-    max_size : int
-        Upper bound of the number of voxels along each axis.
+    max_size, oblique
+        As for `geometries`.
     labels : int
         The highest label.
-    oblique : bool
-        Whether the axes may be oblique to the patient's axes.
 
     Returns
     -------

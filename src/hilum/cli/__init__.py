@@ -17,7 +17,7 @@ from hilum.errors import HilumError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    _Commands = tuple[Callable[..., int], ...]
+    _Commands = tuple[Callable[..., int | None], ...]
 
 COMMANDS: _Commands = (
     runs.run, runs.demo, scans.info, scans.convert, scans.lungs, scans.nodules, runs.stats, runs.report, runs.verify,

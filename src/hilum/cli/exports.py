@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from hilum.cli.options import Overwrite, RunFolder
 from hilum.cli.training import report_skipped
 from hilum.console import print_result
+
+if TYPE_CHECKING:
+    from hilum.export.boxes import BoxExport
 
 
 def nnunet(
@@ -59,10 +62,7 @@ def monai(folder: RunFolder, /, *, out: Path, validation: str = "", overwrite: O
     from hilum.export.monai import write_monai
 
     made = write_monai(folder, out, validation=validation, overwrite=overwrite)
-    print_result(
-        f"{out}: {made.nodules} nodules of {made.scans} scans; boxes are in LPS: set affine_lps_to_ras=True in MONAI"
-    )
-    return report_skipped(made.skipped)
+    return _report_boxes(out, made, "; boxes are in LPS: set affine_lps_to_ras=True in MONAI")
 
 
 def seg(folder: RunFolder, /, *, out: Path, source: list[Path], overwrite: Overwrite = False) -> int:
@@ -92,9 +92,7 @@ def coco3d(folder: RunFolder, /, *, out: Path, overwrite: Overwrite = False) -> 
     """
     from hilum.export.boxes import write_coco3d
 
-    made = write_coco3d(folder, out, overwrite=overwrite)
-    print_result(f"{out}: {made.nodules} nodules of {made.scans} scans")
-    return report_skipped(made.skipped)
+    return _report_boxes(out, write_coco3d(folder, out, overwrite=overwrite))
 
 
 def csv(folder: RunFolder, /, *, out: Path, overwrite: Overwrite = False) -> int:
@@ -107,6 +105,9 @@ def csv(folder: RunFolder, /, *, out: Path, overwrite: Overwrite = False) -> int
     """
     from hilum.export.boxes import write_boxes_csv
 
-    made = write_boxes_csv(folder, out, overwrite=overwrite)
-    print_result(f"{out}: {made.nodules} nodules of {made.scans} scans")
+    return _report_boxes(out, write_boxes_csv(folder, out, overwrite=overwrite))
+
+
+def _report_boxes(out: Path, made: BoxExport, more: str = "") -> int:
+    print_result(f"{out}: {made.nodules} nodules of {made.scans} scans{more}")
     return report_skipped(made.skipped)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 from cyclopts import Parameter
 
 import hilum
-from hilum.cli.status import ALL_WELL
 from hilum.console import print_note, print_result
 from hilum.errors import InputError, UnsupportedError
 
@@ -55,6 +54,8 @@ def check_picture(out: Path) -> None:
 
 def save_picture(figure: Figure, out: Path, *, dpi: int | None = None) -> None:
     """Write a figure; the file appears under its name when it is complete."""
+    import matplotlib as mpl
+
     from hilum.io.atomic import atomic_path
 
     if dpi is not None and not 10 <= dpi <= 1200:
@@ -64,16 +65,10 @@ def save_picture(figure: Figure, out: Path, *, dpi: int | None = None) -> None:
         if out.suffix.lower() == ".png":  # better compression takes longer than the drawing
             figure.savefig(temporary, dpi=dots, pil_kwargs={"compress_level": 1})
         else:
-            _save_vectors(figure, temporary, dots)
-
-
-def _save_vectors(figure: Figure, path: Path, dots: int | Literal["figure"]) -> None:
-    """Write a vector picture without date or random names, so that the same picture has the same bytes."""
-    import matplotlib as mpl
-
-    date = "Date" if path.suffix.lower() == ".svg" else "CreationDate"
-    with mpl.rc_context({"svg.hashsalt": "hilum"}):
-        figure.savefig(path, dpi=dots, metadata={date: None})
+            # A vector picture gets no date and no random names, so that the same picture has the same bytes.
+            date = "Date" if out.suffix.lower() == ".svg" else "CreationDate"
+            with mpl.rc_context({"svg.hashsalt": "hilum"}):
+                figure.savefig(temporary, dpi=dots, metadata={date: None})
 
 
 def require(module: str, package: str) -> None:
@@ -83,11 +78,10 @@ def require(module: str, package: str) -> None:
         raise InputError(f"pictures need {package}, which is not installed", do=do, code="option")
 
 
-def save(figure: Figure, out: Path, options: Options) -> int:
-    """Write a figure, print its size, and return the exit status."""
+def save(figure: Figure, out: Path, options: Options) -> None:
+    """Write a figure and print its size."""
     save_picture(figure, out, dpi=options.dpi)
     print_result(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
-    return ALL_WELL
 
 
 def load(source: Path, options: Options) -> Scan:

@@ -20,7 +20,6 @@ from hilum.cli.plot_files import (
     slice_index,
     with_lungs,
 )
-from hilum.cli.status import ALL_WELL
 from hilum.console import print_result
 from hilum.errors import InputError
 
@@ -31,7 +30,7 @@ _DEFAULTS = Options()
 
 def histogram(
     source: PlotSource, /, *, out: PictureOut, bins: int = 80, lungs: Flag = False, options: Options = _DEFAULTS
-) -> int:
+) -> None:
     """Draw a histogram of the HU values and the HU ranges of tissues.
 
     Parameters
@@ -45,7 +44,7 @@ def histogram(
     from hilum.pictures.histogram import histogram as draw
 
     scan = load(source, options)
-    return save(draw(scan.ct, mask=with_lungs(scan).lungs if lungs else None, bins=bins), out, options)
+    save(draw(scan.ct, mask=with_lungs(scan).lungs if lungs else None, bins=bins), out, options)
 
 
 def montage(
@@ -59,7 +58,7 @@ def montage(
     preset: Preset = "lung",
     lungs: Flag = False,
     options: Options = _DEFAULTS,
-) -> int:
+) -> None:
     """Draw every n-th slice on one sheet.
 
     Parameters
@@ -81,7 +80,7 @@ def montage(
     figure = draw(
         scan.ct, plane=plane, every=every, columns=columns, preset=preset, lungs=scan.lungs, nodules=scan.nodules
     )
-    return save(figure, out, options)
+    save(figure, out, options)
 
 
 def surface(
@@ -94,7 +93,7 @@ def surface(
     threshold_hu: float = 400.0,
     cell_mm: float = 2.0,
     options: Options = _DEFAULTS,
-) -> int:
+) -> None:
     """Draw the lungs with their nodules, or the skeleton, in 3-D, or write them as a mesh.
 
     Parameters
@@ -132,7 +131,6 @@ def surface(
         print_result(f"{mesh}: {', '.join(f'{part.name} {len(part.faces)} triangles' for part in meshes)}")
     if out is not None:
         save(draw(scan, kind=kind, threshold_hu=threshold_hu, meshes=meshes), out, options)
-    return ALL_WELL
 
 
 def steps(
@@ -143,7 +141,7 @@ def steps(
     method: Literal["tutorial2d", "hilum"] = "tutorial2d",
     slice_number: Slice = None,
     options: Options = _DEFAULTS,
-) -> int:
+) -> None:
     """Draw the steps of the lung segmentation on one slice.
 
     Parameters
@@ -157,7 +155,7 @@ def steps(
     from hilum.pictures.steps import steps as draw
 
     scan = load(source, options)
-    return save(draw(scan.ct, method=method, index=slice_index(slice_number)), out, options)
+    save(draw(scan.ct, method=method, index=slice_index(slice_number)), out, options)
 
 
 def nodules(
@@ -169,7 +167,7 @@ def nodules(
     consensus: Consensus = 0.5,
     most: int = 12,
     options: Options = _DEFAULTS,
-) -> int:
+) -> None:
     """Draw each nodule as image, mask and overlay in three planes.
 
     Parameters
@@ -180,10 +178,10 @@ def nodules(
     check_picture(out)
     from hilum.pictures.nodules import nodules as draw
 
-    return save(draw(load(source, options), preset=preset, level=consensus, most=most), out, options)
+    save(draw(load(source, options), preset=preset, level=consensus, most=most), out, options)
 
 
-def window(source: PlotSource, /, *, out: PictureOut, slice_number: Slice = None, options: Options = _DEFAULTS) -> int:
+def window(source: PlotSource, /, *, out: PictureOut, slice_number: Slice = None, options: Options = _DEFAULTS) -> None:
     """Draw a slice under every window preset, and the curves from stored value to gray value.
 
     Parameters
@@ -195,7 +193,7 @@ def window(source: PlotSource, /, *, out: PictureOut, slice_number: Slice = None
     from hilum.pictures.window import window as draw
 
     scan = load(source, options)
-    return save(draw(scan, index=slice_index(slice_number), rescale=rescale_of(source, scan)), out, options)
+    save(draw(scan, index=slice_index(slice_number), rescale=rescale_of(source, scan)), out, options)
 
 
 def compare(
@@ -207,7 +205,7 @@ def compare(
     beside: str = "tutorial2017",
     preset: Preset = "lung",
     options: Options = _DEFAULTS,
-) -> int:
+) -> None:
     """Draw the results of two recipes on one scan, and the effects of common mistakes of 2017.
 
     Parameters
@@ -224,12 +222,12 @@ def compare(
     if finished_folder(source) is not None:
         do = "give the folder or file that it was made from"
         raise InputError("is a finished scan; recipes are compared on the original scan", where=source, do=do)
-    return save(draw(load(source, options), first, second, preset=preset), out, options)
+    save(draw(load(source, options), first, second, preset=preset), out, options)
 
 
-def overview(source: PlotSource, /, *, out: PictureOut, preset: Preset = "lung", options: Options = _DEFAULTS) -> int:
+def overview(source: PlotSource, /, *, out: PictureOut, preset: Preset = "lung", options: Options = _DEFAULTS) -> None:
     """Draw slices in three planes with lungs and nodules."""
     check_picture(out)
     from hilum.pictures.overview import overview as draw
 
-    return save(draw(with_lungs(load(source, options)), preset=preset), out, options)
+    save(draw(with_lungs(load(source, options)), preset=preset), out, options)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hilum.cli.status import ALL_WELL
 from hilum.console import print_result
 
 
-def list_() -> int:
+def list_() -> None:
     """List the built-in recipes."""
     from hilum.recipes import RECIPES
 
     print_result("\n".join(RECIPES))
-    return ALL_WELL
 
 
-def show(name: str, /) -> int:
+def show(name: str, /) -> None:
     """Print a complete recipe as TOML, defaults included.
 
     Parameters
@@ -27,10 +25,9 @@ def show(name: str, /) -> int:
     from hilum.recipes import recipe, recipe_toml
 
     print_result(recipe_toml(recipe(name)).rstrip())
-    return ALL_WELL
 
 
-def check(file: Path, /) -> int:
+def check(file: Path, /) -> None:
     """Check a recipe file.
 
     Parameters
@@ -41,4 +38,3 @@ def check(file: Path, /) -> int:
     from hilum.recipes import recipe, recipe_fingerprint
 
     print_result(f"{file}: a valid recipe, fingerprint {recipe_fingerprint(recipe(file))[:16]}")
-    return ALL_WELL

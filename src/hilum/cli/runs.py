@@ -175,7 +175,7 @@ def _follow(process: Callable[..., Generator[Row, None, None]], out: Path, *, to
     return shown.counts, ALL_WELL
 
 
-def demo(*, out: Path = Path("hilum-demo")) -> int:
+def demo(*, out: Path = Path("hilum-demo")) -> None:
     """Make a phantom scan, preprocess it and draw a picture; needs no input.
 
     Parameters
@@ -186,20 +186,18 @@ def demo(*, out: Path = Path("hilum-demo")) -> int:
     from hilum.demo import demo as make
 
     print_result(make(out))
-    return ALL_WELL
 
 
-def stats(folder: RunFolder, /, *, json: Json = False) -> int:
+def stats(folder: RunFolder, /, *, json: Json = False) -> None:
     """Print statistics of a finished output: gray values of the volumes and inside the masks, grids, labels."""
     from hilum.fingerprint import fingerprint, fingerprint_json, fingerprint_text
     from hilum.stats import stats_text
 
     found = fingerprint(folder)
     print_result(fingerprint_json(found) if json else f"{stats_text(found.overall)}\n{fingerprint_text(found)}")
-    return ALL_WELL
 
 
-def report(folder: RunFolder, /, *, out: Path | None = None) -> int:
+def report(folder: RunFolder, /, *, out: Path | None = None) -> None:
     """Write one offline HTML page about a finished output: its scans sorted by risk, with pictures.
 
     Parameters
@@ -211,7 +209,6 @@ def report(folder: RunFolder, /, *, out: Path | None = None) -> int:
 
     made = write_report(folder, out)
     print_result(f"{made.path}: {made.scans} scans, {made.pictures} with pictures, {made.size / 1e6:.1f} MB")
-    return ALL_WELL
 
 
 def verify(folder: RunFolder, /, *, json: Json = False) -> int:

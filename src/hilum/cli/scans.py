@@ -55,7 +55,7 @@ def info(source: Path, /, *, headers: Flag = False, json: Json = False) -> int:
 
 def convert(
     source: ScanSource, output: VolumeOut, /, *, series: Series = "", slice_spacing_mm: float | None = None
-) -> int:
+) -> None:
     """Write a scan in Hounsfield units on its own grid.
 
     Parameters
@@ -71,7 +71,6 @@ def convert(
     scan = _read(source, series=series, slice_spacing_mm=slice_spacing_mm)
     write(scan.ct, output, series_uid=scan.series_uid)
     print_result(f"{output}: {describe_volume(scan)}")
-    return ALL_WELL
 
 
 def lungs(
@@ -85,7 +84,7 @@ def lungs(
     airways: bool = False,
     background: Literal["corner", "sides"] = "corner",
     series: Series = "",
-) -> int:
+) -> None:
     """Write a lung mask on the scan's own grid: 1 right, 2 left.
 
     Parameters
@@ -123,7 +122,6 @@ def lungs(
         print_note(str(note))
     write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {mask.volume_ml(1):.0f} ml labeled 1, {mask.volume_ml(2):.0f} ml labeled 2")
-    return ALL_WELL
 
 
 def nodules(
@@ -136,7 +134,7 @@ def nodules(
     contour_pixel: Literal["exclude", "include"] = "exclude",
     series: Series = "",
     series_uid: str = "",
-) -> int:
+) -> None:
     """Write a nodule mask on the scan's own grid.
 
     Parameters
@@ -162,7 +160,6 @@ def nodules(
     mask = make_nodule_mask(scan, scan.ct, Nodules(consensus=consensus, contour_pixel=contour_pixel))
     write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
-    return ALL_WELL
 
 
 def _read(

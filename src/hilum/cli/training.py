@@ -30,7 +30,7 @@ def froc(
     seed: int = 0,
     plot: Path | None = None,
     json: Json = False,
-) -> int:
+) -> None:
     """Score a detector as LUNA16 does: sensitivity at 1/8 to 8 false positives per scan, and their mean.
 
     Parameters
@@ -66,7 +66,6 @@ def froc(
 
         save_picture(froc_curve(evaluation.score), plot, dpi=120)
     print_result(evaluation_json(evaluation) if json else evaluation_text(evaluation))
-    return ALL_WELL
 
 
 def slices(

@@ -9,7 +9,6 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from hilum.cli.options import Series
-from hilum.cli.status import ALL_WELL
 from hilum.console import print_result
 
 
@@ -22,7 +21,7 @@ def view(
     series: Series = "",
     port: int = 0,
     browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
-) -> int:
+) -> None:
     """Look at a scan or a finished output in the browser: slices, lungs, nodules, 3-D. No data leave the machine.
 
     Parameters
@@ -55,4 +54,3 @@ def view(
     check()
     opened = open_source(source, annotations=annotations, original=original, series=series)
     serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)
-    return ALL_WELL

@@ -76,16 +76,7 @@ class BoxExport:
 
 
 def nodule_boxes(scan: RunScan) -> Iterator[NoduleBox]:
-    """Give the box of every nodule whose center is in the stored volume.
-
-    Parameters
-    ----------
-    scan : RunScan
-
-    Yields
-    ------
-    NoduleBox
-    """
+    """Give the box of every nodule whose center is in the stored volume."""
     for one in scan.record.nodules:
         if one.inside:
             world, radius = np.array(one.world), one.diameter_mm / 2
@@ -147,12 +138,10 @@ def write_coco3d(folder: Path, out: Path, *, overwrite: bool = False) -> BoxExpo
 
     Parameters
     ----------
-    folder : Path
-        The output folder of ``hilum run``.
+    folder, overwrite
+        As for `write_boxes_csv`.
     out : Path
         A .json; images are named relative to `folder`.
-    overwrite : bool
-        Replace a file that exists.
 
     Returns
     -------
@@ -160,10 +149,8 @@ def write_coco3d(folder: Path, out: Path, *, overwrite: bool = False) -> BoxExpo
 
     Raises
     ------
-    InputError
-        If the run is not complete.
-    OutputError
-        If `out` exists or cannot be written.
+    InputError, OutputError
+        As for `write_boxes_csv`.
     """
     check_output_file(out, overwrite=overwrite)
     scans, skipped = annotated_run(folder)

@@ -50,22 +50,9 @@ def checked_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
 
 
 def annotated_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
-    """Check a run as `checked_run` does and list its annotated scans.
+    """List the annotated scans of a checked run.
 
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    scans : list of RunScan
-    skipped : list of Skip
-        The other scans too, and nodules whose center is outside their scan.
-
-    Raises
-    ------
-    InputError
-        As `checked_run`.
+    As `checked_run`; what is skipped includes the other scans, and nodules whose center is outside their scan.
     """
     scans, skipped = checked_run(folder)
     skipped += [scan.skip_without_nodules() for scan in scans if not scan.annotated]
@@ -74,33 +61,12 @@ def annotated_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
 
 
 def image_name(scan: RunScan) -> str:
-    """Give the path of a scan's CT, relative to the run's folder.
-
-    Parameters
-    ----------
-    scan : RunScan
-
-    Returns
-    -------
-    str
-    """
+    """Give the path of a scan's CT, relative to the run's folder."""
     return f"scans/{scan.folder.name}/ct{STORES[scan.format_of()].suffix}"
 
 
 def refuse_unit_range(scans: list[RunScan], *, program: str) -> None:
-    """Refuse a run in the unit range for a program that expects Hounsfield units.
-
-    Parameters
-    ----------
-    scans : list of RunScan
-    program : str
-        Its name, for the message.
-
-    Raises
-    ------
-    FormatError
-        If the voxels of a scan are in the unit range.
-    """
+    """Refuse a run in the unit range for a program that expects Hounsfield units."""
     for scan in scans:
         if scan.record.unit != HU:
             what = f"voxels are in the {scan.record.unit}, but {program} expects HU"
@@ -109,19 +75,7 @@ def refuse_unit_range(scans: list[RunScan], *, program: str) -> None:
 
 
 def check_output_file(out: Path, *, overwrite: bool) -> None:
-    """Refuse an output file that exists or whose folder does not.
-
-    Parameters
-    ----------
-    out : Path
-    overwrite : bool
-        Accept a file that exists.
-
-    Raises
-    ------
-    OutputError
-        If the file exists, its name is that of a folder, or its folder is missing.
-    """
+    """Refuse an output file that exists, unless it may be overwritten, or whose folder does not exist."""
     if out.is_dir() or not out.parent.is_dir():
         what = "is a folder" if out.is_dir() else "its folder does not exist"
         raise OutputError(what, where=out, do="name a file in a folder that exists", code="exists")

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from hilum.train.runs import RunScan
 
-NODULE_CLASS = 0
-"""MONAI's detectors count classes from 0."""
-
 
 def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: bool = False) -> BoxExport:
     """Write a data list: ``training`` and ``validation``, each a list of ``image``, ``box`` and ``label``.
@@ -36,8 +33,8 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
         A .json; images are named relative to `folder`, which is the ``base_dir`` of ``load_decathlon_datalist``.
     validation : str
         The fold for validation; by default the first one, if the scans have folds.
-    overwrite : bool
-        Replace a file that exists.
+    overwrite
+        As for `write_boxes_csv`.
 
     Returns
     -------
@@ -45,12 +42,11 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
 
     Raises
     ------
-    FormatError
-        If the run is not complete, or not stored as NIfTI, which tells MONAI where voxels are in the world.
     InputError
-        If no scan is in that fold.
+        If the run is not complete, or not stored as NIfTI, which tells MONAI where voxels are in the world, or no scan
+        is in that fold.
     OutputError
-        If `out` exists or cannot be written.
+        As for `write_boxes_csv`.
     """
     check_output_file(out, overwrite=overwrite)
     scans, skipped = annotated_run(folder)
@@ -70,7 +66,7 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
             {
                 "image": image_name(scan),
                 "box": [[*map(float, box.world.center), *[box.diameter_mm] * 3] for box in boxes],
-                "label": [NODULE_CLASS] * len(boxes),
+                "label": [0] * len(boxes),  # MONAI's detectors count classes from 0
             }
         )
     with atomic_path(out) as partial:

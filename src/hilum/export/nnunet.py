@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -111,7 +112,15 @@ def write_nnunet(
             (partial / part).mkdir()
         for scan in used:
             _write_case(scan, partial, labels)
-        (partial / "dataset.json").write_bytes(json_bytes(_dataset_json(name, labels, len(used))))
+        facts = {
+            "channel_names": {"0": "CT"},
+            "labels": CLASSES[labels],
+            "numTraining": len(used),
+            "file_ending": ENDING,
+            "name": name,
+            "hilum": hilum.__version__,
+        }
+        (partial / "dataset.json").write_bytes(json_bytes(facts))
         if splits:
             (partial / SPLITS).write_bytes(json_bytes(splits))
     return NnunetDataset(folder=final, cases=len(used), folds=len(splits), skipped=[*skipped, *left_out])
@@ -125,10 +134,9 @@ def _check_output_folder(raw: Path, final: Path, *, number: int, overwrite: bool
             )
     if not final.exists():
         return
-    try:
+    content = {}
+    with suppress(OSError, ValueError, msgspec.DecodeError):
         content = msgspec.json.decode(read_small(final / "dataset.json", limit=1 << 24), type=dict[str, Any])
-    except (OSError, ValueError, msgspec.DecodeError):
-        content = {}
     if "hilum" not in content:
         raise OutputError("was not written by hilum", where=final, do="choose another --number", code="exists")
     if not overwrite:
@@ -151,7 +159,11 @@ def _scans_with(labels: Labels, scans: list[RunScan]) -> tuple[list[RunScan], li
 def _write_case(scan: RunScan, partial: Path, labels: Labels) -> None:
     image = partial / "imagesTr" / f"{scan.scan_id}_0000{ENDING}"
     if scan.format_of() == "nifti":
-        _link(scan.folder / f"ct{ENDING}", image)
+        source = scan.folder / f"ct{ENDING}"
+        try:
+            os.link(source, image)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(source, image)
     else:
         write(_read(scan, "ct"), image)
     mask = np.zeros(scan.geometry.shape, np.uint8)
@@ -177,24 +189,6 @@ def _lung_labels(scan: RunScan) -> NDArray[Any]:
         what = f"the lung mask has the label {array.max()}, expected 1 right and 2 left"
         raise FormatError(what, where=scan.folder, do="export --labels nodules")
     return array
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(source, target)
-
-
-def _dataset_json(name: str, labels: Labels, cases: int) -> dict[str, Any]:
-    return {
-        "channel_names": {"0": "CT"},
-        "labels": CLASSES[labels],
-        "numTraining": cases,
-        "file_ending": ENDING,
-        "name": name,
-        "hilum": hilum.__version__,
-    }
 
 
 def _splits(scans: list[RunScan]) -> list[dict[str, list[str]]]:

@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from hilum.export.seg_source import SourceSeries
     from hilum.train.runs import RunScan, Skip
 
-_RIGHT_COLOR, _LEFT_COLOR, _NODULE_COLOR = (115, 170, 220), (120, 200, 150), (235, 140, 60)
-"""Recommended display colors, RGB."""
-
 _SERIES_NUMBERS = {"lungs": 901, "nodules": 902}
 
 
@@ -50,10 +47,17 @@ class Segmentations:
 
 
 class _Segment(NamedTuple):
-    value: int
+    """The name and side of a segment, and the recommended color, RGB, to display it in."""
+
     label: str
     side: str
     color: tuple[int, int, int]
+
+
+_LUNGS = {
+    RIGHT_LUNG: _Segment("right lung", "Right", (115, 170, 220)),
+    LEFT_LUNG: _Segment("left lung", "Left", (120, 200, 150)),
+}
 
 
 def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], overwrite: bool = False) -> Segmentations:
@@ -151,9 +155,10 @@ def _segmentations(highdicom: ModuleType, scan: RunScan, source: SourceSeries) -
 def _segmentation(
     highdicom: ModuleType, scan: RunScan, source: SourceSeries, *, mask: Mask, name: str, values: list[int]
 ) -> Any:
+    from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
 
-    segments = [_lung_segment(value) if name == "lungs" else _nodule_segment(value) for value in values]
+    segments = [_segment(name, value) for value in values]
     numbers = np.zeros(256, np.uint8)
     numbers[values] = np.arange(1, len(values) + 1)
     sha256 = next(record.sha256 for file, record in scan.record.files.items() if file.startswith(f"{name}."))
@@ -165,8 +170,8 @@ def _segmentation(
             pixel_array=numbers[mask.array[list(source.slots)]],
             segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=[
-                _describe(highdicom, one, number, uid=generate_uid(entropy_srcs=[*seeds, "tracked", str(one.value)]))
-                for number, one in enumerate(segments, start=1)
+                _describe(highdicom, one, number, uid=generate_uid(entropy_srcs=[*seeds, "tracked", str(value)]))
+                for number, (value, one) in enumerate(zip(values, segments, strict=True), start=1)
             ],
             series_instance_uid=generate_uid(entropy_srcs=[*seeds, "series"]),
             series_number=_SERIES_NUMBERS[name],
@@ -181,9 +186,10 @@ def _segmentation(
             series_description=f"{name} by hilum",
         )
     _make_reproducible(segmentation, source.headers[0], organization=generate_uid(entropy_srcs=[*seeds, "dimensions"]))
-    if name == "lungs":
-        for one, item in zip(segments, segmentation.SegmentSequence, strict=True):
-            _set_side(highdicom, item, one.side)
+    for one, item in zip(segments, segmentation.SegmentSequence, strict=True):
+        if one.side:
+            code = highdicom.sr.CodedConcept.from_code(getattr(codes.SCT, one.side))
+            item.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [code]
     return segmentation
 
 
@@ -202,16 +208,12 @@ def _make_reproducible(segmentation: Any, header: Any, *, organization: str) -> 
         item.DimensionOrganizationUID = organization
 
 
-def _lung_segment(value: int) -> _Segment:
-    if value not in {RIGHT_LUNG, LEFT_LUNG}:
+def _segment(name: str, value: int) -> _Segment:
+    if name == "nodules":
+        return _Segment(f"nodule {value}", "", (235, 140, 60))
+    if value not in _LUNGS:
         raise FormatError(f"the lung mask has the label {value}, expected 1 right and 2 left", do="run it again")
-    if value == RIGHT_LUNG:
-        return _Segment(value, "right lung", "Right", _RIGHT_COLOR)
-    return _Segment(value, "left lung", "Left", _LEFT_COLOR)
-
-
-def _nodule_segment(value: int) -> _Segment:
-    return _Segment(value, f"nodule {value}", "", _NODULE_COLOR)
+    return _LUNGS[value]
 
 
 def _describe(highdicom: ModuleType, segment: _Segment, number: int, *, uid: str) -> Any:
@@ -237,10 +239,3 @@ def _describe(highdicom: ModuleType, segment: _Segment, number: int, *, uid: str
         anatomic_regions=None if lung else [codes.SCT.Lung],
         display_color=highdicom.color.CIELabColor.from_rgb(*segment.color),
     )
-
-
-def _set_side(highdicom: ModuleType, item: Any, side: str) -> None:
-    from pydicom.sr.codedict import codes
-
-    code = highdicom.sr.CodedConcept.from_code(getattr(codes.SCT, side))
-    item.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [code]

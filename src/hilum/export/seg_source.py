@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hilum.errors import FormatError, GeometryError, MissingInputError, UnsupportedError
-from hilum.geometry import Geometry
 from hilum.io.dicom.reader import index_dicom
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from hilum.geometry import Geometry
     from hilum.io.dicom.records import Stack
     from hilum.train.runs import RunScan
 
@@ -45,22 +45,9 @@ class SourceSeries:
 
 
 def index_sources(folders: Iterable[Path]) -> dict[str, tuple[Path, Stack]]:
-    """List the series of folders by their UIDs, each with its largest stack.
+    """List the series of folders by their UIDs: the largest stack, and the folder that its file names are relative to.
 
-    Parameters
-    ----------
-    folders : iterable of Path
-        Each is searched with its subfolders.
-
-    Returns
-    -------
-    dict of str to (Path, Stack)
-        The folder that the stack's file names are relative to, and the stack.
-
-    Raises
-    ------
-    InputError
-        If a folder has no CT series.
+    Refuses a folder without a CT series.
     """
     series: dict[str, tuple[Path, Stack]] = {}
     for folder in folders:
@@ -98,10 +85,7 @@ def read_source(scan: RunScan, sources: Mapping[str, tuple[Path, Stack]]) -> Sou
     if scan.uid not in sources:
         raise MissingInputError("its series is not in the --source folders", where=scan.folder, do="name its folder")
     root, stack = sources[scan.uid]
-    grid = scan.record.source_geometry
-    first, second, third = grid.direction
-    read_geometry = Geometry(grid.shape, grid.spacing, grid.origin, (first, second, third))
-    if stack.geometry is None or not stack.geometry.isclose(read_geometry):
+    if stack.geometry is None or not stack.geometry.isclose(scan.record.source_geometry.to_geometry()):
         what = "the grid of its series has changed since the run"
         raise GeometryError(what, where=scan.folder, do="give the series as it was, or run it again")
     if any(header.frames > 1 for header in stack.slices):

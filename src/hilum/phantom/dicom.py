@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,7 +53,8 @@ def write_slices(
     if not series_uid:
         series_uid = derived_uid("volume", hashlib.sha256(volume.array.tobytes()).hexdigest(), volume.geometry)
     count = volume.shape[0]
-    order = np.random.default_rng(uuid.UUID(int=_number(series_uid)).int).permutation(count)
+    seed = int.from_bytes(hashlib.sha256(series_uid.encode()).digest()[:16])
+    order = np.random.default_rng(seed).permutation(count)
     common = _common(volume, dialect, series_uid)
     for k in range(count):
         dataset = Dataset(common)
@@ -68,10 +68,6 @@ def write_slices(
             _save(dataset, folder / name, dialect)
         except OSError as error:
             raise OutputError(f"cannot be written: {error.strerror}", where=folder / name) from error
-
-
-def _number(uid: str) -> int:
-    return int.from_bytes(hashlib.sha256(uid.encode()).digest()[:16])
 
 
 def _ds(value: float) -> str:

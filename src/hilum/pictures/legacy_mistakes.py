@@ -49,16 +49,7 @@ def displacements(geometry: Geometry, points: ArrayLike, *, spacing: float = 1.0
 def corner_grid_mm(geometry: Geometry, points: NDArray[np.float64], *, spacing: float) -> NDArray[np.float64]:
     """Map voxel v to v s / s', although a zoom with matching corners maps it to v (n' - 1) / (n - 1).
 
-    Parameters
-    ----------
-    geometry : Geometry
-    points : ndarray, shape (n, 3), (x, y, z), LPS mm
-    spacing : float, mm
-
-    Returns
-    -------
-    ndarray, shape (n,), mm
-        s' is s n / n', as the 2017 tutorial returns it.
+    s' is s n / n', as the 2017 tutorial returns it. Arguments and result as in `displacements`.
     """
     new = resampled_geometry(geometry, spacing=spacing, grid="corner")
     scale = np.array(new.shape) / geometry.shape
@@ -70,16 +61,7 @@ def corner_grid_mm(geometry: Geometry, points: NDArray[np.float64], *, spacing: 
 def slice_order_mm(geometry: Geometry, points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sort slices by the integer part of z: slices with the same integer may come in any order.
 
-    Parameters
-    ----------
-    geometry : Geometry
-        Slices along axis 0.
-    points : ndarray, shape (n, 3), (x, y, z), LPS mm
-
-    Returns
-    -------
-    ndarray, shape (n,), mm
-        The largest possible displacement of the slice of each point.
+    The result is the largest possible displacement of the slice, along axis 0, of each point.
     """
     count = geometry.shape[0]
     index = np.zeros((count, 3))
@@ -94,36 +76,16 @@ def slice_order_mm(geometry: Geometry, points: NDArray[np.float64]) -> NDArray[n
 
 
 def direction_mm(geometry: Geometry, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Divide (point - origin) by the spacing, as if the axes always ran to the left, the back and the head.
-
-    Parameters
-    ----------
-    geometry : Geometry
-    points : ndarray, shape (n, 3), (x, y, z), LPS mm
-
-    Returns
-    -------
-    ndarray, shape (n,), mm
-        0 for a plain axial scan.
-    """
+    """Divide (point - origin) by the spacing, as if the axes always ran to the left, the back and the head."""
     index = ((points - geometry.origin) / geometry.spacing[::-1])[:, ::-1]
     distance: NDArray[np.float64] = np.linalg.norm(geometry.index_to_world(index) - points, axis=-1)
     return distance
 
 
 def measured_points(scan: Scan, lungs: Mask | None) -> tuple[NDArray[np.float64], str]:
-    """Choose the points at which mistakes are measured: nodules, else corners of the lungs' box, else of the scan.
+    """Choose the points, shape (n, 3), (x, y, z), LPS mm, at which mistakes are measured, and say what they are.
 
-    Parameters
-    ----------
-    scan : Scan
-    lungs : Mask or None
-
-    Returns
-    -------
-    points : ndarray, shape (n, 3), (x, y, z), LPS mm
-    what : str
-        What the points are.
+    They are the nodules, else the corners of the box around the lungs, else those of the scan.
     """
     if scan.nodules:
         return np.array([n.center for n in scan.nodules]), "nodules" if len(scan.nodules) > 1 else "nodule"
@@ -137,23 +99,12 @@ def measured_points(scan: Scan, lungs: Mask | None) -> tuple[NDArray[np.float64]
 
 
 def value_mistakes(scan: Scan) -> list[str]:
-    """Say what mistakes do to masks and values: the diameter used as radius, padding set to 0 HU.
-
-    Parameters
-    ----------
-    scan : Scan
-
-    Returns
-    -------
-    list of str
-    """
+    """Say what mistakes do to masks and values: the diameter used as radius, padding set to 0 HU."""
     sentences = []
     if scan.nodules:
         largest = max(scan.nodules, key=lambda n: n.diameter_mm)
-        right, wrong = (
-            mask_nodules(scan.ct.geometry, [Nodule(largest.center, d)]).volume_ml()
-            for d in (largest.diameter_mm, 2 * largest.diameter_mm)
-        )
+        sizes = (largest.diameter_mm, 2 * largest.diameter_mm)
+        right, wrong = (mask_nodules(scan.ct.geometry, [Nodule(largest.center, d)]).volume_ml() for d in sizes)
         sentences.append(
             f"Diameter used as radius: the mask of the largest nodule, {largest.diameter_mm:.1f} mm, grows "
             f"from {right:.2f} to {wrong:.2f} ml."

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hilum.errors import GeometryError, InputError
-from hilum.pictures.drawing import describe, draw_gray, draw_lines, plain
+from hilum.pictures.drawing import describe, draw_gray, draw_lines, draw_note, plain
 from hilum.pictures.outlines import slice_outlines
 from hilum.pictures.planes import find_plane, gray_range, reorient_scan, size_mm, slice_pixels
 from hilum.scan import Scan
@@ -96,8 +96,8 @@ def montage(
     for index, corner in zip(indices, corners, strict=True):
         lines += [(color, line + corner) for color, line in slice_outlines(scan, drawn, index)]
         left, top = corner
-        style: dict[str, Any] = {"color": "white", "fontsize": 6, "clip_on": True}
-        panel.text(left + 0.02 * width, top + height - 0.02 * width, str(index + 1), va="bottom", **style)
+        x, y = left + 0.02 * width, top + height - 0.02 * width
+        panel.text(x, y, str(index + 1), va="bottom", color="white", fontsize=6, clip_on=True)
     draw_lines(panel, lines, width=0.7)
     _draw_letters(panel, drawn, (height, width))
     panel.set_xlim(0, sheet[1])
@@ -147,8 +147,6 @@ def _resize(pixels: NDArray[Any], count: int, axis: int) -> NDArray[Any]:
 
 def _draw_letters(panel: Any, plane: Plane, size: tuple[float, float]) -> None:
     height, width = size
-    style: dict[str, Any] = {"color": "white", "fontsize": 8, "fontweight": "bold"}
-    style["bbox"] = {"facecolor": "black", "pad": 1, "linewidth": 0}
     corners = (
         (0.02 * width, height / 2, "left", "center"),
         (0.98 * width, height / 2, "right", "center"),
@@ -156,4 +154,4 @@ def _draw_letters(panel: Any, plane: Plane, size: tuple[float, float]) -> None:
         (width / 2, height - 0.02 * width, "center", "bottom"),
     )
     for letter, (x, y, across, down) in zip(plane.letters, corners, strict=True):
-        panel.text(x, y, letter, ha=across, va=down, **style)
+        draw_note(panel, x, y, letter, transform=panel.transData, fontsize=8, fontweight="bold", ha=across, va=down)

@@ -46,36 +46,12 @@ def outlines(inside: NDArray[np.bool_], spacing: tuple[float, float]) -> list[ND
 
 
 def label_outlines(labels: NDArray[np.uint8], spacing: tuple[float, float]) -> list[Line]:
-    """Trace the outlines of lungs and airways on a slice, in their colors.
-
-    Parameters
-    ----------
-    labels : ndarray of uint8, shape (rows, columns)
-    spacing : tuple of float, (row, column), mm
-
-    Returns
-    -------
-    list of (color, ndarray of shape (n, 2), mm)
-    """
+    """Trace the outlines of lungs and airways on a slice, in their colors; otherwise as `outlines`."""
     return [(color, line) for label, color in colors.LABELS.items() for line in outlines(labels == label, spacing)]
 
 
 def nodule_circle(geometry: Geometry, plane: Plane, index: int, nodule: Nodule) -> NDArray[np.float64] | None:
-    """Give the circle in which a slice cuts a nodule's sphere.
-
-    Parameters
-    ----------
-    geometry : Geometry
-    plane : Plane
-    index : int
-        The slice.
-    nodule : Nodule
-
-    Returns
-    -------
-    ndarray, shape (73, 2), or None
-        A closed line of x and y in mm; None if the slice does not cut the nodule.
-    """
+    """Give the circle in which a slice cuts a nodule's sphere, shape (73, 2), mm; None if it does not."""
     x, y, level = picture_position(geometry, plane, nodule.center)
     squared = (nodule.diameter_mm / 2) ** 2 - ((level - index) * geometry.spacing[plane.axis]) ** 2
     if squared <= 0:
@@ -85,19 +61,7 @@ def nodule_circle(geometry: Geometry, plane: Plane, index: int, nodule: Nodule) 
 
 
 def slice_outlines(scan: Scan, plane: Plane, index: int) -> list[Line]:
-    """Give the lines that are drawn on a slice: outlines of the lungs, circles of the nodules.
-
-    Parameters
-    ----------
-    scan : Scan
-        From `reorient_scan`.
-    plane : Plane
-    index : int
-
-    Returns
-    -------
-    list of (color, ndarray of shape (n, 2), mm)
-    """
+    """Give the lines that are drawn on a slice of a reoriented scan: outlines of the lungs, circles of the nodules."""
     lines: list[Line] = []
     if scan.lungs is not None:
         spacing = (scan.ct.spacing[plane.rows], scan.ct.spacing[plane.columns])

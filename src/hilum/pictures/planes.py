@@ -53,44 +53,14 @@ PLANES: dict[str, Plane] = {
 
 
 def find_plane(name: str) -> Plane:
-    """Look up a plane.
-
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    Plane
-
-    Raises
-    ------
-    InputError
-        If there is no plane of this name.
-    """
+    """Look up a plane by its name."""
     if name not in PLANES:
         raise InputError(f"no plane {one_line(name, limit=40)!r}, expected {', '.join(PLANES)}", code="option")
     return PLANES[name]
 
 
 def gray_range(preset: str) -> tuple[float, float]:
-    """Look up the range of a window preset.
-
-    Parameters
-    ----------
-    preset : str
-        A key of `hilum.WINDOW_PRESETS`.
-
-    Returns
-    -------
-    low, high : float
-        The values that are drawn black and white, HU.
-
-    Raises
-    ------
-    InputError
-        If there is no preset of this name.
-    """
+    """Look up the HU values that a preset of `hilum.WINDOW_PRESETS` draws black and white."""
     if preset not in WINDOW_PRESETS:
         known = ", ".join(WINDOW_PRESETS)
         raise InputError(f"no window preset {one_line(preset, limit=40)!r}, expected {known}", code="option")
@@ -99,22 +69,8 @@ def gray_range(preset: str) -> tuple[float, float]:
 
 
 def reorient_scan(scan: Scan) -> Scan:
-    """Turn the axes of a scan's volume and masks to the head, the back and the left, without a copy.
-
-    Parameters
-    ----------
-    scan : Scan
-
-    Returns
-    -------
-    Scan
-
-    Raises
-    ------
-    UnsupportedError
-        If the voxels are not in HU.
-    """
-    check_hu(scan.ct)
+    """Turn the axes of volume and masks, in HU, to the head, the back and the left, without a copy."""
+    _check_hu(scan.ct)
     return replace(
         scan,
         ct=reorient(scan.ct),
@@ -123,20 +79,8 @@ def reorient_scan(scan: Scan) -> Scan:
     )
 
 
-def check_hu(volume: Volume) -> None:
-    """Refuse voxels that are not finite or are in the unit range, which a window of HU would draw all alike.
-
-    Parameters
-    ----------
-    volume : Volume
-
-    Raises
-    ------
-    UnsupportedError
-        If the voxels are floating-point numbers from -1 to 2.
-    InputError
-        If they include NaN or infinity.
-    """
+def _check_hu(volume: Volume) -> None:
+    """Refuse voxels that are not finite or are in the unit range, which a window of HU would draw all alike."""
     array = volume.array
     check_finite(array)
     if array.dtype.kind == "f" and array.min() >= -1 and array.max() <= 2:
@@ -145,103 +89,35 @@ def check_hu(volume: Volume) -> None:
 
 
 def check_slice(index: int | None, count: int) -> None:
-    """Refuse the index of a slice that a volume does not have.
-
-    Parameters
-    ----------
-    index : int or None
-    count : int
-        The slices of the volume.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse the index of a slice that a volume does not have."""
     if index is not None and not 0 <= index < count:
         raise InputError(f"no slice {index}, expected 0 to {count - 1}", code="option")
 
 
 def slice_at(geometry: Geometry, plane: Plane, world: Sequence[float]) -> int:
-    """Give the index of the slice nearest to a point.
-
-    Parameters
-    ----------
-    geometry : Geometry
-    plane : Plane
-    world : sequence of float, (x, y, z), LPS mm
-
-    Returns
-    -------
-    int
-    """
+    """Give the index of the slice nearest to a point (x, y, z), LPS mm."""
     return int(np.clip(np.rint(geometry.world_to_index(world)[plane.axis]), 0, geometry.shape[plane.axis] - 1))
 
 
 def largest_lung_slice(lungs: NDArray[np.uint8]) -> int:
-    """Give the index of the axial slice with the most lung; of the middle slice without any.
-
-    Parameters
-    ----------
-    lungs : ndarray of uint8, shape (z, y, x)
-
-    Returns
-    -------
-    int
-    """
+    """Give the index of the axial slice with the most lung; of the middle slice without any."""
     return int(np.count_nonzero(lungs, axis=(1, 2)).argmax()) if lungs.any() else len(lungs) // 2
 
 
 def slice_pixels(array: NDArray[Any], plane: Plane, index: int) -> NDArray[Any]:
-    """Cut a slice with its top row first: the front in axial slices, the head in the others.
-
-    Parameters
-    ----------
-    array : ndarray, shape (z, y, x)
-        Axes to the head, the back and the left.
-    plane : Plane
-    index : int
-
-    Returns
-    -------
-    ndarray, shape (rows, columns)
-        A view.
-    """
+    """Cut a slice of a reoriented array, top row first: the front in axial slices, the head in the others."""
     pixels: NDArray[Any] = array[(slice(None),) * plane.axis + (index,)]
     return pixels if plane.axis == 0 else pixels[::-1]
 
 
 def size_mm(geometry: Geometry, plane: Plane) -> tuple[float, float]:
-    """Give height and width of a slice, mm.
-
-    Parameters
-    ----------
-    geometry : Geometry
-    plane : Plane
-
-    Returns
-    -------
-    tuple of float
-    """
+    """Give height and width of a slice, mm."""
     height, width = (geometry.shape[a] * geometry.spacing[a] for a in (plane.rows, plane.columns))
     return height, width
 
 
 def picture_position(geometry: Geometry, plane: Plane, world: tuple[float, float, float]) -> tuple[float, float, float]:
-    """Convert a point of the patient to a position in a picture of slices.
-
-    Parameters
-    ----------
-    geometry : Geometry
-    plane : Plane
-    world : tuple of float, (x, y, z), LPS mm
-
-    Returns
-    -------
-    x, y : float, mm
-        From the picture's left and top edges.
-    slice : float
-        The fractional index of the slice.
-    """
+    """Convert a point (x, y, z), LPS mm, to x and y from the left and top edge, mm, and a fractional slice index."""
     voxel = geometry.world_to_index(world)
     x = (voxel[plane.columns] + 0.5) * geometry.spacing[plane.columns]
     y = (voxel[plane.rows] + 0.5) * geometry.spacing[plane.rows]

@@ -24,7 +24,10 @@ _STEP = 3
 
 
 class RecipeResults(NamedTuple):
-    """Two results of one scan in HU, each on its own grid, the HU range that both keep, and the lungs' Dice."""
+    """Two results of one scan in HU, each on its own grid, the HU range that both keep, and the lungs' Dice.
+
+    The Dice is None if a recipe makes no lung mask.
+    """
 
     first: Scan
     second: Scan
@@ -33,18 +36,7 @@ class RecipeResults(NamedTuple):
 
 
 def apply_recipes(scan: Scan, first: Recipe, second: Recipe) -> RecipeResults:
-    """Apply two recipes and convert the results to HU.
-
-    Parameters
-    ----------
-    scan : Scan
-    first, second : Recipe
-
-    Returns
-    -------
-    RecipeResults
-        Axes run to the head, the back and the left; ``dice`` is None if a recipe makes no lung mask.
-    """
+    """Apply two recipes and convert the results to HU, with axes to the head, the back and the left."""
     results = [reorient_scan(_to_hu_scan(preprocess(scan, recipe), recipe)) for recipe in (first, second)]
     ranges = [(r.intensity.lower, r.intensity.upper) for r in (first, second) if r.intensity.output == "unit"]
     limits = (max([-32768.0, *(low for low, _ in ranges)]), min([32767.0, *(high for _, high in ranges)]))
@@ -52,19 +44,7 @@ def apply_recipes(scan: Scan, first: Recipe, second: Recipe) -> RecipeResults:
 
 
 def hu_difference(results: RecipeResults, plane: Plane, index: int) -> NDArray[np.float64]:
-    """Subtract the first result from the second, on a slice of the first's grid.
-
-    Parameters
-    ----------
-    results : RecipeResults
-    plane : Plane
-    index : int
-
-    Returns
-    -------
-    ndarray, shape (rows, columns), HU
-        NaN outside the second result.
-    """
+    """Subtract the first result from the second, HU, on a slice of the first's grid; NaN outside the second."""
     first = results.first.ct
     voxels = _slice_voxels(first.shape, plane, index)
     other = interpolate(results.second.ct, first.geometry.index_to_world(voxels))
@@ -74,18 +54,7 @@ def hu_difference(results: RecipeResults, plane: Plane, index: int) -> NDArray[n
 
 
 def interpolate(volume: Volume, world: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Interpolate a volume linearly.
-
-    Parameters
-    ----------
-    volume : Volume
-    world : ndarray, shape (..., 3), (x, y, z), LPS mm
-
-    Returns
-    -------
-    ndarray, shape (...)
-        NaN outside the volume.
-    """
+    """Interpolate a volume linearly at points (x, y, z), LPS mm; NaN outside the volume."""
     index = volume.geometry.world_to_index(world)
     inside = ((index >= -0.5) & (index <= np.array(volume.shape) - 0.5)).all(axis=-1)
     index = np.clip(index, 0, np.array(volume.shape) - 1)

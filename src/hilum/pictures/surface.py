@@ -120,42 +120,29 @@ def render(
     *,
     dots_per_mm: float,
 ) -> Vectors:
-    """Draw meshes on white.
+    """Draw meshes on white, seen from a direction: 0 from the front, 90 from the patient's left.
 
-    Parameters
-    ----------
-    parts : sequence of (Mesh, color)
-    turn_deg : float
-        The direction to look from: 0 from the front, 90 from the patient's left.
-    middle : ndarray, shape (3,), (x, y, z), LPS mm
-        The point in the middle of the picture.
-    size : tuple of float
-        Height and width of the picture, mm.
-    dots_per_mm : float
-
-    Returns
-    -------
-    ndarray, shape (rows, columns, 3)
-        Red, green and blue from 0 to 1.
+    `middle`, (x, y, z), LPS mm, is the middle of the picture, `size` its height and width, mm. The result has the shape
+    (rows, columns, 3): red, green and blue from 0 to 1.
     """
     fine = dots_per_mm * _OVERSAMPLING
     shape = tuple(_OVERSAMPLING * max(1, round(length * dots_per_mm)) for length in size)
     right, away = _view_axes(turn_deg)
     camera = np.stack([right, (0.0, 0.0, -1.0), away])
-    solid: list[tuple[Vectors, Vectors, Color]] = []
-    transparent: list[tuple[Vectors, Vectors, Color]] = []
+    layers = []
     for mesh, color in parts:
         projected = (mesh.vertices - middle) @ camera.T
         projected[:, 0] = (projected[:, 0] + size[1] / 2) * fine - 0.5
         projected[:, 1] = (projected[:, 1] + size[0] / 2) * fine - 0.5
         depth, normals = draw_triangles(projected, mesh.normals @ camera.T, mesh.faces, (shape[0], shape[1]))
-        (solid if color[3] >= 1 else transparent).append((depth, normals, color))
+        layers.append((depth, normals, color))
     picture = np.ones((*shape, 3))
     nearest = np.full(shape, np.inf)
-    for depth, normals, color in solid:
+    for depth, normals, color in (layer for layer in layers if layer[2][3] >= 1):
         front = depth < nearest
         picture[front] = _shade(normals[front], color)
         nearest[front] = depth[front]
+    transparent = [layer for layer in layers if layer[2][3] < 1]
     for depth, normals, color in sorted(transparent, key=lambda layer: -_mean_depth(layer[0])):
         front = depth < nearest
         facing = np.abs(_units(normals[front])[:, 2])

@@ -83,17 +83,7 @@ def _default_slice(scan: Scan) -> int:
 
 
 def gray_curve(hu: NDArray[np.int16], preset: str) -> NDArray[np.uint8]:
-    """Convert HU values to gray values by a window preset.
-
-    Parameters
-    ----------
-    hu : ndarray of int16, shape (n,)
-    preset : str
-
-    Returns
-    -------
-    ndarray of uint8, shape (n,)
-    """
+    """Convert HU values, shape (n,), to gray values by a window preset."""
     line = Volume(hu[None, None], Geometry((1, 1, hu.size), (1.0, 1.0, 1.0)))
     gray: NDArray[np.uint8] = gray_values(line, preset=preset).array[0, 0]
     return gray

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -143,7 +143,7 @@ class PatchDataset:
         self.length = once if length is None else length
         self._scaling = choose_scaling(window, mean, {scan.record.unit for scan in self.scans}, self.folder)
         self._tables = [_nodule_table(scan) for scan in self.scans]
-        self._most_nodules = max(len(table.diameters) for table in self._tables)
+        self._most_nodules = max(len(labels) for *_, labels in self._tables)
         self._opened: OrderedDict[int, OpenScan] = OrderedDict()
 
     @property
@@ -222,14 +222,14 @@ class PatchDataset:
         }
 
     def _boxes(self, k: int, pose: Pose) -> Item:
-        table = self._tables[k]
-        which, boxes = patch_boxes(pose, self.scans[k].geometry.spacing, table.voxels, table.diameters)
+        voxels, spheres, labels = self._tables[k]
+        which, boxes = patch_boxes(pose, self.scans[k].geometry.spacing, voxels, spheres[:, 3])
         item: Item = {
             "boxes": np.zeros((self._most_nodules, 6), np.float32),
             "boxes_world": np.zeros((self._most_nodules, 4)),
             "box_nodules": np.zeros(self._most_nodules, np.int64),
         }
-        for name, rows in zip(item, (boxes, table.spheres[which], table.labels[which]), strict=True):
+        for name, rows in zip(item, (boxes, spheres[which], labels[which]), strict=True):
             item[name][: len(which)] = rows
         return item
 
@@ -272,17 +272,9 @@ class PatchDataset:
         return volumes
 
 
-class _NoduleTable(NamedTuple):
-    """The nodules inside a scan: voxels (z, y, x); diameters, mm; (x, y, z) with the diameter, mm; labels."""
-
-    voxels: NDArray[np.float64]
-    diameters: NDArray[np.float64]
-    spheres: NDArray[np.float64]
-    labels: NDArray[np.int64]
-
-
-def _nodule_table(scan: RunScan) -> _NoduleTable:
+def _nodule_table(scan: RunScan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Give the nodules inside a scan: voxels (z, y, x); (x, y, z) with the diameter, mm; labels."""
     inside = [nodule for nodule in scan.record.nodules if nodule.inside]
     spheres = np.array([(*nodule.world, nodule.diameter_mm) for nodule in inside], np.float64).reshape(-1, 4)
     labels = np.array([nodule.label for nodule in inside], np.int64)
-    return _NoduleTable(scan.geometry.world_to_index(spheres[:, :3]), spheres[:, 3], spheres, labels)
+    return scan.geometry.world_to_index(spheres[:, :3]), spheres, labels

@@ -92,16 +92,7 @@ def evaluate_detections(
 
 
 def evaluation_json(evaluation: Evaluation) -> str:
-    """Write a score as JSON, without its curve.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-
-    Returns
-    -------
-    str
-    """
+    """Write a score as JSON, without its curve."""
     score = evaluation.score
     skipped = {"curve", "sensitivity", "low", "high"}
     columns = {"false_positives_per_scan": RATES, "sensitivity": score.sensitivity}
@@ -115,16 +106,7 @@ def evaluation_json(evaluation: Evaluation) -> str:
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
-    """Write a score as a few lines of text.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-
-    Returns
-    -------
-    str
-    """
+    """Write a score as a few lines of text."""
     score = evaluation.score
     intervals = [f"  [{low:.4f}, {high:.4f}]" for low, high in zip(score.low, score.high, strict=True)]
     lines = [f"CPM {score.cpm:.4f}" + (f"  [{score.cpm_low:.4f}, {score.cpm_high:.4f}]" if score.low else "")]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.applications import Starlette
@@ -16,10 +17,10 @@ from starlette.routing import Route
 from hilum.errors import HilumError, MissingInputError
 from hilum.report.text import visible
 from hilum.viewer.reviews import read_reviews, save_review
-from hilum.viewer.scan_view import HEADER_BYTES, nifti_chunks
+from hilum.viewer.scan_view import HEADER_BYTES, SURFACES, nifti_chunks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from starlette.requests import Request
 
@@ -38,7 +39,6 @@ FILES = {
 """Files of the page besides ``index.html``."""
 
 VOLUMES = ("ct", "original", "lungs", "nodules")
-SURFACES = ("right", "left", "lungs", "nodules")
 
 MAX_BODY = 4096
 CACHED_SCANS = 2
@@ -59,30 +59,19 @@ class ScanCache:
         self._scans: OrderedDict[int, ScanView] = OrderedDict()
         self._lock = threading.Lock()
 
-    def facts(self, number: int) -> dict[str, Any]:
-        """What the page shows about a scan; reads it again if its output has changed."""
+    @contextmanager
+    def open(self, number: int, *, current: bool = False) -> Iterator[ScanView]:
+        """Give a scan to one request at a time; read it again if it must be `current` and its output has changed."""
         with self._lock:
-            if number in self._scans and self._scans[number].sha256 != self._source.current_sha256(number):
+            cached = self._scans.get(number)
+            if cached is not None and current and cached.sha256 != self._source.current_sha256(number):
                 del self._scans[number]
-            return self._open(number).page_facts(number)
-
-    def volume(self, number: int, name: str) -> Volume | None:
-        """A volume of a scan."""
-        with self._lock:
-            return self._open(number).volume(name)
-
-    def surface(self, number: int, name: str) -> bytes | None:
-        """A surface of a scan."""
-        with self._lock:
-            return self._open(number).surface(name)
-
-    def _open(self, number: int) -> ScanView:
-        if number not in self._scans:
-            while len(self._scans) >= CACHED_SCANS:
-                self._scans.popitem(last=False)
-            self._scans[number] = self._source.open_scan(number)
-        self._scans.move_to_end(number)
-        return self._scans[number]
+            if number not in self._scans:
+                while len(self._scans) >= CACHED_SCANS:
+                    self._scans.popitem(last=False)
+                self._scans[number] = self._source.open_scan(number)
+            self._scans.move_to_end(number)
+            yield self._scans[number]
 
 
 class Endpoints:
@@ -120,7 +109,8 @@ class Endpoints:
         """Facts about one scan."""
         number = self._number(request)
         row = self._source.items[number].row
-        facts = self._cache.facts(number)
+        with self._cache.open(number, current=True) as scan:
+            facts = scan.page_facts(number)
         return _json(facts | {"id": str(number), "name": visible(row["name"]), "status": row["status"]})
 
     def part(self, request: Request) -> Response:
@@ -128,12 +118,14 @@ class Endpoints:
         number = self._number(request)
         name, _, suffix = request.path_params["file"].partition(".")
         if suffix == "nii" and name in VOLUMES:
-            volume = self._cache.volume(number, name)
+            with self._cache.open(number) as scan:
+                volume = scan.volume(name)
             return Response(status_code=404) if volume is None else _nifti(volume)
         content: bytes | None = None
         media_type = ""
         if suffix == "stl" and name in SURFACES:
-            content, media_type = self._cache.surface(number, name), "model/stl"
+            with self._cache.open(number) as scan:
+                content, media_type = scan.surface(name), "model/stl"
         elif (name, suffix) == ("thumbnail", "png"):
             content, media_type = self._source.thumbnail(number), "image/png"
         if content is None:
@@ -186,7 +178,9 @@ def make_app(source: Source) -> Starlette:
     def refusal(_: Request, problem: Exception) -> Response:
         """Return any error as one line."""
         if not isinstance(problem, HilumError):
-            return _error(_unexpected(problem), 500)
+            # Without its message, which could contain a path.
+            what = getattr(problem, "strerror", None) or type(problem).__name__
+            return _error(f"hilum failed: {what}", 500)
         return _error(_without_paths(problem, source.run), 404 if isinstance(problem, MissingInputError) else 422)
 
     return Starlette(routes=routes, exception_handlers={HilumError: refusal, Exception: refusal})
@@ -202,17 +196,12 @@ def _without_paths(problem: HilumError, run: Path | None) -> str:
     return str(HilumError(problem.what, where=where, do=problem.do))
 
 
-def _unexpected(problem: Exception) -> str:
-    """The text of an unexpected error without its message, which could contain a path."""
-    return f"hilum failed: {getattr(problem, 'strerror', None) or type(problem).__name__}"
-
-
 def _error(text: str, status: int) -> Response:
-    return Response(msgspec.json.encode({"error": text}), status_code=status, media_type="application/json")
+    return _json({"error": text}, status)
 
 
-def _json(value: object) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
+def _json(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")
 
 
 async def _read_body(request: Request) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,6 @@ from hilum.volume import Mask, Volume
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hilum.ops.surfaces import Mesh
     from hilum.outputs.records import NoduleRecord
     from hilum.scan import Scan, ScanRef
     from hilum.viewer.record_checks import CheckedRecord
@@ -36,8 +36,8 @@ HEADER_BYTES = 352
 
 CHUNK_BYTES = 1 << 22
 
-SIDES = {"right": "right lung", "left": "left lung", "lungs": "lungs"}
-"""Surfaces and the names of their meshes; ``lungs`` for a mask without sides."""
+SURFACES = {"right": "right lung", "left": "left lung", "lungs": "lungs", "nodules": "nodule"}
+"""Surfaces and the start of their meshes' names; ``lungs`` for a mask without sides."""
 
 _WHITE = (1.0, 1.0, 1.0, 1.0)  # STL has no color
 
@@ -64,17 +64,13 @@ class ScanView:
     facts: dict[str, Any]
     original: ScanRef | None = None
     sha256: str = ""
-    made: dict[str, Volume | bytes] = field(default_factory=dict)
+    made: dict[str, Volume | None] = field(default_factory=dict)
 
     def volume(self, name: str) -> Volume | None:
         """``ct``, ``original``, ``lungs`` or ``nodules``."""
         if name not in self.made:
-            volume = self._make(name)
-            if volume is None:
-                return None
-            self.made[name] = volume
-        made = self.made[name]
-        return made if isinstance(made, Volume) else None
+            self.made[name] = self._make(name)
+        return self.made[name]
 
     def _make(self, name: str) -> Volume | None:
         scan = self.scan
@@ -95,29 +91,26 @@ class ScanView:
 
     def surface(self, name: str) -> bytes | None:
         """``right``, ``left``, ``lungs`` or ``nodules`` as STL, RAS mm."""
-        if "surfaces" not in self.made:
-            self._make_surfaces()
-        made = self.made.get(f"{name}.stl")
-        return made if isinstance(made, bytes) else None
+        return self._surfaces.get(name)
 
-    def _make_surfaces(self) -> None:
+    @cached_property
+    def _surfaces(self) -> dict[str, bytes]:
         if find_spec("skimage") is None:
             what, do = "surfaces need scikit-image", "pip install 'hilum[viewer]'"
             raise UnsupportedError(what, do=do, code="no-viewer")
         lungs = self.volume("lungs")
-        meshes: tuple[Mesh, ...] = ()
-        if lungs is not None:
-            try:
-                meshes = surfaces(replace(self.scan, lungs=Mask(lungs.array, lungs.geometry)))
-            except InputError:
-                meshes = ()  # nothing to show
-        for name in (*SIDES, "nodules"):
-            wanted = [m for m in meshes if (m.name == SIDES[name] if name in SIDES else m.name.startswith("nodule"))]
-            if wanted:
-                self.made[f"{name}.stl"] = pack_stl(
-                    [(replace(mesh, vertices=flip_xy(mesh.vertices)), _WHITE) for mesh in wanted]
-                )
-        self.made["surfaces"] = b""
+        if lungs is None:
+            return {}
+        try:
+            meshes = surfaces(replace(self.scan, lungs=Mask(lungs.array, lungs.geometry)))
+        except InputError:
+            return {}  # nothing to show
+        stl = {}
+        for surface, prefix in SURFACES.items():
+            parts = [mesh for mesh in meshes if mesh.name.startswith(prefix)]
+            if parts:
+                stl[surface] = pack_stl([(replace(mesh, vertices=flip_xy(mesh.vertices)), _WHITE) for mesh in parts])
+        return stl
 
     def page_facts(self, number: int) -> dict[str, Any]:
         """Facts about the scan for the page; lungs are listed even if they are not segmented yet."""
