@@ -20,10 +20,10 @@ from hilum._kernels.bitmask import bits
 from hilum._kernels.components import labeling, selection
 from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.geometry import IDENTITY_DIRECTION, Geometry
+from hilum.ops.bounding_box import bounding_box
 from hilum.ops.coarse_grid import cell_size, voxels_per_cell
 from hilum.ops.lungs.cells import CELL_MM, divide_chest
 from hilum.ops.nodules.masks import cover_nodules
-from hilum.ops.patches.boxes import bounding_box
 from hilum.ops.reorient import reorient
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 from hilum.volume import Volume

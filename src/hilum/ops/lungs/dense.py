@@ -19,8 +19,8 @@ import numpy as np
 from hilum._kernels.anatomy import coarse, rays
 from hilum._kernels.bitmask import bits, morphology
 from hilum._kernels.components import labeling, selection
+from hilum.ops.bounding_box import bounding_box
 from hilum.ops.coarse_grid import cell_size, voxels_per_cell
-from hilum.ops.patches.boxes import bounding_box
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
 if TYPE_CHECKING:

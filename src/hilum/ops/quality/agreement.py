@@ -11,7 +11,7 @@ import numpy as np
 
 from hilum._kernels.distance import squared_distance
 from hilum.errors import GeometryError, InputError
-from hilum.ops.patches.boxes import bounding_box
+from hilum.ops.bounding_box import bounding_box
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
