@@ -18,13 +18,7 @@ _NAMES = ("SIGTERM", "SIGHUP")
 
 
 class Terminated(KeyboardInterrupt):
-    """A signal told the program to end.
-
-    Parameters
-    ----------
-    number : int
-        The signal.
-    """
+    """A signal told the program to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -33,12 +27,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
-    """Make signals raise `Terminated` in the main thread; those that are ignored, as with nohup, stay ignored.
-
-    Yields
-    ------
-    None
-    """
+    """Make signals raise `Terminated` in the main thread; those that are ignored, as with nohup, stay ignored."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in _signals():
@@ -52,30 +41,12 @@ def raise_on_signals() -> Iterator[None]:
 
 
 def describe_interrupt(interrupt: KeyboardInterrupt) -> str:
-    """Name what ended the program: ``interrupted``, or the signal.
-
-    Parameters
-    ----------
-    interrupt : KeyboardInterrupt
-
-    Returns
-    -------
-    str
-    """
+    """Name what ended the program: ``interrupted``, or the signal."""
     return f"ended by {signal.Signals(interrupt.number).name}" if isinstance(interrupt, Terminated) else "interrupted"
 
 
 def exit_status(interrupt: KeyboardInterrupt) -> int:
-    """Return the exit status of an interrupted program: 128 plus the number of the signal, as in a shell.
-
-    Parameters
-    ----------
-    interrupt : KeyboardInterrupt
-
-    Returns
-    -------
-    int
-    """
+    """Return the exit status of an interrupted program: 128 plus the number of the signal, as in a shell."""
     return 128 + interrupt.number if isinstance(interrupt, Terminated) else INTERRUPTED
 
 

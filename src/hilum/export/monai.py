@@ -46,7 +46,7 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
         If the run is not complete, or not stored as NIfTI, which tells MONAI where voxels are in the world, or no scan
         is in that fold.
     OutputError
-        As for `write_boxes_csv`.
+        If `out` exists, or cannot be written.
     """
     check_output_file(out, overwrite=overwrite)
     scans, skipped = annotated_run(folder)

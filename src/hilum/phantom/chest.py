@@ -41,16 +41,7 @@ _SLAB_VOXELS = 800_000
 
 @dataclass(frozen=True, eq=False)
 class PhantomNodule:
-    """One nodule of a phantom.
-
-    Parameters
-    ----------
-    nodule : Nodule
-        Its center and diameter in the world.
-    kind : {"inside", "wall", "vessel", "ground-glass"}
-    hu : float
-        The attenuation in its middle.
-    """
+    """One nodule of a phantom: its center and diameter in the world, its kind, and the HU in its middle."""
 
     nodule: Nodule
     kind: NoduleKind

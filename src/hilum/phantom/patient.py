@@ -69,17 +69,9 @@ class PatientNodule:
 class Anatomy:
     """The anatomy of one patient.
 
-    Parameters
-    ----------
-    build : Build
-    vessels : Tubes
-    main_airways, lobar_airways : Tubes
-        Trachea and main bronchi, which do not count as lung; lobar bronchi, which open into the lungs.
-    nodules : tuple of PatientNodule
-    emphysema : ndarray, shape (n, 4)
-        Centers (x, y, z) and radii of the patches of emphysema.
-    opacities : ndarray, shape (n, 5)
-        Centers, radii and HU of patches of ground-glass and consolidation.
+    The main airways are trachea and main bronchi, which do not count as lung; the lobar bronchi open into the lungs.
+    Patches of emphysema have centers (x, y, z) and radii, shape (n, 4); opacities, patches of ground-glass and
+    consolidation, also have HU, shape (n, 5).
     """
 
     build: BodyBuild

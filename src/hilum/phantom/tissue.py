@@ -54,20 +54,7 @@ _CLAVICLES = Tubes(
 
 
 def render_slab(sampler: Sampler, anatomy: Anatomy, disease: Disease, box: Box, *, table: bool) -> Slab:
-    """Compute the voxels of one box of the grid.
-
-    Parameters
-    ----------
-    sampler : Sampler
-    anatomy : Anatomy
-    disease : Disease
-    box : three slices, (z, y, x)
-    table : bool
-
-    Returns
-    -------
-    Slab
-    """
+    """Compute the voxels of one box of the grid."""
     shape = tuple(s.stop - s.start for s in box)
     slab = Slab(
         box,

@@ -95,16 +95,7 @@ def surface(
 
 
 def part_color(mesh: Mesh) -> Color:
-    """Give the color and opacity of a mesh by its name.
-
-    Parameters
-    ----------
-    mesh : Mesh
-
-    Returns
-    -------
-    tuple of float, (red, green, blue, opacity)
-    """
+    """Give red, green, blue and opacity of a mesh, from 0 to 1, by its name."""
     if mesh.name.startswith("nodule"):
         return (*to_rgb(colors.NODULE), 1.0)
     if "lung" in mesh.name:

@@ -155,16 +155,7 @@ class Endpoints:
 
 
 def make_app(source: Source) -> Starlette:
-    """Make the application for a source, without the request checks.
-
-    Parameters
-    ----------
-    source : Source
-
-    Returns
-    -------
-    Starlette
-    """
+    """Make the application for a source, without the request checks."""
     endpoints = Endpoints(source)
     routes = [
         Route("/", endpoints.index),

@@ -71,12 +71,7 @@ def read_reviews(run: Path) -> dict[str, Review]:
     Returns
     -------
     dict of str to Review
-        By scan id; empty if there is no file.
-
-    Raises
-    ------
-    FormatError
-        If the file was not written by hilum, or is damaged.
+        By scan id; empty if there is no file. One that is damaged or was not written by hilum is refused.
     """
     path = run / NAME
     try:

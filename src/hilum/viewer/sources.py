@@ -38,18 +38,9 @@ CHANGED = "changed"
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One scan of the list.
+    """One scan of the list: its row in the page, and in a run its folder, if it is finished, and its ledger row.
 
-    Parameters
-    ----------
-    name : str
-        The scan id in a run, otherwise the name of the file or folder.
-    row : dict
-        Its row in the list of the page.
-    folder : Path or None
-        The folder of the finished scan.
-    ledger_row : Row or None
-        Its row in the ledger.
+    The name is the scan id in a run, otherwise that of the file or folder.
     """
 
     name: str
