@@ -150,8 +150,7 @@ def _lung_points(
     """Draw random points in the lungs, at least `depth` mm below their surface; fewer than `count`, shape (n, 3)."""
     points = random.uniform((-125, -90, -130), (125, 90, 116), (count, 3))
     right, left = lung_depths(_columns(points), build)
-    deep: NDArray[np.float64] = points[np.minimum(right, left) < -depth]
-    return deep
+    return points[np.minimum(right, left) < -depth]
 
 
 def _draw_vessel_tree(random: np.random.Generator, build: BodyBuild, side: int, root: Vector) -> Tubes:
@@ -234,7 +233,6 @@ def _nodule_points(
         thick = (vessels.radii[:, 1] > 1.5) & (vessels.radii[:, 1] < 3.0)
         points = random.permutation(vessels.stop[thick])
         right, left = lung_depths(_columns(points), build)
-        free: NDArray[np.float64] = points[np.minimum(right, left) < -radius - 5]
-        return free
+        return points[np.minimum(right, left) < -radius - 5]
     points = _lung_points(random, build, 6000, depth=radius + 6)[:120]
     return points[_tube_clearance(vessels, points) > (1.0 if kind == "ground-glass" else radius + 0.5)]

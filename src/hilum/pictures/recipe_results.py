@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from hilum.recipes import Recipe
     from hilum.scan import Scan
 
-_STEP = 3
-"""Lungs are compared at every third voxel along each axis."""
-
 
 class RecipeResults(NamedTuple):
     """Two results of one scan in HU, each on its own grid, the HU range that both keep, and the lungs' Dice.
@@ -49,8 +46,7 @@ def hu_difference(results: RecipeResults, plane: Plane, index: int) -> NDArray[n
     voxels = _slice_voxels(first.shape, plane, index)
     other = interpolate(results.second.ct, first.geometry.index_to_world(voxels))
     own = slice_pixels(first.array, plane, index).astype(np.float64)
-    difference: NDArray[np.float64] = np.clip(other, *results.limits) - np.clip(own, *results.limits)
-    return difference
+    return np.clip(other, *results.limits) - np.clip(own, *results.limits)
 
 
 def interpolate(volume: Volume, world: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -88,7 +84,7 @@ def _dice(first: Scan, second: Scan) -> float | None:
     """The overlap of both lung masks, without regard to labels, at every third voxel of the first."""
     if first.lungs is None or second.lungs is None:
         return None
-    axes = [np.arange(0, n, _STEP) for n in first.lungs.shape]
+    axes = [np.arange(0, n, 3) for n in first.lungs.shape]
     own = first.lungs.array[np.ix_(*axes)] > 0
     affine = second.lungs.geometry.inverse_affine @ first.lungs.geometry.affine
     z, y, x = np.ix_(*axes)

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from hilum.geometry import Geometry, Vector
     from hilum.train.runs import RunScan
 
-_SQUARE = 1e-3
-"""Relative difference of the two in-plane spacings up to which pixels count as square."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
@@ -90,7 +87,7 @@ class Augment:
         """Refuse `turn90` for scans whose pixels are not square."""
         for scan in scans if self.turn90 else ():
             _, y, x = scan.geometry.spacing
-            if abs(y - x) > _SQUARE * x:
+            if abs(y - x) > 1e-3 * x:
                 what = f"its pixels are {y:g} by {x:g} mm, and turn90 needs square ones"
                 do = "leave turn90 out, or run with one spacing in the plane"
                 raise InputError(what, where=scan.folder, do=do, code="option")

@@ -93,13 +93,10 @@ class Patches(msgspec.Struct, frozen=True, kw_only=True):
     skipped: list[Skip]
 
 
-_MAX_SUMMARY_BYTES = 1 << 28
-
-
 def read_patches(folder: Path) -> Patches:
     """Read the summary of finished patches, and compare sizes and the checksum of the index with it."""
     try:
-        summary = msgspec.json.decode(read_small(folder / SUMMARY, limit=_MAX_SUMMARY_BYTES), type=Patches)
+        summary = msgspec.json.decode(read_small(folder / SUMMARY, limit=1 << 28), type=Patches)
     except (OSError, ValueError, msgspec.DecodeError):
         do = "give the --out of 'hilum patches'"
         raise MissingInputError("no finished patches here", where=folder, do=do) from None

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from hilum.viewer.record_checks import CheckedRecord
     from hilum.viewer.reviews import Review
 
-MAX_RECIPE_BYTES = 100_000
-"""Largest recipe that is shown."""
-
 CHANGED = "changed"
 """The flag of a scan whose ``scan.json`` does not match the ledger; the scan is not shown."""
 
@@ -228,7 +225,7 @@ def _grid(shape: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, Any]:
 
 def _recipe(folder: Path) -> str | None:
     try:
-        text = read_small(folder / "recipe.toml", limit=MAX_RECIPE_BYTES).decode()
+        text = read_small(folder / "recipe.toml", limit=100_000).decode()
     except (InputError, UnicodeDecodeError):
         return None
     return "\n".join(visible(line) for line in text.splitlines()) + "\n"
