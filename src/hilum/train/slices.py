@@ -64,16 +64,12 @@ def write_slices(
 
     Parameters
     ----------
-    folder : Path
-        The output folder of ``hilum run``.
-    out : Path
-        Appears only when complete.
+    folder, out, fold_by, overwrite
+        As for `hilum.train.patches.write_patches`.
     every : bool
         All nodules of a scan, not only the largest.
     pixels : {"stored", "uint8", "int16", "uint16"}
         See `Pixels`.
-    fold_by, overwrite
-        As for `hilum.train.patches.write_patches`.
 
     Returns
     -------

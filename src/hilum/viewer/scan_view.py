@@ -158,10 +158,8 @@ def view_of_input(scan: Scan) -> ScanView:
     ]
     notes = [{"code": note.code, "text": note.text} for note in scan.notes]
     facts = {"nodules": nodules, "notes": notes, "figures": dict(scan.figures), "labels": dict(scan.labels)}
-    status = finished_status(note.code for note in scan.notes)
-    return ScanView(
-        replace(scan, ct=ct), HU, facts | {"status": status, "recipe": None, "doubt": "", "scan_sha256": ""}
-    )
+    run = {"status": finished_status(note.code for note in scan.notes), "recipe": None, "doubt": "", "scan_sha256": ""}
+    return ScanView(replace(scan, ct=ct), HU, facts | run)
 
 
 def view_of_finished(scan: Scan, checked: CheckedRecord, *, recipe: str, original: ScanRef | None) -> ScanView:
