@@ -98,8 +98,8 @@ def row_or_failure(
 
     Parameters
     ----------
-    ref : ScanRef
-    make : callable
+    ref, make
+        The scan, and what makes its row.
     input_status : str
         The status if the input is at fault; if the output or the machine is, the status is ``failed``.
     existed : bool
@@ -125,21 +125,7 @@ def row_or_failure(
 def failed_row(
     ref: ScanRef, code: str, reason: str, full_reason: str = "", *, seconds: float = 0.0, attempts: int = 1
 ) -> Row:
-    """Build the ledger row of a failed scan.
-
-    Parameters
-    ----------
-    ref : ScanRef
-    code, reason : str
-    full_reason : str, optional
-        For the screen, which also shows the scan's path; by default `reason`.
-    seconds : float
-    attempts : int
-
-    Returns
-    -------
-    Row
-    """
+    """Build the ledger row of a failed scan; `full_reason` is for the screen, which also shows the scan's path."""
     full = one_line(f"{ref.path}: {full_reason or reason}")
     return Row(
         id=ref.scan_id, status="failed", code=code, reason=one_line(reason), full_reason=full, seconds=seconds,
@@ -165,16 +151,7 @@ def _failure_row(ref: ScanRef, problem: Exception, input_status: Status, existed
 
 
 def inputs_of(ref: ScanRef) -> list[Path]:
-    """List the files and folders from which a scan is read.
-
-    Parameters
-    ----------
-    ref : ScanRef
-
-    Returns
-    -------
-    list of Path
-    """
+    """List the files and folders from which a scan is read."""
     return [path for path in (ref.path, ref.annotations) if path is not None]
 
 
@@ -254,21 +231,7 @@ def _hide_series_uid(scan: Scan) -> Scan:
 
 
 def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
-    """Build the ledger row of a finished scan.
-
-    Parameters
-    ----------
-    folder : Path
-        The scan's folder.
-    record : ScanRecord
-        Its ``scan.json``.
-    stamp : str
-        From `hilum.batch.identity.input_stamp`.
-
-    Returns
-    -------
-    Row
-    """
+    """Build the ledger row of a finished scan; `stamp` is from `hilum.batch.identity.input_stamp`."""
     row = Row(
         id=folder.name,
         status="done",
@@ -282,14 +245,5 @@ def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
 
 
 def with_status(row: Row) -> Row:
-    """Set the status and the alarms of a finished scan's row from its notes, as this version judges them.
-
-    Parameters
-    ----------
-    row : Row
-
-    Returns
-    -------
-    Row
-    """
+    """Set the status and the alarms of a finished scan's row from its notes, as this version judges them."""
     return msgspec.structs.replace(row, status=finished_status(row.notes), alarms=codes_of(row.notes, "alarm"))

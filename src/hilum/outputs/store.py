@@ -170,10 +170,8 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
 
     Parameters
     ----------
-    folder : Path
-        The scan's folder.
-    record : ScanRecord
-        Its ``scan.json``.
+    folder, record
+        As in `hilum.outputs.volumes.read_stored`.
 
     Returns
     -------
