@@ -54,7 +54,6 @@ from trials.sweep import sweep
 from trials.users import users
 
 from hilum import batch, write
-from hilum.io.unfinished import final_name
 from hilum.outputs.ledger import read_ledger
 from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series
@@ -100,9 +99,8 @@ def kill(arguments: argparse.Namespace, scratch: Path) -> bool:
         rows = len(read_ledger(out)) if out.is_dir() else 0
         status, output = hilum(command(inputs, out))
         after, _, left = finished(out)
-        again = sum(after.get(name) != inode for name, inode in before.items()) + len(
-            {final_name(name) for name in partial}
-        )
+        unfinished = {name.split("-", 6)[-1] for name in partial}  # without the process and the token
+        again = sum(after.get(name) != inode for name, inode in before.items()) + len(unfinished)
         good = status == 0 and content(out) == whole and len(read_ledger(out)) == 20
         same += good
         broken += len(half)

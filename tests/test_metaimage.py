@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from itk_oracle import itk_image, itk_read
 
+import hilum
 from hilum.errors import FormatError, GeometryError, HilumError, InputError, MissingInputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.io.volumes.metaimage import read_metaimage, write_metaimage
@@ -369,7 +370,7 @@ def test_the_header_appears_after_its_data(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("name", "dtype"), [("a.raw", "i2"), ("a.mha", "c8"), ("a%d.mhd", "i2"), ("a\n.mhd", "i2")])
 def test_what_the_format_cannot_hold_is_not_written(tmp_path, name, dtype):
     with pytest.raises(HilumError):
-        write_metaimage(Volume(VOXELS.astype(dtype), GRID), tmp_path / name)
+        hilum.write(Volume(VOXELS.astype(dtype), GRID), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hilum
 from hilum.errors import FormatError, GeometryError, HilumError, InputError, MissingInputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.io.volumes.npy import read_npy, write_npy
@@ -152,4 +153,4 @@ def test_a_missing_json_is_named(folder):
 
 def test_the_name_must_end_in_npy(folder):
     with pytest.raises(UnsupportedError):
-        write_npy(Mask(VOXELS > 0, GRID), folder / "a.npz")
+        hilum.write(Mask(VOXELS > 0, GRID), folder / "a.npz")

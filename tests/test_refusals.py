@@ -74,7 +74,7 @@ def test_a_nifti_header_without_a_grid_is_refused(tmp_path):
 
 def test_a_zarr_goes_under_its_own_ending_and_replaces_nothing_else(tmp_path):
     pytest.importorskip("zarr")
-    refused(UnsupportedError, r"\.zarr", ome_zarr.write_zarr, VOLUME, tmp_path / "a.other")
+    refused(UnsupportedError, r"\.zarr", hilum.write, VOLUME, tmp_path / "a.other")
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / "notes.txt").write_text("mine")
     refused(OutputError, "a.zarr", ome_zarr.write_zarr, VOLUME, tmp_path / "a.zarr")
@@ -83,7 +83,7 @@ def test_a_zarr_goes_under_its_own_ending_and_replaces_nothing_else(tmp_path):
 
 def test_a_b2nd_goes_under_its_own_ending_and_a_spoiled_one_is_refused(tmp_path):
     pytest.importorskip("blosc2")
-    refused(UnsupportedError, r"\.b2nd", b2nd.write_b2nd, VOLUME, tmp_path / "a.other")
+    refused(UnsupportedError, r"\.b2nd", hilum.write, VOLUME, tmp_path / "a.other")
     path = tmp_path / "ct.b2nd"
     b2nd.write_b2nd(VOLUME, path)
     whole = path.read_bytes()

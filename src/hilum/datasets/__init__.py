@@ -7,7 +7,7 @@ one lists the scans without reading voxels, and one loads a listed scan.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from hilum.datasets import dsb2017, folder, lidc, luna16
 from hilum.datasets.luna16_files import looks_like_luna16
@@ -18,14 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hilum.datasets.listing import Listing
-    from hilum.scan import Scan, ScanRef
-
-
-class LoadScan(Protocol):
-    """Load a listed scan; the options are those of the recipe's section ``read``."""
-
-    def __call__(self, ref: ScanRef, /, *, max_gap_mm: float) -> Scan:
-        """Load one scan."""
+    from hilum.scan import Scan
 
 
 @dataclass(frozen=True)
@@ -37,16 +30,19 @@ class Dataset:
     recognize : callable
         Whether a folder is of this kind. Fast; must be False for a folder of ordinary scans.
     index : callable
-        From the root and the annotation file (or None) to its `Listing`, reading headers and tables only.
+        From the root and the annotation file (or None) to its `Listing`, reading headers and tables only. Raises
+        `MissingInputError` if there is no such path or no scan in it, `AnnotationError` or `InputError` if a table
+        cannot be read.
     load : callable
-        From a `ScanRef` and the options of reading to its `Scan`.
+        From a `ScanRef` of the listing and ``max_gap_mm``, as `hilum.read` takes it, to its `Scan`. Raises the refusal
+        of the listing, or `InputError` as `hilum.read`.
     reads_csv : bool
         Whether `index` reads a csv of annotations; for other kinds `hilum.datasets.survey` does.
     """
 
     recognize: Callable[[Path], bool]
     index: Callable[[Path, Path | None], Listing]
-    load: LoadScan
+    load: Callable[..., Scan]
     reads_csv: bool = True
 
 

@@ -33,22 +33,12 @@ _LABELS = re.compile(r"stage[12]_(labels|solution)\.csv", re.IGNORECASE)
 
 
 def recognize(root: Path) -> bool:
-    """Whether a folder has subfolders named by case ids of the challenge.
-
-    Parameters
-    ----------
-    root : Path
-        A folder.
-
-    Returns
-    -------
-    bool
-    """
+    """Whether a folder has subfolders named by case ids of the challenge."""
     return any(_CASE.fullmatch(path.resolve().name) for path in _patients(root))
 
 
 def index(root: Path, annotations: Path | None = None) -> Listing:
-    """List the patients without opening their files.
+    """List the patients without opening their files, as `hilum.datasets.Dataset.index`.
 
     Parameters
     ----------
@@ -62,13 +52,6 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     Listing
         A scan for each patient, in the order of their names; ``labels["cancer"]`` is 1 or 0 where it is known. A
         patient with an invalid label or with two different labels is listed with the refusal.
-
-    Raises
-    ------
-    MissingInputError
-        If there is no such folder, or no folder in it.
-    AnnotationError, InputError
-        If a table cannot be read.
     """
     if not path_exists(root) or not root.is_dir():
         raise MissingInputError("there is no such folder", where=root, do="give the folder that holds stage1")
@@ -90,23 +73,9 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
-    """Load a patient that `index` listed.
+    """Load a patient, as `hilum.datasets.Dataset.load`: the largest chest-like series of the folder.
 
-    Parameters
-    ----------
-    ref : ScanRef
-    max_gap_mm : float, optional
-        As `hilum.read` takes it.
-
-    Returns
-    -------
-    Scan
-        The largest chest-like series of the folder; repeated scans of a patient are separated by acquisition.
-
-    Raises
-    ------
-    InputError
-        The refusal of the listing, or as `hilum.read`.
+    Repeated scans of a patient are separated by acquisition.
     """
     known = known_of(ref)
     scan = check_is_ct(read(ref.path, max_gap_mm=max_gap_mm), ref.path)
@@ -136,8 +105,7 @@ def _folders(path: Path) -> list[Path]:
 def _label_files(root: Path) -> list[Path]:
     """The csv files of labels in the root, or else beside it."""
     for folder in (root, root.resolve().parent):
-        tables = sorted(path for path in folder.iterdir() if _LABELS.fullmatch(path.name))
-        if tables:
+        if tables := sorted(path for path in folder.iterdir() if _LABELS.fullmatch(path.name)):
             return tables
     return []
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from hilum.io.dicom.index import FileHeaders
 
-_ID_DIGITS = 16
-
 _LEVELS = 3
 """Subfolders down to this level (patients, studies, series) are indexed separately: the memory does not hold the
 headers of thousands of series at once."""
@@ -86,23 +84,7 @@ def index(root: Path) -> Listing:
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
-    """Load a scan that `index` listed.
-
-    Parameters
-    ----------
-    ref : ScanRef
-    max_gap_mm : float, optional
-        As `hilum.read` takes it.
-
-    Returns
-    -------
-    Scan
-
-    Raises
-    ------
-    InputError
-        The refusal of the listing, or as `hilum.read`.
-    """
+    """Load a scan that `index` listed, as `hilum.datasets.Dataset.load`."""
     known = known_of(ref)
     scan = read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)
     check_is_ct(scan, ref.path)
@@ -124,7 +106,7 @@ def scan_id_of(series_uid: str) -> str:
     str
         ``ct-`` and 16 hexadecimal digits of a SHA-256.
     """
-    return "ct-" + hashlib.sha256(series_uid.encode("utf-8", "replace")).hexdigest()[:_ID_DIGITS]
+    return "ct-" + hashlib.sha256(series_uid.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def _scan_ref(path: Path, series_uid: str, *, tag: str, files: tuple[str, ...] = ()) -> ScanRef:

@@ -38,17 +38,7 @@ class _ReadingFiles:
 
 
 def recognize(root: Path) -> bool:
-    """Whether the first XML file of a folder is a reading of CT.
-
-    Parameters
-    ----------
-    root : Path
-        A folder.
-
-    Returns
-    -------
-    bool
-    """
+    """Whether the first XML file of a folder is a reading of CT."""
     for path in _xml_files(root):
         try:
             return bool(series_of(path))
@@ -87,29 +77,11 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     listing = folder.index(root)
     scans_in = Counter(map(_folder_of, listing.refs))
     refs = [_with_reading(ref, root, readings, alone=scans_in[_folder_of(ref)] == 1) for ref in listing.refs]
-    notes = [*listing.notes, *_unused_reading_notes(readings, refs)]
-    return Listing(refs, notes=notes, refused=listing.refused)
+    return Listing(refs, notes=[*listing.notes, *_unused_reading_notes(readings, refs)], refused=listing.refused)
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
-    """Load a scan that `index` listed.
-
-    Parameters
-    ----------
-    ref : ScanRef
-    max_gap_mm : float, optional
-        As `hilum.read` takes it.
-
-    Returns
-    -------
-    Scan
-        Annotated if it has a reading; otherwise a note says that there is none.
-
-    Raises
-    ------
-    InputError
-        As `hilum.read`.
-    """
+    """Load a scan, as `hilum.datasets.Dataset.load`: with its reading, or a note that there is none."""
     known = ref.known or DatasetEntry()
     scan = folder.load(ref, max_gap_mm=max_gap_mm)
     notes = [note for note in scan.notes if not _is_about_the_reading(note, ref)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hilum.io.names import safe_name
 from hilum.outputs.records import TableRecord
-from hilum.scan import DatasetEntry, Note
+from hilum.scan import DatasetEntry, Note, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from hilum.errors import HilumError
     from hilum.io.folder_listing import FolderListing
-    from hilum.scan import ScanRef
 
 _NAMED = 5
 """Outputs that are named; more are counted."""
@@ -46,14 +45,6 @@ class Listing:
 def known_of(ref: ScanRef) -> DatasetEntry:
     """What was known of a scan when it was listed.
 
-    Parameters
-    ----------
-    ref : ScanRef
-
-    Returns
-    -------
-    DatasetEntry
-
     Raises
     ------
     HilumError
@@ -67,10 +58,6 @@ def known_of(ref: ScanRef) -> DatasetEntry:
 
 def link_notes(tree: FolderListing) -> list[Note]:
     """Report the links that were not followed.
-
-    Parameters
-    ----------
-    tree : FolderListing
 
     Returns
     -------
@@ -126,10 +113,6 @@ def table_record(
     scans_without_rows : iterable of str
     public : callable
         From a name in the table to one that may be shown.
-
-    Returns
-    -------
-    TableRecord
     """
     unused: dict[str, int] = {}
     for key, count in rows.items():

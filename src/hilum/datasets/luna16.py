@@ -7,7 +7,7 @@ Source: https://luna16.grand-challenge.org/Data/ and A. Setio et al., Medical Im
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,14 +18,14 @@ from hilum.datasets.luna16_files import SUBSET, Luna16Files, find_luna16_files
 from hilum.datasets.luna16_patients import PATIENTS, patient_folds, read_patients
 from hilum.datasets.rows import rows_record, unused_rows_notes
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
-from hilum.io.annotations.luna import duplicate_notes, read_series_rows
+from hilum.io.annotations.luna import SeriesRows, duplicate_notes, read_series_rows
 from hilum.io.files import path_exists
 from hilum.io.names import safe_name
 from hilum.io.scan_files import check_is_ct, read
 from hilum.io.uids import is_uid
 from hilum.io.unreadable import not_downloaded, unreadable_folder
 from hilum.outputs.reasons import reason_without_names
-from hilum.scan import DatasetEntry, Note, Scan, ScanRef
+from hilum.scan import DatasetEntry, Label, Note, Scan, ScanRef
 from hilum.volume import Mask
 
 if TYPE_CHECKING:
@@ -34,22 +34,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.annotations.luna import SeriesRows
     from hilum.io.annotations.point_rows import TableKind
     from hilum.outputs.records import TableRecord
-    from hilum.scan import Label
 
 _LUNG_LABELS = (3, 4)
 """Labels of the two lungs in the masks of seg-lungs-LUNA16; 5 is the trachea."""
-
-
-@dataclass(frozen=True)
-class _Luna16Tables:
-    """The rows of each kind of table by series, the paths of the tables, and the patient of each series."""
-
-    rows: Mapping[TableKind, dict[str, SeriesRows]]
-    paths: Mapping[TableKind, Path]
-    patients: Mapping[str, str]
 
 
 def index(root: Path, annotations: Path | None = None) -> Listing:
@@ -81,11 +70,15 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         raise MissingInputError("there is no such folder", where=root, do="give the folder that holds subset0")
     files = find_luna16_files(root)
     if not files.scans:
-        do = "give the folder that holds subset0, subset1, ..."
-        raise MissingInputError("has no .mhd file", where=root, do=do)
-    tables, notes = _read_tables(files, annotations)
+        raise MissingInputError("has no .mhd file", where=root, do="give the folder that holds subset0, subset1, ...")
+    paths = _table_paths(files, annotations)
+    tables = {kind: read_series_rows(path, kind) for kind, path in paths.items()}
+    notes = []
+    if "annotations" not in paths:
+        what = "there is no annotations.csv in the folder: no scan gets nodules (give --annotations)"
+        notes.append(Note("no-annotations", what))
     folds = {path: fold for path in files.scans if (fold := _fold(root, path)) is not None}
-    patients = {**PATIENTS, **tables.patients}
+    patients = {**PATIENTS, **(read_patients(files.tables["patients"]) if "patients" in files.tables else {})}
     folds_by_patient, fold_notes = patient_folds({path.stem: fold for path, fold in folds.items()}, patients)
     first: dict[str, Path] = {}
     dangling = {root / name for name in files.tree.dangling}
@@ -100,9 +93,9 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         tag = uid if twin == path and is_uid(uid) else str(path.relative_to(root))
         refs.append(ScanRef("luna16", scan_id_of(tag), path, uid if is_uid(uid) else "", None, known))
     records = []
-    for kind, rows in tables.rows.items():
+    for kind, rows in tables.items():
         without_rows = [uid for uid in first if uid not in rows and is_uid(uid)]
-        records.append(rows_record(safe_name(tables.paths[kind].name) or kind, rows, first, without_rows))
+        records.append(rows_record(safe_name(paths[kind].name) or kind, rows, first, without_rows))
     if annotations is not None and not any(record.rows_of_scans for record in records):
         what = f"no row belongs to any of the {len(first)} scans"
         do = "give the table of these scans, or leave --annotations out"
@@ -112,23 +105,9 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:  # noqa: ARG001 - a volume file has no gaps
-    """Load a scan that `index` listed.
+    """Load a scan with its nodules, labels and locations, as `hilum.datasets.Dataset.load`.
 
-    Parameters
-    ----------
-    ref : ScanRef
-    max_gap_mm : float, optional
-        Not used: a volume file has no gaps.
-
-    Returns
-    -------
-    Scan
-        With its nodules, labels and locations; ``lungs`` if the data set has a mask of them on the scan's grid.
-
-    Raises
-    ------
-    InputError
-        The refusal of the listing, or as `hilum.read`.
+    It has ``lungs`` if the data set has a mask of them on the scan's grid.
     """
     known = known_of(ref)
     scan = check_is_ct(read(ref.path), ref.path)
@@ -163,31 +142,25 @@ def _file_refusal(path: Path, twin: Path, dangling: set[Path]) -> HilumError | N
 def _fold(root: Path, path: Path) -> int | None:
     """The number of the nearest subset folder above a file."""
     names = [root.resolve().name, *path.relative_to(root).parent.parts]
-    matches = (match for name in reversed(names) if (match := SUBSET.fullmatch(name)))
-    nearest = next(matches, None)
+    nearest = next((match for name in reversed(names) if (match := SUBSET.fullmatch(name))), None)
     return int(nearest[1]) if nearest else None
 
 
-def _read_tables(files: Luna16Files, annotations: Path | None) -> tuple[_Luna16Tables, list[Note]]:
+def _table_paths(files: Luna16Files, annotations: Path | None) -> dict[TableKind, Path]:
     paths: dict[TableKind, Path] = {}
     if annotations is not None or "annotations" in files.tables:
         paths["annotations"] = annotations or files.tables["annotations"]
     others: tuple[TableKind, ...] = ("candidates", "excluded")
-    paths |= {kind: files.tables[kind] for kind in others if kind in files.tables}
-    rows = {kind: read_series_rows(path, kind) for kind, path in paths.items()}
-    patients = read_patients(files.tables["patients"]) if "patients" in files.tables else {}
-    notes = []
-    if "annotations" not in paths:
-        what = "there is no annotations.csv in the folder: no scan gets nodules (give --annotations)"
-        notes.append(Note("no-annotations", what))
-    return _Luna16Tables(rows, paths, patients), notes
+    return paths | {kind: files.tables[kind] for kind in others if kind in files.tables}
 
 
-def _known(uid: str, tables: _Luna16Tables, labels: dict[str, Label], lungs: Path | None) -> DatasetEntry:
+def _known(
+    uid: str, tables: Mapping[TableKind, dict[str, SeriesRows]], labels: dict[str, Label], lungs: Path | None
+) -> DatasetEntry:
     """The rows of one series; the first invalid row refuses it."""
-    own = {kind: rows[uid] for kind, rows in tables.rows.items() if uid in rows}
+    own = {kind: rows[uid] for kind, rows in tables.items() if uid in rows}
     refusals = [rows.refusal for rows in own.values() if rows.refusal is not None]
-    annotated = "annotations" in tables.rows
+    annotated = "annotations" in tables
     if refusals:
         return DatasetEntry(annotated=annotated, labels=labels, refusal=refusals[0])
     empty: NDArray[np.float64] = np.empty((0, 4))
@@ -196,7 +169,7 @@ def _known(uid: str, tables: _Luna16Tables, labels: dict[str, Label], lungs: Pat
         annotated=annotated,
         nodules=nodules.nodules() if nodules else (),
         labels=labels,
-        locations={k: own[k].values if k in own else empty for k in tables.rows if k != "annotations"},
+        locations={k: own[k].values if k in own else empty for k in tables if k != "annotations"},
         lungs=lungs,
         notes=duplicate_notes(nodules) if nodules else (),
     )

@@ -72,18 +72,13 @@ def find_luna16_files(root: Path) -> Luna16Files:
     ----------
     root : Path
         A folder: the whole data set, some subsets, one of them, or only scans.
-
-    Returns
-    -------
-    Luna16Files
     """
     tree = list_folder(root)
     paths = [root / name for name in (*tree.files, *tree.dangling)]
     headers = {path for path in paths if path.suffix.lower() in _HEADER_SUFFIXES}
     masks = {path for path in headers if _is_mask(root, path)}
     data = [path for path in paths if path.suffix.lower() in _DATA_SUFFIXES and not _is_mask(root, path)]
-    missing = {path.with_suffix(".mhd") for path in data if not _has_header(path, headers)}
-    scans = sorted((headers - masks) | missing)
+    scans = sorted((headers - masks) | {path.with_suffix(".mhd") for path in data if not _has_header(path, headers)})
     csvs = [path for path in paths if path.suffix.lower() == ".csv"]
     uids = {path.stem for path in scans}
     tables, notes = {}, []

@@ -33,25 +33,12 @@ _LONGEST_PATH = 60
 
 
 def is_scan_name(name: str) -> bool:
-    """Whether a scan's output folder may have a name.
-
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    bool
-    """
+    """Whether a scan's output folder may have a name."""
     return _NAME.fullmatch(name) is not None
 
 
 def name_inputs(inputs: Sequence[Path]) -> list[tuple[Path, str]]:
     """Give each input of a run a name.
-
-    Parameters
-    ----------
-    inputs : sequence of Path
 
     Returns
     -------
@@ -92,10 +79,6 @@ def with_origin(ref: ScanRef, root: Path, source: str) -> ScanRef:
     root : Path
     source : str
         The input and its name, as `name_inputs` returns them.
-
-    Returns
-    -------
-    ScanRef
     """
     path = path_in_input(ref.path, root)
     return replace(ref, source=source, place=path, case=ref.case or public_case(f"{root.name}/{path}"))
@@ -103,10 +86,6 @@ def with_origin(ref: ScanRef, root: Path, source: str) -> ScanRef:
 
 def possible_names(ref: ScanRef) -> dict[str, str]:
     """The name of a scan by each of the `RULES`.
-
-    Parameters
-    ----------
-    ref : ScanRef
 
     Returns
     -------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hilum.datasets.listing import table_record
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError, one_line
-from hilum.io.annotations.luna import duplicate_notes, matched_notes, read_series_rows
+from hilum.io.annotations.luna import MATCHED_BY_NAME, SeriesRows, duplicate_notes, read_series_rows
 from hilum.io.names import safe_name
 from hilum.io.scan_files import scan_names
 from hilum.io.uids import is_uid
@@ -19,16 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
     from pathlib import Path
 
-    from hilum.io.annotations.luna import SeriesRows
     from hilum.outputs.records import TableRecord
 
 
 def check_annotations(path: Path) -> None:
     """Refuse a path that cannot be annotations, before any work is done.
-
-    Parameters
-    ----------
-    path : Path
 
     Raises
     ------
@@ -84,7 +79,7 @@ def attach_rows(refs: Sequence[ScanRef], path: Path) -> tuple[list[ScanRef], Tab
         known = None  # the table also replaces a reading beside the scan
         if number in matches:
             key, by_uid = matches[number]
-            notes = (*(() if by_uid else matched_notes()), *duplicate_notes(rows[key]))
+            notes = (*(() if by_uid else (MATCHED_BY_NAME,)), *duplicate_notes(rows[key]))
             nodules = () if rows[key].refusal else rows[key].nodules()
             known = DatasetEntry(annotated=True, nodules=nodules, notes=notes, refusal=rows[key].refusal)
         attached.append(replace(ref, annotations=None, known=known))
@@ -107,10 +102,6 @@ def rows_record(
     used : container of str
         The names in it that belong to scans.
     scans_without_rows : sequence of str
-
-    Returns
-    -------
-    TableRecord
     """
     counts = {key: series.rows for key, series in rows.items()}
     return table_record(name, counts, used, scans_without_rows, lambda key: key if is_uid(key) else "(no series UID)")
@@ -118,10 +109,6 @@ def rows_record(
 
 def unused_rows_notes(table: TableRecord) -> list[Note]:
     """Report how many rows of a table belong to no scan.
-
-    Parameters
-    ----------
-    table : TableRecord
 
     Returns
     -------

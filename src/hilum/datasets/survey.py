@@ -18,13 +18,12 @@ from hilum.io.uids import hashed_uid, hide_uids, is_uid
 from hilum.io.volumes.formats import is_volume
 from hilum.outputs.ledger_rows import Row
 from hilum.outputs.reasons import reason_without_names
-from hilum.scan import Note
+from hilum.scan import Note, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hilum.outputs.records import TableRecord
-    from hilum.scan import ScanRef
 
 
 @dataclass(frozen=True)
@@ -89,10 +88,6 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
     annotations : Path, optional
         Annotations for all of them, which replace those of the data sets.
 
-    Returns
-    -------
-    Survey
-
     Raises
     ------
     MissingInputError, UnsupportedError, AnnotationError
@@ -134,16 +129,7 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
 
 
 def hide_survey_uids(survey: Survey) -> Survey:
-    """Hide the series UIDs in what a survey reports; its scans keep theirs, since they are still to be read.
-
-    Parameters
-    ----------
-    survey : Survey
-
-    Returns
-    -------
-    Survey
-    """
+    """Hide the series UIDs in what a survey reports; its scans keep theirs, since they are still to be read."""
     return replace(
         survey,
         refused=[hide_row_uids(row) for row in survey.refused],
@@ -153,16 +139,7 @@ def hide_survey_uids(survey: Survey) -> Survey:
 
 
 def hide_row_uids(row: Row) -> Row:
-    """Hide the series UIDs in a row of the ledger.
-
-    Parameters
-    ----------
-    row : Row
-
-    Returns
-    -------
-    Row
-    """
+    """Hide the series UIDs in a row of the ledger."""
     return msgspec.structs.replace(row, reason=hide_uids(row.reason))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 from hilum._os import lock_handle, sync_folder
 from hilum.errors import HilumError, OutputError
 from hilum.io.errno_faults import write_fault
-from hilum.io.unfinished import sweep_once, unfinished_folder, unfinished_name
+from hilum.io.unfinished import remove, sweep_once, unfinished_folder, unfinished_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,6 +92,8 @@ def atomic_folder(final: Path) -> Iterator[Path]:
     OutputError
         If it cannot be written, or somebody removed the temporary folder. Nothing is left behind.
     """
+    import shutil  # late: reading does not need it
+
     sweep_once(final.parent)
     partial = unfinished_folder(final)
     handle = -1
@@ -121,10 +122,6 @@ def atomic_folder(final: Path) -> Iterator[Path]:
 
 def open_own_file(path: Path) -> int:
     """Open a file of hilum's own for reading and writing; create it if it does not exist, and follow no link.
-
-    Parameters
-    ----------
-    path : Path
 
     Returns
     -------
@@ -164,10 +161,6 @@ def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
         What could not be written; empty where the path is enough.
     problem : OSError
     where : Path
-
-    Returns
-    -------
-    OutputError
     """
     fault = write_fault(problem, where=where)
     do = fault.do if fault else "check the folder, its permissions and space"
@@ -190,15 +183,8 @@ def _replace(partial: Path, final: Path) -> None:
         else:
             return
         finally:
-            _remove(retired)
+            remove(retired)
     raise OutputError("is replaced by other processes again and again", where=final, do="let one process write it")
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink() or not path.is_dir():
-        path.unlink(missing_ok=True)
-    else:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _replaced_by_others(final: Path) -> OutputError:

@@ -130,14 +130,5 @@ def read_fault(problem: BaseException) -> MachineFault | None:
 
 
 def start_fault(problem: OSError) -> MachineFault:
-    """Find the fault of the machine behind a process that cannot be started.
-
-    Parameters
-    ----------
-    problem : OSError
-
-    Returns
-    -------
-    MachineFault
-    """
+    """Find the fault of the machine behind a process that cannot be started."""
     return _FILES if _MEANING.get(problem.errno or 0) is _FILES else _PROCESSES

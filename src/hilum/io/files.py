@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import contextmanager
 from io import FileIO
 from typing import TYPE_CHECKING
 
 from hilum.errors import FormatError, InputError, MissingInputError, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 HEADER_LIMIT = 65536
@@ -67,10 +69,6 @@ def read_small(path: Path, *, limit: int) -> bytes:
     limit : int
         The most bytes of such a file.
 
-    Returns
-    -------
-    bytes
-
     Raises
     ------
     MissingInputError
@@ -97,10 +95,6 @@ def is_own_file(folder: Path, name: str) -> bool:
     folder : Path
     name : str
         Parts separated by ``/``.
-
-    Returns
-    -------
-    bool
     """
     path, mode = folder, 0
     try:
@@ -115,17 +109,37 @@ def is_own_file(folder: Path, name: str) -> bool:
 
 
 def path_exists(path: Path) -> bool:
-    """Whether a path exists; False also for an impossible name, and in a folder that cannot be opened.
+    """Whether a path exists; False also for an impossible name, and in a folder that cannot be opened."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises where the folder cannot be opened
+
+
+@contextmanager
+def open_data(header: Path, handle: FileIO, name: str) -> Iterator[tuple[Path, FileIO]]:
+    """Open the data file that a header names, or take the header's own file if it names none.
 
     Parameters
     ----------
-    path : Path
+    header : Path
+    handle : FileIO
+        The header's file, which stays open.
+    name : str
+        As in the header; empty where the data are in the header's file.
 
-    Returns
-    -------
-    bool
+    Yields
+    ------
+    tuple of Path and FileIO
+
+    Raises
+    ------
+    FormatError, MissingInputError, InputError
+        As `data_path` and `open_file`.
     """
-    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises where the folder cannot be opened
+    if not name:
+        yield header, handle
+        return
+    path = data_path(header, name)
+    with open_file(path, named=name) as data:
+        yield path, data
 
 
 def data_path(header: Path, name: str) -> Path:

@@ -40,14 +40,6 @@ def list_folder(root: Path) -> FolderListing:
 
     Hidden names, pipes and devices are left out. Linked folders are searched last, so that a folder with two paths
     keeps its own name. No folder is searched twice, and no link to a parent of the root is followed.
-
-    Parameters
-    ----------
-    root : Path
-
-    Returns
-    -------
-    FolderListing
     """
     listing = FolderListing([], [], [], [], [])
     visited = {_identity(folder) for folder in Path(os.path.realpath(root)).parents}

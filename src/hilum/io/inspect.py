@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,8 @@ from hilum.ops.quality.plausibility import note_implausible_size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from hilum.io.dicom.records import Stack
-    from hilum.scan import Note, Scan
+    from hilum.io.dicom.records import Finding, Stack
+    from hilum.scan import Note
 
 
 class FindingRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,10 +43,10 @@ class SeriesRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     format: str
-    series_uid: str
-    slices: int
-    usable: bool
-    geometry: GridRecord | None
+    series_uid: str = ""
+    slices: int = 0
+    usable: bool = False
+    geometry: GridRecord | None = None
     findings: list[FindingRecord]
     pixels_read: bool = True
     chosen: bool = False
@@ -102,16 +101,7 @@ def inspect(
 
 
 def inspection_json(series: list[SeriesRecord]) -> str:
-    """Write the records as JSON.
-
-    Parameters
-    ----------
-    series : list of SeriesRecord
-
-    Returns
-    -------
-    str
-    """
+    """Write the records as JSON."""
     return msgspec.json.format(msgspec.json.encode(series)).decode()
 
 
@@ -130,23 +120,14 @@ def _inspect_file(root: Path, path: Path) -> SeriesRecord:
         slices=scan.ct.shape[0],
         usable=True,
         geometry=GridRecord.of(scan.ct.geometry),
-        findings=_noted(scan),
+        findings=_noted(scan.notes),
         folder=folder,
     )
 
 
 def _refused(path: Path, error: HilumError, *, file_format: str, folder: str) -> SeriesRecord:
     """A folder or file that should be a scan but cannot be read."""
-    return SeriesRecord(
-        path=str(path),
-        format=file_format,
-        series_uid="",
-        slices=0,
-        usable=False,
-        geometry=None,
-        findings=[_refusal(error)],
-        folder=folder,
-    )
+    return SeriesRecord(path=str(path), format=file_format, findings=[_refusal(error)], folder=folder)
 
 
 def _relative(root: Path, path: Path) -> str:
@@ -157,12 +138,8 @@ def _refusal(error: HilumError) -> FindingRecord:
     return FindingRecord(code=error.code, text=str(error), action="refused")
 
 
-def _noted(scan: Scan) -> list[FindingRecord]:
-    return [_note(note) for note in scan.notes]
-
-
-def _note(note: Note) -> FindingRecord:
-    return FindingRecord(code=note.code, text=note.text, action="noted")
+def _noted(notes: Iterable[Note]) -> list[FindingRecord]:
+    return [FindingRecord(code=note.code, text=note.text, action="noted") for note in notes]
 
 
 def _inspect_series(path: Path, *, pixels: bool) -> list[SeriesRecord]:
@@ -180,17 +157,16 @@ def _inspect_series(path: Path, *, pixels: bool) -> list[SeriesRecord]:
 
 def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, chosen: bool) -> SeriesRecord:
     root = path if path.is_dir() else path.parent
-    findings = list(_findings(stack))
-    if stack.geometry is not None:
-        findings += [_note(note) for note in note_implausible_size(stack.geometry)]
+    findings = [_finding(finding) for finding in stack.findings]
     usable, geometry = stack.refusal is None and is_read, stack.geometry
+    if geometry is not None:
+        findings += _noted(note_implausible_size(geometry))
     if not is_read:
         text = "another part of this series is larger, and is read instead"
         findings.append(FindingRecord(code="split-series", text=text, action="ignored"))
     elif usable and pixels:
         usable, more = _read_stack(path, root, stack)
         findings += more
-    number = _series_number(root / stack.slices[0].path)
     return SeriesRecord(
         path=str(path),
         format="DICOM",
@@ -202,7 +178,7 @@ def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, cho
         pixels_read=pixels and is_read and stack.refusal is None,
         chosen=chosen,
         folder=os.path.commonpath([os.path.dirname(header.path) for header in stack.slices]),  # noqa: PTH120
-        number=number,
+        number=_series_number(root / stack.slices[0].path),
         kernel=safe_kernel(stack.slices[0].kernel),
     )
 
@@ -216,17 +192,12 @@ def _read_stack(path: Path, root: Path, stack: Stack) -> tuple[bool, list[Findin
         scan = check_is_ct(read_stack(root, stack), path)
     except HilumError as refusal:
         return False, [_refusal(refusal)]
-    return True, _noted(replace(scan, notes=(*scan.notes, *note_implausible_values(scan.ct))))
+    return True, _noted((*scan.notes, *note_implausible_values(scan.ct)))
 
 
-def _findings(stack: Stack) -> Iterable[FindingRecord]:
-    for finding in stack.findings:
-        yield FindingRecord(
-            code=finding.code,
-            text=one_line(finding.text),
-            action=finding.action,
-            files=[one_line(Path(name).name, limit=100) for name in finding.files],
-        )
+def _finding(finding: Finding) -> FindingRecord:
+    files = [one_line(Path(name).name, limit=100) for name in finding.files]
+    return FindingRecord(code=finding.code, text=one_line(finding.text), action=finding.action, files=files)
 
 
 def _series_number(path: Path) -> int | None:

@@ -35,10 +35,6 @@ _FLOAT, _UINT, _VERTICES, _FACES = 5126, 5125, 34962, 34963
 def check_mesh_output(path: Path) -> str:
     """Check that a path names a mesh format that can be written, before any work is done for it.
 
-    Parameters
-    ----------
-    path : Path
-
     Returns
     -------
     str
@@ -108,10 +104,6 @@ def pack_ply(parts: Sequence[Part]) -> bytes:
     Parameters
     ----------
     parts : sequence of (Mesh, color)
-
-    Returns
-    -------
-    bytes
     """
     vertex = np.dtype([("position", "<f4", 3), ("color", "u1", 4)])
     vertices = np.zeros(sum(len(mesh.vertices) for mesh, _ in parts), vertex)
@@ -137,10 +129,6 @@ def pack_glb(parts: Sequence[Part]) -> bytes:
     Parameters
     ----------
     parts : sequence of (Mesh, color)
-
-    Returns
-    -------
-    bytes
     """
     blob = bytearray()
     views: list[dict[str, Any]] = []

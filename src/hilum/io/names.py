@@ -165,33 +165,8 @@ def safe_kernel(text: str) -> str:
     return " ".join(values) if len(values) <= _MAX_KERNELS and all(map(_KERNEL.fullmatch, values)) else ""
 
 
-def numbered_file(number: int, total: int) -> str:
-    """Call a file by its number among the sorted files.
-
-    Parameters
-    ----------
-    number : int
-        From 0.
-    total : int
-
-    Returns
-    -------
-    str
-    """
-    return f"file {number + 1} of {total}" if total > 1 else "the file"
-
-
 def scrub(text: str) -> str:
-    """Remove quoted text, paths and file names from a message, except those that `safe_name` accepts.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    str
-    """
+    """Remove quoted text, paths and file names from a message, except those that `safe_name` accepts."""
     bare = _QUOTED.sub(lambda match: match[0] if safe_name(match[1] or match[2] or "") else "(a text)", text)
     bare = _PATHS.sub("(a path)", bare)
     return _FILE_NAMES.sub(lambda match: match[0] if safe_name(match[0]) else "(a file)", bare)

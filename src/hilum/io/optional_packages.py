@@ -50,9 +50,6 @@ def import_extra(extra: str) -> Any:
         first, *_ = map(import_module, EXTRAS[extra])
     except ImportError as problem:
         name = problem.name or EXTRAS[extra][0]
-        raise InputError(
-            f"the format {extra} needs the package {name}, which is not installed",
-            do=f"pip install 'hilum[{extra}]'",
-            code=f"no-{extra}",
-        ) from None
+        what = f"the format {extra} needs the package {name}, which is not installed"
+        raise InputError(what, do=f"pip install 'hilum[{extra}]'", code=f"no-{extra}") from None
     return first

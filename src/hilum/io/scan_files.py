@@ -118,10 +118,6 @@ def check_is_ct(scan: Scan, path: Path) -> Scan:
 def scan_names(path: Path) -> tuple[str, ...]:
     """The names under which a table without series UIDs may list the scan at a path.
 
-    Parameters
-    ----------
-    path : Path
-
     Returns
     -------
     tuple of str
@@ -210,11 +206,8 @@ def _read_dicom(path: Path, **options: Any) -> Scan:
 
     suffix = suffix_of(path)
     if path.is_file() and suffix in _NO_SCAN:
-        raise UnsupportedError(
-            f"a {suffix} file is not a scan that hilum reads",
-            where=path,
-            do="give a DICOM folder, .mhd, .mha, .nii or .nrrd",
-        )
+        what = f"a {suffix} file is not a scan that hilum reads"
+        raise UnsupportedError(what, where=path, do="give a DICOM folder, .mhd, .mha, .nii or .nrrd")
     if not path.is_dir() and not path.is_file():
         raise FormatError("neither a file nor a folder", where=path, do="give a DICOM folder or a volume file")
     return read_dicom(path, **options)

@@ -16,29 +16,14 @@ _DATE = re.compile(r"[0-9]{1,4}\.[0-9]{1,2}\.[0-9]{1,4}")
 
 _HIDEABLE = re.compile(r"(?<![0-9])(?<![0-9]\.)[0-2](?:\.[0-9]+){3,}(?!\.?[0-9])")
 
-_HEX_DIGITS = 16
-
 
 def is_uid(text: str) -> bool:
-    """Whether a text looks like a DICOM UID (PS3.5 section 9.1): numbers and dots, at least three parts.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    bool
-    """
+    """Whether a text looks like a DICOM UID (PS3.5 section 9.1): numbers and dots, at least three parts."""
     return len(text) <= 64 and re.fullmatch(r"[0-9]+(\.[0-9]+){2,}", text) is not None
 
 
 def series_name(path: Path) -> str:
     """The name of a series from its file, which LUNA16 calls by its Series Instance UID.
-
-    Parameters
-    ----------
-    path : Path
 
     Returns
     -------
@@ -54,24 +39,16 @@ def series_name(path: Path) -> str:
 def made_up_name(text: str) -> str:
     """A stable name for a series without a UID, a hash of a text.
 
-    Parameters
-    ----------
-    text : str
-
     Returns
     -------
     str
         ``no-uid-`` and 16 hexadecimal digits of a SHA-256.
     """
-    return f"no-uid-{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:_HEX_DIGITS]}"
+    return f"no-uid-{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
 
 
 def hashed_uid(uid: str) -> str:
     """Replace a UID by a hash, the same in every run, so that results of one series can still be matched.
-
-    Parameters
-    ----------
-    uid : str
 
     Returns
     -------
@@ -84,14 +61,5 @@ def hashed_uid(uid: str) -> str:
 
 
 def hide_uids(text: str) -> str:
-    """Replace every UID in a text by its `hashed_uid`.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    str
-    """
+    """Replace every UID in a text by its `hashed_uid`."""
     return _HIDEABLE.sub(lambda match: hashed_uid(match[0]), text)

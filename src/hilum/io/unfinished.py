@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -33,17 +31,8 @@ _NAME = 50
 
 
 def unfinished_folder(final: Path) -> Path:
-    """Make a name for a folder that this process is writing, in the same folder as its final name.
-
-    Parameters
-    ----------
-    final : Path
-
-    Returns
-    -------
-    Path
-    """
-    return final.with_name(f"{PARTIAL}{this_process()}-{secrets.token_hex(4)}-{final.name[:_NAME]}")
+    """Make a name for a folder that this process is writing, in the same folder as its final name."""
+    return final.with_name(f"{PARTIAL}{this_process()}-{os.urandom(4).hex()}-{final.name[:_NAME]}")
 
 
 def unfinished_name(suffixes: str = "") -> str:
@@ -53,41 +42,12 @@ def unfinished_name(suffixes: str = "") -> str:
     ----------
     suffixes : str
         At the end of the name.
-
-    Returns
-    -------
-    str
     """
-    return f".{this_process()}-{secrets.token_hex(4)}.part{suffixes}"
-
-
-def final_name(partial: str) -> str:
-    """The final name of an unfinished folder.
-
-    Parameters
-    ----------
-    partial : str
-        A name that begins with `PARTIAL`.
-
-    Returns
-    -------
-    str
-    """
-    match = _FOLDER.fullmatch(partial)
-    return match[2] if match else partial
+    return f".{this_process()}-{os.urandom(4).hex()}.part{suffixes}"
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a name is that of an unfinished file or folder.
-
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    bool
-    """
+    """Whether a name is that of an unfinished file or folder."""
     return name.startswith(PARTIAL) or _FILE.fullmatch(name) is not None
 
 
@@ -109,8 +69,7 @@ def is_abandoned(path: Path, *, nameless: bool = True) -> bool:
     match = _FOLDER.fullmatch(path.name) or _FILE.fullmatch(path.name)
     writer = parse_process(match[1]) if match and match[1] else None
     if writer is not None:
-        lives = is_alive(writer)
-        if lives is not None:
+        if (lives := is_alive(writer)) is not None:
             return not lives
         locked = _is_locked(path)
         if locked or (locked is False and is_here(writer)):
@@ -133,23 +92,25 @@ def sweep(folder: Path, *, nameless: bool = True) -> None:
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if is_unfinished(entry.name) and is_abandoned(path := Path(entry.path), nameless=nameless):
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    with suppress(OSError):
-                        path.unlink()
+                with suppress(OSError):
+                    remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with its content; what cannot be removed of a folder stays."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+    else:
+        import shutil  # late: reading does not need it
+
+        shutil.rmtree(path, ignore_errors=True)
 
 
 _swept: set[tuple[int, str]] = set()
 
 
 def sweep_once(folder: Path) -> None:
-    """Sweep a folder the first time that this process writes to it.
-
-    Parameters
-    ----------
-    folder : Path
-    """
+    """Sweep a folder the first time that this process writes to it."""
     key = os.getpid(), str(folder.absolute())
     if key not in _swept and not is_unfinished(folder.name):  # a folder of this process contains nothing old
         _swept.add(key)

@@ -42,10 +42,6 @@ def looks_like_dicom(name: str, *, bare: bool = True) -> bool:
         A path, with ``/``.
     bare : bool
         Whether a name without a suffix counts; in a folder with a volume's header it may be its data.
-
-    Returns
-    -------
-    bool
     """
     last = name.rsplit("/", 1)[-1]
     return last.lower().endswith(_SUFFIXES) or (bare and _WITHOUT_SUFFIX.fullmatch(last) is not None)
@@ -66,12 +62,10 @@ def describe_other_files(names: Sequence[str], shown: Callable[[str], str]) -> t
     tuple of str or None
         What is there, and what to do; None where there is neither.
     """
-    volumes = [name for name in names if name.lower().endswith(_VOLUMES)]
-    if volumes:
+    if volumes := [name for name in names if name.lower().endswith(_VOLUMES)]:
         what = f"it contains {len(volumes)} volume files" if len(volumes) > 1 else "it contains a volume file"
         return f"{what}: {name_some(map(shown, volumes))}", "give the file itself; hilum run reads all of them"
-    packed = packed_files(names)
-    if packed:
+    if packed := packed_files(names):
         what = (
             f"it contains {len(packed)} packed files (gzip, zip, tar)" if len(packed) > 1 else "it contains an archive"
         )
@@ -80,16 +74,7 @@ def describe_other_files(names: Sequence[str], shown: Callable[[str], str]) -> t
 
 
 def packed_files(names: Sequence[str]) -> list[str]:
-    """The archives and packed slices among files, without packed volumes.
-
-    Parameters
-    ----------
-    names : sequence of str
-
-    Returns
-    -------
-    list of str
-    """
+    """The archives and packed slices among files, without packed volumes."""
     return [n for n in names if n.lower().endswith(_PACKED) and not n.lower().endswith(_VOLUMES)]
 
 
@@ -103,33 +88,17 @@ def not_downloaded(folder: Path, dangling: Sequence[str], others: int = 0) -> In
         The links without a target.
     others : int
         Number of other files in the folder, none of them a slice.
-
-    Returns
-    -------
-    InputError
     """
     total = len(dangling) + others
     how_many = f"{len(dangling)} of {total} files" if others else f"all {total} files" if total > 1 else "the file"
     are = "are links" if total > 1 else "is a link"
-    return MissingInputError(
-        f"{how_many} {are} to content that is not here",
-        where=folder,
-        do="download the content (git annex get, datalad get, dvc pull)",
-        code="not-downloaded",
-    )
+    what = f"{how_many} {are} to content that is not here"
+    do = "download the content (git annex get, datalad get, dvc pull)"
+    return MissingInputError(what, where=folder, do=do, code="not-downloaded")
 
 
 def unreadable_folder(folder: Path) -> InputError:
-    """Refuse a folder that cannot be opened.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    InputError
-    """
+    """Refuse a folder that cannot be opened."""
     return InputError("the folder cannot be opened", where=folder, do="check its permissions", code="unreadable")
 
 
@@ -145,10 +114,6 @@ def no_readable_slice(
         Relative to it.
     junk, damaged, locked : sequence of str
         Files that are not DICOM, that have a damaged DICOM header, and that cannot be opened; relative to the root.
-
-    Returns
-    -------
-    InputError
     """
     total = len(junk) + len(damaged) + len(locked)
     kinds = Counter({"damaged or cut off": len(damaged), "that cannot be opened": len(locked)})

@@ -10,15 +10,12 @@ from operator import itemgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from hilum.errors import AnnotationError, one_line
+from hilum.errors import AnnotationError
 from hilum.io.files import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-_PLAIN = re.compile(r"[0-9eE+\-. ]+")
-"""The characters of a number; Python's float also accepts ``nan``, ``1_0`` and digits of other scripts."""
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 
@@ -28,7 +25,6 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "\uff1d", "\uff0b", "\uff0
 The apostrophe is in the list so that `plain_cell` can tell ours from one that was there before.
 """
 
-_FARTHEST_MM = 1e9
 _SIZE_LIMIT = 2**28
 _LINE_LIMIT = 2**20
 _OLD_LINES = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
@@ -46,10 +42,6 @@ class CsvRow(NamedTuple):
 def safe_cells(row: Iterable[object]) -> list[object]:
     """Escape cells that a spreadsheet would compute as a formula.
 
-    Parameters
-    ----------
-    row : iterable of object
-
     Returns
     -------
     list of object
@@ -64,16 +56,7 @@ def safe_cells(row: Iterable[object]) -> list[object]:
 
 
 def plain_cell(cell: str) -> str:
-    """Undo `safe_cells` for one cell.
-
-    Parameters
-    ----------
-    cell : str
-
-    Returns
-    -------
-    str
-    """
+    """Undo `safe_cells` for one cell."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
 
 
@@ -119,71 +102,13 @@ def read_rows(
             head = next((fields for fields in reader if _filled(fields)), None)
             if head is None:
                 raise AnnotationError("is empty, expected annotations", where=path, do="download it again")
-            columns = _columns(head, names, aliases, path, do)
-            yield from _project(reader, columns, len(head), path)
+            yield from _project(reader, _columns(head, names, aliases, path, do), len(head), path)
         except csv.Error as error:
             raise wrong_line(path, reader.line_num, str(error)) from error
 
 
-def point_and_value(row: CsvRow, names: Sequence[str], path: Path) -> tuple[float, ...]:
-    """Read the four numbers of a row: a point in the world, and a value.
-
-    Parameters
-    ----------
-    row : CsvRow
-        Of five columns, the first of them the key.
-    names : sequence of str
-        Of the five columns.
-    path : Path
-
-    Returns
-    -------
-    tuple of float
-        x, y, z, LPS mm; the value.
-
-    Raises
-    ------
-    AnnotationError
-        If one is not a number, or the point is in no patient. The message names the line.
-    """
-    if row.values is None:
-        raise wrong_line(path, row.line, row.what)
-    texts = row.values[1:]
-    try:
-        numbers = tuple(map(float, texts)) if _PLAIN.fullmatch("".join(texts)) else ()
-    except ValueError:
-        numbers = ()
-    if not numbers:
-        name, text = next((n, t) for n, t in zip(names[1:], texts, strict=True) if not _is_number(t))
-        raise wrong_line(path, row.line, f"{name} is {one_line(text.strip(), limit=30)!r}, expected a number")
-    x, y, z, _ = numbers
-    if not (abs(x) <= _FARTHEST_MM and abs(y) <= _FARTHEST_MM and abs(z) <= _FARTHEST_MM):
-        name, far = next((n, v) for n, v in zip(names[1:], numbers, strict=False) if abs(v) > _FARTHEST_MM)
-        raise wrong_line(path, row.line, f"{name} is {far:g} mm, outside any patient")
-    return numbers
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return _PLAIN.fullmatch(text) is not None
-
-
 def wrong_line(path: Path, line: int, what: str) -> AnnotationError:
-    """Make the error for a wrong line.
-
-    Parameters
-    ----------
-    path : Path
-    line : int
-    what : str
-
-    Returns
-    -------
-    AnnotationError
-    """
+    """Make the error for a wrong line."""
     return AnnotationError(f"line {line}: {what}", where=path, do="correct the line")
 
 
@@ -232,11 +157,8 @@ def _columns(head: list[str], names: Sequence[str], aliases: Mapping[str, str], 
     """The index of each column."""
     present = [name.strip().lower() for name in head]
     if len(present) == 1 and any(sign in present[0] for sign in ";\t|"):
-        raise AnnotationError(
-            "does not separate its columns by commas",
-            where=path,
-            do="save it with commas and decimal points",
-        )
+        what = "does not separate its columns by commas"
+        raise AnnotationError(what, where=path, do="save it with commas and decimal points")
     present = [aliases.get(name, name).lower() for name in present]
     for name in names:
         if present.count(name.lower()) != 1:

@@ -14,7 +14,7 @@ import numpy as np
 
 from hilum.errors import AnnotationError, one_line
 from hilum.io.annotations.csv_tables import read_rows, wrong_line
-from hilum.io.annotations.point_rows import TABLES, parse_point
+from hilum.io.annotations.point_rows import TABLES, TableKind, parse_point
 from hilum.io.files import open_file
 from hilum.io.uids import is_uid
 from hilum.scan import Note
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.annotations.point_rows import TableKind
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LIST_LIMIT = 2**24
@@ -120,10 +119,6 @@ def read_candidates(path: Path) -> PointTables:
 def read_series(path: Path) -> tuple[tuple[str, ...], tuple[Note, ...]]:
     """Read a list of series: the column seriesuid of a csv, or one UID per line without a heading.
 
-    Parameters
-    ----------
-    path : Path
-
     Returns
     -------
     tuple of str
@@ -158,16 +153,7 @@ def read_series(path: Path) -> tuple[tuple[str, ...], tuple[Note, ...]]:
 
 
 def name_series(names: Iterable[str]) -> str:
-    """Name up to three series; only UIDs are named.
-
-    Parameters
-    ----------
-    names : iterable of str
-
-    Returns
-    -------
-    str
-    """
+    """Name up to three series; only UIDs are named."""
     listed = sorted(names)
     shown = [name for name in listed if is_uid(name)][:3]
     return ", ".join(shown) + (", ..." if len(listed) > len(shown) and shown else "") if shown else "no UIDs"

@@ -17,7 +17,7 @@ import numpy as np
 from hilum.errors import AnnotationError
 from hilum.io.annotations.lidc_xml import parse_message
 from hilum.ops.nodules.readings import cluster_readings, nodule_of
-from hilum.scan import Note, Reading
+from hilum.scan import Nodule, Note, Reading, Scan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from hilum.geometry import Geometry
     from hilum.io.annotations.lidc_records import MarkedNodule, Message, Outline
-    from hilum.scan import Nodule, Scan
 
 SLICE_TOLERANCE = 0.25
 """The largest distance of imageZposition from its slice, as a fraction of the slice spacing."""
@@ -188,51 +187,20 @@ def _key(outline: Outline) -> object:
 def _notes(counts: Counter[str]) -> tuple[Note, ...]:
     marks = f"{counts['small']} marks of nodules under 3 mm and {counts['others']} of other findings"
     of_all = f"of {counts['outlines']} outlines"
+    contradict = f"{of_all} have another imageZposition than the slice that they name: the slice was used"
+    unnamed = f"{of_all} do not name a slice of this series: matched by imageZposition"
     useless = f"{counts['same outlines']} outlines repeat one of the same nodule, {counts['empty outlines']} are empty"
+    assumed = "outlines count pixels of DICOM slices; the pixels of this file were used instead"
     notes = (
-        (not counts["nodules"], Note("no-nodules", "the annotations list no nodule of this series")),
-        (
-            counts["small"] + counts["others"],
-            Note("marks-not-drawn", f"{marks} have no outline: counted, not drawn"),
-        ),
-        (
-            counts["beyond"],
-            Note("outlines-beyond", f"{counts['beyond']} {of_all} are on slices beyond the scan: stored, not drawn"),
-        ),
-        (
-            counts["unknown"],
-            Note(
-                "unknown-slices",
-                f"{counts['unknown']} {of_all} do not name a slice of this series: matched by imageZposition",
-            ),
-        ),
-        (
-            counts["contradictions"],
-            Note(
-                "slice-position-differs",
-                f"{counts['contradictions']} {of_all} have another imageZposition than the slice that they name: "
-                "the slice was used",
-            ),
-        ),
-        (
-            counts["assumed"],
-            Note("assumed-pixels", "outlines count pixels of DICOM slices; the pixels of this file were used instead"),
-        ),
-        (
-            counts["same nodules"],
-            Note("duplicate-nodules", f"{counts['same nodules']} nodules repeat one of the same reader: ignored"),
-        ),
-        (
-            counts["same outlines"] + counts["empty outlines"],
-            Note("useless-outlines", f"{useless}: ignored"),
-        ),
-        (
-            counts["scores"],
-            Note("bad-scores", f"{counts['scores']} scores are not a whole number from 1 to 6: left out"),
-        ),
-        (
-            counts["crowded"],
-            Note("crowded-nodule", f"{counts['crowded']} nodules have more readings than the scan has readers"),
-        ),
+        (not counts["nodules"], "no-nodules", "the annotations list no nodule of this series"),
+        (counts["small"] + counts["others"], "marks-not-drawn", f"{marks} have no outline: counted, not drawn"),
+        (counts["beyond"], "outlines-beyond", f"{{}} {of_all} are on slices beyond the scan: stored, not drawn"),
+        (counts["unknown"], "unknown-slices", f"{{}} {unnamed}"),
+        (counts["contradictions"], "slice-position-differs", f"{{}} {contradict}"),
+        (counts["assumed"], "assumed-pixels", assumed),
+        (counts["same nodules"], "duplicate-nodules", "{} nodules repeat one of the same reader: ignored"),
+        (counts["same outlines"] + counts["empty outlines"], "useless-outlines", f"{useless}: ignored"),
+        (counts["scores"], "bad-scores", "{} scores are not a whole number from 1 to 6: left out"),
+        (counts["crowded"], "crowded-nodule", "{} nodules have more readings than the scan has readers"),
     )
-    return tuple(note for happened, note in notes if happened)
+    return tuple(Note(code, text.format(count)) for count, code, text in notes if count)

@@ -48,14 +48,6 @@ _AGAIN = "download it again"
 def parse_message(path: Path) -> Message:
     """Read a LidcReadMessage, in any encoding that XML declares and under any prefix of its namespace.
 
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    Message
-
     Raises
     ------
     AnnotationError
@@ -81,10 +73,6 @@ def parse_message(path: Path) -> Message:
 
 def series_of(path: Path) -> str:
     """Find the series of a reading in the beginning of its file.
-
-    Parameters
-    ----------
-    path : Path
 
     Returns
     -------

@@ -14,7 +14,7 @@ import numpy as np
 
 from hilum.errors import AnnotationError
 from hilum.io.annotations.csv_tables import read_rows
-from hilum.io.annotations.point_rows import TABLES, parse_point
+from hilum.io.annotations.point_rows import TABLES, TableKind, parse_point
 from hilum.scan import Nodule, Note
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.annotations.point_rows import TableKind
+
+MATCHED_BY_NAME = Note(
+    "matched-by-name", "the rows of the annotations were found by the name of the file or folder, not by the series UID"
+)
 
 
 @dataclass
@@ -148,27 +151,11 @@ def read_annotations(
     of_series = rows[name]
     if of_series.refusal is not None:
         raise of_series.refusal
-    return of_series.nodules(), (*(matched_notes() if name != series_uid else ()), *duplicate_notes(of_series))
-
-
-def matched_notes() -> tuple[Note, ...]:
-    """Note that the rows of a series were found by a name, not by its UID.
-
-    Returns
-    -------
-    tuple of Note
-        Code ``"matched-by-name"``.
-    """
-    what = "the rows of the annotations were found by the name of the file or folder, not by the series UID"
-    return (Note("matched-by-name", what),)
+    return of_series.nodules(), (*((MATCHED_BY_NAME,) if name != series_uid else ()), *duplicate_notes(of_series))
 
 
 def duplicate_notes(rows: SeriesRows) -> tuple[Note, ...]:
     """Note how many rows of a series repeat a nodule.
-
-    Parameters
-    ----------
-    rows : SeriesRows
 
     Returns
     -------

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from hilum.io.annotations.csv_tables import point_and_value, wrong_line
+from hilum.errors import one_line
+from hilum.io.annotations.csv_tables import CsvRow, wrong_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from hilum.io.annotations.csv_tables import CsvRow
 
 TableKind = Literal["annotations", "candidates", "excluded", "detections"]
 
+_PLAIN = re.compile(r"[0-9eE+\-. ]+")
+"""The characters of a number; Python's float also accepts ``nan``, ``1_0`` and digits of other scripts."""
+
+_FARTHEST_MM = 1e9
 _MAX_DIAMETER_MM = 500.0
 
 
@@ -64,8 +69,28 @@ def parse_point(row: CsvRow, table: PointTable, path: Path) -> tuple[float, ...]
     AnnotationError
         If one is not a number, the point is in no patient, or the number is out of range. The message names the line.
     """
-    numbers = point_and_value(row, table.columns, path)
-    value = numbers[3]
+    if row.values is None:
+        raise wrong_line(path, row.line, row.what)
+    names, texts = table.columns[1:], row.values[1:]
+    try:
+        numbers = tuple(map(float, texts)) if _PLAIN.fullmatch("".join(texts)) else ()
+    except ValueError:
+        numbers = ()
+    if not numbers:
+        name, text = next((n, t) for n, t in zip(names, texts, strict=True) if not _is_number(t))
+        raise wrong_line(path, row.line, f"{name} is {one_line(text.strip(), limit=30)!r}, expected a number")
+    x, y, z, value = numbers
+    if not (abs(x) <= _FARTHEST_MM and abs(y) <= _FARTHEST_MM and abs(z) <= _FARTHEST_MM):
+        name, far = next((n, v) for n, v in zip(names, numbers, strict=True) if abs(v) > _FARTHEST_MM)
+        raise wrong_line(path, row.line, f"{name} is {far:g} mm, outside any patient")
     if not table.above < value <= table.most or (table.whole and value != int(value)):
         raise wrong_line(path, row.line, f"{table.column} is {value:g}, expected {table.expected}")
     return numbers
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return _PLAIN.fullmatch(text) is not None

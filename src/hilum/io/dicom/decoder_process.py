@@ -123,8 +123,7 @@ def _request(decoder: _Decoder, path: Path, headers: Sequence[SliceHeader]) -> l
     try:
         decoder.connection.send((path, list(headers)))
         if not decoder.connection.poll(_time_limit(headers)):
-            what = "the decoder of its pixels does not end"
-            raise FormatError(what, where=path, do="get it again", code="damaged")
+            raise FormatError("the decoder of its pixels does not end", where=path, do="get it again", code="damaged")
         result: list[NDArray[Any]] | HilumError = decoder.connection.recv()
     except (EOFError, ConnectionError) as error:
         status = decoder.process.wait()

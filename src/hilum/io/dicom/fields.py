@@ -11,12 +11,9 @@ import numpy as np
 from hilum.errors import one_line
 from hilum.io.dicom.records import SliceHeader
 
-IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED = (
-    "1.2.840.10008.1.2",
-    "1.2.840.10008.1.2.1",
-    "1.2.840.10008.1.2.2",
-    "1.2.840.10008.1.2.1.99",
-)
+IMPLICIT = "1.2.840.10008.1.2"
+EXPLICIT, DEFLATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
 NATIVE = frozenset({IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED})
 """Transfer syntaxes whose pixels are not compressed frame by frame (PS3.5 annex A)."""
 
@@ -81,10 +78,6 @@ def header_from(name: str, fields: Fields, syntax: str, location: PixelLocation)
     syntax : str
         Transfer Syntax UID.
     location : PixelLocation
-
-    Returns
-    -------
-    SliceHeader
     """
     shared = _shared_fields(syntax, *[fields.get(tag, b"") for tag in _SHARED_TAGS])
     order, bits, signed = "big" if shared["big_endian"] else "little", shared["bits_allocated"], shared["signed"]

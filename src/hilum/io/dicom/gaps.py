@@ -85,8 +85,7 @@ def state_positions(
         orientation = _AXIAL if assume_axial else header.orientation
         height = slice_spacing_mm * ((header.instance_number or 0) - numbers[0])
         normal = normal_of(orientation) if len(orientation) == 6 else (0.0, 0.0, 1.0)
-        position = tuple(height * n for n in normal)
-        positioned.append(replace(header, position=position, orientation=orientation))
+        positioned.append(replace(header, position=tuple(height * n for n in normal), orientation=orientation))
     what = f"no positions: slices are ordered by InstanceNumber, {'up' if slice_spacing_mm > 0 else 'down'} the normal"
     what += f", with the stated spacing of {abs(slice_spacing_mm):g} mm; the world position is arbitrary"
     what += "; no orientation: axial slices assumed" if assume_axial else ""

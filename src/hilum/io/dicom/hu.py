@@ -33,13 +33,8 @@ def frame_to_hu(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int16
         With a finite slope and intercept.
     out : ndarray of int16, shape (row, column), HU
         Filled. Must not share the memory of `stored`.
-
-    Returns
-    -------
-    FrameStats
     """
-    plain = rescale_plain(stored, header, out)
-    if plain is not None:
+    if (plain := rescale_plain(stored, header, out)) is not None:
         return plain
     if header.slope is None or header.intercept is None:
         raise ValueError("a header without rescale must be refused before its pixels are read")
@@ -96,11 +91,6 @@ def count_wrong_ranges(slices: Sequence[SliceHeader], stats: Sequence[FrameStats
 
 def significant_bits(stored: NDArray[Any], header: SliceHeader) -> NDArray[Any]:
     """Clear the bits of each word that are not part of its value, and extend the sign.
-
-    Parameters
-    ----------
-    stored : ndarray of int or uint
-    header : SliceHeader
 
     Returns
     -------

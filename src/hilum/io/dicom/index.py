@@ -13,7 +13,7 @@ from hilum.io.dicom.records import Finding, FrameSelection, SliceHeader, Stack
 from hilum.io.dicom.series import group_slices, select_slices
 from hilum.io.dicom.stack import judge, name_damaged
 from hilum.io.folder_listing import FolderListing, list_folder
-from hilum.io.names import numbered_file, safe_name
+from hilum.io.names import safe_name
 from hilum.io.unreadable import not_downloaded, unreadable_folder
 
 if TYPE_CHECKING:
@@ -78,10 +78,6 @@ def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) 
     slice_spacing_mm : float or None
         For slices without positions.
 
-    Returns
-    -------
-    FolderIndex
-
     Raises
     ------
     MissingInputError, FormatError, UnsupportedError, InputError
@@ -100,8 +96,7 @@ def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) 
         positioned, assumption = state_positions(members, slice_spacing_mm)
         stack = name_damaged(judge(positioned, max_gap_mm=max_gap_mm), missing)
         stacks.append(stack if assumption is None else replace(stack, findings=(assumption, *stack.findings)))
-    findings = (*_search_findings(tree, files), *selection.findings)
-    return FolderIndex(root, selection, findings, tuple(stacks), files)
+    return FolderIndex(root, selection, (*_search_findings(tree, files), *selection.findings), tuple(stacks), files)
 
 
 def read_files(root: Path, names: Iterable[str], *, aliases: Mapping[str, str] | None = None) -> FileHeaders:
@@ -114,10 +109,6 @@ def read_files(root: Path, names: Iterable[str], *, aliases: Mapping[str, str] |
         Relative to it.
     aliases : mapping of str to str, optional
         As in `FileHeaders`.
-
-    Returns
-    -------
-    FileHeaders
     """
     aliases = aliases or {}
     files = FileHeaders(aliases=aliases)
@@ -160,7 +151,9 @@ def list_slices(root: Path, series_uid: str, names: Iterable[str]) -> list[str]:
 def _aliases(tree: FolderListing) -> dict[str, str]:
     """Count the files whose names may not be shown: their number among all files names them in messages."""
     names = sorted([*tree.files, *tree.dangling])
-    return {name: numbered_file(k, len(names)) for k, name in enumerate(names) if not safe_name(name)}
+    if len(names) == 1:
+        return {name: "the file" for name in names if not safe_name(name)}
+    return {name: f"file {k} of {len(names)}" for k, name in enumerate(names, start=1) if not safe_name(name)}
 
 
 def _search_findings(tree: FolderListing, files: FileHeaders) -> list[Finding]:

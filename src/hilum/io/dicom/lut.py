@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum.io.dicom.records import Finding, ModalityLut
+from hilum.io.dicom.records import Finding, ModalityLut, SliceHeader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-
-    from hilum.io.dicom.records import SliceHeader
 
 
 @functools.lru_cache(maxsize=8)
@@ -56,17 +54,7 @@ def parse_lut(descriptor: bytes, data: bytes, kind: str, *, order: Any, signed: 
 
 
 def look_up(lut: ModalityLut, values: NDArray[Any]) -> NDArray[np.int32]:
-    """Map stored values through a table; values beyond its ends get the end entries.
-
-    Parameters
-    ----------
-    lut : ModalityLut
-    values : ndarray of int or uint
-
-    Returns
-    -------
-    ndarray of int32
-    """
+    """Map stored values through a table; values beyond its ends get the end entries."""
     table = np.frombuffer(lut.table, np.int32)
     mapped: NDArray[np.int32] = np.take(table, np.subtract(values, lut.first, dtype=np.int64), mode="clip")
     return mapped

@@ -84,10 +84,6 @@ def padding_rule(
     lut : ModalityLut or None
         Applied before the rescale. The declared range is of values before the table, the undeclared values are of those
         after it.
-
-    Returns
-    -------
-    PaddingRule
     """
     slope, intercept = rescale
     words = {*UNDECLARED_WORDS, *((hu - intercept) / slope for hu in UNDECLARED_HU)}

@@ -103,10 +103,9 @@ def read_plain(
     signed = bool(frames) and frames[0][1].signed
     for plane, h in frames:
         usual = h.signed == signed and h.bits_allocated == 16 and h.big_endian == (sys.byteorder == "big")
-        if usual and h.pixel_offset >= 0 and h.frame_bytes == scratch.nbytes:
-            plan = _plan_for(h, signed=signed)
-            if plan is not None:
-                plain.append((plane, h, plan))
+        readable = h.pixel_offset >= 0 and h.frame_bytes == scratch.nbytes
+        if usual and readable and (plan := _plan_for(h, signed=signed)):
+            plain.append((plane, h, plan))
     words = scratch if signed else scratch.view(np.uint16)
     stats: dict[int, FrameStats] = {}
     for start in range(0, len(plain), _OPEN_AT_ONCE):

@@ -10,14 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hilum.errors import (
-    FormatError,
-    GeometryError,
-    InputError,
-    SeriesError,
-    UnsupportedError,
-    one_line,
-)
+from hilum.errors import FormatError, GeometryError, InputError, SeriesError, UnsupportedError, one_line
 from hilum.io.dicom.gaps import check_options
 from hilum.io.dicom.index import FolderIndex, index_folder
 from hilum.io.dicom.series import choose_stack, no_slices_error
@@ -25,14 +18,13 @@ from hilum.io.dicom.voxels import read_voxels
 from hilum.io.names import safe_kernel
 from hilum.io.uids import made_up_name
 from hilum.io.unreadable import describe_other_files, looks_like_dicom, no_readable_slice
-from hilum.scan import Note, Scan
+from hilum.scan import Label, Note, Scan
 from hilum.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hilum.io.dicom.records import Finding, SliceHeader, Stack
-    from hilum.scan import Label
 
 _THICKEST_MM = 100.0
 

@@ -60,10 +60,6 @@ def _kind_of_frame(header: SliceHeader) -> str:
 def select_slices(headers: Iterable[SliceHeader]) -> FrameSelection:
     """Select the CT slices.
 
-    Parameters
-    ----------
-    headers : iterable of SliceHeader
-
     Returns
     -------
     FrameSelection
@@ -159,8 +155,7 @@ def _split_acquisitions(members: list[SliceHeader]) -> list[list[SliceHeader]]:
             return parts
     if len(positions) < len(members):
         for times in ([h.acquisition_time for h in members], [h.content_time for h in members]):
-            repetitions = _split_repetitions(members, times, len(positions))
-            if repetitions:
+            if repetitions := _split_repetitions(members, times, len(positions)):
                 return repetitions
     return [members]
 
@@ -254,8 +249,7 @@ def choose_stack(
     if others and not wanted:
         text = f"{count} CT series here: took the one of {len(best.slices)} slices, left out {len(others)}"
         findings.append(Finding("chose-series", text, "ignored"))
-    parts = [s for s in stacks if s.series_uid == best.series_uid and s is not best]
-    if parts:
+    if parts := [s for s in stacks if s.series_uid == best.series_uid and s is not best]:
         left_out = sum(len(s.slices) for s in parts)
         files = tuple(h.path for s in parts for h in s.slices)
         text = "the series mixes orientations or acquisitions:"
@@ -265,16 +259,7 @@ def choose_stack(
 
 
 def no_slices_error(selection: FrameSelection) -> InputError:
-    """Make the error for a selection without CT slices.
-
-    Parameters
-    ----------
-    selection : FrameSelection
-
-    Returns
-    -------
-    InputError
-    """
+    """Make the error for a selection without CT slices."""
     if selection.modalities:
         kinds = ", ".join(selection.modalities[:4])
         return UnsupportedError(f"only images of modality {kinds}; Hounsfield units need CT", code="not-ct")

@@ -58,10 +58,8 @@ def judge(members: Sequence[SliceHeader], *, max_gap_mm: float = 0.0) -> Stack:
         (DICOM PS3.3 C.7.6.2.1.1). Slices with a Modality LUT get slope 1 and intercept 0, since the table alone makes
         Hounsfield units.
     """
-    with_lut = [h for h in members if h.lut is not None]
-    if with_lut:
-        refusal = refuse_luts(with_lut)
-        if refusal is not None:
+    if with_lut := [h for h in members if h.lut is not None]:
+        if (refusal := refuse_luts(with_lut)) is not None:
             return Stack(members[0].series_uid, tuple(members), findings=(refusal,))
         members = [h if h.lut is None else replace(h, slope=1.0, intercept=0.0) for h in members]
     damaged = [h for h in members if not h.complete]
@@ -151,26 +149,20 @@ def _judge_complete(members: Sequence[SliceHeader], max_gap_mm: float) -> Stack:
 
 
 def _check_pixels(members: Sequence[SliceHeader]) -> None:
-    empty = [h for h in members if not h.has_pixels]
-    if empty:
+    if empty := [h for h in members if not h.has_pixels]:
         names = name_some(h.display_name for h in empty)
-        what = f"{len(empty)} of {len(members)} slices have no pixel data: {names}"
-        raise _StackRefused("no-pixels", what, empty)
-    short = [h for h in members if not h.complete]
-    if short:
+        raise _StackRefused("no-pixels", f"{len(empty)} of {len(members)} slices have no pixel data: {names}", empty)
+    if short := [h for h in members if not h.complete]:
         size = f"{short[0].pixel_bytes} of {short[0].frame_bytes * short[0].frames} bytes"
         names = name_some(h.display_name for h in short)
         raise _StackRefused("truncated", f"pixel data end early in {len(short)} slices: {names}; {size}", short)
-    odd = [h for h in members if h.rows < 1 or h.columns < 1 or max(h.rows, h.columns) > _LARGEST_MATRIX]
-    if odd:
+    if odd := [h for h in members if h.rows < 1 or h.columns < 1 or max(h.rows, h.columns) > _LARGEST_MATRIX]:
         what = f"{odd[0].display_name} has a matrix of {odd[0].rows} x {odd[0].columns}"
         raise _StackRefused("bad-matrix", f"{what}, expected 1 to {_LARGEST_MATRIX} rows and columns", odd)
-    frames = [h for h in members if h.frames > 1 and not h.position]
-    if frames:
+    if frames := [h for h in members if h.frames > 1 and not h.position]:
         what = f"the {frames[0].frames} frames of {frames[0].display_name} have no position each"
         raise _StackRefused("unplaced-frames", what, frames)
-    bits = [h for h in members if not _has_readable_bits(h)]
-    if bits:
+    if bits := [h for h in members if not _has_readable_bits(h)]:
         h = bits[0]
         what = f"{h.display_name} stores {h.bits_stored} bits in {h.bits_allocated} with high bit {h.high_bit}"
         raise _StackRefused("unsupported-bits", f"{what}, which hilum does not read", bits)
@@ -181,8 +173,7 @@ def _has_readable_bits(h: SliceHeader) -> bool:
 
 
 def _check_rescale(members: Sequence[SliceHeader]) -> None:
-    absent = [h for h in members if h.slope is None or h.intercept is None]
-    if absent:
+    if absent := [h for h in members if h.slope is None or h.intercept is None]:
         what = f"{len(absent)} slices have no rescale slope or intercept: Hounsfield units are unknown"
         raise _StackRefused("no-rescale", what, absent)
     values = np.array([(h.slope, h.intercept) for h in members], np.float64)
@@ -192,8 +183,7 @@ def _check_rescale(members: Sequence[SliceHeader]) -> None:
         what = f"{int(wrong.sum())} slices have an unusable rescale, such as slope {values[k, 0]:g}"
         what += f" and intercept {values[k, 1]:g}"
         raise _StackRefused("bad-rescale", what, [h for h, w in zip(members, wrong, strict=True) if w])
-    foreign = [h for h in members if h.rescale_type in _NOT_HU]
-    if foreign:
+    if foreign := [h for h in members if h.rescale_type in _NOT_HU]:
         what = f"values are rescaled to {foreign[0].rescale_type}, not to Hounsfield units"
         raise _StackRefused("not-hounsfield", what, foreign)
 
@@ -205,8 +195,7 @@ def _check_matrix(members: Sequence[SliceHeader]) -> None:
         raise _StackRefused("mixed-matrix", what, [h for h in members if (h.rows, h.columns) != sizes[-1]])
     for name, count in (("pixel_spacing", 2), ("position", 3), ("orientation", 6)):
         values = [getattr(h, name) for h in members]
-        absent = [h for h, v in zip(members, values, strict=True) if len(v) != count]
-        if absent:
+        if absent := [h for h, v in zip(members, values, strict=True) if len(v) != count]:
             what = f"{len(absent)} of {len(members)} slices have no {name.replace('_', ' ')}"
             names = name_some(h.display_name for h in absent)
             raise _StackRefused("no-" + name.replace("_", "-"), f"{what}: {names}", absent)

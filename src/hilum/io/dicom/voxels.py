@@ -141,8 +141,7 @@ def _pixel_notes(slices: Sequence[SliceHeader], stats: Sequence[FrameStats]) -> 
         notes.append(Note("clipped-hu", f"{clipped} voxels beyond int16 clipped to its range"))
     if low:
         notes.append(Note("low-hu", f"{low} voxels below {LOW} HU: unknown padding, or damaged pixels"))
-    wrong = count_wrong_ranges(slices, stats)
-    if wrong:
+    if wrong := count_wrong_ranges(slices, stats):
         text = f"Smallest or Largest Image Pixel Value disagrees with the pixels in {wrong} of {len(slices)} slices"
         notes.append(Note("minmax-tags-disagree", f"{text}; hilum does not use them"))
     return notes

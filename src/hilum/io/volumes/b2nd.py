@@ -25,7 +25,7 @@ from hilum.io.optional_packages import import_extra
 from hilum.io.volumes.blocks import check_packed, check_size
 from hilum.io.volumes.open_volumes import check_box
 from hilum.io.volumes.placement import NOT_OURS, TypedPlacement, decode_placement, placement_of
-from hilum.io.volumes.volume_file import VolumeFile
+from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.volumes.volume_file import VolumeHeader
     from hilum.volume import Volume
 
 CHUNK, BLOCK, CODEC, LEVEL, FILTER = 128, 16, "LZ4", 5, "BITSHUFFLE"
@@ -55,28 +54,7 @@ class _Layer(TypedPlacement, frozen=True, kw_only=True):
 
 
 def write_b2nd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
-    """Write a volume or mask as .b2nd, with its geometry in the file's header.
-
-    Parameters
-    ----------
-    volume : Volume
-        Of numbers or bool.
-    path : Path
-        Ends in .b2nd; appears only when complete. The same voxels give the same bytes.
-    series_uid : str
-        Stored in the header if it is a UID.
-
-    Raises
-    ------
-    UnsupportedError
-        If the name does not end in .b2nd.
-    OutputError
-        If the file cannot be written.
-    InputError
-        If blosc2 is not installed.
-    """
-    if path.suffix.lower() != ".b2nd":
-        raise UnsupportedError("a Blosc2 array ends in .b2nd", where=path)
+    """Write a .b2nd with its geometry in the file's header, as `hilum.io.volumes.formats.Format.write`."""
     blosc2 = import_extra("b2nd")
     array = np.ascontiguousarray(volume.array)
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)[None]
@@ -102,23 +80,7 @@ def write_b2nd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
 
 
 def read_b2nd(path: Path) -> VolumeFile:
-    """Read a volume or mask that `write_b2nd` made.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    VolumeFile
-
-    Raises
-    ------
-    FormatError, GeometryError, MissingInputError, UnsupportedError
-        If the file is damaged or missing, or was not written by hilum.
-    InputError
-        If blosc2 is not installed.
-    """
+    """Read a volume or mask that `write_b2nd` made, as `hilum.io.volumes.formats.Format.read`."""
     opened = OpenB2nd(path)
     array = opened.read((0, 0, 0), opened.shape)
     if _crc32(array) != opened.layer.crc32:
@@ -127,21 +89,7 @@ def read_b2nd(path: Path) -> VolumeFile:
 
 
 def read_b2nd_header(path: Path) -> VolumeHeader:
-    """Read the geometry of a .b2nd file that `write_b2nd` made; blosc2 is not needed.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    VolumeHeader
-
-    Raises
-    ------
-    FormatError, GeometryError, MissingInputError, UnsupportedError
-        As `read_b2nd`.
-    """
+    """Read the geometry of a .b2nd that `write_b2nd` made; blosc2 is not needed."""
     return _read_layer(path).to_header(where=path)
 
 
@@ -149,15 +97,6 @@ class OpenB2nd:
     """A .b2nd file as an `hilum.io.volumes.open_volumes.OpenVolume`.
 
     A box has no checksum of its own: before training, verify the file against ``scan.json``.
-
-    Parameters
-    ----------
-    path : Path
-
-    Raises
-    ------
-    InputError
-        As `read_b2nd`.
     """
 
     array = None
@@ -233,8 +172,7 @@ def _parse(head: bytes, path: Path, file_size: int) -> _Layer:
     dtype = np.dtype(str(kind))
     if dtype.kind not in "iufb" or dtype.newbyteorder("<") != dtype:
         raise UnsupportedError(f"holds {dtype}, expected numbers", where=path)
-    size = check_size(tuple(shape), dtype, where=path)
-    check_packed(size, file_size, where=path)
+    check_packed(check_size(tuple(shape), dtype, where=path), file_size, where=path)
     if not all(len(c) == 4 and min(c) >= 1 for c in (chunks, blocks)) or any(
         b > c or c > n for b, c, n in zip(blocks, chunks, shape, strict=True)
     ):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import BinaryIO
 
     from numpy.typing import NDArray
 
@@ -18,10 +17,6 @@ _PIECE = 65536
 
 def stored_array(array: NDArray[Any]) -> NDArray[Any]:
     """Prepare an array for a file.
-
-    Parameters
-    ----------
-    array : ndarray
 
     Returns
     -------
@@ -33,13 +28,7 @@ def stored_array(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def write_gzip(out: BinaryIO, parts: Iterable[bytes | memoryview]) -> None:
-    """Write parts as one gzip stream, without time or name: the same parts give the same bytes.
-
-    Parameters
-    ----------
-    out : BinaryIO
-    parts : iterable of bytes or memoryview of bytes
-    """
+    """Write parts as one gzip stream, without time or name: the same parts give the same bytes."""
     from isal import isal_zlib
 
     packer = isal_zlib.compressobj(level=_COMPRESSION, wbits=31)

@@ -6,10 +6,9 @@ file before memory is allocated, and no more is unpacked than the caller needs.
 
 from __future__ import annotations
 
-import bz2
 import math
 import os
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
@@ -17,9 +16,10 @@ from hilum.errors import FormatError, UnsupportedError
 from hilum.scan import Note
 
 if TYPE_CHECKING:
+    from bz2 import BZ2Decompressor
     from pathlib import Path
-    from typing import BinaryIO
 
+    from isal.igzip_lib import IgzipDecompressor
     from numpy.typing import NDArray
 
 Packing = Literal["raw", "gzip", "zlib", "bzip2"]
@@ -62,12 +62,8 @@ def check_size(shape: tuple[int, ...], dtype: np.dtype[np.generic], *, where: Pa
     """
     size = math.prod(shape) * dtype.itemsize
     if size > BYTES_LIMIT:
-        raise UnsupportedError(
-            f"declares {size:.3g} bytes of voxels, more than {BYTES_LIMIT / 2**30:.0f} GiB",
-            where=where,
-            do="check the sizes in the header",
-            code="too-large",
-        )
+        what = f"declares {size:.3g} bytes of voxels, more than {BYTES_LIMIT / 2**30:.0f} GiB"
+        raise UnsupportedError(what, where=where, do="check the sizes in the header", code="too-large")
     return size
 
 
@@ -93,24 +89,15 @@ def check_packed(size: int, present: int, *, where: Path) -> None:
         raise FormatError(what, where=where, code="too-large")
 
 
-class _Decoder(Protocol):
-    @property
-    def needs_input(self) -> bool: ...
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, max_length: int) -> bytes: ...
-
-
-def _decoder(packing: Packing) -> _Decoder:
+def _decoder(packing: Packing) -> BZ2Decompressor | IgzipDecompressor:
     if packing == "bzip2":
-        return bz2.BZ2Decompressor()
+        from bz2 import BZ2Decompressor
+
+        return BZ2Decompressor()
     from isal import igzip_lib
 
     flag = igzip_lib.DECOMP_GZIP if packing == "gzip" else igzip_lib.DECOMP_ZLIB
-    decoder: _Decoder = igzip_lib.IgzipDecompressor(flag=flag)
-    return decoder
+    return igzip_lib.IgzipDecompressor(flag=flag)
 
 
 class Block:
@@ -203,12 +190,8 @@ class Block:
         if not extra:
             return ()
         if extra >= max(self._filled, _PIECE):
-            raise FormatError(
-                f"holds twice the {self._filled} bytes declared, or more",
-                where=self._where,
-                do="check sizes and type in the header",
-                code="size",
-            )
+            what = f"holds twice the {self._filled} bytes declared, or more"
+            raise FormatError(what, where=self._where, do="check sizes and type in the header", code="size")
         return (Note("trailing-bytes", f"ignored at least {extra} bytes after the declared voxels"),)
 
     def _some(self, view: memoryview) -> int:
@@ -220,14 +203,9 @@ class Block:
             piece = self._unpack(len(view))
         except FormatError:
             raise
-        except Exception as error:
-            # isal and bz2 raise error classes of their own.
-            raise FormatError(
-                f"the {self._packing} data are damaged: {error}",
-                where=self._where,
-                do="download it again",
-                code="damaged",
-            ) from error
+        except Exception as error:  # isal and bz2 raise error classes of their own
+            what = f"the {self._packing} data are damaged: {error}"
+            raise FormatError(what, where=self._where, do="download it again", code="damaged") from error
         view[: len(piece)] = piece
         return len(piece)
 
@@ -277,10 +255,6 @@ def truncated(present: int, expected: int, where: Path, *, packed: bool = False)
     where : Path
     packed : bool
         Whether packed data end, so that the unpacked size is unknown.
-
-    Returns
-    -------
-    FormatError
     """
     what = "the packed data end early" if packed else f"the data end after {present} of {expected} bytes"
     return FormatError(what, where=where, do="download or copy it again", code="truncated")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Format:
     """A format of volume files.
 
@@ -33,23 +33,25 @@ class Format:
     suffix : str
         Lower case, with its dot.
     read : callable
-        From a path to the file's contents.
+        From a path to the file's contents. Raises `FormatError`, `UnsupportedError`, `GeometryError`,
+        `MissingInputError` or `InputError` if the file is damaged, truncated or missing, is not one 3-D volume of
+        numbers, or does not state its orientation, or if the format needs a package that is not installed.
     read_header : callable
-        From a path to the file's header, without voxels.
+        From a path to the file's header, without voxels or packages; raises as `read`.
     write : callable or None
-        Takes a volume, a path and ``series_uid``; None where hilum does not write the format.
-    is_searched : bool
-        Whether a search of a folder takes such files for scans; the others are read only where a user names them.
+        Takes a volume or mask, a path with the suffix, and ``series_uid``, which goes into the header if it is a UID.
+        The file appears only when it is complete, and the same volume gives the same bytes. Raises `UnsupportedError`
+        if the format cannot store the volume, `OutputError` if it cannot be written, `InputError` if a package is not
+        installed. None where hilum does not write the format.
     """
 
     suffix: str
     read: Callable[[Path], VolumeFile]
     read_header: Callable[[Path], VolumeHeader]
-    write: Callable[..., None] | None = None
-    is_searched: bool = True
+    write: Callable[..., None] | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Store(Format):
     """A format in which a run can store its volumes.
 
@@ -58,7 +60,7 @@ class Store(Format):
     name : str
         As recipes name it; also the extra that installs its packages, where it needs any.
     open : callable
-        From a path to a volume of which boxes are read.
+        From a path to a volume of which boxes are read; raises as `read`.
     files : tuple of str
         The files that a volume has at least, each the name of the volume and one of these. The first shows that the
         volume exists.
@@ -69,53 +71,20 @@ class Store(Format):
     files: tuple[str, ...]
 
 
+_ZARR_FILES = (".zarr/zarr.json", ".zarr/0/zarr.json", ".zarr/0/c/0/0/0")
+
 FORMATS: dict[str, Format] = {
     format_.suffix: format_
     for format_ in (
-        Format(suffix=".mhd", read=read_metaimage, read_header=read_metaimage_header, write=write_metaimage),
-        Format(suffix=".mha", read=read_metaimage, read_header=read_metaimage_header, write=write_metaimage),
-        Format(suffix=".nii", read=read_nifti, read_header=read_nifti_header, write=write_nifti),
-        Store(
-            name="nifti",
-            suffix=".nii.gz",
-            files=(".nii.gz",),
-            read=read_nifti,
-            read_header=read_nifti_header,
-            open=open_nifti,
-            write=write_nifti,
-        ),
-        Format(suffix=".nrrd", read=read_nrrd, read_header=read_nrrd_header, write=write_nrrd),
-        Format(suffix=".nhdr", read=read_nrrd, read_header=read_nrrd_header),
-        Store(
-            name="npy",
-            suffix=".npy",
-            files=(".npy", ".json"),
-            read=read_npy,
-            read_header=read_npy_header,
-            open=open_npy,
-            write=write_npy,
-            is_searched=False,
-        ),
-        Store(
-            name="zarr",
-            suffix=".zarr",
-            files=(".zarr/zarr.json", ".zarr/0/zarr.json", ".zarr/0/c/0/0/0"),
-            read=read_zarr,
-            read_header=read_zarr_header,
-            open=OpenZarr,
-            write=write_zarr,
-            is_searched=False,
-        ),
-        Store(
-            name="b2nd",
-            suffix=".b2nd",
-            files=(".b2nd",),
-            read=read_b2nd,
-            read_header=read_b2nd_header,
-            open=OpenB2nd,
-            write=write_b2nd,
-            is_searched=False,
-        ),
+        Format(".mhd", read_metaimage, read_metaimage_header, write_metaimage),
+        Format(".mha", read_metaimage, read_metaimage_header, write_metaimage),
+        Format(".nii", read_nifti, read_nifti_header, write_nifti),
+        Store(".nii.gz", read_nifti, read_nifti_header, write_nifti, "nifti", open_nifti, (".nii.gz",)),
+        Format(".nrrd", read_nrrd, read_nrrd_header, write_nrrd),
+        Format(".nhdr", read_nrrd, read_nrrd_header, None),
+        Store(".npy", read_npy, read_npy_header, write_npy, "npy", open_npy, (".npy", ".json")),
+        Store(".zarr", read_zarr, read_zarr_header, write_zarr, "zarr", OpenZarr, _ZARR_FILES),
+        Store(".b2nd", read_b2nd, read_b2nd_header, write_b2nd, "b2nd", OpenB2nd, (".b2nd",)),
     )
 }
 """Every format, by suffix. A folder without one of these suffixes, and any other file, is read as DICOM."""
@@ -123,32 +92,23 @@ FORMATS: dict[str, Format] = {
 STORES: dict[str, Store] = {store.name: store for store in FORMATS.values() if isinstance(store, Store)}
 """Every format of a run, by its name in a recipe."""
 
-SCAN_SUFFIXES = frozenset(suffix for suffix, format_ in FORMATS.items() if format_.is_searched)
-"""The suffixes of files that a search of a folder takes for scans."""
+SCAN_SUFFIXES = frozenset(FORMATS) - {".npy", ".zarr", ".b2nd"}
+"""The suffixes of files that a search of a folder takes for scans; the others are read only where a user names them."""
 
 
 def suffix_of(path: Path) -> str:
     """The suffix that decides a file's format.
-
-    Parameters
-    ----------
-    path : Path
 
     Returns
     -------
     str
         Lower case, with its dot, ``.nii.gz`` as one; empty where there is none.
     """
-    name = path.name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
 def is_volume(path: Path) -> bool:
     """Whether a path is that of a volume file, by its suffix; any other path is read as DICOM.
-
-    Parameters
-    ----------
-    path : Path
 
     Returns
     -------
@@ -169,10 +129,6 @@ def read_header(path: Path) -> VolumeHeader:
     path : Path
         With one of the suffixes of `FORMATS`.
 
-    Returns
-    -------
-    VolumeHeader
-
     Raises
     ------
     InputError
@@ -183,10 +139,6 @@ def read_header(path: Path) -> VolumeHeader:
 
 def header_uid(path: Path) -> str:
     """Read the Series Instance UID in the header of a volume file.
-
-    Parameters
-    ----------
-    path : Path
 
     Returns
     -------
@@ -202,10 +154,6 @@ def header_uid(path: Path) -> str:
 
 def check_output(path: Path) -> Callable[..., None]:
     """Check that hilum can write the format of a path, before any work is done.
-
-    Parameters
-    ----------
-    path : Path
 
     Returns
     -------

@@ -41,10 +41,6 @@ def make_geometry(
         Of the array axes z, y, x.
     where : Path
 
-    Returns
-    -------
-    Geometry
-
     Raises
     ------
     GeometryError
@@ -70,10 +66,6 @@ def geometry_from_steps(shape: Sequence[int], *, steps: ArrayLike, origin: Seque
         One row (x, y, z) for each array axis, in the order z, y, x.
     origin : sequence of float, (x, y, z), LPS mm
     where : Path
-
-    Returns
-    -------
-    Geometry
 
     Raises
     ------

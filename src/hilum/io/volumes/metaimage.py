@@ -9,53 +9,34 @@ Source: MetaIO documentation, https://itk.org/Wiki/MetaIO/Documentation, and ITK
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from hilum.errors import FormatError, OutputError, UnsupportedError
 from hilum.io.atomic import atomic_path
-from hilum.io.files import data_path, open_file
+from hilum.io.files import open_data, open_file
 from hilum.io.uids import is_uid
 from hilum.io.volumes.block_writing import stored_array
 from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, truncated
-from hilum.io.volumes.metaimage_header import MET_TYPES, read_header
-from hilum.io.volumes.volume_file import volume_file
+from hilum.io.volumes.metaimage_header import MET_TYPES, MetaImageHeader, read_header
+from hilum.io.volumes.volume_file import VolumeFile, volume_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
-    from typing import Any, BinaryIO
 
     from numpy.typing import NDArray
 
     from hilum.geometry import Geometry
-    from hilum.io.volumes.metaimage_header import MetaImageHeader
-    from hilum.io.volumes.volume_file import VolumeFile
     from hilum.scan import Note
     from hilum.volume import Volume
 
 
 def read_metaimage(path: Path) -> VolumeFile:
-    """Read a .mhd or .mha file.
+    """Read a .mhd or .mha file, as `hilum.io.volumes.formats.Format.read`.
 
-    Parameters
-    ----------
-    path : Path
-        The header. Its data files must be in the header's folder or below it.
-
-    Returns
-    -------
-    VolumeFile
-        Its series UID is the key SeriesInstanceUID.
-
-    Raises
-    ------
-    FormatError, UnsupportedError, GeometryError, MissingInputError, InputError
-        If header or data are damaged, truncated or missing, the header names a file elsewhere, or the data are not a
-        3-D volume of numbers.
+    The data files must be in the header's folder or below it. The series UID is the key SeriesInstanceUID.
     """
     with open_file(path) as handle:
         header = read_header(handle, path)
@@ -64,9 +45,7 @@ def read_metaimage(path: Path) -> VolumeFile:
         array: NDArray[Any] | None = None
         notes: list[Note] = []
         for k, name in enumerate(parts):
-            where = data_path(path, name) if name else path
-            opened: AbstractContextManager[BinaryIO] = open_file(where, named=name) if name else nullcontext(handle)
-            with opened as source:
+            with open_data(path, handle, name) as (where, source):
                 block = _block(source, header, size // len(parts), where)
                 if array is None:  # only now: the first file is large enough for its part
                     array = np.empty(header.geometry.shape, header.dtype)
@@ -77,46 +56,16 @@ def read_metaimage(path: Path) -> VolumeFile:
 
 
 def read_metaimage_header(path: Path) -> MetaImageHeader:
-    """Read the header of a .mhd or .mha file.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    MetaImageHeader
-
-    Raises
-    ------
-    InputError
-        As `read_metaimage`.
-    """
+    """Read the header of a .mhd or .mha file."""
     with open_file(path) as handle:
         return read_header(handle, path)
 
 
 def write_metaimage(volume: Volume, path: Path, *, series_uid: str = "") -> None:
-    """Write a volume or mask as .mha, or as .mhd and .raw; geometry and voxels are stored bit for bit.
+    """Write .mha, or .mhd and .raw, as `hilum.io.volumes.formats.Format.write`.
 
-    Parameters
-    ----------
-    volume : Volume
-        Of integers, floats or bool.
-    path : Path
-        Ends in .mhd or .mha. Each file appears only when complete, the header after its data.
-    series_uid : str
-        Stored in the header as the key SeriesInstanceUID if it is a UID.
-
-    Raises
-    ------
-    UnsupportedError
-        If the name or the type of the voxels does not fit the format.
-    OutputError
-        If a file cannot be written.
+    Geometry and voxels are stored bit for bit. The header of a .mhd appears after its data.
     """
-    if path.suffix.lower() not in (".mhd", ".mha"):
-        raise UnsupportedError("a MetaImage ends in .mhd or .mha", where=path)
     array = stored_array(volume.array)
     element = next((name for name, code in MET_TYPES.items() if code == array.dtype.str[1:]), "")
     if not element:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -17,27 +17,15 @@ from hilum.scan import Note
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import BinaryIO
 
     from hilum.geometry import Geometry
     from hilum.io.volumes.blocks import Packing
 
-MET_TYPES = MappingProxyType(
-    {
-        "MET_CHAR": "i1",
-        "MET_UCHAR": "u1",
-        "MET_SHORT": "i2",
-        "MET_USHORT": "u2",
-        "MET_INT": "i4",
-        "MET_UINT": "u4",
-        "MET_LONG_LONG": "i8",
-        "MET_ULONG_LONG": "u8",
-        "MET_FLOAT": "f4",
-        "MET_DOUBLE": "f8",
-        "MET_LONG": "i4",  # four bytes in MetaIO's own table
-        "MET_ULONG": "u4",
-    }
-)
+MET_TYPES = MappingProxyType({
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
+    "MET_LONG": "i4", "MET_ULONG": "u4",  # four bytes in MetaIO's own table
+})  # fmt: skip
 """numpy's code of each element type; of two names for one type, the first is written."""
 
 _DIRECTION = ("TransformMatrix", "Rotation", "Orientation")
@@ -86,10 +74,6 @@ def read_header(handle: BinaryIO, path: Path) -> MetaImageHeader:
     path : Path
         For messages.
 
-    Returns
-    -------
-    MetaImageHeader
-
     Raises
     ------
     FormatError, UnsupportedError, GeometryError
@@ -103,9 +87,8 @@ def read_header(handle: BinaryIO, path: Path) -> MetaImageHeader:
     if min(sizes) < 1:
         raise keys.wrong("DimSize", f"{sizes[:7]}: a size below 1")
     if dims < 3 or max(sizes[3:], default=1) > 1:
-        raise UnsupportedError(
-            f"holds {dims} dimensions of sizes {sizes[:7]}, expected one 3-D volume", where=path, do="split it"
-        )
+        what = f"holds {dims} dimensions of sizes {sizes[:7]}, expected one 3-D volume"
+        raise UnsupportedError(what, where=path, do="split it")
     if keys.whole_number("ElementNumberOfChannels", 1) != 1:
         raise UnsupportedError("has several numbers per voxel, as a color image", where=path, do="give a CT")
     if not keys.flag(("BinaryData",), default=True):
@@ -138,13 +121,10 @@ def read_header(handle: BinaryIO, path: Path) -> MetaImageHeader:
 
 def _geometry(keys: _Keys, sizes: list[int], path: Path) -> tuple[Geometry, tuple[Note, ...]]:
     dims, notes = len(sizes), []
-    missing = (
-        ("no-direction", _DIRECTION, "assumed axes to the left, back and head"),
-        ("no-origin", _ORIGIN, "assumed 0 0 0"),
-    )
-    for code, names, assumed in missing:
-        if not keys.has(*names):
-            notes.append(Note(code, f"the header lacks {names[0]}: {assumed}"))
+    if not keys.has(*_DIRECTION):
+        notes.append(Note("no-direction", "the header lacks TransformMatrix: assumed axes to the left, back and head"))
+    if not keys.has(*_ORIGIN):
+        notes.append(Note("no-origin", "the header lacks Offset: assumed 0 0 0"))
     matrix = np.array(keys.numbers(_DIRECTION, dims * dims, default=np.eye(dims).ravel().tolist())).reshape(dims, dims)
     if np.any(matrix[:3, 3:]) or np.any(matrix[3:, :3]):
         raise keys.wrong(_DIRECTION[0], "mixes space with a fourth axis")
@@ -183,12 +163,8 @@ def _files(keys: _Keys, slices: int, handle: BinaryIO, path: Path) -> tuple[str,
     else:
         return (name,)
     if len(names) != slices:
-        raise FormatError(
-            f"names {len(names)} files for {slices} slices",
-            where=path,
-            do="check that the list is complete",
-            code="list",
-        )
+        what = f"names {len(names)} files for {slices} slices"
+        raise FormatError(what, where=path, do="check that the list is complete", code="list")
     return names
 
 
@@ -206,7 +182,7 @@ class _Keys:
 
     def text(self, key: str) -> str:
         if key not in self._values:
-            raise FormatError(f"header: {key} is missing", where=self._path, do="correct the header", code="header")
+            raise self.wrong(key, "missing")
         return self._values[key]
 
     def whole_numbers(self, key: str) -> list[int]:
@@ -260,9 +236,8 @@ class _Keys:
     def element_type(self) -> str:
         name = self.text("ElementType")
         if name not in MET_TYPES:
-            raise UnsupportedError(
-                f"ElementType {one_line(name, limit=40)!r} is not read", where=self._path, do="write it as MET_SHORT"
-            )
+            what = f"ElementType {one_line(name, limit=40)!r} is not read"
+            raise UnsupportedError(what, where=self._path, do="write it as MET_SHORT")
         return MET_TYPES[name]
 
 

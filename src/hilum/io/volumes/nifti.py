@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -25,15 +25,13 @@ from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size
 from hilum.io.volumes.header_geometry import geometry_from_steps
 from hilum.io.volumes.nifti_header import DATATYPES, flip_xy, pack_header
 from hilum.io.volumes.open_volumes import OpenArray
-from hilum.io.volumes.volume_file import VolumeHeader, volume_file
+from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader, volume_file
 from hilum.scan import Note
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import BinaryIO
 
     from hilum.geometry import Geometry
-    from hilum.io.volumes.volume_file import VolumeFile
     from hilum.volume import Volume
 
 _UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
@@ -62,23 +60,9 @@ class NiftiHeader(VolumeHeader):
 
 
 def read_nifti(path: Path) -> VolumeFile:
-    """Read a .nii or .nii.gz file.
+    """Read a .nii or .nii.gz file, as `hilum.io.volumes.formats.Format.read`.
 
-    Parameters
-    ----------
-    path : Path
-        Of one volume.
-
-    Returns
-    -------
-    VolumeFile
-        Voxels in the order of the file, axes reversed to (z, y, x). Its series UID is the one that `write_nifti`
-        stored.
-
-    Raises
-    ------
-    FormatError, UnsupportedError, GeometryError, InputError
-        If the file is damaged or truncated, is not a single volume of real numbers, or does not state its orientation.
+    The series UID is the one that `write_nifti` stored.
     """
     with open_file(path) as handle:
         block, size, header = _open_block(handle, path)
@@ -90,69 +74,22 @@ def read_nifti(path: Path) -> VolumeFile:
 
 
 def read_nifti_header(path: Path) -> NiftiHeader:
-    """Read the header of a .nii or .nii.gz file.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    NiftiHeader
-
-    Raises
-    ------
-    InputError
-        As `read_nifti`.
-    """
+    """Read the header of a .nii or .nii.gz file."""
     with open_file(path) as handle:
         return _open_block(handle, path)[2]
 
 
 def open_nifti(path: Path) -> OpenArray:
-    """Read all voxels of a .nii or .nii.gz file: it is one packed stream, so a box cannot be read alone.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    OpenArray
-
-    Raises
-    ------
-    InputError
-        As `read_nifti`.
-    """
+    """Read all voxels of a .nii or .nii.gz file: it is one packed stream, so a box cannot be read alone."""
     volume = read_nifti(path).to_volume()
     return OpenArray(volume.array, volume.geometry, resident=True)
 
 
 def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
-    """Write a volume or mask as .nii or .nii.gz; the same volume gives the same bytes.
+    """Write .nii or .nii.gz, as `hilum.io.volumes.formats.Format.write`.
 
-    The affine is stored in single precision, as NIfTI-1 has it.
-
-    Parameters
-    ----------
-    volume : Volume
-        Of integers or floats.
-    path : Path
-        Ends in .nii or .nii.gz. Appears only when complete.
-    series_uid : str
-        Stored in the header's ``descrip`` if it is a UID.
-
-    Raises
-    ------
-    UnsupportedError
-        If the name, the type of the voxels or a size over 32767 does not fit the format.
-    OutputError
-        If the file cannot be written.
+    The affine is stored in single precision, as NIfTI-1 has it, and the series UID in the header's ``descrip``.
     """
-    name = path.name.lower()
-    if not name.endswith((".nii", ".nii.gz")):
-        raise UnsupportedError("a NIfTI file ends in .nii or .nii.gz", where=path)
     array = stored_array(volume.array)
     kind = array.dtype.str[1:]
     if kind not in DATATYPES or max(volume.shape) > 32767:
@@ -161,7 +98,7 @@ def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     head = pack_header(volume.geometry, kind, _SERIES + series_uid if is_uid(series_uid) else "")
     head += bytes(4)  # no extensions follow
     with atomic_path(path) as temporary, temporary.open("wb") as out:
-        if name.endswith(".nii"):
+        if path.suffix.lower() == ".nii":
             out.write(head)
             out.write(voxels)
         else:
@@ -215,14 +152,12 @@ def _read_header(raw: bytes, order: str, path: Path) -> NiftiHeader:
     if not sizes or min(sizes) < 1:
         raise _wrong(f"dim is {header['dim'].tolist()}", path)
     if count < 3 or max(sizes[3:], default=1) > 1:
-        raise UnsupportedError(
-            f"has {count} dimensions of sizes {sizes}, expected one 3-D volume", where=path, do="split it into volumes"
-        )
+        what = f"has {count} dimensions of sizes {sizes}, expected one 3-D volume"
+        raise UnsupportedError(what, where=path, do="split it into volumes")
     offset = float(header["vox_offset"]) or len(raw) + 4.0  # some writers leave it 0
     if not (offset.is_integer() and len(raw) + 4 <= offset <= _OFFSET_LIMIT):
         raise _wrong(f"vox_offset is {offset}", path)
-    shape = tuple(sizes[2::-1])
-    geometry, notes = _geometry(header, shape, path)
+    geometry, notes = _geometry(header, tuple(sizes[2::-1]), path)
     uid = bytes(header["descrip"]).partition(b"\0")[0].decode("ascii", "replace").removeprefix(_SERIES)
     return NiftiHeader(
         geometry=geometry,
@@ -260,9 +195,8 @@ def _geometry(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Geometry
                 else:
                     raise GeometryError(f"header: {code[:5]}: {error}", where=path, do="convert it again") from error
     if not grids:
-        raise GeometryError(
-            "orientation unknown: neither sform nor qform is set", where=path, do="convert it from DICOM again"
-        )
+        what = "orientation unknown: neither sform nor qform is set"
+        raise GeometryError(what, where=path, do="convert it from DICOM again")
     if len(grids) == 2 and not grids[0].isclose(grids[1], tolerance=0.5):
         notes.append(Note("forms-differ", "sform and qform place the voxels differently; the sform was used"))
     return grids[0], tuple(notes)

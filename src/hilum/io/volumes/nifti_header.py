@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
 from typing import TYPE_CHECKING
@@ -77,15 +76,13 @@ def pack_header(geometry: Geometry, kind: str, description: str) -> bytes:
 def read_nifti_affine(path: Path) -> NDArray[np.float64]:
     """Read the affine in the header of a file that hilum wrote.
 
-    Parameters
-    ----------
-    path : Path
-
     Returns
     -------
     ndarray, shape (4, 4)
         From (z, y, x, 1) to (x, y, z, 1), LPS mm, as `Geometry.affine`.
     """
+    import gzip  # late: only this function needs it
+
     with path.open("rb") as raw, gzip.open(raw) if path.suffix.lower() == ".gz" else raw as file:
         rows = np.frombuffer(file.read(_HEADER_1.size), "<f4", count=12, offset=_ROWS_AT).reshape(3, 4)
     affine = np.eye(4)

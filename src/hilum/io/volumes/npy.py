@@ -6,7 +6,7 @@ Source: NEP 1, "A simple file format for NumPy arrays".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -17,37 +17,16 @@ from hilum.io.files import HEADER_LIMIT, open_file
 from hilum.io.volumes.blocks import Block, check_size
 from hilum.io.volumes.open_volumes import OpenArray
 from hilum.io.volumes.placement import Placement, decode_placement, placement_of
-from hilum.io.volumes.volume_file import VolumeFile
+from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import BinaryIO
 
-    from hilum.io.volumes.volume_file import VolumeHeader
     from hilum.volume import Volume
 
 
 def write_npy(volume: Volume, path: Path, *, series_uid: str = "") -> None:
-    """Write a volume or mask as .npy, and its geometry as .json.
-
-    Parameters
-    ----------
-    volume : Volume
-        Of numbers or bool.
-    path : Path
-        Ends in .npy; the .json gets the same name. Each appears only when complete, the .json last.
-    series_uid : str
-        Stored in the .json if it is a UID.
-
-    Raises
-    ------
-    UnsupportedError
-        If the name does not end in .npy.
-    OutputError
-        If a file cannot be written.
-    """
-    if path.suffix.lower() != ".npy":
-        raise UnsupportedError("a numpy file ends in .npy", where=path)
+    """Write a .npy, then its geometry as .json of the same name, as `hilum.io.volumes.formats.Format.write`."""
     placement = placement_of(volume, series_uid=series_uid)
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         np.lib.format.write_array(out, np.ascontiguousarray(volume.array), version=(1, 0), allow_pickle=False)
@@ -56,22 +35,7 @@ def write_npy(volume: Volume, path: Path, *, series_uid: str = "") -> None:
 
 
 def read_npy(path: Path) -> VolumeFile:
-    """Read a volume or mask from a .npy file and its .json.
-
-    Parameters
-    ----------
-    path : Path
-        The .npy file.
-
-    Returns
-    -------
-    VolumeFile
-
-    Raises
-    ------
-    FormatError, GeometryError, MissingInputError, UnsupportedError
-        If a file is damaged or missing, the two disagree, or the array is not of numbers.
-    """
+    """Read a volume or mask from a .npy file and its .json, as `hilum.io.volumes.formats.Format.read`."""
     placement = _read_placement(path)
     with open_file(path) as handle:
         shape, fortran, dtype = _check_array(handle, placement, path)
@@ -81,21 +45,7 @@ def read_npy(path: Path) -> VolumeFile:
 
 
 def open_npy(path: Path) -> OpenArray:
-    """Map a .npy file that `write_npy` made into memory.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    OpenArray
-
-    Raises
-    ------
-    InputError
-        As `read_npy`.
-    """
+    """Map a .npy file that `write_npy` made into memory."""
     placement = _read_placement(path)
     with open_file(path) as handle:
         shape, fortran, dtype = _check_array(handle, placement, path)
@@ -104,22 +54,7 @@ def open_npy(path: Path) -> OpenArray:
 
 
 def read_npy_header(path: Path) -> VolumeHeader:
-    """Read the geometry of a .npy file that `write_npy` made, from its .json.
-
-    Parameters
-    ----------
-    path : Path
-        The .npy file.
-
-    Returns
-    -------
-    VolumeHeader
-
-    Raises
-    ------
-    FormatError, GeometryError, MissingInputError
-        If the .json is damaged or missing.
-    """
+    """Read the geometry of a .npy file that `write_npy` made, from its .json."""
     return _read_placement(path).to_header(where=path)
 
 
@@ -144,8 +79,7 @@ def _check_array(handle: BinaryIO, placement: Placement, path: Path) -> tuple[tu
             shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
         else:
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(handle)
-    except Exception as error:
-        # The header is a Python literal: numpy lets through whatever its parser raises.
+    except Exception as error:  # the header is a Python literal: numpy lets through whatever its parser raises
         raise FormatError(f"is not a numpy file: {error}", where=path) from error
     if len(shape) != 3 or min(shape) < 1:
         raise FormatError(f"has shape {shape}, expected (z, y, x)", where=path, code="shape")

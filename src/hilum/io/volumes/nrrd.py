@@ -7,31 +7,26 @@ Source: G. Kindlmann, "Definition of NRRD File Format", https://teem.sourceforge
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from hilum.errors import FormatError, GeometryError, UnsupportedError, one_line
 from hilum.io.atomic import atomic_path
-from hilum.io.files import HEADER_LIMIT, data_path, open_file
+from hilum.io.files import HEADER_LIMIT, open_data, open_file
 from hilum.io.uids import is_uid
 from hilum.io.volumes.block_writing import stored_array, write_gzip
-from hilum.io.volumes.blocks import Block, check_size
+from hilum.io.volumes.blocks import Block, Packing, check_size
 from hilum.io.volumes.header_geometry import geometry_from_steps
-from hilum.io.volumes.volume_file import VolumeHeader, volume_file
+from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader, volume_file
 from hilum.scan import Note
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from pathlib import Path
-    from typing import BinaryIO
 
     from hilum.geometry import Geometry
-    from hilum.io.volumes.blocks import Packing
-    from hilum.io.volumes.volume_file import VolumeFile
     from hilum.volume import Volume
 
 _TYPES = MappingProxyType({
@@ -48,16 +43,11 @@ _TYPES = MappingProxyType({
 })  # fmt: skip
 """numpy's code of each type name in the definition; of several names for one type, the first is written."""
 
-_LPS_SIGNS = MappingProxyType(
-    {
-        "left-posterior-superior": (1, 1, 1),
-        "lps": (1, 1, 1),
-        "right-anterior-superior": (-1, -1, 1),
-        "ras": (-1, -1, 1),
-        "left-anterior-superior": (1, -1, 1),
-        "las": (1, -1, 1),
-    }
-)
+_LPS_SIGNS = MappingProxyType({
+    "left-posterior-superior": (1, 1, 1), "lps": (1, 1, 1),
+    "right-anterior-superior": (-1, -1, 1), "ras": (-1, -1, 1),
+    "left-anterior-superior": (1, -1, 1), "las": (1, -1, 1),
+})  # fmt: skip
 """The signs that turn the axes of a space, x first, into LPS."""
 
 _PACKINGS: MappingProxyType[str, Packing] = MappingProxyType(
@@ -90,35 +80,16 @@ class NrrdHeader(VolumeHeader):
 
 
 def read_nrrd(path: Path) -> VolumeFile:
-    """Read a .nrrd or .nhdr file.
+    """Read a .nrrd or .nhdr file, as `hilum.io.volumes.formats.Format.read`.
 
-    Parameters
-    ----------
-    path : Path
-        Its data file must be in the header's folder or below it.
-
-    Returns
-    -------
-    VolumeFile
-        Its series UID is the one that `write_nrrd` stored.
-
-    Raises
-    ------
-    FormatError, UnsupportedError, GeometryError, MissingInputError, InputError
-        If header or data are damaged, truncated or missing, the header names a file elsewhere or does not state its
-        orientation, or the data are not a 3-D volume of numbers.
+    The data file must be in the header's folder or below it. The series UID is the one that `write_nrrd` stored.
     """
     with open_file(path) as handle:
         header = _read_header(handle, path)
-        where = data_path(path, header.file) if header.file else path
-        opened: AbstractContextManager[BinaryIO] = (
-            open_file(where, named=header.file) if header.file else nullcontext(handle)
-        )
-        size = check_size(header.geometry.shape, header.dtype, where=path)
-        with opened as source:
+        with open_data(path, handle, header.file) as (where, source):
+            size = check_size(header.geometry.shape, header.dtype, where=path)
             if header.skip < 0:  # the voxels are the last bytes
-                start = source.tell()
-                source.seek(max(start, source.seek(0, 2) - size))
+                source.seek(max(source.tell(), source.seek(0, 2) - size))
             block = Block(source, header.packing, where=where)
             block.expect(max(0, header.skip) + size)
             block.fill(np.empty(max(0, header.skip), np.uint8))  # counted after unpacking
@@ -128,48 +99,17 @@ def read_nrrd(path: Path) -> VolumeFile:
 
 
 def read_nrrd_header(path: Path) -> NrrdHeader:
-    """Read the header of a .nrrd or .nhdr file.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    NrrdHeader
-
-    Raises
-    ------
-    InputError
-        As `read_nrrd`.
-    """
+    """Read the header of a .nrrd or .nhdr file."""
     with open_file(path) as handle:
         return _read_header(handle, path)
 
 
 def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
-    """Write a volume or mask as .nrrd, packed with gzip; the same volume gives the same bytes.
+    """Write a .nrrd, packed with gzip, as `hilum.io.volumes.formats.Format.write`.
 
-    The format stores direction times spacing. In an oblique grid the last bit of either can change.
-
-    Parameters
-    ----------
-    volume : Volume
-        Of integers, floats or bool.
-    path : Path
-        Ends in .nrrd. Appears only when complete.
-    series_uid : str
-        Stored in the header as the key ``series_uid`` if it is a UID.
-
-    Raises
-    ------
-    UnsupportedError
-        If the name or the type of the voxels does not fit the format.
-    OutputError
-        If the file cannot be written.
+    The format stores direction times spacing: in an oblique grid the last bit of either can change. The series UID is
+    the key ``series_uid``.
     """
-    if path.suffix.lower() != ".nrrd":
-        raise UnsupportedError("a NRRD file ends in .nrrd", where=path)
     array = stored_array(volume.array)
     name = next((name for name, code in _TYPES.items() if code == array.dtype.str[1:]), "")
     if not name:
@@ -201,11 +141,8 @@ def _read_header(handle: BinaryIO, path: Path) -> NrrdHeader:
         raise _wrong("sizes", f"{sizes[:7]} for dimension {fields['dimension']}", path)
     kinds = [kind.lower() for kind in fields.get("kinds", ["domain"] * len(sizes))]
     if len(sizes) != 3 or len(kinds) != 3 or not _SPATIAL_KINDS.issuperset(kinds):
-        raise UnsupportedError(
-            f"holds {len(sizes)} dimensions of sizes {sizes[:7]} and kinds {kinds[:7]}, expected one 3-D volume",
-            where=path,
-            do="split it",
-        )
+        what = f"holds {len(sizes)} dimensions of sizes {sizes[:7]} and kinds {kinds[:7]}, expected one 3-D volume"
+        raise UnsupportedError(what, where=path, do="split it")
     dtype, packing = _element(fields, path)
     file, skip = fields.get("data file", ""), fields.get("byte skip", 0)
     if fields.get("line skip", 0) or file.split()[:1] == ["LIST"] or "%" in file:
@@ -223,9 +160,8 @@ def _element(fields: dict[str, Any], path: Path) -> tuple[np.dtype[Any], Packing
     code = _TYPES.get(fields["type"].lower())
     packing = _PACKINGS.get(fields["encoding"].lower())
     if code is None or packing is None:
-        raise UnsupportedError(
-            f"holds {fields['type']} as {fields['encoding']}", where=path, do="write it as short, raw or gzip"
-        )
+        what = f"holds {fields['type']} as {fields['encoding']}"
+        raise UnsupportedError(what, where=path, do="write it as short, raw or gzip")
     order = {"little": "<", "big": ">"}.get(str(fields.get("endian", "little" if code[1] == "1" else "")).lower())
     if order is None:
         raise _wrong("endian", "neither little nor big", path)
@@ -236,12 +172,9 @@ def _geometry(fields: dict[str, Any], sizes: list[int], path: Path) -> tuple[Geo
     signs = _LPS_SIGNS.get(str(fields.get("space", "")).lower())
     directions = fields.get("space directions")
     if signs is None or directions is None:
-        raise GeometryError(
-            f"orientation unknown: space is {one_line(fields.get('space', 'missing'), limit=40)!r}, space directions "
-            f"are {'missing' if directions is None else 'given'}",
-            where=path,
-            do="export it with left-posterior-superior",
-        )
+        what = f"orientation unknown: space is {one_line(fields.get('space', 'missing'), limit=40)!r}"
+        what += f", space directions are {'missing' if directions is None else 'given'}"
+        raise GeometryError(what, where=path, do="export it with left-posterior-superior")
     if not _MILLIMETRES.issuperset(unit.lower() for unit in fields.get("space units", [])):
         raise UnsupportedError("measures space in another unit than mm", where=path, do="export it in mm")
     notes: tuple[Note, ...] = ()
@@ -275,8 +208,7 @@ def _read_fields(handle: BinaryIO, path: Path) -> dict[str, Any]:
     try:
         with np.errstate(all="raise"):  # a size of 1e30 is an error, not a warning
             return dict(nrrd.read_header(lines))
-    except Exception as error:
-        # numpy, int, float, shlex and unpacking raise errors of many kinds on malformed text.
+    except Exception as error:  # numpy, int, float, shlex and unpacking raise errors of many kinds
         raise FormatError(f"header: {error}", where=path, do="export it again", code="header") from error
 
 

@@ -15,21 +15,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from hilum.errors import OutputError, UnsupportedError
-from hilum.geometry import IDENTITY_DIRECTION
+from hilum.errors import OutputError
+from hilum.geometry import IDENTITY_DIRECTION, Geometry
 from hilum.io.atomic import atomic_folder
 from hilum.io.optional_packages import import_extra
 from hilum.io.volumes.placement import placement_of
 from hilum.io.volumes.volume_file import VolumeFile
 from hilum.io.volumes.zarr_shards import ATTRIBUTE, HEADER, OpenZarr
 from hilum.ops.pyramid import halve
-from hilum.volume import Mask
+from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hilum.geometry import Geometry
-    from hilum.volume import Volume
 
 CHUNK = 48
 """Edge of the cubes that are packed one by one: measured, as their packing, in decision 0008."""
@@ -45,29 +43,10 @@ _COLORS = ((255, 80, 80, 255), (80, 160, 255, 255), (255, 220, 60, 255))
 
 
 def write_zarr(volume: Volume, path: Path, *, series_uid: str = "") -> None:
-    """Write a volume or mask as a .zarr folder, with its geometry in the group's attributes.
+    """Write a .zarr folder with the geometry in the group's attributes, as `hilum.io.volumes.formats.Format.write`.
 
-    Parameters
-    ----------
-    volume : Volume
-        Of numbers or bool.
-    path : Path
-        Ends in .zarr; appears only when complete, and replaces a Zarr folder of that name. The same voxels give the
-        same bytes.
-    series_uid : str
-        Stored in the attributes if it is a UID.
-
-    Raises
-    ------
-    UnsupportedError
-        If the name does not end in .zarr.
-    OutputError
-        If the folder cannot be written, or its name is in use by something else.
-    InputError
-        If zarr is not installed.
+    It replaces a Zarr folder of that name, and nothing else.
     """
-    if path.suffix.lower() != ".zarr":
-        raise UnsupportedError("a Zarr folder ends in .zarr", where=path)
     zarr = import_extra("zarr")
     if path.exists() and not (path / HEADER).is_file():
         raise OutputError("is in use by something else", where=path, do="choose another name", code="exists")
@@ -83,32 +62,14 @@ def write_zarr(volume: Volume, path: Path, *, series_uid: str = "") -> None:
 
 def _check_files(folder: Path, *, sizes: int, final: Path) -> None:
     """Check that no file is missing: readers of Zarr silently read a missing chunk as zeros."""
-    parts = ("zarr.json", "c/0/0/0")
-    wanted = {HEADER, *(f"{number}/{part}" for number in range(sizes) for part in parts)}
+    wanted = {HEADER, *(f"{number}/{part}" for number in range(sizes) for part in ("zarr.json", "c/0/0/0"))}
     if changed := wanted ^ {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}:
         what = f"somebody removed or added {', '.join(sorted(changed)[:3])} while it was being written"
         raise OutputError(what, where=final, do="run it again; let nothing else clean this folder", code="touched")
 
 
 def read_zarr(path: Path) -> VolumeFile:
-    """Read a volume or mask that `write_zarr` made.
-
-    Parameters
-    ----------
-    path : Path
-        The folder.
-
-    Returns
-    -------
-    VolumeFile
-
-    Raises
-    ------
-    FormatError, GeometryError, MissingInputError, UnsupportedError
-        If a file is damaged or missing, or hilum did not write the folder.
-    InputError
-        If zarr is not installed.
-    """
+    """Read a volume or mask that `write_zarr` made, as `hilum.io.volumes.formats.Format.read`."""
     opened = OpenZarr(path)
     return VolumeFile(opened.header, opened.read((0, 0, 0), opened.shape))
 

@@ -34,16 +34,13 @@ class OpenVolume(Protocol):
         Whether all voxels are in memory.
     """
 
-    @property
-    def shape(self) -> Shape: ...  # noqa: D102 - above
-    @property
-    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102 - above
-    @property
-    def geometry(self) -> Geometry: ...  # noqa: D102 - above
+    shape: Shape
+    dtype: np.dtype[Any]
+    geometry: Geometry
+    resident: bool
+
     @property
     def array(self) -> NDArray[Any] | None: ...  # noqa: D102 - above
-    @property
-    def resident(self) -> bool: ...  # noqa: D102 - above
 
     def read(self, start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
         """Copy a box.
@@ -106,10 +103,6 @@ def check_box(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -
 
 def read_all(volume: OpenVolume) -> NDArray[Any]:
     """Read every voxel of an open volume.
-
-    Parameters
-    ----------
-    volume : OpenVolume
 
     Returns
     -------

@@ -114,10 +114,6 @@ def placement_of(volume: Volume, *, series_uid: str = "") -> Placement:
     volume : Volume
     series_uid : str
         Stored if it is a UID.
-
-    Returns
-    -------
-    Placement
     """
     geometry = volume.geometry
     kind: Literal["volume", "mask"] = "mask" if isinstance(volume, Mask) else "volume"
@@ -136,10 +132,6 @@ def decode_placement(text: bytes | str | dict[str, Any], kind: type[_P], *, wher
         `Placement` or a subclass.
     where : Path
         For messages.
-
-    Returns
-    -------
-    Placement
 
     Raises
     ------

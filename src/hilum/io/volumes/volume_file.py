@@ -121,10 +121,6 @@ def volume_file(header: VolumeHeader, array: NDArray[Any], notes: Iterable[Note]
         Of any byte order; swapped in place where it is not the machine's.
     notes : iterable of Note
         What was odd about the voxels.
-
-    Returns
-    -------
-    VolumeFile
     """
     if not array.dtype.isnative:
         array = array.byteswap(inplace=True).view(array.dtype.newbyteorder())

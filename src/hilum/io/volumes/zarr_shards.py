@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -20,7 +21,7 @@ from hilum.errors import FormatError, MissingInputError, UnsupportedError
 from hilum.io.files import HEADER_LIMIT, open_file
 from hilum.io.optional_packages import import_extra
 from hilum.io.volumes.blocks import check_packed, check_size
-from hilum.io.volumes.open_volumes import check_box
+from hilum.io.volumes.open_volumes import Shape, check_box
 from hilum.io.volumes.placement import NOT_OURS, TypedPlacement, decode_placement
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.volumes.open_volumes import Shape
     from hilum.io.volumes.volume_file import VolumeHeader
 
 HEADER, ATTRIBUTE = "zarr.json", "hilum"
@@ -74,37 +74,12 @@ class _Array(msgspec.Struct, frozen=True):
 
 
 def read_zarr_header(path: Path) -> VolumeHeader:
-    """Read the geometry of a .zarr folder; zarr is not needed.
-
-    Parameters
-    ----------
-    path : Path
-        The folder.
-
-    Returns
-    -------
-    VolumeHeader
-
-    Raises
-    ------
-    FormatError, GeometryError, MissingInputError, UnsupportedError
-        If the folder is damaged, or was not written by hilum.
-    """
+    """Read the geometry of a .zarr folder; zarr is not needed."""
     return _read_placement(path).to_header(where=path)
 
 
 class OpenZarr:
-    """A .zarr folder as an `hilum.io.volumes.open_volumes.OpenVolume`.
-
-    Parameters
-    ----------
-    path : Path
-
-    Raises
-    ------
-    InputError
-        As `hilum.io.volumes.ome_zarr.read_zarr`.
-    """
+    """A .zarr folder as an `hilum.io.volumes.open_volumes.OpenVolume`."""
 
     array = None
     resident = False
@@ -148,16 +123,12 @@ class OpenZarr:
         body, check = packed[:-_CHECK], packed[-_CHECK:]
         if crc32c(body) != int.from_bytes(check, "little"):
             raise _damaged(self.path, f"chunk {index} of {SHARD} does not match its checksum")
+        # Check the lengths in Blosc's own header before it writes to our memory.
+        if struct.unpack("<I4xI", body[4:16]) != (chunk.nbytes, len(body)):
+            raise _damaged(self.path, f"chunk {index} of {SHARD} does not have the size that {HEADER} says")
         try:
-            # Check the lengths in Blosc's own header before it writes to our memory.
-            if int.from_bytes(body[4:8], "little") != chunk.nbytes or int.from_bytes(body[12:16], "little") != len(
-                body
-            ):
-                raise _damaged(self.path, f"chunk {index} of {SHARD} does not have the size that {HEADER} says")
             blosc.decompress(body, chunk)
         except (RuntimeError, ValueError) as problem:
-            if isinstance(problem, FormatError):
-                raise
             raise _damaged(self.path, f"chunk {index} of {SHARD} cannot be unpacked: {problem}") from problem
 
     def _read_index(self) -> NDArray[np.int64]:
@@ -207,9 +178,9 @@ def _form(header: _Array, where: Path) -> tuple[np.dtype[Any], Shape]:
     endian = {codec.configuration.get("endian", "little") for codec in (*inner, *index)}
     usual = ["sharding_indexed", "bytes", "blosc", "crc32c", "bytes", "crc32c"]
     keys = header.chunk_key_encoding
-    if names != usual or endian != {"little"} or location != "end" or header.storage_transformers:
-        raise _other_form(where)
-    if header.chunk_grid.name != "regular" or keys.name != "default" or keys.configuration.get("separator") != "/":
+    is_usual = names == usual and endian == {"little"} and location == "end" and not header.storage_transformers
+    has_usual_keys = keys.name == "default" and keys.configuration.get("separator") == "/"
+    if not (is_usual and has_usual_keys and header.chunk_grid.name == "regular"):
         raise _other_form(where)
     dtype = np.dtype(header.data_type)
     if min(edges) < 1 or math.prod(edges) * dtype.itemsize > _CHUNK_LIMIT:
