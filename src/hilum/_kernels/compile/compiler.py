@@ -46,8 +46,12 @@ def compile_kernel(kernel: Kernel, kinds: tuple[Kind, ...]) -> tuple[bytes, str]
         If numba cannot compile it, or its code needs numba at run time.
     """
     signature = tuple(_numba_type(kind) for kind in kinds)
-    dispatcher = _dispatcher(kernel)
-    dispatcher.compile(signature)
+    disabled, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, 0  # a user sets it to debug their own functions
+    try:
+        dispatcher = _dispatcher(kernel)
+        dispatcher.compile(signature)
+    finally:
+        numba.config.DISABLE_JIT = disabled
     compiled = dispatcher.overloads[signature]
     result = _result(kernel, compiled.signature.return_type)
     module = llvm.parse_assembly(dispatcher.inspect_llvm(signature))
@@ -135,11 +139,7 @@ def _dispatcher(kernel: Kernel) -> Any:
     copy = types.FunctionType(kernel.function.__code__, scope, kernel.function.__name__)
     copy.__module__ = kernel.function.__module__
     fastmath = set(kernel.fastmath) if kernel.fastmath else False
-    disabled, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, 0  # a user sets it to debug their own functions
-    try:
-        return numba.njit(copy, nogil=True, fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-    finally:
-        numba.config.DISABLE_JIT = disabled
+    return numba.njit(copy, nogil=True, fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def _numba_type(kind: Kind) -> Any:
