@@ -195,9 +195,6 @@ def _replaced_by_others(final: Path) -> OutputError:
 def _sync(path: Path) -> None:
     if path.is_dir():
         sync_folder(path)
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    else:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

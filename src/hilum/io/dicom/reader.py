@@ -30,14 +30,8 @@ _THICKEST_MM = 100.0
 
 _ERRORS: dict[str, type[InputError]] = {
     "bad-geometry": GeometryError,
-    "bad-modality-lut": FormatError,
-    "gantry-tilt": UnsupportedError,
-    "lut-and-rescale": FormatError,
-    "no-pixels": FormatError,
-    "not-hounsfield": UnsupportedError,
-    "truncated": FormatError,
-    "unplaced-frames": UnsupportedError,
-    "unsupported-bits": UnsupportedError,
+    **dict.fromkeys(("bad-modality-lut", "lut-and-rescale", "no-pixels", "truncated"), FormatError),
+    **dict.fromkeys(("gantry-tilt", "not-hounsfield", "unplaced-frames", "unsupported-bits"), UnsupportedError),
 }
 """The error for a refusal with this code; any other code becomes a SeriesError."""
 

@@ -17,8 +17,7 @@ from hilum.errors import FormatError, OutputError, UnsupportedError
 from hilum.io.atomic import atomic_path
 from hilum.io.files import open_data, open_file
 from hilum.io.uids import is_uid
-from hilum.io.volumes.block_writing import stored_array
-from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, truncated
+from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, stored_array, truncated
 from hilum.io.volumes.metaimage_header import MET_TYPES, MetaImageHeader, read_header
 from hilum.io.volumes.volume_file import VolumeFile, volume_file
 

@@ -17,10 +17,8 @@ from hilum.errors import FormatError, GeometryError, UnsupportedError, one_line
 from hilum.io.atomic import atomic_path
 from hilum.io.files import HEADER_LIMIT, open_data, open_file
 from hilum.io.uids import is_uid
-from hilum.io.volumes.block_writing import stored_array, write_gzip
-from hilum.io.volumes.blocks import Block, Packing, check_size
-from hilum.io.volumes.header_geometry import geometry_from_steps
-from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader, volume_file
+from hilum.io.volumes.blocks import Block, Packing, check_size, stored_array, write_gzip
+from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader, geometry_from_steps, volume_file
 from hilum.scan import Note
 
 if TYPE_CHECKING:
