@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -92,8 +93,6 @@ def atomic_folder(final: Path) -> Iterator[Path]:
     OutputError
         If it cannot be written, or somebody removed the temporary folder. Nothing is left behind.
     """
-    import shutil  # late: reading does not need it
-
     sweep_once(final.parent)
     partial = unfinished_folder(final)
     handle = -1

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from hilum.errors import FormatError, GeometryError, UnsupportedError, one_line
-from hilum.io.atomic import atomic_path
 from hilum.io.files import HEADER_LIMIT, open_data, open_file
 from hilum.io.uids import is_uid
 from hilum.io.volumes.blocks import Block, Packing, check_size, stored_array, write_gzip
@@ -108,6 +107,8 @@ def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     The format stores direction times spacing: in an oblique grid the last bit of either can change. The series UID is
     the key ``series_uid``.
     """
+    from hilum.io.atomic import atomic_path  # late: reading does not need it
+
     array = stored_array(volume.array)
     name = next((name for name, code in _TYPES.items() if code == array.dtype.str[1:]), "")
     if not name:
