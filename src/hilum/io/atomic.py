@@ -140,9 +140,8 @@ def open_own_file(path: Path) -> int:
         handle = os.open(path, flags, 0o666)
     except OSError as problem:
         if path.is_symlink():
-            raise OutputError(
-                "is a link, and hilum would overwrite its target", where=path, do=do, code="link"
-            ) from None
+            what = "is a link, and hilum would overwrite its target"
+            raise OutputError(what, where=path, do=do, code="link") from None
         raise write_refused("", problem, where=path) from None
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:

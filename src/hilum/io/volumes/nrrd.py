@@ -47,9 +47,7 @@ _LPS_SIGNS = MappingProxyType({
 })  # fmt: skip
 """The signs that turn the axes of a space, x first, into LPS."""
 
-_PACKINGS: MappingProxyType[str, Packing] = MappingProxyType(
-    {"raw": "raw", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"}
-)
+_PACKINGS: dict[str, Packing] = {"raw": "raw", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"}
 _SPATIAL_KINDS = {"domain", "space", "none", "???"}
 _MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "???"}
 _SKIP_LIMIT = 2**24
