@@ -29,7 +29,7 @@ from browser import browser, find
 from hilum import batch
 from hilum.batch import task
 from hilum.outputs import store
-from hilum.outputs.ledger import append_row, read_ledger
+from hilum.outputs.ledger import Ledger, read_ledger
 from hilum.outputs.ledger_rows import Row
 from hilum.phantom import PhantomOptions, make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16
@@ -137,9 +137,9 @@ def many_scans(arguments: argparse.Namespace, scratch: Path) -> bool:
     rows = [
         Row(id=f"ct-{k:05d}", status="repaired" if k % 5 == 0 else "done", seconds=3.0) for k in range(arguments.scans)
     ]
-    (out / "ledger.jsonl").touch()
-    for row in rows:
-        append_row(out, row)
+    with Ledger(out) as ledger:
+        for row in rows:
+            ledger.append(row)
     started = time.perf_counter()
     made = write_report(out)
     print(f"{made.scans} scans, {made.pictures} with pictures: {made.size / 1e6:.1f} MB (bound {MEGABYTES:g} MB), "

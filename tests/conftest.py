@@ -8,12 +8,15 @@ another one is compiling.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from small_runs import write_small
 
+from hilum import batch
 from hilum._kernels.compile import machine_code
 from hilum._os import lock_handle
 
@@ -67,3 +70,38 @@ def real_data() -> Path:
     if not DATA.is_dir():
         pytest.skip("the real scans of ../shared/data are not on this machine")
     return DATA
+
+
+@pytest.fixture(scope="module")
+def no_waiting_for_the_disk():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _: None)
+        yield
+
+
+# Small runs: a test module names its COUNT of tiny scans and its RECIPE.
+
+
+@pytest.fixture(scope="module")
+def inputs(request, tmp_path_factory):
+    """A folder of tiny scans."""
+    return write_small(tmp_path_factory.mktemp("small"), request.module.COUNT)
+
+
+@pytest.fixture(scope="module")
+def refs(inputs):
+    return batch.index([inputs])[0]
+
+
+@pytest.fixture(scope="module")
+def clean(request, refs, tmp_path_factory):
+    """An undisturbed run, in this process."""
+    out = tmp_path_factory.mktemp("clean")
+    batch.run(refs, request.module.RECIPE, out)
+    return out
+
+
+@pytest.fixture
+def finished(clean, tmp_path):
+    """A copy of the undisturbed run."""
+    return Path(shutil.copytree(clean, tmp_path / "out"))

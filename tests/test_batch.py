@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_runs import content, faults, write_small
+from small_runs import content, faults
 
 from hilum import _os, batch, cli
 from hilum._os import this_process
@@ -35,29 +35,6 @@ from hilum.verify import verify
 RECIPE = parse_recipe("[resample]\nspacing_mm = 8.0\n")
 FAULTY = Path(__file__).resolve().parent / "faulty"
 COUNT = 6
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return write_small(tmp_path_factory.mktemp("small"), COUNT)
-
-
-@pytest.fixture(scope="module")
-def refs(inputs):
-    return batch.index([inputs])[0]
-
-
-@pytest.fixture(scope="module")
-def clean(refs, tmp_path_factory):
-    """An undisturbed run, in this process."""
-    out = tmp_path_factory.mktemp("clean")
-    batch.run(refs, RECIPE, out)
-    return out
-
-
-@pytest.fixture
-def finished(clean, tmp_path):
-    return Path(shutil.copytree(clean, tmp_path / "out"))
 
 
 def inodes(out):

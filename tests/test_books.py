@@ -6,13 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from small_runs import append_row
 
 import hilum
 from hilum import batch
 from hilum.batch.run import process
 from hilum.cli import main
 from hilum.outputs.finished import finished_scans, read_record
-from hilum.outputs.ledger import append_row, read_ledger
+from hilum.outputs.ledger import read_ledger
 from hilum.outputs.ledger_rows import Row
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe

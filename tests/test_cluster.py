@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from small_runs import content, write_small
+from small_runs import content
 
 from hilum import batch
 from hilum.batch.cluster.contract import contract_of
@@ -28,16 +28,6 @@ pytest.importorskip("distributed")
 RECIPE = parse_recipe('[resample]\nspacing_mm = 8.0\n[lungs]\nmethod = "none"\n')
 HERE = Path(__file__).resolve().parent
 COUNT = 4
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return write_small(tmp_path_factory.mktemp("small"), COUNT)
-
-
-@pytest.fixture(scope="module")
-def refs(inputs):
-    return batch.index([inputs])[0]
 
 
 class Cluster:

@@ -14,6 +14,7 @@ from contextlib import closing
 import msgspec
 import numpy as np
 import pytest
+from small_runs import faults, tree
 
 import hilum
 from hilum import batch
@@ -27,24 +28,10 @@ from hilum.outputs.store import read_finished
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
 from hilum.stats import voxel_stats
-from hilum.verify import Fault, verify
 
 COARSE = "[resample]\nspacing_mm = 4.0\n"
 
-
-def tree(root):
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
-
-
-def faults(folder):
-    return [found for found in verify(folder) if isinstance(found, Fault)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_waiting_for_the_disk():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda _: None)
-        yield
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +146,7 @@ def test_a_conversion_that_breaks_in_a_worker_costs_itself_alone(runs, tmp_path)
         Conversion(ref, good, out=tmp_path, file_format=name, **recipes)
         for name in ("no such format", "npy")  # the first raises what nobody expected
     ]
-    with WorkerPool(1, Limits()) as pool:
+    with closing(WorkerPool(1, Limits())) as pool:
         broken, whole = pool.make(iter(tasks))
     assert (broken.status, broken.code) == ("failed", "KeyError")
     assert len(broken.reason) <= 300

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import rewrite_ledger
 
 import hilum
 from hilum import batch, cli
 from hilum.errors import InputError
-from hilum.outputs.ledger import read_ledger, rewrite_ledger
+from hilum.outputs.ledger import read_ledger
 from hilum.outputs.ledger_rows import Row, encode_row
 from hilum.phantom.chest import make_phantom
 from hilum.progress import RunCounts, reason_line

@@ -12,12 +12,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 import pytest
-from small_runs import content, write_small
+from small_runs import content
 
 import hilum
 from hilum import _os, batch, cli
@@ -38,23 +39,6 @@ TEXT = '[resample]\nspacing_mm = 8.0\n[lungs]\nmethod = "none"\n'
 RECIPE = parse_recipe(TEXT)
 HERE = Path(__file__).resolve().parent
 COUNT = 3
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return write_small(tmp_path_factory.mktemp("small"), COUNT)
-
-
-@pytest.fixture(scope="module")
-def refs(inputs):
-    return batch.index([inputs])[0]
-
-
-@pytest.fixture(scope="module")
-def clean(refs, tmp_path_factory):
-    out = tmp_path_factory.mktemp("clean")
-    batch.run(refs, RECIPE, out)
-    return out
 
 
 def command(inputs, out, *words):
@@ -156,7 +140,7 @@ def in_a_new_thread(call):
 @pytest.mark.usefixtures("errands")
 def test_workers_outlive_the_thread_that_asked_for_them(tmp_path):
     place = str(tmp_path / "pid")
-    with WorkerPool(2, Limits(retries=0)) as pool:
+    with closing(WorkerPool(2, Limits(retries=0))) as pool:
         rows = pool.make(iter([Errand("wait", place), Errand("after", place)]))
         assert in_a_new_thread(lambda: next(rows)).id == "after"  # the other one is at work
         Path(f"{place}.go").touch()
@@ -173,11 +157,12 @@ def test_a_run_may_be_stepped_from_a_new_thread_each_time(refs, clean, tmp_path)
 
 SUPERVISOR = """
 import sys, threading
+from contextlib import closing
 from test_machine import Errand
 from hilum.batch.limits import Limits
 from hilum.batch.supervisor import WorkerPool
 def work():
-    with WorkerPool(1, Limits()) as pool:
+    with closing(WorkerPool(1, Limits())) as pool:
         for row in pool.make(iter([Errand("one"), Errand(*sys.argv[1:])])):
             print(row.id, row.status, flush=True)
 threading.Thread(target=work).start()
@@ -221,7 +206,7 @@ class Clock:
 @pytest.mark.usefixtures("errands")
 def test_the_time_for_which_a_machine_sleeps_is_not_the_scans(monkeypatch):
     monkeypatch.setattr(supervisor, "time", Clock(lambda: 50.0))  # 50 s at each look, of which one counts
-    with WorkerPool(1, Limits(seconds=60.0, retries=0)) as pool:
+    with closing(WorkerPool(1, Limits(seconds=60.0, retries=0))) as pool:
         (row,) = pool.make(iter([Errand("linger")]))
     assert (row.status, row.reason) == ("done", "")
 
@@ -229,7 +214,7 @@ def test_the_time_for_which_a_machine_sleeps_is_not_the_scans(monkeypatch):
 @pytest.mark.usefixtures("errands")
 def test_a_scan_that_hangs_is_ended_all_the_same(monkeypatch):
     monkeypatch.setattr(supervisor, "time", Clock(lambda: 0.9))
-    with WorkerPool(1, Limits(seconds=10.0)) as pool:
+    with closing(WorkerPool(1, Limits(seconds=10.0))) as pool:
         (row,) = pool.make(iter([Errand("print")]))  # one that prints forever, as well
     assert (row.status, row.code) == ("failed", "timeout")
     assert 10.0 < row.seconds < 12.0
@@ -248,7 +233,7 @@ def test_the_time_for_which_a_worker_is_stopped_is_not_the_scans(monkeypatch, tm
         return 0.0
 
     monkeypatch.setattr(supervisor, "time", Clock(look))
-    with WorkerPool(1, Limits(seconds=10.0, retries=0)) as pool:
+    with closing(WorkerPool(1, Limits(seconds=10.0, retries=0))) as pool:
         (row,) = pool.make(iter([Errand("stop", str(place))]))
     assert (row.status, row.reason) == ("done", "")
     assert len(looks) >= 40
@@ -260,7 +245,7 @@ def test_a_worker_that_never_gets_ready_is_one_line(monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(supervisor, "time", Clock(lambda: 100.0))
     monkeypatch.setattr(supervisor, "_MAX_STEP", 100.0)
-    with WorkerPool(1, Limits()) as pool, pytest.raises(OutputError, match="each was not ready after 600 s"):
+    with closing(WorkerPool(1, Limits())) as pool, pytest.raises(OutputError, match="each was not ready after 600 s"):
         list(pool.make(iter([Errand("one")])))
 
 
@@ -276,10 +261,10 @@ def test_a_system_that_starts_no_more_processes_goes_on_with_those_there_are(mon
         return started[0]
 
     monkeypatch.setattr(supervisor, "start", start)
-    with WorkerPool(3, Limits()) as pool:
+    with closing(WorkerPool(3, Limits())) as pool:
         assert [row.status for row in pool.make(Errand(f"{k}") for k in range(3))] == ["done"] * 3
     with (
-        WorkerPool(3, Limits()) as pool,
+        closing(WorkerPool(3, Limits())) as pool,
         pytest.raises(OutputError, match="no worker process can be started") as caught,
     ):
         list(pool.make(iter([Errand("one")])))

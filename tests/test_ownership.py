@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_runs import content, faults, write_small
+from small_runs import content, faults
 
 import hilum
 from hilum import _os, batch
@@ -36,31 +36,10 @@ from hilum.stats import voxel_stats
 from hilum.train.runs import list_run
 
 RECIPE = parse_recipe("[resample]\nspacing_mm = 8.0\n")
+COUNT = 2
 DEAD = replace(this_process(), pid=2**22 + 1)
 FAR = replace(this_process(), machine="0" * 8)
 OTHER_SPACE = replace(this_process(), space=1)
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return write_small(tmp_path_factory.mktemp("small"), 2)
-
-
-@pytest.fixture(scope="module")
-def refs(inputs):
-    return batch.index([inputs])[0]
-
-
-@pytest.fixture(scope="module")
-def clean(refs, tmp_path_factory):
-    out = tmp_path_factory.mktemp("clean")
-    batch.run(refs, RECIPE, out)
-    return out
-
-
-@pytest.fixture
-def finished(clean, tmp_path):
-    return Path(shutil.copytree(clean, tmp_path / "out"))
 
 
 def old(path):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import os
 import warnings
 
 import pydicom
 import pytest
+from small_runs import everything
 
 from hilum import cli
 from hilum.phantom.chest import make_phantom
@@ -70,18 +70,6 @@ def series(folder, scan, uid="", spoil=None):
                 spoil(ds)
             ds.save_as(path)
     return folder
-
-
-def everything(folder):
-    """Bytes of every file below, as they are and unpacked, and every name."""
-    for root, folders, files in os.walk(folder):
-        yield from (os.fsencode(name) for name in (*folders, *files))
-        for name in files:
-            with open(os.path.join(root, name), "rb") as file:  # noqa: PTH118, PTH123 - beside os.walk
-                data = file.read()
-            yield data
-            if data[:2] == b"\x1f\x8b":
-                yield gzip.decompress(data)
 
 
 @pytest.fixture

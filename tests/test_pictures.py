@@ -21,7 +21,7 @@ from hilum.geometry import Geometry
 from hilum.ops.lungs.tutorial2d import steps2d
 from hilum.phantom import make_phantom
 from hilum.pictures import colors
-from hilum.pictures.compare import compare
+from hilum.pictures.compare import RecipeResults, apply_recipes, compare, hu_difference, interpolate
 from hilum.pictures.drawing import plain
 from hilum.pictures.histogram import RANGE_HU, histogram
 from hilum.pictures.legacy_mistakes import corner_grid_mm, direction_mm, slice_order_mm
@@ -30,7 +30,6 @@ from hilum.pictures.nodules import nodules
 from hilum.pictures.outlines import nodule_circle, outlines, slice_outlines
 from hilum.pictures.overview import overview
 from hilum.pictures.planes import PLANES, picture_position, reorient_scan
-from hilum.pictures.recipe_results import RecipeResults, apply_recipes, hu_difference, interpolate
 from hilum.pictures.steps import steps
 from hilum.pictures.surface import surface
 from hilum.pictures.window import gray_curve, window

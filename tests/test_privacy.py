@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import os
@@ -15,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pydicom
 import pytest
+from small_runs import everything
 
 import hilum
 from hilum import batch, cli
@@ -44,18 +44,6 @@ HIDE = '[output]\nformat = "{}"\nseries_uid = "hash"\n[resample]\nspacing_mm = 4
 @pytest.fixture(scope="module")
 def phantom():
     return make_phantom(seed=3, shape=(40, 80, 80), spacing=(7.5, 4.5, 4.5))
-
-
-def everything(folder):
-    """Bytes of every file below, as they are and unpacked, and every name."""
-    for root, folders, files in os.walk(folder):
-        yield from (os.fsencode(name) for name in (*folders, *files))
-        for name in files:
-            with open(os.path.join(root, name), "rb") as file:  # noqa: PTH118, PTH123 - beside os.walk
-                data = file.read()
-            yield data
-            if data[:2] == b"\x1f\x8b":
-                yield gzip.decompress(data)
 
 
 def smiths(folder):

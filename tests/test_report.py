@@ -17,13 +17,13 @@ import pytest
 from browser import browser, find
 from hypothesis import given
 from hypothesis import strategies as st
+from small_runs import append_row
 
 import hilum
 from hilum import batch, cli
 from hilum.errors import MissingInputError, OutputError
 from hilum.ops.preview import draw_preview
 from hilum.outputs.dataset_summary import write_summary
-from hilum.outputs.ledger import append_row
 from hilum.outputs.ledger_rows import Row
 from hilum.outputs.records import DatasetRecord
 from hilum.outputs.store import store_scan

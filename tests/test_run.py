@@ -11,6 +11,7 @@ import shutil
 import nibabel
 import numpy as np
 import pytest
+from small_runs import append_row, tree
 
 import hilum
 from hilum import batch
@@ -18,7 +19,7 @@ from hilum.datasets import folder
 from hilum.errors import MissingInputError, OutputError
 from hilum.io.unfinished import PARTIAL
 from hilum.outputs.finished import finished_scans, read_record
-from hilum.outputs.ledger import append_row, read_ledger, rewrite_ledger
+from hilum.outputs.ledger import Ledger, read_ledger
 from hilum.outputs.ledger_rows import Row
 from hilum.outputs.store import atomic_folder
 from hilum.phantom.chest import make_phantom
@@ -43,10 +44,6 @@ def inputs(phantom, tmp_path_factory):
     rows = [f"{uids[0]},{','.join(map(str, n.center))},{n.diameter_mm}" for n in phantom.scan.nodules]
     (root / "annotations.csv").write_text("\n".join(["seriesuid,coordX,coordY,coordZ,diameter_mm", *rows, ""]))
     return root
-
-
-def tree(root):
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
 def test_a_run_writes_what_it_says(inputs, phantom, tmp_path):
@@ -209,7 +206,8 @@ def test_the_ledger_survives_a_cut_line_and_keeps_the_last_word(tmp_path):
         file.write(b'{"id": "c", "stat')
     rows = read_ledger(tmp_path)
     assert {row.id: row.status for row in rows.values()} == {"a": "done", "b": "done"}
-    rewrite_ledger(tmp_path, rows.values())
+    with Ledger(tmp_path) as ledger:
+        ledger.compact()
     assert len((tmp_path / "ledger.jsonl").read_text().splitlines()) == 2
     assert os.listdir(tmp_path) == ["ledger.jsonl"]
     with pytest.raises(OutputError):

@@ -12,6 +12,7 @@ import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_runs import append_row
 
 import hilum
 from hilum import batch, cli
@@ -22,7 +23,7 @@ from hilum.io.annotations.csv_tables import plain_cell
 from hilum.io.names import LEFT_OUT, public_case, safe_kernel, safe_path
 from hilum.outputs import checksums
 from hilum.outputs.finished import read_record
-from hilum.outputs.ledger import append_row, read_ledger
+from hilum.outputs.ledger import read_ledger
 from hilum.outputs.ledger_rows import Row
 from hilum.outputs.records import is_plain_name
 from hilum.outputs.scans_index import COLUMNS, NAME, read_origins

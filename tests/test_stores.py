@@ -18,6 +18,7 @@ import SimpleITK
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_runs import tree
 from training_inputs import OBLIQUE, make_run
 
 import hilum
@@ -50,16 +51,7 @@ WRITE = {"zarr": write_zarr, "b2nd": write_b2nd, "npy": write_npy}
 READ = {"zarr": read_zarr, "b2nd": read_b2nd}
 UID = "1.2.826.0.1.111"
 
-
-def tree(root):
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_waiting_for_the_disk():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda _: None)
-        yield
+pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
 
 
 @pytest.fixture(scope="module")
@@ -324,16 +316,6 @@ def outer(path, shape):
     edit(path / "0" / "zarr.json", lambda r: r["chunk_grid"]["configuration"].update(chunk_shape=shape))
 
 
-@pytest.mark.parametrize("lie", ZARR_LIES)
-def test_a_zarr_folder_that_lies_is_refused_in_one_line(lie, tmp_path):
-    path, (change, text) = tmp_path / "ct.zarr", ZARR_LIES[lie]
-    write_zarr(Volume(VOXELS, GRID), path)
-    change(path)
-    with pytest.raises(HilumError, match=text) as caught:
-        read_zarr(path)
-    assert len(str(caught.value)) <= 300
-
-
 def patch_layer(path, before, after):
     data = path.read_bytes()
     assert data.count(before) == 1
@@ -363,13 +345,16 @@ B2ND_LIES = {
 }
 
 
-@pytest.mark.parametrize("lie", B2ND_LIES)
-def test_a_b2nd_that_lies_is_refused_in_one_line(lie, tmp_path):
-    path, (change, text) = tmp_path / "ct.b2nd", B2ND_LIES[lie]
-    write_b2nd(Volume(VOXELS, GRID), path)
+LIES = {("zarr", lie): how for lie, how in ZARR_LIES.items()} | {("b2nd", lie): how for lie, how in B2ND_LIES.items()}
+
+
+@pytest.mark.parametrize(("kind", "lie"), LIES)
+def test_a_volume_that_lies_is_refused_in_one_line(kind, lie, tmp_path):
+    path, (change, text) = tmp_path / f"ct.{kind}", LIES[kind, lie]
+    WRITE[kind](Volume(VOXELS, GRID), path)
     change(path)
     with pytest.raises(HilumError, match=text) as caught:
-        read_b2nd(path)
+        READ[kind](path)
     assert len(str(caught.value)) <= 300
 
 

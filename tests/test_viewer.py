@@ -18,13 +18,13 @@ import nibabel
 import numpy as np
 import pytest
 from served import ADDRESS, JAR, ask, ended, post, started
+from small_runs import append_row
 
 import hilum
 from hilum import cli
 from hilum.batch.lock import output_lock
 from hilum.errors import FormatError, OutputError
 from hilum.io.volumes.nifti import write_nifti
-from hilum.outputs.ledger import append_row
 from hilum.outputs.ledger_rows import Row
 from hilum.outputs.store import store_scan
 from hilum.phantom.chest import make_phantom

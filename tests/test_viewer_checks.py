@@ -11,12 +11,12 @@ import shutil
 import httpx
 import pytest
 from served import ask, post, started
+from small_runs import append_row, rewrite_ledger
 
 import hilum
 from hilum.errors import FormatError
 from hilum.ops.preview import draw_preview
 from hilum.outputs.checksums import RERUN, file_sha256
-from hilum.outputs.ledger import append_row, rewrite_ledger
 from hilum.outputs.ledger_rows import Row
 from hilum.outputs.store import store_scan
 from hilum.phantom.chest import make_phantom

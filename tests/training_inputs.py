@@ -6,12 +6,12 @@ import csv
 import json
 
 import numpy as np
+from small_runs import append_row
 
 import hilum
 from hilum.batch.task import finished_row
 from hilum.geometry import IDENTITY_DIRECTION
 from hilum.outputs.finished import read_record
-from hilum.outputs.ledger import append_row
 from hilum.outputs.ledger_rows import Row
 from hilum.outputs.store import store_scan
 from hilum.scan import Note

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -68,11 +69,7 @@ class HilumError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Rebuild from all parts, so that the error can be pickled."""
-        return _rebuild, (type(self), self.what, self.where, self.do, self.code)
-
-
-def _rebuild(kind: type[HilumError], what: str, where: str | PurePath | None, do: str, code: str) -> HilumError:
-    return kind(what, where=where, do=do, code=code)
+        return partial(type(self), self.what, where=self.where, do=self.do, code=self.code), ()
 
 
 class InputError(HilumError, ValueError):
@@ -133,21 +130,7 @@ class OutputError(HilumError, OSError):
     __str__ = Exception.__str__
 
 
-def name_some(names: Iterable[str], limit: int = 3) -> str:
-    """List a few names, and count the rest.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Names that are safe to print.
-    limit : int
-        How many to list.
-
-    Returns
-    -------
-    str
-        ``a, b, c and 4 more``, without duplicates.
-    """
+def name_some(names: Iterable[str]) -> str:
+    """List up to three names that are safe to print, without duplicates, and count the rest: ``a, b, c and 4 more``."""
     unique = list(dict.fromkeys(names))
-    rest = f" and {len(unique) - limit} more" if len(unique) > limit else ""
-    return ", ".join(unique[:limit]) + rest
+    return ", ".join(unique[:3]) + (f" and {len(unique) - 3} more" if len(unique) > 3 else "")

@@ -104,9 +104,7 @@ def fingerprint(folder: Path) -> Fingerprint:
         classes = {name: classes[name] + int(n) for name, n in zip(classes, counts, strict=True)}
     voxels = overall.voxel_stats(folder)
     per_scan = [sum(n.inside for n in r.nodules) for r in records if is_annotated(r)]
-    nodules_per_scan: dict[str, float] = {}
-    if per_scan:
-        nodules_per_scan = {"minimum": min(per_scan), "median": median(per_scan), "maximum": max(per_scan)}
+    per = {"minimum": min(per_scan), "median": median(per_scan), "maximum": max(per_scan)} if per_scan else {}
     return Fingerprint(
         overall=voxels,
         regions={name: RegionStats(**region.results()) for name, region in regions.items() if region.scans},
@@ -116,7 +114,7 @@ def fingerprint(folder: Path) -> Fingerprint:
         classes=classes,
         annotated_scans=len(per_scan),
         nodules=sum(per_scan),
-        nodules_per_scan=nodules_per_scan,
+        nodules_per_scan=per,
     )
 
 
@@ -127,32 +125,14 @@ def _voxels_of(volume: Volume, region: NDArray[np.bool_]) -> Volume:
 
 
 def fingerprint_json(result: Fingerprint) -> str:
-    """Encode a fingerprint as JSON: the overall statistics, and the rest under ``fingerprint``.
-
-    Parameters
-    ----------
-    result : Fingerprint
-
-    Returns
-    -------
-    str
-    """
+    """Encode a fingerprint as JSON: the overall statistics, and the rest under ``fingerprint``."""
     parts = msgspec.to_builtins(result)
     overall = parts.pop("overall")
     return msgspec.json.format(msgspec.json.encode({**overall, "fingerprint": parts})).decode()
 
 
 def fingerprint_text(result: Fingerprint) -> str:
-    """Format a fingerprint as tables for a person, without the overall statistics.
-
-    Parameters
-    ----------
-    result : Fingerprint
-
-    Returns
-    -------
-    str
-    """
+    """Format a fingerprint as tables for a person, without the overall statistics."""
     lines = [f"{'(z, y, x)':<18}{'minimum':>24}{'median':>24}{'maximum':>24}"]
     for name, one in (
         ("spacing, mm", result.spacing_mm),
@@ -162,7 +142,8 @@ def fingerprint_text(result: Fingerprint) -> str:
         cells = (" ".join(f"{value:.4g}" for value in row) for row in (one.minimum, one.median, one.maximum))
         lines.append(f"{name:<18}" + "".join(f"{cell:>24}" for cell in cells))
     if result.regions:
-        lines.append(f"{'inside':<12}{'scans':>6}{'voxels':>13}" + "".join(f"{n:>10}" for n in _COLUMNS))
+        columns = ("mean", "std", "0.5 %", "50 %", "99.5 %")
+        lines.append(f"{'inside':<12}{'scans':>6}{'voxels':>13}" + "".join(f"{name:>10}" for name in columns))
     for name, region in result.regions.items():
         values = (region.mean, region.std, *(region.percentiles[p] for p in ("0.5", "50", "99.5")))
         lines.append(f"{name:<12}{region.scans:>6}{region.voxels:>13}" + "".join(f"{value:>10.4g}" for value in values))
@@ -177,9 +158,6 @@ def fingerprint_text(result: Fingerprint) -> str:
             f"{per['minimum']:g} to {per['maximum']:g} a scan, median {per['median']:g}"
         )
     return "\n".join(lines)
-
-
-_COLUMNS = ("mean", "std", "0.5 %", "50 %", "99.5 %")
 
 
 def _read_masks(path: Path, record: ScanRecord, ct: Volume) -> tuple[NDArray[Any], NDArray[Any]] | None:

@@ -154,18 +154,7 @@ def make_nodule_mask(scan: Scan, ct: Volume, step: Nodules) -> Mask:
 
 
 def note_outside(scan: Scan, ct: Volume) -> tuple[Note, ...]:
-    """Note the nodules that lie outside a volume.
-
-    Parameters
-    ----------
-    scan : Scan
-    ct : Volume
-
-    Returns
-    -------
-    tuple of Note
-        Empty if there are none.
-    """
+    """Note the nodules that lie outside a volume, if there are any."""
     outside = nodules_outside(ct.geometry, scan.nodules)
     if not outside:
         return ()
@@ -175,18 +164,7 @@ def note_outside(scan: Scan, ct: Volume) -> tuple[Note, ...]:
 
 
 def note_outside_lungs(labels: Sequence[int]) -> tuple[Note, ...]:
-    """Note nodules of which less than half lies in the lung mask.
-
-    Parameters
-    ----------
-    labels : sequence of int
-        Labels of these nodules.
-
-    Returns
-    -------
-    tuple of Note
-        Empty if there are none.
-    """
+    """Note the labels of nodules of which less than half lies in the lung mask, if there are any."""
     if not labels:
         return ()
     names = ", ".join(map(str, labels[:5])) + (" ..." if len(labels) > 5 else "")
@@ -213,16 +191,9 @@ def preview_of(scan: Scan, recipe: Recipe) -> Preview:
 
 
 def promised_parts(recipe: Recipe) -> list[str]:
-    """List the parts that a recipe makes of every scan; a nodule mask needs annotations and is not among them.
+    """List the parts that a recipe makes of every scan, as `ScanRecord` names them.
 
-    Parameters
-    ----------
-    recipe : Recipe
-
-    Returns
-    -------
-    list of str
-        As `hilum.outputs.records.ScanRecord` names them.
+    A nodule mask is not among them, because it needs annotations.
     """
     return ["ct", *(["lungs"] if recipe.lungs.method != "none" else []), "preview"]
 

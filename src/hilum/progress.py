@@ -161,16 +161,7 @@ class RunCounts:
 
 
 def reason_line(row: Row) -> str:
-    """Name a scan that was refused or failed, the reason, and its path if it is known.
-
-    Parameters
-    ----------
-    row : Row
-
-    Returns
-    -------
-    str
-    """
+    """Name a scan that was refused or failed, the reason, and its path if it is known."""
     reason = row.full_reason or row.reason
     return one_line(reason if row.id.startswith("input-") else f"{row.id}: {reason}")
 
@@ -236,17 +227,7 @@ class Progress:
 
 @contextmanager
 def progress(total: int) -> Iterator[Progress]:
-    """Show the progress of a run.
-
-    Parameters
-    ----------
-    total : int
-        Number of scans.
-
-    Yields
-    ------
-    Progress
-    """
+    """Show the progress of a run of `total` scans."""
     if not sys.stderr.isatty():
         yield Progress(total)
         return

@@ -221,24 +221,7 @@ def recipe(name_or_path: str | Path = "default") -> Recipe:
 
 
 def parse_recipe(text: str, *, where: str | Path = "recipe") -> Recipe:
-    """Read a recipe from TOML text.
-
-    Parameters
-    ----------
-    text : str
-        TOML; a key that is not set has the value of the recipe ``default``.
-    where : str or Path
-        Name of the text in errors.
-
-    Returns
-    -------
-    Recipe
-
-    Raises
-    ------
-    RecipeError
-        As for `recipe`, or if it is not TOML.
-    """
+    """Read a recipe from TOML text, which errors call `where`; refuses what `recipe` refuses."""
     try:
         return msgspec.convert(tomllib.loads(text), Recipe)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as problem:
@@ -248,17 +231,7 @@ def parse_recipe(text: str, *, where: str | Path = "recipe") -> Recipe:
 
 
 def recipe_toml(chosen: Recipe) -> str:
-    """Write a recipe as TOML, defaults included.
-
-    Parameters
-    ----------
-    chosen : Recipe
-
-    Returns
-    -------
-    str
-        TOML that `parse_recipe` reads back to the same value.
-    """
+    """Write a recipe, defaults included, as TOML that `parse_recipe` reads back to the same value."""
     return tomli_w.dumps(msgspec.to_builtins(chosen))
 
 
@@ -284,18 +257,7 @@ def recipe_fingerprint(chosen: Recipe) -> str:
 
 
 def with_options(recipe: Recipe, *, file_format: str | None = None) -> Recipe:
-    """Apply options of the command line to a recipe.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    file_format : str, optional
-        Format of volumes and masks.
-
-    Returns
-    -------
-    Recipe
-    """
+    """Apply the option ``--format`` of the command line to a recipe."""
     changed = msgspec.to_builtins(recipe)
     if file_format is not None:
         changed["output"]["format"] = file_format

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -192,11 +193,7 @@ class Scan:
         """Rebuild through the constructor, because a read-only mapping cannot be pickled."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         plain = {name: dict(values[name]) for name in ("figures", "labels", "locations", "acquisition")}
-        return _rebuild_scan, ({**values, **plain, "nodule_figures": tuple(map(dict, self.nodule_figures))},)
-
-
-def _rebuild_scan(values: dict[str, Any]) -> Scan:
-    return Scan(**values)
+        return partial(Scan, **{**values, **plain, "nodule_figures": tuple(map(dict, self.nodule_figures))}), ()
 
 
 @dataclass(frozen=True, eq=False)

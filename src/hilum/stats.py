@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 PERCENTILES = (0.5, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.5)
 
-_STEPS = 1 << 14
-"""Histogram bins per unit of the unit range, whose values lie in [-1, 2]."""
+_STEPS = 1 << 14  # histogram bins per unit of the unit range, whose values lie in [-1, 2]
 
 
 class VoxelStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,19 +90,7 @@ class VoxelAccumulator:
 
 
 def checked_volumes(folder: Path) -> Iterator[tuple[Path, ScanRecord, Volume]]:
-    """Read the CT of every finished scan of a run, after comparing its files with their checksums.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's output folder.
-
-    Yields
-    ------
-    path : Path
-        The scan's folder.
-    record : ScanRecord
-    ct : Volume
+    """Read the folder, record and CT of every finished scan of a run, after comparing its files with their checksums.
 
     Raises
     ------
@@ -143,16 +130,7 @@ def voxel_stats(folder: Path) -> VoxelStats:
 
 
 def stats_text(stats: VoxelStats) -> str:
-    """Format statistics as a few lines for a person.
-
-    Parameters
-    ----------
-    stats : VoxelStats
-
-    Returns
-    -------
-    str
-    """
+    """Format statistics as a few lines for a person."""
     lines = [
         f"{stats.scans} scans, {stats.voxels} voxels, in {stats.unit}",
         f"mean {stats.mean:.6g}  std {stats.std:.6g}  range {stats.minimum:.6g} to {stats.maximum:.6g}",

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 CHANGED = "changed"
 """The code of a scan whose files changed while it was read."""
 
-_FileState = tuple[int, ...] | None
-"""Size, times of change and inode of a file; None for a missing file."""
+_FileState = tuple[int, ...] | None  # size, times of change and inode of a file; None for a missing file
 
 
 @dataclass(frozen=True)
@@ -54,16 +53,7 @@ class InputSnapshot:
 
 
 def snapshot(ref: ScanRef) -> InputSnapshot:
-    """Record the files of a scan before it is read.
-
-    Parameters
-    ----------
-    ref : ScanRef
-
-    Returns
-    -------
-    InputSnapshot
-    """
+    """Record the files of a scan before it is read."""
     candidates = _candidate_files(ref)
     return InputSnapshot(_files_read(ref, candidates), _states(ref, candidates))
 
@@ -115,7 +105,7 @@ def input_fingerprint(ref: ScanRef, recipe: Recipe, before: InputSnapshot | None
         64 hexadecimal digits.
     """
     digest = _origin(ref, recipe)
-    if (model := _model(recipe)) is not None:
+    if (model := model_file(recipe)) is not None:
         digest.update(model_digest(model).encode())
     files = snapshot(ref).files if before is None else before.files
     for name, path in (*files, *_companion_files(ref)):
@@ -145,7 +135,7 @@ def input_stamp(ref: ScanRef, recipe: Recipe) -> str:
         64 hexadecimal digits.
     """
     digest = _origin(ref, recipe)
-    model = _model(recipe)
+    model = model_file(recipe)
     own = [(name, ref.path / name) for name in ref.files] or _candidate_files(ref)
     for name, path in (*own, *_companion_files(ref), *(list_source_files(model) if model else [])):
         try:
@@ -167,11 +157,11 @@ def _origin(ref: ScanRef, recipe: Recipe) -> hashlib._Hash:
     return digest
 
 
-_recipe_hash = functools.lru_cache(maxsize=4)(recipe_fingerprint)
-"""Cached, because all scans of a run share the recipe."""
+_recipe_hash = functools.lru_cache(maxsize=4)(recipe_fingerprint)  # cached, because all scans of a run share the recipe
 
 
-def _model(recipe: Recipe) -> Path | None:
+def model_file(recipe: Recipe) -> Path | None:
+    """The file or folder of the model by which a recipe segments lungs; None if it uses another method."""
     method = recipe.lungs.method
     return Path(method.removeprefix(MODEL)) if method.startswith(MODEL) else None
 

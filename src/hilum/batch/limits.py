@@ -22,13 +22,9 @@ MIN_SCAN_BYTES = 256 << 20
 NO_MEMORY = "no-memory"
 """The code of a run without memory for a single scan."""
 
-_FREE_MEMORY = "end other programs, raise the limit of the container or job, or give --memory to try"
+_MAX_OPTION = 1e9  # the largest timeout in minutes and the largest memory in GB; more is a typing error
 
-_MAX_OPTION = 1e9
-"""The largest timeout in minutes and the largest memory in GB; more is a typing error."""
-
-_USABLE = 0.9
-"""The fraction of free memory for workers; the rest is for the main program and the disk cache."""
+_USABLE = 0.9  # the fraction of free memory for workers; the rest is for the main program and the disk cache
 
 
 @dataclass(frozen=True)
@@ -76,10 +72,8 @@ def limits_of(*, minutes: float, gigabytes: float, retries: int) -> Limits:
         if not 0 <= value <= _MAX_OPTION:
             raise InputError(f"is {value:g}, expected 0 to {_MAX_OPTION:g}", where=name, code="option")
     if 0 < gigabytes * 1e9 < MIN_SCAN_BYTES:
-        least = (
-            f"is {gigabytes:g}, expected 0, or {MIN_SCAN_BYTES / 1e9:.2f} and more: the GB that the smallest scan needs"
-        )
-        raise InputError(least, where="--memory", code="option")
+        least = f"{MIN_SCAN_BYTES / 1e9:.2f} and more: the GB that the smallest scan needs"
+        raise InputError(f"is {gigabytes:g}, expected 0, or {least}", where="--memory", code="option")
     return Limits(minutes * MINUTES or math.inf, int(gigabytes * 1e9), retries)
 
 
@@ -126,73 +120,46 @@ def count_processes(workers: int, *, memory: int = 0) -> int:
     if memory == 0 and fitting == 0:
         needed = math.ceil(MIN_SCAN_BYTES / _USABLE)
         what = f"{free >> 20} MB of memory are free, but the smallest scan needs {needed >> 20} MB"
-        raise HilumError(what, do=_FREE_MEMORY, code=NO_MEMORY)
+        do = "end other programs, raise the limit of the container or job, or give --memory to try"
+        raise HilumError(what, do=do, code=NO_MEMORY)
     if workers > 0:
         return workers if memory else min(workers, fitting)
     return max(1, min(count_workers(0), free // TYPICAL_SCAN_BYTES))
 
 
 def check_workers(workers: int | None) -> None:
-    """Refuse a negative number of workers.
-
-    Parameters
-    ----------
-    workers : int or None
-
-    Raises
-    ------
-    InputError
-        If it is negative.
-    """
+    """Refuse a negative number of workers with an `InputError`."""
     if workers is not None and workers < 0:
         raise InputError(f"is {workers}, expected 0 or more", where="--workers", code="option")
 
 
-def check_memory(memory: int) -> None:
-    """Refuse a memory limit that is too low for a worker process with the smallest scan.
+def memory_per_process(limits: Limits, processes: int) -> int:
+    """Choose the memory limit of each of several processes, by default an equal part of the free memory.
 
     Parameters
     ----------
-    memory : int
-        The limit of a scan in bytes; 0 for no limit.
-
-    Raises
-    ------
-    HilumError
-        If the limit is too low.
-    """
-    if 0 < memory < MIN_SCAN_BYTES:
-        what = f"{memory >> 20} MB of memory are left for each scan, but the smallest needs {MIN_SCAN_BYTES >> 20} MB"
-        raise HilumError(what, do="give fewer --workers, or --memory", code=NO_MEMORY)
-
-
-def memory_per_process(processes: int) -> int:
-    """Divide the free memory among processes.
-
-    Parameters
-    ----------
+    limits : Limits
     processes : int
 
     Returns
     -------
     int
-        Bytes for each; 0 for no limit, if the free memory is unknown.
+        Bytes; 0 for no limit, if the free memory is unknown.
+
+    Raises
+    ------
+    HilumError
+        If it is too low for the smallest scan.
     """
-    return int(free_memory() * _USABLE) // processes
+    memory = limits.memory or int(free_memory() * _USABLE) // processes
+    if 0 < memory < MIN_SCAN_BYTES:
+        what = f"{memory >> 20} MB of memory are left for each scan, but the smallest needs {MIN_SCAN_BYTES >> 20} MB"
+        raise HilumError(what, do="give fewer --workers, or --memory", code=NO_MEMORY)
+    return memory
 
 
 def resident_bytes(pid: int) -> int:
-    """Measure the resident memory of a process.
-
-    Parameters
-    ----------
-    pid : int
-
-    Returns
-    -------
-    int
-        Bytes; 0 if the process has ended or is not accessible.
-    """
+    """Measure the resident bytes of a process; 0 if it has ended or is not accessible."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except (psutil.Error, OSError):
@@ -200,16 +167,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def is_stopped(pid: int) -> bool:
-    """Check whether a signal or a debugger stopped a process.
-
-    Parameters
-    ----------
-    pid : int
-
-    Returns
-    -------
-    bool
-    """
+    """Check whether a signal or a debugger stopped a process."""
     try:
         return psutil.Process(pid).status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
     except (psutil.Error, OSError):

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
 NAME = ".lock"
 
-_WAIT_SECONDS = 1.0
-"""How long the processes of a run that was just killed may still hold the lock."""
+_WAIT_SECONDS = 1.0  # how long the processes of a run that was just killed may still hold the lock
 
 _MAX_BYTES = 4096
 
@@ -81,7 +80,9 @@ def output_lock(
     handle = open_own_file(path)
     try:
         if not _lock(handle, wait_seconds):
-            raise _locked_error(path, what, do)
+            holder = _read_holder(path)
+            who = f"process {holder.pid} on {holder.host}" if holder else "an unknown process"
+            raise OutputError(f"{what}: {who}", where=out, do=do, code="locked")
         file_id = _file_id(handle)
         _held_here.add(file_id)
         try:
@@ -100,6 +101,7 @@ def check_run(out: Path, run: str) -> None:
     Parameters
     ----------
     out : Path
+        The output folder.
     run : str
         From `output_lock`; empty if nothing holds the lock, as in a user's own program.
 
@@ -116,8 +118,7 @@ def check_run(out: Path, run: str) -> None:
         raise OutputError(what, where=out, do="run it again with the same command", code="orphan")
 
 
-_held_here: set[tuple[int, int]] = set()
-"""The lock files that this process holds, by device and inode."""
+_held_here: set[tuple[int, int]] = set()  # the lock files that this process holds, by device and inode
 
 
 def _file_id(handle: int) -> tuple[int, int]:
@@ -173,9 +174,3 @@ def _read_holder(path: Path) -> LockHolder | None:
         return _decode(read_small(path, limit=_MAX_BYTES))
     except (OSError, ValueError):
         return None
-
-
-def _locked_error(path: Path, what: str, do: str) -> OutputError:
-    holder = _read_holder(path)
-    who = f"process {holder.pid} on {holder.host}" if holder else "an unknown process"
-    return OutputError(f"{what}: {who}", where=path.parent, do=do, code="locked")

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path("/")
 
-_NO_LIMIT = 1 << 60
-"""More than any machine has; version 1 reports about 2 ** 63 if there is no limit."""
+_NO_LIMIT = 1 << 60  # more than any machine has; version 1 reports about 2 ** 63 if there is no limit
 
 
 class _Version(NamedTuple):
@@ -31,15 +30,14 @@ class _Version(NamedTuple):
 
 
 _V1 = _Version(
-    ("memory.limit_in_bytes",),
-    "memory.usage_in_bytes",
-    ("total_inactive_file", "total_active_file"),
-    "hierarchical_memory_limit",
-)
+    limits=("memory.limit_in_bytes",), used="memory.usage_in_bytes",
+    cache=("total_inactive_file", "total_active_file"), inherited="hierarchical_memory_limit",
+)  # fmt: skip
 # Above memory.high the kernel does not kill a process but slows it down almost to a halt.
 _V2 = _Version(
-    ("memory.max", "memory.high"), "memory.current", ("inactive_file", "active_file", "slab_reclaimable"), ""
-)
+    limits=("memory.max", "memory.high"), used="memory.current",
+    cache=("inactive_file", "active_file", "slab_reclaimable"), inherited="",
+)  # fmt: skip
 
 
 def free_in_groups(root: Path = ROOT) -> int | None:
@@ -122,12 +120,8 @@ def _free(folder: Path, version: _Version) -> int | None:
 
 def _entries(folder: Path) -> dict[str, int]:
     """Read a group's ``memory.stat``, without entries that are not numbers."""
-    entries = {}
-    for line in _text(folder / "memory.stat").splitlines():
-        name, _, value = line.partition(" ")
-        if (number := _number(value)) is not None:
-            entries[name] = number
-    return entries
+    lines = (line.partition(" ") for line in _text(folder / "memory.stat").splitlines())
+    return {name: number for name, _, value in lines if (number := _number(value)) is not None}
 
 
 def _number(text: str) -> int | None:

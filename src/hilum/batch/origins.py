@@ -42,17 +42,7 @@ def origins_of(refs: Sequence[ScanRef], survey: Survey, *, hide: bool) -> dict[s
 
 
 def check_hidden(refs: Sequence[ScanRef]) -> None:
-    """Refuse ids that show a series UID, for a recipe that hides them.
-
-    Parameters
-    ----------
-    refs : sequence of ScanRef
-
-    Raises
-    ------
-    InputError
-        If an id shows one.
-    """
+    """Refuse ids that show a series UID with an `InputError`, for a recipe that hides them."""
     for ref in refs:
         if hide_uids(ref.scan_id) != ref.scan_id:
             what = "its name would show the series UID, which the recipe hides"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from hilum.batch.lock import output_lock
@@ -46,13 +46,10 @@ def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
     scans = out / "scans"
     finished = scans.is_dir() and any(not path.name.startswith(".") for path in scans.iterdir())
     if before and finished and not overwrite and _is_as_written(path):
-        try:
-            same = recipe_fingerprint(parse_recipe(before)) == recipe_fingerprint(recipe)
-        except RecipeError:
-            same = True  # damaged
-        if not same:
-            do = "give --overwrite to replace them, or another --out"
-            raise OutputError("holds results of another recipe", where=out, do=do, code="exists")
+        with suppress(RecipeError):  # it is damaged
+            if recipe_fingerprint(parse_recipe(before)) != recipe_fingerprint(recipe):
+                do = "give --overwrite to replace them, or another --out"
+                raise OutputError("holds results of another recipe", where=out, do=do, code="exists")
     with atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
@@ -67,16 +64,7 @@ def _is_as_written(path: Path) -> bool:
 
 @contextmanager
 def locked_output(out: Path) -> Iterator[str]:
-    """Create and lock an output folder, and remove unfinished files before and after.
-
-    Parameters
-    ----------
-    out : Path
-
-    Yields
-    ------
-    str
-        The name of this run, from `hilum.batch.lock.output_lock`.
+    """Create and lock an output folder, and remove unfinished files before and after; yield as `output_lock` does.
 
     Raises
     ------
@@ -88,11 +76,8 @@ def locked_output(out: Path) -> Iterator[str]:
         scans.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise write_refused("", problem, where=out) from None
-    with output_lock(out) as name:
-        for folder in (out, scans):
+    with output_lock(out) as name, ExitStack() as stack:
+        for folder in (scans, out):
             sweep(folder)
-        try:
-            yield name
-        finally:
-            for folder in (out, scans):
-                sweep(folder)
+            stack.callback(sweep, folder)
+        yield name

@@ -10,7 +10,6 @@ from hilum.errors import OutputError
 from hilum.io.atomic import write_refused
 from hilum.io.unfinished import is_unfinished
 from hilum.outputs.finished import RECORD, read_record, scans_folder
-from hilum.outputs.ledger_rows import FINISHED
 from hilum.outputs.records import is_annotated
 from hilum.scan import DatasetEntry
 
@@ -42,14 +41,11 @@ def check_removals(out: Path, ledger: Ledger, refs: Sequence[ScanRef]) -> None:
     scans = scans_folder(out)
     removed: Counter[str] = Counter()
     for ref in refs:
-        row = ledger.get(ref.scan_id)
-        record = read_record(scans / ref.scan_id) if row is not None and row.status in FINISHED else None
-        if record is not None:
+        if ledger.is_finished(ref.scan_id) and (record := read_record(scans / ref.scan_id)):
             removed.update(_removed(record, ref))
     if removed:
-        what = ", ".join(
-            f"the {name} of {count} scan{'s' if count > 1 else ''}" for name, count in removed.most_common(4)
-        )
+        worst = removed.most_common(4)
+        what = ", ".join(f"the {name} of {count} scan{'s' if count > 1 else ''}" for name, count in worst)
         do = "give --annotations and --dataset as before, or --overwrite to remove them"
         raise OutputError(f"this run would remove {what}", where=out, do=do, code="would-remove")
 
@@ -95,20 +91,15 @@ def prune(out: Path, ledger: Ledger, *, keep: Collection[str]) -> PruneCounts:
     """
     scans = scans_folder(out)
     rows = [row.id for row in ledger.rows() if row.id not in keep]
-    rows = [name for name in rows if not _is_finished(ledger, name) or not (scans / name).is_dir()]
+    rows = [name for name in rows if not ledger.is_finished(name) or not (scans / name).is_dir()]
     for name in rows:
         ledger.drop(name)
     folders = [path for path in sorted(scans.iterdir()) if not is_unfinished(path.name)]
     folders = [path for path in folders if (path / RECORD).is_file() and not path.is_symlink()]
-    folders = [path for path in folders if not _is_finished(ledger, path.name)]
+    folders = [path for path in folders if not ledger.is_finished(path.name)]
     for path in folders:
         try:
             shutil.rmtree(path)
         except OSError as problem:
             raise write_refused("", problem, where=path) from None
     return PruneCounts(len(rows), len(folders))
-
-
-def _is_finished(ledger: Ledger, scan_id: str) -> bool:
-    row = ledger.get(scan_id)
-    return row is not None and row.status in FINISHED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,11 +29,11 @@ from hilum.outputs.ledger import Ledger
 from hilum.outputs.ledger_rows import FINISHED, Row, as_written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from hilum.batch.removals import PruneCounts
-    from hilum.outputs.records import DatasetRecord, ScanRecord
+    from hilum.outputs.records import DatasetRecord
     from hilum.recipes import Recipe
     from hilum.scan import ScanRef
 
@@ -52,15 +53,7 @@ def run(
 
     Parameters
     ----------
-    refs : sequence of ScanRef
-        From a data set's ``index``, with distinct ids.
-    recipe : Recipe
-    out : Path
-        The output folder.
-    workers : int, optional
-    overwrite : bool
-    refused : sequence of Row
-    found : Survey, optional
+    refs, recipe, out, workers, overwrite, refused, found
         As in `process`.
     report : callable
         Called with each row as soon as it is known.
@@ -164,7 +157,10 @@ def process(
         check_names(refs, ledger, out)
         write_recipe(out, recipe, overwrite=overwrite)
         former = scans_index.read_origins(out)
-        made = _make(refs, recipe, out, name, ledger, workers, limits or Limits(), scheduler, overwrite, watch)
+        new_task = partial(Task, recipe=recipe, out=out, overwrite=overwrite, run=name)
+        make_new = partial(make_on_cluster, scheduler=scheduler) if scheduler else make_rows
+        make_new = partial(make_new, workers=workers, limits=limits or Limits(), watch=watch)
+        made = _make(refs, ledger, new_task, make_new)
         stack.enter_context(closing(made))  # ends the workers first
         for row in itertools.chain(refused, made):
             if ledger.get(row.id) != as_written(row):
@@ -182,51 +178,41 @@ def process(
 
 def _make(
     refs: Sequence[ScanRef],
-    recipe: Recipe,
-    out: Path,
-    run: str,
     ledger: Ledger,
-    workers: int | None,
-    limits: Limits,
-    scheduler: str,
-    overwrite: bool,
-    watch: Callable[[tuple[str, ...]], None],
+    new_task: Callable[..., Task],
+    make_new: Callable[[Sequence[Task]], Generator[Row]],
 ) -> Generator[Row]:
     """Yield every scan's row: first those of kept scans, then those of new ones."""
     kept: list[str] = []
     waiting: list[Task] = []
     for ref in refs:
         row = ledger.get(ref.scan_id)
-        if row is not None and _is_kept(row, ref, recipe, out):
+        sha256 = "" if row is None else row.scan_sha256
+        task = new_task(ref, written_sha256=sha256, existed=all(map(os.path.lexists, inputs_of(ref))))
+        if row is not None and _is_kept(row, task):
             kept.append(ref.scan_id)
         else:
-            sha256 = "" if row is None else row.scan_sha256
-            waiting.append(Task(ref, recipe, out, overwrite, sha256, run, all(map(os.path.lexists, inputs_of(ref)))))
-    if not overwrite:
-        check_removals(out, ledger, [task.ref for task in waiting])
+            waiting.append(task)
+    if waiting and not waiting[0].overwrite:
+        check_removals(waiting[0].out, ledger, [task.ref for task in waiting])
     for scan_id in kept:
         if (row := ledger.get(scan_id)) is not None:
             yield msgspec.structs.replace(with_status(row), kept=True)
-    if not waiting:
-        return
-    if scheduler:
-        rows = make_on_cluster(waiting, scheduler=scheduler, workers=workers or 0, limits=limits, watch=watch)
-    else:
-        rows = make_rows(waiting, workers, limits, watch)
-    with closing(rows):
-        for row in rows:
-            check_row(row)
-            yield row
+    if waiting:
+        with closing(make_new(waiting)) as rows:
+            for row in rows:
+                check_row(row)
+                yield row
 
 
-def _is_kept(row: Row, ref: ScanRef, recipe: Recipe, out: Path) -> bool:
+def _is_kept(row: Row, task: Task) -> bool:
     """Check that a scan is finished, its folder is what the ledger says, and no file of it or its input was touched.
 
     If one may have been, the scan's task reads the bytes.
     """
-    folder = out / "scans" / ref.scan_id
-    if row.status not in FINISHED or row.stamp != input_stamp(ref, recipe):
+    if row.status not in FINISHED or row.stamp != input_stamp(task.ref, task.recipe):
         return False
+    folder = task.out / "scans" / row.id
     record = record_of_row(folder, row)
     return record is not None and is_complete(folder, record) and row.files_stamp == files_stamp(folder, record)
 
@@ -250,18 +236,10 @@ def check_row(row: Row) -> None:
 
 def _summaries(refs: Sequence[ScanRef], ledger: Ledger, out: Path, found: Survey) -> list[DatasetRecord]:
     """Count the scans and nodules of each data set of this run."""
-
-    def records(name: str) -> Iterator[ScanRecord | None]:
-        for ref in refs:
-            if ref.dataset == name:
-                row = ledger.get(ref.scan_id)
-                finished = row is not None and row.status in FINISHED
-                yield read_record(out / "scans" / ref.scan_id) if finished else None
-
-    names = list(dict.fromkeys(ref.dataset for ref in refs))
-    return [
-        dataset_summary.summarize(
-            name, records(name), tables=found.tables.get(name, ()), notes=found.notes.get(name, ())
-        )
-        for name in names
-    ]
+    summaries = []
+    for name in dict.fromkeys(ref.dataset for ref in refs):
+        ids = (ref.scan_id for ref in refs if ref.dataset == name)
+        records = (read_record(out / "scans" / one) if ledger.is_finished(one) else None for one in ids)
+        tables, notes = found.tables.get(name, ()), found.notes.get(name, ())
+        summaries.append(dataset_summary.summarize(name, records, tables=tables, notes=notes))
+    return summaries

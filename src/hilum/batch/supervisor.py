@@ -9,14 +9,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from hilum._kernels.threads import count_workers
-from hilum.batch.limits import check_memory, count_processes, is_stopped, memory_per_process, resident_bytes
+from hilum.batch.limits import count_processes, is_stopped, memory_per_process, resident_bytes
 from hilum.batch.start import Job, Worker, start
 from hilum.batch.task import OUT_OF_MEMORY, failed_row
 from hilum.batch.worker import READY
@@ -32,23 +32,18 @@ if TYPE_CHECKING:
 DIED, TIMEOUT = "process-died", "timeout"
 """The codes of scans whose process died or was killed; a third one is `OUT_OF_MEMORY`."""
 
-_CHECK_SECONDS = 0.05
-"""How often time and memory of busy workers are checked."""
+_CHECK_SECONDS = 0.05  # how often time and memory of busy workers are checked
 
 _MAX_STEP = 1.0
 """The most seconds that count between two checks; if more pass, the machine slept or the run was stopped."""
 
-_START_SECONDS = 600.0
-"""A worker that is not ready after this time hangs."""
+_START_SECONDS = 600.0  # a worker that is not ready after this time hangs
 
-_KILL_SECONDS = 5.0
-"""How long to wait for the end of a killed worker; one that waits for a dead disk ends later."""
+_KILL_SECONDS = 5.0  # how long to wait for the end of a killed worker; one that waits for a dead disk ends later
 
-_IDLE_FRACTION = 0.25
-"""A worker that holds more than this fraction of its memory limit between scans is replaced."""
+_IDLE_FRACTION = 0.25  # a worker that holds more than this fraction of its memory limit between scans is replaced
 
-_MAX_FAILED_STARTS = 3
-"""After so many workers in a row that died before they were ready, the run ends."""
+_MAX_FAILED_STARTS = 3  # after so many workers in a row that died before they were ready, the run ends
 
 
 def make_rows(
@@ -82,31 +77,22 @@ def make_rows(
         return
     processes = min(count_processes(workers, memory=limits.memory), len(jobs))
     threads = max(1, count_workers(0) // processes)
-    with WorkerPool(processes, limits) as pool:
+    with closing(WorkerPool(processes, limits)) as pool:
         yield from pool.make((job.with_threads(threads) for job in jobs), watch)
 
 
 class WorkerPool:
-    """Worker processes: started when needed, replaced when they die, killed at the end of the ``with`` block."""
+    """Worker processes: started when needed, replaced when they die, killed by `close`."""
 
     def __init__(self, processes: int, limits: Limits) -> None:
         self.processes = processes
         self.limits = limits
         self.cancelled = False
-        self.memory = limits.memory or memory_per_process(processes)
-        check_memory(self.memory)
+        self.memory = memory_per_process(limits, processes)
         self._workers: list[Worker] = []
         self._unreaped: list[subprocess.Popen[bytes]] = []
         self._retries: list[tuple[Job, int]] = []
         self._failed_starts = 0
-
-    def __enter__(self) -> Self:
-        """Return the pool itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Kill the workers."""
-        self.close()
 
     def close(self) -> None:
         """Kill the workers, busy or not."""
@@ -118,19 +104,7 @@ class WorkerPool:
         self.cancelled = True
 
     def make(self, jobs: Iterable[Job], watch: Callable[[tuple[str, ...]], None] = lambda _: None) -> Iterator[Row]:
-        """Do jobs.
-
-        Parameters
-        ----------
-        jobs : iterable of Job
-            Consumed as workers become free.
-        watch : callable
-            Called with the ids of the scans in progress whenever they change.
-
-        Yields
-        ------
-        Row
-            One per job, as they end.
+        """Do jobs, and yield their rows as they end; the parameters are those of `make_rows`.
 
         Raises
         ------
@@ -143,14 +117,16 @@ class WorkerPool:
                 job = self._retries.pop() if self._retries else next(new, None)
                 if job is None:
                     break
-                self._send(worker, *job)
+                worker.job, worker.attempt = job
+                worker.seconds, worker.checked = 0.0, time.monotonic()
+                with suppress(OSError):  # it just died; reading from its pipe will show it
+                    worker.pipe.send(worker.job)
             running = tuple(worker.job.ref.scan_id for worker in self._workers if worker.job)
             watch(running)
             if not running and not self._retries:
                 return
             for worker in self._wait():
-                row = self._collect(worker)
-                if row is not None:
+                if (row := self._collect(worker)) is not None:
                     yield row
 
     def _idle_worker(self) -> Worker | None:
@@ -164,16 +140,13 @@ class WorkerPool:
                 self._workers.append(start())
             except OSError as problem:  # no process or file handle left
                 if not self._workers:
-                    raise _start_error(problem) from None
+                    what = f"no worker process can be started: {problem.strerror or problem}"
+                    fault = start_fault(problem)
+                    raise OutputError(what, do=fault.do, code=fault.code) from None
                 self.processes = len(self._workers)  # continue with these
                 return None
             return self._workers[-1]
         return None
-
-    def _send(self, worker: Worker, job: Job, attempt: int) -> None:
-        worker.job, worker.attempt, worker.seconds, worker.checked = job, attempt, 0.0, time.monotonic()
-        with suppress(OSError):  # it just died; reading from its pipe will show it
-            worker.pipe.send(job)
 
     def _wait(self) -> list[Worker]:
         """Wait until workers answer, die or exceed a limit, and return these."""
@@ -209,8 +182,7 @@ class WorkerPool:
             return msgspec.structs.replace(answer, attempts=worker.attempt)
         if self._fails_to_start(worker):
             return self._handle_death(worker)
-        row = self._over_limit(worker)
-        if row is not None:
+        if (row := self._over_limit(worker)) is not None:
             self._kill(worker)
         return row
 
@@ -231,10 +203,10 @@ class WorkerPool:
                 raise OutputError(f"worker processes do not start: each {end}", do="see the message above")
             self._retries.append((job, worker.attempt))
             return None
-        if worker.attempt <= self.limits.retries and not self.cancelled:
-            self._retries.append((job, worker.attempt + 1))
-            return None
-        return _lost_row(worker, job, DIED, f"its process {_describe_exit(status)}")
+        if worker.attempt > self.limits.retries or self.cancelled:
+            return _lost_row(worker, job, DIED, f"its process {_describe_exit(status)}")
+        self._retries.append((job, worker.attempt + 1))
+        return None
 
     def _kill(self, worker: Worker) -> int:
         """End a worker. Return its exit status: a negative signal number, or its own status if it ended before."""
@@ -265,11 +237,6 @@ class WorkerPool:
             text = f"took more than {self.memory >> 20} MB of memory, ended; give --memory, or fewer --workers"
             return _lost_row(worker, job, OUT_OF_MEMORY, text)
         return None
-
-
-def _start_error(problem: OSError) -> OutputError:
-    fault = start_fault(problem)
-    return OutputError(f"no worker process can be started: {problem.strerror or problem}", do=fault.do, code=fault.code)
 
 
 def _lost_row(worker: Worker, job: Job, code: str, reason: str) -> Row:

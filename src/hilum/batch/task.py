@@ -18,7 +18,7 @@ from hilum.errors import HilumError, InputError, MissingInputError, OutputError,
 from hilum.io.errno_faults import read_fault
 from hilum.io.uids import hashed_uid, hide_uids, is_uid
 from hilum.outputs.findings import codes_of, finished_status
-from hilum.outputs.finished import check_files, files_stamp, read_record, record_sha256
+from hilum.outputs.finished import files_stamp, is_intact, read_record, record_sha256
 from hilum.outputs.ledger_rows import Row
 from hilum.outputs.reasons import crash_reason, reason_without_names
 from hilum.outputs.store import store_scan
@@ -98,8 +98,8 @@ def row_or_failure(
 
     Parameters
     ----------
-    ref : ScanRef
-    make : callable
+    ref, make
+        The scan, and what makes its row.
     input_status : str
         The status if the input is at fault; if the output or the machine is, the status is ``failed``.
     existed : bool
@@ -125,21 +125,7 @@ def row_or_failure(
 def failed_row(
     ref: ScanRef, code: str, reason: str, full_reason: str = "", *, seconds: float = 0.0, attempts: int = 1
 ) -> Row:
-    """Build the ledger row of a failed scan.
-
-    Parameters
-    ----------
-    ref : ScanRef
-    code, reason : str
-    full_reason : str, optional
-        For the screen, which also shows the scan's path; by default `reason`.
-    seconds : float
-    attempts : int
-
-    Returns
-    -------
-    Row
-    """
+    """Build the ledger row of a failed scan; `full_reason` is for the screen, which also shows the scan's path."""
     full = one_line(f"{ref.path}: {full_reason or reason}")
     return Row(
         id=ref.scan_id, status="failed", code=code, reason=one_line(reason), full_reason=full, seconds=seconds,
@@ -165,16 +151,7 @@ def _failure_row(ref: ScanRef, problem: Exception, input_status: Status, existed
 
 
 def inputs_of(ref: ScanRef) -> list[Path]:
-    """List the files and folders from which a scan is read.
-
-    Parameters
-    ----------
-    ref : ScanRef
-
-    Returns
-    -------
-    list of Path
-    """
+    """List the files and folders from which a scan is read."""
     return [path for path in (ref.path, ref.annotations) if path is not None]
 
 
@@ -193,7 +170,8 @@ def _make(task: Task) -> Row:
     fingerprint = input_fingerprint(ref, recipe, before)
     folder = out / "scans" / ref.scan_id
     old = read_record(folder)
-    if old is not None and old.fingerprint == fingerprint and _is_as_written(folder, old, task.written_sha256):
+    as_listed = task.written_sha256 in {"", record_sha256(folder)}
+    if old is not None and old.fingerprint == fingerprint and as_listed and is_intact(folder, old):
         return msgspec.structs.replace(finished_row(folder, old, stamp=stamp), kept=True)
     recipe_sha256 = recipe_fingerprint(recipe)
     if old is not None and old.recipe_sha256 != recipe_sha256 and not task.overwrite:
@@ -224,17 +202,6 @@ def _make(task: Task) -> Row:
     return finished_row(folder, record, stamp=stamp)
 
 
-def _is_as_written(folder: Path, record: ScanRecord, written: str) -> bool:
-    """Check every byte of a finished scan against the ledger and the checksums."""
-    if written not in {"", record_sha256(folder)}:
-        return False
-    try:
-        check_files(folder, record)
-    except InputError:
-        return False
-    return True
-
-
 def _load(ref: ScanRef, recipe: Recipe, before: InputSnapshot) -> Scan:
     """Load a scan. If its files changed meanwhile, the result does not count, and neither does a refusal."""
     try:
@@ -254,21 +221,7 @@ def _hide_series_uid(scan: Scan) -> Scan:
 
 
 def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
-    """Build the ledger row of a finished scan.
-
-    Parameters
-    ----------
-    folder : Path
-        The scan's folder.
-    record : ScanRecord
-        Its ``scan.json``.
-    stamp : str
-        From `hilum.batch.identity.input_stamp`.
-
-    Returns
-    -------
-    Row
-    """
+    """Build the ledger row of a finished scan; `stamp` is from `hilum.batch.identity.input_stamp`."""
     row = Row(
         id=folder.name,
         status="done",
@@ -282,14 +235,5 @@ def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
 
 
 def with_status(row: Row) -> Row:
-    """Set the status and the alarms of a finished scan's row from its notes, as this version judges them.
-
-    Parameters
-    ----------
-    row : Row
-
-    Returns
-    -------
-    Row
-    """
+    """Set the status and the alarms of a finished scan's row from its notes, as this version judges them."""
     return msgspec.structs.replace(row, status=finished_status(row.notes), alarms=codes_of(row.notes, "alarm"))

@@ -21,8 +21,7 @@ IGNORED = ("SIGINT", "SIGHUP", "SIGTERM")
 
 _PARENT_DEATH = 1  # PR_SET_PDEATHSIG of prctl(2)
 
-_CHECK_SECONDS = 0.5
-"""How often the worker checks that the supervisor is alive."""
+_CHECK_SECONDS = 0.5  # how often the worker checks that the supervisor is alive
 
 
 def main(handle: int, parent: int) -> None:

@@ -23,12 +23,16 @@ COMMANDS: _Commands = (
     runs.run, runs.demo, scans.info, scans.convert, scans.lungs, scans.nodules, runs.stats, runs.report, runs.verify,
     runs.store, training.slices, training.patches, training.froc, viewing.view,
 )  # fmt: skip
-RECIPE_COMMANDS: _Commands = (recipes.list_, recipes.show, recipes.check)
-PLOT_COMMANDS: _Commands = (
-    plots.histogram, plots.montage, plots.surface, plots.steps, plots.nodules, plots.window, plots.compare,
-    plots.overview,
+GROUPS: tuple[tuple[str, str, _Commands], ...] = (
+    ("recipe", "List, show and check recipes.", (recipes.list_, recipes.show, recipes.check)),
+    ("plot", "Draw a picture of a scan.", (
+        plots.histogram, plots.montage, plots.surface, plots.steps, plots.nodules, plots.window, plots.compare,
+        plots.overview,
+    )),
+    ("export", "Write a finished output in the format of another program.", (
+        exports.nnunet, exports.monai, exports.seg, exports.coco3d, exports.csv,
+    )),
 )  # fmt: skip
-EXPORT_COMMANDS: _Commands = (exports.nnunet, exports.monai, exports.seg, exports.coco3d, exports.csv)
 
 PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc"})
 """Commands whose only result is what they print: they stop when stdout is closed. The others write files and go on."""
@@ -48,11 +52,7 @@ def _app() -> App:
     )
     for command in COMMANDS:
         program.command(command)
-    for name, text, commands in (
-        ("recipe", "List, show and check recipes.", RECIPE_COMMANDS),
-        ("plot", "Draw a picture of a scan.", PLOT_COMMANDS),
-        ("export", "Write a finished output in the format of another program.", EXPORT_COMMANDS),
-    ):
+    for name, text, commands in GROUPS:
         group = App(name=name, help=text, help_format="plaintext")
         for command in commands:
             group.command(command)

@@ -18,27 +18,12 @@ _NAMES = ("SIGTERM", "SIGHUP")
 
 
 class Terminated(KeyboardInterrupt):
-    """A signal told the program to end.
-
-    Parameters
-    ----------
-    number : int
-        The signal.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
+    """A signal told the program to end; the argument is its number."""
 
 
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
-    """Make signals raise `Terminated` in the main thread; those that are ignored, as with nohup, stay ignored.
-
-    Yields
-    ------
-    None
-    """
+    """Make signals raise `Terminated` in the main thread; those that are ignored, as with nohup, stay ignored."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in _signals():
@@ -52,31 +37,13 @@ def raise_on_signals() -> Iterator[None]:
 
 
 def describe_interrupt(interrupt: KeyboardInterrupt) -> str:
-    """Name what ended the program: ``interrupted``, or the signal.
-
-    Parameters
-    ----------
-    interrupt : KeyboardInterrupt
-
-    Returns
-    -------
-    str
-    """
-    return f"ended by {signal.Signals(interrupt.number).name}" if isinstance(interrupt, Terminated) else "interrupted"
+    """Name what ended the program: ``interrupted``, or the signal."""
+    return f"ended by {signal.Signals(interrupt.args[0]).name}" if isinstance(interrupt, Terminated) else "interrupted"
 
 
 def exit_status(interrupt: KeyboardInterrupt) -> int:
-    """Return the exit status of an interrupted program: 128 plus the number of the signal, as in a shell.
-
-    Parameters
-    ----------
-    interrupt : KeyboardInterrupt
-
-    Returns
-    -------
-    int
-    """
-    return 128 + interrupt.number if isinstance(interrupt, Terminated) else INTERRUPTED
+    """Return the exit status of an interrupted program: 128 plus the number of the signal, as in a shell."""
+    return 128 + int(interrupt.args[0]) if isinstance(interrupt, Terminated) else INTERRUPTED
 
 
 def _signals() -> list[signal.Signals]:

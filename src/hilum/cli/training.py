@@ -152,16 +152,9 @@ def patches(
 
 
 def report_skipped(skipped: Sequence[Skip]) -> int:
-    """Print one note per reason for which something was left out.
+    """Print one note per reason for which something was left out, and return the exit status.
 
-    Parameters
-    ----------
-    skipped : sequence of Skip
-
-    Returns
-    -------
-    int
-        The exit status. A damaged scan is a failure; a scan without nodules is not.
+    A damaged scan is a failure; a scan without nodules is not.
     """
     for code in dict.fromkeys(skip.code for skip in skipped):
         same = [skip for skip in skipped if skip.code == code]

@@ -147,10 +147,7 @@ def write_coco3d(folder: Path, out: Path, *, overwrite: bool = False) -> BoxExpo
     -------
     BoxExport
 
-    Raises
-    ------
-    InputError, OutputError
-        As for `write_boxes_csv`.
+    Errors are those of `write_boxes_csv`.
     """
     check_output_file(out, overwrite=overwrite)
     scans, skipped = annotated_run(folder)

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from hilum.train.runs import RunScan, Skip
 
-_HARMLESS = frozenset({"extra"})
-"""Faults that do not stop an export: it does not read a file that is not the scan's own."""
-
 
 def checked_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
     """Check the checksums of a run and list its finished scans.
@@ -43,7 +40,7 @@ def checked_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
         If the run did not end, or a file differs from what the run wrote.
     """
     for result in verify(folder):
-        if isinstance(result, Fault) and result.code not in _HARMLESS:
+        if isinstance(result, Fault) and result.code != "extra":  # exports read only files of the scan
             what = f"{result.code}: the run is not complete, so nothing is exported"
             raise FormatError(what, where=result.where, do=RERUN, code=result.code)
     return list_run(folder)

@@ -42,11 +42,9 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
 
     Raises
     ------
-    InputError
-        If the run is not complete, or not stored as NIfTI, which tells MONAI where voxels are in the world, or no scan
-        is in that fold.
-    OutputError
-        As for `write_boxes_csv`.
+    HilumError
+        As for `write_boxes_csv`; also if the run is not stored as NIfTI, which tells MONAI where voxels are in the
+        world, or no scan is in that fold.
     """
     check_output_file(out, overwrite=overwrite)
     scans, skipped = annotated_run(folder)

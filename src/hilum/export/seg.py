@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from hilum.export.seg_source import SourceSeries
     from hilum.train.runs import RunScan, Skip
 
-_SERIES_NUMBERS = {"lungs": 901, "nodules": 902}
-
 
 @dataclass(frozen=True)
 class Segmentations:
@@ -128,8 +126,7 @@ def _import_highdicom() -> ModuleType:
     except ImportError:
         what = "DICOM segmentations need highdicom, which is not installed"
         raise InputError(what, do="pip install 'hilum[seg]'", code="no-highdicom") from None
-    module: ModuleType = highdicom
-    return module
+    return highdicom
 
 
 def _segmentations(highdicom: ModuleType, scan: RunScan, source: SourceSeries) -> dict[str, Any]:
@@ -174,7 +171,7 @@ def _segmentation(
                 for number, (value, one) in enumerate(zip(values, segments, strict=True), start=1)
             ],
             series_instance_uid=generate_uid(entropy_srcs=[*seeds, "series"]),
-            series_number=_SERIES_NUMBERS[name],
+            series_number=901 if name == "lungs" else 902,
             sop_instance_uid=generate_uid(entropy_srcs=[*seeds, "instance"]),
             instance_number=1,
             manufacturer="hilum",

@@ -26,16 +26,7 @@ _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._-]+)\n")
 
 
 def file_sha256(path: Path) -> str:
-    """Hash a file's content.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
+    """Hash a file's content: 64 hexadecimal digits.
 
     Raises
     ------
@@ -47,21 +38,7 @@ def file_sha256(path: Path) -> str:
 
 
 def file_record(path: Path) -> FileRecord:
-    """Record the size and SHA-256 of a file.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    FileRecord
-
-    Raises
-    ------
-    InputError
-        If the file is missing, not a regular file, or not readable.
-    """
+    """Record the size and SHA-256 of a file; it raises as `file_sha256` does."""
     return FileRecord(bytes=path.stat().st_size, sha256=file_sha256(path))
 
 
@@ -99,18 +76,7 @@ def check_file(folder: Path, name: str, expected: FileRecord, *, digest: bool = 
 
 
 def write_checksums(folder: Path, names: Sequence[str]) -> None:
-    """Write ``SHA256SUMS`` for some files of a folder, unless it is up to date.
-
-    Parameters
-    ----------
-    folder : Path
-    names : sequence of str
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-    """
+    """Write ``SHA256SUMS`` for some files of a folder, unless it is up to date; `OutputError` if that fails."""
     text = "".join(f"{file_sha256(folder / name)}  {name}\n" for name in names)
     path = folder / NAME
     if path.is_file() and path.read_bytes() == text.encode():
@@ -120,17 +86,7 @@ def write_checksums(folder: Path, names: Sequence[str]) -> None:
 
 
 def remove_checksums(folder: Path) -> None:
-    """Remove ``SHA256SUMS`` from a folder whose files are about to change.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be removed.
-    """
+    """Remove ``SHA256SUMS`` from a folder whose files are about to change; `OutputError` if that is not possible."""
     path = folder / NAME
     try:
         path.unlink(missing_ok=True)
@@ -139,16 +95,7 @@ def remove_checksums(folder: Path) -> None:
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
-    """Read ``SHA256SUMS``.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    dict of str to str
-        The SHA-256 of each file, by its name; empty without ``SHA256SUMS``.
+    """Read ``SHA256SUMS``: the SHA-256 of each file, by its name; empty without ``SHA256SUMS``.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from hilum.io.scan_files import write
 from hilum.io.volumes.formats import STORES
 from hilum.outputs.checksums import RERUN
 from hilum.outputs.finished import check_files
-from hilum.outputs.nodule_records import converted_nodules
+from hilum.outputs.nodule_records import with_round_trips
 from hilum.outputs.store import WrittenFiles
 from hilum.outputs.volumes import PARTS, format_of, read_stored
 from hilum.volume import Mask, Volume
@@ -38,10 +38,8 @@ def convert_scan(
 
     Parameters
     ----------
-    folder : Path
-        The scan's folder.
-    record : ScanRecord
-        Its ``scan.json``.
+    folder, record
+        As in `hilum.outputs.volumes.read_stored`.
     scans : Path
         The folder for the new scan's folder, which gets the same name and replaces an existing one.
     file_format : str
@@ -79,7 +77,7 @@ def convert_scan(
         new = msgspec.structs.replace(
             record,
             recipe_sha256=recipe_sha256,
-            nodules=converted_nodules(record, stored=partial / ("ct" + suffix)),
+            nodules=with_round_trips(record.nodules, spacing=record.geometry.spacing, stored=partial / ("ct" + suffix)),
             files=files.records,
         )
         for part, volume in written.items():

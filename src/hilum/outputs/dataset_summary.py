@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "dataset.json"
 
-_MAX_BYTES = 1 << 28
-"""The largest ``dataset.json`` that is read; 75,000 scans without a row take some megabytes."""
+_MAX_BYTES = 1 << 28  # the largest ``dataset.json`` that is read; 75,000 scans without a row take some megabytes
 
 INSIDE_FRACTION = 0.5
 """A nodule counts as inside the lungs if at least this fraction of its voxels lies in the lung mask."""
@@ -47,33 +47,26 @@ def summarize(
     -------
     DatasetRecord
     """
-    scans = finished = with_nodules = nodules = landed = inside = measured = 0
-    worst = 0.0
-    folds: dict[str, int] = {}
+    scans, measured, inside, worst = 0, 0, 0, 0.0
+    counts = Counter(finished=0, scans_with_nodules=0, nodules=0, landed=0)
+    folds: Counter[str] = Counter()
     for record in records:  # one at a time: there may be thousands
         scans += 1
         if record is None:
             continue
-        finished += 1
-        with_nodules += bool(record.nodules)
-        nodules += len(record.nodules)
         in_volume = [nodule for nodule in record.nodules if nodule.inside]
-        landed += len(in_volume)
         fractions = [nodule.inside_lungs for nodule in in_volume if nodule.inside_lungs is not None]
+        nodules = len(record.nodules)
+        counts.update(finished=1, scans_with_nodules=nodules > 0, nodules=nodules, landed=len(in_volume))
         measured += len(fractions)
         inside += sum(fraction >= INSIDE_FRACTION for fraction in fractions)
         worst = max([worst, *(nodule.round_trip_mm for nodule in in_volume)])
-        if "fold" in record.labels:
-            fold = str(record.labels["fold"])
-            folds[fold] = folds.get(fold, 0) + 1
+        folds.update(str(value) for name, value in record.labels.items() if name == "fold")
     return DatasetRecord(
         dataset=dataset,
         scans=scans,
-        finished=finished,
-        scans_with_nodules=with_nodules,
-        nodules=nodules,
-        landed=landed,
-        inside_lungs=inside if measured or not nodules else None,
+        **counts,
+        inside_lungs=inside if measured or not counts["nodules"] else None,
         largest_round_trip_mm=worst,
         folds=dict(sorted(folds.items(), key=lambda item: (len(item[0]), item[0]))),
         tables=merge_tables(tables),
@@ -96,15 +89,13 @@ def merge_tables(tables: Iterable[TableRecord]) -> list[TableRecord]:
     """
     merged: dict[tuple[str, int], TableRecord] = {}
     for table in tables:
-        before = merged.get((table.name, table.rows))
-        if before is None:
-            merged[table.name, table.rows] = table
+        before = merged.setdefault((table.name, table.rows), table)
+        if before is table:
             continue
         unmatched = {k: n for k, n in table.series_without_scan.items() if k in before.series_without_scan}
         count = sum(unmatched.values())
-        merged[table.name, table.rows] = TableRecord(
-            name=table.name,
-            rows=table.rows,
+        merged[table.name, table.rows] = msgspec.structs.replace(
+            table,
             rows_of_scans=table.rows - count,
             rows_without_scan=count,
             series_without_scan=unmatched,
@@ -136,36 +127,13 @@ def converted_summary(before: Path, after: Path) -> list[DatasetRecord]:
 
 
 def write_summary(folder: Path, datasets: Sequence[DatasetRecord]) -> None:
-    """Write ``dataset.json`` atomically.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's output folder.
-    datasets : sequence of DatasetRecord
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
+    """Write ``dataset.json`` into a run's output folder atomically; `OutputError` if that is not possible."""
     with atomic_path(folder / NAME) as partial:
         partial.write_bytes(json_bytes(list(datasets)))
 
 
 def read_summary(folder: Path) -> list[DatasetRecord]:
-    """Read a run's ``dataset.json``.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's output folder.
-
-    Returns
-    -------
-    list of DatasetRecord
-        Empty if the file is missing or not valid for this version.
-    """
+    """Read a run's ``dataset.json``; no records if it is missing or not valid for this version."""
     try:
         return msgspec.json.decode(read_small(folder / NAME, limit=_MAX_BYTES), type=list[DatasetRecord])
     except (OSError, ValueError, msgspec.DecodeError):

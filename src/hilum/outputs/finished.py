@@ -7,11 +7,11 @@ followed, and only regular files are opened.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.errors import FormatError
+from hilum.errors import FormatError, InputError
 from hilum.io.files import is_own_file, read_small
 from hilum.io.unfinished import is_unfinished
 from hilum.outputs import ledger
@@ -33,33 +33,12 @@ MAX_RECORD_BYTES = 1 << 26
 
 
 def read_record(folder: Path) -> ScanRecord | None:
-    """Read the ``scan.json`` of a finished scan.
-
-    Parameters
-    ----------
-    folder : Path
-
-    Returns
-    -------
-    ScanRecord or None
-        None if the folder is a link, or has no readable ``scan.json`` that lists all of its parts.
-    """
+    """Read a finished scan's ``scan.json``; None if the folder is a link, or has no valid one (`decode_record`)."""
     return decode_record(_record_bytes(folder))
 
 
 def record_sha256(folder: Path) -> str:
-    """Hash a scan's ``scan.json``.
-
-    Parameters
-    ----------
-    folder : Path
-        The scan's folder.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits; empty without a ``scan.json``.
-    """
+    """Hash the ``scan.json`` in a scan's folder: 64 hexadecimal digits; empty without one."""
     data = _record_bytes(folder)
     return hashlib.sha256(data).hexdigest() if data else ""
 
@@ -72,17 +51,7 @@ def _record_bytes(folder: Path) -> bytes:
 
 
 def decode_record(data: bytes) -> ScanRecord | None:
-    """Decode the content of a ``scan.json``.
-
-    Parameters
-    ----------
-    data : bytes
-
-    Returns
-    -------
-    ScanRecord or None
-        None if it is malformed, or a part of the scan has no files.
-    """
+    """Decode the content of a ``scan.json``; None if it is malformed, or a part of the scan has no files."""
     try:
         record = msgspec.json.decode(data, type=ScanRecord)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -91,37 +60,13 @@ def decode_record(data: bytes) -> ScanRecord | None:
 
 
 def record_of_row(folder: Path, row: Row) -> ScanRecord | None:
-    """Read the ``scan.json`` that a ledger row refers to.
-
-    Parameters
-    ----------
-    folder : Path
-        The scan's folder.
-    row : Row
-
-    Returns
-    -------
-    ScanRecord or None
-        None if there is no valid ``scan.json``, or its checksum is not the row's.
-    """
+    """Read the ``scan.json`` that a ledger row refers to; None if it is not valid, or its checksum is not the row's."""
     data = _record_bytes(folder)
     return decode_record(data) if hashlib.sha256(data).hexdigest() == row.scan_sha256 else None
 
 
 def is_complete(folder: Path, record: ScanRecord) -> bool:
-    """Check that all files of a finished scan exist and have their recorded sizes.
-
-    Parameters
-    ----------
-    folder : Path
-        The scan's folder.
-    record : ScanRecord
-
-    Returns
-    -------
-    bool
-        `check_files` also reads the content.
-    """
+    """Check that all files of a finished scan exist and have their recorded sizes; `check_files` reads them."""
     try:
         return all(
             is_own_file(folder, name) and (folder / name).stat().st_size == file.bytes
@@ -133,12 +78,6 @@ def is_complete(folder: Path, record: ScanRecord) -> bool:
 
 def files_stamp(folder: Path, record: ScanRecord) -> str:
     """Hash the sizes and times of a finished scan's files; any write to one of them changes it.
-
-    Parameters
-    ----------
-    folder : Path
-        The scan's folder.
-    record : ScanRecord
 
     Returns
     -------
@@ -177,6 +116,15 @@ def check_files(folder: Path, record: ScanRecord, *, digest: bool = True) -> Non
         check_file(folder, name, file, digest=digest or _is_newer(folder / name, written))
 
 
+def is_intact(folder: Path, record: ScanRecord) -> bool:
+    """Check that `check_files`, which reads all bytes, does not raise."""
+    try:
+        check_files(folder, record)
+    except InputError:
+        return False
+    return True
+
+
 def _is_newer(path: Path, time_ns: int) -> bool:
     try:
         return path.stat().st_mtime_ns > time_ns
@@ -208,14 +156,7 @@ def scans_folder(out: Path) -> Path:
     return scans
 
 
-class ListedScan(NamedTuple):
-    """A scan that the ledger calls finished. `record` is None if ``scan.json`` is invalid or not the ledger's."""
-
-    folder: Path
-    record: ScanRecord | None
-
-
-def listed_scans(folder: Path, *, unlisted: bool = False) -> Iterator[ListedScan]:
+def listed_scans(folder: Path, *, unlisted: bool = False) -> Iterator[tuple[Path, ScanRecord | None]]:
     """Iterate over the scans that a run's ledger calls finished.
 
     Parameters
@@ -227,8 +168,10 @@ def listed_scans(folder: Path, *, unlisted: bool = False) -> Iterator[ListedScan
 
     Yields
     ------
-    ListedScan
-        Sorted by id.
+    folder : Path
+        Of a scan; they are sorted by id.
+    record : ScanRecord or None
+        None if ``scan.json`` is invalid or not the ledger's.
 
     Raises
     ------
@@ -241,25 +184,20 @@ def listed_scans(folder: Path, *, unlisted: bool = False) -> Iterator[ListedScan
             if row.status in FINISHED:
                 path = scans / row.id
                 record = record_of_row(path, row) if row.scan_sha256 else read_record(path)  # old versions had none
-                yield ListedScan(path, record if record is not None and record.scan_id == row.id else None)
+                yield path, record if record is not None and record.scan_id == row.id else None
         if unlisted or not (folder / ledger.NAME).exists():
             for path in sorted(scans.iterdir()) if scans.is_dir() else ():
                 if rows.get(path.name) is None and not is_unfinished(path.name) and (record := read_record(path)):
-                    yield ListedScan(path, record)
+                    yield path, record
 
 
 def finished_scans(folder: Path) -> Iterator[tuple[Path, ScanRecord]]:
     """Iterate over the finished scans of a run: those for which ledger and folder agree.
 
-    Parameters
-    ----------
-    folder : Path
-        The run's output folder.
-
     Yields
     ------
-    tuple of Path and ScanRecord
-        Sorted by id.
+    folder, record
+        As in `listed_scans`.
 
     Raises
     ------

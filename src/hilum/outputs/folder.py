@@ -49,17 +49,7 @@ def recipe_text(out: Path) -> str:
 
 
 def own_files(sums: Mapping[str, str]) -> list[str]:
-    """Name the own files that a run should have.
-
-    Parameters
-    ----------
-    sums : mapping of str to str
-        From `hilum.outputs.checksums.read_checksums`.
-
-    Returns
-    -------
-    list of str
-    """
+    """Name the own files that a run with these checksums (`hilum.outputs.checksums.read_checksums`) should have."""
     return [name for name in OWN_FILES if name not in ADDED_LATER or name in sums]
 
 
@@ -106,8 +96,7 @@ def check_output_folder(out: Path, inputs: Iterable[Path] = ()) -> None:
     OutputError
         If it is an input, or holds files that no run wrote.
     """
-    real = os.path.realpath(out)
-    if any(os.path.realpath(path) == real for path in inputs):
+    if os.path.realpath(out) in map(os.path.realpath, inputs):
         raise OutputError("is also the input", where=out, do="choose another --out", code="exists")
     try:
         names = {name for name in os.listdir(out) if not name.startswith(".")}  # noqa: PTH208 - names only

@@ -6,50 +6,33 @@ Each line ends with a checksum of its own bytes, which reveals a truncated or ch
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from io import BufferedReader
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO
 
 from hilum.errors import InputError, OutputError
 from hilum.io.atomic import atomic_path, open_own_file, write_refused
 from hilum.io.files import open_file
-from hilum.outputs.ledger_rows import Row, decode_row, encode_row
+from hilum.outputs.ledger_rows import FINISHED, Row, decode_row, encode_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 NAME = "ledger.jsonl"
 
-_FIRST_READ = 4096
-"""Bytes of the first read of a line; most lines are shorter."""
+_FIRST_READ = 4096  # bytes of the first read of a line; most lines are shorter
 
 _MAX_LINE = 1 << 22
 
 
 def read_ledger(folder: Path) -> dict[str, Row]:
-    """Read a run's ledger. The last line of an id counts; a line that a crash truncated does not.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's output folder.
-
-    Returns
-    -------
-    dict of str to Row
-        By scan id; empty without a ledger.
-    """
+    """Read a run's ledger: the rows by scan id. The last line of an id counts; a truncated line does not."""
     return {row.id: row for row in map(decode_row, read_lines(folder)) if row is not None}
 
 
 def read_lines(folder: Path) -> Iterator[bytes]:
-    """Read the lines of a run's ledger, valid or not.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's output folder.
+    """Read the lines of a run's ledger, valid or not; none without a ledger.
 
     Yields
     ------
@@ -73,43 +56,7 @@ def read_lines(folder: Path) -> Iterator[bytes]:
                 line = file.readline(_MAX_LINE)
 
 
-def append_row(folder: Path, row: Row) -> None:
-    """Add one line to a run's ledger and force it to the disk.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's output folder.
-    row : Row
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
-    """
-    with Ledger(folder) as ledger:
-        ledger.append(row)
-
-
-def rewrite_ledger(folder: Path, rows: Iterable[Row]) -> None:
-    """Replace a run's ledger atomically by one line per scan.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's output folder.
-    rows : iterable of Row
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written; the old ledger remains.
-    """
-    with atomic_path(folder / NAME) as partial, partial.open("wb") as file:
-        file.writelines(map(encode_row, rows))
-
-
-class Ledger:
+class Ledger(AbstractContextManager["Ledger"]):
     """A ledger open for reading and appending. Memory holds only the offset of each scan's last line.
 
     Reading needs no write permission and creates no file.
@@ -129,10 +76,6 @@ class Ledger:
             if not line.endswith(b"\n"):
                 break
             self._add_line(decode_row(line), len(line))
-
-    def __enter__(self) -> Self:
-        """Return the ledger itself."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Close the file."""
@@ -157,6 +100,11 @@ class Ledger:
             size *= 2
             line = os.pread(handle, size, offset)
         return decode_row(line[: line.find(b"\n") + 1])
+
+    def is_finished(self, scan_id: str) -> bool:
+        """Check that the last row of a scan calls it finished."""
+        row = self.get(scan_id)
+        return row is not None and row.status in FINISHED
 
     def rows(self) -> Iterator[Row]:
         """Iterate over the last rows of all scans, sorted by id."""
@@ -186,9 +134,9 @@ class Ledger:
                 with suppress(OSError):
                     file.truncate(self._end)
                 raise
+        except OutputError:
+            raise
         except OSError as problem:
-            if isinstance(problem, OutputError):
-                raise
             raise write_refused("the ledger", problem, where=self._path) from None
         self._add_line(row, len(line))
 
@@ -208,7 +156,8 @@ class Ledger:
         in_order = offsets == sorted(offsets) and list(self._offsets) == sorted(self._offsets)
         if in_order and self._lines == len(offsets) and self._path.exists() and self._path.stat().st_size == self._end:
             return
-        rewrite_ledger(self._path.parent, self.rows())
+        with atomic_path(self._path) as partial, partial.open("wb") as file:
+            file.writelines(map(encode_row, self.rows()))
         self.close()
         self._scan_lines()
 

@@ -49,36 +49,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     kept: bool = False
 
 
-_UNWRITTEN = ("full_reason", "kept")
-
-
 def as_written(row: Row) -> Row:
-    """Drop from a row what a ledger does not hold.
-
-    Parameters
-    ----------
-    row : Row
-
-    Returns
-    -------
-    Row
-    """
+    """Drop from a row what a ledger does not hold."""
     return msgspec.structs.replace(row, full_reason="", kept=False) if row.full_reason or row.kept else row
 
 
 def encode_row(row: Row) -> bytes:
-    """Encode a row as a line of the ledger, with its checksum.
-
-    Parameters
-    ----------
-    row : Row
-
-    Returns
-    -------
-    bytes
-        With a line break.
-    """
-    written = {name: value for name, value in msgspec.structs.asdict(row).items() if name not in _UNWRITTEN}
+    """Encode a row as a line of the ledger, with its checksum and a line break."""
+    written = msgspec.structs.asdict(row)
+    del written["full_reason"], written["kept"]
     body = msgspec.json.encode(written)[:-1]
     return body + _CHECK + _digest(body) + b'"}\n'
 

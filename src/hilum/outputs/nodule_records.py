@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from hilum.geometry import Geometry, Vector
     from hilum.outputs.records import ScanRecord
@@ -55,82 +55,56 @@ def nodule_records(scan: Scan, *, source: Geometry, stored: Path) -> list[Nodule
     OutputError
         If the file moves a nodule inside the volume by more than `ROUND_TRIP_VOXELS`.
     """
-    if not scan.nodules:
-        return []
-    grid = scan.ct.geometry
-    affine = _stored_affine(stored)
-    records = []
-    for number, nodule in enumerate(scan.nodules, start=1):
-        voxel = grid.world_to_index(nodule.center)
-        inside = bool(grid.contains(nodule.center))
-        error = _round_trip(affine, voxel, nodule.center)
-        _check_round_trip(error, number, inside=inside, spacing=grid.spacing, stored=stored)
-        figures = scan.nodule_figures[number - 1] if scan.nodule_figures else {}
-        records.append(
-            NoduleRecord(
-                label=number,
-                world=nodule.center,
-                voxel=cast("Vector", tuple(voxel.tolist())),
-                source_voxel=cast("Vector", tuple(source.world_to_index(nodule.center).tolist())),
-                round_trip_mm=error,
-                diameter_mm=nodule.diameter_mm,
-                inside=inside,
-                voxels=int(figures.get("voxels", 0)),
-                mean_hu=figures.get("mean_hu"),
-                inside_lungs=figures.get("inside_lungs"),
-                readers=len({reading.reader for reading in nodule.readings}),
-                agreement=round(mean_agreement(nodule), 4) if len(nodule.readings) > 1 else None,
-                scores=dict(nodule.scores),
-            )
+    grid, measured = scan.ct.geometry, scan.nodule_figures or ({},) * len(scan.nodules)
+    records = [
+        NoduleRecord(
+            label=number,
+            world=nodule.center,
+            voxel=cast("Vector", tuple(grid.world_to_index(nodule.center).tolist())),
+            source_voxel=cast("Vector", tuple(source.world_to_index(nodule.center).tolist())),
+            round_trip_mm=0.0,
+            diameter_mm=nodule.diameter_mm,
+            inside=bool(grid.contains(nodule.center)),
+            voxels=int(figures.get("voxels", 0)),
+            mean_hu=figures.get("mean_hu"),
+            inside_lungs=figures.get("inside_lungs"),
+            readers=len({reading.reader for reading in nodule.readings}),
+            agreement=round(mean_agreement(nodule), 4) if len(nodule.readings) > 1 else None,
+            scores=dict(nodule.scores),
         )
-    return records
+        for number, (nodule, figures) in enumerate(zip(scan.nodules, measured, strict=True), start=1)
+    ]
+    return with_round_trips(records, spacing=grid.spacing, stored=stored)
 
 
-def converted_nodules(record: ScanRecord, *, stored: Path) -> list[NoduleRecord]:
-    """Measure ``round_trip_mm`` of a finished scan's nodules again, for a converted ct file.
+def with_round_trips(nodules: Sequence[NoduleRecord], *, spacing: Sequence[float], stored: Path) -> list[NoduleRecord]:
+    """Measure ``round_trip_mm`` of nodules: the distance between each and its position in a stored file, in mm.
 
     Parameters
     ----------
-    record : ScanRecord
-        Of the scan before its conversion.
+    nodules : sequence of NoduleRecord
+    spacing : sequence of float
+        Of the stored grid.
     stored : Path
-        The new ct file, on the same grid.
+        As in `nodule_records`; the errors too.
 
     Returns
     -------
     list of NoduleRecord
-
-    Raises
-    ------
-    OutputError
-        As in `nodule_records`.
     """
-    if not record.nodules:
+    if not nodules:
         return []
-    affine, records = _stored_affine(stored), []
-    for one in record.nodules:
-        error = _round_trip(affine, one.voxel, one.world)
-        _check_round_trip(error, one.label, inside=one.inside, spacing=record.geometry.spacing, stored=stored)
+    nifti = stored.name.endswith(STORES["nifti"].suffix)
+    affine = read_nifti_affine(stored) if nifti else read_header(stored).geometry.affine
+    records = []
+    for one in nodules:
+        position = affine[:3, :3] @ np.asarray(one.voxel, np.float64) + affine[:3, 3]
+        error = float(f"{np.linalg.norm(position - one.world):.3g}")
+        if one.inside and error > ROUND_TRIP_VOXELS * min(spacing):
+            what = f"nodule {one.label} would be stored {error:.3g} mm away from its annotation"
+            raise OutputError(what, where=stored.name, do="choose another output format", code="round-trip")
         records.append(msgspec.structs.replace(one, round_trip_mm=error))
     return records
-
-
-def _round_trip(affine: NDArray[np.float64], voxel: ArrayLike, world: Vector) -> float:
-    """The distance between a nodule and its position in the stored file, in mm, to three digits."""
-    error = np.linalg.norm(affine[:3, :3] @ np.asarray(voxel, np.float64) + affine[:3, 3] - world)
-    return float(f"{error:.3g}")
-
-
-def _check_round_trip(error: float, number: int, *, inside: bool, spacing: Sequence[float], stored: Path) -> None:
-    if inside and error > ROUND_TRIP_VOXELS * min(spacing):
-        what = f"nodule {number} would be stored {error:.3g} mm away from its annotation"
-        raise OutputError(what, where=stored.name, do="choose another output format", code="round-trip")
-
-
-def _stored_affine(path: Path) -> NDArray[np.float64]:
-    if path.name.endswith(STORES["nifti"].suffix):
-        return read_nifti_affine(path)
-    return read_header(path).geometry.affine
 
 
 def write_locations(scan: Scan, folder: Path) -> None:
@@ -151,14 +125,7 @@ def write_locations(scan: Scan, folder: Path) -> None:
 
 
 def read_locations(folder: Path, record: ScanRecord) -> dict[str, NDArray[np.float64]]:
-    """Read the candidates and excluded findings of a finished scan.
-
-    Parameters
-    ----------
-    folder : Path
-        The scan's folder.
-    record : ScanRecord
-        Its ``scan.json``.
+    """Read the candidates and excluded findings of a finished scan, given its folder and its ``scan.json``.
 
     Returns
     -------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,9 +9,8 @@ import msgspec
 from hilum.errors import FormatError, InputError
 from hilum.io.files import read_small
 from hilum.io.png import png_bytes
-from hilum.ops.preview import PALETTE
+from hilum.ops.preview import PALETTE, Panel
 from hilum.outputs.checksums import RERUN, check_file
-from hilum.outputs.records import PanelRecord, PreviewRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +25,26 @@ HU_FROM, HU_TO, HU_STEP = -1104, 1536, 16
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
-_MAX_BYTES = 1 << 20
-"""The largest file that is read."""
+_MAX_BYTES = 1 << 20  # the largest file that is read
+
+
+class PreviewRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A scan's ``preview.json``: the panels of ``preview.png`` and a histogram of the voxels.
+
+    ``counts`` has bins of ``hu_step`` HU from ``hu_from``; ``below`` and ``above`` count the voxels outside them. The
+    ``percentiles`` are exact to one HU. ``cut`` is the HU range to which the recipe clipped the values before.
+    """
+
+    width: int
+    height: int
+    panels: list[Panel]
+    hu_from: int
+    hu_step: int
+    counts: list[int]
+    below: int
+    above: int
+    percentiles: dict[str, float]
+    cut: tuple[float, float] | None = None
 
 
 def write_preview(preview: Preview, folder: Path) -> None:
@@ -46,7 +62,7 @@ def write_preview(preview: Preview, folder: Path) -> None:
     record = PreviewRecord(
         width=columns,
         height=rows,
-        panels=[PanelRecord(**asdict(panel)) for panel in preview.panels],
+        panels=list(preview.panels),
         hu_from=HU_FROM,
         hu_step=HU_STEP,
         counts=counts[first:last].reshape(-1, HU_STEP).sum(axis=1).tolist(),
@@ -60,14 +76,7 @@ def write_preview(preview: Preview, folder: Path) -> None:
 
 
 def read_preview(folder: Path, record: ScanRecord) -> tuple[PreviewRecord, bytes] | None:
-    """Read a finished scan's preview and compare it with its checksums.
-
-    Parameters
-    ----------
-    folder : Path
-        The scan's folder.
-    record : ScanRecord
-        Its ``scan.json``.
+    """Read a finished scan's preview and compare it with its checksums, given its folder and its ``scan.json``.
 
     Returns
     -------

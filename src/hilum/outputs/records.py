@@ -10,8 +10,7 @@ from hilum.io.volumes.placement import GridRecord  # noqa: TC001 - msgspec reads
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
-_MAX_DEPTH = 12
-"""Parts in the name of a scan's file."""
+_MAX_DEPTH = 12  # parts in the name of a scan's file
 
 
 def is_plain_name(name: str, *, max_parts: int = 1) -> bool:
@@ -113,41 +112,6 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("scan_id is not a plain name")
         if not all(is_plain_name(name, max_parts=_MAX_DEPTH) for name in self.files):
             raise ValueError("files names something outside the scan's folder")
-
-
-class PanelRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One panel of ``preview.png``: its content, and its position in the image in pixels.
-
-    ``plane`` is ``coronal``, ``axial`` or ``nodule`` (an axial close-up of nodule number ``nodule``). ``place`` is the
-    index of the slice, counted from the front (``coronal``) or the feet.
-    """
-
-    plane: str
-    left: int
-    top: int
-    width: int
-    height: int
-    place: int
-    nodule: int = 0
-
-
-class PreviewRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A scan's ``preview.json``: the panels of ``preview.png`` and a histogram of the voxels.
-
-    ``counts`` has bins of ``hu_step`` HU from ``hu_from``; ``below`` and ``above`` count the voxels outside them. The
-    ``percentiles`` are exact to one HU. ``cut`` is the HU range to which the recipe clipped the values before.
-    """
-
-    width: int
-    height: int
-    panels: list[PanelRecord]
-    hu_from: int
-    hu_step: int
-    counts: list[int]
-    below: int
-    above: int
-    percentiles: dict[str, float]
-    cut: tuple[float, float] | None = None
 
 
 class TableRecord(msgspec.Struct, frozen=True, kw_only=True):

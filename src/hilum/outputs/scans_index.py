@@ -107,10 +107,10 @@ def write_index(
     for row in ledger.rows():
         origin = _merge_origins(origins.get(row.id), former.get(row.id), hide=hide)
         record = read_record(folder / "scans" / row.id) if row.status in FINISHED else None
-        paths = [safe_path(path, full=full_paths, hide=hide) for path in (origin.source, origin.path)]
-        table.writerow(
-            safe_cells([*_identity(row, origin, record), *paths, row.status, _codes(row), *_content(record)])
-        )
+        known = origin if record is None else record
+        names = one_line(known.dataset, limit=40), one_line(known.series_uid, limit=128), origin.case
+        paths = (safe_path(path, full=full_paths, hide=hide) for path in (origin.source, origin.path))
+        table.writerow(safe_cells([row.id, *names, *paths, row.status, _codes(row), *_content(record)]))
     data = text.getvalue().encode("utf-8", "replace")
     path = folder / NAME
     with suppress(OSError, ValueError):
@@ -157,11 +157,6 @@ def _merge_origins(now: Origin | None, before: Origin | None, *, hide: bool) -> 
     if now is None or before is None:
         return now or before or Origin()
     return now if now.path else now._replace(source=before.source, path=before.path)
-
-
-def _identity(row: Row, origin: Origin, record: ScanRecord | None) -> list[str]:
-    dataset, uid = (origin.dataset, origin.series_uid) if record is None else (record.dataset, record.series_uid)
-    return [row.id, one_line(dataset, limit=40), one_line(uid, limit=128), origin.case]
 
 
 def _codes(row: Row) -> str:

@@ -86,7 +86,7 @@ def store_scan(
     """
     with atomic_folder(folder / scan_id) as partial:
         suffix, files = STORES[file_format].suffix, WrittenFiles(partial)
-        for name, volume in (("ct", scan.ct), ("lungs", scan.lungs), ("nodules", scan.nodule_mask)):
+        for name, volume in zip(PARTS, (scan.ct, scan.lungs, scan.nodule_mask), strict=True):
             if volume is not None:
                 write(volume, partial / (name + suffix), series_uid=scan.series_uid)
                 files.add()
@@ -170,10 +170,8 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
 
     Parameters
     ----------
-    folder : Path
-        The scan's folder.
-    record : ScanRecord
-        Its ``scan.json``.
+    folder, record
+        As in `hilum.outputs.volumes.read_stored`.
 
     Returns
     -------

@@ -27,20 +27,7 @@ EXTRA_PARTS: dict[str, tuple[str, ...]] = {
 
 
 def format_of(record: ScanRecord, part: str = "ct") -> str:
-    """Find the format in which a finished scan has a volume.
-
-    Parameters
-    ----------
-    record : ScanRecord
-        Its ``scan.json``.
-    part : str
-        One of `PARTS`.
-
-    Returns
-    -------
-    str
-        A key of `STORES`; empty if it has no such volume.
-    """
+    """Find the format in which a finished scan has one of `PARTS`: a key of `STORES`; empty without such a volume."""
     return next((name for name, store in STORES.items() if part + store.files[0] in record.files), "")
 
 

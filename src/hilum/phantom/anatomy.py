@@ -64,16 +64,7 @@ class BodyBuild:
 
 
 def draw_body_build(random: np.random.Generator) -> BodyBuild:
-    """Draw the measures of a patient.
-
-    Parameters
-    ----------
-    random : numpy.random.Generator
-
-    Returns
-    -------
-    Build
-    """
+    """Draw the measures of a patient."""
     return BodyBuild(
         scale=float(random.uniform(0.93, 1.02)),
         heart=float(random.uniform(0.92, 1.06)),

@@ -34,23 +34,12 @@ if TYPE_CHECKING:
 EXTENT_MM = (300.0, FIELD_OF_VIEW_MM, FIELD_OF_VIEW_MM)
 """The extent of a grid along the patient's z, y and x, unless both shape and spacing are given."""
 
-DEFAULT_SPACING = (2.5, 1.5, 1.5)
-
 _SLAB_VOXELS = 800_000
 
 
 @dataclass(frozen=True, eq=False)
 class PhantomNodule:
-    """One nodule of a phantom.
-
-    Parameters
-    ----------
-    nodule : Nodule
-        Its center and diameter in the world.
-    kind : {"inside", "wall", "vessel", "ground-glass"}
-    hu : float
-        The attenuation in its middle.
-    """
+    """One nodule of a phantom: its center and diameter in the world, its kind, and the HU in its middle."""
 
     nodule: Nodule
     kind: NoduleKind
@@ -179,7 +168,7 @@ def _grid(
     Geometry(shape or (1, 1, 1), spacing or (1.0, 1.0, 1.0), direction=direction)  # refuses an invalid grid
     extent = np.abs(np.array(direction)) @ EXTENT_MM[::-1]
     if spacing is None and shape is None:
-        steps = np.abs(np.array(direction)) @ DEFAULT_SPACING[::-1]
+        steps = np.abs(np.array(direction)) @ (1.5, 1.5, 2.5)
     else:
         steps = np.array(spacing) if spacing is not None else extent / np.array(shape)
     counts = np.array(shape) if shape is not None else np.maximum(np.rint(extent / steps), 1)

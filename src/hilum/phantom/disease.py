@@ -49,16 +49,13 @@ def fluid_distance(points: Points, build: BodyBuild, disease: Disease) -> Floats
     """Signed distance, mm, to pleural fluid: below a level in the left lung, and in all of a missing lung."""
     x, y, z = points
     middle = np.float32(build.junction)
-    parts = [np.broadcast_to(np.float32(1e3), np.broadcast_shapes(x.shape, y.shape, z.shape))]
+    distance = np.broadcast_to(np.float32(1e3), np.broadcast_shapes(x.shape, y.shape, z.shape))
     if disease.effusion:
         level = np.float32(44) - np.float32(disease.back) * y + np.float32(0.25) * (z + 40)
-        parts.append(np.maximum(level, middle - x))
+        distance = np.minimum(distance, np.maximum(level, middle - x))
     if disease.missing != "none":
         side = x - middle - np.float32(0.03) * z  # the plane of the anterior junction line
-        parts.append(side if disease.missing == "right" else -side)
-    distance = parts[0]
-    for part in parts[1:]:
-        distance = np.minimum(distance, part)
+        distance = np.minimum(distance, side if disease.missing == "right" else -side)
     return np.asarray(distance, np.float32)
 
 

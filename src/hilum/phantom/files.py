@@ -165,12 +165,7 @@ def write_dsb2017(phantoms: Iterable[Phantom], root: str | Path, *, labels: Mapp
     Returns
     -------
     Path
-        The root.
-
-    Raises
-    ------
-    OutputError
-        If the root is a file, or is not empty.
+        The root. It must be empty, as for `write_luna16`.
     """
     target = _make_empty_folder(root)
     rows = []
@@ -219,16 +214,7 @@ def _points_outside_nodules(phantom: Phantom, count: int) -> list[tuple[float, f
 
 
 def reverse_in_plane(volume: Volume) -> Volume:
-    """Reverse the y and x axes of a volume; voxels keep their world positions.
-
-    Parameters
-    ----------
-    volume : Volume
-
-    Returns
-    -------
-    Volume
-    """
+    """Reverse the y and x axes of a volume; voxels keep their world positions."""
     nz, ny, nx = volume.shape
     old = volume.geometry
     x, y, z = old.index_to_world((0, ny - 1, nx - 1)).tolist()

@@ -69,17 +69,9 @@ class PatientNodule:
 class Anatomy:
     """The anatomy of one patient.
 
-    Parameters
-    ----------
-    build : Build
-    vessels : Tubes
-    main_airways, lobar_airways : Tubes
-        Trachea and main bronchi, which do not count as lung; lobar bronchi, which open into the lungs.
-    nodules : tuple of PatientNodule
-    emphysema : ndarray, shape (n, 4)
-        Centers (x, y, z) and radii of the patches of emphysema.
-    opacities : ndarray, shape (n, 5)
-        Centers, radii and HU of patches of ground-glass and consolidation.
+    The main airways are trachea and main bronchi, which do not count as lung; the lobar bronchi open into the lungs.
+    Patches of emphysema have centers (x, y, z) and radii, shape (n, 4); opacities, patches of ground-glass and
+    consolidation, also have HU, shape (n, 5).
     """
 
     build: BodyBuild
@@ -158,8 +150,7 @@ def _lung_points(
     """Draw random points in the lungs, at least `depth` mm below their surface; fewer than `count`, shape (n, 3)."""
     points = random.uniform((-125, -90, -130), (125, 90, 116), (count, 3))
     right, left = lung_depths(_columns(points), build)
-    deep: NDArray[np.float64] = points[np.minimum(right, left) < -depth]
-    return deep
+    return points[np.minimum(right, left) < -depth]
 
 
 def _draw_vessel_tree(random: np.random.Generator, build: BodyBuild, side: int, root: Vector) -> Tubes:
@@ -242,7 +233,6 @@ def _nodule_points(
         thick = (vessels.radii[:, 1] > 1.5) & (vessels.radii[:, 1] < 3.0)
         points = random.permutation(vessels.stop[thick])
         right, left = lung_depths(_columns(points), build)
-        free: NDArray[np.float64] = points[np.minimum(right, left) < -radius - 5]
-        return free
+        return points[np.minimum(right, left) < -radius - 5]
     points = _lung_points(random, build, 6000, depth=radius + 6)[:120]
     return points[_tube_clearance(vessels, points) > (1.0 if kind == "ground-glass" else radius + 0.5)]

@@ -98,17 +98,7 @@ class Sampler:
 
 
 def clip_box(bounds: NDArray[np.int64], box: Box) -> Box | None:
-    """Intersect an index range with a box; None if they do not overlap.
-
-    Parameters
-    ----------
-    bounds : ndarray of int, shape (3, 2)
-    box : three slices, (z, y, x)
-
-    Returns
-    -------
-    three slices or None
-    """
+    """Intersect an index range, shape (3, 2), with a box; None if they do not overlap."""
     parts = []
     for (start, stop), outer in zip(bounds.tolist(), box, strict=True):
         low, high = max(start, outer.start), min(stop, outer.stop)

@@ -45,7 +45,6 @@ _BOWEL: tuple[tuple[Vector, Vector], ...] = (
     ((38.0, -62.0, -143.0), (24.0, 11.0, 9.0)),
 )
 _STOMACH: tuple[Vector, Vector] = ((60.0, -12.0, -109.0), (38.0, 40.0, 31.0))
-_FUNDUS_LEVEL = -14.0  # gas rises: to the front in a supine patient
 _CLAVICLES = Tubes(
     np.array([(-20.0, -66.0, 104.0), (20.0, -66.0, 104.0)]),
     np.array([(-150.0, -14.0, 128.0), (150.0, -14.0, 128.0)]),
@@ -54,20 +53,7 @@ _CLAVICLES = Tubes(
 
 
 def render_slab(sampler: Sampler, anatomy: Anatomy, disease: Disease, box: Box, *, table: bool) -> Slab:
-    """Compute the voxels of one box of the grid.
-
-    Parameters
-    ----------
-    sampler : Sampler
-    anatomy : Anatomy
-    disease : Disease
-    box : three slices, (z, y, x)
-    table : bool
-
-    Returns
-    -------
-    Slab
-    """
+    """Compute the voxels of one box of the grid."""
     shape = tuple(s.stop - s.start for s in box)
     slab = Slab(
         box,
@@ -119,7 +105,11 @@ def _add_body(sampler: Sampler, anatomy: Anatomy, slab: Slab) -> None:
     fill(hu, skin, across, 20.0)
     fill(hu, skin + np.float32(2), across, FAT_HU)
     fill(hu, fat, across, SOFT_TISSUE_HU)
-    _add_clavicles(sampler, slab)
+    for tube, inner, points in tubes_in_slab(sampler, slab, _CLAVICLES, 0.0):
+        distance, *offsets = _CLAVICLES.distance(tube, points)
+        width = width_along(tuple(offsets), sampler.widths)
+        fill(slab.hu[inner], distance, width, CORTICAL_HU)
+        fill(slab.hu[inner], distance + np.float32(2), width, CANCELLOUS_HU)
     for side in (-1.0, 1.0):
         _add_bone(sampler, slab, (side * 165, 14.0, 118.0), (21.0, 21.0, 24.0))
         scapula = box_in_slab(sampler, slab, *box_around((side * 96, 78.0, 62.0), (45.0, 40.0, 62.0)))
@@ -132,14 +122,6 @@ def _add_body(sampler: Sampler, anatomy: Anatomy, slab: Slab) -> None:
             # `ellipsoid` scales by the mean radius; 0.16 corrects distances near the faces of a thin plate.
             fraction = voxel_fraction(plate * np.float32(0.16), across) * (thorax((x, y, z)) > 11)
             blend(slab.hu[inner], fraction, CORTICAL_HU * 0.7)
-
-
-def _add_clavicles(sampler: Sampler, slab: Slab) -> None:
-    for tube, inner, points in tubes_in_slab(sampler, slab, _CLAVICLES, 0.0):
-        distance, *offsets = _CLAVICLES.distance(tube, points)
-        width = width_along(tuple(offsets), sampler.widths)
-        fill(slab.hu[inner], distance, width, CORTICAL_HU)
-        fill(slab.hu[inner], distance + np.float32(2), width, CANCELLOUS_HU)
 
 
 def _add_bone(sampler: Sampler, slab: Slab, center: Vector, radii: Vector) -> None:
@@ -209,7 +191,8 @@ def _add_abdomen(sampler: Sampler, anatomy: Anatomy, disease: Disease, slab: Sla
     fill(hu, spleen, across, 50.0)
     stomach = np.maximum(cavity + np.float32(1), ellipsoid(points, *_STOMACH))
     fill(hu, stomach, across, 30.0)
-    gas = np.maximum(stomach + np.float32(4), np.float32(disease.back) * y - np.float32(_FUNDUS_LEVEL))
+    # Gas rises: to the front in a supine patient.
+    gas = np.maximum(stomach + np.float32(4), np.float32(disease.back) * y + np.float32(14))
     fill(hu, gas, across, -985.0)
     slab.bowel[inner] |= gas < 0
     for center, radii in _BOWEL:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from hilum.pictures.planes import Plane
     from hilum.scan import Scan
 
-_BAR_MM = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
-
 
 def draw_lines(panel: Axes, lines: Iterable[tuple[str, NDArray[np.float64]]], *, width: float = 0.9) -> None:
     """Draw lines on a panel, each a color and an ndarray of shape (n, 2), mm; `width` is in points."""
@@ -72,7 +70,7 @@ def draw_note(panel: Axes, x: float, y: float, text: str, **style: Any) -> None:
 
 def draw_scale_bar(panel: Axes, size: tuple[float, float]) -> None:
     """Draw a bar of a round length at the lower right of a picture of this height and width, mm."""
-    length = max((mm for mm in _BAR_MM if mm <= 0.4 * size[1]), default=size[1] / 2)
+    length = max((mm for mm in (1, 2, 5, 10, 20, 50, 100) if mm <= 0.4 * size[1]), default=size[1] / 2)
     x, y = 0.95 * size[1], 0.94 * size[0]
     panel.plot([x - length, x], [y, y], color="white", linewidth=2.5, solid_capstyle="butt")
     panel.text(x - length / 2, y - 0.02 * size[0], f"{length:g} mm", color="white", fontsize=7, ha="center")

@@ -22,16 +22,14 @@ _WATER_UNIT = 1000 / 1400
 """0 HU after scaling [-1000, 400] HU to [0, 1]."""
 
 
-def displacements(geometry: Geometry, points: ArrayLike, *, spacing: float = 1.0) -> dict[str, NDArray[np.float64]]:
-    """Measure how far each mistake moves points of a scan.
+def displacements(geometry: Geometry, points: ArrayLike) -> dict[str, NDArray[np.float64]]:
+    """Measure how far each mistake moves points of a scan that is resampled to 1 mm.
 
     Parameters
     ----------
     geometry : Geometry
         The scan's own grid.
     points : array_like, shape (n, 3), (x, y, z), LPS mm
-    spacing : float, mm
-        The spacing that the scan is resampled to.
 
     Returns
     -------
@@ -40,7 +38,7 @@ def displacements(geometry: Geometry, points: ArrayLike, *, spacing: float = 1.0
     """
     world = np.asarray(points, np.float64).reshape(-1, 3)
     return {
-        "voxel v mapped to v s/s' on the corner grid": corner_grid_mm(geometry, world, spacing=spacing),
+        "voxel v mapped to v s/s' on the corner grid": corner_grid_mm(geometry, world, spacing=1.0),
         "slices sorted by int(z), worst case": slice_order_mm(geometry, world),
         "axis directions ignored": direction_mm(geometry, world),
     }

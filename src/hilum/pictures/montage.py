@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 SHEET_INCHES, DOTS = 12.0, 120
 """Width of the sheet in inches, and its dots per inch, which set the resolution of the slices."""
 
-_GAP = 0.02
-"""Space between slices, as a fraction of their width."""
-
-MAX_SLICES = 1000
-
 
 def montage(
     volume: Volume,
@@ -79,12 +74,12 @@ def montage(
         raise GeometryError("the lungs are not on the volume's grid", do="resample the mask")
     scan = reorient_scan(Scan("", volume, nodules=tuple(nodules), annotated=bool(nodules), lungs=lungs))
     indices = range(0, scan.ct.shape[drawn.axis], every)
-    if len(indices) > MAX_SLICES:
+    if len(indices) > 1000:
         raise InputError(f"{len(indices)} slices do not fit a sheet", do="give a larger 'every'", code="option")
     columns = min(columns, len(indices))
     rows = math.ceil(len(indices) / columns)
     height, width = size_mm(scan.ct.geometry, drawn)
-    gap = _GAP * width
+    gap = 0.02 * width
     sheet = (rows * (height + gap) - gap, columns * (width + gap) - gap)
     inches = min(SHEET_INCHES, 2.4 * columns)
     figure = Figure(figsize=(inches, inches * sheet[0] / sheet[1] + 0.4), facecolor="black", dpi=DOTS)
@@ -141,8 +136,7 @@ def _resize(pixels: NDArray[Any], count: int, axis: int) -> NDArray[Any]:
     starts = np.arange(count) * size // count
     sums = np.add.reduceat(pixels.astype(np.float32), starts, axis=axis)
     lengths = np.diff(np.append(starts, size)).astype(np.float32)
-    means: NDArray[Any] = sums / (lengths[:, None] if axis == 0 else lengths)
-    return means
+    return sums / (lengths[:, None] if axis == 0 else lengths)
 
 
 def _draw_letters(panel: Any, plane: Plane, size: tuple[float, float]) -> None:

@@ -22,11 +22,8 @@ if TYPE_CHECKING:
 MIN_WIDTH_MM, WIDTH_IN_DIAMETERS = 40.0, 2.5
 """The width of the pictures: so many diameters of the nodule, but no less than the minimum."""
 
-MAX_NODULES = 12
-"""Nodules in one figure."""
 
-
-def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int = MAX_NODULES) -> Figure:
+def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int = 12) -> Figure:
     """Draw the nodules of a scan and their masks, through their centers in three planes.
 
     Parameters

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     Color = tuple[float, float, float, float]
     Vectors = NDArray[np.float64]
 
-BONE_COLOR = "#cdb68a"
 LUNG_OPACITY = 0.4
 """Opacity of lungs where their surface faces the viewer; it grows to 1 at the rim."""
 
@@ -95,21 +94,12 @@ def surface(
 
 
 def part_color(mesh: Mesh) -> Color:
-    """Give the color and opacity of a mesh by its name.
-
-    Parameters
-    ----------
-    mesh : Mesh
-
-    Returns
-    -------
-    tuple of float, (red, green, blue, opacity)
-    """
+    """Give red, green, blue and opacity of a mesh, from 0 to 1, by its name."""
     if mesh.name.startswith("nodule"):
         return (*to_rgb(colors.NODULE), 1.0)
     if "lung" in mesh.name:
         return (*to_rgb(colors.LABELS[LEFT_LUNG if mesh.name.startswith("left") else RIGHT_LUNG]), LUNG_OPACITY)
-    return (*to_rgb(BONE_COLOR), 1.0)
+    return (*to_rgb("#cdb68a"), 1.0)
 
 
 def render(
@@ -161,8 +151,7 @@ def _view_axes(turn_deg: float) -> tuple[Vectors, Vectors]:
 
 def _units(vectors: Vectors) -> Vectors:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    units: Vectors = vectors / np.where(lengths > 0, lengths, 1.0)
-    return units
+    return vectors / np.where(lengths > 0, lengths, 1.0)
 
 
 def _shade(normals: Vectors, color: Color) -> Vectors:

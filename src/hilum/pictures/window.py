@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from hilum.scan import Scan
 
-USUAL_RESCALE = (1.0, -1024.0)
-"""Slope and intercept of most CT scans, an example if those of the scan are unknown."""
-
 RANGE_HU = (-1500, 2000)
 
 _COLORS = (colors.BLUE, colors.ORANGE, colors.GREEN, colors.PURPLE)
@@ -55,7 +52,7 @@ def window(scan: Scan, *, index: int | None = None, rescale: tuple[float, float]
     scan = planes.reorient_scan(scan)
     count = scan.ct.shape[0]
     planes.check_slice(index, count)
-    slope, intercept = USUAL_RESCALE if rescale is None else rescale
+    slope, intercept = rescale or (1.0, -1024.0)  # those of most CT scans
     if not (np.isfinite([slope, intercept]).all() and slope):
         raise InputError(f"slope {slope}, intercept {intercept}: expected finite numbers, slope not 0", code="option")
     index = _default_slice(scan) if index is None else index

@@ -4,6 +4,5 @@
 to show, and `page` writes all of it to one file with the style and script in ``static``.
 """
 
-from hilum.report.page import Report, write_report
-
-__all__ = ["Report", "write_report"]
+from hilum.report.page import Report as Report
+from hilum.report.page import write_report as write_report

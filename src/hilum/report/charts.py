@@ -12,15 +12,14 @@ from hilum.report.text import html
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hilum.outputs.records import PreviewRecord
+    from hilum.outputs.preview_files import PreviewRecord
     from hilum.report.gather import Entry
 
 WIDTH, HEIGHT = 320, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 38, 10, 10, 22
 _BINS = 24
 _ROUND_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-_SMALLEST = 1e-5
-"""The smallest fraction of voxels on the logarithmic axis."""
+_SMALLEST = 1e-5  # the smallest fraction of voxels on the logarithmic axis
 
 
 def charts(entries: Sequence[Entry]) -> list[str]:
@@ -105,17 +104,7 @@ def histogram(title: str, values: Sequence[float], unit: str, what: str) -> str:
 
 
 def hu_curve(previews: Sequence[PreviewRecord]) -> str:
-    """Draw the mean fraction of voxels at each HU over all scans, on a logarithmic axis.
-
-    Parameters
-    ----------
-    previews : sequence of PreviewRecord
-
-    Returns
-    -------
-    str
-        An HTML figure.
-    """
+    """Draw the mean fraction of voxels at each HU over all scans, on a logarithmic axis, as an HTML figure."""
     title = "Hounsfield units of all scans"
     forms = {(p.hu_from, p.hu_step, len(p.counts)) for p in previews}
     if len(forms) != 1:

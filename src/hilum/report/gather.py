@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from hilum.outputs.finished import listed_scans
 from hilum.outputs.folder import recipe_text
 from hilum.outputs.ledger_rows import decode_row
 from hilum.outputs.preview_files import read_preview
+from hilum.outputs.records import ScanRecord
 from hilum.report.risk import Flag, flags, risk
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
     from hilum.io.volumes.placement import GridRecord
     from hilum.outputs.ledger_rows import Row
-    from hilum.outputs.records import DatasetRecord, NoduleRecord, PreviewRecord, ScanRecord
+    from hilum.outputs.preview_files import PreviewRecord
+    from hilum.outputs.records import DatasetRecord, NoduleRecord
 
 UNLISTED = "unlisted"
 """Status of a finished scan that the ledger does not list."""
@@ -52,11 +55,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     no_picture: str = ""
 
 
-_FROM_RECORD = (
-    "dataset", "series_uid", "labels", "version", "recipe", "recipe_sha256", "fingerprint", "unit", "geometry",
-    "source_geometry", "nodules", "figures",
-)  # fmt: skip
-"""Fields of an `Entry` that are copied from ``scan.json``."""
+_FROM_RECORD = [name for name in Entry.__struct_fields__ if name in ScanRecord.__struct_fields__ and name != "files"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +115,9 @@ def gather(folder: Path) -> Run:
     pictures: dict[str, bytes] = {}
     entries = [_entry(scan_id, rows.get(scan_id), finished.get(scan_id), pictures) for scan_id in {**rows, **finished}]
     entries.sort(key=lambda entry: (-entry.risk, entry.figures.get("lung_score", 1.0), entry.id))
+    recipe = ""
+    with suppress(InputError):  # it is missing or damaged
+        recipe = recipe_text(folder)
     return Run(
         name=folder.resolve().name,
         entries=entries,
@@ -123,7 +125,7 @@ def gather(folder: Path) -> Run:
         rows=len(rows),
         unreadable=sum(decode_row(line) is None for line in ledger.read_lines(folder)),
         written=path.stat().st_mtime,
-        recipe=_recipe(folder),
+        recipe=recipe,
         datasets=read_summary(folder),
     )
 
@@ -142,12 +144,11 @@ def _entry(
     )
     if path is None or record is None:
         return entry
-    preview, missing = None, ""
+    preview, missing = None, "no pictures: an older version of hilum made this scan without them"
     try:
         if (read := read_preview(path, record)) is not None:
             preview, pictures[scan_id] = read
-        else:
-            missing = "no pictures: an older version of hilum made this scan without them"
+            missing = ""
     except FormatError as problem:
         missing = f"no pictures: {problem.what}"
     return msgspec.structs.replace(
@@ -157,10 +158,3 @@ def _entry(
         preview=preview,
         no_picture=missing,
     )
-
-
-def _recipe(folder: Path) -> str:
-    try:
-        return recipe_text(folder)
-    except InputError:
-        return ""

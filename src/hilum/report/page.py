@@ -71,17 +71,7 @@ def write_report(folder: Path, out: Path | None = None) -> Report:
 
 
 def page(run: Run) -> Iterator[str]:
-    """Generate the page in pieces.
-
-    Parameters
-    ----------
-    run : Run
-
-    Yields
-    ------
-    str
-        HTML; equal for equal runs.
-    """
+    """Generate the page in pieces of HTML; equal for equal runs."""
     style, script = _static("report.css"), _static("report.js")
     yield Template(_static("report.html")).substitute(
         title=html(f"hilum: {run.name}"),
@@ -177,7 +167,7 @@ def _datasets(run: Run) -> str:
 
 def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
     names = "".join(f'<th scope="col">{html(name)}</th>' for name in head)
-    lines = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
+    lines = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     return f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{lines}</tbody></table></div>'
 
 

@@ -69,33 +69,13 @@ def flags(row: Row | None, record: ScanRecord | None) -> list[Flag]:
 
 
 def level_of(code: str) -> int:
-    """The risk level of a note.
-
-    Parameters
-    ----------
-    code : str
-
-    Returns
-    -------
-    int
-        An index into `LEVELS`.
-    """
+    """The risk level of a note: an index into `LEVELS`."""
     level = {"alarm": CHECK, "changed": REPAIRED, "info": FINE}[kind_of(code)]
     return max(level, LOOK) if code in REVIEW_CODES else level
 
 
 def risk(reasons: Iterable[Flag]) -> int:
-    """The risk level of a scan: the highest level of its flags.
-
-    Parameters
-    ----------
-    reasons : iterable of Flag
-
-    Returns
-    -------
-    int
-        An index into `LEVELS`.
-    """
+    """The risk level of a scan: the highest level of its flags."""
     return max((flag.level for flag in reasons), default=FINE)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import unicodedata
 from html import escape
 from typing import Any
@@ -14,8 +16,7 @@ MAX_CHARACTERS = 2000
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories of invisible characters: controls, formats such as bidirectional overrides, ..."""
 
-_MARKS = 3
-"""Combining marks shown on one letter; more would cover the neighboring text."""
+_MARKS = 3  # combining marks shown on one letter; more would cover the neighboring text
 
 
 def visible(text: object, *, limit: int = MAX_CHARACTERS) -> str:
@@ -49,17 +50,7 @@ def visible(text: object, *, limit: int = MAX_CHARACTERS) -> str:
 
 
 def html(text: object) -> str:
-    """Escape any text as HTML.
-
-    Parameters
-    ----------
-    text : object
-
-    Returns
-    -------
-    str
-        Safe in an element or a quoted attribute.
-    """
+    """Escape any text as HTML; it is safe in an element or a quoted attribute."""
     return escape(visible(text))
 
 
@@ -99,9 +90,4 @@ def json_block(value: object) -> str:
     text = msgspec.json.encode(all_visible(msgspec.to_builtins(value))).decode()
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return "".join(c if c.isascii() else _json_escape(c) for c in text)
-
-
-def _json_escape(character: str) -> str:
-    pairs = character.encode("utf-16-be")
-    return "".join(f"\\u{pairs[k] << 8 | pairs[k + 1]:04x}" for k in range(0, len(pairs), 2))
+    return re.sub(r"[^\x00-\x7f]+", lambda match: json.dumps(match[0])[1:-1], text)

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from hilum.geometry import Geometry, Vector
     from hilum.train.runs import RunScan
 
-_SQUARE = 1e-3
-"""Relative difference of the two in-plane spacings up to which pixels count as square."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
@@ -87,40 +84,16 @@ class Augment:
         return (cos(angle) + sin(angle)) * self.scale[1] if self.share else 1.0
 
     def check(self, scans: Iterable[RunScan]) -> None:
-        """Refuse `turn90` for scans whose pixels are not square.
-
-        Parameters
-        ----------
-        scans : iterable of RunScan
-
-        Raises
-        ------
-        InputError
-            If a scan has such pixels.
-        """
+        """Refuse `turn90` for scans whose pixels are not square."""
         for scan in scans if self.turn90 else ():
             _, y, x = scan.geometry.spacing
-            if abs(y - x) > _SQUARE * x:
+            if abs(y - x) > 1e-3 * x:
                 what = f"its pixels are {y:g} by {x:g} mm, and turn90 needs square ones"
                 do = "leave turn90 out, or run with one spacing in the plane"
                 raise InputError(what, where=scan.folder, do=do, code="option")
 
     def draw(self, grid: Geometry, center: Vector, size: int, generator: np.random.Generator) -> Pose:
-        """Draw the pose of one patch in its scan.
-
-        Parameters
-        ----------
-        grid : Geometry
-            The scan's grid.
-        center : tuple of float, (z, y, x)
-            The patch's center, in voxels of the scan.
-        size : int
-        generator : numpy.random.Generator
-
-        Returns
-        -------
-        Pose
-        """
+        """Draw the pose of one patch of `size` voxels around a center (z, y, x), in voxels of the scan's grid."""
         chance = generator.random(8).tolist()  # always eight: an option does not change the draws of the others
         matrix = IDENTITY
         if (self.rotate_degrees or self.scale != (1.0, 1.0)) and chance[4] < self.share:

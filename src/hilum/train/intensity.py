@@ -68,15 +68,7 @@ def choose_scaling(window: tuple[float, float] | None, mean: float, units: set[s
 def scale(hu: NDArray[np.int16], to: Scaling) -> NDArray[np.float32]:
     """Scale voxels as `hilum.normalize` and `hilum.zero_center` do, computed in float32.
 
-    Parameters
-    ----------
-    hu : ndarray of int16
-    to : Scaling
-
-    Returns
-    -------
-    ndarray of float32, of the same shape
-        The same values as the two functions' if the bounds are whole numbers, else within 1e-6.
+    The values are those of the two functions if the bounds are whole numbers, else within 1e-6 of them.
     """
     unit: NDArray[np.float32] = np.subtract(hu, np.float32(to.lower), dtype=np.float32)
     np.divide(unit, np.float32(to.upper - to.lower), out=unit)
@@ -90,20 +82,7 @@ def scale(hu: NDArray[np.int16], to: Scaling) -> NDArray[np.float32]:
 def air_value(scan: RunScan, folder: Path) -> float:
     """Give the value of air in a scan's unit: -1024 in HU, the lowest value of the recipe's range otherwise.
 
-    Parameters
-    ----------
-    scan : RunScan
-    folder : Path
-        The run's output folder, with its ``recipe.toml``.
-
-    Returns
-    -------
-    float
-
-    Raises
-    ------
-    InputError
-        If the scan was made with another recipe than the folder's.
+    Refuses a scan that was made with another recipe than that of its run's folder.
     """
     if scan.record.unit == HU:
         return float(MIN_HU)

@@ -100,25 +100,7 @@ class OpenScan:
 
 
 def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> OpenScan:
-    """Open a finished scan's volumes.
-
-    Parameters
-    ----------
-    scan : RunScan
-    folder : Path
-        The output folder of the run.
-    lungs : bool
-        Read the lung mask too.
-
-    Returns
-    -------
-    OpenScan
-
-    Raises
-    ------
-    InputError
-        If a file is missing or damaged.
-    """
+    """Open the volumes of a finished scan in a run's folder, and read its lung mask if `lungs` says so."""
     ct, nodule_mask = scan.open("ct"), scan.open("nodules")
     if ct is None:
         raise MissingInputError("the scan's folder has no ct file", where=scan.folder, do="run it again")

@@ -23,23 +23,8 @@ SUMMARY = "summary.json"
 def output_folder(out: Path, *, run: Path, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary folder that becomes `out` if the block raises no error.
 
-    Parameters
-    ----------
-    out : Path
-    run : Path
-        The finished run; `out` may not be among its scans.
-    overwrite : bool
-        Replace a folder that has a `SUMMARY`.
-
-    Yields
-    ------
-    Path
-        An empty folder.
-
-    Raises
-    ------
-    OutputError
-        If `out` has other files or an earlier result, or the file system refuses.
+    Refuses a folder among the scans of the run, one with other files, and, unless it may be overwritten, one with a
+    `SUMMARY`.
     """
     another = "choose another --out"
     if out.resolve().is_relative_to((run / "scans").resolve()):

@@ -93,28 +93,10 @@ class Patches(msgspec.Struct, frozen=True, kw_only=True):
     skipped: list[Skip]
 
 
-_MAX_SUMMARY_BYTES = 1 << 28
-
-
 def read_patches(folder: Path) -> Patches:
-    """Read the summary of finished patches and check the files against it.
-
-    Parameters
-    ----------
-    folder : Path
-        The output folder of ``hilum patches``.
-
-    Returns
-    -------
-    Patches
-
-    Raises
-    ------
-    MissingInputError, FormatError
-        If there is no summary, or a file is missing, or has another size or checksum than in the summary.
-    """
+    """Read the summary of finished patches, and compare sizes and the checksum of the index with it."""
     try:
-        summary = msgspec.json.decode(read_small(folder / SUMMARY, limit=_MAX_SUMMARY_BYTES), type=Patches)
+        summary = msgspec.json.decode(read_small(folder / SUMMARY, limit=1 << 28), type=Patches)
     except (OSError, ValueError, msgspec.DecodeError):
         do = "give the --out of 'hilum patches'"
         raise MissingInputError("no finished patches here", where=folder, do=do) from None

@@ -64,16 +64,7 @@ class NoduleSpheres:
 
 
 def nodule_spheres(scan: RunScan) -> NoduleSpheres:
-    """Give the nodules of a finished scan as arrays.
-
-    Parameters
-    ----------
-    scan : RunScan
-
-    Returns
-    -------
-    NoduleSpheres
-    """
+    """Give the nodules of a finished scan as arrays."""
     nodules = scan.record.nodules
     centers = np.array([one.world for one in nodules], np.float64).reshape(-1, 3)
     return NoduleSpheres(centers, np.array([one.diameter_mm / 2 for one in nodules], np.float64))
@@ -82,18 +73,7 @@ def nodule_spheres(scan: RunScan) -> NoduleSpheres:
 def check_jitter(grid: Geometry, size: Box, jitter_mm: float, *, factor: float = 1.0) -> None:
     """Refuse a jitter that could move a nodule's center out of its patch.
 
-    Parameters
-    ----------
-    grid : Geometry
-    size : tuple of int, (z, y, x)
-    jitter_mm : float
-    factor : float
-        How much farther augmentation may move the nodule.
-
-    Raises
-    ------
-    InputError
-        If it is negative, or half the patch or more along an axis.
+    `factor` says how much farther augmentation may move the nodule.
     """
     limit = max(min((n / 2 - 1) * s for n, s in zip(size, grid.spacing, strict=True)) / factor, 0.0)
     if not 0 <= jitter_mm <= limit:
@@ -104,21 +84,7 @@ def check_jitter(grid: Geometry, size: Box, jitter_mm: float, *, factor: float =
 def nodule_position(
     scan: RunScan, number: int, size: Box, jitter_mm: float, generator: np.random.Generator
 ) -> PatchPosition:
-    """Draw a patch around a nodule, moved by up to `jitter_mm` along each array axis.
-
-    Parameters
-    ----------
-    scan : RunScan
-    number : int
-        Index of the nodule in the scan's record.
-    size : tuple of int, (z, y, x)
-    jitter_mm : float
-    generator : numpy.random.Generator
-
-    Returns
-    -------
-    PatchPosition
-    """
+    """Draw a patch around nodule `number` of the scan's record, moved by up to `jitter_mm` along each array axis."""
     nodule, grid = scan.record.nodules[number], scan.geometry
     jitter = generator.uniform(-jitter_mm, jitter_mm, 3) / grid.spacing
     start = patch_start(grid.world_to_index(nodule.world) + jitter, size)
@@ -133,24 +99,16 @@ def lung_position(
     distance_mm: float,
     generator: np.random.Generator,
 ) -> PatchPosition | None:
-    """Draw a patch at a random voxel of the lungs, far from every nodule.
+    """Draw a patch at a random voxel of the lungs, far from every nodule; None if none of 4096 voxels fits.
 
     Parameters
     ----------
-    grid : Geometry
     lungs : ndarray of uint8, shape (z, y, x)
-        May be memory-mapped: only the voxels tried are read.
+        On `grid`. May be memory-mapped: only the voxels tried are read.
     nodules : NoduleSpheres or None
         None accepts every voxel of the lungs.
-    size : tuple of int, (z, y, x)
     distance_mm : float
         The least distance from the patch's center to the surface of a nodule's sphere.
-    generator : numpy.random.Generator
-
-    Returns
-    -------
-    PatchPosition or None
-        None if none of 4096 random voxels fits.
     """
     half = (np.asarray(size) - 1) / 2
     for _ in range(_TRIES // _BATCH):
@@ -170,17 +128,7 @@ def lung_position(
 def candidate_positions(
     grid: Geometry, points: Points, nodules: NoduleSpheres, size: Box, distance_mm: float
 ) -> tuple[list[PatchPosition], int, int]:
-    """Give patches at those points of a table that are in the scan and far from every nodule.
-
-    Parameters
-    ----------
-    grid : Geometry
-    points : sequence of pairs
-        The kind of a patch and a point (x, y, z), LPS mm.
-    nodules : NoduleSpheres
-    size : tuple of int, (z, y, x)
-    distance_mm : float
-        The least distance from the patch's center to the surface of a nodule's sphere.
+    """Give patches at those points of a table that are in the scan and far from every nodule, as for `lung_position`.
 
     Returns
     -------

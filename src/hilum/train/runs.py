@@ -37,16 +37,7 @@ class Skip(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class RunScan:
-    """A finished scan of a run.
-
-    Parameters
-    ----------
-    folder : Path
-    record : ScanRecord
-        Its ``scan.json``.
-    fold : str
-        The fold that its data set gave it; empty without one.
-    """
+    """A finished scan of a run: its folder, its ``scan.json``, and the fold that its data set gave it, if any."""
 
     folder: Path
     record: ScanRecord

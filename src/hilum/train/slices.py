@@ -64,18 +64,12 @@ def write_slices(
 
     Parameters
     ----------
-    folder : Path
-        The output folder of ``hilum run``.
-    out : Path
-        Appears only when complete.
+    folder, out, fold_by, overwrite
+        As for `hilum.train.patches.write_patches`.
     every : bool
         All nodules of a scan, not only the largest.
     pixels : {"stored", "uint8", "int16", "uint16"}
         See `Pixels`.
-    fold_by : str
-        The label that the index gives as fold.
-    overwrite : bool
-        Replace an earlier result.
 
     Returns
     -------
@@ -114,17 +108,9 @@ def write_slices(
 
 
 def scale_slices(images: NDArray[Any], pixels: Pixels) -> NDArray[Any]:
-    """Stretch the range of each slice over the range of a type; a slice of one value becomes 0.
+    """Stretch the range of each slice, shape (n, y, x), over the range of a type; a slice of one value becomes 0.
 
-    Parameters
-    ----------
-    images : ndarray, shape (n, y, x)
-    pixels : {"stored", "uint8", "int16", "uint16"}
-
-    Returns
-    -------
-    ndarray, shape (n, y, x)
-        Rounded half to even.
+    Values are rounded half to even.
     """
     if pixels == "stored":
         return images

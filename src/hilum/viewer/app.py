@@ -38,8 +38,6 @@ FILES = {
 }
 """Files of the page besides ``index.html``."""
 
-VOLUMES = ("ct", "original", "lungs", "nodules")
-
 MAX_BODY = 4096
 CACHED_SCANS = 2
 """Scans in memory: the current and the previous one."""
@@ -117,7 +115,7 @@ class Endpoints:
         """A volume, a surface or the thumbnail of a scan."""
         number = self._number(request)
         name, _, suffix = request.path_params["file"].partition(".")
-        if suffix == "nii" and name in VOLUMES:
+        if suffix == "nii" and name in {"ct", "original", "lungs", "nodules"}:
             with self._cache.open(number) as scan:
                 volume = scan.volume(name)
             return Response(status_code=404) if volume is None else _nifti(volume)
@@ -155,16 +153,7 @@ class Endpoints:
 
 
 def make_app(source: Source) -> Starlette:
-    """Make the application for a source, without the request checks.
-
-    Parameters
-    ----------
-    source : Source
-
-    Returns
-    -------
-    Starlette
-    """
+    """Make the application for a source, without the request checks."""
     endpoints = Endpoints(source)
     routes = [
         Route("/", endpoints.index),

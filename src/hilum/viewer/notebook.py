@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 
     from hilum.geometry import Geometry, Vector
 
-_SIDES = COLORS[:3]
-"""Labels 1, 2 and 3 of a lung mask: right lung, left lung, airways."""
-
-_NODULE = COLORS[3]
-
-_LEAST_SPAN = 0.01
-"""Voxels that span a smaller fraction of the window than this are all one gray: they have another unit."""
-
 
 def show(
     scan: Scan | Volume, *, window: str | tuple[float, float] = "lung", opacity: float = 0.4, height: int = 480
@@ -118,7 +110,7 @@ def _limits(window: str | tuple[float, float], ct: Volume) -> tuple[float, float
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise InputError(f"a window from {low:g} to {high:g}, expected low below high", code="option")
     least, most = float(ct.array.min()), float(ct.array.max())
-    if 0 < most - least < _LEAST_SPAN * (high - low):
+    if 0 < most - least < 0.01 * (high - low):  # they have another unit
         what = f"voxels from {least:g} to {most:g} are one gray in a window from {low:g} to {high:g}"
         raise InputError(what, do=f"give window=({least:g}, {most:g}), or the scan in HU", code="option")
     return low, high
@@ -137,9 +129,8 @@ def _overlay(niivue: ModuleType, name: str, mask: Mask, opacity: float) -> dict[
     """A mask with one color for each label, none for 0."""
     labels = int(mask.array.max())
     table = [0, 0, 0, 0]
-    for label in range(1, labels + 1):
-        color = _SIDES[(label - 1) % len(_SIDES)] if name == "lungs" else _NODULE
-        table += [*color, 255]
+    for label in range(labels):  # the colors are those of right lung, left lung, airways, nodules
+        table += [*COLORS[label % 3 if name == "lungs" else 3], 255]
     lut = niivue.LUT(lut=table, min=0, max=labels)
     return {"data": _nifti(mask), "name": f"{name}.nii", "opacity": float(opacity), "colormap_label": lut,
             "cal_min": 0.0, "cal_max": float(labels), "colorbar_visible": False}  # fmt: skip

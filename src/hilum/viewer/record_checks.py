@@ -26,23 +26,9 @@ class CheckedRecord(NamedTuple):
 
 
 def check_record(folder: Path, row: Row | None) -> CheckedRecord:
-    """Read a finished scan's ``scan.json`` and compare it with the ledger.
+    """Read ``scan.json`` in a finished scan's folder and compare it with the scan's ledger row.
 
-    Parameters
-    ----------
-    folder : Path
-        The scan's folder.
-    row : Row or None
-        Its ledger row.
-
-    Returns
-    -------
-    CheckedRecord
-
-    Raises
-    ------
-    InputError
-        If the file is missing, damaged, of another scan, or not the one that the ledger names.
+    Refuses a file that is missing, damaged, of another scan, or not the one that the ledger names.
     """
     path = folder / "scan.json"
     raw = read_small(path, limit=MAX_RECORD_BYTES)

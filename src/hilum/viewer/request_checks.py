@@ -30,8 +30,6 @@ HEADERS = (
 ADDRESS_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./")
 """The characters of the viewer's addresses; none needs % escapes."""
 
-MAX_ADDRESS = 256
-
 REFUSAL = (
     b"This address is not valid. Each address works once, for one browser. "
     b"Open the newest address that hilum view printed.\n"
@@ -96,7 +94,7 @@ class RequestChecks:
 
     def _split(self, raw: bytes) -> tuple[bytes, bytes]:
         """Split an address after its first folder; return nothing for an address that the viewer never makes."""
-        if len(raw) > MAX_ADDRESS or not ADDRESS_BYTES.issuperset(raw) or b".." in raw or b"//" in raw:
+        if len(raw) > 256 or not ADDRESS_BYTES.issuperset(raw) or b".." in raw or b"//" in raw:
             return b"", b""
         first, slash, rest = raw[1:].partition(b"/")
         return (first, rest) if slash else (b"", b"")

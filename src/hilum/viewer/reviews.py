@@ -40,8 +40,6 @@ OLD_COLUMNS = COLUMNS[:4]
 VERDICTS = ("accept", "reject", "")
 MAX_COMMENT = 1000
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
 saving = threading.Lock()
 """Held while the file is written, so that Ctrl-C does not end the program in between."""
 
@@ -71,12 +69,7 @@ def read_reviews(run: Path) -> dict[str, Review]:
     Returns
     -------
     dict of str to Review
-        By scan id; empty if there is no file.
-
-    Raises
-    ------
-    FormatError
-        If the file was not written by hilum, or is damaged.
+        By scan id; empty if there is no file. One that is damaged or was not written by hilum is refused.
     """
     path = run / NAME
     try:
@@ -147,7 +140,7 @@ def save_review(run: Path, name: str, *, verdict: str, comment: str, scan_sha256
         raise InputError("a verdict is accept, reject or empty", code="option")
     if len(comment) > MAX_COMMENT:
         raise InputError(f"a comment has at most {MAX_COMMENT} characters", code="option")
-    if scan_sha256 and not _SHA256.fullmatch(scan_sha256):
+    if scan_sha256 and not re.fullmatch(r"[0-9a-f]{64}", scan_sha256):
         raise InputError("scan_sha256 is not a SHA-256", code="option")
     text = " ".join(visible(line, limit=MAX_COMMENT) for line in comment.splitlines())
     review = Review(verdict, text, datetime.now(UTC).isoformat(timespec="seconds"), scan_sha256)

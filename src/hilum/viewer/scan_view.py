@@ -39,8 +39,6 @@ CHUNK_BYTES = 1 << 22
 SURFACES = {"right": "right lung", "left": "left lung", "lungs": "lungs", "nodules": "nodule"}
 """Surfaces and the start of their meshes' names; ``lungs`` for a mask without sides."""
 
-_WHITE = (1.0, 1.0, 1.0, 1.0)  # STL has no color
-
 
 @dataclass(eq=False)
 class ScanView:
@@ -109,7 +107,8 @@ class ScanView:
         for surface, prefix in SURFACES.items():
             parts = [mesh for mesh in meshes if mesh.name.startswith(prefix)]
             if parts:
-                stl[surface] = pack_stl([(replace(mesh, vertices=flip_xy(mesh.vertices)), _WHITE) for mesh in parts])
+                white = (1.0, 1.0, 1.0, 1.0)  # STL has no color
+                stl[surface] = pack_stl([(replace(mesh, vertices=flip_xy(mesh.vertices)), white) for mesh in parts])
         return stl
 
     def page_facts(self, number: int) -> dict[str, Any]:
@@ -159,12 +158,8 @@ def view_of_input(scan: Scan) -> ScanView:
     ]
     notes = [{"code": note.code, "text": note.text} for note in scan.notes]
     facts = {"nodules": nodules, "notes": notes, "figures": dict(scan.figures), "labels": dict(scan.labels)}
-    status = finished_status(note.code for note in scan.notes)
-    return ScanView(
-        replace(scan, ct=ct),
-        HU,
-        facts | {"status": status, "recipe": None, "doubt": "", "scan_sha256": ""},
-    )
+    run = {"status": finished_status(note.code for note in scan.notes), "recipe": None, "doubt": "", "scan_sha256": ""}
+    return ScanView(replace(scan, ct=ct), HU, facts | run)
 
 
 def view_of_finished(scan: Scan, checked: CheckedRecord, *, recipe: str, original: ScanRef | None) -> ScanView:
@@ -177,7 +172,7 @@ def view_of_finished(scan: Scan, checked: CheckedRecord, *, recipe: str, origina
             scale = UnitRange(step.lower, step.upper, step.mean)
             ct, unit = Volume(np.rint(scale.to_hu(ct.array)).astype(np.int16), ct.geometry), HU
         except RecipeError:
-            ct = Volume(ct.array.astype(np.float32), ct.geometry)
+            ct = as_hu(ct)
     facts = {
         "nodules": [_nodule(nodule) for nodule in record.nodules],
         "notes": record.notes,

@@ -29,27 +29,15 @@ if TYPE_CHECKING:
     from hilum.viewer.record_checks import CheckedRecord
     from hilum.viewer.reviews import Review
 
-MAX_RECIPE_BYTES = 100_000
-"""Largest recipe that is shown."""
-
 CHANGED = "changed"
 """The flag of a scan whose ``scan.json`` does not match the ledger; the scan is not shown."""
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One scan of the list.
+    """One scan of the list: its row in the page, and in a run its folder, if it is finished, and its ledger row.
 
-    Parameters
-    ----------
-    name : str
-        The scan id in a run, otherwise the name of the file or folder.
-    row : dict
-        Its row in the list of the page.
-    folder : Path or None
-        The folder of the finished scan.
-    ledger_row : Row or None
-        Its row in the ledger.
+    The name is the scan id in a run, otherwise that of the file or folder.
     """
 
     name: str
@@ -237,7 +225,7 @@ def _grid(shape: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, Any]:
 
 def _recipe(folder: Path) -> str | None:
     try:
-        text = read_small(folder / "recipe.toml", limit=MAX_RECIPE_BYTES).decode()
+        text = read_small(folder / "recipe.toml", limit=100_000).decode()
     except (InputError, UnicodeDecodeError):
         return None
     return "\n".join(visible(line) for line in text.splitlines()) + "\n"

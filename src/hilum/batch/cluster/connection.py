@@ -21,11 +21,9 @@ MAKE_SCAN = "load('hilum.batch.cluster.worker_pools').make_scan(message)"
 END_RUN = "load('hilum.batch.cluster.worker_pools').end_run(run)"
 """Expressions for a worker. Dask calls Python's own `eval`, so neither worker nor scheduler needs hilum for it."""
 
-_RPC_SECONDS = 60.0
-"""A scheduler that does not answer within this time is lost."""
+_RPC_SECONDS = 60.0  # a scheduler that does not answer within this time is lost
 
-_SHUTDOWN_SECONDS = 5.0
-"""How long to wait until the workers have ended their processes."""
+_SHUTDOWN_SECONDS = 5.0  # how long to wait until the workers have ended their processes
 
 
 class SchedulerClient:

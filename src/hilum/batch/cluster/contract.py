@@ -11,19 +11,19 @@ import secrets
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hilum
 from hilum.batch.cluster import probe
+from hilum.batch.identity import model_file
 from hilum.errors import HilumError, InputError
 from hilum.io.atomic import write_refused
 from hilum.io.source_files import list_source_files
 from hilum.io.unfinished import unfinished_name
-from hilum.ops.lungs.segment import MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from hilum.batch.task import Task
 
@@ -36,14 +36,11 @@ EXACT = ("hilum", "dask", "distributed")
 MINOR = ("numpy",)
 """Packages with the same major and minor version: arrays are sent, and results must not mix."""
 
-_SAMPLE = 16
-"""How many scans, evenly spread over the run, each worker checks the input files of."""
+_SAMPLE = 16  # how many scans, evenly spread over the run, each worker checks the input files of
 
-_WAIT_SECONDS = 5.0
-"""How long both sides wait for a new file; a network file system shows it late."""
+_WAIT_SECONDS = 5.0  # how long both sides wait for a new file; a network file system shows it late
 
-_CHECK_SECONDS = 0.2
-"""How often they check for such a file."""
+_CHECK_SECONDS = 0.2  # how often they check for such a file
 
 
 @dataclass(frozen=True)
@@ -164,14 +161,11 @@ def _minor(version: str) -> list[str]:
 
 def _input_files(task: Task) -> Iterator[Path]:
     """Some input files of a scan: its first and last file, its annotations, its lungs, the model of its recipe."""
-    known, method = task.ref.known, task.recipe.lungs.method
+    known = task.ref.known
     parts = [path for _, path in list_source_files(task.ref.path)]
     yield from (*parts[:1], *parts[-1:])
-    for path in (task.ref.annotations, known.lungs if known is not None else None):
-        if path is not None:
-            yield path
-    if method.startswith(MODEL):
-        yield Path(method.removeprefix(MODEL))
+    others = task.ref.annotations, known.lungs if known is not None else None, model_file(task.recipe)
+    yield from (path for path in others if path is not None)
 
 
 def _describe(path: Path) -> Iterator[tuple[str, int, str]]:

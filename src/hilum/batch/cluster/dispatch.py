@@ -8,7 +8,7 @@ from collections import deque
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 NOT_VISIBLE = "unseen"
 """The code of a scan whose input or output either a worker or this process does not see."""
 
-_GRACE_SECONDS = 5.0
-"""After this time a scan that its worker does not have is assigned again."""
+_GRACE_SECONDS = 5.0  # after this time a scan that its worker does not have is assigned again
 
 _PAUSE_SECONDS = 30.0
 """A worker that did not accept a scan, because Dask paused it for lack of memory, gets none for this time."""
@@ -56,15 +55,6 @@ class _Assignment:
         return failed_row(self.task.ref, code, what, what + more, attempts=self.attempt)
 
 
-@dataclass(frozen=True)
-class _Unconfirmed:
-    """A row whose scan is not visible here yet."""
-
-    row: Row
-    assignment: _Assignment
-    until: float
-
-
 class Dispatch:
     """The scans of one run and their assignment to workers."""
 
@@ -73,31 +63,16 @@ class Dispatch:
         self._workers = DaskWorkers(scheduler, contract)
         self._assigned: dict[Any, _Assignment] = {}
         self._waiting: deque[tuple[Task, int]] = deque()
-        self._unconfirmed: list[_Unconfirmed] = []
+        self._unconfirmed: list[tuple[Row, _Assignment, float]] = []  # not visible here yet; until when to wait
 
-    def __enter__(self) -> Self:
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         """Cancel assigned scans, and let the workers end their processes."""
         with suppress(HilumError):  # if the scheduler is lost, its workers notice it themselves
             self._scheduler.cancel(self._assigned)
         self._workers.close()
 
     def make(self, tasks: Iterable[Task], watch: Callable[[tuple[str, ...]], None]) -> Generator[Row]:
-        """Make scans.
-
-        Parameters
-        ----------
-        tasks : iterable of Task
-        watch : callable
-            Called with the ids of the assigned scans whenever they change.
-
-        Yields
-        ------
-        Row
-            One per task, as they end.
+        """Make scans, and yield their rows as they end; `watch` is called as in `hilum.batch.supervisor.make_rows`.
 
         Raises
         ------
@@ -155,7 +130,7 @@ class Dispatch:
         """Return a worker's row if this process agrees; None if it has to wait until the scan is visible."""
         row = msgspec.structs.replace(row, attempts=row.attempts + assignment.attempt - 1)
         if row.status in FINISHED:
-            self._unconfirmed.append(_Unconfirmed(row, assignment, time.monotonic() + _VISIBLE_SECONDS))
+            self._unconfirmed.append((row, assignment, time.monotonic() + _VISIBLE_SECONDS))
             return None
         if row.code == MissingInputError.code and assignment.task.ref.path.exists():
             self._workers.recheck(assignment.address)
@@ -166,16 +141,16 @@ class Dispatch:
     def _confirmed(self) -> Iterator[Row]:
         """Yield the rows of finished scans that are visible here, and failures of those that are not in time."""
         unconfirmed, self._unconfirmed = self._unconfirmed, []
-        for one in unconfirmed:
-            folder = one.assignment.task.out / "scans" / one.row.id
-            if record_sha256(folder) == one.row.scan_sha256:
-                yield one.row
-            elif time.monotonic() >= one.until:
-                self._workers.recheck(one.assignment.address)
+        for row, assignment, until in unconfirmed:
+            folder = assignment.task.out / "scans" / row.id
+            if record_sha256(folder) == row.scan_sha256:
+                yield row
+            elif time.monotonic() >= until:
+                self._workers.recheck(assignment.address)
                 what = "a Dask worker made it, but it is not visible here"
-                yield one.assignment.failed(NOT_VISIBLE, what, more=f" in {folder} ({one.assignment.address})")
+                yield assignment.failed(NOT_VISIBLE, what, more=f" in {folder} ({assignment.address})")
             else:
-                self._unconfirmed.append(one)
+                self._unconfirmed.append((row, assignment, until))
 
     def _reassign(self) -> Iterator[Row]:
         """Assign scans again that their workers do not have; yield the rows of scans that were lost too often."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import secrets
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,22 +25,21 @@ from hilum.batch.limits import Limits, count_processes
 from hilum.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from hilum.batch.task import Task
     from hilum.outputs.ledger_rows import Row
 
 LOCAL = "local"
 
-_WAIT_SECONDS = 30
-"""How long to wait for the scheduler to answer."""
+_WAIT_SECONDS = 30  # how long to wait for the scheduler to answer
 
 
 def make_on_cluster(
     tasks: Sequence[Task],
     *,
     scheduler: str,
-    workers: int,
+    workers: int | None,
     limits: Limits,
     watch: Callable[[tuple[str, ...]], None],
 ) -> Generator[Row]:
@@ -48,19 +47,12 @@ def make_on_cluster(
 
     Parameters
     ----------
-    tasks : sequence of Task
+    tasks, limits, watch
+        As the jobs, limits and callback of `hilum.batch.supervisor.make_rows`; it yields the same too.
     scheduler : str
         Its address; ``local`` starts one on this machine.
-    workers : int
-        Their number with ``local``; 0 for one per core, as far as memory allows.
-    limits : Limits
-    watch : callable
-        Called with the ids of the assigned scans whenever they change.
-
-    Yields
-    ------
-    Row
-        One per task, as they end.
+    workers : int or None
+        Their number with ``local``; 0 or None for one per core, as far as memory allows.
 
     Raises
     ------
@@ -78,27 +70,14 @@ def make_on_cluster(
     from hilum.batch.cluster.dispatch import Dispatch
 
     waiting = [_absolute(task) for task in tasks]
+    log, drop = logging.getLogger("distributed.client"), lambda _: False
     with ExitStack() as stack:
-        stack.enter_context(_quiet_client())
+        log.addFilter(drop)  # its tracebacks for a lost scheduler; hilum reports that in one line
+        stack.callback(log.removeFilter, drop)
         contract = stack.enter_context(contract_of(waiting, secrets.token_hex(8)))
-        client = stack.enter_context(_connect(scheduler, workers, stack))
-        dispatch = stack.enter_context(Dispatch(SchedulerClient(client, scheduler), contract, limits))
+        client = stack.enter_context(_connect(scheduler, workers or 0, stack))
+        dispatch = stack.enter_context(closing(Dispatch(SchedulerClient(client, scheduler), contract, limits)))
         yield from dispatch.make(waiting, watch)
-
-
-@contextmanager
-def _quiet_client() -> Iterator[None]:
-    """Drop the log messages of Dask's client, such as tracebacks for a lost scheduler; hilum reports it in one line."""
-
-    def drop(_: logging.LogRecord) -> bool:
-        return False
-
-    log = logging.getLogger("distributed.client")
-    log.addFilter(drop)
-    try:
-        yield
-    finally:
-        log.removeFilter(drop)
 
 
 def _absolute(task: Task) -> Task:

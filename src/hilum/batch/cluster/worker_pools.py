@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 30.0
 """How long an idle process is kept; a run that died cannot end its processes."""
 
-_CHECK_SECONDS = 0.25
-"""How often the watcher checks whether the scans in progress are still needed."""
+_CHECK_SECONDS = 0.25  # how often the watcher checks whether the scans in progress are still needed
 
 _ENDING = frozenset({"closing", "closed", "failed", "stopped"})
 """The states of a Dask worker that will not return any more results."""
@@ -43,8 +42,7 @@ class _RunPool:
     idle_since: float = 0.0
 
 
-_accepted: set[str] = set()
-"""The runs whose contract this process fulfills."""
+_accepted: set[str] = set()  # the runs whose contract this process fulfills
 
 _pools: list[_RunPool] = []
 _lock = threading.Lock()

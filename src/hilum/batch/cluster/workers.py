@@ -20,16 +20,12 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 1.0
 """How often the list of workers is refreshed."""
 
-_NO_WORKERS_SECONDS = 300.0
-"""How long a run without workers waits for one, unless Dask's own setting differs."""
-
-_SETTING = "distributed.scheduler.no-workers-timeout"
+_NO_WORKERS_SECONDS = 300.0  # how long a run without workers waits for one, unless Dask's own setting differs
 
 _ANSWER_SECONDS = 30.0
 """How long the run waits at its start for the answers of the workers; slower workers get scans once they answer."""
 
-_MAX_NAMED = 20
-"""How many workers that do not fulfill the contract are named, one per line."""
+_MAX_NAMED = 20  # how many workers that do not fulfill the contract are named, one per line
 
 _log = logging.getLogger("hilum")
 
@@ -77,9 +73,9 @@ class DaskWorkers:
             self.refresh()
         until, problems = time.monotonic() + _ANSWER_SECONDS, []
         while self._probes and time.monotonic() < until:
-            problems += [problem for future in self.ended() if (problem := self.handle_answer(future, log=False))]
             if time.monotonic() - self.refreshed >= REFRESH_SECONDS:
                 self.refresh()
+            problems += [problem for future in self.ended() if (problem := self.handle_answer(future, log=False))]
         if problems:
             raise self._refusal(problems)
         for address in self._probes.values():
@@ -165,11 +161,11 @@ class DaskWorkers:
         self._probes[future] = address
 
     def _refusal(self, problems: list[InputError]) -> InputError:
+        first = problems[0]
         if len(problems) == 1:
-            return problems[0]
+            return first
         for problem in problems[:_MAX_NAMED]:
             _log.warning("%s", problem)
-        first = problems[0]
         what = f"{len(problems)} of {len(self.workers)} Dask workers cannot make these scans, such as {first.where}: "
         do = "repair them or end them"
         return InputError(what + first.what, where=self._scheduler.address, do=do, code=CODE)
@@ -194,5 +190,5 @@ def _no_workers_seconds() -> float:
     import dask.config
     from dask.utils import parse_timedelta
 
-    setting = dask.config.get(_SETTING, None)
+    setting = dask.config.get("distributed.scheduler.no-workers-timeout", None)
     return _NO_WORKERS_SECONDS if setting is None else float(parse_timedelta(setting))
