@@ -18,7 +18,7 @@ from hilum.geometry import Geometry
 from hilum.ops.intensity import normalize, window, zero_center
 from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import METHODS, segment_lungs
-from hilum.ops.morphology import close, dilate, erode
+from hilum.ops.morphology import dilate
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.preview import draw_preview
 from hilum.ops.quality.measure import measure, quality_notes
@@ -83,8 +83,6 @@ STEPS = {
     "find lungs": lambda scan: quality_notes(lungs_of(scan).figures),
     "quality": lambda scan: quality_notes(measure(scan.ct, scan.lungs, scan.nodule_mask)),
     "dilate": lambda scan: dilate(scan.lungs, radius_mm=3.0),
-    "erode": lambda scan: erode(scan.lungs, radius_mm=3.0),
-    "close": lambda scan: close(scan.lungs, radius_mm=3.0),
     "nodules": lambda scan: mask_nodules(scan.ct.geometry, scan.nodules),
     "normalize": lambda scan: normalize(scan.ct, mean=0.25),
     "zero center": lambda scan: zero_center(scan.ct),

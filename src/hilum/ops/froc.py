@@ -9,7 +9,7 @@ IEEE Transactions on Medical Imaging 30, 2011.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     Table = NDArray[np.float64]
     """Rows (x, y, z, value), LPS mm."""
+    Indices = NDArray[np.int64]
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False positives per scan at which LUNA16 evaluates the sensitivity."""
@@ -72,18 +73,6 @@ class Froc:
     repeated: int
     beyond_limit: int
     samples: int
-
-
-class _ScanMatches(NamedTuple):
-    """One scan: the highest probability on each nodule that was hit, those of the false positives, and counts."""
-
-    hits: Table
-    false: Table
-    nodules: int
-    marks: int
-    ignored: int
-    repeated: int
-    beyond_limit: int
 
 
 def froc(
@@ -140,17 +129,19 @@ def froc(
     matches = [
         _match(_table(detections, name), _table(nodules, name), _table(findings, name), most_marks) for name in scans
     ]
-    per_scan = np.array([scan.nodules for scan in matches])
-    if not per_scan.sum():
+    counts = np.array([scan_counts for _, _, scan_counts in matches])
+    per_scan = counts[:, 0]
+    total, marks, ignored, repeated, beyond_limit = counts.sum(axis=0).tolist()
+    if not total:
         raise InputError("these scans have no nodule: the sensitivity is undefined", do="check the series UIDs")
-    parts = [scan.hits for scan in matches], [scan.false for scan in matches]
+    parts = [hits for hits, _, _ in matches], [false for _, false, _ in matches]
     hits, false = (np.concatenate(part) for part in parts)
     order = np.argsort(-np.concatenate([hits, false]), kind="stable")
     values = np.concatenate([hits, false])[order]
     is_hit = (order < len(hits)).astype(np.float64)
     of_scan = np.concatenate([np.repeat(np.arange(len(scans)), [len(p) for p in part]) for part in parts])[order]
     ends = np.flatnonzero(np.append(values[1:] != values[:-1], True)) if len(values) else np.zeros(0, np.int64)
-    rates, sensitivities = _points(is_hit, ends, np.ones(len(values)), len(scans), int(per_scan.sum()))
+    rates, sensitivities = _points(is_hit, ends, np.ones(len(values)), len(scans), total)
     at_rates = np.interp(RATES, rates, sensitivities)
     draws = _bootstrap(is_hit, ends, of_scan, per_scan, bootstrap, seed)
     low, high = _interval(draws)
@@ -164,13 +155,13 @@ def froc(
         cpm_high=cpm_high[0] if cpm_high else float("nan"),
         curve=np.column_stack([rates, sensitivities, np.append(np.inf, values[ends])]),
         scans=len(scans),
-        nodules=int(per_scan.sum()),
+        nodules=total,
         found=len(hits),
-        marks=sum(scan.marks for scan in matches),
+        marks=marks,
         false_positives=len(false),
-        ignored=sum(scan.ignored for scan in matches),
-        repeated=sum(scan.repeated for scan in matches),
-        beyond_limit=sum(scan.beyond_limit for scan in matches),
+        ignored=ignored,
+        repeated=repeated,
+        beyond_limit=beyond_limit,
         samples=len(draws),
     )
 
@@ -183,7 +174,12 @@ def _table(tables: Mapping[str, Table], name: str) -> Table:
     return table
 
 
-def _match(marks: Table, nodules: Table, excluded: Table, most: int) -> _ScanMatches:
+def _match(marks: Table, nodules: Table, excluded: Table, most: int) -> tuple[Table, Table, list[int]]:
+    """Match the marks of one scan.
+
+    Returns the highest probability on each nodule that was hit, the probabilities of the false positives, and the
+    numbers of nodules, and of marks that count, are ignored, are repeated, and are beyond the limit.
+    """
     beyond_limit = 0
     if 0 < most < len(marks):
         counted = marks[marks[:, 3] > np.sort(marks[:, 3])[-most - 1]]
@@ -192,15 +188,9 @@ def _match(marks: Table, nodules: Table, excluded: Table, most: int) -> _ScanMat
     is_hit = on_nodule.any(axis=0)
     ignored = ~is_hit & _within(excluded, marks).any(axis=0)
     best = np.where(on_nodule, marks[:, 3], -np.inf).max(axis=1, initial=-np.inf)
-    return _ScanMatches(
-        hits=best[on_nodule.any(axis=1)],
-        false=marks[~is_hit & ~ignored, 3],
-        nodules=len(nodules),
-        marks=len(marks),
-        ignored=int(ignored.sum()),
-        repeated=int(np.maximum(on_nodule.sum(axis=1) - 1, 0).sum()),
-        beyond_limit=beyond_limit,
-    )
+    repeated = np.maximum(on_nodule.sum(axis=1) - 1, 0)
+    counts = [len(nodules), len(marks), int(ignored.sum()), int(repeated.sum()), beyond_limit]
+    return best[on_nodule.any(axis=1)], marks[~is_hit & ~ignored, 3], counts
 
 
 def _within(findings: Table, marks: Table) -> NDArray[np.bool_]:
@@ -211,21 +201,14 @@ def _within(findings: Table, marks: Table) -> NDArray[np.bool_]:
     return inside
 
 
-def _points(is_hit: Table, ends: NDArray[np.int64], weights: Table, scans: int, nodules: int) -> tuple[Table, Table]:
+def _points(is_hit: Table, ends: Indices, weights: Table, scans: int, nodules: int) -> tuple[Table, Table]:
     """False positives per scan and sensitivity: (0, 0), then at every distinct probability."""
     hits = np.cumsum(weights * is_hit)[ends]
     false = np.cumsum(weights * (1 - is_hit))[ends]
     return np.append(0.0, false / scans), np.append(0.0, hits / nodules)
 
 
-def _bootstrap(
-    is_hit: Table,
-    ends: NDArray[np.int64],
-    of_scan: NDArray[np.int64],
-    per_scan: NDArray[np.int64],
-    samples: int,
-    seed: int,
-) -> Table:
+def _bootstrap(is_hit: Table, ends: Indices, of_scan: Indices, per_scan: Indices, samples: int, seed: int) -> Table:
     """Sensitivities at `RATES` of each sample that contains a nodule, shape (samples, 7)."""
     generator = np.random.default_rng(seed)
     scans, rows = len(per_scan), []

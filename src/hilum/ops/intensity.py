@@ -52,8 +52,7 @@ class UnitRange:
 
     def to_hu(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Convert values back to HU; clipped values become `lower` or `upper`."""
-        hu: NDArray[np.float32] = ((values + self.mean) * self.width + self.lower).astype(np.float32)
-        return hu
+        return ((values + self.mean) * self.width + self.lower).astype(np.float32)
 
 
 WINDOW_PRESETS: Mapping[str, Window] = MappingProxyType(

@@ -238,8 +238,7 @@ def _shrink(plane: NDArray[Any], count: int, axis: int) -> NDArray[Any]:
     starts = np.arange(count) * size // count
     sums = np.add.reduceat(plane, starts, axis=axis, dtype=np.float32)
     lengths = np.diff(np.append(starts, size)).astype(np.float32)
-    means: NDArray[Any] = sums / (lengths[:, None] if axis == 0 else lengths)
-    return means
+    return sums / (lengths[:, None] if axis == 0 else lengths)
 
 
 def _nearest(size: int, count: int) -> NDArray[np.int64]:

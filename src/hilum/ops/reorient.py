@@ -54,8 +54,13 @@ def reorient(volume: AnyVolume) -> AnyVolume:
         origin=cast("Vector", tuple(old.index_to_world(corner).tolist())),
         direction=cast("tuple[Vector, Vector, Vector]", direction),
     )
-    step = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
-    return type(volume)(volume.array.transpose(order)[step], geometry)
+    return type(volume)(reorient_array(volume.array, old), geometry)
+
+
+def reorient_array(array: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+    """Permute and flip an array's axes as `reorient` does for a volume of this geometry."""
+    order, flips = body_axes(geometry)
+    return array.transpose(order)[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
 
 
 def restore_axes(array: NDArray[Any], geometry: Geometry) -> NDArray[Any]:

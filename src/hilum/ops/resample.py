@@ -159,8 +159,12 @@ def resample(
     positions = [_positions(*axis, grid) for axis in zip(old.shape, old.spacing, new.shape, new.spacing, strict=True)]
     if all(np.array_equal(p, np.arange(n)) for p, n in zip(positions, old.shape, strict=True)):
         return type(volume)(array, new)
-    kernel = _nearest if isinstance(volume, Mask) or order == 0 else _interpolated
-    return type(volume)(kernel(array, positions, order, workers), new)
+    if isinstance(volume, Mask) or order == 0:
+        rounded = [np.floor(p + 0.5).clip(0, n - 1).astype(np.int64) for p, n in zip(positions, old.shape, strict=True)]
+        return type(volume)(nearest(array, *rounded, workers=workers), new)
+    check_finite(array)  # one such voxel would spread along its lines
+    taps = [make_taps(p, size=n, order=order) for p, n in zip(positions, old.shape, strict=True)]
+    return type(volume)(interpolate(array, *taps, workers=workers), new)
 
 
 def _check_size(geometry: Geometry, new_spacing: Sequence[float], ratios: Sequence[float]) -> None:
@@ -182,23 +186,6 @@ def _check_axes(geometry: Geometry, new_spacing: Sequence[float], shape: tuple[i
         if m == 1 and n >= _MANY:
             what = f"{n} voxels of {s:.4g} mm along {axis} ({n * s:.4g} mm) would become one voxel of {t:.4g} mm"
             raise GeometryError(what, do="check the spacing of the scan, or choose a smaller spacing")
-
-
-def _nearest(
-    array: NDArray[np.generic], positions: list[NDArray[np.float64]], _order: int, workers: int
-) -> NDArray[np.generic]:
-    indices = [
-        np.clip(np.floor(p + 0.5), 0, n - 1).astype(np.int64) for p, n in zip(positions, array.shape, strict=True)
-    ]
-    return nearest(array, *indices, workers=workers)
-
-
-def _interpolated(
-    array: NDArray[np.generic], positions: list[NDArray[np.float64]], order: int, workers: int
-) -> NDArray[np.generic]:
-    check_finite(array)  # one such voxel would spread along its lines
-    taps = [make_taps(p, size=n, order=order) for p, n in zip(positions, array.shape, strict=True)]
-    return interpolate(array, *taps, workers=workers)
 
 
 def _positions(n: int, s: float, m: int, t: float, grid: Grid) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from hilum._kernels.bitmask import bits
 from hilum._kernels.components import labeling, selection
 from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.geometry import IDENTITY_DIRECTION, Geometry
+from hilum.ops.bounding_box import bounding_box
 from hilum.ops.coarse_grid import cell_size, voxels_per_cell
 from hilum.ops.lungs.cells import CELL_MM, divide_chest
 from hilum.ops.nodules.masks import cover_nodules
@@ -85,8 +86,7 @@ class Mesh:
             axis=-1,
         )
         lengths = np.linalg.norm(sums, axis=-1, keepdims=True)
-        units: NDArray[np.float64] = sums / np.where(lengths > 0, lengths, 1.0)
-        return units
+        return sums / np.where(lengths > 0, lengths, 1.0)
 
 
 def surfaces(
@@ -203,16 +203,14 @@ def _in_body(ct: Volume, shape: Shape, cell_mm: float, workers: int) -> NDArray[
         np.minimum((np.arange(n) * f + f // 2) // c, m - 1)
         for n, f, c, m in zip(shape, fine, coarse, body.shape, strict=True)
     ]
-    in_body: NDArray[np.bool_] = patient[np.ix_(*indices)]
-    return in_body
+    return patient[np.ix_(*indices)]
 
 
 def _of_label(mask: Mask, label: int, name: str, cell_mm: float, workers: int) -> Mesh:
     inside = mask.array == label
-    if not inside.any():
+    box = bounding_box(inside)
+    if box is None:
         return Mesh(name, np.empty((0, 3)), np.empty((0, 3), np.int64))
-    spans = [np.flatnonzero(inside.any(axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    box = tuple(slice(int(s[0]), int(s[-1]) + 1) for s in spans)
     geometry = mask.geometry.crop([s.start for s in box], [s.stop for s in box])
     cells = _cells(inside[box] * np.int16(_FULL), geometry, cell_mm, workers)
     return marching_cubes(cells, _FULL / 2, name=name)

@@ -19,6 +19,7 @@ import numpy as np
 from hilum._kernels.anatomy import coarse, rays
 from hilum._kernels.bitmask import bits, morphology
 from hilum._kernels.components import labeling, selection
+from hilum.ops.bounding_box import bounding_box
 from hilum.ops.coarse_grid import cell_size, voxels_per_cell
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
@@ -86,11 +87,7 @@ FLUID_MAX_HU = 16.0
 
 
 def find_dense(
-    cells: NDArray[np.int16],
-    labels: NDArray[np.uint8],
-    body: NDArray[np.bool_],
-    size: Vector,
-    middle: float,
+    cells: NDArray[np.int16], labels: NDArray[np.uint8], body: NDArray[np.bool_], size: Vector, middle: float
 ) -> NDArray[np.uint8]:
     """Find the cells of dense lung.
 
@@ -102,9 +99,8 @@ def find_dense(
         1 and 2 in the air of the right and the left lung.
     body : ndarray of bool, shape (cz, cy, cx)
         Solid cells of the body.
-    size : tuple of float, (z, y, x), mm
-    middle : float
-        The middle of the body along x, in cells.
+    size, middle
+        As for `hilum.ops.lungs.sides.label_sides`.
 
     Returns
     -------
@@ -122,24 +118,18 @@ def find_dense(
 
 def _rib_cage_box(labels: NDArray[np.uint8], size: Vector) -> tuple[slice, slice, slice] | None:
     """The box of the lungs with the ribs around them."""
-    packed = bits.threshold(labels, 1, 2)
-    inside = bits.bounding_box(packed)
+    inside = bounding_box(labels > 0)
     if inside is None:
         return None
-    columns = np.flatnonzero(np.bitwise_or.reduce(packed.words, axis=(0, 1)))  # words, refined below
-    x = np.flatnonzero(labels[:, :, 64 * columns[0] : 64 * columns[-1] + 64].any(axis=(0, 1))) + 64 * columns[0]
-    spans = [(s.start, s.stop) for s in inside[:2]] + [(int(x[0]), int(x[-1]) + 1)]
     margin = [round(AROUND_MM / s) for s in size]
-    z, y, x = (slice(max(0, a - m), min(n, b + m)) for (a, b), m, n in zip(spans, margin, labels.shape, strict=True))
+    z, y, x = (
+        slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in zip(inside, margin, labels.shape, strict=True)
+    )
     return z, y, x
 
 
 def _find_in_box(
-    cells: NDArray[np.int16],
-    labels: NDArray[np.uint8],
-    body: NDArray[np.bool_],
-    size: Vector,
-    off: NDArray[np.float64],
+    cells: NDArray[np.int16], labels: NDArray[np.uint8], body: NDArray[np.bool_], size: Vector, off: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
     """`find_dense` in the box of the lungs; `off` is the distance of each column to the left of the middle, mm."""
     shape: Shape = cells.shape

@@ -37,26 +37,14 @@ def _brightened(ct: Volume, by_hu: int) -> Volume:
     return Volume(np.clip(ct.array.astype(np.int32) + by_hu, -32768, 32767).astype(np.int16), ct.geometry)
 
 
-def _lower_thresholds(ct: Volume, segment: Segment, _workers: int) -> Mask:
-    return segment(_brightened(ct, STEP_HU))
-
-
-def _higher_thresholds(ct: Volume, segment: Segment, _workers: int) -> Mask:
-    return segment(_brightened(ct, -STEP_HU))
-
-
-def _smoothed(ct: Volume, segment: Segment, _workers: int) -> Mask:
+def _smoothed(ct: Volume) -> Volume:
     """Average each plane twice along rows and columns, with weights 1-2-1, against noise and ring artifacts."""
     array = ct.array.astype(np.int32)
     for axis in (1, 2, 1, 2):
         last = array.shape[axis] - 1
         before, after = (array.take(np.clip(np.arange(last + 1) + step, 0, last), axis=axis) for step in (-1, 1))
         array = (before + 2 * array + after) >> 2
-    return segment(Volume(np.clip(array, -32768, 32767).astype(np.int16), ct.geometry))
-
-
-def _default_method(ct: Volume, _segment: Segment, workers: int) -> Mask:
-    return segment_lungs(ct, workers=workers)
+    return Volume(np.clip(array, -32768, 32767).astype(np.int16), ct.geometry)
 
 
 def _tutorial3d(ct: Volume, _segment: Segment, workers: int) -> Mask:
@@ -74,16 +62,17 @@ def _with_sides(mask: NDArray[np.uint8], ct: Volume) -> NDArray[np.uint8]:
     sides = np.where(right != flip, RIGHT_LUNG, LEFT_LUNG).astype(np.uint8)
     shape = [1, 1, 1]
     shape[across] = -1
-    labels: NDArray[np.uint8] = (mask > 0) * sides.reshape(shape)
-    return labels
+    return (mask > 0) * sides.reshape(shape)
 
+
+OWN_METHOD = "the method 'hilum'"
 
 FALLBACKS: dict[str, Fallback] = {
-    "the method 'hilum'": _default_method,
-    "a smoothed scan": _smoothed,
-    f"thresholds {STEP_HU} HU lower": _lower_thresholds,
+    OWN_METHOD: lambda ct, _segment, workers: segment_lungs(ct, workers=workers),
+    "a smoothed scan": lambda ct, segment, _workers: segment(_smoothed(ct)),
+    f"thresholds {STEP_HU} HU lower": lambda ct, segment, _workers: segment(_brightened(ct, STEP_HU)),
     "the method 'tutorial3d', divided at the middle": _tutorial3d,
-    f"thresholds {STEP_HU} HU higher": _higher_thresholds,
+    f"thresholds {STEP_HU} HU higher": lambda ct, segment, _workers: segment(_brightened(ct, -STEP_HU)),
 }
 """The fallbacks in the order in which they are tried, by their names in the note."""
 
@@ -136,13 +125,7 @@ def find_lungs(
     first = LungResult(mask, measure_lungs(ct, mask, sides=sides, workers=workers))
     if not fallback or first.figures["lung_score"] >= ALARM_BELOW:
         return first
-    fallbacks = {name: attempt for name, attempt in FALLBACKS.items() if not (own and attempt is _default_method)}
-    return _try_fallbacks(ct, first, segment, fallbacks, workers)
-
-
-def _try_fallbacks(
-    ct: Volume, first: LungResult, segment: Segment, fallbacks: dict[str, Fallback], workers: int
-) -> LungResult:
+    fallbacks = {name: attempt for name, attempt in FALLBACKS.items() if not (own and name == OWN_METHOD)}
     best, best_name = first, ""
     for name, attempt in fallbacks.items():
         mask = attempt(ct, segment, workers)

@@ -237,8 +237,7 @@ def _shrink(plane: NDArray[np.int16], shape: tuple[int, int]) -> NDArray[np.floa
         weight = (at - low).astype(np.float32)
         weight = weight[:, None] if axis == 0 else weight
         values = values.take(low, axis=axis) * (1 - weight) + values.take(high, axis=axis) * weight
-    scaled: NDArray[np.float32] = (values - LOWEST_HU) / np.float32(HIGHEST_HU - LOWEST_HU)
-    return scaled
+    return (values - LOWEST_HU) / np.float32(HIGHEST_HU - LOWEST_HU)
 
 
 def _enlarge(labels: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:

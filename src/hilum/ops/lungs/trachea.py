@@ -125,30 +125,19 @@ def _spots(sizes: NDArray[np.int64], boxes: NDArray[np.int32], size: Vector, mid
 
 def _chain(spots: list[_Spot], size: Vector, planes: int) -> list[_Spot]:
     """The longest chain of spots in successive planes, from the head to the feet."""
-    best: dict[int, tuple[int, _Spot | None]] = {}
+    chains: dict[int, list[_Spot]] = {}
     above: list[_Spot] = []
-    ordered = sorted(spots, key=lambda spot: (-spot.plane, spot.component))
     near = max(5.0, size[0])
-    for spot in ordered:
-        links = [
-            (best[up.component][0] + 1, -up.component, up)
+    for spot in sorted(spots, key=lambda spot: (-spot.plane, spot.component)):
+        chains_above = [
+            chains[up.component]
             for up in above
             if up.plane == spot.plane + 1
             and np.hypot((up.y - spot.y) * size[1], (up.x - spot.x) * size[2]) <= near
             and 0.4 <= up.area / spot.area <= 2.5
         ]
-        length, _, parent = max(links, default=(1, 0, None))
-        best[spot.component] = length, parent
+        longest = max(chains_above, key=lambda chain: (len(chain), -chain[-1].component), default=[])
+        chains[spot.component] = [*longest, spot]
         above = [up for up in above if up.plane <= spot.plane + 1] + [spot]
-    by_name = {spot.component: spot for spot in ordered}
-    if not best:
-        return []
-    end = max(best, key=lambda name: (best[name][0], name))
-    if best[end][0] < max(2.0, min(CHAIN_MM / size[0], CROPPED * planes)):
-        return []
-    chain: list[_Spot] = []
-    at: _Spot | None = by_name[end]
-    while at is not None:
-        chain.append(at)
-        at = best[at.component][1]
-    return chain
+    chain = max(chains.values(), key=lambda chain: (len(chain), chain[-1].component), default=[])
+    return chain if len(chain) >= max(2.0, min(CHAIN_MM / size[0], CROPPED * planes)) else []

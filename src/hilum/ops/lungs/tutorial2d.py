@@ -26,7 +26,7 @@ from hilum.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.mask import BitMask, Shape
+    from hilum._kernels.bitmask.mask import BitMask
     from hilum._kernels.components.labeling import Runs
 
 AIR_BELOW = -420.0
@@ -62,18 +62,6 @@ class Steps2D(NamedTuple):
     masked: NDArray[np.int16]
 
 
-class _BitSteps(NamedTuple):
-    """The results of the steps as bit masks."""
-
-    air: BitMask
-    areas: Runs
-    inside: NDArray[np.bool_]
-    largest: BitMask
-    eroded: BitMask
-    closed: BitMask
-    filled: BitMask
-
-
 def steps2d(slice_hu: NDArray[np.int16]) -> Steps2D:
     """Run the eight steps on one axial slice, for pictures.
 
@@ -93,23 +81,13 @@ def steps2d(slice_hu: NDArray[np.int16]) -> Steps2D:
     """
     if slice_hu.ndim != 2 or not slice_hu.size:
         raise InputError(f"the array has shape {slice_hu.shape}, expected one slice (y, x)", code="shape")
-
-    bit_steps = _bit_steps(slice_hu[None])
-
-    def picture(voxels: BitMask) -> NDArray[np.bool_]:
-        plane: NDArray[np.bool_] = bits.unpack(voxels)[0]
-        return plane
-
-    mask = picture(bit_steps.filled)
+    areas, inside, steps = _run_steps(slice_hu[None])
+    steps["cleared"] = selection.select(areas, inside)
+    planes = {name: bits.unpack(mask)[0] for name, mask in steps.items()}
     return Steps2D(
-        air=picture(bit_steps.air),
-        cleared=picture(selection.select(bit_steps.areas, bit_steps.inside)),
-        labeled=selection.label_image(bit_steps.areas, only=bit_steps.inside)[0],
-        largest=picture(bit_steps.largest),
-        eroded=picture(bit_steps.eroded),
-        closed=picture(bit_steps.closed),
-        filled=mask,
-        masked=np.where(mask, slice_hu, np.int16(OUTSIDE)).astype(slice_hu.dtype),
+        labeled=selection.label_image(areas, only=inside)[0],
+        masked=np.where(planes["filled"], slice_hu, np.int16(OUTSIDE)).astype(slice_hu.dtype),
+        **planes,
     )
 
 
@@ -128,26 +106,24 @@ def lungs_by_slice(hu: NDArray[np.int16], *, workers: int = 0) -> NDArray[np.uin
         1 in the lungs.
     """
     out = np.zeros(hu.shape, np.uint8)
-    run_slabs(
-        lambda a, b: bits.write_label(_bit_steps(hu[a:b]).filled, out[a:b]), hu.shape[0], workers=workers, slabs=16
-    )
+
+    def work(first: int, stop: int) -> None:
+        _, _, steps = _run_steps(hu[first:stop])
+        bits.write_label(steps["filled"], out[first:stop])
+
+    run_slabs(work, hu.shape[0], workers=workers, slabs=16)
     return out
 
 
-def _bit_steps(hu: NDArray[np.int16]) -> _BitSteps:
-    shape: Shape = hu.shape
+def _run_steps(hu: NDArray[np.int16]) -> tuple[Runs, NDArray[np.bool_], dict[str, BitMask]]:
+    """The components of air, which of them touch no border, and the results of the other steps by name."""
     air = bits.below(hu, AIR_BELOW)
     areas = labeling.find_components(air, corners=True, planes=True)
     inside = ~labeling.touching_sides(areas)
     # Labeling the remaining air again, as the tutorial does, would give the same components.
     largest = selection.select(areas, selection.largest_by_plane(areas, keep=2, among=inside))
-    near, far = _disk(ERODE_RADIUS, shape), _disk(CLOSE_RADIUS, shape)
+    near, far = (morphology.ellipsoid(r, (np.inf, 1.0, 1.0), hu.shape) for r in (ERODE_RADIUS, CLOSE_RADIUS))
     eroded = planar.apply_steps(largest, [("erode", near)])
     closed = planar.apply_steps(eroded, [("dilate", far), ("erode", far)])
-    outline = edges.roberts_edges(closed)
-    filled = selection.fill_planes(outline)
-    return _BitSteps(air, areas, inside, largest, eroded, closed, filled)
-
-
-def _disk(radius: int, shape: Shape) -> NDArray[np.int64]:
-    return morphology.ellipsoid(radius, (np.inf, 1.0, 1.0), shape)
+    filled = selection.fill_planes(edges.roberts_edges(closed))
+    return areas, inside, {"air": air, "largest": largest, "eroded": eroded, "closed": closed, "filled": filled}

@@ -25,13 +25,38 @@ _NO_SHIFT = (0.0, 0.0, 0.0)
 
 
 class _NoduleShape(NamedTuple):
-    """A ball or outlines, in voxels of a grid, with the box of voxels that can belong to it."""
+    """A ball or outlines, in voxels of a grid, with the box of voxels that can belong to it.
 
+    ``affine`` is that of the grid. |affine . d|^2 = d . gram . d is the squared distance in mm of an index offset d.
+    """
+
+    affine: NDArray[np.float64]
+    gram: NDArray[np.float64]
     center: NDArray[np.float64]
     radius: float
     outlined: SignedDistances | None
     first: NDArray[np.int64]
     stop: NDArray[np.int64]
+
+    def contains(self, low: Sequence[int], high: Sequence[int], shift: Sequence[float]) -> NDArray[np.bool_]:
+        """Tell which voxels of a box have the position at `shift` voxels from their center inside the nodule."""
+        if self.outlined is None:
+            return self.squared_distance(low, high, shift) <= self.radius * self.radius
+        z, y, x = (axis + s for axis, s in zip(_axes(low, high), shift, strict=True))
+        to_outlined = self.outlined.geometry.inverse_affine @ self.affine
+        size = [b - a for a, b in zip(low, high, strict=True)]
+        index = [np.broadcast_to(row[0] * z + row[1] * y + row[2] * x + row[3], size) for row in to_outlined[:3]]
+        return self.outlined.contains(index)
+
+    def squared_distance(self, low: Sequence[int], high: Sequence[int], shift: Sequence[float]) -> NDArray[np.float64]:
+        """Squared distance, mm2, of the same positions from the nodule's center."""
+        gram = self.gram
+        z, y, x = (axis - c for axis, c in zip(_axes(low, high), self.center - shift, strict=True))
+        along = gram[0, 0] * z * z + gram[1, 1] * y * y + 2 * gram[0, 1] * z * y
+        squared: NDArray[np.float64] = along + gram[2, 2] * x * x
+        if gram[0, 2] or gram[1, 2]:
+            squared += 2 * (gram[0, 2] * z + gram[1, 2] * y) * x
+        return squared
 
 
 def mask_nodules(
@@ -78,14 +103,12 @@ def mask_nodules(
         )
     shapes = _shapes(geometry, nodules, level, contour_pixel)
     labels = np.zeros(geometry.shape, np.uint8)
-    # |affine . d|^2 = d . gram . d is the squared distance in mm of an index offset d, whatever the direction.
-    gram = geometry.affine[:3, :3].T @ geometry.affine[:3, :3]
     for k, shape in enumerate(shapes):
-        marked = bool((shape.first < shape.stop).all()) and _mark(labels, geometry, shapes, gram, k)
+        marked = bool((shape.first < shape.stop).all()) and _mark(labels, shapes, k)
         if not marked and geometry.contains(nodules[k].center):
             near = np.clip(np.rint(shape.center), 0, np.array(geometry.shape) - 1).astype(int)
-            ball = _NoduleShape(shape.center, np.inf, None, near, near + 1)
-            _mark(labels, geometry, [*shapes[:k], ball], gram, k)
+            voxel = shape._replace(radius=np.inf, outlined=None, first=near, stop=near + 1)
+            _mark(labels, [*shapes[:k], voxel], k)
     return Mask(labels, geometry)
 
 
@@ -125,7 +148,6 @@ def cover_nodules(
     if not 1 <= samples <= 16:
         raise InputError(f"samples is {samples}, expected 1 to 16", code="option")
     shapes = _shapes(geometry, nodules, level, contour_pixel)
-    gram = geometry.affine[:3, :3].T @ geometry.affine[:3, :3]
     coverage = np.zeros(geometry.shape, np.float32)
     offsets = [(k + 0.5) / samples - 0.5 for k in range(samples)]
     for k, shape in enumerate(shapes):
@@ -135,11 +157,11 @@ def cover_nodules(
             continue
         earlier = [s for s in shapes[:k] if (np.maximum(s.first - 1, first) < np.minimum(s.stop + 1, stop)).all()]
         for low, high in _slabs(first, stop):
-            part = coverage[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+            part = coverage[tuple(map(slice, low, high))]
             for shift in product(offsets, repeat=3):
-                inside = _inside(shape, geometry, gram, low, high, shift)
+                inside = shape.contains(low, high, shift)
                 for other in earlier:
-                    inside &= ~_inside(other, geometry, gram, low, high, shift)
+                    inside &= ~other.contains(low, high, shift)
                 part += inside
     coverage /= samples**3
     return Volume(coverage, geometry)
@@ -167,6 +189,7 @@ def _shapes(
     check_level(level)
     check_contour_pixel(contour_pixel)
     centers = geometry.world_to_index([n.center for n in nodules]) if nodules else np.empty((0, 3))
+    gram = geometry.affine[:3, :3].T @ geometry.affine[:3, :3]
     # A step of r mm changes an index by at most r times the norm of its row of the inverse affine.
     voxels_per_mm = np.linalg.norm(geometry.inverse_affine[:3, :3], axis=1)
     shapes = []
@@ -181,27 +204,25 @@ def _shapes(
             low, high = index.min(axis=0), index.max(axis=0)
         first = np.clip(np.ceil(low - 1e-9), 0, geometry.shape).astype(int)
         stop = np.clip(np.floor(high + 1e-9) + 1, 0, geometry.shape).astype(int)
-        shapes.append(_NoduleShape(center, radius, outlined, first, stop))
+        shapes.append(_NoduleShape(geometry.affine, gram, center, radius, outlined, first, stop))
     return shapes
 
 
-def _mark(
-    labels: NDArray[np.uint8], geometry: Geometry, shapes: Sequence[_NoduleShape], gram: NDArray[np.float64], k: int
-) -> bool:
+def _mark(labels: NDArray[np.uint8], shapes: Sequence[_NoduleShape], k: int) -> bool:
     """Write label k + 1 inside the shape where no earlier center is as near; return whether any voxel lies inside."""
     any_inside = False
     shape = shapes[k]
     for low, high in _slabs(shape.first, shape.stop):
-        box = labels[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-        inside = _inside(shape, geometry, gram, low, high, _NO_SHIFT)
+        box = labels[tuple(map(slice, low, high))]
+        inside = shape.contains(low, high, _NO_SHIFT)
         if not inside.any():
             continue
         any_inside = True
         labeled = box[inside]
         if labeled.any():
-            squared = _squared_distance(low, high, shape.center, gram)
+            squared = shape.squared_distance(low, high, _NO_SHIFT)
             for other in np.unique(labeled[labeled > 0]):
-                nearer = squared < _squared_distance(low, high, shapes[other - 1].center, gram)
+                nearer = squared < shapes[other - 1].squared_distance(low, high, _NO_SHIFT)
                 inside &= (box != other) | nearer
         box[inside] = k + 1
     return any_inside
@@ -214,36 +235,6 @@ def _slabs(first: NDArray[np.int64], stop: NDArray[np.int64]) -> list[tuple[tupl
     top = int(stop[0])
     rest = tuple(map(int, first[1:])), tuple(map(int, stop[1:]))
     return [((z, *rest[0]), (min(z + step, top), *rest[1])) for z in range(int(first[0]), top, step)]
-
-
-def _inside(
-    shape: _NoduleShape,
-    geometry: Geometry,
-    gram: NDArray[np.float64],
-    low: Sequence[int],
-    high: Sequence[int],
-    shift: tuple[float, ...],
-) -> NDArray[np.bool_]:
-    """Tell which voxels of a box have the position at `shift` voxels from their center inside the nodule."""
-    if shape.outlined is None:
-        return _squared_distance(low, high, shape.center - shift, gram) <= shape.radius * shape.radius
-    z, y, x = (axis + s for axis, s in zip(_axes(low, high), shift, strict=True))
-    to_outlined = shape.outlined.geometry.inverse_affine @ geometry.affine
-    size = [b - a for a, b in zip(low, high, strict=True)]
-    index = [np.broadcast_to(row[0] * z + row[1] * y + row[2] * x + row[3], size) for row in to_outlined[:3]]
-    return shape.outlined.contains(index)
-
-
-def _squared_distance(
-    low: Sequence[int], high: Sequence[int], center: NDArray[np.float64], gram: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Squared distance, mm2, from each voxel of a box to a center (a fractional index)."""
-    z, y, x = (axis - c for axis, c in zip(_axes(low, high), center, strict=True))
-    along = gram[0, 0] * z * z + gram[1, 1] * y * y + 2 * gram[0, 1] * z * y
-    squared: NDArray[np.float64] = along + gram[2, 2] * x * x
-    if gram[0, 2] or gram[1, 2]:
-        squared += 2 * (gram[0, 2] * z + gram[1, 2] * y) * x
-    return squared
 
 
 def _axes(low: Sequence[int], high: Sequence[int]) -> tuple[NDArray[np.int64], ...]:

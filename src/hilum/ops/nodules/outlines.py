@@ -97,63 +97,27 @@ def consensus_mask(nodule: Nodule, *, level: float = 0.5, contour_pixel: Contour
 
 
 def reading_volume_mm3(reading: Reading) -> float:
-    """Compute the volume of a reading as pylidc does: the areas of its polygons times the distance between slices.
+    """Compute the volume of a reading, mm3, as pylidc does: the areas of its polygons times the slice distance.
 
-    Parameters
-    ----------
-    reading : Reading
-
-    Returns
-    -------
-    float
-        Without holes. The polygon is half a pixel larger on each side than what `reading_mask` fills.
+    Holes do not count. The polygon is half a pixel larger on each side than what `reading_mask` fills.
     """
     areas = [(1, points) for points in reading.contours] + [(-1, points) for points in reading.holes]
     return float(reading.grid.spacing[0] * sum(sign * _area(points) for sign, points in areas))
 
 
 def reading_diameter_mm(reading: Reading) -> float:
-    """Compute the diameter of a reading as pylidc does: the largest distance between two points of one outline.
-
-    Parameters
-    ----------
-    reading : Reading
-
-    Returns
-    -------
-    float
-    """
+    """Compute the diameter of a reading, mm, as pylidc does: the largest distance between two points of one outline."""
     return max(_span(points) for points in reading.contours)
 
 
 def check_level(level: float) -> None:
-    """Check the consensus level.
-
-    Parameters
-    ----------
-    level : float
-
-    Raises
-    ------
-    InputError
-        If it is not above 0 and at most 1.
-    """
+    """Refuse, with an InputError, a consensus level that is not above 0 and at most 1."""
     if not 0 < level <= 1:
         raise InputError(f"the consensus level is {level}, expected above 0 and at most 1", code="option")
 
 
 def check_contour_pixel(contour_pixel: str) -> None:
-    """Check the option that says whether the pixels on an outline belong to the nodule.
-
-    Parameters
-    ----------
-    contour_pixel : str
-
-    Raises
-    ------
-    InputError
-        If it is neither ``"exclude"`` nor ``"include"``.
-    """
+    """Refuse, with an InputError, an option `contour_pixel` that is neither ``"exclude"`` nor ``"include"``."""
     if contour_pixel not in {"exclude", "include"}:
         raise InputError(f"contour_pixel is {contour_pixel!r}, expected exclude or include", code="option")
 
@@ -184,12 +148,12 @@ def outline_pixels(points: NDArray[np.float64], grid: Geometry) -> NDArray[np.fl
     return index
 
 
-def _box(readings: Iterable[Reading]) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+def _box(readings: Iterable[Reading]) -> tuple[list[int], list[int]]:
     index = np.concatenate([outline_pixels(points, r.grid) for r in readings for points in r.contours])
     low, high = np.floor(index.min(axis=0)).astype(int), np.ceil(index.max(axis=0)).astype(int) + 1
     if np.prod((high - low).astype(float)) > _MOST_VOXELS:
         raise AnnotationError(f"the outlines span {tuple((high - low).tolist())} voxels, too many for a nodule")
-    return (int(low[0]), int(low[1]), int(low[2])), (int(high[0]), int(high[1]), int(high[2]))
+    return low.tolist(), high.tolist()
 
 
 def _count(readings: tuple[Reading, ...], contour_pixel: ContourPixel) -> tuple[NDArray[np.int32], Geometry, int]:
@@ -206,20 +170,15 @@ def _count(readings: tuple[Reading, ...], contour_pixel: ContourPixel) -> tuple[
             mask = reading_mask(reading, contour_pixel=contour_pixel)
             start = grid.world_to_index(mask.geometry.origin)
             first = np.rint(start).astype(int) - low
-            if np.abs(start - np.rint(start)).max() > _SAME_LATTICE or not _same_lattice(grid, reading.grid):
+            same_axes = np.allclose(grid.affine[:3, :3], reading.grid.affine[:3, :3], rtol=0, atol=1e-6)
+            if np.abs(start - np.rint(start)).max() > _SAME_LATTICE or not same_axes:
                 raise AnnotationError("the readings of one nodule lie on different grids")
             drawn[tuple(slice(a, a + n) for a, n in zip(first, mask.shape, strict=True))] |= mask.array.view(bool)
         count += drawn
     return count, grid.crop(low, high), len(readers)
 
 
-def _same_lattice(one: Geometry, other: Geometry) -> bool:
-    return bool(np.allclose(one.affine[:3, :3], other.affine[:3, :3], rtol=0, atol=1e-6))
-
-
-def _fill(
-    reading: Reading, low: tuple[int, int, int], high: tuple[int, int, int], contour_pixel: ContourPixel
-) -> NDArray[np.bool_]:
+def _fill(reading: Reading, low: list[int], high: list[int], contour_pixel: ContourPixel) -> NDArray[np.bool_]:
     drawn = np.zeros([b - a for a, b in zip(low, high, strict=True)], bool)
     for points in reading.contours:
         index = outline_pixels(points, reading.grid) - low

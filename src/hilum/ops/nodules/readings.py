@@ -117,8 +117,7 @@ def agreement(nodule: Nodule, *, contour_pixel: ContourPixel = "exclude") -> NDA
     flat = drawn.reshape(len(drawn), -1).astype(np.float64)
     both = flat @ flat.T
     sizes = np.diag(both)
-    dice: NDArray[np.float64] = 2 * both / (sizes[:, None] + sizes)
-    return dice
+    return 2 * both / (sizes[:, None] + sizes)
 
 
 def mean_agreement(nodule: Nodule) -> float:
@@ -177,8 +176,7 @@ def _within(
     points: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64], distance: float
 ) -> NDArray[np.float64]:
     margin = distance + _ROUNDED
-    near: NDArray[np.float64] = points[((points >= low - margin) & (points <= high + margin)).all(axis=1)]
-    return near
+    return points[((points >= low - margin) & (points <= high + margin)).all(axis=1)]
 
 
 def least_distance(one: NDArray[np.float64], other: NDArray[np.float64], *, limit: float) -> float:

@@ -88,8 +88,8 @@ def cut_array(array: NDArray[Any], start: Sequence[int], size: Sequence[int], *,
     Parameters
     ----------
     array : ndarray, shape (z, y, x)
-    start, size : sequence of int, (z, y, x)
-    fill : float
+    start, size, fill
+        As for `cut_patch`.
 
     Returns
     -------
@@ -120,13 +120,13 @@ def cut_box(
         Takes the first voxel and the size of a box inside the volume, and returns a copy of the box.
     shape, dtype
         The volume's.
-    start, size : sequence of int, (z, y, x)
-    fill : float
+    start, size, fill
+        As for `cut_patch`.
 
     Returns
     -------
-    ndarray, shape `size`
-        Its own memory, C-contiguous.
+    ndarray
+        The box, as from `cut_array`.
     """
     low = [min(max(a, 0), m) for a, m in zip(start, shape, strict=True)]
     high = [min(max(a + n, 0), m) for a, n, m in zip(start, size, shape, strict=True)]

@@ -71,8 +71,7 @@ class Pose:
         """Matrix, shape (4, 4), from a voxel of the patch, (z, y, x, 1), to the world, (x, y, z, 1), LPS mm."""
         to_volume = np.eye(4)
         to_volume[:3, :3], to_volume[:3, 3] = self.matrix, self.first
-        to_world: NDArray[np.float64] = grid.affine @ to_volume
-        return to_world
+        return grid.affine @ to_volume
 
     def box(self, margin: int) -> tuple[Box, Box]:
         """First voxel and size of the volume's box that contains the patch and `margin` voxels around it."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hilum._kernels.distance import squared_distance
 from hilum.errors import GeometryError, InputError
+from hilum.ops.bounding_box import bounding_box
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,33 +126,18 @@ def _surface_distances(
     first: NDArray[np.bool_], second: NDArray[np.bool_], spacing: tuple[float, float, float], workers: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Distance, mm, of each surface voxel of either mask from the other's surface; both empty if a mask is empty."""
-    box = _box(first | second)
-    surfaces = [_surface(mask[box]) for mask in (first, second)]
-    if not all(surface.any() for surface in surfaces):
+    if not (first.any() and second.any()):
         return np.empty(0), np.empty(0)
+    box = bounding_box(first | second)
+    surfaces = [_surface(mask[box]) for mask in (first, second)]  # beyond the box there is no mask
     squared = [squared_distance(surface, spacing, workers=workers) for surface in surfaces]
     return np.sqrt(squared[1][surfaces[0]]), np.sqrt(squared[0][surfaces[1]])
 
 
-def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """The smallest box that contains the mask; positions beyond it are outside the mask, as beyond the volume."""
-    spans = []
-    for axis in range(3):
-        marked = np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))
-        spans.append(slice(int(marked[0]), int(marked[-1]) + 1))
-    return tuple(spans)
-
-
 def _surface(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    inner = mask.copy()
-    for axis in range(3):
-        ahead, behind = (
-            tuple(slice(*s) if k == axis else slice(None) for k in range(3)) for s in ((1, None), (None, -1))
-        )
-        inner[behind] &= mask[ahead]
-        inner[ahead] &= mask[behind]
-        ends = [tuple(end if k == axis else slice(None) for k in range(3)) for end in (0, -1)]
-        for end in ends:
-            inner[end] = False
-    surface: NDArray[np.bool_] = mask & ~inner
-    return surface
+    """The voxels that share a face with a voxel outside the mask, or beyond the array."""
+    padded = np.pad(mask, 1)
+    inner = np.ones_like(mask)
+    for axis, step in product(range(3), (-1, 1)):
+        inner &= np.roll(padded, step, axis)[1:-1, 1:-1, 1:-1]
+    return mask & ~inner

@@ -25,7 +25,7 @@ from hilum._kernels.bitmask.mask_stats import measure_mask
 from hilum._kernels.components import labeling, selection
 from hilum.ops.coarse_grid import cell_size, voxels_per_cell
 from hilum.ops.finite import as_hu
-from hilum.ops.reorient import body_axes
+from hilum.ops.reorient import body_axes, reorient_array
 from hilum.ops.tissues import LUNG_AIR_MAX_HU, SOLID_MIN_HU
 
 if TYPE_CHECKING:
@@ -174,12 +174,9 @@ def _surface_measurements(hu: NDArray[np.int16], lungs: Mask, workers: int) -> d
 
 def _chest(counted: MaskStats, ct: Volume, factors: Shape) -> _Chest:
     """Reorient the cells to the patient; find the air around the body, and the air that the body encloses."""
-    order, flips = body_axes(ct.geometry)
-    step = tuple(slice(None, None, -1 if flip else 1) for flip in flips)
-    hu = np.ascontiguousarray(counted.hu.transpose(order)[step])
-    fractions = (counted.right, counted.inside, counted.missed)
-    right, inside, missed = (np.ascontiguousarray(part.transpose(order)[step]) for part in fractions)
-    axis_size = cell_size(ct.spacing, factors)
+    parts = (counted.hu, counted.right, counted.inside, counted.missed)
+    hu, right, inside, missed = (np.ascontiguousarray(reorient_array(part, ct.geometry)) for part in parts)
+    axis_size, (order, _) = cell_size(ct.spacing, factors), body_axes(ct.geometry)
     size = (axis_size[order[0]], axis_size[order[1]], axis_size[order[2]])
     shape: Shape = hu.shape
     pure = labeling.find_components(bits.below(hu, PURE_AIR_MAX_HU), corners=False, planes=True)
