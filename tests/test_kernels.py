@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 
 from hilum._kernels.bitmask import bits
 from hilum._kernels.compile import machine_code
-from hilum._kernels.compile.intrinsic import Intrinsic
+from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.compile.kernel import Kernel, kernel
 
 

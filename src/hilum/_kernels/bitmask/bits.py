@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hilum._kernels.bitmask.mask import BitMask
-from hilum._kernels.compile.intrinsic import Intrinsic
+from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.threads import run_slabs
 

@@ -11,8 +11,7 @@ import numba
 import numpy as np
 from numba.extending import intrinsic
 
-from hilum._kernels.compile.intrinsic import Intrinsic
-from hilum._kernels.compile.kernel import Kernel
+from hilum._kernels.compile.definitions import Definition, Intrinsic
 from hilum._kernels.compile.processor import SYMBOL, make_machine
 from hilum._kernels.compile.signatures import ALIGNED, C_ORDER, F_ORDER, NUMBERS, WRITABLE, Kind, is_array, slots
 
@@ -30,7 +29,7 @@ _FLOATS = {"<f4": "float", "<f8": "double"}
 """Their types in LLVM; those of integers are named by their bits."""
 
 
-def compile_kernel(kernel: Kernel, kinds: tuple[Kind, ...]) -> tuple[bytes, str]:
+def compile_kernel(definition: Definition, kinds: tuple[Kind, ...]) -> tuple[bytes, str]:
     """Compile a kernel for one combination of argument types.
 
     Returns
@@ -48,16 +47,16 @@ def compile_kernel(kernel: Kernel, kinds: tuple[Kind, ...]) -> tuple[bytes, str]
     signature = tuple(_numba_type(kind) for kind in kinds)
     disabled, numba.config.DISABLE_JIT = numba.config.DISABLE_JIT, 0  # a user sets it to debug their own functions
     try:
-        dispatcher = _dispatcher(kernel)
+        dispatcher = _dispatcher(definition)
         dispatcher.compile(signature)
     finally:
         numba.config.DISABLE_JIT = disabled
     compiled = dispatcher.overloads[signature]
-    result = _result(kernel, compiled.signature.return_type)
+    result = _result(definition, compiled.signature.return_type)
     module = llvm.parse_assembly(dispatcher.inspect_llvm(signature))
     function = module.get_function(compiled.fndesc.llvm_func_name)
     code, passed = _entry_point(function.name, kinds)
-    name, taken = kernel.function.__name__, [str(part.type) for part in function.arguments]
+    name, taken = definition.function.__name__, [str(part.type) for part in function.arguments]
     if taken != passed:  # the calling convention is numba's own, and could change
         raise TypeError(f"numba {numba.__version__} takes {taken} for kernel {name}, not {passed}")
     module.link_in(llvm.parse_assembly(code))
@@ -127,18 +126,18 @@ def _read_array(lines: list[str], k: int, kind: Kind) -> list[str]:
 
 
 @functools.cache
-def _dispatcher(kernel: Kernel) -> Any:
+def _dispatcher(definition: Definition) -> Any:
     """Make numba's dispatcher of a kernel; kernels and intrinsics among its globals become numba's objects, too."""
-    scope = dict(kernel.function.__globals__)
-    for name in kernel.function.__code__.co_names:
+    scope = dict(definition.function.__globals__)
+    for name in definition.function.__code__.co_names:
         value = scope.get(name)
-        if isinstance(value, Kernel):
+        if isinstance(value, Definition):
             scope[name] = _dispatcher(value)
         elif isinstance(value, Intrinsic):
             scope[name] = intrinsic(value.function)
-    copy = types.FunctionType(kernel.function.__code__, scope, kernel.function.__name__)
-    copy.__module__ = kernel.function.__module__
-    fastmath = set(kernel.fastmath) if kernel.fastmath else False
+    copy = types.FunctionType(definition.function.__code__, scope, definition.function.__name__)
+    copy.__module__ = definition.function.__module__
+    fastmath = set(definition.fastmath) if definition.fastmath else False
     return numba.njit(copy, nogil=True, fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
@@ -155,10 +154,10 @@ def _numba_type(kind: Kind) -> Any:
     return numba.types.Tuple([_numba_type(part) for part in kind])
 
 
-def _result(kernel: Kernel, kind: Any) -> str:
+def _result(definition: Definition, kind: Any) -> str:
     if kind == numba.types.none:
         return ""
     for name in NUMBERS:
         if kind == numba.from_dtype(np.dtype(name)):
             return name
-    raise TypeError(f"kernel {kernel.function.__name__} returns {kind}; return one number or nothing")
+    raise TypeError(f"kernel {definition.function.__name__} returns {kind}; return one number or nothing")

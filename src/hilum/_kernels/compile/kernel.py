@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
+from hilum._kernels.compile.definitions import Definition
 from hilum._kernels.compile.signatures import ALIGNED, C_ORDER, F_ORDER, NUMBERS, WRITABLE, Kind, is_array, slots
 
 if TYPE_CHECKING:
@@ -41,11 +42,11 @@ _DONE = (0, -2)
 _lock = threading.RLock()
 
 
-class Kernel:
+class Kernel(Definition):
     """A function in numba's subset, and its machine code by argument types."""
 
     def __init__(self, function: Callable[..., Any], *, fastmath: frozenset[str]) -> None:
-        self.function, self.fastmath = function, fastmath
+        super().__init__(function, fastmath=fastmath)
         functools.update_wrapper(self, function)
         self._entries: dict[tuple[Kind, ...], Entry] = {}
 
@@ -139,12 +140,12 @@ _PLAIN = {bool: "|b1", int: "<i8", float: "<f8"}
 """The types of Python's own numbers."""
 
 
-def _entry(kernel: Kernel, kinds: tuple[Kind, ...]) -> Entry:
+def _entry(definition: Kernel, kinds: tuple[Kind, ...]) -> Entry:
     """Load the machine code for these kinds from its file, or compile it."""
     # Late: machine_code imports llvmlite, which a process that runs no kernel does not need.
     from hilum._kernels.compile import machine_code
 
-    address, result = machine_code.load(kernel, tuple(_as_compiled(kind) for kind in kinds))
+    address, result = machine_code.load(definition, tuple(_as_compiled(kind) for kind in kinds))
     layout = "".join(NUMBERS[kind][0] if isinstance(kind, str) else "P" for kind in slots(kinds))
     function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_char_p)(address)
     return function, struct.Struct(layout), NUMBERS[result][1] if result else None

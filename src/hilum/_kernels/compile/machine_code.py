@@ -22,8 +22,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from hilum._kernels.compile import cache
-from hilum._kernels.compile.intrinsic import Intrinsic
-from hilum._kernels.compile.kernel import Kernel
+from hilum._kernels.compile.definitions import Definition, Intrinsic
 from hilum._kernels.compile.processor import SYMBOL, make_machine, processor
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ _libraries: list[Any] = []
 """Owners of the machine code in use, which lives as long as they do."""
 
 
-def load(kernel: Kernel, kinds: tuple[Kind, ...]) -> tuple[int, str]:
+def load(definition: Definition, kinds: tuple[Kind, ...]) -> tuple[int, str]:
     """Load a kernel for these argument types; return its address and the kind of its result ("" for none).
 
     Raises
@@ -49,14 +48,14 @@ def load(kernel: Kernel, kinds: tuple[Kind, ...]) -> tuple[int, str]:
     TypeError
         If numba cannot compile the kernel, or its code breaks the calling convention.
     """
-    name = _file_name(kernel, kinds)
-    source = Path(kernel.function.__code__.co_filename).parent
+    name = _file_name(definition, kinds)
+    source = Path(definition.function.__code__.co_filename).parent
     content = cache.read(name, source)
     if content is None:
         from hilum._kernels.compile import compiler
 
         _announce()
-        code, result = compiler.compile_kernel(kernel, kinds)
+        code, result = compiler.compile_kernel(definition, kinds)
         content = result.encode() + b"\n" + code
         cache.write(name, source, content)
     head, _, code = content.partition(b"\n")
@@ -77,9 +76,9 @@ def _link(code: bytes) -> int:
     return address
 
 
-def _file_name(kernel: Kernel, kinds: tuple[Kind, ...]) -> str:
-    function = kernel.function
-    parts = [_stamp(), repr(kinds), *_identity(kernel, set())]
+def _file_name(definition: Definition, kinds: tuple[Kind, ...]) -> str:
+    function = definition.function
+    parts = [_stamp(), repr(kinds), *_identity(definition, set())]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
     return f"{function.__module__.rpartition('.')[2]}.{function.__name__}.{digest}.kernel"
 
@@ -99,18 +98,18 @@ def _numba_version() -> str:
     return hashlib.sha256(Path(found.origin).with_name("_version.py").read_bytes()).hexdigest()
 
 
-def _identity(kernel: Kernel | Intrinsic | types.FunctionType, seen: set[int]) -> Iterator[str]:
+def _identity(definition: Definition | Intrinsic | types.FunctionType, seen: set[int]) -> Iterator[str]:
     """Yield everything in the source that the machine code depends on."""
-    if id(kernel) in seen:
+    if id(definition) in seen:
         return
-    seen.add(id(kernel))
-    yield repr(sorted(getattr(kernel, "fastmath", ())))
-    function = kernel if isinstance(kernel, types.FunctionType) else kernel.function
+    seen.add(id(definition))
+    yield repr(sorted(getattr(definition, "fastmath", ())))
+    function = definition if isinstance(definition, types.FunctionType) else definition.function
     for code in _codes(function.__code__):
         yield repr((code.co_name, code.co_varnames, code.co_names, code.co_code))
         yield from (repr(constant) for constant in code.co_consts if not isinstance(constant, types.CodeType))
     for name, value in _values(function):
-        if isinstance(value, (Kernel, Intrinsic, types.FunctionType)):
+        if isinstance(value, (Definition, Intrinsic, types.FunctionType)):
             yield from _identity(value, seen)
         elif isinstance(value, (bool, int, float, str, tuple, np.generic)):
             yield f"{name}={value!r}"

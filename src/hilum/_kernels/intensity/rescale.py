@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hilum._kernels.compile.intrinsic import Intrinsic
+from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.compile.kernel import kernel
 
 if TYPE_CHECKING:

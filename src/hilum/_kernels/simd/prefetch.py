@@ -17,7 +17,7 @@ from hilum._kernels.simd.registers import element_pointer, vector_intrinsic
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-    from hilum._kernels.compile.intrinsic import Intrinsic
+    from hilum._kernels.compile.definitions import Intrinsic
 
 LINE = 64
 """Bytes of a cache line."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hilum._kernels.compile.intrinsic import Intrinsic
+from hilum._kernels.compile.definitions import Intrinsic
 
 if TYPE_CHECKING:
     from collections.abc import Callable

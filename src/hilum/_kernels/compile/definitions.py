@@ -1,4 +1,4 @@
-"""Intrinsics: instructions that kernels use as functions."""
+"""Definitions of kernels and intrinsics, as the compiler takes them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class Definition:
+    """A function to compile, and the fast-math flags to compile it with."""
+
+    def __init__(self, function: Callable[..., Any], *, fastmath: frozenset[str]) -> None:
+        self.function = function
+        self.fastmath = fastmath
 
 
 class Intrinsic:
