@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from hilum.errors import FormatError, GeometryError
 from hilum.io.uids import series_name
-from hilum.io.volumes.header_geometry import geometry_from_steps
-from hilum.io.volumes.volume_file import convert_to_hu
+from hilum.io.volumes.volume_file import convert_to_hu, geometry_from_steps
 from hilum.testing import assert_same_geometry, geometries
 
 HERE = Path("scan.nii")

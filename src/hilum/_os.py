@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
 import zlib
 from contextlib import suppress
@@ -180,8 +181,6 @@ def _machine() -> str:
     try:
         name = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):
-        import socket  # late: few systems need it
-
         import psutil
 
         name = f"{socket.gethostname()} {psutil.boot_time():.0f}"

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from hilum.outputs.records import ScanRecord
     from hilum.phantom.chest import Phantom
 
-SHAPE, SPACING = (140, 256, 256), (2.5, 1.4, 1.4)
-"""A grid, (z, y, x) and mm, that a laptop preprocesses in about a second."""
-
 
 def demo(out: Path) -> str:
     """Write a phantom scan as DICOM with annotations, preprocess it, and draw a picture.
@@ -53,7 +50,7 @@ def demo(out: Path) -> str:
     if out.exists() and any(out.iterdir()) and not (out / "input" / "annotations.csv").is_file():
         raise OutputError("is not empty and not from an earlier demo", where=out, do="choose another --out")
     shutil.rmtree(out, ignore_errors=True)
-    phantom = make_phantom(seed=2017, shape=SHAPE, spacing=SPACING)
+    phantom = make_phantom(seed=2017, shape=(140, 256, 256), spacing=(2.5, 1.4, 1.4))  # about a second on a laptop
     series = write_dicom_series(phantom, out / "input" / "series")
     annotations = _write_annotations(phantom, out / "input" / "annotations.csv", read(series).series_uid)
     chosen = recipe("luna16")

@@ -27,7 +27,7 @@ from hilum.io.output_kinds import RECIPE
 from hilum.outputs import checksums, dataset_summary, scans_index
 from hilum.outputs.checksums import RERUN
 from hilum.outputs.convert import convert_scan
-from hilum.outputs.finished import check_files, files_stamp, is_complete, record_of_row, record_sha256, scans_folder
+from hilum.outputs.finished import files_stamp, is_complete, is_intact, record_of_row, record_sha256, scans_folder
 from hilum.outputs.folder import OWN_FILES, own_file_problems, recipe_text
 from hilum.outputs.ledger import NAME, Ledger, read_ledger
 from hilum.outputs.ledger_rows import FINISHED, Row, as_written
@@ -173,11 +173,8 @@ def _kept_row(row: Row, new: Row | None, out: Path) -> Row | None:
     if record is None or not is_complete(folder, record):
         return None
     stamp = files_stamp(folder, record)
-    if new.files_stamp != stamp:  # another process wrote to one of its files
-        try:
-            check_files(folder, record)
-        except InputError:
-            return None
+    if new.files_stamp != stamp and not is_intact(folder, record):  # another process wrote to one of its files
+        return None
     return msgspec.structs.replace(new, kept=True, files_stamp=stamp)
 
 
@@ -197,10 +194,5 @@ def _convert(task: Conversion) -> Row:
         before_publish=lambda: check_run(task.out, task.run),
     )
     # An empty stamp: this process does not know the files of the input.
-    return msgspec.structs.replace(
-        row,
-        stamp="",
-        scan_sha256=record_sha256(scans / row.id),
-        files_stamp=files_stamp(scans / row.id, new),
-        attempts=1,
-    )
+    sha256, written = record_sha256(scans / row.id), files_stamp(scans / row.id, new)
+    return msgspec.structs.replace(row, stamp="", scan_sha256=sha256, files_stamp=written, attempts=1)

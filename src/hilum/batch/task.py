@@ -18,7 +18,7 @@ from hilum.errors import HilumError, InputError, MissingInputError, OutputError,
 from hilum.io.errno_faults import read_fault
 from hilum.io.uids import hashed_uid, hide_uids, is_uid
 from hilum.outputs.findings import codes_of, finished_status
-from hilum.outputs.finished import check_files, files_stamp, read_record, record_sha256
+from hilum.outputs.finished import files_stamp, is_intact, read_record, record_sha256
 from hilum.outputs.ledger_rows import Row
 from hilum.outputs.reasons import crash_reason, reason_without_names
 from hilum.outputs.store import store_scan
@@ -170,7 +170,8 @@ def _make(task: Task) -> Row:
     fingerprint = input_fingerprint(ref, recipe, before)
     folder = out / "scans" / ref.scan_id
     old = read_record(folder)
-    if old is not None and old.fingerprint == fingerprint and _is_as_written(folder, old, task.written_sha256):
+    as_listed = task.written_sha256 in {"", record_sha256(folder)}
+    if old is not None and old.fingerprint == fingerprint and as_listed and is_intact(folder, old):
         return msgspec.structs.replace(finished_row(folder, old, stamp=stamp), kept=True)
     recipe_sha256 = recipe_fingerprint(recipe)
     if old is not None and old.recipe_sha256 != recipe_sha256 and not task.overwrite:
@@ -199,17 +200,6 @@ def _make(task: Task) -> Row:
         before_publish=lambda: check_run(out, task.run),
     )
     return finished_row(folder, record, stamp=stamp)
-
-
-def _is_as_written(folder: Path, record: ScanRecord, written: str) -> bool:
-    """Check every byte of a finished scan against the ledger and the checksums."""
-    if written not in {"", record_sha256(folder)}:
-        return False
-    try:
-        check_files(folder, record)
-    except InputError:
-        return False
-    return True
 
 
 def _load(ref: ScanRef, recipe: Recipe, before: InputSnapshot) -> Scan:

@@ -252,9 +252,8 @@ def _notes(root: Path, tree: FolderListing) -> list[Note]:
         name = tables[0].rsplit("/", 1)[-1]
         notes.append(Note("unused-table", f"{what} {name}: {do}", f"{what} {root.name}/{tables[0]}: {do}"))
     if packed := packed_files(tree.files):
-        notes.append(
-            Note("ignored-archives", f"{len(packed)} packed files (zip, tar, gzip) are not searched: unpack them")
-        )
+        what = f"{len(packed)} packed files (zip, tar, gzip) are not searched: unpack them"
+        notes.append(Note("ignored-archives", what))
     return notes
 
 

@@ -112,10 +112,8 @@ def _with_reading(ref: ScanRef, root: Path, readings: _ReadingFiles, *, alone: b
         notes.append(Note("several-readings", what))
     case = next((part for part in ref.path.relative_to(root).parts if _CASE.fullmatch(part)), "")
     scan_id = f"{case}-{ref.scan_id.removeprefix('ct-')}" if case else ref.scan_id
-    annotations = paths[0] if paths else None
-    return replace(
-        ref, dataset="lidc", scan_id=scan_id, annotations=annotations, known=DatasetEntry(notes=tuple(notes))
-    )
+    known, annotations = DatasetEntry(notes=tuple(notes)), paths[0] if paths else None
+    return replace(ref, dataset="lidc", scan_id=scan_id, annotations=annotations, known=known)
 
 
 def _unused_reading_notes(readings: _ReadingFiles, refs: list[ScanRef]) -> list[Note]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.annotations.point_rows import TableKind
+    from hilum.io.annotations.luna import TableKind
     from hilum.outputs.records import TableRecord
 
 _LUNG_LABELS = (3, 4)

@@ -78,7 +78,8 @@ def find_luna16_files(root: Path) -> Luna16Files:
     headers = {path for path in paths if path.suffix.lower() in _HEADER_SUFFIXES}
     masks = {path for path in headers if _is_mask(root, path)}
     data = [path for path in paths if path.suffix.lower() in _DATA_SUFFIXES and not _is_mask(root, path)]
-    scans = sorted((headers - masks) | {path.with_suffix(".mhd") for path in data if not _has_header(path, headers)})
+    without_header = [path for path in data if headers.isdisjoint(map(path.with_suffix, _HEADER_SUFFIXES))]
+    scans = sorted((headers - masks) | {path.with_suffix(".mhd") for path in without_header})
     csvs = [path for path in paths if path.suffix.lower() == ".csv"]
     uids = {path.stem for path in scans}
     tables, notes = {}, []
@@ -189,10 +190,6 @@ def _search_notes(root: Path, tree: FolderListing) -> list[Note]:
 
 def _is_mask(root: Path, path: Path) -> bool:
     return any(_MASK_FOLDER.match(name) for name in path.relative_to(root).parent.parts)
-
-
-def _has_header(path: Path, headers: set[Path]) -> bool:
-    return any(path.with_suffix(suffix) in headers for suffix in _HEADER_SUFFIXES)
 
 
 def _tables_named(names: tuple[str, ...], paths: list[Path]) -> list[Path]:

@@ -25,12 +25,8 @@ PATIENTS: Mapping[str, str] = {
 _PUBLIC = re.compile(r"LIDC-IDRI-\d{4}")
 
 _ALIASES = {
-    "series_uid": "seriesuid",
-    "series uid": "seriesuid",
-    "seriesinstanceuid": "seriesuid",
-    "patientid": "patient_id",
-    "patient id": "patient_id",
-    "subject id": "patient_id",
+    **dict.fromkeys(("series_uid", "series uid", "seriesinstanceuid"), "seriesuid"),
+    **dict.fromkeys(("patientid", "patient id", "subject id"), "patient_id"),
 }
 
 

@@ -69,11 +69,9 @@ def attach_rows(refs: Sequence[ScanRef], path: Path) -> tuple[list[ScanRef], Tab
     matches = _match_rows(refs, rows)
     if refs and not matches:
         first = one_line(next(iter(rows), ""), limit=64)
-        what = (
-            f"no row belongs to any of the {len(refs)} scans; the first row names {first!r}" if rows else "has no row"
-        )
+        what = f"no row belongs to any of the {len(refs)} scans; the first row names {first!r}"
         do = "name the scans as the table does, or leave --annotations out"
-        raise AnnotationError(what, where=path, do=do, code="no-row-fits")
+        raise AnnotationError(what if rows else "has no row", where=path, do=do, code="no-row-fits")
     attached = []
     for number, ref in enumerate(refs):
         known = None  # the table also replaces a reading beside the scan

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -92,8 +93,6 @@ def atomic_folder(final: Path) -> Iterator[Path]:
     OutputError
         If it cannot be written, or somebody removed the temporary folder. Nothing is left behind.
     """
-    import shutil  # late: reading does not need it
-
     sweep_once(final.parent)
     partial = unfinished_folder(final)
     handle = -1
@@ -141,9 +140,8 @@ def open_own_file(path: Path) -> int:
         handle = os.open(path, flags, 0o666)
     except OSError as problem:
         if path.is_symlink():
-            raise OutputError(
-                "is a link, and hilum would overwrite its target", where=path, do=do, code="link"
-            ) from None
+            what = "is a link, and hilum would overwrite its target"
+            raise OutputError(what, where=path, do=do, code="link") from None
         raise write_refused("", problem, where=path) from None
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
@@ -195,9 +193,6 @@ def _replaced_by_others(final: Path) -> OutputError:
 def _sync(path: Path) -> None:
     if path.is_dir():
         sync_folder(path)
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    else:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

@@ -65,7 +65,6 @@ _MEANING = {getattr(errno, name): fault for fault, names in _NUMBERS for name in
 STOPS = frozenset(fault.code for fault in (*(fault for fault, _ in _NUMBERS), _LOCKED) if fault.stops)
 """Codes that end a run. Finished scans stay, the failed scan gets no ledger row, and the same command resumes."""
 
-_DENIED = frozenset({errno.EACCES, errno.EPERM})
 
 _SHORT = re.compile(r"^\d+ requested and \d+ written$")
 """numpy's message when a write is cut short."""
@@ -89,7 +88,7 @@ def write_fault(problem: OSError, *, where: Path) -> MachineFault | None:
         if not _SHORT.search(str(problem)):
             return None
         return _TOO_LARGE if _files_are_limited() else _FULL
-    if problem.errno in _DENIED:  # only this file, or the folder for every scan?
+    if problem.errno in {errno.EACCES, errno.EPERM}:  # only this file, or the folder for every scan?
         return None if os.access(where.parent, os.W_OK | os.X_OK) else _LOCKED
     return _MEANING.get(problem.errno)
 

@@ -15,7 +15,7 @@ from hilum.io.names import safe_kernel
 from hilum.io.scan_files import check_is_ct, read
 from hilum.io.volumes.formats import is_volume, suffix_of
 from hilum.io.volumes.placement import GridRecord
-from hilum.ops.quality.plausibility import note_implausible_size
+from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -186,7 +186,6 @@ def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, cho
 def _read_stack(path: Path, root: Path, stack: Stack) -> tuple[bool, list[FindingRecord]]:
     """Read a stack as commands do, and return whether it is usable."""
     from hilum.io.dicom.reader import read_stack
-    from hilum.ops.quality.plausibility import note_implausible_values
 
     try:
         scan = check_is_ct(read_stack(root, stack), path)

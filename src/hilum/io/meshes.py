@@ -137,9 +137,8 @@ def pack_glb(parts: Sequence[Part]) -> bytes:
     def add(array: Any, target: int, **properties: Any) -> int:
         views.append({"buffer": 0, "byteOffset": len(blob), "byteLength": array.nbytes, "target": target})
         blob.extend(array.tobytes())  # every item is four bytes long, so that views stay aligned
-        accessors.append(
-            {"bufferView": len(views) - 1, "count": array.size if array.ndim == 1 else len(array), **properties}
-        )
+        count = array.size if array.ndim == 1 else len(array)
+        accessors.append({"bufferView": len(views) - 1, "count": count, **properties})
         return len(accessors) - 1
 
     nodes, meshes, materials = [], [], []

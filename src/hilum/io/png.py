@@ -11,8 +11,6 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
 
 def png_bytes(pixels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bytes:
     """Pack a picture of palette colors.
@@ -46,7 +44,7 @@ def png_bytes(pixels: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bytes:
         (b"IDAT", zlib.compress(lines.tobytes(), 6)),
         (b"IEND", b""),
     )
-    return _SIGNATURE + b"".join(_chunk(kind, data) for kind, data in parts)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in parts)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

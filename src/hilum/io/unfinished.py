@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -101,8 +102,6 @@ def remove(path: Path) -> None:
     if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
     else:
-        import shutil  # late: reading does not need it
-
         shutil.rmtree(path, ignore_errors=True)
 
 

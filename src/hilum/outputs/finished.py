@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.errors import FormatError
+from hilum.errors import FormatError, InputError
 from hilum.io.files import is_own_file, read_small
 from hilum.io.unfinished import is_unfinished
 from hilum.outputs import ledger
@@ -114,6 +114,15 @@ def check_files(folder: Path, record: ScanRecord, *, digest: bool = True) -> Non
     written = (folder / RECORD).stat().st_mtime_ns
     for name, file in record.files.items():
         check_file(folder, name, file, digest=digest or _is_newer(folder / name, written))
+
+
+def is_intact(folder: Path, record: ScanRecord) -> bool:
+    """Check that `check_files`, which reads all bytes, does not raise."""
+    try:
+        check_files(folder, record)
+    except InputError:
+        return False
+    return True
 
 
 def _is_newer(path: Path, time_ns: int) -> bool:

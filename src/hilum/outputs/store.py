@@ -86,7 +86,7 @@ def store_scan(
     """
     with atomic_folder(folder / scan_id) as partial:
         suffix, files = STORES[file_format].suffix, WrittenFiles(partial)
-        for name, volume in (("ct", scan.ct), ("lungs", scan.lungs), ("nodules", scan.nodule_mask)):
+        for name, volume in zip(PARTS, (scan.ct, scan.lungs, scan.nodule_mask), strict=True):
             if volume is not None:
                 write(volume, partial / (name + suffix), series_uid=scan.series_uid)
                 files.add()

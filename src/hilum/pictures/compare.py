@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from hilum.scan import Scan
     from hilum.volume import Mask
 
-MAX_DIFFERENCE_HU = 200.0
-"""The end of the color scale."""
-
 
 class RecipeResults(NamedTuple):
     """Two results of one scan in HU, each on its own grid, the HU range that both keep, and the lungs' Dice.
@@ -104,7 +101,7 @@ def _target(result: Scan) -> tuple[float, float, float]:
 def _draw_difference(panel: Axes, results: RecipeResults, plane: Plane, index: int) -> None:
     difference = hu_difference(results, plane, index)
     size = size_mm(results.first.ct.geometry, plane)
-    draw_image(panel, difference, size, cmap="PuOr", vmin=-MAX_DIFFERENCE_HU, vmax=MAX_DIFFERENCE_HU)
+    draw_image(panel, difference, size, cmap="PuOr", vmin=-200.0, vmax=200.0)
     draw_letters(panel, plane)
     finite = difference[np.isfinite(difference)]
     percent = 100 * float(np.mean(np.abs(finite) > 50)) if finite.size else 0.0

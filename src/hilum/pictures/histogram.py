@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 RANGE_HU = (-1100, 1500)
 """The range of the axis; the title gives the number of voxels outside."""
-
-NEAR_WATER_HU = (-130, 130)
-"""The range of soft tissues, drawn a second time on a wider axis."""
 
 
 def histogram(volume: Volume, *, mask: Mask | None = None, bins: int = 80) -> Figure:
@@ -57,7 +54,7 @@ def histogram(volume: Volume, *, mask: Mask | None = None, bins: int = 80) -> Fi
     counted = _count(volume, mask)
     figure = Figure(figsize=(11.0, 5.6), layout="constrained")
     grid = figure.subplots(2, 2, sharex="col", gridspec_kw={"height_ratios": (1.5, 1.0), "width_ratios": (1.6, 1.0)})
-    for column, (low, high) in enumerate((RANGE_HU, NEAR_WATER_HU)):
+    for column, (low, high) in enumerate((RANGE_HU, (-130, 130))):  # soft tissues a second time, on a wider axis
         ends = (low, high, bins + 1) if column == 0 else (low - 0.5, high - 0.5, high - low + 1)
         edges = np.linspace(*ends, dtype=np.float64)
         percent = 100 * _bin_counts(counted, edges) / counted.total
@@ -107,16 +104,9 @@ def _draw_tissues(panel: Axes, above: Axes, limits: tuple[float, float]) -> None
         panel.barh(row, width, left=middle - width / 2, height=0.7, color=colors.SKY_BLUE)
         above.axvspan(low, high, color="0.5", alpha=0.12, linewidth=0)
         span = f"{tissue.lower:g}" if tissue.lower == tissue.upper else f"{tissue.lower:g} to {tissue.upper:g}"
-        right = middle > (limits[0] + limits[1]) / 2
-        panel.annotate(
-            f"{tissue.name}, {span}",
-            (middle - width / 2 if right else middle + width / 2, row),
-            xytext=(-4 if right else 4, 0),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            va="center",
-            fontsize=7,
-        )
+        sign, align = (-1, "right") if middle > (limits[0] + limits[1]) / 2 else (1, "left")
+        style: dict[str, Any] = {"ha": align, "va": "center", "fontsize": 7, "textcoords": "offset points"}
+        panel.annotate(f"{tissue.name}, {span}", (middle + sign * width / 2, row), xytext=(4 * sign, 0), **style)
     panel.set_ylim(len(tissues) - 0.4, -0.6)
     panel.set_yticks([])
     for side in ("left", "right", "top"):

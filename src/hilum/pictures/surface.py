@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     Color = tuple[float, float, float, float]
     Vectors = NDArray[np.float64]
 
-LUNG_OPACITY = 0.4
-"""Opacity of lungs where their surface faces the viewer; it grows to 1 at the rim."""
-
 DOTS = 150
 _OVERSAMPLING = 2
 """Pictures are drawn at so many times the resolution and averaged, so that edges are smooth."""
@@ -98,7 +95,8 @@ def part_color(mesh: Mesh) -> Color:
     if mesh.name.startswith("nodule"):
         return (*to_rgb(colors.NODULE), 1.0)
     if "lung" in mesh.name:
-        return (*to_rgb(colors.LABELS[LEFT_LUNG if mesh.name.startswith("left") else RIGHT_LUNG]), LUNG_OPACITY)
+        # The opacity where a surface faces the viewer; `render` lets it grow to 1 at the rim.
+        return (*to_rgb(colors.LABELS[LEFT_LUNG if mesh.name.startswith("left") else RIGHT_LUNG]), 0.4)
     return (*to_rgb("#cdb68a"), 1.0)
 
 

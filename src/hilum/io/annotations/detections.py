@@ -14,7 +14,7 @@ import numpy as np
 
 from hilum.errors import AnnotationError, one_line
 from hilum.io.annotations.csv_tables import read_rows, wrong_line
-from hilum.io.annotations.point_rows import TABLES, TableKind, parse_point
+from hilum.io.annotations.luna import TABLES, TableKind, parse_point
 from hilum.io.files import open_file
 from hilum.io.uids import is_uid
 from hilum.scan import Note

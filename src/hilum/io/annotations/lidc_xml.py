@@ -38,9 +38,7 @@ _SCORES = {
     )
 }  # fmt: skip
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
-_LEAVES = frozenset({
-    "seriesinstanceuid", "imagezposition", "imagesop_uid", "inclusion", "xcoord", "ycoord", *_SCORES,
-})  # fmt: skip
+_LEAVES = {"seriesinstanceuid", "imagezposition", "imagesop_uid", "inclusion", "xcoord", "ycoord", *_SCORES}
 _MAX_SCORE = 6
 _AGAIN = "download it again"
 

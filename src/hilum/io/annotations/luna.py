@@ -1,4 +1,4 @@
-"""LUNA16's tables, series by series: a row is a nodule, a candidate or an excluded finding.
+"""LUNA16's tables, series by series. A row has a series, a point in the world, and the number of its kind of table.
 
 Source: A. Setio et al., "Validation, comparison, and combination of algorithms for automatic detection of pulmonary
 nodules in computed tomography images: the LUNA16 challenge", Medical Image Analysis 42, 2017.
@@ -6,23 +6,57 @@ nodules in computed tomography images: the LUNA16 challenge", Medical Image Anal
 
 from __future__ import annotations
 
+import math
+import re
+import sys
 from array import array
+from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from hilum.errors import AnnotationError
-from hilum.io.annotations.csv_tables import read_rows
-from hilum.io.annotations.point_rows import TABLES, TableKind, parse_point
+from hilum.errors import AnnotationError, one_line
+from hilum.io.annotations.csv_tables import CsvRow, read_rows, wrong_line
 from hilum.scan import Nodule, Note
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+TableKind = Literal["annotations", "candidates", "excluded", "detections"]
+
+_PLAIN = re.compile(r"[0-9eE+\-. ]+")
+"""The characters of a number; Python's float also accepts ``nan``, ``1_0`` and digits of other scripts."""
+
+_FARTHEST_MM = 1e9
+_MAX_DIAMETER_MM = 500.0
+
+
+class PointTable(NamedTuple):
+    """A kind of table: the column of its number, the range of the number, and that range in words."""
+
+    column: str
+    above: float
+    most: float
+    expected: str
+    whole: bool = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns of the table; the first is the series."""
+        return "seriesuid", "coordX", "coordY", "coordZ", self.column
+
+
+TABLES: Mapping[TableKind, PointTable] = {
+    "annotations": PointTable("diameter_mm", 0.0, _MAX_DIAMETER_MM, "more than 0 and at most 500"),
+    "candidates": PointTable("class", -1.0, 1.0, "0 or 1", whole=True),
+    "excluded": PointTable("diameter_mm", -math.inf, _MAX_DIAMETER_MM, "at most 500, or -1 where it is unknown"),
+    "detections": PointTable("probability", -math.inf, sys.float_info.max, "a finite number"),
+}
+"""Every kind of table."""
 
 MATCHED_BY_NAME = Note(
     "matched-by-name", "the rows of the annotations were found by the name of the file or folder, not by the series UID"
@@ -95,14 +129,12 @@ def read_series_rows(path: Path, kind: TableKind, *, only: Collection[str] | Non
         If the file does not exist or cannot be opened.
     """
     table = TABLES[kind]
-    series: dict[str, SeriesRows] = {}
+    series: defaultdict[str, SeriesRows] = defaultdict(SeriesRows)
     once = kind == "annotations"
     for row in read_rows(path, table.columns, do=f"give a csv with the columns {','.join(table.columns)}"):
         if only is not None and row.key not in only:
             continue
-        rows = series.get(row.key)
-        if rows is None:
-            rows = series[row.key] = SeriesRows()
+        rows = series[row.key]
         rows.rows += 1
         if once and row.values is not None and not any(text.strip() for text in row.values[1:]):
             continue  # a scan without a nodule
@@ -111,7 +143,7 @@ def read_series_rows(path: Path, kind: TableKind, *, only: Collection[str] | Non
                 rows.add(parse_point(row, table, path), once=once)
             except AnnotationError as refusal:
                 rows.refusal = refusal
-    return series
+    return dict(series)
 
 
 def read_annotations(
@@ -165,3 +197,51 @@ def duplicate_notes(rows: SeriesRows) -> tuple[Note, ...]:
     if not rows.repeats:
         return ()
     return (Note("duplicate-nodules", f"{rows.repeats} rows repeat a nodule and were ignored"),)
+
+
+def parse_point(row: CsvRow, table: PointTable, path: Path) -> tuple[float, ...]:
+    """Read the numbers of a row.
+
+    Parameters
+    ----------
+    row : CsvRow
+        With the columns of the table.
+    table : PointTable
+    path : Path
+        For messages.
+
+    Returns
+    -------
+    tuple of float
+        x, y, z, LPS mm, and the number.
+
+    Raises
+    ------
+    AnnotationError
+        If one is not a number, the point is in no patient, or the number is out of range. The message names the line.
+    """
+    if row.values is None:
+        raise wrong_line(path, row.line, row.what)
+    names, texts = table.columns[1:], row.values[1:]
+    try:
+        numbers = tuple(map(float, texts)) if _PLAIN.fullmatch("".join(texts)) else ()
+    except ValueError:
+        numbers = ()
+    if not numbers:
+        name, text = next((n, t) for n, t in zip(names, texts, strict=True) if not _is_number(t))
+        raise wrong_line(path, row.line, f"{name} is {one_line(text.strip(), limit=30)!r}, expected a number")
+    x, y, z, value = numbers
+    if not (abs(x) <= _FARTHEST_MM and abs(y) <= _FARTHEST_MM and abs(z) <= _FARTHEST_MM):
+        name, far = next((n, v) for n, v in zip(names, numbers, strict=True) if abs(v) > _FARTHEST_MM)
+        raise wrong_line(path, row.line, f"{name} is {far:g} mm, outside any patient")
+    if not table.above < value <= table.most or (table.whole and value != int(value)):
+        raise wrong_line(path, row.line, f"{table.column} is {value:g}, expected {table.expected}")
+    return numbers
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return _PLAIN.fullmatch(text) is not None

@@ -30,14 +30,8 @@ _THICKEST_MM = 100.0
 
 _ERRORS: dict[str, type[InputError]] = {
     "bad-geometry": GeometryError,
-    "bad-modality-lut": FormatError,
-    "gantry-tilt": UnsupportedError,
-    "lut-and-rescale": FormatError,
-    "no-pixels": FormatError,
-    "not-hounsfield": UnsupportedError,
-    "truncated": FormatError,
-    "unplaced-frames": UnsupportedError,
-    "unsupported-bits": UnsupportedError,
+    **dict.fromkeys(("bad-modality-lut", "lut-and-rescale", "no-pixels", "truncated"), FormatError),
+    **dict.fromkeys(("gantry-tilt", "not-hounsfield", "unplaced-frames", "unsupported-bits"), UnsupportedError),
 }
 """The error for a refusal with this code; any other code becomes a SeriesError."""
 
@@ -135,7 +129,9 @@ def _read_scan(root: Path, stack: Stack, max_gap_mm: float, where: Path) -> tupl
     stack, array, notes = read_voxels(root, stack, max_gap_mm)
     if stack.geometry is None:
         raise SeriesError("the slices are not on a regular grid", where=where, code="bad-geometry")
-    return Scan(stack.series_uid or _made_up_uid(stack), Volume(array, stack.geometry), notes=tuple(notes)), stack
+    # A stable name for a series without a UID. Folder names are not part of it: they can be patients' names.
+    uid = stack.series_uid or made_up_name(repr([(h.sop_uid, h.position) for h in stack.slices]))
+    return Scan(uid, Volume(array, stack.geometry), notes=tuple(notes)), stack
 
 
 def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
@@ -208,8 +204,3 @@ def _acquisition(slices: Sequence[SliceHeader]) -> dict[str, Label]:
     if len(depths) == 1 and (depth := depths.pop()) is not None and 0 < depth <= _THICKEST_MM:
         labels["slice_thickness_mm"] = depth
     return labels
-
-
-def _made_up_uid(stack: Stack) -> str:
-    """A stable name for a series without a UID. Folder names are not part of it: they can be patients' names."""
-    return made_up_name(repr([(h.sop_uid, h.position) for h in stack.slices]))

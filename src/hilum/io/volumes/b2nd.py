@@ -19,7 +19,6 @@ import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, HilumError, UnsupportedError
-from hilum.io.atomic import atomic_path
 from hilum.io.files import HEADER_LIMIT, open_file
 from hilum.io.optional_packages import import_extra
 from hilum.io.volumes.blocks import check_packed, check_size
@@ -55,6 +54,8 @@ class _Layer(TypedPlacement, frozen=True, kw_only=True):
 
 def write_b2nd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     """Write a .b2nd with its geometry in the file's header, as `hilum.io.volumes.formats.Format.write`."""
+    from hilum.io.atomic import atomic_path  # late: reading does not need it
+
     blosc2 = import_extra("b2nd")
     array = np.ascontiguousarray(volume.array)
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)[None]

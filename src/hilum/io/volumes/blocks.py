@@ -1,4 +1,4 @@
-"""Blocks of voxels in files, read up to the declared size and unpacked piece by piece.
+"""Blocks of voxels in files: read up to the declared size, unpacked piece by piece, and written.
 
 A header can declare petabytes, and a few megabytes can unpack to any size. So the declared size is compared with the
 file before memory is allocated, and no more is unpacked than the caller needs.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from hilum.scan import Note
 
 if TYPE_CHECKING:
     from bz2 import BZ2Decompressor
+    from collections.abc import Iterable
     from pathlib import Path
 
     from isal.igzip_lib import IgzipDecompressor
@@ -160,8 +161,7 @@ class Block:
         view = memoryview(target.reshape(-1).view(np.uint8).data)
         done = 0
         while done < len(view):
-            got = self._some(view[done:])
-            if not got:
+            if not (got := self._some(view[done:])):
                 raise truncated(done, len(view), self._where)
             done += got
         self._filled += done
@@ -180,13 +180,11 @@ class Block:
             If the checksum is wrong or missing, or there are twice the declared bytes: then sizes or type are wrong.
         """
         extra, scratch = 0, memoryview(bytearray(_PIECE))
-        while self._packing != "raw" and extra < _DRAIN_LIMIT:
-            got = self._some(scratch)
-            if not got:
-                break
-            extra += got
         if self._packing == "raw":
             extra = self._left
+        else:
+            while extra < _DRAIN_LIMIT and (got := self._some(scratch)):
+                extra += got
         if not extra:
             return ()
         if extra >= max(self._filled, _PIECE):
@@ -214,13 +212,10 @@ class Block:
         packed = b""
         while True:
             if self._decoder.eof:
-                packed = self._next_member()
-                if not packed:
+                if not (packed := self._next_member()):
                     return b""
-            elif self._decoder.needs_input:
-                packed = self._read()
-                if not packed:
-                    raise truncated(self._present, self._present + 1, self._where, packed=True)
+            elif self._decoder.needs_input and not (packed := self._read()):
+                raise truncated(self._present, self._present + 1, self._where, packed=True)
             piece = self._decoder.decompress(packed, max_length=min(most, _PIECE))
             packed = b""
             if piece:
@@ -258,3 +253,26 @@ def truncated(present: int, expected: int, where: Path, *, packed: bool = False)
     """
     what = "the packed data end early" if packed else f"the data end after {present} of {expected} bytes"
     return FormatError(what, where=where, do="download or copy it again", code="truncated")
+
+
+def stored_array(array: NDArray[Any]) -> NDArray[Any]:
+    """Prepare an array for a file.
+
+    Returns
+    -------
+    ndarray, C-contiguous
+        Little-endian; bool as uint8.
+    """
+    numbers = array.view(np.uint8) if array.dtype == np.bool_ else array
+    return np.ascontiguousarray(numbers, numbers.dtype.newbyteorder("<"))
+
+
+def write_gzip(out: BinaryIO, parts: Iterable[bytes | memoryview]) -> None:
+    """Write parts as one gzip stream, without time or name: the same parts give the same bytes."""
+    from isal import isal_zlib
+
+    packer = isal_zlib.compressobj(level=1, wbits=31)
+    for part in parts:
+        # Faster than a part at once: a piece fits in the processor's cache.
+        out.writelines(packer.compress(part[start : start + _PIECE]) for start in range(0, len(part), _PIECE))
+    out.write(packer.flush())

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from hilum.errors import FormatError, OutputError, UnsupportedError
-from hilum.io.atomic import atomic_path
 from hilum.io.files import open_data, open_file
 from hilum.io.uids import is_uid
-from hilum.io.volumes.block_writing import stored_array
-from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, truncated
+from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, stored_array, truncated
 from hilum.io.volumes.metaimage_header import MET_TYPES, MetaImageHeader, read_header
 from hilum.io.volumes.volume_file import VolumeFile, volume_file
 
@@ -66,6 +64,8 @@ def write_metaimage(volume: Volume, path: Path, *, series_uid: str = "") -> None
 
     Geometry and voxels are stored bit for bit. The header of a .mhd appears after its data.
     """
+    from hilum.io.atomic import atomic_path  # late: reading does not need it
+
     array = stored_array(volume.array)
     element = next((name for name, code in MET_TYPES.items() if code == array.dtype.str[1:]), "")
     if not element:

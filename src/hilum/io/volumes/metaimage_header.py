@@ -11,8 +11,7 @@ import numpy as np
 
 from hilum.errors import FormatError, UnsupportedError, one_line
 from hilum.io.files import HEADER_LIMIT
-from hilum.io.volumes.header_geometry import make_geometry
-from hilum.io.volumes.volume_file import VolumeHeader
+from hilum.io.volumes.volume_file import VolumeHeader, make_geometry
 from hilum.scan import Note
 
 if TYPE_CHECKING:

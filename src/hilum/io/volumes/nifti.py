@@ -17,15 +17,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from hilum.errors import FormatError, GeometryError, UnsupportedError
-from hilum.io.atomic import atomic_path
 from hilum.io.files import open_file
 from hilum.io.uids import is_uid
-from hilum.io.volumes.block_writing import stored_array, write_gzip
-from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size
-from hilum.io.volumes.header_geometry import geometry_from_steps
+from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, stored_array, write_gzip
 from hilum.io.volumes.nifti_header import DATATYPES, flip_xy, pack_header
 from hilum.io.volumes.open_volumes import OpenArray
-from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader, volume_file
+from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader, geometry_from_steps, volume_file
 from hilum.scan import Note
 
 if TYPE_CHECKING:
@@ -90,6 +87,8 @@ def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
 
     The affine is stored in single precision, as NIfTI-1 has it, and the series UID in the header's ``descrip``.
     """
+    from hilum.io.atomic import atomic_path  # late: reading does not need it
+
     array = stored_array(volume.array)
     kind = array.dtype.str[1:]
     if kind not in DATATYPES or max(volume.shape) > 32767:

@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, MissingInputError, UnsupportedError
-from hilum.io.atomic import atomic_path
 from hilum.io.files import HEADER_LIMIT, open_file
 from hilum.io.volumes.blocks import Block, check_size
 from hilum.io.volumes.open_volumes import OpenArray
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 
 def write_npy(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     """Write a .npy, then its geometry as .json of the same name, as `hilum.io.volumes.formats.Format.write`."""
+    from hilum.io.atomic import atomic_path  # late: reading does not need it
+
     placement = placement_of(volume, series_uid=series_uid)
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         np.lib.format.write_array(out, np.ascontiguousarray(volume.array), version=(1, 0), allow_pickle=False)

@@ -14,13 +14,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from hilum.errors import FormatError, GeometryError, UnsupportedError, one_line
-from hilum.io.atomic import atomic_path
 from hilum.io.files import HEADER_LIMIT, open_data, open_file
 from hilum.io.uids import is_uid
-from hilum.io.volumes.block_writing import stored_array, write_gzip
-from hilum.io.volumes.blocks import Block, Packing, check_size
-from hilum.io.volumes.header_geometry import geometry_from_steps
-from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader, volume_file
+from hilum.io.volumes.blocks import Block, Packing, check_size, stored_array, write_gzip
+from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader, geometry_from_steps, volume_file
 from hilum.scan import Note
 
 if TYPE_CHECKING:
@@ -50,9 +47,7 @@ _LPS_SIGNS = MappingProxyType({
 })  # fmt: skip
 """The signs that turn the axes of a space, x first, into LPS."""
 
-_PACKINGS: MappingProxyType[str, Packing] = MappingProxyType(
-    {"raw": "raw", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"}
-)
+_PACKINGS: dict[str, Packing] = {"raw": "raw", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"}
 _SPATIAL_KINDS = {"domain", "space", "none", "???"}
 _MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "???"}
 _SKIP_LIMIT = 2**24
@@ -110,6 +105,8 @@ def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     The format stores direction times spacing: in an oblique grid the last bit of either can change. The series UID is
     the key ``series_uid``.
     """
+    from hilum.io.atomic import atomic_path  # late: reading does not need it
+
     array = stored_array(volume.array)
     name = next((name for name, code in _TYPES.items() if code == array.dtype.str[1:]), "")
     if not name:

@@ -17,7 +17,6 @@ import numpy as np
 
 from hilum.errors import OutputError
 from hilum.geometry import IDENTITY_DIRECTION, Geometry
-from hilum.io.atomic import atomic_folder
 from hilum.io.optional_packages import import_extra
 from hilum.io.volumes.placement import placement_of
 from hilum.io.volumes.volume_file import VolumeFile
@@ -47,6 +46,8 @@ def write_zarr(volume: Volume, path: Path, *, series_uid: str = "") -> None:
 
     It replaces a Zarr folder of that name, and nothing else.
     """
+    from hilum.io.atomic import atomic_folder  # late: reading does not need it
+
     zarr = import_extra("zarr")
     if path.exists() and not (path / HEADER).is_file():
         raise OutputError("is in use by something else", where=path, do="choose another name", code="exists")

@@ -14,8 +14,7 @@ import numpy as np
 from hilum.errors import FormatError
 from hilum.geometry import Geometry
 from hilum.io.uids import is_uid
-from hilum.io.volumes.header_geometry import make_geometry
-from hilum.io.volumes.volume_file import VolumeHeader
+from hilum.io.volumes.volume_file import VolumeHeader, make_geometry
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:

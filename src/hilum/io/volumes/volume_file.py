@@ -1,4 +1,4 @@
-"""What a volume file contains, and its conversion to a `Volume` or, in Hounsfield units, to a `Scan`."""
+"""The header of a volume file, its geometry, its voxels, and their conversion to a `Volume` or a `Scan` in HU."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from hilum.errors import FormatError, UnsupportedError
+from hilum.errors import FormatError, GeometryError, UnsupportedError
+from hilum.geometry import Geometry
 from hilum.io.uids import is_uid, series_name
 from hilum.scan import Note, Scan
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry
+    from numpy.typing import ArrayLike, NDArray
 
 MIN_HU = -1024
 """The lowest value of a CT; scanners mark voxels outside the scanned field with lower ones."""
@@ -28,6 +27,11 @@ MAX_HU = 32767
 
 _SLAB_VOXELS = 2**17
 """Small enough for a processor's cache."""
+
+_PLAUSIBLE_MM = 1e5
+"""A header with a larger spacing or origin is damaged, or uses another unit."""
+
+_DO = "correct the file's header"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +129,64 @@ def volume_file(header: VolumeHeader, array: NDArray[Any], notes: Iterable[Note]
     if not array.dtype.isnative:
         array = array.byteswap(inplace=True).view(array.dtype.newbyteorder())
     return VolumeFile(replace(header, notes=(*header.notes, *notes)), array)
+
+
+def make_geometry(
+    shape: Sequence[int],
+    *,
+    spacing: Sequence[float],
+    origin: Sequence[float],
+    direction: Sequence[Sequence[float]],
+    where: Path,
+) -> Geometry:
+    """Make a geometry from a file's header; an error names the file.
+
+    Parameters
+    ----------
+    shape : sequence of int, (z, y, x)
+    spacing : sequence of float, (z, y, x), mm
+    origin : sequence of float, (x, y, z), LPS mm
+    direction : three unit vectors (x, y, z), LPS
+        Of the array axes z, y, x.
+    where : Path
+
+    Raises
+    ------
+    GeometryError
+        If there is no such geometry, or its spacing or origin is impossible for a patient.
+    """
+    try:
+        geometry = Geometry(tuple(shape), tuple(spacing), tuple(origin), tuple(tuple(v) for v in direction))  # type: ignore[arg-type]  # Geometry checks the lengths
+    except GeometryError as error:
+        raise GeometryError(error.what, where=where, do=_DO) from error
+    for name, values in (("spacing", geometry.spacing), ("origin", geometry.origin)):
+        if max(map(abs, values)) >= _PLAUSIBLE_MM:
+            raise GeometryError(f"{name} {values} mm is impossible for a patient", where=where, do=_DO)
+    return geometry
+
+
+def geometry_from_steps(shape: Sequence[int], *, steps: ArrayLike, origin: Sequence[float], where: Path) -> Geometry:
+    """Make a geometry from the vectors between neighboring voxels.
+
+    Parameters
+    ----------
+    shape : sequence of int, (z, y, x)
+    steps : array_like, shape (3, 3), LPS mm
+        One row (x, y, z) for each array axis, in the order z, y, x.
+    origin : sequence of float, (x, y, z), LPS mm
+    where : Path
+
+    Raises
+    ------
+    GeometryError
+        If a step is zero or not finite, or the steps are not at right angles.
+    """
+    rows = np.asarray(steps, np.float64)
+    spacing = [math.hypot(*row) for row in rows.tolist()]
+    if not (np.isfinite(rows).all() and min(spacing) > 0):
+        raise GeometryError(f"steps between voxels {rows.tolist()} are not three vectors", where=where, do=_DO)
+    direction = [[v / size + 0.0 for v in row] for row, size in zip(rows.tolist(), spacing, strict=True)]
+    return make_geometry(shape, spacing=spacing, origin=origin, direction=direction, where=where)
 
 
 def convert_to_hu(
