@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from training_inputs import OBLIQUE, make_run
 import hilum
 from hilum._kernels.patches.rotate import MARGIN
 from hilum.errors import GeometryError, InputError
+from hilum.ops.patches.boxes import cut_array
 from hilum.ops.patches.poses import Pose
-from hilum.ops.patches.sampling import KEEP, ROUND, copy_reoriented, cut_from, sample, sample_labels
+from hilum.ops.patches.sampling import KEEP, ROUND, Source, copy_reoriented, sample, sample_labels
 from hilum.outputs.finished import read_record
 from hilum.outputs.store import read_finished
 from hilum.train.augment import Augment, patch_boxes
@@ -52,9 +54,13 @@ def nearest(array, pose):
     return np.where(inside, array[tuple(np.clip(index, 0, np.array(array.shape)[:, None, None, None] - 1))], 0)
 
 
+def source(array, fill):
+    return Source(array, array.shape, partial(cut_array, array, fill=fill))
+
+
 def sampled(array, pose, finish=KEEP, dtype=np.float32, *, order=3):
     out = np.full((pose.size,) * 3, 77, dtype)
-    sample(array, array.shape, cut_from(array, AIR), pose, out, finish, order=order)
+    sample(source(array, AIR), pose, out, finish, order=order)
     return out
 
 
@@ -127,7 +133,7 @@ def test_patches_of_more_lanes_than_one_block(size):
         )
         assert np.abs(sampled(array, pose) - at(known, positions(pose) + 70)).max() < 0.1
         labels = (array > 1000).astype(np.uint8)
-        assert np.array_equal(sample_labels(labels, labels.shape, cut_from(labels, 0), pose), nearest(labels, pose))
+        assert np.array_equal(sample_labels(source(labels, 0), pose), nearest(labels, pose))
 
 
 def effect_beyond(margin, seed):
@@ -158,7 +164,7 @@ def test_labels_come_from_the_nearest_voxels(seed, center):
         labels[tuple(slice(max(a - 3, 0), a + 4) for a in at)] = label
     labels[-1, -1, -1] = 9  # among the last voxels, which fill no word of eight
     pose = draw(seed, center=center, size=24)
-    found = sample_labels(labels, labels.shape, cut_from(labels, 0), pose)
+    found = sample_labels(source(labels, 0), pose)
     assert np.array_equal(found, nearest(labels, pose))
 
 
@@ -171,11 +177,11 @@ def test_flips_and_rotations_by_90_degrees_do_not_change_values(seed, size):
     assert not pose.resampled
     want = array[tuple(positions(pose).astype(int))]
     labels = (array % 5).astype(np.uint8)
-    assert np.array_equal(sample_labels(labels, labels.shape, cut_from(labels, 0), pose), want % 5)
-    for whole in (array, None):
+    assert np.array_equal(sample_labels(source(labels, 0), pose), want % 5)
+    for whole in (source(array, AIR), source(array, AIR)._replace(array=None)):
         made, unit = np.empty((size,) * 3, np.int16), np.empty((size,) * 3, np.float32)
-        copy_reoriented(whole, array.shape, cut_from(array, AIR), pose, made, KEEP)
-        copy_reoriented(whole, array.shape, cut_from(array, AIR), pose, unit, (1, -1000.0, 1400.0, 0.25))
+        copy_reoriented(whole, pose, made, KEEP)
+        copy_reoriented(whole, pose, unit, (1, -1000.0, 1400.0, 0.25))
         assert np.array_equal(made, want)
         assert np.allclose(unit, np.clip((want + 1000) / 1400, 0, 1) - 0.25, atol=1e-6)
 

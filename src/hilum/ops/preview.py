@@ -248,12 +248,10 @@ def _nearest(size: int, count: int) -> NDArray[np.int64]:
 def _outline(picture: Picture, labels: NDArray[Any], colors: dict[int, int]) -> None:
     """Color the pixels of each label that touch another label."""
     edge = np.zeros(labels.shape, np.bool_)
-    upright = labels[1:] != labels[:-1]
-    edge[1:] |= upright
-    edge[:-1] |= upright
-    across = labels[:, 1:] != labels[:, :-1]
-    edge[:, 1:] |= across
-    edge[:, :-1] |= across
+    for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
+        differs = labels[one] != labels[other]
+        edge[one] |= differs
+        edge[other] |= differs
     for label, color in colors.items():
         picture[edge & (labels == label)] = color
 
@@ -285,6 +283,5 @@ def _join(pictures: Sequence[tuple[str, int, int, Picture]]) -> tuple[Picture, t
 def _count(ct: Volume, unit_range: UnitRange | None, workers: int) -> HuHistogram:
     if unit_range is None:
         return count_hu(ct, workers=workers)
-
     offset = unit_range.mean * unit_range.width + unit_range.lower
     return HuHistogram(count_scaled(ct.array, scale=unit_range.width, offset=offset, workers=workers))

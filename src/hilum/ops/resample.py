@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import ceil, prod
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
@@ -77,23 +77,22 @@ def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], 
     new_spacing = _spacing(spacing)
     ratios = [n * s / t for n, s, t in zip(geometry.shape, geometry.spacing, new_spacing, strict=True)]
     _check_size(geometry, new_spacing, ratios)
+    sizes = [round(ratio) if grid == "corner" else ceil(ratio * (1 - _SLACK)) for ratio in ratios]
+    shape = cast("tuple[int, int, int]", tuple(max(1, size) for size in sizes))
+    _check_axes(geometry, new_spacing, shape)
     if grid == "corner":
-        shape = tuple(max(1, round(ratio)) for ratio in ratios)
-        _check_axes(geometry, new_spacing, shape)
         steps = tuple(
             s * (n - 1) / (m - 1) if min(n, m) > 1 else s * n / m
             for n, s, m in zip(geometry.shape, geometry.spacing, shape, strict=True)
         )
-        return Geometry(cast("tuple[int, int, int]", shape), cast("Vector", steps), geometry.origin, geometry.direction)
-    shape = tuple(max(1, int(np.ceil(ratio * (1 - _SLACK)))) for ratio in ratios)
-    _check_axes(geometry, new_spacing, shape)
+        return Geometry(shape, cast("Vector", steps), geometry.origin, geometry.direction)
     if shape == geometry.shape and new_spacing == geometry.spacing:
         return geometry
     first = [
         _positions(*axis, grid)[0] for axis in zip(geometry.shape, geometry.spacing, shape, new_spacing, strict=True)
     ]
     origin = cast("Vector", tuple(geometry.index_to_world(first).tolist()))
-    return Geometry(cast("tuple[int, int, int]", shape), new_spacing, origin, geometry.direction)
+    return Geometry(shape, new_spacing, origin, geometry.direction)
 
 
 def resample(
@@ -132,8 +131,7 @@ def resample(
     Raises
     ------
     GeometryError
-        If the spacing is not positive and finite, gives more than 2e9 voxels (4 GB of int16), or turns an axis of 32
-        or more voxels into one voxel.
+        As for `resampled_geometry`.
     InputError
         If there is no such order or grid, or a float volume contains NaN or infinity.
     UnsupportedError

@@ -16,7 +16,7 @@ from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import lies_inside
 from hilum.ops.patches.label_tiles import LabelTiles
 from hilum.ops.patches.poses import IDENTITY
-from hilum.ops.patches.sampling import KEEP, ROUND, copy_reoriented, sample, sample_labels
+from hilum.ops.patches.sampling import KEEP, ROUND, Source, copy_reoriented, sample, sample_labels
 from hilum.train.intensity import air_value, scale
 
 if TYPE_CHECKING:
@@ -88,15 +88,15 @@ class OpenScan:
         if not pose.resampled and pose.matrix == IDENTITY:
             z, y, x = pose.first
             return self.cut((round(z), round(y), round(x)), size, scaling)
-        ct, labels = (self.ct_array, self.ct.shape), (self.labels_array, self.labels.shape)
         finish = KEEP if scaling is None else (1, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
         image = empty_aligned(size, self.ct.dtype if scaling is None else np.float32)
-        cut_image = partial(read_padded_box, self.ct, fill=self.air)
+        ct = Source(self.ct_array, self.ct.shape, partial(read_padded_box, self.ct, fill=self.air))
+        labels = Source(self.labels_array, self.labels.shape, partial(read_padded_box, self.labels))
         if pose.resampled:
-            sample(*ct, cut_image, pose, image, ROUND if image.dtype == np.int16 else finish, order=order)
+            sample(ct, pose, image, ROUND if image.dtype == np.int16 else finish, order=order)
         else:
-            copy_reoriented(*ct, cut_image, pose, image, finish)
-        return image, sample_labels(*labels, partial(read_padded_box, self.labels), pose, tiles=self.tiles)
+            copy_reoriented(ct, pose, image, finish)
+        return image, sample_labels(labels, pose, tiles=self.tiles)
 
 
 def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> OpenScan:

@@ -79,18 +79,10 @@ def both_lungs(
     """
     oriented = reorient(volume)
     hu = np.ascontiguousarray(as_hu(oriented.array))
-    labels = _segment(hu, oriented.spacing, fill=fill, dense=dense, airways=airways, workers=workers)
-    return restore_axes(labels, volume.geometry)
-
-
-def _segment(
-    hu: NDArray[np.int16], spacing: Vector, *, fill: bool, dense: bool, airways: bool, workers: int
-) -> NDArray[np.uint8]:
-    shape: Shape = hu.shape
-    out = np.zeros(shape, np.uint8)
+    shape, spacing = oriented.shape, oriented.spacing
     cells = find_lung_cells(hu, spacing, dense=dense, workers=workers)
     if not cells.labels.any():
-        return out
+        return np.zeros(volume.shape, np.uint8)
     on_voxels = partial(coarse.to_voxels, factors=cells.factors, shape=shape, workers=workers)
     airway = bits.from_coordinates(cells.airway, shape)
     air = bits.at_most(hu, LUNG_AIR_MAX_HU, workers=workers) & ~_with_wall(airway, spacing, workers=workers)
@@ -116,11 +108,12 @@ def _segment(
     if fill:  # closing may have filled the trachea, or made the lungs overlap
         lungs[0] &= ~main_airways
         lungs[1] &= ~(main_airways | lungs[0])
+    out = np.zeros(shape, np.uint8)
     for label, lung in zip((RIGHT_LUNG, LEFT_LUNG), lungs, strict=True):
         bits.write_label(lung, out, label=label, workers=workers)
     if airways:
         bits.write_label(main_airways & ~(lungs[0] | lungs[1]), out, label=AIRWAYS, workers=workers)
-    return out
+    return restore_axes(out, volume.geometry)
 
 
 def _split_contact(hu: NDArray[np.int16], sides: list[BitMask], cells: LungCells, *, workers: int) -> None:

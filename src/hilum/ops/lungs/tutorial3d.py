@@ -22,8 +22,6 @@ from hilum._kernels.components import labeling, selection
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.mask import BitMask
-
 TUTORIAL_AIR_MAX_HU = -320.0
 """Voxels above this are tissue."""
 
@@ -55,7 +53,10 @@ def largest_pocket(hu: NDArray[np.int16], *, fill: bool, sides: bool = False, wo
     elif air.words[0, 0, 0] & np.uint64(1):
         selected[0] = False  # components are numbered in raster order
     if fill:
-        inside = _without_largest_solid(selection.select(components, selected, workers=workers), workers=workers)
+        tissue = ~selection.select(components, selected, workers=workers)
+        solid = labeling.find_components(tissue, corners=True, planes=True, workers=workers)
+        largest = selection.largest_by_plane(solid, keep=1)
+        inside = ~selection.select(solid, largest, workers=workers)
         components = labeling.find_components(inside, corners=True, workers=workers)
         selected = np.ones(components.number, np.bool_)
     voxels = labeling.sizes(components) * selected
@@ -63,10 +64,3 @@ def largest_pocket(hu: NDArray[np.int16], *, fill: bool, sides: bool = False, wo
     if voxels.any():
         selected[np.argmax(voxels)] = True
     return bits.unpack(selection.select(components, selected, workers=workers), workers=workers).view(np.uint8)
-
-
-def _without_largest_solid(air: BitMask, *, workers: int) -> BitMask:
-    """All voxels except the largest solid component of each plane."""
-    solid = labeling.find_components(~air, corners=True, planes=True, workers=workers)
-    first = selection.largest_by_plane(solid, keep=1)
-    return ~selection.select(solid, first, workers=workers)

@@ -58,7 +58,7 @@ def cluster_readings(readings: Sequence[Reading], *, tolerance_mm: float, reader
     distances = _distances(readings, tolerance_mm)
     groups = _groups(list(range(len(readings))), distances, tolerance_mm, max(1, readers))
     nodules = [[readings[k] for k in group] for group in groups]
-    return sorted(nodules, key=lambda group: float(np.mean([_height(reading) for reading in group])))
+    return sorted(nodules, key=lambda group: np.mean([np.concatenate(r.contours)[:, 2].mean() for r in group]))
 
 
 def nodule_of(readings: Sequence[Reading]) -> Nodule:
@@ -227,7 +227,3 @@ def _least_of_all(one: NDArray[np.float64], other: NDArray[np.float64]) -> float
         offsets = one[k : k + step, None] - other
         least = min(least, float(np.einsum("ijk,ijk->ij", offsets, offsets).min()))
     return float(np.sqrt(least))
-
-
-def _height(reading: Reading) -> float:
-    return float(np.concatenate(reading.contours)[:, 2].mean())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from math import floor
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from hilum._kernels.patches.rotate_labels import label_bounds, rotate_labels, ro
 from hilum._kernels.resample.recursive_filter import LANES
 from hilum._kernels.simd.prefetch import empty_aligned
 from hilum.errors import GeometryError
-from hilum.ops.patches.boxes import cut_array, lies_inside
+from hilum.ops.patches.boxes import lies_inside
 from hilum.ops.patches.label_tiles import TILE, LabelTiles, in_words
 
 if TYPE_CHECKING:
@@ -44,16 +44,25 @@ _KERNELS: dict[int, tuple[int, int, Callable[..., None]]] = {
 _buffers = threading.local()
 
 
-def sample(
-    array: NDArray[Any] | None,
-    shape: Box,
-    cut: Callable[[Box, Box], NDArray[Any]],
-    pose: Pose,
-    out: NDArray[Any],
-    finish: Finish,
-    *,
-    order: Order = 3,
-) -> None:
+class Source(NamedTuple):
+    """A volume that patches are sampled from.
+
+    Parameters
+    ----------
+    array : ndarray of int16, uint8 or float32, shape (z, y, x), or None
+        The voxels, C-contiguous, if they are in memory or mapped.
+    shape : tuple of int, (z, y, x)
+    cut : callable
+        Takes the first voxel and the size of a box, and returns the padded box. Called for boxes that extend beyond
+        the volume, and if there is no array.
+    """
+
+    array: NDArray[Any] | None
+    shape: Box
+    cut: Callable[[Box, Box], NDArray[Any]]
+
+
+def sample(source: Source, pose: Pose, out: NDArray[Any], finish: Finish, *, order: Order = 3) -> None:
     """Sample a patch of a volume by linear or cubic B-spline interpolation, and scale the values in the same pass.
 
     The filter that computes the coefficients of the cubic spline reads six voxels beyond those that the spline of the
@@ -62,13 +71,8 @@ def sample(
 
     Parameters
     ----------
-    array : ndarray of int16 or float32, shape (z, y, x), or None
-        The volume, C-contiguous, if it is in memory or mapped.
-    shape : tuple of int, (z, y, x)
-        The volume's.
-    cut : callable
-        Takes the first voxel and the size of a box, and returns the padded box. Called for boxes that extend beyond
-        the volume, and if there is no array.
+    source : Source
+        Of int16 or float32.
     pose : Pose
     out : ndarray, shape (size, size, size)
         C-contiguous; receives the patch. int16 needs the finish `ROUND`.
@@ -91,13 +95,9 @@ def sample(
     j, k = (axis for axis in range(3) if axis != parallel)
     before, after, kernel = _KERNELS[order]
     start, size = pose.box(before)
-    flat, corner, strides = _flat(array, shape, cut, start, size)
+    flat, corner, strides = _flat(source, start, size)
     matrix, first, n = pose.matrix, pose.first, pose.size
-    plane = (
-        (matrix[b][j], matrix[b][k], first[b] - start[b], matrix[c][j], matrix[c][k], first[c] - start[c]),
-        n,
-        n,
-    )
+    offsets = (matrix[b][j], matrix[b][k], first[b] - start[b], matrix[c][j], matrix[c][k], first[c] - start[c])
     out_strides = (n * n, n, 1)
     buffers = _sampling_buffers(size[b] * size[c], max(size), n)
     flat_out = out.reshape(-1)
@@ -110,25 +110,19 @@ def sample(
         count = min(floor(high) + after, size[a]) - begin
         kernel(
             flat, corner + begin * strides[a], (strides[a], strides[b], strides[c]), (count, size[b], size[c]),
-            (position - begin, step, lanes), plane, finish, buffers,
+            (position - begin, step, lanes), (offsets, n, n), finish, buffers,
             flat_out, block * out_strides[parallel], (out_strides[parallel], out_strides[j], out_strides[k]),
         )  # fmt: skip
 
 
-def sample_labels(
-    array: NDArray[np.uint8] | None,
-    shape: Box,
-    cut: Callable[[Box, Box], NDArray[Any]],
-    pose: Pose,
-    *,
-    tiles: LabelTiles | None = None,
-) -> NDArray[np.uint8]:
+def sample_labels(source: Source, pose: Pose, *, tiles: LabelTiles | None = None) -> NDArray[np.uint8]:
     """Sample the labels of a patch: each voxel gets the label of the nearest voxel, 0 outside the volume.
 
     Parameters
     ----------
-    array, shape, cut, pose
-        As for `sample`, for the volume of labels.
+    source : Source
+        Of uint8.
+    pose : Pose
     tiles : LabelTiles, optional
         The tiles of the array.
 
@@ -142,10 +136,12 @@ def sample_labels(
     center = (z - at_z, y - at_y, x - at_x)
     out = np.zeros((n, n, n), np.uint8)
     buffers = _label_buffers(n)
-    if tiles is not None and lies_inside(shape, start, size):
-        rotate_labels_by_tile(tiles.flat, tiles.known, shape, TILE, start, size, matrix, back, center, buffers, out)
+    if tiles is not None and lies_inside(source.shape, start, size):
+        rotate_labels_by_tile(
+            tiles.flat, tiles.known, source.shape, TILE, start, size, matrix, back, center, buffers, out
+        )
         return out
-    flat, corner, strides = _flat(array, shape, cut, start, size)
+    flat, corner, strides = _flat(source, start, size)
     extent, indices = buffers.arrays
     label_bounds(in_words(flat), corner, strides, size, extent)
     if extent[0, 1]:
@@ -153,20 +149,12 @@ def sample_labels(
     return out
 
 
-def copy_reoriented(
-    array: NDArray[Any] | None,
-    shape: Box,
-    cut: Callable[[Box, Box], NDArray[Any]],
-    pose: Pose,
-    out: NDArray[Any],
-    finish: Finish,
-) -> None:
+def copy_reoriented(source: Source, pose: Pose, out: NDArray[Any], finish: Finish) -> None:
     """Copy a patch that needs no interpolation: it is only mirrored, with its axes swapped.
 
     Parameters
     ----------
-    array, shape, cut
-        As for `sample`.
+    source : Source
     pose : Pose
         Not `Pose.resampled`.
     out : ndarray, shape (size, size, size)
@@ -175,7 +163,7 @@ def copy_reoriented(
     """
     n, matrix = pose.size, pose.matrix
     start = [round(c - (n - 1) / 2) for c in pose.center]
-    flat, corner, strides = _flat(array, shape, cut, (start[0], start[1], start[2]), (n, n, n))
+    flat, corner, strides = _flat(source, (start[0], start[1], start[2]), (n, n, n))
     steps = []
     for column in range(3):
         axis = next(row for row in range(3) if matrix[row][column])
@@ -193,10 +181,9 @@ def _parallel_axes(matrix: Matrix) -> tuple[int, int]:
     raise GeometryError(f"no axis of the patch is parallel to an axis of the volume in the matrix {matrix}")
 
 
-def _flat(
-    array: NDArray[Any] | None, shape: Box, cut: Callable[[Box, Box], NDArray[Any]], start: Box, size: Box
-) -> tuple[NDArray[Any], int, Box]:
+def _flat(source: Source, start: Box, size: Box) -> tuple[NDArray[Any], int, Box]:
     """Flattened voxels, the offset of the box in them, and the strides: of the volume itself, or of a padded copy."""
+    array, shape, cut = source
     if array is None or not lies_inside(shape, start, size):
         box = cut(start, size)
         flat, corner, strides = box.reshape(-1), 0, (size[1] * size[2], size[2], 1)
@@ -235,8 +222,3 @@ def _label_buffers(size: int) -> ArrayTuple:
         _buffers.labels = ArrayTuple(np.empty((3, 2), np.int64), np.empty(size, np.int64))
     buffers: ArrayTuple = _buffers.labels
     return buffers
-
-
-def cut_from(array: NDArray[Any], fill: float) -> Callable[[Box, Box], NDArray[Any]]:
-    """Make the `cut` of `sample` and `sample_labels` for an array."""
-    return lambda start, size: cut_array(array, start, size, fill=fill)
