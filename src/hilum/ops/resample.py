@@ -143,6 +143,7 @@ def resample(
 
     Examples
     --------
+    >>> from hilum import Volume
     >>> scan = Volume(np.full((2, 4, 4), -1000, np.int16), Geometry((2, 4, 4), (2.0, 0.5, 0.5)))
     >>> resample(scan, spacing=1.0).shape
     (4, 2, 2)

@@ -84,7 +84,7 @@ class Augment:
         return (cos(angle) + sin(angle)) * self.scale[1] if self.share else 1.0
 
     def check(self, scans: Iterable[RunScan]) -> None:
-        """Refuse `turn90` for scans whose pixels are not square."""
+        """Refuse ``turn90`` for scans whose pixels are not square."""
         for scan in scans if self.turn90 else ():
             _, y, x = scan.geometry.spacing
             if abs(y - x) > 1e-3 * x:
