@@ -14,6 +14,8 @@ from hilum import batch, cli
 from hilum.datasets import luna16, recognize
 from hilum.datasets.luna16_patients import PATIENTS, patient_folds, read_patients
 from hilum.errors import AnnotationError, InputError, MissingInputError, OutputError
+from hilum.io.volumes.formats import STORES, read_header
+from hilum.io.volumes.nifti_header import read_nifti_affine
 from hilum.ops.quality.nodules import compare_with_reference, measure_each_nodule
 from hilum.outputs import nodule_records
 from hilum.outputs.dataset_summary import merge_tables, read_summary
@@ -21,7 +23,7 @@ from hilum.outputs.finished import finished_scans, read_record
 from hilum.outputs.ledger import read_ledger
 from hilum.outputs.nodule_records import read_locations
 from hilum.outputs.records import TableRecord
-from hilum.outputs.store import STORES, read_finished
+from hilum.outputs.store import read_finished
 from hilum.phantom.chest import PhantomOptions, make_phantom
 from hilum.phantom.files import write_luna16
 from hilum.recipes import parse_recipe
@@ -459,12 +461,10 @@ def test_patients_without_a_name_are_nobody(tmp_path):
 
 
 def test_a_file_that_would_move_a_nodule_is_not_kept(few, tmp_path, monkeypatch):
-    real = nodule_records._stored_affine
-
     def moved(path):
-        return real(path) + np.array([[0.0, 0, 0, 0.02]] + 3 * [[0.0] * 4])
+        return read_nifti_affine(path) + np.array([[0.0, 0, 0, 0.02]] + 3 * [[0.0] * 4])
 
-    monkeypatch.setattr(nodule_records, "_stored_affine", moved)
+    monkeypatch.setattr(nodule_records, "read_nifti_affine", moved)
     rows = batch.run(luna16.index(few).refs[:1], parse_recipe(COARSE), tmp_path / "out")
     assert (rows[0].status, rows[0].code) == ("failed", "round-trip")
     assert list((tmp_path / "out" / "scans").iterdir()) == []
@@ -477,9 +477,8 @@ def test_both_formats_are_read_back_for_the_proof(few, tmp_path, file_format):
     rows = batch.run(luna16.index(few).refs[:1], recipe, tmp_path / "out")
     record = read_record(tmp_path / "out" / "scans" / rows[0].id)
     assert 0 <= record.nodules[0].round_trip_mm < 1e-6
-    affine = nodule_records._stored_affine(
-        tmp_path / "out" / "scans" / rows[0].id / ("ct" + STORES[file_format].suffix)
-    )
+    stored = tmp_path / "out" / "scans" / rows[0].id / ("ct" + STORES[file_format].suffix)
+    affine = read_nifti_affine(stored) if file_format == "nifti" else read_header(stored).geometry.affine
     image = hilum.read(next((few / "subset0").glob("*.mhd"))).ct.geometry
     assert np.allclose(affine[:3, :3] @ record.nodules[0].voxel + affine[:3, 3], record.nodules[0].world)
     assert image.index_to_world(record.nodules[0].source_voxel) == pytest.approx(record.nodules[0].world)
