@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,10 @@ def test_every_command_shown_exists_and_every_file_linked_is_there():
     assert len(links) > 5
     for link in links:
         assert (README.parent / link).exists(), link
+
+
+def test_the_quick_tests_are_there():
+    quick = runpy.run_path(str(README.parent / "dev.py"))["QUICK"]
+    for name in quick:
+        path, _, test = name.partition("::")
+        assert f"def {test}(" in (README.parent / path).read_text() if test else (README.parent / path).is_file(), name
