@@ -40,9 +40,6 @@ SPREAD = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup", "--no-loa
 """One process more than cores: many tests wait for a process that they started."""
 
 COVERAGE = ["--cov", "--cov-report=term-missing:skip-covered"]
-QUICK_COVERAGE = ["--cov", "--cov-report=term:skip-covered", "--trace-quick"]
-"""All tests run, and only those of `QUICK` are traced: tracing all of them takes a fifth more time."""
-
 QUICK = [  # every room, in less than a minute
     "tests/test_public.py",
     "tests/test_metaimage.py",
@@ -101,7 +98,7 @@ def run(words: list[str]) -> int:
 def test(words: list[str]) -> int:
     """Run the tests, spread over the cores where no file is named."""
     set_up("dev")
-    options = {"--quick": QUICK, "--coverage": COVERAGE, "--quick-coverage": QUICK_COVERAGE}
+    options = {"--quick": QUICK, "--coverage": COVERAGE}
     named = [option for word in words for option in options.get(word, [word])]
     spread = [] if any(word.startswith("tests") for word in words) else SPREAD
     return call(PYTHON, "-m", "pytest", *spread, *named)

@@ -8,7 +8,6 @@ another one is compiling.
 from __future__ import annotations
 
 import os
-import runpy
 import shutil
 import time
 from pathlib import Path
@@ -36,19 +35,9 @@ settings.register_profile("hilum", deadline=None, derandomize=True)
 settings.load_profile("hilum")
 
 
-def pytest_addoption(parser):
-    """Coverage of the quick tests alone, while all of them run."""
-    parser.addoption("--trace-quick", action="store_true", help="with --cov: trace the tests of `dev.py test --quick`")
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
     """Order the files, and keep the tests of one together."""
-    if config.getoption("--trace-quick"):
-        quick = tuple(runpy.run_path(str(Path(__file__).resolve().parents[1] / "dev.py"))["QUICK"])
-        for item in items:
-            if not item.nodeid.startswith(quick):
-                item.add_marker("no_cover")
     if not hasattr(config, "workerinput"):  # one process runs them all
         return
     rank = {name: k for k, name in enumerate(LONGEST)}
