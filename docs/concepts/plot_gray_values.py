@@ -78,7 +78,7 @@ figure
 # The whole chain
 # ---------------
 #
-# Each curve continues the one before. The third is a VOI LUT Sequence, a table in place of a window, as
+# Each curve continues the one before. The third is a VOI LUT Sequence, a table instead of a window, as
 # `hilum.apply_voi_lut` applies it.
 
 ramp = np.arange(-1400, 1001, dtype=np.int16)

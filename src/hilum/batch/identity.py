@@ -119,7 +119,7 @@ def input_fingerprint(ref: ScanRef, recipe: Recipe, before: InputSnapshot | None
 
 
 def input_stamp(ref: ScanRef, recipe: Recipe) -> str:
-    """Hash the same as `input_fingerprint`, with sizes and times of the input's files in place of their content.
+    """Hash the same as `input_fingerprint`, but with sizes and times of the input files, not their content.
 
     If it is unchanged, so is the input. If it changed, `input_fingerprint` decides.
 

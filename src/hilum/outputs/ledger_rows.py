@@ -26,7 +26,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     something that is probably wrong; check such a scan whatever its status.
 
     ``fingerprint`` hashes the input's content, the recipe and the version. ``stamp`` hashes the names, sizes and times
-    of the input's files in place of their content. ``scan_sha256`` hashes ``scan.json``, ``files_stamp`` the sizes and
+    of the input files, not their content. ``scan_sha256`` hashes ``scan.json``, ``files_stamp`` the sizes and
     times of the written files.
 
     ``full_reason`` is the reason for the screen, with paths and names. ``kept`` says that an earlier run made the scan.

@@ -100,7 +100,7 @@ def make_phantom(
     direction : three unit vectors, LPS
         World direction of each array axis. Flipped, permuted and oblique grids show the same patient.
     geometry : Geometry, optional
-        The grid of the scan, in place of shape, spacing and direction.
+        The grid of the scan, instead of shape, spacing and direction.
     options : PhantomOptions, optional
         Nodules, diseases, noise.
     workers : int

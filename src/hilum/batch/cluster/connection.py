@@ -101,4 +101,4 @@ class SchedulerClient:
         with suppress(OSError, CancelledError, HilumError):
             ends = [self.submit(END_RUN, address, "end", run=run) for address in addresses]
             if ends:
-                wait(ends, timeout=_SHUTDOWN_SECONDS)  # type: ignore[no-untyped-call]
+                wait(ends, timeout=_SHUTDOWN_SECONDS)  # type: ignore[no-untyped-call]  # Dask has no types here

@@ -44,23 +44,12 @@ _idle: LifoQueue[_Decoder] = LifoQueue()
 def decode(path: Path, headers: Sequence[SliceHeader]) -> list[NDArray[Any]]:
     """Decode frames of one file without risk for this process; safe to call from several threads.
 
-    Parameters
-    ----------
-    path : Path
-    headers : sequence of SliceHeader
-        Frames of that file. Uncompressed ones are read in this process.
-
-    Returns
-    -------
-    list of ndarray, shape (row, column)
-        Stored values.
+    Takes and returns what `hilum.io.dicom.by_pydicom.decode_frames` does; uncompressed frames are read in this process.
 
     Raises
     ------
-    FormatError
-        If the file or its pixels are damaged, or their decoder crashes or hangs.
-    UnsupportedError
-        If no decoder for their compression is installed.
+    FormatError, UnsupportedError
+        As there; also if a decoder crashes or hangs.
     """
     if headers[0].native:
         from hilum.io.dicom.by_pydicom import decode_frames
