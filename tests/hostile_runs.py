@@ -79,6 +79,7 @@ def main(words: list[str]) -> int:
     folder, (seed, start, stop, step) = Path(words[0]), map(int, words[1:])
     out = os.fdopen(os.dup(1), "w", buffering=1)
     watch = Watch()
+    sys.dont_write_bytecode = True  # a library's first import would write beside it
     sys.addaudithook(watch.saw)
     for number in range(start, stop, step):
         print(number, file=out)
