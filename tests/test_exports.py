@@ -19,8 +19,7 @@ import hilum
 from hilum import batch
 from hilum.cli import main
 from hilum.errors import FormatError, GeometryError, InputError, MissingInputError, OutputError
-from hilum.export.boxes import write_boxes_csv, write_coco3d
-from hilum.export.monai import write_monai
+from hilum.export.boxes import write_boxes_csv, write_coco3d, write_monai
 from hilum.export.nnunet import write_nnunet
 from hilum.export.seg import write_segmentations
 from hilum.ops.regrid import regrid_mask

@@ -195,8 +195,7 @@ def _space() -> int:
         return 0
 
 
-_HIDDEN = -1
-"""The start time of a process that exists but shows no details."""
+_HIDDEN = -1  # the start time of a process that exists but shows no details
 
 
 def _started(pid: int) -> int | None:

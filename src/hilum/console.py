@@ -108,8 +108,7 @@ def lenient_streams(*, stdout_required: bool) -> Iterator[None]:
         yield
 
 
-_NAMED = 3
-"""How many files of a finding are named; the JSON names all."""
+_NAMED = 3  # how many files of a finding are named; the JSON names all
 
 _FOLDER_WIDTH = 40
 

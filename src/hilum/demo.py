@@ -16,7 +16,7 @@ from hilum.ops.lungs.segment import segment_lungs
 from hilum.ops.resample import resample
 from hilum.outputs.finished import read_record
 from hilum.outputs.store import read_finished
-from hilum.phantom.chest import make_phantom
+from hilum.phantom.chest import Phantom, make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.pipeline import preprocess, preview_of
 from hilum.recipes import RECIPES, recipe
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hilum.outputs.records import ScanRecord
-    from hilum.phantom.chest import Phantom
 
 
 def demo(out: Path) -> str:

@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import PurePath
 
-LINE_LIMIT = 300
-"""The longest message, in characters."""
+LINE_LIMIT = 300  # the longest message, in characters
 
 _WHERE_LIMIT = 110
 

@@ -14,7 +14,7 @@ from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
 from hilum.ops.morphology import dilate
 from hilum.ops.nodules.masks import mask_nodules, nodules_outside
-from hilum.ops.preview import draw_preview
+from hilum.ops.preview import Preview, draw_preview
 from hilum.ops.quality.measure import measure_lungs, measure_nodules, quality_notes
 from hilum.ops.quality.nodules import compare_with_reference, measure_each_nodule
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
@@ -22,14 +22,12 @@ from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
 from hilum.outputs.dataset_summary import INSIDE_FRACTION
 from hilum.outputs.findings import NODULE_OUTSIDE_LUNGS, kind_of
-from hilum.scan import Note
+from hilum.scan import Note, Scan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hilum.ops.preview import Preview
     from hilum.recipes import Lungs, Nodules, Quality, Recipe
-    from hilum.scan import Scan
     from hilum.volume import AnyVolume, Mask, Volume
 
 

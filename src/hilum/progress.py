@@ -17,24 +17,20 @@ import msgspec
 from hilum.console import print_error, print_note, print_stderr
 from hilum.errors import LINE_LIMIT, one_line
 from hilum.outputs.findings import codes_of
-from hilum.outputs.ledger_rows import FINISHED
+from hilum.outputs.ledger_rows import FINISHED, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hilum.outputs.ledger_rows import Row
 
 STATUSES = ("done", "repaired", "refused", "failed")
 
-_EVERY = 30.0
-"""Seconds between two progress lines."""
+_EVERY = 30.0  # seconds between two progress lines
 
-_NAMES = 3
-"""How many scans in progress are named, and how many codes."""
+_NAMES = 3  # how many scans in progress are named, and how many codes
 
-_LONGEST_NAME = 120
-"""Characters of an output folder's name in a line of the summary."""
+_LONGEST_NAME = 120  # characters of an output folder's name in a line of the summary
 
 
 class RunCounts:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hilum.errors import AnnotationError
+from hilum.errors import AnnotationError, HilumError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,15 +17,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.errors import HilumError
     from hilum.geometry import Geometry, Vector
     from hilum.volume import Mask, Volume
 
 RIGHT_LUNG, LEFT_LUNG, AIRWAYS = 1, 2, 3
 """Labels of a lung mask. The patient's right is where LPS x is smaller. Airways are labeled only on request."""
 
-Label = int | float | str
-"""A label that a data set gives a scan: a fold, a diagnosis."""
+Label = int | float | str  # a label that a data set gives a scan: a fold, a diagnosis
 
 
 @dataclass(frozen=True)

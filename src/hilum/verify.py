@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.errors import FormatError, InputError, MissingInputError, OutputError
+from hilum.errors import FormatError, HilumError, InputError, MissingInputError, OutputError
 from hilum.io.files import is_own_file
 from hilum.io.source_files import list_source_files
 from hilum.io.unfinished import is_abandoned, is_unfinished
@@ -14,7 +14,7 @@ from hilum.outputs import checksums, ledger
 from hilum.outputs.checksums import RERUN, check_file
 from hilum.outputs.finished import RECORD, files_stamp, read_record, record_sha256, scans_folder
 from hilum.outputs.folder import own_file_problems, own_files, recipe_text
-from hilum.outputs.ledger_rows import FINISHED, decode_row
+from hilum.outputs.ledger_rows import FINISHED, Row, decode_row
 from hilum.pipeline import promised_parts
 from hilum.recipes import parse_recipe, recipe_fingerprint
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from hilum.errors import HilumError
-    from hilum.outputs.ledger_rows import Row
     from hilum.outputs.records import FileRecord
 
 REMAKE = "remove the scan's folder, then run the same command again"

@@ -11,7 +11,6 @@ import functools
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import hilum
 from hilum.errors import HilumError, InputError
@@ -23,15 +22,10 @@ from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
 from hilum.ops.lungs.onnx import model_digest
 from hilum.ops.lungs.segment import MODEL
 from hilum.outputs.checksums import file_sha256
-from hilum.recipes import recipe_fingerprint
-from hilum.scan import DatasetEntry
+from hilum.recipes import Recipe, recipe_fingerprint
+from hilum.scan import DatasetEntry, ScanRef
 
-if TYPE_CHECKING:
-    from hilum.recipes import Recipe
-    from hilum.scan import ScanRef
-
-CHANGED = "changed"
-"""The code of a scan whose files changed while it was read."""
+CHANGED = "changed"  # the code of a scan whose files changed while it was read
 
 _FileState = tuple[int, ...] | None  # size, times of change and inode of a file; None for a missing file
 

@@ -13,9 +13,16 @@ import msgspec
 from hilum.batch.cluster.run import make_on_cluster
 from hilum.batch.identity import input_stamp
 from hilum.batch.limits import NO_MEMORY, Limits, check_workers
-from hilum.batch.origins import check_hidden, check_names, origins_of
-from hilum.batch.output_folder import locked_output, write_recipe
-from hilum.batch.removals import check_removals, prune
+from hilum.batch.output_folder import (
+    PruneCounts,
+    check_hidden,
+    check_names,
+    check_removals,
+    locked_output,
+    origins_of,
+    prune,
+    write_recipe,
+)
 from hilum.batch.supervisor import make_rows
 from hilum.batch.task import Task, inputs_of, with_status
 from hilum.datasets.survey import Survey, hide_row_uids, hide_survey_uids
@@ -32,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
-    from hilum.batch.removals import PruneCounts
     from hilum.outputs.records import DatasetRecord
     from hilum.recipes import Recipe
     from hilum.scan import ScanRef
@@ -119,8 +125,8 @@ def process(
     found : Survey, optional
         The search that found `refs`; what it says about tables goes to ``dataset.json``.
     pruned : callable, optional
-        If given, the run ends with `hilum.batch.removals.prune`, which removes rows and folders of no finished scan and
-        no input of this run. It is called with their numbers.
+        If given, the run ends with `hilum.batch.output_folder.prune`, which removes rows and folders of no finished
+        scan and no input of this run. It is called with their numbers.
     full_paths : bool
         Write full paths into ``scans.csv``; otherwise names that could identify a person are left out.
     watch : callable

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum._kernels.threads import count_workers
-from hilum.batch.limits import count_processes, is_stopped, memory_per_process, resident_bytes
-from hilum.batch.start import Job, Worker, start
+from hilum.batch.limits import Limits, count_processes, is_stopped, memory_per_process, resident_bytes
 from hilum.batch.task import OUT_OF_MEMORY, failed_row
-from hilum.batch.worker import READY
+from hilum.batch.worker import READY, Job, Worker, start
 from hilum.errors import OutputError
 from hilum.io.errno_faults import start_fault
 from hilum.outputs.ledger_rows import Row
@@ -27,7 +26,6 @@ from hilum.outputs.ledger_rows import Row
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
-    from hilum.batch.limits import Limits
 
 DIED, TIMEOUT = "process-died", "timeout"
 """The codes of scans whose process died or was killed; a third one is `OUT_OF_MEMORY`."""

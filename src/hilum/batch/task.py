@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,25 +19,21 @@ from hilum.io.errno_faults import read_fault
 from hilum.io.uids import hashed_uid, hide_uids, is_uid
 from hilum.outputs.findings import codes_of, finished_status
 from hilum.outputs.finished import files_stamp, is_intact, read_record, record_sha256
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger_rows import Row, Status
 from hilum.outputs.reasons import crash_reason, reason_without_names
 from hilum.outputs.store import store_scan
 from hilum.pipeline import preprocess, preview_of, promised_parts
 from hilum.recipes import Compute, Recipe, recipe_fingerprint
-from hilum.scan import Note
+from hilum.scan import Note, Scan, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from hilum.outputs.ledger_rows import Status
     from hilum.outputs.records import ScanRecord
-    from hilum.scan import Scan, ScanRef
 
 OUT_OF_MEMORY = "out-of-memory"
 
-VANISHED = "vanished"
-"""The code of an input that disappeared during the run."""
+VANISHED = "vanished"  # the code of an input that disappeared during the run
 
 
 @dataclass(frozen=True, slots=True)

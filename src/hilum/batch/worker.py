@@ -1,6 +1,7 @@
 """The worker process: it makes one scan after the other until its supervisor closes the connection or kills it.
 
-`hilum.batch.supervisor` starts it and shares a socket with it, which carries jobs in and rows out.
+A socket carries jobs in and rows out. Workers are always started from one thread that lives as long as this process: on
+Linux the kernel kills a worker when the thread that started it ends, and the caller's thread may end long before.
 """
 
 from __future__ import annotations
@@ -8,13 +9,25 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Protocol
 
-READY = "ready"
-"""The message of a worker that has imported everything."""
+if TYPE_CHECKING:
+    from hilum.outputs.ledger_rows import Row
+    from hilum.scan import ScanRef
+
+    Started = Future[subprocess.Popen[bytes]]
+
+READY = "ready"  # the message of a worker that has imported everything
 
 IGNORED = ("SIGINT", "SIGHUP", "SIGTERM")
 """Signals that a terminal or batch system sends to all processes of a run; only the supervisor handles them."""
@@ -68,3 +81,101 @@ def _import_all() -> None:
     import hilum.io.volumes.metaimage
     import hilum.io.volumes.nifti
     import hilum.pipeline  # noqa: F401 - as above
+
+
+# Workers ignore these signals from the beginning; the supervisor handles them.
+_COMMAND = (
+    "import signal; [signal.signal(signal.Signals[name], signal.SIG_IGN) for name in {ignored}]; "
+    "from hilum.batch.worker import main; main({handle}, {parent})"
+)
+
+_starters: dict[int, SimpleQueue[tuple[Connection, Started]]] = {}
+"""The requests to the starting thread, by process number: a forked process has no copy of the thread."""
+
+
+class Job(Protocol):
+    """The work on one scan. It can be pickled."""
+
+    @property
+    def ref(self) -> ScanRef:
+        """The scan."""
+
+    def with_threads(self, threads: int) -> Job:
+        """Return the same job with a number of threads."""
+
+    def make(self) -> Row:
+        """Do the work and return the row; never raise for the scan's faults."""
+
+
+@dataclass(eq=False)
+class Worker:
+    """A worker process and its job.
+
+    ``seconds`` is the time spent on the job, without the time in which the process was stopped. ``checked`` is when it
+    was last updated.
+    """
+
+    process: subprocess.Popen[bytes]
+    pipe: Connection
+    ready: bool = False
+    job: Job | None = None
+    attempt: int = 1
+    seconds: float = 0.0
+    checked: float = 0.0
+
+
+def start() -> Worker:
+    """Start a worker.
+
+    Returns
+    -------
+    Worker
+
+    Raises
+    ------
+    OSError
+        If the system has no process, memory or file handle left.
+    """
+    here, there = Pipe()  # ours, the worker's
+    started: Started = Future()
+    try:
+        _starter().put((there, started))
+        return Worker(started.result(), here)
+    except BaseException:  # an interrupt: end the worker that may just be starting
+        here.close()
+        started.add_done_callback(_kill)
+        raise
+
+
+def _starter() -> SimpleQueue[tuple[Connection, Started]]:
+    pid = os.getpid()
+    if pid not in _starters:
+        queue: SimpleQueue[tuple[Connection, Started]] = SimpleQueue()
+        # A daemon thread ends with the process, not with the main thread.
+        threading.Thread(target=_start_requested, args=(queue,), name="hilum-starter", daemon=True).start()
+        _starters[pid] = queue
+    return _starters[pid]
+
+
+def _start_requested(queue: SimpleQueue[tuple[Connection, Started]]) -> None:
+    while True:
+        there, started = queue.get()
+        try:
+            started.set_result(_spawn(there.fileno()))
+        except BaseException as problem:  # noqa: BLE001 - passed to the caller
+            started.set_exception(problem)
+        finally:
+            there.close()
+
+
+def _spawn(handle: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-P", "-c", _COMMAND.format(ignored=IGNORED, handle=handle, parent=os.getpid())]
+    # Libraries print to stderr; stdout is for results.
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, pass_fds=[handle])  # noqa: S603 - our own command
+
+
+def _kill(started: Started) -> None:
+    if started.exception() is None:
+        process = started.result()
+        process.kill()
+        process.wait()

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from cyclopts import App, CycloptsError
 
 import hilum
-from hilum.cli import exports, plots, recipes, runs, scans, training, viewing
-from hilum.cli.signals import describe_interrupt, exit_status, raise_on_signals
-from hilum.cli.status import ALL_WELL, REFUSED, UNREAD, USAGE
+from hilum.cli import exports, plots, recipes, runs, scans
+from hilum.cli.status import ALL_WELL, REFUSED, UNREAD, USAGE, describe_interrupt, exit_status, raise_on_signals
 from hilum.console import OutputLostError, lenient_streams, print_error
 from hilum.errors import HilumError
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS: _Commands = (
     runs.run, runs.demo, scans.info, scans.convert, scans.lungs, scans.nodules, runs.stats, runs.report, runs.verify,
-    runs.store, training.slices, training.patches, training.froc, viewing.view,
+    runs.store, exports.slices, exports.patches, exports.froc, scans.view,
 )  # fmt: skip
 GROUPS: tuple[tuple[str, str, _Commands], ...] = (
     ("recipe", "List, show and check recipes.", (recipes.list_, recipes.show, recipes.check)),
@@ -37,8 +36,7 @@ GROUPS: tuple[tuple[str, str, _Commands], ...] = (
 PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc"})
 """Commands whose only result is what they print: they stop when stdout is closed. The others write files and go on."""
 
-HELP = frozenset({"--help", "-h", "--version"})
-"""Options that make any command print and do nothing else."""
+HELP = frozenset({"--help", "-h", "--version"})  # options that make any command print and do nothing else
 
 
 def _app() -> App:

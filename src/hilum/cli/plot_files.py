@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from hilum.scan import Scan
 
-PICTURES = (".png", ".svg", ".pdf")
-"""Suffixes of picture files."""
+PICTURES = (".png", ".svg", ".pdf")  # suffixes of picture files
 
 
 @Parameter(name="*")

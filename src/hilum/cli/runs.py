@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from hilum.cli.options import Flag, Format, FormatOverride, Json, MemoryGigabytes, RunFolder, TimeoutMinutes, Workers
-from hilum.cli.signals import describe_interrupt, exit_status
-from hilum.cli.status import ALL_WELL, REFUSED
+from hilum.cli.status import ALL_WELL, REFUSED, describe_interrupt, exit_status
 from hilum.console import nodule_lines, print_error, print_note, print_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from hilum.batch.removals import PruneCounts
+    from hilum.batch.output_folder import PruneCounts
     from hilum.outputs.ledger_rows import Row
     from hilum.progress import RunCounts
 
@@ -190,8 +189,7 @@ def demo(*, out: Path = Path("hilum-demo")) -> None:
 
 def stats(folder: RunFolder, /, *, json: Json = False) -> None:
     """Print statistics of a finished output: gray values of the volumes and inside the masks, grids, labels."""
-    from hilum.fingerprint import fingerprint, fingerprint_json, fingerprint_text
-    from hilum.stats import stats_text
+    from hilum.stats import fingerprint, fingerprint_json, fingerprint_text, stats_text
 
     found = fingerprint(folder)
     print_result(fingerprint_json(found) if json else f"{stats_text(found.overall)}\n{fingerprint_text(found)}")

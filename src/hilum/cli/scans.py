@@ -1,7 +1,8 @@
-"""Commands on one scan: inspect it, convert it, segment its lungs, draw its nodules."""
+"""Commands on one scan: inspect it, convert it, segment its lungs, draw its nodules, look at it."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -183,3 +184,47 @@ def _read(
     for note in scan.notes:
         print_note(str(note))
     return scan
+
+
+def view(
+    source: Path,
+    /,
+    *,
+    annotations: Path | None = None,
+    original: Path | None = None,
+    series: Series = "",
+    port: int = 0,
+    browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
+) -> None:
+    """Look at a scan or a finished output in the browser: slices, lungs, nodules, 3-D. No data leave the machine.
+
+    Parameters
+    ----------
+    source
+        A DICOM folder, a volume file, or an output folder of 'hilum run'.
+    annotations
+        For one scan: a LUNA16 annotations.csv, or a LIDC-IDRI reading in .xml.
+    original
+        For an output folder: the input of that run, to compare with the result.
+    port
+        Port on 127.0.0.1; 0 for any free port.
+    browser
+        Open a browser; hilum prints a single-use address for one browser in any case.
+    """
+    from hilum.viewer.server import check, serve
+    from hilum.viewer.sources import open_source
+
+    def ready(address: str) -> None:
+        print_result(address)
+        sys.stdout.flush()
+        sys.stderr.write("Press Ctrl-C to stop\n")
+
+    def again(address: str) -> None:
+        sys.stderr.write(f"for another browser: {address}\n")
+
+    def failed() -> None:
+        sys.stderr.write("could not start a browser: open the address above\n")
+
+    check()
+    opened = open_source(source, annotations=annotations, original=original, series=series)
+    serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
     from hilum.outputs.records import TableRecord
 
-_CASE = re.compile(r"[0-9a-f]{32}")
-"""A public case id of the challenge."""
+_CASE = re.compile(r"[0-9a-f]{32}")  # a public case id of the challenge
 
 _STAGE = re.compile(r"(stage[12]|sample_images)", re.IGNORECASE)
 _LABELS = re.compile(r"stage[12]_(labels|solution)\.csv", re.IGNORECASE)

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hilum.datasets import folder
-from hilum.datasets.listing import Listing
-from hilum.datasets.rows import series_uid_of
+from hilum.datasets.listing import Listing, series_uid_of
 from hilum.errors import InputError, MissingInputError
 from hilum.io.annotations.lidc_xml import series_of
 from hilum.io.files import path_exists

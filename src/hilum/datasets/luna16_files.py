@@ -20,8 +20,7 @@ from hilum.scan import Note
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-SUBSET = re.compile(r"subset(\d{1,3})", re.IGNORECASE)
-"""Names of the ten parts of LUNA16."""
+SUBSET = re.compile(r"subset(\d{1,3})", re.IGNORECASE)  # names of the ten parts of LUNA16
 
 _HEADER_SUFFIXES, _DATA_SUFFIXES = (".mhd", ".mha"), (".raw", ".zraw")
 

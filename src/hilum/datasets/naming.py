@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from hilum.scan import ScanRef
 
-RULES = ("uid", "folder", "case")
-"""Rules for the names of scans' output folders."""
+RULES = ("uid", "folder", "case")  # rules for the names of scans' output folders
 
 _NAME = re.compile(
     r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$))[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9_-])?",
@@ -28,8 +27,7 @@ _NAME = re.compile(
 
 _NAME_RULE = "letters of ASCII, digits, '.', '_', '-', at most 100, a letter or digit first, no '.' last"
 
-_LONGEST_PATH = 60
-"""Characters of a second path in a message."""
+_LONGEST_PATH = 60  # characters of a second path in a message
 
 
 def is_scan_name(name: str) -> bool:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.datasets import DATASETS, recognize
+from hilum.datasets.listing import attach_rows, check_annotations
 from hilum.datasets.naming import name_inputs, path_in_input, with_origin
-from hilum.datasets.rows import attach_rows, check_annotations
 from hilum.errors import AnnotationError, HilumError
 from hilum.io.uids import hashed_uid, hide_uids, is_uid
 from hilum.io.volumes.formats import is_volume

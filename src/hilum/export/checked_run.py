@@ -8,13 +8,11 @@ from hilum.errors import FormatError, OutputError
 from hilum.io.volumes.formats import STORES
 from hilum.outputs.checksums import RERUN
 from hilum.outputs.store import HU
-from hilum.train.runs import list_run
+from hilum.train.runs import RunScan, Skip, list_run
 from hilum.verify import Fault, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from hilum.train.runs import RunScan, Skip
 
 
 def checked_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:

@@ -17,7 +17,7 @@ import numpy as np
 import hilum
 from hilum.errors import FormatError, HilumError, InputError, OutputError, one_line
 from hilum.export.checked_run import checked_run
-from hilum.export.seg_source import index_sources, read_source
+from hilum.export.seg_source import SourceSeries, index_sources, read_source
 from hilum.io.atomic import atomic_folder
 from hilum.io.output_kinds import RECIPE
 from hilum.ops.regrid import regrid_mask
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from hilum.export.seg_source import SourceSeries
     from hilum.train.runs import RunScan, Skip
 
 

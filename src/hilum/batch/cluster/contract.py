@@ -27,14 +27,11 @@ if TYPE_CHECKING:
 
     from hilum.batch.task import Task
 
-CODE = "cluster"
-"""The code of a worker that does not fulfill the contract."""
+CODE = "cluster"  # the code of a worker that does not fulfill the contract
 
-EXACT = ("hilum", "dask", "distributed")
-"""Packages with the same version everywhere; Dask itself requires it."""
+EXACT = ("hilum", "dask", "distributed")  # packages with the same version everywhere; Dask itself requires it
 
-MINOR = ("numpy",)
-"""Packages with the same major and minor version: arrays are sent, and results must not mix."""
+MINOR = ("numpy",)  # packages with the same major and minor version: arrays are sent, and results must not mix
 
 _SAMPLE = 16  # how many scans, evenly spread over the run, each worker checks the input files of
 

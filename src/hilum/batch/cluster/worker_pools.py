@@ -22,8 +22,7 @@ from hilum.batch.supervisor import WorkerPool
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-IDLE_SECONDS = 30.0
-"""How long an idle process is kept; a run that died cannot end its processes."""
+IDLE_SECONDS = 30.0  # how long an idle process is kept; a run that died cannot end its processes
 
 _CHECK_SECONDS = 0.25  # how often the watcher checks whether the scans in progress are still needed
 
