@@ -240,7 +240,7 @@ class ScanRef:
         Which series of a folder; empty if the path holds one scan.
     annotations : Path or None
         The file that lists the scan's nodules.
-    known : DatasetEntry or None
+    known : DatasetEntry
         What the data set's tables say about it.
     files : tuple of str
         The files of the series, relative to `path`; empty if the listing opened no files.
@@ -259,7 +259,7 @@ class ScanRef:
     path: Path
     series_uid: str = ""
     annotations: Path | None = None
-    known: DatasetEntry | None = field(default=None, compare=False)
+    known: DatasetEntry = field(default=DatasetEntry(), compare=False)
     files: tuple[str, ...] = field(default=(), compare=False, repr=False)
     source: str = field(default="", compare=False)
     place: str = field(default="", compare=False)

@@ -18,7 +18,7 @@ import msgspec
 from hilum.batch.limits import Limits, check_workers
 from hilum.batch.lock import check_run
 from hilum.batch.output_folder import locked_output, write_recipe
-from hilum.batch.run import check_row
+from hilum.batch.run import record_rows
 from hilum.batch.supervisor import make_rows
 from hilum.batch.task import row_or_failure
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
@@ -30,7 +30,7 @@ from hilum.outputs.convert import convert_scan
 from hilum.outputs.finished import files_stamp, is_complete, is_intact, record_of_row, record_sha256, scans_folder
 from hilum.outputs.folder import OWN_FILES, own_file_problems, recipe_text
 from hilum.outputs.ledger import NAME, Ledger, read_ledger
-from hilum.outputs.ledger_rows import FINISHED, Row, as_written
+from hilum.outputs.ledger_rows import FINISHED, Row
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
 from hilum.scan import ScanRef
 
@@ -41,14 +41,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """The conversion of one scan: its old folder and ledger row, both recipes' fingerprints, the new folder."""
+    """The conversion of one scan: its old folder and ledger row, the old and the new recipe, the new folder."""
 
     ref: ScanRef
     row: Row
-    before: str
-    after: str
+    before: Recipe
+    after: Recipe
     out: Path
-    file_format: str
     run: str = ""
 
     def with_threads(self, threads: int) -> Conversion:  # noqa: ARG002 - a conversion uses one
@@ -118,16 +117,11 @@ def convert_run(
                 known.append(kept)
             else:
                 ref = ScanRef("", row.id, scans_folder(folder) / row.id)
-                fingerprints = recipe_fingerprint(before), recipe_fingerprint(recipe)
-                waiting.append(Conversion(ref, row, *fingerprints, out, file_format, run))
+                waiting.append(Conversion(ref, row, before, recipe, out, run))
         made = stack.enter_context(closing(make_rows(waiting, workers, limits or Limits(), watch)))
         complete = True
-        for row in itertools.chain(known, made):
-            check_row(row)
+        for row in record_rows(itertools.chain(known, made), ledger, out):
             complete = complete and (row.status in FINISHED or rows[row.id].status not in FINISHED)
-            if ledger.get(row.id) != as_written(row):
-                checksums.remove_checksums(out)  # they are out of date
-                ledger.append(row)
             yield row
         ledger.compact()
         if complete:
@@ -183,14 +177,14 @@ def _convert(task: Conversion) -> Row:
     record = record_of_row(folder, row)
     if record is None:
         raise FormatError("scan.json is not what the ledger says", where=folder, do=RERUN, code="checksum")
-    if record.recipe_sha256 != task.before:
+    if record.recipe_sha256 != recipe_fingerprint(task.before):
         raise InputError("was made by another recipe than the run's", where=folder, do=RERUN, code="recipe")
     new = convert_scan(
         folder,
         record,
         scans,
-        file_format=task.file_format,
-        recipe_sha256=task.after,
+        file_format=task.after.output.format,
+        recipe_sha256=recipe_fingerprint(task.after),
         before_publish=lambda: check_run(task.out, task.run),
     )
     # An empty stamp: this process does not know the files of the input.

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hilum
 from hilum.errors import HilumError, InputError
@@ -23,7 +25,9 @@ from hilum.ops.lungs.onnx import model_digest
 from hilum.ops.lungs.segment import MODEL
 from hilum.outputs.checksums import file_sha256
 from hilum.recipes import Recipe, recipe_fingerprint
-from hilum.scan import DatasetEntry, ScanRef
+
+if TYPE_CHECKING:
+    from hilum.scan import ScanRef
 
 CHANGED = "changed"  # the code of a scan whose files changed while it was read
 
@@ -132,17 +136,15 @@ def input_stamp(ref: ScanRef, recipe: Recipe) -> str:
     model = model_file(recipe)
     own = [(name, ref.path / name) for name in ref.files] or _candidate_files(ref)
     for name, path in (*own, *_companion_files(ref), *(list_source_files(model) if model else [])):
-        try:
+        with suppress(OSError):
             status = path.stat()
-        except OSError:
-            continue
-        digest.update(f"\n{name} {status.st_size} {status.st_mtime_ns}".encode("utf-8", "surrogateescape"))
+            digest.update(f"\n{name} {status.st_size} {status.st_mtime_ns}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def _origin(ref: ScanRef, recipe: Recipe) -> hashlib._Hash:
     digest = hashlib.sha256(f"{hilum.__version__} {_recipe_hash(recipe)} {ref.series_uid}".encode())
-    known = ref.known or DatasetEntry()
+    known = ref.known
     nodules = [(n.center, n.diameter_mm) for n in known.nodules]
     notes = [(note.code, note.text) for note in known.notes]
     digest.update(repr((known.annotated, sorted(known.labels.items()), nodules, notes)).encode())
@@ -162,7 +164,7 @@ def model_file(recipe: Recipe) -> Path | None:
 
 def _companion_files(ref: ScanRef) -> list[tuple[str, Path]]:
     """The existing annotation and lung files of a scan; the reader refuses missing ones."""
-    roots = (ref.annotations, (ref.known or DatasetEntry()).lungs)
+    roots = (ref.annotations, ref.known.lungs)
     return [file for root in roots if root is not None and root.exists() for file in list_source_files(root)]
 
 
@@ -188,11 +190,10 @@ def _files_read(ref: ScanRef, among: list[tuple[str, Path]]) -> list[tuple[str, 
 
 
 def _state(path: Path) -> _FileState:
-    try:
+    with suppress(OSError):
         status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+    return None
 
 
 def _table_rows(ref: ScanRef, path: Path) -> str:
@@ -202,8 +203,7 @@ def _table_rows(ref: ScanRef, path: Path) -> str:
         return ""
     # `hilum.read` looks for these names.
     names = dict.fromkeys((ref.series_uid, header_uid(ref.path) if volume else "", *scan_names(ref.path)))
-    try:
+    with suppress(HilumError):  # the reader will refuse it
         rows = read_series_rows(path, "annotations", only=set(filter(None, names)))
-    except HilumError:  # the reader will refuse it
-        return ""
-    return repr([(name, row.rows, row.values.tolist(), str(row.refusal)) for name, row in rows.items()])
+        return repr([(name, row.rows, row.values.tolist(), str(row.refusal)) for name, row in rows.items()])
+    return ""

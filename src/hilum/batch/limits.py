@@ -32,6 +32,8 @@ NO_MEMORY = "no-memory"  # the code of a run without memory for a single scan
 
 _MAX_OPTION = 1e9  # the largest timeout in minutes and the largest memory in GB; more is a typing error
 
+_NO_LIMIT = 1 << 60  # more than any machine has; version 1 reports about 2 ** 63 if there is no limit
+
 _USABLE = 0.9  # the fraction of free memory for workers; the rest is for the main program and the disk cache
 
 
@@ -168,23 +170,16 @@ def memory_per_process(limits: Limits, processes: int) -> int:
 
 def resident_bytes(pid: int) -> int:
     """Measure the resident bytes of a process; 0 if it has ended or is not accessible."""
-    try:
+    with suppress(psutil.Error, OSError):
         return int(psutil.Process(pid).memory_info().rss)
-    except (psutil.Error, OSError):
-        return 0
+    return 0
 
 
 def is_stopped(pid: int) -> bool:
     """Check whether a signal or a debugger stopped a process."""
-    try:
+    with suppress(psutil.Error, OSError):
         return psutil.Process(pid).status() in {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
-    except (psutil.Error, OSError):
-        return False
-
-
-ROOT = Path("/")
-
-_NO_LIMIT = 1 << 60  # more than any machine has; version 1 reports about 2 ** 63 if there is no limit
+    return False
 
 
 class _Version(NamedTuple):
@@ -207,7 +202,7 @@ _V2 = _Version(
 )  # fmt: skip
 
 
-def free_in_groups(root: Path = ROOT) -> int | None:
+def free_in_groups(root: Path = Path("/")) -> int | None:
     """Find how many bytes this process and its children may still allocate, by its control groups.
 
     Parameters
@@ -240,15 +235,12 @@ def _groups(root: Path) -> Iterator[tuple[Path, _Version]]:
 def _own_paths(text: str) -> dict[_Version, PurePosixPath]:
     """Read ``/proc/self/cgroup``: a line is ``number:controllers:path``, and ``0::path`` for version 2."""
     paths = {}
-    for line in text.splitlines():
-        number, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if not path.startswith("/") or ".." in path.split("/"):
-            continue
-        if "memory" in controllers.split(","):
-            paths[_V1] = PurePosixPath(path)
-        elif number == "0" and not controllers:
-            paths[_V2] = PurePosixPath(path)
+    for number, controllers, path in re.findall(r"^([^:\n]*):([^:\n]*):(/.*)$", text, re.MULTILINE):
+        if ".." not in path.split("/"):
+            if "memory" in controllers.split(","):
+                paths[_V1] = PurePosixPath(path)
+            elif number == "0" and not controllers:
+                paths[_V2] = PurePosixPath(path)
     return paths
 
 

@@ -129,13 +129,12 @@ def _file_id(handle: int) -> tuple[int, int]:
 def _write_holder(handle: int, run: str) -> bool:
     """Write who holds the lock; return False if it cannot be written, which does not weaken the lock."""
     holder = LockHolder(socket.gethostname(), os.getpid(), str(this_process()), run)
-    try:
+    with suppress(OSError):
         os.ftruncate(handle, 0)
         os.pwrite(handle, msgspec.json.encode(holder), 0)
         os.fsync(handle)  # workers on other machines read it
-    except OSError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _lock(handle: int, wait_seconds: float) -> bool:
@@ -163,14 +162,12 @@ def _may_be_alive(holder: LockHolder | None) -> bool:
 
 
 def _decode(content: bytes) -> LockHolder | None:
-    try:
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
         return msgspec.json.decode(content, type=LockHolder)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+    return None
 
 
 def _read_holder(path: Path) -> LockHolder | None:
-    try:
+    with suppress(OSError, ValueError):
         return _decode(read_small(path, limit=_MAX_BYTES))
-    except (OSError, ValueError):
-        return None
+    return None

@@ -20,7 +20,6 @@ from hilum.outputs.folder import recipe_text
 from hilum.outputs.records import ScanRecord, is_annotated
 from hilum.outputs.scans_index import Origin
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
-from hilum.scan import DatasetEntry, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from hilum.datasets.survey import Survey
     from hilum.outputs.ledger import Ledger
+    from hilum.scan import ScanRef
 
 
 def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
@@ -66,10 +66,9 @@ def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
 
 def _is_as_written(path: Path) -> bool:
     """Check a run's recipe against its checksum. A damaged recipe is ignored, because each scan's record names one."""
-    try:
+    with suppress(InputError):
         return checksums.read_checksums(path.parent).get(path.name) in {None, checksums.file_sha256(path)}
-    except InputError:
-        return True
+    return True
 
 
 @contextmanager
@@ -180,10 +179,9 @@ def check_removals(out: Path, ledger: Ledger, refs: Sequence[ScanRef]) -> None:
 
 def _removed(record: ScanRecord, ref: ScanRef) -> list[str]:
     """Name what a finished scan has and a new result would not have."""
-    known = ref.known or DatasetEntry()
-    names = ["nodules"] if is_annotated(record) and ref.annotations is None and not known.annotated else []
-    names += [kind for kind in ("candidates", "excluded") if kind in record.parts and kind not in known.locations]
-    return names + [f"label {name}" for name in sorted(record.labels.keys() - known.labels.keys())]
+    names = ["nodules"] if is_annotated(record) and ref.annotations is None and not ref.known.annotated else []
+    names += [kind for kind in ("candidates", "excluded") if kind in record.parts and kind not in ref.known.locations]
+    return names + [f"label {name}" for name in sorted(record.labels.keys() - ref.known.labels.keys())]
 
 
 class PruneCounts(NamedTuple):

@@ -36,7 +36,7 @@ from hilum.outputs.ledger import Ledger
 from hilum.outputs.ledger_rows import FINISHED, Row, as_written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from hilum.outputs.records import DatasetRecord
@@ -166,13 +166,8 @@ def process(
         new_task = partial(Task, recipe=recipe, out=out, overwrite=overwrite, run=name)
         make_new = partial(make_on_cluster, scheduler=scheduler) if scheduler else make_rows
         make_new = partial(make_new, workers=workers, limits=limits or Limits(), watch=watch)
-        made = _make(refs, ledger, new_task, make_new)
-        stack.enter_context(closing(made))  # ends the workers first
-        for row in itertools.chain(refused, made):
-            if ledger.get(row.id) != as_written(row):
-                checksums.remove_checksums(out)  # they are out of date
-                ledger.append(row)
-            yield row
+        made = stack.enter_context(closing(_make(refs, ledger, new_task, make_new)))  # ends the workers first
+        yield from record_rows(itertools.chain(refused, made), ledger, out)
         if pruned is not None:
             pruned(prune(out, ledger, keep={row.id for row in refused} | {ref.scan_id for ref in refs}))
         ledger.compact()
@@ -201,14 +196,10 @@ def _make(
             waiting.append(task)
     if waiting and not waiting[0].overwrite:
         check_removals(waiting[0].out, ledger, [task.ref for task in waiting])
-    for scan_id in kept:
-        if (row := ledger.get(scan_id)) is not None:
-            yield msgspec.structs.replace(with_status(row), kept=True)
+    for row in filter(None, map(ledger.get, kept)):
+        yield msgspec.structs.replace(with_status(row), kept=True)
     if waiting:
-        with closing(make_new(waiting)) as rows:
-            for row in rows:
-                check_row(row)
-                yield row
+        yield from make_new(waiting)
 
 
 def _is_kept(row: Row, task: Task) -> bool:
@@ -223,21 +214,22 @@ def _is_kept(row: Row, task: Task) -> bool:
     return record is not None and is_complete(folder, record) and row.files_stamp == files_stamp(folder, record)
 
 
-def check_row(row: Row) -> None:
-    """End a run if a row reports a fault of the machine that every other scan would meet.
-
-    Parameters
-    ----------
-    row : Row
-        A new row. In case of a fault the ledger does not get it, so that the next run makes the scan.
+def record_rows(rows: Iterable[Row], ledger: Ledger, out: Path) -> Iterator[Row]:
+    """Write rows to the ledger if they are new, and yield them.
 
     Raises
     ------
     OutputError
-        If the row reports such a fault.
+        If a row reports a fault of the machine that every other scan would meet. The ledger does not get it, so that
+        the next run makes the scan.
     """
-    if row.status == "failed" and row.code in STOPS | {NO_MEMORY}:
-        raise OutputError(row.full_reason or row.reason, code=row.code)
+    for row in rows:
+        if row.status == "failed" and row.code in STOPS | {NO_MEMORY}:
+            raise OutputError(row.full_reason or row.reason, code=row.code)
+        if ledger.get(row.id) != as_written(row):
+            checksums.remove_checksums(out)  # they are out of date
+            ledger.append(row)
+        yield row
 
 
 def _summaries(refs: Sequence[ScanRef], ledger: Ledger, out: Path, found: Survey) -> list[DatasetRecord]:

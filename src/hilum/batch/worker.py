@@ -32,6 +32,15 @@ READY = "ready"  # the message of a worker that has imported everything
 IGNORED = ("SIGINT", "SIGHUP", "SIGTERM")
 """Signals that a terminal or batch system sends to all processes of a run; only the supervisor handles them."""
 
+# Workers ignore these signals from the beginning; the supervisor handles them.
+_COMMAND = (
+    "import signal; [signal.signal(signal.Signals[name], signal.SIG_IGN) for name in {ignored}]; "
+    "from hilum.batch.worker import main; main({handle}, {parent})"
+)
+
+_starters: dict[int, SimpleQueue[tuple[Connection, Started]]] = {}
+"""The requests to the starting thread, by process number: a forked process has no copy of the thread."""
+
 _PARENT_DEATH = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 _CHECK_SECONDS = 0.5  # how often the worker checks that the supervisor is alive
@@ -48,9 +57,10 @@ def main(handle: int, parent: int) -> None:
         The process number of the supervisor.
     """
     _die_with(parent)
-    for name in IGNORED:
-        signal.signal(signal.Signals[name], signal.SIG_IGN)
-    _import_all()
+    import hilum.io.dicom.reader  # what a scan needs is imported before the first one
+    import hilum.io.volumes.metaimage
+    import hilum.io.volumes.nifti  # noqa: F401 - as above
+
     pipe = Connection(handle)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(READY)
@@ -72,25 +82,6 @@ def _exit_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_CHECK_SECONDS)
     os._exit(1)  # sys.exit would end this thread only
-
-
-def _import_all() -> None:
-    """Import everything that a scan needs, before the first one."""
-    import hilum.batch.task
-    import hilum.io.dicom.reader
-    import hilum.io.volumes.metaimage
-    import hilum.io.volumes.nifti
-    import hilum.pipeline  # noqa: F401 - as above
-
-
-# Workers ignore these signals from the beginning; the supervisor handles them.
-_COMMAND = (
-    "import signal; [signal.signal(signal.Signals[name], signal.SIG_IGN) for name in {ignored}]; "
-    "from hilum.batch.worker import main; main({handle}, {parent})"
-)
-
-_starters: dict[int, SimpleQueue[tuple[Connection, Started]]] = {}
-"""The requests to the starting thread, by process number: a forked process has no copy of the thread."""
 
 
 class Job(Protocol):

@@ -81,10 +81,9 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     """Load a scan, as `hilum.datasets.Dataset.load`: with its reading, or a note that there is none."""
-    known = ref.known or DatasetEntry()
     scan = folder.load(ref, max_gap_mm=max_gap_mm)
     notes = [note for note in scan.notes if not _is_about_the_reading(note, ref)]
-    return replace(scan, notes=tuple(notes) if known.annotated else (*notes, *known.notes))
+    return replace(scan, notes=tuple(notes) if ref.known.annotated else (*notes, *ref.known.notes))
 
 
 def _is_about_the_reading(note: Note, ref: ScanRef) -> bool:

@@ -54,10 +54,9 @@ def known_of(ref: ScanRef) -> DatasetEntry:
     HilumError
         The refusal, if the scan was listed with one.
     """
-    known = ref.known or DatasetEntry()
-    if known.refusal is not None:
-        raise known.refusal
-    return known
+    if ref.known.refusal is not None:
+        raise ref.known.refusal
+    return ref.known
 
 
 def link_notes(tree: FolderListing) -> list[Note]:
@@ -185,7 +184,7 @@ def attach_rows(refs: Sequence[ScanRef], path: Path) -> tuple[list[ScanRef], Tab
         raise AnnotationError(what if rows else "has no row", where=path, do=do, code="no-row-fits")
     attached = []
     for number, ref in enumerate(refs):
-        known = None  # the table also replaces a reading beside the scan
+        known = DatasetEntry()  # the table also replaces a reading beside the scan
         if number in matches:
             key, by_uid = matches[number]
             notes = (*(() if by_uid else (MATCHED_BY_NAME,)), *duplicate_notes(rows[key]))

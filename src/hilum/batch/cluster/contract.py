@@ -54,7 +54,7 @@ class Contract:
 
     def request(self, address: str) -> dict[str, Any]:
         """The request to `hilum.batch.cluster.probe.probe_worker` at a worker."""
-        self.answers[address] = _temporary(self.out)
+        self.answers[address] = self.out / unfinished_name()
         return {
             "packages": [*EXACT, *MINOR],
             "hilum": self.versions["hilum"],
@@ -128,7 +128,7 @@ def contract_of(tasks: Sequence[Task], run: str) -> Iterator[Contract]:
         If the output folder cannot be written.
     """
     out = tasks[0].out
-    probe_file, token = _temporary(out), secrets.token_hex(16)
+    probe_file, token = out / unfinished_name(), secrets.token_hex(16)  # if this run dies, the next one removes it
     versions = {"python": probe.python(), **{name: probe.version_of(name) for name in (*EXACT, *MINOR)}}
     versions["hilum"] = hilum.__version__
     step = -(-len(tasks) // _SAMPLE)
@@ -147,21 +147,15 @@ def contract_of(tasks: Sequence[Task], run: str) -> Iterator[Contract]:
                 path.unlink(missing_ok=True)
 
 
-def _temporary(out: Path) -> Path:
-    """A new path. If this run dies, the next one removes the file."""
-    return out / unfinished_name()
-
-
 def _minor(version: str) -> list[str]:
     return version.split(".")[:2]
 
 
 def _input_files(task: Task) -> Iterator[Path]:
     """Some input files of a scan: its first and last file, its annotations, its lungs, the model of its recipe."""
-    known = task.ref.known
     parts = [path for _, path in list_source_files(task.ref.path)]
     yield from (*parts[:1], *parts[-1:])
-    others = task.ref.annotations, known.lungs if known is not None else None, model_file(task.recipe)
+    others = task.ref.annotations, task.ref.known.lungs, model_file(task.recipe)
     yield from (path for path in others if path is not None)
 
 

@@ -39,8 +39,6 @@ from hilum.outputs.reasons import reason_without_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
-LOCAL = "local"
-
 _WAIT_SECONDS = 30  # how long to wait for the scheduler to answer
 
 
@@ -91,11 +89,9 @@ def make_on_cluster(
 
 def _absolute(task: Task) -> Task:
     """Make the paths of a task absolute, for processes in other folders."""
-    ref, known = task.ref, task.ref.known
-    if known is not None and known.lungs is not None:
-        known = replace(known, lungs=known.lungs.absolute())
-    annotations = None if ref.annotations is None else ref.annotations.absolute()
-    ref = replace(ref, path=ref.path.absolute(), annotations=annotations, known=known)
+    ref, lungs, annotations = task.ref, task.ref.known.lungs, task.ref.annotations
+    known = replace(ref.known, lungs=lungs and lungs.absolute())
+    ref = replace(ref, path=ref.path.absolute(), annotations=annotations and annotations.absolute(), known=known)
     return replace(task, ref=ref, out=task.out.absolute())
 
 
@@ -107,7 +103,7 @@ def _connect(scheduler: str, workers: int, stack: ExitStack) -> Any:
 
     stack.enter_context(dask.config.set({"distributed.diagnostics.nvml": False}))
     try:
-        if scheduler == LOCAL:
+        if scheduler == "local":
             cluster = LocalCluster(  # type: ignore[no-untyped-call]
                 n_workers=count_processes(workers), threads_per_worker=1, processes=False, dashboard_address=":0"
             )
