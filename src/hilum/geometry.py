@@ -20,11 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 Vector = tuple[float, float, float]
-IDENTITY_DIRECTION: tuple[Vector, Vector, Vector] = (
-    (0.0, 0.0, 1.0),
-    (0.0, 1.0, 0.0),
-    (1.0, 0.0, 0.0),
-)
+IDENTITY_DIRECTION: tuple[Vector, Vector, Vector] = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 """Array axes z, y, x along the patient's head, back and left: a plain supine axial scan."""
 
 _UNIT_TOLERANCE = 1e-3

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from functools import partial
+import copyreg
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,13 @@ RIGHT_LUNG, LEFT_LUNG, AIRWAYS = 1, 2, 3
 """Labels of a lung mask. The patient's right is where LPS x is smaller. Airways are labeled only on request."""
 
 Label = int | float | str  # a label that a data set gives a scan: a fold, a diagnosis
+
+
+def _read_only(values: dict[str, Any]) -> MappingProxyType[str, Any]:
+    return MappingProxyType(values)
+
+
+copyreg.pickle(MappingProxyType, lambda mapping: (_read_only, (dict(mapping),)))  # by itself it cannot be pickled
 
 
 @dataclass(frozen=True)
@@ -90,8 +97,8 @@ class Reading:
         object.__setattr__(self, "holes", tuple(map(_outline, self.holes)))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild through the constructor, because a read-only mapping cannot be pickled."""
-        return Reading, (self.reader, self.grid, self.contours, self.holes, dict(self.scores))
+        """Rebuild through the constructor, so that the outlines of an unpickled copy are read-only too."""
+        return Reading, (self.reader, self.grid, self.contours, self.holes, self.scores)
 
 
 def _outline(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -132,10 +139,6 @@ class Nodule:
             raise AnnotationError(f"nodule center {self.center} is not a finite (x, y, z) position in mm")
         if not (np.isfinite(self.diameter_mm) and self.diameter_mm > 0):
             raise AnnotationError(f"nodule diameter is {self.diameter_mm} mm, expected a positive number")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild through the constructor, because a read-only mapping cannot be pickled."""
-        return Nodule, (self.center, self.diameter_mm, self.readings, dict(self.scores))
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,12 +189,6 @@ class Scan:
     locations: Mapping[str, NDArray[np.float64]] = field(default_factory=lambda: MappingProxyType({}))
     slice_uids: tuple[str, ...] = ()
     acquisition: Mapping[str, Label] = field(default_factory=lambda: MappingProxyType({}))
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild through the constructor, because a read-only mapping cannot be pickled."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain = {name: dict(values[name]) for name in ("figures", "labels", "locations", "acquisition")}
-        return partial(Scan, **{**values, **plain, "nodule_figures": tuple(map(dict, self.nodule_figures))}), ()
 
 
 @dataclass(frozen=True, eq=False)

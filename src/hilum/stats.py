@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 PERCENTILES = (0.5, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.5)
 
+REGIONS = ("lungs", "nodules", "foreground")
+"""The regions of the gray values: lungs, nodules, and the union of both, which is nnU-Net's foreground."""
+
 _STEPS = 1 << 14  # histogram bins per unit of the unit range, whose values lie in [-1, 2]
 
 
@@ -65,7 +68,7 @@ class VoxelAccumulator:
         self._counts += count_hu(volume if unit == HU else Volume(as_hu(volume.array * _STEPS), volume.geometry))
 
     def results(self) -> dict[str, Any]:
-        """The fields that `VoxelStats` shares with `hilum.stats.RegionStats`."""
+        """The fields that `VoxelStats` shares with `RegionStats`."""
         step = 1.0 if self.units == {HU} else 1.0 / _STEPS
         return {
             "scans": self.scans,
@@ -147,10 +150,6 @@ def stats_text(stats: VoxelStats) -> str:
     return "\n".join(lines)
 
 
-REGIONS = ("lungs", "nodules", "foreground")
-"""The regions of the gray values: lungs, nodules, and the union of both, which is nnU-Net's foreground."""
-
-
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
     """Minimum, median and maximum over the scans, along (z, y, x)."""
 
@@ -216,13 +215,13 @@ def fingerprint(folder: Path) -> Fingerprint:
     for path, record, ct in checked_volumes(folder):
         records.append(record)
         overall.add(ct, unit=record.unit)
-        masks = _read_masks(path, record, ct)
-        if masks is None:
+        if (masks := _read_masks(path, record, ct)) is None:
             continue
         lungs, nodules = masks
         for name, region in zip(REGIONS, (lungs > 0, nodules > 0, (lungs > 0) | (nodules > 0)), strict=True):
             if region.any():
-                regions[name].add(_voxels_of(ct, region), unit=record.unit)
+                row = ct.array[region][None, None, :]  # its voxels as a volume of one row
+                regions[name].add(Volume(row, ct.geometry.crop((0, 0, 0), row.shape)), unit=record.unit)
         counts = np.bincount(np.where(nodules > 0, 3, lungs).ravel(), minlength=4)
         classes = {name: classes[name] + int(n) for name, n in zip(classes, counts, strict=True)}
     voxels = overall.voxel_stats(folder)
@@ -241,12 +240,6 @@ def fingerprint(folder: Path) -> Fingerprint:
     )
 
 
-def _voxels_of(volume: Volume, region: NDArray[np.bool_]) -> Volume:
-    """The voxels of a region as a volume of one row."""
-    values = volume.array[region][None, None, :]
-    return Volume(values, volume.geometry.crop((0, 0, 0), values.shape))
-
-
 def fingerprint_json(result: Fingerprint) -> str:
     """Encode a fingerprint as JSON: the overall statistics, and the rest under ``fingerprint``."""
     parts = msgspec.to_builtins(result)
@@ -257,11 +250,8 @@ def fingerprint_json(result: Fingerprint) -> str:
 def fingerprint_text(result: Fingerprint) -> str:
     """Format a fingerprint as tables for a person, without the overall statistics."""
     lines = [f"{'(z, y, x)':<18}{'minimum':>24}{'median':>24}{'maximum':>24}"]
-    for name, one in (
-        ("spacing, mm", result.spacing_mm),
-        ("input, mm", result.source_spacing_mm),
-        ("shape", result.shape),
-    ):
+    rows = {"spacing, mm": result.spacing_mm, "input, mm": result.source_spacing_mm, "shape": result.shape}
+    for name, one in rows.items():
         cells = (" ".join(f"{value:.4g}" for value in row) for row in (one.minimum, one.median, one.maximum))
         lines.append(f"{name:<18}" + "".join(f"{cell:>24}" for cell in cells))
     if result.regions:
@@ -270,8 +260,7 @@ def fingerprint_text(result: Fingerprint) -> str:
     for name, region in result.regions.items():
         values = (region.mean, region.std, *(region.percentiles[p] for p in ("0.5", "50", "99.5")))
         lines.append(f"{name:<12}{region.scans:>6}{region.voxels:>13}" + "".join(f"{value:>10.4g}" for value in values))
-    total = sum(result.classes.values())
-    if total:
+    if total := sum(result.classes.values()):
         shares = ", ".join(f"{name} {n} ({100 * n / total:.3g} %)" for name, n in result.classes.items())
         lines.append(f"voxels by class: {shares}")
     if result.annotated_scans:
@@ -297,8 +286,5 @@ def _read_masks(path: Path, record: ScanRecord, ct: Volume) -> tuple[NDArray[Any
 
 def _spread(rows: list[Any]) -> Spread:
     values = np.array(rows, float)
-    return Spread(
-        minimum=tuple(values.min(axis=0).tolist()),
-        median=tuple(np.median(values, axis=0).tolist()),
-        maximum=tuple(values.max(axis=0).tolist()),
-    )
+    low, middle, high = (tuple(measure(values, axis=0).tolist()) for measure in (np.min, np.median, np.max))
+    return Spread(minimum=low, median=middle, maximum=high)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.errors import FormatError, HilumError, InputError, MissingInputError, OutputError
+from hilum.errors import FormatError, HilumError, InputError, MissingInputError
 from hilum.io.files import is_own_file
 from hilum.io.source_files import list_source_files
 from hilum.io.unfinished import is_abandoned, is_unfinished
@@ -89,60 +90,56 @@ def _verify_own_files(folder: Path) -> Generator[Fault, None, int]:
     try:
         sums = checksums.read_checksums(folder)
         if not sums:
-            yield _fault(MissingInputError("is missing: the run did not end", where=path, do=RERUN), "unfinished")
+            yield _fault("is missing: the run did not end", path, "unfinished")
     except FormatError as problem:
         yield Fault(str(path), "damaged", str(problem))
-    yield from map(_fault, own_file_problems(folder, sums))
+    yield from (Fault(str(problem.where), problem.code, str(problem)) for problem in own_file_problems(folder, sums))
     path = folder / ledger.NAME
     if not path.is_file():
-        yield _fault(MissingInputError("is missing", where=path, do=RERUN))
+        yield _fault("is missing", path, "missing")
     else:
         lines = enumerate(ledger.read_lines(folder), start=1)
         bad = [str(n) for n, line in lines if decode_row(line, strict=True) is None]
         if bad:
             what = f"{len(bad)} lines have changed since they were written: {', '.join(bad[:5])}"
-            yield _fault(FormatError(what, where=path, do=RERUN), "damaged")
+            yield _fault(what, path, "damaged")
     return len(own_files(sums))
 
 
 def _required_parts(folder: Path) -> dict[str, list[str]]:
     """The parts of each scan that the run's recipe asks for, by the recipe's fingerprint; empty if it is unreadable."""
-    try:
+    with suppress(OSError, ValueError):
         recipe = parse_recipe(recipe_text(folder))
-    except (OSError, ValueError):
-        return {}
-    return {recipe_fingerprint(recipe): promised_parts(recipe)}
+        return {recipe_fingerprint(recipe): promised_parts(recipe)}
+    return {}
 
 
 def _verify_scan(folder: Path, row: Row, required: dict[str, list[str]]) -> Iterator[Fault | int]:
     """Yield the faults of one scan, and the size of each file without a fault."""
     path = folder / RECORD
     if folder.is_symlink() or not is_own_file(folder, RECORD):
-        what = f"is missing, but the ledger says {row.status}"
-        yield _fault(MissingInputError(what, where=path, do=RERUN))
+        yield _fault(f"is missing, but the ledger says {row.status}", path, "missing")
         return
     if record_sha256(folder) != row.scan_sha256:
-        yield _fault(FormatError("does not match the ledger", where=path, do=RERUN), "checksum")
+        yield _fault("does not match the ledger", path, "checksum")
     else:
         yield path.stat().st_size
     record = read_record(folder)
     if record is None:
-        what = "cannot be read, or does not list all files of the scan"
-        yield _fault(FormatError(what, where=path, do=RERUN), "damaged")
+        yield _fault("cannot be read, or does not list all files of the scan", path, "damaged")
         return
     if (record.scan_id, record.fingerprint) != (row.id, row.fingerprint):
-        what = "was made from another input than the ledger says"
-        yield _fault(FormatError(what, where=path, do=RERUN), "fingerprint")
+        yield _fault("was made from another input than the ledger says", path, "fingerprint")
     if record.parts and (missing := set(required.get(record.recipe_sha256, ())) - set(record.parts)):
         what = f"lacks {', '.join(sorted(missing))}, which the recipe asks for"
-        yield _fault(FormatError(what, where=path, do=REMAKE), "damaged")
+        yield _fault(what, path, "damaged", do=REMAKE)
     # A rerun notices files with new times. Damage of the disk changes only their bytes.
     do = REMAKE if files_stamp(folder, record) == row.files_stamp else RERUN
     for name, file in record.files.items():
         yield _verify_file(folder, name, file, do=do)
     for name, extra in list_source_files(folder):
         if name not in record.files and name != RECORD:
-            yield _fault(FormatError("is not listed in scan.json", where=extra, do="move it elsewhere"), "extra")
+            yield _fault("is not listed in scan.json", extra, "extra", do="move it elsewhere")
 
 
 def _verify_file(folder: Path, name: str, file: FileRecord, *, do: str) -> Fault | int:
@@ -150,8 +147,8 @@ def _verify_file(folder: Path, name: str, file: FileRecord, *, do: str) -> Fault
         check_file(folder, name, file)
     except InputError as problem:
         if is_own_file(folder, name):
-            return _fault(FormatError(problem.what, where=folder / name, do=do), "checksum")
-        return _fault(problem)
+            return _fault(problem.what, folder / name, "checksum", do=do)
+        return Fault(str(problem.where), problem.code, str(problem))
     return file.bytes
 
 
@@ -163,11 +160,11 @@ def _unlisted(scans: Path, rows: ledger.Ledger) -> Iterator[Fault]:
             dead = is_abandoned(path)
             what = "left unfinished by a process that died" if dead else "being written, or left by another machine"
             do = "the next run removes it" if dead else "wait; a run removes it after an hour without changes"
-            yield _fault(OutputError(what, where=path, do=do), "partial")
+            yield _fault(what, path, "partial", do=do)
         elif row is None or row.status not in FINISHED:
             what = "is not in the ledger" if row is None else f"is {row.status} according to the ledger"
-            yield _fault(OutputError(what, where=path, do="run again, or remove it"), "unlisted")
+            yield _fault(what, path, "unlisted", do="run again, or remove it")
 
 
-def _fault(problem: HilumError, code: str = "") -> Fault:
-    return Fault(str(problem.where), code or problem.code, str(problem))
+def _fault(what: str, where: Path, code: str, *, do: str = RERUN) -> Fault:
+    return Fault(str(where), code, str(HilumError(what, where=where, do=do)))

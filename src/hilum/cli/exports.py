@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from hilum.cli.options import Flag, FoldBy, Json, Overwrite, RunFolder
 from hilum.cli.plot_files import check_picture, save_picture
 from hilum.cli.status import ALL_WELL, REFUSED
-from hilum.console import print_note, print_result
+from hilum.console import print_note, print_notes, print_result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,8 +160,7 @@ def froc(
     evaluation = evaluate_detections(
         detections, annotations, excluded=excluded, scans=scans, most_marks=most_marks, bootstrap=bootstrap, seed=seed
     )
-    for note in evaluation.notes:
-        print_note(str(note))
+    print_notes(evaluation.notes)
     if plot is not None:
         from hilum.pictures.froc import froc_curve
 
