@@ -60,9 +60,7 @@ def parse_process(text: str) -> Process | None:
         None if the text is malformed.
     """
     match = _TAG.fullmatch(text)
-    if match is None:
-        return None
-    return Process(match[1], int(match[2], 16), int(match[3], 16), int(match[4], 16))
+    return Process(match[1], *(int(part, 16) for part in match.groups()[1:])) if match else None
 
 
 def this_process() -> Process:

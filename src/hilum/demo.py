@@ -14,8 +14,7 @@ from hilum.errors import OutputError
 from hilum.io.scan_files import read
 from hilum.ops.lungs.segment import segment_lungs
 from hilum.ops.resample import resample
-from hilum.outputs.finished import read_record
-from hilum.outputs.store import read_finished
+from hilum.outputs import finished, store
 from hilum.phantom.chest import Phantom, make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.pipeline import preprocess, preview_of
@@ -58,7 +57,7 @@ def demo(out: Path) -> str:
     if any(row.reason for row in rows):
         raise OutputError(rows[0].reason, where=out)
     folder = out / "output" / "scans" / rows[0].id
-    record = read_record(folder)
+    record = finished.read_record(folder)
     if record is None:
         raise OutputError("the run wrote no finished scan", where=folder)
     lines = [_describe(folder, record)]
@@ -67,7 +66,7 @@ def demo(out: Path) -> str:
     except ImportError:
         lines.append("no picture: matplotlib is not installed (pip install 'hilum[plots]')")
     else:
-        overview(read_finished(folder, record)).savefig(out / "overview.png", dpi=80)
+        overview(store.read_finished(folder, record)).savefig(out / "overview.png", dpi=80)
         lines.append(f"look at {out / 'overview.png'}")
     return "\n".join(lines)
 

@@ -15,9 +15,7 @@ from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
 from hilum.ops.morphology import dilate
 from hilum.ops.nodules.masks import mask_nodules, nodules_outside
 from hilum.ops.preview import Preview, draw_preview
-from hilum.ops.quality.measure import measure_lungs, measure_nodules, quality_notes
-from hilum.ops.quality.nodules import compare_with_reference, measure_each_nodule
-from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
+from hilum.ops.quality import measure, nodules, plausibility
 from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
 from hilum.outputs.dataset_summary import INSIDE_FRACTION
@@ -64,17 +62,17 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     given = None if scan.lungs is None else _to_output_grid(scan.lungs, recipe)
     lungs, figures, lung_notes = make_lungs(ct, recipe.lungs, given=given, workers=recipe.compute.workers)
     nodule_mask = make_nodule_mask(scan, ct, recipe.nodules) if scan.annotated and recipe.nodules.mask else None
-    figures |= measure_nodules(ct, lungs, nodule_mask)
+    figures |= measure.measure_nodules(ct, lungs, nodule_mask)
     figures = {name: round(value, 4) for name, value in figures.items()}
-    each = () if nodule_mask is None else measure_each_nodule(ct, lungs, nodule_mask, count=len(scan.nodules))
+    each = () if nodule_mask is None else nodules.measure_each_nodule(ct, lungs, nodule_mask, count=len(scan.nodules))
     checked = any(note.code == "not-hu" for note in scan.notes)  # by `hilum.read`
     notes = (
         *scan.notes,
         *note_outside(scan, ct),
         *note_outside_lungs(_outside_lungs(scan, ct, each)),
-        *(() if checked else note_implausible_values(scan.ct)),
+        *(() if checked else plausibility.note_implausible_values(scan.ct)),
         *lung_notes,
-        *quality_notes(figures),
+        *measure.quality_notes(figures),
     )
     _refuse_alarms(notes, recipe.quality, scan.series_uid)
     step = recipe.intensity
@@ -115,19 +113,12 @@ def make_lungs(
         What the search for a better mask came to, if the first one was probably wrong.
     """
     if step.method == "none":
-        return None, measure_lungs(ct, None), ()
-    segment = partial(
-        segment_lungs,
-        method=step.method,
-        fill=step.fill,
-        pathology=step.pathology,
-        airways=step.airways,
-        background=step.background,
-        workers=workers,
-    )
+        return None, measure.measure_lungs(ct, None), ()
+    options = {name: getattr(step, name) for name in ("method", "fill", "pathology", "airways", "background")}
+    segment = partial(segment_lungs, **options, workers=workers)
     own, sides = step.method == "hilum", step.method not in WITHOUT_SIDES
     lungs = find_lungs(ct, segment, own=own, sides=sides, fallback=step.fallback, workers=workers)
-    agreement = {} if given is None else compare_with_reference(lungs.mask, given)
+    agreement = {} if given is None else nodules.compare_with_reference(lungs.mask, given)
     mask = dilate(lungs.mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else lungs.mask
     return mask, lungs.figures | agreement, lungs.notes
 
@@ -198,10 +189,10 @@ def promised_parts(recipe: Recipe) -> list[str]:
 
 def _check_input(scan: Scan) -> None:
     """Refuse a grid that is not in mm and voxels that are not HU: no later step could correct them."""
-    for note in note_implausible_size(scan.ct.geometry):
+    for note in plausibility.note_implausible_size(scan.ct.geometry):
         raise GeometryError(note.text, where=scan.series_uid, do="correct the spacing in its header", code=note.code)
     check_finite(scan.ct.array)
-    if cause := why_not_hu(scan.ct):
+    if cause := plausibility.why_not_hu(scan.ct):
         raise UnsupportedError(f"voxels are not Hounsfield units: {cause}", do="give the CT itself", code="not-hu")
 
 

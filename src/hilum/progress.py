@@ -231,12 +231,7 @@ def progress(total: int) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}  {task.fields[left]}\n  {task.fields[counts]}\n  {task.fields[names]}"),
-    )
-    with Bar(*columns, console=console, transient=True) as bar:
+    text = "{task.fields[rate]}  {task.fields[left]}\n  {task.fields[counts]}\n  {task.fields[names]}"
+    columns = SpinnerColumn(), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn(text)
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         yield Progress(total, bar)

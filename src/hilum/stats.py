@@ -14,10 +14,8 @@ import numpy as np
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.ops.finite import as_hu
 from hilum.ops.statistics import HuHistogram, Moments, count_hu, measure_moments
-from hilum.outputs.finished import check_files, finished_scans
+from hilum.outputs import finished, store, volumes
 from hilum.outputs.records import ScanRecord, is_annotated
-from hilum.outputs.store import HU
-from hilum.outputs.volumes import read_stored
 from hilum.recipes import Intensity
 from hilum.volume import Volume
 
@@ -65,11 +63,11 @@ class VoxelAccumulator:
         self.scans += 1
         self.units.add(unit)
         self._moments += measure_moments(volume)
-        self._counts += count_hu(volume if unit == HU else Volume(as_hu(volume.array * _STEPS), volume.geometry))
+        self._counts += count_hu(volume if unit == store.HU else Volume(as_hu(volume.array * _STEPS), volume.geometry))
 
     def results(self) -> dict[str, Any]:
         """The fields that `VoxelStats` shares with `RegionStats`."""
-        step = 1.0 if self.units == {HU} else 1.0 / _STEPS
+        step = 1.0 if self.units == {store.HU} else 1.0 / _STEPS
         return {
             "scans": self.scans,
             "voxels": self._moments.total,
@@ -94,7 +92,7 @@ class VoxelAccumulator:
             what = f"scans in different units: {', '.join(sorted(self.units))}"
             raise InputError(what, where=folder, do="measure one recipe")
         (unit,), usual = self.units, Intensity()
-        unit_mean = self._counts.mean(lower=usual.lower, upper=usual.upper) if unit == HU else None
+        unit_mean = self._counts.mean(lower=usual.lower, upper=usual.upper) if unit == store.HU else None
         return VoxelStats(unit=unit, unit_mean=unit_mean, **self.results())
 
 
@@ -106,9 +104,9 @@ def checked_volumes(folder: Path) -> Iterator[tuple[Path, ScanRecord, Volume]]:
     InputError
         If a file is missing or has changed.
     """
-    for path, record in finished_scans(folder):
-        check_files(path, record)
-        if (ct := read_stored(path, record, "ct")) is not None:
+    for path, record in finished.finished_scans(folder):
+        finished.check_files(path, record)
+        if (ct := volumes.read_stored(path, record, "ct")) is not None:
             yield path, record, ct
 
 
@@ -274,7 +272,7 @@ def fingerprint_text(result: Fingerprint) -> str:
 
 def _read_masks(path: Path, record: ScanRecord, ct: Volume) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """Read the lungs and nodules of a scan. A missing mask is empty; None if both are missing."""
-    masks = {name: read_stored(path, record, name) for name in ("lungs", "nodules")}
+    masks = {name: volumes.read_stored(path, record, name) for name in ("lungs", "nodules")}
     if not any(masks.values()):
         return None
     for name, mask in masks.items():

@@ -11,9 +11,7 @@ from hilum.errors import FormatError, HilumError, InputError, MissingInputError
 from hilum.io.files import is_own_file
 from hilum.io.source_files import list_source_files
 from hilum.io.unfinished import is_abandoned, is_unfinished
-from hilum.outputs import checksums, ledger
-from hilum.outputs.checksums import RERUN, check_file
-from hilum.outputs.finished import RECORD, files_stamp, read_record, record_sha256, scans_folder
+from hilum.outputs import checksums, finished, ledger
 from hilum.outputs.folder import own_file_problems, own_files, recipe_text
 from hilum.outputs.ledger_rows import FINISHED, Row, decode_row
 from hilum.pipeline import promised_parts
@@ -63,7 +61,7 @@ def verify(folder: Path) -> Iterator[Fault | VerifySummary]:
     MissingInputError
         If the folder is not the output of a run.
     """
-    scans_path = scans_folder(folder)
+    scans_path = finished.scans_folder(folder)
     if not (folder / ledger.NAME).is_file() and not scans_path.is_dir():
         raise MissingInputError("no output of a run here", where=folder, do="give the --out folder of 'hilum run'")
     files = (yield from _verify_own_files(folder)) + 2
@@ -116,15 +114,15 @@ def _required_parts(folder: Path) -> dict[str, list[str]]:
 
 def _verify_scan(folder: Path, row: Row, required: dict[str, list[str]]) -> Iterator[Fault | int]:
     """Yield the faults of one scan, and the size of each file without a fault."""
-    path = folder / RECORD
-    if folder.is_symlink() or not is_own_file(folder, RECORD):
+    path = folder / finished.RECORD
+    if folder.is_symlink() or not is_own_file(folder, finished.RECORD):
         yield _fault(f"is missing, but the ledger says {row.status}", path, "missing")
         return
-    if record_sha256(folder) != row.scan_sha256:
+    if finished.record_sha256(folder) != row.scan_sha256:
         yield _fault("does not match the ledger", path, "checksum")
     else:
         yield path.stat().st_size
-    record = read_record(folder)
+    record = finished.read_record(folder)
     if record is None:
         yield _fault("cannot be read, or does not list all files of the scan", path, "damaged")
         return
@@ -134,17 +132,17 @@ def _verify_scan(folder: Path, row: Row, required: dict[str, list[str]]) -> Iter
         what = f"lacks {', '.join(sorted(missing))}, which the recipe asks for"
         yield _fault(what, path, "damaged", do=REMAKE)
     # A rerun notices files with new times. Damage of the disk changes only their bytes.
-    do = REMAKE if files_stamp(folder, record) == row.files_stamp else RERUN
+    do = REMAKE if finished.files_stamp(folder, record) == row.files_stamp else checksums.RERUN
     for name, file in record.files.items():
         yield _verify_file(folder, name, file, do=do)
     for name, extra in list_source_files(folder):
-        if name not in record.files and name != RECORD:
+        if name not in record.files and name != finished.RECORD:
             yield _fault("is not listed in scan.json", extra, "extra", do="move it elsewhere")
 
 
 def _verify_file(folder: Path, name: str, file: FileRecord, *, do: str) -> Fault | int:
     try:
-        check_file(folder, name, file)
+        checksums.check_file(folder, name, file)
     except InputError as problem:
         if is_own_file(folder, name):
             return _fault(problem.what, folder / name, "checksum", do=do)
@@ -166,5 +164,5 @@ def _unlisted(scans: Path, rows: ledger.Ledger) -> Iterator[Fault]:
             yield _fault(what, path, "unlisted", do="run again, or remove it")
 
 
-def _fault(what: str, where: Path, code: str, *, do: str = RERUN) -> Fault:
+def _fault(what: str, where: Path, code: str, *, do: str = checksums.RERUN) -> Fault:
     return Fault(str(where), code, str(HilumError(what, where=where, do=do)))

@@ -13,7 +13,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -33,6 +33,12 @@ NO_MEMORY = "no-memory"  # the code of a run without memory for a single scan
 _MAX_OPTION = 1e9  # the largest timeout in minutes and the largest memory in GB; more is a typing error
 
 _NO_LIMIT = 1 << 60  # more than any machine has; version 1 reports about 2 ** 63 if there is no limit
+
+_LIMITS = ("memory.max", "memory.high", "memory.limit_in_bytes")
+"""Files of a group with a limit. Above memory.high the kernel slows a process down almost to a halt."""
+
+_CACHES = ("total_inactive_file", "total_active_file"), ("inactive_file", "active_file", "slab_reclaimable")
+"""The entries of ``memory.stat`` that the kernel can free, in version 1 and in version 2."""
 
 _USABLE = 0.9  # the fraction of free memory for workers; the rest is for the main program and the disk cache
 
@@ -182,26 +188,6 @@ def is_stopped(pid: int) -> bool:
     return False
 
 
-class _Version(NamedTuple):
-    """The names of a group's files, and the entries of ``memory.stat`` that the kernel can free."""
-
-    limits: tuple[str, ...]
-    used: str
-    cache: tuple[str, ...]
-    inherited: str
-
-
-_V1 = _Version(
-    limits=("memory.limit_in_bytes",), used="memory.usage_in_bytes",
-    cache=("total_inactive_file", "total_active_file"), inherited="hierarchical_memory_limit",
-)  # fmt: skip
-# Above memory.high the kernel does not kill a process but slows it down almost to a halt.
-_V2 = _Version(
-    limits=("memory.max", "memory.high"), used="memory.current",
-    cache=("inactive_file", "active_file", "slab_reclaimable"), inherited="",
-)  # fmt: skip
-
-
 def free_in_groups(root: Path = Path("/")) -> int | None:
     """Find how many bytes this process and its children may still allocate, by its control groups.
 
@@ -215,12 +201,12 @@ def free_in_groups(root: Path = Path("/")) -> int | None:
     int or None
         None if no group sets a limit, or none is readable.
     """
-    free = (_free(folder, version) for folder, version in _groups(root))
+    free = (_free(folder, version) for version, folder in _groups(root))
     return min((number for number in free if number is not None), default=None)
 
 
-def _groups(root: Path) -> Iterator[tuple[Path, _Version]]:
-    """The folders of this process's groups, from its own up to the root of the mount."""
+def _groups(root: Path) -> Iterator[tuple[int, Path]]:
+    """The version and folder of each of this process's groups, from its own up to the root of the mount."""
     paths = _own_paths(_text(root / "proc/self/cgroup"))
     for version, top, mount in _mounts(_text(root / "proc/self/mountinfo")):
         mounted = root / mount.relative_to("/")
@@ -229,22 +215,22 @@ def _groups(root: Path) -> Iterator[tuple[Path, _Version]]:
             below = paths[version].relative_to(top)
         # Otherwise the mount does not contain the group of the process; use the root of the mount.
         for part in (below, *below.parents):
-            yield mounted / part, version
+            yield version, mounted / part
 
 
-def _own_paths(text: str) -> dict[_Version, PurePosixPath]:
+def _own_paths(text: str) -> dict[int, PurePosixPath]:
     """Read ``/proc/self/cgroup``: a line is ``number:controllers:path``, and ``0::path`` for version 2."""
     paths = {}
     for number, controllers, path in re.findall(r"^([^:\n]*):([^:\n]*):(/.*)$", text, re.MULTILINE):
         if ".." not in path.split("/"):
             if "memory" in controllers.split(","):
-                paths[_V1] = PurePosixPath(path)
+                paths[1] = PurePosixPath(path)
             elif number == "0" and not controllers:
-                paths[_V2] = PurePosixPath(path)
+                paths[2] = PurePosixPath(path)
     return paths
 
 
-def _mounts(text: str) -> Iterator[tuple[_Version, PurePosixPath, PurePosixPath]]:
+def _mounts(text: str) -> Iterator[tuple[int, PurePosixPath, PurePosixPath]]:
     """Read ``/proc/self/mountinfo``: the version of each mount of groups, the group at its root, and its path."""
     for line in text.splitlines():
         before, _, after = line.partition(" - ")
@@ -253,9 +239,9 @@ def _mounts(text: str) -> Iterator[tuple[_Version, PurePosixPath, PurePosixPath]
             continue
         top, mount = (PurePosixPath(_unescape(word)) for word in words[3:5])
         if kinds[0] == "cgroup2":
-            yield _V2, top, mount
+            yield 2, top, mount
         elif kinds[0] == "cgroup" and "memory" in kinds[-1].split(","):
-            yield _V1, top, mount
+            yield 1, top, mount
 
 
 def _unescape(word: str) -> str:
@@ -263,17 +249,16 @@ def _unescape(word: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), word)
 
 
-def _free(folder: Path, version: _Version) -> int | None:
+def _free(folder: Path, version: int) -> int | None:
     """The free memory of one group; None if it is unlimited or unknown."""
     entries = _entries(folder)
-    limits = [_number(_text(folder / name)) for name in version.limits]
-    if version.inherited:
-        limits.append(entries.get(version.inherited))  # of containing groups that are not visible
+    limits = [_number(_text(folder / name)) for name in _LIMITS]
+    limits.append(entries.get("hierarchical_memory_limit"))  # of containing groups that are not visible, in version 1
     limit = min((limit for limit in limits if limit is not None and limit < _NO_LIMIT), default=None)
     if limit is None:
         return None
-    used = _number(_text(folder / version.used)) or 0
-    cache = sum(entries.get(name, 0) for name in version.cache)
+    used = _number(_text(folder / ("memory.usage_in_bytes" if version == 1 else "memory.current"))) or 0
+    cache = sum(entries.get(name, 0) for name in _CACHES[version - 1])
     return max(0, limit - max(0, used - cache))
 
 

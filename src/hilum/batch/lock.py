@@ -21,8 +21,7 @@ import msgspec
 
 from hilum._os import is_alive, is_here, lock_handle, parse_process, this_process
 from hilum.errors import OutputError
-from hilum.io.atomic import open_own_file
-from hilum.io.files import read_small
+from hilum.io import atomic, files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +76,7 @@ def output_lock(
         If another process holds the lock, or the lock file cannot be written or is a link.
     """
     path, run = out / name, secrets.token_hex(8)
-    handle = open_own_file(path)
+    handle = atomic.open_own_file(path)
     try:
         if not _lock(handle, wait_seconds):
             holder = _read_holder(path)
@@ -169,5 +168,5 @@ def _decode(content: bytes) -> LockHolder | None:
 
 def _read_holder(path: Path) -> LockHolder | None:
     with suppress(OSError, ValueError):
-        return _decode(read_small(path, limit=_MAX_BYTES))
+        return _decode(files.read_small(path, limit=_MAX_BYTES))
     return None

@@ -5,15 +5,12 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from hilum.batch.lock import output_lock
 from hilum.datasets.naming import possible_names
 from hilum.errors import InputError, OutputError, RecipeError
-from hilum.io.atomic import atomic_path, write_refused
-from hilum.io.output_kinds import RECIPE
-from hilum.io.uids import hashed_uid, hide_uids, is_uid
-from hilum.io.unfinished import is_unfinished, sweep
+from hilum.io import atomic, output_kinds, uids, unfinished
 from hilum.outputs import checksums
 from hilum.outputs.finished import RECORD, read_record, scans_folder
 from hilum.outputs.folder import recipe_text
@@ -46,7 +43,7 @@ def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
     OutputError
         If the folder has results of another recipe.
     """
-    path, text = out / RECIPE, recipe_toml(recipe)
+    path, text = out / output_kinds.RECIPE, recipe_toml(recipe)
     try:
         before = recipe_text(out)
     except InputError:  # missing or damaged: each scan's own record names its recipe
@@ -60,7 +57,7 @@ def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
             if recipe_fingerprint(parse_recipe(before)) != recipe_fingerprint(recipe):
                 do = "give --overwrite to replace them, or another --out"
                 raise OutputError("holds results of another recipe", where=out, do=do, code="exists")
-    with atomic_path(path) as partial:
+    with atomic.atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
@@ -84,11 +81,11 @@ def locked_output(out: Path) -> Iterator[str]:
         scans = scans_folder(out)
         scans.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise write_refused("", problem, where=out) from None
+        raise atomic.write_refused("", problem, where=out) from None
     with output_lock(out) as name, ExitStack() as stack:
         for folder in (scans, out):
-            sweep(folder)
-            stack.callback(sweep, folder)
+            unfinished.sweep(folder)
+            stack.callback(unfinished.sweep, folder)
         yield name
 
 
@@ -109,8 +106,8 @@ def origins_of(refs: Sequence[ScanRef], survey: Survey, *, hide: bool) -> dict[s
     """
     origins = {name: Origin(source=source, path=path) for name, (source, path) in survey.refused_paths.items()}
     for ref in refs:
-        uid = ref.series_uid if is_uid(ref.series_uid) else ""
-        visible = hashed_uid(uid) if uid and hide else uid
+        uid = ref.series_uid if uids.is_uid(ref.series_uid) else ""
+        visible = uids.hashed_uid(uid) if uid and hide else uid
         origins[ref.scan_id] = Origin(ref.dataset, visible, ref.case, ref.source, ref.place)
     return origins
 
@@ -118,7 +115,7 @@ def origins_of(refs: Sequence[ScanRef], survey: Survey, *, hide: bool) -> dict[s
 def check_hidden(refs: Sequence[ScanRef]) -> None:
     """Refuse ids that show a series UID with an `InputError`, for a recipe that hides them."""
     for ref in refs:
-        if hide_uids(ref.scan_id) != ref.scan_id:
+        if uids.hide_uids(ref.scan_id) != ref.scan_id:
             what = "its name would show the series UID, which the recipe hides"
             raise InputError(what, where=ref.path, do="give another --name-by", code="name")
 
@@ -184,14 +181,7 @@ def _removed(record: ScanRecord, ref: ScanRef) -> list[str]:
     return names + [f"label {name}" for name in sorted(record.labels.keys() - ref.known.labels.keys())]
 
 
-class PruneCounts(NamedTuple):
-    """The numbers of removed rows and folders."""
-
-    rows: int
-    folders: int
-
-
-def prune(out: Path, ledger: Ledger, *, keep: Collection[str]) -> PruneCounts:
+def prune(out: Path, ledger: Ledger, *, keep: Collection[str]) -> tuple[int, int]:
     """Remove rows and folders that belong neither to a finished scan nor to an input of this run.
 
     Rows are removed if the scan was refused or failed in an earlier run and is not an input now, or if its folder is
@@ -208,7 +198,8 @@ def prune(out: Path, ledger: Ledger, *, keep: Collection[str]) -> PruneCounts:
 
     Returns
     -------
-    PruneCounts
+    tuple of int
+        The numbers of removed rows and folders.
 
     Raises
     ------
@@ -220,12 +211,11 @@ def prune(out: Path, ledger: Ledger, *, keep: Collection[str]) -> PruneCounts:
     rows = [name for name in rows if not ledger.is_finished(name) or not (scans / name).is_dir()]
     for name in rows:
         ledger.drop(name)
-    folders = [path for path in sorted(scans.iterdir()) if not is_unfinished(path.name)]
-    folders = [path for path in folders if (path / RECORD).is_file() and not path.is_symlink()]
-    folders = [path for path in folders if not ledger.is_finished(path.name)]
+    folders = [path for path in sorted(scans.iterdir()) if (path / RECORD).is_file() and not path.is_symlink()]
+    folders = [path for path in folders if not (unfinished.is_unfinished(path.name) or ledger.is_finished(path.name))]
     for path in folders:
         try:
             shutil.rmtree(path)
         except OSError as problem:
-            raise write_refused("", problem, where=path) from None
-    return PruneCounts(len(rows), len(folders))
+            raise atomic.write_refused("", problem, where=path) from None
+    return len(rows), len(folders)

@@ -10,19 +10,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from hilum.batch import output_folder
 from hilum.batch.cluster.run import make_on_cluster
 from hilum.batch.identity import input_stamp
 from hilum.batch.limits import NO_MEMORY, Limits, check_workers
-from hilum.batch.output_folder import (
-    PruneCounts,
-    check_hidden,
-    check_names,
-    check_removals,
-    locked_output,
-    origins_of,
-    prune,
-    write_recipe,
-)
 from hilum.batch.supervisor import make_rows
 from hilum.batch.task import Task, inputs_of, with_status
 from hilum.datasets.survey import Survey, hide_row_uids, hide_survey_uids
@@ -92,7 +83,7 @@ def process(
     overwrite: bool = False,
     refused: Sequence[Row] = (),
     found: Survey | None = None,
-    pruned: Callable[[PruneCounts], None] | None = None,
+    pruned: Callable[[tuple[int, int]], None] | None = None,
     full_paths: bool = True,
     watch: Callable[[tuple[str, ...]], None] = lambda _: None,
 ) -> Generator[Row]:
@@ -155,13 +146,13 @@ def process(
     found = found or Survey([], [])
     hide = recipe.output.series_uid == "hash"
     if hide:
-        check_hidden(refs)
+        output_folder.check_hidden(refs)
         found, refused = hide_survey_uids(found), [hide_row_uids(row) for row in refused]
     with ExitStack() as stack:
-        name = stack.enter_context(locked_output(out))
+        name = stack.enter_context(output_folder.locked_output(out))
         ledger = stack.enter_context(Ledger(out))
-        check_names(refs, ledger, out)
-        write_recipe(out, recipe, overwrite=overwrite)
+        output_folder.check_names(refs, ledger, out)
+        output_folder.write_recipe(out, recipe, overwrite=overwrite)
         former = scans_index.read_origins(out)
         new_task = partial(Task, recipe=recipe, out=out, overwrite=overwrite, run=name)
         make_new = partial(make_on_cluster, scheduler=scheduler) if scheduler else make_rows
@@ -169,10 +160,10 @@ def process(
         made = stack.enter_context(closing(_make(refs, ledger, new_task, make_new)))  # ends the workers first
         yield from record_rows(itertools.chain(refused, made), ledger, out)
         if pruned is not None:
-            pruned(prune(out, ledger, keep={row.id for row in refused} | {ref.scan_id for ref in refs}))
+            pruned(output_folder.prune(out, ledger, keep={row.id for row in refused} | {ref.scan_id for ref in refs}))
         ledger.compact()
         dataset_summary.write_summary(out, _summaries(refs, ledger, out, found))
-        origins = origins_of(refs, found, hide=hide)
+        origins = output_folder.origins_of(refs, found, hide=hide)
         scans_index.write_index(out, ledger, origins, former=former, full_paths=full_paths, hide=hide)
         checksums.write_checksums(out, OWN_FILES)
 
@@ -195,7 +186,7 @@ def _make(
         else:
             waiting.append(task)
     if waiting and not waiting[0].overwrite:
-        check_removals(waiting[0].out, ledger, [task.ref for task in waiting])
+        output_folder.check_removals(waiting[0].out, ledger, [task.ref for task in waiting])
     for row in filter(None, map(ledger.get, kept)):
         yield msgspec.structs.replace(with_status(row), kept=True)
     if waiting:

@@ -17,8 +17,8 @@ import msgspec
 
 from hilum._kernels.threads import count_workers
 from hilum.batch.limits import Limits, count_processes, is_stopped, memory_per_process, resident_bytes
-from hilum.batch.task import OUT_OF_MEMORY, failed_row
-from hilum.batch.worker import READY, Job, Worker, start
+from hilum.batch.task import OUT_OF_MEMORY, Task, failed_row
+from hilum.batch.worker import READY, Worker, start
 from hilum.errors import OutputError
 from hilum.io.errno_faults import start_fault
 from hilum.outputs.ledger_rows import Row
@@ -45,13 +45,13 @@ _MAX_FAILED_STARTS = 3  # after so many workers in a row that died before they w
 
 
 def make_rows(
-    jobs: Sequence[Job], workers: int | None, limits: Limits, watch: Callable[[tuple[str, ...]], None]
+    jobs: Sequence[Task], workers: int | None, limits: Limits, watch: Callable[[tuple[str, ...]], None]
 ) -> Generator[Row]:
     """Do jobs in this process, or in worker processes that share the cores.
 
     Parameters
     ----------
-    jobs : sequence of Job
+    jobs : sequence of Task
     workers : int or None
         None for this process; 0 for one worker per core, as far as memory allows.
     limits : Limits
@@ -89,7 +89,7 @@ class WorkerPool:
         self.memory = memory_per_process(limits, processes)
         self._workers: list[Worker] = []
         self._unreaped: list[subprocess.Popen[bytes]] = []
-        self._retries: list[tuple[Job, int]] = []
+        self._retries: list[tuple[Task, int]] = []
         self._failed_starts = 0
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class WorkerPool:
         """Kill busy workers at the next check. Another thread may call this, if nobody needs the results."""
         self.cancelled = True
 
-    def make(self, jobs: Iterable[Job], watch: Callable[[tuple[str, ...]], None] = lambda _: None) -> Iterator[Row]:
+    def make(self, jobs: Iterable[Task], watch: Callable[[tuple[str, ...]], None] = lambda _: None) -> Iterator[Row]:
         """Do jobs, and yield their rows as they end; the parameters are those of `make_rows`.
 
         Raises
@@ -237,7 +237,7 @@ class WorkerPool:
         return None
 
 
-def _lost_row(worker: Worker, job: Job, code: str, reason: str) -> Row:
+def _lost_row(worker: Worker, job: Task, code: str, reason: str) -> Row:
     return failed_row(job.ref, code, reason, seconds=round(worker.seconds, 3), attempts=worker.attempt)
 
 

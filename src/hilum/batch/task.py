@@ -17,11 +17,8 @@ from hilum.datasets.survey import hide_row_uids
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
 from hilum.io.errno_faults import read_fault
 from hilum.io.uids import hashed_uid, hide_uids, is_uid
-from hilum.outputs.findings import codes_of, finished_status
-from hilum.outputs.finished import files_stamp, is_intact, read_record, record_sha256
+from hilum.outputs import findings, finished, reasons, store
 from hilum.outputs.ledger_rows import Row, Status
-from hilum.outputs.reasons import crash_reason, reason_without_names
-from hilum.outputs.store import store_scan
 from hilum.pipeline import preprocess, preview_of, promised_parts
 from hilum.recipes import Compute, Recipe, recipe_fingerprint
 from hilum.scan import Note, Scan, ScanRef
@@ -38,7 +35,7 @@ VANISHED = "vanished"  # the code of an input that disappeared during the run
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One scan to be made.
+    """One scan to be made: the job of a worker. It can be pickled.
 
     ``written_sha256`` is the SHA-256 of its ``scan.json`` according to the ledger, empty without one. ``run`` is the
     name of the run that holds the output folder, from `hilum.batch.lock.output_lock`. ``existed``: the input existed
@@ -139,7 +136,7 @@ def _failure_row(ref: ScanRef, problem: Exception, input_status: Status, existed
         row = _problem_row(ref, problem, input_status if fault is None else "failed")
     else:
         code = type(problem).__name__
-        row = failed_row(ref, code, crash_reason(problem), f"{code}: {problem}")
+        row = failed_row(ref, code, reasons.crash_reason(problem), f"{code}: {problem}")
     if fault is None:
         return row
     reason, full = (one_line(f"{text}; {fault.do}") for text in (row.reason, row.full_reason))
@@ -153,7 +150,7 @@ def inputs_of(ref: ScanRef) -> list[Path]:
 
 def _problem_row(ref: ScanRef, problem: HilumError, status: Status) -> Row:
     """The row of a scan that was not made for a known reason."""
-    reason = reason_without_names(problem, path=ref.path, annotations=ref.annotations)
+    reason = reasons.reason_without_names(problem, path=ref.path, annotations=ref.annotations)
     if not isinstance(problem.where, PurePath):  # the screen names a scan by its path, not by its UID
         problem = HilumError(problem.what, where=ref.path, do=problem.do, code=problem.code)
     return Row(id=ref.scan_id, status=status, code=problem.code, reason=reason, full_reason=str(problem))
@@ -165,9 +162,9 @@ def _make(task: Task) -> Row:
     before, stamp = snapshot(ref), input_stamp(ref, recipe)
     fingerprint = input_fingerprint(ref, recipe, before)
     folder = out / "scans" / ref.scan_id
-    old = read_record(folder)
-    as_listed = task.written_sha256 in {"", record_sha256(folder)}
-    if old is not None and old.fingerprint == fingerprint and as_listed and is_intact(folder, old):
+    old = finished.read_record(folder)
+    as_listed = task.written_sha256 in {"", finished.record_sha256(folder)}
+    if old is not None and old.fingerprint == fingerprint and as_listed and finished.is_intact(folder, old):
         return msgspec.structs.replace(finished_row(folder, old, stamp=stamp), kept=True)
     recipe_sha256 = recipe_fingerprint(recipe)
     if old is not None and old.recipe_sha256 != recipe_sha256 and not task.overwrite:
@@ -181,7 +178,7 @@ def _make(task: Task) -> Row:
     ready = preprocess(scan, recipe)
     if recipe.output.series_uid == "hash":
         ready = _hide_series_uid(ready)
-    record = store_scan(
+    record = store.store_scan(
         ready,
         out / "scans",
         scan_id=ref.scan_id,
@@ -224,12 +221,14 @@ def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
         notes=[f"{note['code']}: {note['text']}" for note in record.notes],
         fingerprint=record.fingerprint,
         stamp=stamp,
-        scan_sha256=record_sha256(folder),
-        files_stamp=files_stamp(folder, record),
+        scan_sha256=finished.record_sha256(folder),
+        files_stamp=finished.files_stamp(folder, record),
     )
     return with_status(row)
 
 
 def with_status(row: Row) -> Row:
     """Set the status and the alarms of a finished scan's row from its notes, as this version judges them."""
-    return msgspec.structs.replace(row, status=finished_status(row.notes), alarms=codes_of(row.notes, "alarm"))
+    return msgspec.structs.replace(
+        row, status=findings.finished_status(row.notes), alarms=findings.codes_of(row.notes, "alarm")
+    )

@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hilum.outputs.ledger_rows import Row
-    from hilum.scan import ScanRef
+    from hilum.batch.task import Task
 
     Started = Future[subprocess.Popen[bytes]]
 
@@ -84,20 +83,6 @@ def _exit_with(parent: int) -> None:
     os._exit(1)  # sys.exit would end this thread only
 
 
-class Job(Protocol):
-    """The work on one scan. It can be pickled."""
-
-    @property
-    def ref(self) -> ScanRef:
-        """The scan."""
-
-    def with_threads(self, threads: int) -> Job:
-        """Return the same job with a number of threads."""
-
-    def make(self) -> Row:
-        """Do the work and return the row; never raise for the scan's faults."""
-
-
 @dataclass(eq=False)
 class Worker:
     """A worker process and its job.
@@ -109,7 +94,7 @@ class Worker:
     process: subprocess.Popen[bytes]
     pipe: Connection
     ready: bool = False
-    job: Job | None = None
+    job: Task | None = None
     attempt: int = 1
     seconds: float = 0.0
     checked: float = 0.0

@@ -78,7 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    with lenient_streams(stdout_required=_only_prints(words)):
+    only_prints = not words or words[0] in PRINTING or not HELP.isdisjoint(words)
+    with lenient_streams(stdout_required=only_prints):
         try:
             return _run(words, debug=debug)
         except OutputLostError as lost:
@@ -86,10 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return UNREAD
             print_error(f"cannot write to stdout: {lost}; free some space, or write the output to another place")
             return REFUSED
-
-
-def _only_prints(words: list[str]) -> bool:
-    return not words or words[0] in PRINTING or not HELP.isdisjoint(words)
 
 
 def _run(words: list[str], *, debug: bool) -> int:

@@ -16,7 +16,6 @@ from hilum.console import nodule_lines, print_error, print_note, print_result
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from hilum.batch.output_folder import PruneCounts
     from hilum.outputs.ledger_rows import Row
     from hilum.progress import RunCounts
 
@@ -125,8 +124,8 @@ def run(
     return REFUSED if not counts.all_finished or (strict and counts.to_check) else ALL_WELL
 
 
-def _print_pruned(pruned: PruneCounts) -> None:
-    print_note(f"pruned: {pruned.rows} ledger lines and {pruned.folders} folders without a finished scan")
+def _print_pruned(counts: tuple[int, int]) -> None:
+    print_note(f"pruned: {counts[0]} ledger lines and {counts[1]} folders without a finished scan")
 
 
 def store(

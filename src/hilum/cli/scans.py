@@ -108,9 +108,8 @@ def lungs(
     scan = _read(source, output, series=series)
     mask, figures, notes = make_lungs(scan.ct, step)
     if mask is None or not mask.array.any():
-        raise InputError(
-            "no lung was found", where=source, do="look at the scan, or try another --method", code="lungs"
-        )
+        do = "look at the scan, or try another --method"
+        raise InputError("no lung was found", where=source, do=do, code="lungs")
     print_notes((*notes, *quality_notes(figures)))
     hilum.write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {mask.volume_ml(1):.0f} ml labeled 1, {mask.volume_ml(2):.0f} ml labeled 2")

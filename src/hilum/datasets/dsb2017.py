@@ -10,13 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hilum.datasets.folder import scan_id_of
-from hilum.datasets.listing import Listing, known_of, own_output_notes, table_record
+from hilum.datasets.listing import Listing, entries, known_of, own_output_notes, table_record
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
+from hilum.io import output_kinds, scan_files
 from hilum.io.annotations.csv_tables import read_rows, wrong_line
 from hilum.io.files import path_exists
 from hilum.io.names import safe_name
-from hilum.io.output_kinds import output_kind
-from hilum.io.scan_files import check_is_ct, read
 from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         tables.append(table_record(safe_name(path.name) or "labels", counts, names, unlabeled_ids, _public_case))
     unlabeled = sorted(names - known.keys())
     refs = [_scan_ref(path, known.get(path.name, DatasetEntry())) for path in patients]
-    outputs = sorted(path.name for path in root.iterdir() if output_kind(path))
+    outputs = sorted(path.name for path in root.iterdir() if output_kinds.output_kind(path))
     return Listing(refs, tables, [*own_output_notes(root, outputs), *_notes(tables, len(unlabeled), len(patients))])
 
 
@@ -77,7 +76,7 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     Repeated scans of a patient are separated by acquisition.
     """
     known = known_of(ref)
-    scan = check_is_ct(read(ref.path, max_gap_mm=max_gap_mm), ref.path)
+    scan = scan_files.check_is_ct(scan_files.read(ref.path, max_gap_mm=max_gap_mm), ref.path)
     return replace(scan, labels=known.labels, notes=(*scan.notes, *known.notes))
 
 
@@ -92,11 +91,8 @@ def _patients(root: Path) -> list[Path]:
 
 
 def _folders(path: Path) -> list[Path]:
-    try:
-        inside = sorted(inner for inner in path.iterdir() if not inner.name.startswith("."))
-    except OSError:  # cannot be opened
-        return []
-    folders = [inner for inner in inside if inner.is_dir() and not output_kind(inner)]
+    inside = entries(path)
+    folders = [inner for inner in inside if inner.is_dir() and not output_kinds.output_kind(inner)]
     dangling = [inner for inner in inside if inner.is_symlink() and not inner.exists() and _CASE.fullmatch(inner.name)]
     return sorted([*folders, *dangling])  # reading a dangling link raises an error that explains it
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,13 @@ def own_output_notes(root: Path, outputs: Sequence[str]) -> list[Note]:
     if len(outputs) > _NAMED:
         notes.append(Note("own-output", f"{len(outputs) - _NAMED} more outputs of hilum: left out"))
     return notes
+
+
+def entries(folder: Path) -> list[Path]:
+    """List a folder without hidden entries, sorted; empty if it cannot be opened."""
+    with suppress(OSError):
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return []
 
 
 def table_record(

@@ -15,15 +15,14 @@ import numpy as np
 
 from hilum.datasets.folder import scan_id_of
 from hilum.datasets.listing import Listing, known_of, rows_record, unused_rows_notes
-from hilum.datasets.luna16_files import SUBSET, Luna16Files, find_luna16_files
+from hilum.datasets.luna16_files import SUBSET, find_luna16_files
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
+from hilum.io import scan_files, unreadable
 from hilum.io.annotations.csv_tables import read_rows
 from hilum.io.annotations.luna import SeriesRows, TableKind, duplicate_notes, read_series_rows
 from hilum.io.files import path_exists
 from hilum.io.names import safe_name
-from hilum.io.scan_files import check_is_ct, read
 from hilum.io.uids import is_uid
-from hilum.io.unreadable import not_downloaded, unreadable_folder
 from hilum.outputs.reasons import reason_without_names
 from hilum.scan import DatasetEntry, Label, Note, Scan, ScanRef
 from hilum.volume import Mask
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum.outputs.records import TableRecord
+
+_SCAN_TABLES: tuple[TableKind, ...] = ("annotations", "candidates", "excluded")
 
 _LUNG_LABELS = (3, 4)  # labels of the two lungs in the masks of seg-lungs-LUNA16; 5 is the trachea
 
@@ -69,7 +70,8 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     files = find_luna16_files(root)
     if not files.scans:
         raise MissingInputError("has no .mhd file", where=root, do="give the folder that holds subset0, subset1, ...")
-    paths = _table_paths(files, annotations)
+    chosen = {**files.tables, **({} if annotations is None else {"annotations": annotations})}
+    paths = {kind: chosen[kind] for kind in _SCAN_TABLES if kind in chosen}
     tables = {kind: read_series_rows(path, kind) for kind, path in paths.items()}
     notes = []
     if "annotations" not in paths:
@@ -99,7 +101,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         do = "give the table of these scans, or leave --annotations out"
         raise AnnotationError(what, where=annotations, do=do, code="no-row-fits")
     notes = [*files.notes, *notes, *fold_notes, *_row_notes(records, len(first))]
-    return Listing(refs, records, notes, [unreadable_folder(root / name) for name in files.tree.locked])
+    return Listing(refs, records, notes, [unreadable.unreadable_folder(root / name) for name in files.tree.locked])
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:  # noqa: ARG001 - a volume file has no gaps
@@ -108,7 +110,7 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:  # noqa: ARG
     It has ``lungs`` if the data set has a mask of them on the scan's grid.
     """
     known = known_of(ref)
-    scan = check_is_ct(read(ref.path), ref.path)
+    scan = scan_files.check_is_ct(scan_files.read(ref.path), ref.path)
     if scan.series_uid != ref.series_uid:
         what = "the header names another series than the name of the file"
         raise AnnotationError(what, where=ref.path, do="give the file its own name back")
@@ -130,7 +132,7 @@ def _file_refusal(path: Path, twin: Path, dangling: set[Path]) -> HilumError | N
         what = f"this series is there already, in {safe_name(twin.parent.name) or 'another folder'}"
         return InputError(what, where=path, do="keep one of both", code="series-twice")
     if path in dangling:
-        return not_downloaded(path, [path.name])
+        return unreadable.not_downloaded(path, [path.name])
     if not is_uid(path.stem):
         what = "is not named by its series UID, which the rows of the tables refer to"
         return AnnotationError(what, where=path, do="give it its LUNA16 name back")
@@ -144,23 +146,15 @@ def _fold(root: Path, path: Path) -> int | None:
     return int(nearest[1]) if nearest else None
 
 
-def _table_paths(files: Luna16Files, annotations: Path | None) -> dict[TableKind, Path]:
-    paths: dict[TableKind, Path] = {}
-    if annotations is not None or "annotations" in files.tables:
-        paths["annotations"] = annotations or files.tables["annotations"]
-    others: tuple[TableKind, ...] = ("candidates", "excluded")
-    return paths | {kind: files.tables[kind] for kind in others if kind in files.tables}
-
-
 def _known(
     uid: str, tables: Mapping[TableKind, dict[str, SeriesRows]], labels: dict[str, Label], lungs: Path | None
 ) -> DatasetEntry:
     """The rows of one series; the first invalid row refuses it."""
     own = {kind: rows[uid] for kind, rows in tables.items() if uid in rows}
-    refusals = [rows.refusal for rows in own.values() if rows.refusal is not None]
     annotated = "annotations" in tables
-    if refusals:
-        return DatasetEntry(annotated=annotated, labels=labels, refusal=refusals[0])
+    for rows in own.values():
+        if rows.refusal is not None:
+            return DatasetEntry(annotated=annotated, labels=labels, refusal=rows.refusal)
     empty: NDArray[np.float64] = np.empty((0, 4))
     nodules = own.get("annotations")
     return DatasetEntry(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hilum.datasets.listing import link_notes, own_output_notes
+from hilum.datasets.listing import entries, link_notes, own_output_notes
 from hilum.errors import one_line
 from hilum.io.folder_listing import FolderListing, list_folder
 from hilum.io.names import safe_name
@@ -134,10 +134,7 @@ def _is_named_by_series(path: Path) -> bool:
 
 
 def _folders(root: Path) -> list[Path]:
-    try:
-        return sorted(path for path in root.iterdir() if not path.name.startswith(".") and path.is_dir())
-    except OSError:  # cannot be opened
-        return []
+    return [path for path in entries(root) if path.is_dir()]
 
 
 def _is_other_scan(name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -97,10 +97,10 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
         check_annotations(annotations)
     refs: dict[str, ScanRef] = {}
     refused: dict[str, Row] = {}
-    tables: dict[str, list[TableRecord]] = {}
-    notes: dict[str, list[Note]] = {}
-    additions: Counter[str] = Counter()
     refused_paths: dict[str, tuple[str, str]] = {}
+    tables: defaultdict[str, list[TableRecord]] = defaultdict(list)
+    notes: defaultdict[str, list[Note]] = defaultdict(list)
+    additions: Counter[str] = Counter()
     for path, (root, source) in zip(inputs, name_inputs(inputs), strict=True):
         name = _dataset_of(path, dataset, annotations)
         adapter = DATASETS[name]
@@ -115,24 +115,21 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
             row = _refused_row(refusal, path, annotations)
             where = refusal.where if isinstance(refusal.where, Path) else path
             refused[row.id], refused_paths[row.id] = row, (source, path_in_input(where, root))
-        tables.setdefault(name, []).extend(listing.tables)
-        notes.setdefault(name, []).extend(
-            note for note in listing.notes if annotations is None or note.code != "unused-table"
-        )
+        tables[name] += listing.tables
+        notes[name] += [note for note in listing.notes if annotations is None or note.code != "unused-table"]
     if annotations is not None:
         _attach_annotations(refs, annotations, tables, notes)
     for note in _repetition_notes(additions):
-        notes.setdefault(next(iter(notes)), []).append(note)
+        notes[next(iter(notes))].append(note)
     texts = {name: list(map(str, several)) for name, several in notes.items()}
     screen_texts = {name: [note.terminal_text for note in several] for name, several in notes.items()}
     return Survey(list(refs.values()), list(refused.values()), tables, texts, screen_texts, refused_paths)
 
 
 def hide_survey_uids(survey: Survey) -> Survey:
-    """Hide the series UIDs in what a survey reports; its scans keep theirs, since they are still to be read."""
+    """Hide the series UIDs in what a survey reports of tables and data sets; its scans are still to be read."""
     return replace(
         survey,
-        refused=[hide_row_uids(row) for row in survey.refused],
         tables={name: [_hide_table_uids(table) for table in tables] for name, tables in survey.tables.items()},
         notes={name: list(map(hide_uids, notes)) for name, notes in survey.notes.items()},
     )

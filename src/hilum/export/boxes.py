@@ -11,7 +11,6 @@ LPS world of LUNA16's tables. Its ``AffineBoxToImageCoordinated`` converts the R
 from __future__ import annotations
 
 import csv
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -115,22 +114,18 @@ def write_boxes_csv(folder: Path, out: Path, *, overwrite: bool = False) -> BoxE
     """
     check_output_file(out, overwrite=overwrite)
     scans, skipped = checked_run(folder)
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
     rows = 0
-    for scan in scans:
-        skipped += scan.skip_nodules_outside("outside") if scan.record.nodules else [scan.skip_without_nodules()]
-        for box in nodule_boxes(scan):
-            rows += 1
-            vectors = (
-                *(box.voxel.low, box.voxel.high, box.world.low, box.world.high, box.voxel.center, box.world.center),
-                scan.geometry.spacing,
-            )
-            nodule = (scan.scan_id, scan.uid, scan.patient_fold, box.nodule, "nodule", f"{box.diameter_mm:.6g}")
-            table.writerow(safe_cells((*nodule, *(f"{value:.6f}" for vector in vectors for value in vector))))
-    with atomic_path(out) as partial:
-        partial.write_text(text.getvalue(), encoding="utf-8")
+    with atomic_path(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        for scan in scans:
+            skipped += scan.skip_nodules_outside("outside") if scan.record.nodules else [scan.skip_without_nodules()]
+            for box in nodule_boxes(scan):
+                rows += 1
+                edges = (box.voxel.low, box.voxel.high, box.world.low, box.world.high)
+                vectors = (*edges, box.voxel.center, box.world.center, scan.geometry.spacing)
+                nodule = (scan.scan_id, scan.uid, scan.patient_fold, box.nodule, "nodule", f"{box.diameter_mm:.6g}")
+                table.writerow(safe_cells((*nodule, *(f"{value:.6f}" for vector in vectors for value in vector))))
     return BoxExport(scans=len(scans), nodules=rows, skipped=skipped)
 
 
@@ -169,13 +164,12 @@ def write_coco3d(folder: Path, out: Path, *, overwrite: bool = False) -> BoxExpo
 
 def _image(number: int, scan: RunScan) -> dict[str, Any]:
     grid = scan.record.geometry
-    depth, height, width = grid.shape
     return {
         "id": number,
         "file_name": image_name(scan),
-        "width": width,
-        "height": height,
-        "depth": depth,
+        "width": grid.shape[2],
+        "height": grid.shape[1],
+        "depth": grid.shape[0],
         "scan": scan.scan_id,
         "series_uid": scan.uid,
         "patient_fold": scan.patient_fold,
@@ -238,13 +232,9 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
         boxes = list(nodule_boxes(scan))
         nodules += len(boxes)
         part = "validation" if validation_fold and scan.patient_fold == validation_fold else "training"
-        data[part].append(
-            {
-                "image": image_name(scan),
-                "box": [[*map(float, box.world.center), *[box.diameter_mm] * 3] for box in boxes],
-                "label": [0] * len(boxes),  # MONAI's detectors count classes from 0
-            }
-        )
+        numbers = [[*map(float, box.world.center), *[box.diameter_mm] * 3] for box in boxes]
+        classes = [0] * len(boxes)  # MONAI's detectors count them from 0
+        data[part].append({"image": image_name(scan), "box": numbers, "label": classes})
     with atomic_path(out) as partial:
         partial.write_bytes(json_bytes(data))
     return BoxExport(scans=len(scans), nodules=nodules, skipped=skipped)

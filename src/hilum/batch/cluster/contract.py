@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import hilum
 from hilum.batch.cluster import probe
 from hilum.batch.identity import model_file
 from hilum.errors import HilumError, InputError
@@ -130,7 +129,6 @@ def contract_of(tasks: Sequence[Task], run: str) -> Iterator[Contract]:
     out = tasks[0].out
     probe_file, token = out / unfinished_name(), secrets.token_hex(16)  # if this run dies, the next one removes it
     versions = {"python": probe.python(), **{name: probe.version_of(name) for name in (*EXACT, *MINOR)}}
-    versions["hilum"] = hilum.__version__
     step = -(-len(tasks) // _SAMPLE)
     inputs = dict.fromkeys(file for task in tasks[::step] for path in _input_files(task) for file in _describe(path))
     contract = Contract(run, out, probe_file, token, tuple(inputs), versions)

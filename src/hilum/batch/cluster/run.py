@@ -39,6 +39,16 @@ from hilum.outputs.reasons import reason_without_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
+NOT_VISIBLE = "unseen"  # the code of a scan whose input or output either a worker or this process does not see
+
+_GRACE_SECONDS = 5.0  # after this time a scan that its worker does not have is assigned again
+
+_PAUSE_SECONDS = 30.0
+"""A worker that did not accept a scan, because Dask paused it for lack of memory, gets none for this time."""
+
+_VISIBLE_SECONDS = 60.0
+"""How long to wait until a finished scan is visible here; a network file system may cache folders."""
+
 _WAIT_SECONDS = 30  # how long to wait for the scheduler to answer
 
 
@@ -73,9 +83,6 @@ def make_on_cluster(
         import distributed  # noqa: F401 - only to check that it is installed
     except ImportError:
         raise InputError("dask.distributed is not installed", do="pip install 'hilum[dask]'", code="no-dask") from None
-    from hilum.batch.cluster.run import Dispatch
-    from hilum.batch.cluster.workers import SchedulerClient
-
     waiting = [_absolute(task) for task in tasks]
     log, drop = logging.getLogger("distributed.client"), lambda _: False
     with ExitStack() as stack:
@@ -113,17 +120,6 @@ def _connect(scheduler: str, workers: int, stack: ExitStack) -> Any:
     except (OSError, ValueError, ImportError) as problem:  # ImportError: incompatible versions
         what = f"no Dask scheduler answers: {str(problem) or 'no answer'}"
         raise InputError(what, where=scheduler, do="start one, or leave --scheduler out", code="no-cluster") from None
-
-
-NOT_VISIBLE = "unseen"  # the code of a scan whose input or output either a worker or this process does not see
-
-_GRACE_SECONDS = 5.0  # after this time a scan that its worker does not have is assigned again
-
-_PAUSE_SECONDS = 30.0
-"""A worker that did not accept a scan, because Dask paused it for lack of memory, gets none for this time."""
-
-_VISIBLE_SECONDS = 60.0
-"""How long to wait until a finished scan is visible here; a network file system may cache folders."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,15 @@ from hilum.errors import HilumError, InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+PROBE = "exec(text, space) or space['probe_worker'](request)"
+MAKE_SCAN = "load('hilum.batch.cluster.worker_pools').make_scan(message)"
+END_RUN = "load('hilum.batch.cluster.worker_pools').end_run(run)"
+"""Expressions for a worker. Dask calls Python's own `eval`, so neither worker nor scheduler needs hilum for it."""
+
+_RPC_SECONDS = 60.0  # a scheduler that does not answer within this time is lost
+
+_SHUTDOWN_SECONDS = 5.0  # how long to wait until the workers have ended their processes
+
 REFRESH_SECONDS = 1.0  # how often the list of workers is refreshed
 
 _NO_WORKERS_SECONDS = 300.0  # how long a run without workers waits for one, unless Dask's own setting differs
@@ -194,16 +203,6 @@ def _no_workers_seconds() -> float:
 
     setting = dask.config.get("distributed.scheduler.no-workers-timeout", None)
     return _NO_WORKERS_SECONDS if setting is None else float(parse_timedelta(setting))
-
-
-PROBE = "exec(text, space) or space['probe_worker'](request)"
-MAKE_SCAN = "load('hilum.batch.cluster.worker_pools').make_scan(message)"
-END_RUN = "load('hilum.batch.cluster.worker_pools').end_run(run)"
-"""Expressions for a worker. Dask calls Python's own `eval`, so neither worker nor scheduler needs hilum for it."""
-
-_RPC_SECONDS = 60.0  # a scheduler that does not answer within this time is lost
-
-_SHUTDOWN_SECONDS = 5.0  # how long to wait until the workers have ended their processes
 
 
 class SchedulerClient:
