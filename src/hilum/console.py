@@ -46,11 +46,8 @@ class OutputLostError(Exception):
 
     def __init__(self, problem: OSError) -> None:
         super().__init__(problem.strerror or str(problem))
-        self.closed = problem.errno in _CLOSED
-
-
-_CLOSED = frozenset({errno.EPIPE, errno.EBADF, errno.EINVAL})
-"""The reader closed the pipe, as in ``hilum info ... | head -1``. Windows reports EINVAL."""
+        # The reader closed the pipe, as in `hilum info ... | head -1`. Windows reports EINVAL.
+        self.closed = problem.errno in {errno.EPIPE, errno.EBADF, errno.EINVAL}
 
 
 class _LenientStream:

@@ -20,10 +20,6 @@ from hilum.errors import RecipeError, one_line
 Hounsfield = Annotated[float, Meta(ge=-32768, le=32767)]
 
 
-LUNG_METHOD = r"^(hilum|tutorial3d|tutorial2d|none|onnx:[^\x00-\x1f\x7f]{1,4000})$"
-"""The lung methods: a name, or ``onnx:`` and the path of a model."""
-
-
 class Read(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a DICOM series with missing slices is read.
 
@@ -74,7 +70,9 @@ class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     (``corner``) or to any side of the planes (``sides``).
     """
 
-    method: Annotated[str, Meta(pattern=LUNG_METHOD)] = "hilum"
+    method: Annotated[str, Meta(pattern=r"^(hilum|tutorial3d|tutorial2d|none|onnx:[^\x00-\x1f\x7f]{1,4000})$")] = (
+        "hilum"
+    )
     fill: bool = True
     dilate_mm: Annotated[float, Meta(ge=0, le=50)] = 0.0
     pathology: Literal["include", "exclude"] = "include"

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 PERCENTILES = (0.5, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.5)
 
-REGIONS = ("lungs", "nodules", "foreground")
-"""The regions of the gray values: lungs, nodules, and the union of both, which is nnU-Net's foreground."""
+REGIONS = ("lungs", "nodules", "foreground")  # the last one is the union of both, which is nnU-Net's foreground
 
 _STEPS = 1 << 14  # histogram bins per unit of the unit range, whose values lie in [-1, 2]
 

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from hilum.outputs.records import FileRecord
 
-REMAKE = "remove the scan's folder, then run the same command again"
-"""What to do about damage that a rerun alone does not notice."""
+REMAKE = "remove the scan's folder, then run the same command again"  # for damage that a rerun does not notice
 
 
 class Fault(msgspec.Struct, frozen=True):

@@ -101,12 +101,11 @@ def free_memory() -> int:
     int
         0 if unknown, else at least 1.
     """
-    limits = []
+    limits = [free_in_groups()]
     with suppress(psutil.Error, OSError, ValueError, RuntimeError, NotImplementedError):  # a system without /proc
         limits.append(int(psutil.virtual_memory().available))
-    if (free := free_in_groups()) is not None:
-        limits.append(free)
-    return max(1, min(limits)) if limits else 0
+    known = [limit for limit in limits if limit is not None]
+    return max(1, min(known)) if known else 0
 
 
 def count_processes(workers: int, *, memory: int = 0) -> int:
@@ -232,16 +231,10 @@ def _own_paths(text: str) -> dict[int, PurePosixPath]:
 
 def _mounts(text: str) -> Iterator[tuple[int, PurePosixPath, PurePosixPath]]:
     """Read ``/proc/self/mountinfo``: the version of each mount of groups, the group at its root, and its path."""
-    for line in text.splitlines():
-        before, _, after = line.partition(" - ")
-        words, kinds = before.split(" "), after.split(" ")
-        if len(words) < 6 or not words[4].startswith("/"):
-            continue
-        top, mount = (PurePosixPath(_unescape(word)) for word in words[3:5])
-        if kinds[0] == "cgroup2":
-            yield 2, top, mount
-        elif kinds[0] == "cgroup" and "memory" in kinds[-1].split(","):
-            yield 1, top, mount
+    mount_of_groups = r"^\S+ \S+ \S+ (\S+) (/\S*) .*? - cgroup(2?) (.*)$"
+    for top, mount, second, options in re.findall(mount_of_groups, text, re.MULTILINE):
+        if second or "memory" in options.split(" ")[-1].split(","):
+            yield 2 if second else 1, PurePosixPath(_unescape(top)), PurePosixPath(_unescape(mount))
 
 
 def _unescape(word: str) -> str:

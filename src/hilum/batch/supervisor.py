@@ -27,13 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
 
-DIED, TIMEOUT = "process-died", "timeout"
-"""The codes of scans whose process died or was killed; a third one is `OUT_OF_MEMORY`."""
+DIED, TIMEOUT = "process-died", "timeout"  # codes of scans whose process died or was killed, as is OUT_OF_MEMORY
 
 _CHECK_SECONDS = 0.05  # how often time and memory of busy workers are checked
 
-_MAX_STEP = 1.0
-"""The most seconds that count between two checks; if more pass, the machine slept or the run was stopped."""
+_MAX_STEP = 1.0  # the most seconds that count between two checks; in more the machine slept or the run was stopped
 
 _START_SECONDS = 600.0  # a worker that is not ready after this time hangs
 
@@ -151,18 +149,14 @@ class WorkerPool:
         while True:
             busy = [worker for worker in self._workers if worker.job]
             answered = set(wait([worker.pipe for worker in busy], _CHECK_SECONDS))
-            self._add_time(busy)
+            now = time.monotonic()
+            for worker in busy:  # stopped ones do not grow older
+                if not is_stopped(worker.process.pid):
+                    worker.seconds += min(now - worker.checked, _MAX_STEP)
+                worker.checked = now
             changed = [w for w in busy if w.pipe in answered or self._fails_to_start(w) or self._over_limit(w)]
             if changed:
                 return changed
-
-    def _add_time(self, busy: list[Worker]) -> None:
-        """Add the time since the last check to the workers that were not stopped."""
-        now = time.monotonic()
-        for worker in busy:
-            if not is_stopped(worker.process.pid):
-                worker.seconds += min(now - worker.checked, _MAX_STEP)
-            worker.checked = now
 
     def _collect(self, worker: Worker) -> Row | None:
         """Return the row of a worker's scan, or None if it has none yet."""

@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 
 READY = "ready"  # the message of a worker that has imported everything
 
-IGNORED = ("SIGINT", "SIGHUP", "SIGTERM")
-"""Signals that a terminal or batch system sends to all processes of a run; only the supervisor handles them."""
+IGNORED = ("SIGINT", "SIGHUP", "SIGTERM")  # sent to all processes of a run, of which only the supervisor handles them
 
-# Workers ignore these signals from the beginning; the supervisor handles them.
 _COMMAND = (
     "import signal; [signal.signal(signal.Signals[name], signal.SIG_IGN) for name in {ignored}]; "
     "from hilum.batch.worker import main; main({handle}, {parent})"
@@ -39,10 +37,6 @@ _COMMAND = (
 
 _starters: dict[int, SimpleQueue[tuple[Connection, Started]]] = {}
 """The requests to the starting thread, by process number: a forked process has no copy of the thread."""
-
-_PARENT_DEATH = 1  # PR_SET_PDEATHSIG of prctl(2)
-
-_CHECK_SECONDS = 0.5  # how often the worker checks that the supervisor is alive
 
 
 def main(handle: int, parent: int) -> None:
@@ -73,13 +67,13 @@ def _die_with(parent: int) -> None:
     On Linux the kernel does it. Elsewhere a thread checks; it is delayed while compiled code holds the GIL.
     """
     with suppress(OSError, AttributeError):  # only Linux has prctl
-        ctypes.CDLL(None).prctl(_PARENT_DEATH, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
     threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
 
 
 def _exit_with(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(_CHECK_SECONDS)
+        time.sleep(0.5)
     os._exit(1)  # sys.exit would end this thread only
 
 

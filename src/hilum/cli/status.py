@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 ALL_WELL, REFUSED, USAGE, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 
 
-_NAMES = ("SIGTERM", "SIGHUP")
-"""Batch systems and service managers send the first, a closed terminal the second. Windows has no SIGHUP."""
-
-
 class Terminated(KeyboardInterrupt):
     """A signal told the program to end; the argument is its number."""
 
@@ -48,7 +44,8 @@ def exit_status(interrupt: KeyboardInterrupt) -> int:
 
 
 def _signals() -> list[signal.Signals]:
-    return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    """List what batch systems and service managers send, and what a closed terminal sends; Windows has no SIGHUP."""
+    return [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def _raise(number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,9 @@
 
 The tables are read once, when the scans are listed; each `ScanRef` carries the rows of its scan.
 
+Folds by patient: LUNA16 names its scans by series UID alone. Two of its 888 series are of one patient, LIDC-IDRI-0332,
+according to the metadata of LIDC-IDRI (https://doi.org/10.7937/K9/TCIA.2015.LO9QL9SX), and are in different subsets.
+
 Source: https://luna16.grand-challenge.org/Data/ and A. Setio et al., Medical Image Analysis 42, 2017.
 """
 

@@ -29,8 +29,6 @@ _OUTER_FOLDER = re.compile(r"subset\d{1,3}$|.*luna", re.IGNORECASE)
 
 _SERIES_COLUMN = re.compile(r"series[ _]?(instance)?uid", re.IGNORECASE)
 
-_LONGEST_DATE = 16
-
 TABLES: Mapping[str, tuple[str, ...]] = {
     "annotations": ("annotations.csv",),
     "candidates": ("candidates_v2.csv", "candidates.csv"),
@@ -130,7 +128,7 @@ def looks_like_luna16(root: Path) -> bool:
 
 def _is_named_by_series(path: Path) -> bool:
     """Whether the name of a file is a series UID; a short one could be a date or another number."""
-    return is_uid(path.stem) and (bool(safe_name(path.stem)) or len(path.stem) > _LONGEST_DATE)
+    return is_uid(path.stem) and (bool(safe_name(path.stem)) or len(path.stem) > 16)
 
 
 def _folders(root: Path) -> list[Path]:

@@ -51,13 +51,7 @@ class NnunetDataset:
 
 
 def write_nnunet(
-    folder: Path,
-    raw: Path,
-    *,
-    number: int = 501,
-    name: str = "Hilum",
-    labels: Labels = "both",
-    overwrite: bool = False,
+    folder: Path, raw: Path, *, number: int = 501, name: str = "Hilum", labels: Labels = "both", overwrite: bool = False
 ) -> NnunetDataset:
     """Write a finished run as a data set of nnU-Net. The data set appears only when complete.
 

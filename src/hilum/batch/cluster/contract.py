@@ -36,8 +36,6 @@ _SAMPLE = 16  # how many scans, evenly spread over the run, each worker checks t
 
 _WAIT_SECONDS = 5.0  # how long both sides wait for a new file; a network file system shows it late
 
-_CHECK_SECONDS = 0.2  # how often they check for such a file
-
 
 @dataclass(frozen=True)
 class Contract:
@@ -103,7 +101,7 @@ class Contract:
                     return True
             if time.monotonic() > until:
                 return False
-            time.sleep(_CHECK_SECONDS)
+            time.sleep(0.2)
 
 
 @contextmanager

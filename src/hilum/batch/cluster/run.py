@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from hilum.batch.cluster.contract import Contract, contract_of
-from hilum.batch.cluster.workers import MAKE_SCAN, REFRESH_SECONDS, DaskWorkers, SchedulerClient
+from hilum.batch.cluster.workers import MAKE_SCAN, REFRESH_SECONDS, RPC_SECONDS, DaskWorkers, SchedulerClient
 from hilum.batch.limits import Limits, count_processes
 from hilum.batch.supervisor import DIED
 from hilum.batch.task import Task, failed_row
@@ -43,11 +43,9 @@ NOT_VISIBLE = "unseen"  # the code of a scan whose input or output either a work
 
 _GRACE_SECONDS = 5.0  # after this time a scan that its worker does not have is assigned again
 
-_PAUSE_SECONDS = 30.0
-"""A worker that did not accept a scan, because Dask paused it for lack of memory, gets none for this time."""
+_PAUSE_SECONDS = 30.0  # a worker that did not accept a scan, because Dask paused it, gets none for this time
 
-_VISIBLE_SECONDS = 60.0
-"""How long to wait until a finished scan is visible here; a network file system may cache folders."""
+_VISIBLE_SECONDS = 60.0  # how long to wait until a finished scan is visible; a network file system may cache folders
 
 _WAIT_SECONDS = 30  # how long to wait for the scheduler to answer
 
@@ -195,7 +193,7 @@ class Dispatch:
             return None
         with self._scheduler.connected():
             try:
-                answer = self._scheduler.result(future)
+                answer = future.result(timeout=RPC_SECONDS)
             except HilumError as problem:
                 row = assignment.failed(problem.code, reason_without_names(problem, path=assignment.task.ref.path))
                 return msgspec.structs.replace(row, full_reason=str(problem))

@@ -26,8 +26,7 @@ IDLE_SECONDS = 30.0  # how long an idle process is kept; a run that died cannot 
 
 _CHECK_SECONDS = 0.25  # how often the watcher checks whether the scans in progress are still needed
 
-_ENDING = frozenset({"closing", "closed", "failed", "stopped"})
-"""The states of a Dask worker that will not return any more results."""
+_ENDING = frozenset({"closing", "closed", "failed", "stopped"})  # states of a Dask worker that returns no results
 
 
 @dataclass(eq=False)

@@ -25,7 +25,7 @@ MAKE_SCAN = "load('hilum.batch.cluster.worker_pools').make_scan(message)"
 END_RUN = "load('hilum.batch.cluster.worker_pools').end_run(run)"
 """Expressions for a worker. Dask calls Python's own `eval`, so neither worker nor scheduler needs hilum for it."""
 
-_RPC_SECONDS = 60.0  # a scheduler that does not answer within this time is lost
+RPC_SECONDS = 60.0  # a scheduler that does not answer within this time is lost
 
 _SHUTDOWN_SECONDS = 5.0  # how long to wait until the workers have ended their processes
 
@@ -33,8 +33,7 @@ REFRESH_SECONDS = 1.0  # how often the list of workers is refreshed
 
 _NO_WORKERS_SECONDS = 300.0  # how long a run without workers waits for one, unless Dask's own setting differs
 
-_ANSWER_SECONDS = 30.0
-"""How long the run waits at its start for the answers of the workers; slower workers get scans once they answer."""
+_ANSWER_SECONDS = 30.0  # how long the run waits at its start for answers; slower workers get scans once they answer
 
 _MAX_NAMED = 20  # how many workers that do not fulfill the contract are named, one per line
 
@@ -141,7 +140,7 @@ class DaskWorkers:
             return None  # it has left
         with self._scheduler.connected():
             try:
-                problem = self._contract.problem(address, self._scheduler.result(future))
+                problem = self._contract.problem(address, future.result(timeout=RPC_SECONDS))
             except (CancelledError, TimeoutError):  # it is leaving; if it stays, it is probed again
                 del self.workers[address]
                 return None
@@ -244,14 +243,10 @@ class SchedulerClient:
         future.add_done_callback(self.ended.put)
         return future
 
-    def result(self, future: Any) -> Any:
-        """Return the result of a future that has ended, or raise its exception; CancelledError if it was cancelled."""
-        return future.result(timeout=_RPC_SECONDS)
-
     def at_work(self) -> dict[str, set[str]]:
         """The keys of the tasks at each worker, by address; idle workers have none."""
         with self.connected():
-            tasks = self.client.sync(self.client.scheduler.processing, workers=None, callback_timeout=_RPC_SECONDS)
+            tasks = self.client.sync(self.client.scheduler.processing, workers=None, callback_timeout=RPC_SECONDS)
         return {address: set(keys) for address, keys in tasks.items()}
 
     def threads(self) -> dict[str, int]:
