@@ -17,6 +17,8 @@ from msgspec import Meta, Struct
 
 from hilum.errors import RecipeError, one_line
 
+_LUNG_METHOD = r"^(hilum|tutorial3d|tutorial2d|none|onnx:[^\x00-\x1f\x7f]{1,4000})$"
+
 Hounsfield = Annotated[float, Meta(ge=-32768, le=32767)]
 
 
@@ -70,9 +72,7 @@ class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     (``corner``) or to any side of the planes (``sides``).
     """
 
-    method: Annotated[str, Meta(pattern=r"^(hilum|tutorial3d|tutorial2d|none|onnx:[^\x00-\x1f\x7f]{1,4000})$")] = (
-        "hilum"
-    )
+    method: Annotated[str, Meta(pattern=_LUNG_METHOD)] = "hilum"
     fill: bool = True
     dilate_mm: Annotated[float, Meta(ge=0, le=50)] = 0.0
     pathology: Literal["include", "exclude"] = "include"

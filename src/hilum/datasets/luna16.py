@@ -38,6 +38,18 @@ if TYPE_CHECKING:
 
     from hilum.outputs.records import TableRecord
 
+PATIENTS: Mapping[str, str] = {
+    "1.3.6.1.4.1.14519.5.2.1.6279.6001.159996104466052855396410079250": "LIDC-IDRI-0332",
+    "1.3.6.1.4.1.14519.5.2.1.6279.6001.316900421002460665752357657094": "LIDC-IDRI-0332",
+}
+
+_PUBLIC = re.compile(r"LIDC-IDRI-\d{4}")
+
+_ALIASES = {
+    **dict.fromkeys(("series_uid", "series uid", "seriesinstanceuid"), "seriesuid"),
+    **dict.fromkeys(("patientid", "patient id", "subject id"), "patient_id"),
+}
+
 _SCAN_TABLES: tuple[TableKind, ...] = ("annotations", "candidates", "excluded")
 
 _LUNG_LABELS = (3, 4)  # labels of the two lungs in the masks of seg-lungs-LUNA16; 5 is the trachea
@@ -194,20 +206,6 @@ def _read_lungs(path: Path | None, scan: Scan) -> tuple[Mask | None, tuple[Note,
     if not mask.geometry.isclose(scan.ct.geometry, tolerance=0.01):
         return None, (Note("given-lungs", "the lung mask of the data set was left out: it is on another grid"),)
     return Mask(np.isin(mask.array, _LUNG_LABELS).astype(np.uint8), scan.ct.geometry), ()
-
-
-PATIENTS: Mapping[str, str] = {
-    "1.3.6.1.4.1.14519.5.2.1.6279.6001.159996104466052855396410079250": "LIDC-IDRI-0332",
-    "1.3.6.1.4.1.14519.5.2.1.6279.6001.316900421002460665752357657094": "LIDC-IDRI-0332",
-}
-"""The only patient with two series in LUNA16."""
-
-_PUBLIC = re.compile(r"LIDC-IDRI-\d{4}")
-
-_ALIASES = {
-    **dict.fromkeys(("series_uid", "series uid", "seriesinstanceuid"), "seriesuid"),
-    **dict.fromkeys(("patientid", "patient id", "subject id"), "patient_id"),
-}
 
 
 def read_patients(path: Path) -> dict[str, str]:
