@@ -37,14 +37,12 @@ class RunCounts:
     """Counts of the scans of a run by how they ended."""
 
     def __init__(self, total: int) -> None:
-        self.total = total
+        self.total, self.started, self.seconds = total, time.monotonic(), 0.0
         self.statuses: Counter[str] = Counter()
         self.codes: Counter[tuple[str, str]] = Counter()
         self.repairs: Counter[str] = Counter()
         self.alarms: Counter[str] = Counter()
         self.to_check = self.kept = 0
-        self.started = time.monotonic()
-        self.seconds = 0.0
         self._firsts: dict[tuple[str, str], Row] = {}
 
     def add(self, row: Row) -> None:
@@ -187,8 +185,7 @@ class Progress:
     """Shows the progress of a run: `add` takes each ledger row, `watch` the ids of the scans in progress."""
 
     def __init__(self, total: int, bar: Any = None) -> None:
-        self.counts = RunCounts(total)
-        self._bar = bar
+        self.counts, self._bar = RunCounts(total), bar
         self._task = bar.add_task("scans", total=total, rate="", left="", names="", counts="") if bar else None
         self._names: tuple[str, ...] = ()
         self._printed = time.monotonic()

@@ -19,7 +19,7 @@ from hilum.batch.limits import Limits, check_workers
 from hilum.batch.lock import check_run
 from hilum.batch.output_folder import locked_output, write_recipe
 from hilum.batch.run import record_rows
-from hilum.batch.supervisor import make_rows
+from hilum.batch.supervisor import Watch, make_rows
 from hilum.batch.task import Task, row_or_failure
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io.optional_packages import check_packages
@@ -33,7 +33,7 @@ from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
 from hilum.scan import ScanRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
     from pathlib import Path
 
 
@@ -56,7 +56,7 @@ def convert_run(
     file_format: str,
     workers: int | None = None,
     limits: Limits | None = None,
-    watch: Callable[[tuple[str, ...]], None] = lambda _: None,
+    watch: Watch = lambda _: None,
 ) -> Generator[Row]:
     """Convert a finished run to another format, in a new folder; scans that it already has are kept.
 

@@ -23,7 +23,6 @@ from hilum.errors import HilumError, InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MINUTES = 60
 TYPICAL_SCAN_BYTES = 2 << 30  # the most memory that a chest CT of 600 slices takes at 1 mm
 
 MIN_SCAN_BYTES = 256 << 20  # the memory of a worker process with a scan of a few slices; no scan succeeds with less
@@ -59,7 +58,7 @@ class Limits:
         a limit is not tried again.
     """
 
-    seconds: float = 30.0 * MINUTES
+    seconds: float = 30.0 * 60
     memory: int = 0
     retries: int = 1
 
@@ -90,7 +89,7 @@ def limits_of(*, minutes: float, gigabytes: float, retries: int) -> Limits:
     if 0 < gigabytes * 1e9 < MIN_SCAN_BYTES:
         least = f"{MIN_SCAN_BYTES / 1e9:.2f} and more: the GB that the smallest scan needs"
         raise InputError(f"is {gigabytes:g}, expected 0, or {least}", where="--memory", code="option")
-    return Limits(minutes * MINUTES or math.inf, int(gigabytes * 1e9), retries)
+    return Limits(60 * minutes or math.inf, int(gigabytes * 1e9), retries)
 
 
 def free_memory() -> int:

@@ -14,7 +14,7 @@ from hilum.batch import output_folder
 from hilum.batch.cluster.run import make_on_cluster
 from hilum.batch.identity import input_stamp
 from hilum.batch.limits import NO_MEMORY, Limits, check_workers
-from hilum.batch.supervisor import make_rows
+from hilum.batch.supervisor import Watch, make_rows
 from hilum.batch.task import Task, inputs_of, with_status
 from hilum.datasets.survey import Survey, hide_row_uids, hide_survey_uids
 from hilum.errors import OutputError
@@ -85,7 +85,7 @@ def process(
     found: Survey | None = None,
     pruned: Callable[[tuple[int, int]], None] | None = None,
     full_paths: bool = True,
-    watch: Callable[[tuple[str, ...]], None] = lambda _: None,
+    watch: Watch = lambda _: None,
 ) -> Generator[Row]:
     """Preprocess scans into an output folder, and yield each result as soon as it is known.
 
@@ -169,10 +169,7 @@ def process(
 
 
 def _make(
-    refs: Sequence[ScanRef],
-    ledger: Ledger,
-    new_task: Callable[..., Task],
-    make_new: Callable[[Sequence[Task]], Generator[Row]],
+    refs: Sequence[ScanRef], ledger: Ledger, new_task: Callable[..., Task], make_new: Callable[..., Generator[Row]]
 ) -> Generator[Row]:
     """Yield every scan's row: first those of kept scans, then those of new ones."""
     kept: list[str] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from hilum.io.errno_faults import start_fault
 from hilum.outputs.ledger_rows import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
 
 DIED, TIMEOUT = "process-died", "timeout"  # codes of scans whose process died or was killed, as is OUT_OF_MEMORY
@@ -42,9 +43,10 @@ _IDLE_FRACTION = 0.25  # a worker that holds more than this fraction of its memo
 _MAX_FAILED_STARTS = 3  # after so many workers in a row that died before they were ready, the run ends
 
 
-def make_rows(
-    jobs: Sequence[Task], workers: int | None, limits: Limits, watch: Callable[[tuple[str, ...]], None]
-) -> Generator[Row]:
+Watch = Callable[[tuple[str, ...]], None]  # called with the ids of the scans in progress whenever they change
+
+
+def make_rows(jobs: Sequence[Task], workers: int | None, limits: Limits, watch: Watch) -> Generator[Row]:
     """Do jobs in this process, or in worker processes that share the cores.
 
     Parameters
@@ -55,7 +57,7 @@ def make_rows(
     limits : Limits
         Of one scan in a worker.
     watch : callable
-        Called with the ids of the scans in progress whenever they change; only with workers.
+        Only called with workers.
 
     Yields
     ------
@@ -81,9 +83,7 @@ class WorkerPool:
     """Worker processes: started when needed, replaced when they die, killed by `close`."""
 
     def __init__(self, processes: int, limits: Limits) -> None:
-        self.processes = processes
-        self.limits = limits
-        self.cancelled = False
+        self.processes, self.limits, self.cancelled = processes, limits, False
         self.memory = memory_per_process(limits, processes)
         self._workers: list[Worker] = []
         self._unreaped: list[subprocess.Popen[bytes]] = []
@@ -99,7 +99,7 @@ class WorkerPool:
         """Kill busy workers at the next check. Another thread may call this, if nobody needs the results."""
         self.cancelled = True
 
-    def make(self, jobs: Iterable[Task], watch: Callable[[tuple[str, ...]], None] = lambda _: None) -> Iterator[Row]:
+    def make(self, jobs: Iterable[Task], watch: Watch = lambda _: None) -> Iterator[Row]:
         """Do jobs, and yield their rows as they end; the parameters are those of `make_rows`.
 
         Raises

@@ -229,6 +229,5 @@ def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
 
 def with_status(row: Row) -> Row:
     """Set the status and the alarms of a finished scan's row from its notes, as this version judges them."""
-    return msgspec.structs.replace(
-        row, status=findings.finished_status(row.notes), alarms=findings.codes_of(row.notes, "alarm")
-    )
+    status, alarms = findings.finished_status(row.notes), findings.codes_of(row.notes, "alarm")
+    return msgspec.structs.replace(row, status=status, alarms=alarms)

@@ -105,11 +105,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def table_record(
-    name: str,
-    rows: Mapping[str, int],
-    used: Container[str],
-    scans_without_rows: Iterable[str],
-    public: Callable[[str], str],
+    name: str, rows: Mapping[str, int], used: Container[str], without_rows: Iterable[str], public: Callable[[str], str]
 ) -> TableRecord:
     """Count the rows of a csv that belong to scans and those that do not.
 
@@ -121,7 +117,8 @@ def table_record(
         Number of rows by the scan or patient that they name.
     used : container of str
         The names that belong to scans.
-    scans_without_rows : iterable of str
+    without_rows : iterable of str
+        The scans without rows.
     public : callable
         From a name in the table to one that may be shown.
     """
@@ -136,7 +133,7 @@ def table_record(
         rows_of_scans=total - rows_without_scan,
         rows_without_scan=rows_without_scan,
         series_without_scan=dict(sorted(unused.items())),
-        scans_without_rows=sorted(scans_without_rows),
+        scans_without_rows=sorted(without_rows),
     )
 
 
@@ -206,7 +203,7 @@ def attach_rows(refs: Sequence[ScanRef], path: Path) -> tuple[list[ScanRef], Tab
 
 
 def rows_record(
-    name: str, rows: Mapping[str, SeriesRows], used: Container[str], scans_without_rows: Sequence[str]
+    name: str, rows: Mapping[str, SeriesRows], used: Container[str], without_rows: Sequence[str]
 ) -> TableRecord:
     """Count the rows of a table of series; names that are not UIDs are counted together, since they could be anything.
 
@@ -217,10 +214,11 @@ def rows_record(
     rows : mapping of str to SeriesRows
     used : container of str
         The names in it that belong to scans.
-    scans_without_rows : sequence of str
+    without_rows : sequence of str
+        The scans without rows.
     """
     counts = {key: series.rows for key, series in rows.items()}
-    return table_record(name, counts, used, scans_without_rows, lambda key: key if is_uid(key) else "(no series UID)")
+    return table_record(name, counts, used, without_rows, lambda key: key if is_uid(key) else "(no series UID)")
 
 
 def unused_rows_notes(table: TableRecord) -> list[Note]:

@@ -130,15 +130,8 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:  # noqa: ARG
         what = "the header names another series than the name of the file"
         raise AnnotationError(what, where=ref.path, do="give the file its own name back")
     lungs, notes = _read_lungs(known.lungs, scan)
-    return replace(
-        scan,
-        nodules=known.nodules,
-        annotated=known.annotated,
-        labels=known.labels,
-        locations=known.locations,
-        lungs=lungs,
-        notes=(*scan.notes, *known.notes, *notes),
-    )
+    entry = {name: getattr(known, name) for name in ("nodules", "annotated", "labels", "locations")}
+    return replace(scan, **entry, lungs=lungs, notes=(*scan.notes, *known.notes, *notes))
 
 
 def _file_refusal(path: Path, twin: Path, dangling: set[Path]) -> HilumError | None:

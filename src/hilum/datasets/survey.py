@@ -128,11 +128,8 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
 
 def hide_survey_uids(survey: Survey) -> Survey:
     """Hide the series UIDs in what a survey reports of tables and data sets; its scans are still to be read."""
-    return replace(
-        survey,
-        tables={name: [_hide_table_uids(table) for table in tables] for name, tables in survey.tables.items()},
-        notes={name: list(map(hide_uids, notes)) for name, notes in survey.notes.items()},
-    )
+    tables = {name: list(map(_hide_table_uids, several)) for name, several in survey.tables.items()}
+    return replace(survey, tables=tables, notes={name: list(map(hide_uids, n)) for name, n in survey.notes.items()})
 
 
 def hide_row_uids(row: Row) -> Row:
@@ -141,12 +138,9 @@ def hide_row_uids(row: Row) -> Row:
 
 
 def _hide_table_uids(table: TableRecord) -> TableRecord:
-    return msgspec.structs.replace(
-        table,
-        name=hide_uids(table.name),
-        series_without_scan={_hide_uid(uid): count for uid, count in table.series_without_scan.items()},
-        scans_without_rows=sorted(map(_hide_uid, table.scans_without_rows)),
-    )
+    name, without_rows = hide_uids(table.name), sorted(map(_hide_uid, table.scans_without_rows))
+    unused = {_hide_uid(uid): count for uid, count in table.series_without_scan.items()}
+    return msgspec.structs.replace(table, name=name, series_without_scan=unused, scans_without_rows=without_rows)
 
 
 def _hide_uid(name: str) -> str:

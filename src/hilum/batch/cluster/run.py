@@ -29,7 +29,7 @@ import msgspec
 from hilum.batch.cluster.contract import Contract, contract_of
 from hilum.batch.cluster.workers import MAKE_SCAN, REFRESH_SECONDS, RPC_SECONDS, DaskWorkers, SchedulerClient
 from hilum.batch.limits import Limits, count_processes
-from hilum.batch.supervisor import DIED
+from hilum.batch.supervisor import DIED, Watch
 from hilum.batch.task import Task, failed_row
 from hilum.errors import HilumError, InputError, MissingInputError
 from hilum.outputs.finished import record_sha256
@@ -37,7 +37,7 @@ from hilum.outputs.ledger_rows import FINISHED, Row
 from hilum.outputs.reasons import reason_without_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
 NOT_VISIBLE = "unseen"  # the code of a scan whose input or output either a worker or this process does not see
 
@@ -51,12 +51,7 @@ _WAIT_SECONDS = 30  # how long to wait for the scheduler to answer
 
 
 def make_on_cluster(
-    tasks: Sequence[Task],
-    *,
-    scheduler: str,
-    workers: int | None,
-    limits: Limits,
-    watch: Callable[[tuple[str, ...]], None],
+    tasks: Sequence[Task], *, scheduler: str, workers: int | None, limits: Limits, watch: Watch
 ) -> Generator[Row]:
     """Make scans with the workers of a Dask scheduler.
 
@@ -150,7 +145,7 @@ class Dispatch:
             self._scheduler.cancel(self._assigned)
         self._workers.close()
 
-    def make(self, tasks: Iterable[Task], watch: Callable[[tuple[str, ...]], None]) -> Generator[Row]:
+    def make(self, tasks: Iterable[Task], watch: Watch) -> Generator[Row]:
         """Make scans, and yield their rows as they end; `watch` is called as in `hilum.batch.supervisor.make_rows`.
 
         Raises
