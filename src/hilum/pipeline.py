@@ -8,11 +8,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hilum.errors import GeometryError, InputError, UnsupportedError
-from hilum.ops.finite import check_finite
+from hilum.ops import finite, morphology
 from hilum.ops.intensity import UnitRange, normalize
 from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
-from hilum.ops.morphology import dilate
 from hilum.ops.nodules.masks import mask_nodules, nodules_outside
 from hilum.ops.preview import Preview, draw_preview
 from hilum.ops.quality import measure, nodules, plausibility
@@ -119,7 +118,7 @@ def make_lungs(
     own, sides = step.method == "hilum", step.method not in WITHOUT_SIDES
     lungs = find_lungs(ct, segment, own=own, sides=sides, fallback=step.fallback, workers=workers)
     agreement = {} if given is None else nodules.compare_with_reference(lungs.mask, given)
-    mask = dilate(lungs.mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else lungs.mask
+    mask = morphology.dilate(lungs.mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else lungs.mask
     return mask, lungs.figures | agreement, lungs.notes
 
 
@@ -191,7 +190,7 @@ def _check_input(scan: Scan) -> None:
     """Refuse a grid that is not in mm and voxels that are not HU: no later step could correct them."""
     for note in plausibility.note_implausible_size(scan.ct.geometry):
         raise GeometryError(note.text, where=scan.series_uid, do="correct the spacing in its header", code=note.code)
-    check_finite(scan.ct.array)
+    finite.check_finite(scan.ct.array)
     if cause := plausibility.why_not_hu(scan.ct):
         raise UnsupportedError(f"voxels are not Hounsfield units: {cause}", do="give the CT itself", code="not-hu")
 

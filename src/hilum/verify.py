@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum.errors import FormatError, HilumError, InputError, MissingInputError
+from hilum.io import source_files, unfinished
 from hilum.io.files import is_own_file
-from hilum.io.source_files import list_source_files
-from hilum.io.unfinished import is_abandoned, is_unfinished
 from hilum.outputs import checksums, finished, ledger
 from hilum.outputs.folder import own_file_problems, own_files, recipe_text
 from hilum.outputs.ledger_rows import FINISHED, Row, decode_row
@@ -134,7 +133,7 @@ def _verify_scan(folder: Path, row: Row, required: dict[str, list[str]]) -> Iter
     do = REMAKE if finished.files_stamp(folder, record) == row.files_stamp else checksums.RERUN
     for name, file in record.files.items():
         yield _verify_file(folder, name, file, do=do)
-    for name, extra in list_source_files(folder):
+    for name, extra in source_files.list_source_files(folder):
         if name not in record.files and name != finished.RECORD:
             yield _fault("is not listed in scan.json", extra, "extra", do="move it elsewhere")
 
@@ -153,8 +152,8 @@ def _unlisted(scans: Path, rows: ledger.Ledger) -> Iterator[Fault]:
     """Find the entries of ``scans`` that are not finished scans of the ledger."""
     for path in sorted(scans.iterdir()) if scans.is_dir() else ():
         row = rows.get(path.name)
-        if is_unfinished(path.name):
-            dead = is_abandoned(path)
+        if unfinished.is_unfinished(path.name):
+            dead = unfinished.is_abandoned(path)
             what = "left unfinished by a process that died" if dead else "being written, or left by another machine"
             do = "the next run removes it" if dead else "wait; a run removes it after an hour without changes"
             yield _fault(what, path, "partial", do=do)

@@ -15,17 +15,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from hilum.batch import lock, output_folder
 from hilum.batch.limits import Limits, check_workers
-from hilum.batch.lock import check_run
-from hilum.batch.output_folder import locked_output, write_recipe
 from hilum.batch.run import record_rows
 from hilum.batch.supervisor import Watch, make_rows
 from hilum.batch.task import Task, row_or_failure
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
-from hilum.io.optional_packages import check_packages
-from hilum.io.output_kinds import RECIPE
-from hilum.outputs import checksums, dataset_summary, finished, scans_index
-from hilum.outputs.convert import convert_scan
+from hilum.io import optional_packages, output_kinds
+from hilum.outputs import checksums, convert, dataset_summary, finished, scans_index
 from hilum.outputs.folder import OWN_FILES, own_file_problems, recipe_text
 from hilum.outputs.ledger import NAME, Ledger, read_ledger
 from hilum.outputs.ledger_rows import FINISHED, Row
@@ -90,13 +87,13 @@ def convert_run(
         would meet.
     """
     check_workers(workers)
-    check_packages(file_format)
+    optional_packages.check_packages(file_format)
     before = _check_run(folder, file_format)
     recipe = with_options(before, file_format=file_format)
     _check_new_folder(folder, out)
     with ExitStack() as stack:
-        run = stack.enter_context(locked_output(out))
-        write_recipe(out, recipe, overwrite=False)
+        run = stack.enter_context(output_folder.locked_output(out))
+        output_folder.write_recipe(out, recipe, overwrite=False)
         ledger = stack.enter_context(Ledger(out))
         rows = dict(sorted(read_ledger(folder).items()))
         known: list[Row] = []
@@ -130,7 +127,7 @@ def _check_run(folder: Path, file_format: str) -> Recipe:
         raise InputError("the run did not end", where=folder, do=checksums.RERUN, code="unfinished")
     if (problem := next(own_file_problems(folder, sums), None)) is not None:
         raise problem
-    recipe = parse_recipe(recipe_text(folder), where=folder / RECIPE)
+    recipe = parse_recipe(recipe_text(folder), where=folder / output_kinds.RECIPE)
     if recipe.output.format == file_format:
         what = f"already has the format {file_format}"
         raise InputError(what, where=folder, do="choose another --format", code="same")
@@ -141,7 +138,7 @@ def _check_new_folder(folder: Path, out: Path) -> None:
     old, new = folder.resolve(), out.resolve()
     if new == old or new.is_relative_to(old / "scans") or old.is_relative_to(new / "scans"):
         raise OutputError("is the run itself", where=out, do="choose another --out", code="exists")
-    if out.exists() and not (out / RECIPE).is_file():
+    if out.exists() and not (out / output_kinds.RECIPE).is_file():
         names = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
         if names - {".lock", "scans"}:
             raise OutputError("is used for something else", where=out, do="choose another --out", code="exists")
@@ -168,13 +165,13 @@ def _convert(task: Conversion) -> Row:
         raise FormatError("scan.json is not what the ledger says", where=folder, do=checksums.RERUN, code="checksum")
     if record.recipe_sha256 != recipe_fingerprint(task.before):
         raise InputError("was made by another recipe than the run's", where=folder, do=checksums.RERUN, code="recipe")
-    new = convert_scan(
+    new = convert.convert_scan(
         folder,
         record,
         scans,
         file_format=task.recipe.output.format,
         recipe_sha256=recipe_fingerprint(task.recipe),
-        before_publish=lambda: check_run(task.out, task.run),
+        before_publish=lambda: lock.check_run(task.out, task.run),
     )
     # An empty stamp: this process does not know the files of the input.
     sha256, written = finished.record_sha256(scans / row.id), finished.files_stamp(scans / row.id, new)

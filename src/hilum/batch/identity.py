@@ -16,13 +16,11 @@ from typing import TYPE_CHECKING
 
 import hilum
 from hilum.errors import HilumError, InputError
+from hilum.io import folder_listing, scan_files
 from hilum.io.annotations.luna import read_series_rows
-from hilum.io.folder_listing import list_folder
-from hilum.io.scan_files import scan_names
 from hilum.io.source_files import list_source_files
 from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
-from hilum.ops.lungs.onnx import model_digest
-from hilum.ops.lungs.segment import MODEL
+from hilum.ops.lungs import onnx, segment
 from hilum.outputs.checksums import file_sha256
 from hilum.recipes import Recipe, recipe_fingerprint
 
@@ -104,7 +102,7 @@ def input_fingerprint(ref: ScanRef, recipe: Recipe, before: InputSnapshot | None
     """
     digest = _origin(ref, recipe)
     if (model := model_file(recipe)) is not None:
-        digest.update(model_digest(model).encode())
+        digest.update(onnx.model_digest(model).encode())
     files = snapshot(ref).files if before is None else before.files
     for name, path in (*files, *_companion_files(ref)):
         content = _table_rows(ref, path) if path == ref.annotations else ""
@@ -159,7 +157,7 @@ _recipe_hash = functools.lru_cache(maxsize=4)(recipe_fingerprint)  # cached, bec
 def model_file(recipe: Recipe) -> Path | None:
     """The file or folder of the model by which a recipe segments lungs; None if it uses another method."""
     method = recipe.lungs.method
-    return Path(method.removeprefix(MODEL)) if method.startswith(MODEL) else None
+    return Path(method.removeprefix(segment.MODEL)) if method.startswith(segment.MODEL) else None
 
 
 def _companion_files(ref: ScanRef) -> list[tuple[str, Path]]:
@@ -176,7 +174,7 @@ def _is_folder(ref: ScanRef) -> bool:
 def _candidate_files(ref: ScanRef) -> list[tuple[str, Path]]:
     """The files that the reader of a scan may open: names and paths."""
     if _is_folder(ref):
-        return [(name, ref.path / name) for name in list_folder(ref.path).files]
+        return [(name, ref.path / name) for name in folder_listing.list_folder(ref.path).files]
     return list_source_files(ref.path) if ref.path.exists() else []
 
 
@@ -202,7 +200,7 @@ def _table_rows(ref: ScanRef, path: Path) -> str:
     if suffix_of(path) != ".csv" or not (ref.series_uid or volume):
         return ""
     # `hilum.read` looks for these names.
-    names = dict.fromkeys((ref.series_uid, header_uid(ref.path) if volume else "", *scan_names(ref.path)))
+    names = dict.fromkeys((ref.series_uid, header_uid(ref.path) if volume else "", *scan_files.scan_names(ref.path)))
     with suppress(HilumError):  # the reader will refuse it
         rows = read_series_rows(path, "annotations", only=set(filter(None, names)))
         return repr([(name, row.rows, row.values.tolist(), str(row.refusal)) for name, row in rows.items()])

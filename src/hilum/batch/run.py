@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.batch import output_folder
+from hilum.batch import identity, output_folder
 from hilum.batch.cluster.run import make_on_cluster
-from hilum.batch.identity import input_stamp
 from hilum.batch.limits import NO_MEMORY, Limits, check_workers
 from hilum.batch.supervisor import Watch, make_rows
 from hilum.batch.task import Task, inputs_of, with_status
 from hilum.datasets.survey import Survey, hide_row_uids, hide_survey_uids
 from hilum.errors import OutputError
-from hilum.io.errno_faults import STOPS
-from hilum.io.optional_packages import check_packages
+from hilum.io import errno_faults, optional_packages
 from hilum.outputs import checksums, dataset_summary, scans_index
 from hilum.outputs.finished import files_stamp, is_complete, read_record, record_of_row
 from hilum.outputs.folder import OWN_FILES, check_output_folder
@@ -141,7 +139,7 @@ def process(
         If the machine does not have the memory for a single scan.
     """
     check_workers(workers)
-    check_packages(recipe.output.format)
+    optional_packages.check_packages(recipe.output.format)
     check_output_folder(out)
     found = found or Survey([], [])
     hide = recipe.output.series_uid == "hash"
@@ -195,7 +193,7 @@ def _is_kept(row: Row, task: Task) -> bool:
 
     If one may have been, the scan's task reads the bytes.
     """
-    if row.status not in FINISHED or row.stamp != input_stamp(task.ref, task.recipe):
+    if row.status not in FINISHED or row.stamp != identity.input_stamp(task.ref, task.recipe):
         return False
     folder = task.out / "scans" / row.id
     record = record_of_row(folder, row)
@@ -212,7 +210,7 @@ def record_rows(rows: Iterable[Row], ledger: Ledger, out: Path) -> Iterator[Row]
         the next run makes the scan.
     """
     for row in rows:
-        if row.status == "failed" and row.code in STOPS | {NO_MEMORY}:
+        if row.status == "failed" and row.code in errno_faults.STOPS | {NO_MEMORY}:
             raise OutputError(row.full_reason or row.reason, code=row.code)
         if ledger.get(row.id) != as_written(row):
             checksums.remove_checksums(out)  # they are out of date

@@ -12,11 +12,9 @@ import msgspec
 
 from hilum.batch.identity import CHANGED, InputSnapshot, check_unchanged, input_fingerprint, input_stamp, snapshot
 from hilum.batch.lock import check_run
-from hilum.datasets import DATASETS
-from hilum.datasets.survey import hide_row_uids
+from hilum.datasets import DATASETS, survey
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
-from hilum.io.errno_faults import read_fault
-from hilum.io.uids import hashed_uid, hide_uids, is_uid
+from hilum.io import errno_faults, uids
 from hilum.outputs import findings, finished, reasons, store
 from hilum.outputs.ledger_rows import Row, Status
 from hilum.pipeline import preprocess, preview_of, promised_parts
@@ -58,7 +56,7 @@ class Task:
     def make(self) -> Row:
         """Make the scan and return its row."""
         row = row_or_failure(self.ref, lambda: _make(self), existed=self.existed)
-        return row if self.recipe.output.series_uid == "keep" else hide_row_uids(row)
+        return row if self.recipe.output.series_uid == "keep" else survey.hide_row_uids(row)
 
 
 def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False) -> Row:
@@ -128,7 +126,7 @@ def failed_row(
 
 def _failure_row(ref: ScanRef, problem: Exception, input_status: Status, existed: bool) -> Row:
     """The row of a scan without a result: its input disappeared, or the machine, the input or hilum is at fault."""
-    fault = read_fault(problem)
+    fault = errno_faults.read_fault(problem)
     if fault is None and existed and (missing := [path for path in inputs_of(ref) if not os.path.lexists(path)]):
         what, do = "disappeared during the run, or is not visible from here", "check its disk or mount, and run again"
         return _problem_row(ref, MissingInputError(what, where=missing[0], do=do, code=VANISHED), "failed")
@@ -208,8 +206,8 @@ def _load(ref: ScanRef, recipe: Recipe, before: InputSnapshot) -> Scan:
 
 def _hide_series_uid(scan: Scan) -> Scan:
     """Hash the series UID of a scan and the UIDs in its notes."""
-    notes = tuple(Note(note.code, hide_uids(note.text)) for note in scan.notes)
-    uid = hashed_uid(scan.series_uid) if is_uid(scan.series_uid) else scan.series_uid
+    notes = tuple(Note(note.code, uids.hide_uids(note.text)) for note in scan.notes)
+    uid = uids.hashed_uid(scan.series_uid) if uids.is_uid(scan.series_uid) else scan.series_uid
     return replace(scan, series_uid=uid, notes=notes)
 
 

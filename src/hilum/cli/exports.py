@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from hilum.cli import plot_files, status
 from hilum.cli.options import Flag, FoldBy, Json, Overwrite, RunFolder
-from hilum.cli.plot_files import check_picture, save_picture
-from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import print_note, print_notes, print_result
 
 if TYPE_CHECKING:
@@ -156,7 +155,7 @@ def froc(
     from hilum.train.evaluation import evaluate_detections, evaluation_json, evaluation_text
 
     if plot is not None:
-        check_picture(plot)
+        plot_files.check_picture(plot)
     evaluation = evaluate_detections(
         detections, annotations, excluded=excluded, scans=scans, most_marks=most_marks, bootstrap=bootstrap, seed=seed
     )
@@ -164,7 +163,7 @@ def froc(
     if plot is not None:
         from hilum.pictures.froc import froc_curve
 
-        save_picture(froc_curve(evaluation.score), plot, dpi=120)
+        plot_files.save_picture(froc_curve(evaluation.score), plot, dpi=120)
     print_result(evaluation_json(evaluation) if json else evaluation_text(evaluation))
 
 
@@ -261,4 +260,4 @@ def report_skipped(skipped: Sequence[Skip]) -> int:
         names = list(dict.fromkeys(skip.scan for skip in same if skip.scan))
         where = f": {', '.join(names[:3])}" + (", ..." if len(names) > 3 else "") if names else ""
         print_note(f"{code}: {sum(skip.count for skip in same)} left out: {same[0].reason}{where}")
-    return REFUSED if any(skip.code == "damaged-scan" for skip in skipped) else ALL_WELL
+    return status.REFUSED if any(skip.code == "damaged-scan" for skip in skipped) else status.ALL_WELL

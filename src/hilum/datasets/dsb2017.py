@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from hilum.datasets.folder import scan_id_of
 from hilum.datasets.listing import Listing, entries, known_of, own_output_notes, table_record
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
-from hilum.io import output_kinds, scan_files
+from hilum.io import files, output_kinds, scan_files
 from hilum.io.annotations.csv_tables import read_rows, wrong_line
-from hilum.io.files import path_exists
 from hilum.io.names import safe_name
 from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
@@ -51,7 +50,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         A scan for each patient, in the order of their names; ``labels["cancer"]`` is 1 or 0 where it is known. A
         patient with an invalid label or with two different labels is listed with the refusal.
     """
-    if not path_exists(root) or not root.is_dir():
+    if not files.path_exists(root) or not root.is_dir():
         raise MissingInputError("there is no such folder", where=root, do="give the folder that holds stage1")
     patients = _patients(root)
     if not patients:

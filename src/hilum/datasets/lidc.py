@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 from hilum.datasets import folder
 from hilum.datasets.listing import Listing, series_uid_of
 from hilum.errors import InputError, MissingInputError
+from hilum.io import files, folder_listing
 from hilum.io.annotations.lidc_xml import series_of
-from hilum.io.files import path_exists
-from hilum.io.folder_listing import list_folder
 from hilum.io.names import safe_name
 from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
@@ -132,7 +131,7 @@ def _unused_reading_notes(readings: _ReadingFiles, refs: list[ScanRef]) -> list[
 
 
 def _find_readings(root: Path) -> _ReadingFiles:
-    if not path_exists(root):
+    if not files.path_exists(root):
         raise MissingInputError("there is no such file or folder", where=root, do="check the path")
     readings = _ReadingFiles()
     for path in _xml_files(root):
@@ -154,6 +153,6 @@ def _xml_files(root: Path) -> Iterator[Path]:
     if root.is_file():
         yield root
         return
-    for name in list_folder(root).files:
+    for name in folder_listing.list_folder(root).files:
         if name.lower().endswith(".xml"):
             yield root / name

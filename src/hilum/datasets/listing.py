@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hilum.errors import AnnotationError, HilumError, MissingInputError, UnsupportedError, one_line
+from hilum.io import scan_files, uids
 from hilum.io.annotations.luna import MATCHED_BY_NAME, SeriesRows, duplicate_notes, read_series_rows
 from hilum.io.names import safe_name
-from hilum.io.scan_files import scan_names
-from hilum.io.uids import is_uid
 from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
 from hilum.outputs.records import TableRecord
 from hilum.scan import DatasetEntry, Note, ScanRef
@@ -218,7 +217,7 @@ def rows_record(
         The scans without rows.
     """
     counts = {key: series.rows for key, series in rows.items()}
-    return table_record(name, counts, used, without_rows, lambda key: key if is_uid(key) else "(no series UID)")
+    return table_record(name, counts, used, without_rows, lambda key: key if uids.is_uid(key) else "(no series UID)")
 
 
 def unused_rows_notes(table: TableRecord) -> list[Note]:
@@ -281,11 +280,11 @@ def series_uid_of(ref: ScanRef, rows: Container[str] | None = None) -> str:
     """
     if ref.series_uid or not is_volume(ref.path):
         return ref.series_uid
-    stem = scan_names(ref.path)[0]
-    return stem if is_uid(stem) and (rows is None or stem in rows) else header_uid(ref.path)
+    stem = scan_files.scan_names(ref.path)[0]
+    return stem if uids.is_uid(stem) and (rows is None or stem in rows) else header_uid(ref.path)
 
 
 def _other_names(ref: ScanRef) -> tuple[str, ...]:
     """Names of a scan in a table other than its series UID: the name of its file first, then its folders upward."""
     folders = [folder.name for folder in ref.path.absolute().parents][:3]
-    return tuple(dict.fromkeys((*scan_names(ref.path), *folders)))
+    return tuple(dict.fromkeys((*scan_files.scan_names(ref.path), *folders)))

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.datasets import DATASETS, recognize
+from hilum.datasets import DATASETS, naming, recognize
 from hilum.datasets.listing import attach_rows, check_annotations
-from hilum.datasets.naming import name_inputs, path_in_input, with_origin
 from hilum.errors import AnnotationError, HilumError
 from hilum.io.uids import hashed_uid, hide_uids, is_uid
 from hilum.io.volumes.formats import is_volume
@@ -101,20 +100,20 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
     tables: defaultdict[str, list[TableRecord]] = defaultdict(list)
     notes: defaultdict[str, list[Note]] = defaultdict(list)
     additions: Counter[str] = Counter()
-    for path, (root, source) in zip(inputs, name_inputs(inputs), strict=True):
+    for path, (root, source) in zip(inputs, naming.name_inputs(inputs), strict=True):
         name = _dataset_of(path, dataset, annotations)
         adapter = DATASETS[name]
         try:
             listing = adapter.index(path, annotations if adapter.reads_csv or not _is_csv(annotations) else None)
         except HilumError as error:
             row = _refused_row(error, path, annotations)
-            refused[row.id], refused_paths[row.id] = row, (source, path_in_input(path, root))
+            refused[row.id], refused_paths[row.id] = row, (source, naming.path_in_input(path, root))
             continue
-        additions.update(_add_scan(refs, with_origin(ref, root, source)) for ref in listing.refs)
+        additions.update(_add_scan(refs, naming.with_origin(ref, root, source)) for ref in listing.refs)
         for refusal in listing.refused:
             row = _refused_row(refusal, path, annotations)
             where = refusal.where if isinstance(refusal.where, Path) else path
-            refused[row.id], refused_paths[row.id] = row, (source, path_in_input(where, root))
+            refused[row.id], refused_paths[row.id] = row, (source, naming.path_in_input(where, root))
         tables[name] += listing.tables
         notes[name] += [note for note in listing.notes if annotations is None or note.code != "unused-table"]
     if annotations is not None:

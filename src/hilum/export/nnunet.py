@@ -17,8 +17,7 @@ from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.export.checked_run import checked_run
 from hilum.io import atomic, files, scan_files
 from hilum.io.volumes.formats import STORES
-from hilum.outputs.records import json_bytes
-from hilum.outputs.store import HU
+from hilum.outputs import records, store
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def write_nnunet(
     _check_output_folder(raw, final, number=number, overwrite=overwrite)
     scans, skipped = checked_run(folder)
     for scan in scans:
-        if scan.record.unit != HU:
+        if scan.record.unit != store.HU:
             what = f"voxels are in the {scan.record.unit}, but nnU-Net expects HU"
             do = "run with intensity.output = 'hu'"
             raise FormatError(what, where=scan.folder, do=do, code="not-hounsfield")
@@ -115,9 +114,9 @@ def write_nnunet(
             "name": name,
             "hilum": hilum.__version__,
         }
-        (partial / "dataset.json").write_bytes(json_bytes(facts))
+        (partial / "dataset.json").write_bytes(records.json_bytes(facts))
         if splits:
-            (partial / SPLITS).write_bytes(json_bytes(splits))
+            (partial / SPLITS).write_bytes(records.json_bytes(splits))
     return NnunetDataset(folder=final, cases=len(used), folds=len(splits), skipped=[*skipped, *left_out])
 
 

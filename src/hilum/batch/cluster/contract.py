@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hilum.batch.cluster import probe
 from hilum.batch.identity import model_file
 from hilum.errors import HilumError, InputError
-from hilum.io.atomic import write_refused
-from hilum.io.source_files import list_source_files
+from hilum.io import atomic, source_files
 from hilum.io.unfinished import unfinished_name
 
 if TYPE_CHECKING:
@@ -136,7 +135,7 @@ def contract_of(tasks: Sequence[Task], run: str) -> Iterator[Contract]:
     except HilumError:
         raise
     except OSError as problem:
-        raise write_refused("", problem, where=out) from None
+        raise atomic.write_refused("", problem, where=out) from None
     finally:
         for path in (probe_file, *contract.answers.values()):
             with suppress(OSError):
@@ -149,7 +148,7 @@ def _minor(version: str) -> list[str]:
 
 def _input_files(task: Task) -> Iterator[Path]:
     """Some input files of a scan: its first and last file, its annotations, its lungs, the model of its recipe."""
-    parts = [path for _, path in list_source_files(task.ref.path)]
+    parts = [path for _, path in source_files.list_source_files(task.ref.path)]
     yield from (*parts[:1], *parts[-1:])
     others = task.ref.annotations, task.ref.known.lungs, model_file(task.recipe)
     yield from (path for path in others if path is not None)
