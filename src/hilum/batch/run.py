@@ -6,7 +6,7 @@ import itertools
 import os
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -34,24 +34,14 @@ if TYPE_CHECKING:
 
 
 def run(
-    refs: Sequence[ScanRef],
-    recipe: Recipe,
-    out: Path,
-    *,
-    workers: int | None = None,
-    overwrite: bool = False,
-    refused: Sequence[Row] = (),
-    found: Survey | None = None,
-    report: Callable[[Row], None] = lambda _: None,
+    refs: Sequence[ScanRef], recipe: Recipe, out: Path, *, refused: Sequence[Row] = (), **options: Any
 ) -> list[Row]:
-    """Preprocess scans into an output folder. `process` yields the rows one by one and takes more options.
+    """Preprocess scans into an output folder. `process` yields the rows one by one.
 
     Parameters
     ----------
-    refs, recipe, out, workers, overwrite, refused, found
-        As in `process`.
-    report : callable
-        Called with each row as soon as it is known.
+    refs, recipe, out, refused, options
+        As in `process`: ``workers``, ``overwrite``, ``found`` and others.
 
     Returns
     -------
@@ -63,10 +53,7 @@ def run(
     OutputError
         As in `process`.
     """
-    rows = {}
-    for row in process(refs, recipe, out, workers=workers, overwrite=overwrite, refused=refused, found=found):
-        rows[row.id] = row
-        report(row)
+    rows = {row.id: row for row in process(refs, recipe, out, refused=refused, **options)}
     return [*refused, *(rows[ref.scan_id] for ref in refs)]
 
 

@@ -99,17 +99,14 @@ def _run(words: list[str], *, debug: bool) -> int:
         return USAGE
     except OutputLostError:
         raise
-    except HilumError as refusal:
-        if debug:
-            raise
-        print_error(str(refusal))
-        return REFUSED
     except KeyboardInterrupt as interrupt:
         print_error(describe_interrupt(interrupt))
         return exit_status(interrupt)
     except Exception as problem:  # users get one line, developers the traceback with --debug
         if debug:
             raise
-        print_error(f"unexpected {type(problem).__name__}: {problem}; add --debug to see where it happened")
+        known = isinstance(problem, HilumError)
+        unexpected = f"unexpected {type(problem).__name__}: {problem}; add --debug to see where it happened"
+        print_error(str(problem) if known else unexpected)
         return REFUSED
     return status if isinstance(status, int) else ALL_WELL

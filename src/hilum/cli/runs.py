@@ -72,18 +72,15 @@ def run(
     strict
         Exit with status 1 if a stored scan has an alarm, that is, if its data are probably wrong.
     """
-    from hilum import batch
+    from hilum import batch, recipes
     from hilum.io.optional_packages import check_packages
-    from hilum.outputs.dataset_summary import read_summary
-    from hilum.outputs.folder import check_output_folder
+    from hilum.outputs import dataset_summary, folder
     from hilum.progress import RunCounts
-    from hilum.recipes import recipe as find_recipe
-    from hilum.recipes import with_options
 
-    chosen = with_options(find_recipe(recipe), file_format=file_format)
+    chosen = recipes.with_options(recipes.recipe(recipe), file_format=file_format)
     check_packages(chosen.output.format)
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
-    check_output_folder(out, inputs)
+    folder.check_output_folder(out, inputs)
     found = batch.survey(inputs, dataset=dataset, annotations=annotations)
     for row in found.refused:
         print_error(row.full_reason or row.reason)
@@ -120,7 +117,7 @@ def run(
     if json:
         print_result(counts.as_json(out))
     else:
-        print_result("\n".join([*nodule_lines(read_summary(out)), *counts.summary(out)]))
+        print_result("\n".join([*nodule_lines(dataset_summary.read_summary(out)), *counts.summary(out)]))
     return REFUSED if not counts.all_finished or (strict and counts.to_check) else ALL_WELL
 
 
@@ -217,8 +214,7 @@ def verify(folder: RunFolder, /, *, json: Json = False) -> int:
 
     faults = 0
     for result in check(folder):
-        is_fault = isinstance(result, Fault)
-        faults += is_fault
+        faults += isinstance(result, Fault)
         if json:
             print_result(msgspec.json.encode(result).decode())
         elif isinstance(result, Fault):
