@@ -20,7 +20,6 @@ from hilum.io.names import safe_name
 from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _CASE = re.compile(r"LIDC-IDRI-[0-9]{4}")
@@ -149,10 +148,7 @@ def _find_readings(root: Path) -> _ReadingFiles:
     return readings
 
 
-def _xml_files(root: Path) -> Iterator[Path]:
+def _xml_files(root: Path) -> list[Path]:
     if root.is_file():
-        yield root
-        return
-    for name in folder_listing.list_folder(root).files:
-        if name.lower().endswith(".xml"):
-            yield root / name
+        return [root]
+    return [root / name for name in folder_listing.list_folder(root).files if name.lower().endswith(".xml")]

@@ -43,10 +43,8 @@ PATIENTS: Mapping[str, str] = {
 
 _PUBLIC = re.compile(r"LIDC-IDRI-\d{4}")
 
-_ALIASES = {
-    **dict.fromkeys(("series_uid", "series uid", "seriesinstanceuid"), "seriesuid"),
-    **dict.fromkeys(("patientid", "patient id", "subject id"), "patient_id"),
-}
+_ALIASES = dict.fromkeys(("series_uid", "series uid", "seriesinstanceuid"), "seriesuid")
+_ALIASES |= dict.fromkeys(("patientid", "patient id", "subject id"), "patient_id")
 
 _SCAN_TABLES: tuple[TableKind, ...] = ("annotations", "candidates", "excluded")
 
@@ -162,15 +160,11 @@ def _known(
         if rows.refusal is not None:
             return DatasetEntry(annotated=annotated, labels=labels, refusal=rows.refusal)
     empty: NDArray[np.float64] = np.empty((0, 4))
-    nodules = own.get("annotations")
-    return DatasetEntry(
-        annotated=annotated,
-        nodules=nodules.nodules() if nodules else (),
-        labels=labels,
-        locations={k: own[k].values if k in own else empty for k in tables if k != "annotations"},
-        lungs=lungs,
-        notes=duplicate_notes(nodules) if nodules else (),
-    )
+    locations = {k: own[k].values if k in own else empty for k in tables if k != "annotations"}
+    entry = DatasetEntry(annotated=annotated, labels=labels, locations=locations, lungs=lungs)
+    if nodules := own.get("annotations"):
+        entry = replace(entry, nodules=nodules.nodules(), notes=duplicate_notes(nodules))
+    return entry
 
 
 def _row_notes(records: list[TableRecord], scans: int) -> list[Note]:

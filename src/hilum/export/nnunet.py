@@ -162,10 +162,11 @@ def _write_case(scan: RunScan, partial: Path, labels: Labels) -> None:
     mask = np.zeros(scan.geometry.shape, np.uint8)
     values = CLASSES[labels]
     if "lung_right" in values:
-        mask[:] = _read(scan, "lungs").array
-        if mask.max() > 2:
-            what = f"the lung mask has the label {mask.max()}, expected 1 right and 2 left"
+        lungs = _read(scan, "lungs").array
+        if lungs.max() > 2:
+            what = f"the lung mask has the label {lungs.max()}, expected 1 right and 2 left"
             raise FormatError(what, where=scan.folder, do="export --labels nodules")
+        mask[:] = lungs
     if "nodule" in values and scan.format_of("nodules"):
         mask[_read(scan, "nodules").array > 0] = values["nodule"]
     scan_files.write(Mask(mask, scan.geometry), partial / "labelsTr" / f"{scan.scan_id}{ENDING}")

@@ -218,17 +218,15 @@ def _describe(highdicom: ModuleType, segment: _Segment, number: int, *, uid: str
     # Nodule masks follow from what a reader or a table marked: neither automatic nor manual.
     kind = highdicom.seg.SegmentAlgorithmTypeValues
     family = codes.CID7162.MorphologicalOperations if lung else codes.CID7162.ManualProcessing
+    algorithm = highdicom.AlgorithmIdentificationSequence(name="hilum", family=family, version=hilum.__version__)
+    category = codes.CID7150.AnatomicalStructure if lung else codes.CID7150.MorphologicallyAbnormalStructure
     return highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=segment.label,
-        segmented_property_category=(
-            codes.CID7150.AnatomicalStructure if lung else codes.CID7150.MorphologicallyAbnormalStructure
-        ),
+        segmented_property_category=category,
         segmented_property_type=codes.SCT.Lung if lung else codes.SCT.Nodule,
         algorithm_type=kind.AUTOMATIC if lung else kind.SEMIAUTOMATIC,
-        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name="hilum", family=family, version=hilum.__version__
-        ),
+        algorithm_identification=algorithm,
         tracking_uid=uid,
         tracking_id=segment.label,
         anatomic_regions=None if lung else [codes.SCT.Lung],
