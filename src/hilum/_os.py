@@ -187,10 +187,9 @@ def _machine() -> str:
 
 @lru_cache(maxsize=1)
 def _space() -> int:
-    try:
+    with suppress(OSError):
         return Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:
-        return 0
+    return 0
 
 
 _HIDDEN = -1  # the start time of a process that exists but shows no details

@@ -62,7 +62,7 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     lungs, figures, lung_notes = make_lungs(ct, recipe.lungs, given=given, workers=recipe.compute.workers)
     nodule_mask = make_nodule_mask(scan, ct, recipe.nodules) if scan.annotated and recipe.nodules.mask else None
     figures |= measure.measure_nodules(ct, lungs, nodule_mask)
-    figures = {name: round(value, 4) for name, value in figures.items()}
+    measured = MappingProxyType({name: round(value, 4) for name, value in figures.items()})
     each = () if nodule_mask is None else nodules.measure_each_nodule(ct, lungs, nodule_mask, count=len(scan.nodules))
     checked = any(note.code == "not-hu" for note in scan.notes)  # by `hilum.read`
     notes = (
@@ -71,18 +71,13 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
         *note_outside_lungs(_outside_lungs(scan, ct, each)),
         *(() if checked else plausibility.note_implausible_values(scan.ct)),
         *lung_notes,
-        *measure.quality_notes(figures),
+        *measure.quality_notes(measured),
     )
     _refuse_alarms(notes, recipe.quality, scan.series_uid)
     step = recipe.intensity
+    scaled = ct if step.output == "hu" else normalize(ct, lower=step.lower, upper=step.upper, mean=step.mean)
     return replace(
-        scan,
-        ct=ct if step.output == "hu" else normalize(ct, lower=step.lower, upper=step.upper, mean=step.mean),
-        lungs=lungs,
-        nodule_mask=nodule_mask,
-        notes=notes,
-        figures=MappingProxyType(figures),
-        nodule_figures=each,
+        scan, ct=scaled, lungs=lungs, nodule_mask=nodule_mask, notes=notes, figures=measured, nodule_figures=each
     )
 
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import functools
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import hilum
 from hilum.errors import HilumError, InputError
@@ -32,8 +31,7 @@ CHANGED = "changed"  # the code of a scan whose files changed while it was read
 _FileState = tuple[int, ...] | None  # size, times of change and inode of a file; None for a missing file
 
 
-@dataclass(frozen=True)
-class InputSnapshot:
+class InputSnapshot(NamedTuple):
     """The files of a scan at one moment.
 
     Parameters

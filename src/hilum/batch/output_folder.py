@@ -44,10 +44,9 @@ def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
         If the folder has results of another recipe.
     """
     path, text = out / output_kinds.RECIPE, recipe_toml(recipe)
-    try:
+    before = ""
+    with suppress(InputError):  # missing or damaged: each scan's own record names its recipe
         before = recipe_text(out)
-    except InputError:  # missing or damaged: each scan's own record names its recipe
-        before = ""
     if before == text:
         return
     scans = out / "scans"

@@ -126,6 +126,8 @@ def failed_row(
 
 def _failure_row(ref: ScanRef, problem: Exception, input_status: Status, existed: bool) -> Row:
     """The row of a scan without a result: its input disappeared, or the machine, the input or hilum is at fault."""
+    if isinstance(problem, InputError) and problem.code == CHANGED:
+        return _problem_row(ref, problem, "failed")
     fault = errno_faults.read_fault(problem)
     if fault is None and existed and (missing := [path for path in inputs_of(ref) if not os.path.lexists(path)]):
         what, do = "disappeared during the run, or is not visible from here", "check its disk or mount, and run again"
@@ -167,12 +169,7 @@ def _make(task: Task) -> Row:
     recipe_sha256 = recipe_fingerprint(recipe)
     if old is not None and old.recipe_sha256 != recipe_sha256 and not task.overwrite:
         raise OutputError("is of another recipe", where=folder, do="give --overwrite", code="exists")
-    try:
-        scan = _load(ref, recipe, before)
-    except InputError as problem:
-        if problem.code != CHANGED:
-            raise
-        return _problem_row(ref, problem, "failed")
+    scan = _load(ref, recipe, before)
     ready = preprocess(scan, recipe)
     if recipe.output.series_uid == "hash":
         ready = _hide_series_uid(ready)

@@ -7,6 +7,7 @@ Linux the kernel kills a worker when the thread that started it ends, and the ca
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import signal
 import subprocess
@@ -34,9 +35,6 @@ _COMMAND = (
     "import signal; [signal.signal(signal.Signals[name], signal.SIG_IGN) for name in {ignored}]; "
     "from hilum.batch.worker import main; main({handle}, {parent})"
 )
-
-_starters: dict[int, SimpleQueue[tuple[Connection, Started]]] = {}
-"""The requests to the starting thread, by process number: a forked process has no copy of the thread."""
 
 
 def main(handle: int, parent: int) -> None:
@@ -109,7 +107,7 @@ def start() -> Worker:
     here, there = Pipe()  # ours, the worker's
     started: Started = Future()
     try:
-        _starter().put((there, started))
+        _starter(os.getpid()).put((there, started))
         return Worker(started.result(), here)
     except BaseException:  # an interrupt: end the worker that may just be starting
         here.close()
@@ -117,14 +115,13 @@ def start() -> Worker:
         raise
 
 
-def _starter() -> SimpleQueue[tuple[Connection, Started]]:
-    pid = os.getpid()
-    if pid not in _starters:
-        queue: SimpleQueue[tuple[Connection, Started]] = SimpleQueue()
-        # A daemon thread ends with the process, not with the main thread.
-        threading.Thread(target=_start_requested, args=(queue,), name="hilum-starter", daemon=True).start()
-        _starters[pid] = queue
-    return _starters[pid]
+@functools.cache
+def _starter(_pid: int) -> SimpleQueue[tuple[Connection, Started]]:
+    """The requests to the starting thread of a process; a forked process has no copy of the thread."""
+    queue: SimpleQueue[tuple[Connection, Started]] = SimpleQueue()
+    # A daemon thread ends with the process, not with the main thread.
+    threading.Thread(target=_start_requested, args=(queue,), name="hilum-starter", daemon=True).start()
+    return queue
 
 
 def _start_requested(queue: SimpleQueue[tuple[Connection, Started]]) -> None:

@@ -41,12 +41,9 @@ HELP = frozenset({"--help", "-h", "--version"})  # options that make any command
 
 def _app() -> App:
     # A markup renderer would take longer than the rest of the start. Cyclopts would swallow Ctrl-C without a message.
+    text = "Chest CT scans in, training-ready and geometry-true data out."
     program = App(
-        name="hilum",
-        help="Chest CT scans in, training-ready and geometry-true data out.",
-        version=hilum.__version__,
-        help_format="plaintext",
-        suppress_keyboard_interrupt=False,
+        name="hilum", help=text, version=hilum.__version__, help_format="plaintext", suppress_keyboard_interrupt=False
     )
     for command in COMMANDS:
         program.command(command)

@@ -160,7 +160,7 @@ def _known(
         if rows.refusal is not None:
             return DatasetEntry(annotated=annotated, labels=labels, refusal=rows.refusal)
     empty: NDArray[np.float64] = np.empty((0, 4))
-    locations = {k: own[k].values if k in own else empty for k in tables if k != "annotations"}
+    locations = {str(k): own[k].values if k in own else empty for k in tables if k != "annotations"}
     entry = DatasetEntry(annotated=annotated, labels=labels, locations=locations, lungs=lungs)
     if nodules := own.get("annotations"):
         entry = replace(entry, nodules=nodules.nodules(), notes=duplicate_notes(nodules))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import filecmp
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hilum.datasets.listing import entries, link_notes, own_output_notes
 from hilum.errors import one_line
@@ -38,8 +37,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
 """File names of each table, in lower case. The first one counts; LUNA16 replaced its candidates by a second version."""
 
 
-@dataclass(frozen=True)
-class Luna16Files:
+class Luna16Files(NamedTuple):
     """The parts of the data set.
 
     Parameters

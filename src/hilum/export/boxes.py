@@ -11,7 +11,6 @@ LPS world of LUNA16's tables. Its ``AffineBoxToImageCoordinated`` converts the R
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -69,8 +68,7 @@ class NoduleBox(NamedTuple):
     world: Bounds
 
 
-@dataclass(frozen=True)
-class BoxExport:
+class BoxExport(NamedTuple):
     """How many scans and nodules were written, and what was left out."""
 
     scans: int

@@ -6,8 +6,7 @@ import os
 import re
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -39,8 +38,7 @@ SPLITS = "splits_final.json"
 ENDING = STORES["nifti"].suffix
 
 
-@dataclass(frozen=True)
-class NnunetDataset:
+class NnunetDataset(NamedTuple):
     """The folder that was written, how many cases and folds it has, and what was left out."""
 
     folder: Path

@@ -9,7 +9,6 @@ Source: DICOM PS3.3 A.51 (Segmentation IOD), C.8.20.2; PS3.16 CID 7150, 7162; SN
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,8 +31,7 @@ if TYPE_CHECKING:
     from hilum.train.runs import RunScan, Skip
 
 
-@dataclass(frozen=True)
-class Segmentations:
+class Segmentations(NamedTuple):
     """How many scans, files and segments were written, and what was left out."""
 
     scans: int
