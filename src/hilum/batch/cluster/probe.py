@@ -75,7 +75,7 @@ def version_of(name: str) -> str:
 
 def _accept_run(run: str) -> str:
     try:
-        importlib.import_module("hilum.batch.cluster.worker_pools").accepted.add(run)
+        importlib.import_module("hilum.batch.cluster.worker_pools").accept_run(run)
     except Exception as problem:  # noqa: BLE001 - as above
         return f"{type(problem).__name__}: {problem}"
     return ""

@@ -40,11 +40,16 @@ class _RunPool:
     idle_since: float = 0.0
 
 
-accepted: set[str] = set()  # the runs whose contract this process fulfills; the probe adds them
+_accepted: set[str] = set()  # the runs whose contract this process fulfills
 
 _pools: list[_RunPool] = []
 _lock = threading.Lock()
 _watcher: threading.Thread | None = None
+
+
+def accept_run(run: str) -> None:
+    """Let a run make scans in this process, which was checked against its contract."""
+    _accepted.add(run)
 
 
 def make_scan(message: bytes) -> bytes:
@@ -63,7 +68,7 @@ def make_scan(message: bytes) -> bytes:
     from distributed import get_worker
 
     task, limits, run = pickle.loads(message)  # noqa: S301 - from the run's own client; Dask pickles too
-    if run not in accepted:
+    if run not in _accepted:
         return b""
     dask_worker = get_worker()
     threads = dask_worker.state.nthreads
@@ -79,7 +84,7 @@ def end_run(run: str) -> None:
     ----------
     run : str
     """
-    accepted.discard(run)
+    _accepted.discard(run)
     _close(lambda pool: pool.run == run and not pool.key)
 
 
