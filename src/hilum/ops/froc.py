@@ -8,21 +8,17 @@ IEEE Transactions on Medical Imaging 30, 2011.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import InputError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    Table = NDArray[np.float64]
-    """Rows (x, y, z, value), LPS mm."""
-    Indices = NDArray[np.int64]
+Table = NDArray[np.float64]
+"""Rows (x, y, z, value), LPS mm."""
+Indices = NDArray[np.int64]
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False positives per scan at which LUNA16 evaluates the sensitivity."""

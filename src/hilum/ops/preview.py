@@ -6,28 +6,22 @@ drawing. The pixels are indices into a palette, gray levels first, so that the p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.intensity.histogram import count_scaled
 from hilum.ops.finite import check_finite
-from hilum.ops.intensity import WINDOW_PRESETS
+from hilum.ops.intensity import WINDOW_PRESETS, UnitRange
 from hilum.ops.reorient import reorient
 from hilum.ops.statistics import HuHistogram, count_hu
-from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
+from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG, Nodule, Scan
+from hilum.volume import Volume
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.ops.intensity import UnitRange
-    from hilum.scan import Nodule, Scan
-    from hilum.volume import Volume
-
-    Picture = NDArray[np.uint8]
+Picture = NDArray[np.uint8]
 
 GRAYS = 32
 """Gray levels: enough for a small picture. On noise 256 levels take twice the bytes."""

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from hilum.geometry import Geometry
 from hilum.volume import Mask
-
-if TYPE_CHECKING:
-    from hilum.geometry import Geometry
 
 _HALF = 0.5 + 1e-6
 """A position half way between two voxels rounds up, despite rounding errors of the affine."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from itertools import permutations
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.geometry import Geometry, Vector
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.volume import AnyVolume
+from hilum.volume import AnyVolume
 
 
 def reorient(volume: AnyVolume) -> AnyVolume:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, prod
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.resample.spline import interpolate, make_taps, nearest
 from hilum.errors import GeometryError, InputError, UnsupportedError
-from hilum.geometry import Geometry
+from hilum.geometry import Geometry, Vector
 from hilum.ops.finite import check_finite
-from hilum.volume import Mask
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Vector
-    from hilum.volume import AnyVolume
+from hilum.volume import AnyVolume, Mask
 
 Grid = Literal["center", "corner"]
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.intensity.histogram import count_values
 from hilum.errors import InputError, UnsupportedError
 from hilum.ops.finite import check_finite
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.volume import Volume
+from hilum.volume import Volume
 
 _VALUES = 1 << 16
 _LOWEST = -(1 << 15)

@@ -11,12 +11,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.anatomy.coarse import cell_means
 from hilum._kernels.bitmask import bits
+from hilum._kernels.bitmask.mask import Shape
 from hilum._kernels.components import labeling, selection
 from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.geometry import IDENTITY_DIRECTION, Geometry
@@ -25,15 +27,8 @@ from hilum.ops.coarse_grid import cell_size, voxels_per_cell
 from hilum.ops.lungs.cells import CELL_MM, divide_chest
 from hilum.ops.nodules.masks import cover_nodules
 from hilum.ops.reorient import reorient
-from hilum.scan import LEFT_LUNG, RIGHT_LUNG
-from hilum.volume import Volume
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import Shape
-    from hilum.scan import Nodule, Scan
-    from hilum.volume import Mask
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Nodule, Scan
+from hilum.volume import Mask, Volume
 
 BONE_THRESHOLD_HU = 400.0
 """The 2017 tutorial's threshold for bone."""

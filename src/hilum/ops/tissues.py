@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hilum._kernels.intensity.lookup import look_up
 from hilum.errors import InputError
-from hilum.volume import Mask
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from hilum.volume import Volume
+from hilum.volume import Mask, Volume
 
 LUNG_AIR_MAX_HU = -400
 """Half way between lung and soft tissue: what is at most this bright is air or aerated lung."""

@@ -8,18 +8,13 @@ z = -55, and the costophrenic recesses end above z = -135.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum.phantom.shapes import Sampler, ellipse, ellipsoid, smooth_min
+from hilum.geometry import Geometry, Vector
+from hilum.phantom.shapes import Box, Floats, Points, Sampler, ellipse, ellipsoid, smooth_min
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry, Vector
-    from hilum.phantom.shapes import Box, Floats, Points
 
 PATIENT_CENTER: Vector = (4.0, -17.0, -148.0)
 """World position (x, y, z), LPS mm, of the middle of every phantom's chest."""

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID
 
 from hilum.errors import InputError, OutputError
-from hilum.phantom.dicom_dialects import BIG_ENDIAN, EXPLICIT, IMPLICIT, RLE, derived_uid
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum.phantom.dicom_dialects import Dialect
-    from hilum.volume import Volume
+from hilum.phantom.dicom_dialects import BIG_ENDIAN, EXPLICIT, IMPLICIT, RLE, Dialect, derived_uid
+from hilum.volume import Volume
 
 _CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 _WRITER = "2.25.164519274215862384927338419820334016512"  # Implementation Class UID of hilum's phantoms

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from hilum.phantom.shapes import ellipsoid
+from hilum.phantom.shapes import Floats, Points, ellipsoid
 
 if TYPE_CHECKING:
     from hilum.phantom.anatomy import BodyBuild
-    from hilum.phantom.shapes import Floats, Points
 
 MissingLung = Literal["none", "right", "left"]
 

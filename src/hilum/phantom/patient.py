@@ -8,21 +8,17 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import InputError
+from hilum.geometry import Vector
 from hilum.phantom.anatomy import BodyBuild, draw_body_build, lung_depths, mediastinum, thorax
 from hilum.phantom.disease import Disease, disease_distance
-from hilum.phantom.shapes import Tubes
+from hilum.phantom.shapes import Points, Tubes
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Vector
-    from hilum.phantom.shapes import Points
 
 NoduleKind = Literal["inside", "wall", "vessel", "ground-glass"]
 """Solid inside the lung; solid at the chest wall; solid on a vessel; ground-glass inside the lung."""

@@ -12,19 +12,16 @@ from hilum.ops.intensity import UnitRange
 from hilum.pictures import colors
 from hilum.pictures.drawing import draw_image, draw_letters, draw_slice, plain
 from hilum.pictures.legacy_mistakes import displacements, measured_points, value_mistakes
-from hilum.pictures.planes import PLANES, gray_range, reorient_scan, size_mm, slice_at, slice_pixels
+from hilum.pictures.planes import PLANES, Plane, gray_range, reorient_scan, size_mm, slice_at, slice_pixels
 from hilum.pipeline import preprocess
-from hilum.scan import LEFT_LUNG, RIGHT_LUNG
-from hilum.volume import Volume
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Scan
+from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from hilum.pictures.planes import Plane
     from hilum.recipes import Recipe
-    from hilum.scan import Scan
-    from hilum.volume import Mask
 
 
 class RecipeResults(NamedTuple):

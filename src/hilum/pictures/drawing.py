@@ -8,7 +8,7 @@ from matplotlib.collections import LineCollection
 
 from hilum.errors import one_line
 from hilum.pictures.outlines import slice_outlines
-from hilum.pictures.planes import size_mm, slice_pixels
+from hilum.pictures.planes import Plane, size_mm, slice_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from hilum.pictures.planes import Plane
     from hilum.scan import Scan
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hilum.errors import GeometryError, InputError
 from hilum.geometry import Geometry
 from hilum.ops.statistics import HuHistogram, count_hu
 from hilum.ops.tissues import TISSUES
 from hilum.pictures import colors
-from hilum.volume import Volume
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-
-    from hilum.volume import Mask
+from hilum.volume import Mask, Volume
 
 RANGE_HU = (-1100, 1500)
 """The range of the axis; the title gives the number of voxels outside."""

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from hilum.geometry import Geometry
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.resample import resampled_geometry
-from hilum.scan import Nodule
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from hilum.geometry import Geometry
-    from hilum.scan import Scan
-    from hilum.volume import Mask
+from hilum.scan import Nodule, Scan
+from hilum.volume import Mask
 
 _WATER_UNIT = 1000 / 1400
 """0 HU after scaling [-1000, 400] HU to [0, 1]."""

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hilum.errors import GeometryError, InputError
 from hilum.pictures.drawing import describe, draw_gray, draw_lines, draw_note, plain
 from hilum.pictures.outlines import slice_outlines
-from hilum.pictures.planes import find_plane, gray_range, reorient_scan, size_mm, slice_pixels
-from hilum.scan import Scan
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.pictures.planes import Plane
-    from hilum.scan import Nodule
-    from hilum.volume import Mask, Volume
+from hilum.pictures.planes import Plane, find_plane, gray_range, reorient_scan, size_mm, slice_pixels
+from hilum.scan import Nodule, Scan
+from hilum.volume import Mask, Volume
 
 SHEET_INCHES, DOTS = 12.0, 120
 """Width of the sheet in inches, and its dots per inch, which set the resolution of the slices."""

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from hilum.errors import InputError
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.pictures import colors, drawing
 from hilum.pictures.outlines import label_outlines, nodule_circle, outlines
 from hilum.pictures.planes import PLANES, gray_range, reorient_scan, size_mm, slice_pixels
-
-if TYPE_CHECKING:
-    from matplotlib.figure import SubFigure
-
-    from hilum.scan import Nodule, Scan
-    from hilum.volume import Mask, Volume
+from hilum.scan import Nodule, Scan
+from hilum.volume import Mask, Volume
 
 MIN_WIDTH_MM, WIDTH_IN_DIAMETERS = 40.0, 2.5
 """The width of the pictures: so many diameters of the nodule, but no less than the minimum."""

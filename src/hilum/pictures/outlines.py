@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
+from hilum.geometry import Geometry
 from hilum.pictures import colors
-from hilum.pictures.planes import picture_position, slice_pixels
+from hilum.pictures.planes import Plane, picture_position, slice_pixels
+from hilum.scan import Nodule, Scan
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry
-    from hilum.pictures.planes import Plane
-    from hilum.scan import Nodule, Scan
-
-    Line = tuple[str, NDArray[np.float64]]
+Line = tuple[str, NDArray[np.float64]]
 
 
 def outlines(inside: NDArray[np.bool_], spacing: tuple[float, float]) -> list[NDArray[np.float64]]:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hilum.pictures.drawing import describe, draw_slice
 from hilum.pictures.planes import PLANES, gray_range, reorient_scan, size_mm
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.scan import Scan
+from hilum.scan import Scan
 
 
 def overview(scan: Scan, *, slices: int = 5, preset: str = "lung") -> Figure:

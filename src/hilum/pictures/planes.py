@@ -7,24 +7,20 @@ the front is on top of axial slices, the head on top of the others.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import InputError, UnsupportedError, one_line
+from hilum.geometry import Geometry
 from hilum.ops.finite import check_finite
 from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.reorient import reorient
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry
-    from hilum.scan import Scan
-    from hilum.volume import Volume
+from hilum.scan import Scan
+from hilum.volume import Volume
 
 
 class Plane(NamedTuple):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.ops.lungs.cells import CELL_MM
@@ -19,17 +22,10 @@ from hilum.pictures.drawing import draw_gray, draw_image, draw_letters, draw_lin
 from hilum.pictures.outlines import outlines
 from hilum.pictures.planes import PLANES, check_slice, gray_range, largest_lung_slice, size_mm, slice_pixels
 from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
+from hilum.volume import Volume
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-
-    from hilum.volume import Volume
-
-    ColoredMask = tuple[NDArray[np.bool_], str]
-    Step = tuple[str, Callable[[Axes], None]]
+ColoredMask = tuple[NDArray[np.bool_], str]
+Step = tuple[str, Callable[[Axes], None]]
 
 METHODS = {"tutorial2d": "2-D lungs of the 2017 tutorial", "hilum": "hilum's lungs"}
 """The methods by name, and their titles."""

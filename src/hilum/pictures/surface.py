@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hilum._kernels.raster import draw_triangles
 from hilum.errors import InputError
-from hilum.ops.surfaces import surfaces
+from hilum.ops.surfaces import Mesh, surfaces
 from hilum.pictures import colors
 from hilum.pictures.drawing import draw_image, plain
-from hilum.scan import LEFT_LUNG, RIGHT_LUNG
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Scan
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.ops.surfaces import Mesh
-    from hilum.scan import Scan
-
-    Color = tuple[float, float, float, float]
-    Vectors = NDArray[np.float64]
+Color = tuple[float, float, float, float]
+Vectors = NDArray[np.float64]
 
 DOTS = 150
 _OVERSAMPLING = 2

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hilum.errors import InputError
 from hilum.geometry import Geometry
@@ -13,13 +15,8 @@ from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.intensity import window as gray_values
 from hilum.pictures import colors, planes
 from hilum.pictures.drawing import draw_gray, draw_letters, plain
+from hilum.scan import Scan
 from hilum.volume import Volume
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-
-    from hilum.scan import Scan
 
 RANGE_HU = (-1500, 2000)
 

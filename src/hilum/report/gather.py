@@ -13,18 +13,15 @@ from hilum.outputs import ledger
 from hilum.outputs.dataset_summary import read_summary
 from hilum.outputs.finished import listed_scans
 from hilum.outputs.folder import recipe_text
-from hilum.outputs.ledger_rows import decode_row
-from hilum.outputs.preview_files import read_preview
-from hilum.outputs.records import ScanRecord
+from hilum.outputs.ledger_rows import Row, decode_row
+from hilum.outputs.preview_files import PreviewRecord, read_preview
+from hilum.outputs.records import DatasetRecord, NoduleRecord, ScanRecord
 from hilum.report.risk import Flag, flags, risk
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from hilum.io.volumes.placement import GridRecord
-    from hilum.outputs.ledger_rows import Row
-    from hilum.outputs.preview_files import PreviewRecord
-    from hilum.outputs.records import DatasetRecord, NoduleRecord
 
 UNLISTED = "unlisted"
 """Status of a finished scan that the ledger does not list."""

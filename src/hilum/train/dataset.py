@@ -7,10 +7,12 @@ its own files. Nothing here imports torch.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import InputError, MissingInputError
 from hilum.ops.patches.boxes import patch_start
@@ -19,16 +21,9 @@ from hilum.train.augment import Augment, patch_boxes
 from hilum.train.intensity import choose_scaling
 from hilum.train.open_scans import OpenScan, open_scan
 from hilum.train.positions import PatchPosition, check_jitter, lung_position, nodule_position, nodule_spheres
-from hilum.train.runs import list_run
+from hilum.train.runs import RunScan, list_run
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from numpy.typing import NDArray
-
-    from hilum.train.runs import RunScan
-
-    Item = dict[str, Any]
+Item = dict[str, Any]
 
 Rule = Literal["nodules", "balanced", "lungs", "uniform"]
 """Where patches are: at nodules; in turn at a nodule and in the lungs far from nodules; in the lungs; anywhere."""

@@ -11,24 +11,19 @@ import numpy as np
 from hilum._kernels.patches.crops import crop_scaled
 from hilum._kernels.simd.prefetch import empty_aligned
 from hilum.errors import MissingInputError
-from hilum.io.volumes.open_volumes import OpenArray, read_all, read_padded_box
+from hilum.io.volumes.open_volumes import OpenArray, OpenVolume, read_all, read_padded_box
 from hilum.ops.nodules.masks import mask_nodules
-from hilum.ops.patches.boxes import lies_inside
+from hilum.ops.patches.boxes import Box, lies_inside
 from hilum.ops.patches.label_tiles import LabelTiles
-from hilum.ops.patches.poses import IDENTITY
-from hilum.ops.patches.sampling import KEEP, ROUND, Source, copy_reoriented, sample, sample_labels
-from hilum.train.intensity import air_value, scale
+from hilum.ops.patches.poses import IDENTITY, Pose
+from hilum.ops.patches.sampling import KEEP, ROUND, Order, Source, copy_reoriented, sample, sample_labels
+from hilum.train.intensity import Scaling, air_value, scale
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from hilum.io.volumes.open_volumes import OpenVolume
-    from hilum.ops.patches.boxes import Box
-    from hilum.ops.patches.poses import Pose
-    from hilum.ops.patches.sampling import Order
-    from hilum.train.intensity import Scaling
     from hilum.train.runs import RunScan
 
 _KERNEL_TYPES = frozenset({np.dtype("i2"), np.dtype("u1"), np.dtype("f4")})

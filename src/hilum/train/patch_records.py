@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -15,9 +15,6 @@ from hilum.outputs.checksums import file_record
 from hilum.outputs.records import FileRecord, is_plain_name
 from hilum.train.output_folder import INDEX, SUMMARY
 from hilum.train.runs import Skip  # noqa: TC001 - msgspec reads the types of fields
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COLUMNS = (
     *("patch", "images", "masks", "row", "kind", "label", "fold", "scan", "series_uid", "nodule", "diameter_mm"),

@@ -12,7 +12,7 @@ from hilum.errors import MissingInputError, one_line
 from hilum.io.uids import is_uid
 from hilum.outputs.finished import check_files, listed_scans
 from hilum.outputs.ledger import read_ledger
-from hilum.outputs.records import is_annotated
+from hilum.outputs.records import ScanRecord, is_annotated
 from hilum.outputs.volumes import format_of, open_stored, read_stored
 from hilum.scan import Nodule
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from hilum.geometry import Geometry
     from hilum.io.volumes.open_volumes import OpenVolume
-    from hilum.outputs.records import ScanRecord
     from hilum.volume import Volume
 
 

@@ -7,10 +7,13 @@ twice when it scaled an image. This module does neither.
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 import hilum
 from hilum.errors import HilumError, InputError, one_line
@@ -19,12 +22,6 @@ from hilum.ops.nodules.masks import mask_nodules
 from hilum.outputs.records import json_bytes
 from hilum.train.output_folder import INDEX, SUMMARY, output_folder
 from hilum.train.runs import RunScan, Skip, list_run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 Pixels = Literal["stored", "uint8", "int16", "uint16"]
 """``stored`` keeps the values. The others stretch the range of each slice over 0 to 255, 0 to 32767, or 0 to 65535

@@ -17,14 +17,13 @@ from starlette.routing import Route
 from hilum.errors import HilumError, MissingInputError
 from hilum.report.text import visible
 from hilum.viewer.reviews import read_reviews, save_review
-from hilum.viewer.scan_view import HEADER_BYTES, SURFACES, nifti_chunks
+from hilum.viewer.scan_view import HEADER_BYTES, SURFACES, ScanView, nifti_chunks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from starlette.requests import Request
 
-    from hilum.viewer.scan_view import ScanView
     from hilum.viewer.sources import Source
     from hilum.volume import Volume
 

@@ -9,7 +9,8 @@ import re
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from hilum.batch.lock import output_lock
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
@@ -17,9 +18,6 @@ from hilum.io.annotations.csv_tables import plain_cell, safe_cells
 from hilum.io.atomic import atomic_path
 from hilum.io.files import read_small
 from hilum.report.text import visible
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAME = "review.csv"
 LOCK = ".review.lock"

@@ -17,7 +17,7 @@ from hilum.outputs.preview_files import read_preview
 from hilum.outputs.store import read_finished
 from hilum.report.risk import flags, risk
 from hilum.report.text import all_visible, visible
-from hilum.viewer.record_checks import check_record
+from hilum.viewer.record_checks import CheckedRecord, check_record
 from hilum.viewer.scan_view import ScanView, view_of_finished, view_of_input
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from hilum.outputs.ledger_rows import Row
     from hilum.scan import Scan, ScanRef
-    from hilum.viewer.record_checks import CheckedRecord
     from hilum.viewer.reviews import Review
 
 CHANGED = "changed"

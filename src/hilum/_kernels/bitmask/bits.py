@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum._kernels.bitmask.mask import BitMask
+from hilum._kernels.bitmask.mask import BitMask, Box, Shape
 from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.threads import run_slabs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import Box, Shape
 
 
 def _word_intrinsic(emit: Callable[[Any, Any], Any]) -> Intrinsic:

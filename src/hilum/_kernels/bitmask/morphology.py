@@ -8,19 +8,15 @@ that have it. It works on whole planes of words at a time.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.bitmask.bits import bounding_box
-from hilum._kernels.bitmask.mask import BitMask
+from hilum._kernels.bitmask.mask import BitMask, Shape, Spacing
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.threads import run_slabs
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import Shape, Spacing
 
 ROUNDING = 1e-9
 """A squared distance may exceed the squared radius by this share: 5 * 0.7 mm counts as 3.5 mm."""

@@ -20,14 +20,11 @@ import hashlib
 import logging
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hilum.errors import one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 POSIX = os.name == "posix"
 """On other systems folders of a user are closed to others, and files show no owner."""

@@ -17,15 +17,13 @@ import functools
 import struct
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.compile.definitions import Definition
 from hilum._kernels.compile.signatures import ALIGNED, C_ORDER, F_ORDER, NUMBERS, WRITABLE, Kind, is_array, slots
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 F = TypeVar("F", bound=Callable[..., Any])
 

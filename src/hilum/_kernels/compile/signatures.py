@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from collections.abc import Iterator
+from typing import Any
 
 Kind = Any
 """Type of an argument: a numpy type of `NUMBERS`, (type, dimensions, flags) of an array, or a tuple of kinds."""

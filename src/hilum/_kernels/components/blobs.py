@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum._kernels.bitmask.mask import FACE_STEPS
+from hilum._kernels.bitmask.mask import FACE_STEPS, BitMask, Spacing
 from hilum._kernels.compile.kernel import kernel, read_only
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum._kernels.bitmask.mask import BitMask, Spacing
     from hilum._kernels.components.labeling import Runs
 
 BARE, FOOT = 0, 1

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.threads import run_slabs
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def look_up(values: NDArray[Any], table: NDArray[Any], low: int, *, workers: int = 1) -> NDArray[Any]:

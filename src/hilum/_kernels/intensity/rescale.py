@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.compile.kernel import kernel
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def _declare_read(_context: Any, file: Any, buffer: Any, size: Any, offset: Any) -> Any:

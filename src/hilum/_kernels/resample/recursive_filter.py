@@ -7,15 +7,13 @@ Most of the time goes into writing, so in a plane of rows one pass filters backw
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.simd.registers import constant, load, multiply_add, repeat, store, variables, vector_intrinsic
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 WIDTH, VECTOR = 32, 16
 """Columns of a block, and of a vector. With several vectors side by side the processor does not wait for one."""

@@ -21,18 +21,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.compile.kernel import read_only
 from hilum._kernels.resample.spline_blocks import PAD, TAPS, WIDTH
 from hilum._kernels.resample.spline_lines import copy_voxels, interpolate_lines, interpolate_planes, round_values
 from hilum._kernels.simd.prefetch import empty_aligned
 from hilum._kernels.threads import run_slabs
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Finish = tuple[float, float, float, float]
 """Level to add, lowest and highest value, and 0.5 to round to integers, or 0."""

@@ -6,15 +6,13 @@ rounds of exchanges between pairs of rows, one of 16 x 16 takes four.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.simd.registers import advance, load, store, transpose_square, vector_intrinsic, widest
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 BLOCK = 16
 """Rows and columns of a block: sixteen float32 are one register of AVX-512, and a cache line."""

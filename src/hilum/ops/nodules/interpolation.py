@@ -11,18 +11,15 @@ Imaging 9, 1990.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry
-    from hilum.volume import Mask
+from hilum.geometry import Geometry
+from hilum.volume import Mask
 
 _MARGIN = 2
 _AT_ONCE = 2**22

@@ -10,21 +10,17 @@ completed reference database of lung nodules on CT scans", Medical Physics 38, 2
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import AnnotationError, InputError
+from hilum.geometry import Geometry
 from hilum.ops.nodules.polygons import fill_polygon
+from hilum.scan import Nodule, Reading
 from hilum.volume import Mask
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry
-    from hilum.scan import Nodule, Reading
 
 ContourPixel = Literal["exclude", "include"]
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from itertools import product
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hilum.geometry import Vector
 from hilum.ops.nodules.outlines import ContourPixel, consensus_mask, reading_mask
-from hilum.scan import Nodule
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Vector
-    from hilum.scan import Reading
+from hilum.scan import Nodule, Reading
 
 _SHRINK = 0.9
 _LEAST_MM = 0.1

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hilum.geometry import Vector
+from hilum.geometry import Geometry, Vector
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from hilum.geometry import Geometry
     from hilum.ops.patches.boxes import Box
 
 Matrix = tuple[Vector, Vector, Vector]

@@ -15,7 +15,7 @@ from hilum._kernels.patches.rotate_labels import label_bounds, rotate_labels, ro
 from hilum._kernels.resample.recursive_filter import LANES
 from hilum._kernels.simd.prefetch import empty_aligned
 from hilum.errors import GeometryError
-from hilum.ops.patches.boxes import lies_inside
+from hilum.ops.patches.boxes import Box, lies_inside
 from hilum.ops.patches.label_tiles import TILE, LabelTiles, in_words
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.ops.patches.boxes import Box
     from hilum.ops.patches.poses import Matrix, Pose
 
 Finish = tuple[int, float, float, float]
