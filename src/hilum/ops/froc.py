@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from hilum.errors import InputError
 
-Table = NDArray[np.float64]
-"""Rows (x, y, z, value), LPS mm."""
+Table = NDArray[np.float64]  # rows (x, y, z, value), LPS mm
 Indices = NDArray[np.int64]
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -26,8 +25,7 @@ RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 MOST_MARKS = 100
 """Only this many marks of a scan count, those with the highest probability: the limit of LUNA16's evaluation."""
 
-NO_DIAMETER_MM = 10.0
-"""The diameter of a finding without one: annotations_excluded.csv has -1."""
+NO_DIAMETER_MM = 10.0  # the diameter of a finding without one: annotations_excluded.csv has -1
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,8 +23,7 @@ from hilum.volume import Volume
 
 Picture = NDArray[np.uint8]
 
-GRAYS = 32
-"""Gray levels: enough for a small picture. On noise 256 levels take twice the bytes."""
+GRAYS = 32  # Gray levels: enough for a small picture. On noise 256 levels take twice the bytes.
 
 RIGHT_COLOR, LEFT_COLOR, AIRWAYS_COLOR, NODULE_COLOR = range(GRAYS, GRAYS + 4)
 """Palette indices of the outlines, after the gray levels."""
@@ -32,20 +31,16 @@ RIGHT_COLOR, LEFT_COLOR, AIRWAYS_COLOR, NODULE_COLOR = range(GRAYS, GRAYS + 4)
 COLORS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66))
 """Sky blue, orange, green and yellow of Okabe and Ito (2008); color-blind people can tell them apart on dark gray."""
 
-HEIGHT, WIDTH = 128, 160
-"""Largest size of a slice in the strip, in pixels of 2 to 3 mm for an adult chest."""
+HEIGHT, WIDTH = 128, 160  # largest size of a slice in the strip, in pixels of 2 to 3 mm for an adult chest
 
 CLOSE_PIXELS, CLOSE_MM, CLOSE_UPS = 62, 50.0, 4
 """Close-ups of nodules: their side in pixels and in mm, and their largest number; the largest nodules come first."""
 
-GAP = 2
-"""Pixels between pictures; two close-ups and a gap between them are not higher than a slice."""
+GAP = 2  # pixels between pictures; two close-ups and a gap between them are not higher than a slice
 
-LUNG_SHARES = (0.2, 0.5, 0.8)
-"""Each axial slice has this fraction of the lungs below it."""
+LUNG_SHARES = (0.2, 0.5, 0.8)  # each axial slice has this fraction of the lungs below it
 
-_EVERY = 4
-"""Every fourth voxel of the lung mask along each axis is enough to locate the lungs."""
+_EVERY = 4  # every fourth voxel of the lung mask along each axis is enough to locate the lungs
 
 _LUNG_COLORS = {RIGHT_LUNG: RIGHT_COLOR, LEFT_LUNG: LEFT_COLOR, AIRWAYS: AIRWAYS_COLOR}
 
@@ -102,8 +97,7 @@ def _palette() -> Picture:
     return np.vstack([np.repeat(gray[:, None], 3, axis=1), np.array(COLORS, np.uint8)])
 
 
-PALETTE: Picture = _palette()
-"""Red, green and blue of each index, shape (36, 3)."""
+PALETTE: Picture = _palette()  # red, green and blue of each index, shape (36, 3)
 
 
 def draw_preview(scan: Scan, *, unit_range: UnitRange | None = None, workers: int = 0) -> Preview:

@@ -7,8 +7,7 @@ import numpy as np
 from hilum.geometry import Geometry
 from hilum.volume import Mask
 
-_HALF = 0.5 + 1e-6
-"""A position half way between two voxels rounds up, despite rounding errors of the affine."""
+_HALF = 0.5 + 1e-6  # a position half way between two voxels rounds up, despite rounding errors of the affine
 
 
 def regrid_mask(mask: Mask, geometry: Geometry) -> Mask:

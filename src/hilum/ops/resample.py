@@ -20,14 +20,11 @@ Grid = Literal["center", "corner"]
 _ORDERS = (0, 1, 3)
 _DTYPES = ("int16", "uint8", "float32")
 
-_SLACK = 1e-6
-"""512 voxels of 0.78125 mm make 400 of 1 mm, not 401, also if the spacing was rounded to decimal text."""
+_SLACK = 1e-6  # 512 voxels of 0.78125 mm make 400 of 1 mm, not 401, also if the spacing was rounded to decimal text
 
-_MOST_VOXELS = 2_000_000_000
-"""The largest grid allowed: 4 GB of int16, a whole body at 0.6 mm."""
+_MOST_VOXELS = 2_000_000_000  # the largest grid allowed: 4 GB of int16, a whole body at 0.6 mm
 
-_MANY = 32
-"""An axis of this many voxels must not become one voxel: one of the spacings is wrong. A small patch may."""
+_MANY = 32  # An axis of this many voxels must not become one voxel: one of the spacings is wrong. A small patch may.
 
 
 def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], grid: Grid = "center") -> Geometry:

@@ -30,15 +30,12 @@ from hilum.ops.reorient import reorient
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Nodule, Scan
 from hilum.volume import Mask, Volume
 
-BONE_THRESHOLD_HU = 400.0
-"""The 2017 tutorial's threshold for bone."""
+BONE_THRESHOLD_HU = 400.0  # the 2017 tutorial's threshold for bone
 
-COMPONENT_ML = 1.0
-"""Smaller components are noise, or contrast in a vessel."""
+COMPONENT_ML = 1.0  # smaller components are noise, or contrast in a vessel
 
 _CELLS_PER_DIAMETER = 20
-_FULL = 1000
-"""The value of a cell that a mask fills."""
+_FULL = 1000  # the value of a cell that a mask fills
 
 KINDS = ("skeleton", "lungs")
 

@@ -19,14 +19,11 @@ from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 PATIENT_CENTER: Vector = (4.0, -17.0, -148.0)
 """World position (x, y, z), LPS mm, of the middle of every phantom's chest."""
 
-FIELD_OF_VIEW_MM = 384.0
-"""Diameter of the circle around the patient's center; voxels outside it are padding."""
+FIELD_OF_VIEW_MM = 384.0  # diameter of the circle around the patient's center; voxels outside it are padding
 
-JUNCTION_MM = 1.5
-"""Thickness of the anterior junction line, where the lungs almost touch in front of the great vessels."""
+JUNCTION_MM = 1.5  # thickness of the anterior junction line, where the lungs almost touch in front of the great vessels
 
-RIB_CAGE_MM = (124.0, 86.0)
-"""Half-axes of the inside of the rib cage in the axial plane, mm."""
+RIB_CAGE_MM = (124.0, 86.0)  # half-axes of the inside of the rib cage in the axial plane, mm
 
 
 @dataclass(frozen=True)

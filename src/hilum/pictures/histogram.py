@@ -16,8 +16,7 @@ from hilum.ops.tissues import TISSUES
 from hilum.pictures import colors
 from hilum.volume import Mask, Volume
 
-RANGE_HU = (-1100, 1500)
-"""The range of the axis; the title gives the number of voxels outside."""
+RANGE_HU = (-1100, 1500)  # the range of the axis; the title gives the number of voxels outside
 
 
 def histogram(volume: Volume, *, mask: Mask | None = None, bins: int = 80) -> Figure:

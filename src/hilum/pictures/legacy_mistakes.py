@@ -13,8 +13,7 @@ from hilum.ops.resample import resampled_geometry
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask
 
-_WATER_UNIT = 1000 / 1400
-"""0 HU after scaling [-1000, 400] HU to [0, 1]."""
+_WATER_UNIT = 1000 / 1400  # 0 HU after scaling [-1000, 400] HU to [0, 1]
 
 
 def displacements(geometry: Geometry, points: ArrayLike) -> dict[str, NDArray[np.float64]]:

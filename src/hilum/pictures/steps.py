@@ -31,8 +31,7 @@ METHODS = {"tutorial2d": "2-D lungs of the 2017 tutorial", "hilum": "hilum's lun
 """The methods by name, and their titles."""
 
 _AXIAL = PLANES["axial"]
-_COMPONENTS = ListedColormap(["black", *colors.ALL])
-"""Colors of numbered components; they repeat if there are more."""
+_COMPONENTS = ListedColormap(["black", *colors.ALL])  # colors of numbered components; they repeat if there are more
 
 
 def steps(volume: Volume, *, method: str = "tutorial2d", index: int | None = None) -> Figure:

@@ -22,11 +22,9 @@ Color = tuple[float, float, float, float]
 Vectors = NDArray[np.float64]
 
 DOTS = 150
-_OVERSAMPLING = 2
-"""Pictures are drawn at so many times the resolution and averaged, so that edges are smooth."""
+_OVERSAMPLING = 2  # pictures are drawn at so many times the resolution and averaged, so that edges are smooth
 
-_MARGIN_MM = 14.0
-"""Space around the surfaces, for letters and the scale."""
+_MARGIN_MM = 14.0  # space around the surfaces, for letters and the scale
 
 _LIGHT = np.array([-0.35, -0.5, -0.79])
 """Direction from the surface to the light, along the picture's right, down, and away from the viewer."""

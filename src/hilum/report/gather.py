@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
     from hilum.io.volumes.placement import GridRecord
 
-UNLISTED = "unlisted"
-"""Status of a finished scan that the ledger does not list."""
+UNLISTED = "unlisted"  # status of a finished scan that the ledger does not list
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from hilum.outputs.records import ScanRecord
 
 FINE, REPAIRED, LOOK, CHECK, NO_OUTPUT = range(5)
-LEVELS = ("fine", "repaired", "look", "check first", "no output")
-"""Names of the risk levels, the lowest first."""
+LEVELS = ("fine", "repaired", "look", "check first", "no output")  # names of the risk levels, the lowest first
 
-LOW_SCORE = 0.75
-"""A lung score below this is worth a look, even without an alarm."""
+LOW_SCORE = 0.75  # a lung score below this is worth a look, even without an alarm
 
 
 class Flag(msgspec.Struct, frozen=True):

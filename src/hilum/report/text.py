@@ -10,8 +10,7 @@ from typing import Any
 
 import msgspec
 
-MAX_CHARACTERS = 2000
-"""Characters shown of one text."""
+MAX_CHARACTERS = 2000  # characters shown of one text
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode categories of invisible characters: controls, formats such as bidirectional overrides, ..."""

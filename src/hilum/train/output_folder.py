@@ -9,11 +9,9 @@ from pathlib import Path
 from hilum.errors import OutputError
 from hilum.io.atomic import atomic_folder, write_refused
 
-INDEX = "index.csv"
-"""One row for each patch or slice."""
+INDEX = "index.csv"  # one row for each patch or slice
 
-SUMMARY = "summary.json"
-"""Marks a folder that `output_folder` may overwrite."""
+SUMMARY = "summary.json"  # marks a folder that `output_folder` may overwrite
 
 
 @contextmanager

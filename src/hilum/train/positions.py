@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     Points = Sequence[tuple[str, Vector]]
 
-_BATCH, _TRIES = 64, 4096
-"""Random voxels that are tried at once, and in total, for a position in the lungs."""
+_BATCH, _TRIES = 64, 4096  # random voxels that are tried at once, and in total, for a position in the lungs
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,9 @@ if TYPE_CHECKING:
 
     from hilum.viewer.login import Logins
 
-SECONDS = 120.0
-"""How long a browser may take to start."""
+SECONDS = 120.0  # how long a browser may take to start
 
-SNAPS = Path("/var/lib/snapd")
-"""Exists where snaps are installed; the browser may be one."""
+SNAPS = Path("/var/lib/snapd")  # exists where snaps are installed; the browser may be one
 
 PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="referrer" content="no-referrer">'

@@ -38,8 +38,7 @@ FILES = {
 """Files of the page besides ``index.html``."""
 
 MAX_BODY = 4096
-CACHED_SCANS = 2
-"""Scans in memory: the current and the previous one."""
+CACHED_SCANS = 2  # scans in memory: the current and the previous one
 
 
 class _ReviewBody(msgspec.Struct, forbid_unknown_fields=True):

@@ -13,8 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 if TYPE_CHECKING:
     import asyncio
 
-HEAD_TIMEOUT = 20.0
-"""Seconds for the complete head of a request, from the connection or the last response on."""
+HEAD_TIMEOUT = 20.0  # seconds for the complete head of a request, from the connection or the last response on
 
 MAX_IDLE = 128
 """Connections that may wait for a request; beyond it the oldest is closed. Half of the files that macOS lets a process

@@ -20,26 +20,21 @@ from hilum.io.files import read_small
 from hilum.report.text import visible
 
 NAME = "review.csv"
-LOCK = ".review.lock"
-"""Lock file between processes while reviews are read and written; the empty file stays."""
+LOCK = ".review.lock"  # lock file between processes while reviews are read and written; the empty file stays
 
-LOCK_TIMEOUT = 10.0
-"""Seconds to wait for another viewer that is writing."""
+LOCK_TIMEOUT = 10.0  # seconds to wait for another viewer that is writing
 
-MAX_BYTES = 64 << 20
-"""Largest file that is read: enough for a hundred thousand scans with comments."""
+MAX_BYTES = 64 << 20  # largest file that is read: enough for a hundred thousand scans with comments
 
 COLUMNS = ("scan_id", "verdict", "comment", "when", "scan_sha256")
 """The last column is the SHA-256 of the reviewed ``scan.json``."""
 
-OLD_COLUMNS = COLUMNS[:4]
-"""Columns of older versions."""
+OLD_COLUMNS = COLUMNS[:4]  # columns of older versions
 
 VERDICTS = ("accept", "reject", "")
 MAX_COMMENT = 1000
 
-saving = threading.Lock()
-"""Held while the file is written, so that Ctrl-C does not end the program in between."""
+saving = threading.Lock()  # held while the file is written, so that Ctrl-C does not end the program in between
 
 
 @dataclass(frozen=True)

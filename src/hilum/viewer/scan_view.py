@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from hilum.scan import Scan, ScanRef
     from hilum.viewer.record_checks import CheckedRecord
 
-HEADER_BYTES = 352
-"""Offset of the voxels in a NIfTI file."""
+HEADER_BYTES = 352  # offset of the voxels in a NIfTI file
 
 CHUNK_BYTES = 1 << 22
 

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 
-BACKLOG = 1024
-"""Connections that the system queues until they are accepted."""
+BACKLOG = 1024  # connections that the system queues until they are accepted
 
 
 def check() -> None:

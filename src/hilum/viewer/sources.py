@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from hilum.scan import Scan, ScanRef
     from hilum.viewer.reviews import Review
 
-CHANGED = "changed"
-"""The flag of a scan whose ``scan.json`` does not match the ledger; the scan is not shown."""
+CHANGED = "changed"  # the flag of a scan whose `scan.json` does not match the ledger; the scan is not shown
 
 
 @dataclass(frozen=True, eq=False)

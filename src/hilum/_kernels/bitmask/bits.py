@@ -32,11 +32,9 @@ def _trailing_zeros(builder: Any, word: Any) -> Any:
     return builder.cttz(word, ir.IntType(1)(0))
 
 
-count_trailing_zeros = _word_intrinsic(_trailing_zeros)
-"""Position of the lowest set bit of a uint64; 64 for 0."""
+count_trailing_zeros = _word_intrinsic(_trailing_zeros)  # position of the lowest set bit of a uint64; 64 for 0
 
-count_ones = _word_intrinsic(lambda builder, word: builder.ctpop(word))
-"""Number of set bits of a uint64."""
+count_ones = _word_intrinsic(lambda builder, word: builder.ctpop(word))  # number of set bits of a uint64
 
 
 @kernel()

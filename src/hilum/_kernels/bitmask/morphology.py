@@ -18,8 +18,7 @@ from hilum._kernels.bitmask.mask import BitMask, Shape, Spacing
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
-ROUNDING = 1e-9
-"""A squared distance may exceed the squared radius by this share: 5 * 0.7 mm counts as 3.5 mm."""
+ROUNDING = 1e-9  # a squared distance may exceed the squared radius by this share: 5 * 0.7 mm counts as 3.5 mm
 
 
 def ellipsoid(radius: float, spacing: Spacing, shape: Shape) -> NDArray[np.int64]:
@@ -52,8 +51,7 @@ def ellipsoid(radius: float, spacing: Spacing, shape: Shape) -> NDArray[np.int64
     return np.array([(dz, dy, half) for half, dz, dy in sorted(rows)], np.int64).reshape(-1, 3)
 
 
-SMALL = 1 << 22
-"""With fewer words to combine, threads cost more time than they save."""
+SMALL = 1 << 22  # with fewer words to combine, threads cost more time than they save
 
 
 @kernel()

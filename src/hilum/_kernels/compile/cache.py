@@ -26,11 +26,9 @@ from pathlib import Path
 
 from hilum.errors import one_line
 
-POSIX = os.name == "posix"
-"""On other systems folders of a user are closed to others, and files show no owner."""
+POSIX = os.name == "posix"  # on other systems folders of a user are closed to others, and files show no owner
 
-_CHECKSUM = 32
-"""Bytes of the checksum in front of the content."""
+_CHECKSUM = 32  # bytes of the checksum in front of the content
 
 _ROOT = 0
 _GROUP, _OTHERS = stat.S_IWGRP, stat.S_IWOTH

@@ -25,8 +25,7 @@ _DATA, _SHAPE, _STRIDES = _HEAD, _HEAD + 16, _HEAD + 24
 _NO_OWNERS = "define void @NRT_MemInfo_call_dtor(ptr %owner) { ret void }"
 """Numba calls this to release an array. Arrays of kernels have no owner to release."""
 
-_FLOATS = {"<f4": "float", "<f8": "double"}
-"""Their types in LLVM; those of integers are named by their bits."""
+_FLOATS = {"<f4": "float", "<f8": "double"}  # their types in LLVM; those of integers are named by their bits
 
 
 def compile_kernel(definition: Definition, kinds: tuple[Kind, ...]) -> tuple[bytes, str]:

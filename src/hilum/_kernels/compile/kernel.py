@@ -34,8 +34,7 @@ Entry = tuple[Any, struct.Struct, Any]
 
 _FLAGS = C_ORDER | F_ORDER | ALIGNED | WRITABLE
 
-_DONE = (0, -2)
-"""Status of a kernel that returned a number, and of one that returned nothing."""
+_DONE = (0, -2)  # status of a kernel that returned a number, and of one that returned nothing
 
 _lock = threading.RLock()
 
@@ -134,8 +133,7 @@ def _as_compiled(kind: Kind) -> Kind:
     return tuple(_as_compiled(part) for part in kind)
 
 
-_PLAIN = {bool: "|b1", int: "<i8", float: "<f8"}
-"""The types of Python's own numbers."""
+_PLAIN = {bool: "|b1", int: "<i8", float: "<f8"}  # the types of Python's own numbers
 
 
 def _entry(definition: Kernel, kinds: tuple[Kind, ...]) -> Entry:

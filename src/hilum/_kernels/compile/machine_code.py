@@ -36,8 +36,7 @@ DECIDING = ("BOUNDSCHECK", "CPU_FEATURES", "CPU_NAME", "DEBUGINFO", "DISABLE_INT
 """Environment variables of numba, without NUMBA_, that change the code; their values are part of the file name."""
 
 _log = logging.getLogger("hilum")
-_libraries: list[Any] = []
-"""Owners of the machine code in use, which lives as long as they do."""
+_libraries: list[Any] = []  # owners of the machine code in use, which lives as long as they do
 
 
 def load(definition: Definition, kinds: tuple[Kind, ...]) -> tuple[int, str]:

@@ -6,8 +6,7 @@ import ctypes
 from collections.abc import Iterator
 from typing import Any
 
-Kind = Any
-"""Type of an argument: a numpy type of `NUMBERS`, (type, dimensions, flags) of an array, or a tuple of kinds."""
+Kind = Any  # type of an argument: a numpy type of `NUMBERS`, (type, dimensions, flags) of an array, or a tuple of kinds
 
 NUMBERS: dict[str, tuple[str, Any]] = {
     "|b1": ("q", ctypes.c_bool), "|i1": ("q", ctypes.c_int8), "|u1": ("q", ctypes.c_uint8),

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from hilum._kernels.bitmask.mask import FACE_STEPS
 from hilum._kernels.compile.kernel import kernel
 
-LEVEL_HU = 8
-"""Width of a height step: values in the same step count as equally high."""
+LEVEL_HU = 8  # width of a height step: values in the same step count as equally high
 
 
 @kernel()

@@ -35,20 +35,17 @@ from hilum._kernels.resample.weighted_sums import weighted_sums
 from hilum._kernels.simd.registers import advance, broadcast, load, multiply_add, store, vector_intrinsic
 from hilum._kernels.simd.transpose import transpose
 
-MARGIN = 6
-"""A step of 4095 HU all around the box changes values inside by 0.13 HU; one voxel less: 0.49, two less: 1.8."""
+MARGIN = 6  # a step of 4095 HU all around the box changes values inside by 0.13 HU; one voxel less: 0.49, two less: 1.8
 
 BEFORE, AFTER = 1 + MARGIN, 3 + MARGIN
 """How many voxels a position needs before the one it lies in, and from that one on."""
 
-WEIGHTS = 24
-"""Weights of a position: four along each axis and sixteen products."""
+WEIGHTS = 24  # weights of a position: four along each axis and sixteen products
 
 _FAST = frozenset({"contract"})
 _U = np.uint64
 _LANES = np.uint64(LANES)
-_PRODUCTS = np.uint64(8)
-"""Index of the first product in a column of weights."""
+_PRODUCTS = np.uint64(8)  # index of the first product in a column of weights
 
 
 @kernel()

@@ -16,8 +16,7 @@ from hilum._kernels.resample.recursive_filter import LANES
 from hilum._kernels.resample.weighted_sums import weighted_sums
 from hilum._kernels.simd.transpose import BLOCK, transpose
 
-BEFORE, AFTER = 1, 3
-"""As in `hilum._kernels.patches.rotate`."""
+BEFORE, AFTER = 1, 3  # as in `hilum._kernels.patches.rotate`
 
 _FAST = frozenset({"contract"})
 _U = np.uint64

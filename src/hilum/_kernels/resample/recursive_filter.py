@@ -18,15 +18,12 @@ from hilum._kernels.simd.registers import constant, load, multiply_add, repeat, 
 WIDTH, VECTOR = 32, 16
 """Columns of a block, and of a vector. With several vectors side by side the processor does not wait for one."""
 
-LANES = 64
-"""Numbers in a row of `filter_forward` and `filter_backward`, which filter from row to row."""
+LANES = 64  # numbers in a row of `filter_forward` and `filter_backward`, which filter from row to row
 
 POLE = np.float32(3.0**0.5 - 2.0)
-START = np.float32(1 / (3.0 - 3.0**0.5))
-"""Gain of one run of the filter for a constant: 1 / (1 - pole)."""
+START = np.float32(1 / (3.0 - 3.0**0.5))  # gain of one run of the filter for a constant: 1 / (1 - pole)
 
-GAIN = (3.0 - 3.0**0.5) ** 2
-"""Factor by which the weights of the spline make up for the gain of both runs."""
+GAIN = (3.0 - 3.0**0.5) ** 2  # factor by which the weights of the spline make up for the gain of both runs
 
 _U = np.uint64
 _WIDTH, _VECTOR = np.uint64(WIDTH), np.uint64(VECTOR)
@@ -74,8 +71,7 @@ def _of_width(width: int) -> Callable[..., Any]:
 filter_block = vector_intrinsic(_of_width(WIDTH))
 """``filter_block(src, at, src_stride, dst, to, dst_stride, count)``: `filter_rows` of `WIDTH` columns."""
 
-filter_wide_block = vector_intrinsic(_of_width(WIDTH + VECTOR))
-"""The same with one vector of columns more."""
+filter_wide_block = vector_intrinsic(_of_width(WIDTH + VECTOR))  # the same with one vector of columns more
 
 
 def _forward(builder: Any, work: Any, at: Any, count: Any) -> None:

@@ -32,14 +32,12 @@ from hilum._kernels.resample.spline_lines import copy_voxels, interpolate_lines,
 from hilum._kernels.simd.prefetch import empty_aligned
 from hilum._kernels.threads import run_slabs
 
-Finish = tuple[float, float, float, float]
-"""Level to add, lowest and highest value, and 0.5 to round to integers, or 0."""
+Finish = tuple[float, float, float, float]  # level to add, lowest and highest value, and 0.5 to round to integers, or 0
 
 _POLES = {3: 3.0**0.5 - 2.0, 1: 0.0}
 """Pole of the recursive filter by order. Linear interpolation needs no filter: with a pole of 0 it does nothing."""
 
-_SETTLE = 16
-"""Rows after which the start of the filter has no effect: the pole to the 16th power is 7e-10."""
+_SETTLE = 16  # rows after which the start of the filter has no effect: the pole to the 16th power is 7e-10
 
 _BAND_BYTES, _BAND_ROWS = 64 << 20, 64
 """Largest buffer between the axes: fresh memory costs more than computing some rows twice. And the fewest rows of a

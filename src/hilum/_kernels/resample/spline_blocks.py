@@ -29,17 +29,14 @@ from hilum._kernels.simd.registers import (
 if TYPE_CHECKING:
     from hilum._kernels.simd.registers import FlatArray
 
-PAD = 2
-"""Coefficients beyond each end: the four taps of a position lie up to half a voxel outside."""
+PAD = 2  # coefficients beyond each end: the four taps of a position lie up to half a voxel outside
 
-TAPS = 4
-"""Coefficients of an output."""
+TAPS = 4  # coefficients of an output
 
 WIDTH = 32
 """Lines of a block, and numbers in a row of the work buffer. With twice as many, a sixth more time is needed."""
 
-VECTOR = 8
-"""Lines of a vector: the float64 in one register of AVX-512 or in two of AVX2."""
+VECTOR = 8  # lines of a vector: the float64 in one register of AVX-512 or in two of AVX2
 
 
 def _lane_groups() -> list[list[int]]:

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from hilum._kernels.compile.definitions import Intrinsic
 
-LINE = 64
-"""Bytes of a cache line."""
+LINE = 64  # bytes of a cache line
 
 
 def emit_prefetch(builder: Any, where: Any, *, to_write: bool = False, near: int = 3) -> None:

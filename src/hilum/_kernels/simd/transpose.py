@@ -14,8 +14,7 @@ import numpy as np
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.simd.registers import advance, load, store, transpose_square, vector_intrinsic, widest
 
-BLOCK = 16
-"""Rows and columns of a block: sixteen float32 are one register of AVX-512, and a cache line."""
+BLOCK = 16  # rows and columns of a block: sixteen float32 are one register of AVX-512, and a cache line
 
 _U = np.uint64
 _BLOCK = np.uint64(BLOCK)

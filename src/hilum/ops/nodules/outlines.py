@@ -26,8 +26,7 @@ ContourPixel = Literal["exclude", "include"]
 
 _MOST_VOXELS = 2**28
 _SAME_LATTICE = 1e-3
-_INDEX_DECIMALS = 6
-"""Indices are rounded to this: the conversion to world coordinates and back costs some 1e-12."""
+_INDEX_DECIMALS = 6  # indices are rounded to this: the conversion to world coordinates and back costs some 1e-12
 
 
 def reading_mask(reading: Reading, *, contour_pixel: ContourPixel = "exclude") -> Mask:

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from hilum.errors import GeometryError
 from hilum.volume import AnyVolume
 
-Box = tuple[int, int, int]
-"""First voxel or size of a box, (z, y, x)."""
+Box = tuple[int, int, int]  # first voxel or size of a box, (z, y, x)
 
 
 def lies_inside(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -> bool:

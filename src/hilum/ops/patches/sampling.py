@@ -31,8 +31,7 @@ Finish = tuple[int, float, float, float]
 KEEP: Finish = (0, 0.0, 1.0, 0.0)
 ROUND: Finish = (2, 0.0, 1.0, 0.0)
 
-Order = Literal[1, 3]
-"""Order of the spline: linear or cubic."""
+Order = Literal[1, 3]  # order of the spline: linear or cubic
 
 _KERNELS: dict[int, tuple[int, int, Callable[..., None]]] = {
     1: (rotate_linear.BEFORE, rotate_linear.AFTER, rotate_linear.rotate_linear),
