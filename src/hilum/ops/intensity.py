@@ -240,9 +240,8 @@ def apply_voi_lut(volume: Volume, *, table: Sequence[int] | NDArray[Any], first:
     if bits not in {8, *range(10, 17)}:
         raise InputError(f"a VOI LUT of {bits} bits, expected 8 or 10 to 16", code="option")
     if entries.ndim != 1 or not 1 <= entries.size <= 65536 or entries.dtype.kind not in "iu":
-        raise InputError(
-            f"a VOI LUT has 1 to 65536 integer entries, not {entries.shape} {entries.dtype}", code="option"
-        )
+        what = f"a VOI LUT has 1 to 65536 integer entries, not {entries.shape} {entries.dtype}"
+        raise InputError(what, code="option")
     if entries.min() < 0 or int(entries.max()) >> bits:
         raise InputError(f"VOI LUT entries {entries.min()} to {entries.max()} do not fit {bits} bits", code="option")
     entries = entries.astype(np.uint8 if bits == 8 else np.uint16)

@@ -165,9 +165,8 @@ def _check_size(geometry: Geometry, new_spacing: Sequence[float], ratios: Sequen
     old, new = " x ".join(f"{s:.4g}" for s in geometry.spacing), " x ".join(f"{t:.4g}" for t in new_spacing)
     sizes = " x ".join(f"{max(1.0, ratio):.4g}" for ratio in ratios)
     what = f"spacing {new} mm gives {sizes} voxels, {voxels * 2 / 1e9:.3g} GB, from voxels of {old} mm"
-    raise GeometryError(
-        f"{what}; the limit is 2e9 voxels", do="check the spacing of the scan, or choose a larger spacing"
-    )
+    what = f"{what}; the limit is 2e9 voxels"
+    raise GeometryError(what, do="check the spacing of the scan, or choose a larger spacing")
 
 
 def _check_axes(geometry: Geometry, new_spacing: Sequence[float], shape: tuple[int, ...]) -> None:

@@ -127,9 +127,8 @@ def surfaces(
     nonempty = tuple(mesh for mesh in meshes if len(mesh.faces))
     if not nonempty:
         what = f"nothing in the body is above {threshold_hu:g} HU" if kind == "skeleton" else "the lung mask is empty"
-        raise InputError(
-            f"{what}, so there is no surface", do="look at the scan, or lower the threshold", code="nothing-to-draw"
-        )
+        what = f"{what}, so there is no surface"
+        raise InputError(what, do="look at the scan, or lower the threshold", code="nothing-to-draw")
     return nonempty
 
 

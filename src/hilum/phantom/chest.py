@@ -129,9 +129,8 @@ def make_phantom(
     if geometry is None:
         geometry = _grid(shape, spacing, direction)
     elif shape is not None or spacing is not None or direction != IDENTITY_DIRECTION:
-        raise InputError(
-            "both a geometry and a shape, spacing or direction are given", do="give one", code="bad-option"
-        )
+        what = "both a geometry and a shape, spacing or direction are given"
+        raise InputError(what, do="give one", code="bad-option")
     anatomy = draw_patient(seed, options.nodules, options.disease)
     sampler = Sampler(geometry, PATIENT_CENTER, anatomy.build.scale)
     hu = np.empty(geometry.shape, np.int16)

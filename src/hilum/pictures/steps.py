@@ -61,9 +61,8 @@ def steps(volume: Volume, *, method: str = "tutorial2d", index: int | None = Non
     if method not in METHODS:
         raise InputError(f"no steps of {one_line(method, limit=40)!r}, expected {', '.join(METHODS)}", code="option")
     if volume.array.dtype.newbyteorder("=") != np.int16:
-        raise UnsupportedError(
-            f"lungs are segmented in HU as int16, not {volume.array.dtype}", do="give the scan in HU"
-        )
+        what = f"lungs are segmented in HU as int16, not {volume.array.dtype}"
+        raise UnsupportedError(what, do="give the scan in HU")
     ct = reorient(volume)
     check_slice(index, ct.shape[0])
     index, drawn = _tutorial_steps(ct, index) if method == "tutorial2d" else _hilum_steps(ct, index)

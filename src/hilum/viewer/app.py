@@ -76,14 +76,14 @@ class Endpoints:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._cache = ScanCache(source)
+        self._numbers = {str(number): number for number in range(len(source.items))}
 
     def _number(self, request: Request) -> int:
         """A scan's number, written exactly as the session lists it."""
-        text = request.path_params["id"]
-        count = len(self._source.items)
-        if not (text.isascii() and text.isdigit() and str(int(text[:9])) == text and int(text) < count):
+        number = self._numbers.get(request.path_params["id"])
+        if number is None:
             raise MissingInputError("there is no such scan")
-        return int(text)
+        return number
 
     def index(self, _: Request) -> Response:
         """The page."""

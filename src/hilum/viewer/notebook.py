@@ -89,9 +89,8 @@ def _ipyniivue() -> ModuleType:
     try:
         import ipyniivue
     except ImportError:
-        raise InputError(
-            "hilum.show needs ipyniivue, which is not installed", do="pip install 'hilum[notebook]'", code="no-notebook"
-        ) from None
+        what = "hilum.show needs ipyniivue, which is not installed"
+        raise InputError(what, do="pip install 'hilum[notebook]'", code="no-notebook") from None
     return ipyniivue  # type: ignore[no-any-return]
 
 

@@ -34,9 +34,8 @@ def check() -> None:
         import starlette
         import uvicorn
     except ImportError:
-        raise InputError(
-            "the viewer needs starlette and uvicorn", do="pip install 'hilum[viewer]'", code="no-viewer"
-        ) from None
+        what = "the viewer needs starlette and uvicorn"
+        raise InputError(what, do="pip install 'hilum[viewer]'", code="no-viewer") from None
     del starlette, uvicorn
     from hilum.viewer.app import PAGE
 
@@ -78,10 +77,9 @@ def serve(
     """
     import uvicorn
 
-    from hilum.viewer.access_page import AccessPage
     from hilum.viewer.app import make_app
     from hilum.viewer.connection_limits import ACCEPT_BATCH, LimitedConnection
-    from hilum.viewer.login import Logins
+    from hilum.viewer.login import AccessPage, Logins
     from hilum.viewer.request_checks import RequestChecks
 
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
@@ -90,9 +88,8 @@ def serve(
         try:
             listener.bind((HOST, port))
         except (OSError, OverflowError):
-            raise InputError(
-                f"port {port} cannot be used", do="leave out --port to use any free port", code="port"
-            ) from None
+            what = f"port {port} cannot be used"
+            raise InputError(what, do="leave out --port to use any free port", code="port") from None
         listener.listen(BACKLOG)
         logins = Logins(f"{HOST}:{listener.getsockname()[1]}")
         access_page = AccessPage(logins, failed)

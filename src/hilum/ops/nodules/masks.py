@@ -94,9 +94,8 @@ def mask_nodules(
         If `level` or `contour_pixel` is out of range.
     """
     if len(nodules) > 255:
-        raise AnnotationError(
-            f"{len(nodules)} nodules, but a mask has at most 255 labels", do="pass the nodules of one scan"
-        )
+        what = f"{len(nodules)} nodules, but a mask has at most 255 labels"
+        raise AnnotationError(what, do="pass the nodules of one scan")
     shapes = _shapes(geometry, nodules, level, contour_pixel)
     labels = np.zeros(geometry.shape, np.uint8)
     for k, shape in enumerate(shapes):
