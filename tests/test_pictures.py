@@ -22,12 +22,11 @@ from hilum.ops.lungs.tutorial2d import steps2d
 from hilum.phantom import make_phantom
 from hilum.pictures import colors
 from hilum.pictures.compare import RecipeResults, apply_recipes, compare, hu_difference, interpolate
-from hilum.pictures.drawing import plain
+from hilum.pictures.drawing import nodule_circle, outlines, plain, slice_outlines
 from hilum.pictures.histogram import RANGE_HU, histogram
 from hilum.pictures.legacy_mistakes import corner_grid_mm, direction_mm, slice_order_mm
 from hilum.pictures.montage import montage
 from hilum.pictures.nodules import nodules
-from hilum.pictures.outlines import nodule_circle, outlines, slice_outlines
 from hilum.pictures.overview import overview
 from hilum.pictures.planes import PLANES, picture_position, reorient_scan
 from hilum.pictures.steps import steps

@@ -189,7 +189,7 @@ def _slice(view: _View, axis: int, index: int) -> Picture:
     extent = [view.ct.shape[a] * view.ct.spacing[a] for a in (rows, columns)]
     scale = max(extent[0] / HEIGHT, extent[1] / WIDTH)
     size = [max(1, round(length / scale)) for length in extent]
-    picture = view.gray(_shrink(_shrink(np.take(view.ct.array, index, axis), size[0], 0), size[1], 1))
+    picture = view.gray(shrink(shrink(np.take(view.ct.array, index, axis), size[0], 0), size[1], 1))
     nearest = np.ix_(*(_nearest(view.ct.shape[a], n) for a, n in zip((rows, columns), size, strict=True)))
     if view.lungs is not None:
         _outline(picture, np.take(view.lungs, index, axis)[nearest], _LUNG_COLORS)
@@ -218,7 +218,7 @@ def _close_up(view: _View, number: int, index: int) -> Picture:
     return np.where(inside, picture, np.uint8(0))
 
 
-def _shrink(plane: NDArray[Any], count: int, axis: int) -> NDArray[Any]:
+def shrink(plane: NDArray[Any], count: int, axis: int) -> NDArray[Any]:
     """Resize an axis to a number of pixels: means of neighbors, or the nearest voxels if there are fewer voxels."""
     size = plane.shape[axis]
     if size <= count:

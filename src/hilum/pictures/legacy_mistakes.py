@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hilum.geometry import Geometry
+from hilum.ops.bounding_box import bounding_box
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.resample import resampled_geometry
 from hilum.scan import Nodule, Scan
@@ -82,10 +83,9 @@ def measured_points(scan: Scan, lungs: Mask | None) -> tuple[NDArray[np.float64]
     if scan.nodules:
         return np.array([n.center for n in scan.nodules]), "nodules" if len(scan.nodules) > 1 else "nodule"
     grid, low, high, what = scan.ct.geometry, np.zeros(3), np.array(scan.ct.shape) - 1.0, "corners of the scan"
-    if lungs is not None and lungs.array.any():
+    if lungs is not None and (box := bounding_box(lungs.array > 0)):
         grid, what = lungs.geometry, "corners of the box around the lungs"
-        spans = [np.flatnonzero((lungs.array > 0).any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-        low, high = np.array([s[0] for s in spans], float), np.array([s[-1] for s in spans], float)
+        low, high = np.array([s.start for s in box], float), np.array([s.stop - 1.0 for s in box])
     corners = np.array([np.where(corner, high, low) for corner in np.ndindex(2, 2, 2)])
     return grid.index_to_world(corners), what
 
@@ -95,21 +95,16 @@ def value_mistakes(scan: Scan) -> list[str]:
     sentences = []
     if scan.nodules:
         largest = max(scan.nodules, key=lambda n: n.diameter_mm)
-        sizes = (largest.diameter_mm, 2 * largest.diameter_mm)
-        right, wrong = (mask_nodules(scan.ct.geometry, [Nodule(largest.center, d)]).volume_ml() for d in sizes)
-        sentences.append(
-            f"Diameter used as radius: the mask of the largest nodule, {largest.diameter_mm:.1f} mm, grows "
-            f"from {right:.2f} to {wrong:.2f} ml."
-        )
-    padded = sum(
-        int(m.group(1)) for n in scan.notes if n.code == "padding-to-air" and (m := re.match(r"(\d+)", n.text))
-    )
+        mm = largest.diameter_mm
+        right, wrong = (mask_nodules(scan.ct.geometry, [Nodule(largest.center, d)]).volume_ml() for d in (mm, 2 * mm))
+        text = f"the mask of the largest nodule, {mm:.1f} mm, grows from {right:.2f} to {wrong:.2f} ml"
+        sentences.append(f"Diameter used as radius: {text}.")
+    counts = [re.match(r"\d+", note.text) for note in scan.notes if note.code == "padding-to-air"]
+    padded, size = sum(int(count[0]) for count in counts if count), scan.ct.array.size
+    text = "no effect, because this scan has no padding"
     if padded:
-        size = scan.ct.array.size
-        sentences.append(
-            f"Padding set to 0 HU (water) instead of air: {padded:,} voxels, {100 * padded / size:.1f} % of the scan; "
-            f"the mean of [-1000, 400] HU scaled to [0, 1] rises by {_WATER_UNIT * padded / size:.3f}."
+        text = (
+            f"{padded:,} voxels, {100 * padded / size:.1f} % of the scan; the mean of [-1000, 400] HU scaled to [0, 1] "
         )
-    else:
-        sentences.append("Padding set to 0 HU (water) instead of air: no effect, because this scan has no padding.")
-    return sentences
+        text += f"rises by {_WATER_UNIT * padded / size:.3f}"
+    return [*sentences, f"Padding set to 0 HU (water) instead of air: {text}."]

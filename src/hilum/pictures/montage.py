@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hilum.errors import GeometryError, InputError
-from hilum.pictures.drawing import describe, draw_gray, draw_lines, draw_note, plain
-from hilum.pictures.outlines import slice_outlines
+from hilum.ops.preview import shrink
+from hilum.pictures.drawing import describe, draw_gray, draw_lines, draw_note, plain, slice_outlines
 from hilum.pictures.planes import Plane, find_plane, gray_range, reorient_scan, size_mm, slice_pixels
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
@@ -115,22 +115,10 @@ def _mosaic(
     for number, index in enumerate(indices):
         row, column = divmod(number, columns)
         top, left = round(row * step[0] * dots_per_mm), round(column * step[1] * dots_per_mm)
-        part = _resize(_resize(slice_pixels(scan.ct.array, plane, index), size[0], 0), size[1], 1)
+        part = shrink(shrink(slice_pixels(scan.ct.array, plane, index), size[0], 0), size[1], 1)
         pixels[top : top + size[0], left : left + size[1]] = part
         corners.append((column * step[1], row * step[0]))
     return pixels, corners
-
-
-def _resize(pixels: NDArray[Any], count: int, axis: int) -> NDArray[Any]:
-    """Resize an axis to `count` pixels: by means of neighbors to fewer, by nearest neighbors to more."""
-    size = pixels.shape[axis]
-    if size <= count:
-        nearest: NDArray[Any] = np.take(pixels, (2 * np.arange(count) + 1) * size // (2 * count), axis=axis)
-        return nearest
-    starts = np.arange(count) * size // count
-    sums = np.add.reduceat(pixels.astype(np.float32), starts, axis=axis)
-    lengths = np.diff(np.append(starts, size)).astype(np.float32)
-    return sums / (lengths[:, None] if axis == 0 else lengths)
 
 
 def _draw_letters(panel: Any, plane: Plane, size: tuple[float, float]) -> None:

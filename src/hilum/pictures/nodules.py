@@ -8,7 +8,7 @@ from matplotlib.figure import Figure, SubFigure
 from hilum.errors import InputError
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.pictures import colors, drawing
-from hilum.pictures.outlines import label_outlines, nodule_circle, outlines
+from hilum.pictures.drawing import label_outlines, nodule_circle, outlines
 from hilum.pictures.planes import PLANES, gray_range, reorient_scan, size_mm, slice_pixels
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume

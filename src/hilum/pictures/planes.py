@@ -67,12 +67,8 @@ def gray_range(preset: str) -> tuple[float, float]:
 def reorient_scan(scan: Scan) -> Scan:
     """Turn the axes of volume and masks, in HU, to the head, the back and the left, without a copy."""
     _check_hu(scan.ct)
-    return replace(
-        scan,
-        ct=reorient(scan.ct),
-        lungs=None if scan.lungs is None else reorient(scan.lungs),
-        nodule_mask=None if scan.nodule_mask is None else reorient(scan.nodule_mask),
-    )
+    lungs, nodule_mask = (None if mask is None else reorient(mask) for mask in (scan.lungs, scan.nodule_mask))
+    return replace(scan, ct=reorient(scan.ct), lungs=lungs, nodule_mask=nodule_mask)
 
 
 def _check_hu(volume: Volume) -> None:

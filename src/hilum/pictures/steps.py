@@ -18,9 +18,8 @@ from hilum.ops.lungs.stages import lung_stages
 from hilum.ops.lungs.tutorial2d import AIR_BELOW, CLOSE_RADIUS, ERODE_RADIUS, OUTSIDE, steps2d
 from hilum.ops.reorient import reorient
 from hilum.pictures import colors
-from hilum.pictures.drawing import draw_gray, draw_image, draw_letters, draw_lines, plain
-from hilum.pictures.outlines import outlines
-from hilum.pictures.planes import PLANES, check_slice, gray_range, largest_lung_slice, size_mm, slice_pixels
+from hilum.pictures.drawing import draw_gray, draw_image, draw_letters, draw_lines, outlines, plain
+from hilum.pictures.planes import PLANES, check_slice, gray_range, largest_lung_slice, size_mm
 from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
 from hilum.volume import Volume
 
@@ -95,7 +94,7 @@ def _tutorial_steps(ct: Volume, index: int | None) -> tuple[int, list[Step]]:
         draw_image(panel, numbers, size, cmap=_COMPONENTS, vmin=0, vmax=_COMPONENTS.N - 1, interpolation="nearest")
 
     return index, [
-        ("the slice, lung window", _gray(ct, index)),
+        ("the slice, lung window", _gray(ct, ct.array[index])),
         (f"1. air: below {AIR_BELOW:g} HU", binary(steps.air)),
         ("2. components at the border are cleared", binary(steps.cleared)),
         (f"3. components are labeled: {int(steps.labeled.max())}", components),
@@ -103,7 +102,7 @@ def _tutorial_steps(ct: Volume, index: int | None) -> tuple[int, list[Step]]:
         (f"5. eroded by a disk of {ERODE_RADIUS} pixels", binary(steps.eroded)),
         (f"6. closed by a disk of {CLOSE_RADIUS} pixels", binary(steps.closed)),
         ("7. Roberts edges, holes filled: the mask", binary(steps.filled)),
-        (f"8. {OUTSIDE} HU outside the mask", _gray(ct, index, hu=steps.masked)),
+        (f"8. {OUTSIDE} HU outside the mask", _gray(ct, steps.masked)),
     ]
 
 
@@ -115,30 +114,25 @@ def _hilum_steps(ct: Volume, index: int | None) -> tuple[int, list[Step]]:
     def sides(labels: NDArray[np.uint8]) -> list[ColoredMask]:
         return [(labels[index] == label, colors.LABELS[label]) for label in (RIGHT_LUNG, LEFT_LUNG)]
 
+    hu, airway = ct.array[index], (stages.airway[index], colors.LABELS[AIRWAYS])
     body = [(stages.body[index], colors.PURPLE), (stages.air[index], colors.SKY_BLUE)]
     return index, [
-        ("the slice, lung window", _gray(ct, index)),
-        (f"1. cells of about {CELL_MM:g} mm", _gray(ct, index, hu=stages.cells[index])),
-        ("2. body, and the air inside it", _gray(ct, index, filled=body)),
-        ("3. trachea and bronchi", _gray(ct, index, filled=[(stages.airway[index], colors.LABELS[AIRWAYS])])),
-        ("4. right and left, with a margin", _gray(ct, index, filled=sides(stages.sides))),
-        (f"5. dense lung and masses: {dense_ml:.0f} ml in total", _gray(ct, index, filled=sides(stages.dense))),
-        ("6. on voxels: separated, closed, filled", _gray(ct, index, filled=sides(stages.lungs))),
-        ("the finished lungs, outlined", _gray(ct, index, outlined=sides(stages.lungs))),
+        ("the slice, lung window", _gray(ct, hu)),
+        (f"1. cells of about {CELL_MM:g} mm", _gray(ct, stages.cells[index])),
+        ("2. body, and the air inside it", _gray(ct, hu, filled=body)),
+        ("3. trachea and bronchi", _gray(ct, hu, filled=[airway])),
+        ("4. right and left, with a margin", _gray(ct, hu, filled=sides(stages.sides))),
+        (f"5. dense lung and masses: {dense_ml:.0f} ml in total", _gray(ct, hu, filled=sides(stages.dense))),
+        ("6. on voxels: separated, closed, filled", _gray(ct, hu, filled=sides(stages.lungs))),
+        ("the finished lungs, outlined", _gray(ct, hu, outlined=sides(stages.lungs))),
     ]
 
 
 def _gray(
-    ct: Volume,
-    index: int,
-    *,
-    hu: NDArray[Any] | None = None,
-    filled: Sequence[ColoredMask] = (),
-    outlined: Sequence[ColoredMask] = (),
+    ct: Volume, pixels: NDArray[Any], *, filled: Sequence[ColoredMask] = (), outlined: Sequence[ColoredMask] = ()
 ) -> Callable[[Axes], None]:
-    """Give a function that draws the slice in the lung window, with masks filled or outlined in color."""
+    """Give a function that draws a slice in the lung window, with masks filled or outlined in color."""
     size = size_mm(ct.geometry, _AXIAL)
-    pixels = slice_pixels(ct.array, _AXIAL, index) if hu is None else hu
 
     def draw(panel: Axes) -> None:
         draw_gray(panel, pixels, size, gray_range("lung"))
