@@ -103,8 +103,6 @@ def value_mistakes(scan: Scan) -> list[str]:
     padded, size = sum(int(count[0]) for count in counts if count), scan.ct.array.size
     text = "no effect, because this scan has no padding"
     if padded:
-        text = (
-            f"{padded:,} voxels, {100 * padded / size:.1f} % of the scan; the mean of [-1000, 400] HU scaled to [0, 1] "
-        )
-        text += f"rises by {_WATER_UNIT * padded / size:.3f}"
+        share = f"{padded:,} voxels, {100 * padded / size:.1f} % of the scan"
+        text = f"{share}; the mean of [-1000, 400] HU scaled to [0, 1] rises by {_WATER_UNIT * padded / size:.3f}"
     return [*sentences, f"Padding set to 0 HU (water) instead of air: {text}."]

@@ -14,9 +14,8 @@ from hilum.errors import MissingInputError
 from hilum.io.volumes.open_volumes import OpenArray, OpenVolume, read_all, read_padded_box
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import Box, lies_inside
-from hilum.ops.patches.label_tiles import LabelTiles
 from hilum.ops.patches.poses import IDENTITY, Pose
-from hilum.ops.patches.sampling import KEEP, ROUND, Order, Source, copy_reoriented, sample, sample_labels
+from hilum.ops.patches.sampling import KEEP, ROUND, LabelTiles, Order, Source, copy_reoriented, sample, sample_labels
 from hilum.train.intensity import Scaling, air_value, scale
 
 if TYPE_CHECKING:

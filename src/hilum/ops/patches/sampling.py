@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
+from functools import cached_property
 from math import floor
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -11,12 +13,11 @@ import numpy as np
 from hilum._kernels.compile.kernel import ArrayTuple
 from hilum._kernels.patches import rotate, rotate_linear
 from hilum._kernels.patches.crops import permute_axes
-from hilum._kernels.patches.rotate_labels import label_bounds, rotate_labels, rotate_labels_by_tile
+from hilum._kernels.patches.rotate_labels import UNKNOWN, label_bounds, rotate_labels, rotate_labels_by_tile
 from hilum._kernels.resample.recursive_filter import LANES
 from hilum._kernels.simd.prefetch import empty_aligned
 from hilum.errors import GeometryError
 from hilum.ops.patches.boxes import Box, lies_inside
-from hilum.ops.patches.label_tiles import TILE, LabelTiles, in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,9 @@ _KERNELS: dict[int, tuple[int, int, Callable[..., None]]] = {
 }
 """For each order: how many voxels the kernel reads before a position's voxel, and from it on; and the kernel."""
 
+TILE = 64
+"""Voxels along a tile's edge. Patches at one nodule use the same tiles, so most patches read no voxel for this."""
+
 _buffers = threading.local()
 
 
@@ -58,6 +62,35 @@ class Source(NamedTuple):
     array: NDArray[Any] | None
     shape: Box
     cut: Callable[[Box, Box], NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTiles:
+    """A volume of labels that many patches are cut from.
+
+    Parameters
+    ----------
+    flat : ndarray of uint8, shape (z * y * x,)
+        C-contiguous and read-only.
+    shape : tuple of int, (z, y, x)
+    """
+
+    flat: NDArray[np.uint8]
+    shape: Box
+
+    @cached_property
+    def known(self) -> ArrayTuple:
+        """The voxels in words of eight; for each tile the first labeled voxel, and one past the last, along each axis.
+
+        `hilum._kernels.patches.rotate_labels.tile_label_bounds` fills in the extents of the tiles.
+        """
+        tiles = [-(-n // TILE) for n in self.shape]
+        return ArrayTuple(in_words(self.flat), np.full((*tiles, 3, 2), UNKNOWN, np.int64))
+
+
+def in_words(flat: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """View voxels as words of eight, without the voxels that do not fill the last word."""
+    return flat[: flat.size // 8 * 8].view(np.uint64)
 
 
 def sample(source: Source, pose: Pose, out: NDArray[Any], finish: Finish, *, order: Order = 3) -> None:
