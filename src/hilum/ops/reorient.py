@@ -34,10 +34,16 @@ def reorient(volume: AnyVolume) -> AnyVolume:
     >>> reorient(Volume(np.zeros((2, 3, 4), np.int16), up_side_down)).geometry.origin
     (0.0, 0.0, -5.0)
     """
+    order, flips = body_axes(volume.geometry)
+    return volume if order == (0, 1, 2) and not any(flips) else permute(volume, order, flips)
+
+
+def permute(volume: AnyVolume, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> AnyVolume:
+    """Put the axes of a volume in an order, and reverse some of them; every voxel keeps its position in the patient.
+
+    `order` and `flips` are as `body_axes` gives them. The result is a view.
+    """
     old = volume.geometry
-    order, flips = body_axes(old)
-    if order == (0, 1, 2) and not any(flips):
-        return volume
     far = [old.shape[axis] - 1 if flip else 0 for axis, flip in zip(order, flips, strict=True)]
     corner = np.zeros(3)
     corner[list(order)] = far
@@ -51,12 +57,15 @@ def reorient(volume: AnyVolume) -> AnyVolume:
         origin=cast("Vector", tuple(old.index_to_world(corner).tolist())),
         direction=cast("tuple[Vector, Vector, Vector]", direction),
     )
-    return type(volume)(reorient_array(volume.array, old), geometry)
+    return type(volume)(_permute_array(volume.array, order, flips), geometry)
 
 
 def reorient_array(array: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     """Permute and flip an array's axes as `reorient` does for a volume of this geometry."""
-    order, flips = body_axes(geometry)
+    return _permute_array(array, *body_axes(geometry))
+
+
+def _permute_array(array: NDArray[Any], order: tuple[int, ...], flips: tuple[bool, ...]) -> NDArray[Any]:
     return array.transpose(order)[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
 
 

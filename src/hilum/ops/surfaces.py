@@ -70,13 +70,8 @@ class Mesh:
         """Unit vectors that point out of the surface at each vertex, means over its triangles by their area."""
         a, b, c = (self.vertices[self.faces[:, k]] for k in range(3))
         across = np.cross(b - a, c - a)
-        sums = np.stack(
-            [
-                sum(np.bincount(self.faces[:, k], across[:, axis], len(self.vertices)) for k in range(3))
-                for axis in range(3)
-            ],
-            axis=-1,
-        )
+        count = len(self.vertices)
+        sums = np.stack([sum(np.bincount(corner, part, count) for corner in self.faces.T) for part in across.T], -1)
         lengths = np.linalg.norm(sums, axis=-1, keepdims=True)
         return sums / np.where(lengths > 0, lengths, 1.0)
 

@@ -157,9 +157,7 @@ def series_uid(seed: int) -> str:
 
 
 def _grid(
-    shape: tuple[int, int, int] | None,
-    spacing: tuple[float, float, float] | None,
-    direction: tuple[Vector, Vector, Vector],
+    shape: tuple[int, int, int] | None, spacing: Vector | None, direction: tuple[Vector, Vector, Vector]
 ) -> Geometry:
     """Make a grid around the patient's center that covers `EXTENT_MM` unless both shape and spacing are given."""
     Geometry(shape or (1, 1, 1), spacing or (1.0, 1.0, 1.0), direction=direction)  # refuses an invalid grid

@@ -55,14 +55,8 @@ _CLAVICLES = Tubes(
 def render_slab(sampler: Sampler, anatomy: Anatomy, disease: Disease, box: Box, *, table: bool) -> Slab:
     """Compute the voxels of one box of the grid."""
     shape = tuple(s.stop - s.start for s in box)
-    slab = Slab(
-        box,
-        np.full(shape, ROOM_AIR_HU, np.float32),
-        np.zeros(shape, np.float32),
-        np.zeros(shape, np.uint8),
-        np.zeros(shape, np.bool_),
-        np.zeros(shape, np.bool_),
-    )
+    hu, fraction = np.full(shape, ROOM_AIR_HU, np.float32), np.zeros(shape, np.float32)
+    slab = Slab(box, hu, fraction, np.zeros(shape, np.uint8), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_))
     if table:
         _add_table(sampler, disease, slab)
     _add_body(sampler, anatomy, slab)

@@ -131,13 +131,8 @@ def _entry(
 ) -> Entry:
     path, record = finished or (None, None)
     reasons = flags(row, record)
-    entry = Entry(
-        id=scan_id,
-        status=UNLISTED if row is None else row.status,
-        risk=risk(reasons),
-        flags=reasons,
-        seconds=0.0 if row is None else row.seconds,
-    )
+    status, seconds = (UNLISTED, 0.0) if row is None else (row.status, row.seconds)
+    entry = Entry(id=scan_id, status=status, risk=risk(reasons), flags=reasons, seconds=seconds)
     if path is None or record is None:
         return entry
     preview, missing = None, "no pictures: an older version of hilum made this scan without them"
@@ -147,10 +142,6 @@ def _entry(
             missing = ""
     except FormatError as problem:
         missing = f"no pictures: {problem.what}"
-    return msgspec.structs.replace(
-        entry,
-        **{name: getattr(record, name) for name in _FROM_RECORD},
-        files={name: file.bytes for name, file in record.files.items()},
-        preview=preview,
-        no_picture=missing,
-    )
+    stored = {name: getattr(record, name) for name in _FROM_RECORD}
+    stored["files"] = {name: file.bytes for name, file in record.files.items()}
+    return msgspec.structs.replace(entry, **stored, preview=preview, no_picture=missing)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hilum.errors import OutputError
+from hilum.io.annotations.csv_tables import safe_cells
 from hilum.io.atomic import atomic_folder, write_refused
 
 INDEX = "index.csv"  # one row for each patch or slice
 
 SUMMARY = "summary.json"  # marks a folder that `output_folder` may overwrite
+
+
+def write_index(folder: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write the index of an output folder, safe for spreadsheets."""
+    with (folder / INDEX).open("w", newline="", encoding="utf-8") as file:
+        index = csv.writer(file, lineterminator="\n")
+        index.writerow(columns)
+        index.writerows(map(safe_cells, rows))
 
 
 @contextmanager

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from hilum.geometry import Geometry, Vector
+    from hilum.outputs.records import NoduleRecord
     from hilum.train.runs import RunScan
+    from hilum.volume import Mask
 
     Points = Sequence[tuple[str, Vector]]
 
@@ -81,38 +83,32 @@ def check_jitter(grid: Geometry, size: Box, jitter_mm: float, *, factor: float =
 
 
 def nodule_position(
-    scan: RunScan, number: int, size: Box, jitter_mm: float, generator: np.random.Generator
+    grid: Geometry, nodule: NoduleRecord, size: Box, jitter_mm: float, generator: np.random.Generator
 ) -> PatchPosition:
-    """Draw a patch around nodule `number` of the scan's record, moved by up to `jitter_mm` along each array axis."""
-    nodule, grid = scan.record.nodules[number], scan.geometry
+    """Draw a patch around a nodule of a scan, moved by up to `jitter_mm` along each array axis."""
     jitter = generator.uniform(-jitter_mm, jitter_mm, 3) / grid.spacing
     start = patch_start(grid.world_to_index(nodule.world) + jitter, size)
     return PatchPosition("nodule", start, nodule.world, nodule.label)
 
 
 def lung_position(
-    grid: Geometry,
-    lungs: NDArray[np.uint8],
-    nodules: NoduleSpheres | None,
-    size: Box,
-    distance_mm: float,
-    generator: np.random.Generator,
+    lungs: Mask, nodules: NoduleSpheres | None, size: Box, distance_mm: float, generator: np.random.Generator
 ) -> PatchPosition | None:
     """Draw a patch at a random voxel of the lungs, far from every nodule; None if none of 4096 voxels fits.
 
     Parameters
     ----------
-    lungs : ndarray of uint8, shape (z, y, x)
-        On `grid`. May be memory-mapped: only the voxels tried are read.
+    lungs : Mask
+        May be memory-mapped: only the voxels tried are read.
     nodules : NoduleSpheres or None
         None accepts every voxel of the lungs.
     distance_mm : float
         The least distance from the patch's center to the surface of a nodule's sphere.
     """
-    half = (np.asarray(size) - 1) / 2
+    grid, half = lungs.geometry, (np.asarray(size) - 1) / 2
     for _ in range(_TRIES // _BATCH):
         voxels = generator.integers(0, grid.shape, size=(_BATCH, 3))
-        voxels = voxels[lungs[tuple(voxels.T)] > 0]
+        voxels = voxels[lungs.array[tuple(voxels.T)] > 0]
         starts = np.rint(voxels - half).astype(int)
         if nodules is not None:
             far = nodules.are_far(grid.index_to_world(starts + half), distance_mm)

@@ -12,7 +12,7 @@ from hilum.errors import MissingInputError, one_line
 from hilum.io.uids import is_uid
 from hilum.outputs.finished import check_files, listed_scans
 from hilum.outputs.ledger import read_ledger
-from hilum.outputs.records import ScanRecord, is_annotated
+from hilum.outputs.records import NoduleRecord, ScanRecord, is_annotated
 from hilum.outputs.volumes import format_of, open_stored, read_stored
 from hilum.scan import Nodule
 
@@ -67,6 +67,11 @@ class RunScan:
     def nodules(self) -> tuple[Nodule, ...]:
         """The nodules as spheres, in the order of their labels."""
         return tuple(Nodule(one.world, one.diameter_mm) for one in self.record.nodules)
+
+    @property
+    def nodules_inside(self) -> list[NoduleRecord]:
+        """The nodules whose centers are inside the stored volumes."""
+        return [one for one in self.record.nodules if one.inside]
 
     def diameter_mm(self, label: int) -> float:
         """Look up the diameter of a nodule by its label."""

@@ -6,7 +6,6 @@ twice when it scaled an image. This module does neither.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,10 +16,9 @@ from numpy.typing import NDArray
 
 import hilum
 from hilum.errors import HilumError, InputError, one_line
-from hilum.io.annotations.csv_tables import safe_cells
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.outputs.records import json_bytes
-from hilum.train.output_folder import INDEX, SUMMARY, output_folder
+from hilum.train.output_folder import SUMMARY, output_folder, write_index
 from hilum.train.runs import RunScan, Skip, list_run
 
 Pixels = Literal["stored", "uint8", "int16", "uint16"]
@@ -86,19 +84,18 @@ def write_slices(
     scans, skipped = list_run(folder, fold_by=fold_by)
     used = number = 0
     with output_folder(out, run=folder, overwrite=overwrite) as partial:
-        with (partial / INDEX).open("w", newline="", encoding="utf-8") as file:
-            index = csv.writer(file, lineterminator="\n")
-            index.writerow(COLUMNS)
-            for scan in scans:
-                before = number
-                for label, images, masks, rows in _scan_slices(scan, every, skipped):
-                    names = f"images_{number}.npy", f"masks_{number}.npy"
-                    np.save(partial / names[0], scale_slices(images, pixels))
-                    np.save(partial / names[1], masks)
-                    nodule = (scan.scan_id, scan.uid, scan.fold, label, scan.diameter_mm(label))
-                    index.writerows(safe_cells([number, *names, k, *nodule, *row]) for k, row in enumerate(rows))
-                    number += 1
-                used += number > before
+        index: list[list[Any]] = []
+        for scan in scans:
+            before = number
+            for label, images, masks, rows in _scan_slices(scan, every, skipped):
+                names = f"images_{number}.npy", f"masks_{number}.npy"
+                np.save(partial / names[0], scale_slices(images, pixels))
+                np.save(partial / names[1], masks)
+                nodule = (scan.scan_id, scan.uid, scan.fold, label, scan.diameter_mm(label))
+                index += [[number, *names, k, *nodule, *row] for k, row in enumerate(rows)]
+                number += 1
+            used += number > before
+        write_index(partial, COLUMNS, index)
         summary = Slices(version=hilum.__version__, pixels=pixels, scans=used, nodules=number, skipped=skipped)
         (partial / SUMMARY).write_bytes(json_bytes(summary))
     return summary
@@ -136,7 +133,7 @@ def _scan_slices(
         return
     labels = mask_nodules(ct.geometry, scan.nodules).array if nodule_mask is None else nodule_mask.array
     skipped += scan.skip_nodules_outside("nodule-outside")
-    inside = [nodule for nodule in scan.record.nodules if nodule.inside]
+    inside = scan.nodules_inside
     for nodule in inside if every else sorted(inside, key=lambda one: -one.diameter_mm)[:1]:
         center = ct.geometry.world_to_index(nodule.world)
         first = int(np.clip(np.rint(center[0]) - 1, 0, ct.shape[0] - 3))
