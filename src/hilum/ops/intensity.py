@@ -52,14 +52,12 @@ class UnitRange:
         return ((values + self.mean) * self.width + self.lower).astype(np.float32)
 
 
-WINDOW_PRESETS: Mapping[str, Window] = MappingProxyType(
-    {
-        "lung": Window(-600.0, 1500.0),
-        "mediastinum": Window(40.0, 400.0),
-        "soft-tissue": Window(50.0, 350.0),
-        "bone": Window(400.0, 1800.0),
-    }
-)
+WINDOW_PRESETS: Mapping[str, Window] = MappingProxyType({
+    "lung": Window(-600.0, 1500.0),
+    "mediastinum": Window(40.0, 400.0),
+    "soft-tissue": Window(50.0, 350.0),
+    "bone": Window(400.0, 1800.0),
+})  # fmt: skip
 """Customary windows for a chest CT, (center, width) in HU. Radiopaedia lists lung, soft tissue and bone under
 "Windowing (CT)"; many scanners write mediastinum into their headers. These are habits of readers, not a standard."""
 

@@ -150,12 +150,8 @@ def dilate(mask: BitMask, element: NDArray[np.int64], *, workers: int = 1) -> Bi
             flat = wide.reshape(-1), out.words.reshape(-1)
             _dilate(wide, element, out.words, flat, spare, rows, low, mask.tail, start + first, stop + first)
 
-    run_slabs(
-        work,
-        last - first,
-        workers=workers if combined > SMALL else 1,
-        slabs=max(1, min(16, (last - first) // (2 * depth + 1))),  # each slab widens `depth` more planes on both sides
-    )
+    slabs = max(1, min(16, (last - first) // (2 * depth + 1)))  # each slab widens `depth` more planes on both sides
+    run_slabs(work, last - first, workers=workers if combined > SMALL else 1, slabs=slabs)
     return out
 
 

@@ -136,7 +136,7 @@ def _dispatcher(definition: Definition) -> Any:
             scope[name] = intrinsic(value.function)
     copy = types.FunctionType(definition.function.__code__, scope, definition.function.__name__)
     copy.__module__ = definition.function.__module__
-    fastmath = set(definition.fastmath) if definition.fastmath else False
+    fastmath = {"contract"} if definition.contract else False
     return numba.njit(copy, nogil=True, fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 
 class Definition:
-    """A function to compile, and the fast-math flags to compile it with."""
+    """A function to compile, and whether LLVM may contract a product and a sum to a fused multiply-add."""
 
-    def __init__(self, function: Callable[..., Any], *, fastmath: frozenset[str]) -> None:
+    def __init__(self, function: Callable[..., Any], *, contract: bool) -> None:
         self.function = function
-        self.fastmath = fastmath
+        self.contract = contract
 
 
 class Intrinsic:

@@ -42,8 +42,8 @@ _lock = threading.RLock()
 class Kernel(Definition):
     """A function in numba's subset, and its machine code by argument types."""
 
-    def __init__(self, function: Callable[..., Any], *, fastmath: frozenset[str]) -> None:
-        super().__init__(function, fastmath=fastmath)
+    def __init__(self, function: Callable[..., Any], *, contract: bool) -> None:
+        super().__init__(function, contract=contract)
         functools.update_wrapper(self, function)
         self._entries: dict[tuple[Kind, ...], Entry] = {}
 
@@ -76,20 +76,20 @@ class ArrayTuple:
         self.kinds = _flatten(arrays, self.values)
 
 
-def kernel(*, fastmath: frozenset[str] = frozenset()) -> Callable[[F], F]:
+def kernel(*, contract: bool = False) -> Callable[[F], F]:
     """Mark a function as a kernel.
 
     Parameters
     ----------
-    fastmath : frozenset of str
-        LLVM's fast-math flags; ``contract`` allows fused multiply-adds and nothing else.
+    contract : bool
+        Allow fused multiply-adds: the order of sums stays as written, so the bytes depend on nothing else.
 
     Returns
     -------
     callable
         Turns a function into a `Kernel`; to type checkers it stays the same function.
     """
-    return cast("Callable[[F], F]", functools.partial(Kernel, fastmath=fastmath))
+    return cast("Callable[[F], F]", functools.partial(Kernel, contract=contract))
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:

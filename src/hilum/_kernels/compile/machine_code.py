@@ -102,7 +102,7 @@ def _identity(definition: Definition | Intrinsic | types.FunctionType, seen: set
     if id(definition) in seen:
         return
     seen.add(id(definition))
-    yield repr(sorted(getattr(definition, "fastmath", ())))
+    yield repr(getattr(definition, "contract", False))
     function = definition if isinstance(definition, types.FunctionType) else definition.function
     for code in _codes(function.__code__):
         yield repr((code.co_name, code.co_varnames, code.co_names, code.co_code))

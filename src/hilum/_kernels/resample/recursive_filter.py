@@ -114,7 +114,7 @@ holds the `LANES` numbers of the backward filter's state, before and after.
 """
 
 
-@kernel(fastmath=frozenset({"contract"}))
+@kernel(contract=True)
 def filter_rows(
     src: Any, at: Any, src_stride: Any, dst: Any, to: Any, dst_stride: Any, count: Any, columns: Any
 ) -> None:
