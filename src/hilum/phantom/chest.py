@@ -8,26 +8,22 @@ threshold, bowel gas, nodules at the chest wall and on vessels, a table with air
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.threads import run_slabs
 from hilum.errors import InputError
 from hilum.geometry import IDENTITY_DIRECTION, Geometry, Vector
 from hilum.phantom.anatomy import FIELD_OF_VIEW_MM, PATIENT_CENTER, outside_field
 from hilum.phantom.dicom_dialects import derived_uid
+from hilum.phantom.lungs import Slab
 from hilum.phantom.options import PhantomOptions
 from hilum.phantom.patient import NODULE_HU, Anatomy, NoduleKind, draw_patient, random_stream
 from hilum.phantom.shapes import Floats, Sampler
 from hilum.phantom.tissue import render_slab
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.phantom.lungs import Slab
 
 EXTENT_MM = (300.0, FIELD_OF_VIEW_MM, FIELD_OF_VIEW_MM)
 """The extent of a grid along the patient's z, y and x, unless both shape and spacing are given."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,13 +13,9 @@ from hilum.errors import InputError, OutputError
 from hilum.io.volumes.metaimage import write_metaimage
 from hilum.ops.reorient import permute
 from hilum.phantom.anatomy import outside_field
+from hilum.phantom.chest import Phantom
 from hilum.phantom.dicom_dialects import DIALECTS, Dialect
 from hilum.volume import Volume
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-
-    from hilum.phantom.chest import Phantom
 
 
 def write_dicom_series(

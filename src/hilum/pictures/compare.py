@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hilum.ops.intensity import UnitRange
 from hilum.pictures import colors
@@ -14,14 +16,9 @@ from hilum.pictures.drawing import draw_image, draw_letters, draw_slice, plain
 from hilum.pictures.legacy_mistakes import displacements, measured_points, value_mistakes
 from hilum.pictures.planes import PLANES, Plane, gray_range, reorient_scan, size_mm, slice_at, slice_pixels
 from hilum.pipeline import preprocess
+from hilum.recipes import Recipe
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Scan
 from hilum.volume import Mask, Volume
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-
-    from hilum.recipes import Recipe
 
 
 class RecipeResults(NamedTuple):

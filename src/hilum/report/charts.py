@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
+from hilum.outputs.preview_files import PreviewRecord
+from hilum.report.gather import Entry
 from hilum.report.text import html
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from hilum.outputs.preview_files import PreviewRecord
-    from hilum.report.gather import Entry
 
 WIDTH, HEIGHT = 320, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 38, 10, 10, 22

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from hilum.errors import FormatError, InputError, MissingInputError
+from hilum.io.volumes.placement import GridRecord
 from hilum.outputs import ledger
 from hilum.outputs.dataset_summary import read_summary
 from hilum.outputs.finished import listed_scans
@@ -17,11 +18,6 @@ from hilum.outputs.ledger_rows import Row, decode_row
 from hilum.outputs.preview_files import PreviewRecord, read_preview
 from hilum.outputs.records import DatasetRecord, NoduleRecord, ScanRecord
 from hilum.report.risk import Flag, flags, risk
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from hilum.io.volumes.placement import GridRecord
 
 UNLISTED = "unlisted"  # status of a finished scan that the ledger does not list
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import msgspec
 
 from hilum.outputs.dataset_summary import INSIDE_FRACTION
 from hilum.outputs.findings import NODULE_OUTSIDE_LUNGS, REVIEW_CODES, kind_of
+from hilum.outputs.ledger_rows import Row
+from hilum.outputs.records import ScanRecord
 from hilum.pipeline import note_outside_lungs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from hilum.outputs.ledger_rows import Row
-    from hilum.outputs.records import ScanRecord
 
 FINE, REPAIRED, LOOK, CHECK, NO_OUTPUT = range(5)
 LEVELS = ("fine", "repaired", "look", "check first", "no output")  # names of the risk levels, the lowest first

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import cos, hypot, radians, sin
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import InputError
+from hilum.geometry import Geometry, Vector
 from hilum.ops.patches.poses import IDENTITY, Matrix, Pose
 from hilum.ops.patches.sampling import Order
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry, Vector
-    from hilum.train.runs import RunScan
+from hilum.train.runs import RunScan
 
 
 @dataclass(frozen=True, kw_only=True)

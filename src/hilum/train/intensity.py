@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import InputError
 from hilum.io.output_kinds import RECIPE
@@ -12,13 +13,7 @@ from hilum.io.volumes.volume_file import MIN_HU
 from hilum.ops.intensity import UnitRange
 from hilum.outputs.store import HU
 from hilum.recipes import recipe, recipe_fingerprint
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum.train.runs import RunScan
+from hilum.train.runs import RunScan
 
 
 def choose_scaling(window: tuple[float, float] | None, mean: float, units: set[str], where: Path) -> UnitRange | None:

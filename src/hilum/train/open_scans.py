@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.patches.crops import crop_scaled
 from hilum._kernels.simd.prefetch import empty_aligned
 from hilum.errors import MissingInputError
 from hilum.io.volumes.open_volumes import OpenArray, OpenVolume, read_all, read_padded_box
+from hilum.ops.intensity import UnitRange
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import Box, lies_inside
 from hilum.ops.patches.poses import IDENTITY, Pose
 from hilum.ops.patches.sampling import KEEP, ROUND, LabelTiles, Order, Source, copy_reoriented, sample, sample_labels
 from hilum.train.intensity import air_value, scale
+from hilum.train.runs import RunScan
 from hilum.volume import Mask
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum.ops.intensity import UnitRange
-    from hilum.train.runs import RunScan
 
 _KERNEL_TYPES = frozenset({np.dtype("i2"), np.dtype("u1"), np.dtype("f4")})
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.files import is_own_file, read_small
-from hilum.io.volumes.placement import GridRecord  # noqa: TC001 - msgspec reads the types of fields
+from hilum.io.volumes.placement import GridRecord
 from hilum.outputs.checksums import file_record
 from hilum.outputs.records import FileRecord, is_plain_name
 from hilum.train.output_folder import INDEX, SUMMARY
-from hilum.train.runs import Skip  # noqa: TC001 - msgspec reads the types of fields
+from hilum.train.runs import Skip
 
 COLUMNS = (
     *("patch", "images", "masks", "row", "kind", "label", "fold", "scan", "series_uid", "nodule", "diameter_mm"),

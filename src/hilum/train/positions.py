@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from hilum.errors import InputError
+from hilum.geometry import Geometry, Vector
 from hilum.ops.patches.boxes import Box, patch_start
+from hilum.outputs.records import NoduleRecord
+from hilum.train.runs import RunScan
+from hilum.volume import Mask
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import ArrayLike, NDArray
-
-    from hilum.geometry import Geometry, Vector
-    from hilum.outputs.records import NoduleRecord
-    from hilum.train.runs import RunScan
-    from hilum.volume import Mask
-
-    Points = Sequence[tuple[str, Vector]]
+Points = Sequence[tuple[str, Vector]]
 
 _BATCH, _TRIES = 64, 4096  # random voxels that are tried at once, and in total, for a position in the lungs
 

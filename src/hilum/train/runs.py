@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from hilum.errors import MissingInputError, one_line
+from hilum.geometry import Geometry
 from hilum.io.uids import is_uid
+from hilum.io.volumes.open_volumes import OpenVolume
 from hilum.outputs.finished import check_files, listed_scans
 from hilum.outputs.ledger import read_ledger
 from hilum.outputs.records import NoduleRecord, ScanRecord, is_annotated
 from hilum.outputs.volumes import format_of, open_stored, read_stored
 from hilum.scan import Nodule
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from hilum.geometry import Geometry
-    from hilum.io.volumes.open_volumes import OpenVolume
-    from hilum.volume import Volume
+from hilum.volume import Volume
 
 
 class Skip(msgspec.Struct, frozen=True, kw_only=True):

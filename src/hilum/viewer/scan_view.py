@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,17 +20,12 @@ from hilum.ops.lungs.segment import segment_lungs
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.surfaces import surfaces
 from hilum.outputs.findings import finished_status
+from hilum.outputs.records import NoduleRecord, ScanRecord
 from hilum.outputs.store import HU, UNIT_RANGE
 from hilum.recipes import parse_recipe
 from hilum.report.text import all_visible
+from hilum.scan import Scan, ScanRef
 from hilum.volume import Mask, Volume
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hilum.outputs.records import NoduleRecord, ScanRecord
-    from hilum.scan import Scan, ScanRef
-
 
 HEADER_BYTES = 352  # offset of the voxels in a NIfTI file
 

@@ -6,16 +6,12 @@ import os
 import signal
 import socket
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from types import FrameType
 
 from hilum.errors import InputError, MissingInputError
 from hilum.viewer.reviews import saving
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-
-    from hilum.viewer.sources import Source
+from hilum.viewer.sources import Source
 
 HOST = "127.0.0.1"
 

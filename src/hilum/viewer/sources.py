@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
@@ -16,20 +18,15 @@ from hilum.outputs.checksums import RERUN
 from hilum.outputs.findings import finished_status
 from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, listed_scans, record_sha256
 from hilum.outputs.folder import recipe_text
+from hilum.outputs.ledger_rows import Row
 from hilum.outputs.preview_files import read_preview
+from hilum.outputs.records import ScanRecord
 from hilum.outputs.store import read_finished
 from hilum.report.risk import flags, risk
 from hilum.report.text import all_visible, visible
+from hilum.scan import Scan, ScanRef
+from hilum.viewer.reviews import Review
 from hilum.viewer.scan_view import ScanView, view_of_finished, view_of_input
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from hilum.outputs.ledger_rows import Row
-    from hilum.outputs.records import ScanRecord
-    from hilum.scan import Scan, ScanRef
-    from hilum.viewer.reviews import Review
 
 CHANGED = "changed"  # the flag of a scan whose `scan.json` does not match the ledger; the scan is not shown
 

@@ -13,9 +13,10 @@ import logging
 import os
 import sys
 import types
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -24,12 +25,7 @@ import numpy as np
 from hilum._kernels.compile import cache
 from hilum._kernels.compile.definitions import Definition, Intrinsic
 from hilum._kernels.compile.processor import SYMBOL, make_machine, processor
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hilum._kernels.compile.signatures import Kind
-
+from hilum._kernels.compile.signatures import Kind
 
 DECIDING = ("BOUNDSCHECK", "CPU_FEATURES", "CPU_NAME", "DEBUGINFO", "DISABLE_INTEL_SVML", "ENABLE_AVX",
             "EXTEND_VARIABLE_LIFETIMES", "LOOP_VECTORIZE", "OPT", "SLP_VECTORIZE")  # fmt: skip

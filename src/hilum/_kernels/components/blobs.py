@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.bitmask.mask import FACE_STEPS, BitMask, Spacing
 from hilum._kernels.compile.kernel import kernel, read_only
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.components.labeling import Runs
+from hilum._kernels.components.labeling import Runs
 
 BARE, FOOT = 0, 1
 """Columns of `surface_sums` that hold areas, mm2: toward air, and toward voxels that are neither air nor lung."""

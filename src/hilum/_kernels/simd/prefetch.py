@@ -8,16 +8,13 @@ block; without a prefetch such a loop waits for every line.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
+from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.simd.registers import element_pointer, vector_intrinsic
-
-if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
-
-    from hilum._kernels.compile.definitions import Intrinsic
 
 LINE = 64  # bytes of a cache line
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import floor
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.geometry import Geometry, Vector
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.ops.patches.boxes import Box
+from hilum.ops.patches.boxes import Box
 
 Matrix = tuple[Vector, Vector, Vector]
 

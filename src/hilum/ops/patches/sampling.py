@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import floor
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.compile.kernel import ArrayTuple
 from hilum._kernels.patches import rotate, rotate_linear
@@ -18,13 +20,7 @@ from hilum._kernels.resample.recursive_filter import LANES
 from hilum._kernels.simd.prefetch import empty_aligned
 from hilum.errors import GeometryError
 from hilum.ops.patches.boxes import Box, lies_inside
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from hilum.ops.patches.poses import Matrix, Pose
+from hilum.ops.patches.poses import Matrix, Pose
 
 Finish = tuple[int, float, float, float]
 """How sampled values are converted: (1, lower, width, mean) scales them to float32; or `ROUND` or `KEEP`."""
