@@ -19,11 +19,9 @@ from hilum.errors import InputError
 Table = NDArray[np.float64]  # rows (x, y, z, value), LPS mm
 Indices = NDArray[np.int64]
 
-RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""False positives per scan at which LUNA16 evaluates the sensitivity."""
+RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # false positives per scan at which LUNA16 evaluates sensitivity
 
-MOST_MARKS = 100
-"""Only this many marks of a scan count, those with the highest probability: the limit of LUNA16's evaluation."""
+MOST_MARKS = 100  # the most probable marks of a scan that count: the limit of LUNA16's evaluation
 
 NO_DIAMETER_MM = 10.0  # the diameter of a finding without one: annotations_excluded.csv has -1
 

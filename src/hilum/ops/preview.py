@@ -25,16 +25,13 @@ Picture = NDArray[np.uint8]
 
 GRAYS = 32  # Gray levels: enough for a small picture. On noise 256 levels take twice the bytes.
 
-RIGHT_COLOR, LEFT_COLOR, AIRWAYS_COLOR, NODULE_COLOR = range(GRAYS, GRAYS + 4)
-"""Palette indices of the outlines, after the gray levels."""
+RIGHT_COLOR, LEFT_COLOR, AIRWAYS_COLOR, NODULE_COLOR = range(GRAYS, GRAYS + 4)  # palette indices, after the gray levels
 
-COLORS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66))
-"""Sky blue, orange, green and yellow of Okabe and Ito (2008); color-blind people can tell them apart on dark gray."""
+COLORS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66))  # sky blue, orange, green, yellow (Okabe, Ito)
 
 HEIGHT, WIDTH = 128, 160  # largest size of a slice in the strip, in pixels of 2 to 3 mm for an adult chest
 
-CLOSE_PIXELS, CLOSE_MM, CLOSE_UPS = 62, 50.0, 4
-"""Close-ups of nodules: their side in pixels and in mm, and their largest number; the largest nodules come first."""
+CLOSE_PIXELS, CLOSE_MM, CLOSE_UPS = 62, 50.0, 4  # side in pixels and in mm, and largest number of close-ups of nodules
 
 GAP = 2  # pixels between pictures; two close-ups and a gap between them are not higher than a slice
 

@@ -16,8 +16,7 @@ from hilum.geometry import Geometry, Vector
 from hilum.phantom.shapes import Box, Floats, Points, Sampler, ellipse, ellipsoid, smooth_min
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
-PATIENT_CENTER: Vector = (4.0, -17.0, -148.0)
-"""World position (x, y, z), LPS mm, of the middle of every phantom's chest."""
+PATIENT_CENTER: Vector = (4.0, -17.0, -148.0)  # (x, y, z), LPS mm: the middle of every phantom's chest
 
 FIELD_OF_VIEW_MM = 384.0  # diameter of the circle around the patient's center; voxels outside it are padding
 

@@ -25,8 +25,7 @@ from hilum.phantom.tissue import render_slab
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
 
-EXTENT_MM = (300.0, FIELD_OF_VIEW_MM, FIELD_OF_VIEW_MM)
-"""The extent of a grid along the patient's z, y and x, unless both shape and spacing are given."""
+EXTENT_MM = (300.0, FIELD_OF_VIEW_MM, FIELD_OF_VIEW_MM)  # of a grid along z, y, x, unless shape and spacing are given
 
 _SLAB_VOXELS = 800_000
 

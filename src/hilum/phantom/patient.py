@@ -20,8 +20,7 @@ from hilum.phantom.disease import Disease, disease_distance
 from hilum.phantom.shapes import Points, Tubes
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
-NoduleKind = Literal["inside", "wall", "vessel", "ground-glass"]
-"""Solid inside the lung; solid at the chest wall; solid on a vessel; ground-glass inside the lung."""
+NoduleKind = Literal["inside", "wall", "vessel", "ground-glass"]  # where it is; all but ground-glass are solid
 
 NODULE_HU = {"inside": 60.0, "wall": 60.0, "vessel": 60.0, "ground-glass": -600.0}
 

@@ -17,8 +17,7 @@ from hilum.pictures.planes import Plane, find_plane, gray_range, reorient_scan, 
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
 
-SHEET_INCHES, DOTS = 12.0, 120
-"""Width of the sheet in inches, and its dots per inch, which set the resolution of the slices."""
+SHEET_INCHES, DOTS = 12.0, 120  # width of the sheet in inches, and dots per inch, the resolution of the slices
 
 
 def montage(

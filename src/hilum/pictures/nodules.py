@@ -13,8 +13,7 @@ from hilum.pictures.planes import PLANES, gray_range, reorient_scan, size_mm, sl
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
 
-MIN_WIDTH_MM, WIDTH_IN_DIAMETERS = 40.0, 2.5
-"""The width of the pictures: so many diameters of the nodule, but no less than the minimum."""
+MIN_WIDTH_MM, WIDTH_IN_DIAMETERS = 40.0, 2.5  # of the pictures: so many diameters of the nodule, at least the minimum
 
 
 def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int = 12) -> Figure:

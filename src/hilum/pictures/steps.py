@@ -26,8 +26,7 @@ from hilum.volume import Volume
 ColoredMask = tuple[NDArray[np.bool_], str]
 Step = tuple[str, Callable[[Axes], None]]
 
-METHODS = {"tutorial2d": "2-D lungs of the 2017 tutorial", "hilum": "hilum's lungs"}
-"""The methods by name, and their titles."""
+METHODS = {"tutorial2d": "2-D lungs of the 2017 tutorial", "hilum": "hilum's lungs"}  # by name, with their titles
 
 _AXIAL = PLANES["axial"]
 _COMPONENTS = ListedColormap(["black", *colors.ALL])  # colors of numbered components; they repeat if there are more

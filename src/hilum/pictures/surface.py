@@ -26,8 +26,7 @@ _OVERSAMPLING = 2  # pictures are drawn at so many times the resolution and aver
 
 _MARGIN_MM = 14.0  # space around the surfaces, for letters and the scale
 
-_LIGHT = np.array([-0.35, -0.5, -0.79])
-"""Direction from the surface to the light, along the picture's right, down, and away from the viewer."""
+_LIGHT = np.array([-0.35, -0.5, -0.79])  # from the surface to the light: along the picture's right, down, and away
 
 
 def surface(

@@ -25,8 +25,7 @@ from hilum.train.runs import RunScan, list_run
 
 Item = dict[str, Any]
 
-Rule = Literal["nodules", "balanced", "lungs", "uniform"]
-"""Where patches are: at nodules; in turn at a nodule and in the lungs far from nodules; in the lungs; anywhere."""
+Rule = Literal["nodules", "balanced", "lungs", "uniform"]  # where patches are; see `PatchDataset`
 
 
 class PatchDataset:

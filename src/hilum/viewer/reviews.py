@@ -26,8 +26,7 @@ LOCK_TIMEOUT = 10.0  # seconds to wait for another viewer that is writing
 
 MAX_BYTES = 64 << 20  # largest file that is read: enough for a hundred thousand scans with comments
 
-COLUMNS = ("scan_id", "verdict", "comment", "when", "scan_sha256")
-"""The last column is the SHA-256 of the reviewed ``scan.json``."""
+COLUMNS = ("scan_id", "verdict", "comment", "when", "scan_sha256")  # the last: SHA-256 of the reviewed `scan.json`
 
 OLD_COLUMNS = COLUMNS[:4]  # columns of older versions
 

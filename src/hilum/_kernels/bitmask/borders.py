@@ -14,8 +14,7 @@ from hilum._kernels.bitmask.mask import Shape
 from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.threads import run_slabs
 
-THIN, PADDED = 4, 5
-"""Columns of the faces without information: the mask or the gap is thinner than the depth; padding lies outside."""
+THIN, PADDED = 4, 5  # columns of faces without information: mask or gap thinner than the depth; padding outside
 
 
 @kernel()

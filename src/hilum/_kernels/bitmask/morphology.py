@@ -210,8 +210,7 @@ def open_(mask: BitMask, element: NDArray[np.int64], *, workers: int = 1) -> Bit
     return dilate(erode(mask, element, workers=workers), element, workers=workers)
 
 
-FACES = np.array([(-1, 0, 0), (0, -1, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1)], np.int64)
-"""The structuring element of a voxel and the six that share a face with it."""
+FACES = np.array([(-1, 0, 0), (0, -1, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1)], np.int64)  # a voxel and its six neighbors
 
 
 def grow(masks: list[BitMask], allowed: BitMask, *, steps: int, planes: bool = False) -> list[BitMask]:

@@ -33,8 +33,7 @@ _CHECKSUM = 32  # bytes of the checksum in front of the content
 _ROOT = 0
 _GROUP, _OTHERS = stat.S_IWGRP, stat.S_IWOTH
 _BINARY = getattr(os, "O_BINARY", 0)
-_PLAIN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-"""Do not follow links, and do not wait for the other end of a pipe."""
+_PLAIN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # follow no link, do not wait for a pipe
 
 _log = logging.getLogger("hilum")
 

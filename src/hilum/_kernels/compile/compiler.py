@@ -19,8 +19,7 @@ SUPPLIED = frozenset({"memcpy", "memmove", "memset", "floor", "ceil", "sqrt", "f
 """Functions of the C library that a kernel's code may call."""
 
 _HEAD = object.__basicsize__
-_DATA, _SHAPE, _STRIDES = _HEAD, _HEAD + 16, _HEAD + 24
-"""Offsets of data, shape and strides in an array: PyArrayObject_fields of numpy's C interface."""
+_DATA, _SHAPE, _STRIDES = _HEAD, _HEAD + 16, _HEAD + 24  # offsets in PyArrayObject_fields of numpy's C interface
 
 _NO_OWNERS = "define void @NRT_MemInfo_call_dtor(ptr %owner) { ret void }"
 """Numba calls this to release an array. Arrays of kernels have no owner to release."""

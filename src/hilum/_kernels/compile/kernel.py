@@ -28,8 +28,7 @@ from hilum._kernels.compile.signatures import ALIGNED, C_ORDER, F_ORDER, NUMBERS
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-Entry = tuple[Any, struct.Struct, Any]
-"""The machine code as a ctypes function, the layout of its table, and the ctypes type of its result or None."""
+Entry = tuple[Any, struct.Struct, Any]  # machine code, layout of its table, ctypes type of its result or None
 
 
 _FLAGS = C_ORDER | F_ORDER | ALIGNED | WRITABLE

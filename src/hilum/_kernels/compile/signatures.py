@@ -16,8 +16,7 @@ NUMBERS: dict[str, tuple[str, Any]] = {
 }  # fmt: skip
 """Struct code of a number in a slot, and its C type as a result. All machines that numba runs on are little-endian."""
 
-C_ORDER, F_ORDER, ALIGNED, WRITABLE = 0x1, 0x2, 0x100, 0x400
-"""The array flags of numpy that the code of a kernel depends on."""
+C_ORDER, F_ORDER, ALIGNED, WRITABLE = 0x1, 0x2, 0x100, 0x400  # numpy's array flags that a kernel's code depends on
 
 
 def is_array(kind: Kind) -> bool:

@@ -11,8 +11,7 @@ from hilum._kernels.bitmask.mask import FACE_STEPS, BitMask, Spacing
 from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.components.labeling import Runs
 
-BARE, FOOT = 0, 1
-"""Columns of `surface_sums` that hold areas, mm2: toward air, and toward voxels that are neither air nor lung."""
+BARE, FOOT = 0, 1  # columns of `surface_sums`, areas in mm2: toward air; toward what is neither air nor lung
 
 _FIRST = 2
 

@@ -37,8 +37,7 @@ from hilum._kernels.simd.transpose import transpose
 
 MARGIN = 6  # a step of 4095 HU all around the box changes values inside by 0.13 HU; one voxel less: 0.49, two less: 1.8
 
-BEFORE, AFTER = 1 + MARGIN, 3 + MARGIN
-"""How many voxels a position needs before the one it lies in, and from that one on."""
+BEFORE, AFTER = 1 + MARGIN, 3 + MARGIN  # voxels that a position needs before the one it lies in, and from it on
 
 WEIGHTS = 24  # weights of a position: four along each axis and sixteen products
 
@@ -179,8 +178,7 @@ def _emit_sum_sixteen(
         store(builder, target, builder.add(to, to.type(lane)), builder.fsub(value, less))
 
 
-_sum_sixteen = vector_intrinsic(_emit_sum_sixteen)
-"""Sum four by four rows of coefficients to a row of lanes, scale it and clip it."""
+_sum_sixteen = vector_intrinsic(_emit_sum_sixteen)  # sum 4 x 4 rows of coefficients to one of lanes; scale and clip it
 
 
 @kernel(contract=True)

@@ -15,8 +15,7 @@ import numpy as np
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.simd.registers import constant, load, multiply_add, repeat, store, variables, vector_intrinsic
 
-WIDTH, VECTOR = 32, 16
-"""Columns of a block, and of a vector. With several vectors side by side the processor does not wait for one."""
+WIDTH, VECTOR = 32, 16  # columns of a block and of a vector; with several vectors the processor does not wait for one
 
 LANES = 64  # numbers in a row of `filter_forward` and `filter_backward`, which filter from row to row
 
@@ -68,8 +67,7 @@ def _of_width(width: int) -> Callable[..., Any]:
     return block
 
 
-filter_block = vector_intrinsic(_of_width(WIDTH))
-"""``filter_block(src, at, src_stride, dst, to, dst_stride, count)``: `filter_rows` of `WIDTH` columns."""
+filter_block = vector_intrinsic(_of_width(WIDTH))  # `filter_rows` of `WIDTH` columns, without its last argument
 
 filter_wide_block = vector_intrinsic(_of_width(WIDTH + VECTOR))  # the same with one vector of columns more
 
@@ -79,8 +77,7 @@ def _forward(builder: Any, work: Any, at: Any, count: Any) -> None:
     _pass(builder, _states(builder, LANES), work, at, stride, work, at, stride, count)
 
 
-filter_forward = vector_intrinsic(_forward)
-"""``filter_forward(rows, at, count)``: filter `count` rows of `LANES` numbers forward, in place."""
+filter_forward = vector_intrinsic(_forward)  # (rows, at, count): filter rows of `LANES` numbers forward, in place
 
 
 def _backward(builder: Any, work: Any, at: Any, count: Any, other: Any, saved: Any) -> None:

@@ -34,8 +34,7 @@ from hilum._kernels.threads import run_slabs
 
 Finish = tuple[float, float, float, float]  # level to add, lowest and highest value, and 0.5 to round to integers, or 0
 
-_POLES = {3: 3.0**0.5 - 2.0, 1: 0.0}
-"""Pole of the recursive filter by order. Linear interpolation needs no filter: with a pole of 0 it does nothing."""
+_POLES = {3: 3.0**0.5 - 2.0, 1: 0.0}  # of the recursive filter by order; with a pole of 0, for linear, it does nothing
 
 _SETTLE = 16  # rows after which the start of the filter has no effect: the pole to the 16th power is 7e-10
 

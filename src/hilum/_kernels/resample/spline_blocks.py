@@ -33,8 +33,7 @@ PAD = 2  # coefficients beyond each end: the four taps of a position lie up to h
 
 TAPS = 4  # coefficients of an output
 
-WIDTH = 32
-"""Lines of a block, and numbers in a row of the work buffer. With twice as many, a sixth more time is needed."""
+WIDTH = 32  # lines of a block, and numbers in a row of the work buffer; with twice as many it takes a sixth longer
 
 VECTOR = 8  # lines of a vector: the float64 in one register of AVX-512 or in two of AVX2
 

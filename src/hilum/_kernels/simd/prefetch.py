@@ -38,11 +38,9 @@ def _prefetch(near: int) -> Intrinsic:
     return vector_intrinsic(emit)
 
 
-prefetch_l1 = _prefetch(near=3)
-"""``prefetch_l1(array, at)``: prefetch an element of a flat array for reading, into the first-level cache."""
+prefetch_l1 = _prefetch(near=3)  # (array, at): prefetch an element of a flat array into the first-level cache
 
-prefetch_l2 = _prefetch(near=2)
-"""As `prefetch_l1`, but into the second-level cache: the first one handles only some two dozen prefetches at a time."""
+prefetch_l2 = _prefetch(near=2)  # into the second level: the first handles only some two dozen prefetches at a time
 
 
 def empty_aligned(shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]:

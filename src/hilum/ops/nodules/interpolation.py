@@ -24,8 +24,7 @@ from hilum.volume import Mask
 _MARGIN = 2
 _AT_ONCE = 2**22
 _FAR_MM = np.float32(1e6)
-_HALF_OPEN = 1e-6
-"""Voxels. Moves a position on the border of two voxels into the upper one, so that it lies in exactly one of them."""
+_HALF_OPEN = 1e-6  # voxels; moves a position between two voxels into the upper one, so that it lies in one
 
 
 class SignedDistances(NamedTuple):

@@ -22,8 +22,7 @@ from hilum.errors import GeometryError
 from hilum.ops.patches.boxes import Box, lies_inside
 from hilum.ops.patches.poses import Matrix, Pose
 
-Finish = tuple[int, float, float, float]
-"""How sampled values are converted: (1, lower, width, mean) scales them to float32; or `ROUND` or `KEEP`."""
+Finish = tuple[int, float, float, float]  # (1, lower, width, mean) scales values to float32; or `ROUND` or `KEEP`
 
 KEEP: Finish = (0, 0.0, 1.0, 0.0)
 ROUND: Finish = (2, 0.0, 1.0, 0.0)
@@ -36,8 +35,7 @@ _KERNELS: dict[int, tuple[int, int, Callable[..., None]]] = {
 }
 """For each order: how many voxels the kernel reads before a position's voxel, and from it on; and the kernel."""
 
-TILE = 64
-"""Voxels along a tile's edge. Patches at one nodule use the same tiles, so most patches read no voxel for this."""
+TILE = 64  # voxels along a tile's edge; patches at one nodule use the same tiles, so most read no voxel for this
 
 _buffers = threading.local()
 
