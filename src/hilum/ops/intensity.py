@@ -269,8 +269,7 @@ def _mapped(volume: Volume, curve: Callable[[NDArray[Any]], NDArray[Any]], dtype
     array = volume.array
     check_finite(array)
     if array.dtype.kind not in "iu" or array.dtype.itemsize > 2:
-        flat = np.stack([curve(part).astype(dtype) for part in array])
-        return Volume(flat, volume.geometry)
+        return Volume(np.stack([curve(part).astype(dtype) for part in array]), volume.geometry)
     low, high = int(array.min()), int(array.max())
     table = curve(np.arange(low, high + 1)).astype(dtype)
 

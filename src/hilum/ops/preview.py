@@ -89,12 +89,9 @@ class Preview:
     cut: tuple[float, float] | None
 
 
-def _palette() -> Picture:
-    gray = np.rint(np.linspace(0, 255, GRAYS)).astype(np.uint8)
-    return np.vstack([np.repeat(gray[:, None], 3, axis=1), np.array(COLORS, np.uint8)])
-
-
-PALETTE: Picture = _palette()  # red, green and blue of each index, shape (36, 3)
+_LEVELS = np.rint(np.linspace(0, 255, GRAYS)).astype(np.uint8)
+# Red, green and blue of each index, shape (36, 3).
+PALETTE: Picture = np.vstack([np.repeat(_LEVELS[:, None], 3, axis=1), np.array(COLORS, np.uint8)])
 
 
 def draw_preview(scan: Scan, *, unit_range: UnitRange | None = None, workers: int = 0) -> Preview:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.geometry import Geometry, Vector
+from hilum.geometry import Geometry
 from hilum.volume import AnyVolume
 
 
@@ -48,15 +48,9 @@ def permute(volume: AnyVolume, order: tuple[int, int, int], flips: tuple[bool, b
     corner = np.zeros(3)
     corner[list(order)] = far
     signs = [-1.0 if flip else 1.0 for flip in flips]
-    direction = tuple(
-        tuple(sign * part + 0.0 for part in old.direction[axis]) for axis, sign in zip(order, signs, strict=True)
-    )
-    geometry = Geometry(
-        shape=cast("tuple[int, int, int]", tuple(old.shape[axis] for axis in order)),
-        spacing=cast("Vector", tuple(old.spacing[axis] for axis in order)),
-        origin=cast("Vector", tuple(old.index_to_world(corner).tolist())),
-        direction=cast("tuple[Vector, Vector, Vector]", direction),
-    )
+    direction = [[sign * part + 0.0 for part in old.direction[axis]] for axis, sign in zip(order, signs, strict=True)]
+    shape, spacing = ([values[axis] for axis in order] for values in (old.shape, old.spacing))
+    geometry = Geometry(shape, spacing, old.index_to_world(corner), direction)  # type: ignore[arg-type]  # three of each
     return type(volume)(_permute_array(volume.array, order, flips), geometry)
 
 

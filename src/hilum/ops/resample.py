@@ -189,8 +189,7 @@ def _positions(n: int, s: float, m: int, t: float, grid: Grid) -> NDArray[np.flo
 
 def _spacing(spacing: float | Sequence[float]) -> Vector:
     try:
-        values = np.asarray(spacing, dtype=np.float64)
-        new_spacing = np.broadcast_to(values, 3).tolist()
+        new_spacing = np.broadcast_to(np.asarray(spacing, dtype=np.float64), 3).tolist()
     except (TypeError, ValueError) as error:
         raise GeometryError(f"spacing is {spacing!r}, expected one number or three (z, y, x), in mm") from error
     if not all(0 < s < np.inf for s in new_spacing):

@@ -71,8 +71,7 @@ class HuHistogram:
         InputError
             If the histogram or the range is empty.
         """
-        values = _scaled(lower, upper)
-        return float(self.counts @ values / self._nonempty_total())
+        return float(self.counts @ _scaled(lower, upper) / self._nonempty_total())
 
     def std(self, *, lower: float | None = None, upper: float | None = None) -> float:
         """Compute the standard deviation (divided by the number of voxels), in HU or scaled as for `mean`.

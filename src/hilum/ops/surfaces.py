@@ -167,9 +167,8 @@ def _above(ct: Volume, threshold: float, cell_mm: float, workers: int) -> Mesh:
     cells = _cells(oriented.array, oriented.geometry, cell_mm, workers)
     lowest = int(np.floor(threshold)) + 1
     inside = np.where(_in_body(oriented, cells.shape, cell_mm, workers), cells.array, np.int16(-1000))
-    components = labeling.find_components(
-        bits.threshold(inside, lowest, 32767, workers=workers), corners=True, workers=workers
-    )
+    bright = bits.threshold(inside, lowest, 32767, workers=workers)
+    components = labeling.find_components(bright, corners=True, workers=workers)
     small = labeling.sizes(components) * cells.geometry.voxel_volume < 1000 * COMPONENT_ML
     noise = bits.unpack(selection.select(components, small, workers=workers), workers=workers)
     clean = Volume(np.where(noise, np.int16(lowest - 1), inside), cells.geometry)
@@ -185,11 +184,8 @@ def _in_body(ct: Volume, shape: Shape, cell_mm: float, workers: int) -> NDArray[
     patient = body | air
     if not patient.any():
         return np.ones(shape, np.bool_)
-    indices = [
-        np.minimum((np.arange(n) * f + f // 2) // c, m - 1)
-        for n, f, c, m in zip(shape, fine, coarse, body.shape, strict=True)
-    ]
-    return patient[np.ix_(*indices)]
+    sizes = zip(shape, fine, coarse, body.shape, strict=True)
+    return patient[np.ix_(*(np.minimum((np.arange(n) * f + f // 2) // c, m - 1) for n, f, c, m in sizes))]
 
 
 def _of_label(mask: Mask, label: int, name: str, cell_mm: float, workers: int) -> Mesh:

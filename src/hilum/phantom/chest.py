@@ -162,11 +162,9 @@ def _grid(
     else:
         steps = np.array(spacing) if spacing is not None else extent / np.array(shape)
     counts = np.array(shape) if shape is not None else np.maximum(np.rint(extent / steps), 1)
-    count = (int(counts[0]), int(counts[1]), int(counts[2]))
-    step = (float(steps[0]), float(steps[1]), float(steps[2]))
-    around = Geometry(count, step, direction=direction)
+    around = Geometry(counts, steps, direction=direction)  # type: ignore[arg-type]  # three of each
     origin = np.array(PATIENT_CENTER) - around.center
-    return Geometry(count, step, (float(origin[0]), float(origin[1]), float(origin[2])), direction)
+    return Geometry(counts, steps, origin, direction)  # type: ignore[arg-type]  # three of each
 
 
 def _world_nodules(anatomy: Anatomy) -> tuple[PhantomNodule, ...]:
@@ -199,8 +197,7 @@ def _blur(planes: Floats) -> Floats:
     """Blur each slice with weights 1-2-1 along y and x; edges are repeated."""
     for axis in (1, 2):
         wide = np.pad(planes, [(1, 1) if k == axis else (0, 0) for k in range(3)], mode="edge")
-        n = planes.shape[axis]
-        low, high = (wide.take(range(s, s + n), axis=axis) for s in (0, 2))
+        low, high = (wide.take(range(s, s + planes.shape[axis]), axis=axis) for s in (0, 2))
         planes = np.float32(0.25) * (low + high) + np.float32(0.5) * planes
     return planes
 

@@ -162,8 +162,7 @@ def _draw_vessel_tree(random: np.random.Generator, build: BodyBuild, side: int, 
         parents[node] = np.argmin(step + 0.35 * length[:node])
         length[node] = length[parents[node]] + step[parents[node]]
     flow = np.zeros(len(tree))
-    leaves = np.setdiff1d(np.arange(len(tree)), parents)
-    flow[leaves] = _TIP_MM**_MURRAY_EXPONENT
+    flow[np.setdiff1d(np.arange(len(tree)), parents)] = _TIP_MM**_MURRAY_EXPONENT  # the leaves
     for node in range(len(tree) - 1, 0, -1):  # children come after their parents
         flow[parents[node]] += flow[node]
     radius = flow ** (1 / _MURRAY_EXPONENT)

@@ -70,8 +70,7 @@ def compare(scan: Scan, first: Recipe, second: Recipe, *, preset: str = "lung") 
     rows = upper.subplots(2, 3, squeeze=False, gridspec_kw={"height_ratios": heights})
     for (name, plane), panels in zip(planes, rows, strict=True):
         for panel, result, title in zip(panels[:2], (results.first, results.second), names, strict=True):
-            index = slice_at(result.ct.geometry, plane, target)
-            draw_slice(panel, result, plane, index, gray, caption="slice")
+            draw_slice(panel, result, plane, slice_at(result.ct.geometry, plane, target), gray, caption="slice")
             panel.set_title(f"{title}, {name}", fontsize=9)
         _draw_difference(panels[2], results, plane, slice_at(results.first.ct.geometry, plane, target))
     bar = upper.colorbar(rows[1, 2].images[0], ax=rows[:, 2].tolist(), shrink=0.6, extend="both")

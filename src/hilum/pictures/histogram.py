@@ -85,8 +85,7 @@ def _count(volume: Volume, mask: Mask | None) -> HuHistogram:
 def _bin_counts(counted: HuHistogram, edges: NDArray[np.float64]) -> NDArray[np.int64]:
     """Count the voxels from each edge (included) to the next (excluded)."""
     below = np.concatenate([[0], np.cumsum(counted.counts)])
-    index = np.clip(np.ceil(edges).astype(np.int64) + 32768, 0, 65536)
-    return np.diff(below[index])
+    return np.diff(below[np.clip(np.ceil(edges).astype(np.int64) + 32768, 0, 65536)])
 
 
 def _draw_tissues(panel: Axes, above: Axes, limits: tuple[float, float]) -> None:

@@ -59,8 +59,7 @@ def slice_order_mm(geometry: Geometry, points: NDArray[np.float64]) -> NDArray[n
     count = geometry.shape[0]
     index = np.zeros((count, 3))
     index[:, 0] = np.arange(count)
-    origins = geometry.index_to_world(index)
-    integers = np.trunc(np.round(origins[:, 2], 6))
+    integers = np.trunc(np.round(geometry.index_to_world(index)[:, 2], 6))
     nearest = np.clip(np.rint(geometry.world_to_index(points)[:, 0]), 0, count - 1).astype(int)
     same = integers[nearest][:, None] == integers
     steps = np.abs(nearest[:, None] - np.arange(count)) * geometry.spacing[0]
@@ -86,8 +85,7 @@ def measured_points(scan: Scan, lungs: Mask | None) -> tuple[NDArray[np.float64]
     if lungs is not None and (box := bounding_box(lungs.array > 0)):
         grid, what = lungs.geometry, "corners of the box around the lungs"
         low, high = np.array([s.start for s in box], float), np.array([s.stop - 1.0 for s in box])
-    corners = np.array([np.where(corner, high, low) for corner in np.ndindex(2, 2, 2)])
-    return grid.index_to_world(corners), what
+    return grid.index_to_world([np.where(corner, high, low) for corner in np.ndindex(2, 2, 2)]), what
 
 
 def value_mistakes(scan: Scan) -> list[str]:

@@ -54,8 +54,7 @@ def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int =
     columns = min(2, len(drawn))
     rows = -(-len(drawn) // columns)
     figure = Figure(figsize=(5.4 * columns, 5.9 * rows + 0.4), layout="constrained", facecolor="white")
-    blocks = figure.subfigures(rows, columns, squeeze=False).ravel()
-    for block, number in zip(blocks, drawn, strict=False):
+    for block, number in zip(figure.subfigures(rows, columns, squeeze=False).ravel(), drawn, strict=False):
         _draw_nodule(block, scan, number, gray, level)
     count = len(scan.nodules)
     title = "the nodule" if count == 1 else f"{len(drawn)} of {count} nodules, the largest first"

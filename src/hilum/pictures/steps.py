@@ -67,8 +67,7 @@ def steps(volume: Volume, *, method: str = "tutorial2d", index: int | None = Non
     height, width = size_mm(ct.geometry, _AXIAL)
     columns = 3 if method == "tutorial2d" else 4
     rows = -(-len(drawn) // columns)
-    size = (3.2 * columns, rows * (3.2 * height / width + 0.35) + 0.4)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=(3.2 * columns, rows * (3.2 * height / width + 0.35) + 0.4), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, (title, draw) in zip(axes, drawn, strict=False):
         draw(panel)
@@ -86,21 +85,18 @@ def _tutorial_steps(ct: Volume, index: int | None) -> tuple[int, list[Step]]:
     numbers = np.where(steps.labeled > 0, (steps.labeled - 1) % (_COMPONENTS.N - 1) + 1, 0)
     size = size_mm(ct.geometry, _AXIAL)
 
-    def binary(pixels: NDArray[Any]) -> Callable[[Axes], None]:
-        return lambda panel: draw_image(panel, pixels, size, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-
-    def components(panel: Axes) -> None:
-        draw_image(panel, numbers, size, cmap=_COMPONENTS, vmin=0, vmax=_COMPONENTS.N - 1, interpolation="nearest")
+    def pixels(values: NDArray[Any], cmap: str | ListedColormap = "gray", most: int = 1) -> Callable[[Axes], None]:
+        return lambda panel: draw_image(panel, values, size, cmap=cmap, vmin=0, vmax=most, interpolation="nearest")
 
     return index, [
         ("the slice, lung window", _gray(ct, ct.array[index])),
-        (f"1. air: below {AIR_BELOW:g} HU", binary(steps.air)),
-        ("2. components at the border are cleared", binary(steps.cleared)),
-        (f"3. components are labeled: {int(steps.labeled.max())}", components),
-        ("4. the two largest are kept", binary(steps.largest)),
-        (f"5. eroded by a disk of {ERODE_RADIUS} pixels", binary(steps.eroded)),
-        (f"6. closed by a disk of {CLOSE_RADIUS} pixels", binary(steps.closed)),
-        ("7. Roberts edges, holes filled: the mask", binary(steps.filled)),
+        (f"1. air: below {AIR_BELOW:g} HU", pixels(steps.air)),
+        ("2. components at the border are cleared", pixels(steps.cleared)),
+        (f"3. components are labeled: {int(steps.labeled.max())}", pixels(numbers, _COMPONENTS, _COMPONENTS.N - 1)),
+        ("4. the two largest are kept", pixels(steps.largest)),
+        (f"5. eroded by a disk of {ERODE_RADIUS} pixels", pixels(steps.eroded)),
+        (f"6. closed by a disk of {CLOSE_RADIUS} pixels", pixels(steps.closed)),
+        ("7. Roberts edges, holes filled: the mask", pixels(steps.filled)),
         (f"8. {OUTSIDE} HU outside the mask", _gray(ct, steps.masked)),
     ]
 

@@ -19,6 +19,7 @@ from hilum.pictures.drawing import draw_image, plain
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Scan
 
 Color = tuple[float, float, float, float]
+Part = tuple[Mesh, Color]
 Vectors = NDArray[np.float64]
 
 DOTS = 150
@@ -92,12 +93,7 @@ def part_color(mesh: Mesh) -> Color:
 
 
 def render(
-    parts: Sequence[tuple[Mesh, Color]],
-    turn_deg: float,
-    middle: Vectors,
-    size: tuple[float, float],
-    *,
-    dots_per_mm: float,
+    parts: Sequence[Part], turn_deg: float, middle: Vectors, size: tuple[float, float], *, dots_per_mm: float
 ) -> Vectors:
     """Draw meshes on white, seen from a direction: 0 from the front, 90 from the patient's left.
 

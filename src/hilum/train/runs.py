@@ -138,7 +138,8 @@ def list_run(folder: Path, *, fold_by: str = "fold") -> tuple[list[RunScan], lis
             reason = "its scan.json is missing or damaged; run it again"
             skipped.append(Skip(scan=one_line(path.name, limit=80), code="damaged-scan", reason=reason))
         else:
-            scans.append(RunScan(folder=path, record=record, fold=_fold(record, fold_by)))
+            fold = record.labels.get(fold_by, "")
+            scans.append(RunScan(path, record, one_line(fold, limit=32) if isinstance(fold, str | int) else ""))
     if not scans:
         raise MissingInputError("no finished scan here", where=folder, do="give the --out folder of 'hilum run'")
     listed = {scan.folder.name for scan in scans} | {skip.scan for skip in skipped}
@@ -148,8 +149,3 @@ def list_run(folder: Path, *, fold_by: str = "fold") -> tuple[list[RunScan], lis
         if row.id not in listed and row.status in {"refused", "failed"}
     ]
     return scans, skipped
-
-
-def _fold(record: ScanRecord, label: str) -> str:
-    fold = record.labels.get(label, "")
-    return one_line(fold, limit=32) if isinstance(fold, str | int) else ""

@@ -111,8 +111,7 @@ class AccessPage:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _open(self) -> None:
-        address = self._logins.new_address(seconds=SECONDS, used=self.remove)
-        file = self._write(PAGE.format(address))
+        file = self._write(PAGE.format(self._logins.new_address(seconds=SECONDS, used=self.remove)))
         expiry = threading.Timer(SECONDS, self.remove)
         expiry.daemon = True
         expiry.start()

@@ -10,7 +10,6 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from hilum.batch.lock import output_lock
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
@@ -44,10 +43,6 @@ class Review:
     comment: str
     when: str
     scan_sha256: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """The review as the page reads it."""
-        return {"verdict": self.verdict, "comment": self.comment, "when": self.when}
 
 
 def read_reviews(run: Path) -> dict[str, Review]:

@@ -90,7 +90,7 @@ class Source:
         if review is None:
             return None
         current = review.scan_sha256 == self.current_sha256(number) if review.scan_sha256 else None
-        return review.as_json() | {"current": current}
+        return {"verdict": review.verdict, "comment": review.comment, "when": review.when, "current": current}
 
     def current_sha256(self, number: int) -> str:
         """The SHA-256 of a scan's present ``scan.json``; empty without one."""
@@ -125,8 +125,7 @@ class Source:
         with suppress(FormatError):
             if item.ledger_row is not None:
                 return check_record(folder, item.ledger_row)
-        now = {} if self.run is None else ledger.read_ledger(self.run)
-        return check_record(folder, now.get(item.name))
+        return check_record(folder, None if self.run is None else ledger.read_ledger(self.run).get(item.name))
 
 
 def check_record(folder: Path, row: Row | None) -> tuple[ScanRecord, str, str]:

@@ -168,8 +168,7 @@ def nearest(
 
 
 def _arrays(taps: Taps | None) -> tuple[Any, ...]:
-    empty = (np.empty(0, np.int64), np.empty(0), 0.0)
-    return empty if taps is None else (taps.first, taps.weights, taps.pole)
+    return (np.empty(0, np.int64), np.empty(0), 0.0) if taps is None else (taps.first, taps.weights, taps.pole)
 
 
 def _buffers(rows: int, columns: int, out_shape: tuple[int, int]) -> tuple[NDArray[Any], ...]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hilum.geometry import Geometry, Vector
 from hilum.ops.patches.boxes import Box
 
-Matrix = tuple[Vector, Vector, Vector]
+Matrix = tuple[Vector, ...]
 
 IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
