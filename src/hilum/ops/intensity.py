@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum._kernels.intensity.lookup import look_up
+from hilum._kernels.intensity.tables import look_up
 from hilum.errors import InputError
 from hilum.ops.finite import check_finite
 from hilum.volume import Volume

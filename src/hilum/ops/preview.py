@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum._kernels.intensity.histogram import count_scaled
+from hilum._kernels.intensity.tables import count_scaled
 from hilum.ops.finite import check_finite
 from hilum.ops.intensity import WINDOW_PRESETS, UnitRange
 from hilum.ops.reorient import reorient

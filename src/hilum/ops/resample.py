@@ -1,4 +1,4 @@
-"""Resample a volume to another voxel size; every structure keeps its position in the patient."""
+"""Resample a volume to another voxel size or grid; every structure keeps its position in the patient."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _SLACK = 1e-6  # 512 voxels of 0.78125 mm make 400 of 1 mm, not 401, also if the
 _MOST_VOXELS = 2_000_000_000  # the largest grid allowed: 4 GB of int16, a whole body at 0.6 mm
 
 _MANY = 32  # An axis of this many voxels must not become one voxel: one of the spacings is wrong. A small patch may.
+_HALF = 0.5 + 1e-6  # a position half way between two voxels rounds up, despite rounding errors of the affine
 
 
 def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], grid: Grid = "center") -> Geometry:
@@ -155,6 +156,35 @@ def resample(
     check_finite(array)  # one such voxel would spread along its lines
     taps = [make_taps(p, size=n, order=order) for p, n in zip(positions, old.shape, strict=True)]
     return type(volume)(interpolate(array, *taps, workers=workers), new)
+
+
+def regrid_mask(mask: Mask, geometry: Geometry) -> Mask:
+    """Give each voxel of a grid the label of the nearest voxel of a mask, by world coordinates.
+
+    Parameters
+    ----------
+    mask : Mask, shape (z, y, x)
+    geometry : Geometry
+        Any grid; its spacing, origin, shape and direction may differ from the mask's.
+
+    Returns
+    -------
+    Mask
+        On `geometry`; 0 where a voxel lies outside the mask's grid.
+    """
+    step = mask.geometry.inverse_affine @ geometry.affine  # from an index of the grid to an index of the mask
+    rows, columns = np.arange(geometry.shape[1])[:, None], np.arange(geometry.shape[2])[None, :]
+    out = np.zeros(geometry.shape, np.uint8)
+    for z, plane in enumerate(out):
+        inside = np.ones(plane.shape, np.bool_)
+        indices = []
+        for axis, size in enumerate(mask.shape):
+            first = step[axis, 0] * z + step[axis, 3] + _HALF
+            index = np.floor(first + step[axis, 1] * rows + step[axis, 2] * columns).astype(np.int64)
+            inside &= (index >= 0) & (index < size)
+            indices.append(np.clip(index, 0, size - 1))
+        plane[:] = np.where(inside, mask.array[tuple(indices)], 0)
+    return Mask(out, geometry)
 
 
 def _check_size(geometry: Geometry, new_spacing: Sequence[float], ratios: Sequence[float]) -> None:

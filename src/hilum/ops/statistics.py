@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum._kernels.intensity.histogram import count_values
+from hilum._kernels.intensity.tables import count_values
 from hilum.errors import InputError, UnsupportedError
 from hilum.ops.finite import check_finite
 from hilum.volume import Volume

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hilum._kernels.intensity.lookup import look_up
+from hilum._kernels.intensity.tables import look_up
 from hilum.errors import InputError
 from hilum.volume import Mask, Volume
 

@@ -47,9 +47,8 @@ def flags(row: Row | None, record: ScanRecord | None) -> list[Flag]:
     elif row.reason:
         reasons.append(Flag(row.code or row.status, row.reason, NO_OUTPUT))
     elif record is None:
-        reasons.append(
-            Flag("missing-output", f"the ledger says {row.status}, but there is no finished scan", NO_OUTPUT)
-        )
+        text = f"the ledger says {row.status}, but there is no finished scan"
+        reasons.append(Flag("missing-output", text, NO_OUTPUT))
     if record is not None:
         reasons += [Flag(note["code"], note["text"], level_of(note["code"])) for note in record.notes]
         if all(flag.name != NODULE_OUTSIDE_LUNGS for flag in reasons):  # older records lack this note

@@ -113,20 +113,18 @@ class Endpoints:
         """A volume, a surface or the thumbnail of a scan."""
         number = self._number(request)
         name, _, suffix = request.path_params["file"].partition(".")
+        content, media_type = None, "model/stl"
         if suffix == "nii" and name in {"ct", "original", "lungs", "nodules"}:
             with self._cache.open(number) as scan:
                 volume = scan.volume(name)
-            return Response(status_code=404) if volume is None else _nifti(volume)
-        content: bytes | None = None
-        media_type = ""
-        if suffix == "stl" and name in SURFACES:
+            if volume is not None:
+                return _nifti(volume)
+        elif suffix == "stl" and name in SURFACES:
             with self._cache.open(number) as scan:
-                content, media_type = scan.surface(name), "model/stl"
+                content = scan.surface(name)
         elif (name, suffix) == ("thumbnail", "png"):
             content, media_type = self._source.thumbnail(number), "image/png"
-        if content is None:
-            return Response(status_code=404)
-        return Response(content, media_type=media_type)
+        return Response(status_code=404) if content is None else Response(content, media_type=media_type)
 
     async def review(self, request: Request) -> Response:
         """Save a review."""

@@ -193,15 +193,13 @@ def nifti_chunks(volume: Volume) -> Iterator[bytes]:
     ------
     bytes
     """
-    array = volume.array if volume.array.dtype.kind == "f" or volume.array.dtype == np.int16 else _labels(volume.array)
+    array = volume.array
+    if array.dtype.kind != "f" and array.dtype != np.int16:
+        if array.size and not 0 <= array.min() <= array.max() <= 255:
+            raise HilumError("a mask has labels above 255")
+        array = array.astype(np.uint8, copy=False)
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     yield pack_header(volume.geometry, array.dtype.str[1:], "") + bytes(4)
     flat = memoryview(array.reshape(-1).view(np.uint8).data)
     for start in range(0, len(flat), CHUNK_BYTES):
         yield bytes(flat[start : start + CHUNK_BYTES])
-
-
-def _labels(array: Any) -> Any:
-    if array.size and not 0 <= array.min() <= array.max() <= 255:
-        raise HilumError("a mask has labels above 255")
-    return array.astype(np.uint8, copy=False)

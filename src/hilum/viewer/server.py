@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from types import FrameType
 
 from hilum.errors import InputError, MissingInputError
@@ -26,13 +27,9 @@ def check() -> None:
     InputError
         If a package is missing, or the page was not built.
     """
-    try:
-        import starlette
-        import uvicorn
-    except ImportError:
+    if find_spec("starlette") is None or find_spec("uvicorn") is None:
         what = "the viewer needs starlette and uvicorn"
-        raise InputError(what, do="pip install 'hilum[viewer]'", code="no-viewer") from None
-    del starlette, uvicorn
+        raise InputError(what, do="pip install 'hilum[viewer]'", code="no-viewer")
     from hilum.viewer.app import PAGE
 
     if not (PAGE / "index.html").is_file():
@@ -90,12 +87,11 @@ def serve(
         logins = Logins(f"{HOST}:{listener.getsockname()[1]}")
         access_page = AccessPage(logins, failed)
 
-        def end(sig: int, frame: FrameType | None) -> None:
+        def end(*_: object) -> None:
             """End at once, on Ctrl-C and SIGTERM; only wait until a review is saved.
 
             A normal exit would wait for the threads that read a scan or segment its lungs.
             """
-            del sig, frame
             with saving:
                 access_page.remove()
                 os._exit(0)
