@@ -81,6 +81,12 @@ filter_forward = vector_intrinsic(_forward)  # (rows, at, count): filter rows of
 
 
 def _backward(builder: Any, work: Any, at: Any, count: Any, other: Any, saved: Any) -> None:
+    """Emit ``filter_backward(rows, at, count, other, states)``: filter `count` rows of `LANES` numbers in place.
+
+    It filters in two directions: backward along the rows, from the row at `at` on, and forward across them. Across,
+    each row continues from the row `other` numbers away; the filter begins anew where `other` is None. `states` holds
+    the `LANES` numbers of the backward filter's state, before and after.
+    """
     pole, start = (constant(builder, value, VECTOR) for value in (POLE, START))
     states = _states(builder, LANES)
     lanes = [at.type(k * VECTOR) for k in range(len(states))]
@@ -103,12 +109,6 @@ def _backward(builder: Any, work: Any, at: Any, count: Any, other: Any, saved: A
 
 
 filter_backward = vector_intrinsic(_backward)
-"""``filter_backward(rows, at, count, other, states)``: filter `count` rows of `LANES` numbers in place, in two
-directions: backward along the rows, from the row at `at` on, and forward across them.
-
-Across, each row continues from the row `other` numbers away; the filter begins anew where `other` is None. `states`
-holds the `LANES` numbers of the backward filter's state, before and after.
-"""
 
 
 @kernel(contract=True)

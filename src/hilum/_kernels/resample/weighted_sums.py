@@ -24,6 +24,7 @@ def _block(
     builder: Any, src: Any, at: Any, src_stride: Any, first_rows: Any, weights: Any, taps: Any, first: Any, dst: Any,
     to: Any, dst_stride: Any,
 ) -> None:  # fmt: skip
+    """Emit `weighted_sums` of the block whose first output is `first`."""
     size, weight_stride = widest(), first.type(LANES)
 
     def total(row: int, column: int) -> Any:
@@ -41,9 +42,6 @@ def _block(
 
 
 weighted_sums_block = vector_intrinsic(_block)
-"""``(src, at, src_stride, first_rows, weights, taps, first, dst, to, dst_stride)``: `weighted_sums` of the block whose
-first output is `first`.
-"""
 
 
 @kernel()

@@ -33,6 +33,12 @@ def store_transposed(
 
 
 def _block(builder: Any, source: Any, at: Any, src_stride: Any, target: Any, to: Any, dst_stride: Any) -> None:
+    """Emit ``transpose_block(src, at, src_stride, dst, to, dst_stride)``: `transpose` of one block.
+
+    Indices and strides are uint64. int16 is converted to float32 for a float32 target; float32 without fractions to
+    int16 for an int16 target.
+    """
+
     def part_of_row(row: int, column: int) -> Any:
         return load(builder, source, advance(builder, builder.add(at, at.type(column)), src_stride, row), widest())
 
@@ -40,11 +46,6 @@ def _block(builder: Any, source: Any, at: Any, src_stride: Any, target: Any, to:
 
 
 transpose_block = vector_intrinsic(_block)
-"""``transpose_block(src, at, src_stride, dst, to, dst_stride)``: `transpose` of one block.
-
-Indices and strides are uint64. int16 is converted to float32 for a float32 target; float32 without fractions to int16
-for an int16 target.
-"""
 
 
 @kernel()
