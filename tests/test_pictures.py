@@ -28,7 +28,7 @@ from hilum.pictures.legacy_mistakes import corner_grid_mm, direction_mm, slice_o
 from hilum.pictures.montage import montage
 from hilum.pictures.nodules import nodules
 from hilum.pictures.overview import overview
-from hilum.pictures.planes import PLANES, picture_position, reorient_scan
+from hilum.pictures.planes import PLANES, picture_position, reorient_hu
 from hilum.pictures.steps import steps
 from hilum.pictures.surface import surface
 from hilum.pictures.window import gray_curve, window
@@ -149,7 +149,7 @@ def test_outlines_enclose_the_pixels_in_mm():
 
 def test_lungs_have_their_colors_and_nodules_are_circles_to_scale(scan):
     place = round(float(scan.ct.geometry.world_to_index(scan.nodules[0].center)[0]))
-    lines = slice_outlines(reorient_scan(scan), PLANES["axial"], place)
+    lines = slice_outlines(reorient_hu(scan), PLANES["axial"], place)
     sides = {
         color: np.concatenate([line for c, line in lines if c == color])
         for color in (colors.LABELS[1], colors.LABELS[2])

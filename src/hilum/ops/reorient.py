@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.geometry import Geometry
+from hilum.scan import Scan
 from hilum.volume import AnyVolume
 
 
@@ -36,6 +38,12 @@ def reorient(volume: AnyVolume) -> AnyVolume:
     """
     order, flips = body_axes(volume.geometry)
     return volume if order == (0, 1, 2) and not any(flips) else permute(volume, order, flips)
+
+
+def reorient_scan(scan: Scan) -> Scan:
+    """Reorient the volume and the masks of a scan."""
+    lungs, nodule_mask = (None if mask is None else reorient(mask) for mask in (scan.lungs, scan.nodule_mask))
+    return replace(scan, ct=reorient(scan.ct), lungs=lungs, nodule_mask=nodule_mask)
 
 
 def permute(volume: AnyVolume, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> AnyVolume:

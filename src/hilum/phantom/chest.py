@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hilum._kernels.threads import run_slabs
 from hilum.errors import InputError
@@ -133,7 +132,9 @@ def make_phantom(
 
     def work(start: int, stop: int) -> None:
         slab = _scan_slab(sampler, anatomy, options, seed, (start, stop))
-        hu[start:stop] = _to_int16(sampler, options, slab)
+        hu[start:stop] = np.clip(np.rint(slab.hu), -1024, 3071)  # 12 bits
+        if options.field_of_view:
+            hu[start:stop][outside_field(geometry, slab.box)] = options.padding_hu
         for volume, part in ((lungs, slab.lungs), (airways, slab.airways), (bowel, slab.bowel)):
             volume[start:stop] = part
 
@@ -200,11 +201,3 @@ def _blur(planes: Floats) -> Floats:
         low, high = (wide.take(range(s, s + planes.shape[axis]), axis=axis) for s in (0, 2))
         planes = np.float32(0.25) * (low + high) + np.float32(0.5) * planes
     return planes
-
-
-def _to_int16(sampler: Sampler, options: PhantomOptions, slab: Slab) -> NDArray[np.int16]:
-    """Round to HU within 12 bits, and set padding outside the field of view."""
-    hu: NDArray[np.int16] = np.clip(np.rint(slab.hu), -1024, 3071).astype(np.int16)
-    if options.field_of_view:
-        hu[outside_field(sampler.geometry, slab.box)] = options.padding_hu
-    return hu

@@ -71,7 +71,6 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType({
     "reversed": Dialect(reversed_numbers=True),
     "feet-first": Dialect(reversed_numbers=True, patient_position="FFS"),
 })  # fmt: skip
-"""The dialects by name."""
 
 
 def derived_uid(*parts: object) -> str:

@@ -14,7 +14,7 @@ from hilum.ops.intensity import UnitRange
 from hilum.pictures import colors
 from hilum.pictures.drawing import draw_image, draw_letters, draw_slice, plain
 from hilum.pictures.legacy_mistakes import displacements, measured_points, value_mistakes
-from hilum.pictures.planes import PLANES, Plane, gray_range, reorient_scan, size_mm, slice_at, slice_pixels
+from hilum.pictures.planes import PLANES, Plane, gray_range, reorient_hu, size_mm, slice_at, slice_pixels
 from hilum.pipeline import preprocess
 from hilum.recipes import Recipe
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Scan
@@ -139,7 +139,7 @@ def _draw_mistakes(block: Any, scan: Scan, lungs: Mask | None) -> None:
 
 def apply_recipes(scan: Scan, first: Recipe, second: Recipe) -> RecipeResults:
     """Apply two recipes and convert the results to HU, with axes to the head, the back and the left."""
-    results = [reorient_scan(_to_hu_scan(preprocess(scan, recipe), recipe)) for recipe in (first, second)]
+    results = [reorient_hu(_to_hu_scan(preprocess(scan, recipe), recipe)) for recipe in (first, second)]
     ranges = [(r.intensity.lower, r.intensity.upper) for r in (first, second) if r.intensity.output == "unit"]
     limits = (max([-32768.0, *(low for low, _ in ranges)]), min([32767.0, *(high for _, high in ranges)]))
     return RecipeResults(results[0], results[1], limits, _dice(*results))

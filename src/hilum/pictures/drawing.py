@@ -92,7 +92,7 @@ def draw_gray(
 
 
 def draw_slice(panel: Axes, scan: Scan, plane: Plane, index: int, gray: tuple[float, float], *, caption: str) -> None:
-    """Draw a slice of a scan from `reorient_scan`, outlines of lungs and nodules, and its number after the caption."""
+    """Draw a slice of a scan from `reorient_hu`, outlines of lungs and nodules, and its number after the caption."""
     draw_gray(panel, slice_pixels(scan.ct.array, plane, index), size_mm(scan.ct.geometry, plane), gray)
     draw_lines(panel, slice_outlines(scan, plane, index))
     draw_letters(panel, plane)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hilum.errors import GeometryError, InputError
 from hilum.ops.preview import shrink
 from hilum.pictures.drawing import describe, draw_gray, draw_lines, draw_note, plain, slice_outlines
-from hilum.pictures.planes import Plane, find_plane, gray_range, reorient_scan, size_mm, slice_pixels
+from hilum.pictures.planes import Plane, find_plane, gray_range, reorient_hu, size_mm, slice_pixels
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
 
@@ -65,7 +65,7 @@ def montage(
         raise InputError(f"every is {every} and columns {columns}, expected 1 or more of both", code="option")
     if lungs is not None and not lungs.geometry.isclose(volume.geometry):
         raise GeometryError("the lungs are not on the volume's grid", do="resample the mask")
-    scan = reorient_scan(Scan("", volume, nodules=tuple(nodules), annotated=bool(nodules), lungs=lungs))
+    scan = reorient_hu(Scan("", volume, nodules=tuple(nodules), annotated=bool(nodules), lungs=lungs))
     indices = range(0, scan.ct.shape[drawn.axis], every)
     if len(indices) > 1000:
         raise InputError(f"{len(indices)} slices do not fit a sheet", do="give a larger 'every'", code="option")

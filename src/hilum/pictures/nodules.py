@@ -9,7 +9,7 @@ from hilum.errors import InputError
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.pictures import colors, drawing
 from hilum.pictures.drawing import label_outlines, nodule_circle, outlines
-from hilum.pictures.planes import PLANES, gray_range, reorient_scan, size_mm, slice_pixels
+from hilum.pictures.planes import PLANES, gray_range, reorient_hu, size_mm, slice_pixels
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
 
@@ -45,7 +45,7 @@ def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int =
     if not scan.nodules:
         raise InputError("the scan has no nodule to draw", do="give its annotations", code="nothing-to-draw")
     gray = gray_range(preset)
-    scan = reorient_scan(scan)
+    scan = reorient_hu(scan)
     inside = [k for k, n in enumerate(scan.nodules) if scan.ct.geometry.contains(n.center)]
     if not inside:
         do = "check which scan the annotations belong to"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hilum.ops.bounding_box import bounding_box
 from hilum.pictures.drawing import describe, draw_slice
-from hilum.pictures.planes import PLANES, gray_range, reorient_scan, size_mm
+from hilum.pictures.planes import PLANES, gray_range, reorient_hu, size_mm
 from hilum.scan import Scan
 
 
@@ -34,7 +34,7 @@ def overview(scan: Scan, *, slices: int = 5, preset: str = "lung") -> Figure:
     InputError
         If there is no such preset.
     """
-    gray, scan = gray_range(preset), reorient_scan(scan)
+    gray, scan = gray_range(preset), reorient_hu(scan)
     sizes = [size_mm(scan.ct.geometry, plane) for plane in PLANES.values()]
     heights = [height / width for height, width in sizes]
     figure = Figure(figsize=(2.4 * slices, 2.4 * sum(heights) + 0.6), layout="constrained", facecolor="black")

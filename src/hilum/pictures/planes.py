@@ -8,7 +8,6 @@ the front is on top of axial slices, the head on top of the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +17,8 @@ from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.geometry import Geometry
 from hilum.ops.finite import check_finite
 from hilum.ops.intensity import WINDOW_PRESETS
-from hilum.ops.reorient import reorient
+from hilum.ops.reorient import reorient_scan
 from hilum.scan import Scan
-from hilum.volume import Volume
 
 
 class Plane(NamedTuple):
@@ -40,12 +38,11 @@ class Plane(NamedTuple):
     letters: str
 
 
-PLANES: dict[str, Plane] = {
+PLANES: dict[str, Plane] = {  # of volumes whose axes run to the head, the back and the left
     "axial": Plane(0, 1, 2, "RLAP"),
     "coronal": Plane(1, 0, 2, "RLHF"),
     "sagittal": Plane(2, 0, 1, "APHF"),
 }
-"""The planes by name, for volumes whose axes run to the head, the back and the left."""
 
 
 def find_plane(name: str) -> Plane:
@@ -64,20 +61,17 @@ def gray_range(preset: str) -> tuple[float, float]:
     return window.center - window.width / 2, window.center + window.width / 2
 
 
-def reorient_scan(scan: Scan) -> Scan:
-    """Turn the axes of volume and masks, in HU, to the head, the back and the left, without a copy."""
-    _check_hu(scan.ct)
-    lungs, nodule_mask = (None if mask is None else reorient(mask) for mask in (scan.lungs, scan.nodule_mask))
-    return replace(scan, ct=reorient(scan.ct), lungs=lungs, nodule_mask=nodule_mask)
+def reorient_hu(scan: Scan) -> Scan:
+    """Turn the axes of volume and masks to the head, the back and the left, without a copy.
 
-
-def _check_hu(volume: Volume) -> None:
-    """Refuse voxels that are not finite or are in the unit range, which a window of HU would draw all alike."""
-    array = volume.array
+    Refuses voxels that are not finite or are in the unit range, which a window of HU would draw all alike.
+    """
+    array = scan.ct.array
     check_finite(array)
     if array.dtype.kind == "f" and array.min() >= -1 and array.max() <= 2:
         what = f"voxels from {array.min():.3g} to {array.max():.3g} are in the unit range, not in HU"
         raise UnsupportedError(what, do="draw the scan in HU", code="not-in-hu")
+    return reorient_scan(scan)
 
 
 def check_slice(index: int | None, count: int) -> None:

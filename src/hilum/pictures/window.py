@@ -46,7 +46,7 @@ def window(scan: Scan, *, index: int | None = None, rescale: tuple[float, float]
     InputError
         If there is no such slice, or the slope is 0 or not finite.
     """
-    scan = planes.reorient_scan(scan)
+    scan = planes.reorient_hu(scan)
     count = scan.ct.shape[0]
     planes.check_slice(index, count)
     slope, intercept = rescale or (1.0, -1024.0)  # those of most CT scans

@@ -57,7 +57,8 @@ def flags(row: Row | None, record: ScanRecord | None) -> list[Flag]:
         if score is not None and score < LOW_SCORE and all(flag.level < LOOK for flag in reasons):
             reasons.append(Flag("low-score", f"the lung mask scores {score:.2f} of 1", LOOK))
     elif row is not None:
-        reasons += [_from_line(note) for note in row.notes]
+        for code, _, text in (note.partition(": ") for note in row.notes):
+            reasons.append(Flag(code, text, level_of(code)))
     return sorted(reasons, key=lambda flag: -flag.level)
 
 
@@ -76,8 +77,3 @@ def _nodule_flags(record: ScanRecord) -> list[Flag]:
     inside = {n.label: n.inside_lungs for n in record.nodules if n.inside and n.inside_lungs is not None}
     labels = [label for label, fraction in inside.items() if fraction < INSIDE_FRACTION]
     return [Flag(note.code, note.text, CHECK) for note in note_outside_lungs(labels)]
-
-
-def _from_line(note: str) -> Flag:
-    code, _, text = note.partition(": ")
-    return Flag(code, text, level_of(code))

@@ -243,7 +243,7 @@ class PatchDataset:
             k = (turn + step) % len(self.scans)
             lungs = self._open(k).lungs
             if lungs is not None:
-                spheres = nodule_spheres(self.scans[k]) if balanced else None
+                spheres = nodule_spheres(self.scans[k].record.nodules) if balanced else None
                 position = lung_position(lungs, spheres, self._box, self.distance_mm, generator)
                 if position is not None:
                     return k, position
@@ -264,6 +264,6 @@ class PatchDataset:
 def _nodule_table(scan: RunScan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Give the nodules inside a scan: voxels (z, y, x); (x, y, z) with the diameter, mm; labels."""
     inside = scan.nodules_inside
-    spheres = np.array([(*nodule.world, nodule.diameter_mm) for nodule in inside], np.float64).reshape(-1, 4)
+    spheres = nodule_spheres(inside)
     labels = np.array([nodule.label for nodule in inside], np.int64)
     return scan.geometry.world_to_index(spheres[:, :3]), spheres, labels

@@ -16,12 +16,11 @@ from hilum.outputs.records import FileRecord, is_plain_name
 from hilum.train.output_folder import INDEX, SUMMARY
 from hilum.train.runs import Skip
 
-COLUMNS = (
+COLUMNS = (  # voxels are (z, y, x) on the scan's grid, world positions (x, y, z) in LPS mm
     *("patch", "images", "masks", "row", "kind", "label", "fold", "scan", "series_uid", "nodule", "diameter_mm"),
     *("start_z", "start_y", "start_x", "center_z", "center_y", "center_x", "center_world_x", "center_world_y"),
     *("center_world_z", "target_world_x", "target_world_y", "target_world_z", "padded_voxels", "nodule_voxels"),
 )
-"""Columns of the index. Voxels are (z, y, x) on the scan's grid, world positions (x, y, z) in LPS mm."""
 
 
 @dataclass(frozen=True)

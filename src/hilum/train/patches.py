@@ -207,7 +207,7 @@ def _negatives(
     skipped: list[Skip],
 ) -> list[PatchPosition]:
     grid, size, wanted, distance_mm = scan.geometry, (options.size,) * 3, options.negatives, options.distance_mm
-    spheres = nodule_spheres(scan)
+    spheres = nodule_spheres(scan.record.nodules)
     if points is not None:
         positions, outside, near = candidate_positions(grid, points, spheres, size, distance_mm)
         if outside:

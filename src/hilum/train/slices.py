@@ -22,8 +22,6 @@ from hilum.train.output_folder import SUMMARY, output_folder, write_index
 from hilum.train.runs import RunScan, Skip, list_run
 
 Pixels = Literal["stored", "uint8", "int16", "uint16"]
-"""``stored`` keeps the values. The others stretch the range of each slice over 0 to 255, 0 to 32767, or 0 to 65535
-(which is what the tutorial's function for int16 did)."""
 
 COLUMNS = (
     *("number", "images", "masks", "row", "scan", "series_uid", "fold", "nodule", "diameter_mm"),
@@ -64,7 +62,8 @@ def write_slices(
     every : bool
         All nodules of a scan, not only the largest.
     pixels : {"stored", "uint8", "int16", "uint16"}
-        See `Pixels`.
+        ``"stored"`` keeps the values. The others stretch the range of each slice over 0 to 255, 0 to 32767, or 0 to
+        65535 (which is what the tutorial's function for int16 did).
 
     Returns
     -------

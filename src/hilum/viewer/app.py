@@ -29,13 +29,12 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent / "page"
 
-FILES = {
+FILES = {  # of the page besides `index.html`
     "viewer.js": "text/javascript",
     "render.js": "text/javascript",
     "viewer.css": "text/css",
     "licenses.txt": "text/plain",
 }
-"""Files of the page besides ``index.html``."""
 
 MAX_BODY = 4096
 CACHED_SCANS = 2  # scans in memory: the current and the previous one

@@ -29,7 +29,7 @@ SNAPS = Path("/var/lib/snapd")  # exists where snaps are installed; the browser 
 PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="referrer" content="no-referrer">'
     '<meta name="color-scheme" content="dark"><meta http-equiv="refresh" content="0; url={0}">'
-    '<title>hilum</title><p><a href="{0}">To the viewer</a></p></html>\n'
+    '<link rel="icon" href="data:,"><title>hilum</title><p><a href="{0}">To the viewer</a></p></html>\n'
 )
 
 
