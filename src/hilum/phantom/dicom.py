@@ -30,9 +30,7 @@ _CONSTANTS: dict[str, str | int | list[str]] = {
 _WRITER = "2.25.164519274215862384927338419820334016512"  # Implementation Class UID of hilum's phantoms
 
 
-def write_slices(
-    volume: Volume, padding: NDArray[np.bool_], folder: Path, *, dialect: Dialect, series_uid: str
-) -> None:
+def write_slices(volume: Volume, padding: NDArray[np.bool_], folder: Path, dialect: Dialect, series_uid: str) -> None:
     """Write the slices of a volume.
 
     Parameters

@@ -63,7 +63,7 @@ def write_dicom_series(
             padding = outside_field(volume.geometry)
         series_uid = series_uid or source.scan.series_uid
     target = _make_empty_folder(folder)
-    dicom.write_slices(volume, padding, target, dialect=dialect, series_uid=series_uid)
+    dicom.write_slices(volume, padding, target, dialect, series_uid)
     return target
 
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from hilum.errors import one_line
 from hilum.geometry import Geometry
 from hilum.pictures import colors
-from hilum.pictures.planes import Plane, picture_position, size_mm, slice_pixels
+from hilum.pictures.planes import Pair, Plane, picture_position, size_mm, slice_pixels
 from hilum.scan import Nodule, Scan
 
 Line = tuple[str, NDArray[np.float64]]
 
 
-def outlines(inside: NDArray[np.bool_], spacing: tuple[float, float]) -> list[NDArray[np.float64]]:
+def outlines(inside: NDArray[np.bool_], spacing: Pair) -> list[NDArray[np.float64]]:
     """Trace the outlines of the marked pixels of a slice.
 
     Parameters
@@ -45,7 +45,7 @@ def outlines(inside: NDArray[np.bool_], spacing: tuple[float, float]) -> list[ND
     return [(np.asarray(line) + corner) * scale for line in lines]
 
 
-def label_outlines(labels: NDArray[np.uint8], spacing: tuple[float, float]) -> list[Line]:
+def label_outlines(labels: NDArray[np.uint8], spacing: Pair) -> list[Line]:
     """Trace the outlines of lungs and airways on a slice, in their colors; otherwise as `outlines`."""
     return [(color, line) for label, color in colors.LABELS.items() for line in outlines(labels == label, spacing)]
 
@@ -78,20 +78,18 @@ def draw_lines(panel: Axes, lines: Iterable[Line], *, width: float = 0.9) -> Non
         panel.add_collection(collection, autolim=False)
 
 
-def draw_image(panel: Axes, pixels: NDArray[Any], size: tuple[float, float], **style: Any) -> None:
+def draw_image(panel: Axes, pixels: NDArray[Any], size: Pair, **style: Any) -> None:
     """Draw pixels to scale, without axes; `size` is height and width, mm; `style` goes to ``imshow``."""
     panel.imshow(pixels, extent=(0.0, size[1], size[0], 0.0), **style)
     panel.set_axis_off()
 
 
-def draw_gray(
-    panel: Axes, pixels: NDArray[Any], size: tuple[float, float], gray: tuple[float, float], **style: Any
-) -> None:
+def draw_gray(panel: Axes, pixels: NDArray[Any], size: Pair, gray: Pair, **style: Any) -> None:
     """Draw HU values as `draw_image` does, in the range `gray` of `gray_range`."""
     draw_image(panel, pixels, size, cmap="gray", vmin=gray[0], vmax=gray[1], **style)
 
 
-def draw_slice(panel: Axes, scan: Scan, plane: Plane, index: int, gray: tuple[float, float], *, caption: str) -> None:
+def draw_slice(panel: Axes, scan: Scan, plane: Plane, index: int, gray: Pair, *, caption: str) -> None:
     """Draw a slice of a scan from `reorient_hu`, outlines of lungs and nodules, and its number after the caption."""
     draw_gray(panel, slice_pixels(scan.ct.array, plane, index), size_mm(scan.ct.geometry, plane), gray)
     draw_lines(panel, slice_outlines(scan, plane, index))
@@ -117,7 +115,7 @@ def draw_note(panel: Axes, x: float, y: float, text: str, **style: Any) -> None:
     panel.text(x, y, plain(text), color="white", bbox=box, **{"transform": panel.transAxes, **style})
 
 
-def draw_scale_bar(panel: Axes, size: tuple[float, float]) -> None:
+def draw_scale_bar(panel: Axes, size: Pair) -> None:
     """Draw a bar of a round length at the lower right of a picture of this height and width, mm."""
     length = max((mm for mm in (1, 2, 5, 10, 20, 50, 100) if mm <= 0.4 * size[1]), default=size[1] / 2)
     x, y = 0.95 * size[1], 0.94 * size[0]

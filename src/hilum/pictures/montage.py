@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hilum.errors import GeometryError, InputError
 from hilum.ops.preview import shrink
 from hilum.pictures.drawing import describe, draw_gray, draw_lines, draw_note, plain, slice_outlines
-from hilum.pictures.planes import Plane, find_plane, gray_range, reorient_hu, size_mm, slice_pixels
+from hilum.pictures.planes import Pair, Plane, find_plane, gray_range, reorient_hu, size_mm, slice_pixels
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
 
@@ -99,8 +99,8 @@ def montage(
 
 
 def _mosaic(
-    scan: Scan, plane: Plane, indices: range, columns: int, scale: tuple[float, float]
-) -> tuple[NDArray[np.float32], list[tuple[float, float]]]:
+    scan: Scan, plane: Plane, indices: range, columns: int, scale: Pair
+) -> tuple[NDArray[np.float32], list[Pair]]:
     """Put all slices into one picture; give it and the upper left corner (x, y) of each slice, mm."""
     gap, dots_per_mm = scale
     height, width = size_mm(scan.ct.geometry, plane)
@@ -120,7 +120,7 @@ def _mosaic(
     return pixels, corners
 
 
-def _draw_letters(panel: Any, plane: Plane, size: tuple[float, float]) -> None:
+def _draw_letters(panel: Any, plane: Plane, size: Pair) -> None:
     height, width = size
     corners = (
         (0.02 * width, height / 2, "left", "center"),

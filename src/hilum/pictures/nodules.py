@@ -9,7 +9,7 @@ from hilum.errors import InputError
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.pictures import colors, drawing
 from hilum.pictures.drawing import label_outlines, nodule_circle, outlines
-from hilum.pictures.planes import PLANES, gray_range, reorient_hu, size_mm, slice_pixels
+from hilum.pictures.planes import PLANES, Pair, gray_range, reorient_hu, size_mm, slice_pixels
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
 
@@ -65,7 +65,7 @@ def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int =
     return figure
 
 
-def _draw_nodule(block: SubFigure, scan: Scan, number: int, gray: tuple[float, float], level: float) -> None:
+def _draw_nodule(block: SubFigure, scan: Scan, number: int, gray: Pair, level: float) -> None:
     nodule = scan.nodules[number]
     near, center = _crop(scan.ct, nodule)
     mask = mask_nodules(near.geometry, [nodule], level=level)

@@ -38,6 +38,8 @@ class Plane(NamedTuple):
     letters: str
 
 
+Pair = tuple[float, float]
+
 PLANES: dict[str, Plane] = {  # of volumes whose axes run to the head, the back and the left
     "axial": Plane(0, 1, 2, "RLAP"),
     "coronal": Plane(1, 0, 2, "RLHF"),
@@ -52,7 +54,7 @@ def find_plane(name: str) -> Plane:
     return PLANES[name]
 
 
-def gray_range(preset: str) -> tuple[float, float]:
+def gray_range(preset: str) -> Pair:
     """Look up the HU values that a preset of `hilum.WINDOW_PRESETS` draws black and white."""
     if preset not in WINDOW_PRESETS:
         known = ", ".join(WINDOW_PRESETS)
@@ -96,7 +98,7 @@ def slice_pixels(array: NDArray[Any], plane: Plane, index: int) -> NDArray[Any]:
     return pixels if plane.axis == 0 else pixels[::-1]
 
 
-def size_mm(geometry: Geometry, plane: Plane) -> tuple[float, float]:
+def size_mm(geometry: Geometry, plane: Plane) -> Pair:
     """Give height and width of a slice, mm."""
     height, width = (geometry.shape[a] * geometry.spacing[a] for a in (plane.rows, plane.columns))
     return height, width

@@ -16,6 +16,7 @@ from hilum.errors import InputError
 from hilum.ops.surfaces import Mesh, surfaces
 from hilum.pictures import colors
 from hilum.pictures.drawing import draw_image, plain
+from hilum.pictures.planes import Pair
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Scan
 
 Color = tuple[float, float, float, float]
@@ -92,9 +93,7 @@ def part_color(mesh: Mesh) -> Color:
     return (*to_rgb("#cdb68a"), 1.0)
 
 
-def render(
-    parts: Sequence[Part], turn_deg: float, middle: Vectors, size: tuple[float, float], *, dots_per_mm: float
-) -> Vectors:
+def render(parts: Sequence[Part], turn_deg: float, middle: Vectors, size: Pair, *, dots_per_mm: float) -> Vectors:
     """Draw meshes on white, seen from a direction: 0 from the front, 90 from the patient's left.
 
     `middle`, (x, y, z), LPS mm, is the middle of the picture, `size` its height and width, mm. The result has the shape
@@ -150,7 +149,7 @@ def _mean_depth(depth: Vectors) -> float:
     return float(drawn.mean()) if drawn.size else 0.0
 
 
-def _draw_labels(panel: Any, turn: float, size: tuple[float, float]) -> None:
+def _draw_labels(panel: Any, turn: float, size: Pair) -> None:
     """Draw the letters of the patient's sides, a bar of 50 mm, and the title."""
     letters = {0: "RL", 90: "AP", 180: "LR", 270: "PA"}.get(round(turn) % 360, "")
     for letter, x, align in zip(letters, (0.01, 0.99), ("left", "right"), strict=False):

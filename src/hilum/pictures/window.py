@@ -15,6 +15,7 @@ from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.intensity import window as gray_values
 from hilum.pictures import colors, planes
 from hilum.pictures.drawing import draw_gray, draw_letters, plain
+from hilum.pictures.planes import Pair
 from hilum.scan import Scan
 from hilum.volume import Volume
 
@@ -24,7 +25,7 @@ _COLORS = (colors.BLUE, colors.ORANGE, colors.GREEN, colors.PURPLE)
 _STYLES = ("-", "--", "-.", ":")
 
 
-def window(scan: Scan, *, index: int | None = None, rescale: tuple[float, float] | None = None) -> Figure:
+def window(scan: Scan, *, index: int | None = None, rescale: Pair | None = None) -> Figure:
     """Draw a slice in each window preset, and the curves of modality LUT and VOI LUT from stored value to gray.
 
     Parameters
@@ -84,7 +85,7 @@ def gray_curve(hu: NDArray[np.int16], preset: str) -> NDArray[np.uint8]:
 
 
 def _draw_curves(
-    panels: NDArray[np.object_], pixels: NDArray[np.int16], middle: int, rescale: tuple[float, float], *, known: bool
+    panels: NDArray[np.object_], pixels: NDArray[np.int16], middle: int, rescale: Pair, *, known: bool
 ) -> None:
     slope, intercept = rescale
     hu = np.arange(*RANGE_HU, dtype=np.int16)

@@ -122,22 +122,20 @@ def gather(folder: Path) -> Run:
     )
 
 
-def _entry(
-    scan_id: str, row: Row | None, finished: tuple[Path, ScanRecord] | None, pictures: dict[str, bytes]
-) -> Entry:
+def _entry(name: str, row: Row | None, finished: tuple[Path, ScanRecord] | None, pictures: dict[str, bytes]) -> Entry:
     path, record = finished or (None, None)
     reasons = flags(row, record)
     status, seconds = (UNLISTED, 0.0) if row is None else (row.status, row.seconds)
-    entry = Entry(id=scan_id, status=status, risk=risk(reasons), flags=reasons, seconds=seconds)
+    entry = Entry(id=name, status=status, risk=risk(reasons), flags=reasons, seconds=seconds)
     if path is None or record is None:
         return entry
     preview, missing = None, "no pictures: an older version of hilum made this scan without them"
     try:
         if (read := read_preview(path, record)) is not None:
-            preview, pictures[scan_id] = read
+            preview, pictures[name] = read
             missing = ""
     except FormatError as problem:
         missing = f"no pictures: {problem.what}"
-    stored = {name: getattr(record, name) for name in _FROM_RECORD}
-    stored["files"] = {name: file.bytes for name, file in record.files.items()}
+    stored = {field: getattr(record, field) for field in _FROM_RECORD}
+    stored["files"] = {file: facts.bytes for file, facts in record.files.items()}
     return msgspec.structs.replace(entry, **stored, preview=preview, no_picture=missing)

@@ -141,9 +141,7 @@ class Endpoints:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return _error("a review must be {verdict, comment, scan_sha256}", 400)
         name = self._source.items[number].name
-        saved = await run_in_threadpool(
-            save_review, run, name, verdict=review.verdict, comment=review.comment, scan_sha256=review.scan_sha256
-        )
+        saved = await run_in_threadpool(save_review, run, name, **msgspec.structs.asdict(review))
         return _json(self._source.review(number, saved))
 
 

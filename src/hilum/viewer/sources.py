@@ -76,13 +76,8 @@ class Source:
             {**item.row, "id": str(number), "review": self.review(number, reviews.get(item.name))}
             for number, item in enumerate(self.items)
         ]
-        values = {
-            "kind": "scan" if self.run is None else "run",
-            "name": self.name,
-            "version": hilum.__version__,
-            "reviews": self.run is not None,
-            "scans": rows,
-        }
+        kind, version = "scan" if self.run is None else "run", hilum.__version__
+        values = {"kind": kind, "name": self.name, "version": version, "reviews": kind == "run", "scans": rows}
         return {**all_visible(values), "recipe": self.recipe}
 
     def review(self, number: int, review: Review | None) -> dict[str, Any] | None:

@@ -93,10 +93,8 @@ def threshold(volume: NDArray[Any], low: float, high: float, *, workers: int = 1
     """
     volume = read_only(np.ascontiguousarray(volume))
     mask = BitMask.empty(volume.shape)
-    cast = volume.dtype.type
-    run_slabs(
-        lambda a, b: _threshold(volume, cast(low), cast(high), mask.words, a, b), volume.shape[0], workers=workers
-    )
+    bounds = volume.dtype.type(low), volume.dtype.type(high)
+    run_slabs(lambda a, b: _threshold(volume, *bounds, mask.words, a, b), volume.shape[0], workers=workers)
     return mask
 
 
