@@ -36,8 +36,8 @@ WEB, PAGE = ROOT / "viewer/web", ROOT / "src/hilum/viewer/page"
 OLDEST = (3, 11)
 PEERS = ROOT / ".venv-frameworks"
 FRAMEWORKS = ["torch", "monai", "torchio", "nnunetv2"]
-SPREAD = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup", "--no-loadscope-reorder"]
-"""One process more than cores: many tests wait for a process that they started."""
+SPREAD = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", "--no-loadscope-reorder"]
+"""One process more than cores: many tests wait for a process that they started. Each file runs in one process."""
 
 COVERAGE = ["--cov", "--cov-report=term-missing:skip-covered"]
 QUICK = [  # every room, in less than a minute

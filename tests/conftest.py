@@ -37,13 +37,10 @@ settings.load_profile("hilum")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """Order the files, and keep the tests of one together."""
-    if not hasattr(config, "workerinput"):  # one process runs them all
-        return
-    rank = {name: k for k, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    """Order the files."""
+    if hasattr(config, "workerinput"):  # else one process runs them all
+        rank = {name: k for k, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 def pytest_configure(config):

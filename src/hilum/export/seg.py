@@ -1,6 +1,6 @@
 """Lungs and nodules as DICOM Segmentation objects that refer to the slices of the series.
 
-The masks of a run are on its resampled grid. `hilum.ops.regrid` brings them to the grid of the series by world
+The masks of a run are on its resampled grid. `hilum.ops.resample` brings them to the grid of the series by world
 coordinates, so that a viewer can overlay them on the slices. highdicom writes the object.
 
 Source: DICOM PS3.3 A.51 (Segmentation IOD), C.8.20.2; PS3.16 CID 7150, 7162; SNOMED CT codes of pydicom's dictionary.
@@ -18,7 +18,7 @@ from hilum.errors import FormatError, HilumError, InputError, OutputError, one_l
 from hilum.export.checked_run import checked_run
 from hilum.export.seg_source import SourceSeries, index_sources, read_source
 from hilum.io import atomic, output_kinds
-from hilum.ops.regrid import regrid_mask
+from hilum.ops.resample import regrid_mask
 from hilum.recipes import recipe
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 from hilum.volume import Mask
