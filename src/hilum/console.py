@@ -122,8 +122,7 @@ def inspection_text(records: list[SeriesRecord]) -> str:
             key = finding.action, finding.code, finding.text, _unnamed_files(finding)
             series_of.setdefault(key, []).append(number)
     for (action, code, text, files), numbers in series_of.items():
-        every = len(numbers) == len(records) > 1
-        names = "all" if every else ", ".join(map(str, numbers))
+        names = "all" if len(numbers) == len(records) > 1 else ", ".join(map(str, numbers))
         lines.append(f"{names}: {action}, {code}: {text}")
         lines += [f"{'':12}{name}" for name in files]
     return "\n".join(lines)

@@ -109,10 +109,8 @@ def check_run(out: Path, run: str) -> None:
     OutputError
         If another run holds the lock, or none does.
     """
-    if not run:
-        return
-    holder = _read_holder(out / NAME)
-    if holder is None or holder.run != run:
+    holder = _read_holder(out / NAME) if run else None
+    if run and (holder is None or holder.run != run):
         what = "the run of this scan has ended, or another run writes here"
         raise OutputError(what, where=out, do="run it again with the same command", code="orphan")
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
 
 ALL_WELL, REFUSED, USAGE, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 
@@ -48,8 +47,7 @@ def _signals() -> list[signal.Signals]:
     return [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-def _raise(number: int, frame: FrameType | None) -> None:
-    del frame
+def _raise(number: int, _frame: object) -> None:
     for other in _signals():  # a second signal must not interrupt the cleanup
         signal.signal(other, signal.SIG_IGN)
     raise Terminated(number)

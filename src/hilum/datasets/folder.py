@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
     from hilum.io.dicom.index import FileHeaders
 
-_LEVELS = 3
-"""Subfolders down to this level (patients, studies, series) are indexed separately: the memory does not hold the
-headers of thousands of series at once."""
+_LEVELS = 3  # subfolders down to this level are read separately: memory cannot hold the headers of thousands of series
 
 
 def index(root: Path) -> Listing:
@@ -65,9 +63,8 @@ def index(root: Path) -> Listing:
     tree = list_folder(root)
     names, links = _volumes(root, tree)
     refs = [_scan_ref(root / name, "", tag=name) for name in names]
-    refused: list[InputError] = [
-        not_downloaded(root / n, [n]) for n in tree.dangling if suffix_of(Path(n)) in SCAN_SUFFIXES
-    ]
+    dangling = [name for name in tree.dangling if suffix_of(Path(name)) in SCAN_SUFFIXES]
+    refused: list[InputError] = [not_downloaded(root / name, [name]) for name in dangling]
     dicom = _search_dicom(root, tree)
     refs += dicom.scan_refs(root)
     refused += [*dicom.refused, *(unreadable_folder(root / name) for name in tree.locked)]

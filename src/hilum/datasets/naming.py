@@ -28,11 +28,6 @@ _NAME = re.compile(
 _NAME_RULE = "letters of ASCII, digits, '.', '_', '-', at most 100, a letter or digit first, no '.' last"
 
 
-def is_scan_name(name: str) -> bool:
-    """Whether a scan's output folder may have a name."""
-    return _NAME.fullmatch(name) is not None
-
-
 def name_inputs(inputs: Sequence[Path]) -> list[tuple[Path, str]]:
     """Give each input of a run a name.
 
@@ -125,7 +120,7 @@ def name_scans(refs: Iterable[ScanRef], by: str) -> list[ScanRef]:
         do = "give another --name-by"
         if not name:
             raise InputError("no public case id is known of this scan", where=ref.path, do=do, code="name")
-        if not is_scan_name(name):
+        if _NAME.fullmatch(name) is None:
             what = f"its name cannot be that of an output folder: expected {_NAME_RULE}"
             raise InputError(what, where=ref.path, do=f"rename it, or {do}", code="name")
         other = first_with.setdefault(name.casefold(), ref)

@@ -73,7 +73,8 @@ class Contract:
             theirs, ours = answer["versions"][name], self.versions[name]
             if not theirs:
                 return f"{name} cannot be imported there", f"install {name} {ours} where the worker runs"
-            if theirs != ours if name in EXACT else _minor(theirs) != _minor(ours):
+            parts = None if name in EXACT else 2
+            if theirs.split(".")[:parts] != ours.split(".")[:parts]:
                 return f"the worker has {name} {theirs}, this command {ours}", "give both the same environment"
         if answer["broken"]:
             return f"hilum does not work there: {answer['broken']}", "repair its environment"
@@ -140,10 +141,6 @@ def contract_of(tasks: Sequence[Task], run: str) -> Iterator[Contract]:
         for path in (probe_file, *contract.answers.values()):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-
-
-def _minor(version: str) -> list[str]:
-    return version.split(".")[:2]
 
 
 def _input_files(task: Task) -> Iterator[Path]:

@@ -21,8 +21,8 @@ import warnings
 from collections import deque
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -115,8 +115,7 @@ def _connect(scheduler: str, workers: int, stack: ExitStack) -> Any:
         raise InputError(what, where=scheduler, do="start one, or leave --scheduler out", code="no-cluster") from None
 
 
-@dataclass(frozen=True)
-class _Assignment:
+class _Assignment(NamedTuple):
     """A scan assigned to a worker."""
 
     task: Task
