@@ -51,10 +51,7 @@ def demo(out: Path) -> str:
     rows = batch.run(refs, chosen, out / "output")
     if any(row.reason for row in rows):
         raise OutputError(rows[0].reason, where=out)
-    folder = out / "output" / "scans" / rows[0].id
-    record = finished.read_record(folder)
-    if record is None:
-        raise OutputError("the run wrote no finished scan", where=folder)
+    folder, record = next(finished.finished_scans(out / "output"))
     grid, source = record.geometry, record.source_geometry
     lines = [
         f"{folder}: {', '.join(record.files)}, scan.json",

@@ -33,14 +33,12 @@ if TYPE_CHECKING:
     from hilum.scan import ScanRef
 
 
-def run(
-    refs: Sequence[ScanRef], recipe: Recipe, out: Path, *, refused: Sequence[Row] = (), **options: Any
-) -> list[Row]:
+def run(refs: Sequence[ScanRef], recipe: Recipe, out: Path, *, refused: Sequence[Row] = (), **more: Any) -> list[Row]:
     """Preprocess scans into an output folder. `process` yields the rows one by one.
 
     Parameters
     ----------
-    refs, recipe, out, refused, options
+    refs, recipe, out, refused, more
         As in `process`: ``workers``, ``overwrite``, ``found`` and others.
 
     Returns
@@ -53,7 +51,7 @@ def run(
     OutputError
         As in `process`.
     """
-    rows = {row.id: row for row in process(refs, recipe, out, refused=refused, **options)}
+    rows = {row.id: row for row in process(refs, recipe, out, refused=refused, **more)}
     return [*refused, *(rows[ref.scan_id] for ref in refs)]
 
 

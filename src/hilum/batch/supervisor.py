@@ -232,7 +232,8 @@ class WorkerPool:
 
 
 def _lost_row(worker: Worker, job: Task, code: str, reason: str) -> Row:
-    return failed_row(job.ref, code, reason, seconds=round(worker.seconds, 3), attempts=worker.attempt)
+    row = failed_row(job.ref, code, reason)
+    return msgspec.structs.replace(row, seconds=round(worker.seconds, 3), attempts=worker.attempt)
 
 
 def _describe_exit(status: int) -> str:

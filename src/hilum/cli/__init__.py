@@ -39,23 +39,19 @@ PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc"})
 HELP = frozenset({"--help", "-h", "--version"})  # options that make any command print and do nothing else
 
 
-def _app() -> App:
-    # A markup renderer would take longer than the rest of the start. Cyclopts would swallow Ctrl-C without a message.
-    text = "Chest CT scans in, training-ready and geometry-true data out."
-    program = App(
-        name="hilum", help=text, version=hilum.__version__, help_format="plaintext", suppress_keyboard_interrupt=False
-    )
-    for command in COMMANDS:
-        program.command(command)
-    for name, text, commands in GROUPS:
-        group = App(name=name, help=text, help_format="plaintext")
-        for command in commands:
-            group.command(command)
-        program.command(group)
-    return program
+_PURPOSE = "Chest CT scans in, training-ready and geometry-true data out."
 
-
-app = _app()
+# A markup renderer would take longer than the rest of the start. Cyclopts would swallow Ctrl-C without a message.
+app = App(
+    name="hilum", help=_PURPOSE, version=hilum.__version__, help_format="plaintext", suppress_keyboard_interrupt=False
+)
+for _command in COMMANDS:
+    app.command(_command)
+for _name, _help, _commands in GROUPS:
+    _group = App(name=_name, help=_help, help_format="plaintext")
+    for _command in _commands:
+        _group.command(_command)
+    app.command(_group)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

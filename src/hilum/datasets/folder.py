@@ -162,11 +162,8 @@ class _DicomFiles:
 
 def _relative_to(common: str, folders: Mapping[str, set[str]]) -> tuple[str, ...]:
     """The files of some folders, relative to a folder that contains them all."""
-    names: list[str] = []
-    for folder, files in folders.items():
-        inner = folder[len(common) :].removeprefix("/")
-        names += [f"{inner}/{name}" for name in files] if inner else files
-    return tuple(sorted(names))
+    names = (f"{folder}/{name}".removeprefix("/") for folder, files in folders.items() for name in files)
+    return tuple(sorted(name.removeprefix(f"{common}/") for name in names))
 
 
 def _search_dicom(root: Path, tree: FolderListing) -> _DicomFiles:

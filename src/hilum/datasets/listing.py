@@ -201,9 +201,7 @@ def attach_rows(refs: Sequence[ScanRef], path: Path) -> tuple[list[ScanRef], Tab
     return attached, table, _notes(name, table, len(refs), sum(not by_uid for _, by_uid in matches.values()))
 
 
-def rows_record(
-    name: str, rows: Mapping[str, SeriesRows], used: Container[str], without_rows: Sequence[str]
-) -> TableRecord:
+def rows_record(name: str, rows: Mapping[str, SeriesRows], used: Container[str], missed: Sequence[str]) -> TableRecord:
     """Count the rows of a table of series; names that are not UIDs are counted together, since they could be anything.
 
     Parameters
@@ -213,11 +211,11 @@ def rows_record(
     rows : mapping of str to SeriesRows
     used : container of str
         The names in it that belong to scans.
-    without_rows : sequence of str
+    missed : sequence of str
         The scans without rows.
     """
     counts = {key: series.rows for key, series in rows.items()}
-    return table_record(name, counts, used, without_rows, lambda key: key if uids.is_uid(key) else "(no series UID)")
+    return table_record(name, counts, used, missed, lambda key: key if uids.is_uid(key) else "(no series UID)")
 
 
 def unused_rows_notes(table: TableRecord) -> list[Note]:

@@ -48,8 +48,6 @@ _ALIASES |= dict.fromkeys(("patientid", "patient id", "subject id"), "patient_id
 
 _SCAN_TABLES: tuple[TableKind, ...] = ("annotations", "candidates", "excluded")
 
-_LUNG_LABELS = (3, 4)  # labels of the two lungs in the masks of seg-lungs-LUNA16; 5 is the trachea
-
 
 def index(root: Path, annotations: Path | None = None) -> Listing:
     """List the scans of LUNA16, or of some of its subsets, without reading voxels.
@@ -190,7 +188,8 @@ def _read_lungs(path: Path | None, scan: Scan) -> tuple[Mask | None, tuple[Note,
         return None, (Note("given-lungs", f"the lung mask of the data set was left out: {why}"),)
     if not mask.geometry.isclose(scan.ct.geometry, tolerance=0.01):
         return None, (Note("given-lungs", "the lung mask of the data set was left out: it is on another grid"),)
-    return Mask(np.isin(mask.array, _LUNG_LABELS).astype(np.uint8), scan.ct.geometry), ()
+    lungs = np.isin(mask.array, (3, 4))  # the labels of the two lungs in seg-lungs-LUNA16; 5 is the trachea
+    return Mask(lungs, scan.ct.geometry), ()
 
 
 def read_patients(path: Path) -> dict[str, str]:

@@ -125,14 +125,9 @@ def name_scans(refs: Iterable[ScanRef], by: str) -> list[ScanRef]:
             raise InputError(what, where=ref.path, do=f"rename it, or {do}", code="name")
         other = first_with.setdefault(name.casefold(), ref)
         if other is not ref:
-            what = f"its output folder would be {name!r}, the same as that of {_describe(other, ref)}"
+            same_folder = f"series {other.series_uid or other.scan_id} in the same folder"
+            which = same_folder if other.path == ref.path else path_end(other.path, limit=60)
+            what = f"its output folder would be {name!r}, the same as that of {which}"
             raise InputError(what, where=ref.path, do=f"rename one, or {do}", code="name")
         named.append(replace(ref, scan_id=name, uid_id=names["uid"]))
     return named
-
-
-def _describe(other: ScanRef, ref: ScanRef) -> str:
-    """Describe another scan in a message about `ref`."""
-    if other.path == ref.path:
-        return f"series {other.series_uid or other.scan_id} in the same folder"
-    return path_end(other.path, limit=60)

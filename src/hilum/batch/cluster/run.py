@@ -125,7 +125,7 @@ class _Assignment(NamedTuple):
 
     def failed(self, code: str, what: str, *, more: str = "") -> Row:
         """The row of a failed scan. Only the screen shows `more`, which may contain paths."""
-        return failed_row(self.task.ref, code, what, what + more, attempts=self.attempt)
+        return msgspec.structs.replace(failed_row(self.task.ref, code, what, what + more), attempts=self.attempt)
 
 
 class Dispatch:
