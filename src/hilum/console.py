@@ -30,14 +30,11 @@ def describe_volume(scan: Scan) -> str:
 def nodule_lines(datasets: Sequence[DatasetRecord]) -> list[str]:
     """Describe, one line per data set with nodules, how many nodules lie in the volumes and in the lungs."""
     lines = []
-    for record in datasets:
-        if record.nodules:
-            lungs = "" if record.inside_lungs is None else f", {record.inside_lungs} in the lung mask"
-            lines.append(
-                f"{record.dataset}: {record.nodules} nodules in {record.scans_with_nodules} of {record.finished} "
-                f"scans; {record.landed} lie in the volume{lungs}; "
-                f"stored centers agree within {record.largest_round_trip_mm:.1g} mm"
-            )
+    for record in (record for record in datasets if record.nodules):
+        counts = f"{record.nodules} nodules in {record.scans_with_nodules} of {record.finished} scans"
+        lungs = "" if record.inside_lungs is None else f", {record.inside_lungs} in the lung mask"
+        agreement = f"stored centers agree within {record.largest_round_trip_mm:.1g} mm"
+        lines.append(f"{record.dataset}: {counts}; {record.landed} lie in the volume{lungs}; {agreement}")
     return lines
 
 

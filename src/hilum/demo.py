@@ -46,9 +46,8 @@ def demo(out: Path) -> str:
         table = csv.writer(file)
         table.writerow(["seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"])
         table.writerows([series_uid, *nodule.center, nodule.diameter_mm] for nodule in phantom.scan.nodules)
-    chosen = hilum.recipe("luna16")
     refs, _ = batch.index([series], annotations=annotations)
-    rows = batch.run(refs, chosen, out / "output")
+    rows = batch.run(refs, hilum.recipe("luna16"), out / "output")
     if any(row.reason for row in rows):
         raise OutputError(rows[0].reason, where=out)
     folder, record = next(finished.finished_scans(out / "output"))

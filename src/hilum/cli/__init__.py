@@ -73,13 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"]
     only_prints = not words or words[0] in PRINTING or not HELP.isdisjoint(words)
     with lenient_streams(stdout_required=only_prints):
-        try:
-            return _run(words, debug=debug)
-        except OutputLostError as lost:
-            if lost.closed:
-                return UNREAD
-            print_error(f"cannot write to stdout: {lost}; free some space, or write the output to another place")
-            return REFUSED
+        return _run(words, debug=debug)
 
 
 def _run(words: list[str], *, debug: bool) -> int:
@@ -90,8 +84,11 @@ def _run(words: list[str], *, debug: bool) -> int:
     except CycloptsError as problem:
         print_error(f"{problem}; see 'hilum --help'")
         return USAGE
-    except OutputLostError:
-        raise
+    except OutputLostError as lost:
+        if lost.closed:
+            return UNREAD
+        print_error(f"cannot write to stdout: {lost}; free some space, or write the output to another place")
+        return REFUSED
     except KeyboardInterrupt as interrupt:
         print_error(describe_interrupt(interrupt))
         return exit_status(interrupt)

@@ -67,10 +67,8 @@ def link_notes(tree: FolderListing) -> list[Note]:
     list of Note
         Code ``"ignored-links"``; empty if there is none.
     """
-    if not tree.repeated:
-        return []
     text = f"{len(tree.repeated)} linked folders lead to folders that are searched anyway: not searched twice"
-    return [Note("ignored-links", text)]
+    return [Note("ignored-links", text)] if tree.repeated else []
 
 
 def own_output_notes(root: Path, outputs: Sequence[str]) -> list[Note]:
@@ -245,11 +243,7 @@ def _notes(name: str, table: TableRecord, scans: int, by_name: int) -> list[Note
 
 def _match_rows(refs: Sequence[ScanRef], rows: Mapping[str, SeriesRows]) -> dict[int, tuple[str, bool]]:
     """The name of each scan in the table, by its index, and whether that is its UID; ambiguous names do not count."""
-    matches: dict[int, tuple[str, bool]] = {}
-    for number, ref in enumerate(refs):
-        uid = series_uid_of(ref, rows)
-        if uid in rows:
-            matches[number] = uid, True
+    matches = {n: (uid, True) for n, ref in enumerate(refs) if (uid := series_uid_of(ref, rows)) in rows}
     used = {key for key, _ in matches.values()}
     names = {number: _other_names(ref) for number, ref in enumerate(refs) if number not in matches}
     for level in range(max(map(len, names.values()), default=0)):

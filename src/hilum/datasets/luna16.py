@@ -82,10 +82,8 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     chosen = {**files.tables, **({} if annotations is None else {"annotations": annotations})}
     paths = {kind: chosen[kind] for kind in _SCAN_TABLES if kind in chosen}
     tables = {kind: read_series_rows(path, kind) for kind, path in paths.items()}
-    notes = []
-    if "annotations" not in paths:
-        what = "there is no annotations.csv in the folder: no scan gets nodules (give --annotations)"
-        notes.append(Note("no-annotations", what))
+    what = "there is no annotations.csv in the folder: no scan gets nodules (give --annotations)"
+    notes = [] if "annotations" in paths else [Note("no-annotations", what)]
     folds = {path: fold for path in files.scans if (fold := _fold(root, path)) is not None}
     patients = {**PATIENTS, **(read_patients(files.tables["patients"]) if "patients" in files.tables else {})}
     folds_by_patient, fold_notes = patient_folds({path.stem: fold for path, fold in folds.items()}, patients)
