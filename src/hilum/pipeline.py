@@ -142,9 +142,8 @@ def note_outside(scan: Scan, ct: Volume) -> tuple[Note, ...]:
     if not outside:
         return ()
     centers = "; ".join(str(tuple(round(v, 1) for v in scan.nodules[i].center)) for i in outside[:3])
-    return (
-        Note("nodule-outside", f"{len(outside)} of {len(scan.nodules)} nodules lie outside the scan: {centers} mm"),
-    )
+    text = f"{len(outside)} of {len(scan.nodules)} nodules lie outside the scan: {centers} mm"
+    return (Note("nodule-outside", text),)
 
 
 def note_outside_lungs(labels: Sequence[int]) -> tuple[Note, ...]:

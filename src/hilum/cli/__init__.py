@@ -95,8 +95,7 @@ def _run(words: list[str], *, debug: bool) -> int:
     except Exception as problem:  # users get one line, developers the traceback with --debug
         if debug:
             raise
-        known = isinstance(problem, HilumError)
         unexpected = f"unexpected {type(problem).__name__}: {problem}; add --debug to see where it happened"
-        print_error(str(problem) if known else unexpected)
+        print_error(str(problem) if isinstance(problem, HilumError) else unexpected)
         return REFUSED
     return status if isinstance(status, int) else ALL_WELL

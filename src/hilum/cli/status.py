@@ -20,16 +20,15 @@ class Terminated(KeyboardInterrupt):
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
     """Make signals raise `Terminated` in the main thread; those that are ignored, as with nohup, stay ignored."""
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in _signals():
-            if signal.getsignal(number) == signal.SIG_DFL:
-                before[number] = signal.signal(number, _raise)
+    is_main = threading.current_thread() is threading.main_thread()
+    ours = [number for number in _signals() if is_main and signal.getsignal(number) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _raise)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def describe_interrupt(interrupt: KeyboardInterrupt) -> str:

@@ -224,10 +224,9 @@ def unused_rows_notes(table: TableRecord) -> list[Note]:
     list of Note
         Code ``"rows-without-scan"``; empty if all rows belong to scans.
     """
-    if not table.rows_without_scan:
-        return []
     what = f"{table.rows_without_scan} of {table.rows} rows name {len(table.series_without_scan)} series"
-    return [Note("rows-without-scan", f"{table.name}: {what} that are not here; dataset.json lists them")]
+    note = Note("rows-without-scan", f"{table.name}: {what} that are not here; dataset.json lists them")
+    return [note] if table.rows_without_scan else []
 
 
 def _notes(name: str, table: TableRecord, scans: int, by_name: int) -> list[Note]:

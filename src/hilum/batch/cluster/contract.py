@@ -143,12 +143,11 @@ def contract_of(tasks: Sequence[Task], run: str) -> Iterator[Contract]:
                 path.unlink(missing_ok=True)
 
 
-def _input_files(task: Task) -> Iterator[Path]:
+def _input_files(task: Task) -> list[Path]:
     """Some input files of a scan: its first and last file, its annotations, its lungs, the model of its recipe."""
     parts = [path for _, path in source_files.list_source_files(task.ref.path)]
-    yield from (*parts[:1], *parts[-1:])
     others = task.ref.annotations, task.ref.known.lungs, model_file(task.recipe)
-    yield from (path for path in others if path is not None)
+    return [*parts[:1], *parts[-1:], *filter(None, others)]
 
 
 def _describe(path: Path) -> Iterator[tuple[str, int, str]]:
