@@ -95,8 +95,10 @@ def cut(path):
 
 
 def test_no_name_of_a_dicom_file_is_in_an_output(smith, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert cli.main(["run", str(smith.parent), "--out", str(out), "--workers", "1", "--hide-paths"]) == 0
+    out, coarse = tmp_path / "out", tmp_path / "coarse.toml"
+    coarse.write_text("[resample]\nspacing_mm = 4.0\n")
+    words = ["run", str(smith.parent), "--out", str(out), "--workers", "1", "--hide-paths", "--recipe", str(coarse)]
+    assert cli.main(words) == 0
     assert cli.main(["report", str(out)]) == 0
     (row,) = read_ledger(out).values()
     files = sorted(path.name for path in smith.iterdir())
