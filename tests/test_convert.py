@@ -139,13 +139,15 @@ def test_a_conversion_that_breaks_in_a_worker_costs_itself_alone(runs, tmp_path)
     from hilum.scan import ScanRef
 
     (_, good), _, _ = sorted(read_ledger(runs["nifti"]).items())
-    recipes = {"before": read_record(runs["nifti"] / "scans" / good.id).recipe_sha256, "after": "x"}
+    before = hilum.recipe(runs["nifti"] / "recipe.toml")
     ref = ScanRef("", good.id, runs["nifti"] / "scans" / good.id)
     (tmp_path / "scans").mkdir()
-    tasks = [
-        Conversion(ref, good, out=tmp_path, file_format=name, **recipes)
+    replace = msgspec.structs.replace
+    after = [
+        replace(before, output=replace(before.output, format=name))
         for name in ("no such format", "npy")  # the first raises what nobody expected
     ]
+    tasks = [Conversion(ref, recipe, tmp_path, row=good, before=before) for recipe in after]
     with closing(WorkerPool(1, Limits())) as pool:
         broken, whole = pool.make(iter(tasks))
     assert (broken.status, broken.code) == ("failed", "KeyError")

@@ -15,12 +15,13 @@ from training_inputs import OBLIQUE, make_run, replace_record
 
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
+from hilum.ops.intensity import UnitRange
 from hilum.outputs.finished import read_record
 from hilum.outputs.store import read_finished
 from hilum.train.batches import batches
 from hilum.train.dataset import PatchDataset
 from hilum.train.folder import PatchFolder
-from hilum.train.intensity import Scaling, scale
+from hilum.train.intensity import scale
 from hilum.train.patch_records import PatchOptions
 from hilum.train.patches import write_patches
 
@@ -202,7 +203,7 @@ def test_intensity_is_that_of_normalize_and_zero_center(run, folder):
         (-7.3, 9.1, 0),
     ):
         want = hilum.normalize(hilum.Volume(values, grid), lower=lower, upper=upper)
-        scaled = scale(values, Scaling(lower, upper, mean))
+        scaled = scale(values, UnitRange(lower, upper, mean))
         gap = np.abs(scaled - hilum.zero_center(want, mean=mean).array).max()
         assert gap == 0 if lower == round(lower) else gap < 1e-6
     options = {"window": (-1200, 600), "mean": 0.31}

@@ -19,11 +19,10 @@ import hilum
 from hilum import batch
 from hilum.cli import main
 from hilum.errors import FormatError, GeometryError, InputError, MissingInputError, OutputError
-from hilum.export.boxes import write_boxes_csv, write_coco3d
-from hilum.export.monai import write_monai
+from hilum.export.boxes import write_boxes_csv, write_coco3d, write_monai
 from hilum.export.nnunet import write_nnunet
 from hilum.export.seg import write_segmentations
-from hilum.ops.regrid import regrid_mask
+from hilum.ops.resample import regrid_mask
 from hilum.outputs.finished import finished_scans
 from hilum.outputs.store import read_stored
 from hilum.phantom import make_phantom

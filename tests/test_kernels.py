@@ -118,16 +118,16 @@ def test_a_foreign_byte_order_and_a_foreign_type_are_refused():
         _as_told("text")
 
 
-def _fresh(value: int = 1, *, constant: int = 5, fastmath: frozenset[str] = frozenset()) -> Kernel:
-    scope = {"CONSTANT": constant, "kernel": kernel, "fastmath": fastmath, "__name__": "hilum._kernels.fresh"}
-    exec(f"@kernel(fastmath=fastmath)\ndef f(x):\n    return x * CONSTANT + {value}\n", scope)  # noqa: S102
+def _fresh(value: int = 1, *, constant: int = 5, contract: bool = False) -> Kernel:
+    scope = {"CONSTANT": constant, "kernel": kernel, "contract": contract, "__name__": "hilum._kernels.fresh"}
+    exec(f"@kernel(contract=contract)\ndef f(x):\n    return x * CONSTANT + {value}\n", scope)  # noqa: S102
     return scope["f"]
 
 
 def test_the_name_of_a_file_follows_everything_the_code_depends_on():
     kinds = ("<i8",)
     names = [machine_code._file_name(made, kinds) for made in (
-        _fresh(), _fresh(2), _fresh(constant=6), _fresh(fastmath=frozenset({"contract"})))]  # fmt: skip
+        _fresh(), _fresh(2), _fresh(constant=6), _fresh(contract=True))]  # fmt: skip
     names.append(machine_code._file_name(_fresh(), ("<i4",)))
     assert len(set(names)) == len(names)
     assert machine_code._file_name(_fresh(), kinds) == names[0]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum._kernels.patches.rotate_labels import label_bounds, tile_label_bounds
-from hilum.ops.patches.label_tiles import TILE, LabelTiles, in_words
+from hilum.ops.patches.sampling import TILE, LabelTiles, in_words
 
 SHAPE = (70, 130, 90)
 

@@ -12,7 +12,7 @@ import SimpleITK as sitk  # noqa: N813 - the name everybody uses
 import hilum
 from hilum import batch, cli
 from hilum.datasets import luna16, recognize
-from hilum.datasets.luna16_patients import PATIENTS, patient_folds, read_patients
+from hilum.datasets.luna16 import PATIENTS, patient_folds, read_patients
 from hilum.errors import AnnotationError, InputError, MissingInputError, OutputError
 from hilum.io.volumes.formats import STORES, read_header
 from hilum.io.volumes.nifti_header import read_nifti_affine

@@ -14,8 +14,7 @@ from scipy.spatial.distance import cdist
 from hilum import Geometry, Nodule, Reading, agreement, consensus_mask, cover_nodules, mask_nodules, reading_mask
 from hilum.errors import AnnotationError, InputError
 from hilum.ops.nodules.interpolation import _distance_to, signed_distances
-from hilum.ops.nodules.outlines import reading_diameter_mm, reading_volume_mm3
-from hilum.ops.nodules.polygons import fill_polygon
+from hilum.ops.nodules.outlines import fill_polygon, reading_diameter_mm, reading_volume_mm3
 from hilum.ops.nodules.readings import cluster_readings, least_distance, mean_agreement, nodule_of
 from hilum.testing import geometries
 from hilum.volume import Mask

@@ -22,14 +22,13 @@ from hilum.ops.lungs.tutorial2d import steps2d
 from hilum.phantom import make_phantom
 from hilum.pictures import colors
 from hilum.pictures.compare import RecipeResults, apply_recipes, compare, hu_difference, interpolate
-from hilum.pictures.drawing import plain
+from hilum.pictures.drawing import nodule_circle, outlines, plain, slice_outlines
 from hilum.pictures.histogram import RANGE_HU, histogram
 from hilum.pictures.legacy_mistakes import corner_grid_mm, direction_mm, slice_order_mm
 from hilum.pictures.montage import montage
 from hilum.pictures.nodules import nodules
-from hilum.pictures.outlines import nodule_circle, outlines, slice_outlines
 from hilum.pictures.overview import overview
-from hilum.pictures.planes import PLANES, picture_position, reorient_scan
+from hilum.pictures.planes import PLANES, picture_position, reorient_hu
 from hilum.pictures.steps import steps
 from hilum.pictures.surface import surface
 from hilum.pictures.window import gray_curve, window
@@ -150,7 +149,7 @@ def test_outlines_enclose_the_pixels_in_mm():
 
 def test_lungs_have_their_colors_and_nodules_are_circles_to_scale(scan):
     place = round(float(scan.ct.geometry.world_to_index(scan.nodules[0].center)[0]))
-    lines = slice_outlines(reorient_scan(scan), PLANES["axial"], place)
+    lines = slice_outlines(reorient_hu(scan), PLANES["axial"], place)
     sides = {
         color: np.concatenate([line for c, line in lines if c == color])
         for color in (colors.LABELS[1], colors.LABELS[2])

@@ -15,7 +15,7 @@ from PIL import Image
 
 import hilum
 from hilum import batch
-from hilum._kernels.intensity.histogram import count_scaled, count_values
+from hilum._kernels.intensity.tables import count_scaled, count_values
 from hilum.errors import FormatError
 from hilum.geometry import Geometry
 from hilum.io.png import png_bytes

@@ -206,7 +206,7 @@ def test_a_recipe_that_is_no_file_of_the_run_is_left_out(run, tmp_path, kind):
     path.unlink()
     (tmp_path / "secret").write_text("secret = 1\n")
     make = {"pipe": lambda: os.mkfifo(path), "link": lambda: path.symlink_to(tmp_path / "secret"),
-            "device": lambda: path.symlink_to("/dev/zero"), "huge": lambda: path.write_text("#" * 200_000)}  # fmt: skip
+            "device": lambda: path.symlink_to("/dev/zero"), "huge": lambda: path.write_text("#" * 2**21)}  # fmt: skip
     make[kind]()
     assert Asked(run)("/api/session").json()["recipe"] is None
 

@@ -18,7 +18,7 @@ from served import ADDRESS, JAR, ask, closed, ended, let_in, started
 
 from hilum.io.volumes.nifti import write_nifti
 from hilum.phantom.chest import make_phantom
-from hilum.viewer import access_page, app, login
+from hilum.viewer import app, login
 from hilum.viewer.login import Logins
 
 pytestmark = pytest.mark.skipif(
@@ -124,13 +124,13 @@ def test_no_browser_is_said_and_leaves_no_file(scan, stand_in):
 
 
 def test_where_snaps_are_the_file_lies_in_the_home_and_not_hidden(tmp_path, monkeypatch):
-    monkeypatch.setattr(access_page, "SNAPS", tmp_path)
+    monkeypatch.setattr(login, "SNAPS", tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     (tmp_path / "run").mkdir()
     opened = []
-    monkeypatch.setattr(access_page.webbrowser, "open", lambda url: opened.append(url) or True)
-    one = access_page.AccessPage(Logins("127.0.0.1:1"), failed=lambda: pytest.fail("it was started"))
+    monkeypatch.setattr(login.webbrowser, "open", lambda url: opened.append(url) or True)
+    one = login.AccessPage(Logins("127.0.0.1:1"), failed=lambda: pytest.fail("it was started"))
     for home, place in ((False, "run"), (True, "home")):
         if home:
             (tmp_path / "home").mkdir()
@@ -290,7 +290,7 @@ def in_a_thread(monkeypatch, scan):
     from hilum.viewer.sources import open_source
 
     addresses, there = [], threading.Event()
-    monkeypatch.setattr(access_page.webbrowser, "open", lambda _: pytest.fail("no browser was asked for"))
+    monkeypatch.setattr(login.webbrowser, "open", lambda _: pytest.fail("no browser was asked for"))
     ready = lambda address: (addresses.append(address), there.set())  # noqa: E731
     threading.Thread(target=serve, args=(open_source(scan),), kwargs={"ready": ready}, daemon=True).start()
     assert there.wait(60)

@@ -7,18 +7,15 @@ Computing 8, 2012.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hilum._kernels.bitmask.mask import Spacing
 from hilum._kernels.bitmask.morphology import ROUNDING
 from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.threads import run_slabs
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import Spacing
 
 
 @kernel()

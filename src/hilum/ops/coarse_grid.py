@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from hilum._kernels.bitmask.mask import Shape
-    from hilum.geometry import Vector
+from hilum._kernels.bitmask.mask import Shape
+from hilum.geometry import Vector
 
 
 def voxels_per_cell(spacing: Vector, cell_mm: float) -> Shape:

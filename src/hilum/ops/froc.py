@@ -8,30 +8,22 @@ IEEE Transactions on Medical Imaging 30, 2011.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import InputError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+Table = NDArray[np.float64]  # rows (x, y, z, value), LPS mm
+Indices = NDArray[np.int64]
 
-    from numpy.typing import NDArray
+RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # false positives per scan at which LUNA16 evaluates sensitivity
 
-    Table = NDArray[np.float64]
-    """Rows (x, y, z, value), LPS mm."""
-    Indices = NDArray[np.int64]
+MOST_MARKS = 100  # the most probable marks of a scan that count: the limit of LUNA16's evaluation
 
-RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""False positives per scan at which LUNA16 evaluates the sensitivity."""
-
-MOST_MARKS = 100
-"""Only this many marks of a scan count, those with the highest probability: the limit of LUNA16's evaluation."""
-
-NO_DIAMETER_MM = 10.0
-"""The diameter of a finding without one: annotations_excluded.csv has -1."""
+NO_DIAMETER_MM = 10.0  # the diameter of a finding without one: annotations_excluded.csv has -1
 
 
 @dataclass(frozen=True, eq=False)

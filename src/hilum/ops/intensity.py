@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum._kernels.intensity.lookup import look_up
+from hilum._kernels.intensity.tables import look_up
 from hilum.errors import InputError
 from hilum.ops.finite import check_finite
 from hilum.volume import Volume
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
 WindowFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 
@@ -55,14 +52,12 @@ class UnitRange:
         return ((values + self.mean) * self.width + self.lower).astype(np.float32)
 
 
-WINDOW_PRESETS: Mapping[str, Window] = MappingProxyType(
-    {
-        "lung": Window(-600.0, 1500.0),
-        "mediastinum": Window(40.0, 400.0),
-        "soft-tissue": Window(50.0, 350.0),
-        "bone": Window(400.0, 1800.0),
-    }
-)
+WINDOW_PRESETS: Mapping[str, Window] = MappingProxyType({
+    "lung": Window(-600.0, 1500.0),
+    "mediastinum": Window(40.0, 400.0),
+    "soft-tissue": Window(50.0, 350.0),
+    "bone": Window(400.0, 1800.0),
+})  # fmt: skip
 """Customary windows for a chest CT, (center, width) in HU. Radiopaedia lists lung, soft tissue and bone under
 "Windowing (CT)"; many scanners write mediastinum into their headers. These are habits of readers, not a standard."""
 
@@ -243,9 +238,8 @@ def apply_voi_lut(volume: Volume, *, table: Sequence[int] | NDArray[Any], first:
     if bits not in {8, *range(10, 17)}:
         raise InputError(f"a VOI LUT of {bits} bits, expected 8 or 10 to 16", code="option")
     if entries.ndim != 1 or not 1 <= entries.size <= 65536 or entries.dtype.kind not in "iu":
-        raise InputError(
-            f"a VOI LUT has 1 to 65536 integer entries, not {entries.shape} {entries.dtype}", code="option"
-        )
+        what = f"a VOI LUT has 1 to 65536 integer entries, not {entries.shape} {entries.dtype}"
+        raise InputError(what, code="option")
     if entries.min() < 0 or int(entries.max()) >> bits:
         raise InputError(f"VOI LUT entries {entries.min()} to {entries.max()} do not fit {bits} bits", code="option")
     entries = entries.astype(np.uint8 if bits == 8 else np.uint16)
@@ -275,8 +269,7 @@ def _mapped(volume: Volume, curve: Callable[[NDArray[Any]], NDArray[Any]], dtype
     array = volume.array
     check_finite(array)
     if array.dtype.kind not in "iu" or array.dtype.itemsize > 2:
-        flat = np.stack([curve(part).astype(dtype) for part in array])
-        return Volume(flat, volume.geometry)
+        return Volume(np.stack([curve(part).astype(dtype) for part in array]), volume.geometry)
     low, high = int(array.min()), int(array.max())
     table = curve(np.arange(low, high + 1)).astype(dtype)
 

@@ -6,52 +6,38 @@ drawing. The pixels are indices into a palette, gray levels first, so that the p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum._kernels.intensity.histogram import count_scaled
+from hilum._kernels.intensity.tables import count_scaled
 from hilum.ops.finite import check_finite
-from hilum.ops.intensity import WINDOW_PRESETS
-from hilum.ops.reorient import reorient
+from hilum.ops.intensity import WINDOW_PRESETS, UnitRange
+from hilum.ops.reorient import reorient_scan
 from hilum.ops.statistics import HuHistogram, count_hu
-from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
+from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG, Scan
+from hilum.volume import Volume
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+Picture = NDArray[np.uint8]
 
-    from numpy.typing import NDArray
+GRAYS = 32  # Gray levels: enough for a small picture. On noise 256 levels take twice the bytes.
 
-    from hilum.ops.intensity import UnitRange
-    from hilum.scan import Nodule, Scan
-    from hilum.volume import Volume
+RIGHT_COLOR, LEFT_COLOR, AIRWAYS_COLOR, NODULE_COLOR = range(GRAYS, GRAYS + 4)  # palette indices, after the gray levels
 
-    Picture = NDArray[np.uint8]
+COLORS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66))  # sky blue, orange, green, yellow (Okabe, Ito)
 
-GRAYS = 32
-"""Gray levels: enough for a small picture. On noise 256 levels take twice the bytes."""
+HEIGHT, WIDTH = 128, 160  # largest size of a slice in the strip, in pixels of 2 to 3 mm for an adult chest
 
-RIGHT_COLOR, LEFT_COLOR, AIRWAYS_COLOR, NODULE_COLOR = range(GRAYS, GRAYS + 4)
-"""Palette indices of the outlines, after the gray levels."""
+CLOSE_PIXELS, CLOSE_MM, CLOSE_UPS = 62, 50.0, 4  # side in pixels and in mm, and largest number of close-ups of nodules
 
-COLORS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (240, 228, 66))
-"""Sky blue, orange, green and yellow of Okabe and Ito (2008); color-blind people can tell them apart on dark gray."""
+GAP = 2  # pixels between pictures; two close-ups and a gap between them are not higher than a slice
 
-HEIGHT, WIDTH = 128, 160
-"""Largest size of a slice in the strip, in pixels of 2 to 3 mm for an adult chest."""
+LUNG_SHARES = (0.2, 0.5, 0.8)  # each axial slice has this fraction of the lungs below it
 
-CLOSE_PIXELS, CLOSE_MM, CLOSE_UPS = 62, 50.0, 4
-"""Close-ups of nodules: their side in pixels and in mm, and their largest number; the largest nodules come first."""
-
-GAP = 2
-"""Pixels between pictures; two close-ups and a gap between them are not higher than a slice."""
-
-LUNG_SHARES = (0.2, 0.5, 0.8)
-"""Each axial slice has this fraction of the lungs below it."""
-
-_EVERY = 4
-"""Every fourth voxel of the lung mask along each axis is enough to locate the lungs."""
+_EVERY = 4  # every fourth voxel of the lung mask along each axis is enough to locate the lungs
 
 _LUNG_COLORS = {RIGHT_LUNG: RIGHT_COLOR, LEFT_LUNG: LEFT_COLOR, AIRWAYS: AIRWAYS_COLOR}
 
@@ -103,13 +89,9 @@ class Preview:
     cut: tuple[float, float] | None
 
 
-def _palette() -> Picture:
-    gray = np.rint(np.linspace(0, 255, GRAYS)).astype(np.uint8)
-    return np.vstack([np.repeat(gray[:, None], 3, axis=1), np.array(COLORS, np.uint8)])
-
-
-PALETTE: Picture = _palette()
-"""Red, green and blue of each index, shape (36, 3)."""
+_LEVELS = np.rint(np.linspace(0, 255, GRAYS)).astype(np.uint8)
+# Red, green and blue of each index, shape (36, 3).
+PALETTE: Picture = np.vstack([np.repeat(_LEVELS[:, None], 3, axis=1), np.array(COLORS, np.uint8)])
 
 
 def draw_preview(scan: Scan, *, unit_range: UnitRange | None = None, workers: int = 0) -> Preview:
@@ -136,15 +118,9 @@ def draw_preview(scan: Scan, *, unit_range: UnitRange | None = None, workers: in
         If a voxel is NaN or infinite.
     """
     check_finite(scan.ct.array)
-    ct = reorient(scan.ct)
-    view = _View(
-        ct=ct,
-        lungs=None if scan.lungs is None else reorient(scan.lungs).array,
-        nodule_mask=None if scan.nodule_mask is None else reorient(scan.nodule_mask).array,
-        nodules=scan.nodules,
-        voxels=ct.geometry.world_to_index([n.center for n in scan.nodules] or np.empty((0, 3))),
-        unit_range=unit_range,
-    )
+    oriented = reorient_scan(scan)
+    centers = [nodule.center for nodule in scan.nodules] or np.empty((0, 3))
+    view = _View(oriented, oriented.ct.geometry.world_to_index(centers), unit_range)
     coronal, axial = _slice_indices(view)
     pictures = [("coronal", coronal, 0, _slice(view, 1, coronal))]
     pictures += [("axial", index, 0, _slice(view, 0, index)) for index in axial]
@@ -158,12 +134,9 @@ def draw_preview(scan: Scan, *, unit_range: UnitRange | None = None, workers: in
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """A scan whose axes run to the head, the back and the left."""
+    """A scan whose axes run to the head, the back and the left, and the voxels of its nodules."""
 
-    ct: Volume
-    lungs: NDArray[np.uint8] | None
-    nodule_mask: NDArray[np.uint8] | None
-    nodules: tuple[Nodule, ...]
+    scan: Scan
     voxels: NDArray[np.float64]
     unit_range: UnitRange | None
 
@@ -178,9 +151,9 @@ class _View:
 
 def _slice_indices(view: _View) -> tuple[int, list[int]]:
     """The coronal slice with the largest area of lung, and the axial slices by `LUNG_SHARES`."""
-    shape = view.ct.shape
-    if view.lungs is not None:
-        inside = view.lungs[::_EVERY, ::_EVERY, ::_EVERY] > 0
+    shape = view.scan.ct.shape
+    if view.scan.lungs is not None:
+        inside = view.scan.lungs.array[::_EVERY, ::_EVERY, ::_EVERY] > 0
         if inside.any():
             below = np.cumsum(inside.sum(axis=(1, 2)))
             axial = [int(np.searchsorted(below, share * below[-1])) * _EVERY for share in LUNG_SHARES]
@@ -191,46 +164,47 @@ def _slice_indices(view: _View) -> tuple[int, list[int]]:
 def _largest_nodules(view: _View) -> list[int]:
     """The nodules for the close-ups: those whose center lies in the volume, the largest first."""
     nearest = np.rint(view.voxels)
-    inside = np.flatnonzero(((nearest >= 0) & (nearest < view.ct.shape)).all(axis=1)).tolist()
-    return sorted(inside, key=lambda k: (-view.nodules[k].diameter_mm, k))[:CLOSE_UPS]
+    inside = np.flatnonzero(((nearest >= 0) & (nearest < view.scan.ct.shape)).all(axis=1)).tolist()
+    return sorted(inside, key=lambda k: (-view.scan.nodules[k].diameter_mm, k))[:CLOSE_UPS]
 
 
 def _slice(view: _View, axis: int, index: int) -> Picture:
     """Draw a slice, true to scale, with outlines and rings."""
+    ct, lungs = view.scan.ct, view.scan.lungs
     rows, columns = [a for a in range(3) if a != axis]
-    extent = [view.ct.shape[a] * view.ct.spacing[a] for a in (rows, columns)]
+    extent = [ct.shape[a] * ct.spacing[a] for a in (rows, columns)]
     scale = max(extent[0] / HEIGHT, extent[1] / WIDTH)
     size = [max(1, round(length / scale)) for length in extent]
-    picture = view.gray(_shrink(_shrink(np.take(view.ct.array, index, axis), size[0], 0), size[1], 1))
-    nearest = np.ix_(*(_nearest(view.ct.shape[a], n) for a, n in zip((rows, columns), size, strict=True)))
-    if view.lungs is not None:
-        _outline(picture, np.take(view.lungs, index, axis)[nearest], _LUNG_COLORS)
-    for voxel, nodule in zip(view.voxels, view.nodules, strict=True):
-        if abs(voxel[axis] - index) * view.ct.spacing[axis] <= nodule.diameter_mm / 2:
-            middle = [(voxel[a] + 0.5) * view.ct.spacing[a] / scale - 0.5 for a in (rows, columns)]
+    picture = view.gray(shrink(shrink(np.take(ct.array, index, axis), size[0], 0), size[1], 1))
+    nearest = np.ix_(*(_nearest(ct.shape[a], n) for a, n in zip((rows, columns), size, strict=True)))
+    if lungs is not None:
+        _outline(picture, np.take(lungs.array, index, axis)[nearest], _LUNG_COLORS)
+    for voxel, nodule in zip(view.voxels, view.scan.nodules, strict=True):
+        if abs(voxel[axis] - index) * ct.spacing[axis] <= nodule.diameter_mm / 2:
+            middle = [(voxel[a] + 0.5) * ct.spacing[a] / scale - 0.5 for a in (rows, columns)]
             _ring(picture, middle, nodule.diameter_mm / 2 / scale + 3)
     return picture if axis == 0 else picture[::-1]
 
 
 def _close_up(view: _View, number: int, index: int) -> Picture:
     """Draw the axial surroundings of a nodule; pixels outside the scan are black."""
-    middle, step = view.voxels[number], CLOSE_MM / CLOSE_PIXELS
+    scan, middle, step = view.scan, view.voxels[number], CLOSE_MM / CLOSE_PIXELS
     offsets = (np.arange(CLOSE_PIXELS) - (CLOSE_PIXELS - 1) / 2) * step
-    rows, columns = (np.rint(middle[a] + offsets / view.ct.spacing[a]).astype(np.int64) for a in (1, 2))
-    _, height, width = view.ct.shape
+    rows, columns = (np.rint(middle[a] + offsets / scan.ct.spacing[a]).astype(np.int64) for a in (1, 2))
+    _, height, width = scan.ct.shape
     inside = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
     nearest = np.ix_(np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1))
-    picture = view.gray(view.ct.array[index][nearest])
-    if view.lungs is not None:
-        _outline(picture, view.lungs[index][nearest], _LUNG_COLORS)
-    if view.nodule_mask is not None:
-        _outline(picture, view.nodule_mask[index][nearest] > 0, {1: NODULE_COLOR})
+    picture = view.gray(scan.ct.array[index][nearest])
+    if scan.lungs is not None:
+        _outline(picture, scan.lungs.array[index][nearest], _LUNG_COLORS)
+    if scan.nodule_mask is not None:
+        _outline(picture, scan.nodule_mask.array[index][nearest] > 0, {1: NODULE_COLOR})
     else:
-        _ring(picture, [(CLOSE_PIXELS - 1) / 2] * 2, view.nodules[number].diameter_mm / 2 / step + 1)
+        _ring(picture, [(CLOSE_PIXELS - 1) / 2] * 2, scan.nodules[number].diameter_mm / 2 / step + 1)
     return np.where(inside, picture, np.uint8(0))
 
 
-def _shrink(plane: NDArray[Any], count: int, axis: int) -> NDArray[Any]:
+def shrink(plane: NDArray[Any], count: int, axis: int) -> NDArray[Any]:
     """Resize an axis to a number of pixels: means of neighbors, or the nearest voxels if there are fewer voxels."""
     size = plane.shape[axis]
     if size <= count:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.geometry import Geometry
-from hilum.volume import Mask
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from numpy.typing import NDArray
-
-    from hilum.volume import AnyVolume
+from hilum.volume import AnyVolume, Mask
 
 
 def halve(volume: AnyVolume) -> AnyVolume:

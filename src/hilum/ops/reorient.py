@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum.geometry import Geometry, Vector
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.volume import AnyVolume
+from hilum.geometry import Geometry
+from hilum.scan import Scan
+from hilum.volume import AnyVolume
 
 
 def reorient(volume: AnyVolume) -> AnyVolume:
@@ -37,29 +36,38 @@ def reorient(volume: AnyVolume) -> AnyVolume:
     >>> reorient(Volume(np.zeros((2, 3, 4), np.int16), up_side_down)).geometry.origin
     (0.0, 0.0, -5.0)
     """
+    order, flips = body_axes(volume.geometry)
+    return volume if order == (0, 1, 2) and not any(flips) else permute(volume, order, flips)
+
+
+def reorient_scan(scan: Scan) -> Scan:
+    """Reorient the volume and the masks of a scan."""
+    lungs, nodule_mask = (None if mask is None else reorient(mask) for mask in (scan.lungs, scan.nodule_mask))
+    return replace(scan, ct=reorient(scan.ct), lungs=lungs, nodule_mask=nodule_mask)
+
+
+def permute(volume: AnyVolume, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> AnyVolume:
+    """Put the axes of a volume in an order, and reverse some of them; every voxel keeps its position in the patient.
+
+    `order` and `flips` are as `body_axes` gives them. The result is a view.
+    """
     old = volume.geometry
-    order, flips = body_axes(old)
-    if order == (0, 1, 2) and not any(flips):
-        return volume
     far = [old.shape[axis] - 1 if flip else 0 for axis, flip in zip(order, flips, strict=True)]
     corner = np.zeros(3)
     corner[list(order)] = far
     signs = [-1.0 if flip else 1.0 for flip in flips]
-    direction = tuple(
-        tuple(sign * part + 0.0 for part in old.direction[axis]) for axis, sign in zip(order, signs, strict=True)
-    )
-    geometry = Geometry(
-        shape=cast("tuple[int, int, int]", tuple(old.shape[axis] for axis in order)),
-        spacing=cast("Vector", tuple(old.spacing[axis] for axis in order)),
-        origin=cast("Vector", tuple(old.index_to_world(corner).tolist())),
-        direction=cast("tuple[Vector, Vector, Vector]", direction),
-    )
-    return type(volume)(reorient_array(volume.array, old), geometry)
+    direction = [[sign * part + 0.0 for part in old.direction[axis]] for axis, sign in zip(order, signs, strict=True)]
+    shape, spacing = ([values[axis] for axis in order] for values in (old.shape, old.spacing))
+    geometry = Geometry(shape, spacing, old.index_to_world(corner), direction)  # type: ignore[arg-type]  # three of each
+    return type(volume)(_permute_array(volume.array, order, flips), geometry)
 
 
 def reorient_array(array: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     """Permute and flip an array's axes as `reorient` does for a volume of this geometry."""
-    order, flips = body_axes(geometry)
+    return _permute_array(array, *body_axes(geometry))
+
+
+def _permute_array(array: NDArray[Any], order: tuple[int, ...], flips: tuple[bool, ...]) -> NDArray[Any]:
     return array.transpose(order)[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
 
 

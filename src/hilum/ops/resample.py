@@ -1,39 +1,31 @@
-"""Resample a volume to another voxel size; every structure keeps its position in the patient."""
+"""Resample a volume to another voxel size or grid; every structure keeps its position in the patient."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, prod
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.resample.spline import interpolate, make_taps, nearest
 from hilum.errors import GeometryError, InputError, UnsupportedError
-from hilum.geometry import Geometry
+from hilum.geometry import Geometry, Vector
 from hilum.ops.finite import check_finite
-from hilum.volume import Mask
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Vector
-    from hilum.volume import AnyVolume
+from hilum.volume import AnyVolume, Mask
 
 Grid = Literal["center", "corner"]
 
 _ORDERS = (0, 1, 3)
 _DTYPES = ("int16", "uint8", "float32")
 
-_SLACK = 1e-6
-"""512 voxels of 0.78125 mm make 400 of 1 mm, not 401, also if the spacing was rounded to decimal text."""
+_SLACK = 1e-6  # 512 voxels of 0.78125 mm make 400 of 1 mm, not 401, also if the spacing was rounded to decimal text
 
-_MOST_VOXELS = 2_000_000_000
-"""The largest grid allowed: 4 GB of int16, a whole body at 0.6 mm."""
+_MOST_VOXELS = 2_000_000_000  # the largest grid allowed: 4 GB of int16, a whole body at 0.6 mm
 
-_MANY = 32
-"""An axis of this many voxels must not become one voxel: one of the spacings is wrong. A small patch may."""
+_MANY = 32  # An axis of this many voxels must not become one voxel: one of the spacings is wrong. A small patch may.
+_HALF = 0.5 + 1e-6  # a position half way between two voxels rounds up, despite rounding errors of the affine
 
 
 def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], grid: Grid = "center") -> Geometry:
@@ -166,6 +158,35 @@ def resample(
     return type(volume)(interpolate(array, *taps, workers=workers), new)
 
 
+def regrid_mask(mask: Mask, geometry: Geometry) -> Mask:
+    """Give each voxel of a grid the label of the nearest voxel of a mask, by world coordinates.
+
+    Parameters
+    ----------
+    mask : Mask, shape (z, y, x)
+    geometry : Geometry
+        Any grid; its spacing, origin, shape and direction may differ from the mask's.
+
+    Returns
+    -------
+    Mask
+        On `geometry`; 0 where a voxel lies outside the mask's grid.
+    """
+    step = mask.geometry.inverse_affine @ geometry.affine  # from an index of the grid to an index of the mask
+    rows, columns = np.arange(geometry.shape[1])[:, None], np.arange(geometry.shape[2])[None, :]
+    out = np.zeros(geometry.shape, np.uint8)
+    for z, plane in enumerate(out):
+        inside = np.ones(plane.shape, np.bool_)
+        indices = []
+        for axis, size in enumerate(mask.shape):
+            first = step[axis, 0] * z + step[axis, 3] + _HALF
+            index = np.floor(first + step[axis, 1] * rows + step[axis, 2] * columns).astype(np.int64)
+            inside &= (index >= 0) & (index < size)
+            indices.append(np.clip(index, 0, size - 1))
+        plane[:] = np.where(inside, mask.array[tuple(indices)], 0)
+    return Mask(out, geometry)
+
+
 def _check_size(geometry: Geometry, new_spacing: Sequence[float], ratios: Sequence[float]) -> None:
     """Refuse a grid with too many voxels."""
     voxels = prod(max(1.0, ratio) for ratio in ratios)
@@ -174,9 +195,8 @@ def _check_size(geometry: Geometry, new_spacing: Sequence[float], ratios: Sequen
     old, new = " x ".join(f"{s:.4g}" for s in geometry.spacing), " x ".join(f"{t:.4g}" for t in new_spacing)
     sizes = " x ".join(f"{max(1.0, ratio):.4g}" for ratio in ratios)
     what = f"spacing {new} mm gives {sizes} voxels, {voxels * 2 / 1e9:.3g} GB, from voxels of {old} mm"
-    raise GeometryError(
-        f"{what}; the limit is 2e9 voxels", do="check the spacing of the scan, or choose a larger spacing"
-    )
+    what = f"{what}; the limit is 2e9 voxels"
+    raise GeometryError(what, do="check the spacing of the scan, or choose a larger spacing")
 
 
 def _check_axes(geometry: Geometry, new_spacing: Sequence[float], shape: tuple[int, ...]) -> None:
@@ -199,8 +219,7 @@ def _positions(n: int, s: float, m: int, t: float, grid: Grid) -> NDArray[np.flo
 
 def _spacing(spacing: float | Sequence[float]) -> Vector:
     try:
-        values = np.asarray(spacing, dtype=np.float64)
-        new_spacing = np.broadcast_to(values, 3).tolist()
+        new_spacing = np.broadcast_to(np.asarray(spacing, dtype=np.float64), 3).tolist()
     except (TypeError, ValueError) as error:
         raise GeometryError(f"spacing is {spacing!r}, expected one number or three (z, y, x), in mm") from error
     if not all(0 < s < np.inf for s in new_spacing):

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum._kernels.intensity.histogram import count_values
+from hilum._kernels.intensity.tables import count_values
 from hilum.errors import InputError, UnsupportedError
 from hilum.ops.finite import check_finite
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.volume import Volume
+from hilum.volume import Volume
 
 _VALUES = 1 << 16
 _LOWEST = -(1 << 15)
@@ -75,8 +71,7 @@ class HuHistogram:
         InputError
             If the histogram or the range is empty.
         """
-        values = _scaled(lower, upper)
-        return float(self.counts @ values / self._nonempty_total())
+        return float(self.counts @ _scaled(lower, upper) / self._nonempty_total())
 
     def std(self, *, lower: float | None = None, upper: float | None = None) -> float:
         """Compute the standard deviation (divided by the number of voxels), in HU or scaled as for `mean`.

@@ -11,12 +11,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.anatomy.coarse import cell_means
 from hilum._kernels.bitmask import bits
+from hilum._kernels.bitmask.mask import Shape
 from hilum._kernels.components import labeling, selection
 from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.geometry import IDENTITY_DIRECTION, Geometry
@@ -25,25 +27,15 @@ from hilum.ops.coarse_grid import cell_size, voxels_per_cell
 from hilum.ops.lungs.cells import CELL_MM, divide_chest
 from hilum.ops.nodules.masks import cover_nodules
 from hilum.ops.reorient import reorient
-from hilum.scan import LEFT_LUNG, RIGHT_LUNG
-from hilum.volume import Volume
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Nodule, Scan
+from hilum.volume import Mask, Volume
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+BONE_THRESHOLD_HU = 400.0  # the 2017 tutorial's threshold for bone
 
-    from hilum._kernels.bitmask.mask import Shape
-    from hilum.scan import Nodule, Scan
-    from hilum.volume import Mask
-
-BONE_THRESHOLD_HU = 400.0
-"""The 2017 tutorial's threshold for bone."""
-
-COMPONENT_ML = 1.0
-"""Smaller components are noise, or contrast in a vessel."""
+COMPONENT_ML = 1.0  # smaller components are noise, or contrast in a vessel
 
 _CELLS_PER_DIAMETER = 20
-_FULL = 1000
-"""The value of a cell that a mask fills."""
+_FULL = 1000  # the value of a cell that a mask fills
 
 KINDS = ("skeleton", "lungs")
 
@@ -78,13 +70,8 @@ class Mesh:
         """Unit vectors that point out of the surface at each vertex, means over its triangles by their area."""
         a, b, c = (self.vertices[self.faces[:, k]] for k in range(3))
         across = np.cross(b - a, c - a)
-        sums = np.stack(
-            [
-                sum(np.bincount(self.faces[:, k], across[:, axis], len(self.vertices)) for k in range(3))
-                for axis in range(3)
-            ],
-            axis=-1,
-        )
+        count = len(self.vertices)
+        sums = np.stack([sum(np.bincount(corner, part, count) for corner in self.faces.T) for part in across.T], -1)
         lengths = np.linalg.norm(sums, axis=-1, keepdims=True)
         return sums / np.where(lengths > 0, lengths, 1.0)
 
@@ -135,9 +122,8 @@ def surfaces(
     nonempty = tuple(mesh for mesh in meshes if len(mesh.faces))
     if not nonempty:
         what = f"nothing in the body is above {threshold_hu:g} HU" if kind == "skeleton" else "the lung mask is empty"
-        raise InputError(
-            f"{what}, so there is no surface", do="look at the scan, or lower the threshold", code="nothing-to-draw"
-        )
+        what = f"{what}, so there is no surface"
+        raise InputError(what, do="look at the scan, or lower the threshold", code="nothing-to-draw")
     return nonempty
 
 
@@ -181,9 +167,8 @@ def _above(ct: Volume, threshold: float, cell_mm: float, workers: int) -> Mesh:
     cells = _cells(oriented.array, oriented.geometry, cell_mm, workers)
     lowest = int(np.floor(threshold)) + 1
     inside = np.where(_in_body(oriented, cells.shape, cell_mm, workers), cells.array, np.int16(-1000))
-    components = labeling.find_components(
-        bits.threshold(inside, lowest, 32767, workers=workers), corners=True, workers=workers
-    )
+    bright = bits.threshold(inside, lowest, 32767, workers=workers)
+    components = labeling.find_components(bright, corners=True, workers=workers)
     small = labeling.sizes(components) * cells.geometry.voxel_volume < 1000 * COMPONENT_ML
     noise = bits.unpack(selection.select(components, small, workers=workers), workers=workers)
     clean = Volume(np.where(noise, np.int16(lowest - 1), inside), cells.geometry)
@@ -199,11 +184,8 @@ def _in_body(ct: Volume, shape: Shape, cell_mm: float, workers: int) -> NDArray[
     patient = body | air
     if not patient.any():
         return np.ones(shape, np.bool_)
-    indices = [
-        np.minimum((np.arange(n) * f + f // 2) // c, m - 1)
-        for n, f, c, m in zip(shape, fine, coarse, body.shape, strict=True)
-    ]
-    return patient[np.ix_(*indices)]
+    sizes = zip(shape, fine, coarse, body.shape, strict=True)
+    return patient[np.ix_(*(np.minimum((np.arange(n) * f + f // 2) // c, m - 1) for n, f, c, m in sizes))]
 
 
 def _of_label(mask: Mask, label: int, name: str, cell_mm: float, workers: int) -> Mesh:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hilum._kernels.intensity.lookup import look_up
+from hilum._kernels.intensity.tables import look_up
 from hilum.errors import InputError
-from hilum.volume import Mask
+from hilum.volume import Mask, Volume
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+LUNG_AIR_MAX_HU = -400  # half way between lung and soft tissue: what is at most this bright is air or aerated lung
 
-    from hilum.volume import Volume
-
-LUNG_AIR_MAX_HU = -400
-"""Half way between lung and soft tissue: what is at most this bright is air or aerated lung."""
-
-SOLID_MIN_HU = -300
-"""What is brighter is solid: it contains hardly any air."""
+SOLID_MIN_HU = -300  # what is brighter is solid: it contains hardly any air
 
 _TABLE = "the HU table of the 2017 tutorial"
 _AIR = f"{_TABLE} (-1000), with 50 HU of noise and padding either way, up to where lung begins"

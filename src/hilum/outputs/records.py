@@ -6,7 +6,7 @@ import re
 
 import msgspec
 
-from hilum.io.volumes.placement import GridRecord  # noqa: TC001 - msgspec reads the types of fields
+from hilum.io.volumes.placement import GridRecord
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 

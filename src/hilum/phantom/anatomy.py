@@ -8,30 +8,21 @@ z = -55, and the costophrenic recesses end above z = -135.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum.phantom.shapes import Sampler, ellipse, ellipsoid, smooth_min
+from hilum.geometry import Geometry, Vector
+from hilum.phantom.shapes import Box, Floats, Points, Sampler, ellipse, ellipsoid, smooth_min
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+PATIENT_CENTER: Vector = (4.0, -17.0, -148.0)  # (x, y, z), LPS mm: the middle of every phantom's chest
 
-    from hilum.geometry import Geometry, Vector
-    from hilum.phantom.shapes import Box, Floats, Points
+FIELD_OF_VIEW_MM = 384.0  # diameter of the circle around the patient's center; voxels outside it are padding
 
-PATIENT_CENTER: Vector = (4.0, -17.0, -148.0)
-"""World position (x, y, z), LPS mm, of the middle of every phantom's chest."""
+JUNCTION_MM = 1.5  # thickness of the anterior junction line, where the lungs almost touch in front of the great vessels
 
-FIELD_OF_VIEW_MM = 384.0
-"""Diameter of the circle around the patient's center; voxels outside it are padding."""
-
-JUNCTION_MM = 1.5
-"""Thickness of the anterior junction line, where the lungs almost touch in front of the great vessels."""
-
-RIB_CAGE_MM = (124.0, 86.0)
-"""Half-axes of the inside of the rib cage in the axial plane, mm."""
+RIB_CAGE_MM = (124.0, 86.0)  # half-axes of the inside of the rib cage in the axial plane, mm
 
 
 @dataclass(frozen=True)

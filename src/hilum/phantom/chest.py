@@ -8,7 +8,6 @@ threshold, bowel gas, nodules at the chest wall and on vessels, a table with air
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,22 +16,15 @@ from hilum.errors import InputError
 from hilum.geometry import IDENTITY_DIRECTION, Geometry, Vector
 from hilum.phantom.anatomy import FIELD_OF_VIEW_MM, PATIENT_CENTER, outside_field
 from hilum.phantom.dicom_dialects import derived_uid
+from hilum.phantom.lungs import Slab
 from hilum.phantom.options import PhantomOptions
-from hilum.phantom.patient import NODULE_HU, draw_patient, random_stream
-from hilum.phantom.shapes import Sampler
+from hilum.phantom.patient import NODULE_HU, Anatomy, NoduleKind, draw_patient, random_stream
+from hilum.phantom.shapes import Floats, Sampler
 from hilum.phantom.tissue import render_slab
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.phantom.lungs import Slab
-    from hilum.phantom.patient import Anatomy, NoduleKind
-    from hilum.phantom.shapes import Floats
-
-EXTENT_MM = (300.0, FIELD_OF_VIEW_MM, FIELD_OF_VIEW_MM)
-"""The extent of a grid along the patient's z, y and x, unless both shape and spacing are given."""
+EXTENT_MM = (300.0, FIELD_OF_VIEW_MM, FIELD_OF_VIEW_MM)  # of a grid along z, y, x, unless shape and spacing are given
 
 _SLAB_VOXELS = 800_000
 
@@ -131,9 +123,8 @@ def make_phantom(
     if geometry is None:
         geometry = _grid(shape, spacing, direction)
     elif shape is not None or spacing is not None or direction != IDENTITY_DIRECTION:
-        raise InputError(
-            "both a geometry and a shape, spacing or direction are given", do="give one", code="bad-option"
-        )
+        what = "both a geometry and a shape, spacing or direction are given"
+        raise InputError(what, do="give one", code="bad-option")
     anatomy = draw_patient(seed, options.nodules, options.disease)
     sampler = Sampler(geometry, PATIENT_CENTER, anatomy.build.scale)
     hu = np.empty(geometry.shape, np.int16)
@@ -141,7 +132,9 @@ def make_phantom(
 
     def work(start: int, stop: int) -> None:
         slab = _scan_slab(sampler, anatomy, options, seed, (start, stop))
-        hu[start:stop] = _to_int16(sampler, options, slab)
+        hu[start:stop] = np.clip(np.rint(slab.hu), -1024, 3071)  # 12 bits
+        if options.field_of_view:
+            hu[start:stop][outside_field(geometry, slab.box)] = options.padding_hu
         for volume, part in ((lungs, slab.lungs), (airways, slab.airways), (bowel, slab.bowel)):
             volume[start:stop] = part
 
@@ -160,9 +153,7 @@ def series_uid(seed: int) -> str:
 
 
 def _grid(
-    shape: tuple[int, int, int] | None,
-    spacing: tuple[float, float, float] | None,
-    direction: tuple[Vector, Vector, Vector],
+    shape: tuple[int, int, int] | None, spacing: Vector | None, direction: tuple[Vector, Vector, Vector]
 ) -> Geometry:
     """Make a grid around the patient's center that covers `EXTENT_MM` unless both shape and spacing are given."""
     Geometry(shape or (1, 1, 1), spacing or (1.0, 1.0, 1.0), direction=direction)  # refuses an invalid grid
@@ -172,11 +163,9 @@ def _grid(
     else:
         steps = np.array(spacing) if spacing is not None else extent / np.array(shape)
     counts = np.array(shape) if shape is not None else np.maximum(np.rint(extent / steps), 1)
-    count = (int(counts[0]), int(counts[1]), int(counts[2]))
-    step = (float(steps[0]), float(steps[1]), float(steps[2]))
-    around = Geometry(count, step, direction=direction)
+    around = Geometry(counts, steps, direction=direction)  # type: ignore[arg-type]  # three of each
     origin = np.array(PATIENT_CENTER) - around.center
-    return Geometry(count, step, (float(origin[0]), float(origin[1]), float(origin[2])), direction)
+    return Geometry(counts, steps, origin, direction)  # type: ignore[arg-type]  # three of each
 
 
 def _world_nodules(anatomy: Anatomy) -> tuple[PhantomNodule, ...]:
@@ -209,15 +198,6 @@ def _blur(planes: Floats) -> Floats:
     """Blur each slice with weights 1-2-1 along y and x; edges are repeated."""
     for axis in (1, 2):
         wide = np.pad(planes, [(1, 1) if k == axis else (0, 0) for k in range(3)], mode="edge")
-        n = planes.shape[axis]
-        low, high = (wide.take(range(s, s + n), axis=axis) for s in (0, 2))
+        low, high = (wide.take(range(s, s + planes.shape[axis]), axis=axis) for s in (0, 2))
         planes = np.float32(0.25) * (low + high) + np.float32(0.5) * planes
     return planes
-
-
-def _to_int16(sampler: Sampler, options: PhantomOptions, slab: Slab) -> NDArray[np.int16]:
-    """Round to HU within 12 bits, and set padding outside the field of view."""
-    hu: NDArray[np.int16] = np.clip(np.rint(slab.hu), -1024, 3071).astype(np.int16)
-    if options.field_of_view:
-        hu[outside_field(sampler.geometry, slab.box)] = options.padding_hu
-    return hu

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID
 
 from hilum.errors import InputError, OutputError
-from hilum.phantom.dicom_dialects import BIG_ENDIAN, EXPLICIT, IMPLICIT, RLE, derived_uid
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum.phantom.dicom_dialects import Dialect
-    from hilum.volume import Volume
+from hilum.phantom.dicom_dialects import BIG_ENDIAN, EXPLICIT, IMPLICIT, RLE, Dialect, derived_uid
+from hilum.volume import Volume
 
 _CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+_CONSTANTS: dict[str, str | int | list[str]] = {
+    "SpecificCharacterSet": "ISO_IR 100", "SOPClassUID": _CT_IMAGE_STORAGE, "Modality": "CT", "KVP": "120",
+    "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "Manufacturer": "hilum phantom", "ConvolutionKernel": "STANDARD",
+    "PatientName": "Phantom^Chest", "PatientID": "PHANTOM", "SeriesDescription": "CHEST", "BodyPartExamined": "CHEST",
+    "StudyID": "1", "SeriesNumber": "2", "AcquisitionNumber": "1", "WindowCenter": "-600", "WindowWidth": "1500",
+    "SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 16, "RescaleType": "HU",
+    **dict.fromkeys(("StudyDate", "SeriesDate", "ContentDate"), "20200101"),
+    **dict.fromkeys(("StudyTime", "SeriesTime", "ContentTime"), "120000"),
+    **dict.fromkeys(("AccessionNumber", "ReferringPhysicianName", "PatientBirthDate", "PatientSex"), ""),
+    "PositionReferenceIndicator": "",
+}  # fmt: skip
 _WRITER = "2.25.164519274215862384927338419820334016512"  # Implementation Class UID of hilum's phantoms
 
 
-def write_slices(
-    volume: Volume, padding: NDArray[np.bool_], folder: Path, *, dialect: Dialect, series_uid: str
-) -> None:
+def write_slices(volume: Volume, padding: NDArray[np.bool_], folder: Path, dialect: Dialect, series_uid: str) -> None:
     """Write the slices of a volume.
 
     Parameters
@@ -82,42 +85,21 @@ def _common(volume: Volume, dialect: Dialect, series_uid: str) -> Dataset:
     """Make the attributes that all slices share."""
     geometry = volume.geometry
     dataset = Dataset()
-    dataset.SpecificCharacterSet = "ISO_IR 100"
-    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    dataset.SOPClassUID = _CT_IMAGE_STORAGE
-    dataset.StudyDate = dataset.SeriesDate = dataset.ContentDate = "20200101"
-    dataset.StudyTime = dataset.SeriesTime = dataset.ContentTime = "120000"
-    dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
-    dataset.Modality = "CT"
-    dataset.Manufacturer = "hilum phantom"
-    dataset.SeriesDescription = "CHEST"
-    dataset.PatientName = "Phantom^Chest"
-    dataset.PatientID = "PHANTOM"
-    dataset.PatientBirthDate = dataset.PatientSex = ""
-    dataset.BodyPartExamined = "CHEST"
-    dataset.KVP = "120"
-    dataset.ConvolutionKernel = "STANDARD"
+    for name, value in _CONSTANTS.items():
+        setattr(dataset, name, value)
     dataset.PatientPosition = dialect.patient_position
     dataset.StudyInstanceUID = derived_uid(series_uid, "study")
     dataset.SeriesInstanceUID = series_uid
     dataset.FrameOfReferenceUID = derived_uid(series_uid, "frame of reference")
-    dataset.PositionReferenceIndicator = ""
-    dataset.StudyID = "1"
-    dataset.SeriesNumber = "2"
-    dataset.AcquisitionNumber = "1"
     # A row runs along the last array axis, a column along the axis before.
     dataset.ImageOrientationPatient = [_ds(v) for axis in (2, 1) for v in geometry.direction[axis]]
     dataset.SliceThickness = _ds(geometry.spacing[0])
     dataset.PixelSpacing = [_ds(v) for v in geometry.spacing[1:]]
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
     _, dataset.Rows, dataset.Columns = geometry.shape
-    dataset.BitsAllocated = 16
     dataset.BitsStored = dialect.bits_stored
     dataset.HighBit = dialect.bits_stored - 1
     dataset.PixelRepresentation = int(dialect.signed)
-    dataset.RescaleType = "HU"
-    dataset.WindowCenter, dataset.WindowWidth = "-600", "1500"
+
     if dialect.padding is not None and dialect.padding_tag:
         value = dialect.padding % 65536 if dialect.padding_tag == "US" else dialect.padding
         dataset.add_new("PixelPaddingValue", dialect.padding_tag, value)
@@ -152,10 +134,5 @@ def _save(dataset: Dataset, path: Path, dialect: Dialect) -> None:
     file = FileDataset(str(path), dataset, preamble=b"\0" * 128, file_meta=meta)
     if dialect.transfer_syntax == RLE:
         file.compress(RLE, generate_instance_uid=False)
-    pydicom.dcmwrite(
-        path,
-        file,
-        enforce_file_format=True,
-        implicit_vr=dialect.transfer_syntax == IMPLICIT,
-        little_endian=dialect.transfer_syntax != BIG_ENDIAN,
-    )
+    implicit, little = dialect.transfer_syntax == IMPLICIT, dialect.transfer_syntax != BIG_ENDIAN
+    pydicom.dcmwrite(path, file, enforce_file_format=True, implicit_vr=implicit, little_endian=little)

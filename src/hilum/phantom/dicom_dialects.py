@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -74,7 +71,6 @@ DIALECTS: Mapping[str, Dialect] = MappingProxyType({
     "reversed": Dialect(reversed_numbers=True),
     "feet-first": Dialect(reversed_numbers=True, patient_position="FFS"),
 })  # fmt: skip
-"""The dialects by name."""
 
 
 def derived_uid(*parts: object) -> str:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
-from hilum.phantom.shapes import ellipsoid
-
-if TYPE_CHECKING:
-    from hilum.phantom.anatomy import BodyBuild
-    from hilum.phantom.shapes import Floats, Points
+from hilum.phantom.anatomy import BodyBuild
+from hilum.phantom.shapes import Floats, Points, ellipsoid
 
 MissingLung = Literal["none", "right", "left"]
 

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hilum.errors import InputError, OutputError
-from hilum.geometry import Geometry, Vector
 from hilum.io.volumes.metaimage import write_metaimage
+from hilum.ops.reorient import permute
 from hilum.phantom.anatomy import outside_field
+from hilum.phantom.chest import Phantom
 from hilum.phantom.dicom_dialects import DIALECTS, Dialect
 from hilum.volume import Volume
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
-
-    from hilum.phantom.chest import Phantom
 
 
 def write_dicom_series(
@@ -67,7 +63,7 @@ def write_dicom_series(
             padding = outside_field(volume.geometry)
         series_uid = series_uid or source.scan.series_uid
     target = _make_empty_folder(folder)
-    dicom.write_slices(volume, padding, target, dialect=dialect, series_uid=series_uid)
+    dicom.write_slices(volume, padding, target, dialect, series_uid)
     return target
 
 
@@ -215,14 +211,4 @@ def _points_outside_nodules(phantom: Phantom, count: int) -> list[tuple[float, f
 
 def reverse_in_plane(volume: Volume) -> Volume:
     """Reverse the y and x axes of a volume; voxels keep their world positions."""
-    nz, ny, nx = volume.shape
-    old = volume.geometry
-    x, y, z = old.index_to_world((0, ny - 1, nx - 1)).tolist()
-    down, back = (_opposite(axis) for axis in old.direction[1:])
-    geometry = Geometry((nz, ny, nx), old.spacing, (x, y, z), (old.direction[0], down, back))
-    return Volume(np.ascontiguousarray(volume.array[:, ::-1, ::-1]), geometry)
-
-
-def _opposite(axis: Vector) -> Vector:
-    x, y, z = axis
-    return 0.0 - x, 0.0 - y, 0.0 - z  # no negative zeros in a header
+    return permute(volume, (0, 1, 2), (False, True, True))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hilum.phantom.disease import consolidation_distance, fluid_distance, mass_distance
-from hilum.phantom.patient import NODULE_HU
+from hilum.phantom.disease import Disease, consolidation_distance, fluid_distance, mass_distance
+from hilum.phantom.patient import NODULE_HU, Anatomy
 from hilum.phantom.shapes import blend, blend_denser, clip_box, ellipsoid, fill, inner_box, voxel_fraction, width_along
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hilum.geometry import Vector
-    from hilum.phantom.disease import Disease
-    from hilum.phantom.patient import Anatomy
     from hilum.phantom.shapes import Box, Floats, Points, Sampler, Tubes
 
 ROOM_AIR_HU = -1000.0

@@ -11,8 +11,7 @@ from hilum.errors import InputError
 from hilum.phantom.disease import Disease, MissingLung
 from hilum.phantom.patient import NoduleKind
 
-Kernel = Literal["standard", "soft", "sharp"]
-"""The reconstruction kernels."""
+Kernel = Literal["standard", "soft", "sharp"]  # the reconstruction kernels
 
 
 @dataclass(frozen=True)

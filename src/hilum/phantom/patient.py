@@ -8,24 +8,21 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import InputError
+from hilum.geometry import Vector
 from hilum.phantom.anatomy import BodyBuild, draw_body_build, lung_depths, mediastinum, thorax
 from hilum.phantom.disease import Disease, disease_distance
-from hilum.phantom.shapes import Tubes
+from hilum.phantom.shapes import Points, Tubes
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Vector
-    from hilum.phantom.shapes import Points
-
-NoduleKind = Literal["inside", "wall", "vessel", "ground-glass"]
-"""Solid inside the lung; solid at the chest wall; solid on a vessel; ground-glass inside the lung."""
+Array = NDArray[np.float64]
+Generator = np.random.Generator
+NoduleKind = Literal["inside", "wall", "vessel", "ground-glass"]  # where it is; all but ground-glass are solid
 
 NODULE_HU = {"inside": 60.0, "wall": 60.0, "vessel": 60.0, "ground-glass": -600.0}
 
@@ -79,11 +76,11 @@ class Anatomy:
     main_airways: Tubes
     lobar_airways: Tubes
     nodules: tuple[PatientNodule, ...]
-    emphysema: NDArray[np.float64]
-    opacities: NDArray[np.float64]
+    emphysema: Array
+    opacities: Array
 
 
-def random_stream(seed: int, name: str) -> np.random.Generator:
+def random_stream(seed: int, name: str) -> Generator:
     """Give each part of a patient its own random numbers, so that a new part does not change the others."""
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
@@ -125,7 +122,7 @@ def draw_patient(seed: int, kinds: tuple[NoduleKind, ...], disease: Disease) -> 
     return Anatomy(build, vessels.split(10.0), main, lobar, nodules, np.hstack([patches, radii]), opacities)
 
 
-def _draw_opacities(random: np.random.Generator, build: BodyBuild, disease: Disease) -> NDArray[np.float64]:
+def _draw_opacities(random: Generator, build: BodyBuild, disease: Disease) -> Array:
     """Draw ground-glass patches in dependent lung, as in `Anatomy.opacities`; every fourth is consolidated."""
     centers = _lung_points(random, build, 600)
     centers = centers[(centers[:, 1] * disease.back > -5) & (centers[:, 2] < 40)][:12]
@@ -139,21 +136,19 @@ def _airway(table: tuple[tuple[Vector, Vector, float, float], ...]) -> Tubes:
     return Tubes(np.array(starts), np.array(stops), np.array([first, last]).T)
 
 
-def _columns(points: NDArray[np.float64]) -> Points:
+def _columns(points: Array) -> Points:
     x, y, z = points.T.astype(np.float32)
     return x, y, z
 
 
-def _lung_points(
-    random: np.random.Generator, build: BodyBuild, count: int, *, depth: float = 2.0
-) -> NDArray[np.float64]:
+def _lung_points(random: Generator, build: BodyBuild, count: int, *, depth: float = 2.0) -> Array:
     """Draw random points in the lungs, at least `depth` mm below their surface; fewer than `count`, shape (n, 3)."""
     points = random.uniform((-125, -90, -130), (125, 90, 116), (count, 3))
     right, left = lung_depths(_columns(points), build)
     return points[np.minimum(right, left) < -depth]
 
 
-def _draw_vessel_tree(random: np.random.Generator, build: BodyBuild, side: int, root: Vector) -> Tubes:
+def _draw_vessel_tree(random: Generator, build: BodyBuild, side: int, root: Vector) -> Tubes:
     """Connect random points, from the root outwards, to the nearest part of the tree; Murray's law gives the radii."""
     points = _lung_points(random, build, 4000, depth=3.0)
     right, left = lung_depths(_columns(points), build)
@@ -167,8 +162,7 @@ def _draw_vessel_tree(random: np.random.Generator, build: BodyBuild, side: int, 
         parents[node] = np.argmin(step + 0.35 * length[:node])
         length[node] = length[parents[node]] + step[parents[node]]
     flow = np.zeros(len(tree))
-    leaves = np.setdiff1d(np.arange(len(tree)), parents)
-    flow[leaves] = _TIP_MM**_MURRAY_EXPONENT
+    flow[np.setdiff1d(np.arange(len(tree)), parents)] = _TIP_MM**_MURRAY_EXPONENT  # the leaves
     for node in range(len(tree) - 1, 0, -1):  # children come after their parents
         flow[parents[node]] += flow[node]
     radius = flow ** (1 / _MURRAY_EXPONENT)
@@ -177,7 +171,7 @@ def _draw_vessel_tree(random: np.random.Generator, build: BodyBuild, side: int, 
     return Tubes(tree[above], tree[1:], ends)
 
 
-def _tube_clearance(tubes: Tubes, points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _tube_clearance(tubes: Tubes, points: Array) -> Array:
     """Distance of each point to the nearest surface of a tube, shape (n,)."""
     along = tubes.stop - tubes.start
     gaps = []
@@ -189,12 +183,7 @@ def _tube_clearance(tubes: Tubes, points: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def _draw_nodules(
-    random: np.random.Generator,
-    build: BodyBuild,
-    vessels: Tubes,
-    kinds: tuple[NoduleKind, ...],
-    disease: Disease,
-    patches: NDArray[np.float64],
+    random: Generator, build: BodyBuild, vessels: Tubes, kinds: tuple[NoduleKind, ...], disease: Disease, patches: Array
 ) -> tuple[PatientNodule, ...]:
     """Draw nodules away from airways, each other, disease, and the spheres `patches` (x, y, z, radius)."""
     airways = _airway(_MAIN + _LOBAR)
@@ -217,9 +206,7 @@ def _draw_nodules(
     return tuple(nodules)
 
 
-def _nodule_points(
-    random: np.random.Generator, build: BodyBuild, vessels: Tubes, kind: NoduleKind, radius: float
-) -> NDArray[np.float64]:
+def _nodule_points(random: Generator, build: BodyBuild, vessels: Tubes, kind: NoduleKind, radius: float) -> Array:
     """Draw points where a nodule of a kind can be."""
     if kind == "wall":
         points = _lung_points(random, build, 60000, depth=0.0)
@@ -227,7 +214,7 @@ def _nodule_points(
         touching = np.abs(thorax(xyz) + 0.6 * radius) < 0.4
         # Above the diaphragm and away from the mediastinum, so that the nodule touches only the chest wall.
         away = (mediastinum(xyz, build) > radius + 6) & (xyz[2] > -40) & (xyz[2] < 70)
-        at_wall: NDArray[np.float64] = points[touching & away]
+        at_wall: Array = points[touching & away]
         return at_wall
     if kind == "vessel":
         thick = (vessels.radii[:, 1] > 1.5) & (vessels.radii[:, 1] < 3.0)

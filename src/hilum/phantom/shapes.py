@@ -8,13 +8,11 @@ along the patient's axes most shapes are computed in one or two dimensions.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from hilum.geometry import Geometry, Vector
+from hilum.geometry import Geometry, Vector
 
 Floats = NDArray[np.float32]
 Points = tuple[Floats, Floats, Floats]

@@ -15,18 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hilum.phantom import lungs
 from hilum.phantom.anatomy import RIB_CAGE_MM, diaphragm, lung_sides, mediastinum, thorax
-from hilum.phantom.lungs import (
-    ROOM_AIR_HU,
-    Slab,
-    add_airways,
-    add_lung_tissue,
-    add_nodules_and_disease,
-    add_vessels,
-    box_around,
-    box_in_slab,
-    tubes_in_slab,
-)
+from hilum.phantom.lungs import ROOM_AIR_HU, Slab
 from hilum.phantom.shapes import Tubes, blend, ellipse, ellipsoid, fill, voxel_fraction, width_along
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
@@ -55,21 +46,15 @@ _CLAVICLES = Tubes(
 def render_slab(sampler: Sampler, anatomy: Anatomy, disease: Disease, box: Box, *, table: bool) -> Slab:
     """Compute the voxels of one box of the grid."""
     shape = tuple(s.stop - s.start for s in box)
-    slab = Slab(
-        box,
-        np.full(shape, ROOM_AIR_HU, np.float32),
-        np.zeros(shape, np.float32),
-        np.zeros(shape, np.uint8),
-        np.zeros(shape, np.bool_),
-        np.zeros(shape, np.bool_),
-    )
+    hu, fraction = np.full(shape, ROOM_AIR_HU, np.float32), np.zeros(shape, np.float32)
+    slab = Slab(box, hu, fraction, np.zeros(shape, np.uint8), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_))
     if table:
         _add_table(sampler, disease, slab)
     _add_body(sampler, anatomy, slab)
     _add_chest(sampler, anatomy, disease, slab)
-    add_vessels(sampler, anatomy.vessels, slab)
-    add_airways(sampler, anatomy, slab)
-    add_nodules_and_disease(sampler, anatomy, disease, slab)
+    lungs.add_vessels(sampler, anatomy.vessels, slab)
+    lungs.add_airways(sampler, anatomy, slab)
+    lungs.add_nodules_and_disease(sampler, anatomy, disease, slab)
     _add_spine(sampler, slab)
     return slab
 
@@ -77,7 +62,7 @@ def render_slab(sampler: Sampler, anatomy: Anatomy, disease: Disease, box: Box, 
 def _add_table(sampler: Sampler, disease: Disease, slab: Slab) -> None:
     """Add the table: foam between two dense skins, concave, some millimetres below the back."""
     low, high = sorted((disease.back * 85.0, disease.back * 150.0))
-    part = box_in_slab(sampler, slab, (-210.0, low, -1e4), (210.0, high, 1e4))
+    part = lungs.box_in_slab(sampler, slab, (-210.0, low, -1e4), (210.0, high, 1e4))
     if part is None:
         return
     inner, (x, y, _) = part
@@ -93,7 +78,7 @@ def _add_table(sampler: Sampler, disease: Disease, slab: Slab) -> None:
 
 def _add_body(sampler: Sampler, anatomy: Anatomy, slab: Slab) -> None:
     """Add skin, fat and muscle; clavicles, scapulae and humeral heads."""
-    part = box_in_slab(sampler, slab, (-215.0, -116.0, -1e4), (215.0, 118.0, 1e4))
+    part = lungs.box_in_slab(sampler, slab, (-215.0, -116.0, -1e4), (215.0, 118.0, 1e4))
     if part is None:
         return
     inner, (x, y, z) = part
@@ -105,14 +90,14 @@ def _add_body(sampler: Sampler, anatomy: Anatomy, slab: Slab) -> None:
     fill(hu, skin, across, 20.0)
     fill(hu, skin + np.float32(2), across, FAT_HU)
     fill(hu, fat, across, SOFT_TISSUE_HU)
-    for tube, inner, points in tubes_in_slab(sampler, slab, _CLAVICLES, 0.0):
+    for tube, inner, points in lungs.tubes_in_slab(sampler, slab, _CLAVICLES, 0.0):
         distance, *offsets = _CLAVICLES.distance(tube, points)
         width = width_along(tuple(offsets), sampler.widths)
         fill(slab.hu[inner], distance, width, CORTICAL_HU)
         fill(slab.hu[inner], distance + np.float32(2), width, CANCELLOUS_HU)
     for side in (-1.0, 1.0):
         _add_bone(sampler, slab, (side * 165, 14.0, 118.0), (21.0, 21.0, 24.0))
-        scapula = box_in_slab(sampler, slab, *box_around((side * 96, 78.0, 62.0), (45.0, 40.0, 62.0)))
+        scapula = lungs.box_in_slab(sampler, slab, *lungs.box_around((side * 96, 78.0, 62.0), (45.0, 40.0, 62.0)))
         if scapula is not None:
             inner, (x, y, z) = scapula
             angle = np.float32(0.75 * side)
@@ -126,7 +111,7 @@ def _add_body(sampler: Sampler, anatomy: Anatomy, slab: Slab) -> None:
 
 def _add_bone(sampler: Sampler, slab: Slab, center: Vector, radii: Vector) -> None:
     """Add an ellipsoid of cancellous bone with a cortical rim."""
-    part = box_in_slab(sampler, slab, *box_around(center, radii))
+    part = lungs.box_in_slab(sampler, slab, *lungs.box_around(center, radii))
     if part is not None:
         inner, points = part
         distance, width = ellipsoid(points, center, radii), float(sampler.widths.mean())
@@ -137,7 +122,7 @@ def _add_bone(sampler: Sampler, slab: Slab, center: Vector, radii: Vector) -> No
 def _add_chest(sampler: Sampler, anatomy: Anatomy, disease: Disease, slab: Slab) -> None:
     """Add the ribs and everything inside the rib cage."""
     a, b = RIB_CAGE_MM
-    part = box_in_slab(sampler, slab, (-a - 14, -b - 14, -1e4), (a + 14, b + 14, 132.0))
+    part = lungs.box_in_slab(sampler, slab, (-a - 14, -b - 14, -1e4), (a + 14, b + 14, 132.0))
     if part is None:
         return
     inner, points = part
@@ -154,7 +139,7 @@ def _add_chest(sampler: Sampler, anatomy: Anatomy, disease: Disease, slab: Slab)
     blend(hu, rim * (cage < -6) * (points[2] > -70), FAT_HU)
     fraction = slab.lung_fraction[inner]
     fraction += voxel_fraction(right, 1.0) + voxel_fraction(left, 1.0)
-    add_lung_tissue(points, anatomy, disease, hu, fraction)
+    lungs.add_lung_tissue(points, anatomy, disease, hu, fraction)
     slab.lungs[inner] = np.where(right < 0, np.uint8(RIGHT_LUNG), np.where(left < 0, np.uint8(LEFT_LUNG), np.uint8(0)))
 
 
@@ -205,7 +190,7 @@ def _add_abdomen(sampler: Sampler, anatomy: Anatomy, disease: Disease, slab: Sla
 def _add_spine(sampler: Sampler, slab: Slab) -> None:
     """Add the sternum, and the spine: vertebral bodies, discs, spinal canal, arches and processes."""
     wx, wy, _ = sampler.widths.tolist()
-    part = box_in_slab(sampler, slab, (-45.0, 35.0, -1e4), (45.0, 112.0, 1e4))
+    part = lungs.box_in_slab(sampler, slab, (-45.0, 35.0, -1e4), (45.0, 112.0, 1e4))
     if part is not None:
         inner, (x, y, z) = part
         hu, across = slab.hu[inner], (wx + wy) / 2

@@ -7,5 +7,4 @@ PURPLE, SKY_BLUE, YELLOW = "#cc79a7", "#56b4e9", "#f0e442"
 ALL = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY_BLUE, YELLOW)
 
 NODULE = VERMILION
-LABELS = {RIGHT_LUNG: BLUE, LEFT_LUNG: ORANGE, AIRWAYS: GREEN}
-"""Colors of the labels of a lung mask."""
+LABELS = {RIGHT_LUNG: BLUE, LEFT_LUNG: ORANGE, AIRWAYS: GREEN}  # colors of the labels of a lung mask

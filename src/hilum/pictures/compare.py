@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hilum.ops.intensity import UnitRange
 from hilum.pictures import colors
 from hilum.pictures.drawing import draw_image, draw_letters, draw_slice, plain
 from hilum.pictures.legacy_mistakes import displacements, measured_points, value_mistakes
-from hilum.pictures.planes import PLANES, gray_range, reorient_scan, size_mm, slice_at, slice_pixels
+from hilum.pictures.planes import PLANES, Plane, gray_range, reorient_hu, size_mm, slice_at, slice_pixels
 from hilum.pipeline import preprocess
-from hilum.scan import LEFT_LUNG, RIGHT_LUNG
-from hilum.volume import Volume
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-
-    from hilum.pictures.planes import Plane
-    from hilum.recipes import Recipe
-    from hilum.scan import Scan
-    from hilum.volume import Mask
+from hilum.recipes import Recipe
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Scan
+from hilum.volume import Mask, Volume
 
 
 class RecipeResults(NamedTuple):
@@ -76,8 +70,7 @@ def compare(scan: Scan, first: Recipe, second: Recipe, *, preset: str = "lung") 
     rows = upper.subplots(2, 3, squeeze=False, gridspec_kw={"height_ratios": heights})
     for (name, plane), panels in zip(planes, rows, strict=True):
         for panel, result, title in zip(panels[:2], (results.first, results.second), names, strict=True):
-            index = slice_at(result.ct.geometry, plane, target)
-            draw_slice(panel, result, plane, index, gray, caption="slice")
+            draw_slice(panel, result, plane, slice_at(result.ct.geometry, plane, target), gray, caption="slice")
             panel.set_title(f"{title}, {name}", fontsize=9)
         _draw_difference(panels[2], results, plane, slice_at(results.first.ct.geometry, plane, target))
     bar = upper.colorbar(rows[1, 2].images[0], ax=rows[:, 2].tolist(), shrink=0.6, extend="both")
@@ -146,7 +139,7 @@ def _draw_mistakes(block: Any, scan: Scan, lungs: Mask | None) -> None:
 
 def apply_recipes(scan: Scan, first: Recipe, second: Recipe) -> RecipeResults:
     """Apply two recipes and convert the results to HU, with axes to the head, the back and the left."""
-    results = [reorient_scan(_to_hu_scan(preprocess(scan, recipe), recipe)) for recipe in (first, second)]
+    results = [reorient_hu(_to_hu_scan(preprocess(scan, recipe), recipe)) for recipe in (first, second)]
     ranges = [(r.intensity.lower, r.intensity.upper) for r in (first, second) if r.intensity.output == "unit"]
     limits = (max([-32768.0, *(low for low, _ in ranges)]), min([32767.0, *(high for _, high in ranges)]))
     return RecipeResults(results[0], results[1], limits, _dice(*results))

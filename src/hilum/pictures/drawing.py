@@ -1,27 +1,76 @@
-"""What figures draw on their panels: slices, lines, letters, scale bars, text."""
+"""What figures draw on their panels: slices, outlines, letters, scale bars, text."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from numpy.typing import NDArray
 
 from hilum.errors import one_line
-from hilum.pictures.outlines import slice_outlines
-from hilum.pictures.planes import size_mm, slice_pixels
+from hilum.geometry import Geometry
+from hilum.pictures import colors
+from hilum.pictures.planes import Pair, Plane, picture_position, size_mm, slice_pixels
+from hilum.scan import Nodule, Scan
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import numpy as np
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-
-    from hilum.pictures.planes import Plane
-    from hilum.scan import Scan
+Line = tuple[str, NDArray[np.float64]]
 
 
-def draw_lines(panel: Axes, lines: Iterable[tuple[str, NDArray[np.float64]]], *, width: float = 0.9) -> None:
+def outlines(inside: NDArray[np.bool_], spacing: Pair) -> list[NDArray[np.float64]]:
+    """Trace the outlines of the marked pixels of a slice.
+
+    Parameters
+    ----------
+    inside : ndarray of bool, shape (rows, columns)
+    spacing : tuple of float, (row, column), mm
+
+    Returns
+    -------
+    list of ndarray, each shape (n, 2)
+        Closed lines of x and y in mm, half way between the centers of marked pixels and their neighbors.
+    """
+    if not inside.any():
+        return []
+    from contourpy import contour_generator
+
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    top, left = int(rows[0]), int(columns[0])
+    part = np.pad(inside[top : rows[-1] + 1, left : columns[-1] + 1], 1).astype(np.float32)
+    lines = contour_generator(z=part).lines(0.5)
+    # Pixel 0 of the padded part is the one before `left`; a pixel's center is half a pixel from its edge.
+    corner, scale = np.array([left - 0.5, top - 0.5]), np.array([spacing[1], spacing[0]])
+    return [(np.asarray(line) + corner) * scale for line in lines]
+
+
+def label_outlines(labels: NDArray[np.uint8], spacing: Pair) -> list[Line]:
+    """Trace the outlines of lungs and airways on a slice, in their colors; otherwise as `outlines`."""
+    return [(color, line) for label, color in colors.LABELS.items() for line in outlines(labels == label, spacing)]
+
+
+def nodule_circle(geometry: Geometry, plane: Plane, index: int, nodule: Nodule) -> NDArray[np.float64] | None:
+    """Give the circle in which a slice cuts a nodule's sphere, shape (73, 2), mm; None if it does not."""
+    x, y, level = picture_position(geometry, plane, nodule.center)
+    squared = (nodule.diameter_mm / 2) ** 2 - ((level - index) * geometry.spacing[plane.axis]) ** 2
+    if squared <= 0:
+        return None
+    angle = np.linspace(0, 2 * np.pi, 73)
+    return np.stack([x + np.sqrt(squared) * np.cos(angle), y + np.sqrt(squared) * np.sin(angle)], axis=-1)
+
+
+def slice_outlines(scan: Scan, plane: Plane, index: int) -> list[Line]:
+    """Give the lines that are drawn on a slice of a reoriented scan: outlines of the lungs, circles of the nodules."""
+    lines: list[Line] = []
+    if scan.lungs is not None:
+        spacing = (scan.ct.spacing[plane.rows], scan.ct.spacing[plane.columns])
+        lines += label_outlines(slice_pixels(scan.lungs.array, plane, index), spacing)
+    circles = [nodule_circle(scan.ct.geometry, plane, index, nodule) for nodule in scan.nodules]
+    return lines + [(colors.NODULE, circle) for circle in circles if circle is not None]
+
+
+def draw_lines(panel: Axes, lines: Iterable[Line], *, width: float = 0.9) -> None:
     """Draw lines on a panel, each a color and an ndarray of shape (n, 2), mm; `width` is in points."""
     colored = list(lines)
     if colored:
@@ -29,21 +78,19 @@ def draw_lines(panel: Axes, lines: Iterable[tuple[str, NDArray[np.float64]]], *,
         panel.add_collection(collection, autolim=False)
 
 
-def draw_image(panel: Axes, pixels: NDArray[Any], size: tuple[float, float], **style: Any) -> None:
+def draw_image(panel: Axes, pixels: NDArray[Any], size: Pair, **style: Any) -> None:
     """Draw pixels to scale, without axes; `size` is height and width, mm; `style` goes to ``imshow``."""
     panel.imshow(pixels, extent=(0.0, size[1], size[0], 0.0), **style)
     panel.set_axis_off()
 
 
-def draw_gray(
-    panel: Axes, pixels: NDArray[Any], size: tuple[float, float], gray: tuple[float, float], **style: Any
-) -> None:
+def draw_gray(panel: Axes, pixels: NDArray[Any], size: Pair, gray: Pair, **style: Any) -> None:
     """Draw HU values as `draw_image` does, in the range `gray` of `gray_range`."""
     draw_image(panel, pixels, size, cmap="gray", vmin=gray[0], vmax=gray[1], **style)
 
 
-def draw_slice(panel: Axes, scan: Scan, plane: Plane, index: int, gray: tuple[float, float], *, caption: str) -> None:
-    """Draw a slice of a scan from `reorient_scan`, outlines of lungs and nodules, and its number after the caption."""
+def draw_slice(panel: Axes, scan: Scan, plane: Plane, index: int, gray: Pair, *, caption: str) -> None:
+    """Draw a slice of a scan from `reorient_hu`, outlines of lungs and nodules, and its number after the caption."""
     draw_gray(panel, slice_pixels(scan.ct.array, plane, index), size_mm(scan.ct.geometry, plane), gray)
     draw_lines(panel, slice_outlines(scan, plane, index))
     draw_letters(panel, plane)
@@ -68,7 +115,7 @@ def draw_note(panel: Axes, x: float, y: float, text: str, **style: Any) -> None:
     panel.text(x, y, plain(text), color="white", bbox=box, **{"transform": panel.transAxes, **style})
 
 
-def draw_scale_bar(panel: Axes, size: tuple[float, float]) -> None:
+def draw_scale_bar(panel: Axes, size: Pair) -> None:
     """Draw a bar of a round length at the lower right of a picture of this height and width, mm."""
     length = max((mm for mm in (1, 2, 5, 10, 20, 50, 100) if mm <= 0.4 * size[1]), default=size[1] / 2)
     x, y = 0.95 * size[1], 0.94 * size[0]
@@ -83,7 +130,7 @@ def plain(text: object, *, limit: int = 200) -> str:
 
 def describe(scan: Scan) -> str:
     """Describe a scan in one line: size, spacing, lung volumes, number of nodules."""
-    shape = " x ".join(str(n) for n in scan.ct.shape)
+    shape = " x ".join(map(str, scan.ct.shape))
     spacing = " x ".join(f"{s:.4g}" for s in scan.ct.spacing)
     keys = {"right": "lung_right_ml", "left": "lung_left_ml"}
     volumes = [f"{side} {scan.figures[key]:.0f} ml" for side, key in keys.items() if key in scan.figures]

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from matplotlib.figure import Figure
 
-from hilum.ops.froc import RATES
+from hilum.ops.froc import RATES, Froc
 from hilum.pictures import colors
-
-if TYPE_CHECKING:
-    from hilum.ops.froc import Froc
 
 
 def froc_curve(score: Froc) -> Figure:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hilum.errors import GeometryError, InputError
 from hilum.geometry import Geometry
 from hilum.ops.statistics import HuHistogram, count_hu
 from hilum.ops.tissues import TISSUES
 from hilum.pictures import colors
-from hilum.volume import Volume
+from hilum.volume import Mask, Volume
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-
-    from hilum.volume import Mask
-
-RANGE_HU = (-1100, 1500)
-"""The range of the axis; the title gives the number of voxels outside."""
+RANGE_HU = (-1100, 1500)  # the range of the axis; the title gives the number of voxels outside
 
 
 def histogram(volume: Volume, *, mask: Mask | None = None, bins: int = 80) -> Figure:
@@ -90,8 +85,7 @@ def _count(volume: Volume, mask: Mask | None) -> HuHistogram:
 def _bin_counts(counted: HuHistogram, edges: NDArray[np.float64]) -> NDArray[np.int64]:
     """Count the voxels from each edge (included) to the next (excluded)."""
     below = np.concatenate([[0], np.cumsum(counted.counts)])
-    index = np.clip(np.ceil(edges).astype(np.int64) + 32768, 0, 65536)
-    return np.diff(below[index])
+    return np.diff(below[np.clip(np.ceil(edges).astype(np.int64) + 32768, 0, 65536)])
 
 
 def _draw_tissues(panel: Axes, above: Axes, limits: tuple[float, float]) -> None:

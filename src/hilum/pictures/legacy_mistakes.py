@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from hilum.geometry import Geometry
+from hilum.ops.bounding_box import bounding_box
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.resample import resampled_geometry
-from hilum.scan import Nodule
+from hilum.scan import Nodule, Scan
+from hilum.volume import Mask
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    from hilum.geometry import Geometry
-    from hilum.scan import Scan
-    from hilum.volume import Mask
-
-_WATER_UNIT = 1000 / 1400
-"""0 HU after scaling [-1000, 400] HU to [0, 1]."""
+_WATER_UNIT = 1000 / 1400  # 0 HU after scaling [-1000, 400] HU to [0, 1]
 
 
 def displacements(geometry: Geometry, points: ArrayLike) -> dict[str, NDArray[np.float64]]:
@@ -64,8 +59,7 @@ def slice_order_mm(geometry: Geometry, points: NDArray[np.float64]) -> NDArray[n
     count = geometry.shape[0]
     index = np.zeros((count, 3))
     index[:, 0] = np.arange(count)
-    origins = geometry.index_to_world(index)
-    integers = np.trunc(np.round(origins[:, 2], 6))
+    integers = np.trunc(np.round(geometry.index_to_world(index)[:, 2], 6))
     nearest = np.clip(np.rint(geometry.world_to_index(points)[:, 0]), 0, count - 1).astype(int)
     same = integers[nearest][:, None] == integers
     steps = np.abs(nearest[:, None] - np.arange(count)) * geometry.spacing[0]
@@ -88,12 +82,10 @@ def measured_points(scan: Scan, lungs: Mask | None) -> tuple[NDArray[np.float64]
     if scan.nodules:
         return np.array([n.center for n in scan.nodules]), "nodules" if len(scan.nodules) > 1 else "nodule"
     grid, low, high, what = scan.ct.geometry, np.zeros(3), np.array(scan.ct.shape) - 1.0, "corners of the scan"
-    if lungs is not None and lungs.array.any():
+    if lungs is not None and (box := bounding_box(lungs.array > 0)):
         grid, what = lungs.geometry, "corners of the box around the lungs"
-        spans = [np.flatnonzero((lungs.array > 0).any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-        low, high = np.array([s[0] for s in spans], float), np.array([s[-1] for s in spans], float)
-    corners = np.array([np.where(corner, high, low) for corner in np.ndindex(2, 2, 2)])
-    return grid.index_to_world(corners), what
+        low, high = np.array([s.start for s in box], float), np.array([s.stop - 1.0 for s in box])
+    return grid.index_to_world([np.where(corner, high, low) for corner in np.ndindex(2, 2, 2)]), what
 
 
 def value_mistakes(scan: Scan) -> list[str]:
@@ -101,21 +93,14 @@ def value_mistakes(scan: Scan) -> list[str]:
     sentences = []
     if scan.nodules:
         largest = max(scan.nodules, key=lambda n: n.diameter_mm)
-        sizes = (largest.diameter_mm, 2 * largest.diameter_mm)
-        right, wrong = (mask_nodules(scan.ct.geometry, [Nodule(largest.center, d)]).volume_ml() for d in sizes)
-        sentences.append(
-            f"Diameter used as radius: the mask of the largest nodule, {largest.diameter_mm:.1f} mm, grows "
-            f"from {right:.2f} to {wrong:.2f} ml."
-        )
-    padded = sum(
-        int(m.group(1)) for n in scan.notes if n.code == "padding-to-air" and (m := re.match(r"(\d+)", n.text))
-    )
+        mm = largest.diameter_mm
+        right, wrong = (mask_nodules(scan.ct.geometry, [Nodule(largest.center, d)]).volume_ml() for d in (mm, 2 * mm))
+        text = f"the mask of the largest nodule, {mm:.1f} mm, grows from {right:.2f} to {wrong:.2f} ml"
+        sentences.append(f"Diameter used as radius: {text}.")
+    counts = [re.match(r"\d+", note.text) for note in scan.notes if note.code == "padding-to-air"]
+    padded, size = sum(int(count[0]) for count in counts if count), scan.ct.array.size
+    text = "no effect, because this scan has no padding"
     if padded:
-        size = scan.ct.array.size
-        sentences.append(
-            f"Padding set to 0 HU (water) instead of air: {padded:,} voxels, {100 * padded / size:.1f} % of the scan; "
-            f"the mean of [-1000, 400] HU scaled to [0, 1] rises by {_WATER_UNIT * padded / size:.3f}."
-        )
-    else:
-        sentences.append("Padding set to 0 HU (water) instead of air: no effect, because this scan has no padding.")
-    return sentences
+        share = f"{padded:,} voxels, {100 * padded / size:.1f} % of the scan"
+        text = f"{share}; the mean of [-1000, 400] HU scaled to [0, 1] rises by {_WATER_UNIT * padded / size:.3f}"
+    return [*sentences, f"Padding set to 0 HU (water) instead of air: {text}."]

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hilum.errors import GeometryError, InputError
-from hilum.pictures.drawing import describe, draw_gray, draw_lines, draw_note, plain
-from hilum.pictures.outlines import slice_outlines
-from hilum.pictures.planes import find_plane, gray_range, reorient_scan, size_mm, slice_pixels
-from hilum.scan import Scan
+from hilum.ops.preview import shrink
+from hilum.pictures.drawing import describe, draw_gray, draw_lines, draw_note, plain, slice_outlines
+from hilum.pictures.planes import Pair, Plane, find_plane, gray_range, reorient_hu, size_mm, slice_pixels
+from hilum.scan import Nodule, Scan
+from hilum.volume import Mask, Volume
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.pictures.planes import Plane
-    from hilum.scan import Nodule
-    from hilum.volume import Mask, Volume
-
-SHEET_INCHES, DOTS = 12.0, 120
-"""Width of the sheet in inches, and its dots per inch, which set the resolution of the slices."""
+SHEET_INCHES, DOTS = 12.0, 120  # width of the sheet in inches, and dots per inch, the resolution of the slices
 
 
 def montage(
@@ -72,7 +65,7 @@ def montage(
         raise InputError(f"every is {every} and columns {columns}, expected 1 or more of both", code="option")
     if lungs is not None and not lungs.geometry.isclose(volume.geometry):
         raise GeometryError("the lungs are not on the volume's grid", do="resample the mask")
-    scan = reorient_scan(Scan("", volume, nodules=tuple(nodules), annotated=bool(nodules), lungs=lungs))
+    scan = reorient_hu(Scan("", volume, nodules=tuple(nodules), annotated=bool(nodules), lungs=lungs))
     indices = range(0, scan.ct.shape[drawn.axis], every)
     if len(indices) > 1000:
         raise InputError(f"{len(indices)} slices do not fit a sheet", do="give a larger 'every'", code="option")
@@ -106,8 +99,8 @@ def montage(
 
 
 def _mosaic(
-    scan: Scan, plane: Plane, indices: range, columns: int, scale: tuple[float, float]
-) -> tuple[NDArray[np.float32], list[tuple[float, float]]]:
+    scan: Scan, plane: Plane, indices: range, columns: int, scale: Pair
+) -> tuple[NDArray[np.float32], list[Pair]]:
     """Put all slices into one picture; give it and the upper left corner (x, y) of each slice, mm."""
     gap, dots_per_mm = scale
     height, width = size_mm(scan.ct.geometry, plane)
@@ -121,25 +114,13 @@ def _mosaic(
     for number, index in enumerate(indices):
         row, column = divmod(number, columns)
         top, left = round(row * step[0] * dots_per_mm), round(column * step[1] * dots_per_mm)
-        part = _resize(_resize(slice_pixels(scan.ct.array, plane, index), size[0], 0), size[1], 1)
+        part = shrink(shrink(slice_pixels(scan.ct.array, plane, index), size[0], 0), size[1], 1)
         pixels[top : top + size[0], left : left + size[1]] = part
         corners.append((column * step[1], row * step[0]))
     return pixels, corners
 
 
-def _resize(pixels: NDArray[Any], count: int, axis: int) -> NDArray[Any]:
-    """Resize an axis to `count` pixels: by means of neighbors to fewer, by nearest neighbors to more."""
-    size = pixels.shape[axis]
-    if size <= count:
-        nearest: NDArray[Any] = np.take(pixels, (2 * np.arange(count) + 1) * size // (2 * count), axis=axis)
-        return nearest
-    starts = np.arange(count) * size // count
-    sums = np.add.reduceat(pixels.astype(np.float32), starts, axis=axis)
-    lengths = np.diff(np.append(starts, size)).astype(np.float32)
-    return sums / (lengths[:, None] if axis == 0 else lengths)
-
-
-def _draw_letters(panel: Any, plane: Plane, size: tuple[float, float]) -> None:
+def _draw_letters(panel: Any, plane: Plane, size: Pair) -> None:
     height, width = size
     corners = (
         (0.02 * width, height / 2, "left", "center"),

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from hilum.errors import InputError
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.pictures import colors, drawing
-from hilum.pictures.outlines import label_outlines, nodule_circle, outlines
-from hilum.pictures.planes import PLANES, gray_range, reorient_scan, size_mm, slice_pixels
+from hilum.pictures.drawing import label_outlines, nodule_circle, outlines
+from hilum.pictures.planes import PLANES, Pair, gray_range, reorient_hu, size_mm, slice_pixels
+from hilum.scan import Nodule, Scan
+from hilum.volume import Mask, Volume
 
-if TYPE_CHECKING:
-    from matplotlib.figure import SubFigure
-
-    from hilum.scan import Nodule, Scan
-    from hilum.volume import Mask, Volume
-
-MIN_WIDTH_MM, WIDTH_IN_DIAMETERS = 40.0, 2.5
-"""The width of the pictures: so many diameters of the nodule, but no less than the minimum."""
+MIN_WIDTH_MM, WIDTH_IN_DIAMETERS = 40.0, 2.5  # of the pictures: so many diameters of the nodule, at least the minimum
 
 
 def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int = 12) -> Figure:
@@ -52,7 +45,7 @@ def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int =
     if not scan.nodules:
         raise InputError("the scan has no nodule to draw", do="give its annotations", code="nothing-to-draw")
     gray = gray_range(preset)
-    scan = reorient_scan(scan)
+    scan = reorient_hu(scan)
     inside = [k for k, n in enumerate(scan.nodules) if scan.ct.geometry.contains(n.center)]
     if not inside:
         do = "check which scan the annotations belong to"
@@ -61,8 +54,7 @@ def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int =
     columns = min(2, len(drawn))
     rows = -(-len(drawn) // columns)
     figure = Figure(figsize=(5.4 * columns, 5.9 * rows + 0.4), layout="constrained", facecolor="white")
-    blocks = figure.subfigures(rows, columns, squeeze=False).ravel()
-    for block, number in zip(blocks, drawn, strict=False):
+    for block, number in zip(figure.subfigures(rows, columns, squeeze=False).ravel(), drawn, strict=False):
         _draw_nodule(block, scan, number, gray, level)
     count = len(scan.nodules)
     title = "the nodule" if count == 1 else f"{len(drawn)} of {count} nodules, the largest first"
@@ -73,7 +65,7 @@ def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int =
     return figure
 
 
-def _draw_nodule(block: SubFigure, scan: Scan, number: int, gray: tuple[float, float], level: float) -> None:
+def _draw_nodule(block: SubFigure, scan: Scan, number: int, gray: Pair, level: float) -> None:
     nodule = scan.nodules[number]
     near, center = _crop(scan.ct, nodule)
     mask = mask_nodules(near.geometry, [nodule], level=level)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
+from hilum.ops.bounding_box import bounding_box
 from hilum.pictures.drawing import describe, draw_slice
-from hilum.pictures.planes import PLANES, gray_range, reorient_scan, size_mm
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.scan import Scan
+from hilum.pictures.planes import PLANES, gray_range, reorient_hu, size_mm
+from hilum.scan import Scan
 
 
 def overview(scan: Scan, *, slices: int = 5, preset: str = "lung") -> Figure:
@@ -38,7 +34,7 @@ def overview(scan: Scan, *, slices: int = 5, preset: str = "lung") -> Figure:
     InputError
         If there is no such preset.
     """
-    gray, scan = gray_range(preset), reorient_scan(scan)
+    gray, scan = gray_range(preset), reorient_hu(scan)
     sizes = [size_mm(scan.ct.geometry, plane) for plane in PLANES.values()]
     heights = [height / width for height, width in sizes]
     figure = Figure(figsize=(2.4 * slices, 2.4 * sum(heights) + 0.6), layout="constrained", facecolor="black")
@@ -51,8 +47,6 @@ def overview(scan: Scan, *, slices: int = 5, preset: str = "lung") -> Figure:
 
 
 def _slice_indices(scan: Scan, axis: int, count: int) -> NDArray[np.int64]:
-    first, last = 0, scan.ct.shape[axis] - 1
-    if scan.lungs is not None and scan.lungs.array.any():
-        with_lung = np.flatnonzero(scan.lungs.array.any(axis=tuple({0, 1, 2} - {axis})))
-        first, last = int(with_lung[0]), int(with_lung[-1])
-    return np.rint(np.linspace(first, last, count + 2)[1:-1]).astype(np.int64)
+    lungs = None if scan.lungs is None else bounding_box(scan.lungs.array > 0)
+    first, stop = (0, scan.ct.shape[axis]) if lungs is None else (lungs[axis].start, lungs[axis].stop)
+    return np.rint(np.linspace(first, stop - 1, count + 2)[1:-1]).astype(np.int64)

@@ -7,24 +7,18 @@ the front is on top of axial slices, the head on top of the others.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import InputError, UnsupportedError, one_line
+from hilum.geometry import Geometry
 from hilum.ops.finite import check_finite
 from hilum.ops.intensity import WINDOW_PRESETS
-from hilum.ops.reorient import reorient
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry
-    from hilum.scan import Scan
-    from hilum.volume import Volume
+from hilum.ops.reorient import reorient_scan
+from hilum.scan import Scan
 
 
 class Plane(NamedTuple):
@@ -44,12 +38,13 @@ class Plane(NamedTuple):
     letters: str
 
 
-PLANES: dict[str, Plane] = {
+Pair = tuple[float, float]
+
+PLANES: dict[str, Plane] = {  # of volumes whose axes run to the head, the back and the left
     "axial": Plane(0, 1, 2, "RLAP"),
     "coronal": Plane(1, 0, 2, "RLHF"),
     "sagittal": Plane(2, 0, 1, "APHF"),
 }
-"""The planes by name, for volumes whose axes run to the head, the back and the left."""
 
 
 def find_plane(name: str) -> Plane:
@@ -59,7 +54,7 @@ def find_plane(name: str) -> Plane:
     return PLANES[name]
 
 
-def gray_range(preset: str) -> tuple[float, float]:
+def gray_range(preset: str) -> Pair:
     """Look up the HU values that a preset of `hilum.WINDOW_PRESETS` draws black and white."""
     if preset not in WINDOW_PRESETS:
         known = ", ".join(WINDOW_PRESETS)
@@ -68,24 +63,17 @@ def gray_range(preset: str) -> tuple[float, float]:
     return window.center - window.width / 2, window.center + window.width / 2
 
 
-def reorient_scan(scan: Scan) -> Scan:
-    """Turn the axes of volume and masks, in HU, to the head, the back and the left, without a copy."""
-    _check_hu(scan.ct)
-    return replace(
-        scan,
-        ct=reorient(scan.ct),
-        lungs=None if scan.lungs is None else reorient(scan.lungs),
-        nodule_mask=None if scan.nodule_mask is None else reorient(scan.nodule_mask),
-    )
+def reorient_hu(scan: Scan) -> Scan:
+    """Turn the axes of volume and masks to the head, the back and the left, without a copy.
 
-
-def _check_hu(volume: Volume) -> None:
-    """Refuse voxels that are not finite or are in the unit range, which a window of HU would draw all alike."""
-    array = volume.array
+    Refuses voxels that are not finite or are in the unit range, which a window of HU would draw all alike.
+    """
+    array = scan.ct.array
     check_finite(array)
     if array.dtype.kind == "f" and array.min() >= -1 and array.max() <= 2:
         what = f"voxels from {array.min():.3g} to {array.max():.3g} are in the unit range, not in HU"
         raise UnsupportedError(what, do="draw the scan in HU", code="not-in-hu")
+    return reorient_scan(scan)
 
 
 def check_slice(index: int | None, count: int) -> None:
@@ -110,7 +98,7 @@ def slice_pixels(array: NDArray[Any], plane: Plane, index: int) -> NDArray[Any]:
     return pixels if plane.axis == 0 else pixels[::-1]
 
 
-def size_mm(geometry: Geometry, plane: Plane) -> tuple[float, float]:
+def size_mm(geometry: Geometry, plane: Plane) -> Pair:
     """Give height and width of a slice, mm."""
     height, width = (geometry.shape[a] * geometry.spacing[a] for a in (plane.rows, plane.columns))
     return height, width

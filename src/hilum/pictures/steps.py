@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.ops.lungs.cells import CELL_MM
@@ -15,28 +18,18 @@ from hilum.ops.lungs.stages import lung_stages
 from hilum.ops.lungs.tutorial2d import AIR_BELOW, CLOSE_RADIUS, ERODE_RADIUS, OUTSIDE, steps2d
 from hilum.ops.reorient import reorient
 from hilum.pictures import colors
-from hilum.pictures.drawing import draw_gray, draw_image, draw_letters, draw_lines, plain
-from hilum.pictures.outlines import outlines
-from hilum.pictures.planes import PLANES, check_slice, gray_range, largest_lung_slice, size_mm, slice_pixels
+from hilum.pictures.drawing import draw_gray, draw_image, draw_letters, draw_lines, outlines, plain
+from hilum.pictures.planes import PLANES, check_slice, gray_range, largest_lung_slice, size_mm
 from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
+from hilum.volume import Volume
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+ColoredMask = tuple[NDArray[np.bool_], str]
+Step = tuple[str, Callable[[Axes], None]]
 
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-
-    from hilum.volume import Volume
-
-    ColoredMask = tuple[NDArray[np.bool_], str]
-    Step = tuple[str, Callable[[Axes], None]]
-
-METHODS = {"tutorial2d": "2-D lungs of the 2017 tutorial", "hilum": "hilum's lungs"}
-"""The methods by name, and their titles."""
+METHODS = {"tutorial2d": "2-D lungs of the 2017 tutorial", "hilum": "hilum's lungs"}  # by name, with their titles
 
 _AXIAL = PLANES["axial"]
-_COMPONENTS = ListedColormap(["black", *colors.ALL])
-"""Colors of numbered components; they repeat if there are more."""
+_COMPONENTS = ListedColormap(["black", *colors.ALL])  # colors of numbered components; they repeat if there are more
 
 
 def steps(volume: Volume, *, method: str = "tutorial2d", index: int | None = None) -> Figure:
@@ -66,17 +59,15 @@ def steps(volume: Volume, *, method: str = "tutorial2d", index: int | None = Non
     if method not in METHODS:
         raise InputError(f"no steps of {one_line(method, limit=40)!r}, expected {', '.join(METHODS)}", code="option")
     if volume.array.dtype.newbyteorder("=") != np.int16:
-        raise UnsupportedError(
-            f"lungs are segmented in HU as int16, not {volume.array.dtype}", do="give the scan in HU"
-        )
+        what = f"lungs are segmented in HU as int16, not {volume.array.dtype}"
+        raise UnsupportedError(what, do="give the scan in HU")
     ct = reorient(volume)
     check_slice(index, ct.shape[0])
     index, drawn = _tutorial_steps(ct, index) if method == "tutorial2d" else _hilum_steps(ct, index)
     height, width = size_mm(ct.geometry, _AXIAL)
     columns = 3 if method == "tutorial2d" else 4
     rows = -(-len(drawn) // columns)
-    size = (3.2 * columns, rows * (3.2 * height / width + 0.35) + 0.4)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=(3.2 * columns, rows * (3.2 * height / width + 0.35) + 0.4), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, (title, draw) in zip(axes, drawn, strict=False):
         draw(panel)
@@ -94,22 +85,19 @@ def _tutorial_steps(ct: Volume, index: int | None) -> tuple[int, list[Step]]:
     numbers = np.where(steps.labeled > 0, (steps.labeled - 1) % (_COMPONENTS.N - 1) + 1, 0)
     size = size_mm(ct.geometry, _AXIAL)
 
-    def binary(pixels: NDArray[Any]) -> Callable[[Axes], None]:
-        return lambda panel: draw_image(panel, pixels, size, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-
-    def components(panel: Axes) -> None:
-        draw_image(panel, numbers, size, cmap=_COMPONENTS, vmin=0, vmax=_COMPONENTS.N - 1, interpolation="nearest")
+    def pixels(values: NDArray[Any], cmap: str | ListedColormap = "gray", most: int = 1) -> Callable[[Axes], None]:
+        return lambda panel: draw_image(panel, values, size, cmap=cmap, vmin=0, vmax=most, interpolation="nearest")
 
     return index, [
-        ("the slice, lung window", _gray(ct, index)),
-        (f"1. air: below {AIR_BELOW:g} HU", binary(steps.air)),
-        ("2. components at the border are cleared", binary(steps.cleared)),
-        (f"3. components are labeled: {int(steps.labeled.max())}", components),
-        ("4. the two largest are kept", binary(steps.largest)),
-        (f"5. eroded by a disk of {ERODE_RADIUS} pixels", binary(steps.eroded)),
-        (f"6. closed by a disk of {CLOSE_RADIUS} pixels", binary(steps.closed)),
-        ("7. Roberts edges, holes filled: the mask", binary(steps.filled)),
-        (f"8. {OUTSIDE} HU outside the mask", _gray(ct, index, hu=steps.masked)),
+        ("the slice, lung window", _gray(ct, ct.array[index])),
+        (f"1. air: below {AIR_BELOW:g} HU", pixels(steps.air)),
+        ("2. components at the border are cleared", pixels(steps.cleared)),
+        (f"3. components are labeled: {int(steps.labeled.max())}", pixels(numbers, _COMPONENTS, _COMPONENTS.N - 1)),
+        ("4. the two largest are kept", pixels(steps.largest)),
+        (f"5. eroded by a disk of {ERODE_RADIUS} pixels", pixels(steps.eroded)),
+        (f"6. closed by a disk of {CLOSE_RADIUS} pixels", pixels(steps.closed)),
+        ("7. Roberts edges, holes filled: the mask", pixels(steps.filled)),
+        (f"8. {OUTSIDE} HU outside the mask", _gray(ct, steps.masked)),
     ]
 
 
@@ -121,30 +109,25 @@ def _hilum_steps(ct: Volume, index: int | None) -> tuple[int, list[Step]]:
     def sides(labels: NDArray[np.uint8]) -> list[ColoredMask]:
         return [(labels[index] == label, colors.LABELS[label]) for label in (RIGHT_LUNG, LEFT_LUNG)]
 
+    hu, airway = ct.array[index], (stages.airway[index], colors.LABELS[AIRWAYS])
     body = [(stages.body[index], colors.PURPLE), (stages.air[index], colors.SKY_BLUE)]
     return index, [
-        ("the slice, lung window", _gray(ct, index)),
-        (f"1. cells of about {CELL_MM:g} mm", _gray(ct, index, hu=stages.cells[index])),
-        ("2. body, and the air inside it", _gray(ct, index, filled=body)),
-        ("3. trachea and bronchi", _gray(ct, index, filled=[(stages.airway[index], colors.LABELS[AIRWAYS])])),
-        ("4. right and left, with a margin", _gray(ct, index, filled=sides(stages.sides))),
-        (f"5. dense lung and masses: {dense_ml:.0f} ml in total", _gray(ct, index, filled=sides(stages.dense))),
-        ("6. on voxels: separated, closed, filled", _gray(ct, index, filled=sides(stages.lungs))),
-        ("the finished lungs, outlined", _gray(ct, index, outlined=sides(stages.lungs))),
+        ("the slice, lung window", _gray(ct, hu)),
+        (f"1. cells of about {CELL_MM:g} mm", _gray(ct, stages.cells[index])),
+        ("2. body, and the air inside it", _gray(ct, hu, filled=body)),
+        ("3. trachea and bronchi", _gray(ct, hu, filled=[airway])),
+        ("4. right and left, with a margin", _gray(ct, hu, filled=sides(stages.sides))),
+        (f"5. dense lung and masses: {dense_ml:.0f} ml in total", _gray(ct, hu, filled=sides(stages.dense))),
+        ("6. on voxels: separated, closed, filled", _gray(ct, hu, filled=sides(stages.lungs))),
+        ("the finished lungs, outlined", _gray(ct, hu, outlined=sides(stages.lungs))),
     ]
 
 
 def _gray(
-    ct: Volume,
-    index: int,
-    *,
-    hu: NDArray[Any] | None = None,
-    filled: Sequence[ColoredMask] = (),
-    outlined: Sequence[ColoredMask] = (),
+    ct: Volume, pixels: NDArray[Any], *, filled: Sequence[ColoredMask] = (), outlined: Sequence[ColoredMask] = ()
 ) -> Callable[[Axes], None]:
-    """Give a function that draws the slice in the lung window, with masks filled or outlined in color."""
+    """Give a function that draws a slice in the lung window, with masks filled or outlined in color."""
     size = size_mm(ct.geometry, _AXIAL)
-    pixels = slice_pixels(ct.array, _AXIAL, index) if hu is None else hu
 
     def draw(panel: Axes) -> None:
         draw_gray(panel, pixels, size, gray_range("lung"))

@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hilum._kernels.raster import draw_triangles
 from hilum.errors import InputError
-from hilum.ops.surfaces import surfaces
+from hilum.ops.surfaces import Mesh, surfaces
 from hilum.pictures import colors
 from hilum.pictures.drawing import draw_image, plain
-from hilum.scan import LEFT_LUNG, RIGHT_LUNG
+from hilum.pictures.planes import Pair
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Scan
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.ops.surfaces import Mesh
-    from hilum.scan import Scan
-
-    Color = tuple[float, float, float, float]
-    Vectors = NDArray[np.float64]
+Color = tuple[float, float, float, float]
+Part = tuple[Mesh, Color]
+Vectors = NDArray[np.float64]
 
 DOTS = 150
-_OVERSAMPLING = 2
-"""Pictures are drawn at so many times the resolution and averaged, so that edges are smooth."""
+_OVERSAMPLING = 2  # pictures are drawn at so many times the resolution and averaged, so that edges are smooth
 
-_MARGIN_MM = 14.0
-"""Space around the surfaces, for letters and the scale."""
+_MARGIN_MM = 14.0  # space around the surfaces, for letters and the scale
 
-_LIGHT = np.array([-0.35, -0.5, -0.79])
-"""Direction from the surface to the light, along the picture's right, down, and away from the viewer."""
+_LIGHT = np.array([-0.35, -0.5, -0.79])  # from the surface to the light: along the picture's right, down, and away
 
 
 def surface(
@@ -100,14 +93,7 @@ def part_color(mesh: Mesh) -> Color:
     return (*to_rgb("#cdb68a"), 1.0)
 
 
-def render(
-    parts: Sequence[tuple[Mesh, Color]],
-    turn_deg: float,
-    middle: Vectors,
-    size: tuple[float, float],
-    *,
-    dots_per_mm: float,
-) -> Vectors:
+def render(parts: Sequence[Part], turn_deg: float, middle: Vectors, size: Pair, *, dots_per_mm: float) -> Vectors:
     """Draw meshes on white, seen from a direction: 0 from the front, 90 from the patient's left.
 
     `middle`, (x, y, z), LPS mm, is the middle of the picture, `size` its height and width, mm. The result has the shape
@@ -163,7 +149,7 @@ def _mean_depth(depth: Vectors) -> float:
     return float(drawn.mean()) if drawn.size else 0.0
 
 
-def _draw_labels(panel: Any, turn: float, size: tuple[float, float]) -> None:
+def _draw_labels(panel: Any, turn: float, size: Pair) -> None:
     """Draw the letters of the patient's sides, a bar of 50 mm, and the title."""
     letters = {0: "RL", 90: "AP", 180: "LR", 270: "PA"}.get(round(turn) % 360, "")
     for letter, x, align in zip(letters, (0.01, 0.99), ("left", "right"), strict=False):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from hilum.errors import InputError
 from hilum.geometry import Geometry
@@ -13,13 +15,9 @@ from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.intensity import window as gray_values
 from hilum.pictures import colors, planes
 from hilum.pictures.drawing import draw_gray, draw_letters, plain
+from hilum.pictures.planes import Pair
+from hilum.scan import Scan
 from hilum.volume import Volume
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from numpy.typing import NDArray
-
-    from hilum.scan import Scan
 
 RANGE_HU = (-1500, 2000)
 
@@ -27,7 +25,7 @@ _COLORS = (colors.BLUE, colors.ORANGE, colors.GREEN, colors.PURPLE)
 _STYLES = ("-", "--", "-.", ":")
 
 
-def window(scan: Scan, *, index: int | None = None, rescale: tuple[float, float] | None = None) -> Figure:
+def window(scan: Scan, *, index: int | None = None, rescale: Pair | None = None) -> Figure:
     """Draw a slice in each window preset, and the curves of modality LUT and VOI LUT from stored value to gray.
 
     Parameters
@@ -49,7 +47,7 @@ def window(scan: Scan, *, index: int | None = None, rescale: tuple[float, float]
     InputError
         If there is no such slice, or the slope is 0 or not finite.
     """
-    scan = planes.reorient_scan(scan)
+    scan = planes.reorient_hu(scan)
     count = scan.ct.shape[0]
     planes.check_slice(index, count)
     slope, intercept = rescale or (1.0, -1024.0)  # those of most CT scans
@@ -87,7 +85,7 @@ def gray_curve(hu: NDArray[np.int16], preset: str) -> NDArray[np.uint8]:
 
 
 def _draw_curves(
-    panels: NDArray[np.object_], pixels: NDArray[np.int16], middle: int, rescale: tuple[float, float], *, known: bool
+    panels: NDArray[np.object_], pixels: NDArray[np.int16], middle: int, rescale: Pair, *, known: bool
 ) -> None:
     slope, intercept = rescale
     hu = np.arange(*RANGE_HU, dtype=np.int16)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
+from hilum.outputs.preview_files import PreviewRecord
+from hilum.report.gather import Entry
 from hilum.report.text import html
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from hilum.outputs.preview_files import PreviewRecord
-    from hilum.report.gather import Entry
 
 WIDTH, HEIGHT = 320, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 38, 10, 10, 22
@@ -98,9 +94,8 @@ def histogram(title: str, values: Sequence[float], unit: str, what: str) -> str:
         for k in range(0, len(counts) + 1, every)
     ]
     caption = f"{known.size} {what}: {known.min():.4g} to {known.max():.4g}, median {np.median(known):.4g} {unit}"
-    return _figure(
-        f"{title} ({unit})" if unit else title, _svg([*bars, _axis(), *labels], f"{title}: {caption}"), caption
-    )
+    drawn = _svg([*bars, _axis(), *labels], f"{title}: {caption}")
+    return _figure(f"{title} ({unit})" if unit else title, drawn, caption)
 
 
 def hu_curve(previews: Sequence[PreviewRecord]) -> str:
@@ -121,9 +116,8 @@ def hu_curve(previews: Sequence[PreviewRecord]) -> str:
     ]
     labels += [_text(_LEFT - 4, _y(1 - k / 5) + 4, f"{10.0 ** (2 - k):g} %", "end") for k in range(0, 5, 2)]
     caption = f"mean fraction of the voxels in each {step} HU of {len(previews)} scans, on a logarithmic axis"
-    return _figure(
-        f"{title} (HU)", _svg([f'<polyline class="curve" points="{points}"/>', _axis(), *labels], caption), caption
-    )
+    curve = f'<polyline class="curve" points="{points}"/>'
+    return _figure(f"{title} (HU)", _svg([curve, _axis(), *labels], caption), caption)
 
 
 def nice_step(rough: float) -> float:

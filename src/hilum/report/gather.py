@@ -4,30 +4,22 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from hilum.errors import FormatError, InputError, MissingInputError
+from hilum.io.volumes.placement import GridRecord
 from hilum.outputs import ledger
 from hilum.outputs.dataset_summary import read_summary
 from hilum.outputs.finished import listed_scans
 from hilum.outputs.folder import recipe_text
-from hilum.outputs.ledger_rows import decode_row
-from hilum.outputs.preview_files import read_preview
-from hilum.outputs.records import ScanRecord
+from hilum.outputs.ledger_rows import Row, decode_row
+from hilum.outputs.preview_files import PreviewRecord, read_preview
+from hilum.outputs.records import DatasetRecord, NoduleRecord, ScanRecord
 from hilum.report.risk import Flag, flags, risk
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from hilum.io.volumes.placement import GridRecord
-    from hilum.outputs.ledger_rows import Row
-    from hilum.outputs.preview_files import PreviewRecord
-    from hilum.outputs.records import DatasetRecord, NoduleRecord
-
-UNLISTED = "unlisted"
-"""Status of a finished scan that the ledger does not list."""
+UNLISTED = "unlisted"  # status of a finished scan that the ledger does not list
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,31 +122,20 @@ def gather(folder: Path) -> Run:
     )
 
 
-def _entry(
-    scan_id: str, row: Row | None, finished: tuple[Path, ScanRecord] | None, pictures: dict[str, bytes]
-) -> Entry:
+def _entry(name: str, row: Row | None, finished: tuple[Path, ScanRecord] | None, pictures: dict[str, bytes]) -> Entry:
     path, record = finished or (None, None)
     reasons = flags(row, record)
-    entry = Entry(
-        id=scan_id,
-        status=UNLISTED if row is None else row.status,
-        risk=risk(reasons),
-        flags=reasons,
-        seconds=0.0 if row is None else row.seconds,
-    )
+    status, seconds = (UNLISTED, 0.0) if row is None else (row.status, row.seconds)
+    entry = Entry(id=name, status=status, risk=risk(reasons), flags=reasons, seconds=seconds)
     if path is None or record is None:
         return entry
     preview, missing = None, "no pictures: an older version of hilum made this scan without them"
     try:
         if (read := read_preview(path, record)) is not None:
-            preview, pictures[scan_id] = read
+            preview, pictures[name] = read
             missing = ""
     except FormatError as problem:
         missing = f"no pictures: {problem.what}"
-    return msgspec.structs.replace(
-        entry,
-        **{name: getattr(record, name) for name in _FROM_RECORD},
-        files={name: file.bytes for name, file in record.files.items()},
-        preview=preview,
-        no_picture=missing,
-    )
+    stored = {field: getattr(record, field) for field in _FROM_RECORD}
+    stored["files"] = {file: facts.bytes for file, facts in record.files.items()}
+    return msgspec.structs.replace(entry, **stored, preview=preview, no_picture=missing)

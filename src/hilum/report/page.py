@@ -5,22 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
 
 from hilum.io.atomic import atomic_path
 from hilum.report.charts import charts
-from hilum.report.gather import UNLISTED, gather
+from hilum.report.gather import UNLISTED, Run, gather
 from hilum.report.risk import LEVELS
 from hilum.report.text import html, json_block
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
-
-    from hilum.report.gather import Run
 
 NAME = "report.html"
 

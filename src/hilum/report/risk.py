@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import msgspec
 
 from hilum.outputs.dataset_summary import INSIDE_FRACTION
 from hilum.outputs.findings import NODULE_OUTSIDE_LUNGS, REVIEW_CODES, kind_of
+from hilum.outputs.ledger_rows import Row
+from hilum.outputs.records import ScanRecord
 from hilum.pipeline import note_outside_lungs
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from hilum.outputs.ledger_rows import Row
-    from hilum.outputs.records import ScanRecord
-
 FINE, REPAIRED, LOOK, CHECK, NO_OUTPUT = range(5)
-LEVELS = ("fine", "repaired", "look", "check first", "no output")
-"""Names of the risk levels, the lowest first."""
+LEVELS = ("fine", "repaired", "look", "check first", "no output")  # names of the risk levels, the lowest first
 
-LOW_SCORE = 0.75
-"""A lung score below this is worth a look, even without an alarm."""
+LOW_SCORE = 0.75  # a lung score below this is worth a look, even without an alarm
 
 
 class Flag(msgspec.Struct, frozen=True):
@@ -53,9 +47,8 @@ def flags(row: Row | None, record: ScanRecord | None) -> list[Flag]:
     elif row.reason:
         reasons.append(Flag(row.code or row.status, row.reason, NO_OUTPUT))
     elif record is None:
-        reasons.append(
-            Flag("missing-output", f"the ledger says {row.status}, but there is no finished scan", NO_OUTPUT)
-        )
+        text = f"the ledger says {row.status}, but there is no finished scan"
+        reasons.append(Flag("missing-output", text, NO_OUTPUT))
     if record is not None:
         reasons += [Flag(note["code"], note["text"], level_of(note["code"])) for note in record.notes]
         if all(flag.name != NODULE_OUTSIDE_LUNGS for flag in reasons):  # older records lack this note
@@ -64,7 +57,8 @@ def flags(row: Row | None, record: ScanRecord | None) -> list[Flag]:
         if score is not None and score < LOW_SCORE and all(flag.level < LOOK for flag in reasons):
             reasons.append(Flag("low-score", f"the lung mask scores {score:.2f} of 1", LOOK))
     elif row is not None:
-        reasons += [_from_line(note) for note in row.notes]
+        for code, _, text in (note.partition(": ") for note in row.notes):
+            reasons.append(Flag(code, text, level_of(code)))
     return sorted(reasons, key=lambda flag: -flag.level)
 
 
@@ -83,8 +77,3 @@ def _nodule_flags(record: ScanRecord) -> list[Flag]:
     inside = {n.label: n.inside_lungs for n in record.nodules if n.inside and n.inside_lungs is not None}
     labels = [label for label, fraction in inside.items() if fraction < INSIDE_FRACTION]
     return [Flag(note.code, note.text, CHECK) for note in note_outside_lungs(labels)]
-
-
-def _from_line(note: str) -> Flag:
-    code, _, text = note.partition(": ")
-    return Flag(code, text, level_of(code))

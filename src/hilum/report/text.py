@@ -10,11 +10,9 @@ from typing import Any
 
 import msgspec
 
-MAX_CHARACTERS = 2000
-"""Characters shown of one text."""
+MAX_CHARACTERS = 2000  # characters shown of one text
 
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories of invisible characters: controls, formats such as bidirectional overrides, ..."""
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})  # Unicode categories of invisible characters
 
 _MARKS = 3  # combining marks shown on one letter; more would cover the neighboring text
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import cos, hypot, radians, sin
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import InputError
+from hilum.geometry import Geometry, Vector
 from hilum.ops.patches.poses import IDENTITY, Matrix, Pose
 from hilum.ops.patches.sampling import Order
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry, Vector
-    from hilum.train.runs import RunScan
+from hilum.train.runs import RunScan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +101,7 @@ class Augment:
             matrix = _rotated_by_90(matrix, int(4 * chance[3]))
         signs = [-1.0 if "zyx"[k] in self.flip and chance[k] < 0.5 else 1.0 for k in range(3)]
         if signs != [1.0, 1.0, 1.0]:
-            z, y, x = ((row[0] * signs[0], row[1] * signs[1], row[2] * signs[2]) for row in matrix)
-            matrix = (z, y, x)
+            matrix = tuple((row[0] * signs[0], row[1] * signs[1], row[2] * signs[2]) for row in matrix)
         return Pose(center, size, matrix)
 
 
@@ -152,13 +147,11 @@ def _rotation(about: int, angle: float, step: float, spacing: Vector) -> Matrix:
     rows[first][first] = rows[second][second] = step * cos(angle)
     rows[first][second] = -step * sin(angle) * spacing[second] / spacing[first]
     rows[second][first] = step * sin(angle) * spacing[first] / spacing[second]
-    z, y, x = ((row[0], row[1], row[2]) for row in rows)
-    return z, y, x
+    return tuple((row[0], row[1], row[2]) for row in rows)
 
 
 def _rotated_by_90(matrix: Matrix, quarters: int) -> Matrix:
     """The matrix of a patch that is first rotated in its plane by a multiple of 90 degrees."""
     for _ in range(quarters):
-        z, y, x = ((row[0], row[2], -row[1]) for row in matrix)
-        matrix = (z, y, x)
+        matrix = tuple((row[0], row[2], -row[1]) for row in matrix)
     return matrix

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import numpy as np
 
 from hilum.errors import InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hilum.train.dataset import Item, PatchDataset
-    from hilum.train.folder import PatchFolder
+from hilum.train.dataset import Item, PatchDataset
+from hilum.train.folder import PatchFolder
 
 
 def batches(

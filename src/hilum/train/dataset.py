@@ -7,10 +7,12 @@ its own files. Nothing here imports torch.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import InputError, MissingInputError
 from hilum.ops.patches.boxes import patch_start
@@ -19,19 +21,11 @@ from hilum.train.augment import Augment, patch_boxes
 from hilum.train.intensity import choose_scaling
 from hilum.train.open_scans import OpenScan, open_scan
 from hilum.train.positions import PatchPosition, check_jitter, lung_position, nodule_position, nodule_spheres
-from hilum.train.runs import list_run
+from hilum.train.runs import RunScan, list_run
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
+Item = dict[str, Any]
 
-    from numpy.typing import NDArray
-
-    from hilum.train.runs import RunScan
-
-    Item = dict[str, Any]
-
-Rule = Literal["nodules", "balanced", "lungs", "uniform"]
-"""Where patches are: at nodules; in turn at a nodule and in the lungs far from nodules; in the lungs; anywhere."""
+Rule = Literal["nodules", "balanced", "lungs", "uniform"]  # where patches are; see `PatchDataset`
 
 
 class PatchDataset:
@@ -130,12 +124,7 @@ class PatchDataset:
             check_jitter(scan.geometry, self._box, jitter_mm if uses_nodules else 0.0, factor=factor)
         if augment is not None:
             augment.check(self.scans)
-        self._nodules = [
-            (k, number)
-            for k, scan in enumerate(self.scans)
-            for number, nodule in enumerate(scan.record.nodules)
-            if nodule.inside
-        ]
+        self._nodules = [(k, nodule) for k, scan in enumerate(self.scans) for nodule in scan.nodules_inside]
         if not (self._nodules if uses_nodules else self.scans):
             what = "the chosen scans have no nodule" if uses_nodules else "no scan is in the chosen folds"
             raise MissingInputError(what, where=self.folder, do="check the run's annotations and the folds")
@@ -248,14 +237,14 @@ class PatchDataset:
         balanced = self.rule == "balanced"
         turn = index // 2 if balanced else index
         if self.rule == "nodules" or (balanced and index % 2 == 0):
-            k, number = self._nodules[turn % len(self._nodules)]
-            return k, nodule_position(self.scans[k], number, self._box, self.jitter_mm, generator)
+            k, nodule = self._nodules[turn % len(self._nodules)]
+            return k, nodule_position(self.scans[k].geometry, nodule, self._box, self.jitter_mm, generator)
         for step in range(len(self.scans)):  # if a scan has no such position, the next one takes its turn
             k = (turn + step) % len(self.scans)
-            scan, lungs = self.scans[k], self._open(k).lungs
+            lungs = self._open(k).lungs
             if lungs is not None:
-                spheres = nodule_spheres(scan) if balanced else None
-                position = lung_position(scan.geometry, lungs, spheres, self._box, self.distance_mm, generator)
+                spheres = nodule_spheres(self.scans[k].record.nodules) if balanced else None
+                position = lung_position(lungs, spheres, self._box, self.distance_mm, generator)
                 if position is not None:
                     return k, position
         what = "no scan has lung voxels that far from its nodules"
@@ -274,7 +263,7 @@ class PatchDataset:
 
 def _nodule_table(scan: RunScan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Give the nodules inside a scan: voxels (z, y, x); (x, y, z) with the diameter, mm; labels."""
-    inside = [nodule for nodule in scan.record.nodules if nodule.inside]
-    spheres = np.array([(*nodule.world, nodule.diameter_mm) for nodule in inside], np.float64).reshape(-1, 4)
+    inside = scan.nodules_inside
+    spheres = nodule_spheres(inside)
     labels = np.array([nodule.label for nodule in inside], np.int64)
     return scan.geometry.world_to_index(spheres[:, :3]), spheres, labels

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
 
 import msgspec
 
@@ -10,10 +11,6 @@ from hilum.errors import AnnotationError
 from hilum.io.annotations.detections import name_series, read_detections, read_findings, read_series
 from hilum.ops.froc import MOST_MARKS, RATES, Froc, froc
 from hilum.scan import Note
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):

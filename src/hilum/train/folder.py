@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import FormatError, MissingInputError, one_line
 from hilum.train.intensity import choose_scaling, scale
 from hilum.train.output_folder import INDEX, SUMMARY
 from hilum.train.patch_records import read_patches
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from numpy.typing import NDArray
-
-    Item = dict[str, Any]
+Item = dict[str, Any]
 
 
 class PatchFolder:

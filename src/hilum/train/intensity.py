@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import InputError
 from hilum.io.output_kinds import RECIPE
 from hilum.io.volumes.volume_file import MIN_HU
+from hilum.ops.intensity import UnitRange
 from hilum.outputs.store import HU
 from hilum.recipes import recipe, recipe_fingerprint
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum.train.runs import RunScan
+from hilum.train.runs import RunScan
 
 
-class Scaling(NamedTuple):
-    """The values that become 0 and 1, HU, and the mean that is subtracted afterwards."""
-
-    lower: float
-    upper: float
-    mean: float
-
-
-def choose_scaling(window: tuple[float, float] | None, mean: float, units: set[str], where: Path) -> Scaling | None:
+def choose_scaling(window: tuple[float, float] | None, mean: float, units: set[str], where: Path) -> UnitRange | None:
     """Check the window of a data set.
 
     Parameters
@@ -42,7 +30,7 @@ def choose_scaling(window: tuple[float, float] | None, mean: float, units: set[s
 
     Returns
     -------
-    Scaling or None
+    UnitRange or None
         None without a window: voxels stay as stored.
 
     Raises
@@ -62,16 +50,16 @@ def choose_scaling(window: tuple[float, float] | None, mean: float, units: set[s
     if not (np.isfinite([lower, upper, mean]).all() and lower < upper):
         what = f"window from {lower} to {upper} HU, mean {mean}: expected finite numbers, lower < upper"
         raise InputError(what, code="option")
-    return Scaling(float(lower), float(upper), float(mean))
+    return UnitRange(float(lower), float(upper), float(mean))
 
 
-def scale(hu: NDArray[np.int16], to: Scaling) -> NDArray[np.float32]:
+def scale(hu: NDArray[np.int16], to: UnitRange) -> NDArray[np.float32]:
     """Scale voxels as `hilum.normalize` and `hilum.zero_center` do, computed in float32.
 
     The values are those of the two functions if the bounds are whole numbers, else within 1e-6 of them.
     """
     unit: NDArray[np.float32] = np.subtract(hu, np.float32(to.lower), dtype=np.float32)
-    np.divide(unit, np.float32(to.upper - to.lower), out=unit)
+    np.divide(unit, np.float32(to.width), out=unit)
     np.maximum(unit, 0, out=unit)
     np.minimum(unit, 1, out=unit)
     if to.mean:

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.patches.crops import crop_scaled
 from hilum._kernels.simd.prefetch import empty_aligned
 from hilum.errors import MissingInputError
-from hilum.io.volumes.open_volumes import OpenArray, read_all, read_padded_box
+from hilum.io.volumes.open_volumes import OpenArray, OpenVolume, read_all, read_padded_box
+from hilum.ops.intensity import UnitRange
 from hilum.ops.nodules.masks import mask_nodules
-from hilum.ops.patches.boxes import lies_inside
-from hilum.ops.patches.label_tiles import LabelTiles
-from hilum.ops.patches.poses import IDENTITY
-from hilum.ops.patches.sampling import KEEP, ROUND, Source, copy_reoriented, sample, sample_labels
+from hilum.ops.patches.boxes import Box, lies_inside
+from hilum.ops.patches.poses import IDENTITY, Pose
+from hilum.ops.patches.sampling import KEEP, ROUND, LabelTiles, Order, Source, copy_reoriented, sample, sample_labels
 from hilum.train.intensity import air_value, scale
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum.io.volumes.open_volumes import OpenVolume
-    from hilum.ops.patches.boxes import Box
-    from hilum.ops.patches.poses import Pose
-    from hilum.ops.patches.sampling import Order
-    from hilum.train.intensity import Scaling
-    from hilum.train.runs import RunScan
+from hilum.train.runs import RunScan
+from hilum.volume import Mask
 
 _KERNEL_TYPES = frozenset({np.dtype("i2"), np.dtype("u1"), np.dtype("f4")})
 
@@ -42,7 +34,7 @@ class OpenScan:
     ----------
     ct, labels : OpenVolume
         Labels of the nodules.
-    lungs : ndarray of uint8, shape (z, y, x), or None
+    lungs : Mask or None
     air : float
         The value outside the volume, in the volume's unit.
     ct_array, labels_array : ndarray or None
@@ -53,7 +45,7 @@ class OpenScan:
 
     ct: OpenVolume
     labels: OpenVolume
-    lungs: NDArray[np.uint8] | None
+    lungs: Mask | None
     air: float
     ct_array: NDArray[Any] | None
     labels_array: NDArray[Any] | None
@@ -64,7 +56,7 @@ class OpenScan:
         """Whether it takes memory or an open file, so that few should be open."""
         return self.ct.array is None or self.ct.resident or self.labels.resident
 
-    def cut(self, start: Box, size: Box, scaling: Scaling | None) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def cut(self, start: Box, size: Box, scaling: UnitRange | None) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Copy image and labels of a box; scale the image if there is a scaling."""
         mask: NDArray[np.uint8] = read_padded_box(self.labels, start, size)
         box, corner = self.ct_array, start
@@ -76,10 +68,10 @@ class OpenScan:
             return scale(box, scaling), mask
         image = np.empty(size, np.float32)
         box.flags.writeable = False  # one compiled version
-        crop_scaled(box, corner, image, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
+        crop_scaled(box, corner, image, scaling.lower, scaling.width, scaling.mean)
         return image, mask
 
-    def cut_pose(self, pose: Pose, scaling: Scaling | None, order: Order) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    def cut_pose(self, pose: Pose, scaling: UnitRange | None, order: Order) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Copy image and labels of a rotated, mirrored or zoomed patch, as `cut` does.
 
         The image is interpolated by a spline of this order where the patch's voxels are between those of the volume.
@@ -88,7 +80,7 @@ class OpenScan:
         if not pose.resampled and pose.matrix == IDENTITY:
             z, y, x = pose.first
             return self.cut((round(z), round(y), round(x)), size, scaling)
-        finish = KEEP if scaling is None else (1, scaling.lower, scaling.upper - scaling.lower, scaling.mean)
+        finish = KEEP if scaling is None else (1, scaling.lower, scaling.width, scaling.mean)
         image = empty_aligned(size, self.ct.dtype if scaling is None else np.float32)
         ct = Source(self.ct_array, self.ct.shape, partial(read_padded_box, self.ct, fill=self.air))
         labels = Source(self.labels_array, self.labels.shape, partial(read_padded_box, self.labels))
@@ -104,18 +96,12 @@ def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> OpenScan:
     ct, nodule_mask = scan.open("ct"), scan.open("nodules")
     if ct is None:
         raise MissingInputError("the scan's folder has no ct file", where=scan.folder, do="run it again")
-    lung_mask = scan.open("lungs") if lungs else None
+    stored = scan.open("lungs") if lungs else None
+    lung_mask = None if stored is None else Mask(np.asarray(read_all(stored)), scan.geometry)
     labels = nodule_mask or OpenArray(mask_nodules(scan.geometry, scan.nodules).array, scan.geometry, resident=True)
     labels_array = _kernel_array(labels)
-    return OpenScan(
-        ct=ct,
-        labels=labels,
-        lungs=None if lung_mask is None else np.asarray(read_all(lung_mask)),
-        air=air_value(scan, folder),
-        ct_array=_kernel_array(ct),
-        labels_array=labels_array,
-        tiles=None if labels_array is None else LabelTiles(labels_array.reshape(-1), labels.shape),
-    )
+    tiles = None if labels_array is None else LabelTiles(labels_array.reshape(-1), labels.shape)
+    return OpenScan(ct, labels, lung_mask, air_value(scan, folder), _kernel_array(ct), labels_array, tiles)
 
 
 def _kernel_array(stored: OpenVolume) -> NDArray[Any] | None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 from hilum.errors import OutputError
+from hilum.io.annotations.csv_tables import safe_cells
 from hilum.io.atomic import atomic_folder, write_refused
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+INDEX = "index.csv"  # one row for each patch or slice
 
-INDEX = "index.csv"
-"""One row for each patch or slice."""
+SUMMARY = "summary.json"  # marks a folder that `output_folder` may overwrite
 
-SUMMARY = "summary.json"
-"""Marks a folder that `output_folder` may overwrite."""
+
+def write_index(folder: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write the index of an output folder, safe for spreadsheets."""
+    with (folder / INDEX).open("w", newline="", encoding="utf-8") as file:
+        index = csv.writer(file, lineterminator="\n")
+        index.writerow(columns)
+        index.writerows(map(safe_cells, rows))
 
 
 @contextmanager

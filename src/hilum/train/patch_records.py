@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.files import is_own_file, read_small
-from hilum.io.volumes.placement import GridRecord  # noqa: TC001 - msgspec reads the types of fields
+from hilum.io.volumes.placement import GridRecord
 from hilum.outputs.checksums import file_record
 from hilum.outputs.records import FileRecord, is_plain_name
 from hilum.train.output_folder import INDEX, SUMMARY
-from hilum.train.runs import Skip  # noqa: TC001 - msgspec reads the types of fields
+from hilum.train.runs import Skip
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-COLUMNS = (
+COLUMNS = (  # voxels are (z, y, x) on the scan's grid, world positions (x, y, z) in LPS mm
     *("patch", "images", "masks", "row", "kind", "label", "fold", "scan", "series_uid", "nodule", "diameter_mm"),
     *("start_z", "start_y", "start_x", "center_z", "center_y", "center_x", "center_world_x", "center_world_y"),
     *("center_world_z", "target_world_x", "target_world_y", "target_world_z", "padded_voxels", "nodule_voxels"),
 )
-"""Columns of the index. Voxels are (z, y, x) on the scan's grid, world positions (x, y, z) in LPS mm."""
 
 
 @dataclass(frozen=True)

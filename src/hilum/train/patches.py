@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,6 @@ import numpy as np
 
 import hilum
 from hilum.errors import HilumError, InputError, one_line
-from hilum.io.annotations.csv_tables import safe_cells
 from hilum.io.annotations.detections import read_candidates, read_findings
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import Box, cut_patch, padded_voxels
@@ -18,26 +16,17 @@ from hilum.outputs.checksums import file_record
 from hilum.outputs.nodule_records import read_locations
 from hilum.outputs.records import json_bytes
 from hilum.train.intensity import air_value
-from hilum.train.output_folder import INDEX, SUMMARY, output_folder
+from hilum.train.output_folder import INDEX, SUMMARY, output_folder, write_index
 from hilum.train.patch_records import COLUMNS, Patches, PatchOptions, ScanPatches
-from hilum.train.positions import (
-    PatchPosition,
-    candidate_positions,
-    check_jitter,
-    lung_position,
-    nodule_position,
-    nodule_spheres,
-)
+from hilum.train.positions import candidate_positions, check_jitter, lung_position, nodule_position, nodule_spheres
 from hilum.train.runs import RunScan, Skip, list_run
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from hilum.geometry import Vector
-    from hilum.train.positions import Points
+    from hilum.train.positions import PatchPosition, Points
 
 
 def write_patches(
@@ -98,23 +87,20 @@ def write_patches(
     for scan in scans:
         check_jitter(scan.geometry, (options.size,) * 3, options.jitter_mm)
     tables = _read_tables(candidates, excluded, {scan.uid for scan in scans}, skipped)
-    written, count = list[ScanPatches](), 0
+    written, index = list[ScanPatches](), list[list[Any]]()
     with output_folder(out, run=folder, overwrite=overwrite) as partial:
-        with (partial / INDEX).open("w", newline="", encoding="utf-8") as file:
-            index = csv.writer(file, lineterminator="\n")
-            index.writerow(COLUMNS)
-            for scan in scans:
-                try:
-                    points = None if tables is None else tables.get(scan.uid, [])
-                    points = _stored_points(scan) if kept else points
-                    patches, rows = _write_scan(scan, folder, partial, options, points, skipped)
-                except HilumError as problem:
-                    code = "unknown-air" if problem.code == "unknown-air" else "damaged-scan"
-                    skipped.append(scan.skip(code, one_line(problem.what)))
-                    continue
-                written += patches
-                index.writerows(safe_cells([count + k, *row]) for k, row in enumerate(rows))
-                count += len(rows)
+        for scan in scans:
+            try:
+                points = None if tables is None else tables.get(scan.uid, [])
+                points = _stored_points(scan) if kept else points
+                patches, rows = _write_scan(scan, folder, partial, options, points, skipped)
+            except HilumError as problem:
+                code = "unknown-air" if problem.code == "unknown-air" else "damaged-scan"
+                skipped.append(scan.skip(code, one_line(problem.what)))
+                continue
+            written += patches
+            index += rows
+        write_index(partial, COLUMNS, ([number, *row] for number, row in enumerate(index)))
         summary = Patches(
             version=hilum.__version__,
             options=options,
@@ -165,12 +151,7 @@ def _stored_points(scan: RunScan) -> list[tuple[str, Vector]]:
 
 
 def _write_scan(
-    scan: RunScan,
-    folder: Path,
-    partial: Path,
-    options: PatchOptions,
-    points: Points | None,
-    skipped: list[Skip],
+    scan: RunScan, folder: Path, partial: Path, options: PatchOptions, points: Points | None, skipped: list[Skip]
 ) -> tuple[list[ScanPatches], list[list[Any]]]:
     """Write one scan's patches; give their record, if there are any, and one row of the index for each."""
     size, grid = (options.size,) * 3, scan.geometry
@@ -186,13 +167,13 @@ def _write_scan(
     generator = np.random.default_rng([options.seed, seed])
     skipped += scan.skip_nodules_outside("nodule-outside")
     positions = [
-        nodule_position(scan, number, size, options.jitter_mm, generator)
-        for number, nodule in enumerate(scan.record.nodules)
-        if nodule.inside
+        nodule_position(grid, nodule, size, options.jitter_mm, generator)
+        for nodule in scan.nodules_inside
         for _ in range(options.per_nodule)
     ]
     if options.negatives:
-        positions += _negatives(scan, options, generator, None if lungs is None else lungs.array, points, skipped)
+        mask = None if lungs is None else Mask(lungs.array, grid)
+        positions += _negatives(scan, options, generator, mask, points, skipped)
     if not positions:
         return [], []
     labels = mask_nodules(grid, scan.nodules) if nodule_mask is None else Mask(nodule_mask.array, grid)
@@ -221,12 +202,12 @@ def _negatives(
     scan: RunScan,
     options: PatchOptions,
     generator: np.random.Generator,
-    lungs: NDArray[np.uint8] | None,
+    lungs: Mask | None,
     points: Points | None,
     skipped: list[Skip],
 ) -> list[PatchPosition]:
     grid, size, wanted, distance_mm = scan.geometry, (options.size,) * 3, options.negatives, options.distance_mm
-    spheres = nodule_spheres(scan)
+    spheres = nodule_spheres(scan.record.nodules)
     if points is not None:
         positions, outside, near = candidate_positions(grid, points, spheres, size, distance_mm)
         if outside:
@@ -236,11 +217,11 @@ def _negatives(
             skipped.append(scan.skip("near-nodule", reason, count=near))
         chosen = np.sort(generator.permutation(len(positions))[:wanted])
         positions = [positions[k] for k in chosen]
-    elif lungs is None or not lungs.any():
+    elif lungs is None or not lungs.array.any():
         skipped.append(scan.skip("no-lungs", "it has no lung mask to draw negatives from", count=wanted))
         return []
     else:
-        drawn = (lung_position(grid, lungs, spheres, size, distance_mm, generator) for _ in range(wanted))
+        drawn = (lung_position(lungs, spheres, size, distance_mm, generator) for _ in range(wanted))
         positions = [position for position in drawn if position is not None]
     if len(positions) < wanted:
         reason = f"only {len(positions)} of {wanted} negatives were found"

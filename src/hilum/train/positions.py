@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from hilum.errors import InputError
+from hilum.geometry import Geometry, Vector
 from hilum.ops.patches.boxes import Box, patch_start
+from hilum.outputs.records import NoduleRecord
+from hilum.volume import Mask
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+Points = Sequence[tuple[str, Vector]]
+Spheres = NDArray[np.float64]
 
-    from numpy.typing import ArrayLike, NDArray
-
-    from hilum.geometry import Geometry, Vector
-    from hilum.train.runs import RunScan
-
-    Points = Sequence[tuple[str, Vector]]
-
-_BATCH, _TRIES = 64, 4096
-"""Random voxels that are tried at once, and in total, for a position in the lungs."""
+_BATCH, _TRIES = 64, 4096  # random voxels that are tried at once, and in total, for a position in the lungs
 
 
 @dataclass(frozen=True)
@@ -49,25 +45,15 @@ class PatchPosition:
         return np.asarray(self.start) + (np.asarray(size) - 1) / 2
 
 
-@dataclass(frozen=True, eq=False)
-class NoduleSpheres:
-    """The nodules of a scan: centers, shape (n, 3), LPS mm, and radii, shape (n,), mm."""
-
-    centers: NDArray[np.float64]
-    radii: NDArray[np.float64]
-
-    def are_far(self, world: ArrayLike, distance_mm: float) -> NDArray[np.bool_]:
-        """Mark the points, shape (m, 3), LPS mm, that have at least this distance to every sphere's surface."""
-        offsets = np.asarray(world, np.float64)[:, None] - self.centers
-        far: NDArray[np.bool_] = (np.linalg.norm(offsets, axis=2) - self.radii >= distance_mm).all(axis=1)
-        return far
+def nodule_spheres(nodules: Sequence[NoduleRecord]) -> Spheres:
+    """Give center (x, y, z), LPS mm, and diameter, mm, of each nodule, shape (n, 4)."""
+    return np.array([(*one.world, one.diameter_mm) for one in nodules], np.float64).reshape(-1, 4)
 
 
-def nodule_spheres(scan: RunScan) -> NoduleSpheres:
-    """Give the nodules of a finished scan as arrays."""
-    nodules = scan.record.nodules
-    centers = np.array([one.world for one in nodules], np.float64).reshape(-1, 3)
-    return NoduleSpheres(centers, np.array([one.diameter_mm / 2 for one in nodules], np.float64))
+def are_far(world: ArrayLike, spheres: Spheres, distance_mm: float) -> NDArray[np.bool_]:
+    """Mark the points, shape (m, 3), LPS mm, that have at least this distance to every sphere's surface."""
+    distances = np.linalg.norm(np.asarray(world, np.float64)[:, None] - spheres[:, :3], axis=2) - spheres[:, 3] / 2
+    return np.asarray((distances >= distance_mm).all(axis=1))
 
 
 def check_jitter(grid: Geometry, size: Box, jitter_mm: float, *, factor: float = 1.0) -> None:
@@ -82,41 +68,35 @@ def check_jitter(grid: Geometry, size: Box, jitter_mm: float, *, factor: float =
 
 
 def nodule_position(
-    scan: RunScan, number: int, size: Box, jitter_mm: float, generator: np.random.Generator
+    grid: Geometry, nodule: NoduleRecord, size: Box, jitter_mm: float, generator: np.random.Generator
 ) -> PatchPosition:
-    """Draw a patch around nodule `number` of the scan's record, moved by up to `jitter_mm` along each array axis."""
-    nodule, grid = scan.record.nodules[number], scan.geometry
+    """Draw a patch around a nodule of a scan, moved by up to `jitter_mm` along each array axis."""
     jitter = generator.uniform(-jitter_mm, jitter_mm, 3) / grid.spacing
     start = patch_start(grid.world_to_index(nodule.world) + jitter, size)
     return PatchPosition("nodule", start, nodule.world, nodule.label)
 
 
 def lung_position(
-    grid: Geometry,
-    lungs: NDArray[np.uint8],
-    nodules: NoduleSpheres | None,
-    size: Box,
-    distance_mm: float,
-    generator: np.random.Generator,
+    lungs: Mask, nodules: Spheres | None, size: Box, distance_mm: float, generator: np.random.Generator
 ) -> PatchPosition | None:
     """Draw a patch at a random voxel of the lungs, far from every nodule; None if none of 4096 voxels fits.
 
     Parameters
     ----------
-    lungs : ndarray of uint8, shape (z, y, x)
-        On `grid`. May be memory-mapped: only the voxels tried are read.
-    nodules : NoduleSpheres or None
-        None accepts every voxel of the lungs.
+    lungs : Mask
+        May be memory-mapped: only the voxels tried are read.
+    nodules : ndarray or None
+        From `nodule_spheres`. None accepts every voxel of the lungs.
     distance_mm : float
         The least distance from the patch's center to the surface of a nodule's sphere.
     """
-    half = (np.asarray(size) - 1) / 2
+    grid, half = lungs.geometry, (np.asarray(size) - 1) / 2
     for _ in range(_TRIES // _BATCH):
         voxels = generator.integers(0, grid.shape, size=(_BATCH, 3))
-        voxels = voxels[lungs[tuple(voxels.T)] > 0]
+        voxels = voxels[lungs.array[tuple(voxels.T)] > 0]
         starts = np.rint(voxels - half).astype(int)
         if nodules is not None:
-            far = nodules.are_far(grid.index_to_world(starts + half), distance_mm)
+            far = are_far(grid.index_to_world(starts + half), nodules, distance_mm)
             voxels, starts = voxels[far], starts[far]
         if len(voxels):
             x, y, z = grid.index_to_world(voxels[0]).tolist()
@@ -126,7 +106,7 @@ def lung_position(
 
 
 def candidate_positions(
-    grid: Geometry, points: Points, nodules: NoduleSpheres, size: Box, distance_mm: float
+    grid: Geometry, points: Points, nodules: Spheres, size: Box, distance_mm: float
 ) -> tuple[list[PatchPosition], int, int]:
     """Give patches at those points of a table that are in the scan and far from every nodule, as for `lung_position`.
 
@@ -143,7 +123,7 @@ def candidate_positions(
             outside += 1
             continue
         position = PatchPosition(kind, patch_start(grid.world_to_index((x, y, z)), size), (x, y, z))
-        if nodules.are_far(grid.index_to_world(position.center(size))[None], distance_mm)[0]:
+        if are_far(grid.index_to_world(position.center(size))[None], nodules, distance_mm)[0]:
             positions.append(position)
         else:
             near += 1

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from hilum.errors import MissingInputError, one_line
+from hilum.geometry import Geometry
 from hilum.io.uids import is_uid
+from hilum.io.volumes.open_volumes import OpenVolume
 from hilum.outputs.finished import check_files, listed_scans
 from hilum.outputs.ledger import read_ledger
-from hilum.outputs.records import is_annotated
+from hilum.outputs.records import NoduleRecord, ScanRecord, is_annotated
 from hilum.outputs.volumes import format_of, open_stored, read_stored
 from hilum.scan import Nodule
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from hilum.geometry import Geometry
-    from hilum.io.volumes.open_volumes import OpenVolume
-    from hilum.outputs.records import ScanRecord
-    from hilum.volume import Volume
+from hilum.volume import Volume
 
 
 class Skip(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +63,11 @@ class RunScan:
     def nodules(self) -> tuple[Nodule, ...]:
         """The nodules as spheres, in the order of their labels."""
         return tuple(Nodule(one.world, one.diameter_mm) for one in self.record.nodules)
+
+    @property
+    def nodules_inside(self) -> list[NoduleRecord]:
+        """The nodules whose centers are inside the stored volumes."""
+        return [one for one in self.record.nodules if one.inside]
 
     def diameter_mm(self, label: int) -> float:
         """Look up the diameter of a nodule by its label."""
@@ -138,7 +138,8 @@ def list_run(folder: Path, *, fold_by: str = "fold") -> tuple[list[RunScan], lis
             reason = "its scan.json is missing or damaged; run it again"
             skipped.append(Skip(scan=one_line(path.name, limit=80), code="damaged-scan", reason=reason))
         else:
-            scans.append(RunScan(folder=path, record=record, fold=_fold(record, fold_by)))
+            fold = record.labels.get(fold_by, "")
+            scans.append(RunScan(path, record, one_line(fold, limit=32) if isinstance(fold, str | int) else ""))
     if not scans:
         raise MissingInputError("no finished scan here", where=folder, do="give the --out folder of 'hilum run'")
     listed = {scan.folder.name for scan in scans} | {skip.scan for skip in skipped}
@@ -148,8 +149,3 @@ def list_run(folder: Path, *, fold_by: str = "fold") -> tuple[list[RunScan], lis
         if row.id not in listed and row.status in {"refused", "failed"}
     ]
     return scans, skipped
-
-
-def _fold(record: ScanRecord, label: str) -> str:
-    fold = record.labels.get(label, "")
-    return one_line(fold, limit=32) if isinstance(fold, str | int) else ""

@@ -6,29 +6,22 @@ twice when it scaled an image. This module does neither.
 
 from __future__ import annotations
 
-import csv
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 import hilum
 from hilum.errors import HilumError, InputError, one_line
-from hilum.io.annotations.csv_tables import safe_cells
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.outputs.records import json_bytes
-from hilum.train.output_folder import INDEX, SUMMARY, output_folder
+from hilum.train.output_folder import SUMMARY, output_folder, write_index
 from hilum.train.runs import RunScan, Skip, list_run
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
 Pixels = Literal["stored", "uint8", "int16", "uint16"]
-"""``stored`` keeps the values. The others stretch the range of each slice over 0 to 255, 0 to 32767, or 0 to 65535
-(which is what the tutorial's function for int16 did)."""
 
 COLUMNS = (
     *("number", "images", "masks", "row", "scan", "series_uid", "fold", "nodule", "diameter_mm"),
@@ -69,7 +62,8 @@ def write_slices(
     every : bool
         All nodules of a scan, not only the largest.
     pixels : {"stored", "uint8", "int16", "uint16"}
-        See `Pixels`.
+        ``"stored"`` keeps the values. The others stretch the range of each slice over 0 to 255, 0 to 32767, or 0 to
+        65535 (which is what the tutorial's function for int16 did).
 
     Returns
     -------
@@ -89,19 +83,18 @@ def write_slices(
     scans, skipped = list_run(folder, fold_by=fold_by)
     used = number = 0
     with output_folder(out, run=folder, overwrite=overwrite) as partial:
-        with (partial / INDEX).open("w", newline="", encoding="utf-8") as file:
-            index = csv.writer(file, lineterminator="\n")
-            index.writerow(COLUMNS)
-            for scan in scans:
-                before = number
-                for label, images, masks, rows in _scan_slices(scan, every, skipped):
-                    names = f"images_{number}.npy", f"masks_{number}.npy"
-                    np.save(partial / names[0], scale_slices(images, pixels))
-                    np.save(partial / names[1], masks)
-                    nodule = (scan.scan_id, scan.uid, scan.fold, label, scan.diameter_mm(label))
-                    index.writerows(safe_cells([number, *names, k, *nodule, *row]) for k, row in enumerate(rows))
-                    number += 1
-                used += number > before
+        index: list[list[Any]] = []
+        for scan in scans:
+            before = number
+            for label, images, masks, rows in _scan_slices(scan, every, skipped):
+                names = f"images_{number}.npy", f"masks_{number}.npy"
+                np.save(partial / names[0], scale_slices(images, pixels))
+                np.save(partial / names[1], masks)
+                nodule = (scan.scan_id, scan.uid, scan.fold, label, scan.diameter_mm(label))
+                index += [[number, *names, k, *nodule, *row] for k, row in enumerate(rows)]
+                number += 1
+            used += number > before
+        write_index(partial, COLUMNS, index)
         summary = Slices(version=hilum.__version__, pixels=pixels, scans=used, nodules=number, skipped=skipped)
         (partial / SUMMARY).write_bytes(json_bytes(summary))
     return summary
@@ -139,7 +132,7 @@ def _scan_slices(
         return
     labels = mask_nodules(ct.geometry, scan.nodules).array if nodule_mask is None else nodule_mask.array
     skipped += scan.skip_nodules_outside("nodule-outside")
-    inside = [nodule for nodule in scan.record.nodules if nodule.inside]
+    inside = scan.nodules_inside
     for nodule in inside if every else sorted(inside, key=lambda one: -one.diameter_mm)[:1]:
         center = ct.geometry.world_to_index(nodule.world)
         first = int(np.clip(np.rint(center[0]) - 1, 0, ct.shape[0] - 3))

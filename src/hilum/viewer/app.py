@@ -17,30 +17,27 @@ from starlette.routing import Route
 from hilum.errors import HilumError, MissingInputError
 from hilum.report.text import visible
 from hilum.viewer.reviews import read_reviews, save_review
-from hilum.viewer.scan_view import HEADER_BYTES, SURFACES, nifti_chunks
+from hilum.viewer.scan_view import HEADER_BYTES, SURFACES, ScanView, nifti_chunks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
     from starlette.requests import Request
 
-    from hilum.viewer.scan_view import ScanView
     from hilum.viewer.sources import Source
     from hilum.volume import Volume
 
 PAGE = Path(__file__).parent / "page"
 
-FILES = {
+FILES = {  # of the page besides `index.html`
     "viewer.js": "text/javascript",
     "render.js": "text/javascript",
     "viewer.css": "text/css",
     "licenses.txt": "text/plain",
 }
-"""Files of the page besides ``index.html``."""
 
 MAX_BODY = 4096
-CACHED_SCANS = 2
-"""Scans in memory: the current and the previous one."""
+CACHED_SCANS = 2  # scans in memory: the current and the previous one
 
 
 class _ReviewBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,14 +75,14 @@ class Endpoints:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._cache = ScanCache(source)
+        self._numbers = {str(number): number for number in range(len(source.items))}
 
     def _number(self, request: Request) -> int:
         """A scan's number, written exactly as the session lists it."""
-        text = request.path_params["id"]
-        count = len(self._source.items)
-        if not (text.isascii() and text.isdigit() and str(int(text[:9])) == text and int(text) < count):
+        number = self._numbers.get(request.path_params["id"])
+        if number is None:
             raise MissingInputError("there is no such scan")
-        return int(text)
+        return number
 
     def index(self, _: Request) -> Response:
         """The page."""
@@ -115,20 +112,18 @@ class Endpoints:
         """A volume, a surface or the thumbnail of a scan."""
         number = self._number(request)
         name, _, suffix = request.path_params["file"].partition(".")
+        content, media_type = None, "model/stl"
         if suffix == "nii" and name in {"ct", "original", "lungs", "nodules"}:
             with self._cache.open(number) as scan:
                 volume = scan.volume(name)
-            return Response(status_code=404) if volume is None else _nifti(volume)
-        content: bytes | None = None
-        media_type = ""
-        if suffix == "stl" and name in SURFACES:
+            if volume is not None:
+                return _nifti(volume)
+        elif suffix == "stl" and name in SURFACES:
             with self._cache.open(number) as scan:
-                content, media_type = scan.surface(name), "model/stl"
+                content = scan.surface(name)
         elif (name, suffix) == ("thumbnail", "png"):
             content, media_type = self._source.thumbnail(number), "image/png"
-        if content is None:
-            return Response(status_code=404)
-        return Response(content, media_type=media_type)
+        return Response(status_code=404) if content is None else Response(content, media_type=media_type)
 
     async def review(self, request: Request) -> Response:
         """Save a review."""
@@ -146,9 +141,7 @@ class Endpoints:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return _error("a review must be {verdict, comment, scan_sha256}", 400)
         name = self._source.items[number].name
-        saved = await run_in_threadpool(
-            save_review, run, name, verdict=review.verdict, comment=review.comment, scan_sha256=review.scan_sha256
-        )
+        saved = await run_in_threadpool(save_review, run, name, **msgspec.structs.asdict(review))
         return _json(self._source.review(number, saved))
 
 

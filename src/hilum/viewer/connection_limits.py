@@ -13,15 +13,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 if TYPE_CHECKING:
     import asyncio
 
-HEAD_TIMEOUT = 20.0
-"""Seconds for the complete head of a request, from the connection or the last response on."""
+HEAD_TIMEOUT = 20.0  # seconds for the complete head of a request, from the connection or the last response on
 
-MAX_IDLE = 128
-"""Connections that may wait for a request; beyond it the oldest is closed. Half of the files that macOS lets a process
-open."""
+MAX_IDLE = 128  # waiting connections; with more the oldest is closed (macOS lets a process open twice as many files)
 
-ACCEPT_BATCH = 16
-"""Connections that are accepted before accepted ones are read: so few that none is closed before it was read."""
+ACCEPT_BATCH = 16  # connections accepted before accepted ones are read: so few that none is closed before it was read
 
 
 class LimitedConnection(H11Protocol):

@@ -76,7 +76,8 @@ def show(
     widget = niivue.NiiVue(
         height=height, is_radiological_convention=True, is_nearest_interpolation=True, drag_and_drop_enabled=False
     )
-    volumes = [{"data": _nifti(ct), "name": "ct.nii", "colormap": "gray", "cal_min": low, "cal_max": high}]
+    image = b"".join(nifti_chunks(ct))
+    volumes = [{"data": image, "name": "ct.nii", "colormap": "gray", "cal_min": low, "cal_max": high}]
     if isinstance(scan, Scan):
         volumes += [_overlay(niivue, name, mask, opacity) for name, mask in _masks(scan)]
         if scan.nodules:
@@ -89,9 +90,8 @@ def _ipyniivue() -> ModuleType:
     try:
         import ipyniivue
     except ImportError:
-        raise InputError(
-            "hilum.show needs ipyniivue, which is not installed", do="pip install 'hilum[notebook]'", code="no-notebook"
-        ) from None
+        what = "hilum.show needs ipyniivue, which is not installed"
+        raise InputError(what, do="pip install 'hilum[notebook]'", code="no-notebook") from None
     return ipyniivue  # type: ignore[no-any-return]
 
 
@@ -132,12 +132,8 @@ def _overlay(niivue: ModuleType, name: str, mask: Mask, opacity: float) -> dict[
     for label in range(labels):  # the colors are those of right lung, left lung, airways, nodules
         table += [*COLORS[label % 3 if name == "lungs" else 3], 255]
     lut = niivue.LUT(lut=table, min=0, max=labels)
-    return {"data": _nifti(mask), "name": f"{name}.nii", "opacity": float(opacity), "colormap_label": lut,
-            "cal_min": 0.0, "cal_max": float(labels), "colorbar_visible": False}  # fmt: skip
-
-
-def _nifti(volume: Volume) -> bytes:
-    return b"".join(nifti_chunks(volume))
+    return {"data": b"".join(nifti_chunks(mask)), "name": f"{name}.nii", "opacity": float(opacity), "cal_min": 0.0,
+            "cal_max": float(labels), "colormap_label": lut, "colorbar_visible": False}  # fmt: skip
 
 
 def _fractions(geometry: Geometry, world: Vector) -> list[float]:

@@ -6,12 +6,13 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hilum.viewer.login import PAGE, Logins
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from hilum.viewer.login import Logins
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -33,13 +34,6 @@ ADDRESS_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 REFUSAL = (
     b"This address is not valid. Each address works once, for one browser. "
     b"Open the newest address that hilum view printed.\n"
-)
-
-# A page instead of a redirect: with SameSite=Strict the cookie is sent only on requests from a page of this server.
-LOGIN_PAGE = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="referrer" content="no-referrer">'
-    '<meta name="color-scheme" content="dark"><meta http-equiv="refresh" content="0; url=/{0}/">'
-    '<link rel="icon" href="data:,"><title>hilum</title><p><a href="/{0}/">To the viewer</a></p></html>\n'
 )
 
 
@@ -105,7 +99,9 @@ class RequestChecks:
             await _respond(send, 403, b"")
         elif self.logins.has_session(headers.get(b"cookie", [])) or self.logins.redeem(code.encode()):
             cookies = [(b"set-cookie", one) for one in self.logins.session_cookies(code)]
-            await _respond(send, 200, LOGIN_PAGE.format(self.logins.folder).encode(), kind=b"text/html", more=cookies)
+            # A page, no redirect: with SameSite=Strict the cookie is only sent on requests from a page of this server.
+            page = PAGE.format(f"/{self.logins.folder}/").encode()
+            await _respond(send, 200, page, kind=b"text/html", more=cookies)
         else:
             await _respond(send, 404, REFUSAL)
 

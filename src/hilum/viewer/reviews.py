@@ -9,7 +9,7 @@ import re
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 from hilum.batch.lock import output_lock
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
@@ -18,30 +18,21 @@ from hilum.io.atomic import atomic_path
 from hilum.io.files import read_small
 from hilum.report.text import visible
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 NAME = "review.csv"
-LOCK = ".review.lock"
-"""Lock file between processes while reviews are read and written; the empty file stays."""
+LOCK = ".review.lock"  # lock file between processes while reviews are read and written; the empty file stays
 
-LOCK_TIMEOUT = 10.0
-"""Seconds to wait for another viewer that is writing."""
+LOCK_TIMEOUT = 10.0  # seconds to wait for another viewer that is writing
 
-MAX_BYTES = 64 << 20
-"""Largest file that is read: enough for a hundred thousand scans with comments."""
+MAX_BYTES = 64 << 20  # largest file that is read: enough for a hundred thousand scans with comments
 
-COLUMNS = ("scan_id", "verdict", "comment", "when", "scan_sha256")
-"""The last column is the SHA-256 of the reviewed ``scan.json``."""
+COLUMNS = ("scan_id", "verdict", "comment", "when", "scan_sha256")  # the last: SHA-256 of the reviewed `scan.json`
 
-OLD_COLUMNS = COLUMNS[:4]
-"""Columns of older versions."""
+OLD_COLUMNS = COLUMNS[:4]  # columns of older versions
 
 VERDICTS = ("accept", "reject", "")
 MAX_COMMENT = 1000
 
-saving = threading.Lock()
-"""Held while the file is written, so that Ctrl-C does not end the program in between."""
+saving = threading.Lock()  # held while the file is written, so that Ctrl-C does not end the program in between
 
 
 @dataclass(frozen=True)
@@ -52,10 +43,6 @@ class Review:
     comment: str
     when: str
     scan_sha256: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """The review as the page reads it."""
-        return {"verdict": self.verdict, "comment": self.comment, "when": self.when}
 
 
 def read_reviews(run: Path) -> dict[str, Review]:

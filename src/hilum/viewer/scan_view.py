@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -19,20 +20,14 @@ from hilum.ops.lungs.segment import segment_lungs
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.surfaces import surfaces
 from hilum.outputs.findings import finished_status
+from hilum.outputs.records import NoduleRecord, ScanRecord
 from hilum.outputs.store import HU, UNIT_RANGE
 from hilum.recipes import parse_recipe
 from hilum.report.text import all_visible
+from hilum.scan import Scan, ScanRef
 from hilum.volume import Mask, Volume
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hilum.outputs.records import NoduleRecord
-    from hilum.scan import Scan, ScanRef
-    from hilum.viewer.record_checks import CheckedRecord
-
-HEADER_BYTES = 352
-"""Offset of the voxels in a NIfTI file."""
+HEADER_BYTES = 352  # offset of the voxels in a NIfTI file
 
 CHUNK_BYTES = 1 << 22
 
@@ -118,9 +113,7 @@ class ScanView:
         lungs = scan.lungs is not None or (self.unit == HU and scan.ct.array.dtype == np.int16)
         available = {"ct": True, "original": self.original is not None, "lungs": lungs,
                      "nodules": scan.nodule_mask is not None or bool(scan.nodules)}  # fmt: skip
-        volumes = {
-            name: self._volume_facts(name, f"{base}/{name}.nii") if yes else None for name, yes in available.items()
-        }
+        volumes = {k: self._volume_facts(k, f"{base}/{k}.nii") if yes else None for k, yes in available.items()}
         one_label = scan.lungs is not None and not (scan.lungs.array == 2).any()
         names = {"right": lungs and not one_label, "left": lungs and not one_label, "lungs": lungs and one_label,
                  "nodules": lungs and bool(scan.nodules)}  # fmt: skip
@@ -142,29 +135,23 @@ class ScanView:
 def view_of_input(scan: Scan) -> ScanView:
     """Show a scan as it was read."""
     ct = as_hu(scan.ct)
-    nodules = [
-        {
-            "label": number,
-            "world": list(nodule.center),
-            "voxel": ct.geometry.world_to_index(nodule.center).tolist(),
-            "diameter_mm": nodule.diameter_mm,
-            "inside_lungs": None,
-            "mean_hu": None,
-            "voxels": None,
-            "readers": [dict(reading.scores) for reading in nodule.readings],
-            "scores": dict(nodule.scores),
-        }
-        for number, nodule in enumerate(scan.nodules, 1)
-    ]
+    nodules = []
+    for number, nodule in enumerate(scan.nodules, 1):
+        voxel = ct.geometry.world_to_index(nodule.center).tolist()
+        where = {"label": number, "world": list(nodule.center), "voxel": voxel, "diameter_mm": nodule.diameter_mm}
+        unknown = dict.fromkeys(("inside_lungs", "mean_hu", "voxels"))
+        readers = [dict(reading.scores) for reading in nodule.readings]
+        nodules.append({**where, **unknown, "readers": readers, "scores": dict(nodule.scores)})
     notes = [{"code": note.code, "text": note.text} for note in scan.notes]
     facts = {"nodules": nodules, "notes": notes, "figures": dict(scan.figures), "labels": dict(scan.labels)}
     run = {"status": finished_status(note.code for note in scan.notes), "recipe": None, "doubt": "", "scan_sha256": ""}
     return ScanView(replace(scan, ct=ct), HU, facts | run)
 
 
-def view_of_finished(scan: Scan, checked: CheckedRecord, *, recipe: str, original: ScanRef | None) -> ScanView:
+def view_of_finished(
+    scan: Scan, record: ScanRecord, sha256: str, *, doubt: str, recipe: str, original: ScanRef | None
+) -> ScanView:
     """Show a finished scan; values of the unit range are converted back to HU if the recipe can be read."""
-    record = checked.record
     ct, unit = scan.ct, record.unit
     if unit == UNIT_RANGE:
         try:
@@ -173,16 +160,10 @@ def view_of_finished(scan: Scan, checked: CheckedRecord, *, recipe: str, origina
             ct, unit = Volume(np.rint(scale.to_hu(ct.array)).astype(np.int16), ct.geometry), HU
         except RecipeError:
             ct = as_hu(ct)
-    facts = {
-        "nodules": [_nodule(nodule) for nodule in record.nodules],
-        "notes": record.notes,
-        "figures": record.figures,
-        "labels": record.labels,
-        "recipe": None,
-        "doubt": checked.unchecked,
-        "scan_sha256": checked.sha256,
-    }
-    return ScanView(replace(scan, ct=ct), unit, facts, original, checked.sha256)
+    facts = {name: getattr(record, name) for name in ("notes", "figures", "labels")}
+    facts["nodules"] = [_nodule(nodule) for nodule in record.nodules]
+    run = {"recipe": None, "doubt": doubt, "scan_sha256": sha256}
+    return ScanView(replace(scan, ct=ct), unit, facts | run, original, sha256)
 
 
 def _nodule(nodule: NoduleRecord) -> dict[str, Any]:
@@ -212,15 +193,13 @@ def nifti_chunks(volume: Volume) -> Iterator[bytes]:
     ------
     bytes
     """
-    array = volume.array if volume.array.dtype.kind == "f" or volume.array.dtype == np.int16 else _labels(volume.array)
+    array = volume.array
+    if array.dtype.kind != "f" and array.dtype != np.int16:
+        if array.size and not 0 <= array.min() <= array.max() <= 255:
+            raise HilumError("a mask has labels above 255")
+        array = array.astype(np.uint8, copy=False)
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     yield pack_header(volume.geometry, array.dtype.str[1:], "") + bytes(4)
     flat = memoryview(array.reshape(-1).view(np.uint8).data)
     for start in range(0, len(flat), CHUNK_BYTES):
         yield bytes(flat[start : start + CHUNK_BYTES])
-
-
-def _labels(array: Any) -> Any:
-    if array.size and not 0 <= array.min() <= array.max() <= 255:
-        raise HilumError("a mask has labels above 255")
-    return array.astype(np.uint8, copy=False)

@@ -6,21 +6,17 @@ import os
 import signal
 import socket
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from importlib.util import find_spec
+from types import FrameType
 
 from hilum.errors import InputError, MissingInputError
 from hilum.viewer.reviews import saving
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-
-    from hilum.viewer.sources import Source
+from hilum.viewer.sources import Source
 
 HOST = "127.0.0.1"
 
-BACKLOG = 1024
-"""Connections that the system queues until they are accepted."""
+BACKLOG = 1024  # connections that the system queues until they are accepted
 
 
 def check() -> None:
@@ -31,14 +27,9 @@ def check() -> None:
     InputError
         If a package is missing, or the page was not built.
     """
-    try:
-        import starlette
-        import uvicorn
-    except ImportError:
-        raise InputError(
-            "the viewer needs starlette and uvicorn", do="pip install 'hilum[viewer]'", code="no-viewer"
-        ) from None
-    del starlette, uvicorn
+    if find_spec("starlette") is None or find_spec("uvicorn") is None:
+        what = "the viewer needs starlette and uvicorn"
+        raise InputError(what, do="pip install 'hilum[viewer]'", code="no-viewer")
     from hilum.viewer.app import PAGE
 
     if not (PAGE / "index.html").is_file():
@@ -79,10 +70,9 @@ def serve(
     """
     import uvicorn
 
-    from hilum.viewer.access_page import AccessPage
     from hilum.viewer.app import make_app
     from hilum.viewer.connection_limits import ACCEPT_BATCH, LimitedConnection
-    from hilum.viewer.login import Logins
+    from hilum.viewer.login import AccessPage, Logins
     from hilum.viewer.request_checks import RequestChecks
 
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
@@ -91,19 +81,17 @@ def serve(
         try:
             listener.bind((HOST, port))
         except (OSError, OverflowError):
-            raise InputError(
-                f"port {port} cannot be used", do="leave out --port to use any free port", code="port"
-            ) from None
+            what = f"port {port} cannot be used"
+            raise InputError(what, do="leave out --port to use any free port", code="port") from None
         listener.listen(BACKLOG)
         logins = Logins(f"{HOST}:{listener.getsockname()[1]}")
         access_page = AccessPage(logins, failed)
 
-        def end(sig: int, frame: FrameType | None) -> None:
+        def end(*_: object) -> None:
             """End at once, on Ctrl-C and SIGTERM; only wait until a review is saved.
 
             A normal exit would wait for the threads that read a scan or segment its lungs.
             """
-            del sig, frame
             with saving:
                 access_page.remove()
                 os._exit(0)

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.files import read_small
 from hilum.outputs import ledger
+from hilum.outputs.checksums import RERUN
 from hilum.outputs.findings import finished_status
-from hilum.outputs.finished import check_files, listed_scans, record_sha256
+from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, listed_scans, record_sha256
+from hilum.outputs.folder import recipe_text
+from hilum.outputs.ledger_rows import Row
 from hilum.outputs.preview_files import read_preview
+from hilum.outputs.records import ScanRecord
 from hilum.outputs.store import read_finished
 from hilum.report.risk import flags, risk
 from hilum.report.text import all_visible, visible
-from hilum.viewer.record_checks import check_record
+from hilum.scan import Scan, ScanRef
+from hilum.viewer.reviews import Review
 from hilum.viewer.scan_view import ScanView, view_of_finished, view_of_input
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from hilum.outputs.ledger_rows import Row
-    from hilum.scan import Scan, ScanRef
-    from hilum.viewer.record_checks import CheckedRecord
-    from hilum.viewer.reviews import Review
-
-CHANGED = "changed"
-"""The flag of a scan whose ``scan.json`` does not match the ledger; the scan is not shown."""
+CHANGED = "changed"  # the flag of a scan whose `scan.json` does not match the ledger; the scan is not shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +76,8 @@ class Source:
             {**item.row, "id": str(number), "review": self.review(number, reviews.get(item.name))}
             for number, item in enumerate(self.items)
         ]
-        values = {
-            "kind": "scan" if self.run is None else "run",
-            "name": self.name,
-            "version": hilum.__version__,
-            "reviews": self.run is not None,
-            "scans": rows,
-        }
+        kind, version = "scan" if self.run is None else "run", hilum.__version__
+        values = {"kind": kind, "name": self.name, "version": version, "reviews": kind == "run", "scans": rows}
         return {**all_visible(values), "recipe": self.recipe}
 
     def review(self, number: int, review: Review | None) -> dict[str, Any] | None:
@@ -92,7 +85,7 @@ class Source:
         if review is None:
             return None
         current = review.scan_sha256 == self.current_sha256(number) if review.scan_sha256 else None
-        return review.as_json() | {"current": current}
+        return {"verdict": review.verdict, "comment": review.comment, "when": review.when, "current": current}
 
     def current_sha256(self, number: int) -> str:
         """The SHA-256 of a scan's present ``scan.json``; empty without one."""
@@ -106,28 +99,49 @@ class Source:
             return view_of_input(self.scan)
         if item.folder is None:
             raise MissingInputError("this scan has no output", where=item.name, do="see the run's ledger")
-        checked = self._checked(item, item.folder)
+        record, sha256, doubt = self._checked(item, item.folder)
         with ThreadPoolExecutor(1) as pool:  # checking 150 MB takes 0.5 s
-            check = pool.submit(check_files, item.folder, checked.record)
+            check = pool.submit(check_files, item.folder, record)
             try:
-                scan = read_finished(item.folder, checked.record)
+                scan = read_finished(item.folder, record)
             finally:
                 check.result()  # if both fail, this error has the cause
-        return view_of_finished(scan, checked, recipe=self.recipe or "", original=self.originals.get(item.name))
+        original = self.originals.get(item.name)
+        return view_of_finished(scan, record, sha256, doubt=doubt, recipe=self.recipe or "", original=original)
 
     def thumbnail(self, number: int) -> bytes | None:
         """The PNG preview of a finished scan."""
         item = self.items[number]
-        preview = None if item.folder is None else read_preview(item.folder, self._checked(item, item.folder).record)
+        preview = None if item.folder is None else read_preview(item.folder, self._checked(item, item.folder)[0])
         return None if preview is None else preview[1]
 
-    def _checked(self, item: Item, folder: Path) -> CheckedRecord:
+    def _checked(self, item: Item, folder: Path) -> tuple[ScanRecord, str, str]:
         """Check a scan's record; if it does not match, read the ledger again, because the run may still go on."""
         with suppress(FormatError):
             if item.ledger_row is not None:
                 return check_record(folder, item.ledger_row)
-        now = {} if self.run is None else ledger.read_ledger(self.run)
-        return check_record(folder, now.get(item.name))
+        return check_record(folder, None if self.run is None else ledger.read_ledger(self.run).get(item.name))
+
+
+def check_record(folder: Path, row: Row | None) -> tuple[ScanRecord, str, str]:
+    """Read ``scan.json`` in a finished scan's folder and compare it with the scan's ledger row.
+
+    Refuses a file that is missing, damaged, of another scan, or not the one that the ledger names. Returns the record,
+    its SHA-256, and why it could not be checked; empty if it was.
+    """
+    path = folder / "scan.json"
+    raw = read_small(path, limit=MAX_RECORD_BYTES)
+    sha256 = hashlib.sha256(raw).hexdigest()
+    if row is not None and row.scan_sha256 not in ("", sha256):
+        raise FormatError("does not match the checksum in the ledger", where=path, do=RERUN, code="checksum")
+    record = decode_record(raw)
+    if record is None:
+        raise FormatError("is not a record of a scan", where=path, do=RERUN)
+    if record.scan_id != folder.name:
+        raise FormatError("is the record of another scan", where=path, do=RERUN, code="checksum")
+    if row is None:
+        return record, sha256, "the ledger does not list this scan"
+    return record, sha256, "" if row.scan_sha256 else "the ledger has no checksum for this scan"
 
 
 def open_source(
@@ -157,20 +171,18 @@ def open_source(
     """
     if (path / ledger.NAME).is_file():
         if annotations is not None or series:
-            raise InputError(
-                "a run has its own nodules and scans", where=path, do="leave out --annotations and --series"
-            )
+            what = "a run has its own nodules and scans"
+            raise InputError(what, where=path, do="leave out --annotations and --series")
         return _open_run(path, original)
     if original is not None:
-        raise InputError(
-            "an original can only be compared with a finished run", where=path, do="leave out --original", code="option"
-        )
+        what = "an original can only be compared with a finished run"
+        raise InputError(what, where=path, do="leave out --original", code="option")
     scan = hilum.read(path, annotations=annotations, series=series)
     name = path.resolve().name
     codes = [note.code for note in scan.notes]
-    row = _row(name, status=finished_status(codes), flags=codes)
-    row |= {"nodules": len(scan.nodules) if scan.annotated else None, **_grid(scan.ct.shape, scan.ct.spacing)}
-    return Source(name=name, items=(Item(name, row | {"viewable": True}),), scan=scan)
+    nodules = len(scan.nodules) if scan.annotated else None
+    row = _row(name, finished_status(codes), codes, viewable=True, nodules=nodules)
+    return Source(name, (Item(name, row | _grid(scan.ct.shape, scan.ct.spacing)),), scan=scan)
 
 
 def _open_run(folder: Path, original: Path | None) -> Source:
@@ -183,40 +195,25 @@ def _open_run(folder: Path, original: Path | None) -> Source:
         changed = path is not None and record is None
         reasons = flags(ledger_row, record)
         names = [CHANGED] if changed else [flag.name for flag in reasons]
-        row = _row(name, status="unlisted" if ledger_row is None else ledger_row.status, flags=names)
-        row |= {
-            "reason": "" if ledger_row is None else ledger_row.reason,
-            "risk": risk(reasons),
-            "viewable": path is not None,
-        }
+        status, reason = ("unlisted", "") if ledger_row is None else (ledger_row.status, ledger_row.reason)
+        row = _row(name, status, names, reason=reason, risk=risk(reasons), viewable=path is not None)
         if record is not None:
             row |= {"thumbnail": "preview.png" in record.files, "nodules": len(record.nodules)}
             row |= {f"{side}_ml": record.figures.get(f"lung_{side}_ml") for side in ("right", "left")}
             row |= _grid(record.geometry.shape, record.geometry.spacing)
         items.append(Item(name, row, path, ledger_row))
-    return Source(
-        name=folder.resolve().name,
-        items=tuple(items),
-        run=folder,
-        recipe=_recipe(folder),
-        originals=_originals(original),
-    )
+    originals: dict[str, ScanRef] = {}
+    if original is not None:  # a run does not store input paths, which can name patients
+        from hilum import batch
+
+        originals = {ref.scan_id: ref for ref in batch.index([original])[0]}
+    return Source(folder.resolve().name, tuple(items), folder, _recipe(folder), originals=originals)
 
 
-def _originals(path: Path | None) -> dict[str, ScanRef]:
-    """Find the input of each scan by its id: a run does not store input paths, which can name patients."""
-    if path is None:
-        return {}
-    from hilum import batch
-
-    refs, _ = batch.index([path])
-    return {ref.scan_id: ref for ref in refs}
-
-
-def _row(name: str, *, status: str, flags: list[str]) -> dict[str, Any]:
+def _row(name: str, status: str, flags: list[str], **known: Any) -> dict[str, Any]:
     unknown = dict.fromkeys(("risk", "nodules", "right_ml", "left_ml", "shape", "spacing"))
     row = {"name": name, "status": status, "reason": "", "flags": flags}
-    return row | unknown | {"viewable": False, "thumbnail": False}
+    return row | unknown | {"viewable": False, "thumbnail": False} | known
 
 
 def _grid(shape: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, Any]:
@@ -225,7 +222,6 @@ def _grid(shape: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, Any]:
 
 def _recipe(folder: Path) -> str | None:
     try:
-        text = read_small(folder / "recipe.toml", limit=100_000).decode()
-    except (InputError, UnicodeDecodeError):
+        return "\n".join(visible(line) for line in recipe_text(folder).splitlines()) + "\n"
+    except InputError:
         return None
-    return "\n".join(visible(line) for line in text.splitlines()) + "\n"

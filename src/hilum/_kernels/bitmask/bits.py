@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum._kernels.bitmask.mask import BitMask
+from hilum._kernels.bitmask.mask import BitMask, Box, Shape
 from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.threads import run_slabs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import Box, Shape
 
 
 def _word_intrinsic(emit: Callable[[Any, Any], Any]) -> Intrinsic:
@@ -37,11 +32,9 @@ def _trailing_zeros(builder: Any, word: Any) -> Any:
     return builder.cttz(word, ir.IntType(1)(0))
 
 
-count_trailing_zeros = _word_intrinsic(_trailing_zeros)
-"""Position of the lowest set bit of a uint64; 64 for 0."""
+count_trailing_zeros = _word_intrinsic(_trailing_zeros)  # position of the lowest set bit of a uint64; 64 for 0
 
-count_ones = _word_intrinsic(lambda builder, word: builder.ctpop(word))
-"""Number of set bits of a uint64."""
+count_ones = _word_intrinsic(lambda builder, word: builder.ctpop(word))  # number of set bits of a uint64
 
 
 @kernel()
@@ -100,10 +93,8 @@ def threshold(volume: NDArray[Any], low: float, high: float, *, workers: int = 1
     """
     volume = read_only(np.ascontiguousarray(volume))
     mask = BitMask.empty(volume.shape)
-    cast = volume.dtype.type
-    run_slabs(
-        lambda a, b: _threshold(volume, cast(low), cast(high), mask.words, a, b), volume.shape[0], workers=workers
-    )
+    bounds = volume.dtype.type(low), volume.dtype.type(high)
+    run_slabs(lambda a, b: _threshold(volume, *bounds, mask.words, a, b), volume.shape[0], workers=workers)
     return mask
 
 

@@ -5,20 +5,16 @@ The mask is scanned along sampled rows and columns. A few voxels before and behi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hilum._kernels.bitmask.mask import Shape
 from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.threads import run_slabs
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import Shape
-
-THIN, PADDED = 4, 5
-"""Columns of the faces without information: the mask or the gap is thinner than the depth; padding lies outside."""
+THIN, PADDED = 4, 5  # columns of faces without information: mask or gap thinner than the depth; padding outside
 
 
 @kernel()

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 Shape = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 Box = tuple[slice, slice, slice]
 
-FACE_STEPS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
-"""The steps (z, y, x) from a voxel to the six that share a face with it."""
+FACE_STEPS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))  # to the six that share a face
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hilum._kernels.bitmask.mask import Shape
 from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.threads import run_slabs
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import Shape
 
 
 class MaskStats(NamedTuple):

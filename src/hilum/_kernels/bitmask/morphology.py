@@ -8,22 +8,17 @@ that have it. It works on whole planes of words at a time.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.bitmask.bits import bounding_box
-from hilum._kernels.bitmask.mask import BitMask
+from hilum._kernels.bitmask.mask import BitMask, Shape, Spacing
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import Shape, Spacing
-
-ROUNDING = 1e-9
-"""A squared distance may exceed the squared radius by this share: 5 * 0.7 mm counts as 3.5 mm."""
+ROUNDING = 1e-9  # a squared distance may exceed the squared radius by this share: 5 * 0.7 mm counts as 3.5 mm
 
 
 def ellipsoid(radius: float, spacing: Spacing, shape: Shape) -> NDArray[np.int64]:
@@ -56,8 +51,7 @@ def ellipsoid(radius: float, spacing: Spacing, shape: Shape) -> NDArray[np.int64
     return np.array([(dz, dy, half) for half, dz, dy in sorted(rows)], np.int64).reshape(-1, 3)
 
 
-SMALL = 1 << 22
-"""With fewer words to combine, threads cost more time than they save."""
+SMALL = 1 << 22  # with fewer words to combine, threads cost more time than they save
 
 
 @kernel()
@@ -156,12 +150,8 @@ def dilate(mask: BitMask, element: NDArray[np.int64], *, workers: int = 1) -> Bi
             flat = wide.reshape(-1), out.words.reshape(-1)
             _dilate(wide, element, out.words, flat, spare, rows, low, mask.tail, start + first, stop + first)
 
-    run_slabs(
-        work,
-        last - first,
-        workers=workers if combined > SMALL else 1,
-        slabs=max(1, min(16, (last - first) // (2 * depth + 1))),  # each slab widens `depth` more planes on both sides
-    )
+    slabs = max(1, min(16, (last - first) // (2 * depth + 1)))  # each slab widens `depth` more planes on both sides
+    run_slabs(work, last - first, workers=workers if combined > SMALL else 1, slabs=slabs)
     return out
 
 
@@ -220,8 +210,7 @@ def open_(mask: BitMask, element: NDArray[np.int64], *, workers: int = 1) -> Bit
     return dilate(erode(mask, element, workers=workers), element, workers=workers)
 
 
-FACES = np.array([(-1, 0, 0), (0, -1, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1)], np.int64)
-"""The structuring element of a voxel and the six that share a face with it."""
+FACES = np.array([(-1, 0, 0), (0, -1, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1)], np.int64)  # a voxel and its six neighbors
 
 
 def grow(masks: list[BitMask], allowed: BitMask, *, steps: int, planes: bool = False) -> list[BitMask]:

@@ -6,21 +6,18 @@ along z. Those two work on whole volumes, and one call of them takes longer than
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.bitmask.mask import BitMask
 from hilum._kernels.bitmask.morphology import widen
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.threads import run_slabs
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    Step = tuple[Literal["dilate", "erode"], NDArray[np.int64]]
+Step = tuple[Literal["dilate", "erode"], NDArray[np.int64]]
 
 
 @kernel()

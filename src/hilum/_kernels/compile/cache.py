@@ -20,26 +20,20 @@ import hashlib
 import logging
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hilum.errors import one_line
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+POSIX = os.name == "posix"  # on other systems folders of a user are closed to others, and files show no owner
 
-POSIX = os.name == "posix"
-"""On other systems folders of a user are closed to others, and files show no owner."""
-
-_CHECKSUM = 32
-"""Bytes of the checksum in front of the content."""
+_CHECKSUM = 32  # bytes of the checksum in front of the content
 
 _ROOT = 0
 _GROUP, _OTHERS = stat.S_IWGRP, stat.S_IWOTH
 _BINARY = getattr(os, "O_BINARY", 0)
-_PLAIN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-"""Do not follow links, and do not wait for the other end of a pipe."""
+_PLAIN_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # follow no link, do not wait for a pipe
 
 _log = logging.getLogger("hilum")
 

@@ -19,14 +19,12 @@ SUPPLIED = frozenset({"memcpy", "memmove", "memset", "floor", "ceil", "sqrt", "f
 """Functions of the C library that a kernel's code may call."""
 
 _HEAD = object.__basicsize__
-_DATA, _SHAPE, _STRIDES = _HEAD, _HEAD + 16, _HEAD + 24
-"""Offsets of data, shape and strides in an array: PyArrayObject_fields of numpy's C interface."""
+_DATA, _SHAPE, _STRIDES = _HEAD, _HEAD + 16, _HEAD + 24  # offsets in PyArrayObject_fields of numpy's C interface
 
 _NO_OWNERS = "define void @NRT_MemInfo_call_dtor(ptr %owner) { ret void }"
 """Numba calls this to release an array. Arrays of kernels have no owner to release."""
 
-_FLOATS = {"<f4": "float", "<f8": "double"}
-"""Their types in LLVM; those of integers are named by their bits."""
+_FLOATS = {"<f4": "float", "<f8": "double"}  # their types in LLVM; those of integers are named by their bits
 
 
 def compile_kernel(definition: Definition, kinds: tuple[Kind, ...]) -> tuple[bytes, str]:
@@ -137,7 +135,7 @@ def _dispatcher(definition: Definition) -> Any:
             scope[name] = intrinsic(value.function)
     copy = types.FunctionType(definition.function.__code__, scope, definition.function.__name__)
     copy.__module__ = definition.function.__module__
-    fastmath = set(definition.fastmath) if definition.fastmath else False
+    fastmath = {"contract"} if definition.contract else False
     return numba.njit(copy, nogil=True, fastmath=fastmath, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
+from typing import Any
 
 
 class Definition:
-    """A function to compile, and the fast-math flags to compile it with."""
+    """A function to compile, and whether LLVM may contract a product and a sum to a fused multiply-add."""
 
-    def __init__(self, function: Callable[..., Any], *, fastmath: frozenset[str]) -> None:
+    def __init__(self, function: Callable[..., Any], *, contract: bool) -> None:
         self.function = function
-        self.fastmath = fastmath
+        self.contract = contract
 
 
 class Intrinsic:

@@ -17,27 +17,23 @@ import functools
 import struct
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.compile.definitions import Definition
 from hilum._kernels.compile.signatures import ALIGNED, C_ORDER, F_ORDER, NUMBERS, WRITABLE, Kind, is_array, slots
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-Entry = tuple[Any, struct.Struct, Any]
-"""The machine code as a ctypes function, the layout of its table, and the ctypes type of its result or None."""
+Entry = tuple[Any, struct.Struct, Any]  # machine code, layout of its table, ctypes type of its result or None
 
 
 _FLAGS = C_ORDER | F_ORDER | ALIGNED | WRITABLE
 
-_DONE = (0, -2)
-"""Status of a kernel that returned a number, and of one that returned nothing."""
+_DONE = (0, -2)  # status of a kernel that returned a number, and of one that returned nothing
 
 _lock = threading.RLock()
 
@@ -45,8 +41,8 @@ _lock = threading.RLock()
 class Kernel(Definition):
     """A function in numba's subset, and its machine code by argument types."""
 
-    def __init__(self, function: Callable[..., Any], *, fastmath: frozenset[str]) -> None:
-        super().__init__(function, fastmath=fastmath)
+    def __init__(self, function: Callable[..., Any], *, contract: bool) -> None:
+        super().__init__(function, contract=contract)
         functools.update_wrapper(self, function)
         self._entries: dict[tuple[Kind, ...], Entry] = {}
 
@@ -79,20 +75,20 @@ class ArrayTuple:
         self.kinds = _flatten(arrays, self.values)
 
 
-def kernel(*, fastmath: frozenset[str] = frozenset()) -> Callable[[F], F]:
+def kernel(*, contract: bool = False) -> Callable[[F], F]:
     """Mark a function as a kernel.
 
     Parameters
     ----------
-    fastmath : frozenset of str
-        LLVM's fast-math flags; ``contract`` allows fused multiply-adds and nothing else.
+    contract : bool
+        Allow fused multiply-adds: the order of sums stays as written, so the bytes depend on nothing else.
 
     Returns
     -------
     callable
         Turns a function into a `Kernel`; to type checkers it stays the same function.
     """
-    return cast("Callable[[F], F]", functools.partial(Kernel, fastmath=fastmath))
+    return cast("Callable[[F], F]", functools.partial(Kernel, contract=contract))
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -136,8 +132,7 @@ def _as_compiled(kind: Kind) -> Kind:
     return tuple(_as_compiled(part) for part in kind)
 
 
-_PLAIN = {bool: "|b1", int: "<i8", float: "<f8"}
-"""The types of Python's own numbers."""
+_PLAIN = {bool: "|b1", int: "<i8", float: "<f8"}  # the types of Python's own numbers
 
 
 def _entry(definition: Kernel, kinds: tuple[Kind, ...]) -> Entry:

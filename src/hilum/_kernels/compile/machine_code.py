@@ -13,9 +13,10 @@ import logging
 import os
 import sys
 import types
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -24,20 +25,14 @@ import numpy as np
 from hilum._kernels.compile import cache
 from hilum._kernels.compile.definitions import Definition, Intrinsic
 from hilum._kernels.compile.processor import SYMBOL, make_machine, processor
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hilum._kernels.compile.signatures import Kind
-
+from hilum._kernels.compile.signatures import Kind
 
 DECIDING = ("BOUNDSCHECK", "CPU_FEATURES", "CPU_NAME", "DEBUGINFO", "DISABLE_INTEL_SVML", "ENABLE_AVX",
             "EXTEND_VARIABLE_LIFETIMES", "LOOP_VECTORIZE", "OPT", "SLP_VECTORIZE")  # fmt: skip
 """Environment variables of numba, without NUMBA_, that change the code; their values are part of the file name."""
 
 _log = logging.getLogger("hilum")
-_libraries: list[Any] = []
-"""Owners of the machine code in use, which lives as long as they do."""
+_libraries: list[Any] = []  # owners of the machine code in use, which lives as long as they do
 
 
 def load(definition: Definition, kinds: tuple[Kind, ...]) -> tuple[int, str]:
@@ -103,7 +98,7 @@ def _identity(definition: Definition | Intrinsic | types.FunctionType, seen: set
     if id(definition) in seen:
         return
     seen.add(id(definition))
-    yield repr(sorted(getattr(definition, "fastmath", ())))
+    yield repr(getattr(definition, "contract", False))
     function = definition if isinstance(definition, types.FunctionType) else definition.function
     for code in _codes(function.__code__):
         yield repr((code.co_name, code.co_varnames, code.co_names, code.co_code))

@@ -7,8 +7,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-SYMBOL = "hilum_kernel"
-"""Name of the entry point in every object file."""
+SYMBOL = "hilum_kernel"  # name of the entry point in every object file
 
 
 @functools.cache

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-Kind = Any
-"""Type of an argument: a numpy type of `NUMBERS`, (type, dimensions, flags) of an array, or a tuple of kinds."""
+Kind = Any  # type of an argument: a numpy type of `NUMBERS`, (type, dimensions, flags) of an array, or a tuple of kinds
 
 NUMBERS: dict[str, tuple[str, Any]] = {
     "|b1": ("q", ctypes.c_bool), "|i1": ("q", ctypes.c_int8), "|u1": ("q", ctypes.c_uint8),
@@ -19,8 +16,7 @@ NUMBERS: dict[str, tuple[str, Any]] = {
 }  # fmt: skip
 """Struct code of a number in a slot, and its C type as a result. All machines that numba runs on are little-endian."""
 
-C_ORDER, F_ORDER, ALIGNED, WRITABLE = 0x1, 0x2, 0x100, 0x400
-"""The array flags of numpy that the code of a kernel depends on."""
+C_ORDER, F_ORDER, ALIGNED, WRITABLE = 0x1, 0x2, 0x100, 0x400  # numpy's array flags that a kernel's code depends on
 
 
 def is_array(kind: Kind) -> bool:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum._kernels.bitmask.mask import FACE_STEPS
+from hilum._kernels.bitmask.mask import FACE_STEPS, BitMask, Spacing
 from hilum._kernels.compile.kernel import kernel, read_only
+from hilum._kernels.components.labeling import Runs
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+Floats = NDArray[np.float64]
+Boxes = NDArray[np.int32]
 
-    from hilum._kernels.bitmask.mask import BitMask, Spacing
-    from hilum._kernels.components.labeling import Runs
-
-BARE, FOOT = 0, 1
-"""Columns of `surface_sums` that hold areas, mm2: toward air, and toward voxels that are neither air nor lung."""
+BARE, FOOT = 0, 1  # columns of `surface_sums`, areas in mm2: toward air; toward what is neither air nor lung
 
 _FIRST = 2
 
@@ -63,9 +61,7 @@ def _surface_sums(runs: Any, air: Any, lung: Any, nx: int, spacing: Any, corner:
                     part[14] += area * far * far
 
 
-def surface_sums(
-    runs: Runs, boxes: NDArray[np.int32], air: BitMask, lung: BitMask, spacing: Spacing, *, flat: bool
-) -> NDArray[np.float64]:
+def surface_sums(runs: Runs, boxes: Boxes, air: BitMask, lung: BitMask, spacing: Spacing, *, flat: bool) -> Floats:
     """Sum areas, and moments of the positions, over the faces of each blob.
 
     Parameters
@@ -92,9 +88,7 @@ def surface_sums(
     return sums
 
 
-def fit_balls(
-    sums: NDArray[np.float64], boxes: NDArray[np.int32], spacing: Spacing, *, flat: bool
-) -> NDArray[np.float64]:
+def fit_balls(sums: Floats, boxes: Boxes, spacing: Spacing, *, flat: bool) -> Floats:
     """Fit a ball to the bare faces of each blob (Kasa's least squares).
 
     Parameters
@@ -172,7 +166,7 @@ def _share_outside(words: Any, balls: Any, spacing: Any, nx: int, shares: Any) -
         shares[n] = outside / inside if inside else 1.0
 
 
-def share_outside(mask: BitMask, balls: NDArray[np.float64], spacing: Spacing) -> NDArray[np.float64]:
+def share_outside(mask: BitMask, balls: Floats, spacing: Spacing) -> Floats:
     """Measure the share of each ball's voxels that is not in a mask.
 
     Parameters
@@ -205,9 +199,7 @@ def _draw(words: Any, hu: Any, balls: Any, spacing: Any, limit: int) -> None:
                         words[z, y, x >> 6] |= np.uint64(1) << np.uint64(x & 63)
 
 
-def draw_balls(
-    mask: BitMask, hu: NDArray[np.int16], balls: NDArray[np.float64], spacing: Spacing, *, limit: int
-) -> None:
+def draw_balls(mask: BitMask, hu: NDArray[np.int16], balls: Floats, spacing: Spacing, *, limit: int) -> None:
     """Add balls to a mask where the volume is not brighter than a limit.
 
     Parameters

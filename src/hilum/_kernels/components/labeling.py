@@ -8,18 +8,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.bitmask.bits import count_ones, count_trailing_zeros
+from hilum._kernels.bitmask.mask import BitMask, Shape
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.threads import run_slabs
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import BitMask, Shape
 
 
 class Runs(NamedTuple):

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.bitmask.mask import BitMask
 from hilum._kernels.compile.kernel import kernel
-from hilum._kernels.components.labeling import find_components, sizes, touching_sides
+from hilum._kernels.components.labeling import Runs, find_components, sizes, touching_sides
 from hilum._kernels.threads import run_slabs
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.components.labeling import Runs
-
 
 Value = TypeVar("Value", np.uint8, np.int32)
 

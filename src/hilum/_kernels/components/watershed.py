@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.bitmask.mask import FACE_STEPS
 from hilum._kernels.compile.kernel import kernel
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-LEVEL_HU = 8
-"""Width of a height step: values in the same step count as equally high."""
+LEVEL_HU = 8  # width of a height step: values in the same step count as equally high
 
 
 @kernel()

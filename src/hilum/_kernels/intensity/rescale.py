@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.compile.kernel import kernel
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 
 def _declare_read(_context: Any, file: Any, buffer: Any, size: Any, offset: Any) -> Any:
+    """Declare ``_read_at(file, array, size, offset)``: call POSIX pread into a contiguous array.
+
+    Returns the number of bytes read, -1 for an error. All operands but the array are int64.
+    """
     from llvmlite import ir
     from numba import types
     from numba.core import cgutils
@@ -30,10 +32,6 @@ def _declare_read(_context: Any, file: Any, buffer: Any, size: Any, offset: Any)
 
 
 _read_at = Intrinsic(_declare_read)
-"""``_read_at(file, array, size, offset)``: call POSIX pread into a contiguous array.
-
-Returns the number of bytes read, -1 for an error. All operands but the array are int64.
-"""
 
 
 class ShiftRule(NamedTuple):
@@ -72,10 +70,7 @@ class ShiftRule(NamedTuple):
 
 RULE_SIZE = len(ShiftRule._fields)
 
-STATS_SIZE = 6
-"""Numbers about the words of a frame, in this order: the lowest and the highest word (1 and 0 if the frame could not be
-read), the number of padding words, the number of other words below the limit, and the lowest and the highest of these
-other words (undefined if there are none)."""
+STATS_SIZE = 6  # numbers about the words of a frame; see `shift`
 
 
 @kernel()
@@ -170,7 +165,9 @@ def shift(stored: NDArray[Any], rule: NDArray[np.int64], *, out: NDArray[np.int1
     Returns
     -------
     ndarray of int64, shape (STATS_SIZE,)
-        As `STATS_SIZE` describes them.
+        The lowest and the highest word (1 and 0 if the frame could not be read), the number of padding words, the
+        number of other words below the limit, and the lowest and the highest of these other words (undefined if there
+        are none).
     """
     stats = np.empty(STATS_SIZE, np.int64)
     _shift(stored, rule, out, stats)
@@ -198,7 +195,7 @@ def shift_files(
     Returns
     -------
     ndarray of int64, shape (n, STATS_SIZE)
-        As `STATS_SIZE` describes them, for each frame.
+        For each frame what `shift` returns.
     """
     stats = np.empty((len(frames), STATS_SIZE), np.int64)
     _shift_files(frames, rules, scratch, out, stats)

@@ -10,12 +10,11 @@ from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.resample.recursive_filter import LANES
 from hilum._kernels.simd.transpose import transpose
 
-_FAST = frozenset({"contract"})
 _U = np.uint64
 _LANES = np.uint64(LANES)
 
 
-@kernel(fastmath=_FAST)
+@kernel(contract=True)
 def locate_along(axis: Any, before: Any, first: Any, fractions: Any) -> None:
     """Find the first voxel of each of the `LANES` positions along the axis, and their fractions of a voxel.
 

@@ -35,20 +35,15 @@ from hilum._kernels.resample.weighted_sums import weighted_sums
 from hilum._kernels.simd.registers import advance, broadcast, load, multiply_add, store, vector_intrinsic
 from hilum._kernels.simd.transpose import transpose
 
-MARGIN = 6
-"""A step of 4095 HU all around the box changes values inside by 0.13 HU; one voxel less: 0.49, two less: 1.8."""
+MARGIN = 6  # a step of 4095 HU all around the box changes values inside by 0.13 HU; one voxel less: 0.49, two less: 1.8
 
-BEFORE, AFTER = 1 + MARGIN, 3 + MARGIN
-"""How many voxels a position needs before the one it lies in, and from that one on."""
+BEFORE, AFTER = 1 + MARGIN, 3 + MARGIN  # voxels that a position needs before the one it lies in, and from it on
 
-WEIGHTS = 24
-"""Weights of a position: four along each axis and sixteen products."""
+WEIGHTS = 24  # weights of a position: four along each axis and sixteen products
 
-_FAST = frozenset({"contract"})
 _U = np.uint64
 _LANES = np.uint64(LANES)
-_PRODUCTS = np.uint64(8)
-"""Index of the first product in a column of weights."""
+_PRODUCTS = np.uint64(8)  # index of the first product in a column of weights
 
 
 @kernel()
@@ -92,7 +87,7 @@ def _summed_span(spans: Any, b: Any, rows: Any) -> Any:
     return _U(spans[b, 0] + MARGIN), _U(spans[b, 1] - MARGIN)
 
 
-@kernel(fastmath=_FAST)
+@kernel(contract=True)
 def _filter_row(work: Any, row: Any, row_stride: Any, span: Any, core: Any, above: Any, states: Any) -> None:
     """Filter along a row of the plane, forward and backward, and forward from the row above where that has sums."""
     first, last = _U(span[0]), _U(span[1])
@@ -107,7 +102,7 @@ def _filter_row(work: Any, row: Any, row_stride: Any, span: Any, core: Any, abov
     filter_backward(work, before + left * _LANES, left - core[0], None, states)
 
 
-@kernel(fastmath=_FAST)
+@kernel(contract=True)
 def _planes(
     src: Any, base: Any, strides: Any, counts: Any, axis: Any, spans: Any, taps: Any, tile: Any, other: Any,
     coefficients: Any, states: Any,
@@ -139,7 +134,7 @@ def _planes(
         _filter_row(coefficients, row, nc * _LANES, (start, stop), core, above, states)
 
 
-@kernel(fastmath=_FAST)
+@kernel(contract=True)
 def _filter_back_across(work: Any, counts: Any, spans: Any, last: Any, first: Any) -> None:
     """Filter backward across rows from before `last` to `first`; begin anew where the row below has no sums."""
     row_stride = _U(counts[2]) * _LANES
@@ -183,11 +178,10 @@ def _emit_sum_sixteen(
         store(builder, target, builder.add(to, to.type(lane)), builder.fsub(value, less))
 
 
-_sum_sixteen = vector_intrinsic(_emit_sum_sixteen)
-"""Sum four by four rows of coefficients to a row of lanes, scale it and clip it."""
+_sum_sixteen = vector_intrinsic(_emit_sum_sixteen)  # sum 4 x 4 rows of coefficients to one of lanes; scale and clip it
 
 
-@kernel(fastmath=_FAST)
+@kernel(contract=True)
 def rotate_cubic(
     src: Any, base: Any, strides: Any, counts: Any, axis: Any, plane: Any, finish: Any, buffers: Any,
     out: Any, to: Any, out_strides: Any,

@@ -10,11 +10,9 @@ from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.simd.prefetch import prefetch_l1
 
 _U = np.uint64
-_AHEAD = 12
-"""How many rows ahead labels are prefetched."""
+_AHEAD = 12  # how many rows ahead labels are prefetched
 
-UNKNOWN = -1
-"""Fills the bounds of a tile whose labels have not been searched."""
+UNKNOWN = -1  # fills the bounds of a tile whose labels have not been searched
 
 
 @kernel()

@@ -16,15 +16,13 @@ from hilum._kernels.resample.recursive_filter import LANES
 from hilum._kernels.resample.weighted_sums import weighted_sums
 from hilum._kernels.simd.transpose import BLOCK, transpose
 
-BEFORE, AFTER = 1, 3
-"""As in `hilum._kernels.patches.rotate`."""
+BEFORE, AFTER = 1, 3  # as in `hilum._kernels.patches.rotate`
 
-_FAST = frozenset({"contract"})
 _U = np.uint64
 _LANES = np.uint64(LANES)
 
 
-@kernel(fastmath=_FAST)
+@kernel(contract=True)
 def _planes(
     src: Any, base: Any, strides: Any, counts: Any, axis: Any, spans: Any, taps: Any, tile: Any, values: Any,
 ) -> None:  # fmt: skip
@@ -52,7 +50,7 @@ def _planes(
             weighted_sums(tile, _U(0), even, first, weights, (0, 1), values, to, _LANES, _LANES, wide, ahead)
 
 
-@kernel(fastmath=_FAST)
+@kernel(contract=True)
 def _sum_four(c: Any, at: Any, row_stride: Any, w: Any, k: Any, ends: Any, out: Any, to: Any) -> None:
     """Interpolate a row of lanes between two by two rows, scale it and clip it."""
     factor, offset, low, high, less = ends
@@ -65,7 +63,7 @@ def _sum_four(c: Any, at: Any, row_stride: Any, w: Any, k: Any, ends: Any, out: 
         out[to + i] = min(max(r * factor - offset, low), high) - less
 
 
-@kernel(fastmath=_FAST)
+@kernel(contract=True)
 def rotate_linear(
     src: Any, base: Any, strides: Any, counts: Any, axis: Any, plane: Any, finish: Any, buffers: Any,
     out: Any, to: Any, out_strides: Any,

@@ -7,28 +7,22 @@ Most of the time goes into writing, so in a plane of rows one pass filters backw
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.simd.registers import constant, load, multiply_add, repeat, store, variables, vector_intrinsic
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+WIDTH, VECTOR = 32, 16  # columns of a block and of a vector; with several vectors the processor does not wait for one
 
-WIDTH, VECTOR = 32, 16
-"""Columns of a block, and of a vector. With several vectors side by side the processor does not wait for one."""
-
-LANES = 64
-"""Numbers in a row of `filter_forward` and `filter_backward`, which filter from row to row."""
+LANES = 64  # numbers in a row of `filter_forward` and `filter_backward`, which filter from row to row
 
 POLE = np.float32(3.0**0.5 - 2.0)
-START = np.float32(1 / (3.0 - 3.0**0.5))
-"""Gain of one run of the filter for a constant: 1 / (1 - pole)."""
+START = np.float32(1 / (3.0 - 3.0**0.5))  # gain of one run of the filter for a constant: 1 / (1 - pole)
 
-GAIN = (3.0 - 3.0**0.5) ** 2
-"""Factor by which the weights of the spline make up for the gain of both runs."""
+GAIN = (3.0 - 3.0**0.5) ** 2  # factor by which the weights of the spline make up for the gain of both runs
 
 _U = np.uint64
 _WIDTH, _VECTOR = np.uint64(WIDTH), np.uint64(VECTOR)
@@ -73,11 +67,9 @@ def _of_width(width: int) -> Callable[..., Any]:
     return block
 
 
-filter_block = vector_intrinsic(_of_width(WIDTH))
-"""``filter_block(src, at, src_stride, dst, to, dst_stride, count)``: `filter_rows` of `WIDTH` columns."""
+filter_block = vector_intrinsic(_of_width(WIDTH))  # `filter_rows` of `WIDTH` columns, without its last argument
 
-filter_wide_block = vector_intrinsic(_of_width(WIDTH + VECTOR))
-"""The same with one vector of columns more."""
+filter_wide_block = vector_intrinsic(_of_width(WIDTH + VECTOR))  # the same with one vector of columns more
 
 
 def _forward(builder: Any, work: Any, at: Any, count: Any) -> None:
@@ -85,11 +77,16 @@ def _forward(builder: Any, work: Any, at: Any, count: Any) -> None:
     _pass(builder, _states(builder, LANES), work, at, stride, work, at, stride, count)
 
 
-filter_forward = vector_intrinsic(_forward)
-"""``filter_forward(rows, at, count)``: filter `count` rows of `LANES` numbers forward, in place."""
+filter_forward = vector_intrinsic(_forward)  # (rows, at, count): filter rows of `LANES` numbers forward, in place
 
 
 def _backward(builder: Any, work: Any, at: Any, count: Any, other: Any, saved: Any) -> None:
+    """Emit ``filter_backward(rows, at, count, other, states)``: filter `count` rows of `LANES` numbers in place.
+
+    It filters in two directions: backward along the rows, from the row at `at` on, and forward across them. Across,
+    each row continues from the row `other` numbers away; the filter begins anew where `other` is None. `states` holds
+    the `LANES` numbers of the backward filter's state, before and after.
+    """
     pole, start = (constant(builder, value, VECTOR) for value in (POLE, START))
     states = _states(builder, LANES)
     lanes = [at.type(k * VECTOR) for k in range(len(states))]
@@ -112,15 +109,9 @@ def _backward(builder: Any, work: Any, at: Any, count: Any, other: Any, saved: A
 
 
 filter_backward = vector_intrinsic(_backward)
-"""``filter_backward(rows, at, count, other, states)``: filter `count` rows of `LANES` numbers in place, in two
-directions: backward along the rows, from the row at `at` on, and forward across them.
-
-Across, each row continues from the row `other` numbers away; the filter begins anew where `other` is None. `states`
-holds the `LANES` numbers of the backward filter's state, before and after.
-"""
 
 
-@kernel(fastmath=frozenset({"contract"}))
+@kernel(contract=True)
 def filter_rows(
     src: Any, at: Any, src_stride: Any, dst: Any, to: Any, dst_stride: Any, count: Any, columns: Any
 ) -> None:

@@ -21,9 +21,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.compile.kernel import read_only
 from hilum._kernels.resample.spline_blocks import PAD, TAPS, WIDTH
@@ -31,17 +32,13 @@ from hilum._kernels.resample.spline_lines import copy_voxels, interpolate_lines,
 from hilum._kernels.simd.prefetch import empty_aligned
 from hilum._kernels.threads import run_slabs
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+Voxels = NDArray[Any]
+Indices = NDArray[np.int64]
+Finish = tuple[float, float, float, float]  # level to add, lowest and highest value, and 0.5 to round to integers, or 0
 
-Finish = tuple[float, float, float, float]
-"""Level to add, lowest and highest value, and 0.5 to round to integers, or 0."""
+_POLES = {3: 3.0**0.5 - 2.0, 1: 0.0}  # of the recursive filter by order; with a pole of 0, for linear, it does nothing
 
-_POLES = {3: 3.0**0.5 - 2.0, 1: 0.0}
-"""Pole of the recursive filter by order. Linear interpolation needs no filter: with a pole of 0 it does nothing."""
-
-_SETTLE = 16
-"""Rows after which the start of the filter has no effect: the pole to the 16th power is 7e-10."""
+_SETTLE = 16  # rows after which the start of the filter has no effect: the pole to the 16th power is 7e-10
 
 _BAND_BYTES, _BAND_ROWS = 64 << 20, 64
 """Largest buffer between the axes: fresh memory costs more than computing some rows twice. And the fewest rows of a
@@ -64,7 +61,7 @@ class Taps:
     """
 
     size: int
-    first: NDArray[np.int64]
+    first: Indices
     weights: NDArray[np.float64]
     pole: float
 
@@ -105,9 +102,7 @@ def make_taps(positions: NDArray[np.float64], *, size: int, order: int) -> Taps 
     return Taps(size, base.astype(np.int64) - 1 + PAD, (weights * (1 - pole) ** 2).reshape(-1), pole)
 
 
-def interpolate(
-    array: NDArray[Any], z: Taps | None, y: Taps | None, x: Taps | None, *, workers: int = 1
-) -> NDArray[Any]:
+def interpolate(array: Voxels, z: Taps | None, y: Taps | None, x: Taps | None, *, workers: int = 1) -> Voxels:
     """Interpolate along every axis that has taps.
 
     Parameters
@@ -149,9 +144,7 @@ def interpolate(
     return out
 
 
-def nearest(
-    array: NDArray[Any], z: NDArray[np.int64], y: NDArray[np.int64], x: NDArray[np.int64], *, workers: int = 1
-) -> NDArray[Any]:
+def nearest(array: Voxels, z: Indices, y: Indices, x: Indices, *, workers: int = 1) -> Voxels:
     """Pick voxels by their index along each axis, as ``array[np.ix_(z, y, x)]`` does.
 
     Parameters
@@ -173,11 +166,10 @@ def nearest(
 
 
 def _arrays(taps: Taps | None) -> tuple[Any, ...]:
-    empty = (np.empty(0, np.int64), np.empty(0), 0.0)
-    return empty if taps is None else (taps.first, taps.weights, taps.pole)
+    return (np.empty(0, np.int64), np.empty(0), 0.0) if taps is None else (taps.first, taps.weights, taps.pole)
 
 
-def _buffers(rows: int, columns: int, out_shape: tuple[int, int]) -> tuple[NDArray[Any], ...]:
+def _buffers(rows: int, columns: int, out_shape: tuple[int, int]) -> tuple[Voxels, ...]:
     """Buffers of `interpolate_planes`: a plane after y, the filter's rows, a block of lines before and after x."""
     high, wide = out_shape
     sizes = (high * columns, columns * WIDTH, wide * WIDTH)
@@ -189,9 +181,7 @@ def _work_rows(samples: int) -> NDArray[np.float64]:
     return empty_aligned(((samples + 2 * PAD) * WIDTH,), np.float64)
 
 
-def _slices(
-    source: NDArray[Any], out: NDArray[Any], y: Taps | None, x: Taps | None, finish: Finish, workers: int
-) -> None:
+def _slices(source: Voxels, out: Voxels, y: Taps | None, x: Taps | None, finish: Finish, workers: int) -> None:
     """Interpolate along y and x only, and round."""
     rows, columns = source.shape[1:]
     out_shape, flat_out = out.shape[1:], out.reshape(-1)
@@ -210,7 +200,7 @@ def _slices(
 
 
 def _band(
-    source: NDArray[Any],
+    source: Voxels,
     band: NDArray[np.float32],
     rows: tuple[int, int],
     y: Taps | None,
@@ -231,9 +221,7 @@ def _band(
     run_slabs(work, len(source), workers=workers, slabs=16)  # also with one thread: keeps the copies small
 
 
-def _along_z(
-    source: NDArray[Any], out: NDArray[Any], top: int, z: Taps, level: float, finish: Finish, workers: int
-) -> None:
+def _along_z(source: Voxels, out: Voxels, top: int, z: Taps, level: float, finish: Finish, workers: int) -> None:
     """Interpolate along z, less a level, into the rows of `out` from `top` on."""
     u, flat, flat_out = np.uint64, source.reshape(-1), out.reshape(-1)
     depth, columns, stride = u(len(source)), source[0].size, u(out[0].size)
@@ -249,7 +237,7 @@ def _along_z(
     run_slabs(work, blocks, workers=workers)
 
 
-def _middle(array: NDArray[Any]) -> float:
+def _middle(array: Voxels) -> float:
     """The value of a coarse sample that is closest to the sample's mean; exact for a constant array."""
     sample = array[tuple(slice(None, None, max(1, n // 16)) for n in array.shape)].astype(np.float64)
     return float(sample.flat[np.abs(sample - sample.mean()).argmin()])

@@ -29,17 +29,13 @@ from hilum._kernels.simd.registers import (
 if TYPE_CHECKING:
     from hilum._kernels.simd.registers import FlatArray
 
-PAD = 2
-"""Coefficients beyond each end: the four taps of a position lie up to half a voxel outside."""
+PAD = 2  # coefficients beyond each end: the four taps of a position lie up to half a voxel outside
 
-TAPS = 4
-"""Coefficients of an output."""
+TAPS = 4  # coefficients of an output
 
-WIDTH = 32
-"""Lines of a block, and numbers in a row of the work buffer. With twice as many, a sixth more time is needed."""
+WIDTH = 32  # lines of a block, and numbers in a row of the work buffer; with twice as many it takes a sixth longer
 
-VECTOR = 8
-"""Lines of a vector: the float64 in one register of AVX-512 or in two of AVX2."""
+VECTOR = 8  # lines of a vector: the float64 in one register of AVX-512 or in two of AVX2
 
 
 def _lane_groups() -> list[list[int]]:
@@ -62,6 +58,11 @@ def _prefetch_next_block(builder: Any, array: FlatArray, at: Any, lanes: list[in
 
 
 def _forward(builder: Any, source: Any, at: Any, stride: Any, count: Any, rows: Any, pole: Any, level: Any) -> None:
+    """Emit ``filter_forward_block(src, at, stride, count, work, pole, level)``: filter `count` samples forward.
+
+    A level is subtracted from the samples, which are `stride` apart in a flat array. The work buffer gets
+    ``count + 2 * PAD`` rows of `WIDTH`; the last one holds the result of both passes.
+    """
     from llvmlite import ir
 
     number, one = at.type, pole.type(1)
@@ -102,17 +103,19 @@ def _forward(builder: Any, source: Any, at: Any, stride: Any, count: Any, rows: 
 
 
 filter_forward_block = vector_intrinsic(_forward)
-"""``filter_forward_block(src, at, stride, count, work, pole, level)``: filter `count` samples, less a level, forward.
-
-Samples are `stride` apart in a flat array. The work buffer gets ``count + 2 * PAD`` rows of `WIDTH`; the last one holds
-the result of both passes.
-"""
 
 
 def _backward(
     builder: Any, coefficients: Any, rows: Any, first: Any, weights: Any, target: Any, to: Any, stride: Any, pole: Any,
     level: Any,
 ) -> None:  # fmt: skip
+    """Emit ``filter_backward_block(work, rows, first, weights, dst, to, stride, pole, level)``.
+
+    It filters backward and writes the outputs. An output is a level plus the weighted sum of `TAPS` rows of the work
+    buffer, from the row in `first` on. The rows in `first` ascend, and the last output ends with the last row at most.
+    Outputs are `stride` apart in a flat array; integers are rounded half away from zero and clipped to the range of
+    their type.
+    """
     from llvmlite import ir
 
     number, outputs = to.type, first.length
@@ -155,9 +158,3 @@ def _backward(
 
 
 filter_backward_block = vector_intrinsic(_backward)
-"""``filter_backward_block(work, rows, first, weights, dst, to, stride, pole, level)``: filter backward, write outputs.
-
-An output is a level plus the weighted sum of `TAPS` rows of the work buffer, from the row in `first` on. The rows in
-`first` ascend, and the last output ends with the last row at most. Outputs are `stride` apart in a flat array; integers
-are rounded half away from zero and clipped to the range of their type.
-"""

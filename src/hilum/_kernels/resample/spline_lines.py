@@ -18,15 +18,12 @@ from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.resample.spline_blocks import PAD, TAPS, WIDTH, filter_backward_block, filter_forward_block
 from hilum._kernels.simd.transpose import transpose
 
-_FAST = frozenset({"contract"})
-"""Fused multiply-adds only: the order of sums stays as written, so the bytes depend on nothing else."""
-
 _U = np.uint64
 _PAD, _TAPS, _WIDTH = np.uint64(PAD), np.uint64(TAPS), np.uint64(WIDTH)
 _ONE = np.uint64(1)
 
 
-@kernel(fastmath=_FAST)
+@kernel(contract=True)
 def _store(dst: Any, at: Any, value: Any, finish: Any) -> None:
     """Add the level, round half away from zero, clip and store a value."""
     level, low, high, half = finish
@@ -35,7 +32,7 @@ def _store(dst: Any, at: Any, value: Any, finish: Any) -> None:
     dst[at] = min(max(value, low), high)
 
 
-@kernel(fastmath=_FAST)
+@kernel(contract=True)
 def _line(src: Any, at: Any, src_stride: Any, count: Any, taps: Any, level: Any, work: Any) -> None:
     """Filter one line forward and backward into the work buffer, as the blocks do."""
     pole = taps[2]
@@ -57,7 +54,7 @@ def _line(src: Any, at: Any, src_stride: Any, count: Any, taps: Any, level: Any,
         work[end - k - _ONE] += pole * work[end - k]
 
 
-@kernel(fastmath=_FAST)
+@kernel(contract=True)
 def interpolate_lines(
     src: Any, at: Any, src_stride: Any, count: Any, columns: Any, taps: Any, level: Any, dst: Any, to: Any,
     dst_stride: Any, finish: Any, work: Any,
@@ -82,7 +79,7 @@ def interpolate_lines(
             _store(dst, to + j * dst_stride + i, total, finish)
 
 
-@kernel(fastmath=_FAST)
+@kernel(contract=True)
 def interpolate_planes(
     src: Any, shape: Any, rows: Any, dst: Any, out_shape: Any, y_taps: Any, x_taps: Any, level: Any, buffers: Any
 ) -> None:

@@ -16,7 +16,6 @@ from hilum._kernels.simd.prefetch import LINE, prefetch_l2
 from hilum._kernels.simd.registers import advance, broadcast, load, multiply_add, vector_intrinsic, widest
 from hilum._kernels.simd.transpose import BLOCK, store_transposed
 
-_FAST = frozenset({"contract"})
 _U = np.uint64
 _BLOCK, _LINE = np.uint64(BLOCK), np.uint64(LINE // 2)
 
@@ -25,6 +24,7 @@ def _block(
     builder: Any, src: Any, at: Any, src_stride: Any, first_rows: Any, weights: Any, taps: Any, first: Any, dst: Any,
     to: Any, dst_stride: Any,
 ) -> None:  # fmt: skip
+    """Emit `weighted_sums` of the block whose first output is `first`."""
     size, weight_stride = widest(), first.type(LANES)
 
     def total(row: int, column: int) -> Any:
@@ -42,9 +42,6 @@ def _block(
 
 
 weighted_sums_block = vector_intrinsic(_block)
-"""``(src, at, src_stride, first_rows, weights, taps, first, dst, to, dst_stride)``: `weighted_sums` of the block whose
-first output is `first`.
-"""
 
 
 @kernel()
@@ -57,7 +54,7 @@ def _prefetch_rows(next_rows: Any, first: Any, count: Any) -> None:
             prefetch_l2(src, row + i)
 
 
-@kernel(fastmath=_FAST)
+@kernel(contract=True)
 def weighted_sums(
     src: Any, at: Any, src_stride: Any, first_rows: Any, weights: Any, taps: Any, dst: Any, to: Any, dst_stride: Any,
     rows: Any, columns: Any, next_rows: Any,

@@ -8,19 +8,15 @@ block; without a prefetch such a loop waits for every line.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
+from hilum._kernels.compile.definitions import Intrinsic
 from hilum._kernels.simd.registers import element_pointer, vector_intrinsic
 
-if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
-
-    from hilum._kernels.compile.definitions import Intrinsic
-
-LINE = 64
-"""Bytes of a cache line."""
+LINE = 64  # bytes of a cache line
 
 
 def emit_prefetch(builder: Any, where: Any, *, to_write: bool = False, near: int = 3) -> None:
@@ -42,11 +38,9 @@ def _prefetch(near: int) -> Intrinsic:
     return vector_intrinsic(emit)
 
 
-prefetch_l1 = _prefetch(near=3)
-"""``prefetch_l1(array, at)``: prefetch an element of a flat array for reading, into the first-level cache."""
+prefetch_l1 = _prefetch(near=3)  # (array, at): prefetch an element of a flat array into the first-level cache
 
-prefetch_l2 = _prefetch(near=2)
-"""As `prefetch_l1`, but into the second-level cache: the first one handles only some two dozen prefetches at a time."""
+prefetch_l2 = _prefetch(near=2)  # into the second level: the first handles only some two dozen prefetches at a time
 
 
 def empty_aligned(shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]:

@@ -9,12 +9,10 @@ These functions run while numba compiles a kernel, and emit LLVM code. Indices a
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from hilum._kernels.compile.definitions import Intrinsic
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def widest() -> int:

@@ -6,18 +6,15 @@ rounds of exchanges between pairs of rows, one of 16 x 16 takes four.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from hilum._kernels.compile.kernel import kernel
 from hilum._kernels.simd.registers import advance, load, store, transpose_square, vector_intrinsic, widest
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-BLOCK = 16
-"""Rows and columns of a block: sixteen float32 are one register of AVX-512, and a cache line."""
+BLOCK = 16  # rows and columns of a block: sixteen float32 are one register of AVX-512, and a cache line
 
 _U = np.uint64
 _BLOCK = np.uint64(BLOCK)
@@ -36,6 +33,12 @@ def store_transposed(
 
 
 def _block(builder: Any, source: Any, at: Any, src_stride: Any, target: Any, to: Any, dst_stride: Any) -> None:
+    """Emit ``transpose_block(src, at, src_stride, dst, to, dst_stride)``: `transpose` of one block.
+
+    Indices and strides are uint64. int16 is converted to float32 for a float32 target; float32 without fractions to
+    int16 for an int16 target.
+    """
+
     def part_of_row(row: int, column: int) -> Any:
         return load(builder, source, advance(builder, builder.add(at, at.type(column)), src_stride, row), widest())
 
@@ -43,11 +46,6 @@ def _block(builder: Any, source: Any, at: Any, src_stride: Any, target: Any, to:
 
 
 transpose_block = vector_intrinsic(_block)
-"""``transpose_block(src, at, src_stride, dst, to, dst_stride)``: `transpose` of one block.
-
-Indices and strides are uint64. int16 is converted to float32 for a float32 target; float32 without fractions to int16
-for an int16 target.
-"""
 
 
 @kernel()

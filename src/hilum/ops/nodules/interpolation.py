@@ -11,24 +11,20 @@ Imaging 9, 1990.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry
-    from hilum.volume import Mask
+from hilum.geometry import Geometry
+from hilum.volume import Mask
 
 _MARGIN = 2
 _AT_ONCE = 2**22
 _FAR_MM = np.float32(1e6)
-_HALF_OPEN = 1e-6
-"""Voxels. Moves a position on the border of two voxels into the upper one, so that it lies in exactly one of them."""
+_HALF_OPEN = 1e-6  # voxels; moves a position between two voxels into the upper one, so that it lies in one
 
 
 class SignedDistances(NamedTuple):

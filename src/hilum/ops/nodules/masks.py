@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import AnnotationError, InputError
+from hilum.geometry import Geometry
 from hilum.ops.nodules.interpolation import SignedDistances, signed_distances
 from hilum.ops.nodules.outlines import ContourPixel, check_contour_pixel, check_level, consensus_mask
+from hilum.scan import Nodule
 from hilum.volume import Mask, Volume
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry
-    from hilum.scan import Nodule
 
 _SLAB_VOXELS = 2**20
 _NO_SHIFT = (0.0, 0.0, 0.0)
@@ -98,9 +94,8 @@ def mask_nodules(
         If `level` or `contour_pixel` is out of range.
     """
     if len(nodules) > 255:
-        raise AnnotationError(
-            f"{len(nodules)} nodules, but a mask has at most 255 labels", do="pass the nodules of one scan"
-        )
+        what = f"{len(nodules)} nodules, but a mask has at most 255 labels"
+        raise AnnotationError(what, do="pass the nodules of one scan")
     shapes = _shapes(geometry, nodules, level, contour_pixel)
     labels = np.zeros(geometry.shape, np.uint8)
     for k, shape in enumerate(shapes):

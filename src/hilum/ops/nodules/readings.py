@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from itertools import product
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hilum.geometry import Vector
 from hilum.ops.nodules.outlines import ContourPixel, consensus_mask, reading_mask
-from hilum.scan import Nodule
+from hilum.scan import Nodule, Reading
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Vector
-    from hilum.scan import Reading
+Cloud = NDArray[np.float64]  # points, shape (n, 3), mm
 
 _SHRINK = 0.9
 _LEAST_MM = 0.1
@@ -172,14 +169,12 @@ def _distances(readings: Sequence[Reading], tolerance: float) -> NDArray[np.floa
     return out
 
 
-def _within(
-    points: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64], distance: float
-) -> NDArray[np.float64]:
+def _within(points: Cloud, low: Cloud, high: Cloud, distance: float) -> Cloud:
     margin = distance + _ROUNDED
     return points[((points >= low - margin) & (points <= high + margin)).all(axis=1)]
 
 
-def least_distance(one: NDArray[np.float64], other: NDArray[np.float64], *, limit: float) -> float:
+def least_distance(one: Cloud, other: Cloud, *, limit: float) -> float:
     """Compute the distance between the two nearest points of two point clouds.
 
     Parameters
@@ -220,7 +215,7 @@ def least_distance(one: NDArray[np.float64], other: NDArray[np.float64], *, limi
     return least
 
 
-def _least_of_all(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+def _least_of_all(one: Cloud, other: Cloud) -> float:
     least = np.inf
     step = max(1, _PAIRS_AT_ONCE // len(other))
     for k in range(0, len(one), step):

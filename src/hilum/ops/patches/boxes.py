@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from hilum.errors import GeometryError
+from hilum.volume import AnyVolume
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from numpy.typing import ArrayLike, NDArray
-
-    from hilum.volume import AnyVolume
-
-Box = tuple[int, int, int]
-"""First voxel or size of a box, (z, y, x)."""
+Box = tuple[int, int, int]  # first voxel or size of a box, (z, y, x)
 
 
 def lies_inside(shape: Sequence[int], start: Sequence[int], size: Sequence[int]) -> bool:

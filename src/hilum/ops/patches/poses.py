@@ -5,19 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import floor
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum.geometry import Vector
+from hilum.geometry import Geometry, Vector
+from hilum.ops.patches.boxes import Box
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry
-    from hilum.ops.patches.boxes import Box
-
-Matrix = tuple[Vector, Vector, Vector]
+Matrix = tuple[Vector, ...]
 
 IDENTITY: Matrix = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 

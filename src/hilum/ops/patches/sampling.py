@@ -3,43 +3,39 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from math import floor
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.compile.kernel import ArrayTuple
 from hilum._kernels.patches import rotate, rotate_linear
 from hilum._kernels.patches.crops import permute_axes
-from hilum._kernels.patches.rotate_labels import label_bounds, rotate_labels, rotate_labels_by_tile
+from hilum._kernels.patches.rotate_labels import UNKNOWN, label_bounds, rotate_labels, rotate_labels_by_tile
 from hilum._kernels.resample.recursive_filter import LANES
 from hilum._kernels.simd.prefetch import empty_aligned
 from hilum.errors import GeometryError
-from hilum.ops.patches.boxes import lies_inside
-from hilum.ops.patches.label_tiles import TILE, LabelTiles, in_words
+from hilum.ops.patches.boxes import Box, lies_inside
+from hilum.ops.patches.poses import Matrix, Pose
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    from hilum.ops.patches.boxes import Box
-    from hilum.ops.patches.poses import Matrix, Pose
-
-Finish = tuple[int, float, float, float]
-"""How sampled values are converted: (1, lower, width, mean) scales them to float32; or `ROUND` or `KEEP`."""
+Finish = tuple[int, float, float, float]  # (1, lower, width, mean) scales values to float32; or `ROUND` or `KEEP`
 
 KEEP: Finish = (0, 0.0, 1.0, 0.0)
 ROUND: Finish = (2, 0.0, 1.0, 0.0)
 
-Order = Literal[1, 3]
-"""Order of the spline: linear or cubic."""
+Order = Literal[1, 3]  # order of the spline: linear or cubic
 
 _KERNELS: dict[int, tuple[int, int, Callable[..., None]]] = {
     1: (rotate_linear.BEFORE, rotate_linear.AFTER, rotate_linear.rotate_linear),
     3: (rotate.BEFORE, rotate.AFTER, rotate.rotate_cubic),
 }
 """For each order: how many voxels the kernel reads before a position's voxel, and from it on; and the kernel."""
+
+TILE = 64  # voxels along a tile's edge; patches at one nodule use the same tiles, so most read no voxel for this
 
 _buffers = threading.local()
 
@@ -60,6 +56,35 @@ class Source(NamedTuple):
     array: NDArray[Any] | None
     shape: Box
     cut: Callable[[Box, Box], NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTiles:
+    """A volume of labels that many patches are cut from.
+
+    Parameters
+    ----------
+    flat : ndarray of uint8, shape (z * y * x,)
+        C-contiguous and read-only.
+    shape : tuple of int, (z, y, x)
+    """
+
+    flat: NDArray[np.uint8]
+    shape: Box
+
+    @cached_property
+    def known(self) -> ArrayTuple:
+        """The voxels in words of eight; for each tile the first labeled voxel, and one past the last, along each axis.
+
+        `hilum._kernels.patches.rotate_labels.tile_label_bounds` fills in the extents of the tiles.
+        """
+        tiles = [-(-n // TILE) for n in self.shape]
+        return ArrayTuple(in_words(self.flat), np.full((*tiles, 3, 2), UNKNOWN, np.int64))
+
+
+def in_words(flat: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """View voxels as words of eight, without the voxels that do not fill the last word."""
+    return flat[: flat.size // 8 * 8].view(np.uint64)
 
 
 def sample(source: Source, pose: Pose, out: NDArray[Any], finish: Finish, *, order: Order = 3) -> None:
