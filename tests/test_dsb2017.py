@@ -22,6 +22,8 @@ from hilum.recipes import parse_recipe
 
 COARSE = "[resample]\nspacing_mm = 6.0\n"
 
+pytestmark = pytest.mark.usefixtures("no_workers")
+
 
 @pytest.fixture(scope="module")
 def phantoms():

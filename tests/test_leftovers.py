@@ -19,7 +19,10 @@ from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_luna16
 from hilum.recipes import recipe, recipe_toml
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
+pytestmark = [
+    pytest.mark.usefixtures("no_workers"),
+    pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there"),
+]
 
 HALF_WAY = """
 import os, sys

@@ -34,6 +34,8 @@ HEAD = "seriesuid,coordX,coordY,coordZ,diameter_mm"
 FLIPPED = (1, 4, 6, 11)
 BARE = 4
 
+pytestmark = pytest.mark.usefixtures("no_workers")
+
 
 @pytest.fixture(scope="module")
 def phantoms():
