@@ -18,7 +18,7 @@ import pytest
 from hilum.batch import convert
 from hilum.cli import main
 from hilum.outputs.finished import read_record
-from hilum.outputs.ledger_rows import Row, decode_row, encode_row
+from hilum.outputs.ledger import Row, decode_row, encode_row
 from hilum.outputs.records import is_plain_name
 
 TRIES = 40

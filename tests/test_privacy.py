@@ -23,12 +23,10 @@ from hilum.errors import FormatError, InputError
 from hilum.export.boxes import write_boxes_csv, write_coco3d
 from hilum.export.seg import write_segmentations
 from hilum.io.annotations.csv_tables import plain_cell, safe_cells
-from hilum.io.names import safe_name, scrub
-from hilum.io.uids import hashed_uid, hide_uids, is_uid
+from hilum.io.names import hashed_uid, hide_uids, is_uid, safe_name, scrub
 from hilum.outputs.dataset_summary import read_summary
 from hilum.outputs.finished import finished_scans
-from hilum.outputs.ledger import read_ledger
-from hilum.outputs.ledger_rows import encode_row
+from hilum.outputs.ledger import encode_row, read_ledger
 from hilum.outputs.reasons import crash_reason, reason_without_names
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16

@@ -17,7 +17,7 @@ import hilum
 from hilum.errors import FormatError
 from hilum.ops.preview import draw_preview
 from hilum.outputs.checksums import RERUN, file_sha256
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger import Row
 from hilum.outputs.store import store_scan
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
