@@ -114,10 +114,8 @@ class PatchDataset:
         self.jitter_mm, self.distance_mm, self.cache, self.augment = jitter_mm, distance_mm, cache, augment
         listed, self.skipped = list_run(self.folder, fold_by=fold_by)
         uses_nodules = rule in {"nodules", "balanced"}
-        wanted = None if folds is None else {str(fold) for fold in folds}
-        self.scans = [
-            scan for scan in listed if (wanted is None or scan.fold in wanted) and (scan.annotated or not uses_nodules)
-        ]
+        wanted = {scan.fold for scan in listed} if folds is None else {str(fold) for fold in folds}
+        self.scans = [scan for scan in listed if scan.fold in wanted and (scan.annotated or not uses_nodules)]
         factor = 1.0 if augment is None else augment.reach
         for scan in self.scans:
             scan.check_files(digest=verify)
