@@ -211,13 +211,10 @@ class PatchDataset:
     def _boxes(self, k: int, pose: Pose) -> Item:
         voxels, spheres, labels = self._tables[k]
         which, boxes = patch_boxes(pose, self.scans[k].geometry.spacing, voxels, spheres[:, 3])
-        item: Item = {
-            "boxes": np.zeros((self._most_nodules, 6), np.float32),
-            "boxes_world": np.zeros((self._most_nodules, 4)),
-            "box_nodules": np.zeros(self._most_nodules, np.int64),
-        }
-        for name, rows in zip(item, (boxes, spheres[which], labels[which]), strict=True):
-            item[name][: len(which)] = rows
+        missing = self._most_nodules - len(which)
+        item: Item = {"boxes": boxes, "boxes_world": spheres[which], "box_nodules": labels[which]}
+        for name, rows in item.items():
+            item[name] = np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)])
         return item
 
     def __getstate__(self) -> dict[str, Any]:

@@ -72,11 +72,12 @@ class RequestChecks:
         """The status of a refusal, or 0."""
         origin = [f"http://{self.logins.host}".encode()]
         site = headers.get(b"sec-fetch-site", [b"none"])
+        page = (headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest")) == ([b"navigate"], [b"document"])
         checks = (
             (headers.get(b"host") == [self.logins.host.encode()], 403),
             (headers.get(b"origin", origin) == origin, 403),
-            # A browser treats the access page as another site.
-            (site in ([b"none"], [b"same-origin"]) or (login and not inside and _opens_page(headers)), 403),
+            # A browser treats the access page as another site, and opens a page from it, not a part of one.
+            (site in ([b"none"], [b"same-origin"]) or (login and not inside and page), 403),
             (inside or (login and method == "GET"), 404),
             (method in {"GET", "POST"}, 405),
             (method != "POST" or b"origin" in headers, 403),
@@ -100,11 +101,6 @@ class RequestChecks:
         page = HTMLResponse(PAGE.format(f"/{self.logins.folder}/"), headers={"connection": "close"})
         page.raw_headers += [(b"set-cookie", one) for one in self.logins.session_cookies(code)]
         return page
-
-
-def _opens_page(headers: dict[bytes, list[bytes]]) -> bool:
-    """Whether a browser opens a page, not a part of one."""
-    return (headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest")) == ([b"navigate"], [b"document"])
 
 
 def _with_headers(send: Send) -> Send:
