@@ -249,7 +249,7 @@ def set_up_environment(which: str) -> None:
     must(BIN / "uv", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "-e", ".")
     say(f"installed: {size_mb(VENV)} MB in .venv")
     say("compiling the kernels (once; they are kept beside the source)")
-    must(PYTHON, "-c", "from hilum.demo import compile_kernels; compile_kernels()")
+    must(PYTHON, "tests/compile_kernels.py")
     must(PYTHON, "-m", "hilum.cli", "--help", quiet=True)  # its bytecode too, and that of the slowest to compile
     must(PYTHON, "-c", "import matplotlib.backends.backend_agg, matplotlib.figure, contourpy, skimage.measure")
     stamp.write_text(state)

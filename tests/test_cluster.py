@@ -132,7 +132,7 @@ def test_workers_that_break_the_contract_are_named_and_no_scan_is_made(refs, inp
 
 @pytest.mark.skipif(not may_mount(), reason="needs the right to mount")
 def test_a_scan_that_is_made_out_of_sight_has_failed(refs, cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr("hilum.batch.cluster.dispatch._VISIBLE_SECONDS", 0.2)
+    monkeypatch.setattr("hilum.batch.cluster.run._VISIBLE_SECONDS", 0.2)
     out = tmp_path / "out"
     (out / "scans").mkdir(parents=True)
     cluster.wait(cluster.worker(before=unshared(f"mount -t tmpfs tmpfs {out / 'scans'}")))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from compile_kernels import compile_kernels
 
 import hilum
 from hilum._kernels.compile import compiler
-from hilum.demo import compile_kernels
 from hilum.ops.morphology import dilate
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series

@@ -22,8 +22,7 @@ from hilum.cli import main
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io.volumes.formats import STORES
 from hilum.outputs.finished import finished_scans, read_record
-from hilum.outputs.ledger import read_ledger
-from hilum.outputs.ledger_rows import FINISHED
+from hilum.outputs.ledger import FINISHED, read_ledger
 from hilum.outputs.store import read_finished
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
@@ -139,13 +138,15 @@ def test_a_conversion_that_breaks_in_a_worker_costs_itself_alone(runs, tmp_path)
     from hilum.scan import ScanRef
 
     (_, good), _, _ = sorted(read_ledger(runs["nifti"]).items())
-    recipes = {"before": read_record(runs["nifti"] / "scans" / good.id).recipe_sha256, "after": "x"}
+    before = hilum.recipe(runs["nifti"] / "recipe.toml")
     ref = ScanRef("", good.id, runs["nifti"] / "scans" / good.id)
     (tmp_path / "scans").mkdir()
-    tasks = [
-        Conversion(ref, good, out=tmp_path, file_format=name, **recipes)
+    replace = msgspec.structs.replace
+    after = [
+        replace(before, output=replace(before.output, format=name))
         for name in ("no such format", "npy")  # the first raises what nobody expected
     ]
+    tasks = [Conversion(ref, recipe, tmp_path, row=good, before=before) for recipe in after]
     with closing(WorkerPool(1, Limits())) as pool:
         broken, whole = pool.make(iter(tasks))
     assert (broken.status, broken.code) == ("failed", "KeyError")

@@ -11,10 +11,9 @@ from training_inputs import make_run
 
 from hilum.cli import main
 from hilum.errors import FormatError, MissingInputError
-from hilum.fingerprint import fingerprint, fingerprint_json
 from hilum.outputs.finished import finished_scans
 from hilum.outputs.store import read_stored
-from hilum.stats import voxel_stats
+from hilum.stats import fingerprint, fingerprint_json, voxel_stats
 
 
 @pytest.fixture(scope="module")

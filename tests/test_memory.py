@@ -9,8 +9,7 @@ import pytest
 
 from hilum import cli
 from hilum.batch import limits
-from hilum.batch.limits import MIN_SCAN_BYTES, count_processes, free_memory, limits_of, resident_bytes
-from hilum.batch.memory import free_in_groups
+from hilum.batch.limits import MIN_SCAN_BYTES, count_processes, free_in_groups, free_memory, limits_of, resident_bytes
 from hilum.errors import InputError
 
 MB = 1 << 20

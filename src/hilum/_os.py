@@ -60,9 +60,7 @@ def parse_process(text: str) -> Process | None:
         None if the text is malformed.
     """
     match = _TAG.fullmatch(text)
-    if match is None:
-        return None
-    return Process(match[1], int(match[2], 16), int(match[3], 16), int(match[4], 16))
+    return Process(match[1], *(int(part, 16) for part in match.groups()[1:])) if match else None
 
 
 def this_process() -> Process:
@@ -189,14 +187,12 @@ def _machine() -> str:
 
 @lru_cache(maxsize=1)
 def _space() -> int:
-    try:
+    with suppress(OSError):
         return Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:
-        return 0
+    return 0
 
 
-_HIDDEN = -1
-"""The start time of a process that exists but shows no details."""
+_HIDDEN = -1  # the start time of a process that exists but shows no details
 
 
 def _started(pid: int) -> int | None:

@@ -9,15 +9,16 @@ import sys
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from hilum.errors import one_line
+from hilum.errors import one_line, path_end
 from hilum.io.names import safe_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from hilum.io.inspect import FindingRecord, SeriesRecord
+    from hilum.io.dicom.records import Finding
+    from hilum.io.inspect import SeriesRecord
     from hilum.outputs.records import DatasetRecord
-    from hilum.scan import Scan
+    from hilum.scan import Note, Scan
 
 
 def describe_volume(scan: Scan) -> str:
@@ -46,11 +47,8 @@ class OutputLostError(Exception):
 
     def __init__(self, problem: OSError) -> None:
         super().__init__(problem.strerror or str(problem))
-        self.closed = problem.errno in _CLOSED
-
-
-_CLOSED = frozenset({errno.EPIPE, errno.EBADF, errno.EINVAL})
-"""The reader closed the pipe, as in ``hilum info ... | head -1``. Windows reports EINVAL."""
+        # The reader closed the pipe, as in `hilum info ... | head -1`. Windows reports EINVAL.
+        self.closed = problem.errno in {errno.EPIPE, errno.EBADF, errno.EINVAL}
 
 
 class _LenientStream:
@@ -108,10 +106,7 @@ def lenient_streams(*, stdout_required: bool) -> Iterator[None]:
         yield
 
 
-_NAMED = 3
-"""How many files of a finding are named; the JSON names all."""
-
-_FOLDER_WIDTH = 40
+_NAMED = 3  # how many files of a finding are named; the JSON names all
 
 _COLUMNS = ("", "folder", "series", "kernel", "slices", "rows x columns", "spacing mm", "verdict", "series UID")
 
@@ -135,7 +130,7 @@ def inspection_text(records: list[SeriesRecord]) -> str:
     return "\n".join(lines)
 
 
-def _unnamed_files(finding: FindingRecord) -> tuple[str, ...]:
+def _unnamed_files(finding: Finding) -> tuple[str, ...]:
     """Name the files that a finding's text does not name because their names could identify a patient."""
     names = [name for name in finding.files if not safe_name(name)]
     rest = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
@@ -146,7 +141,7 @@ def _row(number: int, series: SeriesRecord, *, alone: bool) -> tuple[str, ...]:
     grid = series.geometry
     return (
         str(number),
-        _shorten(series.folder),
+        path_end(series.folder, limit=40) or ".",
         "" if series.number is None else str(series.number),
         series.kernel,
         str(series.slices or ""),
@@ -155,12 +150,6 @@ def _row(number: int, series: SeriesRecord, *, alone: bool) -> tuple[str, ...]:
         _verdict(series, alone=alone),
         series.series_uid,
     )
-
-
-def _shorten(folder: str) -> str:
-    """Cut the beginning of a long path; paths differ at the end."""
-    name = one_line(folder, limit=1000) or "."
-    return name if len(name) <= _FOLDER_WIDTH else "…" + name[1 - _FOLDER_WIDTH :]
 
 
 def _verdict(series: SeriesRecord, *, alone: bool) -> str:
@@ -178,6 +167,12 @@ def print_result(text: str) -> None:
 def print_note(text: str) -> None:
     """Print a note on stderr as one line without control characters."""
     print_stderr(f"note: {one_line(text, limit=290)}")
+
+
+def print_notes(notes: Iterable[Note]) -> None:
+    """Print notes as the files name them, one per line."""
+    for note in notes:
+        print_note(str(note))
 
 
 def print_error(text: str) -> None:

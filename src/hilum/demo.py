@@ -6,26 +6,15 @@ import csv
 import shutil
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+import hilum
 from hilum import batch
-from hilum._kernels.intensity.rescale import RULE_SIZE, shift, shift_files
 from hilum.errors import OutputError
-from hilum.io.scan_files import read
-from hilum.ops.lungs.segment import segment_lungs
-from hilum.ops.resample import resample
-from hilum.outputs.finished import read_record
-from hilum.outputs.store import read_finished
+from hilum.outputs import finished, store
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
-from hilum.pipeline import preprocess, preview_of
-from hilum.recipes import RECIPES, recipe
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from hilum.outputs.records import ScanRecord
-    from hilum.phantom.chest import Phantom
 
 
 def demo(out: Path) -> str:
@@ -52,55 +41,32 @@ def demo(out: Path) -> str:
     shutil.rmtree(out, ignore_errors=True)
     phantom = make_phantom(seed=2017, shape=(140, 256, 256), spacing=(2.5, 1.4, 1.4))  # about a second on a laptop
     series = write_dicom_series(phantom, out / "input" / "series")
-    annotations = _write_annotations(phantom, out / "input" / "annotations.csv", read(series).series_uid)
-    chosen = recipe("luna16")
+    annotations, series_uid = out / "input" / "annotations.csv", hilum.read(series).series_uid
+    with annotations.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"])
+        table.writerows([series_uid, *nodule.center, nodule.diameter_mm] for nodule in phantom.scan.nodules)
+    chosen = hilum.recipe("luna16")
     refs, _ = batch.index([series], annotations=annotations)
     rows = batch.run(refs, chosen, out / "output")
     if any(row.reason for row in rows):
         raise OutputError(rows[0].reason, where=out)
     folder = out / "output" / "scans" / rows[0].id
-    record = read_record(folder)
+    record = finished.read_record(folder)
     if record is None:
         raise OutputError("the run wrote no finished scan", where=folder)
-    lines = [_describe(folder, record)]
+    grid, source = record.geometry, record.source_geometry
+    lines = [
+        f"{folder}: {', '.join(record.files)}, scan.json",
+        f"  read      {source.shape} voxels of {source.spacing} mm (z, y, x)",
+        f"  written   {grid.shape} voxels of {grid.spacing} mm, HU",
+        *[f"  {name:24s}{value:g}" for name, value in record.figures.items()],
+    ]
     try:
         from hilum.pictures.overview import overview
     except ImportError:
         lines.append("no picture: matplotlib is not installed (pip install 'hilum[plots]')")
     else:
-        overview(read_finished(folder, record)).savefig(out / "overview.png", dpi=80)
+        overview(store.read_finished(folder, record)).savefig(out / "overview.png", dpi=80)
         lines.append(f"look at {out / 'overview.png'}")
     return "\n".join(lines)
-
-
-def compile_kernels() -> None:
-    """Run every recipe on a tiny phantom, so that the kernels are compiled and cached."""
-    scan = make_phantom(seed=1, shape=(40, 64, 64), spacing=(8.0, 6.0, 6.0)).scan
-    for chosen in RECIPES.values():
-        preview_of(preprocess(scan, chosen), chosen)
-    fine = resample(scan.ct, spacing=(8.0, 3.0, 3.0))  # equal slice spacing takes another kernel
-    segment_lungs(fine, method="tutorial2d")
-    for stored in (np.int16, np.uint16):  # DICOM pixels
-        frame = np.zeros((2, 2), stored)
-        shift(frame, np.zeros(RULE_SIZE, np.int64), out=np.empty((2, 2), np.int16))
-        none = np.empty((0, 3), np.int64), np.empty((0, RULE_SIZE), np.int64)
-        shift_files(*none, frame, out=np.empty((0, 2, 2), np.int16))
-
-
-def _write_annotations(phantom: Phantom, path: Path, series_uid: str) -> Path:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"])
-        for nodule in phantom.scan.nodules:
-            writer.writerow([series_uid, *nodule.center, nodule.diameter_mm])
-    return path
-
-
-def _describe(folder: Path, record: ScanRecord) -> str:
-    grid, source = record.geometry, record.source_geometry
-    return "\n".join([
-        f"{folder}: {', '.join(record.files)}, scan.json",
-        f"  read      {source.shape} voxels of {source.spacing} mm (z, y, x)",
-        f"  written   {grid.shape} voxels of {grid.spacing} mm, HU",
-        *[f"  {name:24s}{value:g}" for name, value in record.figures.items()],
-    ])  # fmt: skip

@@ -10,10 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import PurePath
 
-LINE_LIMIT = 300
-"""The longest message, in characters."""
-
-_WHERE_LIMIT = 110
+LINE_LIMIT = 300  # the longest message, in characters
 
 
 def one_line(text: object, *, limit: int = LINE_LIMIT) -> str:
@@ -37,9 +34,10 @@ def one_line(text: object, *, limit: int = LINE_LIMIT) -> str:
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
-def _short_where(where: str | PurePath) -> str:
-    text = one_line(where, limit=4000)
-    return text if len(text) <= _WHERE_LIMIT else "…" + text[1 - _WHERE_LIMIT :]
+def path_end(path: str | PurePath, *, limit: int) -> str:
+    """Cut the beginning of a path that is longer than `limit` characters; paths differ at the end."""
+    text = one_line(path, limit=4000)
+    return text if len(text) <= limit else "…" + text[1 - limit :]
 
 
 class HilumError(Exception):
@@ -63,7 +61,7 @@ class HilumError(Exception):
         self.what, self.where, self.do = what, where, do
         if code:
             self.code = code
-        head = f"{_short_where(where)}: " if where is not None else ""
+        head = f"{path_end(where, limit=110)}: " if where is not None else ""
         tail = f"; {one_line(do, limit=90)}" if do else ""
         super().__init__(head + one_line(what, limit=LINE_LIMIT - len(head) - len(tail)) + tail)
 

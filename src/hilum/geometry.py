@@ -20,18 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 Vector = tuple[float, float, float]
-IDENTITY_DIRECTION: tuple[Vector, Vector, Vector] = (
-    (0.0, 0.0, 1.0),
-    (0.0, 1.0, 0.0),
-    (1.0, 0.0, 0.0),
-)
+IDENTITY_DIRECTION: tuple[Vector, Vector, Vector] = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 """Array axes z, y, x along the patient's head, back and left: a plain supine axial scan."""
 
-_UNIT_TOLERANCE = 1e-3
-"""Tolerance for the length of a direction vector: direction cosines may be text with only four digits."""
+_UNIT_TOLERANCE = 1e-3  # for the length of a direction vector: direction cosines may be text with only four digits
 
-_ORTHOGONAL_TOLERANCE = 2e-3
-"""Largest cosine of the angle between two axes (0.1 degrees off); beyond it the grid is sheared."""
+_ORTHOGONAL_TOLERANCE = 2e-3  # the largest cosine of the angle between two axes; beyond it the grid is sheared
 
 
 @dataclass(frozen=True)

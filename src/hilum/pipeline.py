@@ -8,28 +8,23 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hilum.errors import GeometryError, InputError, UnsupportedError
-from hilum.ops.finite import check_finite
+from hilum.ops import finite, morphology
 from hilum.ops.intensity import UnitRange, normalize
 from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
-from hilum.ops.morphology import dilate
 from hilum.ops.nodules.masks import mask_nodules, nodules_outside
-from hilum.ops.preview import draw_preview
-from hilum.ops.quality.measure import measure_lungs, measure_nodules, quality_notes
-from hilum.ops.quality.nodules import compare_with_reference, measure_each_nodule
-from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
+from hilum.ops.preview import Preview, draw_preview
+from hilum.ops.quality import measure, nodules, plausibility
 from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
 from hilum.outputs.dataset_summary import INSIDE_FRACTION
 from hilum.outputs.findings import NODULE_OUTSIDE_LUNGS, kind_of
-from hilum.scan import Note
+from hilum.scan import Note, Scan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hilum.ops.preview import Preview
     from hilum.recipes import Lungs, Nodules, Quality, Recipe
-    from hilum.scan import Scan
     from hilum.volume import AnyVolume, Mask, Volume
 
 
@@ -66,28 +61,23 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     given = None if scan.lungs is None else _to_output_grid(scan.lungs, recipe)
     lungs, figures, lung_notes = make_lungs(ct, recipe.lungs, given=given, workers=recipe.compute.workers)
     nodule_mask = make_nodule_mask(scan, ct, recipe.nodules) if scan.annotated and recipe.nodules.mask else None
-    figures |= measure_nodules(ct, lungs, nodule_mask)
-    figures = {name: round(value, 4) for name, value in figures.items()}
-    each = () if nodule_mask is None else measure_each_nodule(ct, lungs, nodule_mask, count=len(scan.nodules))
+    figures |= measure.measure_nodules(ct, lungs, nodule_mask)
+    measured = MappingProxyType({name: round(value, 4) for name, value in figures.items()})
+    each = () if nodule_mask is None else nodules.measure_each_nodule(ct, lungs, nodule_mask, count=len(scan.nodules))
     checked = any(note.code == "not-hu" for note in scan.notes)  # by `hilum.read`
     notes = (
         *scan.notes,
         *note_outside(scan, ct),
         *note_outside_lungs(_outside_lungs(scan, ct, each)),
-        *(() if checked else note_implausible_values(scan.ct)),
+        *(() if checked else plausibility.note_implausible_values(scan.ct)),
         *lung_notes,
-        *quality_notes(figures),
+        *measure.quality_notes(measured),
     )
     _refuse_alarms(notes, recipe.quality, scan.series_uid)
     step = recipe.intensity
+    scaled = ct if step.output == "hu" else normalize(ct, lower=step.lower, upper=step.upper, mean=step.mean)
     return replace(
-        scan,
-        ct=ct if step.output == "hu" else normalize(ct, lower=step.lower, upper=step.upper, mean=step.mean),
-        lungs=lungs,
-        nodule_mask=nodule_mask,
-        notes=notes,
-        figures=MappingProxyType(figures),
-        nodule_figures=each,
+        scan, ct=scaled, lungs=lungs, nodule_mask=nodule_mask, notes=notes, figures=measured, nodule_figures=each
     )
 
 
@@ -117,20 +107,13 @@ def make_lungs(
         What the search for a better mask came to, if the first one was probably wrong.
     """
     if step.method == "none":
-        return None, measure_lungs(ct, None), ()
-    segment = partial(
-        segment_lungs,
-        method=step.method,
-        fill=step.fill,
-        pathology=step.pathology,
-        airways=step.airways,
-        background=step.background,
-        workers=workers,
-    )
+        return None, measure.measure_lungs(ct, None), ()
+    options = {name: getattr(step, name) for name in ("method", "fill", "pathology", "airways", "background")}
+    segment = partial(segment_lungs, **options, workers=workers)
     own, sides = step.method == "hilum", step.method not in WITHOUT_SIDES
     lungs = find_lungs(ct, segment, own=own, sides=sides, fallback=step.fallback, workers=workers)
-    agreement = {} if given is None else compare_with_reference(lungs.mask, given)
-    mask = dilate(lungs.mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else lungs.mask
+    agreement = {} if given is None else nodules.compare_with_reference(lungs.mask, given)
+    mask = morphology.dilate(lungs.mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else lungs.mask
     return mask, lungs.figures | agreement, lungs.notes
 
 
@@ -200,10 +183,10 @@ def promised_parts(recipe: Recipe) -> list[str]:
 
 def _check_input(scan: Scan) -> None:
     """Refuse a grid that is not in mm and voxels that are not HU: no later step could correct them."""
-    for note in note_implausible_size(scan.ct.geometry):
+    for note in plausibility.note_implausible_size(scan.ct.geometry):
         raise GeometryError(note.text, where=scan.series_uid, do="correct the spacing in its header", code=note.code)
-    check_finite(scan.ct.array)
-    if cause := why_not_hu(scan.ct):
+    finite.check_finite(scan.ct.array)
+    if cause := plausibility.why_not_hu(scan.ct):
         raise UnsupportedError(f"voxels are not Hounsfield units: {cause}", do="give the CT itself", code="not-hu")
 
 

@@ -17,38 +17,32 @@ import msgspec
 from hilum.console import print_error, print_note, print_stderr
 from hilum.errors import LINE_LIMIT, one_line
 from hilum.outputs.findings import codes_of
-from hilum.outputs.ledger_rows import FINISHED
+from hilum.outputs.ledger import FINISHED, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from hilum.outputs.ledger_rows import Row
 
 STATUSES = ("done", "repaired", "refused", "failed")
 
-_EVERY = 30.0
-"""Seconds between two progress lines."""
+_EVERY = 30.0  # seconds between two progress lines
 
-_NAMES = 3
-"""How many scans in progress are named, and how many codes."""
+_NAMES = 3  # how many scans in progress are named, and how many codes
 
-_LONGEST_NAME = 120
-"""Characters of an output folder's name in a line of the summary."""
+_LONGEST_NAME = 120  # characters of an output folder's name in a line of the summary
 
 
 class RunCounts:
     """Counts of the scans of a run by how they ended."""
 
     def __init__(self, total: int) -> None:
-        self.total = total
+        self.total, self.started, self.seconds = total, time.monotonic(), 0.0
         self.statuses: Counter[str] = Counter()
         self.codes: Counter[tuple[str, str]] = Counter()
         self.repairs: Counter[str] = Counter()
         self.alarms: Counter[str] = Counter()
         self.to_check = self.kept = 0
-        self.started = time.monotonic()
-        self.seconds = 0.0
         self._firsts: dict[tuple[str, str], Row] = {}
 
     def add(self, row: Row) -> None:
@@ -191,8 +185,7 @@ class Progress:
     """Shows the progress of a run: `add` takes each ledger row, `watch` the ids of the scans in progress."""
 
     def __init__(self, total: int, bar: Any = None) -> None:
-        self.counts = RunCounts(total)
-        self._bar = bar
+        self.counts, self._bar = RunCounts(total), bar
         self._task = bar.add_task("scans", total=total, rate="", left="", names="", counts="") if bar else None
         self._names: tuple[str, ...] = ()
         self._printed = time.monotonic()
@@ -235,12 +228,7 @@ def progress(total: int) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    console = Console(stderr=True)
-    columns = (
-        SpinnerColumn(),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}  {task.fields[left]}\n  {task.fields[counts]}\n  {task.fields[names]}"),
-    )
-    with Bar(*columns, console=console, transient=True) as bar:
+    text = "{task.fields[rate]}  {task.fields[left]}\n  {task.fields[counts]}\n  {task.fields[names]}"
+    columns = SpinnerColumn(), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn(text)
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         yield Progress(total, bar)

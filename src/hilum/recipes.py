@@ -17,13 +17,9 @@ from msgspec import Meta, Struct
 
 from hilum.errors import RecipeError, one_line
 
-_COARSEST_MM = 100.0
+_LUNG_METHOD = r"^(hilum|tutorial3d|tutorial2d|none|onnx:[^\x00-\x1f\x7f]{1,4000})$"
 
 Hounsfield = Annotated[float, Meta(ge=-32768, le=32767)]
-
-
-LUNG_METHOD = r"^(hilum|tutorial3d|tutorial2d|none|onnx:[^\x00-\x1f\x7f]{1,4000})$"
-"""The lung methods: a name, or ``onnx:`` and the path of a model."""
 
 
 class Read(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,10 +56,8 @@ class Resample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         """Check the range here: msgspec 0.22 reads invalid memory for a bounded float next to a tuple."""
         values = self.spacing_mm if isinstance(self.spacing_mm, tuple) else (self.spacing_mm,)
-        if not all(0 < value <= _COARSEST_MM for value in values):
-            raise RecipeError(
-                f"resample.spacing_mm is {self.spacing_mm}, expected more than 0 and at most {_COARSEST_MM}"
-            )
+        if not all(0 < value <= 100 for value in values):
+            raise RecipeError(f"resample.spacing_mm is {self.spacing_mm}, expected more than 0 and at most 100.0")
 
 
 class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,7 +72,7 @@ class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     (``corner``) or to any side of the planes (``sides``).
     """
 
-    method: Annotated[str, Meta(pattern=LUNG_METHOD)] = "hilum"
+    method: Annotated[str, Meta(pattern=_LUNG_METHOD)] = "hilum"
     fill: bool = True
     dilate_mm: Annotated[float, Meta(ge=0, le=50)] = 0.0
     pathology: Literal["include", "exclude"] = "include"
@@ -207,10 +201,8 @@ def recipe(name_or_path: str | Path = "default") -> Recipe:
         return RECIPES[name_or_path]
     path = Path(name_or_path)
     if path.suffix.lower() != ".toml":
-        known = ", ".join(RECIPES)
-        raise RecipeError(
-            f"no recipe of this name, expected {known}", where=str(name_or_path), do="or give a .toml file"
-        )
+        what = f"no recipe of this name, expected {', '.join(RECIPES)}"
+        raise RecipeError(what, where=str(name_or_path), do="or give a .toml file")
     try:
         if path.exists() and not path.is_file():
             raise RecipeError("is not a regular file", where=path, do="give a .toml file")
@@ -225,9 +217,8 @@ def parse_recipe(text: str, *, where: str | Path = "recipe") -> Recipe:
     try:
         return msgspec.convert(tomllib.loads(text), Recipe)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as problem:
-        raise RecipeError(
-            one_line(problem, limit=150), where=where, do="see 'hilum recipe show default' for every option"
-        ) from None
+        do = "see 'hilum recipe show default' for every option"
+        raise RecipeError(one_line(problem, limit=150), where=where, do=do) from None
 
 
 def recipe_toml(chosen: Recipe) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from functools import partial
+import copyreg
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hilum.errors import AnnotationError
+from hilum.errors import AnnotationError, HilumError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,15 +17,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.errors import HilumError
     from hilum.geometry import Geometry, Vector
     from hilum.volume import Mask, Volume
 
 RIGHT_LUNG, LEFT_LUNG, AIRWAYS = 1, 2, 3
 """Labels of a lung mask. The patient's right is where LPS x is smaller. Airways are labeled only on request."""
 
-Label = int | float | str
-"""A label that a data set gives a scan: a fold, a diagnosis."""
+Label = int | float | str  # a label that a data set gives a scan: a fold, a diagnosis
+
+
+def _read_only(values: dict[str, Any]) -> MappingProxyType[str, Any]:
+    return MappingProxyType(values)
+
+
+copyreg.pickle(MappingProxyType, lambda mapping: (_read_only, (dict(mapping),)))  # by itself it cannot be pickled
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,8 @@ class Reading:
         object.__setattr__(self, "holes", tuple(map(_outline, self.holes)))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild through the constructor, because a read-only mapping cannot be pickled."""
-        return Reading, (self.reader, self.grid, self.contours, self.holes, dict(self.scores))
+        """Rebuild through the constructor, so that the outlines of an unpickled copy are read-only too."""
+        return Reading, (self.reader, self.grid, self.contours, self.holes, self.scores)
 
 
 def _outline(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -134,10 +139,6 @@ class Nodule:
             raise AnnotationError(f"nodule center {self.center} is not a finite (x, y, z) position in mm")
         if not (np.isfinite(self.diameter_mm) and self.diameter_mm > 0):
             raise AnnotationError(f"nodule diameter is {self.diameter_mm} mm, expected a positive number")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild through the constructor, because a read-only mapping cannot be pickled."""
-        return Nodule, (self.center, self.diameter_mm, self.readings, dict(self.scores))
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,12 +190,6 @@ class Scan:
     slice_uids: tuple[str, ...] = ()
     acquisition: Mapping[str, Label] = field(default_factory=lambda: MappingProxyType({}))
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild through the constructor, because a read-only mapping cannot be pickled."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain = {name: dict(values[name]) for name in ("figures", "labels", "locations", "acquisition")}
-        return partial(Scan, **{**values, **plain, "nodule_figures": tuple(map(dict, self.nodule_figures))}), ()
-
 
 @dataclass(frozen=True, eq=False)
 class DatasetEntry:
@@ -242,7 +237,7 @@ class ScanRef:
         Which series of a folder; empty if the path holds one scan.
     annotations : Path or None
         The file that lists the scan's nodules.
-    known : DatasetEntry or None
+    known : DatasetEntry
         What the data set's tables say about it.
     files : tuple of str
         The files of the series, relative to `path`; empty if the listing opened no files.
@@ -261,7 +256,7 @@ class ScanRef:
     path: Path
     series_uid: str = ""
     annotations: Path | None = None
-    known: DatasetEntry | None = field(default=None, compare=False)
+    known: DatasetEntry = field(default=DatasetEntry(), compare=False)
     files: tuple[str, ...] = field(default=(), compare=False, repr=False)
     source: str = field(default="", compare=False)
     place: str = field(default="", compare=False)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.errors import FormatError, InputError, MissingInputError, OutputError
+from hilum.errors import FormatError, HilumError, InputError, MissingInputError
+from hilum.io import scan_files, unfinished
 from hilum.io.files import is_own_file
-from hilum.io.source_files import list_source_files
-from hilum.io.unfinished import is_abandoned, is_unfinished
-from hilum.outputs import checksums, ledger
-from hilum.outputs.checksums import RERUN, check_file
-from hilum.outputs.finished import RECORD, files_stamp, read_record, record_sha256, scans_folder
+from hilum.outputs import checksums, finished, ledger
 from hilum.outputs.folder import own_file_problems, own_files, recipe_text
-from hilum.outputs.ledger_rows import FINISHED, decode_row
+from hilum.outputs.ledger import FINISHED, Row, decode_row
 from hilum.pipeline import promised_parts
 from hilum.recipes import parse_recipe, recipe_fingerprint
 
@@ -22,12 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-    from hilum.errors import HilumError
-    from hilum.outputs.ledger_rows import Row
     from hilum.outputs.records import FileRecord
 
-REMAKE = "remove the scan's folder, then run the same command again"
-"""What to do about damage that a rerun alone does not notice."""
+REMAKE = "remove the scan's folder, then run the same command again"  # for damage that a rerun does not notice
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -64,7 +59,7 @@ def verify(folder: Path) -> Iterator[Fault | VerifySummary]:
     MissingInputError
         If the folder is not the output of a run.
     """
-    scans_path = scans_folder(folder)
+    scans_path = finished.scans_folder(folder)
     if not (folder / ledger.NAME).is_file() and not scans_path.is_dir():
         raise MissingInputError("no output of a run here", where=folder, do="give the --out folder of 'hilum run'")
     files = (yield from _verify_own_files(folder)) + 2
@@ -91,69 +86,65 @@ def _verify_own_files(folder: Path) -> Generator[Fault, None, int]:
     try:
         sums = checksums.read_checksums(folder)
         if not sums:
-            yield _fault(MissingInputError("is missing: the run did not end", where=path, do=RERUN), "unfinished")
+            yield _fault("is missing: the run did not end", path, "unfinished")
     except FormatError as problem:
         yield Fault(str(path), "damaged", str(problem))
-    yield from map(_fault, own_file_problems(folder, sums))
+    yield from (Fault(str(problem.where), problem.code, str(problem)) for problem in own_file_problems(folder, sums))
     path = folder / ledger.NAME
     if not path.is_file():
-        yield _fault(MissingInputError("is missing", where=path, do=RERUN))
+        yield _fault("is missing", path, "missing")
     else:
         lines = enumerate(ledger.read_lines(folder), start=1)
         bad = [str(n) for n, line in lines if decode_row(line, strict=True) is None]
         if bad:
             what = f"{len(bad)} lines have changed since they were written: {', '.join(bad[:5])}"
-            yield _fault(FormatError(what, where=path, do=RERUN), "damaged")
+            yield _fault(what, path, "damaged")
     return len(own_files(sums))
 
 
 def _required_parts(folder: Path) -> dict[str, list[str]]:
     """The parts of each scan that the run's recipe asks for, by the recipe's fingerprint; empty if it is unreadable."""
-    try:
+    with suppress(OSError, ValueError):
         recipe = parse_recipe(recipe_text(folder))
-    except (OSError, ValueError):
-        return {}
-    return {recipe_fingerprint(recipe): promised_parts(recipe)}
+        return {recipe_fingerprint(recipe): promised_parts(recipe)}
+    return {}
 
 
 def _verify_scan(folder: Path, row: Row, required: dict[str, list[str]]) -> Iterator[Fault | int]:
     """Yield the faults of one scan, and the size of each file without a fault."""
-    path = folder / RECORD
-    if folder.is_symlink() or not is_own_file(folder, RECORD):
-        what = f"is missing, but the ledger says {row.status}"
-        yield _fault(MissingInputError(what, where=path, do=RERUN))
+    path = folder / finished.RECORD
+    if folder.is_symlink() or not is_own_file(folder, finished.RECORD):
+        yield _fault(f"is missing, but the ledger says {row.status}", path, "missing")
         return
-    if record_sha256(folder) != row.scan_sha256:
-        yield _fault(FormatError("does not match the ledger", where=path, do=RERUN), "checksum")
+    if finished.record_sha256(folder) != row.scan_sha256:
+        yield _fault("does not match the ledger", path, "checksum")
     else:
         yield path.stat().st_size
-    record = read_record(folder)
+    record = finished.read_record(folder)
     if record is None:
-        what = "cannot be read, or does not list all files of the scan"
-        yield _fault(FormatError(what, where=path, do=RERUN), "damaged")
+        yield _fault("cannot be read, or does not list all files of the scan", path, "damaged")
         return
     if (record.scan_id, record.fingerprint) != (row.id, row.fingerprint):
-        what = "was made from another input than the ledger says"
-        yield _fault(FormatError(what, where=path, do=RERUN), "fingerprint")
+        yield _fault("was made from another input than the ledger says", path, "fingerprint")
     if record.parts and (missing := set(required.get(record.recipe_sha256, ())) - set(record.parts)):
         what = f"lacks {', '.join(sorted(missing))}, which the recipe asks for"
-        yield _fault(FormatError(what, where=path, do=REMAKE), "damaged")
+        yield _fault(what, path, "damaged", do=REMAKE)
     # A rerun notices files with new times. Damage of the disk changes only their bytes.
-    do = REMAKE if files_stamp(folder, record) == row.files_stamp else RERUN
+    do = REMAKE if finished.files_stamp(folder, record) == row.files_stamp else checksums.RERUN
     for name, file in record.files.items():
         yield _verify_file(folder, name, file, do=do)
-    for name, extra in list_source_files(folder):
-        if name not in record.files and name != RECORD:
-            yield _fault(FormatError("is not listed in scan.json", where=extra, do="move it elsewhere"), "extra")
+    for name, extra in scan_files.list_source_files(folder):
+        if name not in record.files and name != finished.RECORD:
+            yield _fault("is not listed in scan.json", extra, "extra", do="move it elsewhere")
 
 
 def _verify_file(folder: Path, name: str, file: FileRecord, *, do: str) -> Fault | int:
     try:
-        check_file(folder, name, file)
+        checksums.check_file(folder, name, file)
     except InputError as problem:
         if is_own_file(folder, name):
-            return _fault(FormatError(problem.what, where=folder / name, do=do), "checksum")
-        return _fault(problem)
+            return _fault(problem.what, folder / name, "checksum", do=do)
+        return Fault(str(problem.where), problem.code, str(problem))
     return file.bytes
 
 
@@ -161,15 +152,15 @@ def _unlisted(scans: Path, rows: ledger.Ledger) -> Iterator[Fault]:
     """Find the entries of ``scans`` that are not finished scans of the ledger."""
     for path in sorted(scans.iterdir()) if scans.is_dir() else ():
         row = rows.get(path.name)
-        if is_unfinished(path.name):
-            dead = is_abandoned(path)
+        if unfinished.is_unfinished(path.name):
+            dead = unfinished.is_abandoned(path)
             what = "left unfinished by a process that died" if dead else "being written, or left by another machine"
             do = "the next run removes it" if dead else "wait; a run removes it after an hour without changes"
-            yield _fault(OutputError(what, where=path, do=do), "partial")
+            yield _fault(what, path, "partial", do=do)
         elif row is None or row.status not in FINISHED:
             what = "is not in the ledger" if row is None else f"is {row.status} according to the ledger"
-            yield _fault(OutputError(what, where=path, do="run again, or remove it"), "unlisted")
+            yield _fault(what, path, "unlisted", do="run again, or remove it")
 
 
-def _fault(problem: HilumError, code: str = "") -> Fault:
-    return Fault(str(problem.where), code or problem.code, str(problem))
+def _fault(what: str, where: Path, code: str, *, do: str = checksums.RERUN) -> Fault:
+    return Fault(str(where), code, str(HilumError(what, where=where, do=do)))

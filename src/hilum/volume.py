@@ -81,8 +81,7 @@ class Volume:
         return type(self)(self.array[box], self.geometry.crop(start, stop))
 
 
-AnyVolume = TypeVar("AnyVolume", bound=Volume)
-"""A volume or a mask: functions that take it return the same type."""
+AnyVolume = TypeVar("AnyVolume", bound=Volume)  # a volume or a mask: functions that take it return the same type
 
 
 @dataclass(frozen=True, eq=False)

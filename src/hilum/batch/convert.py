@@ -15,45 +15,30 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from hilum.batch import lock, output_folder
 from hilum.batch.limits import Limits, check_workers
-from hilum.batch.lock import check_run
-from hilum.batch.output_folder import locked_output, write_recipe
-from hilum.batch.run import check_row
-from hilum.batch.supervisor import make_rows
-from hilum.batch.task import row_or_failure
+from hilum.batch.run import record_rows
+from hilum.batch.supervisor import Watch, make_rows
+from hilum.batch.task import Task, row_or_failure
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
-from hilum.io.optional_packages import check_packages
-from hilum.io.output_kinds import RECIPE
-from hilum.outputs import checksums, dataset_summary, scans_index
-from hilum.outputs.checksums import RERUN
-from hilum.outputs.convert import convert_scan
-from hilum.outputs.finished import files_stamp, is_complete, is_intact, record_of_row, record_sha256, scans_folder
+from hilum.io import folders, optional_packages
+from hilum.outputs import checksums, dataset_summary, finished, scans_index, store
 from hilum.outputs.folder import OWN_FILES, own_file_problems, recipe_text
-from hilum.outputs.ledger import NAME, Ledger, read_ledger
-from hilum.outputs.ledger_rows import FINISHED, Row, as_written
+from hilum.outputs.ledger import FINISHED, NAME, Ledger, Row, read_ledger
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
 from hilum.scan import ScanRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
     from pathlib import Path
 
 
-@dataclass(frozen=True, slots=True)
-class Conversion:
-    """The conversion of one scan: its old folder and ledger row, both recipes' fingerprints, the new folder."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion(Task):
+    """One scan to be converted to another recipe: its ledger row, and the recipe that it was made by."""
 
-    ref: ScanRef
     row: Row
-    before: str
-    after: str
-    out: Path
-    file_format: str
-    run: str = ""
-
-    def with_threads(self, threads: int) -> Conversion:  # noqa: ARG002 - a conversion uses one
-        """Return itself."""
-        return self
+    before: Recipe
 
     def make(self) -> Row:
         """Convert the scan; a failure becomes the row."""
@@ -67,7 +52,7 @@ def convert_run(
     file_format: str,
     workers: int | None = None,
     limits: Limits | None = None,
-    watch: Callable[[tuple[str, ...]], None] = lambda _: None,
+    watch: Watch = lambda _: None,
 ) -> Generator[Row]:
     """Convert a finished run to another format, in a new folder; scans that it already has are kept.
 
@@ -101,13 +86,13 @@ def convert_run(
         would meet.
     """
     check_workers(workers)
-    check_packages(file_format)
+    optional_packages.check_packages(file_format)
     before = _check_run(folder, file_format)
     recipe = with_options(before, file_format=file_format)
     _check_new_folder(folder, out)
     with ExitStack() as stack:
-        run = stack.enter_context(locked_output(out))
-        write_recipe(out, recipe, overwrite=False)
+        run = stack.enter_context(output_folder.locked_output(out))
+        output_folder.write_recipe(out, recipe, overwrite=False)
         ledger = stack.enter_context(Ledger(out))
         rows = dict(sorted(read_ledger(folder).items()))
         known: list[Row] = []
@@ -117,17 +102,12 @@ def convert_run(
             if kept is not None:
                 known.append(kept)
             else:
-                ref = ScanRef("", row.id, scans_folder(folder) / row.id)
-                fingerprints = recipe_fingerprint(before), recipe_fingerprint(recipe)
-                waiting.append(Conversion(ref, row, *fingerprints, out, file_format, run))
+                ref = ScanRef("", row.id, finished.scans_folder(folder) / row.id)
+                waiting.append(Conversion(ref, recipe, out, run=run, row=row, before=before))
         made = stack.enter_context(closing(make_rows(waiting, workers, limits or Limits(), watch)))
         complete = True
-        for row in itertools.chain(known, made):
-            check_row(row)
+        for row in record_rows(itertools.chain(known, made), ledger, out):
             complete = complete and (row.status in FINISHED or rows[row.id].status not in FINISHED)
-            if ledger.get(row.id) != as_written(row):
-                checksums.remove_checksums(out)  # they are out of date
-                ledger.append(row)
             yield row
         ledger.compact()
         if complete:
@@ -143,14 +123,13 @@ def _check_run(folder: Path, file_format: str) -> Recipe:
         raise MissingInputError("no output of a run here", where=folder, do="give the --out folder of 'hilum run'")
     sums = checksums.read_checksums(folder)
     if not sums:
-        raise InputError("the run did not end", where=folder, do=RERUN, code="unfinished")
+        raise InputError("the run did not end", where=folder, do=checksums.RERUN, code="unfinished")
     if (problem := next(own_file_problems(folder, sums), None)) is not None:
         raise problem
-    recipe = parse_recipe(recipe_text(folder), where=folder / RECIPE)
+    recipe = parse_recipe(recipe_text(folder), where=folder / folders.RECIPE)
     if recipe.output.format == file_format:
-        raise InputError(
-            f"already has the format {file_format}", where=folder, do="choose another --format", code="same"
-        )
+        what = f"already has the format {file_format}"
+        raise InputError(what, where=folder, do="choose another --format", code="same")
     return recipe
 
 
@@ -158,7 +137,7 @@ def _check_new_folder(folder: Path, out: Path) -> None:
     old, new = folder.resolve(), out.resolve()
     if new == old or new.is_relative_to(old / "scans") or old.is_relative_to(new / "scans"):
         raise OutputError("is the run itself", where=out, do="choose another --out", code="exists")
-    if out.exists() and not (out / RECIPE).is_file():
+    if out.exists() and not (out / folders.RECIPE).is_file():
         names = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
         if names - {".lock", "scans"}:
             raise OutputError("is used for something else", where=out, do="choose another --out", code="exists")
@@ -169,30 +148,30 @@ def _kept_row(row: Row, new: Row | None, out: Path) -> Row | None:
     if new is None or new.status not in FINISHED or new.fingerprint != row.fingerprint:
         return None
     folder = out / "scans" / row.id
-    record = record_of_row(folder, new)
-    if record is None or not is_complete(folder, record):
+    record = finished.record_of_row(folder, new)
+    if record is None or not finished.is_intact(folder, record, digest=False):
         return None
-    stamp = files_stamp(folder, record)
-    if new.files_stamp != stamp and not is_intact(folder, record):  # another process wrote to one of its files
+    stamp = finished.files_stamp(folder, record)
+    if new.files_stamp != stamp and not finished.is_intact(folder, record):  # another process wrote to one of its files
         return None
     return msgspec.structs.replace(new, kept=True, files_stamp=stamp)
 
 
 def _convert(task: Conversion) -> Row:
     row, folder, scans = task.row, task.ref.path, task.out / "scans"
-    record = record_of_row(folder, row)
+    record = finished.record_of_row(folder, row)
     if record is None:
-        raise FormatError("scan.json is not what the ledger says", where=folder, do=RERUN, code="checksum")
-    if record.recipe_sha256 != task.before:
-        raise InputError("was made by another recipe than the run's", where=folder, do=RERUN, code="recipe")
-    new = convert_scan(
+        raise FormatError("scan.json is not what the ledger says", where=folder, do=checksums.RERUN, code="checksum")
+    if record.recipe_sha256 != recipe_fingerprint(task.before):
+        raise InputError("was made by another recipe than the run's", where=folder, do=checksums.RERUN, code="recipe")
+    new = store.convert_scan(
         folder,
         record,
         scans,
-        file_format=task.file_format,
-        recipe_sha256=task.after,
-        before_publish=lambda: check_run(task.out, task.run),
+        file_format=task.recipe.output.format,
+        recipe_sha256=recipe_fingerprint(task.recipe),
+        before_publish=lambda: lock.check_run(task.out, task.run),
     )
     # An empty stamp: this process does not know the files of the input.
-    sha256, written = record_sha256(scans / row.id), files_stamp(scans / row.id, new)
+    sha256, written = finished.record_sha256(scans / row.id), finished.files_stamp(scans / row.id, new)
     return msgspec.structs.replace(row, stamp="", scan_sha256=sha256, files_stamp=written, attempts=1)

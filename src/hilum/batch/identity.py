@@ -9,35 +9,29 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import hilum
 from hilum.errors import HilumError, InputError
+from hilum.io import folders, scan_files
 from hilum.io.annotations.luna import read_series_rows
-from hilum.io.folder_listing import list_folder
-from hilum.io.scan_files import scan_names
-from hilum.io.source_files import list_source_files
+from hilum.io.scan_files import list_source_files
 from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
-from hilum.ops.lungs.onnx import model_digest
-from hilum.ops.lungs.segment import MODEL
+from hilum.ops.lungs import onnx, segment
 from hilum.outputs.checksums import file_sha256
-from hilum.recipes import recipe_fingerprint
-from hilum.scan import DatasetEntry
+from hilum.recipes import Recipe, recipe_fingerprint
 
 if TYPE_CHECKING:
-    from hilum.recipes import Recipe
     from hilum.scan import ScanRef
 
-CHANGED = "changed"
-"""The code of a scan whose files changed while it was read."""
+CHANGED = "changed"  # the code of a scan whose files changed while it was read
 
 _FileState = tuple[int, ...] | None  # size, times of change and inode of a file; None for a missing file
 
 
-@dataclass(frozen=True)
-class InputSnapshot:
+class InputSnapshot(NamedTuple):
     """The files of a scan at one moment.
 
     Parameters
@@ -106,7 +100,7 @@ def input_fingerprint(ref: ScanRef, recipe: Recipe, before: InputSnapshot | None
     """
     digest = _origin(ref, recipe)
     if (model := model_file(recipe)) is not None:
-        digest.update(model_digest(model).encode())
+        digest.update(onnx.model_digest(model).encode())
     files = snapshot(ref).files if before is None else before.files
     for name, path in (*files, *_companion_files(ref)):
         content = _table_rows(ref, path) if path == ref.annotations else ""
@@ -138,17 +132,15 @@ def input_stamp(ref: ScanRef, recipe: Recipe) -> str:
     model = model_file(recipe)
     own = [(name, ref.path / name) for name in ref.files] or _candidate_files(ref)
     for name, path in (*own, *_companion_files(ref), *(list_source_files(model) if model else [])):
-        try:
+        with suppress(OSError):
             status = path.stat()
-        except OSError:
-            continue
-        digest.update(f"\n{name} {status.st_size} {status.st_mtime_ns}".encode("utf-8", "surrogateescape"))
+            digest.update(f"\n{name} {status.st_size} {status.st_mtime_ns}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def _origin(ref: ScanRef, recipe: Recipe) -> hashlib._Hash:
     digest = hashlib.sha256(f"{hilum.__version__} {_recipe_hash(recipe)} {ref.series_uid}".encode())
-    known = ref.known or DatasetEntry()
+    known = ref.known
     nodules = [(n.center, n.diameter_mm) for n in known.nodules]
     notes = [(note.code, note.text) for note in known.notes]
     digest.update(repr((known.annotated, sorted(known.labels.items()), nodules, notes)).encode())
@@ -163,12 +155,12 @@ _recipe_hash = functools.lru_cache(maxsize=4)(recipe_fingerprint)  # cached, bec
 def model_file(recipe: Recipe) -> Path | None:
     """The file or folder of the model by which a recipe segments lungs; None if it uses another method."""
     method = recipe.lungs.method
-    return Path(method.removeprefix(MODEL)) if method.startswith(MODEL) else None
+    return Path(method.removeprefix(segment.MODEL)) if method.startswith(segment.MODEL) else None
 
 
 def _companion_files(ref: ScanRef) -> list[tuple[str, Path]]:
     """The existing annotation and lung files of a scan; the reader refuses missing ones."""
-    roots = (ref.annotations, (ref.known or DatasetEntry()).lungs)
+    roots = (ref.annotations, ref.known.lungs)
     return [file for root in roots if root is not None and root.exists() for file in list_source_files(root)]
 
 
@@ -180,7 +172,7 @@ def _is_folder(ref: ScanRef) -> bool:
 def _candidate_files(ref: ScanRef) -> list[tuple[str, Path]]:
     """The files that the reader of a scan may open: names and paths."""
     if _is_folder(ref):
-        return [(name, ref.path / name) for name in list_folder(ref.path).files]
+        return [(name, ref.path / name) for name in folders.list_folder(ref.path).files]
     return list_source_files(ref.path) if ref.path.exists() else []
 
 
@@ -194,11 +186,10 @@ def _files_read(ref: ScanRef, among: list[tuple[str, Path]]) -> list[tuple[str, 
 
 
 def _state(path: Path) -> _FileState:
-    try:
+    with suppress(OSError):
         status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+    return None
 
 
 def _table_rows(ref: ScanRef, path: Path) -> str:
@@ -207,9 +198,8 @@ def _table_rows(ref: ScanRef, path: Path) -> str:
     if suffix_of(path) != ".csv" or not (ref.series_uid or volume):
         return ""
     # `hilum.read` looks for these names.
-    names = dict.fromkeys((ref.series_uid, header_uid(ref.path) if volume else "", *scan_names(ref.path)))
-    try:
+    names = dict.fromkeys((ref.series_uid, header_uid(ref.path) if volume else "", *scan_files.scan_names(ref.path)))
+    with suppress(HilumError):  # the reader will refuse it
         rows = read_series_rows(path, "annotations", only=set(filter(None, names)))
-    except HilumError:  # the reader will refuse it
-        return ""
-    return repr([(name, row.rows, row.values.tolist(), str(row.refusal)) for name, row in rows.items()])
+        return repr([(name, row.rows, row.values.tolist(), str(row.refusal)) for name, row in rows.items()])
+    return ""

@@ -21,8 +21,7 @@ import msgspec
 
 from hilum._os import is_alive, is_here, lock_handle, parse_process, this_process
 from hilum.errors import OutputError
-from hilum.io.atomic import open_own_file
-from hilum.io.files import read_small
+from hilum.io import atomic, files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +76,7 @@ def output_lock(
         If another process holds the lock, or the lock file cannot be written or is a link.
     """
     path, run = out / name, secrets.token_hex(8)
-    handle = open_own_file(path)
+    handle = atomic.open_own_file(path)
     try:
         if not _lock(handle, wait_seconds):
             holder = _read_holder(path)
@@ -129,13 +128,12 @@ def _file_id(handle: int) -> tuple[int, int]:
 def _write_holder(handle: int, run: str) -> bool:
     """Write who holds the lock; return False if it cannot be written, which does not weaken the lock."""
     holder = LockHolder(socket.gethostname(), os.getpid(), str(this_process()), run)
-    try:
+    with suppress(OSError):
         os.ftruncate(handle, 0)
         os.pwrite(handle, msgspec.json.encode(holder), 0)
         os.fsync(handle)  # workers on other machines read it
-    except OSError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _lock(handle: int, wait_seconds: float) -> bool:
@@ -163,14 +161,12 @@ def _may_be_alive(holder: LockHolder | None) -> bool:
 
 
 def _decode(content: bytes) -> LockHolder | None:
-    try:
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
         return msgspec.json.decode(content, type=LockHolder)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+    return None
 
 
 def _read_holder(path: Path) -> LockHolder | None:
-    try:
-        return _decode(read_small(path, limit=_MAX_BYTES))
-    except (OSError, ValueError):
-        return None
+    with suppress(OSError, ValueError):
+        return _decode(files.read_small(path, limit=_MAX_BYTES))
+    return None

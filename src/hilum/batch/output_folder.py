@@ -1,23 +1,32 @@
-"""The output folder of a run: its lock, and its recipe."""
+"""The output folder of a run: lock and recipe, the names of its scans, what a run would lose, what it removes."""
 
 from __future__ import annotations
 
+import shutil
+from collections import Counter
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from hilum.batch.lock import output_lock
+from hilum.datasets.naming import possible_names
 from hilum.errors import InputError, OutputError, RecipeError
-from hilum.io.atomic import atomic_path, write_refused
-from hilum.io.output_kinds import RECIPE
-from hilum.io.unfinished import sweep
+from hilum.io import atomic, unfinished
+from hilum.io.folders import RECIPE
+from hilum.io.names import hashed_uid, hide_uids, is_uid
 from hilum.outputs import checksums
-from hilum.outputs.finished import scans_folder
+from hilum.outputs.finished import RECORD, read_record, scans_folder
 from hilum.outputs.folder import recipe_text
+from hilum.outputs.records import ScanRecord, is_annotated
+from hilum.outputs.scans_index import Origin
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
+
+    from hilum.datasets.survey import Survey
+    from hilum.outputs.ledger import Ledger
+    from hilum.scan import ScanRef
 
 
 def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
@@ -37,10 +46,9 @@ def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
         If the folder has results of another recipe.
     """
     path, text = out / RECIPE, recipe_toml(recipe)
-    try:
+    before = ""
+    with suppress(InputError):  # missing or damaged: each scan's own record names its recipe
         before = recipe_text(out)
-    except InputError:  # missing or damaged: each scan's own record names its recipe
-        before = ""
     if before == text:
         return
     scans = out / "scans"
@@ -50,16 +58,15 @@ def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
             if recipe_fingerprint(parse_recipe(before)) != recipe_fingerprint(recipe):
                 do = "give --overwrite to replace them, or another --out"
                 raise OutputError("holds results of another recipe", where=out, do=do, code="exists")
-    with atomic_path(path) as partial:
+    with atomic.atomic_path(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def _is_as_written(path: Path) -> bool:
     """Check a run's recipe against its checksum. A damaged recipe is ignored, because each scan's record names one."""
-    try:
+    with suppress(InputError):
         return checksums.read_checksums(path.parent).get(path.name) in {None, checksums.file_sha256(path)}
-    except InputError:
-        return True
+    return True
 
 
 @contextmanager
@@ -75,9 +82,141 @@ def locked_output(out: Path) -> Iterator[str]:
         scans = scans_folder(out)
         scans.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise write_refused("", problem, where=out) from None
+        raise atomic.write_refused("", problem, where=out) from None
     with output_lock(out) as name, ExitStack() as stack:
         for folder in (scans, out):
-            sweep(folder)
-            stack.callback(sweep, folder)
+            unfinished.sweep(folder)
+            stack.callback(unfinished.sweep, folder)
         yield name
+
+
+def origins_of(refs: Sequence[ScanRef], survey: Survey, *, hide: bool) -> dict[str, Origin]:
+    """Collect the origins of a run's scans and refused inputs.
+
+    Parameters
+    ----------
+    refs : sequence of ScanRef
+    survey : Survey
+    hide : bool
+        Hash series UIDs.
+
+    Returns
+    -------
+    dict of str to Origin
+        By the ids of the ledger's rows.
+    """
+    origins = {name: Origin(source=source, path=path) for name, (source, path) in survey.refused_paths.items()}
+    for ref in refs:
+        uid = ref.series_uid if is_uid(ref.series_uid) else ""
+        visible = hashed_uid(uid) if uid and hide else uid
+        origins[ref.scan_id] = Origin(ref.dataset, visible, ref.case, ref.source, ref.place)
+    return origins
+
+
+def check_hidden(refs: Sequence[ScanRef]) -> None:
+    """Refuse ids that show a series UID with an `InputError`, for a recipe that hides them."""
+    for ref in refs:
+        if hide_uids(ref.scan_id) != ref.scan_id:
+            what = "its name would show the series UID, which the recipe hides"
+            raise InputError(what, where=ref.path, do="give another --name-by", code="name")
+
+
+def check_names(refs: Sequence[ScanRef], ledger: Ledger, out: Path) -> None:
+    """Refuse scans that the output folder already contains under other names.
+
+    Parameters
+    ----------
+    refs : sequence of ScanRef
+    ledger : Ledger
+    out : Path
+        The run's output folder.
+
+    Raises
+    ------
+    OutputError
+        If the ledger lists a scan not by its id, but by its name under another rule.
+    """
+    now = {ref.scan_id for ref in refs}
+    for ref in refs:
+        if ledger.get(ref.scan_id) is not None:
+            continue
+        for rule, other in possible_names(ref).items():
+            if other not in now and ledger.get(other) is not None:
+                what = f"contains these scans under other names, such as {other!r} for {ref.scan_id!r}"
+                do = f"give --name-by {rule}, or another --out"
+                raise OutputError(what, where=out, do=do, code="exists")
+
+
+def check_removals(out: Path, ledger: Ledger, refs: Sequence[ScanRef]) -> None:
+    """Refuse a run that would remove nodules, labels or findings from finished scans.
+
+    Parameters
+    ----------
+    out : Path
+        The run's output folder.
+    ledger : Ledger
+    refs : sequence of ScanRef
+        The scans that would be made again.
+
+    Raises
+    ------
+    OutputError
+        If one of them has something that the new result would not have.
+    """
+    scans = scans_folder(out)
+    removed: Counter[str] = Counter()
+    for ref in refs:
+        if ledger.is_finished(ref.scan_id) and (record := read_record(scans / ref.scan_id)):
+            removed.update(_removed(record, ref))
+    if removed:
+        worst = removed.most_common(4)
+        what = ", ".join(f"the {name} of {count} scan{'s' if count > 1 else ''}" for name, count in worst)
+        do = "give --annotations and --dataset as before, or --overwrite to remove them"
+        raise OutputError(f"this run would remove {what}", where=out, do=do, code="would-remove")
+
+
+def _removed(record: ScanRecord, ref: ScanRef) -> list[str]:
+    """Name what a finished scan has and a new result would not have."""
+    names = ["nodules"] if is_annotated(record) and ref.annotations is None and not ref.known.annotated else []
+    names += [kind for kind in ("candidates", "excluded") if kind in record.parts and kind not in ref.known.locations]
+    return names + [f"label {name}" for name in sorted(record.labels.keys() - ref.known.labels.keys())]
+
+
+def prune(out: Path, ledger: Ledger, *, keep: Collection[str]) -> tuple[int, int]:
+    """Remove rows and folders that belong neither to a finished scan nor to an input of this run.
+
+    Rows are removed if the scan was refused or failed in an earlier run and is not an input now, or if its folder is
+    missing. Folders are removed if the ledger does not call their scan finished. Files not from hilum remain.
+
+    Parameters
+    ----------
+    out : Path
+        The run's output folder, locked by this run.
+    ledger : Ledger
+        The caller has to compact it afterwards.
+    keep : collection of str
+        The ids of this run's inputs; their rows remain.
+
+    Returns
+    -------
+    tuple of int
+        The numbers of removed rows and folders.
+
+    Raises
+    ------
+    OutputError
+        If a folder cannot be removed.
+    """
+    scans = scans_folder(out)
+    rows = [row.id for row in ledger.rows() if row.id not in keep]
+    rows = [name for name in rows if not ledger.is_finished(name) or not (scans / name).is_dir()]
+    for name in rows:
+        ledger.drop(name)
+    folders = [path for path in sorted(scans.iterdir()) if (path / RECORD).is_file() and not path.is_symlink()]
+    folders = [path for path in folders if not (unfinished.is_unfinished(path.name) or ledger.is_finished(path.name))]
+    for path in folders:
+        try:
+            shutil.rmtree(path)
+        except OSError as problem:
+            raise atomic.write_refused("", problem, where=path) from None
+    return len(rows), len(folders)

@@ -6,57 +6,41 @@ import itertools
 import os
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from hilum.batch import identity, output_folder
 from hilum.batch.cluster.run import make_on_cluster
-from hilum.batch.identity import input_stamp
 from hilum.batch.limits import NO_MEMORY, Limits, check_workers
-from hilum.batch.origins import check_hidden, check_names, origins_of
-from hilum.batch.output_folder import locked_output, write_recipe
-from hilum.batch.removals import check_removals, prune
-from hilum.batch.supervisor import make_rows
+from hilum.batch.supervisor import Watch, make_rows
 from hilum.batch.task import Task, inputs_of, with_status
 from hilum.datasets.survey import Survey, hide_row_uids, hide_survey_uids
 from hilum.errors import OutputError
-from hilum.io.errno_faults import STOPS
-from hilum.io.optional_packages import check_packages
+from hilum.io import errno_faults, optional_packages
 from hilum.outputs import checksums, dataset_summary, scans_index
-from hilum.outputs.finished import files_stamp, is_complete, read_record, record_of_row
+from hilum.outputs.finished import files_stamp, is_intact, read_record, record_of_row
 from hilum.outputs.folder import OWN_FILES, check_output_folder
-from hilum.outputs.ledger import Ledger
-from hilum.outputs.ledger_rows import FINISHED, Row, as_written
+from hilum.outputs.ledger import FINISHED, Ledger, Row, as_written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from hilum.batch.removals import PruneCounts
     from hilum.outputs.records import DatasetRecord
     from hilum.recipes import Recipe
     from hilum.scan import ScanRef
 
 
 def run(
-    refs: Sequence[ScanRef],
-    recipe: Recipe,
-    out: Path,
-    *,
-    workers: int | None = None,
-    overwrite: bool = False,
-    refused: Sequence[Row] = (),
-    found: Survey | None = None,
-    report: Callable[[Row], None] = lambda _: None,
+    refs: Sequence[ScanRef], recipe: Recipe, out: Path, *, refused: Sequence[Row] = (), **options: Any
 ) -> list[Row]:
-    """Preprocess scans into an output folder. `process` yields the rows one by one and takes more options.
+    """Preprocess scans into an output folder. `process` yields the rows one by one.
 
     Parameters
     ----------
-    refs, recipe, out, workers, overwrite, refused, found
-        As in `process`.
-    report : callable
-        Called with each row as soon as it is known.
+    refs, recipe, out, refused, options
+        As in `process`: ``workers``, ``overwrite``, ``found`` and others.
 
     Returns
     -------
@@ -68,10 +52,7 @@ def run(
     OutputError
         As in `process`.
     """
-    rows = {}
-    for row in process(refs, recipe, out, workers=workers, overwrite=overwrite, refused=refused, found=found):
-        rows[row.id] = row
-        report(row)
+    rows = {row.id: row for row in process(refs, recipe, out, refused=refused, **options)}
     return [*refused, *(rows[ref.scan_id] for ref in refs)]
 
 
@@ -86,9 +67,9 @@ def process(
     overwrite: bool = False,
     refused: Sequence[Row] = (),
     found: Survey | None = None,
-    pruned: Callable[[PruneCounts], None] | None = None,
+    pruned: Callable[[tuple[int, int]], None] | None = None,
     full_paths: bool = True,
-    watch: Callable[[tuple[str, ...]], None] = lambda _: None,
+    watch: Watch = lambda _: None,
 ) -> Generator[Row]:
     """Preprocess scans into an output folder, and yield each result as soon as it is known.
 
@@ -119,8 +100,8 @@ def process(
     found : Survey, optional
         The search that found `refs`; what it says about tables goes to ``dataset.json``.
     pruned : callable, optional
-        If given, the run ends with `hilum.batch.removals.prune`, which removes rows and folders of no finished scan and
-        no input of this run. It is called with their numbers.
+        If given, the run ends with `hilum.batch.output_folder.prune`, which removes rows and folders of no finished
+        scan and no input of this run. It is called with their numbers.
     full_paths : bool
         Write full paths into ``scans.csv``; otherwise names that could identify a person are left out.
     watch : callable
@@ -144,43 +125,35 @@ def process(
         If the machine does not have the memory for a single scan.
     """
     check_workers(workers)
-    check_packages(recipe.output.format)
+    optional_packages.check_packages(recipe.output.format)
     check_output_folder(out)
     found = found or Survey([], [])
     hide = recipe.output.series_uid == "hash"
     if hide:
-        check_hidden(refs)
+        output_folder.check_hidden(refs)
         found, refused = hide_survey_uids(found), [hide_row_uids(row) for row in refused]
     with ExitStack() as stack:
-        name = stack.enter_context(locked_output(out))
+        name = stack.enter_context(output_folder.locked_output(out))
         ledger = stack.enter_context(Ledger(out))
-        check_names(refs, ledger, out)
-        write_recipe(out, recipe, overwrite=overwrite)
+        output_folder.check_names(refs, ledger, out)
+        output_folder.write_recipe(out, recipe, overwrite=overwrite)
         former = scans_index.read_origins(out)
         new_task = partial(Task, recipe=recipe, out=out, overwrite=overwrite, run=name)
         make_new = partial(make_on_cluster, scheduler=scheduler) if scheduler else make_rows
         make_new = partial(make_new, workers=workers, limits=limits or Limits(), watch=watch)
-        made = _make(refs, ledger, new_task, make_new)
-        stack.enter_context(closing(made))  # ends the workers first
-        for row in itertools.chain(refused, made):
-            if ledger.get(row.id) != as_written(row):
-                checksums.remove_checksums(out)  # they are out of date
-                ledger.append(row)
-            yield row
+        made = stack.enter_context(closing(_make(refs, ledger, new_task, make_new)))  # ends the workers first
+        yield from record_rows(itertools.chain(refused, made), ledger, out)
         if pruned is not None:
-            pruned(prune(out, ledger, keep={row.id for row in refused} | {ref.scan_id for ref in refs}))
+            pruned(output_folder.prune(out, ledger, keep={row.id for row in refused} | {ref.scan_id for ref in refs}))
         ledger.compact()
         dataset_summary.write_summary(out, _summaries(refs, ledger, out, found))
-        origins = origins_of(refs, found, hide=hide)
+        origins = output_folder.origins_of(refs, found, hide=hide)
         scans_index.write_index(out, ledger, origins, former=former, full_paths=full_paths, hide=hide)
         checksums.write_checksums(out, OWN_FILES)
 
 
 def _make(
-    refs: Sequence[ScanRef],
-    ledger: Ledger,
-    new_task: Callable[..., Task],
-    make_new: Callable[[Sequence[Task]], Generator[Row]],
+    refs: Sequence[ScanRef], ledger: Ledger, new_task: Callable[..., Task], make_new: Callable[..., Generator[Row]]
 ) -> Generator[Row]:
     """Yield every scan's row: first those of kept scans, then those of new ones."""
     kept: list[str] = []
@@ -194,15 +167,11 @@ def _make(
         else:
             waiting.append(task)
     if waiting and not waiting[0].overwrite:
-        check_removals(waiting[0].out, ledger, [task.ref for task in waiting])
-    for scan_id in kept:
-        if (row := ledger.get(scan_id)) is not None:
-            yield msgspec.structs.replace(with_status(row), kept=True)
+        output_folder.check_removals(waiting[0].out, ledger, [task.ref for task in waiting])
+    for row in filter(None, map(ledger.get, kept)):
+        yield msgspec.structs.replace(with_status(row), kept=True)
     if waiting:
-        with closing(make_new(waiting)) as rows:
-            for row in rows:
-                check_row(row)
-                yield row
+        yield from make_new(waiting)
 
 
 def _is_kept(row: Row, task: Task) -> bool:
@@ -210,28 +179,31 @@ def _is_kept(row: Row, task: Task) -> bool:
 
     If one may have been, the scan's task reads the bytes.
     """
-    if row.status not in FINISHED or row.stamp != input_stamp(task.ref, task.recipe):
+    if row.status not in FINISHED or row.stamp != identity.input_stamp(task.ref, task.recipe):
         return False
     folder = task.out / "scans" / row.id
     record = record_of_row(folder, row)
-    return record is not None and is_complete(folder, record) and row.files_stamp == files_stamp(folder, record)
+    if record is None or not is_intact(folder, record, digest=False):
+        return False
+    return row.files_stamp == files_stamp(folder, record)
 
 
-def check_row(row: Row) -> None:
-    """End a run if a row reports a fault of the machine that every other scan would meet.
-
-    Parameters
-    ----------
-    row : Row
-        A new row. In case of a fault the ledger does not get it, so that the next run makes the scan.
+def record_rows(rows: Iterable[Row], ledger: Ledger, out: Path) -> Iterator[Row]:
+    """Write rows to the ledger if they are new, and yield them.
 
     Raises
     ------
     OutputError
-        If the row reports such a fault.
+        If a row reports a fault of the machine that every other scan would meet. The ledger does not get it, so that
+        the next run makes the scan.
     """
-    if row.status == "failed" and row.code in STOPS | {NO_MEMORY}:
-        raise OutputError(row.full_reason or row.reason, code=row.code)
+    for row in rows:
+        if row.status == "failed" and row.code in errno_faults.STOPS | {NO_MEMORY}:
+            raise OutputError(row.full_reason or row.reason, code=row.code)
+        if ledger.get(row.id) != as_written(row):
+            checksums.remove_checksums(out)  # they are out of date
+            ledger.append(row)
+        yield row
 
 
 def _summaries(refs: Sequence[ScanRef], ledger: Ledger, out: Path, found: Survey) -> list[DatasetRecord]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
@@ -16,26 +17,22 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hilum._kernels.threads import count_workers
-from hilum.batch.limits import count_processes, is_stopped, memory_per_process, resident_bytes
-from hilum.batch.start import Job, Worker, start
-from hilum.batch.task import OUT_OF_MEMORY, failed_row
-from hilum.batch.worker import READY
+from hilum.batch.limits import Limits, count_processes, is_stopped, memory_per_process, resident_bytes
+from hilum.batch.task import OUT_OF_MEMORY, Task, failed_row
+from hilum.batch.worker import READY, Worker, start
 from hilum.errors import OutputError
 from hilum.io.errno_faults import start_fault
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
-    from hilum.batch.limits import Limits
 
-DIED, TIMEOUT = "process-died", "timeout"
-"""The codes of scans whose process died or was killed; a third one is `OUT_OF_MEMORY`."""
+DIED, TIMEOUT = "process-died", "timeout"  # codes of scans whose process died or was killed, as is OUT_OF_MEMORY
 
 _CHECK_SECONDS = 0.05  # how often time and memory of busy workers are checked
 
-_MAX_STEP = 1.0
-"""The most seconds that count between two checks; if more pass, the machine slept or the run was stopped."""
+_MAX_STEP = 1.0  # the most seconds that count between two checks; in more the machine slept or the run was stopped
 
 _START_SECONDS = 600.0  # a worker that is not ready after this time hangs
 
@@ -46,20 +43,21 @@ _IDLE_FRACTION = 0.25  # a worker that holds more than this fraction of its memo
 _MAX_FAILED_STARTS = 3  # after so many workers in a row that died before they were ready, the run ends
 
 
-def make_rows(
-    jobs: Sequence[Job], workers: int | None, limits: Limits, watch: Callable[[tuple[str, ...]], None]
-) -> Generator[Row]:
+Watch = Callable[[tuple[str, ...]], None]  # called with the ids of the scans in progress whenever they change
+
+
+def make_rows(jobs: Sequence[Task], workers: int | None, limits: Limits, watch: Watch) -> Generator[Row]:
     """Do jobs in this process, or in worker processes that share the cores.
 
     Parameters
     ----------
-    jobs : sequence of Job
+    jobs : sequence of Task
     workers : int or None
         None for this process; 0 for one worker per core, as far as memory allows.
     limits : Limits
         Of one scan in a worker.
     watch : callable
-        Called with the ids of the scans in progress whenever they change; only with workers.
+        Only called with workers.
 
     Yields
     ------
@@ -85,13 +83,11 @@ class WorkerPool:
     """Worker processes: started when needed, replaced when they die, killed by `close`."""
 
     def __init__(self, processes: int, limits: Limits) -> None:
-        self.processes = processes
-        self.limits = limits
-        self.cancelled = False
+        self.processes, self.limits, self.cancelled = processes, limits, False
         self.memory = memory_per_process(limits, processes)
         self._workers: list[Worker] = []
         self._unreaped: list[subprocess.Popen[bytes]] = []
-        self._retries: list[tuple[Job, int]] = []
+        self._retries: list[tuple[Task, int]] = []
         self._failed_starts = 0
 
     def close(self) -> None:
@@ -103,7 +99,7 @@ class WorkerPool:
         """Kill busy workers at the next check. Another thread may call this, if nobody needs the results."""
         self.cancelled = True
 
-    def make(self, jobs: Iterable[Job], watch: Callable[[tuple[str, ...]], None] = lambda _: None) -> Iterator[Row]:
+    def make(self, jobs: Iterable[Task], watch: Watch = lambda _: None) -> Iterator[Row]:
         """Do jobs, and yield their rows as they end; the parameters are those of `make_rows`.
 
         Raises
@@ -153,18 +149,14 @@ class WorkerPool:
         while True:
             busy = [worker for worker in self._workers if worker.job]
             answered = set(wait([worker.pipe for worker in busy], _CHECK_SECONDS))
-            self._add_time(busy)
+            now = time.monotonic()
+            for worker in busy:  # stopped ones do not grow older
+                if not is_stopped(worker.process.pid):
+                    worker.seconds += min(now - worker.checked, _MAX_STEP)
+                worker.checked = now
             changed = [w for w in busy if w.pipe in answered or self._fails_to_start(w) or self._over_limit(w)]
             if changed:
                 return changed
-
-    def _add_time(self, busy: list[Worker]) -> None:
-        """Add the time since the last check to the workers that were not stopped."""
-        now = time.monotonic()
-        for worker in busy:
-            if not is_stopped(worker.process.pid):
-                worker.seconds += min(now - worker.checked, _MAX_STEP)
-            worker.checked = now
 
     def _collect(self, worker: Worker) -> Row | None:
         """Return the row of a worker's scan, or None if it has none yet."""
@@ -239,7 +231,7 @@ class WorkerPool:
         return None
 
 
-def _lost_row(worker: Worker, job: Job, code: str, reason: str) -> Row:
+def _lost_row(worker: Worker, job: Task, code: str, reason: str) -> Row:
     return failed_row(job.ref, code, reason, seconds=round(worker.seconds, 3), attempts=worker.attempt)
 
 

@@ -5,44 +5,35 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, replace
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from hilum.batch.identity import CHANGED, InputSnapshot, check_unchanged, input_fingerprint, input_stamp, snapshot
 from hilum.batch.lock import check_run
-from hilum.datasets import DATASETS
-from hilum.datasets.survey import hide_row_uids
+from hilum.datasets import DATASETS, survey
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
-from hilum.io.errno_faults import read_fault
-from hilum.io.uids import hashed_uid, hide_uids, is_uid
-from hilum.outputs.findings import codes_of, finished_status
-from hilum.outputs.finished import files_stamp, is_intact, read_record, record_sha256
-from hilum.outputs.ledger_rows import Row
-from hilum.outputs.reasons import crash_reason, reason_without_names
-from hilum.outputs.store import store_scan
+from hilum.io import errno_faults, names
+from hilum.outputs import findings, finished, reasons, store
+from hilum.outputs.ledger import Row, Status
 from hilum.pipeline import preprocess, preview_of, promised_parts
 from hilum.recipes import Compute, Recipe, recipe_fingerprint
-from hilum.scan import Note
+from hilum.scan import Note, Scan, ScanRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from hilum.outputs.ledger_rows import Status
     from hilum.outputs.records import ScanRecord
-    from hilum.scan import Scan, ScanRef
 
 OUT_OF_MEMORY = "out-of-memory"
 
-VANISHED = "vanished"
-"""The code of an input that disappeared during the run."""
+VANISHED = "vanished"  # the code of an input that disappeared during the run
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One scan to be made.
+    """One scan to be made: the job of a worker. It can be pickled.
 
     ``written_sha256`` is the SHA-256 of its ``scan.json`` according to the ledger, empty without one. ``run`` is the
     name of the run that holds the output folder, from `hilum.batch.lock.output_lock`. ``existed``: the input existed
@@ -65,7 +56,7 @@ class Task:
     def make(self) -> Row:
         """Make the scan and return its row."""
         row = row_or_failure(self.ref, lambda: _make(self), existed=self.existed)
-        return row if self.recipe.output.series_uid == "keep" else hide_row_uids(row)
+        return row if self.recipe.output.series_uid == "keep" else survey.hide_row_uids(row)
 
 
 def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False) -> Row:
@@ -135,7 +126,9 @@ def failed_row(
 
 def _failure_row(ref: ScanRef, problem: Exception, input_status: Status, existed: bool) -> Row:
     """The row of a scan without a result: its input disappeared, or the machine, the input or hilum is at fault."""
-    fault = read_fault(problem)
+    if isinstance(problem, InputError) and problem.code == CHANGED:
+        return _problem_row(ref, problem, "failed")
+    fault = errno_faults.read_fault(problem)
     if fault is None and existed and (missing := [path for path in inputs_of(ref) if not os.path.lexists(path)]):
         what, do = "disappeared during the run, or is not visible from here", "check its disk or mount, and run again"
         return _problem_row(ref, MissingInputError(what, where=missing[0], do=do, code=VANISHED), "failed")
@@ -143,7 +136,7 @@ def _failure_row(ref: ScanRef, problem: Exception, input_status: Status, existed
         row = _problem_row(ref, problem, input_status if fault is None else "failed")
     else:
         code = type(problem).__name__
-        row = failed_row(ref, code, crash_reason(problem), f"{code}: {problem}")
+        row = failed_row(ref, code, reasons.crash_reason(problem), f"{code}: {problem}")
     if fault is None:
         return row
     reason, full = (one_line(f"{text}; {fault.do}") for text in (row.reason, row.full_reason))
@@ -157,7 +150,7 @@ def inputs_of(ref: ScanRef) -> list[Path]:
 
 def _problem_row(ref: ScanRef, problem: HilumError, status: Status) -> Row:
     """The row of a scan that was not made for a known reason."""
-    reason = reason_without_names(problem, path=ref.path, annotations=ref.annotations)
+    reason = reasons.reason_without_names(problem, path=ref.path, annotations=ref.annotations)
     if not isinstance(problem.where, PurePath):  # the screen names a scan by its path, not by its UID
         problem = HilumError(problem.what, where=ref.path, do=problem.do, code=problem.code)
     return Row(id=ref.scan_id, status=status, code=problem.code, reason=reason, full_reason=str(problem))
@@ -169,23 +162,18 @@ def _make(task: Task) -> Row:
     before, stamp = snapshot(ref), input_stamp(ref, recipe)
     fingerprint = input_fingerprint(ref, recipe, before)
     folder = out / "scans" / ref.scan_id
-    old = read_record(folder)
-    as_listed = task.written_sha256 in {"", record_sha256(folder)}
-    if old is not None and old.fingerprint == fingerprint and as_listed and is_intact(folder, old):
+    old = finished.read_record(folder)
+    as_listed = task.written_sha256 in {"", finished.record_sha256(folder)}
+    if old is not None and old.fingerprint == fingerprint and as_listed and finished.is_intact(folder, old):
         return msgspec.structs.replace(finished_row(folder, old, stamp=stamp), kept=True)
     recipe_sha256 = recipe_fingerprint(recipe)
     if old is not None and old.recipe_sha256 != recipe_sha256 and not task.overwrite:
         raise OutputError("is of another recipe", where=folder, do="give --overwrite", code="exists")
-    try:
-        scan = _load(ref, recipe, before)
-    except InputError as problem:
-        if problem.code != CHANGED:
-            raise
-        return _problem_row(ref, problem, "failed")
+    scan = _load(ref, recipe, before)
     ready = preprocess(scan, recipe)
     if recipe.output.series_uid == "hash":
         ready = _hide_series_uid(ready)
-    record = store_scan(
+    record = store.store_scan(
         ready,
         out / "scans",
         scan_id=ref.scan_id,
@@ -215,8 +203,8 @@ def _load(ref: ScanRef, recipe: Recipe, before: InputSnapshot) -> Scan:
 
 def _hide_series_uid(scan: Scan) -> Scan:
     """Hash the series UID of a scan and the UIDs in its notes."""
-    notes = tuple(Note(note.code, hide_uids(note.text)) for note in scan.notes)
-    uid = hashed_uid(scan.series_uid) if is_uid(scan.series_uid) else scan.series_uid
+    notes = tuple(Note(note.code, names.hide_uids(note.text)) for note in scan.notes)
+    uid = names.hashed_uid(scan.series_uid) if names.is_uid(scan.series_uid) else scan.series_uid
     return replace(scan, series_uid=uid, notes=notes)
 
 
@@ -228,12 +216,13 @@ def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
         notes=[f"{note['code']}: {note['text']}" for note in record.notes],
         fingerprint=record.fingerprint,
         stamp=stamp,
-        scan_sha256=record_sha256(folder),
-        files_stamp=files_stamp(folder, record),
+        scan_sha256=finished.record_sha256(folder),
+        files_stamp=finished.files_stamp(folder, record),
     )
     return with_status(row)
 
 
 def with_status(row: Row) -> Row:
     """Set the status and the alarms of a finished scan's row from its notes, as this version judges them."""
-    return msgspec.structs.replace(row, status=finished_status(row.notes), alarms=codes_of(row.notes, "alarm"))
+    status, alarms = findings.finished_status(row.notes), findings.codes_of(row.notes, "alarm")
+    return msgspec.structs.replace(row, status=status, alarms=alarms)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from cyclopts import App, CycloptsError
 
 import hilum
-from hilum.cli import exports, plots, recipes, runs, scans, training, viewing
-from hilum.cli.signals import describe_interrupt, exit_status, raise_on_signals
-from hilum.cli.status import ALL_WELL, REFUSED, UNREAD, USAGE
+from hilum.cli import exports, plots, recipes, runs, scans
+from hilum.cli.status import ALL_WELL, REFUSED, UNREAD, USAGE, describe_interrupt, exit_status, raise_on_signals
 from hilum.console import OutputLostError, lenient_streams, print_error
 from hilum.errors import HilumError
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 COMMANDS: _Commands = (
     runs.run, runs.demo, scans.info, scans.convert, scans.lungs, scans.nodules, runs.stats, runs.report, runs.verify,
-    runs.store, training.slices, training.patches, training.froc, viewing.view,
+    runs.store, exports.slices, exports.patches, exports.froc, scans.view,
 )  # fmt: skip
 GROUPS: tuple[tuple[str, str, _Commands], ...] = (
     ("recipe", "List, show and check recipes.", (recipes.list_, recipes.show, recipes.check)),
@@ -37,18 +36,14 @@ GROUPS: tuple[tuple[str, str, _Commands], ...] = (
 PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc"})
 """Commands whose only result is what they print: they stop when stdout is closed. The others write files and go on."""
 
-HELP = frozenset({"--help", "-h", "--version"})
-"""Options that make any command print and do nothing else."""
+HELP = frozenset({"--help", "-h", "--version"})  # options that make any command print and do nothing else
 
 
 def _app() -> App:
     # A markup renderer would take longer than the rest of the start. Cyclopts would swallow Ctrl-C without a message.
+    text = "Chest CT scans in, training-ready and geometry-true data out."
     program = App(
-        name="hilum",
-        help="Chest CT scans in, training-ready and geometry-true data out.",
-        version=hilum.__version__,
-        help_format="plaintext",
-        suppress_keyboard_interrupt=False,
+        name="hilum", help=text, version=hilum.__version__, help_format="plaintext", suppress_keyboard_interrupt=False
     )
     for command in COMMANDS:
         program.command(command)
@@ -80,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    with lenient_streams(stdout_required=_only_prints(words)):
+    only_prints = not words or words[0] in PRINTING or not HELP.isdisjoint(words)
+    with lenient_streams(stdout_required=only_prints):
         try:
             return _run(words, debug=debug)
         except OutputLostError as lost:
@@ -88,10 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return UNREAD
             print_error(f"cannot write to stdout: {lost}; free some space, or write the output to another place")
             return REFUSED
-
-
-def _only_prints(words: list[str]) -> bool:
-    return not words or words[0] in PRINTING or not HELP.isdisjoint(words)
 
 
 def _run(words: list[str], *, debug: bool) -> int:
@@ -104,17 +96,14 @@ def _run(words: list[str], *, debug: bool) -> int:
         return USAGE
     except OutputLostError:
         raise
-    except HilumError as refusal:
-        if debug:
-            raise
-        print_error(str(refusal))
-        return REFUSED
     except KeyboardInterrupt as interrupt:
         print_error(describe_interrupt(interrupt))
         return exit_status(interrupt)
     except Exception as problem:  # users get one line, developers the traceback with --debug
         if debug:
             raise
-        print_error(f"unexpected {type(problem).__name__}: {problem}; add --debug to see where it happened")
+        known = isinstance(problem, HilumError)
+        unexpected = f"unexpected {type(problem).__name__}: {problem}; add --debug to see where it happened"
+        print_error(str(problem) if known else unexpected)
         return REFUSED
     return status if isinstance(status, int) else ALL_WELL

@@ -1,16 +1,21 @@
-"""Commands that write a finished output in the formats of other programs."""
+"""Commands that write a finished output for training or for other programs, and the score of a detector."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from hilum.cli.options import Overwrite, RunFolder
-from hilum.cli.training import report_skipped
-from hilum.console import print_result
+from cyclopts import Parameter
+
+from hilum.cli import plot_files, status
+from hilum.cli.options import Flag, FoldBy, Json, Overwrite, RunFolder
+from hilum.console import print_note, print_notes, print_result
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hilum.export.boxes import BoxExport
+    from hilum.train.runs import Skip
 
 
 def nnunet(
@@ -59,7 +64,7 @@ def monai(folder: RunFolder, /, *, out: Path, validation: str = "", overwrite: O
     validation
         The fold for validation; the first fold by default.
     """
-    from hilum.export.monai import write_monai
+    from hilum.export.boxes import write_monai
 
     made = write_monai(folder, out, validation=validation, overwrite=overwrite)
     return _report_boxes(out, made, "; boxes are in LPS: set affine_lps_to_ras=True in MONAI")
@@ -111,3 +116,148 @@ def csv(folder: RunFolder, /, *, out: Path, overwrite: Overwrite = False) -> int
 def _report_boxes(out: Path, made: BoxExport, more: str = "") -> int:
     print_result(f"{out}: {made.nodules} nodules of {made.scans} scans{more}")
     return report_skipped(made.skipped)
+
+
+def froc(
+    detections: Path,
+    annotations: Path,
+    /,
+    *,
+    excluded: Path | None = None,
+    scans: Path | None = None,
+    most_marks: int = 100,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    plot: Path | None = None,
+    json: Json = False,
+) -> None:
+    """Score a detector as LUNA16 does: sensitivity at 1/8 to 8 false positives per scan, and their mean.
+
+    Parameters
+    ----------
+    detections
+        A CSV file with the columns seriesuid, coordX, coordY, coordZ, probability.
+    annotations
+        A LUNA16 annotations.csv.
+    excluded
+        A LUNA16 annotations_excluded.csv: detections on its findings count neither as hits nor as false positives.
+    scans
+        The series to score: a CSV file with the column seriesuid, or one UID per line.
+    most_marks
+        Detections scored per scan, the most probable first; 0 for all.
+    bootstrap
+        Bootstrap samples of the scans for the 95 % intervals; 0 for none.
+    seed
+        Seed of the bootstrap samples.
+    plot
+        Draw the curve to this file: .png, .svg or .pdf.
+    """
+    from hilum.train.evaluation import evaluate_detections, evaluation_json, evaluation_text
+
+    if plot is not None:
+        plot_files.check_picture(plot)
+    evaluation = evaluate_detections(
+        detections, annotations, excluded=excluded, scans=scans, most_marks=most_marks, bootstrap=bootstrap, seed=seed
+    )
+    print_notes(evaluation.notes)
+    if plot is not None:
+        from hilum.pictures.froc import froc_curve
+
+        plot_files.save_picture(froc_curve(evaluation.score), plot, dpi=120)
+    print_result(evaluation_json(evaluation) if json else evaluation_text(evaluation))
+
+
+def slices(
+    folder: RunFolder,
+    /,
+    *,
+    out: Path,
+    every: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    pixels: Literal["stored", "uint8", "int16", "uint16"] = "stored",
+    fold_by: FoldBy = "fold",
+    overwrite: Overwrite = False,
+) -> int:
+    """Write three slices through the largest nodule of each scan, and the nodule's mask on them, as .npy.
+
+    Parameters
+    ----------
+    out
+        A folder for images_N.npy, masks_N.npy, index.csv and summary.json.
+    every
+        Write every nodule of a scan, not only the largest.
+    pixels
+        Values as stored, or each slice scaled to 0 to 255, 0 to 32767 or 0 to 65535.
+    """
+    from hilum.train.slices import write_slices
+
+    made = write_slices(folder, out, every=every, pixels=pixels, fold_by=fold_by, overwrite=overwrite)
+    print_result(f"{out}: {made.nodules} nodules of {made.scans} scans, three slices each")
+    return report_skipped(made.skipped)
+
+
+def patches(
+    folder: RunFolder,
+    /,
+    *,
+    out: Path,
+    size: int = 64,
+    jitter_mm: float = 5.0,
+    per_nodule: int = 1,
+    negatives: int = 4,
+    distance_mm: float = 20.0,
+    candidates: Path | None = None,
+    excluded: Path | None = None,
+    kept: Flag = False,
+    fold_by: FoldBy = "fold",
+    seed: int = 0,
+    overwrite: Overwrite = False,
+) -> int:
+    """Cut patches at the nodules of a finished output and away from them, and write an index.
+
+    Parameters
+    ----------
+    out
+        A folder for images_SCAN.npy, masks_SCAN.npy, index.csv and summary.json.
+    size
+        Voxels along each edge.
+    jitter_mm
+        Largest random shift of a patch from its nodule, along each axis.
+    per_nodule
+        Patches per nodule.
+    negatives
+        Patches per scan that contain no nodule.
+    distance_mm
+        Smallest distance from the center of a negative patch to the surface of any nodule.
+    candidates
+        A LUNA16 candidates.csv: draw negatives from its class 0.
+    excluded
+        A LUNA16 annotations_excluded.csv: draw negatives from it too. Without a table, draw them from the lungs.
+    kept
+        Draw negatives from the candidates and excluded findings that a run on LUNA16 stores with each scan.
+    seed
+        Seed; the same seed gives the same bytes.
+    """
+    from hilum.train.patch_records import PatchOptions
+    from hilum.train.patches import write_patches
+
+    options = PatchOptions(
+        size=size, jitter_mm=jitter_mm, per_nodule=per_nodule, negatives=negatives, distance_mm=distance_mm, seed=seed
+    )
+    made = write_patches(
+        folder, out, options, candidates=candidates, excluded=excluded, kept=kept, fold_by=fold_by, overwrite=overwrite
+    )
+    print_result(f"{out}: {made.positives} patches at nodules, {made.negatives} elsewhere, of {len(made.scans)} scans")
+    return report_skipped(made.skipped)
+
+
+def report_skipped(skipped: Sequence[Skip]) -> int:
+    """Print one note per reason for which something was left out, and return the exit status.
+
+    A damaged scan is a failure; a scan without nodules is not.
+    """
+    for code in dict.fromkeys(skip.code for skip in skipped):
+        same = [skip for skip in skipped if skip.code == code]
+        names = list(dict.fromkeys(skip.scan for skip in same if skip.scan))
+        where = f": {', '.join(names[:3])}" + (", ..." if len(names) > 3 else "") if names else ""
+        print_note(f"{code}: {sum(skip.count for skip in same)} left out: {same[0].reason}{where}")
+    return status.REFUSED if any(skip.code == "damaged-scan" for skip in skipped) else status.ALL_WELL

@@ -31,8 +31,7 @@ MemoryGigabytes = Annotated[
 ]
 
 Consensus = Annotated[
-    float,
-    Parameter(help="Fraction of a nodule's readers who must include a voxel: above 0, at most 1."),
+    float, Parameter(help="Fraction of a nodule's readers who must include a voxel: above 0, at most 1.")
 ]
 FoldBy = Annotated[str, Parameter(help="Label in scan.json that gives the fold: 'fold' or 'patient_fold'.")]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from cyclopts import Parameter
 
 import hilum
-from hilum.console import print_note, print_result
+from hilum.console import print_note, print_notes, print_result
 from hilum.errors import InputError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from hilum.scan import Scan
 
-PICTURES = (".png", ".svg", ".pdf")
-"""Suffixes of picture files."""
+PICTURES = (".png", ".svg", ".pdf")  # suffixes of picture files
 
 
 @Parameter(name="*")
@@ -84,8 +83,10 @@ def save(figure: Figure, out: Path, options: Options) -> None:
     print_result(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
 
 
-def load(source: Path, options: Options) -> Scan:
-    """Read a scan, finished or not, in HU."""
+def load(source: Path, options: Options, out: Path | None = None) -> Scan:
+    """Read a scan, finished or not, in HU, after checking that its picture can be drawn."""
+    if out is not None:
+        check_picture(out)
     from hilum.io.scan_files import annotate
     from hilum.outputs.finished import check_files, read_record
     from hilum.outputs.store import HU, read_finished
@@ -93,8 +94,7 @@ def load(source: Path, options: Options) -> Scan:
     folder = finished_folder(source)
     if folder is None:
         scan = hilum.read(source, series=options.series, annotations=options.annotations, series_uid=options.series_uid)
-        for note in scan.notes:
-            print_note(str(note))
+        print_notes(scan.notes)
         return scan
     record = read_record(folder)
     if record is None:

@@ -40,10 +40,9 @@ def histogram(
     lungs
         Count only the voxels of the lungs.
     """
-    check_picture(out)
+    scan = load(source, options, out)
     from hilum.pictures.histogram import histogram as draw
 
-    scan = load(source, options)
     save(draw(scan.ct, mask=with_lungs(scan).lungs if lungs else None, bins=bins), out, options)
 
 
@@ -72,10 +71,9 @@ def montage(
     lungs
         Segment and outline the lungs; the lung mask of a finished scan is always outlined.
     """
-    check_picture(out)
+    scan = load(source, options, out)
     from hilum.pictures.montage import montage as draw
 
-    scan = load(source, options)
     scan = with_lungs(scan) if lungs else scan
     figure = draw(
         scan.ct, plane=plane, every=every, columns=columns, preset=preset, lungs=scan.lungs, nodules=scan.nodules
@@ -151,10 +149,9 @@ def steps(
     slice_number
         Slice number, counted from 1 at the feet; the slice with the most lung by default.
     """
-    check_picture(out)
+    scan = load(source, options, out)
     from hilum.pictures.steps import steps as draw
 
-    scan = load(source, options)
     save(draw(scan.ct, method=method, index=slice_index(slice_number)), out, options)
 
 
@@ -175,10 +172,10 @@ def nodules(
     most
         Number of nodules to draw, the largest first.
     """
-    check_picture(out)
+    scan = load(source, options, out)
     from hilum.pictures.nodules import nodules as draw
 
-    save(draw(load(source, options), preset=preset, level=consensus, most=most), out, options)
+    save(draw(scan, preset=preset, level=consensus, most=most), out, options)
 
 
 def window(source: PlotSource, /, *, out: PictureOut, slice_number: Slice = None, options: Options = _DEFAULTS) -> None:
@@ -189,10 +186,9 @@ def window(source: PlotSource, /, *, out: PictureOut, slice_number: Slice = None
     slice_number
         Slice number, counted from 1 at the feet; by default the slice of the largest nodule, or the middle one.
     """
-    check_picture(out)
+    scan = load(source, options, out)
     from hilum.pictures.window import window as draw
 
-    scan = load(source, options)
     save(draw(scan, index=slice_index(slice_number), rescale=rescale_of(source, scan)), out, options)
 
 
@@ -227,7 +223,7 @@ def compare(
 
 def overview(source: PlotSource, /, *, out: PictureOut, preset: Preset = "lung", options: Options = _DEFAULTS) -> None:
     """Draw slices in three planes with lungs and nodules."""
-    check_picture(out)
+    scan = load(source, options, out)
     from hilum.pictures.overview import overview as draw
 
-    save(draw(with_lungs(load(source, options)), preset=preset), out, options)
+    save(draw(with_lungs(scan), preset=preset), out, options)

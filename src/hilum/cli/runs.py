@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from hilum.cli.options import Flag, Format, FormatOverride, Json, MemoryGigabytes, RunFolder, TimeoutMinutes, Workers
-from hilum.cli.signals import describe_interrupt, exit_status
-from hilum.cli.status import ALL_WELL, REFUSED
+from hilum.cli.status import ALL_WELL, REFUSED, describe_interrupt, exit_status
 from hilum.console import nodule_lines, print_error, print_note, print_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from hilum.batch.removals import PruneCounts
-    from hilum.outputs.ledger_rows import Row
+    from hilum.outputs.ledger import Row
     from hilum.progress import RunCounts
 
 
@@ -74,18 +72,15 @@ def run(
     strict
         Exit with status 1 if a stored scan has an alarm, that is, if its data are probably wrong.
     """
-    from hilum import batch
+    from hilum import batch, recipes
     from hilum.io.optional_packages import check_packages
-    from hilum.outputs.dataset_summary import read_summary
-    from hilum.outputs.folder import check_output_folder
+    from hilum.outputs import dataset_summary, folder
     from hilum.progress import RunCounts
-    from hilum.recipes import recipe as find_recipe
-    from hilum.recipes import with_options
 
-    chosen = with_options(find_recipe(recipe), file_format=file_format)
+    chosen = recipes.with_options(recipes.recipe(recipe), file_format=file_format)
     check_packages(chosen.output.format)
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
-    check_output_folder(out, inputs)
+    folder.check_output_folder(out, inputs)
     found = batch.survey(inputs, dataset=dataset, annotations=annotations)
     for row in found.refused:
         print_error(row.full_reason or row.reason)
@@ -122,12 +117,12 @@ def run(
     if json:
         print_result(counts.as_json(out))
     else:
-        print_result("\n".join([*nodule_lines(read_summary(out)), *counts.summary(out)]))
+        print_result("\n".join([*nodule_lines(dataset_summary.read_summary(out)), *counts.summary(out)]))
     return REFUSED if not counts.all_finished or (strict and counts.to_check) else ALL_WELL
 
 
-def _print_pruned(pruned: PruneCounts) -> None:
-    print_note(f"pruned: {pruned.rows} ledger lines and {pruned.folders} folders without a finished scan")
+def _print_pruned(counts: tuple[int, int]) -> None:
+    print_note(f"pruned: {counts[0]} ledger lines and {counts[1]} folders without a finished scan")
 
 
 def store(
@@ -190,8 +185,7 @@ def demo(*, out: Path = Path("hilum-demo")) -> None:
 
 def stats(folder: RunFolder, /, *, json: Json = False) -> None:
     """Print statistics of a finished output: gray values of the volumes and inside the masks, grids, labels."""
-    from hilum.fingerprint import fingerprint, fingerprint_json, fingerprint_text
-    from hilum.stats import stats_text
+    from hilum.stats import fingerprint, fingerprint_json, fingerprint_text, stats_text
 
     found = fingerprint(folder)
     print_result(fingerprint_json(found) if json else f"{stats_text(found.overall)}\n{fingerprint_text(found)}")
@@ -220,8 +214,7 @@ def verify(folder: RunFolder, /, *, json: Json = False) -> int:
 
     faults = 0
     for result in check(folder):
-        is_fault = isinstance(result, Fault)
-        faults += is_fault
+        faults += isinstance(result, Fault)
         if json:
             print_result(msgspec.json.encode(result).decode())
         elif isinstance(result, Fault):

@@ -1,16 +1,16 @@
-"""Commands on one scan: inspect it, convert it, segment its lungs, draw its nodules."""
+"""Commands on one scan: inspect it, convert it, segment its lungs, draw its nodules, look at it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 import hilum
 from hilum.cli.options import Consensus, Flag, Json, ScanSource, Series, VolumeOut
 from hilum.cli.status import ALL_WELL, REFUSED
-from hilum.console import describe_volume, inspection_text, print_note, print_result
+from hilum.console import describe_volume, inspection_text, print_note, print_notes, print_result, print_stderr
 from hilum.errors import AnnotationError, InputError
 
 if TYPE_CHECKING:
@@ -64,12 +64,8 @@ def convert(
         For DICOM slices without positions: distance in mm from one InstanceNumber to the next, negative if they count
         from head to feet.
     """
-    from hilum.io.scan_files import write
-    from hilum.io.volumes.formats import check_output
-
-    check_output(output)
-    scan = _read(source, series=series, slice_spacing_mm=slice_spacing_mm)
-    write(scan.ct, output, series_uid=scan.series_uid)
+    scan = _read(source, output, series=series, slice_spacing_mm=slice_spacing_mm)
+    hilum.write(scan.ct, output, series_uid=scan.series_uid)
     print_result(f"{output}: {describe_volume(scan)}")
 
 
@@ -101,26 +97,21 @@ def lungs(
     background
         Air around the patient: connected to the first voxel, or to any side of the volume (method tutorial3d).
     """
-    from hilum.io.scan_files import write
-    from hilum.io.volumes.formats import check_output
     from hilum.ops.quality.measure import quality_notes
     from hilum.pipeline import make_lungs
     from hilum.recipes import Lungs
 
-    check_output(output)
     step = Lungs(
         method=method, dilate_mm=dilate_mm, pathology=pathology, airways=airways, background=background,
         fallback=method == "hilum",
     )  # fmt: skip
-    scan = _read(source, series=series)
+    scan = _read(source, output, series=series)
     mask, figures, notes = make_lungs(scan.ct, step)
     if mask is None or not mask.array.any():
-        raise InputError(
-            "no lung was found", where=source, do="look at the scan, or try another --method", code="lungs"
-        )
-    for note in (*notes, *quality_notes(figures)):
-        print_note(str(note))
-    write(mask, output, series_uid=scan.series_uid)
+        do = "look at the scan, or try another --method"
+        raise InputError("no lung was found", where=source, do=do, code="lungs")
+    print_notes((*notes, *quality_notes(figures)))
+    hilum.write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {mask.volume_ml(1):.0f} ml labeled 1, {mask.volume_ml(2):.0f} ml labeled 2")
 
 
@@ -146,40 +137,71 @@ def nodules(
     series_uid
         Series Instance UID of the scan in the annotations, if its file does not state it.
     """
-    from hilum.io.scan_files import write
-    from hilum.io.volumes.formats import check_output
     from hilum.ops.nodules.outlines import check_level
     from hilum.pipeline import make_nodule_mask, note_outside
     from hilum.recipes import Nodules
 
-    check_output(output)
     check_level(consensus)
-    scan = _read(source, series=series, annotations=annotations, series_uid=series_uid)
-    for note in note_outside(scan, scan.ct):
-        print_note(str(note))
+    scan = _read(source, output, series=series, annotations=annotations, series_uid=series_uid)
+    print_notes(note_outside(scan, scan.ct))
     mask = make_nodule_mask(scan, scan.ct, Nodules(consensus=consensus, contour_pixel=contour_pixel))
-    write(mask, output, series_uid=scan.series_uid)
+    hilum.write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
 
 
-def _read(
-    source: Path,
-    *,
-    series: str = "",
-    annotations: Path | None = None,
-    series_uid: str = "",
-    slice_spacing_mm: float | None = None,
-) -> Scan:
+def _read(source: Path, output: Path, *, annotations: Path | None = None, **options: Any) -> Scan:
+    """Read a CT scan as `hilum.read` with these options, for a volume that can be written to `output`."""
     from hilum.io.scan_files import check_is_ct
+    from hilum.io.volumes.formats import check_output
 
-    scan = hilum.read(
-        source, series=series, annotations=annotations, series_uid=series_uid, slice_spacing_mm=slice_spacing_mm
-    )
-    check_is_ct(scan, source)
+    check_output(output)
+    scan = check_is_ct(hilum.read(source, annotations=annotations, **options), source)
     if annotations is not None and not scan.annotated:
         what = f"has no row for the series {scan.series_uid}"
         do = "check the table, or give the UID that it uses for the scan (--series-uid)"
         raise AnnotationError(what, where=annotations, do=do, code="no-row-fits")
-    for note in scan.notes:
-        print_note(str(note))
+    print_notes(scan.notes)
     return scan
+
+
+def view(
+    source: Path,
+    /,
+    *,
+    annotations: Path | None = None,
+    original: Path | None = None,
+    series: Series = "",
+    port: int = 0,
+    browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
+) -> None:
+    """Look at a scan or a finished output in the browser: slices, lungs, nodules, 3-D. No data leave the machine.
+
+    Parameters
+    ----------
+    source
+        A DICOM folder, a volume file, or an output folder of 'hilum run'.
+    annotations
+        For one scan: a LUNA16 annotations.csv, or a LIDC-IDRI reading in .xml.
+    original
+        For an output folder: the input of that run, to compare with the result.
+    port
+        Port on 127.0.0.1; 0 for any free port.
+    browser
+        Open a browser; hilum prints a single-use address for one browser in any case.
+    """
+    from hilum.viewer.server import check, serve
+    from hilum.viewer.sources import open_source
+
+    def ready(address: str) -> None:
+        print_result(address)
+        print_stderr("Press Ctrl-C to stop")
+
+    def again(address: str) -> None:
+        print_stderr(f"for another browser: {address}")
+
+    def failed() -> None:
+        print_stderr("could not start a browser: open the address above")
+
+    check()
+    opened = open_source(source, annotations=annotations, original=original, series=series)
+    serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)

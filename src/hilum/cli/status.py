@@ -1,3 +1,55 @@
-"""Exit statuses of the program."""
+"""Exit statuses of the program; it ends on SIGTERM and SIGHUP as on Ctrl-C, with one line and no unfinished files."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
 
 ALL_WELL, REFUSED, USAGE, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal told the program to end; the argument is its number."""
+
+
+@contextmanager
+def raise_on_signals() -> Iterator[None]:
+    """Make signals raise `Terminated` in the main thread; those that are ignored, as with nohup, stay ignored."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in _signals():
+            if signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, _raise)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def describe_interrupt(interrupt: KeyboardInterrupt) -> str:
+    """Name what ended the program: ``interrupted``, or the signal."""
+    return f"ended by {signal.Signals(interrupt.args[0]).name}" if isinstance(interrupt, Terminated) else "interrupted"
+
+
+def exit_status(interrupt: KeyboardInterrupt) -> int:
+    """Return the exit status of an interrupted program: 128 plus the number of the signal, as in a shell."""
+    return 128 + int(interrupt.args[0]) if isinstance(interrupt, Terminated) else INTERRUPTED
+
+
+def _signals() -> list[signal.Signals]:
+    """List what batch systems and service managers send, and what a closed terminal sends; Windows has no SIGHUP."""
+    return [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    del frame
+    for other in _signals():  # a second signal must not interrupt the cleanup
+        signal.signal(other, signal.SIG_IGN)
+    raise Terminated(number)

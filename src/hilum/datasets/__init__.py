@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hilum.datasets import dsb2017, folder, lidc, luna16
-from hilum.datasets.luna16_files import looks_like_luna16
+from hilum.datasets import dsb2017, folder, lidc, luna16, luna16_files
 from hilum.io.files import path_exists
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def _list_folder(root: Path, annotations: Path | None) -> Listing:
 
 
 DATASETS: dict[str, Dataset] = {
-    "luna16": Dataset(recognize=looks_like_luna16, index=luna16.index, load=luna16.load),
+    "luna16": Dataset(recognize=luna16_files.looks_like_luna16, index=luna16.index, load=luna16.load),
     "dsb2017": Dataset(recognize=dsb2017.recognize, index=dsb2017.index, load=dsb2017.load),
     "lidc": Dataset(recognize=lidc.recognize, index=lidc.index, load=lidc.load, reads_csv=False),
     "folder": Dataset(recognize=lambda _: True, index=_list_folder, load=folder.load, reads_csv=False),

@@ -10,13 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hilum.datasets.folder import scan_id_of
-from hilum.datasets.listing import Listing, known_of, own_output_notes, table_record
+from hilum.datasets.listing import Listing, entries, known_of, own_output_notes, table_record
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
+from hilum.io import files, scan_files
 from hilum.io.annotations.csv_tables import read_rows, wrong_line
-from hilum.io.files import path_exists
+from hilum.io.folders import output_kind
 from hilum.io.names import safe_name
-from hilum.io.output_kinds import output_kind
-from hilum.io.scan_files import check_is_ct, read
 from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 
     from hilum.outputs.records import TableRecord
 
-_CASE = re.compile(r"[0-9a-f]{32}")
-"""A public case id of the challenge."""
+_CASE = re.compile(r"[0-9a-f]{32}")  # a public case id of the challenge
 
 _STAGE = re.compile(r"(stage[12]|sample_images)", re.IGNORECASE)
 _LABELS = re.compile(r"stage[12]_(labels|solution)\.csv", re.IGNORECASE)
@@ -53,7 +51,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         A scan for each patient, in the order of their names; ``labels["cancer"]`` is 1 or 0 where it is known. A
         patient with an invalid label or with two different labels is listed with the refusal.
     """
-    if not path_exists(root) or not root.is_dir():
+    if not files.path_exists(root) or not root.is_dir():
         raise MissingInputError("there is no such folder", where=root, do="give the folder that holds stage1")
     patients = _patients(root)
     if not patients:
@@ -78,7 +76,7 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     Repeated scans of a patient are separated by acquisition.
     """
     known = known_of(ref)
-    scan = check_is_ct(read(ref.path, max_gap_mm=max_gap_mm), ref.path)
+    scan = scan_files.check_is_ct(scan_files.read(ref.path, max_gap_mm=max_gap_mm), ref.path)
     return replace(scan, labels=known.labels, notes=(*scan.notes, *known.notes))
 
 
@@ -93,10 +91,7 @@ def _patients(root: Path) -> list[Path]:
 
 
 def _folders(path: Path) -> list[Path]:
-    try:
-        inside = sorted(inner for inner in path.iterdir() if not inner.name.startswith("."))
-    except OSError:  # cannot be opened
-        return []
+    inside = entries(path)
     folders = [inner for inner in inside if inner.is_dir() and not output_kind(inner)]
     dangling = [inner for inner in inside if inner.is_symlink() and not inner.exists() and _CASE.fullmatch(inner.name)]
     return sorted([*folders, *dangling])  # reading a dangling link raises an error that explains it

@@ -6,6 +6,7 @@ A folder is searched once. What looks like a scan but cannot be read is refused 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import sys
 from collections import Counter, defaultdict
@@ -15,11 +16,10 @@ from typing import TYPE_CHECKING
 
 from hilum.datasets.listing import Listing, known_of, link_notes, own_output_notes
 from hilum.errors import InputError, MissingInputError
+from hilum.io import scan_files
 from hilum.io.files import path_exists
-from hilum.io.folder_listing import FolderListing, list_folder
-from hilum.io.output_kinds import output_kind
-from hilum.io.scan_files import check_is_ct, read
-from hilum.io.uids import is_uid
+from hilum.io.folders import FolderListing, list_folder, output_kind
+from hilum.io.names import is_uid
 from hilum.io.unreadable import looks_like_dicom, no_readable_slice, not_downloaded, packed_files, unreadable_folder
 from hilum.io.volumes.formats import SCAN_SUFFIXES, is_volume, suffix_of
 from hilum.scan import Note, Scan, ScanRef
@@ -79,15 +79,19 @@ def index(root: Path) -> Listing:
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(dicom.ignored.items()))
         notes.append(Note("no-ct-images", f"DICOM files that are not CT slices were left out: {counts}"))
     if not refs and len(refused) < 2:
-        raise refused[0] if refused else _no_scan_error(root)
+        if refused:
+            raise refused[0]
+        from hilum.io.dicom.reader import index_dicom
+
+        index_dicom(root)  # refuses the folder: it has no slice
     return Listing(_with_unique_ids(refs), notes=notes, refused=list(refused))
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     """Load a scan that `index` listed, as `hilum.datasets.Dataset.load`."""
     known = known_of(ref)
-    scan = read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)
-    check_is_ct(scan, ref.path)
+    scan = scan_files.read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)
+    scan_files.check_is_ct(scan, ref.path)
     if not known.annotated:
         return scan
     return replace(scan, nodules=known.nodules, annotated=True, notes=(*scan.notes, *known.notes))
@@ -176,8 +180,8 @@ def _search_dicom(root: Path, tree: FolderListing) -> _DicomFiles:
 
     dicom = _DicomFiles()
     volume_folders = {_folder_of(name) for name in tree.files if name.lower().endswith((".mhd", ".nhdr"))}
-    for names in _split_by_folder(tree.files):
-        files = read_files(root, names)
+    for _, names in itertools.groupby(sorted(tree.files, key=_upper_folders), _upper_folders):
+        files = read_files(root, list(names))
         selection = select_slices(files.headers)
         for header in selection.slices:
             folder, name = os.path.split(header.path)
@@ -203,12 +207,8 @@ def _folder_of(name: str) -> str:
     return os.path.dirname(name)  # noqa: PTH120 - faster for thousands of names
 
 
-def _split_by_folder(names: list[str]) -> list[list[str]]:
-    """Files by folder, down to a few levels."""
-    parts: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
-    for name in names:
-        parts[tuple(name.split("/")[:-1][:_LEVELS])].append(name)
-    return [parts[key] for key in sorted(parts)]
+def _upper_folders(name: str) -> list[str]:
+    return name.split("/")[:-1][:_LEVELS]
 
 
 def _refuse_folders(
@@ -255,17 +255,6 @@ def _notes(root: Path, tree: FolderListing) -> list[Note]:
         what = f"{len(packed)} packed files (zip, tar, gzip) are not searched: unpack them"
         notes.append(Note("ignored-archives", what))
     return notes
-
-
-def _no_scan_error(root: Path) -> InputError:
-    """The error for a folder without a scan."""
-    from hilum.io.dicom.reader import index_dicom
-
-    try:
-        index_dicom(root)
-    except InputError as error:
-        return error
-    raise AssertionError(root)  # the search has shown that there is no slice
 
 
 def _with_unique_ids(refs: list[ScanRef]) -> list[ScanRef]:

@@ -12,17 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hilum.datasets import folder
-from hilum.datasets.listing import Listing
-from hilum.datasets.rows import series_uid_of
+from hilum.datasets.listing import Listing, series_uid_of
 from hilum.errors import InputError, MissingInputError
+from hilum.io import files, folders
 from hilum.io.annotations.lidc_xml import series_of
-from hilum.io.files import path_exists
-from hilum.io.folder_listing import list_folder
 from hilum.io.names import safe_name
 from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _CASE = re.compile(r"LIDC-IDRI-[0-9]{4}")
@@ -82,10 +79,9 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     """Load a scan, as `hilum.datasets.Dataset.load`: with its reading, or a note that there is none."""
-    known = ref.known or DatasetEntry()
     scan = folder.load(ref, max_gap_mm=max_gap_mm)
     notes = [note for note in scan.notes if not _is_about_the_reading(note, ref)]
-    return replace(scan, notes=tuple(notes) if known.annotated else (*notes, *known.notes))
+    return replace(scan, notes=tuple(notes) if ref.known.annotated else (*notes, *ref.known.notes))
 
 
 def _is_about_the_reading(note: Note, ref: ScanRef) -> bool:
@@ -134,7 +130,7 @@ def _unused_reading_notes(readings: _ReadingFiles, refs: list[ScanRef]) -> list[
 
 
 def _find_readings(root: Path) -> _ReadingFiles:
-    if not path_exists(root):
+    if not files.path_exists(root):
         raise MissingInputError("there is no such file or folder", where=root, do="check the path")
     readings = _ReadingFiles()
     for path in _xml_files(root):
@@ -152,10 +148,7 @@ def _find_readings(root: Path) -> _ReadingFiles:
     return readings
 
 
-def _xml_files(root: Path) -> Iterator[Path]:
+def _xml_files(root: Path) -> list[Path]:
     if root.is_file():
-        yield root
-        return
-    for name in list_folder(root).files:
-        if name.lower().endswith(".xml"):
-            yield root / name
+        return [root]
+    return [root / name for name in folders.list_folder(root).files if name.lower().endswith(".xml")]

@@ -2,28 +2,28 @@
 
 The tables are read once, when the scans are listed; each `ScanRef` carries the rows of its scan.
 
+Folds by patient: LUNA16 names its scans by series UID alone. Two of its 888 series are of one patient, LIDC-IDRI-0332,
+according to the metadata of LIDC-IDRI (https://doi.org/10.7937/K9/TCIA.2015.LO9QL9SX), and are in different subsets.
+
 Source: https://luna16.grand-challenge.org/Data/ and A. Setio et al., Medical Image Analysis 42, 2017.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hilum.datasets.folder import scan_id_of
-from hilum.datasets.listing import Listing, known_of
-from hilum.datasets.luna16_files import SUBSET, Luna16Files, find_luna16_files
-from hilum.datasets.luna16_patients import PATIENTS, patient_folds, read_patients
-from hilum.datasets.rows import rows_record, unused_rows_notes
+from hilum.datasets import folder, luna16_files
+from hilum.datasets.listing import Listing, known_of, rows_record, unused_rows_notes
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
-from hilum.io.annotations.luna import SeriesRows, duplicate_notes, read_series_rows
+from hilum.io import scan_files, unreadable
+from hilum.io.annotations.csv_tables import read_rows
+from hilum.io.annotations.luna import SeriesRows, TableKind, duplicate_notes, read_series_rows
 from hilum.io.files import path_exists
-from hilum.io.names import safe_name
-from hilum.io.scan_files import check_is_ct, read
-from hilum.io.uids import is_uid
-from hilum.io.unreadable import not_downloaded, unreadable_folder
+from hilum.io.names import is_uid, safe_name
 from hilum.outputs.reasons import reason_without_names
 from hilum.scan import DatasetEntry, Label, Note, Scan, ScanRef
 from hilum.volume import Mask
@@ -34,11 +34,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hilum.io.annotations.luna import TableKind
     from hilum.outputs.records import TableRecord
 
-_LUNG_LABELS = (3, 4)
-"""Labels of the two lungs in the masks of seg-lungs-LUNA16; 5 is the trachea."""
+PATIENTS: Mapping[str, str] = {
+    "1.3.6.1.4.1.14519.5.2.1.6279.6001.159996104466052855396410079250": "LIDC-IDRI-0332",
+    "1.3.6.1.4.1.14519.5.2.1.6279.6001.316900421002460665752357657094": "LIDC-IDRI-0332",
+}
+
+_PUBLIC = re.compile(r"LIDC-IDRI-\d{4}")
+
+_ALIASES = dict.fromkeys(("series_uid", "series uid", "seriesinstanceuid"), "seriesuid")
+_ALIASES |= dict.fromkeys(("patientid", "patient id", "subject id"), "patient_id")
+
+_SCAN_TABLES: tuple[TableKind, ...] = ("annotations", "candidates", "excluded")
+
+_LUNG_LABELS = (3, 4)  # labels of the two lungs in the masks of seg-lungs-LUNA16; 5 is the trachea
 
 
 def index(root: Path, annotations: Path | None = None) -> Listing:
@@ -68,10 +78,11 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     """
     if not path_exists(root) or not root.is_dir():
         raise MissingInputError("there is no such folder", where=root, do="give the folder that holds subset0")
-    files = find_luna16_files(root)
+    files = luna16_files.find_luna16_files(root)
     if not files.scans:
         raise MissingInputError("has no .mhd file", where=root, do="give the folder that holds subset0, subset1, ...")
-    paths = _table_paths(files, annotations)
+    chosen = {**files.tables, **({} if annotations is None else {"annotations": annotations})}
+    paths = {kind: chosen[kind] for kind in _SCAN_TABLES if kind in chosen}
     tables = {kind: read_series_rows(path, kind) for kind, path in paths.items()}
     notes = []
     if "annotations" not in paths:
@@ -91,7 +102,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         if (refusal := _file_refusal(path, twin, dangling)) is not None:
             known = replace(known, refusal=refusal)
         tag = uid if twin == path and is_uid(uid) else str(path.relative_to(root))
-        refs.append(ScanRef("luna16", scan_id_of(tag), path, uid if is_uid(uid) else "", None, known))
+        refs.append(ScanRef("luna16", folder.scan_id_of(tag), path, uid if is_uid(uid) else "", None, known))
     records = []
     for kind, rows in tables.items():
         without_rows = [uid for uid in first if uid not in rows and is_uid(uid)]
@@ -101,7 +112,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         do = "give the table of these scans, or leave --annotations out"
         raise AnnotationError(what, where=annotations, do=do, code="no-row-fits")
     notes = [*files.notes, *notes, *fold_notes, *_row_notes(records, len(first))]
-    return Listing(refs, records, notes, [unreadable_folder(root / name) for name in files.tree.locked])
+    return Listing(refs, records, notes, [unreadable.unreadable_folder(root / name) for name in files.tree.locked])
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:  # noqa: ARG001 - a volume file has no gaps
@@ -110,20 +121,13 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:  # noqa: ARG
     It has ``lungs`` if the data set has a mask of them on the scan's grid.
     """
     known = known_of(ref)
-    scan = check_is_ct(read(ref.path), ref.path)
+    scan = scan_files.check_is_ct(scan_files.read(ref.path), ref.path)
     if scan.series_uid != ref.series_uid:
         what = "the header names another series than the name of the file"
         raise AnnotationError(what, where=ref.path, do="give the file its own name back")
     lungs, notes = _read_lungs(known.lungs, scan)
-    return replace(
-        scan,
-        nodules=known.nodules,
-        annotated=known.annotated,
-        labels=known.labels,
-        locations=known.locations,
-        lungs=lungs,
-        notes=(*scan.notes, *known.notes, *notes),
-    )
+    entry = {name: getattr(known, name) for name in ("nodules", "annotated", "labels", "locations")}
+    return replace(scan, **entry, lungs=lungs, notes=(*scan.notes, *known.notes, *notes))
 
 
 def _file_refusal(path: Path, twin: Path, dangling: set[Path]) -> HilumError | None:
@@ -132,7 +136,7 @@ def _file_refusal(path: Path, twin: Path, dangling: set[Path]) -> HilumError | N
         what = f"this series is there already, in {safe_name(twin.parent.name) or 'another folder'}"
         return InputError(what, where=path, do="keep one of both", code="series-twice")
     if path in dangling:
-        return not_downloaded(path, [path.name])
+        return unreadable.not_downloaded(path, [path.name])
     if not is_uid(path.stem):
         what = "is not named by its series UID, which the rows of the tables refer to"
         return AnnotationError(what, where=path, do="give it its LUNA16 name back")
@@ -142,16 +146,8 @@ def _file_refusal(path: Path, twin: Path, dangling: set[Path]) -> HilumError | N
 def _fold(root: Path, path: Path) -> int | None:
     """The number of the nearest subset folder above a file."""
     names = [root.resolve().name, *path.relative_to(root).parent.parts]
-    nearest = next((match for name in reversed(names) if (match := SUBSET.fullmatch(name))), None)
+    nearest = next((match for name in reversed(names) if (match := luna16_files.SUBSET.fullmatch(name))), None)
     return int(nearest[1]) if nearest else None
-
-
-def _table_paths(files: Luna16Files, annotations: Path | None) -> dict[TableKind, Path]:
-    paths: dict[TableKind, Path] = {}
-    if annotations is not None or "annotations" in files.tables:
-        paths["annotations"] = annotations or files.tables["annotations"]
-    others: tuple[TableKind, ...] = ("candidates", "excluded")
-    return paths | {kind: files.tables[kind] for kind in others if kind in files.tables}
 
 
 def _known(
@@ -159,20 +155,16 @@ def _known(
 ) -> DatasetEntry:
     """The rows of one series; the first invalid row refuses it."""
     own = {kind: rows[uid] for kind, rows in tables.items() if uid in rows}
-    refusals = [rows.refusal for rows in own.values() if rows.refusal is not None]
     annotated = "annotations" in tables
-    if refusals:
-        return DatasetEntry(annotated=annotated, labels=labels, refusal=refusals[0])
+    for rows in own.values():
+        if rows.refusal is not None:
+            return DatasetEntry(annotated=annotated, labels=labels, refusal=rows.refusal)
     empty: NDArray[np.float64] = np.empty((0, 4))
-    nodules = own.get("annotations")
-    return DatasetEntry(
-        annotated=annotated,
-        nodules=nodules.nodules() if nodules else (),
-        labels=labels,
-        locations={k: own[k].values if k in own else empty for k in tables if k != "annotations"},
-        lungs=lungs,
-        notes=duplicate_notes(nodules) if nodules else (),
-    )
+    locations = {str(k): own[k].values if k in own else empty for k in tables if k != "annotations"}
+    entry = DatasetEntry(annotated=annotated, labels=labels, locations=locations, lungs=lungs)
+    if nodules := own.get("annotations"):
+        entry = replace(entry, nodules=nodules.nodules(), notes=duplicate_notes(nodules))
+    return entry
 
 
 def _row_notes(records: list[TableRecord], scans: int) -> list[Note]:
@@ -199,3 +191,56 @@ def _read_lungs(path: Path | None, scan: Scan) -> tuple[Mask | None, tuple[Note,
     if not mask.geometry.isclose(scan.ct.geometry, tolerance=0.01):
         return None, (Note("given-lungs", "the lung mask of the data set was left out: it is on another grid"),)
     return Mask(np.isin(mask.array, _LUNG_LABELS).astype(np.uint8), scan.ct.geometry), ()
+
+
+def read_patients(path: Path) -> dict[str, str]:
+    """Read the patient of each series.
+
+    Parameters
+    ----------
+    path : Path
+        A csv with the columns seriesuid and patient_id, or the metadata.csv of LIDC-IDRI at TCIA (Series UID,
+        Subject ID).
+
+    Returns
+    -------
+    dict of str to str
+        Patient by series UID, without blank ones.
+
+    Raises
+    ------
+    AnnotationError, InputError
+        As `hilum.io.annotations.csv_tables.read_rows`.
+    """
+    do = "give the columns seriesuid and patient_id"
+    rows = read_rows(path, ("seriesuid", "patient_id"), do=do, aliases=_ALIASES)
+    return {row.key: row.values[1].strip() for row in rows if row.values is not None and row.values[1].strip()}
+
+
+def patient_folds(folds: Mapping[str, int], patients: Mapping[str, str]) -> tuple[dict[str, int], list[Note]]:
+    """Put all series of a patient into the lowest of their folds.
+
+    Parameters
+    ----------
+    folds : mapping of str to int
+        Fold by series UID.
+    patients : mapping of str to str
+        Patient by series UID; a series that is not there counts as a patient of its own.
+
+    Returns
+    -------
+    folds : dict of str to int
+    notes : list of Note
+        One for each patient whose series had several folds, code ``"patient-in-folds"``; only public names are shown.
+    """
+    folds_of: dict[str, set[int]] = {}
+    for uid, fold in folds.items():
+        folds_of.setdefault(patients.get(uid, uid), set()).add(fold)
+    notes = []
+    for patient, several in folds_of.items():
+        if len(several) > 1:
+            name = patient if _PUBLIC.fullmatch(patient) else "a patient"
+            where = " and ".join(map(str, sorted(several)))
+            what = f"{name} has scans in subsets {where}; their patient_fold is {min(several)}"
+            notes.append(Note("patient-in-folds", what))
+    return {uid: min(folds_of[patients.get(uid, uid)]) for uid in folds}, notes

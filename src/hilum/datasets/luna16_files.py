@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import filecmp
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from hilum.datasets.listing import link_notes, own_output_notes
+from hilum.datasets.listing import entries, link_notes, own_output_notes
 from hilum.errors import one_line
-from hilum.io.folder_listing import FolderListing, list_folder
-from hilum.io.names import safe_name
-from hilum.io.uids import is_uid
+from hilum.io.folders import FolderListing, list_folder
+from hilum.io.names import is_uid, safe_name
 from hilum.io.unreadable import looks_like_dicom
 from hilum.io.volumes.formats import SCAN_SUFFIXES, suffix_of
 from hilum.scan import Note
@@ -20,8 +18,7 @@ from hilum.scan import Note
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-SUBSET = re.compile(r"subset(\d{1,3})", re.IGNORECASE)
-"""Names of the ten parts of LUNA16."""
+SUBSET = re.compile(r"subset(\d{1,3})", re.IGNORECASE)  # names of the ten parts of LUNA16
 
 _HEADER_SUFFIXES, _DATA_SUFFIXES = (".mhd", ".mha"), (".raw", ".zraw")
 
@@ -29,8 +26,6 @@ _MASK_FOLDER = re.compile(r"seg-lungs", re.IGNORECASE)
 _OUTER_FOLDER = re.compile(r"subset\d{1,3}$|.*luna", re.IGNORECASE)
 
 _SERIES_COLUMN = re.compile(r"series[ _]?(instance)?uid", re.IGNORECASE)
-
-_LONGEST_DATE = 16
 
 TABLES: Mapping[str, tuple[str, ...]] = {
     "annotations": ("annotations.csv",),
@@ -41,8 +36,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
 """File names of each table, in lower case. The first one counts; LUNA16 replaced its candidates by a second version."""
 
 
-@dataclass(frozen=True)
-class Luna16Files:
+class Luna16Files(NamedTuple):
     """The parts of the data set.
 
     Parameters
@@ -131,14 +125,11 @@ def looks_like_luna16(root: Path) -> bool:
 
 def _is_named_by_series(path: Path) -> bool:
     """Whether the name of a file is a series UID; a short one could be a date or another number."""
-    return is_uid(path.stem) and (bool(safe_name(path.stem)) or len(path.stem) > _LONGEST_DATE)
+    return is_uid(path.stem) and (bool(safe_name(path.stem)) or len(path.stem) > 16)
 
 
 def _folders(root: Path) -> list[Path]:
-    try:
-        return sorted(path for path in root.iterdir() if not path.name.startswith(".") and path.is_dir())
-    except OSError:  # cannot be opened
-        return []
+    return [path for path in entries(root) if path.is_dir()]
 
 
 def _is_other_scan(name: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from hilum.errors import InputError
+from hilum.errors import InputError, path_end
 from hilum.io.names import public_case
 from hilum.io.volumes.formats import is_volume, suffix_of
 
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from hilum.scan import ScanRef
 
-RULES = ("uid", "folder", "case")
-"""Rules for the names of scans' output folders."""
+RULES = ("uid", "folder", "case")  # rules for the names of scans' output folders
 
 _NAME = re.compile(
     r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$))[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9_-])?",
@@ -27,9 +26,6 @@ _NAME = re.compile(
 """Names that are safe on every system and in every shell; Windows reserves some for devices."""
 
 _NAME_RULE = "letters of ASCII, digits, '.', '_', '-', at most 100, a letter or digit first, no '.' last"
-
-_LONGEST_PATH = 60
-"""Characters of a second path in a message."""
 
 
 def is_scan_name(name: str) -> bool:
@@ -144,5 +140,4 @@ def _describe(other: ScanRef, ref: ScanRef) -> str:
     """Describe another scan in a message about `ref`."""
     if other.path == ref.path:
         return f"series {other.series_uid or other.scan_id} in the same folder"
-    text = str(other.path)
-    return text if len(text) <= _LONGEST_PATH else f"…{text[1 - _LONGEST_PATH :]}"
+    return path_end(other.path, limit=60)

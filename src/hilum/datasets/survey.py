@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.datasets import DATASETS, recognize
-from hilum.datasets.naming import name_inputs, path_in_input, with_origin
-from hilum.datasets.rows import attach_rows, check_annotations
+from hilum.datasets import DATASETS, naming, recognize
+from hilum.datasets.listing import attach_rows, check_annotations
 from hilum.errors import AnnotationError, HilumError
-from hilum.io.uids import hashed_uid, hide_uids, is_uid
+from hilum.io.names import hashed_uid, hide_uids, is_uid
 from hilum.io.volumes.formats import is_volume
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger import Row
 from hilum.outputs.reasons import reason_without_names
 from hilum.scan import Note, ScanRef
 
@@ -97,45 +96,39 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
         check_annotations(annotations)
     refs: dict[str, ScanRef] = {}
     refused: dict[str, Row] = {}
-    tables: dict[str, list[TableRecord]] = {}
-    notes: dict[str, list[Note]] = {}
-    additions: Counter[str] = Counter()
     refused_paths: dict[str, tuple[str, str]] = {}
-    for path, (root, source) in zip(inputs, name_inputs(inputs), strict=True):
+    tables: defaultdict[str, list[TableRecord]] = defaultdict(list)
+    notes: defaultdict[str, list[Note]] = defaultdict(list)
+    additions: Counter[str] = Counter()
+    for path, (root, source) in zip(inputs, naming.name_inputs(inputs), strict=True):
         name = _dataset_of(path, dataset, annotations)
         adapter = DATASETS[name]
         try:
             listing = adapter.index(path, annotations if adapter.reads_csv or not _is_csv(annotations) else None)
         except HilumError as error:
             row = _refused_row(error, path, annotations)
-            refused[row.id], refused_paths[row.id] = row, (source, path_in_input(path, root))
+            refused[row.id], refused_paths[row.id] = row, (source, naming.path_in_input(path, root))
             continue
-        additions.update(_add_scan(refs, with_origin(ref, root, source)) for ref in listing.refs)
+        additions.update(_add_scan(refs, naming.with_origin(ref, root, source)) for ref in listing.refs)
         for refusal in listing.refused:
             row = _refused_row(refusal, path, annotations)
             where = refusal.where if isinstance(refusal.where, Path) else path
-            refused[row.id], refused_paths[row.id] = row, (source, path_in_input(where, root))
-        tables.setdefault(name, []).extend(listing.tables)
-        notes.setdefault(name, []).extend(
-            note for note in listing.notes if annotations is None or note.code != "unused-table"
-        )
+            refused[row.id], refused_paths[row.id] = row, (source, naming.path_in_input(where, root))
+        tables[name] += listing.tables
+        notes[name] += [note for note in listing.notes if annotations is None or note.code != "unused-table"]
     if annotations is not None:
         _attach_annotations(refs, annotations, tables, notes)
     for note in _repetition_notes(additions):
-        notes.setdefault(next(iter(notes)), []).append(note)
+        notes[next(iter(notes))].append(note)
     texts = {name: list(map(str, several)) for name, several in notes.items()}
     screen_texts = {name: [note.terminal_text for note in several] for name, several in notes.items()}
     return Survey(list(refs.values()), list(refused.values()), tables, texts, screen_texts, refused_paths)
 
 
 def hide_survey_uids(survey: Survey) -> Survey:
-    """Hide the series UIDs in what a survey reports; its scans keep theirs, since they are still to be read."""
-    return replace(
-        survey,
-        refused=[hide_row_uids(row) for row in survey.refused],
-        tables={name: [_hide_table_uids(table) for table in tables] for name, tables in survey.tables.items()},
-        notes={name: list(map(hide_uids, notes)) for name, notes in survey.notes.items()},
-    )
+    """Hide the series UIDs in what a survey reports of tables and data sets; its scans are still to be read."""
+    tables = {name: list(map(_hide_table_uids, several)) for name, several in survey.tables.items()}
+    return replace(survey, tables=tables, notes={name: list(map(hide_uids, n)) for name, n in survey.notes.items()})
 
 
 def hide_row_uids(row: Row) -> Row:
@@ -144,12 +137,9 @@ def hide_row_uids(row: Row) -> Row:
 
 
 def _hide_table_uids(table: TableRecord) -> TableRecord:
-    return msgspec.structs.replace(
-        table,
-        name=hide_uids(table.name),
-        series_without_scan={_hide_uid(uid): count for uid, count in table.series_without_scan.items()},
-        scans_without_rows=sorted(map(_hide_uid, table.scans_without_rows)),
-    )
+    name, without_rows = hide_uids(table.name), sorted(map(_hide_uid, table.scans_without_rows))
+    unused = {_hide_uid(uid): count for uid, count in table.series_without_scan.items()}
+    return msgspec.structs.replace(table, name=name, series_without_scan=unused, scans_without_rows=without_rows)
 
 
 def _hide_uid(name: str) -> str:

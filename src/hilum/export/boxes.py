@@ -1,31 +1,33 @@
-"""Boxes of nodules, in voxels and in the world, as a csv and as COCO with a third axis.
+"""Boxes of nodules, in voxels and in the world: as a csv, as COCO with a third axis, as a data list of MONAI.
 
 A box bounds the nodule's sphere: its half width is half the diameter, or diameter / (2 s) voxels along an array axis of
 spacing s, in any orientation of the grid.
+
+MONAI's LUNA16 detection tutorial takes ``box`` as (x, y, z, w, h, d), center and widths (its mode ``cccwhd``), in the
+LPS world of LUNA16's tables. Its ``AffineBoxToImageCoordinated`` converts the RAS affine of a NIfTI file with
+``affine_lps_to_ras=True``. So the data list is in LPS, and nothing is converted.
 """
 
 from __future__ import annotations
 
 import csv
-import io
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import hilum
+from hilum.errors import FormatError, InputError
 from hilum.export.checked_run import annotated_run, check_output_file, checked_run, image_name
 from hilum.io.annotations.csv_tables import safe_cells
 from hilum.io.atomic import atomic_path
 from hilum.outputs.records import json_bytes
+from hilum.train.runs import RunScan, Skip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
-
-    from hilum.train.runs import RunScan, Skip
 
 COLUMNS = (
     *("scan", "series_uid", "patient_fold", "nodule", "label", "diameter_mm"),
@@ -66,8 +68,7 @@ class NoduleBox(NamedTuple):
     world: Bounds
 
 
-@dataclass(frozen=True)
-class BoxExport:
+class BoxExport(NamedTuple):
     """How many scans and nodules were written, and what was left out."""
 
     scans: int
@@ -111,22 +112,18 @@ def write_boxes_csv(folder: Path, out: Path, *, overwrite: bool = False) -> BoxE
     """
     check_output_file(out, overwrite=overwrite)
     scans, skipped = checked_run(folder)
-    text = io.StringIO(newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
     rows = 0
-    for scan in scans:
-        skipped += scan.skip_nodules_outside("outside") if scan.record.nodules else [scan.skip_without_nodules()]
-        for box in nodule_boxes(scan):
-            rows += 1
-            vectors = (
-                *(box.voxel.low, box.voxel.high, box.world.low, box.world.high, box.voxel.center, box.world.center),
-                scan.geometry.spacing,
-            )
-            nodule = (scan.scan_id, scan.uid, scan.patient_fold, box.nodule, "nodule", f"{box.diameter_mm:.6g}")
-            table.writerow(safe_cells((*nodule, *(f"{value:.6f}" for vector in vectors for value in vector))))
-    with atomic_path(out) as partial:
-        partial.write_text(text.getvalue(), encoding="utf-8")
+    with atomic_path(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        for scan in scans:
+            skipped += scan.skip_nodules_outside("outside") if scan.record.nodules else [scan.skip_without_nodules()]
+            for box in nodule_boxes(scan):
+                rows += 1
+                edges = (box.voxel.low, box.voxel.high, box.world.low, box.world.high)
+                vectors = (*edges, box.voxel.center, box.world.center, scan.geometry.spacing)
+                nodule = (scan.scan_id, scan.uid, scan.patient_fold, box.nodule, "nodule", f"{box.diameter_mm:.6g}")
+                table.writerow(safe_cells((*nodule, *(f"{value:.6f}" for vector in vectors for value in vector))))
     return BoxExport(scans=len(scans), nodules=rows, skipped=skipped)
 
 
@@ -165,13 +162,12 @@ def write_coco3d(folder: Path, out: Path, *, overwrite: bool = False) -> BoxExpo
 
 def _image(number: int, scan: RunScan) -> dict[str, Any]:
     grid = scan.record.geometry
-    depth, height, width = grid.shape
     return {
         "id": number,
         "file_name": image_name(scan),
-        "width": width,
-        "height": height,
-        "depth": depth,
+        "width": grid.shape[2],
+        "height": grid.shape[1],
+        "depth": grid.shape[0],
         "scan": scan.scan_id,
         "series_uid": scan.uid,
         "patient_fold": scan.patient_fold,
@@ -194,3 +190,57 @@ def _annotation(number: int, image: int, box: NoduleBox) -> dict[str, Any]:
         "area": round(float(np.prod(size)), 6),
         "bbox_world": [round(value, 6) for value in (*box.world.low.tolist(), *[box.diameter_mm] * 3)],
     }
+
+
+def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: bool = False) -> BoxExport:
+    """Write a data list: ``training`` and ``validation``, each a list of ``image``, ``box`` and ``label``.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder of ``hilum run``, of the format ``nifti``.
+    out : Path
+        A .json; images are named relative to `folder`, which is the ``base_dir`` of ``load_decathlon_datalist``.
+    validation : str
+        The fold for validation; by default the first one, if the scans have folds.
+    overwrite
+        As for `write_boxes_csv`.
+
+    Returns
+    -------
+    BoxExport
+
+    Raises
+    ------
+    HilumError
+        As for `write_boxes_csv`; also if the run is not stored as NIfTI, which tells MONAI where voxels are in the
+        world, or no scan is in that fold.
+    """
+    check_output_file(out, overwrite=overwrite)
+    scans, skipped = annotated_run(folder)
+    if any(scan.format_of() != "nifti" for scan in scans):
+        what = "is not stored as NIfTI, from which MONAI reads where voxels are in the world"
+        raise FormatError(what, where=folder, do="convert it with 'hilum store DIR --format nifti'")
+    validation_fold = _validation_fold(scans, validation, folder)
+    if not validation_fold:
+        skipped.append(Skip(scan="", code="no-folds", reason="no scan has a fold: 'validation' is empty"))
+    data: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
+    nodules = 0
+    for scan in scans:
+        boxes = list(nodule_boxes(scan))
+        nodules += len(boxes)
+        part = "validation" if validation_fold and scan.patient_fold == validation_fold else "training"
+        numbers = [[*map(float, box.world.center), *[box.diameter_mm] * 3] for box in boxes]
+        classes = [0] * len(boxes)  # MONAI's detectors count them from 0
+        data[part].append({"image": image_name(scan), "box": numbers, "label": classes})
+    with atomic_path(out) as partial:
+        partial.write_bytes(json_bytes(data))
+    return BoxExport(scans=len(scans), nodules=nodules, skipped=skipped)
+
+
+def _validation_fold(scans: list[RunScan], chosen: str, folder: Path) -> str:
+    folds = sorted({scan.patient_fold for scan in scans} - {""})
+    if chosen and chosen not in folds:
+        what = f"no scan is in the fold {chosen!r} (folds: {', '.join(folds) or 'none'})"
+        raise InputError(what, where=folder, do="choose one of them", code="option")
+    return chosen or (folds[0] if folds else "")

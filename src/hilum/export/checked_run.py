@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING
 
 from hilum.errors import FormatError, OutputError
 from hilum.io.volumes.formats import STORES
-from hilum.outputs.checksums import RERUN
-from hilum.outputs.store import HU
-from hilum.train.runs import list_run
+from hilum.outputs import checksums
+from hilum.train.runs import RunScan, Skip, list_run
 from hilum.verify import Fault, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from hilum.train.runs import RunScan, Skip
 
 
 def checked_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
@@ -42,7 +39,7 @@ def checked_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
     for result in verify(folder):
         if isinstance(result, Fault) and result.code != "extra":  # exports read only files of the scan
             what = f"{result.code}: the run is not complete, so nothing is exported"
-            raise FormatError(what, where=result.where, do=RERUN, code=result.code)
+            raise FormatError(what, where=result.where, do=checksums.RERUN, code=result.code)
     return list_run(folder)
 
 
@@ -60,15 +57,6 @@ def annotated_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
 def image_name(scan: RunScan) -> str:
     """Give the path of a scan's CT, relative to the run's folder."""
     return f"scans/{scan.folder.name}/ct{STORES[scan.format_of()].suffix}"
-
-
-def refuse_unit_range(scans: list[RunScan], *, program: str) -> None:
-    """Refuse a run in the unit range for a program that expects Hounsfield units."""
-    for scan in scans:
-        if scan.record.unit != HU:
-            what = f"voxels are in the {scan.record.unit}, but {program} expects HU"
-            do = "run with intensity.output = 'hu'"
-            raise FormatError(what, where=scan.folder, do=do, code="not-hounsfield")
 
 
 def check_output_file(out: Path, *, overwrite: bool) -> None:

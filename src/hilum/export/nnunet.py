@@ -6,26 +6,21 @@ import os
 import re
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
-from hilum.export.checked_run import checked_run, refuse_unit_range
-from hilum.io.atomic import atomic_folder, write_refused
-from hilum.io.files import read_small
-from hilum.io.scan_files import write
+from hilum.export.checked_run import checked_run
+from hilum.io import atomic, files, scan_files
 from hilum.io.volumes.formats import STORES
-from hilum.outputs.records import json_bytes
+from hilum.outputs import records, store
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from hilum.train.runs import RunScan, Skip
 
@@ -43,8 +38,7 @@ SPLITS = "splits_final.json"
 ENDING = STORES["nifti"].suffix
 
 
-@dataclass(frozen=True)
-class NnunetDataset:
+class NnunetDataset(NamedTuple):
     """The folder that was written, how many cases and folds it has, and what was left out."""
 
     folder: Path
@@ -54,13 +48,7 @@ class NnunetDataset:
 
 
 def write_nnunet(
-    folder: Path,
-    raw: Path,
-    *,
-    number: int = 501,
-    name: str = "Hilum",
-    labels: Labels = "both",
-    overwrite: bool = False,
+    folder: Path, raw: Path, *, number: int = 501, name: str = "Hilum", labels: Labels = "both", overwrite: bool = False
 ) -> NnunetDataset:
     """Write a finished run as a data set of nnU-Net. The data set appears only when complete.
 
@@ -98,16 +86,20 @@ def write_nnunet(
     final = raw / f"Dataset{number:03d}_{name}"
     _check_output_folder(raw, final, number=number, overwrite=overwrite)
     scans, skipped = checked_run(folder)
-    refuse_unit_range(scans, program="nnU-Net")
+    for scan in scans:
+        if scan.record.unit != store.HU:
+            what = f"voxels are in the {scan.record.unit}, but nnU-Net expects HU"
+            do = "run with intensity.output = 'hu'"
+            raise FormatError(what, where=scan.folder, do=do, code="not-hounsfield")
     used, left_out = _scans_with(labels, scans)
     if not used:
         raise MissingInputError(f"no scan has labels of {labels}: {left_out[0].reason}", where=folder)
     try:
         raw.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise write_refused("", problem, where=raw) from None
+        raise atomic.write_refused("", problem, where=raw) from None
     splits = _splits(used)
-    with atomic_folder(final) as partial:
+    with atomic.atomic_folder(final) as partial:
         for part in ("imagesTr", "labelsTr"):
             (partial / part).mkdir()
         for scan in used:
@@ -120,23 +112,22 @@ def write_nnunet(
             "name": name,
             "hilum": hilum.__version__,
         }
-        (partial / "dataset.json").write_bytes(json_bytes(facts))
+        (partial / "dataset.json").write_bytes(records.json_bytes(facts))
         if splits:
-            (partial / SPLITS).write_bytes(json_bytes(splits))
+            (partial / SPLITS).write_bytes(records.json_bytes(splits))
     return NnunetDataset(folder=final, cases=len(used), folds=len(splits), skipped=[*skipped, *left_out])
 
 
 def _check_output_folder(raw: Path, final: Path, *, number: int, overwrite: bool) -> None:
     for other in sorted(raw.glob(f"Dataset{number:03d}_*")) if raw.is_dir() else ():
         if other != final:
-            raise OutputError(
-                "is a data set of the same number", where=other, do="choose another --number", code="exists"
-            )
+            what = "is a data set of the same number"
+            raise OutputError(what, where=other, do="choose another --number", code="exists")
     if not final.exists():
         return
     content = {}
     with suppress(OSError, ValueError, msgspec.DecodeError):
-        content = msgspec.json.decode(read_small(final / "dataset.json", limit=1 << 24), type=dict[str, Any])
+        content = msgspec.json.decode(files.read_small(final / "dataset.json", limit=1 << 24), type=dict[str, Any])
     if "hilum" not in content:
         raise OutputError("was not written by hilum", where=final, do="choose another --number", code="exists")
     if not overwrite:
@@ -165,14 +156,18 @@ def _write_case(scan: RunScan, partial: Path, labels: Labels) -> None:
         except OSError:  # another file system, or one without hard links
             shutil.copyfile(source, image)
     else:
-        write(_read(scan, "ct"), image)
+        scan_files.write(_read(scan, "ct"), image)
     mask = np.zeros(scan.geometry.shape, np.uint8)
     values = CLASSES[labels]
     if "lung_right" in values:
-        mask[:] = _lung_labels(scan)
+        lungs = _read(scan, "lungs").array
+        if lungs.max() > 2:
+            what = f"the lung mask has the label {lungs.max()}, expected 1 right and 2 left"
+            raise FormatError(what, where=scan.folder, do="export --labels nodules")
+        mask[:] = lungs
     if "nodule" in values and scan.format_of("nodules"):
         mask[_read(scan, "nodules").array > 0] = values["nodule"]
-    write(Mask(mask, scan.geometry), partial / "labelsTr" / f"{scan.scan_id}{ENDING}")
+    scan_files.write(Mask(mask, scan.geometry), partial / "labelsTr" / f"{scan.scan_id}{ENDING}")
 
 
 def _read(scan: RunScan, part: str) -> Volume:
@@ -180,15 +175,6 @@ def _read(scan: RunScan, part: str) -> Volume:
     if volume is None or not volume.geometry.isclose(scan.geometry):
         raise FormatError(f"{part} is not on the grid of scan.json", where=scan.folder, do="run it again")
     return volume
-
-
-def _lung_labels(scan: RunScan) -> NDArray[Any]:
-    """Read the lung mask and refuse labels that are not in `CLASSES`."""
-    array = _read(scan, "lungs").array
-    if array.max() > 2:
-        what = f"the lung mask has the label {array.max()}, expected 1 right and 2 left"
-        raise FormatError(what, where=scan.folder, do="export --labels nodules")
-    return array
 
 
 def _splits(scans: list[RunScan]) -> list[dict[str, list[str]]]:

@@ -9,7 +9,6 @@ Source: DICOM PS3.3 A.51 (Segmentation IOD), C.8.20.2; PS3.16 CID 7150, 7162; SN
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,9 +16,8 @@ import numpy as np
 import hilum
 from hilum.errors import FormatError, HilumError, InputError, OutputError, one_line
 from hilum.export.checked_run import checked_run
-from hilum.export.seg_source import index_sources, read_source
-from hilum.io.atomic import atomic_folder
-from hilum.io.output_kinds import RECIPE
+from hilum.export.seg_source import SourceSeries, index_sources, read_source
+from hilum.io import atomic, folders
 from hilum.ops.resample import regrid_mask
 from hilum.recipes import recipe
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
@@ -30,12 +28,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from hilum.export.seg_source import SourceSeries
     from hilum.train.runs import RunScan, Skip
 
 
-@dataclass(frozen=True)
-class Segmentations:
+class Segmentations(NamedTuple):
     """How many scans, files and segments were written, and what was left out."""
 
     scans: int
@@ -90,7 +86,7 @@ def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], ove
     """
     highdicom = _import_highdicom()
     scans, skipped = checked_run(folder)
-    if recipe(folder / RECIPE).output.series_uid == "hash":
+    if recipe(folder / folders.RECIPE).output.series_uid == "hash":
         what = "its recipe hides the series UID, and a segmentation must name its series"
         raise InputError(what, where=folder, do="run with output.series_uid = 'keep'", code="hidden-series")
     series = index_sources(sources)
@@ -110,7 +106,7 @@ def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], ove
         if not objects:
             skipped.append(scan.skip("empty-masks", "its masks are empty"))
             continue
-        with atomic_folder(out / scan.scan_id) as partial:
+        with atomic.atomic_folder(out / scan.scan_id) as partial:
             for name, segmentation in objects.items():
                 segmentation.save_as(partial / f"{name}.dcm")
         files += len(objects)
@@ -220,17 +216,15 @@ def _describe(highdicom: ModuleType, segment: _Segment, number: int, *, uid: str
     # Nodule masks follow from what a reader or a table marked: neither automatic nor manual.
     kind = highdicom.seg.SegmentAlgorithmTypeValues
     family = codes.CID7162.MorphologicalOperations if lung else codes.CID7162.ManualProcessing
+    algorithm = highdicom.AlgorithmIdentificationSequence(name="hilum", family=family, version=hilum.__version__)
+    category = codes.CID7150.AnatomicalStructure if lung else codes.CID7150.MorphologicallyAbnormalStructure
     return highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=segment.label,
-        segmented_property_category=(
-            codes.CID7150.AnatomicalStructure if lung else codes.CID7150.MorphologicallyAbnormalStructure
-        ),
+        segmented_property_category=category,
         segmented_property_type=codes.SCT.Lung if lung else codes.SCT.Nodule,
         algorithm_type=kind.AUTOMATIC if lung else kind.SEMIAUTOMATIC,
-        algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name="hilum", family=family, version=hilum.__version__
-        ),
+        algorithm_identification=algorithm,
         tracking_uid=uid,
         tracking_id=segment.label,
         anatomic_regions=None if lung else [codes.SCT.Lung],

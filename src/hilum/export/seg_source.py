@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hilum.errors import FormatError, GeometryError, MissingInputError, UnsupportedError
 from hilum.io.dicom.reader import index_dicom
@@ -25,8 +24,7 @@ _OPTIONAL = (
 _REQUIRED = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID", "SOPClassUID")
 
 
-@dataclass(frozen=True, eq=False)
-class SourceSeries:
+class SourceSeries(NamedTuple):
     """A DICOM series on disk.
 
     Parameters

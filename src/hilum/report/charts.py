@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hilum.outputs.preview_files import PreviewRecord
+from hilum.outputs.parts import PreviewRecord
 from hilum.report.gather import Entry
 from hilum.report.text import html
 

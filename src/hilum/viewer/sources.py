@@ -18,8 +18,8 @@ from hilum.outputs.checksums import RERUN
 from hilum.outputs.findings import finished_status
 from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, listed_scans, record_sha256
 from hilum.outputs.folder import recipe_text
-from hilum.outputs.ledger_rows import Row
-from hilum.outputs.preview_files import read_preview
+from hilum.outputs.ledger import Row
+from hilum.outputs.parts import read_preview
 from hilum.outputs.records import ScanRecord
 from hilum.outputs.store import read_finished
 from hilum.report.risk import flags, risk

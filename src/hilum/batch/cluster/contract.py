@@ -13,12 +13,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import hilum
 from hilum.batch.cluster import probe
 from hilum.batch.identity import model_file
 from hilum.errors import HilumError, InputError
-from hilum.io.atomic import write_refused
-from hilum.io.source_files import list_source_files
+from hilum.io import atomic, scan_files
 from hilum.io.unfinished import unfinished_name
 
 if TYPE_CHECKING:
@@ -27,20 +25,15 @@ if TYPE_CHECKING:
 
     from hilum.batch.task import Task
 
-CODE = "cluster"
-"""The code of a worker that does not fulfill the contract."""
+CODE = "cluster"  # the code of a worker that does not fulfill the contract
 
-EXACT = ("hilum", "dask", "distributed")
-"""Packages with the same version everywhere; Dask itself requires it."""
+EXACT = ("hilum", "dask", "distributed")  # packages with the same version everywhere; Dask itself requires it
 
-MINOR = ("numpy",)
-"""Packages with the same major and minor version: arrays are sent, and results must not mix."""
+MINOR = ("numpy",)  # packages with the same major and minor version: arrays are sent, and results must not mix
 
 _SAMPLE = 16  # how many scans, evenly spread over the run, each worker checks the input files of
 
 _WAIT_SECONDS = 5.0  # how long both sides wait for a new file; a network file system shows it late
-
-_CHECK_SECONDS = 0.2  # how often they check for such a file
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,7 @@ class Contract:
 
     def request(self, address: str) -> dict[str, Any]:
         """The request to `hilum.batch.cluster.probe.probe_worker` at a worker."""
-        self.answers[address] = _temporary(self.out)
+        self.answers[address] = self.out / unfinished_name()
         return {
             "packages": [*EXACT, *MINOR],
             "hilum": self.versions["hilum"],
@@ -107,7 +100,7 @@ class Contract:
                     return True
             if time.monotonic() > until:
                 return False
-            time.sleep(_CHECK_SECONDS)
+            time.sleep(0.2)
 
 
 @contextmanager
@@ -131,9 +124,8 @@ def contract_of(tasks: Sequence[Task], run: str) -> Iterator[Contract]:
         If the output folder cannot be written.
     """
     out = tasks[0].out
-    probe_file, token = _temporary(out), secrets.token_hex(16)
+    probe_file, token = out / unfinished_name(), secrets.token_hex(16)  # if this run dies, the next one removes it
     versions = {"python": probe.python(), **{name: probe.version_of(name) for name in (*EXACT, *MINOR)}}
-    versions["hilum"] = hilum.__version__
     step = -(-len(tasks) // _SAMPLE)
     inputs = dict.fromkeys(file for task in tasks[::step] for path in _input_files(task) for file in _describe(path))
     contract = Contract(run, out, probe_file, token, tuple(inputs), versions)
@@ -143,16 +135,11 @@ def contract_of(tasks: Sequence[Task], run: str) -> Iterator[Contract]:
     except HilumError:
         raise
     except OSError as problem:
-        raise write_refused("", problem, where=out) from None
+        raise atomic.write_refused("", problem, where=out) from None
     finally:
         for path in (probe_file, *contract.answers.values()):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-
-
-def _temporary(out: Path) -> Path:
-    """A new path. If this run dies, the next one removes the file."""
-    return out / unfinished_name()
 
 
 def _minor(version: str) -> list[str]:
@@ -161,10 +148,9 @@ def _minor(version: str) -> list[str]:
 
 def _input_files(task: Task) -> Iterator[Path]:
     """Some input files of a scan: its first and last file, its annotations, its lungs, the model of its recipe."""
-    known = task.ref.known
-    parts = [path for _, path in list_source_files(task.ref.path)]
+    parts = [path for _, path in scan_files.list_source_files(task.ref.path)]
     yield from (*parts[:1], *parts[-1:])
-    others = task.ref.annotations, known.lungs if known is not None else None, model_file(task.recipe)
+    others = task.ref.annotations, task.ref.known.lungs, model_file(task.recipe)
     yield from (path for path in others if path is not None)
 
 

@@ -13,8 +13,7 @@ import platform
 import time
 from typing import Any
 
-HEAD = 1 << 16
-"""How many bytes of an input file are compared."""
+HEAD = 1 << 16  # how many bytes of an input file are compared
 
 
 def probe_worker(request: dict[str, Any]) -> dict[str, Any]:

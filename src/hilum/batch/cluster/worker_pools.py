@@ -22,13 +22,11 @@ from hilum.batch.supervisor import WorkerPool
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-IDLE_SECONDS = 30.0
-"""How long an idle process is kept; a run that died cannot end its processes."""
+IDLE_SECONDS = 30.0  # how long an idle process is kept; a run that died cannot end its processes
 
 _CHECK_SECONDS = 0.25  # how often the watcher checks whether the scans in progress are still needed
 
-_ENDING = frozenset({"closing", "closed", "failed", "stopped"})
-"""The states of a Dask worker that will not return any more results."""
+_ENDING = frozenset({"closing", "closed", "failed", "stopped"})  # states of a Dask worker that returns no results
 
 
 @dataclass(eq=False)
@@ -50,12 +48,7 @@ _watcher: threading.Thread | None = None
 
 
 def accept_run(run: str) -> None:
-    """Let a run make scans in this process, which was checked against its contract.
-
-    Parameters
-    ----------
-    run : str
-    """
+    """Let a run make scans in this process, which was checked against its contract."""
     _accepted.add(run)
 
 
