@@ -29,8 +29,7 @@ from browser import browser, find
 from hilum import batch
 from hilum.batch import task
 from hilum.outputs import store
-from hilum.outputs.ledger import Ledger, read_ledger
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger import Ledger, Row, read_ledger
 from hilum.phantom import PhantomOptions, make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16
 from hilum.recipes import RECIPES, with_options

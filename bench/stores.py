@@ -33,9 +33,8 @@ import hilum
 from hilum import batch
 from hilum.io.volumes.formats import STORES
 from hilum.io.volumes.open_volumes import read_all
-from hilum.outputs.finished import finished_scans, read_record
+from hilum.outputs.finished import finished_scans, open_stored, read_record
 from hilum.outputs.store import read_finished
-from hilum.outputs.volumes import open_stored
 from hilum.phantom import make_phantom
 from hilum.recipes import parse_recipe
 

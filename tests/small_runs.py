@@ -6,8 +6,7 @@ import gzip
 import os
 
 import hilum
-from hilum.outputs.ledger import NAME, Ledger
-from hilum.outputs.ledger_rows import encode_row
+from hilum.outputs.ledger import NAME, Ledger, encode_row
 from hilum.phantom.chest import make_phantom
 from hilum.verify import Fault, verify
 

@@ -24,8 +24,7 @@ from hilum.batch.lock import output_lock
 from hilum.batch.run import process
 from hilum.errors import InputError, MissingInputError, OutputError
 from hilum.io.unfinished import PARTIAL
-from hilum.outputs.ledger import Ledger, read_ledger
-from hilum.outputs.ledger_rows import Row, decode_row, encode_row
+from hilum.outputs.ledger import Ledger, Row, decode_row, encode_row, read_ledger
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.progress import RunCounts

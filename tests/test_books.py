@@ -13,8 +13,7 @@ from hilum import batch
 from hilum.batch.run import process
 from hilum.cli import main
 from hilum.outputs.finished import finished_scans, read_record
-from hilum.outputs.ledger import read_ledger
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger import Row, read_ledger
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
 from hilum.verify import Fault, verify

@@ -22,8 +22,7 @@ from hilum.cli import main
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io.volumes.formats import STORES
 from hilum.outputs.finished import finished_scans, read_record
-from hilum.outputs.ledger import read_ledger
-from hilum.outputs.ledger_rows import FINISHED
+from hilum.outputs.ledger import FINISHED, read_ledger
 from hilum.outputs.store import read_finished
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe

@@ -39,15 +39,14 @@ from hilum.errors import (
     UnsupportedError,
 )
 from hilum.geometry import Geometry
-from hilum.io.dicom import by_pydicom, fast_header, headers
-from hilum.io.dicom.fast_header import HEAD, read_plain_header
+from hilum.io.dicom import by_pydicom, headers
 from hilum.io.dicom.fields import header_from
-from hilum.io.dicom.headers import read_headers
+from hilum.io.dicom.headers import HEAD, read_headers, read_plain_header
 from hilum.io.dicom.hu import frame_to_hu
-from hilum.io.dicom.pixels import stored_frames
 from hilum.io.dicom.reader import index_dicom, read_dicom
 from hilum.io.dicom.records import SliceHeader
-from hilum.io.folder_listing import list_folder
+from hilum.io.dicom.voxels import stored_frames
+from hilum.io.folders import list_folder
 from hilum.testing import assert_same_geometry
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -743,32 +742,32 @@ def test_a_known_layout_reads_what_a_walk_reads(tmp_path, data):
         write(tmp_path, syntax=ExplicitVRLittleEndian)
     whole = min(tmp_path.iterdir()).read_bytes()
     head = whole[:HEAD]
-    fast_header._layouts.clear()
+    headers._layouts.clear()
     first = read_plain_header(head, len(whole))
-    assert fast_header._layouts
+    assert headers._layouts
     assert read_plain_header(head, len(whole)) == first
     pixels = first[2].offset
     changed = bytearray(head)
     for _ in range(data.draw(st.integers(1, 3))):
         changed[data.draw(st.integers(128, pixels - 1))] = data.draw(st.integers(0, 255))
     quick = read_plain_header(bytes(changed), len(whole))
-    fast_header._layouts.clear()
+    headers._layouts.clear()
     assert read_plain_header(bytes(changed), len(whole)) == quick
 
 
 def test_the_layouts_kept_are_few():
     meta = bytes(128) + b"DICM" + struct.pack("<HH2sH", 2, 0x10, b"UI", 18) + b"1.2.840.10008.1.2\0"
-    for size in range(3 * fast_header._MOST_LAYOUTS):
+    for size in range(3 * headers._MOST_LAYOUTS):
         head = meta + struct.pack("<HHL", 0x7FE0, 0x10, size) + bytes(size)
         assert read_plain_header(head, len(head))[2].length == size
-        assert 0 < len(fast_header._layouts) <= fast_header._MOST_LAYOUTS
+        assert 0 < len(headers._layouts) <= headers._MOST_LAYOUTS
 
 
 def read_by_pydicom(monkeypatch, folder):
     """Read headers and pixels through pydicom alone."""
-    plain = by_pydicom.header_from
+    plain = by_pydicom.fields.header_from
     monkeypatch.setattr(headers, "read_plain_header", lambda *_: None)
-    monkeypatch.setattr(by_pydicom, "header_from", lambda *a: replace(plain(*a), pixel_offset=-1))
+    monkeypatch.setattr(by_pydicom.fields, "header_from", lambda *a: replace(plain(*a), pixel_offset=-1))
     return read_dicom(folder)
 
 

@@ -24,9 +24,9 @@ from test_dicom import GRID, codes, enhanced, noise, raises, read_by_pydicom, sa
 import hilum
 from hilum.errors import FormatError, UnsupportedError
 from hilum.io.dicom import by_pydicom, decoder_process, hu
+from hilum.io.dicom.fields import parse_lut
 from hilum.io.dicom.headers import read_headers
 from hilum.io.dicom.hu import frame_to_hu
-from hilum.io.dicom.lut import look_up, parse_lut
 from hilum.io.dicom.reader import read_dicom
 from hilum.io.dicom.records import ModalityLut, SliceHeader
 
@@ -85,7 +85,7 @@ def test_a_table_is_looked_up_as_its_definition_says(data):
     raw = np.array(table, "<u2").tobytes()
     lut = parse_lut(descriptor, raw, "HU", order="little", signed=True, negative=False)
     want = [table[min(max(int(v) - first, 0), len(table) - 1)] for v in values]
-    assert look_up(lut, values).tolist() == want
+    assert lut.look_up(values).tolist() == want
 
 
 def test_entries_of_eight_bits_lie_in_words_or_bytes_and_signed_ones_are_signed():
@@ -94,10 +94,10 @@ def test_entries_of_eight_bits_lie_in_words_or_bytes_and_signed_ones_are_signed(
     words = parse_lut(descriptor, struct.pack("<5H", 1, 2, 3, 200, 255), "HU", negative=False, **options)
     narrow = parse_lut(descriptor, bytes([1, 2, 3, 200, 255, 0]), "HU", negative=False, **options)
     assert words == narrow
-    assert look_up(words, np.array([0, 8, 11, 99])).tolist() == [1, 2, 255, 255]
+    assert words.look_up(np.array([0, 8, 11, 99])).tolist() == [1, 2, 255, 255]
     descriptor = struct.pack("<HHH", 3, 0, 16)
     below = parse_lut(descriptor, struct.pack("<3h", -1000, 0, 500), "HU", negative=True, **options)
-    assert look_up(below, np.array([0, 1, 2])).tolist() == [-1000, 0, 500]
+    assert below.look_up(np.array([0, 1, 2])).tolist() == [-1000, 0, 500]
 
 
 @pytest.mark.parametrize(

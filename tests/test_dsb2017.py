@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -21,6 +22,8 @@ from hilum.recipes import parse_recipe
 
 COARSE = "[resample]\nspacing_mm = 6.0\n"
 
+pytestmark = pytest.mark.usefixtures("no_workers")
+
 
 @pytest.fixture(scope="module")
 def phantoms():
@@ -28,9 +31,15 @@ def phantoms():
     return [make_phantom(seed=s, shape=(20, 40, 40), options=none if s == 2 else None) for s in range(3)]
 
 
+@pytest.fixture(scope="module")
+def written(phantoms, tmp_path_factory):
+    return write_dsb2017(phantoms, tmp_path_factory.mktemp("dsb") / "dsb")
+
+
 @pytest.fixture
-def tree(phantoms, tmp_path):
-    return write_dsb2017(phantoms, tmp_path / "dsb")
+def tree(written, tmp_path):
+    """The three patients, free to be spoiled."""
+    return Path(shutil.copytree(written, tmp_path / "dsb"))
 
 
 def cases(tree):

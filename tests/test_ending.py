@@ -13,8 +13,7 @@ from small_runs import rewrite_ledger
 import hilum
 from hilum import batch, cli
 from hilum.errors import InputError
-from hilum.outputs.ledger import read_ledger
-from hilum.outputs.ledger_rows import Row, encode_row
+from hilum.outputs.ledger import Row, encode_row, read_ledger
 from hilum.phantom.chest import make_phantom
 from hilum.progress import RunCounts, reason_line
 from hilum.recipes import RECIPES, parse_recipe, recipe_fingerprint

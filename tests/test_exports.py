@@ -16,7 +16,7 @@ import pytest
 import SimpleITK
 
 import hilum
-from hilum import batch
+from hilum import batch, recipes
 from hilum.cli import main
 from hilum.errors import FormatError, GeometryError, InputError, MissingInputError, OutputError
 from hilum.export.boxes import write_boxes_csv, write_coco3d, write_monai
@@ -28,16 +28,15 @@ from hilum.outputs.store import read_stored
 from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16
 
+pytestmark = pytest.mark.usefixtures("no_workers")
+
 
 def phantom(seed):
     return make_phantom(seed=seed, shape=(48, 64, 64), spacing=(6.25, 6.0, 6.0))
 
 
 def recipe(folder, *changes):
-    shown = subprocess.run(
-        [sys.executable, "-m", "hilum.cli", "recipe", "show", "luna16"], capture_output=True, text=True, check=True
-    )
-    text = shown.stdout.replace("spacing_mm = 1.0", "spacing_mm = 3.5")
+    text = recipes.recipe_toml(recipes.recipe("luna16")).replace("spacing_mm = 1.0", "spacing_mm = 3.5")
     for old, new in changes:
         assert old in text
         text = text.replace(old, new)

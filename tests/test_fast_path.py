@@ -8,7 +8,7 @@ from test_dicom import both_ways, read_by_pydicom
 
 from hilum import Volume
 from hilum.io.dicom.reader import read_dicom
-from hilum.io.folder_listing import list_folder
+from hilum.io.folders import list_folder
 from hilum.phantom.dicom_dialects import BIG_ENDIAN, DEFLATED, DIALECTS
 from hilum.phantom.files import write_dicom_series
 

@@ -13,7 +13,7 @@ from hilum.outputs.findings import NOTE_KINDS, REVIEW_CODES, codes_of, finished_
 SOURCE = Path(hilum.__file__).parent
 PAGE = SOURCE.parents[1] / "docs" / "findings.md"
 
-CODE_FIRST = {"Finding", "Note", "_StackRefused", "skip", "skip_nodules_outside"}
+CODE_FIRST = {"Finding", "MachineFault", "Note", "_StackRefused", "skip", "skip_nodules_outside"}
 """Calls whose first argument is a code; elsewhere it is the keyword ``code``."""
 
 COMPUTED = {
@@ -26,6 +26,14 @@ COMPUTED = {
         "ignored-secondary-capture",
     },
     ("io/dicom/stack.py", "'no-' + name.replace('_', '-')"): {"no-pixel-spacing", "no-position", "no-orientation"},
+    ("io/dicom/index.py", "code"): {
+        "dangling-links",
+        "ignored-files",
+        "ignored-links",
+        "unreadable-files",
+        "unreadable-folders",
+    },
+    ("io/dicom/voxels.py", "code"): {"clipped-hu", "low-hu", "minmax-tags-disagree", "padding-to-air"},
     ("io/volumes/volume_file.py", "code"): {"padding-to-air", "saturated", "nan-to-air"},
     ("io/annotations/lidc.py", "code"): {
         "assumed-pixels",

@@ -12,8 +12,8 @@ import pytest
 import hilum
 from hilum import batch, cli
 from hilum.errors import FormatError, InputError, SeriesError
-from hilum.io.dicom.gaps import fill_gaps
 from hilum.io.dicom.reader import index_dicom
+from hilum.io.dicom.voxels import fill_gaps
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.recipes import Read, parse_recipe

@@ -15,9 +15,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from hilum.batch import convert
 from hilum.cli import main
 from hilum.outputs.finished import read_record
-from hilum.outputs.ledger_rows import Row, decode_row, encode_row
+from hilum.outputs.ledger import Row, decode_row, encode_row
 from hilum.outputs.records import is_plain_name
 
 TRIES = 40
@@ -34,6 +35,12 @@ def run(made, tmp_path):
 
     (tmp_path / "victim").write_bytes(b"precious")
     return Path(shutil.copytree(made / "run", tmp_path / "case" / "run"))
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    monkeypatch.setattr("hilum.batch.convert.make_rows", convert.make_rows)
+    hostile_runs.stay_in_this_process()
 
 
 def test_spoiled_runs_do_no_harm(made):
@@ -67,6 +74,7 @@ def test_the_judge_sees_what_it_looks_for(made, tmp_path, monkeypatch):
     assert hostile_runs.change({"a": [1]}, random.Random(1))  # noqa: S311 - no secret
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize("name", ["../../../victim", "/etc/passwd", "a/../../b", "", "a//b", "./a", "..", "a\n", ".x"])
 def test_a_name_that_leads_out_is_no_record(run, name):
     folder = run / "scans" / hostile_runs.SCAN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.errors import InputError, UnsupportedError
@@ -239,6 +239,7 @@ def test_a_window_that_is_none_is_refused(options):
 # Statistics -----------------------------------------------------------------------------------------------------------
 
 
+@settings(max_examples=25)  # each looks at 65,536 bins
 @given(st.lists(volumes(max_size=6), min_size=1, max_size=3), st.floats(0, 100))
 def test_a_sum_of_histograms_has_the_statistics_of_all_voxels(scans, percent):
     together = np.concatenate([scan.array.ravel() for scan in scans]).astype(float)
@@ -252,6 +253,7 @@ def test_a_sum_of_histograms_has_the_statistics_of_all_voxels(scans, percent):
     assert histogram.std(lower=-1000, upper=400) == pytest.approx(unit.std(), abs=1e-9)
 
 
+@settings(max_examples=40)
 @given(st.lists(volumes(max_size=6), max_size=4))
 def test_moments_add_up(scans):
     parts = [normalize(scan) for scan in scans]

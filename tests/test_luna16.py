@@ -15,13 +15,13 @@ from hilum.datasets import luna16, recognize
 from hilum.datasets.luna16 import PATIENTS, patient_folds, read_patients
 from hilum.errors import AnnotationError, InputError, MissingInputError, OutputError
 from hilum.io.volumes.formats import STORES, read_header
-from hilum.io.volumes.nifti_header import read_nifti_affine
+from hilum.io.volumes.nifti import read_nifti_affine
 from hilum.ops.quality.nodules import compare_with_reference, measure_each_nodule
-from hilum.outputs import nodule_records
+from hilum.outputs import parts
 from hilum.outputs.dataset_summary import merge_tables, read_summary
 from hilum.outputs.finished import finished_scans, read_record
 from hilum.outputs.ledger import read_ledger
-from hilum.outputs.nodule_records import read_locations
+from hilum.outputs.parts import read_locations
 from hilum.outputs.records import TableRecord
 from hilum.outputs.store import read_finished
 from hilum.phantom.chest import PhantomOptions, make_phantom
@@ -33,6 +33,8 @@ COARSE = 'name = "luna16"\n[resample]\nspacing_mm = 4.0\n[lungs]\ndilate_mm = 5.
 HEAD = "seriesuid,coordX,coordY,coordZ,diameter_mm"
 FLIPPED = (1, 4, 6, 11)
 BARE = 4
+
+pytestmark = pytest.mark.usefixtures("no_workers")
 
 
 @pytest.fixture(scope="module")
@@ -464,7 +466,7 @@ def test_a_file_that_would_move_a_nodule_is_not_kept(few, tmp_path, monkeypatch)
     def moved(path):
         return read_nifti_affine(path) + np.array([[0.0, 0, 0, 0.02]] + 3 * [[0.0] * 4])
 
-    monkeypatch.setattr(nodule_records, "read_nifti_affine", moved)
+    monkeypatch.setattr(parts, "read_nifti_affine", moved)
     rows = batch.run(luna16.index(few).refs[:1], parse_recipe(COARSE), tmp_path / "out")
     assert (rows[0].status, rows[0].code) == ("failed", "round-trip")
     assert list((tmp_path / "out" / "scans").iterdir()) == []

@@ -15,7 +15,10 @@ from hilum.phantom.files import write_dsb2017, write_luna16
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "luna16.md"
 TEXT = PAGE.read_text() if PAGE.is_file() else ""
 
-pytestmark = pytest.mark.skipif(not TEXT, reason="the tests of an installed package come without the docs")
+pytestmark = [
+    pytest.mark.usefixtures("no_workers"),
+    pytest.mark.skipif(not TEXT, reason="the tests of an installed package come without the docs"),
+]
 
 
 def test_the_page_is_true(tmp_path, monkeypatch, capsys):

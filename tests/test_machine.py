@@ -30,8 +30,7 @@ from hilum.batch.supervisor import WorkerPool
 from hilum.errors import HilumError, InputError, OutputError
 from hilum.io.errno_faults import STOPS
 from hilum.io.unfinished import PARTIAL
-from hilum.outputs.ledger import read_ledger
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger import Row, read_ledger
 from hilum.recipes import parse_recipe
 from hilum.scan import ScanRef
 
@@ -347,7 +346,7 @@ def test_a_store_that_cannot_be_written_ends_the_conversion_too(clean, tmp_path,
     def refuse(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("hilum.outputs.convert.write", refuse)
+    monkeypatch.setattr("hilum.outputs.store.write", refuse)
     with pytest.raises(OutputError, match="Read-only file system") as caught:
         list(batch.convert_run(clean, tmp_path / "new", file_format="npy"))
     assert caught.value.code == "read-only"

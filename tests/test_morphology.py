@@ -193,9 +193,10 @@ def test_planes_changed_one_by_one_are_scipys(seed, shape, steps, share):
     rods = [(kind, morphology.ellipsoid(radius, (math.inf, 1.0, 1.0), shape)) for kind, radius in steps]
     start = bits.pack(array)
     found = planar.apply_steps(start, rods, workers=2) if rods else start
-    y, x = np.indices((141, 141)) - 70
     want = array
     for kind, radius in steps:
+        reach = int(radius)
+        y, x = np.indices((2 * reach + 1,) * 2) - reach
         disk = (y**2 + x**2 <= radius**2)[None]
         ops = {"dilate": ndimage.binary_dilation, "erode": ndimage.binary_erosion}
         want = ops[kind](want, disk, border_value=int(kind == "erode"))

@@ -15,8 +15,8 @@ import hilum
 from hilum.errors import HilumError
 from hilum.io.dicom.headers import read_headers
 from hilum.io.dicom.hu import frame_to_hu
-from hilum.io.dicom.pixels import stored_frames
 from hilum.io.dicom.reader import read_dicom
+from hilum.io.dicom.voxels import stored_frames
 from hilum.io.volumes.formats import SCAN_SUFFIXES, suffix_of
 from hilum.testing import assert_same_geometry
 

@@ -19,7 +19,10 @@ from hilum.cli import app
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series, write_dsb2017
 
-pytestmark = pytest.mark.skipif(not pages.read_page("index.md"), reason="an installed package comes without the pages")
+pytestmark = [
+    pytest.mark.usefixtures("no_workers"),
+    pytest.mark.skipif(not pages.read_page("index.md"), reason="an installed package comes without the pages"),
+]
 
 CASE = DATA / "lidc-idri-0314"
 TRANSLATIONS = ("zh/get-started.md",)

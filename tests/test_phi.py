@@ -97,12 +97,18 @@ def test_the_search_finds_what_is_there(tmp_path, scan):
     assert leaks(*everything(tmp_path / "out")) == [b"QZXSEC"]
 
 
-def test_no_secret_of_a_header_is_in_any_output(tmp_path, scan, hilum):
+@pytest.fixture
+def coarse(tmp_path):
+    (tmp_path / "coarse.toml").write_text("[resample]\nspacing_mm = 4.0\n")
+    return "--recipe", tmp_path / "coarse.toml"
+
+
+def test_no_secret_of_a_header_is_in_any_output(tmp_path, scan, hilum, coarse):
     folder, out = series(tmp_path / "in", scan), tmp_path / "out"
     out.mkdir()
     done = [
-        hilum("run", folder, "--out", out / "run"),
-        hilum("run", folder, "--out", out / "run-npy", "--format", "npy"),
+        hilum("run", folder, "--out", out / "run", *coarse),
+        hilum("run", folder, "--out", out / "run-npy", "--format", "npy", *coarse),
         *(
             hilum("convert", folder, out / f"a{suffix}")
             for suffix in (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".npy")
@@ -144,11 +150,11 @@ def name_for_kind(ds):
 @pytest.mark.parametrize(
     "spoil", [drop_rescale, other_modality, name_for_number, name_for_place, name_for_type, name_for_kind]
 )
-def test_no_secret_is_in_a_refusal(tmp_path, scan, spoil, hilum):
+def test_no_secret_is_in_a_refusal(tmp_path, scan, spoil, hilum, coarse):
     folder, out = series(tmp_path / "in", scan, spoil=spoil), tmp_path / "out"
     out.mkdir()
     done = [
-        hilum("run", folder, "--out", out / "run"),
+        hilum("run", folder, "--out", out / "run", *coarse),
         hilum("convert", folder, out / "a.nii.gz"),
         hilum("lungs", folder, out / "b.nii.gz"),
         hilum("info", folder),

@@ -12,6 +12,7 @@ from hilum.io.inspect import inspect
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values
 from hilum.phantom.chest import PhantomOptions, make_phantom
 from hilum.phantom.files import write_dicom_series
+from hilum.recipes import parse_recipe
 from hilum.volume import Volume
 
 SPOILED = {
@@ -98,14 +99,14 @@ def test_too_few_voxels_or_other_types_are_not_judged(phantoms):
 def test_reading_says_it_once_whatever_the_format(phantoms, tmp_path):
     ct = phantoms["thick"]
     raw = Volume(ct.array + np.int16(1024), ct.geometry)
+    coarse = parse_recipe("[resample]\nspacing_mm = 4.0\n")
     for name in ("a.mhd", "a.nii.gz", "a.nrrd"):
         hilum.write(ct, tmp_path / name)
         assert not hilum.read(tmp_path / name).notes
         hilum.write(raw, tmp_path / name)
         scan = hilum.read(tmp_path / name)
         assert [note.code for note in scan.notes] == ["not-hu"]
-        recipe = hilum.recipe("default")
-        assert [n.code for n in hilum.preprocess(scan, recipe).notes].count("not-hu") == 1
+        assert [n.code for n in hilum.preprocess(scan, coarse).notes].count("not-hu") == 1
 
 
 def grid(*spacing, shape=(40, 64, 64)):

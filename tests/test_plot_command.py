@@ -82,7 +82,7 @@ def test_files_series_and_runs_are_drawn_also_as_vectors(capsys, inputs, tmp_pat
 def test_a_picture_drawn_twice_has_the_same_bytes(capsys, inputs, tmp_path, suffix, monkeypatch):
     for number in ("1", "2"):
         monkeypatch.setenv("SOURCE_DATE_EPOCH", number + "000000000")  # what the clock says, years apart
-        assert call(capsys, "histogram", inputs["file"], "--out", tmp_path / (number + suffix))[0] == 0
+        assert call(capsys, "montage", inputs["file"], "--out", tmp_path / (number + suffix))[0] == 0
     assert (tmp_path / ("1" + suffix)).read_bytes() == (tmp_path / ("2" + suffix)).read_bytes()
 
 

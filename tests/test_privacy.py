@@ -23,12 +23,10 @@ from hilum.errors import FormatError, InputError
 from hilum.export.boxes import write_boxes_csv, write_coco3d
 from hilum.export.seg import write_segmentations
 from hilum.io.annotations.csv_tables import plain_cell, safe_cells
-from hilum.io.names import safe_name, scrub
-from hilum.io.uids import hashed_uid, hide_uids, is_uid
+from hilum.io.names import hashed_uid, hide_uids, is_uid, safe_name, scrub
 from hilum.outputs.dataset_summary import read_summary
 from hilum.outputs.finished import finished_scans
-from hilum.outputs.ledger import read_ledger
-from hilum.outputs.ledger_rows import encode_row
+from hilum.outputs.ledger import encode_row, read_ledger
 from hilum.outputs.reasons import crash_reason, reason_without_names
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16
@@ -95,8 +93,10 @@ def cut(path):
 
 
 def test_no_name_of_a_dicom_file_is_in_an_output(smith, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert cli.main(["run", str(smith.parent), "--out", str(out), "--workers", "1", "--hide-paths"]) == 0
+    out, coarse = tmp_path / "out", tmp_path / "coarse.toml"
+    coarse.write_text("[resample]\nspacing_mm = 4.0\n")
+    words = ["run", str(smith.parent), "--out", str(out), "--workers", "1", "--hide-paths", "--recipe", str(coarse)]
+    assert cli.main(words) == 0
     assert cli.main(["report", str(out)]) == 0
     (row,) = read_ledger(out).values()
     files = sorted(path.name for path in smith.iterdir())

@@ -17,7 +17,10 @@ from hilum.phantom.files import write_dicom_series
 README = Path(__file__).resolve().parents[1] / "README.md"
 TEXT = README.read_text() if README.is_file() else ""
 
-pytestmark = pytest.mark.skipif(not TEXT, reason="the tests of an installed package come without the README")
+pytestmark = [
+    pytest.mark.usefixtures("no_workers"),
+    pytest.mark.skipif(not TEXT, reason="the tests of an installed package come without the README"),
+]
 
 
 def test_the_five_lines_run(tmp_path, monkeypatch):

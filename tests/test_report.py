@@ -24,7 +24,7 @@ from hilum import batch, cli
 from hilum.errors import MissingInputError, OutputError
 from hilum.ops.preview import draw_preview
 from hilum.outputs.dataset_summary import write_summary
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger import Row
 from hilum.outputs.records import DatasetRecord
 from hilum.outputs.store import store_scan
 from hilum.phantom.chest import make_phantom

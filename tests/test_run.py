@@ -19,8 +19,7 @@ from hilum.datasets import folder
 from hilum.errors import MissingInputError, OutputError
 from hilum.io.unfinished import PARTIAL
 from hilum.outputs.finished import finished_scans, read_record
-from hilum.outputs.ledger import Ledger, read_ledger
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger import Ledger, Row, read_ledger
 from hilum.outputs.store import atomic_folder
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe, recipe

@@ -23,8 +23,7 @@ from hilum.io.annotations.csv_tables import plain_cell
 from hilum.io.names import LEFT_OUT, public_case, safe_kernel, safe_path
 from hilum.outputs import checksums
 from hilum.outputs.finished import read_record
-from hilum.outputs.ledger import read_ledger
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger import Row, read_ledger
 from hilum.outputs.records import is_plain_name
 from hilum.outputs.scans_index import COLUMNS, NAME, read_origins
 from hilum.phantom.chest import make_phantom

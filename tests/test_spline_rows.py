@@ -66,7 +66,7 @@ def test_sums_of_neighboring_rows_come_to_their_places_and_no_other_is_touched(
     ahead = (src, u(spare), u(pitch), u(lines), u(columns))
     weighted_sums(src, u(spare), u(pitch), places, weights, taps, dst, u(spare), u(other), u(rows), u(columns), ahead)
     table = src[spare:].reshape(lines, pitch)[:, :columns].astype(np.float64)
-    want = np.array([sum(weights[k, j] * table[places[j] + k] for k in taps) for j in range(rows)])
+    want = sum(weights[k, :rows, None] * table[places[:rows] + k] for k in taps)
     got = dst[spare:].reshape(columns, other)
     np.testing.assert_allclose(got[:, :rows], want.T, atol=2e-3)
     assert (dst[:spare] == 77).all()

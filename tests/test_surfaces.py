@@ -229,19 +229,18 @@ def test_each_pixel_shows_the_nearest_triangle(seed):
     points = random.uniform([-4, -4, 0], [24, 18, 9], (12, 3))
     normals, faces = random.normal(size=(12, 3)), random.integers(0, 12, (7, 3))
     depth, seen = draw_triangles(points, normals, faces, (14, 20))
-    for y in range(14):
-        for x in range(20):
-            best, shown = np.inf, np.zeros(3)
-            for face in faces:
-                corners = points[face]
-                system = np.vstack([corners[:, :2].T, np.ones(3)])
-                if abs(np.linalg.det(system)) < 1e-9:
-                    continue
-                weights = np.linalg.solve(system, [x, y, 1])
-                if weights.min() >= 1e-9 and weights @ corners[:, 2] < best:
-                    best, shown = weights @ corners[:, 2], weights @ normals[face]
-            assert depth[y, x] == pytest.approx(best)
-            assert np.allclose(seen[y, x], shown)
+    y, x = (axis.ravel() for axis in np.indices((14, 20)))
+    best, shown = np.full(y.size, np.inf), np.zeros((y.size, 3))
+    for face in faces:
+        corners = points[face]
+        system = np.vstack([corners[:, :2].T, np.ones(3)])
+        if abs(np.linalg.det(system)) < 1e-9:
+            continue
+        weights = np.linalg.solve(system, np.stack([x, y, np.ones(y.size)])).T
+        nearer = (weights.min(axis=1) >= 1e-9) & (weights @ corners[:, 2] < best)
+        best[nearer], shown[nearer] = (weights @ corners[:, 2])[nearer], (weights @ normals[face])[nearer]
+    assert depth.ravel() == pytest.approx(best)
+    assert np.allclose(seen.reshape(-1, 3), shown)
 
 
 def test_the_head_is_on_top_and_the_right_lung_on_the_left():

@@ -14,8 +14,7 @@ import hilum
 from hilum import Geometry, Volume, batch, cli
 from hilum.datasets import DATASETS, folder, recognize
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
-from hilum.io.folder_listing import list_folder
-from hilum.io.output_kinds import output_kind
+from hilum.io.folders import list_folder, output_kind
 from hilum.outputs.folder import check_output_folder
 from hilum.outputs.ledger import read_ledger
 from hilum.phantom.chest import make_phantom

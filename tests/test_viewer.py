@@ -25,7 +25,7 @@ from hilum import cli
 from hilum.batch.lock import output_lock
 from hilum.errors import FormatError, OutputError
 from hilum.io.volumes.nifti import write_nifti
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger import Row
 from hilum.outputs.store import store_scan
 from hilum.phantom.chest import make_phantom
 from hilum.viewer import app, reviews

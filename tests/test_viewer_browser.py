@@ -33,6 +33,7 @@ from hilum.phantom.files import write_luna16
 BUILT = Path(hilum.__file__).parent / "viewer" / "page" / "viewer.js"
 
 pytestmark = [
+    pytest.mark.usefixtures("no_workers"),
     pytest.mark.skipif(find() is None, reason="no Chromium here (Debian: apt-get install chromium)"),
     pytest.mark.skipif(not BUILT.is_file(), reason="the page is not built (python3 dev.py page; needs node)"),
 ]
@@ -665,32 +666,6 @@ def test_a_server_that_is_gone_is_said(run):
         assert "hilum view" in viewer.text("trouble")
         viewer.key("a")
         viewer.wait("document.getElementById('saved').textContent.startsWith('not saved')")
-
-
-# ---- a real scan
-
-
-@pytest.mark.real
-def test_a_real_scan_as_dicom_and_as_a_finished_output(real_data, tmp_path):
-    series = real_data / "lidc-idri-0314" / "image"
-    words = ["run", str(series), "--out", str(tmp_path / "out"), "--recipe", "luna16", "--format", "nifti"]
-    assert cli.main([*words, "--annotations", str(real_data / "luna16" / "annotations.csv")]) == 0
-    for path, nodules in ((series, 0), (tmp_path / "out", 1)):
-        with served(path) as (address, _), browser(width=WIDE, height=HIGH) as page:
-            viewer = Viewer(page, address)
-            assert all(is_lively(viewer.picture(pane)) for pane in PLANES)
-            viewer.wait("document.getElementById('busy').textContent === ''")
-            assert drawn(viewer), viewer.text("render-message")
-            assert is_lively(viewer.picture("render"))
-            assert len(viewer.texts("#nodules li")) == nodules
-            if nodules:
-                record, ct = stored(path)
-                viewer.click("#nodules li")
-                voxel = tuple(round(v) for v in record["nodules"][0]["voxel"])
-                assert viewer.crosshair() == voxel
-                assert viewer.reading() == round(float(ct.array[voxel])) > -300
-            viewer.is_quiet()
-    shutil.rmtree(tmp_path / "out")
 
 
 def test_without_scikit_image_the_page_says_so_and_shows_the_rest(run, tmp_path, monkeypatch):

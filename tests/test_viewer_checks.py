@@ -17,18 +17,21 @@ import hilum
 from hilum.errors import FormatError
 from hilum.ops.preview import draw_preview
 from hilum.outputs.checksums import RERUN, file_sha256
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger import Row
 from hilum.outputs.store import store_scan
 from hilum.phantom.chest import make_phantom
+from hilum.recipes import parse_recipe
 from hilum.viewer import app
 from hilum.viewer.reviews import COLUMNS, NAME, OLD_COLUMNS, read_reviews, save_review
 from hilum.viewer.sources import open_source
+
+COARSE = parse_recipe("[resample]\nspacing_mm = 4.0\n")
 
 
 def stored(out, name, seed):
     """Store a phantom's scan in a run, and give its line of the ledger."""
     scan = make_phantom(seed=seed, shape=(40, 64, 64), spacing=(7.5, 6.0, 6.0)).scan
-    done = hilum.preprocess(scan, hilum.recipe())
+    done = hilum.preprocess(scan, COARSE)
     store_scan(done, out / "scans", scan_id=name, file_format="npy", source=scan.ct.geometry, recipe_name="mine",
                recipe_sha256="0", fingerprint=f"{seed:x}" * 64, preview=draw_preview(done))  # fmt: skip
     return Row(id=name, status="done", scan_sha256=file_sha256(out / "scans" / name / "scan.json"))

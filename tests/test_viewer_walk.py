@@ -24,6 +24,7 @@ from hilum.phantom.files import write_luna16
 WEB = Path(__file__).parents[1] / "viewer/web"
 
 pytestmark = [
+    pytest.mark.usefixtures("no_workers"),
     pytest.mark.skipif(browser.find() is None, reason="there is no Chromium on this machine"),
     pytest.mark.skipif(
         shutil.which("node") is None or not (WEB / "node_modules/playwright-core").is_dir(),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hilum.errors import FormatError, GeometryError
-from hilum.io.uids import series_name
+from hilum.io.names import series_name
 from hilum.io.volumes.volume_file import convert_to_hu, geometry_from_steps
 from hilum.testing import assert_same_geometry, geometries
 

@@ -12,7 +12,7 @@ import hilum
 from hilum.batch.task import finished_row
 from hilum.geometry import IDENTITY_DIRECTION
 from hilum.outputs.finished import read_record
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger import Row
 from hilum.outputs.store import store_scan
 from hilum.scan import Note
 

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 from trials.runs import command, small_scans
 
-from hilum.outputs.ledger import read_ledger
-from hilum.outputs.ledger_rows import FINISHED
+from hilum.outputs.ledger import FINISHED, read_ledger
 
 if TYPE_CHECKING:
     import argparse

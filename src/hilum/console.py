@@ -15,7 +15,8 @@ from hilum.io.names import safe_name
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from hilum.io.inspect import FindingRecord, SeriesRecord
+    from hilum.io.dicom.records import Finding
+    from hilum.io.inspect import SeriesRecord
     from hilum.outputs.records import DatasetRecord
     from hilum.scan import Note, Scan
 
@@ -125,7 +126,7 @@ def inspection_text(records: list[SeriesRecord]) -> str:
     return "\n".join(lines)
 
 
-def _unnamed_files(finding: FindingRecord) -> tuple[str, ...]:
+def _unnamed_files(finding: Finding) -> tuple[str, ...]:
     """Name the files that a finding's text does not name because their names could identify a patient."""
     names = [name for name in finding.files if not safe_name(name)]
     rest = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []

@@ -17,7 +17,7 @@ import msgspec
 from hilum.console import print_error, print_note, print_stderr
 from hilum.errors import LINE_LIMIT, one_line
 from hilum.outputs.findings import codes_of
-from hilum.outputs.ledger_rows import FINISHED, Row
+from hilum.outputs.ledger import FINISHED, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ import numpy as np
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.ops.finite import as_hu
 from hilum.ops.statistics import HuHistogram, Moments, count_hu, measure_moments
-from hilum.outputs import finished, store, volumes
+from hilum.outputs import finished, store
 from hilum.outputs.records import ScanRecord, is_annotated
 from hilum.recipes import Intensity
 from hilum.volume import Volume
@@ -105,7 +105,7 @@ def checked_volumes(folder: Path) -> Iterator[tuple[Path, ScanRecord, Volume]]:
     """
     for path, record in finished.finished_scans(folder):
         finished.check_files(path, record)
-        if (ct := volumes.read_stored(path, record, "ct")) is not None:
+        if (ct := finished.read_stored(path, record, "ct")) is not None:
             yield path, record, ct
 
 
@@ -269,7 +269,7 @@ def fingerprint_text(result: Fingerprint) -> str:
 
 def _read_masks(path: Path, record: ScanRecord, ct: Volume) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """Read the lungs and nodules of a scan. A missing mask is empty; None if both are missing."""
-    masks = {name: volumes.read_stored(path, record, name) for name in ("lungs", "nodules")}
+    masks = {name: finished.read_stored(path, record, name) for name in ("lungs", "nodules")}
     if not any(masks.values()):
         return None
     for name, mask in masks.items():

@@ -21,11 +21,10 @@ from hilum.batch.run import record_rows
 from hilum.batch.supervisor import Watch, make_rows
 from hilum.batch.task import Task, row_or_failure
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
-from hilum.io import optional_packages, output_kinds
-from hilum.outputs import checksums, convert, dataset_summary, finished, scans_index
+from hilum.io import folders, optional_packages
+from hilum.outputs import checksums, dataset_summary, finished, scans_index, store
 from hilum.outputs.folder import OWN_FILES, own_file_problems, recipe_text
-from hilum.outputs.ledger import NAME, Ledger, read_ledger
-from hilum.outputs.ledger_rows import FINISHED, Row
+from hilum.outputs.ledger import FINISHED, NAME, Ledger, Row, read_ledger
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
 from hilum.scan import ScanRef
 
@@ -127,7 +126,7 @@ def _check_run(folder: Path, file_format: str) -> Recipe:
         raise InputError("the run did not end", where=folder, do=checksums.RERUN, code="unfinished")
     if (problem := next(own_file_problems(folder, sums), None)) is not None:
         raise problem
-    recipe = parse_recipe(recipe_text(folder), where=folder / output_kinds.RECIPE)
+    recipe = parse_recipe(recipe_text(folder), where=folder / folders.RECIPE)
     if recipe.output.format == file_format:
         what = f"already has the format {file_format}"
         raise InputError(what, where=folder, do="choose another --format", code="same")
@@ -138,7 +137,7 @@ def _check_new_folder(folder: Path, out: Path) -> None:
     old, new = folder.resolve(), out.resolve()
     if new == old or new.is_relative_to(old / "scans") or old.is_relative_to(new / "scans"):
         raise OutputError("is the run itself", where=out, do="choose another --out", code="exists")
-    if out.exists() and not (out / output_kinds.RECIPE).is_file():
+    if out.exists() and not (out / folders.RECIPE).is_file():
         names = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
         if names - {".lock", "scans"}:
             raise OutputError("is used for something else", where=out, do="choose another --out", code="exists")
@@ -150,7 +149,7 @@ def _kept_row(row: Row, new: Row | None, out: Path) -> Row | None:
         return None
     folder = out / "scans" / row.id
     record = finished.record_of_row(folder, new)
-    if record is None or not finished.is_complete(folder, record):
+    if record is None or not finished.is_intact(folder, record, digest=False):
         return None
     stamp = finished.files_stamp(folder, record)
     if new.files_stamp != stamp and not finished.is_intact(folder, record):  # another process wrote to one of its files
@@ -165,7 +164,7 @@ def _convert(task: Conversion) -> Row:
         raise FormatError("scan.json is not what the ledger says", where=folder, do=checksums.RERUN, code="checksum")
     if record.recipe_sha256 != recipe_fingerprint(task.before):
         raise InputError("was made by another recipe than the run's", where=folder, do=checksums.RERUN, code="recipe")
-    new = convert.convert_scan(
+    new = store.convert_scan(
         folder,
         record,
         scans,

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import hilum
 from hilum.errors import HilumError, InputError
-from hilum.io import folder_listing, scan_files
+from hilum.io import folders, scan_files
 from hilum.io.annotations.luna import read_series_rows
-from hilum.io.source_files import list_source_files
+from hilum.io.scan_files import list_source_files
 from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
 from hilum.ops.lungs import onnx, segment
 from hilum.outputs.checksums import file_sha256
@@ -172,7 +172,7 @@ def _is_folder(ref: ScanRef) -> bool:
 def _candidate_files(ref: ScanRef) -> list[tuple[str, Path]]:
     """The files that the reader of a scan may open: names and paths."""
     if _is_folder(ref):
-        return [(name, ref.path / name) for name in folder_listing.list_folder(ref.path).files]
+        return [(name, ref.path / name) for name in folders.list_folder(ref.path).files]
     return list_source_files(ref.path) if ref.path.exists() else []
 
 

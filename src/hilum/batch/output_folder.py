@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from hilum.batch.lock import output_lock
 from hilum.datasets.naming import possible_names
 from hilum.errors import InputError, OutputError, RecipeError
-from hilum.io import atomic, output_kinds, uids, unfinished
+from hilum.io import atomic, unfinished
+from hilum.io.folders import RECIPE
+from hilum.io.names import hashed_uid, hide_uids, is_uid
 from hilum.outputs import checksums
 from hilum.outputs.finished import RECORD, read_record, scans_folder
 from hilum.outputs.folder import recipe_text
@@ -43,7 +45,7 @@ def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
     OutputError
         If the folder has results of another recipe.
     """
-    path, text = out / output_kinds.RECIPE, recipe_toml(recipe)
+    path, text = out / RECIPE, recipe_toml(recipe)
     before = ""
     with suppress(InputError):  # missing or damaged: each scan's own record names its recipe
         before = recipe_text(out)
@@ -105,8 +107,8 @@ def origins_of(refs: Sequence[ScanRef], survey: Survey, *, hide: bool) -> dict[s
     """
     origins = {name: Origin(source=source, path=path) for name, (source, path) in survey.refused_paths.items()}
     for ref in refs:
-        uid = ref.series_uid if uids.is_uid(ref.series_uid) else ""
-        visible = uids.hashed_uid(uid) if uid and hide else uid
+        uid = ref.series_uid if is_uid(ref.series_uid) else ""
+        visible = hashed_uid(uid) if uid and hide else uid
         origins[ref.scan_id] = Origin(ref.dataset, visible, ref.case, ref.source, ref.place)
     return origins
 
@@ -114,7 +116,7 @@ def origins_of(refs: Sequence[ScanRef], survey: Survey, *, hide: bool) -> dict[s
 def check_hidden(refs: Sequence[ScanRef]) -> None:
     """Refuse ids that show a series UID with an `InputError`, for a recipe that hides them."""
     for ref in refs:
-        if uids.hide_uids(ref.scan_id) != ref.scan_id:
+        if hide_uids(ref.scan_id) != ref.scan_id:
             what = "its name would show the series UID, which the recipe hides"
             raise InputError(what, where=ref.path, do="give another --name-by", code="name")
 

@@ -19,10 +19,9 @@ from hilum.datasets.survey import Survey, hide_row_uids, hide_survey_uids
 from hilum.errors import OutputError
 from hilum.io import errno_faults, optional_packages
 from hilum.outputs import checksums, dataset_summary, scans_index
-from hilum.outputs.finished import files_stamp, is_complete, read_record, record_of_row
+from hilum.outputs.finished import files_stamp, is_intact, read_record, record_of_row
 from hilum.outputs.folder import OWN_FILES, check_output_folder
-from hilum.outputs.ledger import Ledger
-from hilum.outputs.ledger_rows import FINISHED, Row, as_written
+from hilum.outputs.ledger import FINISHED, Ledger, Row, as_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -182,7 +181,9 @@ def _is_kept(row: Row, task: Task) -> bool:
         return False
     folder = task.out / "scans" / row.id
     record = record_of_row(folder, row)
-    return record is not None and is_complete(folder, record) and row.files_stamp == files_stamp(folder, record)
+    if record is None or not is_intact(folder, record, digest=False):
+        return False
+    return row.files_stamp == files_stamp(folder, record)
 
 
 def record_rows(rows: Iterable[Row], ledger: Ledger, out: Path) -> Iterator[Row]:

@@ -22,7 +22,7 @@ from hilum.batch.task import OUT_OF_MEMORY, Task, failed_row
 from hilum.batch.worker import READY, Worker, start
 from hilum.errors import OutputError
 from hilum.io.errno_faults import start_fault
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger import Row
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence

@@ -14,9 +14,9 @@ from hilum.batch.identity import CHANGED, InputSnapshot, check_unchanged, input_
 from hilum.batch.lock import check_run
 from hilum.datasets import DATASETS, survey
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
-from hilum.io import errno_faults, uids
+from hilum.io import errno_faults, names
 from hilum.outputs import findings, finished, reasons, store
-from hilum.outputs.ledger_rows import Row, Status
+from hilum.outputs.ledger import Row, Status
 from hilum.pipeline import preprocess, preview_of, promised_parts
 from hilum.recipes import Compute, Recipe, recipe_fingerprint
 from hilum.scan import Note, Scan, ScanRef
@@ -196,8 +196,8 @@ def _load(ref: ScanRef, recipe: Recipe, before: InputSnapshot) -> Scan:
 
 def _hide_series_uid(scan: Scan) -> Scan:
     """Hash the series UID of a scan and the UIDs in its notes."""
-    notes = tuple(Note(note.code, uids.hide_uids(note.text)) for note in scan.notes)
-    uid = uids.hashed_uid(scan.series_uid) if uids.is_uid(scan.series_uid) else scan.series_uid
+    notes = tuple(Note(note.code, names.hide_uids(note.text)) for note in scan.notes)
+    uid = names.hashed_uid(scan.series_uid) if names.is_uid(scan.series_uid) else scan.series_uid
     return replace(scan, series_uid=uid, notes=notes)
 
 

@@ -16,7 +16,7 @@ from hilum.console import nodule_lines, print_error, print_note, print_result
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from hilum.outputs.ledger_rows import Row
+    from hilum.outputs.ledger import Row
     from hilum.progress import RunCounts
 
 

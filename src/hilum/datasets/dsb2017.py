@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from hilum.datasets.folder import scan_id_of
 from hilum.datasets.listing import Listing, entries, known_of, own_output_notes, table_record
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
-from hilum.io import files, output_kinds, scan_files
+from hilum.io import files, scan_files
 from hilum.io.annotations.csv_tables import read_rows, wrong_line
+from hilum.io.folders import output_kind
 from hilum.io.names import safe_name
 from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
@@ -65,7 +66,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         tables.append(table_record(safe_name(path.name) or "labels", counts, names, unlabeled_ids, _public_case))
     unlabeled = sorted(names - known.keys())
     refs = [_scan_ref(path, known.get(path.name, DatasetEntry())) for path in patients]
-    outputs = sorted(path.name for path in root.iterdir() if output_kinds.output_kind(path))
+    outputs = sorted(path.name for path in root.iterdir() if output_kind(path))
     return Listing(refs, tables, [*own_output_notes(root, outputs), *_notes(tables, len(unlabeled), len(patients))])
 
 
@@ -91,7 +92,7 @@ def _patients(root: Path) -> list[Path]:
 
 def _folders(path: Path) -> list[Path]:
     inside = entries(path)
-    folders = [inner for inner in inside if inner.is_dir() and not output_kinds.output_kind(inner)]
+    folders = [inner for inner in inside if inner.is_dir() and not output_kind(inner)]
     dangling = [inner for inner in inside if inner.is_symlink() and not inner.exists() and _CASE.fullmatch(inner.name)]
     return sorted([*folders, *dangling])  # reading a dangling link raises an error that explains it
 

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 from hilum.datasets.listing import Listing, known_of, link_notes, own_output_notes
 from hilum.errors import InputError, MissingInputError
-from hilum.io import output_kinds, scan_files, uids
+from hilum.io import scan_files
 from hilum.io.files import path_exists
-from hilum.io.folder_listing import FolderListing, list_folder
+from hilum.io.folders import FolderListing, list_folder, output_kind
+from hilum.io.names import is_uid
 from hilum.io.unreadable import looks_like_dicom, no_readable_slice, not_downloaded, packed_files, unreadable_folder
 from hilum.io.volumes.formats import SCAN_SUFFIXES, is_volume, suffix_of
 from hilum.scan import Note, Scan, ScanRef
@@ -56,7 +57,7 @@ def index(root: Path) -> Listing:
         raise MissingInputError("there is no such file or folder", where=root, do="check the path")
     if root.is_file() or is_volume(root):
         return Listing([_scan_ref(root, "", tag=root.stem)])
-    if kind := output_kinds.output_kind(root):
+    if kind := output_kind(root):
         what = f"is an output of hilum ({kind}), not an input"
         do = "name a volume in it (scans/ID/ct.nii.gz), or the folder that it was made from"
         raise InputError(what, where=root, do=do, code="own-output")
@@ -112,7 +113,7 @@ def scan_id_of(series_uid: str) -> str:
 def _scan_ref(path: Path, series_uid: str, *, tag: str, files: tuple[str, ...] = ()) -> ScanRef:
     """A scan whose id comes from its series UID or, without one, from `tag`."""
     stem = path.name[: -len(suffix_of(path))] if suffix_of(path) else path.name
-    uid = series_uid or (stem if uids.is_uid(stem) else "")
+    uid = series_uid or (stem if is_uid(stem) else "")
     return ScanRef("folder", scan_id_of(uid or tag), path, series_uid, files=files)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from hilum.datasets import folder
 from hilum.datasets.listing import Listing, series_uid_of
 from hilum.errors import InputError, MissingInputError
-from hilum.io import files, folder_listing
+from hilum.io import files, folders
 from hilum.io.annotations.lidc_xml import series_of
 from hilum.io.names import safe_name
 from hilum.scan import DatasetEntry, Note, Scan, ScanRef
@@ -149,4 +149,4 @@ def _find_readings(root: Path) -> _ReadingFiles:
 def _xml_files(root: Path) -> list[Path]:
     if root.is_file():
         return [root]
-    return [root / name for name in folder_listing.list_folder(root).files if name.lower().endswith(".xml")]
+    return [root / name for name in folders.list_folder(root).files if name.lower().endswith(".xml")]

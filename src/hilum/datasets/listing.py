@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hilum.errors import AnnotationError, HilumError, MissingInputError, UnsupportedError, one_line
-from hilum.io import scan_files, uids
+from hilum.io import scan_files
 from hilum.io.annotations.luna import MATCHED_BY_NAME, SeriesRows, duplicate_notes, read_series_rows
-from hilum.io.names import safe_name
+from hilum.io.names import is_uid, safe_name
 from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
 from hilum.outputs.records import TableRecord
 from hilum.scan import DatasetEntry, Note, ScanRef
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from hilum.io.folder_listing import FolderListing
+    from hilum.io.folders import FolderListing
 
 _NAMED = 5  # outputs that are named; more are counted
 
@@ -213,7 +213,7 @@ def rows_record(name: str, rows: Mapping[str, SeriesRows], used: Container[str],
         The scans without rows.
     """
     counts = {key: series.rows for key, series in rows.items()}
-    return table_record(name, counts, used, missed, lambda key: key if uids.is_uid(key) else "(no series UID)")
+    return table_record(name, counts, used, missed, lambda key: key if is_uid(key) else "(no series UID)")
 
 
 def unused_rows_notes(table: TableRecord) -> list[Note]:
@@ -272,7 +272,7 @@ def series_uid_of(ref: ScanRef, rows: Container[str] | None = None) -> str:
     if ref.series_uid or not is_volume(ref.path):
         return ref.series_uid
     stem = scan_files.scan_names(ref.path)[0]
-    return stem if uids.is_uid(stem) and (rows is None or stem in rows) else header_uid(ref.path)
+    return stem if is_uid(stem) and (rows is None or stem in rows) else header_uid(ref.path)
 
 
 def _other_names(ref: ScanRef) -> tuple[str, ...]:

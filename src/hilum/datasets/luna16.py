@@ -19,11 +19,11 @@ import numpy as np
 from hilum.datasets import folder, luna16_files
 from hilum.datasets.listing import Listing, known_of, rows_record, unused_rows_notes
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
-from hilum.io import scan_files, uids, unreadable
+from hilum.io import scan_files, unreadable
 from hilum.io.annotations.csv_tables import read_rows
 from hilum.io.annotations.luna import SeriesRows, TableKind, duplicate_notes, read_series_rows
 from hilum.io.files import path_exists
-from hilum.io.names import safe_name
+from hilum.io.names import is_uid, safe_name
 from hilum.outputs.reasons import reason_without_names
 from hilum.scan import DatasetEntry, Label, Note, Scan, ScanRef
 from hilum.volume import Mask
@@ -97,11 +97,11 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         twin = first.setdefault(uid, path)
         if (refusal := _file_refusal(path, twin, dangling)) is not None:
             known = replace(known, refusal=refusal)
-        tag = uid if twin == path and uids.is_uid(uid) else str(path.relative_to(root))
-        refs.append(ScanRef("luna16", folder.scan_id_of(tag), path, uid if uids.is_uid(uid) else "", None, known))
+        tag = uid if twin == path and is_uid(uid) else str(path.relative_to(root))
+        refs.append(ScanRef("luna16", folder.scan_id_of(tag), path, uid if is_uid(uid) else "", None, known))
     records = []
     for kind, rows in tables.items():
-        without_rows = [uid for uid in first if uid not in rows and uids.is_uid(uid)]
+        without_rows = [uid for uid in first if uid not in rows and is_uid(uid)]
         records.append(rows_record(safe_name(paths[kind].name) or kind, rows, first, without_rows))
     if annotations is not None and not any(record.rows_of_scans for record in records):
         what = f"no row belongs to any of the {len(first)} scans"
@@ -133,7 +133,7 @@ def _file_refusal(path: Path, twin: Path, dangling: set[Path]) -> HilumError | N
         return InputError(what, where=path, do="keep one of both", code="series-twice")
     if path in dangling:
         return unreadable.not_downloaded(path, [path.name])
-    if not uids.is_uid(path.stem):
+    if not is_uid(path.stem):
         what = "is not named by its series UID, which the rows of the tables refer to"
         return AnnotationError(what, where=path, do="give it its LUNA16 name back")
     return None

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hilum.datasets.listing import entries, link_notes, own_output_notes
 from hilum.errors import one_line
-from hilum.io.folder_listing import FolderListing, list_folder
-from hilum.io.names import safe_name
-from hilum.io.uids import is_uid
+from hilum.io.folders import FolderListing, list_folder
+from hilum.io.names import is_uid, safe_name
 from hilum.io.unreadable import looks_like_dicom
 from hilum.io.volumes.formats import SCAN_SUFFIXES, suffix_of
 from hilum.scan import Note

@@ -13,9 +13,9 @@ import msgspec
 from hilum.datasets import DATASETS, naming, recognize
 from hilum.datasets.listing import attach_rows, check_annotations
 from hilum.errors import AnnotationError, HilumError
-from hilum.io.uids import hashed_uid, hide_uids, is_uid
+from hilum.io.names import hashed_uid, hide_uids, is_uid
 from hilum.io.volumes.formats import is_volume
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger import Row
 from hilum.outputs.reasons import reason_without_names
 from hilum.scan import Note, ScanRef
 

@@ -17,7 +17,7 @@ import hilum
 from hilum.errors import FormatError, HilumError, InputError, OutputError, one_line
 from hilum.export.checked_run import checked_run
 from hilum.export.seg_source import SourceSeries, index_sources, read_source
-from hilum.io import atomic, output_kinds
+from hilum.io import atomic, folders
 from hilum.ops.resample import regrid_mask
 from hilum.recipes import recipe
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
@@ -86,7 +86,7 @@ def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], ove
     """
     highdicom = _import_highdicom()
     scans, skipped = checked_run(folder)
-    if recipe(folder / output_kinds.RECIPE).output.series_uid == "hash":
+    if recipe(folder / folders.RECIPE).output.series_uid == "hash":
         what = "its recipe hides the series UID, and a segmentation must name its series"
         raise InputError(what, where=folder, do="run with output.series_uid = 'keep'", code="hidden-series")
     series = index_sources(sources)

@@ -12,20 +12,14 @@ import errno
 import os
 import shutil
 import stat
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hilum._os import lock_handle, sync_folder
 from hilum.errors import HilumError, OutputError
 from hilum.io.errno_faults import write_fault
 from hilum.io.unfinished import remove, sweep_once, unfinished_folder, unfinished_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_TRIES = 100
-"""The most attempts to replace a folder that other processes replace at the same time."""
 
 
 @contextmanager
@@ -56,7 +50,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = final.with_name(unfinished_name(suffixes))
     try:
         # Not with tempfile, which sets the permissions 0600 whatever the umask.
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         lock_handle(handle)
         try:
             yield temporary
@@ -98,7 +92,7 @@ def atomic_folder(final: Path) -> Iterator[Path]:
     handle = -1
     try:
         partial.mkdir(parents=True)
-        handle = os.open(partial, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        handle = os.open(partial, os.O_RDONLY)
         lock_handle(handle)
         yield partial
         for path in (*partial.rglob("*"), partial):
@@ -132,12 +126,9 @@ def open_own_file(path: Path) -> int:
     OutputError
         If it is a link, has a second name, is not a regular file, or cannot be written.
     """
-    flags = os.O_RDWR | os.O_CREAT
-    for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
-        flags |= getattr(os, name, 0)
     do = "hilum did not create this file: check it, then remove it"
     try:
-        handle = os.open(path, flags, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError as problem:
         if path.is_symlink():
             what = "is a link, and hilum would overwrite its target"
@@ -169,7 +160,7 @@ def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
 
 def _replace(partial: Path, final: Path) -> None:
     """Replace a folder by another; of two processes that do so at the same time, the last one wins."""
-    for _ in range(_TRIES):
+    for _ in range(100):  # others may replace it at the same time
         retired = unfinished_folder(final)
         with suppress(FileNotFoundError):
             final.rename(retired)

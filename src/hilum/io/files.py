@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from contextlib import contextmanager
-from io import FileIO
-from typing import TYPE_CHECKING
+from io import BufferedReader, FileIO
+from pathlib import Path
 
 from hilum.errors import FormatError, InputError, MissingInputError, one_line
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-HEADER_LIMIT = 65536
-"""The longest text header that is read, in bytes; real ones have some hundred."""
+HEADER_LIMIT = 65536  # the longest text header that is read, in bytes; real ones have some hundred
 
 
 def open_file(path: Path, *, named: str = "", follow: bool = True) -> FileIO:
@@ -30,7 +26,7 @@ def open_file(path: Path, *, named: str = "", follow: bool = True) -> FileIO:
     named : str, optional
         The name of the file in a header, for messages.
     follow : bool
-        Whether a link is followed.
+        Whether a link is followed; it is refused in a finished output.
 
     Returns
     -------
@@ -45,9 +41,10 @@ def open_file(path: Path, *, named: str = "", follow: bool = True) -> FileIO:
         If it is not a regular file, or cannot be read.
     """
     what = f"the data file {one_line(named, limit=60)!r}" if named else "the file"
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if not follow and path.is_symlink():
+        raise InputError("is a link", where=path, do="give the folder that hilum wrote", code="link")
     try:
-        handle = os.open(path, flags if follow else flags | getattr(os, "O_NOFOLLOW", 0))
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise MissingInputError(f"{what} does not exist", where=path, do="check the path and the download") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
@@ -76,15 +73,11 @@ def read_small(path: Path, *, limit: int) -> bytes:
     InputError
         If it is a link, a pipe or a device, is longer, or cannot be read.
     """
-    if path.is_symlink():
-        raise InputError("is a link", where=path, do="give the folder that hilum wrote", code="link")
-    with open_file(path, follow=False) as file:
-        data = bytearray()
-        while len(data) <= limit and (part := file.read(limit + 1 - len(data))):
-            data += part
+    with BufferedReader(open_file(path, follow=False)) as file:
+        data = file.read(limit + 1)
     if len(data) > limit:
         raise FormatError(f"is longer than {limit} bytes", where=path, code="size")
-    return bytes(data)
+    return data
 
 
 def is_own_file(folder: Path, name: str) -> bool:
@@ -96,16 +89,12 @@ def is_own_file(folder: Path, name: str) -> bool:
     name : str
         Parts separated by ``/``.
     """
-    path, mode = folder, 0
+    path = folder / name
     try:
-        for part in name.split("/"):
-            path = path / part
-            mode = path.lstat().st_mode
-            if stat.S_ISLNK(mode):
-                return False
+        is_file = stat.S_ISREG(path.lstat().st_mode)
+        return is_file and not any(part.is_symlink() for part in path.parents[: name.count("/")])
     except (OSError, ValueError):
         return False
-    return stat.S_ISREG(mode)
 
 
 def path_exists(path: Path) -> bool:

@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from hilum.errors import HilumError, MissingInputError, one_line
+from hilum.io.dicom.records import Finding, Stack
 from hilum.io.files import path_exists
 from hilum.io.names import safe_kernel
 from hilum.io.scan_files import check_is_ct, read
 from hilum.io.volumes.formats import is_volume, suffix_of
 from hilum.io.volumes.placement import GridRecord
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from hilum.io.dicom.records import Finding, Stack
-    from hilum.scan import Note
-
-
-class FindingRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One finding: its stable code, a line for a person, and what hilum does about it."""
-
-    code: str
-    text: str
-    action: str
-    files: list[str] = []
+from hilum.scan import Note
 
 
 class SeriesRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +34,7 @@ class SeriesRecord(msgspec.Struct, frozen=True, kw_only=True):
     slices: int = 0
     usable: bool = False
     geometry: GridRecord | None = None
-    findings: list[FindingRecord]
+    findings: list[Finding]
     pixels_read: bool = True
     chosen: bool = False
     folder: str = ""
@@ -134,12 +121,12 @@ def _relative(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
-def _refusal(error: HilumError) -> FindingRecord:
-    return FindingRecord(code=error.code, text=str(error), action="refused")
+def _refusal(error: HilumError) -> Finding:
+    return Finding(error.code, str(error), "refused")
 
 
-def _noted(notes: Iterable[Note]) -> list[FindingRecord]:
-    return [FindingRecord(code=note.code, text=note.text, action="noted") for note in notes]
+def _noted(notes: Iterable[Note]) -> list[Finding]:
+    return [Finding(note.code, note.text, "noted") for note in notes]
 
 
 def _inspect_series(path: Path, *, pixels: bool) -> list[SeriesRecord]:
@@ -149,24 +136,27 @@ def _inspect_series(path: Path, *, pixels: bool) -> list[SeriesRecord]:
     stacks = index_dicom(path)
     first, _ = choose_stack(stacks)
     own = {uid: choose_stack(stacks, series=uid)[0] if uid else first for uid in {stack.series_uid for stack in stacks}}
-    return [
-        _inspect_stack(path, stack, pixels=pixels, is_read=own[stack.series_uid] is stack, chosen=stack is first)
-        for stack in stacks
-    ]
+    return [_inspect_stack(path, s, pixels=pixels, is_read=own[s.series_uid] is s, chosen=s is first) for s in stacks]
 
 
 def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, chosen: bool) -> SeriesRecord:
+    from hilum.io.dicom.reader import read_stack
+
     root = path if path.is_dir() else path.parent
-    findings = [_finding(finding) for finding in stack.findings]
+    findings = [_shorten(finding) for finding in stack.findings]
     usable, geometry = stack.refusal is None and is_read, stack.geometry
     if geometry is not None:
         findings += _noted(note_implausible_size(geometry))
     if not is_read:
         text = "another part of this series is larger, and is read instead"
-        findings.append(FindingRecord(code="split-series", text=text, action="ignored"))
+        findings.append(Finding("split-series", text, "ignored"))
     elif usable and pixels:
-        usable, more = _read_stack(path, root, stack)
-        findings += more
+        try:
+            scan = check_is_ct(read_stack(root, stack), path)
+            findings += _noted((*scan.notes, *note_implausible_values(scan.ct)))
+        except HilumError as refusal:
+            usable = False
+            findings.append(_refusal(refusal))
     return SeriesRecord(
         path=str(path),
         format="DICOM",
@@ -178,32 +168,11 @@ def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, cho
         pixels_read=pixels and is_read and stack.refusal is None,
         chosen=chosen,
         folder=os.path.commonpath([os.path.dirname(header.path) for header in stack.slices]),  # noqa: PTH120
-        number=_series_number(root / stack.slices[0].path),
+        number=stack.slices[0].series_number,
         kernel=safe_kernel(stack.slices[0].kernel),
     )
 
 
-def _read_stack(path: Path, root: Path, stack: Stack) -> tuple[bool, list[FindingRecord]]:
-    """Read a stack as commands do, and return whether it is usable."""
-    from hilum.io.dicom.reader import read_stack
-
-    try:
-        scan = check_is_ct(read_stack(root, stack), path)
-    except HilumError as refusal:
-        return False, [_refusal(refusal)]
-    return True, _noted((*scan.notes, *note_implausible_values(scan.ct)))
-
-
-def _finding(finding: Finding) -> FindingRecord:
-    files = [one_line(Path(name).name, limit=100) for name in finding.files]
-    return FindingRecord(code=finding.code, text=one_line(finding.text), action=finding.action, files=files)
-
-
-def _series_number(path: Path) -> int | None:
-    """SeriesNumber of a slice, if it has one."""
-    import pydicom  # late: importing it takes longer than reading a series
-
-    with suppress(Exception):  # the number is only informative
-        header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["SeriesNumber"])
-        return None if header.get("SeriesNumber") is None else int(header.SeriesNumber)
-    return None
+def _shorten(finding: Finding) -> Finding:
+    files = tuple(one_line(Path(name).name, limit=100) for name in finding.files)
+    return replace(finding, text=one_line(finding.text), files=files)

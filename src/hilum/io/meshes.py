@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,7 @@ from hilum.errors import OutputError, UnsupportedError
 from hilum.io.atomic import atomic_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from hilum.ops.surfaces import Mesh
+    from hilum.ops.surfaces import Mesh  # late: it loads kernels
 
     Color = tuple[float, float, float, float]
     Part = tuple[Mesh, Color]
@@ -106,16 +105,13 @@ def pack_ply(parts: Sequence[Part]) -> bytes:
     parts : sequence of (Mesh, color)
     """
     vertex = np.dtype([("position", "<f4", 3), ("color", "u1", 4)])
-    vertices = np.zeros(sum(len(mesh.vertices) for mesh, _ in parts), vertex)
-    faces = np.zeros(sum(len(mesh.faces) for mesh, _ in parts), np.dtype([("count", "u1"), ("corners", "<i4", 3)]))
-    faces["count"] = 3
-    first, start = 0, 0
-    for mesh, color in parts:
-        stop, end = first + len(mesh.vertices), start + len(mesh.faces)
-        vertices["position"][first:stop] = mesh.vertices
-        vertices["color"][first:stop] = np.rint(np.array(color) * 255)
-        faces["corners"][start:end] = mesh.faces + first
-        first, start = stop, end
+    firsts = np.cumsum([0, *(len(mesh.vertices) for mesh, _ in parts)])
+    vertices = np.zeros(firsts[-1], vertex)
+    vertices["position"] = np.concatenate([mesh.vertices for mesh, _ in parts])
+    vertices["color"] = np.repeat(np.rint(np.array([color for _, color in parts]) * 255), np.diff(firsts), axis=0)
+    corners = np.concatenate([mesh.faces + first for (mesh, _), first in zip(parts, firsts, strict=False)])
+    faces = np.zeros(len(corners), np.dtype([("count", "u1"), ("corners", "<i4", 3)]))
+    faces["count"], faces["corners"] = 3, corners
     head = ["ply", "format binary_little_endian 1.0", "comment hilum, LPS mm", f"element vertex {len(vertices)}"]
     head += [f"property float {name}" for name in "xyz"]
     head += [f"property uchar {name}" for name in ("red", "green", "blue", "alpha")]
@@ -145,18 +141,14 @@ def pack_glb(parts: Sequence[Part]) -> bytes:
     for number, (mesh, color) in enumerate(parts):
         positions, normals = mesh.vertices.astype("<f4"), mesh.normals.astype("<f4")
         limits = {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
-        attributes = {
-            "POSITION": add(positions, _VERTICES, componentType=_FLOAT, type="VEC3", **limits),
-            "NORMAL": add(normals, _VERTICES, componentType=_FLOAT, type="VEC3"),
-        }
+        position = add(positions, _VERTICES, componentType=_FLOAT, type="VEC3", **limits)
+        normal = add(normals, _VERTICES, componentType=_FLOAT, type="VEC3")
+        attributes = {"POSITION": position, "NORMAL": normal}
         indices = add(mesh.faces.astype("<u4").ravel(), _FACES, componentType=_UINT, type="SCALAR")
         meshes.append({"primitives": [{"attributes": attributes, "indices": indices, "material": number}]})
         nodes.append({"name": mesh.name, "mesh": number})
-        material = {
-            "baseColorFactor": [*(c**2.2 for c in color[:3]), color[3]],
-            "metallicFactor": 0,
-            "roughnessFactor": 0.7,
-        }
+        linear = [*(c**2.2 for c in color[:3]), color[3]]
+        material = {"baseColorFactor": linear, "metallicFactor": 0, "roughnessFactor": 0.7}
         transparency = {"alphaMode": "BLEND"} if color[3] < 1 else {}
         materials.append({"name": mesh.name, "pbrMetallicRoughness": material, **transparency})
     root = {"name": "LPS mm", "matrix": _UP_IN_METERS, "children": list(range(len(nodes)))}

@@ -1,12 +1,15 @@
-"""The names of files that results may contain: names that a program made or a data set published, and no others.
+"""The names of files and series that results may contain: those that a program made or a data set published.
 
 File names can contain names of patients. hilum writes the name of a file only if it matches a rule below. Any other
-file is called by its number among the sorted files: its owner can count to it, and nobody else learns anything.
+file is called by its number among the sorted files: its owner can count to it, and nobody else learns anything. A
+series without a UID gets a made-up name, and a UID that must not leave is hashed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
+from pathlib import Path
 
 from hilum.errors import one_line
 
@@ -20,11 +23,9 @@ _WORD = (
     r"dicom|phantom|export|subset|part|copy)"
 )
 
-_NUMBER = r"0*[0-9]{1,4}"
-"""At most four digits, enough to count slices; eight can be a birth date or a patient number."""
+_NUMBER = r"0*[0-9]{1,4}"  # at most four digits, enough to count slices; eight can be a birth date or a patient number
 
-_UID = r"[0-2](?:\.(?:0|[1-9][0-9]*)){4,}"
-"""At least five parts: three can be a date."""
+_UID = r"[0-2](?:\.(?:0|[1-9][0-9]*)){4,}"  # at least five parts: three can be a date
 
 _PUBLIC = r"(?:LIDC-IDRI-[0-9]{4}|LNDb-[0-9]{4}|LUNA16|TCIA_LIDC-IDRI(?:_[0-9]{8})?)"
 
@@ -36,34 +37,27 @@ _TABLES = (
 _FILES = r"(?:DICOMDIR|LICENSE|README|VERSION|Thumbs|desktop|\.DS_Store)"
 
 _SAFE = re.compile(
-    rf"(?:{_UID}|{_WORD}?[._-]?{_UID}|{_WORD}[ ._-]?|[a-z]|(?:{_WORD}|[a-z])?[ ._-]?{_NUMBER}(?:[._-]{_NUMBER})?|"
+    rf"(?i)(?:{_UID}|{_WORD}?[._-]?{_UID}|{_WORD}[ ._-]?|[a-z]|(?:{_WORD}|[a-z])?[ ._-]?{_NUMBER}(?:[._-]{_NUMBER})?|"
     rf"(?=[0-9a-f]*[a-f])[0-9a-f]{{16,64}}|[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|{_PUBLIC}|{_TABLES}|"
     rf"{_FILES}){_SUFFIX}",
-    re.IGNORECASE,
 )
 
 _PATHS = re.compile(r"[^\s'\"(),;]*[/\\][^\s'\"(),;:]+")
-_FILE_NAMES = re.compile(
-    r"[^\s'\"(),;:]+\.(?:dcm|ima|mhd|mha|z?raw|nii(?:\.gz)?|nrrd|nhdr|npy|csv|xml)\b", re.IGNORECASE
-)
+_FILE_NAMES = re.compile(r"(?i)[^\s'\"(),;:]+\.(?:dcm|ima|mhd|mha|z?raw|nii(?:\.gz)?|nrrd|nhdr|npy|csv|xml)\b")
 
 _QUOTED = re.compile(r"(?<!\w)(?:'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\")")
 """Text quoted from a file in a message; an apostrophe within a word opens no quote."""
 
 _KERNEL = re.compile(
-    r"[A-Z][A-Za-z]{0,2}[0-9]{1,3}[a-z]?|[A-Z]|[EUSY][A-D]|[0-9]{1,2}|"
+    r"(?i)[A-Z][A-Za-z]{0,2}[0-9]{1,3}[a-z]?|[A-Z]|[EUSY][A-D]|[0-9]{1,2}|"
     r"(?:STANDARD|STND|STD|LUNG|BONE|BONEPLUS|CHST|CHEST|SOFT|DETAIL|EDGE|ULTRA|BODY|SHARP|SMOOTH)(?:[0-9]{1,2}|\+)?|"
     r"(?:[BCHL]|BODY|LUNG|BONE)_(?:V?SHARP|V?SOFT|SMOOTH|STANDARD)(?:_[A-Z])?",
-    re.IGNORECASE,
 )
 """The reconstruction kernels of scanners: ``B70f``, ``Br40d``, ``FC51``, ``LUNG``, ``YA``, ``B_SHARP_C``."""
 
 _CASE = re.compile(r"(?:LIDC-IDRI|LNDb)-[0-9]{4}")
 
-LEFT_OUT = "(a name)"
-"""Replaces each part of a path that must not leave."""
-
-_MAX_KERNELS = 4
+LEFT_OUT = "(a name)"  # replaces each part of a path that must not leave
 
 
 def safe_name(path: str) -> str:
@@ -88,8 +82,7 @@ def safe_name(path: str) -> str:
     return name if _SAFE.fullmatch(name) else ""
 
 
-_ANY_UID = re.compile(r"[0-9]+(?:\.[0-9]+){2,}")
-"""Possibly a UID of a series, also a hashed one."""
+_ANY_UID = re.compile(r"[0-9]+(?:\.[0-9]+){2,}")  # possibly a UID of a series, also a hashed one
 
 
 def safe_path(path: str, *, full: bool = False, hide: bool = False) -> str:
@@ -114,11 +107,12 @@ def safe_path(path: str, *, full: bool = False, hide: bool = False) -> str:
     >>> safe_path("SMITH_JOHN/series 3/IM0001")
     '(a name)/series 3/IM0001'
     """
-    parts = [
-        part if (full or part in {"", "."} or safe_name(part)) and not (hide and _ANY_UID.search(part)) else LEFT_OUT
-        for part in path.split("/")
-    ]
-    return "/".join(part if part.isprintable() else one_line(part) for part in parts)
+
+    def safe_part(part: str) -> str:
+        stays = (full or part in {"", "."} or safe_name(part)) and not (hide and _ANY_UID.search(part))
+        return (part if part.isprintable() else one_line(part)) if stays else LEFT_OUT
+
+    return "/".join(map(safe_part, path.split("/")))
 
 
 def public_case(path: str) -> str:
@@ -162,7 +156,7 @@ def safe_kernel(text: str) -> str:
     ('B70f', 'I70f 3', '')
     """
     values = text.replace("\\", " ").split()
-    return " ".join(values) if len(values) <= _MAX_KERNELS and all(map(_KERNEL.fullmatch, values)) else ""
+    return " ".join(values) if len(values) <= 4 and all(map(_KERNEL.fullmatch, values)) else ""
 
 
 def scrub(text: str) -> str:
@@ -170,3 +164,56 @@ def scrub(text: str) -> str:
     bare = _QUOTED.sub(lambda match: match[0] if safe_name(match[1] or match[2] or "") else "(a text)", text)
     bare = _PATHS.sub("(a path)", bare)
     return _FILE_NAMES.sub(lambda match: match[0] if safe_name(match[0]) else "(a file)", bare)
+
+
+_DATE = re.compile(r"[0-9]{1,4}\.[0-9]{1,2}\.[0-9]{1,4}")  # three numbers with dots can also be a date
+
+_HIDEABLE = re.compile(r"(?<![0-9])(?<![0-9]\.)[0-2](?:\.[0-9]+){3,}(?!\.?[0-9])")
+
+
+def is_uid(text: str) -> bool:
+    """Whether a text looks like a DICOM UID (PS3.5 section 9.1): numbers and dots, at least three parts."""
+    return len(text) <= 64 and re.fullmatch(r"[0-9]+(\.[0-9]+){2,}", text) is not None
+
+
+def series_name(path: Path) -> str:
+    """The name of a series from its file, which LUNA16 calls by its Series Instance UID.
+
+    Returns
+    -------
+    str
+        The name without its suffix, if that is a UID or `hilum.io.names.safe_name` accepts it; else a made-up name.
+    """
+    name = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
+    stem = name.rpartition(".")[0] or name
+    is_safe = safe_name(stem) or (is_uid(stem) and not _DATE.fullmatch(stem))
+    return stem if is_safe and len(stem) <= 64 else made_up_name(stem)
+
+
+def made_up_name(text: str) -> str:
+    """A stable name for a series without a UID, a hash of a text.
+
+    Returns
+    -------
+    str
+        ``no-uid-`` and 16 hexadecimal digits of a SHA-256.
+    """
+    return f"no-uid-{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+
+
+def hashed_uid(uid: str) -> str:
+    """Replace a UID by a hash, the same in every run, so that results of one series can still be matched.
+
+    Returns
+    -------
+    str
+        A UUID of version 8 made from the SHA-256, as DICOM writes one (PS3.5 section B.2): ``2.25.`` and a number.
+    """
+    number = int.from_bytes(hashlib.sha256(uid.encode("utf-8", "surrogateescape")).digest()[:16])
+    number = number & ~(0xF << 76) | 8 << 76  # the version
+    return f"2.25.{number & ~(0x3 << 62) | 2 << 62}"  # the variant
+
+
+def hide_uids(text: str) -> str:
+    """Replace every UID in a text by its `hashed_uid`."""
+    return _HIDEABLE.sub(lambda match: hashed_uid(match[0]), text)

@@ -1,24 +1,24 @@
-"""Read a scan from a path of any format, give it its annotations, and write a volume."""
+"""Read a scan from a path of any format, give it its annotations, list its files, and write a volume."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
-from hilum.io.files import path_exists
-from hilum.io.uids import is_uid
+from hilum.io.files import HEADER_LIMIT, data_path, open_file, path_exists
+from hilum.io.names import is_uid
 from hilum.io.unreadable import not_downloaded
 from hilum.io.volumes.formats import FORMATS, check_output, is_volume, suffix_of
+from hilum.io.volumes.metaimage import read_metaimage_header
+from hilum.io.volumes.nrrd import read_nrrd_header
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from hilum.scan import Scan
-    from hilum.volume import Volume
+from hilum.scan import Scan
+from hilum.volume import Volume
 
 _NO_SCAN = {".csv", ".gz", ".jpeg", ".jpg", ".json", ".png", ".raw", ".tar", ".toml", ".txt", ".xml", ".zip", ".zraw"}
 """Suffixes of files that are refused at once, without an attempt to read them as DICOM."""
@@ -84,9 +84,7 @@ def read(
         scan = FORMATS[suffix_of(path)].read(path).to_scan(path)
     notes = (*scan.notes, *note_implausible_size(scan.ct.geometry), *note_implausible_values(scan.ct))
     scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
-    if annotations is None:
-        return scan
-    return annotate(scan, annotations, names=() if series_uid else scan_names(path))
+    return scan if annotations is None else annotate(scan, annotations, names=() if series_uid else scan_names(path))
 
 
 def check_is_ct(scan: Scan, path: Path) -> Scan:
@@ -198,7 +196,7 @@ def write(volume: Volume, path: str | Path, *, series_uid: str = "") -> None:
         If the format needs a package that is not installed.
     """
     path = Path(path)
-    check_output(path)(volume, path, series_uid=series_uid)
+    check_output(path)(volume, path, series_uid=series_uid if is_uid(series_uid) else "")
 
 
 def _read_dicom(path: Path, **options: Any) -> Scan:
@@ -211,3 +209,55 @@ def _read_dicom(path: Path, **options: Any) -> Scan:
     if not path.is_dir() and not path.is_file():
         raise FormatError("neither a file nor a folder", where=path, do="give a DICOM folder or a volume file")
     return read_dicom(path, **options)
+
+
+_DATA_FILE = re.compile(rb"^ElementDataFile[ \t]*=[ \t]*([^\r\n]+)", re.MULTILINE)
+
+
+def list_source_files(root: Path) -> list[tuple[str, Path]]:
+    """List the files that make up a scan.
+
+    Parameters
+    ----------
+    root : Path
+        A folder, with its subfolders; or a file.
+
+    Returns
+    -------
+    list of tuple of str and Path
+        The name of each file relative to the folder, and its path; sorted. A header that names data files is the
+        first, before them. A header that cannot be read, or names files that it must not, is the only one: its reader
+        refuses it.
+    """
+    if root.is_dir():
+        return [(path.relative_to(root).as_posix(), path) for path in sorted(root.rglob("*")) if path.is_file()]
+    if root.suffix.lower() == ".npy":
+        return [(path.name, path) for path in (root, root.with_suffix(".json")) if path == root or path.is_file()]
+    return [(root.name, root), *((name, path) for name, path in _data_files(root) if path.is_file())]
+
+
+def _data_files(header: Path) -> list[tuple[str, Path]]:
+    """The data files of a MetaImage or NRRD header."""
+    suffix = header.suffix.lower()
+    if suffix == ".mhd" and (name := _plain_data_file(header)):
+        return [(name, header.with_name(name))]
+    read_headers = {".mhd": read_metaimage_header, ".nhdr": read_nrrd_header, ".nrrd": read_nrrd_header}
+    try:
+        names = read_headers[suffix](header).files if suffix in read_headers else ()
+        return [(name, data_path(header, name)) for name in names]
+    except (InputError, OSError):
+        return []
+
+
+def _plain_data_file(header: Path) -> str:
+    """The one data file of nearly every MetaImage header, in the same folder; empty for other headers.
+
+    A resumed run calls this for thousands of scans, so it does not parse the whole header.
+    """
+    try:
+        with open_file(header) as handle:
+            match = _DATA_FILE.search(handle.read(HEADER_LIMIT))
+    except (InputError, OSError):
+        return ""
+    name = match[1].decode("utf-8", "replace").strip() if match else ""
+    return "" if name.upper() in {"LOCAL", "LIST"} or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) else name

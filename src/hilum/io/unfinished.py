@@ -16,24 +16,20 @@ from pathlib import Path
 
 from hilum._os import is_alive, is_here, lock_handle, newest_change, parse_process, this_process
 
-PARTIAL = ".partial-"
-"""The first characters of the name of an unfinished folder; no finished folder has them."""
+PARTIAL = ".partial-"  # the first characters of the name of an unfinished folder; no finished folder has them
 
-SILENCE_S = 3600.0
-"""Seconds without a change after which a writer of unknown state counts as dead."""
+SILENCE_S = 3600.0  # seconds without a change after which a writer of unknown state counts as dead
 
 _FILE = re.compile(r"\.(?:([0-9a-f]+(?:-[0-9a-f]+){3})-)?[0-9a-f]{8,16}\.part(\.[a-z0-9]+)*")
 """The name of an unfinished file: its process, which older versions left out, and a token."""
 
 _FOLDER = re.compile(r"\.partial-(?:([0-9a-f]{8}(?:-[0-9a-f]+){3})-[0-9a-f]{8}-)?(.+)")
 
-_NAME = 50
-"""Characters of the final name in that of the unfinished folder, to keep it within the limits of file systems."""
-
 
 def unfinished_folder(final: Path) -> Path:
     """Make a name for a folder that this process is writing, in the same folder as its final name."""
-    return final.with_name(f"{PARTIAL}{this_process()}-{os.urandom(4).hex()}-{final.name[:_NAME]}")
+    name = final.name[:50]  # to stay within the limits of file systems
+    return final.with_name(f"{PARTIAL}{this_process()}-{os.urandom(4).hex()}-{name}")
 
 
 def unfinished_name(suffixes: str = "") -> str:
@@ -119,7 +115,7 @@ def sweep_once(folder: Path) -> None:
 def _is_locked(path: Path) -> bool | None:
     """Whether another process holds the lock of an unfinished file or folder; None where that is unknown."""
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
     try:

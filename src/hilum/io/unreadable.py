@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from hilum.errors import InputError, MissingInputError, SeriesError, name_some
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-_SUFFIXES = (".dcm", ".dicom", ".ima")
 
 _WITHOUT_SUFFIX = re.compile(r"(?=.*\d)[\w-]+|[\d.]+|.*\.\d+")
 """Names without a suffix but with a digit, and names with digits as suffix: ``IM000001``, ``000001``, a UID."""
@@ -20,8 +15,6 @@ _WITHOUT_SUFFIX = re.compile(r"(?=.*\d)[\w-]+|[\d.]+|.*\.\d+")
 _VOLUMES = (".nii", ".nii.gz", ".mhd", ".mha", ".nrrd", ".nhdr")
 _PACKED = (".zip", ".gz", ".tar", ".tgz", ".bz2", ".xz", ".7z")
 
-_MAX_OPENED = 2000
-"""The most files that are opened to name their kind."""
 
 _HEADS = (
     (b"version https://git-lfs", "pointers of Git LFS"),
@@ -31,6 +24,8 @@ _HEADS = (
     (b"<?xml", "XML"),
     (b"PK\x03\x04", "zip archives"),
 )
+
+Names = Sequence[str]
 
 
 def looks_like_dicom(name: str, *, bare: bool = True) -> bool:
@@ -44,10 +39,10 @@ def looks_like_dicom(name: str, *, bare: bool = True) -> bool:
         Whether a name without a suffix counts; in a folder with a volume's header it may be its data.
     """
     last = name.rsplit("/", 1)[-1]
-    return last.lower().endswith(_SUFFIXES) or (bare and _WITHOUT_SUFFIX.fullmatch(last) is not None)
+    return last.lower().endswith((".dcm", ".dicom", ".ima")) or (bare and _WITHOUT_SUFFIX.fullmatch(last) is not None)
 
 
-def describe_other_files(names: Sequence[str], shown: Callable[[str], str]) -> tuple[str, str] | None:
+def describe_other_files(names: Names, shown: Callable[[str], str]) -> tuple[str, str] | None:
     """Describe the volume files or archives in a folder without DICOM.
 
     Parameters
@@ -66,19 +61,18 @@ def describe_other_files(names: Sequence[str], shown: Callable[[str], str]) -> t
         what = f"it contains {len(volumes)} volume files" if len(volumes) > 1 else "it contains a volume file"
         return f"{what}: {name_some(map(shown, volumes))}", "give the file itself; hilum run reads all of them"
     if packed := packed_files(names):
-        what = (
-            f"it contains {len(packed)} packed files (gzip, zip, tar)" if len(packed) > 1 else "it contains an archive"
-        )
+        several = f"it contains {len(packed)} packed files (gzip, zip, tar)"
+        what = several if len(packed) > 1 else "it contains an archive"
         return f"{what}: {name_some(map(shown, packed))}", "unpack them, and give the folder"
     return None
 
 
-def packed_files(names: Sequence[str]) -> list[str]:
+def packed_files(names: Names) -> list[str]:
     """The archives and packed slices among files, without packed volumes."""
     return [n for n in names if n.lower().endswith(_PACKED) and not n.lower().endswith(_VOLUMES)]
 
 
-def not_downloaded(folder: Path, dangling: Sequence[str], others: int = 0) -> InputError:
+def not_downloaded(folder: Path, dangling: Names, others: int = 0) -> InputError:
     """Refuse a folder or file whose content was not downloaded.
 
     Parameters
@@ -102,9 +96,7 @@ def unreadable_folder(folder: Path) -> InputError:
     return InputError("the folder cannot be opened", where=folder, do="check its permissions", code="unreadable")
 
 
-def no_readable_slice(
-    root: Path, folder: str, *, junk: Sequence[str], damaged: Sequence[str], locked: Sequence[str]
-) -> InputError:
+def no_readable_slice(root: Path, folder: str, *, junk: Names, damaged: Names, locked: Names) -> InputError:
     """Refuse a folder with files that look like slices but are not.
 
     Parameters
@@ -117,14 +109,13 @@ def no_readable_slice(
     """
     total = len(junk) + len(damaged) + len(locked)
     kinds = Counter({"damaged or cut off": len(damaged), "that cannot be opened": len(locked)})
-    kinds.update(_kind_of(root / name) for name in junk[:_MAX_OPENED])
+    kinds.update(_kind_of(root / name) for name in junk[:2000])  # of more, not every one is opened
     listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4) if count)
     what = f"none of {total} files is a readable slice: {listed}"
     if len(locked) == total:
         return SeriesError(what, where=root / folder, do="check the permissions", code="unreadable")
-    do = "download it again"
-    if any("pointers" in kind for kind in kinds):
-        do = "download the content (git lfs pull, git annex get)"
+    pointers = any("pointers" in kind for kind in kinds)
+    do = "download the content (git lfs pull, git annex get)" if pointers else "download it again"
     return SeriesError(what, where=root / folder, do=do, code="no-dicom")
 
 

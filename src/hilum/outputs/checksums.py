@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 from hilum.errors import FormatError, MissingInputError
 from hilum.io.atomic import atomic_path, write_refused
 from hilum.io.files import is_own_file, open_file, read_small
 from hilum.outputs.records import FileRecord
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
 NAME = "SHA256SUMS"
 
-RERUN = "run the same command again: it repairs the output"
-"""What to do about damage that a rerun repairs."""
+RERUN = "run the same command again: it repairs the output"  # what to do about damage that a rerun repairs
 
-_MAX_BYTES = 1 << 16
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._-]+)\n")
 
@@ -106,7 +101,7 @@ def read_checksums(folder: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     checksums = {}
-    for line in read_small(path, limit=_MAX_BYTES).decode("ascii", "replace").splitlines(keepends=True):
+    for line in read_small(path, limit=1 << 16).decode("ascii", "replace").splitlines(keepends=True):
         match = _LINE.fullmatch(line)
         if match is None:
             raise FormatError("a line is not a checksum and a name", where=path, do=RERUN)

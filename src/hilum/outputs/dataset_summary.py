@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from hilum.io.atomic import atomic_path
 from hilum.io.files import read_small
 from hilum.outputs.finished import finished_scans
-from hilum.outputs.records import DatasetRecord, TableRecord, json_bytes
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
-    from hilum.outputs.records import ScanRecord
+from hilum.outputs.records import DatasetRecord, ScanRecord, TableRecord, json_bytes
 
 NAME = "dataset.json"
 
@@ -27,11 +23,7 @@ INSIDE_FRACTION = 0.5
 
 
 def summarize(
-    dataset: str,
-    records: Iterable[ScanRecord | None],
-    *,
-    tables: Sequence[TableRecord] = (),
-    notes: Sequence[str] = (),
+    dataset: str, records: Iterable[ScanRecord | None], *, tables: Sequence[TableRecord] = (), notes: Sequence[str] = ()
 ) -> DatasetRecord:
     """Count the scans and nodules of a data set.
 
@@ -94,7 +86,7 @@ def merge_tables(tables: Iterable[TableRecord]) -> list[TableRecord]:
             continue
         unmatched = {k: n for k, n in table.series_without_scan.items() if k in before.series_without_scan}
         count = sum(unmatched.values())
-        merged[table.name, table.rows] = msgspec.structs.replace(
+        merged[table.name, table.rows] = replace(
             table,
             rows_of_scans=table.rows - count,
             rows_without_scan=count,
@@ -121,9 +113,7 @@ def converted_summary(before: Path, after: Path) -> list[DatasetRecord]:
     for _, record in finished_scans(after):
         trips = (nodule.round_trip_mm for nodule in record.nodules if nodule.inside)
         worst[record.dataset] = max([worst.get(record.dataset, 0.0), *trips])
-    return [
-        msgspec.structs.replace(one, largest_round_trip_mm=worst.get(one.dataset, 0.0)) for one in read_summary(before)
-    ]
+    return [replace(one, largest_round_trip_mm=worst.get(one.dataset, 0.0)) for one in read_summary(before)]
 
 
 def write_summary(folder: Path, datasets: Sequence[DatasetRecord]) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
+from typing import Literal
 
 NoteKind = Literal["changed", "alarm", "info"]
 """``changed``: the stored data differ from the files; ``alarm``: something is probably wrong; ``info``: neither."""

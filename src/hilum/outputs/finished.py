@@ -1,4 +1,4 @@
-"""The finished scans of a run and their records.
+"""The finished scans of a run, their records and their volumes.
 
 A record comes from a folder that a stranger may have made. Names in it are checked when it is decoded, links are not
 followed, and only regular files are opened.
@@ -7,29 +7,120 @@ followed, and only regular files are opened.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
 from hilum.errors import FormatError, InputError
-from hilum.io.files import is_own_file, read_small
+from hilum.io.files import read_small
 from hilum.io.unfinished import is_unfinished
+from hilum.io.volumes.formats import STORES
+from hilum.io.volumes.open_volumes import OpenVolume
 from hilum.outputs import ledger
 from hilum.outputs.checksums import RERUN, check_file
-from hilum.outputs.ledger_rows import FINISHED
+from hilum.outputs.ledger import FINISHED, Row
 from hilum.outputs.records import ScanRecord
-from hilum.outputs.volumes import missing_parts
+from hilum.volume import Volume
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+PARTS = ("ct", "lungs", "nodules")  # the volumes of a scan
 
-    from hilum.outputs.ledger_rows import Row
+
+EXTRA_PARTS: dict[str, tuple[str, ...]] = {
+    "preview": ("preview.png", "preview.json"),
+    "candidates": ("candidates.csv",),
+    "excluded": ("excluded.csv",),
+}
+"""The other parts of a scan and their files."""
+
+
+def format_of(record: ScanRecord, part: str = "ct") -> str:
+    """Find the format in which a finished scan has one of `PARTS`: a key of `STORES`; empty without such a volume."""
+    return next((name for name, store in STORES.items() if part + store.files[0] in record.files), "")
+
+
+def missing_parts(record: ScanRecord) -> list[str]:
+    """List the parts that a finished scan should have and does not have.
+
+    Parameters
+    ----------
+    record : ScanRecord
+        Its ``scan.json``. Old versions listed no parts; a ct is always required.
+
+    Returns
+    -------
+    list of str
+        Those of its ``parts`` with a file that is not in ``files``.
+    """
+
+    def is_there(part: str) -> bool:
+        if part in EXTRA_PARTS:
+            return record.files.keys() >= set(EXTRA_PARTS[part])
+        name = format_of(record, part)
+        return bool(name) and record.files.keys() >= {part + file for file in STORES[name].files}
+
+    return [part for part in dict.fromkeys(("ct", *record.parts)) if not is_there(part)]
+
+
+def read_stored(folder: Path, record: ScanRecord, part: str) -> Volume | None:
+    """Read one volume of a finished scan, in its stored type.
+
+    Parameters
+    ----------
+    folder : Path
+        The scan's folder.
+    record : ScanRecord
+        Its ``scan.json``.
+    part : str
+        One of `PARTS`.
+
+    Returns
+    -------
+    Volume or None
+        None if the scan has no such volume.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, or the format needs a package that is not installed.
+    """
+    name = format_of(record, part)
+    return STORES[name].read(folder / (part + STORES[name].suffix)).to_volume() if name else None
+
+
+def open_stored(folder: Path, record: ScanRecord, part: str) -> OpenVolume | None:
+    """Open one volume of a finished scan, to read boxes of it.
+
+    Parameters
+    ----------
+    folder, record, part
+        As in `read_stored`.
+
+    Returns
+    -------
+    OpenVolume or None
+        None if the scan has no such volume. npy is memory-mapped, b2nd and zarr unpack the chunks of a box, and nifti
+        is unpacked completely when it is opened.
+
+    Raises
+    ------
+    InputError
+        As in `read_stored`, and if the shape differs from ``scan.json``.
+    """
+    name = format_of(record, part)
+    if not name:
+        return None
+    path = folder / (part + STORES[name].suffix)
+    stored = STORES[name].open(path)
+    if tuple(stored.shape) != record.geometry.shape:
+        what = f"has shape {tuple(stored.shape)}, but scan.json says {record.geometry.shape}"
+        raise FormatError(what, where=path, code="shape")
+    return stored
+
 
 RECORD = "scan.json"
 
-MAX_RECORD_BYTES = 1 << 26
-"""The largest ``scan.json`` that is read; one with a thousand nodules takes a megabyte."""
+MAX_RECORD_BYTES = 1 << 26  # the largest ``scan.json`` that is read; one with a thousand nodules takes a megabyte
 
 
 def read_record(folder: Path) -> ScanRecord | None:
@@ -65,17 +156,6 @@ def record_of_row(folder: Path, row: Row) -> ScanRecord | None:
     return decode_record(data) if hashlib.sha256(data).hexdigest() == row.scan_sha256 else None
 
 
-def is_complete(folder: Path, record: ScanRecord) -> bool:
-    """Check that all files of a finished scan exist and have their recorded sizes; `check_files` reads them."""
-    try:
-        return all(
-            is_own_file(folder, name) and (folder / name).stat().st_size == file.bytes
-            for name, file in record.files.items()
-        )
-    except (OSError, ValueError):
-        return False
-
-
 def files_stamp(folder: Path, record: ScanRecord) -> str:
     """Hash the sizes and times of a finished scan's files; any write to one of them changes it.
 
@@ -89,7 +169,7 @@ def files_stamp(folder: Path, record: ScanRecord) -> str:
         for name in sorted(record.files):
             status = (folder / name).lstat()
             digest.update(f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode())
-    except (OSError, ValueError):
+    except OSError:
         return ""
     return digest.hexdigest()[:16]
 
@@ -116,10 +196,11 @@ def check_files(folder: Path, record: ScanRecord, *, digest: bool = True) -> Non
         check_file(folder, name, file, digest=digest or _is_newer(folder / name, written))
 
 
-def is_intact(folder: Path, record: ScanRecord) -> bool:
-    """Check that `check_files`, which reads all bytes, does not raise."""
+def is_intact(folder: Path, record: ScanRecord, *, digest: bool = True) -> bool:
+    """Check that all files of a finished scan exist, and have their sizes and, with `digest`, their checksums."""
     try:
-        check_files(folder, record)
+        for name, file in record.files.items():
+            check_file(folder, name, file, digest=digest)
     except InputError:
         return False
     return True
@@ -128,7 +209,7 @@ def is_intact(folder: Path, record: ScanRecord) -> bool:
 def _is_newer(path: Path, time_ns: int) -> bool:
     try:
         return path.stat().st_mtime_ns > time_ns
-    except (OSError, ValueError):
+    except OSError:
         return True
 
 

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io.files import read_small
-from hilum.io.output_kinds import RECIPE
+from hilum.io.folders import RECIPE
 from hilum.outputs import checksums, dataset_summary, ledger, scans_index
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
-
 
 OWN_FILES = (RECIPE, dataset_summary.NAME, scans_index.NAME)
 """The files in ``SHA256SUMS`` after a run has ended; the lines of the ledger have their own checksums."""
 
 ADDED_LATER = frozenset({scans_index.NAME})
 """The files of these that outputs of older versions do not have; ``SHA256SUMS`` shows whether they should exist."""
-
-_MAX_RECIPE_BYTES = 1 << 20
 
 
 def recipe_text(out: Path) -> str:
@@ -43,7 +37,7 @@ def recipe_text(out: Path) -> str:
     """
     path = out / RECIPE
     try:
-        return read_small(path, limit=_MAX_RECIPE_BYTES).decode()
+        return read_small(path, limit=1 << 20).decode()
     except UnicodeDecodeError:
         raise FormatError("is not UTF-8 text", where=path, do=checksums.RERUN) from None
 

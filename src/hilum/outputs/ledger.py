@@ -5,23 +5,104 @@ Each line ends with a checksum of its own bytes, which reveals a truncated or ch
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from io import BufferedReader
-from typing import TYPE_CHECKING, BinaryIO
+from pathlib import Path
+from typing import BinaryIO, Literal
 
-from hilum.errors import InputError, OutputError
+import msgspec
+
+from hilum.errors import OutputError
 from hilum.io.atomic import atomic_path, open_own_file, write_refused
 from hilum.io.files import open_file
-from hilum.outputs.ledger_rows import FINISHED, Row, decode_row, encode_row
+from hilum.outputs.records import is_plain_name
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+Status = Literal["done", "repaired", "refused", "failed"]
+
+FINISHED = ("done", "repaired")  # the statuses of a scan that has a folder
+
+_CHECK, _DIGITS = b',"check":"', 16
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """The result for one scan.
+
+    ``done``: written as the files say. ``repaired``: written after the image or its geometry was changed; `notes` say
+    how (`hilum.outputs.findings` lists their kinds). ``refused``: the input cannot be trusted; `reason` says why.
+    ``failed``: hilum or the machine failed in the last of `attempts`. ``alarms`` are the codes of notes about
+    something that is probably wrong; check such a scan whatever its status.
+
+    ``fingerprint`` hashes the input's content, the recipe and the version. ``stamp`` hashes the names, sizes and times
+    of the input files, not their content. ``scan_sha256`` hashes ``scan.json``, ``files_stamp`` the sizes and
+    times of the written files.
+
+    ``full_reason`` is the reason for the screen, with paths and names. ``kept`` says that an earlier run made the scan.
+    Neither is written.
+    """
+
+    id: str
+    status: Status
+    code: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+    notes: list[str] = []
+    alarms: list[str] = []
+    fingerprint: str = ""
+    stamp: str = ""
+    scan_sha256: str = ""
+    files_stamp: str = ""
+    attempts: int = 1
+    full_reason: str = ""
+    kept: bool = False
+
+
+def as_written(row: Row) -> Row:
+    """Drop from a row what a ledger does not hold."""
+    return msgspec.structs.replace(row, full_reason="", kept=False) if row.full_reason or row.kept else row
+
+
+def encode_row(row: Row) -> bytes:
+    """Encode a row as a line of the ledger, with its checksum and a line break."""
+    written = msgspec.structs.asdict(row)
+    del written["full_reason"], written["kept"]
+    body = msgspec.json.encode(written)[:-1]
+    return body + _CHECK + _digest(body) + b'"}\n'
+
+
+def decode_row(line: bytes, *, strict: bool = False) -> Row | None:
+    """Decode a line of the ledger.
+
+    Parameters
+    ----------
+    line : bytes
+        With or without a line break.
+    strict : bool
+        Reject lines without a checksum, which old versions wrote, and lines without a line break.
+
+    Returns
+    -------
+    Row or None
+        None if the line is truncated, changed or malformed, or its id is not a valid folder name.
+    """
+    body, check, end = line.removesuffix(b"\n").rpartition(_CHECK)
+    if (check and end != _digest(body) + b'"}') or (strict and not (check and line.endswith(b"\n"))):
+        return None
+    try:
+        row = msgspec.json.decode(line, type=Row)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return row if is_plain_name(row.id) else None
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest()[:_DIGITS].encode()
+
 
 NAME = "ledger.jsonl"
 
-_FIRST_READ = 4096  # bytes of the first read of a line; most lines are shorter
 
 _MAX_LINE = 1 << 22
 
@@ -45,9 +126,7 @@ def read_lines(folder: Path) -> Iterator[bytes]:
         If the ledger is a link or not a regular file.
     """
     path = folder / NAME
-    if path.is_symlink():
-        raise InputError("is a link", where=path, do="give the folder that hilum wrote", code="link")
-    if not path.exists():
+    if not path.is_symlink() and not path.exists():
         return
     with open_file(path, follow=False) as raw, BufferedReader(raw) as file:
         while line := file.readline(_MAX_LINE):
@@ -94,17 +173,14 @@ class Ledger(AbstractContextManager["Ledger"]):
             return None
         if self._reader is None:
             self._reader = open_file(self._path, follow=False)
-        handle, offset, size = self._reader.fileno(), self._offsets[scan_id], _FIRST_READ
-        line = os.pread(handle, size, offset)
-        while b"\n" not in line and len(line) == size:
+        handle, offset, size = self._reader.fileno(), self._offsets[scan_id], 4096  # most lines are shorter
+        while b"\n" not in (line := os.pread(handle, size, offset)) and len(line) == size:
             size *= 2
-            line = os.pread(handle, size, offset)
         return decode_row(line[: line.find(b"\n") + 1])
 
     def is_finished(self, scan_id: str) -> bool:
         """Check that the last row of a scan calls it finished."""
-        row = self.get(scan_id)
-        return row is not None and row.status in FINISHED
+        return (row := self.get(scan_id)) is not None and row.status in FINISHED
 
     def rows(self) -> Iterator[Row]:
         """Iterate over the last rows of all scans, sorted by id."""
@@ -122,21 +198,17 @@ class Ledger(AbstractContextManager["Ledger"]):
         """
         line = encode_row(row)
         try:
-            if self._writer is None:
-                self._writer = os.fdopen(open_own_file(self._path), "r+b", buffering=0)
-            file = self._writer
-            file.seek(self._end)
-            file.truncate()  # removes a line that a crash truncated
-            try:
-                file.write(line)
-                os.fsync(file.fileno())
-            except OSError:
-                with suppress(OSError):
-                    file.truncate(self._end)
-                raise
+            self._writer = self._writer or os.fdopen(open_own_file(self._path), "r+b", buffering=0)
+            self._writer.seek(self._end)
+            self._writer.truncate()  # removes a line that a crash truncated
+            self._writer.write(line)
+            os.fsync(self._writer.fileno())
         except OutputError:
             raise
         except OSError as problem:
+            if self._writer is not None:
+                with suppress(OSError):
+                    self._writer.truncate(self._end)
             raise write_refused("the ledger", problem, where=self._path) from None
         self._add_line(row, len(line))
 

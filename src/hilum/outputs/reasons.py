@@ -9,13 +9,9 @@ from __future__ import annotations
 import os
 import traceback
 from pathlib import PurePath
-from typing import TYPE_CHECKING
 
-from hilum.errors import OutputError, one_line
+from hilum.errors import HilumError, OutputError, one_line
 from hilum.io.names import safe_name, scrub
-
-if TYPE_CHECKING:
-    from hilum.errors import HilumError
 
 
 def reason_without_names(problem: HilumError, *, path: PurePath, annotations: PurePath | None = None) -> str:

@@ -10,8 +10,6 @@ from hilum.io.volumes.placement import GridRecord
 
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
-_MAX_DEPTH = 12  # parts in the name of a scan's file
-
 
 def is_plain_name(name: str, *, max_parts: int = 1) -> bool:
     """Check that a name in a record cannot point outside its folder.
@@ -110,7 +108,7 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Refuse names that could point outside the scan's folder."""
         if not is_plain_name(self.scan_id):
             raise ValueError("scan_id is not a plain name")
-        if not all(is_plain_name(name, max_parts=_MAX_DEPTH) for name in self.files):
+        if not all(is_plain_name(name, max_parts=12) for name in self.files):
             raise ValueError("files names something outside the scan's folder")
 
 

@@ -10,27 +10,21 @@ import csv
 import hashlib
 import io
 import re
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 from hilum.errors import one_line
 from hilum.io.annotations.csv_tables import plain_cell, safe_cells
 from hilum.io.atomic import atomic_path
 from hilum.io.files import read_small
 from hilum.io.names import safe_kernel, safe_name, safe_path
+from hilum.io.volumes.placement import GridRecord
 from hilum.outputs import checksums
 from hilum.outputs.finished import read_record
-from hilum.outputs.ledger_rows import FINISHED
-from hilum.outputs.records import is_plain_name
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from hilum.io.volumes.placement import GridRecord
-    from hilum.outputs.ledger import Ledger
-    from hilum.outputs.ledger_rows import Row
-    from hilum.outputs.records import ScanRecord
+from hilum.outputs.ledger import FINISHED, Ledger, Row
+from hilum.outputs.records import ScanRecord, is_plain_name
 
 NAME = "scans.csv"
 
@@ -42,7 +36,6 @@ COLUMNS = (
     "kernel", "slice_thickness_mm", "lung_right_ml", "lung_left_ml", "lung_score", "nodules",
 )  # fmt: skip
 
-_MEASUREMENTS = ("lung_right_ml", "lung_left_ml", "lung_score")
 
 _MAX_BYTES = 1 << 28
 _MAX_PATH = 4096
@@ -70,14 +63,11 @@ class Origin(NamedTuple):
     path: str = ""
 
 
+Origins = Mapping[str, Origin]  # by scan id
+
+
 def write_index(
-    folder: Path,
-    ledger: Ledger,
-    origins: Mapping[str, Origin],
-    *,
-    former: Mapping[str, Origin],
-    full_paths: bool = False,
-    hide: bool = False,
+    folder: Path, ledger: Ledger, origins: Origins, *, former: Origins, full_paths: bool, hide: bool
 ) -> None:
     """Write ``scans.csv`` atomically, sorted by id, unless it is up to date.
 
@@ -175,7 +165,7 @@ def _content(record: ScanRecord | None) -> list[object]:
         *_grid(record.source_geometry),
         safe_kernel(str(kernel)),
         "" if isinstance(depth, str) else depth,
-        *(record.figures.get(name, "") for name in _MEASUREMENTS),
+        *(record.figures.get(name, "") for name in ("lung_right_ml", "lung_left_ml", "lung_score")),
         len(record.nodules),
     ]
 

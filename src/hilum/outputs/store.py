@@ -1,36 +1,33 @@
-"""Write and read the folder of a finished scan. It gets its name only when it is complete."""
+"""Write, convert and read the folder of a finished scan. It gets its name only when it is complete."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+
+import msgspec
 
 import hilum
-from hilum.errors import MissingInputError, OutputError, one_line
+from hilum.errors import GeometryError, MissingInputError, OutputError, one_line
+from hilum.geometry import Geometry
 from hilum.io.atomic import atomic_folder
-from hilum.io.scan_files import write
-from hilum.io.source_files import list_source_files
+from hilum.io.scan_files import list_source_files, write
 from hilum.io.volumes.formats import STORES
 from hilum.io.volumes.placement import GridRecord
+from hilum.ops.preview import Preview
 from hilum.outputs.checksums import RERUN, file_record
-from hilum.outputs.finished import RECORD, check_files
-from hilum.outputs.nodule_records import nodule_records, read_locations, write_locations
-from hilum.outputs.preview_files import write_preview
-from hilum.outputs.records import ScanRecord, json_bytes
-from hilum.outputs.volumes import PARTS, missing_parts, read_stored
+from hilum.outputs.finished import PARTS, RECORD, check_files, missing_parts, read_stored
+from hilum.outputs.parts import nodule_records, read_locations, with_round_trips, write_locations, write_preview
+from hilum.outputs.records import FileRecord, NoduleRecord, ScanRecord, json_bytes
 from hilum.scan import Nodule, Note, Scan
-from hilum.volume import Mask
+from hilum.volume import Mask, Volume
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+HU, UNIT_RANGE = "HU", "unit range"  # the units of a stored scan's voxels
 
-    from hilum.geometry import Geometry
-    from hilum.ops.preview import Preview
-    from hilum.outputs.records import FileRecord, NoduleRecord
 
-HU, UNIT_RANGE = "HU", "unit range"
-"""The units of a stored scan's voxels."""
+Hook = Callable[[], None]
 
 
 def store_scan(
@@ -46,7 +43,7 @@ def store_scan(
     dataset: str = "",
     preview: Preview | None = None,
     required_parts: Sequence[str] = (),
-    before_publish: Callable[[], None] = lambda: None,
+    before_publish: Hook = lambda: None,
 ) -> ScanRecord:
     """Write a preprocessed scan to its folder, completely or not at all.
 
@@ -84,6 +81,11 @@ def store_scan(
         If something cannot be written, a part is missing, another process changed the folder, or the stored file
         would move a nodule. No unfinished folder gets the name.
     """
+    parts = {"ct": scan.ct, "lungs": scan.lungs, "nodules": scan.nodule_mask, "preview": preview, **scan.locations}
+    made = [name for name, part in parts.items() if part is not None]
+    if missing := set(required_parts) - set(made):
+        what = f"the recipe asks for {', '.join(sorted(missing))}, but hilum did not make it"
+        raise OutputError(what, where=folder / scan_id, do="report this bug in hilum", code="parts")
     with atomic_folder(folder / scan_id) as partial:
         suffix, files = STORES[file_format].suffix, WrittenFiles(partial)
         for name, volume in zip(PARTS, (scan.ct, scan.lungs, scan.nodule_mask), strict=True):
@@ -111,21 +113,11 @@ def store_scan(
             notes=[{"code": note.code, "text": note.text} for note in scan.notes],
             figures=dict(scan.figures),
             files=files.records,
-            parts=_parts(scan, preview, required_parts, where=folder / scan_id),
+            parts=made,
         )
         files.finish(record)
         before_publish()
     return record
-
-
-def _parts(scan: Scan, preview: Preview | None, required: Sequence[str], *, where: Path) -> list[str]:
-    """Name the parts that a scan has; none of the required ones may be missing."""
-    values = {"ct": scan.ct, "lungs": scan.lungs, "nodules": scan.nodule_mask, "preview": preview, **scan.locations}
-    parts = [name for name, value in values.items() if value is not None]
-    if missing := set(required) - set(parts):
-        what = f"the recipe asks for {', '.join(sorted(missing))}, but hilum did not make it"
-        raise OutputError(what, where=where, do="report this bug in hilum", code="parts")
-    return parts
 
 
 class WrittenFiles:
@@ -171,7 +163,7 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
     Parameters
     ----------
     folder, record
-        As in `hilum.outputs.volumes.read_stored`.
+        As in `hilum.outputs.finished.read_stored`.
 
     Returns
     -------
@@ -209,3 +201,76 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
 def _measurements(nodule: NoduleRecord) -> dict[str, float]:
     values = {"voxels": float(nodule.voxels), "mean_hu": nodule.mean_hu, "inside_lungs": nodule.inside_lungs}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def convert_scan(
+    folder: Path, record: ScanRecord, scans: Path, *, file_format: str, recipe_sha256: str, before_publish: Hook
+) -> ScanRecord:
+    """Write a finished scan in another format, completely or not at all.
+
+    Parameters
+    ----------
+    folder, record
+        As in `hilum.outputs.finished.read_stored`.
+    scans : Path
+        The folder for the new scan's folder, which gets the same name and replaces an existing one.
+    file_format : str
+        A key of `hilum.io.volumes.formats.STORES`.
+    recipe_sha256 : str
+        Of the recipe with this format.
+    before_publish : callable
+        As in `hilum.outputs.store.store_scan`.
+
+    Returns
+    -------
+    ScanRecord
+        The content of the new ``scan.json``.
+
+    Raises
+    ------
+    InputError
+        If a file does not match its checksum, or its geometry differs from ``scan.json``.
+    OutputError
+        If the new folder cannot be written, or its volumes differ when they are read back.
+    """
+    check_files(folder, record)
+    suffix = STORES[file_format].suffix
+    written = {}
+    with atomic_folder(scans / folder.name) as partial:
+        files = WrittenFiles(partial)
+        for part in PARTS:
+            if (volume := _read(folder, record, part)) is not None:
+                written[part] = volume
+                write(volume, partial / (part + suffix), series_uid=record.series_uid)
+        for name in record.files:
+            if name.partition(".")[0] not in PARTS:  # the other files are those of its volumes
+                shutil.copyfile(folder / name, partial / name)
+        files.add()
+        new = msgspec.structs.replace(
+            record,
+            recipe_sha256=recipe_sha256,
+            nodules=with_round_trips(record.nodules, spacing=record.geometry.spacing, stored=partial / ("ct" + suffix)),
+            files=files.records,
+        )
+        for part, volume in written.items():
+            copy = read_stored(partial, new, part)
+            if copy is None or copy.array.dtype != volume.array.dtype or (copy.array != volume.array).any():
+                raise OutputError(f"{part} differs when it is read back", where=scans / folder.name)
+            _check_geometry(copy, record, scans / folder.name)
+        files.finish(new)
+        before_publish()
+    return new
+
+
+def _read(folder: Path, record: ScanRecord, part: str) -> Volume | None:
+    """Read a volume, with the exact geometry of ``scan.json``: NIfTI stores it in single precision."""
+    volume = read_stored(folder, record, part)
+    if volume is None:
+        return None
+    _check_geometry(volume, record, folder)
+    return (Volume if part == "ct" else Mask)(volume.array, record.geometry.to_geometry())
+
+
+def _check_geometry(volume: Volume, record: ScanRecord, where: Path) -> None:
+    if not volume.geometry.isclose(record.geometry.to_geometry()):
+        raise GeometryError("the geometry of a volume differs from scan.json", where=where, do=RERUN)

@@ -14,8 +14,8 @@ from hilum.outputs import ledger
 from hilum.outputs.dataset_summary import read_summary
 from hilum.outputs.finished import listed_scans
 from hilum.outputs.folder import recipe_text
-from hilum.outputs.ledger_rows import Row, decode_row
-from hilum.outputs.preview_files import PreviewRecord, read_preview
+from hilum.outputs.ledger import Row, decode_row
+from hilum.outputs.parts import PreviewRecord, read_preview
 from hilum.outputs.records import DatasetRecord, NoduleRecord, ScanRecord
 from hilum.report.risk import Flag, flags, risk
 

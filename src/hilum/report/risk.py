@@ -8,7 +8,7 @@ import msgspec
 
 from hilum.outputs.dataset_summary import INSIDE_FRACTION
 from hilum.outputs.findings import NODULE_OUTSIDE_LUNGS, REVIEW_CODES, kind_of
-from hilum.outputs.ledger_rows import Row
+from hilum.outputs.ledger import Row
 from hilum.outputs.records import ScanRecord
 from hilum.pipeline import note_outside_lungs
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import InputError
-from hilum.io.output_kinds import RECIPE
+from hilum.io.folders import RECIPE
 from hilum.io.volumes.volume_file import MIN_HU
 from hilum.ops.intensity import UnitRange
 from hilum.outputs.store import HU

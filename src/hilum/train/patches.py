@@ -13,7 +13,7 @@ from hilum.io.annotations.detections import read_candidates, read_findings
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import Box, cut_patch, padded_voxels
 from hilum.outputs.checksums import file_record
-from hilum.outputs.nodule_records import read_locations
+from hilum.outputs.parts import read_locations
 from hilum.outputs.records import json_bytes
 from hilum.train.intensity import air_value
 from hilum.train.output_folder import INDEX, SUMMARY, output_folder, write_index

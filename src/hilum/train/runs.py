@@ -10,12 +10,11 @@ import msgspec
 
 from hilum.errors import MissingInputError, one_line
 from hilum.geometry import Geometry
-from hilum.io.uids import is_uid
+from hilum.io.names import is_uid
 from hilum.io.volumes.open_volumes import OpenVolume
-from hilum.outputs.finished import check_files, listed_scans
+from hilum.outputs.finished import check_files, format_of, listed_scans, open_stored, read_stored
 from hilum.outputs.ledger import read_ledger
 from hilum.outputs.records import NoduleRecord, ScanRecord, is_annotated
-from hilum.outputs.volumes import format_of, open_stored, read_stored
 from hilum.scan import Nodule
 from hilum.volume import Volume
 

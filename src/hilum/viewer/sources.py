@@ -18,8 +18,8 @@ from hilum.outputs.checksums import RERUN
 from hilum.outputs.findings import finished_status
 from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, listed_scans, record_sha256
 from hilum.outputs.folder import recipe_text
-from hilum.outputs.ledger_rows import Row
-from hilum.outputs.preview_files import read_preview
+from hilum.outputs.ledger import Row
+from hilum.outputs.parts import read_preview
 from hilum.outputs.records import ScanRecord
 from hilum.outputs.store import read_finished
 from hilum.report.risk import flags, risk
@@ -192,9 +192,9 @@ def _open_run(folder: Path, original: Path | None) -> Source:
     for name in sorted({**rows, **finished}):
         path, record = finished.get(name, (None, None))
         ledger_row = rows.get(name)
-        changed = path is not None and record is None
+
         reasons = flags(ledger_row, record)
-        names = [CHANGED] if changed else [flag.name for flag in reasons]
+        names = [CHANGED] if path is not None and record is None else [flag.name for flag in reasons]
         status, reason = ("unlisted", "") if ledger_row is None else (ledger_row.status, ledger_row.reason)
         row = _row(name, status, names, reason=reason, risk=risk(reasons), viewable=path is not None)
         if record is not None:

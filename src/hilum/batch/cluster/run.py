@@ -33,7 +33,7 @@ from hilum.batch.supervisor import DIED, Watch
 from hilum.batch.task import Task, failed_row
 from hilum.errors import HilumError, InputError, MissingInputError
 from hilum.outputs.finished import record_sha256
-from hilum.outputs.ledger_rows import FINISHED, Row
+from hilum.outputs.ledger import FINISHED, Row
 from hilum.outputs.reasons import reason_without_names
 
 if TYPE_CHECKING:

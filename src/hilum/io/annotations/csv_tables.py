@@ -6,16 +6,15 @@ import csv
 import io
 import os
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from hilum.errors import AnnotationError
 from hilum.io.files import open_file
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 
@@ -115,18 +114,15 @@ def wrong_line(path: Path, line: int, what: str) -> AnnotationError:
 def _project(reader: Iterator[list[str]], columns: list[int], width: int, path: Path) -> Iterator[CsvRow]:
     key, pick = columns[0], itemgetter(*columns)
     for fields in reader:
-        count = len(fields)
-        if count == width and count > 1:
-            values = pick(fields)
-            yield CsvRow(reader.line_num, values[0].strip(), values, "")  # type: ignore[attr-defined]
-            continue
-        if not _filled(fields):
-            continue
         line: int = reader.line_num  # type: ignore[attr-defined]
-        if count > key:
-            yield CsvRow(line, fields[key].strip(), None, f"{count} fields, expected {width}")
-        else:
-            raise wrong_line(path, line, f"{count} fields, expected {width}")
+        if len(fields) == width > 1:
+            values = pick(fields)
+            yield CsvRow(line, values[0].strip(), values, "")
+        elif _filled(fields):
+            what = f"{len(fields)} fields, expected {width}"
+            if len(fields) <= key:
+                raise wrong_line(path, line, what)
+            yield CsvRow(line, fields[key].strip(), None, what)
 
 
 def _filled(fields: list[str]) -> bool:
@@ -136,9 +132,7 @@ def _filled(fields: list[str]) -> bool:
 def _lines(handle: io.BufferedReader[io.FileIO], path: Path) -> Iterator[str]:
     """Decode line by line, so that an error names its line; skip a byte order mark."""
     do = "save it as CSV in UTF-8"
-    number = 0
-    while raw := handle.readline(_LINE_LIMIT + 1):
-        number += 1
+    for number, raw in enumerate(iter(partial(handle.readline, _LINE_LIMIT + 1), b""), start=1):
         if len(raw) > _LINE_LIMIT:
             raise wrong_line(path, number, f"is longer than {_LINE_LIMIT} bytes")
         if b"\0" in raw or (number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff"))):
@@ -147,10 +141,7 @@ def _lines(handle: io.BufferedReader[io.FileIO], path: Path) -> Iterator[str]:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise AnnotationError(f"is not UTF-8: line {number}, byte {error.start}", where=path, do=do) from error
-        if "\r" in text[:-2]:
-            yield from _OLD_LINES.findall(text)
-        else:
-            yield text
+        yield from _OLD_LINES.findall(text) if "\r" in text[:-2] else (text,)
 
 
 def _columns(head: list[str], names: Sequence[str], aliases: Mapping[str, str], path: Path, do: str) -> list[int]:

@@ -8,23 +8,19 @@ from __future__ import annotations
 import csv
 import io
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import AnnotationError, one_line
 from hilum.io.annotations.csv_tables import read_rows, wrong_line
 from hilum.io.annotations.luna import TABLES, TableKind, parse_point
 from hilum.io.files import open_file
-from hilum.io.uids import is_uid
+from hilum.io.names import is_uid
 from hilum.scan import Note
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LIST_LIMIT = 2**24
@@ -140,10 +136,8 @@ def read_series(path: Path) -> tuple[tuple[str, ...], tuple[Note, ...]]:
         raise AnnotationError(f"is not a list of series: {error}", where=path, do="save it as CSV in UTF-8") from None
     head = [field.strip().lower() for field in rows[0][1]] if rows else []
     column = head.index("seriesuid") if "seriesuid" in head else 0
-    names = [
-        _check_name(fields[column] if len(fields) > column else "", line, path)
-        for line, fields in (rows[1:] if "seriesuid" in head else rows)
-    ]
+    rows = rows[1:] if "seriesuid" in head else rows
+    names = [_check_name(fields[column] if len(fields) > column else "", line, path) for line, fields in rows]
     if not names:
         raise AnnotationError("lists no series", where=path, do="give one series UID per line")
     unique = tuple(dict.fromkeys(names))

@@ -9,30 +9,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import AnnotationError
-from hilum.io.annotations.lidc_xml import parse_message
+from hilum.io.annotations.lidc_xml import Message, Outline, parse_message
 from hilum.ops.nodules.readings import cluster_readings, nodule_of
 from hilum.scan import Nodule, Note, Reading, Scan
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry
-    from hilum.io.annotations.lidc_records import MarkedNodule, Message, Outline
-
-SLICE_TOLERANCE = 0.25
-"""The largest distance of imageZposition from its slice, as a fraction of the slice spacing."""
-
-_FAR_MM = 2000.0
-_STRAIGHT = 1e-3
+SLICE_TOLERANCE = 0.25  # the largest distance of imageZposition from its slice, as a fraction of the slice spacing
 
 
 def read_lidc(path: Path, *, scan: Scan) -> tuple[tuple[Nodule, ...], tuple[Note, ...]]:
@@ -75,10 +64,14 @@ def read_lidc(path: Path, *, scan: Scan) -> tuple[tuple[Nodule, ...], tuple[Note
                 counts["small"] += 1
                 continue
             outlines = _once(marked.outlines, counts)
-            key = tuple(_key(outline) for outline in outlines)
+            key = tuple(outlines)
             counts["same nodules"] += key in keys
             if key not in keys:
-                readings.append(_reading(reader, marked, outlines, slices))
+                drawn = [(outline.inclusion, slices.to_world(outline)) for outline in outlines.values()]
+                contours = tuple(points for inclusion, points in drawn if inclusion)
+                holes = tuple(points for inclusion, points in drawn if not inclusion)
+                scores = MappingProxyType(marked.scores)
+                readings.append(Reading(reader, slices.grid, contours, holes, scores))
             keys.add(key)
     counts["scores"] = message.bad_scores
     tolerance = scan.ct.geometry.spacing[0]
@@ -102,7 +95,11 @@ class _Slices:
         self.by_uid = {uid: k for k, uid in enumerate(scan.slice_uids) if uid} if self.from_slices else {}
         self.counts = Counter[str]()
         if not self.from_slices:
-            _check_pixels(self.grid, path)
+            # Rows and columns must run to the back and to the left, as those of an axial slice.
+            if np.abs(np.array(self.grid.direction[1:]) - ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0))).max() > 1e-3:
+                what = "counts pixels of DICOM slices, but the rows and columns of this file are rotated"
+                do = "give the DICOM series instead of the file"
+                raise AnnotationError(what, where=path, do=do, code="turned-pixels")
             self.counts["assumed"] = 1
 
     def to_world(self, outline: Outline) -> NDArray[np.float64]:
@@ -130,7 +127,7 @@ class _Slices:
             raise AnnotationError(what, where=self.path, do="give the reading of this very series")
         near = round(height)
         short = max(-near, near - self.grid.shape[0] + 1, 0)
-        if abs(height - near) > SLICE_TOLERANCE or short * self.grid.spacing[0] > _FAR_MM:
+        if abs(height - near) > SLICE_TOLERANCE or short * self.grid.spacing[0] > 2000.0:  # mm
             what = f"line {outline.line}: the scan has no slice at imageZposition {outline.z_mm:g} mm"
             raise AnnotationError(what, where=self.path, do="give the original slices, not resampled ones")
         self.counts["unknown"] += bool(self.by_uid) and bool(outline.sop_uid) and not short
@@ -138,50 +135,25 @@ class _Slices:
 
 
 def _check_series(message: Message, scan: Scan, slices: _Slices) -> None:
-    if message.series_uid == scan.series_uid:
+    uids = [o.sop_uid for s in message.sessions for m in s.nodules for o in m.outlines]
+    same_slices = not message.series_uid and uids and slices.by_uid.keys() >= set(uids)
+    if message.series_uid == scan.series_uid or same_slices:
         return
-    marks = [o for s in message.sessions for m in s.nodules for o in m.outlines]
-    if message.series_uid:
-        what = "is the reading of another series, not of this scan"
-    elif marks and all(o.sop_uid in slices.by_uid for o in marks):
-        return
-    else:
-        what = "does not state its series, and its slices are not those of the scan"
+    what = "does not state its series, and its slices are not those of the scan"
+    what = "is the reading of another series, not of this scan" if message.series_uid else what
     do = "give the reading of this very series" if slices.from_slices else "state the series of the file: series_uid"
     raise AnnotationError(what, where=slices.path, do=do, code="not-this-series")
 
 
-def _check_pixels(grid: Geometry, path: Path) -> None:
-    """Refuse a file whose rows and columns do not run to the back and to the left, as those of an axial slice."""
-    straight = ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
-    if np.abs(np.array(grid.direction[1:]) - straight).max() > _STRAIGHT:
-        what = "counts pixels of DICOM slices, but the rows and columns of this file are rotated"
-        raise AnnotationError(what, where=path, do="give the DICOM series instead of the file", code="turned-pixels")
-
-
-def _reading(reader: int, marked: MarkedNodule, outlines: Sequence[Outline], slices: _Slices) -> Reading:
-    drawn = [(outline.inclusion, slices.to_world(outline)) for outline in outlines]
-    return Reading(
-        reader=reader,
-        grid=slices.grid,
-        contours=tuple(points for inclusion, points in drawn if inclusion),
-        holes=tuple(points for inclusion, points in drawn if not inclusion),
-        scores=MappingProxyType(marked.scores),
-    )
-
-
-def _once(outlines: Sequence[Outline], counts: Counter[str]) -> list[Outline]:
-    """The outlines without repeated and empty ones, which are counted."""
-    first = {_key(outline): outline for outline in reversed(outlines) if outline.points}
-    unique = [outline for outline in outlines if first.get(_key(outline)) is outline]
-    empty = sum(not outline.points for outline in outlines)
-    counts["empty outlines"] += empty
-    counts["same outlines"] += len(outlines) - empty - len(unique)
+def _once(outlines: Sequence[Outline], counts: Counter[str]) -> dict[object, Outline]:
+    """The outlines, by what they say, without repeated and empty ones, which are counted."""
+    drawn = [outline for outline in outlines if outline.points]
+    unique: dict[object, Outline] = {}
+    for o in drawn:
+        unique.setdefault((o.inclusion, o.sop_uid, repr(o.z_mm), tuple(o.points)), o)
+    counts["empty outlines"] += len(outlines) - len(drawn)
+    counts["same outlines"] += len(drawn) - len(unique)
     return unique
-
-
-def _key(outline: Outline) -> object:
-    return outline.inclusion, outline.sop_uid, repr(outline.z_mm), tuple(outline.points)
 
 
 def _notes(counts: Counter[str]) -> tuple[Note, ...]:

@@ -8,39 +8,77 @@ Source: the LIDC XML documentation of The Cancer Imaging Archive.
 
 from __future__ import annotations
 
+import math
 import re
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from pathlib import Path
 from xml.parsers import expat
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hilum.errors import AnnotationError
-from hilum.io.annotations.lidc_records import MarkedNodule, Message, Outline, Session
 from hilum.io.files import open_file
-from hilum.io.uids import is_uid
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
+from hilum.io.names import is_uid
 
 _SIZE_LIMIT = 2**26
-_HEAD_LIMIT = 2**22
 _DEPTH_LIMIT = 64
 _TEXT_LIMIT = 256
 _MAX_POINTS = 200_000
-_MAX_COORDINATE = 1e5
-"""The largest coordinate, in pixels or millimetres, that an image or a patient can have."""
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
-_SCORES = {
-    name.lower(): name
-    for name in (
-        "subtlety", "internalStructure", "calcification", "sphericity", "margin", "lobulation", "spiculation",
-        "texture", "malignancy",
-    )
-}  # fmt: skip
+_SCORES = {name.lower(): name for name in (
+    "subtlety", "internalStructure", "calcification", "sphericity", "margin", "lobulation", "spiculation", "texture",
+    "malignancy",
+)}  # fmt: skip
 _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 _LEAVES = {"seriesinstanceuid", "imagezposition", "imagesop_uid", "inclusion", "xcoord", "ycoord", *_SCORES}
-_MAX_SCORE = 6
 _AGAIN = "download it again"
+
+
+@dataclass
+class Outline:
+    """A polygon that a reader drew on one slice: its points are (x, y), counted from 0 at the first pixel's center."""
+
+    line: int
+    z_mm: float = math.nan  # imageZposition; nan where it is missing
+    sop_uid: str = ""  # the slice's SOP Instance UID; empty where it is missing or invalid
+    inclusion: bool = True  # False for a hole in the nodule
+    points: list[tuple[float, float]] = field(default_factory=list)
+
+    def array(self) -> NDArray[np.float64]:
+        """The points as an array, shape (n, 2), (row, column), pixels."""
+        return np.array(self.points, np.float64).reshape(-1, 2)[:, ::-1]
+
+
+@dataclass
+class MarkedNodule:
+    """A nodule that one reader marked, with the scores by their names in the XML."""
+
+    outlines: list[Outline] = field(default_factory=list)
+    scores: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def outlined(self) -> bool:
+        """Whether it is a nodule of 3 mm or more: those have outlines, smaller ones a single point."""
+        return any(o.inclusion and len(o.points) > 1 for o in self.outlines)
+
+
+@dataclass
+class Session:
+    """The marks of one reader in the scan: nodules, and one point each for findings that are not nodules."""
+
+    nodules: list[MarkedNodule] = field(default_factory=list)
+    others: list[Outline] = field(default_factory=list)
+
+
+@dataclass
+class Message:
+    """The reading of one series, from one file, with one session for each reader."""
+
+    series_uid: str = ""  # empty where the file does not name it
+    sessions: list[Session] = field(default_factory=list)
+    bad_scores: int = 0  # invalid scores, which were left out
 
 
 def parse_message(path: Path) -> Message:
@@ -86,7 +124,7 @@ def series_of(path: Path) -> str:
     """
     reader = _Reader(path)
     with open_file(path) as handle:
-        while not reader.message.sessions and not reader.message.series_uid and handle.tell() < _HEAD_LIMIT:
+        while not reader.message.sessions and not reader.message.series_uid and handle.tell() < 2**22:
             part = handle.read(2**14)
             reader.feed(part, final=not part)
             if not part:
@@ -102,8 +140,7 @@ class _Reader:
         self.message = Message()
         self.is_lidc = False
         self.open: list[str] = []
-        self.text: list[str] | None = None
-        self.length = 0
+        self.text: str | None = None
         self.points = 0
         self.nodule: MarkedNodule | None = None
         self.outline: Outline | None = None
@@ -113,10 +150,8 @@ class _Reader:
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._add_text
-        self.parser.StartDoctypeDeclHandler = self._refuse
-        self.parser.EntityDeclHandler = self._refuse
-        self.parser.ExternalEntityRefHandler = self._refuse
-        self.parser.SkippedEntityHandler = self._refuse
+        for unsafe in ("StartDoctypeDecl", "EntityDecl", "ExternalEntityRef", "SkippedEntity"):
+            setattr(self.parser, f"{unsafe}Handler", self._refuse)
 
     def feed(self, raw: bytes, *, final: bool) -> None:
         try:
@@ -141,71 +176,10 @@ class _Reader:
         if len(self.open) >= _DEPTH_LIMIT:
             raise self._wrong(f"elements {_DEPTH_LIMIT} deep", _AGAIN)
         self.open.append(name)
-        self.text = None
+        self.text = "" if name in _LEAVES else None
         if name in {"idrireadmessage", "cxrreadingsession"}:
             what = "is the reading of an X-ray image, not of a CT"
             raise AnnotationError(what, where=self.path, do="give the LidcReadMessage of the CT", code="xray-message")
-        if name in _LEAVES:
-            self.text, self.length = [], 0
-        self._open(name)
-
-    def _add_text(self, text: str) -> None:
-        if self.text is not None:
-            self.length += len(text)
-            if self.length > _TEXT_LIMIT:
-                raise self._wrong(f"more than {_TEXT_LIMIT} characters where a number or a UID was expected", _AGAIN)
-            self.text.append(text)
-
-    def _end(self, _: str) -> None:
-        name = self.open.pop()
-        text = None if self.text is None or name not in _LEAVES else "".join(self.text).strip()
-        self.text = None
-        if text is not None:
-            self._leaf(name, text)
-        self._close(name)
-
-    def _leaf(self, name: str, text: str) -> None:
-        if name == "seriesinstanceuid":
-            if is_uid(text) and self.message.series_uid not in {"", text}:
-                raise self._wrong("names a second series", "give one reading a file")
-            self.message.series_uid = text if is_uid(text) else self.message.series_uid
-        elif name in _SCORES:
-            self._score(_SCORES[name], text)
-        elif name in {"xcoord", "ycoord"}:
-            if self.point is None:
-                raise self._wrong("a coordinate outside a point", _AGAIN)
-            self.point[name] = self._number(text, "xCoord" if name == "xcoord" else "yCoord")
-        elif self.outline is not None:
-            self._outline_leaf(self.outline, name, text)
-
-    def _outline_leaf(self, outline: Outline, name: str, text: str) -> None:
-        if name == "imagezposition":
-            outline.z_mm = self._number(text, "imageZposition")
-        elif name == "imagesop_uid":
-            outline.sop_uid = text if is_uid(text) else ""
-        elif text.lower() in _TRUTH:
-            outline.inclusion = _TRUTH[text.lower()]
-        else:
-            raise self._wrong("inclusion is neither TRUE nor FALSE")
-
-    def _score(self, name: str, text: str) -> None:
-        if self.nodule is None or "characteristics" not in self.open:
-            return
-        value = float(text) if _NUMBER.fullmatch(text) else 0.0
-        if value.is_integer() and 1 <= value <= _MAX_SCORE:
-            self.nodule.scores[name] = value
-        elif text:  # an empty element: the reader gave no score
-            self.message.bad_scores += 1
-
-    def _number(self, text: str, name: str) -> float:
-        if not _NUMBER.fullmatch(text):
-            raise self._wrong(f"{name} is {text[:30]!r}, expected a number")
-        number = float(text)
-        if abs(number) > _MAX_COORDINATE:
-            raise self._wrong(f"{name} is {number:g}, which is in no image")
-        return number
-
-    def _open(self, name: str) -> None:
         in_session = "readingsession" in self.open
         match name:
             case "lidcreadmessage":
@@ -225,14 +199,26 @@ class _Reader:
                 self._check_place("a point", ok=self.outline is not None and self.point is None)
                 self.point = {}
 
-    def _check_place(self, what: str, *, ok: bool) -> None:
-        if not ok:
-            raise self._wrong(f"{what} out of place", _AGAIN)
+    def _add_text(self, text: str) -> None:
+        if self.text is not None:
+            self.text += text
+            if len(self.text) > _TEXT_LIMIT:
+                raise self._wrong(f"more than {_TEXT_LIMIT} characters where a number or a UID was expected", _AGAIN)
 
-    def _close(self, name: str) -> None:
+    def _end(self, _: str) -> None:
+        name, text = self.open.pop(), self.text
+        self.text = None
+        if text is not None:
+            self._leaf(name, text.strip())
         match name:
             case "edgemap" | "locus":
-                self._close_point()
+                if self.point is None or self.outline is None or len(self.point) != 2:
+                    raise self._wrong("a point without xCoord and yCoord", _AGAIN)
+                self.points += 1
+                if self.points > _MAX_POINTS:
+                    raise self._wrong(f"more than {_MAX_POINTS} points", _AGAIN)
+                self.outline.points.append((self.point["xcoord"], self.point["ycoord"]))
+                self.point = None
             case "roi" | "nonnodule" if self.outline is not None:
                 owner = self.message.sessions[-1].others if self.nodule is None else self.nodule.outlines
                 owner.append(self.outline)
@@ -241,11 +227,42 @@ class _Reader:
                 self.message.sessions[-1].nodules.append(self.nodule)
                 self.nodule = None
 
-    def _close_point(self) -> None:
-        if self.point is None or self.outline is None or len(self.point) != 2:
-            raise self._wrong("a point without xCoord and yCoord", _AGAIN)
-        self.points += 1
-        if self.points > _MAX_POINTS:
-            raise self._wrong(f"more than {_MAX_POINTS} points", _AGAIN)
-        self.outline.points.append((self.point["xcoord"], self.point["ycoord"]))
-        self.point = None
+    def _leaf(self, name: str, text: str) -> None:
+        match name:
+            case "seriesinstanceuid" if is_uid(text):
+                if self.message.series_uid not in {"", text}:
+                    raise self._wrong("names a second series", "give one reading a file")
+                self.message.series_uid = text
+            case "xcoord" | "ycoord":
+                if self.point is None:
+                    raise self._wrong("a coordinate outside a point", _AGAIN)
+                self.point[name] = self._number(text, "xCoord" if name == "xcoord" else "yCoord")
+            case "imagezposition" if self.outline is not None:
+                self.outline.z_mm = self._number(text, "imageZposition")
+            case "imagesop_uid" if self.outline is not None:
+                self.outline.sop_uid = text if is_uid(text) else ""
+            case "inclusion" if self.outline is not None:
+                if text.lower() not in _TRUTH:
+                    raise self._wrong("inclusion is neither TRUE nor FALSE")
+                self.outline.inclusion = _TRUTH[text.lower()]
+            case _ if name in _SCORES and self.nodule is not None and "characteristics" in self.open:
+                self._score(self.nodule, _SCORES[name], text)
+
+    def _score(self, nodule: MarkedNodule, name: str, text: str) -> None:
+        value = float(text) if _NUMBER.fullmatch(text) else 0.0
+        if value.is_integer() and 1 <= value <= 6:
+            nodule.scores[name] = value
+        elif text:  # an empty element: the reader gave no score
+            self.message.bad_scores += 1
+
+    def _number(self, text: str, name: str) -> float:
+        if not _NUMBER.fullmatch(text):
+            raise self._wrong(f"{name} is {text[:30]!r}, expected a number")
+        number = float(text)
+        if abs(number) > 1e5:  # pixels or millimetres
+            raise self._wrong(f"{name} is {number:g}, which is in no image")
+        return number
+
+    def _check_place(self, what: str, *, ok: bool) -> None:
+        if not ok:
+            raise self._wrong(f"{what} out of place", _AGAIN)

@@ -11,20 +11,17 @@ import re
 import sys
 from array import array
 from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import AnnotationError, one_line
 from hilum.io.annotations.csv_tables import CsvRow, read_rows, wrong_line
 from hilum.scan import Nodule, Note
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 TableKind = Literal["annotations", "candidates", "excluded", "detections"]
 

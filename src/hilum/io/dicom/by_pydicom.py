@@ -1,4 +1,4 @@
-"""Any DICOM, through pydicom: headers that `hilum.io.dicom.fast_header` cannot read, and compressed pixels.
+"""Any DICOM, through pydicom: headers that `hilum.io.dicom.headers` cannot read, and compressed pixels.
 
 pydicom takes longer to import than a plain series takes to read, so other modules import this one late. All values are
 read as raw bytes, so that pydicom does not repair malformed ones.
@@ -9,70 +9,45 @@ from __future__ import annotations
 import io
 import warnings
 import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
+from numpy.typing import NDArray
 from pydicom.dataelem import RawDataElement
 from pydicom.filereader import dcmread, read_dataset, read_partial, read_preamble
 from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGExtended12Bit
+from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGExtended12Bit, MediaStorageDirectoryStorage
 
 from hilum.errors import FormatError, UnsupportedError, one_line
-from hilum.io.dicom.fields import (
-    BIG_ENDIAN,
-    DEFLATED,
-    EXPLICIT,
-    IMPLICIT,
-    TAGS,
-    UNDEFINED,
-    Fields,
-    PixelLocation,
-    header_from,
-    number_of,
-    numbers_of,
-    text_of,
-)
-from hilum.io.dicom.lut import parse_lut
+from hilum.io.dicom import fields
 from hilum.io.dicom.records import ModalityLut, SliceHeader
-from hilum.io.dicom.sniff import PEEK, PREAMBLE, start_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 _SOP_CLASS, _TRANSFER_SYNTAX = 0x00020002, 0x00020010
-_DIRECTORY_CLASS = "1.2.840.10008.1.3.10"
 _FIRST_PIXELS, _PIXELS = 0x7FE00008, 0x7FE00010  # Float Pixel Data, Pixel Data
 
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
 _PER_FRAME_FIELDS: dict[str, tuple[int, int, Callable[[bytes], Any]]] = {
-    "position": (0x00209113, 0x00200032, numbers_of),  # Plane Position Sequence
-    "orientation": (0x00209116, 0x00200037, numbers_of),  # Plane Orientation Sequence
-    "pixel_spacing": (0x00289110, 0x00280030, numbers_of),  # Pixel Measures Sequence
-    "thickness": (0x00289110, 0x00180050, number_of),
-    "kernel": (0x00189314, 0x00181210, text_of),  # CT Reconstruction Sequence
-    "intercept": (0x00289145, 0x00281052, number_of),  # Pixel Value Transformation Sequence
-    "slope": (0x00289145, 0x00281053, number_of),
-    "rescale_type": (0x00289145, 0x00281054, text_of),
+    "position": (0x00209113, 0x00200032, fields.numbers_of),  # Plane Position Sequence
+    "orientation": (0x00209116, 0x00200037, fields.numbers_of),  # Plane Orientation Sequence
+    "pixel_spacing": (0x00289110, 0x00280030, fields.numbers_of),  # Pixel Measures Sequence
+    "thickness": (0x00289110, 0x00180050, fields.number_of),
+    "kernel": (0x00189314, 0x00181210, fields.text_of),  # CT Reconstruction Sequence
+    "intercept": (0x00289145, 0x00281052, fields.number_of),  # Pixel Value Transformation Sequence
+    "slope": (0x00289145, 0x00281053, fields.number_of),
+    "rescale_type": (0x00289145, 0x00281054, fields.text_of),
 }
 """Field of `SliceHeader`: functional group, element in it, parser of its value (PS3.3 C.7.6.16.2)."""
 
 _LUTS, _LUT_DESCRIPTOR, _LUT_TYPE, _LUT_DATA = 0x00283000, 0x00283002, 0x00283004, 0x00283006
-_WANTED = [*TAGS.values(), _LUTS, _SHARED, _PER_FRAME]
-
-_LARGEST_INFLATED = 2**26
-_LARGEST_RATIO = 20
-"""A deflated data set that exceeds both, 64 MiB and 20 times its packed size, is a bomb; CT packs to a half."""
-
-_CHUNK = 2**16
+_WANTED = [*fields.TAGS.values(), _LUTS, _SHARED, _PER_FRAME]
 
 
 def _with_preamble(file: BinaryIO, start: int) -> BinaryIO:
     """A file as pydicom expects it: with a preamble, even if it lost its own."""
     file.seek(start)
-    return io.BytesIO(bytes(PREAMBLE) + b"DICM" + file.read()) if start else file
+    return io.BytesIO(bytes(fields.PREAMBLE) + b"DICM" + file.read()) if start else file
 
 
 def _check_inflated_size(source: BinaryIO) -> None:
@@ -81,16 +56,15 @@ def _check_inflated_size(source: BinaryIO) -> None:
     Seeks to the start of the file afterwards.
     """
     if read_preamble(source, force=True) is not None:
-        meta = read_dataset(
-            source, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag.group != 2
-        )
-        if str(meta.get("TransferSyntaxUID", "")) == DEFLATED:
+        # It is in explicit VR, little endian.
+        meta = read_dataset(source, False, True, stop_when=lambda tag, *_: tag.group != 2)
+        if str(meta.get("TransferSyntaxUID", "")) == fields.DEFLATED:
             packed, inflated, inflater = b"", 0, zlib.decompressobj(-zlib.MAX_WBITS)
             at, size = source.tell(), source.seek(0, io.SEEK_END)
-            limit = max(_LARGEST_INFLATED, _LARGEST_RATIO * (size - at))
+            limit = max(2**26, 20 * (size - at))  # 64 MiB and 20 times the packed size: CT packs to a half
             source.seek(at)
-            while not inflater.eof and (packed := inflater.unconsumed_tail or source.read(_CHUNK)):
-                inflated += len(inflater.decompress(packed, _CHUNK))
+            while not inflater.eof and (packed := inflater.unconsumed_tail or source.read(2**16)):
+                inflated += len(inflater.decompress(packed, 2**16))
                 if inflated > limit:
                     raise ValueError(f"inflates to more than {limit} bytes")
     source.seek(0)
@@ -99,7 +73,7 @@ def _check_inflated_size(source: BinaryIO) -> None:
 def headers_by_pydicom(file: BinaryIO, name: str, start: int, size: int) -> list[SliceHeader]:
     """Read a header of any dialect.
 
-    For a header that `hilum.io.dicom.fast_header.read_plain_header` understands, the records are the same.
+    For a header that `hilum.io.dicom.headers.read_plain_header` understands, the records are the same.
 
     Parameters
     ----------
@@ -107,7 +81,7 @@ def headers_by_pydicom(file: BinaryIO, name: str, start: int, size: int) -> list
     name : str
         Name of the file for the records.
     start : int
-        As `hilum.io.dicom.sniff.start_of` returns it.
+        As `hilum.io.dicom.fields.start_of` returns it.
     size : int
         Bytes of the file.
 
@@ -117,15 +91,15 @@ def headers_by_pydicom(file: BinaryIO, name: str, start: int, size: int) -> list
         As `hilum.io.dicom.headers.read_headers` returns it.
     """
     source = _with_preamble(file, start)
-    shift = PREAMBLE + 4 - start if start else 0
-    location = PixelLocation(-1, 0, 0)
+    shift = fields.PREAMBLE + 4 - start if start else 0
+    location = fields.PixelLocation(-1, 0, 0)
 
     def at_pixels(tag: int, _vr: str | None, length: int) -> bool:
         nonlocal location
         if tag == _PIXELS:
             offset = source.tell() - shift
-            present = size - offset if length == UNDEFINED else min(length, size - offset)
-            location = PixelLocation(offset, length, max(present, 0))
+            present = size - offset if length == fields.UNDEFINED else min(length, size - offset)
+            location = fields.PixelLocation(offset, length, max(present, 0))
         return tag >= _FIRST_PIXELS
 
     try:
@@ -140,47 +114,41 @@ def headers_by_pydicom(file: BinaryIO, name: str, start: int, size: int) -> list
         return [SliceHeader(name)]
 
 
-def _from_dataset(dataset: Any, name: str, location: PixelLocation) -> list[SliceHeader]:
+def _from_dataset(dataset: Any, name: str, location: fields.PixelLocation) -> list[SliceHeader]:
     meta = _raw_fields(dataset.file_meta, (_SOP_CLASS, _TRANSFER_SYNTAX))
-    if text_of(meta.get(_SOP_CLASS, b"")) == _DIRECTORY_CLASS:
+    if fields.text_of(meta.get(_SOP_CLASS, b"")) == MediaStorageDirectoryStorage:
         return []
     implicit, little = dataset.original_encoding
-    syntax = text_of(meta.get(_TRANSFER_SYNTAX, b"")) or (IMPLICIT if implicit else EXPLICIT if little else BIG_ENDIAN)
-    header = header_from(name, _raw_fields(dataset, TAGS.values()), syntax, location)
+    encoding = fields.IMPLICIT if implicit else fields.EXPLICIT if little else fields.BIG_ENDIAN
+    syntax = fields.text_of(meta.get(_TRANSFER_SYNTAX, b"")) or encoding
+    header = fields.header_from(name, _raw_fields(dataset, fields.TAGS.values()), syntax, location)
     header = replace(header, lut=_modality_lut(dataset, header))
     return _frame_headers(dataset, header) if _PER_FRAME in dataset else [header]
 
 
 def _modality_lut(dataset: Any, header: SliceHeader) -> ModalityLut | None:
-    items = list(dataset[_LUTS].value or ()) if _LUTS in dataset else []
-    if not items:
+    if _LUTS not in dataset or not dataset[_LUTS].value:
         return None
-    raw = _raw_fields(items[0], (_LUT_DESCRIPTOR, _LUT_TYPE, _LUT_DATA))
-    data = items[0].get_item(_LUT_DATA)
-    return parse_lut(
-        raw.get(_LUT_DESCRIPTOR, b""),
-        raw.get(_LUT_DATA, b""),
-        text_of(raw.get(_LUT_TYPE, b"")).upper(),
-        order="big" if header.big_endian else "little",
-        signed=header.signed,
-        negative=data is not None and data.VR == "SS",
-    )
+    item = dataset[_LUTS].value[0]
+    raw, data = _raw_fields(item, (_LUT_DESCRIPTOR, _LUT_TYPE, _LUT_DATA)), item.get_item(_LUT_DATA)
+    descriptor, kind_text, table = (raw.get(tag, b"") for tag in (_LUT_DESCRIPTOR, _LUT_TYPE, _LUT_DATA))
+    order, negative = "big" if header.big_endian else "little", data is not None and data.VR == "SS"
+    kind = fields.text_of(kind_text).upper()
+    return fields.parse_lut(descriptor, table, kind, order=order, signed=header.signed, negative=negative)
 
 
-def _raw_fields(dataset: Any, tags: Iterable[int]) -> Fields:
+def _raw_fields(dataset: Any, tags: Iterable[int]) -> fields.Fields:
     """Values of some elements as bytes; values that pydicom has converted are encoded again."""
-    fields = {}
+    values = {}
     for tag in tags:
         item = dataset.get_item(tag)
         if isinstance(item, RawDataElement):
-            value = item.value or b""
-            if len(value) >= item.length:  # drop a value that the end of the file cuts off
-                fields[tag] = value
-        elif item is not None and not isinstance(item.value, bytes):
-            fields[tag] = str(item.value if item.value is not None else "").encode()
+            if len(item.value or b"") >= item.length:  # drop a value that the end of the file cuts off
+                values[tag] = item.value or b""
         elif item is not None:
-            fields[tag] = item.value
-    return fields
+            value = "" if item.value is None else item.value
+            values[tag] = value if isinstance(value, bytes) else str(value).encode()
+    return values
 
 
 def _frame_headers(dataset: Any, header: SliceHeader) -> list[SliceHeader]:
@@ -225,7 +193,7 @@ def decode_frames(path: Path, headers: Sequence[SliceHeader]) -> list[NDArray[An
     syntax = UID(headers[0].transfer_syntax)
     try:
         with path.open("rb") as file:
-            dataset = dcmread(_with_preamble(file, start_of(file.read(PEEK))), force=True)
+            dataset = dcmread(_with_preamble(file, fields.start_of(file.read(fields.PEEK))), force=True)
         # gdcm, the first choice for JPEG 2000, prints messages about damaged frames.
         decoder = "pylibjpeg" if syntax in JPEG2000TransferSyntaxes else ""
         frames = list(iter_pixels(dataset, indices=[h.frame for h in headers], raw=True, decoding_plugin=decoder))

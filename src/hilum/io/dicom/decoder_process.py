@@ -12,22 +12,18 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from queue import Empty, LifoQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, cast
+
+from numpy.typing import NDArray
 
 from hilum.errors import FormatError, HilumError
+from hilum.io.dicom.records import SliceHeader
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum.io.dicom.records import SliceHeader
-
-SECONDS_PER_FRAME = 30
-"""A decoder that takes longer for a frame counts as hanging; a frame takes 5 to 50 ms."""
+SECONDS_PER_FRAME = 30  # a decoder that takes longer for a frame counts as hanging; a frame takes 5 to 50 ms
 
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from hilum.io.dicom.decoder_process import serve; serve({number})"
 
@@ -97,13 +93,9 @@ os.register_at_fork(after_in_child=_forget_all)
 def _start() -> _Decoder:
     here, there = Pipe()
     number = there.fileno()
-    process = subprocess.Popen(  # noqa: S603 - this interpreter, this program
-        [sys.executable, "-c", _PROGRAM.format(path=sys.path, number=number)],
-        pass_fds=[number],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,  # decoders print there; the refusal is one line
-    )
+    program = [sys.executable, "-c", _PROGRAM.format(path=sys.path, number=number)]
+    null = subprocess.DEVNULL  # decoders print; a refusal is one line
+    process = subprocess.Popen(program, pass_fds=[number], stdin=null, stdout=null, stderr=null)  # noqa: S603 - this program
     there.close()
     return _Decoder(process, here)
 
@@ -111,19 +103,14 @@ def _start() -> _Decoder:
 def _request(decoder: _Decoder, path: Path, headers: Sequence[SliceHeader]) -> list[NDArray[Any]] | HilumError:
     try:
         decoder.connection.send((path, list(headers)))
-        if not decoder.connection.poll(_time_limit(headers)):
+        if not decoder.connection.poll(SECONDS_PER_FRAME * (1 + len(headers))):
             raise FormatError("the decoder of its pixels does not end", where=path, do="get it again", code="damaged")
-        result: list[NDArray[Any]] | HilumError = decoder.connection.recv()
+        return cast("list[NDArray[Any]] | HilumError", decoder.connection.recv())
     except (EOFError, ConnectionError) as error:
         status = decoder.process.wait()
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
         what = f"the decoder of its pixels crashed ({how})"
         raise FormatError(what, where=path, do="get it again", code="damaged") from error
-    return result
-
-
-def _time_limit(headers: Sequence[SliceHeader]) -> float:
-    return SECONDS_PER_FRAME * (1 + len(headers))
 
 
 def serve(number: int) -> None:
@@ -143,10 +130,10 @@ def serve(number: int) -> None:
                 path, headers = connection.recv()
             except EOFError:
                 return
-            signal.alarm(int(_time_limit(headers)) + 1)  # ends a hanging decoder, even if the parent was killed
-            result: list[NDArray[Any]] | HilumError
+            limit = int(SECONDS_PER_FRAME * (1 + len(headers)))
+            signal.alarm(limit + 1)  # ends a hanging decoder, even if the parent was killed
             try:
-                result = decode_frames(path, headers)
+                result: Any = decode_frames(path, headers)
             except HilumError as error:
                 result = error
             signal.alarm(0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import struct
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from hilum.errors import one_line
-from hilum.io.dicom.records import SliceHeader
+from hilum.io.dicom.records import ModalityLut, SliceHeader
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT, DEFLATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"
@@ -17,45 +18,26 @@ BIG_ENDIAN = "1.2.840.10008.1.2.2"
 NATIVE = frozenset({IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED})
 """Transfer syntaxes whose pixels are not compressed frame by frame (PS3.5 annex A)."""
 
-UNDEFINED = 0xFFFFFFFF
-"""The length of a value that ends with a delimiter."""
+UNDEFINED = 0xFFFFFFFF  # the length of a value that ends with a delimiter
 
 TAGS = {
-    "image_type": 0x00080008,
-    "sop_class": 0x00080016,
-    "sop_uid": 0x00080018,
-    "acquisition_time": 0x00080032,
-    "content_time": 0x00080033,
-    "modality": 0x00080060,
-    "thickness": 0x00180050,
-    "slice_step": 0x00180088,
-    "kernel": 0x00181210,
-    "series_uid": 0x0020000E,
-    "acquisition_number": 0x00200012,
-    "instance_number": 0x00200013,
-    "position": 0x00200032,
-    "orientation": 0x00200037,
-    "slice_location": 0x00201041,
-    "samples": 0x00280002,
-    "frames": 0x00280008,
-    "rows": 0x00280010,
-    "columns": 0x00280011,
-    "pixel_spacing": 0x00280030,
-    "bits_allocated": 0x00280100,
-    "bits_stored": 0x00280101,
-    "high_bit": 0x00280102,
-    "signed": 0x00280103,
-    "smallest": 0x00280106,
-    "largest": 0x00280107,
-    "padding": 0x00280120,
-    "padding_limit": 0x00280121,
-    "intercept": 0x00281052,
-    "slope": 0x00281053,
-    "rescale_type": 0x00281054,
-}
+    "image_type": 0x00080008, "sop_class": 0x00080016, "sop_uid": 0x00080018, "acquisition_time": 0x00080032,
+    "content_time": 0x00080033, "modality": 0x00080060,
+    "thickness": 0x00180050, "slice_step": 0x00180088, "kernel": 0x00181210,
+    "series_uid": 0x0020000E, "series_number": 0x00200011, "acquisition_number": 0x00200012,
+    "instance_number": 0x00200013, "position": 0x00200032, "orientation": 0x00200037, "slice_location": 0x00201041,
+    "samples": 0x00280002, "frames": 0x00280008, "rows": 0x00280010, "columns": 0x00280011,
+    "pixel_spacing": 0x00280030, "bits_allocated": 0x00280100, "bits_stored": 0x00280101, "high_bit": 0x00280102,
+    "signed": 0x00280103, "smallest": 0x00280106, "largest": 0x00280107, "padding": 0x00280120,
+    "padding_limit": 0x00280121, "intercept": 0x00281052, "slope": 0x00281053, "rescale_type": 0x00281054,
+}  # fmt: skip
 """The elements that are read, by the name of their `SliceHeader` field (PS3.6)."""
 
 Fields = dict[int, bytes]
+
+PREAMBLE = 128  # a Part 10 file starts with 128 free bytes, then ``DICM`` (PS3.10 section 7.1)
+
+PEEK = PREAMBLE + 4
 
 
 class PixelLocation(NamedTuple):
@@ -79,12 +61,10 @@ def header_from(name: str, fields: Fields, syntax: str, location: PixelLocation)
         Transfer Syntax UID.
     location : PixelLocation
     """
-    shared = _shared_fields(syntax, *[fields.get(tag, b"") for tag in _SHARED_TAGS])
+    shared = _shared_fields(syntax, *[fields.get(tag, b"") for tag in _SHARED.values()])
     order, bits, signed = "big" if shared["big_endian"] else "little", shared["bits_allocated"], shared["signed"]
 
-    def raw(field: str) -> bytes:
-        return fields.get(TAGS[field], b"")
-
+    raw = {field: fields.get(TAGS[field], b"") for field in _OWN}
     has_offset = syntax in NATIVE - {DEFLATED} and location.length != UNDEFINED
     maybe_swapped = order == "big" and bits == 8  # bytes in 16-bit words, or not: pydicom knows
     # Offsets inside a deflated stream mean nothing. It could be inflated, so its pixels are complete.
@@ -92,14 +72,14 @@ def header_from(name: str, fields: Fields, syntax: str, location: PixelLocation)
     usable = (location.length == UNDEFINED) != (syntax in NATIVE)  # compressed pixels have no defined length
     return SliceHeader(
         path=name,
-        sop_uid=text_of(raw("sop_uid")),
-        position=numbers_of(raw("position")) if shared["frames"] == 1 else (),  # frames cannot share one
-        instance_number=_whole_number(raw("instance_number")),
-        acquisition_time=text_of(raw("acquisition_time")),
-        content_time=text_of(raw("content_time")),
-        slice_location=number_of(raw("slice_location")),
-        smallest=_pixel_value(raw("smallest"), order, bits, signed=signed),
-        largest=_pixel_value(raw("largest"), order, bits, signed=signed),
+        sop_uid=text_of(raw["sop_uid"]),
+        position=numbers_of(raw["position"]) if shared["frames"] == 1 else (),  # frames cannot share one
+        instance_number=_whole_number(raw["instance_number"]),
+        acquisition_time=text_of(raw["acquisition_time"]),
+        content_time=text_of(raw["content_time"]),
+        slice_location=number_of(raw["slice_location"]),
+        smallest=_pixel_value(raw["smallest"], order, bits, signed=signed),
+        largest=_pixel_value(raw["largest"], order, bits, signed=signed),
         pixel_offset=location.offset if has_offset and not maybe_swapped else -1,
         pixel_bytes=present if usable else 0,
         **shared,
@@ -110,8 +90,7 @@ _OWN = frozenset({"sop_uid", "position", "instance_number", "acquisition_time", 
                   "smallest", "largest"})  # fmt: skip
 """Fields in which the slices of a series differ."""
 
-_SHARED = tuple(field for field in TAGS if field not in _OWN)
-_SHARED_TAGS = tuple(TAGS[field] for field in _SHARED)
+_SHARED = {field: tag for field, tag in TAGS.items() if field not in _OWN}
 
 
 @lru_cache(maxsize=64)
@@ -137,7 +116,7 @@ def _shared_fields(syntax: str, *raw_values: bytes) -> dict[str, Any]:
         "transfer_syntax": syntax,
         "image_type": tuple(text_of(part) for part in raw["image_type"].split(b"\\")),
         "samples": integer("samples", 1),
-        "acquisition_number": _whole_number(raw["acquisition_number"]),
+        **{field: _whole_number(raw[field]) for field in ("series_number", "acquisition_number")},
         "rescale_type": text_of(raw["rescale_type"]).upper(),
         "bits_allocated": bits,
         "bits_stored": stored,
@@ -184,6 +163,66 @@ def _pixel_value(value: bytes, order: Any, bits: int, *, signed: bool) -> int | 
     """A pixel value with the sign of the pixels: 63536 with signed pixels means -2000."""
     if bits not in {8, 16, 32} or len(value) not in {2, 4}:
         return None
-    wide = np.int64(int.from_bytes(value, order, signed=signed)) & np.int64((1 << bits) - 1)
-    half = np.int64(1 << (bits - 1))
-    return int((wide ^ half) - half if signed else wide)
+    wide, half = int.from_bytes(value, order, signed=signed) & ((1 << bits) - 1), 1 << (bits - 1)
+    return (wide ^ half) - half if signed else wide
+
+
+@lru_cache(maxsize=8)
+def parse_lut(descriptor: bytes, data: bytes, kind: str, *, order: Any, signed: bool, negative: bool) -> ModalityLut:
+    """Parse the raw elements of one item; cached, because the slices of a series share a table.
+
+    Parameters
+    ----------
+    descriptor : bytes
+        LUT Descriptor (0028,3002): number of entries (0 stands for 65536), first mapped value, bits of an entry.
+    data : bytes
+        LUT Data (0028,3006), in words of 16 bits; entries of 8 bits may also be bytes.
+    kind : str
+        Modality LUT Type (0028,3004).
+    order : {"little", "big"}
+    signed : bool
+        Pixel Representation: whether the first mapped value is signed.
+    negative : bool
+        Whether the entries are signed, that is, have the value representation SS (C.11.1.1).
+
+    Returns
+    -------
+    ModalityLut
+        Without a table if the elements contradict each other.
+    """
+    broken = ModalityLut(kind, 0, b"")
+    if len(descriptor) != 6:
+        return broken
+    entries, first, bits = struct.unpack(f"{'>' if order == 'big' else '<'}H{'h' if signed else 'H'}H", descriptor)
+    entries = entries or 65536
+    narrow = bits == 8 and len(data) == entries + entries % 2 and entries > 2
+    sign = "i" if negative else "u"
+    word = np.dtype(f"{sign}1") if narrow else np.dtype(f"{sign}2").newbyteorder(order)
+    if not 8 <= bits <= 16 or len(data) < entries * word.itemsize:
+        return broken
+    return ModalityLut(kind, first, np.frombuffer(data, word, entries).astype(np.int32).tobytes())
+
+
+def start_of(head: bytes) -> int:
+    """Find where the DICOM part of a file starts.
+
+    Parameters
+    ----------
+    head : bytes
+        The first `PEEK` bytes of the file, or the whole file if it is shorter.
+
+    Returns
+    -------
+    int
+        0 for a regular Part 10 file and for one without file meta information, 4 for one that lost its
+        preamble, -1 for a file that is not DICOM.
+    """
+    if head[PREAMBLE:PEEK] == b"DICM":
+        return 0
+    if head[:4] == b"DICM":
+        return 4
+    # Old archives wrote bare data sets: they start with an element of group 2 or 8, little endian.
+    if len(head) < 12 or head[:2] not in {b"\x02\x00", b"\x08\x00"} or head[3] != 0:
+        return -1
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    return 0 if explicit or int.from_bytes(head[4:8], "little") <= 256 else -1  # implicit VR: a short first value

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from statistics import median  # numpy's loads masked arrays, a tenth of the time to read a scan
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import GeometryError, name_some
 from hilum.geometry import Geometry
 from hilum.io.dicom.records import Finding, SliceHeader, Stack
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+UNIFORM_TOLERANCE = 0.1  # largest distance of a slice from its plane of the grid, relative to the slice spacing
 
-UNIFORM_TOLERANCE = 0.1
-"""Largest distance of a slice from its plane of the grid, relative to the slice spacing."""
+NOTED_TOLERANCE = 0.02  # from this relative distance on, the deviation is noted
 
-NOTED_TOLERANCE = 0.02
-"""From this relative distance on, the deviation is noted."""
+SPARSE_RUN = 3  # so many gaps in a row are a different slice spacing, not missing slices
 
-SPARSE_RUN = 3
-"""So many gaps in a row are a different slice spacing, not missing slices."""
-
-_LIMIT_SLACK_MM = 1e-3
 _NAMED_POSITIONS = 8
+
+
+Vector = NDArray[np.float64]
 
 
 class OrderedSlices(NamedTuple):
@@ -43,19 +41,11 @@ class OrderedSlices(NamedTuple):
 
     slices: tuple[SliceHeader, ...]
     duplicates: tuple[tuple[int, SliceHeader], ...]
-    points: NDArray[np.float64]
-    heights: NDArray[np.float64]
+    points: Vector
+    heights: Vector
 
 
-def median(values: NDArray[np.float64]) -> float:
-    """The median of an array that is not empty; numpy's own loads masked arrays, a tenth of the time to read a scan."""
-    ordered = np.sort(values, axis=None)
-    return float(ordered[(ordered.size - 1) // 2] + ordered[ordered.size // 2]) / 2
-
-
-def fit_grid(
-    uid: str, line: OrderedSlices, axes: tuple[NDArray[np.float64], NDArray[np.float64]], max_gap_mm: float
-) -> Stack:
+def fit_grid(uid: str, line: OrderedSlices, axes: tuple[Vector, Vector], max_gap_mm: float) -> Stack:
     """Fit the regular grid, and report what deviates from it.
 
     Parameters
@@ -129,15 +119,13 @@ def _tag_findings(line: OrderedSlices, spacing: float) -> list[Finding]:
     return findings
 
 
-def _gap_finding(
-    line: OrderedSlices, planes: NDArray[np.int64], step: NDArray[np.float64], max_gap_mm: float
-) -> Finding:
+def _gap_finding(line: OrderedSlices, planes: NDArray[np.int64], step: Vector, max_gap_mm: float) -> Finding:
     """Report missing slices: they are interpolated, or the stack is refused."""
     gaps = np.flatnonzero(np.diff(planes) > 1)
     missing = np.setdiff1d(np.arange(planes[-1] + 1), planes)
     spacing = float(np.linalg.norm(step))
     widths = np.diff(planes)[gaps] * spacing  # on the grid: positions are often rounded to a tenth
-    if widths.max() > max_gap_mm + _LIMIT_SLACK_MM:
+    if widths.max() > max_gap_mm + 1e-3:  # mm, against rounding
         widest = gaps[np.argmax(widths)]
         below, above = line.slices[widest], line.slices[widest + 1]
         text = f"missing slices: {missing.size} in {gaps.size} gaps; the widest gap is {widths.max():.4g} mm"

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum.io.dicom.lut import look_up
 from hilum.io.dicom.padding import AIR, HIGHEST, LOSSY, LOW, LOWEST, find_beyond_bits, find_padding, range_of_bits
 from hilum.io.dicom.plain import FrameStats, rescale_plain
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.io.dicom.records import SliceHeader
+from hilum.io.dicom.records import SliceHeader
 
 
 def frame_to_hu(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int16]) -> FrameStats:
@@ -43,7 +38,7 @@ def frame_to_hu(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int16
     values = significant_bits(stored, header)
     words = stored if beyond_bits.any() else values
     stored_range = _range_of(words)
-    mapped = values if header.lut is None else look_up(header.lut, values)
+    mapped = values if header.lut is None else header.lut.look_up(values)
     low, high = stored_range if mapped is words else _range_of(mapped)
     hu_range = sorted((slope * low + intercept, slope * high + intercept))
     padding = beyond_bits | find_padding(values, mapped, header, (slope, intercept), hu_range)

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 from hilum.errors import FormatError, MissingInputError, UnsupportedError, name_some
-from hilum.io.dicom.gaps import state_positions
 from hilum.io.dicom.headers import read_headers
-from hilum.io.dicom.records import Finding, FrameSelection, SliceHeader, Stack
+from hilum.io.dicom.records import Finding, FrameSelection, SliceHeader, Stack, normal_of
 from hilum.io.dicom.series import group_slices, select_slices
 from hilum.io.dicom.stack import judge, name_damaged
-from hilum.io.folder_listing import FolderListing, list_folder
+from hilum.io.folders import FolderListing, list_folder
 from hilum.io.names import safe_name
 from hilum.io.unreadable import not_downloaded, unreadable_folder
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
-
-@dataclass(frozen=True)
-class FolderIndex:
+class FolderIndex(NamedTuple):
     """The stacks of a folder.
 
     Parameters
@@ -43,8 +39,7 @@ class FolderIndex:
     files: FileHeaders
 
 
-@dataclass(frozen=True)
-class FileHeaders:
+class FileHeaders(NamedTuple):
     """The headers of some files; all names are relative to one root.
 
     Parameters
@@ -57,10 +52,10 @@ class FileHeaders:
         Names in messages of the files whose own name may not be shown.
     """
 
-    headers: list[SliceHeader] = field(default_factory=list)
-    not_dicom: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    headers: list[SliceHeader]
+    not_dicom: list[str]
+    unreadable: list[str]
+    aliases: Mapping[str, str]
 
     def display_name(self, name: str) -> str:
         """Name of a file in messages."""
@@ -111,7 +106,7 @@ def read_files(root: Path, names: Iterable[str], *, aliases: Mapping[str, str] |
         As in `FileHeaders`.
     """
     aliases = aliases or {}
-    files = FileHeaders(aliases=aliases)
+    files = FileHeaders([], [], [], aliases)
     for name in names:
         try:
             headers = read_headers(root, name)
@@ -120,10 +115,8 @@ def read_files(root: Path, names: Iterable[str], *, aliases: Mapping[str, str] |
             continue
         if headers is None:
             files.not_dicom.append(name)
-        elif name in aliases:
-            files.headers.extend(replace(header, alias=aliases[name]) for header in headers)
         else:
-            files.headers.extend(headers)
+            files.headers.extend(replace(h, alias=aliases[name]) if name in aliases else h for h in headers)
     return files
 
 
@@ -151,30 +144,24 @@ def list_slices(root: Path, series_uid: str, names: Iterable[str]) -> list[str]:
 def _aliases(tree: FolderListing) -> dict[str, str]:
     """Count the files whose names may not be shown: their number among all files names them in messages."""
     names = sorted([*tree.files, *tree.dangling])
-    if len(names) == 1:
-        return {name: "the file" for name in names if not safe_name(name)}
-    return {name: f"file {k} of {len(names)}" for k, name in enumerate(names, start=1) if not safe_name(name)}
+    aliases = {name: f"file {k} of {len(names)}" for k, name in enumerate(names, start=1) if not safe_name(name)}
+    return dict.fromkeys(aliases, "the file") if len(names) == 1 else aliases
 
 
 def _search_findings(tree: FolderListing, files: FileHeaders) -> list[Finding]:
     """Report links and files that are ignored."""
-
-    def named(names: Sequence[str], what: str) -> str:
-        return f"{len(names)} {what}: {name_some(map(files.display_name, names))}"
-
-    links = f"{len(tree.repeated)} links to folders that are searched anyway, not searched twice"
-    folders = f"{len(tree.locked)} folders could not be opened"
-    dangling = named(tree.dangling, "files could not be read, links to content that is not here")
-    not_dicom = named(files.not_dicom, "files that are not DICOM ignored")
-    unreadable = named(files.unreadable, "files could not be opened")
-    findings = (
-        Finding("ignored-links", links, "ignored", tuple(tree.repeated)),
-        Finding("unreadable-folders", folders, "ignored", tuple(tree.locked)),
-        Finding("dangling-links", dangling, "ignored", tuple(tree.dangling)),
-        Finding("ignored-files", not_dicom, "ignored", tuple(files.not_dicom)),
-        Finding("unreadable-files", unreadable, "ignored", tuple(files.unreadable)),
+    ignored = (
+        ("ignored-links", tree.repeated, "{} links to folders that are searched anyway, not searched twice"),
+        ("unreadable-folders", tree.locked, "{} folders could not be opened"),
+        ("dangling-links", tree.dangling, "{} files could not be read, links to content that is not here: {}"),
+        ("ignored-files", files.not_dicom, "{} files that are not DICOM ignored: {}"),
+        ("unreadable-files", files.unreadable, "{} files could not be opened: {}"),
     )
-    return [f for f in findings if f.files]
+    return [
+        Finding(code, text.format(len(names), name_some(map(files.display_name, names))), "ignored", tuple(names))
+        for code, names, text in ignored
+        if names
+    ]
 
 
 def _find_input(path: Path) -> tuple[Path, FolderListing]:
@@ -201,3 +188,42 @@ def _find_input(path: Path) -> tuple[Path, FolderListing]:
         do = "give the folder of a series"
         raise MissingInputError("the folder has no files", where=path, do=do, code="no-files")
     return path, tree
+
+
+def state_positions(
+    members: Sequence[SliceHeader], slice_spacing_mm: float | None
+) -> tuple[list[SliceHeader], Finding | None]:
+    """Give positions to slices that have none, from InstanceNumber and the spacing that the user states.
+
+    Parameters
+    ----------
+    members : sequence of SliceHeader
+        One stack.
+    slice_spacing_mm : float or None
+        Distance along the normal from one InstanceNumber to the next; negative if the numbers ascend against the
+        normal. None if the user states nothing.
+
+    Returns
+    -------
+    members : list of SliceHeader
+        Unchanged if no spacing is stated or any slice has a position.
+    finding : Finding or None
+        What was assumed, or why it cannot be assumed.
+    """
+    if slice_spacing_mm is None or not all(not h.position and h.frames == 1 for h in members):
+        return list(members), None
+    numbers = sorted(h.instance_number for h in members if h.instance_number is not None)
+    if len(numbers) < len(members) or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        what = "slices have no position, and InstanceNumber does not number them without gaps or repeats"
+        return list(members), Finding("no-order", what, "refused")
+    assume_axial = not any(h.orientation for h in members)
+    positioned = []
+    for header in members:
+        orientation = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0) if assume_axial else header.orientation
+        height = slice_spacing_mm * ((header.instance_number or 0) - numbers[0])
+        normal = normal_of(orientation) if len(orientation) == 6 else (0.0, 0.0, 1.0)
+        positioned.append(replace(header, position=tuple(height * n for n in normal), orientation=orientation))
+    what = f"no positions: slices are ordered by InstanceNumber, {'up' if slice_spacing_mm > 0 else 'down'} the normal"
+    what += f", with the stated spacing of {abs(slice_spacing_mm):g} mm; the world position is arbitrary"
+    what += "; no orientation: axial slices assumed" if assume_axial else ""
+    return positioned, Finding("assumed-positions", what, "noted")

@@ -19,24 +19,17 @@ Any other value below -1024 HU is noise and stays.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum.io.dicom.lut import look_up
+from hilum.io.dicom.records import ModalityLut, SliceHeader
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+AIR = -1024  # what padding becomes, HU
 
-    from numpy.typing import NDArray
-
-    from hilum.io.dicom.records import ModalityLut, SliceHeader
-
-AIR = -1024
-"""What padding becomes, HU."""
-
-LOW = -1500
-"""Neither tissue nor noise is lower, HU."""
+LOW = -1500  # neither tissue nor noise is lower, HU
 
 LOWEST, HIGHEST = -32768, 32767
 
@@ -45,6 +38,9 @@ UNDECLARED_HU = (-2000, -3024)
 
 LOSSY = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 81, 91, 110, 112, 203))
 """Transfer syntaxes that change values."""
+
+
+Rescale = tuple[float, float]  # slope and intercept
 
 
 class PaddingRule(NamedTuple):
@@ -66,10 +62,7 @@ class PaddingRule(NamedTuple):
 
 
 def padding_rule(
-    rescale: tuple[float, float],
-    declared: tuple[int | None, int | None],
-    bits: tuple[int, bool],
-    lut: ModalityLut | None,
+    rescale: Rescale, declared: tuple[int | None, int | None], bits: tuple[int, bool], lut: ModalityLut | None
 ) -> PaddingRule:
     """Work out the rule for the header of a frame.
 
@@ -92,7 +85,7 @@ def padding_rule(
     if value is None or not fits_bits(value, *bits):
         return PaddingRule(None, False, impossible)
     first, last = sorted((value, value if limit is None else limit))
-    ends = (first, last) if lut is None else look_up(lut, np.array([first, last])).tolist()
+    ends = (first, last) if lut is None else lut.look_up(np.array([first, last])).tolist()
     low, high = sorted(slope * end + intercept for end in ends)
     return PaddingRule((first, last), high < AIR or low > HIGHEST, impossible)
 
@@ -114,11 +107,7 @@ def fits_bits(value: int, bits: int, signed: bool) -> bool:
 
 
 def find_padding(
-    values: NDArray[Any],
-    mapped: NDArray[Any],
-    header: SliceHeader,
-    rescale: tuple[float, float],
-    hu_range: Sequence[float],
+    values: NDArray[Any], mapped: NDArray[Any], header: SliceHeader, rescale: Rescale, hu_range: Sequence[float]
 ) -> NDArray[np.bool_]:
     """Find the padding of a frame.
 

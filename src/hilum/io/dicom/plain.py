@@ -10,28 +10,22 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.intensity.rescale import ShiftRule, shift, shift_files
 from hilum.io.dicom.padding import AIR, HIGHEST, LOSSY, LOW, LOWEST, padding_rule, range_of_bits
+from hilum.io.dicom.records import SliceHeader
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum.io.dicom.records import SliceHeader
-
-_NO_WORD = 1 << 20
-"""Beyond 16 bits."""
+_NO_WORD = 1 << 20  # beyond 16 bits
 
 _MOST_WORDS = sum(name.startswith("word_") for name in ShiftRule._fields)
 
-_OPEN_AT_ONCE = 16
-"""Files that one thread opens: some systems allow 256 in all."""
+_OPEN_AT_ONCE = 16  # files that one thread opens: some systems allow 256 in all
 
 
 class FrameStats(NamedTuple):
@@ -91,7 +85,7 @@ def read_plain(
     frames : sequence of (int, SliceHeader)
         A plane of `out` and the frame that fills it.
     scratch : ndarray of int16, shape (row, column)
-        As `hilum.io.dicom.pixels.stored_frames` takes it.
+        As `hilum.io.dicom.voxels.stored_frames` takes it.
     out : ndarray of int16, shape (plane, row, column), HU
 
     Returns

@@ -6,27 +6,23 @@ the headers alone which slices form a volume, and `hilum.io.dicom.voxels` reads 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hilum.errors import FormatError, GeometryError, InputError, SeriesError, UnsupportedError, one_line
-from hilum.io.dicom.gaps import check_options
 from hilum.io.dicom.index import FolderIndex, index_folder
+from hilum.io.dicom.records import Finding, SliceHeader, Stack
 from hilum.io.dicom.series import choose_stack, no_slices_error
 from hilum.io.dicom.voxels import read_voxels
-from hilum.io.names import safe_kernel
-from hilum.io.uids import made_up_name
+from hilum.io.names import made_up_name, safe_kernel
 from hilum.io.unreadable import describe_other_files, looks_like_dicom, no_readable_slice
+from hilum.recipes import Read
 from hilum.scan import Label, Note, Scan
 from hilum.volume import Volume
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from hilum.io.dicom.records import Finding, SliceHeader, Stack
-
-_THICKEST_MM = 100.0
+_THICKEST_MM = _WIDEST_SPACING_MM = 100.0
 
 _ERRORS: dict[str, type[InputError]] = {
     "bad-geometry": GeometryError,
@@ -34,9 +30,6 @@ _ERRORS: dict[str, type[InputError]] = {
     **dict.fromkeys(("gantry-tilt", "not-hounsfield", "unplaced-frames", "unsupported-bits"), UnsupportedError),
 }
 """The error for a refusal with this code; any other code becomes a SeriesError."""
-
-_MAY_BE_SLICES = {"ignored-damaged-file", "unreadable-files", "dangling-links"}
-"""Findings on files that may be the missing slices."""
 
 
 def read_dicom(
@@ -100,7 +93,7 @@ def read_dicom(
     )
 
 
-def read_stack(root: Path, stack: Stack, *, max_gap_mm: float | None = None) -> Scan:
+def read_stack(root: Path, stack: Stack) -> Scan:
     """Read the pixels of one stack of `index_dicom`.
 
     Parameters
@@ -108,8 +101,6 @@ def read_stack(root: Path, stack: Stack, *, max_gap_mm: float | None = None) -> 
     root : Path
         The folder that slice paths are relative to.
     stack : Stack
-    max_gap_mm : float, optional
-        As `read_dicom` takes it.
 
     Returns
     -------
@@ -121,7 +112,7 @@ def read_stack(root: Path, stack: Stack, *, max_gap_mm: float | None = None) -> 
     InputError
         As `read_dicom`, for faults of the pixels.
     """
-    return _read_scan(root, stack, check_options(max_gap_mm), root)[0]
+    return _read_scan(root, stack, check_options(None), root)[0]
 
 
 def _read_scan(root: Path, stack: Stack, max_gap_mm: float, where: Path) -> tuple[Scan, Stack]:
@@ -161,8 +152,7 @@ def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
     index = index_folder(Path(path), check_options(max_gap_mm), None)
     if not index.stacks:
         raise _no_stack_error(path, index)
-    shared = tuple(f for f in index.findings if f.action != "refused")
-    stacks = [replace(s, findings=(*s.findings, *shared)) for s in index.stacks]
+    stacks = [replace(s, findings=(*s.findings, *index.findings)) for s in index.stacks]
     return sorted(stacks, key=lambda s: (-len(s.slices), s.series_uid))
 
 
@@ -176,12 +166,12 @@ def _no_stack_error(path: Path, index: FolderIndex) -> InputError:
             return no_readable_slice(index.root, "", junk=files.not_dicom, damaged=(), locked=files.unreadable)
         kind = FormatError if path.is_file() else SeriesError
         return kind("no DICOM images here", where=path, do="give the folder of a CT series", code="no-dicom")
-    error = no_slices_error(index.selection)
-    return type(error)(error.what, where=path, do=error.do, code=error.code)
+    return no_slices_error(index.selection, path)
 
 
 def _refusal_error(path: Path, refusal: Finding, stack: Stack, index: FolderIndex) -> InputError:
-    suspects = [f for f in index.findings if f.code in _MAY_BE_SLICES]
+    # The files of these may be the missing slices.
+    suspects = [f for f in index.findings if f.code in {"ignored-damaged-file", "unreadable-files", "dangling-links"}]
     do = ""
     if suspects and refusal.code in {"missing-slices", "nonuniform-spacing"}:
         do = one_line(suspects[0].text, limit=90)
@@ -204,3 +194,32 @@ def _acquisition(slices: Sequence[SliceHeader]) -> dict[str, Label]:
     if len(depths) == 1 and (depth := depths.pop()) is not None and 0 < depth <= _THICKEST_MM:
         labels["slice_thickness_mm"] = depth
     return labels
+
+
+def check_options(max_gap_mm: float | None, slice_spacing_mm: float | None = None) -> float:
+    """Check the options of reading a series.
+
+    Parameters
+    ----------
+    max_gap_mm : float or None
+        The widest gap that may be interpolated; None for the value of the recipe ``default``.
+    slice_spacing_mm : float or None
+        The slice spacing that the user states.
+
+    Returns
+    -------
+    float
+        The widest gap.
+
+    Raises
+    ------
+    InputError
+        If the gap is negative or not finite, or the spacing is zero, not finite or beyond 100 mm.
+    """
+    limit = Read().max_gap_mm if max_gap_mm is None else max_gap_mm
+    if not 0 <= limit < math.inf:
+        raise InputError(f"max_gap_mm is {limit}, expected a distance of 0 mm or more", code="option")
+    if slice_spacing_mm is not None and not 0 < abs(slice_spacing_mm) <= _WIDEST_SPACING_MM:
+        expected = f"expected up to {_WIDEST_SPACING_MM:g} mm, negative if InstanceNumber counts from head to feet"
+        raise InputError(f"slice_spacing_mm is {slice_spacing_mm}, {expected}", code="option")
+    return limit

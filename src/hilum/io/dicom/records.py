@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum.geometry import Geometry
 from hilum.io.names import safe_name
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from hilum.geometry import Geometry
 
 Action = Literal["refused", "mended", "dropped", "ignored", "noted"]
 
-CHEST_EXTENT_MM = 100.0
-"""A chest is at least this high; lungs are 200 to 300 mm high."""
+CHEST_EXTENT_MM = 100.0  # a chest is at least this high; lungs are 200 to 300 mm high
 
 
 class ModalityLut(NamedTuple):
@@ -35,6 +34,12 @@ class ModalityLut(NamedTuple):
     kind: str
     first: int
     table: bytes
+
+    def look_up(self, values: NDArray[Any]) -> NDArray[np.int32]:
+        """Map stored values through the table; values beyond its ends get the end entries."""
+        index = np.subtract(values, self.first, dtype=np.int64)
+        mapped: NDArray[np.int32] = np.take(np.frombuffer(self.table, np.int32), index, mode="clip")
+        return mapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,7 @@ class SliceHeader:
     pixel_spacing: tuple[float, ...] = ()
     position: tuple[float, ...] = ()
     orientation: tuple[float, ...] = ()
+    series_number: int | None = None
     instance_number: int | None = None
     acquisition_number: int | None = None
     acquisition_time: str = ""
@@ -219,8 +225,7 @@ class Stack:
         return bool(heights) and max(heights) - min(heights) >= CHEST_EXTENT_MM
 
 
-@dataclass(frozen=True)
-class FrameSelection:
+class FrameSelection(NamedTuple):
     """The CT slices among the frames of a folder.
 
     Parameters

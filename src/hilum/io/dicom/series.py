@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from pathlib import PurePath
 from statistics import median
-from typing import TYPE_CHECKING
 
 from hilum.errors import InputError, SeriesError, UnsupportedError, name_some, one_line
 from hilum.io.dicom.records import Finding, FrameSelection, SliceHeader, Stack, normal_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import PurePath
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _SCREEN_TYPES = frozenset({"SCREEN SAVE", "DOSE_INFO", "DOSE INFO"})
@@ -35,9 +32,6 @@ _MODALITIES = frozenset((
 
 ALMOST_ALL = 0.8
 """An acquisition of at least this share of the height of all is a scan of its own; the rest is noted as left out."""
-
-_SAME_DIRECTION = 2e-3
-"""Largest difference of direction cosines within a stack: 0.1 degrees, far above the rounding of decimal text."""
 
 
 def _kind_of_frame(header: SliceHeader) -> str:
@@ -122,7 +116,8 @@ def _split_orientations(members: list[SliceHeader]) -> list[list[SliceHeader]]:
         for part in parts:
             cosines = zip(part[0].orientation, header.orientation, strict=True)
             same = part[0].orientation == header.orientation  # the usual case, and a quick test
-            if same or max(abs(a - b) for a, b in cosines) <= _SAME_DIRECTION:
+            # 0.1 degrees are far above the rounding of decimal text.
+            if same or max(abs(a - b) for a, b in cosines) <= 2e-3:
                 part.append(header)
                 break
         else:
@@ -148,11 +143,18 @@ def _split_acquisitions(members: list[SliceHeader]) -> list[list[SliceHeader]]:
         acquisitions[header.acquisition_number].append(header)
     parts = sorted(acquisitions.values(), key=lambda p: (-len(p), p[0].acquisition_number or 0))
     if len(parts) > 1 and all(len({_rounded_position(h) for h in part}) == len(part) for part in parts):
-        repeated = len(parts[0]) == len(positions) < len(members)
-        if repeated or (len(positions) == len(members) and _encloses_all(parts[0], members)):
+        if len(parts[0]) == len(positions) < len(members):
             return parts
-        if len(positions) < len(members) and _covers_almost_all(parts[0], members):
-            return parts
+        heights = _heights(members)
+        own = sorted(heights[h] for h in parts[0] if h in heights)
+        steps = [b - a for a, b in pairwise(own)]
+        if len(steps) >= 2 and max(steps) < 1.5 * median(steps):  # the first part has no gaps
+            low, high, reach = min(heights.values()), max(heights.values()), 0.75 * median(steps)
+            encloses_all = own[0] - reach < low and high < own[-1] + reach
+            covers_almost_all = own[-1] - own[0] >= ALMOST_ALL * (high - low)
+            is_own_scan = encloses_all if len(positions) == len(members) else covers_almost_all
+            if is_own_scan:
+                return parts
     if len(positions) < len(members):
         for times in ([h.acquisition_time for h in members], [h.content_time for h in members]):
             if repetitions := _split_repetitions(members, times, len(positions)):
@@ -162,30 +164,6 @@ def _split_acquisitions(members: list[SliceHeader]) -> list[list[SliceHeader]]:
 
 def _rounded_position(header: SliceHeader) -> tuple[float, ...]:
     return tuple(round(v, 2) for v in header.position)
-
-
-def _covers_almost_all(part: list[SliceHeader], members: list[SliceHeader]) -> bool:
-    """Whether some slices form a stack without gaps that is almost as high as all of them."""
-    heights = _heights(members)
-    own, step = _heights_without_gaps(part, heights)
-    return step > 0 and own[-1] - own[0] >= ALMOST_ALL * (max(heights.values()) - min(heights.values()))
-
-
-def _encloses_all(part: list[SliceHeader], members: list[SliceHeader]) -> bool:
-    """Whether some slices form a stack without gaps, and no other slice continues it."""
-    heights = _heights(members)
-    own, step = _heights_without_gaps(part, heights)
-    reach = 0.75 * step
-    return step > 0 and own[0] - reach < min(heights.values()) and max(heights.values()) < own[-1] + reach
-
-
-def _heights_without_gaps(part: list[SliceHeader], heights: dict[SliceHeader, float]) -> tuple[list[float], float]:
-    """The heights of some slices, ascending, and their median step; the step is 0 if they have gaps or are too few."""
-    own = sorted(heights[h] for h in part if h in heights)
-    steps = [b - a for a, b in pairwise(own)]
-    if len(steps) < 2 or not max(steps) < 1.5 * median(steps):
-        return own, 0.0
-    return own, median(steps)
 
 
 def _heights(members: list[SliceHeader]) -> dict[SliceHeader, float]:
@@ -250,19 +228,19 @@ def choose_stack(
         text = f"{count} CT series here: took the one of {len(best.slices)} slices, left out {len(others)}"
         findings.append(Finding("chose-series", text, "ignored"))
     if parts := [s for s in stacks if s.series_uid == best.series_uid and s is not best]:
-        left_out = sum(len(s.slices) for s in parts)
-        files = tuple(h.path for s in parts for h in s.slices)
-        text = "the series mixes orientations or acquisitions:"
-        text += f" took {len(best.slices)} slices, ignored {left_out} others"
-        findings.append(Finding("split-series", text, "ignored", files))
+        rest = [h for s in parts for h in s.slices]
+        took = f"took {len(best.slices)} slices, ignored {len(rest)} others"
+        text = f"the series mixes orientations or acquisitions: {took}"
+        findings.append(Finding("split-series", text, "ignored", tuple(h.path for h in rest)))
     return best, tuple(findings)
 
 
-def no_slices_error(selection: FrameSelection) -> InputError:
+def no_slices_error(selection: FrameSelection, where: PurePath | None = None) -> InputError:
     """Make the error for a selection without CT slices."""
     if selection.modalities:
         kinds = ", ".join(selection.modalities[:4])
-        return UnsupportedError(f"only images of modality {kinds}; Hounsfield units need CT", code="not-ct")
+        what = f"only images of modality {kinds}; Hounsfield units need CT"
+        return UnsupportedError(what, where=where, code="not-ct")
     if selection.findings:
-        return SeriesError(f"no CT slices: {selection.findings[0].text}", code="no-ct-slices")
-    return SeriesError("no CT slices", do="name the folder that holds the series", code="no-ct-slices")
+        return SeriesError(f"no CT slices: {selection.findings[0].text}", where=where, code="no-ct-slices")
+    return SeriesError("no CT slices", where=where, do="name the folder that holds the series", code="no-ct-slices")

@@ -5,32 +5,23 @@ Works on `hilum.io.dicom.records.SliceHeader` records alone; opens no file.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from statistics import median
 
 import numpy as np
 
 from hilum.errors import name_some
-from hilum.io.dicom.grid import UNIFORM_TOLERANCE, OrderedSlices, fit_grid, median
-from hilum.io.dicom.lut import refuse_luts
+from hilum.geometry import Geometry
+from hilum.io.dicom.grid import UNIFORM_TOLERANCE, OrderedSlices, Vector, fit_grid
 from hilum.io.dicom.records import Finding, SliceHeader, Stack
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry
-
-SAME_POSITION = 0.01
-"""Slices closer than this share of the spacing have the same position."""
+SAME_POSITION = 0.01  # slices closer than this share of the spacing have the same position
 
 LATERAL_TOLERANCE = 0.5
 """Largest distance of a slice's first pixel from the stack's normal, in pixels, over the whole stack."""
 
 _LARGEST_MATRIX = 16384
-_PLAUSIBLE_MM = 1e5
-_NOT_HU = frozenset({"OD", "ED", "EDW", "Z_EFF", "MGML", "PCT"})
 
 
 class _StackRefused(Exception):  # noqa: N818 - leaves `judge` as a finding, never as an error
@@ -58,10 +49,10 @@ def judge(members: Sequence[SliceHeader], *, max_gap_mm: float = 0.0) -> Stack:
         (DICOM PS3.3 C.7.6.2.1.1). Slices with a Modality LUT get slope 1 and intercept 0, since the table alone makes
         Hounsfield units.
     """
-    if with_lut := [h for h in members if h.lut is not None]:
-        if (refusal := refuse_luts(with_lut)) is not None:
-            return Stack(members[0].series_uid, tuple(members), findings=(refusal,))
-        members = [h if h.lut is None else replace(h, slope=1.0, intercept=0.0) for h in members]
+    with_lut = [h for h in members if h.lut is not None]
+    if (refusal := refuse_luts(with_lut)) is not None:
+        return Stack(members[0].series_uid, tuple(members), findings=(refusal,))
+    members = [h if h.lut is None else replace(h, slope=1.0, intercept=0.0) for h in members]
     damaged = [h for h in members if not h.complete]
     stack = leave_out(members, damaged, max_gap_mm=max_gap_mm) if damaged else None
     stack = stack or _judge_complete(members, max_gap_mm)
@@ -90,14 +81,11 @@ def leave_out(members: Sequence[SliceHeader], damaged: Sequence[SliceHeader], *,
     """
     gone = {(h.path, h.frame) for h in damaged}
     rest = [h for h in members if (h.path, h.frame) not in gone]
-    if not rest or max_gap_mm <= 0:
+    stack = _judge_complete(rest, max_gap_mm) if rest and max_gap_mm > 0 else None
+    if stack is None or stack.refusal is not None or stack.geometry is None:
         return None
-    stack = _judge_complete(rest, max_gap_mm)
-    if stack.refusal is not None or stack.geometry is None:
-        return None
-    if not all(_is_in_gap(h, stack.geometry, stack.planes) for h in damaged):
-        return None
-    return name_damaged(stack, {h.path: h.display_name for h in damaged})
+    in_gaps = all(_is_in_gap(h, stack.geometry, stack.planes) for h in damaged)
+    return name_damaged(stack, {h.path: h.display_name for h in damaged}) if in_gaps else None
 
 
 def name_damaged(stack: Stack, files: Mapping[str, str]) -> Stack:
@@ -116,11 +104,9 @@ def name_damaged(stack: Stack, files: Mapping[str, str]) -> Stack:
     """
     if not files or not any(f.action == "mended" for f in stack.findings):
         return stack
+    more = f"; damaged: {name_some(files.values())}"
     findings = tuple(
-        replace(f, text=f"{f.text}; damaged: {name_some(files.values())}", files=(*f.files, *files))
-        if f.action == "mended"
-        else f
-        for f in stack.findings
+        replace(f, text=f.text + more, files=(*f.files, *files)) if f.action == "mended" else f for f in stack.findings
     )
     return replace(stack, findings=findings)
 
@@ -183,7 +169,7 @@ def _check_rescale(members: Sequence[SliceHeader]) -> None:
         what = f"{int(wrong.sum())} slices have an unusable rescale, such as slope {values[k, 0]:g}"
         what += f" and intercept {values[k, 1]:g}"
         raise _StackRefused("bad-rescale", what, [h for h, w in zip(members, wrong, strict=True) if w])
-    if foreign := [h for h in members if h.rescale_type in _NOT_HU]:
+    if foreign := [h for h in members if h.rescale_type in {"OD", "ED", "EDW", "Z_EFF", "MGML", "PCT"}]:
         what = f"values are rescaled to {foreign[0].rescale_type}, not to Hounsfield units"
         raise _StackRefused("not-hounsfield", what, foreign)
 
@@ -199,26 +185,19 @@ def _check_matrix(members: Sequence[SliceHeader]) -> None:
             what = f"{len(absent)} of {len(members)} slices have no {name.replace('_', ' ')}"
             names = name_some(h.display_name for h in absent)
             raise _StackRefused("no-" + name.replace("_", "-"), f"{what}: {names}", absent)
-        implausible = [v for v in values if any(not abs(x) < _PLAUSIBLE_MM for x in v)]  # includes nan
-        if implausible:
+        if implausible := [v for v in values if any(not abs(x) < 1e5 for x in v)]:  # mm; includes nan
             what = f"a slice has the {name.replace('_', ' ')} {list(implausible[0])}, which is implausible"
             raise _StackRefused("bad-geometry", what, members)
-    _check_spacings(members)
-
-
-def _check_spacings(members: Sequence[SliceHeader]) -> None:
     spacings = np.array([h.pixel_spacing for h in members])
-    if spacings.min() <= 0:
-        what = f"pixel spacing is {spacings.min():g} mm, expected a positive number"
-        raise _StackRefused("bad-geometry", what, members)
-    span = np.ptp(spacings, axis=0)
-    if (span > 1e-3 * spacings.min(axis=0)).any():
-        low, high = spacings.min(axis=0), spacings.max(axis=0)
+    low, high = spacings.min(axis=0), spacings.max(axis=0)
+    if low.min() <= 0:
+        raise _StackRefused("bad-geometry", f"pixel spacing is {low.min():g} mm, expected a positive number", members)
+    if (high - low > 1e-3 * low).any():
         what = f"pixel spacing differs within the series: {low.tolist()} to {high.tolist()} mm"
         raise _StackRefused("mixed-spacing", what, members)
 
 
-def _directions(members: Sequence[SliceHeader]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _directions(members: Sequence[SliceHeader]) -> tuple[Vector, Vector]:
     """Row and column direction as exactly perpendicular unit vectors; removes the rounding of the decimal text."""
     cosines = np.array(members[0].orientation)
     row, column = cosines[:3], cosines[3:]
@@ -231,7 +210,7 @@ def _directions(members: Sequence[SliceHeader]) -> tuple[NDArray[np.float64], ND
     return row, column / np.linalg.norm(column)
 
 
-def _order(members: tuple[SliceHeader, ...], normal: NDArray[np.float64]) -> OrderedSlices:
+def _order(members: tuple[SliceHeader, ...], normal: Vector) -> OrderedSlices:
     points = np.array([h.position for h in members], np.float64)
     heights = points @ normal
     by = np.argsort(heights, kind="stable")
@@ -254,7 +233,7 @@ def _order(members: tuple[SliceHeader, ...], normal: NDArray[np.float64]) -> Ord
     return OrderedSlices(tuple(members[k] for k in first), tuple(copies), points[first], heights[first])
 
 
-def _check_sideways(line: OrderedSlices, normal: NDArray[np.float64]) -> None:
+def _check_sideways(line: OrderedSlices, normal: Vector) -> None:
     lateral = line.points - line.points[0] - np.outer(line.heights - line.heights[0], normal)
     drift = np.linalg.norm(lateral, axis=1)
     if drift.max() <= LATERAL_TOLERANCE * min(line.slices[0].pixel_spacing):
@@ -266,3 +245,31 @@ def _check_sideways(line: OrderedSlices, normal: NDArray[np.float64]) -> None:
         what = f"slices are sheared by {angle:.1f} degrees (tilted gantry): not stacked along their normal"
         raise _StackRefused("gantry-tilt", what, line.slices)
     raise _StackRefused("shifted-slices", f"slices are shifted sideways by up to {drift.max():.2f} mm", line.slices)
+
+
+def refuse_luts(with_lut: Sequence[SliceHeader]) -> Finding | None:
+    """Check whether slices with a Modality LUT can be read.
+
+    Parameters
+    ----------
+    with_lut : sequence of SliceHeader
+        Each with a LUT.
+
+    Returns
+    -------
+    Finding or None
+        Why they cannot be read; None if they can.
+    """
+    luts = [(h, h.lut) for h in with_lut if h.lut is not None]
+    both = tuple(h.path for h, _ in luts if h.slope is not None or h.intercept is not None)
+    foreign = tuple(h.path for h, lut in luts if lut.kind != "HU")
+    broken = tuple(h.path for h, lut in luts if not lut.table)
+    rescaled = f"{len(both)} slices have a rescale slope or intercept beside their Modality LUT, which DICOM forbids"
+    unknown = f"{len(foreign)} slices have a Modality LUT whose type is not HU: their units are unknown"
+    contradictory = f"{len(broken)} slices have a Modality LUT whose descriptor and data contradict each other"
+    findings = (
+        Finding("lut-and-rescale", rescaled, "refused", both),
+        Finding("not-hounsfield", unknown, "refused", foreign),
+        Finding("bad-modality-lut", contradictory, "refused", broken),
+    )
+    return next((f for f in findings if f.files), None)

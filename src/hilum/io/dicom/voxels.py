@@ -1,35 +1,33 @@
 """The slices of a stack as one volume in Hounsfield units.
 
-`hilum.io.dicom.plain` reads and rescales plain frames. For the others `hilum.io.dicom.pixels` reads the stored values
-and `hilum.io.dicom.hu` rescales them. `hilum.io.dicom.gaps` interpolates missing slices.
+`hilum.io.dicom.plain` reads and rescales plain frames. This module reads the others at their offset, or has
+`hilum.io.dicom.decoder_process` decode them, and `hilum.io.dicom.hu` rescales them. Missing slices are interpolated.
 """
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 import warnings
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.threads import run_slabs
 from hilum.errors import FormatError, InputError, SeriesError, name_some
-from hilum.io.dicom.gaps import fill_gaps
 from hilum.io.dicom.hu import count_wrong_ranges, frame_to_hu
 from hilum.io.dicom.padding import LOW
-from hilum.io.dicom.pixels import stored_frames
 from hilum.io.dicom.plain import FrameStats, read_plain
+from hilum.io.dicom.records import SliceHeader, Stack
 from hilum.io.dicom.stack import leave_out
 from hilum.scan import Note
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum.io.dicom.records import SliceHeader, Stack
 
 
 def read_voxels(root: Path, stack: Stack, max_gap_mm: float) -> tuple[Stack, NDArray[np.int16], list[Note]]:
@@ -71,7 +69,13 @@ def _read_pixels(
     """Read the volume; adds slices with damaged pixels to `damaged`, and then the volume is not complete."""
     first = stack.slices[0]
     planes = stack.planes
-    volume = _allocate((planes[-1] + 1, first.rows, first.columns), root)
+    shape = planes[-1] + 1, first.rows, first.columns
+    try:
+        volume = np.empty(shape, np.int16)
+    except MemoryError as error:
+        size = np.prod(shape, dtype=float) * 2 / 1e9
+        what = f"the volume of {shape} voxels needs {size:.1f} GB, more than the memory has"
+        raise InputError(what, where=root, code="too-large") from error
     files: defaultdict[str, list[tuple[int, SliceHeader]]] = defaultdict(list)
     for plane, header in zip(planes, stack.slices, strict=True):
         files[header.path].append((plane, header))
@@ -106,15 +110,6 @@ def _read_pixels(
     return volume, _pixel_notes(stack.slices, [stats.get(plane, FrameStats(0, 0, 0)) for plane in planes])
 
 
-def _allocate(shape: tuple[int, int, int], root: Path) -> NDArray[np.int16]:
-    try:
-        return np.empty(shape, np.int16)
-    except MemoryError as error:
-        size = np.prod(shape, dtype=float) * 2 / 1e9
-        what = f"the volume of {shape} voxels needs {size:.1f} GB, more than the memory has"
-        raise InputError(what, where=root, code="too-large") from error
-
-
 def _batches(members: list[tuple[int, SliceHeader]]) -> list[list[tuple[int, SliceHeader]]]:
     """Split the frames of one file among threads; compressed ones stay together, since the file is parsed once."""
     size = 16 if members[0][1].pixel_offset >= 0 else len(members)
@@ -134,14 +129,83 @@ def _compare_duplicates(root: Path, stack: Stack, volume: NDArray[np.int16]) -> 
 
 def _pixel_notes(slices: Sequence[SliceHeader], stats: Sequence[FrameStats]) -> list[Note]:
     padding, clipped, low = (sum(counts) for counts in zip(*(frame[:3] for frame in stats), strict=True))
-    notes = []
-    if padding:
-        notes.append(Note("padding-to-air", f"{padding} voxels of padding outside the scanned field set to -1024 HU"))
-    if clipped:
-        notes.append(Note("clipped-hu", f"{clipped} voxels beyond int16 clipped to its range"))
-    if low:
-        notes.append(Note("low-hu", f"{low} voxels below {LOW} HU: unknown padding, or damaged pixels"))
-    if wrong := count_wrong_ranges(slices, stats):
-        text = f"Smallest or Largest Image Pixel Value disagrees with the pixels in {wrong} of {len(slices)} slices"
-        notes.append(Note("minmax-tags-disagree", f"{text}; hilum does not use them"))
-    return notes
+    wrong = count_wrong_ranges(slices, stats)
+    disagree = f"disagrees with the pixels in {wrong} of {len(slices)} slices; hilum does not use them"
+    notes = (
+        (padding, "padding-to-air", f"{padding} voxels of padding outside the scanned field set to -1024 HU"),
+        (clipped, "clipped-hu", f"{clipped} voxels beyond int16 clipped to its range"),
+        (low, "low-hu", f"{low} voxels below {LOW} HU: unknown padding, or damaged pixels"),
+        (wrong, "minmax-tags-disagree", f"Smallest or Largest Image Pixel Value {disagree}"),
+    )
+    return [Note(code, text) for count, code, text in notes if count]
+
+
+def stored_frames(root: Path, headers: Sequence[SliceHeader], scratch: NDArray[np.int16]) -> Iterator[NDArray[Any]]:
+    """Read frames of one file as stored.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that header paths are relative to.
+    headers : sequence of SliceHeader
+        Frames of one file.
+    scratch : ndarray of int16, shape (row, column)
+        A contiguous buffer for uncompressed 16-bit frames, one after the other. It fits the cache, so that a frame
+        crosses the memory only once on its way to the volume.
+
+    Yields
+    ------
+    ndarray, shape (row, column)
+        Stored values in native byte order, unused bits unchanged. Valid until the next one is read.
+
+    Raises
+    ------
+    FormatError
+        If the pixels are damaged.
+    UnsupportedError
+        If no decoder for their compression is installed.
+    """
+    if headers[0].pixel_offset < 0:
+        from hilum.io.dicom.decoder_process import decode  # late: few series need it
+
+        yield from decode(root / headers[0].path, headers)
+        return
+    path = f"{root}{os.sep}{headers[0].path}"  # making Paths, the threads would wait for each other
+    try:
+        with io.FileIO(path) as file:
+            for h in headers:
+                file.seek(h.pixel_offset + h.frame * h.frame_bytes)
+                if h.bits_allocated == 16:
+                    count = file.readinto(scratch.data) or 0
+                else:
+                    data = file.read(h.frame_bytes)
+                    count = len(data)
+                if count != h.frame_bytes:
+                    what = f"{count} of {h.frame_bytes} bytes of pixels"
+                    raise FormatError(what, where=Path(path), do="get it again", code="truncated")
+                if h.bits_allocated != 16:
+                    kind = f"{'>' if h.big_endian else '<'}{'i' if h.signed else 'u'}{h.bits_allocated // 8}"
+                    array = np.frombuffer(data, kind).reshape(h.rows, h.columns)
+                    yield array.astype(array.dtype.newbyteorder("="), copy=False)
+                else:
+                    stored = scratch if h.signed else scratch.view(np.uint16)
+                    yield stored if h.big_endian == (sys.byteorder == "big") else stored.byteswap(inplace=True)
+    except OSError as error:
+        raise FormatError("the file can no longer be read", where=path, do="get it again") from error
+
+
+def fill_gaps(volume: NDArray[np.int16], planes: Sequence[int]) -> None:
+    """Interpolate the planes of missing slices linearly between their neighbors.
+
+    Parameters
+    ----------
+    volume : ndarray of int16, shape (z, y, x), HU
+        Changed in place.
+    planes : sequence of int
+        The planes that have slices, ascending; includes the first and the last plane.
+    """
+    for low, high in pairwise(planes):
+        for k in range(low + 1, high):
+            # Whole weights keep the sum exact; only the result is rounded.
+            total = volume[low].astype(np.int64) * (high - k) + volume[high].astype(np.int64) * (k - low)
+            volume[k] = np.rint(total / (high - low))

@@ -13,10 +13,13 @@ from __future__ import annotations
 import math
 import os
 import struct
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import FormatError, HilumError, UnsupportedError
 from hilum.io.files import HEADER_LIMIT, open_file
@@ -25,14 +28,7 @@ from hilum.io.volumes.blocks import check_packed, check_size
 from hilum.io.volumes.open_volumes import check_box
 from hilum.io.volumes.placement import NOT_OURS, TypedPlacement, decode_placement, placement_of
 from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum.volume import Volume
+from hilum.volume import Volume
 
 CHUNK, BLOCK, CODEC, LEVEL, FILTER = 128, 16, "LZ4", 5, "BITSHUFFLE"
 """Edges of the cubes that are packed together and one by one, and how they are packed: measured in decision 0008."""
@@ -40,10 +36,6 @@ CHUNK, BLOCK, CODEC, LEVEL, FILTER = 128, 16, "LZ4", 5, "BITSHUFFLE"
 _LAYER = "hilum"
 _LAYERS = {"b2nd", _LAYER}
 """All layers in the header of our files. Other layers make the library run code, or read voxels from elsewhere."""
-
-_MAGIC = b"\x9e\xa8b2frame\x00\xd2"
-_CHUNK_LIMIT = 2**26
-"""The largest chunk read, in bytes; ours of 64-bit voxels have 2**24."""
 
 
 class _Layer(TypedPlacement, frozen=True, kw_only=True):
@@ -61,23 +53,14 @@ def write_b2nd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)[None]
     placement = msgspec.structs.asdict(placement_of(volume, series_uid=series_uid))
     layer = _Layer(**placement, dtype=array.dtype.name, crc32=_crc32(array))
-    packed = blosc2.asarray(
-        array,
-        chunks=(1, *(min(CHUNK, n) for n in array.shape[1:])),
-        blocks=(1, *(min(BLOCK, n) for n in array.shape[1:])),
-        cparams={
-            "codec": blosc2.Codec[CODEC],
-            "clevel": LEVEL,
-            "filters": [blosc2.Filter[FILTER]],
-            "filters_meta": [0],
-            "nthreads": 1,  # with several the packed bytes differ from run to run
-        },
-        dparams={"nthreads": 1},
-        meta={_LAYER: msgspec.json.encode(layer).decode()},
-    )
-    frame = packed.to_cframe()
+    chunks, blocks = ((1, *(min(edge, n) for n in volume.shape)) for edge in (CHUNK, BLOCK))
+    one_thread = {"nthreads": 1}  # with several the packed bytes differ from run to run
+    codec, filters = blosc2.Codec[CODEC], [blosc2.Filter[FILTER]]
+    packing = {"codec": codec, "clevel": LEVEL, "filters": filters, "filters_meta": [0], **one_thread}
+    meta = {_LAYER: msgspec.json.encode(layer).decode()}
+    packed = blosc2.asarray(array, chunks=chunks, blocks=blocks, cparams=packing, dparams=one_thread, meta=meta)
     with atomic_path(path) as temporary:  # not by the library, which does not report a full disk
-        temporary.write_bytes(frame)
+        temporary.write_bytes(packed.to_cframe())
 
 
 def read_b2nd(path: Path) -> VolumeFile:
@@ -109,14 +92,10 @@ class OpenB2nd:
         self.header = self.layer.to_header(where=path)
         self.geometry, self.shape = self.header.geometry, self.layer.shape
         self.dtype = np.dtype(self.layer.dtype).newbyteorder("<")
-        mapped = {} if os.name == "nt" else {"mmap_mode": "r"}
         try:
-            self._packed = blosc2.open(str(path), mode="r", dparams={"nthreads": 1}, **mapped)
-            shape, dtype = tuple(self._packed.shape), self._packed.dtype
+            self._packed = blosc2.open(str(path), mode="r", dparams={"nthreads": 1}, mmap_mode="r")
         except Exception as problem:  # the library raises classes of many kinds
             raise _damaged(path, problem) from problem
-        if (shape, dtype) != ((1, *self.shape), self.dtype):
-            raise FormatError(f"is {dtype} of shape {shape}, not what its header says", where=path, code="shape")
 
     def read(self, start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
         """Copy a box; only the blocks that it overlaps are unpacked."""
@@ -144,7 +123,7 @@ def _read_layer(path: Path) -> _Layer:
     with open_file(path) as handle:
         size = os.fstat(handle.fileno()).st_size
         head = handle.read(24)
-        if len(head) < 24 or not head.startswith(_MAGIC):
+        if len(head) < 24 or not head.startswith(b"\x9e\xa8b2frame\x00\xd2"):
             raise FormatError("is not a Blosc2 frame", where=path)
         length, declared = struct.unpack(">i", head[11:15])[0], struct.unpack(">Q", head[16:24])[0]
         if declared != size:
@@ -180,7 +159,7 @@ def _parse(head: bytes, path: Path, file_size: int) -> _Layer:
         raise FormatError(f"has chunks of {chunks} and blocks of {blocks} voxels", where=path, code="damaged")
     padded = math.prod(-(-n // c) * c for n, c in zip(shape, chunks, strict=True)) * dtype.itemsize
     widest = math.prod(-(-c // b) * b for c, b in zip(chunks, blocks, strict=True)) * dtype.itemsize
-    if widest > _CHUNK_LIMIT or chunk_bytes != widest:
+    if widest > 2**26 or chunk_bytes != widest:
         raise FormatError(f"has chunks of {chunk_bytes} bytes", where=path, code="damaged")
     if nbytes % chunk_bytes or nbytes < padded:
         raise FormatError(f"holds {nbytes} bytes unpacked, expected {padded}", where=path, code="damaged")

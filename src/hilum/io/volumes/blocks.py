@@ -8,37 +8,25 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import FormatError, UnsupportedError
+from hilum.io.volumes.volume_file import Packing
 from hilum.scan import Note
-
-if TYPE_CHECKING:
-    from bz2 import BZ2Decompressor
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from isal.igzip_lib import IgzipDecompressor
-    from numpy.typing import NDArray
-
-Packing = Literal["raw", "gzip", "zlib", "bzip2"]
 
 GZIP_MAGIC = b"\x1f\x8b"
 
-BYTES_LIMIT = 2**32
-"""The largest volume read, in bytes: 4096 slices of 512 by 512 as 32-bit numbers."""
+BYTES_LIMIT = 2**32  # the largest volume read, in bytes: 4096 slices of 512 by 512 as 32-bit numbers
 
-_DEFLATE_RATIO = 1032
-"""The highest ratio that deflate reaches: two bits for 258 bytes (RFC 1951, 3.2.5)."""
+_DEFLATE_RATIO = 1032  # the highest ratio that deflate reaches: two bits for 258 bytes (RFC 1951, 3.2.5)
 
-_PLAIN_UNPACKED = 2**30
-_PLAIN_RATIO = 100
-"""Data that unpack to more than 1 GiB and to more than 100 times their size are refused as a decompression bomb."""
 
 _PIECE = 65536
-_DRAIN_LIMIT = 2**24
 
 
 def check_size(shape: tuple[int, ...], dtype: np.dtype[np.generic], *, where: Path) -> int:
@@ -85,12 +73,12 @@ def check_packed(size: int, present: int, *, where: Path) -> None:
     FormatError
         If they look like a decompression bomb.
     """
-    if size > max(_PLAIN_UNPACKED, _PLAIN_RATIO * present):
+    if size > max(2**30, 100 * present):  # 1 GiB, and 100 times the packed size
         what = f"{present} packed bytes declare {size} unpacked: no scan packs so well"
         raise FormatError(what, where=where, code="too-large")
 
 
-def _decoder(packing: Packing) -> BZ2Decompressor | IgzipDecompressor:
+def _decoder(packing: Packing) -> Any:
     if packing == "bzip2":
         from bz2 import BZ2Decompressor
 
@@ -122,7 +110,8 @@ class Block:
         self._left = present if length < 0 else min(length, present)
         self._present = self._left
         self._filled = 0
-        self._decoder = None if packing == "raw" else _decoder(packing)
+        self._most = _PIECE
+        self._pieces = self._unpack()
 
     def expect(self, size: int) -> None:
         """Refuse a size that the file cannot hold, before memory is allocated.
@@ -183,7 +172,7 @@ class Block:
         if self._packing == "raw":
             extra = self._left
         else:
-            while extra < _DRAIN_LIMIT and (got := self._some(scratch)):
+            while extra < 2**24 and (got := self._some(scratch)):
                 extra += got
         if not extra:
             return ()
@@ -193,12 +182,13 @@ class Block:
         return (Note("trailing-bytes", f"ignored at least {extra} bytes after the declared voxels"),)
 
     def _some(self, view: memoryview) -> int:
-        if self._decoder is None:
+        if self._packing == "raw":
             got = self._handle.readinto(view[: self._left]) if self._left else 0  # type: ignore[attr-defined]  # FileIO
             self._left -= got
             return int(got)
+        self._most = min(len(view), _PIECE)
         try:
-            piece = self._unpack(len(view))
+            piece = next(self._pieces, b"")
         except FormatError:
             raise
         except Exception as error:  # isal and bz2 raise error classes of their own
@@ -207,32 +197,24 @@ class Block:
         view[: len(piece)] = piece
         return len(piece)
 
-    def _unpack(self, most: int) -> bytes:
-        assert self._decoder is not None  # noqa: S101 - _some checked it
+    def _unpack(self) -> Iterator[bytes]:
+        """Unpack all members (RFC 1952 2.2), in pieces of at most `_most` bytes; zeros between members are padding."""
         packed = b""
         while True:
-            if self._decoder.eof:
-                if not (packed := self._next_member()):
-                    return b""
-            elif self._decoder.needs_input and not (packed := self._read()):
-                raise truncated(self._present, self._present + 1, self._where, packed=True)
-            piece = self._decoder.decompress(packed, max_length=min(most, _PIECE))
-            packed = b""
-            if piece:
-                return piece
-
-    def _next_member(self) -> bytes:
-        """First bytes of the next packed member (RFC 1952 2.2), or nothing; zeros in between are padding."""
-        assert self._decoder is not None  # noqa: S101 - as above
-        if self._packing == "zlib":
-            return b""
-        rest = self._decoder.unused_data.lstrip(b"\0")
-        while len(rest) < 3 and (more := self._read()):
-            rest = (rest + more).lstrip(b"\0")
-        if not rest.startswith(GZIP_MAGIC if self._packing == "gzip" else b"BZh"):
-            return b""
-        self._decoder = _decoder(self._packing)
-        return rest
+            decoder = _decoder(self._packing)
+            while not decoder.eof:
+                if not packed and decoder.needs_input and not (packed := self._read()):
+                    raise truncated(self._present, self._present + 1, self._where, packed=True)
+                if piece := decoder.decompress(packed, max_length=self._most):
+                    yield piece
+                packed = b""
+            if self._packing == "zlib":
+                return
+            packed = decoder.unused_data.lstrip(b"\0")
+            while len(packed) < 3 and (more := self._read()):
+                packed = (packed + more).lstrip(b"\0")
+            if not packed.startswith(GZIP_MAGIC if self._packing == "gzip" else b"BZh"):
+                return
 
     def _read(self) -> bytes:
         got = self._handle.read(min(_PIECE, self._left)) or b""

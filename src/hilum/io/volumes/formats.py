@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from hilum.errors import HilumError, UnsupportedError
+from hilum.io.names import is_uid
 from hilum.io.optional_packages import check_packages
-from hilum.io.uids import is_uid
 from hilum.io.volumes.b2nd import OpenB2nd, read_b2nd, read_b2nd_header, write_b2nd
 from hilum.io.volumes.metaimage import read_metaimage, read_metaimage_header, write_metaimage
 from hilum.io.volumes.nifti import open_nifti, read_nifti, read_nifti_header, write_nifti
 from hilum.io.volumes.npy import open_npy, read_npy, read_npy_header, write_npy
 from hilum.io.volumes.nrrd import read_nrrd, read_nrrd_header, write_nrrd
 from hilum.io.volumes.ome_zarr import read_zarr, write_zarr
+from hilum.io.volumes.open_volumes import OpenVolume
+from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader
 from hilum.io.volumes.zarr_shards import OpenZarr, read_zarr_header
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from hilum.io.volumes.open_volumes import OpenVolume
-    from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader
 
 
 @dataclass(frozen=True)

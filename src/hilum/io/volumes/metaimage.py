@@ -9,26 +9,20 @@ Source: MetaIO documentation, https://itk.org/Wiki/MetaIO/Documentation, and ITK
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from hilum.errors import FormatError, OutputError, UnsupportedError
+from hilum.geometry import Geometry
 from hilum.io.files import open_data, open_file
-from hilum.io.uids import is_uid
 from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, stored_array, truncated
-from hilum.io.volumes.metaimage_header import MET_TYPES, MetaImageHeader, read_header
-from hilum.io.volumes.volume_file import VolumeFile, volume_file
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry
-    from hilum.scan import Note
-    from hilum.volume import Volume
+from hilum.io.volumes.metaimage_header import MET_TYPES, read_header
+from hilum.io.volumes.volume_file import BlockHeader, VolumeFile, volume_file
+from hilum.scan import Note
+from hilum.volume import Volume
 
 
 def read_metaimage(path: Path) -> VolumeFile:
@@ -40,20 +34,18 @@ def read_metaimage(path: Path) -> VolumeFile:
         header = read_header(handle, path)
         size = check_size(header.geometry.shape, header.dtype, where=path)
         parts = header.files or ("",)
-        array: NDArray[Any] | None = None
         notes: list[Note] = []
         for k, name in enumerate(parts):
             with open_data(path, handle, name) as (where, source):
                 block = _block(source, header, size // len(parts), where)
-                if array is None:  # only now: the first file is large enough for its part
+                if k == 0:  # only now: the first file is large enough for its part
                     array = np.empty(header.geometry.shape, header.dtype)
                 block.fill(array.reshape(len(parts), -1)[k])
                 notes += [note for note in block.finish() if note not in notes]
-    assert array is not None  # noqa: S101 - there is at least one part
     return volume_file(header, array, notes)
 
 
-def read_metaimage_header(path: Path) -> MetaImageHeader:
+def read_metaimage_header(path: Path) -> BlockHeader:
     """Read the header of a .mhd or .mha file."""
     with open_file(path) as handle:
         return read_header(handle, path)
@@ -90,27 +82,18 @@ def _header_text(geometry: Geometry, element: str, data: str, series_uid: str) -
     def row(values: Sequence[float]) -> str:
         return " ".join(repr(v) for v in values)  # the shortest text that reads back as the same number
 
-    lines = {
-        "ObjectType": "Image",
-        "NDims": "3",
-        "BinaryData": "True",
-        "BinaryDataByteOrderMSB": "False",
-        "CompressedData": "False",
-        "TransformMatrix": " ".join(row(axis) for axis in geometry.direction[::-1]),
-        "Offset": row(geometry.origin),
-        "CenterOfRotation": "0 0 0",
-        "ElementSpacing": row(geometry.spacing[::-1]),
-        "DimSize": row(geometry.shape[::-1]),
-        "ElementType": element,
-        **({"SeriesInstanceUID": series_uid} if is_uid(series_uid) else {}),
-        "ElementDataFile": data,
-    }
-    return "".join(f"{key} = {value}\n" for key, value in lines.items())
+    uid = f"SeriesInstanceUID = {series_uid}\n" if series_uid else ""
+    return (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nCompressedData = False\n"
+        f"TransformMatrix = {' '.join(map(row, geometry.direction[::-1]))}\nOffset = {row(geometry.origin)}\n"
+        f"CenterOfRotation = 0 0 0\nElementSpacing = {row(geometry.spacing[::-1])}\n"
+        f"DimSize = {row(geometry.shape[::-1])}\nElementType = {element}\n{uid}ElementDataFile = {data}\n"
+    )
 
 
-def _block(source: BinaryIO, header: MetaImageHeader, size: int, where: Path) -> Block:
+def _block(source: BinaryIO, header: BlockHeader, size: int, where: Path) -> Block:
     """The part of a file that holds `size` bytes of voxels; refuse it if it is too short."""
-    start = header.offset if not header.files else 0
+    start = source.tell()
     if header.skip < 0:  # HeaderSize -1: the voxels are the last bytes
         end = source.seek(0, 2)
         if end - start < size:

@@ -10,50 +10,27 @@ Source: R. W. Cox et al., "A (sort of) new image data format standard: NIfTI-1",
 
 from __future__ import annotations
 
+import math
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import FormatError, GeometryError, UnsupportedError
+from hilum.geometry import Geometry
 from hilum.io.files import open_file
-from hilum.io.uids import is_uid
 from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, stored_array, write_gzip
-from hilum.io.volumes.nifti_header import DATATYPES, flip_xy, pack_header
 from hilum.io.volumes.open_volumes import OpenArray
-from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader, geometry_from_steps, volume_file
+from hilum.io.volumes.volume_file import BlockHeader, VolumeFile, geometry_from_steps, volume_file
 from hilum.scan import Note
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from hilum.geometry import Geometry
-    from hilum.volume import Volume
+from hilum.volume import Volume
 
 _UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 """Millimetres per unit of length, by its NIfTI code: unknown, metre, millimetre, micrometre."""
 
-_SERIES = "series "
-"""Text before a Series Instance UID in the header's 80 bytes of description."""
-
-_OFFSET_LIMIT = 2**24
-
-
-@dataclass(frozen=True, kw_only=True)
-class NiftiHeader(VolumeHeader):
-    """The header of a NIfTI file, checked.
-
-    Parameters
-    ----------
-    dtype : dtype
-        With the byte order of the file.
-    offset : int
-        Bytes before the voxels.
-    """
-
-    dtype: np.dtype[Any]
-    offset: int
+_SERIES = "series "  # text before a Series Instance UID in the header's 80 bytes of description
 
 
 def read_nifti(path: Path) -> VolumeFile:
@@ -63,14 +40,14 @@ def read_nifti(path: Path) -> VolumeFile:
     """
     with open_file(path) as handle:
         block, size, header = _open_block(handle, path)
-        block.expect(header.offset + check_size(header.geometry.shape, header.dtype, where=path))
-        _read_bytes(block, header.offset - size)
+        block.expect(header.skip + check_size(header.geometry.shape, header.dtype, where=path))
+        _read_bytes(block, header.skip - size)
         array = np.empty(header.geometry.shape, header.dtype)
         block.fill(array)
         return volume_file(header, array, block.finish())
 
 
-def read_nifti_header(path: Path) -> NiftiHeader:
+def read_nifti_header(path: Path) -> BlockHeader:
     """Read the header of a .nii or .nii.gz file."""
     with open_file(path) as handle:
         return _open_block(handle, path)[2]
@@ -94,8 +71,7 @@ def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     if kind not in DATATYPES or max(volume.shape) > 32767:
         raise UnsupportedError(f"NIfTI-1 cannot store {array.dtype} of shape {volume.shape}", where=path)
     voxels = array.reshape(-1).view(np.uint8).data
-    head = pack_header(volume.geometry, kind, _SERIES + series_uid if is_uid(series_uid) else "")
-    head += bytes(4)  # no extensions follow
+    head = pack_header(volume.geometry, kind, _SERIES + series_uid if series_uid else "") + bytes(4)  # no extensions
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         if path.suffix.lower() == ".nii":
             out.write(head)
@@ -104,7 +80,7 @@ def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
             write_gzip(out, (head, voxels))
 
 
-def _open_block(handle: BinaryIO, path: Path) -> tuple[Block, int, NiftiHeader]:
+def _open_block(handle: BinaryIO, path: Path) -> tuple[Block, int, BlockHeader]:
     """The bytes after a header, the header's size, and the header."""
     packed = handle.read(2) == GZIP_MAGIC  # names can be wrong
     handle.seek(0)
@@ -132,7 +108,7 @@ def _header_size(first: bytes, path: Path) -> tuple[int, str]:
     raise FormatError("is not a NIfTI file: it has no NIfTI header", where=path)
 
 
-def _read_header(raw: bytes, order: str, path: Path) -> NiftiHeader:
+def _read_header(raw: bytes, order: str, path: Path) -> BlockHeader:
     import nibabel as nib  # late: slow to load, and writing does not need it
     from nibabel.spatialimages import HeaderDataError
 
@@ -154,18 +130,18 @@ def _read_header(raw: bytes, order: str, path: Path) -> NiftiHeader:
         what = f"has {count} dimensions of sizes {sizes}, expected one 3-D volume"
         raise UnsupportedError(what, where=path, do="split it into volumes")
     offset = float(header["vox_offset"]) or len(raw) + 4.0  # some writers leave it 0
-    if not (offset.is_integer() and len(raw) + 4 <= offset <= _OFFSET_LIMIT):
+    if not (offset.is_integer() and len(raw) + 4 <= offset <= 2**24):
         raise _wrong(f"vox_offset is {offset}", path)
     geometry, notes = _geometry(header, tuple(sizes[2::-1]), path)
     uid = bytes(header["descrip"]).partition(b"\0")[0].decode("ascii", "replace").removeprefix(_SERIES)
-    return NiftiHeader(
+    return BlockHeader(
         geometry=geometry,
         series_uid=uid,
         notes=notes,
         slope=1.0 if slope is None else slope,
         intercept=intercept or 0.0,
         dtype=np.dtype(order + kind),
-        offset=int(offset),
+        skip=int(offset),
     )
 
 
@@ -203,3 +179,94 @@ def _geometry(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Geometry
 
 def _wrong(what: str, path: Path) -> FormatError:
     return FormatError(f"header: {what}", where=path, do="convert it again", code="header")
+
+
+_HEADER_1 = struct.Struct("<i10s18sihcb8h3fhhhh8ffffhbbffffii80s24shh6f12f16s4s")  # nifti1.h, field by field; 348 bytes
+
+DATATYPES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768, "i8": 1024, "u8": 1280}
+"""The NIfTI code of each voxel type, by numpy's code without byte order (nifti1.h)."""
+
+
+def flip_xy(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn LPS vectors into RAS, or RAS into LPS.
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (..., 3), (x, y, z)
+
+    Returns
+    -------
+    ndarray
+        x and y with the opposite sign.
+    """
+    return vectors * (-1.0, -1.0, 1.0)
+
+
+def pack_header(geometry: Geometry, kind: str, description: str) -> bytes:
+    """Write a grid as a NIfTI-1 header.
+
+    Parameters
+    ----------
+    geometry : Geometry
+    kind : str
+        A key of `DATATYPES`.
+    description : str
+        At most 80 ASCII characters.
+
+    Returns
+    -------
+    bytes
+        348 of them; the voxels begin at 352.
+    """
+    affine = flip_xy(geometry.affine[:3].T).T
+    # Round to the stored precision first (columns x, y, z, origin; no negative zeros) and derive all else from that:
+    # then a file that is read and written again has the same bytes.
+    affine = (affine[:, [2, 1, 0, 3]] + 0.0).astype(np.float32).astype(np.float64)
+    spacing = np.linalg.norm(affine[:, :3], axis=0)
+    flip, quaternion = _quaternion(affine[:, :3] / spacing)
+    return _HEADER_1.pack(
+        348, b"", b"", 0, 0, b"r", 0,
+        3, *geometry.shape[::-1], 1, 1, 1, 1,
+        0, 0, 0, 0, DATATYPES[kind], 8 * int(kind[1]), 0,
+        flip, *spacing, 1, 1, 1, 1,
+        352, 1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, description.encode(), b"",
+        1, 1, *quaternion, *affine[:, 3], *affine.ravel(),
+        b"", b"n+1",
+    )  # fmt: skip
+
+
+def read_nifti_affine(path: Path) -> NDArray[np.float64]:
+    """Read the affine in the header of a file that hilum wrote.
+
+    Returns
+    -------
+    ndarray, shape (4, 4)
+        From (z, y, x, 1) to (x, y, z, 1), LPS mm, as `Geometry.affine`.
+    """
+    import gzip  # late: only this function needs it
+
+    with path.open("rb") as raw, gzip.open(raw) if path.suffix.lower() == ".gz" else raw as file:
+        rows = np.frombuffer(file.read(_HEADER_1.size), "<f4", count=12, offset=280).reshape(3, 4)  # srow_x, _y, _z
+    affine = np.eye(4)
+    affine[:3] = flip_xy(rows.astype(np.float64)[:, [2, 1, 0, 3]].T).T + 0.0  # no negative zeros
+    return affine
+
+
+def _quaternion(matrix: NDArray[np.float64]) -> tuple[float, tuple[float, float, float]]:
+    """``qfac`` and (b, c, d) of the rotation nearest to three unit columns, with a >= 0 (nifti1.h)."""
+    left, _, right = np.linalg.svd(matrix)
+    rotation = left @ right
+    flip = -1.0 if np.linalg.det(rotation) < 0 else 1.0
+    rotation[:, 2] *= flip
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation.tolist()
+    # The column of 4 q qT with the largest diagonal entry gives q without cancellation (Shepperd 1978).
+    columns = (
+        (1 + xx + yy + zz, zy - yz, xz - zx, yx - xy),
+        (zy - yz, 1 + xx - yy - zz, xy + yx, xz + zx),
+        (xz - zx, xy + yx, 1 - xx + yy - zz, yz + zy),
+        (yx - xy, xz + zx, yz + zy, 1 - xx - yy + zz),
+    )
+    best = max(range(4), key=lambda k: columns[k][k])
+    a, b, c, d = np.array(columns[best]) / math.hypot(*columns[best])
+    sign = -1.0 if a < 0 else 1.0
+    return flip, (float(sign * b), float(sign * c), float(sign * d))

@@ -6,7 +6,8 @@ Source: NEP 1, "A simple file format for NumPy arrays".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, BinaryIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -17,11 +18,7 @@ from hilum.io.volumes.blocks import Block, check_size
 from hilum.io.volumes.open_volumes import OpenArray
 from hilum.io.volumes.placement import Placement, decode_placement, placement_of
 from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from hilum.volume import Volume
+from hilum.volume import Volume
 
 
 def write_npy(volume: Volume, path: Path, *, series_uid: str = "") -> None:
@@ -75,11 +72,9 @@ def _read_placement(path: Path) -> Placement:
 def _check_array(handle: BinaryIO, placement: Placement, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether the first axis is the fastest, and type: checked before anything is allocated."""
     try:
-        version = np.lib.format.read_magic(handle)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(handle)
-        else:
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(handle)
+        form = np.lib.format
+        read_header = form.read_array_header_1_0 if form.read_magic(handle) == (1, 0) else form.read_array_header_2_0
+        shape, fortran, dtype = read_header(handle)
     except Exception as error:  # the header is a Python literal: numpy lets through whatever its parser raises
         raise FormatError(f"is not a numpy file: {error}", where=path) from error
     if len(shape) != 3 or min(shape) < 1:

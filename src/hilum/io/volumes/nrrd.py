@@ -7,24 +7,19 @@ Source: G. Kindlmann, "Definition of NRRD File Format", https://teem.sourceforge
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from hilum.errors import FormatError, GeometryError, UnsupportedError, one_line
+from hilum.geometry import Geometry
 from hilum.io.files import HEADER_LIMIT, open_data, open_file
-from hilum.io.uids import is_uid
-from hilum.io.volumes.blocks import Block, Packing, check_size, stored_array, write_gzip
-from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader, geometry_from_steps, volume_file
+from hilum.io.volumes.blocks import Block, check_size, stored_array, write_gzip
+from hilum.io.volumes.volume_file import BlockHeader, Packing, VolumeFile, geometry_from_steps, volume_file
 from hilum.scan import Note
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from hilum.geometry import Geometry
-    from hilum.volume import Volume
+from hilum.volume import Volume
 
 _TYPES = MappingProxyType({
     "int8": "i1", "int8_t": "i1", "signed char": "i1",
@@ -50,28 +45,6 @@ _LPS_SIGNS = MappingProxyType({
 _PACKINGS: dict[str, Packing] = {"raw": "raw", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"}
 _SPATIAL_KINDS = {"domain", "space", "none", "???"}
 _MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres", "", "???"}
-_SKIP_LIMIT = 2**24
-
-
-@dataclass(frozen=True, kw_only=True)
-class NrrdHeader(VolumeHeader):
-    """The header of a NRRD file, checked.
-
-    Parameters
-    ----------
-    dtype : dtype
-        With the byte order of the file.
-    packing : str
-    skip : int
-        Unpacked bytes before the voxels; -1 where the voxels are the last bytes of their file.
-    file : str
-        The data file as named in the header; empty where the voxels follow the header.
-    """
-
-    dtype: np.dtype[Any]
-    packing: Packing
-    skip: int
-    file: str
 
 
 def read_nrrd(path: Path) -> VolumeFile:
@@ -81,7 +54,7 @@ def read_nrrd(path: Path) -> VolumeFile:
     """
     with open_file(path) as handle:
         header = _read_header(handle, path)
-        with open_data(path, handle, header.file) as (where, source):
+        with open_data(path, handle, "".join(header.files)) as (where, source):
             size = check_size(header.geometry.shape, header.dtype, where=path)
             if header.skip < 0:  # the voxels are the last bytes
                 source.seek(max(source.tell(), source.seek(0, 2) - size))
@@ -93,7 +66,7 @@ def read_nrrd(path: Path) -> VolumeFile:
             return volume_file(header, array, block.finish())
 
 
-def read_nrrd_header(path: Path) -> NrrdHeader:
+def read_nrrd_header(path: Path) -> BlockHeader:
     """Read the header of a .nrrd or .nhdr file."""
     with open_file(path) as handle:
         return _read_header(handle, path)
@@ -118,14 +91,14 @@ def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
         f"sizes: {' '.join(map(str, geometry.shape[::-1]))}\nspace directions: {' '.join(vectors[:3])}\n"
         f"kinds: domain domain domain\nendian: little\nencoding: gzip\nspace origin: {vectors[3]}\n"
     )
-    text += f"series_uid:={series_uid}\n\n" if is_uid(series_uid) else "\n"
+    text += f"series_uid:={series_uid}\n\n" if series_uid else "\n"
     voxels = array.reshape(-1).view(np.uint8).data
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         out.write(text.encode())
         write_gzip(out, (voxels,))
 
 
-def _read_header(handle: BinaryIO, path: Path) -> NrrdHeader:
+def _read_header(handle: BinaryIO, path: Path) -> BlockHeader:
     fields = _read_fields(handle, path)
     for old, new in (("datafile", "data file"), ("byteskip", "byte skip"), ("lineskip", "line skip")):
         if old in fields:
@@ -144,12 +117,12 @@ def _read_header(handle: BinaryIO, path: Path) -> NrrdHeader:
     file, skip = fields.get("data file", ""), fields.get("byte skip", 0)
     if fields.get("line skip", 0) or file.split()[:1] == ["LIST"] or "%" in file:
         raise UnsupportedError("line skip and lists of data files are not read", where=path, do="write one .nrrd file")
-    if not (0 <= skip <= _SKIP_LIMIT or (skip == -1 and packing == "raw")):
+    if not (0 <= skip <= 2**24 or (skip == -1 and packing == "raw")):
         raise _wrong("byte skip", str(skip), path)
     geometry, notes = _geometry(fields, sizes, path)
-    series_uid = str(fields.get("series_uid", ""))
-    return NrrdHeader(
-        geometry=geometry, series_uid=series_uid, notes=notes, dtype=dtype, packing=packing, skip=skip, file=file
+    uid, files = str(fields.get("series_uid", "")), (file,) if file else ()
+    return BlockHeader(
+        geometry=geometry, series_uid=uid, notes=notes, dtype=dtype, packing=packing, skip=skip, files=files
     )
 
 
@@ -191,20 +164,14 @@ def _read_fields(handle: BinaryIO, path: Path) -> dict[str, Any]:
     head = handle.read(HEADER_LIMIT)
     if not head.startswith(b"NRRD000"):
         raise FormatError("is not a NRRD file of version 1 to 5", where=path, do="give a .nrrd or .nhdr file")
-    lines: list[bytes] = []
-    end = 0
-    for line in head.splitlines(keepends=True):
-        end += len(line)
-        if not line.strip():
-            break
-        lines.append(line)
-    else:
-        if len(head) >= HEADER_LIMIT:
-            raise FormatError(f"the header does not end within {HEADER_LIMIT} bytes", where=path)
-    handle.seek(end)
+    lines = head.splitlines(keepends=True)
+    count = next((k for k, line in enumerate(lines) if not line.strip()), len(lines))
+    if count == len(lines) and len(head) >= HEADER_LIMIT:
+        raise FormatError(f"the header does not end within {HEADER_LIMIT} bytes", where=path)
+    handle.seek(sum(map(len, lines[: count + 1])))
     try:
         with np.errstate(all="raise"):  # a size of 1e30 is an error, not a warning
-            return dict(nrrd.read_header(lines))
+            return dict(nrrd.read_header(lines[:count]))
     except Exception as error:  # numpy, int, float, shlex and unpacking raise errors of many kinds
         raise FormatError(f"header: {error}", where=path, do="export it again", code="header") from error
 

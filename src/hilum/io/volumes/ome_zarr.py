@@ -10,7 +10,8 @@ Source: the Zarr core specification version 3; OME-Zarr 0.5.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,18 +25,11 @@ from hilum.io.volumes.zarr_shards import ATTRIBUTE, HEADER, OpenZarr
 from hilum.ops.pyramid import halve
 from hilum.volume import Mask, Volume
 
-if TYPE_CHECKING:
-    from pathlib import Path
+CHUNK = 48  # edge of the cubes that are packed one by one: measured, as their packing, in decision 0008
 
+_IMAGE = "ct.zarr"  # the image to which a mask in the same folder belongs
 
-CHUNK = 48
-"""Edge of the cubes that are packed one by one: measured, as their packing, in decision 0008."""
-
-_IMAGE = "ct.zarr"
-"""The image to which a mask in the same folder belongs."""
-
-LEVELS, SMALL = 3, 96
-"""The most sizes of a volume, and the longest edge, in voxels, that is not halved again."""
+LEVELS, SMALL = 3, 96  # the most sizes of a volume, and the longest edge, in voxels, that is not halved again
 
 _COLORS = ((255, 80, 80, 255), (80, 160, 255, 255), (255, 220, 60, 255))
 """Red, green, blue and opacity of the labels 1, 2 and 3 in a viewer."""
@@ -96,21 +90,12 @@ def _write_array(group: Any, name: str, volume: Volume) -> None:
 
 def _attributes(sizes: list[Volume], path: Path, series_uid: str) -> dict[str, Any]:
     """The group's attributes: OME-Zarr's, and our own."""
-    is_mask = isinstance(sizes[0], Mask)
-    ome: dict[str, Any] = {
-        "version": "0.5",
-        "multiscales": [
-            {
-                "name": path.stem,
-                "axes": [{"name": name, "type": "space", "unit": "millimeter"} for name in "zyx"],
-                "datasets": [
-                    {"path": str(n), "coordinateTransformations": _transforms(size.geometry, sizes[0].geometry)}
-                    for n, size in enumerate(sizes)
-                ],
-                "type": "nearest" if is_mask else "mean",
-            }
-        ],
-    }
+    is_mask, full = isinstance(sizes[0], Mask), sizes[0].geometry
+    axes = [{"name": name, "type": "space", "unit": "millimeter"} for name in "zyx"]
+    transforms = [_transforms(size.geometry, full) for size in sizes]
+    datasets = [{"path": str(n), "coordinateTransformations": one} for n, one in enumerate(transforms)]
+    image = {"name": path.stem, "axes": axes, "datasets": datasets, "type": "nearest" if is_mask else "mean"}
+    ome: dict[str, Any] = {"version": "0.5", "multiscales": [image]}
     if is_mask and (path.parent / _IMAGE).is_dir():
         colors = [{"label-value": n, "rgba": list(color)} for n, color in enumerate(_COLORS, start=1)]
         ome["image-label"] = {"colors": colors, "source": {"image": f"../{_IMAGE}"}}
@@ -120,11 +105,7 @@ def _attributes(sizes: list[Volume], path: Path, series_uid: str) -> dict[str, A
 
 def _transforms(size: Geometry, full: Geometry) -> list[dict[str, Any]]:
     """Scale and translation, (z, y, x), mm: in the world if its axes are the array's, else from voxel 0."""
-    if np.allclose(full.direction, IDENTITY_DIRECTION, rtol=0, atol=1e-9):
-        translation = list(reversed(size.origin))
-    else:
-        translation = (full.world_to_index(size.origin) * np.asarray(full.spacing)).tolist()
-    return [
-        {"type": "scale", "scale": list(size.spacing)},
-        {"type": "translation", "translation": [float(f"{value:.12g}") + 0.0 for value in translation]},
-    ]
+    in_world = np.allclose(full.direction, IDENTITY_DIRECTION, rtol=0, atol=1e-9)
+    shift = size.origin[::-1] if in_world else full.world_to_index(size.origin) * np.asarray(full.spacing)
+    translation = [float(f"{value:.12g}") + 0.0 for value in shift]
+    return [{"type": "scale", "scale": list(size.spacing)}, {"type": "translation", "translation": translation}]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import InputError
+from hilum.geometry import Geometry
 from hilum.ops.patches.boxes import cut_box, lies_inside
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry
 
 Shape = tuple[int, int, int]
 

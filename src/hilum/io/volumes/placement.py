@@ -6,24 +6,20 @@ The placement of a store is in the .json of a .npy, in the header of a .b2nd, or
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
 
 from hilum.errors import FormatError
 from hilum.geometry import Geometry
-from hilum.io.uids import is_uid
 from hilum.io.volumes.volume_file import VolumeHeader, make_geometry
 from hilum.volume import Mask, Volume
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 _Triple = tuple[float, float, float]
 
-NOT_OURS = "was not written by hilum: it does not state its geometry"
-"""What is wrong with a store without a placement."""
+NOT_OURS = "was not written by hilum: it does not state its geometry"  # what is wrong with a store without a placement
 
 
 class GridRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +63,7 @@ class Placement(msgspec.Struct, frozen=True):
         GeometryError
             If the geometry is impossible.
         """
-        geometry = make_geometry(
-            self.shape, spacing=self.spacing, origin=self.origin, direction=self.direction, where=where
-        )
+        geometry = make_geometry(self.shape, self.spacing, self.origin, self.direction, where=where)
         return VolumeHeader(geometry=geometry, series_uid=self.series_uid, is_mask=self.kind == "mask")
 
     def check(self, shape: tuple[int, ...], dtype: np.dtype[Any], *, where: Path) -> None:
@@ -116,8 +110,7 @@ def placement_of(volume: Volume, *, series_uid: str = "") -> Placement:
     """
     geometry = volume.geometry
     kind: Literal["volume", "mask"] = "mask" if isinstance(volume, Mask) else "volume"
-    uid = series_uid if is_uid(series_uid) else ""
-    return Placement(kind, geometry.shape, geometry.spacing, geometry.origin, geometry.direction, uid)
+    return Placement(kind, geometry.shape, geometry.spacing, geometry.origin, geometry.direction, series_uid)
 
 
 def decode_placement(text: bytes | str | dict[str, Any], kind: type[_P], *, where: Path) -> _P:
@@ -138,8 +131,6 @@ def decode_placement(text: bytes | str | dict[str, Any], kind: type[_P], *, wher
         If it is not of that form.
     """
     try:
-        if isinstance(text, dict):
-            return msgspec.convert(text, kind)
-        return msgspec.json.decode(text, type=kind)
+        return msgspec.convert(text, kind) if isinstance(text, dict) else msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FormatError(f"is not a geometry: {error}", where=where, do="write the volume again") from error

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import Any, Literal, cast
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from hilum.errors import FormatError, GeometryError, UnsupportedError
 from hilum.geometry import Geometry
-from hilum.io.uids import is_uid, series_name
+from hilum.io.names import is_uid, series_name
 from hilum.scan import Note, Scan
 from hilum.volume import Mask, Volume
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
-
-    from numpy.typing import ArrayLike, NDArray
-
-MIN_HU = -1024
-"""The lowest value of a CT; scanners mark voxels outside the scanned field with lower ones."""
+MIN_HU = -1024  # the lowest value of a CT; scanners mark voxels outside the scanned field with lower ones
 
 MAX_HU = 32767
 
-_SLAB_VOXELS = 2**17
-"""Small enough for a processor's cache."""
+_SLAB_VOXELS = 2**17  # small enough for a processor's cache
 
-_PLAUSIBLE_MM = 1e5
-"""A header with a larger spacing or origin is damaged, or uses another unit."""
 
 _DO = "correct the file's header"
 
@@ -57,6 +50,33 @@ class VolumeHeader:
     slope: float = 1.0
     intercept: float = 0.0
     is_mask: bool = False
+
+
+Packing = Literal["raw", "gzip", "zlib", "bzip2"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockHeader(VolumeHeader):
+    """The header of a file whose voxels are one block of bytes, here or in other files.
+
+    Parameters
+    ----------
+    dtype : dtype
+        With the byte order of the file.
+    packing : str
+    packed_size : int
+        Bytes of the packed block; -1 for all that follow.
+    skip : int
+        Bytes before the voxels in their file; -1 where the voxels are its last bytes.
+    files : tuple of str
+        Data files as the header names them, one for all slices or one for each; empty where this file holds the voxels.
+    """
+
+    dtype: np.dtype[Any]
+    packing: Packing = "raw"
+    packed_size: int = -1
+    skip: int = 0
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,13 +151,11 @@ def volume_file(header: VolumeHeader, array: NDArray[Any], notes: Iterable[Note]
     return VolumeFile(replace(header, notes=(*header.notes, *notes)), array)
 
 
+_Numbers = Sequence[float]
+
+
 def make_geometry(
-    shape: Sequence[int],
-    *,
-    spacing: Sequence[float],
-    origin: Sequence[float],
-    direction: Sequence[Sequence[float]],
-    where: Path,
+    shape: Sequence[int], spacing: _Numbers, origin: _Numbers, direction: Sequence[_Numbers], *, where: Path
 ) -> Geometry:
     """Make a geometry from a file's header; an error names the file.
 
@@ -160,7 +178,7 @@ def make_geometry(
     except GeometryError as error:
         raise GeometryError(error.what, where=where, do=_DO) from error
     for name, values in (("spacing", geometry.spacing), ("origin", geometry.origin)):
-        if max(map(abs, values)) >= _PLAUSIBLE_MM:
+        if max(map(abs, values)) >= 1e5:  # the header is damaged, or uses another unit
             raise GeometryError(f"{name} {values} mm is impossible for a patient", where=where, do=_DO)
     return geometry
 
@@ -186,7 +204,7 @@ def geometry_from_steps(shape: Sequence[int], *, steps: ArrayLike, origin: Seque
     if not (np.isfinite(rows).all() and min(spacing) > 0):
         raise GeometryError(f"steps between voxels {rows.tolist()} are not three vectors", where=where, do=_DO)
     direction = [[v / size + 0.0 for v in row] for row, size in zip(rows.tolist(), spacing, strict=True)]
-    return make_geometry(shape, spacing=spacing, origin=origin, direction=direction, where=where)
+    return make_geometry(shape, spacing, origin, direction, where=where)
 
 
 def convert_to_hu(
@@ -224,7 +242,9 @@ def convert_to_hu(
     in_place = array.dtype == np.dtype(np.int16) and array.flags.writeable and not scaled  # not equal where swapped
     hu = array if in_place else np.empty(array.shape, np.int16)
     low = high = missing = 0
-    for slab in _slabs(array.shape):
+    step = max(1, _SLAB_VOXELS // max(1, math.prod(array.shape[1:])))
+    for start in range(0, array.shape[0], step):
+        slab = slice(start, start + step)
         values = array[slab]
         if values.dtype.kind == "f" or scaled:
             # A copy, of float32 where that is enough: it rounds as exactly.
@@ -256,9 +276,3 @@ def convert_to_hu(
         (missing, "nan-to-air", f"{missing} voxels that are not numbers (nan) set to {MIN_HU} HU"),
     )
     return cast("NDArray[np.int16]", hu), tuple(Note(code, text) for count, code, text in counts if count)
-
-
-def _slabs(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Slices along the first axis of about `_SLAB_VOXELS` voxels, so that temporary arrays stay small."""
-    step = max(1, _SLAB_VOXELS // max(1, math.prod(shape[1:])))
-    return (slice(start, start + step) for start in range(0, shape[0], step))

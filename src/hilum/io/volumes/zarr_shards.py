@@ -11,11 +11,14 @@ from __future__ import annotations
 import math
 import os
 import struct
+from collections.abc import Iterator, Sequence
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import FormatError, MissingInputError, UnsupportedError
 from hilum.io.files import HEADER_LIMIT, open_file
@@ -23,32 +26,20 @@ from hilum.io.optional_packages import import_extra
 from hilum.io.volumes.blocks import check_packed, check_size
 from hilum.io.volumes.open_volumes import Shape, check_box
 from hilum.io.volumes.placement import NOT_OURS, TypedPlacement, decode_placement
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum.io.volumes.volume_file import VolumeHeader
+from hilum.io.volumes.volume_file import VolumeHeader
 
 HEADER, ATTRIBUTE = "zarr.json", "hilum"
 
-ARRAY, SHARD = "0", "0/c/0/0/0"
-"""The array of full size in the folder, and its one file of chunks."""
+ARRAY, SHARD = "0", "0/c/0/0/0"  # the array of full size in the folder, and its one file of chunks
 
 _TYPES = {"bool", *(f"{kind}{8 * n}" for n in (1, 2, 4, 8) for kind in ("int", "uint")), "float32", "float64"}
 
-_CHUNK_LIMIT = 2**24
-"""The largest chunk read, in bytes; ours of 64-bit voxels have less than 2**20."""
 
-_CHECK = 4
-"""Bytes of a CRC-32C."""
-
-_ABSENT = 2**64 - 1
+_CHECK = 4  # bytes of a CRC-32C
 
 
 _T = TypeVar("_T")
+_Box = tuple[slice, ...]
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -139,7 +130,7 @@ class OpenZarr:
         if crc32c(tail[:-_CHECK]) != int.from_bytes(tail[-_CHECK:], "little"):
             raise _damaged(self.path, f"the index of {SHARD} does not match its checksum")
         index = np.frombuffer(tail[:-_CHECK], "<u8").reshape(*self._counts, 2)
-        if (index == _ABSENT).any():
+        if (index == 2**64 - 1).any():  # the mark of an absent chunk
             raise _damaged(self.path, f"a chunk of {SHARD} is missing")
         end = len(self._bytes) - len(tail)
         if (index > end).any() or (index.sum(axis=-1) > end).any() or (index[..., 1] < 16 + _CHECK).any():
@@ -147,9 +138,7 @@ class OpenZarr:
         return index.astype(np.int64)
 
 
-def _overlaps(
-    start: Sequence[int], size: Sequence[int], edges: Shape
-) -> Iterator[tuple[Shape, tuple[slice, ...], tuple[slice, ...]]]:
+def _overlaps(start: Sequence[int], size: Sequence[int], edges: Shape) -> Iterator[tuple[Shape, _Box, _Box]]:
     """For each chunk that a box overlaps: its index, the overlap within the chunk, the overlap within the box."""
     axes = []
     for a, n, c in zip(start, size, edges, strict=True):
@@ -183,7 +172,7 @@ def _form(header: _Array, where: Path) -> tuple[np.dtype[Any], Shape]:
     if not (is_usual and has_usual_keys and header.chunk_grid.name == "regular"):
         raise _other_form(where)
     dtype = np.dtype(header.data_type)
-    if min(edges) < 1 or math.prod(edges) * dtype.itemsize > _CHUNK_LIMIT:
+    if min(edges) < 1 or math.prod(edges) * dtype.itemsize > 2**24:
         raise FormatError(f"has chunks of {edges} voxels", where=where, code="damaged")
     if any(o != -(-n // c) * c for o, n, c in zip(outer, header.shape, edges, strict=True)):
         raise _other_form(where)
@@ -210,11 +199,9 @@ def _decode(root: Path, name: str, kind: type[_T]) -> _T:
 
 def _inside(root: Path, name: str) -> Path:
     """The path of a file in a store; refuse links, which could lead out of it."""
-    path = root
-    for part in name.split("/"):
-        path /= part
-        if path.is_symlink():
-            raise FormatError(f"{name} leads over a link", where=root, do="give a folder without links", code="path")
+    path = root / name
+    if any(part.is_symlink() for part in (path, *path.parents[: name.count("/")])):
+        raise FormatError(f"{name} leads over a link", where=root, do="give a folder without links", code="path")
     if not path.exists():
         raise MissingInputError(f"{name} is missing", where=root, do="copy or write it again")
     return path

@@ -1,14 +1,57 @@
-"""The files of a folder and its subfolders, and what in it could not be searched."""
+"""The files of a folder and its subfolders; folders that hilum wrote are recognized, and not searched."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections import deque
+from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from hilum.io.output_kinds import output_kind
+import msgspec
+
+RECIPE, LEDGER, RECORD = "recipe.toml", "ledger.jsonl", "scan.json"  # the files of a run and a finished scan
+
+
+def output_kind(folder: Path, names: Collection[str] | None = None) -> str:
+    """The kind of a folder that hilum wrote.
+
+    Parameters
+    ----------
+    folder : Path
+    names : collection of str, optional
+        The names in the folder, if known.
+
+    Returns
+    -------
+    str
+        ``run``, ``scan`` (a finished scan's own folder), ``patches`` (or slices), ``export`` (for nnU-Net); empty for
+        any other folder, and for one that does not exist or cannot be opened.
+    """
+    if names is None:
+        try:
+            names = set(os.listdir(folder))  # noqa: PTH208 - only names are needed
+        except OSError:
+            return ""
+    if RECIPE in names and LEDGER in names:
+        return "run"
+    if RECORD in names and {"recipe_sha256", "fingerprint"} <= _keys(folder / RECORD):
+        return "scan"
+    if "summary.json" in names and "index.csv" in names and any(name.startswith("images_") for name in names):
+        return "patches"
+    if "dataset.json" in names and "imagesTr" in names and "hilum" in _keys(folder / "dataset.json"):
+        return "export"
+    return ""
+
+
+def _keys(path: Path) -> set[str]:
+    """The names in a JSON object; none for anything else."""
+    try:
+        with path.open("rb") as file:
+            return set(msgspec.json.decode(file.read(2**24), type=dict[str, Any]))
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return set()
 
 
 class FolderListing(NamedTuple):
@@ -58,7 +101,7 @@ def list_folder(root: Path) -> FolderListing:
     return FolderListing(*(sorted(names) for names in listing))
 
 
-def _entries(root: Path, folder: str, listing: FolderListing, visited: set[object]) -> list[os.DirEntry[str]]:
+def _entries(root: Path, folder: str, listing: FolderListing, visited: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
     """The entries of one folder that are to be searched, sorted by name."""
     path = os.path.join(root, folder)  # noqa: PTH118 - called for thousands of folders
     try:
@@ -82,21 +125,15 @@ def _add_link(name: str, path: str, listing: FolderListing) -> bool:
     """Add a link to the listing; True where it leads to a folder."""
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116 - as above
-    except PermissionError:
-        listing.files.append(name)  # its reader reports that it cannot be opened
-        return False
-    except OSError:  # the target does not exist, or the link leads to itself
-        listing.dangling.append(name)
+    except OSError as problem:  # the reader of a file reports that it cannot be opened; other links lead nowhere
+        (listing.files if isinstance(problem, PermissionError) else listing.dangling).append(name)
         return False
     if stat.S_ISREG(mode):
         listing.files.append(name)
     return stat.S_ISDIR(mode)
 
 
-def _identity(folder: str | Path) -> object:
+def _identity(folder: str | Path) -> tuple[int, int]:
     """What distinguishes a folder from all others, whatever path leads to it."""
-    try:
-        status = os.stat(folder)  # noqa: PTH116 - as above
-    except OSError:
-        return os.fspath(folder)
+    status = os.stat(folder)  # noqa: PTH116 - as above
     return status.st_dev, status.st_ino
