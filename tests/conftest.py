@@ -33,7 +33,7 @@ LONGEST = (
 """Files in the order in which they start; the others follow. A wrong order costs time, and nothing else."""
 
 # The machine that runs this may be busy: a slow example is no failure.
-settings.register_profile("hilum", deadline=None, derandomize=True)
+settings.register_profile("hilum", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("hilum")
 
 
@@ -46,17 +46,20 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_configure(config):
-    """Let one worker at a time load or compile a kernel, so that the others load what it compiled."""
+    """Let one worker at a time load or compile the kernels of a module, so that the others load what it compiled."""
     if not hasattr(config, "workerinput") or os.name != "posix":
         return
-    load, place = machine_code.load, Path(machine_code.__file__).parent
+    load = machine_code.load
 
-    def load_alone(*args):
-        handle = os.open(place, os.O_RDONLY)
+    def load_alone(definition, kinds):
+        module = Path(definition.function.__code__.co_filename)
+        if not module.is_file():  # the source is a text of a test
+            return load(definition, kinds)
+        handle = os.open(module, os.O_RDONLY)
         try:
             while lock_handle(handle) is False:
                 time.sleep(0.005)
-            return load(*args)
+            return load(definition, kinds)
         finally:
             os.close(handle)
 

@@ -156,7 +156,7 @@ GOOD = [
         zlib.compress(BLOCK) + b"x",
         (),
     ),
-    ("gzip", header(CompressedData="True"), gzip.compress(BLOCK), ()),
+    ("gzip", header(CompressedData="True"), gzip.compress(BLOCK, mtime=0), ()),
     ("no direction", header(TransformMatrix=None), BLOCK, ("no-direction",)),
     (
         "four dimensions",

@@ -19,7 +19,6 @@ from hilum.ops.intensity import WINDOW_PRESETS, UnitRange
 from hilum.ops.reorient import reorient_scan
 from hilum.ops.statistics import HuHistogram, count_hu
 from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG, Scan
-from hilum.volume import Volume
 
 Picture = NDArray[np.uint8]
 
@@ -128,8 +127,11 @@ def draw_preview(scan: Scan, *, unit_range: UnitRange | None = None, workers: in
         index = int(np.rint(view.voxels[number][0]))
         pictures.append(("nodule", index, number + 1, _close_up(view, number, index)))
     pixels, panels = _join(pictures)
-    cut = None if unit_range is None else (unit_range.lower, unit_range.upper)
-    return Preview(pixels, panels, _count(scan.ct, unit_range, workers), cut)
+    if unit_range is None:
+        return Preview(pixels, panels, count_hu(scan.ct, workers=workers), None)
+    offset = unit_range.mean * unit_range.width + unit_range.lower
+    counts = count_scaled(scan.ct.array, scale=unit_range.width, offset=offset, workers=workers)
+    return Preview(pixels, panels, HuHistogram(counts), (unit_range.lower, unit_range.upper))
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,10 +254,3 @@ def _join(pictures: Sequence[tuple[str, int, int, Picture]]) -> tuple[Picture, t
     for panel, (_, _, _, picture) in zip(panels, pictures, strict=True):
         pixels[panel.top : panel.top + panel.height, panel.left : panel.left + panel.width] = picture
     return pixels, tuple(panels)
-
-
-def _count(ct: Volume, unit_range: UnitRange | None, workers: int) -> HuHistogram:
-    if unit_range is None:
-        return count_hu(ct, workers=workers)
-    offset = unit_range.mean * unit_range.width + unit_range.lower
-    return HuHistogram(count_scaled(ct.array, scale=unit_range.width, offset=offset, workers=workers))

@@ -72,18 +72,13 @@ def resampled_geometry(geometry: Geometry, *, spacing: float | Sequence[float], 
     sizes = [round(ratio) if grid == "corner" else ceil(ratio * (1 - _SLACK)) for ratio in ratios]
     shape = cast("tuple[int, int, int]", tuple(max(1, size) for size in sizes))
     _check_axes(geometry, new_spacing, shape)
+    axes = list(zip(geometry.shape, geometry.spacing, shape, new_spacing, strict=True))
     if grid == "corner":
-        steps = tuple(
-            s * (n - 1) / (m - 1) if min(n, m) > 1 else s * n / m
-            for n, s, m in zip(geometry.shape, geometry.spacing, shape, strict=True)
-        )
+        steps = tuple(s * (n - 1) / (m - 1) if min(n, m) > 1 else s * n / m for n, s, m, _ in axes)
         return Geometry(shape, cast("Vector", steps), geometry.origin, geometry.direction)
     if shape == geometry.shape and new_spacing == geometry.spacing:
         return geometry
-    first = [
-        _positions(*axis, grid)[0] for axis in zip(geometry.shape, geometry.spacing, shape, new_spacing, strict=True)
-    ]
-    origin = cast("Vector", tuple(geometry.index_to_world(first).tolist()))
+    origin = cast("Vector", tuple(geometry.index_to_world([_positions(*axis, grid)[0] for axis in axes]).tolist()))
     return Geometry(shape, new_spacing, origin, geometry.direction)
 
 

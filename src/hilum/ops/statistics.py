@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum._kernels.compile.kernel import read_only
 from hilum._kernels.intensity.tables import count_values
 from hilum.errors import InputError, UnsupportedError
 from hilum.ops.finite import check_finite
@@ -41,9 +42,7 @@ class HuHistogram:
         if self.counts.shape != (_VALUES,) or self.counts.dtype != np.int64 or self.counts.min() < 0:
             what = f"a histogram has {_VALUES} counts of int64, 0 or more, not {self.counts.shape} {self.counts.dtype}"
             raise InputError(what)
-        view = self.counts.view()
-        view.flags.writeable = False
-        object.__setattr__(self, "counts", view)
+        object.__setattr__(self, "counts", read_only(self.counts))
 
     def __add__(self, other: HuHistogram) -> HuHistogram:
         return HuHistogram(self.counts + other.counts)

@@ -28,6 +28,8 @@ EXTENT_MM = (300.0, FIELD_OF_VIEW_MM, FIELD_OF_VIEW_MM)  # of a grid along z, y,
 
 _SLAB_VOXELS = 800_000
 
+Direction = tuple[Vector, Vector, Vector]
+
 
 @dataclass(frozen=True, eq=False)
 class PhantomNodule:
@@ -73,7 +75,7 @@ def make_phantom(
     seed: int = 0,
     shape: tuple[int, int, int] | None = None,
     spacing: tuple[float, float, float] | None = None,
-    direction: tuple[Vector, Vector, Vector] = IDENTITY_DIRECTION,
+    direction: Direction = IDENTITY_DIRECTION,
     geometry: Geometry | None = None,
     options: PhantomOptions | None = None,
     workers: int = 0,
@@ -152,9 +154,7 @@ def series_uid(seed: int) -> str:
     return derived_uid(f"hilum phantom {seed}")
 
 
-def _grid(
-    shape: tuple[int, int, int] | None, spacing: Vector | None, direction: tuple[Vector, Vector, Vector]
-) -> Geometry:
+def _grid(shape: tuple[int, int, int] | None, spacing: Vector | None, direction: Direction) -> Geometry:
     """Make a grid around the patient's center that covers `EXTENT_MM` unless both shape and spacing are given."""
     Geometry(shape or (1, 1, 1), spacing or (1.0, 1.0, 1.0), direction=direction)  # refuses an invalid grid
     extent = np.abs(np.array(direction)) @ EXTENT_MM[::-1]

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID
 
 from hilum.errors import InputError, OutputError
-from hilum.phantom.dicom_dialects import BIG_ENDIAN, EXPLICIT, IMPLICIT, RLE, Dialect, derived_uid
+from hilum.phantom.dicom_dialects import BIG_ENDIAN, EXPLICIT, RLE, Dialect, derived_uid
 from hilum.volume import Volume
 
 _CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -99,7 +99,6 @@ def _common(volume: Volume, dialect: Dialect, series_uid: str) -> Dataset:
     dataset.BitsStored = dialect.bits_stored
     dataset.HighBit = dialect.bits_stored - 1
     dataset.PixelRepresentation = int(dialect.signed)
-
     if dialect.padding is not None and dialect.padding_tag:
         value = dialect.padding % 65536 if dialect.padding_tag == "US" else dialect.padding
         dataset.add_new("PixelPaddingValue", dialect.padding_tag, value)
@@ -125,8 +124,7 @@ def _put_pixels(dataset: Dataset, hu: NDArray[np.int16], padding: NDArray[np.boo
 
 def _save(dataset: Dataset, path: Path, dialect: Dialect) -> None:
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+
     # `compress` needs uncompressed pixels, and sets the transfer syntax of RLE.
     meta.TransferSyntaxUID = UID(EXPLICIT if dialect.transfer_syntax == RLE else dialect.transfer_syntax)
     meta.ImplementationClassUID = UID(_WRITER)
@@ -134,5 +132,4 @@ def _save(dataset: Dataset, path: Path, dialect: Dialect) -> None:
     file = FileDataset(str(path), dataset, preamble=b"\0" * 128, file_meta=meta)
     if dialect.transfer_syntax == RLE:
         file.compress(RLE, generate_instance_uid=False)
-    implicit, little = dialect.transfer_syntax == IMPLICIT, dialect.transfer_syntax != BIG_ENDIAN
-    pydicom.dcmwrite(path, file, enforce_file_format=True, implicit_vr=implicit, little_endian=little)
+    pydicom.dcmwrite(path, file, enforce_file_format=True)

@@ -85,7 +85,7 @@ def random_stream(seed: int, name: str) -> Generator:
     return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def draw_patient(seed: int, kinds: tuple[NoduleKind, ...], disease: Disease) -> Anatomy:
     """Draw the anatomy of a patient.
 
@@ -174,11 +174,12 @@ def _draw_vessel_tree(random: Generator, build: BodyBuild, side: int, root: Vect
 def _tube_clearance(tubes: Tubes, points: Array) -> Array:
     """Distance of each point to the nearest surface of a tube, shape (n,)."""
     along = tubes.stop - tubes.start
+    length2, radii = np.maximum((along**2).sum(-1), 1e-6), tubes.radii.max(axis=1)
     gaps = []
     for point in points:
         rel = point - tubes.start
-        fraction = np.clip((rel * along).sum(-1) / np.maximum((along**2).sum(-1), 1e-6), 0, 1)
-        gaps.append(np.min(np.linalg.norm(rel - fraction[:, None] * along, axis=-1) - tubes.radii.max(axis=1)))
+        fraction = np.clip((rel * along).sum(-1) / length2, 0, 1)
+        gaps.append(np.min(np.linalg.norm(rel - fraction[:, None] * along, axis=-1) - radii))
     return np.array(gaps)
 
 

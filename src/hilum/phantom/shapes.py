@@ -97,13 +97,9 @@ class Sampler:
 
 def clip_box(bounds: NDArray[np.int64], box: Box) -> Box | None:
     """Intersect an index range, shape (3, 2), with a box; None if they do not overlap."""
-    parts = []
-    for (start, stop), outer in zip(bounds.tolist(), box, strict=True):
-        low, high = max(start, outer.start), min(stop, outer.stop)
-        if low >= high:
-            return None
-        parts.append(slice(low, high))
-    return parts[0], parts[1], parts[2]
+    spans = zip(bounds.tolist(), box, strict=True)
+    z, y, x = (slice(max(start, outer.start), min(stop, outer.stop)) for (start, stop), outer in spans)
+    return None if any(part.start >= part.stop for part in (z, y, x)) else (z, y, x)
 
 
 def inner_box(box: Box, outer: Box) -> Box:

@@ -95,11 +95,9 @@ def _draw_nodule(block: SubFigure, scan: Scan, number: int, gray: Pair, level: f
     volume = 1000 * mask.volume_ml()
     readers = len({reading.reader for reading in nodule.readings})
     source = f"{readers} readers, consensus {level:g}" if readers else "a sphere"
-    lines = (
-        f"nodule {number + 1}: diameter {nodule.diameter_mm:.1f} mm, {volume:.0f} mm³",
-        f"{source}, at ({x:.1f}, {y:.1f}, {z:.1f}) mm, LPS",
-    )
-    block.suptitle("\n".join(map(drawing.plain, lines)), fontsize=9)
+    what = f"nodule {number + 1}: diameter {nodule.diameter_mm:.1f} mm, {volume:.0f} mm³"
+    where = f"{source}, at ({x:.1f}, {y:.1f}, {z:.1f}) mm, LPS"
+    block.suptitle("\n".join(map(drawing.plain, (what, where))), fontsize=9)
 
 
 def _crop(ct: Volume, nodule: Nodule) -> tuple[Volume, tuple[int, ...]]:

@@ -22,7 +22,6 @@ from hilum.volume import Volume
 RANGE_HU = (-1500, 2000)
 
 _COLORS = (colors.BLUE, colors.ORANGE, colors.GREEN, colors.PURPLE)
-_STYLES = ("-", "--", "-.", ":")
 
 
 def window(scan: Scan, *, index: int | None = None, rescale: Pair | None = None) -> Figure:
@@ -99,7 +98,7 @@ def _draw_curves(
     first.set_title(f"{what}: HU = {slope:g} x stored {'-' if intercept < 0 else '+'} {abs(intercept):g}", fontsize=9)
     _draw_histogram(second, pixels)
     grays = []
-    for name, color, style in zip(WINDOW_PRESETS, _COLORS, _STYLES, strict=True):
+    for name, color, style in zip(WINDOW_PRESETS, _COLORS, ("-", "--", "-.", ":"), strict=True):
         curve = gray_curve(hu, name)
         gray = int(gray_curve(np.array([middle], np.int16), name)[0])
         grays.append(f"{name} {gray}")

@@ -13,6 +13,7 @@ from hilum.report.text import html
 
 WIDTH, HEIGHT = 320, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 38, 10, 10, 22
+_PLOT = WIDTH - _LEFT - _RIGHT
 _BINS = 24
 _ROUND_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _SMALLEST = 1e-5  # the smallest fraction of voxels on the logarithmic axis
@@ -79,7 +80,7 @@ def histogram(title: str, values: Sequence[float], unit: str, what: str) -> str:
     first = math.floor(known.min() / step + 1e-9)
     where = np.floor(known / step + 1e-9).astype(np.int64) - first
     counts = np.bincount(where)
-    wide = (WIDTH - _LEFT - _RIGHT) / max(len(counts), 4)
+    wide = _PLOT / max(len(counts), 4)
     bars = [
         f'<rect class="bar" x="{_LEFT + k * wide + 0.5:.1f}" y="{_y(n / counts.max()):.1f}" '
         f'width="{max(wide - 1, 1):.1f}" height="{_y(0) - _y(n / counts.max()):.1f}">'
@@ -89,10 +90,7 @@ def histogram(title: str, values: Sequence[float], unit: str, what: str) -> str:
     ]
     labels = [_text(_LEFT - 4, _TOP + 4, str(counts.max()), "end"), _text(_LEFT - 4, _y(0), "0", "end")]
     every = max(1, math.ceil(len(counts) / 4))
-    labels += [
-        _text(_LEFT + k * wide, HEIGHT - 8, f"{(first + k) * step:.6g}", "middle")
-        for k in range(0, len(counts) + 1, every)
-    ]
+    labels += [_below(_LEFT + k * wide, f"{(first + k) * step:.6g}") for k in range(0, len(counts) + 1, every)]
     caption = f"{known.size} {what}: {known.min():.4g} to {known.max():.4g}, median {np.median(known):.4g} {unit}"
     drawn = _svg([*bars, _axis(), *labels], f"{title}: {caption}")
     return _figure(f"{title} ({unit})" if unit else title, drawn, caption)
@@ -106,14 +104,11 @@ def hu_curve(previews: Sequence[PreviewRecord]) -> str:
         return _figure(title, "", "no histograms" if not forms else "the histograms have different bins")
     start, step, count = forms.pop()
     fractions = np.mean([np.array(p.counts) / max(1, sum(p.counts) + p.below + p.above) for p in previews], axis=0)
-    x = _LEFT + (np.arange(count) + 0.5) * (WIDTH - _LEFT - _RIGHT) / count
+    x = _LEFT + (np.arange(count) + 0.5) * _PLOT / count
     y = [_y(max(0.0, 1 - math.log10(max(s, _SMALLEST)) / math.log10(_SMALLEST))) for s in fractions]
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
     end = start + step * count
-    labels = [
-        _text(_LEFT + (hu - start) / (end - start) * (WIDTH - _LEFT - _RIGHT), HEIGHT - 8, str(hu), "middle")
-        for hu in range(-1000, end, 500)
-    ]
+    labels = [_below(_LEFT + (hu - start) / (end - start) * _PLOT, str(hu)) for hu in range(-1000, end, 500)]
     labels += [_text(_LEFT - 4, _y(1 - k / 5) + 4, f"{10.0 ** (2 - k):g} %", "end") for k in range(0, 5, 2)]
     caption = f"mean fraction of the voxels in each {step} HU of {len(previews)} scans, on a logarithmic axis"
     curve = f'<polyline class="curve" points="{points}"/>'
@@ -151,6 +146,10 @@ def _axis() -> str:
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html(text)}</text>'
+
+
+def _below(x: float, text: str) -> str:
+    return _text(x, HEIGHT - 8, text, "middle")
 
 
 def _svg(parts: Sequence[str], label: str) -> str:

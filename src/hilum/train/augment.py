@@ -97,8 +97,8 @@ class Augment:
             about = "zyx".index(self.rotate_about[int(chance[6] * len(self.rotate_about))]) if degrees else 0
             low, high = self.scale
             matrix = _rotation(about, radians(degrees), 1 / (low + chance[7] * (high - low)), grid.spacing)
-        if self.turn90:
-            matrix = _rotated_by_90(matrix, int(4 * chance[3]))
+        for _ in range(int(4 * chance[3]) if self.turn90 else 0):  # first a quarter turn in the plane
+            matrix = tuple((row[0], row[2], -row[1]) for row in matrix)
         signs = [-1.0 if "zyx"[k] in self.flip and chance[k] < 0.5 else 1.0 for k in range(3)]
         if signs != [1.0, 1.0, 1.0]:
             matrix = tuple((row[0] * signs[0], row[1] * signs[1], row[2] * signs[2]) for row in matrix)
@@ -148,10 +148,3 @@ def _rotation(about: int, angle: float, step: float, spacing: Vector) -> Matrix:
     rows[first][second] = -step * sin(angle) * spacing[second] / spacing[first]
     rows[second][first] = step * sin(angle) * spacing[first] / spacing[second]
     return tuple((row[0], row[1], row[2]) for row in rows)
-
-
-def _rotated_by_90(matrix: Matrix, quarters: int) -> Matrix:
-    """The matrix of a patch that is first rotated in its plane by a multiple of 90 degrees."""
-    for _ in range(quarters):
-        matrix = tuple((row[0], row[2], -row[1]) for row in matrix)
-    return matrix

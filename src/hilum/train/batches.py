@@ -48,9 +48,5 @@ def batches(
     order = np.random.default_rng(seed).permutation(len(data)) if shuffle else np.arange(len(data))
     for first in range(worker * size, len(data), workers * size):
         items = [data[int(index)] for index in order[first : first + size]]
-        yield {
-            name: np.stack([item[name] for item in items])
-            if isinstance(items[0][name], np.ndarray)
-            else [item[name] for item in items]
-            for name in items[0]
-        }
+        columns = {name: [item[name] for item in items] for name in items[0]}
+        yield {name: np.stack(part) if isinstance(part[0], np.ndarray) else part for name, part in columns.items()}

@@ -114,10 +114,8 @@ class PatchDataset:
         self.jitter_mm, self.distance_mm, self.cache, self.augment = jitter_mm, distance_mm, cache, augment
         listed, self.skipped = list_run(self.folder, fold_by=fold_by)
         uses_nodules = rule in {"nodules", "balanced"}
-        wanted = None if folds is None else {str(fold) for fold in folds}
-        self.scans = [
-            scan for scan in listed if (wanted is None or scan.fold in wanted) and (scan.annotated or not uses_nodules)
-        ]
+        wanted = {scan.fold for scan in listed} if folds is None else {str(fold) for fold in folds}
+        self.scans = [scan for scan in listed if scan.fold in wanted and (scan.annotated or not uses_nodules)]
         factor = 1.0 if augment is None else augment.reach
         for scan in self.scans:
             scan.check_files(digest=verify)
@@ -213,13 +211,10 @@ class PatchDataset:
     def _boxes(self, k: int, pose: Pose) -> Item:
         voxels, spheres, labels = self._tables[k]
         which, boxes = patch_boxes(pose, self.scans[k].geometry.spacing, voxels, spheres[:, 3])
-        item: Item = {
-            "boxes": np.zeros((self._most_nodules, 6), np.float32),
-            "boxes_world": np.zeros((self._most_nodules, 4)),
-            "box_nodules": np.zeros(self._most_nodules, np.int64),
-        }
-        for name, rows in zip(item, (boxes, spheres[which], labels[which]), strict=True):
-            item[name][: len(which)] = rows
+        missing = self._most_nodules - len(which)
+        item: Item = {"boxes": boxes, "boxes_world": spheres[which], "box_nodules": labels[which]}
+        for name, rows in item.items():
+            item[name] = np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)])
         return item
 
     def __getstate__(self) -> dict[str, Any]:

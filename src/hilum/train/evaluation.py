@@ -110,10 +110,8 @@ def evaluation_text(evaluation: Evaluation) -> str:
     for rate, sensitivity, interval in zip(RATES, score.sensitivity, intervals or [""] * len(RATES), strict=True):
         lines.append(f"{rate:>7g} false positives a scan: {sensitivity:.4f}{interval}")
     lines.append(f"{score.found} of {score.nodules} nodules found in {score.scans} scans by {score.marks} marks")
-    lines.append(
-        f"{score.false_positives} false positives, {score.ignored} on excluded findings, "
-        f"{score.repeated} repeated on nodules"
-    )
+    wrong = f"{score.false_positives} false positives, {score.ignored} on excluded findings"
+    lines.append(f"{wrong}, {score.repeated} repeated on nodules")
     if score.low:
         lines.append(f"95 % intervals from {score.samples} bootstrap samples of the scans, seed {evaluation.seed}")
     return "\n".join(lines)

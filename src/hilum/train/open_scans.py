@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum._kernels.compile.kernel import read_only
 from hilum._kernels.patches.crops import crop_scaled
 from hilum._kernels.simd.prefetch import empty_aligned
 from hilum.errors import MissingInputError
@@ -109,6 +110,4 @@ def _kernel_array(stored: OpenVolume) -> NDArray[Any] | None:
     array = stored.array
     if array is None or not array.flags.c_contiguous or array.dtype not in _KERNEL_TYPES:
         return None
-    view = np.asarray(array).view()
-    view.flags.writeable = False
-    return view
+    return read_only(np.asarray(array))

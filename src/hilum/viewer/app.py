@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
@@ -18,14 +19,8 @@ from hilum.errors import HilumError, MissingInputError
 from hilum.report.text import visible
 from hilum.viewer.reviews import read_reviews, save_review
 from hilum.viewer.scan_view import HEADER_BYTES, SURFACES, ScanView, nifti_chunks
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
-    from starlette.requests import Request
-
-    from hilum.viewer.sources import Source
-    from hilum.volume import Volume
+from hilum.viewer.sources import Source
+from hilum.volume import Volume
 
 PAGE = Path(__file__).parent / "page"
 
@@ -199,9 +194,5 @@ async def _read_body(request: Request) -> bytes | None:
 def _nifti(volume: Volume) -> Response:
     size = volume.array.size * (volume.array.itemsize if volume.array.dtype.str[1:] in {"i2", "f4"} else 1)
 
-    async def chunks() -> AsyncIterator[bytes]:
-        for chunk in nifti_chunks(volume):
-            yield chunk
-
     headers = {"content-length": str(HEADER_BYTES + size)}
-    return StreamingResponse(chunks(), headers=headers, media_type="application/octet-stream")
+    return StreamingResponse(nifti_chunks(volume), headers=headers, media_type="application/octet-stream")

@@ -6,12 +6,10 @@ viewer's user. A connection with a request in progress does not count.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import asyncio
+from typing import cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
-
-if TYPE_CHECKING:
-    import asyncio
 
 HEAD_TIMEOUT = 20.0  # seconds for the complete head of a request, from the connection or the last response on
 

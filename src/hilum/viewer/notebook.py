@@ -72,27 +72,22 @@ def show(
         raise InputError(f"an opacity of {opacity}, expected 0 to 1", code="option")
     if height < 1:
         raise InputError(f"a height of {height} pixels, expected at least 1", code="option")
-    niivue = _ipyniivue()
-    widget = niivue.NiiVue(
-        height=height, is_radiological_convention=True, is_nearest_interpolation=True, drag_and_drop_enabled=False
-    )
-    image = b"".join(nifti_chunks(ct))
-    volumes = [{"data": image, "name": "ct.nii", "colormap": "gray", "cal_min": low, "cal_max": high}]
-    if isinstance(scan, Scan):
-        volumes += [_overlay(niivue, name, mask, opacity) for name, mask in _masks(scan)]
-        if scan.nodules:
-            widget.scene.crosshair_pos = _fractions(ct.geometry, scan.nodules[0].center)
-    widget.load_volumes(volumes)
-    return widget
-
-
-def _ipyniivue() -> ModuleType:
     try:
         import ipyniivue
     except ImportError:
         what = "hilum.show needs ipyniivue, which is not installed"
         raise InputError(what, do="pip install 'hilum[notebook]'", code="no-notebook") from None
-    return ipyniivue  # type: ignore[no-any-return]
+    widget = ipyniivue.NiiVue(
+        height=height, is_radiological_convention=True, is_nearest_interpolation=True, drag_and_drop_enabled=False
+    )
+    image = b"".join(nifti_chunks(ct))
+    volumes = [{"data": image, "name": "ct.nii", "colormap": "gray", "cal_min": low, "cal_max": high}]
+    if isinstance(scan, Scan):
+        volumes += [_overlay(ipyniivue, name, mask, opacity) for name, mask in _masks(scan)]
+        if scan.nodules:
+            widget.scene.crosshair_pos = _fractions(ct.geometry, scan.nodules[0].center)
+    widget.load_volumes(volumes)
+    return widget
 
 
 def _limits(window: str | tuple[float, float], ct: Volume) -> tuple[float, float]:

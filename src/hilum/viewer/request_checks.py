@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hilum.viewer.login import PAGE, Logins
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
@@ -32,8 +28,8 @@ ADDRESS_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 """The characters of the viewer's addresses; none needs % escapes."""
 
 REFUSAL = (
-    b"This address is not valid. Each address works once, for one browser. "
-    b"Open the newest address that hilum view printed.\n"
+    "This address is not valid. Each address works once, for one browser. "
+    "Open the newest address that hilum view printed.\n"
 )
 
 
@@ -60,26 +56,28 @@ class RequestChecks:
             headers.setdefault(name.lower(), []).append(value)
         first, rest = self._split(scope["raw_path"])
         inside = secrets.compare_digest(first, self.logins.folder.encode())
-        refused = self._refusal(scope["method"], headers, inside=inside, login=bool(first) and not rest)
+        refused = self._refused(scope["method"], headers, inside=inside, login=bool(first) and not rest)
         if refused:
-            await _respond(send, refused, REFUSAL if refused == 404 else b"")
+            answer: ASGIApp = _refusal(refused, REFUSAL if refused == 404 else "")
         elif not inside:
-            await self._log_in(first.decode(), headers, send)
+            answer = self._log_in(first.decode(), headers)
         elif not self.logins.has_session(headers.get(b"cookie", [])):
-            await _respond(send, 403, REFUSAL)
+            answer = _refusal(403, REFUSAL)
         else:
             path = f"/{rest.decode()}"
-            await self.app({**scope, "path": path, "raw_path": path.encode()}, receive, _with_headers(send))
+            answer, scope = self.app, {**scope, "path": path, "raw_path": path.encode()}
+        await answer(scope, receive, _with_headers(send))
 
-    def _refusal(self, method: str, headers: dict[bytes, list[bytes]], *, inside: bool, login: bool) -> int:
+    def _refused(self, method: str, headers: dict[bytes, list[bytes]], *, inside: bool, login: bool) -> int:
         """The status of a refusal, or 0."""
         origin = [f"http://{self.logins.host}".encode()]
         site = headers.get(b"sec-fetch-site", [b"none"])
+        page = (headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest")) == ([b"navigate"], [b"document"])
         checks = (
             (headers.get(b"host") == [self.logins.host.encode()], 403),
             (headers.get(b"origin", origin) == origin, 403),
-            # A browser treats the access page as another site.
-            (site in ([b"none"], [b"same-origin"]) or (login and not inside and _opens_page(headers)), 403),
+            # A browser treats the access page as another site, and opens a page from it, not a part of one.
+            (site in ([b"none"], [b"same-origin"]) or (login and not inside and page), 403),
             (inside or (login and method == "GET"), 404),
             (method in {"GET", "POST"}, 405),
             (method != "POST" or b"origin" in headers, 403),
@@ -93,26 +91,20 @@ class RequestChecks:
         first, slash, rest = raw[1:].partition(b"/")
         return (first, rest) if slash else (b"", b"")
 
-    async def _log_in(self, code: str, headers: dict[bytes, list[bytes]], send: Send) -> None:
+    def _log_in(self, code: str, headers: dict[bytes, list[bytes]]) -> Response:
         """Exchange a code for the session cookie; a browser that is logged in may open its address again."""
         if headers.get(b"sec-purpose"):  # a prefetch
-            await _respond(send, 403, b"")
-        elif self.logins.has_session(headers.get(b"cookie", [])) or self.logins.redeem(code.encode()):
-            cookies = [(b"set-cookie", one) for one in self.logins.session_cookies(code)]
-            # A page, no redirect: with SameSite=Strict the cookie is only sent on requests from a page of this server.
-            page = PAGE.format(f"/{self.logins.folder}/").encode()
-            await _respond(send, 200, page, kind=b"text/html", more=cookies)
-        else:
-            await _respond(send, 404, REFUSAL)
-
-
-def _opens_page(headers: dict[bytes, list[bytes]]) -> bool:
-    """Whether a browser opens a page, not a part of one."""
-    return (headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest")) == ([b"navigate"], [b"document"])
+            return _refusal(403, "")
+        if not (self.logins.has_session(headers.get(b"cookie", [])) or self.logins.redeem(code.encode())):
+            return _refusal(404, REFUSAL)
+        # A page, no redirect: with SameSite=Strict the cookie is only sent on requests from a page of this server.
+        page = HTMLResponse(PAGE.format(f"/{self.logins.folder}/"), headers={"connection": "close"})
+        page.raw_headers += [(b"set-cookie", one) for one in self.logins.session_cookies(code)]
+        return page
 
 
 def _with_headers(send: Send) -> Send:
-    """Add the security headers to the application's responses."""
+    """Add the security headers to a response."""
 
     async def send_with_headers(message: dict[str, object]) -> None:
         if message["type"] == "http.response.start":
@@ -122,14 +114,5 @@ def _with_headers(send: Send) -> Send:
     return send_with_headers  # type: ignore[return-value]
 
 
-async def _respond(
-    send: Send, status: int, body: bytes, *, kind: bytes = b"text/plain", more: Iterable[tuple[bytes, bytes]] = ()
-) -> None:
-    headers = [
-        *HEADERS,
-        (b"content-type", kind + b"; charset=utf-8"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": [*headers, *more]})
-    await send({"type": "http.response.body", "body": body})
+def _refusal(status: int, text: str) -> Response:
+    return PlainTextResponse(text, status, {"connection": "close"})

@@ -192,9 +192,9 @@ def _open_run(folder: Path, original: Path | None) -> Source:
     for name in sorted({**rows, **finished}):
         path, record = finished.get(name, (None, None))
         ledger_row = rows.get(name)
-        changed = path is not None and record is None
+
         reasons = flags(ledger_row, record)
-        names = [CHANGED] if changed else [flag.name for flag in reasons]
+        names = [CHANGED] if path is not None and record is None else [flag.name for flag in reasons]
         status, reason = ("unlisted", "") if ledger_row is None else (ledger_row.status, ledger_row.reason)
         row = _row(name, status, names, reason=reason, risk=risk(reasons), viewable=path is not None)
         if record is not None:
