@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import hilum
 from hilum import batch
@@ -12,9 +12,6 @@ from hilum.errors import OutputError
 from hilum.outputs import finished, store
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def demo(out: Path) -> str:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from hilum.errors import GeometryError, InputError, UnsupportedError
-from hilum.ops import finite, morphology
-from hilum.ops.intensity import UnitRange, normalize
+from hilum.ops import finite, intensity, morphology, preview
 from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
 from hilum.ops.nodules.masks import mask_nodules, nodules_outside
-from hilum.ops.preview import Preview, draw_preview
 from hilum.ops.quality import measure, nodules, plausibility
 from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
 from hilum.outputs.dataset_summary import INSIDE_FRACTION
 from hilum.outputs.findings import NODULE_OUTSIDE_LUNGS, kind_of
+from hilum.recipes import Lungs, Nodules, Quality, Recipe
 from hilum.scan import Note, Scan
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from hilum.recipes import Lungs, Nodules, Quality, Recipe
-    from hilum.volume import AnyVolume, Mask, Volume
+from hilum.volume import AnyVolume, Mask, Volume
 
 
 def preprocess(scan: Scan, recipe: Recipe) -> Scan:
@@ -75,7 +69,7 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     )
     _refuse_alarms(notes, recipe.quality, scan.series_uid)
     step = recipe.intensity
-    scaled = ct if step.output == "hu" else normalize(ct, lower=step.lower, upper=step.upper, mean=step.mean)
+    scaled = ct if step.output == "hu" else intensity.normalize(ct, lower=step.lower, upper=step.upper, mean=step.mean)
     return replace(
         scan, ct=scaled, lungs=lungs, nodule_mask=nodule_mask, notes=notes, figures=measured, nodule_figures=each
     )
@@ -154,7 +148,7 @@ def note_outside_lungs(labels: Sequence[int]) -> tuple[Note, ...]:
     return (Note(NODULE_OUTSIDE_LUNGS, f"less than half of the nodule lies in the lung mask: {names}"),)
 
 
-def preview_of(scan: Scan, recipe: Recipe) -> Preview:
+def preview_of(scan: Scan, recipe: Recipe) -> preview.Preview:
     """Draw a preprocessed scan small, and count its Hounsfield units.
 
     Parameters
@@ -169,8 +163,8 @@ def preview_of(scan: Scan, recipe: Recipe) -> Preview:
     Preview
     """
     step = recipe.intensity
-    scale = None if step.output == "hu" else UnitRange(step.lower, step.upper, step.mean)
-    return draw_preview(scan, unit_range=scale, workers=recipe.compute.workers)
+    scale = None if step.output == "hu" else intensity.UnitRange(step.lower, step.upper, step.mean)
+    return preview.draw_preview(scan, unit_range=scale, workers=recipe.compute.workers)
 
 
 def promised_parts(recipe: Recipe) -> list[str]:

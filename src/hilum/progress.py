@@ -9,8 +9,10 @@ import shlex
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -18,11 +20,6 @@ from hilum.console import print_error, print_note, print_stderr
 from hilum.errors import LINE_LIMIT, one_line
 from hilum.outputs.findings import codes_of
 from hilum.outputs.ledger import FINISHED, Row
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 
 STATUSES = ("done", "repaired", "refused", "failed")
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import copyreg
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import AnnotationError, HilumError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry, Vector
-    from hilum.volume import Mask, Volume
+from hilum.geometry import Geometry, Vector
+from hilum.volume import Mask, Volume
 
 RIGHT_LUNG, LEFT_LUNG, AIRWAYS = 1, 2, 3
 """Labels of a lung mask. The patient's right is where LPS x is smaller. Airways are labeled only on request."""

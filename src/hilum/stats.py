@@ -5,11 +5,14 @@ One scan is in memory at a time, and one histogram for each region.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.ops.finite import as_hu
@@ -18,12 +21,6 @@ from hilum.outputs import finished, store
 from hilum.outputs.records import ScanRecord, is_annotated
 from hilum.recipes import Intensity
 from hilum.volume import Volume
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 PERCENTILES = (0.5, 1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0, 99.5)
 

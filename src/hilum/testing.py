@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from hilum.geometry import Geometry
 from hilum.volume import Mask, Volume
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def assert_same_geometry(got: Geometry, want: Geometry, *, tolerance: float = 1e-3) -> None:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from hilum.errors import FormatError, HilumError, InputError, MissingInputError
 from hilum.io import scan_files, unfinished
 from hilum.io.files import is_own_file
-from hilum.outputs import checksums, finished, ledger
+from hilum.outputs import checksums, finished, ledger, records
 from hilum.outputs.folder import own_file_problems, own_files, recipe_text
-from hilum.outputs.ledger import FINISHED, Row, decode_row
 from hilum.pipeline import promised_parts
 from hilum.recipes import parse_recipe, recipe_fingerprint
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
-    from pathlib import Path
-
-    from hilum.outputs.records import FileRecord
 
 REMAKE = "remove the scan's folder, then run the same command again"  # for damage that a rerun does not notice
 
@@ -67,7 +61,7 @@ def verify(folder: Path) -> Iterator[Fault | VerifySummary]:
     required = _required_parts(folder)
     with ledger.Ledger(folder) as rows:
         for row in rows.rows():
-            if row.status in FINISHED:
+            if row.status in ledger.FINISHED:
                 scans += 1
                 for result in _verify_scan(scans_path / row.id, row, required):
                     if isinstance(result, Fault):
@@ -95,7 +89,7 @@ def _verify_own_files(folder: Path) -> Generator[Fault, None, int]:
         yield _fault("is missing", path, "missing")
     else:
         lines = enumerate(ledger.read_lines(folder), start=1)
-        bad = [str(n) for n, line in lines if decode_row(line, strict=True) is None]
+        bad = [str(n) for n, line in lines if ledger.decode_row(line, strict=True) is None]
         if bad:
             what = f"{len(bad)} lines have changed since they were written: {', '.join(bad[:5])}"
             yield _fault(what, path, "damaged")
@@ -110,7 +104,7 @@ def _required_parts(folder: Path) -> dict[str, list[str]]:
     return {}
 
 
-def _verify_scan(folder: Path, row: Row, required: dict[str, list[str]]) -> Iterator[Fault | int]:
+def _verify_scan(folder: Path, row: ledger.Row, required: dict[str, list[str]]) -> Iterator[Fault | int]:
     """Yield the faults of one scan, and the size of each file without a fault."""
     path = folder / finished.RECORD
     if folder.is_symlink() or not is_own_file(folder, finished.RECORD):
@@ -138,7 +132,7 @@ def _verify_scan(folder: Path, row: Row, required: dict[str, list[str]]) -> Iter
             yield _fault("is not listed in scan.json", extra, "extra", do="move it elsewhere")
 
 
-def _verify_file(folder: Path, name: str, file: FileRecord, *, do: str) -> Fault | int:
+def _verify_file(folder: Path, name: str, file: records.FileRecord, *, do: str) -> Fault | int:
     try:
         checksums.check_file(folder, name, file)
     except InputError as problem:
@@ -157,7 +151,7 @@ def _unlisted(scans: Path, rows: ledger.Ledger) -> Iterator[Fault]:
             what = "left unfinished by a process that died" if dead else "being written, or left by another machine"
             do = "the next run removes it" if dead else "wait; a run removes it after an hour without changes"
             yield _fault(what, path, "partial", do=do)
-        elif row is None or row.status not in FINISHED:
+        elif row is None or row.status not in ledger.FINISHED:
             what = "is not in the ledger" if row is None else f"is {row.status} according to the ledger"
             yield _fault(what, path, "unlisted", do="run again, or remove it")
 

@@ -11,7 +11,7 @@ import functools
 import hashlib
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import hilum
 from hilum.errors import HilumError, InputError
@@ -21,9 +21,7 @@ from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
 from hilum.ops.lungs import onnx, segment
 from hilum.outputs.checksums import file_sha256
 from hilum.recipes import Recipe, recipe_fingerprint
-
-if TYPE_CHECKING:
-    from hilum.scan import ScanRef
+from hilum.scan import ScanRef
 
 CHANGED = "changed"  # the code of a scan whose files changed while it was read
 

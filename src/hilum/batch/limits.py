@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import psutil
 
 from hilum._kernels.threads import count_workers
 from hilum.errors import HilumError, InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 TYPICAL_SCAN_BYTES = 2 << 30  # the most memory that a chest CT of 600 slices takes at 1 mm
 

@@ -14,18 +14,15 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from hilum._os import is_alive, is_here, lock_handle, parse_process, this_process
 from hilum.errors import OutputError
 from hilum.io import atomic, files
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 NAME = ".lock"
 

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from hilum.batch.lock import output_lock
 from hilum.datasets.naming import possible_names
+from hilum.datasets.survey import Survey
 from hilum.errors import InputError, OutputError, RecipeError
 from hilum.io import atomic, unfinished
 from hilum.io.folders import RECIPE
 from hilum.io.names import hashed_uid, hide_uids, is_uid
-from hilum.outputs import checksums
+from hilum.outputs import checksums, records
 from hilum.outputs.finished import RECORD, read_record, scans_folder
 from hilum.outputs.folder import recipe_text
-from hilum.outputs.records import ScanRecord, is_annotated
+from hilum.outputs.ledger import Ledger
 from hilum.outputs.scans_index import Origin
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-    from pathlib import Path
-
-    from hilum.datasets.survey import Survey
-    from hilum.outputs.ledger import Ledger
-    from hilum.scan import ScanRef
+from hilum.scan import ScanRef
 
 
 def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:
@@ -173,9 +168,9 @@ def check_removals(out: Path, ledger: Ledger, refs: Sequence[ScanRef]) -> None:
         raise OutputError(f"this run would remove {what}", where=out, do=do, code="would-remove")
 
 
-def _removed(record: ScanRecord, ref: ScanRef) -> list[str]:
+def _removed(record: records.ScanRecord, ref: ScanRef) -> list[str]:
     """Name what a finished scan has and a new result would not have."""
-    names = ["nodules"] if is_annotated(record) and ref.annotations is None and not ref.known.annotated else []
+    names = ["nodules"] if records.is_annotated(record) and ref.annotations is None and not ref.known.annotated else []
     names += [kind for kind in ("candidates", "excluded") if kind in record.parts and kind not in ref.known.locations]
     return names + [f"label {name}" for name in sorted(record.labels.keys() - ref.known.labels.keys())]
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from hilum.batch import identity, output_folder
+from hilum.batch import identity, output_folder, supervisor
 from hilum.batch.cluster.run import make_on_cluster
 from hilum.batch.limits import NO_MEMORY, Limits, check_workers
-from hilum.batch.supervisor import Watch, make_rows
 from hilum.batch.task import Task, inputs_of, with_status
 from hilum.datasets.survey import Survey, hide_row_uids, hide_survey_uids
 from hilum.errors import OutputError
@@ -21,14 +22,9 @@ from hilum.io import errno_faults, optional_packages
 from hilum.outputs import checksums, dataset_summary, finished, scans_index
 from hilum.outputs.folder import OWN_FILES, check_output_folder
 from hilum.outputs.ledger import FINISHED, Ledger, Row, as_written
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-    from pathlib import Path
-
-    from hilum.outputs.records import DatasetRecord
-    from hilum.recipes import Recipe
-    from hilum.scan import ScanRef
+from hilum.outputs.records import DatasetRecord
+from hilum.recipes import Recipe
+from hilum.scan import ScanRef
 
 
 def run(refs: Sequence[ScanRef], recipe: Recipe, out: Path, *, refused: Sequence[Row] = (), **more: Any) -> list[Row]:
@@ -66,7 +62,7 @@ def process(
     found: Survey | None = None,
     pruned: Callable[[tuple[int, int]], None] | None = None,
     full_paths: bool = True,
-    watch: Watch = lambda _: None,
+    watch: supervisor.Watch = lambda _: None,
 ) -> Generator[Row]:
     """Preprocess scans into an output folder, and yield each result as soon as it is known.
 
@@ -136,7 +132,7 @@ def process(
         output_folder.write_recipe(out, recipe, overwrite=overwrite)
         former = scans_index.read_origins(out)
         new_task = partial(Task, recipe=recipe, out=out, overwrite=overwrite, run=name)
-        make_new = partial(make_on_cluster, scheduler=scheduler) if scheduler else make_rows
+        make_new = partial(make_on_cluster, scheduler=scheduler) if scheduler else supervisor.make_rows
         make_new = partial(make_new, workers=workers, limits=limits or Limits(), watch=watch)
         made = stack.enter_context(closing(_make(refs, ledger, new_task, make_new)))  # ends the workers first
         yield from record_rows(itertools.chain(refused, made), ledger, out)

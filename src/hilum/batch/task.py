@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from hilum.batch.identity import CHANGED, InputSnapshot, check_unchanged, input_fingerprint, input_stamp, snapshot
-from hilum.batch.lock import check_run
+from hilum.batch import identity, lock
 from hilum.datasets import DATASETS, survey
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
 from hilum.io import errno_faults, names
-from hilum.outputs import findings, finished, reasons, store
+from hilum.outputs import findings, finished, reasons, records, store
 from hilum.outputs.ledger import Row, Status
 from hilum.pipeline import preprocess, preview_of, promised_parts
 from hilum.recipes import Compute, Recipe, recipe_fingerprint
 from hilum.scan import Note, Scan, ScanRef
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from hilum.outputs.records import ScanRecord
 
 OUT_OF_MEMORY = "out-of-memory"
 
@@ -119,7 +113,7 @@ def failed_row(ref: ScanRef, code: str, reason: str, full_reason: str = "") -> R
 
 def _failure_row(ref: ScanRef, problem: Exception, input_status: Status, existed: bool) -> Row:
     """The row of a scan without a result: its input disappeared, or the machine, the input or hilum is at fault."""
-    if isinstance(problem, InputError) and problem.code == CHANGED:
+    if isinstance(problem, InputError) and problem.code == identity.CHANGED:
         return _problem_row(ref, problem, "failed")
     fault = errno_faults.read_fault(problem)
     if fault is None and existed and (missing := [path for path in inputs_of(ref) if not os.path.lexists(path)]):
@@ -152,8 +146,8 @@ def _problem_row(ref: ScanRef, problem: HilumError, status: Status) -> Row:
 def _make(task: Task) -> Row:
     """Make one scan, or keep the finished one."""
     ref, recipe, out = task.ref, task.recipe, task.out
-    before, stamp = snapshot(ref), input_stamp(ref, recipe)
-    fingerprint = input_fingerprint(ref, recipe, before)
+    before, stamp = identity.snapshot(ref), identity.input_stamp(ref, recipe)
+    fingerprint = identity.input_fingerprint(ref, recipe, before)
     folder = out / "scans" / ref.scan_id
     old = finished.read_record(folder)
     as_listed = task.written_sha256 in {"", finished.record_sha256(folder)}
@@ -178,19 +172,19 @@ def _make(task: Task) -> Row:
         dataset=ref.dataset,
         preview=preview_of(ready, recipe),
         required_parts=promised_parts(recipe),
-        before_publish=lambda: check_run(out, task.run),
+        before_publish=lambda: lock.check_run(out, task.run),
     )
     return finished_row(folder, record, stamp=stamp)
 
 
-def _load(ref: ScanRef, recipe: Recipe, before: InputSnapshot) -> Scan:
+def _load(ref: ScanRef, recipe: Recipe, before: identity.InputSnapshot) -> Scan:
     """Load a scan. If its files changed meanwhile, the result does not count, and neither does a refusal."""
     try:
         scan = DATASETS[ref.dataset].load(ref, max_gap_mm=recipe.read.max_gap_mm)
     except HilumError:
-        check_unchanged(ref, before)
+        identity.check_unchanged(ref, before)
         raise
-    check_unchanged(ref, before)
+    identity.check_unchanged(ref, before)
     return scan
 
 
@@ -201,7 +195,7 @@ def _hide_series_uid(scan: Scan) -> Scan:
     return replace(scan, series_uid=uid, notes=notes)
 
 
-def finished_row(folder: Path, record: ScanRecord, *, stamp: str) -> Row:
+def finished_row(folder: Path, record: records.ScanRecord, *, stamp: str) -> Row:
     """Build the ledger row of a finished scan; `stamp` is from `hilum.batch.identity.input_stamp`."""
     row = Row(
         id=folder.name,

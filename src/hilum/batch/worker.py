@@ -20,10 +20,8 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from hilum.batch.task import Task
+from hilum.batch.task import Task
 
 Started = Future[subprocess.Popen[bytes]]
 

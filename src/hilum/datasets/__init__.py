@@ -6,18 +6,14 @@ one lists the scans without reading voxels, and one loads a listed scan.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from hilum.datasets import dsb2017, folder, lidc, luna16, luna16_files
+from hilum.datasets.listing import Listing
 from hilum.io.files import path_exists
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from hilum.datasets.listing import Listing
-    from hilum.scan import Scan
+from hilum.scan import Scan
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ Source: https://www.kaggle.com/competitions/data-science-bowl-2017/data
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from hilum.datasets.folder import scan_id_of
 from hilum.datasets.listing import Listing, entries, known_of, own_output_notes, table_record
@@ -16,13 +17,8 @@ from hilum.io import files, scan_files
 from hilum.io.annotations.csv_tables import read_rows, wrong_line
 from hilum.io.folders import output_kind
 from hilum.io.names import safe_name
+from hilum.outputs.records import TableRecord
 from hilum.scan import DatasetEntry, Note, Scan, ScanRef
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from hilum.outputs.records import TableRecord
 
 _CASE = re.compile(r"[0-9a-f]{32}")  # a public case id of the challenge
 

@@ -10,24 +10,20 @@ import itertools
 import os
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hilum.datasets.listing import Listing, known_of, link_notes, own_output_notes
 from hilum.errors import InputError, MissingInputError
 from hilum.io import scan_files
+from hilum.io.dicom.index import FileHeaders
 from hilum.io.files import path_exists
 from hilum.io.folders import FolderListing, list_folder, output_kind
 from hilum.io.names import is_uid
 from hilum.io.unreadable import looks_like_dicom, no_readable_slice, not_downloaded, packed_files, unreadable_folder
 from hilum.io.volumes.formats import SCAN_SUFFIXES, is_volume, suffix_of
 from hilum.scan import Note, Scan, ScanRef
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hilum.io.dicom.index import FileHeaders
 
 _LEVELS = 3  # subfolders down to this level are read separately: memory cannot hold the headers of thousands of series
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from hilum.datasets import folder
 from hilum.datasets.listing import Listing, series_uid_of
@@ -18,9 +18,6 @@ from hilum.io import files, folders
 from hilum.io.annotations.lidc_xml import series_of
 from hilum.io.names import safe_name
 from hilum.scan import DatasetEntry, Note, Scan, ScanRef
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _CASE = re.compile(r"LIDC-IDRI-[0-9]{4}")
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from hilum.errors import AnnotationError, HilumError, MissingInputError, UnsupportedError, one_line
 from hilum.io import scan_files
 from hilum.io.annotations.luna import MATCHED_BY_NAME, SeriesRows, duplicate_notes, read_series_rows
+from hilum.io.folders import FolderListing
 from hilum.io.names import is_uid, safe_name
 from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
 from hilum.outputs.records import TableRecord
 from hilum.scan import DatasetEntry, Note, ScanRef
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-    from pathlib import Path
-
-    from hilum.io.folders import FolderListing
 
 _NAMED = 5  # outputs that are named; more are counted
 

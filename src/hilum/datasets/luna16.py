@@ -11,30 +11,24 @@ Source: https://luna16.grand-challenge.org/Data/ and A. Setio et al., Medical Im
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum.datasets import folder, luna16_files
 from hilum.datasets.listing import Listing, known_of, rows_record, unused_rows_notes
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
 from hilum.io import scan_files, unreadable
-from hilum.io.annotations.csv_tables import read_rows
-from hilum.io.annotations.luna import SeriesRows, TableKind, duplicate_notes, read_series_rows
+from hilum.io.annotations import csv_tables, luna
 from hilum.io.files import path_exists
 from hilum.io.names import is_uid, safe_name
 from hilum.outputs.reasons import reason_without_names
+from hilum.outputs.records import TableRecord
 from hilum.scan import DatasetEntry, Label, Note, Scan, ScanRef
 from hilum.volume import Mask
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum.outputs.records import TableRecord
 
 PATIENTS: Mapping[str, str] = {
     "1.3.6.1.4.1.14519.5.2.1.6279.6001.159996104466052855396410079250": "LIDC-IDRI-0332",
@@ -46,7 +40,7 @@ _PUBLIC = re.compile(r"LIDC-IDRI-\d{4}")
 _ALIASES = dict.fromkeys(("series_uid", "series uid", "seriesinstanceuid"), "seriesuid")
 _ALIASES |= dict.fromkeys(("patientid", "patient id", "subject id"), "patient_id")
 
-_SCAN_TABLES: tuple[TableKind, ...] = ("annotations", "candidates", "excluded")
+_SCAN_TABLES: tuple[luna.TableKind, ...] = ("annotations", "candidates", "excluded")
 
 
 def index(root: Path, annotations: Path | None = None) -> Listing:
@@ -81,7 +75,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         raise MissingInputError("has no .mhd file", where=root, do="give the folder that holds subset0, subset1, ...")
     chosen = {**files.tables, **({} if annotations is None else {"annotations": annotations})}
     paths = {kind: chosen[kind] for kind in _SCAN_TABLES if kind in chosen}
-    tables = {kind: read_series_rows(path, kind) for kind, path in paths.items()}
+    tables = {kind: luna.read_series_rows(path, kind) for kind, path in paths.items()}
     what = "there is no annotations.csv in the folder: no scan gets nodules (give --annotations)"
     notes = [] if "annotations" in paths else [Note("no-annotations", what)]
     folds = {path: fold for path in files.scans if (fold := _fold(root, path)) is not None}
@@ -147,7 +141,7 @@ def _fold(root: Path, path: Path) -> int | None:
 
 
 def _known(
-    uid: str, tables: Mapping[TableKind, dict[str, SeriesRows]], labels: dict[str, Label], lungs: Path | None
+    uid: str, tables: Mapping[luna.TableKind, dict[str, luna.SeriesRows]], labels: dict[str, Label], lungs: Path | None
 ) -> DatasetEntry:
     """The rows of one series; the first invalid row refuses it."""
     own = {kind: rows[uid] for kind, rows in tables.items() if uid in rows}
@@ -159,7 +153,7 @@ def _known(
     locations = {str(k): own[k].values if k in own else empty for k in tables if k != "annotations"}
     entry = DatasetEntry(annotated=annotated, labels=labels, locations=locations, lungs=lungs)
     if nodules := own.get("annotations"):
-        entry = replace(entry, nodules=nodules.nodules(), notes=duplicate_notes(nodules))
+        entry = replace(entry, nodules=nodules.nodules(), notes=luna.duplicate_notes(nodules))
     return entry
 
 
@@ -210,7 +204,7 @@ def read_patients(path: Path) -> dict[str, str]:
         As `hilum.io.annotations.csv_tables.read_rows`.
     """
     do = "give the columns seriesuid and patient_id"
-    rows = read_rows(path, ("seriesuid", "patient_id"), do=do, aliases=_ALIASES)
+    rows = csv_tables.read_rows(path, ("seriesuid", "patient_id"), do=do, aliases=_ALIASES)
     return {row.key: row.values[1].strip() for row in rows if row.values is not None and row.values[1].strip()}
 
 

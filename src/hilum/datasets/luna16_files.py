@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import filecmp
 import re
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from hilum.datasets.listing import entries, link_notes, own_output_notes
 from hilum.errors import one_line
@@ -14,9 +15,6 @@ from hilum.io.names import is_uid, safe_name
 from hilum.io.unreadable import looks_like_dicom
 from hilum.io.volumes.formats import SCAN_SUFFIXES, suffix_of
 from hilum.scan import Note
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
 
 SUBSET = re.compile(r"subset(\d{1,3})", re.IGNORECASE)  # names of the ten parts of LUNA16
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
 
 from hilum.errors import InputError, path_end
 from hilum.io.names import public_case
 from hilum.io.volumes.formats import is_volume, suffix_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from hilum.scan import ScanRef
+from hilum.scan import ScanRef
 
 RULES = ("uid", "folder", "case")  # rules for the names of scans' output folders
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,12 +17,8 @@ from hilum.io.names import hashed_uid, hide_uids, is_uid
 from hilum.io.volumes.formats import is_volume
 from hilum.outputs.ledger import Row
 from hilum.outputs.reasons import reason_without_names
+from hilum.outputs.records import TableRecord
 from hilum.scan import Note, ScanRef
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from hilum.outputs.records import TableRecord
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,12 @@ LPS world of LUNA16's tables. Its ``AffineBoxToImageCoordinated`` converts the R
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 import hilum
 from hilum.errors import FormatError, InputError
@@ -22,12 +25,6 @@ from hilum.io.annotations.csv_tables import safe_cells
 from hilum.io.atomic import atomic_path
 from hilum.outputs.records import json_bytes
 from hilum.train.runs import RunScan, Skip
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from numpy.typing import NDArray
 
 COLUMNS = (
     *("scan", "series_uid", "patient_fold", "nodule", "label", "diameter_mm"),

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from hilum.errors import FormatError, OutputError
 from hilum.io.volumes.formats import STORES
 from hilum.outputs import checksums
 from hilum.train.runs import RunScan, Skip, list_run
 from hilum.verify import Fault, verify
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def checked_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:

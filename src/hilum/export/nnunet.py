@@ -6,7 +6,8 @@ import os
 import re
 import shutil
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,12 +18,8 @@ from hilum.export.checked_run import checked_run
 from hilum.io import atomic, files, scan_files
 from hilum.io.volumes.formats import STORES
 from hilum.outputs import records, store
+from hilum.train.runs import RunScan, Skip
 from hilum.volume import Mask, Volume
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from hilum.train.runs import RunScan, Skip
 
 Labels = Literal["both", "lungs", "nodules"]
 

@@ -9,7 +9,10 @@ Source: DICOM PS3.3 A.51 (Segmentation IOD), C.8.20.2; PS3.16 CID 7150, 7162; SN
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,14 +24,8 @@ from hilum.io import atomic, folders
 from hilum.ops.resample import regrid_mask
 from hilum.recipes import recipe
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
+from hilum.train.runs import RunScan, Skip
 from hilum.volume import Mask
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-    from types import ModuleType
-
-    from hilum.train.runs import RunScan, Skip
 
 
 class Segmentations(NamedTuple):

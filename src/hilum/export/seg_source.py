@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from hilum.errors import FormatError, GeometryError, MissingInputError, UnsupportedError
-from hilum.io.dicom.reader import index_dicom
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
-
-    from hilum.geometry import Geometry
-    from hilum.io.dicom.records import Stack
-    from hilum.train.runs import RunScan
+from hilum.geometry import Geometry
+from hilum.io.dicom import reader, records
+from hilum.train.runs import RunScan
 
 _OPTIONAL = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate"),
@@ -42,21 +38,21 @@ class SourceSeries(NamedTuple):
     headers: list[Any]
 
 
-def index_sources(folders: Iterable[Path]) -> dict[str, tuple[Path, Stack]]:
+def index_sources(folders: Iterable[Path]) -> dict[str, tuple[Path, records.Stack]]:
     """List the series of folders by their UIDs: the largest stack, and the folder that its file names are relative to.
 
     Refuses a folder without a CT series.
     """
-    series: dict[str, tuple[Path, Stack]] = {}
+    series: dict[str, tuple[Path, records.Stack]] = {}
     for folder in folders:
-        for stack in index_dicom(folder):
+        for stack in reader.index_dicom(folder):
             largest = series.get(stack.series_uid)
             if largest is None or len(largest[1].slices) < len(stack.slices):
                 series[stack.series_uid] = (folder if folder.is_dir() else folder.parent, stack)
     return series
 
 
-def read_source(scan: RunScan, sources: Mapping[str, tuple[Path, Stack]]) -> SourceSeries:
+def read_source(scan: RunScan, sources: Mapping[str, tuple[Path, records.Stack]]) -> SourceSeries:
     """Read the headers of the series that a scan was made from.
 
     Parameters

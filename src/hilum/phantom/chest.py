@@ -14,13 +14,12 @@ import numpy as np
 from hilum._kernels.threads import run_slabs
 from hilum.errors import InputError
 from hilum.geometry import IDENTITY_DIRECTION, Geometry, Vector
+from hilum.phantom import dicom_dialects, tissue
 from hilum.phantom.anatomy import FIELD_OF_VIEW_MM, PATIENT_CENTER, outside_field
-from hilum.phantom.dicom_dialects import derived_uid
 from hilum.phantom.lungs import Slab
 from hilum.phantom.options import PhantomOptions
 from hilum.phantom.patient import NODULE_HU, Anatomy, NoduleKind, draw_patient, random_stream
 from hilum.phantom.shapes import Floats, Sampler
-from hilum.phantom.tissue import render_slab
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
 
@@ -151,7 +150,7 @@ def make_phantom(
 
 def series_uid(seed: int) -> str:
     """Give the DICOM Series Instance UID of a phantom."""
-    return derived_uid(f"hilum phantom {seed}")
+    return dicom_dialects.derived_uid(f"hilum phantom {seed}")
 
 
 def _grid(shape: tuple[int, int, int] | None, spacing: Vector | None, direction: Direction) -> Geometry:
@@ -180,7 +179,7 @@ def _scan_slab(sampler: Sampler, anatomy: Anatomy, options: PhantomOptions, seed
     """Compute slices, with the scanner's noise and kernel. Each slice has its own random numbers."""
     _, ny, nx = sampler.geometry.shape
     box = (slice(*span), slice(0, ny), slice(0, nx))
-    slab = render_slab(sampler, anatomy, options.disease, box, table=options.table)
+    slab = tissue.render_slab(sampler, anatomy, options.disease, box, table=options.table)
     if options.kernel == "sharp":
         slab.hu[:] += np.float32(1.2) * (slab.hu - _blur(slab.hu))
     if options.noise_hu:

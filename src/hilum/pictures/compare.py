@@ -11,9 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hilum.ops.intensity import UnitRange
-from hilum.pictures import colors
-from hilum.pictures.drawing import draw_image, draw_letters, draw_slice, plain
-from hilum.pictures.legacy_mistakes import displacements, measured_points, value_mistakes
+from hilum.pictures import colors, drawing, legacy_mistakes
 from hilum.pictures.planes import PLANES, Plane, gray_range, reorient_hu, size_mm, slice_at, slice_pixels
 from hilum.pipeline import preprocess
 from hilum.recipes import Recipe
@@ -59,7 +57,7 @@ def compare(scan: Scan, first: Recipe, second: Recipe, *, preset: str = "lung") 
     """
     gray = gray_range(preset)
     results = apply_recipes(scan, first, second)
-    names = [plain(r.name, limit=40) for r in (first, second)]
+    names = [drawing.plain(r.name, limit=40) for r in (first, second)]
     target = _target(results.first)
     planes = [(name, PLANES[name]) for name in ("axial", "coronal")]
     sizes = [size_mm(results.first.ct.geometry, plane) for _, plane in planes]
@@ -70,7 +68,7 @@ def compare(scan: Scan, first: Recipe, second: Recipe, *, preset: str = "lung") 
     rows = upper.subplots(2, 3, squeeze=False, gridspec_kw={"height_ratios": heights})
     for (name, plane), panels in zip(planes, rows, strict=True):
         for panel, result, title in zip(panels[:2], (results.first, results.second), names, strict=True):
-            draw_slice(panel, result, plane, slice_at(result.ct.geometry, plane, target), gray, caption="slice")
+            drawing.draw_slice(panel, result, plane, slice_at(result.ct.geometry, plane, target), gray, caption="slice")
             panel.set_title(f"{title}, {name}", fontsize=9)
         _draw_difference(panels[2], results, plane, slice_at(results.first.ct.geometry, plane, target))
     bar = upper.colorbar(rows[1, 2].images[0], ax=rows[:, 2].tolist(), shrink=0.6, extend="both")
@@ -94,8 +92,8 @@ def _target(result: Scan) -> tuple[float, float, float]:
 def _draw_difference(panel: Axes, results: RecipeResults, plane: Plane, index: int) -> None:
     difference = hu_difference(results, plane, index)
     size = size_mm(results.first.ct.geometry, plane)
-    draw_image(panel, difference, size, cmap="PuOr", vmin=-200.0, vmax=200.0)
-    draw_letters(panel, plane)
+    drawing.draw_image(panel, difference, size, cmap="PuOr", vmin=-200.0, vmax=200.0)
+    drawing.draw_letters(panel, plane)
     finite = difference[np.isfinite(difference)]
     percent = 100 * float(np.mean(np.abs(finite) > 50)) if finite.size else 0.0
     panel.set_title(f"difference; {percent:.1f} % of the slice by more than 50 HU", fontsize=9)
@@ -120,8 +118,8 @@ def _title(results: RecipeResults, names: list[str]) -> str:
 
 def _draw_mistakes(block: Any, scan: Scan, lungs: Mask | None) -> None:
     chart, text = block.subplots(1, 2, gridspec_kw={"width_ratios": (1.3, 1.0)})
-    points, what = measured_points(scan, lungs)
-    bars = displacements(scan.ct.geometry, points)
+    points, what = legacy_mistakes.measured_points(scan, lungs)
+    bars = legacy_mistakes.displacements(scan.ct.geometry, points)
     for row, mm in enumerate(bars.values()):
         chart.barh(row, mm.max(), color=colors.SKY_BLUE, height=0.6)
         chart.plot(mm, np.full(len(mm), row), "o", color=colors.NODULE, markersize=4)
@@ -133,7 +131,7 @@ def _draw_mistakes(block: Any, scan: Scan, lungs: Mask | None) -> None:
     chart.set_xlim(0, max(1.0, 1.25 * max(float(mm.max()) for mm in bars.values())))
     chart.set_title(f"mistakes of 2017 code on this scan, at {len(points)} {what}", fontsize=9)
     text.set_axis_off()
-    sentences = "\n\n".join(plain(sentence, limit=300) for sentence in value_mistakes(scan))
+    sentences = "\n\n".join(drawing.plain(sentence, limit=300) for sentence in legacy_mistakes.value_mistakes(scan))
     text.text(0.0, 0.95, sentences, va="top", fontsize=8, wrap=True, transform=text.transAxes)
 
 

@@ -7,9 +7,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from hilum.errors import InputError
 from hilum.ops.nodules.masks import mask_nodules
-from hilum.pictures import colors, drawing
-from hilum.pictures.drawing import label_outlines, nodule_circle, outlines
-from hilum.pictures.planes import PLANES, Pair, gray_range, reorient_hu, size_mm, slice_pixels
+from hilum.pictures import colors, drawing, planes
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
 
@@ -44,8 +42,8 @@ def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int =
         raise InputError(f"most is {most}, expected 1 or more", code="option")
     if not scan.nodules:
         raise InputError("the scan has no nodule to draw", do="give its annotations", code="nothing-to-draw")
-    gray = gray_range(preset)
-    scan = reorient_hu(scan)
+    gray = planes.gray_range(preset)
+    scan = planes.reorient_hu(scan)
     inside = [k for k, n in enumerate(scan.nodules) if scan.ct.geometry.contains(n.center)]
     if not inside:
         do = "check which scan the annotations belong to"
@@ -65,22 +63,22 @@ def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int =
     return figure
 
 
-def _draw_nodule(block: SubFigure, scan: Scan, number: int, gray: Pair, level: float) -> None:
+def _draw_nodule(block: SubFigure, scan: Scan, number: int, gray: planes.Pair, level: float) -> None:
     nodule = scan.nodules[number]
     near, center = _crop(scan.ct, nodule)
     mask = mask_nodules(near.geometry, [nodule], level=level)
     lungs = None if scan.lungs is None else _crop_mask(scan.lungs, near)
     axes = block.subplots(3, 3)
-    for row, (name, plane) in zip(axes, PLANES.items(), strict=True):
-        size = size_mm(near.geometry, plane)
+    for row, (name, plane) in zip(axes, planes.PLANES.items(), strict=True):
+        size = planes.size_mm(near.geometry, plane)
         index = center[plane.axis]
-        image, marked = slice_pixels(near.array, plane, index), slice_pixels(mask.array, plane, index) > 0
+        image, marked = planes.slice_pixels(near.array, plane, index), planes.slice_pixels(mask.array, plane, index) > 0
         spacing = (near.spacing[plane.rows], near.spacing[plane.columns])
-        contours = [(colors.NODULE, line) for line in outlines(marked, spacing)]
-        if not nodule.readings and (circle := nodule_circle(near.geometry, plane, index, nodule)) is not None:
+        contours = [(colors.NODULE, line) for line in drawing.outlines(marked, spacing)]
+        if not nodule.readings and (circle := drawing.nodule_circle(near.geometry, plane, index, nodule)) is not None:
             contours.append((colors.NODULE, circle))
         if lungs is not None:
-            contours += label_outlines(slice_pixels(lungs.array, plane, index), spacing)
+            contours += drawing.label_outlines(planes.slice_pixels(lungs.array, plane, index), spacing)
         drawing.draw_gray(row[0], image, size, gray, interpolation="nearest")
         drawing.draw_image(row[1], marked, size, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         drawing.draw_gray(row[2], image, size, gray, interpolation="nearest")

@@ -7,8 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hilum.ops.bounding_box import bounding_box
-from hilum.pictures.drawing import describe, draw_slice
-from hilum.pictures.planes import PLANES, gray_range, reorient_hu, size_mm
+from hilum.pictures import drawing, planes
 from hilum.scan import Scan
 
 
@@ -34,15 +33,15 @@ def overview(scan: Scan, *, slices: int = 5, preset: str = "lung") -> Figure:
     InputError
         If there is no such preset.
     """
-    gray, scan = gray_range(preset), reorient_hu(scan)
-    sizes = [size_mm(scan.ct.geometry, plane) for plane in PLANES.values()]
+    gray, scan = planes.gray_range(preset), planes.reorient_hu(scan)
+    sizes = [planes.size_mm(scan.ct.geometry, plane) for plane in planes.PLANES.values()]
     heights = [height / width for height, width in sizes]
     figure = Figure(figsize=(2.4 * slices, 2.4 * sum(heights) + 0.6), layout="constrained", facecolor="black")
     rows = figure.subplots(3, slices, squeeze=False, gridspec_kw={"height_ratios": heights})
-    for (name, plane), panels in zip(PLANES.items(), rows, strict=True):
+    for (name, plane), panels in zip(planes.PLANES.items(), rows, strict=True):
         for index, panel in zip(_slice_indices(scan, plane.axis, slices).tolist(), panels, strict=True):
-            draw_slice(panel, scan, plane, index, gray, caption=name)
-    figure.suptitle(describe(scan), color="white", fontsize=11)
+            drawing.draw_slice(panel, scan, plane, index, gray, caption=name)
+    figure.suptitle(drawing.describe(scan), color="white", fontsize=11)
     return figure
 
 

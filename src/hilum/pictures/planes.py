@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.geometry import Geometry
-from hilum.ops.finite import check_finite
-from hilum.ops.intensity import WINDOW_PRESETS
-from hilum.ops.reorient import reorient_scan
+from hilum.ops import finite, intensity, reorient
 from hilum.scan import Scan
 
 
@@ -56,10 +54,10 @@ def find_plane(name: str) -> Plane:
 
 def gray_range(preset: str) -> Pair:
     """Look up the HU values that a preset of `hilum.WINDOW_PRESETS` draws black and white."""
-    if preset not in WINDOW_PRESETS:
-        known = ", ".join(WINDOW_PRESETS)
+    if preset not in intensity.WINDOW_PRESETS:
+        known = ", ".join(intensity.WINDOW_PRESETS)
         raise InputError(f"no window preset {one_line(preset, limit=40)!r}, expected {known}", code="option")
-    window = WINDOW_PRESETS[preset]
+    window = intensity.WINDOW_PRESETS[preset]
     return window.center - window.width / 2, window.center + window.width / 2
 
 
@@ -69,11 +67,11 @@ def reorient_hu(scan: Scan) -> Scan:
     Refuses voxels that are not finite or are in the unit range, which a window of HU would draw all alike.
     """
     array = scan.ct.array
-    check_finite(array)
+    finite.check_finite(array)
     if array.dtype.kind == "f" and array.min() >= -1 and array.max() <= 2:
         what = f"voxels from {array.min():.3g} to {array.max():.3g} are in the unit range, not in HU"
         raise UnsupportedError(what, do="draw the scan in HU", code="not-in-hu")
-    return reorient_scan(scan)
+    return reorient.reorient_scan(scan)
 
 
 def check_slice(index: int | None, count: int) -> None:

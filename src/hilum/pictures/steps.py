@@ -12,14 +12,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from hilum.errors import InputError, UnsupportedError, one_line
-from hilum.ops.lungs.cells import CELL_MM
-from hilum.ops.lungs.segment import segment_lungs
+from hilum.ops.lungs import cells, segment, tutorial2d
 from hilum.ops.lungs.stages import lung_stages
-from hilum.ops.lungs.tutorial2d import AIR_BELOW, CLOSE_RADIUS, ERODE_RADIUS, OUTSIDE, steps2d
 from hilum.ops.reorient import reorient
-from hilum.pictures import colors
+from hilum.pictures import colors, planes
 from hilum.pictures.drawing import draw_gray, draw_image, draw_letters, draw_lines, outlines, plain
-from hilum.pictures.planes import PLANES, check_slice, gray_range, largest_lung_slice, size_mm
 from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
 from hilum.volume import Volume
 
@@ -28,7 +25,7 @@ Step = tuple[str, Callable[[Axes], None]]
 
 METHODS = {"tutorial2d": "2-D lungs of the 2017 tutorial", "hilum": "hilum's lungs"}  # by name, with their titles
 
-_AXIAL = PLANES["axial"]
+_AXIAL = planes.PLANES["axial"]
 _COMPONENTS = ListedColormap(["black", *colors.ALL])  # colors of numbered components; they repeat if there are more
 
 
@@ -62,9 +59,9 @@ def steps(volume: Volume, *, method: str = "tutorial2d", index: int | None = Non
         what = f"lungs are segmented in HU as int16, not {volume.array.dtype}"
         raise UnsupportedError(what, do="give the scan in HU")
     ct = reorient(volume)
-    check_slice(index, ct.shape[0])
+    planes.check_slice(index, ct.shape[0])
     index, drawn = _tutorial_steps(ct, index) if method == "tutorial2d" else _hilum_steps(ct, index)
-    height, width = size_mm(ct.geometry, _AXIAL)
+    height, width = planes.size_mm(ct.geometry, _AXIAL)
     columns = 3 if method == "tutorial2d" else 4
     rows = -(-len(drawn) // columns)
     figure = Figure(figsize=(3.2 * columns, rows * (3.2 * height / width + 0.35) + 0.4), layout="constrained")
@@ -80,30 +77,30 @@ def steps(volume: Volume, *, method: str = "tutorial2d", index: int | None = Non
 
 
 def _tutorial_steps(ct: Volume, index: int | None) -> tuple[int, list[Step]]:
-    index = largest_lung_slice(segment_lungs(ct).array) if index is None else index
-    steps = steps2d(np.ascontiguousarray(ct.array[index]))
+    index = planes.largest_lung_slice(segment.segment_lungs(ct).array) if index is None else index
+    steps = tutorial2d.steps2d(np.ascontiguousarray(ct.array[index]))
     numbers = np.where(steps.labeled > 0, (steps.labeled - 1) % (_COMPONENTS.N - 1) + 1, 0)
-    size = size_mm(ct.geometry, _AXIAL)
+    size = planes.size_mm(ct.geometry, _AXIAL)
 
     def pixels(values: NDArray[Any], cmap: str | ListedColormap = "gray", most: int = 1) -> Callable[[Axes], None]:
         return lambda panel: draw_image(panel, values, size, cmap=cmap, vmin=0, vmax=most, interpolation="nearest")
 
     return index, [
         ("the slice, lung window", _gray(ct, ct.array[index])),
-        (f"1. air: below {AIR_BELOW:g} HU", pixels(steps.air)),
+        (f"1. air: below {tutorial2d.AIR_BELOW:g} HU", pixels(steps.air)),
         ("2. components at the border are cleared", pixels(steps.cleared)),
         (f"3. components are labeled: {int(steps.labeled.max())}", pixels(numbers, _COMPONENTS, _COMPONENTS.N - 1)),
         ("4. the two largest are kept", pixels(steps.largest)),
-        (f"5. eroded by a disk of {ERODE_RADIUS} pixels", pixels(steps.eroded)),
-        (f"6. closed by a disk of {CLOSE_RADIUS} pixels", pixels(steps.closed)),
+        (f"5. eroded by a disk of {tutorial2d.ERODE_RADIUS} pixels", pixels(steps.eroded)),
+        (f"6. closed by a disk of {tutorial2d.CLOSE_RADIUS} pixels", pixels(steps.closed)),
         ("7. Roberts edges, holes filled: the mask", pixels(steps.filled)),
-        (f"8. {OUTSIDE} HU outside the mask", _gray(ct, steps.masked)),
+        (f"8. {tutorial2d.OUTSIDE} HU outside the mask", _gray(ct, steps.masked)),
     ]
 
 
 def _hilum_steps(ct: Volume, index: int | None) -> tuple[int, list[Step]]:
     stages = lung_stages(ct)
-    index = largest_lung_slice(stages.lungs) if index is None else index
+    index = planes.largest_lung_slice(stages.lungs) if index is None else index
     dense_ml = np.count_nonzero(stages.dense) * ct.geometry.voxel_volume / 1000
 
     def sides(labels: NDArray[np.uint8]) -> list[ColoredMask]:
@@ -113,7 +110,7 @@ def _hilum_steps(ct: Volume, index: int | None) -> tuple[int, list[Step]]:
     body = [(stages.body[index], colors.PURPLE), (stages.air[index], colors.SKY_BLUE)]
     return index, [
         ("the slice, lung window", _gray(ct, hu)),
-        (f"1. cells of about {CELL_MM:g} mm", _gray(ct, stages.cells[index])),
+        (f"1. cells of about {cells.CELL_MM:g} mm", _gray(ct, stages.cells[index])),
         ("2. body, and the air inside it", _gray(ct, hu, filled=body)),
         ("3. trachea and bronchi", _gray(ct, hu, filled=[airway])),
         ("4. right and left, with a margin", _gray(ct, hu, filled=sides(stages.sides))),
@@ -127,10 +124,10 @@ def _gray(
     ct: Volume, pixels: NDArray[Any], *, filled: Sequence[ColoredMask] = (), outlined: Sequence[ColoredMask] = ()
 ) -> Callable[[Axes], None]:
     """Give a function that draws a slice in the lung window, with masks filled or outlined in color."""
-    size = size_mm(ct.geometry, _AXIAL)
+    size = planes.size_mm(ct.geometry, _AXIAL)
 
     def draw(panel: Axes) -> None:
-        draw_gray(panel, pixels, size, gray_range("lung"))
+        draw_gray(panel, pixels, size, planes.gray_range("lung"))
         for mask, color in filled:
             layer = np.ma.masked_where(~mask, np.ones(mask.shape))
             draw_image(panel, layer, size, cmap=ListedColormap([color]), alpha=0.55, interpolation="nearest")

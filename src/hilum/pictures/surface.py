@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from hilum._kernels.raster import draw_triangles
 from hilum.errors import InputError
 from hilum.ops.surfaces import Mesh, surfaces
-from hilum.pictures import colors
-from hilum.pictures.drawing import draw_image, plain
+from hilum.pictures import colors, drawing
 from hilum.pictures.planes import Pair
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Scan
 
@@ -77,9 +76,9 @@ def surface(
     figure = Figure(figsize=(inches * len(turns_deg), inches * size[0] / size[1] + 0.7), layout="constrained", dpi=DOTS)
     for panel, turn in zip(figure.subplots(1, len(turns_deg), squeeze=False)[0], turns_deg, strict=True):
         picture = render(parts, turn, middle, size, dots_per_mm=inches * DOTS / size[1])
-        draw_image(panel, picture, size, interpolation="antialiased")
+        drawing.draw_image(panel, picture, size, interpolation="antialiased")
         _draw_labels(panel, turn, size)
-    figure.suptitle(plain(_title(meshes, kind, threshold_hu)), fontsize=10)
+    figure.suptitle(drawing.plain(_title(meshes, kind, threshold_hu)), fontsize=10)
     return figure
 
 

@@ -13,9 +13,7 @@ from hilum.errors import InputError
 from hilum.geometry import Geometry
 from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.intensity import window as gray_values
-from hilum.pictures import colors, planes
-from hilum.pictures.drawing import draw_gray, draw_letters, plain
-from hilum.pictures.planes import Pair
+from hilum.pictures import colors, drawing, planes
 from hilum.scan import Scan
 from hilum.volume import Volume
 
@@ -24,7 +22,7 @@ RANGE_HU = (-1500, 2000)
 _COLORS = (colors.BLUE, colors.ORANGE, colors.GREEN, colors.PURPLE)
 
 
-def window(scan: Scan, *, index: int | None = None, rescale: Pair | None = None) -> Figure:
+def window(scan: Scan, *, index: int | None = None, rescale: planes.Pair | None = None) -> Figure:
     """Draw a slice in each window preset, and the curves of modality LUT and VOI LUT from stored value to gray.
 
     Parameters
@@ -59,13 +57,13 @@ def window(scan: Scan, *, index: int | None = None, rescale: Pair | None = None)
     plane = planes.PLANES["axial"]
     pixels, size = planes.slice_pixels(scan.ct.array, plane, index), planes.size_mm(scan.ct.geometry, plane)
     for panel, (name, preset) in zip(upper.subplots(1, len(WINDOW_PRESETS)), WINDOW_PRESETS.items(), strict=True):
-        draw_gray(panel, pixels, size, planes.gray_range(name))
-        draw_letters(panel, plane)
+        drawing.draw_gray(panel, pixels, size, planes.gray_range(name))
+        drawing.draw_letters(panel, plane)
         panel.set_title(f"{name}: center {preset.center:g}, width {preset.width:g} HU", fontsize=9)
     middle = int(pixels[pixels.shape[0] // 2, pixels.shape[1] // 2])
     _draw_curves(lower.subplots(1, 3), pixels, middle, (slope, intercept), known=rescale is not None)
     chain = "stored value, by the modality LUT to HU, by the VOI LUT (window) to gray"
-    figure.suptitle(plain(f"slice {index + 1} of {count}; {chain}; gray cannot be converted back"), fontsize=11)
+    figure.suptitle(drawing.plain(f"slice {index + 1} of {count}; {chain}; gray cannot be converted back"), fontsize=11)
     return figure
 
 
@@ -84,7 +82,7 @@ def gray_curve(hu: NDArray[np.int16], preset: str) -> NDArray[np.uint8]:
 
 
 def _draw_curves(
-    panels: NDArray[np.object_], pixels: NDArray[np.int16], middle: int, rescale: Pair, *, known: bool
+    panels: NDArray[np.object_], pixels: NDArray[np.int16], middle: int, rescale: planes.Pair, *, known: bool
 ) -> None:
     slope, intercept = rescale
     hu = np.arange(*RANGE_HU, dtype=np.int16)

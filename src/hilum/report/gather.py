@@ -10,8 +10,7 @@ import msgspec
 
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.volumes.placement import GridRecord
-from hilum.outputs import ledger
-from hilum.outputs.dataset_summary import read_summary
+from hilum.outputs import dataset_summary, ledger
 from hilum.outputs.finished import listed_scans
 from hilum.outputs.folder import recipe_text
 from hilum.outputs.ledger import Row, decode_row
@@ -118,7 +117,7 @@ def gather(folder: Path) -> Run:
         unreadable=sum(decode_row(line) is None for line in ledger.read_lines(folder)),
         written=path.stat().st_mtime,
         recipe=recipe,
-        datasets=read_summary(folder),
+        datasets=dataset_summary.read_summary(folder),
     )
 
 

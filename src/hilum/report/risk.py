@@ -6,10 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from hilum.outputs.dataset_summary import INSIDE_FRACTION
-from hilum.outputs.findings import NODULE_OUTSIDE_LUNGS, REVIEW_CODES, kind_of
-from hilum.outputs.ledger import Row
-from hilum.outputs.records import ScanRecord
+from hilum.outputs import dataset_summary, findings, ledger, records
 from hilum.pipeline import note_outside_lungs
 
 FINE, REPAIRED, LOOK, CHECK, NO_OUTPUT = range(5)
@@ -26,7 +23,7 @@ class Flag(msgspec.Struct, frozen=True):
     level: int
 
 
-def flags(row: Row | None, record: ScanRecord | None) -> list[Flag]:
+def flags(row: ledger.Row | None, record: records.ScanRecord | None) -> list[Flag]:
     """Collect the reasons to look at a scan.
 
     Parameters
@@ -51,7 +48,7 @@ def flags(row: Row | None, record: ScanRecord | None) -> list[Flag]:
         reasons.append(Flag("missing-output", text, NO_OUTPUT))
     if record is not None:
         reasons += [Flag(note["code"], note["text"], level_of(note["code"])) for note in record.notes]
-        if all(flag.name != NODULE_OUTSIDE_LUNGS for flag in reasons):  # older records lack this note
+        if all(flag.name != findings.NODULE_OUTSIDE_LUNGS for flag in reasons):  # older records lack this note
             reasons += _nodule_flags(record)
         score = record.figures.get("lung_score")
         if score is not None and score < LOW_SCORE and all(flag.level < LOOK for flag in reasons):
@@ -64,8 +61,8 @@ def flags(row: Row | None, record: ScanRecord | None) -> list[Flag]:
 
 def level_of(code: str) -> int:
     """The risk level of a note: an index into `LEVELS`."""
-    level = {"alarm": CHECK, "changed": REPAIRED, "info": FINE}[kind_of(code)]
-    return max(level, LOOK) if code in REVIEW_CODES else level
+    level = {"alarm": CHECK, "changed": REPAIRED, "info": FINE}[findings.kind_of(code)]
+    return max(level, LOOK) if code in findings.REVIEW_CODES else level
 
 
 def risk(reasons: Iterable[Flag]) -> int:
@@ -73,7 +70,7 @@ def risk(reasons: Iterable[Flag]) -> int:
     return max((flag.level for flag in reasons), default=FINE)
 
 
-def _nodule_flags(record: ScanRecord) -> list[Flag]:
+def _nodule_flags(record: records.ScanRecord) -> list[Flag]:
     inside = {n.label: n.inside_lungs for n in record.nodules if n.inside and n.inside_lungs is not None}
-    labels = [label for label, fraction in inside.items() if fraction < INSIDE_FRACTION]
+    labels = [label for label, fraction in inside.items() if fraction < dataset_summary.INSIDE_FRACTION]
     return [Flag(note.code, note.text, CHECK) for note in note_outside_lungs(labels)]

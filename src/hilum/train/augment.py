@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from hilum.errors import InputError
 from hilum.geometry import Geometry, Vector
-from hilum.ops.patches.poses import IDENTITY, Matrix, Pose
-from hilum.ops.patches.sampling import Order
+from hilum.ops.patches import poses, sampling
 from hilum.train.runs import RunScan
 
 
@@ -58,10 +57,10 @@ class Augment:
     rotate_about: str = "zyx"
     scale: tuple[float, float] = (1.0, 1.0)
     share: float = 1.0
-    order: Order = 3
+    order: sampling.Order = 3
 
     def __post_init__(self) -> None:
-        if isinstance(self.order, bool) or self.order not in get_args(Order):
+        if isinstance(self.order, bool) or self.order not in get_args(sampling.Order):
             raise InputError(f"order is {self.order!r}, expected 3 (cubic) or 1 (linear)", code="option")
         for name, axes in (("flip", self.flip), ("rotate_about", self.rotate_about)):
             if set(axes) - set("zyx") or len(set(axes)) != len(axes):
@@ -88,10 +87,10 @@ class Augment:
                 do = "leave turn90 out, or run with one spacing in the plane"
                 raise InputError(what, where=scan.folder, do=do, code="option")
 
-    def draw(self, grid: Geometry, center: Vector, size: int, generator: np.random.Generator) -> Pose:
+    def draw(self, grid: Geometry, center: Vector, size: int, generator: np.random.Generator) -> poses.Pose:
         """Draw the pose of one patch of `size` voxels around a center (z, y, x), in voxels of the scan's grid."""
         chance = generator.random(8).tolist()  # always eight: an option does not change the draws of the others
-        matrix = IDENTITY
+        matrix = poses.IDENTITY
         if (self.rotate_degrees or self.scale != (1.0, 1.0)) and chance[4] < self.share:
             degrees = (2 * chance[5] - 1) * self.rotate_degrees
             about = "zyx".index(self.rotate_about[int(chance[6] * len(self.rotate_about))]) if degrees else 0
@@ -102,11 +101,11 @@ class Augment:
         signs = [-1.0 if "zyx"[k] in self.flip and chance[k] < 0.5 else 1.0 for k in range(3)]
         if signs != [1.0, 1.0, 1.0]:
             matrix = tuple((row[0] * signs[0], row[1] * signs[1], row[2] * signs[2]) for row in matrix)
-        return Pose(center, size, matrix)
+        return poses.Pose(center, size, matrix)
 
 
 def patch_boxes(
-    pose: Pose, spacing: Vector, centers: NDArray[np.float64], diameters: NDArray[np.float64]
+    pose: poses.Pose, spacing: Vector, centers: NDArray[np.float64], diameters: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Give the boxes of the nodules whose centers are in a patch.
 
@@ -128,7 +127,7 @@ def patch_boxes(
         nodule is a sphere, so a rotation does not change its box. Not clipped at the patch's border.
     """
     offset = centers - pose.center
-    if pose.matrix == IDENTITY:
+    if pose.matrix == poses.IDENTITY:
         widths = np.divide(1.0, spacing)
     else:
         offset = offset @ np.array(pose.inverse).T
@@ -140,7 +139,7 @@ def patch_boxes(
     return which, np.concatenate([middle - half, middle + half], axis=1).astype(np.float32)
 
 
-def _rotation(about: int, angle: float, step: float, spacing: Vector) -> Matrix:
+def _rotation(about: int, angle: float, step: float, spacing: Vector) -> poses.Matrix:
     """The matrix of a rotation about an axis, measured in mm, with voxel steps scaled by `step`."""
     first, second = (axis for axis in range(3) if axis != about)
     rows = [[step if r == c else 0.0 for c in range(3)] for r in range(3)]

@@ -7,19 +7,18 @@ from collections.abc import Iterator
 import numpy as np
 
 from hilum.errors import InputError
-from hilum.train.dataset import Item, PatchDataset
-from hilum.train.folder import PatchFolder
+from hilum.train import dataset, folder
 
 
 def batches(
-    data: PatchDataset | PatchFolder,
+    data: dataset.PatchDataset | folder.PatchFolder,
     size: int,
     *,
     seed: int = 0,
     shuffle: bool = True,
     worker: int = 0,
     workers: int = 1,
-) -> Iterator[Item]:
+) -> Iterator[dataset.Item]:
     """Loop over a data set once, in batches, without a framework.
 
     Parameters

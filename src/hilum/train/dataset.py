@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from hilum.errors import InputError, MissingInputError
 from hilum.ops.patches.boxes import patch_start
 from hilum.ops.patches.poses import Pose
+from hilum.train import intensity, runs
 from hilum.train.augment import Augment, patch_boxes
-from hilum.train.intensity import choose_scaling
 from hilum.train.open_scans import OpenScan, open_scan
 from hilum.train.positions import PatchPosition, check_jitter, lung_position, nodule_position, nodule_spheres
-from hilum.train.runs import RunScan, list_run
 
 Item = dict[str, Any]
 
@@ -112,7 +111,7 @@ class PatchDataset:
             raise InputError(what, code="option")
         self.folder, self.size, self.rule, self.seed, self.epoch = Path(folder), size, rule, seed, 0
         self.jitter_mm, self.distance_mm, self.cache, self.augment = jitter_mm, distance_mm, cache, augment
-        listed, self.skipped = list_run(self.folder, fold_by=fold_by)
+        listed, self.skipped = runs.list_run(self.folder, fold_by=fold_by)
         uses_nodules = rule in {"nodules", "balanced"}
         wanted = {scan.fold for scan in listed} if folds is None else {str(fold) for fold in folds}
         self.scans = [scan for scan in listed if scan.fold in wanted and (scan.annotated or not uses_nodules)]
@@ -128,7 +127,7 @@ class PatchDataset:
             raise MissingInputError(what, where=self.folder, do="check the run's annotations and the folds")
         once = {"nodules": len(self._nodules), "balanced": 2 * len(self._nodules)}.get(rule, len(self.scans))
         self.length = once if length is None else length
-        self._scaling = choose_scaling(window, mean, {scan.record.unit for scan in self.scans}, self.folder)
+        self._scaling = intensity.choose_scaling(window, mean, {scan.record.unit for scan in self.scans}, self.folder)
         self._tables = [_nodule_table(scan) for scan in self.scans]
         self._most_nodules = max(len(labels) for *_, labels in self._tables)
         self._opened: OrderedDict[int, OpenScan] = OrderedDict()
@@ -256,7 +255,7 @@ class PatchDataset:
         return volumes
 
 
-def _nodule_table(scan: RunScan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+def _nodule_table(scan: runs.RunScan) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Give the nodules inside a scan: voxels (z, y, x); (x, y, z) with the diameter, mm; labels."""
     inside = scan.nodules_inside
     spheres = nodule_spheres(inside)

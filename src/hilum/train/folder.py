@@ -11,9 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import FormatError, MissingInputError, one_line
-from hilum.train.intensity import choose_scaling, scale
-from hilum.train.output_folder import INDEX, SUMMARY
-from hilum.train.patch_records import read_patches
+from hilum.train import intensity, output_folder, patch_records
 
 Item = dict[str, Any]
 
@@ -45,17 +43,17 @@ class PatchFolder:
         folds: Collection[str] | None = None,
     ) -> None:
         self.folder = Path(folder)
-        summary = read_patches(self.folder)
+        summary = patch_records.read_patches(self.folder)
         wanted = None if folds is None else {str(fold) for fold in folds}
-        with (self.folder / INDEX).open(newline="", encoding="utf-8") as file:
+        with (self.folder / output_folder.INDEX).open(newline="", encoding="utf-8") as file:
             self.rows = [row for row in csv.DictReader(file) if wanted is None or row["fold"] in wanted]
         known = {name for scan in summary.scans for name in scan.files}
         if any(row.get(kind) not in known for row in self.rows for kind in ("images", "masks")):
-            what = f"names a file that {SUMMARY} does not"
-            raise FormatError(what, where=self.folder / INDEX, do="cut the patches again", code="path")
+            what = f"names a file that {output_folder.SUMMARY} does not"
+            raise FormatError(what, where=self.folder / output_folder.INDEX, do="cut the patches again", code="path")
         if not self.rows:
             raise MissingInputError("no patch is in the chosen folds", where=self.folder, do="check the folds")
-        self._scaling = choose_scaling(window, mean, {scan.unit for scan in summary.scans}, self.folder)
+        self._scaling = intensity.choose_scaling(window, mean, {scan.unit for scan in summary.scans}, self.folder)
         self._opened: dict[str, NDArray[Any]] = {}
 
     def __len__(self) -> int:
@@ -83,7 +81,7 @@ class PatchFolder:
         row = self.rows[index]
         image, mask = (np.array(self._open(row[name])[int(row["row"])]) for name in ("images", "masks"))
         return {
-            "image": image if self._scaling is None else scale(image, self._scaling),
+            "image": image if self._scaling is None else intensity.scale(image, self._scaling),
             "mask": mask,
             "label": int(row["label"]),
             "kind": row["kind"],

@@ -20,8 +20,7 @@ from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import Box, lies_inside
 from hilum.ops.patches.poses import IDENTITY, Pose
 from hilum.ops.patches.sampling import KEEP, ROUND, LabelTiles, Order, Source, copy_reoriented, sample, sample_labels
-from hilum.train.intensity import air_value, scale
-from hilum.train.runs import RunScan
+from hilum.train import intensity, runs
 from hilum.volume import Mask
 
 _KERNEL_TYPES = frozenset({np.dtype("i2"), np.dtype("u1"), np.dtype("f4")})
@@ -66,7 +65,7 @@ class OpenScan:
             if scaling is None:
                 return box, mask
         if box.dtype != np.int16:
-            return scale(box, scaling), mask
+            return intensity.scale(box, scaling), mask
         image = np.empty(size, np.float32)
         box.flags.writeable = False  # one compiled version
         crop_scaled(box, corner, image, scaling.lower, scaling.width, scaling.mean)
@@ -92,7 +91,7 @@ class OpenScan:
         return image, sample_labels(labels, pose, tiles=self.tiles)
 
 
-def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> OpenScan:
+def open_scan(scan: runs.RunScan, folder: Path, *, lungs: bool) -> OpenScan:
     """Open the volumes of a finished scan in a run's folder, and read its lung mask if `lungs` says so."""
     ct, nodule_mask = scan.open("ct"), scan.open("nodules")
     if ct is None:
@@ -102,7 +101,7 @@ def open_scan(scan: RunScan, folder: Path, *, lungs: bool) -> OpenScan:
     labels = nodule_mask or OpenArray(mask_nodules(scan.geometry, scan.nodules).array, scan.geometry, resident=True)
     labels_array = _kernel_array(labels)
     tiles = None if labels_array is None else LabelTiles(labels_array.reshape(-1), labels.shape)
-    return OpenScan(ct, labels, lung_mask, air_value(scan, folder), _kernel_array(ct), labels_array, tiles)
+    return OpenScan(ct, labels, lung_mask, intensity.air_value(scan, folder), _kernel_array(ct), labels_array, tiles)
 
 
 def _kernel_array(stored: OpenVolume) -> NDArray[Any] | None:

@@ -11,8 +11,7 @@ import numpy as np
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.files import is_own_file, read_small
 from hilum.io.volumes.placement import GridRecord
-from hilum.outputs.checksums import file_record
-from hilum.outputs.records import FileRecord, is_plain_name
+from hilum.outputs import checksums, records
 from hilum.train.output_folder import INDEX, SUMMARY
 from hilum.train.runs import Skip
 
@@ -74,7 +73,7 @@ class ScanPatches(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     air: float
     geometry: GridRecord
-    files: dict[str, FileRecord]
+    files: dict[str, records.FileRecord]
 
 
 class Patches(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +83,7 @@ class Patches(msgspec.Struct, frozen=True, kw_only=True):
     options: PatchOptions
     positives: int
     negatives: int
-    index: FileRecord
+    index: records.FileRecord
     scans: list[ScanPatches]
     skipped: list[Skip]
 
@@ -99,11 +98,11 @@ def read_patches(folder: Path) -> Patches:
     for scan in summary.scans:
         for name, facts in scan.files.items():
             path = folder / name
-            if not (is_plain_name(name, max_parts=2) and is_own_file(folder, name)):
+            if not (records.is_plain_name(name, max_parts=2) and is_own_file(folder, name)):
                 raise FormatError("names a file that is not in the folder", where=folder / SUMMARY, code="path")
             if path.stat().st_size != facts.bytes:
                 raise FormatError(f"does not have the size in {SUMMARY}", where=path, do="cut the patches again")
     index = folder / INDEX
-    if not index.is_file() or file_record(index) != summary.index:
+    if not index.is_file() or checksums.file_record(index) != summary.index:
         raise FormatError("does not match its checksum", where=index, do="cut the patches again")
     return summary

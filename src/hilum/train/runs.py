@@ -12,9 +12,7 @@ from hilum.errors import MissingInputError, one_line
 from hilum.geometry import Geometry
 from hilum.io.names import is_uid
 from hilum.io.volumes.open_volumes import OpenVolume
-from hilum.outputs.finished import check_files, format_of, listed_scans, open_stored, read_stored
-from hilum.outputs.ledger import read_ledger
-from hilum.outputs.records import NoduleRecord, ScanRecord, is_annotated
+from hilum.outputs import finished, ledger, records
 from hilum.scan import Nodule
 from hilum.volume import Volume
 
@@ -34,7 +32,7 @@ class RunScan:
     """A finished scan of a run: its folder, its ``scan.json``, and the fold that its data set gave it, if any."""
 
     folder: Path
-    record: ScanRecord
+    record: records.ScanRecord
     fold: str = ""
 
     @property
@@ -64,7 +62,7 @@ class RunScan:
         return tuple(Nodule(one.world, one.diameter_mm) for one in self.record.nodules)
 
     @property
-    def nodules_inside(self) -> list[NoduleRecord]:
+    def nodules_inside(self) -> list[records.NoduleRecord]:
         """The nodules whose centers are inside the stored volumes."""
         return [one for one in self.record.nodules if one.inside]
 
@@ -75,23 +73,23 @@ class RunScan:
     @property
     def annotated(self) -> bool:
         """Whether the run had annotations of this scan, even if they list no nodule."""
-        return is_annotated(self.record)
+        return records.is_annotated(self.record)
 
     def format_of(self, part: str = "ct") -> str:
         """Name the format of a stored volume; empty if the scan does not have it."""
-        return format_of(self.record, part)
+        return finished.format_of(self.record, part)
 
     def read(self, part: str) -> Volume | None:
         """Read a stored volume; None if the scan does not have it."""
-        return read_stored(self.folder, self.record, part)
+        return finished.read_stored(self.folder, self.record, part)
 
     def open(self, part: str) -> OpenVolume | None:
         """Open a stored volume to read boxes of it; None if the scan does not have it."""
-        return open_stored(self.folder, self.record, part)
+        return finished.open_stored(self.folder, self.record, part)
 
     def check_files(self, *, digest: bool = True) -> None:
         """Check the files as `hilum.outputs.finished.check_files` does."""
-        check_files(self.folder, self.record, digest=digest)
+        finished.check_files(self.folder, self.record, digest=digest)
 
     def skip(self, code: str, reason: str, *, nodule: int = 0, count: int = 1) -> Skip:
         """Describe something of this scan that is left out."""
@@ -132,7 +130,7 @@ def list_run(folder: Path, *, fold_by: str = "fold") -> tuple[list[RunScan], lis
         If no scan is finished.
     """
     scans, skipped = [], []
-    for path, record in listed_scans(folder):
+    for path, record in finished.listed_scans(folder):
         if record is None:
             reason = "its scan.json is missing or damaged; run it again"
             skipped.append(Skip(scan=one_line(path.name, limit=80), code="damaged-scan", reason=reason))
@@ -144,7 +142,7 @@ def list_run(folder: Path, *, fold_by: str = "fold") -> tuple[list[RunScan], lis
     listed = {scan.folder.name for scan in scans} | {skip.scan for skip in skipped}
     skipped += [
         Skip(scan=row.id, code=f"run-{row.status}", reason=row.code)
-        for row in read_ledger(folder).values()
+        for row in ledger.read_ledger(folder).values()
         if row.id not in listed and row.status in {"refused", "failed"}
     ]
     return scans, skipped

@@ -17,9 +17,7 @@ from starlette.routing import Route
 
 from hilum.errors import HilumError, MissingInputError
 from hilum.report.text import visible
-from hilum.viewer.reviews import read_reviews, save_review
-from hilum.viewer.scan_view import HEADER_BYTES, SURFACES, ScanView, nifti_chunks
-from hilum.viewer.sources import Source
+from hilum.viewer import reviews, scan_view, sources
 from hilum.volume import Volume
 
 PAGE = Path(__file__).parent / "page"
@@ -44,13 +42,13 @@ class _ReviewBody(msgspec.Struct, forbid_unknown_fields=True):
 class ScanCache:
     """The scans opened last. Requests are handled one at a time, because they share the work of reading a scan."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: sources.Source) -> None:
         self._source = source
-        self._scans: OrderedDict[int, ScanView] = OrderedDict()
+        self._scans: OrderedDict[int, scan_view.ScanView] = OrderedDict()
         self._lock = threading.Lock()
 
     @contextmanager
-    def open(self, number: int, *, current: bool = False) -> Iterator[ScanView]:
+    def open(self, number: int, *, current: bool = False) -> Iterator[scan_view.ScanView]:
         """Give a scan to one request at a time; read it again if it must be `current` and its output has changed."""
         with self._lock:
             cached = self._scans.get(number)
@@ -67,7 +65,7 @@ class ScanCache:
 class Endpoints:
     """One method for each route."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: sources.Source) -> None:
         self._source = source
         self._cache = ScanCache(source)
         self._numbers = {str(number): number for number in range(len(source.items))}
@@ -93,7 +91,7 @@ class Endpoints:
     def session(self, _: Request) -> Response:
         """The list of scans."""
         run = self._source.run
-        return _json(self._source.session({} if run is None else read_reviews(run)))
+        return _json(self._source.session({} if run is None else reviews.read_reviews(run)))
 
     def facts(self, request: Request) -> Response:
         """Facts about one scan."""
@@ -113,7 +111,7 @@ class Endpoints:
                 volume = scan.volume(name)
             if volume is not None:
                 return _nifti(volume)
-        elif suffix == "stl" and name in SURFACES:
+        elif suffix == "stl" and name in scan_view.SURFACES:
             with self._cache.open(number) as scan:
                 content = scan.surface(name)
         elif (name, suffix) == ("thumbnail", "png"):
@@ -136,11 +134,11 @@ class Endpoints:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return _error("a review must be {verdict, comment, scan_sha256}", 400)
         name = self._source.items[number].name
-        saved = await run_in_threadpool(save_review, run, name, **msgspec.structs.asdict(review))
+        saved = await run_in_threadpool(reviews.save_review, run, name, **msgspec.structs.asdict(review))
         return _json(self._source.review(number, saved))
 
 
-def make_app(source: Source) -> Starlette:
+def make_app(source: sources.Source) -> Starlette:
     """Make the application for a source, without the request checks."""
     endpoints = Endpoints(source)
     routes = [
@@ -194,5 +192,5 @@ async def _read_body(request: Request) -> bytes | None:
 def _nifti(volume: Volume) -> Response:
     size = volume.array.size * (volume.array.itemsize if volume.array.dtype.str[1:] in {"i2", "f4"} else 1)
 
-    headers = {"content-length": str(HEADER_BYTES + size)}
-    return StreamingResponse(nifti_chunks(volume), headers=headers, media_type="application/octet-stream")
+    headers = {"content-length": str(scan_view.HEADER_BYTES + size)}
+    return StreamingResponse(scan_view.nifti_chunks(volume), headers=headers, media_type="application/octet-stream")

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from hilum.batch.lock import output_lock
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
+from hilum.io import atomic, files
 from hilum.io.annotations.csv_tables import plain_cell, safe_cells
-from hilum.io.atomic import atomic_path
-from hilum.io.files import read_small
 from hilum.report.text import visible
 
 NAME = "review.csv"
@@ -60,7 +59,7 @@ def read_reviews(run: Path) -> dict[str, Review]:
     """
     path = run / NAME
     try:
-        raw = read_small(path, limit=MAX_BYTES)
+        raw = files.read_small(path, limit=MAX_BYTES)
     except MissingInputError:
         return {}
     except InputError as problem:
@@ -140,7 +139,7 @@ def save_review(run: Path, name: str, *, verdict: str, comment: str, scan_sha256
         reviews[name] = review
         if not verdict and not text:
             del reviews[name]
-        with atomic_path(run / NAME) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        with atomic.atomic_path(run / NAME) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
             table.writerow(COLUMNS)
             for scan_id, one in sorted(reviews.items()):

@@ -15,8 +15,7 @@ from hilum.io.meshes import pack_stl
 from hilum.io.volumes.nifti import flip_xy, pack_header
 from hilum.io.volumes.placement import GridRecord
 from hilum.ops.intensity import UnitRange
-from hilum.ops.lungs.fallback import find_lungs
-from hilum.ops.lungs.segment import segment_lungs
+from hilum.ops.lungs import fallback, segment
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.surfaces import surfaces
 from hilum.outputs.findings import finished_status
@@ -70,7 +69,7 @@ class ScanView:
         if name == "ct":
             return scan.ct
         if name == "lungs" and scan.lungs is None and self.unit == HU and scan.ct.array.dtype == np.int16:
-            mask = find_lungs(scan.ct, segment_lungs).mask
+            mask = fallback.find_lungs(scan.ct, segment.segment_lungs).mask
             return mask if mask.array.any() else None
         if name == "nodules" and scan.nodule_mask is None and scan.nodules:
             return mask_nodules(scan.ct.geometry, scan.nodules)

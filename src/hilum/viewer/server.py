@@ -11,8 +11,7 @@ from importlib.util import find_spec
 from types import FrameType
 
 from hilum.errors import InputError, MissingInputError
-from hilum.viewer.reviews import saving
-from hilum.viewer.sources import Source
+from hilum.viewer import reviews, sources
 
 HOST = "127.0.0.1"
 
@@ -39,7 +38,7 @@ def check() -> None:
 
 
 def serve(
-    source: Source,
+    source: sources.Source,
     *,
     port: int = 0,
     browser: bool = False,
@@ -92,7 +91,7 @@ def serve(
 
             A normal exit would wait for the threads that read a scan or segment its lungs.
             """
-            with saving:
+            with reviews.saving:
                 access_page.remove()
                 os._exit(0)
 

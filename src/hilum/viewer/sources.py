@@ -13,15 +13,9 @@ from typing import Any
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.files import read_small
-from hilum.outputs import ledger
-from hilum.outputs.checksums import RERUN
-from hilum.outputs.findings import finished_status
+from hilum.outputs import checksums, findings, ledger, parts, records, store
 from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, listed_scans, record_sha256
 from hilum.outputs.folder import recipe_text
-from hilum.outputs.ledger import Row
-from hilum.outputs.parts import read_preview
-from hilum.outputs.records import ScanRecord
-from hilum.outputs.store import read_finished
 from hilum.report.risk import flags, risk
 from hilum.report.text import all_visible, visible
 from hilum.scan import Scan, ScanRef
@@ -41,7 +35,7 @@ class Item:
     name: str
     row: dict[str, Any]
     folder: Path | None = None
-    ledger_row: Row | None = None
+    ledger_row: ledger.Row | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +97,7 @@ class Source:
         with ThreadPoolExecutor(1) as pool:  # checking 150 MB takes 0.5 s
             check = pool.submit(check_files, item.folder, record)
             try:
-                scan = read_finished(item.folder, record)
+                scan = store.read_finished(item.folder, record)
             finally:
                 check.result()  # if both fail, this error has the cause
         original = self.originals.get(item.name)
@@ -112,10 +106,10 @@ class Source:
     def thumbnail(self, number: int) -> bytes | None:
         """The PNG preview of a finished scan."""
         item = self.items[number]
-        preview = None if item.folder is None else read_preview(item.folder, self._checked(item, item.folder)[0])
+        preview = None if item.folder is None else parts.read_preview(item.folder, self._checked(item, item.folder)[0])
         return None if preview is None else preview[1]
 
-    def _checked(self, item: Item, folder: Path) -> tuple[ScanRecord, str, str]:
+    def _checked(self, item: Item, folder: Path) -> tuple[records.ScanRecord, str, str]:
         """Check a scan's record; if it does not match, read the ledger again, because the run may still go on."""
         with suppress(FormatError):
             if item.ledger_row is not None:
@@ -123,7 +117,7 @@ class Source:
         return check_record(folder, None if self.run is None else ledger.read_ledger(self.run).get(item.name))
 
 
-def check_record(folder: Path, row: Row | None) -> tuple[ScanRecord, str, str]:
+def check_record(folder: Path, row: ledger.Row | None) -> tuple[records.ScanRecord, str, str]:
     """Read ``scan.json`` in a finished scan's folder and compare it with the scan's ledger row.
 
     Refuses a file that is missing, damaged, of another scan, or not the one that the ledger names. Returns the record,
@@ -133,12 +127,12 @@ def check_record(folder: Path, row: Row | None) -> tuple[ScanRecord, str, str]:
     raw = read_small(path, limit=MAX_RECORD_BYTES)
     sha256 = hashlib.sha256(raw).hexdigest()
     if row is not None and row.scan_sha256 not in ("", sha256):
-        raise FormatError("does not match the checksum in the ledger", where=path, do=RERUN, code="checksum")
+        raise FormatError("does not match the checksum in the ledger", where=path, do=checksums.RERUN, code="checksum")
     record = decode_record(raw)
     if record is None:
-        raise FormatError("is not a record of a scan", where=path, do=RERUN)
+        raise FormatError("is not a record of a scan", where=path, do=checksums.RERUN)
     if record.scan_id != folder.name:
-        raise FormatError("is the record of another scan", where=path, do=RERUN, code="checksum")
+        raise FormatError("is the record of another scan", where=path, do=checksums.RERUN, code="checksum")
     if row is None:
         return record, sha256, "the ledger does not list this scan"
     return record, sha256, "" if row.scan_sha256 else "the ledger has no checksum for this scan"
@@ -181,7 +175,7 @@ def open_source(
     name = path.resolve().name
     codes = [note.code for note in scan.notes]
     nodules = len(scan.nodules) if scan.annotated else None
-    row = _row(name, finished_status(codes), codes, viewable=True, nodules=nodules)
+    row = _row(name, findings.finished_status(codes), codes, viewable=True, nodules=nodules)
     return Source(name, (Item(name, row | _grid(scan.ct.shape, scan.ct.spacing)),), scan=scan)
 
 

@@ -9,21 +9,18 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from hilum.batch.cluster import probe
 from hilum.batch.identity import model_file
+from hilum.batch.task import Task
 from hilum.errors import HilumError, InputError
 from hilum.io import atomic, scan_files
 from hilum.io.unfinished import unfinished_name
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-    from hilum.batch.task import Task
 
 CODE = "cluster"  # the code of a worker that does not fulfill the contract
 

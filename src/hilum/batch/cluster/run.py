@@ -19,10 +19,11 @@ import secrets
 import time
 import warnings
 from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -35,9 +36,6 @@ from hilum.errors import HilumError, InputError, MissingInputError
 from hilum.outputs.finished import record_sha256
 from hilum.outputs.ledger import FINISHED, Row
 from hilum.outputs.reasons import reason_without_names
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
 
 NOT_VISIBLE = "unseen"  # the code of a scan whose input or output either a worker or this process does not see
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 import pickle
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from hilum._kernels.threads import count_workers
 from hilum.batch.limits import Limits, free_memory
 from hilum.batch.supervisor import WorkerPool
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 IDLE_SECONDS = 30.0  # how long an idle process is kept; a run that died cannot end its processes
 

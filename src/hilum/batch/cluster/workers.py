@@ -6,19 +6,17 @@ import logging
 import queue
 import secrets
 import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hilum.batch.cluster import probe
 from hilum.batch.cluster.contract import CODE, Contract
 from hilum.errors import HilumError, InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 PROBE = "exec(text, space) or space['probe_worker'](request)"
 MAKE_SCAN = "load('hilum.batch.cluster.worker_pools').make_scan(message)"
