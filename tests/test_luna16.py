@@ -259,8 +259,8 @@ def test_an_index_reads_no_voxel_and_each_table_once(few, monkeypatch):
     for raw in few.rglob("*.raw"):
         raw.write_bytes(b"")
     reads = []
-    real = luna16.read_series_rows
-    monkeypatch.setattr(luna16, "read_series_rows", lambda path, kind: reads.append(path.name) or real(path, kind))
+    real = luna16.luna.read_series_rows
+    monkeypatch.setattr(luna16.luna, "read_series_rows", lambda path, kind: reads.append(path.name) or real(path, kind))
     assert len(luna16.index(few).refs) == 2
     assert sorted(reads) == ["annotations.csv", "annotations_excluded.csv", "candidates.csv"]
 

@@ -236,7 +236,7 @@ def test_no_place_of_this_machine_is_told(run, tmp_path, monkeypatch):
     def broken(*_):
         raise OSError(5, "Input/output error", str(tmp_path / "DOE^JOHN"))
 
-    monkeypatch.setattr("hilum.viewer.sources.read_finished", broken)
+    monkeypatch.setattr("hilum.viewer.sources.store.read_finished", broken)
     failed = Asked(run)("/api/scans/1")
     assert (failed.status_code, failed.json()) == (500, {"error": "hilum failed: Input/output error"})
     for text in (*said, failed.text):

@@ -98,8 +98,7 @@ def lenient_streams(*, stdout_required: bool) -> Iterator[None]:
     """
     _open_standard()
     out = cast("TextIO", _LenientStream(sys.stdout, required=stdout_required))
-    err = cast("TextIO", _LenientStream(sys.stderr))
-    with redirect_stdout(out), redirect_stderr(err):
+    with redirect_stdout(out), redirect_stderr(cast("TextIO", _LenientStream(sys.stderr))):
         yield
 
 

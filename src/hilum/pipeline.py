@@ -132,8 +132,7 @@ def make_nodule_mask(scan: Scan, ct: Volume, step: Nodules) -> Mask:
 
 def note_outside(scan: Scan, ct: Volume) -> tuple[Note, ...]:
     """Note the nodules that lie outside a volume, if there are any."""
-    outside = nodules_outside(ct.geometry, scan.nodules)
-    if not outside:
+    if not (outside := nodules_outside(ct.geometry, scan.nodules)):
         return ()
     centers = "; ".join(str(tuple(round(v, 1) for v in scan.nodules[i].center)) for i in outside[:3])
     text = f"{len(outside)} of {len(scan.nodules)} nodules lie outside the scan: {centers} mm"

@@ -85,8 +85,7 @@ class RunCounts:
         """Estimate the time for the remaining scans, as h:mm:ss."""
         if not self.per_minute:
             return "?"
-        seconds = round(60.0 * (self.total - self.count) / self.per_minute)
-        hours, rest = divmod(seconds, 3600)
+        hours, rest = divmod(round(60.0 * (self.total - self.count) / self.per_minute), 3600)
         return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
 
     def summary(self, out: Path) -> list[str]:
@@ -137,8 +136,7 @@ class RunCounts:
 
     def _without_output(self, status: str, step: str) -> str:
         """Name the commonest reasons why scans have no output, and the first scan with the commonest one."""
-        codes = Counter({code: count for (of, code), count in self.codes.items() if of == status})
-        if not codes:
+        if not (codes := Counter({code: count for (of, code), count in self.codes.items() if of == status})):
             return f"{status}: {self.statuses[status]}{step}"
         row = self._firsts[status, min(codes, key=lambda code: (-codes[code], code))]
         line = f"{status}: {_commonest(codes)} ("

@@ -44,8 +44,7 @@ def directions(*, oblique: bool = True) -> st.SearchStrategy[tuple[tuple[float, 
     SearchStrategy
         Three unit vectors as `Geometry` takes them.
     """
-    part = st.floats(-1, 1).map(lambda v: round(v, 3))
-    numbers = st.lists(part, min_size=9, max_size=9)
+    numbers = st.lists(st.floats(-1, 1).map(lambda v: round(v, 3)), min_size=9, max_size=9)
     rotations = numbers.map(lambda values: np.linalg.qr(np.reshape(values, (3, 3))).Q)
 
     def build(parts: tuple[NDArray[np.float64], list[int], list[float]]) -> tuple[tuple[float, float, float], ...]:

@@ -114,15 +114,13 @@ def _verify_scan(folder: Path, row: ledger.Row, required: dict[str, list[str]]) 
         yield _fault("does not match the ledger", path, "checksum")
     else:
         yield path.stat().st_size
-    record = finished.read_record(folder)
-    if record is None:
+    if (record := finished.read_record(folder)) is None:
         yield _fault("cannot be read, or does not list all files of the scan", path, "damaged")
         return
     if (record.scan_id, record.fingerprint) != (row.id, row.fingerprint):
         yield _fault("was made from another input than the ledger says", path, "fingerprint")
     if record.parts and (missing := set(required.get(record.recipe_sha256, ())) - set(record.parts)):
-        what = f"lacks {', '.join(sorted(missing))}, which the recipe asks for"
-        yield _fault(what, path, "damaged", do=REMAKE)
+        yield _fault(f"lacks {', '.join(sorted(missing))}, which the recipe asks for", path, "damaged", do=REMAKE)
     # A rerun notices files with new times. Damage of the disk changes only their bytes.
     do = REMAKE if finished.files_stamp(folder, record) == row.files_stamp else checksums.RERUN
     for name, file in record.files.items():

@@ -117,8 +117,7 @@ def _check_run(folder: Path, file_format: str) -> Recipe:
     """Read the recipe of a run that has ended and whose own files match their checksums."""
     if not (folder / NAME).is_file():
         raise MissingInputError("no output of a run here", where=folder, do="give the --out folder of 'hilum run'")
-    sums = checksums.read_checksums(folder)
-    if not sums:
+    if not (sums := checksums.read_checksums(folder)):
         raise InputError("the run did not end", where=folder, do=checksums.RERUN, code="unfinished")
     if (problem := next(own_file_problems(folder, sums), None)) is not None:
         raise problem
@@ -155,8 +154,7 @@ def _kept_row(row: Row, new: Row | None, out: Path) -> Row | None:
 
 def _convert(task: Conversion) -> Row:
     row, folder, scans = task.row, task.ref.path, task.out / "scans"
-    record = finished.record_of_row(folder, row)
-    if record is None:
+    if (record := finished.record_of_row(folder, row)) is None:
         raise FormatError("scan.json is not what the ledger says", where=folder, do=checksums.RERUN, code="checksum")
     if record.recipe_sha256 != recipe_fingerprint(task.before):
         raise InputError("was made by another recipe than the run's", where=folder, do=checksums.RERUN, code="recipe")

@@ -123,8 +123,7 @@ def count_processes(workers: int, *, memory: int = 0) -> int:
     HilumError
         If there is no memory for a single one.
     """
-    free = free_memory()
-    if not free:
+    if not (free := free_memory()):
         return workers or count_workers(0)
     fitting = int(free * _USABLE) // MIN_SCAN_BYTES
     if memory == 0 and fitting == 0:
@@ -246,8 +245,7 @@ def _free(folder: Path, version: int) -> int | None:
     if limit is None:
         return None
     used = _number(_text(folder / ("memory.usage_in_bytes" if version == 1 else "memory.current"))) or 0
-    cache = sum(entries.get(name, 0) for name in _CACHES[version - 1])
-    return max(0, limit - max(0, used - cache))
+    return max(0, limit - max(0, used - sum(entries.get(name, 0) for name in _CACHES[version - 1])))
 
 
 def _entries(folder: Path) -> dict[str, int]:

@@ -132,8 +132,7 @@ def _write_holder(handle: int, run: str) -> bool:
 def _lock(handle: int, wait_seconds: float) -> bool:
     until = time.monotonic() + wait_seconds
     while True:
-        locked = lock_handle(handle)
-        if locked is None:
+        if (locked := lock_handle(handle)) is None:
             return _file_id(handle) not in _held_here and not _may_be_alive(_decode(os.pread(handle, _MAX_BYTES, 0)))
         if locked or time.monotonic() > until:
             return locked
@@ -144,8 +143,7 @@ def _may_be_alive(holder: LockHolder | None) -> bool:
     """Check, on a file system without locks, whether the process in a lock file may still be running."""
     if holder is None:
         return False
-    process = parse_process(holder.process)
-    if process is None:
+    if (process := parse_process(holder.process)) is None:
         return holder.host != socket.gethostname()
     if process == this_process():
         return False  # left over, because `_held_here` does not list it

@@ -136,8 +136,7 @@ def check_names(refs: Sequence[ScanRef], ledger: Ledger, out: Path) -> None:
         for rule, other in possible_names(ref).items():
             if other not in now and ledger.get(other) is not None:
                 what = f"contains these scans under other names, such as {other!r} for {ref.scan_id!r}"
-                do = f"give --name-by {rule}, or another --out"
-                raise OutputError(what, where=out, do=do, code="exists")
+                raise OutputError(what, where=out, do=f"give --name-by {rule}, or another --out", code="exists")
 
 
 def check_removals(out: Path, ledger: Ledger, refs: Sequence[ScanRef]) -> None:

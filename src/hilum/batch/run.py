@@ -121,8 +121,7 @@ def process(
     optional_packages.check_packages(recipe.output.format)
     check_output_folder(out)
     found = found or Survey([], [])
-    hide = recipe.output.series_uid == "hash"
-    if hide:
+    if hide := recipe.output.series_uid == "hash":
         output_folder.check_hidden(refs)
         found, refused = hide_survey_uids(found), [hide_row_uids(row) for row in refused]
     with ExitStack() as stack:

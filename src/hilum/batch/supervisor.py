@@ -175,13 +175,11 @@ class WorkerPool:
 
     def _handle_death(self, worker: Worker) -> Row | None:
         """Return the row of a dead worker's scan, or None if the scan is tried again."""
-        hung = self._fails_to_start(worker)
-        if not hung:
+        if not (hung := self._fails_to_start(worker)):
             with suppress(subprocess.TimeoutExpired):  # the pipe closes a moment before the process ends
                 worker.process.wait(1.0)
         status = self._kill(worker)
-        job = worker.job
-        if job is None:
+        if (job := worker.job) is None:
             return None
         if not worker.ready:
             self._failed_starts += 1
@@ -212,8 +210,7 @@ class WorkerPool:
 
     def _over_limit(self, worker: Worker) -> Row | None:
         """Return the row of a worker's scan if it exceeds a limit."""
-        job = worker.job
-        if job is None or not worker.ready:
+        if (job := worker.job) is None or not worker.ready:
             return None
         if self.cancelled:
             return _lost_row(worker, job, DIED, "its run has ended")

@@ -91,13 +91,11 @@ def load(source: Path, options: Options, out: Path | None = None) -> Scan:
     from hilum.outputs.finished import check_files, read_record
     from hilum.outputs.store import HU, read_finished
 
-    folder = finished_folder(source)
-    if folder is None:
+    if (folder := finished_folder(source)) is None:
         scan = hilum.read(source, series=options.series, annotations=options.annotations, series_uid=options.series_uid)
         print_notes(scan.notes)
         return scan
-    record = read_record(folder)
-    if record is None:
+    if (record := read_record(folder)) is None:
         raise InputError("this version of hilum cannot read its scan.json", where=folder, do="run the scan again")
     if record.unit != HU:
         what = f"this scan is stored in the {record.unit}, but pictures need HU"

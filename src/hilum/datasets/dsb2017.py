@@ -49,8 +49,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     """
     if not files.path_exists(root) or not root.is_dir():
         raise MissingInputError("there is no such folder", where=root, do="give the folder that holds stage1")
-    patients = _patients(root)
-    if not patients:
+    if not (patients := _patients(root)):
         raise MissingInputError("has no folder of a patient", where=root, do="give the folder that holds stage1")
     names = {path.name for path in patients}
     known: dict[str, DatasetEntry] = {}

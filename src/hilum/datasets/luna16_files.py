@@ -191,8 +191,7 @@ def _nearby_table_note(path: Path) -> Note:
 def _other_tables_notes(candidates: list[Path]) -> list[Note]:
     """Name the tables that are not used, except copies of the one that is."""
     used, *others = candidates
-    different = [path for path in others if not filecmp.cmp(used, path, shallow=False)]
-    if not different:
+    if not (different := [path for path in others if not filecmp.cmp(used, path, shallow=False)]):
         return []
     names = ", ".join(sorted({_safe_table_name(path) for path in different}))
     return [Note("chose-table", one_line(f"used {_safe_table_name(used)}, not {names}", limit=200))]

@@ -119,8 +119,7 @@ def name_scans(refs: Iterable[ScanRef], by: str) -> list[ScanRef]:
         if _NAME.fullmatch(name) is None:
             what = f"its name cannot be that of an output folder: expected {_NAME_RULE}"
             raise InputError(what, where=ref.path, do=f"rename it, or {do}", code="name")
-        other = first_with.setdefault(name.casefold(), ref)
-        if other is not ref:
+        if (other := first_with.setdefault(name.casefold(), ref)) is not ref:
             same_folder = f"series {other.series_uid or other.scan_id} in the same folder"
             which = same_folder if other.path == ref.path else path_end(other.path, limit=60)
             what = f"its output folder would be {name!r}, the same as that of {which}"

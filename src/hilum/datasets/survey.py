@@ -167,8 +167,7 @@ def _attach_annotations(
     refs: dict[str, ScanRef], path: Path, tables: dict[str, list[TableRecord]], notes: dict[str, list[Note]]
 ) -> None:
     """Attach rows to all scans of the kinds that do not read tables themselves."""
-    ids = [scan_id for scan_id, ref in refs.items() if not DATASETS[ref.dataset].reads_csv]
-    if not ids:
+    if not (ids := [scan_id for scan_id, ref in refs.items() if not DATASETS[ref.dataset].reads_csv]):
         return
     if not _is_csv(path):
         if not any(refs[scan_id].annotations for scan_id in ids):

@@ -80,8 +80,7 @@ def nodule_boxes(scan: RunScan) -> Iterator[NoduleBox]:
             world, radius = np.array(one.world), one.diameter_mm / 2
             voxel, half = scan.geometry.world_to_index(world), radius / np.array(scan.geometry.spacing)
             voxel_box = Bounds(voxel - half, voxel, voxel + half)
-            world_box = Bounds(world - radius, world, world + radius)
-            yield NoduleBox(one.label, one.diameter_mm, voxel_box, world_box)
+            yield NoduleBox(one.label, one.diameter_mm, voxel_box, Bounds(world - radius, world, world + radius))
 
 
 def write_boxes_csv(folder: Path, out: Path, *, overwrite: bool = False) -> BoxExport:
@@ -218,8 +217,7 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
     if any(scan.format_of() != "nifti" for scan in scans):
         what = "is not stored as NIfTI, from which MONAI reads where voxels are in the world"
         raise FormatError(what, where=folder, do="convert it with 'hilum store DIR --format nifti'")
-    validation_fold = _validation_fold(scans, validation, folder)
-    if not validation_fold:
+    if not (validation_fold := _validation_fold(scans, validation, folder)):
         skipped.append(Skip(scan="", code="no-folds", reason="no scan has a fold: 'validation' is empty"))
     data: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
     nodules = 0

@@ -86,8 +86,7 @@ def write_nnunet(
     for scan in scans:
         if scan.record.unit != store.HU:
             what = f"voxels are in the {scan.record.unit}, but nnU-Net expects HU"
-            do = "run with intensity.output = 'hu'"
-            raise FormatError(what, where=scan.folder, do=do, code="not-hounsfield")
+            raise FormatError(what, where=scan.folder, do="run with intensity.output = 'hu'", code="not-hounsfield")
     used, left_out = _scans_with(labels, scans)
     if not used:
         raise MissingInputError(f"no scan has labels of {labels}: {left_out[0].reason}", where=folder)
@@ -168,8 +167,7 @@ def _write_case(scan: RunScan, partial: Path, labels: Labels) -> None:
 
 
 def _read(scan: RunScan, part: str) -> Volume:
-    volume = scan.read(part)
-    if volume is None or not volume.geometry.isclose(scan.geometry):
+    if (volume := scan.read(part)) is None or not volume.geometry.isclose(scan.geometry):
         raise FormatError(f"{part} is not on the grid of scan.json", where=scan.folder, do="run it again")
     return volume
 

@@ -99,8 +99,7 @@ def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], ove
             raise OutputError("exists already", where=out / scan.scan_id, do=do, code="exists")
     files = segments = 0
     for scan in used:
-        objects = _segmentations(highdicom, scan, read_source(scan, series))
-        if not objects:
+        if not (objects := _segmentations(highdicom, scan, read_source(scan, series))):
             skipped.append(scan.skip("empty-masks", "its masks are empty"))
             continue
         with atomic.atomic_folder(out / scan.scan_id) as partial:
@@ -129,8 +128,7 @@ def _segmentations(highdicom: ModuleType, scan: RunScan, source: SourceSeries) -
         if (stored := scan.read(name)) is None:
             continue
         mask = regrid_mask(Mask(stored.array, stored.geometry), source.geometry)
-        values = [int(value) for value in np.unique(mask.array) if value]
-        if values:
+        if values := [int(value) for value in np.unique(mask.array) if value]:
             try:
                 objects[name] = _segmentation(highdicom, scan, source, mask=mask, name=name, values=values)
             except HilumError:

@@ -143,8 +143,7 @@ def make_phantom(
     run_slabs(work, geometry.shape[0], workers=workers, slabs=slabs)
     nodules = _world_nodules(anatomy)
     truth = Mask(lungs, geometry)
-    known = tuple(n.nodule for n in nodules)
-    scan = Scan(series_uid(seed), Volume(hu, geometry), known, annotated=True, lungs=truth)
+    scan = Scan(series_uid(seed), Volume(hu, geometry), tuple(n.nodule for n in nodules), annotated=True, lungs=truth)
     return Phantom(seed, options, scan, truth, Mask(airways, geometry), Mask(bowel, geometry), nodules)
 
 

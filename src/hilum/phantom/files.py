@@ -128,8 +128,7 @@ def write_luna16(
     uids: set[str] = set()
     nodules, classes, excluded = list[_Row](), list[_Row](), list[_Row]()
     for number, phantom in enumerate(phantoms):
-        uid = phantom.scan.series_uid
-        if uid in uids:
+        if (uid := phantom.scan.series_uid) in uids:
             raise InputError(f"the phantom of seed {phantom.seed} is given twice", do="use other seeds")
         uids.add(uid)
         _write_scan(phantom, target, f"subset{number % subsets}", flip=number in flipped, masks=masks)

@@ -44,16 +44,14 @@ class Slab:
 
 def box_in_slab(sampler: Sampler, slab: Slab, low: Vector, high: Vector) -> tuple[Box, Points] | None:
     """Give the part of a slab in a box of the patient's frame: its box in the slab's arrays, and its points."""
-    bounds = sampler.index_bounds(np.array([low]), np.array([high]))[0]
-    box = clip_box(bounds, slab.box)
+    box = clip_box(sampler.index_bounds(np.array([low]), np.array([high]))[0], slab.box)
     return None if box is None else (inner_box(box, slab.box), sampler.points(box))
 
 
 def tubes_in_slab(sampler: Sampler, slab: Slab, tubes: Tubes, margin: float) -> Iterator[tuple[int, Box, Points]]:
     """Yield the tubes in a slab: their numbers, boxes in the slab's arrays, and points; see `box_in_slab`."""
     for tube, bounds in enumerate(sampler.index_bounds(*tubes.bounds(margin))):
-        box = clip_box(bounds, slab.box)
-        if box is not None:
+        if (box := clip_box(bounds, slab.box)) is not None:
             yield tube, inner_box(box, slab.box), sampler.points(box)
 
 
@@ -73,8 +71,7 @@ def add_lung_tissue(points: Points, anatomy: Anatomy, disease: Disease, hu: Floa
     for cx, cy, cz, radius in anatomy.emphysema.tolist() if disease.emphysema else ():
         fill(tissue, ellipsoid(points, (cx, cy, cz), (radius,) * 3), 2.0, -965.0)
     for cx, cy, cz, radius, value in anatomy.opacities.tolist() if disease.haze else ():
-        patch = voxel_fraction(ellipsoid(points, (cx, cy, cz), (radius,) * 3), 5.0)
-        blend_denser(tissue, patch, value)
+        blend_denser(tissue, voxel_fraction(ellipsoid(points, (cx, cy, cz), (radius,) * 3), 5.0), value)
     blend(hu, fraction, tissue)
     # The oblique fissures: sheets of 0.8 mm from high at the back to low at the front.
     sheet = np.abs(np.float32(0.8) * (z - 5) - np.float32(0.6) * (y - 10) + np.float32(0.001) * x * x)
@@ -135,8 +132,7 @@ def add_nodules_and_disease(sampler: Sampler, anatomy: Anatomy, disease: Disease
     """Add nodules, consolidation, a mass and fluid, all of them inside the lungs."""
     for nodule in anatomy.nodules:
         radius = nodule.radius
-        part = box_in_slab(sampler, slab, *box_around(nodule.center, (radius + 4,) * 3))
-        if part is not None:
+        if (part := box_in_slab(sampler, slab, *box_around(nodule.center, (radius + 4,) * 3))) is not None:
             inner, points = part
             offsets = tuple(p - np.float32(c) for p, c in zip(points, nodule.center, strict=True))
             distance = np.sqrt(offsets[0] ** 2 + offsets[1] ** 2 + offsets[2] ** 2) - np.float32(radius)

@@ -167,8 +167,7 @@ def _draw_vessel_tree(random: Generator, build: BodyBuild, side: int, root: Vect
         flow[parents[node]] += flow[node]
     radius = flow ** (1 / _MURRAY_EXPONENT)
     above = parents[1:]
-    ends = np.stack([np.minimum(radius[above], radius[1:] * 1.3), radius[1:]], axis=1)
-    return Tubes(tree[above], tree[1:], ends)
+    return Tubes(tree[above], tree[1:], np.stack([np.minimum(radius[above], radius[1:] * 1.3), radius[1:]], axis=1))
 
 
 def _tube_clearance(tubes: Tubes, points: Array) -> Array:
@@ -218,8 +217,7 @@ def _nodule_points(random: Generator, build: BodyBuild, vessels: Tubes, kind: No
         at_wall: Array = points[touching & away]
         return at_wall
     if kind == "vessel":
-        thick = (vessels.radii[:, 1] > 1.5) & (vessels.radii[:, 1] < 3.0)
-        points = random.permutation(vessels.stop[thick])
+        points = random.permutation(vessels.stop[(vessels.radii[:, 1] > 1.5) & (vessels.radii[:, 1] < 3.0)])
         right, left = lung_depths(_columns(points), build)
         return points[np.minimum(right, left) < -radius - 5]
     points = _lung_points(random, build, 6000, depth=radius + 6)[:120]

@@ -142,8 +142,7 @@ def fill(hu: Floats, distance: Floats, width: float | Floats, value: float) -> N
 def ellipse(u: Floats, v: Floats, a: float | Floats, b: float | Floats) -> Floats:
     """Signed distance to an ellipse with half-axes a and b, along the ray from its center."""
     far = np.sqrt(u * u + v * v)
-    ratio = np.sqrt((u / a) ** 2 + (v / b) ** 2)
-    return np.asarray(far - far / np.maximum(ratio, np.float32(1e-6)), np.float32)
+    return np.asarray(far - far / np.maximum(np.sqrt((u / a) ** 2 + (v / b) ** 2), np.float32(1e-6)), np.float32)
 
 
 def ellipsoid(points: Points, center: Vector, radii: Vector) -> Floats:

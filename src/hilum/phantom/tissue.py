@@ -62,8 +62,7 @@ def render_slab(sampler: Sampler, anatomy: Anatomy, disease: Disease, box: Box, 
 def _add_table(sampler: Sampler, disease: Disease, slab: Slab) -> None:
     """Add the table: foam between two dense skins, concave, some millimetres below the back."""
     low, high = sorted((disease.back * 85.0, disease.back * 150.0))
-    part = lungs.box_in_slab(sampler, slab, (-210.0, low, -1e4), (210.0, high, 1e4))
-    if part is None:
+    if (part := lungs.box_in_slab(sampler, slab, (-210.0, low, -1e4), (210.0, high, 1e4))) is None:
         return
     inner, (x, y, _) = part
     wy = sampler.widths[1]
@@ -78,8 +77,7 @@ def _add_table(sampler: Sampler, disease: Disease, slab: Slab) -> None:
 
 def _add_body(sampler: Sampler, anatomy: Anatomy, slab: Slab) -> None:
     """Add skin, fat and muscle; clavicles, scapulae and humeral heads."""
-    part = lungs.box_in_slab(sampler, slab, (-215.0, -116.0, -1e4), (215.0, 118.0, 1e4))
-    if part is None:
+    if (part := lungs.box_in_slab(sampler, slab, (-215.0, -116.0, -1e4), (215.0, 118.0, 1e4))) is None:
         return
     inner, (x, y, z) = part
     hu, across = slab.hu[inner], float(sampler.widths[:2].mean())
@@ -111,8 +109,7 @@ def _add_body(sampler: Sampler, anatomy: Anatomy, slab: Slab) -> None:
 
 def _add_bone(sampler: Sampler, slab: Slab, center: Vector, radii: Vector) -> None:
     """Add an ellipsoid of cancellous bone with a cortical rim."""
-    part = lungs.box_in_slab(sampler, slab, *lungs.box_around(center, radii))
-    if part is not None:
+    if (part := lungs.box_in_slab(sampler, slab, *lungs.box_around(center, radii))) is not None:
         inner, points = part
         distance, width = ellipsoid(points, center, radii), float(sampler.widths.mean())
         fill(slab.hu[inner], distance, width, CORTICAL_HU)
@@ -122,8 +119,7 @@ def _add_bone(sampler: Sampler, slab: Slab, center: Vector, radii: Vector) -> No
 def _add_chest(sampler: Sampler, anatomy: Anatomy, disease: Disease, slab: Slab) -> None:
     """Add the ribs and everything inside the rib cage."""
     a, b = RIB_CAGE_MM
-    part = lungs.box_in_slab(sampler, slab, (-a - 14, -b - 14, -1e4), (a + 14, b + 14, 132.0))
-    if part is None:
+    if (part := lungs.box_in_slab(sampler, slab, (-a - 14, -b - 14, -1e4), (a + 14, b + 14, 132.0))) is None:
         return
     inner, points = part
     hu, widths = slab.hu[inner], sampler.widths
@@ -172,8 +168,7 @@ def _add_abdomen(sampler: Sampler, anatomy: Anatomy, disease: Disease, slab: Sla
     fill(hu, cavity, across, FAT_HU)
     liver = np.maximum(cavity - np.float32(1), ellipsoid(points, (-62.0, -12.0, -100.0), (95.0, 92.0, 75.0)))
     fill(hu, liver, across, LIVER_HU)
-    spleen = np.maximum(cavity, ellipsoid(points, (92.0, 36.0, -112.0), (28.0, 36.0, 36.0)))
-    fill(hu, spleen, across, 50.0)
+    fill(hu, np.maximum(cavity, ellipsoid(points, (92.0, 36.0, -112.0), (28.0, 36.0, 36.0))), across, 50.0)
     stomach = np.maximum(cavity + np.float32(1), ellipsoid(points, *_STOMACH))
     fill(hu, stomach, across, 30.0)
     # Gas rises: to the front in a supine patient.
@@ -190,8 +185,7 @@ def _add_abdomen(sampler: Sampler, anatomy: Anatomy, disease: Disease, slab: Sla
 def _add_spine(sampler: Sampler, slab: Slab) -> None:
     """Add the sternum, and the spine: vertebral bodies, discs, spinal canal, arches and processes."""
     wx, wy, _ = sampler.widths.tolist()
-    part = lungs.box_in_slab(sampler, slab, (-45.0, 35.0, -1e4), (45.0, 112.0, 1e4))
-    if part is not None:
+    if (part := lungs.box_in_slab(sampler, slab, (-45.0, 35.0, -1e4), (45.0, 112.0, 1e4))) is not None:
         inner, (x, y, z) = part
         hu, across = slab.hu[inner], (wx + wy) / 2
         level = z - np.rint(z * np.float32(1 / 25)) * np.float32(25)

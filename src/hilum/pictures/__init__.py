@@ -25,8 +25,7 @@ def _set_matplotlib_folder() -> None:
     folders = (config or (home and f"{home}/.config"), fonts or (home and f"{home}/.cache"))
     if all(path and _is_writable(Path(path)) for path in folders):
         return
-    folder = cache.private_folder("matplotlib")
-    if folder is not None:
+    if (folder := cache.private_folder("matplotlib")) is not None:
         os.environ["MPLCONFIGDIR"] = str(folder)
 
 

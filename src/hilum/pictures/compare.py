@@ -146,8 +146,7 @@ def apply_recipes(scan: Scan, first: Recipe, second: Recipe) -> RecipeResults:
 def hu_difference(results: RecipeResults, plane: Plane, index: int) -> NDArray[np.float64]:
     """Subtract the first result from the second, HU, on a slice of the first's grid; NaN outside the second."""
     first = results.first.ct
-    voxels = _slice_voxels(first.shape, plane, index)
-    other = interpolate(results.second.ct, first.geometry.index_to_world(voxels))
+    other = interpolate(results.second.ct, first.geometry.index_to_world(_slice_voxels(first.shape, plane, index)))
     own = slice_pixels(first.array, plane, index).astype(np.float64)
     return np.clip(other, *results.limits) - np.clip(own, *results.limits)
 

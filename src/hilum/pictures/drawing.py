@@ -72,8 +72,7 @@ def slice_outlines(scan: Scan, plane: Plane, index: int) -> list[Line]:
 
 def draw_lines(panel: Axes, lines: Iterable[Line], *, width: float = 0.9) -> None:
     """Draw lines on a panel, each a color and an ndarray of shape (n, 2), mm; `width` is in points."""
-    colored = list(lines)
-    if colored:
+    if colored := list(lines):
         collection = LineCollection([line for _, line in colored], colors=[c for c, _ in colored], linewidths=width)
         panel.add_collection(collection, autolim=False)
 

@@ -45,8 +45,7 @@ def corner_grid_mm(geometry: Geometry, points: NDArray[np.float64], *, spacing: 
     s' is s n / n', as the 2017 tutorial returns it. Arguments and result as in `displacements`.
     """
     new = resampled_geometry(geometry, spacing=spacing, grid="corner")
-    scale = np.array(new.shape) / geometry.shape
-    moved = new.index_to_world(geometry.world_to_index(points) * scale)
+    moved = new.index_to_world(geometry.world_to_index(points) * (np.array(new.shape) / geometry.shape))
     distance: NDArray[np.float64] = np.linalg.norm(moved - points, axis=-1)
     return distance
 

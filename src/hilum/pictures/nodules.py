@@ -44,8 +44,7 @@ def nodules(scan: Scan, *, preset: str = "lung", level: float = 0.5, most: int =
         raise InputError("the scan has no nodule to draw", do="give its annotations", code="nothing-to-draw")
     gray = planes.gray_range(preset)
     scan = planes.reorient_hu(scan)
-    inside = [k for k, n in enumerate(scan.nodules) if scan.ct.geometry.contains(n.center)]
-    if not inside:
+    if not (inside := [k for k, n in enumerate(scan.nodules) if scan.ct.geometry.contains(n.center)]):
         do = "check which scan the annotations belong to"
         raise InputError("every nodule is outside the scan", do=do, code="nothing-to-draw")
     drawn = sorted(inside, key=lambda k: (-scan.nodules[k].diameter_mm, k))[:most]

@@ -78,8 +78,7 @@ def histogram(title: str, values: Sequence[float], unit: str, what: str) -> str:
         return _figure(title, "", f"no {what}")
     step = nice_step((known.max() - known.min()) / _BINS) if np.ptp(known) else nice_step(abs(known[0]) / 10 or 1.0)
     first = math.floor(known.min() / step + 1e-9)
-    where = np.floor(known / step + 1e-9).astype(np.int64) - first
-    counts = np.bincount(where)
+    counts = np.bincount(np.floor(known / step + 1e-9).astype(np.int64) - first)
     wide = _PLOT / max(len(counts), 4)
     bars = [
         f'<rect class="bar" x="{_LEFT + k * wide + 0.5:.1f}" y="{_y(n / counts.max()):.1f}" '

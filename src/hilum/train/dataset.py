@@ -235,11 +235,9 @@ class PatchDataset:
             return k, nodule_position(self.scans[k].geometry, nodule, self._box, self.jitter_mm, generator)
         for step in range(len(self.scans)):  # if a scan has no such position, the next one takes its turn
             k = (turn + step) % len(self.scans)
-            lungs = self._open(k).lungs
-            if lungs is not None:
+            if (lungs := self._open(k).lungs) is not None:
                 spheres = nodule_spheres(self.scans[k].record.nodules) if balanced else None
-                position = lung_position(lungs, spheres, self._box, self.distance_mm, generator)
-                if position is not None:
+                if (position := lung_position(lungs, spheres, self._box, self.distance_mm, generator)) is not None:
                     return k, position
         what = "no scan has lung voxels that far from its nodules"
         raise InputError(what, where=self.folder, do="use a smaller distance_mm", code="option")

@@ -120,8 +120,7 @@ def evaluation_text(evaluation: Evaluation) -> str:
 def _unknown_series(marks: Iterable[str], nodules: Iterable[str], listed: set[str]) -> list[Note]:
     notes = []
     for what, series in (("detections", marks), ("annotations", nodules)):
-        unknown = set(series) - listed
-        if unknown:
+        if unknown := set(series) - listed:
             text = f"{what} of {len(unknown)} series outside the list of scans do not count: {name_series(unknown)}"
             notes.append(Note("unknown-series", text))
     return notes

@@ -215,8 +215,7 @@ def _negatives(
         if near:
             reason = "points of the tables closer to a nodule than the least distance"
             skipped.append(scan.skip("near-nodule", reason, count=near))
-        chosen = np.sort(generator.permutation(len(positions))[:wanted])
-        positions = [positions[k] for k in chosen]
+        positions = [positions[k] for k in np.sort(generator.permutation(len(positions))[:wanted])]
     elif lungs is None or not lungs.array.any():
         skipped.append(scan.skip("no-lungs", "it has no lung mask to draw negatives from", count=wanted))
         return []

@@ -72,8 +72,7 @@ class Endpoints:
 
     def _number(self, request: Request) -> int:
         """A scan's number, written exactly as the session lists it."""
-        number = self._numbers.get(request.path_params["id"])
-        if number is None:
+        if (number := self._numbers.get(request.path_params["id"])) is None:
             raise MissingInputError("there is no such scan")
         return number
 
@@ -83,8 +82,7 @@ class Endpoints:
 
     def page(self, request: Request) -> Response:
         """A file of the page."""
-        name = request.path_params["name"]
-        if name not in FILES:
+        if (name := request.path_params["name"]) not in FILES:
             return Response(status_code=404)
         return Response((PAGE / name).read_bytes(), media_type=FILES[name])
 
@@ -154,8 +152,7 @@ def make_app(source: sources.Source) -> Starlette:
         """Return any error as one line."""
         if not isinstance(problem, HilumError):
             # Without its message, which could contain a path.
-            what = getattr(problem, "strerror", None) or type(problem).__name__
-            return _error(f"hilum failed: {what}", 500)
+            return _error(f"hilum failed: {getattr(problem, 'strerror', None) or type(problem).__name__}", 500)
         return _error(_without_paths(problem, source.run), 404 if isinstance(problem, MissingInputError) else 422)
 
     return Starlette(routes=routes, exception_handlers={HilumError: refusal, Exception: refusal})

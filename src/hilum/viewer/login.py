@@ -68,8 +68,7 @@ class Logins:
 
     def redeem(self, code: bytes) -> bool:
         """Use a code up; return whether it was valid."""
-        matches = [one for one in self._codes if secrets.compare_digest(one.encode(), code)]
-        if not matches:
+        if not (matches := [one for one in self._codes if secrets.compare_digest(one.encode(), code)]):
             return False
         until, used = self._codes.pop(matches[0])
         if time.monotonic() > until:

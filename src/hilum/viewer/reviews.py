@@ -73,8 +73,7 @@ def read_reviews(run: Path) -> dict[str, Review]:
 def _parse(text: str, path: Path) -> dict[str, Review]:
     """Parse every line or raise an error: the next saved review would delete a line that was skipped."""
     table = csv.reader(io.StringIO(text, newline=""), strict=True)
-    columns = tuple(next(table, ()))
-    if columns not in (COLUMNS, OLD_COLUMNS):
+    if (columns := tuple(next(table, ()))) not in (COLUMNS, OLD_COLUMNS):
         raise _bad_file(path, f"its columns are not {', '.join(COLUMNS)}")
     reviews: dict[str, Review] = {}
     for cells in table:

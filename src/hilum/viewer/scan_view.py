@@ -77,8 +77,7 @@ class ScanView:
             from hilum.datasets import DATASETS
             from hilum.recipes import recipe
 
-            load = DATASETS[self.original.dataset].load
-            return as_hu(load(self.original, max_gap_mm=recipe().read.max_gap_mm).ct)
+            return as_hu(DATASETS[self.original.dataset].load(self.original, max_gap_mm=recipe().read.max_gap_mm).ct)
         return {"lungs": scan.lungs, "nodules": scan.nodule_mask}.get(name)
 
     def surface(self, name: str) -> bytes | None:
@@ -90,8 +89,7 @@ class ScanView:
         if find_spec("skimage") is None:
             what, do = "surfaces need scikit-image", "pip install 'hilum[viewer]'"
             raise UnsupportedError(what, do=do, code="no-viewer")
-        lungs = self.volume("lungs")
-        if lungs is None:
+        if (lungs := self.volume("lungs")) is None:
             return {}
         try:
             meshes = surfaces(replace(self.scan, lungs=Mask(lungs.array, lungs.geometry)))
@@ -99,8 +97,7 @@ class ScanView:
             return {}  # nothing to show
         stl = {}
         for surface, prefix in SURFACES.items():
-            parts = [mesh for mesh in meshes if mesh.name.startswith(prefix)]
-            if parts:
+            if parts := [mesh for mesh in meshes if mesh.name.startswith(prefix)]:
                 white = (1.0, 1.0, 1.0, 1.0)  # STL has no color
                 stl[surface] = pack_stl([(replace(mesh, vertices=flip_xy(mesh.vertices)), white) for mesh in parts])
         return stl

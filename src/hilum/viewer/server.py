@@ -33,8 +33,7 @@ def check() -> None:
 
     if not (PAGE / "index.html").is_file():
         what = "this installation of hilum lacks the page of the viewer"
-        do = "run 'python3 dev.py page' (needs node), or install a wheel"
-        raise MissingInputError(what, do=do, code="no-page")
+        raise MissingInputError(what, do="run 'python3 dev.py page' (needs node), or install a wheel", code="no-page")
 
 
 def serve(

@@ -128,8 +128,7 @@ def check_record(folder: Path, row: ledger.Row | None) -> tuple[records.ScanReco
     sha256 = hashlib.sha256(raw).hexdigest()
     if row is not None and row.scan_sha256 not in ("", sha256):
         raise FormatError("does not match the checksum in the ledger", where=path, do=checksums.RERUN, code="checksum")
-    record = decode_record(raw)
-    if record is None:
+    if (record := decode_record(raw)) is None:
         raise FormatError("is not a record of a scan", where=path, do=checksums.RERUN)
     if record.scan_id != folder.name:
         raise FormatError("is the record of another scan", where=path, do=checksums.RERUN, code="checksum")

@@ -180,8 +180,7 @@ class Dispatch:
 
     def _collect(self, future: Any) -> Row | None:
         """Return the row of a scan that its worker has finished; None if it is assigned again or not confirmed yet."""
-        assignment = self._forget(future)
-        if assignment is None:
+        if (assignment := self._forget(future)) is None:
             return None
         with self._scheduler.connected():
             try:

@@ -131,8 +131,7 @@ class DaskWorkers:
             The problem with the worker.
         """
         address = self._probes.pop(future, "")
-        worker = self.workers.get(address)
-        if worker is None:
+        if (worker := self.workers.get(address)) is None:
             return None  # it has left
         with self._scheduler.connected():
             try:
@@ -150,8 +149,7 @@ class DaskWorkers:
 
     def recheck(self, address: str) -> None:
         """Probe a worker again before it gets another scan."""
-        worker = self.workers.get(address)
-        if worker is not None and worker.accepted:
+        if (worker := self.workers.get(address)) is not None and worker.accepted:
             worker.accepted = None
             self._probe(address)
 
@@ -173,8 +171,7 @@ class DaskWorkers:
         for problem in problems[:20]:
             _log.warning("%s", problem)
         what = f"{len(problems)} of {len(self.workers)} Dask workers cannot make these scans, such as {first.where}: "
-        do = "repair them or end them"
-        return InputError(what + first.what, where=self._scheduler.address, do=do, code=CODE)
+        return InputError(what + first.what, where=self._scheduler.address, do="repair them or end them", code=CODE)
 
     def _check_any_worker(self) -> None:
         """Wait for a worker that can make scans, but only for a limited time."""
@@ -269,6 +266,5 @@ class SchedulerClient:
         from distributed import wait
 
         with suppress(OSError, CancelledError, HilumError):
-            ends = [self.submit(END_RUN, address, "end", run=run) for address in addresses]
-            if ends:
+            if ends := [self.submit(END_RUN, address, "end", run=run) for address in addresses]:
                 wait(ends, timeout=_SHUTDOWN_SECONDS)  # type: ignore[no-untyped-call]  # Dask has no types here
