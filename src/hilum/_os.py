@@ -1,7 +1,5 @@
 """The operating system: identity and life of processes, locks, forcing folders to the disk."""
 
-from __future__ import annotations
-
 import os
 import re
 import socket

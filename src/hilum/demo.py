@@ -1,7 +1,5 @@
 """A demonstration without any download: preprocess a phantom chest."""
 
-from __future__ import annotations
-
 import csv
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Exceptions. Every message is one line: where, what is wrong, and what to do."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Iterable
 from functools import partial

@@ -1,7 +1,5 @@
 """Preprocess one scan. This module alone decides the order of the steps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial

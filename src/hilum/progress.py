@@ -3,8 +3,6 @@
 On a terminal stderr shows a progress bar with the scans in progress, elsewhere a line now and then.
 """
 
-from __future__ import annotations
-
 import shlex
 import sys
 import time

@@ -4,8 +4,6 @@ Defaults of the domain stand only here. A recipe is a TOML file with one section
 has the value of the recipe ``default``.
 """
 
-from __future__ import annotations
-
 import hashlib
 import tomllib
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A scan with its nodules and notes, and a reference to a scan."""
 
-from __future__ import annotations
-
 import copyreg
 from collections.abc import Mapping
 from dataclasses import dataclass, field

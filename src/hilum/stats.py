@@ -3,8 +3,6 @@
 One scan is in memory at a time, and one histogram for each region.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median

@@ -1,7 +1,5 @@
 """Help for testing code that uses hilum: Hypothesis strategies, and a comparison that names the difference."""
 
-from __future__ import annotations
-
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray

@@ -1,7 +1,5 @@
 """Verify a finished output: every file against its checksum, every scan against the ledger."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path

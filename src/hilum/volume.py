@@ -1,7 +1,5 @@
 """A volume is an array and its geometry; a mask is a volume of labels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar

@@ -6,8 +6,6 @@
 4. At the end: one ledger line per scan, ``dataset.json``, ``scans.csv`` and ``SHA256SUMS``, as at the end of a run.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Generator
 from contextlib import ExitStack, closing
@@ -16,9 +14,10 @@ from pathlib import Path
 
 import msgspec
 
-from hilum.batch import lock, output_folder, supervisor
+from hilum.batch import lock, output_folder
 from hilum.batch.limits import Limits, check_workers
 from hilum.batch.run import record_rows
+from hilum.batch.supervisor import Watch, make_rows
 from hilum.batch.task import Task, row_or_failure
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io import folders, optional_packages
@@ -48,7 +47,7 @@ def convert_run(
     file_format: str,
     workers: int | None = None,
     limits: Limits | None = None,
-    watch: supervisor.Watch = lambda _: None,
+    watch: Watch = lambda _: None,
 ) -> Generator[Row]:
     """Convert a finished run to another format, in a new folder; scans that it already has are kept.
 
@@ -100,7 +99,7 @@ def convert_run(
             else:
                 ref = ScanRef("", row.id, finished.scans_folder(folder) / row.id)
                 waiting.append(Conversion(ref, recipe, out, run=run, row=row, before=before))
-        made = stack.enter_context(closing(supervisor.make_rows(waiting, workers, limits or Limits(), watch)))
+        made = stack.enter_context(closing(make_rows(waiting, workers, limits or Limits(), watch)))
         complete = True
         for row in record_rows(itertools.chain(known, made), ledger, out):
             complete = complete and (row.status in FINISHED or rows[row.id].status not in FINISHED)

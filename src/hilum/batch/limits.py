@@ -6,8 +6,6 @@ limit, minus its usage, plus the cache. A process may allocate the minimum of th
 that contain it.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator

@@ -8,8 +8,6 @@ The lock file also names the run. A worker on another machine may outlive its ru
 publishes a result.
 """
 
-from __future__ import annotations
-
 import os
 import secrets
 import socket

@@ -1,7 +1,5 @@
 """The output folder of a run: lock and recipe, the names of its scans, what a run would lose, what it removes."""
 
-from __future__ import annotations
-
 import shutil
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence

@@ -1,7 +1,5 @@
 """A run: finished scans are kept, the others are made, and the ledger has one row for every input."""
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -12,9 +10,10 @@ from typing import Any
 
 import msgspec
 
-from hilum.batch import identity, output_folder, supervisor
+from hilum.batch import identity, output_folder
 from hilum.batch.cluster.run import make_on_cluster
 from hilum.batch.limits import NO_MEMORY, Limits, check_workers
+from hilum.batch.supervisor import Watch, make_rows
 from hilum.batch.task import Task, inputs_of, with_status
 from hilum.datasets.survey import Survey, hide_row_uids, hide_survey_uids
 from hilum.errors import OutputError
@@ -62,7 +61,7 @@ def process(
     found: Survey | None = None,
     pruned: Callable[[tuple[int, int]], None] | None = None,
     full_paths: bool = True,
-    watch: supervisor.Watch = lambda _: None,
+    watch: Watch = lambda _: None,
 ) -> Generator[Row]:
     """Preprocess scans into an output folder, and yield each result as soon as it is known.
 
@@ -131,7 +130,7 @@ def process(
         output_folder.write_recipe(out, recipe, overwrite=overwrite)
         former = scans_index.read_origins(out)
         new_task = partial(Task, recipe=recipe, out=out, overwrite=overwrite, run=name)
-        make_new = partial(make_on_cluster, scheduler=scheduler) if scheduler else supervisor.make_rows
+        make_new = partial(make_on_cluster, scheduler=scheduler) if scheduler else make_rows
         make_new = partial(make_new, workers=workers, limits=limits or Limits(), watch=watch)
         made = stack.enter_context(closing(_make(refs, ledger, new_task, make_new)))  # ends the workers first
         yield from record_rows(itertools.chain(refused, made), ledger, out)

@@ -4,8 +4,6 @@ A worker makes one scan after the other, which saves starting a process for each
 lost, and a new worker replaces it. The pool measures time and memory of its workers from outside.
 """
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import time

@@ -4,8 +4,6 @@ A socket carries jobs in and rows out. Workers are always started from one threa
 Linux the kernel kills a worker when the thread that started it ends, and the caller's thread may end long before.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import os

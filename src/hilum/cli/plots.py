@@ -1,7 +1,5 @@
 """Pictures of one scan: `hilum plot KIND`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """Commands on recipes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from hilum.console import print_result

@@ -1,7 +1,5 @@
 """Exit statuses of the program; it ends on SIGTERM and SIGHUP as on Ctrl-C, with one line and no unfinished files."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Iterator

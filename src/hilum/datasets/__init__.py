@@ -4,8 +4,6 @@
 one lists the scans without reading voxels, and one loads a listed scan.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -3,8 +3,6 @@
 Source: https://www.kaggle.com/competitions/data-science-bowl-2017/data
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace

@@ -3,8 +3,6 @@
 A folder is searched once. What looks like a scan but cannot be read is refused by name; other files are counted.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import os

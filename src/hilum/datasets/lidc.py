@@ -4,8 +4,6 @@ A reading belongs to the series that it names; the names of files and folders do
 begins with its case, if a folder is named after one.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace

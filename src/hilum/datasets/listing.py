@@ -1,7 +1,5 @@
 """The scans of a data set as its adapter lists them, and the rows of csv tables that belong to them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress

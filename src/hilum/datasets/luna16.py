@@ -8,8 +8,6 @@ according to the metadata of LIDC-IDRI (https://doi.org/10.7937/K9/TCIA.2015.LO9
 Source: https://luna16.grand-challenge.org/Data/ and A. Setio et al., Medical Image Analysis 42, 2017.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Find the parts of LUNA16 in a folder: scans, lung masks and tables, in any layout that people use."""
 
-from __future__ import annotations
-
 import filecmp
 import re
 from collections.abc import Collection, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Name the scans of a run: the input each comes from, its public case, and its output folder."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Recognize and list the inputs of a run."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence

@@ -8,8 +8,6 @@ LPS world of LUNA16's tables. Its ``AffineBoxToImageCoordinated`` converts the R
 ``affine_lps_to_ras=True``. So the data list is in LPS, and nothing is converted.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator
 from pathlib import Path

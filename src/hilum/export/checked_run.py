@@ -1,7 +1,5 @@
 """What every export starts from: a complete run whose files match their checksums."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from hilum.errors import FormatError, OutputError

@@ -1,7 +1,5 @@
 """A data set for nnU-Net, version 2: images, labels, ``dataset.json``, and splits that keep each patient together."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """The DICOM series of a finished scan: looked up by its UID, and compared with the grid that the run read."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple

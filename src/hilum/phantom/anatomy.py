@@ -5,8 +5,6 @@ patient's left, y to the back, z to the head. The carina is near z = 22, the api
 z = -55, and the costophrenic recesses end above z = -135.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -5,8 +5,6 @@ the same patient. It has the difficulties of real chests: lungs that touch in fr
 threshold, bowel gas, nodules at the chest wall and on vessels, a table with air above it, and a round field of view.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Phantoms as DICOM: one CT Image Storage file per slice (DICOM PS3.3 section A.3)."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

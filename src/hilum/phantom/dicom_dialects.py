@@ -1,7 +1,5 @@
 """The ways in which scanners and archives store the same Hounsfield units: a table of DICOM dialects."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass

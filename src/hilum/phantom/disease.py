@@ -1,7 +1,5 @@
 """The phantom's diseases: signed distances to consolidation, pleural fluid and a mass, in the patient's frame."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Phantoms as files: DICOM series in many dialects, and the folders of LUNA16 and DSB2017."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 from collections.abc import Collection, Iterable, Mapping

@@ -3,8 +3,6 @@
 It depends only on the seed and is in the patient's frame, without a grid: two grids show the same patient.
 """
 
-from __future__ import annotations
-
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache

@@ -4,8 +4,6 @@ Each figure has a module with a function of the same name that takes scans, volu
 Figure: ``from hilum.pictures.montage import montage``. Nothing is shown on a screen, and pyplot is not used.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Two recipes on one scan, side by side: their difference, and what mistakes of 2017 code would do to the scan."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """What figures draw on their panels: slices, outlines, letters, scale bars, text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

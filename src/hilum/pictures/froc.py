@@ -1,7 +1,5 @@
 """The FROC curve of a detector."""
 
-from __future__ import annotations
-
 from matplotlib.figure import Figure
 
 from hilum.ops.froc import RATES, Froc

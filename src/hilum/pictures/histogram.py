@@ -1,7 +1,5 @@
 """The histogram of Hounsfield units, with the ranges of tissues."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

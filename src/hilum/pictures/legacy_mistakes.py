@@ -1,7 +1,5 @@
 """Common mistakes of 2017 code, and what each would do to a scan: how far it moves a nodule, what it does to values."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Every n-th slice of a scan in one picture."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """The nodules of a scan as image, mask and overlay, in three planes."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.figure import Figure, SubFigure
 

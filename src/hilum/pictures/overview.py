@@ -1,7 +1,5 @@
 """Slices of a scan in three planes, with the outlines of lungs and nodules."""
 
-from __future__ import annotations
-
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray

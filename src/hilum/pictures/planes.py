@@ -5,8 +5,6 @@ true shape, and a bar of 20 mm is 20 long. It is the radiologist's view: the pat
 the front is on top of axial slices, the head on top of the others.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """The steps of a lung segmentation, on one slice."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

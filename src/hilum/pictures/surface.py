@@ -1,7 +1,5 @@
 """The skeleton, or the lungs with their nodules, as surfaces seen from the front and from the side."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """One slice in every window, and the curves from stored values to gray values."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

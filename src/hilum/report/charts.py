@@ -1,7 +1,5 @@
 """Distributions as inline SVG, without any library or script, readable in print and without colors."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

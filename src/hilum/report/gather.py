@@ -1,7 +1,5 @@
 """Read the output folder of a run for the page."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Write the page: the template, style and script in ``static``, filled with the data of a run."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import time

@@ -1,7 +1,5 @@
 """How urgently a person should look at each scan, and why."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import msgspec

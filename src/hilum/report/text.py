@@ -1,7 +1,5 @@
 """Make text from files safe to show: hidden characters become visible, and nothing is markup."""
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata

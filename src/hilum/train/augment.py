@@ -1,7 +1,5 @@
 """Random poses of a patch (mirrored, rotated, zoomed) and the boxes of its nodules in them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import cos, hypot, radians, sin

@@ -1,7 +1,5 @@
 """Batches of a data set of patches, without a framework."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

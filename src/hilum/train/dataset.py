@@ -4,8 +4,6 @@ It has a length, and an item by index: a dict of numpy arrays and plain values. 
 its own files. Nothing here imports torch.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Collection
 from pathlib import Path

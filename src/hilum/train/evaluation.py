@@ -1,7 +1,5 @@
 """The score of a detector, from its table of marks, as ``hilum froc`` prints it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The patches that ``hilum patches`` wrote, for a training loop."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Collection
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From Hounsfield units to the values that a network takes, and the value of air."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

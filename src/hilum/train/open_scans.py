@@ -1,7 +1,5 @@
 """The volumes of a finished scan, open for training, and the patches cut from them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path

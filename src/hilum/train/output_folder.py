@@ -1,7 +1,5 @@
 """The output folder of ``hilum patches`` and ``hilum slices``."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager

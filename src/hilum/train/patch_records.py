@@ -1,7 +1,5 @@
 """The options of ``hilum patches``, the columns of its index, and its summary."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

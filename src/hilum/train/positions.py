@@ -1,7 +1,5 @@
 """Where patches are cut: at nodules, at a detector's candidates, in the lungs far from every nodule."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

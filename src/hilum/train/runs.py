@@ -1,7 +1,5 @@
 """The finished scans of a run, as training and the exports read them, and the list of what they leave out."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path

@@ -4,8 +4,6 @@ The tutorial compared distances with the diameter, so its masks had twice the ra
 twice when it scaled an image. This module does neither.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args

@@ -1,7 +1,5 @@
 """The routes of the viewer: the page, the list of scans, volumes, surfaces, and reviews."""
 
-from __future__ import annotations
-
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator

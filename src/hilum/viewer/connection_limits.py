@@ -4,8 +4,6 @@ Any user of the machine can open connections to the server. Limits on their numb
 viewer's user. A connection with a request in progress does not count.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import cast
 

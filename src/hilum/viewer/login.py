@@ -8,8 +8,6 @@ The browser is not started with an address, but with the name of a file that onl
 works once, for a short time.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import secrets

@@ -1,7 +1,5 @@
 """Check every request: only the page of this server may make requests, after a login."""
 
-from __future__ import annotations
-
 import secrets
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Reviews of the scans of a run: ``review.csv`` in the run's folder."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os

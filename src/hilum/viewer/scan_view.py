@@ -1,7 +1,5 @@
 """One scan in the forms that the page reads: volumes as NIfTI, surfaces as STL, and facts as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property

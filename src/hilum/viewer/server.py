@@ -1,7 +1,5 @@
 """The server: it listens on this machine only, and Ctrl-C stops it at once."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -1,7 +1,5 @@
 """What the viewer shows: one scan, or the scans of a run, each with a number as its id."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor

@@ -4,8 +4,6 @@ A file with a random token in the output folder shows that a worker sees that fo
 path. A file that the worker writes there shows that its results arrive here.
 """
 
-from __future__ import annotations
-
 import hashlib
 import secrets
 import time

@@ -11,8 +11,6 @@ A Dask worker makes each scan in a child process (`hilum.batch.cluster.worker_po
 machine: a crash, a timeout or too much memory costs that scan alone. The Dask worker survives.
 """
 
-from __future__ import annotations
-
 import logging
 import pickle
 import secrets

@@ -4,8 +4,6 @@ A process is reused for the next scan. If the run of a scan has ended (the comma
 the scan is ended at once, so that the worker is free for the next run and does not write at the same time.
 """
 
-from __future__ import annotations
-
 import pickle
 import threading
 import time
