@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from dsb2017_files import write_dsb2017
 
 from hilum import batch, cli
 from hilum.datasets import dsb2017, recognize
@@ -17,7 +18,7 @@ from hilum.outputs.dataset_summary import read_summary
 from hilum.outputs.finished import finished_scans, read_record
 from hilum.outputs.ledger import read_ledger
 from hilum.phantom.chest import PhantomOptions, make_phantom
-from hilum.phantom.files import write_dicom_series, write_dsb2017
+from hilum.phantom.files import write_dicom_series
 from hilum.recipes import parse_recipe
 
 COARSE = "[resample]\nspacing_mm = 6.0\n"

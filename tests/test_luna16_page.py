@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from dsb2017_files import write_dsb2017
 
 from hilum import cli
 from hilum.outputs.finished import finished_scans
 from hilum.phantom.chest import make_phantom
-from hilum.phantom.files import write_dsb2017, write_luna16
+from hilum.phantom.files import write_luna16
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "luna16.md"
 TEXT = PAGE.read_text() if PAGE.is_file() else ""

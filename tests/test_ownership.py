@@ -32,7 +32,7 @@ from hilum.outputs.finished import finished_scans, read_record
 from hilum.outputs.ledger import NAME, read_ledger
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe, with_options
-from hilum.stats import voxel_stats
+from hilum.stats import fingerprint
 from hilum.train.runs import list_run
 
 RECIPE = parse_recipe("[resample]\nspacing_mm = 8.0\n")
@@ -383,7 +383,7 @@ def test_only_what_ledger_and_folder_agree_on_is_finished(refs, finished):
     assert row.status in {"refused", "failed"}
     assert (finished / "scans" / refs[0].scan_id).is_dir()
     assert [path.name for path, _ in finished_scans(finished)] == sorted(rows.keys() - {refs[0].scan_id})
-    assert voxel_stats(finished).scans == len(rows) - 1
+    assert fingerprint(finished).overall.scans == len(rows) - 1
     scans, skipped = list_run(finished)
     assert [scan.folder.name for scan in scans] == sorted(rows.keys() - {refs[0].scan_id})
     assert refs[0].scan_id in {skip.scan for skip in skipped}
@@ -392,7 +392,7 @@ def test_only_what_ledger_and_folder_agree_on_is_finished(refs, finished):
 def test_a_finished_scan_that_is_gone_is_named_and_not_passed_over(refs, finished):
     shutil.rmtree(finished / "scans" / refs[0].scan_id)
     with pytest.raises(hilum.HilumError, match=refs[0].scan_id):
-        voxel_stats(finished)
+        fingerprint(finished)
 
 
 def test_a_run_that_may_only_be_read_is_read(finished, monkeypatch):
@@ -408,7 +408,7 @@ def test_a_run_that_may_only_be_read_is_read(finished, monkeypatch):
         raise AssertionError("the test does not see writing")
     assert not faults(finished)
     assert len(checked_run(finished)[0]) == 2
-    assert voxel_stats(finished).scans == 2
+    assert fingerprint(finished).overall.scans == 2
     (finished / NAME).unlink()
     assert not (finished / NAME).exists()
     assert {"missing"} <= {fault.code for fault in faults(finished)}

@@ -12,12 +12,13 @@ from pathlib import Path
 import pages
 import pytest
 from conftest import DATA
+from dsb2017_files import write_dsb2017
 from lidc_message import message, nodule, roi, square
 
 import hilum
 from hilum.cli import app
 from hilum.phantom.chest import make_phantom
-from hilum.phantom.files import write_dicom_series, write_dsb2017
+from hilum.phantom.files import write_dicom_series
 
 pytestmark = [
     pytest.mark.usefixtures("no_workers"),

@@ -23,7 +23,7 @@ from hilum.outputs.ledger import Ledger, Row, read_ledger
 from hilum.outputs.store import atomic_folder
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe, recipe
-from hilum.stats import voxel_stats
+from hilum.stats import fingerprint
 
 COARSE = "[resample]\nspacing_mm = 4.0\n"
 
@@ -217,7 +217,7 @@ def test_the_ledger_survives_a_cut_line_and_keeps_the_last_word(tmp_path):
 def test_statistics_equal_numpy_on_all_voxels(inputs, tmp_path, text):
     refs, _ = batch.index([inputs])
     batch.run(refs, parse_recipe(text), tmp_path)
-    found = voxel_stats(tmp_path)
+    found = fingerprint(tmp_path).overall
     arrays = [
         np.load(path / "ct.npy") if (path / "ct.npy").exists() else np.asarray(nibabel.load(path / "ct.nii.gz").dataobj)
         for path, _ in finished_scans(tmp_path)
@@ -235,12 +235,12 @@ def test_statistics_equal_numpy_on_all_voxels(inputs, tmp_path, text):
 
 def test_statistics_refuse_an_empty_folder_and_mixed_units(inputs, tmp_path):
     with pytest.raises(MissingInputError):
-        voxel_stats(tmp_path)
+        fingerprint(tmp_path)
     refs, _ = batch.index([inputs])
     batch.run(refs[:1], parse_recipe(COARSE), tmp_path)
     batch.run(refs[1:], parse_recipe(COARSE + '[intensity]\noutput = "unit"'), tmp_path, overwrite=True)
     with pytest.raises(hilum.InputError, match="different units"):
-        voxel_stats(tmp_path)
+        fingerprint(tmp_path)
 
 
 def test_a_scan_survives_pickling_read_only(phantom):

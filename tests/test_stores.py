@@ -36,7 +36,7 @@ from hilum.outputs.finished import finished_scans, is_intact, open_stored, read_
 from hilum.outputs.store import read_finished
 from hilum.phantom.chest import make_phantom
 from hilum.recipes import parse_recipe
-from hilum.stats import voxel_stats
+from hilum.stats import fingerprint
 from hilum.testing import masks, volumes
 from hilum.train.dataset import PatchDataset
 from hilum.train.patch_records import PatchOptions
@@ -141,7 +141,7 @@ def test_every_tool_takes_every_format(runs, inputs, tmp_path):
         data = PatchDataset(out, size=16, rule="balanced", length=6, window=(-1000, 400))
         images = [data[k] for k in range(6)]
         seen[name] = (
-            voxel_stats(out),
+            fingerprint(out).overall,
             [(item["image"].tobytes(), item["mask"].tobytes(), item["scan"]) for item in images],
             {file: content for file, content in tree(tmp_path / name).items() if file.endswith(".npy")},
         )

@@ -15,7 +15,7 @@ from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
 from hilum.outputs.dataset_summary import INSIDE_FRACTION
 from hilum.outputs.findings import NODULE_OUTSIDE_LUNGS, kind_of
-from hilum.recipes import Lungs, Nodules, Quality, Recipe
+from hilum.recipes import Lungs, Quality, Recipe
 from hilum.scan import Note, Scan
 from hilum.volume import AnyVolume, Mask, Volume
 
@@ -52,7 +52,9 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     ct = _to_output_grid(scan.ct, recipe)
     given = None if scan.lungs is None else _to_output_grid(scan.lungs, recipe)
     lungs, figures, lung_notes = make_lungs(ct, recipe.lungs, given=given, workers=recipe.compute.workers)
-    nodule_mask = make_nodule_mask(scan, ct, recipe.nodules) if scan.annotated and recipe.nodules.mask else None
+    nodule_mask, drawn = None, recipe.nodules
+    if scan.annotated and drawn.mask:
+        nodule_mask = mask_nodules(ct.geometry, scan.nodules, level=drawn.consensus, contour_pixel=drawn.contour_pixel)
     figures |= measure.measure_nodules(ct, lungs, nodule_mask)
     measured = MappingProxyType({name: round(value, 4) for name, value in figures.items()})
     each = () if nodule_mask is None else nodules.measure_each_nodule(ct, lungs, nodule_mask, count=len(scan.nodules))
@@ -107,25 +109,6 @@ def make_lungs(
     agreement = {} if given is None else nodules.compare_with_reference(lungs.mask, given)
     mask = morphology.dilate(lungs.mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else lungs.mask
     return mask, lungs.figures | agreement, lungs.notes
-
-
-def make_nodule_mask(scan: Scan, ct: Volume, step: Nodules) -> Mask:
-    """Draw a scan's nodules on a grid as a recipe says.
-
-    Parameters
-    ----------
-    scan : Scan
-    ct : Volume
-        The volume whose grid the mask gets.
-    step : Nodules
-        The recipe's section ``nodules``.
-
-    Returns
-    -------
-    Mask
-        Labels 1, 2, ... in the order of ``scan.nodules``.
-    """
-    return mask_nodules(ct.geometry, scan.nodules, level=step.consensus, contour_pixel=step.contour_pixel)
 
 
 def note_outside(scan: Scan, ct: Volume) -> tuple[Note, ...]:
@@ -200,8 +183,7 @@ def _outside_lungs(scan: Scan, ct: Volume, figures: tuple[Mapping[str, float], .
 
 def _refuse_alarms(notes: tuple[Note, ...], step: Quality, series_uid: str) -> None:
     """Refuse a scan with an alarm if the recipe says so."""
-    alarms = [note for note in notes if kind_of(note.code) == "alarm"]
-    if step.alarms == "keep" or not alarms:
+    if step.alarms == "keep" or not (alarms := [note for note in notes if kind_of(note.code) == "alarm"]):
         return
     first, others = alarms[0], list(dict.fromkeys(note.code for note in alarms[1:]))
     more = f"; also {', '.join(others)}" if others else ""

@@ -197,8 +197,7 @@ def recipe(name_or_path: str | Path = "default") -> Recipe:
     """
     if isinstance(name_or_path, str) and name_or_path in RECIPES:
         return RECIPES[name_or_path]
-    path = Path(name_or_path)
-    if path.suffix.lower() != ".toml":
+    if (path := Path(name_or_path)).suffix.lower() != ".toml":
         what = f"no recipe of this name, expected {', '.join(RECIPES)}"
         raise RecipeError(what, where=str(name_or_path), do="or give a .toml file")
     try:

@@ -3,7 +3,6 @@
 One scan is in memory at a time, and one histogram for each region.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -90,46 +89,6 @@ class VoxelAccumulator:
         return VoxelStats(unit=unit, unit_mean=unit_mean, **self.results())
 
 
-def checked_volumes(folder: Path) -> Iterator[tuple[Path, ScanRecord, Volume]]:
-    """Read the folder, record and CT of every finished scan of a run, after comparing its files with their checksums.
-
-    Raises
-    ------
-    InputError
-        If a file is missing or has changed.
-    """
-    for path, record in finished.finished_scans(folder):
-        finished.check_files(path, record)
-        if (ct := finished.read_stored(path, record, "ct")) is not None:
-            yield path, record, ct
-
-
-def voxel_stats(folder: Path) -> VoxelStats:
-    """Measure every voxel of every finished scan of a run, with one scan in memory at a time.
-
-    Parameters
-    ----------
-    folder : Path
-        The run's output folder.
-
-    Returns
-    -------
-    VoxelStats
-        Exact; percentiles of the unit range are exact to 1/16384.
-
-    Raises
-    ------
-    MissingInputError
-        If there is no finished scan.
-    InputError
-        If the scans are in different units, which have no common mean, or a stored file has changed.
-    """
-    voxels = VoxelAccumulator()
-    for _, record, ct in checked_volumes(folder):
-        voxels.add(ct, unit=record.unit)
-    return voxels.voxel_stats(folder)
-
-
 def stats_text(stats: VoxelStats) -> str:
     """Format statistics as a few lines for a person."""
     lines = [
@@ -191,20 +150,23 @@ def fingerprint(folder: Path) -> Fingerprint:
     Returns
     -------
     Fingerprint
-        Regions that no scan has are left out.
+        Exact; percentiles of the unit range are exact to 1/16384. Regions that no scan has are left out.
 
     Raises
     ------
     MissingInputError
         If there is no finished scan.
     InputError
-        If the scans are in different units, or a stored file is damaged.
+        If the scans are in different units, or a stored file is missing, damaged or has changed.
     """
     records: list[ScanRecord] = []
     overall = VoxelAccumulator()
     regions = {name: VoxelAccumulator() for name in REGIONS}
     classes = dict.fromkeys(("background", "lung_right", "lung_left", "nodule"), 0)
-    for path, record, ct in checked_volumes(folder):
+    for path, record in finished.finished_scans(folder):
+        finished.check_files(path, record)
+        if (ct := finished.read_stored(path, record, "ct")) is None:
+            continue
         records.append(record)
         overall.add(ct, unit=record.unit)
         if (masks := _read_masks(path, record, ct)) is None:

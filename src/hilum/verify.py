@@ -87,8 +87,7 @@ def _verify_own_files(folder: Path) -> Generator[Fault, None, int]:
         yield _fault("is missing", path, "missing")
     else:
         lines = enumerate(ledger.read_lines(folder), start=1)
-        bad = [str(n) for n, line in lines if ledger.decode_row(line, strict=True) is None]
-        if bad:
+        if bad := [str(n) for n, line in lines if ledger.decode_row(line, strict=True) is None]:
             what = f"{len(bad)} lines have changed since they were written: {', '.join(bad[:5])}"
             yield _fault(what, path, "damaged")
     return len(own_files(sums))

@@ -142,8 +142,7 @@ def _kept_row(row: Row, new: Row | None, out: Path) -> Row | None:
     if new is None or new.status not in FINISHED or new.fingerprint != row.fingerprint:
         return None
     folder = out / "scans" / row.id
-    record = finished.record_of_row(folder, new)
-    if record is None or not finished.is_intact(folder, record, digest=False):
+    if (record := finished.record_of_row(folder, new)) is None or not finished.is_intact(folder, record, digest=False):
         return None
     stamp = finished.files_stamp(folder, record)
     if new.files_stamp != stamp and not finished.is_intact(folder, record):  # another process wrote to one of its files

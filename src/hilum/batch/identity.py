@@ -69,8 +69,7 @@ def check_unchanged(ref: ScanRef, before: InputSnapshot) -> None:
     """
     candidates = _candidate_files(ref)
     now = _states(ref, candidates)
-    changed = {path for path in {*now, *before.states} if now.get(path) != before.states.get(path)}
-    if not changed:
+    if not (changed := {path for path in {*now, *before.states} if now.get(path) != before.states.get(path)}):
         return
     own = {path for _, path in (*before.files, *_companion_files(ref))}
     if changed & own or _files_read(ref, [file for file in candidates if file[1] in changed]):

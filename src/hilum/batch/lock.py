@@ -102,8 +102,7 @@ def check_run(out: Path, run: str) -> None:
     OutputError
         If another run holds the lock, or none does.
     """
-    holder = _read_holder(out / NAME) if run else None
-    if run and (holder is None or holder.run != run):
+    if run and ((holder := _read_holder(out / NAME)) is None or holder.run != run):
         what = "the run of this scan has ended, or another run writes here"
         raise OutputError(what, where=out, do="run it again with the same command", code="orphan")
 

@@ -173,8 +173,7 @@ def _is_kept(row: Row, task: Task) -> bool:
     if row.status not in FINISHED or row.stamp != identity.input_stamp(task.ref, task.recipe):
         return False
     folder = task.out / "scans" / row.id
-    record = finished.record_of_row(folder, row)
-    if record is None or not finished.is_intact(folder, record, digest=False):
+    if (record := finished.record_of_row(folder, row)) is None or not finished.is_intact(folder, record, digest=False):
         return False
     return row.files_stamp == finished.files_stamp(folder, record)
 

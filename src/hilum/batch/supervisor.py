@@ -147,8 +147,7 @@ class WorkerPool:
                 if not is_stopped(worker.process.pid):
                     worker.seconds += min(now - worker.checked, _MAX_STEP)
                 worker.checked = now
-            changed = [w for w in busy if w.pipe in answered or self._fails_to_start(w) or self._over_limit(w)]
-            if changed:
+            if changed := [w for w in busy if w.pipe in answered or self._fails_to_start(w) or self._over_limit(w)]:
                 return changed
 
     def _collect(self, worker: Worker) -> Row | None:

@@ -113,8 +113,7 @@ def finished_folder(source: Path) -> Path | None:
         return source
     if not ((source / "scans").is_dir() and (source / "recipe.toml").is_file()):
         return None
-    folders = [path for path, _ in finished_scans(source)]
-    if len(folders) != 1:
+    if len(folders := [path for path, _ in finished_scans(source)]) != 1:
         do = f"give one of them: {folders[0]}" if folders else "look at its ledger.jsonl"
         raise InputError(f"holds {len(folders)} finished scans, expected one", where=source, do=do, code="option")
     return folders[0]
@@ -124,8 +123,7 @@ def with_lungs(scan: Scan) -> Scan:
     """Segment the lungs of a scan that has no lung mask."""
     if scan.lungs is not None:
         return scan
-    mask = hilum.segment_lungs(scan.ct)
-    if not mask.array.any():
+    if not (mask := hilum.segment_lungs(scan.ct)).array.any():
         print_note("lungs: no lung was found")
     return replace(scan, lungs=mask)
 

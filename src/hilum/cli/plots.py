@@ -6,18 +6,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 import hilum
+from hilum.cli import plot_files
 from hilum.cli.options import Consensus, Flag, PictureOut, PlotSource, Preset, ScanSource
-from hilum.cli.plot_files import (
-    Options,
-    check_picture,
-    finished_folder,
-    load,
-    require,
-    rescale_of,
-    save,
-    slice_index,
-    with_lungs,
-)
+from hilum.cli.plot_files import Options, load, save
 from hilum.console import print_result
 from hilum.errors import InputError
 
@@ -41,7 +32,7 @@ def histogram(
     scan = load(source, options, out)
     from hilum.pictures.histogram import histogram as draw
 
-    save(draw(scan.ct, mask=with_lungs(scan).lungs if lungs else None, bins=bins), out, options)
+    save(draw(scan.ct, mask=plot_files.with_lungs(scan).lungs if lungs else None, bins=bins), out, options)
 
 
 def montage(
@@ -72,7 +63,7 @@ def montage(
     scan = load(source, options, out)
     from hilum.pictures.montage import montage as draw
 
-    scan = with_lungs(scan) if lungs else scan
+    scan = plot_files.with_lungs(scan) if lungs else scan
     figure = draw(
         scan.ct, plane=plane, every=every, columns=columns, preset=preset, lungs=scan.lungs, nodules=scan.nodules
     )
@@ -110,17 +101,17 @@ def surface(
     from hilum.io.meshes import check_mesh_output, write_meshes
 
     if out is not None:
-        check_picture(out)
+        plot_files.check_picture(out)
     if mesh is not None:
         check_mesh_output(mesh)
-    require("skimage", "scikit-image")
-    require("matplotlib", "matplotlib")
+    plot_files.require("skimage", "scikit-image")
+    plot_files.require("matplotlib", "matplotlib")
     from hilum.ops.surfaces import surfaces
     from hilum.pictures.surface import part_color
     from hilum.pictures.surface import surface as draw
 
     scan = load(source, options)
-    scan = with_lungs(scan) if kind == "lungs" else scan
+    scan = plot_files.with_lungs(scan) if kind == "lungs" else scan
     meshes = surfaces(scan, kind=kind, threshold_hu=threshold_hu, cell_mm=cell_mm)
     if mesh is not None:
         write_meshes([(part, part_color(part)) for part in meshes], mesh)
@@ -150,7 +141,7 @@ def steps(
     scan = load(source, options, out)
     from hilum.pictures.steps import steps as draw
 
-    save(draw(scan.ct, method=method, index=slice_index(slice_number)), out, options)
+    save(draw(scan.ct, method=method, index=plot_files.slice_index(slice_number)), out, options)
 
 
 def nodules(
@@ -187,7 +178,8 @@ def window(source: PlotSource, /, *, out: PictureOut, slice_number: Slice = None
     scan = load(source, options, out)
     from hilum.pictures.window import window as draw
 
-    save(draw(scan, index=slice_index(slice_number), rescale=rescale_of(source, scan)), out, options)
+    index, rescale = plot_files.slice_index(slice_number), plot_files.rescale_of(source, scan)
+    save(draw(scan, index=index, rescale=rescale), out, options)
 
 
 def compare(
@@ -209,11 +201,11 @@ def compare(
     beside
         The recipe to compare it with.
     """
-    check_picture(out)
+    plot_files.check_picture(out)
     from hilum.pictures.compare import compare as draw
 
     first, second = hilum.recipe(recipe), hilum.recipe(beside)
-    if finished_folder(source) is not None:
+    if plot_files.finished_folder(source) is not None:
         do = "give the folder or file that it was made from"
         raise InputError("is a finished scan; recipes are compared on the original scan", where=source, do=do)
     save(draw(load(source, options), first, second, preset=preset), out, options)
@@ -224,4 +216,4 @@ def overview(source: PlotSource, /, *, out: PictureOut, preset: Preset = "lung",
     scan = load(source, options, out)
     from hilum.pictures.overview import overview as draw
 
-    save(draw(with_lungs(scan), preset=preset), out, options)
+    save(draw(plot_files.with_lungs(scan), preset=preset), out, options)

@@ -137,14 +137,14 @@ def nodules(
     series_uid
         Series Instance UID of the scan in the annotations, if its file does not state it.
     """
+    from hilum.ops.nodules.masks import mask_nodules
     from hilum.ops.nodules.outlines import check_level
-    from hilum.pipeline import make_nodule_mask, note_outside
-    from hilum.recipes import Nodules
+    from hilum.pipeline import note_outside
 
     check_level(consensus)
     scan = _read(source, output, series=series, annotations=annotations, series_uid=series_uid)
     print_notes(note_outside(scan, scan.ct))
-    mask = make_nodule_mask(scan, scan.ct, Nodules(consensus=consensus, contour_pixel=contour_pixel))
+    mask = mask_nodules(scan.ct.geometry, scan.nodules, level=consensus, contour_pixel=contour_pixel)
     hilum.write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
 

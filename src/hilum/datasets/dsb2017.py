@@ -117,8 +117,7 @@ def _read_labels(path: Path) -> tuple[dict[str, DatasetEntry], dict[str, int]]:
     for row in read_rows(path, ("id", "cancer"), do="give stage1_labels.csv"):
         text = row.values[1].strip() if row.values is not None else ""
         counts[row.key] = counts.get(row.key, 0) + 1
-        known = labels.setdefault(row.key, DatasetEntry())
-        if known.refusal is not None:
+        if (known := labels.setdefault(row.key, DatasetEntry())).refusal is not None:
             continue
         if row.values is None or text not in {"0", "1"}:
             what = row.what or "cancer is neither 0 nor 1"

@@ -68,8 +68,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     """
     if not path_exists(root) or not root.is_dir():
         raise MissingInputError("there is no such folder", where=root, do="give the folder that holds subset0")
-    files = luna16_files.find_luna16_files(root)
-    if not files.scans:
+    if not (files := luna16_files.find_luna16_files(root)).scans:
         raise MissingInputError("has no .mhd file", where=root, do="give the folder that holds subset0, subset1, ...")
     chosen = {**files.tables, **({} if annotations is None else {"annotations": annotations})}
     paths = {kind: chosen[kind] for kind in _SCAN_TABLES if kind in chosen}

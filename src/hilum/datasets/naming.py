@@ -78,8 +78,7 @@ def possible_names(ref: ScanRef) -> dict[str, str]:
         Empty strings where a rule gives no name.
     """
     path = Path(os.path.abspath(ref.path))  # noqa: PTH100 - do not resolve links
-    is_file = is_volume(path) or path.is_file()
-    suffix = (suffix_of(path) or path.suffix) if is_file else ""
+    suffix = (suffix_of(path) or path.suffix) if is_volume(path) or path.is_file() else ""
     return {"uid": ref.uid_id or ref.scan_id, "folder": path.name.removesuffix(suffix), "case": ref.case}
 
 

@@ -154,8 +154,7 @@ def _write_case(scan: RunScan, partial: Path, labels: Labels) -> None:
     mask = np.zeros(scan.geometry.shape, np.uint8)
     values = CLASSES[labels]
     if "lung_right" in values:
-        lungs = _read(scan, "lungs").array
-        if lungs.max() > 2:
+        if (lungs := _read(scan, "lungs").array).max() > 2:
             what = f"the lung mask has the label {lungs.max()}, expected 1 right and 2 left"
             raise FormatError(what, where=scan.folder, do="export --labels nodules")
         mask[:] = lungs

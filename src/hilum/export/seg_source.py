@@ -44,8 +44,7 @@ def index_sources(folders: Iterable[Path]) -> dict[str, tuple[Path, records.Stac
     series: dict[str, tuple[Path, records.Stack]] = {}
     for folder in folders:
         for stack in reader.index_dicom(folder):
-            largest = series.get(stack.series_uid)
-            if largest is None or len(largest[1].slices) < len(stack.slices):
+            if (largest := series.get(stack.series_uid)) is None or len(largest[1].slices) < len(stack.slices):
                 series[stack.series_uid] = (folder if folder.is_dir() else folder.parent, stack)
     return series
 

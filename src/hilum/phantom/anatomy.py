@@ -54,15 +54,8 @@ class BodyBuild:
 
 def draw_body_build(random: np.random.Generator) -> BodyBuild:
     """Draw the measures of a patient."""
-    return BodyBuild(
-        scale=float(random.uniform(0.93, 1.02)),
-        heart=float(random.uniform(0.92, 1.06)),
-        right_dome=float(random.uniform(-58, -48)),
-        left_dome=float(random.uniform(-70, -62)),
-        junction=float(random.uniform(-2, 6)),
-        fat=float(random.uniform(7, 13)),
-        rib_phase=float(random.uniform(0, 27)),
-    )
+    ranges = (0.93, 1.02), (0.92, 1.06), (-58, -48), (-70, -62), (-2, 6), (7, 13), (0, 27)  # in the order of the fields
+    return BodyBuild(*(float(random.uniform(low, high)) for low, high in ranges))
 
 
 def outside_field(geometry: Geometry, box: Box | None = None) -> NDArray[np.bool_]:

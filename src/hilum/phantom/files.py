@@ -1,8 +1,7 @@
-"""Phantoms as files: DICOM series in many dialects, and the folders of LUNA16 and DSB2017."""
+"""Phantoms as files: DICOM series in many dialects, and the folders of LUNA16."""
 
 import csv
-import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +55,8 @@ def write_dicom_series(
         volume, padding = source, source.array <= -1024
     else:
         volume = source.scan.ct
-        padding = np.zeros(volume.shape, np.bool_)
-        if source.options.field_of_view:
-            padding = outside_field(volume.geometry)
+        clipped = source.options.field_of_view
+        padding = outside_field(volume.geometry) if clipped else np.zeros(volume.shape, np.bool_)
         series_uid = series_uid or source.scan.series_uid
     target = _make_empty_folder(folder)
     dicom.write_slices(volume, padding, target, dialect, series_uid)
@@ -66,8 +64,7 @@ def write_dicom_series(
 
 
 def _make_empty_folder(folder: str | Path) -> Path:
-    target = Path(folder)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if (target := Path(folder)).exists() and (not target.is_dir() or any(target.iterdir())):
         raise OutputError("is not an empty folder", where=target, do="name a new folder")
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -139,38 +136,6 @@ def write_luna16(
     if candidates:
         _write_table(target / "candidates.csv", "class", classes)
         _write_table(target / "annotations_excluded.csv", "diameter_mm", excluded)
-    return target
-
-
-def write_dsb2017(phantoms: Iterable[Phantom], root: str | Path, *, labels: Mapping[int, int] | None = None) -> Path:
-    """Write phantoms in the folders of the Data Science Bowl 2017.
-
-    Parameters
-    ----------
-    phantoms : iterable of Phantom
-        Each becomes ``stage1/<32 hexadecimal digits>/`` with a DICOM file per slice.
-    root : str or path
-        Made if it is missing. ``stage1_labels.csv`` lists id and cancer.
-    labels : mapping of int to int, optional
-        1 or 0 by the number of the phantom, from 0; phantoms that are not in it get no row. By default phantoms with
-        nodules get 1, others 0.
-
-    Returns
-    -------
-    Path
-        The root. It must be empty, as for `write_luna16`.
-    """
-    target = _make_empty_folder(root)
-    rows = []
-    for number, phantom in enumerate(phantoms):
-        case = hashlib.md5(phantom.scan.series_uid.encode(), usedforsecurity=False).hexdigest()
-        write_dicom_series(phantom, target / "stage1" / case)
-        if labels is None or number in labels:
-            rows.append((case, int(bool(phantom.nodules)) if labels is None else labels[number]))
-    with (target / "stage1_labels.csv").open("w", encoding="ascii", newline="") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["id", "cancer"])
-        table.writerows(rows)
     return target
 
 

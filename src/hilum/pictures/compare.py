@@ -1,7 +1,7 @@
 """Two recipes on one scan, side by side: their difference, and what mistakes of 2017 code would do to the scan."""
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -61,8 +61,7 @@ def compare(scan: Scan, first: Recipe, second: Recipe, *, preset: str = "lung") 
     sizes = [size_mm(results.first.ct.geometry, plane) for _, plane in planes]
     heights = [3.6 * height / width for height, width in sizes]
     figure = Figure(figsize=(12.0, sum(heights) + 3.4), layout="constrained")
-    blocks: Any = figure.subfigures(2, 1, height_ratios=(sum(heights) + 0.6, 2.6))
-    upper, lower = blocks
+    upper, lower = cast("Any", figure.subfigures(2, 1, height_ratios=(sum(heights) + 0.6, 2.6)))
     rows = upper.subplots(2, 3, squeeze=False, gridspec_kw={"height_ratios": heights})
     for (name, plane), panels in zip(planes, rows, strict=True):
         for panel, result, title in zip(panels[:2], (results.first, results.second), names, strict=True):

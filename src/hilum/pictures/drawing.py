@@ -16,6 +16,9 @@ from hilum.scan import Nodule, Scan
 
 Line = tuple[str, NDArray[np.float64]]
 
+EDGES = (("left", "center"), ("right", "center"), ("center", "top"), ("center", "bottom"))
+"""The alignment of the letters at the left, right, top and bottom edge of a picture."""
+
 
 def outlines(inside: NDArray[np.bool_], spacing: Pair) -> list[NDArray[np.float64]]:
     """Trace the outlines of the marked pixels of a slice.
@@ -96,13 +99,8 @@ def draw_slice(panel: Axes, scan: Scan, plane: Plane, index: int, gray: Pair, *,
 
 def draw_letters(panel: Axes, plane: Plane, *, all_sides: bool = False, fontsize: float = 7) -> None:
     """Write the letters of the patient's sides at the left and right edge of a panel, or at all edges."""
-    corners = (
-        (0.02, 0.5, "left", "center"),
-        (0.98, 0.5, "right", "center"),
-        (0.5, 0.98, "center", "top"),
-        (0.5, 0.02, "center", "bottom"),
-    )
-    for letter, (x, y, across, down) in zip(plane.letters, corners[: 4 if all_sides else 2], strict=False):
+    places = ((0.02, 0.5), (0.98, 0.5), (0.5, 0.98), (0.5, 0.02))[: 4 if all_sides else 2]
+    for letter, (x, y), (across, down) in zip(plane.letters, places, EDGES, strict=False):
         draw_note(panel, x, y, letter, fontsize=fontsize, ha=across, va=down)
 
 

@@ -74,8 +74,7 @@ def _count(volume: Volume, mask: Mask | None) -> HuHistogram:
         return count_hu(volume)
     if not mask.geometry.isclose(volume.geometry):
         raise GeometryError("the mask is not on the volume's grid", do="resample the mask")
-    chosen = volume.array[mask.array > 0]
-    if not chosen.size:
+    if not (chosen := volume.array[mask.array > 0]).size:
         raise InputError("the mask marks no voxel, so there is nothing to count", code="nothing-to-draw")
     return count_hu(Volume(chosen[None, None], Geometry((1, 1, chosen.size), (1.0, 1.0, 1.0))))
 

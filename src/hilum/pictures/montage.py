@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hilum.errors import GeometryError, InputError
 from hilum.ops.preview import shrink
-from hilum.pictures.drawing import describe, draw_gray, draw_lines, draw_note, plain, slice_outlines
+from hilum.pictures.drawing import EDGES, describe, draw_gray, draw_lines, draw_note, plain, slice_outlines
 from hilum.pictures.planes import Pair, Plane, find_plane, gray_range, reorient_hu, size_mm, slice_pixels
 from hilum.scan import Nodule, Scan
 from hilum.volume import Mask, Volume
@@ -64,8 +64,7 @@ def montage(
     if lungs is not None and not lungs.geometry.isclose(volume.geometry):
         raise GeometryError("the lungs are not on the volume's grid", do="resample the mask")
     scan = reorient_hu(Scan("", volume, nodules=tuple(nodules), annotated=bool(nodules), lungs=lungs))
-    indices = range(0, scan.ct.shape[drawn.axis], every)
-    if len(indices) > 1000:
+    if len(indices := range(0, scan.ct.shape[drawn.axis], every)) > 1000:
         raise InputError(f"{len(indices)} slices do not fit a sheet", do="give a larger 'every'", code="option")
     columns = min(columns, len(indices))
     rows = math.ceil(len(indices) / columns)
@@ -120,11 +119,7 @@ def _mosaic(
 
 def _draw_letters(panel: Any, plane: Plane, size: Pair) -> None:
     height, width = size
-    corners = (
-        (0.02 * width, height / 2, "left", "center"),
-        (0.98 * width, height / 2, "right", "center"),
-        (width / 2, 0.02 * width, "center", "top"),
-        (width / 2, height - 0.02 * width, "center", "bottom"),
-    )
-    for letter, (x, y, across, down) in zip(plane.letters, corners, strict=True):
+    gap = 0.02 * width
+    places = ((gap, height / 2), (0.98 * width, height / 2), (width / 2, gap), (width / 2, height - gap))
+    for letter, (x, y), (across, down) in zip(plane.letters, places, EDGES, strict=True):
         draw_note(panel, x, y, letter, transform=panel.transData, fontsize=8, fontweight="bold", ha=across, va=down)

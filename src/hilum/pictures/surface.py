@@ -163,5 +163,4 @@ def _title(meshes: Sequence[Mesh], kind: str, threshold: float) -> str:
     if kind == "skeleton":
         return f"surface at {threshold:g} HU: {meshes[0].volume_ml:.0f} ml"
     volumes = [f"{m.name}: {m.volume_ml:.{0 if 'lung' in m.name else 2}f} ml" for m in meshes[:6]]
-    more = f", {len(meshes) - 6} more" if len(meshes) > 6 else ""
-    return ", ".join(volumes) + more
+    return ", ".join(volumes) + (f", {len(meshes) - 6} more" if len(meshes) > 6 else "")

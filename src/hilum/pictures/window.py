@@ -1,6 +1,6 @@
 """One slice in every window, and the curves from stored values to gray values."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -50,8 +50,7 @@ def window(scan: Scan, *, index: int | None = None, rescale: planes.Pair | None 
         raise InputError(f"slope {slope}, intercept {intercept}: expected finite numbers, slope not 0", code="option")
     index = _default_slice(scan) if index is None else index
     figure = Figure(figsize=(13.0, 7.6), layout="constrained")
-    blocks: Any = figure.subfigures(2, 1, height_ratios=(1.0, 1.1))
-    upper, lower = blocks
+    upper, lower = cast("Any", figure.subfigures(2, 1, height_ratios=(1.0, 1.1)))
     plane = planes.PLANES["axial"]
     pixels, size = planes.slice_pixels(scan.ct.array, plane, index), planes.size_mm(scan.ct.geometry, plane)
     for panel, (name, preset) in zip(upper.subplots(1, len(WINDOW_PRESETS)), WINDOW_PRESETS.items(), strict=True):

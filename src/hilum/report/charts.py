@@ -32,26 +32,26 @@ def charts(entries: Sequence[Entry]) -> list[str]:
     read = [e.source_geometry for e in entries if e.source_geometry is not None]
     previews = [e.preview for e in entries if e.preview is not None]
     nodules = [n.diameter_mm for e in entries for n in e.nodules]
+    seconds = [e.seconds for e in entries if e.seconds]
+
+    def measured(name: str) -> list[float]:
+        return [e.figures[name] for e in entries if name in e.figures]
+
     drawn = [
         histogram("Slice distance, as read", [g.spacing[0] for g in read], "mm", "scans"),
         histogram("Pixel spacing in the slice, as read", [g.spacing[2] for g in read], "mm", "scans"),
         histogram("Slices, as read", [float(g.shape[0]) for g in read], "", "scans"),
         histogram("Height of the scan", [g.shape[0] * g.spacing[0] for g in read], "mm", "scans"),
+        histogram("Right lung", measured("lung_right_ml"), "ml", "scans"),
+        histogram("Left lung", measured("lung_left_ml"), "ml", "scans"),
+        histogram("Mean of the lungs", measured("lung_mean_hu"), "HU", "scans"),
+        histogram("Score of the lung mask", measured("lung_score"), "of 1", "scans"),
     ]
-    for title, name, unit in (
-        ("Right lung", "lung_right_ml", "ml"),
-        ("Left lung", "lung_left_ml", "ml"),
-        ("Mean of the lungs", "lung_mean_hu", "HU"),
-        ("Score of the lung mask", "lung_score", "of 1"),
-    ):
-        drawn.append(histogram(title, [e.figures[name] for e in entries if name in e.figures], unit, "scans"))
     for percent in ("5", "50", "95"):
         values = [p.percentiles[percent] for p in previews if percent in p.percentiles]
         drawn.append(histogram(f"{percent}th percentile of the voxels", values, "HU", "scans"))
-    drawn.append(histogram("Nodule diameter", nodules, "mm", "nodules"))
-    drawn.append(histogram("Time", [e.seconds for e in entries if e.seconds], "s", "scans"))
-    drawn.append(hu_curve(previews))
-    return drawn
+    last = histogram("Nodule diameter", nodules, "mm", "nodules"), histogram("Time", seconds, "s", "scans")
+    return [*drawn, *last, hu_curve(previews)]
 
 
 def histogram(title: str, values: Sequence[float], unit: str, what: str) -> str:
@@ -71,8 +71,7 @@ def histogram(title: str, values: Sequence[float], unit: str, what: str) -> str:
     str
         An HTML figure with a caption that gives the numbers.
     """
-    known = np.array([v for v in values if math.isfinite(v)], np.float64)
-    if not known.size:
+    if not (known := np.array([v for v in values if math.isfinite(v)], np.float64)).size:
         return _figure(title, "", f"no {what}")
     step = nice_step((known.max() - known.min()) / _BINS) if np.ptp(known) else nice_step(abs(known[0]) / 10 or 1.0)
     first = math.floor(known.min() / step + 1e-9)
@@ -96,8 +95,7 @@ def histogram(title: str, values: Sequence[float], unit: str, what: str) -> str:
 def hu_curve(previews: Sequence[PreviewRecord]) -> str:
     """Draw the mean fraction of voxels at each HU over all scans, on a logarithmic axis, as an HTML figure."""
     title = "Hounsfield units of all scans"
-    forms = {(p.hu_from, p.hu_step, len(p.counts)) for p in previews}
-    if len(forms) != 1:
+    if len(forms := {(p.hu_from, p.hu_step, len(p.counts)) for p in previews}) != 1:
         return _figure(title, "", "no histograms" if not forms else "the histograms have different bins")
     start, step, count = forms.pop()
     fractions = np.mean([np.array(p.counts) / max(1, sum(p.counts) + p.below + p.above) for p in previews], axis=0)

@@ -65,9 +65,7 @@ def all_visible(value: Any) -> Any:
         return visible(value)
     if isinstance(value, dict):
         return {visible(name): all_visible(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [all_visible(one) for one in value]
-    return value
+    return [all_visible(one) for one in value] if isinstance(value, list) else value
 
 
 def json_block(value: object) -> str:

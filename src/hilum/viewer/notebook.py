@@ -113,9 +113,7 @@ def _limits(window: str | tuple[float, float], ct: Volume) -> tuple[float, float
 
 def _masks(scan: Scan) -> list[tuple[str, Mask]]:
     """The masks to overlay, by name."""
-    nodules = scan.nodule_mask
-    if nodules is None and scan.nodules:
-        nodules = mask_nodules(scan.ct.geometry, scan.nodules)
+    nodules = scan.nodule_mask or (mask_nodules(scan.ct.geometry, scan.nodules) if scan.nodules else None)
     both = {"lungs": scan.lungs, "nodules": nodules}
     return [(name, mask) for name, mask in both.items() if mask is not None and mask.array.any()]
 

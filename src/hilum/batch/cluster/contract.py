@@ -71,9 +71,8 @@ class Contract:
             parts = None if name in EXACT else 2
             if theirs.split(".")[:parts] != ours.split(".")[:parts]:
                 return f"the worker has {name} {theirs}, this command {ours}", "give both the same environment"
-        if answer["broken"]:
-            return f"hilum does not work there: {answer['broken']}", "repair its environment"
-        return None
+        broken = f"hilum does not work there: {answer['broken']}", "repair its environment"
+        return broken if answer["broken"] else None
 
     def _file_problem(self, address: str, answer: dict[str, Any]) -> tuple[str, str] | None:
         if answer["out"]:
@@ -83,9 +82,7 @@ class Contract:
             return f"cannot write to {self.out}: {answer['write']}", "let its user write there"
         if not self._arrived(self.answers[address]):
             return f"what it writes to {self.out} does not arrive here", "mount the same folder there"
-        if answer["input"]:
-            return answer["input"], "mount the input there, under the same path"
-        return None
+        return (answer["input"], "mount the input there, under the same path") if answer["input"] else None
 
     def _arrived(self, path: Path) -> bool:
         until = time.monotonic() + _WAIT_SECONDS

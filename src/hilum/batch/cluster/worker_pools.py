@@ -87,8 +87,7 @@ def _reserve(run: str, dask_worker: Any, limits: Limits, threads: int) -> Iterat
     """Reserve an idle pool of the run for one scan, or create one."""
     global _watcher  # noqa: PLW0603 - one for the process, like the list that it watches
     with _lock:
-        idle = (one for one in _pools if one.run == run and one.dask_worker is dask_worker and not one.key)
-        mine = next(idle, None)
+        mine = next((p for p in _pools if p.run == run and p.dask_worker is dask_worker and not p.key), None)
         if mine is None:
             limit = getattr(dask_worker.memory_manager, "memory_limit", 0) or free_memory()
             memory = limits.memory or min(limit, free_memory() or limit) // threads
