@@ -133,18 +133,12 @@ def _unnamed_files(finding: Finding) -> tuple[str, ...]:
 
 
 def _row(number: int, series: SeriesRecord, *, alone: bool) -> tuple[str, ...]:
-    grid = series.geometry
-    return (
-        str(number),
-        path_end(series.folder, limit=40) or ".",
-        "" if series.number is None else str(series.number),
-        series.kernel,
-        str(series.slices or ""),
-        "" if grid is None else f"{grid.shape[1]} x {grid.shape[2]}",
-        "" if grid is None else " x ".join(f"{step:.4g}" for step in grid.spacing),
-        _verdict(series, alone=alone),
-        series.series_uid,
-    )
+    grid, folder = series.geometry, path_end(series.folder, limit=40) or "."
+    series_number = "" if series.number is None else str(series.number)
+    size = "" if grid is None else f"{grid.shape[1]} x {grid.shape[2]}"
+    spacing = "" if grid is None else " x ".join(f"{step:.4g}" for step in grid.spacing)
+    start = (str(number), folder, series_number, series.kernel, str(series.slices or ""), size, spacing)
+    return (*start, _verdict(series, alone=alone), series.series_uid)
 
 
 def _verdict(series: SeriesRecord, *, alone: bool) -> str:

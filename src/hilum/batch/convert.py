@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Generator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -156,13 +157,10 @@ def _convert(task: Conversion) -> Row:
         raise FormatError("scan.json is not what the ledger says", where=folder, do=checksums.RERUN, code="checksum")
     if record.recipe_sha256 != recipe_fingerprint(task.before):
         raise InputError("was made by another recipe than the run's", where=folder, do=checksums.RERUN, code="recipe")
+    check, made_by = partial(lock.check_run, task.out, task.run), recipe_fingerprint(task.recipe)
+    file_format = task.recipe.output.format
     new = store.convert_scan(
-        folder,
-        record,
-        scans,
-        file_format=task.recipe.output.format,
-        recipe_sha256=recipe_fingerprint(task.recipe),
-        before_publish=lambda: lock.check_run(task.out, task.run),
+        folder, record, scans, file_format=file_format, recipe_sha256=made_by, before_publish=check
     )
     # An empty stamp: this process does not know the files of the input.
     sha256, written = finished.record_sha256(scans / row.id), finished.files_stamp(scans / row.id, new)

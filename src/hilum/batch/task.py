@@ -197,16 +197,10 @@ def _hide_series_uid(scan: Scan) -> Scan:
 
 def finished_row(folder: Path, record: records.ScanRecord, *, stamp: str) -> Row:
     """Build the ledger row of a finished scan; `stamp` is from `hilum.batch.identity.input_stamp`."""
-    row = Row(
-        id=folder.name,
-        status="done",
-        notes=[f"{note['code']}: {note['text']}" for note in record.notes],
-        fingerprint=record.fingerprint,
-        stamp=stamp,
-        scan_sha256=finished.record_sha256(folder),
-        files_stamp=finished.files_stamp(folder, record),
-    )
-    return with_status(row)
+    notes = [f"{note['code']}: {note['text']}" for note in record.notes]
+    row = Row(id=folder.name, status="done", notes=notes, fingerprint=record.fingerprint, stamp=stamp)
+    sha256, files_stamp = finished.record_sha256(folder), finished.files_stamp(folder, record)
+    return with_status(msgspec.structs.replace(row, scan_sha256=sha256, files_stamp=files_stamp))
 
 
 def with_status(row: Row) -> Row:

@@ -1,9 +1,7 @@
 """The command line: a command parses its arguments, calls the library once, and prints."""
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from cyclopts import App, CycloptsError
 
@@ -13,10 +11,7 @@ from hilum.cli.status import ALL_WELL, REFUSED, UNREAD, USAGE, describe_interrup
 from hilum.console import OutputLostError, lenient_streams, print_error
 from hilum.errors import HilumError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    _Commands = tuple[Callable[..., int | None], ...]
+_Commands = tuple[Callable[..., int | None], ...]
 
 COMMANDS: _Commands = (
     runs.run, runs.demo, scans.info, scans.convert, scans.lungs, scans.nodules, runs.stats, runs.report, runs.verify,

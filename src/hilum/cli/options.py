@@ -16,21 +16,16 @@ Series = Annotated[str, Parameter(help="Series Instance UID, if the folder holds
 
 _FORMATS = Literal["nifti", "npy", "zarr", "b2nd"]
 Format = Annotated[_FORMATS, Parameter(name="--format", help="Format of volumes and masks.")]
-FormatOverride = Annotated[
-    _FORMATS | None, Parameter(name="--format", help="Format of volumes and masks, instead of the recipe's.")
-]
-Workers = Annotated[
-    int,
-    Parameter(help="Scans to process at the same time, each in its own process; 0 for one per core if memory allows."),
-]
+_OVERRIDE = Parameter(name="--format", help="Format of volumes and masks, instead of the recipe's.")
+FormatOverride = Annotated[_FORMATS | None, _OVERRIDE]
+_WORKERS = "Scans to process at the same time, each in its own process; 0 for one per core if memory allows."
+Workers = Annotated[int, Parameter(help=_WORKERS)]
 TimeoutMinutes = Annotated[float, Parameter(help="Minutes allowed for one scan; 0 for no limit.")]
-MemoryGigabytes = Annotated[
-    float, Parameter(help="GB of memory allowed for one scan; 0 to share the free memory equally.")
-]
+_MEMORY = "GB of memory allowed for one scan; 0 to share the free memory equally."
+MemoryGigabytes = Annotated[float, Parameter(help=_MEMORY)]
 
-Consensus = Annotated[
-    float, Parameter(help="Fraction of a nodule's readers who must include a voxel: above 0, at most 1.")
-]
+_CONSENSUS = "Fraction of a nodule's readers who must include a voxel: above 0, at most 1."
+Consensus = Annotated[float, Parameter(help=_CONSENSUS)]
 FoldBy = Annotated[str, Parameter(help="Label in scan.json that gives the fold: 'fold' or 'patient_fold'.")]
 
 PlotSource = Annotated[Path, Parameter(help="A DICOM folder, a volume file, or the folder of a finished scan.")]

@@ -97,20 +97,9 @@ def run(
             print_result(counts.as_json(out))
         return REFUSED
     refs = found.refs if name_by == "uid" else batch.name_scans(found.refs, name_by)
-    process = partial(
-        batch.process,
-        refs,
-        chosen,
-        out,
-        workers=workers,
-        limits=limits,
-        scheduler=scheduler,
-        overwrite=overwrite,
-        refused=found.refused,
-        found=found,
-        pruned=_print_pruned if prune else None,
-        full_paths=not hide_paths,
-    )
+    process = partial(batch.process, refs, chosen, out, workers=workers, limits=limits, scheduler=scheduler)
+    process = partial(process, refused=found.refused, found=found, overwrite=overwrite, full_paths=not hide_paths)
+    process = partial(process, pruned=_print_pruned if prune else None)
     counts, interrupted = _follow(process, out, total=len(refs) + len(found.refused))
     if interrupted:
         return interrupted

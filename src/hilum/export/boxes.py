@@ -156,34 +156,20 @@ def write_coco3d(folder: Path, out: Path, *, overwrite: bool = False) -> BoxExpo
 
 def _image(number: int, scan: RunScan) -> dict[str, Any]:
     grid = scan.record.geometry
-    return {
-        "id": number,
-        "file_name": image_name(scan),
-        "width": grid.shape[2],
-        "height": grid.shape[1],
-        "depth": grid.shape[0],
-        "scan": scan.scan_id,
-        "series_uid": scan.uid,
-        "patient_fold": scan.patient_fold,
-        "spacing_zyx_mm": grid.spacing,
-        "origin_xyz_lps_mm": grid.origin,
-        "direction_zyx_lps": grid.direction,
-    }
+    depth, height, width = grid.shape
+    image = {"id": number, "file_name": image_name(scan), "width": width, "height": height, "depth": depth}
+    origin = {"scan": scan.scan_id, "series_uid": scan.uid, "patient_fold": scan.patient_fold}
+    axes = {"origin_xyz_lps_mm": grid.origin, "direction_zyx_lps": grid.direction}
+    return {**image, **origin, "spacing_zyx_mm": grid.spacing, **axes}
 
 
 def _annotation(number: int, image: int, box: NoduleBox) -> dict[str, Any]:
     low, size = (box.voxel.low + 0.5)[::-1], (box.voxel.high - box.voxel.low)[::-1]
-    return {
-        "id": number,
-        "image_id": image,
-        "category_id": 1,
-        "iscrowd": 0,
-        "nodule": box.nodule,
-        "diameter_mm": box.diameter_mm,
-        "bbox": [round(value, 6) for value in (*low.tolist(), *size.tolist())],
-        "area": round(float(np.prod(size)), 6),
-        "bbox_world": [round(value, 6) for value in (*box.world.low.tolist(), *[box.diameter_mm] * 3)],
-    }
+    ids = {"id": number, "image_id": image, "category_id": 1, "iscrowd": 0}
+    nodule = {"nodule": box.nodule, "diameter_mm": box.diameter_mm}
+    bbox = [round(value, 6) for value in (*low.tolist(), *size.tolist())]
+    world = [round(value, 6) for value in (*box.world.low.tolist(), *[box.diameter_mm] * 3)]
+    return {**ids, **nodule, "bbox": bbox, "area": round(float(np.prod(size)), 6), "bbox_world": world}
 
 
 def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: bool = False) -> BoxExport:

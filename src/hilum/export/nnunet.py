@@ -98,14 +98,8 @@ def write_nnunet(
             (partial / part).mkdir()
         for scan in used:
             _write_case(scan, partial, labels)
-        facts = {
-            "channel_names": {"0": "CT"},
-            "labels": CLASSES[labels],
-            "numTraining": len(used),
-            "file_ending": ENDING,
-            "name": name,
-            "hilum": hilum.__version__,
-        }
+        facts: dict[str, Any] = {"channel_names": {"0": "CT"}, "labels": CLASSES[labels], "numTraining": len(used)}
+        facts |= {"file_ending": ENDING, "name": name, "hilum": hilum.__version__}
         (partial / "dataset.json").write_bytes(records.json_bytes(facts))
         if splits:
             (partial / SPLITS).write_bytes(records.json_bytes(splits))

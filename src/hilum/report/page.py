@@ -81,9 +81,7 @@ def page(run: Run) -> Iterator[str]:
         charts="\n".join(charts(run.entries)),
         levels=json_block(LEVELS),
     )
-    yield '<script type="application/json" id="scans">'
-    yield json_block(run.entries)
-    yield "</script>\n"
+    yield f'<script type="application/json" id="scans">{json_block(run.entries)}</script>\n'
     for number, entry in enumerate(run.entries):
         if entry.id in run.pictures:
             packed = base64.b64encode(run.pictures[entry.id]).decode()

@@ -190,20 +190,12 @@ class PatchDataset:
         else:
             pose = self.augment.draw(grid, pose.center, self.size, generator)
             image, mask = volumes.cut_pose(pose, self._scaling, self.augment.order)
-        return {
-            "image": image,
-            "mask": mask,
-            "label": int(position.nodule > 0),
-            "kind": position.kind,
-            "nodule": position.nodule,
-            "scan": scan.scan_id,
-            "fold": scan.fold,
-            "start": np.array(position.start, np.int64),
-            "center_world": grid.index_to_world(pose.center),
-            "target_world": np.array(position.target, np.float64),
-            "affine": pose.affine(grid),
-            **self._boxes(k, pose),
-        }
+        label, start = int(position.nodule > 0), np.array(position.start, np.int64)
+        center, target = grid.index_to_world(pose.center), np.array(position.target, np.float64)
+        patch = {"image": image, "mask": mask, "label": label, "kind": position.kind, "nodule": position.nodule}
+        origin = {"scan": scan.scan_id, "fold": scan.fold, "start": start}
+        world = {"center_world": center, "target_world": target, "affine": pose.affine(grid)}
+        return {**patch, **origin, **world, **self._boxes(k, pose)}
 
     def _boxes(self, k: int, pose: Pose) -> Item:
         voxels, spheres, labels = self._tables[k]

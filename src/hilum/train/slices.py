@@ -136,9 +136,6 @@ def _scan_slices(
         first = int(np.clip(np.rint(center[0]) - 1, 0, ct.shape[0] - 3))
         images = np.array(ct.array[first : first + 3])
         masks = (labels[first : first + 3] == nodule.label).astype(np.uint8)
-        world = ct.geometry.index_to_world([(z, center[1], center[2]) for z in range(first, first + 3)])
-        rows = [
-            (first + k, *world[k].round(4).tolist(), int(masks[k].sum()), images[k].min(), images[k].max())
-            for k in range(3)
-        ]
+        world = ct.geometry.index_to_world([(z, *center[1:]) for z in range(first, first + 3)]).round(4).tolist()
+        rows = [(first + k, *world[k], int(masks[k].sum()), images[k].min(), images[k].max()) for k in range(3)]
         yield nodule.label, images, masks, rows
