@@ -117,20 +117,12 @@ class RunCounts:
 
     def as_json(self, out: Path) -> str:
         """Return the counts as one line of JSON."""
-        values = {
-            "out": str(out),
-            "in": self.count,
-            **{status: self.statuses[status] for status in STATUSES},
-            "made": self.made,
-            "kept": self.kept,
-            "to_check": self.to_check,
-            "codes": {f"{status}/{code}": count for (status, code), count in sorted(self.codes.items())},
-            "repairs": dict(sorted(self.repairs.items())),
-            "alarms": dict(sorted(self.alarms.items())),
-            "seconds": round(self.seconds, 1),
-            "scans_per_minute": round(self.per_minute, 1),
-        }
-        return msgspec.json.encode(values).decode()
+        statuses = {status: self.statuses[status] for status in STATUSES}
+        scans = {"in": self.count, **statuses, "made": self.made, "kept": self.kept, "to_check": self.to_check}
+        codes = {f"{status}/{code}": count for (status, code), count in sorted(self.codes.items())}
+        notes = {"repairs": dict(sorted(self.repairs.items())), "alarms": dict(sorted(self.alarms.items()))}
+        pace = {"seconds": round(self.seconds, 1), "scans_per_minute": round(self.per_minute, 1)}
+        return msgspec.json.encode({"out": str(out), **scans, "codes": codes, **notes, **pace}).decode()
 
     def _without_output(self, status: str, step: str) -> str:
         """Name the commonest reasons why scans have no output, and the first scan with the commonest one."""

@@ -157,11 +157,9 @@ def _convert(task: Conversion) -> Row:
         raise FormatError("scan.json is not what the ledger says", where=folder, do=checksums.RERUN, code="checksum")
     if record.recipe_sha256 != recipe_fingerprint(task.before):
         raise InputError("was made by another recipe than the run's", where=folder, do=checksums.RERUN, code="recipe")
-    check, made_by = partial(lock.check_run, task.out, task.run), recipe_fingerprint(task.recipe)
-    file_format = task.recipe.output.format
-    new = store.convert_scan(
-        folder, record, scans, file_format=file_format, recipe_sha256=made_by, before_publish=check
-    )
+    recipe, check = task.recipe, partial(lock.check_run, task.out, task.run)
+    sha256, file_format = recipe_fingerprint(recipe), recipe.output.format
+    new = store.convert_scan(folder, record, scans, file_format=file_format, recipe_sha256=sha256, before_publish=check)
     # An empty stamp: this process does not know the files of the input.
-    sha256, written = finished.record_sha256(scans / row.id), finished.files_stamp(scans / row.id, new)
-    return msgspec.structs.replace(row, stamp="", scan_sha256=sha256, files_stamp=written, attempts=1)
+    stored, written = finished.record_sha256(scans / row.id), finished.files_stamp(scans / row.id, new)
+    return msgspec.structs.replace(row, stamp="", scan_sha256=stored, files_stamp=written, attempts=1)

@@ -78,18 +78,13 @@ class PatchFolder:
             raise IndexError(f"item {index} of {len(self.rows)}")
         row = self.rows[index]
         image, mask = (np.array(self._open(row[name])[int(row["row"])]) for name in ("images", "masks"))
-        return {
-            "image": image if self._scaling is None else intensity.scale(image, self._scaling),
-            "mask": mask,
-            "label": int(row["label"]),
-            "kind": row["kind"],
-            "nodule": int(row["nodule"] or 0),
-            "scan": row["scan"],
-            "fold": row["fold"],
-            "start": np.array([int(row[f"start_{axis}"]) for axis in "zyx"], np.int64),
-            "center_world": np.array([float(row[f"center_world_{axis}"]) for axis in "xyz"]),
-            "target_world": np.array([float(row[f"target_world_{axis}"]) for axis in "xyz"]),
-        }
+        image = image if self._scaling is None else intensity.scale(image, self._scaling)
+        patch = {"image": image, "mask": mask, "label": int(row["label"]), "kind": row["kind"]}
+        origin = {"nodule": int(row["nodule"] or 0), "scan": row["scan"], "fold": row["fold"]}
+        start = np.array([int(row[f"start_{axis}"]) for axis in "zyx"], np.int64)
+        names = ("center_world", "target_world")
+        world = {name: np.array([float(row[f"{name}_{axis}"]) for axis in "xyz"]) for name in names}
+        return {**patch, **origin, "start": start, **world}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the open files: another process opens its own."""
