@@ -17,7 +17,7 @@ from small_runs import append_row
 import hilum
 from hilum import batch, cli
 from hilum.batch import convert_run
-from hilum.datasets.naming import is_scan_name, name_scans
+from hilum.datasets.naming import _NAME, name_scans
 from hilum.errors import InputError, OutputError
 from hilum.io.annotations.csv_tables import plain_cell
 from hilum.io.names import LEFT_OUT, public_case, safe_kernel, safe_path
@@ -363,7 +363,7 @@ def test_a_row_of_the_ledger_alone_has_one_too(series, tmp_path):
 
 @given(st.text(max_size=110))
 def test_a_name_of_a_scan_is_one_plain_folder(name):
-    if is_scan_name(name):
+    if _NAME.fullmatch(name):
         assert is_plain_name(name)
         assert name.isascii()
         assert name[0].isalnum()

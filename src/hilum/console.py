@@ -31,14 +31,11 @@ def describe_volume(scan: Scan) -> str:
 def nodule_lines(datasets: Sequence[DatasetRecord]) -> list[str]:
     """Describe, one line per data set with nodules, how many nodules lie in the volumes and in the lungs."""
     lines = []
-    for record in datasets:
-        if record.nodules:
-            lungs = "" if record.inside_lungs is None else f", {record.inside_lungs} in the lung mask"
-            lines.append(
-                f"{record.dataset}: {record.nodules} nodules in {record.scans_with_nodules} of {record.finished} "
-                f"scans; {record.landed} lie in the volume{lungs}; "
-                f"stored centers agree within {record.largest_round_trip_mm:.1g} mm"
-            )
+    for record in (record for record in datasets if record.nodules):
+        counts = f"{record.nodules} nodules in {record.scans_with_nodules} of {record.finished} scans"
+        lungs = "" if record.inside_lungs is None else f", {record.inside_lungs} in the lung mask"
+        agreement = f"stored centers agree within {record.largest_round_trip_mm:.1g} mm"
+        lines.append(f"{record.dataset}: {counts}; {record.landed} lie in the volume{lungs}; {agreement}")
     return lines
 
 
@@ -123,8 +120,7 @@ def inspection_text(records: list[SeriesRecord]) -> str:
             key = finding.action, finding.code, finding.text, _unnamed_files(finding)
             series_of.setdefault(key, []).append(number)
     for (action, code, text, files), numbers in series_of.items():
-        every = len(numbers) == len(records) > 1
-        names = "all" if every else ", ".join(map(str, numbers))
+        names = "all" if len(numbers) == len(records) > 1 else ", ".join(map(str, numbers))
         lines.append(f"{names}: {action}, {code}: {text}")
         lines += [f"{'':12}{name}" for name in files]
     return "\n".join(lines)

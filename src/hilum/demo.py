@@ -46,15 +46,11 @@ def demo(out: Path) -> str:
         table = csv.writer(file)
         table.writerow(["seriesuid", "coordX", "coordY", "coordZ", "diameter_mm"])
         table.writerows([series_uid, *nodule.center, nodule.diameter_mm] for nodule in phantom.scan.nodules)
-    chosen = hilum.recipe("luna16")
     refs, _ = batch.index([series], annotations=annotations)
-    rows = batch.run(refs, chosen, out / "output")
+    rows = batch.run(refs, hilum.recipe("luna16"), out / "output")
     if any(row.reason for row in rows):
         raise OutputError(rows[0].reason, where=out)
-    folder = out / "output" / "scans" / rows[0].id
-    record = finished.read_record(folder)
-    if record is None:
-        raise OutputError("the run wrote no finished scan", where=folder)
+    folder, record = next(finished.finished_scans(out / "output"))
     grid, source = record.geometry, record.source_geometry
     lines = [
         f"{folder}: {', '.join(record.files)}, scan.json",

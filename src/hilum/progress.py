@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 STATUSES = ("done", "repaired", "refused", "failed")
 
-_EVERY = 30.0  # seconds between two progress lines
-
 _NAMES = 3  # how many scans in progress are named, and how many codes
 
 _LONGEST_NAME = 120  # characters of an output folder's name in a line of the summary
@@ -207,15 +205,14 @@ class Progress:
     def _show(self) -> None:
         counts = self.counts
         rate, left = f"{counts.per_minute:.1f} scans per minute", f"{counts.time_left()} left"
+        text = counts.progress_text()
         if self._bar is not None:
             more = f" and {len(self._names) - _NAMES} more" if len(self._names) > _NAMES else ""
             names = one_line(", ".join(self._names[:_NAMES]) + more, limit=80)
-            self._bar.update(
-                self._task, completed=counts.count, rate=rate, left=left, names=names, counts=counts.progress_text()
-            )
-        elif time.monotonic() - self._printed >= _EVERY and counts.count < counts.total:
+            self._bar.update(self._task, completed=counts.count, rate=rate, left=left, names=names, counts=text)
+        elif time.monotonic() - self._printed >= 30 and counts.count < counts.total:
             self._printed = time.monotonic()
-            print_stderr(f"{counts.count} of {counts.total} scans, {rate}, {left}: {counts.progress_text()}")
+            print_stderr(f"{counts.count} of {counts.total} scans, {rate}, {left}: {text}")
 
 
 @contextmanager

@@ -262,10 +262,8 @@ def fingerprint_text(result: Fingerprint) -> str:
         lines.append(f"voxels by class: {shares}")
     if result.annotated_scans:
         per = result.nodules_per_scan
-        lines.append(
-            f"nodules: {result.nodules} in {result.annotated_scans} annotated scans, "
-            f"{per['minimum']:g} to {per['maximum']:g} a scan, median {per['median']:g}"
-        )
+        spread = f"{per['minimum']:g} to {per['maximum']:g} a scan, median {per['median']:g}"
+        lines.append(f"nodules: {result.nodules} in {result.annotated_scans} annotated scans, {spread}")
     return "\n".join(lines)
 
 

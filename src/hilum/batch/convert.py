@@ -42,7 +42,7 @@ class Conversion(Task):
 
     def make(self) -> Row:
         """Convert the scan; a failure becomes the row."""
-        return row_or_failure(self.ref, lambda: _convert(self), input_status="failed")
+        return row_or_failure(self.ref, lambda: _convert(self), status="failed")
 
 
 def convert_run(

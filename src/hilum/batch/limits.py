@@ -33,8 +33,7 @@ _MAX_OPTION = 1e9  # the largest timeout in minutes and the largest memory in GB
 
 _NO_LIMIT = 1 << 60  # more than any machine has; version 1 reports about 2 ** 63 if there is no limit
 
-_LIMITS = ("memory.max", "memory.high", "memory.limit_in_bytes")
-"""Files of a group with a limit. Above memory.high the kernel slows a process down almost to a halt."""
+_LIMITS = ("memory.max", "memory.high", "memory.limit_in_bytes")  # above memory.high the kernel slows a process
 
 _CACHES = ("total_inactive_file", "total_active_file"), ("inactive_file", "active_file", "slab_reclaimable")
 """The entries of ``memory.stat`` that the kernel can free, in version 1 and in version 2."""

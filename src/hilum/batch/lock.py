@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 NAME = ".lock"
 
-_WAIT_SECONDS = 1.0  # how long the processes of a run that was just killed may still hold the lock
-
 _MAX_BYTES = 4096
 
 
@@ -48,7 +46,7 @@ def output_lock(
     out: Path,
     *,
     name: str = NAME,
-    wait_seconds: float = _WAIT_SECONDS,
+    wait_seconds: float = 1.0,
     what: str = "another run writes here",
     do: str = "wait for it, or choose another --out",
 ) -> Iterator[str]:
@@ -61,7 +59,7 @@ def output_lock(
     name : str
         The name of the lock file. It remains, empty: if it were removed, two processes could hold an old and a new one.
     wait_seconds : float
-        How long to wait for another process to release the lock.
+        How long to wait for another process to release the lock: one of a run that was just killed needs a moment.
     what, do : str
         The error message if it does not.
 
@@ -109,10 +107,8 @@ def check_run(out: Path, run: str) -> None:
     OutputError
         If another run holds the lock, or none does.
     """
-    if not run:
-        return
-    holder = _read_holder(out / NAME)
-    if holder is None or holder.run != run:
+    holder = _read_holder(out / NAME) if run else None
+    if run and (holder is None or holder.run != run):
         what = "the run of this scan has ended, or another run writes here"
         raise OutputError(what, where=out, do="run it again with the same command", code="orphan")
 

@@ -137,9 +137,7 @@ def check_names(refs: Sequence[ScanRef], ledger: Ledger, out: Path) -> None:
         If the ledger lists a scan not by its id, but by its name under another rule.
     """
     now = {ref.scan_id for ref in refs}
-    for ref in refs:
-        if ledger.get(ref.scan_id) is not None:
-            continue
+    for ref in (ref for ref in refs if ledger.get(ref.scan_id) is None):
         for rule, other in possible_names(ref).items():
             if other not in now and ledger.get(other) is not None:
                 what = f"contains these scans under other names, such as {other!r} for {ref.scan_id!r}"

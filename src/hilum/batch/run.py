@@ -18,8 +18,7 @@ from hilum.batch.task import Task, inputs_of, with_status
 from hilum.datasets.survey import Survey, hide_row_uids, hide_survey_uids
 from hilum.errors import OutputError
 from hilum.io import errno_faults, optional_packages
-from hilum.outputs import checksums, dataset_summary, scans_index
-from hilum.outputs.finished import files_stamp, is_intact, read_record, record_of_row
+from hilum.outputs import checksums, dataset_summary, finished, scans_index
 from hilum.outputs.folder import OWN_FILES, check_output_folder
 from hilum.outputs.ledger import FINISHED, Ledger, Row, as_written
 
@@ -32,14 +31,12 @@ if TYPE_CHECKING:
     from hilum.scan import ScanRef
 
 
-def run(
-    refs: Sequence[ScanRef], recipe: Recipe, out: Path, *, refused: Sequence[Row] = (), **options: Any
-) -> list[Row]:
+def run(refs: Sequence[ScanRef], recipe: Recipe, out: Path, *, refused: Sequence[Row] = (), **more: Any) -> list[Row]:
     """Preprocess scans into an output folder. `process` yields the rows one by one.
 
     Parameters
     ----------
-    refs, recipe, out, refused, options
+    refs, recipe, out, refused, more
         As in `process`: ``workers``, ``overwrite``, ``found`` and others.
 
     Returns
@@ -52,7 +49,7 @@ def run(
     OutputError
         As in `process`.
     """
-    rows = {row.id: row for row in process(refs, recipe, out, refused=refused, **options)}
+    rows = {row.id: row for row in process(refs, recipe, out, refused=refused, **more)}
     return [*refused, *(rows[ref.scan_id] for ref in refs)]
 
 
@@ -182,10 +179,10 @@ def _is_kept(row: Row, task: Task) -> bool:
     if row.status not in FINISHED or row.stamp != identity.input_stamp(task.ref, task.recipe):
         return False
     folder = task.out / "scans" / row.id
-    record = record_of_row(folder, row)
-    if record is None or not is_intact(folder, record, digest=False):
+    record = finished.record_of_row(folder, row)
+    if record is None or not finished.is_intact(folder, record, digest=False):
         return False
-    return row.files_stamp == files_stamp(folder, record)
+    return row.files_stamp == finished.files_stamp(folder, record)
 
 
 def record_rows(rows: Iterable[Row], ledger: Ledger, out: Path) -> Iterator[Row]:
@@ -211,7 +208,7 @@ def _summaries(refs: Sequence[ScanRef], ledger: Ledger, out: Path, found: Survey
     summaries = []
     for name in dict.fromkeys(ref.dataset for ref in refs):
         ids = (ref.scan_id for ref in refs if ref.dataset == name)
-        records = (read_record(out / "scans" / one) if ledger.is_finished(one) else None for one in ids)
+        records = (finished.read_record(out / "scans" / one) if ledger.is_finished(one) else None for one in ids)
         tables, notes = found.tables.get(name, ()), found.notes.get(name, ())
         summaries.append(dataset_summary.summarize(name, records, tables=tables, notes=notes))
     return summaries

@@ -9,10 +9,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,10 +22,6 @@ from hilum.batch.worker import READY, Worker, start
 from hilum.errors import OutputError
 from hilum.io.errno_faults import start_fault
 from hilum.outputs.ledger import Row
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
-
 
 DIED, TIMEOUT = "process-died", "timeout"  # codes of scans whose process died or was killed, as is OUT_OF_MEMORY
 
@@ -232,7 +227,8 @@ class WorkerPool:
 
 
 def _lost_row(worker: Worker, job: Task, code: str, reason: str) -> Row:
-    return failed_row(job.ref, code, reason, seconds=round(worker.seconds, 3), attempts=worker.attempt)
+    row = failed_row(job.ref, code, reason)
+    return msgspec.structs.replace(row, seconds=round(worker.seconds, 3), attempts=worker.attempt)
 
 
 def _describe_exit(status: int) -> str:

@@ -82,16 +82,14 @@ def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False)
     return Task(ref, recipe, out, overwrite).make()
 
 
-def row_or_failure(
-    ref: ScanRef, make: Callable[[], Row], *, input_status: Status = "refused", existed: bool = False
-) -> Row:
+def row_or_failure(ref: ScanRef, make: Callable[[], Row], *, status: Status = "refused", existed: bool = False) -> Row:
     """Make a scan's row; any exception becomes a row that describes it.
 
     Parameters
     ----------
     ref, make
         The scan, and what makes its row.
-    input_status : str
+    status : str
         The status if the input is at fault; if the output or the machine is, the status is ``failed``.
     existed : bool
         The input existed when the run began: if it is missing now, the scan has failed and is not refused.
@@ -109,19 +107,14 @@ def row_or_failure(
     except MemoryError:
         row = failed_row(ref, OUT_OF_MEMORY, "the machine had no memory for it; give fewer --workers")
     except Exception as failure:  # noqa: BLE001 - one scan may fail in any way; the others continue
-        row = _failure_row(ref, failure, input_status, existed)
+        row = _failure_row(ref, failure, status, existed)
     return msgspec.structs.replace(row, seconds=round(time.perf_counter() - started, 3))
 
 
-def failed_row(
-    ref: ScanRef, code: str, reason: str, full_reason: str = "", *, seconds: float = 0.0, attempts: int = 1
-) -> Row:
+def failed_row(ref: ScanRef, code: str, reason: str, full_reason: str = "") -> Row:
     """Build the ledger row of a failed scan; `full_reason` is for the screen, which also shows the scan's path."""
     full = one_line(f"{ref.path}: {full_reason or reason}")
-    return Row(
-        id=ref.scan_id, status="failed", code=code, reason=one_line(reason), full_reason=full, seconds=seconds,
-        attempts=attempts,
-    )  # fmt: skip
+    return Row(id=ref.scan_id, status="failed", code=code, reason=one_line(reason), full_reason=full)
 
 
 def _failure_row(ref: ScanRef, problem: Exception, input_status: Status, existed: bool) -> Row:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hilum.batch.task import Task
 
-    Started = Future[subprocess.Popen[bytes]]
+Started = Future[subprocess.Popen[bytes]]
 
 READY = "ready"  # the message of a worker that has imported everything
 
@@ -48,9 +48,8 @@ def main(handle: int, parent: int) -> None:
         The process number of the supervisor.
     """
     _die_with(parent)
-    import hilum.io.dicom.reader  # what a scan needs is imported before the first one
-    import hilum.io.volumes.metaimage
-    import hilum.io.volumes.nifti  # noqa: F401 - as above
+    from hilum.io.dicom import reader  # noqa: F401 - what a scan needs is imported before the first one
+    from hilum.io.volumes import metaimage, nifti  # noqa: F401 - as above
 
     pipe = Connection(handle)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):

@@ -39,23 +39,19 @@ PRINTING = frozenset({"info", "stats", "verify", "recipe", "froc"})
 HELP = frozenset({"--help", "-h", "--version"})  # options that make any command print and do nothing else
 
 
-def _app() -> App:
-    # A markup renderer would take longer than the rest of the start. Cyclopts would swallow Ctrl-C without a message.
-    text = "Chest CT scans in, training-ready and geometry-true data out."
-    program = App(
-        name="hilum", help=text, version=hilum.__version__, help_format="plaintext", suppress_keyboard_interrupt=False
-    )
-    for command in COMMANDS:
-        program.command(command)
-    for name, text, commands in GROUPS:
-        group = App(name=name, help=text, help_format="plaintext")
-        for command in commands:
-            group.command(command)
-        program.command(group)
-    return program
+_PURPOSE = "Chest CT scans in, training-ready and geometry-true data out."
 
-
-app = _app()
+# A markup renderer would take longer than the rest of the start. Cyclopts would swallow Ctrl-C without a message.
+app = App(
+    name="hilum", help=_PURPOSE, version=hilum.__version__, help_format="plaintext", suppress_keyboard_interrupt=False
+)
+for _command in COMMANDS:
+    app.command(_command)
+for _name, _help, _commands in GROUPS:
+    _group = App(name=_name, help=_help, help_format="plaintext")
+    for _command in _commands:
+        _group.command(_command)
+    app.command(_group)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,13 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"]
     only_prints = not words or words[0] in PRINTING or not HELP.isdisjoint(words)
     with lenient_streams(stdout_required=only_prints):
-        try:
-            return _run(words, debug=debug)
-        except OutputLostError as lost:
-            if lost.closed:
-                return UNREAD
-            print_error(f"cannot write to stdout: {lost}; free some space, or write the output to another place")
-            return REFUSED
+        return _run(words, debug=debug)
 
 
 def _run(words: list[str], *, debug: bool) -> int:
@@ -94,16 +84,18 @@ def _run(words: list[str], *, debug: bool) -> int:
     except CycloptsError as problem:
         print_error(f"{problem}; see 'hilum --help'")
         return USAGE
-    except OutputLostError:
-        raise
+    except OutputLostError as lost:
+        if lost.closed:
+            return UNREAD
+        print_error(f"cannot write to stdout: {lost}; free some space, or write the output to another place")
+        return REFUSED
     except KeyboardInterrupt as interrupt:
         print_error(describe_interrupt(interrupt))
         return exit_status(interrupt)
     except Exception as problem:  # users get one line, developers the traceback with --debug
         if debug:
             raise
-        known = isinstance(problem, HilumError)
         unexpected = f"unexpected {type(problem).__name__}: {problem}; add --debug to see where it happened"
-        print_error(str(problem) if known else unexpected)
+        print_error(str(problem) if isinstance(problem, HilumError) else unexpected)
         return REFUSED
     return status if isinstance(status, int) else ALL_WELL

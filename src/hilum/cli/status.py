@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
 
 ALL_WELL, REFUSED, USAGE, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 
@@ -21,16 +20,15 @@ class Terminated(KeyboardInterrupt):
 @contextmanager
 def raise_on_signals() -> Iterator[None]:
     """Make signals raise `Terminated` in the main thread; those that are ignored, as with nohup, stay ignored."""
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in _signals():
-            if signal.getsignal(number) == signal.SIG_DFL:
-                before[number] = signal.signal(number, _raise)
+    is_main = threading.current_thread() is threading.main_thread()
+    ours = [number for number in _signals() if is_main and signal.getsignal(number) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, _raise)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def describe_interrupt(interrupt: KeyboardInterrupt) -> str:
@@ -48,8 +46,7 @@ def _signals() -> list[signal.Signals]:
     return [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-def _raise(number: int, frame: FrameType | None) -> None:
-    del frame
+def _raise(number: int, _frame: object) -> None:
     for other in _signals():  # a second signal must not interrupt the cleanup
         signal.signal(other, signal.SIG_IGN)
     raise Terminated(number)

@@ -72,6 +72,5 @@ def recognize(root: Path) -> str:
     str
         A key of `DATASETS`.
     """
-    if not path_exists(root) or not root.is_dir():
-        return "folder"
-    return next(name for name, dataset in DATASETS.items() if dataset.recognize(root))
+    kinds = DATASETS.items() if path_exists(root) and root.is_dir() else ()
+    return next((name for name, dataset in kinds if dataset.recognize(root)), "folder")

@@ -99,10 +99,9 @@ def _folders(path: Path) -> list[Path]:
 
 def _label_files(root: Path) -> list[Path]:
     """The csv files of labels in the root, or else beside it."""
-    for folder in (root, root.resolve().parent):
-        if tables := sorted(path for path in folder.iterdir() if _LABELS.fullmatch(path.name)):
-            return tables
-    return []
+    folders = (root, root.resolve().parent)
+    tables = (sorted(path for path in folder.iterdir() if _LABELS.fullmatch(path.name)) for folder in folders)
+    return next(filter(None, tables), [])
 
 
 def _public_case(name: str) -> str:

@@ -29,9 +29,7 @@ if TYPE_CHECKING:
 
     from hilum.io.dicom.index import FileHeaders
 
-_LEVELS = 3
-"""Subfolders down to this level (patients, studies, series) are indexed separately: the memory does not hold the
-headers of thousands of series at once."""
+_LEVELS = 3  # subfolders down to this level are read separately: memory cannot hold the headers of thousands of series
 
 
 def index(root: Path) -> Listing:
@@ -66,9 +64,8 @@ def index(root: Path) -> Listing:
     tree = list_folder(root)
     names, links = _volumes(root, tree)
     refs = [_scan_ref(root / name, "", tag=name) for name in names]
-    refused: list[InputError] = [
-        not_downloaded(root / n, [n]) for n in tree.dangling if suffix_of(Path(n)) in SCAN_SUFFIXES
-    ]
+    dangling = [name for name in tree.dangling if suffix_of(Path(name)) in SCAN_SUFFIXES]
+    refused: list[InputError] = [not_downloaded(root / name, [name]) for name in dangling]
     dicom = _search_dicom(root, tree)
     refs += dicom.scan_refs(root)
     refused += [*dicom.refused, *(unreadable_folder(root / name) for name in tree.locked)]
@@ -166,11 +163,8 @@ class _DicomFiles:
 
 def _relative_to(common: str, folders: Mapping[str, set[str]]) -> tuple[str, ...]:
     """The files of some folders, relative to a folder that contains them all."""
-    names: list[str] = []
-    for folder, files in folders.items():
-        inner = folder[len(common) :].removeprefix("/")
-        names += [f"{inner}/{name}" for name in files] if inner else files
-    return tuple(sorted(names))
+    names = (f"{folder}/{name}".removeprefix("/") for folder, files in folders.items() for name in files)
+    return tuple(sorted(name.removeprefix(f"{common}/") for name in names))
 
 
 def _search_dicom(root: Path, tree: FolderListing) -> _DicomFiles:

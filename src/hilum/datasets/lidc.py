@@ -141,10 +141,8 @@ def _find_readings(root: Path) -> _ReadingFiles:
                 readings.xrays += 1
                 continue
             uid = ""
-        if uid:
-            readings.of_series[uid].append(path)
-        else:
-            readings.damaged[path.parent.resolve()].append(path)
+        alike = readings.of_series[uid] if uid else readings.damaged[path.parent.resolve()]
+        alike.append(path)
     return readings
 
 

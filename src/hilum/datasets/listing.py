@@ -67,10 +67,8 @@ def link_notes(tree: FolderListing) -> list[Note]:
     list of Note
         Code ``"ignored-links"``; empty if there is none.
     """
-    if not tree.repeated:
-        return []
     text = f"{len(tree.repeated)} linked folders lead to folders that are searched anyway: not searched twice"
-    return [Note("ignored-links", text)]
+    return [Note("ignored-links", text)] if tree.repeated else []
 
 
 def own_output_notes(root: Path, outputs: Sequence[str]) -> list[Note]:
@@ -201,9 +199,7 @@ def attach_rows(refs: Sequence[ScanRef], path: Path) -> tuple[list[ScanRef], Tab
     return attached, table, _notes(name, table, len(refs), sum(not by_uid for _, by_uid in matches.values()))
 
 
-def rows_record(
-    name: str, rows: Mapping[str, SeriesRows], used: Container[str], without_rows: Sequence[str]
-) -> TableRecord:
+def rows_record(name: str, rows: Mapping[str, SeriesRows], used: Container[str], missed: Sequence[str]) -> TableRecord:
     """Count the rows of a table of series; names that are not UIDs are counted together, since they could be anything.
 
     Parameters
@@ -213,11 +209,11 @@ def rows_record(
     rows : mapping of str to SeriesRows
     used : container of str
         The names in it that belong to scans.
-    without_rows : sequence of str
+    missed : sequence of str
         The scans without rows.
     """
     counts = {key: series.rows for key, series in rows.items()}
-    return table_record(name, counts, used, without_rows, lambda key: key if is_uid(key) else "(no series UID)")
+    return table_record(name, counts, used, missed, lambda key: key if is_uid(key) else "(no series UID)")
 
 
 def unused_rows_notes(table: TableRecord) -> list[Note]:
@@ -228,10 +224,9 @@ def unused_rows_notes(table: TableRecord) -> list[Note]:
     list of Note
         Code ``"rows-without-scan"``; empty if all rows belong to scans.
     """
-    if not table.rows_without_scan:
-        return []
     what = f"{table.rows_without_scan} of {table.rows} rows name {len(table.series_without_scan)} series"
-    return [Note("rows-without-scan", f"{table.name}: {what} that are not here; dataset.json lists them")]
+    note = Note("rows-without-scan", f"{table.name}: {what} that are not here; dataset.json lists them")
+    return [note] if table.rows_without_scan else []
 
 
 def _notes(name: str, table: TableRecord, scans: int, by_name: int) -> list[Note]:
@@ -247,11 +242,7 @@ def _notes(name: str, table: TableRecord, scans: int, by_name: int) -> list[Note
 
 def _match_rows(refs: Sequence[ScanRef], rows: Mapping[str, SeriesRows]) -> dict[int, tuple[str, bool]]:
     """The name of each scan in the table, by its index, and whether that is its UID; ambiguous names do not count."""
-    matches: dict[int, tuple[str, bool]] = {}
-    for number, ref in enumerate(refs):
-        uid = series_uid_of(ref, rows)
-        if uid in rows:
-            matches[number] = uid, True
+    matches = {n: (uid, True) for n, ref in enumerate(refs) if (uid := series_uid_of(ref, rows)) in rows}
     used = {key for key, _ in matches.values()}
     names = {number: _other_names(ref) for number, ref in enumerate(refs) if number not in matches}
     for level in range(max(map(len, names.values()), default=0)):

@@ -48,8 +48,6 @@ _ALIASES |= dict.fromkeys(("patientid", "patient id", "subject id"), "patient_id
 
 _SCAN_TABLES: tuple[TableKind, ...] = ("annotations", "candidates", "excluded")
 
-_LUNG_LABELS = (3, 4)  # labels of the two lungs in the masks of seg-lungs-LUNA16; 5 is the trachea
-
 
 def index(root: Path, annotations: Path | None = None) -> Listing:
     """List the scans of LUNA16, or of some of its subsets, without reading voxels.
@@ -84,10 +82,8 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     chosen = {**files.tables, **({} if annotations is None else {"annotations": annotations})}
     paths = {kind: chosen[kind] for kind in _SCAN_TABLES if kind in chosen}
     tables = {kind: read_series_rows(path, kind) for kind, path in paths.items()}
-    notes = []
-    if "annotations" not in paths:
-        what = "there is no annotations.csv in the folder: no scan gets nodules (give --annotations)"
-        notes.append(Note("no-annotations", what))
+    what = "there is no annotations.csv in the folder: no scan gets nodules (give --annotations)"
+    notes = [] if "annotations" in paths else [Note("no-annotations", what)]
     folds = {path: fold for path in files.scans if (fold := _fold(root, path)) is not None}
     patients = {**PATIENTS, **(read_patients(files.tables["patients"]) if "patients" in files.tables else {})}
     folds_by_patient, fold_notes = patient_folds({path.stem: fold for path, fold in folds.items()}, patients)
@@ -190,7 +186,8 @@ def _read_lungs(path: Path | None, scan: Scan) -> tuple[Mask | None, tuple[Note,
         return None, (Note("given-lungs", f"the lung mask of the data set was left out: {why}"),)
     if not mask.geometry.isclose(scan.ct.geometry, tolerance=0.01):
         return None, (Note("given-lungs", "the lung mask of the data set was left out: it is on another grid"),)
-    return Mask(np.isin(mask.array, _LUNG_LABELS).astype(np.uint8), scan.ct.geometry), ()
+    lungs = np.isin(mask.array, (3, 4))  # the labels of the two lungs in seg-lungs-LUNA16; 5 is the trachea
+    return Mask(lungs, scan.ct.geometry), ()
 
 
 def read_patients(path: Path) -> dict[str, str]:

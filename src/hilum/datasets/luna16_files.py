@@ -89,7 +89,11 @@ def find_luna16_files(root: Path) -> Luna16Files:
     if not masks:
         masks = {path for path in nearby if path.suffix.lower() in _HEADER_SUFFIXES}
     lungs = {path.stem: path for path in sorted(masks)}
-    return Luna16Files(scans, lungs, tables, [*notes, *_search_notes(root, tree)], tree)
+    notes += [*link_notes(tree), *own_output_notes(root, tree.outputs)]
+    if others := sum(map(_is_other_scan, tree.files)):
+        what = f"{others} files of other kinds that may be scans were left out; --dataset folder reads them"
+        notes.append(Note("not-luna16", what))
+    return Luna16Files(scans, lungs, tables, notes, tree)
 
 
 def looks_like_luna16(root: Path) -> bool:
@@ -169,14 +173,6 @@ def _uid_prefix(line: str) -> str:
     """The UID at the start of a line without its last part."""
     uid = line.partition(",")[0].strip(' "')
     return uid.rpartition(".")[0] if is_uid(uid) else ""
-
-
-def _search_notes(root: Path, tree: FolderListing) -> list[Note]:
-    notes = [*link_notes(tree), *own_output_notes(root, tree.outputs)]
-    if others := [name for name in tree.files if _is_other_scan(name)]:
-        what = f"{len(others)} files of other kinds that may be scans were left out; --dataset folder reads them"
-        notes.append(Note("not-luna16", what))
-    return notes
 
 
 def _is_mask(root: Path, path: Path) -> bool:

@@ -28,11 +28,6 @@ _NAME = re.compile(
 _NAME_RULE = "letters of ASCII, digits, '.', '_', '-', at most 100, a letter or digit first, no '.' last"
 
 
-def is_scan_name(name: str) -> bool:
-    """Whether a scan's output folder may have a name."""
-    return _NAME.fullmatch(name) is not None
-
-
 def name_inputs(inputs: Sequence[Path]) -> list[tuple[Path, str]]:
     """Give each input of a run a name.
 
@@ -125,19 +120,14 @@ def name_scans(refs: Iterable[ScanRef], by: str) -> list[ScanRef]:
         do = "give another --name-by"
         if not name:
             raise InputError("no public case id is known of this scan", where=ref.path, do=do, code="name")
-        if not is_scan_name(name):
+        if _NAME.fullmatch(name) is None:
             what = f"its name cannot be that of an output folder: expected {_NAME_RULE}"
             raise InputError(what, where=ref.path, do=f"rename it, or {do}", code="name")
         other = first_with.setdefault(name.casefold(), ref)
         if other is not ref:
-            what = f"its output folder would be {name!r}, the same as that of {_describe(other, ref)}"
+            same_folder = f"series {other.series_uid or other.scan_id} in the same folder"
+            which = same_folder if other.path == ref.path else path_end(other.path, limit=60)
+            what = f"its output folder would be {name!r}, the same as that of {which}"
             raise InputError(what, where=ref.path, do=f"rename one, or {do}", code="name")
         named.append(replace(ref, scan_id=name, uid_id=names["uid"]))
     return named
-
-
-def _describe(other: ScanRef, ref: ScanRef) -> str:
-    """Describe another scan in a message about `ref`."""
-    if other.path == ref.path:
-        return f"series {other.series_uid or other.scan_id} in the same folder"
-    return path_end(other.path, limit=60)

@@ -129,8 +129,7 @@ def _segmentations(highdicom: ModuleType, scan: RunScan, source: SourceSeries) -
     """Make a segmentation of each mask that is not empty, by the mask's name."""
     objects = {}
     for name in ("lungs", "nodules"):
-        stored = scan.read(name)
-        if stored is None:
+        if (stored := scan.read(name)) is None:
             continue
         mask = regrid_mask(Mask(stored.array, stored.geometry), source.geometry)
         values = [int(value) for value in np.unique(mask.array) if value]

@@ -59,6 +59,12 @@ _CASE = re.compile(r"(?:LIDC-IDRI|LNDb)-[0-9]{4}")
 
 LEFT_OUT = "(a name)"  # replaces each part of a path that must not leave
 
+_ANY_UID = re.compile(r"[0-9]+(?:\.[0-9]+){2,}")  # possibly a UID of a series, also a hashed one
+
+_DATE = re.compile(r"[0-9]{1,4}\.[0-9]{1,2}\.[0-9]{1,4}")  # three numbers with dots can also be a date
+
+_HIDEABLE = re.compile(r"(?<![0-9])(?<![0-9]\.)[0-2](?:\.[0-9]+){3,}(?!\.?[0-9])")
+
 
 def safe_name(path: str) -> str:
     """The name of a file, if results may contain it.
@@ -80,9 +86,6 @@ def safe_name(path: str) -> str:
     """
     name = path.rsplit("/", 1)[-1]
     return name if _SAFE.fullmatch(name) else ""
-
-
-_ANY_UID = re.compile(r"[0-9]+(?:\.[0-9]+){2,}")  # possibly a UID of a series, also a hashed one
 
 
 def safe_path(path: str, *, full: bool = False, hide: bool = False) -> str:
@@ -164,11 +167,6 @@ def scrub(text: str) -> str:
     bare = _QUOTED.sub(lambda match: match[0] if safe_name(match[1] or match[2] or "") else "(a text)", text)
     bare = _PATHS.sub("(a path)", bare)
     return _FILE_NAMES.sub(lambda match: match[0] if safe_name(match[0]) else "(a file)", bare)
-
-
-_DATE = re.compile(r"[0-9]{1,4}\.[0-9]{1,2}\.[0-9]{1,4}")  # three numbers with dots can also be a date
-
-_HIDEABLE = re.compile(r"(?<![0-9])(?<![0-9]\.)[0-2](?:\.[0-9]+){3,}(?!\.?[0-9])")
 
 
 def is_uid(text: str) -> bool:

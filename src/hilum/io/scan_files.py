@@ -23,6 +23,8 @@ from hilum.volume import Volume
 _NO_SCAN = {".csv", ".gz", ".jpeg", ".jpg", ".json", ".png", ".raw", ".tar", ".toml", ".txt", ".xml", ".zip", ".zraw"}
 """Suffixes of files that are refused at once, without an attempt to read them as DICOM."""
 
+_DATA_FILE = re.compile(rb"^ElementDataFile[ \t]*=[ \t]*([^\r\n]+)", re.MULTILINE)
+
 
 def read(
     path: str | Path,
@@ -209,9 +211,6 @@ def _read_dicom(path: Path, **options: Any) -> Scan:
     if not path.is_dir() and not path.is_file():
         raise FormatError("neither a file nor a folder", where=path, do="give a DICOM folder or a volume file")
     return read_dicom(path, **options)
-
-
-_DATA_FILE = re.compile(rb"^ElementDataFile[ \t]*=[ \t]*([^\r\n]+)", re.MULTILINE)
 
 
 def list_source_files(root: Path) -> list[tuple[str, Path]]:

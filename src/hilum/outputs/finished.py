@@ -33,6 +33,10 @@ EXTRA_PARTS: dict[str, tuple[str, ...]] = {
 }
 """The other parts of a scan and their files."""
 
+RECORD = "scan.json"
+
+MAX_RECORD_BYTES = 1 << 26  # the largest ``scan.json`` that is read; one with a thousand nodules takes a megabyte
+
 
 def format_of(record: ScanRecord, part: str = "ct") -> str:
     """Find the format in which a finished scan has one of `PARTS`: a key of `STORES`; empty without such a volume."""
@@ -116,11 +120,6 @@ def open_stored(folder: Path, record: ScanRecord, part: str) -> OpenVolume | Non
         what = f"has shape {tuple(stored.shape)}, but scan.json says {record.geometry.shape}"
         raise FormatError(what, where=path, code="shape")
     return stored
-
-
-RECORD = "scan.json"
-
-MAX_RECORD_BYTES = 1 << 26  # the largest ``scan.json`` that is read; one with a thousand nodules takes a megabyte
 
 
 def read_record(folder: Path) -> ScanRecord | None:

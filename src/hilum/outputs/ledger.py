@@ -26,6 +26,10 @@ FINISHED = ("done", "repaired")  # the statuses of a scan that has a folder
 
 _CHECK, _DIGITS = b',"check":"', 16
 
+NAME = "ledger.jsonl"
+
+_MAX_LINE = 1 << 22
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """The result for one scan.
@@ -99,12 +103,6 @@ def decode_row(line: bytes, *, strict: bool = False) -> Row | None:
 
 def _digest(body: bytes) -> bytes:
     return hashlib.sha256(body).hexdigest()[:_DIGITS].encode()
-
-
-NAME = "ledger.jsonl"
-
-
-_MAX_LINE = 1 << 22
 
 
 def read_ledger(folder: Path) -> dict[str, Row]:

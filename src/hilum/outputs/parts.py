@@ -33,6 +33,13 @@ ROUND_TRIP_VOXELS = 1e-3  # how far a stored nodule inside the volume may be fro
 LOCATIONS = {"candidates": ("candidates.csv", "class"), "excluded": ("excluded.csv", "diameter_mm")}
 """The file and the fourth column of each kind of location; the first three columns are its world position."""
 
+PICTURE, FACTS = "preview.png", "preview.json"
+
+HU_FROM, HU_TO, HU_STEP = -1104, 1536, 16
+"""Range and step of the histogram, in HU: from air, less the overshoot of a cubic spline, to dense bone."""
+
+PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
+
 
 def nodule_records(scan: Scan, *, source: Geometry, stored: Path) -> list[NoduleRecord]:
     """Record each nodule, and how far the stored file moves it from its annotation.
@@ -145,14 +152,6 @@ def read_locations(folder: Path, record: ScanRecord) -> dict[str, NDArray[np.flo
             except (OSError, ValueError) as problem:
                 raise FormatError(f"cannot be read: {problem}", where=folder / name) from problem
     return locations
-
-
-PICTURE, FACTS = "preview.png", "preview.json"
-
-HU_FROM, HU_TO, HU_STEP = -1104, 1536, 16
-"""Range and step of the histogram, in HU: from air, less the overshoot of a cubic spline, to dense bone."""
-
-PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 
 class PreviewRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,7 +73,8 @@ class Contract:
             theirs, ours = answer["versions"][name], self.versions[name]
             if not theirs:
                 return f"{name} cannot be imported there", f"install {name} {ours} where the worker runs"
-            if theirs != ours if name in EXACT else _minor(theirs) != _minor(ours):
+            parts = None if name in EXACT else 2
+            if theirs.split(".")[:parts] != ours.split(".")[:parts]:
                 return f"the worker has {name} {theirs}, this command {ours}", "give both the same environment"
         if answer["broken"]:
             return f"hilum does not work there: {answer['broken']}", "repair its environment"
@@ -142,16 +143,11 @@ def contract_of(tasks: Sequence[Task], run: str) -> Iterator[Contract]:
                 path.unlink(missing_ok=True)
 
 
-def _minor(version: str) -> list[str]:
-    return version.split(".")[:2]
-
-
-def _input_files(task: Task) -> Iterator[Path]:
+def _input_files(task: Task) -> list[Path]:
     """Some input files of a scan: its first and last file, its annotations, its lungs, the model of its recipe."""
     parts = [path for _, path in scan_files.list_source_files(task.ref.path)]
-    yield from (*parts[:1], *parts[-1:])
     others = task.ref.annotations, task.ref.known.lungs, model_file(task.recipe)
-    yield from (path for path in others if path is not None)
+    return [*parts[:1], *parts[-1:], *filter(None, others)]
 
 
 def _describe(path: Path) -> Iterator[tuple[str, int, str]]:

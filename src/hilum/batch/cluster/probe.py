@@ -91,9 +91,8 @@ def _out_problem(request: dict[str, Any]) -> str:
         except (OSError, ValueError) as problem:
             if time.monotonic() >= until:
                 here = "" if os.path.isdir(request["out"]) else "no such folder there"  # noqa: PTH112 - as above
-                return here or "a file just written there is not visible" + (
-                    "" if isinstance(problem, FileNotFoundError) else f": {problem}"
-                )
+                why = "" if isinstance(problem, FileNotFoundError) else f": {problem}"
+                return here or f"a file just written there is not visible{why}"
         time.sleep(0.2)
 
 

@@ -21,8 +21,8 @@ import warnings
 from collections import deque
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -115,8 +115,7 @@ def _connect(scheduler: str, workers: int, stack: ExitStack) -> Any:
         raise InputError(what, where=scheduler, do="start one, or leave --scheduler out", code="no-cluster") from None
 
 
-@dataclass(frozen=True)
-class _Assignment:
+class _Assignment(NamedTuple):
     """A scan assigned to a worker."""
 
     task: Task
@@ -126,7 +125,7 @@ class _Assignment:
 
     def failed(self, code: str, what: str, *, more: str = "") -> Row:
         """The row of a failed scan. Only the screen shows `more`, which may contain paths."""
-        return failed_row(self.task.ref, code, what, what + more, attempts=self.attempt)
+        return msgspec.structs.replace(failed_row(self.task.ref, code, what, what + more), attempts=self.attempt)
 
 
 class Dispatch:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 30.0  # how long an idle process is kept; a run that died cannot end its processes
 
-_CHECK_SECONDS = 0.25  # how often the watcher checks whether the scans in progress are still needed
-
 _ENDING = frozenset({"closing", "closed", "failed", "stopped"})  # states of a Dask worker that returns no results
 
 
@@ -119,7 +117,7 @@ def _watch() -> None:
     """Cancel scans that are not needed any more and end idle processes, until there are none."""
     global _watcher  # noqa: PLW0603 - as above
     while True:
-        time.sleep(_CHECK_SECONDS)
+        time.sleep(0.25)
         with _lock:
             for one in _pools:
                 if one.key and not _is_needed(one):

@@ -35,8 +35,6 @@ _NO_WORKERS_SECONDS = 300.0  # how long a run without workers waits for one, unl
 
 _ANSWER_SECONDS = 30.0  # how long the run waits at its start for answers; slower workers get scans once they answer
 
-_MAX_NAMED = 20  # how many workers that do not fulfill the contract are named, one per line
-
 _log = logging.getLogger("hilum")
 
 
@@ -174,7 +172,7 @@ class DaskWorkers:
         first = problems[0]
         if len(problems) == 1:
             return first
-        for problem in problems[:_MAX_NAMED]:
+        for problem in problems[:20]:
             _log.warning("%s", problem)
         what = f"{len(problems)} of {len(self.workers)} Dask workers cannot make these scans, such as {first.where}: "
         do = "repair them or end them"

@@ -39,6 +39,12 @@ PREAMBLE = 128  # a Part 10 file starts with 128 free bytes, then ``DICM`` (PS3.
 
 PEEK = PREAMBLE + 4
 
+_OWN = frozenset({"sop_uid", "position", "instance_number", "acquisition_time", "content_time", "slice_location",
+                  "smallest", "largest"})  # fmt: skip
+"""Fields in which the slices of a series differ."""
+
+_SHARED = {field: tag for field, tag in TAGS.items() if field not in _OWN}
+
 
 class PixelLocation(NamedTuple):
     """Offset of the pixel data, their declared length, and the bytes that the file has of them."""
@@ -84,13 +90,6 @@ def header_from(name: str, fields: Fields, syntax: str, location: PixelLocation)
         pixel_bytes=present if usable else 0,
         **shared,
     )
-
-
-_OWN = frozenset({"sop_uid", "position", "instance_number", "acquisition_time", "content_time", "slice_location",
-                  "smallest", "largest"})  # fmt: skip
-"""Fields in which the slices of a series differ."""
-
-_SHARED = {field: tag for field, tag in TAGS.items() if field not in _OWN}
 
 
 @lru_cache(maxsize=64)

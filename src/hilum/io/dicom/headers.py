@@ -42,6 +42,8 @@ _explicit = struct.Struct("<HH2sH").unpack_from
 _implicit = struct.Struct("<HHL").unpack_from
 _long = struct.Struct("<L").unpack_from
 
+_MOST_LAYOUTS = 64
+
 
 class HeaderLayout(NamedTuple):
     """The offsets of the elements of a header, and how to recognize another header of the same layout.
@@ -65,7 +67,6 @@ class HeaderLayout(NamedTuple):
     location: PixelLocation
 
 
-_MOST_LAYOUTS = 64
 _layouts: dict[int, HeaderLayout] = {}  # the newest layout for each file size; a cache that changes no result
 
 

@@ -32,6 +32,11 @@ _UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 
 _SERIES = "series "  # text before a Series Instance UID in the header's 80 bytes of description
 
+_HEADER_1 = struct.Struct("<i10s18sihcb8h3fhhhh8ffffhbbffffii80s24shh6f12f16s4s")  # nifti1.h, field by field; 348 bytes
+
+DATATYPES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768, "i8": 1024, "u8": 1280}
+"""The NIfTI code of each voxel type, by numpy's code without byte order (nifti1.h)."""
+
 
 def read_nifti(path: Path) -> VolumeFile:
     """Read a .nii or .nii.gz file, as `hilum.io.volumes.formats.Format.read`.
@@ -179,12 +184,6 @@ def _geometry(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Geometry
 
 def _wrong(what: str, path: Path) -> FormatError:
     return FormatError(f"header: {what}", where=path, do="convert it again", code="header")
-
-
-_HEADER_1 = struct.Struct("<i10s18sihcb8h3fhhhh8ffffhbbffffii80s24shh6f12f16s4s")  # nifti1.h, field by field; 348 bytes
-
-DATATYPES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768, "i8": 1024, "u8": 1280}
-"""The NIfTI code of each voxel type, by numpy's code without byte order (nifti1.h)."""
 
 
 def flip_xy(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
