@@ -173,8 +173,10 @@ def viewer(run):
 
 @pytest.fixture
 def fresh(viewer):
-    """The page as it opens; and it was quiet when the test is over."""
+    """The page as it opens, with its masks; and it was quiet when the test is over."""
     viewer.open()
+    viewer.wait("performance.getEntriesByName('hilum:masks').length > 0")
+    viewer.settle()
     yield viewer
     viewer.is_quiet()
 
@@ -377,8 +379,6 @@ def test_rings_have_the_nodules_size(fresh, run):
 
 
 def test_the_masks_come_and_go(fresh):
-    fresh.wait("document.getElementById('busy').textContent === ''")
-    fresh.settle()
     shown = fresh.picture("axial")
     fresh.click("#mask")
     hidden = fresh.picture("axial")
@@ -391,7 +391,6 @@ def test_the_masks_come_and_go(fresh):
 
 
 def test_the_patients_right_is_on_the_viewers_left(fresh):
-    fresh.wait("document.getElementById('busy').textContent === ''")
     fresh.choose("opacity", "100", "input")
     fresh.key("r")
     for plane in ("axial", "coronal"):
