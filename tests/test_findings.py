@@ -142,7 +142,7 @@ def test_only_a_change_of_the_data_is_a_repair():
     assert finished_status(["no-nodules: none", "ignored-files: 3", "one-lung: missed"]) == "done"
     assert finished_status(["no-nodules: none", "missing-slices: 1 interpolated: at z = 3"]) == "repaired"
     assert finished_status(["of-another-version: what it was"]) == "repaired"
-    assert codes_of(["leak: a", "dented: b", "leak: c", "cropped: d"], "alarm") == ["leak", "dented"]
+    assert codes_of(["leak: a", "ragged: b", "leak: c", "cropped: d"], "alarm") == ["leak", "ragged"]
 
 
 def test_each_code_stands_once_with_its_meaning_and_what_is_done():

@@ -1,4 +1,4 @@
-"""The lungs' pieces held against slow and obvious ones: blobs and their balls, rays, growth, dense lung."""
+"""The lungs' pieces held against slow and obvious ones: blobs and their balls, growth, cells, gas, the spine."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from hilum._kernels.anatomy import coarse, rays
+from hilum._kernels.anatomy import canonical, coarse
 from hilum._kernels.bitmask import bits, morphology
 from hilum._kernels.components import blobs, labeling
-from hilum.ops.lungs import dense, thick_slices, wall_nodules
+from hilum.ops.gas import find_walled_gas
+from hilum.ops.lungs import chest, thick_slices, wall_nodules
+from hilum.ops.resample import resample
+from hilum.phantom.chest import PhantomOptions, make_phantom
 
 FACE_MOVES = [(-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)]
 
@@ -135,77 +138,61 @@ def test_sets_grow_like_labels(data):
 
 @settings(max_examples=30)
 @given(st.data())
-def test_rays_stop_at_the_first_bone(data):
-    shape = (3, 24, 30)
-    solid = ~masks(data.draw, shape, 0.35)
-    bone = masks(data.draw, shape, 0.4)
-    labels = np.where(masks(data.draw, shape, 0.42), 1, 0).astype(np.uint8)
-    centers = np.array([[12.0, 14.5], [-1.0, -1.0], [5.0, 20.0]])
-    allowed = np.random.default_rng(2).random((3, rays.RAYS)) < 0.5
-    size, gap = (1.5, 2.0), data.draw(st.sampled_from([0.0, 2.0, 5.0]))
-    got = rays.between_lung_and_ribs(labels, 1, solid, bone, centers, allowed, size, gap=gap, workers=2)
-    want, step = np.zeros(shape, bool), 0.7 * 1.5
-    for z, ray in np.argwhere(allowed & (centers[:, :1] >= 0)):
-        path = []
-        for n in range(200):
-            move = rays.directions()[ray] * step / np.array(size)
-            place = centers[z] + n * move
-            cell = tuple((place + 0.5).astype(int))
-            if (place < -0.5).any() or not (0 <= cell[0] < 24 and 0 <= cell[1] < 30):
-                break
-            path.append((z, *cell))
-        kinds = [("lung" if labels[p] else "hole" if not solid[p] else "bone" if bone[p] else "solid") for p in path]
-        lungs = [n for n, kind in enumerate(kinds) if kind == "lung"]
-        # The ray ends at the first bone or hole behind lung.
-        ends = [n for n, kind in enumerate(kinds) if kind in ("bone", "hole") and lungs and n > lungs[0]]
-        if ends and kinds[ends[0]] == "bone":
-            last = max(n for n in lungs if n < ends[0])
-            for n in range(last + 1, ends[0] - int(np.ceil(gap / step))):
-                want[path[n]] = True
-    assert np.array_equal(got, want)
+def test_cells_are_means_of_the_interpolated_volume(data):
+    shape = tuple(data.draw(st.integers(1, n)) for n in (9, 24, 70))
+    spacing = tuple(data.draw(st.sampled_from([0.6, 1.0, 3.0, 4.4])) for _ in range(3))
+    hu = np.random.default_rng(data.draw(st.integers(0, 99))).integers(-1024, 900, shape).astype(np.int16)
+    grid = canonical.make_grid(shape, spacing, 3.0)
+    got = canonical.average(hu, grid, workers=2)
+    want = hu.astype(float)
+    for axis in range(3):  # 16 points of each cell, between the voxels before and after them
+        points = grid.centers(axis)[:, None] + ((np.arange(16) + 0.5) / 16 - 0.5) * 3.0 / spacing[axis]
+        lines = np.moveaxis(want, axis, -1)
+        lines = [np.interp(points, np.arange(shape[axis]), line) for line in lines.reshape(-1, shape[axis])]
+        lines = np.mean(lines, axis=-1).reshape(*np.moveaxis(want, axis, -1).shape[:2], -1)
+        want = np.moveaxis(lines, -1, axis)
+    assert np.abs(got - want).max() <= 0.6
+    chosen = got > 0
+    inside = bits.unpack(canonical.to_voxels(chosen, grid, workers=2))
+    assert np.array_equal(inside, chosen[np.ix_(*(grid.cell_of(axis) for axis in range(3)))])
 
 
-def chest(dense_hu):
-    """Cells of 3 mm: two round lungs within rings of ribs, the back of the right one as bright as `dense_hu`."""
-    z, y, x = np.ogrid[:60, :90, :120]
-    cells = np.full((60, 90, 120), -1000, np.int16)
-    cells[((y - 45) / 42) ** 2 + ((x - 60) / 57) ** 2 + 0 * z <= 1] = 40
-    lung = np.zeros(cells.shape, np.uint8)
-    for label, side in ((1, 36), (2, 84)):
-        lung[(((y - 45) / 26) ** 2 + ((x - side) / 20) ** 2 + 0 * z <= 1) & (z > 5) & (z < 55)] = label
-    around = [ndimage.binary_dilation((lung > 0).any(axis=0), iterations=n) for n in (2, 4)]
-    cells[(around[1] & ~around[0]) & (z % 9 < 3)] = 500
-    cells[lung > 0] = -850
-    sick = (lung == 1) & (y > 53) & (z > 10) & (z < 40)
-    cells[sick] = dense_hu
-    return cells, np.where(cells <= -400, lung, 0).astype(np.uint8), sick
+def test_the_same_patient_has_the_same_cells_on_any_grid():
+    ct = make_phantom(seed=3, spacing=(2.0, 1.5, 1.5), options=PhantomOptions(noise_hu=0.0)).scan.ct
+    cells = []
+    for volume in (ct, resample(ct, spacing=1.0)):
+        grid = canonical.make_grid(volume.shape, volume.spacing, 3.0)
+        cells.append(canonical.average(volume.array, grid).astype(float))
+    assert cells[0].shape == cells[1].shape
+    assert np.abs(cells[0] - cells[1]).mean() < 4
+    assert np.count_nonzero((cells[0] <= -400) != (cells[1] <= -400)) < 2e-3 * cells[0].size
 
 
-def dense_share(hu):
-    cells, labels, sick = chest(hu)
-    found = dense.find_dense(cells, labels, cells > -400, (3.0, 3.0, 3.0), 60.0)
-    assert not (found == 2).any()
-    assert not found[labels > 0].any()
-    return (found[sick] == 1).mean(), np.count_nonzero((found > 0) & ~sick) / np.count_nonzero(sick)
+def test_gas_in_a_wall_is_told_from_emphysema():
+    places = world((30, 40, 60), (3.0, 3.0, 3.0))
+    cells = np.full(places.shape[:3], 40, np.int16)
+    near = lambda x: ((places - [45.0, 60.0, x]) ** 2).sum(axis=-1) ** 0.5  # noqa: E731
+    cells[near(50.0) <= 36] = -850
+    cells[near(50.0) <= 15] = -985
+    bowel = near(135.0) <= 15
+    cells[bowel] = -990
+    walled = bits.unpack(find_walled_gas(cells, cells <= -400))
+    assert walled[near(135.0) <= 11].all()
+    assert not (walled & ~bowel).any()
 
 
-def test_consolidation_before_the_ribs_is_found_and_fluid_is_not():
-    inside, outside = dense_share(45)
-    assert inside > 0.8
-    assert outside < 0.1
-    assert dense_share(5)[0] < 0.05
-    assert dense_share(-850)[0] == 0
-
-
-def test_ground_glass_that_is_connected_with_the_lung_is_dense_lung():
-    inside, outside = dense_share(-280)
-    assert inside > 0.9
-    assert outside < 0.01
-
-
-def test_no_lungs_no_dense_lung():
-    cells, labels, _ = chest(45)
-    assert not dense.find_dense(cells, np.zeros_like(labels), cells > -400, (3.0,) * 3, 60.0).any()
+@pytest.mark.parametrize(("first", "last", "side"), [(0, 61, "left"), (0, 121, "both"), (62, 121, "right")])
+def test_the_middle_is_the_spine_or_where_the_body_is_cut(first, last, side):
+    """A body with lungs on both sides and a spine, or a half of it without the spine; mirrored, the other half."""
+    z, y, x = np.ogrid[:20, :80, :121]
+    body = ((y - 40) / 38) ** 2 + ((x - 60) / 56) ** 2 + 0 * z <= 1
+    lungs = (((y - 40) / 22) ** 2 + ((abs(x - 60) - 30) / 18) ** 2 + 0 * z <= 1) & body
+    cells = np.where(lungs, -850, np.where(body, 40, -1000)).astype(np.int16)
+    cells[:, 58:68, 56:65] = 400
+    cut = slice(first, last) if side == "both" else slice(0, 50) if side == "left" else slice(71, 121)
+    got = chest.find_middle(cells[..., cut], body[..., cut], lungs[..., cut], (3.0, 3.0, 3.0))
+    # x grows to the left of the patient: the half at low x is the right one, and is cut at its last column.
+    assert got == {"both": pytest.approx(60, abs=1), "left": 50.0, "right": -1.0}[side]
 
 
 def test_a_mass_on_the_wall_is_found_on_cells_and_a_ridge_is_not():
@@ -216,14 +203,14 @@ def test_a_mass_on_the_wall_is_found_on_cells_and_a_ridge_is_not():
     mass = ((places - center) ** 2).sum(axis=-1) <= 14**2
     ridge = (places[..., 1] - 24) ** 2 + (places[..., 2] - 32) ** 2 <= 14**2
     lungs = (air & ~mass & ~ridge).astype(np.uint8)
-    masses, (right, left) = wall_nodules.find_masses(lungs, np.zeros_like(lungs), size, (0.0, 0.0, 0.0))
+    masses, (right, left) = wall_nodules.find_masses(lungs, bits.pack(lungs > 1), size, (0.0, 0.0, 0.0))
     assert len(right) == 1
     assert np.abs(right[0, :3] - center).max() < 2
     assert abs(right[0, 3] - 14) < 2
     assert not len(left)
     assert (masses[mass & air] == 1).mean() > 0.6  # the ball adds the rest
     assert not masses[~mass].any()
-    nothing, (right, _) = wall_nodules.find_masses(lungs, np.ones_like(lungs), size, (0.0, 0.0, 0.0))
+    nothing, (right, _) = wall_nodules.find_masses(lungs, bits.pack(lungs < 2), size, (0.0, 0.0, 0.0))
     assert not len(right)
     assert not nothing.any()
 

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lung_spoilers import HELD_OUT, TUNED, Chest
 
-from hilum._kernels.anatomy.hull import concavity
 from hilum._kernels.bitmask.borders import count_faces
 from hilum._kernels.bitmask.mask_stats import measure_mask
 from hilum.geometry import Geometry
 from hilum.ops.lungs.segment import segment_lungs
 from hilum.ops.quality.measure import ALARM_BELOW, ALARMS, CHECKS, measure, quality_notes
+from hilum.ops.quality.missing_lung import before_ribs
 from hilum.ops.reorient import body_axes
 from hilum.phantom.chest import PhantomOptions, make_phantom
 from hilum.testing import directions
@@ -112,31 +112,19 @@ def test_borders_are_sorted_as_one_by_one(case, steps):
     assert np.array_equal(count_faces(hu, labels, **options), slow_faces(hu, labels, **options))
 
 
-def slow_dents(shape, outward, smallest):
-    """Every point of an outline against every line between two others."""
-    total = 0.0
-    for plane in shape:
-        if plane.sum() < smallest:
-            continue
-        rows = [(y, max(outward * x for x in np.flatnonzero(row))) for y, row in enumerate(plane) if row.any()]
-        columns = [(x, np.flatnonzero(column).max()) for x, column in enumerate(plane.T) if column.any()]
-        for points in (rows, columns):
-            for at, reach in points:
-                lines = [
-                    a + (b - a) * (at - p) / (q - p) for p, a in points for q, b in points if p < q and p <= at <= q
-                ]
-                total += max(0.0, max([*lines, reach]) - reach - 1)
-    return total
-
-
 @settings(max_examples=60)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([-1, 1]), st.sampled_from([1, 20]))
-def test_dents_are_measured_as_line_by_line(seed, outward, smallest):
-    random = np.random.default_rng(seed)
-    shape = random.random(random.integers(1, 12, 3)) < random.choice([0.1, 0.5, 0.95])
-    got = concavity(shape, outward=outward, smallest=smallest)
-    assert got == pytest.approx(slow_dents(shape, outward, smallest), abs=1e-9)
-    assert concavity(np.ones((3, 8, 9), bool), outward=outward, smallest=1) == 0
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(1, 1), (1, -1), (2, 1), (2, -1)]), st.integers(0, 3))
+def test_what_lies_before_the_ribs_is_found_line_by_line(seed, direction, wall):
+    random, (axis, step) = np.random.default_rng(seed), direction
+    shape = tuple(random.integers(1, 12, 3))
+    lung, ribs = random.random(shape) < 0.2, random.random(shape) < 0.2
+    got = np.moveaxis(before_ribs(lung, ribs, axis, step, wall=wall, longest=5), axis, 2)[..., ::step]
+    lines = (np.moveaxis(part, axis, 2)[..., ::step].reshape(-1, shape[axis]) for part in (lung, ribs))
+    for found, in_lung, in_ribs in zip(got.reshape(-1, shape[axis]), *lines, strict=True):
+        last = max(np.flatnonzero(in_lung), default=None)
+        rib = None if last is None else min((k for k in np.flatnonzero(in_ribs) if k > last), default=None)
+        fits = rib is not None and rib - last - 1 <= 5
+        assert np.flatnonzero(found).tolist() == (list(range(last + 1 + wall, rib)) if fits else [])
 
 
 @pytest.mark.parametrize(
@@ -151,10 +139,11 @@ def test_dents_are_measured_as_line_by_line(seed, outward, smallest):
 )
 def test_right_masks_raise_no_alarm(options, spacing):
     chest = make_phantom(seed=21, spacing=spacing, options=options)
-    for mask in (chest.lungs, segment_lungs(chest.scan.ct)):
+    # hilum's own mask leaves consolidation at the wall out, which lowers its score, but raises no alarm.
+    for mask, score in ((chest.lungs, 0.75), (segment_lungs(chest.scan.ct), 0.6)):
         figures = measure(chest.scan.ct, mask, None)
         assert quality_notes(figures) == ()
-        assert figures["lung_score"] > 0.75
+        assert figures["lung_score"] > score
 
 
 @pytest.mark.parametrize("spoil", SPOILERS, ids=lambda spoil: spoil.__name__)
@@ -181,7 +170,7 @@ def test_a_spoiled_mask_raises_an_alarm(chest, found, spoil):
         ("merge_sides", "sides-mixed"),
         ("speckle", "ragged"),
         ("heart_taken", "heart-included"),
-        ("dense_lung_left_out", "dented"),
+        ("dense_lung_left_out", "dense-lung-missing"),
         ("whole_body", "not-lung"),
         ("nothing", "lungs-not-found"),
         ("lose_lower_part", "missed-lung"),

@@ -65,7 +65,7 @@ class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     includes vessels and nodules inside the lungs. ``dilate_mm`` dilates the mask. ``fallback`` tries other settings if
     the mask is probably wrong; the scan gets a note.
 
-    Only for the method ``hilum``: ``pathology`` includes or excludes consolidation and ground-glass; ``airways`` labels
+    Only for the method ``hilum``: ``pathology`` includes or excludes ground-glass; ``airways`` labels
     trachea and main bronchi 3. Only for ``tutorial3d``: ``background`` is the air connected to the first voxel
     (``corner``) or to any side of the planes (``sides``).
     """

@@ -91,7 +91,7 @@ def lungs(
     dilate_mm
         Dilate the mask by this distance in mm.
     pathology
-        Whether consolidation and ground-glass belong to the mask (method hilum). Fluid never does.
+        Whether ground-glass belongs to the mask (method hilum). Consolidation at the wall and fluid do not.
     airways
         Label trachea and main bronchi 3 (method hilum).
     background

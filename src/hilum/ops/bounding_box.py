@@ -1,7 +1,5 @@
 """The box of the marked voxels of an array."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

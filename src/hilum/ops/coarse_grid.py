@@ -1,7 +1,5 @@
 """The coarse grid: a volume in cells of about a given size."""
 
-from __future__ import annotations
-
 from hilum._kernels.bitmask.mask import Shape
 from hilum.geometry import Vector
 

@@ -1,7 +1,5 @@
 """Refuse volumes that contain NaN or infinity, before anything is computed from them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -6,8 +6,6 @@ nodules in computed tomography images: the LUNA16 challenge", Medical Image Anal
 IEEE Transactions on Medical Imaging 30, 2011.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Convert Hounsfield units to the gray values of a network or a screen."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType

@@ -1,7 +1,5 @@
 """Dilate masks by a distance in millimetres."""
 
-from __future__ import annotations
-
 import math
 
 from hilum._kernels.bitmask import bits, morphology

@@ -4,8 +4,6 @@ The preview is drawn while the scan is in memory, with numpy alone: importing a 
 drawing. The pixels are indices into a palette, gray levels first, so that the picture compresses well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

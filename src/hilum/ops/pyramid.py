@@ -1,7 +1,5 @@
 """A volume at half its size, for viewers that load an overview before the details."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Reorder and flip a volume's axes so that they run as close as possible to the head, the back and the left."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from itertools import permutations
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Resample a volume to another voxel size or grid; every structure keeps its position in the patient."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import ceil, prod
 from typing import Literal, cast

@@ -8,8 +8,6 @@
 4. The vertices are transformed to world coordinates, and the triangles oriented so that their front is outside.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +22,8 @@ from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.geometry import IDENTITY_DIRECTION, Geometry
 from hilum.ops.bounding_box import bounding_box
 from hilum.ops.coarse_grid import cell_size, voxels_per_cell
-from hilum.ops.lungs.cells import CELL_MM, divide_chest
+from hilum.ops.lungs.cells import CELL_MM
+from hilum.ops.lungs.chest import divide_chest
 from hilum.ops.nodules.masks import cover_nodules
 from hilum.ops.reorient import reorient
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Nodule, Scan

@@ -1,7 +1,5 @@
 """The Hounsfield units of tissues: a table, thresholds, and a volume labeled by the table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

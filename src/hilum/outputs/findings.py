@@ -17,9 +17,9 @@ _CHANGED = (
 """The image or its geometry differs from the files."""
 
 _ALARMS = (
-    "border-in-lung", "border-in-tissue", "dented", "heart-included", "implausible-size", "leak", "lungs-not-found",
-    "missed-lung", NODULE_OUTSIDE_LUNGS, "nodule-outside", "not-hu", "not-lung", "one-lung", "ragged",
-    "sides-mixed", "small-lung",
+    "border-in-lung", "border-in-tissue", "dense-lung-missing", "gas-included", "heart-included",
+    "implausible-size", "leak", "lungs-not-found", "missed-lung", NODULE_OUTSIDE_LUNGS, "nodule-outside", "not-hu",
+    "not-lung", "one-lung", "organ-included", "ragged", "sides-mixed", "small-lung",
 )  # fmt: skip
 """The scan, its nodules or its lung mask are probably wrong."""
 

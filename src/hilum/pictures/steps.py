@@ -112,7 +112,7 @@ def _hilum_steps(ct: Volume, index: int | None) -> tuple[int, list[Step]]:
         ("2. body, and the air inside it", _gray(ct, hu, filled=body)),
         ("3. trachea and bronchi", _gray(ct, hu, filled=[airway])),
         ("4. right and left, with a margin", _gray(ct, hu, filled=sides(stages.sides))),
-        (f"5. dense lung and masses: {dense_ml:.0f} ml in total", _gray(ct, hu, filled=sides(stages.dense))),
+        (f"5. ground-glass and masses: {dense_ml:.0f} ml in total", _gray(ct, hu, filled=sides(stages.dense))),
         ("6. on voxels: separated, closed, filled", _gray(ct, hu, filled=sides(stages.lungs))),
         ("the finished lungs, outlined", _gray(ct, hu, outlined=sides(stages.lungs))),
     ]

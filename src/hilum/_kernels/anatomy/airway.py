@@ -4,19 +4,13 @@ The voxels are kept in the order in which they are reached, with a count for eac
 before the threshold at which the growth leaks into the lungs.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum._kernels.bitmask.mask import FACE_STEPS, BitMask
+from hilum._kernels.bitmask.mask import FACE_STEPS, BitMask, Shape
 from hilum._kernels.compile.kernel import kernel, read_only
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import Shape
 
 
 @kernel()

@@ -1,25 +1,19 @@
 """The coarse grid: cells are blocks of voxels some millimetres wide, so that work on the whole chest is cheap.
 
-Voxels are averaged into cells, labels grow over cells, and labels of cells are turned back into voxels.
+Voxels are averaged into cells, and labels grow over cells.
 """
 
-from __future__ import annotations
-
-import math
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum._kernels.bitmask.mask import FACE_STEPS, BitMask
+from hilum._kernels.bitmask.mask import FACE_STEPS, Shape
 from hilum._kernels.compile.kernel import kernel, read_only
-from hilum._kernels.components.labeling import sizes
+from hilum._kernels.components.labeling import Runs, sizes
 from hilum._kernels.threads import run_slabs
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import Shape
-    from hilum._kernels.components.labeling import Runs
+Label = TypeVar("Label", np.uint8, np.int32)
 
 
 @kernel()
@@ -42,26 +36,6 @@ def _cell_means(volume: Any, factors: tuple[int, int, int], cells: Any, column: 
                 for x in range(x0, x1):
                     total += column[x]
                 cells[cz, cy, cx] = total // ((z1 - z0) * (y1 - y0) * (x1 - x0))
-
-
-@kernel()
-def _to_voxels(cells: Any, label: int, factors: Any, nx: int, words: Any, row: Any, start: int, stop: int) -> None:
-    nz, ny, nw = words.shape
-    fz, fy, fx = factors
-    for cz in range(start, stop):
-        for cy in range(cells.shape[1]):
-            row[:] = 0
-            any_label = False
-            for cx in range(cells.shape[2]):
-                if cells[cz, cy, cx] == label:
-                    any_label = True
-                    for x in range(cx * fx, min(nx, cx * fx + fx)):
-                        row[x >> 6] |= np.uint64(1) << np.uint64(x & 63)
-            if any_label:
-                for z in range(cz * fz, min(nz, cz * fz + fz)):
-                    for y in range(cy * fy, min(ny, cy * fy + fy)):
-                        for j in range(nw):
-                            words[z, y, j] = row[j]
 
 
 @kernel()
@@ -170,25 +144,6 @@ def enclosure(body: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return directions
 
 
-def filled_shares(voxels: NDArray[np.int32], factors: Shape, shape: Shape) -> NDArray[np.float64]:
-    """Measure which share of each cell some voxels fill.
-
-    Parameters
-    ----------
-    voxels : ndarray of int32, shape (n, 3)
-        Without repetition.
-    factors, shape : tuple of int, (z, y, x)
-        Voxels in a cell, and number of cells, along each axis.
-
-    Returns
-    -------
-    ndarray of float64, shape (cz, cy, cx)
-        0 to 1, of a full cell; smaller cells at the end of an axis are not treated differently.
-    """
-    cells = np.ravel_multi_index(tuple((voxels // factors).T), shape)
-    return np.bincount(cells, minlength=math.prod(shape)).reshape(shape) / math.prod(factors)
-
-
 def cell_means(volume: NDArray[np.int16], factors: Shape, *, workers: int = 1) -> NDArray[np.int16]:
     """Average the voxels of each cell; the last cells of an axis may be smaller.
 
@@ -215,32 +170,7 @@ def cell_means(volume: NDArray[np.int16], factors: Shape, *, workers: int = 1) -
     return cells
 
 
-def to_voxels(cells: NDArray[np.uint8], label: int, factors: Shape, shape: Shape, *, workers: int = 1) -> BitMask:
-    """Make a bit mask of the voxels of all cells with a label.
-
-    Parameters
-    ----------
-    cells : ndarray of uint8, shape of `cell_means`
-    label : int
-    factors, shape : tuple of int, (z, y, x)
-        Voxels in a cell, and in the volume, along each axis.
-    workers : int
-
-    Returns
-    -------
-    BitMask
-    """
-    mask = BitMask.empty(shape)
-    words = mask.words
-
-    def work(start: int, stop: int) -> None:
-        _to_voxels(cells, label, factors, shape[2], words, np.empty(words.shape[2], np.uint64), start, stop)
-
-    run_slabs(work, cells.shape[0], workers=workers)
-    return mask
-
-
-def grow_labels(labels: NDArray[np.uint8], allowed: NDArray[np.bool_], *, steps: int = 1 << 30) -> NDArray[np.uint8]:
+def grow_labels(labels: NDArray[Label], allowed: NDArray[np.bool_], *, steps: int = 1 << 30) -> NDArray[Label]:
     """Grow labels over the faces of allowed cells, all at the same pace.
 
     Parameters

@@ -1,7 +1,5 @@
 """Bit masks from volumes, labels and lists of voxels; and back to arrays, counts, boxes and lists."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -3,8 +3,6 @@
 The mask is scanned along sampled rows and columns. A few voxels before and behind each face decide its kind.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

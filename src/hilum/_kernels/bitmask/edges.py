@@ -1,7 +1,5 @@
 """The Roberts edges of a bit mask, plane by plane."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Statistics of a lung mask, counted in one pass over the volume: in total, and for each block of voxels."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -5,8 +5,6 @@ A dilation widens the rows of the mask once for each different ``half``, and joi
 that have it. It works on whole planes of words at a time.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

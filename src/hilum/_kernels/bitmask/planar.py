@@ -4,8 +4,6 @@ The result is that of `hilum._kernels.bitmask.morphology.dilate` and `erode` wit
 along z. Those two work on whole volumes, and one call of them takes longer than all steps of a plane here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Literal
 

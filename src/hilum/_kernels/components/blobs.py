@@ -1,7 +1,5 @@
 """Blobs at the lung surface: the area that faces air, the ball fitted to it, and balls written into a mask."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -6,8 +6,6 @@
 4. A parent never comes after its child, so one pass numbers the components in raster order of their first voxels.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Select components, write them into arrays, and fill the holes between them."""
 
-from __future__ import annotations
-
 from typing import Any, TypeVar
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Watershed: labels grow through an image from dark to bright, and meet on its ridges."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

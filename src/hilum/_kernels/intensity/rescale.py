@@ -1,7 +1,5 @@
 """Stored values of plain frames to Hounsfield units, from memory or from open files."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

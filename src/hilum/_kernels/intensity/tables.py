@@ -1,7 +1,5 @@
 """Tables with an entry for each value of a volume: how often each occurs, and what to replace it by."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

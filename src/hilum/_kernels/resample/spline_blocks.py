@@ -10,10 +10,11 @@ to a constant. The backward pass starts two rows beyond the end, with the respon
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hilum._kernels.simd.prefetch import LINE, emit_prefetch
 from hilum._kernels.simd.registers import (
+    FlatArray,
     broadcast,
     element_pointer,
     load,
@@ -25,9 +26,6 @@ from hilum._kernels.simd.registers import (
     vector_intrinsic,
     widest,
 )  # fmt: skip
-
-if TYPE_CHECKING:
-    from hilum._kernels.simd.registers import FlatArray
 
 PAD = 2  # coefficients beyond each end: the four taps of a position lie up to half a voxel outside
 

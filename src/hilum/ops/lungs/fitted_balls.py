@@ -1,20 +1,15 @@
 """Find nodules among the blobs of tissue that the closed lung bridges, and fit a ball to each."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.bitmask import morphology
+from hilum._kernels.bitmask.mask import BitMask
 from hilum._kernels.components import blobs, labeling
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import BitMask
-    from hilum._kernels.components.labeling import Runs
-    from hilum.geometry import Vector
+from hilum._kernels.components.labeling import Runs
+from hilum.geometry import Vector
 
 
 class NoduleSearch(NamedTuple):

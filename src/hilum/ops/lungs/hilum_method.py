@@ -1,45 +1,48 @@
 """hilum's own lung method: right and left, for any orientation and slice thickness, without trained weights.
 
 1. The volume is reoriented: its axes run to the head, the back and the left.
-2. On cells of some 3 mm (`hilum.ops.lungs.cells`) it finds the body, the air inside it, the trachea, and which air is
-   right lung, left lung or neither.
+2. On cubic cells of 3 mm, the same on every grid (`hilum.ops.lungs.cells`), it finds the body, the air inside it, the
+   trachea, and which air is right lung, left lung or neither. All decisions are taken there.
 3. The trachea and main bronchi are grown on voxels and removed.
-4. The voxels of air in the cells of each lung are the lung. Where the lungs touch, a watershed places the border on the
-   brightest surface nearby, the double pleura.
-5. Dense lung up to the ribs (`hilum.ops.lungs.dense`) is added.
-6. Small fragments are removed, dents at the wall are closed by a ball, holes of axial planes are filled, and nodules at
-   the wall are completed (`hilum.ops.lungs.wall_nodules`).
+4. The voxels in the cells of each lung that are darker than the border are the lung. The border lies half way between
+   the scan's own lung and the chest wall. Where the lungs touch, a watershed places the border on the brightest
+   surface nearby, the double pleura. Ground-glass is added.
+5. Small fragments are removed, dents at the wall are closed by a ball, holes of axial planes are filled, but not with
+   heart, liver or spleen, and nodules at the wall are completed (`hilum.ops.lungs.wall_nodules`).
+
+Consolidation and fluid at the wall look like the organs beside them, and are left out; the measurements of a mask say
+how much may be missing (`hilum.ops.quality.lung_mask`).
 """
 
-from __future__ import annotations
-
-from functools import partial
-from typing import TYPE_CHECKING
+import math
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum._kernels.anatomy import coarse
+from hilum._kernels.anatomy import canonical
 from hilum._kernels.bitmask import bits, morphology
-from hilum._kernels.bitmask.mask import BitMask
+from hilum._kernels.bitmask.mask import BitMask, Shape
 from hilum._kernels.components import labeling, selection, watershed
 from hilum._kernels.threads import run_slabs
+from hilum.geometry import Vector
 from hilum.ops.finite import as_hu
-from hilum.ops.lungs.cells import find_lung_cells
+from hilum.ops.lungs.cells import LungCells, find_lung_cells
 from hilum.ops.lungs.wall_nodules import complete_nodules, draw_nodules
 from hilum.ops.reorient import reorient, restore_axes
-from hilum.ops.tissues import LUNG_AIR_MAX_HU
 from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
+from hilum.volume import Volume
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+GROUND_GLASS_MAX_HU = -100
+"""Voxels in cells of ground-glass up to this belong to a lung; closing adds the rest."""
 
-    from hilum._kernels.bitmask.mask import Shape
-    from hilum.geometry import Vector
-    from hilum.ops.lungs.cells import LungCells
-    from hilum.volume import Volume
+ORGAN_MM = 3.0
+"""Holes are not filled this near to an organ: there lies the partial volume of its border."""
 
-CLOSE_MM = 8.0
-"""Radius of the ball that closes dents of the wall, and vessels that enter from the hilum."""
+CLOSE_MM = 5.0
+"""Radius of the ball that closes dents of the wall, and small vessels that enter from the hilum."""
+
+BRIDGE_MM = 8.0
+"""Radius of the ball that bridges nodules at the wall, which then are fitted."""
 
 WALL_MM = 2.5
 """The air of the trachea is dilated by this, to include its wall."""
@@ -51,11 +54,12 @@ WIDE_MM = 3.5
 """Radius of a ball that fits into the main bronchi, but not into the branches inside the lungs."""
 
 FRAGMENT_ML = 0.5
-"""Smaller components of lung are noise."""
+FRAGMENT_SHARE = 0.02
+"""Smaller components, or components below this fraction of the largest, are not lung."""
 
 
 def both_lungs(
-    volume: Volume, *, fill: bool = True, dense: bool = True, airways: bool = False, workers: int = 0
+    volume: Volume, *, fill: bool = True, ground_glass: bool = True, airways: bool = False, workers: int = 0
 ) -> NDArray[np.uint8]:
     """Label the right lung 1 and the left lung 2.
 
@@ -65,8 +69,8 @@ def both_lungs(
         HU.
     fill : bool
         Whether vessels and nodules belong to the lungs, and dents of the wall are closed.
-    dense : bool
-        Whether consolidations and ground-glass belong to the lungs.
+    ground_glass : bool
+        Whether ground-glass that is brighter than the border of the lungs belongs to them.
     airways : bool
         Whether the trachea and main bronchi, with their walls, are labeled 3.
     workers : int
@@ -80,36 +84,38 @@ def both_lungs(
     oriented = reorient(volume)
     hu = np.ascontiguousarray(as_hu(oriented.array))
     shape, spacing = oriented.shape, oriented.spacing
-    cells = find_lung_cells(hu, spacing, dense=dense, workers=workers)
+    cells = find_lung_cells(hu, spacing, workers=workers)
     if not cells.labels.any():
         return np.zeros(volume.shape, np.uint8)
-    on_voxels = partial(coarse.to_voxels, factors=cells.factors, shape=shape, workers=workers)
     airway = bits.from_coordinates(cells.airway, shape)
-    air = bits.at_most(hu, LUNG_AIR_MAX_HU, workers=workers) & ~_with_wall(airway, spacing, workers=workers)
-    sides = [air & on_voxels(cells.labels, label) for label in (RIGHT_LUNG, LEFT_LUNG)]
+    air = bits.at_most(hu, cells.border_hu, workers=workers) & ~_with_wall(airway, spacing, workers=workers)
+    labels = (RIGHT_LUNG, LEFT_LUNG)
+    sides = [air & canonical.to_voxels(cells.labels == label, cells.grid, workers=workers) for label in labels]
     _split_contact(hu, sides, cells, workers=workers)
-    for label in bits.labels_in(cells.dense):
-        sides[label - 1] |= on_voxels(cells.dense, label)
+    if ground_glass and cells.ground_glass.any():
+        gray = bits.at_most(hu, GROUND_GLASS_MAX_HU, workers=workers)
+        groups = [canonical.to_voxels(cells.ground_glass == label, cells.grid, workers=workers) for label in labels]
+        sides = [side | (gray & group) for side, group in zip(sides, groups, strict=True)]
     wide = morphology.open_(airway, morphology.ellipsoid(WIDE_MM, spacing, shape), workers=workers)
     main_airways = _with_wall(wide, spacing, workers=workers)
-    domes = on_voxels(cells.domes, 1)
+    organs = canonical.to_voxels(cells.organs, cells.grid, workers=workers)
+    near_organs = morphology.dilate(organs, morphology.ellipsoid(ORGAN_MM, spacing, shape), workers=workers)
     lungs = list(sides)
-    masses = {label: on_voxels(cells.masses, label) for label in bits.labels_in(cells.masses)}
 
     def finish(first: int, stop: int) -> None:
         for i in range(first, stop):
-            lungs[i] = _finish(hu, sides[i], domes, spacing, fill=fill)
+            lungs[i] = _finish(hu, sides[i], (organs, near_organs), spacing, fill=fill)
             if fill:
-                if i + 1 in masses:
-                    lungs[i] |= masses[i + 1]
+                lungs[i] |= canonical.to_voxels(cells.masses == labels[i], cells.grid)
                 draw_nodules(lungs[i], hu, cells.balls[i], spacing)
+                lungs[i] = _without_fragments(lungs[i], spacing)
 
     run_slabs(finish, 2, workers=workers)
     if fill:  # closing may have filled the trachea, or made the lungs overlap
         lungs[0] &= ~main_airways
         lungs[1] &= ~(main_airways | lungs[0])
     out = np.zeros(shape, np.uint8)
-    for label, lung in zip((RIGHT_LUNG, LEFT_LUNG), lungs, strict=True):
+    for label, lung in zip(labels, lungs, strict=True):
         bits.write_label(lung, out, label=label, workers=workers)
     if airways:
         bits.write_label(main_airways & ~(lungs[0] | lungs[1]), out, label=AIRWAYS, workers=workers)
@@ -122,8 +128,8 @@ def _split_contact(hu: NDArray[np.int16], sides: list[BitMask], cells: LungCells
     right, left = (bits.equal(cells.labels, label) for label in (RIGHT_LUNG, LEFT_LUNG))
     ball = morphology.ellipsoid(CONTACT_CELLS, (1.0, 1.0, 1.0), shape)
     around = [morphology.dilate(side, ball) for side in (right, left)]
-    contact = bits.unpack((around[0] & left) | (around[1] & right)).view(np.uint8)
-    band = coarse.to_voxels(contact, 1, cells.factors, hu.shape, workers=workers)
+    contact = bits.unpack((around[0] & left) | (around[1] & right))
+    band = canonical.to_voxels(contact, cells.grid, workers=workers)
     inside = bits.bounding_box(band)
     if inside is None:
         return
@@ -138,27 +144,40 @@ def _split_contact(hu: NDArray[np.int16], sides: list[BitMask], cells: LungCells
         side.words[near] = bits.equal(grown, label).words
 
 
-def _finish(hu: NDArray[np.int16], side: BitMask, domes: BitMask, spacing: Vector, *, fill: bool) -> BitMask:
+def _finish(
+    hu: NDArray[np.int16], side: BitMask, organs: tuple[BitMask, BitMask], spacing: Vector, *, fill: bool
+) -> BitMask:
     """Remove fragments from a lung; with `fill` also close holes and dents, and complete nodules at the wall."""
     lung = BitMask.empty(side.shape)
     inside = bits.bounding_box(side)
     if inside is None:
         return lung
-    times = 2 if 6 * max(spacing[1:]) < CLOSE_MM else 1
-    ball = morphology.ellipsoid(CLOSE_MM / times, spacing, side.shape)
-    margin = [times * int(n) + 1 for n in ball.max(axis=0)]  # wide enough for the closing
+    margin = [1 + math.ceil(max(BRIDGE_MM, *spacing[1:]) / s) for s in spacing]  # wide enough for the closing
     near = side.expand_box(inside, (margin[0], margin[1], 1 + margin[2] // 64))
     part = side.crop(near)
-    components = labeling.find_components(part, corners=True)
-    large = labeling.sizes(components) * float(np.prod(spacing)) >= 1000 * FRAGMENT_ML
-    part = selection.select(components, large)
+    part = _without_fragments(part, spacing)
     if fill:
-        excluded, air = domes.crop(near), part
-        part = morphology.close(part, ball, times=times)
-        part |= selection.fill_planes(part) & ~excluded
-        complete_nodules(part, air, hu[side.to_voxels(near)], spacing, excluded=excluded)
+        (excluded, wide), air = (mask.crop(near) for mask in organs), part
+        part, bridged = _close(air, CLOSE_MM, wide, spacing), _close(air, BRIDGE_MM, excluded, spacing)
+        complete_nodules(part, bridged, air, hu[side.to_voxels(near)], spacing, excluded=excluded)
     lung.words[near] = part.words
     return lung
+
+
+def _without_fragments(mask: BitMask, spacing: Vector) -> BitMask:
+    components = labeling.find_components(mask, corners=True)
+    sizes = labeling.sizes(components)
+    least = max(1000 * FRAGMENT_ML / float(np.prod(spacing)), FRAGMENT_SHARE * sizes.max(initial=0))
+    return selection.select(components, sizes >= least)
+
+
+def _close(air: BitMask, radius: float, excluded: BitMask, spacing: Vector) -> BitMask:
+    """Close dents by a ball and fill the holes of planes, but not with organs."""
+    radius = max(radius, *spacing[1:])  # at least a voxel
+    times = 2 if 6 * max(spacing[1:]) < radius else 1
+    ball = morphology.ellipsoid(radius / times, spacing, air.shape)
+    closed = air | (morphology.close(air, ball, times=times) & ~excluded)
+    return closed | (selection.fill_planes(closed) & ~excluded)
 
 
 def _with_wall(airway: BitMask, spacing: Vector, *, workers: int) -> BitMask:

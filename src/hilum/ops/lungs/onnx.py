@@ -12,29 +12,23 @@ primarily a data diversity problem, not a methodology problem", European Radiolo
 that was trained for them fits.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.anatomy import coarse
 from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.bitmask.mask import Shape
 from hilum._kernels.components import labeling, selection
 from hilum._kernels.threads import count_workers
 from hilum.errors import InputError, MissingInputError, UnsupportedError, one_line
 from hilum.ops.reorient import reorient, restore_axes
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import Shape
-    from hilum.volume import Volume
+from hilum.volume import Volume
 
 LOWEST_HU, HIGHEST_HU = -1024, 600
 SIDE = 256

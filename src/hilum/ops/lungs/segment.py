@@ -1,24 +1,18 @@
 """Segment the lungs: one function and the table of its methods."""
 
-from __future__ import annotations
-
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import InputError, one_line
 from hilum.ops.finite import check_finite
-from hilum.volume import Mask
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from hilum.volume import Volume
+from hilum.volume import Mask, Volume
 
 Pathology = Literal["include", "exclude"]
 Background = Literal["corner", "sides"]
@@ -56,8 +50,8 @@ class LungOptions:
 def _hilum(volume: Volume, options: LungOptions, workers: int) -> NDArray[np.uint8]:
     from hilum.ops.lungs.hilum_method import both_lungs
 
-    dense = options.pathology == "include"
-    return both_lungs(volume, fill=options.fill, dense=dense, airways=options.airways, workers=workers)
+    gray = options.pathology == "include"
+    return both_lungs(volume, fill=options.fill, ground_glass=gray, airways=options.airways, workers=workers)
 
 
 def _tutorial3d(volume: Volume, options: LungOptions, workers: int) -> NDArray[np.uint8]:
@@ -128,8 +122,9 @@ def segment_lungs(
     dilate_mm : float, mm
         The mask is dilated by this distance at the end (`hilum.ops.morphology.dilate`), for nodules at the wall.
     pathology : {"include", "exclude"}
-        ``"hilum"`` only. Whether consolidations and ground-glass, up to the ribs, belong to the mask (see
-        `hilum.ops.lungs.dense`). Fluid around a lung never does. Nodules and masses are filled either way.
+        ``"hilum"`` only. Whether ground-glass that is brighter than the border of the lungs belongs to the mask.
+        Consolidation at the wall and fluid do not: nothing tells them safely from heart, aorta, liver and spleen, and
+        the measurements say how much may be missing. Nodules and masses are filled either way.
     airways : bool
         ``"hilum"`` only. Whether the trachea and main bronchi, with their walls, are labeled 3.
     background : {"corner", "sides"}

@@ -1,157 +1,186 @@
-"""Label the air inside the body as right or left lung, on cells whose axes run to the head, the back and the left.
+"""Tell lung from other air inside the body, and right from left, on cells whose axes run to the head, back and left.
 
-1. The air is eroded more and more, until there are separate components on the right and on the left: the cores.
-2. A core of gas, darker than the lungs and low in the body, is stomach or bowel.
-3. The cores grow back, darkest cells first, and meet at the bright seam where the lungs touch (a watershed). Air that
-   the gas reached is not lung.
-4. Components without a core are lung if they lie away from the middle and not low.
+1. Gas in trachea, stomach, bowel or sinuses has a wall around it; gas in emphysema has lung around it.
+2. Parenchyma: the other air, as far as a ball fits into it, with ribs beside it. Large components are lung.
+3. Lung and gas grow, darkest cells first, and meet at the bright wall between them (a watershed).
+4. The air of the lungs is eroded more and more, until there are separate cores on the right and on the left of the
+   spine. They grow back in the same way, and meet at the bright seam where the lungs touch.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
-
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.anatomy import coarse
 from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.bitmask.mask import BitMask, Shape
 from hilum._kernels.components import labeling, selection, watershed
+from hilum.geometry import Vector
+from hilum.ops.lungs.chest import BONE_MIN_HU
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import Shape
-    from hilum._kernels.components.labeling import Runs
-    from hilum.geometry import Vector
 
 OTHER_AIR = 3
 """Label of air inside the body that is not lung."""
 
+GAS_CELLS = 2
+"""Cells this near to walled gas may be partial volume of its wall."""
+
+PARENCHYMA_MM = 6.5
+"""Radius of the ball that fits into parenchyma; a shell of partial volume is thinner."""
+
+LUNG_ML = 15.0
+LUNG_MIN_HU = -955
+"""Less parenchyma, or darker parenchyma, is not a lung but room air."""
+
+SECOND_LUNG = 0.03
+"""A lung has at least this fraction of the larger lung's cells."""
+
+GROUND_GLASS_HU, GROUND_GLASS_MM = (-400, -150), 4.5
+"""Cells of ground-glass are brighter than aerated lung and darker than fat, and a ball of this radius fits into them;
+partial volume at a wall is thinner."""
+
 EROSION_MM = (0.0, 3.2, 6.4, 9.6, 12.8)
-"""Erosions of the air to separate right and left, tried in this order."""
+"""Erosions of the parenchyma to separate right and left, tried in this order."""
 
 ONE_SIDE = 0.7
 """A core is a right or a left lung if at least this fraction of it lies on that side of the middle."""
 
-SECOND_LUNG = 0.1
-"""The smaller lung has at least this fraction of the larger one's cells; smaller components are not a lung."""
-
-LEAST_ML = 10.0
-"""Less air than this inside the body is not a lung."""
-
-COMPONENT_ML = 2.0
-"""A part of a lung that is separated by fluid or a scar has at least this volume."""
-
-GAS_MAX_HU = -975
-"""The mean of a component of pure gas is lower than this; that of a lung is not."""
-
-LOW = 0.35
-"""Gas is low if it lies below this fraction of the lungs' height."""
-
-OFF_MIDDLE_MM = 25.0
-"""Separate air nearer to the middle than this is trachea or esophagus."""
+RIBS_MM, RIBS_PLANES = 12.0, 0.3
+"""The ribs or the spine lie within this distance of a lung, in at least this fraction of its planes."""
 
 
-def label_sides(cells: NDArray[np.int16], air: NDArray[np.bool_], size: Vector, middle: float) -> NDArray[np.uint8]:
+def find_parenchyma(cells: NDArray[np.int16], inside: NDArray[np.bool_], gas: BitMask, size: Vector) -> BitMask:
+    """Find the parenchyma of the lungs: empty if there is too little for a lung.
+
+    Parameters
+    ----------
+    cells : ndarray of int16, shape (cz, cy, cx), HU
+    inside : ndarray of bool, shape (cz, cy, cx)
+        Air inside the body.
+    gas : BitMask
+        From `hilum.ops.gas.find_walled_gas`.
+    size : tuple of float, (z, y, x), mm
+
+    Returns
+    -------
+    BitMask
+    """
+    shape: Shape = cells.shape
+    near_gas = morphology.dilate(gas, morphology.ellipsoid(GAS_CELLS, (1.0, 1.0, 1.0), shape))
+    candidates = bits.pack(inside) & ~near_gas
+    opened = morphology.open_(candidates, morphology.ellipsoid(PARENCHYMA_MM, size, shape)) & candidates
+    runs = labeling.find_components(opened, corners=False)
+    if not runs.number:
+        return opened
+    hu = coarse.component_means(runs, cells, 0.0)[:, 3]
+    sizes = labeling.sizes(runs) * (_has_ribs(cells, runs, size) & (hu >= LUNG_MIN_HU))
+    least = max(1000 * LUNG_ML / float(np.prod(size)), SECOND_LUNG * sizes.max())
+    return selection.select(runs, sizes >= least)
+
+
+def _has_ribs(cells: NDArray[np.int16], runs: labeling.Runs, size: Vector) -> NDArray[np.bool_]:
+    """Tell which components have bone beside them, in enough of their planes; the foam of a table has none."""
+    flat = morphology.ellipsoid(RIBS_MM, (np.inf, *size[1:]), runs.shape)
+    near_bone = bits.unpack(morphology.dilate(bits.threshold(cells, BONE_MIN_HU, 32767), flat))
+    labels = selection.label_image(runs)
+    z, y, x = np.nonzero(labels)
+    plane = labels[z, y, x] * np.int64(len(labels)) + z
+    size_of = (runs.number + 1) * len(labels)
+    planes, with_bone = (
+        (np.bincount(part, minlength=size_of) > 0).reshape(-1, len(labels)).sum(axis=1)
+        for part in (plane, plane[near_bone[z, y, x]])
+    )
+    has_ribs: NDArray[np.bool_] = with_bone[1:] >= RIBS_PLANES * planes[1:]
+    return has_ribs
+
+
+def label_sides(
+    cells: NDArray[np.int16],
+    inside: NDArray[np.bool_],
+    parenchyma: BitMask,
+    gas: BitMask,
+    airway: NDArray[np.bool_],
+    size: Vector,
+    middle: float,
+) -> NDArray[np.uint8]:
     """Label the air inside the body as right lung, left lung or other air.
 
     Parameters
     ----------
     cells : ndarray of int16, shape (cz, cy, cx), HU
-    air : ndarray of bool, shape (cz, cy, cx)
+    inside : ndarray of bool, shape (cz, cy, cx)
+    parenchyma : BitMask
+        From `find_parenchyma`; not empty.
+    gas : BitMask
+        From `hilum.ops.gas.find_walled_gas`.
+    airway : ndarray of bool, shape (cz, cy, cx)
+        Cells of the trachea and the main bronchi.
     size : tuple of float, (z, y, x), mm
     middle : float
-        The middle of the body along x, in cells.
+        From `hilum.ops.lungs.chest.find_middle`.
 
     Returns
     -------
     ndarray of uint8, shape (cz, cy, cx)
         0, `RIGHT_LUNG`, `LEFT_LUNG` or `OTHER_AIR`.
     """
-    uneroded = _components(cells, air, size, middle, erosion=0.0)
-    if not len(uneroded.sizes) or uneroded.sizes.max() * float(np.prod(size)) < 1000 * LEAST_ML:
-        return np.zeros(air.shape, np.uint8)
-    best = None
+    seeds = bits.unpack(parenchyma).astype(np.uint8)
+    seeds[(bits.unpack(gas) & (seeds == 0)) | airway] = OTHER_AIR
+    labels = watershed.flood(cells, np.where(inside, seeds, np.uint8(255)))
+    lungs = labels == 1
+    cores = np.where(lungs, _side_cores(bits.pack(lungs), size, middle), np.uint8(255))
+    return np.where(lungs, watershed.flood(cells, cores), labels)
+
+
+def find_ground_glass(cells: NDArray[np.int16], labels: NDArray[np.uint8], size: Vector) -> NDArray[np.uint8]:
+    """Label the cells of ground-glass that are connected with a lung.
+
+    Parameters
+    ----------
+    cells : ndarray of int16, shape (cz, cy, cx), HU
+    labels : ndarray of uint8, shape (cz, cy, cx)
+        From `label_sides`.
+    size : tuple of float, (z, y, x), mm
+
+    Returns
+    -------
+    ndarray of uint8, shape (cz, cy, cx)
+        `RIGHT_LUNG` or `LEFT_LUNG` in ground-glass, 0 elsewhere.
+    """
+    gray = bits.threshold(cells, GROUND_GLASS_HU[0] + 1, GROUND_GLASS_HU[1])
+    ball = morphology.ellipsoid(GROUND_GLASS_MM, size, cells.shape)
+    groups = bits.unpack(morphology.open_(gray, ball) & gray)
+    grown = coarse.grow_labels(labels, groups)
+    return np.where(groups & (grown != OTHER_AIR), grown, np.uint8(0))
+
+
+def _side_cores(lungs: BitMask, size: Vector, middle: float) -> NDArray[np.uint8]:
+    """Label the cores of both lungs; of one where only one is in view."""
+    shape: Shape = lungs.shape
+    best: NDArray[np.uint8] | None = None
     for erosion in EROSION_MM:
-        components = _components(cells, air, size, middle, erosion=erosion) if erosion else uneroded
-        core_labels = _label_cores(components, size)
-        if {RIGHT_LUNG, LEFT_LUNG} <= set(core_labels.tolist()):
-            best = components, core_labels
-            break
-        if best is None and core_labels.any():
-            best = components, core_labels
-    if best is None:
-        return _halves(uneroded, middle)
-    seeds = selection.value_image(best[0].runs, best[1])
-    labels = watershed.flood(cells, np.where(air, seeds, np.uint8(255)))
-    return np.where(labels == 0, _separate_parts(uneroded, labels, size, middle), labels)
+        eroded = morphology.erode(lungs, morphology.ellipsoid(erosion, size, shape)) if erosion else lungs
+        runs = labeling.find_components(eroded, corners=False)
+        labels = _core_labels(runs, middle)
+        if {RIGHT_LUNG, LEFT_LUNG} <= set(labels.tolist()):
+            return selection.value_image(runs, labels)
+        if best is None and labels.any():
+            best = selection.value_image(runs, labels)
+    if best is not None:
+        return best
+    side = np.where(np.arange(shape[2]) < middle, RIGHT_LUNG, LEFT_LUNG).astype(np.uint8)
+    return side * bits.unpack(lungs).view(np.uint8)  # no erosion separates the lungs: divide them at the middle
 
 
-class _Components(NamedTuple):
-    """Components of air: runs, sizes in cells, centers (cz, cy, cx), mean HU, fraction right of the middle, boxes."""
-
-    runs: Runs
-    sizes: NDArray[np.int64]
-    centers: NDArray[np.float64]
-    hu: NDArray[np.float64]
-    right: NDArray[np.float64]
-    boxes: NDArray[np.int32]
-
-
-def _components(
-    cells: NDArray[np.int16], air: NDArray[np.bool_], size: Vector, middle: float, *, erosion: float
-) -> _Components:
-    shape: Shape = air.shape
-    eroded = bits.pack(air)
-    if erosion:
-        eroded = morphology.erode(eroded, morphology.ellipsoid(erosion, size, shape))
-    runs = labeling.find_components(eroded, corners=False)
-    means = coarse.component_means(runs, cells, middle)
-    boxes = labeling.boxes(runs)
-    return _Components(runs, labeling.sizes(runs), means[:, :3], means[:, 3], means[:, 4], boxes)
-
-
-def _is_gas(components: _Components, main: int) -> NDArray[np.bool_]:
-    """Tell which components are gas in stomach or bowel: darker than the lungs, and low in the body."""
-    low, high = components.boxes[main, 0], components.boxes[main, 3]
-    dark = (components.hu < GAS_MAX_HU) | ((components.hu < components.hu[main] - 60) & (components.hu < -920))
-    is_gas: NDArray[np.bool_] = dark & (components.centers[:, 0] < low + LOW * (high - low))
-    return is_gas
-
-
-def _label_cores(components: _Components, size: Vector) -> NDArray[np.uint8]:
-    """The label of each component that is large enough to be a core; 0 for the others."""
-    labels = np.zeros(len(components.sizes), np.uint8)
-    if not len(labels):
+def _core_labels(runs: labeling.Runs, middle: float) -> NDArray[np.uint8]:
+    """The label of each core that is large enough and lies on one side; 0 for the others."""
+    labels = np.zeros(runs.number, np.uint8)
+    if not runs.number:
         return labels
-    main = int(np.argmax(np.where(components.hu > GAS_MAX_HU, components.sizes, 0)))
-    gas = _is_gas(components, main)
-    large = components.sizes >= SECOND_LUNG * components.sizes[main]
-    labels[large & (components.right >= ONE_SIDE)] = RIGHT_LUNG
-    labels[large & (components.right <= 1 - ONE_SIDE)] = LEFT_LUNG
-    labels[gas & (components.sizes * float(np.prod(size)) >= 1000 * COMPONENT_ML)] = OTHER_AIR
-    if labels[main] == OTHER_AIR or not labels[main]:
+    sizes = labeling.sizes(runs)
+    right = coarse.component_means(runs, np.zeros(runs.shape, np.int16), middle)[:, 4]
+    large = sizes >= SECOND_LUNG * sizes.max()
+    labels[large & (right >= ONE_SIDE)] = RIGHT_LUNG
+    labels[large & (right <= 1 - ONE_SIDE)] = LEFT_LUNG
+    if not labels[np.argmax(sizes)]:
         labels[:] = 0
     return labels
-
-
-def _halves(components: _Components, middle: float) -> NDArray[np.uint8]:
-    """Divide the largest component at the middle of the body, for lungs that no erosion separates."""
-    largest = np.zeros(len(components.sizes), np.uint8)
-    largest[np.argmax(components.sizes)] = 1
-    side = np.where(np.arange(components.runs.shape[2]) < middle, RIGHT_LUNG, LEFT_LUNG).astype(np.uint8)
-    return side * selection.value_image(components.runs, largest)
-
-
-def _separate_parts(
-    components: _Components, labels: NDArray[np.uint8], size: Vector, middle: float
-) -> NDArray[np.uint8]:
-    """Label the parts of the lungs without a core: large enough, away from the middle, and not low."""
-    planes = np.flatnonzero(((labels == RIGHT_LUNG) | (labels == LEFT_LUNG)).any(axis=(1, 2)))
-    low, high = planes[0], planes[-1] + 1
-    off = (components.centers[:, 2] - middle) * size[2]
-    fits = (np.abs(off) >= OFF_MIDDLE_MM) & (components.sizes * float(np.prod(size)) >= 1000 * COMPONENT_ML)
-    fits &= (components.centers[:, 0] >= low + LOW * (high - low)) & (components.centers[:, 0] < high)
-    sides = np.where(off < 0, RIGHT_LUNG, LEFT_LUNG).astype(np.uint8) * fits
-    return selection.value_image(components.runs, sides)

@@ -1,21 +1,16 @@
 """The stages of hilum's own lung method, recomputed for pictures."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum._kernels.anatomy.coarse import cell_means
-from hilum.ops.coarse_grid import cell_size
-from hilum.ops.lungs.cells import divide_chest, find_lung_cells
+from hilum._kernels.anatomy import canonical
+from hilum.ops.lungs.cells import find_lung_cells
+from hilum.ops.lungs.chest import divide_chest
 from hilum.ops.lungs.hilum_method import both_lungs
 from hilum.ops.reorient import reorient
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.volume import Volume
+from hilum.volume import Volume
 
 
 class Stages(NamedTuple):
@@ -32,7 +27,7 @@ class Stages(NamedTuple):
     sides : ndarray of uint8, shape (z, y, x)
         1 right and 2 left with a margin, on cells.
     dense : ndarray of uint8, shape (z, y, x)
-        1 and 2 in dense parts and masses of the right and left lung, on cells.
+        1 and 2 in ground-glass and masses of the right and left lung, on cells.
     lungs : ndarray of uint8, shape (z, y, x)
         The result: 1 right, 2 left.
     """
@@ -62,17 +57,17 @@ def lung_stages(volume: Volume, *, workers: int = 0) -> Stages:
     oriented = reorient(volume)
     hu = np.ascontiguousarray(oriented.array, np.int16)
     cells = find_lung_cells(hu, oriented.spacing, workers=workers)
-    means = cell_means(hu, cells.factors, workers=workers)
-    _, body, air = divide_chest(means, cell_size(oriented.spacing, cells.factors))
+    means = canonical.average(hu, cells.grid, workers=workers)
+    _, body, air = divide_chest(means, cells.grid.size)
     airway = np.zeros(hu.shape, np.bool_)
     airway[tuple(cells.airway.T)] = True
-    to_voxels = np.ix_(*(np.arange(n) // f for n, f in zip(hu.shape, cells.factors, strict=True)))
+    to_voxels = np.ix_(*(cells.grid.cell_of(axis) for axis in range(3)))
     return Stages(
         cells=means[to_voxels],
         body=body[to_voxels],
         air=air[to_voxels],
         airway=airway,
         sides=cells.labels[to_voxels],
-        dense=np.maximum(cells.dense, cells.masses)[to_voxels],
+        dense=np.maximum(cells.ground_glass, cells.masses)[to_voxels],
         lungs=both_lungs(oriented, workers=workers),
     )

@@ -5,21 +5,14 @@
 2. Each disk is tried in the slices above and below, where it may be too faint for step 1.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.bitmask.mask import BitMask
+from hilum.geometry import Vector
 from hilum.ops.lungs.fitted_balls import NODULES, fit_nodules
 from hilum.ops.tissues import LUNG_AIR_MAX_HU
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import BitMask
-    from hilum.geometry import Vector
 
 SEARCHES = tuple(NODULES._replace(radii=(1.5, 11.0), thin=thin) for thin in (NODULES.thin, 3.5))
 """Larger nodules are found on cells; other large blobs are the front of the mediastinum."""
@@ -69,7 +62,7 @@ def _in_next_slices(
     """The disks, moved to those slices above and below them where they are brighter than lung."""
     moved = []
     for disk in disks:
-        z = round(disk[0] / spacing[0])
+        z = min(round(disk[0] / spacing[0]), hu.shape[0] - 1)
         contrast = _contrast(disk, z, lung, hu, spacing)
         moved += [
             (k * spacing[0], *disk[1:])

@@ -6,22 +6,17 @@
    region leaks into the lungs counts (as in Mori et al., IEEE Trans Med Imaging 2000;19(2):103-114).
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum._kernels.anatomy import airway
+from hilum._kernels.anatomy import airway, canonical
+from hilum._kernels.anatomy.canonical import CellGrid
 from hilum._kernels.bitmask import bits
+from hilum._kernels.bitmask.mask import Shape
 from hilum._kernels.components import labeling, selection
-from hilum.ops.coarse_grid import cell_size
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import Shape
-    from hilum.geometry import Vector
+from hilum.geometry import Vector
 
 LUMEN_MAX_HU = -800
 """Cells of at most this value may be the lumen of the trachea."""
@@ -41,6 +36,12 @@ LIMIT_ML = 150.0
 LEAP_ML = 12.0
 """A region that grows by more at one rise of the threshold is a leak."""
 
+LEAP = 16.0
+"""The first region is a leak if it has so many times the volume of the chain's darker half."""
+
+COARSE_MM = 4.5
+"""In voxels that are wider than this, half a trachea, its wall is thinner than partial volume."""
+
 RISE_HU = 20
 
 
@@ -56,7 +57,7 @@ def find_airway(
     hu: NDArray[np.int16],
     spacing: Vector,
     cells: NDArray[np.int16],
-    factors: Shape,
+    grid: CellGrid,
     inside: NDArray[np.bool_],
     middle: float,
 ) -> NDArray[np.int32]:
@@ -68,8 +69,7 @@ def find_airway(
         Axes to the head, the back and the left.
     spacing : tuple of float, (z, y, x), mm
     cells : ndarray of int16, shape (cz, cy, cx), HU
-    factors : tuple of int, (z, y, x)
-        Voxels in a cell.
+    grid : CellGrid
     inside : ndarray of bool, shape (cz, cy, cx)
         Air inside the body.
     middle : float
@@ -80,22 +80,33 @@ def find_airway(
     ndarray of int32, shape (n, 3)
         Voxels; empty if no trachea was found, or if it could not be separated from the lungs.
     """
-    shape: Shape = hu.shape
-    seeds = _seeds(cells, inside, cell_size(spacing, factors), middle)
+    seeds = _seeds(cells, inside, grid.size, middle)
     if not len(seeds):
         return np.zeros((0, 3), np.int32)
     start = float(np.median(cells[tuple(seeds.T)]))
-    voxels = np.minimum(seeds * factors + np.array(factors) // 2, np.array(shape) - 1)
+    coarse = max(spacing[1:]) > COARSE_MM  # on such voxels the region leaks; it is grown on cells
+    if coarse:
+        volume, step_mm, starts = cells, grid.size, seeds
+    else:
+        at = [np.rint(grid.centers(axis)[seeds[:, axis]]) for axis in range(3)]
+        starts = np.unique(np.clip(np.stack(at, axis=1), 0, np.array(hu.shape) - 1).astype(np.int64), axis=0)
+        volume, step_mm = hu, spacing
     thresholds = np.arange(start + RISE_HU, start + 15 * RISE_HU, RISE_HU).astype(np.int64)
-    half_box = tuple(1 if s < 2 else 0 for s in spacing)
-    voxel_ml = float(np.prod(spacing)) / 1000
-    order, counts = airway.grow_airway(hu, voxels, thresholds, half_box=half_box, limit=int(LIMIT_ML / voxel_ml) + 1)  # type: ignore[arg-type]
+    z, y, x = (1 if s < 2 else 0 for s in step_mm)
+    voxel_ml = float(np.prod(step_mm)) / 1000
+    limit = int(LIMIT_ML / voxel_ml) + 1
+    order, counts = airway.grow_airway(volume, starts, thresholds, half_box=(z, y, x), limit=limit)
     number = 0
     for step, count in enumerate(counts.tolist()):
-        if count < 0 or (step and (count - number) * voxel_ml > LEAP_ML):
+        leap_ml = LEAP_ML if step else LEAP * len(seeds) * grid.cell_mm**3 / 1000
+        if count < 0 or (count - number) * voxel_ml > leap_ml:
             break
         number = count
-    return order[:number]
+    if not coarse:
+        return order[:number]
+    chosen = np.zeros(cells.shape, np.bool_)
+    chosen[tuple(order[:number].T)] = True
+    return bits.coordinates(canonical.to_voxels(chosen, grid)).astype(np.int32)
 
 
 def _seeds(cells: NDArray[np.int16], inside: NDArray[np.bool_], size: Vector, middle: float) -> NDArray[np.int64]:

@@ -12,22 +12,17 @@
 Radii are in voxels, not millimetres, as in the original.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.bitmask import bits, edges, morphology, planar
+from hilum._kernels.bitmask.mask import BitMask
 from hilum._kernels.components import labeling, selection
+from hilum._kernels.components.labeling import Runs
 from hilum._kernels.threads import run_slabs
 from hilum.errors import InputError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import BitMask
-    from hilum._kernels.components.labeling import Runs
 
 AIR_BELOW = -420.0
 """HU; the tutorial's 604 in stored units."""

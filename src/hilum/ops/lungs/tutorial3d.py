@@ -10,17 +10,11 @@
 5. The largest component is the lungs; of several the first in raster order.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.bitmask import bits
 from hilum._kernels.components import labeling, selection
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 TUTORIAL_AIR_MAX_HU = -320.0
 """Voxels above this are tissue."""

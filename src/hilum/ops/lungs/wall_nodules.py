@@ -10,24 +10,16 @@ component that a small ball fits into is a nodule if
 The ball that fits its bare surface best is added, with its part behind the wall, and a thin rim.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.bitmask.mask import BitMask, Shape
 from hilum._kernels.components import blobs, selection
+from hilum.geometry import Vector
 from hilum.ops.lungs.fitted_balls import NODULES, NoduleSearch, fit_nodules
 from hilum.ops.lungs.thick_slices import find_in_planes
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import BitMask, Shape
-    from hilum.geometry import Vector
-
 
 MASSES = (
     NoduleSearch(20.0, 4.0, (6.0, 18.0), 1.15, 0.42, tight=False, thick=3.5),
@@ -44,13 +36,17 @@ WIDEST_RIM_MM = 1.6
 BONE_MIN_HU = 300
 
 
-def complete_nodules(lung: BitMask, air: BitMask, hu: NDArray[np.int16], spacing: Vector, *, excluded: BitMask) -> None:
-    """Add the nodules that a lung bridges to it, in place.
+def complete_nodules(
+    lung: BitMask, bridged: BitMask, air: BitMask, hu: NDArray[np.int16], spacing: Vector, *, excluded: BitMask
+) -> None:
+    """Add the nodules that a bridged lung has more than its air to the lung, in place.
 
     Parameters
     ----------
     lung : BitMask
-        The lung with holes and dents filled.
+        The lung with holes and small dents filled.
+    bridged : BitMask
+        The lung with holes and all dents filled.
     air : BitMask
         The lung before filling.
     hu : ndarray of int16, shape (z, y, x), HU
@@ -59,14 +55,14 @@ def complete_nodules(lung: BitMask, air: BitMask, hu: NDArray[np.int16], spacing
         Voxels that do not belong to a nodule.
     """
     if spacing[0] > NODULES.thick:
-        balls = find_in_planes(lung, air, hu, spacing, excluded=excluded)
+        balls = find_in_planes(bridged, air, hu, spacing, excluded=excluded)
     else:
-        balls, _, _ = fit_nodules(lung, air, spacing, NODULES, excluded=excluded)
+        balls, _, _ = fit_nodules(bridged, air, spacing, NODULES, excluded=excluded)
     draw_nodules(lung, hu, balls, spacing)
 
 
 def find_masses(
-    lungs: NDArray[np.uint8], domes: NDArray[np.uint8], size: Vector, first: Vector
+    lungs: NDArray[np.uint8], organs: BitMask, size: Vector, first: Vector
 ) -> tuple[NDArray[np.uint8], tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Find nodules, on cells, that are too large for the ball that closes dents on voxels.
 
@@ -74,8 +70,8 @@ def find_masses(
     ----------
     lungs : ndarray of uint8, shape (cz, cy, cx)
         1 and 2 in the air of the right and the left lung.
-    domes : ndarray of uint8
-        1 in cells that do not belong to a nodule.
+    organs : BitMask
+        Cells that do not belong to a nodule.
     size : tuple of float, (z, y, x), mm
         Size of a cell.
     first : tuple of float, (z, y, x), mm
@@ -90,14 +86,13 @@ def find_masses(
     """
     shape: Shape = lungs.shape
     masses = np.zeros(shape, np.uint8)
-    excluded = bits.equal(domes, 1)
     balls = []
     for label in (RIGHT_LUNG, LEFT_LUNG):
         air, parts = bits.equal(lungs, label), []
         for search in MASSES:
             ball = morphology.ellipsoid(search.close / 2, size, shape)
             closed = morphology.close(air, ball, times=2)
-            fitted, runs, fits = fit_nodules(closed, air, size, search, excluded=excluded)
+            fitted, runs, fits = fit_nodules(closed, air, size, search, excluded=organs)
             if runs is not None:
                 bits.write_label(selection.select(runs, fits), masses, label=label)
             fitted[:, :3] += first

@@ -9,8 +9,6 @@ Source: S. Raya and J. Udupa, "Shape-based interpolation of multidimensional obj
 Imaging 9, 1990.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple, cast

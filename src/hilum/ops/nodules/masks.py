@@ -1,7 +1,5 @@
 """Draw nodules, whose positions are in world millimetres, on a grid. Only this module rasterizes them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple

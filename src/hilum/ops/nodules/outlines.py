@@ -8,8 +8,6 @@ Source: S. Armato et al., "The Lung Image Database Consortium (LIDC) and Image D
 completed reference database of lung nodules on CT scans", Medical Physics 38, 2011.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Group readers' outlines into nodules, and measure how far the readers of a nodule agree."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import product

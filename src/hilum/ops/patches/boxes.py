@@ -1,7 +1,5 @@
 """Cut boxes of a given size out of a volume, with padding beyond it; each voxel keeps its position in the world."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

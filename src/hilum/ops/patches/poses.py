@@ -1,7 +1,5 @@
 """How a cubic patch lies in a volume: rotated, mirrored and zoomed about its center."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 from math import floor

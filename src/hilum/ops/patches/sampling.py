@@ -1,7 +1,5 @@
 """Sample rotated, mirrored and zoomed patches of a volume, and their labels."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass

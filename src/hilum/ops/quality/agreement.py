@@ -1,22 +1,16 @@
 """Compare two masks: their overlap, and the distance between their surfaces in mm."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hilum._kernels.distance import squared_distance
 from hilum.errors import GeometryError, InputError
 from hilum.ops.bounding_box import bounding_box
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.volume import Mask
+from hilum.volume import Mask
 
 _ROUNDING_MM = 1e-9
 

@@ -8,46 +8,33 @@
 4. The cells also give the sides, the number of parts, the contact with the faces of the volume, and the trachea.
 """
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum._kernels.anatomy import coarse
-from hilum._kernels.anatomy.hull import concavity
 from hilum._kernels.bitmask import bits, morphology
 from hilum._kernels.bitmask.borders import THIN, count_faces
-from hilum._kernels.bitmask.mask_stats import measure_mask
-from hilum._kernels.components import labeling, selection
-from hilum.ops.coarse_grid import cell_size, voxels_per_cell
+from hilum._kernels.bitmask.mask import Shape
+from hilum._kernels.bitmask.mask_stats import MaskStats, measure_mask
+from hilum._kernels.components import labeling
+from hilum.ops.coarse_grid import voxels_per_cell
 from hilum.ops.finite import as_hu
-from hilum.ops.reorient import body_axes, reorient_array
+from hilum.ops.gas import find_walled_gas
+from hilum.ops.quality.chest_cells import CELL_MM, ChestCells, chest_cells
+from hilum.ops.quality.missing_lung import (
+    GAS_MAX_HU,
+    SMALLEST_ML,
+    cropped_fraction,
+    dense_fraction,
+    missed_fraction,
+)
 from hilum.ops.tissues import LUNG_AIR_MAX_HU, SOLID_MIN_HU
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum._kernels.bitmask.mask import Shape
-    from hilum._kernels.bitmask.mask_stats import MaskStats
-    from hilum.geometry import Vector
-    from hilum.volume import Mask, Volume
-
-CELL_MM = 5.0
-PURE_AIR_MAX_HU = -940
-"""A cell with a lower mean is air, not lung: healthy lung lies near -850, most emphysema above -950."""
-
-GAS_MAX_HU = -960
-"""A cell with a lower mean may be gas in the bowel or the trachea."""
+from hilum.volume import Mask, Volume
 
 TRACHEA_MAX_HU = -975
 """A cell with a lower mean is pure air, as in the trachea; most emphysema is brighter."""
-
-GAS_SHARE = 0.35
-"""A component of air with a larger fraction of cells below `GAS_MAX_HU` is not lung."""
 
 PADDING_MAX_HU = -1015
 SURFACE_MM = 3.0
@@ -57,32 +44,11 @@ EVERY_MM = (8.0, 4.0)
 """Distance between the sampled planes, and between the sampled rows and columns of a plane."""
 
 LIMITS = (-950, -600, -500, -300, 32767)
-SMALLEST_ML = 5.0
-"""Smaller components and missed parts are not counted: 17 mm cubed."""
-
-SMALLEST_PLANE_MM2 = 1000.0
-"""The outline of a lung is ignored in planes with less of it, at the top and the bottom."""
+LUMP_MM = 6.0
+TRACHEA_WALL_MAX_HU = -800
 
 MIDLINE_MM = 15.0
 """The trachea lies within this distance of the body's middle; mask farther on the other side has the wrong label."""
-
-
-@dataclass(frozen=True)
-class _Chest:
-    """Cells whose axes run to the head, the back and the left."""
-
-    size: Vector
-    hu: NDArray[np.int16]
-    right: NDArray[np.float32]
-    inside: NDArray[np.float32]
-    missed: NDArray[np.float32]
-    outside: NDArray[np.bool_]
-    enclosed: NDArray[np.bool_]
-    middle: NDArray[np.float64]
-
-    @property
-    def cell_ml(self) -> float:
-        return float(np.prod(self.size)) / 1000
 
 
 def measure_lung_mask(ct: Volume, lungs: Mask, *, sides: bool = True, workers: int = 0) -> dict[str, float]:
@@ -112,7 +78,9 @@ def measure_lung_mask(ct: Volume, lungs: Mask, *, sides: bool = True, workers: i
         * ``lung_missed_share``, the missed air, as a fraction of the mask and this air;
         * the fractions of the surface ``lung_edge_air_share`` and ``lung_edge_solid_share`` (air or tissue on both
           sides), ``lung_edge_thin_share`` and ``lung_edge_padded_share``;
-        * ``lung_dent_share``, the volume of dents in the outlines along the ribs, as a fraction of the mask;
+        * ``lung_dense_share``, what lies between the mask and the ribs beside and behind it, as a fraction of both;
+        * ``lung_lump_ml``, the largest lump of solid tissue that a ball of 6 mm fits into, and ``lung_walled_gas_ml``,
+          gas with a wall around it, as in bowel and trachea;
         * ``lung_cropped_share``, the contact area with the faces of the volume over the largest cross-section;
         * ``lung_parts``, the number of components, and ``lung_airway_ml``, the volume that looks like the trachea.
     """
@@ -136,9 +104,9 @@ def measure_lung_mask(ct: Volume, lungs: Mask, *, sides: bool = True, workers: i
     out["lung_mean_hu"] = total_hu / both
     out |= _brightness(counted)
     out |= _surface_measurements(hu, lungs, workers)
-    chest = _chest(counted, ct, factors)
+    chest = chest_cells(counted, ct, factors)
     out |= _cell_measurements(chest, sides=sides)
-    out["lung_cropped_share"] = _cropped_fraction(chest)
+    out["lung_cropped_share"] = cropped_fraction(chest)
     return out
 
 
@@ -172,32 +140,7 @@ def _surface_measurements(hu: NDArray[np.int16], lungs: Mask, workers: int) -> d
     }
 
 
-def _chest(counted: MaskStats, ct: Volume, factors: Shape) -> _Chest:
-    """Reorient the cells to the patient; find the air around the body, and the air that the body encloses."""
-    parts = (counted.hu, counted.right, counted.inside, counted.missed)
-    hu, right, inside, missed = (np.ascontiguousarray(reorient_array(part, ct.geometry)) for part in parts)
-    axis_size, (order, _) = cell_size(ct.spacing, factors), body_axes(ct.geometry)
-    size = (axis_size[order[0]], axis_size[order[1]], axis_size[order[2]])
-    shape: Shape = hu.shape
-    pure = labeling.find_components(bits.below(hu, PURE_AIR_MAX_HU), corners=False, planes=True)
-    drained = selection.select(pure, labeling.touching_sides(pure))
-    solid = ~bits.at_most(hu, LUNG_AIR_MAX_HU)
-    ball = morphology.ellipsoid(CELL_MM, (np.inf, *size[1:]), shape)
-    core = labeling.find_components(morphology.erode(solid, ball), corners=False)
-    trunk = selection.select(core, labeling.sizes(core) == labeling.sizes(core).max(initial=1))
-    body = coarse.grow_labels(bits.unpack(trunk).view(np.uint8), bits.unpack(solid), steps=3).view(np.bool_)
-    outside = bits.unpack(drained)
-    near = coarse.grow_labels(outside.view(np.uint8), hu <= LUNG_AIR_MAX_HU, steps=2).view(np.bool_)
-    enclosed = (coarse.enclosure(body) >= 3) & ~near & ~body
-    columns = (body | enclosed).sum(axis=1)  # (z, x): the body's extent in each plane
-    weight = columns.sum(axis=1)
-    plane_middle = (columns @ np.arange(shape[2]) + 0.0) / np.maximum(weight, 1)
-    overall = float(plane_middle @ weight) / max(1, int(weight.sum())) if weight.any() else (shape[2] - 1) / 2
-    middle = np.where(weight > 0, plane_middle, overall)
-    return _Chest(size, hu, right, inside, missed, outside, enclosed, middle)
-
-
-def _cell_measurements(chest: _Chest, *, sides: bool) -> dict[str, float]:
+def _cell_measurements(chest: ChestCells, *, sides: bool) -> dict[str, float]:
     """Measure parts, leaks, missed air, trachea and sides on cells."""
     shape: Shape = chest.hu.shape
     mask_cells = float(chest.inside.sum())
@@ -213,11 +156,13 @@ def _cell_measurements(chest: _Chest, *, sides: bool) -> dict[str, float]:
     out = {
         "lung_gas_share": float(gas) / mask_cells,
         "lung_outside_share": float(outside) / mask_cells,
-        "lung_missed_share": _missed_fraction(chest, mask_cells),
+        "lung_missed_share": missed_fraction(chest, mask_cells),
         "lung_heart_share": float(chest.inside[heart].sum()) / mask_cells,
         "lung_parts": float((labeling.sizes(parts) * chest.cell_ml >= SMALLEST_ML).sum()),
         "lung_airway_ml": float(np.count_nonzero(trachea)) * chest.cell_ml,
-        "lung_dent_share": _dent_fraction(chest, x[:, None, :], mask_cells, sides=sides),
+        "lung_dense_share": dense_fraction(chest, mask_cells, sides=sides),
+        "lung_lump_ml": _largest_lump(chest) * chest.cell_ml,
+        "lung_walled_gas_ml": _walled_gas(chest) * chest.cell_ml,
     }
     if sides:
         left = chest.inside - chest.right
@@ -227,34 +172,15 @@ def _cell_measurements(chest: _Chest, *, sides: bool) -> dict[str, float]:
     return out
 
 
-def _missed_fraction(chest: _Chest, mask_cells: float) -> float:
-    """Fraction of the lungs' air that the mask leaves out, without trachea and bowel gas."""
-    missed = chest.enclosed & (chest.missed >= 0.5)
-    components = labeling.find_components(bits.pack(missed), corners=False)
-    if not components.number:
-        return 0.0
-    gas = coarse.component_means(components, (chest.hu < GAS_MAX_HU).astype(np.int16) * 100, 0.0)[:, 3] / 100
-    size = labeling.sizes(components)
-    lung = size[(gas <= GAS_SHARE) & (size * chest.cell_ml >= SMALLEST_ML)].sum()
-    return float(lung / (lung + mask_cells))
+def _largest_lump(chest: ChestCells) -> int:
+    """Cells of the largest lump of solid tissue in the mask that a ball fits into."""
+    solid = bits.pack((chest.inside >= 0.5) & (chest.hu > 0))
+    ball = morphology.ellipsoid(LUMP_MM, chest.size, chest.hu.shape)
+    return int(labeling.sizes(labeling.find_components(morphology.open_(solid, ball), corners=False)).max(initial=0))
 
 
-def _dent_fraction(chest: _Chest, x: NDArray[np.float64], mask_cells: float, *, sides: bool) -> float:
-    """Volume of the dents in the outlines along the ribs, where a lung is convex, as a fraction of the mask."""
-    half = chest.inside >= 0.5
-    right = half & (chest.right >= 0.5 * chest.inside) if sides else half & (x < 0)
-    smallest = max(1, round(SMALLEST_PLANE_MM2 / (chest.size[1] * chest.size[2])))
-    dent_cells = concavity(right, outward=-1, smallest=smallest) + concavity(
-        half & ~right, outward=1, smallest=smallest
-    )
-    return dent_cells / mask_cells
-
-
-def _cropped_fraction(chest: _Chest) -> float:
-    """Contact area with the first and last plane and the four sides, over the largest cross-section along z."""
-    inside, (dz, dy, dx) = chest.inside, chest.size
-    largest = float(inside.sum(axis=(1, 2)).max()) * dy * dx
-    ends = float(inside[0].sum() + inside[-1].sum()) * dy * dx if inside.shape[0] > 1 else largest
-    sides = float(inside[:, 0].sum() + inside[:, -1].sum()) * dz * dx
-    sides += float(inside[:, :, 0].sum() + inside[:, :, -1].sum()) * dz * dy
-    return (ends + sides) / max(largest, 1e-9)
+def _walled_gas(chest: ChestCells) -> int:
+    """Cells of the mask near the cores of gas that has a wall around it."""
+    gas = find_walled_gas(chest.hu, chest.enclosed | (chest.inside >= 0.5))
+    near = morphology.dilate(gas, morphology.ellipsoid(1.0, (1.0, 1.0, 1.0), chest.hu.shape))
+    return int((bits.unpack(near) & (chest.inside >= 0.5) & (chest.hu < TRACHEA_WALL_MAX_HU)).sum())

@@ -1,19 +1,14 @@
 """Measure a preprocessed scan, and note which measurements are implausible."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hilum.ops.quality.lung_mask import measure_lung_mask
+from hilum.ops.quality.missing_lung import CROPPED_SHARE
 from hilum.scan import Note
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hilum.volume import Mask, Volume
+from hilum.volume import Mask, Volume
 
 SMALLEST_LUNG_ML = 200.0
 """A lung below this volume is a remnant or was missed: an adult lung has 1000 to 4000 ml in inspiration."""
@@ -21,7 +16,7 @@ SMALLEST_LUNG_ML = 200.0
 ALARM_BELOW = 0.5
 """A mask with a score below this is probably wrong."""
 
-CROPPED_SHARE, DENSE_SHARE, AIRWAY_ML = 0.1, 0.25, 8.0
+DENSE_SHARE, AIRWAY_ML = 0.25, 8.0
 """From these values on a remark says that the scan is cropped, a lung is dense, or the mask includes the trachea."""
 
 
@@ -56,7 +51,17 @@ CHECKS = (
     Check("lung_missed_share", 0.03, 0.13, "{:.0%} of the lungs' air is outside the mask", code="missed-lung"),
     Check("lung_edge_air_share", 0.04, 0.2, "{:.0%} of the mask's surface runs in air", code="border-in-lung"),
     Check("lung_edge_solid_share", 0.15, 0.55, "{:.0%} of the mask's surface runs in tissue", code="border-in-tissue"),
-    Check("lung_dent_share", 0.1, 0.24, "dents are {:.0%} of the mask: left-out dense lung, or fluid", code="dented"),
+    Check(
+        "lung_dense_share",
+        0.045,
+        0.11,
+        "{:.0%} of the lungs may be missing between the mask and the ribs: dense lung, or fluid",
+        code="dense-lung-missing",
+    ),
+    Check("lung_lump_ml", 40.0, 140.0, "the mask has a lump of {:.0f} ml of solid tissue", code="organ-included"),
+    Check(
+        "lung_walled_gas_ml", 30.0, 90.0, "{:.0f} ml of the mask are gas in a wall, as in bowel", code="gas-included"
+    ),
     Check("lung_edge_thin_share", 0.15, 0.55, "{:.0%} of the mask's surface is on parts below 6 mm", code="ragged"),
     Check("lung_heart_share", 0.01, 0.05, "{:.0%} of the mask is solid, between the lungs", code="heart-included"),
     Check("lung_outside_share", 0.01, 0.07, "{:.0%} of the mask is air outside the patient", code="leak"),

@@ -1,13 +1,8 @@
 """Measure each nodule on the grid, and compare a lung mask with a reference mask."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from hilum.volume import Mask, Volume
+from hilum.volume import Mask, Volume
 
 
 def measure_each_nodule(

@@ -1,18 +1,13 @@
 """Check that a volume has Hounsfield units of a chest and the size of a person; name the likely cause if not."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hilum.geometry import Geometry
 from hilum.scan import Note
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Geometry
-    from hilum.volume import Volume
+from hilum.volume import Volume
 
 SAMPLE = 400_000
 """Number of voxels sampled: enough to measure a fraction of a thousandth, and counted in milliseconds."""

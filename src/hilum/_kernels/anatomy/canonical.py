@@ -1,0 +1,219 @@
+"""The canonical grid: cubic cells of a fixed size, centered in the volume, whatever the voxels' size.
+
+The same patient gives the same cells on any grid, so decisions on cells do not depend on the scan's spacing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum._kernels.bitmask.mask import BitMask, Box, Shape, Spacing
+from hilum._kernels.compile.kernel import kernel, read_only
+from hilum._kernels.threads import run_slabs
+
+STEPS = 16
+"""Points of a cell along an axis at which the volume is interpolated."""
+
+LEAST_HU = -1024
+"""Darker voxels are padding, and count as air."""
+
+
+@dataclass(frozen=True, eq=False)
+class CellGrid:
+    """Cubic cells over a volume.
+
+    Parameters
+    ----------
+    cell_mm : float
+        Size of a cell.
+    shape : tuple of int, (z, y, x)
+        Number of cells.
+    first : tuple of float, (z, y, x), mm
+        From the center of the first voxel to the center of the first cell.
+    voxels : tuple of int, (z, y, x)
+        Shape of the volume.
+    spacing : tuple of float, (z, y, x), mm
+        Of the volume.
+    """
+
+    cell_mm: float
+    shape: Shape
+    first: Spacing
+    voxels: Shape
+    spacing: Spacing
+
+    @property
+    def size(self) -> Spacing:
+        """Size of a cell, (z, y, x), mm."""
+        return (self.cell_mm,) * 3
+
+    def crop(self, box: Box) -> CellGrid:
+        """The grid of a box of cells; voxels beyond it belong to the cells at its faces."""
+        shape = tuple(part.stop - part.start for part in box)
+        first = tuple(at + part.start * self.cell_mm for at, part in zip(self.first, box, strict=True))
+        return replace(self, shape=shape, first=first)
+
+    def centers(self, axis: int) -> NDArray[np.float64]:
+        """The centers of the cells along an axis, in voxels."""
+        centers: NDArray[np.float64] = np.arange(self.shape[axis], dtype=np.float64) * self.cell_mm
+        return (centers + self.first[axis]) / self.spacing[axis]
+
+    def cell_of(self, axis: int) -> NDArray[np.int64]:
+        """The cell of each voxel along an axis."""
+        at = (np.arange(self.voxels[axis]) * self.spacing[axis] - self.first[axis]) / self.cell_mm
+        cells: NDArray[np.int64] = np.clip(np.floor(at + 0.5).astype(np.int64), 0, self.shape[axis] - 1)
+        return cells
+
+
+def make_grid(shape: Shape, spacing: Spacing, cell_mm: float) -> CellGrid:
+    """Cover a volume with an odd number of cells along each axis; those at its ends may stick out by half a cell."""
+    z, y, x = (2 * int(n * s / (2 * cell_mm)) + 1 for n, s in zip(shape, spacing, strict=True))
+    first = ((n - 1) / 2 * s - (m - 1) / 2 * cell_mm for n, s, m in zip(shape, spacing, (z, y, x), strict=True))
+    return CellGrid(cell_mm, (z, y, x), (next(first), next(first), next(first)), shape, spacing)
+
+
+def _taps(grid: CellGrid, axis: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """First voxel and weights (cells, voxels) of the mean over each cell of the linearly interpolated volume."""
+    last, centers = grid.voxels[axis] - 1, grid.centers(axis)
+    offsets = ((np.arange(STEPS) + 0.5) / STEPS - 0.5) * grid.cell_mm / grid.spacing[axis]
+    at = np.clip(centers[:, None] + offsets, 0, last)
+    below = np.minimum(at.astype(np.int64), max(last - 1, 0))
+    first = below[:, 0]
+    weights = np.zeros((len(first), int((below[:, -1] - first).max()) + 2), np.float32)
+    rows = np.arange(len(first))[:, None]
+    np.add.at(weights, (rows, below - first[:, None]), (1 - at + below) / STEPS)
+    np.add.at(weights, (rows, below - first[:, None] + 1), (at - below) / STEPS)
+    return first, weights
+
+
+@kernel()
+def _average(volume: Any, least: int, taps: Any, plane: Any, row: Any, cells: Any, start: int, stop: int) -> None:
+    nz, ny, nx = volume.shape
+    (z_first, z_weights), (y_first, y_weights), (x_first, x_weights) = taps
+    for cz in range(start, stop):
+        plane[:, :] = 0
+        for k in range(z_weights.shape[1]):
+            weight = z_weights[cz, k]
+            if weight == 0:
+                continue
+            z = min(nz - 1, z_first[cz] + k)
+            for y in range(ny):
+                for x in range(nx):
+                    plane[y, x] += weight * np.float32(max(least, volume[z, y, x]))
+        for cy in range(cells.shape[1]):
+            row[:] = 0
+            for k in range(y_weights.shape[1]):
+                weight = y_weights[cy, k]
+                if weight == 0:
+                    continue
+                y = min(ny - 1, y_first[cy] + k)
+                for x in range(nx):
+                    row[x] += weight * plane[y, x]
+            for cx in range(cells.shape[2]):
+                total = np.float32(0)
+                for k in range(x_weights.shape[1]):
+                    total += x_weights[cx, k] * row[min(nx - 1, x_first[cx] + k)]
+                cells[cz, cy, cx] = np.int16(np.floor(total + np.float32(0.5)))
+
+
+def average(volume: NDArray[np.int16], grid: CellGrid, *, workers: int = 1) -> NDArray[np.int16]:
+    """Average a volume over the cells of a grid, interpolated linearly between voxels.
+
+    Parameters
+    ----------
+    volume : ndarray of int16, shape (z, y, x), HU
+    grid : CellGrid
+        Of the volume.
+    workers : int
+
+    Returns
+    -------
+    ndarray of int16, shape of the grid, HU
+    """
+    cells = np.empty(grid.shape, np.int16)
+    taps = tuple(_taps(grid, axis) for axis in range(3))
+    volume = read_only(volume)
+
+    def work(start: int, stop: int) -> None:
+        plane, row = np.empty(volume.shape[1:], np.float32), np.empty(volume.shape[2], np.float32)
+        _average(volume, LEAST_HU, taps, plane, row, cells, start, stop)
+
+    run_slabs(work, grid.shape[0], workers=workers)
+    return cells
+
+
+@kernel()
+def _to_voxels(chosen: Any, z_cell: Any, y_cell: Any, x_cell: Any, words: Any, start: int, stop: int) -> None:
+    for z in range(start, stop):
+        for y in range(y_cell.size):
+            if z > start and z_cell[z] == z_cell[z - 1]:
+                for j in range(words.shape[2]):
+                    words[z, y, j] = words[z - 1, y, j]
+            elif y > 0 and y_cell[y] == y_cell[y - 1]:
+                for j in range(words.shape[2]):
+                    words[z, y, j] = words[z, y - 1, j]
+            else:
+                row = chosen[z_cell[z], y_cell[y]]
+                for x in range(x_cell.size):
+                    if row[x_cell[x]]:
+                        words[z, y, x >> 6] |= np.uint64(1) << np.uint64(x & 63)
+
+
+def to_voxels(chosen: NDArray[np.bool_], grid: CellGrid, *, workers: int = 1) -> BitMask:
+    """Make a bit mask of the voxels whose centers lie in the chosen cells.
+
+    Parameters
+    ----------
+    chosen : ndarray of bool, shape of the grid
+    grid : CellGrid
+    workers : int
+
+    Returns
+    -------
+    BitMask
+        Of the volume's shape.
+    """
+    mask = BitMask.empty(grid.voxels)
+    if not chosen.any():
+        return mask
+    chosen = np.ascontiguousarray(chosen)
+    z_cell, y_cell, x_cell = (grid.cell_of(axis) for axis in range(3))
+
+    def work(start: int, stop: int) -> None:
+        _to_voxels(chosen, z_cell, y_cell, x_cell, mask.words, start, stop)
+
+    run_slabs(work, grid.voxels[0], workers=workers)
+    return mask
+
+
+def filled_shares(voxels: NDArray[np.int32], grid: CellGrid) -> NDArray[np.float64]:
+    """Measure which fraction of each cell some voxels fill, 0 to 1; shape of the grid.
+
+    Parameters
+    ----------
+    voxels : ndarray of int32, shape (n, 3)
+        Without repetition.
+    grid : CellGrid
+    """
+    shares = np.zeros(grid.shape, np.float64)
+    if not len(voxels):
+        return shares
+    low, high = voxels.min(axis=0), voxels.max(axis=0)
+    chosen = np.zeros(high - low + 1, np.bool_)
+    chosen[tuple((voxels - low).T)] = True
+    near, inside = [], []
+    for axis in range(3):  # cells whose centers lie in the voxels' box
+        at = np.rint(grid.centers(axis)).astype(np.int64) - low[axis]
+        near.append(np.flatnonzero((at >= 0) & (at < chosen.shape[axis])))
+        inside.append(at[near[-1]])
+    shares[np.ix_(*near)] = chosen[np.ix_(*inside)]  # a voxel larger than a cell fills all cells in it
+    cells = tuple(grid.cell_of(axis)[voxels[:, axis]] for axis in range(3))
+    index, number = np.unique(np.ravel_multi_index(cells, grid.shape), return_counts=True)
+    flat = shares.reshape(-1)
+    flat[index] = np.maximum(flat[index], np.minimum(number * math.prod(grid.spacing) / grid.cell_mm**3, 1.0))
+    return shares

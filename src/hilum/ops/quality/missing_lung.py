@@ -1,0 +1,114 @@
+"""Measure what a lung mask leaves out: air, dense lung before the ribs, and what the volume crops."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum._kernels.anatomy import coarse
+from hilum._kernels.bitmask import bits, morphology
+from hilum._kernels.components import labeling
+from hilum.ops.gas import find_walled_gas
+from hilum.ops.quality.chest_cells import ChestCells
+
+GAS_MAX_HU = -960
+"""A cell with a lower mean may be gas in the bowel or the trachea."""
+
+GAS_SHARE = 0.35
+"""A component of air with a larger fraction of cells below `GAS_MAX_HU` is not lung."""
+
+SMALLEST_ML = 5.0
+"""Smaller components and missed parts are not counted: 17 mm cubed."""
+
+SMALLEST_PLANE_MM2 = 1000.0
+"""The outline of a lung is ignored in planes with less of it, at the top and the bottom."""
+
+BONE_MIN_HU, RIB_GAP_MM = 150, 13.0
+"""Bone, and half the distance between two ribs: what lies this far above or below a rib is behind the rib cage."""
+
+WALL_MM = 10.0
+"""Muscle and pleura between a lung and the ribs are thinner."""
+
+LONGEST_MM = 90.0
+"""What is farther from the lung, behind its front above the diaphragm, is liver or spleen."""
+
+APEX_MM = 25.0
+"""Below the top of a lung muscles lie between it and the ribs."""
+
+CROPPED_SHARE = 0.1
+"""From this contact with the faces of the volume on, a lung is not in view as a whole."""
+
+
+def missed_fraction(chest: ChestCells, mask_cells: float) -> float:
+    """Fraction of the lungs' air that the mask leaves out beside it, without trachea and bowel gas."""
+    cross, wide = (morphology.ellipsoid(cells, (1.0, 1.0, 1.0), chest.hu.shape) for cells in (1.0, 2.0))
+    near_gas = morphology.dilate(find_walled_gas(chest.hu, chest.enclosed), wide)
+    missed = bits.pack(chest.enclosed & (chest.missed >= 0.5)) & ~near_gas
+    components = labeling.find_components(morphology.open_(missed, cross), corners=False)
+    if not components.number:
+        return 0.0
+    mask = chest.inside >= 0.5
+    near = bits.unpack(morphology.dilate(bits.pack(mask), cross)) | mask.any(axis=(1, 2), keepdims=True)
+    beside, gas = (
+        coarse.component_means(components, cells.astype(np.int16) * 100, 0.0)[:, 3] / 100
+        for cells in (near, chest.hu < GAS_MAX_HU)
+    )
+    size = labeling.sizes(components)
+    lung = size[(beside > 0) & (gas <= GAS_SHARE) & (size * chest.cell_ml >= SMALLEST_ML)].sum()
+    return float(lung / (lung + mask_cells))
+
+
+def dense_fraction(chest: ChestCells, mask_cells: float, *, sides: bool) -> float:
+    """Volume between the mask and the ribs beside and behind it, beyond the chest wall's, as a fraction of both."""
+    half = chest.inside >= 0.5
+    right = half & (chest.right >= 0.5 * chest.inside) if sides else half
+    element = morphology.ellipsoid(RIB_GAP_MM, (chest.size[0], np.inf, np.inf), half.shape)
+    ribs = bits.unpack(morphology.dilate(bits.threshold(chest.hu, BONE_MIN_HU, 32767), element))
+    missing = np.zeros(half.shape, np.bool_)
+    if cropped_fraction(chest) >= CROPPED_SHARE:  # beside the bases lies the liver
+        return 0.0
+    for lung, outward in ((right, -1), (half & ~right, 1)) if sides else ():
+        tall = lung.sum(axis=(1, 2)) * chest.size[1] * chest.size[2] >= SMALLEST_PLANE_MM2
+        tall[max(0, int(np.max(np.flatnonzero(tall), initial=0)) - round(APEX_MM / chest.size[0])) :] = False
+        for axis, step in ((1, 1), (2, outward)):
+            wall, longest = (round(mm / chest.size[axis]) for mm in (WALL_MM, LONGEST_MM))
+            missing |= before_ribs(lung, ribs, axis, step, wall=wall, longest=longest) & tall[:, None, None]
+    number = float((missing & ~half).sum())
+    return number / (number + mask_cells)
+
+
+def before_ribs(
+    lung: NDArray[np.bool_], ribs: NDArray[np.bool_], axis: int, step: int, *, wall: int, longest: int
+) -> NDArray[np.bool_]:
+    """Find the cells of each line between the last cell of the lung, a wall after it, and the first rib.
+
+    Parameters
+    ----------
+    lung, ribs : ndarray of bool, shape (cz, cy, cx)
+    axis, step : int
+        The axis of the lines, and 1 or -1 for their direction.
+    wall : int
+        So many cells after the lung are left out.
+    longest : int
+        Lines with more cells between the lung and the rib are left out.
+
+    Returns
+    -------
+    ndarray of bool, shape (cz, cy, cx)
+    """
+    lung, ribs = (np.moveaxis(part, axis, 2)[..., ::step] for part in (lung, ribs))
+    after = np.maximum.accumulate(lung, axis=2) & ~np.maximum.accumulate(lung[..., ::-1], axis=2)[..., ::-1]
+    ribs = ribs & after
+    before_rib = after & ~np.maximum.accumulate(ribs, axis=2) & ribs.any(axis=2, keepdims=True)
+    before_rib &= before_rib.sum(axis=2, keepdims=True) <= longest
+    before_rib[..., wall:] &= before_rib[..., : before_rib.shape[2] - wall].copy()
+    before_rib[..., :wall] = False
+    return np.moveaxis(before_rib[..., ::step], 2, axis)
+
+
+def cropped_fraction(chest: ChestCells) -> float:
+    """Contact area with the first and last plane and the four sides, over the largest cross-section along z."""
+    inside, (dz, dy, dx) = chest.inside, chest.size
+    largest = float(inside.sum(axis=(1, 2)).max()) * dy * dx
+    ends = float(inside[0].sum() + inside[-1].sum()) * dy * dx if inside.shape[0] > 1 else largest
+    sides = float(inside[:, 0].sum() + inside[:, -1].sum()) * dz * dx
+    sides += float(inside[:, :, 0].sum() + inside[:, :, -1].sum()) * dz * dy
+    return (ends + sides) / max(largest, 1e-9)
