@@ -1,15 +1,16 @@
 """Accuracy and cost of each lung method: Dice, surface distances, nodules inside the mask, time.
 
     python bench/lungs.py [--seeds 8] [--spacings 0.8 2.5 8] [--methods hilum tutorial3d] [--ill] [--json FILE]
-    python bench/lungs.py --data ../shared/data [--annotations annotations.csv]
+    python bench/lungs.py --data ../shared/data [--draw FOLDER] [--only NAME ...]
 
 Without --data: phantoms of random disease, noise and field of view, with four wall nodules, which count with their
-whole spheres, also the part inside the wall (--ill: every phantom has every disease). With --data: every chest scan in
-that folder, compared with a label map in the parent folder (named like *lung*.nrrd), if there is one, and with the
-nodules of LIDC XML files in or beside the scan's folder or of a LUNA16 csv. Per method: Dice of both lungs, right and
-left lung, and the worst side; normalized surface distance at 2 mm; 95 % Hausdorff distance, mm; the fraction of the
-nodules' voxels inside the mask, and the number of nodules inside; masks with an alarm; time, in seconds and in copies
-of the volume. Masks of methods without sides are split at the middle of the body.
+whole spheres, also the part inside the wall (--ill: every phantom has every disease). Per method: Dice of both lungs,
+right and left lung, and the worst side; normalized surface distance at 2 mm; 95 % Hausdorff distance, mm; the fraction
+of the nodules' voxels inside the mask, and the number of nodules inside; masks with an alarm; time, in seconds and in
+copies of the volume. Masks of methods without sides are split at the middle of the body.
+
+With --data: the measurements of `real_lungs` for every chest series of that folder, and, with contours, the Dice of the
+tutorial's method at -320 and -200 HU. --draw writes a sheet of outlines per series.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import real_lungs
 
 import hilum
 from hilum.ops.lungs.segment import METHODS, WITHOUT_SIDES
@@ -53,23 +55,52 @@ def main() -> int:
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
     parser.add_argument("--ill", action="store_true", help="every phantom has every disease")
     parser.add_argument("--data", type=Path, help="a folder of real scans")
-    parser.add_argument("--annotations", type=Path, help="a LUNA16 csv; by default DATA/luna16/annotations.csv")
+    parser.add_argument("--draw", type=Path, help="write a sheet of outlines of each series here")
+    parser.add_argument("--only", nargs="*", help="names of series")
     parser.add_argument("--json", type=Path, help="write every row here")
     arguments = parser.parse_args()
-    cases = real_cases(arguments.data, arguments.annotations) if arguments.data else phantom_cases(arguments)
-    rows = []
-    for name, ct, truth, nodules in cases:
-        for method in arguments.methods:
-            rows.append({"case": name, "method": method, **measure_method(ct, truth, nodules, method)})
-            if arguments.data:
-                print(line(f"{name[-42:]} {method}", [rows[-1]]))
+    rows = measure_real(arguments) if arguments.data else measure_phantoms(arguments)
     if not rows:
         print("no chest scan found", file=sys.stderr)
         return 1
-    table(rows)
+    if not arguments.data:
+        table(rows)
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1))
+        arguments.json.write_text(json.dumps(rows, indent=1, default=float))
     return 0
+
+
+def measure_phantoms(arguments: argparse.Namespace) -> list[dict]:
+    """Measure every method on phantoms."""
+    return [
+        {"case": name, "method": method, **measure_method(ct, truth, nodules, method)}
+        for name, ct, truth, nodules in phantom_cases(arguments)
+        for method in arguments.methods
+    ]
+
+
+def measure_real(arguments: argparse.Namespace) -> list[dict]:
+    """Measure hilum's method on every real series, print a line, and draw a sheet."""
+    rows = []
+    for name, ct, truth in real_series(arguments.data):
+        if arguments.only and name not in arguments.only:
+            continue
+        row, mask = real_lungs.measure_series(ct, truth)
+        if truth is not None:
+            for limit in (-320, -200):  # the tutorial's threshold is -320 HU
+                moved = hilum.Volume(
+                    np.clip(ct.array.astype(int) - limit - 320, -32768, 32767).astype(np.int16), ct.geometry
+                )
+                pocket = hilum.segment_lungs(moved, method="tutorial3d")
+                both = hilum.Mask((truth.array > 0).astype(np.uint8), truth.geometry)
+                row[f"tutorial_{-limit}"] = compare_masks(pocket, both).dice
+        print(real_lungs.line(name, row), flush=True)
+        if arguments.draw:
+            arguments.draw.mkdir(parents=True, exist_ok=True)
+            path = arguments.draw / f"{name.replace('/', '_')[-60:]}.png"
+            real_lungs.draw_sheet(ct, mask, path, f"{name}: {' '.join(row['alarms']) or 'no alarm'}", truth)
+        rows.append({"case": name, **row})
+    return rows
 
 
 Case = tuple[str, hilum.Volume, hilum.Mask | None, hilum.Mask | None]
@@ -96,42 +127,42 @@ def phantom_cases(arguments: argparse.Namespace) -> Iterator[Case]:
         yield f"phantom {seed}, {spacing:g} mm, {diseases}", chest.scan.ct, chest.lungs, wall_nodules
 
 
-def real_cases(data: Path, annotations: Path | None) -> Iterator[Case]:
-    """Read every scan in a folder that is large enough."""
-    table = annotations or data / "luna16" / "annotations.csv"
-    files = Counter(p.parent for p in data.rglob("*") if p.is_file() and p.suffix.lower() in {"", ".dcm"})
-    for path in sorted(folder for folder, count in files.items() if count >= MIN_SLICES):
+def real_series(data: Path) -> Iterator[tuple[str, hilum.Volume, hilum.Mask | None]]:
+    """Read every chest series of a folder, as DICOM or NIfTI, with an expert's lungs where a label map is beside it."""
+    folders = Counter(p.parent for p in data.rglob("*") if p.is_file() and p.suffix.lower() in {"", ".dcm"})
+    files = [p for p in data.rglob("*.nii.gz") if p.name.count(".") == 2]
+    maps = [p for p in data.rglob("*") if p.name.endswith((".nrrd", ".nii.gz")) and "lung" in p.name.lower()]
+    for path in sorted([*(folder for folder, count in folders.items() if count >= MIN_SLICES), *files]):
         try:
-            scan = hilum.read(path)
+            ct = hilum.read(path).ct
         except hilum.HilumError as refusal:
             print(f"skipped: {refusal}", file=sys.stderr)
             continue
-        _, *wide = np.multiply(scan.ct.shape, scan.ct.spacing)
-        if scan.ct.shape[0] < MIN_SLICES or min(wide) < MIN_WIDTH_MM:
+        if ct.shape[0] < MIN_SLICES or min(np.multiply(ct.shape, ct.spacing)[1:]) < MIN_WIDTH_MM:
             continue
-        maps = [file for file in path.parent.glob("*.nrrd") if "lung" in file.name.lower()]
-        truth = label_map(maps[0], scan.ct) if maps else None
-        yield str(path.relative_to(data)), scan.ct, truth, annotated(path, scan, table)
+        name = path.name.removesuffix(".nii.gz") if path.is_file() else str(path.relative_to(data))
+        yield name, ct, next(filter(None, (label_map(p, ct) for p in maps if belongs(p, path, data))), None)
+
+
+def belongs(labels: Path, scan: Path, data: Path) -> bool:
+    """Tell whether a label map is a scan's: it starts with its name, or lies beside its folder."""
+    if scan.is_file():
+        return labels.name.startswith(scan.name.removesuffix(".nii.gz") + ".lungs")
+    return labels.parent == scan.parent != data or labels.name == CONTOURS.get(scan.name)
+
+
+CONTOURS = {"nsclc-LUNG1-002": "chest-tumor-3mm.lungs.nii.gz"}
+"""Contours that do not have the name of their scan."""
 
 
 def label_map(path: Path, ct: hilum.Volume) -> hilum.Mask | None:
-    """Read an expert's lungs: any label counts; sides are split at the middle of the body."""
+    """Read an expert's lungs; sides are split at the middle of the body where there is one label, or many."""
     labels = hilum.read(path).ct
     if labels.shape != ct.shape:
         return None
-    return split(hilum.Mask((labels.array > 0).astype(np.uint8), ct.geometry), ct)
-
-
-def annotated(path: Path, scan: hilum.Scan, table: Path) -> hilum.Mask | None:
-    """Read the nodules of a LIDC XML in or beside the folder, or of the csv."""
-    for source in [*sorted(path.glob("*.xml")), *sorted(path.parent.glob("*.xml")), table]:
-        try:
-            read = hilum.read(path, annotations=source)
-        except hilum.HilumError:
-            continue
-        if read.nodules:
-            return hilum.mask_nodules(scan.ct.geometry, read.nodules)
-    return None
+    array = labels.array.astype(np.uint8) if set(np.unique(labels.array)) == {0, 1, 2} else None
+    mask = hilum.Mask((labels.array > 0).astype(np.uint8) if array is None else array, ct.geometry)
+    return split(mask, ct) if array is None else mask
 
 
 def split(mask: hilum.Mask, ct: hilum.Volume) -> hilum.Mask:

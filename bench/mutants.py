@@ -26,10 +26,10 @@ GUARDED = (
     ("ops/quality/plausibility.py", "SHARE"),
     ("ops/quality/measure.py", "ALARM_BELOW"),
     ("ops/tissues.py", "LUNG_AIR_MAX_HU"),
-    ("ops/tissues.py", "SOLID_MIN_HU"),
+    ("ops/lungs/cells.py", "WALL_HU"),
     ("ops/lungs/hilum_method.py", "CLOSE_MM"),
-    ("ops/lungs/hilum_method.py", "FRAGMENT_ML"),
-    ("ops/lungs/sides.py", "LEAST_ML"),
+    ("ops/lungs/hilum_method.py", "FRAGMENT_SHARE"),
+    ("ops/lungs/sides.py", "LUNG_ML"),
 )
 
 
