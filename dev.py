@@ -25,6 +25,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
@@ -226,9 +227,12 @@ def lock(_words: list[str]) -> int:
 
 def set_up(which: str) -> None:
     """Make the environment as a lock says, and the viewer's page where node is found; instant where nothing changed."""
-    set_up_environment(which)
+    builder = Thread(target=page, args=([],))  # the other commands work without it; `hilum view` says what is missing
     if shutil.which("npm") and not page_is_built():
-        page([])  # the other commands work without it, and `hilum view` says what is missing
+        builder.start()
+    set_up_environment(which)
+    if builder.ident is not None:
+        builder.join()
 
 
 def set_up_environment(which: str) -> None:

@@ -66,7 +66,8 @@ def every_figure():
         module = importlib.import_module(f"hilum.pictures.{found}")
         for name, value in vars(module).items():
             own = inspect.isfunction(value) and value.__module__ == module.__name__
-            if own and not name.startswith("_") and value.__annotations__.get("return") == "Figure":
+            returns = value.__annotations__.get("return") if own and not name.startswith("_") else None
+            if getattr(returns, "__name__", returns) == "Figure":  # a class, or its name where annotations are text
                 yield f"{module.__name__}.{name}"
 
 
