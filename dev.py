@@ -37,7 +37,7 @@ WEB, PAGE = ROOT / "viewer/web", ROOT / "src/hilum/viewer/page"
 OLDEST = (3, 11)
 PEERS = ROOT / ".venv-frameworks"
 FRAMEWORKS = ["torch", "monai", "torchio", "nnunetv2"]
-SPREAD = ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadfile", "--no-loadscope-reorder"]
+SPREAD = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
 """One process more than cores: many tests wait for a process that they started. Each file runs in one process."""
 
 COVERAGE = ["--cov", "--cov-report=term-missing:skip-covered"]
