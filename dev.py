@@ -38,7 +38,7 @@ OLDEST = (3, 11)
 PEERS = ROOT / ".venv-frameworks"
 FRAMEWORKS = ["torch", "monai", "torchio", "nnunetv2"]
 SPREAD = ["-n", str(2 * (os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
-"""One process more than cores: many tests wait for a process that they started. Each file runs in one process."""
+"""Two processes a core: many tests wait for a process that they started. Each file runs in one process."""
 
 COVERAGE = ["--cov", "--cov-report=term-missing:skip-covered"]
 QUICK = [  # every room, in less than a minute
