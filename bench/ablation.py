@@ -76,7 +76,7 @@ def changes(value: object) -> list[object]:
     if isinstance(value, bool) or not isinstance(value, int | float | tuple):
         return []
     if not isinstance(value, tuple):
-        return [type(value)(round(value * f)) if isinstance(value, int) else value * f for f in FACTORS]
+        return [type(value)(round(value * f)) if isinstance(value, int) else round(value * f, 4) for f in FACTORS]
     if not all(isinstance(part, int | float) for part in value) or hasattr(value, "_fields"):
         return []
     return [(*value[:k], moved, *value[k + 1 :]) for k, part in enumerate(value) for moved in changes(part)]
@@ -103,7 +103,8 @@ def judge(cases: list, masks: list[hilum.Mask], first: list[hilum.Mask]) -> tupl
             labels = reorient(hilum.Volume(mask.array, ct.geometry)).array
             lumps += real_lungs.lumps(oriented.array, labels > 0, oriented.spacing)["lumps"]
         one, two = mask.array > 0, other.array > 0
-        same.append(2 * np.count_nonzero(one & two) / max(1, np.count_nonzero(one) + np.count_nonzero(two)))
+        total = np.count_nonzero(one) + np.count_nonzero(two)
+        same.append(2 * np.count_nonzero(one & two) / total if total else 1.0)
     return round(float(np.mean(dice)), 4), round(lumps, 1), round(float(np.mean(same)), 4)
 
 
