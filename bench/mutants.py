@@ -50,7 +50,7 @@ def survey(source: Path, module: str, name: str) -> bool:
     """Change one constant by each factor, and check that the tests fail every time."""
     path = source / "hilum" / module
     text = path.read_text()
-    found = re.search(rf"^{name} = (-?[0-9.e-]+)$", text, re.MULTILINE)
+    found = re.search(rf"^{name} = (-?[0-9.e-]+)(?:  #.*)?$", text, re.MULTILINE)
     if found is None:
         print(f"missing   {module} {name}")
         return False
