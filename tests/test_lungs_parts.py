@@ -225,7 +225,7 @@ def test_a_calcified_nodule_is_drawn_and_bone_around_it_is_not():
     wall_nodules.draw_nodules(lung, hu, np.array([[*center, radius]]), spacing)
     got = bits.unpack(lung)
     rim = max(wall_nodules.RIM_MM, wall_nodules.RIM_VOXELS * 1.0)
-    assert np.array_equal(got, far <= np.where(hu > wall_nodules.BONE_MIN_HU, radius + rim / 2, radius + rim))
+    assert np.array_equal(got, far <= np.where(hu > wall_nodules.RIB_MIN_HU, radius + rim / 2, radius + rim))
 
 
 @pytest.mark.parametrize("x", [35.0, 2.0, 69.0])

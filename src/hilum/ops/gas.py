@@ -36,18 +36,16 @@ def find_walled_gas(cells: NDArray[np.int16], inside: NDArray[np.bool_]) -> BitM
     if not inside.any():
         return BitMask.empty(shape)
     darkest = min(float(np.percentile(cells[inside], 0.1)), GAS_MAX_HU)
-    found = BitMask.empty(shape)
+    walled, everywhere = BitMask.empty(shape), np.ones(shape, np.bool_)
+    cross = morphology.ellipsoid(1.0, (1.0, 1.0, 1.0), shape)  # a cell and its neighbors
     for brighter in GAS_RANGES_HU:
         gas = bits.pack(inside & (cells <= darkest + brighter))
-        core = (
-            morphology.open_(gas, morphology.ellipsoid(1.0, (1.0, 1.0, 1.0), shape)) & gas
-        )  # a cell and its neighbors
-        runs = labeling.find_components(core, corners=False)
-        labels, everywhere = selection.label_image(runs), np.ones(shape, np.bool_)
+        runs = labeling.find_components(morphology.open_(gas, cross) & gas, corners=False)
+        labels = selection.label_image(runs)
         nearer = coarse.grow_labels(labels, everywhere, steps=WALL_CELLS - 1)
         near = coarse.grow_labels(nearer, everywhere, steps=1)
         shell = (near > 0) & (nearer == 0)
         around = np.bincount(near[shell], minlength=runs.number + 1)[1:]
         wall = np.bincount(near[shell & (cells > darkest + WALL_RANGE_HU)], minlength=runs.number + 1)[1:]
-        found |= selection.select(runs, wall >= WALLED * around)
-    return found
+        walled |= selection.select(runs, wall >= WALLED * around)
+    return walled

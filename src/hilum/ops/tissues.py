@@ -12,6 +12,7 @@ from hilum.volume import Mask, Volume
 LUNG_AIR_MAX_HU = -400  # half way between lung and soft tissue: what is at most this bright is air or aerated lung
 
 SOLID_MIN_HU = -300  # what is brighter is solid: it contains hardly any air
+BONE_MIN_HU = 150  # the mean of some cubic millimeters of rib or vertebra is brighter
 
 _TABLE = "the HU table of the 2017 tutorial"
 _AIR = f"{_TABLE} (-1000), with 50 HU of noise and padding either way, up to where lung begins"

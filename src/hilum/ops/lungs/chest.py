@@ -8,7 +8,7 @@ from hilum._kernels.bitmask import bits, morphology
 from hilum._kernels.bitmask.mask import BitMask, Shape
 from hilum._kernels.components import labeling, selection
 from hilum.geometry import Vector
-from hilum.ops.tissues import LUNG_AIR_MAX_HU, SOLID_MIN_HU
+from hilum.ops.tissues import BONE_MIN_HU, LUNG_AIR_MAX_HU, SOLID_MIN_HU
 
 SHELL_MM = 4.0
 """Solid parts thinner than twice this are not the body: tables, blankets, tubes."""
@@ -25,9 +25,6 @@ SKIN_CELLS = 2
 ENCLOSED, ENCLOSED_SHARE = (3, 2), 0.3
 """Half of the cells of air inside the body have body in at least three of the four directions of the plane; or in two,
 where the field of view cuts a lung that in at least this fraction has body in three."""
-
-BONE_MIN_HU = 150
-"""Mean of a cell of rib or vertebra."""
 
 SPINE_MM = 15.0
 """Half the width of a vertebra."""

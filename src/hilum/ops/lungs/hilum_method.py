@@ -154,8 +154,7 @@ def _finish(
         return lung
     margin = [1 + math.ceil(max(BRIDGE_MM, *spacing[1:]) / s) for s in spacing]  # wide enough for the closing
     near = side.expand_box(inside, (margin[0], margin[1], 1 + margin[2] // 64))
-    part = side.crop(near)
-    part = _without_fragments(part, spacing)
+    part = _without_fragments(side.crop(near), spacing)
     if fill:
         (excluded, wide), air = (mask.crop(near) for mask in organs), part
         part, bridged = _close(air, CLOSE_MM, wide, spacing), _close(air, BRIDGE_MM, excluded, spacing)

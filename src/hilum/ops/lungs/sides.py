@@ -15,7 +15,7 @@ from hilum._kernels.bitmask import bits, morphology
 from hilum._kernels.bitmask.mask import BitMask, Shape
 from hilum._kernels.components import labeling, selection, watershed
 from hilum.geometry import Vector
-from hilum.ops.lungs.chest import BONE_MIN_HU
+from hilum.ops.tissues import BONE_MIN_HU
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
 OTHER_AIR = 3
@@ -39,7 +39,7 @@ GROUND_GLASS_HU, GROUND_GLASS_MM = (-400, -150), 4.5
 partial volume at a wall is thinner."""
 
 EROSION_MM = (0.0, 3.2, 6.4, 9.6, 12.8)
-"""Erosions of the parenchyma to separate right and left, tried in this order."""
+"""Erosions of the air of the lungs to separate right and left, tried in this order."""
 
 ONE_SIDE = 0.7
 """A core is a right or a left lung if at least this fraction of it lies on that side of the middle."""

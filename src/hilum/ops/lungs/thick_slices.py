@@ -62,7 +62,7 @@ def _in_next_slices(
     """The disks, moved to those slices above and below them where they are brighter than lung."""
     moved = []
     for disk in disks:
-        z = min(round(disk[0] / spacing[0]), hu.shape[0] - 1)
+        z = min(max(round(disk[0] / spacing[0]), 0), hu.shape[0] - 1)  # a fitted center may lie outside
         contrast = _contrast(disk, z, lung, hu, spacing)
         moved += [
             (k * spacing[0], *disk[1:])

@@ -33,7 +33,7 @@ RIM_MM, RIM_VOXELS, RIM_SLICES = 1.0, 1.25, 0.3
 multiple of a pixel, or a fraction of a slice, because the ball is less precise there."""
 
 WIDEST_RIM_MM = 1.6
-BONE_MIN_HU = 300
+RIB_MIN_HU = 300
 
 
 def complete_nodules(
@@ -107,7 +107,7 @@ def draw_nodules(lung: BitMask, hu: NDArray[np.int16], balls: NDArray[np.float64
     Voxels further inside that are as bright as bone are a calcified nodule, or the edge of the rib next to it.
     """
     rim = max(RIM_MM, min(RIM_VOXELS * max(spacing[1:]), WIDEST_RIM_MM), RIM_SLICES * min(spacing[0], 8.0))
-    for fraction, limit in ((0.5, int(np.iinfo(hu.dtype).max)), (1.0, BONE_MIN_HU)):
+    for fraction, limit in ((0.5, int(np.iinfo(hu.dtype).max)), (1.0, RIB_MIN_HU)):
         wide = balls.copy()
         wide[:, 3] += fraction * rim
         blobs.draw_balls(lung, hu, wide, spacing, limit=limit)

@@ -24,6 +24,7 @@ from hilum.ops.finite import as_hu
 from hilum.ops.gas import find_walled_gas
 from hilum.ops.quality.chest_cells import CELL_MM, ChestCells, chest_cells
 from hilum.ops.quality.missing_lung import (
+    CROPPED_SHARE,
     GAS_MAX_HU,
     SMALLEST_ML,
     cropped_fraction,
@@ -106,7 +107,6 @@ def measure_lung_mask(ct: Volume, lungs: Mask, *, sides: bool = True, workers: i
     out |= _surface_measurements(hu, lungs, workers)
     chest = chest_cells(counted, ct, factors)
     out |= _cell_measurements(chest, sides=sides)
-    out["lung_cropped_share"] = cropped_fraction(chest)
     return out
 
 
@@ -148,11 +148,12 @@ def _cell_measurements(chest: ChestCells, *, sides: bool) -> dict[str, float]:
     gas = chest.inside[chest.hu < GAS_MAX_HU].sum()
     outside = chest.inside[chest.outside].sum()
     parts = labeling.find_components(bits.pack(half), corners=True)
-    x = np.arange(shape[2]) - chest.middle[:, None]
-    from_middle = np.broadcast_to((x * chest.size[2])[:, None, :], shape)
+    x = (np.arange(shape[2]) - chest.middle[:, None]) * chest.size[2]
+    from_middle = np.broadcast_to(x[:, None, :], shape)
     near = np.abs(from_middle) < MIDLINE_MM
     trachea = (chest.hu < TRACHEA_MAX_HU) & half & near
     heart = (chest.hu > SOLID_MIN_HU) & near
+    cropped = cropped_fraction(chest)
     out = {
         "lung_gas_share": float(gas) / mask_cells,
         "lung_outside_share": float(outside) / mask_cells,
@@ -160,7 +161,7 @@ def _cell_measurements(chest: ChestCells, *, sides: bool) -> dict[str, float]:
         "lung_heart_share": float(chest.inside[heart].sum()) / mask_cells,
         "lung_parts": float((labeling.sizes(parts) * chest.cell_ml >= SMALLEST_ML).sum()),
         "lung_airway_ml": float(np.count_nonzero(trachea)) * chest.cell_ml,
-        "lung_dense_share": dense_fraction(chest, mask_cells, sides=sides),
+        "lung_dense_share": dense_fraction(chest, mask_cells) if sides and cropped < CROPPED_SHARE else 0.0,
         "lung_lump_ml": _largest_lump(chest) * chest.cell_ml,
         "lung_walled_gas_ml": _walled_gas(chest) * chest.cell_ml,
     }
@@ -169,6 +170,7 @@ def _cell_measurements(chest: ChestCells, *, sides: bool) -> dict[str, float]:
         crossed = float(chest.right[from_middle > MIDLINE_MM].sum())
         crossed += float(left[from_middle < -MIDLINE_MM].sum())
         out["lung_crossed_share"] = crossed / mask_cells
+    out["lung_cropped_share"] = cropped
     return out
 
 

@@ -8,6 +8,7 @@ from hilum._kernels.bitmask import bits, morphology
 from hilum._kernels.components import labeling
 from hilum.ops.gas import find_walled_gas
 from hilum.ops.quality.chest_cells import ChestCells
+from hilum.ops.tissues import BONE_MIN_HU
 
 GAS_MAX_HU = -960
 """A cell with a lower mean may be gas in the bowel or the trachea."""
@@ -21,8 +22,8 @@ SMALLEST_ML = 5.0
 SMALLEST_PLANE_MM2 = 1000.0
 """The outline of a lung is ignored in planes with less of it, at the top and the bottom."""
 
-BONE_MIN_HU, RIB_GAP_MM = 150, 13.0
-"""Bone, and half the distance between two ribs: what lies this far above or below a rib is behind the rib cage."""
+RIB_GAP_MM = 13.0
+"""Half the distance between two ribs: what lies this far above or below a rib is behind the rib cage."""
 
 WALL_MM = 10.0
 """Muscle and pleura between a lung and the ribs are thinner."""
@@ -56,16 +57,17 @@ def missed_fraction(chest: ChestCells, mask_cells: float) -> float:
     return float(lung / (lung + mask_cells))
 
 
-def dense_fraction(chest: ChestCells, mask_cells: float, *, sides: bool) -> float:
-    """Volume between the mask and the ribs beside and behind it, beyond the chest wall's, as a fraction of both."""
+def dense_fraction(chest: ChestCells, mask_cells: float) -> float:
+    """Volume between the mask and the ribs beside and behind it, beyond the chest wall's, as a fraction of both.
+
+    The mask has sides, and shows the lungs as a whole: beside the bases alone lies the liver.
+    """
     half = chest.inside >= 0.5
-    right = half & (chest.right >= 0.5 * chest.inside) if sides else half
+    right = half & (chest.right >= 0.5 * chest.inside)
     element = morphology.ellipsoid(RIB_GAP_MM, (chest.size[0], np.inf, np.inf), half.shape)
     ribs = bits.unpack(morphology.dilate(bits.threshold(chest.hu, BONE_MIN_HU, 32767), element))
     missing = np.zeros(half.shape, np.bool_)
-    if cropped_fraction(chest) >= CROPPED_SHARE:  # beside the bases lies the liver
-        return 0.0
-    for lung, outward in ((right, -1), (half & ~right, 1)) if sides else ():
+    for lung, outward in ((right, -1), (half & ~right, 1)):
         tall = lung.sum(axis=(1, 2)) * chest.size[1] * chest.size[2] >= SMALLEST_PLANE_MM2
         tall[max(0, int(np.max(np.flatnonzero(tall), initial=0)) - round(APEX_MM / chest.size[0])) :] = False
         for axis, step in ((1, 1), (2, outward)):
