@@ -329,8 +329,8 @@ def test_a_child_is_kept_for_the_next_read_and_through_refusals_but_not_through_
     header = read_headers(tmp_path, path.name)[0]
     with pytest.raises(FormatError, match="cannot be decoded"):
         decoder_process.decode(tmp_path / "gone.dcm", [header])
-    hilum.read(tmp_path)
-    assert {decoder.process.pid for decoder in decoder_process._idle.queue} == kept
+    hilum.read(tmp_path)  # its threads may start more decoders
+    assert kept <= {decoder.process.pid for decoder in decoder_process._idle.queue}
     for decoder in decoder_process._idle.queue:
         decoder.process.kill()
         decoder.process.wait()

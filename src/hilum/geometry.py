@@ -4,8 +4,6 @@ One rule holds everywhere: voxel indices are (z, y, x); world points are (x, y, 
 (x grows to the patient's left, y to the back, z to the head), as in DICOM and ITK.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -140,7 +138,7 @@ class Geometry:
         index = self.world_to_index(world)
         return cast("NDArray[np.bool_]", np.all((index >= -0.5) & (index <= np.array(self.shape) - 0.5), axis=-1))
 
-    def crop(self, start: Sequence[int], stop: Sequence[int]) -> Geometry:
+    def crop(self, start: Sequence[int], stop: Sequence[int]) -> "Geometry":
         """The grid of a box of voxels.
 
         Parameters
@@ -157,7 +155,7 @@ class Geometry:
         shape = tuple(int(b) - int(a) for a, b in zip(start, stop, strict=True))
         return Geometry(cast("tuple[int, int, int]", shape), self.spacing, _vector(origin, "origin"), self.direction)
 
-    def isclose(self, other: Geometry, *, tolerance: float = 1e-3) -> bool:
+    def isclose(self, other: "Geometry", *, tolerance: float = 1e-3) -> bool:
         """Whether two grids have every voxel at the same position.
 
         Parameters

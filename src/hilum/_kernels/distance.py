@@ -4,8 +4,6 @@ Source of the transform: P. Felzenszwalb, D. Huttenlocher, "Distance transforms 
 Computing 8, 2012.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

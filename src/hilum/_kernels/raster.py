@@ -1,7 +1,5 @@
 """Rasterize triangles with a depth buffer: each pixel shows the nearest triangle."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Python threads that run kernels, which release the interpreter lock, on slabs of a volume."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -5,8 +5,6 @@
 3. `snapshot` and `check_unchanged` enclose the reading: a file that changes in between would get a wrong hash.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 from contextlib import suppress
@@ -134,7 +132,7 @@ def input_stamp(ref: ScanRef, recipe: Recipe) -> str:
     return digest.hexdigest()
 
 
-def _origin(ref: ScanRef, recipe: Recipe) -> hashlib._Hash:
+def _origin(ref: ScanRef, recipe: Recipe) -> "hashlib._Hash":
     digest = hashlib.sha256(f"{hilum.__version__} {_recipe_hash(recipe)} {ref.series_uid}".encode())
     known = ref.known
     nodules = [(n.center, n.diameter_mm) for n in known.nodules]

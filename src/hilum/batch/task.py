@@ -1,7 +1,5 @@
 """Make one scan of a run. Faults of the scan become a row of the ledger; they are never raised."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable
@@ -42,7 +40,7 @@ class Task:
     run: str = ""
     existed: bool = False
 
-    def with_threads(self, threads: int) -> Task:
+    def with_threads(self, threads: int) -> "Task":
         """Return the same task with a number of threads, unless its recipe sets one."""
         compute = Compute(workers=self.recipe.compute.workers or threads)
         return replace(self, recipe=msgspec.structs.replace(self.recipe, compute=compute))

@@ -6,8 +6,6 @@
 3. If somebody removes or replaces the folder meanwhile, the writer fails, and nothing gets the final name.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

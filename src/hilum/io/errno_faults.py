@@ -1,7 +1,5 @@
 """The system's error numbers that mean a fault of the machine, and whether every other scan would fail, too."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

@@ -3,8 +3,6 @@
 A header can name a file of another owner, an endless pipe, or a link that leads out of its folder.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The files of a folder and its subfolders; folders that hilum wrote are recognized, and not searched."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections import deque

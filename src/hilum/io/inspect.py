@@ -1,7 +1,5 @@
 """List the series and volume files of a path, what is odd about them, and what `hilum.read` would do."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace

@@ -5,8 +5,6 @@ file is called by its number among the sorted files: its owner can count to it, 
 series without a UID gets a made-up name, and a UID that must not leave is hashed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from pathlib import Path

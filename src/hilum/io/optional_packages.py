@@ -1,7 +1,5 @@
 """The packages of the extras ``b2nd`` and ``zarr``, imported late; an error says which command installs them."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Read a scan from a path of any format, give it its annotations, list its files, and write a volume."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ removed. A process on this machine is identified by its number and start time. F
 another container the lock decides, or without locks, an hour without a change.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Refusals of files that should be a scan and cannot be read: dangling links, failed downloads, locked folders."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence

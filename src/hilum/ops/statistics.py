@@ -1,7 +1,5 @@
 """Mean, standard deviation and percentiles of the voxels of a scan or a data set, exactly and in one pass."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,7 +42,7 @@ class HuHistogram:
             raise InputError(what)
         object.__setattr__(self, "counts", read_only(self.counts))
 
-    def __add__(self, other: HuHistogram) -> HuHistogram:
+    def __add__(self, other: "HuHistogram") -> "HuHistogram":
         return HuHistogram(self.counts + other.counts)
 
     @property
@@ -163,7 +161,7 @@ class Moments:
     lowest: float = float("inf")
     highest: float = float("-inf")
 
-    def __add__(self, other: Moments) -> Moments:
+    def __add__(self, other: "Moments") -> "Moments":
         # Chan, Golub, LeVeque (The American Statistician 37(3):242-247, 1983): no sums of squares are subtracted.
         total = self.total + other.total
         if not total:

@@ -1,7 +1,5 @@
 """``SHA256SUMS``: the checksums of a run's own files, in the format of ``sha256sum --check``; checks of any file."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Sequence

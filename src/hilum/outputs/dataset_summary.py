@@ -1,7 +1,5 @@
 """``dataset.json``: counts of each data set's nodules, and the table rows and scans that do not match."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path

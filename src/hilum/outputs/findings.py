@@ -1,7 +1,5 @@
 """The kind of every note: the data were changed, the data are probably wrong, or neither."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Literal
 

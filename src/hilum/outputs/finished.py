@@ -4,8 +4,6 @@ A record comes from a folder that a stranger may have made. Names in it are chec
 followed, and only regular files are opened.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The files of a run's output folder, and the check that a new run would not overwrite anything else."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path

@@ -3,8 +3,6 @@
 Each line ends with a checksum of its own bytes, which reveals a truncated or changed line.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Nodules are checked against the stored file. ``preview.png`` has small pictures,
 written without an image library; ``preview.json`` describes them, and has a histogram.
 """
 
-from __future__ import annotations
-
 import csv
 import struct
 import zlib

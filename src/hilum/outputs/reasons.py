@@ -4,8 +4,6 @@ The screen shows the full message. The ledger travels with its run, so its reaso
 that `hilum.io.names` does not consider safe.
 """
 
-from __future__ import annotations
-
 import os
 import traceback
 from pathlib import PurePath

@@ -1,7 +1,5 @@
 """The JSON records of nodules, files, finished scans and data sets."""
 
-from __future__ import annotations
-
 import re
 
 import msgspec

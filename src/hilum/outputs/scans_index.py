@@ -4,8 +4,6 @@ The columns come from ``scan.json`` of finished scans, and from the ledger for t
 the scans that it lists; those of other scans are read from the existing ``scans.csv``.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io

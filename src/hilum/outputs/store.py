@@ -1,7 +1,5 @@
 """Write, convert and read the folder of a finished scan. It gets its name only when it is complete."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,23 +1,29 @@
 """The voxels of the phantom's lungs: tissue, vessels, airways, nodules and disease."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hilum.geometry import Vector
 from hilum.phantom.disease import Disease, consolidation_distance, fluid_distance, mass_distance
 from hilum.phantom.patient import NODULE_HU, Anatomy
-from hilum.phantom.shapes import blend, blend_denser, clip_box, ellipsoid, fill, inner_box, voxel_fraction, width_along
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import NDArray
-
-    from hilum.geometry import Vector
-    from hilum.phantom.shapes import Box, Floats, Points, Sampler, Tubes
+from hilum.phantom.shapes import (
+    Box,
+    Floats,
+    Points,
+    Sampler,
+    Tubes,
+    blend,
+    blend_denser,
+    clip_box,
+    ellipsoid,
+    fill,
+    inner_box,
+    voxel_fraction,
+    width_along,
+)
 
 ROOM_AIR_HU = -1000.0
 BLOOD_HU = 40.0

@@ -5,8 +5,6 @@ surface and approximate far away. Positions are three float32 arrays that broadc
 along the patient's axes most shapes are computed in one or two dimensions.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,7 +176,7 @@ class Tubes:
         extent = self.radii.max(axis=1, initial=0, keepdims=True) + margin
         return np.minimum(self.start, self.stop) - extent, np.maximum(self.start, self.stop) + extent
 
-    def split(self, length: float) -> Tubes:
+    def split(self, length: float) -> "Tubes":
         """Split the tubes into parts of at most `length` mm, whose boxes are smaller in sum."""
         counts = np.maximum(np.ceil(np.linalg.norm(self.stop - self.start, axis=1) / length), 1).astype(np.int64)
         owner = np.repeat(np.arange(len(counts)), counts)

@@ -9,23 +9,28 @@ Tissues are added from the outside in. Each is blended into a voxel by the fract
 5. ribs, sternum and spine.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from hilum.geometry import Vector
 from hilum.phantom import lungs
 from hilum.phantom.anatomy import RIB_CAGE_MM, diaphragm, lung_sides, mediastinum, thorax
+from hilum.phantom.disease import Disease
 from hilum.phantom.lungs import ROOM_AIR_HU, Slab
-from hilum.phantom.shapes import Tubes, blend, ellipse, ellipsoid, fill, voxel_fraction, width_along
+from hilum.phantom.patient import Anatomy
+from hilum.phantom.shapes import (
+    Box,
+    Floats,
+    Points,
+    Sampler,
+    Tubes,
+    blend,
+    ellipse,
+    ellipsoid,
+    fill,
+    voxel_fraction,
+    width_along,
+)
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
-
-if TYPE_CHECKING:
-    from hilum.geometry import Vector
-    from hilum.phantom.disease import Disease
-    from hilum.phantom.patient import Anatomy
-    from hilum.phantom.shapes import Box, Floats, Points, Sampler
 
 FAT_HU, SOFT_TISSUE_HU, LIVER_HU, CANCELLOUS_HU, CORTICAL_HU = -95.0, 45.0, 62.0, 180.0, 620.0
 

@@ -1,14 +1,14 @@
 """Patches of a finished run: positives at the nodules, negatives elsewhere, and an index of where they are."""
 
-from __future__ import annotations
-
 import hashlib
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import hilum
 from hilum.errors import HilumError, InputError, one_line
+from hilum.geometry import Vector
 from hilum.io.annotations.detections import read_candidates, read_findings
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import Box, cut_patch, padded_voxels
@@ -18,15 +18,17 @@ from hilum.outputs.records import json_bytes
 from hilum.train.intensity import air_value
 from hilum.train.output_folder import INDEX, SUMMARY, output_folder, write_index
 from hilum.train.patch_records import COLUMNS, Patches, PatchOptions, ScanPatches
-from hilum.train.positions import candidate_positions, check_jitter, lung_position, nodule_position, nodule_spheres
+from hilum.train.positions import (
+    PatchPosition,
+    Points,
+    candidate_positions,
+    check_jitter,
+    lung_position,
+    nodule_position,
+    nodule_spheres,
+)
 from hilum.train.runs import RunScan, Skip, list_run
 from hilum.volume import Mask, Volume
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from hilum.geometry import Vector
-    from hilum.train.positions import PatchPosition, Points
 
 
 def write_patches(

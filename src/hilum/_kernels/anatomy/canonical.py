@@ -3,8 +3,6 @@
 The same patient gives the same cells on any grid, so decisions on cells do not depend on the scan's spacing.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -52,7 +50,7 @@ class CellGrid:
         """Size of a cell, (z, y, x), mm."""
         return (self.cell_mm,) * 3
 
-    def crop(self, box: Box) -> CellGrid:
+    def crop(self, box: Box) -> "CellGrid":
         """The grid of a box of cells; voxels beyond it belong to the cells at its faces."""
         shape = tuple(part.stop - part.start for part in box)
         first = tuple(at + part.start * self.cell_mm for at, part in zip(self.first, box, strict=True))

@@ -1,7 +1,5 @@
 """The bit mask: a set of voxels with 64 voxels of a row in one word, so that a whole chest fits into the cache."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,17 +28,17 @@ class BitMask:
     shape: Shape
 
     @classmethod
-    def empty(cls, shape: Shape) -> BitMask:
+    def empty(cls, shape: Shape) -> "BitMask":
         """A set without voxels."""
         return cls(np.zeros((*shape[:2], (shape[2] + 63) // 64), np.uint64), shape)
 
-    def __and__(self, other: BitMask) -> BitMask:
+    def __and__(self, other: "BitMask") -> "BitMask":
         return BitMask(self.words & other.words, self.shape)
 
-    def __or__(self, other: BitMask) -> BitMask:
+    def __or__(self, other: "BitMask") -> "BitMask":
         return BitMask(self.words | other.words, self.shape)
 
-    def __invert__(self) -> BitMask:
+    def __invert__(self) -> "BitMask":
         words = ~self.words
         words[..., -1] &= self.tail
         return BitMask(words, self.shape)
@@ -54,7 +52,7 @@ class BitMask:
         """Whether the set has voxels."""
         return bool(self.words.any())
 
-    def crop(self, box: Box) -> BitMask:
+    def crop(self, box: Box) -> "BitMask":
         """Copy a box of planes, rows and words."""
         planes, rows, columns = self.to_voxels(box)
         shape = planes.stop - planes.start, rows.stop - rows.start, columns.stop - columns.start

@@ -11,8 +11,6 @@ have changed or replaced it. The opened file and its folder are checked:
 Files that root writes can be read by all, like installed programs; files that a user writes only by that user.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import functools

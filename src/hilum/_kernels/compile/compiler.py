@@ -1,7 +1,5 @@
 """Compile a kernel with numba for some argument types into an object file. Imported only if no file is cached."""
 
-from __future__ import annotations
-
 import functools
 import types
 from typing import Any

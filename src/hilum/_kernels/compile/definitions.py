@@ -1,7 +1,5 @@
 """Definitions of kernels and intrinsics, as the compiler takes them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -10,8 +10,6 @@ strides of the array from numpy's own structure. A kernel releases the interpret
 and allocates nothing: callers pass buffers.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import struct

@@ -5,8 +5,6 @@ calls, the constants they use, the argument types, the versions of the compiler,
 So a file with the right name is current. `hilum._kernels.compile.cache` decides where files are, and which are trusted.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import logging

@@ -1,7 +1,5 @@
 """The processor of this machine, as LLVM describes it, to generate code for."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

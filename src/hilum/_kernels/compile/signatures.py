@@ -1,7 +1,5 @@
 """The types of a kernel's arguments: numbers, arrays with their flags, and tuples of them."""
 
-from __future__ import annotations
-
 import ctypes
 from collections.abc import Iterator
 from typing import Any

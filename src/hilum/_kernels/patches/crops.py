@@ -1,7 +1,5 @@
 """Patches of a volume for training: cropped, or with swapped and mirrored axes, and scaled in the same pass."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What cubic and linear rotation of patches have in common: positions, spans of rows, value ranges, and writing."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

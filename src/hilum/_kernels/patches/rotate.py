@@ -12,8 +12,6 @@ planes across it are rotated alike (sixteen coefficients, whose positions and we
 The box reaches `MARGIN` voxels beyond the coefficients that are used; within them the start of the filter fades out.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

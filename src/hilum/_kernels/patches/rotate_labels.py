@@ -1,7 +1,5 @@
 """Labels of rotated patches: the label of the nearest voxel, looked up only within the bounds of the labels."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

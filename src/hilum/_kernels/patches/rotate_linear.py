@@ -4,8 +4,6 @@ The steps are those of `hilum._kernels.patches.rotate`, without the filter and i
 axis and four across it. One more voxel on each side serves positions that rounding moves to the next voxel.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -5,8 +5,6 @@ its state in registers and writes each row once; plain loops over rows would rea
 Most of the time goes into writing, so in a plane of rows one pass filters backward along a row and forward across rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

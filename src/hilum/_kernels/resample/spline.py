@@ -17,8 +17,6 @@ Sums are in double precision, of values relative to a level near the mean. Buffe
 A constant array stays exactly constant.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any

@@ -8,8 +8,6 @@ Beyond its ends a line continues with its first and last sample. So the forward 
 to a constant. The backward pass starts two rows beyond the end, with the response to a constant plus a decaying rest.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from hilum._kernels.simd.prefetch import LINE, emit_prefetch

@@ -8,8 +8,6 @@ unsigned, so that numba adds no code for negative indices. Blocks of lines are p
 round to integers, or 0.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ Between the blocks the rows of the next call are prefetched. They lie in many sh
 no processor predicts.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

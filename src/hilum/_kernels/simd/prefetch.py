@@ -5,8 +5,6 @@ through memory. It does not predict one that reads a few cache lines of each row
 block; without a prefetch such a loop waits for every line.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -6,8 +6,6 @@ remainder loop. For rows of a hundred elements that doubles the time. An `Intrin
 These functions run while numba compiles a kernel, and emit LLVM code. Indices and strides are values of LLVM type i64.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ Element by element it would take as long as the arithmetic of a cubic spline. In
 rounds of exchanges between pairs of rows, one of 16 x 16 takes four.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

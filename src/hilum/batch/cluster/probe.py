@@ -4,8 +4,6 @@ This file is sent to the worker as text, because hilum may be missing there, or 
 the standard library at the top, and it runs on old versions of Python that hilum does not support.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 import os

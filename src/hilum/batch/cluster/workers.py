@@ -1,7 +1,5 @@
 """The connection to a Dask scheduler, its workers, and which of them may get scans of a run."""
 
-from __future__ import annotations
-
 import logging
 import queue
 import secrets
@@ -53,7 +51,7 @@ class DaskWorker:
 class DaskWorkers:
     """The workers of one scheduler during a run."""
 
-    def __init__(self, scheduler: SchedulerClient, contract: Contract) -> None:
+    def __init__(self, scheduler: "SchedulerClient", contract: Contract) -> None:
         self.workers: dict[str, DaskWorker] = {}
         self.at_work: dict[str, set[str]] = {}
         self.refreshed = self._had_workers = time.monotonic()

@@ -1,7 +1,5 @@
 """Csv tables of data sets, row by row; spaces, byte order marks and all line ends are accepted."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os
@@ -129,7 +127,7 @@ def _filled(fields: list[str]) -> bool:
     return bool(fields) and (len(fields) > 1 or bool(fields[0].strip()))
 
 
-def _lines(handle: io.BufferedReader[io.FileIO], path: Path) -> Iterator[str]:
+def _lines(handle: "io.BufferedReader[io.FileIO]", path: Path) -> Iterator[str]:
     """Decode line by line, so that an error names its line; skip a byte order mark."""
     do = "save it as CSV in UTF-8"
     for number, raw in enumerate(iter(partial(handle.readline, _LINE_LIMIT + 1), b""), start=1):

@@ -3,8 +3,6 @@
 One wrong row refuses the file.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import re

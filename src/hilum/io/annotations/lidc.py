@@ -5,8 +5,6 @@ found by its SOP Instance UID, or where that is unknown, by imageZposition. `hil
 readings of one nodule.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Sequence

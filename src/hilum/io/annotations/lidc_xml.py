@@ -6,8 +6,6 @@ refused.
 Source: the LIDC XML documentation of The Cancer Imaging Archive.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Source: A. Setio et al., "Validation, comparison, and combination of algorithms 
 nodules in computed tomography images: the LUNA16 challenge", Medical Image Analysis 42, 2017.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import sys
@@ -77,7 +75,7 @@ class SeriesRows:
     rows: int = 0
     repeats: int = 0
     refusal: AnnotationError | None = None
-    _numbers: array[float] = field(default_factory=lambda: array("d"))
+    _numbers: "array[float]" = field(default_factory=lambda: array("d"))
     _seen: set[tuple[float, ...]] = field(default_factory=set)
 
     @property

@@ -4,8 +4,6 @@ pydicom takes longer to import than a plain series takes to read, so other modul
 read as raw bytes, so that pydicom does not repair malformed ones.
 """
 
-from __future__ import annotations
-
 import io
 import warnings
 import zlib

@@ -4,8 +4,6 @@ A decoder that crashes, hangs or prints only costs its own process; the scan is 
 started as a plain interpreter: `multiprocessing` would import the caller's main module.
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import signal

@@ -1,7 +1,5 @@
 """Raw values of DICOM elements to a header record: bytes in, numbers out, no repairs."""
 
-from __future__ import annotations
-
 import math
 import struct
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Fit ordered slices to a regular grid, and report what deviates from it."""
 
-from __future__ import annotations
-
 import math
 from statistics import median  # numpy's loads masked arrays, a tenth of the time to read a scan
 from typing import NamedTuple

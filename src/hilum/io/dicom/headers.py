@@ -8,8 +8,6 @@ Most slices of a series have the same layout: the same elements, each as long as
 remembers the offsets. A file of the same size with the same tags and lengths at these offsets needs no parsing.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import struct

@@ -1,7 +1,5 @@
 """Stored values of a frame to Hounsfield units, with padding set to air. Arrays in, arrays out."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any

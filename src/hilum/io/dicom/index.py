@@ -1,7 +1,5 @@
 """Judge every CT stack of a folder of DICOM files by its headers alone."""
 
-from __future__ import annotations
-
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -36,7 +34,7 @@ class FolderIndex(NamedTuple):
     selection: FrameSelection
     findings: tuple[Finding, ...]
     stacks: tuple[Stack, ...]
-    files: FileHeaders
+    files: "FileHeaders"
 
 
 class FileHeaders(NamedTuple):

@@ -16,8 +16,6 @@ Any other value below -1024 HU is noise and stays.
 `hilum.io.dicom.plain` passes it to a kernel.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@ alone. One pass reads, rescales and checks a frame that is plain by its header; 
 value turns out not to be plain, `hilum.io.dicom.hu` rescales the frame.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 import sys
@@ -108,7 +106,7 @@ def read_plain(
 
 
 def _read_some(
-    root: Path, frames: list[tuple[int, SliceHeader, _Plan]], words: NDArray[Any], out: Any
+    root: Path, frames: list[tuple[int, SliceHeader, "_Plan"]], words: NDArray[Any], out: Any
 ) -> dict[int, FrameStats]:
     files: dict[str, int] = {}
     try:

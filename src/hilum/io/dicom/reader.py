@@ -4,8 +4,6 @@
 the headers alone which slices form a volume, and `hilum.io.dicom.voxels` reads their pixels.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Records of DICOM slices, made from their headers: one per frame, one per finding, one per stack."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ Works on `hilum.io.dicom.records.SliceHeader` records alone; opens no file. The 
 4. `choose_stack` picks the stack to read: by UID, or the largest that looks like a chest.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence

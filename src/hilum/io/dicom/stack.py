@@ -3,8 +3,6 @@
 Works on `hilum.io.dicom.records.SliceHeader` records alone; opens no file.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import median

@@ -4,8 +4,6 @@
 `hilum.io.dicom.decoder_process` decode them, and `hilum.io.dicom.hu` rescales them. Missing slices are interpolated.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import sys

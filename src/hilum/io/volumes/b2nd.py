@@ -8,8 +8,6 @@ an impossible shape, type or size, or one that makes the library run code, is re
 Source: the C-Blosc2 frame format and the b2nd metalayer, both documented with C-Blosc2.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import struct

@@ -4,8 +4,6 @@ A header can declare petabytes, and a few megabytes can unpack to any size. So t
 file before memory is allocated, and no more is unpacked than the caller needs.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterable, Iterator

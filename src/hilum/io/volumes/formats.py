@@ -1,7 +1,5 @@
 """The table of volume formats: how a file of each suffix is read and written, and which formats a run can store."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -7,8 +7,6 @@ is the direction of one axis, x first.
 Source: MetaIO documentation, https://itk.org/Wiki/MetaIO/Documentation, and ITK's ``metaTypes.h``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO

@@ -1,7 +1,5 @@
 """The text header of a MetaImage, read up to a limit and checked."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -83,7 +81,7 @@ def read_header(handle: BinaryIO, path: Path) -> BlockHeader:
     )
 
 
-def _geometry(keys: _Keys, sizes: list[int], path: Path) -> tuple[Geometry, tuple[Note, ...]]:
+def _geometry(keys: "_Keys", sizes: list[int], path: Path) -> tuple[Geometry, tuple[Note, ...]]:
     dims, notes = len(sizes), []
     if not keys.has(*_DIRECTION):
         notes.append(Note("no-direction", "the header lacks TransformMatrix: assumed axes to the left, back and head"))
@@ -101,7 +99,7 @@ def _geometry(keys: _Keys, sizes: list[int], path: Path) -> tuple[Geometry, tupl
     return make_geometry(sizes[2::-1], spacing, origin, direction, where=path), tuple(notes)
 
 
-def _files(keys: _Keys, slices: int, handle: BinaryIO, path: Path) -> tuple[str, ...]:
+def _files(keys: "_Keys", slices: int, handle: BinaryIO, path: Path) -> tuple[str, ...]:
     """Names of the data files: one, a list with one per slice, or a pattern ``name%03d.raw first last step``."""
     name = keys.text("ElementDataFile")
     words = name.split()

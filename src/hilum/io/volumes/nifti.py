@@ -8,8 +8,6 @@ half a second; the tests compare the two.
 Source: R. W. Cox et al., "A (sort of) new image data format standard: NIfTI-1", 2004; nifti1.h, nifti2.h.
 """
 
-from __future__ import annotations
-
 import math
 import struct
 from pathlib import Path

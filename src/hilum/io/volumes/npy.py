@@ -4,8 +4,6 @@ The plainest training store: numpy maps the array and reads a patch of it, witho
 Source: NEP 1, "A simple file format for NumPy arrays".
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, BinaryIO
 

@@ -5,8 +5,6 @@ pynrrd parses the header. This module reads the voxels itself: pynrrd opens any 
 Source: G. Kindlmann, "Definition of NRRD File Format", https://teem.sourceforge.net/nrrd/format.html.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO

@@ -8,8 +8,6 @@ translation states it too.
 Source: the Zarr core specification version 3; OME-Zarr 0.5.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Volumes open for reading: a box of voxels is read without the rest."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Protocol
 

@@ -3,8 +3,6 @@
 The placement of a store is in the .json of a .npy, in the header of a .b2nd, or in the attributes of a .zarr.
 """
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -36,7 +34,7 @@ class GridRecord(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("is not a grid")
 
     @classmethod
-    def of(cls, geometry: Geometry) -> GridRecord:
+    def of(cls, geometry: Geometry) -> "GridRecord":
         """Write a geometry as a record."""
         return cls(shape=geometry.shape, spacing=geometry.spacing, origin=geometry.origin, direction=geometry.direction)
 

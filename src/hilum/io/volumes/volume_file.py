@@ -1,7 +1,5 @@
 """The header of a volume file, its geometry, its voxels, and their conversion to a `Volume` or a `Scan` in HU."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

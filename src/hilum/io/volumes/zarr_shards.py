@@ -6,8 +6,6 @@ missing chunk as zeros, which are water, and takes five times as long for a patc
 Source: the Zarr core specification version 3, and its codecs ``sharding_indexed``, ``blosc``, ``crc32c``.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import struct
