@@ -16,8 +16,7 @@ import msgspec
 
 from hilum.console import print_error, print_note, print_stderr
 from hilum.errors import LINE_LIMIT, one_line
-from hilum.outputs.findings import codes_of
-from hilum.outputs.ledger import FINISHED, Row
+from hilum.outputs import findings, ledger
 
 STATUSES = ("done", "repaired", "refused", "failed")
 
@@ -36,14 +35,14 @@ class RunCounts:
         self.repairs: Counter[str] = Counter()
         self.alarms: Counter[str] = Counter()
         self.to_check = self.kept = 0
-        self._firsts: dict[tuple[str, str], Row] = {}
+        self._firsts: dict[tuple[str, str], ledger.Row] = {}
 
-    def add(self, row: Row) -> None:
+    def add(self, row: ledger.Row) -> None:
         """Count a scan."""
         self.statuses[row.status] += 1
-        if row.status in FINISHED:
+        if row.status in ledger.FINISHED:
             self.kept += row.kept
-            self.repairs.update(codes_of(row.notes, "changed"))
+            self.repairs.update(findings.codes_of(row.notes, "changed"))
             self.alarms.update(row.alarms)
             self.to_check += bool(row.alarms)
         elif row.code:
@@ -64,7 +63,7 @@ class RunCounts:
     @property
     def made(self) -> int:
         """Number of scans that this run finished; the other finished scans were `kept` from an earlier run."""
-        return sum(self.statuses[status] for status in FINISHED) - self.kept
+        return sum(self.statuses[status] for status in ledger.FINISHED) - self.kept
 
     @property
     def per_minute(self) -> float:
@@ -137,7 +136,7 @@ class RunCounts:
         return f"{line}{reason}){step}"
 
 
-def reason_line(row: Row) -> str:
+def reason_line(row: ledger.Row) -> str:
     """Name a scan that was refused or failed, the reason, and its path if it is known."""
     reason = row.full_reason or row.reason
     return one_line(reason if row.id.startswith("input-") else f"{row.id}: {reason}")
@@ -173,7 +172,7 @@ class Progress:
         self._names: tuple[str, ...] = ()
         self._printed = time.monotonic()
 
-    def add(self, row: Row) -> None:
+    def add(self, row: ledger.Row) -> None:
         """Count a row, and print its notes and the reason of a refusal."""
         self.counts.add(row)
         for note in row.notes:

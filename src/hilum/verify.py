@@ -76,8 +76,7 @@ def _verify_own_files(folder: Path) -> Generator[Fault, None, int]:
     path = folder / checksums.NAME
     sums: dict[str, str] = {}
     try:
-        sums = checksums.read_checksums(folder)
-        if not sums:
+        if not (sums := checksums.read_checksums(folder)):
             yield _fault("is missing: the run did not end", path, "unfinished")
     except FormatError as problem:
         yield Fault(str(path), "damaged", str(problem))

@@ -71,11 +71,9 @@ def locked_output(out: Path) -> Iterator[str]:
     OutputError
         If the folder cannot be created, its ``scans`` is a link, or another run holds the lock.
     """
-    try:
+    with atomic.refusing_writes(out):
         scans = scans_folder(out)
         scans.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise atomic.write_refused("", problem, where=out) from None
     with output_lock(out) as name, ExitStack() as stack:
         for folder in (scans, out):
             unfinished.sweep(folder)
@@ -205,8 +203,6 @@ def prune(out: Path, ledger: Ledger, *, keep: Collection[str]) -> tuple[int, int
     folders = [path for path in sorted(scans.iterdir()) if (path / RECORD).is_file() and not path.is_symlink()]
     folders = [path for path in folders if not (unfinished.is_unfinished(path.name) or ledger.is_finished(path.name))]
     for path in folders:
-        try:
+        with atomic.refusing_writes(path):
             shutil.rmtree(path)
-        except OSError as problem:
-            raise atomic.write_refused("", problem, where=path) from None
     return len(rows), len(folders)

@@ -88,20 +88,19 @@ def load(source: Path, options: Options, out: Path | None = None) -> Scan:
     if out is not None:
         check_picture(out)
     from hilum.io.scan_files import annotate
-    from hilum.outputs.finished import check_files, read_record
-    from hilum.outputs.store import HU, read_finished
+    from hilum.outputs import finished, store
 
     if (folder := finished_folder(source)) is None:
         scan = hilum.read(source, series=options.series, annotations=options.annotations, series_uid=options.series_uid)
         print_notes(scan.notes)
         return scan
-    if (record := read_record(folder)) is None:
+    if (record := finished.read_record(folder)) is None:
         raise InputError("this version of hilum cannot read its scan.json", where=folder, do="run the scan again")
-    if record.unit != HU:
+    if record.unit != store.HU:
         what = f"this scan is stored in the {record.unit}, but pictures need HU"
         raise InputError(what, where=folder, do="give the scan that it was made from", code="not-in-hu")
-    check_files(folder, record)
-    scan = read_finished(folder, record)
+    finished.check_files(folder, record)
+    scan = store.read_finished(folder, record)
     return scan if options.annotations is None else annotate(scan, options.annotations)
 
 

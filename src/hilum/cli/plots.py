@@ -107,17 +107,16 @@ def surface(
     plot_files.require("skimage", "scikit-image")
     plot_files.require("matplotlib", "matplotlib")
     from hilum.ops.surfaces import surfaces
-    from hilum.pictures.surface import part_color
-    from hilum.pictures.surface import surface as draw
+    from hilum.pictures import surface as picture
 
     scan = load(source, options)
     scan = plot_files.with_lungs(scan) if kind == "lungs" else scan
     meshes = surfaces(scan, kind=kind, threshold_hu=threshold_hu, cell_mm=cell_mm)
     if mesh is not None:
-        write_meshes([(part, part_color(part)) for part in meshes], mesh)
+        write_meshes([(part, picture.part_color(part)) for part in meshes], mesh)
         print_result(f"{mesh}: {', '.join(f'{part.name} {len(part.faces)} triangles' for part in meshes)}")
     if out is not None:
-        save(draw(scan, kind=kind, threshold_hu=threshold_hu, meshes=meshes), out, options)
+        save(picture.surface(scan, kind=kind, threshold_hu=threshold_hu, meshes=meshes), out, options)
 
 
 def steps(

@@ -137,14 +137,13 @@ def nodules(
     series_uid
         Series Instance UID of the scan in the annotations, if its file does not state it.
     """
-    from hilum.ops.nodules.masks import mask_nodules
-    from hilum.ops.nodules.outlines import check_level
+    from hilum.ops.nodules import masks, outlines
     from hilum.pipeline import note_outside
 
-    check_level(consensus)
+    outlines.check_level(consensus)
     scan = _read(source, output, series=series, annotations=annotations, series_uid=series_uid)
     print_notes(note_outside(scan, scan.ct))
-    mask = mask_nodules(scan.ct.geometry, scan.nodules, level=consensus, contour_pixel=contour_pixel)
+    mask = masks.mask_nodules(scan.ct.geometry, scan.nodules, level=consensus, contour_pixel=contour_pixel)
     hilum.write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
 
@@ -189,8 +188,7 @@ def view(
     browser
         Open a browser; hilum prints a single-use address for one browser in any case.
     """
-    from hilum.viewer.server import check, serve
-    from hilum.viewer.sources import open_source
+    from hilum.viewer import server, sources
 
     def ready(address: str) -> None:
         print_result(address)
@@ -202,6 +200,6 @@ def view(
     def failed() -> None:
         print_stderr("could not start a browser: open the address above")
 
-    check()
-    opened = open_source(source, annotations=annotations, original=original, series=series)
-    serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)
+    server.check()
+    opened = sources.open_source(source, annotations=annotations, original=original, series=series)
+    server.serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)

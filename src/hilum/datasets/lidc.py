@@ -136,8 +136,7 @@ def _find_readings(root: Path) -> _ReadingFiles:
                 readings.xrays += 1
                 continue
             uid = ""
-        alike = readings.of_series[uid] if uid else readings.damaged[path.parent.resolve()]
-        alike.append(path)
+        (readings.of_series[uid] if uid else readings.damaged[path.parent.resolve()]).append(path)
     return readings
 
 

@@ -75,8 +75,7 @@ def find_luna16_files(root: Path) -> Luna16Files:
     tables, notes = {}, []
     nearby = list(_nearby_files(root))
     for kind, names in TABLES.items():
-        candidates = _tables_named(names, csvs)
-        if not candidates:
+        if not (candidates := _tables_named(names, csvs)):
             candidates = [path for path in _tables_named(names, nearby) if _has_rows_of(path, uids)]
             notes += [_nearby_table_note(path) for path in candidates[:1]]
         if candidates:
@@ -143,8 +142,7 @@ def _nearby_files(root: Path) -> Iterator[Path]:
     folder = root.resolve()
     while folder != folder.parent:
         above = folder.parent
-        table_folders = [above, *(path for path in _folders(above) if path.name.lower().startswith("csv"))]
-        for tables in table_folders:
+        for tables in (above, *(path for path in _folders(above) if path.name.lower().startswith("csv"))):
             yield from sorted(path for path in tables.glob("*.[cC][sS][vV]") if path.is_file())
         for masks in (path for path in _folders(above) if _MASK_FOLDER.match(path.name) and path != root.resolve()):
             yield from sorted(path for path in masks.rglob("*.mh[ad]") if path.is_file())

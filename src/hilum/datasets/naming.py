@@ -13,10 +13,7 @@ from hilum.scan import ScanRef
 
 RULES = ("uid", "folder", "case")  # rules for the names of scans' output folders
 
-_NAME = re.compile(
-    r"(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$))[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9_-])?",
-    re.IGNORECASE | re.ASCII,
-)
+_NAME = re.compile(r"(?ai)(?!(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$))[a-z0-9](?:[a-z0-9._-]{0,98}[a-z0-9_-])?")
 """Names that are safe on every system and in every shell; Windows reserves some for devices."""
 
 _NAME_RULE = "letters of ASCII, digits, '.', '_', '-', at most 100, a letter or digit first, no '.' last"

@@ -13,9 +13,7 @@ from hilum.datasets.listing import attach_rows, check_annotations
 from hilum.errors import AnnotationError, HilumError
 from hilum.io.names import hashed_uid, hide_uids, is_uid
 from hilum.io.volumes.formats import is_volume
-from hilum.outputs.ledger import Row
-from hilum.outputs.reasons import reason_without_names
-from hilum.outputs.records import TableRecord
+from hilum.outputs import ledger, reasons, records
 from hilum.scan import Note, ScanRef
 
 
@@ -40,8 +38,8 @@ class Survey:
     """
 
     refs: list[ScanRef]
-    refused: list[Row]
-    tables: dict[str, list[TableRecord]] = field(default_factory=dict)
+    refused: list[ledger.Row]
+    tables: dict[str, list[records.TableRecord]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
     screen_notes: dict[str, list[str]] = field(default_factory=dict)
     refused_paths: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -49,7 +47,7 @@ class Survey:
 
 def index(
     inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path | None = None
-) -> tuple[list[ScanRef], list[Row]]:
+) -> tuple[list[ScanRef], list[ledger.Row]]:
     """List the scans of several inputs, and the inputs that are refused; `survey` returns more.
 
     Parameters
@@ -89,9 +87,9 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
     if annotations is not None:
         check_annotations(annotations)
     refs: dict[str, ScanRef] = {}
-    refused: dict[str, Row] = {}
+    refused: dict[str, ledger.Row] = {}
     refused_paths: dict[str, tuple[str, str]] = {}
-    tables: defaultdict[str, list[TableRecord]] = defaultdict(list)
+    tables: defaultdict[str, list[records.TableRecord]] = defaultdict(list)
     notes: defaultdict[str, list[Note]] = defaultdict(list)
     additions: Counter[str] = Counter()
     for path, (root, source) in zip(inputs, naming.name_inputs(inputs), strict=True):
@@ -125,12 +123,12 @@ def hide_survey_uids(survey: Survey) -> Survey:
     return replace(survey, tables=tables, notes={name: list(map(hide_uids, n)) for name, n in survey.notes.items()})
 
 
-def hide_row_uids(row: Row) -> Row:
+def hide_row_uids(row: ledger.Row) -> ledger.Row:
     """Hide the series UIDs in a row of the ledger."""
     return msgspec.structs.replace(row, reason=hide_uids(row.reason))
 
 
-def _hide_table_uids(table: TableRecord) -> TableRecord:
+def _hide_table_uids(table: records.TableRecord) -> records.TableRecord:
     name, without_rows = hide_uids(table.name), sorted(map(_hide_uid, table.scans_without_rows))
     unused = {_hide_uid(uid): count for uid, count in table.series_without_scan.items()}
     return msgspec.structs.replace(table, name=name, series_without_scan=unused, scans_without_rows=without_rows)
@@ -153,16 +151,16 @@ def _is_csv(annotations: Path | None) -> bool:
     return annotations is not None and annotations.suffix.lower() == ".csv"
 
 
-def _refused_row(error: HilumError, path: Path, annotations: Path | None) -> Row:
+def _refused_row(error: HilumError, path: Path, annotations: Path | None) -> ledger.Row:
     """The ledger row of a folder or file that is not a scan; its id is a hash of the path."""
     where = path if error.where is None else error.where
     tag = hashlib.sha256(str(where).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    reason = reason_without_names(error, path=path, annotations=annotations)
-    return Row(id=f"input-{tag}", status="refused", code=error.code, reason=reason, full_reason=str(error))
+    reason = reasons.reason_without_names(error, path=path, annotations=annotations)
+    return ledger.Row(id=f"input-{tag}", status="refused", code=error.code, reason=reason, full_reason=str(error))
 
 
 def _attach_annotations(
-    refs: dict[str, ScanRef], path: Path, tables: dict[str, list[TableRecord]], notes: dict[str, list[Note]]
+    refs: dict[str, ScanRef], path: Path, tables: dict[str, list[records.TableRecord]], notes: dict[str, list[Note]]
 ) -> None:
     """Attach rows to all scans of the kinds that do not read tables themselves."""
     if not (ids := [scan_id for scan_id, ref in refs.items() if not DATASETS[ref.dataset].reads_csv]):

@@ -88,10 +88,8 @@ def write_nnunet(
     used, left_out = _scans_with(labels, scans)
     if not used:
         raise MissingInputError(f"no scan has labels of {labels}: {left_out[0].reason}", where=folder)
-    try:
+    with atomic.refusing_writes(raw):
         raw.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise atomic.write_refused("", problem, where=raw) from None
     splits = _splits(used)
     with atomic.atomic_folder(final) as partial:
         for part in ("imagesTr", "labelsTr"):

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from hilum._os import lock_handle, sync_folder
 from hilum.errors import HilumError, OutputError
-from hilum.io.errno_faults import write_fault
-from hilum.io.unfinished import remove, sweep_once, unfinished_folder, unfinished_name
+from hilum.io import errno_faults, unfinished
 
 
 @contextmanager
@@ -43,10 +42,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         If there is no space, no permission or no such folder. Nothing is left behind.
     """
     final = Path(path)
-    sweep_once(final.parent)
+    unfinished.sweep_once(final.parent)
     suffixes = final.name[-7:] if final.name.lower().endswith(".nii.gz") else final.suffix
-    temporary = final.with_name(unfinished_name(suffixes))
-    try:
+    temporary = final.with_name(unfinished.unfinished_name(suffixes))
+    with refusing_writes(final):
         # Not with tempfile, which sets the permissions 0600 whatever the umask.
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         lock_handle(handle)
@@ -60,10 +59,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         finally:
             os.close(handle)
         sync_folder(final.parent)
-    except HilumError:
-        raise
-    except OSError as error:
-        raise write_refused("", error, where=final) from error
 
 
 @contextmanager
@@ -85,8 +80,8 @@ def atomic_folder(final: Path) -> Iterator[Path]:
     OutputError
         If it cannot be written, or somebody removed the temporary folder. Nothing is left behind.
     """
-    sweep_once(final.parent)
-    partial = unfinished_folder(final)
+    unfinished.sweep_once(final.parent)
+    partial = unfinished.unfinished_folder(final)
     handle = -1
     try:
         partial.mkdir(parents=True)
@@ -139,6 +134,26 @@ def open_own_file(path: Path) -> int:
     return handle
 
 
+@contextmanager
+def refusing_writes(where: Path) -> Iterator[None]:
+    """Turn an `OSError` of the block into the error that `where` cannot be written.
+
+    Parameters
+    ----------
+    where : Path
+
+    Raises
+    ------
+    OutputError
+    """
+    try:
+        yield
+    except HilumError:
+        raise
+    except OSError as problem:
+        raise write_refused("", problem, where=where) from problem
+
+
 def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
     """Make the error for a failed write; its code names a fault of the machine.
 
@@ -149,7 +164,7 @@ def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
     problem : OSError
     where : Path
     """
-    fault = write_fault(problem, where=where)
+    fault = errno_faults.write_fault(problem, where=where)
     do = fault.do if fault else "check the folder, its permissions and space"
     reason = problem.strerror or (fault.text if fault else "") or problem
     text = f"{what} cannot be written: {reason}".strip()
@@ -159,7 +174,7 @@ def write_refused(what: str, problem: OSError, *, where: Path) -> OutputError:
 def _replace(partial: Path, final: Path) -> None:
     """Replace a folder by another; of two processes that do so at the same time, the last one wins."""
     for _ in range(100):  # others may replace it at the same time
-        retired = unfinished_folder(final)
+        retired = unfinished.unfinished_folder(final)
         with suppress(FileNotFoundError):
             final.rename(retired)
         try:
@@ -170,7 +185,7 @@ def _replace(partial: Path, final: Path) -> None:
         else:
             return
         finally:
-            remove(retired)
+            unfinished.remove(retired)
     raise OutputError("is replaced by other processes again and again", where=final, do="let one process write it")
 
 

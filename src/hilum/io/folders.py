@@ -103,8 +103,7 @@ def _entries(root: Path, folder: str, listing: FolderListing, visited: set[tuple
     """The entries of one folder that are to be searched, sorted by name."""
     path = os.path.join(root, folder)  # noqa: PTH118 - called for thousands of folders
     try:
-        identity = _identity(path)
-        if identity in visited:
+        if (identity := _identity(path)) in visited:
             listing.repeated.append(folder)
             return []
         visited.add(identity)

@@ -8,12 +8,10 @@ from pathlib import Path
 import msgspec
 
 from hilum.errors import HilumError, MissingInputError, one_line
+from hilum.io import names, scan_files
 from hilum.io.dicom.records import Finding, Stack
 from hilum.io.files import path_exists
-from hilum.io.names import safe_kernel
-from hilum.io.scan_files import check_is_ct, read
-from hilum.io.volumes.formats import is_volume, suffix_of
-from hilum.io.volumes.placement import GridRecord
+from hilum.io.volumes import formats, placement
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values
 from hilum.scan import Note
 
@@ -31,7 +29,7 @@ class SeriesRecord(msgspec.Struct, frozen=True, kw_only=True):
     series_uid: str = ""
     slices: int = 0
     usable: bool = False
-    geometry: GridRecord | None = None
+    geometry: placement.GridRecord | None = None
     findings: list[Finding]
     pixels_read: bool = True
     chosen: bool = False
@@ -69,7 +67,7 @@ def inspect(
     """
     if not path_exists(path):
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
-    if is_volume(path):
+    if formats.is_volume(path):
         return [msgspec.structs.replace(_inspect_file(path, path), chosen=True)]
     rest = [_inspect_file(path, volume) for volume in volumes]
     for error in refused:
@@ -92,10 +90,10 @@ def inspection_json(series: list[SeriesRecord]) -> str:
 
 def _inspect_file(root: Path, path: Path) -> SeriesRecord:
     """Read a volume file; a refusal becomes a finding."""
-    file_format = suffix_of(path).removeprefix(".")
+    file_format = formats.suffix_of(path).removeprefix(".")
     folder = _relative(root, path) if path != root else path.name
     try:
-        scan = check_is_ct(read(path), path)
+        scan = scan_files.check_is_ct(scan_files.read(path), path)
     except HilumError as refusal:
         return _refused(path, refusal, file_format=file_format, folder=folder)
     return SeriesRecord(
@@ -104,7 +102,7 @@ def _inspect_file(root: Path, path: Path) -> SeriesRecord:
         series_uid=one_line(scan.series_uid, limit=128),
         slices=scan.ct.shape[0],
         usable=True,
-        geometry=GridRecord.of(scan.ct.geometry),
+        geometry=placement.GridRecord.of(scan.ct.geometry),
         findings=_noted(scan.notes),
         folder=folder,
     )
@@ -150,7 +148,7 @@ def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, cho
         findings.append(Finding("split-series", text, "ignored"))
     elif usable and pixels:
         try:
-            scan = check_is_ct(read_stack(root, stack), path)
+            scan = scan_files.check_is_ct(read_stack(root, stack), path)
             findings += _noted((*scan.notes, *note_implausible_values(scan.ct)))
         except HilumError as refusal:
             usable = False
@@ -161,13 +159,13 @@ def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, cho
         series_uid=one_line(stack.series_uid, limit=128),
         slices=len(stack.slices),
         usable=usable,
-        geometry=None if geometry is None else GridRecord.of(geometry),
+        geometry=None if geometry is None else placement.GridRecord.of(geometry),
         findings=findings,
         pixels_read=pixels and is_read and stack.refusal is None,
         chosen=chosen,
         folder=os.path.commonpath([os.path.dirname(header.path) for header in stack.slices]),  # noqa: PTH120
         number=stack.slices[0].series_number,
-        kernel=safe_kernel(stack.slices[0].kernel),
+        kernel=names.safe_kernel(stack.slices[0].kernel),
     )
 
 

@@ -44,8 +44,7 @@ def check_mesh_output(path: Path) -> str:
     UnsupportedError
         If hilum writes no mesh format with this suffix.
     """
-    suffix = path.suffix.lower()
-    if suffix not in MESH_WRITERS:
+    if (suffix := path.suffix.lower()) not in MESH_WRITERS:
         what = f"cannot write a mesh as {suffix or 'a file without suffix'}"
         raise UnsupportedError(what, where=path, do=f"use {' '.join(MESH_WRITERS)}")
     return suffix

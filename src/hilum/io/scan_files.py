@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
-from hilum.io.files import HEADER_LIMIT, data_path, open_file, path_exists
+from hilum.io import files, unreadable
 from hilum.io.names import is_uid
-from hilum.io.unreadable import not_downloaded
-from hilum.io.volumes.formats import FORMATS, check_output, is_volume, suffix_of
-from hilum.io.volumes.metaimage import read_metaimage_header
+from hilum.io.volumes import formats, metaimage
 from hilum.io.volumes.nrrd import read_nrrd_header
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
 from hilum.scan import Scan
@@ -69,11 +67,11 @@ def read(
         `GeometryError` and `AnnotationError` are subclasses.
     """
     path = Path(path)
-    if not path_exists(path):
+    if not files.path_exists(path):
         if os.path.islink(path):  # noqa: PTH114 - Path.is_link raises for a name with a null byte
-            raise not_downloaded(path, [path.name])
+            raise unreadable.not_downloaded(path, [path.name])
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
-    if not is_volume(path):
+    if not formats.is_volume(path):
         scan = _read_dicom(path, series=series, max_gap_mm=max_gap_mm, slice_spacing_mm=slice_spacing_mm)
     elif series:
         raise InputError("only a DICOM folder has several series", where=path, do="leave the series out")
@@ -81,7 +79,7 @@ def read(
         what = "a slice spacing can be stated for a DICOM series only"
         raise InputError(what, where=path, do="leave it out: the header states the spacing", code="option")
     else:
-        scan = FORMATS[suffix_of(path)].read(path).to_scan(path)
+        scan = formats.FORMATS[formats.suffix_of(path)].read(path).to_scan(path)
     notes = (*scan.notes, *note_implausible_size(scan.ct.geometry), *note_implausible_values(scan.ct))
     scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
     return scan if annotations is None else annotate(scan, annotations, names=() if series_uid else scan_names(path))
@@ -122,7 +120,7 @@ def scan_names(path: Path) -> tuple[str, ...]:
         For a volume file its name without the suffix, and the name of its folder; else the name of the folder.
     """
     path = path.absolute()
-    suffix = suffix_of(path) if is_volume(path) else ""
+    suffix = formats.suffix_of(path) if formats.is_volume(path) else ""
     return (path.name[: -len(suffix)], path.parent.name) if suffix else (path.name,)
 
 
@@ -152,8 +150,7 @@ def annotate(scan: Scan, annotations: str | Path, *, names: Sequence[str] = ()) 
     path = Path(annotations)
     if not path.is_file():
         raise MissingInputError("there is no such annotation file", where=path, do="check the path")
-    suffix = suffix_of(path)
-    if suffix == ".csv":
+    if (suffix := formats.suffix_of(path)) == ".csv":
         from hilum.io.annotations.luna import read_annotations
 
         nodules, notes = read_annotations(path, series_uid=scan.series_uid, names=names)
@@ -196,13 +193,13 @@ def write(volume: Volume, path: str | Path, *, series_uid: str = "") -> None:
         If the format needs a package that is not installed.
     """
     path = Path(path)
-    check_output(path)(volume, path, series_uid=series_uid if is_uid(series_uid) else "")
+    formats.check_output(path)(volume, path, series_uid=series_uid if is_uid(series_uid) else "")
 
 
 def _read_dicom(path: Path, **options: Any) -> Scan:
     from hilum.io.dicom.reader import read_dicom  # late: a volume file does not need it
 
-    suffix = suffix_of(path)
+    suffix = formats.suffix_of(path)
     if path.is_file() and suffix in _NO_SCAN:
         what = f"a {suffix} file is not a scan that hilum reads"
         raise UnsupportedError(what, where=path, do="give a DICOM folder, .mhd, .mha, .nii or .nrrd")
@@ -238,10 +235,10 @@ def _data_files(header: Path) -> list[tuple[str, Path]]:
     suffix = header.suffix.lower()
     if suffix == ".mhd" and (name := _plain_data_file(header)):
         return [(name, header.with_name(name))]
-    read_headers = {".mhd": read_metaimage_header, ".nhdr": read_nrrd_header, ".nrrd": read_nrrd_header}
+    read_headers = {".mhd": metaimage.read_metaimage_header, ".nhdr": read_nrrd_header, ".nrrd": read_nrrd_header}
     try:
         names = read_headers[suffix](header).files if suffix in read_headers else ()
-        return [(name, data_path(header, name)) for name in names]
+        return [(name, files.data_path(header, name)) for name in names]
     except (InputError, OSError):
         return []
 
@@ -252,8 +249,8 @@ def _plain_data_file(header: Path) -> str:
     A resumed run calls this for thousands of scans, so it does not parse the whole header.
     """
     try:
-        with open_file(header) as handle:
-            match = _DATA_FILE.search(handle.read(HEADER_LIMIT))
+        with files.open_file(header) as handle:
+            match = _DATA_FILE.search(handle.read(files.HEADER_LIMIT))
     except (InputError, OSError):
         return ""
     name = match[1].decode("utf-8", "replace").strip() if match else ""

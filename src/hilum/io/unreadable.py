@@ -83,8 +83,7 @@ def not_downloaded(folder: Path, dangling: Names, others: int = 0) -> InputError
     """
     total = len(dangling) + others
     how_many = f"{len(dangling)} of {total} files" if others else f"all {total} files" if total > 1 else "the file"
-    are = "are links" if total > 1 else "is a link"
-    what = f"{how_many} {are} to content that is not here"
+    what = f"{how_many} {'are links' if total > 1 else 'is a link'} to content that is not here"
     do = "download the content (git annex get, datalad get, dvc pull)"
     return MissingInputError(what, where=folder, do=do, code="not-downloaded")
 

@@ -204,8 +204,7 @@ def _bootstrap(is_hit: Table, ends: Indices, of_scan: Indices, per_scan: Indices
     scans, rows = len(per_scan), []
     for _ in range(samples):
         times = np.bincount(generator.integers(scans, size=scans), minlength=scans)
-        nodules = int(times @ per_scan)
-        if nodules:
+        if nodules := int(times @ per_scan):
             # A scan that was drawn k times gets the weight k.
             points = _points(is_hit, ends, times[of_scan].astype(np.float64), scans, nodules)
             rows.append(np.interp(RATES, *points))

@@ -12,10 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum._kernels.intensity.tables import count_scaled
-from hilum.ops.finite import check_finite
-from hilum.ops.intensity import WINDOW_PRESETS, UnitRange
-from hilum.ops.reorient import reorient_scan
-from hilum.ops.statistics import HuHistogram, count_hu
+from hilum.ops import finite, intensity, reorient, statistics
 from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG, Scan
 
 Picture = NDArray[np.uint8]
@@ -82,7 +79,7 @@ class Preview:
 
     pixels: Picture
     panels: tuple[Panel, ...]
-    histogram: HuHistogram
+    histogram: statistics.HuHistogram
     cut: tuple[float, float] | None
 
 
@@ -91,7 +88,7 @@ _LEVELS = np.rint(np.linspace(0, 255, GRAYS)).astype(np.uint8)
 PALETTE: Picture = np.vstack([np.repeat(_LEVELS[:, None], 3, axis=1), np.array(COLORS, np.uint8)])
 
 
-def draw_preview(scan: Scan, *, unit_range: UnitRange | None = None, workers: int = 0) -> Preview:
+def draw_preview(scan: Scan, *, unit_range: intensity.UnitRange | None = None, workers: int = 0) -> Preview:
     """Draw a preprocessed scan in the lung window: a coronal slice, axial slices, and close-ups of its nodules.
 
     Parameters
@@ -114,8 +111,8 @@ def draw_preview(scan: Scan, *, unit_range: UnitRange | None = None, workers: in
     InputError
         If a voxel is NaN or infinite.
     """
-    check_finite(scan.ct.array)
-    oriented = reorient_scan(scan)
+    finite.check_finite(scan.ct.array)
+    oriented = reorient.reorient_scan(scan)
     centers = [nodule.center for nodule in scan.nodules] or np.empty((0, 3))
     view = _View(oriented, oriented.ct.geometry.world_to_index(centers), unit_range)
     coronal, axial = _slice_indices(view)
@@ -126,10 +123,10 @@ def draw_preview(scan: Scan, *, unit_range: UnitRange | None = None, workers: in
         pictures.append(("nodule", index, number + 1, _close_up(view, number, index)))
     pixels, panels = _join(pictures)
     if unit_range is None:
-        return Preview(pixels, panels, count_hu(scan.ct, workers=workers), None)
+        return Preview(pixels, panels, statistics.count_hu(scan.ct, workers=workers), None)
     offset = unit_range.mean * unit_range.width + unit_range.lower
     counts = count_scaled(scan.ct.array, scale=unit_range.width, offset=offset, workers=workers)
-    return Preview(pixels, panels, HuHistogram(counts), (unit_range.lower, unit_range.upper))
+    return Preview(pixels, panels, statistics.HuHistogram(counts), (unit_range.lower, unit_range.upper))
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,12 +135,12 @@ class _View:
 
     scan: Scan
     voxels: NDArray[np.float64]
-    unit_range: UnitRange | None
+    unit_range: intensity.UnitRange | None
 
     def gray(self, values: NDArray[Any]) -> Picture:
         """Gray levels of voxels in the lung window."""
         hu = values.astype(np.float32) if self.unit_range is None else self.unit_range.to_hu(values)
-        window = WINDOW_PRESETS["lung"]
+        window = intensity.WINDOW_PRESETS["lung"]
         levels = (hu - (window.center - window.width / 2)) * (GRAYS / window.width)
         gray: Picture = np.clip(levels, 0, GRAYS - 1).astype(np.uint8)
         return gray

@@ -204,8 +204,7 @@ def _positions(n: int, s: float, m: int, t: float, grid: Grid) -> NDArray[np.flo
     """Centers of `m` new voxels of size `t`, as indices of the `n` old voxels of size `s`."""
     steps = np.arange(m, dtype=np.float64)
     if grid == "corner":
-        scale = (n - 1) / (m - 1) if m > 1 else 1.0
-        return steps * scale  # the same product as in scipy, to the last bit
+        return steps * ((n - 1) / (m - 1) if m > 1 else 1.0)  # the same product as in scipy, to the last bit
     # Rounding removes the noise of positions on a voxel center, or half way between two.
     return cast("NDArray[np.float64]", np.round((n - 1) / 2 + (steps - (m - 1) / 2) * (t / s), 9))
 

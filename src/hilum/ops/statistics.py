@@ -163,8 +163,7 @@ class Moments:
 
     def __add__(self, other: "Moments") -> "Moments":
         # Chan, Golub, LeVeque (The American Statistician 37(3):242-247, 1983): no sums of squares are subtracted.
-        total = self.total + other.total
-        if not total:
+        if not (total := self.total + other.total):
             return self
         difference = other.mean - self.mean
         return Moments(

@@ -118,8 +118,7 @@ def surfaces(
     else:
         meshes = [_of_label(scan.lungs, label, name, cell_mm, workers) for label, name in _sides(scan.lungs)]
         meshes += [_of_nodule(nodule, f"nodule {k}") for k, nodule in enumerate(scan.nodules, 1)]
-    nonempty = tuple(mesh for mesh in meshes if len(mesh.faces))
-    if not nonempty:
+    if not (nonempty := tuple(mesh for mesh in meshes if len(mesh.faces))):
         what = f"nothing in the body is above {threshold_hu:g} HU" if kind == "skeleton" else "the lung mask is empty"
         what = f"{what}, so there is no surface"
         raise InputError(what, do="look at the scan, or lower the threshold", code="nothing-to-draw")
@@ -189,12 +188,10 @@ def _in_body(ct: Volume, shape: Shape, cell_mm: float, workers: int) -> NDArray[
 
 def _of_label(mask: Mask, label: int, name: str, cell_mm: float, workers: int) -> Mesh:
     inside = mask.array == label
-    box = bounding_box(inside)
-    if box is None:
+    if (box := bounding_box(inside)) is None:
         return Mesh(name, np.empty((0, 3)), np.empty((0, 3), np.int64))
     geometry = mask.geometry.crop([s.start for s in box], [s.stop for s in box])
-    cells = _cells(inside[box] * np.int16(_FULL), geometry, cell_mm, workers)
-    return marching_cubes(cells, _FULL / 2, name=name)
+    return marching_cubes(_cells(inside[box] * np.int16(_FULL), geometry, cell_mm, workers), _FULL / 2, name=name)
 
 
 def _of_nodule(nodule: Nodule, name: str) -> Mesh:
@@ -217,5 +214,4 @@ def _cells(array: NDArray[np.int16], geometry: Geometry, cell_mm: float, workers
     factors = voxels_per_cell(geometry.spacing, cell_mm)
     means = cell_means(np.ascontiguousarray(array, np.int16), factors, workers=workers)
     x, y, z = geometry.index_to_world([(f - 1) / 2 for f in factors]).tolist()
-    spacing = cell_size(geometry.spacing, factors)
-    return Volume(means, Geometry(means.shape, spacing, (x, y, z), geometry.direction))
+    return Volume(means, Geometry(means.shape, cell_size(geometry.spacing, factors), (x, y, z), geometry.direction))

@@ -99,8 +99,7 @@ def tissue_map(volume: Volume, *, tissues: Sequence[Tissue] = TISSUES) -> Mask:
     for label in range(len(tissues), 0, -1):
         tissue = tissues[label - 1]
         if not tissue.lower <= tissue.upper:
-            what = f"the range of {tissue.name} is empty: {tissue.lower} to {tissue.upper} HU"
-            raise InputError(what, code="option")
+            raise InputError(f"the range of {tissue.name} is empty: {tissue.lower} to {tissue.upper} HU", code="option")
         table[(values >= tissue.lower) & (values <= tissue.upper)] = label
 
     return Mask(look_up(volume.array, table, _LEAST, workers=0), volume.geometry)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hilum.errors import FormatError, MissingInputError
-from hilum.io.atomic import atomic_path, write_refused
-from hilum.io.files import is_own_file, open_file, read_small
+from hilum.io import atomic, files
 from hilum.outputs.records import FileRecord
 
 NAME = "SHA256SUMS"
@@ -26,7 +25,7 @@ def file_sha256(path: Path) -> str:
     InputError
         If the file is missing, not a regular file, or not readable.
     """
-    with open_file(path) as file:
+    with files.open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -55,7 +54,7 @@ def check_file(folder: Path, name: str, expected: FileRecord, *, digest: bool = 
         If the size or the checksum differs.
     """
     path = folder / name
-    if not is_own_file(folder, name):
+    if not files.is_own_file(folder, name):
         raise MissingInputError("is missing or not a regular file", where=path, do=RERUN)
     try:
         same_size = path.stat().st_size == expected.bytes
@@ -74,17 +73,15 @@ def write_checksums(folder: Path, names: Sequence[str]) -> None:
     path = folder / NAME
     if path.is_file() and path.read_bytes() == text.encode():
         return
-    with atomic_path(path) as partial:
+    with atomic.atomic_path(path) as partial:
         partial.write_text(text)
 
 
 def remove_checksums(folder: Path) -> None:
     """Remove ``SHA256SUMS`` from a folder whose files are about to change; `OutputError` if that is not possible."""
     path = folder / NAME
-    try:
+    with atomic.refusing_writes(path):
         path.unlink(missing_ok=True)
-    except OSError as problem:
-        raise write_refused("", problem, where=path) from None
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
@@ -99,9 +96,8 @@ def read_checksums(folder: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     checksums = {}
-    for line in read_small(path, limit=1 << 16).decode("ascii", "replace").splitlines(keepends=True):
-        match = _LINE.fullmatch(line)
-        if match is None:
+    for line in files.read_small(path, limit=1 << 16).decode("ascii", "replace").splitlines(keepends=True):
+        if (match := _LINE.fullmatch(line)) is None:
             raise FormatError("a line is not a checksum and a name", where=path, do=RERUN)
         checksums[match[2]] = match[1]
     return checksums

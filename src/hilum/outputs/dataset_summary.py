@@ -7,8 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from hilum.io.atomic import atomic_path
-from hilum.io.files import read_small
+from hilum.io import atomic, files
 from hilum.outputs.finished import finished_scans
 from hilum.outputs.records import DatasetRecord, ScanRecord, TableRecord, json_bytes
 
@@ -79,8 +78,7 @@ def merge_tables(tables: Iterable[TableRecord]) -> list[TableRecord]:
     """
     merged: dict[tuple[str, int], TableRecord] = {}
     for table in tables:
-        before = merged.setdefault((table.name, table.rows), table)
-        if before is table:
+        if (before := merged.setdefault((table.name, table.rows), table)) is table:
             continue
         unmatched = {k: n for k, n in table.series_without_scan.items() if k in before.series_without_scan}
         count = sum(unmatched.values())
@@ -116,13 +114,13 @@ def converted_summary(before: Path, after: Path) -> list[DatasetRecord]:
 
 def write_summary(folder: Path, datasets: Sequence[DatasetRecord]) -> None:
     """Write ``dataset.json`` into a run's output folder atomically; `OutputError` if that is not possible."""
-    with atomic_path(folder / NAME) as partial:
+    with atomic.atomic_path(folder / NAME) as partial:
         partial.write_bytes(json_bytes(list(datasets)))
 
 
 def read_summary(folder: Path) -> list[DatasetRecord]:
     """Read a run's ``dataset.json``; no records if it is missing or not valid for this version."""
     try:
-        return msgspec.json.decode(read_small(folder / NAME, limit=_MAX_BYTES), type=list[DatasetRecord])
+        return msgspec.json.decode(files.read_small(folder / NAME, limit=_MAX_BYTES), type=list[DatasetRecord])
     except (OSError, ValueError, msgspec.DecodeError):
         return []

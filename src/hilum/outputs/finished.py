@@ -6,6 +6,7 @@ followed, and only regular files are opened.
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -13,12 +14,8 @@ import msgspec
 from hilum.errors import FormatError, InputError
 from hilum.io.files import read_small
 from hilum.io.unfinished import is_unfinished
-from hilum.io.volumes.formats import STORES
-from hilum.io.volumes.open_volumes import OpenVolume
-from hilum.outputs import ledger
-from hilum.outputs.checksums import RERUN, check_file
-from hilum.outputs.ledger import FINISHED, Row
-from hilum.outputs.records import ScanRecord
+from hilum.io.volumes import formats, open_volumes
+from hilum.outputs import checksums, ledger, records
 from hilum.volume import Volume
 
 PARTS = ("ct", "lungs", "nodules")  # the volumes of a scan
@@ -36,12 +33,12 @@ RECORD = "scan.json"
 MAX_RECORD_BYTES = 1 << 26  # the largest ``scan.json`` that is read; one with a thousand nodules takes a megabyte
 
 
-def format_of(record: ScanRecord, part: str = "ct") -> str:
+def format_of(record: records.ScanRecord, part: str = "ct") -> str:
     """Find the format in which a finished scan has one of `PARTS`: a key of `STORES`; empty without such a volume."""
-    return next((name for name, store in STORES.items() if part + store.files[0] in record.files), "")
+    return next((name for name, store in formats.STORES.items() if part + store.files[0] in record.files), "")
 
 
-def missing_parts(record: ScanRecord) -> list[str]:
+def missing_parts(record: records.ScanRecord) -> list[str]:
     """List the parts that a finished scan should have and does not have.
 
     Parameters
@@ -59,12 +56,12 @@ def missing_parts(record: ScanRecord) -> list[str]:
         if part in EXTRA_PARTS:
             return record.files.keys() >= set(EXTRA_PARTS[part])
         name = format_of(record, part)
-        return bool(name) and record.files.keys() >= {part + file for file in STORES[name].files}
+        return bool(name) and record.files.keys() >= {part + file for file in formats.STORES[name].files}
 
     return [part for part in dict.fromkeys(("ct", *record.parts)) if not is_there(part)]
 
 
-def read_stored(folder: Path, record: ScanRecord, part: str) -> Volume | None:
+def read_stored(folder: Path, record: records.ScanRecord, part: str) -> Volume | None:
     """Read one volume of a finished scan, in its stored type.
 
     Parameters
@@ -87,10 +84,10 @@ def read_stored(folder: Path, record: ScanRecord, part: str) -> Volume | None:
         If a file is missing or damaged, or the format needs a package that is not installed.
     """
     name = format_of(record, part)
-    return STORES[name].read(folder / (part + STORES[name].suffix)).to_volume() if name else None
+    return formats.STORES[name].read(folder / (part + formats.STORES[name].suffix)).to_volume() if name else None
 
 
-def open_stored(folder: Path, record: ScanRecord, part: str) -> OpenVolume | None:
+def open_stored(folder: Path, record: records.ScanRecord, part: str) -> open_volumes.OpenVolume | None:
     """Open one volume of a finished scan, to read boxes of it.
 
     Parameters
@@ -109,18 +106,17 @@ def open_stored(folder: Path, record: ScanRecord, part: str) -> OpenVolume | Non
     InputError
         As in `read_stored`, and if the shape differs from ``scan.json``.
     """
-    name = format_of(record, part)
-    if not name:
+    if not (name := format_of(record, part)):
         return None
-    path = folder / (part + STORES[name].suffix)
-    stored = STORES[name].open(path)
+    path = folder / (part + formats.STORES[name].suffix)
+    stored = formats.STORES[name].open(path)
     if tuple(stored.shape) != record.geometry.shape:
         what = f"has shape {tuple(stored.shape)}, but scan.json says {record.geometry.shape}"
         raise FormatError(what, where=path, code="shape")
     return stored
 
 
-def read_record(folder: Path) -> ScanRecord | None:
+def read_record(folder: Path) -> records.ScanRecord | None:
     """Read a finished scan's ``scan.json``; None if the folder is a link, or has no valid one (`decode_record`)."""
     return decode_record(_record_bytes(folder))
 
@@ -132,28 +128,26 @@ def record_sha256(folder: Path) -> str:
 
 
 def _record_bytes(folder: Path) -> bytes:
-    try:
+    with suppress(OSError, ValueError):
         return b"" if folder.is_symlink() else read_small(folder / RECORD, limit=MAX_RECORD_BYTES)
-    except (OSError, ValueError):
-        return b""
+    return b""
 
 
-def decode_record(data: bytes) -> ScanRecord | None:
+def decode_record(data: bytes) -> records.ScanRecord | None:
     """Decode the content of a ``scan.json``; None if it is malformed, or a part of the scan has no files."""
-    try:
-        record = msgspec.json.decode(data, type=ScanRecord)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return None if missing_parts(record) else record
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+        record = msgspec.json.decode(data, type=records.ScanRecord)
+        return None if missing_parts(record) else record
+    return None
 
 
-def record_of_row(folder: Path, row: Row) -> ScanRecord | None:
+def record_of_row(folder: Path, row: ledger.Row) -> records.ScanRecord | None:
     """Read the ``scan.json`` that a ledger row refers to; None if it is not valid, or its checksum is not the row's."""
     data = _record_bytes(folder)
     return decode_record(data) if hashlib.sha256(data).hexdigest() == row.scan_sha256 else None
 
 
-def files_stamp(folder: Path, record: ScanRecord) -> str:
+def files_stamp(folder: Path, record: records.ScanRecord) -> str:
     """Hash the sizes and times of a finished scan's files; any write to one of them changes it.
 
     Returns
@@ -162,16 +156,15 @@ def files_stamp(folder: Path, record: ScanRecord) -> str:
         16 hexadecimal digits; empty if a file is missing.
     """
     digest = hashlib.sha256()
-    try:
+    with suppress(OSError):
         for name in sorted(record.files):
             status = (folder / name).lstat()
             digest.update(f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode())
-    except OSError:
-        return ""
-    return digest.hexdigest()[:16]
+        return digest.hexdigest()[:16]
+    return ""
 
 
-def check_files(folder: Path, record: ScanRecord, *, digest: bool = True) -> None:
+def check_files(folder: Path, record: records.ScanRecord, *, digest: bool = True) -> None:
     """Compare a finished scan's files with the sizes and checksums in its ``scan.json``.
 
     Parameters
@@ -190,24 +183,22 @@ def check_files(folder: Path, record: ScanRecord, *, digest: bool = True) -> Non
     """
     written = (folder / RECORD).stat().st_mtime_ns
     for name, file in record.files.items():
-        check_file(folder, name, file, digest=digest or _is_newer(folder / name, written))
+        checksums.check_file(folder, name, file, digest=digest or _is_newer(folder / name, written))
 
 
-def is_intact(folder: Path, record: ScanRecord, *, digest: bool = True) -> bool:
+def is_intact(folder: Path, record: records.ScanRecord, *, digest: bool = True) -> bool:
     """Check that all files of a finished scan exist, and have their sizes and, with `digest`, their checksums."""
-    try:
+    with suppress(InputError):
         for name, file in record.files.items():
-            check_file(folder, name, file, digest=digest)
-    except InputError:
-        return False
-    return True
+            checksums.check_file(folder, name, file, digest=digest)
+        return True
+    return False
 
 
 def _is_newer(path: Path, time_ns: int) -> bool:
-    try:
+    with suppress(OSError):
         return path.stat().st_mtime_ns > time_ns
-    except OSError:
-        return True
+    return True
 
 
 def scans_folder(out: Path) -> Path:
@@ -234,7 +225,7 @@ def scans_folder(out: Path) -> Path:
     return scans
 
 
-def listed_scans(folder: Path, *, unlisted: bool = False) -> Iterator[tuple[Path, ScanRecord | None]]:
+def listed_scans(folder: Path, *, unlisted: bool = False) -> Iterator[tuple[Path, records.ScanRecord | None]]:
     """Iterate over the scans that a run's ledger calls finished.
 
     Parameters
@@ -259,7 +250,7 @@ def listed_scans(folder: Path, *, unlisted: bool = False) -> Iterator[tuple[Path
     scans = scans_folder(folder)
     with ledger.Ledger(folder) as rows:
         for row in rows.rows():
-            if row.status in FINISHED:
+            if row.status in ledger.FINISHED:
                 path = scans / row.id
                 record = record_of_row(path, row) if row.scan_sha256 else read_record(path)  # old versions had none
                 yield path, record if record is not None and record.scan_id == row.id else None
@@ -269,7 +260,7 @@ def listed_scans(folder: Path, *, unlisted: bool = False) -> Iterator[tuple[Path
                     yield path, record
 
 
-def finished_scans(folder: Path) -> Iterator[tuple[Path, ScanRecord]]:
+def finished_scans(folder: Path) -> Iterator[tuple[Path, records.ScanRecord]]:
     """Iterate over the finished scans of a run: those for which ledger and folder agree.
 
     Yields
@@ -285,5 +276,5 @@ def finished_scans(folder: Path) -> Iterator[tuple[Path, ScanRecord]]:
     for path, record in listed_scans(folder):
         if record is None:
             what = "the ledger lists this scan as finished, but its scan.json is missing or has changed"
-            raise FormatError(what, where=path, do=RERUN, code="checksum")
+            raise FormatError(what, where=path, do=checksums.RERUN, code="checksum")
         yield path, record

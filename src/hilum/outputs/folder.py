@@ -5,11 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
-from hilum.io.files import read_small
-from hilum.io.folders import RECIPE
+from hilum.io import files, folders
 from hilum.outputs import checksums, dataset_summary, ledger, scans_index
 
-OWN_FILES = (RECIPE, dataset_summary.NAME, scans_index.NAME)
+OWN_FILES = (folders.RECIPE, dataset_summary.NAME, scans_index.NAME)
 """The files in ``SHA256SUMS`` after a run has ended; the lines of the ledger have their own checksums."""
 
 ADDED_LATER = frozenset({scans_index.NAME})
@@ -33,9 +32,9 @@ def recipe_text(out: Path) -> str:
     InputError
         If it is missing, not a regular file, too large for a recipe, or not text.
     """
-    path = out / RECIPE
+    path = out / folders.RECIPE
     try:
-        return read_small(path, limit=1 << 20).decode()
+        return files.read_small(path, limit=1 << 20).decode()
     except UnicodeDecodeError:
         raise FormatError("is not UTF-8 text", where=path, do=checksums.RERUN) from None
 

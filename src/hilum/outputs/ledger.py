@@ -14,8 +14,7 @@ from typing import BinaryIO, Literal
 import msgspec
 
 from hilum.errors import OutputError
-from hilum.io.atomic import atomic_path, open_own_file, write_refused
-from hilum.io.files import open_file
+from hilum.io import atomic, files
 from hilum.outputs.records import is_plain_name
 
 Status = Literal["done", "repaired", "refused", "failed"]
@@ -92,11 +91,10 @@ def decode_row(line: bytes, *, strict: bool = False) -> Row | None:
     body, check, end = line.removesuffix(b"\n").rpartition(_CHECK)
     if (check and end != _digest(body) + b'"}') or (strict and not (check and line.endswith(b"\n"))):
         return None
-    try:
+    with suppress(msgspec.DecodeError, UnicodeDecodeError):
         row = msgspec.json.decode(line, type=Row)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return row if is_plain_name(row.id) else None
+        return row if is_plain_name(row.id) else None
+    return None
 
 
 def _digest(body: bytes) -> bytes:
@@ -124,7 +122,7 @@ def read_lines(folder: Path) -> Iterator[bytes]:
     path = folder / NAME
     if not path.is_symlink() and not path.exists():
         return
-    with open_file(path, follow=False) as raw, BufferedReader(raw) as file:
+    with files.open_file(path, follow=False) as raw, BufferedReader(raw) as file:
         while line := file.readline(_MAX_LINE):
             yield line
             while len(line) == _MAX_LINE and not line.endswith(b"\n"):
@@ -168,7 +166,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         if scan_id not in self._offsets:
             return None
         if self._reader is None:
-            self._reader = open_file(self._path, follow=False)
+            self._reader = files.open_file(self._path, follow=False)
         handle, offset, size = self._reader.fileno(), self._offsets[scan_id], 4096  # most lines are shorter
         while b"\n" not in (line := os.pread(handle, size, offset)) and len(line) == size:
             size *= 2
@@ -194,7 +192,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         """
         line = encode_row(row)
         try:
-            self._writer = self._writer or os.fdopen(open_own_file(self._path), "r+b", buffering=0)
+            self._writer = self._writer or os.fdopen(atomic.open_own_file(self._path), "r+b", buffering=0)
             self._writer.seek(self._end)
             self._writer.truncate()  # removes a line that a crash truncated
             self._writer.write(line)
@@ -205,7 +203,7 @@ class Ledger(AbstractContextManager["Ledger"]):
             if self._writer is not None:
                 with suppress(OSError):
                     self._writer.truncate(self._end)
-            raise write_refused("the ledger", problem, where=self._path) from None
+            raise atomic.write_refused("the ledger", problem, where=self._path) from None
         self._add_line(row, len(line))
 
     def drop(self, scan_id: str) -> None:
@@ -224,7 +222,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         in_order = offsets == sorted(offsets) and list(self._offsets) == sorted(self._offsets)
         if in_order and self._lines == len(offsets) and self._path.exists() and self._path.stat().st_size == self._end:
             return
-        with atomic_path(self._path) as partial, partial.open("wb") as file:
+        with atomic.atomic_path(self._path) as partial, partial.open("wb") as file:
             file.writelines(map(encode_row, self.rows()))
         self.close()
         self._scan_lines()

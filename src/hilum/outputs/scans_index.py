@@ -14,15 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hilum.errors import one_line
+from hilum.io import atomic, files
 from hilum.io.annotations.csv_tables import plain_cell, safe_cells
-from hilum.io.atomic import atomic_path
-from hilum.io.files import read_small
 from hilum.io.names import safe_kernel, safe_name, safe_path
 from hilum.io.volumes.placement import GridRecord
-from hilum.outputs import checksums
-from hilum.outputs.finished import read_record
+from hilum.outputs import checksums, finished, records
 from hilum.outputs.ledger import FINISHED, Ledger, Row
-from hilum.outputs.records import ScanRecord, is_plain_name
 
 NAME = "scans.csv"
 
@@ -94,7 +91,7 @@ def write_index(
     table.writerow(COLUMNS)
     for row in ledger.rows():
         origin = _merge_origins(origins.get(row.id), former.get(row.id), hide=hide)
-        record = read_record(folder / "scans" / row.id) if row.status in FINISHED else None
+        record = finished.read_record(folder / "scans" / row.id) if row.status in FINISHED else None
         known = origin if record is None else record
         names = one_line(known.dataset, limit=40), one_line(known.series_uid, limit=128), origin.case
         paths = (safe_path(path, full=full_paths, hide=hide) for path in (origin.source, origin.path))
@@ -102,10 +99,10 @@ def write_index(
     data = text.getvalue().encode("utf-8", "replace")
     path = folder / NAME
     with suppress(OSError, ValueError):
-        if read_small(path, limit=_MAX_BYTES) == data:
+        if files.read_small(path, limit=_MAX_BYTES) == data:
             return
     checksums.remove_checksums(folder)  # they are out of date
-    with atomic_path(path) as partial:
+    with atomic.atomic_path(path) as partial:
         partial.write_bytes(data)
 
 
@@ -123,7 +120,7 @@ def read_origins(folder: Path) -> dict[str, Origin]:
         By id; empty if ``scans.csv`` is missing, malformed, or does not match its checksum.
     """
     try:
-        data = read_small(folder / NAME, limit=_MAX_BYTES)
+        data = files.read_small(folder / NAME, limit=_MAX_BYTES)
         if checksums.read_checksums(folder).get(NAME) not in {None, hashlib.sha256(data).hexdigest()}:
             return {}
         rows = list(csv.DictReader(io.StringIO(data.decode(), newline=""), strict=True))
@@ -132,7 +129,7 @@ def read_origins(folder: Path) -> dict[str, Origin]:
     origins = {}
     for row in rows:
         name, dataset, uid, case, source, path = (plain_cell(row.get(column) or "") for column in COLUMNS[:6])
-        if is_plain_name(name):
+        if records.is_plain_name(name):
             known = one_line(dataset, limit=40), one_line(uid, limit=128), safe_name(case)
             origins[name] = Origin(*known, source[:_MAX_PATH], path[:_MAX_PATH])
     return origins
@@ -153,7 +150,7 @@ def _codes(row: Row) -> str:
     return " ".join(dict.fromkeys(code for code in codes if _CODE.fullmatch(code)))
 
 
-def _content(record: ScanRecord | None) -> list[object]:
+def _content(record: records.ScanRecord | None) -> list[object]:
     """The cells from ``scan.json``; empty for a scan that is not finished."""
     if record is None:
         return [""] * (len(COLUMNS) - COLUMNS.index("shape_z"))

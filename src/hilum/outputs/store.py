@@ -12,8 +12,7 @@ from hilum.errors import GeometryError, MissingInputError, OutputError, one_line
 from hilum.geometry import Geometry
 from hilum.io.atomic import atomic_folder
 from hilum.io.scan_files import list_source_files, write
-from hilum.io.volumes.formats import STORES
-from hilum.io.volumes.placement import GridRecord
+from hilum.io.volumes import formats, placement
 from hilum.ops.preview import Preview
 from hilum.outputs.checksums import RERUN, file_record
 from hilum.outputs.finished import PARTS, RECORD, check_files, missing_parts, read_stored
@@ -85,7 +84,7 @@ def store_scan(
         what = f"the recipe asks for {', '.join(sorted(missing))}, but hilum did not make it"
         raise OutputError(what, where=folder / scan_id, do="report this bug in hilum", code="parts")
     with atomic_folder(folder / scan_id) as partial:
-        suffix, files = STORES[file_format].suffix, WrittenFiles(partial)
+        suffix, files = formats.STORES[file_format].suffix, WrittenFiles(partial)
         for name, volume in zip(PARTS, (scan.ct, scan.lungs, scan.nodule_mask), strict=True):
             if volume is not None:
                 write(volume, partial / (name + suffix), series_uid=scan.series_uid)
@@ -105,8 +104,8 @@ def store_scan(
             recipe_sha256=recipe_sha256,
             fingerprint=fingerprint,
             unit=HU if scan.ct.array.dtype.kind == "i" else UNIT_RANGE,
-            geometry=GridRecord.of(scan.ct.geometry),
-            source_geometry=GridRecord.of(source),
+            geometry=placement.GridRecord.of(scan.ct.geometry),
+            source_geometry=placement.GridRecord.of(source),
             nodules=nodule_records(scan, source=source, stored=partial / ("ct" + suffix)),
             notes=[{"code": note.code, "text": note.text} for note in scan.notes],
             figures=dict(scan.figures),
@@ -232,7 +231,7 @@ def convert_scan(
         If the new folder cannot be written, or its volumes differ when they are read back.
     """
     check_files(folder, record)
-    suffix = STORES[file_format].suffix
+    suffix = formats.STORES[file_format].suffix
     written = {}
     with atomic_folder(scans / folder.name) as partial:
         files = WrittenFiles(partial)
@@ -262,8 +261,7 @@ def convert_scan(
 
 def _read(folder: Path, record: ScanRecord, part: str) -> Volume | None:
     """Read a volume, with the exact geometry of ``scan.json``: NIfTI stores it in single precision."""
-    volume = read_stored(folder, record, part)
-    if volume is None:
+    if (volume := read_stored(folder, record, part)) is None:
         return None
     _check_geometry(volume, record, folder)
     return (Volume if part == "ct" else Mask)(volume.array, record.geometry.to_geometry())

@@ -7,23 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.geometry import Vector
+from hilum.phantom import patient, shapes
 from hilum.phantom.disease import Disease, consolidation_distance, fluid_distance, mass_distance
-from hilum.phantom.patient import NODULE_HU, Anatomy
-from hilum.phantom.shapes import (
-    Box,
-    Floats,
-    Points,
-    Sampler,
-    Tubes,
-    blend,
-    blend_denser,
-    clip_box,
-    ellipsoid,
-    fill,
-    inner_box,
-    voxel_fraction,
-    width_along,
-)
+from hilum.phantom.shapes import Box, Floats, Points, Sampler, Tubes, blend, blend_denser, voxel_fraction
 
 ROOM_AIR_HU = -1000.0
 BLOOD_HU = 40.0
@@ -50,15 +36,15 @@ class Slab:
 
 def box_in_slab(sampler: Sampler, slab: Slab, low: Vector, high: Vector) -> tuple[Box, Points] | None:
     """Give the part of a slab in a box of the patient's frame: its box in the slab's arrays, and its points."""
-    box = clip_box(sampler.index_bounds(np.array([low]), np.array([high]))[0], slab.box)
-    return None if box is None else (inner_box(box, slab.box), sampler.points(box))
+    box = shapes.clip_box(sampler.index_bounds(np.array([low]), np.array([high]))[0], slab.box)
+    return None if box is None else (shapes.inner_box(box, slab.box), sampler.points(box))
 
 
 def tubes_in_slab(sampler: Sampler, slab: Slab, tubes: Tubes, margin: float) -> Iterator[tuple[int, Box, Points]]:
     """Yield the tubes in a slab: their numbers, boxes in the slab's arrays, and points; see `box_in_slab`."""
     for tube, bounds in enumerate(sampler.index_bounds(*tubes.bounds(margin))):
-        if (box := clip_box(bounds, slab.box)) is not None:
-            yield tube, inner_box(box, slab.box), sampler.points(box)
+        if (box := shapes.clip_box(bounds, slab.box)) is not None:
+            yield tube, shapes.inner_box(box, slab.box), sampler.points(box)
 
 
 def box_around(center: Vector, radii: Vector) -> tuple[Vector, Vector]:
@@ -67,7 +53,7 @@ def box_around(center: Vector, radii: Vector) -> tuple[Vector, Vector]:
     return (x - a, y - b, z - c), (x + a, y + b, z + c)
 
 
-def add_lung_tissue(points: Points, anatomy: Anatomy, disease: Disease, hu: Floats, fraction: Floats) -> None:
+def add_lung_tissue(points: Points, anatomy: patient.Anatomy, disease: Disease, hu: Floats, fraction: Floats) -> None:
     """Add lung tissue, which is denser in dependent lung and slightly uneven, and the fissures."""
     x, y, z = points
     uneven = np.sin(x * np.float32(0.31)) * np.sin(y * np.float32(0.27) + 1) * np.sin(z * np.float32(0.23) + 2)
@@ -75,9 +61,9 @@ def add_lung_tissue(points: Points, anatomy: Anatomy, disease: Disease, hu: Floa
     if disease.emphysema or disease.haze:
         tissue = np.broadcast_to(tissue, fraction.shape).copy()
     for cx, cy, cz, radius in anatomy.emphysema.tolist() if disease.emphysema else ():
-        fill(tissue, ellipsoid(points, (cx, cy, cz), (radius,) * 3), 2.0, -965.0)
+        shapes.fill(tissue, shapes.ellipsoid(points, (cx, cy, cz), (radius,) * 3), 2.0, -965.0)
     for cx, cy, cz, radius, value in anatomy.opacities.tolist() if disease.haze else ():
-        blend_denser(tissue, voxel_fraction(ellipsoid(points, (cx, cy, cz), (radius,) * 3), 5.0), value)
+        blend_denser(tissue, voxel_fraction(shapes.ellipsoid(points, (cx, cy, cz), (radius,) * 3), 5.0), value)
     blend(hu, fraction, tissue)
     # The oblique fissures: sheets of 0.8 mm from high at the back to low at the front.
     sheet = np.abs(np.float32(0.8) * (z - 5) - np.float32(0.6) * (y - 10) + np.float32(0.001) * x * x)
@@ -110,23 +96,23 @@ def add_vessels(sampler: Sampler, tubes: Tubes, slab: Slab) -> None:
         owner, flat = owner[in_lung], flat[in_lung]
         index = tuple((n[in_lung] + s) for n, s in zip((k, j, i), first, strict=True))
         distance, *offsets = tubes.distance(owner, sampler.scattered(index))
-        width = width_along(tuple(offsets), sampler.widths)
+        width = shapes.width_along(tuple(offsets), sampler.widths)
         thin = np.minimum(tubes.radii.sum(axis=1).astype(np.float32)[owner] / width, 1)
         np.maximum.at(fraction, flat, voxel_fraction(distance, width) * thin * thin)
     blend_denser(slab.hu, fraction.reshape(slab.hu.shape), BLOOD_HU)
 
 
-def add_airways(sampler: Sampler, anatomy: Anatomy, slab: Slab) -> None:
+def add_airways(sampler: Sampler, anatomy: patient.Anatomy, slab: Slab) -> None:
     """Add the airways: walls first, then lumens, so that branches are open. Their ends have no wall."""
     widths, parts = sampler.widths, []
     for tubes, wall, main in ((anatomy.main_airways, 1.5, True), (anatomy.lobar_airways, 0.9, False)):
         for tube, inner, points in tubes_in_slab(sampler, slab, tubes, wall):
             distance, *offsets = tubes.distance(tube, points, end=0.92, extra=wall)
-            width = width_along(tuple(offsets), widths)
+            width = shapes.width_along(tuple(offsets), widths)
             shell = voxel_fraction(distance, width) - voxel_fraction(distance + np.float32(wall), width)
             blend_denser(slab.hu[inner], shell, 30.0)
             lumen, *offsets = tubes.distance(tube, points)
-            parts.append((inner, voxel_fraction(lumen, width_along(tuple(offsets), widths))))
+            parts.append((inner, voxel_fraction(lumen, shapes.width_along(tuple(offsets), widths))))
             if main:
                 slab.airways[inner] |= np.minimum(distance, lumen) < 0
     for inner, fraction in parts:
@@ -134,7 +120,7 @@ def add_airways(sampler: Sampler, anatomy: Anatomy, slab: Slab) -> None:
     slab.lungs[slab.airways] = 0
 
 
-def add_nodules_and_disease(sampler: Sampler, anatomy: Anatomy, disease: Disease, slab: Slab) -> None:
+def add_nodules_and_disease(sampler: Sampler, anatomy: patient.Anatomy, disease: Disease, slab: Slab) -> None:
     """Add nodules, consolidation, a mass and fluid, all of them inside the lungs."""
     for nodule in anatomy.nodules:
         radius = nodule.radius
@@ -142,8 +128,8 @@ def add_nodules_and_disease(sampler: Sampler, anatomy: Anatomy, disease: Disease
             inner, points = part
             offsets = tuple(p - np.float32(c) for p, c in zip(points, nodule.center, strict=True))
             distance = np.sqrt(offsets[0] ** 2 + offsets[1] ** 2 + offsets[2] ** 2) - np.float32(radius)
-            fraction = voxel_fraction(distance, width_along(offsets, sampler.widths))
-            blend_denser(slab.hu[inner], fraction, NODULE_HU[nodule.kind])
+            fraction = voxel_fraction(distance, shapes.width_along(offsets, sampler.widths))
+            blend_denser(slab.hu[inner], fraction, patient.NODULE_HU[nodule.kind])
     across = float(sampler.widths.mean())
     points = sampler.points(slab.box)
     build = anatomy.build

@@ -12,24 +12,12 @@ Tissues are added from the outside in. Each is blended into a voxel by the fract
 import numpy as np
 
 from hilum.geometry import Vector
-from hilum.phantom import lungs
+from hilum.phantom import lungs, shapes
 from hilum.phantom.anatomy import RIB_CAGE_MM, diaphragm, lung_sides, mediastinum, thorax
 from hilum.phantom.disease import Disease
 from hilum.phantom.lungs import ROOM_AIR_HU, Slab
 from hilum.phantom.patient import Anatomy
-from hilum.phantom.shapes import (
-    Box,
-    Floats,
-    Points,
-    Sampler,
-    Tubes,
-    blend,
-    ellipse,
-    ellipsoid,
-    fill,
-    voxel_fraction,
-    width_along,
-)
+from hilum.phantom.shapes import Box, Floats, Points, Sampler, blend, ellipse, ellipsoid, fill, voxel_fraction
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
 FAT_HU, SOFT_TISSUE_HU, LIVER_HU, CANCELLOUS_HU, CORTICAL_HU = -95.0, 45.0, 62.0, 180.0, 620.0
@@ -41,7 +29,7 @@ _BOWEL: tuple[tuple[Vector, Vector], ...] = (
     ((38.0, -62.0, -143.0), (24.0, 11.0, 9.0)),
 )
 _STOMACH: tuple[Vector, Vector] = ((60.0, -12.0, -109.0), (38.0, 40.0, 31.0))
-_CLAVICLES = Tubes(
+_CLAVICLES = shapes.Tubes(
     np.array([(-20.0, -66.0, 104.0), (20.0, -66.0, 104.0)]),
     np.array([(-150.0, -14.0, 128.0), (150.0, -14.0, 128.0)]),
     np.array([(6.5, 5.5)] * 2),
@@ -95,7 +83,7 @@ def _add_body(sampler: Sampler, anatomy: Anatomy, slab: Slab) -> None:
     fill(hu, fat, across, SOFT_TISSUE_HU)
     for tube, inner, points in lungs.tubes_in_slab(sampler, slab, _CLAVICLES, 0.0):
         distance, *offsets = _CLAVICLES.distance(tube, points)
-        width = width_along(tuple(offsets), sampler.widths)
+        width = shapes.width_along(tuple(offsets), sampler.widths)
         fill(slab.hu[inner], distance, width, CORTICAL_HU)
         fill(slab.hu[inner], distance + np.float32(2), width, CANCELLOUS_HU)
     for side in (-1.0, 1.0):

@@ -57,8 +57,7 @@ def histogram(volume: Volume, *, mask: Mask | None = None, bins: int = 80) -> Fi
         upper.set_xlim(low, high)
         _draw_tissues(lower, upper, (low, high))
         lower.set_xlabel("Hounsfield units (HU)")
-    inside = _bin_counts(counted, np.array(RANGE_HU, float)).sum()
-    if inside:  # a logarithmic axis needs a positive value
+    if inside := _bin_counts(counted, np.array(RANGE_HU, float)).sum():  # a logarithmic axis needs a positive value
         grid[0, 0].set_yscale("log")
     grid[0, 1].set_ylim(bottom=0)
     grid[0, 0].set_title(f"{counted.total:,} voxels, {counted.total - inside:,} beyond this range", fontsize=9)

@@ -8,11 +8,10 @@ import msgspec
 
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.volumes.placement import GridRecord
-from hilum.outputs import dataset_summary, ledger
+from hilum.outputs import dataset_summary, ledger, parts
 from hilum.outputs.finished import listed_scans
 from hilum.outputs.folder import recipe_text
 from hilum.outputs.ledger import Row, decode_row
-from hilum.outputs.parts import PreviewRecord, read_preview
 from hilum.outputs.records import DatasetRecord, NoduleRecord, ScanRecord
 from hilum.report.risk import Flag, flags, risk
 
@@ -40,7 +39,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     nodules: list[NoduleRecord] = []
     figures: dict[str, float] = {}
     files: dict[str, int] = {}
-    preview: PreviewRecord | None = None
+    preview: parts.PreviewRecord | None = None
     no_picture: str = ""
 
 
@@ -128,7 +127,7 @@ def _entry(name: str, row: Row | None, finished: tuple[Path, ScanRecord] | None,
         return entry
     preview, missing = None, "no pictures: an older version of hilum made this scan without them"
     try:
-        if (read := read_preview(path, record)) is not None:
+        if (read := parts.read_preview(path, record)) is not None:
             preview, pictures[name] = read
             missing = ""
     except FormatError as problem:

@@ -100,7 +100,6 @@ def _hash(text: str) -> str:
 
 def _facts(run: Run) -> str:
     finished = [entry for entry in run.entries if entry.geometry is not None]
-    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(run.written))
     pairs = {
         "Scans": f"{run.rows} in, {len(finished)} finished, {len(run.pictures)} with pictures",
         "Recipe": ", ".join(sorted({entry.recipe for entry in finished})) or "-",
@@ -108,7 +107,7 @@ def _facts(run: Run) -> str:
         "Voxels hold": ", ".join(sorted({entry.unit for entry in finished})) or "-",
         "Nodules": str(sum(len(entry.nodules) for entry in finished)),
         "Time": f"{sum(entry.seconds for entry in run.entries):.0f} s over all scans",
-        "Ledger written": when,
+        "Ledger written": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(run.written)),
     }
     return "".join(f"<div><dt>{html(name)}</dt><dd>{html(value)}</dd></div>" for name, value in pairs.items())
 

@@ -104,7 +104,6 @@ def open_scan(scan: runs.RunScan, folder: Path, *, lungs: bool) -> OpenScan:
 
 def _kernel_array(stored: OpenVolume) -> NDArray[Any] | None:
     """Give the voxels as a read-only array that kernels take; None if type or order is another."""
-    array = stored.array
-    if array is None or not array.flags.c_contiguous or array.dtype not in _KERNEL_TYPES:
+    if (array := stored.array) is None or not array.flags.c_contiguous or array.dtype not in _KERNEL_TYPES:
         return None
     return read_only(np.asarray(array))

@@ -8,7 +8,7 @@ from typing import Any
 
 from hilum.errors import OutputError
 from hilum.io.annotations.csv_tables import safe_cells
-from hilum.io.atomic import atomic_folder, write_refused
+from hilum.io.atomic import atomic_folder, refusing_writes
 
 INDEX = "index.csv"  # one row for each patch or slice
 
@@ -38,9 +38,7 @@ def output_folder(out: Path, *, run: Path, overwrite: bool = False) -> Iterator[
             raise OutputError(f"is not an empty folder and has no {SUMMARY}", where=out, do=another, code="exists")
         if not overwrite:
             raise OutputError("holds an earlier result", where=out, do="give --overwrite", code="exists")
-    try:
+    with refusing_writes(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise write_refused("", problem, where=out) from None
     with atomic_folder(out) as partial:
         yield partial

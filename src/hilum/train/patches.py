@@ -12,21 +12,11 @@ from hilum.geometry import Vector
 from hilum.io.annotations.detections import read_candidates, read_findings
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import Box, cut_patch, padded_voxels
-from hilum.outputs.checksums import file_record
-from hilum.outputs.parts import read_locations
-from hilum.outputs.records import json_bytes
-from hilum.train.intensity import air_value
+from hilum.outputs import checksums, parts, records
+from hilum.train import intensity, positions
 from hilum.train.output_folder import INDEX, SUMMARY, output_folder, write_index
 from hilum.train.patch_records import COLUMNS, Patches, PatchOptions, ScanPatches
-from hilum.train.positions import (
-    PatchPosition,
-    Points,
-    candidate_positions,
-    check_jitter,
-    lung_position,
-    nodule_position,
-    nodule_spheres,
-)
+from hilum.train.positions import PatchPosition, Points
 from hilum.train.runs import RunScan, Skip, list_run
 from hilum.volume import Mask, Volume
 
@@ -87,7 +77,7 @@ def write_patches(
         raise InputError("both the run's own tables and other tables are given", do="leave one out", code="option")
     scans, skipped = list_run(folder, fold_by=fold_by)
     for scan in scans:
-        check_jitter(scan.geometry, (options.size,) * 3, options.jitter_mm)
+        positions.check_jitter(scan.geometry, (options.size,) * 3, options.jitter_mm)
     tables = _read_tables(candidates, excluded, {scan.uid for scan in scans}, skipped)
     written, index = list[ScanPatches](), list[list[Any]]()
     with output_folder(out, run=folder, overwrite=overwrite) as partial:
@@ -108,11 +98,11 @@ def write_patches(
             options=options,
             positives=sum(patches.positives for patches in written),
             negatives=sum(patches.negatives for patches in written),
-            index=file_record(partial / INDEX),
+            index=checksums.file_record(partial / INDEX),
             scans=written,
             skipped=skipped,
         )
-        (partial / SUMMARY).write_bytes(json_bytes(summary))
+        (partial / SUMMARY).write_bytes(records.json_bytes(summary))
     return summary
 
 
@@ -146,7 +136,7 @@ def _stored_points(scan: RunScan) -> list[tuple[str, Vector]]:
     """Read the points for negatives that the run stored with a scan."""
     return [
         ("candidate" if kind == "candidates" else kind, (x, y, z))
-        for kind, table in read_locations(scan.folder, scan.record).items()
+        for kind, table in parts.read_locations(scan.folder, scan.record).items()
         for x, y, z, value in table.tolist()
         if kind != "candidates" or value == 0
     ]
@@ -161,41 +151,41 @@ def _write_scan(
         skipped.append(scan.skip_without_nodules())
         return [], []
     scan.check_files()
-    air = air_value(scan, folder)
+    air = intensity.air_value(scan, folder)
     ct, lungs, nodule_mask = (scan.read(part) for part in ("ct", "lungs", "nodules"))
     if ct is None:
         raise InputError("the scan's folder has no ct file", where=scan.folder)
     seed = int.from_bytes(hashlib.sha256(scan.scan_id.encode()).digest()[:8], "little")
     generator = np.random.default_rng([options.seed, seed])
     skipped += scan.skip_nodules_outside("nodule-outside")
-    positions = [
-        nodule_position(grid, nodule, size, options.jitter_mm, generator)
+    chosen = [
+        positions.nodule_position(grid, nodule, size, options.jitter_mm, generator)
         for nodule in scan.nodules_inside
         for _ in range(options.per_nodule)
     ]
     if options.negatives:
         mask = None if lungs is None else Mask(lungs.array, grid)
-        positions += _negatives(scan, options, generator, mask, points, skipped)
-    if not positions:
+        chosen += _negatives(scan, options, generator, mask, points, skipped)
+    if not chosen:
         return [], []
     labels = mask_nodules(grid, scan.nodules) if nodule_mask is None else Mask(nodule_mask.array, grid)
-    images = np.stack([cut_patch(Volume(ct.array, grid), one.start, size, fill=air).array for one in positions])
-    masks = np.stack([cut_patch(labels, one.start, size).array for one in positions])
+    images = np.stack([cut_patch(Volume(ct.array, grid), one.start, size, fill=air).array for one in chosen])
+    masks = np.stack([cut_patch(labels, one.start, size).array for one in chosen])
     files = {f"images_{scan.scan_id}.npy": images, f"masks_{scan.scan_id}.npy": masks}
     for file, array in files.items():
         np.save(partial / file, array)
-    rows = [[*files, k, *_row(scan, one, size, int(np.count_nonzero(masks[k])))] for k, one in enumerate(positions)]
-    positives = sum(position.nodule > 0 for position in positions)
+    rows = [[*files, k, *_row(scan, one, size, int(np.count_nonzero(masks[k])))] for k, one in enumerate(chosen)]
+    positives = sum(position.nodule > 0 for position in chosen)
     patches = ScanPatches(
         scan=scan.scan_id,
         series_uid=scan.uid,
         fold=scan.fold,
         positives=positives,
-        negatives=len(positions) - positives,
+        negatives=len(chosen) - positives,
         unit=scan.record.unit,
         air=air,
         geometry=scan.record.geometry,
-        files={file: file_record(partial / file) for file in files},
+        files={file: checksums.file_record(partial / file) for file in files},
     )
     return [patches], rows
 
@@ -209,25 +199,25 @@ def _negatives(
     skipped: list[Skip],
 ) -> list[PatchPosition]:
     grid, size, wanted, distance_mm = scan.geometry, (options.size,) * 3, options.negatives, options.distance_mm
-    spheres = nodule_spheres(scan.record.nodules)
+    spheres = positions.nodule_spheres(scan.record.nodules)
     if points is not None:
-        positions, outside, near = candidate_positions(grid, points, spheres, size, distance_mm)
+        chosen, outside, near = positions.candidate_positions(grid, points, spheres, size, distance_mm)
         if outside:
             skipped.append(scan.skip("candidate-outside", "points of the tables outside the scan", count=outside))
         if near:
             reason = "points of the tables closer to a nodule than the least distance"
             skipped.append(scan.skip("near-nodule", reason, count=near))
-        positions = [positions[k] for k in np.sort(generator.permutation(len(positions))[:wanted])]
+        chosen = [chosen[k] for k in np.sort(generator.permutation(len(chosen))[:wanted])]
     elif lungs is None or not lungs.array.any():
         skipped.append(scan.skip("no-lungs", "it has no lung mask to draw negatives from", count=wanted))
         return []
     else:
-        drawn = (lung_position(lungs, spheres, size, distance_mm, generator) for _ in range(wanted))
-        positions = [position for position in drawn if position is not None]
-    if len(positions) < wanted:
-        reason = f"only {len(positions)} of {wanted} negatives were found"
-        skipped.append(scan.skip("few-negatives", reason, count=wanted - len(positions)))
-    return positions
+        drawn = (positions.lung_position(lungs, spheres, size, distance_mm, generator) for _ in range(wanted))
+        chosen = [position for position in drawn if position is not None]
+    if len(chosen) < wanted:
+        reason = f"only {len(chosen)} of {wanted} negatives were found"
+        skipped.append(scan.skip("few-negatives", reason, count=wanted - len(chosen)))
+    return chosen
 
 
 def _row(scan: RunScan, position: PatchPosition, size: Box, nodule_voxels: int) -> list[Any]:

@@ -117,13 +117,11 @@ class Endpoints:
     async def review(self, request: Request) -> Response:
         """Save a review."""
         number = self._number(request)
-        run = self._source.run
-        if run is None:
+        if (run := self._source.run) is None:
             return _error("only the scans of a run have reviews", 404)
         if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
             return _error("a review must be application/json", 415)
-        body = await _read_body(request)
-        if body is None:
+        if (body := await _read_body(request)) is None:
             return _error(f"a review has at most {MAX_BODY} bytes", 413)
         try:
             review = msgspec.json.decode(body, type=_ReviewBody)

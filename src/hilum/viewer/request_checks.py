@@ -54,8 +54,7 @@ class RequestChecks:
             headers.setdefault(name.lower(), []).append(value)
         first, rest = self._split(scope["raw_path"])
         inside = secrets.compare_digest(first, self.logins.folder.encode())
-        refused = self._refused(scope["method"], headers, inside=inside, login=bool(first) and not rest)
-        if refused:
+        if refused := self._refused(scope["method"], headers, inside=inside, login=bool(first) and not rest):
             answer: ASGIApp = _refusal(refused, REFUSAL if refused == 404 else "")
         elif not inside:
             answer = self._log_in(first.decode(), headers)

@@ -16,10 +16,9 @@ from hilum.ops.intensity import UnitRange
 from hilum.ops.lungs import fallback, segment
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.surfaces import surfaces
+from hilum.outputs import records, store
 from hilum.outputs.findings import finished_status
-from hilum.outputs.records import NoduleRecord, ScanRecord
-from hilum.outputs.store import HU, UNIT_RANGE
-from hilum.recipes import parse_recipe
+from hilum.recipes import Read, parse_recipe
 from hilum.report.text import all_visible
 from hilum.scan import Scan, ScanRef
 from hilum.volume import Mask, Volume
@@ -66,16 +65,15 @@ class ScanView:
         scan = self.scan
         if name == "ct":
             return scan.ct
-        if name == "lungs" and scan.lungs is None and self.unit == HU and scan.ct.array.dtype == np.int16:
+        if name == "lungs" and scan.lungs is None and self.unit == store.HU and scan.ct.array.dtype == np.int16:
             mask = fallback.find_lungs(scan.ct, segment.segment_lungs).mask
             return mask if mask.array.any() else None
         if name == "nodules" and scan.nodule_mask is None and scan.nodules:
             return mask_nodules(scan.ct.geometry, scan.nodules)
         if name == "original" and self.original is not None:
             from hilum.datasets import DATASETS
-            from hilum.recipes import recipe
 
-            return as_hu(DATASETS[self.original.dataset].load(self.original, max_gap_mm=recipe().read.max_gap_mm).ct)
+            return as_hu(DATASETS[self.original.dataset].load(self.original, max_gap_mm=Read().max_gap_mm).ct)
         return {"lungs": scan.lungs, "nodules": scan.nodule_mask}.get(name)
 
     def surface(self, name: str) -> bytes | None:
@@ -104,7 +102,7 @@ class ScanView:
         """Facts about the scan for the page; lungs are listed even if they are not segmented yet."""
         base = f"api/scans/{number}"
         scan = self.scan
-        lungs = scan.lungs is not None or (self.unit == HU and scan.ct.array.dtype == np.int16)
+        lungs = scan.lungs is not None or (self.unit == store.HU and scan.ct.array.dtype == np.int16)
         available = {"ct": True, "original": self.original is not None, "lungs": lungs,
                      "nodules": scan.nodule_mask is not None or bool(scan.nodules)}  # fmt: skip
         volumes = {k: self._volume_facts(k, f"{base}/{k}.nii") if yes else None for k, yes in available.items()}
@@ -122,7 +120,7 @@ class ScanView:
         if volume is None:
             return None
         size = volume.array.size * (volume.array.itemsize if name in {"ct", "original"} else 1)
-        unit = {"ct": self.unit, "original": HU}.get(name)
+        unit = {"ct": self.unit, "original": store.HU}.get(name)
         return {"url": url, "bytes": HEADER_BYTES + size, "shape": list(volume.shape), "unit": unit}
 
 
@@ -139,19 +137,19 @@ def view_of_input(scan: Scan) -> ScanView:
     notes = [{"code": note.code, "text": note.text} for note in scan.notes]
     facts = {"nodules": nodules, "notes": notes, "figures": dict(scan.figures), "labels": dict(scan.labels)}
     run = {"status": finished_status(note.code for note in scan.notes), "recipe": None, "doubt": "", "scan_sha256": ""}
-    return ScanView(replace(scan, ct=ct), HU, facts | run)
+    return ScanView(replace(scan, ct=ct), store.HU, facts | run)
 
 
 def view_of_finished(
-    scan: Scan, record: ScanRecord, sha256: str, *, doubt: str, recipe: str, original: ScanRef | None
+    scan: Scan, record: records.ScanRecord, sha256: str, *, doubt: str, recipe: str, original: ScanRef | None
 ) -> ScanView:
     """Show a finished scan; values of the unit range are converted back to HU if the recipe can be read."""
     ct, unit = scan.ct, record.unit
-    if unit == UNIT_RANGE:
+    if unit == store.UNIT_RANGE:
         try:
             step = parse_recipe(recipe).intensity
             scale = UnitRange(step.lower, step.upper, step.mean)
-            ct, unit = Volume(np.rint(scale.to_hu(ct.array)).astype(np.int16), ct.geometry), HU
+            ct, unit = Volume(np.rint(scale.to_hu(ct.array)).astype(np.int16), ct.geometry), store.HU
         except RecipeError:
             ct = as_hu(ct)
     facts = {name: getattr(record, name) for name in ("notes", "figures", "labels")}
@@ -160,7 +158,7 @@ def view_of_finished(
     return ScanView(replace(scan, ct=ct), unit, facts | run, original, sha256)
 
 
-def _nodule(nodule: NoduleRecord) -> dict[str, Any]:
+def _nodule(nodule: records.NoduleRecord) -> dict[str, Any]:
     scores: dict[str, float] = dict(nodule.scores)
     if nodule.readers:
         scores = {"readers": nodule.readers, **scores}

@@ -66,10 +66,7 @@ def serve(
     """
     import uvicorn
 
-    from hilum.viewer.app import make_app
-    from hilum.viewer.connection_limits import ACCEPT_BATCH, LimitedConnection
-    from hilum.viewer.login import AccessPage, Logins
-    from hilum.viewer.request_checks import RequestChecks
+    from hilum.viewer import app, connection_limits, login, request_checks
 
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         if os.name == "posix":  # otherwise a port cannot be used again for a minute
@@ -80,8 +77,8 @@ def serve(
             what = f"port {port} cannot be used"
             raise InputError(what, do="leave out --port to use any free port", code="port") from None
         listener.listen(BACKLOG)
-        logins = Logins(f"{HOST}:{listener.getsockname()[1]}")
-        access_page = AccessPage(logins, failed)
+        logins = login.Logins(f"{HOST}:{listener.getsockname()[1]}")
+        access_page = login.AccessPage(logins, failed)
 
         def end(*_: object) -> None:
             """End at once, on Ctrl-C and SIGTERM; only wait until a review is saved.
@@ -106,7 +103,8 @@ def serve(
             again(logins.new_address(used=renew))
 
         settings = uvicorn.Config(
-            RequestChecks(make_app(source), logins), http=LimitedConnection, backlog=ACCEPT_BATCH,
+            request_checks.RequestChecks(app.make_app(source), logins),
+            http=connection_limits.LimitedConnection, backlog=connection_limits.ACCEPT_BATCH,
             log_level="critical", access_log=False, server_header=False, date_header=False,
             lifespan="off", ws="none", h11_max_incomplete_event_size=16384,
         )  # fmt: skip

@@ -212,7 +212,6 @@ def _grid(shape: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, Any]:
 
 
 def _recipe(folder: Path) -> str | None:
-    try:
+    with suppress(InputError):
         return "\n".join(visible(line) for line in recipe_text(folder).splitlines()) + "\n"
-    except InputError:
-        return None
+    return None

@@ -92,8 +92,7 @@ def private_folder(name: str) -> Path | None:
     name : str
         Of the folder; an existing one is used.
     """
-    kernels = _temporary()
-    if kernels is None:
+    if (kernels := _temporary()) is None:
         return None
     folder = CacheFolder(kernels.with_name(name))
     with contextlib.suppress(OSError):
@@ -107,14 +106,13 @@ def home() -> Path | None:
     named = Path(os.environ.get("HOME", ""))
     if named.is_absolute():
         return named
-    try:
+    with contextlib.suppress(KeyError, RuntimeError):  # a user without an entry, as in some containers
         if not POSIX:
             return Path.home()
         import pwd
 
         return Path(pwd.getpwuid(os.getuid()).pw_dir)
-    except (KeyError, RuntimeError):  # a user without an entry, as in some containers
-        return None
+    return None
 
 
 def _folders(source: Path) -> Iterator[CacheFolder]:

@@ -48,8 +48,7 @@ class Kernel(Definition):
         """Run the machine code; load it, or compile it, at the first call with these argument types."""
         values: list[Any] = []
         kinds = _flatten(args, values)
-        entry = self._entries.get(kinds)
-        if entry is None:
+        if (entry := self._entries.get(kinds)) is None:
             with _lock:
                 entry = self._entries.get(kinds) or self._entries.setdefault(kinds, _entry(self, kinds))
         function, table, result = entry

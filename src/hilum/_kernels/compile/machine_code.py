@@ -43,8 +43,7 @@ def load(definition: Definition, kinds: tuple[Kind, ...]) -> tuple[int, str]:
     """
     name = _file_name(definition, kinds)
     source = Path(definition.function.__code__.co_filename).parent
-    content = cache.read(name, source)
-    if content is None:
+    if (content := cache.read(name, source)) is None:
         from hilum._kernels.compile import compiler
 
         _announce()
@@ -85,8 +84,7 @@ def _stamp() -> str:
 
 def _numba_version() -> str:
     """Identify numba's version without importing it: the digest of the file that holds the version."""
-    found = find_spec("numba")
-    if found is None or found.origin is None:
+    if (found := find_spec("numba")) is None or found.origin is None:
         return "none"
     return hashlib.sha256(Path(found.origin).with_name("_version.py").read_bytes()).hexdigest()
 

@@ -16,7 +16,7 @@ from typing import Any
 from hilum.batch.cluster import probe
 from hilum.batch.identity import model_file
 from hilum.batch.task import Task
-from hilum.errors import HilumError, InputError
+from hilum.errors import InputError
 from hilum.io import atomic, scan_files
 from hilum.io.unfinished import unfinished_name
 
@@ -123,12 +123,9 @@ def contract_of(tasks: Sequence[Task], run: str) -> Iterator[Contract]:
     inputs = dict.fromkeys(file for task in tasks[::step] for path in _input_files(task) for file in _describe(path))
     contract = Contract(run, out, probe_file, token, tuple(inputs), versions)
     try:
-        probe_file.write_text(token, encoding="ascii")
-        yield contract
-    except HilumError:
-        raise
-    except OSError as problem:
-        raise atomic.write_refused("", problem, where=out) from None
+        with atomic.refusing_writes(out):
+            probe_file.write_text(token, encoding="ascii")
+            yield contract
     finally:
         for path in (probe_file, *contract.answers.values()):
             with suppress(OSError):

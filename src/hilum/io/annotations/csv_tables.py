@@ -91,13 +91,11 @@ def read_rows(
         If the file does not exist or cannot be opened.
     """
     with open_file(path) as raw, io.BufferedReader(raw, 2**18) as buffered:
-        size = os.fstat(raw.fileno()).st_size
-        if size > _SIZE_LIMIT:
+        if os.fstat(raw.fileno()).st_size > _SIZE_LIMIT:
             raise AnnotationError(f"is larger than {_SIZE_LIMIT} bytes", where=path, do=do)
         reader = csv.reader(_lines(buffered, path), strict=True)
         try:
-            head = next((fields for fields in reader if _filled(fields)), None)
-            if head is None:
+            if (head := next((fields for fields in reader if _filled(fields)), None)) is None:
                 raise AnnotationError("is empty, expected annotations", where=path, do="download it again")
             yield from _project(reader, _columns(head, names, aliases, path, do), len(head), path)
         except csv.Error as error:

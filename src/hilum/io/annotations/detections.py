@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import AnnotationError, one_line
-from hilum.io.annotations.csv_tables import read_rows, wrong_line
-from hilum.io.annotations.luna import TABLES, TableKind, parse_point
+from hilum.io.annotations import csv_tables, luna
 from hilum.io.files import open_file
 from hilum.io.names import is_uid
 from hilum.scan import Note
@@ -151,17 +150,16 @@ def name_series(names: Iterable[str]) -> str:
     return ", ".join(shown) + (", ..." if len(listed) > len(shown) and shown else "") if shown else "no UIDs"
 
 
-def _read_points(path: Path, kind: TableKind) -> tuple[dict[str, NDArray[np.float64]], int]:
+def _read_points(path: Path, kind: luna.TableKind) -> tuple[dict[str, NDArray[np.float64]], int]:
     """Rows by series, and how many repeat another: nodules and excluded findings count once, other rows every time."""
-    table = TABLES[kind]
+    table = luna.TABLES[kind]
     series: dict[str, dict[tuple[float, ...], int]] = {}
-    for row in read_rows(path, table.columns, do=f"give a csv with the columns {','.join(table.columns)}"):
-        counts = series.get(row.key)
-        if counts is None:
+    for row in csv_tables.read_rows(path, table.columns, do=f"give a csv with the columns {','.join(table.columns)}"):
+        if (counts := series.get(row.key)) is None:
             counts = series.setdefault(_check_name(row.key, row.line, path), {})
-        numbers = parse_point(row, table, path)
+        numbers = luna.parse_point(row, table, path)
         if kind == "excluded" and numbers[3] == 0:
-            raise wrong_line(path, row.line, "diameter_mm is 0, expected more, or -1 where it is unknown")
+            raise csv_tables.wrong_line(path, row.line, "diameter_mm is 0, expected more, or -1 where it is unknown")
         counts[numbers] = counts.get(numbers, 0) + 1
     repeats = sum(times - 1 for counts in series.values() for times in counts.values())
     keep_all = kind in {"detections", "candidates"}
@@ -174,5 +172,5 @@ def _read_points(path: Path, kind: TableKind) -> tuple[dict[str, NDArray[np.floa
 def _check_name(text: str, line: int, path: Path) -> str:
     name = text.strip()
     if not _NAME.fullmatch(name):
-        raise wrong_line(path, line, f"seriesuid is {one_line(name, limit=30)!r}, expected a series UID")
+        raise csv_tables.wrong_line(path, line, f"seriesuid is {one_line(name, limit=30)!r}, expected a series UID")
     return name

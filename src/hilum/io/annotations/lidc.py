@@ -68,12 +68,10 @@ def read_lidc(path: Path, *, scan: Scan) -> tuple[tuple[Nodule, ...], tuple[Note
                 drawn = [(outline.inclusion, slices.to_world(outline)) for outline in outlines.values()]
                 contours = tuple(points for inclusion, points in drawn if inclusion)
                 holes = tuple(points for inclusion, points in drawn if not inclusion)
-                scores = MappingProxyType(marked.scores)
-                readings.append(Reading(reader, slices.grid, contours, holes, scores))
+                readings.append(Reading(reader, slices.grid, contours, holes, MappingProxyType(marked.scores)))
             keys.add(key)
     counts["scores"] = message.bad_scores
-    tolerance = scan.ct.geometry.spacing[0]
-    groups = cluster_readings(readings, tolerance_mm=tolerance, readers=len(message.sessions))
+    groups = cluster_readings(readings, tolerance_mm=scan.ct.geometry.spacing[0], readers=len(message.sessions))
     counts["crowded"] = sum(len(group) > len(message.sessions) for group in groups)
     counts["nodules"] = len(groups)
     try:

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import AnnotationError
-from hilum.io.files import open_file
-from hilum.io.names import is_uid
+from hilum.io import files, names
 
 _SIZE_LIMIT = 2**26
 _DEPTH_LIMIT = 64
@@ -90,7 +89,7 @@ def parse_message(path: Path) -> Message:
     MissingInputError, InputError
         If the file does not exist or cannot be opened.
     """
-    with open_file(path) as handle:
+    with files.open_file(path) as handle:
         raw = handle.read(_SIZE_LIMIT + 1)
     if len(raw) > _SIZE_LIMIT:
         raise AnnotationError(f"is larger than {_SIZE_LIMIT} bytes", where=path, do="give one reading of LIDC-IDRI")
@@ -121,7 +120,7 @@ def series_of(path: Path) -> str:
         If the file does not exist or cannot be opened.
     """
     reader = _Reader(path)
-    with open_file(path) as handle:
+    with files.open_file(path) as handle:
         while not reader.message.sessions and not reader.message.series_uid and handle.tell() < 2**22:
             part = handle.read(2**14)
             reader.feed(part, final=not part)
@@ -218,8 +217,7 @@ class _Reader:
                 self.outline.points.append((self.point["xcoord"], self.point["ycoord"]))
                 self.point = None
             case "roi" | "nonnodule" if self.outline is not None:
-                owner = self.message.sessions[-1].others if self.nodule is None else self.nodule.outlines
-                owner.append(self.outline)
+                (self.message.sessions[-1].others if self.nodule is None else self.nodule.outlines).append(self.outline)
                 self.outline = None
             case "unblindedreadnodule" if self.nodule is not None:
                 self.message.sessions[-1].nodules.append(self.nodule)
@@ -227,7 +225,7 @@ class _Reader:
 
     def _leaf(self, name: str, text: str) -> None:
         match name:
-            case "seriesinstanceuid" if is_uid(text):
+            case "seriesinstanceuid" if names.is_uid(text):
                 if self.message.series_uid not in {"", text}:
                     raise self._wrong("names a second series", "give one reading a file")
                 self.message.series_uid = text
@@ -238,7 +236,7 @@ class _Reader:
             case "imagezposition" if self.outline is not None:
                 self.outline.z_mm = self._number(text, "imageZposition")
             case "imagesop_uid" if self.outline is not None:
-                self.outline.sop_uid = text if is_uid(text) else ""
+                self.outline.sop_uid = text if names.is_uid(text) else ""
             case "inclusion" if self.outline is not None:
                 if text.lower() not in _TRUTH:
                     raise self._wrong("inclusion is neither TRUE nor FALSE")

@@ -19,8 +19,7 @@ from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGExtended12Bit, MediaStorageDirectoryStorage
 
 from hilum.errors import FormatError, UnsupportedError, one_line
-from hilum.io.dicom import fields
-from hilum.io.dicom.records import ModalityLut, SliceHeader
+from hilum.io.dicom import fields, records
 
 _SOP_CLASS, _TRANSFER_SYNTAX = 0x00020002, 0x00020010
 _FIRST_PIXELS, _PIXELS = 0x7FE00008, 0x7FE00010  # Float Pixel Data, Pixel Data
@@ -68,7 +67,7 @@ def _check_inflated_size(source: BinaryIO) -> None:
     source.seek(0)
 
 
-def headers_by_pydicom(file: BinaryIO, name: str, start: int, size: int) -> list[SliceHeader]:
+def headers_by_pydicom(file: BinaryIO, name: str, start: int, size: int) -> list[records.SliceHeader]:
     """Read a header of any dialect.
 
     For a header that `hilum.io.dicom.headers.read_plain_header` understands, the records are the same.
@@ -109,10 +108,10 @@ def headers_by_pydicom(file: BinaryIO, name: str, start: int, size: int) -> list
     except OSError:
         raise
     except Exception:  # noqa: BLE001 - malformed bytes make pydicom raise anything, RecursionError included
-        return [SliceHeader(name)]
+        return [records.SliceHeader(name)]
 
 
-def _from_dataset(dataset: Any, name: str, location: fields.PixelLocation) -> list[SliceHeader]:
+def _from_dataset(dataset: Any, name: str, location: fields.PixelLocation) -> list[records.SliceHeader]:
     meta = _raw_fields(dataset.file_meta, (_SOP_CLASS, _TRANSFER_SYNTAX))
     if fields.text_of(meta.get(_SOP_CLASS, b"")) == MediaStorageDirectoryStorage:
         return []
@@ -124,7 +123,7 @@ def _from_dataset(dataset: Any, name: str, location: fields.PixelLocation) -> li
     return _frame_headers(dataset, header) if _PER_FRAME in dataset else [header]
 
 
-def _modality_lut(dataset: Any, header: SliceHeader) -> ModalityLut | None:
+def _modality_lut(dataset: Any, header: records.SliceHeader) -> records.ModalityLut | None:
     if _LUTS not in dataset or not dataset[_LUTS].value:
         return None
     item = dataset[_LUTS].value[0]
@@ -149,7 +148,7 @@ def _raw_fields(dataset: Any, tags: Iterable[int]) -> fields.Fields:
     return values
 
 
-def _frame_headers(dataset: Any, header: SliceHeader) -> list[SliceHeader]:
+def _frame_headers(dataset: Any, header: records.SliceHeader) -> list[records.SliceHeader]:
     """One header per frame of an enhanced multi-frame image (PS3.3 C.7.6.16)."""
     items = list(dataset[_PER_FRAME].value)
     shared = list(dataset[_SHARED].value)[:1] if _SHARED in dataset else []
@@ -167,7 +166,7 @@ def _frame_headers(dataset: Any, header: SliceHeader) -> list[SliceHeader]:
     return headers
 
 
-def decode_frames(path: Path, headers: Sequence[SliceHeader]) -> list[NDArray[Any]]:
+def decode_frames(path: Path, headers: Sequence[records.SliceHeader]) -> list[NDArray[Any]]:
     """Decode frames of one file with pydicom and its plugins.
 
     Parameters

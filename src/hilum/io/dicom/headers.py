@@ -16,9 +16,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hilum.io.dicom import fields
+from hilum.io.dicom import fields, records
 from hilum.io.dicom.fields import IMPLICIT, PEEK, PREAMBLE, UNDEFINED, PixelLocation
-from hilum.io.dicom.records import SliceHeader
 
 HEAD = 32768  # bytes of a file that are read at once; CT headers take 2 to 12 kB
 
@@ -89,8 +88,7 @@ def read_plain_header(head: bytes, size: int) -> tuple[fields.Fields, str, Pixel
     """
     if head[PREAMBLE:PEEK] != b"DICM":
         return None
-    layout = _layouts.get(size)
-    if layout is None or layout.structure(head) != layout.expected:
+    if (layout := _layouts.get(size)) is None or layout.structure(head) != layout.expected:
         try:
             layout = _parse_layout(head, size)
         except (struct.error, ValueError):  # not plain: unusual or malformed, or it continues beyond `head`
@@ -196,7 +194,7 @@ def _end_of_sequence(head: bytes, at: int, kind: bytes, *, explicit: bool) -> in
     return at
 
 
-def read_headers(root: Path, name: str) -> list[SliceHeader] | None:
+def read_headers(root: Path, name: str) -> list[records.SliceHeader] | None:
     """Read the headers of all frames of one file.
 
     Parameters
@@ -229,8 +227,7 @@ def read_headers(root: Path, name: str) -> list[SliceHeader] | None:
             plain = read_plain_header(head, size)
     finally:
         os.close(file)
-    start = fields.start_of(head[:PEEK])
-    if start < 0:
+    if (start := fields.start_of(head[:PEEK])) < 0:
         return None
     if plain is not None:
         return [fields.header_from(name, *plain)]

@@ -138,8 +138,7 @@ def find_padding(
     if header.transfer_syntax in LOSSY and hu_range[0] < LOW:
         padding |= mapped * slope + intercept < (hu_range[0] + AIR) / 2
     if any(map(is_impossible, hu_range)):
-        corner = _common_corner(mapped)
-        if corner is not None and slope * corner + intercept < AIR:
+        if (corner := _common_corner(mapped)) is not None and slope * corner + intercept < AIR:
             words = *words, corner
         for word in words:
             padding |= mapped == word
@@ -168,8 +167,7 @@ def find_beyond_bits(stored: NDArray[Any], header: SliceHeader) -> NDArray[np.bo
 
 
 def _corners(values: NDArray[Any]) -> NDArray[Any]:
-    corners: NDArray[Any] = values[[0, 0, -1, -1], [0, -1, 0, -1]]
-    return corners
+    return values[[0, 0, -1, -1], [0, -1, 0, -1]]
 
 
 def _common_corner(values: NDArray[Any]) -> int | None:

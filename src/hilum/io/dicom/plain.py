@@ -66,9 +66,7 @@ def rescale_plain(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int
     if stored.dtype.itemsize != 2 or not stored.dtype.isnative or stored.ndim != 2 or not stored.size:
         return None
     plan = _plan_for(header, signed=stored.dtype.kind == "i")
-    if plan is None:
-        return None
-    return _frame_stats(plan, *shift(stored, np.array(plan.rule, np.int64), out=out).tolist())
+    return None if plan is None else _frame_stats(plan, *shift(stored, np.array(plan.rule, np.int64), out=out).tolist())
 
 
 def read_plain(

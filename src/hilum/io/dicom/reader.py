@@ -10,10 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from hilum.errors import FormatError, GeometryError, InputError, SeriesError, UnsupportedError, one_line
+from hilum.io.dicom import records, voxels
 from hilum.io.dicom.index import FolderIndex, index_folder
-from hilum.io.dicom.records import Finding, SliceHeader, Stack
 from hilum.io.dicom.series import choose_stack, no_slices_error
-from hilum.io.dicom.voxels import read_voxels
 from hilum.io.names import made_up_name, safe_kernel
 from hilum.io.unreadable import describe_other_files, looks_like_dicom, no_readable_slice
 from hilum.recipes import Read
@@ -91,7 +90,7 @@ def read_dicom(
     )
 
 
-def read_stack(root: Path, stack: Stack) -> Scan:
+def read_stack(root: Path, stack: records.Stack) -> Scan:
     """Read the pixels of one stack of `index_dicom`.
 
     Parameters
@@ -113,9 +112,9 @@ def read_stack(root: Path, stack: Stack) -> Scan:
     return _read_scan(root, stack, check_options(None), root)[0]
 
 
-def _read_scan(root: Path, stack: Stack, max_gap_mm: float, where: Path) -> tuple[Scan, Stack]:
+def _read_scan(root: Path, stack: records.Stack, max_gap_mm: float, where: Path) -> tuple[Scan, records.Stack]:
     """The scan with the notes on its pixels, and the stack of the slices that were read."""
-    stack, array, notes = read_voxels(root, stack, max_gap_mm)
+    stack, array, notes = voxels.read_voxels(root, stack, max_gap_mm)
     if stack.geometry is None:
         raise SeriesError("the slices are not on a regular grid", where=where, code="bad-geometry")
     # A stable name for a series without a UID. Folder names are not part of it: they can be patients' names.
@@ -123,7 +122,7 @@ def _read_scan(root: Path, stack: Stack, max_gap_mm: float, where: Path) -> tupl
     return Scan(uid, Volume(array, stack.geometry), notes=tuple(notes)), stack
 
 
-def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[Stack]:
+def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[records.Stack]:
     """Judge every CT stack of a folder by its headers, without reading pixels.
 
     Parameters
@@ -167,7 +166,7 @@ def _no_stack_error(path: Path, index: FolderIndex) -> InputError:
     return no_slices_error(index.selection, path)
 
 
-def _refusal_error(path: Path, refusal: Finding, stack: Stack, index: FolderIndex) -> InputError:
+def _refusal_error(path: Path, refusal: records.Finding, stack: records.Stack, index: FolderIndex) -> InputError:
     # The files of these may be the missing slices.
     suspects = [f for f in index.findings if f.code in {"ignored-damaged-file", "unreadable-files", "dangling-links"}]
     do = ""
@@ -182,7 +181,7 @@ def _refusal_error(path: Path, refusal: Finding, stack: Stack, index: FolderInde
     return _ERRORS.get(refusal.code, SeriesError)(refusal.text, where=path, do=do, code=refusal.code)
 
 
-def _acquisition(slices: Sequence[SliceHeader]) -> dict[str, Label]:
+def _acquisition(slices: Sequence[records.SliceHeader]) -> dict[str, Label]:
     """Kernel and slice thickness, each if all slices agree and the value is plausible."""
     labels: dict[str, Label] = {}
     kernels = {safe_kernel(header.kernel) for header in slices}

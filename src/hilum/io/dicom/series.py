@@ -213,8 +213,7 @@ def choose_stack(
     """
     wanted = one_line(series, limit=1000)
     count = len({s.series_uid for s in stacks})
-    candidates = [s for s in stacks if not wanted or s.series_uid == wanted]
-    if not candidates:
+    if not (candidates := [s for s in stacks if not wanted or s.series_uid == wanted]):
         what = f"none of the {count} CT series here has that Series Instance UID" if wanted else "no CT series here"
         raise SeriesError(what, where=where, do="`hilum info` lists the series", code="no-such-series")
     best = max(
@@ -236,8 +235,7 @@ def choose_stack(
 def no_slices_error(selection: FrameSelection, where: PurePath | None = None) -> InputError:
     """Make the error for a selection without CT slices."""
     if selection.modalities:
-        kinds = ", ".join(selection.modalities[:4])
-        what = f"only images of modality {kinds}; Hounsfield units need CT"
+        what = f"only images of modality {', '.join(selection.modalities[:4])}; Hounsfield units need CT"
         return UnsupportedError(what, where=where, code="not-ct")
     if selection.findings:
         return SeriesError(f"no CT slices: {selection.findings[0].text}", where=where, code="no-ct-slices")

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 
 from hilum._kernels.threads import run_slabs
 from hilum.errors import FormatError, InputError, SeriesError, name_some
-from hilum.io.dicom.hu import count_wrong_ranges, frame_to_hu
+from hilum.io.dicom import hu, plain
 from hilum.io.dicom.padding import LOW
-from hilum.io.dicom.plain import FrameStats, read_plain
 from hilum.io.dicom.records import SliceHeader, Stack
 from hilum.io.dicom.stack import leave_out
 from hilum.scan import Note
@@ -78,17 +77,17 @@ def _read_pixels(
     for plane, header in zip(planes, stack.slices, strict=True):
         files[header.path].append((plane, header))
     batches = [batch for members in files.values() for batch in _batches(members)]
-    stats: dict[int, FrameStats] = {}
+    stats: dict[int, plain.FrameStats] = {}
 
     def read_batch(batch: list[tuple[int, SliceHeader]], scratch: NDArray[np.int16]) -> None:
         frames = stored_frames(root, [h for _, h in batch], scratch)
         for (plane, header), stored in zip(batch, frames, strict=True):
-            stats[plane] = frame_to_hu(stored, header, volume[plane])
+            stats[plane] = hu.frame_to_hu(stored, header, volume[plane])
 
     def read_batches(start: int, stop: int) -> None:
         scratch = np.empty(volume.shape[1:], np.int16)
         some = batches[start + 1 : stop + 1]
-        stats.update(read_plain(root, [frame for batch in some for frame in batch], scratch, volume))
+        stats.update(plain.read_plain(root, [frame for batch in some for frame in batch], scratch, volume))
         for batch in some:
             if all(plane in stats for plane, _ in batch):
                 continue
@@ -105,7 +104,7 @@ def _read_pixels(
         if not damaged:
             _compare_duplicates(root, stack, volume)
             fill_gaps(volume, planes)
-    return volume, _pixel_notes(stack.slices, [stats.get(plane, FrameStats(0, 0, 0)) for plane in planes])
+    return volume, _pixel_notes(stack.slices, [stats.get(plane, plain.FrameStats(0, 0, 0)) for plane in planes])
 
 
 def _batches(members: list[tuple[int, SliceHeader]]) -> list[list[tuple[int, SliceHeader]]]:
@@ -118,16 +117,16 @@ def _compare_duplicates(root: Path, stack: Stack, volume: NDArray[np.int16]) -> 
     scratch, other = np.empty(volume.shape[1:], np.int16), np.empty(volume.shape[1:], np.int16)
     for k, header in stack.duplicates:
         for stored in stored_frames(root, [header], scratch):
-            frame_to_hu(stored, header, other)
+            hu.frame_to_hu(stored, header, other)
         if not np.array_equal(other, volume[stack.planes[k]]):
             pair = name_some([stack.slices[k].display_name, header.display_name])
             what = f"conflicting duplicate slices, different pixels at the same position: {pair}"
             raise SeriesError(what, where=root, do="remove one of each pair", code="conflicting-duplicates")
 
 
-def _pixel_notes(slices: Sequence[SliceHeader], stats: Sequence[FrameStats]) -> list[Note]:
+def _pixel_notes(slices: Sequence[SliceHeader], stats: Sequence[plain.FrameStats]) -> list[Note]:
     padding, clipped, low = (sum(counts) for counts in zip(*(frame[:3] for frame in stats), strict=True))
-    wrong = count_wrong_ranges(slices, stats)
+    wrong = hu.count_wrong_ranges(slices, stats)
     disagree = f"disagrees with the pixels in {wrong} of {len(slices)} slices; hilum does not use them"
     notes = (
         (padding, "padding-to-air", f"{padding} voxels of padding outside the scanned field set to -1024 HU"),

@@ -20,12 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import FormatError, HilumError, UnsupportedError
-from hilum.io.files import HEADER_LIMIT, open_file
-from hilum.io.optional_packages import import_extra
+from hilum.io import files, optional_packages
+from hilum.io.volumes import open_volumes, volume_file
 from hilum.io.volumes.blocks import check_packed, check_size
-from hilum.io.volumes.open_volumes import check_box
 from hilum.io.volumes.placement import NOT_OURS, TypedPlacement, decode_placement, placement_of
-from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader
 from hilum.volume import Volume
 
 CHUNK, BLOCK, CODEC, LEVEL, FILTER = 128, 16, "LZ4", 5, "BITSHUFFLE"
@@ -46,7 +44,7 @@ def write_b2nd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     """Write a .b2nd with its geometry in the file's header, as `hilum.io.volumes.formats.Format.write`."""
     from hilum.io.atomic import atomic_path  # late: reading does not need it
 
-    blosc2 = import_extra("b2nd")
+    blosc2 = optional_packages.import_extra("b2nd")
     array = np.ascontiguousarray(volume.array)
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)[None]
     placement = msgspec.structs.asdict(placement_of(volume, series_uid=series_uid))
@@ -61,16 +59,16 @@ def write_b2nd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
         temporary.write_bytes(packed.to_cframe())
 
 
-def read_b2nd(path: Path) -> VolumeFile:
+def read_b2nd(path: Path) -> volume_file.VolumeFile:
     """Read a volume or mask that `write_b2nd` made, as `hilum.io.volumes.formats.Format.read`."""
     opened = OpenB2nd(path)
     array = opened.read((0, 0, 0), opened.shape)
     if _crc32(array) != opened.layer.crc32:
         raise FormatError("its voxels do not match their checksum", where=path, do="write it again", code="checksum")
-    return VolumeFile(opened.header, array)
+    return volume_file.VolumeFile(opened.header, array)
 
 
-def read_b2nd_header(path: Path) -> VolumeHeader:
+def read_b2nd_header(path: Path) -> volume_file.VolumeHeader:
     """Read the geometry of a .b2nd that `write_b2nd` made; blosc2 is not needed."""
     return _read_layer(path).to_header(where=path)
 
@@ -86,7 +84,7 @@ class OpenB2nd:
 
     def __init__(self, path: Path) -> None:
         self.path, self.layer = path, _read_layer(path)
-        blosc2 = import_extra("b2nd")
+        blosc2 = optional_packages.import_extra("b2nd")
         self.header = self.layer.to_header(where=path)
         self.geometry, self.shape = self.header.geometry, self.layer.shape
         self.dtype = np.dtype(self.layer.dtype).newbyteorder("<")
@@ -97,7 +95,7 @@ class OpenB2nd:
 
     def read(self, start: Sequence[int], size: Sequence[int]) -> NDArray[Any]:
         """Copy a box; only the blocks that it overlaps are unpacked."""
-        check_box(self.shape, start, size)
+        open_volumes.check_box(self.shape, start, size)
         box = tuple(slice(int(a), int(a) + int(n)) for a, n in zip(start, size, strict=True))
         try:
             voxels: NDArray[Any] = self._packed[(slice(0, 1), *box)]
@@ -118,7 +116,7 @@ def _damaged(path: Path, problem: Exception) -> FormatError:
 
 def _read_layer(path: Path) -> _Layer:
     """Our layer of a file's header, checked against the rest of the header and the size of the file."""
-    with open_file(path) as handle:
+    with files.open_file(path) as handle:
         size = os.fstat(handle.fileno()).st_size
         head = handle.read(24)
         if len(head) < 24 or not head.startswith(b"\x9e\xa8b2frame\x00\xd2"):
@@ -127,7 +125,7 @@ def _read_layer(path: Path) -> _Layer:
         if declared != size:
             raise FormatError(f"has {size} bytes, not the {declared} that its header says", where=path,
                               do="copy or write it again", code="truncated")  # fmt: skip
-        if not 24 < length <= min(HEADER_LIMIT, size):
+        if not 24 < length <= min(files.HEADER_LIMIT, size):
             raise FormatError(f"says its header has {length} bytes", where=path, code="damaged")
         head += handle.read(length - 24)
     try:

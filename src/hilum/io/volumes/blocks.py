@@ -47,8 +47,7 @@ def check_size(shape: tuple[int, ...], dtype: np.dtype[np.generic], *, where: Pa
     UnsupportedError
         If there are more than `BYTES_LIMIT`.
     """
-    size = math.prod(shape) * dtype.itemsize
-    if size > BYTES_LIMIT:
+    if (size := math.prod(shape) * dtype.itemsize) > BYTES_LIMIT:
         what = f"declares {size:.3g} bytes of voxels, more than {BYTES_LIMIT / 2**30:.0f} GiB"
         raise UnsupportedError(what, where=where, do="check the sizes in the header", code="too-large")
     return size
@@ -83,8 +82,7 @@ def _decoder(packing: Packing) -> Any:
         return BZ2Decompressor()
     from isal import igzip_lib
 
-    flag = igzip_lib.DECOMP_GZIP if packing == "gzip" else igzip_lib.DECOMP_ZLIB
-    return igzip_lib.IgzipDecompressor(flag=flag)
+    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP if packing == "gzip" else igzip_lib.DECOMP_ZLIB)
 
 
 class Block:

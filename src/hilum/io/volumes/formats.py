@@ -5,16 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hilum.errors import HilumError, UnsupportedError
-from hilum.io.names import is_uid
-from hilum.io.optional_packages import check_packages
-from hilum.io.volumes.b2nd import OpenB2nd, read_b2nd, read_b2nd_header, write_b2nd
-from hilum.io.volumes.metaimage import read_metaimage, read_metaimage_header, write_metaimage
+from hilum.io import names, optional_packages
+from hilum.io.volumes import b2nd, metaimage, npy, nrrd, ome_zarr, open_volumes, volume_file
 from hilum.io.volumes.nifti import open_nifti, read_nifti, read_nifti_header, write_nifti
-from hilum.io.volumes.npy import open_npy, read_npy, read_npy_header, write_npy
-from hilum.io.volumes.nrrd import read_nrrd, read_nrrd_header, write_nrrd
-from hilum.io.volumes.ome_zarr import read_zarr, write_zarr
-from hilum.io.volumes.open_volumes import OpenVolume
-from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader
 from hilum.io.volumes.zarr_shards import OpenZarr, read_zarr_header
 
 
@@ -40,8 +33,8 @@ class Format:
     """
 
     suffix: str
-    read: Callable[[Path], VolumeFile]
-    read_header: Callable[[Path], VolumeHeader]
+    read: Callable[[Path], volume_file.VolumeFile]
+    read_header: Callable[[Path], volume_file.VolumeHeader]
     write: Callable[..., None] | None
 
 
@@ -61,7 +54,7 @@ class Store(Format):
     """
 
     name: str
-    open: Callable[[Path], OpenVolume]
+    open: Callable[[Path], open_volumes.OpenVolume]
     files: tuple[str, ...]
 
 
@@ -70,15 +63,15 @@ _ZARR_FILES = (".zarr/zarr.json", ".zarr/0/zarr.json", ".zarr/0/c/0/0/0")
 FORMATS: dict[str, Format] = {
     format_.suffix: format_
     for format_ in (
-        Format(".mhd", read_metaimage, read_metaimage_header, write_metaimage),
-        Format(".mha", read_metaimage, read_metaimage_header, write_metaimage),
+        Format(".mhd", metaimage.read_metaimage, metaimage.read_metaimage_header, metaimage.write_metaimage),
+        Format(".mha", metaimage.read_metaimage, metaimage.read_metaimage_header, metaimage.write_metaimage),
         Format(".nii", read_nifti, read_nifti_header, write_nifti),
         Store(".nii.gz", read_nifti, read_nifti_header, write_nifti, "nifti", open_nifti, (".nii.gz",)),
-        Format(".nrrd", read_nrrd, read_nrrd_header, write_nrrd),
-        Format(".nhdr", read_nrrd, read_nrrd_header, None),
-        Store(".npy", read_npy, read_npy_header, write_npy, "npy", open_npy, (".npy", ".json")),
-        Store(".zarr", read_zarr, read_zarr_header, write_zarr, "zarr", OpenZarr, _ZARR_FILES),
-        Store(".b2nd", read_b2nd, read_b2nd_header, write_b2nd, "b2nd", OpenB2nd, (".b2nd",)),
+        Format(".nrrd", nrrd.read_nrrd, nrrd.read_nrrd_header, nrrd.write_nrrd),
+        Format(".nhdr", nrrd.read_nrrd, nrrd.read_nrrd_header, None),
+        Store(".npy", npy.read_npy, npy.read_npy_header, npy.write_npy, "npy", npy.open_npy, (".npy", ".json")),
+        Store(".zarr", ome_zarr.read_zarr, read_zarr_header, ome_zarr.write_zarr, "zarr", OpenZarr, _ZARR_FILES),
+        Store(".b2nd", b2nd.read_b2nd, b2nd.read_b2nd_header, b2nd.write_b2nd, "b2nd", b2nd.OpenB2nd, (".b2nd",)),
     )
 }
 """Every format, by suffix. A folder without one of these suffixes, and any other file, is read as DICOM."""
@@ -115,7 +108,7 @@ def is_volume(path: Path) -> bool:
     return suffix in FORMATS and not path.is_dir()
 
 
-def read_header(path: Path) -> VolumeHeader:
+def read_header(path: Path) -> volume_file.VolumeHeader:
     """Read the header of a volume file.
 
     Parameters
@@ -143,7 +136,7 @@ def header_uid(path: Path) -> str:
         uid = read_header(path).series_uid
     except (HilumError, OSError, KeyError):
         return ""
-    return uid if is_uid(uid) else ""
+    return uid if names.is_uid(uid) else ""
 
 
 def check_output(path: Path) -> Callable[..., None]:
@@ -166,5 +159,5 @@ def check_output(path: Path) -> Callable[..., None]:
     if write is None:
         suffixes = " ".join(suffix for suffix, format_ in FORMATS.items() if format_.write)
         raise UnsupportedError(f"cannot write {suffix or 'a file without suffix'}", where=path, do=f"use {suffixes}")
-    check_packages(suffix.removeprefix("."))
+    optional_packages.check_packages(suffix.removeprefix("."))
     return write

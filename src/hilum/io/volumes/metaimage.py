@@ -16,8 +16,7 @@ import numpy as np
 from hilum.errors import FormatError, OutputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.io.files import open_data, open_file
-from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, stored_array, truncated
-from hilum.io.volumes.metaimage_header import MET_TYPES, read_header
+from hilum.io.volumes import blocks, metaimage_header
 from hilum.io.volumes.volume_file import BlockHeader, VolumeFile, volume_file
 from hilum.scan import Note
 from hilum.volume import Volume
@@ -29,8 +28,8 @@ def read_metaimage(path: Path) -> VolumeFile:
     The data files must be in the header's folder or below it. The series UID is the key SeriesInstanceUID.
     """
     with open_file(path) as handle:
-        header = read_header(handle, path)
-        size = check_size(header.geometry.shape, header.dtype, where=path)
+        header = metaimage_header.read_header(handle, path)
+        size = blocks.check_size(header.geometry.shape, header.dtype, where=path)
         parts = header.files or ("",)
         notes: list[Note] = []
         for k, name in enumerate(parts):
@@ -46,7 +45,7 @@ def read_metaimage(path: Path) -> VolumeFile:
 def read_metaimage_header(path: Path) -> BlockHeader:
     """Read the header of a .mhd or .mha file."""
     with open_file(path) as handle:
-        return read_header(handle, path)
+        return metaimage_header.read_header(handle, path)
 
 
 def write_metaimage(volume: Volume, path: Path, *, series_uid: str = "") -> None:
@@ -56,8 +55,8 @@ def write_metaimage(volume: Volume, path: Path, *, series_uid: str = "") -> None
     """
     from hilum.io.atomic import atomic_path  # late: reading does not need it
 
-    array = stored_array(volume.array)
-    element = next((name for name, code in MET_TYPES.items() if code == array.dtype.str[1:]), "")
+    array = blocks.stored_array(volume.array)
+    element = next((name for name, code in metaimage_header.MET_TYPES.items() if code == array.dtype.str[1:]), "")
     if not element:
         raise UnsupportedError(f"MetaImage cannot store voxels of type {array.dtype}", where=path)
     raw = path.with_suffix(".raw")
@@ -89,13 +88,13 @@ def _header_text(geometry: Geometry, element: str, data: str, series_uid: str) -
     )
 
 
-def _block(source: BinaryIO, header: BlockHeader, size: int, where: Path) -> Block:
+def _block(source: BinaryIO, header: BlockHeader, size: int, where: Path) -> blocks.Block:
     """The part of a file that holds `size` bytes of voxels; refuse it if it is too short."""
     start = source.tell()
     if header.skip < 0:  # HeaderSize -1: the voxels are the last bytes
         end = source.seek(0, 2)
         if end - start < size:
-            raise truncated(end - start, size, where)
+            raise blocks.truncated(end - start, size, where)
         source.seek(end - size)
     else:  # HeaderSize counts from the start of the file
         if 0 < header.skip < start:
@@ -103,8 +102,8 @@ def _block(source: BinaryIO, header: BlockHeader, size: int, where: Path) -> Blo
         source.seek(header.skip or start)
     packing = header.packing
     if packing == "zlib":  # MetaIO also unpacks gzip
-        packing = "gzip" if source.read(2) == GZIP_MAGIC else "zlib"
+        packing = "gzip" if source.read(2) == blocks.GZIP_MAGIC else "zlib"
         source.seek(header.skip or start)
-    block = Block(source, packing, where=where, length=header.packed_size)
+    block = blocks.Block(source, packing, where=where, length=header.packed_size)
     block.expect(size)
     return block

@@ -44,8 +44,7 @@ def read_header(handle: BinaryIO, path: Path) -> BlockHeader:
     """
     keys = _read_keys(handle, path)
     sizes = keys.whole_numbers("DimSize")
-    dims = keys.whole_number("NDims", len(sizes))
-    if dims != len(sizes):
+    if (dims := keys.whole_number("NDims", len(sizes))) != len(sizes):
         raise keys.wrong("DimSize", f"{len(sizes)} sizes for NDims = {dims}")
     if min(sizes) < 1:
         raise keys.wrong("DimSize", f"{sizes[:7]}: a size below 1")
@@ -102,8 +101,7 @@ def _geometry(keys: "_Keys", sizes: list[int], path: Path) -> tuple[Geometry, tu
 def _files(keys: "_Keys", slices: int, handle: BinaryIO, path: Path) -> tuple[str, ...]:
     """Names of the data files: one, a list with one per slice, or a pattern ``name%03d.raw first last step``."""
     name = keys.text("ElementDataFile")
-    words = name.split()
-    if not words:
+    if not (words := name.split()):
         raise keys.wrong("ElementDataFile", "empty")
     if name.upper() == "LOCAL":
         return ()

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from hilum.errors import FormatError, GeometryError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.io.files import open_file
-from hilum.io.volumes.blocks import GZIP_MAGIC, Block, check_size, stored_array, write_gzip
-from hilum.io.volumes.open_volumes import OpenArray
+from hilum.io.volumes import blocks, open_volumes
 from hilum.io.volumes.volume_file import BlockHeader, VolumeFile, geometry_from_steps, volume_file
 from hilum.scan import Note
 from hilum.volume import Volume
@@ -43,7 +42,7 @@ def read_nifti(path: Path) -> VolumeFile:
     """
     with open_file(path) as handle:
         block, size, header = _open_block(handle, path)
-        block.expect(header.skip + check_size(header.geometry.shape, header.dtype, where=path))
+        block.expect(header.skip + blocks.check_size(header.geometry.shape, header.dtype, where=path))
         _read_bytes(block, header.skip - size)
         array = np.empty(header.geometry.shape, header.dtype)
         block.fill(array)
@@ -56,10 +55,10 @@ def read_nifti_header(path: Path) -> BlockHeader:
         return _open_block(handle, path)[2]
 
 
-def open_nifti(path: Path) -> OpenArray:
+def open_nifti(path: Path) -> open_volumes.OpenArray:
     """Read all voxels of a .nii or .nii.gz file: it is one packed stream, so a box cannot be read alone."""
     volume = read_nifti(path).to_volume()
-    return OpenArray(volume.array, volume.geometry, resident=True)
+    return open_volumes.OpenArray(volume.array, volume.geometry, resident=True)
 
 
 def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
@@ -69,7 +68,7 @@ def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     """
     from hilum.io.atomic import atomic_path  # late: reading does not need it
 
-    array = stored_array(volume.array)
+    array = blocks.stored_array(volume.array)
     kind = array.dtype.str[1:]
     if kind not in DATATYPES or max(volume.shape) > 32767:
         raise UnsupportedError(f"NIfTI-1 cannot store {array.dtype} of shape {volume.shape}", where=path)
@@ -80,20 +79,20 @@ def write_nifti(volume: Volume, path: Path, *, series_uid: str = "") -> None:
             out.write(head)
             out.write(voxels)
         else:
-            write_gzip(out, (head, voxels))
+            blocks.write_gzip(out, (head, voxels))
 
 
-def _open_block(handle: BinaryIO, path: Path) -> tuple[Block, int, BlockHeader]:
+def _open_block(handle: BinaryIO, path: Path) -> tuple[blocks.Block, int, BlockHeader]:
     """The bytes after a header, the header's size, and the header."""
-    packed = handle.read(2) == GZIP_MAGIC  # names can be wrong
+    packed = handle.read(2) == blocks.GZIP_MAGIC  # names can be wrong
     handle.seek(0)
-    block = Block(handle, "gzip" if packed else "raw", where=path)
+    block = blocks.Block(handle, "gzip" if packed else "raw", where=path)
     first = _read_bytes(block, 348)
     size, order = _header_size(first, path)
     return block, size, _read_header(first + _read_bytes(block, size - 348), order, path)
 
 
-def _read_bytes(block: Block, size: int) -> bytes:
+def _read_bytes(block: blocks.Block, size: int) -> bytes:
     part = np.empty(size, np.uint8)
     block.fill(part)
     return part.tobytes()
@@ -154,8 +153,7 @@ def _geometry(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Geometry
 
     if header["pixdim"][0] == 0:
         header["pixdim"][0] = 1  # nifti1.h: a qfac of 0 stands for 1
-    scale = _UNITS.get(int(header["xyzt_units"]) & 7)
-    if scale is None:
+    if (scale := _UNITS.get(int(header["xyzt_units"]) & 7)) is None:
         raise _wrong("unknown unit of length", path)
     notes = [] if scale == 1 else [Note("units", f"lengths are stored in units of {scale:g} mm and were converted")]
     grids = []

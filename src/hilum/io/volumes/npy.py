@@ -12,10 +12,8 @@ import numpy as np
 
 from hilum.errors import FormatError, MissingInputError, UnsupportedError
 from hilum.io.files import HEADER_LIMIT, open_file
-from hilum.io.volumes.blocks import Block, check_size
-from hilum.io.volumes.open_volumes import OpenArray
+from hilum.io.volumes import blocks, open_volumes, volume_file
 from hilum.io.volumes.placement import Placement, decode_placement, placement_of
-from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader
 from hilum.volume import Volume
 
 
@@ -30,26 +28,26 @@ def write_npy(volume: Volume, path: Path, *, series_uid: str = "") -> None:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(placement), indent=1) + b"\n")
 
 
-def read_npy(path: Path) -> VolumeFile:
+def read_npy(path: Path) -> volume_file.VolumeFile:
     """Read a volume or mask from a .npy file and its .json, as `hilum.io.volumes.formats.Format.read`."""
     placement = _read_placement(path)
     with open_file(path) as handle:
         shape, fortran, dtype = _check_array(handle, placement, path)
         array = np.empty(shape[::-1] if fortran else shape, dtype)
-        Block(handle, "raw", where=path).fill(array)
-    return VolumeFile(placement.to_header(where=path), array.T if fortran else array)
+        blocks.Block(handle, "raw", where=path).fill(array)
+    return volume_file.VolumeFile(placement.to_header(where=path), array.T if fortran else array)
 
 
-def open_npy(path: Path) -> OpenArray:
+def open_npy(path: Path) -> open_volumes.OpenArray:
     """Map a .npy file that `write_npy` made into memory."""
     placement = _read_placement(path)
     with open_file(path) as handle:
         shape, fortran, dtype = _check_array(handle, placement, path)
         array = np.memmap(handle, dtype, "r", handle.tell(), shape, "F" if fortran else "C")
-    return OpenArray(array, placement.to_header(where=path).geometry, resident=False)
+    return open_volumes.OpenArray(array, placement.to_header(where=path).geometry, resident=False)
 
 
-def read_npy_header(path: Path) -> VolumeHeader:
+def read_npy_header(path: Path) -> volume_file.VolumeHeader:
     """Read the geometry of a .npy file that `write_npy` made, from its .json."""
     return _read_placement(path).to_header(where=path)
 
@@ -80,5 +78,5 @@ def _check_array(handle: BinaryIO, placement: Placement, path: Path) -> tuple[tu
     if dtype.kind not in "iufb":
         raise UnsupportedError(f"holds {dtype}, expected numbers", where=path)
     placement.check(shape, dtype, where=path)
-    Block(handle, "raw", where=path).expect(check_size(shape, dtype, where=path))
+    blocks.Block(handle, "raw", where=path).expect(blocks.check_size(shape, dtype, where=path))
     return shape, fortran, dtype

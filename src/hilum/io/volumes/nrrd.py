@@ -90,10 +90,9 @@ def write_nrrd(volume: Volume, path: Path, *, series_uid: str = "") -> None:
         f"kinds: domain domain domain\nendian: little\nencoding: gzip\nspace origin: {vectors[3]}\n"
     )
     text += f"series_uid:={series_uid}\n\n" if series_uid else "\n"
-    voxels = array.reshape(-1).view(np.uint8).data
     with atomic_path(path) as temporary, temporary.open("wb") as out:
         out.write(text.encode())
-        write_gzip(out, (voxels,))
+        write_gzip(out, (array.reshape(-1).view(np.uint8).data,))
 
 
 def _read_header(handle: BinaryIO, path: Path) -> BlockHeader:

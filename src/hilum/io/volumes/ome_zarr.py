@@ -17,9 +17,8 @@ import numpy as np
 from hilum.errors import OutputError
 from hilum.geometry import IDENTITY_DIRECTION, Geometry
 from hilum.io.optional_packages import import_extra
+from hilum.io.volumes import volume_file, zarr_shards
 from hilum.io.volumes.placement import placement_of
-from hilum.io.volumes.volume_file import VolumeFile
-from hilum.io.volumes.zarr_shards import ATTRIBUTE, HEADER, OpenZarr
 from hilum.ops.pyramid import halve
 from hilum.volume import Mask, Volume
 
@@ -41,7 +40,7 @@ def write_zarr(volume: Volume, path: Path, *, series_uid: str = "") -> None:
     from hilum.io.atomic import atomic_folder  # late: reading does not need it
 
     zarr = import_extra("zarr")
-    if path.exists() and not (path / HEADER).is_file():
+    if path.exists() and not (path / zarr_shards.HEADER).is_file():
         raise OutputError("is in use by something else", where=path, do="choose another name", code="exists")
     sizes = [volume]
     while len(sizes) < LEVELS and max(sizes[-1].shape) > SMALL:
@@ -55,16 +54,16 @@ def write_zarr(volume: Volume, path: Path, *, series_uid: str = "") -> None:
 
 def _check_files(folder: Path, *, sizes: int, final: Path) -> None:
     """Check that no file is missing: readers of Zarr silently read a missing chunk as zeros."""
-    wanted = {HEADER, *(f"{number}/{part}" for number in range(sizes) for part in ("zarr.json", "c/0/0/0"))}
+    wanted = {zarr_shards.HEADER, *(f"{number}/{part}" for number in range(sizes) for part in ("zarr.json", "c/0/0/0"))}
     if changed := wanted ^ {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}:
         what = f"somebody removed or added {', '.join(sorted(changed)[:3])} while it was being written"
         raise OutputError(what, where=final, do="run it again; let nothing else clean this folder", code="touched")
 
 
-def read_zarr(path: Path) -> VolumeFile:
+def read_zarr(path: Path) -> volume_file.VolumeFile:
     """Read a volume or mask that `write_zarr` made, as `hilum.io.volumes.formats.Format.read`."""
-    opened = OpenZarr(path)
-    return VolumeFile(opened.header, opened.read((0, 0, 0), opened.shape))
+    opened = zarr_shards.OpenZarr(path)
+    return volume_file.VolumeFile(opened.header, opened.read((0, 0, 0), opened.shape))
 
 
 def _write_array(group: Any, name: str, volume: Volume) -> None:
@@ -98,7 +97,7 @@ def _attributes(sizes: list[Volume], path: Path, series_uid: str) -> dict[str, A
         colors = [{"label-value": n, "rgba": list(color)} for n, color in enumerate(_COLORS, start=1)]
         ome["image-label"] = {"colors": colors, "source": {"image": f"../{_IMAGE}"}}
     placement = placement_of(sizes[0], series_uid=series_uid)
-    return {"ome": ome, ATTRIBUTE: {**msgspec.to_builtins(placement), "dtype": sizes[0].array.dtype.name}}
+    return {"ome": ome, zarr_shards.ATTRIBUTE: {**msgspec.to_builtins(placement), "dtype": sizes[0].array.dtype.name}}
 
 
 def _transforms(size: Geometry, full: Geometry) -> list[dict[str, Any]]:

@@ -19,12 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import FormatError, MissingInputError, UnsupportedError
-from hilum.io.files import HEADER_LIMIT, open_file
-from hilum.io.optional_packages import import_extra
-from hilum.io.volumes.blocks import check_packed, check_size
+from hilum.io import files, optional_packages
+from hilum.io.volumes import blocks, volume_file
 from hilum.io.volumes.open_volumes import Shape, check_box
 from hilum.io.volumes.placement import NOT_OURS, TypedPlacement, decode_placement
-from hilum.io.volumes.volume_file import VolumeHeader
 
 HEADER, ATTRIBUTE = "zarr.json", "hilum"
 
@@ -62,7 +60,7 @@ class _Array(msgspec.Struct, frozen=True):
     storage_transformers: list[Any] = []
 
 
-def read_zarr_header(path: Path) -> VolumeHeader:
+def read_zarr_header(path: Path) -> volume_file.VolumeHeader:
     """Read the geometry of a .zarr folder; zarr is not needed."""
     return _read_placement(path).to_header(where=path)
 
@@ -78,16 +76,16 @@ class OpenZarr:
         placement = _read_placement(path)
         self.header = placement.to_header(where=path)
         self.geometry = self.header.geometry
-        import_extra("zarr")
+        optional_packages.import_extra("zarr")
         header = _decode(path, f"{ARRAY}/{HEADER}", _Array)
         self.shape: Shape = header.shape
         self.dtype, self._edges = _form(header, path / ARRAY / HEADER)
         placement.check(self.shape, self.dtype, where=path)
         self._chunk_bytes = math.prod(self._edges) * self.dtype.itemsize
         self._counts = tuple(-(-n // c) for n, c in zip(self.shape, self._edges, strict=True))
-        with open_file(_inside(path, SHARD)) as handle:
+        with files.open_file(_inside(path, SHARD)) as handle:
             file_size = os.fstat(handle.fileno()).st_size
-            check_packed(check_size(self.shape, self.dtype, where=path), file_size, where=path)
+            blocks.check_packed(blocks.check_size(self.shape, self.dtype, where=path), file_size, where=path)
             if file_size < 16 * math.prod(self._counts) + _CHECK:
                 raise FormatError(f"{SHARD} ends early", where=path, do="copy or write it again", code="truncated")
             self._bytes = np.memmap(handle, np.uint8, "r")
@@ -185,10 +183,10 @@ def _read_placement(path: Path) -> TypedPlacement:
 
 
 def _decode(root: Path, name: str, kind: type[_T]) -> _T:
-    with open_file(_inside(root, name)) as handle:
-        text = handle.read(HEADER_LIMIT + 1)
-    if len(text) > HEADER_LIMIT:
-        raise FormatError(f"{name} is longer than {HEADER_LIMIT} bytes", where=root)
+    with files.open_file(_inside(root, name)) as handle:
+        text = handle.read(files.HEADER_LIMIT + 1)
+    if len(text) > files.HEADER_LIMIT:
+        raise FormatError(f"{name} is longer than {files.HEADER_LIMIT} bytes", where=root)
     try:
         return msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:

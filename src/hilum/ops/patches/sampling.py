@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum._kernels.compile.kernel import ArrayTuple
-from hilum._kernels.patches import rotate, rotate_linear
-from hilum._kernels.patches.crops import permute_axes
+from hilum._kernels.patches import crops, rotate, rotate_linear
 from hilum._kernels.patches.rotate_labels import UNKNOWN, label_bounds, rotate_labels, rotate_labels_by_tile
 from hilum._kernels.resample.recursive_filter import LANES
 from hilum._kernels.simd.prefetch import empty_aligned
@@ -192,7 +191,7 @@ def copy_reoriented(source: Source, pose: Pose, out: NDArray[Any], finish: Finis
         axis = next(row for row in range(3) if matrix[row][column])
         steps.append(int(matrix[axis][column]) * strides[axis])
         corner -= min(steps[-1], 0) * (n - 1)
-    permute_axes(flat, corner, tuple(steps), out.reshape(-1), n, finish)
+    crops.permute_axes(flat, corner, tuple(steps), out.reshape(-1), n, finish)
 
 
 def _parallel_axes(matrix: Matrix) -> tuple[int, int]:
@@ -208,8 +207,7 @@ def _flat(source: Source, start: Box, size: Box) -> tuple[NDArray[Any], int, Box
     """Flattened voxels, the offset of the box in them, and the strides: of the volume itself, or of a padded copy."""
     array, shape, cut = source
     if array is None or not lies_inside(shape, start, size):
-        box = cut(start, size)
-        flat, corner, strides = box.reshape(-1), 0, (size[1] * size[2], size[2], 1)
+        flat, corner, strides = cut(start, size).reshape(-1), 0, (size[1] * size[2], size[2], 1)
     else:
         strides = (shape[1] * shape[2], shape[2], 1)
         flat = array.reshape(-1)
