@@ -56,6 +56,12 @@ class CellGrid:
         first = tuple(at + part.start * self.cell_mm for at, part in zip(self.first, box, strict=True))
         return replace(self, shape=shape, first=first)
 
+    def halve(self) -> "CellGrid":
+        """The grid of the eight halves of each cell."""
+        (z, y, x), (nz, ny, nx), offset = self.first, self.shape, self.cell_mm / 4
+        first = (z - offset, y - offset, x - offset)
+        return replace(self, cell_mm=self.cell_mm / 2, shape=(2 * nz, 2 * ny, 2 * nx), first=first)
+
     def centers(self, axis: int) -> NDArray[np.float64]:
         """The centers of the cells along an axis, in voxels."""
         centers: NDArray[np.float64] = np.arange(self.shape[axis], dtype=np.float64) * self.cell_mm
@@ -66,6 +72,12 @@ class CellGrid:
         at = (np.arange(self.voxels[axis]) * self.spacing[axis] - self.first[axis]) / self.cell_mm
         cells: NDArray[np.int64] = np.clip(np.floor(at + 0.5).astype(np.int64), 0, self.shape[axis] - 1)
         return cells
+
+    def contains(self, voxels: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Tell which voxels, of shape (n, 3), lie in a cell, up to a cell beyond the faces."""
+        at = (voxels * np.array(self.spacing) - self.first) / self.cell_mm
+        inside: NDArray[np.bool_] = ((at > -1) & (at < self.shape)).all(axis=1)
+        return inside
 
 
 def make_grid(shape: Shape, spacing: Spacing, cell_mm: float) -> CellGrid:
@@ -199,6 +211,7 @@ def filled_shares(voxels: NDArray[np.int32], grid: CellGrid) -> NDArray[np.float
     grid : CellGrid
     """
     shares = np.zeros(grid.shape, np.float64)
+    voxels = voxels[grid.contains(voxels)]
     if not len(voxels):
         return shares
     low, high = voxels.min(axis=0), voxels.max(axis=0)

@@ -18,7 +18,7 @@ _FIRST = 2
 
 
 @kernel()
-def _surface_sums(runs: Any, air: Any, lung: Any, nx: int, spacing: Any, corner: Any, flat: bool, sums: Any) -> None:
+def _surface_sums(runs: Any, air: Any, lung: Any, nx: int, spacing: Any, corner: Any, sums: Any) -> None:
     first, start, stop, component = runs
     nz, ny = lung.shape[:2]
     volume = spacing[0] * spacing[1] * spacing[2]
@@ -27,7 +27,7 @@ def _surface_sums(runs: Any, air: Any, lung: Any, nx: int, spacing: Any, corner:
         for run in range(first[row], first[row + 1]):
             part, base = sums[component[run]], corner[component[run]]
             for x in range(start[run], stop[run]):
-                for move in range(2 if flat else 0, 6):
+                for move in range(6):
                     dz, dy, dx = FACE_STEPS[move]
                     k, j, i = z + dz, y + dy, x + dx
                     if k < 0 or j < 0 or i < 0 or k >= nz or j >= ny or i >= nx:
@@ -59,7 +59,7 @@ def _surface_sums(runs: Any, air: Any, lung: Any, nx: int, spacing: Any, corner:
                     part[14] += area * far * far
 
 
-def surface_sums(runs: Runs, boxes: Boxes, air: BitMask, lung: BitMask, spacing: Spacing, *, flat: bool) -> Floats:
+def surface_sums(runs: Runs, boxes: Boxes, air: BitMask, lung: BitMask, spacing: Spacing) -> Floats:
     """Sum areas, and moments of the positions, over the faces of each blob.
 
     Parameters
@@ -71,8 +71,6 @@ def surface_sums(runs: Runs, boxes: Boxes, air: BitMask, lung: BitMask, spacing:
     air, lung : BitMask
         A face toward air is bare. A face toward neither air nor lung belongs to the foot.
     spacing : tuple of float, (z, y, x), mm
-    flat : bool
-        Whether to leave out faces toward other planes: in thick slices their position is not known.
 
     Returns
     -------
@@ -82,11 +80,11 @@ def surface_sums(runs: Runs, boxes: Boxes, air: BitMask, lung: BitMask, spacing:
     """
     sums = np.zeros((runs.number, 15))
     corner = np.ascontiguousarray(boxes[:, :3])
-    _surface_sums(runs.arrays, air.words, lung.words, runs.shape[2], np.array(spacing), corner, flat, sums)
+    _surface_sums(runs.arrays, air.words, lung.words, runs.shape[2], np.array(spacing), corner, sums)
     return sums
 
 
-def fit_balls(sums: Floats, boxes: Boxes, spacing: Spacing, *, flat: bool) -> Floats:
+def fit_balls(sums: Floats, boxes: Boxes, spacing: Spacing) -> Floats:
     """Fit a ball to the bare faces of each blob (Kasa's least squares).
 
     Parameters
@@ -95,8 +93,6 @@ def fit_balls(sums: Floats, boxes: Boxes, spacing: Spacing, *, flat: bool) -> Fl
         From `surface_sums`.
     boxes : ndarray of int32, shape (number, 6)
     spacing : tuple of float, (z, y, x), mm
-    flat : bool
-        As in `surface_sums`. The ball of a blob in a single plane is then centered on that plane.
 
     Returns
     -------
@@ -112,9 +108,6 @@ def fit_balls(sums: Floats, boxes: Boxes, spacing: Spacing, *, flat: bool) -> Fl
     mean, cubic = s[:, :3].T, s[:, 9:12].T
     power = s[:, 3] + s[:, 6] + s[:, 8]
     spread = square - mean[:, None] * mean[None]
-    single = boxes[used, 3] - boxes[used, 0] == 1
-    if flat:
-        spread[0, 0, single] = 1.0
     right = cubic - mean * power
     matrix = np.moveaxis(spread, 2, 0)
     solvable = np.abs(np.linalg.det(matrix)) > 1e-6

@@ -6,7 +6,6 @@ The cells are the same on every grid of a scan, so that its voxels decide only w
 2. Parenchyma with ribs beside it is lung (`hilum.ops.lungs.sides`). Without it there is no lung.
 3. The trachea is found (`hilum.ops.lungs.trachea`).
 4. The air inside is labeled as right lung, left lung or other air (`hilum.ops.lungs.sides`).
-5. Masses at the wall are added (`hilum.ops.lungs.wall_nodules`).
 """
 
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from hilum.ops.gas import find_walled_gas
 from hilum.ops.lungs.chest import divide_chest, find_middle, find_organs
 from hilum.ops.lungs.sides import OTHER_AIR, find_ground_glass, find_parenchyma, label_sides
 from hilum.ops.lungs.trachea import find_airway
-from hilum.ops.lungs.wall_nodules import find_masses
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 
 CELL_MM = 3.0
@@ -47,8 +45,12 @@ class LungCells:
     Parameters
     ----------
     grid : CellGrid
+    hu : ndarray of int16, shape (cz, cy, cx)
+        Mean HU.
     labels : ndarray of uint8, shape (cz, cy, cx)
-        1 in the right and 2 in the left lung and in a margin around them.
+        1 in the air of the right and 2 in the air of the left lung.
+    near : ndarray of uint8, shape (cz, cy, cx)
+        1 and 2 also in a margin around them.
     ground_glass : ndarray of uint8, shape (cz, cy, cx)
         1 and 2 in ground-glass of the right and of the left lung.
     border_hu : int
@@ -57,20 +59,16 @@ class LungCells:
         Voxels of the air in the trachea and bronchi.
     organs : ndarray of bool, shape (cz, cy, cx)
         Heart, liver, spleen and what they join.
-    masses : ndarray of uint8, shape (cz, cy, cx)
-        1 and 2 in large nodules at the wall of the right and of the left lung.
-    balls : two ndarray of float64, shape (n, 4)
-        The balls that were fitted to the masses: center z, y, x from the first voxel, and radius, mm.
     """
 
     grid: CellGrid
+    hu: NDArray[np.int16]
     labels: NDArray[np.uint8]
+    near: NDArray[np.uint8]
     ground_glass: NDArray[np.uint8]
     border_hu: int
     airway: NDArray[np.int32]
     organs: NDArray[np.bool_]
-    masses: NDArray[np.uint8]
-    balls: tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def find_lung_cells(hu: NDArray[np.int16], spacing: Vector, *, workers: int = 0) -> LungCells:
@@ -93,7 +91,7 @@ def find_lung_cells(hu: NDArray[np.int16], spacing: Vector, *, workers: int = 0)
     outside, body, inside = divide_chest(cells, grid.size)
     box = bounding_box(inside)
     if box is None:
-        return _no_lungs(grid)
+        return _no_lungs(grid, cells)
     z, y, x = (
         slice(max(0, s.start - AROUND_CELLS), min(n, s.stop + AROUND_CELLS))
         for s, n in zip(box, grid.shape, strict=True)
@@ -104,24 +102,21 @@ def find_lung_cells(hu: NDArray[np.int16], spacing: Vector, *, workers: int = 0)
     parenchyma = find_parenchyma(cells, inside, gas, grid.size)
     lung = bits.unpack(parenchyma)
     if not lung.any():
-        return _no_lungs(grid)
+        return _no_lungs(grid, cells)
     middle = find_middle(cells, body, lung, grid.size)
     airway = find_airway(hu, spacing, cells, grid, inside, middle)
     trachea = canonical.filled_shares(airway, grid)
     labels = label_sides(cells, inside, parenchyma, gas, trachea >= AIRWAY_SHARE, grid.size, middle)
     sets = [bits.equal(labels, label) for label in (RIGHT_LUNG, LEFT_LUNG, OTHER_AIR)]
     grown = morphology.grow(sets, bits.pack(~outside & (trachea < WALL_SHARE)), steps=MARGIN_CELLS)
-    margin = bits.write_label(grown[0], np.zeros(labels.shape, np.uint8), label=RIGHT_LUNG)
-    bits.write_label(grown[1], margin, label=LEFT_LUNG)
-    organs = find_organs(cells, grid.size)
+    near = bits.write_label(grown[0], np.zeros(labels.shape, np.uint8), label=RIGHT_LUNG)
+    bits.write_label(grown[1], near, label=LEFT_LUNG)
     lungs = np.where(labels == OTHER_AIR, np.uint8(0), labels)
-    masses, balls = find_masses(lungs, organs, grid.size, grid.first)
     border = round((float(np.median(cells[lung])) + WALL_HU) / 2)
-    return LungCells(
-        grid, margin, find_ground_glass(cells, labels, grid.size), border, airway, bits.unpack(organs), masses, balls
-    )
+    ground_glass, organs = find_ground_glass(cells, labels, grid.size), bits.unpack(find_organs(cells, grid.size))
+    return LungCells(grid, cells, lungs, near, ground_glass, border, airway, organs)
 
 
-def _no_lungs(grid: CellGrid) -> LungCells:
-    none, no_balls = np.zeros(grid.shape, np.uint8), np.zeros((0, 4))
-    return LungCells(grid, none, none, 0, np.zeros((0, 3), np.int32), none.view(np.bool_), none, (no_balls, no_balls))
+def _no_lungs(grid: CellGrid, cells: NDArray[np.int16]) -> LungCells:
+    none = np.zeros(grid.shape, np.uint8)
+    return LungCells(grid, cells, none, none, none, 0, np.zeros((0, 3), np.int32), none.view(np.bool_))

@@ -26,26 +26,18 @@ from hilum._kernels.components import labeling, selection, watershed
 from hilum._kernels.threads import run_slabs
 from hilum.geometry import Vector
 from hilum.ops.finite import as_hu
+from hilum.ops.lungs.borders import GROUND_GLASS_MAX_HU, airway_walls, close_dents
 from hilum.ops.lungs.cells import LungCells, find_lung_cells
-from hilum.ops.lungs.wall_nodules import complete_nodules, draw_nodules
+from hilum.ops.lungs.wall_nodules import draw_nodules, find_masses, find_nodules
 from hilum.ops.reorient import reorient, restore_axes
 from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
 from hilum.volume import Volume
-
-GROUND_GLASS_MAX_HU = -100
-"""Voxels in cells of ground-glass up to this belong to a lung; closing adds the rest."""
 
 ORGAN_MM = 3.0
 """Holes are not filled this near to an organ: there lies the partial volume of its border."""
 
 CLOSE_MM = 5.0
 """Radius of the ball that closes dents of the wall, and small vessels that enter from the hilum."""
-
-BRIDGE_MM = 8.0
-"""Radius of the ball that bridges nodules at the wall, which then are fitted."""
-
-WALL_MM = 2.5
-"""The air of the trachea is dilated by this, to include its wall."""
 
 CONTACT_CELLS = 3.0
 """Where the lungs touch, the border between them is searched within this many cells."""
@@ -88,26 +80,30 @@ def both_lungs(
     if not cells.labels.any():
         return np.zeros(volume.shape, np.uint8)
     airway = bits.from_coordinates(cells.airway, shape)
-    air = bits.at_most(hu, cells.border_hu, workers=workers) & ~_with_wall(airway, spacing, workers=workers)
+    air = bits.at_most(hu, cells.border_hu, workers=workers) & ~airway_walls(airway, spacing, workers=workers)
     labels = (RIGHT_LUNG, LEFT_LUNG)
-    sides = [air & canonical.to_voxels(cells.labels == label, cells.grid, workers=workers) for label in labels]
+    sides = [air & canonical.to_voxels(cells.near == label, cells.grid, workers=workers) for label in labels]
     _split_contact(hu, sides, cells, workers=workers)
     if ground_glass and cells.ground_glass.any():
         gray = bits.at_most(hu, GROUND_GLASS_MAX_HU, workers=workers)
         groups = [canonical.to_voxels(cells.ground_glass == label, cells.grid, workers=workers) for label in labels]
         sides = [side | (gray & group) for side, group in zip(sides, groups, strict=True)]
     wide = morphology.open_(airway, morphology.ellipsoid(WIDE_MM, spacing, shape), workers=workers)
-    main_airways = _with_wall(wide, spacing, workers=workers)
+    main_airways = airway_walls(wide, spacing, workers=workers)
     organs = canonical.to_voxels(cells.organs, cells.grid, workers=workers)
     near_organs = morphology.dilate(organs, morphology.ellipsoid(ORGAN_MM, spacing, shape), workers=workers)
     lungs = list(sides)
+    if fill:
+        masses, balls = find_masses(cells)
+        nodules = find_nodules(hu, cells, workers=workers)
 
     def finish(first: int, stop: int) -> None:
         for i in range(first, stop):
-            lungs[i] = _finish(hu, sides[i], (organs, near_organs), spacing, fill=fill)
+            lungs[i] = _without_fragments(sides[i], spacing)
             if fill:
-                lungs[i] |= canonical.to_voxels(cells.masses == labels[i], cells.grid)
-                draw_nodules(lungs[i], hu, cells.balls[i], spacing)
+                lungs[i] = _close(lungs[i], near_organs, spacing)
+                lungs[i] |= canonical.to_voxels(masses == labels[i], cells.grid)
+                draw_nodules(lungs[i], hu, np.concatenate([balls[i], nodules[i]]), spacing)
                 lungs[i] = _without_fragments(lungs[i], spacing)
 
     run_slabs(finish, 2, workers=workers)
@@ -124,8 +120,8 @@ def both_lungs(
 
 def _split_contact(hu: NDArray[np.int16], sides: list[BitMask], cells: LungCells, *, workers: int) -> None:
     """Move the border between touching lungs, in place, from the edges of cells to the brightest surface nearby."""
-    shape: Shape = cells.labels.shape
-    right, left = (bits.equal(cells.labels, label) for label in (RIGHT_LUNG, LEFT_LUNG))
+    shape: Shape = cells.near.shape
+    right, left = (bits.equal(cells.near, label) for label in (RIGHT_LUNG, LEFT_LUNG))
     ball = morphology.ellipsoid(CONTACT_CELLS, (1.0, 1.0, 1.0), shape)
     around = [morphology.dilate(side, ball) for side in (right, left)]
     contact = bits.unpack((around[0] & left) | (around[1] & right))
@@ -144,23 +140,15 @@ def _split_contact(hu: NDArray[np.int16], sides: list[BitMask], cells: LungCells
         side.words[near] = bits.equal(grown, label).words
 
 
-def _finish(
-    hu: NDArray[np.int16], side: BitMask, organs: tuple[BitMask, BitMask], spacing: Vector, *, fill: bool
-) -> BitMask:
-    """Remove fragments from a lung; with `fill` also close holes and dents, and complete nodules at the wall."""
-    lung = BitMask.empty(side.shape)
+def _close(side: BitMask, excluded: BitMask, spacing: Vector) -> BitMask:
+    """Close dents and holes of a lung, in its bounding box."""
     inside = bits.bounding_box(side)
     if inside is None:
-        return lung
-    margin = [1 + math.ceil(max(BRIDGE_MM, *spacing[1:]) / s) for s in spacing]  # wide enough for the closing
+        return side
+    margin = [1 + math.ceil(max(CLOSE_MM, *spacing[1:]) / s) for s in spacing]
     near = side.expand_box(inside, (margin[0], margin[1], 1 + margin[2] // 64))
-    part = _without_fragments(side.crop(near), spacing)
-    if fill:
-        (excluded, wide), air = (mask.crop(near) for mask in organs), part
-        part, bridged = _close(air, CLOSE_MM, wide, spacing), _close(air, BRIDGE_MM, excluded, spacing)
-        complete_nodules(part, bridged, air, hu[side.to_voxels(near)], spacing, excluded=excluded)
-    lung.words[near] = part.words
-    return lung
+    side.words[near] = close_dents(side.crop(near), CLOSE_MM, excluded.crop(near), spacing).words
+    return side
 
 
 def _without_fragments(mask: BitMask, spacing: Vector) -> BitMask:
@@ -168,16 +156,3 @@ def _without_fragments(mask: BitMask, spacing: Vector) -> BitMask:
     sizes = labeling.sizes(components)
     least = max(1000 * FRAGMENT_ML / float(np.prod(spacing)), FRAGMENT_SHARE * sizes.max(initial=0))
     return selection.select(components, sizes >= least)
-
-
-def _close(air: BitMask, radius: float, excluded: BitMask, spacing: Vector) -> BitMask:
-    """Close dents by a ball and fill the holes of planes, but not with organs."""
-    radius = max(radius, *spacing[1:])  # at least a voxel
-    times = 2 if 6 * max(spacing[1:]) < radius else 1
-    ball = morphology.ellipsoid(radius / times, spacing, air.shape)
-    closed = air | (morphology.close(air, ball, times=times) & ~excluded)
-    return closed | (selection.fill_planes(closed) & ~excluded)
-
-
-def _with_wall(airway: BitMask, spacing: Vector, *, workers: int) -> BitMask:
-    return morphology.dilate(airway, morphology.ellipsoid(WALL_MM, spacing, airway.shape), workers=workers)

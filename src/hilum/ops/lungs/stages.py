@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum._kernels.anatomy import canonical
 from hilum.ops.lungs.cells import find_lung_cells
 from hilum.ops.lungs.chest import divide_chest
 from hilum.ops.lungs.hilum_method import both_lungs
+from hilum.ops.lungs.wall_nodules import find_masses
 from hilum.ops.reorient import reorient
 from hilum.volume import Volume
 
@@ -57,17 +57,16 @@ def lung_stages(volume: Volume, *, workers: int = 0) -> Stages:
     oriented = reorient(volume)
     hu = np.ascontiguousarray(oriented.array, np.int16)
     cells = find_lung_cells(hu, oriented.spacing, workers=workers)
-    means = canonical.average(hu, cells.grid, workers=workers)
-    _, body, air = divide_chest(means, cells.grid.size)
+    _, body, air = divide_chest(cells.hu, cells.grid.size)
     airway = np.zeros(hu.shape, np.bool_)
     airway[tuple(cells.airway.T)] = True
     to_voxels = np.ix_(*(cells.grid.cell_of(axis) for axis in range(3)))
     return Stages(
-        cells=means[to_voxels],
+        cells=cells.hu[to_voxels],
         body=body[to_voxels],
         air=air[to_voxels],
         airway=airway,
-        sides=cells.labels[to_voxels],
-        dense=np.maximum(cells.ground_glass, cells.masses)[to_voxels],
+        sides=cells.near[to_voxels],
+        dense=np.maximum(cells.ground_glass, find_masses(cells)[0])[to_voxels],
         lungs=both_lungs(oriented, workers=workers),
     )
