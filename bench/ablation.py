@@ -24,7 +24,7 @@ from hilum.ops.reorient import reorient
 from hilum.phantom import PhantomOptions, make_phantom
 
 MODULES = ("ops.gas", *(f"ops.lungs.{name}" for name in (
-    "cells", "chest", "sides", "trachea", "hilum_method", "wall_nodules", "fitted_balls", "thick_slices")))  # fmt: skip
+    "cells", "chest", "sides", "trachea", "borders", "hilum_method", "wall_nodules")))  # fmt: skip
 FACTORS = (0.75, 1.25)
 DISEASES = ({}, {"emphysema": True, "haze": True}, {"effusion": True, "consolidation": True}, {"mass": True})
 

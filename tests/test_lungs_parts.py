@@ -12,7 +12,8 @@ from hilum._kernels.anatomy import canonical, coarse
 from hilum._kernels.bitmask import bits, morphology
 from hilum._kernels.components import blobs, labeling
 from hilum.ops.gas import find_walled_gas
-from hilum.ops.lungs import chest, thick_slices, wall_nodules
+from hilum.ops.lungs import chest, wall_nodules
+from hilum.ops.lungs.cells import LungCells
 from hilum.ops.resample import resample
 from hilum.phantom.chest import PhantomOptions, make_phantom
 
@@ -34,23 +35,23 @@ def scenes(draw):
     shape = tuple(draw(st.integers(2, n)) for n in (6, 8, 70))
     lung = masks(draw, shape, 0.6)
     air = lung & masks(draw, shape, 0.5)
-    return lung, air, tuple(draw(st.sampled_from([0.7, 1.0, 2.5])) for _ in range(3)), draw(st.booleans())
+    return lung, air, tuple(draw(st.sampled_from([0.7, 1.0, 2.5])) for _ in range(3))
 
 
 @settings(max_examples=40)
 @given(scenes())
 def test_surfaces_add_up_face_by_face(scene):
-    lung, air, spacing, flat = scene
+    lung, air, spacing = scene
     shape = lung.shape
     runs = labeling.find_components(bits.pack(lung & ~air), corners=False)
     boxes = labeling.boxes(runs)
-    got = blobs.surface_sums(runs, boxes, bits.pack(air), bits.pack(lung), spacing, flat=flat)
+    got = blobs.surface_sums(runs, boxes, bits.pack(air), bits.pack(lung), spacing)
     named, count = ndimage.label(lung & ~air)
     assert count == runs.number
     for index in range(count):
         want, places = np.zeros(15), np.argwhere(named == index + 1)
         for place in places:
-            for move in FACE_MOVES[2:] if flat else FACE_MOVES:
+            for move in FACE_MOVES:
                 other = tuple(place + move)
                 if not all(0 <= a < n for a, n in zip(other, shape, strict=True)):
                     continue
@@ -81,8 +82,8 @@ def test_a_ball_half_sunk_in_a_wall_is_found_again(radius, shift, spacing, depth
     air = ~(ball | wall)
     runs = labeling.find_components(bits.pack(ball & ~wall), corners=False)
     boxes = labeling.boxes(runs)
-    sums = blobs.surface_sums(runs, boxes, bits.pack(air), bits.pack(air | (ball & ~wall)), spacing, flat=False)
-    (found,) = blobs.fit_balls(sums, boxes, spacing, flat=False)
+    sums = blobs.surface_sums(runs, boxes, bits.pack(air), bits.pack(air | (ball & ~wall)), spacing)
+    (found,) = blobs.fit_balls(sums, boxes, spacing)
     assert np.abs(found[:3] - center).max() < 0.6
     assert abs(found[3] - radius) < 0.6
     assert found[4] < 0.6
@@ -96,8 +97,8 @@ def test_a_plane_has_no_ball():
     solid[:, :10] = True
     runs = labeling.find_components(bits.pack(solid), corners=False)
     boxes = labeling.boxes(runs)
-    sums = blobs.surface_sums(runs, boxes, bits.pack(~solid), bits.pack(~solid), (1.0, 1.0, 1.0), flat=False)
-    assert not np.isfinite(blobs.fit_balls(sums, boxes, (1.0, 1.0, 1.0), flat=False)[0, 3])
+    sums = blobs.surface_sums(runs, boxes, bits.pack(~solid), bits.pack(~solid), (1.0, 1.0, 1.0))
+    assert not np.isfinite(blobs.fit_balls(sums, boxes, (1.0, 1.0, 1.0))[0, 3])
 
 
 @settings(max_examples=30)
@@ -157,6 +158,35 @@ def test_cells_are_means_of_the_interpolated_volume(data):
     assert np.array_equal(inside, chosen[np.ix_(*(grid.cell_of(axis) for axis in range(3)))])
 
 
+def test_half_cells_are_cut_out_of_the_whole_grid_and_a_smooth_surface_keeps_the_volume():
+    hu = np.random.default_rng(3).integers(-1024, 900, (20, 31, 70)).astype(np.int16)
+    grid = canonical.make_grid(hu.shape, (2.0, 1.1, 0.9), 3.0)
+    halves = canonical.average(hu, grid.halve())
+    box = (slice(2, 7), slice(1, 8), slice(5, 16))
+    cut = canonical.average(hu, grid.crop(box).halve(), workers=2)
+    assert np.array_equal(cut, halves[tuple(slice(2 * s.start, 2 * s.stop) for s in box)])
+    whole = halves.reshape(*(n for size in grid.shape for n in (size, 2))).mean(axis=(1, 3, 5))
+    assert np.abs(whole - canonical.average(hu, grid))[1:-1, 1:-1, 1:-1].max() < 40  # 8 points of 16 per half
+
+    shape, spacing = (40, 60, 70), (1.3, 0.8, 0.7)
+    grid = canonical.make_grid(shape, spacing, 3.0)
+    center = np.array([26.0, 24.0, 24.0])
+    chosen = ((world(grid.shape, grid.size) + grid.first - center) ** 2).sum(axis=-1) <= 14**2
+    ball = ((world(shape, spacing) - center) ** 2).sum(axis=-1) <= 14**2
+    smooth, stepped = (bits.unpack(make(chosen, grid)) for make in (canonical.smooth_to_voxels, canonical.to_voxels))
+    assert np.count_nonzero(smooth ^ ball) < 0.7 * np.count_nonzero(stepped ^ ball)
+    assert np.count_nonzero(smooth) == pytest.approx(np.count_nonzero(ball), rel=0.03)
+    assert not canonical.smooth_to_voxels(np.zeros(grid.shape, bool), grid).any()
+
+
+def test_voxels_beyond_a_cropped_grid_fill_none_of_its_cells():
+    grid = canonical.make_grid((30, 30, 30), (1.0, 1.0, 1.0), 3.0).crop((slice(2, 8), slice(2, 8), slice(2, 8)))
+    corner = np.argwhere(np.ones((3, 3, 3), bool)).astype(np.int32)
+    assert not canonical.filled_shares(corner, grid).any()
+    inside = canonical.filled_shares(corner + np.int32(9), grid)
+    assert inside.sum() * 27 == pytest.approx(27)
+
+
 def test_the_same_patient_has_the_same_cells_on_any_grid():
     ct = make_phantom(seed=3, spacing=(2.0, 1.5, 1.5), options=PhantomOptions(noise_hu=0.0)).scan.ct
     cells = []
@@ -203,16 +233,25 @@ def test_a_mass_on_the_wall_is_found_on_cells_and_a_ridge_is_not():
     mass = ((places - center) ** 2).sum(axis=-1) <= 14**2
     ridge = (places[..., 1] - 24) ** 2 + (places[..., 2] - 32) ** 2 <= 14**2
     lungs = (air & ~mass & ~ridge).astype(np.uint8)
-    masses, (right, left) = wall_nodules.find_masses(lungs, bits.pack(lungs > 1), size, (0.0, 0.0, 0.0))
+    grid = canonical.make_grid(shape, size, 3.0)
+    hu = np.where(air & ~mass & ~ridge, -850, 40).astype(np.int16)
+
+    def search(*, organs=False, tissue=40):
+        seen = np.where(hu > 0, np.int16(tissue), hu)
+        no_glass, near = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+        cells = LungCells(grid, seen, lungs, near, no_glass, -400, np.zeros((0, 3), np.int32), np.full(shape, organs))
+        return wall_nodules.find_masses(cells)
+
+    masses, (right, left) = search()
     assert len(right) == 1
     assert np.abs(right[0, :3] - center).max() < 2
     assert abs(right[0, 3] - 14) < 2
     assert not len(left)
     assert (masses[mass & air] == 1).mean() > 0.6  # the ball adds the rest
     assert not masses[~mass].any()
-    nothing, (right, _) = wall_nodules.find_masses(lungs, bits.pack(lungs < 2), size, (0.0, 0.0, 0.0))
-    assert not len(right)
-    assert not nothing.any()
+    for nothing, (right, _) in (search(organs=True), search(tissue=-90), search(tissue=250)):  # fat; contrast medium
+        assert not len(right)
+        assert not nothing.any()
 
 
 def test_a_calcified_nodule_is_drawn_and_bone_around_it_is_not():
@@ -226,18 +265,3 @@ def test_a_calcified_nodule_is_drawn_and_bone_around_it_is_not():
     got = bits.unpack(lung)
     rim = max(wall_nodules.RIM_MM, wall_nodules.RIM_VOXELS * 1.0)
     assert np.array_equal(got, far <= np.where(hu > wall_nodules.RIB_MIN_HU, radius + rim / 2, radius + rim))
-
-
-@pytest.mark.parametrize("x", [35.0, 2.0, 69.0])
-def test_a_disk_is_followed_into_a_slice_that_it_fills_in_half_and_not_into_lung(x):
-    shape, spacing = (5, 60, 70), (5.0, 1.0, 1.0)
-    lung = bits.pack(np.ones(shape, bool))
-    hu = np.full(shape, -870, np.int16)
-    disk = np.array([10.0, 30.0, x, 6.0])
-    inside = np.linalg.norm(world(shape[1:], spacing[1:]) - disk[1:3], axis=-1) <= disk[3]
-    hu[2][inside], hu[3][inside] = 40, -400
-    found = thick_slices._in_next_slices(disk[None], lung, hu, spacing)
-    assert found.tolist() == [[15.0, *disk[1:]]]
-    assert not len(thick_slices._in_next_slices(disk[None], bits.pack(np.zeros(shape, bool)), hu, spacing))
-    hu[3][inside] = -700
-    assert not len(thick_slices._in_next_slices(disk[None], lung, hu, spacing))

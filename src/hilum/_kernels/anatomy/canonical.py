@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum._kernels.bitmask import bits
 from hilum._kernels.bitmask.mask import BitMask, Box, Shape, Spacing
 from hilum._kernels.compile.kernel import kernel, read_only
 from hilum._kernels.threads import run_slabs
@@ -74,7 +75,7 @@ class CellGrid:
         return cells
 
     def contains(self, voxels: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Tell which voxels, of shape (n, 3), lie in a cell, up to a cell beyond the faces."""
+        """Tell which voxels, of shape (n, 3), lie in a cell, or within half a cell of the faces."""
         at = (voxels * np.array(self.spacing) - self.first) / self.cell_mm
         inside: NDArray[np.bool_] = ((at > -1) & (at < self.shape)).all(axis=1)
         return inside
@@ -105,25 +106,29 @@ def _taps(grid: CellGrid, axis: int) -> tuple[NDArray[np.int64], NDArray[np.floa
 def _average(volume: Any, least: int, taps: Any, plane: Any, row: Any, cells: Any, start: int, stop: int) -> None:
     nz, ny, nx = volume.shape
     (z_first, z_weights), (y_first, y_weights), (x_first, x_weights) = taps
+    top, bottom = y_first[0], min(ny, y_first[-1] + y_weights.shape[1])
+    left, right = x_first[0], min(nx, x_first[-1] + x_weights.shape[1])
     for cz in range(start, stop):
-        plane[:, :] = 0
+        plane[top:bottom, left:right] = 0
         for k in range(z_weights.shape[1]):
             weight = z_weights[cz, k]
             if weight == 0:
                 continue
             z = min(nz - 1, z_first[cz] + k)
-            for y in range(ny):
-                for x in range(nx):
-                    plane[y, x] += weight * np.float32(max(least, volume[z, y, x]))
+            for y in range(top, bottom):
+                source, sums = volume[z, y, left:right], plane[y, left:right]
+                for x in range(sums.size):
+                    sums[x] += weight * np.float32(max(least, source[x]))
         for cy in range(cells.shape[1]):
-            row[:] = 0
+            row[left:right] = 0
             for k in range(y_weights.shape[1]):
                 weight = y_weights[cy, k]
                 if weight == 0:
                     continue
                 y = min(ny - 1, y_first[cy] + k)
-                for x in range(nx):
-                    row[x] += weight * plane[y, x]
+                source, sums = plane[y, left:right], row[left:right]
+                for x in range(sums.size):
+                    sums[x] += weight * source[x]
             for cx in range(cells.shape[2]):
                 total = np.float32(0)
                 for k in range(x_weights.shape[1]):
@@ -199,6 +204,36 @@ def to_voxels(chosen: NDArray[np.bool_], grid: CellGrid, *, workers: int = 1) ->
 
     run_slabs(work, grid.voxels[0], workers=workers)
     return mask
+
+
+def smooth_to_voxels(chosen: NDArray[np.bool_], grid: CellGrid) -> BitMask:
+    """Make a bit mask of the chosen cells with a smooth surface: interpolated linearly between centers, from 1/2 on.
+
+    Parameters
+    ----------
+    chosen : ndarray of bool, shape of the grid
+    grid : CellGrid
+
+    Returns
+    -------
+    BitMask
+        Of the volume's shape.
+    """
+    share: NDArray[np.float32] = chosen.astype(np.float32)
+    corner = []
+    for axis, (n, step) in enumerate(zip(grid.voxels, grid.spacing, strict=True)):
+        cells = np.flatnonzero(chosen.any(axis=tuple({0, 1, 2} - {axis})))
+        if not cells.size:
+            return BitMask.empty(grid.voxels)
+        low, high = (grid.first[axis] + grid.cell_mm * np.array([cells[0] - 1, cells[-1] + 1])) / step
+        voxels = np.arange(max(0, math.ceil(low)), min(n, math.floor(high) + 1))
+        at = np.clip((voxels * step - grid.first[axis]) / grid.cell_mm, 0, grid.shape[axis] - 1)
+        below = at.astype(np.int64)
+        above = np.minimum(below + 1, grid.shape[axis] - 1)
+        weight = (at - below).astype(np.float32).reshape([-1 if k == axis else 1 for k in range(3)])
+        share = share.take(below, axis) * (1 - weight) + share.take(above, axis) * weight
+        corner.append(voxels[0])
+    return bits.from_coordinates((np.argwhere(share >= 0.5) + corner).astype(np.int32), grid.voxels)
 
 
 def filled_shares(voxels: NDArray[np.int32], grid: CellGrid) -> NDArray[np.float64]:

@@ -34,7 +34,7 @@ from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
 from hilum.volume import Volume
 
 ORGAN_MM = 3.0
-"""Holes are not filled this near to an organ: there lies the partial volume of its border."""
+"""Holes are not filled this near to an organ, or in the next slice: there lies the partial volume of its border."""
 
 CLOSE_MM = 5.0
 """Radius of the ball that closes dents of the wall, and small vessels that enter from the hilum."""
@@ -91,7 +91,8 @@ def both_lungs(
     wide = morphology.open_(airway, morphology.ellipsoid(WIDE_MM, spacing, shape), workers=workers)
     main_airways = airway_walls(wide, spacing, workers=workers)
     organs = canonical.to_voxels(cells.organs, cells.grid, workers=workers)
-    near_organs = morphology.dilate(organs, morphology.ellipsoid(ORGAN_MM, spacing, shape), workers=workers)
+    reach = morphology.ellipsoid(ORGAN_MM, (min(ORGAN_MM, spacing[0]), *spacing[1:]), shape)
+    near_organs = morphology.dilate(organs, reach, workers=workers)
     lungs = list(sides)
     if fill:
         masses, balls = find_masses(cells)
@@ -101,8 +102,8 @@ def both_lungs(
         for i in range(first, stop):
             lungs[i] = _without_fragments(sides[i], spacing)
             if fill:
+                lungs[i] |= canonical.smooth_to_voxels(masses == labels[i], cells.grid)
                 lungs[i] = _close(lungs[i], near_organs, spacing)
-                lungs[i] |= canonical.to_voxels(masses == labels[i], cells.grid)
                 draw_nodules(lungs[i], hu, np.concatenate([balls[i], nodules[i]]), spacing)
                 lungs[i] = _without_fragments(lungs[i], spacing)
 
