@@ -7,8 +7,9 @@
 4. The voxels in the cells of each lung that are darker than the border are the lung. The border lies half way between
    the scan's own lung and the chest wall. Where the lungs touch, a watershed places the border on the brightest
    surface nearby, the double pleura. Ground-glass is added.
-5. Small fragments are removed, dents at the wall are closed by a ball, holes of axial planes are filled, but not with
-   heart, liver or spleen, and nodules at the wall are completed (`hilum.ops.lungs.wall_nodules`).
+5. Small fragments are removed, dents at the wall are closed by a ball, and holes of axial planes are filled, but not
+   with heart, liver or spleen. Nodules and masses at the wall, found on cells, are added
+   (`hilum.ops.lungs.wall_nodules`).
 
 Consolidation and fluid at the wall look like the organs beside them, and are left out; the measurements of a mask say
 how much may be missing (`hilum.ops.quality.lung_mask`).

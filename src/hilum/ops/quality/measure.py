@@ -53,8 +53,8 @@ CHECKS = (
     Check("lung_edge_solid_share", 0.15, 0.55, "{:.0%} of the mask's surface runs in tissue", code="border-in-tissue"),
     Check(
         "lung_dense_share",
-        0.04,
-        0.10,
+        0.045,
+        0.105,
         "{:.0%} of the lungs may be missing between the mask and the ribs: dense lung, or fluid",
         code="dense-lung-missing",
     ),
