@@ -13,6 +13,7 @@ from hilum.io.dicom.series import group_slices, select_slices
 from hilum.io.dicom.stack import judge, name_damaged
 from hilum.io.folders import FolderListing, list_folder
 from hilum.io.names import safe_name
+from hilum.io.read_options import ReadOptions
 from hilum.io.unreadable import not_downloaded, unreadable_folder
 
 
@@ -60,16 +61,13 @@ class FileHeaders(NamedTuple):
         return safe_name(name) or self.aliases.get(name, "a file")
 
 
-def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) -> FolderIndex:
+def index_folder(path: Path, options: ReadOptions) -> FolderIndex:
     """Read the headers of a folder or file, and judge every CT stack in it.
 
     Parameters
     ----------
     path : Path
-    max_gap_mm : float
-        As `hilum.io.dicom.reader.read_dicom` takes it.
-    slice_spacing_mm : float or None
-        For slices without positions.
+    options : ReadOptions
 
     Raises
     ------
@@ -86,8 +84,8 @@ def index_folder(path: Path, max_gap_mm: float, slice_spacing_mm: float | None) 
     missing = {name: files.display_name(name) for name in (*damaged, *files.unreadable, *tree.dangling)}
     stacks = []
     for members in group_slices(selection.slices):
-        positioned, assumption = state_positions(members, slice_spacing_mm)
-        stack = name_damaged(judge(positioned, max_gap_mm=max_gap_mm), missing)
+        positioned, assumption = state_positions(members, options.slice_spacing_mm)
+        stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm), missing)
         stacks.append(stack if assumption is None else replace(stack, findings=(assumption, *stack.findings)))
     return FolderIndex(root, selection, (*_search_findings(tree, files), *selection.findings), tuple(stacks), files)
 

@@ -4,22 +4,22 @@
 the headers alone which slices form a volume, and `hilum.io.dicom.voxels` reads their pixels.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hilum.errors import FormatError, GeometryError, InputError, SeriesError, UnsupportedError, one_line
 from hilum.io.dicom import records, voxels
 from hilum.io.dicom.index import FolderIndex, index_folder
 from hilum.io.dicom.series import choose_stack, no_slices_error
 from hilum.io.names import made_up_name, safe_kernel
+from hilum.io.read_options import ReadOptions
 from hilum.io.unreadable import describe_other_files, looks_like_dicom, no_readable_slice
-from hilum.recipes import Read
 from hilum.scan import Label, Note, Scan
 from hilum.volume import Volume
 
-_THICKEST_MM = _WIDEST_SPACING_MM = 100.0
+_THICKEST_MM = 100.0
 
 _ERRORS: dict[str, type[InputError]] = {
     "bad-geometry": GeometryError,
@@ -29,23 +29,15 @@ _ERRORS: dict[str, type[InputError]] = {
 """The error for a refusal with this code; any other code becomes a SeriesError."""
 
 
-def read_dicom(
-    path: Path, *, series: str = "", max_gap_mm: float | None = None, slice_spacing_mm: float | None = None
-) -> Scan:
+def read_dicom(path: Path, **options: Any) -> Scan:
     """Read one CT series.
 
     Parameters
     ----------
     path : Path
         A folder, searched with its subfolders (linked folders are followed, each once), or one multi-frame file.
-    series : str
-        The Series Instance UID to read. Without it the largest chest-like CT series is read, and a note says so.
-    max_gap_mm : float, optional
-        Where slices are missing or damaged, their neighbors may be this far apart: the slices between them are
-        interpolated linearly, and a note says so. 0 refuses every gap; the default is that of the recipe ``default``.
-    slice_spacing_mm : float, optional
-        Only for slices without positions: the distance from one InstanceNumber to the next along the normal, negative
-        if they count against it (from head to feet). A note says so; the world position is arbitrary.
+    **options
+        The fields of `hilum.io.read_options.ReadOptions`.
 
     Returns
     -------
@@ -69,17 +61,17 @@ def read_dicom(
     InputError
         If an option is out of range, or a slice spacing is stated for slices that have positions.
     """
-    max_gap_mm = check_options(max_gap_mm, slice_spacing_mm)
-    index = index_folder(Path(path), max_gap_mm, slice_spacing_mm)
+    chosen = ReadOptions(**options)
+    index = index_folder(Path(path), chosen)
     if not index.stacks:
         raise _no_stack_error(path, index)
-    stack, left_out = choose_stack(index.stacks, series=series, where=path)
+    stack, left_out = choose_stack(index.stacks, series=chosen.series, where=path)
     if stack.refusal is not None:
         raise _refusal_error(path, stack.refusal, stack, index)
-    if slice_spacing_mm is not None and not any(f.code == "assumed-positions" for f in stack.findings):
+    if chosen.slice_spacing_mm is not None and not any(f.code == "assumed-positions" for f in stack.findings):
         what = "slice_spacing_mm is given, but the slices have positions"
         raise InputError(what, where=path, do="leave it out", code="option")
-    scan, stack = _read_scan(index.root, stack, max_gap_mm, path)
+    scan, stack = _read_scan(index.root, stack, chosen, path)
     findings = (*index.findings, *left_out, *stack.findings)
     uids = dict(zip(stack.planes, (h.sop_uid for h in stack.slices), strict=True))
     return replace(
@@ -109,12 +101,12 @@ def read_stack(root: Path, stack: records.Stack) -> Scan:
     InputError
         As `read_dicom`, for faults of the pixels.
     """
-    return _read_scan(root, stack, check_options(None), root)[0]
+    return _read_scan(root, stack, ReadOptions(), root)[0]
 
 
-def _read_scan(root: Path, stack: records.Stack, max_gap_mm: float, where: Path) -> tuple[Scan, records.Stack]:
+def _read_scan(root: Path, stack: records.Stack, options: ReadOptions, where: Path) -> tuple[Scan, records.Stack]:
     """The scan with the notes on its pixels, and the stack of the slices that were read."""
-    stack, array, notes = voxels.read_voxels(root, stack, max_gap_mm)
+    stack, array, notes = voxels.read_voxels(root, stack, options)
     if stack.geometry is None:
         raise SeriesError("the slices are not on a regular grid", where=where, code="bad-geometry")
     # A stable name for a series without a UID. Folder names are not part of it: they can be patients' names.
@@ -122,15 +114,15 @@ def _read_scan(root: Path, stack: records.Stack, max_gap_mm: float, where: Path)
     return Scan(uid, Volume(array, stack.geometry), notes=tuple(notes)), stack
 
 
-def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[records.Stack]:
+def index_dicom(path: Path, **options: Any) -> list[records.Stack]:
     """Judge every CT stack of a folder by its headers, without reading pixels.
 
     Parameters
     ----------
     path : Path
         A folder, searched with its subfolders, or one file.
-    max_gap_mm : float, optional
-        As `read_dicom` takes it.
+    **options
+        As `read_dicom` takes them.
 
     Returns
     -------
@@ -146,7 +138,7 @@ def index_dicom(path: Path, *, max_gap_mm: float | None = None) -> list[records.
     UnsupportedError
         If the images are of another modality, or the path is an archive, or neither a file nor a folder.
     """
-    index = index_folder(Path(path), check_options(max_gap_mm), None)
+    index = index_folder(Path(path), ReadOptions(**options))
     if not index.stacks:
         raise _no_stack_error(path, index)
     stacks = [replace(s, findings=(*s.findings, *index.findings)) for s in index.stacks]
@@ -191,32 +183,3 @@ def _acquisition(slices: Sequence[records.SliceHeader]) -> dict[str, Label]:
     if len(depths) == 1 and (depth := depths.pop()) is not None and 0 < depth <= _THICKEST_MM:
         labels["slice_thickness_mm"] = depth
     return labels
-
-
-def check_options(max_gap_mm: float | None, slice_spacing_mm: float | None = None) -> float:
-    """Check the options of reading a series.
-
-    Parameters
-    ----------
-    max_gap_mm : float or None
-        The widest gap that may be interpolated; None for the value of the recipe ``default``.
-    slice_spacing_mm : float or None
-        The slice spacing that the user states.
-
-    Returns
-    -------
-    float
-        The widest gap.
-
-    Raises
-    ------
-    InputError
-        If the gap is negative or not finite, or the spacing is zero, not finite or beyond 100 mm.
-    """
-    limit = Read().max_gap_mm if max_gap_mm is None else max_gap_mm
-    if not 0 <= limit < math.inf:
-        raise InputError(f"max_gap_mm is {limit}, expected a distance of 0 mm or more", code="option")
-    if slice_spacing_mm is not None and not 0 < abs(slice_spacing_mm) <= _WIDEST_SPACING_MM:
-        expected = f"expected up to {_WIDEST_SPACING_MM:g} mm, negative if InstanceNumber counts from head to feet"
-        raise InputError(f"slice_spacing_mm is {slice_spacing_mm}, {expected}", code="option")
-    return limit

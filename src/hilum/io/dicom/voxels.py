@@ -24,10 +24,11 @@ from hilum.io.dicom import hu, plain
 from hilum.io.dicom.padding import LOW
 from hilum.io.dicom.records import SliceHeader, Stack
 from hilum.io.dicom.stack import leave_out
+from hilum.io.read_options import ReadOptions
 from hilum.scan import Note
 
 
-def read_voxels(root: Path, stack: Stack, max_gap_mm: float) -> tuple[Stack, NDArray[np.int16], list[Note]]:
+def read_voxels(root: Path, stack: Stack, options: ReadOptions) -> tuple[Stack, NDArray[np.int16], list[Note]]:
     """Read the pixels of a stack; leave out damaged slices if their gaps may be interpolated.
 
     Parameters
@@ -35,7 +36,7 @@ def read_voxels(root: Path, stack: Stack, max_gap_mm: float) -> tuple[Stack, NDA
     root : Path
         The folder that slice paths are relative to.
     stack : Stack
-    max_gap_mm : float
+    options : ReadOptions
 
     Returns
     -------
@@ -53,11 +54,11 @@ def read_voxels(root: Path, stack: Stack, max_gap_mm: float) -> tuple[Stack, NDA
     array, notes = _read_pixels(root, stack, damaged)
     if not damaged:
         return stack, array, notes
-    rest = leave_out([*stack.slices, *(h for _, h in stack.duplicates)], list(damaged), max_gap_mm=max_gap_mm)
+    rest = leave_out([*stack.slices, *(h for _, h in stack.duplicates)], list(damaged), max_gap_mm=options.gap_mm)
     if rest is None:
         raise next(damaged[h] for h in stack.slices if h in damaged)
     assumptions = tuple(f for f in stack.findings if f.code == "assumed-positions")
-    return read_voxels(root, replace(rest, findings=(*assumptions, *rest.findings)), max_gap_mm)
+    return read_voxels(root, replace(rest, findings=(*assumptions, *rest.findings)), options)
 
 
 def _read_pixels(

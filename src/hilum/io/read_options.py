@@ -1,0 +1,48 @@
+"""What a user may state about reading a scan: which volume of a folder, and how to read what its headers leave open."""
+
+import math
+from dataclasses import dataclass
+
+from hilum.errors import InputError
+from hilum.recipes import Read
+
+_WIDEST_SPACING_MM = 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """The options of `hilum.read` that decide what is read.
+
+    Parameters
+    ----------
+    series : str
+        Series Instance UID; empty for the largest chest-like CT series.
+    max_gap_mm : float, optional
+        Where slices are missing or damaged, their neighbors may be this far apart: the slices between them are
+        interpolated linearly, with a note. 0 refuses every gap. None is the limit of the recipe ``default``.
+    slice_spacing_mm : float, optional
+        For slices without positions: the distance from one InstanceNumber to the next along the normal, negative if
+        they count against it (from head to feet).
+
+    Raises
+    ------
+    InputError
+        If the gap is negative or not finite, or the spacing is zero, not finite or beyond 100 mm.
+    """
+
+    series: str = ""
+    max_gap_mm: float | None = None
+    slice_spacing_mm: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.gap_mm < math.inf:
+            raise InputError(f"max_gap_mm is {self.max_gap_mm}, expected a distance of 0 mm or more", code="option")
+        spacing = self.slice_spacing_mm
+        if spacing is not None and not 0 < abs(spacing) <= _WIDEST_SPACING_MM:
+            expected = f"expected up to {_WIDEST_SPACING_MM:g} mm, negative if InstanceNumber counts from head to feet"
+            raise InputError(f"slice_spacing_mm is {spacing}, {expected}", code="option")
+
+    @property
+    def gap_mm(self) -> float:
+        """The widest gap that may be interpolated, mm."""
+        return Read().max_gap_mm if self.max_gap_mm is None else self.max_gap_mm
