@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from hilum.errors import InputError
 from hilum.recipes import Read
 
 _WIDEST_SPACING_MM = 100.0
+
+Tilt = Literal["correct", "refuse"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,16 +26,20 @@ class ReadOptions:
     slice_spacing_mm : float, optional
         For slices without positions: the distance from one InstanceNumber to the next along the normal, negative if
         they count against it (from head to feet).
+    tilt : {"correct", "refuse"}
+        Slices of a tilted gantry are shifted onto a straight grid, with a note, or refused.
 
     Raises
     ------
     InputError
-        If the gap is negative or not finite, or the spacing is zero, not finite or beyond 100 mm.
+        If the gap is negative or not finite, or the spacing is zero, not finite or beyond 100 mm, or `tilt` is
+        another word.
     """
 
     series: str = ""
     max_gap_mm: float | None = None
     slice_spacing_mm: float | None = None
+    tilt: Tilt = "correct"
 
     def __post_init__(self) -> None:
         if not 0 <= self.gap_mm < math.inf:
@@ -41,6 +48,8 @@ class ReadOptions:
         if spacing is not None and not 0 < abs(spacing) <= _WIDEST_SPACING_MM:
             expected = f"expected up to {_WIDEST_SPACING_MM:g} mm, negative if InstanceNumber counts from head to feet"
             raise InputError(f"slice_spacing_mm is {spacing}, {expected}", code="option")
+        if self.tilt not in ("correct", "refuse"):
+            raise InputError(f"tilt is {self.tilt!r}, expected correct or refuse", code="option")
 
     @property
     def gap_mm(self) -> float:

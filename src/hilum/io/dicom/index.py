@@ -85,7 +85,7 @@ def index_folder(path: Path, options: ReadOptions) -> FolderIndex:
     stacks = []
     for members in group_slices(selection.slices):
         positioned, assumption = state_positions(members, options.slice_spacing_mm)
-        stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm), missing)
+        stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm, tilt=options.tilt), missing)
         stacks.append(stack if assumption is None else replace(stack, findings=(assumption, *stack.findings)))
     return FolderIndex(root, selection, (*_search_findings(tree, files), *selection.findings), tuple(stacks), files)
 
