@@ -34,7 +34,7 @@ COMPUTED = {
         "unreadable-folders",
     },
     ("io/dicom/voxels.py", "code"): {"clipped-hu", "low-hu", "minmax-tags-disagree", "padding-to-air"},
-    ("io/volumes/volume_file.py", "code"): {"padding-to-air", "saturated", "nan-to-air"},
+    ("io/volumes/hu.py", "code"): {"padding-to-air", "saturated", "nan-to-air", "low-hu"},
     ("io/annotations/lidc.py", "code"): {
         "assumed-pixels",
         "bad-scores",
@@ -161,7 +161,7 @@ def test_what_is_computed_is_really_in_the_source():
     for name, expression in COMPUTED:
         text = (SOURCE / name).read_text()
         assert expression in {ast.unparse(n) for n in ast.walk(ast.parse(text)) if isinstance(n, ast.expr)}
-    for name in ("io/volumes/volume_file.py", "io/annotations/lidc.py"):
+    for name in ("io/volumes/hu.py", "io/annotations/lidc.py"):
         assert all(f'"{code}"' in (SOURCE / name).read_text() for code in COMPUTED[name, "code"])
 
 

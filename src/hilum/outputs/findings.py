@@ -9,13 +9,13 @@ NoteKind = Literal["changed", "alarm", "info"]
 NODULE_OUTSIDE_LUNGS = "nodule-beside-lungs"
 
 _CHANGED = (
-    "assumed-positions", "clipped-hu", "element-size", "missing-slices", "nan-to-air", "no-direction", "no-origin",
-    "saturated", "uneven-spacing", "units",
+    "assumed-positions", "clipped-hu", "element-size", "identity-form", "missing-slices", "nan-to-air",
+    "no-direction", "no-origin", "saturated", "uneven-spacing", "units",
 )  # fmt: skip
 """The image or its geometry differs from the files."""
 
 _ALARMS = (
-    "border-in-lung", "border-in-tissue", "dense-lung-missing", "gas-included", "heart-included",
+    "border-in-lung", "border-in-tissue", "default-grid", "dense-lung-missing", "gas-included", "heart-included",
     "implausible-size", "leak", "lungs-not-found", "missed-lung", NODULE_OUTSIDE_LUNGS, "nodule-outside", "not-hu",
     "not-lung", "one-lung", "organ-included", "ragged", "sides-mixed", "small-lung",
 )  # fmt: skip
