@@ -222,7 +222,7 @@ def number_field(field: str, value: bytes) -> tuple[Any, tuple[OddValue, ...]]:
     tuple of OddValue
         One at most.
     """
-    count = odd_values.NUMBERS[field].count
+    count = odd_values.NUMBERS[field].size
     values = numbers_of(value)
     odd: tuple[OddValue, ...] = ()
     blank = not value.strip(b"\0 ")

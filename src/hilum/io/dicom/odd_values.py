@@ -34,14 +34,14 @@ class NumberField(NamedTuple):
     ----------
     attribute : str
         Its keyword.
-    count : int
+    size : int
         How many numbers it holds.
     largest : float
         Larger numbers are impossible.
     """
 
     attribute: str
-    count: int
+    size: int
     largest: float
 
 

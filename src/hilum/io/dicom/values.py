@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hilum.errors import name_some
-from hilum.io.dicom.odd_values import NUMBERS
+from hilum.io.dicom.odd_values import NUMBERS, Problem
 from hilum.io.dicom.records import Finding, ModalityLut, SliceHeader
 from hilum.io.read_options import ReadOptions
 
@@ -131,16 +131,15 @@ def note_values(members: Sequence[SliceHeader]) -> tuple[Finding, ...]:
     tuple of Finding
         One for each attribute that is not written as the standard says, and one for an unknown unit.
     """
-    odd: dict[tuple[str, str], list[tuple[SliceHeader, str]]] = {}
+    odd: dict[tuple[Problem, str], list[tuple[SliceHeader, str]]] = {}
     for header in members:
-        for problem, attribute, text in header.odd:
-            odd.setdefault((problem, attribute), []).append((header, text))
+        for value in header.odd:
+            odd.setdefault((value.problem, value.attribute), []).append((header, value.text))
     findings = []
     for (problem, attribute), found in odd.items():
         files = tuple(dict.fromkeys(h.path for h, _ in found))
-        text = f"{attribute} of {len(files)} files: {found[0][1]}"
-        text += "; not used" if problem == "malformed-value" else ""
-        findings.append(Finding(problem, text, "noted", files))
+        unused = "; not used" if problem == "malformed-value" else ""
+        findings.append(Finding(problem, f"{attribute} of {len(files)} files: {found[0][1]}{unused}", "noted", files))
     if unknown := [h for h in members if h.lut is None and _unit_of(h) not in _HOUNSFIELD]:
         unit = _unit_of(unknown[0])
         what = f"RescaleType is {unit if unit in _NAMED else 'an unknown text'}, not HU"
