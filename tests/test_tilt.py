@@ -206,7 +206,7 @@ def test_outlines_in_pixels_of_shifted_slices_are_refused(tmp_path):
 
 
 def test_a_real_head_is_straight(real_data):
-    """Between planes the outer skull moves by less than the slope of a head allows: the shear would move it by 2.7 px."""
+    """Between planes the outer skull moves by less than the slope of a head allows."""
     folder = real_data / "tilt-ge-head"
     scan = hilum.read(folder)
     assert {"gantry-tilt", "two-spacings"} <= set(codes(scan))

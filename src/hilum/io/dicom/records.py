@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.geometry import Geometry
+from hilum.io.dicom.odd_values import OddValue
 from hilum.io.names import safe_name
 
 Action = Literal["refused", "mended", "dropped", "ignored", "noted"]
@@ -87,6 +88,8 @@ class SliceHeader:
         Offset of the pixel data in the file; -1 if they cannot be read by offset.
     pixel_bytes : int
         Bytes of pixel data that are in the file; 0 for none.
+    odd : tuple of OddValue
+        What is not written as the standard says.
     alias : str
         Name of the file in messages if its own may not be shown, such as ``"file 2 of 9"``; may be empty.
     """
@@ -131,6 +134,7 @@ class SliceHeader:
     native: bool = True
     pixel_offset: int = -1
     pixel_bytes: int = 0
+    odd: tuple[OddValue, ...] = ()
     alias: str = ""
 
     def height_along(self, normal: Sequence[float]) -> float:

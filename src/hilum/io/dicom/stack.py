@@ -13,14 +13,13 @@ from hilum.errors import name_some
 from hilum.geometry import Geometry
 from hilum.io.dicom.grid import UNIFORM_TOLERANCE, OrderedSlices, Vector, fit_grid
 from hilum.io.dicom.records import Finding, SliceHeader, Stack
+from hilum.io.dicom.values import note_values, refuse_luts, refuse_values
 from hilum.io.read_options import Tilt
 
 SAME_POSITION = 0.01  # slices closer than this share of the spacing have the same position
 
 LATERAL_TOLERANCE = 0.5
 """Largest distance of a slice's first pixel from the stack's normal, in pixels, over the whole stack."""
-
-_LARGEST_MATRIX = 16384
 
 _LARGEST_TILT = 45.0  # degrees; gantries tilt by up to 30
 
@@ -59,10 +58,11 @@ def judge(members: Sequence[SliceHeader], *, max_gap_mm: float = 0.0, tilt: Tilt
     damaged = [h for h in members if not h.complete]
     stack = leave_out(members, damaged, max_gap_mm=max_gap_mm, tilt=tilt) if damaged else None
     stack = stack or _judge_complete(members, max_gap_mm, tilt)
-    if not with_lut:
-        return stack
-    text = f"{len(with_lut)} slices are read through their Modality LUT, a table that replaces slope and intercept"
-    return replace(stack, findings=(*stack.findings, Finding("modality-lut", text, "noted")))
+    notes = note_values(stack.slices) if stack.refusal is None else ()
+    if with_lut:
+        text = f"{len(with_lut)} slices are read through their Modality LUT, a table that replaces slope and intercept"
+        notes = (*notes, Finding("modality-lut", text, "noted"))
+    return replace(stack, findings=(*stack.findings, *notes)) if notes else stack
 
 
 def leave_out(
@@ -130,9 +130,9 @@ def _is_in_gap(header: SliceHeader, grid: Geometry, planes: Sequence[int]) -> bo
 def _judge_complete(members: Sequence[SliceHeader], max_gap_mm: float, tilt: Tilt) -> Stack:
     ordered = tuple(sorted(members, key=lambda h: (h.position, h.instance_number or 0, h.path, h.frame)))
     uid = members[0].series_uid
+    if (refusal := refuse_values(ordered)) is not None:
+        return Stack(uid, ordered, findings=(refusal,))
     try:
-        _check_pixels(ordered)
-        _check_rescale(ordered)
         _check_matrix(ordered)
         row, column = _directions(ordered)
         line = _order(ordered, np.cross(row, column))
@@ -141,46 +141,6 @@ def _judge_complete(members: Sequence[SliceHeader], max_gap_mm: float, tilt: Til
         return Stack(uid, ordered, findings=(refused.finding,))
     stack = fit_grid(uid, line, (row, column), max_gap_mm, tilted=tilted is not None)
     return stack if tilted is None else replace(stack, findings=(tilted, *stack.findings))
-
-
-def _check_pixels(members: Sequence[SliceHeader]) -> None:
-    if empty := [h for h in members if not h.has_pixels]:
-        names = name_some(h.display_name for h in empty)
-        raise _StackRefused("no-pixels", f"{len(empty)} of {len(members)} slices have no pixel data: {names}", empty)
-    if short := [h for h in members if not h.complete]:
-        size = f"{short[0].pixel_bytes} of {short[0].frame_bytes * short[0].frames} bytes"
-        names = name_some(h.display_name for h in short)
-        raise _StackRefused("truncated", f"pixel data end early in {len(short)} slices: {names}; {size}", short)
-    if odd := [h for h in members if h.rows < 1 or h.columns < 1 or max(h.rows, h.columns) > _LARGEST_MATRIX]:
-        what = f"{odd[0].display_name} has a matrix of {odd[0].rows} x {odd[0].columns}"
-        raise _StackRefused("bad-matrix", f"{what}, expected 1 to {_LARGEST_MATRIX} rows and columns", odd)
-    if frames := [h for h in members if h.frames > 1 and not h.position]:
-        what = f"the {frames[0].frames} frames of {frames[0].display_name} have no position each"
-        raise _StackRefused("unplaced-frames", what, frames)
-    if bits := [h for h in members if not _has_readable_bits(h)]:
-        h = bits[0]
-        what = f"{h.display_name} stores {h.bits_stored} bits in {h.bits_allocated} with high bit {h.high_bit}"
-        raise _StackRefused("unsupported-bits", f"{what}, which hilum does not read", bits)
-
-
-def _has_readable_bits(h: SliceHeader) -> bool:
-    return h.bits_allocated in {8, 16, 32} and 1 <= h.bits_stored <= h.high_bit + 1 <= h.bits_allocated
-
-
-def _check_rescale(members: Sequence[SliceHeader]) -> None:
-    if absent := [h for h in members if h.slope is None or h.intercept is None]:
-        what = f"{len(absent)} slices have no rescale slope or intercept: Hounsfield units are unknown"
-        raise _StackRefused("no-rescale", what, absent)
-    values = np.array([(h.slope, h.intercept) for h in members], np.float64)
-    wrong = ~np.isfinite(values).all(axis=1) | (values[:, 0] == 0) | (np.abs(values).max(axis=1) > 1e9)
-    if wrong.any():
-        k = int(np.argmax(wrong))
-        what = f"{int(wrong.sum())} slices have an unusable rescale, such as slope {values[k, 0]:g}"
-        what += f" and intercept {values[k, 1]:g}"
-        raise _StackRefused("bad-rescale", what, [h for h, w in zip(members, wrong, strict=True) if w])
-    if foreign := [h for h in members if h.rescale_type in {"OD", "ED", "EDW", "Z_EFF", "MGML", "PCT"}]:
-        what = f"values are rescaled to {foreign[0].rescale_type}, not to Hounsfield units"
-        raise _StackRefused("not-hounsfield", what, foreign)
 
 
 def _check_matrix(members: Sequence[SliceHeader]) -> None:
@@ -261,31 +221,3 @@ def _judge_sideways(line: OrderedSlices, normal: Vector, tilt: Tilt) -> Finding 
         text = f"slices are sheared by {angle:.1f} degrees (tilted gantry): each is shifted within its plane by up to "
         return Finding("gantry-tilt", f"{text}{drift.max():.4g} mm, onto a straight grid", "mended")
     raise _StackRefused("shifted-slices", f"slices are shifted sideways by up to {drift.max():.2f} mm", line.slices)
-
-
-def refuse_luts(with_lut: Sequence[SliceHeader]) -> Finding | None:
-    """Check whether slices with a Modality LUT can be read.
-
-    Parameters
-    ----------
-    with_lut : sequence of SliceHeader
-        Each with a LUT.
-
-    Returns
-    -------
-    Finding or None
-        Why they cannot be read; None if they can.
-    """
-    luts = [(h, h.lut) for h in with_lut if h.lut is not None]
-    both = tuple(h.path for h, _ in luts if h.slope is not None or h.intercept is not None)
-    foreign = tuple(h.path for h, lut in luts if lut.kind != "HU")
-    broken = tuple(h.path for h, lut in luts if not lut.table)
-    rescaled = f"{len(both)} slices have a rescale slope or intercept beside their Modality LUT, which DICOM forbids"
-    unknown = f"{len(foreign)} slices have a Modality LUT whose type is not HU: their units are unknown"
-    contradictory = f"{len(broken)} slices have a Modality LUT whose descriptor and data contradict each other"
-    findings = (
-        Finding("lut-and-rescale", rescaled, "refused", both),
-        Finding("not-hounsfield", unknown, "refused", foreign),
-        Finding("bad-modality-lut", contradictory, "refused", broken),
-    )
-    return next((f for f in findings if f.files), None)

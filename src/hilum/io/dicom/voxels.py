@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from hilum._kernels.threads import run_slabs
 from hilum.errors import FormatError, InputError, SeriesError, name_some
 from hilum.io.dicom import hu, plain
-from hilum.io.dicom.padding import AIR, LOW
 from hilum.io.dicom.records import SliceHeader, Stack
 from hilum.io.dicom.stack import leave_out
+from hilum.io.padding_values import AIR, LOW
 from hilum.io.read_options import ReadOptions
 from hilum.ops.planes import fill_planes, place_planes
 from hilum.scan import Note
