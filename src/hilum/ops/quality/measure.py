@@ -60,8 +60,8 @@ CHECKS = (
     ),
     Check(
         "lung_dense_side_share",
-        0.1,
-        0.14,
+        0.115,
+        0.145,
         "{:.0%} of a lung may be missing between the mask and the ribs: dense lung, or fluid",
         code="dense-lung-missing",
     ),
