@@ -34,8 +34,8 @@ LONGEST_MM = 90.0
 APEX_MM = 25.0
 """Below the top of a lung muscles lie between it and the ribs."""
 
-TOP_MM2 = 300.0
-"""The top of a lung is the highest plane with this area of it."""
+TOP_MM2 = 600.0
+"""The top of a lung is the highest plane with this area of it, which a trachea does not have."""
 
 CROPPED_SHARE = 0.1
 """From this contact with the faces of the volume on, a lung is not in view as a whole."""
