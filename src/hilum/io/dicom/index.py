@@ -11,6 +11,7 @@ from hilum.io.dicom.headers import read_headers
 from hilum.io.dicom.records import Finding, FrameSelection, SliceHeader, Stack, normal_of
 from hilum.io.dicom.series import group_slices, select_slices
 from hilum.io.dicom.stack import judge, name_damaged
+from hilum.io.dicom.values import state_rescale
 from hilum.io.folders import FolderListing, list_folder
 from hilum.io.names import safe_name
 from hilum.io.read_options import ReadOptions
@@ -85,8 +86,10 @@ def index_folder(path: Path, options: ReadOptions) -> FolderIndex:
     stacks = []
     for members in group_slices(selection.slices):
         positioned, assumption = state_positions(members, options.slice_spacing_mm)
-        stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm), missing)
-        stacks.append(stack if assumption is None else replace(stack, findings=(assumption, *stack.findings)))
+        positioned, stated = state_rescale(positioned, options)
+        stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm, tilt=options.tilt), missing)
+        stated = stated if assumption is None else (assumption, *stated)
+        stacks.append(replace(stack, findings=(*stated, *stack.findings)) if stated else stack)
     return FolderIndex(root, selection, (*_search_findings(tree, files), *selection.findings), tuple(stacks), files)
 
 
