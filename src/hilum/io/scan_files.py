@@ -84,7 +84,7 @@ def read(
         what = "a slice spacing can be stated for a DICOM series only"
         raise InputError(what, where=path, do="leave it out: the header states the spacing", code="option")
     else:
-        scan = formats.FORMATS[formats.suffix_of(path)].read(path).to_scan(path)
+        scan = formats.FORMATS[formats.suffix_of(path)].read(path).to_scan(path, tilt=tilt)
     notes = (*scan.notes, *note_implausible_size(scan.ct.geometry), *note_implausible_values(scan.ct))
     scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
     return scan if annotations is None else annotate(scan, annotations, names=() if series_uid else scan_names(path))
