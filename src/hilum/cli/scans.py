@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import hilum
-from hilum.cli.options import Consensus, Flag, Json, ScanSource, Series, VolumeOut
+from hilum.cli.options import Consensus, Flag, Json, Phase, ScanSource, Series, VolumeNumber, VolumeOut
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import describe_volume, inspection_text, print_note, print_notes, print_result, print_stderr
 from hilum.errors import AnnotationError, InputError
@@ -54,7 +54,14 @@ def info(source: Path, /, *, headers: Flag = False, json: Json = False) -> int:
 
 
 def convert(
-    source: ScanSource, output: VolumeOut, /, *, series: Series = "", slice_spacing_mm: float | None = None
+    source: ScanSource,
+    output: VolumeOut,
+    /,
+    *,
+    series: Series = "",
+    phase: Phase = "",
+    volume: VolumeNumber = None,
+    slice_spacing_mm: float | None = None,
 ) -> None:
     """Write a scan in Hounsfield units on its own grid.
 
@@ -64,7 +71,7 @@ def convert(
         For DICOM slices without positions: distance in mm from one InstanceNumber to the next, negative if they count
         from head to feet.
     """
-    scan = _read(source, output, series=series, slice_spacing_mm=slice_spacing_mm)
+    scan = _read(source, output, series=series, phase=phase, volume=volume, slice_spacing_mm=slice_spacing_mm)
     hilum.write(scan.ct, output, series_uid=scan.series_uid)
     print_result(f"{output}: {describe_volume(scan)}")
 
@@ -80,6 +87,8 @@ def lungs(
     airways: bool = False,
     background: Literal["corner", "sides"] = "corner",
     series: Series = "",
+    phase: Phase = "",
+    volume: VolumeNumber = None,
 ) -> None:
     """Write a lung mask on the scan's own grid: 1 right, 2 left.
 
@@ -105,7 +114,7 @@ def lungs(
         method=method, dilate_mm=dilate_mm, pathology=pathology, airways=airways, background=background,
         fallback=method == "hilum",
     )  # fmt: skip
-    scan = _read(source, output, series=series)
+    scan = _read(source, output, series=series, phase=phase, volume=volume)
     mask, figures, notes = make_lungs(scan.ct, step)
     if mask is None or not mask.array.any():
         do = "look at the scan, or try another --method"
@@ -124,6 +133,8 @@ def nodules(
     consensus: Consensus = 0.5,
     contour_pixel: Literal["exclude", "include"] = "exclude",
     series: Series = "",
+    phase: Phase = "",
+    volume: VolumeNumber = None,
     series_uid: str = "",
 ) -> None:
     """Write a nodule mask on the scan's own grid.
@@ -141,7 +152,8 @@ def nodules(
     from hilum.pipeline import note_outside
 
     outlines.check_level(consensus)
-    scan = _read(source, output, series=series, annotations=annotations, series_uid=series_uid)
+    chosen = {"series": series, "phase": phase, "volume": volume}
+    scan = _read(source, output, annotations=annotations, series_uid=series_uid, **chosen)
     print_notes(note_outside(scan, scan.ct))
     mask = masks.mask_nodules(scan.ct.geometry, scan.nodules, level=consensus, contour_pixel=contour_pixel)
     hilum.write(mask, output, series_uid=scan.series_uid)
@@ -170,6 +182,8 @@ def view(
     annotations: Path | None = None,
     original: Path | None = None,
     series: Series = "",
+    phase: Phase = "",
+    volume: VolumeNumber = None,
     port: int = 0,
     browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
 ) -> None:
@@ -201,5 +215,6 @@ def view(
         print_stderr("could not start a browser: open the address above")
 
     server.check()
-    opened = sources.open_source(source, annotations=annotations, original=original, series=series)
+    chosen = {"series": series, "phase": phase, "volume": volume}
+    opened = sources.open_source(source, annotations=annotations, original=original, **chosen)
     server.serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)

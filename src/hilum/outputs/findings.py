@@ -25,9 +25,9 @@ _INFO = (
     # About the files of a scan; the data are as the files say.
     "chose-series", "dangling-links", "duplicate-slices", "forms-differ", "ignored-color-image",
     "ignored-damaged-file", "ignored-files", "ignored-incomplete-copy", "ignored-links", "ignored-localizer",
-    "ignored-other-modality", "ignored-secondary-capture", "location-tag-disagrees", "low-hu",
-    "minmax-tags-disagree", "modality-lut", "padding-to-air", "qform-unusable", "spacing-tag-disagrees",
-    "split-series", "trailing-bytes", "unreadable-files", "unreadable-folders",
+    "ignored-no-image", "ignored-other-modality", "ignored-secondary-capture", "joined-series",
+    "location-tag-disagrees", "low-hu", "minmax-tags-disagree", "modality-lut", "padding-to-air", "qform-unusable",
+    "spacing-tag-disagrees", "split-series", "trailing-bytes", "unreadable-files", "unreadable-folders",
     # About the lungs; the mask may still be right.
     "airway-included", "cropped", "dense-lung", "given-lungs", "lungs-doubtful", "lungs-fallback",
     # About the annotations.

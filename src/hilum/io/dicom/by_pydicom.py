@@ -34,6 +34,15 @@ _PER_FRAME_FIELDS: dict[str, tuple[int, int, Callable[[bytes], Any]]] = {
     "intercept": (0x00289145, 0x00281052, fields.number_of),  # Pixel Value Transformation Sequence
     "slope": (0x00289145, 0x00281053, fields.number_of),
     "rescale_type": (0x00289145, 0x00281054, fields.text_of),
+    "temporal_position": (0x00209111, 0x00209128, fields.binary_count_text),  # Frame Content Sequence
+    "acquisition_number": (0x00209111, 0x00209156, fields.binary_count),
+    "acquisition_time": (0x00209111, 0x00189074, fields.text_of),
+    "content_time": (0x00209111, 0x00189151, fields.text_of),
+    "comments": (0x00209111, 0x00209158, fields.digest_of),
+    "image_type": (0x00189329, 0x00089007, fields.types_of),  # CT Image Frame Type Sequence
+    "cardiac_phase": (0x00189118, 0x00209241, fields.binary_number),  # Cardiac Synchronization Sequence
+    "trigger_time": (0x00189118, 0x00209153, fields.binary_number),
+    "respiratory_phase": (0x00209253, 0x00209245, fields.binary_number),  # Respiratory Synchronization Sequence
 }
 """Field of `SliceHeader`: functional group, element in it, parser of its value (PS3.3 C.7.6.16.2)."""
 
