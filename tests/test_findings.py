@@ -13,7 +13,7 @@ from hilum.outputs.findings import NOTE_KINDS, REVIEW_CODES, codes_of, finished_
 SOURCE = Path(hilum.__file__).parent
 PAGE = SOURCE.parents[1] / "docs" / "findings.md"
 
-CODE_FIRST = {"Finding", "MachineFault", "Note", "_StackRefused", "skip", "skip_nodules_outside"}
+CODE_FIRST = {"Finding", "MachineFault", "Note", "_StackRefused", "_forbid", "skip", "skip_nodules_outside"}
 """Calls whose first argument is a code; elsewhere it is the keyword ``code``."""
 
 COMPUTED = {
@@ -27,6 +27,7 @@ COMPUTED = {
         "ignored-secondary-capture",
     },
     ("io/dicom/stack.py", "'no-' + name.replace('_', '-')"): {"no-pixel-spacing", "no-position", "no-orientation"},
+    ("io/dicom/values.py", "problem"): {"decimal-comma", "malformed-value", "odd-modality", "odd-syntax"},
     ("io/dicom/index.py", "code"): {
         "dangling-links",
         "ignored-files",
@@ -35,7 +36,7 @@ COMPUTED = {
         "unreadable-folders",
     },
     ("io/dicom/voxels.py", "code"): {"clipped-hu", "low-hu", "minmax-tags-disagree", "padding-to-air"},
-    ("io/volumes/volume_file.py", "code"): {"padding-to-air", "saturated", "nan-to-air"},
+    ("io/volumes/hu.py", "code"): {"padding-to-air", "saturated", "nan-to-air", "low-hu"},
     ("io/annotations/lidc.py", "code"): {
         "assumed-pixels",
         "bad-scores",
@@ -65,7 +66,12 @@ COMPUTED = {
 PASSED_ON = re.compile(r"\w+\.code|note\['code'\]|type\((failure|problem)\)\.__name__")
 """Expressions that hand a code on, and Python's own names of what broke."""
 
-PARAMETERS = {("errors.py", "code"), ("io/dicom/stack.py", "code"), ("train/runs.py", "code")}
+PARAMETERS = {
+    ("errors.py", "code"),
+    ("io/dicom/stack.py", "code"),
+    ("io/dicom/values.py", "code"),
+    ("train/runs.py", "code"),
+}
 """Functions that take a code from their caller."""
 
 
@@ -162,7 +168,7 @@ def test_what_is_computed_is_really_in_the_source():
     for name, expression in COMPUTED:
         text = (SOURCE / name).read_text()
         assert expression in {ast.unparse(n) for n in ast.walk(ast.parse(text)) if isinstance(n, ast.expr)}
-    for name in ("io/volumes/volume_file.py", "io/annotations/lidc.py"):
+    for name in ("io/volumes/hu.py", "io/annotations/lidc.py"):
         assert all(f'"{code}"' in (SOURCE / name).read_text() for code in COMPUTED[name, "code"])
 
 

@@ -158,6 +158,77 @@ def test_detached_data(folder, ending):
     assert np.array_equal(read_scan(folder / "f.nhdr").ct.array, VOXELS)
 
 
+@pytest.mark.parametrize("subdim", ["", " 2", " 3"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_lists_and_patterns_of_data_files_are_one_volume(folder, subdim, packed):
+    pack = gzip.compress if packed else bytes
+    for k in range(3):
+        (folder / f"p{k:02d}.raw").write_bytes(pack(VOXELS[k].tobytes()))
+    names = "\n".join(f"p{k:02d}.raw" for k in range(3))
+    for text in (f"LIST{subdim}\n{names}", f"p%02d.raw 0 2 1{subdim}"):
+        (folder / "l.nhdr").write_bytes(header(data_file=text, encoding="gzip" if packed else "raw"))
+        scan = read_scan(folder / "l.nhdr")
+        assert np.array_equal(scan.ct.array, VOXELS)
+        assert scan.ct.geometry == GRID
+    (folder / "p01.raw").write_bytes(pack(VOXELS[1].tobytes())[:-2])
+    with pytest.raises(FormatError, match=r"end after|packed data end"):
+        read_scan(folder / "l.nhdr")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("LIST", "names 0 data files for 3"),
+        ("LIST\na\nb", "names 2 data files for 3"),
+        ("LIST 3\na\nb", "names 2 data files for 1"),
+        ("LIST 7\na\nb\nc", "names 3 data files"),
+        ("LIST 0\na\nb\nc", "names 3 data files"),
+        ("LIST\n../a\nb\nc", "not inside"),
+    ],
+)
+def test_lists_that_are_not_three_parts_inside_the_folder_are_refused(folder, text, what):
+    (folder / "n.nhdr").write_bytes(header(data_file=text))
+    with pytest.raises(FormatError, match=what):
+        read_scan(folder / "n.nhdr")
+
+
+def test_a_pattern_counts_down_and_a_file_may_hold_a_row(folder):
+    for k in range(3):
+        (folder / f"d{k}.raw").write_bytes(VOXELS[k].tobytes())
+    (folder / "d.nhdr").write_bytes(header(data_file="d%d.raw 2 0 -1"))
+    assert np.array_equal(read_scan(folder / "d.nhdr").ct.array, VOXELS[::-1])
+    rows = VOXELS.reshape(12, 5)
+    for k in range(12):
+        (folder / f"r{k}.raw").write_bytes(rows[k].tobytes())
+    (folder / "d.nhdr").write_bytes(header(data_file="r%d.raw 0 11 1 1"))
+    assert np.array_equal(read_scan(folder / "d.nhdr").ct.array, VOXELS)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, 3])
+@pytest.mark.parametrize("kind", ["list", "time", "vector", "scalar", "none"])
+def test_an_axis_of_one_entry_is_left_out(folder, axis, kind):
+    def insert(text, word):
+        return " ".join([*text.split()[:axis], word, *text.split()[axis:]])
+
+    changes = {name: insert(FIELDS[name.replace("_", " ")], word) for name, word in (
+        ("sizes", "1"), ("space_directions", "none"), ("kinds", kind))}  # fmt: skip
+    scan = read_scan(make(folder, dimension="4", **changes))
+    assert np.array_equal(scan.ct.array, VOXELS)
+    assert scan.ct.geometry == GRID
+
+
+@pytest.mark.parametrize(
+    ("units", "scales"),
+    [('"cm" "cm" "cm"', (10, 10, 10)), ('"m" "m" "m"', (1000,) * 3), ('"um" "micrometers" "um"', (0.001,) * 3),
+     ('"mm" "mm" "cm"', (1, 1, 10)), ('"Centimeters" "mm" ""', (10, 1, 1))],
+)  # fmt: skip
+def test_units_are_converted_to_millimetres_with_a_note(folder, units, scales):
+    scan = read_scan(make(folder, space_units=units))
+    assert np.allclose(scan.ct.spacing, np.array(GRID.spacing) * scales[::-1])
+    assert np.allclose(scan.ct.geometry.origin, np.array(GRID.origin) * scales)
+    assert [note.code for note in scan.notes] == ["units"]
+
+
 BAD = [
     ("no space", {"space": None}, GeometryError, "orientation unknown"),
     ("other space", {"space": "scanner-xyz"}, GeometryError, "orientation unknown"),
@@ -188,7 +259,8 @@ BAD = [
     ("no vectors", {"space_directions": "1 0 0"}, FormatError, "header"),
     ("origin nan", {"space_origin": "(nan,0,0)"}, GeometryError, "origin"),
     ("origin short", {"space_origin": "(0,0)"}, FormatError, "three vectors"),
-    ("meters", {"space_units": '"m" "m" "m"'}, UnsupportedError, "another unit"),
+    ("no unit", {"space_units": '"px" "px" "px"'}, UnsupportedError, "unknown unit"),
+    ("two units", {"space_units": '"mm" "mm"'}, FormatError, "2 units"),
     ("line skip", {"line_skip": "1"}, UnsupportedError, "line skip"),
     ("byte skip", {"byte_skip": "-2"}, FormatError, "byte skip"),
     ("byte skip huge", {"byte_skip": "99999999999"}, FormatError, "byte skip"),
@@ -199,8 +271,14 @@ BAD = [
     ("absolute", {"data_file": "/etc/hostname"}, FormatError, "not inside"),
     ("parent", {"data_file": "../x.raw"}, FormatError, "not inside"),
     ("missing", {"data_file": "x.raw"}, MissingInputError, "does not exist"),
-    ("list", {"data_file": "LIST"}, UnsupportedError, "lists"),
-    ("pattern", {"data_file": "x%d.raw 1 3 1"}, UnsupportedError, "lists"),
+    ("pattern", {"data_file": "x%d.raw 1 2 1"}, FormatError, "names 2"),
+    ("missing of a pattern", {"data_file": "x%d.raw 1 3 1"}, MissingInputError, "does not exist"),
+    (
+        "list of three",
+        {"sizes": "3 5 4 1", "dimension": "4", "kinds": "list domain domain domain"},
+        UnsupportedError,
+        "3-D",
+    ),
 ]
 
 

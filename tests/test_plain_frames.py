@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hilum.io.dicom import hu
-from hilum.io.dicom.padding import AIR
 from hilum.io.dicom.plain import FrameStats, read_plain, rescale_plain
 from hilum.io.dicom.records import SliceHeader
+from hilum.io.padding_values import AIR
 
 ROWS, COLUMNS = 3, 5
 SIZE = 2 * ROWS * COLUMNS

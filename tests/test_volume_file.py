@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from hilum.errors import FormatError, GeometryError
 from hilum.io.names import series_name
-from hilum.io.volumes.volume_file import convert_to_hu, geometry_from_steps
+from hilum.io.volumes.hu import convert_to_hu
+from hilum.io.volumes.volume_file import geometry_from_steps
 from hilum.testing import assert_same_geometry, geometries
 
 HERE = Path("scan.nii")
 EDGES = [-3024, -1025, -1024, -1023, 0, 3071, 32766, 32767, 32768, 63536]
+PADDING = 63536  # -2000 read unsigned, in DICOM and here
 
 
 def line(values, dtype):
@@ -22,7 +24,7 @@ def line(values, dtype):
 
 def exact(value):
     """Python's own rounding, half to even, on one number at a time."""
-    return -1024 if np.isnan(value) else min(32767, max(-1024, round(float(value))))
+    return -1024 if np.isnan(value) or float(value) == PADDING else min(32767, max(-1024, round(float(value))))
 
 
 @pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", ">i2", ">f4"])
@@ -33,8 +35,14 @@ def test_every_type_saturates_as_exact_arithmetic_does(dtype):
     hu, notes = convert_to_hu(values.copy(), where=HERE)
     assert hu.dtype == np.dtype(np.int16)
     assert hu.ravel().tolist() == [exact(v) for v in values.ravel()]
+    wide = values.astype(np.float64)
     assert {n.code for n in notes} == {
-        code for code, found in (("padding-to-air", values < -1024), ("saturated", values > 32767)) if found.any()
+        code
+        for code, found in (
+            ("padding-to-air", (wide < -1024) | (wide == PADDING)),
+            ("saturated", (wide > 32767) & (wide != PADDING)),
+        )
+        if found.any()
     }
 
 
@@ -55,7 +63,7 @@ def test_halves_go_to_the_even_neighbor():
 
 
 def test_notes_count_voxels_over_all_slabs(monkeypatch):
-    monkeypatch.setattr("hilum.io.volumes.volume_file._SLAB_VOXELS", 2)
+    monkeypatch.setattr("hilum.io.volumes.hu._SLAB_VOXELS", 2)
     hu, notes = convert_to_hu(line([np.nan, -2000, 40000, 1, -3000, np.nan, np.nan], "f4"), where=HERE)
     assert hu.ravel().tolist() == [-1024, -1024, 32767, 1, -1024, -1024, -1024]
     assert [(n.code, n.text.split()[0]) for n in notes] == [

@@ -17,6 +17,10 @@ Series = Annotated[str, Parameter(help=_SERIES)]
 _PHASE = "If a series holds several volumes at the same positions: value of the attribute that tells them apart."
 Phase = Annotated[str, Parameter(help=_PHASE)]
 VolumeNumber = Annotated[int | None, Parameter(help="Number of the volume in the list of 'hilum info'.")]
+_MAX_GAP = "Interpolate missing DICOM slices where their neighbors are at most this far apart; 5 mm by default."
+MaxGap = Annotated[float | None, Parameter(name="--max-gap-mm", help=_MAX_GAP)]
+_TILT = "Shift the slices of a tilted gantry onto a straight grid; --no-tilt refuses them."
+Tilt = Annotated[bool, Parameter(negative="--no-tilt", help=_TILT)]
 
 _FORMATS = Literal["nifti", "npy", "zarr", "b2nd"]
 Format = Annotated[_FORMATS, Parameter(name="--format", help="Format of volumes and masks.")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import hilum
-from hilum.cli.options import Consensus, Flag, Json, Phase, ScanSource, Series, VolumeNumber, VolumeOut
+from hilum.cli.options import Consensus, Flag, Json, MaxGap, Phase, ScanSource, Series, Tilt, VolumeNumber, VolumeOut
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import describe_volume, inspection_text, print_note, print_notes, print_result, print_stderr
 from hilum.errors import AnnotationError, InputError
@@ -27,7 +27,15 @@ def _check_method(_type: object, method: str) -> None:
 Method = Annotated[str, Parameter(validator=_check_method)]
 
 
-def info(source: Path, /, *, headers: Flag = False, json: Json = False) -> int:
+def info(
+    source: Path,
+    /,
+    *,
+    headers: Flag = False,
+    max_gap_mm: MaxGap = None,
+    tilt: Tilt = True,
+    json: Json = False,
+) -> int:
     """Show what a file or folder holds, its problems, and how hilum would handle them.
 
     Parameters
@@ -41,14 +49,15 @@ def info(source: Path, /, *, headers: Flag = False, json: Json = False) -> int:
     from hilum.io.inspect import inspect, inspection_json
     from hilum.io.volumes.formats import is_volume
 
+    options = _stated(max_gap_mm, tilt=tilt)
     if source.is_dir() and not is_volume(source):
         listing = folder.index(source)
         for note in listing.notes:
             print_note(note.terminal_text)
         volumes = [ref.path for ref in listing.refs if is_volume(ref.path)]
-        records = inspect(source, pixels=not headers, volumes=volumes, refused=listing.refused)
+        records = inspect(source, pixels=not headers, volumes=volumes, refused=listing.refused, **options)
     else:
-        records = inspect(source, pixels=not headers)
+        records = inspect(source, pixels=not headers, **options)
     print_result(inspection_json(records) if json else inspection_text(records))
     return ALL_WELL if any(series.usable for series in records) else REFUSED
 
@@ -61,17 +70,20 @@ def convert(
     series: Series = "",
     phase: Phase = "",
     volume: VolumeNumber = None,
+    max_gap_mm: MaxGap = None,
     slice_spacing_mm: float | None = None,
+    tilt: Tilt = True,
 ) -> None:
     """Write a scan in Hounsfield units on its own grid.
 
     Parameters
     ----------
     slice_spacing_mm
-        For DICOM slices without positions: distance in mm from one InstanceNumber to the next, negative if they count
-        from head to feet.
+        For DICOM slices or frames without positions: distance in mm from one InstanceNumber or frame to the next,
+        negative if they count from head to feet.
     """
-    scan = _read(source, output, series=series, phase=phase, volume=volume, slice_spacing_mm=slice_spacing_mm)
+    options = _stated(max_gap_mm, tilt=tilt) | _chosen(series, phase, volume)
+    scan = _read(source, output, slice_spacing_mm=slice_spacing_mm, **options)
     hilum.write(scan.ct, output, series_uid=scan.series_uid)
     print_result(f"{output}: {describe_volume(scan)}")
 
@@ -89,6 +101,8 @@ def lungs(
     series: Series = "",
     phase: Phase = "",
     volume: VolumeNumber = None,
+    max_gap_mm: MaxGap = None,
+    tilt: Tilt = True,
 ) -> None:
     """Write a lung mask on the scan's own grid: 1 right, 2 left.
 
@@ -114,7 +128,7 @@ def lungs(
         method=method, dilate_mm=dilate_mm, pathology=pathology, airways=airways, background=background,
         fallback=method == "hilum",
     )  # fmt: skip
-    scan = _read(source, output, series=series, phase=phase, volume=volume)
+    scan = _read(source, output, **_stated(max_gap_mm, tilt=tilt), **_chosen(series, phase, volume))
     mask, figures, notes = make_lungs(scan.ct, step)
     if mask is None or not mask.array.any():
         do = "look at the scan, or try another --method"
@@ -136,6 +150,8 @@ def nodules(
     phase: Phase = "",
     volume: VolumeNumber = None,
     series_uid: str = "",
+    max_gap_mm: MaxGap = None,
+    tilt: Tilt = True,
 ) -> None:
     """Write a nodule mask on the scan's own grid.
 
@@ -152,12 +168,21 @@ def nodules(
     from hilum.pipeline import note_outside
 
     outlines.check_level(consensus)
-    chosen = {"series": series, "phase": phase, "volume": volume}
-    scan = _read(source, output, annotations=annotations, series_uid=series_uid, **chosen)
+    options = _stated(max_gap_mm, tilt=tilt) | _chosen(series, phase, volume)
+    scan = _read(source, output, annotations=annotations, series_uid=series_uid, **options)
     print_notes(note_outside(scan, scan.ct))
     mask = masks.mask_nodules(scan.ct.geometry, scan.nodules, level=consensus, contour_pixel=contour_pixel)
     hilum.write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
+
+
+def _stated(max_gap_mm: float | None, *, tilt: bool) -> dict[str, Any]:
+    """Options of the command line as `hilum.read` takes them."""
+    return {"max_gap_mm": max_gap_mm, "tilt": "correct" if tilt else "refuse"}
+
+
+def _chosen(series: str, phase: str, volume: int | None) -> dict[str, Any]:
+    return {"series": series, "phase": phase, "volume": volume}
 
 
 def _read(source: Path, output: Path, *, annotations: Path | None = None, **options: Any) -> Scan:
@@ -184,6 +209,8 @@ def view(
     series: Series = "",
     phase: Phase = "",
     volume: VolumeNumber = None,
+    max_gap_mm: MaxGap = None,
+    tilt: Tilt = True,
     port: int = 0,
     browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
 ) -> None:
@@ -215,6 +242,6 @@ def view(
         print_stderr("could not start a browser: open the address above")
 
     server.check()
-    chosen = {"series": series, "phase": phase, "volume": volume}
-    opened = sources.open_source(source, annotations=annotations, original=original, **chosen)
+    options = _stated(max_gap_mm, tilt=tilt) | _chosen(series, phase, volume)
+    opened = sources.open_source(source, annotations=annotations, original=original, **options)
     server.serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)

@@ -2,11 +2,20 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from hilum.errors import InputError
 from hilum.recipes import Read
 
 _WIDEST_SPACING_MM = 100.0
+
+Tilt = Literal["correct", "refuse"]
+
+_LARGEST = 1e6
+
+
+def _is_rescale(numbers: tuple[float, ...]) -> bool:
+    return len(numbers) == 2 and numbers[0] != 0 and all(abs(number) <= _LARGEST for number in numbers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +37,18 @@ class ReadOptions:
     slice_spacing_mm : float, optional
         For slices without positions: the distance from one InstanceNumber to the next along the normal, negative if
         they count against it (from head to feet).
+    tilt : {"correct", "refuse"}
+        Slices of a tilted gantry are shifted onto a straight grid, with a note, or refused.
+    rescale : tuple of float, optional
+        Slope and intercept from stored values to Hounsfield units, instead of those of the file.
+    hu_offset : float, optional
+        Added to every value, HU; before padding is recognized and values are clipped.
 
     Raises
     ------
     InputError
-        If the volume is below 1, the gap negative or not finite, or the spacing zero, not finite or beyond 100 mm.
+        If the volume is below 1, the gap negative or not finite, the spacing zero, not finite or beyond 100 mm, the
+        rescale or offset impossible, or `tilt` another word.
     """
 
     series: str = ""
@@ -40,6 +56,9 @@ class ReadOptions:
     volume: int | None = None
     max_gap_mm: float | None = None
     slice_spacing_mm: float | None = None
+    tilt: Tilt = "correct"
+    rescale: tuple[float, float] | None = None
+    hu_offset: float | None = None
 
     def __post_init__(self) -> None:
         if self.volume is not None and self.volume < 1:
@@ -50,8 +69,29 @@ class ReadOptions:
         if spacing is not None and not 0 < abs(spacing) <= _WIDEST_SPACING_MM:
             expected = f"expected up to {_WIDEST_SPACING_MM:g} mm, negative if InstanceNumber counts from head to feet"
             raise InputError(f"slice_spacing_mm is {spacing}, {expected}", code="option")
+        if self.tilt not in ("correct", "refuse"):
+            raise InputError(f"tilt is {self.tilt!r}, expected correct or refuse", code="option")
+        if self.rescale is not None and not _is_rescale(self.rescale):
+            what = f"rescale is {self.rescale}, expected a slope that is not 0 and an intercept, up to {_LARGEST:g}"
+            raise InputError(what, code="option")
+        if self.hu_offset is not None and not abs(self.hu_offset) <= _LARGEST:
+            raise InputError(f"hu_offset is {self.hu_offset}, expected a number up to {_LARGEST:g}", code="option")
 
     @property
     def gap_mm(self) -> float:
         """The widest gap that may be interpolated, mm."""
         return Read().max_gap_mm if self.max_gap_mm is None else self.max_gap_mm
+
+    @property
+    def rescale_note(self) -> str:
+        """What is stated about the values; empty if nothing is."""
+        rescale = (
+            "" if self.rescale is None else "slope {:g} and intercept {:g} are used as stated".format(*self.rescale)
+        )
+        offset = f"{self.hu_offset:+g} HU are added as stated" if self.hu_offset else ""
+        return "; ".join(filter(None, (rescale, offset)))
+
+    def rescaled(self, slope: float, intercept: float) -> tuple[float, float]:
+        """Slope and intercept of a file, after what is stated."""
+        slope, intercept = (slope, intercept) if self.rescale is None else self.rescale
+        return slope, intercept + (self.hu_offset or 0.0)

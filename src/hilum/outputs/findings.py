@@ -9,13 +9,13 @@ NoteKind = Literal["changed", "alarm", "info"]
 NODULE_OUTSIDE_LUNGS = "nodule-beside-lungs"
 
 _CHANGED = (
-    "assumed-positions", "clipped-hu", "element-size", "missing-slices", "nan-to-air", "no-direction", "no-origin",
-    "saturated", "uneven-spacing", "units",
+    "assumed-positions", "clipped-hu", "element-size", "gantry-tilt", "identity-form", "missing-slices", "nan-to-air",
+    "no-direction", "no-origin", "saturated", "two-spacings", "uneven-spacing", "units",
 )  # fmt: skip
 """The image or its geometry differs from the files."""
 
 _ALARMS = (
-    "border-in-lung", "border-in-tissue", "dense-lung-missing", "gas-included", "heart-included",
+    "border-in-lung", "border-in-tissue", "default-grid", "dense-lung-missing", "gas-included", "heart-included",
     "implausible-size", "leak", "lungs-not-found", "missed-lung", NODULE_OUTSIDE_LUNGS, "nodule-outside", "not-hu",
     "not-lung", "one-lung", "organ-included", "ragged", "sides-mixed", "small-lung",
 )  # fmt: skip
@@ -23,11 +23,12 @@ _ALARMS = (
 
 _INFO = (
     # About the files of a scan; the data are as the files say.
-    "chose-series", "dangling-links", "duplicate-slices", "forms-differ", "ignored-color-image",
+    "chose-series", "dangling-links", "decimal-comma", "duplicate-slices", "forms-differ", "ignored-color-image",
     "ignored-damaged-file", "ignored-files", "ignored-incomplete-copy", "ignored-links", "ignored-localizer",
     "ignored-no-image", "ignored-other-modality", "ignored-secondary-capture", "joined-series",
-    "location-tag-disagrees", "low-hu", "minmax-tags-disagree", "modality-lut", "padding-to-air", "qform-unusable",
-    "spacing-tag-disagrees", "split-series", "trailing-bytes", "unreadable-files", "unreadable-folders",
+    "location-tag-disagrees", "low-hu", "malformed-value", "minmax-tags-disagree", "modality-lut", "odd-modality",
+    "odd-syntax", "padding-to-air", "qform-unusable", "spacing-tag-disagrees", "split-series", "stated-rescale",
+    "trailing-bytes", "unspecified-unit", "unreadable-files", "unreadable-folders",
     # About the lungs; the mask may still be right.
     "airway-included", "cropped", "dense-lung", "given-lungs", "lungs-doubtful", "lungs-fallback",
     # About the annotations.
@@ -52,7 +53,8 @@ NOTE_KINDS: dict[str, NoteKind] = {
 REVIEW_CODES = frozenset({
     "airway-included", "assumed-pixels", "crowded-nodule", "cropped", "dense-lung", "ignored-damaged-file", "low-hu",
     "lungs-doubtful", "lungs-fallback", "missing-slices", "outlines-beyond", "saturated", "several-readings",
-    "slice-position-differs", "split-series", "unknown-slices", "unreadable-files", "unreadable-folders",
+    "slice-position-differs", "split-series", "two-spacings", "unknown-slices", "unreadable-files",
+    "unreadable-folders",
 })  # fmt: skip
 """Codes that are not alarms but deserve a look: the data may be right, or something may be missing."""
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hilum.errors import InputError
 from hilum.io.folders import RECIPE
-from hilum.io.volumes.volume_file import MIN_HU
+from hilum.io.padding_values import AIR
 from hilum.ops.intensity import UnitRange
 from hilum.outputs.store import HU
 from hilum.recipes import recipe, recipe_fingerprint
@@ -71,7 +71,7 @@ def air_value(scan: RunScan, folder: Path) -> float:
     Refuses a scan that was made with another recipe than that of its run's folder.
     """
     if scan.record.unit == HU:
-        return float(MIN_HU)
+        return float(AIR)
     run_recipe = recipe(folder / RECIPE)
     if recipe_fingerprint(run_recipe) != scan.record.recipe_sha256:
         what = "was made with another recipe than recipe.toml, so its value of air is unknown"

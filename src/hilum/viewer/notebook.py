@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from hilum.errors import InputError
-from hilum.io.volumes.nifti import flip_xy
+from hilum.io.volumes.nifti_forms import flip_xy
 from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.preview import COLORS

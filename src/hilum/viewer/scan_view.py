@@ -10,7 +10,8 @@ import numpy as np
 
 from hilum.errors import HilumError, InputError, RecipeError, UnsupportedError
 from hilum.io.meshes import pack_stl
-from hilum.io.volumes.nifti import flip_xy, pack_header
+from hilum.io.volumes.nifti import pack_header
+from hilum.io.volumes.nifti_forms import flip_xy
 from hilum.io.volumes.placement import GridRecord
 from hilum.ops.intensity import UnitRange
 from hilum.ops.lungs import fallback, segment

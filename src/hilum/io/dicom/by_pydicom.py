@@ -20,31 +20,41 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGExtended12Bit, MediaS
 
 from hilum.errors import FormatError, UnsupportedError, one_line
 from hilum.io.dicom import fields, records
+from hilum.io.dicom.odd_values import NUMBERS
 
 _SOP_CLASS, _TRANSFER_SYNTAX = 0x00020002, 0x00020010
 _FIRST_PIXELS, _PIXELS = 0x7FE00008, 0x7FE00010  # Float Pixel Data, Pixel Data
 
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
-_PER_FRAME_FIELDS: dict[str, tuple[int, int, Callable[[bytes], Any]]] = {
-    "position": (0x00209113, 0x00200032, fields.numbers_of),  # Plane Position Sequence
-    "orientation": (0x00209116, 0x00200037, fields.numbers_of),  # Plane Orientation Sequence
-    "pixel_spacing": (0x00289110, 0x00280030, fields.numbers_of),  # Pixel Measures Sequence
-    "thickness": (0x00289110, 0x00180050, fields.number_of),
-    "kernel": (0x00189314, 0x00181210, fields.text_of),  # CT Reconstruction Sequence
-    "intercept": (0x00289145, 0x00281052, fields.number_of),  # Pixel Value Transformation Sequence
-    "slope": (0x00289145, 0x00281053, fields.number_of),
-    "rescale_type": (0x00289145, 0x00281054, fields.text_of),
-    "temporal_position": (0x00209111, 0x00209128, fields.binary_count_text),  # Frame Content Sequence
-    "acquisition_number": (0x00209111, 0x00209156, fields.binary_count),
-    "acquisition_time": (0x00209111, 0x00189074, fields.text_of),
-    "content_time": (0x00209111, 0x00189151, fields.text_of),
-    "comments": (0x00209111, 0x00209158, fields.digest_of),
-    "image_type": (0x00189329, 0x00089007, fields.types_of),  # CT Image Frame Type Sequence
-    "cardiac_phase": (0x00189118, 0x00209241, fields.binary_number),  # Cardiac Synchronization Sequence
-    "trigger_time": (0x00189118, 0x00209153, fields.binary_number),
-    "respiratory_phase": (0x00209253, 0x00209245, fields.binary_number),  # Respiratory Synchronization Sequence
+_PER_FRAME_FIELDS = {
+    "position": (0x00209113, 0x00200032),  # Plane Position Sequence
+    "orientation": (0x00209116, 0x00200037),  # Plane Orientation Sequence
+    "pixel_spacing": (0x00289110, 0x00280030),  # Pixel Measures Sequence
+    "thickness": (0x00289110, 0x00180050),
+    "kernel": (0x00189314, 0x00181210),  # CT Reconstruction Sequence
+    "intercept": (0x00289145, 0x00281052),  # Pixel Value Transformation Sequence
+    "slope": (0x00289145, 0x00281053),
+    "rescale_type": (0x00289145, 0x00281054),
+    "temporal_position": (0x00209111, 0x00209128),  # Frame Content Sequence
+    "acquisition_number": (0x00209111, 0x00209156),
+    "acquisition_time": (0x00209111, 0x00189074),
+    "content_time": (0x00209111, 0x00189151),
+    "comments": (0x00209111, 0x00209158),
+    "image_type": (0x00189329, 0x00089007),  # CT Image Frame Type Sequence
+    "cardiac_phase": (0x00189118, 0x00209241),  # Cardiac Synchronization Sequence
+    "trigger_time": (0x00189118, 0x00209153),
+    "respiratory_phase": (0x00209253, 0x00209245),  # Respiratory Synchronization Sequence
 }
-"""Field of `SliceHeader`: functional group, element in it, parser of its value (PS3.3 C.7.6.16.2)."""
+"""Field of `SliceHeader`: functional group, element in it (PS3.3 C.7.6.16.2)."""
+
+_PARSERS: dict[str, Callable[[bytes], Any]] = {
+    "temporal_position": fields.binary_count_text,
+    "acquisition_number": fields.binary_count,
+    "comments": fields.digest_of,
+    "image_type": fields.types_of,
+    **dict.fromkeys(("cardiac_phase", "trigger_time", "respiratory_phase"), fields.binary_number),
+}
+"""Parsers of those that are neither text nor decimal strings."""
 
 _LUTS, _LUT_DESCRIPTOR, _LUT_TYPE, _LUT_DATA = 0x00283000, 0x00283002, 0x00283004, 0x00283006
 _WANTED = [*fields.TAGS.values(), _LUTS, _SHARED, _PER_FRAME]
@@ -138,7 +148,8 @@ def _modality_lut(dataset: Any, header: records.SliceHeader) -> records.Modality
     item = dataset[_LUTS].value[0]
     raw, data = _raw_fields(item, (_LUT_DESCRIPTOR, _LUT_TYPE, _LUT_DATA)), item.get_item(_LUT_DATA)
     descriptor, kind_text, table = (raw.get(tag, b"") for tag in (_LUT_DESCRIPTOR, _LUT_TYPE, _LUT_DATA))
-    order, negative = "big" if header.big_endian else "little", data is not None and data.VR == "SS"
+    order = "big" if header.transfer_syntax == fields.BIG_ENDIAN else "little"
+    negative = data is not None and data.VR == "SS"
     kind = fields.text_of(kind_text).upper()
     return fields.parse_lut(descriptor, table, kind, order=order, signed=header.signed, negative=negative)
 
@@ -167,10 +178,15 @@ def _frame_headers(dataset: Any, header: records.SliceHeader) -> list[records.Sl
     for index, item in enumerate(items):
         changes: dict[str, Any] = {"frame": index}
         for group in (*shared, item):  # the values of a frame override the shared ones
-            for name, (macro, tag, parse) in _PER_FRAME_FIELDS.items():
+            for name, (macro, tag) in _PER_FRAME_FIELDS.items():
                 inner = list(group[macro].value)[:1] if macro in group else []
                 if inner and tag in inner[0]:
-                    changes[name] = parse(_raw_fields(inner[0], [tag]).get(tag, b""))
+                    raw = _raw_fields(inner[0], [tag]).get(tag, b"")
+                    if name in NUMBERS:
+                        changes[name], odd = fields.number_field(name, raw)
+                        changes["odd"] = changes.get("odd", header.odd) + odd
+                    else:
+                        changes[name] = _PARSERS.get(name, fields.text_of)(raw)
         headers.append(replace(header, **changes))
     return headers
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 import struct
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -9,13 +10,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hilum.errors import one_line
+from hilum.io.dicom import odd_values
+from hilum.io.dicom.odd_values import OddValue
 from hilum.io.dicom.records import ModalityLut, SliceHeader
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT, DEFLATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
-NATIVE = frozenset({IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED})
+GE_PRIVATE = "1.2.840.113619.5.2"
+"""The header in implicit VR, little endian; the pixels big endian (DICOM conformance statements of GE)."""
+
+NATIVE = frozenset({IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED, GE_PRIVATE})
 """Transfer syntaxes whose pixels are not compressed frame by frame (PS3.5 annex A)."""
+
+COMPRESSED = "1.2.840.10008.1.2."
+"""The start of the standard's compressed transfer syntaxes; of `NATIVE` ones too."""
+
+_FAMILIES = (("5", "JPEG"), ("6", "JPEG"), ("7", "JPEG"), ("8", "JPEG-LS"), ("9", "JPEG 2000"), ("10", "video"),
+             ("11", "JPEG XL"), ("20", "HTJ2K"))  # fmt: skip
+"""The compression by the start of the last number of ``1.2.840.10008.1.2.4.N``."""
 
 UNDEFINED = 0xFFFFFFFF  # the length of a value that ends with a delimiter
 
@@ -73,18 +86,24 @@ def header_from(name: str, fields: Fields, syntax: str, location: PixelLocation)
     location : PixelLocation
     """
     shared = _shared_fields(syntax, *[fields.get(tag, b"") for tag in _SHARED.values()])
-    order, bits, signed = "big" if shared["big_endian"] else "little", shared["bits_allocated"], shared["signed"]
+    order, bits, signed = "big" if syntax == BIG_ENDIAN else "little", shared["bits_allocated"], shared["signed"]
 
     raw = {field: fields.get(TAGS[field], b"") for field in _OWN}
-    has_offset = syntax in NATIVE - {DEFLATED} and location.length != UNDEFINED
-    maybe_swapped = order == "big" and bits == 8  # bytes in 16-bit words, or not: pydicom knows
+    position = numbers_of(raw["position"])
+    if len(position) != 3 and raw["position"]:
+        position, odd = number_field("position", raw["position"])
+        shared = {**shared, "odd": shared["odd"] + odd}
+    if (location.length == UNDEFINED) == (syntax in NATIVE):  # compressed pixels have no defined length
+        shared = {**shared, **_contradicting_pixels(shared, location)}
+    has_offset = shared["native"] and syntax != DEFLATED and location.length != UNDEFINED
+    maybe_swapped = shared["big_endian"] and bits == 8  # bytes in 16-bit words, or not: pydicom knows
     # Offsets inside a deflated stream mean nothing. It could be inflated, so its pixels are complete.
     present = location.length if syntax == DEFLATED else location.present
-    usable = (location.length == UNDEFINED) != (syntax in NATIVE)  # compressed pixels have no defined length
+    usable = (location.length == UNDEFINED) != shared["native"]
     return SliceHeader(
         path=name,
         sop_uid=text_of(raw["sop_uid"]),
-        position=numbers_of(raw["position"]) if shared["frames"] == 1 else (),  # frames cannot share one
+        position=position if shared["frames"] == 1 else (),  # frames cannot share one
         instance_number=_whole_number(raw["instance_number"]),
         acquisition_time=text_of(raw["acquisition_time"]),
         content_time=text_of(raw["content_time"]),
@@ -97,6 +116,38 @@ def header_from(name: str, fields: Fields, syntax: str, location: PixelLocation)
         pixel_bytes=present if usable else 0,
         **shared,
     )
+
+
+def _contradicting_pixels(shared: dict[str, Any], location: PixelLocation) -> dict[str, Any]:
+    """What changes in a header whose transfer syntax and pixel data contradict each other.
+
+    Uncompressed pixels under the name of a standard compression, as a gateway leaves them that decompresses, are read
+    if their length is exactly that of the matrix.
+    """
+    size = shared["frames"] * shared["rows"] * shared["columns"] * shared["samples"] * shared["bits_allocated"] // 8
+    syntax = describe_syntax(shared["transfer_syntax"])
+    if not location.length:
+        return {}
+    if location.length == UNDEFINED:
+        odd = OddValue("bad-syntax", "TransferSyntaxUID", f"{syntax} is not compressed, but the pixel data are")
+    elif size > 0 and shared["transfer_syntax"].startswith(COMPRESSED) and location.length in {size, size + size % 2}:
+        odd = OddValue("odd-syntax", "TransferSyntaxUID", f"{syntax}, but the pixel data are not compressed")
+        return {"native": True, "odd": (*shared["odd"], odd)}
+    else:
+        what = f"{syntax} is compressed or unknown, but the pixel data are one block of {location.length} bytes"
+        odd = OddValue("bad-syntax", "TransferSyntaxUID", f"{what}, and {size} are expected without compression")
+    return {"odd": (*shared["odd"], odd)}
+
+
+def describe_syntax(uid: str) -> str:
+    """Name a transfer syntax for a message; text that is no UID is not shown."""
+    names = {GE_PRIVATE: "GE private", IMPLICIT: "Implicit VR Little Endian", EXPLICIT: "Explicit VR Little Endian",
+             BIG_ENDIAN: "Explicit VR Big Endian", DEFLATED: "Deflated", f"{COMPRESSED}5": "RLE"}  # fmt: skip
+    number = uid.removeprefix(f"{COMPRESSED}4.")
+    family = next((name for start, name in _FAMILIES if number != uid and number.startswith(start)), "")
+    name = names.get(uid, family)
+    shown = uid if re.fullmatch(r"[\d.]{1,64}", uid) else "text that is no UID"
+    return f"{shown} ({name})" if name else shown
 
 
 @lru_cache(maxsize=64)
@@ -112,15 +163,25 @@ def _shared_fields(syntax: str, *raw_values: bytes) -> dict[str, Any]:
     bits = integer("bits_allocated")
     stored = integer("bits_stored", bits)
     signed = integer("signed") == 1
+    texts = {field: text_of(raw[field]) for field in ("series_uid", "modality", "sop_class", "kernel")}
+    numbers = {field: number_field(field, raw[field]) for field in odd_values.NUMBERS if field in raw}
+    rescale_type = text_of(raw["rescale_type"]).upper()
+    rescaled = bool(raw["slope"] and raw["intercept"]) and (rescale_type == "HU" or bool(texts["kernel"]))
+    modality, odd = odd_values.read_modality(texts["modality"], texts["sop_class"], has_ct_values=rescaled)
+    odds = [odd] if odd else []
+    if syntax == GE_PRIVATE:
+        text = f"{describe_syntax(syntax)} is read as Implicit VR Little Endian with big endian pixels"
+        odds.append(OddValue("odd-syntax", "TransferSyntaxUID", text))
     return {
-        **{field: text_of(raw[field]) for field in ("series_uid", "modality", "sop_class", "kernel")},
+        **texts,
         **{field: text_of(raw[field]) for field in ("study_uid", "frame_uid", "kvp")},
         "patient": digest_of(raw["patient_id"]) or digest_of(raw["patient_name"]),
         "description": digest_of(raw["description"]),
         "temporal_position": text_of(raw["temporal_position"]) or binary_count_text(raw["temporal_index"], order),
         **{field: binary_number(raw[field], order) for field in ("cardiac_phase", "respiratory_phase")},
-        **{field: numbers_of(raw[field]) for field in ("pixel_spacing", "orientation")},
-        **{field: number_of(raw[field]) for field in ("slice_step", "thickness", "slope", "intercept")},
+        "modality": modality,
+        **{field: value for field, (value, _) in numbers.items()},
+        "odd": (*odds, *(odd for _, found in numbers.values() for odd in found)),
         **{field: integer(field) for field in ("rows", "columns")},
         **{field: _pixel_value(raw[field], order, bits, signed=signed) for field in ("padding", "padding_limit")},
         "frames": max(_whole_number(raw["frames"]) or 1, 1),
@@ -128,12 +189,12 @@ def _shared_fields(syntax: str, *raw_values: bytes) -> dict[str, Any]:
         "image_type": types_of(raw["image_type"]),
         "samples": integer("samples", 1),
         **{field: _whole_number(raw[field]) for field in ("series_number", "acquisition_number")},
-        "rescale_type": text_of(raw["rescale_type"]).upper(),
+        "rescale_type": rescale_type,
         "bits_allocated": bits,
         "bits_stored": stored,
         "high_bit": integer("high_bit", max(stored - 1, 0)),
         "signed": signed,
-        "big_endian": order == "big",
+        "big_endian": syntax in {BIG_ENDIAN, GE_PRIVATE},
         "native": syntax in NATIVE,
     }
 
@@ -195,6 +256,28 @@ def number_of(value: bytes) -> float | None:
         return None
     parsed = numbers_of(value)
     return parsed[0] if len(parsed) == 1 else math.nan
+
+
+def number_field(field: str, value: bytes) -> tuple[Any, tuple[OddValue, ...]]:
+    """The value of a field of `odd_values.NUMBERS`, and what is odd about it.
+
+    Returns
+    -------
+    tuple of float, or float or None
+        As `numbers_of` for a field of several numbers, as `number_of` for a field of one.
+    tuple of OddValue
+        One at most.
+    """
+    count = odd_values.NUMBERS[field].size
+    values = numbers_of(value)
+    odd: tuple[OddValue, ...] = ()
+    blank = not value.strip(b"\0 ")
+    if len(values) != count and not blank:
+        values, found = odd_values.read_odd_numbers(field, value)
+        odd = (found,)
+    if count > 1:
+        return values, odd
+    return None if blank else values[0] if values else math.nan, odd
 
 
 def _whole_number(value: bytes) -> int | None:

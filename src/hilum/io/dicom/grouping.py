@@ -102,8 +102,14 @@ def _split_identities(uid: str, members: list[SliceHeader]) -> list[Group]:
             f"each of the {len(members)} slices has its own {told}: nothing says that their positions belong together"
         )
         return [Group(members, uid, findings=(Finding("no-common-frame", text, "refused"),))]
-    named = sorted((made_up_name(repr(key)), part) for key, part in parts.items())
-    return [Group(part, uid, name, told) for name, part in named]
+    named = [Group(part, uid, made_up_name(repr(key)), told) for key, part in parts.items()]
+    return sorted(named, key=_order_key)
+
+
+def _order_key(group: Group) -> tuple[int, int, str, str]:
+    """Sort series of one UID, or of none, as they were made."""
+    numbers = ((h.series_number or 0, h.acquisition_number or 0, h.acquisition_time) for h in group.slices)
+    return *min(numbers), group.series_part
 
 
 def _join_single_slices(series: list[Group]) -> list[Group]:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.io.dicom.padding import AIR, HIGHEST, LOSSY, LOW, LOWEST, find_beyond_bits, find_padding, range_of_bits
+from hilum.io.dicom.padding import LOSSY, find_beyond_bits, find_padding, range_of_bits
 from hilum.io.dicom.plain import FrameStats, rescale_plain
 from hilum.io.dicom.records import SliceHeader
+from hilum.io.padding_values import AIR, HIGHEST, LOW, LOWEST
 
 
 def frame_to_hu(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int16]) -> FrameStats:

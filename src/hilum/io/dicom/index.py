@@ -12,6 +12,7 @@ from hilum.io.dicom.grouping import Group, group_series, group_slices
 from hilum.io.dicom.headers import read_headers
 from hilum.io.dicom.records import Finding, FrameSelection, SliceHeader, Stack, normal_of
 from hilum.io.dicom.stack import judge, name_damaged
+from hilum.io.dicom.values import state_rescale
 from hilum.io.folders import FolderListing, list_folder
 from hilum.io.names import safe_name
 from hilum.io.read_options import ReadOptions
@@ -91,8 +92,9 @@ def index_folder(path: Path, options: ReadOptions) -> FolderIndex:
 
 def _judge_group(group: Group, options: ReadOptions, missing: Mapping[str, str]) -> Stack:
     positioned, assumption = state_positions(group.slices, options.slice_spacing_mm)
-    stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm), missing)
-    told = () if assumption is None else (assumption,)
+    positioned, stated = state_rescale(positioned, options)
+    stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm, tilt=options.tilt), missing)
+    told = stated if assumption is None else (assumption, *stated)
     return replace(
         stack,
         series_uid=group.series_uid,

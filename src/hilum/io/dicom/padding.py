@@ -24,15 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.io.dicom.records import ModalityLut, SliceHeader
-
-AIR = -1024  # what padding becomes, HU
-
-LOW = -1500  # neither tissue nor noise is lower, HU
-
-LOWEST, HIGHEST = -32768, 32767
-
-UNDECLARED_WORDS = (-2000, -3024, -32768, 63536)
-UNDECLARED_HU = (-2000, -3024)
+from hilum.io.padding_values import AIR, HIGHEST, LOW, UNDECLARED_WORDS, corners, is_impossible, undeclared_words
 
 LOSSY = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 81, 91, 110, 112, 203))
 """Transfer syntaxes that change values."""
@@ -77,8 +69,7 @@ def padding_rule(
         after it.
     """
     slope, intercept = rescale
-    words = {*UNDECLARED_WORDS, *((hu - intercept) / slope for hu in UNDECLARED_HU)}
-    impossible = tuple(word for word in sorted(words) if is_impossible(slope * word + intercept))
+    impossible = undeclared_words(slope, intercept)
     value, limit = declared
     if value is None or not fits_bits(value, *bits):
         return PaddingRule(None, False, impossible)
@@ -86,11 +77,6 @@ def padding_rule(
     ends = (first, last) if lut is None else lut.look_up(np.array([first, last])).tolist()
     low, high = sorted(slope * end + intercept for end in ends)
     return PaddingRule((first, last), high < AIR or low > HIGHEST, impossible)
-
-
-def is_impossible(hu: float) -> bool:
-    """Whether neither tissue nor air can have a value, HU."""
-    return hu < AIR or hu > HIGHEST
 
 
 def range_of_bits(bits: int, signed: bool) -> tuple[int, int]:
@@ -133,7 +119,7 @@ def find_padding(
         inside: NDArray[np.bool_] = (values >= declared[0]) & (values <= declared[1])
         if certain:
             padding |= inside
-        elif _corners(inside).all():
+        elif corners(inside).all():
             padding |= inside & _outside_circle(values.shape)
     if header.transfer_syntax in LOSSY and hu_range[0] < LOW:
         padding |= mapped * slope + intercept < (hu_range[0] + AIR) / 2
@@ -166,13 +152,9 @@ def find_beyond_bits(stored: NDArray[Any], header: SliceHeader) -> NDArray[np.bo
     return padding
 
 
-def _corners(values: NDArray[Any]) -> NDArray[Any]:
-    return values[[0, 0, -1, -1], [0, -1, 0, -1]]
-
-
 def _common_corner(values: NDArray[Any]) -> int | None:
-    corners = _corners(values)
-    return int(corners[0]) if (corners == corners[0]).all() else None
+    four = corners(values)
+    return int(four[0]) if (four == four[0]).all() else None
 
 
 @functools.lru_cache(maxsize=8)

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum._kernels.intensity.rescale import ShiftRule, shift, shift_files
-from hilum.io.dicom.padding import AIR, HIGHEST, LOSSY, LOW, LOWEST, padding_rule, range_of_bits
+from hilum.io.dicom.padding import LOSSY, padding_rule, range_of_bits
 from hilum.io.dicom.records import SliceHeader
+from hilum.io.padding_values import AIR, HIGHEST, LOW, LOWEST
 
 _NO_WORD = 1 << 20  # beyond 16 bits
 
@@ -36,7 +37,7 @@ class FrameStats(NamedTuple):
     clipped : int
         Voxels beyond int16, clipped to its range.
     low : int
-        Voxels below `hilum.io.dicom.padding.LOW` that are not known padding; unchanged.
+        Voxels below `hilum.io.padding_values.LOW` that are not known padding; unchanged.
     stored_range : tuple of int
         Smallest and largest stored value, padding included.
     """

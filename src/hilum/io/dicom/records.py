@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.geometry import Geometry
+from hilum.io.dicom.odd_values import OddValue
 from hilum.io.names import safe_name
 
 Action = Literal["refused", "mended", "dropped", "ignored", "noted"]
@@ -93,6 +94,8 @@ class SliceHeader:
         Offset of the pixel data in the file; -1 if they cannot be read by offset.
     pixel_bytes : int
         Bytes of pixel data that are in the file; 0 for none.
+    odd : tuple of OddValue
+        What is not written as the standard says.
     alias : str
         Name of the file in messages if its own may not be shown, such as ``"file 2 of 9"``; may be empty.
     """
@@ -147,6 +150,7 @@ class SliceHeader:
     native: bool = True
     pixel_offset: int = -1
     pixel_bytes: int = 0
+    odd: tuple[OddValue, ...] = ()
     alias: str = ""
 
     def height_along(self, normal: Sequence[float]) -> float:
@@ -214,11 +218,14 @@ class Stack:
     geometry : Geometry or None
         The grid, including the planes of missing slices; None if the slices are not on a grid.
     planes : tuple of int
-        The plane of the grid that each slice fills; ``range(n)`` if no slice is missing. The other planes are
-        interpolated, if the stack is not refused.
+        The plane of the grid that each slice fills; ``range(n)`` if no slice is missing, and -1 for a slice between
+        planes. The other planes are interpolated, if the stack is not refused.
     duplicates : tuple of (int, SliceHeader)
         ``(i, header)``: another slice at the position of ``slices[i]``; dropped if the pixels are the same.
     findings : tuple of Finding
+    places : tuple of (float, float, float), (z, y, x)
+        For slices that have to be shifted within their plane, or that lie between planes: where the first pixel of each
+        slice lies, in voxels of the grid. Empty for slices that fill their planes.
     series_part : str
         A made-up name of the series, where its UID does not identify it; empty elsewhere.
     told_by, value : str
@@ -232,6 +239,7 @@ class Stack:
     planes: tuple[int, ...] = ()
     duplicates: tuple[tuple[int, SliceHeader], ...] = ()
     findings: tuple[Finding, ...] = ()
+    places: tuple[tuple[float, float, float], ...] = ()
     series_part: str = ""
     told_by: str = ""
     value: str = ""

@@ -13,13 +13,15 @@ from hilum.errors import name_some
 from hilum.geometry import Geometry
 from hilum.io.dicom.grid import UNIFORM_TOLERANCE, OrderedSlices, Vector, fit_grid
 from hilum.io.dicom.records import Finding, SliceHeader, Stack
+from hilum.io.dicom.values import note_values, refuse_luts, refuse_values
+from hilum.io.read_options import Tilt
 
 SAME_POSITION = 0.01  # slices closer than this share of the spacing have the same position
 
 LATERAL_TOLERANCE = 0.5
 """Largest distance of a slice's first pixel from the stack's normal, in pixels, over the whole stack."""
 
-_LARGEST_MATRIX = 16384
+_LARGEST_TILT = 45.0  # degrees; gantries tilt by up to 30
 
 
 class _StackRefused(Exception):  # noqa: N818 - leaves `judge` as a finding, never as an error
@@ -30,15 +32,17 @@ class _StackRefused(Exception):  # noqa: N818 - leaves `judge` as a finding, nev
         self.finding = Finding(code, text, "refused", tuple(h.path for h in members))
 
 
-def judge(members: Sequence[SliceHeader], *, max_gap_mm: float = 0.0) -> Stack:
+def judge(members: Sequence[SliceHeader], *, max_gap_mm: float = 0.0, tilt: Tilt = "correct") -> Stack:
     """Order the slices of one stack, and report what is odd about them.
 
     Parameters
     ----------
     members : sequence of SliceHeader
-        At least one; a list of `hilum.io.dicom.series.group_slices`.
+        At least one; a list of `hilum.io.dicom.grouping.group_slices`.
     max_gap_mm : float
         Where slices are missing or damaged, their neighbors may be this far apart; 0 refuses every gap.
+    tilt : {"correct", "refuse"}
+        What to do with sheared slices.
 
     Returns
     -------
@@ -52,15 +56,18 @@ def judge(members: Sequence[SliceHeader], *, max_gap_mm: float = 0.0) -> Stack:
         return Stack(members[0].series_uid, tuple(members), findings=(refusal,))
     members = [h if h.lut is None else replace(h, slope=1.0, intercept=0.0) for h in members]
     damaged = [h for h in members if not h.complete]
-    stack = leave_out(members, damaged, max_gap_mm=max_gap_mm) if damaged else None
-    stack = stack or _judge_complete(members, max_gap_mm)
-    if not with_lut:
-        return stack
-    text = f"{len(with_lut)} slices are read through their Modality LUT, a table that replaces slope and intercept"
-    return replace(stack, findings=(*stack.findings, Finding("modality-lut", text, "noted")))
+    stack = leave_out(members, damaged, max_gap_mm=max_gap_mm, tilt=tilt) if damaged else None
+    stack = stack or _judge_complete(members, max_gap_mm, tilt)
+    notes = note_values(stack.slices) if stack.refusal is None else ()
+    if with_lut:
+        text = f"{len(with_lut)} slices are read through their Modality LUT, a table that replaces slope and intercept"
+        notes = (*notes, Finding("modality-lut", text, "noted"))
+    return replace(stack, findings=(*stack.findings, *notes)) if notes else stack
 
 
-def leave_out(members: Sequence[SliceHeader], damaged: Sequence[SliceHeader], *, max_gap_mm: float) -> Stack | None:
+def leave_out(
+    members: Sequence[SliceHeader], damaged: Sequence[SliceHeader], *, max_gap_mm: float, tilt: Tilt = "correct"
+) -> Stack | None:
     """Judge a stack without its damaged slices.
 
     Parameters
@@ -68,8 +75,8 @@ def leave_out(members: Sequence[SliceHeader], damaged: Sequence[SliceHeader], *,
     members : sequence of SliceHeader
     damaged : sequence of SliceHeader
         Some of them.
-    max_gap_mm : float
-        As `judge` takes it.
+    max_gap_mm, tilt
+        As `judge` takes them.
 
     Returns
     -------
@@ -79,7 +86,7 @@ def leave_out(members: Sequence[SliceHeader], damaged: Sequence[SliceHeader], *,
     """
     gone = {(h.path, h.frame) for h in damaged}
     rest = [h for h in members if (h.path, h.frame) not in gone]
-    stack = _judge_complete(rest, max_gap_mm) if rest and max_gap_mm > 0 else None
+    stack = _judge_complete(rest, max_gap_mm, tilt) if rest and max_gap_mm > 0 else None
     if stack is None or stack.refusal is not None or stack.geometry is None:
         return None
     in_gaps = all(_is_in_gap(h, stack.geometry, stack.planes) for h in damaged)
@@ -100,11 +107,14 @@ def name_damaged(stack: Stack, files: Mapping[str, str]) -> Stack:
     Stack
         `stack` itself if no gap is interpolated or no file is given.
     """
-    if not files or not any(f.action == "mended" for f in stack.findings):
+    if not files:
         return stack
     more = f"; damaged: {name_some(files.values())}"
     findings = tuple(
-        replace(f, text=f.text + more, files=(*f.files, *files)) if f.action == "mended" else f for f in stack.findings
+        replace(f, text=f.text + more, files=(*f.files, *files))
+        if (f.action, f.code) == ("mended", "missing-slices")
+        else f
+        for f in stack.findings
     )
     return replace(stack, findings=findings)
 
@@ -117,59 +127,20 @@ def _is_in_gap(header: SliceHeader, grid: Geometry, planes: Sequence[int]) -> bo
     return abs(index - plane) <= UNIFORM_TOLERANCE and 0 < plane < grid.shape[0] - 1 and plane not in planes
 
 
-def _judge_complete(members: Sequence[SliceHeader], max_gap_mm: float) -> Stack:
+def _judge_complete(members: Sequence[SliceHeader], max_gap_mm: float, tilt: Tilt) -> Stack:
     ordered = tuple(sorted(members, key=lambda h: (h.position, h.instance_number or 0, h.path, h.frame)))
     uid = members[0].series_uid
+    if (refusal := refuse_values(ordered)) is not None:
+        return Stack(uid, ordered, findings=(refusal,))
     try:
-        _check_pixels(ordered)
-        _check_rescale(ordered)
         _check_matrix(ordered)
         row, column = _directions(ordered)
         line = _order(ordered, np.cross(row, column))
-        _check_sideways(line, np.cross(row, column))
+        tilted = _judge_sideways(line, np.cross(row, column), tilt)
     except _StackRefused as refused:
         return Stack(uid, ordered, findings=(refused.finding,))
-    return fit_grid(uid, line, (row, column), max_gap_mm)
-
-
-def _check_pixels(members: Sequence[SliceHeader]) -> None:
-    if empty := [h for h in members if not h.has_pixels]:
-        names = name_some(h.display_name for h in empty)
-        raise _StackRefused("no-pixels", f"{len(empty)} of {len(members)} slices have no pixel data: {names}", empty)
-    if short := [h for h in members if not h.complete]:
-        size = f"{short[0].pixel_bytes} of {short[0].frame_bytes * short[0].frames} bytes"
-        names = name_some(h.display_name for h in short)
-        raise _StackRefused("truncated", f"pixel data end early in {len(short)} slices: {names}; {size}", short)
-    if odd := [h for h in members if h.rows < 1 or h.columns < 1 or max(h.rows, h.columns) > _LARGEST_MATRIX]:
-        what = f"{odd[0].display_name} has a matrix of {odd[0].rows} x {odd[0].columns}"
-        raise _StackRefused("bad-matrix", f"{what}, expected 1 to {_LARGEST_MATRIX} rows and columns", odd)
-    if frames := [h for h in members if h.frames > 1 and not h.position]:
-        what = f"the {frames[0].frames} frames of {frames[0].display_name} have no position each"
-        raise _StackRefused("unplaced-frames", what, frames)
-    if bits := [h for h in members if not _has_readable_bits(h)]:
-        h = bits[0]
-        what = f"{h.display_name} stores {h.bits_stored} bits in {h.bits_allocated} with high bit {h.high_bit}"
-        raise _StackRefused("unsupported-bits", f"{what}, which hilum does not read", bits)
-
-
-def _has_readable_bits(h: SliceHeader) -> bool:
-    return h.bits_allocated in {8, 16, 32} and 1 <= h.bits_stored <= h.high_bit + 1 <= h.bits_allocated
-
-
-def _check_rescale(members: Sequence[SliceHeader]) -> None:
-    if absent := [h for h in members if h.slope is None or h.intercept is None]:
-        what = f"{len(absent)} slices have no rescale slope or intercept: Hounsfield units are unknown"
-        raise _StackRefused("no-rescale", what, absent)
-    values = np.array([(h.slope, h.intercept) for h in members], np.float64)
-    wrong = ~np.isfinite(values).all(axis=1) | (values[:, 0] == 0) | (np.abs(values).max(axis=1) > 1e9)
-    if wrong.any():
-        k = int(np.argmax(wrong))
-        what = f"{int(wrong.sum())} slices have an unusable rescale, such as slope {values[k, 0]:g}"
-        what += f" and intercept {values[k, 1]:g}"
-        raise _StackRefused("bad-rescale", what, [h for h, w in zip(members, wrong, strict=True) if w])
-    if foreign := [h for h in members if h.rescale_type in {"OD", "ED", "EDW", "Z_EFF", "MGML", "PCT"}]:
-        what = f"values are rescaled to {foreign[0].rescale_type}, not to Hounsfield units"
-        raise _StackRefused("not-hounsfield", what, foreign)
+    stack = fit_grid(uid, line, (row, column), max_gap_mm, tilted=tilted is not None)
+    return stack if tilted is None else replace(stack, findings=(tilted, *stack.findings))
 
 
 def _check_matrix(members: Sequence[SliceHeader]) -> None:
@@ -231,43 +202,22 @@ def _order(members: tuple[SliceHeader, ...], normal: Vector) -> OrderedSlices:
     return OrderedSlices(tuple(members[k] for k in first), tuple(copies), points[first], heights[first])
 
 
-def _check_sideways(line: OrderedSlices, normal: Vector) -> None:
+def _judge_sideways(line: OrderedSlices, normal: Vector, tilt: Tilt) -> Finding | None:
+    """A finding for sheared slices, which are shifted; None for slices that are stacked along their normal."""
     lateral = line.points - line.points[0] - np.outer(line.heights - line.heights[0], normal)
     drift = np.linalg.norm(lateral, axis=1)
     if drift.max() <= LATERAL_TOLERANCE * min(line.slices[0].pixel_spacing):
-        return
+        return None
     slope = lateral[-1] / (line.heights[-1] - line.heights[0])
     bend = np.abs(lateral - np.outer(line.heights - line.heights[0], slope)).max()
     if bend <= LATERAL_TOLERANCE * min(line.slices[0].pixel_spacing):
         angle = np.degrees(np.arctan(np.linalg.norm(slope)))
         what = f"slices are sheared by {angle:.1f} degrees (tilted gantry): not stacked along their normal"
-        raise _StackRefused("gantry-tilt", what, line.slices)
+        if angle > _LARGEST_TILT:
+            raise _StackRefused("gantry-tilt", f"{what}; no gantry tilts by more than 30 degrees", line.slices)
+        if tilt == "refuse":
+            what += "; without --no-tilt (tilt='correct') each is shifted onto a straight grid"
+            raise _StackRefused("gantry-tilt", what, line.slices)
+        text = f"slices are sheared by {angle:.1f} degrees (tilted gantry): each is shifted within its plane by up to "
+        return Finding("gantry-tilt", f"{text}{drift.max():.4g} mm, onto a straight grid", "mended")
     raise _StackRefused("shifted-slices", f"slices are shifted sideways by up to {drift.max():.2f} mm", line.slices)
-
-
-def refuse_luts(with_lut: Sequence[SliceHeader]) -> Finding | None:
-    """Check whether slices with a Modality LUT can be read.
-
-    Parameters
-    ----------
-    with_lut : sequence of SliceHeader
-        Each with a LUT.
-
-    Returns
-    -------
-    Finding or None
-        Why they cannot be read; None if they can.
-    """
-    luts = [(h, h.lut) for h in with_lut if h.lut is not None]
-    both = tuple(h.path for h, _ in luts if h.slope is not None or h.intercept is not None)
-    foreign = tuple(h.path for h, lut in luts if lut.kind != "HU")
-    broken = tuple(h.path for h, lut in luts if not lut.table)
-    rescaled = f"{len(both)} slices have a rescale slope or intercept beside their Modality LUT, which DICOM forbids"
-    unknown = f"{len(foreign)} slices have a Modality LUT whose type is not HU: their units are unknown"
-    contradictory = f"{len(broken)} slices have a Modality LUT whose descriptor and data contradict each other"
-    findings = (
-        Finding("lut-and-rescale", rescaled, "refused", both),
-        Finding("not-hounsfield", unknown, "refused", foreign),
-        Finding("bad-modality-lut", contradictory, "refused", broken),
-    )
-    return next((f for f in findings if f.files), None)

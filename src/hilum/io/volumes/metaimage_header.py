@@ -11,7 +11,7 @@ import numpy as np
 from hilum.errors import FormatError, UnsupportedError, one_line
 from hilum.geometry import Geometry
 from hilum.io.files import HEADER_LIMIT
-from hilum.io.volumes.volume_file import BlockHeader, make_geometry
+from hilum.io.volumes.volume_file import BlockHeader, make_geometry, unit_notes, unit_of_length
 from hilum.scan import Note
 
 MET_TYPES = MappingProxyType({
@@ -94,7 +94,10 @@ def _geometry(keys: "_Keys", sizes: list[int], path: Path) -> tuple[Geometry, tu
     if not keys.has(spacing_key) and keys.has("ElementSize"):
         spacing_key = "ElementSize"
         notes.append(Note("element-size", "the header lacks ElementSpacing: ElementSize was used"))
-    spacing, direction = keys.numbers([spacing_key], dims)[2::-1], matrix[2::-1, :3].tolist()
+    scale = unit_of_length(keys.get("DistanceUnits", ""), where=path)
+    notes += unit_notes(scale)
+    spacing = [scale * size for size in keys.numbers([spacing_key], dims)[2::-1]]
+    origin, direction = [scale * x for x in origin], matrix[2::-1, :3].tolist()
     return make_geometry(sizes[2::-1], spacing, origin, direction, where=path), tuple(notes)
 
 

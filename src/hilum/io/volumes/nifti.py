@@ -16,16 +16,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.errors import FormatError, GeometryError, UnsupportedError
+from hilum.errors import FormatError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.io.files import open_file
 from hilum.io.volumes import blocks, open_volumes
-from hilum.io.volumes.volume_file import BlockHeader, VolumeFile, geometry_from_steps, volume_file
-from hilum.scan import Note
+from hilum.io.volumes.nifti_forms import flip_xy, read_geometry
+from hilum.io.volumes.volume_file import BlockHeader, VolumeFile, volume_file
 from hilum.volume import Volume
-
-_UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
-"""Millimetres per unit of length, by its NIfTI code: unknown, metre, millimetre, micrometre."""
 
 _SERIES = "series "  # text before a Series Instance UID in the header's 80 bytes of description
 
@@ -134,7 +131,7 @@ def _read_header(raw: bytes, order: str, path: Path) -> BlockHeader:
     offset = float(header["vox_offset"]) or len(raw) + 4.0  # some writers leave it 0
     if not (offset.is_integer() and len(raw) + 4 <= offset <= 2**24):
         raise _wrong(f"vox_offset is {offset}", path)
-    geometry, notes = _geometry(header, tuple(sizes[2::-1]), path)
+    geometry, notes = read_geometry(header, tuple(sizes[2::-1]), path)
     uid = bytes(header["descrip"]).partition(b"\0")[0].decode("ascii", "replace").removeprefix(_SERIES)
     return BlockHeader(
         geometry=geometry,
@@ -147,54 +144,8 @@ def _read_header(raw: bytes, order: str, path: Path) -> BlockHeader:
     )
 
 
-def _geometry(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Geometry, tuple[Note, ...]]:
-    """The geometry of the sform, else of the qform: methods 3 and 2 in nifti1.h; method 1 has no orientation."""
-    from nibabel.spatialimages import HeaderDataError  # late, as above
-
-    if header["pixdim"][0] == 0:
-        header["pixdim"][0] = 1  # nifti1.h: a qfac of 0 stands for 1
-    if (scale := _UNITS.get(int(header["xyzt_units"]) & 7)) is None:
-        raise _wrong("unknown unit of length", path)
-    notes = [] if scale == 1 else [Note("units", f"lengths are stored in units of {scale:g} mm and were converted")]
-    grids = []
-    for code, form in (("sform_code", header.get_sform), ("qform_code", header.get_qform)):
-        if header[code] > 0:
-            try:
-                with np.errstate(over="ignore", invalid="ignore"):  # infinite values are refused below
-                    columns = flip_xy(form()[:3].T) * scale  # x, y, z, origin
-                grids.append(geometry_from_steps(shape, steps=columns[2::-1], origin=columns[3].tolist(), where=path))
-            except (GeometryError, HeaderDataError, ValueError) as error:
-                if grids:
-                    notes.append(Note("qform-unusable", "the qform is not a valid grid; the sform was used"))
-                elif isinstance(error, GeometryError):
-                    raise
-                else:
-                    raise GeometryError(f"header: {code[:5]}: {error}", where=path, do="convert it again") from error
-    if not grids:
-        what = "orientation unknown: neither sform nor qform is set"
-        raise GeometryError(what, where=path, do="convert it from DICOM again")
-    if len(grids) == 2 and not grids[0].isclose(grids[1], tolerance=0.5):
-        notes.append(Note("forms-differ", "sform and qform place the voxels differently; the sform was used"))
-    return grids[0], tuple(notes)
-
-
 def _wrong(what: str, path: Path) -> FormatError:
     return FormatError(f"header: {what}", where=path, do="convert it again", code="header")
-
-
-def flip_xy(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turn LPS vectors into RAS, or RAS into LPS.
-
-    Parameters
-    ----------
-    vectors : ndarray, shape (..., 3), (x, y, z)
-
-    Returns
-    -------
-    ndarray
-        x and y with the opposite sign.
-    """
-    return vectors * (-1.0, -1.0, 1.0)
 
 
 def pack_header(geometry: Geometry, kind: str, description: str) -> bytes:

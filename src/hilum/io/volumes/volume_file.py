@@ -1,26 +1,30 @@
-"""The header of a volume file, its geometry, its voxels, and their conversion to a `Volume` or a `Scan` in HU."""
+"""The header of a volume file, its geometry, its voxels, and how they become a `Volume` or a `Scan` in HU."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hilum.errors import FormatError, GeometryError, UnsupportedError
+from hilum.errors import GeometryError, UnsupportedError, one_line
 from hilum.geometry import Geometry
 from hilum.io.names import is_uid, series_name
+from hilum.io.volumes.hu import convert_to_hu
 from hilum.scan import Note, Scan
 from hilum.volume import Mask, Volume
 
-MIN_HU = -1024  # the lowest value of a CT; scanners mark voxels outside the scanned field with lower ones
-
-MAX_HU = 32767
-
-_SLAB_VOXELS = 2**17  # small enough for a processor's cache
-
+UNITS_MM = MappingProxyType({
+    "mm": 1.0, "millimeter": 1.0, "millimetre": 1.0, "": 1.0, "?": 1.0, "???": 1.0,
+    "cm": 10.0, "centimeter": 10.0, "centimetre": 10.0, "m": 1000.0, "meter": 1000.0, "metre": 1000.0,
+    "um": 0.001, "\N{MICRO SIGN}m": 0.001, "\N{GREEK SMALL LETTER MU}m": 0.001, "micron": 0.001,
+    "micrometer": 0.001, "micrometre": 0.001, "nm": 1e-6, "nanometer": 1e-6, "nanometre": 1e-6,
+    "dm": 100.0, "inch": 25.4,
+})  # fmt: skip
+"""Millimetres per unit of length, by its name in lower case; without a name it is a millimetre."""
 
 _DO = "correct the file's header"
 
@@ -152,6 +156,28 @@ def volume_file(header: VolumeHeader, array: NDArray[Any], notes: Iterable[Note]
 _Numbers = Sequence[float]
 
 
+def unit_of_length(name: str, *, where: Path) -> float:
+    """Millimetres per unit of length, by its name in a header.
+
+    Raises
+    ------
+    UnsupportedError
+        If the name is unknown.
+    """
+    plain = name.strip().lower()
+    if (scale := UNITS_MM.get(plain.removesuffix("s") if len(plain) > 4 else plain)) is None:
+        what = f"measures lengths in {one_line(name, limit=40)!r}, an unknown unit"
+        raise UnsupportedError(what, where=where, do="export it in mm")
+    return scale
+
+
+def unit_notes(*scales: float) -> tuple[Note, ...]:
+    """Note lengths that were converted to millimetres; none where they were stored so."""
+    others = sorted({scale for scale in scales if scale != 1})
+    units = " and ".join(f"{scale:g} mm" for scale in others)
+    return (Note("units", f"lengths are stored in units of {units} and were converted"),) if others else ()
+
+
 def make_geometry(
     shape: Sequence[int], spacing: _Numbers, origin: _Numbers, direction: Sequence[_Numbers], *, where: Path
 ) -> Geometry:
@@ -203,74 +229,3 @@ def geometry_from_steps(shape: Sequence[int], *, steps: ArrayLike, origin: Seque
         raise GeometryError(f"steps between voxels {rows.tolist()} are not three vectors", where=where, do=_DO)
     direction = [[v / size + 0.0 for v in row] for row, size in zip(rows.tolist(), spacing, strict=True)]
     return make_geometry(shape, spacing, origin, direction, where=where)
-
-
-def convert_to_hu(
-    array: NDArray[Any], *, slope: float = 1.0, intercept: float = 0.0, where: Path
-) -> tuple[NDArray[np.int16], tuple[Note, ...]]:
-    """Convert numbers of any type to int16 Hounsfield units.
-
-    ``slope * value + intercept`` is computed in float64 and rounded once, half to even. Values below -1024 (padding)
-    become -1024, values above 32767 become 32767. nan, which some tools write outside the scanned field, becomes
-    -1024. Each leaves a note with the number of voxels.
-
-    Parameters
-    ----------
-    array : ndarray of integers or floats, shape (z, y, x)
-        Used in place if it is native int16, unscaled and writable.
-    slope, intercept : float
-        Finite.
-    where : Path
-        For messages.
-
-    Returns
-    -------
-    ndarray of int16, shape (z, y, x), HU
-    tuple of Note
-        Codes ``"padding-to-air"``, ``"saturated"``, ``"nan-to-air"``.
-
-    Raises
-    ------
-    FormatError
-        If the numbers are not of a real type, or one is infinite.
-    """
-    if array.dtype.kind not in "iuf":
-        raise FormatError(f"voxels of type {array.dtype} are not Hounsfield units", where=where, code="type")
-    scaled = (slope, intercept) != (1.0, 0.0)
-    in_place = array.dtype == np.dtype(np.int16) and array.flags.writeable and not scaled  # not equal where swapped
-    hu = array if in_place else np.empty(array.shape, np.int16)
-    low = high = missing = 0
-    step = max(1, _SLAB_VOXELS // max(1, math.prod(array.shape[1:])))
-    for start in range(0, array.shape[0], step):
-        slab = slice(start, start + step)
-        values = array[slab]
-        if values.dtype.kind == "f" or scaled:
-            # A copy, of float32 where that is enough: it rounds as exactly.
-            wide = np.dtype(np.float64) if scaled else np.promote_types(values.dtype, np.float32)
-            with np.errstate(over="ignore", invalid="ignore"):  # infinite results are refused below
-                values = values.astype(wide)
-                if scaled:
-                    values *= slope
-                    values += intercept
-            unknown = np.isnan(values)
-            if count := int(np.count_nonzero(unknown)):
-                missing += count
-                values[unknown] = MIN_HU
-            if np.isinf(values).any():
-                raise FormatError("a voxel is infinite", where=where, do="export the scan again", code="not-finite")
-            np.rint(values, out=values)
-        least, most = int(values.min()), int(values.max())
-        if least < MIN_HU:
-            low += int(np.count_nonzero(values < MIN_HU))
-            values = np.maximum(values, values.dtype.type(MIN_HU))
-        if most > MAX_HU:
-            high += int(np.count_nonzero(values > MAX_HU))
-            values = np.minimum(values, values.dtype.type(MAX_HU))
-        if not in_place or least < MIN_HU:
-            hu[slab] = values
-    counts = (
-        (low, "padding-to-air", f"{low} voxels below {MIN_HU} HU set to {MIN_HU}"),
-        (high, "saturated", f"{high} voxels above {MAX_HU} HU set to {MAX_HU}"),
-        (missing, "nan-to-air", f"{missing} voxels that are not numbers (nan) set to {MIN_HU} HU"),
-    )
-    return cast("NDArray[np.int16]", hu), tuple(Note(code, text) for count, code, text in counts if count)

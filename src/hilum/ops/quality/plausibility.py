@@ -33,6 +33,8 @@ LARGEST_MM = 2500.0
 _USUAL_MM = (0.3, 2.0, 10.0)
 """Usual voxel sizes: the smallest, the largest within a plane, the largest between planes."""
 
+_SCANNER_MATRIX = 512
+
 _UNITS = (("cm", 10.0), ("m", 1000.0), ("micrometers", 0.001))
 _INTERCEPTS = (1024, 1000)
 _LABELS = 64
@@ -79,7 +81,7 @@ def note_implausible_values(volume: Volume) -> tuple[Note, ...]:
 
 
 def note_implausible_size(geometry: Geometry) -> tuple[Note, ...]:
-    """Note a grid that does not have the size of a person's CT.
+    """Note a grid that does not have the size of a person's CT, or that looks like a default of a scanner's matrix.
 
     Parameters
     ----------
@@ -89,7 +91,8 @@ def note_implausible_size(geometry: Geometry) -> tuple[Note, ...]:
     Returns
     -------
     tuple of Note
-        One note with the code ``implausible-size``, which names the axis and the likely cause; none for a usual size.
+        One note with the code ``implausible-size``, which names the axis and the likely cause, or ``default-grid``;
+        none for a usual size.
 
     Examples
     --------
@@ -103,6 +106,10 @@ def note_implausible_size(geometry: Geometry) -> tuple[Note, ...]:
         if (n > 1 and s < VOXEL_MM[0]) or s > VOXEL_MM[1] or n * s > LARGEST_MM:
             text = f"{n} voxels of {s:.4g} mm along {axis} make {n * s:.4g} mm, not a person's CT"
             return (Note("implausible-size", f"{text}: {_likely_unit(geometry)}"),)
+    matrix = sorted(geometry.shape)[1]
+    if matrix >= _SCANNER_MATRIX and set(geometry.spacing) == {1.0} and not any(geometry.origin):
+        text = f"a spacing of 1 mm and an origin of 0 are the defaults of writers, and make a field of {matrix} mm"
+        return (Note("default-grid", f"{text} of this matrix: is the spacing right?"),)
     return ()
 
 
