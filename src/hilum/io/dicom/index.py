@@ -10,6 +10,7 @@ from hilum.errors import FormatError, MissingInputError, UnsupportedError, name_
 from hilum.io.dicom.frames import select_slices
 from hilum.io.dicom.grouping import Group, group_series, group_slices
 from hilum.io.dicom.headers import read_headers
+from hilum.io.dicom.placing import place_frames, restore_rounded
 from hilum.io.dicom.records import Finding, FrameSelection, SliceHeader, Stack, normal_of
 from hilum.io.dicom.stack import judge, name_damaged
 from hilum.io.dicom.values import state_rescale
@@ -91,10 +92,10 @@ def index_folder(path: Path, options: ReadOptions) -> FolderIndex:
 
 
 def _judge_group(group: Group, options: ReadOptions, missing: Mapping[str, str]) -> Stack:
-    positioned, assumption = state_positions(group.slices, options.slice_spacing_mm)
-    positioned, stated = state_rescale(positioned, options)
+    placed, assumptions = _place(group.slices, options.slice_spacing_mm)
+    positioned, stated = state_rescale(placed, options)
     stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm, tilt=options.tilt), missing)
-    told = stated if assumption is None else (assumption, *stated)
+    told = *assumptions, *stated
     return replace(
         stack,
         series_uid=group.series_uid,
@@ -200,6 +201,16 @@ def _find_input(path: Path) -> tuple[Path, FolderListing]:
         do = "give the folder of a series"
         raise MissingInputError("the folder has no files", where=path, do=do, code="no-files")
     return path, tree
+
+
+def _place(
+    members: Sequence[SliceHeader], slice_spacing_mm: float | None
+) -> tuple[list[SliceHeader], tuple[Finding, ...]]:
+    """Give slices the positions that their own header does not have, or has only rounded."""
+    stated, assumed = state_positions(members, slice_spacing_mm)
+    framed, by_frame = place_frames(stated, slice_spacing_mm)
+    placed, restored = restore_rounded(framed)
+    return placed, tuple(f for f in (assumed, by_frame, restored) if f is not None)
 
 
 def state_positions(
