@@ -10,14 +10,22 @@ from typing import Any
 from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
 from hilum.io import files, unreadable
 from hilum.io.names import is_uid
+from hilum.io.read_options import ReadOptions
 from hilum.io.volumes import formats, metaimage
 from hilum.io.volumes.nrrd import read_nrrd_header
-from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
-from hilum.scan import Scan
+from hilum.ops.quality.plausibility import (
+    note_implausible_size,
+    note_implausible_values,
+    why_normalized,
+    why_not_hu,
+)
+from hilum.scan import Note, Scan
 from hilum.volume import Volume
 
 _NO_SCAN = {".csv", ".gz", ".jpeg", ".jpg", ".json", ".png", ".raw", ".tar", ".toml", ".txt", ".xml", ".zip", ".zraw"}
 """Suffixes of files that are refused at once, without an attempt to read them as DICOM."""
+
+_NORMALIZED = "normalized"
 
 _DATA_FILE = re.compile(rb"^ElementDataFile[ \t]*=[ \t]*([^\r\n]+)", re.MULTILINE)
 
@@ -30,6 +38,8 @@ def read(
     series_uid: str = "",
     max_gap_mm: float | None = None,
     slice_spacing_mm: float | None = None,
+    rescale: tuple[float, float] | None = None,
+    hu_offset: float | None = None,
 ) -> Scan:
     """Read one CT scan of any format into Hounsfield units, with its geometry.
 
@@ -53,6 +63,12 @@ def read(
     slice_spacing_mm : float, optional
         For a DICOM series without positions: the distance from one InstanceNumber to the next, negative where
         they count from head to feet. A note says that order and positions were stated, not read.
+    rescale : tuple of float, optional
+        Slope and intercept from stored values to Hounsfield units, instead of those of the file: for a file that
+        has none or wrong ones. A note reports it.
+    hu_offset : float, optional
+        Added to every value, HU, before padding is recognized and values are clipped: -1024 for a scan whose
+        intercept was lost. A note reports it.
 
     Returns
     -------
@@ -72,15 +88,18 @@ def read(
             raise unreadable.not_downloaded(path, [path.name])
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     if not formats.is_volume(path):
-        scan = _read_dicom(path, series=series, max_gap_mm=max_gap_mm, slice_spacing_mm=slice_spacing_mm)
+        values = {"rescale": rescale, "hu_offset": hu_offset}
+        scan = _read_dicom(path, series=series, max_gap_mm=max_gap_mm, slice_spacing_mm=slice_spacing_mm, **values)
     elif series:
         raise InputError("only a DICOM folder has several series", where=path, do="leave the series out")
     elif slice_spacing_mm is not None:
         what = "a slice spacing can be stated for a DICOM series only"
         raise InputError(what, where=path, do="leave it out: the header states the spacing", code="option")
     else:
-        scan = formats.FORMATS[formats.suffix_of(path)].read(path).to_scan(path)
-    notes = (*scan.notes, *note_implausible_size(scan.ct.geometry), *note_implausible_values(scan.ct))
+        scan = _read_volume(path, ReadOptions(rescale=rescale, hu_offset=hu_offset))
+    judged = any(note.code == _NORMALIZED for note in scan.notes)
+    values_notes = () if judged else note_implausible_values(scan.ct)
+    notes = (*scan.notes, *note_implausible_size(scan.ct.geometry), *values_notes)
     scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
     return scan if annotations is None else annotate(scan, annotations, names=() if series_uid else scan_names(path))
 
@@ -105,9 +124,10 @@ def check_is_ct(scan: Scan, path: Path) -> Scan:
     ------
     UnsupportedError
     """
-    if cause := why_not_hu(scan.ct):
-        what = f"its values are not Hounsfield units: {cause}"
-        raise UnsupportedError(what, where=path, do="give the CT that it was made from", code="not-hu")
+    normalized = next((note.text for note in scan.notes if note.code == _NORMALIZED), "")
+    if cause := normalized or why_not_hu(scan.ct):
+        do = "give the CT that it was made from" + (", or --rescale SLOPE,INTERCEPT" if normalized else "")
+        raise UnsupportedError(f"its values are not Hounsfield units: {cause}", where=path, do=do, code="not-hu")
     return scan
 
 
@@ -194,6 +214,17 @@ def write(volume: Volume, path: str | Path, *, series_uid: str = "") -> None:
     """
     path = Path(path)
     formats.check_output(path)(volume, path, series_uid=series_uid if is_uid(series_uid) else "")
+
+
+def _read_volume(path: Path, options: ReadOptions) -> Scan:
+    """Read a volume file, with the rescale and offset that the user states."""
+    file = formats.FORMATS[formats.suffix_of(path)].read(path)
+    header = file.header
+    slope, intercept = options.rescaled(header.slope, header.intercept)
+    cause = "" if header.is_mask else why_normalized(file.array, slope, intercept)
+    texts = {"stated-rescale": options.rescale_note, _NORMALIZED: cause}
+    notes = (*header.notes, *(Note(code, text) for code, text in texts.items() if text))
+    return replace(file, header=replace(header, slope=slope, intercept=intercept, notes=notes)).to_scan(path)
 
 
 def _read_dicom(path: Path, **options: Any) -> Scan:

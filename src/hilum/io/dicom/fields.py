@@ -41,6 +41,7 @@ TAGS = {
     "pixel_spacing": 0x00280030, "bits_allocated": 0x00280100, "bits_stored": 0x00280101, "high_bit": 0x00280102,
     "signed": 0x00280103, "smallest": 0x00280106, "largest": 0x00280107, "padding": 0x00280120,
     "padding_limit": 0x00280121, "intercept": 0x00281052, "slope": 0x00281053, "rescale_type": 0x00281054,
+    "overlay_bit": 0x60000102,
 }  # fmt: skip
 """The elements that are read, by the name of their `SliceHeader` field (PS3.6)."""
 
@@ -182,6 +183,7 @@ def _shared_fields(syntax: str, *raw_values: bytes) -> dict[str, Any]:
         "signed": signed,
         "big_endian": syntax in {BIG_ENDIAN, GE_PRIVATE},
         "native": syntax in NATIVE,
+        "has_overlay": bool(raw["overlay_bit"]),
     }
 
 

@@ -1,5 +1,6 @@
 """Check that a volume has Hounsfield units of a chest and the size of a person; name the likely cause if not."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,13 @@ _USUAL_MM = (0.3, 2.0, 10.0)
 _SCANNER_MATRIX = 512
 
 _UNITS = (("cm", 10.0), ("m", 1000.0), ("micrometers", 0.001))
-_INTERCEPTS = (1024, 1000)
+_MISSING = {
+    1024: "rescale had never been applied", 1000: "rescale had never been applied",
+    2048: "the intercept had the wrong sign", 2000: "the intercept had the wrong sign",
+    8192: "an intercept of -8192 had never been applied",
+}  # fmt: skip
+"""What moves air up by so many HU."""
+_TWICE = (1024, 1000)
 _LABELS = 64
 _BYTE = 255
 _NEAR_ZERO = 32
@@ -70,7 +77,8 @@ def note_implausible_values(volume: Volume) -> tuple[Note, ...]:
     >>> note_implausible_values(Volume(hu, Geometry(hu.shape, (1.0, 1.0, 1.0))))
     ()
     >>> print(*note_implausible_values(Volume(hu + np.int16(1024), Geometry(hu.shape, (1.0, 1.0, 1.0)))))
-    not-hu: these are probably not Hounsfield units: air lies near 25, as if rescale had never been applied
+    not-hu: these are probably not Hounsfield units: air lies near 25, as if rescale had never been applied; \
+hu_offset=-1024 (--hu-offset=-1024) moves it to -999
     """
     values = _sample(volume.array)
     if volume.array.dtype.newbyteorder("=") != np.int16 or values.size < LEAST:
@@ -157,6 +165,44 @@ def why_not_hu(volume: Volume) -> str:
     return _display(low, high) if high <= _BYTE else ""
 
 
+def why_normalized(array: NDArray[Any], slope: float = 1.0, intercept: float = 0.0) -> str:
+    """Explain why numbers with fractions cannot be Hounsfield units: all of them lie within a few units of 0.
+
+    Rounded to whole Hounsfield units they would look like a label map, so this is asked before.
+
+    Parameters
+    ----------
+    array : ndarray, shape (z, y, x)
+        As stored.
+    slope, intercept : float
+        From stored values to what should be Hounsfield units.
+
+    Returns
+    -------
+    str
+        What the numbers are instead; empty if they could be Hounsfield units or labels.
+
+    Examples
+    --------
+    >>> unit = np.random.default_rng(0).random((20, 20, 20))
+    >>> why_normalized(unit)
+    'all values lie between 0.000108 and 1, with fractions, as in a normalized scan or one of attenuation coefficients'
+    >>> why_normalized(unit, 2000, -1000), why_normalized(np.rint(unit))
+    ('', '')
+    """
+    if array.dtype.kind not in "iuf" or (array.dtype.kind != "f" and (slope, intercept) == (1.0, 0.0)):
+        return ""
+    sample = _sample(array).astype(np.float64) * slope + intercept
+    sample = sample[np.isfinite(sample)]
+    if sample.size < LEAST or np.abs(sample).max() > _NEAR_ZERO or (sample == np.rint(sample)).all():
+        return ""
+    ends = sorted(float(end) * slope + intercept for end in (np.nanmin(array), np.nanmax(array)))
+    if max(map(abs, ends)) > _NEAR_ZERO:
+        return ""
+    between = f"all values lie between {ends[0]:.3g} and {ends[1]:.3g}, with fractions"
+    return f"{between}, as in a normalized scan or one of attenuation coefficients"
+
+
 def _likely_unit(geometry: Geometry) -> str:
     """Name the unit in which the spacing would be usual."""
     low, pixel, high = _USUAL_MM
@@ -200,8 +246,8 @@ def _cause(counts: NDArray[np.int64]) -> str:
     values = np.flatnonzero(counts) + _LOWEST
     without_lowest = counts.copy()
     without_lowest[values[0] - _LOWEST] = 0  # the lowest value may be padding, which must not count as air
-    raw, shift_raw = max((_fit(without_lowest, -shift), shift) for shift in _INTERCEPTS)
-    twice, shift_twice = max((_fit(without_lowest, shift), shift) for shift in _INTERCEPTS)
+    raw, shift_raw = max((_fit(without_lowest, -shift), shift) for shift in _MISSING)
+    twice, shift_twice = max((_fit(without_lowest, shift), shift) for shift in _TWICE)
     if _fit(counts, 0) >= SHARE and max(raw, twice) < max(20 * _fit(without_lowest, 0), SHARE):
         return ""
     if values.size <= _LABELS and values[0] >= 0:
@@ -209,11 +255,17 @@ def _cause(counts: NDArray[np.int64]) -> str:
     if values[0] >= 0 and values[-1] <= _BYTE:
         return _display(values[0], values[-1])
     if raw >= max(twice, SHARE):
-        return f"air lies near {_peak(counts, shift_raw)}, as if rescale had never been applied"
+        return _moved(_peak(counts, shift_raw), _MISSING[shift_raw], sorted(-shift for shift in _MISSING))
     if twice >= SHARE:
-        return f"air lies near {_peak(counts, -shift_twice)}, as if rescale had been applied twice"
+        return _moved(_peak(counts, -shift_twice), "rescale had been applied twice", _TWICE)
     missing = zip(("air near -1000", "soft tissue near 0"), _shares(counts, 0), strict=True)
     return "no " + " and no ".join(name for name, share in missing if share < SHARE)
+
+
+def _moved(air: int, cause: str, offsets: Sequence[int]) -> str:
+    """Name the cause, and the stated offset that brings air next to -1000 HU."""
+    offset = min(offsets, key=lambda offset: abs(air + offset + 1000))
+    return f"air lies near {air}, as if {cause}; hu_offset={offset} (--hu-offset={offset}) moves it to {air + offset}"
 
 
 def _fit(counts: NDArray[np.int64], shift: int) -> float:
