@@ -70,8 +70,12 @@ def test_a_slice_may_lie_half_a_pixel_beside_the_others(off_mm, code):
 
 @pytest.mark.parametrize(("off_mm", "code"), [(0.33, ""), (0.37, "gantry-tilt")])
 def test_a_stack_may_be_sheared_by_half_a_pixel(off_mm, code):
-    members = headers(41)
-    assert refusal([moved(header, (0.0, off_mm * k / 40, 0.0)) for k, header in enumerate(members)]) == code
+    members = [moved(header, (0.0, off_mm * k / 40, 0.0)) for k, header in enumerate(headers(41))]
+    stack = judge(members)
+    assert "".join(f.code for f in stack.findings) == code
+    assert bool(stack.places) == bool(code)
+    refused = judge(members, tilt="refuse").refusal
+    assert (refused.code if refused else "") == code
 
 
 # ---- quality

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 import hilum
-from hilum.cli.options import Consensus, Flag, Json, ScanSource, Series, VolumeOut
+from hilum.cli.options import Consensus, Flag, Json, MaxGap, ScanSource, Series, Tilt, ValueOptions, Values, VolumeOut
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import describe_volume, inspection_text, print_note, print_notes, print_result, print_stderr
 from hilum.errors import AnnotationError, InputError
@@ -27,7 +28,16 @@ def _check_method(_type: object, method: str) -> None:
 Method = Annotated[str, Parameter(validator=_check_method)]
 
 
-def info(source: Path, /, *, headers: Flag = False, json: Json = False) -> int:
+def info(
+    source: Path,
+    /,
+    *,
+    headers: Flag = False,
+    max_gap_mm: MaxGap = None,
+    tilt: Tilt = True,
+    values: Values = None,
+    json: Json = False,
+) -> int:
     """Show what a file or folder holds, its problems, and how hilum would handle them.
 
     Parameters
@@ -41,30 +51,40 @@ def info(source: Path, /, *, headers: Flag = False, json: Json = False) -> int:
     from hilum.io.inspect import inspect, inspection_json
     from hilum.io.volumes.formats import is_volume
 
+    options = _stated(max_gap_mm, values, tilt=tilt)
     if source.is_dir() and not is_volume(source):
         listing = folder.index(source)
         for note in listing.notes:
             print_note(note.terminal_text)
         volumes = [ref.path for ref in listing.refs if is_volume(ref.path)]
-        records = inspect(source, pixels=not headers, volumes=volumes, refused=listing.refused)
+        records = inspect(source, pixels=not headers, volumes=volumes, refused=listing.refused, **options)
     else:
-        records = inspect(source, pixels=not headers)
+        records = inspect(source, pixels=not headers, **options)
     print_result(inspection_json(records) if json else inspection_text(records))
     return ALL_WELL if any(series.usable for series in records) else REFUSED
 
 
 def convert(
-    source: ScanSource, output: VolumeOut, /, *, series: Series = "", slice_spacing_mm: float | None = None
+    source: ScanSource,
+    output: VolumeOut,
+    /,
+    *,
+    series: Series = "",
+    max_gap_mm: MaxGap = None,
+    slice_spacing_mm: float | None = None,
+    tilt: Tilt = True,
+    values: Values = None,
 ) -> None:
     """Write a scan in Hounsfield units on its own grid.
 
     Parameters
     ----------
     slice_spacing_mm
-        For DICOM slices without positions: distance in mm from one InstanceNumber to the next, negative if they count
-        from head to feet.
+        For DICOM slices or frames without positions: distance in mm from one InstanceNumber or frame to the next,
+        negative if they count from head to feet.
     """
-    scan = _read(source, output, series=series, slice_spacing_mm=slice_spacing_mm)
+    options = _stated(max_gap_mm, values, tilt=tilt)
+    scan = _read(source, output, series=series, slice_spacing_mm=slice_spacing_mm, **options)
     hilum.write(scan.ct, output, series_uid=scan.series_uid)
     print_result(f"{output}: {describe_volume(scan)}")
 
@@ -80,6 +100,9 @@ def lungs(
     airways: bool = False,
     background: Literal["corner", "sides"] = "corner",
     series: Series = "",
+    max_gap_mm: MaxGap = None,
+    tilt: Tilt = True,
+    values: Values = None,
 ) -> None:
     """Write a lung mask on the scan's own grid: 1 right, 2 left.
 
@@ -105,7 +128,7 @@ def lungs(
         method=method, dilate_mm=dilate_mm, pathology=pathology, airways=airways, background=background,
         fallback=method == "hilum",
     )  # fmt: skip
-    scan = _read(source, output, series=series)
+    scan = _read(source, output, series=series, **_stated(max_gap_mm, values, tilt=tilt))
     mask, figures, notes = make_lungs(scan.ct, step)
     if mask is None or not mask.array.any():
         do = "look at the scan, or try another --method"
@@ -125,6 +148,9 @@ def nodules(
     contour_pixel: Literal["exclude", "include"] = "exclude",
     series: Series = "",
     series_uid: str = "",
+    max_gap_mm: MaxGap = None,
+    tilt: Tilt = True,
+    values: Values = None,
 ) -> None:
     """Write a nodule mask on the scan's own grid.
 
@@ -141,11 +167,18 @@ def nodules(
     from hilum.pipeline import note_outside
 
     outlines.check_level(consensus)
-    scan = _read(source, output, series=series, annotations=annotations, series_uid=series_uid)
+    options = _stated(max_gap_mm, values, tilt=tilt)
+    scan = _read(source, output, series=series, annotations=annotations, series_uid=series_uid, **options)
     print_notes(note_outside(scan, scan.ct))
     mask = masks.mask_nodules(scan.ct.geometry, scan.nodules, level=consensus, contour_pixel=contour_pixel)
     hilum.write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
+
+
+def _stated(max_gap_mm: float | None, values: ValueOptions | None, *, tilt: bool) -> dict[str, Any]:
+    """Options of the command line as `hilum.read` takes them."""
+    given = {} if values is None else asdict(values)
+    return {"max_gap_mm": max_gap_mm, "tilt": "correct" if tilt else "refuse", **given}
 
 
 def _read(source: Path, output: Path, *, annotations: Path | None = None, **options: Any) -> Scan:
@@ -155,12 +188,20 @@ def _read(source: Path, output: Path, *, annotations: Path | None = None, **opti
 
     check_output(output)
     scan = check_is_ct(hilum.read(source, annotations=annotations, **options), source)
-    if annotations is not None and not scan.annotated:
+    if annotations is not None and not scan.annotated and not _lists_other_series(annotations, scan):
         what = f"has no row for the series {scan.series_uid}"
         do = "check the table, or give the UID that it uses for the scan (--series-uid)"
         raise AnnotationError(what, where=annotations, do=do, code="no-row-fits")
     print_notes(scan.notes)
     return scan
+
+
+def _lists_other_series(annotations: Path, scan: Scan) -> bool:
+    """Whether a table names scans by UIDs, as the scan is named: then the scan has no nodule in the table."""
+    from hilum.io.annotations.luna import lists_series_uids
+    from hilum.io.names import is_uid
+
+    return is_uid(scan.series_uid) and annotations.suffix.lower() == ".csv" and lists_series_uids(annotations)
 
 
 def view(
@@ -170,6 +211,9 @@ def view(
     annotations: Path | None = None,
     original: Path | None = None,
     series: Series = "",
+    max_gap_mm: MaxGap = None,
+    tilt: Tilt = True,
+    values: Values = None,
     port: int = 0,
     browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
 ) -> None:
@@ -201,5 +245,6 @@ def view(
         print_stderr("could not start a browser: open the address above")
 
     server.check()
-    opened = sources.open_source(source, annotations=annotations, original=original, series=series)
+    options = _stated(max_gap_mm, values, tilt=tilt)
+    opened = sources.open_source(source, annotations=annotations, original=original, series=series, **options)
     server.serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)
