@@ -109,6 +109,8 @@ FINE = {"lung_ml": 4000.0, "lung_right_ml": 2100.0, "lung_left_ml": 1900.0}
         ("lung_mean_hu", -466.0, -434.0),
         ("lung_gas_share", 0.585, 0.615),
         ("lung_dense_share", 0.0735, 0.0765),
+        ("lung_dense_side_share", 0.1275, 0.1325),
+        ("lung_top_difference_mm", 34.3, 35.7),
         ("lung_lump_ml", 88.0, 92.0),
         ("lung_walled_gas_ml", 59.0, 61.0),
     ],
