@@ -21,7 +21,6 @@ _TILT = "Shift the slices of a tilted gantry onto a straight grid; --no-tilt ref
 Tilt = Annotated[bool, Parameter(negative="--no-tilt", help=_TILT)]
 
 
-
 def _slope_and_intercept(_type: object, tokens: Sequence[Token]) -> tuple[float, ...]:
     numbers = tuple(map(float, tokens[0].value.split(",")))
     if len(numbers) != 2:

@@ -13,19 +13,12 @@ from hilum.io.names import is_uid
 from hilum.io.read_options import ReadOptions
 from hilum.io.volumes import formats, metaimage
 from hilum.io.volumes.nrrd import read_nrrd_header
-from hilum.ops.quality.plausibility import (
-    note_implausible_size,
-    note_implausible_values,
-    why_normalized,
-    why_not_hu,
-)
+from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
 from hilum.scan import Note, Scan
 from hilum.volume import Volume
 
 _NO_SCAN = {".csv", ".gz", ".jpeg", ".jpg", ".json", ".png", ".raw", ".tar", ".toml", ".txt", ".xml", ".zip", ".zraw"}
 """Suffixes of files that are refused at once, without an attempt to read them as DICOM."""
-
-_NORMALIZED = "normalized"
 
 _DATA_FILE = re.compile(rb"^ElementDataFile[ \t]*=[ \t]*([^\r\n]+)", re.MULTILINE)
 
@@ -102,9 +95,7 @@ def read(
         raise InputError(what, where=path, do="leave it out: the header states the spacing", code="option")
     else:
         scan = _read_volume(path, ReadOptions(rescale=rescale, hu_offset=hu_offset))
-    judged = any(note.code == _NORMALIZED for note in scan.notes)
-    values_notes = () if judged else note_implausible_values(scan.ct)
-    notes = (*scan.notes, *note_implausible_size(scan.ct.geometry), *values_notes)
+    notes = (*scan.notes, *note_implausible_size(scan.ct.geometry), *note_implausible_values(scan.ct))
     scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
     return scan if annotations is None else annotate(scan, annotations, names=() if series_uid else scan_names(path))
 
@@ -129,10 +120,9 @@ def check_is_ct(scan: Scan, path: Path) -> Scan:
     ------
     UnsupportedError
     """
-    normalized = next((note.text for note in scan.notes if note.code == _NORMALIZED), "")
-    if cause := normalized or why_not_hu(scan.ct):
-        do = "give the CT that it was made from" + (", or --rescale SLOPE,INTERCEPT" if normalized else "")
-        raise UnsupportedError(f"its values are not Hounsfield units: {cause}", where=path, do=do, code="not-hu")
+    if cause := why_not_hu(scan.ct):
+        what = f"its values are not Hounsfield units: {cause}"
+        raise UnsupportedError(what, where=path, do="give the CT that it was made from", code="not-hu")
     return scan
 
 
@@ -226,9 +216,8 @@ def _read_volume(path: Path, options: ReadOptions) -> Scan:
     file = formats.FORMATS[formats.suffix_of(path)].read(path)
     header = file.header
     slope, intercept = options.rescaled(header.slope, header.intercept)
-    cause = "" if header.is_mask else why_normalized(file.array, slope, intercept)
-    texts = {"stated-rescale": options.rescale_note, _NORMALIZED: cause}
-    notes = (*header.notes, *(Note(code, text) for code, text in texts.items() if text))
+    stated = options.rescale_note
+    notes = (*header.notes, Note("stated-rescale", stated)) if stated else header.notes
     return replace(file, header=replace(header, slope=slope, intercept=intercept, notes=notes)).to_scan(path)
 
 

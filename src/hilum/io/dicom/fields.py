@@ -1,7 +1,6 @@
 """Raw values of DICOM elements to a header record: bytes in, numbers out, no repairs."""
 
 import math
-import re
 import struct
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ import numpy as np
 
 from hilum.errors import one_line
 from hilum.io.dicom import odd_values
-from hilum.io.dicom.odd_values import OddValue
+from hilum.io.dicom.odd_values import OddValue, describe_syntax
 from hilum.io.dicom.records import ModalityLut, SliceHeader
 
 IMPLICIT = "1.2.840.10008.1.2"
@@ -24,10 +23,6 @@ NATIVE = frozenset({IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED, GE_PRIVATE})
 
 COMPRESSED = "1.2.840.10008.1.2."
 """The start of the standard's compressed transfer syntaxes; of `NATIVE` ones too."""
-
-_FAMILIES = (("5", "JPEG"), ("6", "JPEG"), ("7", "JPEG"), ("8", "JPEG-LS"), ("9", "JPEG 2000"), ("10", "video"),
-             ("11", "JPEG XL"), ("20", "HTJ2K"))  # fmt: skip
-"""The compression by the start of the last number of ``1.2.840.10008.1.2.4.N``."""
 
 UNDEFINED = 0xFFFFFFFF  # the length of a value that ends with a delimiter
 
@@ -126,20 +121,9 @@ def _contradicting_pixels(shared: dict[str, Any], location: PixelLocation) -> di
         odd = OddValue("odd-syntax", "TransferSyntaxUID", f"{syntax}, but the pixel data are not compressed")
         return {"native": True, "odd": (*shared["odd"], odd)}
     else:
-        what = f"{syntax} is compressed or unknown, but the pixel data are one block of {location.length} bytes"
-        odd = OddValue("bad-syntax", "TransferSyntaxUID", f"{what}, and {size} are expected without compression")
+        what = f"{syntax} is compressed or unknown, but the pixels are one block of {location.length} bytes, not {size}"
+        odd = OddValue("bad-syntax", "TransferSyntaxUID", what)
     return {"odd": (*shared["odd"], odd)}
-
-
-def describe_syntax(uid: str) -> str:
-    """Name a transfer syntax for a message; text that is no UID is not shown."""
-    names = {GE_PRIVATE: "GE private", IMPLICIT: "Implicit VR Little Endian", EXPLICIT: "Explicit VR Little Endian",
-             BIG_ENDIAN: "Explicit VR Big Endian", DEFLATED: "Deflated", f"{COMPRESSED}5": "RLE"}  # fmt: skip
-    number = uid.removeprefix(f"{COMPRESSED}4.")
-    family = next((name for start, name in _FAMILIES if number != uid and number.startswith(start)), "")
-    name = names.get(uid, family)
-    shown = uid if re.fullmatch(r"[\d.]{1,64}", uid) else "text that is no UID"
-    return f"{shown} ({name})" if name else shown
 
 
 @lru_cache(maxsize=64)

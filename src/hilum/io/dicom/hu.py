@@ -56,6 +56,9 @@ def _count_cut(stored: NDArray[Any], values: NDArray[Any], header: SliceHeader, 
         return 0
     if stored.dtype.kind == "i" and stored.min() >= 0:  # two's complement of the stored bits alone
         return 0
+    beyond = stored[~padding] >> header.bits_stored
+    if beyond.size and (beyond == beyond[0]).all():  # the same everywhere: no part of a value
+        return 0
     return int(np.count_nonzero((stored != values) & ~padding))
 
 

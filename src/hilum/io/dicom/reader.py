@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hilum.errors import FormatError, GeometryError, InputError, SeriesError, UnsupportedError, one_line
 from hilum.io.dicom import records, voxels
@@ -142,34 +141,37 @@ def _read_scan(root: Path, stack: records.Stack, options: ReadOptions, where: Pa
     stack, array, notes = voxels.read_voxels(root, stack, options)
     if stack.geometry is None:
         raise SeriesError("the slices are not on a regular grid", where=where, code="bad-geometry")
-    stack, array, notes = _mend_sign(root, stack, array, notes, options)
+    stack, volume, notes = _mend_sign(root, stack, Volume(array, stack.geometry), notes, options)
     if any(f.code == "unspecified-unit" for f in stack.findings):
-        for note in note_implausible_values(Volume(array, stack.geometry)):
+        for note in note_implausible_values(volume):
             what = f"RescaleType does not say Hounsfield units, and {note.text}"
             raise UnsupportedError(what, where=where, do=_RESCALE, code="not-hounsfield")
     # A stable name for a series without a UID. Folder names are not part of it: they can be patients' names.
     uid = stack.series_uid or made_up_name(repr([(h.sop_uid, h.position) for h in stack.slices]))
-    return Scan(uid, Volume(array, stack.geometry), notes=tuple(notes)), stack
+    return Scan(uid, volume, notes=tuple(notes)), stack
 
 
 def _mend_sign(
-    root: Path, stack: records.Stack, array: NDArray[np.int16], notes: list[Note], options: ReadOptions
-) -> tuple[records.Stack, NDArray[np.int16], list[Note]]:
+    root: Path, stack: records.Stack, volume: Volume, notes: list[Note], options: ReadOptions
+) -> tuple[records.Stack, Volume, list[Note]]:
     """Read pixels as signed if the header says unsigned, and only signed ones make Hounsfield units.
 
     That is so if unsigned pixels make values beyond int16 or cannot be air, and signed ones make a plausible chest
     without a value beyond int16 or below air. A single such value is no proof: it may mark saturation.
     """
+    unchanged = stack, volume, notes
     clipped = any(note.code == "clipped-hu" for note in notes)
-    if stack.geometry is None or not (clipped or lacks_air(stack.slices)) or (signed := as_signed(stack)) is None:
-        return stack, array, notes
-    if not clipped and not note_implausible_values(Volume(array, stack.geometry)):
-        return stack, array, notes
-    signed, other, other_notes = voxels.read_voxels(root, signed, options)
-    proven = signed.geometry is not None and not note_implausible_values(Volume(other, signed.geometry))
-    proven = proven and not any(note.code in {"clipped-hu", "low-hu"} for note in other_notes)
-    if not proven or (clipped and np.unique(other[array == np.iinfo(np.int16).max]).size < _SEVERAL):
-        return stack, array, notes
+    if not (clipped or lacks_air(stack.slices)) or (signed := as_signed(stack)) is None:
+        return unchanged
+    if not clipped and not note_implausible_values(volume):
+        return unchanged
+    signed, array, other_notes = voxels.read_voxels(root, signed, options)
+    if signed.geometry is None or any(note.code in {"clipped-hu", "low-hu"} for note in other_notes):
+        return unchanged
+    other = Volume(array, signed.geometry)
+    saturated = volume.array == np.iinfo(np.int16).max
+    if note_implausible_values(other) or (clipped and np.unique(array[saturated]).size < _SEVERAL):
+        return unchanged
     what = "PixelRepresentation says unsigned, but the pixels hold negative values: they are read as signed"
     return signed, other, [Note("signed-pixels", what), *other_notes]
 

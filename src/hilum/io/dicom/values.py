@@ -165,9 +165,11 @@ def as_signed(stack: Stack) -> Stack | None:
 
 def _as_signed(header: SliceHeader) -> SliceHeader:
     half = 1 << (header.bits_allocated - 1)
-    names = "padding", "padding_limit", "smallest", "largest"
-    words = {name: getattr(header, name) for name in names}
-    return replace(header, signed=True, **{n: None if w is None else (w ^ half) - half for n, w in words.items()})
+    changes: dict[str, Any] = {"signed": True}
+    for name in ("padding", "padding_limit", "smallest", "largest"):
+        word = getattr(header, name)
+        changes[name] = None if word is None else (word ^ half) - half
+    return replace(header, **changes)
 
 
 def state_rescale(

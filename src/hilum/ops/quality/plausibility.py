@@ -165,44 +165,6 @@ def why_not_hu(volume: Volume) -> str:
     return _display(low, high) if high <= _BYTE else ""
 
 
-def why_normalized(array: NDArray[Any], slope: float = 1.0, intercept: float = 0.0) -> str:
-    """Explain why numbers with fractions cannot be Hounsfield units: all of them lie within a few units of 0.
-
-    Rounded to whole Hounsfield units they would look like a label map, so this is asked before.
-
-    Parameters
-    ----------
-    array : ndarray, shape (z, y, x)
-        As stored.
-    slope, intercept : float
-        From stored values to what should be Hounsfield units.
-
-    Returns
-    -------
-    str
-        What the numbers are instead; empty if they could be Hounsfield units or labels.
-
-    Examples
-    --------
-    >>> unit = np.random.default_rng(0).random((20, 20, 20))
-    >>> why_normalized(unit)
-    'all values lie between 0.000108 and 1, with fractions, as in a normalized scan or one of attenuation coefficients'
-    >>> why_normalized(unit, 2000, -1000), why_normalized(np.rint(unit))
-    ('', '')
-    """
-    if array.dtype.kind not in "iuf" or (array.dtype.kind != "f" and (slope, intercept) == (1.0, 0.0)):
-        return ""
-    sample = _sample(array).astype(np.float64) * slope + intercept
-    sample = sample[np.isfinite(sample)]
-    if sample.size < LEAST or np.abs(sample).max() > _NEAR_ZERO or (sample == np.rint(sample)).all():
-        return ""
-    ends = sorted(float(end) * slope + intercept for end in (np.nanmin(array), np.nanmax(array)))
-    if max(map(abs, ends)) > _NEAR_ZERO:
-        return ""
-    between = f"all values lie between {ends[0]:.3g} and {ends[1]:.3g}, with fractions"
-    return f"{between}, as in a normalized scan or one of attenuation coefficients"
-
-
 def _likely_unit(geometry: Geometry) -> str:
     """Name the unit in which the spacing would be usual."""
     low, pixel, high = _USUAL_MM
@@ -287,4 +249,5 @@ def _peak(counts: NDArray[np.int64], offset: int) -> int:
     """The most common value of air, in a smoothed histogram."""
     span = _span((AIR_RANGE_HU[0], -850), offset)
     smooth = np.convolve(counts[span], np.ones(25), mode="same")
-    return int(np.argmax(smooth)) + AIR_RANGE_HU[0] + offset
+    middle = float(np.flatnonzero(smooth == smooth.max()).mean())  # of a plateau
+    return round(middle) + AIR_RANGE_HU[0] + offset
