@@ -10,7 +10,8 @@ NODULE_OUTSIDE_LUNGS = "nodule-beside-lungs"
 
 _CHANGED = (
     "assumed-positions", "clipped-hu", "element-size", "gantry-tilt", "identity-form", "missing-slices", "nan-to-air",
-    "no-direction", "no-origin", "saturated", "signed-pixels", "two-spacings", "uneven-spacing", "units",
+    "no-direction", "no-origin", "rounded-positions", "saturated", "signed-pixels", "two-spacings", "uneven-spacing",
+    "units",
 )  # fmt: skip
 """The image or its geometry differs from the files."""
 

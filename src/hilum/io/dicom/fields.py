@@ -93,6 +93,7 @@ def header_from(name: str, fields: Fields, syntax: str, location: PixelLocation)
         path=name,
         sop_uid=text_of(raw["sop_uid"]),
         position=position if shared["frames"] == 1 else (),  # frames cannot share one
+        shared_position=position if shared["frames"] > 1 else (),
         instance_number=_whole_number(raw["instance_number"]),
         acquisition_time=text_of(raw["acquisition_time"]),
         content_time=text_of(raw["content_time"]),

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from hilum.errors import FormatError, MissingInputError, UnsupportedError, name_some
 from hilum.io.dicom.headers import read_headers
+from hilum.io.dicom.placing import place_frames, restore_rounded
 from hilum.io.dicom.records import Finding, FrameSelection, SliceHeader, Stack, normal_of
 from hilum.io.dicom.series import group_slices, select_slices
 from hilum.io.dicom.stack import judge, name_damaged
@@ -85,10 +86,10 @@ def index_folder(path: Path, options: ReadOptions) -> FolderIndex:
     missing = {name: files.display_name(name) for name in (*damaged, *files.unreadable, *tree.dangling)}
     stacks = []
     for members in group_slices(selection.slices):
-        positioned, assumption = state_positions(members, options.slice_spacing_mm)
-        positioned, stated = state_rescale(positioned, options)
+        placed, assumptions = _place(members, options.slice_spacing_mm)
+        positioned, stated = state_rescale(placed, options)
         stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm, tilt=options.tilt), missing)
-        stated = stated if assumption is None else (assumption, *stated)
+        stated = (*assumptions, *stated)
         stacks.append(replace(stack, findings=(*stated, *stack.findings)) if stated else stack)
     return FolderIndex(root, selection, (*_search_findings(tree, files), *selection.findings), tuple(stacks), files)
 
@@ -187,6 +188,16 @@ def _find_input(path: Path) -> tuple[Path, FolderListing]:
         do = "give the folder of a series"
         raise MissingInputError("the folder has no files", where=path, do=do, code="no-files")
     return path, tree
+
+
+def _place(
+    members: Sequence[SliceHeader], slice_spacing_mm: float | None
+) -> tuple[list[SliceHeader], tuple[Finding, ...]]:
+    """Give slices the positions that their own header does not have, or has only rounded."""
+    stated, assumed = state_positions(members, slice_spacing_mm)
+    framed, by_frame = place_frames(stated, slice_spacing_mm)
+    placed, restored = restore_rounded(framed)
+    return placed, tuple(f for f in (assumed, by_frame, restored) if f is not None)
 
 
 def state_positions(

@@ -60,6 +60,8 @@ class SliceHeader:
         Row spacing, then column spacing; empty where absent or not numbers.
     position : tuple of float, (x, y, z), LPS mm
         Center of the first pixel; empty where absent or not numbers.
+    shared_position : tuple of float, (x, y, z), LPS mm
+        The one position of a file with several frames, of which none has its own; empty where absent.
     orientation : tuple of float
         Direction along a row, then down a column, LPS; empty where absent or not numbers.
     instance_number, acquisition_number : int or None
@@ -110,6 +112,7 @@ class SliceHeader:
     samples: int = 1
     pixel_spacing: tuple[float, ...] = ()
     position: tuple[float, ...] = ()
+    shared_position: tuple[float, ...] = ()
     orientation: tuple[float, ...] = ()
     series_number: int | None = None
     instance_number: int | None = None
