@@ -27,6 +27,8 @@ def read(
     path: str | Path,
     *,
     series: str = "",
+    phase: str = "",
+    volume: int | None = None,
     annotations: str | Path | None = None,
     series_uid: str = "",
     max_gap_mm: float | None = None,
@@ -43,8 +45,13 @@ def read(
         A folder with a DICOM series (searched with its subfolders), one DICOM file, or a ``.mhd``, ``.mha``,
         ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.nhdr`` file; or a ``.npy``, ``.b2nd`` or ``.zarr`` that hilum wrote.
     series : str
-        The Series Instance UID to read from a folder with several. By default the largest chest-like CT series is
-        read, and a note names the choice.
+        The series to read from a folder with several: its Series Instance UID, its number in the list of `hilum info`,
+        or its kernel. By default the largest chest-like CT series is read, and a note names the choice.
+    phase : str
+        Which of several volumes at the same positions, such as phases of the heart: the value of the attribute that
+        tells them apart. By default the first of the largest is read, and a note names it.
+    volume : int, optional
+        The number of the volume in the list of `hilum info`, from 1.
     annotations : str or Path, optional
         A LUNA16 ``annotations.csv``, whose rows of this series become the scan's nodules, or a LIDC-IDRI reading in
         ``.xml``, whose outlines do. A table without rows of this series is searched for rows that name its file or
@@ -87,14 +94,14 @@ def read(
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     if not formats.is_volume(path):
         stated = {"slice_spacing_mm": slice_spacing_mm, "tilt": tilt, "rescale": rescale, "hu_offset": hu_offset}
-        scan = _read_dicom(path, series=series, max_gap_mm=max_gap_mm, **stated)
-    elif series:
-        raise InputError("only a DICOM folder has several series", where=path, do="leave the series out")
+        scan = _read_dicom(path, series=series, phase=phase, volume=volume, max_gap_mm=max_gap_mm, **stated)
+    elif series or phase or volume is not None:
+        raise InputError("only a DICOM folder has several series", where=path, do="leave the choice of one out")
     elif slice_spacing_mm is not None:
         what = "a slice spacing can be stated for a DICOM series only"
         raise InputError(what, where=path, do="leave it out: the header states the spacing", code="option")
     else:
-        scan = _read_volume(path, ReadOptions(rescale=rescale, hu_offset=hu_offset))
+        scan = _read_volume(path, ReadOptions(tilt=tilt, rescale=rescale, hu_offset=hu_offset))
     notes = (*scan.notes, *note_implausible_size(scan.ct.geometry), *note_implausible_values(scan.ct))
     scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
     return scan if annotations is None else annotate(scan, annotations, names=() if series_uid else scan_names(path))
@@ -218,7 +225,9 @@ def _read_volume(path: Path, options: ReadOptions) -> Scan:
     slope, intercept = options.rescaled(header.slope, header.intercept)
     stated = options.rescale_note
     notes = (*header.notes, Note("stated-rescale", stated)) if stated else header.notes
-    return replace(file, header=replace(header, slope=slope, intercept=intercept, notes=notes)).to_scan(path)
+    return replace(file, header=replace(header, slope=slope, intercept=intercept, notes=notes)).to_scan(
+        path, tilt=options.tilt
+    )
 
 
 def _read_dicom(path: Path, **options: Any) -> Scan:
