@@ -10,10 +10,11 @@ from typing import Any, Literal
 from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
 from hilum.io import files, unreadable
 from hilum.io.names import is_uid
+from hilum.io.read_options import ReadOptions
 from hilum.io.volumes import formats, metaimage
 from hilum.io.volumes.nrrd import read_nrrd_header
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
-from hilum.scan import Scan
+from hilum.scan import Note, Scan
 from hilum.volume import Volume
 
 _NO_SCAN = {".csv", ".gz", ".jpeg", ".jpg", ".json", ".png", ".raw", ".tar", ".toml", ".txt", ".xml", ".zip", ".zraw"}
@@ -33,6 +34,8 @@ def read(
     max_gap_mm: float | None = None,
     slice_spacing_mm: float | None = None,
     tilt: Literal["correct", "refuse"] = "correct",
+    rescale: tuple[float, float] | None = None,
+    hu_offset: float | None = None,
 ) -> Scan:
     """Read one CT scan of any format into Hounsfield units, with its geometry.
 
@@ -65,6 +68,12 @@ def read(
     tilt : {"correct", "refuse"}
         What to do with slices of a tilted gantry, which are sheared: shift each one within its plane onto a straight
         grid, with a note, or refuse them.
+    rescale : tuple of float, optional
+        Slope and intercept from stored values to Hounsfield units, instead of those of the file: for a file that
+        has none or wrong ones. A note reports it.
+    hu_offset : float, optional
+        Added to every value, HU, before padding is recognized and values are clipped: -1024 for a scan whose
+        intercept was lost. A note reports it.
 
     Returns
     -------
@@ -84,15 +93,15 @@ def read(
             raise unreadable.not_downloaded(path, [path.name])
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     if not formats.is_volume(path):
-        options = {"max_gap_mm": max_gap_mm, "slice_spacing_mm": slice_spacing_mm, "tilt": tilt}
-        scan = _read_dicom(path, series=series, phase=phase, volume=volume, **options)
+        stated = {"slice_spacing_mm": slice_spacing_mm, "tilt": tilt, "rescale": rescale, "hu_offset": hu_offset}
+        scan = _read_dicom(path, series=series, phase=phase, volume=volume, max_gap_mm=max_gap_mm, **stated)
     elif series or phase or volume is not None:
         raise InputError("only a DICOM folder has several series", where=path, do="leave the choice of one out")
     elif slice_spacing_mm is not None:
         what = "a slice spacing can be stated for a DICOM series only"
         raise InputError(what, where=path, do="leave it out: the header states the spacing", code="option")
     else:
-        scan = formats.FORMATS[formats.suffix_of(path)].read(path).to_scan(path, tilt=tilt)
+        scan = _read_volume(path, ReadOptions(tilt=tilt, rescale=rescale, hu_offset=hu_offset))
     notes = (*scan.notes, *note_implausible_size(scan.ct.geometry), *note_implausible_values(scan.ct))
     scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
     return scan if annotations is None else annotate(scan, annotations, names=() if series_uid else scan_names(path))
@@ -207,6 +216,18 @@ def write(volume: Volume, path: str | Path, *, series_uid: str = "") -> None:
     """
     path = Path(path)
     formats.check_output(path)(volume, path, series_uid=series_uid if is_uid(series_uid) else "")
+
+
+def _read_volume(path: Path, options: ReadOptions) -> Scan:
+    """Read a volume file, with the rescale and offset that the user states."""
+    file = formats.FORMATS[formats.suffix_of(path)].read(path)
+    header = file.header
+    slope, intercept = options.rescaled(header.slope, header.intercept)
+    stated = options.rescale_note
+    notes = (*header.notes, Note("stated-rescale", stated)) if stated else header.notes
+    return replace(file, header=replace(header, slope=slope, intercept=intercept, notes=notes)).to_scan(
+        path, tilt=options.tilt
+    )
 
 
 def _read_dicom(path: Path, **options: Any) -> Scan:
