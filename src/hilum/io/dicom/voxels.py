@@ -76,7 +76,7 @@ def _read_pixels(
     except MemoryError as error:
         size = np.prod(shape, dtype=float) * 2 / 1e9
         what = f"the volume of {shape} voxels needs {size:.1f} GB, more than the memory has"
-        raise InputError(what, where=root, code="too-large") from error
+        raise InputError(what, where=root, do="read it where more memory is free", code="too-large") from error
     files: defaultdict[str, list[tuple[int, SliceHeader]]] = defaultdict(list)
     for plane, header in zip(planes, stack.slices, strict=True):
         files[header.path].append((plane, header))
