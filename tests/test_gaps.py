@@ -13,7 +13,7 @@ import hilum
 from hilum import batch, cli
 from hilum.errors import FormatError, InputError, SeriesError
 from hilum.io.dicom.reader import index_dicom
-from hilum.io.dicom.voxels import fill_gaps
+from hilum.ops.planes import fill_planes
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.recipes import Read, parse_recipe
@@ -100,7 +100,7 @@ def test_slices_absent_at_the_ends_are_not_made_up(series, volume):
 def test_gaps_are_filled_exactly_and_rounded_once():
     volume = np.zeros((6, 1, 3), np.int16)
     volume[0], volume[4], volume[5] = [[-32768, 0, 1]], [[32767, 10, 2]], [[7, 7, 7]]
-    fill_gaps(volume, (0, 4, 5))
+    fill_planes(volume, (0, 4, 5))
     assert volume[1:4, 0].tolist() == [[-16384, 2, 1], [0, 5, 2], [16383, 8, 2]]  # 2.5, 7.5: halves to even
     assert volume[5, 0].tolist() == [7, 7, 7]
 

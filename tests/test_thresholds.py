@@ -70,8 +70,12 @@ def test_a_slice_may_lie_half_a_pixel_beside_the_others(off_mm, code):
 
 @pytest.mark.parametrize(("off_mm", "code"), [(0.33, ""), (0.37, "gantry-tilt")])
 def test_a_stack_may_be_sheared_by_half_a_pixel(off_mm, code):
-    members = headers(41)
-    assert refusal([moved(header, (0.0, off_mm * k / 40, 0.0)) for k, header in enumerate(members)]) == code
+    members = [moved(header, (0.0, off_mm * k / 40, 0.0)) for k, header in enumerate(headers(41))]
+    stack = judge(members)
+    assert "".join(f.code for f in stack.findings) == code
+    assert bool(stack.places) == bool(code)
+    refused = judge(members, tilt="refuse").refusal
+    assert (refused.code if refused else "") == code
 
 
 # ---- quality
@@ -105,6 +109,8 @@ FINE = {"lung_ml": 4000.0, "lung_right_ml": 2100.0, "lung_left_ml": 1900.0}
         ("lung_mean_hu", -466.0, -434.0),
         ("lung_gas_share", 0.585, 0.615),
         ("lung_dense_share", 0.0735, 0.0765),
+        ("lung_dense_side_share", 0.1275, 0.1325),
+        ("lung_top_difference_mm", 34.3, 35.7),
         ("lung_lump_ml", 88.0, 92.0),
         ("lung_walled_gas_ml", 59.0, 61.0),
     ],

@@ -13,6 +13,10 @@ RunFolder = Annotated[Path, Parameter(help="An output folder of 'hilum run'.")]
 ScanSource = Annotated[Path, Parameter(help="A DICOM folder or a volume file.")]
 VolumeOut = Annotated[Path, Parameter(help="File to write: .nii, .nii.gz, .nrrd, .mha, .mhd, .npy, .zarr or .b2nd.")]
 Series = Annotated[str, Parameter(help="Series Instance UID, if the folder holds several series.")]
+_MAX_GAP = "Interpolate missing DICOM slices where their neighbors are at most this far apart; 5 mm by default."
+MaxGap = Annotated[float | None, Parameter(name="--max-gap-mm", help=_MAX_GAP)]
+_TILT = "Shift the slices of a tilted gantry onto a straight grid; --no-tilt refuses them."
+Tilt = Annotated[bool, Parameter(negative="--no-tilt", help=_TILT)]
 
 _FORMATS = Literal["nifti", "npy", "zarr", "b2nd"]
 Format = Annotated[_FORMATS, Parameter(name="--format", help="Format of volumes and masks.")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import hilum
-from hilum.cli.options import Consensus, Flag, Json, ScanSource, Series, VolumeOut
+from hilum.cli.options import Consensus, Flag, Json, MaxGap, ScanSource, Series, Tilt, VolumeOut
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import describe_volume, inspection_text, print_note, print_notes, print_result, print_stderr
 from hilum.errors import AnnotationError, InputError
@@ -27,7 +27,15 @@ def _check_method(_type: object, method: str) -> None:
 Method = Annotated[str, Parameter(validator=_check_method)]
 
 
-def info(source: Path, /, *, headers: Flag = False, json: Json = False) -> int:
+def info(
+    source: Path,
+    /,
+    *,
+    headers: Flag = False,
+    max_gap_mm: MaxGap = None,
+    tilt: Tilt = True,
+    json: Json = False,
+) -> int:
     """Show what a file or folder holds, its problems, and how hilum would handle them.
 
     Parameters
@@ -41,30 +49,39 @@ def info(source: Path, /, *, headers: Flag = False, json: Json = False) -> int:
     from hilum.io.inspect import inspect, inspection_json
     from hilum.io.volumes.formats import is_volume
 
+    options = _stated(max_gap_mm, tilt=tilt)
     if source.is_dir() and not is_volume(source):
         listing = folder.index(source)
         for note in listing.notes:
             print_note(note.terminal_text)
         volumes = [ref.path for ref in listing.refs if is_volume(ref.path)]
-        records = inspect(source, pixels=not headers, volumes=volumes, refused=listing.refused)
+        records = inspect(source, pixels=not headers, volumes=volumes, refused=listing.refused, **options)
     else:
-        records = inspect(source, pixels=not headers)
+        records = inspect(source, pixels=not headers, **options)
     print_result(inspection_json(records) if json else inspection_text(records))
     return ALL_WELL if any(series.usable for series in records) else REFUSED
 
 
 def convert(
-    source: ScanSource, output: VolumeOut, /, *, series: Series = "", slice_spacing_mm: float | None = None
+    source: ScanSource,
+    output: VolumeOut,
+    /,
+    *,
+    series: Series = "",
+    max_gap_mm: MaxGap = None,
+    slice_spacing_mm: float | None = None,
+    tilt: Tilt = True,
 ) -> None:
     """Write a scan in Hounsfield units on its own grid.
 
     Parameters
     ----------
     slice_spacing_mm
-        For DICOM slices without positions: distance in mm from one InstanceNumber to the next, negative if they count
-        from head to feet.
+        For DICOM slices or frames without positions: distance in mm from one InstanceNumber or frame to the next,
+        negative if they count from head to feet.
     """
-    scan = _read(source, output, series=series, slice_spacing_mm=slice_spacing_mm)
+    options = _stated(max_gap_mm, tilt=tilt)
+    scan = _read(source, output, series=series, slice_spacing_mm=slice_spacing_mm, **options)
     hilum.write(scan.ct, output, series_uid=scan.series_uid)
     print_result(f"{output}: {describe_volume(scan)}")
 
@@ -80,6 +97,8 @@ def lungs(
     airways: bool = False,
     background: Literal["corner", "sides"] = "corner",
     series: Series = "",
+    max_gap_mm: MaxGap = None,
+    tilt: Tilt = True,
 ) -> None:
     """Write a lung mask on the scan's own grid: 1 right, 2 left.
 
@@ -105,7 +124,7 @@ def lungs(
         method=method, dilate_mm=dilate_mm, pathology=pathology, airways=airways, background=background,
         fallback=method == "hilum",
     )  # fmt: skip
-    scan = _read(source, output, series=series)
+    scan = _read(source, output, series=series, **_stated(max_gap_mm, tilt=tilt))
     mask, figures, notes = make_lungs(scan.ct, step)
     if mask is None or not mask.array.any():
         do = "look at the scan, or try another --method"
@@ -125,6 +144,8 @@ def nodules(
     contour_pixel: Literal["exclude", "include"] = "exclude",
     series: Series = "",
     series_uid: str = "",
+    max_gap_mm: MaxGap = None,
+    tilt: Tilt = True,
 ) -> None:
     """Write a nodule mask on the scan's own grid.
 
@@ -141,11 +162,17 @@ def nodules(
     from hilum.pipeline import note_outside
 
     outlines.check_level(consensus)
-    scan = _read(source, output, series=series, annotations=annotations, series_uid=series_uid)
+    options = _stated(max_gap_mm, tilt=tilt)
+    scan = _read(source, output, series=series, annotations=annotations, series_uid=series_uid, **options)
     print_notes(note_outside(scan, scan.ct))
     mask = masks.mask_nodules(scan.ct.geometry, scan.nodules, level=consensus, contour_pixel=contour_pixel)
     hilum.write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
+
+
+def _stated(max_gap_mm: float | None, *, tilt: bool) -> dict[str, Any]:
+    """Options of the command line as `hilum.read` takes them."""
+    return {"max_gap_mm": max_gap_mm, "tilt": "correct" if tilt else "refuse"}
 
 
 def _read(source: Path, output: Path, *, annotations: Path | None = None, **options: Any) -> Scan:
@@ -170,6 +197,8 @@ def view(
     annotations: Path | None = None,
     original: Path | None = None,
     series: Series = "",
+    max_gap_mm: MaxGap = None,
+    tilt: Tilt = True,
     port: int = 0,
     browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
 ) -> None:
@@ -201,5 +230,6 @@ def view(
         print_stderr("could not start a browser: open the address above")
 
     server.check()
-    opened = sources.open_source(source, annotations=annotations, original=original, series=series)
+    options = _stated(max_gap_mm, tilt=tilt)
+    opened = sources.open_source(source, annotations=annotations, original=original, series=series, **options)
     server.serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)

@@ -79,6 +79,11 @@ def read_source(scan: RunScan, sources: Mapping[str, tuple[Path, records.Stack]]
     if stack.geometry is None or not stack.geometry.isclose(scan.record.source_geometry.to_geometry()):
         what = "the grid of its series has changed since the run"
         raise GeometryError(what, where=scan.folder, do="give the series as it was, or run it again")
+    if stack.places:
+        what = "its slices were shifted or interpolated onto a straight grid, and a segmentation refers to slices"
+        raise UnsupportedError(
+            what, where=scan.folder, do="export another format, such as nifti", code="shifted-slices"
+        )
     if any(header.frames > 1 for header in stack.slices):
         what = "its series has all frames in one file, and segmentations of such series are not supported"
         raise UnsupportedError(what, where=scan.folder, do="give it as one file per slice")

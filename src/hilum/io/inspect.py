@@ -1,9 +1,10 @@
 """List the series and volume files of a path, what is odd about them, and what `hilum.read` would do."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -39,7 +40,12 @@ class SeriesRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def inspect(
-    path: Path, *, pixels: bool = True, volumes: Sequence[Path] = (), refused: Sequence[HilumError] = ()
+    path: Path,
+    *,
+    pixels: bool = True,
+    volumes: Sequence[Path] = (),
+    refused: Sequence[HilumError] = (),
+    **options: Any,
 ) -> list[SeriesRecord]:
     """List the series and volume files of a path.
 
@@ -54,6 +60,8 @@ def inspect(
         Volume files in the folder.
     refused : sequence of HilumError
         Refusals of files in the folder, each with its ``where``.
+    **options
+        The fields of `hilum.io.read_options.ReadOptions`.
 
     Returns
     -------
@@ -68,14 +76,14 @@ def inspect(
     if not path_exists(path):
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     if formats.is_volume(path):
-        return [msgspec.structs.replace(_inspect_file(path, path), chosen=True)]
-    rest = [_inspect_file(path, volume) for volume in volumes]
+        return [msgspec.structs.replace(_inspect_file(path, path, options), chosen=True)]
+    rest = [_inspect_file(path, volume, options) for volume in volumes]
     for error in refused:
         if error.where is not None:
             where = Path(str(error.where))
             rest.append(_refused(where, error, file_format="", folder=_relative(path, where)))
     try:
-        series = _inspect_series(path, pixels=pixels)
+        series = _inspect_series(path, options, pixels=pixels)
     except HilumError:
         if not rest:
             raise
@@ -88,12 +96,12 @@ def inspection_json(series: list[SeriesRecord]) -> str:
     return msgspec.json.format(msgspec.json.encode(series)).decode()
 
 
-def _inspect_file(root: Path, path: Path) -> SeriesRecord:
+def _inspect_file(root: Path, path: Path, options: Mapping[str, Any]) -> SeriesRecord:
     """Read a volume file; a refusal becomes a finding."""
     file_format = formats.suffix_of(path).removeprefix(".")
     folder = _relative(root, path) if path != root else path.name
     try:
-        scan = scan_files.check_is_ct(scan_files.read(path), path)
+        scan = scan_files.check_is_ct(scan_files.read(path, tilt=options.get("tilt", "correct")), path)
     except HilumError as refusal:
         return _refused(path, refusal, file_format=file_format, folder=folder)
     return SeriesRecord(
@@ -125,17 +133,22 @@ def _noted(notes: Iterable[Note]) -> list[Finding]:
     return [Finding(note.code, note.text, "noted") for note in notes]
 
 
-def _inspect_series(path: Path, *, pixels: bool) -> list[SeriesRecord]:
+def _inspect_series(path: Path, options: Mapping[str, Any], *, pixels: bool) -> list[SeriesRecord]:
     from hilum.io.dicom.reader import index_dicom
     from hilum.io.dicom.series import choose_stack
 
-    stacks = index_dicom(path)
+    stacks = index_dicom(path, **options)
     first, _ = choose_stack(stacks)
     own = {uid: choose_stack(stacks, series=uid)[0] if uid else first for uid in {stack.series_uid for stack in stacks}}
-    return [_inspect_stack(path, s, pixels=pixels, is_read=own[s.series_uid] is s, chosen=s is first) for s in stacks]
+    return [
+        _inspect_stack(path, s, options, pixels=pixels, is_read=own[s.series_uid] is s, chosen=s is first)
+        for s in stacks
+    ]
 
 
-def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, chosen: bool) -> SeriesRecord:
+def _inspect_stack(
+    path: Path, stack: Stack, options: Mapping[str, Any], *, pixels: bool, is_read: bool, chosen: bool
+) -> SeriesRecord:
     from hilum.io.dicom.reader import read_stack
 
     root = path if path.is_dir() else path.parent
@@ -148,7 +161,7 @@ def _inspect_stack(path: Path, stack: Stack, *, pixels: bool, is_read: bool, cho
         findings.append(Finding("split-series", text, "ignored"))
     elif usable and pixels:
         try:
-            scan = scan_files.check_is_ct(read_stack(root, stack), path)
+            scan = scan_files.check_is_ct(read_stack(root, stack, **options), path)
             findings += _noted((*scan.notes, *note_implausible_values(scan.ct)))
         except HilumError as refusal:
             usable = False

@@ -2,11 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from hilum.errors import InputError
 from hilum.recipes import Read
 
 _WIDEST_SPACING_MM = 100.0
+
+Tilt = Literal["correct", "refuse"]
 
 _LARGEST = 1e6
 
@@ -29,6 +32,8 @@ class ReadOptions:
     slice_spacing_mm : float, optional
         For slices without positions: the distance from one InstanceNumber to the next along the normal, negative if
         they count against it (from head to feet).
+    tilt : {"correct", "refuse"}
+        Slices of a tilted gantry are shifted onto a straight grid, with a note, or refused.
     rescale : tuple of float, optional
         Slope and intercept from stored values to Hounsfield units, instead of those of the file.
     hu_offset : float, optional
@@ -37,13 +42,14 @@ class ReadOptions:
     Raises
     ------
     InputError
-        If the gap is negative or not finite, the spacing is zero, not finite or beyond 100 mm, or the rescale or
-        offset is impossible.
+        If the gap is negative or not finite, the spacing is zero, not finite or beyond 100 mm, the rescale or offset
+        is impossible, or `tilt` is another word.
     """
 
     series: str = ""
     max_gap_mm: float | None = None
     slice_spacing_mm: float | None = None
+    tilt: Tilt = "correct"
     rescale: tuple[float, float] | None = None
     hu_offset: float | None = None
 
@@ -54,6 +60,8 @@ class ReadOptions:
         if spacing is not None and not 0 < abs(spacing) <= _WIDEST_SPACING_MM:
             expected = f"expected up to {_WIDEST_SPACING_MM:g} mm, negative if InstanceNumber counts from head to feet"
             raise InputError(f"slice_spacing_mm is {spacing}, {expected}", code="option")
+        if self.tilt not in ("correct", "refuse"):
+            raise InputError(f"tilt is {self.tilt!r}, expected correct or refuse", code="option")
         if self.rescale is not None and not _is_rescale(self.rescale):
             what = f"rescale is {self.rescale}, expected a slope that is not 0 and an intercept, up to {_LARGEST:g}"
             raise InputError(what, code="option")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
 from hilum.io import files, unreadable
@@ -30,6 +30,7 @@ def read(
     series_uid: str = "",
     max_gap_mm: float | None = None,
     slice_spacing_mm: float | None = None,
+    tilt: Literal["correct", "refuse"] = "correct",
 ) -> Scan:
     """Read one CT scan of any format into Hounsfield units, with its geometry.
 
@@ -51,8 +52,12 @@ def read(
         The largest distance between the neighbors of missing or damaged DICOM slices. The slices between them are
         interpolated linearly, with a note. 0 refuses every gap; the default is the limit of the recipe ``default``.
     slice_spacing_mm : float, optional
-        For a DICOM series without positions: the distance from one InstanceNumber to the next, negative where
-        they count from head to feet. A note says that order and positions were stated, not read.
+        For a DICOM series without positions: the distance from one InstanceNumber to the next, or from one frame of
+        a file to the next, negative where they count from head to feet. A note says that order and positions were
+        stated, not read.
+    tilt : {"correct", "refuse"}
+        What to do with slices of a tilted gantry, which are sheared: shift each one within its plane onto a straight
+        grid, with a note, or refuse them.
 
     Returns
     -------
@@ -72,7 +77,7 @@ def read(
             raise unreadable.not_downloaded(path, [path.name])
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
     if not formats.is_volume(path):
-        scan = _read_dicom(path, series=series, max_gap_mm=max_gap_mm, slice_spacing_mm=slice_spacing_mm)
+        scan = _read_dicom(path, series=series, max_gap_mm=max_gap_mm, slice_spacing_mm=slice_spacing_mm, tilt=tilt)
     elif series:
         raise InputError("only a DICOM folder has several series", where=path, do="leave the series out")
     elif slice_spacing_mm is not None:

@@ -9,8 +9,8 @@ NoteKind = Literal["changed", "alarm", "info"]
 NODULE_OUTSIDE_LUNGS = "nodule-beside-lungs"
 
 _CHANGED = (
-    "assumed-positions", "clipped-hu", "element-size", "identity-form", "missing-slices", "nan-to-air",
-    "no-direction", "no-origin", "saturated", "uneven-spacing", "units",
+    "assumed-positions", "clipped-hu", "element-size", "gantry-tilt", "identity-form", "missing-slices", "nan-to-air",
+    "no-direction", "no-origin", "saturated", "two-spacings", "uneven-spacing", "units",
 )  # fmt: skip
 """The image or its geometry differs from the files."""
 
@@ -53,7 +53,8 @@ NOTE_KINDS: dict[str, NoteKind] = {
 REVIEW_CODES = frozenset({
     "airway-included", "assumed-pixels", "crowded-nodule", "cropped", "dense-lung", "ignored-damaged-file", "low-hu",
     "lungs-doubtful", "lungs-fallback", "missing-slices", "outlines-beyond", "saturated", "several-readings",
-    "slice-position-differs", "split-series", "unknown-slices", "unreadable-files", "unreadable-folders",
+    "slice-position-differs", "split-series", "two-spacings", "unknown-slices", "unreadable-files",
+    "unreadable-folders",
 })  # fmt: skip
 """Codes that are not alarms but deserve a look: the data may be right, or something may be missing."""
 

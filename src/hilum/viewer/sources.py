@@ -136,7 +136,7 @@ def check_record(folder: Path, row: ledger.Row | None) -> tuple[records.ScanReco
 
 
 def open_source(
-    path: Path, *, annotations: Path | None = None, original: Path | None = None, series: str = ""
+    path: Path, *, annotations: Path | None = None, original: Path | None = None, series: str = "", **options: Any
 ) -> Source:
     """Open a scan or a run.
 
@@ -150,6 +150,8 @@ def open_source(
         For a run: its input, to compare with the result.
     series : str
         Series Instance UID, if a DICOM folder holds several series.
+    **options
+        For one scan: other options of `hilum.read`.
 
     Returns
     -------
@@ -168,7 +170,7 @@ def open_source(
     if original is not None:
         what = "an original can only be compared with a finished run"
         raise InputError(what, where=path, do="leave out --original", code="option")
-    scan = hilum.read(path, annotations=annotations, series=series)
+    scan = hilum.read(path, annotations=annotations, series=series, **options)
     name = path.resolve().name
     codes = [note.code for note in scan.notes]
     nodules = len(scan.nodules) if scan.annotated else None

@@ -90,6 +90,11 @@ class _Slices:
         self.from_slices = len(scan.slice_uids) == scan.ct.shape[0]
         self.by_uid = {uid: k for k, uid in enumerate(scan.slice_uids) if uid} if self.from_slices else {}
         self.counts = Counter[str]()
+        if any(note.code == "gantry-tilt" for note in scan.notes):
+            what = (
+                "counts pixels of DICOM slices, but the slices of this scan were shifted, since the gantry was tilted"
+            )
+            raise AnnotationError(what, where=path, do="give nodules in world millimetres", code="turned-pixels")
         if not self.from_slices:
             # Rows and columns must run to the back and to the left, as those of an axial slice.
             if np.abs(np.array(self.grid.direction[1:]) - ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0))).max() > 1e-3:

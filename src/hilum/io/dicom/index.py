@@ -87,7 +87,7 @@ def index_folder(path: Path, options: ReadOptions) -> FolderIndex:
     for members in group_slices(selection.slices):
         positioned, assumption = state_positions(members, options.slice_spacing_mm)
         positioned, stated = state_rescale(positioned, options)
-        stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm), missing)
+        stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm, tilt=options.tilt), missing)
         stated = stated if assumption is None else (assumption, *stated)
         stacks.append(replace(stack, findings=(*stated, *stack.findings)) if stated else stack)
     return FolderIndex(root, selection, (*_search_findings(tree, files), *selection.findings), tuple(stacks), files)

@@ -54,7 +54,7 @@ def read_dicom(path: Path, **options: Any) -> Scan:
     GeometryError
         If a position, direction or spacing is invalid.
     UnsupportedError
-        If the images are not CT, or of a kind that hilum does not read, such as a tilted gantry.
+        If the images are not CT, or of a kind that hilum does not read, such as a tilted gantry where `tilt` says so.
     SeriesError
         If the slices do not form one trustworthy volume: missing slices, two images of one position, different
         spacings or matrices, no positions, no rescale.
@@ -73,7 +73,7 @@ def read_dicom(path: Path, **options: Any) -> Scan:
         raise InputError(what, where=path, do="leave it out", code="option")
     scan, stack = _read_scan(index.root, stack, chosen, path)
     findings = (*index.findings, *left_out, *stack.findings)
-    uids = dict(zip(stack.planes, (h.sop_uid for h in stack.slices), strict=True))
+    uids = dict(zip(stack.planes, (h.sop_uid for h in stack.slices), strict=True))  # -1 is no plane
     return replace(
         scan,
         notes=(*(Note(f.code, f.text) for f in findings), *scan.notes),
@@ -82,7 +82,7 @@ def read_dicom(path: Path, **options: Any) -> Scan:
     )
 
 
-def read_stack(root: Path, stack: records.Stack) -> Scan:
+def read_stack(root: Path, stack: records.Stack, **options: Any) -> Scan:
     """Read the pixels of one stack of `index_dicom`.
 
     Parameters
@@ -90,6 +90,8 @@ def read_stack(root: Path, stack: records.Stack) -> Scan:
     root : Path
         The folder that slice paths are relative to.
     stack : Stack
+    **options
+        As `read_dicom` takes them.
 
     Returns
     -------
@@ -101,7 +103,7 @@ def read_stack(root: Path, stack: records.Stack) -> Scan:
     InputError
         As `read_dicom`, for faults of the pixels.
     """
-    return _read_scan(root, stack, ReadOptions(), root)[0]
+    return _read_scan(root, stack, ReadOptions(**options), root)[0]
 
 
 def _read_scan(root: Path, stack: records.Stack, options: ReadOptions, where: Path) -> tuple[Scan, records.Stack]:
@@ -162,9 +164,9 @@ def _refusal_error(path: Path, refusal: records.Finding, stack: records.Stack, i
     # The files of these may be the missing slices.
     suspects = [f for f in index.findings if f.code in {"ignored-damaged-file", "unreadable-files", "dangling-links"}]
     do = ""
-    if suspects and refusal.code in {"missing-slices", "nonuniform-spacing"}:
+    if suspects and refusal.code in {"missing-slices", "nonuniform-spacing", "two-spacings"}:
         do = one_line(suspects[0].text, limit=90)
-    elif refusal.code in {"missing-slices", "truncated", "no-pixels"}:
+    elif refusal.code in {"truncated", "no-pixels"}:
         do = "get the series again, complete"
     elif refusal.code == "no-position" and not any(h.position for h in stack.slices):
         do = "if you know the spacing, give slice_spacing_mm (hilum convert --slice-spacing-mm)"

@@ -196,11 +196,14 @@ class Stack:
     geometry : Geometry or None
         The grid, including the planes of missing slices; None if the slices are not on a grid.
     planes : tuple of int
-        The plane of the grid that each slice fills; ``range(n)`` if no slice is missing. The other planes are
-        interpolated, if the stack is not refused.
+        The plane of the grid that each slice fills; ``range(n)`` if no slice is missing, and -1 for a slice between
+        planes. The other planes are interpolated, if the stack is not refused.
     duplicates : tuple of (int, SliceHeader)
         ``(i, header)``: another slice at the position of ``slices[i]``; dropped if the pixels are the same.
     findings : tuple of Finding
+    places : tuple of (float, float, float), (z, y, x)
+        For slices that have to be shifted within their plane, or that lie between planes: where the first pixel of each
+        slice lies, in voxels of the grid. Empty for slices that fill their planes.
     """
 
     series_uid: str
@@ -209,6 +212,7 @@ class Stack:
     planes: tuple[int, ...] = ()
     duplicates: tuple[tuple[int, SliceHeader], ...] = ()
     findings: tuple[Finding, ...] = ()
+    places: tuple[tuple[float, float, float], ...] = ()
 
     @property
     def refusal(self) -> Finding | None:

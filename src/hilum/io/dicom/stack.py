@@ -14,11 +14,14 @@ from hilum.geometry import Geometry
 from hilum.io.dicom.grid import UNIFORM_TOLERANCE, OrderedSlices, Vector, fit_grid
 from hilum.io.dicom.records import Finding, SliceHeader, Stack
 from hilum.io.dicom.values import note_values, refuse_luts, refuse_values
+from hilum.io.read_options import Tilt
 
 SAME_POSITION = 0.01  # slices closer than this share of the spacing have the same position
 
 LATERAL_TOLERANCE = 0.5
 """Largest distance of a slice's first pixel from the stack's normal, in pixels, over the whole stack."""
+
+_LARGEST_TILT = 45.0  # degrees; gantries tilt by up to 30
 
 
 class _StackRefused(Exception):  # noqa: N818 - leaves `judge` as a finding, never as an error
@@ -29,7 +32,7 @@ class _StackRefused(Exception):  # noqa: N818 - leaves `judge` as a finding, nev
         self.finding = Finding(code, text, "refused", tuple(h.path for h in members))
 
 
-def judge(members: Sequence[SliceHeader], *, max_gap_mm: float = 0.0) -> Stack:
+def judge(members: Sequence[SliceHeader], *, max_gap_mm: float = 0.0, tilt: Tilt = "correct") -> Stack:
     """Order the slices of one stack, and report what is odd about them.
 
     Parameters
@@ -38,6 +41,8 @@ def judge(members: Sequence[SliceHeader], *, max_gap_mm: float = 0.0) -> Stack:
         At least one; a list of `hilum.io.dicom.series.group_slices`.
     max_gap_mm : float
         Where slices are missing or damaged, their neighbors may be this far apart; 0 refuses every gap.
+    tilt : {"correct", "refuse"}
+        What to do with sheared slices.
 
     Returns
     -------
@@ -51,8 +56,8 @@ def judge(members: Sequence[SliceHeader], *, max_gap_mm: float = 0.0) -> Stack:
         return Stack(members[0].series_uid, tuple(members), findings=(refusal,))
     members = [h if h.lut is None else replace(h, slope=1.0, intercept=0.0) for h in members]
     damaged = [h for h in members if not h.complete]
-    stack = leave_out(members, damaged, max_gap_mm=max_gap_mm) if damaged else None
-    stack = stack or _judge_complete(members, max_gap_mm)
+    stack = leave_out(members, damaged, max_gap_mm=max_gap_mm, tilt=tilt) if damaged else None
+    stack = stack or _judge_complete(members, max_gap_mm, tilt)
     notes = note_values(stack.slices) if stack.refusal is None else ()
     if with_lut:
         text = f"{len(with_lut)} slices are read through their Modality LUT, a table that replaces slope and intercept"
@@ -60,7 +65,9 @@ def judge(members: Sequence[SliceHeader], *, max_gap_mm: float = 0.0) -> Stack:
     return replace(stack, findings=(*stack.findings, *notes)) if notes else stack
 
 
-def leave_out(members: Sequence[SliceHeader], damaged: Sequence[SliceHeader], *, max_gap_mm: float) -> Stack | None:
+def leave_out(
+    members: Sequence[SliceHeader], damaged: Sequence[SliceHeader], *, max_gap_mm: float, tilt: Tilt = "correct"
+) -> Stack | None:
     """Judge a stack without its damaged slices.
 
     Parameters
@@ -68,8 +75,8 @@ def leave_out(members: Sequence[SliceHeader], damaged: Sequence[SliceHeader], *,
     members : sequence of SliceHeader
     damaged : sequence of SliceHeader
         Some of them.
-    max_gap_mm : float
-        As `judge` takes it.
+    max_gap_mm, tilt
+        As `judge` takes them.
 
     Returns
     -------
@@ -79,7 +86,7 @@ def leave_out(members: Sequence[SliceHeader], damaged: Sequence[SliceHeader], *,
     """
     gone = {(h.path, h.frame) for h in damaged}
     rest = [h for h in members if (h.path, h.frame) not in gone]
-    stack = _judge_complete(rest, max_gap_mm) if rest and max_gap_mm > 0 else None
+    stack = _judge_complete(rest, max_gap_mm, tilt) if rest and max_gap_mm > 0 else None
     if stack is None or stack.refusal is not None or stack.geometry is None:
         return None
     in_gaps = all(_is_in_gap(h, stack.geometry, stack.planes) for h in damaged)
@@ -100,11 +107,14 @@ def name_damaged(stack: Stack, files: Mapping[str, str]) -> Stack:
     Stack
         `stack` itself if no gap is interpolated or no file is given.
     """
-    if not files or not any(f.action == "mended" for f in stack.findings):
+    if not files:
         return stack
     more = f"; damaged: {name_some(files.values())}"
     findings = tuple(
-        replace(f, text=f.text + more, files=(*f.files, *files)) if f.action == "mended" else f for f in stack.findings
+        replace(f, text=f.text + more, files=(*f.files, *files))
+        if (f.action, f.code) == ("mended", "missing-slices")
+        else f
+        for f in stack.findings
     )
     return replace(stack, findings=findings)
 
@@ -117,7 +127,7 @@ def _is_in_gap(header: SliceHeader, grid: Geometry, planes: Sequence[int]) -> bo
     return abs(index - plane) <= UNIFORM_TOLERANCE and 0 < plane < grid.shape[0] - 1 and plane not in planes
 
 
-def _judge_complete(members: Sequence[SliceHeader], max_gap_mm: float) -> Stack:
+def _judge_complete(members: Sequence[SliceHeader], max_gap_mm: float, tilt: Tilt) -> Stack:
     ordered = tuple(sorted(members, key=lambda h: (h.position, h.instance_number or 0, h.path, h.frame)))
     uid = members[0].series_uid
     if (refusal := refuse_values(ordered)) is not None:
@@ -126,10 +136,11 @@ def _judge_complete(members: Sequence[SliceHeader], max_gap_mm: float) -> Stack:
         _check_matrix(ordered)
         row, column = _directions(ordered)
         line = _order(ordered, np.cross(row, column))
-        _check_sideways(line, np.cross(row, column))
+        tilted = _judge_sideways(line, np.cross(row, column), tilt)
     except _StackRefused as refused:
         return Stack(uid, ordered, findings=(refused.finding,))
-    return fit_grid(uid, line, (row, column), max_gap_mm)
+    stack = fit_grid(uid, line, (row, column), max_gap_mm, tilted=tilted is not None)
+    return stack if tilted is None else replace(stack, findings=(tilted, *stack.findings))
 
 
 def _check_matrix(members: Sequence[SliceHeader]) -> None:
@@ -191,15 +202,22 @@ def _order(members: tuple[SliceHeader, ...], normal: Vector) -> OrderedSlices:
     return OrderedSlices(tuple(members[k] for k in first), tuple(copies), points[first], heights[first])
 
 
-def _check_sideways(line: OrderedSlices, normal: Vector) -> None:
+def _judge_sideways(line: OrderedSlices, normal: Vector, tilt: Tilt) -> Finding | None:
+    """A finding for sheared slices, which are shifted; None for slices that are stacked along their normal."""
     lateral = line.points - line.points[0] - np.outer(line.heights - line.heights[0], normal)
     drift = np.linalg.norm(lateral, axis=1)
     if drift.max() <= LATERAL_TOLERANCE * min(line.slices[0].pixel_spacing):
-        return
+        return None
     slope = lateral[-1] / (line.heights[-1] - line.heights[0])
     bend = np.abs(lateral - np.outer(line.heights - line.heights[0], slope)).max()
     if bend <= LATERAL_TOLERANCE * min(line.slices[0].pixel_spacing):
         angle = np.degrees(np.arctan(np.linalg.norm(slope)))
         what = f"slices are sheared by {angle:.1f} degrees (tilted gantry): not stacked along their normal"
-        raise _StackRefused("gantry-tilt", what, line.slices)
+        if angle > _LARGEST_TILT:
+            raise _StackRefused("gantry-tilt", f"{what}; no gantry tilts by more than 30 degrees", line.slices)
+        if tilt == "refuse":
+            what += "; without --no-tilt (tilt='correct') each is shifted onto a straight grid"
+            raise _StackRefused("gantry-tilt", what, line.slices)
+        text = f"slices are sheared by {angle:.1f} degrees (tilted gantry): each is shifted within its plane by up to "
+        return Finding("gantry-tilt", f"{text}{drift.max():.4g} mm, onto a straight grid", "mended")
     raise _StackRefused("shifted-slices", f"slices are shifted sideways by up to {drift.max():.2f} mm", line.slices)

@@ -11,7 +11,6 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,9 @@ from hilum.errors import FormatError, InputError, SeriesError, name_some
 from hilum.io.dicom import hu, plain
 from hilum.io.dicom.records import SliceHeader, Stack
 from hilum.io.dicom.stack import leave_out
-from hilum.io.padding_values import LOW
+from hilum.io.padding_values import AIR, LOW
 from hilum.io.read_options import ReadOptions
+from hilum.ops.planes import fill_planes, place_planes
 from hilum.scan import Note
 
 
@@ -53,8 +53,11 @@ def read_voxels(root: Path, stack: Stack, options: ReadOptions) -> tuple[Stack, 
     damaged: dict[SliceHeader, FormatError] = {}
     array, notes = _read_pixels(root, stack, damaged)
     if not damaged:
+        if stack.places and stack.geometry is not None:
+            array = place_planes(array, np.array(stack.places), stack.geometry.shape, fill=AIR)
         return stack, array, notes
-    rest = leave_out([*stack.slices, *(h for _, h in stack.duplicates)], list(damaged), max_gap_mm=options.gap_mm)
+    members = [*stack.slices, *(h for _, h in stack.duplicates)]
+    rest = leave_out(members, list(damaged), max_gap_mm=options.gap_mm, tilt=options.tilt)
     if rest is None:
         raise next(damaged[h] for h in stack.slices if h in damaged)
     assumptions = tuple(f for f in stack.findings if f.code == "assumed-positions")
@@ -66,7 +69,7 @@ def _read_pixels(
 ) -> tuple[NDArray[np.int16], list[Note]]:
     """Read the volume; adds slices with damaged pixels to `damaged`, and then the volume is not complete."""
     first = stack.slices[0]
-    planes = stack.planes
+    planes = tuple(range(len(stack.slices))) if stack.places else stack.planes
     shape = planes[-1] + 1, first.rows, first.columns
     try:
         volume = np.empty(shape, np.int16)
@@ -103,8 +106,8 @@ def _read_pixels(
         read_batch(batches[0], np.empty(volume.shape[1:], np.int16))
         run_slabs(read_batches, len(batches) - 1, workers=0)
         if not damaged:
-            _compare_duplicates(root, stack, volume)
-            fill_gaps(volume, planes)
+            _compare_duplicates(root, stack, volume, planes)
+            fill_planes(volume, planes)
     return volume, _pixel_notes(stack.slices, [stats.get(plane, plain.FrameStats(0, 0, 0)) for plane in planes])
 
 
@@ -114,12 +117,12 @@ def _batches(members: list[tuple[int, SliceHeader]]) -> list[list[tuple[int, Sli
     return [members[k : k + size] for k in range(0, len(members), size)]
 
 
-def _compare_duplicates(root: Path, stack: Stack, volume: NDArray[np.int16]) -> None:
+def _compare_duplicates(root: Path, stack: Stack, volume: NDArray[np.int16], planes: Sequence[int]) -> None:
     scratch, other = np.empty(volume.shape[1:], np.int16), np.empty(volume.shape[1:], np.int16)
     for k, header in stack.duplicates:
         for stored in stored_frames(root, [header], scratch):
             hu.frame_to_hu(stored, header, other)
-        if not np.array_equal(other, volume[stack.planes[k]]):
+        if not np.array_equal(other, volume[planes[k]]):
             pair = name_some([stack.slices[k].display_name, header.display_name])
             what = f"conflicting duplicate slices, different pixels at the same position: {pair}"
             raise SeriesError(what, where=root, do="remove one of each pair", code="conflicting-duplicates")
@@ -190,20 +193,3 @@ def stored_frames(root: Path, headers: Sequence[SliceHeader], scratch: NDArray[n
                     yield stored if h.big_endian == (sys.byteorder == "big") else stored.byteswap(inplace=True)
     except OSError as error:
         raise FormatError("the file can no longer be read", where=path, do="get it again") from error
-
-
-def fill_gaps(volume: NDArray[np.int16], planes: Sequence[int]) -> None:
-    """Interpolate the planes of missing slices linearly between their neighbors.
-
-    Parameters
-    ----------
-    volume : ndarray of int16, shape (z, y, x), HU
-        Changed in place.
-    planes : sequence of int
-        The planes that have slices, ascending; includes the first and the last plane.
-    """
-    for low, high in pairwise(planes):
-        for k in range(low + 1, high):
-            # Whole weights keep the sum exact; only the result is rounded.
-            total = volume[low].astype(np.int64) * (high - k) + volume[high].astype(np.int64) * (k - low)
-            volume[k] = np.rint(total / (high - low))

@@ -5,8 +5,7 @@
    trachea, and which air is right lung, left lung or neither. All decisions are taken there.
 3. The trachea and main bronchi are grown on voxels and removed.
 4. The voxels in the cells of each lung that are darker than the border are the lung. The border lies half way between
-   the scan's own lung and the chest wall. Where the lungs touch, a watershed places the border on the brightest
-   surface nearby, the double pleura. Ground-glass is added.
+   the scan's own lung and the chest wall. Ground-glass is added.
 5. Small fragments are removed, dents at the wall are closed by a ball, and holes of axial planes are filled, but not
    with heart, liver or spleen. Nodules and masses at the wall, found on cells, are added
    (`hilum.ops.lungs.wall_nodules`).
@@ -22,13 +21,13 @@ from numpy.typing import NDArray
 
 from hilum._kernels.anatomy import canonical
 from hilum._kernels.bitmask import bits, morphology
-from hilum._kernels.bitmask.mask import BitMask, Shape
-from hilum._kernels.components import labeling, selection, watershed
+from hilum._kernels.bitmask.mask import BitMask
+from hilum._kernels.components import labeling, selection
 from hilum._kernels.threads import run_slabs
 from hilum.geometry import Vector
 from hilum.ops.finite import as_hu
 from hilum.ops.lungs.borders import GROUND_GLASS_MAX_HU, airway_walls, close_dents
-from hilum.ops.lungs.cells import LungCells, find_lung_cells
+from hilum.ops.lungs.cells import find_lung_cells
 from hilum.ops.lungs.wall_nodules import draw_nodules, find_masses, find_nodules
 from hilum.ops.reorient import reorient, restore_axes
 from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
@@ -39,9 +38,6 @@ ORGAN_MM = 3.0
 
 CLOSE_MM = 5.0
 """Radius of the ball that closes dents of the wall, and small vessels that enter from the hilum."""
-
-CONTACT_CELLS = 3.0
-"""Where the lungs touch, the border between them is searched within this many cells."""
 
 WIDE_MM = 3.5
 """Radius of a ball that fits into the main bronchi, but not into the branches inside the lungs."""
@@ -84,7 +80,6 @@ def both_lungs(
     air = bits.at_most(hu, cells.border_hu, workers=workers) & ~airway_walls(airway, spacing, workers=workers)
     labels = (RIGHT_LUNG, LEFT_LUNG)
     sides = [air & canonical.to_voxels(cells.near == label, cells.grid, workers=workers) for label in labels]
-    _split_contact(hu, sides, cells, workers=workers)
     if ground_glass and cells.ground_glass.any():
         gray = bits.at_most(hu, GROUND_GLASS_MAX_HU, workers=workers)
         groups = [canonical.to_voxels(cells.ground_glass == label, cells.grid, workers=workers) for label in labels]
@@ -118,28 +113,6 @@ def both_lungs(
     if airways:
         bits.write_label(main_airways & ~(lungs[0] | lungs[1]), out, label=AIRWAYS, workers=workers)
     return restore_axes(out, volume.geometry)
-
-
-def _split_contact(hu: NDArray[np.int16], sides: list[BitMask], cells: LungCells, *, workers: int) -> None:
-    """Move the border between touching lungs, in place, from the edges of cells to the brightest surface nearby."""
-    shape: Shape = cells.near.shape
-    right, left = (bits.equal(cells.near, label) for label in (RIGHT_LUNG, LEFT_LUNG))
-    ball = morphology.ellipsoid(CONTACT_CELLS, (1.0, 1.0, 1.0), shape)
-    around = [morphology.dilate(side, ball) for side in (right, left)]
-    contact = bits.unpack((around[0] & left) | (around[1] & right))
-    band = canonical.to_voxels(contact, cells.grid, workers=workers)
-    inside = bits.bounding_box(band)
-    if inside is None:
-        return
-    near = band.expand_box(inside, (1, 1, 1))
-    local = hu[band.to_voxels(near)]
-    free = (sides[0] | sides[1]) & band
-    labels = np.full(local.shape, 255, np.uint8)
-    for voxels, label in ((free, 0), (sides[0] & ~band, 1), (sides[1] & ~band, 2)):
-        bits.write_label(voxels.crop(near), labels, label=label)
-    grown = watershed.flood(local, labels)
-    for label, side in enumerate(sides, 1):
-        side.words[near] = bits.equal(grown, label).words
 
 
 def _close(side: BitMask, excluded: BitMask, spacing: Vector) -> BitMask:

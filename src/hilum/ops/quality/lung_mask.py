@@ -28,8 +28,9 @@ from hilum.ops.quality.missing_lung import (
     GAS_MAX_HU,
     SMALLEST_ML,
     cropped_fraction,
-    dense_fraction,
+    dense_fractions,
     missed_fraction,
+    top_difference,
 )
 from hilum.ops.tissues import LUNG_AIR_MAX_HU, SOLID_MIN_HU
 from hilum.volume import Mask, Volume
@@ -79,7 +80,9 @@ def measure_lung_mask(ct: Volume, lungs: Mask, *, sides: bool = True, workers: i
         * ``lung_missed_share``, the missed air, as a fraction of the mask and this air;
         * the fractions of the surface ``lung_edge_air_share`` and ``lung_edge_solid_share`` (air or tissue on both
           sides), ``lung_edge_thin_share`` and ``lung_edge_padded_share``;
-        * ``lung_dense_share``, what lies between the mask and the ribs beside and behind it, as a fraction of both;
+        * with separate sides, and unless the scan is cropped, ``lung_dense_share``, what lies between the mask and the
+          ribs beside and behind it, as a fraction of both; ``lung_dense_side_share``, the same of the worse lung; and
+          ``lung_top_difference_mm``, how far the top of one lung lies below the other's;
         * ``lung_lump_ml``, the largest lump of solid tissue that a ball of 6 mm fits into, and ``lung_walled_gas_ml``,
           gas with a wall around it, as in bowel and trachea;
         * ``lung_cropped_share``, the contact area with the faces of the volume over the largest cross-section;
@@ -161,10 +164,12 @@ def _cell_measurements(chest: ChestCells, *, sides: bool) -> dict[str, float]:
         "lung_heart_share": float(chest.inside[heart].sum()) / mask_cells,
         "lung_parts": float((labeling.sizes(parts) * chest.cell_ml >= SMALLEST_ML).sum()),
         "lung_airway_ml": float(np.count_nonzero(trachea)) * chest.cell_ml,
-        "lung_dense_share": dense_fraction(chest, mask_cells) if sides and cropped < CROPPED_SHARE else 0.0,
         "lung_lump_ml": _largest_lump(chest) * chest.cell_ml,
         "lung_walled_gas_ml": _walled_gas(chest) * chest.cell_ml,
     }
+    if sides and cropped < CROPPED_SHARE:
+        out["lung_dense_share"], out["lung_dense_side_share"] = dense_fractions(chest)
+        out["lung_top_difference_mm"] = top_difference(chest)
     if sides:
         left = chest.inside - chest.right
         crossed = float(chest.right[from_middle > MIDLINE_MM].sum())

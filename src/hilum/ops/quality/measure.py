@@ -58,6 +58,20 @@ CHECKS = (
         "{:.0%} of the lungs may be missing between the mask and the ribs: dense lung, or fluid",
         code="dense-lung-missing",
     ),
+    Check(
+        "lung_dense_side_share",
+        0.115,
+        0.145,
+        "{:.0%} of a lung may be missing between the mask and the ribs: dense lung, or fluid",
+        code="dense-lung-missing",
+    ),
+    Check(
+        "lung_top_difference_mm",
+        20.0,
+        50.0,
+        "the top of a lung lies {:.0f} mm below the other's: dense lung may be missing there",
+        code="dense-lung-missing",
+    ),
     Check("lung_lump_ml", 40.0, 140.0, "the mask has a lump of {:.0f} ml of solid tissue", code="organ-included"),
     Check(
         "lung_walled_gas_ml", 30.0, 90.0, "{:.0f} ml of the mask are gas in a wall, as in bowel", code="gas-included"

@@ -34,6 +34,9 @@ LONGEST_MM = 90.0
 APEX_MM = 25.0
 """Below the top of a lung muscles lie between it and the ribs."""
 
+TOP_MM2 = 600.0
+"""The top of a lung is the highest plane with this area of it, which a trachea does not have."""
+
 CROPPED_SHARE = 0.1
 """From this contact with the faces of the volume on, a lung is not in view as a whole."""
 
@@ -57,24 +60,41 @@ def missed_fraction(chest: ChestCells, mask_cells: float) -> float:
     return float(lung / (lung + mask_cells))
 
 
-def dense_fraction(chest: ChestCells, mask_cells: float) -> float:
+def dense_fractions(chest: ChestCells) -> tuple[float, float]:
     """Volume between the mask and the ribs beside and behind it, beyond the chest wall's, as a fraction of both.
 
-    The mask has sides, and shows the lungs as a whole: beside the bases alone lies the liver.
+    Of both lungs, and of the worse one. The mask has sides, and shows the lungs as a whole: beside the bases alone lies
+    the liver.
     """
-    half = chest.inside >= 0.5
-    right = half & (chest.right >= 0.5 * chest.inside)
-    element = morphology.ellipsoid(RIB_GAP_MM, (chest.size[0], np.inf, np.inf), half.shape)
+    element = morphology.ellipsoid(RIB_GAP_MM, (chest.size[0], np.inf, np.inf), chest.hu.shape)
     ribs = bits.unpack(morphology.dilate(bits.threshold(chest.hu, BONE_MIN_HU, 32767), element))
-    missing = np.zeros(half.shape, np.bool_)
-    for lung, outward in ((right, -1), (half & ~right, 1)):
+    half = chest.inside >= 0.5
+    cells, missing = [], []
+    for lung, outward in zip(_lungs(chest), (-1, 1), strict=True):
         tall = lung.sum(axis=(1, 2)) * chest.size[1] * chest.size[2] >= SMALLEST_PLANE_MM2
         tall[max(0, int(np.max(np.flatnonzero(tall), initial=0)) - round(APEX_MM / chest.size[0])) :] = False
+        beside = np.zeros(lung.shape, np.bool_)
         for axis, step in ((1, 1), (2, outward)):
             wall, longest = (round(mm / chest.size[axis]) for mm in (WALL_MM, LONGEST_MM))
-            missing |= before_ribs(lung, ribs, axis, step, wall=wall, longest=longest) & tall[:, None, None]
-    number = float((missing & ~half).sum())
-    return number / (number + mask_cells)
+            beside |= before_ribs(lung, ribs, axis, step, wall=wall, longest=longest) & tall[:, None, None]
+        missing.append(float((beside & ~half).sum()))
+        cells.append(float(chest.inside[lung].sum()))
+    worse = max(m / max(1.0, m + c) for m, c in zip(missing, cells, strict=True))
+    return sum(missing) / max(1.0, sum(missing) + float(chest.inside.sum())), worse
+
+
+def top_difference(chest: ChestCells) -> float:
+    """How far the top of one lung lies below the top of the other, mm."""
+    areas = [lung.sum(axis=(1, 2)) * chest.size[1] * chest.size[2] for lung in _lungs(chest)]
+    right, left = (int(np.max(np.flatnonzero(area >= TOP_MM2), initial=0)) for area in areas)
+    return abs(right - left) * chest.size[0]
+
+
+def _lungs(chest: ChestCells) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The cells of the right and of the left lung."""
+    half = chest.inside >= 0.5
+    right = half & (chest.right >= 0.5 * chest.inside)
+    return right, half & ~right
 
 
 def before_ribs(
