@@ -37,6 +37,8 @@ _DIRECTORY_BYTES = 2**25  # of the members' names in a .zip, which are in memory
 
 _PIECE = 2**20
 
+_BLOCK = 512  # of a .tar; at least one of zeros is the last
+
 _UNPACK = "unpack it, and give the folder"
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -72,6 +74,11 @@ class Opened:
 def is_archive(path: Path) -> bool:
     """Whether a path is that of an archive, by its suffix."""
     return path.name.lower().endswith(SUFFIXES) and path.is_file()
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix of an archive's name, ``.tar.gz`` as one."""
+    return next(path.name[-len(suffix) :] for suffix in SUFFIXES if path.name.lower().endswith(suffix))
 
 
 @contextmanager
@@ -140,7 +147,7 @@ def gunzip(path: Path) -> bytes:
     with path.open("rb") as file:
         limit = max(_SLICE_BYTES, _PLAUSIBLE_RATIO * os.fstat(file.fileno()).st_size)
         try:
-            with igzip.GzipFile(fileobj=file) as packed:
+            with igzip.GzipFile(fileobj=file) as packed:  # type: ignore[no-untyped-call]
                 data: bytes = packed.read(limit + 1)
         except Exception as error:  # isal raises classes of its own
             raise ValueError(f"the gzip data are damaged: {error}") from error
@@ -209,20 +216,27 @@ def _unpack(path: Path, folder: Path) -> tuple[Note, ...]:
         if error.errno in _FULL:
             what, do = f"the temporary folder has no room for its {size / 2**20:.0f} MiB unpacked", "set TMPDIR"
             raise InputError(what, where=path, do=do, code="no-room") from error
+        if error.errno is None:
+            raise _damaged(path, error) from error
         raise FormatError(f"cannot be unpacked: {error.strerror or error}", where=path, do=_UNPACK) from error
     except NotImplementedError as error:
         what = f"is packed in a way that is not read: {error}"
         raise UnsupportedError(what, where=path, do=_UNPACK) from error
     except Exception as error:  # malformed bytes raise errors of many kinds
-        what = f"the archive is damaged: {error}"
-        raise FormatError(what, where=path, do="download it again", code="damaged") from error
+        raise _damaged(path, error) from error
     if not any(folder.iterdir()):
         if nested := target.left_out["archives in it"]:
             what = f"holds nothing but {nested} archives"
             raise UnsupportedError(what, where=path, do="unpack it, and give these", code="nested-archive")
-        raise MissingInputError("the archive has no files", where=path, do="give the archive of a series", code="no-files")
+        raise MissingInputError(
+            "the archive has no files", where=path, do="give the archive of a series", code="no-files"
+        )
     counts = ", ".join(f"{count} {kind}" for kind, count in sorted(target.left_out.items()))
     return (Note("archive-members", f"members of the archive that were left out: {counts}"),) if counts else ()
+
+
+def _damaged(path: Path, problem: object) -> FormatError:
+    return FormatError(f"the archive is damaged: {problem}", where=path, do="download it again", code="damaged")
 
 
 def _unpack_zip(path: Path, target: _Target) -> None:
@@ -256,8 +270,11 @@ def _unpack_tar(path: Path, target: _Target) -> None:
 
     with path.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"  # names can be wrong
+        raw.seek(max(0, path.stat().st_size - _BLOCK))
+        if not packed and raw.read().strip(b"\0"):  # gzip has a checksum instead
+            raise _damaged(path, "it ends early")
         raw.seek(0)
-        stream = igzip.GzipFile(fileobj=raw) if packed else raw
+        stream = igzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[no-untyped-call]
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined]  # it would keep all
