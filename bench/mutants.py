@@ -21,7 +21,7 @@ TESTS = "tests/test_thresholds.py"
 FACTORS = (0.8, 1.25)
 GUARDED = (
     ("io/dicom/grid.py", "UNIFORM_TOLERANCE"),
-    ("io/dicom/series.py", "ALMOST_ALL"),
+    ("io/dicom/repeats.py", "ALMOST_ALL"),
     ("io/dicom/stack.py", "LATERAL_TOLERANCE"),
     ("ops/quality/plausibility.py", "SHARE"),
     ("ops/quality/measure.py", "ALARM_BELOW"),

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from hilum.errors import SeriesError, UnsupportedError, name_some
 from hilum.geometry import Geometry
+from hilum.io.dicom.choice import choose_stack
+from hilum.io.dicom.frames import no_slices_error, select_slices
+from hilum.io.dicom.grouping import group_slices
 from hilum.io.dicom.records import SliceHeader
-from hilum.io.dicom.series import choose_stack, group_slices, no_slices_error, select_slices
 from hilum.io.dicom.stack import judge
 from hilum.testing import assert_same_geometry, geometries
 
@@ -49,6 +51,15 @@ def headers(count=40, step=3.0, *, uid="1.2.3", orientation=AXIAL, **fields):
 def refusal(members):
     found = judge(members).refusal
     return found.code if found else ""
+
+
+def sizes(members):
+    return [len(group.slices) for group in group_slices(members)]
+
+
+def judged(members):
+    groups = group_slices(members)
+    return [replace(judge(g.slices), series_part=g.series_part, told_by=g.told_by, value=g.value) for g in groups]
 
 
 def moved(header, delta):
@@ -344,25 +355,24 @@ def test_a_broken_copy_of_a_whole_slice_is_ignored_but_a_broken_slice_is_not(byt
 def test_series_and_orientations_are_parted():
     axial, other = headers(9), headers(6, uid="4.5")
     coronal = headers(3, orientation=(1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
-    stacks = group_slices([*axial, *other, *coronal])
-    assert sorted(map(len, stacks)) == [3, 6, 9]
+    assert sorted(sizes([*axial, *other, *coronal])) == [3, 6, 9]
     lost = replace(axial[4], path="lost", orientation=())
-    assert sorted(map(len, group_slices([*axial, *coronal, lost]))) == [3, 10]  # not dropped in silence
+    assert sorted(sizes([*axial, *coronal, lost])) == [3, 10]  # not dropped in silence
 
 
 def test_acquisitions_are_parted_only_where_one_covers_the_others():
     first = headers(20, acquisition_number=1)
     again = [replace(h, sop_uid=h.sop_uid + ".2", acquisition_number=2) for h in first]
-    assert sorted(map(len, group_slices([*first, *again]))) == [20, 20]
-    assert sorted(map(len, group_slices([*first, *again[4:9]]))) == [5, 20]
+    assert sorted(sizes([*first, *again])) == [20, 20]
+    assert sorted(sizes([*first, *again[4:9]])) == [5, 20]
     following = [moved(replace(h, acquisition_number=2), (0, 0, 60)) for h in first]
-    assert list(map(len, group_slices([*first, *following]))) == [40]
+    assert sizes([*first, *following]) == [40]
     overlapping = [moved(replace(h, acquisition_number=2), (0, 0, 30)) for h in first]
-    assert list(map(len, group_slices([*first, *overlapping]))) == [40]  # neither alone is the chest: judged together
+    assert sizes([*first, *overlapping]) == [40]  # neither alone is the chest: judged together
     longer = [moved(replace(h, acquisition_number=2), (0, 0, 12)) for h in first]
-    assert list(map(len, group_slices([*first, *longer]))) == [20, 20]  # 57 of 69 mm
+    assert sizes([*first, *longer]) == [20, 20]  # 57 of 69 mm
     holed = [h for h in first if h.instance_number not in {9, 10, 11}]
-    assert list(map(len, group_slices([*holed, *longer[1:-4]]))) == [32]  # no stack by itself
+    assert sizes([*holed, *longer[1:-4]]) == [32]  # no stack by itself
 
 
 def test_tags_that_contradict_the_positions_are_told_and_not_used():
@@ -391,34 +401,34 @@ def shuffled(members):
 def test_interleaved_acquisitions_are_parted_and_a_repeated_slice_fills_its_gap():
     first = headers(20, acquisition_number=1)
     between = [moved(replace(h, acquisition_number=2), (0, 0, 1.5)) for h in first]
-    assert sorted(map(len, group_slices(shuffled([*first, *between])))) == [20, 20]
+    assert sorted(sizes(shuffled([*first, *between]))) == [20, 20]
     again = [*first[:8], replace(first[8], acquisition_number=2), *first[9:]]
-    assert list(map(len, group_slices(again))) == [20]
+    assert sizes(again) == [20]
     turns = [replace(h, acquisition_number=h.instance_number // 4) for h in first]
-    assert list(map(len, group_slices(turns))) == [20]
+    assert sizes(turns) == [20]
     next_one = moved(replace(first[-1], acquisition_number=2), (0, 0, 2.99))
-    assert list(map(len, group_slices([*first, next_one]))) == [21]
+    assert sizes([*first, next_one]) == [21]
 
 
 @pytest.mark.parametrize("field", ["acquisition_time", "content_time"])
 def test_repeated_places_are_parted_by_time_where_the_rounds_follow_each_other(field):
     first = [replace(h, **{field: f"1015{h.instance_number:02d}.5"}) for h in headers(20)]
     again = [replace(h, **{field: f"1020{h.instance_number:02d}"}, sop_uid=h.sop_uid + ".2") for h in first]
-    stacks = group_slices(shuffled([*first, *again]))
+    stacks = [group.slices for group in group_slices(shuffled([*first, *again]))]
     assert [{getattr(h, field)[:4] for h in part} for part in stacks] == [{"1015"}, {"1020"}]
     assert list(map(len, stacks)) == [20, 20]
     mixed = [replace(h, **{field: f"1015{h.instance_number:02d}.7"}) for h in again]
-    assert list(map(len, group_slices([*first, *mixed]))) == [40]
-    assert list(map(len, group_slices([*first, *again[1:]]))) == [39]
+    assert sizes([*first, *mixed]) == [20, 20]  # each position twice before the next one
+    assert sizes([*first, *again[1:]]) == [20, 19]
     unknown = [replace(h, **{field: ""}) for h in first]
-    assert list(map(len, group_slices([*unknown, *again]))) == [40]
+    assert sizes([*unknown, *again]) == [40]
 
 
 def test_of_two_acquisitions_the_first_is_taken_whatever_the_order_of_files():
     first = headers(40, acquisition_number=3)
     again = [replace(h, sop_uid=h.sop_uid + ".2", acquisition_number=4) for h in first]
     for members in ([*first, *again], [*again, *first], shuffled([*first, *again])):
-        stack, notes = choose_stack([judge(m) for m in group_slices(members)])
+        stack, notes = choose_stack(judged(members))
         assert {h.acquisition_number for h in stack.slices} == {3}
         assert [f.code for f in notes] == ["split-series"]
 
@@ -450,7 +460,7 @@ def test_a_series_is_picked_by_its_exact_uid():
 def test_parts_of_the_chosen_series_that_are_left_out_are_said():
     axial = headers(40)
     coronal = headers(3, orientation=(1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
-    stack, notes = choose_stack([judge(m) for m in group_slices([*axial, *coronal])])
+    stack, notes = choose_stack(judged([*axial, *coronal]))
     assert len(stack.slices) == 40
     assert [f.code for f in notes] == ["split-series"]
 

@@ -14,7 +14,7 @@ from test_series import headers, moved, refusal
 
 from hilum._kernels.bitmask.mask import BitMask
 from hilum.geometry import Geometry
-from hilum.io.dicom.series import group_slices
+from hilum.io.dicom.grouping import group_slices
 from hilum.io.dicom.stack import judge
 from hilum.ops.lungs.segment import segment_lungs
 from hilum.ops.lungs.sides import find_parenchyma
@@ -56,7 +56,7 @@ def test_an_acquisition_is_a_scan_by_itself_from_four_fifths_of_the_height_on(la
     every = headers(101)
     first = [replace(header, acquisition_number=1) for header in every[: last + 1]]
     second = [replace(h, acquisition_number=2, path=f"b{h.path}", sop_uid=f"{h.sop_uid}.2") for h in every[70:]]
-    stacks = group_slices([*first, *second])
+    stacks = [group.slices for group in group_slices([*first, *second])]
     assert len(stacks) == parts
     assert len(stacks[0]) == (len(first) if parts == 2 else len(first) + len(second))
 

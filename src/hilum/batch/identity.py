@@ -155,9 +155,8 @@ def model_file(recipe: Recipe) -> Path | None:
 def _companion_files(ref: ScanRef) -> list[tuple[str, Path]]:
     """The existing annotation and lung files of a scan; the reader refuses missing ones."""
     roots = (ref.annotations, ref.known.lungs)
-    return [
-        file for root in roots if root is not None and root.exists() for file in source_files.list_source_files(root)
-    ]
+    existing = (root for root in roots if root is not None and root.exists())
+    return [file for root in existing for file in source_files.list_source_files(root)]
 
 
 def _is_folder(ref: ScanRef) -> bool:

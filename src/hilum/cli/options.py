@@ -12,7 +12,11 @@ Overwrite = Annotated[bool, Parameter(negative="", help="Replace an earlier resu
 RunFolder = Annotated[Path, Parameter(help="An output folder of 'hilum run'.")]
 ScanSource = Annotated[Path, Parameter(help="A DICOM folder, a volume file, or an archive (.zip, .tar, .tgz).")]
 VolumeOut = Annotated[Path, Parameter(help="File to write: .nii, .nii.gz, .nrrd, .mha, .mhd, .npy, .zarr or .b2nd.")]
-Series = Annotated[str, Parameter(help="Series Instance UID, if the folder holds several series.")]
+_SERIES = "If the folder holds several series: Series Instance UID, number in the list of 'hilum info', or kernel."
+Series = Annotated[str, Parameter(help=_SERIES)]
+_PHASE = "If a series holds several volumes at the same positions: value of the attribute that tells them apart."
+Phase = Annotated[str, Parameter(help=_PHASE)]
+VolumeNumber = Annotated[int | None, Parameter(help="Number of the volume in the list of 'hilum info'.")]
 _MAX_GAP = "Interpolate missing DICOM slices where their neighbors are at most this far apart; 5 mm by default."
 MaxGap = Annotated[float | None, Parameter(name="--max-gap-mm", help=_MAX_GAP)]
 _TILT = "Shift the slices of a tilted gantry onto a straight grid; --no-tilt refuses them."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import hilum
-from hilum.cli.options import Consensus, Flag, Json, MaxGap, ScanSource, Series, Tilt, VolumeOut
+from hilum.cli.options import Consensus, Flag, Json, MaxGap, Phase, ScanSource, Series, Tilt, VolumeNumber, VolumeOut
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import describe_volume, inspection_text, print_note, print_notes, print_result, print_stderr
 from hilum.errors import AnnotationError, InputError
@@ -82,6 +82,8 @@ def convert(
     /,
     *,
     series: Series = "",
+    phase: Phase = "",
+    volume: VolumeNumber = None,
     max_gap_mm: MaxGap = None,
     slice_spacing_mm: float | None = None,
     tilt: Tilt = True,
@@ -94,8 +96,8 @@ def convert(
         For DICOM slices or frames without positions: distance in mm from one InstanceNumber or frame to the next,
         negative if they count from head to feet.
     """
-    options = _stated(max_gap_mm, tilt=tilt)
-    scan = _read(source, output, series=series, slice_spacing_mm=slice_spacing_mm, **options)
+    options = _stated(max_gap_mm, tilt=tilt) | _chosen(series, phase, volume)
+    scan = _read(source, output, slice_spacing_mm=slice_spacing_mm, **options)
     hilum.write(scan.ct, output, series_uid=scan.series_uid)
     print_result(f"{output}: {describe_volume(scan)}")
 
@@ -111,6 +113,8 @@ def lungs(
     airways: bool = False,
     background: Literal["corner", "sides"] = "corner",
     series: Series = "",
+    phase: Phase = "",
+    volume: VolumeNumber = None,
     max_gap_mm: MaxGap = None,
     tilt: Tilt = True,
 ) -> None:
@@ -138,7 +142,7 @@ def lungs(
         method=method, dilate_mm=dilate_mm, pathology=pathology, airways=airways, background=background,
         fallback=method == "hilum",
     )  # fmt: skip
-    scan = _read(source, output, series=series, **_stated(max_gap_mm, tilt=tilt))
+    scan = _read(source, output, **_stated(max_gap_mm, tilt=tilt), **_chosen(series, phase, volume))
     mask, figures, notes = make_lungs(scan.ct, step)
     if mask is None or not mask.array.any():
         do = "look at the scan, or try another --method"
@@ -157,6 +161,8 @@ def nodules(
     consensus: Consensus = 0.5,
     contour_pixel: Literal["exclude", "include"] = "exclude",
     series: Series = "",
+    phase: Phase = "",
+    volume: VolumeNumber = None,
     series_uid: str = "",
     max_gap_mm: MaxGap = None,
     tilt: Tilt = True,
@@ -176,8 +182,8 @@ def nodules(
     from hilum.pipeline import note_outside
 
     outlines.check_level(consensus)
-    options = _stated(max_gap_mm, tilt=tilt)
-    scan = _read(source, output, series=series, annotations=annotations, series_uid=series_uid, **options)
+    options = _stated(max_gap_mm, tilt=tilt) | _chosen(series, phase, volume)
+    scan = _read(source, output, annotations=annotations, series_uid=series_uid, **options)
     print_notes(note_outside(scan, scan.ct))
     mask = masks.mask_nodules(scan.ct.geometry, scan.nodules, level=consensus, contour_pixel=contour_pixel)
     hilum.write(mask, output, series_uid=scan.series_uid)
@@ -187,6 +193,10 @@ def nodules(
 def _stated(max_gap_mm: float | None, *, tilt: bool) -> dict[str, Any]:
     """Options of the command line as `hilum.read` takes them."""
     return {"max_gap_mm": max_gap_mm, "tilt": "correct" if tilt else "refuse"}
+
+
+def _chosen(series: str, phase: str, volume: int | None) -> dict[str, Any]:
+    return {"series": series, "phase": phase, "volume": volume}
 
 
 def _read(source: Path, output: Path, *, annotations: Path | None = None, **options: Any) -> Scan:
@@ -211,6 +221,8 @@ def view(
     annotations: Path | None = None,
     original: Path | None = None,
     series: Series = "",
+    phase: Phase = "",
+    volume: VolumeNumber = None,
     max_gap_mm: MaxGap = None,
     tilt: Tilt = True,
     port: int = 0,
@@ -244,6 +256,6 @@ def view(
         print_stderr("could not start a browser: open the address above")
 
     server.check()
-    options = _stated(max_gap_mm, tilt=tilt)
-    opened = sources.open_source(source, annotations=annotations, original=original, series=series, **options)
+    options = _stated(max_gap_mm, tilt=tilt) | _chosen(series, phase, volume)
+    opened = sources.open_source(source, annotations=annotations, original=original, **options)
     server.serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)

@@ -8,7 +8,7 @@ import itertools
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from hilum.datasets.listing import Listing, known_of, link_notes, own_output_not
 from hilum.errors import HilumError, InputError, MissingInputError
 from hilum.io import archives, scan_files
 from hilum.io.dicom.index import FileHeaders
+from hilum.io.dicom.records import SliceHeader
 from hilum.io.files import path_exists
 from hilum.io.folders import FolderListing, list_folder, output_kind
 from hilum.io.names import is_uid
@@ -166,9 +167,12 @@ class _DicomFiles:
     Attributes
     ----------
     slices : dict of str to dict of str to set of str
-        By series and folder, the names of its slices. Slices without a series UID count by folder, under ``/folder``.
+        By series and folder, the names of its slices. Slices without a series UID count by folder, under ``/folder``
+        and the made-up name of their series.
     tags : dict of str to str
         A text that identifies each series without a UID.
+    names : dict of str to str
+        The made-up name of each series without a UID; empty where its folder holds no other.
     ignored : dict of str to int
         Files that are not CT slices, by kind.
     done : set of str
@@ -179,17 +183,40 @@ class _DicomFiles:
     def __init__(self) -> None:
         self.slices: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         self.tags: dict[str, str] = {}
+        self.names: dict[str, str] = {}
         self.ignored: defaultdict[str, int] = defaultdict(int)
         self.done: set[str] = set()
         self.refused: list[InputError] = []
+
+    def add_slices(self, slices: Sequence[SliceHeader]) -> None:
+        """Add CT slices to their series; the slices of a series lie below one of the upper folders."""
+        from hilum.io.dicom.grouping import group_series
+
+        without_uid: defaultdict[str, list[SliceHeader]] = defaultdict(list)
+        for header in slices:
+            if not header.series_uid:
+                without_uid[_folder_of(header.path)].append(header)
+        series = group_series(header for header in slices if header.series_uid)
+        for one in itertools.chain(series, *map(group_series, without_uid.values())):
+            for header in one.slices:
+                folder, name = os.path.split(header.path)
+                key = one.series_uid or f"/{folder}" + (f"/{one.series_part}" if one.series_part else "")
+                # Many series use the same file names: interned, the memory holds each name once.
+                self.slices[key][sys.intern(folder)].add(sys.intern(name))
+                self.done.add(folder)
+                if not one.series_uid:
+                    tag = f"{header.sop_uid} {header.path}"
+                    self.tags[key] = min(self.tags.get(key, tag), tag)
+                    self.names[key] = one.series_part
 
     def scan_refs(self, root: Path) -> list[ScanRef]:
         """The CT series, each in the deepest folder that contains its slices."""
         refs = []
         for key, folders in sorted(self.slices.items()):
             common = os.path.commonpath(sorted(folders))
-            if key.startswith("/"):  # without a UID the reader chooses among all slices of the folder
-                refs.append(_scan_ref(root / common, "", tag=self.tags[key]))
+            if key.startswith("/"):  # the reader chooses among all slices of the folder without a UID
+                ref = _scan_ref(root / common, "", tag=self.tags[key])
+                refs.append(replace(ref, series_uid=self.names[key]))
             else:
                 refs.append(_scan_ref(root / common, key, tag="", files=_relative_to(common, folders)))
         return refs
@@ -203,23 +230,15 @@ def _relative_to(common: str, folders: Mapping[str, set[str]]) -> tuple[str, ...
 
 def _search_dicom(root: Path, tree: FolderListing) -> _DicomFiles:
     """Find the CT series, and the folders whose files should be one."""
+    from hilum.io.dicom.frames import select_slices
     from hilum.io.dicom.index import read_files
-    from hilum.io.dicom.series import select_slices
 
     dicom = _DicomFiles()
     volume_folders = {_folder_of(name) for name in tree.files if name.lower().endswith((".mhd", ".nhdr"))}
     for _, names in itertools.groupby(sorted(tree.files, key=_upper_folders), _upper_folders):
         files = read_files(root, list(names))
         selection = select_slices(files.headers)
-        for header in selection.slices:
-            folder, name = os.path.split(header.path)
-            key = header.series_uid or f"/{folder}"
-            # Many series use the same file names: interned, the memory holds each name once.
-            dicom.slices[key][sys.intern(folder)].add(sys.intern(name))
-            dicom.done.add(folder)
-            if not header.series_uid:
-                tag = f"{header.sop_uid} {header.path}"
-                dicom.tags[key] = min(dicom.tags.get(key, tag), tag)
+        dicom.add_slices(selection.slices)
         damaged: list[str] = []
         for finding in selection.findings:
             if finding.code == "ignored-damaged-file":

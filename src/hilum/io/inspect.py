@@ -148,32 +148,33 @@ def _noted(notes: Iterable[Note]) -> list[Finding]:
 
 
 def _inspect_series(path: Path, options: Mapping[str, Any], *, pixels: bool) -> list[SeriesRecord]:
+    from hilum.io.dicom.choice import choose_stack, series_of
     from hilum.io.dicom.reader import index_dicom
-    from hilum.io.dicom.series import choose_stack
 
     stacks = index_dicom(path, **options)
-    first, _ = choose_stack(stacks)
-    own = {uid: choose_stack(stacks, series=uid)[0] if uid else first for uid in {stack.series_uid for stack in stacks}}
-    return [
-        _inspect_stack(path, s, options, pixels=pixels, is_read=own[s.series_uid] is s, chosen=s is first)
-        for s in stacks
-    ]
+    first, chose = choose_stack(stacks)
+    listed = []
+    for number, stack in enumerate(stacks, start=1):
+        same = [s for s in stacks if series_of(s) == series_of(stack)]
+        read_first, split = choose_stack(same)
+        if stack is not read_first:
+            text = f"another volume of this series is the default; --volume {number} reads this one"
+            split = (Finding("split-series", text, "ignored"),)
+        told = dict.fromkeys((*split, *(chose if stack is first else ())))
+        judged = replace(stack, findings=(*stack.findings, *told))
+        listed.append(_inspect_stack(path, judged, options, pixels=pixels, chosen=stack is first))
+    return listed
 
 
-def _inspect_stack(
-    path: Path, stack: Stack, options: Mapping[str, Any], *, pixels: bool, is_read: bool, chosen: bool
-) -> SeriesRecord:
+def _inspect_stack(path: Path, stack: Stack, options: Mapping[str, Any], *, pixels: bool, chosen: bool) -> SeriesRecord:
     from hilum.io.dicom.reader import read_stack
 
     root = path if path.is_dir() else path.parent
     findings = [_shorten(finding) for finding in stack.findings]
-    usable, geometry = stack.refusal is None and is_read, stack.geometry
+    usable, geometry = stack.refusal is None, stack.geometry
     if geometry is not None:
         findings += _noted(note_implausible_size(geometry))
-    if not is_read:
-        text = "another part of this series is larger, and is read instead"
-        findings.append(Finding("split-series", text, "ignored"))
-    elif usable and pixels:
+    if usable and pixels:
         try:
             scan = scan_files.check_is_ct(read_stack(root, stack, **options), path)
             findings += _noted((*scan.notes, *note_implausible_values(scan.ct)))
@@ -188,7 +189,7 @@ def _inspect_stack(
         usable=usable,
         geometry=None if geometry is None else placement.GridRecord.of(geometry),
         findings=findings,
-        pixels_read=pixels and is_read and stack.refusal is None,
+        pixels_read=pixels and stack.refusal is None,
         chosen=chosen,
         folder=os.path.commonpath([os.path.dirname(header.path) for header in stack.slices]),  # noqa: PTH120
         number=stack.slices[0].series_number,

@@ -25,7 +25,12 @@ class ReadOptions:
     Parameters
     ----------
     series : str
-        Series Instance UID; empty for the largest chest-like CT series.
+        Series Instance UID, number in the list of `hilum info`, or kernel; empty for the largest chest.
+    phase : str
+        Which of several volumes at the same positions: the value of the attribute that tells them apart; empty for the
+        first of the largest.
+    volume : int, optional
+        Number of the volume in the list of `hilum info`, from 1.
     max_gap_mm : float, optional
         Where slices are missing or damaged, their neighbors may be this far apart: the slices between them are
         interpolated linearly, with a note. 0 refuses every gap. None is the limit of the recipe ``default``.
@@ -42,11 +47,13 @@ class ReadOptions:
     Raises
     ------
     InputError
-        If the gap is negative or not finite, the spacing is zero, not finite or beyond 100 mm, the rescale or offset
-        is impossible, or `tilt` is another word.
+        If the volume is below 1, the gap negative or not finite, the spacing zero, not finite or beyond 100 mm, the
+        rescale or offset impossible, or `tilt` another word.
     """
 
     series: str = ""
+    phase: str = ""
+    volume: int | None = None
     max_gap_mm: float | None = None
     slice_spacing_mm: float | None = None
     tilt: Tilt = "correct"
@@ -54,6 +61,8 @@ class ReadOptions:
     hu_offset: float | None = None
 
     def __post_init__(self) -> None:
+        if self.volume is not None and self.volume < 1:
+            raise InputError(f"volume is {self.volume}, expected a number of the list of `hilum info`", code="option")
         if not 0 <= self.gap_mm < math.inf:
             raise InputError(f"max_gap_mm is {self.max_gap_mm}, expected a distance of 0 mm or more", code="option")
         spacing = self.slice_spacing_mm

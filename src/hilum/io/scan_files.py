@@ -25,6 +25,8 @@ def read(
     path: str | Path,
     *,
     series: str = "",
+    phase: str = "",
+    volume: int | None = None,
     annotations: str | Path | None = None,
     series_uid: str = "",
     max_gap_mm: float | None = None,
@@ -40,8 +42,13 @@ def read(
         ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.nhdr`` file; or a ``.npy``, ``.b2nd`` or ``.zarr`` that hilum wrote.
         A ``.zip``, ``.tar``, ``.tar.gz`` or ``.tgz`` with one of these, and slices as ``.dcm.gz``, are read, too.
     series : str
-        The Series Instance UID to read from a folder with several. By default the largest chest-like CT series is
-        read, and a note names the choice.
+        The series to read from a folder with several: its Series Instance UID, its number in the list of `hilum info`,
+        or its kernel. By default the largest chest-like CT series is read, and a note names the choice.
+    phase : str
+        Which of several volumes at the same positions, such as phases of the heart: the value of the attribute that
+        tells them apart. By default the first of the largest is read, and a note names it.
+    volume : int, optional
+        The number of the volume in the list of `hilum info`, from 1.
     annotations : str or Path, optional
         A LUNA16 ``annotations.csv``, whose rows of this series become the scan's nodules, or a LIDC-IDRI reading in
         ``.xml``, whose outlines do. A table without rows of this series is searched for rows that name its file or
@@ -76,7 +83,8 @@ def read(
         if os.path.islink(path):  # noqa: PTH114 - Path.is_link raises for a name with a null byte
             raise unreadable.not_downloaded(path, [path.name])
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
-    options = {"series": series, "max_gap_mm": max_gap_mm, "slice_spacing_mm": slice_spacing_mm, "tilt": tilt}
+    options: dict[str, Any] = {"series": series, "phase": phase, "volume": volume, "tilt": tilt}
+    options |= {"max_gap_mm": max_gap_mm, "slice_spacing_mm": slice_spacing_mm}
     scan, names = _read_any(path, "", options)
     scan = replace(scan, series_uid=series_uid or scan.series_uid)
     return scan if annotations is None else annotate(scan, annotations, names=() if series_uid else names)
@@ -104,7 +112,7 @@ def _read_any(path: Path, member: str, options: Mapping[str, Any]) -> tuple[Scan
     """A scan without annotations, and the names under which a table may list it."""
     with archives.opened(path) as opened:
         source = opened.path / member if member or opened.path == path else _only_volume(opened.path)
-        scan = _read_place(source, **options)
+        scan = _read_place(source, options)
         judged = (*note_implausible_size(scan.ct.geometry), *note_implausible_values(scan.ct))
         own = scan_names(source)[:1] if source != path and formats.is_volume(source) else ()
     return replace(scan, notes=(*opened.notes, *scan.notes, *judged)), (*own, *scan_names(path))
@@ -119,18 +127,16 @@ def _only_volume(folder: Path) -> Path:
     return folder / volumes[0] if is_one else folder
 
 
-def _read_place(
-    path: Path, *, series: str = "", slice_spacing_mm: float | None = None, tilt: str = "correct", **options: Any
-) -> Scan:
+def _read_place(path: Path, options: Mapping[str, Any]) -> Scan:
     """Read the scan of a folder or file that is not packed."""
     if not formats.is_volume(path):
-        return _read_dicom(path, series=series, slice_spacing_mm=slice_spacing_mm, tilt=tilt, **options)
-    if series:
-        raise InputError("only a DICOM folder has several series", where=path, do="leave the series out")
-    if slice_spacing_mm is not None:
+        return _read_dicom(path, **options)
+    if options.get("series") or options.get("phase") or options.get("volume") is not None:
+        raise InputError("only a DICOM folder has several series", where=path, do="leave the choice of one out")
+    if options.get("slice_spacing_mm") is not None:
         what = "a slice spacing can be stated for a DICOM series only"
         raise InputError(what, where=path, do="leave it out: the header states the spacing", code="option")
-    return formats.FORMATS[formats.suffix_of(path)].read(path).to_scan(path)
+    return formats.FORMATS[formats.suffix_of(path)].read(path).to_scan(path, tilt=options.get("tilt", "correct"))
 
 
 def check_is_ct(scan: Scan, path: Path) -> Scan:

@@ -10,7 +10,8 @@ NODULE_OUTSIDE_LUNGS = "nodule-beside-lungs"
 
 _CHANGED = (
     "assumed-positions", "clipped-hu", "element-size", "gantry-tilt", "identity-form", "missing-slices", "nan-to-air",
-    "no-direction", "no-origin", "saturated", "two-spacings", "uneven-spacing", "units",
+    "no-direction", "no-origin", "rounded-positions", "saturated", "small-shear",
+    "two-spacings", "uneven-spacing", "units",
 )  # fmt: skip
 """The image or its geometry differs from the files."""
 
@@ -25,10 +26,10 @@ _INFO = (
     # About the files of a scan; the data are as the files say.
     "chose-series", "dangling-links", "decimal-comma", "duplicate-slices", "forms-differ", "ignored-color-image",
     "ignored-damaged-file", "ignored-files", "ignored-incomplete-copy", "ignored-links", "ignored-localizer",
-    "ignored-other-modality", "ignored-secondary-capture", "location-tag-disagrees", "low-hu",
-    "malformed-value", "minmax-tags-disagree", "modality-lut", "odd-modality", "odd-syntax", "padding-to-air",
-    "qform-unusable", "spacing-tag-disagrees", "split-series", "stated-rescale", "trailing-bytes", "unspecified-unit",
-    "unreadable-files", "unreadable-folders",
+    "ignored-no-image", "ignored-other-modality", "ignored-secondary-capture", "joined-series",
+    "location-tag-disagrees", "low-hu", "malformed-value", "minmax-tags-disagree", "modality-lut", "odd-modality",
+    "odd-syntax", "padding-to-air", "qform-unusable", "spacing-tag-disagrees", "split-series", "stated-rescale",
+    "trailing-bytes", "unspecified-unit", "unreadable-files", "unreadable-folders",
     # About the lungs; the mask may still be right.
     "airway-included", "cropped", "dense-lung", "given-lungs", "lungs-doubtful", "lungs-fallback",
     # About the annotations.

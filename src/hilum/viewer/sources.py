@@ -135,9 +135,7 @@ def check_record(folder: Path, row: ledger.Row | None) -> tuple[records.ScanReco
     return record, sha256, "" if row.scan_sha256 else "the ledger has no checksum for this scan"
 
 
-def open_source(
-    path: Path, *, annotations: Path | None = None, original: Path | None = None, series: str = "", **options: Any
-) -> Source:
+def open_source(path: Path, *, annotations: Path | None = None, original: Path | None = None, **options: Any) -> Source:
     """Open a scan or a run.
 
     Parameters
@@ -148,10 +146,8 @@ def open_source(
         For one scan: its annotations, as in `hilum.read`.
     original : Path, optional
         For a run: its input, to compare with the result.
-    series : str
-        Series Instance UID, if a DICOM folder holds several series.
     **options
-        For one scan: other options of `hilum.read`.
+        For one scan: what to read of a DICOM folder, as in `hilum.read`.
 
     Returns
     -------
@@ -163,14 +159,14 @@ def open_source(
         If there is nothing to show.
     """
     if (path / ledger.NAME).is_file():
-        if annotations is not None or series:
+        if annotations is not None or any(options.values()):
             what = "a run has its own nodules and scans"
-            raise InputError(what, where=path, do="leave out --annotations and --series")
+            raise InputError(what, where=path, do="leave out --annotations and the choice of a series")
         return _open_run(path, original)
     if original is not None:
         what = "an original can only be compared with a finished run"
         raise InputError(what, where=path, do="leave out --original", code="option")
-    scan = hilum.read(path, annotations=annotations, series=series, **options)
+    scan = hilum.read(path, annotations=annotations, **options)
     name = path.resolve().name
     codes = [note.code for note in scan.notes]
     nodules = len(scan.nodules) if scan.annotated else None

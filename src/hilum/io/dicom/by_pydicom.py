@@ -7,7 +7,7 @@ read as raw bytes, so that pydicom does not repair malformed ones.
 import io
 import warnings
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -36,8 +36,26 @@ _PER_FRAME_FIELDS = {
     "intercept": (0x00289145, 0x00281052),  # Pixel Value Transformation Sequence
     "slope": (0x00289145, 0x00281053),
     "rescale_type": (0x00289145, 0x00281054),
+    "temporal_position": (0x00209111, 0x00209128),  # Frame Content Sequence
+    "acquisition_number": (0x00209111, 0x00209156),
+    "acquisition_time": (0x00209111, 0x00189074),
+    "content_time": (0x00209111, 0x00189151),
+    "comments": (0x00209111, 0x00209158),
+    "image_type": (0x00189329, 0x00089007),  # CT Image Frame Type Sequence
+    "cardiac_phase": (0x00189118, 0x00209241),  # Cardiac Synchronization Sequence
+    "trigger_time": (0x00189118, 0x00209153),
+    "respiratory_phase": (0x00209253, 0x00209245),  # Respiratory Synchronization Sequence
 }
 """Field of `SliceHeader`: functional group, element in it (PS3.3 C.7.6.16.2)."""
+
+_PARSERS: dict[str, Callable[[bytes], Any]] = {
+    "temporal_position": fields.binary_count_text,
+    "acquisition_number": fields.binary_count,
+    "comments": fields.digest_of,
+    "image_type": fields.types_of,
+    **dict.fromkeys(("cardiac_phase", "trigger_time", "respiratory_phase"), fields.binary_number),
+}
+"""Parsers of those that are neither text nor decimal strings."""
 
 _LUTS, _LUT_DESCRIPTOR, _LUT_TYPE, _LUT_DATA = 0x00283000, 0x00283002, 0x00283004, 0x00283006
 _WANTED = [*fields.TAGS.values(), _LUTS, _SHARED, _PER_FRAME]
@@ -169,7 +187,7 @@ def _frame_headers(dataset: Any, header: records.SliceHeader) -> list[records.Sl
                         changes[name], odd = fields.number_field(name, raw)
                         changes["odd"] = changes.get("odd", header.odd) + odd
                     else:
-                        changes[name] = fields.text_of(raw)
+                        changes[name] = _PARSERS.get(name, fields.text_of)(raw)
         headers.append(replace(header, **changes))
     return headers
 

@@ -1,5 +1,6 @@
 """Raw values of DICOM elements to a header record: bytes in, numbers out, no repairs."""
 
+import hashlib
 import math
 import re
 import struct
@@ -33,16 +34,22 @@ UNDEFINED = 0xFFFFFFFF  # the length of a value that ends with a delimiter
 
 TAGS = {
     "image_type": 0x00080008, "sop_class": 0x00080016, "sop_uid": 0x00080018, "acquisition_time": 0x00080032,
-    "content_time": 0x00080033, "modality": 0x00080060,
-    "thickness": 0x00180050, "slice_step": 0x00180088, "kernel": 0x00181210,
+    "content_time": 0x00080033, "modality": 0x00080060, "description": 0x0008103E, "patient_name": 0x00100010,
+    "patient_id": 0x00100020, "thickness": 0x00180050, "kvp": 0x00180060, "slice_step": 0x00180088,
+    "trigger_time": 0x00181060, "kernel": 0x00181210, "study_uid": 0x0020000D,
     "series_uid": 0x0020000E, "series_number": 0x00200011, "acquisition_number": 0x00200012,
-    "instance_number": 0x00200013, "position": 0x00200032, "orientation": 0x00200037, "slice_location": 0x00201041,
+    "instance_number": 0x00200013, "position": 0x00200032, "orientation": 0x00200037, "frame_uid": 0x00200052,
+    "temporal_position": 0x00200100, "slice_location": 0x00201041, "comments": 0x00204000,
+    "temporal_index": 0x00209128, "cardiac_phase": 0x00209241, "respiratory_phase": 0x00209245,
     "samples": 0x00280002, "frames": 0x00280008, "rows": 0x00280010, "columns": 0x00280011,
     "pixel_spacing": 0x00280030, "bits_allocated": 0x00280100, "bits_stored": 0x00280101, "high_bit": 0x00280102,
     "signed": 0x00280103, "smallest": 0x00280106, "largest": 0x00280107, "padding": 0x00280120,
     "padding_limit": 0x00280121, "intercept": 0x00281052, "slope": 0x00281053, "rescale_type": 0x00281054,
 }  # fmt: skip
-"""The elements that are read, by the name of their `SliceHeader` field (PS3.6)."""
+"""The elements that are read, by the name of their `SliceHeader` field (PS3.6).
+
+The patient's name and ID become the field ``patient``, the temporal index becomes ``temporal_position``.
+"""
 
 Fields = dict[int, bytes]
 
@@ -51,7 +58,7 @@ PREAMBLE = 128  # a Part 10 file starts with 128 free bytes, then ``DICM`` (PS3.
 PEEK = PREAMBLE + 4
 
 _OWN = frozenset({"sop_uid", "position", "instance_number", "acquisition_time", "content_time", "slice_location",
-                  "smallest", "largest"})  # fmt: skip
+                  "smallest", "largest", "trigger_time", "comments"})  # fmt: skip
 """Fields in which the slices of a series differ."""
 
 _SHARED = {field: tag for field, tag in TAGS.items() if field not in _OWN}
@@ -97,9 +104,12 @@ def header_from(name: str, fields: Fields, syntax: str, location: PixelLocation)
         path=name,
         sop_uid=text_of(raw["sop_uid"]),
         position=position if shared["frames"] == 1 else (),  # frames cannot share one
+        shared_position=position if shared["frames"] > 1 else (),
         instance_number=_whole_number(raw["instance_number"]),
         acquisition_time=text_of(raw["acquisition_time"]),
         content_time=text_of(raw["content_time"]),
+        trigger_time=text_of(raw["trigger_time"]),
+        comments=digest_of(raw["comments"]),
         slice_location=number_of(raw["slice_location"]),
         smallest=_pixel_value(raw["smallest"], order, bits, signed=signed),
         largest=_pixel_value(raw["largest"], order, bits, signed=signed),
@@ -165,6 +175,11 @@ def _shared_fields(syntax: str, *raw_values: bytes) -> dict[str, Any]:
         odds.append(OddValue("odd-syntax", "TransferSyntaxUID", text))
     return {
         **texts,
+        **{field: text_of(raw[field]) for field in ("study_uid", "frame_uid", "kvp")},
+        "patient": digest_of(raw["patient_id"]) or digest_of(raw["patient_name"]),
+        "description": digest_of(raw["description"]),
+        "temporal_position": text_of(raw["temporal_position"]) or binary_count_text(raw["temporal_index"], order),
+        **{field: binary_number(raw[field], order) for field in ("cardiac_phase", "respiratory_phase")},
         "modality": modality,
         **{field: value for field, (value, _) in numbers.items()},
         "odd": (*odds, *(odd for _, found in numbers.values() for odd in found)),
@@ -172,7 +187,7 @@ def _shared_fields(syntax: str, *raw_values: bytes) -> dict[str, Any]:
         **{field: _pixel_value(raw[field], order, bits, signed=signed) for field in ("padding", "padding_limit")},
         "frames": max(_whole_number(raw["frames"]) or 1, 1),
         "transfer_syntax": syntax,
-        "image_type": tuple(text_of(part) for part in raw["image_type"].split(b"\\")),
+        "image_type": types_of(raw["image_type"]),
         "samples": integer("samples", 1),
         **{field: _whole_number(raw[field]) for field in ("series_number", "acquisition_number")},
         "rescale_type": rescale_type,
@@ -191,6 +206,38 @@ def text_of(value: bytes) -> str:
     text = value.decode("latin-1").strip("\0 ")
     # Faster than `one_line` for nearly every value, with the same result.
     return " ".join(text.split()) if text.isprintable() and len(text) <= 1000 else one_line(text, limit=1000)
+
+
+@lru_cache(maxsize=64)
+def digest_of(value: bytes) -> str:
+    """Hash a text that may hold anything, also names: it is compared, never shown. Empty for an empty text."""
+    text = text_of(value).casefold()
+    return hashlib.sha256(text.encode()).hexdigest()[:16] if text else ""
+
+
+@lru_cache(maxsize=64)
+def binary_number(value: bytes, order: Any = "little") -> str:
+    """A number of the representations FL (4 bytes) or FD (8 bytes) as text; empty if it is absent or malformed."""
+    if len(value) not in {4, 8}:
+        return ""
+    number = struct.unpack(f"{'>' if order == 'big' else '<'}{'f' if len(value) == 4 else 'd'}", value)[0]
+    return f"{number:g}" if math.isfinite(number) else ""
+
+
+def binary_count(value: bytes, order: Any = "little") -> int | None:
+    """A number of the representations US (2 bytes) or UL (4 bytes); None if it is absent or malformed."""
+    return int.from_bytes(value, order) if len(value) in {2, 4} else None
+
+
+def binary_count_text(value: bytes, order: Any = "little") -> str:
+    """As `binary_count`, as text."""
+    count = binary_count(value, order)
+    return "" if count is None else str(count)
+
+
+def types_of(value: bytes) -> tuple[str, ...]:
+    """The values of ImageType or FrameType."""
+    return tuple(text_of(part) for part in value.split(b"\\"))
 
 
 @lru_cache(maxsize=1024)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hilum.errors import FormatError, MissingInputError, UnsupportedError, name_some
+from hilum.io.dicom.frames import select_slices
+from hilum.io.dicom.grouping import Group, group_series, group_slices
 from hilum.io.dicom.headers import read_headers
+from hilum.io.dicom.placing import place_frames, restore_rounded
 from hilum.io.dicom.records import Finding, FrameSelection, SliceHeader, Stack, normal_of
-from hilum.io.dicom.series import group_slices, select_slices
 from hilum.io.dicom.stack import judge, name_damaged
 from hilum.io.dicom.values import state_rescale
 from hilum.io.folders import FolderListing, list_folder
@@ -29,6 +31,7 @@ class FolderIndex(NamedTuple):
     findings : tuple of Finding
         On the folder and its files, not on a stack.
     stacks : tuple of Stack
+        The largest first: the order in which `hilum info` numbers them.
     files : FileHeaders
     """
 
@@ -83,14 +86,24 @@ def index_folder(path: Path, options: ReadOptions) -> FolderIndex:
     if not selection.slices and tree.dangling:
         raise not_downloaded(path, tree.dangling, len(tree.files))
     missing = {name: files.display_name(name) for name in (*damaged, *files.unreadable, *tree.dangling)}
-    stacks = []
-    for members in group_slices(selection.slices):
-        positioned, assumption = state_positions(members, options.slice_spacing_mm)
-        positioned, stated = state_rescale(positioned, options)
-        stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm, tilt=options.tilt), missing)
-        stated = stated if assumption is None else (assumption, *stated)
-        stacks.append(replace(stack, findings=(*stated, *stack.findings)) if stated else stack)
+    stacks = [_judge_group(group, options, missing) for group in group_slices(selection.slices)]
+    stacks.sort(key=lambda stack: (-len(stack.slices), stack.series_uid))
     return FolderIndex(root, selection, (*_search_findings(tree, files), *selection.findings), tuple(stacks), files)
+
+
+def _judge_group(group: Group, options: ReadOptions, missing: Mapping[str, str]) -> Stack:
+    placed, assumptions = _place(group.slices, options.slice_spacing_mm)
+    positioned, stated = state_rescale(placed, options)
+    stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm, tilt=options.tilt), missing)
+    told = *assumptions, *stated
+    return replace(
+        stack,
+        series_uid=group.series_uid,
+        findings=(*group.findings, *told, *stack.findings),
+        series_part=group.series_part,
+        told_by=group.told_by,
+        value=group.value,
+    )
 
 
 def read_files(root: Path, names: Iterable[str], *, aliases: Mapping[str, str] | None = None) -> FileHeaders:
@@ -136,8 +149,9 @@ def list_slices(root: Path, series_uid: str, names: Iterable[str]) -> list[str]:
     list of str
         Sorted; may be empty.
     """
-    slices = select_slices(read_files(root, names).headers).slices
-    return sorted({header.path for header in slices if not series_uid or header.series_uid == series_uid})
+    series = group_series(select_slices(read_files(root, names).headers).slices)
+    named = [one for one in series if not series_uid or series_uid in {one.series_uid, one.series_part}]
+    return sorted({header.path for one in named for header in one.slices})
 
 
 def _aliases(tree: FolderListing) -> dict[str, str]:
@@ -189,10 +203,20 @@ def _find_input(path: Path) -> tuple[Path, FolderListing]:
     return path, tree
 
 
+def _place(
+    members: Sequence[SliceHeader], slice_spacing_mm: float | None
+) -> tuple[list[SliceHeader], tuple[Finding, ...]]:
+    """Give slices the positions that their own header does not have, or has only rounded."""
+    stated, assumed = state_positions(members, slice_spacing_mm)
+    framed, by_frame = place_frames(stated, slice_spacing_mm)
+    placed, restored = restore_rounded(framed)
+    return placed, tuple(f for f in (assumed, by_frame, restored) if f is not None)
+
+
 def state_positions(
     members: Sequence[SliceHeader], slice_spacing_mm: float | None
 ) -> tuple[list[SliceHeader], Finding | None]:
-    """Give positions to slices that have none, from InstanceNumber and the spacing that the user states.
+    """Give positions to slices that have none, or one for all, by InstanceNumber and the spacing that the user states.
 
     Parameters
     ----------
@@ -205,15 +229,17 @@ def state_positions(
     Returns
     -------
     members : list of SliceHeader
-        Unchanged if no spacing is stated or any slice has a position.
+        Unchanged if no spacing is stated, or slices have different positions.
     finding : Finding or None
         What was assumed, or why it cannot be assumed.
     """
-    if slice_spacing_mm is None or not all(not h.position and h.frames == 1 for h in members):
+    places = {h.position for h in members}
+    if slice_spacing_mm is None or len(places) > 1 or any(h.frames > 1 for h in members):
         return list(members), None
+    no_position = "one and the same position" if any(places) else "no position"
     numbers = sorted(h.instance_number for h in members if h.instance_number is not None)
     if len(numbers) < len(members) or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-        what = "slices have no position, and InstanceNumber does not number them without gaps or repeats"
+        what = f"slices have {no_position}, and InstanceNumber does not number them without gaps or repeats"
         return list(members), Finding("no-order", what, "refused")
     assume_axial = not any(h.orientation for h in members)
     positioned = []
@@ -222,7 +248,7 @@ def state_positions(
         height = slice_spacing_mm * ((header.instance_number or 0) - numbers[0])
         normal = normal_of(orientation) if len(orientation) == 6 else (0.0, 0.0, 1.0)
         positioned.append(replace(header, position=tuple(height * n for n in normal), orientation=orientation))
-    what = f"no positions: slices are ordered by InstanceNumber, {'up' if slice_spacing_mm > 0 else 'down'} the normal"
+    what = f"{no_position}: slices are ordered by InstanceNumber, {'up' if slice_spacing_mm > 0 else 'down'} the normal"
     what += f", with the stated spacing of {abs(slice_spacing_mm):g} mm; the world position is arbitrary"
     what += "; no orientation: axial slices assumed" if assume_axial else ""
     return positioned, Finding("assumed-positions", what, "noted")

@@ -1,7 +1,8 @@
 """DICOM series to a scan in Hounsfield units.
 
-`hilum.io.dicom.headers` reads the headers of each file, `hilum.io.dicom.series` and `hilum.io.dicom.stack` decide from
-the headers alone which slices form a volume, and `hilum.io.dicom.voxels` reads their pixels.
+`hilum.io.dicom.headers` reads the headers of each file. `hilum.io.dicom.frames`, `hilum.io.dicom.grouping` and
+`hilum.io.dicom.stack` decide from the headers alone which slices form a volume, `hilum.io.dicom.choice` takes one, and
+`hilum.io.dicom.voxels` reads its pixels.
 """
 
 from collections.abc import Sequence
@@ -11,8 +12,9 @@ from typing import Any
 
 from hilum.errors import FormatError, GeometryError, InputError, SeriesError, UnsupportedError, one_line
 from hilum.io.dicom import records, voxels
+from hilum.io.dicom.choice import choose_stack
+from hilum.io.dicom.frames import no_slices_error
 from hilum.io.dicom.index import FolderIndex, index_folder
-from hilum.io.dicom.series import choose_stack, no_slices_error
 from hilum.io.names import made_up_name, safe_kernel
 from hilum.io.read_options import ReadOptions
 from hilum.io.unreadable import describe_other_files, looks_like_dicom, no_readable_slice
@@ -65,7 +67,9 @@ def read_dicom(path: Path, **options: Any) -> Scan:
     index = index_folder(Path(path), chosen)
     if not index.stacks:
         raise _no_stack_error(path, index)
-    stack, left_out = choose_stack(index.stacks, series=chosen.series, where=path)
+    stack, left_out = choose_stack(
+        index.stacks, series=chosen.series, phase=chosen.phase, volume=chosen.volume, where=path
+    )
     if stack.refusal is not None:
         raise _refusal_error(path, stack.refusal, stack, index)
     if chosen.slice_spacing_mm is not None and not any(f.code == "assumed-positions" for f in stack.findings):
@@ -143,8 +147,7 @@ def index_dicom(path: Path, **options: Any) -> list[records.Stack]:
     index = index_folder(Path(path), ReadOptions(**options))
     if not index.stacks:
         raise _no_stack_error(path, index)
-    stacks = [replace(s, findings=(*s.findings, *index.findings)) for s in index.stacks]
-    return sorted(stacks, key=lambda s: (-len(s.slices), s.series_uid))
+    return [replace(s, findings=(*s.findings, *index.findings)) for s in index.stacks]
 
 
 def _no_stack_error(path: Path, index: FolderIndex) -> InputError:
@@ -168,7 +171,7 @@ def _refusal_error(path: Path, refusal: records.Finding, stack: records.Stack, i
         do = one_line(suspects[0].text, limit=90)
     elif refusal.code in {"truncated", "no-pixels"}:
         do = "get the series again, complete"
-    elif refusal.code == "no-position" and not any(h.position for h in stack.slices):
+    elif refusal.code in {"no-position", "one-position"} and len({h.position for h in stack.slices}) == 1:
         do = "if you know the spacing, give slice_spacing_mm (hilum convert --slice-spacing-mm)"
     elif refusal.code == "single-slice" and path.is_file():
         do = "give the folder that holds the series"

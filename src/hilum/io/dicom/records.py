@@ -51,8 +51,11 @@ class SliceHeader:
         The file, relative to the folder searched, or its name.
     frame, frames : int
         Index of this frame in the file, and the number of frames in the file.
-    sop_uid, series_uid, modality, sop_class, transfer_syntax : str
-        Empty where absent.
+    sop_uid, series_uid, study_uid, frame_uid, modality, sop_class, transfer_syntax : str
+        Empty where absent. `frame_uid` is the Frame of Reference UID.
+    patient, description, comments : str
+        Hashes of PatientID (PatientName where there is none), SeriesDescription and ImageComments, to compare them:
+        they may hold anything. Empty where absent.
     image_type : tuple of str
     rows, columns, samples : int
         0 where absent (samples: 1).
@@ -60,6 +63,8 @@ class SliceHeader:
         Row spacing, then column spacing; empty where absent or not numbers.
     position : tuple of float, (x, y, z), LPS mm
         Center of the first pixel; empty where absent or not numbers.
+    shared_position : tuple of float, (x, y, z), LPS mm
+        The one position of a file with several frames, of which none has its own; empty where absent.
     orientation : tuple of float
         Direction along a row, then down a column, LPS; empty where absent or not numbers.
     instance_number, acquisition_number : int or None
@@ -71,6 +76,9 @@ class SliceHeader:
         SliceThickness; not used for the geometry either.
     kernel : str
         ConvolutionKernel, its values separated by backslashes.
+    kvp, temporal_position, cardiac_phase, respiratory_phase, trigger_time : str
+        KVP, TemporalPositionIdentifier (or Index), NominalPercentageOfCardiacPhase, -OfRespiratoryPhase and
+        TriggerTime; empty where absent.
     slope, intercept : float or None
         Stored value to Hounsfield units; None where absent, nan where it is not a number.
     rescale_type : str
@@ -99,6 +107,11 @@ class SliceHeader:
     frames: int = 1
     sop_uid: str = ""
     series_uid: str = ""
+    study_uid: str = ""
+    frame_uid: str = ""
+    patient: str = ""
+    description: str = ""
+    comments: str = ""
     modality: str = ""
     sop_class: str = ""
     transfer_syntax: str = ""
@@ -108,6 +121,7 @@ class SliceHeader:
     samples: int = 1
     pixel_spacing: tuple[float, ...] = ()
     position: tuple[float, ...] = ()
+    shared_position: tuple[float, ...] = ()
     orientation: tuple[float, ...] = ()
     series_number: int | None = None
     instance_number: int | None = None
@@ -118,6 +132,11 @@ class SliceHeader:
     slice_location: float | None = None
     thickness: float | None = None
     kernel: str = ""
+    kvp: str = ""
+    temporal_position: str = ""
+    cardiac_phase: str = ""
+    respiratory_phase: str = ""
+    trigger_time: str = ""
     slope: float | None = None
     intercept: float | None = None
     rescale_type: str = ""
@@ -140,6 +159,11 @@ class SliceHeader:
     def height_along(self, normal: Sequence[float]) -> float:
         """The position along a normal, mm."""
         return sum(p * n for p, n in zip(self.position, normal, strict=True))
+
+    @property
+    def place(self) -> tuple[float, ...]:
+        """The position without the rounding of its text, to compare it."""
+        return tuple(round(v, 2) for v in self.position)
 
     @property
     def display_name(self) -> str:
@@ -191,6 +215,7 @@ class Stack:
     Parameters
     ----------
     series_uid : str
+        Of the series; of a series that is joined from series of one slice each, the first UID.
     slices : tuple of SliceHeader
         Ascending along the normal (row direction x column direction), one per position.
     geometry : Geometry or None
@@ -204,6 +229,11 @@ class Stack:
     places : tuple of (float, float, float), (z, y, x)
         For slices that have to be shifted within their plane, or that lie between planes: where the first pixel of each
         slice lies, in voxels of the grid. Empty for slices that fill their planes.
+    series_part : str
+        A made-up name of the series, where its UID does not identify it; empty elsewhere.
+    told_by, value : str
+        The attribute that tells this stack from the others of its series, and its value where that may be shown. Empty
+        for the only stack of a series.
     """
 
     series_uid: str
@@ -213,6 +243,9 @@ class Stack:
     duplicates: tuple[tuple[int, SliceHeader], ...] = ()
     findings: tuple[Finding, ...] = ()
     places: tuple[tuple[float, float, float], ...] = ()
+    series_part: str = ""
+    told_by: str = ""
+    value: str = ""
 
     @property
     def refusal(self) -> Finding | None:
@@ -263,3 +296,18 @@ def normal_of(orientation: Sequence[float]) -> tuple[float, float, float]:
     """
     a, b, c, d, e, f = orientation
     return b * f - c * e, c * d - a * f, a * e - b * d
+
+
+def heights_of(members: Sequence[SliceHeader]) -> list[float]:
+    """Position of each slice along the normal of the first, mm.
+
+    Returns
+    -------
+    list of float
+        Empty if it is unknown for any of them.
+    """
+    if not members or any(len(h.position) != 3 or len(h.orientation) != 6 for h in members):
+        return []
+    normal = normal_of(members[0].orientation)
+    heights = [h.height_along(normal) for h in members]
+    return heights if all(map(math.isfinite, heights)) else []

@@ -38,7 +38,7 @@ def judge(members: Sequence[SliceHeader], *, max_gap_mm: float = 0.0, tilt: Tilt
     Parameters
     ----------
     members : sequence of SliceHeader
-        At least one; a list of `hilum.io.dicom.series.group_slices`.
+        At least one; a list of `hilum.io.dicom.grouping.group_slices`.
     max_gap_mm : float
         Where slices are missing or damaged, their neighbors may be this far apart; 0 refuses every gap.
     tilt : {"correct", "refuse"}

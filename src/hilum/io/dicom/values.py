@@ -67,6 +67,7 @@ def _refuse_frames(members: Sequence[SliceHeader]) -> Finding | None:
         return _forbid("bad-matrix", f"{what}, expected 1 to {_LARGEST_MATRIX} rows and columns", odd)
     if frames := [h for h in members if h.frames > 1 and not h.position]:
         what = f"the {frames[0].frames} frames of {frames[0].display_name} have no position each"
+        what += "; if you know their distance, give slice_spacing_mm (hilum convert --slice-spacing-mm)"
         return _forbid("unplaced-frames", what, frames)
     if bits := [h for h in members if not _has_readable_bits(h)]:
         h = bits[0]

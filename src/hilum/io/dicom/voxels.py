@@ -60,7 +60,7 @@ def read_voxels(root: Path, stack: Stack, options: ReadOptions) -> tuple[Stack, 
     rest = leave_out(members, list(damaged), max_gap_mm=options.gap_mm, tilt=options.tilt)
     if rest is None:
         raise next(damaged[h] for h in stack.slices if h in damaged)
-    assumptions = tuple(f for f in stack.findings if f.code == "assumed-positions")
+    assumptions = tuple(f for f in stack.findings if f.code in {"assumed-positions", "rounded-positions"})
     return read_voxels(root, replace(rest, findings=(*assumptions, *rest.findings)), options)
 
 

@@ -131,10 +131,11 @@ def _read_header(raw: bytes, order: str, path: Path) -> BlockHeader:
     offset = float(header["vox_offset"]) or len(raw) + 4.0  # some writers leave it 0
     if not (offset.is_integer() and len(raw) + 4 <= offset <= 2**24):
         raise _wrong(f"vox_offset is {offset}", path)
-    geometry, notes = read_geometry(header, tuple(sizes[2::-1]), path)
+    geometry, shear, notes = read_geometry(header, tuple(sizes[2::-1]), path)
     uid = bytes(header["descrip"]).partition(b"\0")[0].decode("ascii", "replace").removeprefix(_SERIES)
     return BlockHeader(
         geometry=geometry,
+        shear=shear,
         series_uid=uid,
         notes=notes,
         slope=1.0 if slope is None else slope,

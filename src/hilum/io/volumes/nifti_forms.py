@@ -6,14 +6,15 @@ Where the sform and pixdim disagree about the spacing, the form that agrees with
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import FormatError, GeometryError
 from hilum.geometry import Geometry
-from hilum.io.volumes.volume_file import geometry_from_steps, unit_notes
+from hilum.io.volumes.shear import Shear, straighten
+from hilum.io.volumes.volume_file import check_steps, geometry_from_steps, unit_notes
 from hilum.scan import Note
 
 _UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
@@ -24,10 +25,19 @@ _ROUNDING = 0.01
 
 _DO = "find out which spacing is right, and write all forms alike"
 
-_Forms = dict[str, tuple[Geometry, NDArray[np.float64]]]  # by name: the grid, and its columns x, y, z, origin; LPS mm
+_Forms = dict[str, "_Form"]  # by name
 
 
-def read_geometry(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Geometry, tuple[Note, ...]]:
+class _Form(NamedTuple):
+    """A form: its grid, its columns x, y, z, origin in LPS mm, and what is known of its shear."""
+
+    grid: Geometry
+    columns: NDArray[np.float64]
+    shear: Shear | None = None
+    notes: tuple[Note, ...] = ()
+
+
+def read_geometry(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Geometry, Shear | None, tuple[Note, ...]]:
     """The geometry of the sform, else of the qform: methods 3 and 2 in nifti1.h; method 1 has no orientation.
 
     Parameters
@@ -36,6 +46,14 @@ def read_geometry(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Geom
     shape : tuple of int, (z, y, x)
     path : Path
         For messages.
+
+    Returns
+    -------
+    geometry : Geometry
+        Straight, of this shape.
+    shear : Shear or None
+        How the planes have to be shifted on it.
+    notes : tuple of Note
 
     Raises
     ------
@@ -55,7 +73,8 @@ def read_geometry(header: Any, shape: tuple[int, ...], path: Path) -> tuple[Geom
         raise GeometryError(what, where=path, do="convert it from DICOM again")
     stated = [abs(float(size)) * scale for size in header["pixdim"][1:4]]
     grid, more = _choose(forms, stated, scale, path)
-    return grid, (*unit_notes(scale), *notes, *more)
+    chosen = next((form for form in forms.values() if form.grid is grid), _Form(grid, np.empty(0)))
+    return grid, chosen.shear, (*unit_notes(scale), *notes, *more, *chosen.notes)
 
 
 def flip_xy(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -84,31 +103,33 @@ def _read_forms(header: Any, shape: tuple[int, ...], scale: float, path: Path) -
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # infinite values are refused below
                 columns = flip_xy(form()[:3].T) * scale
-            grid = geometry_from_steps(shape, steps=columns[2::-1], origin=columns[3].tolist(), where=path)
+            check_steps(columns[2::-1], path)
+            steps, origin, shear, sheared = straighten(shape, columns[2::-1], columns[3], path)
+            grid = geometry_from_steps(shape, steps=steps, origin=origin.tolist(), where=path)
         except (GeometryError, HeaderDataError, ValueError) as error:
             if forms:
                 return forms, [Note("qform-unusable", "the qform is not a valid grid; the sform was used")]
             if isinstance(error, GeometryError):
                 raise
             raise GeometryError(f"header: {name}: {error}", where=path, do="convert it again") from error
-        forms[name] = grid, columns
+        forms[name] = _Form(grid, columns, shear, sheared)
     return forms, []
 
 
 def _choose(forms: _Forms, stated: list[float], scale: float, path: Path) -> tuple[Geometry, tuple[Note, ...]]:
     """The grid of the form that agrees with the stated spacing (x, y, z), and a note where another does not."""
-    (name, (grid, columns)), qform = next(iter(forms.items())), forms.get("qform")
+    (name, (grid, columns, shear, _)), qform = next(iter(forms.items())), forms.get("qform")
     agreeing = _agreeing_axes(columns, stated)
     if name == "qform" or all(agreeing) or not all(0 < size < math.inf for size in stated):
-        if name == "sform" and qform and not grid.isclose(qform[0], tolerance=0.5):
+        if name == "sform" and qform and (shear is not None or not grid.isclose(qform.grid, tolerance=0.5)):
             return grid, (Note("forms-differ", "sform and qform place the voxels differently; the sform was used"),)
         return grid, ()
     both = f"the sform has a spacing of {_shown(grid.spacing[::-1])} mm, pixdim of {_shown(stated)} mm"
-    default = all(math.isclose(size, scale) for size in stated) and (qform is None or _is_upright(qform[1]))
+    default = all(math.isclose(size, scale) for size in stated) and (qform is None or _is_upright(qform.columns))
     if default and not any(agreeing):
         what = f"{both}, the default of writers; the sform was used"
     elif qform is not None:
-        grid, what = qform[0], f"{both}; the qform was used, which agrees with pixdim"
+        grid, what = qform.grid, f"{both}; the qform was used, which agrees with pixdim"
     elif _is_upright(columns) and np.allclose(grid.spacing, scale) and not np.any(columns[3]):
         grid = geometry_from_steps(
             grid.shape, steps=columns[2::-1] / scale * np.array(stated[::-1])[:, None], origin=(0, 0, 0), where=path

@@ -13,7 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from hilum.errors import GeometryError, UnsupportedError, one_line
 from hilum.geometry import Geometry
 from hilum.io.names import is_uid, series_name
+from hilum.io.padding_values import AIR
 from hilum.io.volumes.hu import convert_to_hu
+from hilum.io.volumes.shear import Shear, unshear
 from hilum.scan import Note, Scan
 from hilum.volume import Mask, Volume
 
@@ -44,6 +46,8 @@ class VolumeHeader:
         From stored values to Hounsfield units.
     is_mask : bool
         Whether the voxels are labels; only training stores say so.
+    shear : Shear or None
+        How the planes of the file have to be shifted on the grid.
     """
 
     geometry: Geometry
@@ -52,6 +56,7 @@ class VolumeHeader:
     slope: float = 1.0
     intercept: float = 0.0
     is_mask: bool = False
+    shear: Shear | None = None
 
 
 Packing = Literal["raw", "gzip", "zlib", "bzip2"]
@@ -107,15 +112,24 @@ class VolumeFile:
         if header.is_mask:
             return Mask(self.array, header.geometry)
         scaled = (header.slope, header.intercept) != (1.0, 0.0)
-        return Volume(self.array * header.slope + header.intercept if scaled else self.array, header.geometry)
+        array = self.array * header.slope + header.intercept if scaled else self.array
+        return self._straight(array, fill=float(array.min()) if header.shear else 0.0)
 
-    def to_scan(self, path: Path) -> Scan:
+    def _straight(self, array: NDArray[Any], *, fill: float) -> Volume:
+        """A volume on the straight grid; 8 bits are labels, not a CT, and are never mixed."""
+        volume, shear = Volume(array, self.header.geometry), self.header.shear
+        order = 0 if self.array.dtype.itemsize == 1 else 3
+        return volume if shear is None else unshear(volume, shear, fill=fill, order=order)
+
+    def to_scan(self, path: Path, *, tilt: str = "correct") -> Scan:
         """Make a scan of int16 HU.
 
         Parameters
         ----------
         path : Path
             The file, for messages; the scan is named after it where the header has no series UID.
+        tilt : {"correct", "refuse"}
+            What to do with sheared axes.
 
         Returns
         -------
@@ -132,9 +146,15 @@ class VolumeFile:
         header = self.header
         if header.is_mask:
             raise UnsupportedError("contains labels, not a CT", where=path, do="give the ct from the same folder")
+        if header.shear is not None and tilt == "refuse":
+            what = "its axes are sheared (tilted gantry)"
+            do = "without --no-tilt (tilt='correct') its planes are shifted onto a straight grid"
+            raise UnsupportedError(what, where=path, do=do, code="gantry-tilt")
         hu, notes = convert_to_hu(self.array, slope=header.slope, intercept=header.intercept, where=path)
         uid = header.series_uid if is_uid(header.series_uid) else series_name(path)
-        return Scan(uid, Volume(hu, header.geometry), notes=header.notes + notes)
+        return Scan(
+            uid, self._straight(hu, fill=0 if self.array.dtype.itemsize == 1 else AIR), notes=header.notes + notes
+        )
 
 
 def volume_file(header: VolumeHeader, array: NDArray[Any], notes: Iterable[Note] = ()) -> VolumeFile:
@@ -207,6 +227,12 @@ def make_geometry(
     return geometry
 
 
+def check_steps(steps: NDArray[np.float64], where: Path) -> None:
+    """Refuse steps between voxels that are zero or not finite."""
+    if not (np.isfinite(steps).all() and min(math.hypot(*row) for row in steps.tolist()) > 0):
+        raise GeometryError(f"steps between voxels {steps.tolist()} are not three vectors", where=where, do=_DO)
+
+
 def geometry_from_steps(shape: Sequence[int], *, steps: ArrayLike, origin: Sequence[float], where: Path) -> Geometry:
     """Make a geometry from the vectors between neighboring voxels.
 
@@ -224,8 +250,7 @@ def geometry_from_steps(shape: Sequence[int], *, steps: ArrayLike, origin: Seque
         If a step is zero or not finite, or the steps are not at right angles.
     """
     rows = np.asarray(steps, np.float64)
+    check_steps(rows, where)
     spacing = [math.hypot(*row) for row in rows.tolist()]
-    if not (np.isfinite(rows).all() and min(spacing) > 0):
-        raise GeometryError(f"steps between voxels {rows.tolist()} are not three vectors", where=where, do=_DO)
     direction = [[v / size + 0.0 for v in row] for row, size in zip(rows.tolist(), spacing, strict=True)]
     return make_geometry(shape, spacing, origin, direction, where=where)

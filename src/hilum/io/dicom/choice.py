@@ -1,0 +1,168 @@
+"""Choose the volume to read among the stacks of a folder, and say what was left out."""
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from hilum.errors import SeriesError, one_line
+from hilum.io.dicom.fields import digest_of
+from hilum.io.dicom.records import Finding, Stack
+from hilum.io.names import safe_kernel
+
+_PHASES = ("temporal_position", "cardiac_phase", "respiratory_phase", "trigger_time", "description", "comments")
+"""What `phase` may name, besides the value that tells a stack apart."""
+
+_PROJECTIONS = frozenset(("MIP", "MINIP", "MPR", "VRT", "AVERAGE", "PROJECTION IMAGE", "REFORMATTED", "CSA MPR"))
+
+_NAMED = 3  # volumes that a message names; more are counted
+
+
+def choose_stack(
+    stacks: Sequence[Stack],
+    *,
+    series: str = "",
+    phase: str = "",
+    volume: int | None = None,
+    where: PurePath | None = None,
+) -> tuple[Stack, tuple[Finding, ...]]:
+    """Choose the stack to read.
+
+    Of the stacks that the options name it is the largest chest-like one (axial, at least `CHEST_EXTENT_MM` high), or
+    the largest if none is. Original images come before derived ones (MIP, MPR), however many these are. Of equal
+    volumes in one series the first is taken. A refused stack is never skipped for a smaller one: the user has to learn
+    what is wrong with it.
+
+    Parameters
+    ----------
+    stacks : sequence of Stack
+        In the order in which `hilum info` lists them.
+    series : str
+        A Series Instance UID, the number of a stack in the list, or a kernel; empty for any.
+    phase : str
+        A value of the attribute that tells volumes of one series apart; empty for any.
+    volume : int, optional
+        Number of a stack in the list, from 1.
+    where : path, optional
+        For error messages.
+
+    Returns
+    -------
+    stack : Stack
+    findings : tuple of Finding
+        What was left out.
+
+    Raises
+    ------
+    SeriesError
+        If no stack fits the options, or there is none.
+    """
+    named = _named_by(stacks, one_line(series, limit=1000), where) if series else list(stacks)
+    if phase:
+        named = _of_phase(named, phase, where)
+    if volume is not None:
+        if volume > len(stacks) or not any(s is stacks[volume - 1] for s in named):
+            what = f"there is no volume {volume} here" if volume > len(stacks) else f"volume {volume} is another one"
+            raise SeriesError(what, where=where, do="`hilum info` numbers the volumes", code="no-such-series")
+        return stacks[volume - 1], ()
+    if not named:
+        raise SeriesError("no CT series here", where=where, do="`hilum info` lists the series", code="no-such-series")
+    best = max(named, key=_rank)
+    findings = []
+    if others := [s for s in named if series_of(s) != series_of(best)]:
+        findings.append(_chose_series(best, others))
+    if parts := [s for s in named if series_of(s) == series_of(best) and s is not best]:
+        findings.append(_split_series(best, parts))
+    return best, tuple(findings)
+
+
+def _rank(stack: Stack) -> tuple[bool, bool, bool, int, int, str]:
+    first = stack.slices[0]
+    has_extent = len({h.place for h in stack.slices}) > 1 or not first.position
+    size = first.rows * first.columns
+    return has_extent, stack.chest_like, not is_derived(stack), len(stack.slices), size, stack.series_uid
+
+
+def is_derived(stack: Stack) -> bool:
+    """Whether images were computed from other images (PS3.3 C.7.6.1.1.2), such as a MIP or MPR."""
+    types = [t.upper() for t in stack.slices[0].image_type]
+    return types[:1] == ["DERIVED"] or not _PROJECTIONS.isdisjoint(types)
+
+
+def series_of(stack: Stack) -> str:
+    """What identifies the series of a stack."""
+    return stack.series_uid or stack.series_part
+
+
+def _kernel_of(stack: Stack) -> str:
+    return " ".join(stack.slices[0].kernel.replace("\\", " ").split()).casefold()
+
+
+def _named_by(stacks: Sequence[Stack], series: str, where: PurePath | None) -> list[Stack]:
+    """The stacks of a series UID, the one of a number in the list, or those of a kernel."""
+    found = [s for s in stacks if series in {s.series_uid, s.series_part}]
+    if not found and series.isdecimal() and 0 < int(series) <= len(stacks):
+        found = [stacks[int(series) - 1]]
+    found = found or [s for s in stacks if _kernel_of(s) == " ".join(series.replace("\\", " ").split()).casefold()]
+    if not found:
+        count = len({series_of(s) for s in stacks})
+        what = f"none of the {count} CT series here has that Series Instance UID, number or kernel"
+        raise SeriesError(what, where=where, do="`hilum info` lists the series", code="no-such-series")
+    return found
+
+
+def _of_phase(stacks: Sequence[Stack], phase: str, where: PurePath | None) -> list[Stack]:
+    wanted = {_number(phase), digest_of(phase.strip().encode("latin-1", "replace"))}
+    found = [s for s in stacks if not wanted.isdisjoint(_phases_of(s))]
+    if not found:
+        known = sorted({s.value for s in stacks if s.value})
+        what = "no volume here has that phase" + (f": there are {', '.join(known[:8])}" if known else "")
+        raise SeriesError(what, where=where, do="`hilum info` lists the volumes", code="no-such-series")
+    return found
+
+
+def _phases_of(stack: Stack) -> set[str]:
+    """The values of the phase of a stack: those of its attributes that are the same in all slices."""
+    values = {_number(value) for value in (stack.value, *stack.value.split(", ")) if value}
+    for field in _PHASES:
+        several = {getattr(h, field) for h in stack.slices}
+        if len(several) == 1 and (value := several.pop()):
+            values.add(_number(value))
+    return values
+
+
+def _number(text: str) -> str:
+    """One spelling for each number, so that ``70``, ``70.0`` and ``70 %`` are the same."""
+    try:
+        return f"{float(text.strip().removesuffix('%')):g}"
+    except ValueError:
+        return text.strip().casefold()
+
+
+def _describe(stack: Stack) -> str:
+    kernel = safe_kernel(stack.slices[0].kernel)
+    spacing = "" if stack.geometry is None else f"{stack.geometry.spacing[0]:.4g} mm"
+    derived = "derived" if is_derived(stack) else ""
+    value = f"{stack.value}:" if stack.value and stack.value != kernel else ""
+    return " ".join(filter(None, (value, derived, kernel, f"{len(stack.slices)} slices", spacing and f"of {spacing}")))
+
+
+def _list_some(stacks: Sequence[Stack]) -> str:
+    more = f" and {len(stacks) - _NAMED} more" if len(stacks) > _NAMED else ""
+    return "; ".join(map(_describe, stacks[:_NAMED])) + more
+
+
+def _chose_series(best: Stack, others: Sequence[Stack]) -> Finding:
+    count = 1 + len({series_of(s) for s in others})
+    told = f", without a series UID and told apart by {best.told_by}" if not best.series_uid and best.told_by else ""
+    why = "an original one" if is_derived(others[0]) and not is_derived(best) else "the largest"
+    text = (
+        f"{count} CT series here{told}: took {why} ({_describe(best)}), left out {len(others)} ({_list_some(others)})"
+    )
+    return Finding("chose-series", text + "; --series takes another", "ignored")
+
+
+def _split_series(best: Stack, parts: Sequence[Stack]) -> Finding:
+    told = next((s.told_by for s in (best, *parts) if s.told_by), "position")
+    text = f"the series holds {1 + len(parts)} volumes, told apart by {told}: "
+    text += f"took the first of the largest ({_describe(best)}), left out {len(parts)} ({_list_some(parts)})"
+    files = tuple(h.path for s in parts for h in s.slices)
+    return Finding("split-series", text + "; --volume or --phase takes another", "ignored", files)
