@@ -35,7 +35,13 @@ COMPUTED = {
         "unreadable-files",
         "unreadable-folders",
     },
-    ("io/dicom/voxels.py", "code"): {"clipped-hu", "low-hu", "minmax-tags-disagree", "padding-to-air"},
+    ("io/dicom/voxels.py", "code"): {
+        "beyond-bits",
+        "clipped-hu",
+        "low-hu",
+        "minmax-tags-disagree",
+        "padding-to-air",
+    },
     ("io/volumes/hu.py", "code"): {"padding-to-air", "saturated", "nan-to-air", "low-hu"},
     ("io/annotations/lidc.py", "code"): {
         "assumed-pixels",

@@ -1,9 +1,11 @@
 """Arguments and options that several commands share, each with its help."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 Flag = Annotated[bool, Parameter(negative="")]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of text.")]
@@ -21,6 +23,32 @@ _MAX_GAP = "Interpolate missing DICOM slices where their neighbors are at most t
 MaxGap = Annotated[float | None, Parameter(name="--max-gap-mm", help=_MAX_GAP)]
 _TILT = "Shift the slices of a tilted gantry onto a straight grid; --no-tilt refuses them."
 Tilt = Annotated[bool, Parameter(negative="--no-tilt", help=_TILT)]
+
+
+def _slope_and_intercept(_type: object, tokens: Sequence[Token]) -> tuple[float, ...]:
+    numbers = tuple(map(float, tokens[0].value.split(",")))
+    if len(numbers) != 2:
+        raise ValueError("expected SLOPE,INTERCEPT")
+    return numbers
+
+
+_RESCALE = "Slope and intercept from stored values to HU, instead of the file's, for example 1,-1024."
+_HU_OFFSET = "HU to add to every value, for example -1024 for a scan whose intercept was lost."
+_PAIR = Parameter(
+    help=_RESCALE, converter=_slope_and_intercept, n_tokens=1, metavar="SLOPE,INTERCEPT", negative="",
+    allow_leading_hyphen=True,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueOptions:
+    """What the user states about the values of a scan."""
+
+    rescale: Annotated[tuple[float, float] | None, _PAIR] = None
+    hu_offset: Annotated[float | None, Parameter(help=_HU_OFFSET)] = None
+
+
+Values = Annotated[ValueOptions | None, Parameter(name="*")]
 
 _FORMATS = Literal["nifti", "npy", "zarr", "b2nd"]
 Format = Annotated[_FORMATS, Parameter(name="--format", help="Format of volumes and masks.")]

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 import hilum
-from hilum.cli.options import Consensus, Flag, Json, MaxGap, Phase, ScanSource, Series, Tilt, VolumeNumber, VolumeOut
+from hilum.cli.options import (
+    Consensus,
+    Flag,
+    Json,
+    MaxGap,
+    Phase,
+    ScanSource,
+    Series,
+    Tilt,
+    ValueOptions,
+    Values,
+    VolumeNumber,
+    VolumeOut,
+)
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import describe_volume, inspection_text, print_note, print_notes, print_result, print_stderr
 from hilum.errors import AnnotationError, InputError
@@ -35,6 +49,7 @@ def info(
     headers: Flag = False,
     max_gap_mm: MaxGap = None,
     tilt: Tilt = True,
+    values: Values = None,
     json: Json = False,
 ) -> int:
     """Show what a file or folder holds, its problems, and how hilum would handle them.
@@ -48,7 +63,7 @@ def info(
     """
     from hilum.io.inspect import inspection_json
 
-    records = _inspect(source, pixels=not headers, **_stated(max_gap_mm, tilt=tilt))
+    records = _inspect(source, pixels=not headers, **_stated(max_gap_mm, values, tilt=tilt))
     print_result(inspection_json(records) if json else inspection_text(records))
     return ALL_WELL if any(series.usable for series in records) else REFUSED
 
@@ -87,6 +102,7 @@ def convert(
     max_gap_mm: MaxGap = None,
     slice_spacing_mm: float | None = None,
     tilt: Tilt = True,
+    values: Values = None,
 ) -> None:
     """Write a scan in Hounsfield units on its own grid.
 
@@ -96,7 +112,7 @@ def convert(
         For DICOM slices or frames without positions: distance in mm from one InstanceNumber or frame to the next,
         negative if they count from head to feet.
     """
-    options = _stated(max_gap_mm, tilt=tilt) | _chosen(series, phase, volume)
+    options = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
     scan = _read(source, output, slice_spacing_mm=slice_spacing_mm, **options)
     hilum.write(scan.ct, output, series_uid=scan.series_uid)
     print_result(f"{output}: {describe_volume(scan)}")
@@ -117,6 +133,7 @@ def lungs(
     volume: VolumeNumber = None,
     max_gap_mm: MaxGap = None,
     tilt: Tilt = True,
+    values: Values = None,
 ) -> None:
     """Write a lung mask on the scan's own grid: 1 right, 2 left.
 
@@ -142,7 +159,7 @@ def lungs(
         method=method, dilate_mm=dilate_mm, pathology=pathology, airways=airways, background=background,
         fallback=method == "hilum",
     )  # fmt: skip
-    scan = _read(source, output, **_stated(max_gap_mm, tilt=tilt), **_chosen(series, phase, volume))
+    scan = _read(source, output, **_stated(max_gap_mm, values, tilt=tilt), **_chosen(series, phase, volume))
     mask, figures, notes = make_lungs(scan.ct, step)
     if mask is None or not mask.array.any():
         do = "look at the scan, or try another --method"
@@ -166,6 +183,7 @@ def nodules(
     series_uid: str = "",
     max_gap_mm: MaxGap = None,
     tilt: Tilt = True,
+    values: Values = None,
 ) -> None:
     """Write a nodule mask on the scan's own grid.
 
@@ -182,7 +200,7 @@ def nodules(
     from hilum.pipeline import note_outside
 
     outlines.check_level(consensus)
-    options = _stated(max_gap_mm, tilt=tilt) | _chosen(series, phase, volume)
+    options = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
     scan = _read(source, output, annotations=annotations, series_uid=series_uid, **options)
     print_notes(note_outside(scan, scan.ct))
     mask = masks.mask_nodules(scan.ct.geometry, scan.nodules, level=consensus, contour_pixel=contour_pixel)
@@ -190,9 +208,10 @@ def nodules(
     print_result(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
 
 
-def _stated(max_gap_mm: float | None, *, tilt: bool) -> dict[str, Any]:
+def _stated(max_gap_mm: float | None, values: ValueOptions | None, *, tilt: bool) -> dict[str, Any]:
     """Options of the command line as `hilum.read` takes them."""
-    return {"max_gap_mm": max_gap_mm, "tilt": "correct" if tilt else "refuse"}
+    given = {} if values is None else asdict(values)
+    return {"max_gap_mm": max_gap_mm, "tilt": "correct" if tilt else "refuse", **given}
 
 
 def _chosen(series: str, phase: str, volume: int | None) -> dict[str, Any]:
@@ -206,12 +225,20 @@ def _read(source: Path, output: Path, *, annotations: Path | None = None, **opti
 
     check_output(output)
     scan = check_is_ct(hilum.read(source, annotations=annotations, **options), source)
-    if annotations is not None and not scan.annotated:
+    if annotations is not None and not scan.annotated and not _lists_other_series(annotations, scan):
         what = f"has no row for the series {scan.series_uid}"
         do = "check the table, or give the UID that it uses for the scan (--series-uid)"
         raise AnnotationError(what, where=annotations, do=do, code="no-row-fits")
     print_notes(scan.notes)
     return scan
+
+
+def _lists_other_series(annotations: Path, scan: Scan) -> bool:
+    """Whether a table names scans by UIDs, as the scan is named: then the scan has no nodule in the table."""
+    from hilum.io.annotations.luna import lists_series_uids
+    from hilum.io.names import is_uid
+
+    return is_uid(scan.series_uid) and annotations.suffix.lower() == ".csv" and lists_series_uids(annotations)
 
 
 def view(
@@ -225,6 +252,7 @@ def view(
     volume: VolumeNumber = None,
     max_gap_mm: MaxGap = None,
     tilt: Tilt = True,
+    values: Values = None,
     port: int = 0,
     browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
 ) -> None:
@@ -256,6 +284,6 @@ def view(
         print_stderr("could not start a browser: open the address above")
 
     server.check()
-    options = _stated(max_gap_mm, tilt=tilt) | _chosen(series, phase, volume)
+    options = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
     opened = sources.open_source(source, annotations=annotations, original=original, **options)
     server.serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)

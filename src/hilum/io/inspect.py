@@ -115,7 +115,8 @@ def _inspect_file(root: Path, path: Path, options: Mapping[str, Any]) -> SeriesR
     file_format = formats.suffix_of(path).removeprefix(".")
     folder = _relative(root, path) if path != root else path.name
     try:
-        scan = scan_files.check_is_ct(scan_files.read(path, tilt=options.get("tilt", "correct")), path)
+        stated = {name: options[name] for name in ("tilt", "rescale", "hu_offset") if name in options}
+        scan = scan_files.check_is_ct(scan_files.read(path, **stated), path)
     except HilumError as refusal:
         return _refused(path, refusal, file_format=file_format, folder=folder)
     return SeriesRecord(

@@ -1,7 +1,7 @@
 """Read a scan from a path of any format, give it its annotations, and write a volume."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,9 +10,10 @@ from hilum.errors import AnnotationError, FormatError, InputError, MissingInputE
 from hilum.io import archives, files, unreadable
 from hilum.io.folders import list_folder
 from hilum.io.names import is_uid
+from hilum.io.read_options import ReadOptions
 from hilum.io.volumes import formats
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
-from hilum.scan import Scan
+from hilum.scan import Note, Scan
 from hilum.volume import Volume
 
 _NO_SCAN = {
@@ -32,6 +33,8 @@ def read(
     max_gap_mm: float | None = None,
     slice_spacing_mm: float | None = None,
     tilt: Literal["correct", "refuse"] = "correct",
+    rescale: tuple[float, float] | None = None,
+    hu_offset: float | None = None,
 ) -> Scan:
     """Read one CT scan of any format into Hounsfield units, with its geometry.
 
@@ -65,6 +68,12 @@ def read(
     tilt : {"correct", "refuse"}
         What to do with slices of a tilted gantry, which are sheared: shift each one within its plane onto a straight
         grid, with a note, or refuse them.
+    rescale : tuple of float, optional
+        Slope and intercept from stored values to Hounsfield units, instead of those of the file: for a file that
+        has none or wrong ones. A note reports it.
+    hu_offset : float, optional
+        Added to every value, HU, before padding is recognized and values are clipped: -1024 for a scan whose
+        intercept was lost. A note reports it.
 
     Returns
     -------
@@ -83,8 +92,10 @@ def read(
         if os.path.islink(path):  # noqa: PTH114 - Path.is_link raises for a name with a null byte
             raise unreadable.not_downloaded(path, [path.name])
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
-    options: dict[str, Any] = {"series": series, "phase": phase, "volume": volume, "tilt": tilt}
-    options |= {"max_gap_mm": max_gap_mm, "slice_spacing_mm": slice_spacing_mm}
+    options = ReadOptions(
+        series=series, phase=phase, volume=volume, max_gap_mm=max_gap_mm, slice_spacing_mm=slice_spacing_mm,
+        tilt=tilt, rescale=rescale, hu_offset=hu_offset,
+    )  # fmt: skip
     scan, names = _read_any(path, "", options)
     scan = replace(scan, series_uid=series_uid or scan.series_uid)
     return scan if annotations is None else annotate(scan, annotations, names=() if series_uid else names)
@@ -104,11 +115,11 @@ def read_member(
     series, annotations, max_gap_mm
         As `read` takes them.
     """
-    scan, names = _read_any(path, member, {"series": series, "max_gap_mm": max_gap_mm})
+    scan, names = _read_any(path, member, ReadOptions(series=series, max_gap_mm=max_gap_mm))
     return scan if annotations is None else annotate(scan, annotations, names=names)
 
 
-def _read_any(path: Path, member: str, options: Mapping[str, Any]) -> tuple[Scan, tuple[str, ...]]:
+def _read_any(path: Path, member: str, options: ReadOptions) -> tuple[Scan, tuple[str, ...]]:
     """A scan without annotations, and the names under which a table may list it."""
     with archives.opened(path) as opened:
         source = opened.path / member if member or opened.path == path else _only_volume(opened.path)
@@ -127,16 +138,16 @@ def _only_volume(folder: Path) -> Path:
     return folder / volumes[0] if is_one else folder
 
 
-def _read_place(path: Path, options: Mapping[str, Any]) -> Scan:
+def _read_place(path: Path, options: ReadOptions) -> Scan:
     """Read the scan of a folder or file that is not packed."""
     if not formats.is_volume(path):
-        return _read_dicom(path, **options)
-    if options.get("series") or options.get("phase") or options.get("volume") is not None:
+        return _read_dicom(path, **vars(options))
+    if options.series or options.phase or options.volume is not None:
         raise InputError("only a DICOM folder has several series", where=path, do="leave the choice of one out")
-    if options.get("slice_spacing_mm") is not None:
+    if options.slice_spacing_mm is not None:
         what = "a slice spacing can be stated for a DICOM series only"
         raise InputError(what, where=path, do="leave it out: the header states the spacing", code="option")
-    return formats.FORMATS[formats.suffix_of(path)].read(path).to_scan(path, tilt=options.get("tilt", "correct"))
+    return _read_volume(path, options)
 
 
 def check_is_ct(scan: Scan, path: Path) -> Scan:
@@ -250,6 +261,18 @@ def write(volume: Volume, path: str | Path, *, series_uid: str = "") -> None:
     """
     path = Path(path)
     formats.check_output(path)(volume, path, series_uid=series_uid if is_uid(series_uid) else "")
+
+
+def _read_volume(path: Path, options: ReadOptions) -> Scan:
+    """Read a volume file, with the rescale and offset that the user states."""
+    file = formats.FORMATS[formats.suffix_of(path)].read(path)
+    header = file.header
+    slope, intercept = options.rescaled(header.slope, header.intercept)
+    stated = options.rescale_note
+    notes = (*header.notes, Note("stated-rescale", stated)) if stated else header.notes
+    return replace(file, header=replace(header, slope=slope, intercept=intercept, notes=notes)).to_scan(
+        path, tilt=options.tilt
+    )
 
 
 def _read_dicom(path: Path, **options: Any) -> Scan:

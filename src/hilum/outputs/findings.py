@@ -10,15 +10,15 @@ NODULE_OUTSIDE_LUNGS = "nodule-beside-lungs"
 
 _CHANGED = (
     "assumed-positions", "clipped-hu", "element-size", "gantry-tilt", "identity-form", "missing-slices", "nan-to-air",
-    "no-direction", "no-origin", "rounded-positions", "saturated", "small-shear",
+    "no-direction", "no-origin", "rounded-positions", "saturated", "signed-pixels", "small-shear",
     "two-spacings", "uneven-spacing", "units",
 )  # fmt: skip
 """The image or its geometry differs from the files."""
 
 _ALARMS = (
-    "border-in-lung", "border-in-tissue", "default-grid", "dense-lung-missing", "gas-included", "heart-included",
-    "implausible-size", "leak", "lungs-not-found", "missed-lung", NODULE_OUTSIDE_LUNGS, "nodule-outside", "not-hu",
-    "not-lung", "one-lung", "organ-included", "ragged", "sides-mixed", "small-lung",
+    "beyond-bits", "border-in-lung", "border-in-tissue", "default-grid", "dense-lung-missing", "gas-included",
+    "heart-included", "implausible-size", "leak", "lungs-not-found", "missed-lung", NODULE_OUTSIDE_LUNGS,
+    "nodule-outside", "not-hu", "not-lung", "one-lung", "organ-included", "ragged", "sides-mixed", "small-lung",
 )  # fmt: skip
 """The scan, its nodules or its lung mask are probably wrong."""
 

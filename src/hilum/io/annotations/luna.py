@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hilum.errors import AnnotationError, one_line
 from hilum.io.annotations.csv_tables import CsvRow, read_rows, wrong_line
+from hilum.io.names import is_uid
 from hilum.scan import Nodule, Note
 
 TableKind = Literal["annotations", "candidates", "excluded", "detections"]
@@ -139,6 +140,11 @@ def read_series_rows(path: Path, kind: TableKind, *, only: Collection[str] | Non
             except AnnotationError as refusal:
                 rows.refusal = refusal
     return dict(series)
+
+
+def lists_series_uids(path: Path) -> bool:
+    """Whether a LUNA16 csv names its scans by Series Instance UIDs, at least one of them."""
+    return any(map(is_uid, read_series_rows(path, "annotations")))
 
 
 def read_annotations(

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import re
 import struct
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 
 from hilum.errors import one_line
 from hilum.io.dicom import odd_values
-from hilum.io.dicom.odd_values import OddValue
+from hilum.io.dicom.odd_values import OddValue, describe_syntax
 from hilum.io.dicom.records import ModalityLut, SliceHeader
 
 IMPLICIT = "1.2.840.10008.1.2"
@@ -25,10 +24,6 @@ NATIVE = frozenset({IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED, GE_PRIVATE})
 
 COMPRESSED = "1.2.840.10008.1.2."
 """The start of the standard's compressed transfer syntaxes; of `NATIVE` ones too."""
-
-_FAMILIES = (("5", "JPEG"), ("6", "JPEG"), ("7", "JPEG"), ("8", "JPEG-LS"), ("9", "JPEG 2000"), ("10", "video"),
-             ("11", "JPEG XL"), ("20", "HTJ2K"))  # fmt: skip
-"""The compression by the start of the last number of ``1.2.840.10008.1.2.4.N``."""
 
 UNDEFINED = 0xFFFFFFFF  # the length of a value that ends with a delimiter
 
@@ -45,6 +40,7 @@ TAGS = {
     "pixel_spacing": 0x00280030, "bits_allocated": 0x00280100, "bits_stored": 0x00280101, "high_bit": 0x00280102,
     "signed": 0x00280103, "smallest": 0x00280106, "largest": 0x00280107, "padding": 0x00280120,
     "padding_limit": 0x00280121, "intercept": 0x00281052, "slope": 0x00281053, "rescale_type": 0x00281054,
+    "overlay_bit": 0x60000102,
 }  # fmt: skip
 """The elements that are read, by the name of their `SliceHeader` field (PS3.6).
 
@@ -135,20 +131,9 @@ def _contradicting_pixels(shared: dict[str, Any], location: PixelLocation) -> di
         odd = OddValue("odd-syntax", "TransferSyntaxUID", f"{syntax}, but the pixel data are not compressed")
         return {"native": True, "odd": (*shared["odd"], odd)}
     else:
-        what = f"{syntax} is compressed or unknown, but the pixel data are one block of {location.length} bytes"
-        odd = OddValue("bad-syntax", "TransferSyntaxUID", f"{what}, and {size} are expected without compression")
+        what = f"{syntax} is compressed or unknown, but the pixels are one block of {location.length} bytes, not {size}"
+        odd = OddValue("bad-syntax", "TransferSyntaxUID", what)
     return {"odd": (*shared["odd"], odd)}
-
-
-def describe_syntax(uid: str) -> str:
-    """Name a transfer syntax for a message; text that is no UID is not shown."""
-    names = {GE_PRIVATE: "GE private", IMPLICIT: "Implicit VR Little Endian", EXPLICIT: "Explicit VR Little Endian",
-             BIG_ENDIAN: "Explicit VR Big Endian", DEFLATED: "Deflated", f"{COMPRESSED}5": "RLE"}  # fmt: skip
-    number = uid.removeprefix(f"{COMPRESSED}4.")
-    family = next((name for start, name in _FAMILIES if number != uid and number.startswith(start)), "")
-    name = names.get(uid, family)
-    shown = uid if re.fullmatch(r"[\d.]{1,64}", uid) else "text that is no UID"
-    return f"{shown} ({name})" if name else shown
 
 
 @lru_cache(maxsize=64)
@@ -197,6 +182,7 @@ def _shared_fields(syntax: str, *raw_values: bytes) -> dict[str, Any]:
         "signed": signed,
         "big_endian": syntax in {BIG_ENDIAN, GE_PRIVATE},
         "native": syntax in NATIVE,
+        "has_overlay": bool(raw["overlay_bit"]),
     }
 
 

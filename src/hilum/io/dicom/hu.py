@@ -47,7 +47,19 @@ def frame_to_hu(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int16
         out[padding] = AIR
     clipped_outside = 0 if clipped is None else int(np.count_nonzero(clipped & ~padding))
     low_left = int(np.count_nonzero(out < LOW)) if hu_range[0] < LOW else 0
-    return FrameStats(padded, clipped_outside, low_left, stored_range)
+    return FrameStats(padded, clipped_outside, low_left, stored_range, _count_cut(stored, values, header, beyond_bits))
+
+
+def _count_cut(stored: NDArray[Any], values: NDArray[Any], header: SliceHeader, padding: NDArray[np.bool_]) -> int:
+    """Count the values that were cut to the stored bits, though nothing else can be in the bits beyond them."""
+    if values is stored or header.has_overlay or header.high_bit + 1 != header.bits_stored:
+        return 0
+    if stored.dtype.kind == "i" and stored.min() >= 0:  # two's complement of the stored bits alone
+        return 0
+    beyond = stored[~padding] >> header.bits_stored
+    if beyond.size and (beyond == beyond[0]).all():  # the same everywhere: no part of a value
+        return 0
+    return int(np.count_nonzero((stored != values) & ~padding))
 
 
 def _range_of(values: NDArray[Any]) -> tuple[int, int]:

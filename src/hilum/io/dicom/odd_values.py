@@ -60,6 +60,15 @@ _CT = "1.2.840.10008.5.1.4.1.1.2"
 _CT_CLASSES = frozenset({_CT, f"{_CT}.1", f"{_CT}.2"})  # CT, enhanced CT, legacy converted enhanced CT
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
+_STANDARD = "1.2.840.10008.1.2"
+_SYNTAXES = {
+    _STANDARD: "Implicit VR Little Endian", f"{_STANDARD}.1": "Explicit VR Little Endian",
+    f"{_STANDARD}.1.99": "Deflated", f"{_STANDARD}.2": "Explicit VR Big Endian", f"{_STANDARD}.5": "RLE",
+    "1.2.840.113619.5.2": "GE private",
+}  # fmt: skip
+_FAMILIES = (("5", "JPEG"), ("6", "JPEG"), ("7", "JPEG"), ("8", "JPEG-LS"), ("9", "JPEG 2000"), ("20", "HTJ2K"))
+"""The compression by the start of the last number of ``1.2.840.10008.1.2.4.N``."""
+
 _DECIMAL = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _HARMLESS = re.compile(r"[\d+\-.,;:/*\\ eExm]{1,60}")
@@ -134,3 +143,12 @@ def read_modality(modality: str, sop_class: str, *, has_ct_values: bool) -> tupl
     if not modality and has_ct_values and (not sop_class or sop_class.startswith(_SECONDARY_CAPTURE)):
         return "CT", OddValue("odd-modality", "Modality", "absent, read as CT: the header has a CT's rescale or kernel")
     return upper, None
+
+
+def describe_syntax(uid: str) -> str:
+    """Name a transfer syntax for a message; text that is no UID is not shown."""
+    number = uid.removeprefix(f"{_STANDARD}.4.")
+    family = next((name for start, name in _FAMILIES if number != uid and number.startswith(start)), "")
+    name = _SYNTAXES.get(uid, family)
+    shown = uid if re.fullmatch(r"[\d.]{1,64}", uid) else "text that is no UID"
+    return f"{shown} ({name})" if name else shown

@@ -40,12 +40,15 @@ class FrameStats(NamedTuple):
         Voxels below `hilum.io.padding_values.LOW` that are not known padding; unchanged.
     stored_range : tuple of int
         Smallest and largest stored value, padding included.
+    cut : int
+        Voxels whose value used bits beyond the stored ones.
     """
 
     padding: int
     clipped: int
     low: int
     stored_range: tuple[int, int] = (0, 0)
+    cut: int = 0
 
 
 def rescale_plain(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int16]) -> FrameStats | None:

@@ -10,22 +10,52 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hilum.errors import FormatError, GeometryError, InputError, SeriesError, UnsupportedError, one_line
 from hilum.io.dicom import records, voxels
 from hilum.io.dicom.choice import choose_stack
 from hilum.io.dicom.frames import no_slices_error
 from hilum.io.dicom.index import FolderIndex, index_folder
+from hilum.io.dicom.values import as_signed, lacks_air
 from hilum.io.names import made_up_name, safe_kernel
 from hilum.io.read_options import ReadOptions
 from hilum.io.unreadable import describe_other_files, looks_like_dicom, no_readable_slice
+from hilum.ops.quality.plausibility import note_implausible_values
 from hilum.scan import Label, Note, Scan
 from hilum.volume import Volume
 
 _THICKEST_MM = 100.0
 
+_SEVERAL = 3
+
+_RESCALE = "if you know it, state the rescale (--rescale SLOPE,INTERCEPT)"
+
+_NEXT = {
+    **dict.fromkeys(("no-pixels", "truncated"), "get the series again, complete"),
+    **dict.fromkeys(("no-rescale", "bad-rescale", "bad-modality-lut"), _RESCALE),
+    "lut-and-rescale": "state which one is right (--rescale SLOPE,INTERCEPT), or remove the other",
+    "not-hounsfield": "give the CT itself; if the unit is wrong, state --rescale SLOPE,INTERCEPT",
+    "bad-syntax": "correct the transfer syntax, or export the series again without compression",
+    "malformed-value": "correct the attribute, or export the series again",
+    "no-pixel-spacing": "add PixelSpacing (row, column, in mm), or export the series again",
+    "no-position": "add ImagePositionPatient to these slices, or get the series again",
+    "no-orientation": "add ImageOrientationPatient, or export the series again",
+    "bad-geometry": "correct the attribute, or export the series again",
+    "one-position": "the positions are lost: export the series again",
+    "single-slice": "get the whole series",
+    "shifted-slices": "export the series again without reformatting",
+    "conflicting-duplicates": "remove one of each pair",
+    **dict.fromkeys(("mixed-matrix", "mixed-spacing"), "put the slices of each kind into a folder of their own"),
+    **dict.fromkeys(("bad-matrix", "unsupported-bits"), "export the series again, as 16 bits"),
+}
+"""What to do about a refusal with this code, if nothing more is known."""
+
 _ERRORS: dict[str, type[InputError]] = {
     "bad-geometry": GeometryError,
-    **dict.fromkeys(("bad-modality-lut", "lut-and-rescale", "no-pixels", "truncated"), FormatError),
+    **dict.fromkeys(
+        ("bad-modality-lut", "bad-syntax", "lut-and-rescale", "malformed-value", "no-pixels", "truncated"), FormatError
+    ),
     **dict.fromkeys(("gantry-tilt", "not-hounsfield", "unplaced-frames", "unsupported-bits"), UnsupportedError),
 }
 """The error for a refusal with this code; any other code becomes a SeriesError."""
@@ -115,9 +145,39 @@ def _read_scan(root: Path, stack: records.Stack, options: ReadOptions, where: Pa
     stack, array, notes = voxels.read_voxels(root, stack, options)
     if stack.geometry is None:
         raise SeriesError("the slices are not on a regular grid", where=where, code="bad-geometry")
+    stack, volume, notes = _mend_sign(root, stack, Volume(array, stack.geometry), notes, options)
+    if any(f.code == "unspecified-unit" for f in stack.findings):
+        for note in note_implausible_values(volume):
+            what = f"RescaleType does not say Hounsfield units, and {note.text}"
+            raise UnsupportedError(what, where=where, do=_RESCALE, code="not-hounsfield")
     # A stable name for a series without a UID. Folder names are not part of it: they can be patients' names.
     uid = stack.series_uid or made_up_name(repr([(h.sop_uid, h.position) for h in stack.slices]))
-    return Scan(uid, Volume(array, stack.geometry), notes=tuple(notes)), stack
+    return Scan(uid, volume, notes=tuple(notes)), stack
+
+
+def _mend_sign(
+    root: Path, stack: records.Stack, volume: Volume, notes: list[Note], options: ReadOptions
+) -> tuple[records.Stack, Volume, list[Note]]:
+    """Read pixels as signed if the header says unsigned, and only signed ones make Hounsfield units.
+
+    That is so if unsigned pixels make values beyond int16 or cannot be air, and signed ones make a plausible chest
+    without a value beyond int16 or below air. A single such value is no proof: it may mark saturation.
+    """
+    unchanged = stack, volume, notes
+    clipped = any(note.code == "clipped-hu" for note in notes)
+    if not (clipped or lacks_air(stack.slices)) or (signed := as_signed(stack)) is None:
+        return unchanged
+    if not clipped and not note_implausible_values(volume):
+        return unchanged
+    signed, array, other_notes = voxels.read_voxels(root, signed, options)
+    if signed.geometry is None or any(note.code in {"clipped-hu", "low-hu"} for note in other_notes):
+        return unchanged
+    other = Volume(array, signed.geometry)
+    saturated = volume.array == np.iinfo(np.int16).max
+    if note_implausible_values(other) or (clipped and np.unique(array[saturated]).size < _SEVERAL):
+        return unchanged
+    what = "PixelRepresentation says unsigned, but the pixels hold negative values: they are read as signed"
+    return signed, other, [Note("signed-pixels", what), *other_notes]
 
 
 def index_dicom(path: Path, **options: Any) -> list[records.Stack]:
@@ -166,11 +226,11 @@ def _no_stack_error(path: Path, index: FolderIndex) -> InputError:
 def _refusal_error(path: Path, refusal: records.Finding, stack: records.Stack, index: FolderIndex) -> InputError:
     # The files of these may be the missing slices.
     suspects = [f for f in index.findings if f.code in {"ignored-damaged-file", "unreadable-files", "dangling-links"}]
-    do = ""
+    do = _NEXT.get(refusal.code, "")
     if suspects and refusal.code in {"missing-slices", "nonuniform-spacing", "two-spacings"}:
         do = one_line(suspects[0].text, limit=90)
-    elif refusal.code in {"truncated", "no-pixels"}:
-        do = "get the series again, complete"
+    elif refusal.code == "malformed-value" and refusal.text.startswith("Rescale"):
+        do = _RESCALE
     elif refusal.code in {"no-position", "one-position"} and len({h.position for h in stack.slices}) == 1:
         do = "if you know the spacing, give slice_spacing_mm (hilum convert --slice-spacing-mm)"
     elif refusal.code == "single-slice" and path.is_file():

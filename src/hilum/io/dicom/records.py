@@ -92,6 +92,8 @@ class SliceHeader:
         Smallest and Largest Image Pixel Value of all frames of the file, with the sign of the pixels.
     lut : ModalityLut or None
         Replaces slope and intercept.
+    has_overlay : bool
+        Whether bits of the pixels beyond the stored ones may hold an overlay.
     pixel_offset : int
         Offset of the pixel data in the file; -1 if they cannot be read by offset.
     pixel_bytes : int
@@ -151,6 +153,7 @@ class SliceHeader:
     largest: int | None = None
     lut: ModalityLut | None = None
     native: bool = True
+    has_overlay: bool = False
     pixel_offset: int = -1
     pixel_bytes: int = 0
     odd: tuple[OddValue, ...] = ()

@@ -12,10 +12,12 @@ import numpy as np
 
 from hilum.errors import name_some
 from hilum.io.dicom.odd_values import NUMBERS, Problem
-from hilum.io.dicom.records import Finding, ModalityLut, SliceHeader
+from hilum.io.dicom.records import Finding, ModalityLut, SliceHeader, Stack
 from hilum.io.read_options import ReadOptions
 
 _LARGEST_MATRIX = 16384
+
+_AIR = -900  # air is lower, HU
 
 _HOUNSFIELD = frozenset({"", "HU", "H.U.", "HOUNSFIELD", "HOUNSFIELD UNIT", "HOUNSFIELD UNITS"})
 _FOREIGN = frozenset((
@@ -147,6 +149,28 @@ def note_values(members: Sequence[SliceHeader]) -> tuple[Finding, ...]:
         text = f"{what}, in {len(unknown)} slices: the values are taken as Hounsfield units"
         findings.append(Finding("unspecified-unit", text, "noted", tuple(h.path for h in unknown)))
     return tuple(findings)
+
+
+def lacks_air(slices: Sequence[SliceHeader]) -> bool:
+    """Whether unsigned pixels cannot hold the values of air: the lowest possible one is tissue."""
+    return all(not h.signed and h.lut is None and (h.slope or 0) > 0 and (h.intercept or 0) > _AIR for h in slices)
+
+
+def as_signed(stack: Stack) -> Stack | None:
+    """The same stack with signed pixels; None if its pixels are signed, compressed or not all of one kind."""
+    if any(h.signed or h.lut is not None or h.pixel_offset < 0 for h in stack.slices):
+        return None
+    duplicates = tuple((k, _as_signed(h)) for k, h in stack.duplicates)
+    return replace(stack, slices=tuple(map(_as_signed, stack.slices)), duplicates=duplicates)
+
+
+def _as_signed(header: SliceHeader) -> SliceHeader:
+    half = 1 << (header.bits_allocated - 1)
+    changes: dict[str, Any] = {"signed": True}
+    for name in ("padding", "padding_limit", "smallest", "largest"):
+        word = getattr(header, name)
+        changes[name] = None if word is None else (word ^ half) - half
+    return replace(header, **changes)
 
 
 def state_rescale(

@@ -131,11 +131,14 @@ def _compare_duplicates(root: Path, stack: Stack, volume: NDArray[np.int16], pla
 def _pixel_notes(slices: Sequence[SliceHeader], stats: Sequence[plain.FrameStats]) -> list[Note]:
     padding, clipped, low = (sum(counts) for counts in zip(*(frame[:3] for frame in stats), strict=True))
     wrong = hu.count_wrong_ranges(slices, stats)
+    cut = sum(frame.cut for frame in stats)
+    beyond = f"{cut} voxels have values of more than the {slices[0].bits_stored} bits of BitsStored"
     disagree = f"disagrees with the pixels in {wrong} of {len(slices)} slices; hilum does not use them"
     notes = (
         (padding, "padding-to-air", f"{padding} voxels of padding outside the scanned field set to -1024 HU"),
         (clipped, "clipped-hu", f"{clipped} voxels beyond int16 clipped to its range"),
         (low, "low-hu", f"{low} voxels below {LOW} HU: unknown padding, or damaged pixels"),
+        (cut, "beyond-bits", f"{beyond}: cut to these bits, as the standard says, and probably wrong"),
         (wrong, "minmax-tags-disagree", f"Smallest or Largest Image Pixel Value {disagree}"),
     )
     return [Note(code, text) for count, code, text in notes if count]

@@ -83,8 +83,10 @@ def convert_to_hu(
         if least < LOW:
             low += int(np.count_nonzero(hu[slab] < LOW))
     if near_zero and array.size >= _LEAST and broken > array.size // 1000:  # whole numbers would be another image
-        what = f"its values are not Hounsfield units: fractions within {_NEAR_ZERO} of 0, as in a normalized scan"
-        raise UnsupportedError(what, where=where, do="give the CT that it was made from", code="not-hu")
+        what = f"its values are not Hounsfield units: fractions within {_NEAR_ZERO} of 0, as in a normalized scan or "
+        what += "one of attenuation coefficients"
+        do = "give the CT that it was made from, or state --rescale SLOPE,INTERCEPT"
+        raise UnsupportedError(what, where=where, do=do, code="not-hu")
     counts = (
         (padded, "padding-to-air", f"{padded} voxels of padding outside the scanned field set to {AIR} HU"),
         (high, "saturated", f"{high} voxels above {HIGHEST} HU set to {HIGHEST}"),

@@ -1,5 +1,6 @@
 """Check that a volume has Hounsfield units of a chest and the size of a person; name the likely cause if not."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,13 @@ _USUAL_MM = (0.3, 2.0, 10.0)
 _SCANNER_MATRIX = 512
 
 _UNITS = (("cm", 10.0), ("m", 1000.0), ("micrometers", 0.001))
-_INTERCEPTS = (1024, 1000)
+_MISSING = {
+    1024: "rescale had never been applied", 1000: "rescale had never been applied",
+    2048: "the intercept had the wrong sign", 2000: "the intercept had the wrong sign",
+    8192: "an intercept of -8192 had never been applied",
+}  # fmt: skip
+"""What moves air up by so many HU."""
+_TWICE = (1024, 1000)
 _LABELS = 64
 _BYTE = 255
 _NEAR_ZERO = 32
@@ -70,7 +77,8 @@ def note_implausible_values(volume: Volume) -> tuple[Note, ...]:
     >>> note_implausible_values(Volume(hu, Geometry(hu.shape, (1.0, 1.0, 1.0))))
     ()
     >>> print(*note_implausible_values(Volume(hu + np.int16(1024), Geometry(hu.shape, (1.0, 1.0, 1.0)))))
-    not-hu: these are probably not Hounsfield units: air lies near 25, as if rescale had never been applied
+    not-hu: these are probably not Hounsfield units: air lies near 25, as if rescale had never been applied; \
+hu_offset=-1024 (--hu-offset=-1024) moves it to -999
     """
     values = _sample(volume.array)
     if volume.array.dtype.newbyteorder("=") != np.int16 or values.size < LEAST:
@@ -200,8 +208,8 @@ def _cause(counts: NDArray[np.int64]) -> str:
     values = np.flatnonzero(counts) + _LOWEST
     without_lowest = counts.copy()
     without_lowest[values[0] - _LOWEST] = 0  # the lowest value may be padding, which must not count as air
-    raw, shift_raw = max((_fit(without_lowest, -shift), shift) for shift in _INTERCEPTS)
-    twice, shift_twice = max((_fit(without_lowest, shift), shift) for shift in _INTERCEPTS)
+    raw, shift_raw = max((_fit(without_lowest, -shift), shift) for shift in _MISSING)
+    twice, shift_twice = max((_fit(without_lowest, shift), shift) for shift in _TWICE)
     if _fit(counts, 0) >= SHARE and max(raw, twice) < max(20 * _fit(without_lowest, 0), SHARE):
         return ""
     if values.size <= _LABELS and values[0] >= 0:
@@ -209,11 +217,17 @@ def _cause(counts: NDArray[np.int64]) -> str:
     if values[0] >= 0 and values[-1] <= _BYTE:
         return _display(values[0], values[-1])
     if raw >= max(twice, SHARE):
-        return f"air lies near {_peak(counts, shift_raw)}, as if rescale had never been applied"
+        return _moved(_peak(counts, shift_raw), _MISSING[shift_raw], sorted(-shift for shift in _MISSING))
     if twice >= SHARE:
-        return f"air lies near {_peak(counts, -shift_twice)}, as if rescale had been applied twice"
+        return _moved(_peak(counts, -shift_twice), "rescale had been applied twice", _TWICE)
     missing = zip(("air near -1000", "soft tissue near 0"), _shares(counts, 0), strict=True)
     return "no " + " and no ".join(name for name, share in missing if share < SHARE)
+
+
+def _moved(air: int, cause: str, offsets: Sequence[int]) -> str:
+    """Name the cause, and the stated offset that brings air next to -1000 HU."""
+    offset = min(offsets, key=lambda offset: abs(air + offset + 1000))
+    return f"air lies near {air}, as if {cause}; hu_offset={offset} (--hu-offset={offset}) moves it to {air + offset}"
 
 
 def _fit(counts: NDArray[np.int64], shift: int) -> float:
@@ -235,4 +249,5 @@ def _peak(counts: NDArray[np.int64], offset: int) -> int:
     """The most common value of air, in a smoothed histogram."""
     span = _span((AIR_RANGE_HU[0], -850), offset)
     smooth = np.convolve(counts[span], np.ones(25), mode="same")
-    return int(np.argmax(smooth)) + AIR_RANGE_HU[0] + offset
+    middle = float(np.flatnonzero(smooth == smooth.max()).mean())  # of a plateau
+    return round(middle) + AIR_RANGE_HU[0] + offset
