@@ -109,7 +109,7 @@ def unshear(volume: Volume, shear: Shear, *, fill: float, order: int) -> Volume:
     fill : float
         The value beside a plane.
     order : {3, 0}
-        Cubic spline, or nearest voxel.
+        Cubic convolution, or nearest voxel.
     """
     array, grid = np.moveaxis(volume.array, shear.axis, 0), volume.geometry
     ranks = np.arange(len(array), dtype=np.float64)
