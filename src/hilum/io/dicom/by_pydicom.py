@@ -21,6 +21,7 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGExtended12Bit, MediaS
 from hilum.errors import FormatError, UnsupportedError, one_line
 from hilum.io.archives import gunzip, is_packed_slice
 from hilum.io.dicom import fields, records
+from hilum.io.dicom.luts import parse_lut
 from hilum.io.dicom.odd_values import NUMBERS, describe_syntax
 
 _SOP_CLASS, _TRANSFER_SYNTAX = 0x00020002, 0x00020010
@@ -159,7 +160,7 @@ def _modality_lut(dataset: Any, header: records.SliceHeader) -> records.Modality
     order = "big" if header.transfer_syntax == fields.BIG_ENDIAN else "little"
     negative = data is not None and data.VR == "SS"
     kind = fields.text_of(kind_text).upper()
-    return fields.parse_lut(descriptor, table, kind, order=order, signed=header.signed, negative=negative)
+    return parse_lut(descriptor, table, kind, order=order, signed=header.signed, negative=negative)
 
 
 def _raw_fields(dataset: Any, tags: Iterable[int]) -> fields.Fields:
