@@ -10,6 +10,7 @@ import msgspec
 
 from hilum.errors import HilumError, MissingInputError, one_line
 from hilum.io import names, scan_files
+from hilum.io.archives import Opened
 from hilum.io.dicom.records import Finding, Stack
 from hilum.io.files import path_exists
 from hilum.io.volumes import formats, placement
@@ -89,6 +90,19 @@ def inspect(
             raise
         series = []
     return [*series, *rest]
+
+
+def place_records(records: Iterable[SeriesRecord], opened: Opened) -> list[SeriesRecord]:
+    """The records of an unpacked archive, with the paths of its members instead of those of the private folder."""
+    inner, outer = str(opened.path), str(opened.archive)
+
+    def placed(finding: Finding) -> Finding:
+        return replace(finding, text=finding.text.replace(inner, outer))
+
+    return [
+        msgspec.structs.replace(r, path=r.path.replace(inner, outer, 1), findings=[placed(f) for f in r.findings])
+        for r in records
+    ]
 
 
 def inspection_json(series: list[SeriesRecord]) -> str:

@@ -191,7 +191,7 @@ def _find_input(path: Path) -> tuple[Path, FolderListing]:
         except OSError as error:
             raise FormatError("the file cannot be opened", where=path, do="check its permissions") from error
         if start == b"PK\x03\x04":
-            raise UnsupportedError("hilum does not read zip archives", where=path, do="unpack it and give the folder")
+            raise UnsupportedError("is a zip archive without the suffix .zip", where=path, do="name it .zip")
         return path.parent, FolderListing([path.name], [], [], [], [])
     if not stat.S_ISDIR(mode):
         raise UnsupportedError("neither a file nor a folder", where=path, do="give a DICOM folder")
