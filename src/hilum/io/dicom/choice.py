@@ -158,7 +158,8 @@ def _why(best: Stack, others: Sequence[Stack]) -> str:
     if not is_derived(best) and any(map(is_derived, others)):
         return "the original one"
     as_large = any(len(s.slices) == len(best.slices) for s in others)
-    return "the first of the largest" if as_large else "the largest"
+    one = "the first of" if series_of(others[0]) == series_of(best) else "one of"
+    return f"{one} the largest" if as_large else "the largest"
 
 
 def _chose_series(best: Stack, others: Sequence[Stack]) -> Finding:
