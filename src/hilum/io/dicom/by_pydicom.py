@@ -19,6 +19,7 @@ from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGExtended12Bit, MediaStorageDirectoryStorage
 
 from hilum.errors import FormatError, UnsupportedError, one_line
+from hilum.io.archives import gunzip, is_packed_slice
 from hilum.io.dicom import fields, records
 from hilum.io.dicom.odd_values import NUMBERS
 
@@ -214,7 +215,7 @@ def decode_frames(path: Path, headers: Sequence[records.SliceHeader]) -> list[ND
     """
     syntax = UID(headers[0].transfer_syntax)
     try:
-        with path.open("rb") as file:
+        with io.BytesIO(gunzip(path)) if is_packed_slice(path.name) else path.open("rb") as file:
             dataset = dcmread(_with_preamble(file, fields.start_of(file.read(fields.PEEK))), force=True)
         # gdcm, the first choice for JPEG 2000, prints messages about damaged frames.
         decoder = "pylibjpeg" if syntax in JPEG2000TransferSyntaxes else ""

@@ -8,7 +8,7 @@ import io
 import os
 import sys
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -132,7 +132,13 @@ def _compare_duplicates(root: Path, stack: Stack, volume: NDArray[np.int16], pla
         if not np.array_equal(other, volume[planes[k]]):
             pair = name_some([stack.slices[k].display_name, header.display_name])
             what = f"conflicting duplicate slices, different pixels at the same position: {pair}"
-            raise SeriesError(what, where=root, do="remove one of each pair", code="conflicting-duplicates")
+            do = "remove one of each pair"
+            if 2 * len({k for k, _ in stack.duplicates}) > len(stack.slices):
+                count = 1 + max(Counter(k for k, _ in stack.duplicates).values())
+                what = f"several volumes at the same positions: up to {count} images at each of {len(stack.slices)} "
+                what += "positions, and no attribute or time tells them apart"
+                do = "give the files of one of them"
+            raise SeriesError(what, where=root, do=do, code="conflicting-duplicates")
 
 
 def _pixel_notes(slices: Sequence[SliceHeader], stats: Sequence[plain.FrameStats]) -> list[Note]:
