@@ -200,6 +200,7 @@ def test_no_name_that_a_search_meets_is_in_an_output_and_the_screen_has_them(pha
     (root / "QZXJOHN zeros" / "QZXSMITH 1.dcm").write_bytes(bytes(400))
     (root / "QZXSMITH QZXJOHN.nii.gz").symlink_to("gone")
     (root / "QZXJOHN letters.zip").write_bytes(b"PK")
+    (root / "QZXJOHN letters.7z").write_bytes(b"7z")
     (root / "QZXJOHN tables").mkdir()
     (root / "QZXJOHN tables" / "annotations.csv").write_text("seriesuid\n")
     (tmp_path / "c.toml").write_text("[resample]\nspacing_mm = 8.0\n")
@@ -213,7 +214,11 @@ def test_no_name_that_a_search_meets_is_in_an_output_and_the_screen_has_them(pha
     assert f"{root}/QZXSMITH QZXJOHN.nii.gz: " in err
     assert smiths(tmp_path / "out") == set()
     rows = list(read_ledger(tmp_path / "out").values())
-    assert sorted(row.code for row in rows if row.status == "refused") == ["no-dicom", *["not-downloaded"] * 2]
+    assert sorted(row.code for row in rows if row.status == "refused") == [
+        "damaged",
+        "no-dicom",
+        *["not-downloaded"] * 2,
+    ]
     assert sum(row.reason.startswith("a folder in it: ") for row in rows) == 2
     (note,) = [note for row in rows for note in row.notes if note.startswith("dangling-links")]
     assert re.search(r": file \d+ of \d+$", note)

@@ -173,7 +173,7 @@ def test_a_folder_that_may_not_be_opened_has_a_line(patients, monkeypatch):
 
 
 def test_archives_and_other_images_are_counted(patients):
-    (patients / "P2.zip").write_bytes(b"PK\x03\x04")
+    (patients / "P2.7z").write_bytes(b"7z")
     found = batch.survey([patients])
     assert any("ignored-archives: 1 packed files" in note for note in notes(found))
 

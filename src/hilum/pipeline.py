@@ -158,6 +158,8 @@ def promised_parts(recipe: Recipe) -> list[str]:
 def _check_input(scan: Scan) -> None:
     """Refuse a grid that is not in mm and voxels that are not HU: no later step could correct them."""
     for note in plausibility.note_implausible_size(scan.ct.geometry):
+        if note.code == "default-grid":
+            continue  # it asks; another note says what cannot be
         raise GeometryError(note.text, where=scan.series_uid, do="correct the spacing in its header", code=note.code)
     finite.check_finite(scan.ct.array)
     if cause := plausibility.why_not_hu(scan.ct):

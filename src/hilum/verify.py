@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from hilum.errors import FormatError, HilumError, InputError, MissingInputError
-from hilum.io import scan_files, unfinished
+from hilum.io import source_files, unfinished
 from hilum.io.files import is_own_file
 from hilum.outputs import checksums, finished, ledger, records
 from hilum.outputs.folder import own_file_problems, own_files, recipe_text
@@ -121,7 +121,7 @@ def _verify_scan(folder: Path, row: ledger.Row, required: dict[str, list[str]]) 
     do = REMAKE if finished.files_stamp(folder, record) == row.files_stamp else checksums.RERUN
     for name, file in record.files.items():
         yield _verify_file(folder, name, file, do=do)
-    for name, extra in scan_files.list_source_files(folder):
+    for name, extra in source_files.list_source_files(folder):
         if name not in record.files and name != finished.RECORD:
             yield _fault("is not listed in scan.json", extra, "extra", do="move it elsewhere")
 

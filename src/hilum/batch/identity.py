@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import hilum
 from hilum.errors import HilumError, InputError
-from hilum.io import folders, scan_files
+from hilum.io import folders, scan_files, source_files
 from hilum.io.annotations.luna import read_series_rows
 from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
 from hilum.ops.lungs import onnx, segment
@@ -124,8 +124,8 @@ def input_stamp(ref: ScanRef, recipe: Recipe) -> str:
     """
     digest = _origin(ref, recipe)
     model = model_file(recipe)
-    own = [(name, ref.path / name) for name in ref.files] or _candidate_files(ref)
-    for name, path in (*own, *_companion_files(ref), *(scan_files.list_source_files(model) if model else [])):
+    own = [(name, ref.path / name) for name in ref.files if _is_folder(ref)] or _candidate_files(ref)
+    for name, path in (*own, *_companion_files(ref), *(source_files.list_source_files(model) if model else [])):
         with suppress(OSError):
             status = path.stat()
             digest.update(f"\n{name} {status.st_size} {status.st_mtime_ns}".encode("utf-8", "surrogateescape"))
@@ -155,7 +155,8 @@ def model_file(recipe: Recipe) -> Path | None:
 def _companion_files(ref: ScanRef) -> list[tuple[str, Path]]:
     """The existing annotation and lung files of a scan; the reader refuses missing ones."""
     roots = (ref.annotations, ref.known.lungs)
-    return [file for root in roots if root is not None and root.exists() for file in scan_files.list_source_files(root)]
+    existing = (root for root in roots if root is not None and root.exists())
+    return [file for root in existing for file in source_files.list_source_files(root)]
 
 
 def _is_folder(ref: ScanRef) -> bool:
@@ -167,7 +168,7 @@ def _candidate_files(ref: ScanRef) -> list[tuple[str, Path]]:
     """The files that the reader of a scan may open: names and paths."""
     if _is_folder(ref):
         return [(name, ref.path / name) for name in folders.list_folder(ref.path).files]
-    return scan_files.list_source_files(ref.path) if ref.path.exists() else []
+    return source_files.list_source_files(ref.path) if ref.path.exists() else []
 
 
 def _files_read(ref: ScanRef, among: list[tuple[str, Path]]) -> list[tuple[str, Path]]:

@@ -12,7 +12,7 @@ Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of text."
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace an earlier result.")]
 
 RunFolder = Annotated[Path, Parameter(help="An output folder of 'hilum run'.")]
-ScanSource = Annotated[Path, Parameter(help="A DICOM folder or a volume file.")]
+ScanSource = Annotated[Path, Parameter(help="A DICOM folder, a volume file, or an archive (.zip, .tar, .tgz).")]
 VolumeOut = Annotated[Path, Parameter(help="File to write: .nii, .nii.gz, .nrrd, .mha, .mhd, .npy, .zarr or .b2nd.")]
 _SERIES = "If the folder holds several series: Series Instance UID, number in the list of 'hilum info', or kernel."
 Series = Annotated[str, Parameter(help=_SERIES)]

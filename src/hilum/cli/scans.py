@@ -28,6 +28,7 @@ from hilum.console import describe_volume, inspection_text, print_note, print_no
 from hilum.errors import AnnotationError, InputError
 
 if TYPE_CHECKING:
+    from hilum.io.inspect import SeriesRecord
     from hilum.scan import Scan
 
 
@@ -56,25 +57,38 @@ def info(
     Parameters
     ----------
     source
-        A DICOM folder, a volume file, or a folder of them.
+        A DICOM folder, a volume file, an archive (.zip, .tar, .tgz), or a folder of them.
     headers
         Read only the headers of DICOM series: faster, but problems of the pixels are not found.
     """
-    from hilum.datasets import folder
-    from hilum.io.inspect import inspect, inspection_json
-    from hilum.io.volumes.formats import is_volume
+    from hilum.io.inspect import inspection_json
 
-    options = _stated(max_gap_mm, values, tilt=tilt)
-    if source.is_dir() and not is_volume(source):
-        listing = folder.index(source)
-        for note in listing.notes:
-            print_note(note.terminal_text)
-        volumes = [ref.path for ref in listing.refs if is_volume(ref.path)]
-        records = inspect(source, pixels=not headers, volumes=volumes, refused=listing.refused, **options)
-    else:
-        records = inspect(source, pixels=not headers, **options)
+    records = _inspect(source, pixels=not headers, **_stated(max_gap_mm, values, tilt=tilt))
     print_result(inspection_json(records) if json else inspection_text(records))
     return ALL_WELL if any(series.usable for series in records) else REFUSED
+
+
+def _inspect(source: Path, **options: Any) -> list[SeriesRecord]:
+    """The records of a path, and of the archives in a folder."""
+    from hilum.datasets import folder
+    from hilum.io.archives import is_archive, opened
+    from hilum.io.inspect import inspect, place_records
+    from hilum.io.volumes.formats import is_volume
+
+    with opened(source) as place:
+        if not place.path.is_dir() or is_volume(place.path):
+            return inspect(place.path, **options)
+        listing = folder.index(place.path)
+        for note in (*place.notes, *listing.notes):
+            print_note(note.terminal_text)
+        paths = {ref.path for ref in listing.refs}
+        volumes, packed = sorted(filter(is_volume, paths)), sorted(filter(is_archive, paths))
+        refused = [e for e in listing.refused if not any(Path(str(e.where)).is_relative_to(path) for path in packed)]
+        records: list[SeriesRecord] = []
+        if not packed or refused or paths.difference(packed):
+            records = inspect(place.path, volumes=volumes, refused=refused, **options)
+        records = place_records(records, place)
+    return records + [record for path in packed for record in _inspect(path, **options)]
 
 
 def convert(

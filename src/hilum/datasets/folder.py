@@ -8,13 +8,14 @@ import itertools
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hilum.datasets.listing import Listing, known_of, link_notes, own_output_notes
-from hilum.errors import InputError, MissingInputError
-from hilum.io import scan_files
+from hilum.errors import HilumError, InputError, MissingInputError
+from hilum.io import archives, scan_files
 from hilum.io.dicom.index import FileHeaders
 from hilum.io.dicom.records import SliceHeader
 from hilum.io.files import path_exists
@@ -46,10 +47,9 @@ def index(root: Path) -> Listing:
     InputError
         If there is no such path, nothing in it could be a scan, or it is an output of hilum.
     """
-    if not path_exists(root):
-        if os.path.islink(root):  # noqa: PTH114 - raises for no path
-            raise not_downloaded(root, [root.name])
-        raise MissingInputError("there is no such file or folder", where=root, do="check the path")
+    _check_exists(root)
+    if archives.is_archive(root):
+        return _index_archive(root, root.name)
     if root.is_file() or is_volume(root):
         return Listing([_scan_ref(root, "", tag=root.stem)])
     if kind := output_kind(root):
@@ -60,11 +60,15 @@ def index(root: Path) -> Listing:
     names, links = _volumes(root, tree)
     refs = [_scan_ref(root / name, "", tag=name) for name in names]
     dangling = [name for name in tree.dangling if suffix_of(Path(name)) in SCAN_SUFFIXES]
-    refused: list[InputError] = [not_downloaded(root / name, [name]) for name in dangling]
+    refused: list[HilumError] = [not_downloaded(root / name, [name]) for name in dangling]
     dicom = _search_dicom(root, tree)
     refs += dicom.scan_refs(root)
     refused += [*dicom.refused, *(unreadable_folder(root / name) for name in tree.locked)]
     notes = _notes(root, tree)
+    for listing in _archive_listings(root, tree):
+        refs += listing.refs
+        refused += listing.refused
+        notes += [note for note in listing.notes if note not in notes]
     if links:
         notes.append(Note("same-file", f"{links} links to volume files that are listed anyway: not listed twice"))
     if dicom.ignored and refs:
@@ -76,13 +80,49 @@ def index(root: Path) -> Listing:
         from hilum.io.dicom.reader import index_dicom
 
         index_dicom(root)  # refuses the folder: it has no slice
-    return Listing(_with_unique_ids(refs), notes=notes, refused=list(refused))
+    return Listing(_with_unique_ids(refs), notes=notes, refused=refused)
+
+
+def _check_exists(root: Path) -> None:
+    if not path_exists(root):
+        if os.path.islink(root):  # noqa: PTH114 - raises for no path
+            raise not_downloaded(root, [root.name])
+        raise MissingInputError("there is no such file or folder", where=root, do="check the path")
+
+
+def _archive_listings(root: Path, tree: FolderListing) -> Iterator[Listing]:
+    """The scans of each archive in a folder; one that cannot be opened is refused."""
+    for name in tree.files:
+        if archives.is_archive(root / name):
+            try:
+                yield _index_archive(root / name, name)
+            except HilumError as error:
+                yield Listing([], refused=[error])
+
+
+def _index_archive(path: Path, name: str) -> Listing:
+    """List the scans of an archive: each refers to the archive, and to the member in it that is to be read."""
+    with archives.opened(path) as opened:
+        listing = index(opened.path)
+        refs = []
+        for ref in listing.refs:
+            member = ref.path.relative_to(opened.path).as_posix()
+            files = () if member == "." else (member,)
+            has_uid = ref.series_uid or ref.scan_id != scan_id_of(member)
+            scan_id = ref.scan_id if has_uid else scan_id_of(f"{name}/{member}")
+            refs.append(replace(ref, path=path, files=files, scan_id=scan_id))
+        refused = [opened.place(error) for error in listing.refused]
+        return Listing(refs, notes=[*opened.notes, *listing.notes], refused=refused)
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     """Load a scan that `index` listed, as `hilum.datasets.Dataset.load`."""
     known = known_of(ref)
-    scan = scan_files.read(ref.path, series=ref.series_uid, annotations=ref.annotations, max_gap_mm=max_gap_mm)
+    stated: dict[str, Any] = {"series": ref.series_uid, "annotations": ref.annotations, "max_gap_mm": max_gap_mm}
+    if ref.files and archives.is_archive(ref.path):
+        scan = scan_files.read_member(ref.path, ref.files[0], **stated)
+    else:
+        scan = scan_files.read(ref.path, **stated)
     scan_files.check_is_ct(scan, ref.path)
     if not known.annotated:
         return scan
@@ -258,8 +298,9 @@ def _notes(root: Path, tree: FolderListing) -> list[Note]:
         what, do = "no scan gets the rows of", "give it with --annotations"
         name = tables[0].rsplit("/", 1)[-1]
         notes.append(Note("unused-table", f"{what} {name}: {do}", f"{what} {root.name}/{tables[0]}: {do}"))
-    if packed := packed_files(tree.files):
-        what = f"{len(packed)} packed files (zip, tar, gzip) are not searched: unpack them"
+    opened = (*archives.SUFFIXES, ".gz")
+    if packed := [name for name in packed_files(tree.files) if not name.lower().endswith(opened)]:
+        what = f"{len(packed)} packed files (7z, bz2, rar, xz) are not searched: unpack them"
         notes.append(Note("ignored-archives", what))
     return notes
 

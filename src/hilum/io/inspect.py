@@ -10,6 +10,7 @@ import msgspec
 
 from hilum.errors import HilumError, MissingInputError, one_line
 from hilum.io import names, scan_files
+from hilum.io.archives import Opened
 from hilum.io.dicom.records import Finding, Stack
 from hilum.io.files import path_exists
 from hilum.io.volumes import formats, placement
@@ -91,6 +92,19 @@ def inspect(
     return [*series, *rest]
 
 
+def place_records(records: Iterable[SeriesRecord], opened: Opened) -> list[SeriesRecord]:
+    """The records of an unpacked archive, with the paths of its members instead of those of the private folder."""
+    inner, outer = str(opened.path), str(opened.archive)
+
+    def placed(finding: Finding) -> Finding:
+        return replace(finding, text=finding.text.replace(inner, outer))
+
+    return [
+        msgspec.structs.replace(r, path=r.path.replace(inner, outer, 1), findings=[placed(f) for f in r.findings])
+        for r in records
+    ]
+
+
 def inspection_json(series: list[SeriesRecord]) -> str:
     """Write the records as JSON."""
     return msgspec.json.format(msgspec.json.encode(series)).decode()
@@ -141,13 +155,13 @@ def _inspect_series(path: Path, options: Mapping[str, Any], *, pixels: bool) -> 
     stacks = index_dicom(path, **options)
     first, chose = choose_stack(stacks)
     listed = []
-    for number, stack in enumerate(stacks, start=1):
+    for stack in stacks:
         same = [s for s in stacks if series_of(s) == series_of(stack)]
         read_first, split = choose_stack(same)
         if stack is not read_first:
-            text = f"another volume of this series is the default; --volume {number} reads this one"
-            split = (Finding("split-series", text, "ignored"),)
-        told = dict.fromkeys((*split, *(chose if stack is first else ())))
+            text = "not the default volume of its series: --volume takes it by its number in this list"
+            split = () if stack.refusal else (Finding("split-series", text, "ignored"),)
+        told = dict.fromkeys((*split, *(chose if stack is first and not stack.refusal else ())))
         judged = replace(stack, findings=(*stack.findings, *told))
         listed.append(_inspect_stack(path, judged, options, pixels=pixels, chosen=stack is first))
     return listed

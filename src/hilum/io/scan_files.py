@@ -1,26 +1,25 @@
-"""Read a scan from a path of any format, give it its annotations, list its files, and write a volume."""
+"""Read a scan from a path of any format, give it its annotations, and write a volume."""
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
-from hilum.io import files, unreadable
+from hilum.io import archives, files, unreadable
+from hilum.io.folders import list_folder
 from hilum.io.names import is_uid
 from hilum.io.read_options import ReadOptions
-from hilum.io.volumes import formats, metaimage
-from hilum.io.volumes.nrrd import read_nrrd_header
+from hilum.io.volumes import formats
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
 from hilum.scan import Note, Scan
 from hilum.volume import Volume
 
-_NO_SCAN = {".csv", ".gz", ".jpeg", ".jpg", ".json", ".png", ".raw", ".tar", ".toml", ".txt", ".xml", ".zip", ".zraw"}
+_NO_SCAN = {
+    ".7z", ".bz2", ".csv", ".jpeg", ".jpg", ".json", ".png", ".rar", ".raw", ".toml", ".txt", ".xml", ".xz", ".zraw",
+}  # fmt: skip
 """Suffixes of files that are refused at once, without an attempt to read them as DICOM."""
-
-_DATA_FILE = re.compile(rb"^ElementDataFile[ \t]*=[ \t]*([^\r\n]+)", re.MULTILINE)
 
 
 def read(
@@ -44,6 +43,7 @@ def read(
     path : str or Path
         A folder with a DICOM series (searched with its subfolders), one DICOM file, or a ``.mhd``, ``.mha``,
         ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.nhdr`` file; or a ``.npy``, ``.b2nd`` or ``.zarr`` that hilum wrote.
+        A ``.zip``, ``.tar``, ``.tar.gz`` or ``.tgz`` with one of these, and slices as ``.dcm.gz``, are read, too.
     series : str
         The series to read from a folder with several: its Series Instance UID, its number in the list of `hilum info`,
         or its kernel. By default the largest chest-like CT series is read, and a note names the choice.
@@ -92,19 +92,62 @@ def read(
         if os.path.islink(path):  # noqa: PTH114 - Path.is_link raises for a name with a null byte
             raise unreadable.not_downloaded(path, [path.name])
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
+    options = ReadOptions(
+        series=series, phase=phase, volume=volume, max_gap_mm=max_gap_mm, slice_spacing_mm=slice_spacing_mm,
+        tilt=tilt, rescale=rescale, hu_offset=hu_offset,
+    )  # fmt: skip
+    scan, names = _read_any(path, "", options)
+    scan = replace(scan, series_uid=series_uid or scan.series_uid)
+    return scan if annotations is None else annotate(scan, annotations, names=() if series_uid else names)
+
+
+def read_member(
+    path: Path, member: str, *, series: str = "", annotations: Path | None = None, max_gap_mm: float | None = None
+) -> Scan:
+    """Read one scan of an archive with several, as `read`.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+    member : str
+        A volume file or a folder in it, with ``/``.
+    series, annotations, max_gap_mm
+        As `read` takes them.
+    """
+    scan, names = _read_any(path, member, ReadOptions(series=series, max_gap_mm=max_gap_mm))
+    return scan if annotations is None else annotate(scan, annotations, names=names)
+
+
+def _read_any(path: Path, member: str, options: ReadOptions) -> tuple[Scan, tuple[str, ...]]:
+    """A scan without annotations, and the names under which a table may list it."""
+    with archives.opened(path) as opened:
+        source = opened.path / member if member or opened.path == path else _only_volume(opened.path)
+        scan = _read_place(source, options)
+        judged = (*note_implausible_size(scan.ct.geometry), *note_implausible_values(scan.ct))
+        own = scan_names(source)[:1] if source != path and formats.is_volume(source) else ()
+    return replace(scan, notes=(*opened.notes, *scan.notes, *judged)), (*own, *scan_names(path))
+
+
+def _only_volume(folder: Path) -> Path:
+    """The one volume file of an unpacked archive without DICOM; else the folder itself."""
+    names = list_folder(folder).files
+    volumes = [name for name in names if formats.suffix_of(Path(name)) in formats.SCAN_SUFFIXES]
+    others = set(names).difference(volumes)
+    is_one = len(volumes) == 1 and not any(unreadable.looks_like_dicom(name, bare=False) for name in others)
+    return folder / volumes[0] if is_one else folder
+
+
+def _read_place(path: Path, options: ReadOptions) -> Scan:
+    """Read the scan of a folder or file that is not packed."""
     if not formats.is_volume(path):
-        stated = {"slice_spacing_mm": slice_spacing_mm, "tilt": tilt, "rescale": rescale, "hu_offset": hu_offset}
-        scan = _read_dicom(path, series=series, phase=phase, volume=volume, max_gap_mm=max_gap_mm, **stated)
-    elif series or phase or volume is not None:
+        return _read_dicom(path, **vars(options))
+    if options.series or options.phase or options.volume is not None:
         raise InputError("only a DICOM folder has several series", where=path, do="leave the choice of one out")
-    elif slice_spacing_mm is not None:
+    if options.slice_spacing_mm is not None:
         what = "a slice spacing can be stated for a DICOM series only"
         raise InputError(what, where=path, do="leave it out: the header states the spacing", code="option")
-    else:
-        scan = _read_volume(path, ReadOptions(tilt=tilt, rescale=rescale, hu_offset=hu_offset))
-    notes = (*scan.notes, *note_implausible_size(scan.ct.geometry), *note_implausible_values(scan.ct))
-    scan = replace(scan, series_uid=series_uid or scan.series_uid, notes=notes)
-    return scan if annotations is None else annotate(scan, annotations, names=() if series_uid else scan_names(path))
+    return _read_volume(path, options)
 
 
 def check_is_ct(scan: Scan, path: Path) -> Scan:
@@ -139,10 +182,12 @@ def scan_names(path: Path) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        For a volume file its name without the suffix, and the name of its folder; else the name of the folder.
+        For a volume file or an archive its name without the suffix, and the name of its folder; else the name of the
+        folder.
     """
     path = path.absolute()
-    suffix = formats.suffix_of(path) if formats.is_volume(path) else ""
+    suffix = archives.suffix_of(path) if archives.is_archive(path) else ""
+    suffix = formats.suffix_of(path) if formats.is_volume(path) else suffix
     return (path.name[: -len(suffix)], path.parent.name) if suffix else (path.name,)
 
 
@@ -240,52 +285,3 @@ def _read_dicom(path: Path, **options: Any) -> Scan:
     if not path.is_dir() and not path.is_file():
         raise FormatError("neither a file nor a folder", where=path, do="give a DICOM folder or a volume file")
     return read_dicom(path, **options)
-
-
-def list_source_files(root: Path) -> list[tuple[str, Path]]:
-    """List the files that make up a scan.
-
-    Parameters
-    ----------
-    root : Path
-        A folder, with its subfolders; or a file.
-
-    Returns
-    -------
-    list of tuple of str and Path
-        The name of each file relative to the folder, and its path; sorted. A header that names data files is the
-        first, before them. A header that cannot be read, or names files that it must not, is the only one: its reader
-        refuses it.
-    """
-    if root.is_dir():
-        return [(path.relative_to(root).as_posix(), path) for path in sorted(root.rglob("*")) if path.is_file()]
-    if root.suffix.lower() == ".npy":
-        return [(path.name, path) for path in (root, root.with_suffix(".json")) if path == root or path.is_file()]
-    return [(root.name, root), *((name, path) for name, path in _data_files(root) if path.is_file())]
-
-
-def _data_files(header: Path) -> list[tuple[str, Path]]:
-    """The data files of a MetaImage or NRRD header."""
-    suffix = header.suffix.lower()
-    if suffix == ".mhd" and (name := _plain_data_file(header)):
-        return [(name, header.with_name(name))]
-    read_headers = {".mhd": metaimage.read_metaimage_header, ".nhdr": read_nrrd_header, ".nrrd": read_nrrd_header}
-    try:
-        names = read_headers[suffix](header).files if suffix in read_headers else ()
-        return [(name, files.data_path(header, name)) for name in names]
-    except (InputError, OSError):
-        return []
-
-
-def _plain_data_file(header: Path) -> str:
-    """The one data file of nearly every MetaImage header, in the same folder; empty for other headers.
-
-    A resumed run calls this for thousands of scans, so it does not parse the whole header.
-    """
-    try:
-        with files.open_file(header) as handle:
-            match = _DATA_FILE.search(handle.read(files.HEADER_LIMIT))
-    except (InputError, OSError):
-        return ""
-    name = match[1].decode("utf-8", "replace").strip() if match else ""
-    return "" if name.upper() in {"LOCAL", "LIST"} or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) else name

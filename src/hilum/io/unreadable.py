@@ -10,8 +10,10 @@ from hilum.errors import InputError, MissingInputError, SeriesError, name_some
 _WITHOUT_SUFFIX = re.compile(r"(?=.*\d)[\w-]+|[\d.]+|.*\.\d+")
 """Names without a suffix but with a digit, and names with digits as suffix: ``IM000001``, ``000001``, a UID."""
 
+_SLICES = (".dcm", ".dicom", ".ima", ".dcm.gz")
 _VOLUMES = (".nii", ".nii.gz", ".mhd", ".mha", ".nrrd", ".nhdr")
-_PACKED = (".zip", ".gz", ".tar", ".tgz", ".bz2", ".xz", ".7z")
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+_PACKED = (".zip", ".gz", ".tar", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 
 
 _HEADS = (
@@ -37,7 +39,7 @@ def looks_like_dicom(name: str, *, bare: bool = True) -> bool:
         Whether a name without a suffix counts; in a folder with a volume's header it may be its data.
     """
     last = name.rsplit("/", 1)[-1]
-    return last.lower().endswith((".dcm", ".dicom", ".ima")) or (bare and _WITHOUT_SUFFIX.fullmatch(last) is not None)
+    return last.lower().endswith(_SLICES) or (bare and _WITHOUT_SUFFIX.fullmatch(last) is not None)
 
 
 def describe_other_files(names: Names, shown: Callable[[str], str]) -> tuple[str, str] | None:
@@ -61,7 +63,9 @@ def describe_other_files(names: Names, shown: Callable[[str], str]) -> tuple[str
     if packed := packed_files(names):
         several = f"it contains {len(packed)} packed files (gzip, zip, tar)"
         what = several if len(packed) > 1 else "it contains an archive"
-        return f"{what}: {name_some(map(shown, packed))}", "unpack them, and give the folder"
+        read = any(name.lower().endswith(_ARCHIVES) for name in packed)
+        do = "give the archive itself; hilum run reads all of them" if read else "unpack them, and give the folder"
+        return f"{what}: {name_some(map(shown, packed))}", do
     return None
 
 

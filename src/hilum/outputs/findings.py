@@ -37,8 +37,8 @@ _INFO = (
     "matched-by-name", "no-nodules", "no-reading", "no-rows", "outlines-beyond", "several-readings",
     "slice-position-differs", "unknown-slices", "useless-outlines",
     # About a search for scans.
-    "ignored-archives", "no-ct-images", "not-luna16", "own-output", "same-file", "same-scan", "same-series",
-    "table-beside", "unused-table",
+    "archive-members", "ignored-archives", "no-ct-images", "not-luna16", "own-output", "same-file", "same-scan",
+    "same-series", "table-beside", "unused-table",
     # About a data set or a table of detections.
     "chose-table", "duplicate-detections", "duplicate-series", "marks-beyond-limit", "no-annotations",
     "no-detections", "no-labels", "patient-in-folds", "readings-without-scan", "rows-without-scan",

@@ -11,7 +11,8 @@ import hilum
 from hilum.errors import GeometryError, MissingInputError, OutputError, one_line
 from hilum.geometry import Geometry
 from hilum.io.atomic import atomic_folder
-from hilum.io.scan_files import list_source_files, write
+from hilum.io.scan_files import write
+from hilum.io.source_files import list_source_files
 from hilum.io.volumes import formats, placement
 from hilum.ops.preview import Preview
 from hilum.outputs.checksums import RERUN, file_record

@@ -17,7 +17,7 @@ from hilum.batch.cluster import probe
 from hilum.batch.identity import model_file
 from hilum.batch.task import Task
 from hilum.errors import InputError
-from hilum.io import atomic, scan_files
+from hilum.io import atomic, source_files
 from hilum.io.unfinished import unfinished_name
 
 CODE = "cluster"  # the code of a worker that does not fulfill the contract
@@ -134,7 +134,7 @@ def contract_of(tasks: Sequence[Task], run: str) -> Iterator[Contract]:
 
 def _input_files(task: Task) -> list[Path]:
     """Some input files of a scan: its first and last file, its annotations, its lungs, the model of its recipe."""
-    parts = [path for _, path in scan_files.list_source_files(task.ref.path)]
+    parts = [path for _, path in source_files.list_source_files(task.ref.path)]
     others = task.ref.annotations, task.ref.known.lungs, model_file(task.recipe)
     return [*parts[:1], *parts[-1:], *filter(None, others)]
 

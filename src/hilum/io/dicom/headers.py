@@ -12,10 +12,12 @@ import io
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hilum.io.archives import gunzip, is_packed_slice
 from hilum.io.dicom import fields, records
 from hilum.io.dicom.fields import IMPLICIT, PEEK, PREAMBLE, UNDEFINED, PixelLocation
 
@@ -228,10 +230,24 @@ def read_headers(root: Path, name: str) -> list[records.SliceHeader] | None:
     finally:
         os.close(file)
     if (start := fields.start_of(head[:PEEK])) < 0:
-        return None
+        return _packed_headers(root, name) if head[:2] == b"\x1f\x8b" and is_packed_slice(name) else None
     if plain is not None:
         return [fields.header_from(name, *plain)]
     from hilum.io.dicom.by_pydicom import headers_by_pydicom
 
     with io.BufferedReader(io.FileIO(path)) as source:
         return headers_by_pydicom(source, name, start, size)
+
+
+def _packed_headers(root: Path, name: str) -> list[records.SliceHeader] | None:
+    """Read the headers of a slice that is packed with gzip; its pixels are read by pydicom."""
+    try:
+        data = gunzip(root / name)
+    except ValueError:
+        return [records.SliceHeader(name)]
+    if (start := fields.start_of(data[:PEEK])) < 0:
+        return None
+    from hilum.io.dicom.by_pydicom import headers_by_pydicom
+
+    headers = headers_by_pydicom(io.BytesIO(data), name, start, len(data))
+    return [replace(header, pixel_offset=-1) for header in headers]

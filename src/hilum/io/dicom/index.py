@@ -96,10 +96,11 @@ def _judge_group(group: Group, options: ReadOptions, missing: Mapping[str, str])
     positioned, stated = state_rescale(placed, options)
     stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm, tilt=options.tilt), missing)
     told = *assumptions, *stated
+    known = {f.code for f in group.findings}
     return replace(
         stack,
         series_uid=group.series_uid,
-        findings=(*group.findings, *told, *stack.findings),
+        findings=(*group.findings, *told, *(f for f in stack.findings if f.code not in known)),
         series_part=group.series_part,
         told_by=group.told_by,
         value=group.value,
@@ -190,7 +191,7 @@ def _find_input(path: Path) -> tuple[Path, FolderListing]:
         except OSError as error:
             raise FormatError("the file cannot be opened", where=path, do="check its permissions") from error
         if start == b"PK\x03\x04":
-            raise UnsupportedError("hilum does not read zip archives", where=path, do="unpack it and give the folder")
+            raise UnsupportedError("is a zip archive without the suffix .zip", where=path, do="name it .zip")
         return path.parent, FolderListing([path.name], [], [], [], [])
     if not stat.S_ISDIR(mode):
         raise UnsupportedError("neither a file nor a folder", where=path, do="give a DICOM folder")

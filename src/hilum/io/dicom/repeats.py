@@ -87,8 +87,24 @@ def _split_by_attribute(members: list[SliceHeader], fields: tuple[str, ...]) -> 
             parts += [_below(told, part) for part in finer] or [told]
         parts.sort(key=lambda part: -len(part.slices))
         if _tells_apart([part.slices for part in parts], members, field):
-            return parts
+            return _join_waiting(parts, members)
     return []
+
+
+def _join_waiting(parts: list[Part], members: list[SliceHeader]) -> list[Part]:
+    """Join single images of a position that repeats, as of a bolus that is waited for: none is a volume."""
+    images = Counter(h.place for h in members)
+    waiting: dict[tuple[float, ...], Part] = {}
+    joined = []
+    for part in parts:
+        place = part.slices[0].place
+        if len(part.slices) > 1 or images[place] < 3:
+            joined.append(part)
+        elif place in waiting:
+            waiting[place].slices.extend(part.slices)
+        else:
+            waiting[place] = part._replace(value="")
+    return [*joined, *waiting.values()]
 
 
 def _split_repeats(members: list[SliceHeader], fields: tuple[str, ...]) -> list[Part]:
@@ -187,8 +203,8 @@ def _split_blocks(part: Part) -> list[Part]:
     blocks = [ordered[a:b] for a, b in pairwise([*starts, len(ordered)])]
     if len(blocks) < 2 or min(map(len, blocks)) < 2:
         return [part]
-    named = [(f"{b[0][0]:.0f} to {b[-1][0]:.0f} mm along the normal", [h for _, h in b]) for b in blocks]
-    found = [_below(part, Part(slices, "distance", value)) for value, slices in named]
+    named = [(f"{b[0][0]:.0f} to {b[-1][0]:.0f} mm", [h for _, h in b]) for b in blocks]
+    found = [_below(part, Part(slices, "position (blocks far apart)", value)) for value, slices in named]
     return sorted((b._replace(told_by=b.told_by.removeprefix(", ")) for b in found), key=lambda b: -len(b.slices))
 
 
