@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pydicom
 import pytest
+from lidc_message import message, nodule, roi
 from scipy import ndimage
 from test_dicom import UID, codes, raises, save, slice_of
+from test_series import headers
 
 import hilum
 from hilum import cli
 from hilum.errors import AnnotationError, UnsupportedError
+from hilum.export.seg_source import index_sources, read_source
 from hilum.geometry import Geometry
 from hilum.io.annotations.lidc import read_lidc
 from hilum.io.dicom.reader import index_dicom, read_dicom
+from hilum.io.dicom.stack import judge
 from hilum.ops.planes import fill_planes, place_planes
 
 SHAPE, SPACING = (24, 60, 56), (2.5, 1.4, 1.5)
@@ -194,6 +201,17 @@ def test_no_gantry_tilts_by_more_than_45_degrees(tmp_path, degrees, code):
     assert (stack.refusal.code if stack.refusal else "") == code
 
 
+@pytest.mark.parametrize(("widths", "code"), [(3.9, "gantry-tilt"), (4.1, "gantry-tilt")])
+def test_a_shift_of_many_widths_is_a_damaged_header(widths, code):
+    members = headers(30)
+    drift = widths * 8.0  # 10 columns of 0.8 mm
+    step = (0.0, drift / 29, 3.0 * drift / 29)
+    places = [tuple(np.array(members[0].position) + k * np.array(step)) for k in range(30)]
+    stack = judge([replace(h, position=p) for h, p in zip(members, places, strict=True)])
+    assert [f.code for f in stack.findings if f.action in {"mended", "refused"}] == [code]
+    assert (stack.refusal is None) == (widths < 4)
+
+
 def test_the_option_refuses(tmp_path, capsys):
     folder = write_tilted(tmp_path / "series", tilted(12.0))
     assert "12.0 degrees" in raises(UnsupportedError, "gantry-tilt", folder, tilt="refuse")
@@ -215,9 +233,19 @@ def test_the_option_refuses(tmp_path, capsys):
 def test_outlines_in_pixels_of_shifted_slices_are_refused(tmp_path):
     scan = hilum.read(write_tilted(tmp_path / "series", tilted(12.0)))
     reading = tmp_path / "reading.xml"
-    reading.write_text(f"<LidcReadMessage><SeriesInstanceUid>{UID}.1</SeriesInstanceUid></LidcReadMessage>")
-    with pytest.raises(AnnotationError):
+    reading.write_text(message(nodule(roi(80.0, uid=f"{UID}.1.1")), series=f"{UID}.1"))
+    with pytest.raises(AnnotationError, match="shifted") as caught:
         read_lidc(reading, scan=scan)
+    assert caught.value.code == "turned-pixels"
+
+
+def test_a_segmentation_cannot_refer_to_shifted_slices(tmp_path):
+    folder = write_tilted(tmp_path / "series", tilted(12.0))
+    sources = index_sources([folder])
+    ((uid, (_, stack)),) = sources.items()
+    record = SimpleNamespace(source_geometry=SimpleNamespace(to_geometry=lambda: stack.geometry))
+    with pytest.raises(UnsupportedError, match="straight grid"):
+        read_source(SimpleNamespace(uid=uid, folder=tmp_path, record=record), sources)
 
 
 def test_a_real_head_is_straight(real_data):

@@ -155,13 +155,13 @@ def _inspect_series(path: Path, options: Mapping[str, Any], *, pixels: bool) -> 
     stacks = index_dicom(path, **options)
     first, chose = choose_stack(stacks)
     listed = []
-    for number, stack in enumerate(stacks, start=1):
+    for stack in stacks:
         same = [s for s in stacks if series_of(s) == series_of(stack)]
         read_first, split = choose_stack(same)
         if stack is not read_first:
-            text = f"another volume of this series is the default; --volume {number} reads this one"
-            split = (Finding("split-series", text, "ignored"),)
-        told = dict.fromkeys((*split, *(chose if stack is first else ())))
+            text = "not the default volume of its series: --volume takes it by its number in this list"
+            split = () if stack.refusal else (Finding("split-series", text, "ignored"),)
+        told = dict.fromkeys((*split, *(chose if stack is first and not stack.refusal else ())))
         judged = replace(stack, findings=(*stack.findings, *told))
         listed.append(_inspect_stack(path, judged, options, pixels=pixels, chosen=stack is first))
     return listed

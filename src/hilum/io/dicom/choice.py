@@ -8,8 +8,8 @@ from hilum.io.dicom.fields import digest_of
 from hilum.io.dicom.records import Finding, Stack
 from hilum.io.names import safe_kernel
 
-_PHASES = ("temporal_position", "cardiac_phase", "respiratory_phase", "trigger_time", "description", "comments")
-"""What `phase` may name, besides the value that tells a stack apart."""
+_PHASES = ("temporal_position", "cardiac_phase", "respiratory_phase", "trigger_time")
+"""What `phase` may name, besides the value that tells a stack apart, SeriesDescription and ImageComments."""
 
 _PROJECTIONS = frozenset(("MIP", "MINIP", "MPR", "VRT", "AVERAGE", "PROJECTION IMAGE", "REFORMATTED", "CSA MPR"))
 
@@ -122,10 +122,10 @@ def _of_phase(stacks: Sequence[Stack], phase: str, where: PurePath | None) -> li
 def _phases_of(stack: Stack) -> set[str]:
     """The values of the phase of a stack: those of its attributes that are the same in all slices."""
     values = {_number(value) for value in (stack.value, *stack.value.split(", ")) if value}
-    for field in _PHASES:
+    for field in (*_PHASES, "description", "comments"):
         several = {getattr(h, field) for h in stack.slices}
         if len(several) == 1 and (value := several.pop()):
-            values.add(_number(value))
+            values.add(_number(value) if field in _PHASES else value)
     return values
 
 
@@ -139,30 +139,41 @@ def _number(text: str) -> str:
 
 def _describe(stack: Stack) -> str:
     kernel = safe_kernel(stack.slices[0].kernel)
-    spacing = "" if stack.geometry is None else f"{stack.geometry.spacing[0]:.4g} mm"
+    spacing = "" if stack.geometry is None else f" of {stack.geometry.spacing[0]:.4g} mm"
     derived = "derived" if is_derived(stack) else ""
-    value = f"{stack.value}:" if stack.value and stack.value != kernel else ""
-    return " ".join(filter(None, (value, derived, kernel, f"{len(stack.slices)} slices", spacing and f"of {spacing}")))
+    return " ".join(filter(None, (derived, kernel, f"{len(stack.slices)} slices{spacing}")))
 
 
-def _list_some(stacks: Sequence[Stack]) -> str:
-    more = f" and {len(stacks) - _NAMED} more" if len(stacks) > _NAMED else ""
-    return "; ".join(map(_describe, stacks[:_NAMED])) + more
+def _describe_part(stack: Stack) -> str:
+    size = f"{len(stack.slices)} slices"
+    return f"{stack.value} ({size})" if stack.value else f"one of {size}"
+
+
+def _list_some(described: Sequence[str]) -> str:
+    more = f" and {len(described) - _NAMED} more" if len(described) > _NAMED else ""
+    return "; ".join(described[:_NAMED]) + more
+
+
+def _why(best: Stack, others: Sequence[Stack]) -> str:
+    if not is_derived(best) and any(map(is_derived, others)):
+        return "the original one"
+    as_large = any(len(s.slices) == len(best.slices) for s in others)
+    one = "the first of" if series_of(others[0]) == series_of(best) else "one of"
+    return f"{one} the largest" if as_large else "the largest"
 
 
 def _chose_series(best: Stack, others: Sequence[Stack]) -> Finding:
     count = 1 + len({series_of(s) for s in others})
     told = f", without a series UID and told apart by {best.told_by}" if not best.series_uid and best.told_by else ""
-    why = "an original one" if is_derived(others[0]) and not is_derived(best) else "the largest"
-    text = (
-        f"{count} CT series here{told}: took {why} ({_describe(best)}), left out {len(others)} ({_list_some(others)})"
-    )
+    text = f"{count} CT series here{told}: took {_why(best, others)} ({_describe(best)})"
+    text += f", left out {len(others)} ({_list_some([_describe(s) for s in others])})"
     return Finding("chose-series", text + "; --series takes another", "ignored")
 
 
 def _split_series(best: Stack, parts: Sequence[Stack]) -> Finding:
     told = next((s.told_by for s in (best, *parts) if s.told_by), "position")
-    text = f"the series holds {1 + len(parts)} volumes, told apart by {told}: "
-    text += f"took the first of the largest ({_describe(best)}), left out {len(parts)} ({_list_some(parts)})"
+    text = f"the series holds {1 + len(parts)} volumes, told apart by {told}: took {_why(best, parts)}, "
+    text += f"{_describe_part(best)}; left out {_list_some([_describe_part(s) for s in parts])}"
+    option = "--volume or --phase takes" if any(s.value for s in parts) else "--volume takes"
     files = tuple(h.path for s in parts for h in s.slices)
-    return Finding("split-series", text + "; --volume or --phase takes another", "ignored", files)
+    return Finding("split-series", f"{text}; {option} another", "ignored", files)

@@ -131,7 +131,19 @@ def _join_single_slices(series: list[Group]) -> list[Group]:
             joined.append(first._replace(slices=slices, findings=(Finding("joined-series", text, "noted"),)))
             gone = {id(one) for one in members}
             series = [one for one in series if id(one) not in gone]
-    return [*series, *joined]
+    return [*_refuse_single_slices(series), *joined]
+
+
+def _refuse_single_slices(series: list[Group]) -> list[Group]:
+    """Say why series of one slice each are not joined."""
+    singles = {id(one): one.slices[0] for one in series if len(one.slices) == 1 and one.slices[0].frames == 1}
+    if len(singles) < FEWEST_JOINED:
+        return series
+    differ = [name for field, name in _IDENTITY.items() if len({getattr(h, field) for h in singles.values()}) > 1]
+    why = f"they differ in {', '.join(differ)}" if differ else "they do not stack up regularly"
+    text = f"a single slice is not a volume: each of {len(singles)} series here has one slice, and {why}"
+    refusal = Finding("single-slice", text, "refused")
+    return [one._replace(findings=(refusal,)) if id(one) in singles else one for one in series]
 
 
 def _stack_up(slices: Sequence[SliceHeader]) -> bool:

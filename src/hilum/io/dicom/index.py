@@ -96,10 +96,11 @@ def _judge_group(group: Group, options: ReadOptions, missing: Mapping[str, str])
     positioned, stated = state_rescale(placed, options)
     stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm, tilt=options.tilt), missing)
     told = *assumptions, *stated
+    known = {f.code for f in group.findings}
     return replace(
         stack,
         series_uid=group.series_uid,
-        findings=(*group.findings, *told, *stack.findings),
+        findings=(*group.findings, *told, *(f for f in stack.findings if f.code not in known)),
         series_part=group.series_part,
         told_by=group.told_by,
         value=group.value,

@@ -38,6 +38,7 @@ _ATTRIBUTES = {
 """What can tell volumes of one series apart, in the order in which it is asked."""
 
 _TEXTS = ("description", "comments")
+"""These are hashes: they are not shown, and have no order."""
 
 _NEVER_MIXED = ("temporal_position", "cardiac_phase", "respiratory_phase")
 """Slices that differ in one of these form no common volume, also where they lie between each other regularly."""
@@ -81,14 +82,31 @@ def _split_by_attribute(members: list[SliceHeader], fields: tuple[str, ...]) -> 
             continue
         rest = fields[k + 1 :]
         parts = []
-        for value, group in sorted(groups.items(), key=lambda item: _order_key(*item)):
-            told = Part(group, _ATTRIBUTES[field], shown_value(value))
+        shown = {value: "" if field in _TEXTS else _shown_value(value) for value in groups}
+        for value, group in sorted(groups.items(), key=lambda item: _order_key(shown[item[0]], item[1])):
+            told = Part(group, _ATTRIBUTES[field], shown[value])
             finer = _split_repeats(group, rest) if _repeats(group) and _count_positions(group) > 1 else []
             parts += [_below(told, part) for part in finer] or [told]
         parts.sort(key=lambda part: -len(part.slices))
         if _tells_apart([part.slices for part in parts], members, field):
-            return parts
+            return _join_waiting(parts, members)
     return []
+
+
+def _join_waiting(parts: list[Part], members: list[SliceHeader]) -> list[Part]:
+    """Join single images of a position that repeats, as of a bolus that is waited for: none is a volume."""
+    images = Counter(h.place for h in members)
+    waiting: dict[tuple[float, ...], Part] = {}
+    joined = []
+    for part in parts:
+        place = part.slices[0].place
+        if len(part.slices) > 1 or images[place] < 3:
+            joined.append(part)
+        elif place in waiting:
+            waiting[place].slices.extend(part.slices)
+        else:
+            waiting[place] = part._replace(value="")
+    return [*joined, *waiting.values()]
 
 
 def _split_repeats(members: list[SliceHeader], fields: tuple[str, ...]) -> list[Part]:
@@ -187,8 +205,8 @@ def _split_blocks(part: Part) -> list[Part]:
     blocks = [ordered[a:b] for a, b in pairwise([*starts, len(ordered)])]
     if len(blocks) < 2 or min(map(len, blocks)) < 2:
         return [part]
-    named = [(f"{b[0][0]:.0f} to {b[-1][0]:.0f} mm along the normal", [h for _, h in b]) for b in blocks]
-    found = [_below(part, Part(slices, "distance", value)) for value, slices in named]
+    named = [(f"{b[0][0]:.0f} to {b[-1][0]:.0f} mm", [h for _, h in b]) for b in blocks]
+    found = [_below(part, Part(slices, "position (blocks far apart)", value)) for value, slices in named]
     return sorted((b._replace(told_by=b.told_by.removeprefix(", ")) for b in found), key=lambda b: -len(b.slices))
 
 
@@ -204,17 +222,17 @@ def _repeats(members: Sequence[SliceHeader]) -> bool:
     return _count_positions(members) < len(members)
 
 
-def _order_key(value: Hashable, members: list[SliceHeader]) -> tuple[float, int, str]:
+def _order_key(value: str, members: list[SliceHeader]) -> tuple[float, int, str]:
     """Sort parts by the number that tells them apart, or by their first InstanceNumber."""
     try:
-        number = float(str(value))
+        number = float(value)
     except ValueError:
         number = math.nan
     first = min((h.instance_number for h in members if h.instance_number is not None), default=0)
     return (math.inf if math.isnan(number) else number, first, members[0].path)
 
 
-def shown_value(value: Hashable) -> str:
+def _shown_value(value: Hashable) -> str:
     """A value of an attribute as it may be shown: a number, a kernel, or the first word of ImageType; else empty."""
     if isinstance(value, tuple):
         value = value[0] if value else ""

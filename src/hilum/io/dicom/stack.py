@@ -23,6 +23,8 @@ LATERAL_TOLERANCE = 0.5
 
 _LARGEST_TILT = 45.0  # degrees; gantries tilt by up to 30
 
+_WIDEST_SHIFT = 4.0  # largest shift of a slice, relative to its width; beyond it a position is damaged
+
 
 class _StackRefused(Exception):  # noqa: N818 - leaves `judge` as a finding, never as an error
     """Carries the finding that forbids reading a stack."""
@@ -213,7 +215,9 @@ def _judge_sideways(line: OrderedSlices, normal: Vector, tilt: Tilt) -> Finding 
     if bend <= LATERAL_TOLERANCE * min(line.slices[0].pixel_spacing):
         angle = np.degrees(np.arctan(np.linalg.norm(slope)))
         what = f"slices are sheared by {angle:.1f} degrees (tilted gantry): not stacked along their normal"
-        if angle > _LARGEST_TILT:
+        first = line.slices[0]
+        width = max(first.rows * first.pixel_spacing[0], first.columns * first.pixel_spacing[1])
+        if angle > _LARGEST_TILT or drift.max() > _WIDEST_SHIFT * width:
             raise _StackRefused("gantry-tilt", f"{what}; no gantry tilts by more than 30 degrees", line.slices)
         if tilt == "refuse":
             what += "; without --no-tilt (tilt='correct') each is shifted onto a straight grid"

@@ -1,4 +1,4 @@
-"""Tell volumes at the same positions apart by the times of their slices, where no attribute does."""
+"""Tell volumes at the same positions apart by the times of their slices, where no value of an attribute does."""
 
 import math
 from collections import Counter, defaultdict
@@ -16,7 +16,7 @@ _FEWEST_WAITING = 3  # images of one position, as of a bolus that is waited for
 
 
 def split_by_time(members: list[SliceHeader]) -> tuple[str, list[list[SliceHeader]]]:
-    """Split slices that repeat positions by AcquisitionTime or ContentTime.
+    """Split slices that repeat positions by TriggerTime, AcquisitionTime or ContentTime.
 
     Parameters
     ----------
@@ -30,14 +30,25 @@ def split_by_time(members: list[SliceHeader]) -> tuple[str, list[list[SliceHeade
         In the order of time, each with every position once at most; or the scan, and the images of one position beside
         it. Empty if the times do not tell.
     """
-    for field, name in (("acquisition_time", "AcquisitionTime"), ("content_time", "ContentTime")):
-        timed = sorted(((seconds_of(getattr(h, field)), h) for h in members), key=lambda pair: pair[0])
+    for field, name, read in (
+        ("trigger_time", "TriggerTime", _number_of),
+        ("acquisition_time", "AcquisitionTime", seconds_of),
+        ("content_time", "ContentTime", seconds_of),
+    ):
+        timed = sorted(((read(getattr(h, field)), h) for h in members), key=lambda pair: pair[0])
         if not any(math.isnan(time) for time, _ in timed):
             ways: tuple[Callable[[_Timed], list[list[SliceHeader]]], ...] = (_rounds, _rounds_of_couch, _scan_and_wait)
             for way in ways:
                 if found := way(timed):
                     return name, found
     return "", []
+
+
+def _number_of(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def seconds_of(text: str) -> float:

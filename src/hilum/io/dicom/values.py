@@ -84,9 +84,10 @@ def _has_readable_bits(h: SliceHeader) -> bool:
 
 def _refuse_malformed(members: Sequence[SliceHeader]) -> Finding | None:
     """Refuse an attribute that is there but cannot be read; thickness and step are not needed."""
-    for field in ("slope", "intercept", "pixel_spacing", "position", "orientation"):
+    odd = [h for h in members if h.odd]
+    for field in ("slope", "intercept", "pixel_spacing", "position", "orientation") if odd else ():
         attribute = NUMBERS[field].attribute
-        if wrong := [(h, text) for h in members if (text := _malformed_text(h, field, attribute))]:
+        if wrong := [(h, text) for h in odd if (text := _malformed_text(h, field, attribute))]:
             what = f"{attribute} is malformed in {len(wrong)} of {len(members)} slices: {wrong[0][1]}"
             return _forbid("malformed-value", what, [h for h, _ in wrong])
     return None
@@ -95,7 +96,7 @@ def _refuse_malformed(members: Sequence[SliceHeader]) -> Finding | None:
 def _malformed_text(header: SliceHeader, field: str, attribute: str) -> str:
     """What a malformed attribute says, if nothing else gives its value; empty otherwise."""
     value = getattr(header, field)
-    if not header.odd or (value and not (isinstance(value, float) and math.isnan(value))):
+    if value and not (isinstance(value, float) and math.isnan(value)):
         return ""
     texts = (o.text for o in header.odd if o.attribute == attribute and o.problem == "malformed-value")
     return next(texts, "")
@@ -112,14 +113,10 @@ def _refuse_rescale(members: Sequence[SliceHeader]) -> Finding | None:
         what = f"{int(wrong.sum())} slices have an unusable rescale, such as slope {values[k, 0]:g}"
         what += f" and intercept {values[k, 1]:g}"
         return _forbid("bad-rescale", what, [h for h, w in zip(members, wrong, strict=True) if w])
-    if foreign := [h for h in members if _unit_of(h) in _FOREIGN]:
-        what = f"RescaleType is {_unit_of(foreign[0])}: the values are not Hounsfield units"
+    if foreign := [h for h in members if h.rescale_type in _FOREIGN]:
+        what = f"RescaleType is {foreign[0].rescale_type}: the values are not Hounsfield units"
         return _forbid("not-hounsfield", what, foreign)
     return None
-
-
-def _unit_of(header: SliceHeader) -> str:
-    return header.rescale_type.upper()
 
 
 def note_values(members: Sequence[SliceHeader]) -> tuple[Finding, ...]:
@@ -143,8 +140,8 @@ def note_values(members: Sequence[SliceHeader]) -> tuple[Finding, ...]:
         files = tuple(dict.fromkeys(h.path for h, _ in found))
         unused = "; not used" if problem == "malformed-value" else ""
         findings.append(Finding(problem, f"{attribute} of {len(files)} files: {found[0][1]}{unused}", "noted", files))
-    if unknown := [h for h in members if h.lut is None and _unit_of(h) not in _HOUNSFIELD]:
-        unit = _unit_of(unknown[0])
+    if unknown := [h for h in members if h.rescale_type not in _HOUNSFIELD and h.lut is None]:
+        unit = unknown[0].rescale_type
         what = f"RescaleType is {unit if unit in _NAMED else 'an unknown text'}, not HU"
         text = f"{what}, in {len(unknown)} slices: the values are taken as Hounsfield units"
         findings.append(Finding("unspecified-unit", text, "noted", tuple(h.path for h in unknown)))

@@ -8,7 +8,7 @@ import io
 import os
 import sys
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +54,10 @@ def read_voxels(root: Path, stack: Stack, options: ReadOptions) -> tuple[Stack, 
     array, notes = _read_pixels(root, stack, damaged)
     if not damaged:
         if stack.places and stack.geometry is not None:
-            array = place_planes(array, np.array(stack.places), stack.geometry.shape, fill=AIR)
+            try:
+                array = place_planes(array, np.array(stack.places), stack.geometry.shape, fill=AIR)
+            except MemoryError as error:
+                raise _too_large(stack.geometry.shape, root) from error
         return stack, array, notes
     members = [*stack.slices, *(h for _, h in stack.duplicates)]
     rest = leave_out(members, list(damaged), max_gap_mm=options.gap_mm, tilt=options.tilt)
@@ -62,6 +65,12 @@ def read_voxels(root: Path, stack: Stack, options: ReadOptions) -> tuple[Stack, 
         raise next(damaged[h] for h in stack.slices if h in damaged)
     assumptions = tuple(f for f in stack.findings if f.code in {"assumed-positions", "rounded-positions"})
     return read_voxels(root, replace(rest, findings=(*assumptions, *rest.findings)), options)
+
+
+def _too_large(shape: tuple[int, int, int], root: Path) -> InputError:
+    size = np.prod(shape, dtype=float) * 2 / 1e9
+    what = f"the volume of {shape} voxels needs {size:.1f} GB, more than the memory has"
+    return InputError(what, where=root, do="read it where more memory is free", code="too-large")
 
 
 def _read_pixels(
@@ -74,9 +83,7 @@ def _read_pixels(
     try:
         volume = np.empty(shape, np.int16)
     except MemoryError as error:
-        size = np.prod(shape, dtype=float) * 2 / 1e9
-        what = f"the volume of {shape} voxels needs {size:.1f} GB, more than the memory has"
-        raise InputError(what, where=root, code="too-large") from error
+        raise _too_large(shape, root) from error
     files: defaultdict[str, list[tuple[int, SliceHeader]]] = defaultdict(list)
     for plane, header in zip(planes, stack.slices, strict=True):
         files[header.path].append((plane, header))
@@ -125,7 +132,13 @@ def _compare_duplicates(root: Path, stack: Stack, volume: NDArray[np.int16], pla
         if not np.array_equal(other, volume[planes[k]]):
             pair = name_some([stack.slices[k].display_name, header.display_name])
             what = f"conflicting duplicate slices, different pixels at the same position: {pair}"
-            raise SeriesError(what, where=root, do="remove one of each pair", code="conflicting-duplicates")
+            do = "remove one of each pair"
+            if 2 * len({k for k, _ in stack.duplicates}) > len(stack.slices):
+                count = 1 + max(Counter(k for k, _ in stack.duplicates).values())
+                what = f"several volumes at the same positions: up to {count} images at each of {len(stack.slices)} "
+                what += "positions, and no attribute or time tells them apart"
+                do = "give the files of one of them"
+            raise SeriesError(what, where=root, do=do, code="conflicting-duplicates")
 
 
 def _pixel_notes(slices: Sequence[SliceHeader], stats: Sequence[plain.FrameStats]) -> list[Note]:

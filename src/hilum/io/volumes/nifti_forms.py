@@ -23,6 +23,9 @@ _UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _ROUNDING = 0.01
 """Spacings that differ by at most this fraction are one spacing, rounded."""
 
+_EXACT = 1e-4
+"""A stated spacing that differs by at most this fraction is the very number, in single precision."""
+
 _DO = "find out which spacing is right, and write all forms alike"
 
 _Forms = dict[str, "_Form"]  # by name
@@ -119,6 +122,9 @@ def _read_forms(header: Any, shape: tuple[int, ...], scale: float, path: Path) -
 def _choose(forms: _Forms, stated: list[float], scale: float, path: Path) -> tuple[Geometry, tuple[Note, ...]]:
     """The grid of the form that agrees with the stated spacing (x, y, z), and a note where another does not."""
     (name, (grid, columns, shear, _)), qform = next(iter(forms.items())), forms.get("qform")
+    if shear is not None and qform is not None and _denies_shear(columns, qform.columns, stated, 2 - shear.axis):
+        what = "the sform is sheared, the qform is not, and pixdim is its spacing: the qform was used"
+        return qform.grid, (Note("forms-differ", what),)
     agreeing = _agreeing_axes(columns, stated)
     if name == "qform" or all(agreeing) or not all(0 < size < math.inf for size in stated):
         if name == "sform" and qform and (shear is not None or not grid.isclose(qform.grid, tolerance=0.5)):
@@ -138,6 +144,14 @@ def _choose(forms: _Forms, stated: list[float], scale: float, path: Path) -> tup
     else:
         raise GeometryError(f"{both}, and no qform is set", where=path, do=_DO, code="forms-contradict")
     return grid, (Note("forms-differ", what),)
+
+
+def _denies_shear(sform: NDArray[np.float64], qform: NDArray[np.float64], stated: list[float], column: int) -> bool:
+    """Whether pixdim is the step of the qform and not that of the sheared sform; writers store the length of a step."""
+    if not 0 < stated[column] < math.inf:
+        return False
+    of_sform, of_qform = (abs(np.linalg.norm(form[column]) / stated[column] - 1) for form in (sform, qform))
+    return bool(of_qform <= _EXACT < of_sform)
 
 
 def _agreeing_axes(columns: NDArray[np.float64], stated: list[float]) -> list[bool]:

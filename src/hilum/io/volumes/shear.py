@@ -20,6 +20,8 @@ _TOLERATED = 0.5  # largest shift over the whole volume that is not corrected, i
 
 _LARGEST_SHEAR = 45.0  # degrees; as for DICOM
 
+_WIDEST = 4.0  # largest shift over the whole volume, relative to the size of a plane; beyond it the header is damaged
+
 Steps = NDArray[np.float64]
 
 
@@ -82,14 +84,15 @@ def straighten(
     across = (steps[axis] @ normal) * normal
     shift = steps[axis] - across
     angle = math.degrees(math.atan2(float(np.linalg.norm(shift)), float(np.linalg.norm(across))))
-    if angle > _LARGEST_SHEAR:
-        what = f"the axes are sheared by {angle:.1f} degrees, more than a tilted gantry does"
-        raise GeometryError(what, where=path, do="correct the file's header")
     per_plane = tuple(float(shift @ units[k] / np.linalg.norm(steps[k])) for k in (a, b))
+    moved = [abs(share) * (shape[axis] - 1) for share in per_plane]
+    if angle > _LARGEST_SHEAR or moved[0] > _WIDEST * shape[a] or moved[1] > _WIDEST * shape[b]:
+        what = f"the axes are sheared by {angle:.1f} degrees, farther than a tilted gantry does"
+        raise GeometryError(what, where=path, do="correct the file's header")
     whole = float(np.linalg.norm(shift)) * (shape[axis] - 1)
     straight = steps.copy()
     straight[axis] = across
-    if max(map(abs, per_plane)) * (shape[axis] - 1) <= _TOLERATED:
+    if max(moved) <= _TOLERATED:
         what = f"the axes are sheared by {angle:.2g} degrees, {whole:.2g} mm over the whole volume: less than half a "
         center = origin + shift * (shape[axis] - 1) / 2
         return straight, center, None, (Note("small-shear", f"{what}voxel, so they are read as straight"),)
