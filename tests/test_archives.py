@@ -435,6 +435,7 @@ def test_info_lists_archives_as_run_reads_them(capsys, inputs):
     assert out.count('"usable": true') == 4
     assert f"{inputs}/volumes.tgz/sub/a.nii.gz" in out
     assert f"{inputs}/junk.tar" in out
+    assert '"folder": "volumes.tgz/sub/a.nii.gz"' in out
     status, out, _ = call(capsys, "info", inputs / "volumes.tgz")
     assert status == 0
     assert "a.nii.gz" in out
