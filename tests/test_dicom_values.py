@@ -24,9 +24,9 @@ from test_dicom import GRID, codes, enhanced, noise, raises, read_by_pydicom, sa
 import hilum
 from hilum.errors import FormatError, UnsupportedError
 from hilum.io.dicom import by_pydicom, decoder_process, hu
-from hilum.io.dicom.fields import parse_lut
 from hilum.io.dicom.headers import read_headers
 from hilum.io.dicom.hu import frame_to_hu
+from hilum.io.dicom.luts import parse_lut
 from hilum.io.dicom.reader import read_dicom
 from hilum.io.dicom.records import ModalityLut, SliceHeader
 

@@ -74,6 +74,27 @@ def test_metal_of_several_values_beyond_int16_does_not_become_air(chest, tmp_pat
     assert "signed-pixels" not in codes(scan)
 
 
+def signed(ds, _k):
+    ds.PixelRepresentation = 1
+
+
+def test_unsigned_values_under_the_tag_of_signed_ones_are_read_as_unsigned(chest, tmp_path):
+    hu = chest.array.copy()
+    hu[5, 20:23, 20:23] = 2500  # stored as 3524 of 4095
+    scan = read_dicom(write(tmp_path, hu, chest.geometry, change=signed))
+    np.testing.assert_array_equal(scan.ct.array, hu)
+    assert "signed-pixels" in codes(scan)
+
+
+def test_signed_values_far_below_air_stay_signed(chest, tmp_path):
+    hu = chest.array.copy()
+    hu[5, 20:23, 20:23] = -1700
+    scan = read_dicom(write(tmp_path, hu, chest.geometry, intercept=0, kind="<i2"))
+    np.testing.assert_array_equal(scan.ct.array, hu)
+    assert "signed-pixels" not in codes(scan)
+    assert "low-hu" in codes(scan)
+
+
 def test_unsigned_pixels_of_raw_values_stay_and_the_missing_intercept_is_named(chest, tmp_path):
     raw = chest.array + np.int16(1024)
     scan = hilum.read(write(tmp_path, raw, chest.geometry, intercept=0))

@@ -111,6 +111,7 @@ FINE = {"lung_ml": 4000.0, "lung_right_ml": 2100.0, "lung_left_ml": 1900.0}
         ("lung_dense_share", 0.0735, 0.0765),
         ("lung_dense_side_share", 0.1275, 0.1325),
         ("lung_top_difference_mm", 34.3, 35.7),
+        ("lung_dense_edge_share", 0.1175, 0.1225),
         ("lung_lump_ml", 88.0, 92.0),
         ("lung_walled_gas_ml", 59.0, 61.0),
     ],

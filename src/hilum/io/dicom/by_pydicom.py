@@ -21,7 +21,8 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGExtended12Bit, MediaS
 from hilum.errors import FormatError, UnsupportedError, one_line
 from hilum.io.archives import gunzip, is_packed_slice
 from hilum.io.dicom import fields, records
-from hilum.io.dicom.odd_values import NUMBERS
+from hilum.io.dicom.luts import parse_lut
+from hilum.io.dicom.odd_values import NUMBERS, describe_syntax
 
 _SOP_CLASS, _TRANSFER_SYNTAX = 0x00020002, 0x00020010
 _FIRST_PIXELS, _PIXELS = 0x7FE00008, 0x7FE00010  # Float Pixel Data, Pixel Data
@@ -57,6 +58,13 @@ _PARSERS: dict[str, Callable[[bytes], Any]] = {
     **dict.fromkeys(("cardiac_phase", "trigger_time", "respiratory_phase"), fields.binary_number),
 }
 """Parsers of those that are neither text nor decimal strings."""
+
+_TOOLS = {
+    **dict.fromkeys((f"1.2.840.10008.1.2.4.{family}" for family in "567"), "dcmdjpeg"),
+    "1.2.840.10008.1.2.4.8": "dcmdjpls",
+    "1.2.840.10008.1.2.5": "dcmdrle",
+}
+"""What decompresses, by the start of the transfer syntax."""
 
 _LUTS, _LUT_DESCRIPTOR, _LUT_TYPE, _LUT_DATA = 0x00283000, 0x00283002, 0x00283004, 0x00283006
 _WANTED = [*fields.TAGS.values(), _LUTS, _SHARED, _PER_FRAME]
@@ -153,7 +161,7 @@ def _modality_lut(dataset: Any, header: records.SliceHeader) -> records.Modality
     order = "big" if header.transfer_syntax == fields.BIG_ENDIAN else "little"
     negative = data is not None and data.VR == "SS"
     kind = fields.text_of(kind_text).upper()
-    return fields.parse_lut(descriptor, table, kind, order=order, signed=header.signed, negative=negative)
+    return parse_lut(descriptor, table, kind, order=order, signed=header.signed, negative=negative)
 
 
 def _raw_fields(dataset: Any, tags: Iterable[int]) -> fields.Fields:
@@ -222,10 +230,11 @@ def decode_frames(path: Path, headers: Sequence[records.SliceHeader]) -> list[ND
         decoder = "pylibjpeg" if syntax in JPEG2000TransferSyntaxes else ""
         frames = list(iter_pixels(dataset, indices=[h.frame for h in headers], raw=True, decoding_plugin=decoder))
     except Exception as error:  # malformed bytes make pydicom and the decoders raise anything
-        name = syntax.name if syntax.is_transfer_syntax else "an unknown compression"
+        name = syntax.name if syntax.is_transfer_syntax else describe_syntax(str(syntax))
         what = f"pixels stored as {one_line(name, limit=80)} cannot be decoded"
         if isinstance(error, NotImplementedError) or (syntax == JPEGExtended12Bit and headers[0].bits_stored > 8):
-            raise UnsupportedError(what, where=path, do="decompress with dcmdjpeg", code="no-decoder") from error
+            tool = next((name for start, name in _TOOLS.items() if syntax.startswith(start)), "gdcmconv --raw")
+            raise UnsupportedError(what, where=path, do=f"decompress it with {tool}", code="no-decoder") from error
         raise FormatError(what, where=path, do="get it again", code="damaged") from error
     for h, frame in zip(headers, frames, strict=True):
         if frame.shape != (h.rows, h.columns):

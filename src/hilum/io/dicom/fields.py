@@ -6,12 +6,10 @@ import struct
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from hilum.errors import one_line
 from hilum.io.dicom import odd_values
 from hilum.io.dicom.odd_values import OddValue, describe_syntax
-from hilum.io.dicom.records import ModalityLut, SliceHeader
+from hilum.io.dicom.records import SliceHeader
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT, DEFLATED = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99"
@@ -278,42 +276,6 @@ def _pixel_value(value: bytes, order: Any, bits: int, *, signed: bool) -> int | 
         return None
     wide, half = int.from_bytes(value, order, signed=signed) & ((1 << bits) - 1), 1 << (bits - 1)
     return (wide ^ half) - half if signed else wide
-
-
-@lru_cache(maxsize=8)
-def parse_lut(descriptor: bytes, data: bytes, kind: str, *, order: Any, signed: bool, negative: bool) -> ModalityLut:
-    """Parse the raw elements of one item; cached, because the slices of a series share a table.
-
-    Parameters
-    ----------
-    descriptor : bytes
-        LUT Descriptor (0028,3002): number of entries (0 stands for 65536), first mapped value, bits of an entry.
-    data : bytes
-        LUT Data (0028,3006), in words of 16 bits; entries of 8 bits may also be bytes.
-    kind : str
-        Modality LUT Type (0028,3004).
-    order : {"little", "big"}
-    signed : bool
-        Pixel Representation: whether the first mapped value is signed.
-    negative : bool
-        Whether the entries are signed, that is, have the value representation SS (C.11.1.1).
-
-    Returns
-    -------
-    ModalityLut
-        Without a table if the elements contradict each other.
-    """
-    broken = ModalityLut(kind, 0, b"")
-    if len(descriptor) != 6:
-        return broken
-    entries, first, bits = struct.unpack(f"{'>' if order == 'big' else '<'}H{'h' if signed else 'H'}H", descriptor)
-    entries = entries or 65536
-    narrow = bits == 8 and len(data) == entries + entries % 2 and entries > 2
-    sign = "i" if negative else "u"
-    word = np.dtype(f"{sign}1") if narrow else np.dtype(f"{sign}2").newbyteorder(order)
-    if not 8 <= bits <= 16 or len(data) < entries * word.itemsize:
-        return broken
-    return ModalityLut(kind, first, np.frombuffer(data, word, entries).astype(np.int32).tobytes())
 
 
 def start_of(head: bytes) -> int:

@@ -80,7 +80,9 @@ def no_slices_error(selection: FrameSelection, where: PurePath | None = None) ->
     """Make the error for a selection without CT slices."""
     if selection.modalities:
         what = f"only images of modality {', '.join(selection.modalities[:4])}; Hounsfield units need CT"
-        return UnsupportedError(what, where=where, code="not-ct")
+        do = "give a CT series" + ("; if this is one, set Modality to CT" if "unknown" in selection.modalities else "")
+        return UnsupportedError(what, where=where, do=do, code="not-ct")
     if selection.findings:
-        return SeriesError(f"no CT slices: {selection.findings[0].text}", where=where, code="no-ct-slices")
+        what = f"no CT slices: {selection.findings[0].text}"
+        return SeriesError(what, where=where, do="give the folder that holds the slices", code="no-ct-slices")
     return SeriesError("no CT slices", where=where, do="name the folder that holds the series", code="no-ct-slices")

@@ -84,9 +84,10 @@ def _has_readable_bits(h: SliceHeader) -> bool:
 
 def _refuse_malformed(members: Sequence[SliceHeader]) -> Finding | None:
     """Refuse an attribute that is there but cannot be read; thickness and step are not needed."""
-    for field in ("slope", "intercept", "pixel_spacing", "position", "orientation"):
+    odd = [h for h in members if h.odd]
+    for field in ("slope", "intercept", "pixel_spacing", "position", "orientation") if odd else ():
         attribute = NUMBERS[field].attribute
-        if wrong := [(h, text) for h in members if (text := _malformed_text(h, field, attribute))]:
+        if wrong := [(h, text) for h in odd if (text := _malformed_text(h, field, attribute))]:
             what = f"{attribute} is malformed in {len(wrong)} of {len(members)} slices: {wrong[0][1]}"
             return _forbid("malformed-value", what, [h for h, _ in wrong])
     return None
@@ -95,7 +96,7 @@ def _refuse_malformed(members: Sequence[SliceHeader]) -> Finding | None:
 def _malformed_text(header: SliceHeader, field: str, attribute: str) -> str:
     """What a malformed attribute says, if nothing else gives its value; empty otherwise."""
     value = getattr(header, field)
-    if not header.odd or (value and not (isinstance(value, float) and math.isnan(value))):
+    if value and not (isinstance(value, float) and math.isnan(value)):
         return ""
     texts = (o.text for o in header.odd if o.attribute == attribute and o.problem == "malformed-value")
     return next(texts, "")
@@ -112,14 +113,10 @@ def _refuse_rescale(members: Sequence[SliceHeader]) -> Finding | None:
         what = f"{int(wrong.sum())} slices have an unusable rescale, such as slope {values[k, 0]:g}"
         what += f" and intercept {values[k, 1]:g}"
         return _forbid("bad-rescale", what, [h for h, w in zip(members, wrong, strict=True) if w])
-    if foreign := [h for h in members if _unit_of(h) in _FOREIGN]:
-        what = f"RescaleType is {_unit_of(foreign[0])}: the values are not Hounsfield units"
+    if foreign := [h for h in members if h.rescale_type in _FOREIGN]:
+        what = f"RescaleType is {foreign[0].rescale_type}: the values are not Hounsfield units"
         return _forbid("not-hounsfield", what, foreign)
     return None
-
-
-def _unit_of(header: SliceHeader) -> str:
-    return header.rescale_type.upper()
 
 
 def note_values(members: Sequence[SliceHeader]) -> tuple[Finding, ...]:
@@ -143,8 +140,8 @@ def note_values(members: Sequence[SliceHeader]) -> tuple[Finding, ...]:
         files = tuple(dict.fromkeys(h.path for h, _ in found))
         unused = "; not used" if problem == "malformed-value" else ""
         findings.append(Finding(problem, f"{attribute} of {len(files)} files: {found[0][1]}{unused}", "noted", files))
-    if unknown := [h for h in members if h.lut is None and _unit_of(h) not in _HOUNSFIELD]:
-        unit = _unit_of(unknown[0])
+    if unknown := [h for h in members if h.rescale_type not in _HOUNSFIELD and h.lut is None]:
+        unit = unknown[0].rescale_type
         what = f"RescaleType is {unit if unit in _NAMED else 'an unknown text'}, not HU"
         text = f"{what}, in {len(unknown)} slices: the values are taken as Hounsfield units"
         findings.append(Finding("unspecified-unit", text, "noted", tuple(h.path for h in unknown)))
@@ -156,20 +153,32 @@ def lacks_air(slices: Sequence[SliceHeader]) -> bool:
     return all(not h.signed and h.lut is None and (h.slope or 0) > 0 and (h.intercept or 0) > _AIR for h in slices)
 
 
-def as_signed(stack: Stack) -> Stack | None:
-    """The same stack with signed pixels; None if its pixels are signed, compressed or not all of one kind."""
-    if any(h.signed or h.lut is not None or h.pixel_offset < 0 for h in stack.slices):
-        return None
-    duplicates = tuple((k, _as_signed(h)) for k, h in stack.duplicates)
-    return replace(stack, slices=tuple(map(_as_signed, stack.slices)), duplicates=duplicates)
+def with_sign(stack: Stack, *, signed: bool) -> Stack | None:
+    """The same stack with signed or unsigned pixels.
+
+    Parameters
+    ----------
+    stack : Stack
+    signed : bool
+
+    Returns
+    -------
+    Stack or None
+        None if that changes nothing, and if pixels are compressed or not all of one kind.
+    """
+    for h in stack.slices:
+        if h.signed == signed or h.lut is not None or h.pixel_offset < 0:
+            return None
+    duplicates = tuple((k, _with_sign(h, signed)) for k, h in stack.duplicates)
+    return replace(stack, slices=tuple(_with_sign(h, signed) for h in stack.slices), duplicates=duplicates)
 
 
-def _as_signed(header: SliceHeader) -> SliceHeader:
+def _with_sign(header: SliceHeader, signed: bool) -> SliceHeader:
     half = 1 << (header.bits_allocated - 1)
-    changes: dict[str, Any] = {"signed": True}
+    changes: dict[str, Any] = {"signed": signed}
     for name in ("padding", "padding_limit", "smallest", "largest"):
         word = getattr(header, name)
-        changes[name] = None if word is None else (word ^ half) - half
+        changes[name] = None if word is None else (word % (2 * half) ^ half) - half if signed else word % (2 * half)
     return replace(header, **changes)
 
 

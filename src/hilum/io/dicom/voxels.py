@@ -70,7 +70,7 @@ def read_voxels(root: Path, stack: Stack, options: ReadOptions) -> tuple[Stack, 
 def _too_large(shape: tuple[int, int, int], root: Path) -> InputError:
     size = np.prod(shape, dtype=float) * 2 / 1e9
     what = f"the volume of {shape} voxels needs {size:.1f} GB, more than the memory has"
-    return InputError(what, where=root, code="too-large")
+    return InputError(what, where=root, do="read it where more memory is free", code="too-large")
 
 
 def _read_pixels(

@@ -49,6 +49,9 @@ LIMITS = (-950, -600, -500, -300, 32767)
 LUMP_MM = 6.0
 TRACHEA_WALL_MAX_HU = -800
 
+FADING_SHARE = 0.03
+"""From this fraction of dense lung beside the mask on, tissue at the border counts as its continuation."""
+
 MIDLINE_MM = 15.0
 """The trachea lies within this distance of the body's middle; mask farther on the other side has the wrong label."""
 
@@ -83,6 +86,7 @@ def measure_lung_mask(ct: Volume, lungs: Mask, *, sides: bool = True, workers: i
         * with separate sides, and unless the scan is cropped, ``lung_dense_share``, what lies between the mask and the
           ribs beside and behind it, as a fraction of both; ``lung_dense_side_share``, the same of the worse lung; and
           ``lung_top_difference_mm``, how far the top of one lung lies below the other's;
+          ``lung_dense_edge_share`` is ``lung_edge_solid_share`` where some dense lung may be missing: the border fades;
         * ``lung_lump_ml``, the largest lump of solid tissue that a ball of 6 mm fits into, and ``lung_walled_gas_ml``,
           gas with a wall around it, as in bowel and trachea;
         * ``lung_cropped_share``, the contact area with the faces of the volume over the largest cross-section;
@@ -110,6 +114,8 @@ def measure_lung_mask(ct: Volume, lungs: Mask, *, sides: bool = True, workers: i
     out |= _surface_measurements(hu, lungs, workers)
     chest = chest_cells(counted, ct, factors)
     out |= _cell_measurements(chest, sides=sides)
+    if out.get("lung_dense_share", 0.0) >= FADING_SHARE:
+        out["lung_dense_edge_share"] = out["lung_edge_solid_share"]
     return out
 
 

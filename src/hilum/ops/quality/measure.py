@@ -66,6 +66,13 @@ CHECKS = (
         code="dense-lung-missing",
     ),
     Check(
+        "lung_dense_edge_share",
+        0.09,
+        0.15,
+        "{:.0%} of the mask's surface runs in tissue beside the ribs: dense lung may be missing",
+        code="dense-lung-missing",
+    ),
+    Check(
         "lung_top_difference_mm",
         20.0,
         50.0,
