@@ -175,6 +175,17 @@ def test_positions_stay_where_the_other_tags_do_not_explain_them(change):
     assert restore_rounded(members) == (members, None)
 
 
+@pytest.mark.parametrize("wild", [float("nan"), float("inf"), 1e308, -1e6])
+@pytest.mark.parametrize("field", ["slice_location", "position", "orientation"])
+def test_wild_numbers_are_no_rounding(field, wild):
+    value = {"slice_location": wild, "position": (wild, 1.0, 2.0), "orientation": (wild, 0.0, 0.0, 0.0, wild, 0.0)}[
+        field
+    ]
+    first, *rest = rounded(1.25)
+    members = [replace(first, **{field: value}), *rest]
+    assert restore_rounded(members) == (members, None)
+
+
 def test_regular_positions_are_no_rounded_ones():
     for step in (1.0, 2.0, 2.5):
         members = rounded(step, 0.5)
