@@ -92,16 +92,30 @@ def inspect(
     return [*series, *rest]
 
 
-def place_records(records: Iterable[SeriesRecord], opened: Opened) -> list[SeriesRecord]:
-    """The records of an unpacked archive, with the paths of its members instead of those of the private folder."""
+def place_records(records: Iterable[SeriesRecord], opened: Opened, root: Path) -> list[SeriesRecord]:
+    """The records of an unpacked archive, with the paths of its members instead of those of the private folder.
+
+    Parameters
+    ----------
+    records : iterable of SeriesRecord
+    opened : Opened
+    root : Path
+        The archive itself, or the folder in which it was found: folders are relative to it.
+    """
     inner, outer = str(opened.path), str(opened.archive)
+    prefix = "" if opened.archive == root else f"{_relative(root, opened.archive)}/"
 
     def placed(finding: Finding) -> Finding:
         return replace(finding, text=finding.text.replace(inner, outer))
 
     return [
-        msgspec.structs.replace(r, path=r.path.replace(inner, outer, 1), findings=[placed(f) for f in r.findings])
-        for r in records
+        msgspec.structs.replace(
+            record,
+            path=record.path.replace(inner, outer, 1),
+            folder=f"{prefix}{record.folder}".rstrip("/"),
+            findings=[placed(finding) for finding in record.findings],
+        )
+        for record in records
     ]
 
 
