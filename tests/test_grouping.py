@@ -313,6 +313,7 @@ def test_each_volume_of_a_series_can_be_read_listed_and_asked_for(tmp_path, caps
     out = capsys.readouterr().out
     assert [line["usable"] for line in json.loads(out)] == [True, True]
     assert "ZZDOE" not in out
+    assert {line["told_by"] for line in json.loads(out)} <= {keyword, "TemporalPositionIdentifier"}
     assert main(["convert", str(tmp_path / "in"), str(tmp_path / "o.mha"), "--volume", "2"]) == 0
     np.testing.assert_array_equal(hilum.read(tmp_path / "o.mha").ct.array, volumes[1 - first])
 
