@@ -177,7 +177,11 @@ def test_patients_studies_and_frames_of_reference_are_never_joined(field, uid):
     members = [replace(h, series_uid=uid, **{field: f"a{k // 20}"}) for k, h in enumerate(headers(40))]
     assert sizes(members) == [20, 20]
     assert sizes([replace(h, **{field: ""}) if h.instance_number == 5 else h for h in members[:20]]) == [20]
-    _, (note,) = choose_stack(judged(members))
+    stacks = judged(members)
+    assert len({stack.series_part for stack in stacks}) == 2
+    again = judged([replace(h, patient=h.patient[::-1]) for h in members])
+    assert [s.series_part for s in again] == [s.series_part for s in stacks]  # a patient could be guessed from it
+    _, (note,) = choose_stack(stacks)
     assert {"patient": "patient", "study_uid": "study", "frame_uid": "frame of reference"}[field] in note.text
 
 
@@ -188,6 +192,11 @@ def test_without_a_series_uid_other_attributes_tell_series_apart(field):
     assert sizes([replace(h, series_uid="") for h in members]) == [20, 20]
     assert sizes(members) == [40]  # one UID, one regular line
     assert len({stack.series_part for stack in judged([replace(h, series_uid="") for h in members])}) == 2
+
+
+def test_a_description_for_each_slice_parts_nothing():
+    members = [replace(h, series_uid="", description=f"d{k}") for k, h in enumerate(headers(20))]
+    assert sizes(members) == [20]
 
 
 def test_slices_with_a_series_uid_each_are_joined_where_they_stack_up():
