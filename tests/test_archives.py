@@ -316,7 +316,8 @@ def test_the_folder_is_private_and_goes_after_a_signal_or_a_kill(series, tmp_pat
         child.wait()
         child.stdout.close()
         assert len(list(temporary.iterdir())) == left
-    archives.unfinished.sweep(temporary, nameless=False)  # as the next process does
+    assert hilum.read(path).ct.shape == GRID.shape  # a process that began before
+    archives.sweep()
 
 
 # Slices that are packed one by one.
@@ -404,7 +405,12 @@ def test_every_scan_of_every_archive_is_listed_and_loaded(inputs):
 def test_a_run_reads_archives_keeps_them_and_notices_a_change(capsys, inputs, series, tmp_path):
     (tmp_path / "c.toml").write_text(RECIPE)
     words = ("run", inputs, "--out", tmp_path / "out", "--recipe", tmp_path / "c.toml")
+    left = "import sys; from pathlib import Path; from hilum.io.unfinished import unfinished_folder as name"
+    killed = f"{left}; name(Path(sys.argv[1]) / 'archive').mkdir()"
+    subprocess.run([sys.executable, "-c", killed, tempfile.gettempdir()], check=True)
+    assert len(os.listdir(tempfile.gettempdir())) == 1
     status, _, err = call(capsys, *words)
+    assert os.listdir(tempfile.gettempdir()) == []
     assert status == 1
     assert "junk.tar: the archive is damaged" in err
     rows = read_ledger(tmp_path / "out")
@@ -429,6 +435,7 @@ def test_info_lists_archives_as_run_reads_them(capsys, inputs):
     assert out.count('"usable": true') == 4
     assert f"{inputs}/volumes.tgz/sub/a.nii.gz" in out
     assert f"{inputs}/junk.tar" in out
+    assert '"folder": "volumes.tgz/sub/a.nii.gz"' in out
     status, out, _ = call(capsys, "info", inputs / "volumes.tgz")
     assert status == 0
     assert "a.nii.gz" in out
@@ -448,12 +455,17 @@ def test_info_lists_a_folder_of_volumes_as_run_reads_it(capsys, phantom, tmp_pat
     assert len(batch.index([tmp_path / "in"])[0]) == out.count('"usable"') == 4
 
 
-@pytest.mark.parametrize("command", ["convert", "lungs"])
-def test_commands_take_an_archive(capsys, series, tmp_path, command):
+def test_commands_take_an_archive(capsys, series, tmp_path):
     path = pack(tmp_path / "s.zip", files_of(series))
-    assert call(capsys, command, path, tmp_path / "o.nii.gz")[0] in {0, 1}
-    if command == "convert":
-        assert hilum.read(tmp_path / "o.nii.gz").ct.shape == GRID.shape
+    assert call(capsys, "convert", path, tmp_path / "o.nii.gz")[0] == 0
+    assert hilum.read(tmp_path / "o.nii.gz").ct.shape == GRID.shape
+    uid = hilum.read(series).series_uid
+    (tmp_path / "t.csv").write_text(f"seriesuid,coordX,coordY,coordZ,diameter_mm\n{uid},0,0,0,30\n")
+    assert call(capsys, "nodules", path, tmp_path / "t.csv", tmp_path / "m.nii.gz")[0] == 0
+    assert hilum.read(tmp_path / "m.nii.gz").ct.shape == GRID.shape
+    answers = [call(capsys, "lungs", source, tmp_path / "l.nii.gz") for source in (series, path)]
+    assert [answer[0] for answer in answers] == [answers[0][0]] * 2
+    assert answers[0][1] == answers[1][1]
 
 
 def test_a_table_names_the_scan_of_an_archive(phantom, tmp_path):

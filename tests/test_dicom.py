@@ -29,6 +29,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+import hilum
 from hilum.errors import (
     FormatError,
     GeometryError,
@@ -113,6 +114,23 @@ def write(folder, hu=None, grid=GRID, *, slope=1, intercept=-1024, kind="<u2", c
         if change is None or change(ds, k) is not False:
             save(ds, stored, folder / f"i{(k * 5) % 23:03d}.dcm", syntax or ExplicitVRLittleEndian)
     return folder
+
+
+@pytest.mark.parametrize("word", [-2000, -3024, -32768, -1800])
+@pytest.mark.parametrize("intercept", [-1024, 0])
+@pytest.mark.parametrize("corners", [True, False])
+def test_noise_and_padding_are_those_of_the_same_scan_in_a_volume_file(tmp_path, word, intercept, corners):
+    hu = np.random.default_rng(9).normal(-1000, 70, GRID.shape).round().clip(-1400, 3000).astype(np.int32)
+    hu[:, 2:-2, 2:-2] += np.where(hu[:, 2:-2, 2:-2] > -1000, 1030, 0)
+    edge = slice(0, 1) if corners else slice(1, 2)
+    hu[:, edge] = hu[:, :, edge] = word + intercept
+    if corners:
+        hu[:, -1:] = hu[:, :, -1:] = word + intercept
+    write(tmp_path / "dicom", hu, kind="<i2", intercept=intercept, bits=(16, 16, 15))
+    hilum.write(hilum.Volume(hu, GRID), tmp_path / "ct.nii.gz")
+    dicom, file = hilum.read(tmp_path / "dicom").ct, hilum.read(tmp_path / "ct.nii.gz").ct
+    assert np.array_equal(dicom.array, file.array)
+    assert (file.array < -1024).any()
 
 
 def codes(scan):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pydicom
 import pytest
-from test_dicom import GRID, codes, noise, raises, save, slice_of, write
+from pydicom.dataset import Dataset
+from test_dicom import GRID, codes, enhanced, noise, raises, save, slice_of, write
 from test_series import headers, moved
 
 import hilum
@@ -173,6 +175,17 @@ def test_positions_stay_where_the_other_tags_do_not_explain_them(change):
     assert restore_rounded(members) == (members, None)
 
 
+@pytest.mark.parametrize("wild", [float("nan"), float("inf"), 1e308, -1e6])
+@pytest.mark.parametrize("field", ["slice_location", "position", "orientation"])
+def test_wild_numbers_are_no_rounding(field, wild):
+    value = {"slice_location": wild, "position": (wild, 1.0, 2.0), "orientation": (wild, 0.0, 0.0, 0.0, wild, 0.0)}[
+        field
+    ]
+    first, *rest = rounded(1.25)
+    members = [replace(first, **{field: value}), *rest]
+    assert restore_rounded(members) == (members, None)
+
+
 def test_regular_positions_are_no_rounded_ones():
     for step in (1.0, 2.0, 2.5):
         members = rounded(step, 0.5)
@@ -254,6 +267,23 @@ def test_frames_without_any_position_are_placed_somewhere_and_told(tmp_path):
     write_frames(tmp_path / "i.dcm", change=strip)
     (note,) = read_dicom(tmp_path).notes
     assert "the world position is arbitrary" in note.text
+
+
+@pytest.mark.parametrize(("count", "code"), [(7, ""), (6, "unplaced-frames")])
+def test_an_enhanced_file_without_positions_is_stacked_by_its_spacing(tmp_path, count, code):
+    path = enhanced(tmp_path / "one.dcm", list(range(7)))
+    ds = pydicom.dcmread(path)
+    ds.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices = "2.5"
+    ds.PerFrameFunctionalGroupsSequence = [Dataset() for _ in range(count)]
+    ds.save_as(path)
+    if code:
+        raises(UnsupportedError, code, tmp_path)
+        return
+    scan = read_dicom(tmp_path)
+    assert codes(scan) == ["assumed-positions"]
+    assert "the world position is arbitrary" in scan.notes[0].text
+    assert scan.ct.geometry.isclose(replace(GRID, origin=(0.0, 0.0, 0.0)))
+    np.testing.assert_array_equal(scan.ct.array, noise())
 
 
 def test_a_damaged_count_of_frames_makes_no_million_records():

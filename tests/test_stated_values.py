@@ -13,6 +13,8 @@ from hilum.cli import main
 from hilum.errors import HilumError, InputError
 from hilum.geometry import Geometry
 from hilum.io.dicom.reader import read_dicom
+from hilum.io.dicom.records import SliceHeader
+from hilum.io.dicom.values import lacks_air
 from hilum.io.inspect import inspect
 from hilum.ops.quality.plausibility import note_implausible_values
 from hilum.phantom.chest import make_phantom
@@ -66,12 +68,49 @@ def test_one_value_of_saturated_metal_does_not_become_air(chest, tmp_path):
     assert "signed-pixels" not in codes(scan)
 
 
+@pytest.mark.parametrize(("values", "mended"), [((65534, 65535), False), ((65533, 65534, 65535), True)])
+def test_three_values_beyond_int16_that_would_be_air_are_negative_ones(chest, tmp_path, values, mended):
+    hu = chest.array.astype(np.int32)
+    hu[5, 20, 20 : 20 + len(values)] = np.array(values) - 1024
+    scan = read_dicom(write(tmp_path, hu, chest.geometry, bits=(16, 16, 15)))
+    assert ("signed-pixels" in codes(scan)) == mended
+    assert (scan.ct.array[5, 20, 20] == 32767) != mended
+
+
+@pytest.mark.parametrize(("intercept", "lacks"), [(-899.0, True), (-900.0, False), (-1024.0, False)])
+def test_where_unsigned_pixels_can_hold_air(intercept, lacks):
+    header = SliceHeader("a", slope=1.0, intercept=intercept)
+    assert lacks_air([header]) == lacks
+    assert not lacks_air([replace(header, signed=True)])
+
+
 def test_metal_of_several_values_beyond_int16_does_not_become_air(chest, tmp_path):
     hu = chest.array.astype(np.int32)
     hu[10:12, 30:33, 30:33] = np.arange(40000, 40018).reshape(2, 3, 3)
     scan = read_dicom(write(tmp_path, hu, chest.geometry, bits=(16, 16, 15)))
     assert scan.ct.array[10, 31, 31] == 32767
     assert "signed-pixels" not in codes(scan)
+
+
+def signed(ds, _k):
+    ds.PixelRepresentation = 1
+
+
+def test_unsigned_values_under_the_tag_of_signed_ones_are_read_as_unsigned(chest, tmp_path):
+    hu = chest.array.copy()
+    hu[5, 20:23, 20:23] = 2500  # stored as 3524 of 4095
+    scan = read_dicom(write(tmp_path, hu, chest.geometry, change=signed))
+    np.testing.assert_array_equal(scan.ct.array, hu)
+    assert "signed-pixels" in codes(scan)
+
+
+def test_signed_values_far_below_air_stay_signed(chest, tmp_path):
+    hu = chest.array.copy()
+    hu[5, 20:23, 20:23] = -1700
+    scan = read_dicom(write(tmp_path, hu, chest.geometry, intercept=0, kind="<i2"))
+    np.testing.assert_array_equal(scan.ct.array, hu)
+    assert "signed-pixels" not in codes(scan)
+    assert "low-hu" in codes(scan)
 
 
 def test_unsigned_pixels_of_raw_values_stay_and_the_missing_intercept_is_named(chest, tmp_path):

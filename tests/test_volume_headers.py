@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 import hilum
@@ -192,3 +195,19 @@ def test_the_forms_of_a_file_of_hilum_agree(tmp_path):
     raw = (tmp_path / "a.nii").read_bytes()
     assert struct.unpack_from("<hh", raw, 252) == (1, 1)
     assert codes(hilum.read(tmp_path / "a.nii")) == []
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["lidc-idri-partial", "nsclc-LUNG1-002", "cip-ct64/ct-64Dicom"])
+@pytest.mark.parametrize("suffix", [".nii", ".mhd", ".nrrd"])
+def test_a_scan_has_the_same_values_in_every_format(real_data, tmp_path, name, suffix):
+    scan = hilum.read(real_data / name)
+    slices = {}
+    for path in filter(Path.is_file, (real_data / name).rglob("*")):
+        with contextlib.suppress(pydicom.errors.InvalidDicomError):
+            dataset = pydicom.dcmread(path)
+            slices[dataset.get("SOPInstanceUID")] = dataset
+    stack = [slices[uid] for uid in scan.slice_uids]
+    stored = [s.pixel_array * np.float64(s.RescaleSlope) + np.float64(s.RescaleIntercept) for s in stack]
+    hilum.write(Volume(np.array(stored).astype(np.int16), scan.ct.geometry), tmp_path / f"ct{suffix}")
+    assert np.array_equal(hilum.read(tmp_path / f"ct{suffix}").ct.array, scan.ct.array)

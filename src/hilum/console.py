@@ -104,7 +104,18 @@ def lenient_streams(*, stdout_required: bool) -> Iterator[None]:
 
 _NAMED = 3  # how many files of a finding are named; the JSON names all
 
-_COLUMNS = ("", "folder", "series", "kernel", "slices", "rows x columns", "spacing mm", "verdict", "series UID")
+_COLUMNS = (
+    "",
+    "folder",
+    "series",
+    "kernel",
+    "phase",
+    "slices",
+    "rows x columns",
+    "spacing mm",
+    "verdict",
+    "series UID",
+)
 
 
 def inspection_text(records: list[SeriesRecord]) -> str:
@@ -137,7 +148,7 @@ def _row(number: int, series: SeriesRecord, *, alone: bool) -> tuple[str, ...]:
     series_number = "" if series.number is None else str(series.number)
     size = "" if grid is None else f"{grid.shape[1]} x {grid.shape[2]}"
     spacing = "" if grid is None else " x ".join(f"{step:.4g}" for step in grid.spacing)
-    start = (str(number), folder, series_number, series.kernel, str(series.slices or ""), size, spacing)
+    start = (str(number), folder, series_number, series.kernel, series.value, str(series.slices or ""), size, spacing)
     return (*start, _verdict(series, alone=alone), series.series_uid)
 
 

@@ -10,7 +10,7 @@ from hilum.batch.lock import output_lock
 from hilum.datasets.naming import possible_names
 from hilum.datasets.survey import Survey
 from hilum.errors import InputError, OutputError, RecipeError
-from hilum.io import atomic, unfinished
+from hilum.io import archives, atomic, unfinished
 from hilum.io.folders import RECIPE
 from hilum.io.names import hashed_uid, hide_uids, is_uid
 from hilum.outputs import checksums, records
@@ -78,6 +78,7 @@ def locked_output(out: Path) -> Iterator[str]:
         for folder in (scans, out):
             unfinished.sweep(folder)
             stack.callback(unfinished.sweep, folder)
+        stack.callback(archives.sweep)  # workers that were killed
         yield name
 
 

@@ -138,10 +138,13 @@ def rescale_of(source: Path, scan: Scan) -> tuple[float, float] | None:
     """Slope and intercept that all slices of a DICOM series share; None for other files, or if slices differ."""
     if not scan.slice_uids:
         return None
+    from hilum.io.archives import opened
     from hilum.io.dicom.reader import index_dicom
 
     uids = set(scan.slice_uids)
-    pairs = {(h.slope, h.intercept) for s in index_dicom(source) for h in s.slices if h.sop_uid in uids and not h.lut}
+    with opened(source) as place:
+        slices = [h for stack in index_dicom(place.path) for h in stack.slices]
+    pairs = {(h.slope, h.intercept) for h in slices if h.sop_uid in uids and not h.lut}
     slope, intercept = pairs.pop() if len(pairs) == 1 else (None, None)
     if slope is None or intercept is None:
         print_note("rescale: slices differ in slope and intercept, or have a table; the curve is an example")

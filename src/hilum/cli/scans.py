@@ -63,12 +63,12 @@ def info(
     """
     from hilum.io.inspect import inspection_json
 
-    records = _inspect(source, pixels=not headers, **_stated(max_gap_mm, values, tilt=tilt))
+    records = _inspect(source, source, pixels=not headers, **_stated(max_gap_mm, values, tilt=tilt))
     print_result(inspection_json(records) if json else inspection_text(records))
     return ALL_WELL if any(series.usable for series in records) else REFUSED
 
 
-def _inspect(source: Path, **options: Any) -> list[SeriesRecord]:
+def _inspect(source: Path, root: Path, **options: Any) -> list[SeriesRecord]:
     """The records of a path, and of the archives in a folder."""
     from hilum.datasets import folder
     from hilum.io.archives import is_archive, opened
@@ -87,8 +87,8 @@ def _inspect(source: Path, **options: Any) -> list[SeriesRecord]:
         records: list[SeriesRecord] = []
         if not packed or refused or paths.difference(packed):
             records = inspect(place.path, volumes=volumes, refused=refused, **options)
-        records = place_records(records, place)
-    return records + [record for path in packed for record in _inspect(path, **options)]
+        records = place_records(records, place, root)
+    return records + [record for path in packed for record in _inspect(path, source, **options)]
 
 
 def convert(

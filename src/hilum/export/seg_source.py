@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from hilum.errors import FormatError, GeometryError, MissingInputError, UnsupportedError
 from hilum.geometry import Geometry
-from hilum.io.dicom import reader, records
+from hilum.io.dicom import choice, reader, records
 from hilum.train.runs import RunScan
 
 _OPTIONAL = (
@@ -37,13 +37,15 @@ class SourceSeries(NamedTuple):
 
 
 def index_sources(folders: Iterable[Path]) -> dict[str, tuple[Path, records.Stack]]:
-    """List the series of folders by their UIDs: the largest stack, and the folder that its file names are relative to.
+    """List the series of folders by their UIDs: the stack that is read, and the folder that its names are relative to.
 
     Refuses a folder without a CT series.
     """
     series: dict[str, tuple[Path, records.Stack]] = {}
     for folder in folders:
-        for stack in reader.index_dicom(folder):
+        stacks = reader.index_dicom(folder)
+        for uid in {stack.series_uid for stack in stacks}:
+            stack, _ = choice.choose_stack([stack for stack in stacks if stack.series_uid == uid])
             if (largest := series.get(stack.series_uid)) is None or len(largest[1].slices) < len(stack.slices):
                 series[stack.series_uid] = (folder if folder.is_dir() else folder.parent, stack)
     return series

@@ -122,6 +122,11 @@ def opened(path: Path) -> Iterator[Opened]:
         unfinished.remove(folder)
 
 
+def sweep() -> None:
+    """Remove the private folders that killed processes left."""
+    unfinished.sweep(Path(tempfile.gettempdir()), nameless=False)
+
+
 def is_packed_slice(name: str) -> bool:
     """Whether a file has the name of a slice that is packed with gzip, such as ``1.dcm.gz``; no volume has it."""
     lower = name.lower()

@@ -23,7 +23,8 @@ class SeriesRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     ``usable``: whether it can be read. ``pixels_read``: whether its pixels were read, or only its headers. ``chosen``:
     whether a command reads this one from the folder by default. ``folder`` is relative to ``path``. ``number`` and
-    ``kernel`` are those of its first slice.
+    ``kernel`` are those of its first slice. ``told_by`` and ``value``: the attribute that tells several volumes of one
+    series apart, and its value where that may be shown.
     """
 
     path: str
@@ -38,6 +39,8 @@ class SeriesRecord(msgspec.Struct, frozen=True, kw_only=True):
     folder: str = ""
     number: int | None = None
     kernel: str = ""
+    told_by: str = ""
+    value: str = ""
 
 
 def inspect(
@@ -92,16 +95,30 @@ def inspect(
     return [*series, *rest]
 
 
-def place_records(records: Iterable[SeriesRecord], opened: Opened) -> list[SeriesRecord]:
-    """The records of an unpacked archive, with the paths of its members instead of those of the private folder."""
+def place_records(records: Iterable[SeriesRecord], opened: Opened, root: Path) -> list[SeriesRecord]:
+    """The records of an unpacked archive, with the paths of its members instead of those of the private folder.
+
+    Parameters
+    ----------
+    records : iterable of SeriesRecord
+    opened : Opened
+    root : Path
+        The archive itself, or the folder in which it was found: folders are relative to it.
+    """
     inner, outer = str(opened.path), str(opened.archive)
+    prefix = "" if opened.archive == root else f"{_relative(root, opened.archive)}/"
 
     def placed(finding: Finding) -> Finding:
         return replace(finding, text=finding.text.replace(inner, outer))
 
     return [
-        msgspec.structs.replace(r, path=r.path.replace(inner, outer, 1), findings=[placed(f) for f in r.findings])
-        for r in records
+        msgspec.structs.replace(
+            record,
+            path=record.path.replace(inner, outer, 1),
+            folder=f"{prefix}{record.folder}".rstrip("/"),
+            findings=[placed(finding) for finding in record.findings],
+        )
+        for record in records
     ]
 
 
@@ -195,6 +212,8 @@ def _inspect_stack(path: Path, stack: Stack, options: Mapping[str, Any], *, pixe
         folder=os.path.commonpath([os.path.dirname(header.path) for header in stack.slices]),  # noqa: PTH120
         number=stack.slices[0].series_number,
         kernel=names.safe_kernel(stack.slices[0].kernel),
+        told_by=stack.told_by,
+        value=stack.value,
     )
 
 

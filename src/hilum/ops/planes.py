@@ -28,7 +28,7 @@ def place_planes(
 
     A plane is interpolated within itself alone, so that nothing is mixed across planes that lie on the grid. The cubic
     is that of Keys: unlike the spline's, its weights end after two voxels, so an edge changes nothing farther away.
-    The result cannot leave the range of the plane's values.
+    The result cannot leave the range of the voxels on both sides, so that an edge does not ring.
 
     Parameters
     ----------
@@ -126,26 +126,38 @@ def _shift(
 
     def work(start: int, stop: int) -> None:
         for k in range(start, stop):
-            taps = [_taps(size, part, order) for size, part in zip((rows, columns), rest[k].tolist(), strict=True)]
-            (y, x) = whole[k].tolist()
-            out[planes[k], y : y + rows, x : x + columns] = _interpolated(array[k], taps)
+            y, x = whole[k].tolist()
+            out[planes[k], y : y + rows, x : x + columns] = _interpolated(array[k], rest[k].tolist(), order)
 
     run_slabs(work, len(array), workers=workers)
 
 
-def _taps(size: int, part: float, order: int) -> Taps | None:
-    if order == 0 or abs(part) <= _NEGLIGIBLE:
-        return None
+def _interpolated(plane: NDArray[Any], parts: list[float], order: int) -> NDArray[Any]:
+    """A plane at positions that lie these parts of a voxel after its voxels, along y and x."""
+    moved = [axis for axis, part in enumerate(parts) if abs(part) > _NEGLIGIBLE] if order else []
+    if not moved:
+        return plane
+    values = plane if plane.dtype.name in _DTYPES else plane.astype(np.float32)
+    taps = [
+        _taps(size, part) if k in moved else None for k, (size, part) in enumerate(zip(plane.shape, parts, strict=True))
+    ]
+    fine = interpolate(np.ascontiguousarray(values)[None], None, *taps)[0]
+    low = high = values
+    for axis in moved:
+        low, high = (
+            least(part, _next(part, axis, parts[axis])) for least, part in ((np.minimum, low), (np.maximum, high))
+        )
+    return _rounded(np.clip(fine, low, high, out=fine), plane.dtype)
+
+
+def _taps(size: int, part: float) -> Taps:
     base, t = (0, part) if part > 0 else (-1, 1 + part)
     s = 1 - t
     weights = (-t * s * s / 2, 1 - t * t * (2.5 - 1.5 * t), 1 - s * s * (2.5 - 1.5 * s), -s * t * t / 2)
     return Taps(size, np.arange(size) + base - 1 + PAD, np.tile(weights, size), 0.0)
 
 
-def _interpolated(plane: NDArray[Any], taps: list[Taps | None]) -> NDArray[Any]:
-    if taps == [None, None]:
-        return plane
-    values = plane if plane.dtype.name in _DTYPES else plane.astype(np.float32)
-    fine = interpolate(np.ascontiguousarray(values)[None], None, *taps)[0]
-    np.clip(fine, values.min(), values.max(), out=fine)
-    return _rounded(fine, plane.dtype)
+def _next(values: NDArray[Any], axis: int, part: float) -> NDArray[Any]:
+    """The next voxel along an axis, on the side of a part of a voxel; the last one is repeated."""
+    size = values.shape[axis]
+    return values.take(np.clip(np.arange(size) + (1 if part > 0 else -1), 0, size - 1), axis)

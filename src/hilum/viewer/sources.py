@@ -11,6 +11,7 @@ from typing import Any
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.files import read_small
+from hilum.io.read_options import ReadOptions
 from hilum.outputs import checksums, findings, ledger, parts, records, store
 from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, listed_scans, record_sha256
 from hilum.outputs.folder import recipe_text
@@ -159,9 +160,9 @@ def open_source(path: Path, *, annotations: Path | None = None, original: Path |
         If there is nothing to show.
     """
     if (path / ledger.NAME).is_file():
-        if annotations is not None or any(options.values()):
+        if annotations is not None or ReadOptions(**options) != ReadOptions():
             what = "a run has its own nodules and scans"
-            raise InputError(what, where=path, do="leave out --annotations and the choice of a series")
+            raise InputError(what, where=path, do="leave out --annotations and the options of reading a scan")
         return _open_run(path, original)
     if original is not None:
         what = "an original can only be compared with a finished run"

@@ -33,6 +33,7 @@ _PER_FRAME_FIELDS = {
     "orientation": (0x00209116, 0x00200037),  # Plane Orientation Sequence
     "pixel_spacing": (0x00289110, 0x00280030),  # Pixel Measures Sequence
     "thickness": (0x00289110, 0x00180050),
+    "slice_step": (0x00289110, 0x00180088),
     "kernel": (0x00189314, 0x00181210),  # CT Reconstruction Sequence
     "intercept": (0x00289145, 0x00281052),  # Pixel Value Transformation Sequence
     "slope": (0x00289145, 0x00281053),
@@ -182,7 +183,7 @@ def _frame_headers(dataset: Any, header: records.SliceHeader) -> list[records.Sl
     items = list(dataset[_PER_FRAME].value)
     shared = list(dataset[_SHARED].value)[:1] if _SHARED in dataset else []
     if len(items) != header.frames:
-        return [replace(header, position=())]  # the frames have no positions: refused later
+        return [replace(header, shared_position=(), slice_step=None)]  # the frames have no positions: refused later
     headers = []
     for index, item in enumerate(items):
         changes: dict[str, Any] = {"frame": index}

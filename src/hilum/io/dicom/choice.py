@@ -8,8 +8,8 @@ from hilum.io.dicom.fields import digest_of
 from hilum.io.dicom.records import Finding, Stack
 from hilum.io.names import safe_kernel
 
-_PHASES = ("temporal_position", "cardiac_phase", "respiratory_phase", "trigger_time", "description", "comments")
-"""What `phase` may name, besides the value that tells a stack apart."""
+_PHASES = ("temporal_position", "cardiac_phase", "respiratory_phase", "trigger_time")
+"""What `phase` may name, besides the value that tells a stack apart, SeriesDescription and ImageComments."""
 
 _PROJECTIONS = frozenset(("MIP", "MINIP", "MPR", "VRT", "AVERAGE", "PROJECTION IMAGE", "REFORMATTED", "CSA MPR"))
 
@@ -122,10 +122,10 @@ def _of_phase(stacks: Sequence[Stack], phase: str, where: PurePath | None) -> li
 def _phases_of(stack: Stack) -> set[str]:
     """The values of the phase of a stack: those of its attributes that are the same in all slices."""
     values = {_number(value) for value in (stack.value, *stack.value.split(", ")) if value}
-    for field in _PHASES:
+    for field in (*_PHASES, "description", "comments"):
         several = {getattr(h, field) for h in stack.slices}
         if len(several) == 1 and (value := several.pop()):
-            values.add(_number(value))
+            values.add(_number(value) if field in _PHASES else value)
     return values
 
 

@@ -9,7 +9,7 @@ Works on `hilum.io.dicom.records.SliceHeader` records alone; opens no file. The 
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import pairwise
 from statistics import median
@@ -102,7 +102,12 @@ def _split_identities(uid: str, members: list[SliceHeader]) -> list[Group]:
             f"each of the {len(members)} slices has its own {told}: nothing says that their positions belong together"
         )
         return [Group(members, uid, findings=(Finding("no-common-frame", text, "refused"),))]
-    named = [Group(part, uid, made_up_name(repr(key)), told) for key, part in parts.items()]
+    # A name made from the patient could be guessed: where the patient alone differs, a slice names the series.
+    counts = Counter(key[1:] for key in parts)
+    named = []
+    for key, part in parts.items():
+        slice_uid = min(h.sop_uid for h in part) if counts[key[1:]] > 1 else ""
+        named.append(Group(part, uid, made_up_name(repr((*key[1:], slice_uid))), told))
     return sorted(named, key=_order_key)
 
 

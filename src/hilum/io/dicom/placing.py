@@ -20,6 +20,8 @@ _WIDEST_MM = 100.0
 
 _GRAINS_MM = (10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1)  # what positions are rounded to
 
+_FARTHEST_MM = 1e5  # a header with more is damaged
+
 _SLACK_MM = 0.01
 
 _ALONG = 1e-3  # a smaller part of the normal leaves an axis out of the heights
@@ -118,10 +120,12 @@ def restore_rounded(members: Sequence[SliceHeader]) -> tuple[list[SliceHeader], 
         What was restored.
     """
     numbered = [(h.instance_number, h.slice_location) for h in members]
-    whole = all(n is not None and v is not None and math.isfinite(v) for n, v in numbered)
+    whole = all(n is not None and v is not None and abs(v) < _FARTHEST_MM for n, v in numbered)
     if not whole or any(len(h.position) != 3 or len(h.orientation) != 6 for h in members):
         return list(members), None
     points, normal = np.array([h.position for h in members]), np.array(normal_of(members[0].orientation))
+    if not (np.abs(points) < _FARTHEST_MM).all() or not 0 < np.abs(normal).max() < 2:
+        return list(members), None
     numbers, locations = np.array(numbered, np.float64).T
     grain = _grain(points[:, np.abs(normal) > _ALONG])
     if not grain or len(members) < _FEWEST or len(np.unique(numbers)) < len(numbers):
@@ -156,8 +160,6 @@ def _regular_heights(
 
 def _grain(values: NDArray[np.float64]) -> float:
     """The coarsest grain of which all values are multiples; 0 if there is none."""
-    if not (np.abs(values) < 1e5).all():  # mm; nan is not below it
-        return 0.0
     return next((g for g in _GRAINS_MM if (np.abs(values / g - np.rint(values / g)) < 1e-6).all()), 0.0)
 
 

@@ -17,7 +17,7 @@ from hilum.io.dicom import records, voxels
 from hilum.io.dicom.choice import choose_stack
 from hilum.io.dicom.frames import no_slices_error
 from hilum.io.dicom.index import FolderIndex, index_folder
-from hilum.io.dicom.values import as_signed, lacks_air
+from hilum.io.dicom.values import lacks_air, with_sign
 from hilum.io.names import made_up_name, safe_kernel
 from hilum.io.read_options import ReadOptions
 from hilum.io.unreadable import describe_other_files, looks_like_dicom, no_readable_slice
@@ -161,26 +161,31 @@ def _read_scan(root: Path, stack: records.Stack, options: ReadOptions, where: Pa
 def _mend_sign(
     root: Path, stack: records.Stack, volume: Volume, notes: list[Note], options: ReadOptions
 ) -> tuple[records.Stack, Volume, list[Note]]:
-    """Read pixels as signed if the header says unsigned, and only signed ones make Hounsfield units.
+    """Read pixels with the other sign if only that makes Hounsfield units.
 
-    That is so if unsigned pixels make values beyond int16 or cannot be air, and signed ones make a plausible chest
-    without a value beyond int16 or below air. A single such value is no proof: it may mark saturation.
+    Unsigned pixels become signed if they make values beyond int16 or cannot be air; signed ones become unsigned if they
+    make values below air. The others must make a plausible chest without a value beyond int16, below air or beyond the
+    stored bits. A single value beyond int16 is no proof: it may mark saturation.
     """
-    unchanged = stack, volume, notes
-    clipped = any(note.code == "clipped-hu" for note in notes)
-    if not (clipped or lacks_air(stack.slices)) or (signed := as_signed(stack)) is None:
+    unchanged, codes = (stack, volume, notes), {note.code for note in notes}
+    clipped, low = "clipped-hu" in codes, "low-hu" in codes
+    if not (clipped or low or lacks_air(stack.slices)):
         return unchanged
-    if not clipped and not note_implausible_values(volume):
+    signed = not stack.slices[0].signed
+    other = with_sign(stack, signed=signed) if signed or low else None
+    if other is None or not (clipped or low or note_implausible_values(volume)):
         return unchanged
-    signed, array, other_notes = voxels.read_voxels(root, signed, options)
-    if signed.geometry is None or any(note.code in {"clipped-hu", "low-hu"} for note in other_notes):
+    other, array, other_notes = voxels.read_voxels(root, other, options)
+    if other.geometry is None or any(note.code in {"clipped-hu", "low-hu", "beyond-bits"} for note in other_notes):
         return unchanged
-    other = Volume(array, signed.geometry)
+    changed = Volume(array, other.geometry)
     saturated = volume.array == np.iinfo(np.int16).max
-    if note_implausible_values(other) or (clipped and np.unique(array[saturated]).size < _SEVERAL):
+    if note_implausible_values(changed) or (clipped and np.unique(array[saturated]).size < _SEVERAL):
         return unchanged
-    what = "PixelRepresentation says unsigned, but the pixels hold negative values: they are read as signed"
-    return signed, other, [Note("signed-pixels", what), *other_notes]
+    what = "unsigned, but the pixels hold negative values: they are read as signed"
+    if not signed:
+        what = "signed, but the highest values would be far below air: they are read as unsigned"
+    return other, changed, [Note("signed-pixels", f"PixelRepresentation says {what}"), *other_notes]
 
 
 def index_dicom(path: Path, **options: Any) -> list[records.Stack]:

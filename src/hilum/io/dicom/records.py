@@ -166,7 +166,7 @@ class SliceHeader:
     @property
     def place(self) -> tuple[float, ...]:
         """The position without the rounding of its text, to compare it."""
-        return tuple(round(v, 2) for v in self.position)
+        return tuple([round(v, 2) for v in self.position])  # a list is faster than a generator
 
     @property
     def display_name(self) -> str:

@@ -38,6 +38,7 @@ _ATTRIBUTES = {
 """What can tell volumes of one series apart, in the order in which it is asked."""
 
 _TEXTS = ("description", "comments")
+"""These are hashes: they are not shown, and have no order."""
 
 _NEVER_MIXED = ("temporal_position", "cardiac_phase", "respiratory_phase")
 """Slices that differ in one of these form no common volume, also where they lie between each other regularly."""
@@ -81,8 +82,9 @@ def _split_by_attribute(members: list[SliceHeader], fields: tuple[str, ...]) -> 
             continue
         rest = fields[k + 1 :]
         parts = []
-        for value, group in sorted(groups.items(), key=lambda item: _order_key(*item)):
-            told = Part(group, _ATTRIBUTES[field], shown_value(value))
+        shown = {value: "" if field in _TEXTS else _shown_value(value) for value in groups}
+        for value, group in sorted(groups.items(), key=lambda item: _order_key(shown[item[0]], item[1])):
+            told = Part(group, _ATTRIBUTES[field], shown[value])
             finer = _split_repeats(group, rest) if _repeats(group) and _count_positions(group) > 1 else []
             parts += [_below(told, part) for part in finer] or [told]
         parts.sort(key=lambda part: -len(part.slices))
@@ -220,17 +222,17 @@ def _repeats(members: Sequence[SliceHeader]) -> bool:
     return _count_positions(members) < len(members)
 
 
-def _order_key(value: Hashable, members: list[SliceHeader]) -> tuple[float, int, str]:
+def _order_key(value: str, members: list[SliceHeader]) -> tuple[float, int, str]:
     """Sort parts by the number that tells them apart, or by their first InstanceNumber."""
     try:
-        number = float(str(value))
+        number = float(value)
     except ValueError:
         number = math.nan
     first = min((h.instance_number for h in members if h.instance_number is not None), default=0)
     return (math.inf if math.isnan(number) else number, first, members[0].path)
 
 
-def shown_value(value: Hashable) -> str:
+def _shown_value(value: Hashable) -> str:
     """A value of an attribute as it may be shown: a number, a kernel, or the first word of ImageType; else empty."""
     if isinstance(value, tuple):
         value = value[0] if value else ""

@@ -153,20 +153,32 @@ def lacks_air(slices: Sequence[SliceHeader]) -> bool:
     return all(not h.signed and h.lut is None and (h.slope or 0) > 0 and (h.intercept or 0) > _AIR for h in slices)
 
 
-def as_signed(stack: Stack) -> Stack | None:
-    """The same stack with signed pixels; None if its pixels are signed, compressed or not all of one kind."""
-    if any(h.signed or h.lut is not None or h.pixel_offset < 0 for h in stack.slices):
-        return None
-    duplicates = tuple((k, _as_signed(h)) for k, h in stack.duplicates)
-    return replace(stack, slices=tuple(map(_as_signed, stack.slices)), duplicates=duplicates)
+def with_sign(stack: Stack, *, signed: bool) -> Stack | None:
+    """The same stack with signed or unsigned pixels.
+
+    Parameters
+    ----------
+    stack : Stack
+    signed : bool
+
+    Returns
+    -------
+    Stack or None
+        None if that changes nothing, and if pixels are compressed or not all of one kind.
+    """
+    for h in stack.slices:
+        if h.signed == signed or h.lut is not None or h.pixel_offset < 0:
+            return None
+    duplicates = tuple((k, _with_sign(h, signed)) for k, h in stack.duplicates)
+    return replace(stack, slices=tuple(_with_sign(h, signed) for h in stack.slices), duplicates=duplicates)
 
 
-def _as_signed(header: SliceHeader) -> SliceHeader:
+def _with_sign(header: SliceHeader, signed: bool) -> SliceHeader:
     half = 1 << (header.bits_allocated - 1)
-    changes: dict[str, Any] = {"signed": True}
+    changes: dict[str, Any] = {"signed": signed}
     for name in ("padding", "padding_limit", "smallest", "largest"):
         word = getattr(header, name)
-        changes[name] = None if word is None else (word ^ half) - half
+        changes[name] = None if word is None else (word % (2 * half) ^ half) - half if signed else word % (2 * half)
     return replace(header, **changes)
 
 

@@ -22,6 +22,8 @@ _LARGEST_SHEAR = 45.0  # degrees; as for DICOM
 
 _WIDEST = 4.0  # largest shift over the whole volume, relative to the size of a plane; beyond it the header is damaged
 
+_SMALLEST_MM, _LARGEST_MM = 1e-6, 1e5  # steps beyond them are no voxels of a patient
+
 Steps = NDArray[np.float64]
 
 
@@ -69,7 +71,10 @@ def straighten(
     GeometryError
         If the shear is far larger than that of any scanner.
     """
-    units = steps / np.linalg.norm(steps, axis=1)[:, None]
+    sizes = [math.hypot(*row) for row in steps.tolist()]
+    if not all(_SMALLEST_MM < size < _LARGEST_MM for size in sizes):
+        return steps, origin, None, ()  # refused for its size
+    units = steps / np.array(sizes)[:, None]
     cosines = np.abs(units @ units.T)
     if max(cosines[0, 1], cosines[0, 2], cosines[1, 2]) <= _RIGHT_ANGLE:
         return steps, origin, None, ()
@@ -84,7 +89,7 @@ def straighten(
     across = (steps[axis] @ normal) * normal
     shift = steps[axis] - across
     angle = math.degrees(math.atan2(float(np.linalg.norm(shift)), float(np.linalg.norm(across))))
-    per_plane = tuple(float(shift @ units[k] / np.linalg.norm(steps[k])) for k in (a, b))
+    per_plane = tuple(float(shift @ units[k] / sizes[k]) for k in (a, b))
     moved = [abs(share) * (shape[axis] - 1) for share in per_plane]
     if angle > _LARGEST_SHEAR or moved[0] > _WIDEST * shape[a] or moved[1] > _WIDEST * shape[b]:
         what = f"the axes are sheared by {angle:.1f} degrees, farther than a tilted gantry does"
