@@ -13,8 +13,9 @@ WALL_MM = 2.5
 
 
 def airway_walls(airway: BitMask, spacing: Vector, *, workers: int = 1) -> BitMask:
-    """Dilate the air of the airways to include their walls."""
-    return morphology.dilate(airway, morphology.ellipsoid(WALL_MM, spacing, airway.shape), workers=workers)
+    """Dilate the air of the airways to include their walls, and at least a pixel of partial volume."""
+    ball = morphology.ellipsoid(max(WALL_MM, *spacing[1:]), spacing, airway.shape)
+    return morphology.dilate(airway, ball, workers=workers)
 
 
 def close_dents(air: BitMask, radius: float, excluded: BitMask, spacing: Vector) -> BitMask:
