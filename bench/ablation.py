@@ -112,7 +112,7 @@ def all_changes(only: list[str] | None) -> Iterator[tuple[ModuleType, str, objec
 def is_defined_in(module: ModuleType, name: str) -> bool:
     """Tell whether a module defines a constant, and does not only import it."""
     lines = Path(str(module.__file__)).read_text().splitlines()
-    return any(name in line.split("=")[0].split(", ") or line.startswith(f"{name} =") for line in lines if "=" in line)
+    return any(name in line.split(" = ")[0].split(", ") for line in lines if " = " in line)
 
 
 def changes(value: object) -> list[object]:
