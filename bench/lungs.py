@@ -138,9 +138,10 @@ def real_series(data: Path) -> Iterator[tuple[str, hilum.Volume, hilum.Mask | No
         except hilum.HilumError as refusal:
             print(f"skipped: {refusal}", file=sys.stderr)
             continue
-        if ct.shape[0] < MIN_SLICES or min(np.multiply(ct.shape, ct.spacing)[1:]) < MIN_WIDTH_MM:
-            continue
         name = path.name.removesuffix(".nii.gz") if path.is_file() else str(path.relative_to(data))
+        small = ct.shape[0] < MIN_SLICES or min(np.multiply(ct.shape, ct.spacing)[1:]) < MIN_WIDTH_MM
+        if small and not name.startswith("no-chest"):
+            continue
         yield name, ct, next(filter(None, (label_map(p, ct) for p in maps if belongs(p, path, data))), None)
 
 
