@@ -124,7 +124,9 @@ def opened(path: Path) -> Iterator[Opened]:
 
 def sweep() -> None:
     """Remove the private folders that killed processes left."""
-    unfinished.sweep(Path(tempfile.gettempdir()), nameless=False)
+    # Not `gettempdir`, whose first call writes a file to try a folder: most runs open no archive.
+    folder = Path(tempfile.tempdir or os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - as Python's tempfile does
+    unfinished.sweep(folder, nameless=False)
 
 
 def is_packed_slice(name: str) -> bool:
