@@ -45,13 +45,13 @@ def read(
         ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.nhdr`` file; or a ``.npy``, ``.b2nd`` or ``.zarr`` that hilum wrote.
         A ``.zip``, ``.tar``, ``.tar.gz`` or ``.tgz`` with one of these, and slices as ``.dcm.gz``, are read, too.
     series : str
-        The series to read from a folder with several: its Series Instance UID, its number in the list of `hilum info`,
+        The series to read from a folder with several: its Series Instance UID, its number in the list of ``hilum info``,
         or its kernel. By default the largest chest-like CT series is read, and a note names the choice.
     phase : str
         Which of several volumes at the same positions, such as phases of the heart: the value of the attribute that
         tells them apart. By default the first of the largest is read, and a note names it.
     volume : int, optional
-        The number of the volume in the list of `hilum info`, from 1.
+        The number of the volume in the list of ``hilum info``, from 1.
     annotations : str or Path, optional
         A LUNA16 ``annotations.csv``, whose rows of this series become the scan's nodules, or a LIDC-IDRI reading in
         ``.xml``, whose outlines do. A table without rows of this series is searched for rows that name its file or
