@@ -45,8 +45,8 @@ def read(
         ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.nhdr`` file; or a ``.npy``, ``.b2nd`` or ``.zarr`` that hilum wrote.
         A ``.zip``, ``.tar``, ``.tar.gz`` or ``.tgz`` with one of these, and slices as ``.dcm.gz``, are read, too.
     series : str
-        The series to read from a folder with several: its Series Instance UID, its number in the list of ``hilum info``,
-        or its kernel. By default the largest chest-like CT series is read, and a note names the choice.
+        The series to read from a folder with several: its Series Instance UID, its number in the list of
+        ``hilum info``, or its kernel. By default the largest chest-like CT series is read, and a note names the choice.
     phase : str
         Which of several volumes at the same positions, such as phases of the heart: the value of the attribute that
         tells them apart. By default the first of the largest is read, and a note names it.
