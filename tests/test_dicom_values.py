@@ -26,9 +26,9 @@ from hilum.errors import FormatError, UnsupportedError
 from hilum.io.dicom import by_pydicom, decoder_process, hu
 from hilum.io.dicom.headers import read_headers
 from hilum.io.dicom.hu import frame_to_hu
-from hilum.io.dicom.luts import parse_lut
+from hilum.io.dicom.luts import ModalityLut, parse_lut
 from hilum.io.dicom.reader import read_dicom
-from hilum.io.dicom.records import ModalityLut, SliceHeader
+from hilum.io.dicom.records import SliceHeader
 
 # ---------------------------------------------------------------- Modality LUT
 

@@ -12,7 +12,7 @@ from dsb2017_files import write_dsb2017
 
 from hilum import batch, cli
 from hilum.datasets import dsb2017, recognize
-from hilum.datasets.folder import scan_id_of
+from hilum.datasets.listing import scan_id_of
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
 from hilum.outputs.dataset_summary import read_summary
 from hilum.outputs.finished import finished_scans, read_record

@@ -1,4 +1,4 @@
-"""NIfTI files with sheared axes: small shears are read as straight, others straightened, and both are told."""
+"""NIfTI files with sheared axes: small shears are read as straight, larger ones are corrected; a note names either."""
 
 from __future__ import annotations
 

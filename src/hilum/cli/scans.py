@@ -28,8 +28,7 @@ from hilum.console import describe_volume, inspection_text, print_note, print_no
 from hilum.errors import AnnotationError, InputError
 
 if TYPE_CHECKING:
-    from hilum.io.inspect import SeriesRecord
-    from hilum.scan import Scan
+    from hilum.scan import Note, Scan
 
 
 def _check_method(_type: object, method: str) -> None:
@@ -61,34 +60,17 @@ def info(
     headers
         Read only the headers of DICOM series: faster, but problems of the pixels are not found.
     """
+    from hilum.datasets.inspection import inspect_source
     from hilum.io.inspect import inspection_json
 
-    records = _inspect(source, source, pixels=not headers, **_stated(max_gap_mm, values, tilt=tilt))
+    options = _stated(max_gap_mm, values, tilt=tilt)
+    records = inspect_source(source, on_note=_print_short, pixels=not headers, **options)
     print_result(inspection_json(records) if json else inspection_text(records))
     return ALL_WELL if any(series.usable for series in records) else REFUSED
 
 
-def _inspect(source: Path, root: Path, **options: Any) -> list[SeriesRecord]:
-    """The records of a path, and of the archives in a folder."""
-    from hilum.datasets import folder
-    from hilum.io.archives import is_archive, opened
-    from hilum.io.inspect import inspect, place_records
-    from hilum.io.volumes.formats import is_volume
-
-    with opened(source) as place:
-        if not place.path.is_dir() or is_volume(place.path):
-            return inspect(place.path, **options)
-        listing = folder.index(place.path)
-        for note in (*place.notes, *listing.notes):
-            print_note(note.terminal_text)
-        paths = {ref.path for ref in listing.refs}
-        volumes, packed = sorted(filter(is_volume, paths)), sorted(filter(is_archive, paths))
-        refused = [e for e in listing.refused if not any(Path(str(e.where)).is_relative_to(path) for path in packed)]
-        records: list[SeriesRecord] = []
-        if not packed or refused or paths.difference(packed):
-            records = inspect(place.path, volumes=volumes, refused=refused, **options)
-        records = place_records(records, place, root)
-    return records + [record for path in packed for record in _inspect(path, source, **options)]
+def _print_short(note: Note) -> None:
+    print_note(note.terminal_text)
 
 
 def convert(

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hilum.datasets.folder import scan_id_of
-from hilum.datasets.listing import Listing, entries, known_of, own_output_notes, table_record
+from hilum.datasets.listing import Listing, entries, known_of, own_output_notes, scan_id_of, table_record
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
 from hilum.io import files, scan_files
 from hilum.io.annotations.csv_tables import read_rows, wrong_line

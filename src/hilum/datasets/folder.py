@@ -3,7 +3,6 @@
 A folder is searched once. What looks like a scan but cannot be read is refused by name; other files are counted.
 """
 
-import hashlib
 import itertools
 import os
 import sys
@@ -13,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hilum.datasets.listing import Listing, known_of, link_notes, own_output_notes
+from hilum.datasets.listing import Listing, known_of, link_notes, own_output_notes, scan_id_of
 from hilum.errors import HilumError, InputError, MissingInputError
 from hilum.io import archives, scan_files
 from hilum.io.dicom.index import FileHeaders
@@ -127,22 +126,6 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     if not known.annotated:
         return scan
     return replace(scan, nodules=known.nodules, annotated=True, notes=(*scan.notes, *known.notes))
-
-
-def scan_id_of(series_uid: str) -> str:
-    """The id of a scan: a hash of its series, which shows no text of the file.
-
-    Parameters
-    ----------
-    series_uid : str
-        A Series Instance UID, or another text that identifies the scan.
-
-    Returns
-    -------
-    str
-        ``ct-`` and 16 hexadecimal digits of a SHA-256.
-    """
-    return "ct-" + hashlib.sha256(series_uid.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def _scan_ref(path: Path, series_uid: str, *, tag: str, files: tuple[str, ...] = ()) -> ScanRef:

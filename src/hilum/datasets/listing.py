@@ -1,5 +1,6 @@
 """The scans of a data set as its adapter lists them, and the rows of csv tables that belong to them."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -273,3 +274,19 @@ def _other_names(ref: ScanRef) -> tuple[str, ...]:
     """Names of a scan in a table other than its series UID: the name of its file first, then its folders upward."""
     folders = [folder.name for folder in ref.path.absolute().parents][:3]
     return tuple(dict.fromkeys((*scan_files.scan_names(ref.path), *folders)))
+
+
+def scan_id_of(series_uid: str) -> str:
+    """The id of a scan: a hash of its series, which shows no text of the file.
+
+    Parameters
+    ----------
+    series_uid : str
+        A Series Instance UID, or another text that identifies the scan.
+
+    Returns
+    -------
+    str
+        ``ct-`` and 16 hexadecimal digits of a SHA-256.
+    """
+    return "ct-" + hashlib.sha256(series_uid.encode("utf-8", "replace")).hexdigest()[:16]

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.datasets import folder, luna16_files
-from hilum.datasets.listing import Listing, known_of, rows_record, unused_rows_notes
+from hilum.datasets import luna16_files
+from hilum.datasets.listing import Listing, known_of, rows_record, scan_id_of, unused_rows_notes
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
 from hilum.io import scan_files, unreadable
 from hilum.io.annotations import csv_tables, luna
@@ -89,7 +89,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
         if (refusal := _file_refusal(path, twin, dangling)) is not None:
             known = replace(known, refusal=refusal)
         tag = uid if twin == path and is_uid(uid) else str(path.relative_to(root))
-        refs.append(ScanRef("luna16", folder.scan_id_of(tag), path, uid if is_uid(uid) else "", None, known))
+        refs.append(ScanRef("luna16", scan_id_of(tag), path, uid if is_uid(uid) else "", None, known))
     records = []
     for kind, rows in tables.items():
         without_rows = [uid for uid in first if uid not in rows and is_uid(uid)]

@@ -21,7 +21,7 @@ from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGExtended12Bit, MediaS
 from hilum.errors import FormatError, UnsupportedError, one_line
 from hilum.io.archives import gunzip, is_packed_slice
 from hilum.io.dicom import fields, records
-from hilum.io.dicom.luts import parse_lut
+from hilum.io.dicom.luts import ModalityLut, parse_lut
 from hilum.io.dicom.odd_values import NUMBERS, describe_syntax
 
 _SOP_CLASS, _TRANSFER_SYNTAX = 0x00020002, 0x00020010
@@ -152,7 +152,7 @@ def _from_dataset(dataset: Any, name: str, location: fields.PixelLocation) -> li
     return _frame_headers(dataset, header) if _PER_FRAME in dataset else [header]
 
 
-def _modality_lut(dataset: Any, header: records.SliceHeader) -> records.ModalityLut | None:
+def _modality_lut(dataset: Any, header: records.SliceHeader) -> ModalityLut | None:
     if _LUTS not in dataset or not dataset[_LUTS].value:
         return None
     item = dataset[_LUTS].value[0]

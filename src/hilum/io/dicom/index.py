@@ -1,7 +1,7 @@
 """Judge every CT stack of a folder of DICOM files by its headers alone."""
 
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from hilum.errors import FormatError, MissingInputError, UnsupportedError, name_
 from hilum.io.dicom.frames import select_slices
 from hilum.io.dicom.grouping import Group, group_series, group_slices
 from hilum.io.dicom.headers import read_headers
-from hilum.io.dicom.placing import place_frames, restore_rounded
-from hilum.io.dicom.records import Finding, FrameSelection, SliceHeader, Stack, normal_of
+from hilum.io.dicom.placing import place_slices
+from hilum.io.dicom.records import Finding, FrameSelection, SliceHeader, Stack
 from hilum.io.dicom.stack import judge, name_damaged
 from hilum.io.dicom.values import state_rescale
 from hilum.io.folders import FolderListing, list_folder
@@ -92,7 +92,7 @@ def index_folder(path: Path, options: ReadOptions) -> FolderIndex:
 
 
 def _judge_group(group: Group, options: ReadOptions, missing: Mapping[str, str]) -> Stack:
-    placed, assumptions = _place(group.slices, options.slice_spacing_mm)
+    placed, assumptions = place_slices(group.slices, options.slice_spacing_mm)
     positioned, stated = state_rescale(placed, options)
     stack = name_damaged(judge(positioned, max_gap_mm=options.gap_mm, tilt=options.tilt), missing)
     told = *assumptions, *stated
@@ -202,54 +202,3 @@ def _find_input(path: Path) -> tuple[Path, FolderListing]:
         do = "give the folder of a series"
         raise MissingInputError("the folder has no files", where=path, do=do, code="no-files")
     return path, tree
-
-
-def _place(
-    members: Sequence[SliceHeader], slice_spacing_mm: float | None
-) -> tuple[list[SliceHeader], tuple[Finding, ...]]:
-    """Give slices the positions that their own header does not have, or has only rounded."""
-    stated, assumed = state_positions(members, slice_spacing_mm)
-    framed, by_frame = place_frames(stated, slice_spacing_mm)
-    placed, restored = restore_rounded(framed)
-    return placed, tuple(f for f in (assumed, by_frame, restored) if f is not None)
-
-
-def state_positions(
-    members: Sequence[SliceHeader], slice_spacing_mm: float | None
-) -> tuple[list[SliceHeader], Finding | None]:
-    """Give positions to slices that have none, or one for all, by InstanceNumber and the spacing that the user states.
-
-    Parameters
-    ----------
-    members : sequence of SliceHeader
-        One stack.
-    slice_spacing_mm : float or None
-        Distance along the normal from one InstanceNumber to the next; negative if the numbers ascend against the
-        normal. None if the user states nothing.
-
-    Returns
-    -------
-    members : list of SliceHeader
-        Unchanged if no spacing is stated, or slices have different positions.
-    finding : Finding or None
-        What was assumed, or why it cannot be assumed.
-    """
-    places = {h.position for h in members}
-    if slice_spacing_mm is None or len(places) > 1 or any(h.frames > 1 for h in members):
-        return list(members), None
-    no_position = "one and the same position" if any(places) else "no position"
-    numbers = sorted(h.instance_number for h in members if h.instance_number is not None)
-    if len(numbers) < len(members) or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-        what = f"slices have {no_position}, and InstanceNumber does not number them without gaps or repeats"
-        return list(members), Finding("no-order", what, "refused")
-    assume_axial = not any(h.orientation for h in members)
-    positioned = []
-    for header in members:
-        orientation = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0) if assume_axial else header.orientation
-        height = slice_spacing_mm * ((header.instance_number or 0) - numbers[0])
-        normal = normal_of(orientation) if len(orientation) == 6 else (0.0, 0.0, 1.0)
-        positioned.append(replace(header, position=tuple(height * n for n in normal), orientation=orientation))
-    what = f"{no_position}: slices are ordered by InstanceNumber, {'up' if slice_spacing_mm > 0 else 'down'} the normal"
-    what += f", with the stated spacing of {abs(slice_spacing_mm):g} mm; the world position is arbitrary"
-    what += "; no orientation: axial slices assumed" if assume_axial else ""
-    return positioned, Finding("assumed-positions", what, "noted")

@@ -2,11 +2,34 @@
 
 import struct
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hilum.io.dicom.records import ModalityLut
+
+class ModalityLut(NamedTuple):
+    """A table that maps stored values to other units (PS3.3 C.11.1).
+
+    Parameters
+    ----------
+    kind : str
+        Modality LUT Type: ``"HU"`` for Hounsfield units, ``"US"`` for unspecified ones.
+    first : int
+        The stored value that the first entry maps.
+    table : bytes
+        Entries as int32 in native byte order; empty if the table is broken.
+    """
+
+    kind: str
+    first: int
+    table: bytes
+
+    def look_up(self, values: NDArray[Any]) -> NDArray[np.int32]:
+        """Map stored values through the table; values beyond its ends get the end entries."""
+        index = np.subtract(values, self.first, dtype=np.int64)
+        mapped: NDArray[np.int32] = np.take(np.frombuffer(self.table, np.int32), index, mode="clip")
+        return mapped
 
 
 @lru_cache(maxsize=8)

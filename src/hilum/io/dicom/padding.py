@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.io.dicom.records import ModalityLut, SliceHeader
+from hilum.io.dicom.luts import ModalityLut
+from hilum.io.dicom.records import SliceHeader
 from hilum.io.padding_values import AIR, HIGHEST, LOW, UNDECLARED_WORDS, corners, is_impossible, undeclared_words
 
 LOSSY = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55, 81, 91, 110, 112, 203))

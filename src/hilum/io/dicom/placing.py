@@ -1,4 +1,4 @@
-"""Place slices whose own positions do not say where they lie: frames of one file, and positions rounded to whole mm.
+"""Place slices whose own positions do not say where they lie: none at all, one for all frames, or rounded ones.
 
 Works on `hilum.io.dicom.records.SliceHeader` records alone; opens no file.
 """
@@ -31,6 +31,73 @@ _FEWEST = 4  # slices that show a rule
 _REGULAR = 0.1  # largest distance of SliceLocation from a regular grid, relative to its spacing
 
 _NEARLY = 0.02  # positions that are nearer to a regular grid need no repair
+
+
+def place_slices(
+    members: Sequence[SliceHeader], slice_spacing_mm: float | None
+) -> tuple[list[SliceHeader], tuple[Finding, ...]]:
+    """Give slices the positions that their own header does not have, or has only rounded.
+
+    Parameters
+    ----------
+    members : sequence of SliceHeader
+        One stack.
+    slice_spacing_mm : float or None
+        Distance along the normal from one slice or frame to the next; negative against the normal. None if the user
+        states nothing.
+
+    Returns
+    -------
+    members : list of SliceHeader
+        One record for each frame that is placed.
+    findings : tuple of Finding
+        What was assumed or restored, or why it cannot be.
+    """
+    stated, assumed = state_positions(members, slice_spacing_mm)
+    framed, by_frame = place_frames(stated, slice_spacing_mm)
+    placed, restored = restore_rounded(framed)
+    return placed, tuple(f for f in (assumed, by_frame, restored) if f is not None)
+
+
+def state_positions(
+    members: Sequence[SliceHeader], slice_spacing_mm: float | None
+) -> tuple[list[SliceHeader], Finding | None]:
+    """Give positions to slices that have none, or one for all, by InstanceNumber and the spacing that the user states.
+
+    Parameters
+    ----------
+    members : sequence of SliceHeader
+        One stack.
+    slice_spacing_mm : float or None
+        Distance along the normal from one InstanceNumber to the next; negative if the numbers ascend against the
+        normal. None if the user states nothing.
+
+    Returns
+    -------
+    members : list of SliceHeader
+        Unchanged if no spacing is stated, or slices have different positions.
+    finding : Finding or None
+        What was assumed, or why it cannot be assumed.
+    """
+    places = {h.position for h in members}
+    if slice_spacing_mm is None or len(places) > 1 or any(h.frames > 1 for h in members):
+        return list(members), None
+    no_position = "one and the same position" if any(places) else "no position"
+    numbers = sorted(h.instance_number for h in members if h.instance_number is not None)
+    if len(numbers) < len(members) or numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        what = f"slices have {no_position}, and InstanceNumber does not number them without gaps or repeats"
+        return list(members), Finding("no-order", what, "refused")
+    assume_axial = not any(h.orientation for h in members)
+    positioned = []
+    for header in members:
+        orientation = _AXIAL if assume_axial else header.orientation
+        height = slice_spacing_mm * ((header.instance_number or 0) - numbers[0])
+        normal = normal_of(orientation) if len(orientation) == 6 else (0.0, 0.0, 1.0)
+        positioned.append(replace(header, position=tuple(height * n for n in normal), orientation=orientation))
+    what = f"{no_position}: slices are ordered by InstanceNumber, {'up' if slice_spacing_mm > 0 else 'down'} the normal"
+    what += f", with the stated spacing of {abs(slice_spacing_mm):g} mm; the world position is arbitrary"
+    what += "; no orientation: axial slices assumed" if assume_axial else ""
+    return positioned, Finding("assumed-positions", what, "noted")
 
 
 def place_frames(
@@ -67,7 +134,7 @@ def place_frames(
             placed.extend(frames)
             continue
         axial = not frames[0].orientation
-        placed.extend(_place(frames, step))
+        placed.extend(_place_file(frames, step))
         source = "as SpacingBetweenSlices says" if slice_spacing_mm is None else "as stated"
         text = (
             f"the {frames[0].frames} frames of {frames[0].display_name} have no position each: placed in their order, "
@@ -88,7 +155,7 @@ def _can_be_placed(frames: Sequence[SliceHeader], step: float, *, stated: bool) 
     return direction and 0 < (abs(step) if stated else step) <= _WIDEST_MM and len(first.shared_position) in {0, 3}
 
 
-def _place(frames: Sequence[SliceHeader], step: float) -> list[SliceHeader]:
+def _place_file(frames: Sequence[SliceHeader], step: float) -> list[SliceHeader]:
     first = frames[0]
     start, orientation = first.shared_position or (0.0, 0.0, 0.0), first.orientation or _AXIAL
     normal = normal_of(orientation)

@@ -3,42 +3,16 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal, NamedTuple
 
 from hilum.geometry import Geometry
+from hilum.io.dicom.luts import ModalityLut
 from hilum.io.dicom.odd_values import OddValue
 from hilum.io.names import safe_name
 
 Action = Literal["refused", "mended", "dropped", "ignored", "noted"]
 
 CHEST_EXTENT_MM = 100.0  # a chest is at least this high; lungs are 200 to 300 mm high
-
-
-class ModalityLut(NamedTuple):
-    """A table that maps stored values to other units (PS3.3 C.11.1).
-
-    Parameters
-    ----------
-    kind : str
-        Modality LUT Type: ``"HU"`` for Hounsfield units, ``"US"`` for unspecified ones.
-    first : int
-        The stored value that the first entry maps.
-    table : bytes
-        Entries as int32 in native byte order; empty if the table is broken.
-    """
-
-    kind: str
-    first: int
-    table: bytes
-
-    def look_up(self, values: NDArray[Any]) -> NDArray[np.int32]:
-        """Map stored values through the table; values beyond its ends get the end entries."""
-        index = np.subtract(values, self.first, dtype=np.int64)
-        mapped: NDArray[np.int32] = np.take(np.frombuffer(self.table, np.int32), index, mode="clip")
-        return mapped
 
 
 @dataclass(frozen=True, slots=True)

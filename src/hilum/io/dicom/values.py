@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from hilum.errors import name_some
+from hilum.io.dicom.luts import ModalityLut
 from hilum.io.dicom.odd_values import NUMBERS, Problem
-from hilum.io.dicom.records import Finding, ModalityLut, SliceHeader, Stack
+from hilum.io.dicom.records import Finding, SliceHeader, Stack
 from hilum.io.read_options import ReadOptions
 
 _LARGEST_MATRIX = 16384

@@ -17,7 +17,7 @@ from hilum._kernels.anatomy import canonical
 from hilum._kernels.anatomy.canonical import CellGrid
 from hilum._kernels.bitmask import bits, morphology
 from hilum.geometry import Vector
-from hilum.ops.bounding_box import bounding_box
+from hilum.ops.bounding_box import bounding_box, expand_box
 from hilum.ops.gas import find_walled_gas
 from hilum.ops.lungs.chest import divide_chest, find_middle, find_organs
 from hilum.ops.lungs.sides import OTHER_AIR, find_ground_glass, find_parenchyma, label_sides
@@ -92,12 +92,9 @@ def find_lung_cells(hu: NDArray[np.int16], spacing: Vector, *, workers: int = 0)
     box = bounding_box(inside)
     if box is None:
         return _no_lungs(grid, cells)
-    z, y, x = (
-        slice(max(0, s.start - AROUND_CELLS), min(n, s.stop + AROUND_CELLS))
-        for s, n in zip(box, grid.shape, strict=True)
-    )
-    grid, cells = grid.crop((z, y, x)), np.ascontiguousarray(cells[z, y, x])
-    outside, body, inside = (np.ascontiguousarray(part[z, y, x]) for part in (outside, body, inside))
+    box = expand_box(box, AROUND_CELLS, grid.shape)
+    grid, cells = grid.crop(box), np.ascontiguousarray(cells[box])
+    outside, body, inside = (np.ascontiguousarray(part[box]) for part in (outside, body, inside))
     gas = find_walled_gas(cells, inside)
     parenchyma = find_parenchyma(cells, inside, gas, grid.size)
     lung = bits.unpack(parenchyma)

@@ -24,7 +24,7 @@ from hilum._kernels.components import blobs, labeling, selection
 from hilum._kernels.components.labeling import Runs
 from hilum._kernels.threads import run_slabs
 from hilum.geometry import Vector
-from hilum.ops.bounding_box import bounding_box
+from hilum.ops.bounding_box import bounding_box, expand_box
 from hilum.ops.lungs.borders import GROUND_GLASS_MAX_HU, airway_walls, close_dents
 from hilum.ops.lungs.cells import LungCells
 from hilum.scan import LEFT_LUNG, RIGHT_LUNG
@@ -117,15 +117,12 @@ def _find_on_side(hu: NDArray[np.int16], cells: LungCells, label: int) -> NDArra
     box = bounding_box(cells.near == label)
     if box is None:
         return np.zeros((0, 4))
-    margin = math.ceil(NODULES.close / cells.grid.cell_mm)
-    z, y, x = (
-        slice(max(0, s.start - margin), min(n, s.stop + margin)) for s, n in zip(box, cells.grid.shape, strict=True)
-    )
-    grid = cells.grid.crop((z, y, x)).halve()
+    box = expand_box(box, math.ceil(NODULES.close / cells.grid.cell_mm), cells.grid.shape)
+    grid = cells.grid.crop(box).halve()
     halves = canonical.average(hu, grid)
     airway = bits.pack(canonical.filled_shares(cells.airway, grid) >= AIRWAY_SHARE)
     near, ground_glass, organs = (
-        bits.pack(part[z, y, x].repeat(2, 0).repeat(2, 1).repeat(2, 2))
+        bits.pack(part[box].repeat(2, 0).repeat(2, 1).repeat(2, 2))
         for part in (cells.near == label, cells.ground_glass == label, cells.organs)
     )
     air = bits.at_most(halves, cells.border_hu) & near & ~airway_walls(airway, grid.size)

@@ -1,0 +1,56 @@
+"""Inspect a file, a folder or an archive: everything in it that is a scan, or looks like one."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hilum.datasets import folder
+from hilum.io.archives import is_archive, opened
+from hilum.io.inspect import SeriesRecord, inspect, place_records
+from hilum.io.volumes.formats import is_volume
+from hilum.scan import Note
+
+
+def inspect_source(source: Path, *, on_note: Callable[[Note], None], **options: Any) -> list[SeriesRecord]:
+    """List the series and volume files of a path, and of the archives in it.
+
+    Parameters
+    ----------
+    source : Path
+        A volume file, a DICOM file, an archive, or a folder of them.
+    on_note : callable
+        Gets each note on what was left out of the folder and its archives, before their scans are inspected.
+    **options
+        As `hilum.io.inspect.inspect` takes them.
+
+    Returns
+    -------
+    list of SeriesRecord
+        One for each CT series, volume file and refusal.
+
+    Raises
+    ------
+    InputError
+        If the path does not exist or contains no scan.
+    """
+    return _inspect(source, source, on_note, options)
+
+
+def _inspect(
+    source: Path, root: Path, on_note: Callable[[Note], None], options: Mapping[str, Any]
+) -> list[SeriesRecord]:
+    """The records of a path; their folders are relative to the root."""
+    with opened(source) as place:
+        if not place.path.is_dir() or is_volume(place.path):
+            return inspect(place.path, **options)
+        listing = folder.index(place.path)
+        for note in (*place.notes, *listing.notes):
+            on_note(note)
+        paths = {ref.path for ref in listing.refs}
+        volumes, packed = sorted(filter(is_volume, paths)), sorted(filter(is_archive, paths))
+        refused = [e for e in listing.refused if not any(Path(str(e.where)).is_relative_to(path) for path in packed)]
+        records: list[SeriesRecord] = []
+        if not packed or refused or paths.difference(packed):
+            records = inspect(place.path, volumes=volumes, refused=refused, **options)
+        records = place_records(records, place, root)
+    return records + [record for path in packed for record in _inspect(path, source, on_note, options)]
