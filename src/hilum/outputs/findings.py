@@ -33,8 +33,8 @@ _INFO = (
     # About the lungs; the mask may still be right.
     "airway-included", "cropped", "dense-lung", "given-lungs", "lungs-doubtful", "lungs-fallback",
     # About the annotations.
-    "assumed-pixels", "bad-scores", "crowded-nodule", "duplicate-label", "duplicate-nodules", "marks-not-drawn",
-    "matched-by-name", "no-nodules", "no-reading", "no-rows", "outlines-beyond", "several-readings",
+    "assumed-pixels", "bad-scores", "crowded-nodule", "duplicate-label", "duplicate-nodules", "few-readers",
+    "marks-not-drawn", "matched-by-name", "no-nodules", "no-reading", "no-rows", "outlines-beyond", "several-readings",
     "slice-position-differs", "unknown-slices", "useless-outlines",
     # About a search for scans.
     "archive-members", "ignored-archives", "no-ct-images", "not-luna16", "own-output", "same-file", "same-scan",
