@@ -29,6 +29,7 @@ def run(
     file_format: FormatOverride = None,
     dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017"] = "auto",
     annotations: Path | None = None,
+    roi: Annotated[list[str] | None, Parameter(negative="")] = None,
     workers: Workers = 0,
     scheduler: str = "",
     timeout: TimeoutMinutes = 30.0,
@@ -56,6 +57,9 @@ def run(
     annotations
         A LUNA16 annotations.csv, a LIDC-IDRI reading in .xml, or the data set's own table or readings if they are not
         in the data set.
+    roi
+        Regions of DICOM structure sets and segmentations to take as label maps: PATTERN, PATTERN=NAME or
+        FILE:PATTERN=NAME, such as 'Lung*' or GTV-1=tumor; give it once for each. 'hilum info' lists the regions.
     scheduler
         Address of a Dask scheduler whose workers process the scans, or 'local' to start one here; see docs/cluster.md.
     retries
@@ -81,7 +85,7 @@ def run(
     check_packages(chosen.output.format)
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
     folder.check_output_folder(out, inputs)
-    found = batch.survey(inputs, dataset=dataset, annotations=annotations)
+    found = batch.survey(inputs, dataset=dataset, annotations=annotations, rois=roi or ())
     for row in found.refused:
         print_error(row.full_reason or row.reason)
     for name, notes in found.screen_notes.items():

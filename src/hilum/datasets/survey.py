@@ -5,10 +5,11 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from hilum.datasets import DATASETS, naming, recognize
+from hilum.datasets import DATASETS, folder, naming, recognize, structures
 from hilum.datasets.listing import attach_rows, check_annotations
 from hilum.errors import AnnotationError, HilumError
 from hilum.io.names import hashed_uid, hide_uids, is_uid
@@ -67,7 +68,9 @@ def index(
     return result.refs, result.refused
 
 
-def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path | None = None) -> Survey:
+def survey(
+    inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path | None = None, rois: Sequence[str] = ()
+) -> Survey:
     """List the scans of several inputs and the rows of their tables, without reading voxels.
 
     Parameters
@@ -78,43 +81,59 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
         A key of `DATASETS`; ``auto`` recognizes the kind of each input.
     annotations : Path, optional
         Annotations for all of them, which replace those of the data sets.
+    rois : sequence of str
+        The regions of structure sets and segmentations that become label maps: ``"Lung*"``, ``"GTV-1=tumor"``, as
+        `hilum.datasets.structures` describes them.
 
     Raises
     ------
-    MissingInputError, UnsupportedError, AnnotationError
-        If `annotations` is not such a file, or nothing in it belongs to any scan.
+    MissingInputError, UnsupportedError, AnnotationError, InputError
+        If `annotations` is not such a file, nothing in it belongs to any scan, or a choice in `rois` is malformed or
+        fits no region.
     """
     if annotations is not None:
         check_annotations(annotations)
     refs: dict[str, ScanRef] = {}
-    refused: dict[str, ledger.Row] = {}
-    refused_paths: dict[str, tuple[str, str]] = {}
+    refusals: list[_Refusal] = []
     tables: defaultdict[str, list[records.TableRecord]] = defaultdict(list)
     notes: defaultdict[str, list[Note]] = defaultdict(list)
     additions: Counter[str] = Counter()
+    region_files: dict[Path, tuple[str, Path, str]] = {}
     for path, (root, source) in zip(inputs, naming.name_inputs(inputs), strict=True):
         name = _dataset_of(path, dataset, annotations)
         adapter = DATASETS[name]
+        if rois and (alone := folder.regions_alone(path)):
+            region_files |= dict.fromkeys(alone, (name, root, source))
+            continue
         try:
             listing = adapter.index(path, annotations if adapter.reads_csv or not _is_csv(annotations) else None)
         except HilumError as error:
-            row = _refused_row(error, path, annotations)
-            refused[row.id], refused_paths[row.id] = row, (source, naming.path_in_input(path, root))
+            refusals.append(_Refusal(error, path, source, naming.path_in_input(path, root)))
             continue
         additions.update(_add_scan(refs, naming.with_origin(ref, root, source)) for ref in listing.refs)
-        for refusal in listing.refused:
-            row = _refused_row(refusal, path, annotations)
-            where = refusal.where if isinstance(refusal.where, Path) else path
-            refused[row.id], refused_paths[row.id] = row, (source, naming.path_in_input(where, root))
+        refusals += [_refusal_in(error, path, root, source) for error in listing.refused]
+        region_files |= dict.fromkeys(listing.region_files, (name, root, source))
         tables[name] += listing.tables
         notes[name] += [note for note in listing.notes if annotations is None or note.code != "unused-table"]
     if annotations is not None:
         _attach_annotations(refs, annotations, tables, notes)
+    if rois:
+        attached = structures.attach_regions(list(refs.values()), region_files, rois)
+        refs = dict(zip(refs, attached.refs, strict=True))
+        notes[next(iter(notes), "folder")] += attached.notes
+        refusals += [
+            _refusal_in(e, Path(str(e.where)), *region_files[Path(str(e.where))][1:]) for e in attached.refused
+        ]
+    elif region_files:
+        notes[next(iter(region_files.values()))[0]].append(structures.count_note(len(region_files)))
     for note in _repetition_notes(additions):
         notes[next(iter(notes))].append(note)
     texts = {name: list(map(str, several)) for name, several in notes.items()}
     screen_texts = {name: [note.terminal_text for note in several] for name, several in notes.items()}
-    return Survey(list(refs.values()), list(refused.values()), tables, texts, screen_texts, refused_paths)
+    rows = [_refused_row(refusal, annotations) for refusal in refusals]
+    paths = {row.id: (refusal.source, refusal.place) for row, refusal in zip(rows, refusals, strict=True)}
+    refused = list({row.id: row for row in rows}.values())
+    return Survey(list(refs.values()), refused, tables, texts, screen_texts, paths)
 
 
 def hide_survey_uids(survey: Survey) -> Survey:
@@ -151,11 +170,27 @@ def _is_csv(annotations: Path | None) -> bool:
     return annotations is not None and annotations.suffix.lower() == ".csv"
 
 
-def _refused_row(error: HilumError, path: Path, annotations: Path | None) -> ledger.Row:
-    """The ledger row of a folder or file that is not a scan; its id is a hash of the path."""
-    where = path if error.where is None else error.where
+class _Refusal(NamedTuple):
+    """A folder or file that is not a scan: why, the input that holds it, the name of that input and the path in it."""
+
+    error: HilumError
+    path: Path
+    source: str
+    place: str
+
+
+def _refusal_in(error: HilumError, path: Path, root: Path, source: str) -> _Refusal:
+    """The refusal of a part of an input."""
+    where = error.where if isinstance(error.where, Path) else path
+    return _Refusal(error, path, source, naming.path_in_input(where, root))
+
+
+def _refused_row(refusal: _Refusal, annotations: Path | None) -> ledger.Row:
+    """The ledger row of a refusal; its id is a hash of the path."""
+    error = refusal.error
+    where = refusal.path if error.where is None else error.where
     tag = hashlib.sha256(str(where).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    reason = reasons.reason_without_names(error, path=path, annotations=annotations)
+    reason = reasons.reason_without_names(error, path=refusal.path, annotations=annotations)
     return ledger.Row(id=f"input-{tag}", status="refused", code=error.code, reason=reason, full_reason=str(error))
 
 

@@ -1,0 +1,1 @@
+"""Label maps that come with a scan, structure sets and segmentations."""

@@ -1,0 +1,1 @@
+"""Put labels that a scan came with onto its grid."""
