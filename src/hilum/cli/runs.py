@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from hilum.cli.options import Flag, Format, FormatOverride, Json, MemoryGigabytes, RunFolder, TimeoutMinutes, Workers
+from hilum.cli.options import Flag, Format, FormatOverride, Json, Labels, MemoryGigabytes, RunFolder, TimeoutMinutes, Workers
 from hilum.cli.status import ALL_WELL, REFUSED, describe_interrupt, exit_status
 from hilum.console import nodule_lines, print_error, print_note, print_result
 
@@ -29,6 +29,8 @@ def run(
     file_format: FormatOverride = None,
     dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017"] = "auto",
     annotations: Path | None = None,
+    labels: Labels = (),
+    label_grid: Literal["world", "voxels"] = "world",
     workers: Workers = 0,
     scheduler: str = "",
     timeout: TimeoutMinutes = 30.0,
@@ -56,6 +58,8 @@ def run(
     annotations
         A LUNA16 annotations.csv, a LIDC-IDRI reading in .xml, or the data set's own table or readings if they are not
         in the data set.
+    label_grid
+        Place label maps by their geometry, or voxel on voxel if their files state none.
     scheduler
         Address of a Dask scheduler whose workers process the scans, or 'local' to start one here; see docs/cluster.md.
     retries
@@ -73,6 +77,7 @@ def run(
         Exit with status 1 if a stored scan has an alarm, that is, if its data are probably wrong.
     """
     from hilum import batch, recipes
+    from hilum.datasets.labels import LabelRequest
     from hilum.io.optional_packages import check_packages
     from hilum.outputs import dataset_summary, folder
     from hilum.progress import RunCounts
@@ -81,7 +86,8 @@ def run(
     check_packages(chosen.output.format)
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
     folder.check_output_folder(out, inputs)
-    found = batch.survey(inputs, dataset=dataset, annotations=annotations)
+    request = LabelRequest(sources=tuple(labels), grid=label_grid)
+    found = batch.survey(inputs, dataset=dataset, annotations=annotations, labels=request)
     for row in found.refused:
         print_error(row.full_reason or row.reason)
     for name, notes in found.screen_notes.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from hilum.datasets import DATASETS, naming, recognize
+from hilum.datasets.labels import LabelRequest, pair_labels
 from hilum.datasets.listing import attach_rows, check_annotations
 from hilum.errors import AnnotationError, HilumError
 from hilum.io.names import hashed_uid, hide_uids, is_uid
@@ -67,7 +68,13 @@ def index(
     return result.refs, result.refused
 
 
-def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path | None = None) -> Survey:
+def survey(
+    inputs: Sequence[Path],
+    *,
+    dataset: str = "auto",
+    annotations: Path | None = None,
+    labels: LabelRequest | None = None,
+) -> Survey:
     """List the scans of several inputs and the rows of their tables, without reading voxels.
 
     Parameters
@@ -78,11 +85,13 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
         A key of `DATASETS`; ``auto`` recognizes the kind of each input.
     annotations : Path, optional
         Annotations for all of them, which replace those of the data sets.
+    labels : LabelRequest, optional
+        The label maps that the scans get besides those of their data sets.
 
     Raises
     ------
     MissingInputError, UnsupportedError, AnnotationError
-        If `annotations` is not such a file, or nothing in it belongs to any scan.
+        If `annotations` or `labels` are no such files, or nothing in them belongs to any scan.
     """
     if annotations is not None:
         check_annotations(annotations)
@@ -110,11 +119,15 @@ def survey(inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path |
         notes[name] += [note for note in listing.notes if annotations is None or note.code != "unused-table"]
     if annotations is not None:
         _attach_annotations(refs, annotations, tables, notes)
+    listed = list(refs.values())
+    if labels is not None and labels.sources and refs:
+        listed, label_notes = pair_labels(listed, labels, inputs=inputs)
+        notes[next(iter(notes))] += label_notes
     for note in _repetition_notes(additions):
         notes[next(iter(notes))].append(note)
     texts = {name: list(map(str, several)) for name, several in notes.items()}
     screen_texts = {name: [note.terminal_text for note in several] for name, several in notes.items()}
-    return Survey(list(refs.values()), list(refused.values()), tables, texts, screen_texts, refused_paths)
+    return Survey(listed, list(refused.values()), tables, texts, screen_texts, refused_paths)
 
 
 def hide_survey_uids(survey: Survey) -> Survey:
