@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from hilum.cli.options import Flag, Format, FormatOverride, Json, Labels, MemoryGigabytes, RunFolder, TimeoutMinutes, Workers
+from hilum.cli.options import (
+    Flag,
+    Format,
+    FormatOverride,
+    Json,
+    Labels,
+    MemoryGigabytes,
+    RunFolder,
+    TimeoutMinutes,
+    Workers,
+)
 from hilum.cli.status import ALL_WELL, REFUSED, describe_interrupt, exit_status
 from hilum.console import nodule_lines, print_error, print_note, print_result
 

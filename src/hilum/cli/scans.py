@@ -14,6 +14,7 @@ from hilum.cli.options import (
     Flag,
     Json,
     MaxGap,
+    MinReaders,
     Phase,
     ScanSource,
     Series,
@@ -158,6 +159,7 @@ def nodules(
     /,
     *,
     consensus: Consensus = 0.5,
+    min_readers: MinReaders = 1,
     contour_pixel: Literal["exclude", "include"] = "exclude",
     series: Series = "",
     phase: Phase = "",
@@ -178,13 +180,15 @@ def nodules(
     series_uid
         Series Instance UID of the scan in the annotations, if its file does not state it.
     """
-    from hilum.ops.nodules import masks, outlines
+    from hilum.ops.nodules import masks, outlines, readings
     from hilum.pipeline import note_outside
 
     outlines.check_level(consensus)
+    readings.check_readers(min_readers)
     options = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
-    scan = _read(source, output, annotations=annotations, series_uid=series_uid, **options)
-    print_notes(note_outside(scan, scan.ct))
+    read = _read(source, output, annotations=annotations, series_uid=series_uid, **options)
+    scan = readings.require_readers(read, least=min_readers)
+    print_notes((*scan.notes[len(read.notes) :], *note_outside(scan, scan.ct)))
     mask = masks.mask_nodules(scan.ct.geometry, scan.nodules, level=consensus, contour_pixel=contour_pixel)
     hilum.write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
@@ -231,7 +232,8 @@ def annotate(scan: Scan, annotations: str | Path, *, names: Sequence[str] = ()) 
             raise AnnotationError(what, where=path, do=do)
         from hilum.io.annotations.lidc import read_lidc
 
-        nodules, notes = read_lidc(path, scan=scan)
+        nodules, points, notes = read_lidc(path, scan=scan)
+        scan = replace(scan, locations=MappingProxyType({**scan.locations, **points}))
     else:
         what = "annotations are read from a LUNA16 .csv or a LIDC-IDRI .xml"
         raise UnsupportedError(what, where=path, do="give one of them")

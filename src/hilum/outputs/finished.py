@@ -25,6 +25,9 @@ EXTRA_PARTS: dict[str, tuple[str, ...]] = {
     "preview": ("preview.png", "preview.json"),
     "candidates": ("candidates.csv",),
     "excluded": ("excluded.csv",),
+    "few_readers": ("few_readers.csv",),
+    "small": ("small.csv",),
+    "non_nodules": ("non_nodules.csv",),
 }
 """The other parts of a scan and their files."""
 

@@ -58,7 +58,8 @@ class PatchDataset:
     folds : collection of str, optional
         Only scans of these folds.
     fold_by : str
-        The label that is a scan's fold: ``patient_fold`` keeps a patient's scans together.
+        The label that is a scan's fold: ``patient_fold`` keeps a patient's scans together. Folds of ``hilum folds``
+        come first.
     seed : int
     cache : int
         Scans kept open if each takes memory or an open file: NIfTI, b2nd, zarr.
@@ -226,7 +227,7 @@ class PatchDataset:
         for step in range(len(self.scans)):  # if a scan has no such position, the next one takes its turn
             k = (turn + step) % len(self.scans)
             if (lungs := self._open(k).lungs) is not None:
-                spheres = nodule_spheres(self.scans[k].record.nodules) if balanced else None
+                spheres = self.scans[k].nodule_spheres if balanced else None
                 if (position := lung_position(lungs, spheres, self._box, self.distance_mm, generator)) is not None:
                     return k, position
         what = "no scan has lung voxels that far from its nodules"
