@@ -161,7 +161,8 @@ def check_removals(out: Path, ledger: Ledger, refs: Sequence[ScanRef]) -> None:
     if removed:
         worst = removed.most_common(4)
         what = ", ".join(f"the {name} of {count} scan{'s' if count > 1 else ''}" for name, count in worst)
-        do = "give --annotations, --labels, --roi and --dataset as before, or --overwrite to remove them"
+        labels = "--labels, --roi, " if any(name.startswith("label map") for name in removed) else ""
+        do = f"give {labels}--annotations and --dataset as before, or --overwrite to remove them"
         raise OutputError(f"this run would remove {what}", where=out, do=do, code="would-remove")
 
 

@@ -36,6 +36,9 @@ _INFO = (
     "assumed-pixels", "bad-scores", "crowded-nodule", "duplicate-label", "duplicate-nodules", "few-readers",
     "marks-not-drawn", "matched-by-name", "no-nodules", "no-reading", "no-rows", "outlines-beyond", "several-readings",
     "slice-position-differs", "unknown-slices", "useless-outlines",
+    # About label maps.
+    "empty-labels", "label-lost", "label-outside", "labels-on-voxels", "labels-paired", "labels-without-scan",
+    "scans-without-labels",
     # About a search for scans.
     "archive-members", "ignored-archives", "no-ct-images", "not-luna16", "own-output", "same-file", "same-scan",
     "same-series", "table-beside", "unused-table",
@@ -53,8 +56,8 @@ NOTE_KINDS: dict[str, NoteKind] = {
 """Every code that a note can have, and its kind."""
 
 REVIEW_CODES = frozenset({
-    "airway-included", "assumed-pixels", "crowded-nodule", "cropped", "dense-lung", "ignored-damaged-file", "low-hu",
-    "lungs-doubtful", "lungs-fallback", "missing-slices", "outlines-beyond", "saturated", "several-readings",
+    "airway-included", "assumed-pixels", "crowded-nodule", "cropped", "dense-lung", "empty-labels",
+    "ignored-damaged-file", "label-lost", "label-outside", "low-hu", "lungs-doubtful", "lungs-fallback", "missing-slices", "outlines-beyond", "saturated", "several-readings",
     "slice-position-differs", "split-series", "two-spacings", "unknown-slices", "unreadable-files",
     "unreadable-folders",
 })  # fmt: skip
