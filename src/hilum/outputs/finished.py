@@ -25,6 +25,7 @@ EXTRA_PARTS: dict[str, tuple[str, ...]] = {
     "preview": ("preview.png", "preview.json"),
     "candidates": ("candidates.csv",),
     "excluded": ("excluded.csv",),
+    "marks": ("marks.csv",),
 }
 """The other parts of a scan and their files."""
 

@@ -28,7 +28,11 @@ from hilum.scan import Scan
 
 ROUND_TRIP_VOXELS = 1e-3  # how far a stored nodule inside the volume may be from its annotation, in voxels
 
-LOCATIONS = {"candidates": ("candidates.csv", "class"), "excluded": ("excluded.csv", "diameter_mm")}
+LOCATIONS = {
+    "candidates": ("candidates.csv", "class"),
+    "excluded": ("excluded.csv", "diameter_mm"),
+    "marks": ("marks.csv", "label"),
+}
 """The file and the fourth column of each kind of location; the first three columns are its world position."""
 
 PICTURE, FACTS = "preview.png", "preview.json"

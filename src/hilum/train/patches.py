@@ -138,7 +138,7 @@ def _stored_points(scan: RunScan) -> list[tuple[str, Vector]]:
         ("candidate" if kind == "candidates" else kind, (x, y, z))
         for kind, table in parts.read_locations(scan.folder, scan.record).items()
         for x, y, z, value in table.tolist()
-        if kind != "candidates" or value == 0
+        if kind == "excluded" or (kind == "candidates" and value == 0)
     ]
 
 
