@@ -16,7 +16,14 @@ from hilum.errors import AnnotationError, MissingInputError
 from hilum.io.annotations.lidc import read_lidc
 from hilum.io.scan_files import annotate
 from hilum.ops.nodules.outlines import reading_diameter_mm, reading_volume_mm3
+from hilum.ops.nodules.readings import require_readers
+from hilum.outputs.finished import read_record
+from hilum.outputs.parts import read_locations
+from hilum.outputs.records import is_annotated
 from hilum.phantom.files import write_dicom_series
+from hilum.train.patch_records import PatchOptions
+from hilum.train.patches import write_patches
+from hilum.train.runs import list_run
 
 GRID = Geometry((12, 40, 48), (2.5, 0.7, 0.8), (-20.0, 5.0, -100.0))
 UIDS = tuple(slice_uid(k) for k in range(12))
@@ -36,6 +43,11 @@ def drawn(k, points=SQUARE, *, off=0.0, uid=True, **options):
 
 
 def read(folder, text, of=None):
+    found, _, notes = marks(folder, text, of)
+    return found, notes
+
+
+def marks(folder, text, of=None):
     path = folder / "reading.xml"
     path.write_text(text)
     return read_lidc(path, scan=scan() if of is None else of)
@@ -110,12 +122,86 @@ def test_outlines_beyond_the_scan_are_counted_and_kept(tmp_path):
     ]
 
 
-def test_marks_without_outline_are_counted(tmp_path):
-    small = nodule(drawn(6, [(30, 30)]), scores={})
-    found, notes = read(tmp_path, message(FOUR[0] + small, small + other(height(2), 3, 4), other(height(2), 3, 4)))
+def test_marks_without_outline_are_points_of_their_readers(tmp_path):
+    small = nodule(drawn(6, [(30, 31)]), scores={})
+    text = message(FOUR[0] + small, small + other(height(2), 3, 4), "", other(0, 5, 6, uid=slice_uid(11)))
+    found, points, notes = marks(tmp_path, text)
     assert len(found) == 1
-    assert codes(notes) == ["marks-not-drawn"]
-    assert "2 marks of nodules under 3 mm and 2 of other findings" in notes[0].text
+    assert [str(note) for note in notes] == [
+        "marks-not-drawn: 2 marks of nodules under 3 mm and 2 of other findings are points: stored, not drawn"
+    ]
+    x, y, z = GRID.origin  # x is the column, y the row, each reader has a row of its own
+    at = [x + 30 * 0.8, y + 31 * 0.7, z + 6 * 2.5]
+    assert np.allclose(points["small"], [[*at, 1], [*at, 2]])
+    others = [[x + 3 * 0.8, y + 4 * 0.7, z + 2 * 2.5, 2], [x + 5 * 0.8, y + 6 * 0.7, z + 11 * 2.5, 4]]
+    assert np.allclose(points["non_nodules"], others)
+
+
+def test_points_off_the_slices_are_left_out_and_counted(tmp_path):
+    lost = (
+        *(other(height(2), *at) for at in ((-1, 4), (3, 40), (48, 3))),
+        *(other(height(k), 3, 4) for k in (-1, 12, 4.26)),
+        "<nonNodule><imageZposition>-95.0</imageZposition></nonNodule>",
+        nodule(drawn(5, [])),
+    )
+    kept = (other(height(4.24), 3, 4), other(height(11), 47, 39))
+    found, points, notes = marks(tmp_path, message("".join((*lost, *kept))))
+    assert found == ()
+    assert "1 marks of nodules under 3 mm and 9 of other findings" in notes[-1].text
+    assert notes[-1].text.endswith("stored, not drawn; 8 are on no slice of the scan: left out")
+    assert len(points["small"]) == 0
+    assert points["non_nodules"][:, 2].tolist() == [height(4), height(11)]
+
+
+def test_a_scan_of_another_file_keeps_its_points(tmp_path):
+    here = {"candidates": np.ones((2, 4))}
+    (tmp_path / "a.xml").write_text(message(other(height(2), 3, 4)))
+    ready = annotate(replace(scan(), locations=here), tmp_path / "a.xml")
+    assert {kind: len(table) for kind, table in ready.locations.items()} == {
+        "candidates": 2, "small": 0, "non_nodules": 1,
+    }  # fmt: skip
+
+
+def test_nodules_of_too_few_readers_are_left_out_and_told(tmp_path):
+    far = square(30, 20, 5)
+    twice = nodule(drawn(8, square(20, 20, 3))) + nodule(drawn(8, square(20, 20, 5)))  # one reader drew it twice
+    text = message(FOUR[0] + nodule(drawn(1, far)), FOUR[1] + nodule(drawn(1, far)), FOUR[2] + twice)
+    (tmp_path / "a.xml").write_text(text)
+    ready = annotate(scan(), tmp_path / "a.xml")
+    assert [len({r.reader for r in n.readings}) for n in ready.nodules] == [2, 3, 1]
+    assert require_readers(ready, least=1) is ready
+    for least, kept in ((2, [2, 3]), (3, [3]), (4, [])):
+        chosen = require_readers(ready, least=least)
+        assert [len({r.reader for r in n.readings}) for n in chosen.nodules] == kept
+        few = [n for n in ready.nodules if n not in chosen.nodules]
+        assert np.allclose(chosen.locations["few_readers"], [(*n.center, n.diameter_mm) for n in few])
+        assert chosen.notes[-1].code == "few-readers"
+        assert chosen.notes[-1].text.startswith(f"fewer than {least} readers outlined {3 - len(kept)} of 3 nodules")
+        assert chosen.annotated
+    with pytest.raises(hilum.InputError, match="least number of readers is 0"):
+        require_readers(ready, least=0)
+    sphere = replace(ready, nodules=(hilum.Nodule((0.0, 0.0, 0.0), 5.0),))  # nobody knows how many readers
+    assert require_readers(sphere, least=4) is sphere
+
+
+def test_consensus_is_taken_among_the_readers_of_the_nodule(tmp_path):
+    """Of 3 or 4 readers, 1/4, 1/2 and 3/4 ask for as many readers of the nodule as of the four of the scan."""
+    nested = [nodule(drawn(3, square(20 - k, 20 - k, 3 + 2 * k))) for k in range(4)]
+    for readers in (1, 2, 3, 4):
+        (found,), _ = read(tmp_path, message(*nested[:readers], *[""] * (4 - readers)))
+        count = np.sum([_filled(r) for r in found.readings], axis=0)
+        for level in (0.25, 0.5, 0.75, 1.0):
+            area = consensus_mask(found, level=level).array.sum()
+            assert area == (count / readers >= level).sum()  # as pylidc: the mean over the nodule's readings
+            of_four = (count / 4 >= level).sum()
+            assert (area == of_four) == (readers == 4 or (readers == 3 and level < 1) or level * 4 <= 1)
+
+
+def _filled(reading):
+    mask, whole = reading_mask(reading), np.zeros(GRID.shape, int)
+    first = np.rint(GRID.world_to_index(mask.geometry.origin)).astype(int)
+    whole[tuple(slice(a, a + n) for a, n in zip(first, mask.shape, strict=True))] = mask.array
+    return whole
 
 
 def test_nobody_found_anything_is_an_answer(tmp_path):
@@ -391,6 +477,81 @@ def test_a_run_carries_readers_scores_and_agreement(archive, tmp_path, capsys):
     asked = mask_nodules(made.geometry, nodules, level=1.0, contour_pixel="include").array
     assert np.array_equal(made.array, asked)
     assert not np.array_equal(made.array, mask_nodules(made.geometry, nodules).array)
+
+
+def test_readings_that_say_the_same_are_one(tmp_path):
+    voxels = Volume(np.full(GRID.shape, -900, np.int16), GRID)
+    write_dicom_series(voxels, tmp_path / "s", series_uid=SERIES)
+    two = nodule(drawn(8, uid=False), drawn(9, uid=False)), nodule(drawn(2, uid=False))
+    first = message("".join(two) + other(height(1), 3, 4) + other(height(5), 6, 7), two[0])
+    (tmp_path / "a.xml").write_text(first)
+    turned = nodule(drawn(9, uid=False), drawn(8, uid=False))
+    other_order = message(turned, two[1] + turned + other(height(5), 6, 7) + other(height(1), 3, 4))
+    same = (
+        first.replace('uid="1.3.6.1.4.1"', 'uid="1.3.6.1.4.2"').replace("2001-02-03", "2002-03-04"),
+        first.replace("><", ">\n  <").replace("<Version>1.8.1", "<ServerId>9</ServerId><Version>1.8.1"),
+        other_order,
+        first.replace("<xCoord>10<", "<xCoord>10.0<"),
+    )
+    different = (
+        first.replace("<xCoord>10<", "<xCoord>9<"),
+        first.replace("<malignancy>3<", "<malignancy>4<", 1),
+        first.replace("TRUE", "FALSE", 1),
+        first.replace("<locus><xCoord>3<", "<locus><xCoord>4<"),
+        message("".join(two) + other(height(1), 3, 4) + other(height(5), 6, 7), two[0], ""),  # a reader found nothing
+        first[:-40],
+    )
+    for text in (*same, *different):
+        (tmp_path / "b.xml").write_text(text)
+        (ref,) = lidc.index(tmp_path).refs
+        assert codes(ref.known.notes) == ([] if text in same else ["several-readings"]), text
+        assert ref.annotations == tmp_path / "a.xml"
+    for k, text in enumerate(same):
+        (tmp_path / f"c{k}.xml").write_text(text)
+    (note,) = lidc.index(tmp_path).refs[0].known.notes
+    assert note.text.startswith("2 different readings")
+
+
+def test_a_run_leaves_out_few_readers_and_stores_points(archive, tmp_path, capsys):
+    root = tmp_path / "in"
+    shutil.copytree(archive / "LIDC-IDRI-0001", root / "LIDC-IDRI-0007")
+    next(root.rglob("069.xml")).unlink()
+    one, two = (nodule(drawn(k, square(5 + 4 * k, 10, 6), uid=False)) for k in (2, 7))
+    text = message(one + two, two + nodule(drawn(5, [(9, 9)], uid=False)), other(height(1), 3, 4), series=f"{SERIES}.1")
+    next(root.rglob("069.XML")).write_text(text)
+    for name, least in (("all", 1), ("two", 2), ("three", 3)):
+        (tmp_path / f"{name}.toml").write_text(
+            f'name = "r"\n[lungs]\nmethod = "none"\n[nodules]\nmin_readers = {least}\n'
+        )
+        run = ["run", str(root), "--recipe", str(tmp_path / f"{name}.toml"), "--out", str(tmp_path / name)]
+        assert main(run) == 0
+        (home,) = (tmp_path / name / "scans").iterdir()
+        record = read_record(home)
+        stored = read_locations(home, record)
+        assert {kind: len(table) for kind, table in stored.items()} == {
+            "small": 1, "non_nodules": 1, **({"few_readers": least - 1} if least > 1 else {}),
+        }  # fmt: skip
+        assert [n.readers for n in record.nodules] == [1, 2][least - 1 :]
+        assert [n.label for n in record.nodules] == list(range(1, 4 - least))
+        assert np.unique(hilum.read(home / "nodules.nii.gz").ct.array).tolist() == list(range(4 - least))
+        assert is_annotated(record)
+        assert [note["code"] for note in record.notes].count("few-readers") == (least > 1)
+        assert main(["verify", str(tmp_path / name)]) == 0
+        assert main(["store", str(tmp_path / name), "--format", "npy", "--out", str(tmp_path / f"{name}-npy")]) == 0
+        (copy,) = (tmp_path / f"{name}-npy" / "scans").iterdir()
+        again = hilum.outputs.store.read_finished(copy, read_record(copy))
+        assert again.locations.keys() == stored.keys()
+        assert all(np.array_equal(again.locations[kind], table) for kind, table in stored.items())
+        masks = ["nodules", str(root / "LIDC-IDRI-0007"), str(next(root.rglob("069.XML"))), str(tmp_path / "m.nii")]
+        assert main([*masks, "--min-readers", str(least)]) == 0
+        assert f"m.nii: {3 - least} nodules" in capsys.readouterr().out
+    assert main([*masks, "--min-readers", "0"]) == 1
+    # The points that were left out are no negatives, and no negative is near them.
+    made = write_patches(tmp_path / "two", tmp_path / "p", PatchOptions(size=4, jitter_mm=0, distance_mm=0), kept=True)
+    assert (made.positives, made.negatives) == (1, 1)
+    (scan_,), _ = list_run(tmp_path / "two")
+    assert len(scan_.nodule_spheres) == 2
+    assert len(list_run(tmp_path / "all")[0][0].nodule_spheres) == 2
 
 
 @pytest.fixture(scope="session")

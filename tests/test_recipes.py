@@ -44,6 +44,8 @@ def test_any_valid_recipe_survives_toml(spacing, order, dilate):
         ("[read]\nmax_gap_mm = nan", "max_gap_mm"),
         ("[read]\nmax_gap = 1.0", "max_gap"),
         ("[intensity]\nlower = 400.0", "not below"),
+        ("[nodules]\nmin_readers = 0", "min_readers"),
+        ("[nodules]\nmin_readers = 17", "min_readers"),
         ('name = "../x"', "name"),
         ("not toml", "="),
     ],
@@ -72,11 +74,13 @@ def test_a_recipe_is_found_by_name_or_file(tmp_path):
 def test_the_fingerprint_follows_what_decides_the_result_and_nothing_else():
     base = recipe_fingerprint(recipe("default"))
     assert base == recipe_fingerprint(parse_recipe(""))
+    assert base == recipe_fingerprint(parse_recipe("[nodules]\nmin_readers = 1"))
     assert base == recipe_fingerprint(parse_recipe('name = "other"\n[compute]\nworkers = 3'))
     changed = [
         "[resample]\nspacing_mm = 2.0", "[resample]\norder = 1", "[lungs]\ndilate_mm = 1.0", '[orient]\naxes = "keep"',
         "[read]\nmax_gap_mm = 4.0",
-        "[nodules]\nmask = false", '[intensity]\noutput = "unit"', '[output]\nformat = "npy"',
+        "[nodules]\nmask = false", "[nodules]\nmin_readers = 2",
+        '[intensity]\noutput = "unit"', '[output]\nformat = "npy"',
     ]  # fmt: skip
     marks = {base, *(recipe_fingerprint(parse_recipe(text)) for text in changed)}
     assert len(marks) == len(changed) + 1

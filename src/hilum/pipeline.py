@@ -11,6 +11,7 @@ from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
 from hilum.ops.nodules.axes import note_axes
 from hilum.ops.nodules.masks import mask_nodules, nodules_outside
+from hilum.ops.nodules.readings import require_readers
 from hilum.ops.quality import measure, nodules, plausibility
 from hilum.ops.reorient import reorient
 from hilum.ops.resample import resample
@@ -50,6 +51,7 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
         recipe refuses those (``quality.alarms``).
     """
     _check_input(scan)
+    scan = require_readers(scan, least=recipe.nodules.min_readers)
     ct = _to_output_grid(scan.ct, recipe)
     given = None if scan.lungs is None else _to_output_grid(scan.lungs, recipe)
     lungs, figures, lung_notes = make_lungs(ct, recipe.lungs, given=given, workers=recipe.compute.workers)

@@ -89,12 +89,14 @@ class Lungs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Nodules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How nodules are drawn into a mask.
 
-    ``mask`` turns masks on for scans with annotations. ``consensus`` is the fraction of a nodule's readers who must
-    include a voxel. ``contour_pixel`` says whether the pixels on an outline belong to the nodule: LIDC-IDRI's readers
-    drew just outside of it.
+    ``mask`` turns masks on for scans with annotations. ``min_readers`` leaves out nodules that fewer readers outlined;
+    it does not apply to nodules without outlines. ``consensus`` is the fraction of a nodule's readers who must include
+    a voxel. ``contour_pixel`` says whether the pixels on an outline belong to the nodule: LIDC-IDRI's readers drew just
+    outside of it.
     """
 
     mask: bool = True
+    min_readers: Annotated[int, Meta(ge=1, le=16)] = 1
     consensus: Annotated[float, Meta(gt=0, le=1)] = 0.5
     contour_pixel: Literal["exclude", "include"] = "exclude"
 
@@ -239,6 +241,8 @@ def recipe_fingerprint(chosen: Recipe) -> str:
     decisive = {k: v for k, v in values.items() if k not in {"name", "compute"}}
     if decisive["output"]["series_uid"] == "keep":  # older versions had no such key: their runs stay valid
         del decisive["output"]["series_uid"]
+    if chosen.nodules.min_readers == 1:  # as above
+        del decisive["nodules"]["min_readers"]
     if chosen.quality == Quality():
         del decisive["quality"]
     return hashlib.sha256(msgspec.json.encode(decisive, order="deterministic")).hexdigest()

@@ -168,7 +168,9 @@ class Scan:
         Labels that a data set gives the scan: ``fold``, ``cancer``.
     locations : mapping of str to ndarray, each shape (n, 4)
         Positions other than nodules, by kind: x, y, z in LPS mm and one number. For ``candidates`` it is the class (1
-        at a nodule, 0 elsewhere), for ``excluded`` findings the diameter in mm, -1 if unknown.
+        at a nodule, 0 elsewhere), for ``excluded`` findings the diameter in mm, -1 if unknown. For ``few_readers``,
+        nodules that too few readers outlined, it is the diameter in mm; for the points that the readers of LIDC-IDRI
+        marked, ``small`` nodules and ``non_nodules``, the number of the reader.
     slice_uids : tuple of str
         The SOP Instance UID of each slice of the original scan; an empty string for an interpolated slice. Empty if the
         scan was not read from DICOM slices.

@@ -233,7 +233,8 @@ def patches(
     excluded
         A LUNA16 annotations_excluded.csv: draw negatives from it too. Without a table, draw them from the lungs.
     kept
-        Draw negatives from the candidates and excluded findings that a run on LUNA16 stores with each scan.
+        Draw negatives from what a run stores with each scan: LUNA16's candidates and excluded findings, LIDC's
+        non-nodules.
     seed
         Seed; the same seed gives the same bytes.
     """

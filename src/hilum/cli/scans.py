@@ -14,6 +14,7 @@ from hilum.cli.options import (
     Flag,
     Json,
     MaxGap,
+    MinReaders,
     Phase,
     ScanSource,
     Series,
@@ -161,6 +162,7 @@ def nodules(
     /,
     *,
     consensus: Consensus = 0.5,
+    min_readers: MinReaders = 1,
     contour_pixel: Literal["exclude", "include"] = "exclude",
     series: Series = "",
     phase: Phase = "",
@@ -182,15 +184,17 @@ def nodules(
     series_uid
         Series Instance UID of the scan in the annotations, if its file does not state it.
     """
-    from hilum.ops.nodules import masks, outlines
+    from hilum.ops.nodules import masks, outlines, readings
     from hilum.ops.nodules.axes import note_axes
     from hilum.pipeline import note_outside
 
     outlines.check_level(consensus)
+    readings.check_readers(min_readers)
     options = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
     columns = table_columns(table)
-    scan = _read(source, output, annotations=annotations, columns=columns, series_uid=series_uid, **options)
-    print_notes((*note_outside(scan, scan.ct), *note_axes(scan, scan.ct)))
+    read = _read(source, output, annotations=annotations, columns=columns, series_uid=series_uid, **options)
+    scan = readings.require_readers(read, least=min_readers)
+    print_notes((*scan.notes[len(read.notes) :], *note_outside(scan, scan.ct), *note_axes(scan, scan.ct)))
     mask = masks.mask_nodules(scan.ct.geometry, scan.nodules, level=consensus, contour_pixel=contour_pixel)
     hilum.write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
@@ -229,7 +233,7 @@ def _refuse_other_table(annotations: Path, columns: TableColumns | None, scan: S
         what = "has no sizes, so that no mask can be drawn"
         raise AnnotationError(what, where=annotations, do="state one with --diameter-mm", code="no-sizes")
     plain = tables.is_plain(annotations, columns)
-    names = [] if plain else [name for name in tables.read_table(annotations, columns).index() if name]
+    names = [] if plain else [name for name in tables.read_table(annotations, columns).keys_by_name() if name]
     if is_uid(scan.series_uid) and (lists_series_uids(annotations) if plain else any(map(is_uid, names))):
         return
     first = f"; its first row names {one_line(names[0], limit=64)!r}" if names else ""

@@ -11,8 +11,8 @@ from pathlib import Path
 from hilum.datasets.listing import Listing, entries, known_of, own_output_notes, scan_id_of, table_record
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
 from hilum.io import files, scan_files
-from hilum.io.annotations.table_rows import give_marks
 from hilum.io.annotations.csv_tables import read_rows, wrong_line
+from hilum.io.annotations.table_rows import give_marks
 from hilum.io.folders import output_kind
 from hilum.io.names import safe_name
 from hilum.outputs.records import TableRecord

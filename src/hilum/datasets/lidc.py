@@ -13,7 +13,7 @@ from hilum.datasets import folder
 from hilum.datasets.listing import Listing, series_uid_of
 from hilum.errors import InputError, MissingInputError
 from hilum.io import files, folders
-from hilum.io.annotations.lidc_xml import series_of
+from hilum.io.annotations.lidc_xml import parse_message, series_of
 from hilum.io.names import safe_name
 from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
@@ -97,14 +97,27 @@ def _with_reading(ref: ScanRef, root: Path, readings: _ReadingFiles, *, alone: b
     notes = []
     if not paths:
         notes.append(Note("no-reading", "this series has no reading: nobody is known to have looked for nodules"))
-    if len(paths) > 1 and len({path.read_bytes() for path in paths}) > 1:
+    if len(paths) > 1 and (several := _count_readings(paths)) > 1:
         name = f", {safe_name(paths[0].name)}" if safe_name(paths[0].name) else ""
-        what = f"{len(paths)} different readings of this series: took the first by path{name}"
+        what = f"{several} different readings of this series: took the first by path{name}"
         notes.append(Note("several-readings", what))
     case = next((part for part in ref.path.relative_to(root).parts if _CASE.fullmatch(part)), "")
     scan_id = f"{case}-{ref.scan_id.removeprefix('ct-')}" if case else ref.scan_id
     known, annotations = DatasetEntry(notes=tuple(notes)), paths[0] if paths else None
     return replace(ref, dataset="lidc", scan_id=scan_id, annotations=annotations, known=known)
+
+
+def _count_readings(paths: list[Path]) -> int:
+    """Count the files that say different things; the id of the message, white space and order do not count."""
+    if len(contents := {path.read_bytes(): path for path in paths}) == 1:
+        return 1
+    said = set()
+    for raw, path in contents.items():
+        try:
+            said.add(repr(parse_message(path).content()))
+        except InputError:  # damaged
+            said.add(repr(raw))
+    return len(said)
 
 
 def _unused_reading_notes(readings: _ReadingFiles, refs: list[ScanRef]) -> list[Note]:

@@ -1,13 +1,12 @@
 """The scans of a data set as its adapter lists them, and the rows of csv tables that belong to them."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from hilum.errors import AnnotationError, HilumError, MissingInputError, UnsupportedError, one_line
+from hilum.errors import HilumError, MissingInputError, UnsupportedError
 from hilum.io import scan_files
 from hilum.io.annotations.luna import SeriesRows
 from hilum.io.folders import FolderListing

@@ -58,9 +58,10 @@ def attach_rows(
             found, by_uid = matches[number]
             known = entry(index[found])
             known = replace(known, notes=(*(() if by_uid else (MATCHED_BY_NAME,)), *known.notes))
-        kept = {"labels": ref.known.labels, "lungs": ref.known.lungs}
-        locations = {**ref.known.locations, **known.locations}
-        attached.append(replace(ref, annotations=None, known=replace(known, **kept, locations=locations)))
+        before = ref.known
+        locations = {**before.locations, **known.locations}
+        known = replace(known, labels=before.labels, lungs=before.lungs, locations=locations)
+        attached.append(replace(ref, annotations=None, known=known))
     without_rows = [ref.series_uid or ref.scan_id for number, ref in enumerate(refs) if number not in matches]
     used = {index[found] for found, _ in matches.values()}
     table = table_record(name, counts, used, without_rows, public_series)
@@ -81,7 +82,7 @@ def _read_cases(
     table = tables.read_table(path, columns)
     counts = {key: case.rows for key, case in table.cases.items()}
     note = tables.table_note(table, columns, name)
-    return table.index(), counts, lambda key: table.cases[key].entry(table.axes), [note]
+    return table.keys_by_name(), counts, lambda key: table.cases[key].entry(table.axes), [note]
 
 
 def _luna_entry(rows: SeriesRows) -> DatasetEntry:
@@ -112,9 +113,7 @@ def _notes(name: str, table: TableRecord, scans: int, by_name: int) -> list[Note
     return notes
 
 
-def _match_rows(
-    refs: Sequence[ScanRef], index: Mapping[str, str]
-) -> tuple[dict[int, tuple[str, bool]], set[str]]:
+def _match_rows(refs: Sequence[ScanRef], index: Mapping[str, str]) -> tuple[dict[int, tuple[str, bool]], set[str]]:
     """The name of each scan in a table, by the scan's number, and whether that is its UID.
 
     Also the ids of the table that fit several scans; these do not count.

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
@@ -246,7 +247,8 @@ def annotate(
             raise AnnotationError(what, where=path, do=do)
         from hilum.io.annotations.lidc import read_lidc
 
-        nodules, notes = read_lidc(path, scan=scan)
+        nodules, points, notes = read_lidc(path, scan=scan)
+        scan = replace(scan, locations=MappingProxyType({**scan.locations, **points}))
     else:
         what = "annotations are read from a table (.csv), boxes (.json) or a LIDC-IDRI .xml"
         raise UnsupportedError(what, where=path, do="give one of them")
@@ -261,9 +263,9 @@ def _annotate_from_table(scan: Scan, path: Path, names: Sequence[str], columns: 
     entry, name = tables.entry_of(table, (scan.series_uid, *names))
     if entry is None:
         return replace(scan, notes=(*scan.notes, NO_ROWS))
-    own = (tables.table_note(table, columns, safe_name(path.name) or "the table"),)
-    own += () if name == scan.series_uid else (MATCHED_BY_NAME,)
-    return give_marks(scan, replace(entry, notes=(*own, *entry.notes)))
+    how = tables.table_note(table, columns, safe_name(path.name) or "the table")
+    by_name = () if name == scan.series_uid else (MATCHED_BY_NAME,)
+    return give_marks(scan, replace(entry, notes=(how, *by_name, *entry.notes)))
 
 
 def write(volume: Volume, path: str | Path, *, series_uid: str = "") -> None:

@@ -18,8 +18,8 @@ _CHANGED = (
 _ALARMS = (
     "beyond-bits", "border-in-lung", "border-in-tissue", "default-grid", "dense-lung-missing", "gas-included",
     "heart-included", "implausible-size", "leak", "lungs-not-found", "missed-lung", NODULE_OUTSIDE_LUNGS,
-    "mixed-axes", "nodule-outside", "not-hu", "not-lung", "one-lung", "organ-included", "ragged", "sides-mixed", "small-lung",
-    "wrong-axes",
+    "mixed-axes", "nodule-outside", "not-hu", "not-lung", "one-lung", "organ-included", "ragged", "sides-mixed",
+    "small-lung", "wrong-axes",
 )  # fmt: skip
 """The scan, its nodules or its lung mask are probably wrong."""
 
@@ -35,7 +35,8 @@ _INFO = (
     "airway-included", "cropped", "dense-lung", "given-lungs", "lungs-doubtful", "lungs-fallback",
     # About the annotations.
     "ambiguous-ids", "assumed-pixels", "bad-scores", "crowded-nodule", "duplicate-label", "duplicate-nodules",
-    "long-boxes", "marks-not-drawn", "matched-by-name", "no-sizes", "read-table", "no-nodules", "no-reading", "no-rows", "outlines-beyond", "several-readings",
+    "few-readers", "long-boxes", "marks-not-drawn", "matched-by-name", "no-nodules", "no-reading", "no-rows",
+    "no-sizes", "outlines-beyond", "read-table", "several-readings",
     "slice-position-differs", "unknown-slices", "useless-outlines",
     # About a search for scans.
     "archive-members", "ignored-archives", "no-ct-images", "not-luna16", "own-output", "same-file", "same-scan",

@@ -26,6 +26,9 @@ EXTRA_PARTS: dict[str, tuple[str, ...]] = {
     "candidates": ("candidates.csv",),
     "excluded": ("excluded.csv",),
     "marks": ("marks.csv",),
+    "few_readers": ("few_readers.csv",),
+    "small": ("small.csv",),
+    "non_nodules": ("non_nodules.csv",),
 }
 """The other parts of a scan and their files."""
 

@@ -32,6 +32,9 @@ LOCATIONS = {
     "candidates": ("candidates.csv", "class"),
     "excluded": ("excluded.csv", "diameter_mm"),
     "marks": ("marks.csv", "label"),
+    "few_readers": ("few_readers.csv", "diameter_mm"),
+    "small": ("small.csv", "reader"),
+    "non_nodules": ("non_nodules.csv", "reader"),
 }
 """The file and the fourth column of each kind of location; the first three columns are its world position."""
 
@@ -118,7 +121,7 @@ def with_round_trips(nodules: Sequence[NoduleRecord], *, spacing: Sequence[float
 
 
 def write_locations(scan: Scan, folder: Path) -> None:
-    """Write a scan's candidates and excluded findings, one csv for each kind.
+    """Write a scan's positions other than nodules, one csv for each kind of `LOCATIONS`.
 
     Parameters
     ----------
@@ -131,14 +134,16 @@ def write_locations(scan: Scan, folder: Path) -> None:
         np.savetxt(folder / name, values, "%.10g", ",", header=f"coordX,coordY,coordZ,{column}", comments="")
 
 
-def read_locations(folder: Path, record: ScanRecord) -> dict[str, NDArray[np.float64]]:
-    """Read the candidates and excluded findings of a finished scan, given its folder and its ``scan.json``.
+def read_locations(
+    folder: Path, record: ScanRecord, kinds: Sequence[str] = tuple(LOCATIONS)
+) -> dict[str, NDArray[np.float64]]:
+    """Read the positions other than nodules of a finished scan, given its folder and its ``scan.json``.
 
     Returns
     -------
     dict of str to ndarray, each shape (n, 4)
-        By the keys of `LOCATIONS`: x, y, z in LPS mm, and the class or the diameter. Kinds that the data set does not
-        have are left out.
+        By the keys of `LOCATIONS`: x, y, z in LPS mm, and the number that `LOCATIONS` names. Kinds that the data set
+        does not have are left out.
 
     Raises
     ------
@@ -146,8 +151,8 @@ def read_locations(folder: Path, record: ScanRecord) -> dict[str, NDArray[np.flo
         If a file is damaged or missing.
     """
     locations = {}
-    for kind, (name, _) in LOCATIONS.items():
-        if name in record.files:
+    for kind in kinds:
+        if (name := LOCATIONS[kind][0]) in record.files:
             try:
                 rows = list(csv.reader((folder / name).read_text("ascii").splitlines()))[1:]
                 locations[kind] = np.array(rows, np.float64).reshape(-1, 4)

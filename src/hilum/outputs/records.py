@@ -79,9 +79,9 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The content of ``scan.json``.
 
     ``labels`` come from its data set, such as fold or cancer. ``parts`` are the parts it has: ``ct``, ``lungs``,
-    ``nodules``, ``preview``, ``candidates``, ``excluded``. ``acquisition`` holds what the DICOM headers of all slices
-    agree on: ``kernel`` (ConvolutionKernel, if it is a known one), ``slice_thickness_mm`` (SliceThickness). It is empty
-    for volume files and for scans of older versions.
+    ``nodules``, ``preview``, and kinds of locations such as ``candidates``. ``acquisition`` holds what the DICOM
+    headers of all slices agree on: ``kernel`` (ConvolutionKernel, if it is a known one), ``slice_thickness_mm``
+    (SliceThickness). It is empty for volume files and for scans of older versions.
     """
 
     scan_id: str
@@ -153,4 +153,4 @@ def is_annotated(record: ScanRecord) -> bool:
     bool
     """
     drawn = any(name.startswith("nodules.") for name in record.files)
-    return drawn or bool(record.nodules) or any(note["code"] == "no-nodules" for note in record.notes)
+    return drawn or bool(record.nodules) or any(note["code"] in {"no-nodules", "few-readers"} for note in record.notes)

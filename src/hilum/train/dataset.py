@@ -226,7 +226,7 @@ class PatchDataset:
         for step in range(len(self.scans)):  # if a scan has no such position, the next one takes its turn
             k = (turn + step) % len(self.scans)
             if (lungs := self._open(k).lungs) is not None:
-                spheres = nodule_spheres(self.scans[k].record.nodules) if balanced else None
+                spheres = self.scans[k].nodule_spheres if balanced else None
                 if (position := lung_position(lungs, spheres, self._box, self.distance_mm, generator)) is not None:
                     return k, position
         what = "no scan has lung voxels that far from its nodules"

@@ -20,6 +20,9 @@ from hilum.train.positions import PatchPosition, Points
 from hilum.train.runs import RunScan, Skip, list_run
 from hilum.volume import Mask, Volume
 
+_NEGATIVES = {"candidates": "candidate", "excluded": "excluded", "non_nodules": "non-nodule"}
+"""The kinds of stored locations from which negatives are drawn, and the kinds of those patches."""
+
 
 def write_patches(
     folder: Path,
@@ -52,7 +55,7 @@ def write_patches(
     excluded : Path, optional
         LUNA16's annotations_excluded.csv.
     kept : bool
-        Draw negatives from the candidates and excluded findings that the run stored with each scan.
+        Draw negatives from the candidates, excluded findings and non-nodules that the run stored with each scan.
     fold_by : str
         The label that the index gives as fold: ``patient_fold`` keeps a patient's scans together.
     overwrite : bool
@@ -135,8 +138,8 @@ def _read_tables(
 def _stored_points(scan: RunScan) -> list[tuple[str, Vector]]:
     """Read the points for negatives that the run stored with a scan."""
     return [
-        ("candidate" if kind == "candidates" else kind, (x, y, z))
-        for kind, table in parts.read_locations(scan.folder, scan.record).items()
+        (_NEGATIVES[kind], (x, y, z))
+        for kind, table in parts.read_locations(scan.folder, scan.record, tuple(_NEGATIVES)).items()
         for x, y, z, value in table.tolist()
         if kind == "excluded" or (kind == "candidates" and value == 0)
     ]
@@ -199,7 +202,7 @@ def _negatives(
     skipped: list[Skip],
 ) -> list[PatchPosition]:
     grid, size, wanted, distance_mm = scan.geometry, (options.size,) * 3, options.negatives, options.distance_mm
-    spheres = positions.nodule_spheres(scan.record.nodules)
+    spheres = scan.nodule_spheres
     if points is not None:
         chosen, outside, near = positions.candidate_positions(grid, points, spheres, size, distance_mm)
         if outside:

@@ -24,7 +24,7 @@ class PatchPosition:
 
     Parameters
     ----------
-    kind : {"nodule", "candidate", "excluded", "lung", "uniform"}
+    kind : {"nodule", "candidate", "excluded", "non-nodule", "lung", "uniform"}
     start : tuple of int, (z, y, x)
         First voxel; may be outside the volume.
     target : tuple of float, (x, y, z), LPS mm

@@ -5,13 +5,16 @@ from functools import cached_property
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from hilum.errors import MissingInputError, one_line
 from hilum.geometry import Geometry
 from hilum.io.names import is_uid
 from hilum.io.volumes.open_volumes import OpenVolume
-from hilum.outputs import finished, ledger, records
+from hilum.outputs import finished, ledger, parts, records
 from hilum.scan import Nodule
+from hilum.train.positions import nodule_spheres
 from hilum.volume import Volume
 
 
@@ -63,6 +66,12 @@ class RunScan:
     def nodules_inside(self) -> list[records.NoduleRecord]:
         """The nodules whose centers are inside the stored volumes."""
         return [one for one in self.record.nodules if one.inside]
+
+    @cached_property
+    def nodule_spheres(self) -> NDArray[np.float64]:
+        """Center (x, y, z), LPS mm, and diameter, mm, of each nodule, also of those that too few readers outlined."""
+        few = parts.read_locations(self.folder, self.record, ("few_readers",)).values()
+        return np.concatenate([nodule_spheres(self.record.nodules), *few])
 
     def diameter_mm(self, label: int) -> float:
         """Look up the diameter of a nodule by its label."""

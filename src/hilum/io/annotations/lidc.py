@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,28 @@ from hilum.scan import Nodule, Note, Reading, Scan
 SLICE_TOLERANCE = 0.25  # the largest distance of imageZposition from its slice, as a fraction of the slice spacing
 
 
-def read_lidc(path: Path, *, scan: Scan) -> tuple[tuple[Nodule, ...], tuple[Note, ...]]:
-    """Read the nodules that the readers of LIDC-IDRI outlined in a scan.
+class LidcMarks(NamedTuple):
+    """What the readers of LIDC-IDRI marked in a scan.
+
+    Parameters
+    ----------
+    nodules : tuple of Nodule
+        From feet to head, each with its readings: nodules of 3 mm or more. See `hilum.ops.nodules.readings.nodule_of`
+        for their centers, diameters and scores.
+    locations : dict of str to ndarray, each shape (n, 4)
+        The marks that are single points: ``small`` nodules, under 3 mm, and ``non_nodules``. One row for each mark of
+        each reader: x, y, z in LPS mm, and the number of the reader.
+    notes : tuple of Note
+        What was odd, and the number of marks without an outline.
+    """
+
+    nodules: tuple[Nodule, ...]
+    locations: dict[str, NDArray[np.float64]]
+    notes: tuple[Note, ...]
+
+
+def read_lidc(path: Path, *, scan: Scan) -> LidcMarks:
+    """Read what the readers of LIDC-IDRI outlined and marked in a scan.
 
     Parameters
     ----------
@@ -36,11 +57,8 @@ def read_lidc(path: Path, *, scan: Scan) -> tuple[tuple[Nodule, ...], tuple[Note
 
     Returns
     -------
-    tuple of Nodule
-        From feet to head, each with its readings: nodules of 3 mm or more. See `hilum.ops.nodules.readings.nodule_of`
-        for their centers, diameters and scores.
-    tuple of Note
-        What was odd, and the number of marks without an outline: nodules under 3 mm, and findings that are not nodules.
+    LidcMarks
+        A point that is on no slice, or outside the image, is counted and left out.
 
     Raises
     ------
@@ -54,12 +72,14 @@ def read_lidc(path: Path, *, scan: Scan) -> tuple[tuple[Nodule, ...], tuple[Note
     slices = _Slices(scan, path)
     _check_series(message, scan, slices)
     readings, counts = [], Counter[str]()
+    points = _Points(slices)
     for reader, session in enumerate(message.sessions, start=1):
-        counts["others"] += len(session.others)
+        for mark in session.others:
+            points.add("non_nodules", reader, [mark])
         keys: set[object] = set()
         for marked in session.nodules:
             if not marked.outlined:
-                counts["small"] += 1
+                points.add("small", reader, marked.outlines)
                 continue
             outlines = _once(marked.outlines, counts)
             key = tuple(outlines)
@@ -78,7 +98,7 @@ def read_lidc(path: Path, *, scan: Scan) -> tuple[tuple[Nodule, ...], tuple[Note
         nodules = tuple(nodule_of(group) for group in groups)
     except AnnotationError as error:  # each outline fits the scan, but together they make no nodule
         raise AnnotationError(error.what, where=path, do="give the reading of this very series") from error
-    return nodules, _notes(counts + slices.counts)
+    return LidcMarks(nodules, points.arrays(), _notes(counts + slices.counts + points.counts))
 
 
 class _Slices:
@@ -115,11 +135,26 @@ class _Slices:
         self.counts["beyond"] += not 0 <= k < self.grid.shape[0]
         return self.grid.index_to_world(np.column_stack([np.full(len(points), k), points]))
 
-    def _slice(self, outline: Outline) -> int:
-        named = self.by_uid.get(outline.sop_uid)
-        first, step = self.grid.origin[2], self.grid.affine[2, 0]
+    def point_of(self, outline: Outline) -> NDArray[np.float64] | None:
+        """The middle of a mark, shape (3,), (x, y, z), LPS mm; None outside the image, or where no slice is near."""
+        points, k = outline.array(), self.by_uid.get(outline.sop_uid)
+        rows, columns = self.grid.shape[1:]
+        if not len(points) or (points < -0.5).any() or (points > (rows - 0.5, columns - 0.5)).any():
+            return None
+        if k is None:
+            height = self._height(outline)
+            k = round(height) if math.isfinite(height) else -1
+            if not 0 <= k < self.grid.shape[0] or abs(height - k) > SLICE_TOLERANCE:
+                return None
+        return self.grid.index_to_world((k, *points.mean(axis=0)))
+
+    def _height(self, outline: Outline) -> float:
+        """The slice of imageZposition, as a fraction; nan if slices are not axial."""
         upright = abs(self.grid.direction[0][2]) > math.sqrt(0.5)
-        height = (outline.z_mm - first) / step if upright else math.nan
+        return (outline.z_mm - self.grid.origin[2]) / float(self.grid.affine[2, 0]) if upright else math.nan
+
+    def _slice(self, outline: Outline) -> int:
+        named, height = self.by_uid.get(outline.sop_uid), self._height(outline)
         if named is not None:
             self.counts["contradictions"] += abs(height - named) > SLICE_TOLERANCE
             return named
@@ -133,6 +168,26 @@ class _Slices:
             raise AnnotationError(what, where=self.path, do="give the original slices, not resampled ones")
         self.counts["unknown"] += bool(self.by_uid) and bool(outline.sop_uid) and not short
         return near
+
+
+class _Points:
+    """The marks that are single points, by kind: nodules under 3 mm and findings that are not nodules."""
+
+    def __init__(self, slices: _Slices) -> None:
+        self.slices = slices
+        self.rows: dict[str, list[NDArray[np.float64]]] = {"small": [], "non_nodules": []}
+        self.counts = Counter[str]()
+
+    def add(self, kind: str, reader: int, outlines: Sequence[Outline]) -> None:
+        """Add the mark of a reader, at the middle of its points."""
+        self.counts[kind] += 1
+        found = [point for outline in outlines if (point := self.slices.point_of(outline)) is not None]
+        if found:
+            self.rows[kind].append(np.append(np.mean(found, axis=0), reader))
+        self.counts["unplaced"] += not found
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        return {kind: np.array(rows, np.float64).reshape(-1, 4) for kind, rows in self.rows.items()}
 
 
 def _check_series(message: Message, scan: Scan, slices: _Slices) -> None:
@@ -158,7 +213,8 @@ def _once(outlines: Sequence[Outline], counts: Counter[str]) -> dict[object, Out
 
 
 def _notes(counts: Counter[str]) -> tuple[Note, ...]:
-    marks = f"{counts['small']} marks of nodules under 3 mm and {counts['others']} of other findings"
+    marks = f"{counts['small']} marks of nodules under 3 mm and {counts['non_nodules']} of other findings"
+    lost = f"; {counts['unplaced']} are on no slice of the scan: left out" if counts["unplaced"] else ""
     of_all = f"of {counts['outlines']} outlines"
     contradict = f"{of_all} have another imageZposition than the slice that they name: the slice was used"
     unnamed = f"{of_all} do not name a slice of this series: matched by imageZposition"
@@ -166,7 +222,7 @@ def _notes(counts: Counter[str]) -> tuple[Note, ...]:
     assumed = "outlines count pixels of DICOM slices; the pixels of this file were used instead"
     notes = (
         (not counts["nodules"], "no-nodules", "the annotations list no nodule of this series"),
-        (counts["small"] + counts["others"], "marks-not-drawn", f"{marks} have no outline: counted, not drawn"),
+        (counts["small"] + counts["non_nodules"], "marks-not-drawn", f"{marks} are points: stored, not drawn{lost}"),
         (counts["beyond"], "outlines-beyond", f"{{}} {of_all} are on slices beyond the scan: stored, not drawn"),
         (counts["unknown"], "unknown-slices", f"{{}} {unnamed}"),
         (counts["contradictions"], "slice-position-differs", f"{{}} {contradict}"),

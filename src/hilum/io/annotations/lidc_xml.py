@@ -77,6 +77,22 @@ class Message:
     sessions: list[Session] = field(default_factory=list)
     bad_scores: int = 0  # invalid scores, which were left out
 
+    def content(self) -> tuple[object, ...]:
+        """What the readers marked and rated, in one order: equal for files that say the same in another one."""
+        sessions = [
+            (
+                sorted((sorted(n.scores.items()), sorted(map(_content_of, n.outlines))) for n in session.nodules),
+                sorted(map(_content_of, session.others)),
+            )
+            for session in self.sessions
+        ]
+        return self.series_uid, sorted(sessions), self.bad_scores
+
+
+def _content_of(outline: Outline) -> tuple[object, ...]:
+    height = "" if math.isnan(outline.z_mm) else repr(outline.z_mm)
+    return outline.sop_uid, height, outline.inclusion, outline.points
+
 
 def parse_message(path: Path) -> Message:
     """Read a LidcReadMessage, in any encoding that XML declares and under any prefix of its namespace.

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -193,14 +193,15 @@ class CaseRows:
         return replace(entry, nodules=nodules, locations=locations, notes=(*notes, *more))
 
 
-class NoduleTable(NamedTuple):
+@dataclass(frozen=True)
+class NoduleTable:
     """A table: what it is, the axes of its positions, and its cases by id."""
 
     name: str
     axes: Axes
     cases: dict[str, CaseRows]
 
-    def index(self) -> dict[str, str]:
+    def keys_by_name(self) -> dict[str, str]:
         """The id of the case of each name; a name of two cases counts for the one whose id it is, or for neither."""
         owners: dict[str, set[str]] = {}
         for key, case in self.cases.items():

@@ -89,7 +89,9 @@ KNOWN: dict[str, KnownTable] = {
         "LNDb-{:04d}",
     ),
     "hilum": KnownTable(
-        TableColumns(id="series_uid", x="center_world_x", y="center_world_y", z="center_world_z", diameter="diameter_mm"),
+        TableColumns(
+            id="series_uid", x="center_world_x", y="center_world_y", z="center_world_z", diameter="diameter_mm"
+        ),
         more_ids=("scan",),
     ),
     LUNA16: KnownTable(TableColumns(id="seriesuid", x="coordX", y="coordY", z="coordZ", diameter="diameter_mm")),
@@ -171,7 +173,7 @@ def entry_of(table: NoduleTable, names: Sequence[str]) -> tuple[DatasetEntry | N
         None without rows of the scan. Raises the refusal of its rows.
     str
     """
-    index = table.index()
+    index = table.keys_by_name()
     name = next((name for name in names if name in index), "")
     if not name:
         return None, ""

@@ -168,8 +168,8 @@ def note_axes(scan: Scan, ct: Volume, lungs: Mask | None = None) -> tuple[Note, 
     if not astray.any():
         return ()
     raw = from_world(centers[astray], scan.mark_axes, scan.ct.geometry)
-    readings = {axes: to_world(raw, axes, scan.ct.geometry) for axes in AXES if axes != scan.mark_axes}
-    readings |= {"lps with x and z swapped": raw[:, ::-1], "lps in cm": raw * 10}
+    readings: dict[str, Points] = {"lps with x and z swapped": raw[:, ::-1], "lps in cm": raw * 10}
+    readings |= {axes: to_world(raw, axes, scan.ct.geometry) for axes in AXES if axes != scan.mark_axes}
     fitting = [name for name, points in readings.items() if fit(points, astray, _NEAR_MM).all()]
     if len(fitting) != 1:
         return ()

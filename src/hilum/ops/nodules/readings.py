@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from types import MappingProxyType
 from typing import cast
@@ -9,9 +10,10 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum.errors import InputError
 from hilum.geometry import Vector
 from hilum.ops.nodules.outlines import ContourPixel, consensus_mask, reading_mask
-from hilum.scan import Nodule, Reading
+from hilum.scan import Nodule, Note, Reading, Scan
 
 Cloud = NDArray[np.float64]  # points, shape (n, 3), mm
 
@@ -82,6 +84,47 @@ def nodule_of(readings: Sequence[Reading]) -> Nodule:
     means = {name: float(np.mean(values)) for name, values in scores.items()}
     center = cast("Vector", tuple(np.mean(centers, axis=0).tolist()))
     return Nodule(center, float(np.mean(diameters)), tuple(readings), MappingProxyType(means))
+
+
+def require_readers(scan: Scan, *, least: int) -> Scan:
+    """Leave out the nodules that too few readers outlined.
+
+    Parameters
+    ----------
+    scan : Scan
+    least : int
+        Number of readers, at least 1. Several readings of one reader count as one reader. Nodules without outlines
+        stay: nobody says how many readers found them.
+
+    Returns
+    -------
+    Scan
+        The other nodules are in ``locations["few_readers"]``, with their diameters, and a note counts them.
+
+    Raises
+    ------
+    InputError
+        If `least` is below 1.
+    """
+    check_readers(least)
+    readers = [len({reading.reader for reading in nodule.readings}) for nodule in scan.nodules]
+    few = [nodule for nodule, count in zip(scan.nodules, readers, strict=True) if 0 < count < least]
+    if not few:
+        return scan
+    table = np.array([(*nodule.center, nodule.diameter_mm) for nodule in few], np.float64)
+    text = f"fewer than {least} readers outlined {len(few)} of {len(readers)} nodules: stored as locations, not drawn"
+    return replace(
+        scan,
+        nodules=tuple(nodule for nodule in scan.nodules if nodule not in few),
+        locations=MappingProxyType({**scan.locations, "few_readers": table}),
+        notes=(*scan.notes, Note("few-readers", text)),
+    )
+
+
+def check_readers(least: int) -> None:
+    """Refuse, with an InputError, a least number of readers that is below 1."""
+    if least < 1:
+        raise InputError(f"the least number of readers is {least}, expected at least 1", code="option")
 
 
 def agreement(nodule: Nodule, *, contour_pixel: ContourPixel = "exclude") -> NDArray[np.float64]:
