@@ -11,7 +11,7 @@ import msgspec
 from hilum.datasets import DATASETS, naming, recognize
 from hilum.datasets.listing import check_annotations
 from hilum.datasets.table_rows import attach_rows
-from hilum.errors import AnnotationError, HilumError, InputError
+from hilum.errors import AnnotationError, HilumError, InputError, UnsupportedError
 from hilum.io.annotations import tables as nodule_tables
 from hilum.io.annotations.table_rows import TableColumns
 from hilum.io.names import hashed_uid, hide_uids, is_uid
@@ -97,6 +97,8 @@ def survey(
     """
     if annotations is not None:
         check_annotations(annotations)
+        if columns is not None and not _is_table(annotations):
+            raise UnsupportedError("has no columns", where=annotations, do="leave --columns out", code="option")
     elif columns is not None:
         raise InputError("there is no table to which the columns belong", do="give --annotations", code="option")
     own = annotations is None or nodule_tables.is_plain(annotations, columns)

@@ -98,7 +98,7 @@ class TableColumns:
         if "id" not in named or not whole or given[:1] not in ([_POSITIONS[0]], [_POSITIONS[1]]):
             what = "the columns need an id, and a center (x, y, z) or the corners of a box (x0, y0, z0, x1, y1, z1)"
             raise InputError(what, do="name each of them: id=...,x=...,y=...,z=...,diameter=...", code="option")
-        if len(given) > 2 or (self.diameter_mm is not None and self.size):
+        if len(given) > (1 if self.x0 else 2) or (self.diameter_mm is not None and self.size):
             what = "the columns state a size twice"
             raise InputError(what, do="give one of diameter, radius, volume, w with h and d, or corners", code="option")
 
