@@ -57,7 +57,8 @@ def write_patches(
     kept : bool
         Draw negatives from the candidates, excluded findings and non-nodules that the run stored with each scan.
     fold_by : str
-        The label that the index gives as fold: ``patient_fold`` keeps a patient's scans together.
+        The label that the index gives as fold: ``patient_fold`` keeps a patient's scans together. Folds of
+        ``hilum folds`` come first.
     overwrite : bool
         Replace an earlier result.
 
@@ -141,7 +142,7 @@ def _stored_points(scan: RunScan) -> list[tuple[str, Vector]]:
         (_NEGATIVES[kind], (x, y, z))
         for kind, table in parts.read_locations(scan.folder, scan.record, tuple(_NEGATIVES)).items()
         for x, y, z, value in table.tolist()
-        if kind == "excluded" or (kind == "candidates" and value == 0)
+        if kind != "candidates" or value == 0
     ]
 
 

@@ -59,6 +59,8 @@ def read_box_list(path: Path, columns: TableColumns) -> NoduleTable:
     cases: dict[str, tuple[str, ...]] = {}
     try:
         axes, boxes = _coco(data, columns, cases, path) if is_coco else _monai(data, columns, cases, path)
+    except AnnotationError:  # a ValueError, too
+        raise
     except (KeyError, TypeError, ValueError) as error:
         what = f"an image or a box lacks what it needs: {type(error).__name__} {error}"
         raise AnnotationError(what, where=path, do="write it again") from None
