@@ -93,7 +93,12 @@ MemoryGigabytes = Annotated[float, Parameter(help=_MEMORY)]
 _CONSENSUS = "Fraction of a nodule's readers who must include a voxel: above 0, at most 1."
 Consensus = Annotated[float, Parameter(help=_CONSENSUS)]
 MinReaders = Annotated[int, Parameter(help="Leave out nodules that fewer readers outlined.")]
-FoldBy = Annotated[str, Parameter(help="Label in scan.json that gives the fold: 'fold' or 'patient_fold'.")]
+FoldBy = Annotated[
+    str,
+    Parameter(
+        help="Label in scan.json that gives the fold: 'fold' or 'patient_fold'. Folds of 'hilum folds' come first."
+    ),
+]
 
 PlotSource = Annotated[Path, Parameter(help="A DICOM folder, a volume file, or the folder of a finished scan.")]
 PictureOut = Annotated[Path, Parameter(help="File to write: .png, .svg or .pdf.")]

@@ -42,9 +42,10 @@ _INFO = (
     "archive-members", "ignored-archives", "no-ct-images", "not-luna16", "own-output", "same-file", "same-scan",
     "same-series", "table-beside", "unused-table",
     # About a data set or a table of detections.
-    "chose-table", "duplicate-detections", "duplicate-series", "marks-beyond-limit", "no-annotations",
+    "chose-table", "duplicate-detections", "duplicate-series", "folds-replaced", "marks-beyond-limit", "no-annotations",
     "no-detections", "no-labels", "patient-in-folds", "readings-without-scan", "rows-without-scan",
-    "samples-without-nodule", "scans-assumed", "scans-without-rows", "unknown-series", "xray-readings",
+    "samples-without-nodule", "scans-assumed", "scans-without-rows", "unknown-patient", "unknown-series",
+    "xray-readings",
 )  # fmt: skip
 """The stored data are as the files say."""
 
