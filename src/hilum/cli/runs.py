@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from hilum.cli.options import Flag, Format, FormatOverride, Json, MemoryGigabytes, RunFolder, TimeoutMinutes, Workers
+from hilum.cli.options import (
+    Flag,
+    Format,
+    FormatOverride,
+    Json,
+    MemoryGigabytes,
+    RunFolder,
+    Table,
+    TimeoutMinutes,
+    Workers,
+    table_columns,
+)
 from hilum.cli.status import ALL_WELL, REFUSED, describe_interrupt, exit_status
 from hilum.console import nodule_lines, print_error, print_note, print_result
 
@@ -29,6 +40,7 @@ def run(
     file_format: FormatOverride = None,
     dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017"] = "auto",
     annotations: Path | None = None,
+    table: Table = None,
     workers: Workers = 0,
     scheduler: str = "",
     timeout: TimeoutMinutes = 30.0,
@@ -54,8 +66,8 @@ def run(
     dataset
         Kind of input; auto detects it from the files.
     annotations
-        A LUNA16 annotations.csv, a LIDC-IDRI reading in .xml, or the data set's own table or readings if they are not
-        in the data set.
+        A table of nodules (.csv), a list of boxes (.json), a LIDC-IDRI reading in .xml, or the data set's own table or
+        readings if they are not in the data set.
     scheduler
         Address of a Dask scheduler whose workers process the scans, or 'local' to start one here; see docs/cluster.md.
     retries
@@ -81,7 +93,7 @@ def run(
     check_packages(chosen.output.format)
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
     folder.check_output_folder(out, inputs)
-    found = batch.survey(inputs, dataset=dataset, annotations=annotations)
+    found = batch.survey(inputs, dataset=dataset, annotations=annotations, columns=table_columns(table))
     for row in found.refused:
         print_error(row.full_reason or row.reason)
     for name, notes in found.screen_notes.items():
