@@ -11,6 +11,7 @@ from hilum.ops import finite, intensity, morphology, preview
 from hilum.ops.labels.placing import place_label_map
 from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
+from hilum.ops.nodules.axes import note_axes
 from hilum.ops.nodules.masks import mask_nodules, nodules_outside
 from hilum.ops.nodules.readings import require_readers
 from hilum.ops.quality import measure, nodules, plausibility
@@ -19,7 +20,7 @@ from hilum.ops.resample import resample
 from hilum.outputs.dataset_summary import INSIDE_FRACTION
 from hilum.outputs.findings import NODULE_OUTSIDE_LUNGS, kind_of
 from hilum.recipes import Lungs, Quality, Recipe
-from hilum.scan import LabelMap, Note, Scan
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG, LabelMap, Note, Scan
 from hilum.volume import AnyVolume, Mask, Volume
 
 
@@ -64,14 +65,15 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     measured = MappingProxyType({name: round(value, 4) for name, value in figures.items()})
     each = () if nodule_mask is None else nodules.measure_each_nodule(ct, lungs, nodule_mask, count=len(scan.nodules))
     checked = any(note.code == "not-hu" for note in scan.notes)  # by `hilum.read`
+    about_lungs = (*lung_notes, *measure.quality_notes(measured))
     notes = (
         *scan.notes,
         *note_outside(scan, ct),
+        *(note_axes(scan, ct, _trusted(lungs, about_lungs, recipe.lungs)) if scan.nodules else ()),
         *note_outside_lungs(_outside_lungs(scan, ct, each)),
         *(() if checked else plausibility.note_implausible_values(scan.ct)),
-        *lung_notes,
+        *about_lungs,
         *label_notes,
-        *measure.quality_notes(measured),
     )
     _refuse_alarms(notes, recipe.quality, scan.series_uid)
     step = recipe.intensity
@@ -223,6 +225,13 @@ def _outside_lungs(scan: Scan, ct: Volume, figures: tuple[Mapping[str, float], .
     outside = set(nodules_outside(ct.geometry, scan.nodules))
     fractions = [one.get("inside_lungs", 1.0) for one in figures]
     return [i + 1 for i, fraction in enumerate(fractions) if fraction < INSIDE_FRACTION and i not in outside]
+
+
+def _trusted(lungs: Mask | None, notes: tuple[Note, ...], step: Lungs) -> Mask | None:
+    """The lung mask, if it has both lungs and no alarm doubts it."""
+    doubted = step.method in WITHOUT_SIDES or any(kind_of(note.code) == "alarm" for note in notes)
+    whole = lungs is not None and all((lungs.array[::4] == side).any() for side in (RIGHT_LUNG, LEFT_LUNG))
+    return lungs if whole and not doubted else None
 
 
 def _refuse_alarms(notes: tuple[Note, ...], step: Quality, series_uid: str) -> None:

@@ -17,6 +17,12 @@ from hilum.volume import Mask, Volume
 RIGHT_LUNG, LEFT_LUNG, AIRWAYS = 1, 2, 3
 """Labels of a lung mask. The patient's right is where LPS x is smaller. Airways are labeled only on request."""
 
+Axes = Literal["lps", "ras", "voxel-xyz", "voxel-zyx"]
+"""The axes of a table's positions: mm in the patient (LPS or RAS), or voxels of the scan's own grid.
+
+The letters name the table's three columns in their order: with ``voxel-zyx`` the first holds the slice.
+"""
+
 Label = int | float | str  # a label that a data set gives a scan: a fold, a diagnosis
 
 
@@ -196,6 +202,8 @@ class Scan:
     slice_uids : tuple of str
         The SOP Instance UID of each slice of the original scan; an empty string for an interpolated slice. Empty if the
         scan was not read from DICOM slices.
+    mark_axes : Axes
+        The axes in which a table gave the nodules; `nodules` are in LPS in any case.
     acquisition : mapping of str to number or str
         Acquisition parameters from the DICOM headers: ``kernel``, ``slice_thickness_mm``. hilum only stores them.
     """
@@ -213,7 +221,33 @@ class Scan:
     labels: Mapping[str, Label] = field(default_factory=lambda: MappingProxyType({}))
     locations: Mapping[str, NDArray[np.float64]] = field(default_factory=lambda: MappingProxyType({}))
     slice_uids: tuple[str, ...] = ()
+    mark_axes: Axes = "lps"
     acquisition: Mapping[str, Label] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """Positions as the rows of a table give them; they become world points when the grid of their scan is known.
+
+    Parameters
+    ----------
+    kind : str
+        ``nodules``, or the kind of `Scan.locations` that they become.
+    axes : Axes
+    centers : ndarray, shape (n, 3)
+        In the order and unit of the axes.
+    sizes : ndarray, shape (n, 1) or (n, 3)
+        Of nodules: diameters in mm, or the edges of boxes in the order and unit of the axes. Of other kinds: the
+        fourth column of `Scan.locations`.
+    scores : tuple of mapping of str to float
+        Of each nodule, as in `Nodule`; empty if the table has none.
+    """
+
+    kind: str
+    axes: Axes
+    centers: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    scores: tuple[Mapping[str, float], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,6 +259,10 @@ class DatasetEntry:
     annotated : bool
         Whether the data set lists nodules, for this scan or others.
     nodules : tuple of Nodule
+    marks : tuple of Marks
+        Further nodules and locations, in voxels of the scan.
+    mark_axes : Axes
+        As in `Scan`.
     labels : mapping of str to number or str
         As in `Scan`.
     locations : mapping of str to ndarray, each shape (n, 4)
@@ -239,6 +277,8 @@ class DatasetEntry:
 
     annotated: bool = False
     nodules: tuple[Nodule, ...] = ()
+    marks: tuple[Marks, ...] = ()
+    mark_axes: Axes = "lps"
     labels: Mapping[str, Label] = field(default_factory=dict)
     locations: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     lungs: Path | None = None

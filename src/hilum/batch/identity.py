@@ -135,13 +135,16 @@ def input_stamp(ref: ScanRef, recipe: Recipe) -> str:
 def _origin(ref: ScanRef, recipe: Recipe) -> "hashlib._Hash":
     digest = hashlib.sha256(f"{hilum.__version__} {_recipe_hash(recipe)} {ref.series_uid}".encode())
     known = ref.known
-    nodules = [(n.center, n.diameter_mm) for n in known.nodules]
+    nodules = [(n.center, n.diameter_mm, *sorted(n.scores.items())) for n in known.nodules]
     notes = [(note.code, note.text) for note in known.notes]
     digest.update(repr((known.annotated, sorted(known.labels.items()), nodules, notes)).encode())
     for kind, values in sorted(known.locations.items()):
         digest.update(kind.encode() + values.tobytes())
     for file in ref.label_files:
         digest.update(repr((file.kind, file.name, file.values, file.regions, file.grid)).encode())
+    for marks in known.marks:
+        digest.update(repr((marks.kind, marks.axes, [sorted(one.items()) for one in marks.scores])).encode())
+        digest.update(marks.centers.tobytes() + marks.sizes.tobytes())
     return digest
 
 

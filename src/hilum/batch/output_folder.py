@@ -169,7 +169,8 @@ def check_removals(out: Path, ledger: Ledger, refs: Sequence[ScanRef]) -> None:
 def _removed(record: records.ScanRecord, ref: ScanRef) -> list[str]:
     """Name what a finished scan has and a new result would not have."""
     names = ["nodules"] if records.is_annotated(record) and ref.annotations is None and not ref.known.annotated else []
-    names += [kind for kind in ("candidates", "excluded") if kind in record.parts and kind not in ref.known.locations]
+    kept = {*ref.known.locations, *(marks.kind for marks in ref.known.marks)}
+    names += [kind for kind in ("candidates", "excluded", "marks") if kind in record.parts and kind not in kept]
     given = map_names(ref)
     names += [f"label map {name}" for name in record.label_maps if name not in given]
     return names + [f"label {name}" for name in sorted(record.labels.keys() - ref.known.labels.keys())]

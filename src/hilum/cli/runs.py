@@ -17,8 +17,10 @@ from hilum.cli.options import (
     Labels,
     MemoryGigabytes,
     RunFolder,
+    Table,
     TimeoutMinutes,
     Workers,
+    table_columns,
 )
 from hilum.cli.status import ALL_WELL, REFUSED, describe_interrupt, exit_status
 from hilum.console import nodule_lines, print_error, print_note, print_result
@@ -39,6 +41,7 @@ def run(
     file_format: FormatOverride = None,
     dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017"] = "auto",
     annotations: Path | None = None,
+    table: Table = None,
     labels: Labels = (),
     label_grid: Literal["world", "voxels"] = "world",
     workers: Workers = 0,
@@ -66,8 +69,8 @@ def run(
     dataset
         Kind of input; auto detects it from the files.
     annotations
-        A LUNA16 annotations.csv, a LIDC-IDRI reading in .xml, or the data set's own table or readings if they are not
-        in the data set.
+        A table of nodules (.csv), a list of boxes (.json), a LIDC-IDRI reading in .xml, or the data set's own table or
+        readings if they are not in the data set.
     label_grid
         Place label maps by their geometry, or voxel on voxel if their files state none.
     scheduler
@@ -97,7 +100,8 @@ def run(
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
     folder.check_output_folder(out, inputs)
     request = LabelRequest(sources=tuple(labels), grid=label_grid)
-    found = batch.survey(inputs, dataset=dataset, annotations=annotations, labels=request)
+    columns = table_columns(table)
+    found = batch.survey(inputs, dataset=dataset, annotations=annotations, columns=columns, labels=request)
     for row in found.refused:
         print_error(row.full_reason or row.reason)
     for name, notes in found.screen_notes.items():

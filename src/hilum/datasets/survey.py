@@ -10,8 +10,11 @@ import msgspec
 
 from hilum.datasets import DATASETS, naming, recognize
 from hilum.datasets.labels import LabelRequest, pair_labels
-from hilum.datasets.listing import attach_rows, check_annotations
-from hilum.errors import AnnotationError, HilumError
+from hilum.datasets.listing import check_annotations
+from hilum.datasets.table_rows import attach_rows
+from hilum.errors import AnnotationError, HilumError, InputError, UnsupportedError
+from hilum.io.annotations import tables as nodule_tables
+from hilum.io.annotations.table_rows import TableColumns
 from hilum.io.names import hashed_uid, hide_uids, is_uid
 from hilum.io.volumes.formats import is_volume
 from hilum.outputs import ledger, reasons, records
@@ -73,6 +76,7 @@ def survey(
     *,
     dataset: str = "auto",
     annotations: Path | None = None,
+    columns: TableColumns | None = None,
     labels: LabelRequest | None = None,
 ) -> Survey:
     """List the scans of several inputs and the rows of their tables, without reading voxels.
@@ -85,6 +89,8 @@ def survey(
         A key of `DATASETS`; ``auto`` recognizes the kind of each input.
     annotations : Path, optional
         Annotations for all of them, which replace those of the data sets.
+    columns : TableColumns, optional
+        How the table of annotations is read.
     labels : LabelRequest, optional
         The label maps that the scans get besides those of their data sets.
 
@@ -95,6 +101,11 @@ def survey(
     """
     if annotations is not None:
         check_annotations(annotations)
+        if columns is not None and not _is_table(annotations):
+            raise UnsupportedError("has no columns", where=annotations, do="leave --columns out", code="option")
+    elif columns is not None:
+        raise InputError("there is no table to which the columns belong", do="give --annotations", code="option")
+    own = annotations is None or nodule_tables.is_plain(annotations, columns)
     refs: dict[str, ScanRef] = {}
     refused: dict[str, ledger.Row] = {}
     refused_paths: dict[str, tuple[str, str]] = {}
@@ -105,7 +116,8 @@ def survey(
         name = _dataset_of(path, dataset, annotations)
         adapter = DATASETS[name]
         try:
-            listing = adapter.index(path, annotations if adapter.reads_csv or not _is_csv(annotations) else None)
+            reads = own and (adapter.reads_csv or not _is_table(annotations))
+            listing = adapter.index(path, annotations if reads else None)
         except HilumError as error:
             row = _refused_row(error, path, annotations)
             refused[row.id], refused_paths[row.id] = row, (source, naming.path_in_input(path, root))
@@ -118,7 +130,8 @@ def survey(
         tables[name] += listing.tables
         notes[name] += [note for note in listing.notes if annotations is None or note.code != "unused-table"]
     if annotations is not None:
-        _attach_annotations(refs, annotations, tables, notes)
+        ids = [scan_id for scan_id, ref in refs.items() if not (own and DATASETS[ref.dataset].reads_csv)]
+        _attach_annotations(refs, ids, annotations, columns, tables, notes)
     listed = list(refs.values())
     if labels is not None and labels.sources and refs:
         listed, label_notes = pair_labels(listed, labels, inputs=inputs)
@@ -160,8 +173,8 @@ def _dataset_of(path: Path, dataset: str, annotations: Path | None) -> str:
     return "lidc" if name == "folder" and is_reading and path.is_dir() and not is_volume(path) else name
 
 
-def _is_csv(annotations: Path | None) -> bool:
-    return annotations is not None and annotations.suffix.lower() == ".csv"
+def _is_table(annotations: Path | None) -> bool:
+    return annotations is not None and annotations.suffix.lower() in {".csv", ".json"}
 
 
 def _refused_row(error: HilumError, path: Path, annotations: Path | None) -> ledger.Row:
@@ -173,18 +186,23 @@ def _refused_row(error: HilumError, path: Path, annotations: Path | None) -> led
 
 
 def _attach_annotations(
-    refs: dict[str, ScanRef], path: Path, tables: dict[str, list[records.TableRecord]], notes: dict[str, list[Note]]
+    refs: dict[str, ScanRef],
+    ids: Sequence[str],
+    path: Path,
+    columns: TableColumns | None,
+    tables: dict[str, list[records.TableRecord]],
+    notes: dict[str, list[Note]],
 ) -> None:
-    """Attach rows to all scans of the kinds that do not read tables themselves."""
-    if not (ids := [scan_id for scan_id, ref in refs.items() if not DATASETS[ref.dataset].reads_csv]):
+    """Attach rows to the scans with these ids, which did not get them from their data set."""
+    if not ids:
         return
-    if not _is_csv(path):
+    if not _is_table(path):
         if not any(refs[scan_id].annotations for scan_id in ids):
             what = f"no reading belongs to any of the {len(ids)} scans"
             do = "give the readings of these scans, or leave --annotations out"
             raise AnnotationError(what, where=path, do=do, code="no-row-fits")
         return
-    attached, table, row_notes = attach_rows([refs[scan_id] for scan_id in ids], path)
+    attached, table, row_notes = attach_rows([refs[scan_id] for scan_id in ids], path, columns)
     refs |= dict(zip(ids, attached, strict=True))
     tables.setdefault(attached[0].dataset, []).append(table)
     notes.setdefault(attached[0].dataset, []).extend(row_notes)

@@ -18,7 +18,8 @@ _CHANGED = (
 _ALARMS = (
     "beyond-bits", "border-in-lung", "border-in-tissue", "default-grid", "dense-lung-missing", "gas-included",
     "heart-included", "implausible-size", "leak", "lungs-not-found", "missed-lung", NODULE_OUTSIDE_LUNGS,
-    "nodule-outside", "not-hu", "not-lung", "one-lung", "organ-included", "ragged", "sides-mixed", "small-lung",
+    "mixed-axes", "nodule-outside", "not-hu", "not-lung", "one-lung", "organ-included", "ragged", "sides-mixed",
+    "small-lung", "wrong-axes",
 )  # fmt: skip
 """The scan, its nodules or its lung mask are probably wrong."""
 
@@ -33,8 +34,9 @@ _INFO = (
     # About the lungs; the mask may still be right.
     "airway-included", "cropped", "dense-lung", "given-lungs", "lungs-doubtful", "lungs-fallback",
     # About the annotations.
-    "assumed-pixels", "bad-scores", "crowded-nodule", "duplicate-label", "duplicate-nodules", "few-readers",
-    "marks-not-drawn", "matched-by-name", "no-nodules", "no-reading", "no-rows", "outlines-beyond", "several-readings",
+    "ambiguous-ids", "assumed-pixels", "bad-scores", "crowded-nodule", "duplicate-label", "duplicate-nodules",
+    "few-readers", "long-boxes", "marks-not-drawn", "matched-by-name", "no-nodules", "no-reading", "no-rows",
+    "no-sizes", "outlines-beyond", "read-table", "several-readings",
     "slice-position-differs", "unknown-slices", "useless-outlines",
     # About label maps.
     "empty-labels", "label-lost", "label-outside", "labels-on-voxels", "labels-paired", "labels-without-scan",

@@ -25,6 +25,7 @@ EXTRA_PARTS: dict[str, tuple[str, ...]] = {
     "preview": ("preview.png", "preview.json"),
     "candidates": ("candidates.csv",),
     "excluded": ("excluded.csv",),
+    "marks": ("marks.csv",),
     "few_readers": ("few_readers.csv",),
     "small": ("small.csv",),
     "non_nodules": ("non_nodules.csv",),
