@@ -343,9 +343,9 @@ def test_an_outline_on_a_slice_that_is_missing_is_placed_by_height(tmp_path):
 
 
 def test_an_annotation_file_of_another_kind_is_refused(tmp_path):
-    (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(hilum.UnsupportedError, match=r"a LUNA16 \.csv or a LIDC-IDRI \.xml"):
-        annotate(scan(), tmp_path / "a.json")
+    (tmp_path / "a.txt").write_text("{}")
+    with pytest.raises(hilum.UnsupportedError, match=r"a table \(\.csv\), boxes \(\.json\) or a LIDC-IDRI \.xml"):
+        annotate(scan(), tmp_path / "a.txt")
     (tmp_path / "a.xml").write_text(message(*FOUR))
     with pytest.raises(AnnotationError, match="belongs to a series UID"):
         annotate(scan(uids=(), series="scan"), tmp_path / "a.xml")

@@ -64,6 +64,25 @@ def lidc_case():
     (series.parent / "053.xml").write_text(message(drawn, drawn, series=phantom.scan.series_uid))
 
 
+def a_run_of_seven_patients():
+    """Eight scans in folders named after cases; one case has two."""
+    recipe = Path("tiny.toml")
+    recipe.write_text('name = "tiny"\n[lungs]\nmethod = "none"\n[resample]\ngrid = "native"\n')
+    rows = ["seriesuid,coordX,coordY,coordZ,diameter_mm"]
+    for k, case in enumerate((1, 2, 2, 3, 4, 5, 6, 7)):
+        phantom = make_phantom(seed=k, shape=(24, 48, 48), spacing=(12.0, 8.0, 8.0))
+        home = Path(f"SCANS/LIDC-IDRI-{case:04d}")
+        home.mkdir(parents=True, exist_ok=True)
+        hilum.write(phantom.scan.ct, home / f"1.2.{k}.mhd")
+        x, y, z = phantom.scan.ct.geometry.center
+        rows.append(f"1.2.{k},{x},{y},{z},9" if k % 2 else f"1.2.{k},,,,")
+    Path("annotations.csv").write_text("\n".join(rows))
+    app(
+        ["run", "SCANS", "--annotations", "annotations.csv", "--recipe", "tiny.toml", "--out", "OUT"],
+        result_action="return_value",
+    )
+
+
 def nothing():
     pass
 
@@ -77,6 +96,7 @@ def nothing():
         ("stores.md", a_scan),
         ("dsb2017.md", patients),
         ("lidc.md", lidc_case),
+        ("folds.md", a_run_of_seven_patients),
         ("frameworks.md", scan_of_get_started),
     ],
 )

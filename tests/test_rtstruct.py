@@ -216,20 +216,20 @@ def other(made, **values):
 def test_a_structure_set_of_another_series_is_refused(tmp_path, scan):
     elsewhere = f"{UID}.5"
     made = structure_set([("GTV", drawn())], series=elsewhere)
-    assert "another series" in refusal("other-series", made, tmp_path, scan)
+    assert "another series" in refusal("other-regions", made, tmp_path, scan)
     # Its series is right, its images are not: another patient's file.
     made = other(structure_set([("GTV", drawn())]), ContourImageSequence=images(series=elsewhere))
-    refusal("other-series", made, tmp_path, scan)
+    refusal("other-regions", made, tmp_path, scan)
     # Its contours name images of the other of two series.
     made = structure_set([("GTV", [contour(points, image=0) for points in drawn()])])
     for one in made.ROIContourSequence[0].ContourSequence:
         one.ContourImageSequence = images([0], series=elsewhere)
     series = made.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0].RTReferencedSeriesSequence
     series.append(item(SeriesInstanceUID=elsewhere, ContourImageSequence=images(series=elsewhere)))
-    refusal("other-series", made, tmp_path, scan)
+    refusal("other-regions", made, tmp_path, scan)
     # Without any images the series decides.
     refusal(
-        "other-series",
+        "other-regions",
         other(structure_set([("GTV", drawn())], series=elsewhere), ContourImageSequence=None),
         tmp_path,
         scan,
@@ -240,7 +240,7 @@ def test_a_structure_set_of_another_frame_of_reference_is_refused(tmp_path, scan
     made = other(structure_set([("GTV", drawn())]), ContourImageSequence=None)
     assert codes(read(made, tmp_path, scan)[1]) == []
     made.StructureSetROISequence[0].ReferencedFrameOfReferenceUID = f"{UID}.92"
-    assert "frame of reference" in refusal("other-series", made, tmp_path, scan)
+    assert "frame of reference" in refusal("other-regions", made, tmp_path, scan)
 
 
 def test_images_decide_where_a_file_contradicts_itself(tmp_path, scan):
@@ -257,7 +257,7 @@ def test_a_file_that_names_nothing_fits_by_its_frame_of_reference(tmp_path, scan
     del made.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence
     assert codes(read(made, tmp_path, scan)[1]) == ["region-by-frame"]
     hilum.write(scan.ct, tmp_path / "ct.nii.gz")
-    refusal("other-series", made, tmp_path, hilum.read(tmp_path / "ct.nii.gz"))
+    refusal("other-regions", made, tmp_path, hilum.read(tmp_path / "ct.nii.gz"))
 
 
 def test_a_name_that_is_not_there_or_twice_is_refused(tmp_path, scan):

@@ -206,10 +206,10 @@ def test_a_frame_beside_the_others_lies_where_it_says(tmp_path, axial):
 
 
 def test_a_segmentation_of_another_series_is_refused(tmp_path, axial):
-    refusal("other-series", segmentation(blobs(), series=f"{UID}.5"), tmp_path, axial)
+    refusal("other-regions", segmentation(blobs(), series=f"{UID}.5"), tmp_path, axial)
     made = segmentation(blobs())
     made.ReferencedSeriesSequence[0].ReferencedInstanceSequence = images(series=f"{UID}.5")
-    refusal("other-series", made, tmp_path, axial)
+    refusal("other-regions", made, tmp_path, axial)
     del made.ReferencedSeriesSequence
     assert codes(read(made, tmp_path, axial, ["Segment 1"])[1]) == ["region-by-frame"]
     for frame in made.PerFrameFunctionalGroupsSequence:

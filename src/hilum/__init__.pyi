@@ -10,6 +10,7 @@ from .errors import RecipeError as RecipeError
 from .errors import SeriesError as SeriesError
 from .errors import UnsupportedError as UnsupportedError
 from .geometry import Geometry as Geometry
+from .io.annotations.table_rows import TableColumns as TableColumns
 from .io.scan_files import read as read
 from .io.scan_files import write as write
 from .ops.froc import Froc as Froc

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,12 @@ from hilum.volume import Mask, Volume
 
 RIGHT_LUNG, LEFT_LUNG, AIRWAYS = 1, 2, 3
 """Labels of a lung mask. The patient's right is where LPS x is smaller. Airways are labeled only on request."""
+
+Axes = Literal["lps", "ras", "voxel-xyz", "voxel-zyx"]
+"""The axes of a table's positions: mm in the patient (LPS or RAS), or voxels of the scan's own grid.
+
+The letters name the table's three columns in their order: with ``voxel-zyx`` the first holds the slice.
+"""
 
 Label = int | float | str  # a label that a data set gives a scan: a fold, a diagnosis
 
@@ -136,6 +142,32 @@ class Nodule:
 
 
 @dataclass(frozen=True, eq=False)
+class LabelMap:
+    """A mask whose values have names: lobes, a tumor, lungs that somebody outlined.
+
+    Parameters
+    ----------
+    mask : Mask
+        On any grid in the world; it need not be the scan's.
+    values : mapping of str to int
+        The value of each name, 1 to 255.
+
+    Raises
+    ------
+    AnnotationError
+        If a value is out of range or has two names.
+    """
+
+    mask: Mask
+    values: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        values = list(self.values.values())
+        if len(set(values)) != len(values) or not all(1 <= value <= 255 for value in values):
+            raise AnnotationError(f"the values {values} of a label map are not different numbers from 1 to 255")
+
+
+@dataclass(frozen=True, eq=False)
 class Scan:
     """One CT scan with its masks, nodules, notes and measurements.
 
@@ -152,6 +184,8 @@ class Scan:
         Labels `RIGHT_LUNG` and `LEFT_LUNG`.
     nodule_mask : Mask or None
         Labels 1, 2, ... in the order of `nodules`.
+    label_maps : mapping of str to LabelMap
+        Masks that came with the scan, by name: ``tumor``, ``lobes``. Their grids may differ from the scan's.
     notes : tuple of Note
         Every oddity, and what hilum did about it.
     figures : mapping of str to float
@@ -168,6 +202,8 @@ class Scan:
     slice_uids : tuple of str
         The SOP Instance UID of each slice of the original scan; an empty string for an interpolated slice. Empty if the
         scan was not read from DICOM slices.
+    mark_axes : Axes
+        The axes in which a table gave the nodules; `nodules` are in LPS in any case.
     acquisition : mapping of str to number or str
         Acquisition parameters from the DICOM headers: ``kernel``, ``slice_thickness_mm``. hilum only stores them.
     """
@@ -178,13 +214,40 @@ class Scan:
     annotated: bool = False
     lungs: Mask | None = None
     nodule_mask: Mask | None = None
+    label_maps: Mapping[str, LabelMap] = field(default_factory=lambda: MappingProxyType({}))
     notes: tuple[Note, ...] = ()
     figures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     nodule_figures: tuple[Mapping[str, float], ...] = ()
     labels: Mapping[str, Label] = field(default_factory=lambda: MappingProxyType({}))
     locations: Mapping[str, NDArray[np.float64]] = field(default_factory=lambda: MappingProxyType({}))
     slice_uids: tuple[str, ...] = ()
+    mark_axes: Axes = "lps"
     acquisition: Mapping[str, Label] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """Positions as the rows of a table give them; they become world points when the grid of their scan is known.
+
+    Parameters
+    ----------
+    kind : str
+        ``nodules``, or the kind of `Scan.locations` that they become.
+    axes : Axes
+    centers : ndarray, shape (n, 3)
+        In the order and unit of the axes.
+    sizes : ndarray, shape (n, 1) or (n, 3)
+        Of nodules: diameters in mm, or the edges of boxes in the order and unit of the axes. Of other kinds: the
+        fourth column of `Scan.locations`.
+    scores : tuple of mapping of str to float
+        Of each nodule, as in `Nodule`; empty if the table has none.
+    """
+
+    kind: str
+    axes: Axes
+    centers: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    scores: tuple[Mapping[str, float], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,6 +259,10 @@ class DatasetEntry:
     annotated : bool
         Whether the data set lists nodules, for this scan or others.
     nodules : tuple of Nodule
+    marks : tuple of Marks
+        Further nodules and locations, in voxels of the scan.
+    mark_axes : Axes
+        As in `Scan`.
     labels : mapping of str to number or str
         As in `Scan`.
     locations : mapping of str to ndarray, each shape (n, 4)
@@ -210,11 +277,43 @@ class DatasetEntry:
 
     annotated: bool = False
     nodules: tuple[Nodule, ...] = ()
+    marks: tuple[Marks, ...] = ()
+    mark_axes: Axes = "lps"
     labels: Mapping[str, Label] = field(default_factory=dict)
     locations: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     lungs: Path | None = None
     notes: tuple[Note, ...] = ()
     refusal: HilumError | None = None
+
+
+LabelGrid = Literal["world", "voxels"]  # how a label map lies on its scan: by world coordinates, or voxel on voxel
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFile:
+    """A file with labels of a scan, and what is taken from it.
+
+    Parameters
+    ----------
+    path : Path
+    kind : {"map", "rtstruct", "seg"}
+        A volume of labels, a DICOM structure set, or a DICOM segmentation.
+    name : str
+        Of the label map that a volume becomes. Each region of the other kinds becomes a label map of its own.
+    values : tuple of (str, int)
+        The names of a volume's values, if something beside the file states them.
+    regions : tuple of (str, str)
+        For the other kinds: the name of a region in the file, and the name of the label map that it becomes.
+    grid : {"world", "voxels"}
+        How a volume lies on the scan.
+    """
+
+    path: Path
+    kind: Literal["map", "rtstruct", "seg"]
+    name: str = ""
+    values: tuple[tuple[str, int], ...] = ()
+    regions: tuple[tuple[str, str], ...] = ()
+    grid: LabelGrid = "world"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +344,8 @@ class ScanRef:
         The case in a public data set (``LIDC-IDRI-0314``); empty elsewhere.
     uid_id : str
         The id made from the series UID, if `scan_id` was made from something else.
+    label_files : tuple of LabelFile
+        The files with its label maps.
     """
 
     dataset: str
@@ -258,3 +359,4 @@ class ScanRef:
     place: str = field(default="", compare=False)
     case: str = field(default="", compare=False)
     uid_id: str = field(default="", compare=False)
+    label_files: tuple[LabelFile, ...] = ()

@@ -22,7 +22,7 @@ from hilum.batch.supervisor import Watch, make_rows
 from hilum.batch.task import Task, row_or_failure
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
 from hilum.io import folders, optional_packages
-from hilum.outputs import checksums, dataset_summary, finished, scans_index, store
+from hilum.outputs import checksums, dataset_summary, finished, folds, scans_index, store
 from hilum.outputs.folder import OWN_FILES, own_file_problems, recipe_text
 from hilum.outputs.ledger import FINISHED, NAME, Ledger, Row, read_ledger
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
@@ -111,6 +111,8 @@ def convert_run(
             origins, hide = scans_index.read_origins(folder), recipe.output.series_uid == "hash"
             scans_index.write_index(out, ledger, origins, former={}, full_paths=True, hide=hide)
             checksums.write_checksums(out, OWN_FILES)
+            if (chosen := folds.read_folds(folder)) is not None:
+                folds.write_folds(out, chosen)
 
 
 def _check_run(folder: Path, file_format: str) -> Recipe:

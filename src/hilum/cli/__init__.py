@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from cyclopts import App, CycloptsError
 
 import hilum
-from hilum.cli import exports, plots, recipes, runs, scans
+from hilum.cli import exports, folds, plots, recipes, runs, scans
 from hilum.cli.status import ALL_WELL, REFUSED, UNREAD, USAGE, describe_interrupt, exit_status, raise_on_signals
 from hilum.console import OutputLostError, lenient_streams, print_error
 from hilum.errors import HilumError
@@ -15,7 +15,7 @@ _Commands = tuple[Callable[..., int | None], ...]
 
 COMMANDS: _Commands = (
     runs.run, runs.demo, scans.info, scans.convert, scans.lungs, scans.nodules, runs.stats, runs.report, runs.verify,
-    runs.store, exports.slices, exports.patches, exports.froc, scans.view,
+    runs.store, folds.folds, exports.slices, exports.patches, exports.froc, scans.view,
 )  # fmt: skip
 GROUPS: tuple[tuple[str, str, _Commands], ...] = (
     ("recipe", "List, show and check recipes.", (recipes.list_, recipes.show, recipes.check)),

@@ -1,11 +1,14 @@
 """Arguments and options that several commands share, each with its help."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, Token
+
+if TYPE_CHECKING:
+    from hilum.io.annotations.table_rows import TableColumns
 
 Flag = Annotated[bool, Parameter(negative="")]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON instead of text.")]
@@ -14,6 +17,11 @@ Overwrite = Annotated[bool, Parameter(negative="", help="Replace an earlier resu
 RunFolder = Annotated[Path, Parameter(help="An output folder of 'hilum run'.")]
 ScanSource = Annotated[Path, Parameter(help="A DICOM folder, a volume file, or an archive (.zip, .tar, .tgz).")]
 VolumeOut = Annotated[Path, Parameter(help="File to write: .nii, .nii.gz, .nrrd, .mha, .mhd, .npy, .zarr or .b2nd.")]
+_LABELS = (
+    "Label maps of the scans: a folder, or a pattern of file names with * for the name of the scan, such as "
+    "'*_seg.nii.gz'; NAME=... names the label map. May be repeated."
+)
+Labels = Annotated[tuple[str, ...], Parameter(help=_LABELS, negative="", n_tokens=1)]
 _SERIES = "If the folder holds several series: Series Instance UID, number in the list of 'hilum info', or kernel."
 Series = Annotated[str, Parameter(help=_SERIES)]
 _PHASE = "If a series holds several volumes at the same positions: value of the attribute that tells them apart."
@@ -50,6 +58,33 @@ class ValueOptions:
 
 Values = Annotated[ValueOptions | None, Parameter(name="*")]
 
+_AXES = "Axes of the table's columns x, y, z: mm in the patient, or voxels of the scan's own grid, from 0."
+_ID_MAP = "A CSV file with the columns id and scan: ids of the table, and names or series UIDs of their scans."
+_DIAMETER = "Diameter in mm of every nodule of a table without sizes."
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """What the user states about a table of nodules."""
+
+    columns: Annotated[str, Parameter(help="Columns of the table: id=...,x=...,y=...,z=...,diameter=....")] = ""
+    axes: Annotated[Literal["", "lps", "ras", "voxel-xyz", "voxel-zyx"], Parameter(help=_AXES)] = ""
+    id_map: Annotated[Path | None, Parameter(help=_ID_MAP)] = None
+    diameter_mm: Annotated[float | None, Parameter(help=_DIAMETER)] = None
+
+
+def table_columns(options: TableOptions | None) -> "TableColumns | None":
+    """The options of a table as `hilum.read` takes them; None without any."""
+    if options is None or options == TableOptions():
+        return None
+    from hilum.io.annotations.table_rows import TableColumns, parse_columns
+
+    named = parse_columns(options.columns) if options.columns else TableColumns()
+    return replace(named, axes=options.axes, id_map=options.id_map, diameter_mm=options.diameter_mm)
+
+
+Table = Annotated[TableOptions | None, Parameter(name="*")]
+
 _FORMATS = Literal["nifti", "npy", "zarr", "b2nd"]
 Format = Annotated[_FORMATS, Parameter(name="--format", help="Format of volumes and masks.")]
 _OVERRIDE = Parameter(name="--format", help="Format of volumes and masks, instead of the recipe's.")
@@ -63,7 +98,12 @@ MemoryGigabytes = Annotated[float, Parameter(help=_MEMORY)]
 _CONSENSUS = "Fraction of a nodule's readers who must include a voxel: above 0, at most 1."
 Consensus = Annotated[float, Parameter(help=_CONSENSUS)]
 MinReaders = Annotated[int, Parameter(help="Leave out nodules that fewer readers outlined.")]
-FoldBy = Annotated[str, Parameter(help="Label in scan.json that gives the fold: 'fold' or 'patient_fold'.")]
+FoldBy = Annotated[
+    str,
+    Parameter(
+        help="Label in scan.json that gives the fold: 'fold' or 'patient_fold'. Folds of 'hilum folds' come first."
+    ),
+]
 
 PlotSource = Annotated[Path, Parameter(help="A DICOM folder, a volume file, or the folder of a finished scan.")]
 PictureOut = Annotated[Path, Parameter(help="File to write: .png, .svg or .pdf.")]

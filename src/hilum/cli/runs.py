@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from hilum.cli.options import Flag, Format, FormatOverride, Json, MemoryGigabytes, RunFolder, TimeoutMinutes, Workers
+from hilum.cli.options import (
+    Flag,
+    Format,
+    FormatOverride,
+    Json,
+    Labels,
+    MemoryGigabytes,
+    RunFolder,
+    Table,
+    TimeoutMinutes,
+    Workers,
+    table_columns,
+)
 from hilum.cli.status import ALL_WELL, REFUSED, describe_interrupt, exit_status
 from hilum.console import nodule_lines, print_error, print_note, print_result
 
@@ -29,6 +41,9 @@ def run(
     file_format: FormatOverride = None,
     dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017"] = "auto",
     annotations: Path | None = None,
+    table: Table = None,
+    labels: Labels = (),
+    label_grid: Literal["world", "voxels"] = "world",
     roi: Annotated[list[str] | None, Parameter(negative="")] = None,
     workers: Workers = 0,
     scheduler: str = "",
@@ -55,11 +70,13 @@ def run(
     dataset
         Kind of input; auto detects it from the files.
     annotations
-        A LUNA16 annotations.csv, a LIDC-IDRI reading in .xml, or the data set's own table or readings if they are not
-        in the data set.
+        A table of nodules (.csv), a list of boxes (.json), a LIDC-IDRI reading in .xml, or the data set's own table or
+        readings if they are not in the data set.
+    label_grid
+        Place label maps by their geometry, or voxel on voxel if their files state none.
     roi
         Regions of DICOM structure sets and segmentations to take as label maps: PATTERN, PATTERN=NAME or
-        FILE:PATTERN=NAME, such as 'Lung*' or GTV-1=tumor; give it once for each. 'hilum info' lists the regions.
+        FILE:PATTERN=NAME, such as 'Lung*' or GTV-1=tumor. Repeat it for more. 'hilum info' lists the regions.
     scheduler
         Address of a Dask scheduler whose workers process the scans, or 'local' to start one here; see docs/cluster.md.
     retries
@@ -77,6 +94,7 @@ def run(
         Exit with status 1 if a stored scan has an alarm, that is, if its data are probably wrong.
     """
     from hilum import batch, recipes
+    from hilum.datasets.labels import LabelRequest
     from hilum.io.optional_packages import check_packages
     from hilum.outputs import dataset_summary, folder
     from hilum.progress import RunCounts
@@ -85,7 +103,10 @@ def run(
     check_packages(chosen.output.format)
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
     folder.check_output_folder(out, inputs)
-    found = batch.survey(inputs, dataset=dataset, annotations=annotations, rois=roi or ())
+    request = LabelRequest(sources=tuple(labels), grid=label_grid)
+    found = batch.survey(
+        inputs, dataset=dataset, annotations=annotations, columns=table_columns(table), labels=request, rois=roi or ()
+    )
     for row in found.refused:
         print_error(row.full_reason or row.reason)
     for name, notes in found.screen_notes.items():

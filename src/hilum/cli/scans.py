@@ -18,17 +18,20 @@ from hilum.cli.options import (
     Phase,
     ScanSource,
     Series,
+    Table,
     Tilt,
     ValueOptions,
     Values,
     VolumeNumber,
     VolumeOut,
+    table_columns,
 )
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import describe_volume, inspection_text, print_note, print_notes, print_result, print_stderr
-from hilum.errors import AnnotationError, InputError
+from hilum.errors import AnnotationError, InputError, one_line
 
 if TYPE_CHECKING:
+    from hilum.io.annotations.table_rows import TableColumns
     from hilum.scan import Note, Scan
 
 
@@ -165,6 +168,7 @@ def nodules(
     phase: Phase = "",
     volume: VolumeNumber = None,
     series_uid: str = "",
+    table: Table = None,
     max_gap_mm: MaxGap = None,
     tilt: Tilt = True,
     values: Values = None,
@@ -174,21 +178,23 @@ def nodules(
     Parameters
     ----------
     annotations
-        A LUNA16 annotations.csv, or a LIDC-IDRI reading in .xml.
+        A table of nodules (.csv), a list of boxes (.json), or a LIDC-IDRI reading in .xml.
     contour_pixel
         Whether the pixels on an outline belong to the nodule. LIDC-IDRI's readers drew just outside the nodule.
     series_uid
         Series Instance UID of the scan in the annotations, if its file does not state it.
     """
     from hilum.ops.nodules import masks, outlines, readings
+    from hilum.ops.nodules.axes import note_axes
     from hilum.pipeline import note_outside
 
     outlines.check_level(consensus)
     readings.check_readers(min_readers)
     options = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
-    read = _read(source, output, annotations=annotations, series_uid=series_uid, **options)
+    columns = table_columns(table)
+    read = _read(source, output, annotations=annotations, columns=columns, series_uid=series_uid, **options)
     scan = readings.require_readers(read, least=min_readers)
-    print_notes((*scan.notes[len(read.notes) :], *note_outside(scan, scan.ct)))
+    print_notes((*scan.notes[len(read.notes) :], *note_outside(scan, scan.ct), *note_axes(scan, scan.ct)))
     mask = masks.mask_nodules(scan.ct.geometry, scan.nodules, level=consensus, contour_pixel=contour_pixel)
     hilum.write(mask, output, series_uid=scan.series_uid)
     print_result(f"{output}: {len(scan.nodules)} nodules, {mask.volume_ml():.2f} ml")
@@ -211,20 +217,29 @@ def _read(source: Path, output: Path, *, annotations: Path | None = None, **opti
 
     check_output(output)
     scan = check_is_ct(hilum.read(source, annotations=annotations, **options), source)
-    if annotations is not None and not scan.annotated and not _lists_other_series(annotations, scan):
-        what = f"has no row for the series {scan.series_uid}"
-        do = "check the table, or give the UID that it uses for the scan (--series-uid)"
-        raise AnnotationError(what, where=annotations, do=do, code="no-row-fits")
+    if annotations is not None and not scan.annotated:
+        _refuse_other_table(annotations, options.get("columns"), scan)
     print_notes(scan.notes)
     return scan
 
 
-def _lists_other_series(annotations: Path, scan: Scan) -> bool:
-    """Whether a table names scans by UIDs, as the scan is named: then the scan has no nodule in the table."""
+def _refuse_other_table(annotations: Path, columns: TableColumns | None, scan: Scan) -> None:
+    """Refuse a table that gave a scan no nodules, unless it lists other series and this scan has none."""
+    from hilum.io.annotations import tables
     from hilum.io.annotations.luna import lists_series_uids
     from hilum.io.names import is_uid
 
-    return is_uid(scan.series_uid) and annotations.suffix.lower() == ".csv" and lists_series_uids(annotations)
+    if scan.locations:
+        what = "has no sizes, so that no mask can be drawn"
+        raise AnnotationError(what, where=annotations, do="state one with --diameter-mm", code="no-sizes")
+    plain = tables.is_plain(annotations, columns)
+    names = [] if plain else [name for name in tables.read_table(annotations, columns).keys_by_name() if name]
+    if is_uid(scan.series_uid) and (lists_series_uids(annotations) if plain else any(map(is_uid, names))):
+        return
+    first = f"; its first row names {one_line(names[0], limit=64)!r}" if names else ""
+    what = f"has no row for the series {scan.series_uid}{first}"
+    do = "state the UID of the scan in the table (--series-uid), or choose the column of ids (--columns)"
+    raise AnnotationError(what, where=annotations, do=do, code="no-row-fits")
 
 
 def view(
@@ -232,6 +247,7 @@ def view(
     /,
     *,
     annotations: Path | None = None,
+    table: Table = None,
     original: Path | None = None,
     series: Series = "",
     phase: Phase = "",
@@ -249,7 +265,7 @@ def view(
     source
         A DICOM folder, a volume file, or an output folder of 'hilum run'.
     annotations
-        For one scan: a LUNA16 annotations.csv, or a LIDC-IDRI reading in .xml.
+        For one scan: a table of nodules (.csv), a list of boxes (.json), or a LIDC-IDRI reading in .xml.
     original
         For an output folder: the input of that run, to compare with the result.
     port
@@ -271,5 +287,7 @@ def view(
 
     server.check()
     options = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
-    opened = sources.open_source(source, annotations=annotations, original=original, **options)
+    opened = sources.open_source(
+        source, annotations=annotations, columns=table_columns(table), original=original, **options
+    )
     server.serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)

@@ -12,6 +12,7 @@ from hilum.datasets.listing import Listing, entries, known_of, own_output_notes,
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
 from hilum.io import files, scan_files
 from hilum.io.annotations.csv_tables import read_rows, wrong_line
+from hilum.io.annotations.table_rows import give_marks
 from hilum.io.folders import output_kind
 from hilum.io.names import safe_name
 from hilum.outputs.records import TableRecord
@@ -69,7 +70,7 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     """
     known = known_of(ref)
     scan = scan_files.check_is_ct(scan_files.read(ref.path, max_gap_mm=max_gap_mm), ref.path)
-    return replace(scan, labels=known.labels, notes=(*scan.notes, *known.notes))
+    return replace(give_marks(scan, known), labels=known.labels)
 
 
 def _patients(root: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from typing import Any
 from hilum.datasets.listing import Listing, known_of, link_notes, own_output_notes, scan_id_of
 from hilum.errors import HilumError, InputError, MissingInputError
 from hilum.io import archives, scan_files
+from hilum.io.annotations.table_rows import give_marks
 from hilum.io.dicom.index import FileHeaders
 from hilum.io.dicom.records import SliceHeader
 from hilum.io.files import path_exists
@@ -159,9 +160,7 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     else:
         scan = scan_files.read(ref.path, **stated)
     scan_files.check_is_ct(scan, ref.path)
-    if not known.annotated:
-        return scan
-    return replace(scan, nodules=known.nodules, annotated=True, notes=(*scan.notes, *known.notes))
+    return give_marks(scan, known) if known.annotated or known.locations or known.marks else scan
 
 
 def _scan_ref(path: Path, series_uid: str, *, tag: str, files: tuple[str, ...] = ()) -> ScanRef:

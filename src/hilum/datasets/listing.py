@@ -1,15 +1,14 @@
 """The scans of a data set as its adapter lists them, and the rows of csv tables that belong to them."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from hilum.errors import AnnotationError, HilumError, MissingInputError, UnsupportedError, one_line
+from hilum.errors import HilumError, MissingInputError, UnsupportedError
 from hilum.io import scan_files
-from hilum.io.annotations.luna import MATCHED_BY_NAME, SeriesRows, duplicate_notes, read_series_rows
+from hilum.io.annotations.luna import SeriesRows
 from hilum.io.folders import FolderListing
 from hilum.io.names import is_uid, safe_name
 from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
@@ -144,57 +143,9 @@ def check_annotations(path: Path) -> None:
     """
     if not path.exists():
         raise MissingInputError("there is no such annotation file", where=path, do="check the path of --annotations")
-    if not path.is_dir() and suffix_of(path) not in {".csv", ".xml"}:
-        what = "annotations are read from a LUNA16 .csv or a LIDC-IDRI .xml"
+    if not path.is_dir() and suffix_of(path) not in {".csv", ".json", ".xml"}:
+        what = "annotations are read from a table (.csv), boxes (.json) or a LIDC-IDRI .xml"
         raise UnsupportedError(what, where=path, do="give one of them")
-
-
-def attach_rows(refs: Sequence[ScanRef], path: Path) -> tuple[list[ScanRef], TableRecord, list[Note]]:
-    """Attach to each scan the nodules that a LUNA16 csv lists for it.
-
-    A row names its scan by series UID. If no row does, the name of the scan's file or of a folder above it also counts,
-    if no other scan has that name. A scan without a row stays without annotations: its absence from the table does not
-    say that it has no nodules.
-
-    Parameters
-    ----------
-    refs : sequence of ScanRef
-        All scans of the run that may have a row.
-    path : Path
-        The csv.
-
-    Returns
-    -------
-    refs : list of ScanRef
-        In the same order. Those with rows are annotated by the table alone.
-    table : TableRecord
-    notes : list of Note
-
-    Raises
-    ------
-    AnnotationError
-        If the file is not such a table, or no row belongs to any scan.
-    """
-    rows = read_series_rows(path, "annotations")
-    matches = _match_rows(refs, rows)
-    if refs and not matches:
-        first = one_line(next(iter(rows), ""), limit=64)
-        what = f"no row belongs to any of the {len(refs)} scans; the first row names {first!r}"
-        do = "name the scans as the table does, or leave --annotations out"
-        raise AnnotationError(what if rows else "has no row", where=path, do=do, code="no-row-fits")
-    attached = []
-    for number, ref in enumerate(refs):
-        known = DatasetEntry()  # the table also replaces a reading beside the scan
-        if number in matches:
-            key, by_uid = matches[number]
-            notes = (*(() if by_uid else (MATCHED_BY_NAME,)), *duplicate_notes(rows[key]))
-            nodules = () if rows[key].refusal else rows[key].nodules()
-            known = DatasetEntry(annotated=True, nodules=nodules, notes=notes, refusal=rows[key].refusal)
-        attached.append(replace(ref, annotations=None, known=known))
-    without_rows = [ref.series_uid or ref.scan_id for number, ref in enumerate(refs) if number not in matches]
-    name = safe_name(path.name) or "annotations"
-    table = rows_record(name, rows, {key for key, _ in matches.values()}, without_rows)
-    return attached, table, _notes(name, table, len(refs), sum(not by_uid for _, by_uid in matches.values()))
 
 
 def rows_record(name: str, rows: Mapping[str, SeriesRows], used: Container[str], missed: Sequence[str]) -> TableRecord:
@@ -211,7 +162,12 @@ def rows_record(name: str, rows: Mapping[str, SeriesRows], used: Container[str],
         The scans without rows.
     """
     counts = {key: series.rows for key, series in rows.items()}
-    return table_record(name, counts, used, missed, lambda key: key if is_uid(key) else "(no series UID)")
+    return table_record(name, counts, used, missed, public_series)
+
+
+def public_series(key: str) -> str:
+    """The id of a table as it may be shown: series UIDs only."""
+    return key if is_uid(key) else "(no series UID)"
 
 
 def unused_rows_notes(table: TableRecord) -> list[Note]:
@@ -225,32 +181,6 @@ def unused_rows_notes(table: TableRecord) -> list[Note]:
     what = f"{table.rows_without_scan} of {table.rows} rows name {len(table.series_without_scan)} series"
     note = Note("rows-without-scan", f"{table.name}: {what} that are not here; dataset.json lists them")
     return [note] if table.rows_without_scan else []
-
-
-def _notes(name: str, table: TableRecord, scans: int, by_name: int) -> list[Note]:
-    notes = unused_rows_notes(table)
-    if without_rows := len(table.scans_without_rows):
-        what = f"{without_rows} of {scans} scans are in no row of {name}: they stay without annotations"
-        notes.append(Note("scans-without-rows", what))
-    if by_name:
-        what = f"{by_name} of {scans} scans match {name} by the name of their file or folder, not by series UID"
-        notes.append(Note("matched-by-name", what))
-    return notes
-
-
-def _match_rows(refs: Sequence[ScanRef], rows: Mapping[str, SeriesRows]) -> dict[int, tuple[str, bool]]:
-    """The name of each scan in the table, by its index, and whether that is its UID; ambiguous names do not count."""
-    matches = {n: (uid, True) for n, ref in enumerate(refs) if (uid := series_uid_of(ref, rows)) in rows}
-    used = {key for key, _ in matches.values()}
-    names = {number: _other_names(ref) for number, ref in enumerate(refs) if number not in matches}
-    for level in range(max(map(len, names.values()), default=0)):
-        here = {n: several[level] for n, several in names.items() if level < len(several) and n not in matches}
-        counts = Counter(here.values())
-        for number, name in here.items():
-            if name in rows and name not in used and counts[name] == 1:
-                matches[number] = name, False
-        used |= {key for key, _ in matches.values()}
-    return matches
 
 
 def series_uid_of(ref: ScanRef, rows: Container[str] | None = None) -> str:
@@ -271,12 +201,6 @@ def series_uid_of(ref: ScanRef, rows: Container[str] | None = None) -> str:
         return ref.series_uid
     stem = scan_files.scan_names(ref.path)[0]
     return stem if is_uid(stem) and (rows is None or stem in rows) else header_uid(ref.path)
-
-
-def _other_names(ref: ScanRef) -> tuple[str, ...]:
-    """Names of a scan in a table other than its series UID: the name of its file first, then its folders upward."""
-    folders = [folder.name for folder in ref.path.absolute().parents][:3]
-    return tuple(dict.fromkeys((*scan_files.scan_names(ref.path), *folders)))
 
 
 def scan_id_of(series_uid: str) -> str:

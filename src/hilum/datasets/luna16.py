@@ -21,6 +21,7 @@ from hilum.datasets.listing import Listing, known_of, rows_record, scan_id_of, u
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
 from hilum.io import scan_files, unreadable
 from hilum.io.annotations import csv_tables, luna
+from hilum.io.annotations.table_rows import give_marks
 from hilum.io.files import path_exists
 from hilum.io.names import is_uid, safe_name
 from hilum.outputs.reasons import reason_without_names
@@ -113,8 +114,8 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:  # noqa: ARG
         what = "the header names another series than the name of the file"
         raise AnnotationError(what, where=ref.path, do="give the file its own name back")
     lungs, notes = _read_lungs(known.lungs, scan)
-    entry = {name: getattr(known, name) for name in ("nodules", "annotated", "labels", "locations")}
-    return replace(scan, **entry, lungs=lungs, notes=(*scan.notes, *known.notes, *notes))
+    scan = give_marks(scan, known)
+    return replace(scan, labels=known.labels, lungs=lungs, notes=(*scan.notes, *notes))
 
 
 def _file_refusal(path: Path, twin: Path, dangling: set[Path]) -> HilumError | None:

@@ -6,6 +6,7 @@ without regard to upper and lower case. NAME is that of the label map. FILE is a
 file, or its kind, ``rtstruct`` or ``seg``.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,10 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hilum.errors import AnnotationError, HilumError, InputError, name_some, one_line
 from hilum.io.archives import is_archive
+from hilum.io.labels.map_names import map_name
 from hilum.scan import LabelFile, Note, ScanRef
 
 if TYPE_CHECKING:
     from hilum.io.labels.regions import RegionList
+
+_NAME = re.compile(r"[a-z0-9_-]{1,48}")  # of a label map
 
 
 class RegionFile(NamedTuple):
@@ -175,8 +179,6 @@ def attach_regions(refs: Sequence[ScanRef], paths: Iterable[Path], choices: Sequ
 
 def _parse(text: str, files: Sequence[RegionFile]) -> _Choice:
     """Split a choice; what stands before a colon is a file only if there is such a file."""
-    from hilum.io.labels.names import check_name
-
     file, colon, rest = text.partition(":")
     is_file = bool(colon and rest) and (file in {"rtstruct", "seg"} or any(_is_of(file, one) for one in files))
     pattern, equals, name = (rest if is_file else text).rpartition("=")
@@ -185,8 +187,9 @@ def _parse(text: str, files: Sequence[RegionFile]) -> _Choice:
     if not pattern.strip():
         what = f"--roi '{text}' names no region"
         raise InputError(what, do="write PATTERN or PATTERN=NAME, such as 'Lung*' or GTV-1=tumor", code="option")
-    if equals:
-        check_name(name, option="--roi")
+    if equals and not _NAME.fullmatch(name):
+        what = f"--roi '{text}': a label map cannot be called '{name}'"
+        raise InputError(what, do="take up to 48 of the characters a-z 0-9 _ -", code="option")
     return _Choice(text, file if is_file else "", pattern, name)
 
 
@@ -217,8 +220,6 @@ def _label_files(chosen: dict[_Choice, list[tuple[RegionFile, str]]]) -> list[La
     AnnotationError
         If two regions would become one label map.
     """
-    from hilum.io.labels.names import map_name
-
     maps: dict[str, tuple[RegionFile, str]] = {}
     for choice, regions in chosen.items():
         for file, region in regions:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +10,12 @@ from typing import NamedTuple
 import msgspec
 
 from hilum.datasets import DATASETS, folder, naming, recognize, structures
-from hilum.datasets.listing import attach_rows, check_annotations
-from hilum.errors import AnnotationError, HilumError
+from hilum.datasets.labels import LabelRequest, pair_labels
+from hilum.datasets.listing import check_annotations
+from hilum.datasets.table_rows import attach_rows
+from hilum.errors import AnnotationError, HilumError, InputError, UnsupportedError
+from hilum.io.annotations import tables as nodule_tables
+from hilum.io.annotations.table_rows import TableColumns
 from hilum.io.names import hashed_uid, hide_uids, is_uid
 from hilum.io.volumes.formats import is_volume
 from hilum.outputs import ledger, reasons, records
@@ -69,7 +73,13 @@ def index(
 
 
 def survey(
-    inputs: Sequence[Path], *, dataset: str = "auto", annotations: Path | None = None, rois: Sequence[str] = ()
+    inputs: Sequence[Path],
+    *,
+    dataset: str = "auto",
+    annotations: Path | None = None,
+    columns: TableColumns | None = None,
+    labels: LabelRequest | None = None,
+    rois: Sequence[str] = (),
 ) -> Survey:
     """List the scans of several inputs and the rows of their tables, without reading voxels.
 
@@ -81,6 +91,10 @@ def survey(
         A key of `DATASETS`; ``auto`` recognizes the kind of each input.
     annotations : Path, optional
         Annotations for all of them, which replace those of the data sets.
+    columns : TableColumns, optional
+        How the table of annotations is read.
+    labels : LabelRequest, optional
+        The label maps that the scans get besides those of their data sets.
     rois : sequence of str
         The regions of structure sets and segmentations that become label maps: ``"Lung*"``, ``"GTV-1=tumor"``, as
         `hilum.datasets.structures` describes them.
@@ -88,11 +102,16 @@ def survey(
     Raises
     ------
     MissingInputError, UnsupportedError, AnnotationError, InputError
-        If `annotations` is not such a file, nothing in it belongs to any scan, or a choice in `rois` is malformed or
-        fits no region.
+        If `annotations` or `labels` are no such files, nothing in them belongs to any scan, or a choice in `rois` is
+        malformed or fits no region.
     """
     if annotations is not None:
         check_annotations(annotations)
+        if columns is not None and not _is_table(annotations):
+            raise UnsupportedError("has no columns", where=annotations, do="leave --columns out", code="option")
+    elif columns is not None:
+        raise InputError("there is no table to which the columns belong", do="give --annotations", code="option")
+    own = annotations is None or nodule_tables.is_plain(annotations, columns)
     refs: dict[str, ScanRef] = {}
     refusals: list[_Refusal] = []
     tables: defaultdict[str, list[records.TableRecord]] = defaultdict(list)
@@ -106,7 +125,8 @@ def survey(
             region_files |= dict.fromkeys(alone, (name, root, source))
             continue
         try:
-            listing = adapter.index(path, annotations if adapter.reads_csv or not _is_csv(annotations) else None)
+            reads = own and (adapter.reads_csv or not _is_table(annotations))
+            listing = adapter.index(path, annotations if reads else None)
         except HilumError as error:
             refusals.append(_Refusal(error, path, source, naming.path_in_input(path, root)))
             continue
@@ -116,24 +136,20 @@ def survey(
         tables[name] += listing.tables
         notes[name] += [note for note in listing.notes if annotations is None or note.code != "unused-table"]
     if annotations is not None:
-        _attach_annotations(refs, annotations, tables, notes)
-    if rois:
-        attached = structures.attach_regions(list(refs.values()), region_files, rois)
-        refs = dict(zip(refs, attached.refs, strict=True))
-        notes[next(iter(notes), "folder")] += attached.notes
-        refusals += [
-            _refusal_in(e, Path(str(e.where)), *region_files[Path(str(e.where))][1:]) for e in attached.refused
-        ]
-    elif region_files:
-        notes[next(iter(region_files.values()))[0]].append(structures.count_note(len(region_files)))
+        ids = [scan_id for scan_id, ref in refs.items() if not (own and DATASETS[ref.dataset].reads_csv)]
+        _attach_annotations(refs, ids, annotations, columns, tables, notes)
+    listed = list(refs.values())
+    if labels is not None and labels.sources and refs:
+        listed, label_notes = pair_labels(listed, labels, inputs=inputs)
+        notes[next(iter(notes))] += label_notes
+    listed = _with_regions(listed, region_files, rois, notes, refusals)
     for note in _repetition_notes(additions):
         notes[next(iter(notes))].append(note)
     texts = {name: list(map(str, several)) for name, several in notes.items()}
     screen_texts = {name: [note.terminal_text for note in several] for name, several in notes.items()}
     rows = [_refused_row(refusal, annotations) for refusal in refusals]
     paths = {row.id: (refusal.source, refusal.place) for row, refusal in zip(rows, refusals, strict=True)}
-    refused = list({row.id: row for row in rows}.values())
-    return Survey(list(refs.values()), refused, tables, texts, screen_texts, paths)
+    return Survey(listed, list({row.id: row for row in rows}.values()), tables, texts, screen_texts, paths)
 
 
 def hide_survey_uids(survey: Survey) -> Survey:
@@ -166,8 +182,8 @@ def _dataset_of(path: Path, dataset: str, annotations: Path | None) -> str:
     return "lidc" if name == "folder" and is_reading and path.is_dir() and not is_volume(path) else name
 
 
-def _is_csv(annotations: Path | None) -> bool:
-    return annotations is not None and annotations.suffix.lower() == ".csv"
+def _is_table(annotations: Path | None) -> bool:
+    return annotations is not None and annotations.suffix.lower() in {".csv", ".json"}
 
 
 class _Refusal(NamedTuple):
@@ -185,6 +201,26 @@ def _refusal_in(error: HilumError, path: Path, root: Path, source: str) -> _Refu
     return _Refusal(error, path, source, naming.path_in_input(where, root))
 
 
+def _with_regions(
+    refs: list[ScanRef],
+    files: Mapping[Path, tuple[str, Path, str]],
+    rois: Sequence[str],
+    notes: dict[str, list[Note]],
+    refusals: list[_Refusal],
+) -> list[ScanRef]:
+    """The scans with the chosen regions; `files` tells the data set, the input and its name for each file."""
+    if not rois or not refs:
+        if files and refs:
+            notes[next(iter(files.values()))[0]].append(structures.count_note(len(files)))
+        return refs
+    attached = structures.attach_regions(refs, files, rois)
+    notes[refs[0].dataset] += attached.notes
+    for error in attached.refused:
+        path = Path(str(error.where))
+        refusals.append(_refusal_in(error, path, *files[path][1:]))
+    return attached.refs
+
+
 def _refused_row(refusal: _Refusal, annotations: Path | None) -> ledger.Row:
     """The ledger row of a refusal; its id is a hash of the path."""
     error = refusal.error
@@ -195,18 +231,23 @@ def _refused_row(refusal: _Refusal, annotations: Path | None) -> ledger.Row:
 
 
 def _attach_annotations(
-    refs: dict[str, ScanRef], path: Path, tables: dict[str, list[records.TableRecord]], notes: dict[str, list[Note]]
+    refs: dict[str, ScanRef],
+    ids: Sequence[str],
+    path: Path,
+    columns: TableColumns | None,
+    tables: dict[str, list[records.TableRecord]],
+    notes: dict[str, list[Note]],
 ) -> None:
-    """Attach rows to all scans of the kinds that do not read tables themselves."""
-    if not (ids := [scan_id for scan_id, ref in refs.items() if not DATASETS[ref.dataset].reads_csv]):
+    """Attach rows to the scans with these ids, which did not get them from their data set."""
+    if not ids:
         return
-    if not _is_csv(path):
+    if not _is_table(path):
         if not any(refs[scan_id].annotations for scan_id in ids):
             what = f"no reading belongs to any of the {len(ids)} scans"
             do = "give the readings of these scans, or leave --annotations out"
             raise AnnotationError(what, where=path, do=do, code="no-row-fits")
         return
-    attached, table, row_notes = attach_rows([refs[scan_id] for scan_id in ids], path)
+    attached, table, row_notes = attach_rows([refs[scan_id] for scan_id in ids], path, columns)
     refs |= dict(zip(ids, attached, strict=True))
     tables.setdefault(attached[0].dataset, []).append(table)
     notes.setdefault(attached[0].dataset, []).extend(row_notes)

@@ -9,8 +9,11 @@ from typing import Any, Literal
 
 from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
 from hilum.io import archives, files, unreadable
+from hilum.io.annotations import tables
+from hilum.io.annotations.luna import MATCHED_BY_NAME, NO_ROWS
+from hilum.io.annotations.table_rows import TableColumns, give_marks
 from hilum.io.folders import list_folder
-from hilum.io.names import is_uid
+from hilum.io.names import is_uid, safe_name
 from hilum.io.read_options import ReadOptions
 from hilum.io.volumes import formats
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
@@ -30,6 +33,7 @@ def read(
     phase: str = "",
     volume: int | None = None,
     annotations: str | Path | None = None,
+    columns: TableColumns | None = None,
     series_uid: str = "",
     max_gap_mm: float | None = None,
     slice_spacing_mm: float | None = None,
@@ -54,9 +58,12 @@ def read(
     volume : int, optional
         The number of the volume in the list of ``hilum info``, from 1.
     annotations : str or Path, optional
-        A LUNA16 ``annotations.csv``, whose rows of this series become the scan's nodules, or a LIDC-IDRI reading in
-        ``.xml``, whose outlines do. A table without rows of this series is searched for rows that name its file or
-        folder; without such rows the scan stays without annotations. A note reports either case.
+        A table of nodules (``.csv``) or a list of boxes (``.json``), whose rows of this series become the scan's
+        nodules, or a LIDC-IDRI reading in ``.xml``, whose outlines do. A table without rows of this series is searched
+        for rows that name its file or folder; without such rows the scan stays without annotations. A note reports
+        either case.
+    columns : TableColumns, optional
+        Which column of the table is which, and the axes of its positions, if hilum does not know its header.
     series_uid : str
         The scan's series UID, where its file does not state it or the annotations use another one.
     max_gap_mm : float, optional
@@ -99,7 +106,9 @@ def read(
     )  # fmt: skip
     scan, names = _read_any(path, "", options)
     scan = replace(scan, series_uid=series_uid or scan.series_uid)
-    return scan if annotations is None else annotate(scan, annotations, names=() if series_uid else names)
+    if annotations is None:
+        return scan
+    return annotate(scan, annotations, names=() if series_uid else names, columns=columns)
 
 
 def read_member(
@@ -192,7 +201,9 @@ def scan_names(path: Path) -> tuple[str, ...]:
     return (path.name[: -len(suffix)], path.parent.name) if suffix else (path.name,)
 
 
-def annotate(scan: Scan, annotations: str | Path, *, names: Sequence[str] = ()) -> Scan:
+def annotate(
+    scan: Scan, annotations: str | Path, *, names: Sequence[str] = (), columns: TableColumns | None = None
+) -> Scan:
     """Give a scan the nodules that an annotation file lists for it.
 
     Parameters
@@ -200,9 +211,11 @@ def annotate(scan: Scan, annotations: str | Path, *, names: Sequence[str] = ()) 
     scan : Scan
         On its own grid, as `read` returns it.
     annotations : str or Path
-        A LUNA16 ``annotations.csv``, or a LIDC-IDRI reading in ``.xml``.
+        A table of nodules (``.csv``), boxes (``.json``), or a LIDC-IDRI reading in ``.xml``.
     names : sequence of str
         Other names of the scan, for a table without a row of its series UID.
+    columns : TableColumns, optional
+        How the table is read.
 
     Returns
     -------
@@ -218,6 +231,8 @@ def annotate(scan: Scan, annotations: str | Path, *, names: Sequence[str] = ()) 
     path = Path(annotations)
     if not path.is_file():
         raise MissingInputError("there is no such annotation file", where=path, do="check the path")
+    if not tables.is_plain(path, columns):
+        return _annotate_from_table(scan, path, names, columns)
     if (suffix := formats.suffix_of(path)) == ".csv":
         from hilum.io.annotations.luna import read_annotations
 
@@ -235,9 +250,22 @@ def annotate(scan: Scan, annotations: str | Path, *, names: Sequence[str] = ()) 
         nodules, points, notes = read_lidc(path, scan=scan)
         scan = replace(scan, locations=MappingProxyType({**scan.locations, **points}))
     else:
-        what = "annotations are read from a LUNA16 .csv or a LIDC-IDRI .xml"
+        what = "annotations are read from a table (.csv), boxes (.json) or a LIDC-IDRI .xml"
         raise UnsupportedError(what, where=path, do="give one of them")
     return replace(scan, nodules=nodules, annotated=True, notes=(*scan.notes, *notes))
+
+
+def _annotate_from_table(scan: Scan, path: Path, names: Sequence[str], columns: TableColumns | None) -> Scan:
+    """Give a scan the rows of a table that is not simply LUNA16's."""
+    if path.suffix.lower() not in {".csv", ".json"}:
+        raise UnsupportedError("has no columns", where=path, do="leave --columns out, or give a .csv", code="option")
+    table = tables.read_table(path, columns)
+    entry, name = tables.entry_of(table, (scan.series_uid, *names))
+    if entry is None:
+        return replace(scan, notes=(*scan.notes, NO_ROWS))
+    how = tables.table_note(table, columns, safe_name(path.name) or "the table")
+    by_name = () if name == scan.series_uid else (MATCHED_BY_NAME,)
+    return give_marks(scan, replace(entry, notes=(how, *by_name, *entry.notes)))
 
 
 def write(volume: Volume, path: str | Path, *, series_uid: str = "") -> None:

@@ -31,6 +31,7 @@ ROUND_TRIP_VOXELS = 1e-3  # how far a stored nodule inside the volume may be fro
 LOCATIONS = {
     "candidates": ("candidates.csv", "class"),
     "excluded": ("excluded.csv", "diameter_mm"),
+    "marks": ("marks.csv", "label"),
     "few_readers": ("few_readers.csv", "diameter_mm"),
     "small": ("small.csv", "reader"),
     "non_nodules": ("non_nodules.csv", "reader"),

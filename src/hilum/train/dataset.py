@@ -58,7 +58,8 @@ class PatchDataset:
     folds : collection of str, optional
         Only scans of these folds.
     fold_by : str
-        The label that is a scan's fold: ``patient_fold`` keeps a patient's scans together.
+        The label that is a scan's fold: ``patient_fold`` keeps a patient's scans together. Folds of ``hilum folds``
+        come first.
     seed : int
     cache : int
         Scans kept open if each takes memory or an open file: NIfTI, b2nd, zarr.

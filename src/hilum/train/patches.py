@@ -57,7 +57,8 @@ def write_patches(
     kept : bool
         Draw negatives from the candidates, excluded findings and non-nodules that the run stored with each scan.
     fold_by : str
-        The label that the index gives as fold: ``patient_fold`` keeps a patient's scans together.
+        The label that the index gives as fold: ``patient_fold`` keeps a patient's scans together. Folds of
+        ``hilum folds`` come first.
     overwrite : bool
         Replace an earlier result.
 

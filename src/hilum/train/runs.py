@@ -8,11 +8,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hilum.errors import MissingInputError, one_line
+from hilum.errors import InputError, MissingInputError, one_line
 from hilum.geometry import Geometry
 from hilum.io.names import is_uid
 from hilum.io.volumes.open_volumes import OpenVolume
-from hilum.outputs import finished, ledger, parts, records
+from hilum.outputs import finished, folds, ledger, parts, records
 from hilum.scan import Nodule
 from hilum.train.positions import nodule_spheres
 from hilum.volume import Volume
@@ -30,11 +30,12 @@ class Skip(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class RunScan:
-    """A finished scan of a run: its folder, its ``scan.json``, and the fold that its data set gave it, if any."""
+    """A finished scan of a run: its folder, its ``scan.json``, its fold, and the one in ``folds.json``, if any."""
 
     folder: Path
     record: records.ScanRecord
     fold: str = ""
+    made_fold: str = ""
 
     @property
     def scan_id(self) -> str:
@@ -48,9 +49,9 @@ class RunScan:
 
     @property
     def patient_fold(self) -> str:
-        """The label ``patient_fold``, or ``fold`` if the data set does not know patients; empty without both."""
+        """The fold in ``folds.json``, or the label ``patient_fold``, or the label ``fold``; empty without all."""
         labels = self.record.labels
-        return str(labels.get("patient_fold", labels.get("fold", "")))
+        return self.made_fold or str(labels.get("patient_fold", labels.get("fold", "")))
 
     @cached_property
     def geometry(self) -> Geometry:
@@ -122,7 +123,8 @@ def list_run(folder: Path, *, fold_by: str = "fold") -> tuple[list[RunScan], lis
     folder : Path
         The output folder of ``hilum run``.
     fold_by : str
-        The label that is a scan's fold: ``fold``, or ``patient_fold`` if the data set knows patients.
+        The label that is a scan's fold: ``fold``, or ``patient_fold`` if the data set knows patients. If the run has
+        a ``folds.json``, it replaces these two labels.
 
     Returns
     -------
@@ -135,21 +137,30 @@ def list_run(folder: Path, *, fold_by: str = "fold") -> tuple[list[RunScan], lis
     ------
     MissingInputError
         If no scan is finished.
+    InputError
+        If ``folds.json`` is malformed, or lacks a finished scan.
     """
     scans, skipped = [], []
+    made = folds.read_folds(folder)
     for path, record in finished.listed_scans(folder):
         if record is None:
             reason = "its scan.json is missing or damaged; run it again"
             skipped.append(Skip(scan=one_line(path.name, limit=80), code="damaged-scan", reason=reason))
         else:
-            fold = record.labels.get(fold_by, "")
-            scans.append(RunScan(path, record, one_line(fold, limit=32) if isinstance(fold, str | int) else ""))
+            listed = made.scans.get(path.name) if made is not None else None
+            made_fold = "" if listed is None else str(listed.fold)
+            fold = made_fold if made_fold and fold_by in folds.LABELS else record.labels.get(fold_by, "")
+            text = one_line(fold, limit=32) if isinstance(fold, str | int) else ""
+            scans.append(RunScan(path, record, text, made_fold))
     if not scans:
         raise MissingInputError("no finished scan here", where=folder, do="give the --out folder of 'hilum run'")
-    listed = {scan.folder.name for scan in scans} | {skip.scan for skip in skipped}
+    if made is not None and (without := [scan.scan_id for scan in scans if not scan.made_fold]):
+        what = f"has no fold for {len(without)} of {len(scans)} finished scans, such as {without[0]}"
+        raise InputError(what, where=folder / folds.NAME, do=folds.AGAIN, code="folds")
+    known = {scan.folder.name for scan in scans} | {skip.scan for skip in skipped}
     skipped += [
         Skip(scan=row.id, code=f"run-{row.status}", reason=row.code)
         for row in ledger.read_ledger(folder).values()
-        if row.id not in listed and row.status in {"refused", "failed"}
+        if row.id not in known and row.status in {"refused", "failed"}
     ]
     return scans, skipped

@@ -10,6 +10,7 @@ from typing import Any
 
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
+from hilum.io.annotations.table_rows import TableColumns
 from hilum.io.files import read_small
 from hilum.io.read_options import ReadOptions
 from hilum.outputs import checksums, findings, ledger, parts, records, store
@@ -136,7 +137,14 @@ def check_record(folder: Path, row: ledger.Row | None) -> tuple[records.ScanReco
     return record, sha256, "" if row.scan_sha256 else "the ledger has no checksum for this scan"
 
 
-def open_source(path: Path, *, annotations: Path | None = None, original: Path | None = None, **options: Any) -> Source:
+def open_source(
+    path: Path,
+    *,
+    annotations: Path | None = None,
+    columns: TableColumns | None = None,
+    original: Path | None = None,
+    **options: Any,
+) -> Source:
     """Open a scan or a run.
 
     Parameters
@@ -144,6 +152,7 @@ def open_source(path: Path, *, annotations: Path | None = None, original: Path |
     path : Path
         A DICOM folder, a volume file, or the output folder of a run.
     annotations : Path, optional
+    columns : TableColumns, optional
         For one scan: its annotations, as in `hilum.read`.
     original : Path, optional
         For a run: its input, to compare with the result.
@@ -160,14 +169,14 @@ def open_source(path: Path, *, annotations: Path | None = None, original: Path |
         If there is nothing to show.
     """
     if (path / ledger.NAME).is_file():
-        if annotations is not None or ReadOptions(**options) != ReadOptions():
+        if annotations is not None or columns is not None or ReadOptions(**options) != ReadOptions():
             what = "a run has its own nodules and scans"
             raise InputError(what, where=path, do="leave out --annotations and the options of reading a scan")
         return _open_run(path, original)
     if original is not None:
         what = "an original can only be compared with a finished run"
         raise InputError(what, where=path, do="leave out --original", code="option")
-    scan = hilum.read(path, annotations=annotations, **options)
+    scan = hilum.read(path, annotations=annotations, columns=columns, **options)
     name = path.resolve().name
     codes = [note.code for note in scan.notes]
     nodules = len(scan.nodules) if scan.annotated else None

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from hilum.errors import AnnotationError
+from hilum.errors import AnnotationError, one_line
 from hilum.io.files import open_file
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
@@ -21,6 +22,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'", "\uff1d", "\uff0b", "\uff0
 
 The apostrophe is in the list so that `plain_cell` can tell ours from one that was there before.
 """
+
+PLAIN = re.compile(r"[0-9eE+\-. ]+")
+"""The characters of a number; Python's float also accepts ``nan``, ``1_0`` and digits of other scripts."""
 
 _SIZE_LIMIT = 2**28
 _LINE_LIMIT = 2**20
@@ -59,6 +63,25 @@ def plain_cell(cell: str) -> str:
 
 def _is_formula(cell: str) -> bool:
     return cell.startswith(FORMULA) and not _NUMBER.fullmatch(cell)
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell is a finite decimal number."""
+    try:
+        return PLAIN.fullmatch(text) is not None and math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def read_header(path: Path) -> list[str]:
+    """Read the names of the columns of a csv, as `read_rows` finds them; its errors too."""
+    with open_file(path) as raw, io.BufferedReader(raw, 2**12) as buffered:
+        reader = csv.reader(_lines(buffered, path), strict=True)
+        try:
+            head = next((fields for fields in reader if _filled(fields)), [])
+        except csv.Error as error:
+            raise wrong_line(path, reader.line_num, str(error)) from error
+    return [name.strip() for name in head]
 
 
 def read_rows(
@@ -149,6 +172,8 @@ def _columns(head: list[str], names: Sequence[str], aliases: Mapping[str, str], 
     present = [aliases.get(name, name).lower() for name in present]
     for name in names:
         if present.count(name.lower()) != 1:
-            what = "missing" if name.lower() not in present else "there twice"
-            raise AnnotationError(f"column {name} is {what}", where=path, do=do)
+            if name.lower() in present:
+                raise AnnotationError(f"column {name} is there twice", where=path, do=do)
+            what = f"column {name} is missing; its columns are {one_line(', '.join(head), limit=120)}"
+            raise AnnotationError(what, where=path, do=do)
     return [present.index(name.lower()) for name in names]

@@ -5,7 +5,6 @@ nodules in computed tomography images: the LUNA16 challenge", Medical Image Anal
 """
 
 import math
-import re
 import sys
 from array import array
 from collections import defaultdict
@@ -18,14 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import AnnotationError, one_line
-from hilum.io.annotations.csv_tables import CsvRow, read_rows, wrong_line
+from hilum.io.annotations.csv_tables import PLAIN, CsvRow, is_number, read_rows, wrong_line
 from hilum.io.names import is_uid
 from hilum.scan import Nodule, Note
 
 TableKind = Literal["annotations", "candidates", "excluded", "detections"]
-
-_PLAIN = re.compile(r"[0-9eE+\-. ]+")
-"""The characters of a number; Python's float also accepts ``nan``, ``1_0`` and digits of other scripts."""
 
 _FARTHEST_MM = 1e9
 _MAX_DIAMETER_MM = 500.0
@@ -57,6 +53,8 @@ TABLES: Mapping[TableKind, PointTable] = {
 MATCHED_BY_NAME = Note(
     "matched-by-name", "the rows of the annotations were found by the name of the file or folder, not by the series UID"
 )
+
+NO_ROWS = Note("no-rows", "the annotations have no row of this series: it stays without annotations")
 
 
 @dataclass
@@ -127,7 +125,10 @@ def read_series_rows(path: Path, kind: TableKind, *, only: Collection[str] | Non
     table = TABLES[kind]
     series: defaultdict[str, SeriesRows] = defaultdict(SeriesRows)
     once = kind == "annotations"
-    for row in read_rows(path, table.columns, do=f"give a csv with the columns {','.join(table.columns)}"):
+    do = f"give a csv with the columns {','.join(table.columns)}"
+    if once:
+        do = "name its columns: --columns id=...,x=...,y=...,z=...,diameter=..."
+    for row in read_rows(path, table.columns, do=do):
         if only is not None and row.key not in only:
             continue
         rows = series[row.key]
@@ -180,7 +181,7 @@ def read_annotations(
     rows = read_series_rows(path, "annotations", only=known)
     name = next((name for name in known if name in rows), None)
     if name is None:
-        return None, (Note("no-rows", "the annotations have no row of this series: it stays without annotations"),)
+        return None, (NO_ROWS,)
     of_series = rows[name]
     if of_series.refusal is not None:
         raise of_series.refusal
@@ -225,11 +226,11 @@ def parse_point(row: CsvRow, table: PointTable, path: Path) -> tuple[float, ...]
         raise wrong_line(path, row.line, row.what)
     names, texts = table.columns[1:], row.values[1:]
     try:
-        numbers = tuple(map(float, texts)) if _PLAIN.fullmatch("".join(texts)) else ()
+        numbers = tuple(map(float, texts)) if PLAIN.fullmatch("".join(texts)) else ()
     except ValueError:
         numbers = ()
     if not numbers:
-        name, text = next((n, t) for n, t in zip(names, texts, strict=True) if not _is_number(t))
+        name, text = next((n, t) for n, t in zip(names, texts, strict=True) if not is_number(t))
         raise wrong_line(path, row.line, f"{name} is {one_line(text.strip(), limit=30)!r}, expected a number")
     x, y, z, value = numbers
     if not (abs(x) <= _FARTHEST_MM and abs(y) <= _FARTHEST_MM and abs(z) <= _FARTHEST_MM):
@@ -238,11 +239,3 @@ def parse_point(row: CsvRow, table: PointTable, path: Path) -> tuple[float, ...]
     if not table.above < value <= table.most or (table.whole and value != int(value)):
         raise wrong_line(path, row.line, f"{table.column} is {value:g}, expected {table.expected}")
     return numbers
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return _PLAIN.fullmatch(text) is not None

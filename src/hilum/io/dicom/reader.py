@@ -218,6 +218,31 @@ def index_dicom(path: Path, **options: Any) -> list[records.Stack]:
     return [replace(s, findings=(*s.findings, *index.findings)) for s in index.stacks]
 
 
+def read_patient_ids(path: Path) -> dict[str, str]:
+    """Read the PatientID of each CT series of a folder, to group scans by it. Never write or show one.
+
+    Parameters
+    ----------
+    path : Path
+        As in `index_dicom`, which raises the same errors.
+
+    Returns
+    -------
+    dict of str to str
+        By series UID; empty for a series without one.
+    """
+    import pydicom
+
+    root = path if path.is_dir() else path.parent
+    found = {}
+    for stack in index_dicom(path):
+        header = pydicom.dcmread(
+            root / stack.slices[0].path, stop_before_pixels=True, specific_tags=["PatientID"], force=True
+        )
+        found[stack.series_uid] = str(header.get("PatientID") or "").strip()
+    return found
+
+
 def _no_stack_error(path: Path, index: FolderIndex) -> InputError:
     if not index.selection.findings:
         files = index.files

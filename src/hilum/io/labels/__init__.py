@@ -1,1 +1,1 @@
-"""Label maps that come with a scan, structure sets and segmentations."""
+"""Read the labels of a scan: label maps, structure sets, segmentations."""

@@ -284,14 +284,14 @@ def check_series(
         return ()
     if own and known and not known & own:
         what = "refers to images that are not slices of this scan: it belongs to another series"
-        raise SeriesError(what, where=path, do=do, code="other-series")
+        raise SeriesError(what, where=path, do=do, code="other-regions")
     if not (own and known):
         if region.series_uids is not None and scan.series_uid not in region.series_uids:
             what = "refers to another series or frame of reference than this scan's"
-            raise SeriesError(what, where=path, do=do, code="other-series")
+            raise SeriesError(what, where=path, do=do, code="other-regions")
         if region.series_uids is None and not own:
             what = "names no series, and the scan has no DICOM slices: nothing says that they belong together"
-            raise SeriesError(what, where=path, do="give the DICOM series that it was drawn on", code="other-series")
+            raise SeriesError(what, where=path, do="give the DICOM series that it was drawn on", code="other-regions")
     if own and images:
         text = "contours name images that are not in the file's own list; the file as a whole names this series"
         return (Note("region-images", text),)

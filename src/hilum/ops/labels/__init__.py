@@ -1,1 +1,1 @@
-"""Put labels that a scan came with onto its grid."""
+"""Label maps that come with a scan: filled from contours, and brought to another grid."""
