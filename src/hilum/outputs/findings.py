@@ -62,11 +62,11 @@ NOTE_KINDS: dict[str, NoteKind] = {
 """Every code that a note can have, and its kind."""
 
 REVIEW_CODES = frozenset({
-    "airway-included", "assumed-pixels", "contour-gaps", "contours-between-slices",
-    "contours-interpolated", "contours-overlap", "cropped", "crowded-nodule", "dense-lung", "empty-labels",
-    "ignored-damaged-file", "label-lost", "label-outside", "low-hu", "lungs-doubtful", "lungs-fallback",
-    "missing-slices", "outlines-beyond", "region-by-frame", "saturated", "several-readings",
-    "slice-position-differs", "split-series", "two-spacings", "unknown-slices", "unreadable-files", "unreadable-folders",
+    "airway-included", "assumed-pixels", "contour-gaps", "contours-between-slices", "contours-interpolated",
+    "contours-overlap", "cropped", "crowded-nodule", "dense-lung", "empty-labels", "ignored-damaged-file",
+    "label-lost", "label-outside", "low-hu", "lungs-doubtful", "lungs-fallback", "missing-slices", "outlines-beyond",
+    "region-by-frame", "saturated", "several-readings", "slice-position-differs", "split-series", "two-spacings",
+    "unknown-slices", "unreadable-files", "unreadable-folders",
 })  # fmt: skip
 """Codes that are not alarms but deserve a look: the data may be right, or something may be missing."""
 
