@@ -18,7 +18,7 @@ from hilum.io.annotations.table_rows import TableColumns
 from hilum.io.names import hashed_uid, hide_uids, is_uid
 from hilum.io.volumes.formats import is_volume
 from hilum.outputs import ledger, reasons, records
-from hilum.scan import Note, ScanRef
+from hilum.scan import LabelGrid, Note, ScanRef
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,8 @@ def survey(
         ids = [scan_id for scan_id, ref in refs.items() if not (own and DATASETS[ref.dataset].reads_csv)]
         _attach_annotations(refs, ids, annotations, columns, tables, notes)
     listed = list(refs.values())
+    if labels is not None and labels.grid != "world":
+        listed = [_with_label_grid(ref, labels.grid) for ref in listed]
     if labels is not None and labels.sources and refs:
         listed, label_notes = pair_labels(listed, labels, inputs=inputs)
         notes[next(iter(notes))] += label_notes
@@ -206,6 +208,11 @@ def _attach_annotations(
     refs |= dict(zip(ids, attached, strict=True))
     tables.setdefault(attached[0].dataset, []).append(table)
     notes.setdefault(attached[0].dataset, []).extend(row_notes)
+
+
+def _with_label_grid(ref: ScanRef, grid: LabelGrid) -> ScanRef:
+    """A scan whose data set gives it label maps, with these placed as the user says."""
+    return replace(ref, label_files=tuple(replace(file, grid=grid) for file in ref.label_files))
 
 
 def _add_scan(refs: dict[str, ScanRef], ref: ScanRef) -> str:
