@@ -55,6 +55,7 @@ def prepare(folder: Path) -> Path:
     from hilum import batch
     from hilum.phantom.chest import make_phantom
     from hilum.recipes import parse_recipe
+    from hilum.train.folds import make_folds
     from hilum.viewer.reviews import save_review
 
     (folder / "in").mkdir(parents=True)
@@ -72,6 +73,7 @@ def prepare(folder: Path) -> Path:
     if any(row.reason for row in rows) or SCAN not in {row.id for row in rows}:
         raise RuntimeError(str(rows))
     save_review(folder / "run", SCAN, verdict="accept", comment="good")
+    make_folds(folder / "run", count=2)
     return folder
 
 
@@ -187,6 +189,7 @@ def commands_of(run: Path, inputs: Path, made: Path) -> list[list[str]]:
         ["export", "coco3d", str(run), "--out", str(made / "coco.json")],
         ["export", "csv", str(run), "--out", str(made / "boxes.csv")],
         ["plot", "montage", str(run / "scans" / SCAN), "--out", str(made / "h.png")],
+        ["folds", str(run), "--folds", "2", "--overwrite"],
         ["info", str(run)],
         ["recipe", "check", str(run / "recipe.toml")],
         ["(run)", str(inputs), str(run), recipe, ""],

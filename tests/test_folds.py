@@ -303,6 +303,18 @@ def test_a_table_groups_scans_by_series_or_id(tmp_path):
         make_folds(tmp_path, count=3, patients=table, overwrite=True)
 
 
+def test_files_of_one_name_are_different_patients_and_one_series_is_not(tmp_path):
+    grid = Geometry((2, 3, 4), (1.0, 1.0, 1.0))
+    for k, uid in enumerate(("ct", "ct", "1.2.3", "1.2.3", "1.2.4")):
+        scan = hilum.Scan(uid, Volume(np.zeros(grid.shape, np.int16), grid))
+        names = {"scan_id": f"s{k}", "file_format": "npy", "recipe_name": "x", "recipe_sha256": "0"}
+        record = store_scan(scan, tmp_path / "scans", source=grid, fingerprint="0", **names)
+        append_row(tmp_path, finished_row(tmp_path / "scans" / f"s{k}", record, stamp=""))
+    made = make_folds(tmp_path, count=4)
+    assert [scan.patient[-1] for scan in made.record.scans.values()] == ["1", "2", "3", "3", "4"]
+    assert made.notes[0].text.startswith("5 of 5 scans name no patient")
+
+
 def test_a_label_is_spread_and_folds_of_the_data_set_are_told(tmp_path, capsys):
     """As a data set with diagnoses and folds: every fold gets its part of each value, numbers too."""
     grid = Geometry((2, 3, 4), (1.0, 1.0, 1.0))

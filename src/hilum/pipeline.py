@@ -6,7 +6,9 @@ from functools import partial
 from types import MappingProxyType
 
 from hilum.errors import GeometryError, InputError, UnsupportedError
+from hilum.geometry import Geometry
 from hilum.ops import finite, intensity, morphology, preview
+from hilum.ops.labels.placing import place_label_map
 from hilum.ops.lungs.fallback import find_lungs
 from hilum.ops.lungs.segment import WITHOUT_SIDES, segment_lungs
 from hilum.ops.nodules.axes import note_axes
@@ -18,7 +20,7 @@ from hilum.ops.resample import resample
 from hilum.outputs.dataset_summary import INSIDE_FRACTION
 from hilum.outputs.findings import NODULE_OUTSIDE_LUNGS, kind_of
 from hilum.recipes import Lungs, Quality, Recipe
-from hilum.scan import LEFT_LUNG, RIGHT_LUNG, Note, Scan
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG, LabelMap, Note, Scan
 from hilum.volume import AnyVolume, Mask, Volume
 
 
@@ -38,9 +40,9 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     Returns
     -------
     Scan
-        ``ct`` is int16 HU, or float32 if the recipe asks for the unit range. ``lungs`` and ``nodule_mask`` lie on the
-        same grid; ``nodules`` stay in world millimetres. ``notes`` lists all oddities; ``figures`` and
-        ``nodule_figures`` hold the measurements. The lung mask is measured before it is dilated by
+        ``ct`` is int16 HU, or float32 if the recipe asks for the unit range. ``lungs``, ``nodule_mask`` and all
+        ``label_maps`` lie on the same grid; ``nodules`` stay in world millimetres. ``notes`` lists all oddities;
+        ``figures`` and ``nodule_figures`` hold the measurements. The lung mask is measured before it is dilated by
         ``lungs.dilate_mm``. If the scan came with a lung mask, ``figures`` says how well the new mask agrees with it.
 
     Raises
@@ -55,6 +57,7 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     ct = _to_output_grid(scan.ct, recipe)
     given = None if scan.lungs is None else _to_output_grid(scan.lungs, recipe)
     lungs, figures, lung_notes = make_lungs(ct, recipe.lungs, given=given, workers=recipe.compute.workers)
+    label_maps, label_notes = place_label_maps(scan, ct.geometry, recipe)
     nodule_mask, drawn = None, recipe.nodules
     if scan.annotated and drawn.mask:
         nodule_mask = mask_nodules(ct.geometry, scan.nodules, level=drawn.consensus, contour_pixel=drawn.contour_pixel)
@@ -70,13 +73,15 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
         *note_outside_lungs(_outside_lungs(scan, ct, each)),
         *(() if checked else plausibility.note_implausible_values(scan.ct)),
         *about_lungs,
+        *label_notes,
     )
     _refuse_alarms(notes, recipe.quality, scan.series_uid)
     step = recipe.intensity
     scaled = ct if step.output == "hu" else intensity.normalize(ct, lower=step.lower, upper=step.upper, mean=step.mean)
     return replace(
-        scan, ct=scaled, lungs=lungs, nodule_mask=nodule_mask, notes=notes, figures=measured, nodule_figures=each
-    )
+        scan, ct=scaled, lungs=lungs, nodule_mask=nodule_mask, label_maps=label_maps, notes=notes, figures=measured,
+        nodule_figures=each,
+    )  # fmt: skip
 
 
 def make_lungs(
@@ -113,6 +118,41 @@ def make_lungs(
     agreement = {} if given is None else nodules.compare_with_reference(lungs.mask, given)
     mask = morphology.dilate(lungs.mask, radius_mm=step.dilate_mm, workers=workers) if step.dilate_mm else lungs.mask
     return mask, lungs.figures | agreement, lungs.notes
+
+
+def place_label_maps(scan: Scan, geometry: Geometry, recipe: Recipe) -> tuple[Mapping[str, LabelMap], tuple[Note, ...]]:
+    """Bring the label maps of a scan to a grid, once.
+
+    Parameters
+    ----------
+    scan : Scan
+    geometry : Geometry
+        The output's grid.
+    recipe : Recipe
+
+    Returns
+    -------
+    label_maps : mapping of str to LabelMap
+        On `geometry`.
+    notes : tuple of Note
+        Codes ``"label-lost"`` for labels too small for the grid, and ``"label-outside"`` for parts that lie outside it.
+    """
+    placed = {
+        name: place_label_map(one, geometry, order=recipe.labels.order, workers=recipe.compute.workers)
+        for name, one in scan.label_maps.items()
+    }
+    notes = []
+    for name, one in placed.items():
+        for label, volume in one.lost.items():
+            what = f"{_label(name, label)}, {volume:.3g} ml, is too small for the output's voxels: not in the output"
+            notes.append(Note("label-lost", what))
+        for label, volume in one.outside.items():
+            notes.append(Note("label-outside", f"{volume:.3g} ml of {_label(name, label)} lie outside the scan"))
+    return MappingProxyType({name: one.label_map for name, one in placed.items()}), tuple(notes)
+
+
+def _label(name: str, label: str) -> str:
+    return name if name == label else f"{label} of {name}"
 
 
 def note_outside(scan: Scan, ct: Volume) -> tuple[Note, ...]:

@@ -101,6 +101,16 @@ class Nodules(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     contour_pixel: Literal["exclude", "include"] = "exclude"
 
 
+class Labels(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How label maps that come with a scan are brought to the output's grid.
+
+    ``order``: 1 fills the voxels of which a label covers most, as many as its volume needs; 0 takes the label at each
+    voxel's center.
+    """
+
+    order: Literal[0, 1] = 1
+
+
 class Intensity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The gray values of the output.
 
@@ -150,6 +160,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     resample: Resample = Resample()
     lungs: Lungs = Lungs()
     nodules: Nodules = Nodules()
+    labels: Labels = Labels()
     intensity: Intensity = Intensity()
     quality: Quality = Quality()
     output: Output = Output()
@@ -243,8 +254,9 @@ def recipe_fingerprint(chosen: Recipe) -> str:
         del decisive["output"]["series_uid"]
     if chosen.nodules.min_readers == 1:  # as above
         del decisive["nodules"]["min_readers"]
-    if chosen.quality == Quality():
-        del decisive["quality"]
+    for section in ("quality", "labels"):
+        if getattr(chosen, section) == getattr(Recipe(), section):
+            del decisive[section]
     return hashlib.sha256(msgspec.json.encode(decisive, order="deterministic")).hexdigest()
 
 

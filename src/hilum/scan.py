@@ -142,6 +142,32 @@ class Nodule:
 
 
 @dataclass(frozen=True, eq=False)
+class LabelMap:
+    """A mask whose values have names: lobes, a tumor, lungs that somebody outlined.
+
+    Parameters
+    ----------
+    mask : Mask
+        On any grid in the world; it need not be the scan's.
+    values : mapping of str to int
+        The value of each name, 1 to 255.
+
+    Raises
+    ------
+    AnnotationError
+        If a value is out of range or has two names.
+    """
+
+    mask: Mask
+    values: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        values = list(self.values.values())
+        if len(set(values)) != len(values) or not all(1 <= value <= 255 for value in values):
+            raise AnnotationError(f"the values {values} of a label map are not different numbers from 1 to 255")
+
+
+@dataclass(frozen=True, eq=False)
 class Scan:
     """One CT scan with its masks, nodules, notes and measurements.
 
@@ -158,6 +184,8 @@ class Scan:
         Labels `RIGHT_LUNG` and `LEFT_LUNG`.
     nodule_mask : Mask or None
         Labels 1, 2, ... in the order of `nodules`.
+    label_maps : mapping of str to LabelMap
+        Masks that came with the scan, by name: ``tumor``, ``lobes``. Their grids may differ from the scan's.
     notes : tuple of Note
         Every oddity, and what hilum did about it.
     figures : mapping of str to float
@@ -186,6 +214,7 @@ class Scan:
     annotated: bool = False
     lungs: Mask | None = None
     nodule_mask: Mask | None = None
+    label_maps: Mapping[str, LabelMap] = field(default_factory=lambda: MappingProxyType({}))
     notes: tuple[Note, ...] = ()
     figures: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     nodule_figures: tuple[Mapping[str, float], ...] = ()
@@ -257,6 +286,36 @@ class DatasetEntry:
     refusal: HilumError | None = None
 
 
+LabelGrid = Literal["world", "voxels"]  # how a label map lies on its scan: by world coordinates, or voxel on voxel
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFile:
+    """A file with labels of a scan, and what is taken from it.
+
+    Parameters
+    ----------
+    path : Path
+    kind : {"map", "rtstruct", "seg"}
+        A volume of labels, a DICOM structure set, or a DICOM segmentation.
+    name : str
+        Of the label map that a volume becomes. Each region of the other kinds becomes a label map of its own.
+    values : tuple of (str, int)
+        The names of a volume's values, if something beside the file states them.
+    regions : tuple of (str, str)
+        For the other kinds: the name of a region in the file, and the name of the label map that it becomes.
+    grid : {"world", "voxels"}
+        How a volume lies on the scan.
+    """
+
+    path: Path
+    kind: Literal["map", "rtstruct", "seg"]
+    name: str = ""
+    values: tuple[tuple[str, int], ...] = ()
+    regions: tuple[tuple[str, str], ...] = ()
+    grid: LabelGrid = "world"
+
+
 @dataclass(frozen=True, slots=True)
 class ScanRef:
     """A reference to one scan: small, and enough to load it.
@@ -285,6 +344,8 @@ class ScanRef:
         The case in a public data set (``LIDC-IDRI-0314``); empty elsewhere.
     uid_id : str
         The id made from the series UID, if `scan_id` was made from something else.
+    label_files : tuple of LabelFile
+        The files with its label maps.
     """
 
     dataset: str
@@ -298,3 +359,4 @@ class ScanRef:
     place: str = field(default="", compare=False)
     case: str = field(default="", compare=False)
     uid_id: str = field(default="", compare=False)
+    label_files: tuple[LabelFile, ...] = ()

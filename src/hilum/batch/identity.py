@@ -140,6 +140,8 @@ def _origin(ref: ScanRef, recipe: Recipe) -> "hashlib._Hash":
     digest.update(repr((known.annotated, sorted(known.labels.items()), nodules, notes)).encode())
     for kind, values in sorted(known.locations.items()):
         digest.update(kind.encode() + values.tobytes())
+    for file in ref.label_files:
+        digest.update(repr((file.kind, file.name, file.values, file.regions, file.grid)).encode())
     for marks in known.marks:
         digest.update(repr((marks.kind, marks.axes, [sorted(one.items()) for one in marks.scores])).encode())
         digest.update(marks.centers.tobytes() + marks.sizes.tobytes())
@@ -156,8 +158,8 @@ def model_file(recipe: Recipe) -> Path | None:
 
 
 def _companion_files(ref: ScanRef) -> list[tuple[str, Path]]:
-    """The existing annotation and lung files of a scan; the reader refuses missing ones."""
-    roots = (ref.annotations, ref.known.lungs)
+    """The existing files of annotations, lungs and labels of a scan; the reader refuses missing ones."""
+    roots = (ref.annotations, ref.known.lungs, *(file.path for file in ref.label_files))
     existing = (root for root in roots if root is not None and root.exists())
     return [file for root in existing for file in source_files.list_source_files(root)]
 

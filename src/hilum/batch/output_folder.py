@@ -12,6 +12,7 @@ from hilum.datasets.survey import Survey
 from hilum.errors import InputError, OutputError, RecipeError
 from hilum.io import archives, atomic, unfinished
 from hilum.io.folders import RECIPE
+from hilum.io.labels.map_names import map_names
 from hilum.io.names import hashed_uid, hide_uids, is_uid
 from hilum.outputs import checksums, records
 from hilum.outputs.finished import RECORD, read_record, scans_folder
@@ -160,7 +161,8 @@ def check_removals(out: Path, ledger: Ledger, refs: Sequence[ScanRef]) -> None:
     if removed:
         worst = removed.most_common(4)
         what = ", ".join(f"the {name} of {count} scan{'s' if count > 1 else ''}" for name, count in worst)
-        do = "give --annotations and --dataset as before, or --overwrite to remove them"
+        labels = "--labels, --roi, " if any(name.startswith("label map") for name in removed) else ""
+        do = f"give {labels}--annotations and --dataset as before, or --overwrite to remove them"
         raise OutputError(f"this run would remove {what}", where=out, do=do, code="would-remove")
 
 
@@ -169,6 +171,8 @@ def _removed(record: records.ScanRecord, ref: ScanRef) -> list[str]:
     names = ["nodules"] if records.is_annotated(record) and ref.annotations is None and not ref.known.annotated else []
     kept = {*ref.known.locations, *(marks.kind for marks in ref.known.marks)}
     names += [kind for kind in ("candidates", "excluded", "marks") if kind in record.parts and kind not in kept]
+    given = map_names(ref)
+    names += [f"label map {name}" for name in record.label_maps if name not in given]
     return names + [f"label {name}" for name in sorted(record.labels.keys() - ref.known.labels.keys())]
 
 

@@ -12,6 +12,7 @@ from hilum.batch import identity, lock
 from hilum.datasets import DATASETS, survey
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
 from hilum.io import errno_faults, names
+from hilum.io.labels.attach import attach_labels
 from hilum.outputs import findings, finished, reasons, records, store
 from hilum.outputs.ledger import Row, Status
 from hilum.pipeline import preprocess, preview_of, promised_parts
@@ -130,7 +131,8 @@ def _failure_row(ref: ScanRef, problem: Exception, input_status: Status, existed
 
 def inputs_of(ref: ScanRef) -> list[Path]:
     """List the files and folders from which a scan is read."""
-    return [path for path in (ref.path, ref.annotations) if path is not None]
+    labels = (file.path for file in ref.label_files)
+    return [path for path in (ref.path, ref.annotations, *labels) if path is not None]
 
 
 def _problem_row(ref: ScanRef, problem: HilumError, status: Status) -> Row:
@@ -178,7 +180,7 @@ def _make(task: Task) -> Row:
 def _load(ref: ScanRef, recipe: Recipe, before: identity.InputSnapshot) -> Scan:
     """Load a scan. If its files changed meanwhile, the result does not count, and neither does a refusal."""
     try:
-        scan = DATASETS[ref.dataset].load(ref, max_gap_mm=recipe.read.max_gap_mm)
+        scan = attach_labels(DATASETS[ref.dataset].load(ref, max_gap_mm=recipe.read.max_gap_mm), ref.label_files)
     except HilumError:
         identity.check_unchanged(ref, before)
         raise

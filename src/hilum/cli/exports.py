@@ -48,7 +48,7 @@ def nnunet(
     if made.folds:
         print_result(f"{made.folds} folds: copy {SPLITS} to nnUNet_preprocessed/{made.folder.name} before training")
     else:
-        print_result("the scans have no folds: nnU-Net will split the cases at random")
+        print_result("the scans have no folds: nnU-Net will split the cases at random; see 'hilum folds'")
     return report_skipped(made.skipped)
 
 

@@ -17,6 +17,11 @@ Overwrite = Annotated[bool, Parameter(negative="", help="Replace an earlier resu
 RunFolder = Annotated[Path, Parameter(help="An output folder of 'hilum run'.")]
 ScanSource = Annotated[Path, Parameter(help="A DICOM folder, a volume file, or an archive (.zip, .tar, .tgz).")]
 VolumeOut = Annotated[Path, Parameter(help="File to write: .nii, .nii.gz, .nrrd, .mha, .mhd, .npy, .zarr or .b2nd.")]
+_LABELS = (
+    "Label maps of the scans: a folder, or a pattern of file names with * for the name of the scan, such as "
+    "'*_seg.nii.gz'; NAME=... names the label map. May be repeated."
+)
+Labels = Annotated[tuple[str, ...], Parameter(help=_LABELS, negative="", n_tokens=1)]
 _SERIES = "If the folder holds several series: Series Instance UID, number in the list of 'hilum info', or kernel."
 Series = Annotated[str, Parameter(help=_SERIES)]
 _PHASE = "If a series holds several volumes at the same positions: value of the attribute that tells them apart."

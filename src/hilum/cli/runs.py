@@ -14,6 +14,7 @@ from hilum.cli.options import (
     Format,
     FormatOverride,
     Json,
+    Labels,
     MemoryGigabytes,
     RunFolder,
     Table,
@@ -41,6 +42,8 @@ def run(
     dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017"] = "auto",
     annotations: Path | None = None,
     table: Table = None,
+    labels: Labels = (),
+    label_grid: Literal["world", "voxels"] = "world",
     workers: Workers = 0,
     scheduler: str = "",
     timeout: TimeoutMinutes = 30.0,
@@ -68,6 +71,8 @@ def run(
     annotations
         A table of nodules (.csv), a list of boxes (.json), a LIDC-IDRI reading in .xml, or the data set's own table or
         readings if they are not in the data set.
+    label_grid
+        Place label maps by their geometry, or voxel on voxel if their files state none.
     scheduler
         Address of a Dask scheduler whose workers process the scans, or 'local' to start one here; see docs/cluster.md.
     retries
@@ -85,6 +90,7 @@ def run(
         Exit with status 1 if a stored scan has an alarm, that is, if its data are probably wrong.
     """
     from hilum import batch, recipes
+    from hilum.datasets.labels import LabelRequest
     from hilum.io.optional_packages import check_packages
     from hilum.outputs import dataset_summary, folder
     from hilum.progress import RunCounts
@@ -93,7 +99,9 @@ def run(
     check_packages(chosen.output.format)
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
     folder.check_output_folder(out, inputs)
-    found = batch.survey(inputs, dataset=dataset, annotations=annotations, columns=table_columns(table))
+    request = LabelRequest(sources=tuple(labels), grid=label_grid)
+    columns = table_columns(table)
+    found = batch.survey(inputs, dataset=dataset, annotations=annotations, columns=columns, labels=request)
     for row in found.refused:
         print_error(row.full_reason or row.reason)
     for name, notes in found.screen_notes.items():

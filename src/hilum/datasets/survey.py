@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from hilum.datasets import DATASETS, naming, recognize
+from hilum.datasets.labels import LabelRequest, pair_labels
 from hilum.datasets.listing import check_annotations
 from hilum.datasets.table_rows import attach_rows
 from hilum.errors import AnnotationError, HilumError, InputError, UnsupportedError
@@ -76,6 +77,7 @@ def survey(
     dataset: str = "auto",
     annotations: Path | None = None,
     columns: TableColumns | None = None,
+    labels: LabelRequest | None = None,
 ) -> Survey:
     """List the scans of several inputs and the rows of their tables, without reading voxels.
 
@@ -89,11 +91,13 @@ def survey(
         Annotations for all of them, which replace those of the data sets.
     columns : TableColumns, optional
         How the table of annotations is read.
+    labels : LabelRequest, optional
+        The label maps that the scans get besides those of their data sets.
 
     Raises
     ------
     MissingInputError, UnsupportedError, AnnotationError
-        If `annotations` is not such a file, or nothing in it belongs to any scan.
+        If `annotations` or `labels` are no such files, or nothing in them belongs to any scan.
     """
     if annotations is not None:
         check_annotations(annotations)
@@ -128,11 +132,15 @@ def survey(
     if annotations is not None:
         ids = [scan_id for scan_id, ref in refs.items() if not (own and DATASETS[ref.dataset].reads_csv)]
         _attach_annotations(refs, ids, annotations, columns, tables, notes)
+    listed = list(refs.values())
+    if labels is not None and labels.sources and refs:
+        listed, label_notes = pair_labels(listed, labels, inputs=inputs)
+        notes[next(iter(notes))] += label_notes
     for note in _repetition_notes(additions):
         notes[next(iter(notes))].append(note)
     texts = {name: list(map(str, several)) for name, several in notes.items()}
     screen_texts = {name: [note.terminal_text for note in several] for name, several in notes.items()}
-    return Survey(list(refs.values()), list(refused.values()), tables, texts, screen_texts, refused_paths)
+    return Survey(listed, list(refused.values()), tables, texts, screen_texts, refused_paths)
 
 
 def hide_survey_uids(survey: Survey) -> Survey:

@@ -38,6 +38,9 @@ _INFO = (
     "few-readers", "long-boxes", "marks-not-drawn", "matched-by-name", "no-nodules", "no-reading", "no-rows",
     "no-sizes", "outlines-beyond", "read-table", "several-readings",
     "slice-position-differs", "unknown-slices", "useless-outlines",
+    # About label maps.
+    "empty-labels", "label-lost", "label-outside", "labels-on-voxels", "labels-paired", "labels-without-scan",
+    "scans-without-labels",
     # About a search for scans.
     "archive-members", "ignored-archives", "no-ct-images", "not-luna16", "own-output", "same-file", "same-scan",
     "same-series", "table-beside", "unused-table",
@@ -55,10 +58,10 @@ NOTE_KINDS: dict[str, NoteKind] = {
 """Every code that a note can have, and its kind."""
 
 REVIEW_CODES = frozenset({
-    "airway-included", "assumed-pixels", "crowded-nodule", "cropped", "dense-lung", "ignored-damaged-file", "low-hu",
-    "lungs-doubtful", "lungs-fallback", "missing-slices", "outlines-beyond", "saturated", "several-readings",
-    "slice-position-differs", "split-series", "two-spacings", "unknown-slices", "unreadable-files",
-    "unreadable-folders",
+    "airway-included", "assumed-pixels", "cropped", "crowded-nodule", "dense-lung", "empty-labels",
+    "ignored-damaged-file", "label-lost", "label-outside", "low-hu", "lungs-doubtful", "lungs-fallback",
+    "missing-slices", "outlines-beyond", "saturated", "several-readings", "slice-position-differs", "split-series",
+    "two-spacings", "unknown-slices", "unreadable-files", "unreadable-folders",
 })  # fmt: skip
 """Codes that are not alarms but deserve a look: the data may be right, or something may be missing."""
 

@@ -32,14 +32,21 @@ EXTRA_PARTS: dict[str, tuple[str, ...]] = {
 }
 """The other parts of a scan and their files."""
 
+LABELS = "labels"  # the folder of a scan's label maps, which are parts named ``labels/NAME``
+
 RECORD = "scan.json"
 
 MAX_RECORD_BYTES = 1 << 26  # the largest ``scan.json`` that is read; one with a thousand nodules takes a megabyte
 
 
 def format_of(record: records.ScanRecord, part: str = "ct") -> str:
-    """Find the format in which a finished scan has one of `PARTS`: a key of `STORES`; empty without such a volume."""
+    """Find the format, a key of `STORES`, in which a finished scan has one of `volume_parts`; empty if it has none."""
     return next((name for name, store in formats.STORES.items() if part + store.files[0] in record.files), "")
+
+
+def volume_parts(record: records.ScanRecord) -> tuple[str, ...]:
+    """Name all parts of a finished scan that are volumes: `PARTS` and its label maps."""
+    return (*PARTS, *(f"{LABELS}/{name}" for name in record.label_maps))
 
 
 def missing_parts(record: records.ScanRecord) -> list[str]:
@@ -75,7 +82,7 @@ def read_stored(folder: Path, record: records.ScanRecord, part: str) -> Volume |
     record : ScanRecord
         Its ``scan.json``.
     part : str
-        One of `PARTS`.
+        One of `volume_parts`.
 
     Returns
     -------

@@ -75,13 +75,20 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
+class LabelMapRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A label map of a scan: the value of each label, and its volume in ml on the stored grid."""
+
+    values: dict[str, int]
+    volumes_ml: dict[str, float] = {}
+
+
 class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The content of ``scan.json``.
 
     ``labels`` come from its data set, such as fold or cancer. ``parts`` are the parts it has: ``ct``, ``lungs``,
-    ``nodules``, ``preview``, and kinds of locations such as ``candidates``. ``acquisition`` holds what the DICOM
-    headers of all slices agree on: ``kernel`` (ConvolutionKernel, if it is a known one), ``slice_thickness_mm``
-    (SliceThickness). It is empty for volume files and for scans of older versions.
+    ``nodules``, ``preview``, kinds of locations such as ``candidates``, and ``labels/NAME`` for each of its
+    ``label_maps``. ``acquisition`` holds what the DICOM headers of all slices agree on: ``kernel`` (ConvolutionKernel,
+    if it is a known one) and ``slice_thickness_mm`` (SliceThickness); it is empty for volume files and older versions.
     """
 
     scan_id: str
@@ -101,6 +108,7 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, FileRecord]
     parts: list[str] = []
     acquisition: dict[str, int | float | str] = {}
+    label_maps: dict[str, LabelMapRecord] = {}
 
     def __post_init__(self) -> None:
         """Refuse names that could point outside the scan's folder."""
@@ -108,6 +116,8 @@ class ScanRecord(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("scan_id is not a plain name")
         if not all(is_plain_name(name, max_parts=12) for name in self.files):
             raise ValueError("files names something outside the scan's folder")
+        if not all(is_plain_name(name) for name in self.label_maps):
+            raise ValueError("label_maps has a name that is no plain name")
 
 
 class TableRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
+import numpy as np
 
 import hilum
 from hilum.errors import GeometryError, MissingInputError, OutputError, one_line
@@ -16,10 +17,10 @@ from hilum.io.source_files import list_source_files
 from hilum.io.volumes import formats, placement
 from hilum.ops.preview import Preview
 from hilum.outputs.checksums import RERUN, file_record
-from hilum.outputs.finished import PARTS, RECORD, check_files, missing_parts, read_stored
+from hilum.outputs.finished import LABELS, PARTS, RECORD, check_files, missing_parts, read_stored, volume_parts
 from hilum.outputs.parts import nodule_records, read_locations, with_round_trips, write_locations, write_preview
-from hilum.outputs.records import FileRecord, NoduleRecord, ScanRecord, json_bytes
-from hilum.scan import Nodule, Note, Scan
+from hilum.outputs.records import FileRecord, LabelMapRecord, NoduleRecord, ScanRecord, json_bytes
+from hilum.scan import LabelMap, Nodule, Note, Scan
 from hilum.volume import Mask, Volume
 
 HU, UNIT_RANGE = "HU", "unit range"  # the units of a stored scan's voxels
@@ -80,13 +81,17 @@ def store_scan(
         would move a nodule. No unfinished folder gets the name.
     """
     parts = {"ct": scan.ct, "lungs": scan.lungs, "nodules": scan.nodule_mask, "preview": preview, **scan.locations}
-    made = [name for name, part in parts.items() if part is not None]
+    volumes = dict(zip(PARTS, (scan.ct, scan.lungs, scan.nodule_mask), strict=True))
+    volumes |= {f"{LABELS}/{name}": one.mask for name, one in scan.label_maps.items()}
+    made = [name for name, part in (parts | volumes).items() if part is not None]
     if missing := set(required_parts) - set(made):
         what = f"the recipe asks for {', '.join(sorted(missing))}, but hilum did not make it"
         raise OutputError(what, where=folder / scan_id, do="report this bug in hilum", code="parts")
     with atomic_folder(folder / scan_id) as partial:
         suffix, files = formats.STORES[file_format].suffix, WrittenFiles(partial)
-        for name, volume in zip(PARTS, (scan.ct, scan.lungs, scan.nodule_mask), strict=True):
+        if scan.label_maps:
+            (partial / LABELS).mkdir()
+        for name, volume in volumes.items():
             if volume is not None:
                 write(volume, partial / (name + suffix), series_uid=scan.series_uid)
                 files.add()
@@ -112,10 +117,17 @@ def store_scan(
             figures=dict(scan.figures),
             files=files.records,
             parts=made,
+            label_maps={name: _label_record(one) for name, one in scan.label_maps.items()},
         )
         files.finish(record)
         before_publish()
     return record
+
+
+def _label_record(label_map: LabelMap) -> LabelMapRecord:
+    counts = np.bincount(label_map.mask.array.ravel(), minlength=256) * label_map.mask.geometry.voxel_volume / 1000
+    volumes = {name: round(float(counts[value]), 4) for name, value in label_map.values.items()}
+    return LabelMapRecord(values=dict(label_map.values), volumes_ml=volumes)
 
 
 class WrittenFiles:
@@ -174,10 +186,10 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
         If a file is missing, damaged or a link, or is newer than ``scan.json`` and does not match its checksum.
     """
     check_files(folder, record, digest=False)
-    ct, *others = (read_stored(folder, record, name) for name in PARTS)
+    ct, *others = (read_stored(folder, record, name) for name in volume_parts(record))
     if ct is None:
         raise MissingInputError("has no ct file", where=folder, do=RERUN)
-    lungs, nodules = (None if mask is None else Mask(mask.array, mask.geometry) for mask in others)
+    lungs, nodules, *maps = (None if mask is None else Mask(mask.array, mask.geometry) for mask in others)
     return Scan(
         series_uid=record.series_uid,
         ct=ct,
@@ -187,6 +199,13 @@ def read_finished(folder: Path, record: ScanRecord) -> Scan:
         annotated=nodules is not None,
         lungs=lungs,
         nodule_mask=nodules,
+        label_maps=MappingProxyType(
+            {
+                name: LabelMap(mask, MappingProxyType(one.values))
+                for (name, one), mask in zip(record.label_maps.items(), maps, strict=True)
+                if mask is not None
+            }
+        ),
         notes=tuple(Note(note["code"], note["text"]) for note in record.notes),
         figures=MappingProxyType(record.figures),
         nodule_figures=() if nodules is None else tuple(map(_measurements, record.nodules)),
@@ -236,12 +255,14 @@ def convert_scan(
     written = {}
     with atomic_folder(scans / folder.name) as partial:
         files = WrittenFiles(partial)
-        for part in PARTS:
+        if record.label_maps:
+            (partial / LABELS).mkdir()
+        for part in volume_parts(record):
             if (volume := _read(folder, record, part)) is not None:
                 written[part] = volume
                 write(volume, partial / (part + suffix), series_uid=record.series_uid)
         for name in record.files:
-            if name.partition(".")[0] not in PARTS:  # the other files are those of its volumes
+            if name.partition(".")[0] not in volume_parts(record):  # the other files are those of its volumes
                 shutil.copyfile(folder / name, partial / name)
         files.add()
         new = msgspec.structs.replace(

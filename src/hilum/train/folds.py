@@ -198,8 +198,10 @@ def _keys(
         if not any(one.series_uid in found for one in scans.values()):
             raise InputError("holds no series of the run", where=source, do="give the folder of the series")
         in_headers |= found
-    patients = {name: {cases[name], in_table[name], in_headers.get(scans[name].series_uid, "")} for name in scans}
-    return {name: {*patients[name], scans[name].series_uid} - {""} for name in scans}, cases
+    keys = {name: {cases[name], in_table[name], in_headers.get(one.series_uid, "")} for name, one in scans.items()}
+    for name, one in scans.items():  # the same series twice; a name that is no UID, such as ct, says nothing
+        keys[name] |= {one.series_uid} if is_uid(one.series_uid) else set()
+    return {name: known - {""} for name, known in keys.items()}, cases
 
 
 def _with_hashes(by_uid: Mapping[str, str]) -> dict[str, str]:

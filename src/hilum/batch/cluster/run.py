@@ -87,7 +87,9 @@ def _absolute(task: Task) -> Task:
     """Make the paths of a task absolute, for processes in other folders."""
     ref, lungs, annotations = task.ref, task.ref.known.lungs, task.ref.annotations
     known = replace(ref.known, lungs=lungs and lungs.absolute())
+    labels = tuple(replace(file, path=file.path.absolute()) for file in ref.label_files)
     ref = replace(ref, path=ref.path.absolute(), annotations=annotations and annotations.absolute(), known=known)
+    ref = replace(ref, label_files=labels)
     return replace(task, ref=ref, out=task.out.absolute())
 
 

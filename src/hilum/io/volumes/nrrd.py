@@ -128,8 +128,19 @@ def _read_header(handle: BinaryIO, path: Path) -> BlockHeader:
     geometry, notes = _geometry(fields, sizes, path)
     uid = str(fields.get("series_uid", ""))
     return BlockHeader(
-        geometry=geometry, series_uid=uid, notes=notes, dtype=dtype, packing=packing, skip=skip, files=files
-    )
+        geometry=geometry, series_uid=uid, notes=notes, dtype=dtype, packing=packing, skip=skip, files=files,
+        label_names=_segment_names(fields),
+    )  # fmt: skip
+
+
+def _segment_names(fields: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+    """The names and values of segments, as 3D Slicer writes them: ``Segment0_Name``, ``Segment0_LabelValue``."""
+    names = []
+    for key, name in fields.items():
+        value = str(fields.get(key.removesuffix("Name") + "LabelValue", "")) if key.startswith("Segment") else ""
+        if key.endswith("_Name") and value.isdecimal():
+            names.append((str(name), int(value)))
+    return tuple(names)
 
 
 def _spatial_axes(fields: dict[str, Any], path: Path) -> list[int]:

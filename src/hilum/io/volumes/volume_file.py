@@ -48,6 +48,8 @@ class VolumeHeader:
         Whether the voxels are labels; only training stores say so.
     shear : Shear or None
         How the planes of the file have to be shifted on the grid.
+    label_names : tuple of (str, int)
+        Names of values, if the voxels are labels and the header names them.
     """
 
     geometry: Geometry
@@ -57,6 +59,7 @@ class VolumeHeader:
     intercept: float = 0.0
     is_mask: bool = False
     shear: Shear | None = None
+    label_names: tuple[tuple[str, int], ...] = ()
 
 
 Packing = Literal["raw", "gzip", "zlib", "bzip2"]
@@ -114,6 +117,11 @@ class VolumeFile:
         scaled = (header.slope, header.intercept) != (1.0, 0.0)
         array = self.array * header.slope + header.intercept if scaled else self.array
         return self._straight(array, fill=float(array.min()) if header.shear else 0.0)
+
+    def on_straight_grid(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Labels of the file's shape on the straight grid, never mixed; the labels themselves if nothing is sheared."""
+        volume, shear = Volume(labels, self.header.geometry), self.header.shear
+        return labels if shear is None else unshear(volume, shear, fill=0.0, order=0).array
 
     def _straight(self, array: NDArray[Any], *, fill: float) -> Volume:
         """A volume on the straight grid; 8 bits are labels, not a CT, and are never mixed."""

@@ -1,0 +1,1 @@
+"""Read the labels of a scan: label maps, structure sets, segmentations."""

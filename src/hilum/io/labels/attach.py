@@ -1,0 +1,49 @@
+"""Read the label files of a scan into its label maps."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+from hilum.errors import AnnotationError
+from hilum.io.labels.label_maps import read_label_map
+from hilum.scan import LabelFile, LabelMap, Note, Scan
+
+
+def attach_labels(scan: Scan, files: Sequence[LabelFile]) -> Scan:
+    """Give a scan its label maps.
+
+    Parameters
+    ----------
+    scan : Scan
+        On its own grid, as `hilum.read` returns it.
+    files : sequence of LabelFile
+
+    Returns
+    -------
+    Scan
+        With ``label_maps``, each on the grid of its file, and notes on what was odd.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read or does not belong to the scan, or two label maps have one name.
+    """
+    maps: dict[str, LabelMap] = dict(scan.label_maps)
+    notes: list[Note] = []
+    for file in files:
+        made, odd = _read(scan, file)
+        if twice := sorted(made.keys() & maps.keys()):
+            what = f"two label maps of this scan are called {twice[0]!r}"
+            raise AnnotationError(what, where=file.path, do="leave one out, or give it another name", code="two-labels")
+        maps |= made
+        notes += odd
+    if not files:
+        return scan
+    return replace(scan, label_maps=MappingProxyType(maps), notes=(*scan.notes, *notes))
+
+
+def _read(scan: Scan, file: LabelFile) -> tuple[dict[str, LabelMap], tuple[Note, ...]]:
+    label_map, notes = read_label_map(
+        file.path, name=file.name, scan_grid=scan.ct.geometry, values=file.values, grid=file.grid
+    )
+    return {file.name: label_map}, notes

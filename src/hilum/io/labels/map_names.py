@@ -1,0 +1,33 @@
+"""Names of label maps: safe as file names on every system, and told from one another."""
+
+import re
+
+from hilum.scan import ScanRef
+
+_OTHERS = re.compile(r"[^a-z0-9_-]+")
+_LONGEST = 48
+
+
+def map_name(text: str) -> str:
+    """Make the name of a label map from any text.
+
+    Returns
+    -------
+    str
+        1 to 48 of the characters ``[a-z0-9_-]``; ``labels`` if nothing of the text can be used.
+
+    Examples
+    --------
+    >>> map_name("Lung L"), map_name("GTV-1")
+    ('lung_l', 'gtv-1')
+    """
+    return _OTHERS.sub("_", text.strip().lower())[:_LONGEST].strip("_-") or "labels"
+
+
+def map_names(ref: ScanRef) -> list[str]:
+    """List the label maps that the label files of a scan become."""
+    return [
+        name
+        for file in ref.label_files
+        for name in ([file.name] if file.kind == "map" else [name for _, name in file.regions])
+    ]

@@ -1,0 +1,166 @@
+"""Bring a label map to another grid, once and by world coordinates.
+
+The nearest voxel alone changes the volume of a small label by some percent and moves it by a part of a voxel. So with
+order 1 a label fills the voxels of which it covers most, as many as its volume needs, with its centroid in place
+(`hilum.ops.labels.filling`). A voxel that two labels fill goes to the one that covers more.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hilum._kernels.resample.spline import nearest
+from hilum.geometry import Geometry
+from hilum.ops.bounding_box import Box
+from hilum.ops.labels.filling import fill_greatest
+from hilum.ops.labels.shares import Axis, label_boxes, parallel_shares, sampled_shares
+from hilum.ops.reorient import permute
+from hilum.ops.resample import regrid_mask
+from hilum.scan import LabelMap
+from hilum.volume import Mask
+
+_PARALLEL = 0.01  # voxels by which parallel axes may drift apart from one end of the grid to the other
+_LATTICE = 1e-4  # voxels by which the voxels of two grids may be apart and still be the same
+
+_Axes = tuple[Axis, Axis, Axis]
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A label map on another grid.
+
+    Parameters
+    ----------
+    label_map : LabelMap
+    lost : dict of str to float
+        Volumes in ml of the labels that lie in the grid but are too small for its voxels.
+    outside : dict of str to float
+        Volumes in ml of the parts of labels that lie outside the grid.
+    """
+
+    label_map: LabelMap
+    lost: dict[str, float]
+    outside: dict[str, float]
+
+
+def place_label_map(label_map: LabelMap, geometry: Geometry, *, order: int = 1, workers: int = 0) -> Placed:
+    """Bring a label map to a grid.
+
+    Parameters
+    ----------
+    label_map : LabelMap
+        On any grid.
+    geometry : Geometry
+        The new grid.
+    order : {1, 0}
+        1 keeps the volume of each label to half a voxel and its centroid, as far as it lies in the grid; 0 takes the
+        label at each voxel's center.
+    workers : int
+        Threads; 0 for one per available core. The result does not depend on it.
+
+    Returns
+    -------
+    Placed
+    """
+    mask, axes = _turn(label_map.mask, geometry)
+    boxes = label_boxes(mask.array, label_map.values.values())
+    within: dict[int, float] = {}
+    if axes is not None and all(map(_is_same, axes)):
+        out = _copy(mask.array, axes, geometry)
+    elif order == 0:
+        out = regrid_mask(mask, geometry).array if axes is None else _nearest(mask.array, axes, workers)
+    else:
+        out, within = _fill(mask, axes, geometry, boxes, workers)
+    lost, outside = {}, {}
+    for name, value in label_map.values.items():
+        if (box := boxes.get(value)) is None:
+            continue
+        volume = _count(mask.array[box], value) * mask.geometry.voxel_volume
+        kept = _count(out, value) * geometry.voxel_volume
+        inside = within.get(value, kept)
+        if not kept and (inside > 0 or bool(geometry.contains(_middle(mask, box)))):
+            lost[name] = volume / 1000
+        elif volume - inside > mask.geometry.voxel_volume / 2 and _leaves(mask, box, geometry):
+            outside[name] = (volume - inside) / 1000
+    return Placed(LabelMap(Mask(out, geometry), label_map.values), lost, outside)
+
+
+def _turn(mask: Mask, geometry: Geometry) -> tuple[Mask, _Axes | None]:
+    """Turn a mask so that its axes run as those of a grid, if they are parallel; else leave it."""
+    step = mask.geometry.inverse_affine @ geometry.affine
+    order = tuple(int(k) for k in np.abs(step[:3, :3]).argmax(axis=0))
+    if sorted(order) != [0, 1, 2]:
+        return mask, None
+    flips = tuple(bool(step[order[k], k] < 0) for k in range(3))
+    turned = permute(mask, cast("tuple[int, int, int]", order), cast("tuple[bool, bool, bool]", flips))
+    step = turned.geometry.inverse_affine @ geometry.affine
+    drift = np.abs(step[:3, :3] - np.diag(np.diag(step[:3, :3]))) @ geometry.shape
+    if drift.max() > _PARALLEL:
+        return mask, None
+    axes = (Axis(float(step[k, k]), float(np.round(step[k, 3], 9)), geometry.shape[k]) for k in range(3))
+    return turned, cast("_Axes", tuple(axes))
+
+
+def _is_same(axis: Axis) -> bool:
+    """Whether the voxels of both grids coincide along an axis."""
+    return abs(axis.step - 1) * axis.size <= _LATTICE and abs(axis.first - round(axis.first)) <= _LATTICE
+
+
+def _copy(array: NDArray[np.uint8], axes: _Axes, geometry: Geometry) -> NDArray[np.uint8]:
+    """The labels on another part of their own lattice."""
+    shifts = [round(axis.first) for axis in axes]
+    if not any(shifts) and array.shape == geometry.shape:
+        return np.ascontiguousarray(array)
+    out = np.zeros(geometry.shape, np.uint8)
+    ends = [min(n, m - shift) for n, m, shift in zip(geometry.shape, array.shape, shifts, strict=True)]
+    there = [slice(max(0, -shift), max(0, -shift, end)) for shift, end in zip(shifts, ends, strict=True)]
+    here = tuple(slice(s.start + shift, s.stop + shift) for s, shift in zip(there, shifts, strict=True))
+    out[tuple(there)] = array[here]
+    return out
+
+
+def _nearest(array: NDArray[np.uint8], axes: _Axes, workers: int) -> NDArray[np.uint8]:
+    """The label at the center of each voxel, the upper one of two equally near."""
+    positions = [np.floor(axis.step * np.arange(axis.size) + axis.first + 0.5).astype(np.int64) for axis in axes]
+    clipped = [p.clip(0, n - 1) for p, n in zip(positions, array.shape, strict=True)]
+    out: NDArray[np.uint8] = nearest(array, *clipped, workers=workers)
+    for k, (p, index) in enumerate(zip(positions, clipped, strict=True)):
+        np.moveaxis(out, k, 0)[p != index] = 0
+    return out
+
+
+def _fill(
+    mask: Mask, axes: _Axes | None, geometry: Geometry, boxes: dict[int, Box], workers: int
+) -> tuple[NDArray[np.uint8], dict[int, float]]:
+    """Fill each label; return also the volume of each, in mm3, that lies in the grid."""
+    out = np.zeros(geometry.shape, np.uint8)
+    best = np.zeros(geometry.shape if len(boxes) > 1 else (0, 0, 0), np.uint8)
+    within = {}
+    for value, box in boxes.items():
+        if axes is None:
+            there, shares = sampled_shares(mask, value, box, geometry, workers=workers)
+        else:
+            there, shares = parallel_shares(mask.array, value, box, axes, workers=workers)
+        chosen, voxels = fill_greatest(shares, geometry.spacing)
+        within[value] = voxels * geometry.voxel_volume
+        if len(boxes) > 1:
+            chosen &= shares > best[there]
+            np.copyto(best[there], shares, where=chosen)
+        np.copyto(out[there], np.uint8(value), where=chosen)
+    return out, within
+
+
+def _count(array: NDArray[np.uint8], value: int) -> int:
+    return int(np.count_nonzero(array == value))
+
+
+def _middle(mask: Mask, box: Box) -> NDArray[np.float64]:
+    return mask.geometry.index_to_world([(side.start + side.stop - 1) / 2 for side in box])
+
+
+def _leaves(mask: Mask, box: Box, geometry: Geometry) -> bool:
+    """Whether a corner of a label's box lies outside the grid."""
+    corners = np.array(np.meshgrid(*((side.start, side.stop - 1) for side in box))).reshape(3, 8).T
+    return not geometry.contains(mask.geometry.index_to_world(corners)).all()
