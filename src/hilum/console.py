@@ -134,6 +134,9 @@ def inspection_text(records: list[SeriesRecord]) -> str:
         names = "all" if len(numbers) == len(records) > 1 else ", ".join(map(str, numbers))
         lines.append(f"{names}: {action}, {code}: {text}")
         lines += [f"{'':12}{name}" for name in files]
+    for number, series in enumerate(records, 1):
+        for one in series.regions:
+            lines.append(one_line(f"{number}: regions, {one.kind}, {one.file}: {', '.join(one.names)}"))
     return "\n".join(lines)
 
 
