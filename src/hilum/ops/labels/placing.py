@@ -155,9 +155,7 @@ def _fill(
     return out, within
 
 
-def _measure(
-    mask: Mask, value: int, box: Box, geometry: Geometry, there: Box
-) -> tuple[float, NDArray[np.float64]]:
+def _measure(mask: Mask, value: int, box: Box, geometry: Geometry, there: Box) -> tuple[float, NDArray[np.float64]]:
     """The volume of a label in voxels of a grid, and its centroid (z, y, x) in a box of the grid."""
     index = np.argwhere(mask.array[box] == value)
     middle = mask.geometry.index_to_world(index.mean(axis=0) + [side.start for side in box])
