@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import hilum
-from hilum.outputs.finished import finished_scans
-from hilum.outputs.finished import read_stored
+from hilum.outputs.finished import finished_scans, read_stored
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import reverse_in_plane
 from hilum.volume import Mask

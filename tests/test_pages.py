@@ -12,7 +12,6 @@ from pathlib import Path
 import pages
 import pytest
 from conftest import DATA
-from dataset_trees import write_decathlon
 from dsb2017_files import write_dsb2017
 from lidc_message import message, nodule, roi, square
 
@@ -20,7 +19,6 @@ import hilum
 from hilum.cli import app
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
-from hilum.volume import Mask
 
 pytestmark = [
     pytest.mark.usefixtures("no_workers"),
@@ -42,12 +40,6 @@ def a_scan():
 
 def patients():
     write_dsb2017([small(seed) for seed in (1, 2, 3)], "DSB2017", labels={0: 1, 1: 0})
-
-
-def decathlon():
-    scans = {number: small(number).scan for number in (1, 2, 3)}
-    masks = {k: Mask(scan.lungs.array == 1, scan.lungs.geometry) for k, scan in scans.items() if k != 2}
-    write_decathlon(Path("Task06_Lung"), {f"lung_{k:03d}": (scan.ct, masks.get(k)) for k, scan in scans.items()})
 
 
 def scan_of_get_started():
@@ -103,7 +95,7 @@ def nothing():
         ("your-recipe.md", a_scan),
         ("stores.md", a_scan),
         ("dsb2017.md", patients),
-        ("nnunet-data.md", decathlon),
+        ("tables.md", nothing),
         ("lidc.md", lidc_case),
         ("folds.md", a_run_of_seven_patients),
         ("frameworks.md", scan_of_get_started),

@@ -36,6 +36,7 @@ def nodule_lines(datasets: Sequence[DatasetRecord]) -> list[str]:
         lungs = "" if record.inside_lungs is None else f", {record.inside_lungs} in the lung mask"
         agreement = f"stored centers agree within {record.largest_round_trip_mm:.1g} mm"
         lines.append(f"{record.dataset}: {counts}; {record.landed} lie in the volume{lungs}; {agreement}")
+        lines += [f"{record.dataset}: {note}" for note in record.notes if note.startswith("wrong-axes: ")]
     return lines
 
 
@@ -133,6 +134,9 @@ def inspection_text(records: list[SeriesRecord]) -> str:
         names = "all" if len(numbers) == len(records) > 1 else ", ".join(map(str, numbers))
         lines.append(f"{names}: {action}, {code}: {text}")
         lines += [f"{'':12}{name}" for name in files]
+    for number, series in enumerate(records, 1):
+        for one in series.regions:
+            lines.append(one_line(f"{number}: regions, {one.kind}, {one.file}: {', '.join(one.names)}"))
     return "\n".join(lines)
 
 

@@ -44,6 +44,7 @@ def run(
     table: Table = None,
     labels: Labels = (),
     label_grid: Literal["world", "voxels"] = "world",
+    roi: Annotated[list[str] | None, Parameter(negative="")] = None,
     workers: Workers = 0,
     scheduler: str = "",
     timeout: TimeoutMinutes = 30.0,
@@ -73,6 +74,9 @@ def run(
         readings if they are not in the data set.
     label_grid
         Place label maps by their geometry, or voxel on voxel if their files state none.
+    roi
+        Regions of DICOM structure sets and segmentations to take as label maps: PATTERN, PATTERN=NAME or
+        FILE:PATTERN=NAME, such as 'Lung*' or GTV-1=tumor. Repeat it for more. 'hilum info' lists the regions.
     scheduler
         Address of a Dask scheduler whose workers process the scans, or 'local' to start one here; see docs/cluster.md.
     retries
@@ -100,8 +104,9 @@ def run(
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
     folder.check_output_folder(out, inputs)
     request = LabelRequest(sources=tuple(labels), grid=label_grid)
-    columns = table_columns(table)
-    found = batch.survey(inputs, dataset=dataset, annotations=annotations, columns=columns, labels=request)
+    found = batch.survey(
+        inputs, dataset=dataset, annotations=annotations, columns=table_columns(table), labels=request, rois=roi or ()
+    )
     for row in found.refused:
         print_error(row.full_reason or row.reason)
     for name, notes in found.screen_notes.items():

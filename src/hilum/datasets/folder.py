@@ -27,6 +27,8 @@ from hilum.scan import Note, Scan, ScanRef
 
 _LEVELS = 3  # subfolders down to this level are read separately: memory cannot hold the headers of thousands of series
 
+_REGIONS = {"RTSTRUCT", "SEG"}  # modalities of structure sets and segmentations
+
 
 def index(root: Path) -> Listing:
     """List the scans of a file or folder, reading headers only.
@@ -80,7 +82,37 @@ def index(root: Path) -> Listing:
         from hilum.io.dicom.reader import index_dicom
 
         index_dicom(root)  # refuses the folder: it has no slice
-    return Listing(_with_unique_ids(refs), notes=notes, refused=refused)
+    regions = [root / name for name in dicom.regions]
+    return Listing(_with_unique_ids(refs), notes=notes, refused=refused, region_files=regions)
+
+
+def regions_alone(root: Path) -> list[Path]:
+    """The structure sets and segmentations of a file or folder that has nothing else in DICOM.
+
+    Parameters
+    ----------
+    root : Path
+
+    Returns
+    -------
+    list of Path
+        Empty if there is a CT slice, a volume file or an archive, or no such path.
+    """
+    from hilum.io.dicom.index import read_files
+
+    if archives.is_archive(root) or is_volume(root) or not path_exists(root) or output_kind(root):
+        return []
+    names = [root.name] if root.is_file() else list_folder(root).files
+    folder = root.parent if root.is_file() else root
+    if any(archives.is_archive(folder / name) or suffix_of(Path(name)) in SCAN_SUFFIXES for name in names):
+        return []
+    found: list[Path] = []
+    for name in names:
+        headers = read_files(folder, [name]).headers
+        if any(header.modality not in _REGIONS for header in headers):
+            return []
+        found += [folder / name] if headers else []
+    return found
 
 
 def _check_exists(root: Path) -> None:
@@ -112,7 +144,11 @@ def _index_archive(path: Path, name: str) -> Listing:
             scan_id = ref.scan_id if has_uid else scan_id_of(f"{name}/{member}")
             refs.append(replace(ref, path=path, files=files, scan_id=scan_id))
         refused = [opened.place(error) for error in listing.refused]
-        return Listing(refs, notes=[*opened.notes, *listing.notes], refused=refused)
+        notes = [*opened.notes, *listing.notes]
+        if count := len(listing.region_files):
+            what = f"{count} structure sets or segmentations are in archives: unpack these to take their regions"
+            notes.append(Note("packed-regions", what))
+        return Listing(refs, notes=notes, refused=refused)
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
@@ -157,7 +193,9 @@ class _DicomFiles:
     names : dict of str to str
         The made-up name of each series without a UID; empty where its folder holds no other.
     ignored : dict of str to int
-        Files that are not CT slices, by kind.
+        Files that are not CT slices, by kind, without `regions`.
+    regions : list of str
+        Structure sets and segmentations.
     done : set of str
         Folders that have slices or are refused.
     refused : list of InputError
@@ -168,6 +206,7 @@ class _DicomFiles:
         self.tags: dict[str, str] = {}
         self.names: dict[str, str] = {}
         self.ignored: defaultdict[str, int] = defaultdict(int)
+        self.regions: list[str] = []
         self.done: set[str] = set()
         self.refused: list[InputError] = []
 
@@ -222,12 +261,14 @@ def _search_dicom(root: Path, tree: FolderListing) -> _DicomFiles:
         files = read_files(root, list(names))
         selection = select_slices(files.headers)
         dicom.add_slices(selection.slices)
+        regions = {header.path for header in files.headers if header.modality in _REGIONS}
+        dicom.regions += sorted(regions)
         damaged: list[str] = []
         for finding in selection.findings:
             if finding.code == "ignored-damaged-file":
                 damaged += finding.files
-            else:
-                dicom.ignored[finding.code.removeprefix("ignored-").replace("-", " ")] += len(finding.files)
+            elif count := len(set(finding.files) - regions):
+                dicom.ignored[finding.code.removeprefix("ignored-").replace("-", " ")] += count
         _refuse_folders(root, dicom, files, damaged, volume_folders)
     _refuse_links(root, dicom, tree)
     return dicom

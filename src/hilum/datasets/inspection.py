@@ -4,9 +4,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hilum.datasets import folder
+import msgspec
+
+from hilum.datasets import folder, structures
+from hilum.datasets.listing import Listing
+from hilum.errors import one_line
 from hilum.io.archives import is_archive, opened
-from hilum.io.inspect import SeriesRecord, inspect, place_records
+from hilum.io.inspect import RegionsRecord, SeriesRecord, inspect, place_records
 from hilum.io.volumes.formats import is_volume
 from hilum.scan import Note
 
@@ -52,5 +56,38 @@ def _inspect(
         records: list[SeriesRecord] = []
         if not packed or refused or paths.difference(packed):
             records = inspect(place.path, volumes=volumes, refused=refused, **options)
-        records = place_records(records, place, root)
+        records = place_records(_with_regions(records, listing, place.path, on_note), place, root)
     return records + [record for path in packed for record in _inspect(path, source, on_note, options)]
+
+
+def _with_regions(
+    records: list[SeriesRecord], listing: Listing, root: Path, on_note: Callable[[Note], None]
+) -> list[SeriesRecord]:
+    """Add to each series the structure sets and segmentations that refer to it; the others are notes."""
+    files, refused = structures.read_region_files(listing.region_files)
+    for error in refused:
+        on_note(Note(error.code, error.what, str(error)))
+    several = dict(
+        zip((ref.series_uid for ref in listing.refs), structures.files_of_scans(listing.refs, files), strict=True)
+    )
+    named = [record.series_uid for record in records if several.get(record.series_uid)]
+    for file in files:
+        if not any(file in several[uid] for uid in named):
+            record = _regions_record(file, root)
+            what = f"{record.kind}, {record.file}: refers to no series here"
+            on_note(
+                Note(
+                    "regions-elsewhere",
+                    f"a {record.kind} refers to no series here",
+                    f"{what}; {', '.join(record.names)}",
+                )
+            )
+    return [
+        msgspec.structs.replace(record, regions=[_regions_record(f, root) for f in several.get(record.series_uid, [])])
+        for record in records
+    ]
+
+
+def _regions_record(file: structures.RegionFile, root: Path) -> RegionsRecord:
+    place = one_line(file.path.relative_to(root).as_posix(), limit=100)
+    return RegionsRecord(kind=file.listed.kind, file=place, names=file.names)

@@ -69,7 +69,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     listing = folder.index(root)
     scans_in = Counter(map(_folder_of, listing.refs))
     refs = [_with_reading(ref, root, readings, alone=scans_in[_folder_of(ref)] == 1) for ref in listing.refs]
-    return Listing(refs, notes=[*listing.notes, *_unused_reading_notes(readings, refs)], refused=listing.refused)
+    return replace(listing, refs=refs, notes=[*listing.notes, *_unused_reading_notes(readings, refs)])
 
 
 def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:

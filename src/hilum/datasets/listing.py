@@ -32,12 +32,15 @@ class Listing:
         On the data set, not on a scan.
     refused : list of HilumError
         One for each folder or file that should be a scan but cannot be read; its ``where`` is the folder or file.
+    region_files : list of Path
+        DICOM structure sets and segmentations.
     """
 
     refs: list[ScanRef]
     tables: list[TableRecord] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     refused: list[HilumError] = field(default_factory=list)
+    region_files: list[Path] = field(default_factory=list)
 
 
 def known_of(ref: ScanRef) -> DatasetEntry:

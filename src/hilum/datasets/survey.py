@@ -2,13 +2,14 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from hilum.datasets import DATASETS, naming, recognize
+from hilum.datasets import DATASETS, folder, naming, recognize, structures
 from hilum.datasets.labels import LabelRequest, pair_labels
 from hilum.datasets.listing import check_annotations
 from hilum.datasets.table_rows import attach_rows
@@ -18,7 +19,7 @@ from hilum.io.annotations.table_rows import TableColumns
 from hilum.io.names import hashed_uid, hide_uids, is_uid
 from hilum.io.volumes.formats import is_volume
 from hilum.outputs import ledger, reasons, records
-from hilum.scan import LabelGrid, Note, ScanRef
+from hilum.scan import Note, ScanRef
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ def survey(
     annotations: Path | None = None,
     columns: TableColumns | None = None,
     labels: LabelRequest | None = None,
+    rois: Sequence[str] = (),
 ) -> Survey:
     """List the scans of several inputs and the rows of their tables, without reading voxels.
 
@@ -93,11 +95,15 @@ def survey(
         How the table of annotations is read.
     labels : LabelRequest, optional
         The label maps that the scans get besides those of their data sets.
+    rois : sequence of str
+        The regions of structure sets and segmentations that become label maps: ``"Lung*"``, ``"GTV-1=tumor"``, as
+        `hilum.datasets.structures` describes them.
 
     Raises
     ------
-    MissingInputError, UnsupportedError, AnnotationError
-        If `annotations` or `labels` are no such files, or nothing in them belongs to any scan.
+    MissingInputError, UnsupportedError, AnnotationError, InputError
+        If `annotations` or `labels` are no such files, nothing in them belongs to any scan, or a choice in `rois` is
+        malformed or fits no region.
     """
     if annotations is not None:
         check_annotations(annotations)
@@ -107,42 +113,43 @@ def survey(
         raise InputError("there is no table to which the columns belong", do="give --annotations", code="option")
     own = annotations is None or nodule_tables.is_plain(annotations, columns)
     refs: dict[str, ScanRef] = {}
-    refused: dict[str, ledger.Row] = {}
-    refused_paths: dict[str, tuple[str, str]] = {}
+    refusals: list[_Refusal] = []
     tables: defaultdict[str, list[records.TableRecord]] = defaultdict(list)
     notes: defaultdict[str, list[Note]] = defaultdict(list)
     additions: Counter[str] = Counter()
+    region_files: dict[Path, tuple[str, Path, str]] = {}
     for path, (root, source) in zip(inputs, naming.name_inputs(inputs), strict=True):
         name = _dataset_of(path, dataset, annotations)
         adapter = DATASETS[name]
+        if rois and (alone := folder.regions_alone(path)):
+            region_files |= dict.fromkeys(alone, (name, root, source))
+            continue
         try:
             reads = own and (adapter.reads_csv or not _is_table(annotations))
             listing = adapter.index(path, annotations if reads else None)
         except HilumError as error:
-            row = _refused_row(error, path, annotations)
-            refused[row.id], refused_paths[row.id] = row, (source, naming.path_in_input(path, root))
+            refusals.append(_Refusal(error, path, source, naming.path_in_input(path, root)))
             continue
         additions.update(_add_scan(refs, naming.with_origin(ref, root, source)) for ref in listing.refs)
-        for refusal in listing.refused:
-            row = _refused_row(refusal, path, annotations)
-            where = refusal.where if isinstance(refusal.where, Path) else path
-            refused[row.id], refused_paths[row.id] = row, (source, naming.path_in_input(where, root))
+        refusals += [_refusal_in(error, path, root, source) for error in listing.refused]
+        region_files |= dict.fromkeys(listing.region_files, (name, root, source))
         tables[name] += listing.tables
         notes[name] += [note for note in listing.notes if annotations is None or note.code != "unused-table"]
     if annotations is not None:
         ids = [scan_id for scan_id, ref in refs.items() if not (own and DATASETS[ref.dataset].reads_csv)]
         _attach_annotations(refs, ids, annotations, columns, tables, notes)
     listed = list(refs.values())
-    if labels is not None and labels.grid != "world":
-        listed = [_with_label_grid(ref, labels.grid) for ref in listed]
-    if labels is not None and labels.sources and refs:
+    if labels is not None and labels != LabelRequest() and refs:
         listed, label_notes = pair_labels(listed, labels, inputs=inputs)
         notes[next(iter(notes))] += label_notes
+    listed = _with_regions(listed, region_files, rois, notes, refusals)
     for note in _repetition_notes(additions):
         notes[next(iter(notes))].append(note)
     texts = {name: list(map(str, several)) for name, several in notes.items()}
     screen_texts = {name: [note.terminal_text for note in several] for name, several in notes.items()}
-    return Survey(listed, list(refused.values()), tables, texts, screen_texts, refused_paths)
+    rows = [_refused_row(refusal, annotations) for refusal in refusals]
+    paths = {row.id: (refusal.source, refusal.place) for row, refusal in zip(rows, refusals, strict=True)}
+    return Survey(listed, list({row.id: row for row in rows}.values()), tables, texts, screen_texts, paths)
 
 
 def hide_survey_uids(survey: Survey) -> Survey:
@@ -179,11 +186,47 @@ def _is_table(annotations: Path | None) -> bool:
     return annotations is not None and annotations.suffix.lower() in {".csv", ".json"}
 
 
-def _refused_row(error: HilumError, path: Path, annotations: Path | None) -> ledger.Row:
-    """The ledger row of a folder or file that is not a scan; its id is a hash of the path."""
-    where = path if error.where is None else error.where
+class _Refusal(NamedTuple):
+    """A folder or file that is not a scan: why, the input that holds it, the name of that input and the path in it."""
+
+    error: HilumError
+    path: Path
+    source: str
+    place: str
+
+
+def _refusal_in(error: HilumError, path: Path, root: Path, source: str) -> _Refusal:
+    """The refusal of a part of an input."""
+    where = error.where if isinstance(error.where, Path) else path
+    return _Refusal(error, path, source, naming.path_in_input(where, root))
+
+
+def _with_regions(
+    refs: list[ScanRef],
+    files: Mapping[Path, tuple[str, Path, str]],
+    rois: Sequence[str],
+    notes: dict[str, list[Note]],
+    refusals: list[_Refusal],
+) -> list[ScanRef]:
+    """The scans with the chosen regions; `files` tells the data set, the input and its name for each file."""
+    if not rois or not refs:
+        if files and refs:
+            notes[next(iter(files.values()))[0]].append(structures.count_note(len(files)))
+        return refs
+    attached = structures.attach_regions(refs, files, rois)
+    notes[refs[0].dataset] += attached.notes
+    for error in attached.refused:
+        path = Path(str(error.where))
+        refusals.append(_refusal_in(error, path, *files[path][1:]))
+    return attached.refs
+
+
+def _refused_row(refusal: _Refusal, annotations: Path | None) -> ledger.Row:
+    """The ledger row of a refusal; its id is a hash of the path."""
+    error = refusal.error
+    where = refusal.path if error.where is None else error.where
     tag = hashlib.sha256(str(where).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    reason = reasons.reason_without_names(error, path=path, annotations=annotations)
+    reason = reasons.reason_without_names(error, path=refusal.path, annotations=annotations)
     return ledger.Row(id=f"input-{tag}", status="refused", code=error.code, reason=reason, full_reason=str(error))
 
 
@@ -208,11 +251,6 @@ def _attach_annotations(
     refs |= dict(zip(ids, attached, strict=True))
     tables.setdefault(attached[0].dataset, []).append(table)
     notes.setdefault(attached[0].dataset, []).extend(row_notes)
-
-
-def _with_label_grid(ref: ScanRef, grid: LabelGrid) -> ScanRef:
-    """A scan whose data set gives it label maps, with these placed as the user says."""
-    return replace(ref, label_files=tuple(replace(file, grid=grid) for file in ref.label_files))
 
 
 def _add_scan(refs: dict[str, ScanRef], ref: ScanRef) -> str:

@@ -18,13 +18,21 @@ from hilum.ops.quality.plausibility import note_implausible_size, note_implausib
 from hilum.scan import Note
 
 
+class RegionsRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A structure set or segmentation: ``kind`` is rtstruct or seg, ``file`` is relative to the inspected path."""
+
+    kind: str
+    file: str
+    names: list[str]
+
+
 class SeriesRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One series or volume file, and whether it can be read as a scan.
 
     ``usable``: whether it can be read. ``pixels_read``: whether its pixels were read, or only its headers. ``chosen``:
     whether a command reads this one from the folder by default. ``folder`` is relative to ``path``. ``number`` and
     ``kernel`` are those of its first slice. ``told_by`` and ``value``: the attribute that tells several volumes of one
-    series apart, and its value where that may be shown.
+    series apart, and its value where that may be shown. ``regions``: the structure sets and segmentations of it.
     """
 
     path: str
@@ -41,6 +49,7 @@ class SeriesRecord(msgspec.Struct, frozen=True, kw_only=True):
     kernel: str = ""
     told_by: str = ""
     value: str = ""
+    regions: list[RegionsRecord] = []
 
 
 def inspect(

@@ -16,7 +16,8 @@ _CHANGED = (
 """The image or its geometry differs from the files."""
 
 _ALARMS = (
-    "beyond-bits", "border-in-lung", "border-in-tissue", "default-grid", "dense-lung-missing", "gas-included",
+    "beyond-bits", "border-in-lung", "border-in-tissue", "contours-left-out", "contours-misplaced", "default-grid",
+    "dense-lung-missing", "empty-region", "gas-included",
     "heart-included", "implausible-size", "leak", "lungs-not-found", "missed-lung", NODULE_OUTSIDE_LUNGS,
     "mixed-axes", "nodule-outside", "not-hu", "not-lung", "one-lung", "organ-included", "ragged", "sides-mixed",
     "small-lung", "wrong-axes",
@@ -38,7 +39,10 @@ _INFO = (
     "few-readers", "long-boxes", "marks-not-drawn", "matched-by-name", "no-nodules", "no-reading", "no-rows",
     "no-sizes", "outlines-beyond", "read-table", "several-readings",
     "slice-position-differs", "unknown-slices", "useless-outlines",
-    # About label maps.
+    # About label maps, and the regions that become some.
+    "contour-gaps", "contours-between-slices", "contours-crowded", "contours-cut", "contours-interpolated",
+    "contours-overlap", "contours-repeated", "contours-too-small", "fractional-seg", "packed-regions", "points-only",
+    "region-by-frame", "region-files", "region-images", "regions-elsewhere", "scans-without-region", "shifted-seg",
     "empty-labels", "label-lost", "label-outside", "labels-on-voxels", "labels-paired", "labels-without-scan",
     "region-labels", "scans-without-labels",
     # About a search for scans.
@@ -46,8 +50,8 @@ _INFO = (
     "same-series", "table-beside", "unused-table",
     # About a data set or a table of detections.
     "case-count", "chose-table", "duplicate-detections", "duplicate-series", "folds-replaced", "marks-beyond-limit",
-    "no-annotations", "no-dataset-json", "no-detections", "no-labels", "one-channel", "patient-in-folds", "readings-without-scan", "rows-without-scan",
-    "samples-without-nodule", "scans-assumed", "scans-without-rows", "unknown-patient", "unknown-series",
+    "no-annotations", "no-dataset-json", "no-detections", "no-labels", "one-channel", "patient-in-folds",
+    "readings-without-scan", "rows-without-scan", "samples-without-nodule", "scans-assumed", "scans-without-rows", "unknown-patient", "unknown-series",
     "xray-readings",
 )  # fmt: skip
 """The stored data are as the files say."""
@@ -58,10 +62,11 @@ NOTE_KINDS: dict[str, NoteKind] = {
 """Every code that a note can have, and its kind."""
 
 REVIEW_CODES = frozenset({
-    "airway-included", "assumed-pixels", "cropped", "crowded-nodule", "dense-lung", "empty-labels",
-    "ignored-damaged-file", "label-lost", "label-outside", "low-hu", "lungs-doubtful", "lungs-fallback",
-    "missing-slices", "outlines-beyond", "saturated", "several-readings", "slice-position-differs", "split-series",
-    "two-spacings", "unknown-slices", "unreadable-files", "unreadable-folders",
+    "airway-included", "assumed-pixels", "contour-gaps", "contours-between-slices", "contours-interpolated",
+    "contours-overlap", "cropped", "crowded-nodule", "dense-lung", "empty-labels", "ignored-damaged-file",
+    "label-lost", "label-outside", "low-hu", "lungs-doubtful", "lungs-fallback", "missing-slices", "outlines-beyond",
+    "region-by-frame", "saturated", "several-readings", "slice-position-differs", "split-series", "two-spacings",
+    "unknown-slices", "unreadable-files", "unreadable-folders",
 })  # fmt: skip
 """Codes that are not alarms but deserve a look: the data may be right, or something may be missing."""
 
