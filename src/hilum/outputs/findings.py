@@ -51,8 +51,8 @@ _INFO = (
     # About a data set or a table of detections.
     "case-count", "chose-table", "duplicate-detections", "duplicate-series", "folds-replaced", "marks-beyond-limit",
     "no-annotations", "no-dataset-json", "no-detections", "no-labels", "one-channel", "patient-in-folds",
-    "readings-without-scan", "rows-without-scan", "samples-without-nodule", "scans-assumed", "scans-without-rows", "unknown-patient", "unknown-series",
-    "xray-readings",
+    "readings-without-scan", "rows-without-scan", "samples-without-nodule", "scans-assumed", "scans-without-rows",
+    "unknown-patient", "unknown-series", "xray-readings",
 )  # fmt: skip
 """The stored data are as the files say."""
 
