@@ -46,8 +46,8 @@ def fill_greatest(shares: NDArray[np.uint8], spacing: tuple[float, float, float]
     moment = _moment(chosen)
     aim = (moment + (values[:, None] * points).sum(axis=0) / WHOLE) / total
     goal, limit = aim * whole - moment, _CENTROID * total
-    filled = np.argsort(distance * 1e-6 - values, kind="stable")[:wanted]
-    if np.linalg.norm(goal - (points[filled] - aim).sum(axis=0)) > limit:
+    filled = _greatest(values - distance * 1e-6, wanted)
+    if np.linalg.norm(goal - (filled @ points - wanted * aim)) > limit:
         filled = _with_centroid(values / WHOLE - _NEARNESS * distance, points - aim, wanted, goal, limit)
     chosen.reshape(-1)[parts[filled]] = True
     return chosen, total
@@ -59,18 +59,26 @@ def _moment(chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.array([float(count @ (np.arange(len(count)) - (len(count) - 1) / 2)) for count in counts])
 
 
+def _greatest(worth: NDArray[np.float64], wanted: int) -> NDArray[np.bool_]:
+    """Mark the `wanted` greatest values; of equal ones those that come first."""
+    least = np.partition(worth, len(worth) - wanted)[len(worth) - wanted]
+    marked = worth > least
+    marked[np.flatnonzero(worth == least)[: wanted - np.count_nonzero(marked)]] = True
+    return marked
+
+
 def _with_centroid(
     worth: NDArray[np.float64], points: NDArray[np.float64], wanted: int, moment: NDArray[np.float64], limit: float
-) -> NDArray[np.intp]:
+) -> NDArray[np.bool_]:
     """Choose `wanted` points of the greatest worth whose positions have the sum `moment`, if possible to `limit`.
 
     A slope over the label is added to the worth. It grows toward where chosen points are missing.
     """
     scale = np.abs(points).max(axis=0) + 1.0
-    slope, best, least = np.zeros(3), np.empty(0, np.intp), np.inf
+    slope, best, least = np.zeros(3), np.empty(0, np.bool_), np.inf
     for turn in range(_TURNS):
-        chosen = np.argsort(-(worth + points @ (slope / scale)), kind="stable")[:wanted]
-        missing = moment - points[chosen].sum(axis=0)
+        chosen = _greatest(worth + points @ (slope / scale), wanted)
+        missing = moment - chosen @ points
         if (length := float(np.linalg.norm(missing))) < least:
             best, least = chosen, length
         if least <= limit:
