@@ -1,13 +1,10 @@
-"""Counts and boxes of labels, against numpy; and the choice of the greatest shares, against sorting."""
+"""Counts and boxes of labels, against numpy."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from hilum.ops.labels.filling import _greatest
 from hilum.ops.labels.shares import measure_labels
 
 
@@ -15,7 +12,9 @@ def by_numpy(array):
     found = {}
     for value in np.unique(array[array > 0]).tolist():
         index = np.argwhere(array == value)
-        box = tuple(slice(a, b + 1) for a, b in zip(index.min(axis=0).tolist(), index.max(axis=0).tolist(), strict=True))
+        box = tuple(
+            slice(a, b + 1) for a, b in zip(index.min(axis=0).tolist(), index.max(axis=0).tolist(), strict=True)
+        )
         found[value] = (len(index), box)
     return found
 
@@ -38,13 +37,3 @@ def test_labels_are_counted_and_bounded(shape, kind, workers):
     shifted = np.zeros(array.size + 3, np.uint8)[3:].reshape(shape)  # not at a multiple of eight bytes
     shifted[:] = array
     assert measure_labels(shifted, workers=workers) == by_numpy(array)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(-3, 3), min_size=1, max_size=60), st.data())
-def test_the_greatest_are_those_of_a_stable_sort(values, data):
-    worth = np.array(values, np.float64)
-    wanted = data.draw(st.integers(1, len(values)))
-    assert np.flatnonzero(_greatest(worth, wanted)).tolist() == sorted(
-        np.argsort(-worth, kind="stable")[:wanted].tolist()
-    )

@@ -39,8 +39,8 @@ class RegionFile(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """The names of its regions, each once."""
-        return list(dict.fromkeys(region.name for region in self.listed.regions))
+        """The names of its regions, each once; a region without a name cannot be chosen."""
+        return list(dict.fromkeys(region.name for region in self.listed.regions if region.name))
 
 
 class _Choice(NamedTuple):

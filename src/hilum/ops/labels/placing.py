@@ -151,17 +151,28 @@ def _fill(
     best = np.zeros(geometry.shape if len(boxes) > 1 else (0, 0, 0), np.uint8)
     within, filled = {}, {}
     for value, box in boxes.items():
+        exact = None
         if axes is None:
             there, shares = sampled_shares(mask, value, box, geometry, workers=workers)
+            if not _leaves(mask, box, geometry):
+                exact = _measure(mask, value, box, geometry, there)
         else:
             there, shares = parallel_shares(mask.array, value, box, axes, workers=workers)
-        chosen, voxels = fill_greatest(shares, geometry.spacing)
+        chosen, voxels = fill_greatest(shares, geometry.spacing, exact=exact)
         within[value], filled[value] = voxels * geometry.voxel_volume, there
         if len(boxes) > 1:
             chosen &= shares > best[there]
             np.copyto(best[there], shares, where=chosen)
         np.copyto(out[there], np.uint8(value), where=chosen)
     return out, within, filled
+
+
+def _measure(mask: Mask, value: int, box: Box, geometry: Geometry, there: Box) -> tuple[float, NDArray[np.float64]]:
+    """The volume of a label in voxels of a grid, and its centroid (z, y, x) in a box of the grid."""
+    index = np.argwhere(mask.array[box] == value)
+    middle = mask.geometry.index_to_world(index.mean(axis=0) + [side.start for side in box])
+    centroid = geometry.world_to_index(middle) - [side.start for side in there]
+    return len(index) * mask.geometry.voxel_volume / geometry.voxel_volume, centroid
 
 
 def _middle(mask: Mask, box: Box) -> NDArray[np.float64]:

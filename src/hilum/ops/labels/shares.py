@@ -115,6 +115,8 @@ def parallel_shares(
         The share of each, `WHOLE` for all of it.
     """
     z, y, x = (axis.touching(side.start, side.stop) for axis, side in zip(axes, box, strict=True))
+    if not all(side.stop > side.start for side in (z, y, x)):
+        return (z, y, x), np.zeros([side.stop - side.start for side in (z, y, x)], np.uint8)
     label = np.pad((array[box] == value).view(np.uint8) * np.uint8(WHOLE), _MARGIN)
     taps: list[Taps | None] = []
     for k, (axis, side, voxels) in enumerate(zip(axes, box, (z, y, x), strict=True)):
