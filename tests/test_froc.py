@@ -16,7 +16,7 @@ import hilum
 from hilum import cli
 from hilum.errors import AnnotationError, InputError, MissingInputError
 from hilum.io.annotations.detections import read_candidates, read_detections, read_findings, read_series
-from hilum.ops.froc import RATES, froc
+from hilum.ops.froc import RATES, explain_misses, froc
 
 A, B, C = "1.2.3.1", "1.2.3.2", "1.2.3.3"
 
@@ -440,3 +440,46 @@ def test_luna16s_own_nodules_as_detections_score_one(real_data, tmp_path, capsys
     told = json.loads(call(capsys, idle, folder / "annotations.csv", *tables, "--most-marks", 0)[1])
     assert (told["false_positives"], told["marks"]) == (0, len(excluded))
     assert told["ignored"] > 30000
+
+
+# --- marks in other axes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda p: p, ""),
+        (lambda p: p * (-1, -1, 1), "as RAS, with x and y negated they hit 3 of 3"),
+        (lambda p: p[:, ::-1], "with x and z swapped they hit 3 of 3"),
+        (lambda p: p / 10, "as cm they hit 3 of 3"),
+        (lambda p: p + np.array([0, 0, 60]), ""),  # near, and wrong in another way
+        (lambda p: p + 900, "over 100 mm from every nodule"),
+    ],
+)
+def test_marks_that_miss_everything_are_explained(change, said):
+    nodules = {A: rows((50, -60, -150, 10), (-40, 70, -90, 8)), B: rows((20, 30, -200, 12)), C: rows((1, 2, 3, 4))}
+    marks = {name: np.column_stack([change(table[:, :3]), np.ones(len(table))]) for name, table in nodules.items()}
+    del marks[C]  # a scan without marks says nothing
+    assert said in explain_misses(marks, nodules)
+    assert bool(said) == bool(explain_misses(marks, nodules))
+
+
+@pytest.mark.parametrize(("flipped", "explained"), [(2, True), (1, False)])
+def test_half_of_the_nodules_have_to_be_hit(flipped, explained):
+    nodules = {A: rows((50, -60, -150, 10), (-40, 70, -90, 8), (20, 30, -99, 8), (9, 9, -9, 4))}
+    marks = np.where(np.arange(4)[:, None] < flipped, nodules[A] * (-1, -1, 1, 1), nodules[A] + (0, 0, 40, 0))
+    assert bool(explain_misses({A: marks}, nodules)) == explained
+
+
+@pytest.mark.parametrize(("distance", "explained"), [(100.0, False), (100.1, True)])
+def test_only_far_marks_are_explained_without_other_axes(distance, explained):
+    nodules = {A: rows((0, 0, 0, 10))}
+    assert bool(explain_misses({A: rows((distance, 0, 0, 1))}, nodules)) == explained
+    assert explain_misses({A: rows((distance, 0, 0, 1), (50, 0, 0, 1))}, nodules) == ""
+
+
+def test_the_command_says_that_the_marks_are_in_ras(tmp_path, capsys):
+    (tmp_path / "n.csv").write_text(f"seriesuid,coordX,coordY,coordZ,diameter_mm\n{A},50,-60,-150,10\n")
+    (tmp_path / "d.csv").write_text(f"seriesuid,coordX,coordY,coordZ,probability\n{A},-50,60,-150,0.9\n")
+    assert cli.main(["froc", str(tmp_path / "d.csv"), str(tmp_path / "n.csv")]) == 0
+    assert "wrong-axes: no mark hits a nodule, but as RAS" in capsys.readouterr().err

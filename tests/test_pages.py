@@ -95,6 +95,7 @@ def nothing():
         ("your-recipe.md", a_scan),
         ("stores.md", a_scan),
         ("dsb2017.md", patients),
+        ("tables.md", nothing),
         ("lidc.md", lidc_case),
         ("folds.md", a_run_of_seven_patients),
         ("frameworks.md", scan_of_get_started),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from hilum.io.annotations.table_rows import names_of_id, parse_columns, read_id_
 from hilum.io.annotations.tables import KNOWN, read_table, recognize_table
 from hilum.ops.nodules.axes import AXES, from_world, inside_body, note_axes, to_world
 from hilum.ops.reorient import permute
+from hilum.outputs.dataset_summary import _axes_notes
 from hilum.outputs.finished import finished_scans
 from hilum.outputs.parts import read_locations
 from hilum.phantom.chest import make_phantom
@@ -556,28 +558,37 @@ def said_as(scan, said, true):
 @pytest.mark.parametrize("true", AXES)
 def test_wrong_axes_are_told_with_those_that_fit(said, true, chest):
     scan = said_as(chest[0], said, true)
-    notes = note_axes(scan, scan.ct)
-    if said == true:
-        assert notes == ()
-    else:
-        by_chance = said.startswith("voxel") and true.startswith("voxel")  # some voxels fit in both orders
-        assert [note.code for note in notes] == ["mixed-axes" if by_chance else "wrong-axes"]
-        assert f" as {true}:" in notes[0].text
-        assert f" as {said}," in notes[0].text
+    lungs = hilum.Mask(chest[1].array, scan.ct.geometry)
+    for notes in (note_axes(scan, scan.ct), note_axes(scan, scan.ct, lungs)):
+        if said == true or {said, true} == {"voxel-xyz", "voxel-zyx"}:  # here most voxels fit in both orders
+            assert notes == ()
+            continue
+        assert [note.code for note in notes] == ["wrong-axes"]
+        assert f"all {len(scan.nodules)} fit as {true}:" in notes[0].text
+        assert f"fit{'s' if notes[0].text.startswith('no ') else ''} as {said}," in notes[0].text
+
+
+def test_voxels_in_the_other_order_are_told_where_most_lie_outside(chest):
+    scan = replace(chest[0], nodules=tuple(n for n in chest[0].nodules if n.center[0] > 40))
+    swapped = said_as(scan, "voxel-zyx", "voxel-xyz")
+    assert [note.code for note in note_axes(swapped, scan.ct)] == ["wrong-axes"]
+    assert "fit as voxel-xyz:" in note_axes(swapped, scan.ct)[0].text
 
 
 def test_swapped_axes_and_centimeters_are_told(chest):
     for factor, order, name in ((1, (2, 1, 0), "lps with x and z swapped"), (0.1, (0, 1, 2), "lps in cm")):
         nodules = [replace(n, center=tuple(factor * n.center[k] for k in order)) for n in chest[0].nodules]
         notes = note_axes(replace(chest[0], nodules=tuple(nodules)), chest[0].ct)
-        assert f"all fit as {name}:" in notes[0].text
+        assert f"fit as {name}: the table's axes are probably {name}" in notes[0].text
 
 
-def test_a_table_that_mixes_axes_is_told(chest):
+@pytest.mark.parametrize("wrong", [1, 2, 3, 4])
+def test_a_table_that_mixes_axes_is_told(wrong, chest):
     scan, other = chest[0], said_as(chest[0], "lps", "ras")
-    mixed = replace(scan, nodules=(*scan.nodules[:2], *other.nodules[2:]))
-    assert [note.code for note in note_axes(mixed, scan.ct)] == ["mixed-axes"]
-    assert f"{len(scan.nodules) - 2} of {len(scan.nodules)} nodules" in note_axes(mixed, scan.ct)[0].text
+    mixed = replace(scan, nodules=(*other.nodules[:wrong], *scan.nodules[wrong:]))
+    (note,) = note_axes(mixed, scan.ct)
+    assert note.code == "mixed-axes"
+    assert note.text.startswith(f"{wrong} of {len(scan.nodules)} nodules do not fit as lps, but as ras:")
 
 
 def test_marks_that_fit_nowhere_or_in_two_ways_are_not_explained(chest):
@@ -591,16 +602,35 @@ def test_marks_that_fit_nowhere_or_in_two_ways_are_not_explained(chest):
     assert note_axes(replace(scan, nodules=()), scan.ct) == ()
 
 
-def test_a_trusted_lung_mask_tells_more_than_the_body(chest):
-    scan, lungs = chest[0], hilum.Mask(chest[1].array, chest[0].ct.geometry)
-    centered = replace(chest[0].ct.geometry, origin=(-190.0, -190.0, -1200.0))
-    shift = np.subtract(centered.origin, scan.ct.geometry.origin)
-    nodules = tuple(replace(n, center=tuple(np.add(n.center, shift).tolist())) for n in scan.nodules)
-    here = replace(scan, ct=Volume(scan.ct.array, centered), nodules=nodules)
-    mask = hilum.Mask(lungs.array, centered)
-    assert note_axes(here, here.ct, mask) == ()
-    heart = centered.index_to_world(np.argwhere(lungs.array == 0)[0])
-    assert not inside_body(here.ct, [heart])[0]
+def slab(*, side):
+    """A body of tissue, centered in the world, with lungs on one side of the middle only."""
+    geometry = Geometry((20, 60, 60), (5.0, 5.0, 5.0), (-147.5, -147.5, -47.5))
+    lungs = np.zeros(geometry.shape, np.uint8)
+    lungs[4:16, 35:50, 35:55] = side
+    array = np.where(lungs > 0, -850, 40).astype(np.int16)
+    return Volume(array, geometry), hilum.Mask(lungs, geometry)
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, False), (2, True)])
+def test_a_trusted_lung_mask_tells_more_than_the_body(count, told):
+    ct, lungs = slab(side=1)
+    places = [(-75.0, -60.0, 0.0), (-85.0, -50.0, 10.0)][:count]  # mirrored: in the body, not in the lungs
+    scan = hilum.Scan("s", ct, tuple(hilum.Nodule(place, 6.0) for place in places), annotated=True)
+    assert note_axes(scan, ct) == ()
+    assert [note.code for note in note_axes(scan, ct, lungs)] == ["wrong-axes"] * told
+    right = replace(scan, nodules=tuple(hilum.Nodule((-x, -y, z), 6.0) for x, y, z in places))
+    assert note_axes(right, ct, lungs) == ()
+
+
+@pytest.mark.parametrize(("beyond", "told"), [(9.0, False), (17.0, True)])
+def test_a_nodule_beside_the_lungs_is_no_mark_in_wrong_axes(beyond, told):
+    ct, lungs = slab(side=1)
+    edge = float(lungs.geometry.index_to_world((10, 40, 35))[0]) - 2.5  # the lung begins here, from the middle
+    nodules = tuple(hilum.Nodule((edge - 3 - beyond, y, 0.0), 6.0) for y in (50.0, 60.0))
+    far = tuple(hilum.Nodule((-75.0, -60.0, float(z)), 6.0) for z in (0, 20))
+    scan = hilum.Scan("s", ct, (*nodules, *far[: 2 * told]), annotated=True)
+    assert bool(note_axes(scan, ct, lungs)) is False  # RAS would not make all fit
+    assert bool(note_axes(replace(scan, nodules=far), ct, lungs)) is True
 
 
 def test_the_body_has_tissue_on_every_side():
@@ -613,3 +643,28 @@ def test_the_body_has_tissue_on_every_side():
     thin = array.copy()
     thin[:, :, 26:30] = -1000  # a wall of less than 5 mm on one side counts as none
     assert inside_body(Volume(thin, ct.geometry), inside[:1]).tolist() == [False]
+
+
+def test_the_end_of_a_run_names_the_axes_that_fit_in_all_scans(chest, tmp_path, capsys):
+    geometry = chest[0].ct.geometry
+    rows = []
+    for name in ("one", "two"):
+        (tmp_path / "S").mkdir(exist_ok=True)
+        hilum.write(chest[0].ct, tmp_path / "S" / f"{name}.mha")
+        rows += [f"{name},{','.join(map(repr, n.center))},{n.diameter_mm}" for n in chest[0].nodules]
+    csv = table(tmp_path, "\n".join(["patient,a,b,c,d", *rows]) + "\n")
+    (recipe := tmp_path / "r.toml").write_text(COARSE)
+    words = ["run", str(tmp_path / "S"), "--annotations", str(csv), "--columns", COLUMNS, "--recipe", str(recipe)]
+    assert cli.main([*words, "--out", str(tmp_path / "W"), "--axes", "ras"]) == 0
+    line = "folder: wrong-axes: in all 2 scans with nodules the marks only fit as lps: run again with --axes lps"
+    assert line in capsys.readouterr().out
+    assert any("wrong-axes" in note for note in json.loads((tmp_path / "W" / "dataset.json").read_text())[0]["notes"])
+    assert cli.main([*words, "--out", str(tmp_path / "R")]) == 0
+    assert "wrong-axes" not in capsys.readouterr().out
+    assert geometry.contains(chest[0].nodules[0].center)
+
+
+@pytest.mark.parametrize(("wrong", "scans", "said"), [(1, 2, True), (1, 3, False), (2, 3, True), (0, 3, False)])
+def test_half_of_the_scans_make_a_table_doubtful(wrong, scans, said):
+    notes = _axes_notes(Counter({"lps in cm": wrong} if wrong else {}), scans)
+    assert [f"in {wrong} of {scans} scans" in note and "correct the table" in note for note in notes] == [True] * said

@@ -36,6 +36,7 @@ def nodule_lines(datasets: Sequence[DatasetRecord]) -> list[str]:
         lungs = "" if record.inside_lungs is None else f", {record.inside_lungs} in the lung mask"
         agreement = f"stored centers agree within {record.largest_round_trip_mm:.1g} mm"
         lines.append(f"{record.dataset}: {counts}; {record.landed} lie in the volume{lungs}; {agreement}")
+        lines += [f"{record.dataset}: {note}" for note in record.notes if note.startswith("wrong-axes: ")]
     return lines
 
 

@@ -47,7 +47,7 @@ def attach_rows(
         If the file is not such a table, or no row belongs to any scan.
     """
     name = safe_name(path.name) or "annotations"
-    index, counts, entry, first_notes = _read_cases(path, columns, name)
+    index, counts, entry, first_notes = _read_cases(path, columns)
     matches, ambiguous = _match_rows(refs, index)
     if refs and not matches:
         raise _no_row_fits(refs, index, path)
@@ -73,7 +73,7 @@ def attach_rows(
 
 
 def _read_cases(
-    path: Path, columns: TableColumns | None, name: str
+    path: Path, columns: TableColumns | None
 ) -> tuple[dict[str, str], dict[str, int], Callable[[str], DatasetEntry], list[Note]]:
     """Read a table: the id of each name in it, the number of rows and what is known by id, and notes."""
     if tables.is_plain(path, columns):
@@ -81,7 +81,7 @@ def _read_cases(
         return {key: key for key in rows}, {key: r.rows for key, r in rows.items()}, lambda k: _luna_entry(rows[k]), []
     table = tables.read_table(path, columns)
     counts = {key: case.rows for key, case in table.cases.items()}
-    note = tables.table_note(table, columns, name)
+    note = tables.table_note(table, columns, path)
     return table.keys_by_name(), counts, lambda key: table.cases[key].entry(table.axes), [note]
 
 

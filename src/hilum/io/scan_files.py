@@ -13,7 +13,7 @@ from hilum.io.annotations import tables
 from hilum.io.annotations.luna import MATCHED_BY_NAME, NO_ROWS
 from hilum.io.annotations.table_rows import TableColumns, give_marks
 from hilum.io.folders import list_folder
-from hilum.io.names import is_uid, safe_name
+from hilum.io.names import is_uid
 from hilum.io.read_options import ReadOptions
 from hilum.io.volumes import formats
 from hilum.ops.quality.plausibility import note_implausible_size, note_implausible_values, why_not_hu
@@ -263,7 +263,7 @@ def _annotate_from_table(scan: Scan, path: Path, names: Sequence[str], columns: 
     entry, name = tables.entry_of(table, (scan.series_uid, *names))
     if entry is None:
         return replace(scan, notes=(*scan.notes, NO_ROWS))
-    how = tables.table_note(table, columns, safe_name(path.name) or "the table")
+    how = tables.table_note(table, columns, path)
     by_name = () if name == scan.series_uid else (MATCHED_BY_NAME,)
     return give_marks(scan, replace(entry, notes=(how, *by_name, *entry.notes)))
 

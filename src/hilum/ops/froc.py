@@ -21,6 +21,15 @@ RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # false positives per scan at wh
 
 MOST_MARKS = 100  # the most probable marks of a scan that count: the limit of LUNA16's evaluation
 
+FAR_MM = 100.0  # a mark farther than this from every nodule is of no use to any of them
+
+OTHER_AXES = {
+    "as RAS, with x and y negated": ((0, 1, 2), (-1.0, -1.0, 1.0)),
+    "with x and z swapped": ((2, 1, 0), (1.0, 1.0, 1.0)),
+    "as cm": ((0, 1, 2), (10.0, 10.0, 10.0)),
+}
+"""Other readings of a mark's x, y, z: the order of its numbers, and their factors."""
+
 NO_DIAMETER_MM = 10.0  # the diameter of a finding without one: annotations_excluded.csv has -1
 
 
@@ -154,6 +163,44 @@ def froc(
         beyond_limit=beyond_limit,
         samples=len(draws),
     )
+
+
+def explain_misses(detections: Mapping[str, Table], nodules: Mapping[str, Table]) -> str:
+    """Explain why no mark hits any nodule, if the marks are probably in other axes or units.
+
+    Parameters
+    ----------
+    detections, nodules : mapping of str to ndarray, shape (n, 4)
+        As `froc` takes them.
+
+    Returns
+    -------
+    str
+        Empty if a mark hits a nodule, or nothing explains that none does.
+    """
+    pairs = [(np.asarray(detections[name]), np.asarray(nodules[name])) for name in nodules if name in detections]
+    pairs = [(marks[:, :3], found) for marks, found in pairs if len(marks) and len(found)]
+    if not pairs or any(_hits(marks, found).any() for marks, found in pairs):
+        return ""
+    total = sum(len(found) for _, found in pairs)
+    for name, (order, factors) in OTHER_AXES.items():
+        hit = sum(int(_hits(marks[:, order] * factors, found).sum()) for marks, found in pairs)
+        if 2 * hit >= total:
+            return f"no mark hits a nodule, but {name} they hit {hit} of {total}: the marks are probably in other axes"
+    if all(_distances(marks, found).min() > FAR_MM for marks, found in pairs):
+        return f"every mark is over {FAR_MM:g} mm from every nodule: other axes or units (voxels?) than LPS mm"
+    return ""
+
+
+def _distances(marks: Table, nodules: Table) -> Table:
+    offsets = marks[:, np.newaxis] - nodules[np.newaxis, :, :3]
+    return np.asarray(np.linalg.norm(offsets, axis=2), np.float64)
+
+
+def _hits(marks: Table, nodules: Table) -> NDArray[np.bool_]:
+    """Tell which nodules a mark hits."""
+    radii = np.where(nodules[:, 3] < 0, NO_DIAMETER_MM, nodules[:, 3]) / 2
+    return np.asarray((_distances(marks, nodules) < radii).any(axis=0))
 
 
 def _table(tables: Mapping[str, Table], name: str) -> Table:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from hilum.io import atomic, files
+from hilum.ops.nodules.axes import AXES, PROBABLY
 from hilum.outputs.finished import finished_scans
 from hilum.outputs.records import DatasetRecord, ScanRecord, TableRecord, json_bytes
 
@@ -39,6 +40,7 @@ def summarize(
     scans, measured, inside, worst = 0, 0, 0, 0.0
     counts = Counter(finished=0, scans_with_nodules=0, nodules=0, landed=0)
     folds: Counter[str] = Counter()
+    axes: Counter[str] = Counter()
     for record in records:  # one at a time: there may be thousands
         scans += 1
         if record is None:
@@ -50,6 +52,7 @@ def summarize(
         measured += len(fractions)
         inside += sum(fraction >= INSIDE_FRACTION for fraction in fractions)
         worst = max([worst, *(nodule.round_trip_mm for nodule in in_volume)])
+        axes.update(one["text"].rpartition(PROBABLY)[2] for one in record.notes if one["code"] == "wrong-axes")
         folds.update(str(value) for name, value in record.labels.items() if name == "fold")
     return DatasetRecord(
         dataset=dataset,
@@ -59,8 +62,18 @@ def summarize(
         largest_round_trip_mm=worst,
         folds=dict(sorted(folds.items(), key=lambda item: (len(item[0]), item[0]))),
         tables=merge_tables(tables),
-        notes=list(notes),
+        notes=[*notes, *_axes_notes(axes, counts["scans_with_nodules"])],
     )
+
+
+def _axes_notes(axes: Counter[str], scans: int) -> list[str]:
+    """Say that a table is probably in other axes, if that is so in at least half of the scans with nodules."""
+    other, count = axes.most_common(1)[0] if axes else ("", 0)
+    if not count or 2 * count < scans:
+        return []
+    which = f"{count} of {scans} scans" if count < scans else f"all {scans} scans" if scans > 1 else "the one scan"
+    do = f"run again with --axes {other}" if other in AXES else "correct the table"
+    return [f"wrong-axes: in {which} with nodules the marks only fit as {other}: {do}"]
 
 
 def merge_tables(tables: Iterable[TableRecord]) -> list[TableRecord]:

@@ -7,7 +7,7 @@ import msgspec
 
 from hilum.errors import AnnotationError
 from hilum.io.annotations.detections import name_series, read_detections, read_findings, read_series
-from hilum.ops.froc import MOST_MARKS, RATES, Froc, froc
+from hilum.ops.froc import MOST_MARKS, RATES, Froc, explain_misses, froc
 from hilum.scan import Note
 
 
@@ -49,7 +49,8 @@ def evaluate_detections(
     Returns
     -------
     Evaluation
-        Rows of series outside `scans` do not count; a note ``"unknown-series"`` names these series.
+        Rows of series outside `scans` do not count; a note ``"unknown-series"`` names these series. If no mark hits a
+        nodule, a note ``"wrong-axes"`` says in which axes or units they would.
 
     Raises
     ------
@@ -77,6 +78,8 @@ def evaluate_detections(
     score = froc(
         marks.tables, nodules.tables, listed, excluded=others, most_marks=most_marks, bootstrap=bootstrap, seed=seed
     )
+    if not score.found and (why := explain_misses(marks.tables, nodules.tables)):
+        notes.append(Note("wrong-axes", why))
     if score.beyond_limit:
         text = f"{score.beyond_limit} marks do not count: only the {most_marks} most probable marks of a scan do"
         notes.append(Note("marks-beyond-limit", text))

@@ -5,8 +5,8 @@ box is (x, y, z, w, h, d), center and edges (mode ``cccwhd``) in LPS mm, which `
 the image with ``affine_lps_to_ras=True``. The files of LUNA16's folds that the tutorial names are such lists.
 
 COCO: ``images``, ``annotations`` with ``bbox``, ``categories``. With a third axis a box is (x, y, z, width, height,
-depth) in voxels, from its low corner, where 0 is the outer edge of the first voxel. ``hilum export boxes --format
-coco3d`` writes such files and adds ``bbox_world`` in LPS mm, which is read instead: its voxels are those of a run.
+depth) in voxels, from its low corner, where 0 is the outer edge of the first voxel. ``hilum export coco3d`` writes such
+files and adds ``bbox_world`` in LPS mm, which is read instead: its voxels are those of a run.
 
 nnDetection has no list of positions: its ``instances`` name the classes of a mask.
 """

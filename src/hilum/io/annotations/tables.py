@@ -12,7 +12,7 @@ Sources of the known tables:
   ``Nodule`` is 0 for a finding that no reader calls a nodule; its volume is made up, so it is an excluded finding
   without a diameter. A nodule below 3 mm has the volume of 3 mm. ``AgrLevel`` counts the readers who call it a nodule,
   ``Text`` is their mean texture. Scan 1 is ``LNDb-0001``.
-* hilum, ``hilum export boxes``: `hilum.export.boxes`.
+* hilum, ``hilum export csv``: `hilum.export.boxes`.
 
 The tables of the NLST itself have no positions, only slice numbers and lobes; tables that others drew on it (LUNA25 is
 one) do. The boxes that accompany Sybil are boxes of single slices; they are not read.
@@ -32,6 +32,7 @@ from hilum.errors import AnnotationError, one_line
 from hilum.io.annotations import csv_tables
 from hilum.io.annotations.box_lists import read_box_list
 from hilum.io.annotations.table_rows import CaseRows, NoduleTable, TableColumns, names_of_id, read_id_map
+from hilum.io.names import safe_name
 from hilum.scan import Axes, DatasetEntry, Note
 
 EMPTY = TableColumns()
@@ -150,12 +151,13 @@ def read_table(path: Path, columns: TableColumns | None = None) -> NoduleTable:
     return table
 
 
-def table_note(table: NoduleTable, columns: TableColumns | None, name: str) -> Note:
+def table_note(table: NoduleTable, columns: TableColumns | None, path: Path) -> Note:
     """Note how a table was read."""
     columns = columns or EMPTY
     kind = "by its columns" if columns.named else f"as a table of {table.name}"
     size = f", diameter {columns.diameter_mm:g} mm" if columns.diameter_mm is not None else ""
-    return Note("read-table", f"{name} is read {kind}: axes {table.axes}{size}")
+    what = f"is read {kind}: axes {table.axes}{size}"
+    return Note("read-table", f"{safe_name(path.name) or 'the table'} {what}", f"{path.name} {what}")
 
 
 def entry_of(table: NoduleTable, names: Sequence[str]) -> tuple[DatasetEntry | None, str]:

@@ -22,6 +22,9 @@ Points = NDArray[np.float64]
 
 AXES: tuple[Axes, ...] = get_args(Axes)
 
+PROBABLY = ": the table's axes are probably "
+"""What the note ``wrong-axes`` says before the name of the convention that fits."""
+
 _TO_RAS = np.array([-1.0, -1.0, 1.0])
 
 _TISSUE_HU, _TISSUE_MM = -300, 5.0  # what lies on every side of a position inside the body, and how much of it at least
@@ -136,9 +139,9 @@ def inside_body(ct: Volume, points: ArrayLike) -> NDArray[np.bool_]:
 def note_axes(scan: Scan, ct: Volume, lungs: Mask | None = None) -> tuple[Note, ...]:
     """Note that the nodules of a scan are probably in other axes or units than their table is said to have.
 
-    Where no nodule fits, and all fit in exactly one other convention, the note names it. Where only some do not fit,
-    and these do in exactly one other, the table mixes two. A nodule fits if it lies in the body; or, if there is a lung
-    mask that can be trusted, near the lungs.
+    ``wrong-axes``: at least half of the nodules do not fit, and all fit in exactly one other convention. Nodules fit in
+    the body; two or more have to be near the lungs, if there is a lung mask that can be trusted. ``mixed-axes``: some
+    nodules lie outside the body, and these fit in exactly one other convention, which is not that of all.
 
     Parameters
     ----------
@@ -152,34 +155,35 @@ def note_axes(scan: Scan, ct: Volume, lungs: Mask | None = None) -> tuple[Note, 
     Returns
     -------
     tuple of Note
-        Codes ``"wrong-axes"`` and ``"mixed-axes"``; usually empty.
+        Usually empty.
     """
     if not scan.nodules:
         return ()
     centers = np.array([nodule.center for nodule in scan.nodules])
     reach = np.array([nodule.diameter_mm / 2 for nodule in scan.nodules])
+    use_lungs = lungs if len(centers) > 1 else None
 
-    def fit(points: Points, chosen: NDArray[np.bool_], beyond_mm: float) -> NDArray[np.bool_]:
+    def fit(points: Points, beyond_mm: float) -> NDArray[np.bool_]:
         body = inside_body(ct, points)
-        return body if lungs is None else body & _near(lungs, points, reach[chosen] + beyond_mm)
+        return body if use_lungs is None else body & _near(use_lungs, points, reach + beyond_mm)
 
-    every = np.ones(len(centers), np.bool_)
-    astray = ~fit(centers, every, _FAR_MM)
-    if not astray.any():
+    fits, inside = fit(centers, _FAR_MM), inside_body(ct, centers)
+    if fits.all() and inside.all():
         return ()
-    raw = from_world(centers[astray], scan.mark_axes, scan.ct.geometry)
+    raw = from_world(centers, scan.mark_axes, scan.ct.geometry)
     readings: dict[str, Points] = {"lps with x and z swapped": raw[:, ::-1], "lps in cm": raw * 10}
     readings |= {axes: to_world(raw, axes, scan.ct.geometry) for axes in AXES if axes != scan.mark_axes}
-    fitting = [name for name, points in readings.items() if fit(points, astray, _NEAR_MM).all()]
-    if len(fitting) != 1:
-        return ()
-    said, other, count = scan.mark_axes, fitting[0], len(centers)
-    if astray.all():
-        what = f"no nodule of {count} fits as {said}, and all fit as {other}: the table's axes are probably {other}"
-        return (Note("wrong-axes", what),)
-    some = int(astray.sum())
-    what = f"{some} of {count} nodules do not fit as {said}, but as {other}: the table probably mixes axes"
-    return (Note("mixed-axes", what),)
+    others = {name: fit(points, _NEAR_MM) for name, points in readings.items()}
+    said, count = scan.mark_axes, len(centers)
+    every = [name for name, found in others.items() if found.all()]
+    if 2 * (misfits := int((~fits).sum())) >= count and len(every) == 1:
+        which = "no nodule fits" if misfits == count else f"{misfits} of {count} nodules do not fit"
+        return (Note("wrong-axes", f"{which} as {said}, and all {count} fit as {every[0]}{PROBABLY}{every[0]}"),)
+    some = [name for name, found in others.items() if found[~inside].all()]
+    if not inside.all() and len(some) == 1 and not every:
+        what = f"{int((~inside).sum())} of {count} nodules do not fit as {said}, but as {some[0]}"
+        return (Note("mixed-axes", f"{what}: the table probably mixes axes"),)
+    return ()
 
 
 def _near(lungs: Mask, points: Points, reach_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
