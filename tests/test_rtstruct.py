@@ -170,6 +170,12 @@ def test_what_is_odd_about_a_contour_is_counted(tmp_path, scan, more, code, text
     assert np.array_equal(maps["gtv"].mask.array[[1, 2, 4]], block()[[1, 2, 4]])
 
 
+def test_a_contour_may_name_the_next_slice(tmp_path, scan):
+    for image, noted in ((4, False), (3, True)):
+        made = structure_set([("GTV", [*drawn(), contour(square(GRID, 5, *TUMOR), image=image)])])
+        assert ("contours-misplaced" in codes(read(made, tmp_path, scan)[1])) == noted
+
+
 def test_a_region_on_every_second_slice_is_interpolated(tmp_path, scan):
     maps, notes = read(structure_set([("GTV", drawn(slices=(0, 2, 4)))]), tmp_path, scan)
     assert np.array_equal(maps["gtv"].mask.array, block(range(5)))
