@@ -92,6 +92,16 @@ def test_upper_and_lower_case_matter_where_something_fits(tmp_path):
     assert refusal(survey([tmp_path], rois=["GtV"])).code == "ambiguous-region"
 
 
+def test_regions_of_one_name_are_chosen_by_number(tmp_path):
+    write(tmp_path / "ct")
+    save_to(structure_set(regions("GTV", "Heart", "GTV")), tmp_path / "rs.dcm")
+    assert taken(survey([tmp_path], rois=["GTV"])) == {
+        "rs.dcm": {"GTV": "gtv"}
+    }  # the reader takes the one with contours
+    assert taken(survey([tmp_path], rois=["GTV#3=tumor"])) == {"rs.dcm": {"GTV#3": "tumor"}}
+    assert taken(survey([tmp_path], rois=["G*"])) == {"rs.dcm": {"GTV#1": "gtv_1", "GTV#3": "gtv_3"}}
+
+
 @pytest.mark.parametrize(
     ("rois", "kind", "code"),
     [
@@ -256,6 +266,15 @@ def test_info_lists_the_regions_below_their_series(tmp_path, capsys):
         SERIES: [{"kind": "seg", "file": "seg.dcm", "names": ["Lobe"]}],
         OTHER: [{"kind": "rtstruct", "file": "a/rs.dcm", "names": ["GTV?[2J", "Heart"]}],
     }
+
+
+def test_info_lists_the_regions_of_files_without_a_scan(tmp_path, capsys):
+    path = save_to(structure_set(regions("Cord", "Heart")), tmp_path / "rt" / "rs.dcm")
+    for source in (path, path.parent):
+        assert main(["info", str(source)]) == 1
+        told = capsys.readouterr().err
+        assert "note: regions-elsewhere: rtstruct, rs.dcm: refers to no series here; Cord, Heart\n" in told
+        assert "only images of modality RTSTRUCT" in told
 
 
 # --- a run -----------------------------------------------------------------------------------------------------------
