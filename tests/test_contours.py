@@ -119,6 +119,13 @@ def test_a_contour_in_another_is_a_hole_and_one_in_the_hole_an_island():
     assert (result.used, result.overlapping, result.repeated) == (5, 0, 0)
 
 
+def test_small_holes_far_apart_are_two():
+    holes = (1, box(10, 10, 11, 11)), (1, box(10, 20, 11, 21))
+    result = fill(GRID, (1, box(4, 4, 30, 30)), *holes)
+    assert pixels(result, 1) == block(4, 4, 30, 30) - {(10, 10), (10, 20)}
+    assert result.repeated == 0
+
+
 @pytest.mark.parametrize("channel", [0.0, 0.25])
 def test_a_keyhole_leaves_a_hole(channel):
     outer = [(15.5, 4), *box(4, 4, 30, 30), (15.5 + channel, 4)]

@@ -28,7 +28,7 @@ TOLERANCE_MM = 0.1
 
 _ACROSS = 0.5  # slices; the points of a contour are at most so far from their mean plane
 _HOLE = 0.9  # a contour of which so much lies inside others is a hole, even if it reaches out a little
-_SAME_PIXELS = 0.5  # mean width of the ring between two contours that are the same one; its length is that of their box
+_SAME, _SAME_WITHIN = 0.5, 0.25  # mean pixels between two contours that are the same one; if one is within the other
 _FEWEST_PLANES = 3  # so many planes at one distance are a rule of whoever drew them
 
 
@@ -182,7 +182,8 @@ def _fill_plane(
     for polygon, size in ((polygons[k], sizes[k]) for k in order):
         box = _box(polygon)
         common = int(np.count_nonzero(covered[box] & polygon.inside)) if done else 0
-        if not xor and common >= _HOLE * size and any(_is_same(polygon, other) for other in done):
+        limit = _SAME if common < size else _SAME_WITHIN
+        if not xor and common >= _HOLE * size and any(_is_same(polygon, other, limit) for other in done):
             counts["repeated"] += 1
             continue
         counts["overlapping"] += 0 < common < size
@@ -202,15 +203,19 @@ def _box(polygon: FilledPolygon) -> tuple[slice, slice]:
     return slice(polygon.row, polygon.row + rows), slice(polygon.column, polygon.column + columns)
 
 
-def _is_same(one: FilledPolygon, other: FilledPolygon) -> bool:
-    """Whether two polygons differ by less than half a pixel along their edge: one was drawn or stored twice."""
+def _is_same(one: FilledPolygon, other: FilledPolygon, limit: float) -> bool:
+    """Whether two contours were drawn or stored twice: between them are less than `limit` pixels, all around."""
+    if one[:2] == other[:2] and np.array_equal(one.inside, other.inside):
+        return True
     top, left = min(one.row, other.row), min(one.column, other.column)
     rows = max(p.row + p.inside.shape[0] for p in (one, other)) - top
     columns = max(p.column + p.inside.shape[1] for p in (one, other)) - left
     differ = np.zeros((rows, columns), bool)
     for p in (one, other):
         differ[p.row - top :, p.column - left :][: p.inside.shape[0], : p.inside.shape[1]] ^= p.inside
-    return bool(np.count_nonzero(differ) < max(1, _SAME_PIXELS * 2 * (rows + columns)))
+    different, sizes = np.count_nonzero(differ), [np.count_nonzero(p.inside) for p in (one, other)]
+    overlap = (sum(sizes) - different) / 2
+    return bool(overlap >= _HOLE * min(sizes) and different < limit * 2 * (rows + columns))  # the length of their box
 
 
 def _interpolate(array: NDArray[np.uint8], chosen: dict[int, _Plane], geometry: Geometry) -> int:
