@@ -31,6 +31,7 @@ _MAX_GAP = "Interpolate missing DICOM slices where their neighbors are at most t
 MaxGap = Annotated[float | None, Parameter(name="--max-gap-mm", help=_MAX_GAP)]
 _TILT = "Shift the slices of a tilted gantry onto a straight grid; --no-tilt refuses them."
 Tilt = Annotated[bool, Parameter(negative="--no-tilt", help=_TILT)]
+TiltOverride = Annotated[bool | None, Parameter(negative="--no-tilt", help=f"{_TILT} By default as in the recipe.")]
 
 
 def _slope_and_intercept(_type: object, tokens: Sequence[Token]) -> tuple[float, ...]:

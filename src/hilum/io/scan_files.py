@@ -111,9 +111,7 @@ def read(
     return annotate(scan, annotations, names=() if series_uid else names, columns=columns)
 
 
-def read_member(
-    path: Path, member: str, *, series: str = "", annotations: Path | None = None, max_gap_mm: float | None = None
-) -> Scan:
+def read_member(path: Path, member: str, *, annotations: Path | None = None, **options: Any) -> Scan:
     """Read one scan of an archive with several, as `read`.
 
     Parameters
@@ -122,10 +120,10 @@ def read_member(
         The archive.
     member : str
         A volume file or a folder in it, with ``/``.
-    series, annotations, max_gap_mm
+    annotations, options
         As `read` takes them.
     """
-    scan, names = _read_any(path, member, ReadOptions(series=series, max_gap_mm=max_gap_mm))
+    scan, names = _read_any(path, member, ReadOptions(**options))
     return scan if annotations is None else annotate(scan, annotations, names=names)
 
 
