@@ -10,11 +10,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import SimpleITK
+from dsb2017_files import write_dsb2017
 from itk_oracle import itk_image
 
 import hilum
 from hilum import AnnotationError, Geometry, InputError, TableColumns, Volume, batch, cli
 from hilum.batch.identity import input_fingerprint
+from hilum.datasets import DATASETS
 from hilum.export import boxes
 from hilum.io.annotations.table_rows import names_of_id, parse_columns, read_id_map
 from hilum.io.annotations.tables import KNOWN, read_table, recognize_table
@@ -24,8 +27,9 @@ from hilum.outputs.dataset_summary import _axes_notes
 from hilum.outputs.finished import finished_scans
 from hilum.outputs.parts import read_locations
 from hilum.phantom.chest import make_phantom
-from hilum.phantom.files import write_dicom_series
+from hilum.phantom.files import write_dicom_series, write_luna16
 from hilum.recipes import parse_recipe
+from hilum.viewer.sources import open_source
 
 UID = "1.2.826.0.1.3680043.8.498.1"
 COARSE = 'name = "coarse"\n[resample]\nspacing_mm = 4.0\n[nodules]\nmask = true\n'
@@ -48,15 +52,15 @@ GRIDS = {
 }
 
 
-def by_itk(geometry, index):
-    """The world position of an index (i, j, k), as SimpleITK has it."""
-    image = itk_image(Volume(np.zeros(geometry.shape, np.int16), geometry))
+def by_itk(geometry, index, image=None):
+    """The world position of an index (i, j, k), as SimpleITK has it: of a grid, or of the image that it read."""
+    image = itk_image(Volume(np.zeros(geometry.shape, np.int16), geometry)) if image is None else image
     return np.array(image.TransformContinuousIndexToPhysicalPoint([float(v) for v in index]))
 
 
-def in_axes(axes, geometry, index):
+def in_axes(axes, geometry, index, image=None):
     """The three numbers by which a table in these axes names the voxel (i, j, k)."""
-    world = by_itk(geometry, index)
+    world = by_itk(geometry, index, image)
     return {
         "lps": world,
         "ras": world * (-1, -1, 1),
@@ -89,10 +93,12 @@ COLUMNS = "id=patient,x=a,y=b,z=c,diameter=d"
 def test_the_mask_lies_where_simpleitk_puts_the_mark(grid, axes, suffix, tmp_path):
     geometry, index = GRIDS[grid], (21, 6, 8)
     path = write_scan(tmp_path, geometry, name="case1" + suffix)
-    numbers = ",".join(f"{v:.9f}" for v in in_axes(axes, geometry, index))
+    image = SimpleITK.ReadImage(str(path))
+    numbers = ",".join(f"{v:.9f}" for v in in_axes(axes, geometry, index, image))
     csv = table(tmp_path, f"patient,a,b,c,d\ncase1,{numbers},5\n")
     scan = hilum.read(path, annotations=csv, columns=replace(parse_columns(COLUMNS), axes=axes))
-    assert np.allclose(scan.nodules[0].center, by_itk(geometry, index), atol=1e-3)
+    assert np.allclose(scan.nodules[0].center, by_itk(geometry, index, image), atol=1e-3)
+    assert scan.ct.array[index[::-1]] == image[index]  # the same voxel
     mask = hilum.mask_nodules(scan.ct.geometry, scan.nodules).array
     assert mask[index[::-1]] == 1
     middle = np.argwhere(mask).mean(axis=0)
@@ -111,13 +117,19 @@ def test_the_first_voxel_is_zero_at_its_center():
     assert np.allclose(to_world([(0, 0, 0)], "voxel-xyz", GRIDS["oblique"])[0], GRIDS["oblique"].origin)
 
 
-def test_a_dicom_series_counts_slices_along_their_normal(tmp_path):
-    phantom = make_phantom(seed=2, shape=(30, 48, 48), spacing=(10.0, 8.0, 8.0))
-    write_dicom_series(phantom, tmp_path / "case1")
-    index = phantom.scan.ct.geometry.world_to_index(phantom.scan.nodules[0].center)
-    csv = table(tmp_path, "patient,a,b,c,d\ncase1," + ",".join(map(repr, index[::-1].tolist())) + ",9\n")
-    scan = hilum.read(tmp_path / "case1", annotations=csv, columns=replace(parse_columns(COLUMNS), axes="voxel-xyz"))
-    assert np.allclose(scan.nodules[0].center, phantom.scan.nodules[0].center, atol=1e-2)
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("grid", GRIDS)
+def test_a_dicom_series_counts_slices_along_their_normal(grid, axes, tmp_path):
+    rng = np.random.default_rng(1)
+    write_dicom_series(Volume(rng.integers(-1000, 300, (12, 20, 30)).astype(np.int16), GRIDS[grid]), tmp_path / "case1")
+    names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(tmp_path / "case1"))
+    image, index = SimpleITK.ReadImage(names), (21, 6, 8)
+    numbers = ",".join(f"{v:.9f}" for v in in_axes(axes, GRIDS[grid], index, image))
+    csv = table(tmp_path, f"patient,a,b,c,d\ncase1,{numbers},5\n")
+    scan = hilum.read(tmp_path / "case1", annotations=csv, columns=replace(parse_columns(COLUMNS), axes=axes))
+    assert np.allclose(scan.nodules[0].center, by_itk(GRIDS[grid], index, image), atol=1e-2)
+    near = np.rint(scan.ct.geometry.world_to_index(scan.nodules[0].center)).astype(int)
+    assert scan.ct.array[tuple(near)] == image[index]
 
 
 def test_marks_in_voxels_of_interpolated_slices_are_refused(tmp_path):
@@ -668,3 +680,72 @@ def test_the_end_of_a_run_names_the_axes_that_fit_in_all_scans(chest, tmp_path, 
 def test_half_of_the_scans_make_a_table_doubtful(wrong, scans, said):
     notes = _axes_notes(Counter({"lps in cm": wrong} if wrong else {}), scans)
     assert [f"in {wrong} of {scans} scans" in note and "correct the table" in note for note in notes] == [True] * said
+
+
+def test_points_without_sizes_are_checked_too(chest):
+    points = np.array([(*n.center, 1.0) for n in said_as(chest[0], "lps", "ras").nodules])
+    scan = replace(chest[0], nodules=(), locations={"marks": points})
+    assert "fit as ras:" in note_axes(scan, scan.ct)[0].text
+    assert note_axes(replace(scan, locations={"candidates": points}), scan.ct) == ()
+
+
+# Data sets with tables of their own, and a second run.
+
+
+def test_a_table_for_luna16_replaces_its_nodules_and_nothing_else(tmp_path):
+    phantoms = [make_phantom(seed=seed, shape=(30, 48, 48), spacing=(10.0, 8.0, 8.0)) for seed in (1, 2)]
+    root = write_luna16(phantoms, tmp_path / "LUNA16", candidates=3)
+    uid = phantoms[1].scan.series_uid
+    csv = table(tmp_path, f"{LUNA25}\n1,{uid},2,1.5,-2,-100,3,4,5,1,75,Female\n")
+    found = batch.survey([root], annotations=csv, columns=TableColumns(diameter_mm=7.0))
+    one, two = sorted(found.refs, key=lambda ref: ref.series_uid == uid)
+    assert (one.dataset, one.known.annotated, one.known.nodules) == ("luna16", False, ())
+    assert [(n.center, n.diameter_mm) for n in two.known.nodules] == [((1.5, -2, -100), 7.0)]
+    assert two.known.labels["fold"] == 1
+    scan = DATASETS["luna16"].load(two)
+    assert len(scan.locations["candidates"]) == 3 + len(phantoms[1].scan.nodules)
+    assert (scan.annotated, len(scan.nodules)) == (True, 1)
+    own = batch.survey([root]).refs
+    assert all(ref.known.annotated for ref in own)
+
+
+def test_a_table_gives_dsb2017_nodules_beside_its_labels(tmp_path):
+    phantom = make_phantom(seed=1, shape=(30, 48, 48), spacing=(10.0, 8.0, 8.0))
+    root = write_dsb2017([phantom], tmp_path / "DSB2017", labels={0: 1})
+    case = next(path.name for path in (root / "stage1").iterdir())
+    index = phantom.scan.ct.geometry.world_to_index(phantom.scan.nodules[0].center)[::-1]
+    csv = table(tmp_path, f"patient,a,b,c,d\n{case},{','.join(map(str, index.tolist()))},9\n")
+    columns = replace(parse_columns(COLUMNS), axes="voxel-xyz")
+    (ref,) = batch.survey([root], annotations=csv, columns=columns).refs
+    scan = DATASETS["dsb2017"].load(ref)
+    assert scan.labels == {"cancer": 1}
+    assert np.allclose(scan.nodules[0].center, phantom.scan.nodules[0].center, atol=1e-2)
+
+
+def test_a_second_run_keeps_what_is_the_same_and_removes_nothing_unasked(tmp_path, capsys):
+    root = two_scans(tmp_path, "one.nii.gz")
+    csv = table(tmp_path, "patient,a,b,c,d\none,15,9,5,6\n")
+    points = table(tmp_path, "patient,a,b,c\none,15,9,5\n", "p.csv")
+    (recipe := tmp_path / "r.toml").write_text(COARSE)
+    words = ["run", str(root), "--recipe", str(recipe), "--axes", "voxel-xyz"]
+    for name, path, columns in (("A", csv, COLUMNS), ("B", points, "id=patient,x=a,y=b,z=c")):
+        given = [*words, "--out", str(tmp_path / name), "--annotations", str(path), "--columns", columns]
+        made = []
+        for _ in range(2):
+            assert cli.main(given) == 0
+            made.append(next((tmp_path / name / "scans").rglob("scan.json")).stat().st_mtime_ns)
+        assert made[0] == made[1]
+        capsys.readouterr()
+        assert cli.main([*words[:4], "--out", str(tmp_path / name)]) == 1
+        assert "this run would remove the " in capsys.readouterr().err
+
+
+def test_the_viewer_takes_a_table(tmp_path):
+    path = write_scan(tmp_path, GRIDS["plain"])
+    csv = table(tmp_path, "patient,a,b,c,d\ncase1,15,9,5,6\n")
+    columns = replace(parse_columns(COLUMNS), axes="voxel-xyz")
+    source = open_source(path, annotations=csv, columns=columns)
+    assert np.allclose(source.scan.nodules[0].center, by_itk(GRIDS["plain"], (15, 9, 5)), atol=1e-3)
+    (tmp_path / "ledger.jsonl").write_text("")
+    with pytest.raises(InputError, match="a run has its own nodules"):
+        open_source(tmp_path, columns=columns)
