@@ -262,8 +262,13 @@ def test_a_file_that_names_nothing_fits_by_its_frame_of_reference(tmp_path, scan
 
 def test_a_name_that_is_not_there_or_twice_is_refused(tmp_path, scan):
     made = structure_set([("GTV", drawn()), ("Lung L", []), ("GTV", drawn(corners=(0, 0, 2, 2)))])
-    assert "'GTV', 'Lung L'" in refusal("no-such-region", made, tmp_path, scan, ("Lung R", "lung_r"))
-    assert "2 regions are called 'GTV'" in refusal("ambiguous-region", made, tmp_path, scan)
+    assert "'GTV#1', 'Lung L', 'GTV#3'" in refusal("no-such-region", made, tmp_path, scan, ("Lung R", "lung_r"))
+    text = refusal("ambiguous-region", made, tmp_path, scan)
+    assert "2 regions are called 'GTV'; choose one by its number, such as 'GTV#1'" in text
+    for name, corners in (("GTV#1", TUMOR), ("GTV#3", (0, 0, 2, 2))):
+        maps, _ = read(made, tmp_path, scan, (name, "gtv"))
+        assert np.array_equal(maps["gtv"].mask.array, block(corners=corners))
+    assert "'GTV#1', 'Lung L', 'GTV#3'" in refusal("no-such-region", made, tmp_path, scan, ("GTV#2", "gtv"))
     made.ROIContourSequence[0].ContourSequence = Sequence()  # one of them is empty
     maps, _ = read(made, tmp_path, scan)
     assert np.array_equal(maps["gtv"].mask.array, block(corners=(0, 0, 2, 2)))

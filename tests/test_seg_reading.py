@@ -84,6 +84,20 @@ def test_the_segments_are_listed(tmp_path):
         assert [(r.number, r.name, r.type) for r in listed.regions] == [(k, f"Segment {k}", "Organ") for k in (1, 2, 3)]
 
 
+def test_equal_labels_are_told_by_their_side_or_number(tmp_path, axial):
+    masks = blobs(4)
+    made = segmentation(masks)
+    for segment, side in zip(made.SegmentSequence, ("Left", "Right", "", ""), strict=True):
+        segment.SegmentLabel = "Lung" if side else "Node"
+        if side:
+            kind = segment.SegmentedPropertyTypeCodeSequence[0]
+            kind.SegmentedPropertyTypeModifierCodeSequence = Sequence([item(CodeMeaning=side)])
+    assert list_regions(save_to(made, tmp_path / "seg.dcm")).names == ("Lung Left", "Lung Right", "Node#3", "Node#4")
+    maps, _ = read(made, tmp_path, axial, ["Lung Right", "Node#4"])
+    for number, label_map in zip((2, 4), maps.values(), strict=True):
+        assert np.array_equal(on_scan(label_map, axial), masks[f"Segment {number}"])
+
+
 @pytest.mark.parametrize(
     "order", [None, lambda frames: frames[::-1], lambda frames: sorted(frames, key=lambda f: f[1] % 3)]
 )

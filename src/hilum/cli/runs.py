@@ -39,7 +39,7 @@ def run(
     out: Path,
     recipe: str = "default",
     file_format: FormatOverride = None,
-    dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017"] = "auto",
+    dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017", "nnunet"] = "auto",
     annotations: Path | None = None,
     table: Table = None,
     labels: Labels = (),

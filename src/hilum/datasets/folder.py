@@ -160,7 +160,8 @@ def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
     else:
         scan = scan_files.read(ref.path, **stated)
     scan_files.check_is_ct(scan, ref.path)
-    return give_marks(scan, known) if known.annotated or known.locations or known.marks else scan
+    scan = give_marks(scan, known) if known.annotated or known.locations or known.marks else scan
+    return replace(scan, labels=known.labels) if known.labels else scan
 
 
 def _scan_ref(path: Path, series_uid: str, *, tag: str, files: tuple[str, ...] = ()) -> ScanRef:

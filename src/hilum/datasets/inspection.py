@@ -8,7 +8,7 @@ import msgspec
 
 from hilum.datasets import folder, structures
 from hilum.datasets.listing import Listing
-from hilum.errors import one_line
+from hilum.errors import HilumError, one_line
 from hilum.io.archives import is_archive, opened
 from hilum.io.inspect import RegionsRecord, SeriesRecord, inspect, place_records
 from hilum.io.volumes.formats import is_volume
@@ -37,7 +37,12 @@ def inspect_source(source: Path, *, on_note: Callable[[Note], None], **options: 
     InputError
         If the path does not exist or contains no scan.
     """
-    return _inspect(source, source, on_note, options)
+    try:
+        return _inspect(source, source, on_note, options)
+    except HilumError:
+        for file in structures.read_region_files(folder.regions_alone(source))[0]:
+            on_note(_elsewhere_note(_regions_record(file, source)))
+        raise
 
 
 def _inspect(
@@ -73,21 +78,19 @@ def _with_regions(
     named = [record.series_uid for record in records if several.get(record.series_uid)]
     for file in files:
         if not any(file in several[uid] for uid in named):
-            record = _regions_record(file, root)
-            what = f"{record.kind}, {record.file}: refers to no series here"
-            on_note(
-                Note(
-                    "regions-elsewhere",
-                    f"a {record.kind} refers to no series here",
-                    f"{what}; {', '.join(record.names)}",
-                )
-            )
+            on_note(_elsewhere_note(_regions_record(file, root)))
     return [
         msgspec.structs.replace(record, regions=[_regions_record(f, root) for f in several.get(record.series_uid, [])])
         for record in records
     ]
 
 
+def _elsewhere_note(record: RegionsRecord) -> Note:
+    """Report a file that refers to no series of the inspected path."""
+    shown = f"{record.kind}, {record.file}: refers to no series here; {', '.join(record.names)}"
+    return Note("regions-elsewhere", f"a {record.kind} refers to no series here", shown)
+
+
 def _regions_record(file: structures.RegionFile, root: Path) -> RegionsRecord:
-    place = one_line(file.path.relative_to(root).as_posix(), limit=100)
-    return RegionsRecord(kind=file.listed.kind, file=place, names=file.names)
+    place = one_line(file.path.relative_to(root).as_posix() if file.path != root else root.name, limit=100)
+    return RegionsRecord(kind=file.listed.kind, file=place, names=list(file.listed.names))

@@ -37,11 +37,6 @@ class RegionFile(NamedTuple):
     path: Path
     listed: "RegionList"
 
-    @property
-    def names(self) -> list[str]:
-        """The names of its regions, each once."""
-        return list(dict.fromkeys(region.name for region in self.listed.regions))
-
 
 class _Choice(NamedTuple):
     """A choice of regions as the user wrote it, and its parts; `file` and `name` may be empty."""
@@ -170,7 +165,7 @@ def attach_regions(refs: Sequence[ScanRef], paths: Iterable[Path], choices: Sequ
             attached.append(replace(ref, known=replace(ref.known, refusal=error)))
     for choice, count in hits.items():
         if not count:
-            names = dict.fromkeys(name for found in several for file in found for name in file.names)
+            names = dict.fromkeys(name for found in several for file in found for name in file.listed.names)
             there = ", ".join(f"'{name}'" for name in names)
             what = f"--roi '{choice.text}' fits no region; there are {one_line(there, limit=180)}"
             raise AnnotationError(what, do="choose one of them", code="no-such-region")
@@ -203,10 +198,12 @@ def _is_of(pattern: str, file: RegionFile) -> bool:
 
 def _fitting(choice: _Choice, files: Sequence[RegionFile]) -> list[tuple[RegionFile, str]]:
     """The regions that a choice fits: by their very names, else by its pattern, else without regard to case."""
-    there = [(file, name) for file in files if _is_of(choice.file, file) for name in file.names]
+    mine = [file for file in files if _is_of(choice.file, file)]
+    there = [(file, name) for file in mine for name in file.listed.names]
     folded = choice.pattern.casefold()
     return (
         [one for one in there if one[1] == choice.pattern]
+        or [(file, choice.pattern) for file in mine if any(r.name == choice.pattern for r in file.listed.regions)]
         or [one for one in there if fnmatchcase(one[1], choice.pattern)]
         or [one for one in there if fnmatchcase(one[1].casefold(), folded)]
     )

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 import msgspec
-import numpy as np
 
 import hilum
 from hilum.errors import GeometryError, MissingInputError, OutputError, one_line
@@ -15,6 +14,7 @@ from hilum.io.atomic import atomic_folder
 from hilum.io.scan_files import write
 from hilum.io.source_files import list_source_files
 from hilum.io.volumes import formats, placement
+from hilum.ops.labels.shares import measure_labels
 from hilum.ops.preview import Preview
 from hilum.outputs.checksums import RERUN, file_record
 from hilum.outputs.finished import LABELS, PARTS, RECORD, check_files, missing_parts, read_stored, volume_parts
@@ -125,8 +125,11 @@ def store_scan(
 
 
 def _label_record(label_map: LabelMap) -> LabelMapRecord:
-    counts = np.bincount(label_map.mask.array.ravel(), minlength=256) * label_map.mask.geometry.voxel_volume / 1000
-    volumes = {name: round(float(counts[value]), 4) for name, value in label_map.values.items()}
+    found, voxel_ml = measure_labels(label_map.mask.array), label_map.mask.geometry.voxel_volume / 1000
+    volumes = {
+        name: round(found[value].voxels * voxel_ml, 4) if value in found else 0.0
+        for name, value in label_map.values.items()
+    }
     return LabelMapRecord(values=dict(label_map.values), volumes_ml=volumes)
 
 

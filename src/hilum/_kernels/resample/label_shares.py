@@ -2,31 +2,64 @@
 
 from typing import Any
 
+import numpy as np
+
 from hilum._kernels.compile.kernel import kernel
 
 SAMPLES = 3  # along each edge of a voxel
 
+_U = np.uint64
+_ONES = np.uint64(0x0101010101010101)  # a label times this is a word of eight such voxels
+
 
 @kernel()
-def find_bounds(array: Any, bounds: Any) -> None:
-    """Widen the bounds of each label: rows of first and last z, y, x, by value; they begin as large and -1."""
-    for z in range(array.shape[0]):
-        for y in range(array.shape[1]):
-            row = array[z, y]
-            previous = 0
-            for x in range(row.size):
-                value = int(row[x])
-                if value == 0:
-                    previous = 0
-                    continue
-                if value != previous:
-                    bounds[value, 0] = min(bounds[value, 0], z)
-                    bounds[value, 1] = max(bounds[value, 1], z)
-                    bounds[value, 2] = min(bounds[value, 2], y)
-                    bounds[value, 3] = max(bounds[value, 3], y)
-                    bounds[value, 4] = min(bounds[value, 4], x)
-                    previous = value
-                bounds[value, 5] = max(bounds[value, 5], x)
+def measure_runs(flat: Any, words: Any, columns: Any, rows: Any, table: Any, begin: Any, end: Any) -> None:
+    """Count the voxels of each label in some slices, and widen its bounds.
+
+    `flat` has the voxels, `words` the same ones in words of eight, without those that fill no word. A row of `table`
+    has a label's count, then its first and last z, y and x; the first ones begin as large, the last ones as -1. A row
+    without labels is read in words, and so are voxels with the label of the one before them.
+    """
+    for z in range(begin, end):
+        for y in range(rows):
+            start = (z * rows + y) * columns
+            stop = start + columns
+            first, last = (start + 7) >> 3, stop >> 3
+            labeled = _U(first >= last)
+            for k in range(first, last):
+                labeled |= words[k]
+            for i in range(start, min(first << 3, stop)):
+                labeled |= _U(flat[i])
+            for i in range(max(last << 3, start), stop):
+                labeled |= _U(flat[i])
+            if not labeled:
+                continue
+            value, since, i = 0, start, start
+            while i < stop:
+                if i & 7 == 0:
+                    k, same = i >> 3, _U(value) * _ONES
+                    while k < last and words[k] == same:
+                        k += 1
+                    i = k << 3
+                until = min((i | 7) + 1, stop)
+                while i < until:
+                    here = int(flat[i])
+                    if here != value:
+                        if value:
+                            _add_run(table, value, z, y, since - start, i - 1 - start)
+                        value, since = here, i
+                    i += 1
+            if value:
+                _add_run(table, value, z, y, since - start, stop - 1 - start)
+
+
+@kernel()
+def _add_run(table: Any, value: Any, z: Any, y: Any, first: Any, last: Any) -> None:
+    """Add the voxels of a label from `first` to `last` in one row."""
+    table[value, 0] += last - first + 1
+    table[value, 1], table[value, 2] = min(table[value, 1], z), max(table[value, 2], z)
+    table[value, 3], table[value, 4] = min(table[value, 3], y), max(table[value, 4], y)
+    table[value, 5], table[value, 6] = min(table[value, 5], first), max(table[value, 6], last)
 
 
 @kernel()

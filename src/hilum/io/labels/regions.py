@@ -4,6 +4,7 @@ Source: DICOM PS3.3 A.19 (RT Structure Set IOD), C.8.8.5; A.51 (Segmentation IOD
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ RTSTRUCT, SEG, LABELMAP_SEG = (
 _KINDS: dict[str, Literal["rtstruct", "seg"]] = {RTSTRUCT: "rtstruct", SEG: "seg", LABELMAP_SEG: "seg"}
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"  # pydicom inflates it without a limit
+
+_SIDES = "SegmentedPropertyTypeModifierCodeSequence"
 
 _HEADER = (
     "SOPClassUID", "SOPInstanceUID", "SpecificCharacterSet", "FrameOfReferenceUID", "ReferencedSeriesSequence",
@@ -75,6 +78,12 @@ class RegionList:
     frame_uids: tuple[str, ...]
     image_uids: frozenset[str]
     regions: tuple[Region, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each region; where several are equal, with its number: ``GTV#2``."""
+        counts = Counter(region.name for region in self.regions)
+        return tuple(r.name if counts[r.name] == 1 else f"{r.name}#{r.number}" for r in self.regions)
 
 
 def list_regions(path: Path) -> RegionList:
@@ -192,12 +201,16 @@ def _rois(dataset: Any, series_of: Mapping[str, tuple[str, ...]]) -> tuple[Regio
 
 
 def _segments(dataset: Any, series: tuple[str, ...]) -> tuple[Region, ...]:
-    """The segments of a segmentation."""
-    regions = []
-    for item in items_of(dataset, "SegmentSequence"):
-        properties = items_of(item, "SegmentedPropertyTypeCodeSequence")
-        kind = text_of(properties[0], "CodeMeaning") if properties else ""
-        regions.append(Region(number_of(item, "SegmentNumber"), text_of(item, "SegmentLabel"), kind, series or None))
+    """The segments of a segmentation; of equal labels, such as two of ``Lung``, each gets its side: ``Lung Left``."""
+    items = items_of(dataset, "SegmentSequence")
+    labels = [text_of(item, "SegmentLabel") for item in items]
+    counts, regions = Counter(labels), []
+    for item, label in zip(items, labels, strict=True):
+        properties = items_of(item, "SegmentedPropertyTypeCodeSequence")[:1]
+        kind = " ".join(text_of(one, "CodeMeaning") for one in properties)
+        sides = [text_of(side, "CodeMeaning") for one in properties for side in items_of(one, _SIDES)]
+        name = " ".join([label, *sides]) if counts[label] > 1 else label
+        regions.append(Region(number_of(item, "SegmentNumber"), name, kind, series or None))
     return tuple(regions)
 
 
@@ -230,6 +243,7 @@ def choose_region(listed: RegionList, name: str, path: Path, *, is_empty: Callab
     ----------
     listed : RegionList
     name : str
+        As `RegionList.names` has it, or without a number.
     path : Path
     is_empty : callable
         Whether a region has nothing that could be filled.
@@ -239,15 +253,19 @@ def choose_region(listed: RegionList, name: str, path: Path, *, is_empty: Callab
     SeriesError
         If there is none, or several are not empty.
     """
-    named = [region for region in listed.regions if region.name == name]
+    numbered = dict(zip(listed.names, listed.regions, strict=True))
+    if name in numbered:
+        return numbered[name]
+    named = {full: region for full, region in numbered.items() if region.name == name}
     if not named:
-        there = name_some(f"'{region.name}'" for region in listed.regions)
+        there = name_some(f"'{full}'" for full in numbered)
         raise SeriesError(f"no region is called '{name}'; there are {there}", where=path, code="no-such-region")
-    full = [region for region in named if not is_empty(region)] if len(named) > 1 else named
+    full = [region for region in named.values() if not is_empty(region)]
     if len(full) > 1:
         what = f"{len(full)} regions are called '{name}'"
-        raise SeriesError(what, where=path, do="rename one of them", code="ambiguous-region")
-    return (full or named)[0]
+        do = f"choose one by its number, such as '{next(iter(named))}'"
+        raise SeriesError(what, where=path, do=do, code="ambiguous-region")
+    return (full or list(named.values()))[0]
 
 
 def check_series(

@@ -11,7 +11,7 @@ from hilum.errors import GeometryError
 from hilum.geometry import Geometry, Vector
 from hilum.ops.labels.contours import TOLERANCE_MM
 
-_MOST_PLANES = 2**14
+_MOST_PLANES = 2**12
 
 _SAME_PIXEL = 0.1  # pixels by which frames may lie beside each other: positions are rounded
 

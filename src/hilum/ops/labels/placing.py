@@ -15,7 +15,7 @@ from hilum._kernels.resample.spline import nearest
 from hilum.geometry import Geometry
 from hilum.ops.bounding_box import Box
 from hilum.ops.labels.filling import fill_greatest
-from hilum.ops.labels.shares import Axis, label_boxes, parallel_shares, sampled_shares
+from hilum.ops.labels.shares import Axis, measure_labels, parallel_shares, sampled_shares
 from hilum.ops.reorient import permute
 from hilum.ops.resample import regrid_mask
 from hilum.scan import LabelMap
@@ -64,21 +64,22 @@ def place_label_map(label_map: LabelMap, geometry: Geometry, *, order: int = 1, 
     -------
     Placed
     """
-    mask, axes = _turn(label_map.mask, geometry)
-    boxes = label_boxes(mask.array, label_map.values.values())
+    found = measure_labels(label_map.mask.array, workers=workers)
+    mask, axes, boxes = _turn(label_map.mask, geometry, {value: found[value].box for value in found})
     within: dict[int, float] = {}
+    filled: dict[int, Box] = {}
     if axes is not None and all(map(_is_same, axes)):
         out = _copy(mask.array, axes, geometry)
     elif order == 0:
         out = regrid_mask(mask, geometry).array if axes is None else _nearest(mask.array, axes, workers)
     else:
-        out, within = _fill(mask, axes, geometry, boxes, workers)
+        out, within, filled = _fill(mask, axes, geometry, boxes, workers)
     lost, outside = {}, {}
     for name, value in label_map.values.items():
         if (box := boxes.get(value)) is None:
             continue
-        volume = _count(mask.array[box], value) * mask.geometry.voxel_volume
-        kept = _count(out, value) * geometry.voxel_volume
+        volume = found[value].voxels * mask.geometry.voxel_volume
+        kept = float(np.count_nonzero(out[filled.get(value, ...)] == value)) * geometry.voxel_volume
         inside = within.get(value, kept)
         if not kept and (inside > 0 or bool(geometry.contains(_middle(mask, box)))):
             lost[name] = volume / 1000
@@ -87,20 +88,31 @@ def place_label_map(label_map: LabelMap, geometry: Geometry, *, order: int = 1, 
     return Placed(LabelMap(Mask(out, geometry), label_map.values), lost, outside)
 
 
-def _turn(mask: Mask, geometry: Geometry) -> tuple[Mask, _Axes | None]:
-    """Turn a mask so that its axes run as those of a grid, if they are parallel; else leave it."""
+def _turn(mask: Mask, geometry: Geometry, boxes: dict[int, Box]) -> tuple[Mask, _Axes | None, dict[int, Box]]:
+    """Turn a mask and boxes in it so that its axes run as those of a grid, if they are parallel; else leave them."""
     step = mask.geometry.inverse_affine @ geometry.affine
     order = tuple(int(k) for k in np.abs(step[:3, :3]).argmax(axis=0))
     if sorted(order) != [0, 1, 2]:
-        return mask, None
+        return mask, None, boxes
     flips = tuple(bool(step[order[k], k] < 0) for k in range(3))
     turned = permute(mask, cast("tuple[int, int, int]", order), cast("tuple[bool, bool, bool]", flips))
     step = turned.geometry.inverse_affine @ geometry.affine
     drift = np.abs(step[:3, :3] - np.diag(np.diag(step[:3, :3]))) @ geometry.shape
     if drift.max() > _PARALLEL:
-        return mask, None
+        return mask, None, boxes
     axes = (Axis(float(step[k, k]), float(np.round(step[k, 3], 9)), geometry.shape[k]) for k in range(3))
-    return turned, cast("_Axes", tuple(axes))
+    return turned, cast("_Axes", tuple(axes)), {value: _turn_box(boxes[value], mask, order, flips) for value in boxes}
+
+
+def _turn_box(box: Box, mask: Mask, order: tuple[int, ...], flips: tuple[bool, ...]) -> Box:
+    """A box of a mask, after `permute`."""
+    ends = [mask.shape[axis] for axis in order]
+    sides = [box[axis] for axis in order]
+    z, y, x = (
+        slice(end - side.stop, end - side.start) if flip else side
+        for side, end, flip in zip(sides, ends, flips, strict=True)
+    )
+    return z, y, x
 
 
 def _is_same(axis: Axis) -> bool:
@@ -133,27 +145,34 @@ def _nearest(array: NDArray[np.uint8], axes: _Axes, workers: int) -> NDArray[np.
 
 def _fill(
     mask: Mask, axes: _Axes | None, geometry: Geometry, boxes: dict[int, Box], workers: int
-) -> tuple[NDArray[np.uint8], dict[int, float]]:
-    """Fill each label; return also the volume of each, in mm3, that lies in the grid."""
+) -> tuple[NDArray[np.uint8], dict[int, float], dict[int, Box]]:
+    """Fill each label; return also the volume of each, in mm3, that lies in the grid, and the box that it may fill."""
     out = np.zeros(geometry.shape, np.uint8)
     best = np.zeros(geometry.shape if len(boxes) > 1 else (0, 0, 0), np.uint8)
-    within = {}
+    within, filled = {}, {}
     for value, box in boxes.items():
+        exact = None
         if axes is None:
             there, shares = sampled_shares(mask, value, box, geometry, workers=workers)
+            if not _leaves(mask, box, geometry):
+                exact = _measure(mask, value, box, geometry, there)
         else:
             there, shares = parallel_shares(mask.array, value, box, axes, workers=workers)
-        chosen, voxels = fill_greatest(shares, geometry.spacing)
-        within[value] = voxels * geometry.voxel_volume
+        chosen, voxels = fill_greatest(shares, geometry.spacing, exact=exact)
+        within[value], filled[value] = voxels * geometry.voxel_volume, there
         if len(boxes) > 1:
             chosen &= shares > best[there]
             np.copyto(best[there], shares, where=chosen)
         np.copyto(out[there], np.uint8(value), where=chosen)
-    return out, within
+    return out, within, filled
 
 
-def _count(array: NDArray[np.uint8], value: int) -> int:
-    return int(np.count_nonzero(array == value))
+def _measure(mask: Mask, value: int, box: Box, geometry: Geometry, there: Box) -> tuple[float, NDArray[np.float64]]:
+    """The volume of a label in voxels of a grid, and its centroid (z, y, x) in a box of the grid."""
+    index = np.argwhere(mask.array[box] == value)
+    middle = mask.geometry.index_to_world(index.mean(axis=0) + [side.start for side in box])
+    centroid = geometry.world_to_index(middle) - [side.start for side in there]
+    return len(index) * mask.geometry.voxel_volume / geometry.voxel_volume, centroid
 
 
 def _middle(mask: Mask, box: Box) -> NDArray[np.float64]:

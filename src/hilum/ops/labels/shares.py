@@ -4,15 +4,15 @@ If the axes of both grids are parallel, the share of a voxel is the product of t
 the kernel of linear interpolation computes with other weights. Otherwise samples inside each voxel are counted.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, floor
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hilum._kernels.compile.kernel import read_only
-from hilum._kernels.resample.label_shares import SAMPLES, count_samples, find_bounds
+from hilum._kernels.resample.label_shares import SAMPLES, count_samples, measure_runs
 from hilum._kernels.resample.spline import Taps, interpolate
 from hilum._kernels.resample.spline_blocks import PAD, TAPS
 from hilum._kernels.threads import run_slabs
@@ -50,26 +50,45 @@ class Axis:
         return first.astype(np.int64), np.diff(covered, axis=1) / self.step
 
 
-def label_boxes(array: NDArray[np.uint8], values: Iterable[int]) -> dict[int, Box]:
-    """Find the box of each label.
+class LabelExtent(NamedTuple):
+    """How many voxels a label has, and their box."""
+
+    voxels: int
+    box: Box
+
+
+def measure_labels(array: NDArray[np.uint8], *, workers: int = 1) -> dict[int, LabelExtent]:
+    """Count the voxels of each label, and find its box.
 
     Parameters
     ----------
     array : ndarray of uint8, shape (z, y, x)
-    values : iterable of int
+    workers : int
+        Threads; 0 for one per available core.
 
     Returns
     -------
-    dict of int to Box
-        By value; those that are not there are left out.
+    dict of int to LabelExtent
+        By value, ascending; 0 and values that are not there are left out.
     """
-    bounds = np.tile(np.array([np.iinfo(np.int64).max, -1] * 3, np.int64), (256, 1))
-    find_bounds(read_only(array), bounds)
-    rows = {value: bounds[value].tolist() for value in values}
+    depth, rows, columns = array.shape
+    flat = read_only(np.ascontiguousarray(array).reshape(-1))
+    words = flat[: flat.size // 8 * 8].view(np.uint64)
+    tables = list[NDArray[np.int64]]()
+
+    def measure(begin: int, end: int) -> None:
+        table = np.tile(np.array([0, *[np.iinfo(np.int64).max, -1] * 3], np.int64), (256, 1))
+        measure_runs(flat, words, columns, rows, table, begin, end)
+        tables.append(table)
+
+    run_slabs(measure, depth, workers=workers)
+    voxels = np.sum([table[:, 0] for table in tables], axis=0)
+    low = np.min([table[:, 1::2] for table in tables], axis=0)
+    high = np.max([table[:, 2::2] for table in tables], axis=0) + 1
     return {
-        value: (slice(z0, z1 + 1), slice(y0, y1 + 1), slice(x0, x1 + 1))
-        for value, (z0, z1, y0, y1, x0, x1) in rows.items()
-        if z1 >= 0
+        value: LabelExtent(int(voxels[value]), (slice(z0, z1), slice(y0, y1), slice(x0, x1)))
+        for value in np.flatnonzero(voxels).tolist()
+        for (z0, y0, x0), (z1, y1, x1) in [(low[value].tolist(), high[value].tolist())]
     }
 
 
@@ -96,6 +115,8 @@ def parallel_shares(
         The share of each, `WHOLE` for all of it.
     """
     z, y, x = (axis.touching(side.start, side.stop) for axis, side in zip(axes, box, strict=True))
+    if not all(side.stop > side.start for side in (z, y, x)):
+        return (z, y, x), np.zeros([side.stop - side.start for side in (z, y, x)], np.uint8)
     label = np.pad((array[box] == value).view(np.uint8) * np.uint8(WHOLE), _MARGIN)
     taps: list[Taps | None] = []
     for k, (axis, side, voxels) in enumerate(zip(axes, box, (z, y, x), strict=True)):
