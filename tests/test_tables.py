@@ -692,6 +692,8 @@ def test_the_body_has_tissue_on_every_side():
     for value, tissue in ((-299, True), (-301, False)):
         soft = Volume(np.where(array == 40, value, array).astype(np.int16), ct.geometry)
         assert inside_body(soft, inside[:1]).tolist() == [tissue]
+    sagittal = permute(ct, (2, 0, 1), (True, False, True))
+    assert inside_body(sagittal, inside).tolist() == inside_body(ct, inside).tolist()
     thin = array.copy()
     thin[:, :, 26:30] = -1000  # a wall of less than 5 mm on one side counts as none
     assert inside_body(Volume(thin, ct.geometry), inside[:1]).tolist() == [False]
@@ -786,6 +788,9 @@ def test_the_viewer_takes_a_table(tmp_path):
     columns = replace(parse_columns(COLUMNS), axes="voxel-xyz")
     source = open_source(path, annotations=csv, columns=columns)
     assert np.allclose(source.scan.nodules[0].center, by_itk(GRIDS["plain"], (15, 9, 5)), atol=1e-3)
+    assert "wrong-axes" not in source.items[0].row["flags"]
+    with pytest.raises(InputError, match="no table to which the columns belong"):
+        open_source(path, columns=columns)
     (tmp_path / "ledger.jsonl").write_text("")
     with pytest.raises(InputError, match="a run has its own nodules"):
         open_source(tmp_path, columns=columns)
@@ -830,3 +835,13 @@ def test_a_mangled_list_of_boxes_is_read_or_refused_and_nothing_else(first, valu
 def test_json_without_end_is_refused(tmp_path):
     with pytest.raises(AnnotationError, match="is not JSON"):
         read_table(table(tmp_path, "[" * 100_000, "m.json"))
+
+
+def test_the_viewer_tells_wrong_axes(chest, tmp_path):
+    hilum.write(chest[0].ct, tmp_path / "case1.mha")
+    rows = [f"case1,{','.join(map(repr, n.center))},{n.diameter_mm}" for n in chest[0].nodules]
+    csv = table(tmp_path, "\n".join(["patient,a,b,c,d", *rows]) + "\n")
+    for axes, told in (("ras", True), ("lps", False)):
+        columns = replace(parse_columns(COLUMNS), axes=axes)
+        source = open_source(tmp_path / "case1.mha", annotations=csv, columns=columns)
+        assert ("wrong-axes" in source.items[0].row["flags"]) == told

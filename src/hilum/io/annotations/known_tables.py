@@ -10,8 +10,8 @@ Sources of the known tables:
 * LNDb, ``trainNodules_gt.csv``: https://lndb.grand-challenge.org/Data/ and its scripts (readNoduleList.py, utils.py):
   world mm of the MetaImage files, which are LPS; the diameter is that of the sphere of ``Volume`` (nodEqDiam).
   ``Nodule`` is 0 for a finding that no reader calls a nodule; its volume is made up, so it is an excluded finding
-  without a diameter. A nodule below 3 mm has the volume of 3 mm. ``AgrLevel`` counts the readers who call it a nodule,
-  ``Text`` is their mean texture. Scan 1 is ``LNDb-0001``.
+  without a diameter. Nobody outlined nodules below 3 mm, so their volume is nominal. ``AgrLevel`` counts the readers
+  who call it a nodule, ``Text`` is their mean texture. Scan 1 is ``LNDb-0001``.
 * hilum, ``hilum export csv``: `hilum.export.boxes`.
 
 The tables of the NLST itself have no positions, only slice numbers and lobes; tables that others drew on it (LUNA25 is
