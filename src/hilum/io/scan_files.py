@@ -100,6 +100,8 @@ def read(
         if os.path.islink(path):  # noqa: PTH114 - Path.is_link raises for a name with a null byte
             raise unreadable.not_downloaded(path, [path.name])
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
+    if columns is not None and annotations is None:
+        raise InputError("there is no table to which the columns belong", do="give the annotations", code="option")
     options = ReadOptions(
         series=series, phase=phase, volume=volume, max_gap_mm=max_gap_mm, slice_spacing_mm=slice_spacing_mm,
         tilt=tilt, rescale=rescale, hu_offset=hu_offset,
