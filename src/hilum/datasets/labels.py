@@ -83,6 +83,8 @@ def pair_labels(
     UnsupportedError
         If a file is of another kind.
     """
+    if request.grid != "world":  # also for the label maps of data sets
+        refs = [replace(ref, label_files=tuple(replace(f, grid=request.grid) for f in ref.label_files)) for ref in refs]
     notes: list[Note] = []
     paired: defaultdict[int, list[LabelFile]] = defaultdict(list)
     found = [(source, *_find(source, inputs)) for source in request.sources]

@@ -139,7 +139,7 @@ def survey(
         ids = [scan_id for scan_id, ref in refs.items() if not (own and DATASETS[ref.dataset].reads_csv)]
         _attach_annotations(refs, ids, annotations, columns, tables, notes)
     listed = list(refs.values())
-    if labels is not None and labels.sources and refs:
+    if labels is not None and labels != LabelRequest() and refs:
         listed, label_notes = pair_labels(listed, labels, inputs=inputs)
         notes[next(iter(notes))] += label_notes
     listed = _with_regions(listed, region_files, rois, notes, refusals)

@@ -4,8 +4,8 @@ The preview is drawn while the scan is in memory, with numpy alone: importing a 
 drawing. The pixels are indices into a palette, gray levels first, so that the picture compresses well.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hilum._kernels.intensity.tables import count_scaled
 from hilum.ops import finite, intensity, reorient, statistics
+from hilum.ops.labels import overlay
 from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG, Scan
 
 Picture = NDArray[np.uint8]
@@ -68,7 +69,7 @@ class Preview:
     Parameters
     ----------
     pixels : ndarray of uint8, shape (rows, columns)
-        Indices into `PALETTE`.
+        Indices into `LABEL_PALETTE`; without label maps into `PALETTE`.
     panels : tuple of Panel
         From left to right.
     histogram : HuHistogram
@@ -84,8 +85,9 @@ class Preview:
 
 
 _LEVELS = np.rint(np.linspace(0, 255, GRAYS)).astype(np.uint8)
-# Red, green and blue of each index, shape (36, 3).
+# Red, green and blue of each index, shape (36, 3), and with the colors of labels after them.
 PALETTE: Picture = np.vstack([np.repeat(_LEVELS[:, None], 3, axis=1), np.array(COLORS, np.uint8)])
+LABEL_PALETTE: Picture = np.vstack([PALETTE, np.array(overlay.COLORS, np.uint8)])
 
 
 def draw_preview(scan: Scan, *, unit_range: intensity.UnitRange | None = None, workers: int = 0) -> Preview:
@@ -103,8 +105,8 @@ def draw_preview(scan: Scan, *, unit_range: intensity.UnitRange | None = None, w
     Returns
     -------
     Preview
-        In the radiologist's view: the patient's right on the left, the head or the front on top. Lungs are outlined,
-        nodules have a ring. The same scan gives the same bytes.
+        In the radiologist's view: the patient's right on the left, the head or the front on top. Lungs and the labels
+        of label maps are outlined, nodules have a ring. The same scan gives the same bytes.
 
     Raises
     ------
@@ -112,7 +114,8 @@ def draw_preview(scan: Scan, *, unit_range: intensity.UnitRange | None = None, w
         If a voxel is NaN or infinite.
     """
     finite.check_finite(scan.ct.array)
-    oriented = reorient.reorient_scan(scan)
+    label_maps = overlay.on_grid(scan.label_maps, scan.ct.geometry)
+    oriented = reorient.reorient_scan(replace(scan, label_maps=label_maps))
     centers = [nodule.center for nodule in scan.nodules] or np.empty((0, 3))
     view = _View(oriented, oriented.ct.geometry.world_to_index(centers), unit_range)
     coronal, axial = _slice_indices(view)
@@ -176,6 +179,8 @@ def _slice(view: _View, axis: int, index: int) -> Picture:
     nearest = np.ix_(*(_nearest(ct.shape[a], n) for a, n in zip((rows, columns), size, strict=True)))
     if lungs is not None:
         _outline(picture, np.take(lungs.array, index, axis)[nearest], _LUNG_COLORS)
+    for labels, colors in _label_slices(view, axis, index):
+        _outline(picture, labels[nearest], colors)
     for voxel, nodule in zip(view.voxels, view.scan.nodules, strict=True):
         if abs(voxel[axis] - index) * ct.spacing[axis] <= nodule.diameter_mm / 2:
             middle = [(voxel[a] + 0.5) * ct.spacing[a] / scale - 0.5 for a in (rows, columns)]
@@ -194,11 +199,21 @@ def _close_up(view: _View, number: int, index: int) -> Picture:
     picture = view.gray(scan.ct.array[index][nearest])
     if scan.lungs is not None:
         _outline(picture, scan.lungs.array[index][nearest], _LUNG_COLORS)
+    for labels, colors in _label_slices(view, 0, index):
+        _outline(picture, labels[nearest], colors)
     if scan.nodule_mask is not None:
         _outline(picture, scan.nodule_mask.array[index][nearest] > 0, {1: NODULE_COLOR})
     else:
         _ring(picture, [(CLOSE_PIXELS - 1) / 2] * 2, scan.nodules[number].diameter_mm / 2 / step + 1)
     return np.where(inside, picture, np.uint8(0))
+
+
+def _label_slices(view: _View, axis: int, index: int) -> Iterator[tuple[NDArray[np.uint8], dict[int, int]]]:
+    """A slice of each label map, and the palette index of each value."""
+    maps = view.scan.label_maps
+    for name, colors in overlay.number_colors({name: one.values for name, one in maps.items()}).items():
+        labels = np.take(maps[name].mask.array, index, axis)
+        yield labels, {value: len(PALETTE) + color for value, color in colors.items()}
 
 
 def shrink(plane: NDArray[Any], count: int, axis: int) -> NDArray[Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.geometry import Geometry
-from hilum.scan import Scan
+from hilum.scan import LabelMap, Scan
 from hilum.volume import AnyVolume
 
 
@@ -41,7 +41,8 @@ def reorient(volume: AnyVolume) -> AnyVolume:
 def reorient_scan(scan: Scan) -> Scan:
     """Reorient the volume and the masks of a scan."""
     lungs, nodule_mask = (None if mask is None else reorient(mask) for mask in (scan.lungs, scan.nodule_mask))
-    return replace(scan, ct=reorient(scan.ct), lungs=lungs, nodule_mask=nodule_mask)
+    label_maps = {name: LabelMap(reorient(one.mask), one.values) for name, one in scan.label_maps.items()}
+    return replace(scan, ct=reorient(scan.ct), lungs=lungs, nodule_mask=nodule_mask, label_maps=label_maps)
 
 
 def permute(volume: AnyVolume, order: tuple[int, int, int], flips: tuple[bool, bool, bool]) -> AnyVolume:

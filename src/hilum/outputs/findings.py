@@ -30,8 +30,8 @@ _INFO = (
     "ignored-damaged-file", "ignored-files", "ignored-incomplete-copy", "ignored-links", "ignored-localizer",
     "ignored-no-image", "ignored-other-modality", "ignored-secondary-capture", "joined-series",
     "location-tag-disagrees", "low-hu", "malformed-value", "minmax-tags-disagree", "modality-lut", "odd-modality",
-    "odd-syntax", "padding-to-air", "qform-unusable", "spacing-tag-disagrees", "split-series", "stated-rescale",
-    "trailing-bytes", "unspecified-unit", "unreadable-files", "unreadable-folders",
+    "odd-syntax", "padding-to-air", "qform-unusable", "spacing-tag-disagrees", "split-series",
+    "stated-geometry", "stated-rescale", "trailing-bytes", "unspecified-unit", "unreadable-files", "unreadable-folders",
     # About the lungs; the mask may still be right.
     "airway-included", "cropped", "dense-lung", "given-lungs", "lungs-doubtful", "lungs-fallback",
     # About the annotations.
@@ -44,15 +44,15 @@ _INFO = (
     "contours-overlap", "contours-repeated", "contours-too-small", "fractional-seg", "packed-regions", "points-only",
     "region-by-frame", "region-files", "region-images", "regions-elsewhere", "scans-without-region", "shifted-seg",
     "empty-labels", "label-lost", "label-outside", "labels-on-voxels", "labels-paired", "labels-without-scan",
-    "scans-without-labels",
+    "region-labels", "scans-without-labels",
     # About a search for scans.
     "archive-members", "ignored-archives", "no-ct-images", "not-luna16", "own-output", "same-file", "same-scan",
     "same-series", "table-beside", "unused-table",
     # About a data set or a table of detections.
-    "chose-table", "duplicate-detections", "duplicate-series", "folds-replaced", "marks-beyond-limit", "no-annotations",
-    "no-detections", "no-labels", "patient-in-folds", "readings-without-scan", "rows-without-scan",
-    "samples-without-nodule", "scans-assumed", "scans-without-rows", "unknown-patient", "unknown-series",
-    "xray-readings",
+    "case-count", "chose-table", "duplicate-detections", "duplicate-series", "folds-replaced", "marks-beyond-limit",
+    "no-annotations", "no-dataset-json", "no-detections", "no-labels", "one-channel", "patient-in-folds",
+    "readings-without-scan", "rows-without-scan", "samples-without-nodule", "scans-assumed", "scans-without-rows",
+    "unknown-patient", "unknown-series", "xray-readings",
 )  # fmt: skip
 """The stored data are as the files say."""
 

@@ -21,7 +21,7 @@ from hilum.io.files import read_small
 from hilum.io.volumes.formats import STORES, read_header
 from hilum.io.volumes.nifti import read_nifti_affine
 from hilum.ops.nodules.readings import mean_agreement
-from hilum.ops.preview import PALETTE, Panel, Preview
+from hilum.ops.preview import LABEL_PALETTE, PALETTE, Panel, Preview
 from hilum.outputs.checksums import RERUN, check_file
 from hilum.outputs.records import NoduleRecord, ScanRecord
 from hilum.scan import Scan
@@ -204,7 +204,8 @@ def write_preview(preview: Preview, folder: Path) -> None:
         percentiles={str(p): preview.histogram.percentile(p) for p in PERCENTILES},
         cut=preview.cut,
     )
-    (folder / PICTURE).write_bytes(png_bytes(preview.pixels, PALETTE))
+    palette = LABEL_PALETTE if int(preview.pixels.max()) >= len(PALETTE) else PALETTE
+    (folder / PICTURE).write_bytes(png_bytes(preview.pixels, palette))
     (folder / FACTS).write_bytes(msgspec.json.encode(record) + b"\n")
 
 

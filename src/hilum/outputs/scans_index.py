@@ -31,6 +31,7 @@ COLUMNS = (
     "kernel", "slice_thickness_mm", "lung_right_ml", "lung_left_ml", "lung_score", "nodules",
 )  # fmt: skip
 
+LABEL_MAPS = "label_maps"  # one more column at the end, if a scan of the run has label maps: their names
 
 _MAX_BYTES = 1 << 28
 _MAX_PATH = 4096
@@ -88,14 +89,19 @@ def write_index(
     """
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
+    rows, maps = [], []
     for row in ledger.rows():
         origin = _merge_origins(origins.get(row.id), former.get(row.id), hide=hide)
         record = finished.read_record(folder / "scans" / row.id) if row.status in FINISHED else None
         known = origin if record is None else record
         names = one_line(known.dataset, limit=40), one_line(known.series_uid, limit=128), origin.case
         paths = (safe_path(path, full=full_paths, hide=hide) for path in (origin.source, origin.path))
-        table.writerow(safe_cells([row.id, *names, *paths, row.status, _codes(row), *_content(record)]))
+        rows.append([row.id, *names, *paths, row.status, _codes(row), *_content(record)])
+        maps.append("" if record is None else " ".join(record.label_maps))
+    if any(maps):
+        rows = [[*row, names] for row, names in zip(rows, maps, strict=True)]
+    table.writerow([*COLUMNS, LABEL_MAPS] if any(maps) else COLUMNS)
+    table.writerows(map(safe_cells, rows))
     data = text.getvalue().encode("utf-8", "replace")
     path = folder / NAME
     with suppress(OSError, ValueError):

@@ -8,11 +8,12 @@ import msgspec
 
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.volumes.placement import GridRecord
+from hilum.ops.labels.overlay import HEX_COLORS, number_colors
 from hilum.outputs import dataset_summary, ledger, parts
 from hilum.outputs.finished import listed_scans
 from hilum.outputs.folder import recipe_text
 from hilum.outputs.ledger import Row, decode_row
-from hilum.outputs.records import DatasetRecord, NoduleRecord, ScanRecord
+from hilum.outputs.records import DatasetRecord, LabelMapRecord, NoduleRecord, ScanRecord
 from hilum.report.risk import Flag, flags, risk
 
 UNLISTED = "unlisted"  # status of a finished scan that the ledger does not list
@@ -37,6 +38,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     geometry: GridRecord | None = None
     source_geometry: GridRecord | None = None
     nodules: list[NoduleRecord] = []
+    label_maps: dict[str, LabelMapRecord] = {}
+    label_colors: dict[str, dict[str, str]] = {}
     figures: dict[str, float] = {}
     files: dict[str, int] = {}
     preview: parts.PreviewRecord | None = None
@@ -134,4 +137,9 @@ def _entry(name: str, row: Row | None, finished: tuple[Path, ScanRecord] | None,
         missing = f"no pictures: {problem.what}"
     stored = {field: getattr(record, field) for field in _FROM_RECORD}
     stored["files"] = {file: facts.bytes for file, facts in record.files.items()}
-    return msgspec.structs.replace(entry, **stored, preview=preview, no_picture=missing)
+    numbers = number_colors({name: one.values for name, one in record.label_maps.items()})
+    colors = {
+        name: {label: HEX_COLORS[numbers[name][value]] for label, value in one.values.items()}
+        for name, one in record.label_maps.items()
+    }
+    return msgspec.structs.replace(entry, **stored, preview=preview, no_picture=missing, label_colors=colors)

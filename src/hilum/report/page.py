@@ -3,10 +3,12 @@
 import base64
 import hashlib
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from statistics import median
 from string import Template
 
 from hilum.io.atomic import atomic_path
@@ -16,6 +18,8 @@ from hilum.report.risk import LEVELS
 from hilum.report.text import html, json_block
 
 NAME = "report.html"
+
+_MOST_LABELS = 200  # rows of the table of labels
 
 STATUSES = {
     "done": "stored without changes to image or geometry",
@@ -76,7 +80,7 @@ def page(run: Run) -> Iterator[str]:
         name=html(run.name),
         facts=_facts(run),
         balance=_balance(run),
-        datasets=_datasets(run),
+        datasets=_datasets(run) + _label_maps(run),
         recipe="\n".join(map(html, run.recipe.splitlines())) or "no recipe.toml",
         charts="\n".join(charts(run.entries)),
         levels=json_block(LEVELS),
@@ -153,6 +157,30 @@ def _datasets(run: Run) -> str:
     hint = "<p>Of the last run. A nodule is in the volume if its center is.</p>"
     table = _table(rows[0], [row.values() for row in rows])
     return f"<h3>Data sets</h3>{table}{hint}" + (f"<ul>{notes}</ul>" if notes else "")
+
+
+def _label_maps(run: Run) -> str:
+    """How many scans have each label, and how large it is; nothing for a run without label maps."""
+    volumes: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    having: defaultdict[str, int] = defaultdict(int)
+    for entry in run.entries:
+        for name, one in entry.label_maps.items():
+            having[name] += 1
+            for label in one.values:
+                volumes[name, label].append(one.volumes_ml.get(label, 0.0))
+    if not having:
+        return ""
+    finished = sum(entry.geometry is not None for entry in run.entries)
+    some = sum(bool(entry.label_maps) for entry in run.entries)
+    rows = []
+    for (name, label), every in sorted(volumes.items()):
+        there = [volume for volume in every if volume > 0]
+        sizes = [f"{of(there):.4g}" for of in (median, min, max)] if there else ["-"] * 3
+        rows.append((name, label, having[name], len(there), *sizes))
+    head = ("label map", "label", "scans", "not empty in", "median (ml)", "smallest (ml)", "largest (ml)")
+    rest = f"<p>... and {len(rows) - _MOST_LABELS} more labels</p>" if len(rows) > _MOST_LABELS else ""
+    hint = f'<p id="labeled">{some} of {finished} finished scans have label maps. Volumes leave out empty labels.</p>'
+    return f"<h3>Label maps</h3>{_table(head, rows[:_MOST_LABELS])}{rest}{hint}"
 
 
 def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:

@@ -36,6 +36,16 @@
     { name: "Nodules", first: -1, sort: (scan) => (scan.geometry ? scan.nodules.length : undefined),
       cell: (scan) => (scan.geometry ? String(scan.nodules.length) : "-"), style: "number" },
   ];
+  const mapsOf = (scan) => Object.keys(scan.label_maps);
+  const labeled = scans.filter((scan) => mapsOf(scan).length);
+  if (labeled.length) {
+    columns.push({ name: "Labels", first: -1, sort: (scan) => (scan.geometry ? mapsOf(scan).length : undefined), cell: labelsCell, style: "labels" });
+  }
+
+  function labelsCell(scan) {
+    const names = mapsOf(scan);
+    return names.slice(0, 4).join(", ") + (names.length > 4 ? ` and ${names.length - 4} more` : "") || "-";
+  }
 
   function riskCell(scan) {
     return make("span", { class: `chip risk${scan.risk}` }, levels[scan.risk]);
@@ -79,6 +89,7 @@
     }
     const words = [scan.id, scan.status, levels[scan.risk], scan.dataset, scan.series_uid,
       ...scan.flags.flatMap((flag) => [flag.name, flag.text]),
+      ...Object.entries(scan.label_maps).flatMap(([name, one]) => [name, ...Object.keys(one.values)]),
       ...Object.entries(scan.labels).map(([name, value]) => `${name} ${value}`)];
     return { scan, number, row, detail: null, text: words.join("\n").toLowerCase() };
   });
@@ -141,10 +152,26 @@
     if (count) risk.append(make("option", { value: level }, `${name} (${count})`));
   });
 
+  const labels = byId("labels");
+  byId("labels-choice").hidden = byId("labels-key").hidden = !labeled.length;
+  for (const [value, text, count] of [["with", "with labels", labeled.length], ["without", "without", scans.length - labeled.length]]) {
+    labels.append(make("option", { value }, `${text} (${count})`));
+  }
+  for (const name of [...new Set(labeled.flatMap(mapsOf))].sort().slice(0, 100)) {
+    labels.append(make("option", { value: `map ${name}` }, `${name} (${labeled.filter((scan) => mapsOf(scan).includes(name)).length})`));
+  }
+
+  function hasWantedLabels(scan) {
+    const names = mapsOf(scan);
+    if (labels.value === "with" || labels.value === "without") return Boolean(names.length) === (labels.value === "with");
+    return !labels.value || names.some((name) => labels.value === `map ${name}`);
+  }
+
   function wanted({ scan, text }) {
     const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
     return (!status.value || scan.status === status.value)
       && (risk.value === "" || scan.risk === Number(risk.value))
+      && hasWantedLabels(scan)
       && words.every((word) => text.includes(word));
   }
 
@@ -181,6 +208,7 @@
   });
   status.addEventListener("change", show);
   risk.addEventListener("change", show);
+  labels.addEventListener("change", show);
   byId("pictures").addEventListener("change", (event) => list.classList.toggle("compact", !event.target.checked));
   const form = find.form;
   form.addEventListener("submit", (event) => event.preventDefault());
@@ -243,6 +271,19 @@
       Object.entries(nodule.scores).map(([name, value]) => `${name} ${brief(value)}`).join(", ") || "-"]));
   }
 
+  function labelMaps(scan) {
+    const lines = Object.entries(scan.label_maps).flatMap(([name, one]) => {
+      const values = Object.entries(one.values);
+      return values.length ? values.map(([label, value]) => {
+        const key = make("span", { class: "key", dir: "auto" });
+        key.style.setProperty("--key", scan.label_colors[name][label]);
+        key.append(name === label ? name : `${label} of ${name}`);
+        return [String(value), brief(one.volumes_ml[label]), key];
+      }) : [["-", "-", `${name}: no label`]];
+    });
+    return grid(["value", "ml", "label"], lines);
+  }
+
   function detailOf(scan, number) {
     const parts = make("div", { class: "blocks" });
     if (scan.preview) {
@@ -277,6 +318,7 @@
       proof.className = "all";
       parts.append(proof);
     }
+    if (mapsOf(scan).length) parts.append(block("Label maps", labelMaps(scan)));
     if (scan.geometry) {
       const size = (one) => `${one.shape.join(" x ")} voxels of ${one.spacing.map(brief).join(" x ")} mm (z, y, x)`;
       parts.append(block("Grid", facts([

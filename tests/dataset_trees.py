@@ -1,0 +1,110 @@
+"""Phantoms in the layouts of data sets with labels, and whether a run brought the labels to their places."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+import hilum
+from hilum.datasets.dirlab import GRIDS
+from hilum.outputs.finished import finished_scans, read_stored
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import reverse_in_plane
+from hilum.volume import Mask
+
+SLANT = ((0.0, np.sin(0.2), np.cos(0.2)), (0.0, np.cos(0.2), -np.sin(0.2)), (1.0, 0.0, 0.0))
+"""Array axes of a scan that is rotated by 11 degrees about the axis from right to left."""
+
+FAST = '[lungs]\nmethod = "none"\n'
+
+
+def chest(seed, kind="plain"):
+    """A phantom, and a label map: 1 the right lung, 2 the left, 3 a ball of 14 ml in the world."""
+    shape, spacing = {"thick": ((20, 64, 64), (6.0, 2.4, 2.4))}.get(kind, ((48, 64, 64), (2.5, 2.4, 2.4)))
+    slanted = {"direction": SLANT} if kind == "oblique" else {}
+    scan = make_phantom(seed=seed, shape=shape, spacing=spacing, **slanted).scan
+    labels = scan.lungs.array.copy()
+    axes = np.moveaxis(np.indices(scan.ct.shape), 0, -1)
+    distance = np.linalg.norm(scan.ct.geometry.index_to_world(axes) - np.array([11.0, -7.0, 5.0]), axis=-1)
+    labels[distance <= 15.0] = 3
+    ct, mask = scan.ct, Mask(labels, scan.ct.geometry)
+    return (reverse_in_plane(ct), reverse_in_plane(mask)) if kind == "flipped" else (ct, mask)
+
+
+def places(mask):
+    """The centroid in the world and the volume in ml of each label."""
+    found = {}
+    for value in np.unique(mask.array[mask.array > 0]).tolist():
+        at = np.argwhere(mask.array == value)
+        found[value] = mask.geometry.index_to_world(at.mean(axis=0)), len(at) * np.prod(mask.geometry.spacing) / 1000
+    return found
+
+
+def check_places(stored, truth):
+    """Each label of a stored map is where it was, and as large."""
+    now, before = places(stored), places(truth)
+    assert now.keys() == before.keys()
+    for value, (center, volume) in before.items():
+        assert np.linalg.norm(now[value][0] - center) < 0.1, value
+        if volume >= 1:
+            assert abs(now[value][1] / volume - 1) < 0.01, value
+
+
+def stored_scans(out):
+    """The finished scans of a run by their id: folder and record."""
+    return {folder.name: (folder, record) for folder, record in finished_scans(Path(out))}
+
+
+def stored_map(out, scan_id, name="labels"):
+    """A label map that a run stored, and the names of its values."""
+    folder, record = stored_scans(out)[scan_id]
+    return read_stored(folder, record, f"labels/{name}"), dict(record.label_maps[name].values)
+
+
+def write_dirlab(root, places):
+    """Volumes of DIR-Lab, HU + 1024 without a header, from head to feet; returns the phantoms by their names.
+
+    `places` are the paths of the images by their names here: ``{"case1_T00": "Case1Pack/Images/case1_T00_s.img"}``.
+    """
+    made = {}
+    for seed, (name, place) in enumerate(places.items()):
+        grid = GRIDS[name.partition("_")[0]]
+        spacing = (2.5, grid.in_plane_mm, grid.in_plane_mm)
+        down = ((0.0, 0.0, -1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+        made[name] = make_phantom(seed=seed, shape=grid.shape, spacing=spacing, direction=down)
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_bytes((made[name].scan.ct.array + 1024).astype("<i2").tobytes())
+    return made
+
+
+def write_nnunet(root, cases, *, labels, channel="_0000", **facts):
+    """A raw data set of nnU-Net; `cases` are scans and label maps by name, those without a label map the test set."""
+    for folder in ("imagesTr", "labelsTr", "imagesTs"):
+        (root / folder).mkdir(parents=True)
+    for name, (ct, mask) in cases.items():
+        hilum.write(ct, root / f"images{'Ts' if mask is None else 'Tr'}" / f"{name}{channel}.nii.gz")
+        if mask is not None:
+            hilum.write(mask, root / "labelsTr" / f"{name}.nii.gz")
+    trained = sum(mask is not None for _, mask in cases.values())
+    stated = {"labels": labels, "channel_names": {"0": "CT"}, "numTraining": trained, "file_ending": ".nii.gz"}
+    (root / "dataset.json").write_text(json.dumps(stated | facts))
+    return root
+
+
+def write_decathlon(root, cases):
+    """Task06_Lung of the Medical Segmentation Decathlon, with the files that macOS left in its archive."""
+    write_nnunet(root, cases, labels={}, channel="")
+    for name in cases:
+        for folder in ("imagesTr", "labelsTr"):
+            (root / folder / f"._{name}.nii.gz").write_bytes(b"\x00\x05\x16\x07" * 40)
+    listed = [
+        {"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"}
+        for name, (_, mask) in cases.items()
+        if mask is not None
+    ]
+    facts = {"name": "Lung", "modality": {"0": "CT"}, "labels": {"0": "background", "1": "cancer"}, "training": listed}
+    facts |= {"test": [f"./imagesTs/{name}.nii.gz" for name, (_, mask) in cases.items() if mask is None]}
+    (root / "dataset.json").write_text(json.dumps(facts))
+    return root
