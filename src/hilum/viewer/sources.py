@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.annotations.table_rows import TableColumns
 from hilum.io.files import read_small
 from hilum.io.read_options import ReadOptions
+from hilum.ops.nodules.axes import note_axes
 from hilum.outputs import checksums, findings, ledger, parts, records, store
 from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, listed_scans, record_sha256
 from hilum.outputs.folder import recipe_text
@@ -177,6 +178,7 @@ def open_source(
         what = "an original can only be compared with a finished run"
         raise InputError(what, where=path, do="leave out --original", code="option")
     scan = hilum.read(path, annotations=annotations, columns=columns, **options)
+    scan = replace(scan, notes=(*scan.notes, *note_axes(scan, scan.ct)))
     name = path.resolve().name
     codes = [note.code for note in scan.notes]
     nodules = len(scan.nodules) if scan.annotated else None
