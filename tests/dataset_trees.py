@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import hilum
+from hilum.datasets.dirlab import GRIDS
 from hilum.outputs.finished import finished_scans, read_stored
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import reverse_in_plane
@@ -60,6 +61,22 @@ def stored_map(out, scan_id, name="labels"):
     """A label map that a run stored, and the names of its values."""
     folder, record = stored_scans(out)[scan_id]
     return read_stored(folder, record, f"labels/{name}"), dict(record.label_maps[name].values)
+
+
+def write_dirlab(root, places):
+    """Volumes of DIR-Lab, HU + 1024 without a header, from head to feet; returns the phantoms by their names.
+
+    `places` are the paths of the images by their names here: ``{"case1_T00": "Case1Pack/Images/case1_T00_s.img"}``.
+    """
+    made = {}
+    for seed, (name, place) in enumerate(places.items()):
+        grid = GRIDS[name.partition("_")[0]]
+        spacing = (2.5, grid.in_plane_mm, grid.in_plane_mm)
+        down = ((0.0, 0.0, -1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+        made[name] = make_phantom(seed=seed, shape=grid.shape, spacing=spacing, direction=down)
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_bytes((made[name].scan.ct.array + 1024).astype("<i2").tobytes())
+    return made
 
 
 def write_nnunet(root, cases, *, labels, channel="_0000", **facts):

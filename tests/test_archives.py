@@ -25,6 +25,7 @@ from hilum.datasets import DATASETS, folder
 from hilum.errors import FormatError, HilumError, InputError, MissingInputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.io import archives
+from hilum.io.read_options import ReadOptions
 from hilum.outputs.ledger import read_ledger
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
@@ -399,7 +400,7 @@ def test_every_scan_of_every_archive_is_listed_and_loaded(inputs):
     assert len({ref.scan_id for ref in listing.refs}) == 4
     assert [error.where.name for error in listing.refused] == ["junk.tar"]
     for ref in listing.refs:
-        assert DATASETS["folder"].load(ref, max_gap_mm=0).ct.shape == GRID.shape
+        assert DATASETS["folder"].load(ref, options=ReadOptions(max_gap_mm=0)).ct.shape == GRID.shape
 
 
 def test_a_run_reads_archives_keeps_them_and_notices_a_change(capsys, inputs, series, tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pages
 import pytest
-from dataset_trees import write_decathlon
+from dataset_trees import write_decathlon, write_dirlab
 
 from hilum.phantom.chest import make_phantom
 from hilum.volume import Mask
@@ -27,7 +27,11 @@ def decathlon():
     write_decathlon(Path("Task06_Lung"), {f"lung_{k:03d}": (scan.ct, masks.get(k)) for k, scan in scans.items()})
 
 
-@pytest.mark.parametrize(("name", "prepare"), [("nnunet-data.md", decathlon)])
+def dirlab():
+    write_dirlab(Path("DIRLAB"), {"case1_T00": "Case1Pack/Images/case1_T00_s.img"})
+
+
+@pytest.mark.parametrize(("name", "prepare"), [("nnunet-data.md", decathlon), ("dirlab.md", dirlab)])
 def test_a_page_on_a_data_set_prints_what_it_shows(name, prepare, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     prepare()

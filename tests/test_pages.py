@@ -9,6 +9,7 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pages
 import pytest
 from conftest import DATA
@@ -83,6 +84,21 @@ def a_run_of_seven_patients():
     )
 
 
+def own_labels():
+    """A scan and a ball that somebody drew in it, on slices of its own."""
+    scan = small(1).scan
+    grid = scan.ct.geometry
+    hilum.write(scan.ct, _made("imagesTr") / "case1.nii.gz")
+    fine = hilum.Geometry((60, 60, 60), (1.0, 1.0, 1.0), tuple(np.subtract(grid.center, (80.0, 30.0, 30.0))))
+    distance = np.linalg.norm(np.moveaxis(np.indices(fine.shape), 0, -1) - 30, axis=-1)
+    hilum.write(hilum.Mask(distance < 12, fine), _made("labelsTr") / "case1.nii.gz")
+
+
+def _made(name):
+    Path(name).mkdir()
+    return Path(name)
+
+
 def nothing():
     pass
 
@@ -95,6 +111,7 @@ def nothing():
         ("your-recipe.md", a_scan),
         ("stores.md", a_scan),
         ("dsb2017.md", patients),
+        ("labels.md", own_labels),
         ("tables.md", nothing),
         ("lidc.md", lidc_case),
         ("folds.md", a_run_of_seven_patients),

@@ -15,6 +15,7 @@ from hilum import Geometry, Volume, batch, cli
 from hilum.datasets import DATASETS, folder, recognize
 from hilum.errors import AnnotationError, HilumError, InputError, MissingInputError
 from hilum.io.folders import list_folder, output_kind
+from hilum.io.read_options import ReadOptions
 from hilum.outputs.folder import check_output_folder
 from hilum.outputs.ledger import read_ledger
 from hilum.phantom.chest import make_phantom
@@ -79,7 +80,8 @@ def test_linked_patients_are_taken_once_and_loops_end(patients, series, tmp_path
     found = batch.survey([patients])
     assert sorted(ref.path.name for ref in found.refs) == ["P1", "P2"]
     assert [note for note in notes(found) if "ignored-links: 2 linked folders" in note]
-    assert {DATASETS["folder"].load(ref, max_gap_mm=0).ct.shape for ref in found.refs} == {GRID.shape}
+    strict = ReadOptions(max_gap_mm=0)
+    assert {DATASETS["folder"].load(ref, options=strict).ct.shape for ref in found.refs} == {GRID.shape}
 
 
 def test_the_parent_of_the_root_is_never_searched(tmp_path):
@@ -287,7 +289,7 @@ def volumes(phantom, tmp_path):
 def test_only_scans_that_a_table_names_are_annotated(volumes, phantom, tmp_path):
     table = write_table(tmp_path / "t.csv", ["case001", "1.2.3"], phantom)
     found = batch.survey([volumes], annotations=table)
-    scans = [DATASETS["folder"].load(ref, max_gap_mm=0) for ref in found.refs]
+    scans = [DATASETS["folder"].load(ref, options=ReadOptions(max_gap_mm=0)) for ref in found.refs]
     assert [scan.annotated for scan in scans] == [True, False, False]
     assert len(scans[0].nodules) == len(phantom.scan.nodules)
     told = "\n".join(notes(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import pickle
@@ -10,22 +11,31 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import SimpleITK
+from dsb2017_files import write_dsb2017
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from itk_oracle import itk_image
 
 import hilum
 from hilum import AnnotationError, Geometry, InputError, TableColumns, Volume, batch, cli
 from hilum.batch.identity import input_fingerprint
+from hilum.datasets import DATASETS
+from hilum.errors import HilumError
 from hilum.export import boxes
+from hilum.io.annotations.known_tables import KNOWN, recognize_table
 from hilum.io.annotations.table_rows import names_of_id, parse_columns, read_id_map
-from hilum.io.annotations.tables import KNOWN, read_table, recognize_table
+from hilum.io.annotations.tables import read_table
 from hilum.ops.nodules.axes import AXES, from_world, inside_body, note_axes, to_world
 from hilum.ops.reorient import permute
 from hilum.outputs.dataset_summary import _axes_notes
 from hilum.outputs.finished import finished_scans
 from hilum.outputs.parts import read_locations
 from hilum.phantom.chest import make_phantom
-from hilum.phantom.files import write_dicom_series
+from hilum.phantom.files import write_dicom_series, write_luna16
 from hilum.recipes import parse_recipe
+from hilum.scan import DatasetEntry
+from hilum.viewer.sources import open_source
 
 UID = "1.2.826.0.1.3680043.8.498.1"
 COARSE = 'name = "coarse"\n[resample]\nspacing_mm = 4.0\n[nodules]\nmask = true\n'
@@ -48,15 +58,15 @@ GRIDS = {
 }
 
 
-def by_itk(geometry, index):
-    """The world position of an index (i, j, k), as SimpleITK has it."""
-    image = itk_image(Volume(np.zeros(geometry.shape, np.int16), geometry))
+def by_itk(geometry, index, image=None):
+    """The world position of an index (i, j, k), as SimpleITK has it: of a grid, or of the image that it read."""
+    image = itk_image(Volume(np.zeros(geometry.shape, np.int16), geometry)) if image is None else image
     return np.array(image.TransformContinuousIndexToPhysicalPoint([float(v) for v in index]))
 
 
-def in_axes(axes, geometry, index):
+def in_axes(axes, geometry, index, image=None):
     """The three numbers by which a table in these axes names the voxel (i, j, k)."""
-    world = by_itk(geometry, index)
+    world = by_itk(geometry, index, image)
     return {
         "lps": world,
         "ras": world * (-1, -1, 1),
@@ -89,10 +99,12 @@ COLUMNS = "id=patient,x=a,y=b,z=c,diameter=d"
 def test_the_mask_lies_where_simpleitk_puts_the_mark(grid, axes, suffix, tmp_path):
     geometry, index = GRIDS[grid], (21, 6, 8)
     path = write_scan(tmp_path, geometry, name="case1" + suffix)
-    numbers = ",".join(f"{v:.9f}" for v in in_axes(axes, geometry, index))
+    image = SimpleITK.ReadImage(str(path))
+    numbers = ",".join(f"{v:.9f}" for v in in_axes(axes, geometry, index, image))
     csv = table(tmp_path, f"patient,a,b,c,d\ncase1,{numbers},5\n")
     scan = hilum.read(path, annotations=csv, columns=replace(parse_columns(COLUMNS), axes=axes))
-    assert np.allclose(scan.nodules[0].center, by_itk(geometry, index), atol=1e-3)
+    assert np.allclose(scan.nodules[0].center, by_itk(geometry, index, image), atol=1e-3)
+    assert scan.ct.array[index[::-1]] == image[index]  # the same voxel
     mask = hilum.mask_nodules(scan.ct.geometry, scan.nodules).array
     assert mask[index[::-1]] == 1
     middle = np.argwhere(mask).mean(axis=0)
@@ -111,13 +123,19 @@ def test_the_first_voxel_is_zero_at_its_center():
     assert np.allclose(to_world([(0, 0, 0)], "voxel-xyz", GRIDS["oblique"])[0], GRIDS["oblique"].origin)
 
 
-def test_a_dicom_series_counts_slices_along_their_normal(tmp_path):
-    phantom = make_phantom(seed=2, shape=(30, 48, 48), spacing=(10.0, 8.0, 8.0))
-    write_dicom_series(phantom, tmp_path / "case1")
-    index = phantom.scan.ct.geometry.world_to_index(phantom.scan.nodules[0].center)
-    csv = table(tmp_path, "patient,a,b,c,d\ncase1," + ",".join(map(repr, index[::-1].tolist())) + ",9\n")
-    scan = hilum.read(tmp_path / "case1", annotations=csv, columns=replace(parse_columns(COLUMNS), axes="voxel-xyz"))
-    assert np.allclose(scan.nodules[0].center, phantom.scan.nodules[0].center, atol=1e-2)
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("grid", GRIDS)
+def test_a_dicom_series_counts_slices_along_their_normal(grid, axes, tmp_path):
+    rng = np.random.default_rng(1)
+    write_dicom_series(Volume(rng.integers(-1000, 300, (12, 20, 30)).astype(np.int16), GRIDS[grid]), tmp_path / "case1")
+    names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(tmp_path / "case1"))
+    image, index = SimpleITK.ReadImage(names), (21, 6, 8)
+    numbers = ",".join(f"{v:.9f}" for v in in_axes(axes, GRIDS[grid], index, image))
+    csv = table(tmp_path, f"patient,a,b,c,d\ncase1,{numbers},5\n")
+    scan = hilum.read(tmp_path / "case1", annotations=csv, columns=replace(parse_columns(COLUMNS), axes=axes))
+    assert np.allclose(scan.nodules[0].center, by_itk(GRIDS[grid], index, image), atol=1e-2)
+    near = np.rint(scan.ct.geometry.world_to_index(scan.nodules[0].center)).astype(int)
+    assert scan.ct.array[tuple(near)] == image[index]
 
 
 def test_marks_in_voxels_of_interpolated_slices_are_refused(tmp_path):
@@ -142,6 +160,8 @@ def test_marks_in_voxels_of_interpolated_slices_are_refused(tmp_path):
         ("d", f"{math.pi / 6 * 216}", "volume=d", 6.0),
         ("e,f,g", "6,6,6", "w=e,h=f,d=g", 6.0),
         ("e,f,g", "3,6,12", "w=e,h=f,d=g", 6.0),
+        ("e,f,g", "6,6,9", "w=e,h=f,d=g", 6 * 1.5 ** (1 / 3)),
+        ("e,f,g", "6,6,9.1", "w=e,h=f,d=g", (36 * 9.1) ** (1 / 3)),
     ],
 )
 def test_sizes_become_diameters(head, row, columns, diameter, tmp_path):
@@ -149,7 +169,7 @@ def test_sizes_become_diameters(head, row, columns, diameter, tmp_path):
     csv = table(tmp_path, f"patient,a,b,c,{head}\ncase1,0,0,-100,{row}\n")
     scan = hilum.read(path, annotations=csv, columns=parse_columns(f"id=patient,x=a,y=b,z=c,{columns}"))
     assert scan.nodules[0].diameter_mm == pytest.approx(diameter)
-    assert ("long-boxes" in {note.code for note in scan.notes}) == (row == "3,6,12")
+    assert ("long-boxes" in {note.code for note in scan.notes}) == (row in {"3,6,12", "6,6,9.1"})
 
 
 @pytest.mark.parametrize("axes", AXES)
@@ -269,6 +289,8 @@ def test_lists_of_boxes_are_read(tmp_path):
         ([1, 2], "is not a list of boxes"),
         ({"training": [{"image": "a", "box": [[0, 0, 0, 1, 1]]}]}, "expected a position and three positive edges"),
         ({"training": [{"image": "a", "box": [[5, 5, 5, 1, 1, -1]]}]}, "expected a position and three positive edges"),
+        ({"training": [{"image": "a", "box": [[5, 5, 5, 1, 1, 1e5]]}]}, "expected a position and three positive edges"),
+        ({"training": [{"image": "a", "box": [[5, 5, 10**400, 1, 1, 1]]}]}, "lacks what it needs"),
         ({"training": [{"image": "a", "box": [["x", 5, 5, 1, 1, 1]]}]}, "lacks what it needs"),
         ({"training": [{"image": "a", "box": [[5, 5, 5, 1, 1, 1]], "label": []}]}, None),
         ({"training": [{"image": "a", "box": [[5, 5, 5, 1, 1, 1]], "label": [0, 1]}]}, "lacks what it needs"),
@@ -436,7 +458,7 @@ def test_wrong_options_are_refused(options, what):
         ("patient,a,b,c,d\ncase1,0,0,1e12,1\n", "outside any patient"),
         ("patient,a,b,c,d\ncase1,0,0,1,0\n", "line 2: the size is 0, expected more than 0"),
         ("patient,a,b,c,d\ncase1,0,0,1,-4\n", "line 2: the size is -4"),
-        ("patient,a,b,c,d\ncase1,0,0,1,500.1\n", "at most 500 mm"),
+        ("patient,a,b,c,d\ncase1,0,0,1,500.1\n", "at most 500"),
         ("patient,a,b,c,d\ncase1,0,0,1\n", "line 2: 4 fields, expected 5"),
     ],
 )
@@ -622,15 +644,41 @@ def test_a_trusted_lung_mask_tells_more_than_the_body(count, told):
     assert note_axes(right, ct, lungs) == ()
 
 
-@pytest.mark.parametrize(("beyond", "told"), [(9.0, False), (17.0, True)])
-def test_a_nodule_beside_the_lungs_is_no_mark_in_wrong_axes(beyond, told):
-    ct, lungs = slab(side=1)
-    edge = float(lungs.geometry.index_to_world((10, 40, 35))[0]) - 2.5  # the lung begins here, from the middle
-    nodules = tuple(hilum.Nodule((edge - 3 - beyond, y, 0.0), 6.0) for y in (50.0, 60.0))
-    far = tuple(hilum.Nodule((-75.0, -60.0, float(z)), 6.0) for z in (0, 20))
-    scan = hilum.Scan("s", ct, (*nodules, *far[: 2 * told]), annotated=True)
-    assert bool(note_axes(scan, ct, lungs)) is False  # RAS would not make all fit
-    assert bool(note_axes(replace(scan, nodules=far), ct, lungs)) is True
+def of_one_side(*points):
+    """A scan with nodules of 1 mm, a lung at x = 5 to 60, y = -40 to 30, and tissue around; the mask of that lung."""
+    geometry = Geometry((10, 120, 240), (5.0, 1.0, 1.0), (-119.5, -59.5, -22.5))
+    lungs = np.zeros(geometry.shape, np.uint8)
+    lungs[:, 20:90, 125:180] = 1
+    ct = Volume(np.where(lungs > 0, -850, 40).astype(np.int16), geometry)
+    nodules = tuple(hilum.Nodule(point, 1.0) for point in points)
+    return hilum.Scan("s", ct, nodules, annotated=True), hilum.Mask(lungs, geometry)
+
+
+@pytest.mark.parametrize(
+    ("across", "far", "told"),
+    [
+        (7.5, 1, True),  # 12.5 mm from the lung: neither of the lung as said; all fit as RAS
+        (4.0, 1, False),  # 9 mm: two of three fit as said
+        (4.0, 2, True),  # two of four fit as said
+    ],
+)
+def test_half_of_the_nodules_have_to_be_far_from_the_lungs(across, far, told):
+    scan, lungs = of_one_side((-across, 0, 0), (-across, 9, 0), *[(-40.0, 0.0, float(z)) for z in range(far)])
+    assert [note.code for note in note_axes(scan, scan.ct, lungs)] == ["wrong-axes"] * told
+
+
+@pytest.mark.parametrize(("beyond", "told"), [(2.0, True), (6.0, False)])
+def test_in_the_other_axes_they_have_to_be_near_the_lungs(beyond, told):
+    scan, lungs = of_one_side((-40.0, -30 - beyond, 0.0), (-40.0, 0.0, 0.0))
+    assert [note.code for note in note_axes(scan, scan.ct, lungs)] == ["wrong-axes"] * told
+
+
+def test_outlines_are_not_checked(chest):
+    scan = said_as(chest[0], "lps", "ras")
+    outline = np.array([(0, 0, 0), (5, 0, 0), (0, 5, 0)], float)
+    reading = hilum.Reading(1, scan.ct.geometry, (outline,))
+    assert note_axes(scan, scan.ct)
+    assert note_axes(replace(scan, nodules=tuple(replace(n, readings=(reading,)) for n in scan.nodules)), scan.ct) == ()
 
 
 def test_the_body_has_tissue_on_every_side():
@@ -640,6 +688,12 @@ def test_the_body_has_tissue_on_every_side():
     ct = Volume(array, Geometry((5, 40, 40), (3.0, 1.0, 1.0)))
     inside = ct.geometry.index_to_world([(2, 20, 20), (2, 14, 14), (2, 5, 20), (2, 20, 35), (2, 2, 2), (9, 20, 20)])
     assert inside_body(ct, inside).tolist() == [True, True, False, False, False, False]
+    assert inside_body(ct, ct.geometry.index_to_world([(2, 13, 20), (2, 20, 13)])).tolist() == [False, False]  # 4 mm
+    for value, tissue in ((-299, True), (-301, False)):
+        soft = Volume(np.where(array == 40, value, array).astype(np.int16), ct.geometry)
+        assert inside_body(soft, inside[:1]).tolist() == [tissue]
+    sagittal = permute(ct, (2, 0, 1), (True, False, True))
+    assert inside_body(sagittal, inside).tolist() == inside_body(ct, inside).tolist()
     thin = array.copy()
     thin[:, :, 26:30] = -1000  # a wall of less than 5 mm on one side counts as none
     assert inside_body(Volume(thin, ct.geometry), inside[:1]).tolist() == [False]
@@ -668,3 +722,126 @@ def test_the_end_of_a_run_names_the_axes_that_fit_in_all_scans(chest, tmp_path, 
 def test_half_of_the_scans_make_a_table_doubtful(wrong, scans, said):
     notes = _axes_notes(Counter({"lps in cm": wrong} if wrong else {}), scans)
     assert [f"in {wrong} of {scans} scans" in note and "correct the table" in note for note in notes] == [True] * said
+
+
+def test_points_without_sizes_are_checked_too(chest):
+    points = np.array([(*n.center, 1.0) for n in said_as(chest[0], "lps", "ras").nodules])
+    scan = replace(chest[0], nodules=(), locations={"marks": points})
+    assert "fit as ras:" in note_axes(scan, scan.ct)[0].text
+    assert note_axes(replace(scan, locations={"candidates": points}), scan.ct) == ()
+
+
+# Data sets with tables of their own, and a second run.
+
+
+def test_a_table_for_luna16_replaces_its_nodules_and_nothing_else(tmp_path):
+    phantoms = [make_phantom(seed=seed, shape=(30, 48, 48), spacing=(10.0, 8.0, 8.0)) for seed in (1, 2)]
+    root = write_luna16(phantoms, tmp_path / "LUNA16", candidates=3)
+    uid = phantoms[1].scan.series_uid
+    csv = table(tmp_path, f"{LUNA25}\n1,{uid},2,1.5,-2,-100,3,4,5,1,75,Female\n")
+    found = batch.survey([root], annotations=csv, columns=TableColumns(diameter_mm=7.0))
+    one, two = sorted(found.refs, key=lambda ref: ref.series_uid == uid)
+    assert (one.dataset, one.known.annotated, one.known.nodules) == ("luna16", False, ())
+    assert [(n.center, n.diameter_mm) for n in two.known.nodules] == [((1.5, -2, -100), 7.0)]
+    assert two.known.labels["fold"] == 1
+    scan = DATASETS["luna16"].load(two)
+    assert len(scan.locations["candidates"]) == 3 + len(phantoms[1].scan.nodules)
+    assert (scan.annotated, len(scan.nodules)) == (True, 1)
+    own = batch.survey([root]).refs
+    assert all(ref.known.annotated for ref in own)
+
+
+def test_a_table_gives_dsb2017_nodules_beside_its_labels(tmp_path):
+    phantom = make_phantom(seed=1, shape=(30, 48, 48), spacing=(10.0, 8.0, 8.0))
+    root = write_dsb2017([phantom], tmp_path / "DSB2017", labels={0: 1})
+    case = next(path.name for path in (root / "stage1").iterdir())
+    index = phantom.scan.ct.geometry.world_to_index(phantom.scan.nodules[0].center)[::-1]
+    csv = table(tmp_path, f"patient,a,b,c,d\n{case},{','.join(map(str, index.tolist()))},9\n")
+    columns = replace(parse_columns(COLUMNS), axes="voxel-xyz")
+    (ref,) = batch.survey([root], annotations=csv, columns=columns).refs
+    scan = DATASETS["dsb2017"].load(ref)
+    assert scan.labels == {"cancer": 1}
+    assert np.allclose(scan.nodules[0].center, phantom.scan.nodules[0].center, atol=1e-2)
+
+
+def test_a_second_run_keeps_what_is_the_same_and_removes_nothing_unasked(tmp_path, capsys):
+    root = two_scans(tmp_path, "one.nii.gz")
+    csv = table(tmp_path, "patient,a,b,c,d\none,15,9,5,6\n")
+    points = table(tmp_path, "patient,a,b,c\none,15,9,5\n", "p.csv")
+    (recipe := tmp_path / "r.toml").write_text(COARSE)
+    words = ["run", str(root), "--recipe", str(recipe), "--axes", "voxel-xyz"]
+    for name, path, columns in (("A", csv, COLUMNS), ("B", points, "id=patient,x=a,y=b,z=c")):
+        given = [*words, "--out", str(tmp_path / name), "--annotations", str(path), "--columns", columns]
+        made = []
+        for _ in range(2):
+            assert cli.main(given) == 0
+            made.append(next((tmp_path / name / "scans").rglob("scan.json")).stat().st_mtime_ns)
+        assert made[0] == made[1]
+        capsys.readouterr()
+        assert cli.main([*words[:4], "--out", str(tmp_path / name)]) == 1
+        assert "this run would remove the " in capsys.readouterr().err
+
+
+def test_the_viewer_takes_a_table(tmp_path):
+    path = write_scan(tmp_path, GRIDS["plain"])
+    csv = table(tmp_path, "patient,a,b,c,d\ncase1,15,9,5,6\n")
+    columns = replace(parse_columns(COLUMNS), axes="voxel-xyz")
+    source = open_source(path, annotations=csv, columns=columns)
+    assert np.allclose(source.scan.nodules[0].center, by_itk(GRIDS["plain"], (15, 9, 5)), atol=1e-3)
+    assert "wrong-axes" not in source.items[0].row["flags"]
+    with pytest.raises(InputError, match="no table to which the columns belong"):
+        open_source(path, columns=columns)
+    (tmp_path / "ledger.jsonl").write_text("")
+    with pytest.raises(InputError, match="a run has its own nodules"):
+        open_source(tmp_path, columns=columns)
+
+
+CELLS = ["P1", "P2", "", "1", "-2.5", "nan", "1e999", "0", '"', "a,b", "\ufeff", "Nodule", "\n", "\x00", "é"]
+HEADS = [",".join(known.header) for known in KNOWN.values()] + ["patient,a,b,c,d", "patient;a;b", ""]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_mangled_table_is_read_or_refused_and_nothing_else(data, tmp_path):
+    rows = data.draw(st.lists(st.lists(st.sampled_from(CELLS), max_size=7).map(",".join), max_size=5))
+    path = table(tmp_path, "\n".join([data.draw(st.sampled_from(HEADS)), *rows]))
+    columns = data.draw(st.sampled_from([None, parse_columns(COLUMNS), TableColumns(axes="voxel-zyx", diameter_mm=5)]))
+    with contextlib.suppress(HilumError):
+        found = read_table(path, columns)
+        found.keys_by_name()
+        entries = [case.entry(found.axes) for case in found.cases.values()]
+        assert all(isinstance(entry, DatasetEntry) for entry in entries)
+
+
+JSON = st.recursive(
+    st.sampled_from([None, 0, 1, -2.5, 1e308, "a", "P1/ct.nii.gz", True]),
+    lambda inner: (
+        st.lists(inner, max_size=7)
+        | st.dictionaries(st.sampled_from(["image", "box", "label", "id", "image_id", "bbox", "category_id"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=st.sampled_from(["training", "images"]), values=st.lists(JSON), more=st.lists(JSON))
+def test_a_mangled_list_of_boxes_is_read_or_refused_and_nothing_else(first, values, more, tmp_path):
+    path = table(tmp_path, json.dumps({first: values, "annotations": more}), "m.json")
+    with contextlib.suppress(HilumError):
+        found = read_table(path)
+        assert all(isinstance(case.entry(found.axes), DatasetEntry) for case in found.cases.values())
+
+
+def test_json_without_end_is_refused(tmp_path):
+    with pytest.raises(AnnotationError, match="is not JSON"):
+        read_table(table(tmp_path, "[" * 100_000, "m.json"))
+
+
+def test_the_viewer_tells_wrong_axes(chest, tmp_path):
+    hilum.write(chest[0].ct, tmp_path / "case1.mha")
+    rows = [f"case1,{','.join(map(repr, n.center))},{n.diameter_mm}" for n in chest[0].nodules]
+    csv = table(tmp_path, "\n".join(["patient,a,b,c,d", *rows]) + "\n")
+    for axes, told in (("ras", True), ("lps", False)):
+        columns = replace(parse_columns(COLUMNS), axes=axes)
+        source = open_source(tmp_path / "case1.mha", annotations=csv, columns=columns)
+        assert ("wrong-axes" in source.items[0].row["flags"]) == told

@@ -11,6 +11,7 @@ from .errors import SeriesError as SeriesError
 from .errors import UnsupportedError as UnsupportedError
 from .geometry import Geometry as Geometry
 from .io.annotations.table_rows import TableColumns as TableColumns
+from .io.labels.attach import attach_labels as attach_labels
 from .io.scan_files import read as read
 from .io.scan_files import write as write
 from .ops.froc import Froc as Froc
@@ -20,6 +21,8 @@ from .ops.intensity import apply_voi_lut as apply_voi_lut
 from .ops.intensity import normalize as normalize
 from .ops.intensity import window as window
 from .ops.intensity import zero_center as zero_center
+from .ops.labels.placing import Placed as Placed
+from .ops.labels.placing import place_label_map as place_label_map
 from .ops.lungs.segment import segment_lungs as segment_lungs
 from .ops.morphology import dilate as dilate
 from .ops.nodules.masks import cover_nodules as cover_nodules
@@ -37,6 +40,8 @@ from .pipeline import preprocess as preprocess
 from .recipes import RECIPES as RECIPES
 from .recipes import Recipe as Recipe
 from .recipes import recipe as recipe
+from .scan import LabelFile as LabelFile
+from .scan import LabelMap as LabelMap
 from .scan import Nodule as Nodule
 from .scan import Note as Note
 from .scan import Reading as Reading

@@ -69,7 +69,7 @@ def preprocess(scan: Scan, recipe: Recipe) -> Scan:
     notes = (
         *scan.notes,
         *note_outside(scan, ct),
-        *(note_axes(scan, ct, _trusted(lungs, about_lungs, recipe.lungs)) if scan.nodules else ()),
+        *note_axes(scan, ct, _trusted(lungs, about_lungs, recipe.lungs)),
         *note_outside_lungs(_outside_lungs(scan, ct, each)),
         *(() if checked else plausibility.note_implausible_values(scan.ct)),
         *about_lungs,

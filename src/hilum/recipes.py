@@ -21,13 +21,26 @@ Hounsfield = Annotated[float, Meta(ge=-32768, le=32767)]
 
 
 class Read(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a DICOM series with missing slices is read.
+    """How scans are read.
 
     ``max_gap_mm`` is the largest distance between two neighboring slices across which missing slices are interpolated
-    linearly; the scan gets a note. A series with a wider gap is refused. 0 refuses every gap.
+    linearly; the scan gets a note. A series with a wider gap is refused. 0 refuses every gap. ``tilt``: ``correct``
+    shifts the slices of a tilted gantry onto a straight grid, ``refuse`` refuses them. ``rescale`` is the slope and
+    intercept from stored values to Hounsfield units, empty for those of each file. ``hu_offset`` is added to every
+    value.
     """
 
     max_gap_mm: Annotated[float, Meta(ge=0, le=100)] = 5.0
+    tilt: Literal["correct", "refuse"] = "correct"
+    rescale: tuple[float, ...] = ()
+    hu_offset: Annotated[float, Meta(ge=-1e6, le=1e6)] = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the range here, as in `Resample`."""
+        pair = self.rescale
+        if pair and not (len(pair) == 2 and pair[0] != 0 and all(abs(number) <= 1e6 for number in pair)):
+            what = f"read.rescale is {list(pair)}, expected a slope that is not 0 and an intercept, up to 1e+06"
+            raise RecipeError(what)
 
 
 class Orient(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -254,15 +267,28 @@ def recipe_fingerprint(chosen: Recipe) -> str:
         del decisive["output"]["series_uid"]
     if chosen.nodules.min_readers == 1:  # as above
         del decisive["nodules"]["min_readers"]
+    for key in ("tilt", "rescale", "hu_offset"):
+        if getattr(chosen.read, key) == getattr(Read(), key):
+            del decisive["read"][key]
     for section in ("quality", "labels"):
         if getattr(chosen, section) == getattr(Recipe(), section):
             del decisive[section]
     return hashlib.sha256(msgspec.json.encode(decisive, order="deterministic")).hexdigest()
 
 
-def with_options(recipe: Recipe, *, file_format: str | None = None) -> Recipe:
-    """Apply the option ``--format`` of the command line to a recipe."""
+def with_options(recipe: Recipe, *, file_format: str | None = None, **read: Any) -> Recipe:
+    """Apply options of the command line to a recipe: ``--format``, and keys of the section ``read``; None changes none.
+
+    Raises
+    ------
+    RecipeError
+        If a value is out of range.
+    """
     changed = msgspec.to_builtins(recipe)
     if file_format is not None:
         changed["output"]["format"] = file_format
-    return msgspec.convert(changed, Recipe)
+    changed["read"] |= {key: value for key, value in read.items() if value is not None}
+    try:
+        return msgspec.convert(changed, Recipe)
+    except msgspec.ValidationError as problem:
+        raise RecipeError(one_line(problem, limit=150), where="options of the command line") from None

@@ -295,7 +295,7 @@ class LabelFile:
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
     kind : {"map", "rtstruct", "seg"}
         A volume of labels, a DICOM structure set, or a DICOM segmentation.
     name : str
@@ -314,6 +314,9 @@ class LabelFile:
     values: tuple[tuple[str, int], ...] = ()
     regions: tuple[tuple[str, str], ...] = ()
     grid: LabelGrid = "world"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
 
 
 @dataclass(frozen=True, slots=True)

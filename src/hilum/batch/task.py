@@ -13,6 +13,7 @@ from hilum.datasets import DATASETS, survey
 from hilum.errors import HilumError, InputError, MissingInputError, OutputError, one_line
 from hilum.io import errno_faults, names
 from hilum.io.labels.attach import attach_labels
+from hilum.io.read_options import ReadOptions
 from hilum.outputs import findings, finished, reasons, records, store
 from hilum.outputs.ledger import Row, Status
 from hilum.pipeline import preprocess, preview_of, promised_parts
@@ -180,7 +181,8 @@ def _make(task: Task) -> Row:
 def _load(ref: ScanRef, recipe: Recipe, before: identity.InputSnapshot) -> Scan:
     """Load a scan. If its files changed meanwhile, the result does not count, and neither does a refusal."""
     try:
-        scan = attach_labels(DATASETS[ref.dataset].load(ref, max_gap_mm=recipe.read.max_gap_mm), ref.label_files)
+        options = ReadOptions.of_recipe(recipe.read)
+        scan = attach_labels(DATASETS[ref.dataset].load(ref, options=options), ref.label_files)
     except HilumError:
         identity.check_unchanged(ref, before)
         raise

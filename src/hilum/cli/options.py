@@ -31,6 +31,7 @@ _MAX_GAP = "Interpolate missing DICOM slices where their neighbors are at most t
 MaxGap = Annotated[float | None, Parameter(name="--max-gap-mm", help=_MAX_GAP)]
 _TILT = "Shift the slices of a tilted gantry onto a straight grid; --no-tilt refuses them."
 Tilt = Annotated[bool, Parameter(negative="--no-tilt", help=_TILT)]
+TiltOverride = Annotated[bool | None, Parameter(negative="--no-tilt", help=f"{_TILT} By default as in the recipe.")]
 
 
 def _slope_and_intercept(_type: object, tokens: Sequence[Token]) -> tuple[float, ...]:
@@ -58,6 +59,7 @@ class ValueOptions:
 
 Values = Annotated[ValueOptions | None, Parameter(name="*")]
 
+_COLUMNS = "Columns of the table, as id=NAME,x=NAME,y=NAME,z=NAME,diameter=NAME; see docs/tables.md."
 _AXES = "Axes of the table's columns x, y, z: mm in the patient, or voxels of the scan's own grid, from 0."
 _ID_MAP = "A CSV file with the columns id and scan: ids of the table, and names or series UIDs of their scans."
 _DIAMETER = "Diameter in mm of every nodule of a table without sizes."
@@ -67,8 +69,8 @@ _DIAMETER = "Diameter in mm of every nodule of a table without sizes."
 class TableOptions:
     """What the user states about a table of nodules."""
 
-    columns: Annotated[str, Parameter(help="Columns of the table: id=...,x=...,y=...,z=...,diameter=....")] = ""
-    axes: Annotated[Literal["", "lps", "ras", "voxel-xyz", "voxel-zyx"], Parameter(help=_AXES)] = ""
+    columns: Annotated[str | None, Parameter(help=_COLUMNS)] = None
+    axes: Annotated[Literal["lps", "ras", "voxel-xyz", "voxel-zyx"] | None, Parameter(help=_AXES)] = None
     id_map: Annotated[Path | None, Parameter(help=_ID_MAP)] = None
     diameter_mm: Annotated[float | None, Parameter(help=_DIAMETER)] = None
 
@@ -80,7 +82,7 @@ def table_columns(options: TableOptions | None) -> "TableColumns | None":
     from hilum.io.annotations.table_rows import TableColumns, parse_columns
 
     named = parse_columns(options.columns) if options.columns else TableColumns()
-    return replace(named, axes=options.axes, id_map=options.id_map, diameter_mm=options.diameter_mm)
+    return replace(named, axes=options.axes or "", id_map=options.id_map, diameter_mm=options.diameter_mm)
 
 
 Table = Annotated[TableOptions | None, Parameter(name="*")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,10 +16,13 @@ from hilum.cli.options import (
     FormatOverride,
     Json,
     Labels,
+    MaxGap,
     MemoryGigabytes,
     RunFolder,
     Table,
+    TiltOverride,
     TimeoutMinutes,
+    Values,
     Workers,
     table_columns,
 )
@@ -39,12 +43,15 @@ def run(
     out: Path,
     recipe: str = "default",
     file_format: FormatOverride = None,
-    dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017", "nnunet"] = "auto",
+    dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017", "nnunet", "dirlab"] = "auto",
     annotations: Path | None = None,
     table: Table = None,
     labels: Labels = (),
     label_grid: Literal["world", "voxels"] = "world",
     roi: Annotated[list[str] | None, Parameter(negative="")] = None,
+    max_gap_mm: MaxGap = None,
+    tilt: TiltOverride = None,
+    values: Values = None,
     workers: Workers = 0,
     scheduler: str = "",
     timeout: TimeoutMinutes = 30.0,
@@ -99,7 +106,9 @@ def run(
     from hilum.outputs import dataset_summary, folder
     from hilum.progress import RunCounts
 
-    chosen = recipes.with_options(recipes.recipe(recipe), file_format=file_format)
+    read = {} if values is None else asdict(values)
+    read |= {"max_gap_mm": max_gap_mm, "tilt": None if tilt is None else "correct" if tilt else "refuse"}
+    chosen = recipes.with_options(recipes.recipe(recipe), file_format=file_format, **read)
     check_packages(chosen.output.format)
     limits = batch.limits_of(minutes=timeout, gigabytes=memory, retries=retries)
     folder.check_output_folder(out, inputs)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hilum.datasets import dsb2017, folder, lidc, luna16, luna16_files, nnunet
+from hilum.datasets import dirlab, dsb2017, folder, lidc, luna16, luna16_files, nnunet
 from hilum.datasets.listing import Listing
 from hilum.io.files import path_exists
 from hilum.scan import Scan
@@ -27,8 +27,8 @@ class Dataset:
         `MissingInputError` if there is no such path or no scan in it, `AnnotationError` or `InputError` if a table
         cannot be read.
     load : callable
-        From a `ScanRef` of the listing and ``max_gap_mm``, as `hilum.read` takes it, to its `Scan`. Raises the refusal
-        of the listing, or `InputError` as `hilum.read`.
+        From a `ScanRef` of the listing and ``options``, `hilum.io.read_options.ReadOptions`, to its `Scan`. Raises the
+        refusal of the listing, or `InputError` as `hilum.read`.
     reads_csv : bool
         Whether `index` reads a csv of annotations; for other kinds `hilum.datasets.survey` does.
     """
@@ -49,6 +49,7 @@ DATASETS: dict[str, Dataset] = {
     "dsb2017": Dataset(recognize=dsb2017.recognize, index=dsb2017.index, load=dsb2017.load),
     "lidc": Dataset(recognize=lidc.recognize, index=lidc.index, load=lidc.load, reads_csv=False),
     "nnunet": Dataset(recognize=nnunet.recognize, index=nnunet.index, load=nnunet.load, reads_csv=False),
+    "dirlab": Dataset(recognize=dirlab.recognize, index=dirlab.index, load=dirlab.load, reads_csv=False),
     "folder": Dataset(recognize=lambda _: True, index=_list_folder, load=folder.load, reads_csv=False),
 }
 """Every kind of input, by its name for ``--dataset``; ``auto`` takes the first that recognizes the folder."""

@@ -15,6 +15,7 @@ from hilum.io.annotations.csv_tables import read_rows, wrong_line
 from hilum.io.annotations.table_rows import give_marks
 from hilum.io.folders import output_kind
 from hilum.io.names import safe_name
+from hilum.io.read_options import DEFAULT, ReadOptions
 from hilum.outputs.records import TableRecord
 from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
@@ -63,13 +64,13 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     return Listing(refs, tables, [*own_output_notes(root, outputs), *_notes(tables, len(unlabeled), len(patients))])
 
 
-def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
+def load(ref: ScanRef, *, options: ReadOptions = DEFAULT) -> Scan:
     """Load a patient, as `hilum.datasets.Dataset.load`: the largest chest-like series of the folder.
 
     Repeated scans of a patient are separated by acquisition.
     """
     known = known_of(ref)
-    scan = scan_files.check_is_ct(scan_files.read(ref.path, max_gap_mm=max_gap_mm), ref.path)
+    scan = scan_files.check_is_ct(scan_files.read(ref.path, **vars(options)), ref.path)
     return replace(give_marks(scan, known), labels=known.labels)
 
 

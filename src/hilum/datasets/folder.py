@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hilum.datasets.listing import Listing, known_of, link_notes, own_output_notes, scan_id_of
 from hilum.errors import HilumError, InputError, MissingInputError
@@ -21,6 +20,7 @@ from hilum.io.dicom.records import SliceHeader
 from hilum.io.files import path_exists
 from hilum.io.folders import FolderListing, list_folder, output_kind
 from hilum.io.names import is_uid
+from hilum.io.read_options import DEFAULT, ReadOptions
 from hilum.io.unreadable import looks_like_dicom, no_readable_slice, not_downloaded, packed_files, unreadable_folder
 from hilum.io.volumes.formats import SCAN_SUFFIXES, is_volume, suffix_of
 from hilum.scan import Note, Scan, ScanRef
@@ -151,10 +151,10 @@ def _index_archive(path: Path, name: str) -> Listing:
         return Listing(refs, notes=notes, refused=refused)
 
 
-def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
+def load(ref: ScanRef, *, options: ReadOptions = DEFAULT) -> Scan:
     """Load a scan that `index` listed, as `hilum.datasets.Dataset.load`."""
     known = known_of(ref)
-    stated: dict[str, Any] = {"series": ref.series_uid, "annotations": ref.annotations, "max_gap_mm": max_gap_mm}
+    stated = {**vars(options), "series": ref.series_uid, "annotations": ref.annotations}
     if ref.files and archives.is_archive(ref.path):
         scan = scan_files.read_member(ref.path, ref.files[0], **stated)
     else:

@@ -15,6 +15,7 @@ from hilum.errors import InputError, MissingInputError
 from hilum.io import files, folders
 from hilum.io.annotations.lidc_xml import parse_message, series_of
 from hilum.io.names import safe_name
+from hilum.io.read_options import DEFAULT, ReadOptions
 from hilum.scan import DatasetEntry, Note, Scan, ScanRef
 
 _CASE = re.compile(r"LIDC-IDRI-[0-9]{4}")
@@ -72,9 +73,9 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     return replace(listing, refs=refs, notes=[*listing.notes, *_unused_reading_notes(readings, refs)])
 
 
-def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:
+def load(ref: ScanRef, *, options: ReadOptions = DEFAULT) -> Scan:
     """Load a scan, as `hilum.datasets.Dataset.load`: with its reading, or a note that there is none."""
-    scan = folder.load(ref, max_gap_mm=max_gap_mm)
+    scan = folder.load(ref, options=options)
     notes = [note for note in scan.notes if not _is_about_the_reading(note, ref)]
     return replace(scan, notes=tuple(notes) if ref.known.annotated else (*notes, *ref.known.notes))
 

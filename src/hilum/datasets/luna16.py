@@ -24,6 +24,7 @@ from hilum.io.annotations import csv_tables, luna
 from hilum.io.annotations.table_rows import give_marks
 from hilum.io.files import path_exists
 from hilum.io.names import is_uid, safe_name
+from hilum.io.read_options import DEFAULT, ReadOptions
 from hilum.outputs.reasons import reason_without_names
 from hilum.outputs.records import TableRecord
 from hilum.scan import DatasetEntry, Label, Note, Scan, ScanRef
@@ -103,13 +104,13 @@ def index(root: Path, annotations: Path | None = None) -> Listing:
     return Listing(refs, records, notes, [unreadable.unreadable_folder(root / name) for name in files.tree.locked])
 
 
-def load(ref: ScanRef, *, max_gap_mm: float | None = None) -> Scan:  # noqa: ARG001 - a volume file has no gaps
+def load(ref: ScanRef, *, options: ReadOptions = DEFAULT) -> Scan:
     """Load a scan with its nodules, labels and locations, as `hilum.datasets.Dataset.load`.
 
     It has ``lungs`` if the data set has a mask of them on the scan's grid.
     """
     known = known_of(ref)
-    scan = scan_files.check_is_ct(scan_files.read(ref.path), ref.path)
+    scan = scan_files.check_is_ct(scan_files.read(ref.path, **vars(options)), ref.path)
     if scan.series_uid != ref.series_uid:
         what = "the header names another series than the name of the file"
         raise AnnotationError(what, where=ref.path, do="give the file its own name back")

@@ -77,6 +77,13 @@ class ReadOptions:
         if self.hu_offset is not None and not abs(self.hu_offset) <= _LARGEST:
             raise InputError(f"hu_offset is {self.hu_offset}, expected a number up to {_LARGEST:g}", code="option")
 
+    @classmethod
+    def of_recipe(cls, step: Read) -> "ReadOptions":
+        """The options that the section ``read`` of a recipe states."""
+        rescale = (step.rescale[0], step.rescale[1]) if step.rescale else None
+        offset = step.hu_offset or None
+        return cls(max_gap_mm=step.max_gap_mm, tilt=step.tilt, rescale=rescale, hu_offset=offset)
+
     @property
     def gap_mm(self) -> float:
         """The widest gap that may be interpolated, mm."""
@@ -95,3 +102,7 @@ class ReadOptions:
         """Slope and intercept of a file, after what is stated."""
         slope, intercept = (slope, intercept) if self.rescale is None else self.rescale
         return slope, intercept + (self.hu_offset or 0.0)
+
+
+DEFAULT = ReadOptions()
+"""Every scan as its files say; gaps as in the recipe ``default``."""

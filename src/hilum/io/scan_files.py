@@ -100,6 +100,8 @@ def read(
         if os.path.islink(path):  # noqa: PTH114 - Path.is_link raises for a name with a null byte
             raise unreadable.not_downloaded(path, [path.name])
         raise MissingInputError("there is no such file or folder", where=path, do="check the path")
+    if columns is not None and annotations is None:
+        raise InputError("there is no table to which the columns belong", do="give the annotations", code="option")
     options = ReadOptions(
         series=series, phase=phase, volume=volume, max_gap_mm=max_gap_mm, slice_spacing_mm=slice_spacing_mm,
         tilt=tilt, rescale=rescale, hu_offset=hu_offset,
@@ -111,9 +113,7 @@ def read(
     return annotate(scan, annotations, names=() if series_uid else names, columns=columns)
 
 
-def read_member(
-    path: Path, member: str, *, series: str = "", annotations: Path | None = None, max_gap_mm: float | None = None
-) -> Scan:
+def read_member(path: Path, member: str, *, annotations: Path | None = None, **options: Any) -> Scan:
     """Read one scan of an archive with several, as `read`.
 
     Parameters
@@ -122,10 +122,10 @@ def read_member(
         The archive.
     member : str
         A volume file or a folder in it, with ``/``.
-    series, annotations, max_gap_mm
+    annotations, options
         As `read` takes them.
     """
-    scan, names = _read_any(path, member, ReadOptions(series=series, max_gap_mm=max_gap_mm))
+    scan, names = _read_any(path, member, ReadOptions(**options))
     return scan if annotations is None else annotate(scan, annotations, names=names)
 
 

@@ -41,6 +41,7 @@ def summarize(
     counts = Counter(finished=0, scans_with_nodules=0, nodules=0, landed=0)
     folds: Counter[str] = Counter()
     axes: Counter[str] = Counter()
+    marked = 0
     for record in records:  # one at a time: there may be thousands
         scans += 1
         if record is None:
@@ -52,6 +53,7 @@ def summarize(
         measured += len(fractions)
         inside += sum(fraction >= INSIDE_FRACTION for fraction in fractions)
         worst = max([worst, *(nodule.round_trip_mm for nodule in in_volume)])
+        marked += nodules > 0 or "marks" in record.parts
         axes.update(one["text"].rpartition(PROBABLY)[2] for one in record.notes if one["code"] == "wrong-axes")
         folds.update(str(value) for name, value in record.labels.items() if name == "fold")
     return DatasetRecord(
@@ -62,7 +64,7 @@ def summarize(
         largest_round_trip_mm=worst,
         folds=dict(sorted(folds.items(), key=lambda item: (len(item[0]), item[0]))),
         tables=merge_tables(tables),
-        notes=[*notes, *_axes_notes(axes, counts["scans_with_nodules"])],
+        notes=[*notes, *_axes_notes(axes, marked)],
     )
 
 

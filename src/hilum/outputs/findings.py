@@ -30,8 +30,8 @@ _INFO = (
     "ignored-damaged-file", "ignored-files", "ignored-incomplete-copy", "ignored-links", "ignored-localizer",
     "ignored-no-image", "ignored-other-modality", "ignored-secondary-capture", "joined-series",
     "location-tag-disagrees", "low-hu", "malformed-value", "minmax-tags-disagree", "modality-lut", "odd-modality",
-    "odd-syntax", "padding-to-air", "qform-unusable", "spacing-tag-disagrees", "split-series", "stated-rescale",
-    "trailing-bytes", "unspecified-unit", "unreadable-files", "unreadable-folders",
+    "odd-syntax", "padding-to-air", "qform-unusable", "spacing-tag-disagrees", "split-series",
+    "stated-geometry", "stated-rescale", "trailing-bytes", "unspecified-unit", "unreadable-files", "unreadable-folders",
     # About the lungs; the mask may still be right.
     "airway-included", "cropped", "dense-lung", "given-lungs", "lungs-doubtful", "lungs-fallback",
     # About the annotations.

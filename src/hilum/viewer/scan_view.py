@@ -11,6 +11,7 @@ import numpy as np
 
 from hilum.errors import HilumError, InputError, RecipeError, UnsupportedError
 from hilum.io.meshes import pack_stl
+from hilum.io.read_options import DEFAULT, ReadOptions
 from hilum.io.volumes.nifti import pack_header
 from hilum.io.volumes.nifti_forms import flip_xy
 from hilum.io.volumes.placement import GridRecord
@@ -20,7 +21,7 @@ from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.surfaces import Mesh, label_surface, surfaces
 from hilum.outputs import records, store
 from hilum.outputs.findings import finished_status
-from hilum.recipes import Read, parse_recipe
+from hilum.recipes import parse_recipe
 from hilum.report.text import all_visible
 from hilum.scan import Scan, ScanRef
 from hilum.viewer.label_overlays import Overlay, make_overlays
@@ -54,6 +55,8 @@ class ScanView:
         SHA-256 of its ``scan.json``; empty for a scan that belongs to no run.
     overlays : tuple of Overlay
         Its label maps; number k of them is the volume ``label-k``, its value v the surface ``label-k-v``.
+    read : ReadOptions
+        How the run read its input.
     """
 
     scan: Scan
@@ -62,6 +65,7 @@ class ScanView:
     original: ScanRef | None = None
     sha256: str = ""
     overlays: tuple[Overlay, ...] = ()
+    read: ReadOptions = DEFAULT
     made: dict[str, Volume | None] = field(default_factory=dict)
 
     def volume(self, name: str) -> Volume | None:
@@ -84,7 +88,7 @@ class ScanView:
         if name == "original" and self.original is not None:
             from hilum.datasets import DATASETS
 
-            return as_hu(DATASETS[self.original.dataset].load(self.original, max_gap_mm=Read().max_gap_mm).ct)
+            return as_hu(DATASETS[self.original.dataset].load(self.original, options=self.read).ct)
         return {"lungs": scan.lungs, "nodules": scan.nodule_mask}.get(name)
 
     def surface(self, name: str) -> bytes | None:
@@ -170,19 +174,20 @@ def view_of_finished(
     scan: Scan, record: records.ScanRecord, sha256: str, *, doubt: str, recipe: str, original: ScanRef | None
 ) -> ScanView:
     """Show a finished scan; values of the unit range are converted back to HU if the recipe can be read."""
-    ct, unit = scan.ct, record.unit
-    if unit == store.UNIT_RANGE:
-        try:
-            step = parse_recipe(recipe).intensity
+    ct, unit, read = scan.ct, record.unit, DEFAULT
+    try:
+        parsed = parse_recipe(recipe)
+        step, read = parsed.intensity, ReadOptions.of_recipe(parsed.read)
+        if unit == store.UNIT_RANGE:
             scale = UnitRange(step.lower, step.upper, step.mean)
             ct, unit = Volume(np.rint(scale.to_hu(ct.array)).astype(np.int16), ct.geometry), store.HU
-        except RecipeError:
-            ct = as_hu(ct)
+    except RecipeError:
+        ct = as_hu(ct)
     facts = {name: getattr(record, name) for name in ("notes", "figures", "labels")}
     facts["nodules"] = [_nodule(nodule) for nodule in record.nodules]
     run = {"recipe": None, "doubt": doubt, "scan_sha256": sha256}
     overlays = make_overlays(scan)
-    return ScanView(replace(scan, ct=ct, label_maps={}), unit, facts | run, original, sha256, overlays)
+    return ScanView(replace(scan, ct=ct, label_maps={}), unit, facts | run, original, sha256, overlays, read)
 
 
 def _nodule(nodule: records.NoduleRecord) -> dict[str, Any]:

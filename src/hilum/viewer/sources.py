@@ -14,6 +14,7 @@ from hilum.io.annotations.table_rows import TableColumns
 from hilum.io.files import read_small
 from hilum.io.labels.attach import attach_labels
 from hilum.io.read_options import ReadOptions
+from hilum.ops.nodules.axes import note_axes
 from hilum.outputs import checksums, findings, ledger, parts, records, store
 from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, listed_scans, record_sha256
 from hilum.outputs.folder import recipe_text
@@ -188,7 +189,8 @@ def open_source(
         what = "an original can only be compared with a finished run"
         raise InputError(what, where=path, do="leave out --original", code="option")
     files = label_files(labels, path, label_grid)
-    scan = _place(attach_labels(hilum.read(path, annotations=annotations, columns=columns, **options), files))
+    scan = attach_labels(hilum.read(path, annotations=annotations, columns=columns, **options), files)
+    scan = _place(replace(scan, notes=(*scan.notes, *note_axes(scan, scan.ct))))
     name = path.resolve().name
     codes = [note.code for note in scan.notes]
     nodules = len(scan.nodules) if scan.annotated else None

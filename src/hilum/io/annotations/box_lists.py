@@ -18,7 +18,14 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from hilum.errors import AnnotationError
-from hilum.io.annotations.table_rows import CaseRows, NoduleTable, TableColumns, names_of_id
+from hilum.io.annotations.table_rows import (
+    FARTHEST,
+    LONGEST_EDGE,
+    CaseRows,
+    NoduleTable,
+    TableColumns,
+    names_of_id,
+)
 from hilum.io.files import read_small
 from hilum.scan import Axes
 
@@ -50,7 +57,7 @@ def read_box_list(path: Path, columns: TableColumns) -> NoduleTable:
     """
     try:
         data = msgspec.json.decode(read_small(path, limit=_MOST_BYTES))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise AnnotationError(f"is not JSON: {error}", where=path, do="write it again") from None
     if columns.named or columns.diameter_mm is not None:
         what = "is a list of boxes, which has no columns"
@@ -61,7 +68,7 @@ def read_box_list(path: Path, columns: TableColumns) -> NoduleTable:
         axes, boxes = _coco(data, columns, cases, path) if is_coco else _monai(data, columns, cases, path)
     except AnnotationError:  # a ValueError, too
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, OverflowError) as error:
         what = f"an image or a box lacks what it needs: {type(error).__name__} {error}"
         raise AnnotationError(what, where=path, do="write it again") from None
     several = len({box.label for _, box in boxes}) > 1
@@ -123,7 +130,8 @@ def _six(box: Any, path: Path) -> tuple[float, ...]:
         what = "has boxes of single slices, which do not say where their slices lie"
         raise AnnotationError(what, where=path, do="give boxes with a third axis")
     numbers = tuple(map(float, box))
-    if len(numbers) != 6 or not all(map(math.isfinite, numbers)) or min(numbers[3:]) <= 0:
+    is_box = len(numbers) == 6 and all(map(math.isfinite, numbers)) and max(map(abs, numbers)) <= FARTHEST
+    if not is_box or not 0 < min(numbers[3:]) <= max(numbers[3:]) <= LONGEST_EDGE:
         what = f"a box is {list(numbers)[:8]}, expected a position and three positive edges"
         raise AnnotationError(what, where=path, do="write boxes as center and edges (MONAI: cccwhd)")
     return numbers

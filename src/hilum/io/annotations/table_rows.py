@@ -17,6 +17,8 @@ _SUFFIX = re.compile(r"(?i)\.(?:nii|mhd|mha|nrrd|nhdr|npy|zarr|b2nd|dcm|zip|tar|
 
 _ANY_SCAN = {"ct", "data", "image", "img", "scan", "volume"}  # names of files that do not tell a scan from another
 
+FARTHEST, LONGEST_EDGE = 1e9, 1e4  # in any axes: mm or voxels
+
 _POSITIONS = (("x", "y", "z"), ("x0", "y0", "z0", "x1", "y1", "z1"))
 
 _SIZES = (("diameter",), ("radius",), ("volume",), ("w", "h", "d"))

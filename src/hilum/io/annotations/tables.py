@@ -1,109 +1,37 @@
-"""Nodule tables of any kind: those that hilum knows by their header, others by the names of their columns.
-
-Sources of the known tables:
-
-* LUNA16, ``annotations.csv``: https://luna16.grand-challenge.org/Data/. LPS mm, diameter in mm.
-* LUNA25, ``LUNA25_Public_Training_Development_Data.csv``: https://luna25.grand-challenge.org/datasets/. LPS mm: its
-  readers give the position to ITK's TransformPhysicalPointToIndex. ``label`` is 1 for a malignant nodule. There is no
-  size; the challenge classifies blocks of 64 x 128 x 128 voxels about the position. So its rows are points, unless a
-  diameter is stated.
-* LNDb, ``trainNodules_gt.csv``: https://lndb.grand-challenge.org/Data/ and its scripts (readNoduleList.py, utils.py):
-  world mm of the MetaImage files, which are LPS; the diameter is that of the sphere of ``Volume`` (nodEqDiam).
-  ``Nodule`` is 0 for a finding that no reader calls a nodule; its volume is made up, so it is an excluded finding
-  without a diameter. A nodule below 3 mm has the volume of 3 mm. ``AgrLevel`` counts the readers who call it a nodule,
-  ``Text`` is their mean texture. Scan 1 is ``LNDb-0001``.
-* hilum, ``hilum export csv``: `hilum.export.boxes`.
-
-The tables of the NLST itself have no positions, only slice numbers and lobes; tables that others drew on it (LUNA25 is
-one) do. The boxes that accompany Sybil are boxes of single slices; they are not read.
-"""
+"""Nodule tables of any kind: those that hilum knows by their header, others by the names of their columns."""
 
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 
 from hilum.errors import AnnotationError, one_line
 from hilum.io.annotations import csv_tables
 from hilum.io.annotations.box_lists import read_box_list
-from hilum.io.annotations.table_rows import CaseRows, NoduleTable, TableColumns, names_of_id, read_id_map
+from hilum.io.annotations.known_tables import KNOWN, LUNA16, KnownTable, recognize_table
+from hilum.io.annotations.table_rows import (
+    FARTHEST,
+    LONGEST_EDGE,
+    CaseRows,
+    NoduleTable,
+    TableColumns,
+    names_of_id,
+    read_id_map,
+)
 from hilum.io.names import safe_name
 from hilum.scan import Axes, DatasetEntry, Note
 
 EMPTY = TableColumns()
 
-_FARTHEST, _MOST_MM = 1e9, 500.0
+_MOST_MM = 500.0
 
 _NAME_COLUMNS = "name its columns: --columns id=...,x=...,y=...,z=...,diameter=..."
 
 _OPTIONS = ("axes", "diameter_mm", "id_map")
-
-
-class KnownTable(NamedTuple):
-    """A table that is known by its header.
-
-    Parameters
-    ----------
-    columns : TableColumns
-    also : tuple of str
-        Further columns that distinguish it.
-    scores : mapping of str to str
-        Columns that become scores of the nodules, by the name of the score.
-    is_nodule : str
-        The column that is 0 for a finding that is not a nodule.
-    file : str
-        How its scans are called, given a number.
-    more_ids : tuple of str
-        Further columns that name the scan.
-    """
-
-    columns: TableColumns
-    also: tuple[str, ...] = ()
-    scores: Mapping[str, str] = MappingProxyType({})
-    is_nodule: str = ""
-    file: str = ""
-    more_ids: tuple[str, ...] = ()
-
-    @property
-    def header(self) -> list[str]:
-        """All columns that the header must have, in lower case."""
-        own = (*self.columns.named.values(), *self.also, *self.scores.values(), *self.more_ids)
-        return [name.lower() for name in (*own, *filter(None, [self.is_nodule]))]
-
-
-LUNA16 = "LUNA16"
-
-KNOWN: dict[str, KnownTable] = {
-    "LUNA25": KnownTable(
-        TableColumns(id="SeriesInstanceUID", x="CoordX", y="CoordY", z="CoordZ", label="label"), ("AnnotationID",)
-    ),
-    "LNDb": KnownTable(
-        TableColumns(id="LNDbID", x="x", y="y", z="z", volume="Volume"),
-        ("RadFindingID",),
-        {"agreeing_readers": "AgrLevel", "texture": "Text"},
-        "Nodule",
-        "LNDb-{:04d}",
-    ),
-    "hilum": KnownTable(
-        TableColumns(
-            id="series_uid", x="center_world_x", y="center_world_y", z="center_world_z", diameter="diameter_mm"
-        ),
-        more_ids=("scan",),
-    ),
-    LUNA16: KnownTable(TableColumns(id="seriesuid", x="coordX", y="coordY", z="coordZ", diameter="diameter_mm")),
-}
-"""Every table that is known by its header, besides the lists of boxes in `hilum.io.annotations.box_lists`."""
-
-
-def recognize_table(path: Path) -> str:
-    """The name in `KNOWN` of a csv; empty for another one."""
-    head = {name.lower() for name in csv_tables.read_header(path)}
-    return next((name for name, known in KNOWN.items() if head.issuperset(known.header)), "")
 
 
 def is_plain(path: Path, columns: TableColumns | None) -> bool:
@@ -270,15 +198,16 @@ class _Reader:
             edges = [high - low for low, high in zip(position[:3], position[3:], strict=True)]
         unit = "mm" if self.axes in {"lps", "ras"} else "voxels"
         for name, value in zip(self.groups[1], position, strict=True):
-            if abs(value) > _FARTHEST:
+            if abs(value) > FARTHEST:
                 raise csv_tables.wrong_line(self.path, line, f"{name} is {value:g} {unit}, outside any patient")
         if self.known.is_nodule and self._number(cells, self.known.is_nodule, line) == 0:
             case.add("excluded", center, (-1.0,))
             return
         edges = edges or self._sizes(cells, line)
-        if any(edge <= 0 for edge in edges) or (len(edges) == 1 and edges[0] > _MOST_MM):
+        most = LONGEST_EDGE if len(edges) == 3 and unit == "voxels" else _MOST_MM
+        if any(not 0 < edge <= most for edge in edges):
             sizes = ", ".join(f"{edge:g}" for edge in edges)
-            what = f"the size is {sizes}, expected more than 0 and a diameter of at most {_MOST_MM:g} mm"
+            what = f"the size is {sizes}, expected more than 0 and at most {most:g}"
             raise csv_tables.wrong_line(self.path, line, what)
         if edges:
             case.add("nodules", center, edges, scores)

@@ -139,6 +139,8 @@ def inside_body(ct: Volume, points: ArrayLike) -> NDArray[np.bool_]:
 def note_axes(scan: Scan, ct: Volume, lungs: Mask | None = None) -> tuple[Note, ...]:
     """Note that the nodules of a scan are probably in other axes or units than their table is said to have.
 
+    Marks without a size count, too; outlines do not: they are placed by their slices.
+
     ``wrong-axes``: at least half of the nodules do not fit, and all fit in exactly one other convention. Nodules fit in
     the body; two or more have to be near the lungs, if there is a lung mask that can be trusted. ``mixed-axes``: some
     nodules lie outside the body, and these fit in exactly one other convention, which is not that of all.
@@ -157,10 +159,11 @@ def note_axes(scan: Scan, ct: Volume, lungs: Mask | None = None) -> tuple[Note, 
     tuple of Note
         Usually empty.
     """
-    if not scan.nodules:
+    spheres = [(*nodule.center, nodule.diameter_mm / 2) for nodule in scan.nodules if not nodule.readings]
+    spheres += [(x, y, z, 0.0) for x, y, z, _ in scan.locations.get("marks", np.empty((0, 4))).tolist()]
+    if not spheres:
         return ()
-    centers = np.array([nodule.center for nodule in scan.nodules])
-    reach = np.array([nodule.diameter_mm / 2 for nodule in scan.nodules])
+    centers, reach = np.array(spheres)[:, :3], np.array(spheres)[:, 3]
     use_lungs = lungs if len(centers) > 1 else None
 
     def fit(points: Points, beyond_mm: float) -> NDArray[np.bool_]:
