@@ -764,6 +764,18 @@ def test_a_table_gives_dsb2017_nodules_beside_its_labels(tmp_path):
     assert np.allclose(scan.nodules[0].center, phantom.scan.nodules[0].center, atol=1e-2)
 
 
+def test_points_for_lidc_are_noted_once(tmp_path):
+    phantom = make_phantom(seed=1, shape=(30, 48, 48), spacing=(10.0, 8.0, 8.0))
+    write_dicom_series(phantom, tmp_path / "L" / "LIDC-IDRI-0007" / "series")
+    csv = table(tmp_path, "patient,a,b,c\nLIDC-IDRI-0007,1,2,-100\n")
+    columns = parse_columns("id=patient,x=a,y=b,z=c")
+    (ref,) = batch.survey([tmp_path / "L"], dataset="lidc", annotations=csv, columns=columns).refs
+    scan = DATASETS["lidc"].load(ref)
+    codes = [note.code for note in scan.notes]
+    assert (codes.count("no-sizes"), codes.count("no-reading"), scan.annotated) == (1, 0, False)
+    assert scan.locations["marks"].tolist() == [[1, 2, -100, -1]]
+
+
 def test_a_second_run_keeps_what_is_the_same_and_removes_nothing_unasked(tmp_path, capsys):
     root = two_scans(tmp_path, "one.nii.gz")
     csv = table(tmp_path, "patient,a,b,c,d\none,15,9,5,6\n")

@@ -173,6 +173,7 @@ def slices(
     *,
     out: Path,
     every: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    labels: str = "nodules",
     pixels: Literal["stored", "uint8", "int16", "uint16"] = "stored",
     fold_by: FoldBy = "fold",
     overwrite: Overwrite = False,
@@ -184,14 +185,17 @@ def slices(
     out
         A folder for images_N.npy, masks_N.npy, index.csv and summary.json.
     every
-        Write every nodule of a scan, not only the largest.
+        Write every nodule (or label) of a scan, not only the largest.
+    labels
+        A label map of the run, instead of nodules: slices and masks of its largest label.
     pixels
         Values as stored, or each slice scaled to 0 to 255, 0 to 32767 or 0 to 65535.
     """
     from hilum.train.slices import write_slices
 
-    made = write_slices(folder, out, every=every, pixels=pixels, fold_by=fold_by, overwrite=overwrite)
-    print_result(f"{out}: {made.nodules} nodules of {made.scans} scans, three slices each")
+    made = write_slices(folder, out, every=every, labels=labels, pixels=pixels, fold_by=fold_by, overwrite=overwrite)
+    what = "nodules" if labels == "nodules" else f"labels of {labels}"
+    print_result(f"{out}: {made.nodules} {what} of {made.scans} scans, three slices each")
     return report_skipped(made.skipped)
 
 
@@ -208,6 +212,7 @@ def patches(
     candidates: Path | None = None,
     excluded: Path | None = None,
     kept: Flag = False,
+    labels: str = "nodules",
     fold_by: FoldBy = "fold",
     seed: int = 0,
     overwrite: Overwrite = False,
@@ -235,6 +240,8 @@ def patches(
     kept
         Draw negatives from what a run stores with each scan: LUNA16's candidates and excluded findings, LIDC's
         non-nodules.
+    labels
+        A label map of the run, instead of nodules: masks, and PER-NODULE patches at voxels of each of its labels.
     seed
         Seed; the same seed gives the same bytes.
     """
@@ -242,12 +249,14 @@ def patches(
     from hilum.train.patches import write_patches
 
     options = PatchOptions(
-        size=size, jitter_mm=jitter_mm, per_nodule=per_nodule, negatives=negatives, distance_mm=distance_mm, seed=seed
-    )
+        size=size, jitter_mm=jitter_mm, per_nodule=per_nodule, negatives=negatives, distance_mm=distance_mm,
+        seed=seed, labels=labels,
+    )  # fmt: skip
     made = write_patches(
         folder, out, options, candidates=candidates, excluded=excluded, kept=kept, fold_by=fold_by, overwrite=overwrite
     )
-    print_result(f"{out}: {made.positives} patches at nodules, {made.negatives} elsewhere, of {len(made.scans)} scans")
+    where = "at nodules" if labels == "nodules" else f"in {labels}"
+    print_result(f"{out}: {made.positives} patches {where}, {made.negatives} elsewhere, of {len(made.scans)} scans")
     return report_skipped(made.skipped)
 
 

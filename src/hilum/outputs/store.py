@@ -127,7 +127,7 @@ def store_scan(
 def _label_record(label_map: LabelMap) -> LabelMapRecord:
     found, voxel_ml = measure_labels(label_map.mask.array), label_map.mask.geometry.voxel_volume / 1000
     volumes = {
-        name: round(found[value].voxels * voxel_ml, 4) if value in found else 0.0
+        name: round(found[value].voxels * voxel_ml, 6) if value in found else 0.0
         for name, value in label_map.values.items()
     }
     return LabelMapRecord(values=dict(label_map.values), volumes_ml=volumes)

@@ -6,6 +6,7 @@ its own files. Nothing here imports torch.
 
 from collections import OrderedDict
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -17,12 +18,13 @@ from hilum.ops.patches.boxes import patch_start
 from hilum.ops.patches.poses import Pose
 from hilum.train import intensity, runs
 from hilum.train.augment import Augment, patch_boxes
+from hilum.train.label_maps import NODULES, label_values, scans_with
 from hilum.train.open_scans import OpenScan, open_scan
-from hilum.train.positions import PatchPosition, check_jitter, lung_position, nodule_position, nodule_spheres
+from hilum.train.positions import PatchPosition, are_far, check_jitter, lung_position, nodule_position, nodule_spheres
 
 Item = dict[str, Any]
 
-Rule = Literal["nodules", "balanced", "lungs", "uniform"]  # where patches are; see `PatchDataset`
+Rule = Literal["nodules", "balanced", "labels", "lungs", "uniform"]  # where patches are; see `PatchDataset`
 
 
 class PatchDataset:
@@ -38,10 +40,13 @@ class PatchDataset:
         The output folder of ``hilum run``.
     size : int
         Voxels along each edge.
-    rule : {"nodules", "balanced", "lungs", "uniform"}
+    rule : {"nodules", "balanced", "labels", "lungs", "uniform"}
         ``"nodules"``: at each nodule in turn, moved by up to `jitter_mm`. ``"balanced"``: the same, with a patch of
-        the lungs after each one. ``"lungs"``: at a random voxel of the lungs of each scan in turn. ``"uniform"``: at
-        a random voxel of each scan in turn.
+        the lungs after each one. ``"labels"``: at a random voxel of the label map `labels` of each scan in turn,
+        moved by up to `jitter_mm`. ``"lungs"``: at a random voxel of the lungs of each scan in turn. ``"uniform"``:
+        at a random voxel of each scan in turn.
+    labels : str
+        The mask of an item: that of the ``"nodules"``, or the label map of this name.
     length : int, optional
         Items per epoch; by default once through the nodules or scans.
     jitter_mm : float
@@ -72,7 +77,9 @@ class PatchDataset:
     scans : list of RunScan
         The scans in use; the rules with nodules use annotated scans only.
     skipped : list of Skip
-        Scans that the run did not finish.
+        Scans that the run did not finish, and those without the label map.
+    label_values : dict of str to int
+        The values of the label map by the names of its labels; empty for nodules.
 
     Raises
     ------
@@ -91,6 +98,7 @@ class PatchDataset:
         *,
         size: int = 64,
         rule: Rule = "nodules",
+        labels: str = NODULES,
         length: int | None = None,
         jitter_mm: float = 5.0,
         distance_mm: float = 20.0,
@@ -105,19 +113,27 @@ class PatchDataset:
     ) -> None:
         if rule not in get_args(Rule):
             raise InputError(f"there is no rule {rule!r}", do=f"use {', '.join(get_args(Rule))}", code="option")
+        if rule == "labels" and labels == NODULES:
+            raise InputError("the rule 'labels' has no label map", do="name it, as in labels='tumor'", code="option")
         if not 1 <= size <= 1024 or cache < 1 or seed < 0 or not 0 <= distance_mm < np.inf:
             what = f"size {size}, cache {cache}, seed {seed} or distance {distance_mm} is out of range"
             raise InputError(what, code="option")
         self.folder, self.size, self.rule, self.seed, self.epoch = Path(folder), size, rule, seed, 0
         self.jitter_mm, self.distance_mm, self.cache, self.augment = jitter_mm, distance_mm, cache, augment
+        self.labels = labels
         listed, self.skipped = runs.list_run(self.folder, fold_by=fold_by)
         uses_nodules = rule in {"nodules", "balanced"}
         wanted = {scan.fold for scan in listed} if folds is None else {str(fold) for fold in folds}
         self.scans = [scan for scan in listed if scan.fold in wanted and (scan.annotated or not uses_nodules)]
+        if labels != NODULES:
+            self.scans, without = scans_with(self.scans, labels, filled=rule == "labels")
+            self.skipped += without
+        self.label_values = label_values(self.scans, labels)
         factor = 1.0 if augment is None else augment.reach
         for scan in self.scans:
             scan.check_files(digest=verify)
-            check_jitter(scan.geometry, self._box, jitter_mm if uses_nodules else 0.0, factor=factor)
+            moved = jitter_mm if uses_nodules or rule == "labels" else 0.0
+            check_jitter(scan.geometry, self._box, moved, factor=factor)
         if augment is not None:
             augment.check(self.scans)
         self._nodules = [(k, nodule) for k, scan in enumerate(self.scans) for nodule in scan.nodules_inside]
@@ -160,9 +176,10 @@ class PatchDataset:
         Returns
         -------
         dict
-            ``image`` and ``mask`` (uint8, the labels of nodules), shape (size, size, size); ``label`` (1 at a nodule),
-            ``kind``, ``nodule`` (its label, or 0), ``scan``, ``fold``; ``start``, int64, shape (3,), the first voxel
-            (z, y, x) in the scan, before augmentation; ``center_world`` and ``target_world``, float64, shape (3,),
+            ``image`` and ``mask`` (uint8, the labels of nodules or of the label map), shape (size, size, size);
+            ``label`` (1 at a nodule; the value at the voxel that was drawn from a label map), ``kind``, ``nodule``
+            (its label, or 0), ``scan``, ``fold``; ``start``, int64, shape (3,), the first voxel (z, y, x) in the scan,
+            before augmentation; ``center_world`` and ``target_world``, float64, shape (3,),
             (x, y, z), LPS mm; ``affine``, float64, shape (4, 4), from a voxel of the patch (z, y, x, 1) to the world
             (x, y, z, 1), after augmentation.
 
@@ -191,7 +208,7 @@ class PatchDataset:
         else:
             pose = self.augment.draw(grid, pose.center, self.size, generator)
             image, mask = volumes.cut_pose(pose, self._scaling, self.augment.order)
-        label, start = int(position.nodule > 0), np.array(position.start, np.int64)
+        label, start = position.value, np.array(position.start, np.int64)
         center, target = grid.index_to_world(pose.center), np.array(position.target, np.float64)
         patch = {"image": image, "mask": mask, "label": label, "kind": position.kind, "nodule": position.nodule}
         origin = {"scan": scan.scan_id, "fold": scan.fold, "start": start}
@@ -219,6 +236,9 @@ class PatchDataset:
             voxel = generator.integers(0, grid.shape)
             x, y, z = grid.index_to_world(voxel).tolist()
             return k, PatchPosition("uniform", patch_start(voxel, self._box), (x, y, z))
+        if self.rule == "labels":
+            k = index % len(self.scans)
+            return k, self._open(k).voxels.position(self.scans[k].geometry, self._box, self.jitter_mm, generator)
         balanced = self.rule == "balanced"
         turn = index // 2 if balanced else index
         if self.rule == "nodules" or (balanced and index % 2 == 0):
@@ -227,8 +247,9 @@ class PatchDataset:
         for step in range(len(self.scans)):  # if a scan has no such position, the next one takes its turn
             k = (turn + step) % len(self.scans)
             if (lungs := self._open(k).lungs) is not None:
-                spheres = self.scans[k].nodule_spheres if balanced else None
-                if (position := lung_position(lungs, spheres, self._box, self.distance_mm, generator)) is not None:
+                far = partial(are_far, spheres=self.scans[k].nodule_spheres, distance_mm=self.distance_mm)
+                position = lung_position(lungs, self._box, generator, is_far=far if balanced else None)
+                if position is not None:
                     return k, position
         what = "no scan has lung voxels that far from its nodules"
         raise InputError(what, where=self.folder, do="use a smaller distance_mm", code="option")
@@ -237,7 +258,9 @@ class PatchDataset:
         if k in self._opened:
             self._opened.move_to_end(k)
             return self._opened[k]
-        volumes = self._opened[k] = open_scan(self.scans[k], self.folder, lungs=self.rule in {"lungs", "balanced"})
+        volumes = self._opened[k] = open_scan(
+            self.scans[k], self.folder, lungs=self.rule in {"lungs", "balanced"}, labels=self.labels
+        )
         if volumes.is_costly:
             while len(self._opened) > self.cache:
                 self._opened.popitem(last=False)

@@ -26,6 +26,11 @@ class PatchFolder:
     folds : collection of str, optional
         Only patches of these folds.
 
+    Attributes
+    ----------
+    label_values : dict of str to int
+        The values of masks by the names of their labels, if the patches are of a label map.
+
     Raises
     ------
     InputError
@@ -42,6 +47,7 @@ class PatchFolder:
     ) -> None:
         self.folder = Path(folder)
         summary = patch_records.read_patches(self.folder)
+        self.label_values = summary.label_values
         wanted = None if folds is None else {str(fold) for fold in folds}
         with (self.folder / output_folder.INDEX).open(newline="", encoding="utf-8") as file:
             self.rows = [row for row in csv.DictReader(file) if wanted is None or row["fold"] in wanted]

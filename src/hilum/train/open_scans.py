@@ -1,7 +1,7 @@
 """The volumes of a finished scan, open for training, and the patches cut from them."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from hilum.ops.patches.boxes import Box, lies_inside
 from hilum.ops.patches.poses import IDENTITY, Pose
 from hilum.ops.patches.sampling import KEEP, ROUND, LabelTiles, Order, Source, copy_reoriented, sample, sample_labels
 from hilum.train import intensity, runs
+from hilum.train.label_maps import NODULES, LabelVoxels, mask_part
 from hilum.volume import Mask
 
 _KERNEL_TYPES = frozenset({np.dtype("i2"), np.dtype("u1"), np.dtype("f4")})
@@ -31,7 +32,7 @@ class OpenScan:
     Parameters
     ----------
     ct, labels : OpenVolume
-        Labels of the nodules.
+        Labels of the nodules, or a label map.
     lungs : Mask or None
     air : float
         The value outside the volume, in the volume's unit.
@@ -48,6 +49,11 @@ class OpenScan:
     ct_array: NDArray[Any] | None
     labels_array: NDArray[Any] | None
     tiles: LabelTiles | None
+
+    @cached_property
+    def voxels(self) -> LabelVoxels:
+        """The voxels of `labels`, to draw from."""
+        return LabelVoxels(np.asarray(read_all(self.labels)))
 
     @property
     def is_costly(self) -> bool:
@@ -89,17 +95,20 @@ class OpenScan:
         return image, sample_labels(labels, pose, tiles=self.tiles)
 
 
-def open_scan(scan: runs.RunScan, folder: Path, *, lungs: bool) -> OpenScan:
-    """Open the volumes of a finished scan in a run's folder, and read its lung mask if `lungs` says so."""
-    ct, nodule_mask = scan.open("ct"), scan.open("nodules")
+def open_scan(scan: runs.RunScan, folder: Path, *, lungs: bool, labels: str = NODULES) -> OpenScan:
+    """Open the volumes of a finished scan in a run's folder, and read its lung mask if `lungs` says so.
+
+    `labels` names the label map that is the mask, if it is not that of the nodules.
+    """
+    ct, mask = scan.open("ct"), scan.open(mask_part(labels))
     if ct is None:
         raise MissingInputError("the scan's folder has no ct file", where=scan.folder, do="run it again")
     stored = scan.open("lungs") if lungs else None
     lung_mask = None if stored is None else Mask(np.asarray(read_all(stored)), scan.geometry)
-    labels = nodule_mask or OpenArray(mask_nodules(scan.geometry, scan.nodules).array, scan.geometry, resident=True)
-    labels_array = _kernel_array(labels)
-    tiles = None if labels_array is None else LabelTiles(labels_array.reshape(-1), labels.shape)
-    return OpenScan(ct, labels, lung_mask, intensity.air_value(scan, folder), _kernel_array(ct), labels_array, tiles)
+    mask = mask or OpenArray(mask_nodules(scan.geometry, scan.nodules).array, scan.geometry, resident=True)
+    mask_array = _kernel_array(mask)
+    tiles = None if mask_array is None else LabelTiles(mask_array.reshape(-1), mask.shape)
+    return OpenScan(ct, mask, lung_mask, intensity.air_value(scan, folder), _kernel_array(ct), mask_array, tiles)
 
 
 def _kernel_array(stored: OpenVolume) -> NDArray[Any] | None:

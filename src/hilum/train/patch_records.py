@@ -37,6 +37,9 @@ class PatchOptions:
     distance_mm : float
         The least distance between a negative patch's center and the surface of a nodule's sphere.
     seed : int
+    labels : str
+        ``"nodules"``, or the label map that the patches are of: their masks, and at its voxels the positive ones,
+        `per_nodule` for each of its labels. Negative ones keep `distance_mm` from its voxels.
 
     Raises
     ------
@@ -50,6 +53,7 @@ class PatchOptions:
     negatives: int = 4
     distance_mm: float = 20.0
     seed: int = 0
+    labels: str = "nodules"
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= 1024 or not 1 <= self.per_nodule <= 10**4 or not 0 <= self.negatives <= 10**5:
@@ -75,7 +79,7 @@ class ScanPatches(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Patches(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of ``summary.json``."""
+    """The content of ``summary.json``; ``label_values`` are those of a label map, by the names of its labels."""
 
     version: str
     options: PatchOptions
@@ -84,6 +88,7 @@ class Patches(msgspec.Struct, frozen=True, kw_only=True):
     index: records.FileRecord
     scans: list[ScanPatches]
     skipped: list[Skip]
+    label_values: dict[str, int] = {}
 
 
 def read_patches(folder: Path) -> Patches:

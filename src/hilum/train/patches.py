@@ -1,19 +1,24 @@
-"""Patches of a finished run: positives at the nodules, negatives elsewhere, and an index of where they are."""
+"""Patches of a finished run: positives at the nodules or in a label map, negatives elsewhere, and an index of both."""
 
+import functools
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 import hilum
 from hilum.errors import HilumError, InputError, one_line
 from hilum.geometry import Vector
 from hilum.io.annotations.detections import read_candidates, read_findings
+from hilum.ops.labels.shares import measure_labels
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.patches.boxes import Box, cut_patch, padded_voxels
 from hilum.outputs import checksums, parts, records
 from hilum.train import intensity, positions
+from hilum.train.label_maps import NODULES, LabelVoxels, label_values, mask_part, scans_with
 from hilum.train.output_folder import INDEX, SUMMARY, output_folder, write_index
 from hilum.train.patch_records import COLUMNS, Patches, PatchOptions, ScanPatches
 from hilum.train.positions import PatchPosition, Points
@@ -35,7 +40,7 @@ def write_patches(
     fold_by: str = "fold",
     overwrite: bool = False,
 ) -> Patches:
-    """Cut patches from a finished run: positives at the nodules, negatives elsewhere, each with its mask.
+    """Cut patches from a finished run: positives at the nodules or in a label map, negatives elsewhere, with masks.
 
     Negatives come from tables if there are any (candidates of class 0, excluded findings), otherwise from random
     voxels of the lungs. The patches of a scan are in ``images_SCAN.npy`` and ``masks_SCAN.npy``, shape (n, z, y, x),
@@ -66,8 +71,8 @@ def write_patches(
     -------
     Patches
         Codes of skips: ``"nodule-outside"``, ``"candidate-outside"``, ``"near-nodule"``, ``"few-negatives"``,
-        ``"no-lungs"``, ``"not-annotated"``, ``"no-nodules"``, ``"other-series"``, ``"unknown-air"``,
-        ``"damaged-scan"``, ``"run-refused"``, ``"run-failed"``.
+        ``"no-lungs"``, ``"not-annotated"``, ``"no-nodules"``, ``"no-labels"``, ``"empty-labels"``,
+        ``"other-series"``, ``"unknown-air"``, ``"damaged-scan"``, ``"run-refused"``, ``"run-failed"``.
 
     Raises
     ------
@@ -80,6 +85,12 @@ def write_patches(
     if kept and (candidates is not None or excluded is not None):
         raise InputError("both the run's own tables and other tables are given", do="leave one out", code="option")
     scans, skipped = list_run(folder, fold_by=fold_by)
+    if options.labels != NODULES:
+        if kept or candidates is not None or excluded is not None:
+            what = "tables of negatives are for patches at nodules, not in a label map"
+            raise InputError(what, do="leave --labels or the tables out", code="option")
+        scans, without = scans_with(scans, options.labels, filled=True)
+        skipped += without
     for scan in scans:
         positions.check_jitter(scan.geometry, (options.size,) * 3, options.jitter_mm)
     tables = _read_tables(candidates, excluded, {scan.uid for scan in scans}, skipped)
@@ -105,6 +116,7 @@ def write_patches(
             index=checksums.file_record(partial / INDEX),
             scans=written,
             skipped=skipped,
+            label_values=label_values(scans, options.labels),
         )
         (partial / SUMMARY).write_bytes(records.json_bytes(summary))
     return summary
@@ -150,36 +162,46 @@ def _write_scan(
     scan: RunScan, folder: Path, partial: Path, options: PatchOptions, points: Points | None, skipped: list[Skip]
 ) -> tuple[list[ScanPatches], list[list[Any]]]:
     """Write one scan's patches; give their record, if there are any, and one row of the index for each."""
-    size, grid = (options.size,) * 3, scan.geometry
-    if not scan.annotated or not (scan.record.nodules or options.negatives):
+    size, grid, of_nodules = (options.size,) * 3, scan.geometry, options.labels == NODULES
+    if of_nodules and not (scan.annotated and (scan.record.nodules or options.negatives)):
         skipped.append(scan.skip_without_nodules())
         return [], []
     scan.check_files()
     air = intensity.air_value(scan, folder)
-    ct, lungs, nodule_mask = (scan.read(part) for part in ("ct", "lungs", "nodules"))
+    ct, lungs, mask = (scan.read(part) for part in ("ct", "lungs", mask_part(options.labels)))
     if ct is None:
         raise InputError("the scan's folder has no ct file", where=scan.folder)
     seed = int.from_bytes(hashlib.sha256(scan.scan_id.encode()).digest()[:8], "little")
     generator = np.random.default_rng([options.seed, seed])
-    skipped += scan.skip_nodules_outside("nodule-outside")
-    chosen = [
-        positions.nodule_position(grid, nodule, size, options.jitter_mm, generator)
-        for nodule in scan.nodules_inside
-        for _ in range(options.per_nodule)
-    ]
+    labels = mask_nodules(grid, scan.nodules) if mask is None else Mask(mask.array, grid)
+    if of_nodules:
+        skipped += scan.skip_nodules_outside("nodule-outside")
+        chosen = [
+            positions.nodule_position(grid, nodule, size, options.jitter_mm, generator)
+            for nodule in scan.nodules_inside
+            for _ in range(options.per_nodule)
+        ]
+        is_far = functools.partial(positions.are_far, spheres=scan.nodule_spheres, distance_mm=options.distance_mm)
+    else:
+        voxels = LabelVoxels(labels.array)
+        chosen = [
+            one.position(grid, size, options.jitter_mm, generator)
+            for one in map(voxels.of, measure_labels(labels.array))
+            for _ in range(options.per_nodule)
+        ]
+        is_far = functools.partial(voxels.are_far, grid=grid, distance_mm=options.distance_mm)
     if options.negatives:
-        mask = None if lungs is None else Mask(lungs.array, grid)
-        chosen += _negatives(scan, options, generator, mask, points, skipped)
+        where = None if lungs is None else Mask(lungs.array, grid)
+        chosen += _negatives(scan, options, generator, where, points, is_far, skipped)
     if not chosen:
         return [], []
-    labels = mask_nodules(grid, scan.nodules) if nodule_mask is None else Mask(nodule_mask.array, grid)
     images = np.stack([cut_patch(Volume(ct.array, grid), one.start, size, fill=air).array for one in chosen])
     masks = np.stack([cut_patch(labels, one.start, size).array for one in chosen])
     files = {f"images_{scan.scan_id}.npy": images, f"masks_{scan.scan_id}.npy": masks}
     for file, array in files.items():
         np.save(partial / file, array)
     rows = [[*files, k, *_row(scan, one, size, int(np.count_nonzero(masks[k])))] for k, one in enumerate(chosen)]
-    positives = sum(position.nodule > 0 for position in chosen)
+    positives = sum(position.value > 0 for position in chosen)
     patches = ScanPatches(
         scan=scan.scan_id,
         series_uid=scan.uid,
@@ -200,12 +222,12 @@ def _negatives(
     generator: np.random.Generator,
     lungs: Mask | None,
     points: Points | None,
+    is_far: Callable[[ArrayLike], NDArray[np.bool_]],
     skipped: list[Skip],
 ) -> list[PatchPosition]:
     grid, size, wanted, distance_mm = scan.geometry, (options.size,) * 3, options.negatives, options.distance_mm
-    spheres = scan.nodule_spheres
     if points is not None:
-        chosen, outside, near = positions.candidate_positions(grid, points, spheres, size, distance_mm)
+        chosen, outside, near = positions.candidate_positions(grid, points, scan.nodule_spheres, size, distance_mm)
         if outside:
             skipped.append(scan.skip("candidate-outside", "points of the tables outside the scan", count=outside))
         if near:
@@ -216,7 +238,7 @@ def _negatives(
         skipped.append(scan.skip("no-lungs", "it has no lung mask to draw negatives from", count=wanted))
         return []
     else:
-        drawn = (positions.lung_position(lungs, spheres, size, distance_mm, generator) for _ in range(wanted))
+        drawn = (positions.lung_position(lungs, size, generator, is_far=is_far) for _ in range(wanted))
         chosen = [position for position in drawn if position is not None]
     if len(chosen) < wanted:
         reason = f"only {len(chosen)} of {wanted} negatives were found"
@@ -229,7 +251,7 @@ def _row(scan: RunScan, position: PatchPosition, size: Box, nodule_voxels: int) 
     world = scan.geometry.index_to_world(center)
     diameter = scan.diameter_mm(nodule) if nodule else ""
     return [
-        *(position.kind, int(nodule > 0), scan.fold, scan.scan_id, scan.uid, nodule or "", diameter),
+        *(position.kind, position.value, scan.fold, scan.scan_id, scan.uid, nodule or "", diameter),
         *(*position.start, *center.tolist(), *world.tolist(), *position.target),
         *(padded_voxels(scan.geometry.shape, position.start, size), nodule_voxels),
     ]

@@ -1,6 +1,6 @@
 """Where patches are cut: at nodules, at a detector's candidates, in the lungs far from every nodule."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,19 +24,22 @@ class PatchPosition:
 
     Parameters
     ----------
-    kind : {"nodule", "candidate", "excluded", "non-nodule", "lung", "uniform"}
+    kind : {"nodule", "label", "candidate", "excluded", "non-nodule", "lung", "uniform"}
     start : tuple of int, (z, y, x)
         First voxel; may be outside the volume.
     target : tuple of float, (x, y, z), LPS mm
         The nodule's center, the candidate, or the voxel that was drawn.
     nodule : int
         Label of the nodule; 0 without one.
+    value : int
+        1 at a nodule; the value of a label map at the voxel that was drawn from it; else 0.
     """
 
     kind: str
     start: Box
     target: Vector
     nodule: int = 0
+    value: int = 0
 
     def center(self, size: Box) -> NDArray[np.float64]:
         """The patch's center as a fractional voxel index, (z, y, x)."""
@@ -71,30 +74,29 @@ def nodule_position(
     """Draw a patch around a nodule of a scan, moved by up to `jitter_mm` along each array axis."""
     jitter = generator.uniform(-jitter_mm, jitter_mm, 3) / grid.spacing
     start = patch_start(grid.world_to_index(nodule.world) + jitter, size)
-    return PatchPosition("nodule", start, nodule.world, nodule.label)
+    return PatchPosition("nodule", start, nodule.world, nodule.label, value=1)
 
 
 def lung_position(
-    lungs: Mask, nodules: Spheres | None, size: Box, distance_mm: float, generator: np.random.Generator
+    lungs: Mask, size: Box, generator: np.random.Generator, *, is_far: Callable[[ArrayLike], NDArray[np.bool_]] | None
 ) -> PatchPosition | None:
-    """Draw a patch at a random voxel of the lungs, far from every nodule; None if none of 4096 voxels fits.
+    """Draw a patch at a random voxel of the lungs, far from what it must not show; None if none of 4096 voxels fits.
 
     Parameters
     ----------
     lungs : Mask
         May be memory-mapped: only the voxels tried are read.
-    nodules : ndarray or None
-        From `nodule_spheres`. None accepts every voxel of the lungs.
-    distance_mm : float
-        The least distance from the patch's center to the surface of a nodule's sphere.
+    is_far : callable or None
+        Marks those of the patches' centers, shape (n, 3), LPS mm, that are far enough, as `are_far` does. None accepts
+        every voxel of the lungs.
     """
     grid, half = lungs.geometry, (np.asarray(size) - 1) / 2
     for _ in range(_TRIES // _BATCH):
         voxels = generator.integers(0, grid.shape, size=(_BATCH, 3))
         voxels = voxels[lungs.array[tuple(voxels.T)] > 0]
         starts = np.rint(voxels - half).astype(int)
-        if nodules is not None:
-            far = are_far(grid.index_to_world(starts + half), nodules, distance_mm)
+        if is_far is not None and len(voxels):
+            far = is_far(grid.index_to_world(starts + half))
             voxels, starts = voxels[far], starts[far]
         if len(voxels):
             x, y, z = grid.index_to_world(voxels[0]).tolist()
@@ -106,7 +108,7 @@ def lung_position(
 def candidate_positions(
     grid: Geometry, points: Points, nodules: Spheres, size: Box, distance_mm: float
 ) -> tuple[list[PatchPosition], int, int]:
-    """Give patches at those points of a table that are in the scan and far from every nodule, as for `lung_position`.
+    """Give patches at those points of a table that are in the scan and far from every nodule, as `are_far` says.
 
     Returns
     -------

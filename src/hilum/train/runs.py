@@ -59,6 +59,11 @@ class RunScan:
         return self.record.geometry.to_geometry()
 
     @property
+    def label_maps(self) -> dict[str, records.LabelMapRecord]:
+        """The values and volumes of its label maps, by name; `read` and `open` take ``labels/NAME``."""
+        return self.record.label_maps
+
+    @property
     def nodules(self) -> tuple[Nodule, ...]:
         """The nodules as spheres, in the order of their labels."""
         return tuple(Nodule(one.world, one.diameter_mm) for one in self.record.nodules)

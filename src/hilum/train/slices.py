@@ -1,4 +1,4 @@
-"""Three slices around each nodule and its mask in them, as .npy files, as the 2017 tutorial wrote them of LUNA16.
+"""Three slices around each nodule or label and its mask in them, as .npy files, as the 2017 tutorial wrote of LUNA16.
 
 The tutorial compared distances with the diameter, so its masks had twice the radius. It also subtracted the minimum
 twice when it scaled an image. This module does neither.
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 import hilum
 from hilum.errors import HilumError, InputError, one_line
+from hilum.ops.labels.shares import measure_labels
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.outputs.records import json_bytes
+from hilum.train.label_maps import NODULES, label_values, mask_part, scans_with
 from hilum.train.output_folder import SUMMARY, output_folder, write_index
 from hilum.train.runs import RunScan, Skip, list_run
 
@@ -28,13 +30,18 @@ COLUMNS = (
 
 
 class Slices(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of ``summary.json``: how many scans and nodules (three slices each), and what was left out."""
+    """The content of ``summary.json``: how many scans and nodules (three slices each), and what was left out.
+
+    With a label map, ``nodules`` counts its labels, and ``label_values`` has their values.
+    """
 
     version: str
     pixels: str
     scans: int
     nodules: int
     skipped: list[Skip]
+    labels: str = NODULES
+    label_values: dict[str, int] = {}
 
 
 def write_slices(
@@ -42,6 +49,7 @@ def write_slices(
     out: Path,
     *,
     every: bool = False,
+    labels: str = NODULES,
     pixels: Pixels = "stored",
     fold_by: str = "fold",
     overwrite: bool = False,
@@ -59,6 +67,9 @@ def write_slices(
         As for `hilum.train.patches.write_patches`.
     every : bool
         All nodules of a scan, not only the largest.
+    labels : str
+        ``"nodules"``, or a label map: then the slices are around the one with most voxels of its largest label, or of
+        each of its labels. ``nodule`` in the index is the label's value; there is no ``diameter_mm``.
     pixels : {"stored", "uint8", "int16", "uint16"}
         ``"stored"`` keeps the values. The others stretch the range of each slice over 0 to 255, 0 to 32767, or 0 to
         65535 (which is what the tutorial's function for int16 did).
@@ -67,7 +78,7 @@ def write_slices(
     -------
     Slices
         Skips have the codes ``"no-nodules"``, ``"not-annotated"``, ``"nodule-outside"``, ``"thin"``,
-        ``"damaged-scan"``, ``"run-refused"``, ``"run-failed"``.
+        ``"no-labels"``, ``"empty-labels"``, ``"damaged-scan"``, ``"run-refused"``, ``"run-failed"``.
 
     Raises
     ------
@@ -79,21 +90,33 @@ def write_slices(
     if pixels not in get_args(Pixels):
         raise InputError(f"there is no scaling {pixels!r}", do=f"use {', '.join(get_args(Pixels))}", code="option")
     scans, skipped = list_run(folder, fold_by=fold_by)
+    if labels != NODULES:
+        scans, without = scans_with(scans, labels, filled=True)
+        skipped += without
     used = number = 0
     with output_folder(out, run=folder, overwrite=overwrite) as partial:
         index: list[list[Any]] = []
         for scan in scans:
             before = number
-            for label, images, masks, rows in _scan_slices(scan, every, skipped):
+            for label, images, masks, rows in _scan_slices(scan, labels, every, skipped):
                 names = f"images_{number}.npy", f"masks_{number}.npy"
                 np.save(partial / names[0], scale_slices(images, pixels))
                 np.save(partial / names[1], masks)
-                nodule = (scan.scan_id, scan.uid, scan.fold, label, scan.diameter_mm(label))
+                diameter = scan.diameter_mm(label) if labels == NODULES else ""
+                nodule = (scan.scan_id, scan.uid, scan.fold, label, diameter)
                 index += [[number, *names, k, *nodule, *row] for k, row in enumerate(rows)]
                 number += 1
             used += number > before
         write_index(partial, COLUMNS, index)
-        summary = Slices(version=hilum.__version__, pixels=pixels, scans=used, nodules=number, skipped=skipped)
+        summary = Slices(
+            version=hilum.__version__,
+            pixels=pixels,
+            scans=used,
+            nodules=number,
+            skipped=skipped,
+            labels=labels,
+            label_values=label_values(scans, labels),
+        )
         (partial / SUMMARY).write_bytes(json_bytes(summary))
     return summary
 
@@ -113,29 +136,41 @@ def scale_slices(images: NDArray[Any], pixels: Pixels) -> NDArray[Any]:
 
 
 def _scan_slices(
-    scan: RunScan, every: bool, skipped: list[Skip]
+    scan: RunScan, part: str, every: bool, skipped: list[Skip]
 ) -> Iterator[tuple[int, NDArray[Any], NDArray[np.uint8], list[tuple[Any, ...]]]]:
     """Yield label, images, masks and the end of three index rows for each nodule; add the others to `skipped`."""
-    if not scan.record.nodules:
+    if part == NODULES and not scan.record.nodules:
         skipped.append(scan.skip_without_nodules())
         return
     try:
         scan.check_files()
-        ct, nodule_mask = scan.read("ct"), scan.read("nodules")
+        ct, mask = scan.read("ct"), scan.read(mask_part(part))
     except HilumError as problem:
         skipped.append(scan.skip("damaged-scan", one_line(problem.what)))
         return
     if ct is None or ct.shape[0] < 3:
         skipped.append(scan.skip("thin", "it has fewer than three slices"))
         return
-    labels = mask_nodules(ct.geometry, scan.nodules).array if nodule_mask is None else nodule_mask.array
-    skipped += scan.skip_nodules_outside("nodule-outside")
-    inside = scan.nodules_inside
-    for nodule in inside if every else sorted(inside, key=lambda one: -one.diameter_mm)[:1]:
-        center = ct.geometry.world_to_index(nodule.world)
+    labels = mask_nodules(ct.geometry, scan.nodules).array if mask is None else mask.array
+    if part == NODULES:
+        skipped += scan.skip_nodules_outside("nodule-outside")
+        inside = scan.nodules_inside
+        chosen = inside if every else sorted(inside, key=lambda one: -one.diameter_mm)[:1]
+        centers = [(one.label, ct.geometry.world_to_index(one.world)) for one in chosen]
+    else:
+        found = measure_labels(labels)
+        values = list(found) if every else sorted(found, key=lambda value: -found[value].voxels)[:1]
+        centers = [(value, _largest_slice(labels == value)) for value in values]
+    for label, center in centers:
         first = int(np.clip(np.rint(center[0]) - 1, 0, ct.shape[0] - 3))
         images = np.array(ct.array[first : first + 3])
-        masks = (labels[first : first + 3] == nodule.label).astype(np.uint8)
+        masks = (labels[first : first + 3] == label).astype(np.uint8)
         world = ct.geometry.index_to_world([(z, *center[1:]) for z in range(first, first + 3)]).round(4).tolist()
         rows = [(first + k, *world[k], int(masks[k].sum()), images[k].min(), images[k].max()) for k in range(3)]
-        yield nodule.label, images, masks, rows
+        yield label, images, masks, rows
+
+
+def _largest_slice(marked: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The slice with most marked voxels, and their middle in it: a fractional index (z, y, x)."""
+    z = int(np.count_nonzero(marked, axis=(1, 2)).argmax())
+    return np.array([z, *np.argwhere(marked[z]).mean(axis=0)])

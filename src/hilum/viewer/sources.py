@@ -1,7 +1,7 @@
 """What the viewer shows: one scan, or the scans of a run, each with a number as its id."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -12,14 +12,18 @@ import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.annotations.table_rows import TableColumns
 from hilum.io.files import read_small
+from hilum.io.labels.attach import attach_labels
 from hilum.io.read_options import ReadOptions
 from hilum.ops.nodules.axes import note_axes
 from hilum.outputs import checksums, findings, ledger, parts, records, store
 from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, listed_scans, record_sha256
 from hilum.outputs.folder import recipe_text
+from hilum.pipeline import place_label_maps
+from hilum.recipes import Recipe
 from hilum.report.risk import flags, risk
 from hilum.report.text import all_visible, visible
-from hilum.scan import Scan, ScanRef
+from hilum.scan import LabelGrid, Scan, ScanRef
+from hilum.viewer.label_overlays import label_files
 from hilum.viewer.reviews import Review
 from hilum.viewer.scan_view import ScanView, view_of_finished, view_of_input
 
@@ -143,6 +147,8 @@ def open_source(
     *,
     annotations: Path | None = None,
     columns: TableColumns | None = None,
+    labels: Sequence[str] = (),
+    label_grid: LabelGrid = "world",
     original: Path | None = None,
     **options: Any,
 ) -> Source:
@@ -155,6 +161,10 @@ def open_source(
     annotations : Path, optional
     columns : TableColumns, optional
         For one scan: its annotations, as in `hilum.read`.
+    labels : sequence of str
+        For one scan: its label maps, as `hilum.viewer.label_overlays.label_files` takes them.
+    label_grid : {"world", "voxels"}
+        Place label maps by their geometry, or voxel on voxel.
     original : Path, optional
         For a run: its input, to compare with the result.
     **options
@@ -167,23 +177,31 @@ def open_source(
     Raises
     ------
     InputError
-        If there is nothing to show.
+        If there is nothing to show, or a label map cannot be read or does not belong to the scan.
     """
     if (path / ledger.NAME).is_file():
-        if annotations is not None or columns is not None or ReadOptions(**options) != ReadOptions():
-            what = "a run has its own nodules and scans"
-            raise InputError(what, where=path, do="leave out --annotations and the options of reading a scan")
+        if annotations is not None or columns is not None or labels or ReadOptions(**options) != ReadOptions():
+            what = "a run has its own nodules, label maps and scans"
+            do = "leave out --annotations, --labels and the options of reading a scan"
+            raise InputError(what, where=path, do=do)
         return _open_run(path, original)
     if original is not None:
         what = "an original can only be compared with a finished run"
         raise InputError(what, where=path, do="leave out --original", code="option")
-    scan = hilum.read(path, annotations=annotations, columns=columns, **options)
-    scan = replace(scan, notes=(*scan.notes, *note_axes(scan, scan.ct)))
+    files = label_files(labels, path, label_grid)
+    scan = attach_labels(hilum.read(path, annotations=annotations, columns=columns, **options), files)
+    scan = _place(replace(scan, notes=(*scan.notes, *note_axes(scan, scan.ct))))
     name = path.resolve().name
     codes = [note.code for note in scan.notes]
     nodules = len(scan.nodules) if scan.annotated else None
     row = _row(name, findings.finished_status(codes), codes, viewable=True, nodules=nodules)
     return Source(name, (Item(name, row | _grid(scan.ct.shape, scan.ct.spacing)),), scan=scan)
+
+
+def _place(scan: Scan) -> Scan:
+    """Bring the label maps of a scan to its grid."""
+    label_maps, notes = place_label_maps(scan, scan.ct.geometry, Recipe())
+    return replace(scan, label_maps=label_maps, notes=(*scan.notes, *notes))
 
 
 def _open_run(folder: Path, original: Path | None) -> Source:

@@ -12,18 +12,8 @@ from numpy.typing import NDArray
 
 from hilum.errors import FormatError
 from hilum.geometry import Geometry
-from hilum.io.labels.regions import (
-    Region,
-    check_series,
-    choose_region,
-    empty_error,
-    items_of,
-    number_of,
-    open_dataset,
-    reading,
-    regions_of,
-    text_of,
-)  # fmt: skip
+from hilum.io.labels.choice import check_series, choose_region, empty_error
+from hilum.io.labels.regions import Region, items_of, number_of, open_dataset, reading, regions_of, text_of
 from hilum.ops.labels.contours import FilledContours, fill_contours
 from hilum.scan import LabelMap, Note, Scan
 
