@@ -15,8 +15,8 @@ from hilum.datasets.listing import Listing, entries, link_notes, own_output_note
 from hilum.datasets.table_rows import attach_rows
 from hilum.errors import FormatError, HilumError, MissingInputError
 from hilum.io import files
-from hilum.io.annotations import tables
 from hilum.io.annotations.csv_tables import read_header, read_rows
+from hilum.io.annotations.known_tables import recognize_table
 from hilum.io.folders import list_folder
 from hilum.io.names import is_uid
 from hilum.io.unreadable import not_downloaded, unreadable_folder
@@ -102,7 +102,7 @@ def _find_table(root: Path) -> Path | None:
 
     for path in candidates():
         try:
-            if tables.recognize_table(path) == "LUNA25":
+            if recognize_table(path) == "LUNA25":
                 return path
         except HilumError:  # no table at all
             continue
