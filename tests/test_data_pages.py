@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pages
 import pytest
-from dataset_trees import write_decathlon, write_dirlab
+from dataset_trees import write_decathlon, write_dirlab, write_lndb, write_luna25
 
 from hilum.phantom.chest import make_phantom
 from hilum.volume import Mask
@@ -31,7 +32,27 @@ def dirlab():
     write_dirlab(Path("DIRLAB"), {"case1_T00": "Case1Pack/Images/case1_T00_s.img"})
 
 
-@pytest.mark.parametrize(("name", "prepare"), [("nnunet-data.md", decathlon), ("dirlab.md", dirlab)])
+def with_ball(scan):
+    """A scan, and its lungs and first nodule as a label map."""
+    grid = scan.ct.geometry
+    axes = np.moveaxis(np.indices(grid.shape), 0, -1)
+    near = np.linalg.norm(grid.index_to_world(axes) - np.array(scan.nodules[0].center), axis=-1) <= 12
+    return scan.ct, Mask(np.where(near, 3, scan.lungs.array), grid)
+
+
+def lndb():
+    write_lndb(Path("LNDb"), {1: with_ball(small(1)), 2: with_ball(small(2)), 3: (small(3).ct, None)}, readers={1: 2})
+
+
+def luna25():
+    uids = [f"1.3.6.1.4.1.14519.5.2.1.7009.9004.{k}" for k in (1, 2)]
+    write_luna25(Path("LUNA25"), {uids[0]: (small(1), [0, 1]), uids[1]: (small(2), [0])})
+
+
+PREPARED = {"nnunet-data.md": decathlon, "dirlab.md": dirlab, "lndb.md": lndb, "luna25.md": luna25}
+
+
+@pytest.mark.parametrize(("name", "prepare"), PREPARED.items())
 def test_a_page_on_a_data_set_prints_what_it_shows(name, prepare, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     prepare()

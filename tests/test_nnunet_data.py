@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from dataset_trees import FAST, check_places, chest, stored_map, stored_scans, write_decathlon, write_nnunet
+from dataset_trees import FAST, check_places, chest, places, stored_map, stored_scans, write_decathlon, write_nnunet
 
 import hilum
 from hilum import batch, cli
@@ -44,6 +44,7 @@ def test_every_label_is_where_it_was(tmp_path, capsys):
         stored, values = stored_map(tmp_path / "out", name)
         assert values == {"right": 1, "left": 2, "ball": 3}
         check_places(stored, truth)
+        assert sorted(places(truth)) == [1, 2, 3]
     records = {name: record for name, (_, record) in stored_scans(tmp_path / "out").items()}
     assert records["case_0"].geometry.spacing == (1.0, 1.0, 1.0)
     assert {name: record.labels["split"] for name, record in records.items()} == {
