@@ -45,9 +45,10 @@ def attach_labels(scan: Scan, files: Sequence[LabelFile]) -> Scan:
 
 
 def _read(scan: Scan, file: LabelFile) -> tuple[dict[str, LabelMap], tuple[Note, ...]]:
-    if file.kind != "map":
-        read_regions = read_rtstruct if file.kind == "rtstruct" else read_seg
-        return read_regions(file.path, scan, file.regions)
+    if file.kind == "rtstruct":
+        return read_rtstruct(file.path, scan, file.regions, xor=file.xor)
+    if file.kind == "seg":
+        return read_seg(file.path, scan, file.regions)
     label_map, notes = read_label_map(
         file.path, name=file.name, scan_grid=scan.ct.geometry, values=file.values, grid=file.grid
     )
