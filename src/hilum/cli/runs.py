@@ -43,7 +43,9 @@ def run(
     out: Path,
     recipe: str = "default",
     file_format: FormatOverride = None,
-    dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017", "nnunet", "lndb", "luna25", "dirlab"] = "auto",
+    dataset: Literal[
+        "auto", "folder", "luna16", "lidc", "dsb2017", "nnunet", "lndb", "luna25", "nlst", "nsclc", "dirlab"
+    ] = "auto",
     annotations: Path | None = None,
     table: Table = None,
     labels: Labels = (),
