@@ -11,7 +11,7 @@ import hilum
 from hilum.datasets.dirlab import GRIDS
 from hilum.outputs.finished import finished_scans, read_stored
 from hilum.phantom.chest import make_phantom
-from hilum.phantom.files import reverse_in_plane
+from hilum.phantom.files import reverse_in_plane, write_dicom_series, write_structure_set
 from hilum.volume import Mask
 
 SLANT = ((0.0, np.sin(0.2), np.cos(0.2)), (0.0, np.cos(0.2), -np.sin(0.2)), (1.0, 0.0, 0.0))
@@ -32,6 +32,14 @@ def chest(seed, kind="plain"):
     labels[distance <= 15.0] = 3
     ct, mask = scan.ct, Mask(labels, scan.ct.geometry)
     return (reverse_in_plane(ct), reverse_in_plane(mask)) if kind == "flipped" else (ct, mask)
+
+
+def with_ball(scan):
+    """A scan, and its lungs and a ball about its first nodule as a label map."""
+    grid = scan.ct.geometry
+    axes = np.moveaxis(np.indices(grid.shape), 0, -1)
+    near = np.linalg.norm(grid.index_to_world(axes) - np.array(scan.nodules[0].center), axis=-1) <= 12
+    return scan.ct, Mask(np.where(near, 3, scan.lungs.array), grid)
 
 
 def places(mask):
@@ -126,6 +134,34 @@ def write_luna25(root, cases):
                 (patient, uid, 19990102, *center, k, f"{patient}_{k}_19990102", f"{patient}_{k}", label, 61, "Male")
             )
     write_csv(root / "LUNA25_Public_Training_Development_Data.csv", *rows)
+    return root
+
+
+def write_nsclc(root, scans):
+    """NSCLC-Radiomics: `scans` by patient; a CT and a structure set of the two lungs and a tumor for each."""
+    for patient, scan in scans.items():
+        study = root / patient / "09-18-2008-StudyID-NA-69331"
+        write_dicom_series(scan.ct, study / "0.000000-NA-82046", series_uid=scan.series_uid)
+        at = scan.lungs
+        masks = {"Lung-Right": at.array == 1, "Lung-Left": at.array == 2, "GTV-1": with_ball(scan)[1].array == 3}
+        regions = {name: Mask(mask, at.geometry) for name, mask in masks.items()}
+        (study / "3.000000-NA-78236").mkdir()
+        write_structure_set(regions, study / "3.000000-NA-78236" / "1-1.dcm", series_uid=scan.series_uid)
+    (root / "metadata.csv").write_text("Series UID,Collection\n")
+    return root
+
+
+def write_nlst(root, studies, *, cancers=()):
+    """NLST as TCIA's tool writes it: `studies` are lists of scans by participant and year, 1999 to 2001."""
+    participants = dict.fromkeys(pid for pid, _ in studies)
+    for (pid, year), scans in studies.items():
+        for number, scan in enumerate(scans, start=1):
+            series = f"{number}.000000-0OPLSEVZOOMT20s-{number:05d}"
+            place = root / "NLST" / str(pid) / f"01-02-{year}-NLST-LSS-{pid % 100000}" / series
+            write_dicom_series(scan.ct, place, series_uid=scan.series_uid)
+    (root / "metadata.csv").write_text("Series UID,Collection,Subject ID\n")
+    rows = ((pid, 1 if pid in cancers else 0, 61) for pid in (*participants, 218890))
+    write_csv(root / "nlst_780_prsn_idc_20210527.csv", ("pid", "can_scr", "age"), *rows)
     return root
 
 

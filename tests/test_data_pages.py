@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pages
 import pytest
-from dataset_trees import write_decathlon, write_dirlab, write_lndb, write_luna25
+from dataset_trees import with_ball, write_decathlon, write_dirlab, write_lndb, write_luna25, write_nlst, write_nsclc
 
 from hilum.phantom.chest import make_phantom
 from hilum.volume import Mask
@@ -32,14 +31,6 @@ def dirlab():
     write_dirlab(Path("DIRLAB"), {"case1_T00": "Case1Pack/Images/case1_T00_s.img"})
 
 
-def with_ball(scan):
-    """A scan, and its lungs and first nodule as a label map."""
-    grid = scan.ct.geometry
-    axes = np.moveaxis(np.indices(grid.shape), 0, -1)
-    near = np.linalg.norm(grid.index_to_world(axes) - np.array(scan.nodules[0].center), axis=-1) <= 12
-    return scan.ct, Mask(np.where(near, 3, scan.lungs.array), grid)
-
-
 def lndb():
     write_lndb(Path("LNDb"), {1: with_ball(small(1)), 2: with_ball(small(2)), 3: (small(3).ct, None)}, readers={1: 2})
 
@@ -49,7 +40,27 @@ def luna25():
     write_luna25(Path("LUNA25"), {uids[0]: (small(1), [0, 1]), uids[1]: (small(2), [0])})
 
 
-PREPARED = {"nnunet-data.md": decathlon, "dirlab.md": dirlab, "lndb.md": lndb, "luna25.md": luna25}
+def nlst():
+    scans = [small(k) for k in range(1, 5)]
+    write_nlst(
+        Path("NLST"),
+        {(100002, 1999): scans[:2], (100002, 2000): [scans[2]], (100012, 1999): [scans[3]]},
+        cancers=[100002],
+    )
+
+
+def nsclc():
+    write_nsclc(Path("NSCLC-Radiomics"), {"LUNG1-001": small(1), "LUNG1-002": small(2)})
+
+
+PREPARED = {
+    "nlst.md": nlst,
+    "nsclc.md": nsclc,
+    "nnunet-data.md": decathlon,
+    "dirlab.md": dirlab,
+    "lndb.md": lndb,
+    "luna25.md": luna25,
+}
 
 
 @pytest.mark.parametrize(("name", "prepare"), PREPARED.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -49,13 +50,16 @@ def test_a_diameter_makes_them_nodules(tree, tmp_path):
     words = ["run", tree, "--annotations", tree / TABLE, "--diameter-mm", "20", "--out", tmp_path / "out"]
     assert cli.main([str(word) for word in [*words, "--recipe", tmp_path / "r.toml"]]) == 0
     records = {record.series_uid: record for _, record in stored_scans(tmp_path / "out").values()}
+    assert cli.main(["folds", str(tmp_path / "out"), "--folds", "2"]) == 0
+    folds = json.loads((tmp_path / "out" / "folds.json").read_text())["scans"]
+    assert {"NLST-100001", "NLST-100002"} < {fold["patient"] for fold in folds.values()}
     assert [nodule.diameter_mm for nodule in records[UIDS[0]].nodules] == [20, 20]
     assert records[UIDS[0]].labels == {"cancer": 1}
 
 
 def test_scans_know_their_patients(tree):
     listing = luna25.index(tree)
-    assert [ref.case for ref in listing.refs] == ["100001", "100002", ""]
+    assert [ref.case for ref in listing.refs] == ["NLST-100001", "NLST-100002", ""]
     assert {note.code for note in listing.notes} == {"read-table", "scans-without-rows"}
 
 

@@ -141,7 +141,7 @@ def _origin(ref: ScanRef, recipe: Recipe) -> "hashlib._Hash":
     for kind, values in sorted(known.locations.items()):
         digest.update(kind.encode() + values.tobytes())
     for file in ref.label_files:
-        digest.update(repr((file.kind, file.name, file.values, file.regions, file.grid)).encode())
+        digest.update(repr((file.kind, file.name, file.values, file.regions, file.grid, file.xor)).encode())
     for marks in known.marks:
         digest.update(repr((marks.kind, marks.axes, [sorted(one.items()) for one in marks.scores])).encode())
         digest.update(marks.centers.tobytes() + marks.sizes.tobytes())

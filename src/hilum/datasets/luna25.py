@@ -51,7 +51,8 @@ def index(root: Path, annotations: Path | None = None) -> Listing:  # noqa: ARG0
     -------
     Listing
         Each scan with its nodules as points, ``locations["marks"]``, whose fourth number is 1 for a malignant one.
-        ``labels["cancer"]`` is 1 if any of them is malignant, else 0. ``case`` is the participant of the NLST.
+        ``labels["cancer"]`` is 1 if any of them is malignant, else 0. ``case`` is the participant of the NLST, as
+        ``NLST-100012``.
 
     Raises
     ------
@@ -119,5 +120,5 @@ def _read_patients(path: Path) -> tuple[dict[str, str], dict[str, int]]:
         if row.values is not None:
             labels[row.key].add(row.values[1].strip())
             if has_patients and _PATIENT.fullmatch(patient := row.values[2].strip()):
-                patients[row.key] = patient
+                patients[row.key] = f"NLST-{patient}"
     return patients, {uid: int("1" in found) for uid, found in labels.items() if found <= {"0", "1"}}

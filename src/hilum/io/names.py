@@ -25,7 +25,10 @@ _NUMBER = r"0*[0-9]{1,4}"  # at most four digits, enough to count slices; eight 
 
 _UID = r"[0-2](?:\.(?:0|[1-9][0-9]*)){4,}"  # at least five parts: three can be a date
 
-_PUBLIC = r"(?:LIDC-IDRI-[0-9]{4}|LNDb-[0-9]{4}|LUNG1-[0-9]{3}|LUNA16|TCIA_LIDC-IDRI(?:_[0-9]{8})?)"
+_PUBLIC = (
+    r"(?:LIDC-IDRI-[0-9]{4}|LNDb-[0-9]{4}|LUNG1-[0-9]{3}|NLST-[0-9]{6}|copd[0-9]{1,2}|LUNA16|"
+    r"TCIA_LIDC-IDRI(?:_[0-9]{8})?)"
+)
 
 _TABLES = (
     r"(?:annotations|annotations_excluded|candidates|candidates_v2|patients|metadata|(?:stage[12]|sample)_"

@@ -52,7 +52,7 @@ _INFO = (
     "case-count", "chose-table", "duplicate-detections", "duplicate-series", "folds-replaced", "marks-beyond-limit",
     "no-annotations", "no-dataset-json", "no-detections", "no-labels", "one-channel", "patient-in-folds",
     "readings-without-scan", "rows-without-scan", "samples-without-nodule", "scans-assumed", "scans-without-rows",
-    "unknown-patient", "unknown-series", "xray-readings",
+    "several-series", "unknown-patient", "unknown-series", "xray-readings",
 )  # fmt: skip
 """The stored data are as the files say."""
 

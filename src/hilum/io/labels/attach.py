@@ -48,9 +48,10 @@ def attach_labels(scan: Scan, files: Sequence[LabelFile]) -> Scan:
 
 def _read(scan: Scan, file: LabelFile) -> tuple[dict[str, LabelMap], tuple[Note, ...]]:
     if file.kind != "map":
-        read_regions = read_rtstruct if file.kind == "rtstruct" else read_seg
         with opened_member(Path(file.path)) as path:
-            return read_regions(path, scan, file.regions)
+            if file.kind == "seg":
+                return read_seg(path, scan, file.regions)
+            return read_rtstruct(path, scan, file.regions, xor=file.xor)
     label_map, notes = read_label_map(
         file.path, name=file.name, scan_grid=scan.ct.geometry, values=file.values, grid=file.grid
     )
