@@ -69,8 +69,10 @@ def index(root: Path) -> Listing:
     refs += dicom.scan_refs(root)
     refused += [*dicom.refused, *(unreadable_folder(root / name) for name in tree.locked)]
     notes = _notes(root, tree)
+    regions = [root / name for name in dicom.regions]
     for listing in _archive_listings(root, tree):
         refs += listing.refs
+        regions += listing.region_files
         refused += listing.refused
         notes += [note for note in listing.notes if note not in notes]
     if maps := len(volumes) - len(names):
@@ -87,7 +89,6 @@ def index(root: Path) -> Listing:
         from hilum.io.dicom.reader import index_dicom
 
         index_dicom(root)  # refuses the folder: it has no slice
-    regions = [root / name for name in dicom.regions]
     return Listing(_with_unique_ids(refs), notes=notes, refused=refused, region_files=regions)
 
 
@@ -149,11 +150,9 @@ def _index_archive(path: Path, name: str) -> Listing:
             scan_id = ref.scan_id if has_uid else scan_id_of(f"{name}/{member}")
             refs.append(replace(ref, path=path, files=files, scan_id=scan_id))
         refused = [opened.place(error) for error in listing.refused]
+        regions = [path / file.relative_to(opened.path) for file in listing.region_files]
         notes = [*opened.notes, *listing.notes]
-        if count := len(listing.region_files):
-            what = f"{count} structure sets or segmentations are in archives: unpack these to take their regions"
-            notes.append(Note("packed-regions", what))
-        return Listing(refs, notes=notes, refused=refused)
+        return Listing(refs, notes=notes, refused=refused, region_files=regions)
 
 
 def load(ref: ScanRef, *, options: ReadOptions = DEFAULT) -> Scan:

@@ -151,7 +151,7 @@ def attach_regions(refs: Sequence[ScanRef], paths: Iterable[Path], choices: Sequ
         what = "no structure set or segmentation refers to any of the scans"
         if refused:
             raise refused[0]
-        do = "give an input that holds both, unpacked, or leave --roi out"
+        do = "give an input that holds both, or leave --roi out"
         raise AnnotationError(what if files else "no structure set or segmentation is here", do=do, code="no-regions")
     attached = []
     hits = dict.fromkeys(parsed, 0)

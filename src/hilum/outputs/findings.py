@@ -41,7 +41,7 @@ _INFO = (
     "slice-position-differs", "unknown-slices", "useless-outlines",
     # About label maps, and the regions that become some.
     "contour-gaps", "contours-between-slices", "contours-crowded", "contours-cut", "contours-interpolated",
-    "contours-overlap", "contours-repeated", "contours-too-small", "fractional-seg", "packed-regions", "points-only",
+    "contours-overlap", "contours-repeated", "contours-too-small", "fractional-seg", "points-only",
     "region-by-frame", "region-files", "region-images", "regions-elsewhere", "scans-without-region", "shifted-seg",
     "empty-labels", "label-lost", "label-outside", "labels-on-voxels", "labels-paired", "labels-without-scan",
     "region-labels", "scans-without-labels",

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 from hilum.errors import AnnotationError
+from hilum.io.archives import opened_member
 from hilum.io.labels.label_maps import read_label_map
 from hilum.io.labels.rtstruct import read_rtstruct
 from hilum.io.labels.seg import read_seg
@@ -45,10 +47,11 @@ def attach_labels(scan: Scan, files: Sequence[LabelFile]) -> Scan:
 
 
 def _read(scan: Scan, file: LabelFile) -> tuple[dict[str, LabelMap], tuple[Note, ...]]:
-    if file.kind == "rtstruct":
-        return read_rtstruct(file.path, scan, file.regions, xor=file.xor)
-    if file.kind == "seg":
-        return read_seg(file.path, scan, file.regions)
+    if file.kind != "map":
+        with opened_member(Path(file.path)) as path:
+            if file.kind == "seg":
+                return read_seg(path, scan, file.regions)
+            return read_rtstruct(path, scan, file.regions, xor=file.xor)
     label_map, notes = read_label_map(
         file.path, name=file.name, scan_grid=scan.ct.geometry, values=file.values, grid=file.grid
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hilum.errors import FormatError, HilumError, MissingInputError, UnsupportedError, one_line
+from hilum.io.archives import opened_member
 
 RTSTRUCT, SEG, LABELMAP_SEG = (
     "1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7",
@@ -90,6 +91,7 @@ def list_regions(path: Path) -> RegionList:
     Parameters
     ----------
     path : Path
+        Also of a member of an archive, as a path below it.
 
     Returns
     -------
@@ -104,8 +106,8 @@ def list_regions(path: Path) -> RegionList:
     UnsupportedError
         If it is no structure set or segmentation, or deflated.
     """
-    with reading(path):
-        return regions_of(open_dataset(path, _HEADER), path)
+    with opened_member(path) as file, reading(file):
+        return regions_of(open_dataset(file, _HEADER), file)
 
 
 @contextmanager
