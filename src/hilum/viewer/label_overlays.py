@@ -11,6 +11,7 @@ import numpy as np
 from hilum.errors import MissingInputError, UnsupportedError
 from hilum.io.labels.map_names import map_name
 from hilum.io.volumes.formats import is_volume, suffix_of
+from hilum.ops.bounding_box import Box
 from hilum.ops.labels.overlay import HEX_COLORS, number_colors
 from hilum.ops.labels.shares import measure_labels
 from hilum.scan import LabelFile, LabelGrid, LabelMap, Scan
@@ -29,7 +30,7 @@ class Overlay:
     mask : Mask or None
         The box around its labels, on the scan's voxels; None if no voxel is marked.
     labels : tuple of dict
-        Of each label ``name``, ``value``, ``ml`` and ``color``.
+        Of each label ``name``, ``value``, ``ml``, ``color``, and a place in it: ``at``, (x, y, z), LPS mm, or None.
     """
 
     name: str
@@ -50,13 +51,25 @@ def _overlay(name: str, label_map: LabelMap, colors: dict[int, int]) -> Overlay:
     for label, value in sorted(label_map.values.items(), key=lambda item: item[1]):
         voxels = extents[value].voxels if value in extents else 0
         ml = voxels * mask.geometry.voxel_volume / 1000
-        labels.append({"name": label, "value": value, "ml": ml, "color": HEX_COLORS[colors[value]]})
+        at = _place_in(mask, value, extents[value].box) if voxels else None
+        labels.append({"name": label, "value": value, "ml": ml, "color": HEX_COLORS[colors[value]], "at": at})
     if not extents:
         return Overlay(name, None, tuple(labels))
     sides = list(zip(*(one.box for one in extents.values()), strict=True))
     start, stop = [min(s.start for s in side) for side in sides], [max(s.stop for s in side) for side in sides]
     part = mask.crop(start, stop)
     return Overlay(name, Mask(np.array(part.array), part.geometry), tuple(labels))  # a copy: the rest can be freed
+
+
+def _place_in(mask: Mask, value: int, box: Box) -> list[float]:
+    """The world position of the voxel of a label that is nearest to its middle, on the plane where it is largest."""
+    inside = mask.array[box] == value
+    plane = int(np.count_nonzero(inside, axis=(1, 2)).argmax())
+    pixels = np.argwhere(inside[plane])
+    row, column = pixels[np.linalg.norm(pixels - pixels.mean(axis=0), axis=1).argmin()].tolist()
+    z, y, x = (side.start for side in box)
+    at: list[float] = mask.geometry.index_to_world((z + plane, y + row, x + column)).tolist()
+    return at
 
 
 def label_files(given: Sequence[str], source: Path, grid: LabelGrid) -> list[LabelFile]:

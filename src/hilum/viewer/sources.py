@@ -194,7 +194,9 @@ def open_source(
     name = path.resolve().name
     codes = [note.code for note in scan.notes]
     nodules = len(scan.nodules) if scan.annotated else None
-    row = _row(name, findings.finished_status(codes), codes, viewable=True, nodules=nodules)
+    row = _row(
+        name, findings.finished_status(codes), codes, viewable=True, nodules=nodules, label_maps=list(scan.label_maps)
+    )
     return Source(name, (Item(name, row | _grid(scan.ct.shape, scan.ct.spacing)),), scan=scan)
 
 
@@ -218,6 +220,7 @@ def _open_run(folder: Path, original: Path | None) -> Source:
         row = _row(name, status, names, reason=reason, risk=risk(reasons), viewable=path is not None)
         if record is not None:
             row |= {"thumbnail": "preview.png" in record.files, "nodules": len(record.nodules)}
+            row["label_maps"] = list(record.label_maps)
             row |= {f"{side}_ml": record.figures.get(f"lung_{side}_ml") for side in ("right", "left")}
             row |= _grid(record.geometry.shape, record.geometry.spacing)
         items.append(Item(name, row, path, ledger_row))
@@ -232,7 +235,7 @@ def _open_run(folder: Path, original: Path | None) -> Source:
 def _row(name: str, status: str, flags: list[str], **known: Any) -> dict[str, Any]:
     unknown = dict.fromkeys(("risk", "nodules", "right_ml", "left_ml", "shape", "spacing"))
     row = {"name": name, "status": status, "reason": "", "flags": flags}
-    return row | unknown | {"viewable": False, "thumbnail": False} | known
+    return row | unknown | {"label_maps": [], "viewable": False, "thumbnail": False} | known
 
 
 def _grid(shape: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, Any]:
