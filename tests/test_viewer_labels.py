@@ -22,6 +22,8 @@ from hilum.errors import HilumError, InputError
 from hilum.ops.labels.overlay import COLORS, HEX_COLORS
 from hilum.outputs.ledger import Row
 from hilum.outputs.store import store_scan
+from hilum.phantom.chest import make_phantom
+from hilum.phantom.files import write_dicom_series, write_structure_set
 from hilum.scan import LabelMap
 from hilum.viewer import app
 from hilum.viewer.sources import open_source
@@ -266,6 +268,45 @@ def test_a_run_takes_no_further_label_maps(tmp_path, capsys):
     if (app.PAGE / "index.html").is_file():
         assert cli.main(["view", str(run), "--labels", labels, "--no-browser"]) != 0
         assert "leave out --annotations, --labels" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def contoured(tmp_path_factory):
+    """A DICOM series with a structure set beside it, and another series without one."""
+    root = tmp_path_factory.mktemp("contoured")
+    phantom = make_phantom(seed=1, shape=(24, 48, 48), spacing=(10.0, 7.0, 7.0))
+    for uid in ("1.2.826.0.1.7.1", "1.2.826.0.1.7.2"):
+        (root / uid).mkdir()
+        write_dicom_series(phantom, root / uid, series_uid=uid)
+    grid = hilum.read(root / "1.2.826.0.1.7.1").ct.geometry
+    array = np.zeros(grid.shape, np.uint8)
+    array[8:12, 20:30, 10:18] = 1
+    masks = {"GTV-1": hilum.Mask(array, grid), "Lung L": hilum.Mask(np.ascontiguousarray(array[:, :, ::-1]), grid)}
+    write_structure_set(masks, root / "1.2.826.0.1.7.1/RS.dcm", series_uid="1.2.826.0.1.7.1")
+    return root, array
+
+
+def test_regions_of_a_structure_set_are_shown(contoured):
+    root, array = contoured
+    series, other = root / "1.2.826.0.1.7.1", root / "1.2.826.0.1.7.2"
+    maps = open_source(series, rois=["GTV-1=tumor"]).scan.label_maps
+    assert list(maps) == ["tumor"]
+    assert (maps["tumor"].mask.array == array).all()
+    structures = str(series / "RS.dcm")
+    assert sorted(open_source(series, labels=[structures]).scan.label_maps) == ["gtv-1", "lung_l"]
+    assert sorted(open_source(series, labels=[structures], rois=["Lung*"]).scan.label_maps) == ["lung_l"]
+    assert open_source(series).scan.label_maps == {}
+    for options, said in (
+        ({"rois": ["Heart"]}, "fits no region; there are 'GTV-1', 'Lung L'"),
+        ({"labels": [f"tumor={structures}"]}, "is no label map that hilum reads"),
+        ({"labels": [str(series)]}, "is no label map that hilum reads"),
+    ):
+        with pytest.raises(HilumError, match=said):
+            open_source(series, **options)
+    for options in ({"labels": [structures]}, {"rois": ["GTV-1"]}):
+        with pytest.raises(HilumError, match="structure set") as problem:
+            open_source(other, **options)
+        assert problem.value.code in {"no-regions", "other-regions"}
 
 
 @pytest.mark.parametrize("option", ["--labels", "--mask"])

@@ -18,7 +18,7 @@ from hilum.viewer.scan_view import as_hu, nifti_chunks
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import ModuleType
 
     from ipyniivue import NiiVue
@@ -116,7 +116,7 @@ def _limits(window: str | tuple[float, float], ct: Volume) -> tuple[float, float
     return low, high
 
 
-def _masks(scan: Scan) -> Iterator[tuple[str, Mask, dict[int, tuple[int, ...]]]]:
+def _masks(scan: Scan) -> Iterator[tuple[str, Mask, Mapping[int, tuple[int, ...]]]]:
     """The masks to overlay: name, labels, and the color of each label."""
     sides = dict(enumerate(COLORS[:3], 1))  # of right lung, left lung and airways
     if scan.lungs is not None and scan.lungs.array.any():
@@ -132,7 +132,7 @@ def _masks(scan: Scan) -> Iterator[tuple[str, Mask, dict[int, tuple[int, ...]]]]
 
 
 def _overlay(
-    niivue: ModuleType, name: str, mask: Mask, colors: dict[int, tuple[int, ...]], opacity: float
+    niivue: ModuleType, name: str, mask: Mask, colors: Mapping[int, tuple[int, ...]], opacity: float
 ) -> dict[str, Any]:
     """A mask with one color for each label, none for 0."""
     labels = int(mask.array.max())

@@ -149,6 +149,7 @@ def open_source(
     columns: TableColumns | None = None,
     labels: Sequence[str] = (),
     label_grid: LabelGrid = "world",
+    rois: Sequence[str] = (),
     original: Path | None = None,
     **options: Any,
 ) -> Source:
@@ -165,6 +166,8 @@ def open_source(
         For one scan: its label maps, as `hilum.viewer.label_overlays.label_files` takes them.
     label_grid : {"world", "voxels"}
         Place label maps by their geometry, or voxel on voxel.
+    rois : sequence of str
+        For one scan: the regions of DICOM structure sets and segmentations to show.
     original : Path, optional
         For a run: its input, to compare with the result.
     **options
@@ -180,16 +183,16 @@ def open_source(
         If there is nothing to show, or a label map cannot be read or does not belong to the scan.
     """
     if (path / ledger.NAME).is_file():
-        if annotations is not None or columns is not None or labels or ReadOptions(**options) != ReadOptions():
+        if annotations is not None or columns is not None or labels or rois or ReadOptions(**options) != ReadOptions():
             what = "a run has its own nodules, label maps and scans"
-            do = "leave out --annotations, --labels and the options of reading a scan"
+            do = "leave out --annotations, --labels, --roi and the options of reading a scan"
             raise InputError(what, where=path, do=do)
         return _open_run(path, original)
     if original is not None:
         what = "an original can only be compared with a finished run"
         raise InputError(what, where=path, do="leave out --original", code="option")
-    files = label_files(labels, path, label_grid)
-    scan = attach_labels(hilum.read(path, annotations=annotations, columns=columns, **options), files)
+    scan = hilum.read(path, annotations=annotations, columns=columns, **options)
+    scan = attach_labels(scan, label_files(labels, path, scan, grid=label_grid, rois=rois))
     scan = _place(replace(scan, notes=(*scan.notes, *note_axes(scan, scan.ct))))
     name = path.resolve().name
     codes = [note.code for note in scan.notes]
