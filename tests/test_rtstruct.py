@@ -21,12 +21,14 @@ import hilum
 from hilum.errors import HilumError
 from hilum.geometry import Geometry
 from hilum.io.dicom.reader import read_dicom
+from hilum.io.labels.attach import attach_labels
 from hilum.io.labels.regions import list_regions
 from hilum.io.labels.rtstruct import read_rtstruct
 from hilum.ops.labels.contours import fill_contours
 from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series, write_structure_set
 from hilum.phantom.structure_sets import _outlines
+from hilum.scan import LabelFile
 from hilum.volume import Mask
 
 TUMOR = (2, 3, 8, 8)  # rows and columns of a rectangle, the last excluded
@@ -136,6 +138,9 @@ def test_a_hole_and_a_contour_stored_twice(tmp_path, scan):
     expected = block([2], (1, 1, 10, 9)) & ~block([2], (4, 4, 6, 6))
     assert np.array_equal(maps["gtv"].mask.array, expected)
     assert codes(notes) == ["contours-repeated"]
+    with_xor = attach_labels(scan, [LabelFile(tmp_path / "rs.dcm", "rtstruct", regions=(("GTV", "gtv"),), xor=True)])
+    inner = block([2], (4, 4, 6, 6))  # the outer contour cancels itself
+    assert np.array_equal(with_xor.label_maps["gtv"].mask.array, inner)
 
 
 def test_xor_contours_take_the_parts_that_one_of_them_has(tmp_path, scan):
@@ -411,6 +416,15 @@ def test_a_real_structure_set_is_filled_as_another_program_did(real_data):
         assert surface_distance(mine, reference, scan.ct.spacing[1:]) <= 0.977 + 1e-6  # one pixel here and there
         assert np.count_nonzero(mine ^ reference) <= 6
     assert codes(notes) == ["region-images", "contours-repeated", "contours-too-small"]
+    # Combined by exclusive or, as the other program did, all slices of the left lung agree.
+    maps, notes = read_rtstruct(folder / "1.dcm", scan, regions[1:2], xor=True)
+    reference = np.zeros(scan.ct.shape, bool)
+    world = nibabel.affines.apply_affine(
+        np.diag([-1, -1, 1, 1]) @ lungs.affine, np.argwhere(np.asarray(lungs.dataobj) == 2)
+    )
+    reference[tuple(np.rint(scan.ct.geometry.world_to_index(world)).astype(int).T)] = True
+    assert np.count_nonzero(maps["lung_l"].mask.array.astype(bool) ^ reference) <= 10
+    assert "contours-repeated" not in codes(notes)
 
 
 # --- the phantom's writer --------------------------------------------------------------------------------------------
