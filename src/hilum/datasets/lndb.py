@@ -24,6 +24,7 @@ from hilum.scan import DatasetEntry, Label, LabelFile, Note, ScanRef
 
 _SCAN = re.compile(r"LNDb-[0-9]{4}\.mh[ad]")
 _MASK = re.compile(r"LNDb-?([0-9]{4})_rad([0-9]{1,2})\.mh[ad]")
+_FOLDER = re.compile(r"(?i)data_?[0-9]?|lndb.*")
 _NUMBER = re.compile(r"(?:LNDb-?)?0*([0-9]{1,4})")
 _NODULES, _FOLDS, _FOLLOW_UP, _READ = "trainNodules_gt.csv", "trainFolds.csv", "trainFleischner.csv", "trainCTs.csv"
 _DO = "restore it from the download"
@@ -32,9 +33,8 @@ load = folder.load
 
 
 def recognize(root: Path) -> bool:
-    """Whether a folder, or one in it, holds scans called ``LNDb-0001.mhd``."""
-    inside = entries(root)
-    folders = [root, *(path for path in inside if path.is_dir())]
+    """Whether a folder, or ``data0``, ... in it, holds scans called ``LNDb-0001.mhd``."""
+    folders = [root, *(path for path in entries(root) if _FOLDER.fullmatch(path.name))]
     return any(_SCAN.fullmatch(path.name) for place in folders for path in entries(place))
 
 

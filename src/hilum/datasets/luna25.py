@@ -31,9 +31,9 @@ load = folder.load
 
 def recognize(root: Path) -> bool:
     """Whether a folder holds ``luna25_images``, or scans called by series UIDs and the table of LUNA25 near them."""
-    folders = [root, *(path for path in entries(root) if path.is_dir())]
+    folders = [root, *(path for path in entries(root) if path.name.lower().startswith("luna"))]
     images = any(path.suffix.lower() == ".mha" and is_uid(path.stem) for place in folders for path in entries(place))
-    named = any(place.resolve().name.lower() == _IMAGES for place in folders)
+    named = any(place.resolve().name.lower().startswith(_IMAGES) for place in folders)
     return images and (named or _find_table(root) is not None)
 
 
