@@ -250,6 +250,7 @@ def view(
     table: Table = None,
     labels: Annotated[tuple[str, ...], Parameter(name=("--labels", "--mask"), negative="", n_tokens=1)] = (),
     label_grid: Literal["world", "voxels"] = "world",
+    roi: Annotated[list[str] | None, Parameter(negative="")] = None,
     original: Path | None = None,
     series: Series = "",
     phase: Phase = "",
@@ -269,9 +270,12 @@ def view(
     annotations
         For one scan: a table of nodules (.csv), a list of boxes (.json), or a LIDC-IDRI reading in .xml.
     labels
-        For one scan: a file with a label map; NAME=FILE names it. May be repeated.
+        For one scan: a file with a label map; NAME=FILE names it. Or a DICOM structure set or segmentation. May be
+        repeated.
     label_grid
         Place label maps by their geometry, or voxel on voxel if their files state none.
+    roi
+        For one scan: regions of structure sets and segmentations beside it to show, as 'hilum run' takes them.
     original
         For an output folder: the input of that run, to compare with the result.
     port
@@ -294,5 +298,5 @@ def view(
     server.check()
     options = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
     options |= {"annotations": annotations, "columns": table_columns(table), "original": original}
-    opened = sources.open_source(source, labels=labels, label_grid=label_grid, **options)
+    opened = sources.open_source(source, labels=labels, label_grid=label_grid, rois=roi or (), **options)
     server.serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)

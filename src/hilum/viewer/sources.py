@@ -149,6 +149,7 @@ def open_source(
     columns: TableColumns | None = None,
     labels: Sequence[str] = (),
     label_grid: LabelGrid = "world",
+    rois: Sequence[str] = (),
     original: Path | None = None,
     **options: Any,
 ) -> Source:
@@ -165,6 +166,8 @@ def open_source(
         For one scan: its label maps, as `hilum.viewer.label_overlays.label_files` takes them.
     label_grid : {"world", "voxels"}
         Place label maps by their geometry, or voxel on voxel.
+    rois : sequence of str
+        For one scan: the regions of DICOM structure sets and segmentations to show.
     original : Path, optional
         For a run: its input, to compare with the result.
     **options
@@ -180,21 +183,23 @@ def open_source(
         If there is nothing to show, or a label map cannot be read or does not belong to the scan.
     """
     if (path / ledger.NAME).is_file():
-        if annotations is not None or columns is not None or labels or ReadOptions(**options) != ReadOptions():
+        if annotations is not None or columns is not None or labels or rois or ReadOptions(**options) != ReadOptions():
             what = "a run has its own nodules, label maps and scans"
-            do = "leave out --annotations, --labels and the options of reading a scan"
+            do = "leave out --annotations, --labels, --roi and the options of reading a scan"
             raise InputError(what, where=path, do=do)
         return _open_run(path, original)
     if original is not None:
         what = "an original can only be compared with a finished run"
         raise InputError(what, where=path, do="leave out --original", code="option")
-    files = label_files(labels, path, label_grid)
-    scan = attach_labels(hilum.read(path, annotations=annotations, columns=columns, **options), files)
+    scan = hilum.read(path, annotations=annotations, columns=columns, **options)
+    scan = attach_labels(scan, label_files(labels, path, scan, grid=label_grid, rois=rois))
     scan = _place(replace(scan, notes=(*scan.notes, *note_axes(scan, scan.ct))))
     name = path.resolve().name
     codes = [note.code for note in scan.notes]
     nodules = len(scan.nodules) if scan.annotated else None
-    row = _row(name, findings.finished_status(codes), codes, viewable=True, nodules=nodules)
+    row = _row(
+        name, findings.finished_status(codes), codes, viewable=True, nodules=nodules, label_maps=list(scan.label_maps)
+    )
     return Source(name, (Item(name, row | _grid(scan.ct.shape, scan.ct.spacing)),), scan=scan)
 
 
@@ -218,6 +223,7 @@ def _open_run(folder: Path, original: Path | None) -> Source:
         row = _row(name, status, names, reason=reason, risk=risk(reasons), viewable=path is not None)
         if record is not None:
             row |= {"thumbnail": "preview.png" in record.files, "nodules": len(record.nodules)}
+            row["label_maps"] = list(record.label_maps)
             row |= {f"{side}_ml": record.figures.get(f"lung_{side}_ml") for side in ("right", "left")}
             row |= _grid(record.geometry.shape, record.geometry.spacing)
         items.append(Item(name, row, path, ledger_row))
@@ -232,7 +238,7 @@ def _open_run(folder: Path, original: Path | None) -> Source:
 def _row(name: str, status: str, flags: list[str], **known: Any) -> dict[str, Any]:
     unknown = dict.fromkeys(("risk", "nodules", "right_ml", "left_ml", "shape", "spacing"))
     row = {"name": name, "status": status, "reason": "", "flags": flags}
-    return row | unknown | {"viewable": False, "thumbnail": False} | known
+    return row | unknown | {"label_maps": [], "viewable": False, "thumbnail": False} | known
 
 
 def _grid(shape: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, Any]:
