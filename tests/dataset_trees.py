@@ -11,7 +11,7 @@ import hilum
 from hilum.datasets.dirlab import GRIDS
 from hilum.outputs.finished import finished_scans, read_stored
 from hilum.phantom.chest import make_phantom
-from hilum.phantom.files import reverse_in_plane
+from hilum.phantom.files import reverse_in_plane, write_dicom_series, write_structure_set
 from hilum.volume import Mask
 
 SLANT = ((0.0, np.sin(0.2), np.cos(0.2)), (0.0, np.cos(0.2), -np.sin(0.2)), (1.0, 0.0, 0.0))
@@ -27,10 +27,19 @@ def chest(seed, kind="plain"):
     scan = make_phantom(seed=seed, shape=shape, spacing=spacing, **slanted).scan
     labels = scan.lungs.array.copy()
     axes = np.moveaxis(np.indices(scan.ct.shape), 0, -1)
-    distance = np.linalg.norm(scan.ct.geometry.index_to_world(axes) - np.array([11.0, -7.0, 5.0]), axis=-1)
+    middle = np.array(scan.ct.geometry.center) + np.array([11.0, -7.0, 5.0])
+    distance = np.linalg.norm(scan.ct.geometry.index_to_world(axes) - middle, axis=-1)
     labels[distance <= 15.0] = 3
     ct, mask = scan.ct, Mask(labels, scan.ct.geometry)
     return (reverse_in_plane(ct), reverse_in_plane(mask)) if kind == "flipped" else (ct, mask)
+
+
+def with_ball(scan):
+    """A scan, and its lungs and a ball about its first nodule as a label map."""
+    grid = scan.ct.geometry
+    axes = np.moveaxis(np.indices(grid.shape), 0, -1)
+    near = np.linalg.norm(grid.index_to_world(axes) - np.array(scan.nodules[0].center), axis=-1) <= 12
+    return scan.ct, Mask(np.where(near, 3, scan.lungs.array), grid)
 
 
 def places(mask):
@@ -77,6 +86,83 @@ def write_dirlab(root, places):
         (root / place).parent.mkdir(parents=True, exist_ok=True)
         (root / place).write_bytes((made[name].scan.ct.array + 1024).astype("<i2").tobytes())
     return made
+
+
+def write_csv(path, *rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(",".join(map(str, row)) + "\n" for row in rows))
+
+
+def write_lndb(root, cases, *, readers=None):
+    """LNDb: `cases` are scans and label maps by number; `readers` how many masks each has, by default one.
+
+    Label 3 of a label map is a nodule of the merged table. A case without label map has no finding. Folds are two.
+    """
+    merged = [("LNDbID", "RadID", "RadFindingID", "FindingID", "x", "y", "z", "AgrLevel", "Nodule", "Volume", "Text")]
+    for turn, (number, (ct, mask)) in enumerate(cases.items()):
+        name = f"LNDb-{number:04d}"
+        (root / f"data{turn % 2}").mkdir(parents=True, exist_ok=True)
+        (root / "masks").mkdir(exist_ok=True)
+        hilum.write(ct, root / f"data{turn % 2}" / f"{name}.mhd")
+        if mask is None:
+            continue
+        for reader in range(1, (readers or {}).get(number, 1) + 1):
+            hilum.write(mask, root / "masks" / f"{name}_rad{reader}.mhd")
+        center, volume = places(mask)[3]
+        merged.append((number, 1, 3, 1, *np.round(center, 4).tolist(), 1, 1, round(volume * 1000, 2), 5))
+    numbers = list(cases)
+    write_csv(root / "trainset_csv" / "trainNodules_gt.csv", *merged)
+    write_csv(root / "trainset_csv" / "trainCTs.csv", ("LNDbID", "RadN"), *((n, 1) for n in numbers))
+    write_csv(root / "trainset_csv" / "trainFleischner.csv", ("LNDbID", "Fleischner"), *((n, n % 4) for n in numbers))
+    halves = zip(numbers[::2], [*numbers[1::2], ""], strict=False)
+    write_csv(root / "trainset_csv" / "trainFolds.csv", ("Fold0", "Fold1"), *halves)
+    return root
+
+
+def write_luna25(root, cases):
+    """LUNA25: `cases` are scans with their nodules' malignancy by series UID; the patients are 100001, 100002, ..."""
+    rows = [("PatientID", "SeriesInstanceUID", "StudyDate", "CoordX", "CoordY", "CoordZ", "LesionID", "AnnotationID",
+             "NoduleID", "label", "Age_at_StudyDate", "Gender")]  # fmt: skip
+    (root / "luna25_images").mkdir(parents=True)
+    (root / "luna25_nodule_blocks" / "image").mkdir(parents=True)
+    np.save(root / "luna25_nodule_blocks" / "image" / "100001_1_19990102.npy", np.zeros((4, 8, 8), np.int16))
+    for patient, (uid, (scan, labels)) in enumerate(cases.items(), start=100001):
+        hilum.write(scan.ct, root / "luna25_images" / f"{uid}.mha")
+        for k, (nodule, label) in enumerate(zip(scan.nodules, labels, strict=False)):
+            center = [f"{value:.4f}" for value in nodule.center]
+            rows.append(
+                (patient, uid, 19990102, *center, k, f"{patient}_{k}_19990102", f"{patient}_{k}", label, 61, "Male")
+            )
+    write_csv(root / "LUNA25_Public_Training_Development_Data.csv", *rows)
+    return root
+
+
+def write_nsclc(root, scans):
+    """NSCLC-Radiomics: `scans` by patient; a CT and a structure set of the two lungs and a tumor for each."""
+    for patient, scan in scans.items():
+        study = root / patient / "09-18-2008-StudyID-NA-69331"
+        write_dicom_series(scan.ct, study / "0.000000-NA-82046", series_uid=scan.series_uid)
+        at = scan.lungs
+        masks = {"Lung-Right": at.array == 1, "Lung-Left": at.array == 2, "GTV-1": with_ball(scan)[1].array == 3}
+        regions = {name: Mask(mask, at.geometry) for name, mask in masks.items()}
+        (study / "3.000000-NA-78236").mkdir()
+        write_structure_set(regions, study / "3.000000-NA-78236" / "1-1.dcm", series_uid=scan.series_uid)
+    (root / "metadata.csv").write_text("Series UID,Collection\n")
+    return root
+
+
+def write_nlst(root, studies, *, cancers=()):
+    """NLST as TCIA's tool writes it: `studies` are lists of scans by participant and year, 1999 to 2001."""
+    participants = dict.fromkeys(pid for pid, _ in studies)
+    for (pid, year), scans in studies.items():
+        for number, scan in enumerate(scans, start=1):
+            series = f"{number}.000000-0OPLSEVZOOMT20s-{number:05d}"
+            place = root / "NLST" / str(pid) / f"01-02-{year}-NLST-LSS-{pid % 100000}" / series
+            write_dicom_series(scan.ct, place, series_uid=scan.series_uid)
+    (root / "metadata.csv").write_text("Series UID,Collection,Subject ID\n")
+    rows = ((pid, 1 if pid in cancers else 0, 61) for pid in (*participants, 218890))
+    write_csv(root / "nlst_780_prsn_idc_20210527.csv", ("pid", "can_scr", "age"), *rows)
+    return root
 
 
 def write_nnunet(root, cases, *, labels, channel="_0000", **facts):

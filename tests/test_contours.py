@@ -119,6 +119,13 @@ def test_a_contour_in_another_is_a_hole_and_one_in_the_hole_an_island():
     assert (result.used, result.overlapping, result.repeated) == (5, 0, 0)
 
 
+def test_small_holes_far_apart_are_two():
+    holes = (1, box(10, 10, 11, 11)), (1, box(10, 20, 11, 21))
+    result = fill(GRID, (1, box(4, 4, 30, 30)), *holes)
+    assert pixels(result, 1) == block(4, 4, 30, 30) - {(10, 10), (10, 20)}
+    assert result.repeated == 0
+
+
 @pytest.mark.parametrize("channel", [0.0, 0.25])
 def test_a_keyhole_leaves_a_hole(channel):
     outer = [(15.5, 4), *box(4, 4, 30, 30), (15.5 + channel, 4)]
@@ -145,8 +152,10 @@ def test_contours_that_overlap_in_part_are_joined_unless_the_file_says_xor():
     assert pixels(fill(GRID, *pair, xor=True), 2) == block(4, 4, 14, 14) ^ block(9, 9, 20, 20)
     apart = fill(GRID, (2, box(4, 4, 14, 14)), (2, box(14, 4, 20, 14)))  # these touch
     assert apart.overlapping == 0
-    out = fill(GRID, (2, box(4, 4, 24, 24)), (2, box(10, 15, 15, 24.5)))  # a hole that reaches out a little
-    assert pixels(out, 2) == block(4, 4, 24, 24) ^ block(10, 15, 15, 25)
+    for beyond in (1, 2, 3):  # of 20 columns: nine tenths inside make a hole
+        out = fill(GRID, (2, box(0, 0, 30, 30)), (2, box(10, 10 + beyond, 15, 30 + beyond)))
+        inner = block(10, 10 + beyond, 15, 30 + beyond)
+        assert pixels(out, 2) == (block(0, 0, 30, 30) ^ inner if beyond < 3 else block(0, 0, 30, 30) | inner)
 
 
 @pytest.mark.parametrize("grid", [GRID, turned()])
@@ -216,6 +225,12 @@ def test_a_region_drawn_on_every_second_or_third_slice_is_interpolated(step):
     assert (result.interpolated, result.gaps, whole.interpolated) == (7 - len(range(0, 7, step)), 0, 0)
     areas = result.mask.array.sum(axis=(1, 2)) * GRID.spacing[1] * GRID.spacing[2]
     assert areas == pytest.approx([np.pi * (4 + k) ** 2 for k in range(7)], rel=0.05)
+
+
+def test_planes_a_little_further_apart_than_slices_leave_none_out():
+    result = fill(GRID, *((1.2 * k, circle(9)) for k in range(6)))
+    assert result.mask.array.any(axis=(1, 2)).all()
+    assert (result.interpolated, result.gaps) == (1, 0)
 
 
 def test_irregular_gaps_stay_empty_and_are_counted():

@@ -1,15 +1,19 @@
-"""Label maps in previews, in the report and in ``scans.csv``: shown where there are some, and nothing new elsewhere."""
+"""Label maps in previews, pictures, the report and ``scans.csv``: shown where they are, and nothing new elsewhere."""
 
 from __future__ import annotations
 
 import csv
+import shutil
 import struct
+from collections import defaultdict
 from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 from browser import browser, find
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_hex
 from small_runs import append_row
 
 import hilum
@@ -19,6 +23,9 @@ from hilum.ops.preview import COLORS, PALETTE, draw_preview
 from hilum.outputs.ledger import Row
 from hilum.outputs.scans_index import COLUMNS
 from hilum.outputs.store import store_scan
+from hilum.pictures.montage import montage
+from hilum.pictures.overview import overview
+from hilum.pictures.window import window
 from hilum.report import write_report
 from hilum.report.gather import gather
 from hilum.report.risk import LOOK
@@ -229,7 +236,81 @@ def test_scans_csv_names_label_maps_and_has_no_column_without_them(tmp_path):
         hilum.write(TUMOR.mask, tmp_path / f"labels/case2.{name}.nii.gz")
     command = ["run", str(tmp_path / "ct"), "--recipe", str(tmp_path / "coarse.toml"), "--workers", "1"]
     assert cli.main([*command, "--out", str(tmp_path / "plain")]) == 0
-    assert next(csv.reader((tmp_path / "plain/scans.csv").open())) == list(COLUMNS)
+    assert next(csv.reader((tmp_path / "plain/scans.csv").read_text().splitlines())) == list(COLUMNS)
     assert cli.main([*command, "--out", str(tmp_path / "labeled"), "--labels", str(tmp_path / "labels")]) == 0
-    rows = {row["path"]: row["label_maps"] for row in csv.DictReader((tmp_path / "labeled/scans.csv").open())}
-    assert rows == {"case1.nii.gz": "", "case2.nii.gz": "tumor zones"}
+    lines = (tmp_path / "labeled/scans.csv").read_text().splitlines()
+    named = {row["path"]: row["label_maps"] for row in csv.DictReader(lines)}
+    assert named == {"case1.nii.gz": "", "case2.nii.gz": "tumor zones"}
+
+
+# ---- pictures
+
+
+def lines_by_color(figure):
+    """The outlines of each panel, by their color."""
+    found = defaultdict(list)
+    for panel in figure.findobj(LineCollection):
+        for color, path in zip(panel.get_colors(), panel.get_paths(), strict=True):
+            found[to_hex(color)].append(path.vertices)
+    return found
+
+
+def legend_of(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def pictures_of(scan):
+    yield overview(scan)
+    yield window(scan, index=10)
+    yield montage(scan.ct, every=4, lungs=scan.lungs, label_maps=scan.label_maps)
+
+
+def test_pictures_outline_labels_and_name_them():
+    scan = scan_of(parts=PARTS, tumor=TUMOR)
+    for figure in pictures_of(scan):
+        found = lines_by_color(figure)
+        assert found.keys() >= set(overlay.HEX_COLORS[:3])
+        assert legend_of(figure) == ["parts lower 3.36 ml", "parts upper 2.69 ml", "tumor 3.36 ml"]
+        colors_of_lines = [to_hex(line.get_color()) for line in figure.legends[0].get_lines()]
+        assert colors_of_lines == list(overlay.HEX_COLORS[:3])
+    outline = lines_by_color(window(scan, index=10))[overlay.HEX_COLORS[2]][0]  # x and y in mm
+    assert np.allclose([outline.min(axis=0), outline.max(axis=0)], [(8 * 1.5, 20.0), (16 * 1.5, 30.0)], atol=0.01)
+
+
+def test_pictures_of_a_scan_without_label_maps_have_no_legend():
+    sizes = [figure.get_size_inches().tolist() for figure in pictures_of(scan_of())]
+    for figure, plain, (width, height) in zip(
+        pictures_of(scan_of(tumor=TUMOR)), pictures_of(scan_of()), sizes, strict=True
+    ):
+        assert plain.legends == []
+        assert not lines_by_color(plain).keys() & set(overlay.HEX_COLORS)
+        assert figure.get_size_inches()[0] == width
+        assert figure.get_size_inches()[1] > height
+
+
+def test_a_legend_is_bounded_and_draws_names_as_they_are(tmp_path):
+    scan = scan_of(**{f"m{k:02}": LabelMap(TUMOR.mask, {"$x^2$\n\x1b[2J": 1}) for k in range(50)})
+    figure = overview(scan, slices=2)
+    shown = legend_of(figure)
+    assert len(shown) == 41
+    assert shown[-1] == "and 10 more"
+    assert all("\n" not in text and "\x1b" not in text and r"\$x^2\$" in text for text in shown[:-1])
+    figure.savefig(tmp_path / "one.png", dpi=40)
+    (legend,) = figure.legends
+    assert figure.bbox.padded(1).fully_containsx(legend.get_window_extent().x1)
+
+
+def test_the_command_draws_the_label_maps_of_a_finished_scan(run, tmp_path, capsys):
+    for kind in ("montage", "overview", "window"):
+        assert cli.main(["plot", kind, str(run / "scans/both"), "--out", str(tmp_path / f"{kind}.svg")]) == 0
+        text = (tmp_path / f"{kind}.svg").read_text()
+        assert text.count(overlay.HEX_COLORS[2]) > 1
+    capsys.readouterr()
+    copy = shutil.copytree(run / "scans/both", tmp_path / "both")
+    path = copy / "labels/tumor.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x07")
+    assert cli.main(["plot", "overview", str(copy), "--out", str(tmp_path / "damaged.png")]) != 0
+    said = capsys.readouterr().err
+    assert "labels/tumor.npy" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "damaged.png").exists()

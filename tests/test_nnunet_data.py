@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import tarfile
 
 import numpy as np
 import pytest
-from dataset_trees import FAST, check_places, chest, stored_map, stored_scans, write_decathlon, write_nnunet
+from dataset_trees import FAST, check_places, chest, places, stored_map, stored_scans, write_decathlon, write_nnunet
 
 import hilum
 from hilum import batch, cli
-from hilum.datasets import nnunet, recognize
+from hilum.datasets import folder, nnunet, recognize
 from hilum.errors import FormatError, MissingInputError, UnsupportedError
 from hilum.geometry import Geometry
 from hilum.outputs.ledger import read_ledger
@@ -44,6 +45,7 @@ def test_every_label_is_where_it_was(tmp_path, capsys):
         stored, values = stored_map(tmp_path / "out", name)
         assert values == {"right": 1, "left": 2, "ball": 3}
         check_places(stored, truth)
+        assert sorted(places(truth)) == [1, 2, 3]
     records = {name: record for name, (_, record) in stored_scans(tmp_path / "out").items()}
     assert records["case_0"].geometry.spacing == (1.0, 1.0, 1.0)
     assert {name: record.labels["split"] for name, record in records.items()} == {
@@ -174,6 +176,37 @@ def test_label_maps_without_geometry_are_taken_on_request(tmp_path, capsys):
     assert "--label-grid voxels" in capsys.readouterr().err
     assert run(tmp_path, root, recipe, "--label-grid", "voxels") == 0
     assert (stored_map(tmp_path / "out", "case_0")[0].array == lungs.array).all()
+
+
+def test_a_label_map_that_is_asked_for_twice_is_read_once(tmp_path):
+    root = write_nnunet(tmp_path / "Dataset001_X", {"case_1": tiny()}, labels={"right": 1, "left": 2})
+    assert run(tmp_path, root, FAST, "--labels", root / "labelsTr") == 0
+    assert list(stored_scans(tmp_path / "out")["case_1"][1].label_maps) == ["labels"]
+
+
+def test_label_maps_are_never_scans(tmp_path):
+    root = write_decathlon(tmp_path / "a" / "b" / "Task06_Lung", {"lung_001": tiny(1), "lung_002": (tiny(2)[0], None)})
+    assert recognize(tmp_path) == "folder"
+    (tmp_path / "labelsTr").mkdir()  # without images beside it
+    hilum.write(tiny()[0], tmp_path / "labelsTr" / "scan.nii.gz")
+    listing = folder.index(tmp_path)
+    assert sorted(ref.path.name for ref in listing.refs) == ["lung_001.nii.gz", "lung_002.nii.gz", "scan.nii.gz"]
+    assert "1 label maps of nnU-Net" in next(n.text for n in listing.notes if n.code == "labels-without-scan")
+    with tarfile.open(tmp_path / "Task06_Lung.tar", "w") as packed:
+        packed.add(root, "Task06_Lung")
+    assert [ref.files for ref in folder.index(tmp_path / "Task06_Lung.tar").refs] == [
+        ("Task06_Lung/imagesTr/lung_001.nii.gz",), ("Task06_Lung/imagesTs/lung_002.nii.gz",),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("store", ["npy", "zarr", "b2nd"])
+def test_every_store_holds_the_labels(tmp_path, store):
+    if store != "npy":
+        pytest.importorskip({"zarr": "zarr", "b2nd": "blosc2"}[store])
+    case = chest(3, "oblique")
+    root = write_nnunet(tmp_path / "Dataset001_X", {"case_1": case}, labels=NAMES)
+    assert run(tmp_path, root, FAST, "--format", store) == 0
+    check_places(stored_map(tmp_path / "out", "case_1")[0], case[1])
 
 
 def test_an_export_is_read_back(tmp_path):

@@ -14,6 +14,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import hilum
+from hilum.ops.labels.overlay import COLORS
+from hilum.scan import LabelMap
 from hilum.testing import geometries
 from hilum.viewer.notebook import _fractions
 
@@ -86,6 +88,19 @@ def test_right_is_blue_left_is_orange_nodules_are_yellow_and_background_is_clear
         "max": 2,
     }
     assert nodules.colormap_label.lut == [0, 0, 0, 0, *[240, 228, 66, 255] * 2]
+
+
+def test_each_label_of_a_label_map_has_its_color_at_its_place(scan):
+    labels = np.zeros(OBLIQUE.shape, np.uint8)
+    labels[2:4, 3:5, 1:3], labels[4:6, 3:5, 1:3] = 4, 1
+    parts = LabelMap(hilum.Mask(labels, OBLIQUE), {"upper": 4, "lower": 1})
+    empty = LabelMap(hilum.Mask(np.zeros_like(labels), OBLIQUE), {"tumor": 1})
+    widget = hilum.show(replace(scan, label_maps={"parts": parts, "empty": empty}))
+    images = held(widget)
+    assert list(images) == ["ct.nii", "lungs.nii", "parts.nii", "nodules.nii"]
+    check(images["parts.nii"], parts.mask.crop((2, 3, 1), (6, 5, 3)))
+    clear, one, two = [0] * 4, [*COLORS[1], 255], [*COLORS[2], 255]  # the first is that of `tumor`
+    assert widget.volumes[2].colormap_label.lut == [*clear, *one, *clear, *clear, *two]
 
 
 def test_a_mask_of_its_own_goes_before_spheres_and_an_empty_one_is_left_out(scan):

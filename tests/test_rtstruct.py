@@ -7,6 +7,8 @@ from contextlib import suppress
 import nibabel
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -17,9 +19,17 @@ from test_tilt import position, tilted, write_tilted
 
 import hilum
 from hilum.errors import HilumError
+from hilum.geometry import Geometry
 from hilum.io.dicom.reader import read_dicom
+from hilum.io.labels.attach import attach_labels
 from hilum.io.labels.regions import list_regions
 from hilum.io.labels.rtstruct import read_rtstruct
+from hilum.ops.labels.contours import fill_contours
+from hilum.phantom import make_phantom
+from hilum.phantom.files import write_dicom_series, write_structure_set
+from hilum.phantom.structure_sets import _outlines
+from hilum.scan import LabelFile
+from hilum.volume import Mask
 
 TUMOR = (2, 3, 8, 8)  # rows and columns of a rectangle, the last excluded
 
@@ -128,6 +138,9 @@ def test_a_hole_and_a_contour_stored_twice(tmp_path, scan):
     expected = block([2], (1, 1, 10, 9)) & ~block([2], (4, 4, 6, 6))
     assert np.array_equal(maps["gtv"].mask.array, expected)
     assert codes(notes) == ["contours-repeated"]
+    with_xor = attach_labels(scan, [LabelFile(tmp_path / "rs.dcm", "rtstruct", regions=(("GTV", "gtv"),), xor=True)])
+    inner = block([2], (4, 4, 6, 6))  # the outer contour cancels itself
+    assert np.array_equal(with_xor.label_maps["gtv"].mask.array, inner)
 
 
 def test_xor_contours_take_the_parts_that_one_of_them_has(tmp_path, scan):
@@ -168,6 +181,12 @@ def test_what_is_odd_about_a_contour_is_counted(tmp_path, scan, more, code, text
     assert text in notes[0].text
     assert notes[0].text.startswith("gtv: ")
     assert np.array_equal(maps["gtv"].mask.array[[1, 2, 4]], block()[[1, 2, 4]])
+
+
+def test_a_contour_may_name_the_next_slice(tmp_path, scan):
+    for image, noted in ((4, False), (3, True)):
+        made = structure_set([("GTV", [*drawn(), contour(square(GRID, 5, *TUMOR), image=image)])])
+        assert ("contours-misplaced" in codes(read(made, tmp_path, scan)[1])) == noted
 
 
 def test_a_region_on_every_second_slice_is_interpolated(tmp_path, scan):
@@ -397,3 +416,38 @@ def test_a_real_structure_set_is_filled_as_another_program_did(real_data):
         assert surface_distance(mine, reference, scan.ct.spacing[1:]) <= 0.977 + 1e-6  # one pixel here and there
         assert np.count_nonzero(mine ^ reference) <= 6
     assert codes(notes) == ["region-images", "contours-repeated", "contours-too-small"]
+    # Combined by exclusive or, as the other program did, all slices of the left lung agree.
+    maps, notes = read_rtstruct(folder / "1.dcm", scan, regions[1:2], xor=True)
+    reference = np.zeros(scan.ct.shape, bool)
+    world = nibabel.affines.apply_affine(
+        np.diag([-1, -1, 1, 1]) @ lungs.affine, np.argwhere(np.asarray(lungs.dataobj) == 2)
+    )
+    reference[tuple(np.rint(scan.ct.geometry.world_to_index(world)).astype(int).T)] = True
+    assert np.count_nonzero(maps["lung_l"].mask.array.astype(bool) ^ reference) <= 10
+    assert "contours-repeated" not in codes(notes)
+
+
+# --- the phantom's writer --------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.2, 0.5, 0.8]))
+def test_the_edges_of_a_mask_are_filled_to_the_same_mask(seed, share):
+    random = np.random.default_rng(seed)
+    mask = ndimage.uniform_filter(random.random((3, 24, 20)), (1, 3, 3)) > np.quantile(random.random(99), share)
+    contours = []
+    for k, image in enumerate(mask):
+        contours += [GRID.index_to_world([(k, *corner) for corner in outline]) for outline in _outlines(image)]
+    grid = Geometry((3, 24, 20), GRID.spacing, GRID.origin, GRID.direction)
+    assert np.array_equal(fill_contours(contours, grid).mask.array.astype(bool), mask)
+
+
+def test_the_phantoms_lungs_are_read_back_from_its_structure_set(tmp_path):
+    phantom = make_phantom(seed=1, shape=(30, 96, 96), spacing=(10.0, 4.0, 4.0))
+    write_dicom_series(phantom, tmp_path / "ct")
+    lungs = phantom.lungs
+    masks = {name: Mask(lungs.array == value, lungs.geometry) for name, value in (("Lung R", 1), ("Lung L", 2))}
+    path = write_structure_set(masks, tmp_path / "rs.dcm", series_uid=phantom.scan.series_uid)
+    maps, notes = read_rtstruct(path, hilum.read(tmp_path / "ct"), (("Lung L", "left"), ("Lung R", "right")))
+    assert np.array_equal(maps["left"].mask.array, lungs.array == 2)
+    assert np.array_equal(maps["right"].mask.array, lungs.array == 1)
+    assert notes == ()

@@ -293,6 +293,58 @@ CORRUPT = {
 }
 
 
+@pytest.mark.parametrize(
+    ("moved", "expected"),
+    [
+        ((0, 0, 0.08), []),  # mm along the normal: rounded
+        ((0, 0, 0.15), "irregular-seg"),
+        ((0.07, 0, 0), []),  # less than a tenth of a pixel beside the others
+        ((0.09, 0, 0), ["shifted-seg"]),
+        ((0, -0.07, 0), []),
+        ((0, -0.08, 0), ["shifted-seg"]),
+    ],
+)
+def test_how_far_a_frame_may_lie_from_its_place(tmp_path, axial, moved, expected):
+    masks = blobs(1)
+    made = segmentation(masks)
+    at(made, 2, np.array(frame(made, 2).PlanePositionSequence[0].ImagePositionPatient, float) + moved)
+    if isinstance(expected, str):
+        refusal(expected, made, tmp_path, axial)
+    else:
+        maps, notes = read(made, tmp_path, axial, masks)
+        assert codes(notes) == expected
+        assert np.array_equal(on_scan(maps["segment_1"], axial), masks["Segment 1"])
+
+
+@pytest.mark.parametrize(("stated", "read_as"), [("1.715", 1.7), ("1.72", 1.7), ("0.85", 1.7), ("5", 1.7)])
+def test_the_planes_say_whether_a_stated_distance_is_true(tmp_path, axial, stated, read_as):
+    """Of two planes alone, further apart than stated, those between may be absent: they are empty."""
+    grid = Geometry((6, 12, 10), (1.7, 0.5, 0.5), (-3.9, -4.8, 80.6))
+    mask = np.ones(grid.shape, bool)
+    for few in (False, True):
+        mask[2:] = not few
+        made = segmentation({"Segment 1": mask}, grid=grid)
+        shared(made).PixelMeasuresSequence[0].SpacingBetweenSlices = stated
+        maps, _ = read(made, tmp_path, axial, ["Segment 1"])
+        assert maps["segment_1"].mask.spacing[0] == pytest.approx(0.85 if few and stated == "0.85" else read_as)
+
+
+@pytest.mark.parametrize(
+    ("stated", "planes", "read_as"), [("5", 3, 5), (None, 3, 2.5), ("2.5", 3, 2.5), ("5", 1, 5), ("2.5", 1, 2.5)]
+)
+def test_a_segmentation_of_thicker_slices_is_as_thick_as_it_says(tmp_path, axial, stated, planes, read_as):
+    """Its planes are every second slice of the scan. Those of a region on single slices are, too."""
+    grid = Geometry((planes, 12, 10), (5.0, 0.75, 0.8), GRID.origin)
+    made = segmentation({"Segment 1": np.ones(grid.shape, bool)}, grid=grid)
+    measures = shared(made).PixelMeasuresSequence[0]
+    if stated is None:
+        del measures.SpacingBetweenSlices
+    else:
+        measures.SpacingBetweenSlices = stated
+    maps, _ = read(made, tmp_path, axial, ["Segment 1"])
+    assert maps["segment_1"].mask.spacing[0] == read_as
+
+
 @pytest.mark.parametrize("name", list(CORRUPT))
 def test_a_corrupt_segmentation_is_refused_in_one_line(tmp_path, axial, name):
     code, change = CORRUPT[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from small_runs import everything
 from test_dicom import GRID, UID, write
 
 import hilum
-from hilum import recipes
+from hilum import batch, recipes
 from hilum.cli import main
+from hilum.datasets import DATASETS
 from hilum.datasets.survey import survey
 from hilum.errors import AnnotationError, HilumError, InputError
 from hilum.export.seg import write_segmentations
@@ -203,6 +205,14 @@ def test_two_files_of_a_series(tmp_path):
     error = refusal(survey([tmp_path], rois=["GTV"]))
     assert "'first.dcm', 'second.dcm'" in str(error)
     assert str(error).endswith("name the file: --roi 'second.dcm:GTV'")
+    (tmp_path / "second.dcm").rename(tmp_path / "2.dcm")
+    assert str(refusal(survey([tmp_path], rois=["[!f]*:GTV"]))).endswith("--roi 'seg:GTV'")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "2.dcm").rename(tmp_path / "a" / "first.dcm")
+    name = f"--roi '{tmp_path.name}/first.dcm:GTV'"
+    assert str(refusal(survey([tmp_path], rois=["rtstruct:GTV"]))).endswith(name)
+    assert taken(survey([tmp_path], rois=[name[7:-1]])) == {"first.dcm": {"GTV": "gtv"}}
+    (tmp_path / "a" / "first.dcm").rename(tmp_path / "second.dcm")
     assert taken(survey([tmp_path], rois=["second.dcm:GTV"])) == {"second.dcm": {"GTV": "gtv"}}
     assert taken(survey([tmp_path], rois=["seg:GTV"])) == {"seg.dcm": {"GTV": "gtv"}}
     assert taken(survey([tmp_path], rois=["f*:GTV=a", "s*d.dcm:GTV=b"])) == {
@@ -226,14 +236,37 @@ def test_a_damaged_file_is_refused_by_name_and_the_rest_goes_on(patient):
         survey([patient], rois=["GTV-1"])
 
 
-def test_files_in_archives_are_counted(patient, tmp_path):
-    with zipfile.ZipFile(tmp_path / "case.zip", "w") as archive:
+def test_regions_are_taken_from_archives(patient, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    with zipfile.ZipFile(tmp_path / "in" / "case.zip", "w") as archive:
         for path in sorted(patient.rglob("*.dcm")):
             archive.write(path, path.relative_to(patient))
-    found = survey([tmp_path / "case.zip"])
-    assert found.notes["folder"] == [
-        "packed-regions: 1 structure sets or segmentations are in archives: unpack these to take their regions"
-    ]
+    for source in (tmp_path / "in", tmp_path / "in" / "case.zip"):
+        assert survey([source]).notes["folder"][-1].startswith("region-files: 1 structure sets")
+        found = survey([source], rois=["GTV-1=tumor"])
+        assert taken(found) == {"rs.dcm": {"GTV-1": "tumor"}}
+        (ref,) = found.refs
+        scan = attach_labels(DATASETS[ref.dataset].load(ref), ref.label_files)
+        assert scan.label_maps["tumor"].mask.array.sum() == 30
+        main(["info", "--headers", str(source)])
+        told = capsys.readouterr()
+        assert "1: regions, rtstruct, rt/rs.dcm: Lung L, Lung R, GTV-1, GTV-2" in told.out
+        assert "regions-elsewhere" not in told.err
+    whole = (patient / "rt" / "rs.dcm").read_bytes().replace(b"CLOSED_PLANAR", b"CLOSED_PLANES")
+    with zipfile.ZipFile(tmp_path / "in" / "case.zip", "a") as archive:
+        archive.writestr("bad.dcm", whole[: whole.index(b"\x06\x30\x22\x00") + 4])
+    assert taken(survey([tmp_path / "in"], rois=["GTV-1"])) == {"rs.dcm": {"GTV-1": "gtv-1"}}
+
+
+def test_a_changed_archive_is_another_input(patient, tmp_path):
+    (ref,) = survey([patient / "ct"]).refs
+    ref = replace(ref, label_files=(LabelFile(tmp_path / "rt.zip" / "rs.dcm", "rtstruct", regions=(("GTV", "gtv"),)),))
+    prints = set()
+    for text in ("one", "two", "two"):
+        with zipfile.ZipFile(tmp_path / "rt.zip", "w") as archive:
+            archive.writestr(zipfile.ZipInfo("rs.dcm"), text)
+        prints.add(batch.input_fingerprint(ref, recipes.recipe("default")))
+    assert len(prints) == 2
 
 
 def test_a_label_map_of_two_files_cannot_have_one_name(patient):

@@ -31,6 +31,7 @@ from hilum.ops.reorient import permute
 from hilum.outputs.dataset_summary import _axes_notes
 from hilum.outputs.finished import finished_scans
 from hilum.outputs.parts import read_locations
+from hilum.outputs.store import read_finished
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16
 from hilum.recipes import parse_recipe
@@ -500,25 +501,41 @@ def test_columns_of_an_xml_or_a_run_are_refused(tmp_path, capsys):
 # The whole way.
 
 
-@pytest.mark.parametrize("axes", AXES)
-def test_a_run_puts_marks_of_any_axes_into_the_lungs(axes, tmp_path):
+@pytest.mark.parametrize(("axes", "file_format"), [*zip(AXES, ("nifti", "npy", "zarr", "b2nd"), strict=True)])
+def test_a_run_puts_marks_of_any_axes_where_they_are(axes, file_format, tmp_path):
+    """A flipped and an oblique thick scan, at 1 mm, in each store: the mask of each nodule is the ball of its row."""
     phantom = make_phantom(seed=3, shape=(60, 96, 96), spacing=(5.0, 4.0, 4.0))
-    scan = permute(phantom.scan.ct, (0, 1, 2), (False, True, True))  # as some scans of LUNA16 are stored
+    grid = phantom.scan.ct.geometry
+    scans = {
+        "one": permute(phantom.scan.ct, (0, 1, 2), (False, True, True)),  # as some scans of LUNA16 are stored
+        "two": Volume(phantom.scan.ct.array, replace(grid, direction=turned(12.0))),
+    }
     (tmp_path / "S").mkdir()
-    hilum.write(scan, tmp_path / "S" / "one.mha")
-    rows = [
-        ",".join(["one", *(f"{v:.6f}" for v in from_world([n.center], axes, scan.geometry)[0]), f"{n.diameter_mm:.6f}"])
-        for n in phantom.scan.nodules
-    ]
+    rows, true = [], {}
+    for name, volume in scans.items():
+        hilum.write(volume, tmp_path / "S" / f"{name}.mha")
+        image = SimpleITK.ReadImage(str(tmp_path / "S" / f"{name}.mha"))
+        index = [grid.world_to_index(n.center)[::-1] for n in phantom.scan.nodules]
+        if name == "one":
+            index = [(95 - i, 95 - j, k) for i, j, k in index]
+        true[name] = [by_itk(volume.geometry, i, image) for i in index]
+        for i, nodule in zip(index, phantom.scan.nodules, strict=True):
+            numbers = [f"{v:.6f}" for v in in_axes(axes, volume.geometry, i, image)]
+            rows.append(",".join([name, *numbers, f"{nodule.diameter_mm:.6f}"]))
     csv = table(tmp_path, "\n".join(["patient,a,b,c,d", *rows]) + "\n")
-    (recipe := tmp_path / "r.toml").write_text(COARSE)
+    (recipe := tmp_path / "r.toml").write_text(
+        'name = "fine"\n[resample]\nspacing_mm = 1.0\n[lungs]\nmethod = "none"\n'
+    )
     words = ["run", str(tmp_path / "S"), "--out", str(tmp_path / "O"), "--annotations", str(csv), "--axes", axes]
-    assert cli.main([*words, "--columns", COLUMNS, "--recipe", str(recipe)]) == 0
-    _, record = next(iter(finished_scans(tmp_path / "O")))
-    assert not {"wrong-axes", "mixed-axes", "nodule-outside"} & {note["code"] for note in record.notes}
-    for nodule, true in zip(record.nodules, phantom.scan.nodules, strict=True):
-        assert np.linalg.norm(np.subtract(nodule.world, true.center)) < 0.01
-        assert nodule.inside
+    words += ["--columns", COLUMNS, "--recipe", str(recipe), "--format", file_format, "--name-by", "folder"]
+    assert cli.main(words) == 0
+    for folder, record in finished_scans(tmp_path / "O"):
+        assert not {"wrong-axes", "mixed-axes", "nodule-outside"} & {note["code"] for note in record.notes}
+        mask = read_finished(folder, record).nodule_mask
+        for nodule, center, known in zip(record.nodules, true[folder.name], phantom.scan.nodules, strict=True):
+            voxels = np.argwhere(mask.array == nodule.label)
+            assert np.linalg.norm(mask.geometry.index_to_world(voxels.mean(axis=0)) - center) < 0.1
+            assert len(voxels) == pytest.approx(math.pi / 6 * known.diameter_mm**3, rel=0.03)
 
 
 def test_marks_in_voxels_belong_to_the_identity_of_a_result(tmp_path):
@@ -673,6 +690,16 @@ def test_in_the_other_axes_they_have_to_be_near_the_lungs(beyond, told):
     assert [note.code for note in note_axes(scan, scan.ct, lungs)] == ["wrong-axes"] * told
 
 
+def test_a_nodule_at_the_lungs_fits_where_the_field_of_view_cuts_the_body():
+    scan, lungs = of_one_side((30.0, 0.0, 0.0), (50.0, 9.0, 0.0))
+    array = scan.ct.array.copy()
+    array[:, :, 125:] = -1000  # no wall is left on this side
+    cut = replace(scan, ct=Volume(array, scan.ct.geometry))
+    assert not inside_body(cut.ct, [n.center for n in cut.nodules]).any()
+    assert note_axes(cut, cut.ct, lungs) == ()
+    assert note_axes(replace(cut, nodules=cut.nodules[:1]), cut.ct, lungs) == ()
+
+
 def test_outlines_are_not_checked(chest):
     scan = said_as(chest[0], "lps", "ras")
     outline = np.array([(0, 0, 0), (5, 0, 0), (0, 5, 0)], float)
@@ -692,6 +719,13 @@ def test_the_body_has_tissue_on_every_side():
     for value, tissue in ((-299, True), (-301, False)):
         soft = Volume(np.where(array == 40, value, array).astype(np.int16), ct.geometry)
         assert inside_body(soft, inside[:1]).tolist() == [tissue]
+    for value, open_to_air in (
+        (-949, False),
+        (-951, True),
+    ):  # a lung that the field of view cuts, or air beside the body
+        cut = array.copy()
+        cut[:, 15:25, 15:] = value
+        assert inside_body(Volume(cut, ct.geometry), inside[:1]).tolist() == [not open_to_air]
     sagittal = permute(ct, (2, 0, 1), (True, False, True))
     assert inside_body(sagittal, inside).tolist() == inside_body(ct, inside).tolist()
     thin = array.copy()
@@ -762,6 +796,18 @@ def test_a_table_gives_dsb2017_nodules_beside_its_labels(tmp_path):
     scan = DATASETS["dsb2017"].load(ref)
     assert scan.labels == {"cancer": 1}
     assert np.allclose(scan.nodules[0].center, phantom.scan.nodules[0].center, atol=1e-2)
+
+
+def test_points_for_lidc_are_noted_once(tmp_path):
+    phantom = make_phantom(seed=1, shape=(30, 48, 48), spacing=(10.0, 8.0, 8.0))
+    write_dicom_series(phantom, tmp_path / "L" / "LIDC-IDRI-0007" / "series")
+    csv = table(tmp_path, "patient,a,b,c\nLIDC-IDRI-0007,1,2,-100\n")
+    columns = parse_columns("id=patient,x=a,y=b,z=c")
+    (ref,) = batch.survey([tmp_path / "L"], dataset="lidc", annotations=csv, columns=columns).refs
+    scan = DATASETS["lidc"].load(ref)
+    codes = [note.code for note in scan.notes]
+    assert (codes.count("no-sizes"), codes.count("no-reading"), scan.annotated) == (1, 0, False)
+    assert scan.locations["marks"].tolist() == [[1, 2, -100, -1]]
 
 
 def test_a_second_run_keeps_what_is_the_same_and_removes_nothing_unasked(tmp_path, capsys):

@@ -306,6 +306,8 @@ class LabelFile:
         For the other kinds: the name of a region in the file, and the name of the label map that it becomes.
     grid : {"world", "voxels"}
         How a volume lies on the scan.
+    xor : bool
+        Whether the contours of a structure set are combined by exclusive or, also where one repeats another.
     """
 
     path: Path
@@ -314,6 +316,7 @@ class LabelFile:
     values: tuple[tuple[str, int], ...] = ()
     regions: tuple[tuple[str, str], ...] = ()
     grid: LabelGrid = "world"
+    xor: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))

@@ -8,7 +8,7 @@ export interface Review { verdict: "accept" | "reject" | ""; comment: string; wh
 export interface ScanRow {
   id: string; name: string; status: string; reason: string; flags: string[]; risk: number | null; nodules: number | null;
   right_ml: number | null; left_ml: number | null; shape: Triple | null; spacing: Triple | null;
-  viewable: boolean; thumbnail: boolean; review: Review | null;
+  label_maps: string[]; viewable: boolean; thumbnail: boolean; review: Review | null;
 }
 
 export interface Session {
@@ -22,11 +22,18 @@ export interface Nodule {
 
 export interface Part { url: string; bytes: number; shape: Triple; unit?: string }
 
+/** `at` is a place in the label, LPS mm. */
+export interface Label { name: string; value: number; ml: number; color: string; at: Triple | null; surface: string | null }
+
+/** `volume` is the box around its labels, null if there are none. */
+export interface LabelMap { name: string; volume: Part | null; labels: Label[] }
+
 export interface ScanFacts {
   id: string; name: string; status: string; notes: { code: string; text: string }[];
   labels: Record<string, unknown>; figures: Record<string, unknown>;
   volumes: { ct: Part; original: Part | null; lungs: Part | null; nodules: Part | null };
   surfaces: Record<string, string | null>;
+  label_maps: LabelMap[];
   nodules: Nodule[]; recipe: string | null;
   /** Why nothing vouches for what is shown; empty where the ledger does. */
   doubt: string;

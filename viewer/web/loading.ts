@@ -2,6 +2,7 @@
 
 import { getJson, getVolume, type Part, type ScanFacts, type ScanRow } from "./api";
 import { toWorld, type Triple } from "./geometry";
+import { startLabels } from "./labels";
 import type { Volume } from "./nifti";
 import { clearScene, startScene } from "./scene";
 import { change, element, state } from "./state";
@@ -12,7 +13,7 @@ export async function openScan(row: ScanRow): Promise<void> {
   running?.abort();
   const mine = (running = new AbortController());
   void clearScene();
-  change({ row, facts: null, ct: null, original: null, lungs: null, noduleMask: null, nodule: null, measures: [], pointer: null });
+  change({ row, facts: null, ct: null, original: null, lungs: null, noduleMask: null, layers: [], nodule: null, measures: [], pointer: null });
   trouble("");
   busy("");
   document.title = `${row.name} - hilum`;
@@ -52,7 +53,11 @@ async function openMasks(facts: ScanFacts, ct: Volume, signal: AbortSignal): Pro
     }
   };
   const noduleMask = await mask(facts.volumes.nodules, "nodule mask");
-  if (!signal.aborted) change({ noduleMask });
+  if (signal.aborted) return;
+  change({ noduleMask });
+  if (facts.label_maps.length) busy("label maps ...");
+  await startLabels(facts.label_maps, signal);
+  if (signal.aborted) return;
   const lungs = await mask(facts.volumes.lungs, "lung mask");
   if (signal.aborted) return;
   change({ lungs });

@@ -4,6 +4,7 @@ import { getJson, type Session } from "./api";
 import { setUpFacts, stepNodule } from "./facts";
 import type { PlaneName } from "./geometry";
 import { setUpKeys } from "./keyboard";
+import { setUpLabels, toggleLabels } from "./labels";
 import { openOriginal, openScan, trouble } from "./loading";
 import { PlaneView, views } from "./plane";
 import { listen, zoom } from "./pointing";
@@ -75,6 +76,7 @@ function setUpButtons(): void {
 
 setUpWindows();
 setUpFacts();
+setUpLabels();
 setUpScans((row) => void openScan(row));
 setUpReview();
 setUpScene();
@@ -91,6 +93,7 @@ setUpKeys([
   { keys: ["m"], shown: "m", what: "drag measures", run: () => change({ tool: "measure" }) },
   { keys: ["Backspace", "Delete"], shown: "Del", what: "the last measure away", run: () => change({ measures: state.measures.slice(0, -1) }) },
   { keys: ["l"], shown: "l", what: "masks", run: () => change({ masks: !state.masks }) },
+  { keys: ["k"], shown: "k", what: "label maps, all or none", run: toggleLabels },
   { keys: ["r"], shown: "r", what: "rings of the nodules", run: () => change({ rings: !state.rings }) },
   { keys: ["x"], shown: "x", what: "lines of the crosshair", run: () => change({ lines: !state.lines }) },
   { keys: ["i"], shown: "i", what: "smooth or bare voxels", run: () => change({ smooth: !state.smooth }) },
@@ -107,7 +110,7 @@ setUpKeys([
   { keys: ["/"], shown: "/", what: "search the scans", run: () => element("search").focus() },
 ]);
 
-watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "plane", "measures", "nodule", "facts", "ct", "original", "lungs", "noduleMask"], redraw);
+watch(["crosshair", "center", "width", "masks", "opacity", "rings", "lines", "smooth", "plane", "measures", "nodule", "facts", "ct", "original", "lungs", "noduleMask", "layers"], redraw);
 watch(["alone", "compare"], arrange);
 watch(["ct"], startWindow);
 watch(["facts"], () => {

@@ -3,6 +3,7 @@
 import type { Nodule } from "./api";
 import { distance, nearest, planeAxes, toVoxel, toWorld, type PlaneAxes, type PlaneName, type Triple } from "./geometry";
 import type { Volume } from "./nifti";
+import { labelOverlays } from "./labels";
 import { drawSlice, Grays, LUNG_COLORS, NODULE_COLOR, type Overlay } from "./slice";
 import { element, make, state, type Measure } from "./state";
 
@@ -173,6 +174,7 @@ export class PlaneView {
     if (this.source !== "ct") return [];
     const found: Overlay[] = [];
     if (state.lungs) found.push({ volume: state.lungs, color: (label) => LUNG_COLORS[label] ?? null });
+    found.push(...labelOverlays());
     if (state.noduleMask) found.push({ volume: state.noduleMask, color: () => NODULE_COLOR });
     return found;
   }

@@ -79,7 +79,7 @@ function compare(a: string | number | null, b: string | number | null): number {
 }
 
 function text(row: ScanRow): string {
-  return [row.name, row.status, row.reason, ...row.flags, row.review?.verdict, row.review?.comment].join(" ").toLowerCase();
+  return [row.name, row.status, row.reason, ...row.flags, ...row.label_maps, row.review?.verdict, row.review?.comment].join(" ").toLowerCase();
 }
 
 function line(row: ScanRow): HTMLLIElement {
@@ -101,6 +101,7 @@ function line(row: ScanRow): HTMLLIElement {
   if (verdict) status.append(" · ", make("span", current ? verdict : `${verdict[0]} before`, current ? (row.review?.verdict === "accept" ? "good" : "bad") : ""));
   if (verdict && !current) status.title = "The review is of an earlier output of this scan";
   if (row.nodules) status.append(` · ${row.nodules} nodule${row.nodules > 1 ? "s" : ""}`);
+  if (row.label_maps.length) status.append(` · ${row.label_maps.length} label map${row.label_maps.length > 1 ? "s" : ""}`);
   const name = make("p", row.name, "name");
   const flags = make("p", good ? row.flags.join(", ") : row.reason, "small");
   for (const part of [name, flags]) part.title = part.textContent;

@@ -4,8 +4,9 @@ import { getBytes } from "./api";
 import { ofBody, ofLungs, reduced, type Reduced } from "./reduce";
 import type { Scene, Surface, Tissue } from "./render";
 import type { Volume } from "./nifti";
+import { colorOf } from "./labels";
 import { LUNG_COLORS, NODULE_COLOR } from "./slice";
-import { element, make, state } from "./state";
+import { element, make, state, watch } from "./state";
 
 type Kind = "surfaces" | "bones" | "vessels";
 
@@ -31,6 +32,12 @@ const VIEWPOINT: [number, number] = [180, 10];
 
 let scene: Promise<Scene> | null = null;
 let turn = 0;
+/** Whether the scan's 3-D view was asked for, and the surfaces of labels in it. */
+let started = false;
+let drawnLabels = "";
+
+/** Labels of more milliliters are drawn like lungs: what is inside must be seen. */
+const LARGE_ML = 200;
 
 function say(text: string, how: "waiting" | "working" | "drawn" | "failed"): void {
   element("render").dataset.state = how;
@@ -53,12 +60,18 @@ export function setUpScene(): void {
     choice.append(option);
   }
   choice.addEventListener("change", () => void showScene());
+  watch(["layers"], () => {
+    const urls = labelSurfaces().map(({ url }) => url).join();
+    if (started && choice.value === "surfaces" && urls !== drawnLabels) void showScene();
+  });
 }
 
 /** Choose what a new scan is first shown as. */
 export function startScene(): void {
   const choice = element<HTMLSelectElement>("scene");
-  const surfaces = Object.values(state.facts?.surfaces ?? {}).some(Boolean);
+  started = true;
+  const surfaces = [...Object.values(state.facts?.surfaces ?? {}), ...labelSurfaces()].some(Boolean);
+  choice.options[0].textContent = state.layers.length ? "Lungs, nodules, labels" : KINDS.surfaces;
   for (const option of choice.options) {
     option.disabled = option.value === "surfaces" ? !surfaces : option.value === "vessels" ? !state.facts?.volumes.lungs : false;
   }
@@ -96,11 +109,35 @@ export async function showScene(): Promise<void> {
   }
 }
 
+/** The surfaces of the labels that are switched on. */
+function labelSurfaces(): Wanted[] {
+  return state.layers.flatMap(({ on, map }) => (on ? map.labels : []).flatMap((label): Wanted[] => label.surface
+    ? [{ name: label.surface, url: label.surface, color: colorOf(label), opacity: label.ml > LARGE_ML ? 0.35 : 0.9 }] : []));
+}
+
+interface Wanted { name: string; url: string; color: [number, number, number]; opacity: number }
+
+const files = new Map<string, Promise<ArrayBuffer>>();
+
+/** A surface is made once; switching a label off and on asks the server nothing. */
+function fileOf(url: string): Promise<ArrayBuffer> {
+  const known = files.get(url) ?? getBytes(url);
+  files.set(url, known);
+  known.catch(() => files.delete(url));
+  return known;
+}
+
 async function showSurfaces(view: Scene, stale: () => boolean): Promise<boolean> {
-  const wanted = Object.entries(state.facts?.surfaces ?? {}).filter(([name, url]) => url && SURFACES[name]);
-  const opaqueFirst = wanted.sort(([one], [other]) => SURFACES[other].opacity - SURFACES[one].opacity);
-  const surfaces: Surface[] = await Promise.all(opaqueFirst.map(async ([name, url]) => ({ name, stl: await getBytes(url!), ...SURFACES[name] })));
+  const labels = labelSurfaces();
+  drawnLabels = labels.map(({ url }) => url).join();
+  const others = Object.entries(state.facts?.surfaces ?? {}).flatMap(([name, url]): Wanted[] =>
+    url && SURFACES[name] ? [{ name, url, ...SURFACES[name] }] : []);
+  const opaqueFirst = [...others, ...labels].sort((one, other) => other.opacity - one.opacity);
+  const got = await Promise.allSettled(opaqueFirst.map(async (one): Promise<Surface> => ({ ...one, stl: await fileOf(one.url) })));
   if (stale()) return false;
+  const surfaces = got.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  const failed = got.find((one) => one.status === "rejected");
+  if (failed && surfaces.length === 0) throw failed.reason; // a scan without lungs still has its labels
   await view.showSurfaces(surfaces.filter(({ stl }) => stl.byteLength > 84));
   return true;
 }
@@ -128,6 +165,8 @@ async function showTissue(view: Scene, kind: Exclude<Kind, "surfaces">, stale: (
 export async function clearScene(): Promise<void> {
   turn++;
   small = null;
+  started = false;
+  files.clear();
   say("3-D view: waiting for the scan", "waiting");
   (await scene)?.clear();
 }

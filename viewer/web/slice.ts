@@ -1,6 +1,6 @@
 // One slice of a volume as pixels: gray by the window, colored where a mask has a label.
 
-import type { PlaneAxes } from "./geometry";
+import type { PlaneAxes, Triple } from "./geometry";
 import type { Volume, Voxels } from "./nifti";
 
 export type Color = [number, number, number];
@@ -9,7 +9,8 @@ export type Color = [number, number, number];
 export const LUNG_COLORS: Record<number, Color> = { 1: [86, 180, 233], 2: [230, 159, 0], 3: [0, 158, 115] };
 export const NODULE_COLOR: Color = [240, 228, 66];
 
-export interface Overlay { volume: Volume; color: (label: number) => Color | null }
+/** A mask on the voxels of the volume that is shown; it begins at voxel `start`, and may cover what is under it. */
+export interface Overlay { volume: Volume; start?: Triple; covers?: boolean; color: (label: number) => Color | null }
 
 /** Gray values of an int16's 65536 numbers, made anew only when the window or the rescale changes. */
 export class Grays {
@@ -46,7 +47,7 @@ function walk(volume: Volume, axes: PlaneAxes, index: number): Walk {
   return { columns, rows, start, right, down };
 }
 
-/** Draw a slice; overlays lie on the volume's own grid. */
+/** Draw a slice, and the overlays on it. */
 export function drawSlice(volume: Volume, axes: PlaneAxes, index: number, image: ImageData, grays: Grays,
   center: number, width: number, overlays: Overlay[], opacity: number): void {
   const { columns, rows, start, right, down } = walk(volume, axes, index);
@@ -60,7 +61,8 @@ export function drawSlice(volume: Volume, axes: PlaneAxes, index: number, image:
     }
   }
   if (opacity <= 0) return;
-  for (const overlay of overlays) blend(overlay, image.data, { columns, rows, start, right, down }, opacity);
+  const bare = overlays.some(({ covers }) => covers) ? image.data.slice() : image.data;
+  for (const overlay of overlays) blend(overlay, volume, axes, index, image, overlay.covers ? bare : image.data, opacity);
 }
 
 function grayOf(volume: Volume, grays: Grays, center: number, width: number): (at: number) => number {
@@ -73,19 +75,28 @@ function grayOf(volume: Volume, grays: Grays, center: number, width: number): (a
   return (at) => Math.round(255 * Math.min(Math.max((volume.slope * data[at] + volume.intercept - low) / width, 0), 1));
 }
 
-function blend(overlay: Overlay, bytes: Uint8ClampedArray, way: Walk, opacity: number): void {
-  const labels = overlay.volume.data;
+function blend({ volume, start: corner = [0, 0, 0], color: colorOf }: Overlay, over: Volume, axes: PlaneAxes, index: number,
+  image: ImageData, under: Uint8ClampedArray, opacity: number): void {
+  const inner = index - corner[axes.through];
+  if (inner < 0 || inner >= volume.geometry.shape[axes.through]) return;
+  const { columns, rows, start, right, down } = walk(volume, axes, inner);
+  const first = (axis: number, sign: number, count: number) =>
+    sign > 0 ? corner[axis] : over.geometry.shape[axis] - corner[axis] - count;
+  const left = first(axes.across, axes.acrossSign, columns);
+  const top = first(axes.down, axes.downSign, rows);
+  const labels = volume.data;
+  const bytes = image.data;
   const colors: (Color | null)[] = [];
-  let out = 0;
-  for (let row = 0; row < way.rows; row++) {
-    let at = way.start + row * way.down;
-    for (let column = 0; column < way.columns; column++, at += way.right, out += 4) {
+  for (let row = 0; row < rows; row++) {
+    let at = start + row * down;
+    let out = 4 * ((top + row) * image.width + left);
+    for (let column = 0; column < columns; column++, at += right, out += 4) {
       const label = labels[at];
       if (label === 0) continue;
-      if (colors[label] === undefined) colors[label] = overlay.color(label);
+      if (colors[label] === undefined) colors[label] = colorOf(label);
       const color = colors[label];
       if (!color) continue;
-      for (let c = 0; c < 3; c++) bytes[out + c] += (color[c] - bytes[out + c]) * opacity;
+      for (let c = 0; c < 3; c++) bytes[out + c] = under[out + c] + (color[c] - under[out + c]) * opacity;
     }
   }
 }

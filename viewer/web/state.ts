@@ -2,6 +2,7 @@
 
 import type { Nodule, ScanFacts, ScanRow, Session } from "./api";
 import type { PlaneName, Triple } from "./geometry";
+import type { Layer } from "./labels";
 import type { Volume } from "./nifti";
 
 export type Tool = "crosshair" | "window" | "measure";
@@ -16,6 +17,7 @@ export interface State {
   original: Volume | null;
   lungs: Volume | null;
   noduleMask: Volume | null;
+  layers: Layer[];
   /** World mm, LPS. */
   crosshair: Triple;
   pointer: Triple | null;
@@ -36,7 +38,7 @@ export interface State {
 }
 
 export const state: State = {
-  session: null, row: null, facts: null, ct: null, original: null, lungs: null, noduleMask: null,
+  session: null, row: null, facts: null, ct: null, original: null, lungs: null, noduleMask: null, layers: [],
   crosshair: [0, 0, 0], pointer: null, nodule: null, center: -600, width: 1500,
   masks: true, opacity: 0.35, rings: true, lines: true, smooth: true, tool: "crosshair", plane: "axial", alone: null,
   compare: false, measures: [],

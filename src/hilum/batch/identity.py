@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import hilum
 from hilum.errors import HilumError, InputError
-from hilum.io import folders, scan_files, source_files
+from hilum.io import archives, folders, scan_files, source_files
 from hilum.io.annotations.luna import read_series_rows
 from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
 from hilum.ops.lungs import onnx, segment
@@ -141,7 +141,7 @@ def _origin(ref: ScanRef, recipe: Recipe) -> "hashlib._Hash":
     for kind, values in sorted(known.locations.items()):
         digest.update(kind.encode() + values.tobytes())
     for file in ref.label_files:
-        digest.update(repr((file.kind, file.name, file.values, file.regions, file.grid)).encode())
+        digest.update(repr((file.kind, file.name, file.values, file.regions, file.grid, file.xor)).encode())
     for marks in known.marks:
         digest.update(repr((marks.kind, marks.axes, [sorted(one.items()) for one in marks.scores])).encode())
         digest.update(marks.centers.tobytes() + marks.sizes.tobytes())
@@ -159,7 +159,7 @@ def model_file(recipe: Recipe) -> Path | None:
 
 def _companion_files(ref: ScanRef) -> list[tuple[str, Path]]:
     """The existing files of annotations, lungs and labels of a scan; the reader refuses missing ones."""
-    roots = (ref.annotations, ref.known.lungs, *(file.path for file in ref.label_files))
+    roots = (ref.annotations, ref.known.lungs, *(archives.holder(file.path) for file in ref.label_files))
     existing = (root for root in roots if root is not None and root.exists())
     return [file for root in existing for file in source_files.list_source_files(root)]
 

@@ -58,15 +58,16 @@ def montage(
     columns
         Slices per row.
     lungs
-        Segment and outline the lungs; the lung mask of a finished scan is always outlined.
+        Segment and outline the lungs; the lung mask and label maps of a finished scan are always outlined.
     """
     scan = load(source, options, out)
     from hilum.pictures.montage import montage as draw
 
     scan = plot_files.with_lungs(scan) if lungs else scan
     figure = draw(
-        scan.ct, plane=plane, every=every, columns=columns, preset=preset, lungs=scan.lungs, nodules=scan.nodules
-    )
+        scan.ct, plane=plane, every=every, columns=columns, preset=preset, lungs=scan.lungs, nodules=scan.nodules,
+        label_maps=scan.label_maps,
+    )  # fmt: skip
     save(figure, out, options)
 
 

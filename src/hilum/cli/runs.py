@@ -43,12 +43,15 @@ def run(
     out: Path,
     recipe: str = "default",
     file_format: FormatOverride = None,
-    dataset: Literal["auto", "folder", "luna16", "lidc", "dsb2017", "nnunet", "dirlab"] = "auto",
+    dataset: Literal[
+        "auto", "folder", "luna16", "lidc", "dsb2017", "nnunet", "lndb", "luna25", "nlst", "nsclc", "dirlab"
+    ] = "auto",
     annotations: Path | None = None,
     table: Table = None,
     labels: Labels = (),
     label_grid: Literal["world", "voxels"] = "world",
     roi: Annotated[list[str] | None, Parameter(negative="")] = None,
+    roi_xor: Flag = False,
     max_gap_mm: MaxGap = None,
     tilt: TiltOverride = None,
     values: Values = None,
@@ -84,6 +87,8 @@ def run(
     roi
         Regions of DICOM structure sets and segmentations to take as label maps: PATTERN, PATTERN=NAME or
         FILE:PATTERN=NAME, such as 'Lung*' or GTV-1=tumor. Repeat it for more. 'hilum info' lists the regions.
+    roi_xor
+        Combine the contours of a slice by exclusive or, as some programs do: repeated contours then cancel.
     scheduler
         Address of a Dask scheduler whose workers process the scans, or 'local' to start one here; see docs/cluster.md.
     retries
@@ -114,8 +119,9 @@ def run(
     folder.check_output_folder(out, inputs)
     request = LabelRequest(sources=tuple(labels), grid=label_grid)
     found = batch.survey(
-        inputs, dataset=dataset, annotations=annotations, columns=table_columns(table), labels=request, rois=roi or ()
-    )
+        inputs, dataset=dataset, annotations=annotations, columns=table_columns(table), labels=request, rois=roi or (),
+        roi_xor=roi_xor,
+    )  # fmt: skip
     for row in found.refused:
         print_error(row.full_reason or row.reason)
     for name, notes in found.screen_notes.items():

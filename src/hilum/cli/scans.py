@@ -248,6 +248,9 @@ def view(
     *,
     annotations: Path | None = None,
     table: Table = None,
+    labels: Annotated[tuple[str, ...], Parameter(name=("--labels", "--mask"), negative="", n_tokens=1)] = (),
+    label_grid: Literal["world", "voxels"] = "world",
+    roi: Annotated[list[str] | None, Parameter(negative="")] = None,
     original: Path | None = None,
     series: Series = "",
     phase: Phase = "",
@@ -258,7 +261,7 @@ def view(
     port: int = 0,
     browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
 ) -> None:
-    """Look at a scan or a finished output in the browser: slices, lungs, nodules, 3-D. No data leave the machine.
+    """Look at a scan or a finished output in the browser: slices, lungs, nodules, label maps, 3-D. All data stay here.
 
     Parameters
     ----------
@@ -266,6 +269,13 @@ def view(
         A DICOM folder, a volume file, or an output folder of 'hilum run'.
     annotations
         For one scan: a table of nodules (.csv), a list of boxes (.json), or a LIDC-IDRI reading in .xml.
+    labels
+        For one scan: a file with a label map; NAME=FILE names it. Or a DICOM structure set or segmentation. May be
+        repeated.
+    label_grid
+        Place label maps by their geometry, or voxel on voxel if their files state none.
+    roi
+        For one scan: regions of structure sets and segmentations beside it to show, as 'hilum run' takes them.
     original
         For an output folder: the input of that run, to compare with the result.
     port
@@ -287,7 +297,6 @@ def view(
 
     server.check()
     options = _stated(max_gap_mm, values, tilt=tilt) | _chosen(series, phase, volume)
-    opened = sources.open_source(
-        source, annotations=annotations, columns=table_columns(table), original=original, **options
-    )
+    options |= {"annotations": annotations, "columns": table_columns(table), "original": original}
+    opened = sources.open_source(source, labels=labels, label_grid=label_grid, rois=roi or (), **options)
     server.serve(opened, port=port, browser=browser, ready=ready, again=again, failed=failed)

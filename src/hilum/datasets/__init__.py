@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hilum.datasets import dirlab, dsb2017, folder, lidc, luna16, luna16_files, nnunet
+from hilum.datasets import dirlab, dsb2017, folder, lidc, lndb, luna16, luna16_files, luna25, nlst, nnunet, nsclc
 from hilum.datasets.listing import Listing
 from hilum.io.files import path_exists
 from hilum.scan import Scan
@@ -49,6 +49,10 @@ DATASETS: dict[str, Dataset] = {
     "dsb2017": Dataset(recognize=dsb2017.recognize, index=dsb2017.index, load=dsb2017.load),
     "lidc": Dataset(recognize=lidc.recognize, index=lidc.index, load=lidc.load, reads_csv=False),
     "nnunet": Dataset(recognize=nnunet.recognize, index=nnunet.index, load=nnunet.load, reads_csv=False),
+    "lndb": Dataset(recognize=lndb.recognize, index=lndb.index, load=lndb.load, reads_csv=False),
+    "luna25": Dataset(recognize=luna25.recognize, index=luna25.index, load=luna25.load, reads_csv=False),
+    "nlst": Dataset(recognize=nlst.recognize, index=nlst.index, load=nlst.load, reads_csv=False),
+    "nsclc": Dataset(recognize=nsclc.recognize, index=nsclc.index, load=nsclc.load, reads_csv=False),
     "dirlab": Dataset(recognize=dirlab.recognize, index=dirlab.index, load=dirlab.load, reads_csv=False),
     "folder": Dataset(recognize=lambda _: True, index=_list_folder, load=folder.load, reads_csv=False),
 }

@@ -5,6 +5,7 @@ A folder is searched once. What looks like a scan but cannot be read is refused 
 
 import itertools
 import os
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -59,7 +60,8 @@ def index(root: Path) -> Listing:
         do = "name a volume in it (scans/ID/ct.nii.gz), or the folder that it was made from"
         raise InputError(what, where=root, do=do, code="own-output")
     tree = list_folder(root)
-    names, links = _volumes(root, tree)
+    volumes, links = _volumes(root, tree)
+    names = _without_label_maps(volumes)
     refs = [_scan_ref(root / name, "", tag=name) for name in names]
     dangling = [name for name in tree.dangling if suffix_of(Path(name)) in SCAN_SUFFIXES]
     refused: list[HilumError] = [not_downloaded(root / name, [name]) for name in dangling]
@@ -67,10 +69,15 @@ def index(root: Path) -> Listing:
     refs += dicom.scan_refs(root)
     refused += [*dicom.refused, *(unreadable_folder(root / name) for name in tree.locked)]
     notes = _notes(root, tree)
+    regions = [root / name for name in dicom.regions]
     for listing in _archive_listings(root, tree):
         refs += listing.refs
+        regions += listing.region_files
         refused += listing.refused
         notes += [note for note in listing.notes if note not in notes]
+    if maps := len(volumes) - len(names):
+        what = f"{maps} label maps of nnU-Net (labelsTr beside imagesTr) are no scans: left out"
+        notes.append(Note("labels-without-scan", f"{what}; give the unpacked folder of both to read them"))
     if links:
         notes.append(Note("same-file", f"{links} links to volume files that are listed anyway: not listed twice"))
     if dicom.ignored and refs:
@@ -82,7 +89,6 @@ def index(root: Path) -> Listing:
         from hilum.io.dicom.reader import index_dicom
 
         index_dicom(root)  # refuses the folder: it has no slice
-    regions = [root / name for name in dicom.regions]
     return Listing(_with_unique_ids(refs), notes=notes, refused=refused, region_files=regions)
 
 
@@ -144,11 +150,9 @@ def _index_archive(path: Path, name: str) -> Listing:
             scan_id = ref.scan_id if has_uid else scan_id_of(f"{name}/{member}")
             refs.append(replace(ref, path=path, files=files, scan_id=scan_id))
         refused = [opened.place(error) for error in listing.refused]
+        regions = [path / file.relative_to(opened.path) for file in listing.region_files]
         notes = [*opened.notes, *listing.notes]
-        if count := len(listing.region_files):
-            what = f"{count} structure sets or segmentations are in archives: unpack these to take their regions"
-            notes.append(Note("packed-regions", what))
-        return Listing(refs, notes=notes, refused=refused)
+        return Listing(refs, notes=notes, refused=refused, region_files=regions)
 
 
 def load(ref: ScanRef, *, options: ReadOptions = DEFAULT) -> Scan:
@@ -178,6 +182,14 @@ def _volumes(root: Path, tree: FolderListing) -> tuple[list[str], int]:
     targets = {os.path.realpath(root / name) for name in names if name not in links}
     distinct = [name for name in names if name not in links or os.path.realpath(root / name) not in targets]
     return sorted(distinct, key=lambda name: Path(name).parts), len(names) - len(distinct)
+
+
+def _without_label_maps(names: list[str]) -> list[str]:
+    """Leave out the volumes in ``labelsTr`` if there are some in ``imagesTr`` beside it; so for ``Ts`` and ``Val``."""
+    folders = {_folder_of(name) for name in names}
+    labels = {name for name in folders if re.fullmatch(r"labels(?:Tr|Ts|Val)", name.rsplit("/", 1)[-1])}
+    maps = {name for name in labels if f"{name.rpartition('labels')[0]}images{name.rpartition('labels')[2]}" in folders}
+    return [name for name in names if _folder_of(name) not in maps]
 
 
 class _DicomFiles:

@@ -69,7 +69,9 @@ def _with_regions(
     records: list[SeriesRecord], listing: Listing, root: Path, on_note: Callable[[Note], None]
 ) -> list[SeriesRecord]:
     """Add to each series the structure sets and segmentations that refer to it; the others are notes."""
-    files, refused = structures.read_region_files(listing.region_files)
+    packed = [ref.path for ref in listing.refs if is_archive(ref.path)]
+    paths = [file for file in listing.region_files if not any(map(file.is_relative_to, packed))]  # listed with these
+    files, refused = structures.read_region_files(paths)
     for error in refused:
         on_note(Note(error.code, error.what, str(error)))
     several = dict(

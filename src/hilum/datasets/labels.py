@@ -100,8 +100,10 @@ def pair_labels(
                 without += 1
                 continue
             (number,), rest = match
-            _add(paired[number], LabelFile(one.path, "map", map_name(name or rest), grid=request.grid), scans[number])
             given.add(number)
+            if any(file.path.resolve() == one.path.resolve() for file in scans[number].label_files):
+                continue  # its data set gives it this label map
+            _add(paired[number], LabelFile(one.path, "map", map_name(name or rest), grid=request.grid), scans[number])
         if several and scans and not given:
             what = f"no label map of {source!r} belongs to any of the {len(scans)} scans"
             do = f"name them as the scans: {RULE}"

@@ -77,7 +77,7 @@ def load(ref: ScanRef, *, options: ReadOptions = DEFAULT) -> Scan:
     """Load a scan, as `hilum.datasets.Dataset.load`: with its reading, or a note that there is none."""
     scan = folder.load(ref, options=options)
     notes = [note for note in scan.notes if not _is_about_the_reading(note, ref)]
-    return replace(scan, notes=tuple(notes) if ref.known.annotated else (*notes, *ref.known.notes))
+    return replace(scan, notes=(*notes, *(note for note in ref.known.notes if note not in notes)))
 
 
 def _is_about_the_reading(note: Note, ref: ScanRef) -> bool:

@@ -33,7 +33,7 @@ class Listing:
     refused : list of HilumError
         One for each folder or file that should be a scan but cannot be read; its ``where`` is the folder or file.
     region_files : list of Path
-        DICOM structure sets and segmentations.
+        DICOM structure sets and segmentations; a member of an archive is a path below it.
     """
 
     refs: list[ScanRef]

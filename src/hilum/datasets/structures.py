@@ -189,11 +189,9 @@ def _parse(text: str, files: Sequence[RegionFile]) -> _Choice:
 
 
 def _is_of(pattern: str, file: RegionFile) -> bool:
-    """Whether a pattern for files fits a file: its kind, its name, or the end of its path."""
-    path = file.path.as_posix()
-    return (
-        pattern in {"", file.listed.kind} or fnmatchcase(file.path.name, pattern) or fnmatchcase(path, f"*/{pattern}")
-    )
+    """Whether a pattern for files fits a file: its kind, or the end of its path with as many parts."""
+    end = "/".join(file.path.parts[-1 - pattern.count("/") :])
+    return pattern in {"", file.listed.kind} or fnmatchcase(end, pattern)
 
 
 def _fitting(choice: _Choice, files: Sequence[RegionFile]) -> list[tuple[RegionFile, str]]:
@@ -225,9 +223,9 @@ def _label_files(chosen: dict[_Choice, list[tuple[RegionFile, str]]]) -> list[La
             if other == (file, region):
                 continue
             if other[1] == region:
-                names = name_some(f"'{one.path.name}'" for one in (other[0], file))
+                mine, names = _told_apart(file, other[0])
                 what = f"several files have the region '{region}': {names}"
-                do = f"name the file: --roi '{file.path.name}:{region}'"
+                do = f"name the file: --roi '{mine}:{region}'"
             else:
                 what = f"the regions '{other[1]}' and '{region}' would both become the label map {name}"
                 do = "choose one of them, or give each a name: --roi PATTERN=NAME"
@@ -237,6 +235,15 @@ def _label_files(chosen: dict[_Choice, list[tuple[RegionFile, str]]]) -> list[La
     for name, (file, region) in maps.items():
         by_file[file.path].append((region, name))
     return [LabelFile(path, kinds[path], regions=tuple(regions)) for path, regions in by_file.items()]
+
+
+def _told_apart(file: RegionFile, other: RegionFile) -> tuple[str, str]:
+    """A choice that takes a file and not another one, and the names of both."""
+    if file.listed.kind != other.listed.kind:
+        return file.listed.kind, f"a {other.listed.kind} and a {file.listed.kind}"
+    parts = 1 + (file.path.name == other.path.name)
+    one, two = ("/".join(each.path.parts[-parts:]) for each in (file, other))
+    return one, name_some(f"'{name}'" for name in (two, one))
 
 
 def _missing_notes(hits: dict[_Choice, int], scans: int) -> list[Note]:

@@ -80,6 +80,7 @@ def survey(
     columns: TableColumns | None = None,
     labels: LabelRequest | None = None,
     rois: Sequence[str] = (),
+    roi_xor: bool = False,
 ) -> Survey:
     """List the scans of several inputs and the rows of their tables, without reading voxels.
 
@@ -98,6 +99,8 @@ def survey(
     rois : sequence of str
         The regions of structure sets and segmentations that become label maps: ``"Lung*"``, ``"GTV-1=tumor"``, as
         `hilum.datasets.structures` describes them.
+    roi_xor : bool
+        As ``xor`` of `hilum.scan.LabelFile`, for all structure sets.
 
     Raises
     ------
@@ -142,7 +145,7 @@ def survey(
     if labels is not None and labels != LabelRequest() and refs:
         listed, label_notes = pair_labels(listed, labels, inputs=inputs)
         notes[next(iter(notes))] += label_notes
-    listed = _with_regions(listed, region_files, rois, notes, refusals)
+    listed = _with_regions(listed, region_files, rois, notes, refusals, xor=roi_xor)
     for note in _repetition_notes(additions):
         notes[next(iter(notes))].append(note)
     texts = {name: list(map(str, several)) for name, several in notes.items()}
@@ -207,6 +210,8 @@ def _with_regions(
     rois: Sequence[str],
     notes: dict[str, list[Note]],
     refusals: list[_Refusal],
+    *,
+    xor: bool,
 ) -> list[ScanRef]:
     """The scans with the chosen regions; `files` tells the data set, the input and its name for each file."""
     if not rois or not refs:
@@ -218,6 +223,8 @@ def _with_regions(
     for error in attached.refused:
         path = Path(str(error.where))
         refusals.append(_refusal_in(error, path, *files[path][1:]))
+    if xor:
+        return [replace(r, label_files=tuple(replace(file, xor=True) for file in r.label_files)) for r in attached.refs]
     return attached.refs
 
 

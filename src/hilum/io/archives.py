@@ -122,6 +122,28 @@ def opened(path: Path) -> Iterator[Opened]:
         unfinished.remove(folder)
 
 
+def holder(path: Path) -> Path:
+    """The archive that a path is below; any other path itself."""
+    return next(filter(is_archive, path.parents), path)
+
+
+@contextmanager
+def opened_member(path: Path) -> Iterator[Path]:
+    """Unpack the archive of a file while it is read, if the file is a path below an archive; see `opened`.
+
+    Yields
+    ------
+    Path
+        Of the file.
+    """
+    archive = holder(path)
+    if archive == path:
+        yield path
+        return
+    with opened(archive) as place:
+        yield place.path / path.relative_to(archive)
+
+
 def sweep() -> None:
     """Remove the private folders that killed processes left."""
     # Not `gettempdir`, whose first call writes a file to try a folder: most runs open no archive.

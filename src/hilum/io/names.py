@@ -25,11 +25,16 @@ _NUMBER = r"0*[0-9]{1,4}"  # at most four digits, enough to count slices; eight 
 
 _UID = r"[0-2](?:\.(?:0|[1-9][0-9]*)){4,}"  # at least five parts: three can be a date
 
-_PUBLIC = r"(?:LIDC-IDRI-[0-9]{4}|LNDb-[0-9]{4}|LUNA16|TCIA_LIDC-IDRI(?:_[0-9]{8})?)"
+_PUBLIC = (
+    r"(?:LIDC-IDRI-[0-9]{4}|LNDb-[0-9]{4}|LUNG1-[0-9]{3}|NLST-[0-9]{6}|copd[0-9]{1,2}|LUNA16|"
+    r"TCIA_LIDC-IDRI(?:_[0-9]{8})?)"
+)
 
 _TABLES = (
     r"(?:annotations|annotations_excluded|candidates|candidates_v2|patients|metadata|(?:stage[12]|sample)_"
-    r"(?:labels|solution|images)|list3\.2|sampleSubmission)"
+    r"(?:labels|solution|images)|list3\.2|sampleSubmission|train(?:Nodules|Nodules_gt|CTs|Folds|Fleischner)|"
+    r"LUNA25_Public_Training_Development_Data|nlst_780_(?:prsn|screen|canc|ctab|ctabc)_idc_[0-9]{8}|"
+    r"sct_image_series_d[0-9]{6})"
 )
 
 _FILES = r"(?:DICOMDIR|LICENSE|README|VERSION|Thumbs|desktop|\.DS_Store)"
@@ -53,7 +58,7 @@ _KERNEL = re.compile(
 )
 """The reconstruction kernels of scanners: ``B70f``, ``Br40d``, ``FC51``, ``LUNG``, ``YA``, ``B_SHARP_C``."""
 
-_CASE = re.compile(r"(?:LIDC-IDRI|LNDb)-[0-9]{4}")
+_CASE = re.compile(r"(?:LIDC-IDRI|LNDb)-[0-9]{4}|LUNG1-[0-9]{3}")
 
 LEFT_OUT = "(a name)"  # replaces each part of a path that must not leave
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 _DECIMALS = 6  # pixels; corners are rounded to this: the conversion from world coordinates costs some 1e-12
 
-_PIXELS_AT_ONCE, _POINTS_AT_ONCE = 2**23, 2**18
+_PIXELS_AT_ONCE, _POINTS_AT_ONCE = 2**20, 2**18
 
 
 class FilledPolygon(NamedTuple):

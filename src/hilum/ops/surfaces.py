@@ -153,6 +153,26 @@ def marching_cubes(volume: Volume, level: float, *, name: str = "", outside: flo
     return mesh if mesh.volume_ml >= 0 else Mesh(name, mesh.vertices, np.ascontiguousarray(mesh.faces[:, ::-1]))
 
 
+def label_surface(mask: Mask, label: int, *, name: str = "", cell_mm: float = 2.0, workers: int = 0) -> Mesh:
+    """Compute the closed surface of one label of a mask; without triangles if no voxel has it.
+
+    Parameters
+    ----------
+    mask : Mask
+    label : int
+    name : str
+        The mesh's name.
+    cell_mm : float
+        As in `surfaces`.
+    workers : int
+
+    Returns
+    -------
+    Mesh
+    """
+    return _of_label(mask, label, name, cell_mm, workers)
+
+
 def _sides(lungs: Mask) -> tuple[tuple[int, str], ...]:
     """Labels and names. A mask without a left lung, from a method that does not separate the sides, is both lungs."""
     if (lungs.array == LEFT_LUNG).any():

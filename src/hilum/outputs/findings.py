@@ -41,7 +41,7 @@ _INFO = (
     "slice-position-differs", "unknown-slices", "useless-outlines",
     # About label maps, and the regions that become some.
     "contour-gaps", "contours-between-slices", "contours-crowded", "contours-cut", "contours-interpolated",
-    "contours-overlap", "contours-repeated", "contours-too-small", "fractional-seg", "packed-regions", "points-only",
+    "contours-overlap", "contours-repeated", "contours-too-small", "fractional-seg", "points-only",
     "region-by-frame", "region-files", "region-images", "regions-elsewhere", "scans-without-region", "shifted-seg",
     "empty-labels", "label-lost", "label-outside", "labels-on-voxels", "labels-paired", "labels-without-scan",
     "region-labels", "scans-without-labels",
@@ -52,7 +52,7 @@ _INFO = (
     "case-count", "chose-table", "duplicate-detections", "duplicate-series", "folds-replaced", "marks-beyond-limit",
     "no-annotations", "no-dataset-json", "no-detections", "no-labels", "one-channel", "patient-in-folds",
     "readings-without-scan", "rows-without-scan", "samples-without-nodule", "scans-assumed", "scans-without-rows",
-    "unknown-patient", "unknown-series", "xray-readings",
+    "several-series", "unknown-patient", "unknown-series", "xray-readings",
 )  # fmt: skip
 """The stored data are as the files say."""
 

@@ -1,7 +1,7 @@
 """Phantoms as files: DICOM series in many dialects, and the folders of LUNA16."""
 
 import csv
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from hilum.ops.reorient import permute
 from hilum.phantom.anatomy import outside_field
 from hilum.phantom.chest import Phantom
 from hilum.phantom.dicom_dialects import DIALECTS, Dialect
-from hilum.volume import Volume
+from hilum.volume import Mask, Volume
 
 
 def write_dicom_series(
@@ -61,6 +61,33 @@ def write_dicom_series(
     target = _make_empty_folder(folder)
     dicom.write_slices(volume, padding, target, dialect, series_uid)
     return target
+
+
+def write_structure_set(masks: Mapping[str, Mask], path: str | Path, *, series_uid: str) -> Path:
+    """Write masks as a DICOM structure set (RTSTRUCT): the edges of their pixels as contours.
+
+    Parameters
+    ----------
+    masks : mapping of str to Mask
+        By the names of the regions; on the grid of a series that `write_dicom_series` wrote.
+    path : str or path
+        The file; its folder exists.
+    series_uid : str
+        Of that series.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    from hilum.phantom import structure_sets  # imports pydicom
+
+    structure_sets.write_masks(masks, Path(path), series_uid)
+    return Path(path)
 
 
 def _make_empty_folder(folder: str | Path) -> Path:

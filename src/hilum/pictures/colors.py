@@ -1,4 +1,7 @@
-"""The colors of all figures, which color-blind eyes can distinguish (Okabe and Ito 2008)."""
+"""The colors of all figures, which color-blind eyes can distinguish (Okabe and Ito 2008).
+
+Label maps have the colors of `hilum.ops.labels.overlay`.
+"""
 
 from hilum.scan import AIRWAYS, LEFT_LUNG, RIGHT_LUNG
 

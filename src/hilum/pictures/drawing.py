@@ -1,20 +1,27 @@
 """What figures draw on their panels: slices, outlines, letters, scale bars, text."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from hilum.errors import one_line
 from hilum.geometry import Geometry
+from hilum.ops.labels.overlay import HEX_COLORS, number_colors
+from hilum.ops.labels.shares import measure_labels
 from hilum.pictures import colors
 from hilum.pictures.planes import Pair, Plane, picture_position, size_mm, slice_pixels
 from hilum.scan import Nodule, Scan
 
 Line = tuple[str, NDArray[np.float64]]
+
+MOST_LABELS = 40  # in a legend
 
 EDGES = (("left", "center"), ("right", "center"), ("center", "top"), ("center", "bottom"))
 """The alignment of the letters at the left, right, top and bottom edge of a picture."""
@@ -61,12 +68,31 @@ def nodule_circle(geometry: Geometry, plane: Plane, index: int, nodule: Nodule) 
     return np.stack([x + np.sqrt(squared) * np.cos(angle), y + np.sqrt(squared) * np.sin(angle)], axis=-1)
 
 
+def map_outlines(scan: Scan, plane: Plane, index: int) -> list[Line]:
+    """Trace the outlines of the label maps of a reoriented scan on a slice, each label in its color."""
+    spacing = (scan.ct.spacing[plane.rows], scan.ct.spacing[plane.columns])
+    lines: list[Line] = []
+    for name, colored in _label_colors(scan).items():
+        labels = slice_pixels(scan.label_maps[name].mask.array, plane, index)
+        there = np.bincount(labels.ravel(), minlength=256)
+        for value, color in colored.items():
+            lines += [(color, line) for line in outlines(labels == value, spacing)] if there[value] else []
+    return lines
+
+
+def _label_colors(scan: Scan) -> dict[str, dict[int, str]]:
+    """The color of each value of each label map."""
+    numbers = number_colors({name: one.values for name, one in scan.label_maps.items()})
+    return {name: {value: HEX_COLORS[k] for value, k in colored.items()} for name, colored in numbers.items()}
+
+
 def slice_outlines(scan: Scan, plane: Plane, index: int) -> list[Line]:
-    """Give the lines that are drawn on a slice of a reoriented scan: outlines of the lungs, circles of the nodules."""
+    """Give the lines that are drawn on a slice of a reoriented scan: lungs, label maps, and circles of the nodules."""
     lines: list[Line] = []
     if scan.lungs is not None:
         spacing = (scan.ct.spacing[plane.rows], scan.ct.spacing[plane.columns])
         lines += label_outlines(slice_pixels(scan.lungs.array, plane, index), spacing)
+    lines += map_outlines(scan, plane, index)
     circles = [nodule_circle(scan.ct.geometry, plane, index, nodule) for nodule in scan.nodules]
     return lines + [(colors.NODULE, circle) for circle in circles if circle is not None]
 
@@ -108,6 +134,39 @@ def draw_note(panel: Axes, x: float, y: float, text: str, **style: Any) -> None:
     """Write white text on black, at fractions of the panel's width and height from its lower left corner."""
     box = {"facecolor": "black", "pad": 1, "linewidth": 0}
     panel.text(x, y, plain(text), color="white", bbox=box, **{"transform": panel.transAxes, **style})
+
+
+def legend_lines(scan: Scan, width: float) -> int:
+    """Give the number of lines that the legend of a scan's label maps needs on a figure of a width in inches."""
+    return math.ceil(len(_legend(scan)) / _legend_columns(width))
+
+
+def draw_legend(figure: Figure, scan: Scan, **style: Any) -> None:
+    """Write the names and volumes of the labels of a scan's label maps, with their colors; `style` goes to `legend`."""
+    if not (labels := _legend(scan)):
+        return
+    handles = [Line2D([], [], color=color, linewidth=2.5, label=plain(text, limit=60)) for text, color in labels]
+    columns = min(len(labels), _legend_columns(figure.get_figwidth()))
+    figure.legend(handles=handles, ncols=columns, fontsize=7, frameon=False, handlelength=1.2, **style)
+
+
+def _legend_columns(width: float) -> int:
+    return max(1, int(width / 2.4))
+
+
+def _legend(scan: Scan) -> list[tuple[str, str]]:
+    """The text and color of each label, at most those of `MOST_LABELS`."""
+    entries = []
+    for name, colored in _label_colors(scan).items():
+        mask = scan.label_maps[name].mask
+        extents = measure_labels(mask.array)
+        names = {value: label for label, value in scan.label_maps[name].values.items()}
+        for value, color in colored.items():
+            text = name if names[value] == name else f"{name} {names[value]}"
+            volume = extents[value].voxels * mask.geometry.voxel_volume / 1000 if value in extents else 0.0
+            entries.append((f"{text} {volume:.0f} ml" if volume >= 100 else f"{text} {volume:.3g} ml", color))
+    rest = len(entries) - MOST_LABELS
+    return [*entries[:MOST_LABELS], (f"and {rest} more", "none")] if rest > 0 else entries
 
 
 def draw_scale_bar(panel: Axes, size: Pair) -> None:

@@ -1,7 +1,7 @@
 """Every n-th slice of a scan in one picture."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,19 @@ from numpy.typing import NDArray
 
 from hilum.errors import GeometryError, InputError
 from hilum.ops.preview import shrink
-from hilum.pictures.drawing import EDGES, describe, draw_gray, draw_lines, draw_note, plain, slice_outlines
+from hilum.pictures.drawing import (
+    EDGES,
+    describe,
+    draw_gray,
+    draw_legend,
+    draw_lines,
+    draw_note,
+    legend_lines,
+    plain,
+    slice_outlines,
+)
 from hilum.pictures.planes import Pair, Plane, find_plane, gray_range, reorient_hu, size_mm, slice_pixels
-from hilum.scan import Nodule, Scan
+from hilum.scan import LabelMap, Nodule, Scan
 from hilum.volume import Mask, Volume
 
 SHEET_INCHES, DOTS = 12.0, 120  # width of the sheet in inches, and dots per inch, the resolution of the slices
@@ -27,8 +37,9 @@ def montage(
     preset: str = "lung",
     lungs: Mask | None = None,
     nodules: Sequence[Nodule] = (),
+    label_maps: Mapping[str, LabelMap] | None = None,
 ) -> Figure:
-    """Draw every n-th slice of a volume, to scale, with outlines of lungs and nodules.
+    """Draw every n-th slice of a volume, to scale, with outlines of lungs, nodules and label maps.
 
     Parameters
     ----------
@@ -45,6 +56,8 @@ def montage(
         On the volume's grid.
     nodules : sequence of Nodule
         Each has a circle where a slice cuts its sphere.
+    label_maps : mapping of str to LabelMap, optional
+        On any grid. Each label has an outline, and a color and its volume in the legend.
 
     Returns
     -------
@@ -63,7 +76,8 @@ def montage(
         raise InputError(f"every is {every} and columns {columns}, expected 1 or more of both", code="option")
     if lungs is not None and not lungs.geometry.isclose(volume.geometry):
         raise GeometryError("the lungs are not on the volume's grid", do="resample the mask")
-    scan = reorient_hu(Scan("", volume, nodules=tuple(nodules), annotated=bool(nodules), lungs=lungs))
+    scan = Scan("", volume, nodules=tuple(nodules), annotated=bool(nodules), lungs=lungs, label_maps=label_maps or {})
+    scan = reorient_hu(scan)
     if len(indices := range(0, scan.ct.shape[drawn.axis], every)) > 1000:
         raise InputError(f"{len(indices)} slices do not fit a sheet", do="give a larger 'every'", code="option")
     columns = min(columns, len(indices))
@@ -72,9 +86,11 @@ def montage(
     gap = 0.02 * width
     sheet = (rows * (height + gap) - gap, columns * (width + gap) - gap)
     inches = min(SHEET_INCHES, 2.4 * columns)
-    figure = Figure(figsize=(inches, inches * sheet[0] / sheet[1] + 0.4), facecolor="black", dpi=DOTS)
-    title_height = 0.4 / figure.get_figheight()
-    panel = figure.add_axes((0.0, 0.0, 1.0, 1.0 - title_height))
+    legend = 0.16 * legend_lines(scan, inches) + 0.1 if scan.label_maps else 0.0
+    figure = Figure(figsize=(inches, inches * sheet[0] / sheet[1] + 0.4 + legend), facecolor="black", dpi=DOTS)
+    title_height, legend_height = 0.4 / figure.get_figheight(), legend / figure.get_figheight()
+    panel = figure.add_axes((0.0, legend_height, 1.0, 1.0 - title_height - legend_height))
+    draw_legend(figure, scan, loc="lower center", labelcolor="white", borderpad=0.1)
     pixels, corners = _mosaic(scan, drawn, indices, columns, (gap, inches * DOTS / sheet[1]))
     draw_gray(panel, pixels, sheet, gray, interpolation="bilinear")
     lines = []

@@ -1,4 +1,4 @@
-"""Slices of a scan in three planes, with the outlines of lungs and nodules."""
+"""Slices of a scan in three planes, with the outlines of lungs, label maps and nodules."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +10,7 @@ from hilum.scan import Scan
 
 
 def overview(scan: Scan, *, slices: int = 5, preset: str = "lung") -> Figure:
-    """Draw a scan in three planes, with outlines of the lungs and circles around the nodules.
+    """Draw a scan in three planes, with outlines of lungs and labels and circles around the nodules.
 
     Parameters
     ----------
@@ -34,12 +34,15 @@ def overview(scan: Scan, *, slices: int = 5, preset: str = "lung") -> Figure:
     gray, scan = planes.gray_range(preset), planes.reorient_hu(scan)
     sizes = [planes.size_mm(scan.ct.geometry, plane) for plane in planes.PLANES.values()]
     heights = [height / width for height, width in sizes]
-    figure = Figure(figsize=(2.4 * slices, 2.4 * sum(heights) + 0.6), layout="constrained", facecolor="black")
+    size = 2.4 * slices, 2.4 * sum(heights) + 0.6
+    size = size[0], size[1] + 0.16 * drawing.legend_lines(scan, size[0])
+    figure = Figure(figsize=size, layout="constrained", facecolor="black")
     rows = figure.subplots(3, slices, squeeze=False, gridspec_kw={"height_ratios": heights})
     for (name, plane), panels in zip(planes.PLANES.items(), rows, strict=True):
         for index, panel in zip(_slice_indices(scan, plane.axis, slices).tolist(), panels, strict=True):
             drawing.draw_slice(panel, scan, plane, index, gray, caption=name)
     figure.suptitle(drawing.describe(scan), color="white", fontsize=11)
+    drawing.draw_legend(figure, scan, loc="outside lower center", labelcolor="white")
     return figure
 
 

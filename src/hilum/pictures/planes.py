@@ -6,6 +6,7 @@ the front is on top of axial slices, the head on top of the others.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from hilum.errors import InputError, UnsupportedError, one_line
 from hilum.geometry import Geometry
 from hilum.ops import finite, intensity, reorient
+from hilum.ops.labels.overlay import on_grid
 from hilum.scan import Scan
 
 
@@ -62,14 +64,15 @@ def gray_range(preset: str) -> Pair:
 def reorient_hu(scan: Scan) -> Scan:
     """Turn the axes of volume and masks to the head, the back and the left, without a copy.
 
-    Refuses voxels that are not finite or are in the unit range, which a window of HU would draw all alike.
+    Label maps on another grid are placed on the volume's. Refuses voxels that are not finite or are in the unit range,
+    which a window of HU would draw all alike.
     """
     array = scan.ct.array
     finite.check_finite(array)
     if array.dtype.kind == "f" and array.min() >= -1 and array.max() <= 2:
         what = f"voxels from {array.min():.3g} to {array.max():.3g} are in the unit range, not in HU"
         raise UnsupportedError(what, do="draw the scan in HU", code="not-in-hu")
-    return reorient.reorient_scan(scan)
+    return reorient.reorient_scan(replace(scan, label_maps=on_grid(scan.label_maps, scan.ct.geometry)))
 
 
 def check_slice(index: int | None, count: int) -> None:

@@ -35,7 +35,7 @@ def window(scan: Scan, *, index: int | None = None, rescale: planes.Pair | None 
     Returns
     -------
     matplotlib.figure.Figure
-        A dot on each curve marks the voxel in the middle of the slice.
+        A dot on each curve marks the voxel in the middle of the slice. Label maps of the scan are outlined.
 
     Raises
     ------
@@ -49,17 +49,19 @@ def window(scan: Scan, *, index: int | None = None, rescale: planes.Pair | None 
     if not (np.isfinite([slope, intercept]).all() and slope):
         raise InputError(f"slope {slope}, intercept {intercept}: expected finite numbers, slope not 0", code="option")
     index = _default_slice(scan) if index is None else index
-    figure = Figure(figsize=(13.0, 7.6), layout="constrained")
+    figure = Figure(figsize=(13.0, 7.6 + 0.16 * drawing.legend_lines(scan, 13.0)), layout="constrained")
     upper, lower = cast("Any", figure.subfigures(2, 1, height_ratios=(1.0, 1.1)))
     plane = planes.PLANES["axial"]
     pixels, size = planes.slice_pixels(scan.ct.array, plane, index), planes.size_mm(scan.ct.geometry, plane)
     for panel, (name, preset) in zip(upper.subplots(1, len(WINDOW_PRESETS)), WINDOW_PRESETS.items(), strict=True):
         drawing.draw_gray(panel, pixels, size, planes.gray_range(name))
+        drawing.draw_lines(panel, drawing.map_outlines(scan, plane, index))
         drawing.draw_letters(panel, plane)
         panel.set_title(f"{name}: center {preset.center:g}, width {preset.width:g} HU", fontsize=9)
     middle = int(pixels[pixels.shape[0] // 2, pixels.shape[1] // 2])
     _draw_curves(lower.subplots(1, 3), pixels, middle, (slope, intercept), known=rescale is not None)
     chain = "stored value, by the modality LUT to HU, by the VOI LUT (window) to gray"
+    drawing.draw_legend(figure, scan, loc="outside lower center")
     figure.suptitle(drawing.plain(f"slice {index + 1} of {count}; {chain}; gray cannot be converted back"), fontsize=11)
     return figure
 

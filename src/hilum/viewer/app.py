@@ -102,12 +102,13 @@ class Endpoints:
         number = self._number(request)
         name, _, suffix = request.path_params["file"].partition(".")
         content, media_type = None, "model/stl"
-        if suffix == "nii" and name in {"ct", "original", "lungs", "nodules"}:
+        label = scan_view.LABEL.fullmatch(name)
+        if suffix == "nii" and (name in {"ct", "original", "lungs", "nodules"} or label):
             with self._cache.open(number) as scan:
                 volume = scan.volume(name)
             if volume is not None:
                 return _nifti(volume)
-        elif suffix == "stl" and name in scan_view.SURFACES:
+        elif suffix == "stl" and (name in scan_view.SURFACES or label):
             with self._cache.open(number) as scan:
                 content = scan.surface(name)
         elif (name, suffix) == ("thumbnail", "png"):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hilum.errors import InputError
 from hilum.io.volumes.nifti_forms import flip_xy
 from hilum.ops.intensity import WINDOW_PRESETS
+from hilum.ops.labels import overlay
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.preview import COLORS
 from hilum.scan import Scan
+from hilum.viewer.label_overlays import make_overlays
 from hilum.viewer.scan_view import as_hu, nifti_chunks
 from hilum.volume import Mask, Volume
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from types import ModuleType
 
     from ipyniivue import NiiVue
@@ -25,12 +29,13 @@ if TYPE_CHECKING:
 def show(
     scan: Scan | Volume, *, window: str | tuple[float, float] = "lung", opacity: float = 0.4, height: int = 480
 ) -> NiiVue:
-    """Show a scan in a Jupyter notebook: three planes and a 3-D view, with its lungs and nodules over them.
+    """Show a scan in a Jupyter notebook: three planes and a 3-D view, with its lungs, label maps and nodules over them.
 
     The view is from the feet and from the front (radiological convention). Slices follow the axes of the volume, and
     voxels are not smoothed. The crosshair starts at the first nodule. For a `Scan`, the lung mask is shown if it has
     one (right lung blue, left lung orange, airways green), and nodules (yellow) from its nodule mask, or as
-    `mask_nodules` draws them. Needs the extra ``notebook``; writes no file.
+    `mask_nodules` draws them. Label maps have further colors, one for each label. Needs the extra ``notebook``; writes
+    no file.
 
     Parameters
     ----------
@@ -47,8 +52,8 @@ def show(
     Returns
     -------
     ipyniivue.NiiVue
-        The widget; a notebook shows it if it is the last line of a cell. ``widget.volumes`` are CT, lungs and nodules,
-        if the scan has them.
+        The widget; a notebook shows it if it is the last line of a cell. ``widget.volumes`` are CT, lungs, label maps
+        and nodules, if the scan has them.
 
     Raises
     ------
@@ -83,7 +88,7 @@ def show(
     image = b"".join(nifti_chunks(ct))
     volumes = [{"data": image, "name": "ct.nii", "colormap": "gray", "cal_min": low, "cal_max": high}]
     if isinstance(scan, Scan):
-        volumes += [_overlay(ipyniivue, name, mask, opacity) for name, mask in _masks(scan)]
+        volumes += [_overlay(ipyniivue, name, mask, colors, opacity) for name, mask, colors in _masks(scan)]
         if scan.nodules:
             widget.scene.crosshair_pos = _fractions(ct.geometry, scan.nodules[0].center)
     widget.load_volumes(volumes)
@@ -111,19 +116,27 @@ def _limits(window: str | tuple[float, float], ct: Volume) -> tuple[float, float
     return low, high
 
 
-def _masks(scan: Scan) -> list[tuple[str, Mask]]:
-    """The masks to overlay, by name."""
+def _masks(scan: Scan) -> Iterator[tuple[str, Mask, Mapping[int, tuple[int, ...]]]]:
+    """The masks to overlay: name, labels, and the color of each label."""
+    sides = dict(enumerate(COLORS[:3], 1))  # of right lung, left lung and airways
+    if scan.lungs is not None and scan.lungs.array.any():
+        yield "lungs", scan.lungs, sides
+    numbers = overlay.number_colors({name: one.values for name, one in scan.label_maps.items()})
+    placed = overlay.on_grid(scan.label_maps, scan.ct.geometry)
+    for one in make_overlays(replace(scan, label_maps=placed)):
+        if one.mask is not None:
+            yield one.name, one.mask, {value: overlay.COLORS[k] for value, k in numbers[one.name].items()}
     nodules = scan.nodule_mask or (mask_nodules(scan.ct.geometry, scan.nodules) if scan.nodules else None)
-    both = {"lungs": scan.lungs, "nodules": nodules}
-    return [(name, mask) for name, mask in both.items() if mask is not None and mask.array.any()]
+    if nodules is not None and nodules.array.any():
+        yield "nodules", nodules, dict.fromkeys(range(1, int(nodules.array.max()) + 1), COLORS[3])
 
 
-def _overlay(niivue: ModuleType, name: str, mask: Mask, opacity: float) -> dict[str, Any]:
+def _overlay(
+    niivue: ModuleType, name: str, mask: Mask, colors: Mapping[int, tuple[int, ...]], opacity: float
+) -> dict[str, Any]:
     """A mask with one color for each label, none for 0."""
     labels = int(mask.array.max())
-    table = [0, 0, 0, 0]
-    for label in range(labels):  # the colors are those of right lung, left lung, airways, nodules
-        table += [*COLORS[label % 3 if name == "lungs" else 3], 255]
+    table = [part for label in range(labels + 1) for part in ((*colors[label], 255) if label in colors else (0,) * 4)]
     lut = niivue.LUT(lut=table, min=0, max=labels)
     return {"data": b"".join(nifti_chunks(mask)), "name": f"{name}.nii", "opacity": float(opacity), "cal_min": 0.0,
             "cal_max": float(labels), "colormap_label": lut, "colorbar_visible": False}  # fmt: skip

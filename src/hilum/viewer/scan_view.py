@@ -1,6 +1,7 @@
 """One scan in the forms that the page reads: volumes as NIfTI, surfaces as STL, and facts as JSON."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -17,17 +18,20 @@ from hilum.io.volumes.placement import GridRecord
 from hilum.ops.intensity import UnitRange
 from hilum.ops.lungs import fallback, segment
 from hilum.ops.nodules.masks import mask_nodules
-from hilum.ops.surfaces import surfaces
+from hilum.ops.surfaces import Mesh, label_surface, surfaces
 from hilum.outputs import records, store
 from hilum.outputs.findings import finished_status
 from hilum.recipes import parse_recipe
 from hilum.report.text import all_visible
 from hilum.scan import Scan, ScanRef
+from hilum.viewer.label_overlays import Overlay, make_overlays
 from hilum.volume import Mask, Volume
 
 HEADER_BYTES = 352  # offset of the voxels in a NIfTI file
 
 CHUNK_BYTES = 1 << 22
+
+LABEL = re.compile(r"label-(\d{1,4})(?:-(\d{1,3}))?")  # the number of a label map, and the value of a label
 
 SURFACES = {"right": "right lung", "left": "left lung", "lungs": "lungs", "nodules": "nodule"}
 """Surfaces and the start of their meshes' names; ``lungs`` for a mask without sides."""
@@ -40,6 +44,7 @@ class ScanView:
     Parameters
     ----------
     scan : Scan
+        Without its label maps.
     unit : str
         Unit of the voxels of ``scan.ct``.
     facts : dict
@@ -48,6 +53,8 @@ class ScanView:
         The input that the scan was made from.
     sha256 : str
         SHA-256 of its ``scan.json``; empty for a scan that belongs to no run.
+    overlays : tuple of Overlay
+        Its label maps; number k of them is the volume ``label-k``, its value v the surface ``label-k-v``.
     read : ReadOptions
         How the run read its input.
     """
@@ -57,11 +64,14 @@ class ScanView:
     facts: dict[str, Any]
     original: ScanRef | None = None
     sha256: str = ""
+    overlays: tuple[Overlay, ...] = ()
     read: ReadOptions = DEFAULT
     made: dict[str, Volume | None] = field(default_factory=dict)
 
     def volume(self, name: str) -> Volume | None:
-        """``ct``, ``original``, ``lungs`` or ``nodules``."""
+        """``ct``, ``original``, ``lungs``, ``nodules`` or ``label-0``, ``label-1``, ..."""
+        if label := LABEL.fullmatch(name):
+            return self.overlays[int(label[1])].mask if not label[2] and int(label[1]) < len(self.overlays) else None
         if name not in self.made:
             self.made[name] = self._make(name)
         return self.made[name]
@@ -82,14 +92,17 @@ class ScanView:
         return {"lungs": scan.lungs, "nodules": scan.nodule_mask}.get(name)
 
     def surface(self, name: str) -> bytes | None:
-        """``right``, ``left``, ``lungs`` or ``nodules`` as STL, RAS mm."""
+        """``right``, ``left``, ``lungs``, ``nodules`` or ``label-0-1`` as STL, RAS mm."""
+        if label := LABEL.fullmatch(name):
+            number, value = int(label[1]), int(label[2] or 0)
+            mask = self.overlays[number].mask if number < len(self.overlays) else None
+            _need_skimage()
+            return _stl([label_surface(mask, value)]) if mask is not None and value else None
         return self._surfaces.get(name)
 
     @cached_property
     def _surfaces(self) -> dict[str, bytes]:
-        if find_spec("skimage") is None:
-            what, do = "surfaces need scikit-image", "pip install 'hilum[viewer]'"
-            raise UnsupportedError(what, do=do, code="no-viewer")
+        _need_skimage()
         if (lungs := self.volume("lungs")) is None:
             return {}
         try:
@@ -99,8 +112,7 @@ class ScanView:
         stl = {}
         for surface, prefix in SURFACES.items():
             if parts := [mesh for mesh in meshes if mesh.name.startswith(prefix)]:
-                white = (1.0, 1.0, 1.0, 1.0)  # STL has no color
-                stl[surface] = pack_stl([(replace(mesh, vertices=flip_xy(mesh.vertices)), white) for mesh in parts])
+                stl[surface] = _stl(parts)
         return stl
 
     def page_facts(self, number: int) -> dict[str, Any]:
@@ -117,7 +129,20 @@ class ScanView:
         urls = {name: f"{base}/{name}.stl" if yes else None for name, yes in names.items()}
         grid = GridRecord.of(scan.ct.geometry)
         geometry = {name: getattr(grid, name) for name in ("shape", "spacing", "origin", "direction")}
-        return {**all_visible(self.facts), "geometry": geometry, "volumes": volumes, "surfaces": urls}
+        maps = [self._overlay_facts(k, base) for k in range(len(self.overlays))]
+        facts = {**self.facts, "label_maps": maps}
+        return {**all_visible(facts), "geometry": geometry, "volumes": volumes, "surfaces": urls}
+
+    def _overlay_facts(self, number: int, base: str) -> dict[str, Any]:
+        """Names, volumes and colors of a label map, and the addresses of its box and surfaces."""
+        one = self.overlays[number]
+        urls = {label["value"]: f"{base}/label-{number}-{label['value']}.stl" for label in one.labels if label["ml"]}
+        labels = [{**label, "surface": urls.get(label["value"])} for label in one.labels]
+        if one.mask is None:
+            return {"name": one.name, "volume": None, "labels": labels}
+        size = HEADER_BYTES + one.mask.array.size
+        box = {"url": f"{base}/label-{number}.nii", "bytes": size, "shape": list(one.mask.shape)}
+        return {"name": one.name, "volume": box, "labels": labels}
 
     def _volume_facts(self, name: str, url: str) -> dict[str, Any] | None:
         """Address, size and unit of a volume; reads the original, because the page needs its size."""
@@ -130,7 +155,7 @@ class ScanView:
 
 
 def view_of_input(scan: Scan) -> ScanView:
-    """Show a scan as it was read."""
+    """Show a scan as it was read; its label maps lie on its grid."""
     ct = as_hu(scan.ct)
     nodules = []
     for number, nodule in enumerate(scan.nodules, 1):
@@ -142,7 +167,7 @@ def view_of_input(scan: Scan) -> ScanView:
     notes = [{"code": note.code, "text": note.text} for note in scan.notes]
     facts = {"nodules": nodules, "notes": notes, "figures": dict(scan.figures), "labels": dict(scan.labels)}
     run = {"status": finished_status(note.code for note in scan.notes), "recipe": None, "doubt": "", "scan_sha256": ""}
-    return ScanView(replace(scan, ct=ct), store.HU, facts | run)
+    return ScanView(replace(scan, ct=ct, label_maps={}), store.HU, facts | run, overlays=make_overlays(scan))
 
 
 def view_of_finished(
@@ -161,7 +186,8 @@ def view_of_finished(
     facts = {name: getattr(record, name) for name in ("notes", "figures", "labels")}
     facts["nodules"] = [_nodule(nodule) for nodule in record.nodules]
     run = {"recipe": None, "doubt": doubt, "scan_sha256": sha256}
-    return ScanView(replace(scan, ct=ct), unit, facts | run, original, sha256, read)
+    overlays = make_overlays(scan)
+    return ScanView(replace(scan, ct=ct, label_maps={}), unit, facts | run, original, sha256, overlays, read)
 
 
 def _nodule(nodule: records.NoduleRecord) -> dict[str, Any]:
@@ -172,6 +198,18 @@ def _nodule(nodule: records.NoduleRecord) -> dict[str, Any]:
         scores["agreement"] = nodule.agreement
     names = ("label", "world", "voxel", "diameter_mm", "inside_lungs", "mean_hu", "voxels")
     return {name: getattr(nodule, name) for name in names} | {"readers": [], "scores": scores}
+
+
+def _need_skimage() -> None:
+    if find_spec("skimage") is None:
+        what, do = "surfaces need scikit-image", "pip install 'hilum[viewer]'"
+        raise UnsupportedError(what, do=do, code="no-viewer")
+
+
+def _stl(meshes: Sequence[Mesh]) -> bytes:
+    """Pack surfaces in RAS mm, as the page reads them."""
+    white = (1.0, 1.0, 1.0, 1.0)  # STL has no color
+    return pack_stl([(replace(mesh, vertices=flip_xy(mesh.vertices)), white) for mesh in meshes])
 
 
 def as_hu(ct: Volume) -> Volume:

@@ -1,7 +1,7 @@
 """What the viewer shows: one scan, or the scans of a run, each with a number as its id."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -12,14 +12,18 @@ import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.annotations.table_rows import TableColumns
 from hilum.io.files import read_small
+from hilum.io.labels.attach import attach_labels
 from hilum.io.read_options import ReadOptions
 from hilum.ops.nodules.axes import note_axes
 from hilum.outputs import checksums, findings, ledger, parts, records, store
 from hilum.outputs.finished import MAX_RECORD_BYTES, check_files, decode_record, listed_scans, record_sha256
 from hilum.outputs.folder import recipe_text
+from hilum.pipeline import place_label_maps
+from hilum.recipes import Recipe
 from hilum.report.risk import flags, risk
 from hilum.report.text import all_visible, visible
-from hilum.scan import Scan, ScanRef
+from hilum.scan import LabelGrid, Scan, ScanRef
+from hilum.viewer.label_overlays import label_files
 from hilum.viewer.reviews import Review
 from hilum.viewer.scan_view import ScanView, view_of_finished, view_of_input
 
@@ -143,6 +147,9 @@ def open_source(
     *,
     annotations: Path | None = None,
     columns: TableColumns | None = None,
+    labels: Sequence[str] = (),
+    label_grid: LabelGrid = "world",
+    rois: Sequence[str] = (),
     original: Path | None = None,
     **options: Any,
 ) -> Source:
@@ -155,6 +162,12 @@ def open_source(
     annotations : Path, optional
     columns : TableColumns, optional
         For one scan: its annotations, as in `hilum.read`.
+    labels : sequence of str
+        For one scan: its label maps, as `hilum.viewer.label_overlays.label_files` takes them.
+    label_grid : {"world", "voxels"}
+        Place label maps by their geometry, or voxel on voxel.
+    rois : sequence of str
+        For one scan: the regions of DICOM structure sets and segmentations to show.
     original : Path, optional
         For a run: its input, to compare with the result.
     **options
@@ -167,23 +180,33 @@ def open_source(
     Raises
     ------
     InputError
-        If there is nothing to show.
+        If there is nothing to show, or a label map cannot be read or does not belong to the scan.
     """
     if (path / ledger.NAME).is_file():
-        if annotations is not None or columns is not None or ReadOptions(**options) != ReadOptions():
-            what = "a run has its own nodules and scans"
-            raise InputError(what, where=path, do="leave out --annotations and the options of reading a scan")
+        if annotations is not None or columns is not None or labels or rois or ReadOptions(**options) != ReadOptions():
+            what = "a run has its own nodules, label maps and scans"
+            do = "leave out --annotations, --labels, --roi and the options of reading a scan"
+            raise InputError(what, where=path, do=do)
         return _open_run(path, original)
     if original is not None:
         what = "an original can only be compared with a finished run"
         raise InputError(what, where=path, do="leave out --original", code="option")
     scan = hilum.read(path, annotations=annotations, columns=columns, **options)
-    scan = replace(scan, notes=(*scan.notes, *note_axes(scan, scan.ct)))
+    scan = attach_labels(scan, label_files(labels, path, scan, grid=label_grid, rois=rois))
+    scan = _place(replace(scan, notes=(*scan.notes, *note_axes(scan, scan.ct))))
     name = path.resolve().name
     codes = [note.code for note in scan.notes]
     nodules = len(scan.nodules) if scan.annotated else None
-    row = _row(name, findings.finished_status(codes), codes, viewable=True, nodules=nodules)
+    row = _row(
+        name, findings.finished_status(codes), codes, viewable=True, nodules=nodules, label_maps=list(scan.label_maps)
+    )
     return Source(name, (Item(name, row | _grid(scan.ct.shape, scan.ct.spacing)),), scan=scan)
+
+
+def _place(scan: Scan) -> Scan:
+    """Bring the label maps of a scan to its grid."""
+    label_maps, notes = place_label_maps(scan, scan.ct.geometry, Recipe())
+    return replace(scan, label_maps=label_maps, notes=(*scan.notes, *notes))
 
 
 def _open_run(folder: Path, original: Path | None) -> Source:
@@ -200,6 +223,7 @@ def _open_run(folder: Path, original: Path | None) -> Source:
         row = _row(name, status, names, reason=reason, risk=risk(reasons), viewable=path is not None)
         if record is not None:
             row |= {"thumbnail": "preview.png" in record.files, "nodules": len(record.nodules)}
+            row["label_maps"] = list(record.label_maps)
             row |= {f"{side}_ml": record.figures.get(f"lung_{side}_ml") for side in ("right", "left")}
             row |= _grid(record.geometry.shape, record.geometry.spacing)
         items.append(Item(name, row, path, ledger_row))
@@ -214,7 +238,7 @@ def _open_run(folder: Path, original: Path | None) -> Source:
 def _row(name: str, status: str, flags: list[str], **known: Any) -> dict[str, Any]:
     unknown = dict.fromkeys(("risk", "nodules", "right_ml", "left_ml", "shape", "spacing"))
     row = {"name": name, "status": status, "reason": "", "flags": flags}
-    return row | unknown | {"viewable": False, "thumbnail": False} | known
+    return row | unknown | {"label_maps": [], "viewable": False, "thumbnail": False} | known
 
 
 def _grid(shape: tuple[int, ...], spacing: tuple[float, ...]) -> dict[str, Any]:

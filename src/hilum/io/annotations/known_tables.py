@@ -14,8 +14,8 @@ Sources of the known tables:
   who call it a nodule, ``Text`` is their mean texture. Scan 1 is ``LNDb-0001``.
 * hilum, ``hilum export csv``: `hilum.export.boxes`.
 
-The tables of the NLST itself have no positions, only slice numbers and lobes; tables that others drew on it (LUNA25 is
-one) do. The boxes that accompany Sybil are boxes of single slices; they are not read.
+The NLST itself collected no coordinates of findings (https://cdas.cancer.gov/learn/nlst/images/): its tables have slice
+numbers and lobes. LUNA25 is drawn on it. The boxes that accompany Sybil are boxes of single slices; they are not read.
 """
 
 from collections.abc import Mapping

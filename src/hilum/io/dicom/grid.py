@@ -156,7 +156,7 @@ def _regions_finding(line: OrderedSlices, spans: list[regions.Region], places: V
 def _way_on(width: float, max_gap_mm: float) -> str:
     """The option that accepts a gap."""
     enough = math.ceil(width * 100 - 1e-6) / 100
-    return f"; gaps up to {max_gap_mm:.4g} mm are bridged, more with --max-gap-mm {enough:g} (run: read.max_gap_mm)"
+    return f"; gaps up to {max_gap_mm:.4g} mm are bridged, more with --max-gap-mm {enough:g}"
 
 
 def _tag_findings(line: OrderedSlices, spacing: float) -> list[Finding]:

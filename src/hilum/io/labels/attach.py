@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 from hilum.errors import AnnotationError
+from hilum.io.archives import opened_member
 from hilum.io.labels.label_maps import read_label_map
 from hilum.io.labels.rtstruct import read_rtstruct
 from hilum.io.labels.seg import read_seg
@@ -46,8 +48,10 @@ def attach_labels(scan: Scan, files: Sequence[LabelFile]) -> Scan:
 
 def _read(scan: Scan, file: LabelFile) -> tuple[dict[str, LabelMap], tuple[Note, ...]]:
     if file.kind != "map":
-        read_regions = read_rtstruct if file.kind == "rtstruct" else read_seg
-        return read_regions(file.path, scan, file.regions)
+        with opened_member(Path(file.path)) as path:
+            if file.kind == "seg":
+                return read_seg(path, scan, file.regions)
+            return read_rtstruct(path, scan, file.regions, xor=file.xor)
     label_map, notes = read_label_map(
         file.path, name=file.name, scan_grid=scan.ct.geometry, values=file.values, grid=file.grid
     )

@@ -5,15 +5,14 @@ Source: DICOM PS3.3 A.19 (RT Structure Set IOD), C.8.8.5; A.51 (Segmentation IOD
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hilum.errors import FormatError, HilumError, MissingInputError, SeriesError, UnsupportedError, name_some, one_line
-from hilum.scan import Note, Scan
+from hilum.errors import FormatError, HilumError, MissingInputError, UnsupportedError, one_line
+from hilum.io.archives import opened_member
 
 RTSTRUCT, SEG, LABELMAP_SEG = (
     "1.2.840.10008.5.1.4.1.1.481.3", "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7",
@@ -92,6 +91,7 @@ def list_regions(path: Path) -> RegionList:
     Parameters
     ----------
     path : Path
+        Also of a member of an archive, as a path below it.
 
     Returns
     -------
@@ -106,8 +106,8 @@ def list_regions(path: Path) -> RegionList:
     UnsupportedError
         If it is no structure set or segmentation, or deflated.
     """
-    with reading(path):
-        return regions_of(open_dataset(path, _HEADER), path)
+    with opened_member(path) as file, reading(file):
+        return regions_of(open_dataset(file, _HEADER), file)
 
 
 @contextmanager
@@ -234,93 +234,3 @@ def text_of(dataset: Any, keyword: str) -> str:
 def number_of(dataset: Any, keyword: str) -> int:
     """A value as a whole number; raises ValueError or TypeError if it is absent or none."""
     return int(dataset.get(keyword))
-
-
-def choose_region(listed: RegionList, name: str, path: Path, *, is_empty: Callable[[Region], bool]) -> Region:
-    """The region of a name; of several with this name the one that is not empty.
-
-    Parameters
-    ----------
-    listed : RegionList
-    name : str
-        As `RegionList.names` has it, or without a number.
-    path : Path
-    is_empty : callable
-        Whether a region has nothing that could be filled.
-
-    Raises
-    ------
-    SeriesError
-        If there is none, or several are not empty.
-    """
-    numbered = dict(zip(listed.names, listed.regions, strict=True))
-    if name in numbered:
-        return numbered[name]
-    named = {full: region for full, region in numbered.items() if region.name == name}
-    if not named:
-        there = name_some(f"'{full}'" for full in numbered)
-        raise SeriesError(f"no region is called '{name}'; there are {there}", where=path, code="no-such-region")
-    full = [region for region in named.values() if not is_empty(region)]
-    if len(full) > 1:
-        what = f"{len(full)} regions are called '{name}'"
-        do = f"choose one by its number, such as '{next(iter(named))}'"
-        raise SeriesError(what, where=path, do=do, code="ambiguous-region")
-    return (full or list(named.values()))[0]
-
-
-def check_series(
-    listed: RegionList, region: Region, images: AbstractSet[str], scan: Scan, path: Path
-) -> tuple[Note, ...]:
-    """Check that a region belongs to a scan: by the images that it names, else by its series.
-
-    De-identified structure sets exist whose contours name images that are nowhere else, not even in the list of images
-    of the same file. This list decides then.
-
-    Parameters
-    ----------
-    listed : RegionList
-    region : Region
-    images : set of str
-        The images that the contours or frames of the region name, by SOP Instance UID; empty if they name none.
-    scan : Scan
-    path : Path
-
-    Returns
-    -------
-    tuple of Note
-        If the file says less than it should, or contradicts itself.
-
-    Raises
-    ------
-    SeriesError
-        If it belongs to another series.
-    """
-    own = {uid for uid in scan.slice_uids if uid}
-    known = images & listed.image_uids or listed.image_uids
-    do = "give the file that was drawn on this series"
-    if own and images & own:
-        return ()
-    if own and known and not known & own:
-        what = "refers to images that are not slices of this scan: it belongs to another series"
-        raise SeriesError(what, where=path, do=do, code="other-regions")
-    if not (own and known):
-        if region.series_uids is not None and scan.series_uid not in region.series_uids:
-            what = "refers to another series or frame of reference than this scan's"
-            raise SeriesError(what, where=path, do=do, code="other-regions")
-        if region.series_uids is None and not own:
-            what = "names no series, and the scan has no DICOM slices: nothing says that they belong together"
-            raise SeriesError(what, where=path, do="give the DICOM series that it was drawn on", code="other-regions")
-    if own and images:
-        text = "contours name images that are not in the file's own list; the file as a whole names this series"
-        return (Note("region-images", text),)
-    if region.series_uids is None and not known:
-        text = "the file names neither its series nor its images: only the frame of reference fits"
-        return (Note("region-by-frame", text),)
-    return ()
-
-
-def empty_error(regions: Sequence[tuple[str, str]], why: str, path: Path) -> SeriesError:
-    """Make the error for chosen regions of which none has a pixel."""
-    names = name_some(f"'{name}'" for name, _ in regions)
-    what = f"no pixel is inside {names}: {why}"
-    return SeriesError(what, where=path, do="choose another region, or correct the file", code="empty-region")

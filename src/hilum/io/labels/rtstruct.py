@@ -12,18 +12,8 @@ from numpy.typing import NDArray
 
 from hilum.errors import FormatError
 from hilum.geometry import Geometry
-from hilum.io.labels.regions import (
-    Region,
-    check_series,
-    choose_region,
-    empty_error,
-    items_of,
-    number_of,
-    open_dataset,
-    reading,
-    regions_of,
-    text_of,
-)  # fmt: skip
+from hilum.io.labels.choice import check_series, choose_region, empty_error
+from hilum.io.labels.regions import Region, items_of, number_of, open_dataset, reading, regions_of, text_of
 from hilum.ops.labels.contours import FilledContours, fill_contours
 from hilum.scan import LabelMap, Note, Scan
 
@@ -59,7 +49,7 @@ class _Contours(NamedTuple):
 
 
 def read_rtstruct(
-    path: Path, scan: Scan, regions: Sequence[tuple[str, str]]
+    path: Path, scan: Scan, regions: Sequence[tuple[str, str]], *, xor: bool = False
 ) -> tuple[dict[str, LabelMap], tuple[Note, ...]]:
     """Fill regions of a structure set on the grid of the scan that they were drawn on.
 
@@ -69,6 +59,9 @@ def read_rtstruct(
     scan : Scan
     regions : sequence of (str, str)
         The name of each region in the file, and the name of its label map.
+    xor : bool
+        Combine all contours of a slice by exclusive or, as some programs do: a contour that is stored twice then
+        leaves its slice empty.
 
     Returns
     -------
@@ -87,7 +80,7 @@ def read_rtstruct(
     maps: dict[str, LabelMap] = {}
     notes: list[Note] = []
     for name, contours, belongs in _read_regions(path, scan, regions):
-        filled = fill_contours(contours.closed, scan.ct.geometry, xor=contours.xor)
+        filled = fill_contours(contours.closed, scan.ct.geometry, xor=xor or contours.xor)
         if filled.mask.array.any():
             maps[name] = LabelMap(filled.mask, {name: 1})
         notes += (*belongs, *_notes(name, contours, filled, _misplaced(contours, scan)))

@@ -14,17 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum.errors import FormatError, GeometryError, UnsupportedError
-from hilum.io.labels.regions import (
-    check_series,
-    choose_region,
-    empty_error,
-    items_of,
-    number_of,
-    open_dataset,
-    reading,
-    regions_of,
-    text_of,
-)  # fmt: skip
+from hilum.io.labels.choice import check_series, choose_region, empty_error
+from hilum.io.labels.regions import items_of, number_of, open_dataset, reading, regions_of, text_of
 from hilum.io.labels.seg_planes import Plane, SegGrid, fit_planes
 from hilum.scan import LabelMap, Note, Scan
 from hilum.volume import Mask

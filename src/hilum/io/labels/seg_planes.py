@@ -112,20 +112,29 @@ def _find_step(points: NDArray[np.float64], heights: NDArray[np.float64], first:
     """The distance of planes on which all frames lie, mm; 0 if there is none. Frames without pixels may be absent."""
     away = scan.world_to_index(points)[:, 0]
     normal = np.cross(first.orientation[:3], first.orientation[3:])
-    on_slices = np.abs(away - np.rint(away)).max() * scan.spacing[0] <= TOLERANCE_MM
-    if on_slices and abs(float(np.dot(normal, scan.direction[0]))) > 1 - _SAME_AXES:
-        return scan.spacing[0]
+    on_slices = bool(np.abs(away - np.rint(away)).max() * scan.spacing[0] <= TOLERANCE_MM)
+    on_slices &= abs(float(np.dot(normal, scan.direction[0]))) > 1 - _SAME_AXES
     distinct = np.unique(np.round(heights - heights.min(), 3))
     gaps = np.diff(distinct)
     gaps = gaps[gaps > TOLERANCE_MM]
     if not gaps.size:
-        return first.step or first.thickness
-    for step in (first.step, float(np.median(gaps[gaps < 1.5 * gaps.min()]))):
+        return first.step or (scan.spacing[0] if on_slices else first.thickness)
+    own = float(np.median(gaps[gaps < 1.5 * gaps.min()]))
+    is_thicker = own > 1.5 * scan.spacing[0] and _is_step(first.step or first.thickness, own)
+    if on_slices and not is_thicker:
+        return scan.spacing[0]
+    # A stated step that no two of several planes have is not theirs: every second plane would be empty.
+    is_theirs = len(gaps) == 1 or _is_step(first.step, own)
+    for step in (first.step if is_theirs else own, own):
         numbers = np.rint(distinct / max(step, TOLERANCE_MM))
         exact = float(distinct[-1] / max(numbers[-1], 1))
-        if abs(exact - step) <= _SAME_STEP * step and np.abs(distinct - numbers * exact).max() <= TOLERANCE_MM:
+        if _is_step(exact, step) and np.abs(distinct - numbers * exact).max() <= TOLERANCE_MM:
             return exact
     return 0.0
+
+
+def _is_step(one: float, other: float) -> bool:
+    return abs(one - other) <= _SAME_STEP * other
 
 
 def _place_on_scan(points: NDArray[np.float64], first: Plane, scan: Geometry, path: Path) -> SegGrid:

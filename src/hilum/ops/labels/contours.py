@@ -3,7 +3,8 @@
 A pixel belongs to the region if its center lies inside; `hilum.ops.polygons` says what holds for a center exactly on a
 contour. A contour that lies inside another one of its plane is a hole in it, and a contour in the hole an island. Each
 slice takes the plane of contours nearest to its center, at most half a slice away. Where contours were drawn on every
-second or third slice throughout, the slices between are filled by shape-based interpolation.
+second or third slice throughout, or on the slices of a thicker series, the slices between are filled by shape-based
+interpolation.
 
 Source of the interpolation: S. Raya and J. Udupa, "Shape-based interpolation of multidimensional objects", IEEE
 Transactions on Medical Imaging 9, 1990.
@@ -27,9 +28,8 @@ TOLERANCE_MM = 0.1
 
 _ACROSS = 0.5  # slices; the points of a contour are at most so far from their mean plane
 _HOLE = 0.9  # a contour of which so much lies inside others is a hole, even if it reaches out a little
-_SAME_PIXELS = 0.5  # mean width of the ring between two contours that are the same one; its length is that of their box
+_SAME, _SAME_WITHIN = 0.5, 0.25  # mean pixels between two contours that are the same one; if one is within the other
 _FEWEST_PLANES = 3  # so many planes at one distance are a rule of whoever drew them
-_REGULAR = 1.5  # slices; planes at most so far apart leave no slice out
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,9 @@ def fill_contours(contours: Sequence[NDArray[np.float64]], geometry: Geometry, *
     counts["cut"] = sum(bool((index[k][:, 1:] < -0.5).any() or (index[k][:, 1:] > limits).any()) for k in members)
     counts |= dict.fromkeys(("repeated", "overlapping", "too_small"), 0)
     filled = fill_even_odd([index[k][:, 1:] for k in members], geometry.shape[1:])
+    covered = np.zeros(geometry.shape[1:], bool)
     for number, plane in chosen.items():
-        _fill_plane(array[number], [next(filled) for _ in plane.members], counts, xor=xor)
+        _fill_plane(array[number], [next(filled) for _ in plane.members], covered, counts, xor=xor)
     counts["interpolated"] = _interpolate(array, chosen, geometry)
     numbers = sorted(chosen)
     counts["gaps"] = numbers[-1] - numbers[0] + 1 - len(numbers) - counts["interpolated"] if numbers else 0
@@ -165,18 +166,24 @@ def _choose_planes(
     return chosen, [away[k] for k, plane in chosen.items() if away[k] > tolerance for _ in plane.members]
 
 
-def _fill_plane(image: NDArray[np.uint8], polygons: list[FilledPolygon], counts: dict[str, int], *, xor: bool) -> None:
-    """Combine the polygons of one plane, the larger ones first."""
+def _fill_plane(
+    image: NDArray[np.uint8],
+    polygons: list[FilledPolygon],
+    covered: NDArray[np.bool_],
+    counts: dict[str, int],
+    *,
+    xor: bool,
+) -> None:
+    """Combine the polygons of one plane, the larger ones first; `covered` is a buffer of zeros, and is left so."""
     sizes = [int(np.count_nonzero(polygon.inside)) for polygon in polygons]
     counts["too_small"] += sizes.count(0)
     order = sorted((k for k, size in enumerate(sizes) if size), key=lambda k: -sizes[k])
-    covered = np.zeros_like(image) if len(polygons) > 1 else image
     done: list[FilledPolygon] = []
     for polygon, size in ((polygons[k], sizes[k]) for k in order):
-        rows, columns = polygon.inside.shape
-        box = np.s_[polygon.row : polygon.row + rows, polygon.column : polygon.column + columns]
+        box = _box(polygon)
         common = int(np.count_nonzero(covered[box] & polygon.inside)) if done else 0
-        if not xor and common >= _HOLE * size and any(_is_same(polygon, other) for other in done):
+        limit = _SAME if common < size else _SAME_WITHIN
+        if not xor and common >= _HOLE * size and any(_is_same(polygon, other, limit) for other in done):
             counts["repeated"] += 1
             continue
         counts["overlapping"] += 0 < common < size
@@ -186,17 +193,29 @@ def _fill_plane(image: NDArray[np.uint8], polygons: list[FilledPolygon], counts:
             image[box] |= polygon.inside
         covered[box] |= polygon.inside
         done.append(polygon)
+    for polygon in done:
+        covered[_box(polygon)] = False
 
 
-def _is_same(one: FilledPolygon, other: FilledPolygon) -> bool:
-    """Whether two polygons differ by less than half a pixel along their edge: one was drawn or stored twice."""
+def _box(polygon: FilledPolygon) -> tuple[slice, slice]:
+    """The rows and columns of an image that a polygon may cover."""
+    rows, columns = polygon.inside.shape
+    return slice(polygon.row, polygon.row + rows), slice(polygon.column, polygon.column + columns)
+
+
+def _is_same(one: FilledPolygon, other: FilledPolygon, limit: float) -> bool:
+    """Whether two contours were drawn or stored twice: between them are less than `limit` pixels, all around."""
+    if one[:2] == other[:2] and np.array_equal(one.inside, other.inside):
+        return True
     top, left = min(one.row, other.row), min(one.column, other.column)
     rows = max(p.row + p.inside.shape[0] for p in (one, other)) - top
     columns = max(p.column + p.inside.shape[1] for p in (one, other)) - left
     differ = np.zeros((rows, columns), bool)
     for p in (one, other):
         differ[p.row - top :, p.column - left :][: p.inside.shape[0], : p.inside.shape[1]] ^= p.inside
-    return bool(np.count_nonzero(differ) < max(1, _SAME_PIXELS * 2 * (rows + columns)))
+    different, sizes = np.count_nonzero(differ), [np.count_nonzero(p.inside) for p in (one, other)]
+    overlap = (sum(sizes) - different) / 2
+    return bool(overlap >= _HOLE * min(sizes) and different < limit * 2 * (rows + columns))  # the length of their box
 
 
 def _interpolate(array: NDArray[np.uint8], chosen: dict[int, _Plane], geometry: Geometry) -> int:
@@ -204,7 +223,7 @@ def _interpolate(array: NDArray[np.uint8], chosen: dict[int, _Plane], geometry: 
     heights = np.array([plane.height for plane in chosen.values()])
     steps = np.diff(heights)
     tolerance = 2 * TOLERANCE_MM / geometry.spacing[0]
-    if len(heights) < _FEWEST_PLANES or steps.min() < _REGULAR or np.ptp(steps) > tolerance:
+    if len(heights) < _FEWEST_PLANES or np.ptp(steps) > tolerance:
         return 0
     count = 0
     for (first, below), (last, above) in pairwise(chosen.items()):

@@ -13,7 +13,9 @@ from hilum.ops.labels.shares import WHOLE
 
 _CENTROID = 0.01  # voxels by which the centroid may be moved
 
-_TURNS = 40  # in which the slope is sought; few labels need more than ten
+_FIRST = 0.05  # the first slope that is tried: what it adds to the worth at the label's end
+
+_TURNS, _DIRECTIONS = 10, 3  # in which the slope is sought; few labels need more than ten turns
 
 _STEPS = 12_000  # of worth in 1: shares reach 1, and a slope may add as much again
 
@@ -76,21 +78,39 @@ def _with_centroid(
 ) -> NDArray[np.intp]:
     """Choose `wanted` points of the greatest worth whose positions have the sum `moment`, if possible to `limit`.
 
-    A slope over the label is added to the worth. It grows toward where chosen points are missing, in smaller steps
-    when a step does not help.
+    A slope over the label is added to the worth. It grows toward where chosen points are missing, in smaller steps when
+    a step does not help. If that does not end, as where whole planes of points have one worth, the slope is doubled
+    until points are missing on the other side, and then sought between.
     """
     scale = np.abs(points).max(axis=0) + 1.0
-    slope, rate, best, least, lacking = np.zeros(3), 4.0, np.empty(0, np.intp), np.inf, np.zeros(3)
+
+    def choose(slope: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64], float]:
+        chosen = _greatest(worth + points @ (slope / scale), wanted)
+        lacking = moment - points[chosen].sum(axis=0)
+        return chosen, lacking, float(np.linalg.norm(lacking))
+
+    slope, rate = np.zeros(3), 4.0
+    best, missing, least = choose(slope)
     for _ in range(_TURNS):
-        tried = slope + rate * lacking / scale / len(points)
-        chosen = _greatest(worth + points @ (tried / scale), wanted)
-        missing = moment - points[chosen].sum(axis=0)
-        if (length := float(np.linalg.norm(missing))) < least:
-            slope, best, least, lacking = tried, chosen, length, missing
+        if least <= limit:
+            return best
+        tried = slope + rate * missing / scale / len(points)
+        chosen, now, length = choose(tried)
+        if length < least:
+            slope, best, missing, least = tried, chosen, now, length
         else:
             rate *= 0.7
-        if least <= limit:
-            break
+    for _ in range(_DIRECTIONS):
+        start, along = slope, missing / scale / max(float(np.abs(missing / scale).max()), 1e-9)
+        low, high = 0.0, np.inf
+        for turn in range(_TURNS):
+            step = _FIRST * 2.0**turn if high == np.inf else (low + high) / 2
+            chosen, now, length = choose(start + step * along)
+            low, high = (step, high) if now @ along > 0 else (low, step)
+            if length < least:
+                slope, best, missing, least = start + step * along, chosen, now, length
+            if least <= limit:
+                return best
     return best
 
 

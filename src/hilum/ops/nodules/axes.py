@@ -28,6 +28,7 @@ PROBABLY = ": the table's axes are probably "
 _TO_RAS = np.array([-1.0, -1.0, 1.0])
 
 _TISSUE_HU, _TISSUE_MM = -300, 5.0  # what lies on every side of a position inside the body, and how much of it at least
+_AIR_HU = -950  # beside the body
 
 _NEAR_MM, _FAR_MM = 3.0, 10.0  # a nodule this near to the lung mask may be of the lung; beyond the other it is not
 
@@ -110,7 +111,9 @@ def place_marks(
 
 
 def inside_body(ct: Volume, points: ArrayLike) -> NDArray[np.bool_]:
-    """Tell which world positions lie in the body: in the volume, with tissue on all four sides in their slice.
+    """Tell which world positions lie in the body: in the volume, with no open way to air at a side of their slice.
+
+    A way is open if it meets less than 5 mm of tissue and ends in air: where the field of view cuts a lung, it is not.
 
     Parameters
     ----------
@@ -130,9 +133,10 @@ def inside_body(ct: Volume, points: ArrayLike) -> NDArray[np.bool_]:
         for axis in across:
             line: list[int | slice] = index[number].tolist()
             at, line[axis] = int(index[number, axis]), slice(None)
-            tissue = ct.array[tuple(line)] > _TISSUE_HU
+            values = ct.array[tuple(line)]
             least = _TISSUE_MM / ct.geometry.spacing[axis]
-            inside[number] &= tissue[: at + 1].sum() >= least and tissue[at:].sum() >= least
+            for way in (values[at::-1], values[at:]):
+                inside[number] &= way[-1] > _AIR_HU or (way > _TISSUE_HU).sum() >= least
     return inside
 
 
@@ -164,19 +168,20 @@ def note_axes(scan: Scan, ct: Volume, lungs: Mask | None = None) -> tuple[Note, 
     if not spheres:
         return ()
     centers, reach = np.array(spheres)[:, :3], np.array(spheres)[:, 3]
-    use_lungs = lungs if len(centers) > 1 else None
-
-    def fit(points: Points, beyond_mm: float) -> NDArray[np.bool_]:
-        body = inside_body(ct, points)
-        return body if use_lungs is None else body & _near(use_lungs, points, reach + beyond_mm)
-
-    fits, inside = fit(centers, _FAR_MM), inside_body(ct, centers)
+    near = inside = inside_body(ct, centers)
+    if lungs is not None:
+        near = ct.geometry.contains(centers) & _near(lungs, centers, reach + _FAR_MM)
+        inside = inside | near
+    by_lungs = lungs if len(centers) > 1 else None
+    fits = inside if by_lungs is None else near
     if fits.all() and inside.all():
         return ()
     raw = from_world(centers, scan.mark_axes, scan.ct.geometry)
     readings: dict[str, Points] = {"lps with x and z swapped": raw[:, ::-1], "lps in cm": raw * 10}
     readings |= {axes: to_world(raw, axes, scan.ct.geometry) for axes in AXES if axes != scan.mark_axes}
-    others = {name: fit(points, _NEAR_MM) for name, points in readings.items()}
+    others = {name: inside_body(ct, points) for name, points in readings.items()}
+    if by_lungs is not None:
+        others = {name: fit & _near(by_lungs, readings[name], reach + _NEAR_MM) for name, fit in others.items()}
     said, count = scan.mark_axes, len(centers)
     every = [name for name, found in others.items() if found.all()]
     if 2 * (misfits := int((~fits).sum())) >= count and len(every) == 1:

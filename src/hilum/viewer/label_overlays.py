@@ -1,0 +1,133 @@
+"""The label maps of a shown scan: files that the user names for it, and what the page shows of them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hilum.datasets.folder import regions_alone
+from hilum.datasets.survey import survey
+from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
+from hilum.io.labels.map_names import map_name
+from hilum.io.volumes.formats import is_volume, suffix_of
+from hilum.ops.bounding_box import Box
+from hilum.ops.labels.overlay import HEX_COLORS, number_colors
+from hilum.ops.labels.shares import measure_labels
+from hilum.scan import LabelFile, LabelGrid, LabelMap, Scan
+from hilum.volume import Mask
+
+_NAMED = re.compile(r"([A-Za-z0-9_-]+)=(.+)")
+
+
+@dataclass(frozen=True, eq=False)
+class Overlay:
+    """A label map over a scan.
+
+    Parameters
+    ----------
+    name : str
+    mask : Mask or None
+        The box around its labels, on the scan's voxels; None if no voxel is marked.
+    labels : tuple of dict
+        Of each label ``name``, ``value``, ``ml``, ``color``, and a place in it: ``at``, (x, y, z), LPS mm, or None.
+    """
+
+    name: str
+    mask: Mask | None
+    labels: tuple[dict[str, Any], ...]
+
+
+def make_overlays(scan: Scan) -> tuple[Overlay, ...]:
+    """Cut the label maps of a scan to their labels; they lie on its grid. Sorted by name."""
+    numbers = number_colors({name: one.values for name, one in scan.label_maps.items()})
+    return tuple(_overlay(name, scan.label_maps[name], colors) for name, colors in numbers.items())
+
+
+def _overlay(name: str, label_map: LabelMap, colors: dict[int, int]) -> Overlay:
+    mask = label_map.mask
+    extents = {value: one for value, one in measure_labels(mask.array, workers=0).items() if value in colors}
+    labels = []
+    for label, value in sorted(label_map.values.items(), key=lambda item: item[1]):
+        voxels = extents[value].voxels if value in extents else 0
+        ml = voxels * mask.geometry.voxel_volume / 1000
+        at = _place_in(mask, value, extents[value].box) if voxels else None
+        labels.append({"name": label, "value": value, "ml": ml, "color": HEX_COLORS[colors[value]], "at": at})
+    if not extents:
+        return Overlay(name, None, tuple(labels))
+    sides = list(zip(*(one.box for one in extents.values()), strict=True))
+    start, stop = [min(s.start for s in side) for side in sides], [max(s.stop for s in side) for side in sides]
+    part = mask.crop(start, stop)
+    return Overlay(name, Mask(np.array(part.array), part.geometry), tuple(labels))  # a copy: the rest can be freed
+
+
+def _place_in(mask: Mask, value: int, box: Box) -> list[float]:
+    """The world position of the voxel of a label that is nearest to its middle, on the plane where it is largest."""
+    inside = mask.array[box] == value
+    plane = int(np.count_nonzero(inside, axis=(1, 2)).argmax())
+    pixels = np.argwhere(inside[plane])
+    row, column = pixels[np.linalg.norm(pixels - pixels.mean(axis=0), axis=1).argmin()].tolist()
+    z, y, x = (side.start for side in box)
+    at: list[float] = mask.geometry.index_to_world((z + plane, y + row, x + column)).tolist()
+    return at
+
+
+def label_files(
+    given: Sequence[str], source: Path, scan: Scan, *, grid: LabelGrid, rois: Sequence[str]
+) -> list[LabelFile]:
+    """Find the label maps and regions that a user names for one scan.
+
+    Parameters
+    ----------
+    given : sequence of str
+        Each a volume file, with ``NAME=`` in front if the label map shall have that name, or a DICOM structure set or
+        segmentation.
+    source : Path
+        Where the scan was read. Without a name a label map is called as its file; the name of the scan in front of it
+        is left out.
+    scan : Scan
+    grid : {"world", "voxels"}
+        As in `LabelFile`.
+    rois : sequence of str
+        The regions to take, as `hilum.datasets.structures` describes them; all of the given files if there are none.
+
+    Returns
+    -------
+    list of LabelFile
+
+    Raises
+    ------
+    InputError
+        If there is no such file, it is no label map, or no region belongs to the scan.
+    """
+    files, inputs = [], [source]
+    for text in given:
+        named = None if Path(text).exists() else _NAMED.fullmatch(text)
+        name, path = (named[1], Path(named[2])) if named else ("", Path(text))
+        if not path.exists():
+            raise MissingInputError("there is no such label map", where=path, do="check --labels")
+        if is_volume(path):
+            stem, own = (one.name.removesuffix(suffix_of(one)) for one in (path, source))
+            files.append(
+                LabelFile(path, "map", map_name(name or stem.removeprefix(own).strip("._-") or stem), grid=grid)
+            )
+        elif path.is_file() and not name and regions_alone(path):
+            inputs.append(path)
+        else:
+            do = "give a file of NIfTI, NRRD or MetaImage, or a DICOM structure set or segmentation"
+            raise UnsupportedError("is no label map that hilum reads", where=path, do=do)
+    return files + (_regions(inputs, scan, rois or ("*",)) if rois or len(inputs) > 1 else [])
+
+
+def _regions(inputs: Sequence[Path], scan: Scan, rois: Sequence[str]) -> list[LabelFile]:
+    """The files of the chosen regions that belong to a scan."""
+    refs = survey(inputs, rois=rois).refs
+    fitting = next((ref for ref in refs if ref.series_uid == scan.series_uid and ref.label_files), None)
+    if refused := next((ref.known.refusal for ref in refs if ref.series_uid == scan.series_uid), None):
+        raise refused
+    if fitting is None:
+        what = "none of the chosen regions belongs to this scan"
+        raise AnnotationError(what, where=inputs[0], do="choose its series with --series", code="no-regions")
+    return list(fitting.label_files)
