@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import pages
 import pytest
 from dataset_trees import write_dirlab
 
@@ -55,6 +58,20 @@ def test_the_offset_is_that_of_the_table(tree):
     other = dirlab.load(ref, options=ReadOptions(hu_offset=24.0))
     assert other.ct.array.max() == truth.array.max() + 24
     assert [note.code for note in other.notes] == ["stated-geometry", "stated-rescale"]
+
+
+def test_a_header_of_ones_own_says_the_same(tree):
+    root, _ = tree
+    page = pages.read_page("dirlab.md")
+    if not page:
+        pytest.skip("an installed package comes without the pages")
+    header = re.search(r'"""(NDims.*?)"""', page, re.DOTALL)[1].replace("DIRLAB/", "")
+    (root / "volume.mhd").write_text(header)
+    own = hilum.read(root / "volume.mhd", hu_offset=-1024.0).ct
+    (root / "volume.mhd").unlink()
+    listed = dirlab.load(dirlab.index(root).refs[0]).ct
+    assert own.geometry.isclose(listed.geometry)
+    assert (own.array == listed.array).all()
 
 
 @pytest.mark.parametrize("change", [b"", b"\0\0", None])

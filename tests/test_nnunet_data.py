@@ -8,6 +8,7 @@ import tarfile
 import numpy as np
 import pytest
 from dataset_trees import FAST, check_places, chest, places, stored_map, stored_scans, write_decathlon, write_nnunet
+from small_runs import everything
 
 import hilum
 from hilum import batch, cli
@@ -74,6 +75,9 @@ def test_names_of_people_do_not_leave(tmp_path):
     (ref,) = nnunet.index(root).refs
     assert ref.scan_id.startswith("ct-")
     assert len(ref.label_files) == 1
+    hilum.write(tiny()[0], root / "imagesTr" / "MILLER_OTTO.nii.gz")
+    assert run(tmp_path, root, FAST, "--hide-paths") == 1
+    assert not [content for content in everything(tmp_path / "out") if b"MILLER" in content]
 
 
 def test_a_folder_of_nifti_is_none(tmp_path):

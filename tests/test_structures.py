@@ -205,6 +205,14 @@ def test_two_files_of_a_series(tmp_path):
     error = refusal(survey([tmp_path], rois=["GTV"]))
     assert "'first.dcm', 'second.dcm'" in str(error)
     assert str(error).endswith("name the file: --roi 'second.dcm:GTV'")
+    (tmp_path / "second.dcm").rename(tmp_path / "2.dcm")
+    assert str(refusal(survey([tmp_path], rois=["[!f]*:GTV"]))).endswith("--roi 'seg:GTV'")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "2.dcm").rename(tmp_path / "a" / "first.dcm")
+    name = f"--roi '{tmp_path.name}/first.dcm:GTV'"
+    assert str(refusal(survey([tmp_path], rois=["rtstruct:GTV"]))).endswith(name)
+    assert taken(survey([tmp_path], rois=[name[7:-1]])) == {"first.dcm": {"GTV": "gtv"}}
+    (tmp_path / "a" / "first.dcm").rename(tmp_path / "second.dcm")
     assert taken(survey([tmp_path], rois=["second.dcm:GTV"])) == {"second.dcm": {"GTV": "gtv"}}
     assert taken(survey([tmp_path], rois=["seg:GTV"])) == {"seg.dcm": {"GTV": "gtv"}}
     assert taken(survey([tmp_path], rois=["f*:GTV=a", "s*d.dcm:GTV=b"])) == {

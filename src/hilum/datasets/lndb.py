@@ -18,6 +18,7 @@ from hilum.io import files
 from hilum.io.annotations.csv_tables import read_header, read_rows, wrong_line
 from hilum.io.annotations.luna import MATCHED_BY_NAME
 from hilum.io.folders import list_folder
+from hilum.io.names import safe_name
 from hilum.io.unreadable import not_downloaded, unreadable_folder
 from hilum.outputs.records import TableRecord
 from hilum.scan import DatasetEntry, Label, LabelFile, Note, ScanRef
@@ -82,7 +83,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:  # noqa: ARG0
     for path in (path for path in paths if _SCAN.fullmatch(path.name)):
         case = path.stem
         if (twin := found.setdefault(case, path)) is not path:
-            what = f"{case} is there already, in {twin.parent.name}"
+            what = f"{case} is there already, in {safe_name(twin.parent.name) or 'another folder'}"
             refused.append(FormatError(what, where=path, do="keep one of both", code="series-twice"))
             continue
         maps = tuple(sorted(masks.pop(case, []), key=lambda file: file.name))

@@ -155,7 +155,7 @@ def _cases(
         if match := numbered.get(stem):
             channels.setdefault(match[1], {})[match[2]] = path
         else:
-            what = f"has no number of a channel at its end, such as {stem}_{ct}"
+            what = f"has no number of a channel at the end of its name, such as case_{ct}"
             refused.append(UnsupportedError(what, where=path, do="rename it", code="no-channel"))
     for case, several in channels.items():
         if ct in several:

@@ -14,9 +14,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from hilum.datasets.folder import REGIONS
 from hilum.errors import AnnotationError, HilumError, InputError, name_some, one_line
-from hilum.io.archives import is_archive
+from hilum.io import archives
+from hilum.io.files import path_exists
+from hilum.io.folders import list_folder, output_kind
 from hilum.io.labels.map_names import map_name
+from hilum.io.volumes.formats import SCAN_SUFFIXES, is_volume, suffix_of
 from hilum.scan import LabelFile, Note, ScanRef
 
 if TYPE_CHECKING:
@@ -104,9 +108,38 @@ def files_of_scans(refs: Sequence[ScanRef], files: Sequence[RegionFile]) -> list
     return several
 
 
+def regions_alone(root: Path) -> list[Path]:
+    """The structure sets and segmentations of a file or folder that has nothing else in DICOM.
+
+    Parameters
+    ----------
+    root : Path
+
+    Returns
+    -------
+    list of Path
+        Empty if there is a CT slice, a volume file or an archive, or no such path.
+    """
+    from hilum.io.dicom.index import read_files
+
+    if archives.is_archive(root) or is_volume(root) or not path_exists(root) or output_kind(root):
+        return []
+    names = [root.name] if root.is_file() else list_folder(root).files
+    parent = root.parent if root.is_file() else root
+    if any(archives.is_archive(parent / name) or suffix_of(Path(name)) in SCAN_SUFFIXES for name in names):
+        return []
+    found: list[Path] = []
+    for name in names:
+        headers = read_files(parent, [name]).headers
+        if any(header.modality not in REGIONS for header in headers):
+            return []
+        found += [parent / name] if headers else []
+    return found
+
+
 def _frame_of(ref: ScanRef) -> str:
     """The frame of reference of a DICOM series; empty for other scans."""
-    if not ref.files or is_archive(ref.path):
+    if not ref.files or archives.is_archive(ref.path):
         return ""
     from hilum.io.dicom.index import read_files
 
@@ -189,11 +222,9 @@ def _parse(text: str, files: Sequence[RegionFile]) -> _Choice:
 
 
 def _is_of(pattern: str, file: RegionFile) -> bool:
-    """Whether a pattern for files fits a file: its kind, its name, or the end of its path."""
-    path = file.path.as_posix()
-    return (
-        pattern in {"", file.listed.kind} or fnmatchcase(file.path.name, pattern) or fnmatchcase(path, f"*/{pattern}")
-    )
+    """Whether a pattern for files fits a file: its kind, or the end of its path with as many parts."""
+    end = "/".join(file.path.parts[-1 - pattern.count("/") :])
+    return pattern in {"", file.listed.kind} or fnmatchcase(end, pattern)
 
 
 def _fitting(choice: _Choice, files: Sequence[RegionFile]) -> list[tuple[RegionFile, str]]:
@@ -225,9 +256,9 @@ def _label_files(chosen: dict[_Choice, list[tuple[RegionFile, str]]]) -> list[La
             if other == (file, region):
                 continue
             if other[1] == region:
-                names = name_some(f"'{one.path.name}'" for one in (other[0], file))
+                mine, names = _told_apart(file, other[0])
                 what = f"several files have the region '{region}': {names}"
-                do = f"name the file: --roi '{file.path.name}:{region}'"
+                do = f"name the file: --roi '{mine}:{region}'"
             else:
                 what = f"the regions '{other[1]}' and '{region}' would both become the label map {name}"
                 do = "choose one of them, or give each a name: --roi PATTERN=NAME"
@@ -237,6 +268,15 @@ def _label_files(chosen: dict[_Choice, list[tuple[RegionFile, str]]]) -> list[La
     for name, (file, region) in maps.items():
         by_file[file.path].append((region, name))
     return [LabelFile(path, kinds[path], regions=tuple(regions)) for path, regions in by_file.items()]
+
+
+def _told_apart(file: RegionFile, other: RegionFile) -> tuple[str, str]:
+    """A choice that takes a file and not another one, and the names of both."""
+    if file.listed.kind != other.listed.kind:
+        return file.listed.kind, f"a {other.listed.kind} and a {file.listed.kind}"
+    parts = 1 + (file.path.name == other.path.name)
+    one, two = ("/".join(each.path.parts[-parts:]) for each in (file, other))
+    return one, name_some(f"'{name}'" for name in (two, one))
 
 
 def _missing_notes(hits: dict[_Choice, int], scans: int) -> list[Note]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hilum.datasets.folder import regions_alone
+from hilum.datasets.structures import regions_alone
 from hilum.datasets.survey import survey
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
 from hilum.io.labels.map_names import map_name
