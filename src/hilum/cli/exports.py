@@ -25,7 +25,7 @@ def nnunet(
     out: Path,
     number: int = 501,
     name: str = "Hilum",
-    labels: Literal["both", "lungs", "nodules"] = "both",
+    labels: str = "both",
     overwrite: Overwrite = False,
 ) -> int:
     """Write a data set for nnU-Net version 2: images, labels, dataset.json, and splits by patient.
@@ -39,12 +39,15 @@ def nnunet(
     name
         Name of the data set: letters, digits, underscores.
     labels
-        Lungs (1 right, 2 left), nodules (1), or both (1, 2, and 3 for nodules).
+        Lungs (right, left), nodules, both of them, or label maps of the run, with commas between them: the classes are
+        numbered in this order, and a voxel with several labels gets the last one.
     """
     from hilum.export.nnunet import SPLITS, write_nnunet
 
     made = write_nnunet(folder, out, number=number, name=name, labels=labels, overwrite=overwrite)
     print_result(f"{made.folder}: {made.cases} cases")
+    if made.overlap:
+        print_note(f"overlap: {made.overlap} voxels of label maps had a label before; they have the last one")
     if made.folds:
         print_result(f"{made.folds} folds: copy {SPLITS} to nnUNet_preprocessed/{made.folder.name} before training")
     else:
@@ -52,8 +55,10 @@ def nnunet(
     return report_skipped(made.skipped)
 
 
-def monai(folder: RunFolder, /, *, out: Path, validation: str = "", overwrite: Overwrite = False) -> int:
-    """Write a data list for MONAI's detection: images, and boxes of nodules in world coordinates.
+def monai(
+    folder: RunFolder, /, *, out: Path, labels: str = "", validation: str = "", overwrite: Overwrite = False
+) -> int:
+    """Write a data list for MONAI: images, and boxes of nodules in world coordinates, or masks.
 
     Parameters
     ----------
@@ -61,22 +66,31 @@ def monai(folder: RunFolder, /, *, out: Path, validation: str = "", overwrite: O
         An output folder of 'hilum run' in the format nifti; the base_dir of the data list.
     out
         File to write: .json.
+    labels
+        For segmentation: a label map of the run, or lungs. Without it the list is for detection.
     validation
         The fold for validation; the first fold by default.
     """
     from hilum.export.boxes import write_monai
 
+    if labels:
+        from hilum.export.monai_masks import write_monai_masks
+
+        listed = write_monai_masks(folder, out, labels=labels, validation=validation, overwrite=overwrite)
+        print_result(f"{out}: {listed.scans} scans with {labels}")
+        return report_skipped(listed.skipped)
     made = write_monai(folder, out, validation=validation, overwrite=overwrite)
     return _report_boxes(out, made, "; boxes are in LPS: set affine_lps_to_ras=True in MONAI")
 
 
 def seg(folder: RunFolder, /, *, out: Path, source: list[Path], overwrite: Overwrite = False) -> int:
-    """Write lungs and nodules as DICOM-SEG on the slices of the original series.
+    """Write lungs, nodules and label maps as DICOM-SEG on the slices of the original series.
 
     Parameters
     ----------
     out
-        A folder for SCAN/lungs.dcm and SCAN/nodules.dcm. The files name the patient as the series does.
+        A folder for SCAN/lungs.dcm, SCAN/nodules.dcm and SCAN/labels/NAME.dcm. They name the patient as the series
+        does.
     source
         A folder with the DICOM series, searched with its subfolders; may be repeated.
     """
@@ -87,34 +101,39 @@ def seg(folder: RunFolder, /, *, out: Path, source: list[Path], overwrite: Overw
     return report_skipped(made.skipped)
 
 
-def coco3d(folder: RunFolder, /, *, out: Path, overwrite: Overwrite = False) -> int:
-    """Write the boxes of nodules as COCO instances with a third axis.
+def coco3d(folder: RunFolder, /, *, out: Path, labels: str = "nodules", overwrite: Overwrite = False) -> int:
+    """Write the boxes of nodules, or of a label map, as COCO instances with a third axis.
 
     Parameters
     ----------
     out
         File to write: .json.
+    labels
+        A label map of the run, instead of nodules: a box around each connected part of each label.
     """
     from hilum.export.boxes import write_coco3d
 
-    return _report_boxes(out, write_coco3d(folder, out, overwrite=overwrite))
+    return _report_boxes(out, write_coco3d(folder, out, labels=labels, overwrite=overwrite), labels=labels)
 
 
-def csv(folder: RunFolder, /, *, out: Path, overwrite: Overwrite = False) -> int:
-    """Write the boxes of nodules as a table: one row per nodule, in voxels and in LPS mm.
+def csv(folder: RunFolder, /, *, out: Path, labels: str = "nodules", overwrite: Overwrite = False) -> int:
+    """Write the boxes of nodules, or of a label map, as a table: one row each, in voxels and in LPS mm.
 
     Parameters
     ----------
     out
         File to write: .csv.
+    labels
+        A label map of the run, instead of nodules: a box around each connected part of each label.
     """
     from hilum.export.boxes import write_boxes_csv
 
-    return _report_boxes(out, write_boxes_csv(folder, out, overwrite=overwrite))
+    return _report_boxes(out, write_boxes_csv(folder, out, labels=labels, overwrite=overwrite), labels=labels)
 
 
-def _report_boxes(out: Path, made: BoxExport, more: str = "") -> int:
-    print_result(f"{out}: {made.nodules} nodules of {made.scans} scans{more}")
+def _report_boxes(out: Path, made: BoxExport, more: str = "", *, labels: str = "nodules") -> int:
+    what = "nodules" if labels == "nodules" else f"boxes in {labels}"
+    print_result(f"{out}: {made.nodules} {what} of {made.scans} scans{more}")
     return report_skipped(made.skipped)
 
 

@@ -28,7 +28,8 @@ from hilum.scan import Note, Scan, ScanRef
 
 _LEVELS = 3  # subfolders down to this level are read separately: memory cannot hold the headers of thousands of series
 
-_REGIONS = {"RTSTRUCT", "SEG"}  # modalities of structure sets and segmentations
+REGIONS = frozenset({"RTSTRUCT", "SEG"})
+"""Modalities of structure sets and segmentations."""
 
 
 def index(root: Path) -> Listing:
@@ -90,35 +91,6 @@ def index(root: Path) -> Listing:
 
         index_dicom(root)  # refuses the folder: it has no slice
     return Listing(_with_unique_ids(refs), notes=notes, refused=refused, region_files=regions)
-
-
-def regions_alone(root: Path) -> list[Path]:
-    """The structure sets and segmentations of a file or folder that has nothing else in DICOM.
-
-    Parameters
-    ----------
-    root : Path
-
-    Returns
-    -------
-    list of Path
-        Empty if there is a CT slice, a volume file or an archive, or no such path.
-    """
-    from hilum.io.dicom.index import read_files
-
-    if archives.is_archive(root) or is_volume(root) or not path_exists(root) or output_kind(root):
-        return []
-    names = [root.name] if root.is_file() else list_folder(root).files
-    folder = root.parent if root.is_file() else root
-    if any(archives.is_archive(folder / name) or suffix_of(Path(name)) in SCAN_SUFFIXES for name in names):
-        return []
-    found: list[Path] = []
-    for name in names:
-        headers = read_files(folder, [name]).headers
-        if any(header.modality not in _REGIONS for header in headers):
-            return []
-        found += [folder / name] if headers else []
-    return found
 
 
 def _check_exists(root: Path) -> None:
@@ -273,7 +245,7 @@ def _search_dicom(root: Path, tree: FolderListing) -> _DicomFiles:
         files = read_files(root, list(names))
         selection = select_slices(files.headers)
         dicom.add_slices(selection.slices)
-        regions = {header.path for header in files.headers if header.modality in _REGIONS}
+        regions = {header.path for header in files.headers if header.modality in REGIONS}
         dicom.regions += sorted(regions)
         damaged: list[str] = []
         for finding in selection.findings:

@@ -40,7 +40,7 @@ def inspect_source(source: Path, *, on_note: Callable[[Note], None], **options: 
     try:
         return _inspect(source, source, on_note, options)
     except HilumError:
-        for file in structures.read_region_files(folder.regions_alone(source))[0]:
+        for file in structures.read_region_files(structures.regions_alone(source))[0]:
             on_note(_elsewhere_note(_regions_record(file, source)))
         raise
 

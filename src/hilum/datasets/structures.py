@@ -14,9 +14,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from hilum.datasets.folder import REGIONS
 from hilum.errors import AnnotationError, HilumError, InputError, name_some, one_line
-from hilum.io.archives import is_archive
+from hilum.io import archives
+from hilum.io.files import path_exists
+from hilum.io.folders import list_folder, output_kind
 from hilum.io.labels.map_names import map_name
+from hilum.io.volumes.formats import SCAN_SUFFIXES, is_volume, suffix_of
 from hilum.scan import LabelFile, Note, ScanRef
 
 if TYPE_CHECKING:
@@ -104,9 +108,38 @@ def files_of_scans(refs: Sequence[ScanRef], files: Sequence[RegionFile]) -> list
     return several
 
 
+def regions_alone(root: Path) -> list[Path]:
+    """The structure sets and segmentations of a file or folder that has nothing else in DICOM.
+
+    Parameters
+    ----------
+    root : Path
+
+    Returns
+    -------
+    list of Path
+        Empty if there is a CT slice, a volume file or an archive, or no such path.
+    """
+    from hilum.io.dicom.index import read_files
+
+    if archives.is_archive(root) or is_volume(root) or not path_exists(root) or output_kind(root):
+        return []
+    names = [root.name] if root.is_file() else list_folder(root).files
+    parent = root.parent if root.is_file() else root
+    if any(archives.is_archive(parent / name) or suffix_of(Path(name)) in SCAN_SUFFIXES for name in names):
+        return []
+    found: list[Path] = []
+    for name in names:
+        headers = read_files(parent, [name]).headers
+        if any(header.modality not in REGIONS for header in headers):
+            return []
+        found += [parent / name] if headers else []
+    return found
+
+
 def _frame_of(ref: ScanRef) -> str:
     """The frame of reference of a DICOM series; empty for other scans."""
-    if not ref.files or is_archive(ref.path):
+    if not ref.files or archives.is_archive(ref.path):
         return ""
     from hilum.io.dicom.index import read_files
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from hilum.datasets import DATASETS, folder, naming, recognize, structures
+from hilum.datasets import DATASETS, naming, recognize, structures
 from hilum.datasets.labels import LabelRequest, pair_labels
 from hilum.datasets.listing import check_annotations
 from hilum.datasets.table_rows import attach_rows
@@ -124,7 +124,7 @@ def survey(
     for path, (root, source) in zip(inputs, naming.name_inputs(inputs), strict=True):
         name = _dataset_of(path, dataset, annotations)
         adapter = DATASETS[name]
-        if rois and (alone := folder.regions_alone(path)):
+        if rois and (alone := structures.regions_alone(path)):
             region_files |= dict.fromkeys(alone, (name, root, source))
             continue
         try:

@@ -1,4 +1,4 @@
-"""Boxes of nodules, in voxels and in the world: as a csv, as COCO with a third axis, as a data list of MONAI.
+"""Boxes of nodules, or of the parts of a label map: as a csv, as COCO with a third axis, as a data list of MONAI.
 
 A box bounds the nodule's sphere: its half width is half the diameter, or diameter / (2 s) voxels along an array axis of
 spacing s, in any orientation of the grid.
@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 import hilum
 from hilum.errors import FormatError, InputError
 from hilum.export.checked_run import annotated_run, check_output_file, checked_run, image_name
+from hilum.export.label_boxes import Bounds, LabelBox, label_boxes
 from hilum.io.annotations.csv_tables import safe_cells
 from hilum.io.atomic import atomic_path
 from hilum.outputs.records import json_bytes
+from hilum.train.label_maps import NODULES, label_values, scans_with
 from hilum.train.runs import RunScan, Skip
 
 COLUMNS = (
@@ -35,54 +36,40 @@ COLUMNS = (
 """Columns of the csv: fractional voxel indices (z, y, x), whole at voxel centers; world positions (x, y, z), LPS mm."""
 
 
-class Bounds(NamedTuple):
-    """Lower corner, center and upper corner of a box, each an ndarray, shape (3,)."""
-
-    low: NDArray[np.float64]
-    center: NDArray[np.float64]
-    high: NDArray[np.float64]
-
-
-class NoduleBox(NamedTuple):
-    """The box of one nodule.
-
-    Parameters
-    ----------
-    nodule : int
-        Its label in the mask.
-    diameter_mm : float
-    voxel : Bounds, (z, y, x)
-        Fractional voxel indices of the stored grid.
-    world : Bounds, (x, y, z), LPS mm
-        Along the axes of the world: on an oblique grid these are other corners than those in voxels.
-    """
-
-    nodule: int
-    diameter_mm: float
-    voxel: Bounds
-    world: Bounds
-
-
 class BoxExport(NamedTuple):
-    """How many scans and nodules were written, and what was left out."""
+    """How many scans and nodules (or parts of labels, or masks) were written, and what was left out."""
 
     scans: int
     nodules: int
     skipped: list[Skip]
 
 
-def nodule_boxes(scan: RunScan) -> Iterator[NoduleBox]:
-    """Give the box of every nodule whose center is in the stored volume."""
+def nodule_boxes(scan: RunScan) -> Iterator[LabelBox]:
+    """Give the box of every nodule whose center is in the stored volume.
+
+    Its number is the nodule's label in the mask. On an oblique grid its corners in the world are not those in voxels.
+    """
     for one in scan.record.nodules:
         if one.inside:
             world, radius = np.array(one.world), one.diameter_mm / 2
             voxel, half = scan.geometry.world_to_index(world), radius / np.array(scan.geometry.spacing)
             voxel_box = Bounds(voxel - half, voxel, voxel + half)
-            yield NoduleBox(one.label, one.diameter_mm, voxel_box, Bounds(world - radius, world, world + radius))
+            world_box = Bounds(world - radius, world, world + radius)
+            yield LabelBox("nodule", 1, one.label, one.diameter_mm, voxel_box, world_box)
 
 
-def write_boxes_csv(folder: Path, out: Path, *, overwrite: bool = False) -> BoxExport:
+def labeled_run(folder: Path, labels: str) -> tuple[list[RunScan], list[Skip], dict[str, int]]:
+    """List the scans of a checked run that have a label map, what is left out, and the values of its labels."""
+    scans, skipped = checked_run(folder)
+    used, without = scans_with(scans, labels)
+    return used, [*skipped, *without], label_values(used, labels)
+
+
+def write_boxes_csv(folder: Path, out: Path, *, labels: str = NODULES, overwrite: bool = False) -> BoxExport:
     """Write one row per nodule: its box in voxels and in the world, its scan, its patient's fold.
+
+    Of a label map, a row is a connected part (26 neighbors) of a label: ``nodule`` is its number in the scan,
+    ``label`` its name, ``diameter_mm`` that of the sphere with its volume, the box that of its voxels.
 
     Parameters
     ----------
@@ -90,6 +77,8 @@ def write_boxes_csv(folder: Path, out: Path, *, overwrite: bool = False) -> BoxE
         The output folder of ``hilum run``.
     out : Path
         A .csv with the `COLUMNS`.
+    labels : str
+        ``"nodules"``, or the name of a label map.
     overwrite : bool
         Replace a file that exists.
 
@@ -100,36 +89,43 @@ def write_boxes_csv(folder: Path, out: Path, *, overwrite: bool = False) -> BoxE
     Raises
     ------
     InputError
-        If the run is not complete.
+        If the run is not complete, or no scan has the label map.
     OutputError
         If `out` exists or cannot be written.
     """
     check_output_file(out, overwrite=overwrite)
-    scans, skipped = checked_run(folder)
+    if of_nodules := labels == NODULES:
+        scans, skipped = checked_run(folder)
+    else:
+        scans, skipped, values = labeled_run(folder, labels)
     rows = 0
     with atomic_path(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         for scan in scans:
-            skipped += scan.skip_nodules_outside("outside") if scan.record.nodules else [scan.skip_without_nodules()]
-            for box in nodule_boxes(scan):
+            if of_nodules:
+                skipped += (
+                    scan.skip_nodules_outside("outside") if scan.record.nodules else [scan.skip_without_nodules()]
+                )
+            for box in nodule_boxes(scan) if of_nodules else label_boxes(scan, labels, values):
                 rows += 1
                 edges = (box.voxel.low, box.voxel.high, box.world.low, box.world.high)
                 vectors = (*edges, box.voxel.center, box.world.center, scan.geometry.spacing)
-                nodule = (scan.scan_id, scan.uid, scan.patient_fold, box.nodule, "nodule", f"{box.diameter_mm:.6g}")
+                nodule = (scan.scan_id, scan.uid, scan.patient_fold, box.number, box.label, f"{box.diameter_mm:.6g}")
                 table.writerow(safe_cells((*nodule, *(f"{value:.6f}" for vector in vectors for value in vector))))
     return BoxExport(scans=len(scans), nodules=rows, skipped=skipped)
 
 
-def write_coco3d(folder: Path, out: Path, *, overwrite: bool = False) -> BoxExport:
+def write_coco3d(folder: Path, out: Path, *, labels: str = NODULES, overwrite: bool = False) -> BoxExport:
     """Write the boxes as COCO instances with a third axis, which is hilum's own extension.
 
     ``bbox`` is (x, y, z, width, height, depth) in voxels, counted as in COCO: 0 is the outer edge of the first voxel,
     0.5 its center. ``bbox_world`` is the box in the world: (x, y, z) of its low corner, LPS mm, then its widths.
+    The categories of a label map are its labels, with their values as ids.
 
     Parameters
     ----------
-    folder, overwrite
+    folder, labels, overwrite
         As for `write_boxes_csv`.
     out : Path
         A .json; images are named relative to `folder`.
@@ -141,13 +137,18 @@ def write_coco3d(folder: Path, out: Path, *, overwrite: bool = False) -> BoxExpo
     Errors are those of `write_boxes_csv`.
     """
     check_output_file(out, overwrite=overwrite)
-    scans, skipped = annotated_run(folder)
-    boxes = [(image, box) for image, scan in enumerate(scans, start=1) for box in nodule_boxes(scan)]
+    if labels == NODULES:
+        values = {"nodule": 1}
+        scans, skipped = annotated_run(folder)
+        boxes = [(image, box) for image, scan in enumerate(scans, start=1) for box in nodule_boxes(scan)]
+    else:
+        scans, skipped, values = labeled_run(folder, labels)
+        boxes = [(n, box) for n, scan in enumerate(scans, start=1) for box in label_boxes(scan, labels, values)]
     data = {
-        "info": {"description": "boxes of nodules in voxels and LPS mm", "version": f"hilum {hilum.__version__}"},
+        "info": {"description": f"boxes of {labels} in voxels and LPS mm", "version": f"hilum {hilum.__version__}"},
         "images": [_image(number, scan) for number, scan in enumerate(scans, start=1)],
         "annotations": [_annotation(number, image, box) for number, (image, box) in enumerate(boxes, start=1)],
-        "categories": [{"id": 1, "name": "nodule"}],
+        "categories": [{"id": value, "name": name} for name, value in values.items()],
     }
     with atomic_path(out) as partial:
         partial.write_bytes(json_bytes(data))
@@ -163,12 +164,13 @@ def _image(number: int, scan: RunScan) -> dict[str, Any]:
     return {**image, **origin, "spacing_zyx_mm": grid.spacing, **axes}
 
 
-def _annotation(number: int, image: int, box: NoduleBox) -> dict[str, Any]:
+def _annotation(number: int, image: int, box: LabelBox) -> dict[str, Any]:
     low, size = (box.voxel.low + 0.5)[::-1], (box.voxel.high - box.voxel.low)[::-1]
-    ids = {"id": number, "image_id": image, "category_id": 1, "iscrowd": 0}
-    nodule = {"nodule": box.nodule, "diameter_mm": box.diameter_mm}
+    ids = {"id": number, "image_id": image, "category_id": box.value, "iscrowd": 0}
+    nodule = {"nodule": box.number, "diameter_mm": box.diameter_mm}
     bbox = [round(value, 6) for value in (*low.tolist(), *size.tolist())]
-    world = [round(value, 6) for value in (*box.world.low.tolist(), *[box.diameter_mm] * 3)]
+    widths = box.world.high - box.world.low
+    world = [round(value, 6) for value in (*box.world.low.tolist(), *widths.tolist())]
     return {**ids, **nodule, "bbox": bbox, "area": round(float(np.prod(size)), 6), "bbox_world": world}
 
 
@@ -198,11 +200,8 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
     """
     check_output_file(out, overwrite=overwrite)
     scans, skipped = annotated_run(folder)
-    if any(scan.format_of() != "nifti" for scan in scans):
-        what = "is not stored as NIfTI, from which MONAI reads where voxels are in the world"
-        raise FormatError(what, where=folder, do="convert it with 'hilum store DIR --format nifti'")
-    if not (validation_fold := _validation_fold(scans, validation, folder)):
-        skipped.append(Skip(scan="", code="no-folds", reason="no scan has a fold: 'validation' is empty"))
+    check_nifti(scans, folder)
+    validation_fold = choose_validation(scans, validation, folder, skipped)
     data: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
     nodules = 0
     for scan in scans:
@@ -217,9 +216,19 @@ def write_monai(folder: Path, out: Path, *, validation: str = "", overwrite: boo
     return BoxExport(scans=len(scans), nodules=nodules, skipped=skipped)
 
 
-def _validation_fold(scans: list[RunScan], chosen: str, folder: Path) -> str:
+def check_nifti(scans: list[RunScan], folder: Path) -> None:
+    """Refuse a run whose files do not tell MONAI where voxels are in the world."""
+    if any(scan.format_of() != "nifti" for scan in scans):
+        what = "is not stored as NIfTI, from which MONAI reads where voxels are in the world"
+        raise FormatError(what, where=folder, do="convert it with 'hilum store DIR --format nifti'")
+
+
+def choose_validation(scans: list[RunScan], chosen: str, folder: Path, skipped: list[Skip]) -> str:
+    """Check the fold that was chosen for validation, or choose the first one; empty without folds, which is noted."""
     folds = sorted({scan.patient_fold for scan in scans} - {""})
     if chosen and chosen not in folds:
         what = f"no scan is in the fold {chosen!r} (folds: {', '.join(folds) or 'none'})"
         raise InputError(what, where=folder, do="choose one of them", code="option")
+    if not folds:
+        skipped.append(Skip(scan="", code="no-folds", reason="no scan has a fold: 'validation' is empty"))
     return chosen or (folds[0] if folds else "")

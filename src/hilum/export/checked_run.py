@@ -49,9 +49,9 @@ def annotated_run(folder: Path) -> tuple[list[RunScan], list[Skip]]:
     return annotated, [*skipped, *(skip for scan in annotated for skip in scan.skip_nodules_outside("outside"))]
 
 
-def image_name(scan: RunScan) -> str:
-    """Give the path of a scan's CT, relative to the run's folder."""
-    return f"scans/{scan.folder.name}/ct{STORES[scan.format_of()].suffix}"
+def image_name(scan: RunScan, part: str = "ct") -> str:
+    """Give the path of a scan's CT, or of another stored volume, relative to the run's folder."""
+    return f"scans/{scan.folder.name}/{part}{STORES[scan.format_of(part)].suffix}"
 
 
 def check_output_file(out: Path, *, overwrite: bool) -> None:

@@ -5,10 +5,11 @@ import re
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError, OutputError
@@ -16,17 +17,13 @@ from hilum.export.checked_run import checked_run
 from hilum.io import atomic, files, scan_files
 from hilum.io.volumes.formats import STORES
 from hilum.outputs import records, store
+from hilum.outputs.finished import LABELS
+from hilum.train.label_maps import label_values, mask_part
 from hilum.train.runs import RunScan, Skip
 from hilum.volume import Mask, Volume
 
-Labels = Literal["both", "lungs", "nodules"]
-
-CLASSES: dict[Labels, dict[str, int]] = {
-    "both": {"background": 0, "lung_right": 1, "lung_left": 2, "nodule": 3},
-    "lungs": {"background": 0, "lung_right": 1, "lung_left": 2},
-    "nodules": {"background": 0, "nodule": 1},
-}
-"""The values of a label file. A voxel in both a lung and a nodule is nodule."""
+_OWN: dict[str, dict[str, int]] = {"lungs": {"lung_right": 1, "lung_left": 2}, "nodules": {"nodule": 1}}
+"""The classes of the masks that hilum makes, and their values there; every nodule is one class."""
 
 SPLITS = "splits_final.json"
 
@@ -34,16 +31,28 @@ ENDING = STORES["nifti"].suffix
 
 
 class NnunetDataset(NamedTuple):
-    """The folder that was written, how many cases and folds it has, and what was left out."""
+    """The folder that was written, its cases, folds and classes, and what was left out.
+
+    ``overlap`` counts the voxels of label maps in which another label was before.
+    """
 
     folder: Path
     cases: int
     folds: int
     skipped: list[Skip]
+    classes: dict[str, int]
+    overlap: int
+
+
+class _Layer(NamedTuple):
+    """A stored mask, and the class of each of its values, by value; 0 for none."""
+
+    part: str
+    classes: NDArray[np.uint8]
 
 
 def write_nnunet(
-    folder: Path, raw: Path, *, number: int = 501, name: str = "Hilum", labels: Labels = "both", overwrite: bool = False
+    folder: Path, raw: Path, *, number: int = 501, name: str = "Hilum", labels: str = "both", overwrite: bool = False
 ) -> NnunetDataset:
     """Write a finished run as a data set of nnU-Net. The data set appears only when complete.
 
@@ -59,8 +68,10 @@ def write_nnunet(
     name : str
         Letters, digits, and the underscore.
     labels : str
-        A key of `CLASSES`. Scans without annotations are left out if it has nodules, scans without a lung mask if
-        it has lungs.
+        ``"lungs"``, ``"nodules"`` and names of label maps, with commas between them; ``"both"`` is lungs and nodules.
+        ``"labels/NAME"`` is a label map whatever its name. Classes are numbered in this order; a voxel with several
+        labels gets the last one. Scans that lack one of them are left out: the lung mask, the annotations, the label
+        map.
     overwrite : bool
         Replace an earlier export of that number and name.
 
@@ -71,7 +82,7 @@ def write_nnunet(
     Raises
     ------
     InputError
-        If the run is not complete or not in HU, or no scan has the labels.
+        If the run is not complete or not in HU, or no scan has the labels, or they have more than 255 classes.
     OutputError
         If there is another data set of that number, or the file system refuses.
     """
@@ -85,23 +96,31 @@ def write_nnunet(
         if scan.record.unit != store.HU:
             what = f"voxels are in the {scan.record.unit}, but nnU-Net expects HU"
             raise FormatError(what, where=scan.folder, do="run with intensity.output = 'hu'", code="not-hounsfield")
-    used, left_out = _scans_with(labels, scans)
+    parts = _parts(labels)
+    used, left_out = _scans_with(parts, scans)
     if not used:
         raise MissingInputError(f"no scan has labels of {labels}: {left_out[0].reason}", where=folder)
+    classes, layers = _plan(parts, used)
     with atomic.refusing_writes(raw):
         raw.mkdir(parents=True, exist_ok=True)
     splits = _splits(used)
     with atomic.atomic_folder(final) as partial:
         for part in ("imagesTr", "labelsTr"):
             (partial / part).mkdir()
-        for scan in used:
-            _write_case(scan, partial, labels)
-        facts: dict[str, Any] = {"channel_names": {"0": "CT"}, "labels": CLASSES[labels], "numTraining": len(used)}
+        overlap = sum(_write_case(scan, partial, layers) for scan in used)
+        facts: dict[str, Any] = {"channel_names": {"0": "CT"}, "labels": classes, "numTraining": len(used)}
         facts |= {"file_ending": ENDING, "name": name, "hilum": hilum.__version__}
         (partial / "dataset.json").write_bytes(records.json_bytes(facts))
         if splits:
             (partial / SPLITS).write_bytes(records.json_bytes(splits))
-    return NnunetDataset(folder=final, cases=len(used), folds=len(splits), skipped=[*skipped, *left_out])
+    return NnunetDataset(
+        folder=final,
+        cases=len(used),
+        folds=len(splits),
+        skipped=[*skipped, *left_out],
+        classes=classes,
+        overlap=overlap,
+    )
 
 
 def _check_output_folder(raw: Path, final: Path, *, number: int, overwrite: bool) -> None:
@@ -120,20 +139,54 @@ def _check_output_folder(raw: Path, final: Path, *, number: int, overwrite: bool
         raise OutputError("holds an earlier export", where=final, do="give --overwrite", code="exists")
 
 
-def _scans_with(labels: Labels, scans: list[RunScan]) -> tuple[list[RunScan], list[Skip]]:
+def _parts(labels: str) -> list[str]:
+    """The stored parts that are named, in their order."""
+    both = {"both": ["lungs", "nodules"], "": []}
+    names = [name for word in labels.split(",") for name in both.get(word.strip(), [word.strip()])]
+    parts = [name if name in _OWN else mask_part(name.removeprefix(f"{LABELS}/")) for name in names]
+    if not parts or len(set(parts)) < len(parts):
+        what = f"labels {labels!r} name {'nothing' if not parts else 'something twice'}"
+        raise InputError(what, do="give lungs, nodules or label maps, with commas between them", code="option")
+    return parts
+
+
+def _scans_with(parts: list[str], scans: list[RunScan]) -> tuple[list[RunScan], list[Skip]]:
     used: list[RunScan] = []
     left_out: list[Skip] = []
     for scan in scans:
-        if labels != "nodules" and not scan.format_of("lungs"):
+        missing = [part.partition("/")[2] for part in parts if "/" in part and not scan.format_of(part)]
+        if "lungs" in parts and not scan.format_of("lungs"):
             left_out.append(scan.skip("no-lungs", "it has no lung mask"))
-        elif labels != "lungs" and not scan.annotated:
+        elif "nodules" in parts and not scan.annotated:
             left_out.append(scan.skip_without_nodules())
+        elif missing:
+            left_out.append(scan.skip("no-labels", f"it has no label map {missing[0]}"))
         else:
             used.append(scan)
     return used, left_out
 
 
-def _write_case(scan: RunScan, partial: Path, labels: Labels) -> None:
+def _plan(parts: list[str], scans: list[RunScan]) -> tuple[dict[str, int], list[_Layer]]:
+    """Number the classes, and tell which value of which part is which class.
+
+    A label is called as in its label map; with the label map's name in front if that is a number, or taken.
+    """
+    classes, layers = {"background": 0}, list[_Layer]()
+    for part in parts:
+        map_name = part.partition("/")[2]
+        table = np.zeros(256, np.uint8)
+        for label, value in (_OWN[part] if part in _OWN else label_values(scans, map_name)).items():
+            name = f"{map_name}_{label}" if label in classes or label.isdecimal() else label
+            if name in classes or len(classes) > 255:
+                what = f"two labels are called {name!r}" if name in classes else "there are more than 255 labels"
+                raise InputError(what, do="export fewer label maps, or give their labels other names", code="option")
+            classes[name] = table[value] = len(classes)
+        layers.append(_Layer(part, table))
+    return classes, layers
+
+
+def _write_case(scan: RunScan, partial: Path, layers: list[_Layer]) -> int:
+    """Write the image and the labels of a scan; return how many voxels of label maps had a label before."""
     image = partial / "imagesTr" / f"{scan.scan_id}_0000{ENDING}"
     if scan.format_of() == "nifti":
         source = scan.folder / f"ct{ENDING}"
@@ -143,16 +196,19 @@ def _write_case(scan: RunScan, partial: Path, labels: Labels) -> None:
             shutil.copyfile(source, image)
     else:
         scan_files.write(_read(scan, "ct"), image)
-    mask = np.zeros(scan.geometry.shape, np.uint8)
-    values = CLASSES[labels]
-    if "lung_right" in values:
-        if (lungs := _read(scan, "lungs").array).max() > 2:
-            what = f"the lung mask has the label {lungs.max()}, expected 1 right and 2 left"
+    mask, overlap = np.zeros(scan.geometry.shape, np.uint8), 0
+    for part, classes in layers:
+        if part == "nodules" and not scan.format_of(part):
+            continue
+        array = _read(scan, part).array
+        if part == "lungs" and array.max() > 2:
+            what = f"the lung mask has the label {array.max()}, expected 1 right and 2 left"
             raise FormatError(what, where=scan.folder, do="export --labels nodules")
-        mask[:] = lungs
-    if "nodule" in values and scan.format_of("nodules"):
-        mask[_read(scan, "nodules").array > 0] = values["nodule"]
+        added = classes[np.minimum(array, 1) if part == "nodules" else array]
+        overlap += int(np.count_nonzero((mask > 0) & (added > 0))) if part not in _OWN else 0
+        np.copyto(mask, added, where=added > 0)
     scan_files.write(Mask(mask, scan.geometry), partial / "labelsTr" / f"{scan.scan_id}{ENDING}")
+    return overlap
 
 
 def _read(scan: RunScan, part: str) -> Volume:

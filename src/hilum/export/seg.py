@@ -1,7 +1,8 @@
-"""Lungs and nodules as DICOM Segmentation objects that refer to the slices of the series.
+"""Lungs, nodules and label maps as DICOM Segmentation objects that refer to the slices of the series.
 
 The masks of a run are on its resampled grid. `hilum.ops.resample` brings them to the grid of the series by world
-coordinates, so that a viewer can overlay them on the slices. highdicom writes the object.
+coordinates, so that a viewer can overlay them on the slices. Labels of label maps keep their volume and centroid.
+highdicom writes the object.
 
 Source: DICOM PS3.3 A.51 (Segmentation IOD), C.8.20.2; PS3.16 CID 7150, 7162; SNOMED CT codes of pydicom's dictionary.
 """
@@ -17,11 +18,14 @@ import numpy as np
 import hilum
 from hilum.errors import FormatError, HilumError, InputError, OutputError, one_line
 from hilum.export.checked_run import checked_run
+from hilum.export.seg_codes import Segment, lung_segment, named_segment, nodule_segment
 from hilum.export.seg_source import SourceSeries, index_sources, read_source
 from hilum.io import atomic, folders
+from hilum.ops.labels.placing import place_label_map
 from hilum.ops.resample import regrid_mask
+from hilum.outputs.finished import LABELS
 from hilum.recipes import recipe
-from hilum.scan import LEFT_LUNG, RIGHT_LUNG
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG, LabelMap
 from hilum.train.runs import RunScan, Skip
 from hilum.volume import Mask
 
@@ -35,22 +39,11 @@ class Segmentations(NamedTuple):
     skipped: list[Skip]
 
 
-class _Segment(NamedTuple):
-    """The name and side of a segment, and the recommended color, RGB, to display it in."""
-
-    label: str
-    side: str
-    color: tuple[int, int, int]
-
-
-_LUNGS = {
-    RIGHT_LUNG: _Segment("right lung", "Right", (115, 170, 220)),
-    LEFT_LUNG: _Segment("left lung", "Left", (120, 200, 150)),
-}
+_SIDES = {RIGHT_LUNG: "Right", LEFT_LUNG: "Left"}
 
 
 def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], overwrite: bool = False) -> Segmentations:
-    """Write ``lungs.dcm`` and ``nodules.dcm`` for each scan of a run, on the grid of its DICOM series.
+    """Write ``lungs.dcm``, ``nodules.dcm`` and label maps for each scan of a run, on the grid of its DICOM series.
 
     The same run and series give the same UIDs and bytes; the content date is that of the series. As DICOM requires, a
     segmentation copies the patient's and the study's data: it identifies the patient as much as the series does.
@@ -60,7 +53,8 @@ def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], ove
     folder : Path
         The output folder of ``hilum run``.
     out : Path
-        A folder for ``SCAN/lungs.dcm`` and ``SCAN/nodules.dcm``. A scan's folder appears when it is complete.
+        A folder for ``SCAN/lungs.dcm``, ``SCAN/nodules.dcm`` and ``SCAN/labels/NAME.dcm``. A scan's folder appears
+        when it is complete.
     sources : sequence of Path
         Folders with the DICOM series, which are looked up by UID.
     overwrite : bool
@@ -87,7 +81,7 @@ def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], ove
     series = index_sources(sources)
     used = []
     for scan in scans:
-        if not any(file.startswith(("lungs.", "nodules.")) for file in scan.record.files):
+        if not any(file.startswith(("lungs.", "nodules.", f"{LABELS}/")) for file in scan.record.files):
             skipped.append(scan.skip("no-masks", "it has no mask"))
         else:
             read_source(scan, series)  # refuses before anything is written
@@ -97,10 +91,12 @@ def write_segmentations(folder: Path, out: Path, *, sources: Sequence[Path], ove
             raise OutputError("exists already", where=out / scan.scan_id, do=do, code="exists")
     files = segments = 0
     for scan in used:
-        if not (objects := _segmentations(highdicom, scan, read_source(scan, series))):
+        if not (objects := _segmentations(highdicom, scan, read_source(scan, series), skipped)):
             skipped.append(scan.skip("empty-masks", "its masks are empty"))
             continue
         with atomic.atomic_folder(out / scan.scan_id) as partial:
+            if any("/" in name for name in objects):
+                (partial / LABELS).mkdir()
             for name, segmentation in objects.items():
                 segmentation.save_as(partial / f"{name}.dcm")
         files += len(objects)
@@ -119,13 +115,21 @@ def _import_highdicom() -> ModuleType:
     return highdicom
 
 
-def _segmentations(highdicom: ModuleType, scan: RunScan, source: SourceSeries) -> dict[str, Any]:
-    """Make a segmentation of each mask that is not empty, by the mask's name."""
+def _segmentations(highdicom: ModuleType, scan: RunScan, source: SourceSeries, skipped: list[Skip]) -> dict[str, Any]:
+    """Make a segmentation of each mask that is not empty, by the mask's part of the scan."""
     objects = {}
-    for name in ("lungs", "nodules"):
+    for name in ("lungs", "nodules", *(f"{LABELS}/{one}" for one in scan.label_maps)):
         if (stored := scan.read(name)) is None:
             continue
-        mask = regrid_mask(Mask(stored.array, stored.geometry), source.geometry)
+        if (kind := name.partition("/")[2]) and stored.array.any():
+            given = LabelMap(Mask(stored.array, scan.geometry), scan.label_maps[kind].values)
+            placed = place_label_map(given, source.geometry)
+            mask = placed.label_map.mask
+            for label, volume in placed.lost.items():
+                what = f"{label} of {kind}, {volume:.3g} ml, is too small for the voxels of the series"
+                skipped.append(scan.skip("label-lost", what))
+        else:
+            mask = regrid_mask(Mask(stored.array, stored.geometry), source.geometry)
         if values := [int(value) for value in np.unique(mask.array) if value]:
             try:
                 objects[name] = _segmentation(highdicom, scan, source, mask=mask, name=name, values=values)
@@ -143,7 +147,9 @@ def _segmentation(
     from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
 
-    segments = [_segment(name, value) for value in values]
+    segments = [_segment(scan, name, value) for value in values]
+    title = name.rpartition("/")[2]
+    order = ["lungs", "nodules", *(f"{LABELS}/{one}" for one in scan.label_maps)].index(name)
     numbers = np.zeros(256, np.uint8)
     numbers[values] = np.arange(1, len(values) + 1)
     sha256 = next(record.sha256 for file, record in scan.record.files.items() if file.startswith(f"{name}."))
@@ -159,16 +165,16 @@ def _segmentation(
                 for number, (value, one) in enumerate(zip(values, segments, strict=True), start=1)
             ],
             series_instance_uid=generate_uid(entropy_srcs=[*seeds, "series"]),
-            series_number=901 if name == "lungs" else 902,
+            series_number=901 + order,
             sop_instance_uid=generate_uid(entropy_srcs=[*seeds, "instance"]),
             instance_number=1,
             manufacturer="hilum",
             manufacturer_model_name="hilum",
             software_versions=hilum.__version__,
             device_serial_number="1",
-            content_label=name.upper(),
-            content_description=f"{name} by hilum",
-            series_description=f"{name} by hilum",
+            content_label=title.upper().replace("-", "_")[:16],
+            content_description=f"{title} by hilum",
+            series_description=f"{title} by hilum",
         )
     _make_reproducible(segmentation, source.headers[0], organization=generate_uid(entropy_srcs=[*seeds, "dimensions"]))
     for one, item in zip(segments, segmentation.SegmentSequence, strict=True):
@@ -193,32 +199,33 @@ def _make_reproducible(segmentation: Any, header: Any, *, organization: str) -> 
         item.DimensionOrganizationUID = organization
 
 
-def _segment(name: str, value: int) -> _Segment:
-    if name == "nodules":
-        return _Segment(f"nodule {value}", "", (235, 140, 60))
-    if value not in _LUNGS:
+def _segment(scan: RunScan, part: str, value: int) -> Segment:
+    if part == "nodules":
+        return nodule_segment(value)
+    if name := part.partition("/")[2]:
+        names = {number: label for label, number in scan.label_maps[name].values.items()}
+        label = names.get(value, str(value))
+        return named_segment(f"{name} {label}" if label.isdecimal() else label, value - 1)
+    if value not in _SIDES:
         raise FormatError(f"the lung mask has the label {value}, expected 1 right and 2 left", do="run it again")
-    return _LUNGS[value]
+    return lung_segment(_SIDES[value])
 
 
-def _describe(highdicom: ModuleType, segment: _Segment, number: int, *, uid: str) -> Any:
+def _describe(highdicom: ModuleType, segment: Segment, number: int, *, uid: str) -> Any:
     from pydicom.sr.codedict import codes
 
-    lung = bool(segment.side)
-    # Nodule masks follow from what a reader or a table marked: neither automatic nor manual.
     kind = highdicom.seg.SegmentAlgorithmTypeValues
-    family = codes.CID7162.MorphologicalOperations if lung else codes.CID7162.ManualProcessing
+    family = codes.CID7162.MorphologicalOperations if segment.automatic else codes.CID7162.ManualProcessing
     algorithm = highdicom.AlgorithmIdentificationSequence(name="hilum", family=family, version=hilum.__version__)
-    category = codes.CID7150.AnatomicalStructure if lung else codes.CID7150.MorphologicallyAbnormalStructure
     return highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=segment.label,
-        segmented_property_category=category,
-        segmented_property_type=codes.SCT.Lung if lung else codes.SCT.Nodule,
-        algorithm_type=kind.AUTOMATIC if lung else kind.SEMIAUTOMATIC,
+        segmented_property_category=getattr(codes.CID7150, segment.category),
+        segmented_property_type=getattr(codes.SCT, segment.property),
+        algorithm_type=kind.AUTOMATIC if segment.automatic else kind.SEMIAUTOMATIC,
         algorithm_identification=algorithm,
         tracking_uid=uid,
         tracking_id=segment.label,
-        anatomic_regions=None if lung else [codes.SCT.Lung],
+        anatomic_regions=[codes.SCT.Lung] if segment.in_lung else None,
         display_color=highdicom.color.CIELabColor.from_rgb(*segment.color),
     )

@@ -1,0 +1,56 @@
+"""A data list of MONAI for segmentation: images and the masks of a label map, or of the lungs."""
+
+from pathlib import Path
+from typing import Any
+
+from hilum.errors import MissingInputError
+from hilum.export.boxes import BoxExport, check_nifti, choose_validation, labeled_run
+from hilum.export.checked_run import check_output_file, checked_run, image_name
+from hilum.io.atomic import atomic_path
+from hilum.outputs.finished import LABELS
+from hilum.outputs.records import json_bytes
+
+LUNGS = {"lung_right": 1, "lung_left": 2}
+
+
+def write_monai_masks(
+    folder: Path, out: Path, *, labels: str, validation: str = "", overwrite: bool = False
+) -> BoxExport:
+    """Write a data list: ``training`` and ``validation``, each a list of ``image`` and ``label``, which are files.
+
+    ``labels`` in it has the names of the values in the masks, as in a dataset.json of the Medical Decathlon.
+
+    Parameters
+    ----------
+    folder, out, validation, overwrite
+        As for `hilum.export.boxes.write_monai`.
+    labels : str
+        The name of a label map, or ``"lungs"`` for hilum's own.
+
+    Returns
+    -------
+    BoxExport
+
+    Errors are those of `hilum.export.boxes.write_monai`, and one if no scan has the mask.
+    """
+    check_output_file(out, overwrite=overwrite)
+    if labels == "lungs":
+        part, values = labels, LUNGS
+        listed, skipped = checked_run(folder)
+        scans = [scan for scan in listed if scan.format_of(part)]
+        skipped += [scan.skip("no-lungs", "it has no lung mask") for scan in listed if not scan.format_of(part)]
+        if not scans:
+            raise MissingInputError("no scan has a lung mask", where=folder, do="name a label map, or run it again")
+    else:
+        part = f"{LABELS}/{labels}"
+        scans, skipped, values = labeled_run(folder, labels)
+    check_nifti(scans, folder)
+    fold = choose_validation(scans, validation, folder, skipped)
+    data: dict[str, Any] = {"labels": {"0": "background", **{str(value): name for name, value in values.items()}}}
+    data |= {"training": [], "validation": []}
+    for scan in scans:
+        kind = "validation" if fold and scan.patient_fold == fold else "training"
+        data[kind].append({"image": image_name(scan), "label": image_name(scan, part)})
+    with atomic_path(out) as partial:
+        partial.write_bytes(json_bytes(data))
+    return BoxExport(scans=len(scans), nodules=len(scans), skipped=skipped)
