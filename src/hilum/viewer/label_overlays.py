@@ -1,7 +1,7 @@
 """The label maps of a shown scan: files that the user names for it, and what the page shows of them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from hilum.io.volumes.formats import is_volume, suffix_of
 from hilum.ops.bounding_box import Box
 from hilum.ops.labels.overlay import HEX_COLORS, number_colors
 from hilum.ops.labels.shares import measure_labels
+from hilum.outputs.finished import LABELS, read_stored
+from hilum.outputs.records import ScanRecord
 from hilum.scan import LabelFile, LabelGrid, LabelMap, Scan
 from hilum.volume import Mask
 
@@ -40,10 +42,21 @@ class Overlay:
     labels: tuple[dict[str, Any], ...]
 
 
-def make_overlays(scan: Scan) -> tuple[Overlay, ...]:
-    """Cut the label maps of a scan to their labels; they lie on its grid. Sorted by name."""
-    numbers = number_colors({name: one.values for name, one in scan.label_maps.items()})
-    return tuple(_overlay(name, scan.label_maps[name], colors) for name, colors in numbers.items())
+def make_overlays(label_maps: Mapping[str, LabelMap]) -> tuple[Overlay, ...]:
+    """Cut label maps on a scan's grid to their labels; sorted by name."""
+    numbers = number_colors({name: one.values for name, one in label_maps.items()})
+    return tuple(_overlay(name, label_maps[name], colors) for name, colors in numbers.items())
+
+
+def read_overlays(folder: Path, record: ScanRecord) -> tuple[Overlay, ...]:
+    """Read the label maps of a finished scan one after another, so that memory holds one whole map at a time."""
+    numbers = number_colors({name: one.values for name, one in record.label_maps.items()})
+    overlays = []
+    for name, colors in numbers.items():
+        if (volume := read_stored(folder, record, f"{LABELS}/{name}")) is not None:
+            label_map = LabelMap(Mask(volume.array, volume.geometry), record.label_maps[name].values)
+            overlays.append(_overlay(name, label_map, colors))
+    return tuple(overlays)
 
 
 def _overlay(name: str, label_map: LabelMap, colors: dict[int, int]) -> Overlay:

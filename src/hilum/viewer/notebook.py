@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hilum.errors import InputError
@@ -122,8 +121,7 @@ def _masks(scan: Scan) -> Iterator[tuple[str, Mask, Mapping[int, tuple[int, ...]
     if scan.lungs is not None and scan.lungs.array.any():
         yield "lungs", scan.lungs, sides
     numbers = overlay.number_colors({name: one.values for name, one in scan.label_maps.items()})
-    placed = overlay.on_grid(scan.label_maps, scan.ct.geometry)
-    for one in make_overlays(replace(scan, label_maps=placed)):
+    for one in make_overlays(overlay.on_grid(scan.label_maps, scan.ct.geometry)):
         if one.mask is not None:
             yield one.name, one.mask, {value: overlay.COLORS[k] for value, k in numbers[one.name].items()}
     nodules = scan.nodule_mask or (mask_nodules(scan.ct.geometry, scan.nodules) if scan.nodules else None)

@@ -167,11 +167,18 @@ def view_of_input(scan: Scan) -> ScanView:
     notes = [{"code": note.code, "text": note.text} for note in scan.notes]
     facts = {"nodules": nodules, "notes": notes, "figures": dict(scan.figures), "labels": dict(scan.labels)}
     run = {"status": finished_status(note.code for note in scan.notes), "recipe": None, "doubt": "", "scan_sha256": ""}
-    return ScanView(replace(scan, ct=ct, label_maps={}), store.HU, facts | run, overlays=make_overlays(scan))
+    return ScanView(replace(scan, ct=ct, label_maps={}), store.HU, facts | run, overlays=make_overlays(scan.label_maps))
 
 
 def view_of_finished(
-    scan: Scan, record: records.ScanRecord, sha256: str, *, doubt: str, recipe: str, original: ScanRef | None
+    scan: Scan,
+    record: records.ScanRecord,
+    sha256: str,
+    *,
+    overlays: tuple[Overlay, ...],
+    doubt: str,
+    recipe: str,
+    original: ScanRef | None,
 ) -> ScanView:
     """Show a finished scan; values of the unit range are converted back to HU if the recipe can be read."""
     ct, unit, read = scan.ct, record.unit, DEFAULT
@@ -186,8 +193,7 @@ def view_of_finished(
     facts = {name: getattr(record, name) for name in ("notes", "figures", "labels")}
     facts["nodules"] = [_nodule(nodule) for nodule in record.nodules]
     run = {"recipe": None, "doubt": doubt, "scan_sha256": sha256}
-    overlays = make_overlays(scan)
-    return ScanView(replace(scan, ct=ct, label_maps={}), unit, facts | run, original, sha256, overlays, read)
+    return ScanView(replace(scan, ct=ct), unit, facts | run, original, sha256, overlays, read)
 
 
 def _nodule(nodule: records.NoduleRecord) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 import hilum
 from hilum.errors import FormatError, InputError, MissingInputError
 from hilum.io.annotations.table_rows import TableColumns
@@ -23,7 +25,7 @@ from hilum.recipes import Recipe
 from hilum.report.risk import flags, risk
 from hilum.report.text import all_visible, visible
 from hilum.scan import LabelGrid, Scan, ScanRef
-from hilum.viewer.label_overlays import label_files
+from hilum.viewer.label_overlays import label_files, read_overlays
 from hilum.viewer.reviews import Review
 from hilum.viewer.scan_view import ScanView, view_of_finished, view_of_input
 
@@ -102,11 +104,13 @@ class Source:
         with ThreadPoolExecutor(1) as pool:  # checking 150 MB takes 0.5 s
             check = pool.submit(check_files, item.folder, record)
             try:
-                scan = store.read_finished(item.folder, record)
+                scan = store.read_finished(item.folder, structs.replace(record, label_maps={}))
+                overlays = read_overlays(item.folder, record)
             finally:
                 check.result()  # if both fail, this error has the cause
         original = self.originals.get(item.name)
-        return view_of_finished(scan, record, sha256, doubt=doubt, recipe=self.recipe or "", original=original)
+        told = {"doubt": doubt, "recipe": self.recipe or ""}
+        return view_of_finished(scan, record, sha256, overlays=overlays, original=original, **told)
 
     def thumbnail(self, number: int) -> bytes | None:
         """The PNG preview of a finished scan."""
