@@ -99,8 +99,10 @@ def load(source: Path, options: Options, out: Path | None = None) -> Scan:
     from hilum.outputs import finished, store
 
     if (folder := finished_folder(source)) is None:
-        named = {"series": options.series, "annotations": options.annotations, "series_uid": options.series_uid}
-        scan = hilum.read(source, **named, **options.as_read())
+        scan = hilum.read(
+            source, series=options.series, annotations=options.annotations, series_uid=options.series_uid,
+            **options.as_read(),
+        )  # fmt: skip
         print_notes(scan.notes)
         return scan
     if options.as_read() != Options().as_read():
