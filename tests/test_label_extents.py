@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hilum.ops.labels.shares import measure_labels
+from hilum._kernels.resample.label_shares import count_shares, list_parts
+from hilum.ops.labels.shares import WHOLE, measure_labels
 
 
 def by_numpy(array):
@@ -37,3 +38,25 @@ def test_labels_are_counted_and_bounded(shape, kind, workers):
     shifted = np.zeros(array.size + 3, np.uint8)[3:].reshape(shape)  # not at a multiple of eight bytes
     shifted[:] = array
     assert measure_labels(shifted, workers=workers) == by_numpy(array)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 2, 7), (4, 5, 8), (2, 3, 9), (5, 4, 24)])
+def test_shares_are_counted_and_parts_listed(shape):
+    rng = np.random.default_rng(sum(shape))
+    for kind in (
+        rng.integers(0, 241, shape),
+        rng.integers(0, 2, shape) * WHOLE,
+        np.full(shape, WHOLE),
+        np.zeros(shape),
+    ):
+        shares = np.ascontiguousarray(kind, np.uint8)
+        counts, partial = [np.zeros(n, np.int64) for n in shape], np.zeros(shape[0], np.int64)
+        count_shares(shares, WHOLE, *counts, partial)
+        for axis, count in enumerate(counts):
+            others = tuple(k for k in range(3) if k != axis)
+            assert count.tolist() == (shares == WHOLE).sum(axis=others).tolist()
+        some = (shares > 0) & (shares < WHOLE)
+        assert partial.tolist() == some.sum(axis=(1, 2)).tolist()
+        parts, flat = np.empty(int(some.sum()), np.int64), shares.reshape(-1)
+        list_parts(flat, flat[: flat.size // 8 * 8].view(np.uint64), WHOLE, parts)
+        assert parts.tolist() == np.flatnonzero(some).tolist()

@@ -63,6 +63,39 @@ def _add_run(table: Any, value: Any, z: Any, y: Any, first: Any, last: Any) -> N
 
 
 @kernel()
+def count_shares(shares: Any, whole: Any, by_slice: Any, by_row: Any, by_column: Any, parts: Any) -> None:
+    """Count the voxels with the share `whole` in each slice, row and column, and those of a part in each slice."""
+    for z in range(shares.shape[0]):
+        for y in range(shares.shape[1]):
+            row, full, some = shares[z, y], 0, 0
+            for x in range(row.size):
+                full += int(row[x] == whole)
+                some += int(row[x] != 0)
+            by_slice[z] += full
+            by_row[y] += full
+            parts[z] += some - full
+            if full:
+                for x in range(row.size):
+                    by_column[x] += int(row[x] == whole)
+
+
+@kernel()
+def list_parts(flat: Any, words: Any, whole: Any, parts: Any) -> None:
+    """List the voxels of which a part is covered; `flat` and `words` are as for `measure_runs`."""
+    at, full = 0, _U(whole) * _ONES
+    for k in range(words.size):
+        if words[k] != _U(0) and words[k] != full:
+            for i in range(8 * k, 8 * k + 8):
+                if flat[i] != 0 and flat[i] != whole:
+                    parts[at] = i
+                    at += 1
+    for i in range(8 * words.size, flat.size):
+        if flat[i] != 0 and flat[i] != whole:
+            parts[at] = i
+            at += 1
+
+
+@kernel()
 def count_samples(source: Any, value: Any, step: Any, out: Any, begin: Any, end: Any) -> None:
     """Count the samples of each voxel of `out` that lie in a voxel of `source` with this value.
 

@@ -9,6 +9,8 @@ from the middle, so that a plane is filled in part.
 import numpy as np
 from numpy.typing import NDArray
 
+from hilum._kernels.compile.kernel import read_only
+from hilum._kernels.resample.label_shares import count_shares, list_parts
 from hilum.ops.labels.shares import WHOLE
 
 _CENTROID = 0.01  # voxels by which the centroid may be moved
@@ -44,49 +46,54 @@ def fill_greatest(
     float
         The volume in voxels: the exact one, or the sum of the shares.
     """
-    chosen = shares == WHOLE
-    whole = int(np.count_nonzero(chosen))
-    parts = np.flatnonzero((shares > 0) & ~chosen)
-    values = shares.reshape(-1)[parts].astype(np.int64)
+    chosen, source = shares == WHOLE, read_only(np.ascontiguousarray(shares))
+    counts, partial = tuple(np.zeros(size, np.int64) for size in shares.shape), np.zeros(shares.shape[0], np.int64)
+    count_shares(source, WHOLE, *counts, partial)
+    whole = int(counts[0].sum())
+    parts = np.empty(int(partial.sum()), np.int64)
+    flat = source.reshape(-1)
+    list_parts(flat, flat[: flat.size // 8 * 8].view(np.uint64), WHOLE, parts)
+    values = flat[parts].astype(np.float64)
     total = whole + float(values.sum()) / WHOLE
     total = total if exact is None else exact[0]
     wanted = min(int(total + 0.5) - whole, len(parts))
     if wanted <= 0:
         return chosen, total
-    points = np.stack(np.unravel_index(parts, shares.shape), axis=1) - (np.array(shares.shape) - 1) / 2
-    distance = ((points * spacing) ** 2).sum(axis=1)
+    middle = (np.array(shares.shape) - 1) / 2
+    points = np.array(np.unravel_index(parts, shares.shape)) - middle[:, None]
+    distance = _weighted_sum(points**2, np.square(spacing))
     distance *= 1 / max(float(distance.max()), 1.0)
-    moment = _moment(chosen)
-    aim = (moment + (values[:, None] * points).sum(axis=0) / WHOLE) / (whole + values.sum() / WHOLE)
-    aim = aim if exact is None else exact[1] - (np.array(shares.shape) - 1) / 2
+    moment = _moment(counts)
+    aim = (moment + (values * points).sum(axis=1) / WHOLE) / (whole + values.sum() / WHOLE)
+    aim = aim if exact is None else exact[1] - middle
     goal, limit = aim * whole - moment, _CENTROID * total
     filled = _greatest(values / WHOLE - distance / (2 * WHOLE), wanted)
-    if np.linalg.norm(goal - (points[filled] - aim).sum(axis=0)) > limit:
-        filled = _with_centroid(values / WHOLE - _NEARNESS * distance, points - aim, wanted, goal, limit)
+    points -= aim[:, None]
+    if np.linalg.norm(goal - points[:, filled].sum(axis=1)) > limit:
+        filled = _with_centroid(values / WHOLE - _NEARNESS * distance, points, wanted, goal, limit)
     chosen.reshape(-1)[parts[filled]] = True
     return chosen, total
 
 
-def _moment(chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The sum of the positions of marked voxels, from the middle of the array."""
-    counts = (np.count_nonzero(chosen, axis=others) for others in ((1, 2), (0, 2), (0, 1)))
+def _moment(counts: tuple[NDArray[np.int64], ...]) -> NDArray[np.float64]:
+    """The sum of the positions of voxels, from the middle of their array, from their counts along each axis."""
     return np.array([float(count @ (np.arange(len(count)) - (len(count) - 1) / 2)) for count in counts])
 
 
 def _with_centroid(
     worth: NDArray[np.float64], points: NDArray[np.float64], wanted: int, moment: NDArray[np.float64], limit: float
 ) -> NDArray[np.intp]:
-    """Choose `wanted` points of the greatest worth whose positions have the sum `moment`, if possible to `limit`.
+    """Choose `wanted` points, shape (3, n), of the greatest worth whose sum is `moment`, if possible to `limit`.
 
     A slope over the label is added to the worth. It grows toward where chosen points are missing, in smaller steps when
     a step does not help. If that does not end, as where whole planes of points have one worth, the slope is doubled
     until points are missing on the other side, and then sought between.
     """
-    scale = np.abs(points).max(axis=0) + 1.0
+    scale = np.abs(points).max(axis=1) + 1.0
 
     def choose(slope: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64], float]:
-        chosen = _greatest(worth + points @ (slope / scale), wanted)
-        lacking = moment - points[chosen].sum(axis=0)
+        chosen = _greatest(worth + _weighted_sum(points, slope / scale), wanted)
+        lacking = moment - points[:, chosen].sum(axis=1)
         return chosen, lacking, float(np.linalg.norm(lacking))
 
     slope, rate = np.zeros(3), 4.0
@@ -94,7 +101,7 @@ def _with_centroid(
     for _ in range(_TURNS):
         if least <= limit:
             return best
-        tried = slope + rate * missing / scale / len(points)
+        tried = slope + rate * missing / scale / len(worth)
         chosen, now, length = choose(tried)
         if length < least:
             slope, best, missing, least = tried, chosen, now, length
@@ -112,6 +119,12 @@ def _with_centroid(
             if least <= limit:
                 return best
     return best
+
+
+def _weighted_sum(points: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of three rows with weights, in an order that depends on no library."""
+    z, y, x = points
+    return np.asarray(weights[0] * z + weights[1] * y + weights[2] * x)
 
 
 def _greatest(worth: NDArray[np.float64], wanted: int) -> NDArray[np.intp]:
