@@ -93,6 +93,18 @@ def test_slope_and_intercept_come_from_the_files(capsys, inputs, tmp_path):
     assert "an example" in (tmp_path / "b.svg").read_text()
 
 
+def test_a_scan_is_read_as_stated(capsys, inputs, tmp_path):
+    shifted = hilum.read(inputs["file"]).ct
+    hilum.write(hilum.Volume(shifted.array + 1024, shifted.geometry), tmp_path / "shifted.nii.gz")
+    for source, out, *stated in ((inputs["file"], "a"), (tmp_path / "shifted.nii.gz", "b", "--hu-offset", "-1024")):
+        assert call(capsys, "histogram", source, "--out", tmp_path / f"{out}.png", *stated)[0] == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    words = ("histogram", inputs["run"], "--out", tmp_path / "c.png", "--max-gap-mm", "6")
+    status, _, err = call(capsys, *words)
+    assert (status, len(err)) == (1, 1)
+    assert "is a finished scan" in err[0]
+
+
 def test_recipes_are_compared_on_a_scan_as_it_was_read(capsys, inputs, tmp_path):
     recipe = tmp_path / "coarse.toml"
     recipe.write_text("[resample]\nspacing_mm = 4.0\n")

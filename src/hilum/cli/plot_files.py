@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import Parameter
 
 import hilum
+from hilum.cli.options import MaxGap, Tilt, ValueOptions
 from hilum.console import print_note, print_notes, print_result
 from hilum.errors import InputError, UnsupportedError
 
@@ -22,8 +23,8 @@ PICTURES = (".png", ".svg", ".pdf")  # suffixes of picture files
 
 
 @Parameter(name="*")
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(ValueOptions):
     """Options of every picture.
 
     Parameters
@@ -42,6 +43,13 @@ class Options:
     series: str = ""
     series_uid: str = ""
     dpi: int | None = None
+    max_gap_mm: MaxGap = None
+    tilt: Tilt = True
+
+    def as_read(self) -> dict[str, Any]:
+        """The options that state how a scan is read, as `hilum.read` takes them."""
+        values = {"rescale": self.rescale, "hu_offset": self.hu_offset, "max_gap_mm": self.max_gap_mm}
+        return {**values, "tilt": "correct" if self.tilt else "refuse"}
 
 
 def check_picture(out: Path) -> None:
@@ -91,9 +99,15 @@ def load(source: Path, options: Options, out: Path | None = None) -> Scan:
     from hilum.outputs import finished, store
 
     if (folder := finished_folder(source)) is None:
-        scan = hilum.read(source, series=options.series, annotations=options.annotations, series_uid=options.series_uid)
+        scan = hilum.read(
+            source, series=options.series, annotations=options.annotations, series_uid=options.series_uid,
+            **options.as_read(),
+        )  # fmt: skip
         print_notes(scan.notes)
         return scan
+    if options.as_read() != Options().as_read():
+        what = "is a finished scan: how it was read is in its recipe"
+        raise InputError(what, where=folder, do="leave --hu-offset and the like out", code="option")
     if (record := finished.read_record(folder)) is None:
         raise InputError("this version of hilum cannot read its scan.json", where=folder, do="run the scan again")
     if record.unit != store.HU:

@@ -39,13 +39,9 @@ load = folder.load
 def recognize(root: Path) -> bool:
     """Whether a folder holds participants (six digits) with studies that are called as TCIA calls those of the NLST."""
     places = [root, *_inner_folders(root)]
-    participants = [root, *(path for place in places for path in entries(place))]
-    return any(
-        _STUDY.fullmatch(study.name)
-        for path in participants
-        if _PARTICIPANT.fullmatch(path.resolve().name)
-        for study in entries(path)
-    )
+    inside = (path for place in places for path in entries(place))
+    participants = (path for path in (root.resolve(), *inside) if _PARTICIPANT.fullmatch(path.name))
+    return any(_STUDY.fullmatch(study.name) for path in participants for study in entries(path))
 
 
 def index(root: Path, annotations: Path | None = None) -> Listing:  # noqa: ARG001 - `survey` reads other tables
@@ -93,6 +89,9 @@ def index(root: Path, annotations: Path | None = None) -> Listing:  # noqa: ARG0
     for label, path in tables.items():
         refs, record = _with_label(refs, label, path)
         records.append(record)
+    if "study_yr" not in tables and any("study_yr" in ref.known.labels for ref in refs):
+        what = "no table of series (seriesinstanceuid, study_yr) is in the folder or beside it"
+        notes.append(Note("assumed-years", f"{what}: study_yr is 0 to 2 for studies of 1999 to 2001"))
     if "cancer" not in tables:
         what = (
             "there is no table of participants (pid, can_scr) in the folder or beside it: no scan gets a label cancer"

@@ -49,10 +49,10 @@ _INFO = (
     "archive-members", "ignored-archives", "no-ct-images", "not-luna16", "own-output", "same-file", "same-scan",
     "same-series", "table-beside", "unused-table",
     # About a data set or a table of detections.
-    "case-count", "chose-table", "duplicate-detections", "duplicate-series", "folds-replaced", "marks-beyond-limit",
-    "no-annotations", "no-dataset-json", "no-detections", "no-labels", "one-channel", "patient-in-folds",
-    "readings-without-scan", "rows-without-scan", "samples-without-nodule", "scans-assumed", "scans-without-rows",
-    "several-series", "unknown-patient", "unknown-series", "xray-readings",
+    "assumed-years", "case-count", "chose-table", "duplicate-detections", "duplicate-series", "folds-replaced",
+    "marks-beyond-limit", "no-annotations", "no-dataset-json", "no-detections", "no-labels", "one-channel",
+    "patient-in-folds", "readings-without-scan", "rows-without-scan", "samples-without-nodule", "scans-assumed",
+    "scans-without-rows", "several-series", "unknown-patient", "unknown-series", "xray-readings",
 )  # fmt: skip
 """The stored data are as the files say."""
 
