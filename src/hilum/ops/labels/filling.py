@@ -47,9 +47,10 @@ def fill_greatest(
         The volume in voxels: the exact one, or the sum of the shares.
     """
     chosen, source = shares == WHOLE, read_only(np.ascontiguousarray(shares))
-    counts, partial = tuple(np.zeros(size, np.int64) for size in shares.shape), np.zeros(shares.shape[0], np.int64)
-    count_shares(source, WHOLE, *counts, partial)
-    whole = int(counts[0].sum())
+    by_slice, by_row, by_column = counts = tuple(np.zeros(size, np.int64) for size in shares.shape)
+    partial = np.zeros(len(by_slice), np.int64)
+    count_shares(source, WHOLE, by_slice, by_row, by_column, partial)
+    whole = int(by_slice.sum())
     parts = np.empty(int(partial.sum()), np.int64)
     flat = source.reshape(-1)
     list_parts(flat, flat[: flat.size // 8 * 8].view(np.uint64), WHOLE, parts)
