@@ -224,6 +224,8 @@ def test_a_label_map_is_called_as_its_file_without_the_scans_name(tmp_path):
     other = tmp_path / "Lung L.nii.gz"
     hilum.write(hilum.Mask(box(), GRID), other)
     assert sorted(open_source(scan, labels=[labels, str(other)]).scan.label_maps) == ["lung_l", "tumor"]
+    hilum.write(hilum.Mask(box(), GRID), tmp_path / "case10.nii.gz")  # the name of another scan
+    assert list(open_source(scan, labels=[str(tmp_path / "case10.nii.gz")]).scan.label_maps) == ["case10"]
     assert list(open_source(scan, labels=[f"a={labels}"]).scan.label_maps) == ["a"]
     assert open_source(scan).scan.label_maps == {}
 

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from hilum.datasets.structures import regions_alone
-from hilum.datasets.survey import survey
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
 from hilum.io.labels.map_names import map_name
 from hilum.io.volumes.formats import is_volume, suffix_of
@@ -115,6 +113,8 @@ def label_files(
     InputError
         If there is no such file, it is no label map, or no region belongs to the scan.
     """
+    from hilum.datasets.structures import regions_alone  # data sets take half a second to import
+
     files, inputs = [], [source]
     for text in given:
         named = None if Path(text).exists() else _NAMED.fullmatch(text)
@@ -123,9 +123,9 @@ def label_files(
             raise MissingInputError("there is no such label map", where=path, do="check --labels")
         if is_volume(path):
             stem, own = (one.name.removesuffix(suffix_of(one)) for one in (path, source))
-            files.append(
-                LabelFile(path, "map", map_name(name or stem.removeprefix(own).strip("._-") or stem), grid=grid)
-            )
+            begins = stem.startswith((f"{own}.", f"{own}_", f"{own}-"))
+            rest = stem[len(own) + 1 :] if begins else stem
+            files.append(LabelFile(path, "map", map_name(name or rest), grid=grid))
         elif path.is_file() and not name and regions_alone(path):
             inputs.append(path)
         else:
@@ -136,6 +136,8 @@ def label_files(
 
 def _regions(inputs: Sequence[Path], scan: Scan, rois: Sequence[str]) -> list[LabelFile]:
     """The files of the chosen regions that belong to a scan."""
+    from hilum.datasets.survey import survey
+
     refs = survey(inputs, rois=rois).refs
     fitting = next((ref for ref in refs if ref.series_uid == scan.series_uid and ref.label_files), None)
     if refused := next((ref.known.refusal for ref in refs if ref.series_uid == scan.series_uid), None):
