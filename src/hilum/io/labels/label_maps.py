@@ -107,8 +107,8 @@ def _check_place(mask: Mask, scan_grid: Geometry, path: Path) -> None:
         return
     index = np.argwhere(mask.array)
     if len(index) and not scan_grid.contains(own.index_to_world(index[:: max(1, len(index) // 100_000)])).any():
-        what = "shares no voxel with the scan: its labels lie elsewhere in the world"
-        do = "give the label map of this scan, or, if its voxels are those of the scan, --label-grid voxels"
+        what = "shares no voxel with the scan: its labels lie elsewhere"
+        do = "give that of this scan, or --label-grid voxels if its voxels are the scan's"
         raise GeometryError(what, where=path, do=do, code="label-grid")
 
 
