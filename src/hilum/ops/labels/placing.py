@@ -160,10 +160,11 @@ def _fill(
             there, shares = parallel_shares(mask.array, value, box, axes, workers=workers)
         chosen, voxels = fill_greatest(shares, geometry.spacing, exact=exact)
         within[value], filled[value] = voxels * geometry.voxel_volume, there
-        if len(boxes) > 1:
-            chosen &= shares > best[there]
-            np.copyto(best[there], shares, where=chosen)
-        np.copyto(out[there], np.uint8(value), where=chosen)
+        for mine, share, z in zip(chosen, shares, range(there[0].start, there[0].stop), strict=True):
+            if len(boxes) > 1:
+                np.logical_and(mine, share > best[z, *there[1:]], out=mine)
+                np.copyto(best[z, *there[1:]], share, where=mine)
+            np.copyto(out[z, *there[1:]], np.uint8(value), where=mine)
     return out, within, filled
 
 

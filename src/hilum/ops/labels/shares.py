@@ -117,7 +117,11 @@ def parallel_shares(
     z, y, x = (axis.touching(side.start, side.stop) for axis, side in zip(axes, box, strict=True))
     if not all(side.stop > side.start for side in (z, y, x)):
         return (z, y, x), np.zeros([side.stop - side.start for side in (z, y, x)], np.uint8)
-    label = np.pad((array[box] == value).view(np.uint8) * np.uint8(WHOLE), _MARGIN)
+    source = array[box]
+    label = np.zeros([size + 2 * _MARGIN for size in source.shape], np.uint8)
+    inner = label[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+    for plane, marked in zip(source, inner, strict=True):  # by planes: no large array is made on the way
+        np.multiply(plane == value, np.uint8(WHOLE), out=marked)
     taps: list[Taps | None] = []
     for k, (axis, side, voxels) in enumerate(zip(axes, box, (z, y, x), strict=True)):
         if axis.step > _WIDEST:
