@@ -158,7 +158,10 @@ def test_small_and_outer_labels_are_told_with_their_volume():
 def test_filled_voxels_are_as_many_as_the_shares_sum_to(seed, most):
     rng = np.random.default_rng(seed)
     shares = rng.integers(0, most + 1, (5, 6, 7)).astype(np.uint8)
-    chosen, total = fill_greatest(shares, (1.0, 2.0, 0.5))
+    filling = fill_greatest(shares, (1.0, 2.0, 0.5))
+    total, chosen = filling.volume, shares == WHOLE
+    assert filling.whole == np.count_nonzero(chosen)
+    chosen.reshape(-1)[filling.parts] = True
     assert total == pytest.approx(shares.sum(dtype=float) / WHOLE)
     assert abs(np.count_nonzero(chosen) - total) <= 0.5
     assert chosen[shares == WHOLE].all()

@@ -63,6 +63,16 @@ def _add_run(table: Any, value: Any, z: Any, y: Any, first: Any, last: Any) -> N
 
 
 @kernel()
+def paint_whole(shares: Any, whole: Any, out: Any, value: Any, begin: Any, end: Any) -> None:
+    """Give a value to the voxels with the share `whole`, in slices from `begin` to `end`."""
+    for z in range(begin, end):
+        for y in range(shares.shape[1]):
+            row, painted = shares[z, y], out[z, y]
+            for x in range(row.size):
+                painted[x] = value if row[x] == whole else painted[x]
+
+
+@kernel()
 def count_shares(shares: Any, whole: Any, by_slice: Any, by_row: Any, by_column: Any, parts: Any) -> None:
     """Count the voxels with the share `whole` in each slice, row and column, and those of a part in each slice."""
     for z in range(shares.shape[0]):

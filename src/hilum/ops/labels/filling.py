@@ -6,6 +6,8 @@ planes that it covers partly, and not the other. Then shares count more toward w
 from the middle, so that a plane is filled in part.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,7 @@ from hilum._kernels.compile.kernel import read_only
 from hilum._kernels.resample.label_shares import count_shares, list_parts
 from hilum.ops.labels.shares import WHOLE
 
-_CENTROID = 0.01  # voxels by which the centroid may be moved
+_CENTROID = 0.03  # voxels by which the centroid may be moved
 
 _FIRST = 0.05  # the first slope that is tried: what it adds to the worth at the label's end
 
@@ -24,13 +26,31 @@ _STEPS = 12_000  # of worth in 1: shares reach 1, and a slope may add as much ag
 _NEARNESS = 0.3  # how much more share the voxel farthest from the middle needs than one in the middle
 
 
+class Filling(NamedTuple):
+    """The voxels that a label fills: all that it covers completely, and some that it covers in part.
+
+    Parameters
+    ----------
+    parts : ndarray of int64, shape (n,)
+        The latter, as indices of the flat array of shares.
+    whole : int
+        The number of the former.
+    volume : float
+        The volume of the label in voxels: the exact one, or the sum of the shares.
+    """
+
+    parts: NDArray[np.int64]
+    whole: int
+    volume: float
+
+
 def fill_greatest(
     shares: NDArray[np.uint8],
     spacing: tuple[float, float, float],
     *,
     exact: tuple[float, NDArray[np.float64]] | None = None,
-) -> tuple[NDArray[np.bool_], float]:
-    """Mark the voxels that a label fills.
+) -> Filling:
+    """Choose the voxels that a label fills.
 
     Parameters
     ----------
@@ -42,11 +62,9 @@ def fill_greatest(
 
     Returns
     -------
-    ndarray of bool, shape (z, y, x)
-    float
-        The volume in voxels: the exact one, or the sum of the shares.
+    Filling
     """
-    chosen, source = shares == WHOLE, read_only(np.ascontiguousarray(shares))
+    source = read_only(np.ascontiguousarray(shares))
     by_slice, by_row, by_column = counts = tuple(np.zeros(size, np.int64) for size in shares.shape)
     partial = np.zeros(len(by_slice), np.int64)
     count_shares(source, WHOLE, by_slice, by_row, by_column, partial)
@@ -59,7 +77,7 @@ def fill_greatest(
     total = total if exact is None else exact[0]
     wanted = min(int(total + 0.5) - whole, len(parts))
     if wanted <= 0:
-        return chosen, total
+        return Filling(parts[:0], whole, total)
     middle = (np.array(shares.shape) - 1) / 2
     points = np.array(np.unravel_index(parts, shares.shape)) - middle[:, None]
     distance = _weighted_sum(points**2, np.square(spacing))
@@ -72,8 +90,7 @@ def fill_greatest(
     points -= aim[:, None]
     if np.linalg.norm(goal - points[:, filled].sum(axis=1)) > limit:
         filled = _with_centroid(values / WHOLE - _NEARNESS * distance, points, wanted, goal, limit)
-    chosen.reshape(-1)[parts[filled]] = True
-    return chosen, total
+    return Filling(parts[filled], whole, total)
 
 
 def _moment(counts: tuple[NDArray[np.int64], ...]) -> NDArray[np.float64]:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from hilum._kernels.resample.spline import nearest
 from hilum.geometry import Geometry
 from hilum.ops.bounding_box import Box
-from hilum.ops.labels.filling import fill_greatest
-from hilum.ops.labels.shares import Axis, measure_labels, parallel_shares, sampled_shares
+from hilum.ops.labels.filling import Filling, fill_greatest
+from hilum.ops.labels.shares import Axis, measure_labels, paint, parallel_shares, sampled_shares
 from hilum.ops.reorient import permute
 from hilum.ops.resample import regrid_mask
 from hilum.scan import LabelMap
@@ -66,21 +66,23 @@ def place_label_map(label_map: LabelMap, geometry: Geometry, *, order: int = 1, 
     """
     found = measure_labels(label_map.mask.array, workers=workers)
     mask, axes, boxes = _turn(label_map.mask, geometry, {value: found[value].box for value in found})
-    within: dict[int, float] = {}
-    filled: dict[int, Box] = {}
+    fillings: dict[int, Filling] = {}
     if axes is not None and all(map(_is_same, axes)):
         out = _copy(mask.array, axes, geometry)
     elif order == 0:
         out = regrid_mask(mask, geometry).array if axes is None else _nearest(mask.array, axes, workers)
     else:
-        out, within, filled = _fill(mask, axes, geometry, boxes, workers)
+        out, fillings = _fill(mask, axes, geometry, boxes, workers)
     lost, outside = {}, {}
     for name, value in label_map.values.items():
         if (box := boxes.get(value)) is None:
             continue
         volume = found[value].voxels * mask.geometry.voxel_volume
-        kept = float(np.count_nonzero(out[filled.get(value, ...)] == value)) * geometry.voxel_volume
-        inside = within.get(value, kept)
+        if filling := fillings.get(value):
+            kept, inside = filling.whole + len(filling.parts), filling.volume * geometry.voxel_volume
+        else:
+            kept = int(np.count_nonzero(out == value))
+            inside = kept * geometry.voxel_volume
         if not kept and (inside > 0 or bool(geometry.contains(_middle(mask, box)))):
             lost[name] = volume / 1000
         elif volume - inside > mask.geometry.voxel_volume / 2 and _leaves(mask, box, geometry):
@@ -145,12 +147,12 @@ def _nearest(array: NDArray[np.uint8], axes: _Axes, workers: int) -> NDArray[np.
 
 def _fill(
     mask: Mask, axes: _Axes | None, geometry: Geometry, boxes: dict[int, Box], workers: int
-) -> tuple[NDArray[np.uint8], dict[int, float], dict[int, Box]]:
-    """Fill each label; return also the volume of each, in mm3, that lies in the grid, and the box that it may fill."""
+) -> tuple[NDArray[np.uint8], dict[int, Filling]]:
+    """Fill each label."""
     out = np.zeros(geometry.shape, np.uint8)
-    best = np.zeros(geometry.shape if len(boxes) > 1 else (0, 0, 0), np.uint8)
-    within, filled = {}, {}
-    for value, box in boxes.items():
+    fillings: dict[int, Filling] = {}
+    index, share, owner = [], [], []
+    for value, box in reversed(boxes.items()):  # of equal shares the last one written counts: the smallest value
         exact = None
         if axes is None:
             there, shares = sampled_shares(mask, value, box, geometry, workers=workers)
@@ -158,14 +160,19 @@ def _fill(
                 exact = _measure(mask, value, box, geometry, there)
         else:
             there, shares = parallel_shares(mask.array, value, box, axes, workers=workers)
-        chosen, voxels = fill_greatest(shares, geometry.spacing, exact=exact)
-        within[value], filled[value] = voxels * geometry.voxel_volume, there
-        for mine, share, z in zip(chosen, shares, range(there[0].start, there[0].stop), strict=True):
-            if len(boxes) > 1:
-                np.logical_and(mine, share > best[z, *there[1:]], out=mine)
-                np.copyto(best[z, *there[1:]], share, where=mine)
-            np.copyto(out[z, *there[1:]], np.uint8(value), where=mine)
-    return out, within, filled
+        fillings[value] = filling = fill_greatest(shares, geometry.spacing, exact=exact)
+        paint(shares, out[there], value, workers=workers)
+        where = np.unravel_index(filling.parts, shares.shape)
+        where = tuple(part + side.start for part, side in zip(where, there, strict=True))
+        index.append(np.ravel_multi_index(where, out.shape))
+        share.append(shares.reshape(-1)[filling.parts])
+        owner.append(np.full(len(filling.parts), value, np.uint8))
+    if index:
+        order = np.argsort(np.concatenate(share), kind="stable")
+        at, owners, flat = np.concatenate(index)[order], np.concatenate(owner)[order], out.reshape(-1)
+        free = flat[at] == 0
+        flat[at[free]] = owners[free]
+    return out, fillings
 
 
 def _measure(mask: Mask, value: int, box: Box, geometry: Geometry, there: Box) -> tuple[float, NDArray[np.float64]]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hilum._kernels.compile.kernel import read_only
-from hilum._kernels.resample.label_shares import SAMPLES, count_samples, measure_runs
+from hilum._kernels.resample.label_shares import SAMPLES, count_samples, measure_runs, paint_whole
 from hilum._kernels.resample.spline import Taps, interpolate
 from hilum._kernels.resample.spline_blocks import PAD, TAPS
 from hilum._kernels.threads import run_slabs
@@ -163,3 +163,16 @@ def sampled_shares(
         run_slabs(lambda a, b: count_samples(source, value, step, counts, a, b), len(counts), workers=workers)
     shares = np.rint(counts * np.float32(WHOLE / SAMPLES**3)).astype(np.uint8)
     return (z, y, x), shares
+
+
+def paint(shares: NDArray[np.uint8], out: NDArray[np.uint8], value: int, *, workers: int) -> None:
+    """Give a value to the voxels that a label covers completely.
+
+    Parameters
+    ----------
+    shares, out : ndarray of uint8, of the same shape
+    value : int
+    workers : int
+    """
+    source = read_only(shares)
+    run_slabs(lambda a, b: paint_whole(source, WHOLE, out, value, a, b), len(out), workers=workers)
