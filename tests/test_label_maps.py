@@ -83,7 +83,7 @@ def test_the_nearest_voxel_alone_would_not_keep_them():
         errors.append((abs(found / volume - 1), float(np.linalg.norm(at - centroid))))
     assert max(errors[0]) > 0.01
     assert errors[1][0] < 0.001
-    assert errors[1][1] < 0.02
+    assert errors[1][1] < 0.04
 
 
 @pytest.mark.parametrize("order", [0, 1])

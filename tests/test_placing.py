@@ -60,7 +60,7 @@ def test_two_spacings_are_read_on_the_grid_of_the_finer_one(parts, spacing, limi
     assert -1 not in fine
     refused = judge(at_heights(heights), max_gap_mm=limit - 0.1).refusal
     assert refused.code == "two-spacings"
-    assert f"--max-gap-mm {limit:g} " in refused.text
+    assert f"{refused.text};".partition("--max-gap-mm ")[2].startswith(f"{limit:g};")
 
 
 def test_slices_as_thick_as_they_are_far_apart_leave_no_gap():
@@ -113,11 +113,11 @@ def test_every_command_takes_the_widest_gap(tmp_path, capsys):
     folder = write(tmp_path / "series", noise(grid.shape), grid, change=lambda _, k: k != 4)
     said = raises(SeriesError, "missing-slices", folder)
     assert "the widest gap is 6 mm" in said
-    assert "--max-gap-mm 6 " in said
+    assert "--max-gap-mm 6" in said
     assert "get the series again" not in said
     assert hilum.read(folder, max_gap_mm=6).ct.shape == grid.shape
     assert cli.main(["info", str(folder)]) == 1
-    assert "--max-gap-mm 6 " in capsys.readouterr().out
+    assert "--max-gap-mm 6" in capsys.readouterr().out
     assert cli.main(["info", str(folder), "--max-gap-mm", "6"]) == 0
     assert "1 interpolated between their neighbors" in capsys.readouterr().out
     out = tmp_path / "scan.nii"
