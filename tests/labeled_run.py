@@ -15,13 +15,13 @@ TILTED = (
     (np.cos(0.2), -np.sin(0.2) * np.cos(0.3), np.sin(0.2) * np.sin(0.3)),
 )
 SCANS = {
-    "oblique": {"shape": (90, 110, 110), "spacing": (3.5, 3.6, 3.6), "direction": TILTED},
+    "oblique": {"shape": (72, 72, 84), "spacing": (3.5, 3.6, 3.6), "direction": TILTED},
     "flipped": {
-        "shape": (90, 110, 110),
+        "shape": (72, 72, 84),
         "spacing": (3.5, 3.6, 3.6),
         "direction": ((0.0, 0.0, -1.0), (0.0, -1.0, 0.0), (1.0, 0.0, 0.0)),
     },
-    "thick": {"shape": (42, 110, 110), "spacing": (7.5, 3.6, 3.6)},
+    "thick": {"shape": (34, 72, 84), "spacing": (7.5, 3.6, 3.6)},
 }
 LABELS = {  # center (x, y, z), LPS mm, from the middle of the scan, and radii, mm: 8, 14, 4.2 and 1.1 ml
     "lobes": {1: ((-60.0, 10.0, 30.0), (13.0, 11.0, 13.5)), 2: ((60.0, -5.0, -20.0), (15.0, 15.0, 15.0))},
