@@ -37,7 +37,7 @@ from hilum.phantom.files import write_dicom_series
 from hilum.recipes import recipe
 
 if TYPE_CHECKING:
-    from hilum.scan import ScanRef
+    from hilum.scan_ref import ScanRef
 
 GOAL, WITHOUT = 1.10, "without label maps"
 

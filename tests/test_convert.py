@@ -135,7 +135,7 @@ def test_a_conversion_that_breaks_in_a_worker_costs_itself_alone(runs, tmp_path)
     from hilum.batch.convert import Conversion
     from hilum.batch.limits import Limits
     from hilum.batch.supervisor import WorkerPool
-    from hilum.scan import ScanRef
+    from hilum.scan_ref import ScanRef
 
     (_, good), _, _ = sorted(read_ledger(runs["nifti"]).items())
     before = hilum.recipe(runs["nifti"] / "recipe.toml")

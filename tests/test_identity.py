@@ -16,7 +16,7 @@ from hilum.outputs.ledger import read_ledger
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series
 from hilum.recipes import parse_recipe
-from hilum.scan import DatasetEntry, ScanRef
+from hilum.scan_ref import DatasetEntry, ScanRef
 
 RECIPE = parse_recipe('[resample]\nspacing_mm = 8.0\n[lungs]\nmethod = "none"\n')
 UIDS = [f"1.2.826.0.1.{k}" for k in (1, 2, 3)]

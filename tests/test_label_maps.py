@@ -23,7 +23,8 @@ from hilum.ops.labels.placing import place_label_map
 from hilum.ops.labels.shares import WHOLE
 from hilum.ops.resample import resampled_geometry
 from hilum.phantom.chest import make_phantom
-from hilum.scan import LabelFile, LabelMap, Scan, ScanRef
+from hilum.scan import LabelMap, Scan
+from hilum.scan_ref import LabelFile, ScanRef
 from hilum.volume import Mask, Volume
 
 

@@ -32,7 +32,7 @@ from hilum.io.errno_faults import STOPS
 from hilum.io.unfinished import PARTIAL
 from hilum.outputs.ledger import Row, read_ledger
 from hilum.recipes import parse_recipe
-from hilum.scan import ScanRef
+from hilum.scan_ref import ScanRef
 
 TEXT = '[resample]\nspacing_mm = 8.0\n[lungs]\nmethod = "none"\n'
 RECIPE = parse_recipe(TEXT)

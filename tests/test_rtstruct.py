@@ -28,7 +28,7 @@ from hilum.ops.labels.contours import fill_contours
 from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series, write_structure_set
 from hilum.phantom.structure_sets import _outlines
-from hilum.scan import LabelFile
+from hilum.scan_ref import LabelFile
 from hilum.volume import Mask
 
 TUMOR = (2, 3, 8, 8)  # rows and columns of a rectangle, the last excluded

@@ -26,7 +26,7 @@ from hilum.outputs.finished import finished_scans
 from hilum.outputs.store import read_stored
 from hilum.phantom import make_phantom
 from hilum.phantom.files import write_dicom_series
-from hilum.scan import LabelFile
+from hilum.scan_ref import LabelFile
 
 OTHER = f"{UID}.2"
 

@@ -35,7 +35,7 @@ from hilum.outputs.store import read_finished
 from hilum.phantom.chest import make_phantom
 from hilum.phantom.files import write_dicom_series, write_luna16
 from hilum.recipes import parse_recipe
-from hilum.scan import DatasetEntry
+from hilum.scan_ref import DatasetEntry
 from hilum.viewer.sources import open_source
 
 UID = "1.2.826.0.1.3680043.8.498.1"

@@ -40,13 +40,13 @@ from .pipeline import preprocess as preprocess
 from .recipes import RECIPES as RECIPES
 from .recipes import Recipe as Recipe
 from .recipes import recipe as recipe
-from .scan import LabelFile as LabelFile
 from .scan import LabelMap as LabelMap
 from .scan import Nodule as Nodule
 from .scan import Note as Note
 from .scan import Reading as Reading
 from .scan import Scan as Scan
-from .scan import ScanRef as ScanRef
+from .scan_ref import LabelFile as LabelFile
+from .scan_ref import ScanRef as ScanRef
 from .train.augment import Augment as Augment
 from .train.batches import batches as batches
 from .train.dataset import PatchDataset as PatchDataset

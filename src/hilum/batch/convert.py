@@ -26,7 +26,7 @@ from hilum.outputs import checksums, dataset_summary, finished, folds, scans_ind
 from hilum.outputs.folder import OWN_FILES, own_file_problems, recipe_text
 from hilum.outputs.ledger import FINISHED, NAME, Ledger, Row, read_ledger
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, with_options
-from hilum.scan import ScanRef
+from hilum.scan_ref import ScanRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
 from hilum.ops.lungs import onnx, segment
 from hilum.outputs.checksums import file_sha256
 from hilum.recipes import Recipe, recipe_fingerprint
-from hilum.scan import ScanRef
+from hilum.scan_ref import ScanRef
 
 CHANGED = "changed"  # the code of a scan whose files changed while it was read
 

@@ -20,7 +20,7 @@ from hilum.outputs.folder import recipe_text
 from hilum.outputs.ledger import Ledger
 from hilum.outputs.scans_index import Origin
 from hilum.recipes import Recipe, parse_recipe, recipe_fingerprint, recipe_toml
-from hilum.scan import ScanRef
+from hilum.scan_ref import ScanRef
 
 
 def write_recipe(out: Path, recipe: Recipe, *, overwrite: bool) -> None:

@@ -23,7 +23,7 @@ from hilum.outputs.folder import OWN_FILES, check_output_folder
 from hilum.outputs.ledger import FINISHED, Ledger, Row, as_written
 from hilum.outputs.records import DatasetRecord
 from hilum.recipes import Recipe
-from hilum.scan import ScanRef
+from hilum.scan_ref import ScanRef
 
 
 def run(refs: Sequence[ScanRef], recipe: Recipe, out: Path, *, refused: Sequence[Row] = (), **more: Any) -> list[Row]:

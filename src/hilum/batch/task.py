@@ -18,7 +18,8 @@ from hilum.outputs import findings, finished, reasons, records, store
 from hilum.outputs.ledger import Row, Status
 from hilum.pipeline import preprocess, preview_of, promised_parts
 from hilum.recipes import Compute, Recipe, recipe_fingerprint
-from hilum.scan import Note, Scan, ScanRef
+from hilum.scan import Note, Scan
+from hilum.scan_ref import ScanRef
 
 OUT_OF_MEMORY = "out-of-memory"
 

@@ -23,7 +23,8 @@ from hilum.io import files, scan_files
 from hilum.io.annotations.table_rows import give_marks
 from hilum.io.read_options import DEFAULT, ReadOptions
 from hilum.io.volumes.volume_file import VolumeFile, VolumeHeader
-from hilum.scan import Note, Scan, ScanRef
+from hilum.scan import Note, Scan
+from hilum.scan_ref import ScanRef
 
 
 class _Grid(NamedTuple):

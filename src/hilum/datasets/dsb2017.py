@@ -17,7 +17,8 @@ from hilum.io.folders import output_kind
 from hilum.io.names import safe_name
 from hilum.io.read_options import DEFAULT, ReadOptions
 from hilum.outputs.records import TableRecord
-from hilum.scan import DatasetEntry, Note, Scan, ScanRef
+from hilum.scan import Note, Scan
+from hilum.scan_ref import DatasetEntry, ScanRef
 
 _CASE = re.compile(r"[0-9a-f]{32}")  # a public case id of the challenge
 

@@ -24,7 +24,8 @@ from hilum.io.names import is_uid
 from hilum.io.read_options import DEFAULT, ReadOptions
 from hilum.io.unreadable import looks_like_dicom, no_readable_slice, not_downloaded, packed_files, unreadable_folder
 from hilum.io.volumes.formats import SCAN_SUFFIXES, is_volume, suffix_of
-from hilum.scan import Note, Scan, ScanRef
+from hilum.scan import Note, Scan
+from hilum.scan_ref import ScanRef
 
 _LEVELS = 3  # subfolders down to this level are read separately: memory cannot hold the headers of thousands of series
 

@@ -21,7 +21,8 @@ from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
 from hilum.io.folders import list_folder
 from hilum.io.labels.map_names import map_name
 from hilum.io.volumes.formats import SCAN_SUFFIXES, is_volume, suffix_of
-from hilum.scan import LabelFile, LabelGrid, Note, ScanRef
+from hilum.scan import Note
+from hilum.scan_ref import LabelFile, LabelGrid, ScanRef
 
 _CHANNEL = re.compile(r"_0000$")
 _SET = re.compile(r"(?i)(?<=.)_?(?:tr|ts|val)$")  # of a folder's name: labelsTr

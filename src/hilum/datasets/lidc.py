@@ -16,7 +16,8 @@ from hilum.io import files, folders
 from hilum.io.annotations.lidc_xml import parse_message, series_of
 from hilum.io.names import safe_name
 from hilum.io.read_options import DEFAULT, ReadOptions
-from hilum.scan import DatasetEntry, Note, Scan, ScanRef
+from hilum.scan import Note, Scan
+from hilum.scan_ref import DatasetEntry, ScanRef
 
 _CASE = re.compile(r"LIDC-IDRI-[0-9]{4}")
 

@@ -13,7 +13,8 @@ from hilum.io.folders import FolderListing
 from hilum.io.names import is_uid, safe_name
 from hilum.io.volumes.formats import header_uid, is_volume, suffix_of
 from hilum.outputs.records import TableRecord
-from hilum.scan import DatasetEntry, Note, ScanRef
+from hilum.scan import Note
+from hilum.scan_ref import DatasetEntry, ScanRef
 
 _NAMED = 5  # outputs that are named; more are counted
 

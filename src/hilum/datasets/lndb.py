@@ -21,7 +21,8 @@ from hilum.io.folders import list_folder
 from hilum.io.names import safe_name
 from hilum.io.unreadable import not_downloaded, unreadable_folder
 from hilum.outputs.records import TableRecord
-from hilum.scan import DatasetEntry, Label, LabelFile, Note, ScanRef
+from hilum.scan import Label, Note
+from hilum.scan_ref import DatasetEntry, LabelFile, ScanRef
 
 _SCAN = re.compile(r"LNDb-[0-9]{4}\.mh[ad]")
 _MASK = re.compile(r"LNDb-?([0-9]{4})_rad([0-9]{1,2})\.mh[ad]")

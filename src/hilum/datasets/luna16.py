@@ -27,7 +27,8 @@ from hilum.io.names import is_uid, safe_name
 from hilum.io.read_options import DEFAULT, ReadOptions
 from hilum.outputs.reasons import reason_without_names
 from hilum.outputs.records import TableRecord
-from hilum.scan import DatasetEntry, Label, Note, Scan, ScanRef
+from hilum.scan import Label, Note, Scan
+from hilum.scan_ref import DatasetEntry, ScanRef
 from hilum.volume import Mask
 
 PATIENTS: Mapping[str, str] = {

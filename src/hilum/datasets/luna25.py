@@ -20,7 +20,8 @@ from hilum.io.annotations.known_tables import recognize_table
 from hilum.io.folders import list_folder
 from hilum.io.names import is_uid
 from hilum.io.unreadable import not_downloaded, unreadable_folder
-from hilum.scan import Label, Note, ScanRef
+from hilum.scan import Label, Note
+from hilum.scan_ref import ScanRef
 
 _IMAGES = "luna25_images"
 _PATIENT = re.compile(r"[0-9]{6}")  # a participant of the NLST

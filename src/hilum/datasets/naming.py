@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from hilum.errors import InputError, path_end
 from hilum.io.names import public_case
 from hilum.io.volumes.formats import is_volume, suffix_of
-from hilum.scan import ScanRef
+from hilum.scan_ref import ScanRef
 
 RULES = ("uid", "folder", "case")  # rules for the names of scans' output folders
 

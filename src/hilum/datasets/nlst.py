@@ -26,7 +26,8 @@ from hilum.errors import HilumError
 from hilum.io.annotations.csv_tables import read_header, read_rows, wrong_line
 from hilum.io.names import safe_name
 from hilum.outputs.records import TableRecord
-from hilum.scan import DatasetEntry, Label, Note, ScanRef
+from hilum.scan import Label, Note
+from hilum.scan_ref import DatasetEntry, ScanRef
 
 _PARTICIPANT = re.compile(r"[12][0-9]{5}")
 _STUDY = re.compile(r"01-02-(1999|2000|2001)-(?:.*-)?NLST\b.*")

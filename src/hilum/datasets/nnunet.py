@@ -20,7 +20,8 @@ from hilum.errors import FormatError, HilumError, MissingInputError, Unsupported
 from hilum.io import files
 from hilum.io.names import safe_name
 from hilum.io.volumes.formats import SCAN_SUFFIXES, suffix_of
-from hilum.scan import DatasetEntry, Label, LabelFile, Note, ScanRef
+from hilum.scan import Label, Note
+from hilum.scan_ref import DatasetEntry, LabelFile, ScanRef
 
 _JSON = "dataset.json"
 _LONGEST_JSON = 1 << 26

@@ -21,7 +21,8 @@ from hilum.io.files import path_exists
 from hilum.io.folders import list_folder, output_kind
 from hilum.io.labels.map_names import map_name
 from hilum.io.volumes.formats import SCAN_SUFFIXES, is_volume, suffix_of
-from hilum.scan import LabelFile, Note, ScanRef
+from hilum.scan import Note
+from hilum.scan_ref import LabelFile, ScanRef
 
 if TYPE_CHECKING:
     from hilum.io.labels.regions import RegionList

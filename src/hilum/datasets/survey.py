@@ -19,7 +19,8 @@ from hilum.io.annotations.table_rows import TableColumns
 from hilum.io.names import hashed_uid, hide_uids, is_uid
 from hilum.io.volumes.formats import is_volume
 from hilum.outputs import ledger, reasons, records
-from hilum.scan import Note, ScanRef
+from hilum.scan import Note
+from hilum.scan_ref import ScanRef
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def survey(
         The regions of structure sets and segmentations that become label maps: ``"Lung*"``, ``"GTV-1=tumor"``, as
         `hilum.datasets.structures` describes them.
     roi_xor : bool
-        As ``xor`` of `hilum.scan.LabelFile`, for all structure sets.
+        As ``xor`` of `hilum.scan_ref.LabelFile`, for all structure sets.
 
     Raises
     ------

@@ -13,7 +13,8 @@ from hilum.io.annotations.luna import MATCHED_BY_NAME, SeriesRows, duplicate_not
 from hilum.io.annotations.table_rows import TableColumns
 from hilum.io.names import safe_name
 from hilum.outputs.records import TableRecord
-from hilum.scan import DatasetEntry, Note, ScanRef
+from hilum.scan import Note
+from hilum.scan_ref import DatasetEntry, ScanRef
 
 
 def attach_rows(

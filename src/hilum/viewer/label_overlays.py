@@ -16,7 +16,8 @@ from hilum.ops.labels.overlay import HEX_COLORS, number_colors
 from hilum.ops.labels.shares import measure_labels
 from hilum.outputs.finished import LABELS, read_stored
 from hilum.outputs.records import ScanRecord
-from hilum.scan import LabelFile, LabelGrid, LabelMap, Scan
+from hilum.scan import LabelMap, Scan
+from hilum.scan_ref import LabelFile, LabelGrid
 from hilum.volume import Mask
 
 _NAMED = re.compile(r"([A-Za-z0-9_-]+)=(.+)")

@@ -23,7 +23,8 @@ from hilum.outputs import records, store
 from hilum.outputs.findings import finished_status
 from hilum.recipes import parse_recipe
 from hilum.report.text import all_visible
-from hilum.scan import Scan, ScanRef
+from hilum.scan import Scan
+from hilum.scan_ref import ScanRef
 from hilum.viewer.label_overlays import Overlay, make_overlays
 from hilum.volume import Mask, Volume
 

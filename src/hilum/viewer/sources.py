@@ -24,7 +24,8 @@ from hilum.pipeline import place_label_maps
 from hilum.recipes import Recipe
 from hilum.report.risk import flags, risk
 from hilum.report.text import all_visible, visible
-from hilum.scan import LabelGrid, Scan, ScanRef
+from hilum.scan import Scan
+from hilum.scan_ref import LabelGrid, ScanRef
 from hilum.viewer.label_overlays import label_files, read_overlays
 from hilum.viewer.reviews import Review
 from hilum.viewer.scan_view import ScanView, view_of_finished, view_of_input

@@ -11,7 +11,8 @@ import numpy as np
 from hilum.errors import AnnotationError, InputError, one_line
 from hilum.io.annotations.csv_tables import read_rows
 from hilum.ops.nodules.axes import place_marks
-from hilum.scan import Axes, DatasetEntry, Marks, Note, Scan
+from hilum.scan import Axes, Note, Scan
+from hilum.scan_ref import DatasetEntry, Marks
 
 _SUFFIX = re.compile(r"(?i)\.(?:nii|mhd|mha|nrrd|nhdr|npy|zarr|b2nd|dcm|zip|tar|tgz)(?:\.gz)?$")
 

@@ -23,7 +23,8 @@ from hilum.io.annotations.table_rows import (
     read_id_map,
 )
 from hilum.io.names import safe_name
-from hilum.scan import Axes, DatasetEntry, Note
+from hilum.scan import Axes, Note
+from hilum.scan_ref import DatasetEntry
 
 EMPTY = TableColumns()
 

@@ -10,7 +10,8 @@ from hilum.io.archives import opened_member
 from hilum.io.labels.label_maps import read_label_map
 from hilum.io.labels.rtstruct import read_rtstruct
 from hilum.io.labels.seg import read_seg
-from hilum.scan import LabelFile, LabelMap, Note, Scan
+from hilum.scan import LabelMap, Note, Scan
+from hilum.scan_ref import LabelFile
 
 
 def attach_labels(scan: Scan, files: Sequence[LabelFile]) -> Scan:

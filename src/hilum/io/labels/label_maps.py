@@ -12,7 +12,8 @@ from hilum.geometry import IDENTITY_DIRECTION, Geometry
 from hilum.io.volumes import formats
 from hilum.io.volumes.volume_file import VolumeFile
 from hilum.ops.labels.shares import measure_labels
-from hilum.scan import LabelGrid, LabelMap, Note
+from hilum.scan import LabelMap, Note
+from hilum.scan_ref import LabelGrid
 from hilum.volume import Mask
 
 _TOLERANCE = 0.01  # voxels by which two grids may differ and still be the same

@@ -2,7 +2,7 @@
 
 import re
 
-from hilum.scan import ScanRef
+from hilum.scan_ref import ScanRef
 
 _OTHERS = re.compile(r"[^a-z0-9_-]+")
 _LONGEST = 48

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from hilum.errors import AnnotationError
 from hilum.geometry import Geometry
 from hilum.ops.reorient import body_axes
-from hilum.scan import Axes, Marks, Nodule, Note, Scan
+from hilum.scan import Axes, Nodule, Note, Scan
+from hilum.scan_ref import Marks
 from hilum.volume import Mask, Volume
 
 Points = NDArray[np.float64]
