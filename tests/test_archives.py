@@ -24,7 +24,7 @@ from hilum.batch import identity
 from hilum.datasets import DATASETS, folder
 from hilum.errors import FormatError, HilumError, InputError, MissingInputError, UnsupportedError
 from hilum.geometry import Geometry
-from hilum.io import archives
+from hilum.io import archives, unpacking
 from hilum.io.read_options import ReadOptions
 from hilum.outputs.ledger import read_ledger
 from hilum.phantom.chest import make_phantom
@@ -229,8 +229,8 @@ def test_bombs_are_refused_before_they_fill_the_disk(tmp_path, monkeypatch):
     for path in paths:
         with pytest.raises(InputError, match=r"readable slice|no DICOM"):
             hilum.read(path)
-    monkeypatch.setattr(archives, "_PLAUSIBLE_BYTES", 2**23 - 1)
-    monkeypatch.setattr(archives, "_PLAUSIBLE_RATIO", 1)
+    monkeypatch.setattr(unpacking, "_PLAUSIBLE_BYTES", 2**23 - 1)
+    monkeypatch.setattr(unpacking, "PLAUSIBLE_RATIO", 1)
     for path in paths:
         assert refused(path, FormatError, "too many bytes").code == "too-large"
     lying = bytearray(paths[0].read_bytes())  # the directory says 1 byte each
@@ -243,13 +243,13 @@ def test_bombs_are_refused_before_they_fill_the_disk(tmp_path, monkeypatch):
 
 def test_too_many_members_are_refused(tmp_path, monkeypatch):
     members = [(f"{k}.dcm", b"") for k in range(11)]
-    monkeypatch.setattr(archives, "MOST_MEMBERS", 10)
+    monkeypatch.setattr(unpacking, "MOST_MEMBERS", 10)
     for suffix in (".zip", ".tar"):
         assert (
             refused(pack(tmp_path / f"many{suffix}", members), FormatError, "more than 10 members").code == "too-large"
         )
         refused(pack(tmp_path / f"ten{suffix}", members[:10]), InputError, "none of 10 files|readable")
-    monkeypatch.setattr(archives, "_DIRECTORY_BYTES", 100)
+    monkeypatch.setattr(unpacking, "_DIRECTORY_BYTES", 100)
     refused(tmp_path / "ten.zip", FormatError, "members")
 
 
@@ -286,7 +286,7 @@ def test_a_full_disk_is_told(series, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     path = pack(tmp_path / "s.zip", files_of(series))
-    monkeypatch.setattr(archives._Target, "write", full)
+    monkeypatch.setattr(unpacking._Target, "write", full)
     assert refused(path, InputError, "no room .*set TMPDIR").code == "no-room"
 
 
@@ -357,7 +357,7 @@ def test_a_damaged_packed_slice_is_a_damaged_slice(series, tmp_path, monkeypatch
         refused(tmp_path / "gz", InputError, "missing slices", max_gap_mm=0)
     victim.write_bytes(data)
     monkeypatch.setattr(archives, "_SLICE_BYTES", 1000)
-    monkeypatch.setattr(archives, "_PLAUSIBLE_RATIO", 0.01)
+    monkeypatch.setattr(archives, "PLAUSIBLE_RATIO", 0.01)
     refused(tmp_path / "gz", InputError, "damaged|readable")
 
 

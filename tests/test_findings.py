@@ -73,7 +73,7 @@ COMPUTED = {
     ("batch/limits.py", "NO_MEMORY"): {"no-memory"},
     ("batch/cluster/contract.py", "CODE"): {"cluster"},
     ("batch/cluster/workers.py", "CODE"): {"cluster"},
-    ("io/archives.py", "code"): {"too-large", "path", "duplicate-members"},
+    ("io/unpacking.py", "code"): {"too-large", "path", "duplicate-members"},
     ("io/optional_packages.py", "f'no-{extra}'"): {"no-zarr", "no-b2nd"},
     ("io/atomic.py", "fault.code if fault else ''"): set(),  # those of io/errno_faults.py
     ("train/runs.py", "f'run-{row.status}'"): {"run-refused", "run-failed"},

@@ -95,7 +95,7 @@ def load(source: Path, options: Options, out: Path | None = None) -> Scan:
     """Read a scan, finished or not, in HU, after checking that its picture can be drawn."""
     if out is not None:
         check_picture(out)
-    from hilum.io.scan_files import annotate
+    from hilum.io.annotate import annotate
     from hilum.outputs import finished, store
 
     if (folder := finished_folder(source)) is None:

@@ -28,10 +28,9 @@ from hilum.cli.options import (
 )
 from hilum.cli.status import ALL_WELL, REFUSED
 from hilum.console import describe_volume, inspection_text, print_note, print_notes, print_result, print_stderr
-from hilum.errors import AnnotationError, InputError, one_line
+from hilum.errors import InputError
 
 if TYPE_CHECKING:
-    from hilum.io.annotations.table_rows import TableColumns
     from hilum.scan import Note, Scan
 
 
@@ -212,34 +211,16 @@ def _chosen(series: str, phase: str, volume: int | None) -> dict[str, Any]:
 
 def _read(source: Path, output: Path, *, annotations: Path | None = None, **options: Any) -> Scan:
     """Read a CT scan as `hilum.read` with these options, for a volume that can be written to `output`."""
+    from hilum.io.annotate import check_annotated
     from hilum.io.scan_files import check_is_ct
     from hilum.io.volumes.formats import check_output
 
     check_output(output)
     scan = check_is_ct(hilum.read(source, annotations=annotations, **options), source)
-    if annotations is not None and not scan.annotated:
-        _refuse_other_table(annotations, options.get("columns"), scan)
+    if annotations is not None:
+        check_annotated(scan, annotations, columns=options.get("columns"))
     print_notes(scan.notes)
     return scan
-
-
-def _refuse_other_table(annotations: Path, columns: TableColumns | None, scan: Scan) -> None:
-    """Refuse a table that gave a scan no nodules, unless it lists other series and this scan has none."""
-    from hilum.io.annotations import tables
-    from hilum.io.annotations.luna import lists_series_uids
-    from hilum.io.names import is_uid
-
-    if scan.locations:
-        what = "has no sizes, so that no mask can be drawn"
-        raise AnnotationError(what, where=annotations, do="state one with --diameter-mm", code="no-sizes")
-    plain = tables.is_plain(annotations, columns)
-    names = [] if plain else [name for name in tables.read_table(annotations, columns).keys_by_name() if name]
-    if is_uid(scan.series_uid) and (lists_series_uids(annotations) if plain else any(map(is_uid, names))):
-        return
-    first = f"; its first row names {one_line(names[0], limit=64)!r}" if names else ""
-    what = f"has no row for the series {scan.series_uid}{first}"
-    do = "state the UID of the scan in the table (--series-uid), or choose the column of ids (--columns)"
-    raise AnnotationError(what, where=annotations, do=do, code="no-row-fits")
 
 
 def view(

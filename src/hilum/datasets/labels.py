@@ -19,14 +19,13 @@ from pathlib import Path
 from hilum.datasets.naming import possible_names
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
 from hilum.io.folders import list_folder
-from hilum.io.labels.map_names import map_name
-from hilum.io.volumes.formats import SCAN_SUFFIXES, is_volume, suffix_of
+from hilum.io.labels.map_names import map_name, split_named
+from hilum.io.volumes.formats import SCAN_SUFFIXES, is_volume, stem_of, suffix_of
 from hilum.scan import Note
 from hilum.scan_ref import LabelFile, LabelGrid, ScanRef
 
 _CHANNEL = re.compile(r"_0000$")
 _SET = re.compile(r"(?i)(?<=.)_?(?:tr|ts|val)$")  # of a folder's name: labelsTr
-_NAMED = re.compile(r"([A-Za-z0-9_-]+)=(.+)")
 
 RULE = "NAME.nii.gz, NAME_suffix.nii.gz or NAME/label.nii.gz for a scan called NAME"
 
@@ -115,8 +114,7 @@ def pair_labels(
 
 def _find(source: str, inputs: Iterable[Path]) -> tuple[str, list[_Found]]:
     """The label maps of one source, and the name that the user gave them."""
-    named = _NAMED.fullmatch(source)
-    name, where = (named[1], named[2]) if named and not Path(source).exists() else ("", source)
+    name, where = split_named(source)
     path = Path(where)
     if path.is_dir():
         files = [path / found for found in list_folder(path).files if suffix_of(Path(found)) in SCAN_SUFFIXES]
@@ -156,7 +154,7 @@ def _match_pattern(pattern: str, inputs: Iterable[Path]) -> list[_Found]:
 
 def _candidates(file: Path, folder: str) -> Iterable[tuple[str, str]]:
     """The names that the scan of a label map could have, longest first, each with what names the label map."""
-    stem = file.name[: -len(suffix_of(file))]
+    stem = stem_of(file)
     yield stem, folder
     yield from ((stem[: match.start()], stem[match.end() :]) for match in reversed(list(re.finditer(r"[._-]", stem))))
     yield file.parent.name, stem

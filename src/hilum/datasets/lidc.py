@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hilum.datasets import folder
-from hilum.datasets.listing import Listing, series_uid_of
+from hilum.datasets.listing import Listing, id_of_case, series_uid_of
 from hilum.errors import InputError, MissingInputError
 from hilum.io import files, folders
 from hilum.io.annotations.lidc_xml import parse_message, series_of
@@ -104,7 +104,7 @@ def _with_reading(ref: ScanRef, root: Path, readings: _ReadingFiles, *, alone: b
         what = f"{several} different readings of this series: took the first by path{name}"
         notes.append(Note("several-readings", what))
     case = next((part for part in ref.path.relative_to(root).parts if _CASE.fullmatch(part)), "")
-    scan_id = f"{case}-{ref.scan_id.removeprefix('ct-')}" if case else ref.scan_id
+    scan_id = id_of_case(case, ref.scan_id)
     known, annotations = DatasetEntry(notes=tuple(notes)), paths[0] if paths else None
     return replace(ref, dataset="lidc", scan_id=scan_id, annotations=annotations, known=known)
 

@@ -99,6 +99,11 @@ def entries(folder: Path) -> list[Path]:
     return []
 
 
+def id_of_case(case: str, scan_id: str) -> str:
+    """The id of a scan with its public case in front: ``LUNG1-001-`` and the hash of its series."""
+    return f"{case}-{scan_id.removeprefix('ct-')}" if case else scan_id
+
+
 def table_record(
     name: str, rows: Mapping[str, int], used: Container[str], without_rows: Iterable[str], public: Callable[[str], str]
 ) -> TableRecord:

@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hilum.datasets import folder
-from hilum.datasets.listing import Listing, entries, table_record
+from hilum.datasets.listing import Listing, entries, id_of_case, table_record
 from hilum.errors import HilumError
 from hilum.io.annotations.csv_tables import read_header, read_rows, wrong_line
 from hilum.io.names import safe_name
@@ -77,7 +77,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:  # noqa: ARG0
         study = next((match for part in parts if (match := _STUDY.fullmatch(part))), None)
         labels: dict[str, Label] = {} if study is None else {"study_yr": int(study[1]) - 1999}
         case = f"NLST-{pid}" if pid else ""
-        scan_id = f"{case}-{ref.scan_id.removeprefix('ct-')}" if case else ref.scan_id
+        scan_id = id_of_case(case, ref.scan_id)
         known = DatasetEntry(labels=labels)
         refs.append(replace(ref, dataset="nlst", scan_id=scan_id, case=case, known=known))
         studies.append((pid, "" if study is None else study[0]))

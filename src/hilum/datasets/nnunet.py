@@ -19,7 +19,7 @@ from hilum.datasets.listing import Listing, entries, scan_id_of
 from hilum.errors import FormatError, HilumError, MissingInputError, UnsupportedError, one_line
 from hilum.io import files
 from hilum.io.names import safe_name
-from hilum.io.volumes.formats import SCAN_SUFFIXES, suffix_of
+from hilum.io.volumes.formats import SCAN_SUFFIXES, stem_of, suffix_of
 from hilum.scan import Label, Note
 from hilum.scan_ref import DatasetEntry, LabelFile, ScanRef
 
@@ -122,7 +122,7 @@ def _index_one(base: Path) -> Listing:
     trained = 0
     folds = _folds(base / "splits_final.json")
     for split, images, labels in (("train", "imagesTr", "labelsTr"), ("test", "imagesTs", "labelsTs")):
-        label_files = {_stem(path): path for path in _volumes(base / labels, facts)}
+        label_files = {stem_of(path): path for path in _volumes(base / labels, facts)}
         cases = dict(_cases(base / images, facts, label_files, refused))
         trained = len(cases) if split == "train" else trained
         for case, path in cases.items():
@@ -144,7 +144,7 @@ def _cases(
     folder: Path, facts: _Facts, labels: Mapping[str, Path], refused: list[HilumError]
 ) -> Iterator[tuple[str, Path]]:
     """The cases of a folder of images, each with the image of its CT; refuses those without one."""
-    images = {_stem(path): path for path in _volumes(folder, facts)}
+    images = {stem_of(path): path for path in _volumes(folder, facts)}
     numbered = {stem: match for stem in images if (match := _CHANNEL.fullmatch(stem))}
     has_channels = bool(numbered) and (bool(facts.channels) or not labels.keys() & images.keys())
     if not has_channels:
@@ -177,10 +177,6 @@ def _volumes(path: Path, facts: _Facts) -> list[Path]:
     if facts.ending:
         return [found for found in entries(path) if found.name.endswith(facts.ending)]
     return [found for found in entries(path) if suffix_of(found) in SCAN_SUFFIXES]
-
-
-def _stem(path: Path) -> str:
-    return path.name[: -len(suffix_of(path))]
 
 
 def _pairing_notes(labels: str, cases: Mapping[str, Path], found: Mapping[str, Path], *, split: str) -> Iterator[Note]:

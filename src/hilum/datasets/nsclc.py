@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hilum.datasets import folder
-from hilum.datasets.listing import Listing, entries
+from hilum.datasets.listing import Listing, entries, id_of_case
 from hilum.io.names import public_case
 
 _PATIENT = re.compile(r"LUNG1-[0-9]{3}")
@@ -48,7 +48,7 @@ def index(root: Path, annotations: Path | None = None) -> Listing:  # noqa: ARG0
     refs = []
     for ref in listing.refs:
         case = public_case(f"{root.resolve().name}/{ref.path.relative_to(root).as_posix()}")
-        scan_id = f"{case}-{ref.scan_id.removeprefix('ct-')}" if case else ref.scan_id
+        scan_id = id_of_case(case, ref.scan_id)
         refs.append(replace(ref, dataset="nsclc", scan_id=scan_id, case=case))
     return replace(listing, refs=refs)
 

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from hilum.datasets.folder import REGIONS
+from hilum.datasets.dicom_search import REGIONS
 from hilum.errors import AnnotationError, HilumError, InputError, name_some, one_line
 from hilum.io import archives
 from hilum.io.files import path_exists
@@ -154,7 +154,9 @@ def count_note(count: int) -> Note:
     return Note("region-files", what)
 
 
-def attach_regions(refs: Sequence[ScanRef], paths: Iterable[Path], choices: Sequence[str]) -> Attached:
+def attach_regions(
+    refs: Sequence[ScanRef], paths: Iterable[Path], choices: Sequence[str], *, xor: bool = False
+) -> Attached:
     """Give each scan the chosen regions of the files that refer to it.
 
     Parameters
@@ -164,6 +166,8 @@ def attach_regions(refs: Sequence[ScanRef], paths: Iterable[Path], choices: Sequ
         Structure sets and segmentations.
     choices : sequence of str
         As the module describes them.
+    xor : bool
+        As in `LabelFile`.
 
     Returns
     -------
@@ -194,7 +198,7 @@ def attach_regions(refs: Sequence[ScanRef], paths: Iterable[Path], choices: Sequ
         for choice, regions in chosen.items():
             hits[choice] += bool(regions)
         try:
-            attached.append(replace(ref, label_files=(*ref.label_files, *_label_files(chosen))))
+            attached.append(replace(ref, label_files=(*ref.label_files, *_label_files(chosen, xor=xor))))
         except AnnotationError as error:
             attached.append(replace(ref, known=replace(ref.known, refusal=error)))
     for choice, count in hits.items():
@@ -241,7 +245,7 @@ def _fitting(choice: _Choice, files: Sequence[RegionFile]) -> list[tuple[RegionF
     )
 
 
-def _label_files(chosen: dict[_Choice, list[tuple[RegionFile, str]]]) -> list[LabelFile]:
+def _label_files(chosen: dict[_Choice, list[tuple[RegionFile, str]]], *, xor: bool) -> list[LabelFile]:
     """The files of a scan with the regions that are taken from each.
 
     Raises
@@ -268,7 +272,7 @@ def _label_files(chosen: dict[_Choice, list[tuple[RegionFile, str]]]) -> list[La
     kinds = {file.path: file.listed.kind for file, _ in maps.values()}
     for name, (file, region) in maps.items():
         by_file[file.path].append((region, name))
-    return [LabelFile(path, kinds[path], regions=tuple(regions)) for path, regions in by_file.items()]
+    return [LabelFile(path, kinds[path], regions=tuple(regions), xor=xor) for path, regions in by_file.items()]
 
 
 def _told_apart(file: RegionFile, other: RegionFile) -> tuple[str, str]:

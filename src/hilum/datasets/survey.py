@@ -219,13 +219,11 @@ def _with_regions(
         if files and refs:
             notes[next(iter(files.values()))[0]].append(structures.count_note(len(files)))
         return refs
-    attached = structures.attach_regions(refs, files, rois)
+    attached = structures.attach_regions(refs, files, rois, xor=xor)
     notes[refs[0].dataset] += attached.notes
     for error in attached.refused:
         path = Path(str(error.where))
         refusals.append(_refusal_in(error, path, *files[path][1:]))
-    if xor:
-        return [replace(r, label_files=tuple(replace(file, xor=True) for file in r.label_files)) for r in attached.refs]
     return attached.refs
 
 

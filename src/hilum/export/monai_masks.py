@@ -9,8 +9,7 @@ from hilum.export.checked_run import check_output_file, checked_run, image_name
 from hilum.io.atomic import atomic_path
 from hilum.outputs.finished import LABELS
 from hilum.outputs.records import json_bytes
-
-LUNGS = {"lung_right": 1, "lung_left": 2}
+from hilum.train.label_maps import LUNG_CLASSES
 
 
 def write_monai_masks(
@@ -35,7 +34,7 @@ def write_monai_masks(
     """
     check_output_file(out, overwrite=overwrite)
     if labels == "lungs":
-        part, values = labels, LUNGS
+        part, values = labels, LUNG_CLASSES
         listed, skipped = checked_run(folder)
         scans = [scan for scan in listed if scan.format_of(part)]
         skipped += [scan.skip("no-lungs", "it has no lung mask") for scan in listed if not scan.format_of(part)]

@@ -18,11 +18,11 @@ from hilum.io import atomic, files, scan_files
 from hilum.io.volumes.formats import STORES
 from hilum.outputs import records, store
 from hilum.outputs.finished import LABELS
-from hilum.train.label_maps import label_values, mask_part
+from hilum.train.label_maps import LUNG_CLASSES, label_values, mask_part
 from hilum.train.runs import RunScan, Skip
 from hilum.volume import Mask, Volume
 
-_OWN: dict[str, dict[str, int]] = {"lungs": {"lung_right": 1, "lung_left": 2}, "nodules": {"nodule": 1}}
+_OWN: dict[str, dict[str, int]] = {"lungs": LUNG_CLASSES, "nodules": {"nodule": 1}}
 """The classes of the masks that hilum makes, and their values there; every nodule is one class."""
 
 SPLITS = "splits_final.json"

@@ -1,17 +1,14 @@
 """Read a scan from a path of any format, give it its annotations, and write a volume."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
-from hilum.errors import AnnotationError, FormatError, InputError, MissingInputError, UnsupportedError, one_line
+from hilum.errors import FormatError, InputError, MissingInputError, UnsupportedError
 from hilum.io import archives, files, unreadable
-from hilum.io.annotations import tables
-from hilum.io.annotations.luna import MATCHED_BY_NAME, NO_ROWS
-from hilum.io.annotations.table_rows import TableColumns, give_marks
+from hilum.io.annotate import annotate
+from hilum.io.annotations.table_rows import TableColumns
 from hilum.io.folders import list_folder
 from hilum.io.names import is_uid
 from hilum.io.read_options import ReadOptions
@@ -199,73 +196,6 @@ def scan_names(path: Path) -> tuple[str, ...]:
     suffix = archives.suffix_of(path) if archives.is_archive(path) else ""
     suffix = formats.suffix_of(path) if formats.is_volume(path) else suffix
     return (path.name[: -len(suffix)], path.parent.name) if suffix else (path.name,)
-
-
-def annotate(
-    scan: Scan, annotations: str | Path, *, names: Sequence[str] = (), columns: TableColumns | None = None
-) -> Scan:
-    """Give a scan the nodules that an annotation file lists for it.
-
-    Parameters
-    ----------
-    scan : Scan
-        On its own grid, as `read` returns it.
-    annotations : str or Path
-        A table of nodules (``.csv``), boxes (``.json``), or a LIDC-IDRI reading in ``.xml``.
-    names : sequence of str
-        Other names of the scan, for a table without a row of its series UID.
-    columns : TableColumns, optional
-        How the table is read.
-
-    Returns
-    -------
-    Scan
-        With its nodules, in world millimetres, and a note for everything odd. A scan without a row in a table only
-        gets a note: nobody may have looked at it.
-
-    Raises
-    ------
-    AnnotationError, MissingInputError, UnsupportedError
-        If the file is missing, of an unknown format, or cannot be trusted.
-    """
-    path = Path(annotations)
-    if not path.is_file():
-        raise MissingInputError("there is no such annotation file", where=path, do="check the path")
-    if not tables.is_plain(path, columns):
-        return _annotate_from_table(scan, path, names, columns)
-    if (suffix := formats.suffix_of(path)) == ".csv":
-        from hilum.io.annotations.luna import read_annotations
-
-        nodules, notes = read_annotations(path, series_uid=scan.series_uid, names=names)
-        if nodules is None:
-            return replace(scan, notes=(*scan.notes, *notes))
-    elif suffix == ".xml":
-        if not is_uid(scan.series_uid) and not scan.slice_uids:
-            known = one_line(scan.series_uid, limit=40)
-            what = f"a reading belongs to a series UID, and the scan is only known as {known!r}"
-            do = "give the DICOM series, or name the file by its UID (hilum nodules: --series-uid)"
-            raise AnnotationError(what, where=path, do=do)
-        from hilum.io.annotations.lidc import read_lidc
-
-        nodules, points, notes = read_lidc(path, scan=scan)
-        scan = replace(scan, locations=MappingProxyType({**scan.locations, **points}))
-    else:
-        what = "annotations are read from a table (.csv), boxes (.json) or a LIDC-IDRI .xml"
-        raise UnsupportedError(what, where=path, do="give one of them")
-    return replace(scan, nodules=nodules, annotated=True, notes=(*scan.notes, *notes))
-
-
-def _annotate_from_table(scan: Scan, path: Path, names: Sequence[str], columns: TableColumns | None) -> Scan:
-    """Give a scan the rows of a table that is not simply LUNA16's."""
-    if path.suffix.lower() not in {".csv", ".json"}:
-        raise UnsupportedError("has no columns", where=path, do="leave --columns out, or give a .csv", code="option")
-    table = tables.read_table(path, columns)
-    entry, name = tables.entry_of(table, (scan.series_uid, *names))
-    if entry is None:
-        return replace(scan, notes=(*scan.notes, NO_ROWS))
-    how = tables.table_note(table, columns, path)
-    by_name = () if name == scan.series_uid else (MATCHED_BY_NAME,)
-    return give_marks(scan, replace(entry, notes=(how, *by_name, *entry.notes)))
 
 
 def write(volume: Volume, path: str | Path, *, series_uid: str = "") -> None:

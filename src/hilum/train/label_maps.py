@@ -12,10 +12,15 @@ from hilum.errors import InputError, MissingInputError
 from hilum.geometry import Geometry
 from hilum.ops.patches.boxes import Box, patch_start
 from hilum.outputs.finished import LABELS
+from hilum.scan import LEFT_LUNG, RIGHT_LUNG
 from hilum.train.positions import PatchPosition
 from hilum.train.runs import RunScan, Skip
 
 NODULES = "nodules"  # the mask of nodules, which every run with annotations has; not a label map
+
+
+LUNG_CLASSES = {"lung_right": RIGHT_LUNG, "lung_left": LEFT_LUNG}
+"""The values of the lung mask by the names that exports give them."""
 
 
 def mask_part(labels: str) -> str:

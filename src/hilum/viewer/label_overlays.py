@@ -1,6 +1,5 @@
 """The label maps of a shown scan: files that the user names for it, and what the page shows of them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hilum.errors import AnnotationError, MissingInputError, UnsupportedError
-from hilum.io.labels.map_names import map_name
+from hilum.io.labels.map_names import map_name, split_named
 from hilum.io.volumes.formats import is_volume, suffix_of
 from hilum.ops.bounding_box import Box
 from hilum.ops.labels.overlay import HEX_COLORS, number_colors
@@ -19,8 +18,6 @@ from hilum.outputs.records import ScanRecord
 from hilum.scan import LabelMap, Scan
 from hilum.scan_ref import LabelFile, LabelGrid
 from hilum.volume import Mask
-
-_NAMED = re.compile(r"([A-Za-z0-9_-]+)=(.+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +115,8 @@ def label_files(
 
     files, inputs = [], [source]
     for text in given:
-        named = None if Path(text).exists() else _NAMED.fullmatch(text)
-        name, path = (named[1], Path(named[2])) if named else ("", Path(text))
+        name, where = split_named(text)
+        path = Path(where)
         if not path.exists():
             raise MissingInputError("there is no such label map", where=path, do="check --labels")
         if is_volume(path):

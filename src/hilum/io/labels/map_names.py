@@ -1,11 +1,13 @@
 """Names of label maps: safe as file names on every system, and told from one another."""
 
 import re
+from pathlib import Path
 
 from hilum.scan_ref import ScanRef
 
 _OTHERS = re.compile(r"[^a-z0-9_-]+")
 _LONGEST = 48
+_NAMED = re.compile(r"([A-Za-z0-9_-]+)=(.+)")
 
 
 def map_name(text: str) -> str:
@@ -22,6 +24,12 @@ def map_name(text: str) -> str:
     ('lung_l', 'gtv-1')
     """
     return _OTHERS.sub("_", text.strip().lower())[:_LONGEST].strip("_-") or "labels"
+
+
+def split_named(text: str) -> tuple[str, str]:
+    """Split ``NAME=FILE`` into both; without a name, or if there is a file called so, the name is empty."""
+    named = None if Path(text).exists() else _NAMED.fullmatch(text)
+    return (named[1], named[2]) if named else ("", text)
 
 
 def map_names(ref: ScanRef) -> list[str]:

@@ -94,6 +94,11 @@ def suffix_of(path: Path) -> str:
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
+def stem_of(path: Path) -> str:
+    """The name of a file without the suffix that decides its format."""
+    return path.name[: len(path.name) - len(suffix_of(path))]
+
+
 def is_volume(path: Path) -> bool:
     """Whether a path is that of a volume file, by its suffix; any other path is read as DICOM.
 
