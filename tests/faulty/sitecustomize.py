@@ -1,7 +1,8 @@
 """Scans that misbehave, for processes that have this folder on PYTHONPATH: Python imports this file as it starts.
 
-FAULTS holds ``name=fault`` pairs separated by spaces: what happens when the file of that name is loaded. ``kill`` waits
-for somebody outside, who finds its process id in the folder FAULT_PIDS.
+FAULTS holds ``name=fault`` pairs separated by spaces: what happens when the file of that name is loaded. ``kill`` and
+``hang`` never end by themselves; the folder FAULT_PIDS, if there is one, tells that they began: a file named by the
+process id.
 """
 
 from __future__ import annotations
@@ -13,13 +14,19 @@ import time
 from pathlib import Path
 
 
+def _tell():
+    if folder := os.environ.get("FAULT_PIDS"):
+        (Path(folder) / str(os.getpid())).touch()
+
+
 def _misbehave(fault):
     if fault == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
     elif fault == "kill":
-        (Path(os.environ["FAULT_PIDS"]) / str(os.getpid())).touch()
+        _tell()
         time.sleep(600)
     elif fault == "hang":
+        _tell()
         while True:
             pass
     elif fault == "memory":
