@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -45,6 +47,41 @@ def test_one_worker_stays_in_the_callers_thread_and_two_work_at_once():
     assert names == {threading.current_thread().name}
     meeting = threading.Barrier(2, timeout=120)  # breaks, and so fails the test, unless two threads come to it
     run_slabs(lambda _a, _b: meeting.wait(), 2, workers=2)
+
+
+def test_ranges_after_an_error_are_left_out():
+    seen = []
+
+    def work(start, _stop):
+        seen.append(start)
+        raise ZeroDivisionError
+
+    for workers in (1, 4):
+        seen.clear()
+        with pytest.raises(ZeroDivisionError):
+            run_slabs(work, 1000, workers=workers, slabs=1000)
+        assert len(seen) <= workers
+
+
+def test_a_call_from_a_helping_thread_does_not_wait_for_itself():
+    done = []
+    run_slabs(lambda a, _b: run_slabs(lambda c, _d: done.append((a, c)), 8, workers=8), 8, workers=8)
+    assert sorted(done) == [(a, c) for a in range(8) for c in range(8)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_starts_threads_of_its_own():
+    run_slabs(lambda _a, _b: None, 8, workers=2)
+    code = (
+        "import os, sys; from hilum._kernels.threads import run_slabs\n"
+        "run_slabs(lambda a, b: None, 8, workers=2)\n"
+        "if (child := os.fork()) == 0:\n"
+        "    seen = []\n"
+        "    run_slabs(lambda a, b: seen.append(a), 8, workers=2)\n"
+        "    os._exit(sorted(seen) != list(range(8)))\n"
+        "sys.exit(os.waitpid(child, 0)[1])\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
 
 
 def test_workers_are_counted(monkeypatch):

@@ -1,8 +1,11 @@
 """Python threads that run kernels, which release the interpreter lock, on slabs of a volume."""
 
 import os
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from functools import cache
 from itertools import pairwise
 
 
@@ -28,7 +31,7 @@ def count_workers(workers: int) -> int:
 
 
 def run_slabs(work: Callable[[int, int], object], count: int, *, workers: int = 1, slabs: int = 0) -> None:
-    """Call ``work(start, stop)`` for consecutive ranges that cover ``range(count)``, on threads.
+    """Call ``work(start, stop)`` for consecutive ranges that cover ``range(count)``, on this thread and others.
 
     A kernel must write only to its slab, so that the result does not depend on the ranges or the number of threads.
 
@@ -46,7 +49,7 @@ def run_slabs(work: Callable[[int, int], object], count: int, *, workers: int = 
     Raises
     ------
     Exception
-        The first one that `work` raised.
+        One that `work` raised. The ranges that are waiting then are left out.
     """
     threads = min(count_workers(workers), count)
     pieces = min(count, slabs or (16 if threads > 1 else 1))
@@ -55,5 +58,39 @@ def run_slabs(work: Callable[[int, int], object], count: int, *, workers: int = 
         for start, stop in pairwise(edges):
             work(start, stop)
         return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, edges[:-1], edges[1:]))
+    waiting = deque(pairwise(edges))
+    helpers = [_pool().submit(_do_all, work, waiting) for _ in range(min(threads, pieces) - 1)]
+    try:
+        _do_all(work, waiting)
+    finally:
+        waiting.clear()  # after an exception
+        started = [helper for helper in helpers if not helper.cancel()]  # the pool may be busy with other calls
+        wait(started)
+    for helper in started:
+        helper.result()
+
+
+def _do_all(work: Callable[[int, int], object], waiting: deque[tuple[int, int]]) -> None:
+    """Do the ranges that no other thread has taken; after an exception nobody takes the rest."""
+    try:
+        while (taken := _take(waiting)) is not None:
+            work(*taken)
+    except BaseException:
+        waiting.clear()
+        raise
+
+
+def _take(waiting: deque[tuple[int, int]]) -> tuple[int, int] | None:
+    with suppress(IndexError):
+        return waiting.popleft()
+    return None
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """The threads that help the calling ones, kept: to start two for a call costs half a millisecond."""
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="hilum")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a child process has none of its parent's threads
