@@ -55,7 +55,7 @@ The :doc:`gallery <gallery/index>` shows what they draw.
    :toctree: api
    :template: autosummary/base.rst
 
-{chr(10).join(f"   hilum.plot.{name}" for name in dir(hilum.plot))}
+{chr(10).join(f"   {name}" for name in dir(hilum.plot))}
 """
 
 
