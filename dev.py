@@ -120,7 +120,7 @@ def docs(words: list[str]) -> int:
         shutil.rmtree(made, ignore_errors=True)
     pages = [] if "--pages-have-run" in words else [ROOT / "tests/test_readme.py", *ROOT.glob("tests/test_*page*.py")]
     html = DOCS / "_build" / "html"
-    status = call(PYTHON, "-m", "pytest", "-q", "--doctest-modules", "src/hilum", *sorted(pages))
+    status = call(PYTHON, "-m", "pytest", "-q", "tests/test_docstrings.py", *sorted(pages))
     status = max(status, call(PYTHON, "-m", "sphinx", "-W", "--keep-going", "-n", "-q", "-b", "html", DOCS, html))
     status = max(status, call(PYTHON, "-m", "pytest", "-q", "tests/test_built_docs.py"))
     if status == 0:

@@ -63,7 +63,9 @@ def run_one(ref: ScanRef, recipe: Recipe, out: Path, *, overwrite: bool = False)
     Parameters
     ----------
     ref : ScanRef
+        The scan to load.
     recipe : Recipe
+        What is done to it.
     out : Path
         The run's output folder.
     overwrite : bool
