@@ -177,6 +177,7 @@ def _make(task: Task) -> Row:
         preview=preview_of(ready, recipe),
         required_parts=promised_parts(recipe),
         before_publish=lambda: lock.check_run(out, task.run),
+        workers=recipe.compute.workers,
     )
     return finished_row(folder, record, stamp=stamp)
 
