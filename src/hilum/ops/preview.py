@@ -153,7 +153,7 @@ def draw_strip(
     voxels = oriented.ct.geometry.world_to_index(centers)
     view = _View(replace(oriented, label_maps=label_maps), voxels, unit_range, window, fill)
     coronal, axial = _slice_indices(view)
-    pictures = [("coronal", coronal, 0, _slice(view, 1, coronal))]
+    pictures = [("coronal", coronal, 0, _slice(view, 1, coronal))] if oriented.ct.shape[0] > 1 else []
     pictures += [("axial", index, 0, _slice(view, 0, index)) for index in axial]
     for number in _largest_nodules(view):
         index = int(np.rint(view.voxels[number][0]))
@@ -189,7 +189,8 @@ class _View:
         maps = self.scan.label_maps
         if not maps:
             return
-        world = self.scan.ct.geometry.index_to_world(np.stack(np.broadcast_arrays(*index), axis=-1).reshape(-1, 3))
+        voxels = np.stack(np.broadcast_arrays(*index), axis=-1).reshape(-1, 3)
+        world = self.scan.ct.geometry.index_to_world(voxels)
         for name, colors in overlay.number_colors({name: one.values for name, one in maps.items()}).items():
             labels = _labels_at(maps[name].mask, world).reshape(picture.shape)
             _outline(picture, labels, {value: len(PALETTE) + color for value, color in colors.items()})
@@ -198,9 +199,9 @@ class _View:
 def _labels_at(mask: Mask, world: NDArray[np.float64]) -> NDArray[np.uint8]:
     """The labels of the voxels nearest to points (x, y, z), LPS mm; 0 beyond the mask."""
     nearest = np.rint(mask.geometry.world_to_index(world)).astype(np.int64)
-    inside = ((nearest >= 0) & (nearest < mask.shape)).all(axis=1)
-    z, y, x = np.where(inside[:, None], nearest, 0).T
-    labels: NDArray[np.uint8] = np.where(inside, mask.array[z, y, x], np.uint8(0))
+    within = np.clip(nearest, 0, np.array(mask.shape) - 1)
+    inside = np.equal(nearest, within).all(axis=1)
+    labels: NDArray[np.uint8] = mask.array[tuple(within.T)] * inside
     return labels
 
 
@@ -230,7 +231,8 @@ def _slice(view: _View, axis: int, index: int) -> Picture:
     extent = [ct.shape[a] * ct.spacing[a] for a in (rows, columns)]
     scale = max(extent[0] / HEIGHT, extent[1] / WIDTH)
     size = [max(1, round(length / scale)) for length in extent]
-    picture = view.gray(shrink(shrink(np.take(ct.array, index, axis), size[0], 0), size[1], 1))
+    plane = ct.array[(slice(None),) * axis + (index,)]
+    picture = view.gray(shrink(shrink(plane, size[0], 0), size[1], 1))
     nearest = [_nearest(ct.shape[a], n) for a, n in zip((rows, columns), size, strict=True)]
     nearest.insert(axis, np.array([index]))
     view.draw_labels(picture, np.ix_(*nearest))

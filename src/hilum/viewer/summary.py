@@ -5,19 +5,18 @@ some ten kilobytes. All text is escaped.
 """
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
 
-from hilum.errors import HilumError
 from hilum.geometry import Geometry
+from hilum.io.png import png_bytes
 from hilum.ops.intensity import WINDOW_PRESETS, Window
 from hilum.ops.labels.overlay import HEX_COLORS, number_colors
 from hilum.ops.labels.shares import measure_labels
-from hilum.ops.preview import COLORS, LABEL_PALETTE, RIGHT_COLOR, Panel, draw_strip
+from hilum.ops.preview import COLORS, LABEL_PALETTE, RIGHT_COLOR, Panel, Picture, draw_strip
 from hilum.ops.reorient import reorient
-from hilum.outputs.parts import png_bytes
 from hilum.report.text import html, visible
 from hilum.scan import Scan
 from hilum.volume import Mask, Volume
@@ -30,6 +29,8 @@ _SIDES = (("head", "feet"), ("back", "front"), ("left", "right"))  # ends of the
 
 _AIR_HU = -500  # the least value of a volume with air is below; then the voxels are drawn as HU
 _SAMPLE = 64  # at most so many voxels along each axis are looked at for the window of other values
+
+_NUMBERS = "biuf"  # kinds of dtype that can be drawn
 
 _STYLE = "text-align:left;vertical-align:top;padding:1px 8px 1px 0;border:0;background:none"
 
@@ -48,18 +49,18 @@ def volume_html(volume: Volume) -> str:
     str
         An element without scripts; all that it shows is in it.
     """
-    rows = [*_grid_rows(volume), _values(volume)]
+    rows = _grid_rows(volume)
     if not isinstance(volume, Mask):
-        return _page(type(volume).__name__, *_volume_picture(Scan("", volume)), rows)
-    found = measure_labels(volume.array)
+        return _page("Volume", *_volume_picture(Scan("", volume)), [*rows, _values(volume)])
+    found = measure_labels(volume.array, workers=0)
     each = volume.geometry.voxel_volume / 1000
     names = getattr(volume, "names", {})
     labels = (
-        f"{_square(_MASK_COLORS[(value - 1) % len(_MASK_COLORS)])}{html(_label(value, names))}: {_ml(one.voxels * each)}"
+        f"{_square(_MASK_COLORS[(value - 1) % len(_MASK_COLORS)])}{_label(value, names)}: {_ml(one.voxels * each)}"
         for value, one in found.items()
     )
-    rows[-1] = ("labels", _lines(labels, len(found)) or "none: no voxel is marked")
-    return _page(type(volume).__name__, *_mask_picture(volume, list(found)), rows)
+    rows.append(("labels", _lines(labels, len(found)) or "none: no voxel is marked"))
+    return _page("Mask", *_mask_picture(volume, list(found)), rows)
 
 
 def scan_html(scan: Scan) -> str:
@@ -80,7 +81,7 @@ def scan_html(scan: Scan) -> str:
     )
     rows += [("label maps", _lines(maps, len(colors)))] if colors else []
     labels = (f"{html(visible(name, limit=60))}: {html(visible(one, limit=200))}" for name, one in scan.labels.items())
-    rows += [("given labels", _lines(labels, len(scan.labels)))] if scan.labels else []
+    rows += [("labels", _lines(labels, len(scan.labels)))] if scan.labels else []
     notes = (f"{html(note.code)}: {html(visible(note.text, limit=300))}" for note in scan.notes)
     rows += [("notes", _lines(notes, len(scan.notes)))] if scan.notes else []
     return _page("Scan", *_volume_picture(scan), rows)
@@ -88,19 +89,19 @@ def scan_html(scan: Scan) -> str:
 
 def _page(title: str, picture: str, caption: str, rows: Sequence[Row]) -> str:
     cells = (f'<tr><th style="{_STYLE}">{name}</th><td style="{_STYLE}">{value}</td></tr>' for name, value in rows)
-    return (
-        f'<div style="max-width:100%"><strong>{html(title)}</strong>{picture}<div style="font-size:85%">{caption}</div>'
+    return (  # the class keeps a notebook from setting what stands between dollar signs as mathematics
+        '<div class="tex2jax_ignore mathjax_ignore" style="max-width:100%">'
+        f'<strong>{html(title)}</strong>{picture}<div style="font-size:85%">{caption}</div>'
         f'<table style="border-collapse:collapse;margin:4px 0">{"".join(cells)}</table></div>'
     )
 
 
 def _volume_picture(scan: Scan) -> tuple[str, str]:
+    if scan.ct.array.dtype.kind not in _NUMBERS:
+        return "", f"no picture of {html(scan.ct.array.dtype)} voxels"
     window, told = _window(scan.ct)
-    try:
-        with np.errstate(all="ignore"):  # of NaN, or of numbers beyond float32
-            pixels, panels = draw_strip(scan, window=window)
-    except (HilumError, TypeError, ValueError, MemoryError):  # voxels of an odd type, such as complex ones
-        return "", "no picture of such voxels"
+    with np.errstate(all="ignore"):  # of NaN, or of numbers beyond float32
+        pixels, panels = draw_strip(scan, window=window)
     return _image(pixels, panels, scan.ct, f"; {told}")
 
 
@@ -111,7 +112,7 @@ def _mask_picture(mask: Mask, values: Sequence[int]) -> tuple[str, str]:
     return _image(*draw_strip(Scan("", black, lungs=mask), fill=fill), mask, "")
 
 
-def _image(pixels: np.ndarray, panels: Sequence[Panel], volume: Volume, window: str) -> tuple[str, str]:
+def _image(pixels: Picture, panels: Sequence[Panel], volume: Volume, window: str) -> tuple[str, str]:
     """The strip as an element, and the line below it, which is also its description for those who do not see it."""
     shape = reorient(volume).shape
     parts = []
@@ -128,7 +129,7 @@ def _window(volume: Volume) -> tuple[Window, str]:
     """The window for a volume of unknown unit, and how the caption calls it: that of the lungs if there is air."""
     step = tuple(slice(None, None, -(-n // _SAMPLE)) for n in volume.shape)
     with np.errstate(all="ignore"):
-        sample = np.real(volume.array[step]).astype(np.float64, copy=False)
+        sample = volume.array[step].astype(np.float64)
         known = sample[np.isfinite(sample)]
         low, high = np.percentile(known, (0.5, 99.5)).tolist() if known.size else (0.0, 1.0)
     if low <= _AIR_HU:
@@ -139,11 +140,11 @@ def _window(volume: Volume) -> tuple[Window, str]:
 
 def _grid_rows(volume: Volume) -> list[Row]:
     grid, size = volume.geometry, volume.array.nbytes
-    spacing = " × ".join(f"{s:.4g}" for s in grid.spacing)
-    extent = " × ".join(f"{n * s:.4g}" for n, s in zip(grid.shape, grid.spacing, strict=True))
+    spacing = " &times; ".join(f"{s:.4g}" for s in grid.spacing)
+    extent = " &times; ".join(f"{n * s:.4g}" for n, s in zip(grid.shape, grid.spacing, strict=True))
     stored = f"{size / 1e6:.3g} MB" if size >= 1e5 else f"{size} bytes"
     return [
-        ("shape (z, y, x)", f"{' × '.join(map(str, grid.shape))}, {html(volume.array.dtype)}, {stored}"),
+        ("shape (z, y, x)", f"{' &times; '.join(map(str, grid.shape))}, {html(volume.array.dtype)}, {stored}"),
         ("spacing (z, y, x)", f"{spacing} mm; in all {extent} mm"),
         ("origin (x, y, z)", f"{_point(grid.origin)}, LPS"),
         ("axes run to", _axes(grid)),
@@ -161,14 +162,13 @@ def _axes(grid: Geometry) -> str:
 def _values(volume: Volume) -> Row:
     """The range of the values; NaN is told."""
     array = volume.array
-    if array.dtype.kind not in "biuf":
-        return "values", "no range of such voxels"
-    least, most = float(array.min()), float(array.max())
-    if not np.isnan(least):
-        return "values", f"{least:.6g} to {most:.6g}"
-    least, most = float(np.fmin.reduce(array, axis=None)), float(np.fmax.reduce(array, axis=None))
-    count = int(np.isnan(array).sum())
-    return "values", f"{least:.6g} to {most:.6g}; {count} are NaN" if count < array.size else "all are NaN"
+    if array.dtype.kind not in _NUMBERS:
+        return "values", "no numbers that have an order"
+    ends = np.array([(plane.min(), plane.max()) for plane in array], np.float64)  # a plane is read from memory once
+    if not np.isnan(ends).any():
+        return "values", f"{ends[:, 0].min():.6g} to {ends[:, 1].max():.6g}"
+    missing, least, most = np.isnan(array).sum(), np.fmin.reduce(array, axis=None), np.fmax.reduce(array, axis=None)
+    return "values", f"{least:.6g} to {most:.6g}; {missing} are NaN" if missing < array.size else "all are NaN"
 
 
 def _lung_volumes(scan: Scan, lungs: Mask) -> str:
@@ -176,7 +176,7 @@ def _lung_volumes(scan: Scan, lungs: Mask) -> str:
     volumes = {side: scan.figures[key] for side, key in keys.values() if key in scan.figures}
     if not volumes:
         each = lungs.geometry.voxel_volume / 1000
-        found = measure_labels(lungs.array)
+        found = measure_labels(lungs.array, workers=0)
         volumes = {side: found[value].voxels * each for value, (side, _) in keys.items() if value in found}
     colors = dict(zip(("right", "left"), _LUNGS, strict=False))
     return (
@@ -184,7 +184,7 @@ def _lung_volumes(scan: Scan, lungs: Mask) -> str:
     )
 
 
-def _map_labels(values: dict[str, int], colors: dict[int, int]) -> str:
+def _map_labels(values: Mapping[str, int], colors: Mapping[int, int]) -> str:
     named = sorted(values.items(), key=lambda item: item[1])
     return ", ".join(
         f"{_square(HEX_COLORS[colors[value]])}{html(visible(label, limit=60))}" for label, value in named[:MOST_LINES]
@@ -193,7 +193,7 @@ def _map_labels(values: dict[str, int], colors: dict[int, int]) -> str:
 
 def _label(value: int, names: object) -> str:
     name = names.get(value, "") if hasattr(names, "get") else ""
-    return f"{value} {visible(name, limit=60)}".rstrip()
+    return html(f"{value} {visible(name, limit=60)}".rstrip())
 
 
 def _lines(lines: Iterable[str], count: int) -> str:
