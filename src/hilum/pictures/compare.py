@@ -55,6 +55,13 @@ def compare(
     ------
     HilumError
         If a recipe cannot be applied.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.compare(scan, "small.toml", "small.toml")
+    >>> figure.savefig("compare.png")
     """
     gray = gray_range(preset)
     scan = scan_of(scan)

@@ -40,6 +40,13 @@ def nodules(
     ------
     InputError
         If there is no nodule inside the scan, or an option is out of range.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.nodules(scan, most=1)
+    >>> figure.savefig("nodules.png")
     """
     if most < 1:
         raise InputError(f"most is {most}, expected 1 or more", code="option")

@@ -50,6 +50,13 @@ def steps(scan: Scan | Volume, *, method: str = "tutorial2d", index: int | None 
         If the method is unknown or there is no such slice.
     UnsupportedError
         If the voxels are not int16.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.steps(scan, index=24)
+    >>> figure.savefig("steps.png")
     """
     if method not in METHODS:
         raise InputError(f"no steps of {one_line(method, limit=40)!r}, expected {', '.join(METHODS)}", code="option")

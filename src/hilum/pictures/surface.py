@@ -45,6 +45,7 @@ def surface(
     scan : Scan or Volume, HU
         With lungs, here or as `lungs`, if they are drawn.
     kind : {"lungs", "skeleton"}
+        What is drawn; by default the lungs.
     threshold_hu : float
         The surface of the skeleton.
     turns_deg : sequence of float
@@ -63,6 +64,13 @@ def surface(
     ------
     InputError
         If the kind is unknown, or there is nothing to draw.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.surface(scan, kind="skeleton", turns_deg=(0,))
+    >>> figure.savefig("surface.png")
     """
     scan = scan_of(scan, lungs=lungs)
     meshes = meshes if meshes is not None else surfaces(scan, kind=kind, threshold_hu=threshold_hu)
