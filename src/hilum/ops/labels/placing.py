@@ -65,10 +65,10 @@ def place_label_map(label_map: LabelMap, geometry: Geometry, *, order: int = 1, 
         On any grid.
     geometry : Geometry
         The new grid.
-    order : {1, 0}
+    order : {1, 0}, default 1
         1 keeps the volume of each label to half a voxel and its centroid, as far as it lies in the grid; 0 takes the
         label at each voxel's center.
-    workers : int
+    workers : int, default 0
         Threads; 0 for one per available core. The result does not depend on it.
 
     Returns
