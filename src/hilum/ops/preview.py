@@ -115,7 +115,7 @@ def draw_preview(scan: Scan, *, unit_range: intensity.UnitRange | None = None, w
     """
     finite.check_finite(scan.ct.array)
     label_maps = overlay.on_grid(scan.label_maps, scan.ct.geometry)
-    oriented = reorient.reorient_scan(replace(scan, label_maps=label_maps))
+    oriented = reorient.reorient(replace(scan, label_maps=label_maps))
     centers = [nodule.center for nodule in scan.nodules] or np.empty((0, 3))
     view = _View(oriented, oriented.ct.geometry.world_to_index(centers), unit_range)
     coronal, axial = _slice_indices(view)
