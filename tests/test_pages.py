@@ -189,7 +189,7 @@ def test_every_public_name_is_in_the_reference():
     text = pages.read_page("reference/api.rst")
     listed = re.findall(r"^   (\w+)$", text, re.MULTILINE) + re.findall(r"py:data:: (\w+)", text)
     assert len(listed) == len(set(listed))
-    missing = set(hilum.__all__) - set(listed)
+    missing = set(hilum.__all__) - set(listed) - {"plot"}  # its functions have a page of their own
     assert not missing, f"add to docs/reference/api.rst, under what they are for: {sorted(missing)}"
     assert set(listed) <= set(hilum.__all__)
 

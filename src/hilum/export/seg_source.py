@@ -57,6 +57,7 @@ def read_source(scan: RunScan, sources: Mapping[str, tuple[Path, records.Stack]]
     Parameters
     ----------
     scan : RunScan
+        The finished scan.
     sources : mapping of str to (Path, Stack)
         From `index_sources`.
 

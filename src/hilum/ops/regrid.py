@@ -40,6 +40,7 @@ def regrid(
     geometry : Geometry
         Any grid in the world.
     order : {3, 1, 0}
+        Cubic B-spline, linear, or nearest voxel.
     outside : float, optional
         The value of voxels beyond the volume: by default air for int16, and 0 for uint8 and masks.
     workers : int
@@ -89,6 +90,7 @@ def find_turn(old: Geometry, new: Geometry, *, drift: float) -> Turn | None:
     Parameters
     ----------
     old, new : Geometry
+        The grid to turn, and the other one.
     drift : float, voxels
         How far axes may be from parallel, over the whole length of the new grid.
 
@@ -114,6 +116,7 @@ def regrid_mask(mask: Mask, geometry: Geometry) -> Mask:
     Parameters
     ----------
     mask : Mask, shape (z, y, x)
+        The labels.
     geometry : Geometry
         Any grid; its spacing, origin, shape and direction may differ from the mask's.
 

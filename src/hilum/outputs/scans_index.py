@@ -44,6 +44,7 @@ class Origin(NamedTuple):
     Parameters
     ----------
     dataset : str
+        Name of the adapter that listed it.
     series_uid : str
         Hashed if the recipe hides it; empty if it is unknown before the scan is read.
     case : str

@@ -1,12 +1,11 @@
 """The FROC curve of a detector."""
 
-from matplotlib.figure import Figure
-
 from hilum.ops.froc import RATES, Froc
 from hilum.pictures import colors
+from hilum.pictures.figure import Figure
 
 
-def froc_curve(score: Froc) -> Figure:
+def froc(score: Froc) -> Figure:
     """Draw sensitivity over false positives per scan, and mark the seven rates of the score.
 
     Parameters

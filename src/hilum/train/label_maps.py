@@ -34,6 +34,7 @@ def scans_with(scans: Sequence[RunScan], labels: str, *, filled: bool = False) -
     Parameters
     ----------
     scans : sequence of RunScan
+        The finished scans to choose from.
     labels : str
         The name of the label map.
     filled : bool

@@ -36,10 +36,21 @@ class Placed:
     Parameters
     ----------
     label_map : LabelMap
+        The labels on the new grid.
     lost : dict of str to float
         Volumes in ml of the labels that lie in the grid but are too small for its voxels.
     outside : dict of str to float
         Volumes in ml of the parts of labels that lie outside the grid.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> mask = hilum.Mask(np.ones((4, 4, 4), np.uint8), hilum.Geometry((4, 4, 4), (1.0, 1.0, 1.0)))
+    >>> tumor = hilum.LabelMap(mask, {"tumor": 1})
+    >>> placed = hilum.place_label_map(tumor, hilum.Geometry((2, 4, 4), (1.0, 1.0, 1.0)))
+    >>> placed.lost, placed.outside
+    ({}, {'tumor': 0.032})
     """
 
     label_map: LabelMap
@@ -68,12 +79,26 @@ def place_label_map(
     -------
     Placed
 
+    <<<<<<< HEAD
+
     Raises
     ------
     InputTypeError
         If an argument has another type; a `Mask` needs names: ``LabelMap(mask, {"tumor": 1})``.
     InputError
         If there is no such order.
+    =======
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> mask = hilum.Mask(np.ones((4, 4, 4), np.uint8), hilum.Geometry((4, 4, 4), (1.0, 1.0, 1.0)))
+    >>> tumor = hilum.LabelMap(mask, {"tumor": 1})
+    >>> fine = hilum.Geometry((10, 10, 10), (0.5, 0.5, 0.5), origin=(-0.5, -0.5, -0.5))
+    >>> round(hilum.place_label_map(tumor, fine).label_map.mask.volume_ml(), 6)
+    0.064
+    >>>>>>> main
     """
     do = "hilum.LabelMap(mask, {'tumor': 1}) names the labels of a mask"
     label_map = expect(label_map, LabelMap, "label map", do=do)
