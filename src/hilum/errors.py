@@ -107,9 +107,18 @@ class MissingInputError(InputError, FileNotFoundError):
 
 
 class InputTypeError(InputError, TypeError):
-    """An argument of the wrong type; the message names the call that makes the right one."""
+    """An argument of the wrong type; the message names the call that makes the right one.
 
-    code = "type"
+    Examples
+    --------
+    >>> import hilum
+    >>> hilum.segment_lungs("scan")
+    Traceback (most recent call last):
+        ...
+    hilum.errors.InputTypeError: a str is no scan or volume; hilum.read(...) reads one
+    """
+
+    code = "argument"
 
 
 class FormatError(InputError):

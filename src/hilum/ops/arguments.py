@@ -72,6 +72,7 @@ def refuse_type(given: object, expected: str, *, do: str = "") -> NoReturn:
     Parameters
     ----------
     given : object
+        The argument.
     expected : str
         A noun: ``"scan"``.
     do : str

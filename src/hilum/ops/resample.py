@@ -173,7 +173,8 @@ def resample(
 
     if not isinstance(volume, Scan):
         return cast("VolumeOrScan", change(ct))
-    return cast("VolumeOrScan", _change_scan(volume, change, new))
+    changed = _change_scan(volume, change, new)
+    return cast("VolumeOrScan", changed if like is None else _note_beyond(changed, volume.ct.geometry))
 
 
 def _change_scan(scan: Scan, change: Callable[[Any], Any], new: Geometry) -> Scan:
@@ -184,12 +185,18 @@ def _change_scan(scan: Scan, change: Callable[[Any], Any], new: Geometry) -> Sca
         None if mask is None else change(replace(mask, geometry=scan.ct.geometry))  # they may differ by rounding
         for mask in (scan.lungs, scan.nodule_mask)
     )
-    ct, share = change(scan.ct), share_inside(scan.ct.geometry, new)
-    text = f"about {max(1, round(100 - 100 * share))} % of the grid lies beyond the scan: filled, not measured"
-    notes = scan.notes if share == 1 else (*scan.notes, Note("beyond-scan", text))
+    ct = change(scan.ct)
     return replace(
-        scan, ct=ct, lungs=lungs, nodule_mask=nodule_mask, notes=notes, slice_uids=(), nodule_figures=()
+        scan, ct=ct, lungs=lungs, nodule_mask=nodule_mask, slice_uids=(), nodule_figures=()
     )  # fmt: skip
+
+
+def _note_beyond(scan: Scan, before: Geometry) -> Scan:
+    """Note that a part of a scan's grid lies beyond the grid that it had before, if it does."""
+    if (share := share_inside(before, scan.ct.geometry)) == 1:
+        return scan
+    text = f"about {max(1, round(100 - 100 * share))} % of the grid lies beyond the scan: filled, not measured"
+    return replace(scan, notes=(*scan.notes, Note("beyond-scan", text)))
 
 
 def _to_spacing(volume: AnyVolume, new: Geometry, order: int, grid: Grid, workers: int) -> AnyVolume:

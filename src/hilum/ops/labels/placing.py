@@ -79,15 +79,12 @@ def place_label_map(
     -------
     Placed
 
-    <<<<<<< HEAD
-
     Raises
     ------
     InputTypeError
         If an argument has another type; a `Mask` needs names: ``LabelMap(mask, {"tumor": 1})``.
     InputError
         If there is no such order.
-    =======
 
     Examples
     --------
@@ -98,7 +95,6 @@ def place_label_map(
     >>> fine = hilum.Geometry((10, 10, 10), (0.5, 0.5, 0.5), origin=(-0.5, -0.5, -0.5))
     >>> round(hilum.place_label_map(tumor, fine).label_map.mask.volume_ml(), 6)
     0.064
-    >>>>>>> main
     """
     do = "hilum.LabelMap(mask, {'tumor': 1}) names the labels of a mask"
     label_map = expect(label_map, LabelMap, "label map", do=do)

@@ -53,10 +53,8 @@ def reading_mask(reading: Reading, *, contour_pixel: ContourPixel = "exclude") -
         If the outlines span more voxels than any image has, or an outline does not lie in one slice.
     InputError
         If `contour_pixel` is neither.
-    <<<<<<< HEAD
     InputTypeError
         If the argument is no reading.
-    =======
 
     Examples
     --------
@@ -66,7 +64,6 @@ def reading_mask(reading: Reading, *, contour_pixel: ContourPixel = "exclude") -
     >>> square = np.array([[4.0, 4.0, 2.0], [10.0, 4.0, 2.0], [10.0, 10.0, 2.0], [4.0, 10.0, 2.0]])
     >>> int(hilum.reading_mask(hilum.Reading(1, grid, (square,))).array.sum())
     25
-    >>>>>>> main
     """
     reading = expect(reading, Reading, "reading", do="pass one of nodule.readings")
     check_contour_pixel(contour_pixel)
@@ -101,10 +98,8 @@ def consensus_mask(nodule: Nodule, *, level: float = 0.5, contour_pixel: Contour
         If there is no reading, the readings are on several grids, or they span more voxels than any image has.
     InputError
         If the level is not above 0 and at most 1, or `contour_pixel` is neither.
-    <<<<<<< HEAD
     InputTypeError
         If the argument is no nodule.
-    =======
 
     Examples
     --------
@@ -116,7 +111,6 @@ def consensus_mask(nodule: Nodule, *, level: float = 0.5, contour_pixel: Contour
     >>> nodule = hilum.Nodule((8.0, 7.0, 2.0), 7.0, readings)
     >>> int(hilum.consensus_mask(nodule, level=1.0).array.sum()), int(hilum.consensus_mask(nodule).array.sum())
     (15, 35)
-    >>>>>>> main
     """
     nodule = expect(nodule, Nodule, "nodule", do="pass one of scan.nodules; hilum.mask_nodules(scan) draws all")
     check_level(level)

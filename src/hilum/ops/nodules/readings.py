@@ -149,10 +149,8 @@ def agreement(nodule: Nodule, *, contour_pixel: ContourPixel = "exclude") -> NDA
     ------
     AnnotationError, InputError
         As for `hilum.ops.nodules.outlines.reading_mask` and `hilum.ops.nodules.outlines.consensus_mask`.
-    <<<<<<< HEAD
     InputTypeError
         If the argument is no nodule.
-    =======
 
     Examples
     --------
@@ -165,7 +163,6 @@ def agreement(nodule: Nodule, *, contour_pixel: ContourPixel = "exclude") -> NDA
     >>> hilum.agreement(nodule).round(2)
     array([[1. , 0.6],
            [0.6, 1. ]])
-    >>>>>>> main
     """
     nodule = expect(nodule, Nodule, "nodule", do="pass one of scan.nodules")
     grid = consensus_mask(nodule, contour_pixel=contour_pixel).geometry
