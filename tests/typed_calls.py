@@ -138,6 +138,20 @@ def recipes(scan: hilum.Scan) -> None:
     assert_type(hilum.ScanRef("folder", "a", Path("scan")).label_files, tuple[hilum.LabelFile, ...])
 
 
+def pictures(scan: hilum.Scan, score: hilum.Froc) -> None:
+    """matplotlib tells no types: what comes back is a Figure for a reader, Any for a checker."""
+    hilum.plot.montage(scan, plane="coronal", every=5).savefig("montage.png")
+    hilum.plot.overview(scan, slices=3)
+    hilum.plot.nodules(scan, most=4)
+    hilum.plot.histogram(scan, mask=scan.lungs)
+    hilum.plot.surface(scan, kind="skeleton")
+    hilum.plot.steps(scan, method="hilum")
+    hilum.plot.window(scan, index=3)
+    hilum.plot.compare(scan, "default", hilum.recipe("luna16"))
+    hilum.plot.froc(score)
+    hilum.plot.montage(3)  # type: ignore[arg-type]
+
+
 def train() -> None:
     """To a training loop, and back to a score."""
     augment = hilum.Augment(flip="zyx", rotate_degrees=10)

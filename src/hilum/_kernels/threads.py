@@ -79,6 +79,7 @@ def begin(work: Callable[[], T], *, workers: int = 0) -> Callable[[], T]:
     Parameters
     ----------
     work : callable
+        Called once, without arguments.
     workers : int
         Threads; 0 for one per available core. With one, the work is done when its result is asked for.
 

@@ -41,7 +41,7 @@ def compare(
         From `hilum.read`: HU on its own grid.
     first, second : Recipe, str or Path
         A recipe, its name (``"default"``, ``"tutorial2017"``), or its TOML file.
-    preset : str
+    preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
 
     Returns
@@ -55,6 +55,13 @@ def compare(
     ------
     HilumError
         If a recipe cannot be applied.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.compare(scan, "small.toml", "small.toml")
+    >>> figure.savefig("compare.png")
     """
     gray = gray_range(preset)
     scan = scan_of(scan)

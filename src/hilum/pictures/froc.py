@@ -11,11 +11,21 @@ def froc(score: Froc) -> Figure:
     Parameters
     ----------
     score : Froc
+        As `hilum.froc` returns it.
 
     Returns
     -------
     matplotlib.figure.Figure
         Rates from 1/8 to 8 on a logarithmic axis; bars are the 95 % intervals, if there are any.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> import numpy as np
+    >>> nodules = {"a": np.array([[10.0, 20.0, 30.0, 8.0]])}
+    >>> detections = {"a": np.array([[11.0, 20.0, 30.0, 0.9], [50.0, 20.0, 30.0, 0.4]])}
+    >>> figure = hilum.plot.froc(hilum.froc(detections, nodules, ["a"]))
+    >>> figure.savefig("froc.png")
     """
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     panel = figure.subplots()

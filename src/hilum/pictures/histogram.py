@@ -24,9 +24,10 @@ def histogram(scan: Scan | Volume, *, mask: Mask | None = None, bins: int = 80) 
     Parameters
     ----------
     scan : Scan or Volume of int16, HU
+        In any orientation.
     mask : Mask, optional
         Count only the voxels that it marks; it must be on the volume's grid.
-    bins : int
+    bins : int, default 80
         Of equal width, from -1100 to 1500 HU.
 
     Returns
@@ -42,6 +43,13 @@ def histogram(scan: Scan | Volume, *, mask: Mask | None = None, bins: int = 80) 
         If the mask is on another grid.
     UnsupportedError
         If the voxels are not int16.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.histogram(scan)
+    >>> figure.savefig("histogram.png")
     """
     if not 2 <= bins <= RANGE_HU[1] - RANGE_HU[0]:
         raise InputError(f"bins is {bins}, expected 2 to {RANGE_HU[1] - RANGE_HU[0]}", code="option")

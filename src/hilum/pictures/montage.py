@@ -46,12 +46,13 @@ def montage(
     ----------
     scan : Scan or Volume, HU
         In any orientation.
-    plane : {"axial", "coronal", "sagittal"}
-    every : int
+    plane : {"axial", "coronal", "sagittal"}, default "axial"
+        The direction of the slices, in the patient.
+    every : int, default 5
         The step between slices, which are counted from the feet, the front or the right.
-    columns : int
+    columns : int, default 8
         Slices per row.
-    preset : str
+    preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
     lungs : Mask, optional
         Drawn in place of those of the scan; on its grid.
@@ -71,6 +72,13 @@ def montage(
         If the plane or preset is unknown, or a number is out of range, or it is no scan.
     GeometryError
         If the mask is on another grid.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.montage(scan, every=8)
+    >>> figure.savefig("montage.png")
     """
     drawn, gray = find_plane(plane), gray_range(preset)
     if every < 1 or columns < 1:

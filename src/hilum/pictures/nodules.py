@@ -22,11 +22,11 @@ def nodules(
     ----------
     scan : Scan
         In HU, with nodules.
-    preset : str
+    preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
-    level : float
+    level : float, default 0.5
         The fraction of its readers who must have outlined a voxel, for nodules with readings.
-    most : int
+    most : int, default 12
         The largest nodules are drawn; the title says how many there are.
     lungs : Mask, optional
         Drawn in place of those of the scan; on its grid.
@@ -40,6 +40,13 @@ def nodules(
     ------
     InputError
         If there is no nodule inside the scan, or an option is out of range.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.nodules(scan, most=1)
+    >>> figure.savefig("nodules.png")
     """
     if most < 1:
         raise InputError(f"most is {most}, expected 1 or more", code="option")

@@ -17,9 +17,9 @@ def overview(scan: Scan | Volume, *, slices: int = 5, preset: str = "lung", lung
     ----------
     scan : Scan or Volume, HU
         In any orientation.
-    slices : int
+    slices : int, default 5
         Slices per plane, evenly spaced over the lungs, or over the scan if there are none.
-    preset : str
+    preset : str, default "lung"
         A key of `hilum.WINDOW_PRESETS`.
     lungs : Mask, optional
         Drawn in place of those of the scan; on its grid.
@@ -35,6 +35,13 @@ def overview(scan: Scan | Volume, *, slices: int = 5, preset: str = "lung", lung
         If there is no such preset, or it is no scan.
     GeometryError
         If the mask is on another grid.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.overview(scan, slices=2)
+    >>> figure.savefig("overview.png")
     """
     gray, scan = planes.gray_range(preset), planes.reorient_hu(planes.scan_of(scan, lungs=lungs))
     sizes = [planes.size_mm(scan.ct.geometry, plane) for plane in planes.PLANES.values()]

@@ -34,7 +34,7 @@ def steps(scan: Scan | Volume, *, method: str = "tutorial2d", index: int | None 
     ----------
     scan : Scan or Volume of int16, HU
         In any orientation.
-    method : {"tutorial2d", "hilum"}
+    method : {"tutorial2d", "hilum"}, default "tutorial2d"
         The eight steps of the 2017 tutorial, or the stages of hilum's own method, which runs on the whole volume.
     index : int, optional
         The slice, from 0 at the feet; by default the one with the most lung by the method ``"hilum"``.
@@ -50,6 +50,13 @@ def steps(scan: Scan | Volume, *, method: str = "tutorial2d", index: int | None 
         If the method is unknown or there is no such slice.
     UnsupportedError
         If the voxels are not int16.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.steps(scan, index=24)
+    >>> figure.savefig("steps.png")
     """
     if method not in METHODS:
         raise InputError(f"no steps of {one_line(method, limit=40)!r}, expected {', '.join(METHODS)}", code="option")

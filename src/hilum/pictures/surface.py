@@ -45,9 +45,10 @@ def surface(
     scan : Scan or Volume, HU
         With lungs, here or as `lungs`, if they are drawn.
     kind : {"lungs", "skeleton"}
-    threshold_hu : float
+        What is drawn; by default the lungs.
+    threshold_hu : float, default 400.0
         The surface of the skeleton.
-    turns_deg : sequence of float
+    turns_deg : sequence of float, default (0.0, 90.0)
         The directions to look from: 0 from the front, 90 from the patient's left, 180 from the back.
     meshes : sequence of Mesh, optional
         The result of `hilum.ops.surfaces.surfaces`, if it is known.
@@ -63,6 +64,13 @@ def surface(
     ------
     InputError
         If the kind is unknown, or there is nothing to draw.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.surface(scan, kind="skeleton", turns_deg=(0,))
+    >>> figure.savefig("surface.png")
     """
     scan = scan_of(scan, lungs=lungs)
     meshes = meshes if meshes is not None else surfaces(scan, kind=kind, threshold_hu=threshold_hu)

@@ -41,6 +41,13 @@ def window(scan: Scan | Volume, *, index: int | None = None, rescale: planes.Pai
     ------
     InputError
         If it is no scan, there is no such slice, or the slope is 0 or not finite.
+
+    Examples
+    --------
+    >>> import hilum
+    >>> scan = hilum.read("scan", annotations="annotations.csv")
+    >>> figure = hilum.plot.window(scan)
+    >>> figure.savefig("window.png")
     """
     scan = planes.reorient_hu(planes.scan_of(scan))
     count = scan.ct.shape[0]

@@ -17,7 +17,7 @@ from hilum.geometry import Geometry
 from hilum.ops.arguments import expect, geometry_of
 from hilum.ops.bounding_box import Box
 from hilum.ops.labels.filling import Filling, fill_greatest
-from hilum.ops.labels.shares import Axis, measure_labels, paint, parallel_shares, sampled_shares
+from hilum.ops.labels.shares import Axis, label_extents, paint, parallel_shares, sampled_shares
 from hilum.ops.regrid import find_turn, regrid_mask
 from hilum.ops.reorient import permute
 from hilum.scan import LabelMap, Scan
@@ -69,10 +69,10 @@ def place_label_map(
         On any grid.
     geometry : Geometry, Volume or Scan
         The new grid, or what lies on it.
-    order : {1, 0}
+    order : {1, 0}, default 1
         1 keeps the volume of each label to half a voxel and its centroid, as far as it lies in the grid; 0 takes the
         label at each voxel's center.
-    workers : int
+    workers : int, default 0
         Threads; 0 for one per available core. The result does not depend on it.
 
     Returns
@@ -101,7 +101,7 @@ def place_label_map(
     if order not in (0, 1):
         raise InputError(f"order is {order!r}, expected 1 (by volume) or 0 (nearest)", code="option")
     geometry = geometry_of(geometry)
-    found = measure_labels(label_map.mask.array, workers=workers)
+    found = label_extents(label_map.mask, workers=workers)
     mask, axes, boxes = _turn(label_map.mask, geometry, {value: found[value].box for value in found})
     fillings: dict[int, Filling] = {}
     if axes is not None and all(map(_is_same, axes)):
