@@ -14,7 +14,8 @@ from hilum.ops.intensity import WINDOW_PRESETS
 from hilum.ops.labels import overlay
 from hilum.ops.nodules.masks import mask_nodules
 from hilum.ops.preview import COLORS
-from hilum.ops.resample import regrid_mask, resample, resampled_geometry
+from hilum.ops.regrid import regrid_mask
+from hilum.ops.resample import resample, resampled_geometry
 from hilum.scan import Scan
 from hilum.viewer.label_overlays import make_overlays
 from hilum.viewer.scan_view import as_hu, nifti_chunks
