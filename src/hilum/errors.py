@@ -79,6 +79,14 @@ class MissingInputError(InputError, FileNotFoundError):
     __str__ = Exception.__str__  # not the format of OSError
 
 
+class UnknownScanError(InputError, KeyError):
+    """A scan that a run does not have, or did not finish; a KeyError too."""
+
+    code = "unknown-scan"
+
+    __str__ = Exception.__str__  # not the quotes of KeyError
+
+
 class FormatError(InputError):
     """A file that is truncated, malformed or of another format."""
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hilum.errors import InputError
 from hilum.geometry import Geometry, Vector
 from hilum.ops.patches import poses, sampling
-from hilum.train.runs import RunScan
+from hilum.train.runs import ListedScan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class Augment:
         angle = radians(self.rotate_degrees)
         return (cos(angle) + sin(angle)) * self.scale[1] if self.share else 1.0
 
-    def check(self, scans: Iterable[RunScan]) -> None:
+    def check(self, scans: Iterable[ListedScan]) -> None:
         """Refuse ``turn90`` for scans whose pixels are not square."""
         for scan in scans if self.turn90 else ():
             _, y, x = scan.geometry.spacing
